@@ -1,0 +1,51 @@
+"""The units of the engine, one type for each: a count of ticks is never added to a count of lots.
+
+Integers inside, text at the border. Kraken's number text at the precision of its
+pair, without the point and leading zeros, *is* `str(ticks)` and `str(lots)`.
+"""
+
+from decimal import Decimal
+from typing import NewType
+
+PriceTicks = NewType("PriceTicks", int)
+"""A price × 10**price_decimals of its pair."""
+
+QtyLots = NewType("QtyLots", int)
+"""A quantity × 10**qty_decimals of its pair."""
+
+WallNs = NewType("WallNs", int)
+"""Nanoseconds since 1970 UTC; may be compared across hosts."""
+
+MonoNs = NewType("MonoNs", int)
+"""Nanoseconds of CLOCK_MONOTONIC; compares only on this host, between any of its processes."""
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+NS_PER_US = 1_000
+
+MAGNITUDE_MAX = 30  # digits before the point: "1e999999999" is four bytes of text and gigabytes of integer
+
+
+def units_text(units: int, decimals: int) -> str:
+    """Exact text of `units` × 10**-decimals: `units_text(5, 2) == "0.05"`, as Kraken writes it."""
+    if decimals == 0:
+        return str(units)
+    sign, digits = ("-", -units) if units < 0 else ("", units)
+    text = str(digits).zfill(decimals + 1)
+    return f"{sign}{text[:-decimals]}.{text[-decimals:]}"
+
+
+def units_decimal(units: int, decimals: int) -> Decimal:
+    """`units` × 10**-decimals, exact: `units_decimal(50, 2) == Decimal("0.50")`."""
+    return Decimal(units).scaleb(-decimals)
+
+
+def decimal_units(value: Decimal, decimals: int) -> int:
+    """`value` as a whole number of 10**-decimals; ValueError when it is finer than that, not finite or absurd."""
+    if not value.is_finite() or value.adjusted() > MAGNITUDE_MAX:
+        raise ValueError(f"{value} is not a number of units")
+    scaled = value.scaleb(decimals)
+    units = int(scaled)
+    if units != scaled:
+        raise ValueError(f"{value} has more than {decimals} decimals")
+    return units
