@@ -1,0 +1,6 @@
+"""Pairs and their order books, in integers; no wire format and no clock."""
+
+from engine.market.book import Book, Side
+from engine.market.pair import Pair
+
+__all__ = ["Book", "Pair", "Side"]

@@ -1,0 +1,68 @@
+"""A tradable pair: its precisions, its increments, and exact text ⇄ ticks and lots.
+
+Source: Kraken's instrument channel,
+https://docs.kraken.com/api/docs/websocket-v2/instrument
+"""
+
+from decimal import Decimal, InvalidOperation
+
+from msgspec import Struct
+
+from engine.units import PriceTicks, QtyLots, decimal_units, units_decimal, units_text
+
+
+class Pair(Struct, frozen=True):
+    """What the venue says of one pair.
+
+    Units: one tick is 10**-price_decimals of the quote currency, one lot is
+    10**-qty_decimals of the base currency.
+    """
+
+    symbol: str
+    price_decimals: int
+    qty_decimals: int
+    price_increment_ticks: int = 1
+    """Prices are whole multiples of this."""
+    qty_increment_lots: int = 1
+    """Quantities are whole multiples of this."""
+    qty_min_lots: int = 0
+    """The smallest order."""
+    cost_min: Decimal = Decimal(0)
+    """The smallest price × quantity of an order, in quote currency."""
+    status: str = "online"
+    """online, cancel_only, post_only, limit_only, reduce_only, maintenance, delisted or work_in_progress."""
+
+    def price_ticks(self, price: Decimal | str | int) -> PriceTicks:
+        """The price in ticks; ValueError, naming the increment, when it lies between two of them."""
+        ticks = self._units(price, self.price_decimals, self.price_increment_ticks, "price")
+        return PriceTicks(ticks)
+
+    def qty_lots(self, qty: Decimal | str | int) -> QtyLots:
+        """The quantity in lots; ValueError, naming the increment, when it lies between two of them."""
+        return QtyLots(self._units(qty, self.qty_decimals, self.qty_increment_lots, "quantity"))
+
+    def price(self, ticks: PriceTicks) -> Decimal:
+        """The price of `ticks`, at the pair's full precision."""
+        return units_decimal(ticks, self.price_decimals)
+
+    def qty(self, lots: QtyLots) -> Decimal:
+        """The quantity of `lots`, at the pair's full precision."""
+        return units_decimal(lots, self.qty_decimals)
+
+    def price_text(self, ticks: PriceTicks) -> str:
+        """As Kraken writes it: every decimal of the pair, no exponent."""
+        return units_text(ticks, self.price_decimals)
+
+    def qty_text(self, lots: QtyLots) -> str:
+        """As Kraken writes it: every decimal of the pair, no exponent."""
+        return units_text(lots, self.qty_decimals)
+
+    def _units(self, value: Decimal | str | int, decimals: int, increment: int, what: str) -> int:
+        try:
+            units = decimal_units(Decimal(value), decimals)
+        except (ValueError, InvalidOperation):
+            units = -1
+        if units < 0 or units % increment:
+            step = units_text(increment, decimals)
+            raise ValueError(f"{self.symbol}: {what} {value} is not a multiple of {step}")
+        return units

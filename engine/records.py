@@ -1,0 +1,471 @@
+"""What a slot of the market ring holds, and what a strategy sees of it.
+
+Every record opens with the same 32 bytes, little-endian:
+
+byte   0      1      2        3        4       6      7      8            16           24        32
+       ┌──────┬──────┬────────┬────────┬───────┬──────┬──────┬────────────┬────────────┬─────────┐
+       │ kind │ code │ price  │ qty    │ pair  │ bids │ asks │ received   │ kraken     │ number  │
+       │      │      │ decim. │ decim. │ index │      │      │ _at (Mono) │ _time(Wall)│         │
+       └──────┴──────┴────────┴────────┴───────┴──────┴──────┴────────────┴────────────┴─────────┘
+
+followed by its body of 64-bit words (BOOK_TOP, TRADE, TICKER, CANDLE) or UTF-8
+text (FEED_STATE, VENUE_STATUS, PAIR):
+
+    BOOK_TOP      bid prices, bid quantities, ask prices, ask quantities, best first; `code` is the feed
+                  state, `number` counts the pair's verified updates
+    TRADE         price, quantity; `code` says side and order type, `number` is Kraken's trade id
+    TICKER        bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change in 1/100 percent
+    CANDLE        open, high, low, close, vwap, volume, trades, interval_begin; `number` is the interval in
+                  minutes, `code` 1 says closed
+    FEED_STATE    the reason, as text; `code` is the state
+    PAIR          the pair's rules as JSON
+    VENUE_STATUS  online, cancel_only, post_only or maintenance, as text
+
+(`number` of a text is its bytes: a slot may still hold the end of an older, longer record).
+
+Prices are ticks and quantities lots of the record's own decimals, so a record is
+read without anything beside it. A strategy's views decode only what is asked of them.
+"""
+
+from decimal import Decimal
+from enum import IntEnum
+from functools import cache
+from struct import Struct as Packing
+
+import msgspec
+from msgspec import Struct
+
+from engine.units import MonoNs, PriceTicks, QtyLots, WallNs, units_decimal, units_text
+
+HEADER = Packing("<BBBBHBBqqq")
+HEADER_BYTES = HEADER.size
+LEVEL_BYTES = 16  # price and quantity
+TEXT_BYTES_MAX = 160  # of a reason or a pair: fits a slot of ten levels, and of one
+BODY_WORDS_MAX = 11  # of a ticker, the longest body of words
+
+pack_header = HEADER.pack
+unpack_header = HEADER.unpack_from
+
+
+class Kind(IntEnum):
+    """What a record is; its first byte."""
+
+    BOOK_TOP = 1
+    TRADE = 2
+    TICKER = 3
+    CANDLE = 4
+    FEED_STATE = 5
+    PAIR = 6
+    VENUE_STATUS = 7
+
+
+class FeedState(IntEnum):
+    """Whether a pair's book may be trusted.
+
+    live: its last checksum verified. stale: in doubt, being resynchronised.
+    untrusted: resynchronised again and again without success; retried slowly.
+    """
+
+    STALE = 0
+    LIVE = 1
+    UNTRUSTED = 2
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+def record_bytes_needed(publish_levels: int) -> int:
+    """Bytes of the longest record when a book's record carries `publish_levels` levels a side."""
+    return HEADER_BYTES + max(2 * publish_levels * LEVEL_BYTES, BODY_WORDS_MAX * 8, TEXT_BYTES_MAX)
+
+
+class Level(Struct, frozen=True, gc=False):
+    """One price of a book and the quantity that stands there."""
+
+    price_ticks: PriceTicks
+    qty_lots: QtyLots
+    price_decimals: int
+    qty_decimals: int
+
+    @property
+    def price(self) -> Decimal:
+        """Exact, with every decimal of the pair."""
+        return units_decimal(self.price_ticks, self.price_decimals)
+
+    @property
+    def qty(self) -> Decimal:
+        """Exact, with every decimal of the pair."""
+        return units_decimal(self.qty_lots, self.qty_decimals)
+
+    @property
+    def price_text(self) -> str:
+        """As Kraken writes it."""
+        return units_text(self.price_ticks, self.price_decimals)
+
+    @property
+    def qty_text(self) -> str:
+        """As Kraken writes it."""
+        return units_text(self.qty_lots, self.qty_decimals)
+
+    def __repr__(self) -> str:
+        return f"{self.qty_text} @ {self.price_text}"
+
+
+@cache
+def _words(count: int) -> Packing:
+    return Packing(f"<{count}q")
+
+
+_ONE_WORD = _words(1)
+
+
+class BookTop:
+    """The best levels of one pair's verified book, as of one message of Kraken's.
+
+    Shapes: `bids` and `asks` are tuples of Level, best first; either may be shorter
+    than the other, or empty, on a thin pair. The first ten levels a side are proved
+    by Kraken's checksum; deeper ones cannot be.
+    """
+
+    __slots__ = ("_ask_count", "_bid_count", "_record", "kraken_time", "price_decimals", "qty_decimals",
+                 "received_at", "state", "symbol", "update_number")  # fmt: skip
+
+    def __init__(self, symbol: str, record: bytes) -> None:
+        (_, code, price_decimals, qty_decimals, _, bids, asks, received_at, kraken_time, number) = unpack_header(record)
+        self.symbol = symbol
+        # When the frame reached this host, and when Kraken's engine changed the book (0: the message did not say).
+        self.received_at: MonoNs = received_at
+        self.kraken_time: WallNs = kraken_time
+        # Verified updates of this pair since its last snapshot, the snapshot included.
+        self.update_number: int = number
+        # LIVE in every record of a ring; the board also keeps the last book of a pair in doubt.
+        self.state: int = code
+        self.price_decimals: int = price_decimals
+        self.qty_decimals: int = qty_decimals
+        self._bid_count: int = bids
+        self._ask_count: int = asks
+        self._record = record
+
+    @property
+    def best_bid(self) -> Level | None:
+        """The highest bid; None while nobody bids."""
+        return self._level(HEADER_BYTES, self._bid_count)
+
+    @property
+    def best_ask(self) -> Level | None:
+        """The lowest ask; None while nobody offers."""
+        return self._level(HEADER_BYTES + LEVEL_BYTES * self._bid_count, self._ask_count)
+
+    @property
+    def bids(self) -> tuple[Level, ...]:
+        """Highest first."""
+        return self._side(HEADER_BYTES, self._bid_count)
+
+    @property
+    def asks(self) -> tuple[Level, ...]:
+        """Lowest first."""
+        return self._side(HEADER_BYTES + LEVEL_BYTES * self._bid_count, self._ask_count)
+
+    @property
+    def spread(self) -> Decimal | None:
+        """Best ask - best bid; None while a side is empty."""
+        bid, ask = self.best_bid, self.best_ask
+        if bid is None or ask is None:
+            return None
+        return units_decimal(ask.price_ticks - bid.price_ticks, self.price_decimals)
+
+    @property
+    def mid(self) -> Decimal | None:
+        """Half-way between best bid and best ask; None while a side is empty."""
+        bid, ask = self.best_bid, self.best_ask
+        if bid is None or ask is None:
+            return None
+        return units_decimal(ask.price_ticks + bid.price_ticks, self.price_decimals) / 2
+
+    def _level(self, offset: int, count: int) -> Level | None:
+        if not count:
+            return None
+        (ticks,) = _ONE_WORD.unpack_from(self._record, offset)
+        (lots,) = _ONE_WORD.unpack_from(self._record, offset + 8 * count)
+        return Level(ticks, lots, self.price_decimals, self.qty_decimals)
+
+    def _side(self, offset: int, count: int) -> tuple[Level, ...]:
+        columns = _words(count)
+        ticks = columns.unpack_from(self._record, offset)
+        lots = columns.unpack_from(self._record, offset + 8 * count)
+        price_decimals, qty_decimals = self.price_decimals, self.qty_decimals
+        return tuple(Level(t, n, price_decimals, qty_decimals) for t, n in zip(ticks, lots, strict=True))
+
+    def __repr__(self) -> str:
+        return f"BookTop({self.symbol} {self.best_bid} | {self.best_ask})"
+
+
+class Trade(Struct, frozen=True, gc=False):
+    """A print: one fill on Kraken's tape.
+
+    Source: https://docs.kraken.com/api/docs/websocket-v2/trade
+    """
+
+    symbol: str
+    price_ticks: PriceTicks
+    qty_lots: QtyLots
+    price_decimals: int
+    qty_decimals: int
+    side: str
+    """The aggressor's: buy or sell."""
+    order_type: str
+    """The aggressor's: limit or market."""
+    trade_id: int
+    """Grows by one a fill, per pair: a gap is a lost trade."""
+    kraken_time: WallNs
+    received_at: MonoNs
+
+    @property
+    def price(self) -> Decimal:
+        return units_decimal(self.price_ticks, self.price_decimals)
+
+    @property
+    def qty(self) -> Decimal:
+        return units_decimal(self.qty_lots, self.qty_decimals)
+
+
+class Ticker(Struct, frozen=True, gc=False):
+    """Best prices and the last 24 hours of a pair.
+
+    Source: https://docs.kraken.com/api/docs/websocket-v2/ticker
+    """
+
+    symbol: str
+    bid: Decimal
+    bid_qty: Decimal
+    ask: Decimal
+    ask_qty: Decimal
+    last: Decimal
+    volume: Decimal
+    """Base currency, 24 hours."""
+    vwap: Decimal
+    low: Decimal
+    high: Decimal
+    change: Decimal
+    """Quote currency, 24 hours."""
+    change_pct: Decimal
+    kraken_time: WallNs
+    """0 when the message did not say."""
+    received_at: MonoNs
+
+
+class Candle(Struct, frozen=True, gc=False):
+    """One interval of trades, as far as it has come.
+
+    Kraken sends a candle only when a trade changes it. `closed` is set on a last,
+    unchanged copy, published when a later interval of the pair begins; an interval
+    after which nobody trades is closed only then.
+    Source: https://docs.kraken.com/api/docs/websocket-v2/ohlc
+    """
+
+    symbol: str
+    interval_min: int
+    interval_begin: WallNs
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    vwap: Decimal
+    volume: Decimal
+    trades: int
+    closed: bool
+    received_at: MonoNs
+
+
+class FeedStateChange(Struct, frozen=True, gc=False):
+    """A pair's book became live, stale or untrusted, and why."""
+
+    symbol: str
+    state: FeedState
+    reason: str
+    received_at: MonoNs
+
+
+class VenueStatus(Struct, frozen=True, gc=False):
+    """Kraken's matching engine as a whole: online, cancel_only, post_only or maintenance.
+
+    Source: https://docs.kraken.com/api/docs/websocket-v2/status
+    """
+
+    system: str
+    received_at: MonoNs
+
+
+SIDES = ("buy", "sell")
+ORDER_TYPES = ("limit", "market", "other")
+_TRADE_CODES = {
+    (side, order_type): s | t << 1 for s, side in enumerate(SIDES) for t, order_type in enumerate(ORDER_TYPES)
+}
+_TWO_WORDS, _CANDLE_WORDS, _TICKER_WORDS = _words(2), _words(8), _words(11)
+
+
+def pack_trade(
+    pair_index: int,
+    price_ticks: int,
+    qty_lots: int,
+    price_decimals: int,
+    qty_decimals: int,
+    side: str,
+    order_type: str,
+    trade_id: int,
+    kraken_time: int,
+    received_at: int,
+) -> bytes:
+    """A TRADE record; struct.error when a number needs more than 64 bits."""
+    code = _TRADE_CODES[side, order_type if order_type in ORDER_TYPES else "other"]
+    return pack_header(
+        Kind.TRADE, code, price_decimals, qty_decimals, pair_index, 0, 0, received_at, kraken_time, trade_id
+    ) + _TWO_WORDS.pack(price_ticks, qty_lots)
+
+
+def unpack_trade(symbol: str, record: bytes) -> Trade:
+    """The Trade of a TRADE record."""
+    _, code, price_decimals, qty_decimals, _, _, _, received_at, kraken_time, trade_id = unpack_header(record)
+    ticks, lots = _TWO_WORDS.unpack_from(record, HEADER_BYTES)
+    return Trade(
+        symbol,
+        ticks,
+        lots,
+        price_decimals,
+        qty_decimals,
+        SIDES[code & 1],
+        ORDER_TYPES[code >> 1],
+        trade_id,
+        kraken_time,
+        received_at,
+    )
+
+
+def pack_ticker(
+    pair_index: int, words: tuple[int, ...], price_decimals: int, qty_decimals: int, kraken_time: int, received_at: int
+) -> bytes:
+    """A TICKER record of its eleven words (see the module); struct.error when one needs more than 64 bits."""
+    return pack_header(
+        Kind.TICKER, 0, price_decimals, qty_decimals, pair_index, 0, 0, received_at, kraken_time, 0
+    ) + _TICKER_WORDS.pack(*words)
+
+
+def unpack_ticker(symbol: str, record: bytes) -> Ticker:
+    """The Ticker of a TICKER record."""
+    _, _, price_decimals, qty_decimals, _, _, _, received_at, kraken_time, _ = unpack_header(record)
+    words = _TICKER_WORDS.unpack_from(record, HEADER_BYTES)
+    bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct = words
+    return Ticker(
+        symbol,
+        bid=units_decimal(bid, price_decimals),
+        bid_qty=units_decimal(bid_qty, qty_decimals),
+        ask=units_decimal(ask, price_decimals),
+        ask_qty=units_decimal(ask_qty, qty_decimals),
+        last=units_decimal(last, price_decimals),
+        volume=units_decimal(volume, qty_decimals),
+        vwap=units_decimal(vwap, price_decimals),
+        low=units_decimal(low, price_decimals),
+        high=units_decimal(high, price_decimals),
+        change=units_decimal(change, price_decimals),
+        change_pct=units_decimal(change_pct, 2),
+        kraken_time=kraken_time,
+        received_at=received_at,
+    )
+
+
+def pack_candle(
+    pair_index: int,
+    words: tuple[int, ...],
+    price_decimals: int,
+    qty_decimals: int,
+    interval_min: int,
+    closed: bool,
+    kraken_time: int,
+    received_at: int,
+) -> bytes:
+    """A CANDLE record of its eight words (see the module); struct.error when one needs more than 64 bits."""
+    return pack_header(
+        Kind.CANDLE, closed, price_decimals, qty_decimals, pair_index, 0, 0, received_at, kraken_time, interval_min
+    ) + _CANDLE_WORDS.pack(*words)
+
+
+def unpack_candle(symbol: str, record: bytes) -> Candle:
+    """The Candle of a CANDLE record."""
+    _, closed, price_decimals, qty_decimals, _, _, _, received_at, _, interval_min = unpack_header(record)
+    words = _CANDLE_WORDS.unpack_from(record, HEADER_BYTES)
+    first, high, low, close, vwap, volume, trades, interval_begin = words
+    return Candle(
+        symbol,
+        interval_min,
+        interval_begin,
+        open=units_decimal(first, price_decimals),
+        high=units_decimal(high, price_decimals),
+        low=units_decimal(low, price_decimals),
+        close=units_decimal(close, price_decimals),
+        vwap=units_decimal(vwap, price_decimals),
+        volume=units_decimal(volume, qty_decimals),
+        trades=trades,
+        closed=bool(closed),
+        received_at=received_at,
+    )
+
+
+def pack_feed_state(pair_index: int, state: FeedState, reason: str, received_at: int) -> bytes:
+    """A FEED_STATE record; a reason too long for a slot is cut."""
+    text = _cut(reason)
+    return pack_header(Kind.FEED_STATE, state, 0, 0, pair_index, 0, 0, received_at, 0, len(text)) + text
+
+
+def unpack_feed_state(symbol: str, record: bytes) -> FeedStateChange:
+    """The FeedStateChange of a FEED_STATE record."""
+    header = unpack_header(record)
+    return FeedStateChange(symbol, FeedState(header[1]), _text(record), header[7])
+
+
+def pack_venue_status(system: str, received_at: int) -> bytes:
+    """A VENUE_STATUS record; it belongs to no pair."""
+    text = _cut(system)
+    return pack_header(Kind.VENUE_STATUS, 0, 0, 0, 0, 0, 0, received_at, 0, len(text)) + text
+
+
+def unpack_venue_status(record: bytes) -> VenueStatus:
+    """The VenueStatus of a VENUE_STATUS record."""
+    return VenueStatus(_text(record), unpack_header(record)[7])
+
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+class PairRules(Struct, array_like=True, frozen=True):
+    """A PAIR record's body: what the venue's instrument channel says of a pair."""
+
+    price_increment_ticks: int
+    qty_increment_lots: int
+    qty_min_lots: int
+    cost_min: Decimal
+    status: str
+
+
+_decode_pair_rules = msgspec.json.Decoder(PairRules).decode
+
+
+def pack_pair(pair_index: int, price_decimals: int, qty_decimals: int, rules: PairRules, received_at: int) -> bytes:
+    """A PAIR record."""
+    body = _encode(rules)
+    return pack_header(Kind.PAIR, 0, price_decimals, qty_decimals, pair_index, 0, 0, received_at, 0, len(body)) + body
+
+
+def unpack_pair(record: bytes) -> tuple[int, int, PairRules]:
+    """Price decimals, quantity decimals and rules of a PAIR record."""
+    header = unpack_header(record)
+    return header[2], header[3], _decode_pair_rules(_text(record))
+
+
+def _cut(text: str) -> bytes:
+    raw = text.encode()
+    return raw if len(raw) <= TEXT_BYTES_MAX else raw[: TEXT_BYTES_MAX - 3].decode(errors="ignore").encode() + b"..."
+
+
+def _text(record: bytes) -> str:
+    byte_count = unpack_header(record)[9]
+    return record[HEADER_BYTES : HEADER_BYTES + byte_count].decode()

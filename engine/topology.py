@@ -1,0 +1,81 @@
+"""Which ring joins whom: the engine's shared memory as one table.
+
+    ring      publisher                          subscribers                      mode
+    ────────  ─────────────────────────────────  ───────────────────────────────  ─────────
+    market-k  public_feed-k; the supervisor for  the strategy host, one            broadcast
+              a moment, when the feed has died   subscriber a strategy
+
+Beside each market ring stands a board of one slot a pair (its last BOOK_TOP), one
+more a pair (its last PAIR record), and a last one (the last VENUE_STATUS). Pairs are
+spread over the shards in turn; a pair's index in records is its place in its shard.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from engine.records import record_bytes_needed
+
+STRATEGY_HOST_DOORBELL = 0  # index of the strategy host's doorbell at every market ring
+FLUSH_RECORDS_MAX = 512  # a burst longer than this is settled in parts, so that the board is never far behind
+
+# What a public feed counts; the second list once a pair.
+FEED_COUNTERS = (
+    "heartbeat_ns", "frames", "bytes", "connects", "connect_failures", "disconnects", "session_errors",
+    "trades", "tickers", "candles", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused",
+    "unpublishable", "ping_rtt_ns",
+)  # fmt: skip
+PAIR_COUNTERS = ("snapshots", "updates", "ignored", "mismatches", "crossings", "resyncs", "state")
+
+# What the strategy host counts; the second list once a strategy.
+HOST_COUNTERS = ("heartbeat_ns", "rescues")
+STRATEGY_COUNTERS = ("received", "gaps", "laps", "callbacks", "errors", "slow", "slowest_ns", "halted")
+
+
+class Shard(Struct, frozen=True):
+    """One public feed: its number and its pairs, in index order."""
+
+    number: int
+    symbols: tuple[str, ...]
+
+    @property
+    def ring_name(self) -> str:
+        return f"market-{self.number}"
+
+    @property
+    def actor_name(self) -> str:
+        return f"public_feed-{self.number}"
+
+    @property
+    def counter_names(self) -> tuple[str, ...]:
+        """Names of this feed's counters."""
+        return FEED_COUNTERS + tuple(f"{symbol} {name}" for symbol in self.symbols for name in PAIR_COUNTERS)
+
+    @property
+    def board_slots(self) -> int:
+        return 2 * len(self.symbols) + 1
+
+    def pair_slot(self, pair_index: int) -> int:
+        """Board slot of the pair's PAIR record; that of its BOOK_TOP is the index itself."""
+        return len(self.symbols) + pair_index
+
+    @property
+    def status_slot(self) -> int:
+        """Board slot of the VENUE_STATUS record."""
+        return 2 * len(self.symbols)
+
+
+def plan_shards(symbols: Sequence[str], shard_count: int) -> tuple[Shard, ...]:
+    """Spread the pairs over the feeds in turn; never more feeds than pairs."""
+    count = min(shard_count, len(symbols))
+    return tuple(Shard(number, tuple(symbols[number::count])) for number in range(count))
+
+
+def market_record_bytes(publish_levels: int) -> int:
+    """Bytes of a record in a market ring and on its board."""
+    return record_bytes_needed(publish_levels)
+
+
+def strategy_counter_names(strategies: Sequence[str]) -> tuple[str, ...]:
+    """Names of the strategy host's counters."""
+    return HOST_COUNTERS + tuple(f"{strategy} {name}" for strategy in strategies for name in STRATEGY_COUNTERS)
