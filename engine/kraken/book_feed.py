@@ -1,0 +1,159 @@
+"""One pair's book as Kraken streams it: snapshot, updates, proof, and doubt.
+
+            snapshot verifies                    checksum differs, crossed, silence, connection lost
+    STALE ─────────────────────► LIVE ─────────────────────────────────────────────► STALE
+      ▲                                                                                │ third failure in 60 s
+      └──────────────────────── snapshot verifies ◄── retried slowly ◄── UNTRUSTED ◄───┘
+
+Between a failure and the next snapshot every update is ignored: sixty bad updates in
+flight cost one resynchronisation.
+"""
+
+from collections import deque
+from decimal import Decimal
+
+from msgspec import Struct
+
+from engine.kraken.events import BookChanged, Event
+from engine.kraken.messages import BookData, ExactBookData, ExactLevel
+from engine.kraken.rejects import BOOK_DEPTHS
+from engine.kraken.subscriptions import Subscription
+from engine.market import Book
+from engine.records import FeedState
+from engine.units import NS_PER_S, MonoNs, decimal_units
+
+FAILURES_MAX = 3  # of one pair within the window: then it is untrusted
+FAILURE_WINDOW_NS = 60 * NS_PER_S
+RESYNC_INTERVAL_NS = 5 * NS_PER_S  # at least, between two of a pair: each is two requests and a snapshot
+UNTRUSTED_RETRY_NS = 60 * NS_PER_S
+DECIMALS_MAX = 18  # more than any pair has; beyond it a number is junk
+
+
+class UnitsLevel(Struct, gc=False):
+    """A level in ticks and lots, for Book.apply_units."""
+
+    price: int
+    qty: int
+
+
+class BookFeed:
+    """The state of one pair's book subscription."""
+
+    __slots__ = ("book", "changed", "checksum", "crossings", "decimals_known", "depth", "failures", "heard_at",
+                 "ignored", "mismatches", "pair_index", "publish_levels", "resync_at", "resynced_at", "resyncs",
+                 "silence_ns_max", "snapshots", "state", "streaming", "subscription", "symbol", "timestamp",
+                 "updates", "updates_at_silence")  # fmt: skip
+
+    def __init__(
+        self, symbol: str, pair_index: int, depth: int | None, publish_levels: int, silence_ns_max: int
+    ) -> None:
+        self.symbol = symbol
+        self.pair_index = pair_index
+        # Subscribed levels a side; None until an acknowledgement or a snapshot tells.
+        self.depth = depth
+        self.publish_levels = publish_levels
+        # (price decimals, quantity decimals) from the instrument channel; None until it spoke.
+        self.decimals_known: tuple[int, int] | None = None
+        # What we asked Kraken for; None in a replay, where nobody is asked.
+        self.subscription: Subscription | None = None
+        self.book = Book(depth or BOOK_DEPTHS[0], 0, 0, publish_levels)
+        self.state = FeedState.STALE
+        # Has a snapshot been verified, and nothing gone wrong since? Otherwise updates are ignored.
+        self.streaming = False
+        # The last message's timestamp, as text, and checksum.
+        self.timestamp = ""
+        self.checksum = 0
+        # When this channel of this pair last said anything; 0 before.
+        self.heard_at = MonoNs(0)
+        # After so much silence the pair is resynchronised; it doubles from one silence to the next, until an
+        # update comes: `updates` as it was at the last silence tells.
+        self.silence_ns_max = silence_ns_max
+        self.updates_at_silence = -1
+        # When the next resynchronisation may start; 0 when none is needed. When the last one started.
+        self.resync_at = MonoNs(0)
+        self.resynced_at = MonoNs(-RESYNC_INTERVAL_NS)
+        # Times of the last failures, for the rule of three.
+        self.failures: deque[MonoNs] = deque(maxlen=FAILURES_MAX)
+        # Counted since the process started: messages applied, messages ignored while in doubt, wrong checksums,
+        # crossed books with a right checksum, resynchronisations asked for.
+        self.snapshots = 0
+        self.updates = 0
+        self.ignored = 0
+        self.mismatches = 0
+        self.crossings = 0
+        self.resyncs = 0
+        # The event of a verified message: always the same one, so none is made on the hot path.
+        self.changed: tuple[Event, ...] = (BookChanged(self),)
+
+    @property
+    def verified(self) -> int:
+        """Messages, snapshots included, whose checksum was right."""
+        return self.snapshots + self.updates - self.mismatches
+
+    def load(self, data: ExactBookData) -> bool:
+        """Replace the book wholesale by a snapshot; did its checksum verify?
+
+        The decimals of the snapshot's own text are tried first: on the wire they are
+        the precision that the checksum is made of. Some recorders drop trailing zeros,
+        and then the instrument channel's word is right.
+        """
+        self.snapshots += 1
+        self.checksum = data.checksum
+        self.timestamp = data.timestamp
+        levels = max(len(data.bids), len(data.asks))
+        if self.depth is None or levels > self.depth:
+            self.depth = next((depth for depth in BOOK_DEPTHS if depth >= levels), levels)
+        for price_decimals, qty_decimals in self._candidate_decimals(data):
+            self.book = Book(self.depth, price_decimals, qty_decimals, self.publish_levels)
+            if self._apply_exact(data) and self.book.checksum() == data.checksum:
+                return True
+        self.mismatches += 1
+        return False
+
+    def apply_exact(self, data: ExactBookData) -> bool:
+        """Apply an update whose numbers are too large to be exact as floats; False when it makes no sense."""
+        return self._apply_exact(data)
+
+    def failed(self, now: MonoNs) -> FeedState:
+        """Note one failure; the state it leads to. Asks for a resynchronisation as soon as that state allows."""
+        self.streaming = False
+        self.failures.append(now)
+        if len(self.failures) == FAILURES_MAX and now - self.failures[0] <= FAILURE_WINDOW_NS:
+            self.resync_at = MonoNs(now + UNTRUSTED_RETRY_NS)
+            return FeedState.UNTRUSTED
+        self.resync_at = MonoNs(max(now, self.resynced_at + RESYNC_INTERVAL_NS))
+        return FeedState.STALE
+
+    def describe_mismatch(self, data: BookData | ExactBookData) -> str:
+        """The reason given for a wrong checksum."""
+        return f"checksum {self.book.checksum():#010x}, Kraken says {data.checksum:#010x}"
+
+    def _candidate_decimals(self, data: ExactBookData) -> list[tuple[int, int]]:
+        levels = (*data.bids, *data.asks)
+        prices = max((_decimals(level.price) for level in levels), default=0)
+        qtys = max((_decimals(level.qty) for level in levels), default=0)
+        candidates = [(prices, qtys)] if levels else []
+        if self.decimals_known and self.decimals_known not in candidates:
+            candidates.append(self.decimals_known)
+        return candidates or [(0, 0)]
+
+    def _apply_exact(self, data: ExactBookData) -> bool:
+        price_decimals, qty_decimals = self.book.price_decimals, self.book.qty_decimals
+        if max(price_decimals, qty_decimals) > DECIMALS_MAX:
+            return False
+        try:
+            bids = [_units(level, price_decimals, qty_decimals) for level in data.bids]
+            asks = [_units(level, price_decimals, qty_decimals) for level in data.asks]
+            self.book.apply_units(bids, asks)
+        except (ValueError, OverflowError):
+            return False
+        return True
+
+
+def _decimals(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _units(level: ExactLevel, price_decimals: int, qty_decimals: int) -> UnitsLevel:
+    return UnitsLevel(decimal_units(level.price, price_decimals), decimal_units(level.qty, qty_decimals))

@@ -1,0 +1,114 @@
+"""What a public session reports: things that happened, in our units where the pair's precision is known.
+
+`BookChanged` is the hot one: it is made once a pair and reported again and again;
+its `feed` holds the news.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from engine.kraken.messages import CandleData, Notice, PairData, TickerData, TradeData
+from engine.records import FeedState
+
+if TYPE_CHECKING:
+    from engine.kraken.book_feed import BookFeed
+
+
+class BookChanged(Struct, frozen=True, gc=False):
+    """A book message was applied and its checksum verified: `feed.book` is the pair's live book."""
+
+    feed: BookFeed
+
+
+class StateChanged(Struct, frozen=True, gc=False):
+    """A pair's book became live, stale or untrusted."""
+
+    symbol: str
+    state: FeedState
+    reason: str
+
+
+class TradePrinted(Struct, frozen=True, gc=False):
+    """One fill on the tape; those of a snapshot are history and not reported."""
+
+    trade: TradeData
+
+
+class TickerChanged(Struct, frozen=True, gc=False):
+    """A pair's ticker, from a snapshot or an update: each replaces the last."""
+
+    ticker: TickerData
+
+
+class CandleChanged(Struct, frozen=True, gc=False):
+    """A candle as it stands; `closed` says that a later interval of the pair has begun."""
+
+    candle: CandleData
+    closed: bool
+
+
+class PairChanged(Struct, frozen=True, gc=False):
+    """The instrument channel's word on a pair that we follow."""
+
+    pair: PairData
+
+
+class SystemChanged(Struct, frozen=True, gc=False):
+    """The venue's status, on connecting and whenever it changes, with its notices that are new."""
+
+    system: str
+    version: str
+    notices: tuple[Notice, ...]
+
+
+class Refused(Struct, frozen=True, gc=False):
+    """Kraken refused a subscription for good; `advice` is one sentence that names the pair and the mend."""
+
+    channel: str
+    symbol: str
+    advice: str
+
+
+class FrameNotUnderstood(Struct, frozen=True, gc=False):
+    """A frame was counted and left: `kind` is "malformed", "unknown" or "refused" (an error without a subscription).
+
+    Reported rarely, counted always.
+    """
+
+    kind: str
+    detail: str
+    frame: bytes
+    """Its first bytes."""
+
+
+Event = (
+    BookChanged
+    | StateChanged
+    | TradePrinted
+    | TickerChanged
+    | CandleChanged
+    | PairChanged
+    | SystemChanged
+    | Refused
+    | FrameNotUnderstood
+)
+
+FRAME_BYTES_SHOWN_MAX = 200
+
+NO_EVENTS: tuple[Event, ...] = ()
+
+
+def state_changed(feed: BookFeed, state: FeedState, reason: str) -> tuple[Event, ...]:
+    """Move a pair's feed to `state`; nothing is reported when it is there already."""
+    if feed.state is state:
+        return NO_EVENTS
+    feed.state = state
+    return (StateChanged(feed.symbol, state, reason),)
+
+
+def silence_text(silent_ns: int) -> str:
+    """3.2 s, for the reasons."""
+    return f"{silent_ns / 1e9:.1f} s"

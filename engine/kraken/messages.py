@@ -1,0 +1,321 @@
+"""Kraken's messages as typed Structs: their names, and the fields that we use.
+
+Unknown fields are ignored: Kraken adds and drops them without a version. Numbers of
+the commonest message, the book update, are floats, which is exact enough to find the
+ticks again; everywhere else they are Decimals, which keep the text's precision.
+
+Source: https://docs.kraken.com/api/docs/category/websocket-api-v2, corrected by what
+the wire shows where the two disagree.
+"""
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+
+class Envelope(Struct, gc=False):
+    """What every message is told apart by. A reply has `method`, channel data have `channel` and `type`.
+
+    One genuine error carries both `method` and `channel`, so `method` is looked at first.
+    """
+
+    method: str | None = None
+    channel: str | None = None
+    type: str | None = None
+
+
+# --- replies
+
+
+class ReplyResult(Struct, gc=False):
+    """The part of an acknowledgement that says what was subscribed."""
+
+    channel: str | None = None
+    symbol: str | None = None
+    depth: int | None = None
+    interval: int | None = None
+    warnings: list[str] = []
+
+
+class Reply(Struct, gc=False):
+    """{"method":"subscribe","result":{"channel":"book","depth":10,"snapshot":true,"symbol":"BTC/USD"},
+    "success":true,"time_in":"2026-05-14T15:06:07.846137Z","time_out":"2026-05-14T15:06:07.846205Z"}
+
+    or {"error":"Currency pair not supported XBT/USD","method":"subscribe","success":false,"symbol":"XBT/USD",…};
+    a pong has neither `success` nor `result`.
+    """
+
+    method: str
+    req_id: int | None = None
+    success: bool | None = None
+    result: ReplyResult | None = None
+    error: str | None = None
+    symbol: str | None = None
+    channel: str | None = None
+
+
+# --- book
+
+
+class Level(Struct, gc=False):
+    """{"price":63388.7,"qty":0.25761908}"""
+
+    price: float
+    qty: float
+
+
+class BookData(Struct, gc=False):
+    """{"symbol":"BTC/USD","bids":[],"asks":[{"price":63395.2,"qty":0.05500000}],"checksum":261162761,
+    "timestamp":"2026-08-02T03:35:51.661460Z"}
+
+    https://docs.kraken.com/api/docs/websocket-v2/book
+    """
+
+    symbol: str
+    bids: list[Level]
+    asks: list[Level]
+    checksum: int
+    timestamp: str = ""
+
+
+class BookMessage(Struct, gc=False):
+    """{"channel":"book","type":"update","data":[…]}"""
+
+    data: list[BookData]
+
+
+class ExactLevel(Struct, gc=False):
+    """A level whose numbers keep every digit of their text."""
+
+    price: Decimal
+    qty: Decimal
+
+
+class ExactBookData(Struct, gc=False):
+    """BookData, to be read from a snapshot, or from an update whose numbers are too large for floats."""
+
+    symbol: str
+    bids: list[ExactLevel]
+    asks: list[ExactLevel]
+    checksum: int
+    timestamp: str = ""
+
+
+class ExactBookMessage(Struct, gc=False):
+    """{"channel":"book","type":"snapshot","data":[…]}"""
+
+    data: list[ExactBookData]
+
+
+# --- trade, ticker, ohlc
+
+
+class TradeData(Struct, gc=False):
+    """{"symbol":"BTC/USD","side":"buy","price":83744.3,"qty":0.00044780,"ord_type":"limit","trade_id":109116693,
+    "timestamp":"2026-09-25T17:48:26.844359Z"}
+
+    https://docs.kraken.com/api/docs/websocket-v2/trade
+    """
+
+    symbol: str
+    side: Literal["buy", "sell"]
+    price: Decimal
+    qty: Decimal
+    trade_id: int
+    ord_type: str = "limit"
+    timestamp: str = ""
+
+
+class TradeMessage(Struct, gc=False):
+    """{"channel":"trade","type":"update","data":[…]}: all fills of one taker order, usually."""
+
+    data: list[TradeData]
+
+
+class TickerData(Struct, gc=False):
+    """{"symbol":"BTC/USD","bid":83744.2,"bid_qty":0.56251979,"ask":83744.3,"ask_qty":0.00044780,"last":83744.3,
+    "volume":3156.84782110,"vwap":84174.6,"low":83163.6,"high":85247.4,"change":-429.3,"change_pct":-0.51,…}
+
+    Only pairs traded within 24 hours have all of them. https://docs.kraken.com/api/docs/websocket-v2/ticker
+    """
+
+    symbol: str
+    bid: Decimal = Decimal(0)
+    bid_qty: Decimal = Decimal(0)
+    ask: Decimal = Decimal(0)
+    ask_qty: Decimal = Decimal(0)
+    last: Decimal = Decimal(0)
+    volume: Decimal = Decimal(0)
+    vwap: Decimal = Decimal(0)
+    low: Decimal = Decimal(0)
+    high: Decimal = Decimal(0)
+    change: Decimal = Decimal(0)
+    change_pct: Decimal = Decimal(0)
+    timestamp: str = ""
+
+
+class TickerMessage(Struct, gc=False):
+    """{"channel":"ticker","type":"update","data":[…]}"""
+
+    data: list[TickerData]
+
+
+class CandleData(Struct, gc=False):
+    """{"symbol":"BTC/USD","open":85754.8,"high":85754.8,"low":85754.7,"close":85754.8,"trades":5,
+    "volume":0.00126522,"vwap":85754.7,"interval_begin":"2026-10-06T18:06:00.000000000Z","interval":1,…}
+
+    Its `timestamp` is deprecated and, against the documentation, the interval's end: not read.
+    https://docs.kraken.com/api/docs/websocket-v2/ohlc
+    """
+
+    symbol: str
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    trades: int
+    volume: Decimal
+    vwap: Decimal
+    interval_begin: str
+    interval: int
+
+
+class CandleMessage(Struct, gc=False):
+    """{"channel":"ohlc","type":"update","timestamp":"2026-10-06T18:06:02.264627814Z","data":[…]}"""
+
+    data: list[CandleData]
+    timestamp: str = ""
+
+
+# --- instrument, status
+
+
+class AssetData(Struct, gc=False):
+    """{"id":"USD","status":"enabled","precision":4,"precision_display":2,"borrowable":true,…}"""
+
+    id: str
+    status: str = "enabled"
+    precision: int = 8
+    precision_display: int = 8
+    borrowable: bool = False
+
+
+class PairData(Struct, gc=False):
+    """{"symbol":"EUR/USD","base":"EUR","quote":"USD","status":"online","qty_precision":8,
+    "qty_increment":0.00000001,"price_precision":5,"cost_precision":5,"cost_min":0.50,"price_increment":0.00001,
+    "qty_min":0.50000000,…}
+
+    `cost_min` is documented as text, and is a number on the wire.
+    """
+
+    symbol: str
+    qty_precision: int
+    price_precision: int
+    base: str = ""
+    quote: str = ""
+    status: str = "online"
+    qty_increment: Decimal | None = None
+    price_increment: Decimal | None = None
+    qty_min: Decimal = Decimal(0)
+    cost_min: Decimal = Decimal(0)
+    cost_precision: int = 8
+    marginable: bool = False
+
+
+class InstrumentData(Struct, gc=False):
+    """{"assets":[…],"pairs":[…]}: an object, where the other channels have a list."""
+
+    assets: list[AssetData] = []
+    pairs: list[PairData] = []
+
+
+class InstrumentMessage(Struct, gc=False):
+    """{"channel":"instrument","type":"snapshot","data":{…}}
+
+    https://docs.kraken.com/api/docs/websocket-v2/instrument
+    """
+
+    data: InstrumentData
+
+
+class Notice(Struct, gc=False):
+    """An entry of `upcoming_maintenance` or `emergency`; of the latter no sample is known, so all may be missing."""
+
+    event_id: int | str = 0
+    title: str = ""
+    affected_services: list[str] = []
+    phase: str = ""
+    recommended_action: str = ""
+    order_submission: str = ""
+    expected_start_utc: str | None = None
+    expected_end_utc: str | None = None
+    cancel_before_utc: str | None = None
+    time_to_start_s: int | None = None
+    source_url: str | None = None
+
+
+class StatusData(Struct, gc=False):
+    """{"version":"2.0.10","system":"online","api_version":"v2","connection_id":18125794168470749634,
+    "upcoming_maintenance":[],"emergency":[]}
+
+    `connection_id` is an unsigned 64-bit number, or absent. https://docs.kraken.com/api/docs/websocket-v2/status
+    """
+
+    system: str
+    version: str = ""
+    api_version: str = ""
+    connection_id: int | None = None
+    upcoming_maintenance: list[Notice] = []
+    emergency: list[Notice] = []
+
+
+class StatusMessage(Struct, gc=False):
+    """{"channel":"status","type":"update","data":[…]}; `type` came last until 2024."""
+
+    data: list[StatusData]
+
+
+# --- level3
+
+
+class OrderEntry(Struct, gc=False):
+    """{"event":"add","order_id":"O2BN53-5RSB2-V3J57T","limit_price":0.564,"order_qty":3500.77668626,
+    "timestamp":"2023-10-06T18:20:27.383408052Z"}; a snapshot has no `event`.
+    """
+
+    order_id: str
+    limit_price: Decimal
+    order_qty: Decimal
+    timestamp: str
+    event: Literal["add", "modify", "delete"] = "add"
+
+
+class Level3Data(Struct, gc=False):
+    """One pair's orders; keys come in either of two orders. https://docs.kraken.com/api/docs/websocket-v2/level3"""
+
+    symbol: str
+    bids: list[OrderEntry]
+    asks: list[OrderEntry]
+    checksum: int
+    timestamp: str = ""
+
+
+class Level3Message(Struct, gc=False):
+    """{"channel":"level3","type":"update","data":[…]}"""
+
+    data: list[Level3Data]
+
+
+# One decoder a message type, made once a process.
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_reply = msgspec.json.Decoder(Reply).decode
+decode_book = msgspec.json.Decoder(BookMessage).decode
+decode_exact_book = msgspec.json.Decoder(ExactBookMessage).decode
+decode_trade = msgspec.json.Decoder(TradeMessage).decode
+decode_ticker = msgspec.json.Decoder(TickerMessage).decode
+decode_candle = msgspec.json.Decoder(CandleMessage).decode
+decode_instrument = msgspec.json.Decoder(InstrumentMessage).decode
+decode_status = msgspec.json.Decoder(StatusMessage).decode
+decode_level3 = msgspec.json.Decoder(Level3Message).decode

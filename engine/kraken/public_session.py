@@ -1,0 +1,507 @@
+"""The public side of Kraken's WebSocket v2, without a socket or a clock.
+
+    frame bytes ──► receive() ──► events     (what happened)
+    time ─────────► poll()    ──► events     (what did not happen in time)
+                        └───────► to_send()  (what we must ask)
+
+One session outlives its connections: `opened` and `closed` tell it of them.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from engine.kraken import messages, rejects
+from engine.kraken.book_feed import BookFeed
+from engine.kraken.events import (
+    FRAME_BYTES_SHOWN_MAX,
+    NO_EVENTS,
+    CandleChanged,
+    Event,
+    FrameNotUnderstood,
+    PairChanged,
+    Refused,
+    SystemChanged,
+    TickerChanged,
+    TradePrinted,
+    silence_text,
+    state_changed,
+)
+from engine.kraken.messages import BookData, CandleData, Reply
+from engine.kraken.subscriptions import Phase, Subscription, Subscriptions
+from engine.market.book import UnitsTooLarge
+from engine.records import FeedState
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+
+# How today's wire begins; another order of keys takes the slower way, with the same outcome.
+BOOK_UPDATE = b'{"channel":"book","type":"update",'
+HEARTBEAT = b'{"channel":"heartbeat"}'
+
+PING_INTERVAL_NS = 15 * NS_PER_S  # Kraken closes a connection after a minute without requests or data
+TIMER_INTERVAL_NS = 100 * NS_PER_MS  # how often the deadlines of all subscriptions are looked at
+MAINTENANCE_DELAY_NS = 5 * NS_PER_S  # Kraken: at least five seconds between attempts after maintenance
+SILENCE_GROWTH_MAX = 16  # a quiet pair is asked for proof 1, 2, 4 … this many times less often
+REPORT_INTERVAL_NS = NS_PER_S  # at most one report of a malformed or unknown frame per kind in this time
+UNKNOWN_NAMES_MAX = 64  # remembered, so that each is reported once
+
+
+class PublicSettings(Struct, frozen=True, kw_only=True):
+    """What a public session asks for, and how long it waits."""
+
+    symbols: tuple[str, ...]
+    """The pairs; a pair's place here is its index in records and on the board."""
+    depth: int | None = 10
+    """Book levels a side; None, in a replay, takes what the capture's acknowledgements and snapshots tell."""
+    publish_levels: int = 10
+    trades: bool = True
+    tickers: bool = True
+    ticker_trigger: str = "trades"
+    candle_interval_min: int | None = 1
+    heartbeat_silence_ns: int = 3 * NS_PER_S
+    book_silence_ns: int = 60 * NS_PER_S
+    subscribe_deadline_ns: int = 10 * NS_PER_S
+    requests_per_s: float = 20.0
+    symbols_per_request: int = 50
+
+
+class PublicSession:
+    """One connection's worth of public channels for some pairs."""
+
+    def __init__(self, settings: PublicSettings) -> None:
+        self.settings = settings
+        self.feeds = {
+            symbol: BookFeed(symbol, index, settings.depth, settings.publish_levels, settings.book_silence_ns)
+            for index, symbol in enumerate(settings.symbols)
+        }
+        self._subscriptions = Subscriptions(
+            self._wanted(),
+            requests_per_s=settings.requests_per_s,
+            symbols_per_request=settings.symbols_per_request,
+            deadline_ns=settings.subscribe_deadline_ns,
+        )
+        # Frames counted since the process started; of books, see the feeds.
+        self.trades = 0
+        self.tickers = 0
+        self.candles = 0
+        self.heartbeats = 0
+        self.level3 = 0
+        self.pongs = 0
+        self.unknown = 0
+        self.malformed = 0
+        # Requests other than subscribes that Kraken answered with an error.
+        self.refused = 0
+        # Round trip of the last answered application ping; 0 before.
+        self.ping_rtt_ns = 0
+        # The venue's last word on its matching engine.
+        self.system = ""
+        # Is a connection up?
+        self._open = False
+        # When a frame other than a pong last came: pongs prove a socket, not a feed.
+        self._heard_at = MonoNs(0)
+        # When the subscriptions' deadlines are looked at next, and when we ping next.
+        self._timers_at = MonoNs(0)
+        self._ping_at = MonoNs(0)
+        # Requests for the wire, not yet taken, and when the last ping among them was made.
+        self._outbox: list[bytes] = []
+        self._pinged_at = MonoNs(0)
+        # Every symbol of the instrument channel, for advice; empty before its snapshot.
+        self._symbols_known: list[str] = []
+        # The candle that is still forming, by pair.
+        self._candles: dict[str, CandleData] = {}
+        # Notices of maintenance that were reported, by event and phase.
+        self._notices_seen: set[tuple[object, str]] = set()
+        # Names of unknown channels and methods that were reported; when each kind may be reported again.
+        self._unknown_seen: set[str] = set()
+        self._report_at: dict[str, MonoNs] = {}
+        self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
+            "book": self._receive_snapshot,
+            "trade": self._receive_trade,
+            "ticker": self._receive_ticker,
+            "ohlc": self._receive_candle,
+            "instrument": self._receive_instrument,
+            "status": self._receive_status,
+            "heartbeat": self._receive_heartbeat,
+            "level3": self._receive_level3,
+        }
+
+    # --- the connection's life
+
+    def opened(self, now: MonoNs) -> None:
+        """A connection is up: Kraken restores nothing, so everything is asked for again."""
+        self._open = True
+        self._heard_at = now
+        self._timers_at = now
+        self._ping_at = MonoNs(now + PING_INTERVAL_NS)
+        self._outbox.clear()
+        self._subscriptions.opened()
+        for feed in self.feeds.values():
+            feed.streaming = False
+            feed.resync_at = MonoNs(0)
+            feed.heard_at = now
+        self._outbox += self._subscriptions.due(now)
+
+    def closed(self, now: MonoNs, reason: str) -> Sequence[Event]:
+        """The connection is gone: every book is in doubt."""
+        self._open = False
+        self._outbox.clear()
+        return self.doubt(self.settings.symbols, f"connection lost: {reason}")
+
+    def doubt(self, symbols: Sequence[str], reason: str) -> Sequence[Event]:
+        """These pairs' books end here; only a snapshot makes them live again."""
+        events = NO_EVENTS
+        for symbol in symbols:
+            feed = self.feeds[symbol]
+            feed.streaming = False
+            feed.resync_at = MonoNs(0)
+            feed.depth = self.settings.depth
+            events += state_changed(feed, FeedState.STALE, reason)
+        return events
+
+    def dead(self, now: MonoNs) -> str | None:
+        """Why the connection must be cut: silence, where Kraken promises a heartbeat a second."""
+        silent_ns = now - self._heard_at
+        if self._open and silent_ns > self.settings.heartbeat_silence_ns:
+            return f"no frame for {silence_text(silent_ns)}"
+        return None
+
+    @property
+    def reconnect_delay_floor_ns(self) -> int:
+        """The least pause before the next connection: Kraken asks for more after maintenance."""
+        return MAINTENANCE_DELAY_NS if self.system in ("maintenance", "cancel_only") else 0
+
+    def to_send(self) -> list[bytes]:
+        """The requests for the wire; they are taken, and must be sent in this order."""
+        if not self._outbox:
+            return []
+        frames, self._outbox = self._outbox, []
+        return frames
+
+    # --- frames
+
+    def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
+        """Take one text frame; the events that it means, in order."""
+        # Hot: nine frames of ten are book updates of a healthy pair, and begin as they do today.
+        if not frame.startswith(BOOK_UPDATE):
+            events = self._receive_rare(frame, received_at)
+            if events is not None:
+                return events
+        self._heard_at = received_at
+        try:
+            entries = messages.decode_book(frame).data
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return self._malformed(error, frame, received_at)
+        events = NO_EVENTS
+        for data in entries:
+            feed = self.feeds.get(data.symbol)
+            if feed is None or not feed.streaming:
+                self._ignore(feed, received_at)
+                continue
+            feed.updates += 1
+            feed.heard_at = received_at
+            feed.timestamp = data.timestamp
+            book = feed.book
+            try:
+                book.apply(data.bids, data.asks)
+            except (ValueError, OverflowError) as error:
+                if not self._apply_large(feed, error, frame, data):
+                    events = (*events, *self._malformed(error, frame, received_at))
+                    events = (
+                        *events,
+                        *self._failed(feed, f"a number of the book makes no sense: {error}", received_at),
+                    )
+                    continue
+            if book.checksum() != data.checksum:
+                feed.mismatches += 1
+                events = (*events, *self._failed(feed, feed.describe_mismatch(data), received_at))
+            elif book.crossed():
+                feed.crossings += 1
+                events = (*events, *self._failed(feed, "best bid at or above best ask", received_at))
+            else:
+                feed.checksum = data.checksum
+                events = (*events, *feed.changed) if events else feed.changed
+        return events
+
+    def _receive_rare(self, frame: bytes, received_at: MonoNs) -> Sequence[Event] | None:
+        """Anything but a book update of today's key order; None for one of another order."""
+        if frame == HEARTBEAT:
+            return self._receive_heartbeat(frame, None, received_at)
+        try:
+            envelope = messages.decode_envelope(frame)
+            if envelope.method is not None:
+                return self._receive_reply(messages.decode_reply(frame), frame, received_at)
+            self._heard_at = received_at
+            if envelope.channel == "book" and envelope.type != "snapshot":
+                return None
+            receiver = self._receivers.get(envelope.channel or "")
+            if receiver is not None:
+                return receiver(frame, envelope.type, received_at)
+            if envelope.channel is None and rejects.MESSAGE_RATE_EXCEEDED.encode() in frame:
+                return self._rate_exceeded(frame, received_at)
+            return self._unknown(f"channel {envelope.channel}", frame, received_at)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self._heard_at = received_at
+            return self._malformed(error, frame, received_at)
+
+    # --- book
+
+    def _receive_snapshot(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
+        events: Sequence[Event] = NO_EVENTS
+        for data in messages.decode_exact_book(frame).data:
+            feed = self.feeds.get(data.symbol)
+            if feed is not None:
+                events = (*events, *self._load(feed, data, received_at))
+        return events
+
+    def _load(self, feed: BookFeed, data: messages.ExactBookData, received_at: MonoNs) -> Sequence[Event]:
+        feed.heard_at = received_at
+        feed.resync_at = MonoNs(0)
+        if feed.subscription is not None:
+            feed.subscription.deadline = MonoNs(0)
+        if not feed.load(data):
+            return self._failed(feed, f"snapshot: {feed.describe_mismatch(data)}", received_at)
+        if feed.book.crossed():
+            feed.crossings += 1
+            return self._failed(feed, "snapshot: best bid at or above best ask", received_at)
+        feed.streaming = True
+        return (*state_changed(feed, FeedState.LIVE, "snapshot verified"), *feed.changed)
+
+    def _apply_large(self, feed: BookFeed, error: Exception, frame: bytes, data: BookData) -> bool:
+        """Apply an update again from its text, since a number of it was not exact as a float."""
+        if not isinstance(error, UnitsTooLarge):
+            return False
+        for exact in messages.decode_exact_book(frame).data:
+            if exact.symbol == data.symbol and exact.timestamp == data.timestamp:
+                return feed.apply_exact(exact)
+        return False
+
+    def _ignore(self, feed: BookFeed | None, received_at: MonoNs) -> None:
+        if feed is not None:
+            feed.ignored += 1
+            feed.heard_at = received_at
+
+    def _failed(self, feed: BookFeed, reason: str, now: MonoNs) -> Sequence[Event]:
+        """A book is in doubt: say so, and ask for this pair's snapshot, now or when its turn comes."""
+        state = feed.failed(now)
+        if state is FeedState.UNTRUSTED:
+            reason += "; third failure within a minute, retried slowly"
+        events = state_changed(feed, state, reason)
+        self._resynchronize_due(feed, now)
+        return events
+
+    def _resynchronize_due(self, feed: BookFeed, now: MonoNs) -> None:
+        if not 0 < feed.resync_at <= now or feed.subscription is None:
+            return
+        feed.resync_at = MonoNs(0)
+        feed.resynced_at = now
+        feed.resyncs += 1
+        self._subscriptions.renew(feed.subscription)
+        self._outbox += self._subscriptions.due(now)
+
+    # --- the other channels
+
+    def _receive_trade(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
+        trades = messages.decode_trade(frame).data
+        if kind == "snapshot":
+            return NO_EVENTS  # prints of before we came: history, not news
+        ours = [TradePrinted(trade) for trade in trades if trade.symbol in self.feeds]
+        self.trades += len(ours)
+        return ours
+
+    def _receive_ticker(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
+        tickers = messages.decode_ticker(frame).data
+        ours = [TickerChanged(ticker) for ticker in tickers if ticker.symbol in self.feeds]
+        self.tickers += len(ours)
+        return ours
+
+    def _receive_candle(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
+        candles = messages.decode_candle(frame).data
+        events: list[Event] = []
+        for candle in candles:
+            if candle.symbol not in self.feeds:
+                continue
+            self.candles += 1
+            forming = self._candles.get(candle.symbol)
+            if forming is not None and forming.interval_begin < candle.interval_begin:
+                events.append(CandleChanged(forming, closed=True))
+            self._candles[candle.symbol] = candle
+            events.append(CandleChanged(candle, closed=False))
+        return events
+
+    def _receive_instrument(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
+        pairs = messages.decode_instrument(frame).data.pairs
+        if kind == "snapshot":
+            self._symbols_known = [pair.symbol for pair in pairs]
+        events: list[Event] = []
+        for pair in pairs:
+            feed = self.feeds.get(pair.symbol)
+            if feed is not None:
+                feed.decimals_known = (pair.price_precision, pair.qty_precision)
+                events.append(PairChanged(pair))
+        return events
+
+    def _receive_status(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
+        events: list[Event] = []
+        for status in messages.decode_status(frame).data:
+            self.system = status.system
+            fresh = []
+            for notice in (*status.upcoming_maintenance, *status.emergency):
+                key = (notice.event_id, notice.phase)
+                if key not in self._notices_seen and len(self._notices_seen) < UNKNOWN_NAMES_MAX:
+                    self._notices_seen.add(key)
+                    fresh.append(notice)
+            events.append(SystemChanged(status.system, status.version, tuple(fresh)))
+        return events
+
+    def _receive_heartbeat(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
+        self.heartbeats += 1
+        self._heard_at = received_at
+        return NO_EVENTS
+
+    def _receive_level3(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
+        messages.decode_level3(frame)
+        self.level3 += 1
+        return NO_EVENTS
+
+    # --- replies
+
+    def _receive_reply(self, reply: Reply, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
+        if reply.method == "pong":
+            self.pongs += 1
+            self.ping_rtt_ns = received_at - self._pinged_at
+            return NO_EVENTS
+        self._heard_at = received_at
+        if reply.error == rejects.MESSAGE_RATE_EXCEEDED:
+            return self._rate_exceeded(frame, received_at)
+        if reply.method not in ("subscribe", "unsubscribe"):
+            self.refused += 1
+            return self._report("refused", f"{reply.method}: {reply.error}", frame, received_at)
+        events: Sequence[Event] = NO_EVENTS
+        for subscription in self._subscriptions.replied(reply):
+            if reply.success:
+                events = (*events, *self._confirmed(subscription, reply, received_at))
+            elif reply.method == "subscribe":
+                events = (*events, *self._rejected(subscription, reply, received_at))
+        return events
+
+    def _confirmed(self, subscription: Subscription, reply: Reply, now: MonoNs) -> Sequence[Event]:
+        feed = self.feeds.get(subscription.symbol or "") if subscription.channel == "book" else None
+        if reply.method == "unsubscribe":
+            if feed is None or not feed.streaming:
+                return NO_EVENTS
+            feed.streaming = False
+            return state_changed(feed, FeedState.STALE, "unsubscribed; waiting for a snapshot")
+        subscription.phase = Phase.CONFIRMED
+        if feed is None:
+            subscription.deadline = MonoNs(0)
+        else:
+            # The deadline stays: a book is only there when its snapshot is.
+            feed.depth = (reply.result.depth if reply.result else None) or feed.depth
+        return NO_EVENTS
+
+    def _rejected(self, subscription: Subscription, reply: Reply, now: MonoNs) -> Sequence[Event]:
+        error = reply.error or "no reason given"
+        if error == rejects.ALREADY_SUBSCRIBED and subscription.channel == "book":
+            return NO_EVENTS  # and no snapshot comes: the deadline passes, and the pair is given back and asked again
+        if error == rejects.ALREADY_SUBSCRIBED:
+            subscription.phase = Phase.CONFIRMED
+            subscription.deadline = MonoNs(0)
+            return NO_EVENTS
+        subscription.phase = Phase.REFUSED
+        subscription.deadline = MonoNs(0)
+        symbol = subscription.symbol or "all pairs"
+        advice = rejects.advice(error, subscription.channel, symbol, self._symbols_known)
+        events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
+        feed = self.feeds.get(symbol) if subscription.channel == "book" else None
+        if feed is not None:
+            events = (*state_changed(feed, FeedState.UNTRUSTED, advice), *events)
+        return events
+
+    def _rate_exceeded(self, frame: bytes, now: MonoNs) -> Sequence[Event]:
+        self._subscriptions.slow_down(now)
+        return self._unknown(rejects.MESSAGE_RATE_EXCEEDED, frame, now)
+
+    # --- time
+
+    def poll(self, now: MonoNs) -> Sequence[Event]:
+        """Look at the clocks: requests due, answers late, pairs silent."""
+        if not self._open:
+            return NO_EVENTS
+        if now >= self._ping_at:
+            self._ping_at = MonoNs(now + PING_INTERVAL_NS)
+            self._pinged_at = now
+            self._outbox.append(self._subscriptions.ping())
+        events: Sequence[Event] = NO_EVENTS
+        if now >= self._timers_at:
+            self._timers_at = MonoNs(now + TIMER_INTERVAL_NS)
+            events = self._poll_subscriptions(now)
+        self._outbox += self._subscriptions.due(now)
+        return events
+
+    def _poll_subscriptions(self, now: MonoNs) -> Sequence[Event]:
+        events: Sequence[Event] = NO_EVENTS
+        for subscription in self._subscriptions.overdue(now):
+            if subscription.channel != "book":
+                self._subscriptions.want(subscription)
+                continue
+            waited = silence_text(self.settings.subscribe_deadline_ns)
+            feed = self.feeds[subscription.symbol or ""]
+            if not feed.streaming:
+                events = (*events, *self._failed(feed, f"no snapshot within {waited}", now))
+        for feed in self.feeds.values():
+            self._resynchronize_due(feed, now)
+            if feed.streaming:
+                events = (*events, *self._watch_silence(feed, now))
+        return events
+
+    def _watch_silence(self, feed: BookFeed, now: MonoNs) -> Sequence[Event]:
+        """A quiet pair may be a mute subscription: a fresh snapshot tells, asked for ever less often."""
+        silent_ns = now - feed.heard_at
+        if feed.updates != feed.updates_at_silence:
+            feed.silence_ns_max = self.settings.book_silence_ns
+        if silent_ns <= feed.silence_ns_max:
+            return NO_EVENTS
+        feed.silence_ns_max = min(2 * feed.silence_ns_max, SILENCE_GROWTH_MAX * self.settings.book_silence_ns)
+        feed.updates_at_silence = feed.updates
+        feed.streaming = False
+        feed.resync_at = now
+        reason = f"book silent for {silence_text(silent_ns)}; asking for a fresh snapshot"
+        events = state_changed(feed, FeedState.STALE, reason)
+        self._resynchronize_due(feed, now)
+        return events
+
+    # --- what we do not understand
+
+    def _malformed(self, error: Exception, frame: bytes, now: MonoNs) -> Sequence[Event]:
+        self.malformed += 1
+        return self._report("malformed", str(error), frame, now)
+
+    def _unknown(self, name: str, frame: bytes, now: MonoNs) -> Sequence[Event]:
+        self.unknown += 1
+        if name in self._unknown_seen or len(self._unknown_seen) >= UNKNOWN_NAMES_MAX:
+            return NO_EVENTS
+        self._unknown_seen.add(name)
+        return self._report("unknown", name, frame, now)
+
+    def _report(self, kind: str, detail: str, frame: bytes, now: MonoNs) -> Sequence[Event]:
+        if now < self._report_at.get(kind, now):
+            return NO_EVENTS
+        self._report_at[kind] = MonoNs(now + REPORT_INTERVAL_NS)
+        return (FrameNotUnderstood(kind, detail, frame[:FRAME_BYTES_SHOWN_MAX]),)
+
+    # --- what we ask for
+
+    def _wanted(self) -> list[Subscription]:
+        settings = self.settings
+        wanted = [Subscription("instrument", None)]
+        for feed in self.feeds.values():
+            feed.subscription = Subscription("book", feed.symbol, depth=settings.depth)
+            wanted.append(feed.subscription)
+        for symbol in self.feeds:
+            if settings.trades:
+                wanted.append(Subscription("trade", symbol, snapshot=False))
+            if settings.tickers:
+                wanted.append(Subscription("ticker", symbol, trigger=settings.ticker_trigger))
+            if settings.candle_interval_min:
+                wanted.append(Subscription("ohlc", symbol, interval=settings.candle_interval_min))
+        return wanted
