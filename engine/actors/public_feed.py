@@ -1,0 +1,399 @@
+"""The public feed: a session's events become records in a market ring, and the board beside it.
+
+frames ─► PublicSession ─► on_events() ─► records ─► ring       each change
+                           on_burst_end() ─────────► board      the last of each pair, once a burst
+                                          ─────────► doorbells  once a burst
+"""
+
+import struct
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Literal, Protocol
+
+import structlog
+
+from engine.clock import Clock
+from engine.kraken.book_feed import BookFeed
+from engine.kraken.events import (
+    BookChanged,
+    CandleChanged,
+    Event,
+    FrameNotUnderstood,
+    PairChanged,
+    Refused,
+    StateChanged,
+    SystemChanged,
+    TickerChanged,
+    TradePrinted,
+)
+from engine.kraken.messages import PairData
+from engine.kraken.public_session import PublicSession
+from engine.kraken.timestamps import Timestamps
+from engine.records import (
+    LEVEL_BYTES,
+    FeedState,
+    Kind,
+    PairRules,
+    pack_candle,
+    pack_feed_state,
+    pack_header,
+    pack_pair,
+    pack_ticker,
+    pack_trade,
+    pack_venue_status,
+)
+from engine.ring import BoardReader, BoardWriter, Publisher
+from engine.telemetry import Counters
+from engine.topology import FLUSH_RECORDS_MAX, PAIR_COUNTERS, Shard
+from engine.units import decimal_units
+
+Conflation = Literal["none", "burst"]
+
+PERCENT_DECIMALS = 2  # of a ticker's change in percent
+
+BOOK_TOP, LIVE = int(Kind.BOOK_TOP), int(FeedState.LIVE)  # hot: an enum member costs a lookup
+
+log = structlog.get_logger("public_feed")
+
+
+class RefusalPort(Protocol):
+    """Where refused subscriptions are told: the supervisor decides what they mean."""
+
+    def __call__(self, symbol: str, advice: str) -> None: ...
+
+
+class TrafficPort(Protocol):
+    """What a connection counts."""
+
+    frames_received: int
+    bytes_received: int
+    session_errors: int
+    connects: int
+    connect_failures: int
+    disconnects: int
+
+
+class PublicFeed:
+    """One shard's feed. The same object runs in its own process, and in a replay's."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        session: PublicSession,
+        *,
+        publisher: Publisher,
+        board: BoardWriter,
+        board_before: BoardReader,
+        counters: Counters,
+        clock: Clock,
+        refused: RefusalPort,
+        conflate: Conflation = "none",
+    ) -> None:
+        self._shard = shard
+        self._session = session
+        self._publisher = publisher
+        self._board = board
+        # The same board, as an earlier life of this feed left it.
+        self._board_before = board_before
+        self._counters = counters
+        self._clock = clock
+        self._refused = refused
+        self._conflate = conflate == "burst"
+        # The connection's counters; None in a replay, which has none.
+        self.traffic: TrafficPort | None = None
+        self._wall_ns = Timestamps().wall_ns
+        # Records of the board's slots that changed in this burst, and books to be published at its end.
+        self._dirty: dict[int, bytes] = {}
+        self._dirty_feeds: dict[int, BookFeed] = {}
+        # The last BOOK_TOP of each pair, for the board of a pair in doubt.
+        self._last_top: dict[int, bytes] = {}
+        # Ring cursor when the board was last complete.
+        self._settled_at = publisher.cursor
+        # The engine is stopping: what the end of the connection does to the books is no news.
+        self._closing = False
+        # Events that no record can carry, for a number needs more than 64 bits.
+        self._unpublishable = 0
+        # What earlier lives of this feed counted: the counters go on from there.
+        self._inherited = counters.snapshot()
+        self._tell: dict[type, Any] = {
+            StateChanged: self._publish_state,
+            TradePrinted: self._publish_trade,
+            TickerChanged: self._publish_ticker,
+            CandleChanged: self._publish_candle,
+            PairChanged: self._publish_pair,
+            SystemChanged: self._publish_system,
+            Refused: self._tell_refusal,
+            FrameNotUnderstood: self._log_frame,
+        }
+
+    def on_start(self, reason: str = "starting") -> None:
+        """Say of every pair that it is stale: whoever follows the ring hears it before any book."""
+        now = self._clock.mono_ns()
+        announce_stale(self._shard, self._publisher, self._board, self._board_before, reason, now)
+        self._settled_at = self._publisher.cursor
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Publish what happened; `on_burst_end` follows when the socket has no more."""
+        if self._closing:
+            return
+        for event in events:
+            # Hot: the type test is one load and one comparison.
+            if type(event) is BookChanged:
+                feed = event.feed
+                if not feed.streaming:
+                    continue  # a later entry of the same frame put the book in doubt
+                if self._conflate:
+                    self._dirty_feeds[feed.pair_index] = feed
+                else:
+                    self._publish_book(feed)
+            else:
+                self._publish_rare(event)
+        if self._publisher.cursor - self._settled_at >= FLUSH_RECORDS_MAX:
+            self._settle()
+
+    def on_burst_end(self) -> None:
+        """The socket has no more for now: what was held back goes out, and sleepers are woken."""
+        if self._dirty_feeds:
+            for feed in self._dirty_feeds.values():
+                if feed.streaming:
+                    self._publish_book(feed)
+            self._dirty_feeds.clear()
+        self._settle()
+
+    def begin_close(self) -> None:
+        """The engine is stopping: the last word on each pair is the market's, not that of our closing."""
+        self._closing = True
+
+    def do_work(self) -> int:
+        """The part of the duty cycle that no frame drives: counters and the sign of life."""
+        self._count()
+        return 0
+
+    def on_close(self) -> None:
+        """The last counts, and nothing held back."""
+        self.on_burst_end()
+        self._count()
+
+    # --- records
+
+    def _publish_book(self, feed: BookFeed) -> None:
+        book = feed.book
+        bids, asks = book.bids.top_units, book.asks.top_units
+        pair_index = feed.pair_index
+        record = (
+            pack_header(
+                BOOK_TOP,
+                LIVE,
+                book.price_decimals,
+                book.qty_decimals,
+                pair_index,
+                len(bids) // LEVEL_BYTES,
+                len(asks) // LEVEL_BYTES,
+                feed.heard_at,
+                self._wall_ns(feed.timestamp),
+                feed.updates,
+            )
+            + bids
+            + asks
+        )
+        self._publisher.publish(record)
+        self._dirty[pair_index] = self._last_top[pair_index] = record
+
+    def _publish_rare(self, event: Event) -> None:
+        try:
+            self._tell[type(event)](event)
+        except (struct.error, ValueError, OverflowError) as error:
+            self._unpublishable += 1
+            if self._unpublishable == 1:
+                log.warning("a number does not fit a record", error=str(error), feed=type(event).__name__)
+
+    def _publish_state(self, event: StateChanged) -> None:
+        pair_index = self._session.feeds[event.symbol].pair_index
+        self._dirty_feeds.pop(pair_index, None)  # held back for the end of the burst, and in doubt since
+        self._publisher.publish(pack_feed_state(pair_index, event.state, event.reason, self._clock.mono_ns()))
+        last_top = self._last_top.get(pair_index) or empty_top(pair_index)
+        self._dirty[pair_index] = with_state(last_top, event.state)
+        if event.state is FeedState.LIVE:
+            log.info("book live", symbol=event.symbol, reason=event.reason)
+        else:
+            log.warning("book in doubt", symbol=event.symbol, state=str(event.state), reason=event.reason)
+
+    def _publish_trade(self, event: TradePrinted) -> None:
+        trade = event.trade
+        pair_index, price_decimals, qty_decimals = self._decimals(trade.symbol, (trade.price,), (trade.qty,))
+        self._publisher.publish(
+            pack_trade(
+                pair_index,
+                decimal_units(trade.price, price_decimals),
+                decimal_units(trade.qty, qty_decimals),
+                price_decimals,
+                qty_decimals,
+                trade.side,
+                trade.ord_type,
+                trade.trade_id,
+                self._wall_ns(trade.timestamp),
+                self._clock.mono_ns(),
+            )
+        )
+
+    def _publish_ticker(self, event: TickerChanged) -> None:
+        t = event.ticker
+        prices = (t.bid, t.ask, t.last, t.vwap, t.low, t.high, t.change)
+        qtys = (t.bid_qty, t.ask_qty, t.volume)
+        pair_index, price_decimals, qty_decimals = self._decimals(t.symbol, prices, qtys)
+        bid, ask, last, vwap, low, high, change = (decimal_units(price, price_decimals) for price in prices)
+        bid_qty, ask_qty, volume = (decimal_units(qty, qty_decimals) for qty in qtys)
+        change_pct = decimal_units(round(t.change_pct, PERCENT_DECIMALS), PERCENT_DECIMALS)
+        words = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
+        now = self._clock.mono_ns()
+        self._publisher.publish(
+            pack_ticker(pair_index, words, price_decimals, qty_decimals, self._wall_ns(t.timestamp), now)
+        )
+
+    def _publish_candle(self, event: CandleChanged) -> None:
+        c = event.candle
+        prices = (c.open, c.high, c.low, c.close, c.vwap)
+        pair_index, price_decimals, qty_decimals = self._decimals(c.symbol, prices, (c.volume,))
+        begin = self._wall_ns(c.interval_begin)
+        words = (
+            *(decimal_units(price, price_decimals) for price in prices),
+            decimal_units(c.volume, qty_decimals),
+            c.trades,
+            begin,
+        )
+        now = self._clock.mono_ns()
+        self._publisher.publish(
+            pack_candle(pair_index, words, price_decimals, qty_decimals, c.interval, event.closed, begin, now)
+        )
+
+    def _publish_pair(self, event: PairChanged) -> None:
+        pair = event.pair
+        pair_index = self._session.feeds[pair.symbol].pair_index
+        record = pack_pair(
+            pair_index, pair.price_precision, pair.qty_precision, pair_rules(pair), self._clock.mono_ns()
+        )
+        self._publisher.publish(record)
+        self._dirty[self._shard.pair_slot(pair_index)] = record
+
+    def _publish_system(self, event: SystemChanged) -> None:
+        record = pack_venue_status(event.system, self._clock.mono_ns())
+        self._publisher.publish(record)
+        self._dirty[self._shard.status_slot] = record
+        log.info("venue status", system=event.system, version=event.version)
+        for notice in event.notices:
+            log.warning(
+                "venue notice",
+                title=notice.title,
+                phase=notice.phase,
+                action=notice.recommended_action,
+                start=notice.expected_start_utc,
+            )
+
+    def _decimals(self, symbol: str, prices: Sequence[Decimal], qtys: Sequence[Decimal]) -> tuple[int, int, int]:
+        """Index of a pair, and the decimals that hold these numbers exactly: the pair's, or more if they have more."""
+        feed = self._session.feeds[symbol]
+        price_decimals, qty_decimals = feed.decimals_known or (feed.book.price_decimals, feed.book.qty_decimals)
+        return (
+            feed.pair_index,
+            max(price_decimals, *(_decimals_of(price) for price in prices)),
+            max(qty_decimals, *(_decimals_of(qty) for qty in qtys)),
+        )
+
+    def _tell_refusal(self, event: Refused) -> None:
+        log.error("subscription refused", channel=event.channel, symbol=event.symbol, advice=event.advice)
+        self._refused(event.symbol, event.advice)
+
+    def _log_frame(self, event: FrameNotUnderstood) -> None:
+        log.warning(f"{event.kind} frame", detail=event.detail, frame=event.frame.decode(errors="replace"))
+
+    # --- the end of a burst
+
+    def _settle(self) -> None:
+        """Bring the board up to the ring, and ring those who sleep."""
+        if self._dirty:
+            store = self._board.store
+            for index, record in self._dirty.items():
+                store(index, record)
+            self._dirty.clear()
+        self._settled_at = self._publisher.cursor
+        self._board.complete(self._settled_at)
+        self._publisher.flush()
+
+    # --- counters
+
+    def _count(self) -> None:
+        """Bring the shared counters up to date; what earlier lives of this feed counted stays in."""
+        session, counts = self._session, {}
+        for name in (
+            "trades",
+            "tickers",
+            "candles",
+            "heartbeats",
+            "level3",
+            "pongs",
+            "unknown",
+            "malformed",
+            "refused",
+        ):
+            counts[name] = getattr(session, name)
+        counts["unpublishable"] = self._unpublishable
+        if self.traffic is not None:
+            counts["frames"] = self.traffic.frames_received
+            counts["bytes"] = self.traffic.bytes_received
+            for name in ("session_errors", "connects", "connect_failures", "disconnects"):
+                counts[name] = getattr(self.traffic, name)
+        for feed in session.feeds.values():
+            for name in PAIR_COUNTERS:
+                counts[f"{feed.symbol} {name}"] = getattr(feed, name)
+        inherited = self._inherited
+        for name, count in counts.items():
+            self._counters.set(name, int(count) + (0 if name.endswith(" state") else inherited[name]))
+        self._counters.set("ping_rtt_ns", session.ping_rtt_ns)
+        self._counters.set("heartbeat_ns", self._clock.mono_ns())
+
+
+def announce_stale(
+    shard: Shard, publisher: Publisher, board: BoardWriter, before: BoardReader, reason: str, now: int
+) -> None:
+    """Publish that every pair of a shard is stale, and put its board in order.
+
+    For a feed that begins, and for the supervisor when a feed has died: one writer
+    at a time, so strategies hear of it in the ring, before any later book.
+    """
+    for pair_index in range(len(shard.symbols)):
+        publisher.publish(pack_feed_state(pair_index, FeedState.STALE, reason, now))
+        board.store(pair_index, with_state(before.read(pair_index) or empty_top(pair_index), FeedState.STALE))
+    for index in range(len(shard.symbols), shard.board_slots):
+        record = before.read(index)
+        if record is not None:
+            board.store(index, record)
+    board.complete(publisher.cursor)
+    publisher.flush()
+
+
+def empty_top(pair_index: int) -> bytes:
+    """A BOOK_TOP without levels: what the board holds of a pair that has had no book."""
+    return pack_header(BOOK_TOP, FeedState.STALE, 0, 0, pair_index, 0, 0, 0, 0, 0)
+
+
+def with_state(top: bytes, state: FeedState) -> bytes:
+    """A BOOK_TOP record with another feed state."""
+    return top[:1] + bytes((state,)) + top[2:]
+
+
+def pair_rules(pair: PairData) -> PairRules:
+    """Kraken's numbers of a pair in its ticks and lots; an increment of one unit where it gives none."""
+    price_increment = pair.price_increment or Decimal(1).scaleb(-pair.price_precision)
+    qty_increment = pair.qty_increment or Decimal(1).scaleb(-pair.qty_precision)
+    return PairRules(
+        price_increment_ticks=decimal_units(price_increment, pair.price_precision),
+        qty_increment_lots=decimal_units(qty_increment, pair.qty_precision),
+        qty_min_lots=decimal_units(pair.qty_min, pair.qty_precision),
+        cost_min=pair.cost_min,
+        status=pair.status,
+    )
+
+
+def _decimals_of(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0

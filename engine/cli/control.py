@@ -1,0 +1,44 @@
+"""`engine status` and `engine stop`: asked of a running engine through its control socket."""
+
+import sys
+import time
+
+import click
+import msgspec
+
+from engine.errors import UserError
+from engine.supervisor.control import ask
+from engine.supervisor.run_directory import RunDirectory
+
+STOP_DEADLINE_S = 30.0
+LOOK_INTERVAL_S = 0.05
+
+_name_option = click.option("--name", default="default", show_default=True, help="The engine's name.")
+
+
+@click.command()
+@_name_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, as --summary writes it.")
+def status(name: str, as_json: bool) -> None:
+    """Show how a running engine does: books, counts, latency, restarts."""
+    summary = ask(name, "status")
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode() + "\n")
+        return
+    from engine.cli.view import status_text
+
+    click.echo(status_text(summary))
+
+
+@click.command()
+@_name_option
+def stop(name: str) -> None:
+    """Stop a running engine and wait until it has stopped."""
+    answer = ask(name, "stop")
+    lock = RunDirectory(name).path / "lock"
+    deadline = time.monotonic() + STOP_DEADLINE_S
+    while lock.exists() and time.monotonic() < deadline:
+        time.sleep(LOOK_INTERVAL_S)
+    if lock.exists():
+        raise UserError(f"the engine named {name} (pid {answer['pid']}) has not stopped in {STOP_DEADLINE_S:.0f} s")
+    click.echo(f"stopped {name} (pid {answer['pid']})")

@@ -1,0 +1,106 @@
+"""Options that several commands share, and how they become a configuration and strategies."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from engine.config import Config, StrategyConfig, load_config, override, parse_symbols
+from engine.errors import ConfigError
+from engine.strategy.api import Strategy
+from engine.strategy.loader import fingerprint, load_class, make_strategy
+from engine.supervisor.supervisor import NamedStrategy
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def engine_options(command: F) -> F:
+    """The options of `engine run` and `engine replay`."""
+    for option in reversed(
+        (
+            click.option("--config", "config_path", type=click.Path(path_type=Path), help="A TOML file."),
+            click.option("--symbols", help="Pairs, as BTC/USD,ETH/USD."),
+            click.option("--strategy", "targets", multiple=True, help="A file, package.module:Class, or a name."),
+            click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of --strategy."),
+            click.option("--publish-levels", type=int, help="Levels a side that strategies see."),
+            click.option("--summary", "summary_path", type=click.Path(path_type=Path), help="Write the summary here."),
+            click.option("--log-level", help="debug, info, warning or error."),
+            click.option("--log-format", help="console or json."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def read_config(config_path: Path | None, changes: dict[str, tuple[str, object]]) -> Config:
+    """The file's settings, or the defaults, with the command line's in their place.
+
+    `changes` maps a setting to the option that gave it and its value; None leaves it as it is.
+    """
+    config = load_config(config_path) if config_path is not None else Config()
+    options = {path: option for path, (option, _) in changes.items()}
+    return override(config, options, **{path: value for path, (_, value) in changes.items()})
+
+
+def read_symbols(text: str | None) -> tuple[str, ...] | None:
+    """The value of --symbols."""
+    return None if text is None else parse_symbols(text, "--symbols")
+
+
+def read_strategies(targets: Sequence[str], params: Sequence[str]) -> tuple[StrategyConfig, ...] | None:
+    """The strategies of the command line, in place of the file's; None when it names none."""
+    if params and len(targets) != 1:
+        raise ConfigError("--param belongs to one --strategy; put the parameters of several into a --config file")
+    values = dict(_param(text) for text in params)
+    return tuple(StrategyConfig(target=target, params=values) for target in targets) or None
+
+
+def make_strategies(config: Config, symbols: Sequence[str], say: Callable[..., object]) -> list[NamedStrategy]:
+    """Load every strategy of the configuration; StrategyError or ConfigError names the one that cannot be."""
+    strategies: list[NamedStrategy] = []
+    taken: set[str] = set()
+    for entry in config.strategies:
+        cls = load_class(entry.target)
+        name = entry.name or _free_name(cls, taken)
+        if name in taken:
+            raise ConfigError(f"two strategies are named {name}; give one of them another name")
+        taken.add(name)
+        strategies.append(NamedStrategy(name, make_strategy(cls, entry.params, name), entry.symbols or tuple(symbols)))
+        say("strategy loaded", name=name, target=entry.target, sha256=fingerprint(cls))
+    return strategies
+
+
+def write_summary(path: Path | None, summary: dict[str, Any]) -> None:
+    """Write the summary as one JSON object; ConfigError when the place cannot be written."""
+    if path is None:
+        return
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+    except OSError as error:
+        raise ConfigError(f"--summary {path} cannot be written: {(error.strerror or str(error)).lower()}") from None
+
+
+def check_writable(path: Path | None) -> None:
+    """Refuse a summary that could not be written before the run, not after it."""
+    if path is not None and not path.parent.is_dir():
+        raise ConfigError(f"--summary {path}: there is no directory {path.parent}")
+
+
+def _free_name(cls: type[Strategy], taken: set[str]) -> str:
+    """The class's name, with a number when several strategies are of one class."""
+    name, number = cls.__name__, 2
+    while name in taken:
+        name, number = f"{cls.__name__}-{number}", number + 1
+    return name
+
+
+def _param(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"--param {text} must be NAME=VALUE")
+    try:
+        return name, msgspec.json.decode(value)  # numbers, true, lists
+    except msgspec.DecodeError:
+        return name, value

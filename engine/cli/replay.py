@@ -1,0 +1,73 @@
+"""`engine replay`: captured frames through the same engine, in one process."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import structlog
+import uvloop
+
+from engine.cli.options import (
+    check_writable,
+    engine_options,
+    make_strategies,
+    read_config,
+    read_strategies,
+    read_symbols,
+    write_summary,
+)
+from engine.errors import CaptureError
+from engine.telemetry.log import configure_log
+
+log = structlog.get_logger("replay")
+
+
+@click.command()
+@click.argument("captures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CAPTURE.jsonl...")
+@engine_options
+def replay(
+    captures: Sequence[Path],
+    config_path: Path | None,
+    symbols: str | None,
+    targets: Sequence[str],
+    params: Sequence[str],
+    publish_levels: int | None,
+    summary_path: Path | None,
+    log_level: str | None,
+    log_format: str | None,
+) -> int:
+    """Replay captured frames, one a line, through the same sessions, books, ring and strategies."""
+    from engine.cli.view import status_text
+    from engine.replay import Capture
+    from engine.replay import replay as run_replay
+
+    wanted = read_symbols(symbols)
+    config = read_config(
+        config_path,
+        {
+            "symbols": ("--symbols", wanted),
+            "strategy": ("--strategy", read_strategies(targets, params)),
+            "feed.publish_levels": ("--publish-levels", publish_levels),
+            "log.level": ("--log-level", log_level),
+            "log.format": ("--log-format", log_format),
+        },
+    )
+    check_writable(summary_path)
+    configure_log(config.log.level, config.log.format, "replay")
+    opened = [Capture(path) for path in captures]
+    held = dict.fromkeys(symbol for capture in opened for symbol in capture.symbols)
+    # The pairs of a file's configuration are those of its live runs: a replay takes what the captures hold.
+    followed = wanted or tuple(held)
+    missing = [symbol for symbol in followed if symbol not in held]
+    if missing or not followed:
+        holds = f"they hold {', '.join(held)}" if held else "they hold no pair's data"
+        raise CaptureError(f"the captures have nothing of {', '.join(missing) or 'any pair'}; {holds}")
+    strategies = make_strategies(config, followed, log.info)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        summary = runner.run(
+            run_replay(opened, followed, [(named.name, named.strategy) for named in strategies], config)
+        )
+    write_summary(summary_path, summary)
+    click.echo(status_text(summary))
+    return 0

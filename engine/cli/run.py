@@ -1,0 +1,177 @@
+"""`engine run`: the engine, until Ctrl-C, `engine stop`, or a number of seconds."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import msgspec
+import structlog
+import uvloop
+from setproctitle import setproctitle
+
+from engine.cli.options import (
+    check_writable,
+    engine_options,
+    make_strategies,
+    read_config,
+    read_strategies,
+    read_symbols,
+    write_summary,
+)
+from engine.config import Config
+from engine.errors import ConfigError, UserError
+from engine.supervisor.run_directory import RunDirectory
+from engine.supervisor.supervisor import NamedStrategy, Supervisor
+from engine.telemetry.log import configure_log
+
+LOCAL = "local"
+VENUE_READY_S = 20.0  # a loaded machine imports slowly; the venue itself is ready in a fraction of a second
+EXIT_FAILED = 1
+
+log = structlog.get_logger("engine")
+
+
+@click.command()
+@engine_options
+@click.option("--venue", help="local for the built-in exchange, or a URL.  [default: Kraken]")
+@click.option("--venue-option", "venue_options", multiple=True, metavar="TEXT", help="Passed on to the local venue.")
+@click.option("--name", help="Names the engine for status and stop.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+@click.option("--depth", type=int, help="Book levels a side.")
+@click.option("--shards", type=int, help="Public feed processes.")
+@click.option("--view", is_flag=True, help="Show books and latency live on standard output.")
+def run(
+    config_path: Path | None,
+    symbols: str | None,
+    targets: Sequence[str],
+    params: Sequence[str],
+    publish_levels: int | None,
+    summary_path: Path | None,
+    log_level: str | None,
+    log_format: str | None,
+    venue: str | None,
+    venue_options: Sequence[str],
+    name: str | None,
+    seconds: float | None,
+    depth: int | None,
+    shards: int | None,
+    view: bool,
+) -> int:
+    """Run strategies on a venue's live market data."""
+    config = read_config(
+        config_path,
+        {
+            "name": ("--name", name),
+            "symbols": ("--symbols", read_symbols(symbols)),
+            "strategy": ("--strategy", read_strategies(targets, params)),
+            "venue.url": ("--venue", venue if venue != LOCAL else None),
+            "feed.depth": ("--depth", depth),
+            "feed.publish_levels": ("--publish-levels", publish_levels),
+            "feed.shards": ("--shards", shards),
+            "log.level": ("--log-level", log_level or ("warning" if view else None)),
+            "log.format": ("--log-format", log_format),
+        },
+    )
+    check_writable(summary_path)
+    configure_log(config.log.level, config.log.format, "engine")
+    directory = RunDirectory(config.name)
+    directory.acquire()
+    try:
+        with _Venue(config, venue_options) if venue == LOCAL else nullcontext() as local:
+            strategies = make_strategies(config, config.symbols, log.info)
+            setproctitle(f"kraken-engine {config.name}: supervisor and strategies")
+            url = local.ready_url() if local is not None else config.venue.url
+            summary, mistake = _run(config, url, strategies, directory, seconds, view, local)
+    finally:
+        directory.release()
+    write_summary(summary_path, summary)
+    if mistake is not None:
+        raise mistake
+    return 0 if summary["exit"] == "clean" else EXIT_FAILED
+
+
+def _run(
+    config: Config,
+    url: str,
+    strategies: list[NamedStrategy],
+    directory: RunDirectory,
+    seconds: float | None,
+    view: bool,
+    local: "_Venue | None",
+) -> tuple[dict[str, Any], UserError | None]:
+    from engine.cli.view import open_view
+
+    async def main() -> tuple[dict[str, Any], UserError | None]:
+        supervisor = Supervisor(config, url, strategies, directory)
+        watching = asyncio.ensure_future(_watch_venue(local, supervisor)) if local is not None else None
+        with open_view(view) as live:
+            mistake = await supervisor.run(seconds, live.update, live.interval_s)
+        if watching is not None:
+            watching.cancel()
+        return supervisor.summary(), mistake
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+async def _watch_venue(local: "_Venue", supervisor: Supervisor) -> None:
+    while local.process.poll() is None:
+        await asyncio.sleep(0.2)
+    supervisor.request_stop(f"the local venue ended with exit code {local.process.returncode}")
+
+
+class _Venue:
+    """The built-in exchange as a child process, from its start to the end of the run."""
+
+    def __init__(self, config: Config, options: Sequence[str]) -> None:
+        command = (sys.executable, "-P", "-m", "engine", "venue", "--port", "0", "--die-with-parent")
+        symbols = ("--symbols", ",".join(config.symbols)) if "--symbols" not in options else ()
+        # Started before the strategies are loaded: both take a fraction of a second.
+        self.process = subprocess.Popen(
+            (*command, *symbols, *options),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+            text=True,
+        )
+
+    def ready_url(self) -> str:
+        """Wait for its ready line; its own sentence, when it could not start, is ours."""
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        line = self.process.stdout.readline()
+        if not line:
+            told = self.process.stderr.read().strip().splitlines()
+            sentence = told[-1].removeprefix("engine: ") if told else "it ended without a word"
+            raise ConfigError(f"the local venue cannot run: {sentence}")
+        threading.Thread(target=_relay, args=(self.process.stderr,), name="venue-log", daemon=True).start()
+        ready = msgspec.json.decode(line)
+        url: str = ready["public"]
+        return url
+
+    def __enter__(self) -> "_Venue":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(VENUE_READY_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def _relay(lines: IO[str]) -> None:
+    """Pass the venue's log on: a pipe that nobody reads would stop it one day."""
+    with lines:
+        for line in lines:
+            sys.stderr.write(line)

@@ -1,0 +1,164 @@
+"""The live view: what the running engine measures, as a table that redraws, or as a line a second."""
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from decimal import Decimal
+from time import monotonic
+from types import TracebackType
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+REDRAW_S = 0.5
+LINE_S = 1.0
+QUIET_S = 3600.0  # nobody looks
+
+STATE_STYLES = {"live": "green", "stale": "yellow", "untrusted": "red"}
+
+
+class View(Protocol):
+    """Takes the summary again and again."""
+
+    interval_s: float
+
+    def update(self, summary: dict[str, Any]) -> None: ...
+
+
+def open_view(wanted: bool) -> AbstractContextManager[View]:
+    """A table on a terminal, lines elsewhere, nothing when not wanted."""
+    if not wanted:
+        return nullcontext(_NoView())
+    return _TableView() if sys.stdout.isatty() else nullcontext(_LineView())
+
+
+class _NoView:
+    interval_s = QUIET_S
+
+    def update(self, summary: dict[str, Any]) -> None:
+        pass
+
+
+class _Rates:
+    """Book messages a second of each pair, from one look to the next."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+        self._seen_at = monotonic()
+
+    def update(self, symbols: dict[str, Any]) -> dict[str, float]:
+        now = monotonic()
+        took_s = max(now - self._seen_at, 1e-6)
+        rates = {symbol: (pair["updates"] - self._seen.get(symbol, 0)) / took_s for symbol, pair in symbols.items()}
+        self._seen = {symbol: pair["updates"] for symbol, pair in symbols.items()}
+        self._seen_at = now
+        return rates
+
+
+class _LineView:
+    """A line a second, for logs and pipes."""
+
+    interval_s = LINE_S
+
+    def __init__(self) -> None:
+        self._rates = _Rates()
+
+    def update(self, summary: dict[str, Any]) -> None:
+        rates = self._rates.update(summary["symbols"])
+        latency = summary["latency_us"]["wire_to_strategy"]
+        pairs = [
+            f"{symbol} {_price(pair['best_bid'])}/{_price(pair['best_ask'])} spread {_spread(pair)} {pair['state']} "
+            f"{rates[symbol]:.0f}/s verified {pair['verified']}"
+            for symbol, pair in summary["symbols"].items()
+        ]
+        wire = f"wire to strategy p50 {latency['p50']} µs p99 {latency['p99']} µs"
+        print(f"{summary['seconds']:7.1f} s  " + "  |  ".join([*pairs, wire]), flush=True)
+
+
+class _TableView:
+    """A table that redraws in place."""
+
+    interval_s = REDRAW_S
+
+    def __init__(self) -> None:
+        self._rates = _Rates()
+        self._live = Live(console=Console(), auto_refresh=False)
+
+    def __enter__(self) -> "_TableView":
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def update(self, summary: dict[str, Any]) -> None:
+        self._live.update(_drawn(summary, self._rates.update(summary["symbols"])), refresh=True)
+
+
+def status_text(summary: dict[str, Any]) -> str:
+    """The summary for people, as text."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    with console.capture() as captured:
+        console.print(_drawn(summary, None))
+    return captured.get().rstrip()
+
+
+def _drawn(summary: dict[str, Any], rates: dict[str, float] | None) -> Group:
+    table = Table(title=f"{summary.get('venue', 'replay')} · {summary['seconds']:.1f} s · {summary['exit']}")
+    table.add_column("pair")
+    table.add_column("book")
+    for name in ("bid qty", "best bid", "best ask", "ask qty", "spread", "messages/s" if rates else "updates",
+                 "verified", "mismatches", "resyncs"):  # fmt: skip
+        table.add_column(name, justify="right")
+    for symbol, pair in summary["symbols"].items():
+        bid, ask = pair["best_bid"], pair["best_ask"]
+        table.add_row(
+            symbol,
+            Text(pair["state"], style=STATE_STYLES[pair["state"]]),
+            bid["qty"] if bid else "-",
+            _price(bid),
+            _price(ask),
+            ask["qty"] if ask else "-",
+            _spread(pair),
+            f"{rates[symbol]:,.0f}" if rates else f"{pair['updates']:,}",
+            f"{pair['verified']:,}",
+            f"{pair['mismatches']:,}",
+            f"{pair['resyncs']:,}",
+        )
+    return Group(table, Text(_counts(summary)), *(Text(line) for line in _strategies(summary)))
+
+
+def _counts(summary: dict[str, Any]) -> str:
+    latency = summary["latency_us"]["wire_to_strategy"]
+    rings = summary["rings"].values()
+    return (
+        f"wire to strategy p50 {latency['p50']} µs  p99 {latency['p99']} µs  p99.9 {latency['p999']} µs  "
+        f"({latency['count']:,} callbacks)\n"
+        f"trades {summary['trades']:,}  tickers {summary['tickers']:,}  candles {summary['candles']:,}  "
+        f"heartbeats {summary['heartbeats']:,}  unknown {summary['unknown']}  malformed {summary['malformed']}\n"
+        f"published {sum(ring['published'] for ring in rings):,}  gaps {sum(ring['gaps'] for ring in rings):,}  "
+        f"restarts {sum(summary['restarts'].values())}"
+    )
+
+
+def _strategies(summary: dict[str, Any]) -> list[str]:
+    return [
+        f"strategy {name}: {conduct['callbacks']:,} callbacks, {conduct['errors']} errors, {conduct['slow']} slow"
+        f"{', HALTED' if conduct['halted'] else ''}"
+        for name, conduct in summary["strategies"].items()
+    ]
+
+
+def _price(level: dict[str, str] | None) -> str:
+    return level["price"] if level else "-"
+
+
+def _spread(pair: dict[str, Any]) -> str:
+    bid, ask = pair["best_bid"], pair["best_ask"]
+    if bid is None or ask is None:
+        return "-"
+    return str(Decimal(ask["price"]) - Decimal(bid["price"]))

@@ -1,0 +1,225 @@
+"""Replay: genuine frames from files, through the same session, books, ring and strategies, in one process.
+
+    capture ─► PublicSession ─► PublicFeed ─► ring, board ─► HostedStrategy ─► strategies
+
+One line of a capture is one frame. Time is the capture's: the receive clock beside it
+(`NAME.recv_ns.txt`) where there is one, otherwise Kraken's own timestamps. Each
+capture is a connection of its own: its pairs are stale until its snapshots.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from msgspec import Raw, Struct
+
+from engine.actors.public_feed import PublicFeed
+from engine.actors.strategy_host import HostedStrategy, HostLimits, MarketPort, StrategyHost
+from engine.clock import ManualClock
+from engine.config import Config
+from engine.errors import CaptureError
+from engine.kraken.public_session import PublicSession, PublicSettings
+from engine.kraken.timestamps import Timestamps
+from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
+from engine.strategy.api import Strategy
+from engine.supervisor.summary import ShardView, build_summary
+from engine.telemetry import new_counters, new_histogram
+from engine.topology import Shard, market_record_bytes, strategy_counter_names
+from engine.units import NS_PER_MS, NS_PER_S
+
+RING_SLOTS = 4096  # the strategies take every record before the next frame is fed
+LINE_CHARS_SHOWN_MAX = 40
+PAIR_CHANNELS = ("book", "trade", "ticker", "ohlc", "level3")
+TIMED_BY = (b'"timestamp":"', b'"time_out":"')
+TIMESTAMP_CHARS_MAX = 30
+
+
+class _Glance(Struct):
+    method: str | None = None
+    channel: str | None = None
+    data: Raw = Raw(b"[]")
+
+
+class _Entry(Struct):
+    symbol: str = ""
+
+
+_glance = msgspec.json.Decoder(_Glance).decode
+_entries = msgspec.json.Decoder(list[_Entry]).decode
+
+
+class Capture:
+    """One file of frames, and when each was received."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        clock_path = path.with_name(path.name.removesuffix(".jsonl") + ".recv_ns.txt")
+        self._clock_path = clock_path if clock_path.is_file() else None
+        # The pairs it holds, in the order of their appearance.
+        self.symbols = self._scan()
+
+    def frames(self) -> Iterator[tuple[bytes, int]]:
+        """Each frame, with its receive time in ns, or Kraken's, or 0 where neither is known."""
+        timestamps = Timestamps()
+        received_at = self._receive_times()
+        for frame in self._lines():
+            yield frame, (next(received_at, 0) if received_at is not None else _kraken_time(frame, timestamps))
+
+    def _lines(self) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            for line in file:
+                frame = line.rstrip(b"\r\n")
+                if frame:
+                    yield frame
+
+    def _receive_times(self) -> Iterator[int] | None:
+        if self._clock_path is None:
+            return None
+        return iter([int(text) for text in self._clock_path.read_text().split()])
+
+    def _scan(self) -> tuple[str, ...]:
+        symbols: dict[str, None] = {}
+        messages = 0
+        first_bad: tuple[int, bytes] | None = None
+        try:
+            for number, frame in enumerate(self._lines(), start=1):
+                try:
+                    glance = _glance(frame)
+                    if glance.channel in PAIR_CHANNELS:
+                        symbols.update(dict.fromkeys(entry.symbol for entry in _entries(glance.data)))
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    first_bad = first_bad or (number, frame)  # one bad frame is counted when it is replayed
+                    continue
+                messages += glance.channel is not None or glance.method is not None
+            if self._clock_path is not None:
+                self._receive_times()
+        except OSError as error:
+            raise CaptureError(f"{self.path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        except ValueError:
+            raise CaptureError(f"{self._clock_path} must hold one whole number of nanoseconds a line") from None
+        if not messages:
+            if first_bad is None:
+                raise CaptureError(f"{self.path} holds no frame; a capture has one Kraken message a line")
+            shown = first_bad[1][:LINE_CHARS_SHOWN_MAX].decode(errors="replace")
+            raise CaptureError(
+                f"{self.path} holds no Kraken message (line {first_bad[0]} is {shown!r}); a capture has one a line"
+            )
+        symbols.pop("", None)
+        return tuple(symbols)
+
+
+async def replay(
+    captures: Sequence[Capture], symbols: Sequence[str], strategies: Sequence[tuple[str, Strategy]], config: Config
+) -> dict[str, Any]:
+    """Feed every frame, let the strategies take what comes of it, and sum up."""
+    began_ns = time.perf_counter_ns()
+    clock = ManualClock(mono_ns=1)
+    shard = Shard(0, tuple(symbols))
+    record_bytes = market_record_bytes(config.feed.publish_levels)
+    ring = bytearray(ring_bytes(record_bytes, RING_SLOTS))
+    format_ring(ring, record_bytes=record_bytes, slot_count=RING_SLOTS)
+    board = bytearray(board_bytes(record_bytes, shard.board_slots))
+    format_board(board, record_bytes=record_bytes, slot_count=shard.board_slots)
+    counters = new_counters(shard.counter_names)
+    # Depth None: the captures tell how deep they are.
+    session = PublicSession(
+        PublicSettings(symbols=shard.symbols, depth=None, publish_levels=config.feed.publish_levels)
+    )
+    feed = PublicFeed(
+        shard,
+        session,
+        publisher=Publisher(ring),
+        board=BoardWriter(board),
+        board_before=BoardReader(board),
+        counters=counters,
+        clock=clock,
+        refused=lambda symbol, advice: None,  # a refusal in a capture was its recorder's
+    )
+    latency = new_histogram()
+    stopwatch = _Stopwatch()
+    port = MarketPort(shard, ring, board)
+    limits = HostLimits(
+        slow_callback_ns=int(config.engine.slow_callback_ms * NS_PER_MS),
+        errors_per_minute_max=config.engine.strategy_errors_per_minute_max,
+    )
+    hosted = [
+        HostedStrategy(
+            strategy,
+            name,
+            symbols=shard.symbols,
+            ports=[port],
+            clock=clock,
+            latency=latency,
+            latency_ns=stopwatch.since_fed_ns,
+            limits=limits,
+        )
+        for name, strategy in strategies
+    ]
+    host = StrategyHost(hosted, new_counters(strategy_counter_names([name for name, _ in strategies])), clock)
+    await host.on_start()
+    feed.on_start()
+    session.opened(clock.mono_ns())
+    frames = 0
+    for capture in captures:
+        held = [symbol for symbol in capture.symbols if symbol in session.feeds]
+        feed.on_events(session.doubt(held, f"{capture.path.name} begins"))
+        offset_ns: int | None = None
+        for frame, captured_at in capture.frames():
+            if captured_at:
+                if offset_ns is None:
+                    offset_ns = clock.mono_ns() - captured_at
+                clock.advance(max(0, captured_at + offset_ns - clock.mono_ns()))
+            frames += 1
+            stopwatch.fed_at_ns = time.perf_counter_ns()
+            events = session.receive(frame, clock.mono_ns())
+            if events:
+                feed.on_events(events)
+            feed.on_burst_end()
+            session.to_send()  # a request has nowhere to go
+            await _drain(host)
+    feed.on_close()
+    await host.on_close()
+    counters.set("frames", frames)
+    return build_summary(
+        seconds=(time.perf_counter_ns() - began_ns) / NS_PER_S,
+        shards=[ShardView(port, counters)],
+        strategies=hosted,
+        latency=latency,
+        restarts={shard.actor_name: 0},
+        exit_reason="clean",
+    )
+
+
+class _Stopwatch:
+    """Real time since a frame was fed: in a replay the clock of everything else is the capture's."""
+
+    def __init__(self) -> None:
+        self.fed_at_ns = 0
+
+    def since_fed_ns(self, received_at: int) -> int:
+        return time.perf_counter_ns() - self.fed_at_ns
+
+
+async def _drain(host: StrategyHost) -> None:
+    """Let every strategy take every record, waiting for its async callbacks."""
+    while True:
+        work = host.do_work()
+        waiting = [strategy.waiting for strategy in host.strategies if strategy.waiting is not None]
+        if waiting:
+            for task in waiting:
+                await task
+        elif not work:
+            return
+
+
+def _kraken_time(frame: bytes, timestamps: Timestamps) -> int:
+    if b'"ohlc"' in frame[:40]:
+        return 0  # its rows are stamped with the end of their interval, which is yet to come
+    for key in TIMED_BY:
+        start = frame.rfind(key)
+        if start >= 0:
+            text = frame[start + len(key) : start + len(key) + TIMESTAMP_CHARS_MAX]
+            return cast(int, timestamps.wall_ns(text.partition(b'"')[0].decode(errors="replace")))
+    return 0

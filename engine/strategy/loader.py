@@ -1,0 +1,172 @@
+"""Find a strategy's class, and make the strategy with its parameters.
+
+A target is a file (`bots/quoter.py`, or `bots/quoter.py:Quoter` when it holds
+several), a class of an installed package (`bots.quoter:Quoter`), or the name of an
+entry point in the group `engine.strategies`. Whatever is wrong with it is one
+sentence that names the place.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, get_origin, get_type_hints
+
+import msgspec
+
+from engine.errors import StrategyError
+from engine.strategy.api import CALLBACKS, Strategy
+
+ENTRY_POINT_GROUP = "engine.strategies"
+
+
+def load_class(target: str) -> type[Strategy]:
+    """The strategy class that `target` names; StrategyError says why there is none."""
+    place, colon, class_name = target.rpartition(":")
+    if not colon:
+        place, class_name = target, ""
+    if place.endswith(".py") or "/" in place:
+        return _class_of(_import_file(Path(place), target), class_name, place)
+    if colon:
+        return _class_of(_import_module(place, target), class_name, place)
+    return _class_of_entry_point(target)
+
+
+def make_strategy(cls: type[Strategy], params: dict[str, Any], name: str) -> Strategy:
+    """A strategy with its parameters set, every one of its declared type; StrategyError names the one that is not."""
+    _check_callbacks(cls, name)
+    fields = parameters(cls)
+    for key in params:
+        if key not in fields:
+            near = get_close_matches(key, fields, n=1)
+            mend = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(fields)) or 'none'}"
+            raise StrategyError(f"strategy {name}: {key} is not a parameter of {cls.__name__}; {mend}")
+    try:
+        strategy = cls()
+    except Exception as error:
+        raise StrategyError(f"strategy {name}: {cls.__name__}() failed: {_told(error)}") from error
+    for key, kind in fields.items():
+        if key in params:
+            try:
+                value = msgspec.convert(params[key], kind, strict=True)
+            except msgspec.ValidationError as error:
+                raise StrategyError(f"strategy {name}: params.{key} = {params[key]!r} does not fit: {error}") from None
+            setattr(strategy, key, value)
+        elif not hasattr(strategy, key):
+            raise StrategyError(f"strategy {name}: {cls.__name__} needs a value for params.{key}")
+    return strategy
+
+
+def parameters(cls: type[Strategy]) -> dict[str, Any]:
+    """The parameters that a class declares, with their types."""
+    try:
+        hints = get_type_hints(cls)
+    except Exception as error:
+        raise StrategyError(f"{cls.__name__}: its fields' types cannot be read: {_told(error)}") from error
+    return {
+        key: kind
+        for key, kind in hints.items()
+        if not key.startswith("_") and key != "context" and get_origin(kind) is not ClassVar and kind is not ClassVar
+    }
+
+
+def fingerprint(cls: type[Strategy]) -> str:
+    """The first 12 digits of the SHA-256 of the file that a class stands in; empty when it has none."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()[:12]
+    except (OSError, TypeError):
+        return ""
+
+
+def _import_file(path: Path, target: str) -> ModuleType:
+    if not path.is_file():
+        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
+        mend = f"did you mean {path.parent / near[0]}?" if near else "check the path"
+        raise StrategyError(f"strategy {target}: there is no file {path}; {mend}")
+    name = f"engine_strategy_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise StrategyError(f"strategy {target}: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and get_type_hints look their module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise StrategyError(f"strategy {target} cannot be imported: {_told(error, path)}") from error
+    return module
+
+
+def _import_module(name: str, target: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and name.startswith(error.name):
+            raise StrategyError(f"strategy {target}: there is no module {name}; install it, or give a file") from error
+        raise StrategyError(f"strategy {target} cannot be imported: {_told(error)}") from error
+    except Exception as error:
+        raise StrategyError(f"strategy {target} cannot be imported: {_told(error)}") from error
+
+
+def _class_of(module: ModuleType, class_name: str, place: str) -> type[Strategy]:
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, Strategy) and value.__module__ == module.__name__
+    }
+    if class_name:
+        value = getattr(module, class_name, None)
+        if inspect.isclass(value) and issubclass(value, Strategy):
+            return value
+        near = get_close_matches(class_name, own, n=1)
+        mend = f"did you mean {near[0]}?" if near else "it must be a class that derives from engine.Strategy"
+        raise StrategyError(f"{place} has no strategy {class_name}; {mend}")
+    if len(own) == 1:
+        return next(iter(own.values()))
+    if not own:
+        raise StrategyError(f"{place} holds no strategy; write a class that derives from engine.Strategy")
+    raise StrategyError(f"{place} holds {len(own)} strategies; say which: {place}:{min(own)}")
+
+
+def _class_of_entry_point(name: str) -> type[Strategy]:
+    known = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        mend = f"did you mean {near[0]}?" if near else "give a file (bot.py), a class (package.module:Class) or a name"
+        raise StrategyError(f"strategy {name}: no installed package offers it; {mend}")
+    try:
+        value = known[name].load()
+    except Exception as error:
+        raise StrategyError(f"strategy {name} cannot be imported: {_told(error)}") from error
+    if inspect.isclass(value) and issubclass(value, Strategy):
+        return value
+    raise StrategyError(f"strategy {name}: {known[name].value} is not a class that derives from engine.Strategy")
+
+
+def _check_callbacks(cls: type[Strategy], name: str) -> None:
+    """A misspelt callback would be silence for ever: any `on_…` that the engine never calls is refused."""
+    for attribute in dir(cls):
+        if attribute.startswith("on_") and attribute not in CALLBACKS and callable(getattr(cls, attribute)):
+            near = get_close_matches(attribute, CALLBACKS, n=1, cutoff=0.75)
+            if near:
+                raise StrategyError(
+                    f"strategy {name}: {cls.__name__}.{attribute} is never called; did you mean {near[0]}?"
+                )
+
+
+def _told(error: BaseException, path: Path | None = None) -> str:
+    """An exception as part of a sentence, with the line of the user's file that it came from."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: {error.msg}"
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if path is None or Path(frame.filename) == path]
+    return f"line {lines[-1]}: {text}" if lines and path is not None else text

@@ -1,0 +1,91 @@
+"""Child processes: started with the descriptors they need, watched by pidfd, stopped in time."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from engine.units import NS_PER_S, MonoNs
+
+STEADY_NS = 10 * NS_PER_S  # a process that lived so long is not one that keeps dying
+
+
+class Child:
+    """One life of one child process."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        descriptors: Sequence[int],
+        on_exit: Callable[["Child", int], None],
+        *,
+        stdout: int = subprocess.DEVNULL,
+    ) -> None:
+        """Start it; `on_exit` is called on the running loop with its exit code, negative for a signal."""
+        # A process group of its own: the terminal's Ctrl-C is for the engine, which stops its children in order.
+        self.process = subprocess.Popen(
+            command, pass_fds=descriptors, stdin=subprocess.DEVNULL, stdout=stdout, process_group=0
+        )
+        self.pid = self.process.pid
+        self._on_exit = on_exit
+        self._loop = asyncio.get_running_loop()
+        # Readable when the process has ended; immune to the pid's reuse.
+        self._pidfd = os.pidfd_open(self.pid)
+        # Set when the process has ended and been reaped.
+        self.exited = asyncio.Event()
+        self._loop.add_reader(self._pidfd, self._ended)
+
+    @property
+    def alive(self) -> bool:
+        return not self.exited.is_set()
+
+    def signal(self, number: int) -> None:
+        """Send a signal, if it is still there."""
+        if self.alive:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    async def stop(self, deadline_s: float) -> None:
+        """Ask it to stop; kill it when it has not by the deadline."""
+        self.signal(signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                await self.exited.wait()
+        if self.alive:
+            self.signal(signal.SIGKILL)
+            await self.exited.wait()
+
+    def _ended(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        code = self.process.wait()
+        os.close(self._pidfd)
+        self.exited.set()
+        self._on_exit(self, code)
+
+
+class RestartDelay:
+    """How long to wait before a process is started again: twice as long each time, until it has lived a while."""
+
+    def __init__(self, min_s: float, max_s: float) -> None:
+        self._min_s = min_s
+        self._max_s = max_s
+        self._next_s = min_s
+
+    def after_life(self, started_at: MonoNs, ended_at: MonoNs) -> float:
+        """Seconds to wait after a life of this length."""
+        if ended_at - started_at >= STEADY_NS:
+            self._next_s = self._min_s
+        delay_s = self._next_s
+        self._next_s = min(2 * self._next_s, self._max_s)
+        return delay_s
+
+
+def exit_text(code: int) -> str:
+    """`killed by SIGKILL`, `exit code 1`."""
+    if code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"

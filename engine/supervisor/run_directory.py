@@ -1,0 +1,65 @@
+"""The run directory: how `engine status` and `engine stop` find a running engine.
+
+    $XDG_RUNTIME_DIR/kraken-engine/NAME, or /tmp/kraken-engine-UID/NAME       mode 0700
+        lock       held by the engine while it runs; its text is the engine's pid
+        control    its Unix socket, mode 0600
+
+A lock dies with its process, so a directory left behind by `kill -9` is taken over as it is.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from engine.errors import ConfigError
+
+
+class RunDirectory:
+    """One engine's directory, by its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        base = os.environ.get("XDG_RUNTIME_DIR")
+        root = Path(base) / "kraken-engine" if base else Path(f"/tmp/kraken-engine-{os.getuid()}")
+        self.path = root / name
+        self.control_path = self.path / "control"
+        self._lock_path = self.path / "lock"
+        # Held while the engine runs; -1 otherwise.
+        self._lock_fd = -1
+
+    def acquire(self) -> None:
+        """Make the directory ours; ConfigError when another engine of this name is running."""
+        root = self.path.parent
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if root.stat().st_uid != os.getuid():
+            raise ConfigError(f"{root} belongs to another user; set XDG_RUNTIME_DIR to a directory of your own")
+        root.chmod(0o700)
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(fd, 20).decode() or "unknown"
+            os.close(fd)
+            raise ConfigError(
+                f"an engine named {self.name} is running already (pid {pid}); stop it with `engine stop`, "
+                "or give this one another --name"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        self._lock_fd = fd
+        self.control_path.unlink(missing_ok=True)  # of an engine that was killed
+
+    def release(self) -> None:
+        """Leave nothing behind."""
+        if self._lock_fd < 0:
+            return
+        self.control_path.unlink(missing_ok=True)
+        self._lock_path.unlink(missing_ok=True)
+        os.close(self._lock_fd)
+        self._lock_fd = -1
+        for path in (self.path, self.path.parent):
+            try:
+                path.rmdir()
+            except OSError:
+                return  # other engines run there

@@ -1,0 +1,119 @@
+"""What a run amounts to: the object of `--summary`, of `engine status`, and of the live view.
+
+Everything in it is read from what the actors measured: their counters, their rings
+and their boards. Its keys are a contract.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from engine.actors.strategy_host import HostedStrategy, MarketPort
+from engine.records import BookTop, FeedState, Level
+from engine.ring import BoardReader, Subscriber
+from engine.telemetry import Counters, Histogram
+from engine.units import NS_PER_MS, NS_PER_US
+
+TOTALS = ("trades", "tickers", "candles", "heartbeats", "unknown", "malformed")
+PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "ignored", "crossings")
+
+
+class ShardView(Struct, frozen=True):
+    """What can be read of one public feed from outside it."""
+
+    port: MarketPort
+    counters: Counters
+
+
+def build_summary(
+    *,
+    seconds: float,
+    shards: Sequence[ShardView],
+    strategies: Sequence[HostedStrategy],
+    latency: Histogram,
+    restarts: Mapping[str, int],
+    exit_reason: str,
+) -> dict[str, Any]:
+    """The summary as of now."""
+    symbols: dict[str, Any] = {}
+    totals = dict.fromkeys(TOTALS, 0)
+    feeds: dict[str, Any] = {}
+    for view in shards:
+        counts = view.counters.snapshot()
+        for name in TOTALS:
+            totals[name] += counts[name]
+        symbols |= _symbols(view, counts)
+        feeds[view.port.shard.actor_name] = {
+            name: counts[name]
+            for name in ("frames", "bytes", "connects", "disconnects", "session_errors", "refused", "unpublishable")
+        } | {"ping_rtt_us": round(counts["ping_rtt_ns"] / NS_PER_US, 1)}
+    return {
+        "seconds": round(seconds, 3),
+        "symbols": symbols,
+        **totals,
+        "rings": {
+            view.port.shard.ring_name: {
+                "published": published(view.port),
+                "gaps": sum(strategy.gaps_of(view.port.shard.ring_name) for strategy in strategies),
+                "full": 0,  # a broadcast ring is never full
+            }
+            for view in shards
+        },
+        "latency_us": {"wire_to_strategy": latency_us(latency)},
+        "restarts": dict(restarts),
+        "feeds": feeds,
+        "strategies": {strategy.name: _conduct(strategy) for strategy in strategies},
+        "exit": exit_reason,
+    }
+
+
+def published(port: MarketPort) -> int:
+    """Records published to a ring since the engine started."""
+    return Subscriber(port.ring).next_sequence - 1
+
+
+def latency_us(histogram: Histogram) -> dict[str, float | int]:
+    """A histogram's figures in microseconds."""
+    figures = histogram.snapshot()
+    return {
+        "count": figures.count,
+        "p50": round(figures.p50_ns / NS_PER_US, 1),
+        "p99": round(figures.p99_ns / NS_PER_US, 1),
+        "p999": round(figures.p999_ns / NS_PER_US, 1),
+        "max": round(figures.max_ns / NS_PER_US, 1),
+    }
+
+
+def _symbols(view: ShardView, counts: Mapping[str, int]) -> dict[str, Any]:
+    board = BoardReader(view.port.board)
+    symbols = {}
+    for index, symbol in enumerate(view.port.shard.symbols):
+        record = board.read(index)
+        top = BookTop(symbol, record) if record is not None else None
+        pair = {name: counts[f"{symbol} {name}"] for name in PAIR_TOTALS}
+        symbols[symbol] = {
+            **pair,
+            "verified": pair["snapshots"] + pair["updates"] - pair["mismatches"],
+            "state": str(FeedState(top.state)) if top is not None else str(FeedState.STALE),
+            "best_bid": _level(top.best_bid if top is not None else None),
+            "best_ask": _level(top.best_ask if top is not None else None),
+        }
+    return symbols
+
+
+def _level(level: Level | None) -> dict[str, str] | None:
+    return None if level is None else {"price": level.price_text, "qty": level.qty_text}
+
+
+def _conduct(strategy: HostedStrategy) -> dict[str, Any]:
+    return {
+        "received": strategy.received,
+        "gaps": strategy.gaps,
+        "laps": strategy.laps,
+        "callbacks": strategy.callbacks,
+        "errors": strategy.errors,
+        "slow": strategy.slow,
+        "slowest_ms": round(strategy.slowest_ns / NS_PER_MS, 3),
+        "halted": strategy.halted,
+    }
