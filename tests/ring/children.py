@@ -1,0 +1,212 @@
+"""What the tests of this folder run in other processes: `python children.py <function> <integers>`.
+
+The integers are descriptors and counts; an answer is printed as one line.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+
+from engine.ring import (
+    BoardReader,
+    BoardWriter,
+    Doorbell,
+    GatedSubscriber,
+    Publisher,
+    Segment,
+    Subscriber,
+    full_fence,
+    try_sleep,
+)
+from engine.ring import board as board_module
+from engine.ring import ring as ring_module
+
+RECORD_BYTES = 352
+RECORD_WORDS = RECORD_BYTES // 8
+PR_SET_PDEATHSIG = 1  # prctl: the signal that this process gets when its parent dies
+MISSED_MS = 5_000  # a ring that has not come by then was missed, not late
+
+
+def record_of(number: int) -> bytes:
+    """A record that proves itself: the same word everywhere, so a mix of two records shows."""
+    return number.to_bytes(8, "little") * RECORD_WORDS
+
+
+def number_of(record: bytes) -> int:
+    """The number in a record, or -1 if it is torn."""
+    word = record[:8]
+    return int.from_bytes(word, "little") if record == word * RECORD_WORDS else -1
+
+
+class WatchedWords:
+    """Words that tell before each store."""
+
+    def __init__(self, words: memoryview, before_store: Callable[[int, int], None]) -> None:
+        self._words = words
+        self._before_store = before_store
+
+    def __getitem__(self, index: int) -> int:
+        return self._words[index]
+
+    def __setitem__(self, index: int, value: int) -> None:
+        self._before_store(index, value)
+        self._words[index] = value
+
+
+def watch_pack(writer: Publisher | BoardWriter, before_store: Callable[[int, int], None]) -> None:
+    """Make the record go into its slot in two halves, each told of first: a kill may come in the middle."""
+    pack = writer._pack
+
+    def pack_in_halves(memory: memoryview, offset: int, record: bytes) -> None:
+        before_store(-1, 0)
+        half = len(record) // 2
+        memory[offset : offset + half] = record[:half]
+        before_store(-1, 1)
+        pack(memory, offset, record)
+
+    writer._pack = pack_in_halves
+
+
+def kill_at(store: int) -> Callable[[int, int], None]:
+    """Die just before the given store, counted from 0."""
+    left = [store]
+
+    def before_store(_index: int, _value: int) -> None:
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+
+    return before_store
+
+
+def publish_until_killed(fd: int, store: int, is_gated: int) -> None:
+    """A publisher's whole life: takes over, publishes its cursor + 1000, dies before the given store."""
+    before_store = kill_at(store)
+    as_words = ring_module.as_words
+    ring_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
+    publisher = Publisher(Segment.attach(fd).memory)
+    watch_pack(publisher, before_store)
+    publish = publisher.try_publish if is_gated else publisher.publish
+    while True:
+        publish(record_of(publisher.cursor + 1 + 1000))
+
+
+def store_until_killed(fd: int, store: int) -> None:
+    """A board writer that stores 1001, 1002… in slot 0 and completes up to each, dead before the given store."""
+    before_store = kill_at(store)
+    as_words = board_module.as_words
+    board_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
+    writer = BoardWriter(Segment.attach(fd).memory)
+    watch_pack(writer, before_store)
+    number = 1000
+    while True:
+        number += 1
+        writer.store(0, record_of(number))
+        writer.complete(number)
+
+
+def publish_for_ever(fd: int) -> None:
+    """Broadcast as fast as it goes, each record its own sequence."""
+    publisher = Publisher(Segment.attach(fd).memory)
+    while True:
+        publisher.publish(record_of(publisher.cursor + 1))
+
+
+def store_for_ever(fd: int) -> None:
+    """Store 1, 2, 3… in slot 0 as fast as it goes."""
+    writer = BoardWriter(Segment.attach(fd).memory)
+    number = 0
+    while True:
+        number += 1
+        writer.store(0, record_of(number))
+        writer.complete(number)
+
+
+def publish_gated(fd: int, count: int) -> None:
+    """Publish 1…count through a gate, trying again when full."""
+    publisher = Publisher(Segment.attach(fd).memory)
+    while publisher.cursor < count:
+        publisher.try_publish(record_of(publisher.cursor + 1))
+    print(publisher.full_count)
+
+
+def read_gated(fd: int, count: int) -> None:
+    """Read until `count` through gate 0; print how many came, and how many of them were not the next number."""
+    subscriber = GatedSubscriber(Segment.attach(fd).memory)
+    wrong_count = 0
+    while subscriber.next_sequence <= count:
+        expected = subscriber.next_sequence
+        for record in subscriber.poll_many(64):
+            wrong_count += number_of(record) != expected
+            expected += 1
+    subscriber.release()
+    print(subscriber.received_count, wrong_count)
+
+
+def sleep_and_answer(left_fd: int, right_fd: int, answer_fd: int, eventfd: int, count: int) -> None:
+    """Sleep at two rings behind one eventfd and answer every record; print the sleeps and the missed wake-ups."""
+    memories = [Segment.attach(left_fd).memory, Segment.attach(right_fd).memory]
+    subscribers = [Subscriber(memory, 1) for memory in memories]
+    doorbells = [Doorbell(memory, 3, eventfd) for memory in memories]
+    answers = Publisher(Segment.attach(answer_fd).memory)
+    poller = select.poll()
+    poller.register(eventfd, select.POLLIN)
+    sleep_count = missed_count = 0
+    while answers.cursor < count:
+        records = [record for subscriber in subscribers if (record := subscriber.poll()) is not None]
+        for record in records:
+            answers.publish(record)
+        if not records and try_sleep(doorbells, subscribers):
+            sleep_count += 1
+            if not poller.poll(MISSED_MS) and any(subscriber.ready() for subscriber in subscribers):
+                missed_count += 1
+            for doorbell in doorbells:
+                doorbell.disarm()
+    print(sleep_count, missed_count)
+
+
+def store_then_load(fd: int, me: int, round_count: int) -> None:
+    """Round by round with the other process: store into my word, fence, load its word; print where that was old.
+
+    The first two lines of the segment say who has begun which round, the next two are what is stored and loaded.
+    """
+    words = Segment.attach(fd).memory.cast("Q")
+    my_round, its_round, mine, its = me * 8, (1 - me) * 8, 16 + me * 8, 16 + (1 - me) * 8
+    saw_old = []
+    for number in range(1, round_count + 1):
+        words[my_round] = number
+        while words[its_round] < number:
+            pass
+        words[mine] = number
+        full_fence()
+        if words[its] < number:
+            saw_old.append(number)
+    print(*saw_old)
+
+
+def read_board(fd: int, count: int) -> None:
+    """Read slot 0 `count` times; print the torn records, the steps back, the misses, and reads behind completeness."""
+    reader = BoardReader(Segment.attach(fd, writable=False).memory)
+    torn_count = back_count = behind_count = last = 0
+    while reader.read(0) is None:  # the writer is still starting
+        pass
+    for _ in range(count):
+        upto = reader.complete_upto
+        record = reader.read(0)
+        if record is None:
+            continue
+        number = number_of(record)
+        torn_count += number < 0
+        back_count += number < last
+        behind_count += number < upto
+        last = number
+    print(torn_count, back_count, behind_count)
+
+
+if __name__ == "__main__":
+    # Most of the above runs until it is killed: not beyond the test that started it, however that one ended.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    globals()[sys.argv[1]](*map(int, sys.argv[2:]))

@@ -1,0 +1,198 @@
+"""The board holds the last record of every pair, whole, whoever dies; and it makes a lapped reader whole again."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import MisuseError
+from engine.ring import (
+    BoardReader,
+    BoardWriter,
+    LayoutMismatch,
+    Publisher,
+    Segment,
+    Subscriber,
+    board_bytes,
+    format_board,
+    format_ring,
+    ring_bytes,
+)
+from engine.ring.board import COMPLETE_UPTO, READ_TRIES_MAX
+
+GIVE_UP_S = 120  # a child that has not answered by then hangs
+
+
+def make_board(record_bytes=8, slot_count=4):
+    memory = bytearray(board_bytes(record_bytes, slot_count))
+    format_board(memory, record_bytes=record_bytes, slot_count=slot_count)
+    return memory
+
+
+def test_store_writes_the_older_copy_in_the_order_readers_rely_on(children):
+    """Copy cleared, record, copy stamped; copies in turn; complete_upto after all of it."""
+    writer = BoardWriter(make_board())
+    log = []
+    writer._words = children.WatchedWords(writer._words, lambda *store: log.append(store))
+    children.watch_pack(writer, lambda *store: log.append(store))
+    even, odd = writer._even_copy(2), writer._even_copy(2) + writer._copy_words
+    for number in range(1, 4):
+        writer.store(2, bytes([number]))
+    writer.complete(3)
+
+    halves = [(-1, 0), (-1, 1)]
+    assert log == [
+        *[(odd, 0), *halves, (odd, 1)],
+        *[(even, 0), *halves, (even, 2)],
+        *[(odd, 0), *halves, (odd, 3)],
+        (COMPLETE_UPTO, 3),
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=8)), max_size=40))
+def test_a_read_is_the_last_store(stores):
+    """Slot by slot, filled up with zeros, None where nothing was stored; a successor changes nothing."""
+    memory = make_board()
+    reader, last = BoardReader(memory), {}
+    for index, record in stores:
+        BoardWriter(memory).store(index, record)
+        last[index] = record.ljust(8, b"\0")
+        assert [reader.read(each) for each in range(4)] == [last.get(each) for each in range(4)]
+    assert reader.torn_count == 0
+
+
+def test_a_read_that_never_settles_is_given_up_and_counted(children):
+    """Overwritten at every try: None, never a torn record, and visible in torn_count."""
+    memory = make_board()
+    writer, reader = BoardWriter(memory), BoardReader(memory)
+    writer.store(0, b"before")
+    copy, copies = reader._copy, []
+
+    def copy_while_stored_twice(*place):
+        copies.append(copy(*place))
+        writer.store(0, b"after")
+        writer.store(0, b"again")
+        return copies[-1]
+
+    reader._copy = copy_while_stored_twice
+    assert reader.read(0) is None
+    assert (reader.torn_count, len(copies)) == (1, READ_TRIES_MAX)
+    reader._copy = copy
+    assert reader.read(0) == b"again\0\0\0"
+
+
+def test_one_store_during_a_read_does_not_disturb_it():
+    """The copy that is being read is not the one that is being written."""
+    memory = make_board()
+    writer, reader = BoardWriter(memory), BoardReader(memory)
+    writer.store(0, b"before")
+    copy = reader._copy
+
+    def copy_while_stored_once(*place):
+        writer.store(0, b"after")
+        return copy(*place)
+
+    reader._copy = copy_while_stored_once
+    assert reader.read(0) == b"before\0\0"
+
+
+def test_misuse_and_other_memories_are_refused():
+    """An index or a record beyond the board, or something that is no board."""
+    writer, reader = BoardWriter(make_board()), BoardReader(make_board())
+    for index in (-1, 4):
+        with pytest.raises(MisuseError, match=f"no slot {index} on a board of 4"):
+            writer.store(index, b"")
+        with pytest.raises(MisuseError, match=f"no slot {index}"):
+            reader.read(index)
+    with pytest.raises(MisuseError, match="a record of 9 bytes on a board of 8"):
+        writer.store(0, bytes(9))
+    with pytest.raises(MisuseError, match="from 1 to"):
+        board_bytes(8, 0)
+    ring = bytearray(ring_bytes(8, 4))
+    format_ring(ring, record_bytes=8, slot_count=4)
+    with pytest.raises(LayoutMismatch, match="EngBoard magic"):
+        BoardReader(ring)
+
+
+def test_a_successor_completes_nothing_it_has_not_stored():
+    """Its predecessor may have published what never got to the board, for any pair the board held."""
+    memory = make_board()
+    first, reader = BoardWriter(memory), BoardReader(memory)
+    for index in (0, 2):
+        first.store(index, b"x")
+    first.complete(2)
+
+    second = BoardWriter(memory)
+    second.store(0, b"y")
+    second.complete(9)
+    assert (reader.complete_upto, second.inherited_count) == (2, 1)
+    second.store(2, b"y")
+    second.complete(10)
+    assert (reader.complete_upto, second.inherited_count) == (10, 0)
+
+
+# One change of a pair, how much the reader reads after it, and whether it ends a burst; mostly the reader is away, so
+# that it is lapped within bursts as well as between them.
+changes = st.tuples(st.integers(0, 5), st.sampled_from([0] * 12 + [1, 2, 20]), st.sampled_from([True] + [False] * 5))
+
+
+@given(st.lists(changes, min_size=1, max_size=120))
+@settings(max_examples=300)
+def test_a_lapped_reader_ends_with_every_pair_up_to_date(history):
+    """Bursts of any shape, a reader of any appetite, quiet pairs included: no update is lost, none is set back
+    for good. When the last burst has ended its view of every pair is the publisher's."""
+    memory = bytearray(ring_bytes(16, 8))
+    format_ring(memory, record_bytes=16, slot_count=8)
+    board_memory = make_board(16, 6)
+    publisher, writer = Publisher(memory), BoardWriter(board_memory)
+    subscriber, reader = Subscriber(memory), BoardReader(board_memory)
+    truth: dict[int, bytes] = {}
+    view: dict[int, bytes] = {}
+    dirty: set[int] = set()
+    seen_gaps = 0
+
+    def read(limit):
+        nonlocal seen_gaps
+        while True:
+            if subscriber.gap_count != seen_gaps:
+                if not reader.catch_up(subscriber):
+                    return
+                seen_gaps = subscriber.gap_count
+                view.update({index: record for index in range(6) if (record := reader.read(index)) is not None})
+            if limit == 0 or (record := subscriber.poll()) is None:
+                if subscriber.gap_count == seen_gaps:
+                    return
+                continue
+            view[record[0]] = record
+            limit -= 1
+
+    def end_burst():
+        for pair in dirty:
+            writer.store(pair, truth[pair])
+        dirty.clear()
+        writer.complete(publisher.cursor)
+
+    for pair, appetite, ends_burst in history:
+        truth[pair] = bytes([pair]) + (publisher.cursor + 1).to_bytes(15, "little")
+        publisher.publish(truth[pair])
+        dirty.add(pair)
+        if ends_burst:
+            end_burst()
+        read(appetite)
+    end_burst()
+    read(-1)
+
+    assert view == truth
+    assert subscriber.received_count + subscriber.gap_count == publisher.cursor
+
+
+def test_a_board_is_whole_and_never_behind_its_promise_between_processes(spawn, children):
+    """Read at full speed while another process stores: no torn record, no step back, none older than complete_upto."""
+    segment = Segment.create("board", board_bytes(children.RECORD_BYTES, 1))
+    format_board(segment.memory, record_bytes=children.RECORD_BYTES, slot_count=1)
+    writer = spawn("store_for_ever", segment.fd, fds=[segment.fd])
+    reader = spawn("read_board", segment.fd, 300_000, fds=[segment.fd])
+    answer = reader.communicate(timeout=GIVE_UP_S)[0]
+    writer.kill()
+
+    assert answer.split() == ["0", "0", "0"]
+    segment.close()

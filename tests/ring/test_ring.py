@@ -1,0 +1,306 @@
+"""The order of stores, and what publisher and subscribers promise each other."""
+
+import pytest
+
+from engine.errors import MisuseError
+from engine.ring import OLDEST, GatedSubscriber, Publisher, Subscriber
+from engine.ring.layout import CURSOR, EPOCH
+
+
+def fill(publisher, count):
+    """Publish `count` records that hold their own sequence."""
+    for _ in range(count):
+        publisher.publish((publisher.cursor + 1).to_bytes(16, "little"))
+
+
+def drain(subscriber):
+    """The sequences that can be polled now, as their records say."""
+    records = iter(subscriber.poll, None)
+    return [int.from_bytes(record, "little") for record in records]
+
+
+@pytest.mark.parametrize("is_gated", [False, True])
+def test_publish_stores_in_the_order_readers_rely_on(make_ring, children, is_gated):
+    """Slot cleared, record, slot stamped, cursor moved: in that order, in either mode."""
+    publisher = Publisher(make_ring(gate_count=int(is_gated)))
+    log = []
+    publisher._words = children.WatchedWords(publisher._words, lambda *store: log.append(store))
+    children.watch_pack(publisher, lambda *store: log.append(store))
+    slot = publisher._slots + 1 * publisher._slot_words
+
+    if is_gated:
+        publisher.try_publish(b"x")
+    else:
+        publisher.publish(b"x")
+    publisher.flush()
+
+    assert [(slot, 0), (-1, 0), (-1, 1), (slot, 1), (CURSOR, 1)] == log
+
+
+@pytest.mark.parametrize("subscribe", [lambda memory: Subscriber(memory, 1), GatedSubscriber])
+def test_subscribers_check_the_stamp_after_copying(make_ring, children, subscribe):
+    """A slot that is overwritten under the copy is thrown away: lapped, or for a gate an error, never a record."""
+    memory = make_ring(gate_count=1)
+    publisher = Publisher(memory)
+    publisher.try_publish(b"x")
+    subscriber = subscribe(memory)
+    copy = subscriber._copy
+
+    def overwritten_meanwhile(*place):
+        record = copy(*place)
+        subscriber._words[publisher._slots + publisher._slot_words] = 0
+        subscriber._words[CURSOR] = 4
+        return record
+
+    subscriber._copy = overwritten_meanwhile
+
+    if subscribe is GatedSubscriber:
+        with pytest.raises(MisuseError, match="passed a gate at 0"):
+            subscriber.poll()
+    else:
+        assert subscriber.poll() is None
+        assert subscriber.gap_count == 3
+
+
+def test_every_subscriber_sees_every_record(make_ring):
+    """Broadcast: each reads for itself, in order, and None means nothing yet."""
+    memory = make_ring()
+    publisher, first, second = Publisher(memory), Subscriber(memory), Subscriber(memory)
+    fill(publisher, 3)
+
+    assert drain(first) == [1, 2, 3]
+    assert drain(second) == [1, 2, 3]
+    assert first.poll() is None
+    fill(publisher, 1)
+    assert drain(first) == [4]
+    assert (first.received_count, first.gap_count, first.next_sequence, first.lag) == (4, 0, 5, 0)
+
+
+def test_a_shorter_record_is_filled_up_with_zeros(make_ring):
+    """Nothing of the record that lay in the slot before comes through."""
+    memory = make_ring(slot_count=2)
+    publisher, subscriber = Publisher(memory), Subscriber(memory)
+    for record in (b"\xff" * 16, b"\xff" * 16, b"ab", b""):
+        publisher.publish(record)
+
+    assert subscriber.next_sequence == 1
+    subscriber.jump_to(3)
+    assert subscriber.poll() == b"ab" + bytes(14)
+    assert subscriber.poll() == bytes(16)
+
+
+def test_misuse_is_refused_and_changes_nothing(make_ring):
+    """Too long a record, or the publish of the other mode, never reaches the ring."""
+    broadcast, gated = Publisher(make_ring()), Publisher(make_ring(gate_count=1))
+
+    with pytest.raises(MisuseError, match="a record of 17 bytes in a ring of 16"):
+        broadcast.publish(bytes(17))
+    with pytest.raises(MisuseError, match="a record of 17 bytes in a ring of 16"):
+        gated.try_publish(bytes(17))
+    with pytest.raises(MisuseError, match="with try_publish"):
+        gated.publish(b"x")
+    with pytest.raises(MisuseError, match="with publish"):
+        broadcast.try_publish(b"x")
+    assert (broadcast.cursor, gated.cursor) == (0, 0)
+
+
+def test_a_record_that_cannot_be_packed_takes_no_sequence(make_ring):
+    """A wrong type is the caller's error; the ring goes on without a hole."""
+    memory = make_ring()
+    publisher, subscriber = Publisher(memory), Subscriber(memory)
+
+    with pytest.raises(Exception, match="bytes"):
+        publisher.publish("text")
+    fill(publisher, 2)
+    assert drain(subscriber) == [1, 2]
+
+
+@pytest.mark.parametrize(("slot_count", "resumes_at"), [(2, 11), (4, 10), (16, 27)])
+def test_a_lapped_subscriber_jumps_and_counts_exactly(make_ring, slot_count, resumes_at):
+    """It goes on a quarter of the ring behind the cursor, and everything before that is in its gap count."""
+    memory = make_ring(slot_count=slot_count)
+    publisher, subscriber = Publisher(memory), Subscriber(memory)
+    fill(publisher, 10 if slot_count < 16 else 30)
+
+    assert drain(subscriber) == list(range(resumes_at, publisher.cursor + 1))
+    assert subscriber.gap_count == resumes_at - 1
+    assert subscriber.received_count == publisher.cursor - subscriber.gap_count
+
+
+def test_a_subscriber_just_a_ring_behind_is_not_lapped(make_ring):
+    """The last slot before the lap is still whole."""
+    memory = make_ring()
+    publisher, one, many = Publisher(memory), Subscriber(memory), Subscriber(memory)
+    fill(publisher, 4)
+
+    assert drain(one) == [1, 2, 3, 4]
+    assert len(many.poll_many(100)) == 4
+    assert one.gap_count == many.gap_count == 0
+
+
+def test_poll_many_reads_round_the_end_of_the_ring(make_ring):
+    """A batch is bounded by its limit and by the cursor, not by where the ring ends."""
+    memory = make_ring(slot_count=8)
+    publisher, subscriber = Publisher(memory), Subscriber(memory)
+    fill(publisher, 5)
+    batches = [subscriber.poll_many(2), subscriber.poll_many(0), subscriber.poll_many(5)]
+    fill(publisher, 8)
+    batches += [subscriber.poll_many(100), subscriber.poll_many(100)]
+
+    numbers = [[int.from_bytes(record, "little") for record in batch] for batch in batches]
+    assert numbers == [[1, 2], [], [3, 4, 5], [6, 7, 8, 9, 10, 11, 12, 13], []]
+    assert subscriber.received_count == 13
+
+
+def test_poll_many_discards_a_batch_that_was_overtaken(make_ring):
+    """If the oldest slot was overwritten while the batch was copied, nothing of the batch is trusted."""
+    memory = make_ring()
+    publisher, subscriber = Publisher(memory), Subscriber(memory)
+    fill(publisher, 3)
+    copy = subscriber._copy_slots
+
+    def copy_while_lapped(slots):
+        fill(publisher, 3)
+        return copy(slots)
+
+    subscriber._copy_slots = copy_while_lapped
+    assert [int.from_bytes(record, "little") for record in subscriber.poll_many(3)] == [6]
+    assert (subscriber.received_count, subscriber.gap_count) == (1, 5)
+
+
+def test_where_a_subscriber_begins(make_ring):
+    """After the cursor by default, or with the oldest record left, or at a sequence, but not in the future."""
+    memory = make_ring()
+    fill(Publisher(memory), 6)
+
+    assert drain(Subscriber(memory)) == []
+    assert drain(Subscriber(memory, OLDEST)) == [3, 4, 5, 6]
+    assert drain(Subscriber(memory, 5)) == [5, 6]
+    late = Subscriber(memory, 1)
+    assert (drain(late), late.gap_count) == ([6], 5)
+    with pytest.raises(MisuseError, match="no subscriber can begin at sequence 9"):
+        Subscriber(memory, 9)
+
+
+def test_jumps_go_forward_and_are_counted(make_ring):
+    """Skipped is not lost silently; back, or past the cursor, is misuse."""
+    memory = make_ring()
+    publisher, subscriber = Publisher(memory), Subscriber(memory)
+    fill(publisher, 3)
+    subscriber.jump_to(1)
+    subscriber.jump_to(3)
+
+    assert (drain(subscriber), subscriber.gap_count) == ([3], 2)
+    subscriber.jump_to(4)
+    for sequence in (3, 5):
+        with pytest.raises(MisuseError, match=f"no jump from sequence 4 to {sequence}"):
+            subscriber.jump_to(sequence)
+
+
+def test_ready_and_lag_tell_what_poll_will_find(make_ring):
+    """Ready also when the only news is a lap."""
+    memory = make_ring()
+    publisher, subscriber = Publisher(memory), Subscriber(memory)
+    assert (subscriber.ready(), subscriber.lag) == (False, 0)
+    fill(publisher, 1)
+    assert (subscriber.ready(), subscriber.lag) == (True, 1)
+    fill(publisher, 9)
+    assert (subscriber.ready(), subscriber.lag) == (True, 10)
+
+    drain(subscriber)
+    assert (subscriber.ready(), subscriber.lag) == (False, 0)
+
+
+def test_a_successor_begins_a_new_epoch(make_ring):
+    """Subscribers can tell that the publisher was restarted; the sequence goes on."""
+    memory = make_ring()
+    first, subscriber = Publisher(memory), Subscriber(memory)
+    fill(first, 3)
+    second = Publisher(memory)
+    fill(second, 1)
+
+    assert (second.epoch, subscriber.epoch, subscriber._words[EPOCH]) == (2, 2, 2)
+    assert drain(subscriber) == [1, 2, 3, 4]
+
+
+def test_a_full_ring_says_so_and_loses_nothing(make_ring):
+    """Full is an answer: the record is not published, everything already there stays, and it is counted."""
+    memory = make_ring(gate_count=2)
+    publisher, quick, slow = Publisher(memory), GatedSubscriber(memory, 0), GatedSubscriber(memory, 1)
+    published = [publisher.try_publish(bytes([number]) * 16) for number in range(6)]
+
+    assert published == [True] * 4 + [False] * 2
+    assert publisher.full_count == 2
+    assert [record[0] for record in iter(quick.poll, None)] == [0, 1, 2, 3]
+    assert not publisher.try_publish(b"x")  # the slow one still holds it
+    assert [record[0] for record in slow.poll_many(2)] == [0, 1]
+    slow.release()
+    assert [publisher.try_publish(b"x" * 16) for _ in range(3)] == [True, True, False]
+    assert [record[0] for record in iter(slow.poll, None)] == [2, 3, ord("x"), ord("x")]
+
+
+def test_a_record_is_consumed_when_the_next_is_asked_for(make_ring):
+    """A subscriber killed at work finds the record again; one that came back for more does not."""
+    memory = make_ring(gate_count=1)
+    publisher, subscriber = Publisher(memory), GatedSubscriber(memory)
+    for number in range(3):
+        publisher.try_publish(bytes([number]))
+    subscriber.poll()
+    subscriber.poll()
+
+    assert GatedSubscriber(memory).poll()[0] == 1
+    subscriber.release()
+    assert GatedSubscriber(memory).poll()[0] == 2
+
+
+def test_records_wait_for_a_subscriber_that_is_not_there_yet(make_ring):
+    """Gates begin open: a command published before the router is up is kept for it."""
+    memory = make_ring(gate_count=1)
+    publisher = Publisher(memory)
+
+    assert [publisher.try_publish(b"x") for _ in range(5)] == [True] * 4 + [False]
+    assert len(GatedSubscriber(memory).poll_many(10)) == 4
+
+
+def test_a_closed_gate_holds_nobody_up_and_reopens_at_the_cursor(make_ring):
+    """After close the publisher goes on alone; the gate's next life gets what is published after it began."""
+    memory = make_ring(gate_count=1)
+    publisher, subscriber = Publisher(memory), GatedSubscriber(memory)
+    subscriber.close_gate()
+    assert all(publisher.try_publish(b"x") for _ in range(9))
+
+    reopened = GatedSubscriber(memory)
+    assert reopened.poll() is None
+    assert [publisher.try_publish(bytes([number])) for number in range(5)] == [True] * 4 + [False]
+    assert [record[0] for record in reopened.poll_many(9)] == [0, 1, 2, 3]
+
+
+def test_a_gate_whose_reopening_was_killed_is_reopened(make_ring):
+    """Killed before its second look at the cursor it may have been passed; it was promised nothing until then."""
+    memory = make_ring(gate_count=1)
+    publisher, subscriber = Publisher(memory), GatedSubscriber(memory)
+    subscriber.close_gate()
+    for _ in range(9):
+        publisher.try_publish(b"x")
+    subscriber._words[subscriber._gate] = 2
+
+    assert GatedSubscriber(memory).next_sequence == 10
+
+
+def test_a_watcher_reads_a_gated_ring_without_a_gate(make_ring):
+    """A recorder sees every record and holds nobody up."""
+    memory = make_ring(gate_count=1)
+    publisher, router, recorder = Publisher(memory), GatedSubscriber(memory), Subscriber(memory)
+    for number in range(20):
+        assert publisher.try_publish(bytes([number]))
+        assert router.poll()[0] == number
+
+    assert [record[0] for record in iter(recorder.poll, None)] == [19]
+    assert recorder.gap_count == 19
+    assert (recorder.record_bytes, publisher.record_bytes) == (16, 16)
+
+
+def test_a_gated_subscriber_needs_a_gate(make_ring):
+    """There is none in a broadcast ring."""
+    with pytest.raises(MisuseError, match="no gate 0 in a ring of 0"):
+        GatedSubscriber(make_ring())
