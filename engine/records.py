@@ -1,18 +1,19 @@
 """What a slot of the market ring holds, and what a strategy sees of it.
 
-Every record opens with the same 32 bytes, little-endian:
+Every record opens with the same 56 bytes, little-endian:
 
-byte   0      1      2        3        4       6      7      8            16           24        32
-       ┌──────┬──────┬────────┬────────┬───────┬──────┬──────┬────────────┬────────────┬─────────┐
-       │ kind │ code │ price  │ qty    │ pair  │ bids │ asks │ received   │ kraken     │ number  │
-       │      │      │ decim. │ decim. │ index │      │      │ _at (Mono) │ _time(Wall)│         │
-       └──────┴──────┴────────┴────────┴───────┴──────┴──────┴────────────┴────────────┴─────────┘
+byte  0      1      2        3        4       6      8      10       12           40           48       56
+      ┌──────┬──────┬────────┬────────┬───────┬──────┬──────┬────────┬────────────┬────────────┬────────┐
+      │ kind │ code │ price  │ qty    │ pair  │ bids │ asks │ levels │ kraken     │ received   │ number │
+      │      │      │ decim. │ decim. │ index │      │      │        │ _time, text│ _at (Mono) │        │
+      └──────┴──────┴────────┴────────┴───────┴──────┴──────┴────────┴────────────┴────────────┴────────┘
 
 followed by its body of 64-bit words (BOOK_TOP, TRADE, TICKER, CANDLE) or UTF-8
 text (FEED_STATE, VENUE_STATUS, PAIR):
 
-    BOOK_TOP      bid prices, bid quantities, ask prices, ask quantities, best first; `code` is the feed
-                  state, `number` counts the pair's verified updates
+    BOOK_TOP      two blocks, bids and asks, each with room for `levels` levels, best first: price, quantity,
+                  price, quantity, …; `bids` and `asks` count them; `code` is the feed state, `number` counts the
+                  pair's updates
     TRADE         price, quantity; `code` says side and order type, `number` is Kraken's trade id
     TICKER        bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change in 1/100 percent
     CANDLE        open, high, low, close, vwap, volume, trades, interval_begin; `number` is the interval in
@@ -21,12 +22,13 @@ text (FEED_STATE, VENUE_STATUS, PAIR):
     PAIR          the pair's rules as JSON
     VENUE_STATUS  online, cancel_only, post_only or maintenance, as text
 
-(`number` of a text is its bytes: a slot may still hold the end of an older, longer record).
+(`number` of a text is its bytes: a record comes back from its slot with zeros behind it.)
 
 Prices are ticks and quantities lots of the record's own decimals, so a record is
 read without anything beside it. A strategy's views decode only what is asked of them.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 from enum import IntEnum
 from functools import cache
@@ -35,9 +37,11 @@ from struct import Struct as Packing
 import msgspec
 from msgspec import Struct
 
+from engine.timestamps import wall_ns
 from engine.units import MonoNs, PriceTicks, QtyLots, WallNs, units_decimal, units_text
 
-HEADER = Packing("<BBBBHBBqqq")
+HEADER_FORMAT = "<BBBBHHHH28sqq"  # Kraken prints 27 characters of time; parsed only when somebody asks
+HEADER = Packing(HEADER_FORMAT)
 HEADER_BYTES = HEADER.size
 LEVEL_BYTES = 16  # price and quantity
 TEXT_BYTES_MAX = 160  # of a reason or a pair: fits a slot of ten levels, and of one
@@ -72,6 +76,26 @@ class FeedState(IntEnum):
 
     def __str__(self) -> str:
         return self.name.lower()
+
+
+def pair_index_of(record: bytes) -> int:
+    """The pair that a record is about."""
+    return record[4] | record[5] << 8
+
+
+def received_at_of(record: bytes) -> MonoNs:
+    """When what a record tells reached this host."""
+    received_at: MonoNs = unpack_header(record)[9]
+    return received_at
+
+
+def book_top_packer(publish_levels: int) -> Callable[..., bytes]:
+    """Packs a BOOK_TOP: the header's eleven fields, then the block of the bids and that of the asks as bytes.
+
+    One call, no joining: the blocks are as the book's sides keep them, shorter ones are filled up.
+    """
+    block = f"{publish_levels * LEVEL_BYTES}s"
+    return Packing(HEADER_FORMAT + block + block).pack
 
 
 def record_bytes_needed(publish_levels: int) -> int:
@@ -116,7 +140,7 @@ def _words(count: int) -> Packing:
     return Packing(f"<{count}q")
 
 
-_ONE_WORD = _words(1)
+_TWO_WORDS, _CANDLE_WORDS, _TICKER_WORDS = _words(2), _words(8), _words(11)
 
 
 class BookTop:
@@ -127,15 +151,16 @@ class BookTop:
     by Kraken's checksum; deeper ones cannot be.
     """
 
-    __slots__ = ("_ask_count", "_bid_count", "_record", "kraken_time", "price_decimals", "qty_decimals",
+    __slots__ = ("_ask_count", "_asks_at", "_bid_count", "_record", "_time_text", "price_decimals", "qty_decimals",
                  "received_at", "state", "symbol", "update_number")  # fmt: skip
 
     def __init__(self, symbol: str, record: bytes) -> None:
-        (_, code, price_decimals, qty_decimals, _, bids, asks, received_at, kraken_time, number) = unpack_header(record)
+        header = unpack_header(record)
+        _, code, price_decimals, qty_decimals, _, bids, asks, levels, time_text, received_at, number = header
         self.symbol = symbol
-        # When the frame reached this host, and when Kraken's engine changed the book (0: the message did not say).
+        # When the frame reached this host.
         self.received_at: MonoNs = received_at
-        self.kraken_time: WallNs = kraken_time
+        self._time_text: bytes = time_text
         # Verified updates of this pair since its last snapshot, the snapshot included.
         self.update_number: int = number
         # LIVE in every record of a ring; the board also keeps the last book of a pair in doubt.
@@ -144,7 +169,14 @@ class BookTop:
         self.qty_decimals: int = qty_decimals
         self._bid_count: int = bids
         self._ask_count: int = asks
+        # Where the block of the asks begins.
+        self._asks_at: int = HEADER_BYTES + LEVEL_BYTES * levels
         self._record = record
+
+    @property
+    def kraken_time(self) -> WallNs:
+        """When Kraken's engine changed the book; 0 when the message did not say."""
+        return _wall_ns(self._time_text)
 
     @property
     def best_bid(self) -> Level | None:
@@ -154,7 +186,7 @@ class BookTop:
     @property
     def best_ask(self) -> Level | None:
         """The lowest ask; None while nobody offers."""
-        return self._level(HEADER_BYTES + LEVEL_BYTES * self._bid_count, self._ask_count)
+        return self._level(self._asks_at, self._ask_count)
 
     @property
     def bids(self) -> tuple[Level, ...]:
@@ -164,7 +196,7 @@ class BookTop:
     @property
     def asks(self) -> tuple[Level, ...]:
         """Lowest first."""
-        return self._side(HEADER_BYTES + LEVEL_BYTES * self._bid_count, self._ask_count)
+        return self._side(self._asks_at, self._ask_count)
 
     @property
     def spread(self) -> Decimal | None:
@@ -185,16 +217,16 @@ class BookTop:
     def _level(self, offset: int, count: int) -> Level | None:
         if not count:
             return None
-        (ticks,) = _ONE_WORD.unpack_from(self._record, offset)
-        (lots,) = _ONE_WORD.unpack_from(self._record, offset + 8 * count)
+        ticks, lots = _TWO_WORDS.unpack_from(self._record, offset)
         return Level(ticks, lots, self.price_decimals, self.qty_decimals)
 
     def _side(self, offset: int, count: int) -> tuple[Level, ...]:
-        columns = _words(count)
-        ticks = columns.unpack_from(self._record, offset)
-        lots = columns.unpack_from(self._record, offset + 8 * count)
+        units = _words(2 * count).unpack_from(self._record, offset)
         price_decimals, qty_decimals = self.price_decimals, self.qty_decimals
-        return tuple(Level(t, n, price_decimals, qty_decimals) for t, n in zip(ticks, lots, strict=True))
+        return tuple(
+            Level(ticks, lots, price_decimals, qty_decimals)
+            for ticks, lots in zip(units[::2], units[1::2], strict=True)
+        )
 
     def __repr__(self) -> str:
         return f"BookTop({self.symbol} {self.best_bid} | {self.best_ask})"
@@ -301,7 +333,6 @@ ORDER_TYPES = ("limit", "market", "other")
 _TRADE_CODES = {
     (side, order_type): s | t << 1 for s, side in enumerate(SIDES) for t, order_type in enumerate(ORDER_TYPES)
 }
-_TWO_WORDS, _CANDLE_WORDS, _TICKER_WORDS = _words(2), _words(8), _words(11)
 
 
 def pack_trade(
@@ -313,19 +344,19 @@ def pack_trade(
     side: str,
     order_type: str,
     trade_id: int,
-    kraken_time: int,
+    kraken_time: str,
     received_at: int,
 ) -> bytes:
     """A TRADE record; struct.error when a number needs more than 64 bits."""
     code = _TRADE_CODES[side, order_type if order_type in ORDER_TYPES else "other"]
     return pack_header(
-        Kind.TRADE, code, price_decimals, qty_decimals, pair_index, 0, 0, received_at, kraken_time, trade_id
+        Kind.TRADE, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, kraken_time.encode(), received_at, trade_id
     ) + _TWO_WORDS.pack(price_ticks, qty_lots)
 
 
 def unpack_trade(symbol: str, record: bytes) -> Trade:
     """The Trade of a TRADE record."""
-    _, code, price_decimals, qty_decimals, _, _, _, received_at, kraken_time, trade_id = unpack_header(record)
+    _, code, price_decimals, qty_decimals, _, _, _, _, time_text, received_at, trade_id = unpack_header(record)
     ticks, lots = _TWO_WORDS.unpack_from(record, HEADER_BYTES)
     return Trade(
         symbol,
@@ -336,23 +367,23 @@ def unpack_trade(symbol: str, record: bytes) -> Trade:
         SIDES[code & 1],
         ORDER_TYPES[code >> 1],
         trade_id,
-        kraken_time,
+        _wall_ns(time_text),
         received_at,
     )
 
 
 def pack_ticker(
-    pair_index: int, words: tuple[int, ...], price_decimals: int, qty_decimals: int, kraken_time: int, received_at: int
+    pair_index: int, words: tuple[int, ...], price_decimals: int, qty_decimals: int, kraken_time: str, received_at: int
 ) -> bytes:
     """A TICKER record of its eleven words (see the module); struct.error when one needs more than 64 bits."""
     return pack_header(
-        Kind.TICKER, 0, price_decimals, qty_decimals, pair_index, 0, 0, received_at, kraken_time, 0
+        Kind.TICKER, 0, price_decimals, qty_decimals, pair_index, 0, 0, 0, kraken_time.encode(), received_at, 0
     ) + _TICKER_WORDS.pack(*words)
 
 
 def unpack_ticker(symbol: str, record: bytes) -> Ticker:
     """The Ticker of a TICKER record."""
-    _, _, price_decimals, qty_decimals, _, _, _, received_at, kraken_time, _ = unpack_header(record)
+    _, _, price_decimals, qty_decimals, _, _, _, _, time_text, received_at, _ = unpack_header(record)
     words = _TICKER_WORDS.unpack_from(record, HEADER_BYTES)
     bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct = words
     return Ticker(
@@ -368,7 +399,7 @@ def unpack_ticker(symbol: str, record: bytes) -> Ticker:
         high=units_decimal(high, price_decimals),
         change=units_decimal(change, price_decimals),
         change_pct=units_decimal(change_pct, 2),
-        kraken_time=kraken_time,
+        kraken_time=_wall_ns(time_text),
         received_at=received_at,
     )
 
@@ -380,18 +411,17 @@ def pack_candle(
     qty_decimals: int,
     interval_min: int,
     closed: bool,
-    kraken_time: int,
     received_at: int,
 ) -> bytes:
     """A CANDLE record of its eight words (see the module); struct.error when one needs more than 64 bits."""
     return pack_header(
-        Kind.CANDLE, closed, price_decimals, qty_decimals, pair_index, 0, 0, received_at, kraken_time, interval_min
+        Kind.CANDLE, closed, price_decimals, qty_decimals, pair_index, 0, 0, 0, b"", received_at, interval_min
     ) + _CANDLE_WORDS.pack(*words)
 
 
 def unpack_candle(symbol: str, record: bytes) -> Candle:
     """The Candle of a CANDLE record."""
-    _, closed, price_decimals, qty_decimals, _, _, _, received_at, _, interval_min = unpack_header(record)
+    _, closed, price_decimals, qty_decimals, _, _, _, _, _, received_at, interval_min = unpack_header(record)
     words = _CANDLE_WORDS.unpack_from(record, HEADER_BYTES)
     first, high, low, close, vwap, volume, trades, interval_begin = words
     return Candle(
@@ -413,24 +443,24 @@ def unpack_candle(symbol: str, record: bytes) -> Candle:
 def pack_feed_state(pair_index: int, state: FeedState, reason: str, received_at: int) -> bytes:
     """A FEED_STATE record; a reason too long for a slot is cut."""
     text = _cut(reason)
-    return pack_header(Kind.FEED_STATE, state, 0, 0, pair_index, 0, 0, received_at, 0, len(text)) + text
+    return pack_header(Kind.FEED_STATE, state, 0, 0, pair_index, 0, 0, 0, b"", received_at, len(text)) + text
 
 
 def unpack_feed_state(symbol: str, record: bytes) -> FeedStateChange:
     """The FeedStateChange of a FEED_STATE record."""
     header = unpack_header(record)
-    return FeedStateChange(symbol, FeedState(header[1]), _text(record), header[7])
+    return FeedStateChange(symbol, FeedState(header[1]), _text(record), received_at_of(record))
 
 
 def pack_venue_status(system: str, received_at: int) -> bytes:
     """A VENUE_STATUS record; it belongs to no pair."""
     text = _cut(system)
-    return pack_header(Kind.VENUE_STATUS, 0, 0, 0, 0, 0, 0, received_at, 0, len(text)) + text
+    return pack_header(Kind.VENUE_STATUS, 0, 0, 0, 0, 0, 0, 0, b"", received_at, len(text)) + text
 
 
 def unpack_venue_status(record: bytes) -> VenueStatus:
     """The VenueStatus of a VENUE_STATUS record."""
-    return VenueStatus(_text(record), unpack_header(record)[7])
+    return VenueStatus(_text(record), received_at_of(record))
 
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -452,7 +482,9 @@ _decode_pair_rules = msgspec.json.Decoder(PairRules).decode
 def pack_pair(pair_index: int, price_decimals: int, qty_decimals: int, rules: PairRules, received_at: int) -> bytes:
     """A PAIR record."""
     body = _encode(rules)
-    return pack_header(Kind.PAIR, 0, price_decimals, qty_decimals, pair_index, 0, 0, received_at, 0, len(body)) + body
+    return (
+        pack_header(Kind.PAIR, 0, price_decimals, qty_decimals, pair_index, 0, 0, 0, b"", received_at, len(body)) + body
+    )
 
 
 def unpack_pair(record: bytes) -> tuple[int, int, PairRules]:
@@ -461,11 +493,15 @@ def unpack_pair(record: bytes) -> tuple[int, int, PairRules]:
     return header[2], header[3], _decode_pair_rules(_text(record))
 
 
+def _wall_ns(time_text: bytes) -> WallNs:
+    return wall_ns(time_text.rstrip(b"\0").decode())
+
+
 def _cut(text: str) -> bytes:
     raw = text.encode()
     return raw if len(raw) <= TEXT_BYTES_MAX else raw[: TEXT_BYTES_MAX - 3].decode(errors="ignore").encode() + b"..."
 
 
 def _text(record: bytes) -> str:
-    byte_count = unpack_header(record)[9]
+    byte_count = unpack_header(record)[-1]
     return record[HEADER_BYTES : HEADER_BYTES + byte_count].decode()

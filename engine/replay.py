@@ -10,7 +10,7 @@ capture is a connection of its own: its pairs are stale until its snapshots.
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
@@ -21,11 +21,11 @@ from engine.clock import ManualClock
 from engine.config import Config
 from engine.errors import CaptureError
 from engine.kraken.public_session import PublicSession, PublicSettings
-from engine.kraken.timestamps import Timestamps
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
 from engine.strategy.api import Strategy
 from engine.supervisor.summary import ShardView, build_summary
 from engine.telemetry import new_counters, new_histogram
+from engine.timestamps import wall_ns
 from engine.topology import Shard, market_record_bytes, strategy_counter_names
 from engine.units import NS_PER_MS, NS_PER_S
 
@@ -62,10 +62,9 @@ class Capture:
 
     def frames(self) -> Iterator[tuple[bytes, int]]:
         """Each frame, with its receive time in ns, or Kraken's, or 0 where neither is known."""
-        timestamps = Timestamps()
         received_at = self._receive_times()
         for frame in self._lines():
-            yield frame, (next(received_at, 0) if received_at is not None else _kraken_time(frame, timestamps))
+            yield frame, (next(received_at, 0) if received_at is not None else _kraken_time(frame))
 
     def _lines(self) -> Iterator[bytes]:
         with self.path.open("rb") as file:
@@ -132,7 +131,7 @@ async def replay(
         session,
         publisher=Publisher(ring),
         board=BoardWriter(board),
-        board_before=BoardReader(board),
+        board_reader=BoardReader(board),
         counters=counters,
         clock=clock,
         refused=lambda symbol, advice: None,  # a refusal in a capture was its recorder's
@@ -214,12 +213,12 @@ async def _drain(host: StrategyHost) -> None:
             return
 
 
-def _kraken_time(frame: bytes, timestamps: Timestamps) -> int:
+def _kraken_time(frame: bytes) -> int:
     if b'"ohlc"' in frame[:40]:
         return 0  # its rows are stamped with the end of their interval, which is yet to come
     for key in TIMED_BY:
         start = frame.rfind(key)
         if start >= 0:
             text = frame[start + len(key) : start + len(key) + TIMESTAMP_CHARS_MAX]
-            return cast(int, timestamps.wall_ns(text.partition(b'"')[0].decode(errors="replace")))
+            return wall_ns(text.partition(b'"')[0].decode(errors="replace"))
     return 0

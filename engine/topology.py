@@ -17,7 +17,6 @@ from msgspec import Struct
 from engine.records import record_bytes_needed
 
 STRATEGY_HOST_DOORBELL = 0  # index of the strategy host's doorbell at every market ring
-FLUSH_RECORDS_MAX = 512  # a burst longer than this is settled in parts, so that the board is never far behind
 
 # What a public feed counts; the second list once a pair.
 FEED_COUNTERS = (

@@ -75,7 +75,7 @@ async def _run_feed(launch: FeedLaunch, news: socket.socket) -> None:
         session,
         publisher=Publisher(ring, launch.doorbells),
         board=BoardWriter(board),
-        board_before=BoardReader(board),
+        board_reader=BoardReader(board),
         counters=Counters(counters, launch.shard.counter_names),
         clock=clock,
         refused=lambda symbol, advice: _tell(news, News("refused", advice, symbol)),

@@ -28,12 +28,12 @@ from engine.kraken.events import (
 )
 from engine.kraken.messages import PairData
 from engine.kraken.public_session import PublicSession
-from engine.kraken.timestamps import Timestamps
 from engine.records import (
     LEVEL_BYTES,
     FeedState,
     Kind,
     PairRules,
+    book_top_packer,
     pack_candle,
     pack_feed_state,
     pack_header,
@@ -44,7 +44,8 @@ from engine.records import (
 )
 from engine.ring import BoardReader, BoardWriter, Publisher
 from engine.telemetry import Counters
-from engine.topology import FLUSH_RECORDS_MAX, PAIR_COUNTERS, Shard
+from engine.timestamps import wall_ns
+from engine.topology import PAIR_COUNTERS, Shard
 from engine.units import decimal_units
 
 Conflation = Literal["none", "burst"]
@@ -83,7 +84,7 @@ class PublicFeed:
         *,
         publisher: Publisher,
         board: BoardWriter,
-        board_before: BoardReader,
+        board_reader: BoardReader,
         counters: Counters,
         clock: Clock,
         refused: RefusalPort,
@@ -92,23 +93,22 @@ class PublicFeed:
         self._shard = shard
         self._session = session
         self._publisher = publisher
+        # Hot: bound once.
+        self._publish = publisher.publish
+        self._publish_levels = session.settings.publish_levels
+        self._pack_book_top = book_top_packer(session.settings.publish_levels)
         self._board = board
-        # The same board, as an earlier life of this feed left it.
-        self._board_before = board_before
+        # The same board, to look at: the last book of a pair in doubt, and what an earlier life of this feed left.
+        self._board_reader = board_reader
         self._counters = counters
         self._clock = clock
         self._refused = refused
         self._conflate = conflate == "burst"
         # The connection's counters; None in a replay, which has none.
         self.traffic: TrafficPort | None = None
-        self._wall_ns = Timestamps().wall_ns
         # Records of the board's slots that changed in this burst, and books to be published at its end.
         self._dirty: dict[int, bytes] = {}
         self._dirty_feeds: dict[int, BookFeed] = {}
-        # The last BOOK_TOP of each pair, for the board of a pair in doubt.
-        self._last_top: dict[int, bytes] = {}
-        # Ring cursor when the board was last complete.
-        self._settled_at = publisher.cursor
         # The engine is stopping: what the end of the connection does to the books is no news.
         self._closing = False
         # Events that no record can carry, for a number needs more than 64 bits.
@@ -129,8 +129,7 @@ class PublicFeed:
     def on_start(self, reason: str = "starting") -> None:
         """Say of every pair that it is stale: whoever follows the ring hears it before any book."""
         now = self._clock.mono_ns()
-        announce_stale(self._shard, self._publisher, self._board, self._board_before, reason, now)
-        self._settled_at = self._publisher.cursor
+        announce_stale(self._shard, self._publisher, self._board, self._board_reader, reason, now)
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Publish what happened; `on_burst_end` follows when the socket has no more."""
@@ -148,8 +147,6 @@ class PublicFeed:
                     self._publish_book(feed)
             else:
                 self._publish_rare(event)
-        if self._publisher.cursor - self._settled_at >= FLUSH_RECORDS_MAX:
-            self._settle()
 
     def on_burst_end(self) -> None:
         """The socket has no more for now: what was held back goes out, and sleepers are woken."""
@@ -180,24 +177,23 @@ class PublicFeed:
         book = feed.book
         bids, asks = book.bids.top_units, book.asks.top_units
         pair_index = feed.pair_index
-        record = (
-            pack_header(
-                BOOK_TOP,
-                LIVE,
-                book.price_decimals,
-                book.qty_decimals,
-                pair_index,
-                len(bids) // LEVEL_BYTES,
-                len(asks) // LEVEL_BYTES,
-                feed.heard_at,
-                self._wall_ns(feed.timestamp),
-                feed.updates,
-            )
-            + bids
-            + asks
+        record = self._pack_book_top(
+            BOOK_TOP,
+            LIVE,
+            book.price_decimals,
+            book.qty_decimals,
+            pair_index,
+            len(bids) // LEVEL_BYTES,
+            len(asks) // LEVEL_BYTES,
+            self._publish_levels,
+            feed.timestamp.encode(),
+            feed.heard_at,
+            feed.updates,
+            bids,
+            asks,
         )
-        self._publisher.publish(record)
-        self._dirty[pair_index] = self._last_top[pair_index] = record
+        self._publish(record)
+        self._dirty[pair_index] = record
 
     def _publish_rare(self, event: Event) -> None:
         try:
@@ -210,8 +206,8 @@ class PublicFeed:
     def _publish_state(self, event: StateChanged) -> None:
         pair_index = self._session.feeds[event.symbol].pair_index
         self._dirty_feeds.pop(pair_index, None)  # held back for the end of the burst, and in doubt since
-        self._publisher.publish(pack_feed_state(pair_index, event.state, event.reason, self._clock.mono_ns()))
-        last_top = self._last_top.get(pair_index) or empty_top(pair_index)
+        self._publish(pack_feed_state(pair_index, event.state, event.reason, self._clock.mono_ns()))
+        last_top = self._dirty.get(pair_index) or self._board_reader.read(pair_index) or empty_top(pair_index)
         self._dirty[pair_index] = with_state(last_top, event.state)
         if event.state is FeedState.LIVE:
             log.info("book live", symbol=event.symbol, reason=event.reason)
@@ -221,7 +217,7 @@ class PublicFeed:
     def _publish_trade(self, event: TradePrinted) -> None:
         trade = event.trade
         pair_index, price_decimals, qty_decimals = self._decimals(trade.symbol, (trade.price,), (trade.qty,))
-        self._publisher.publish(
+        self._publish(
             pack_trade(
                 pair_index,
                 decimal_units(trade.price, price_decimals),
@@ -231,7 +227,7 @@ class PublicFeed:
                 trade.side,
                 trade.ord_type,
                 trade.trade_id,
-                self._wall_ns(trade.timestamp),
+                trade.timestamp,
                 self._clock.mono_ns(),
             )
         )
@@ -246,15 +242,13 @@ class PublicFeed:
         change_pct = decimal_units(round(t.change_pct, PERCENT_DECIMALS), PERCENT_DECIMALS)
         words = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
         now = self._clock.mono_ns()
-        self._publisher.publish(
-            pack_ticker(pair_index, words, price_decimals, qty_decimals, self._wall_ns(t.timestamp), now)
-        )
+        self._publish(pack_ticker(pair_index, words, price_decimals, qty_decimals, t.timestamp, now))
 
     def _publish_candle(self, event: CandleChanged) -> None:
         c = event.candle
         prices = (c.open, c.high, c.low, c.close, c.vwap)
         pair_index, price_decimals, qty_decimals = self._decimals(c.symbol, prices, (c.volume,))
-        begin = self._wall_ns(c.interval_begin)
+        begin = wall_ns(c.interval_begin)
         words = (
             *(decimal_units(price, price_decimals) for price in prices),
             decimal_units(c.volume, qty_decimals),
@@ -262,9 +256,7 @@ class PublicFeed:
             begin,
         )
         now = self._clock.mono_ns()
-        self._publisher.publish(
-            pack_candle(pair_index, words, price_decimals, qty_decimals, c.interval, event.closed, begin, now)
-        )
+        self._publish(pack_candle(pair_index, words, price_decimals, qty_decimals, c.interval, event.closed, now))
 
     def _publish_pair(self, event: PairChanged) -> None:
         pair = event.pair
@@ -272,12 +264,12 @@ class PublicFeed:
         record = pack_pair(
             pair_index, pair.price_precision, pair.qty_precision, pair_rules(pair), self._clock.mono_ns()
         )
-        self._publisher.publish(record)
+        self._publish(record)
         self._dirty[self._shard.pair_slot(pair_index)] = record
 
     def _publish_system(self, event: SystemChanged) -> None:
         record = pack_venue_status(event.system, self._clock.mono_ns())
-        self._publisher.publish(record)
+        self._publish(record)
         self._dirty[self._shard.status_slot] = record
         log.info("venue status", system=event.system, version=event.version)
         for notice in event.notices:
@@ -315,8 +307,7 @@ class PublicFeed:
             for index, record in self._dirty.items():
                 store(index, record)
             self._dirty.clear()
-        self._settled_at = self._publisher.cursor
-        self._board.complete(self._settled_at)
+        self._board.complete(self._publisher.cursor)
         self._publisher.flush()
 
     # --- counters
@@ -373,7 +364,7 @@ def announce_stale(
 
 def empty_top(pair_index: int) -> bytes:
     """A BOOK_TOP without levels: what the board holds of a pair that has had no book."""
-    return pack_header(BOOK_TOP, FeedState.STALE, 0, 0, pair_index, 0, 0, 0, 0, 0)
+    return pack_header(BOOK_TOP, FeedState.STALE, 0, 0, pair_index, 0, 0, 0, b"", 0, 0)
 
 
 def with_state(top: bytes, state: FeedState) -> bytes:

@@ -23,9 +23,10 @@ from engine.records import (
     BookTop,
     FeedState,
     Kind,
+    pair_index_of,
+    received_at_of,
     unpack_candle,
     unpack_feed_state,
-    unpack_header,
     unpack_pair,
     unpack_ticker,
     unpack_trade,
@@ -95,7 +96,7 @@ class StrategyContext:
 class _Feed:
     """One market ring and its board, followed by one strategy."""
 
-    __slots__ = ("behind", "board", "gaps_seen", "shard", "subscriber", "symbols", "wanted")
+    __slots__ = ("behind", "board", "board_read_at", "gaps_seen", "shard", "subscriber", "symbols", "wanted")
 
     def __init__(self, port: MarketPort, wanted: Sequence[str], first_sequence: int | None) -> None:
         self.shard = port.shard
@@ -106,6 +107,8 @@ class _Feed:
         self.wanted = [symbol in wanted for symbol in self.symbols]
         # The subscriber's gap when it was last looked at.
         self.gaps_seen = 0
+        # Up to this sequence the ring repeats what the board has told already.
+        self.board_read_at = 0
         # Were records missed that the board has not made good yet?
         self.behind = False
 
@@ -225,7 +228,10 @@ class HostedStrategy:
         records = subscriber.poll_many(self._records_per_cycle_max)
         if subscriber.gap_count != feed.gaps_seen or feed.behind:
             return self._catch_up(feed, len(records))
+        repeats = subscriber.next_sequence - len(records) <= feed.board_read_at
         for index, record in enumerate(records):
+            if repeats and record[0] == BOOK_TOP and not self._is_news(feed.symbols[pair_index_of(record)], record):
+                continue
             self._dispatch(feed, record)
             if self.waiting is not None or self.halted:
                 # Left in the ring: taken up when the callback has ended, or counted as a gap if it takes too long.
@@ -238,7 +244,7 @@ class HostedStrategy:
     def _dispatch(self, feed: _Feed, record: bytes) -> None:
         kind = record[0]
         if kind == BOOK_TOP:  # hot: nine records of ten
-            pair_index = record[4] | record[5] << 8
+            pair_index = pair_index_of(record)
             if feed.wanted[pair_index]:
                 symbol = feed.symbols[pair_index]
                 book = BookTop(symbol, record)
@@ -249,11 +255,10 @@ class HostedStrategy:
         self._dispatch_rare(feed, kind, record)
 
     def _dispatch_rare(self, feed: _Feed, kind: int, record: bytes) -> None:
-        header = unpack_header(record)
         if kind == VENUE_STATUS:
             self.context.venue_status = unpack_venue_status(record).system
             return
-        pair_index = header[4]
+        pair_index = pair_index_of(record)
         if not feed.wanted[pair_index]:
             return
         symbol = feed.symbols[pair_index]
@@ -264,17 +269,17 @@ class HostedStrategy:
             self._change_pair(symbol, record)
         elif kind == TRADE:
             if self._on_trade is not None:
-                self._call_measured(self._on_trade, unpack_trade(symbol, record), header[7])
+                self._call_measured(self._on_trade, unpack_trade(symbol, record), received_at_of(record))
         elif kind == TICKER:
             if self._on_ticker is not None:
-                self._call_measured(self._on_ticker, unpack_ticker(symbol, record), header[7])
+                self._call_measured(self._on_ticker, unpack_ticker(symbol, record), received_at_of(record))
         elif kind == CANDLE and self._on_candle is not None:
-            self._call_measured(self._on_candle, unpack_candle(symbol, record), header[7])
+            self._call_measured(self._on_candle, unpack_candle(symbol, record), received_at_of(record))
 
     def _change_state(self, symbol: str, state: FeedState, reason: str) -> None:
         context = self.context
-        if context.states[symbol] is state and context.books[symbol] is None and state is FeedState.STALE:
-            return  # stale before anything was seen: nothing changes for the strategy
+        if context.states[symbol] is state:
+            return  # a feed that begins says of every pair that it is stale: no news after its predecessor's death
         context.states[symbol] = state
         book = context.books[symbol]
         if book is not None:
@@ -337,15 +342,13 @@ class HostedStrategy:
             if self.waiting is not None or self.halted:
                 return work + 1  # still behind: the rest is read when the callback has ended
         feed.behind = False
+        feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
         return work
 
     def _is_news(self, symbol: str, record: bytes) -> bool:
-        seen = self.context.books[symbol]
-        header = unpack_header(record)
-        return seen is None or (seen.update_number, seen.received_at) != (header[9], header[7])
-
-    def _put_back(self, feed: _Feed, rest: list[bytes]) -> None:
-        feed.subscriber.next_sequence -= len(rest)
+        """Is this book another than the strategy has, and not an older one?"""
+        seen, book = self.context.books[symbol], BookTop(symbol, record)
+        return seen is None or (book.received_at, book.update_number) > (seen.received_at, seen.update_number)
 
     # --- callbacks
 

@@ -20,7 +20,6 @@ def engine_options(command: F) -> F:
     """The options of `engine run` and `engine replay`."""
     for option in reversed(
         (
-            click.option("--config", "config_path", type=click.Path(path_type=Path), help="A TOML file."),
             click.option("--symbols", help="Pairs, as BTC/USD,ETH/USD."),
             click.option("--strategy", "targets", multiple=True, help="A file, package.module:Class, or a name."),
             click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of --strategy."),

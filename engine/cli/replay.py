@@ -25,6 +25,7 @@ log = structlog.get_logger("replay")
 
 @click.command()
 @click.argument("captures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CAPTURE.jsonl...")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="A TOML file, as for `engine run`.")
 @engine_options
 def replay(
     captures: Sequence[Path],

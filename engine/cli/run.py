@@ -1,6 +1,7 @@
 """`engine run`: the engine, until Ctrl-C, `engine stop`, or a number of seconds."""
 
 import asyncio
+import shlex
 import subprocess
 import sys
 import threading
@@ -32,15 +33,17 @@ from engine.telemetry.log import configure_log
 
 LOCAL = "local"
 VENUE_READY_S = 20.0  # a loaded machine imports slowly; the venue itself is ready in a fraction of a second
+LOCAL_RATE = "1000"  # book messages a second of the local venue: a busy day on three pairs
 EXIT_FAILED = 1
 
 log = structlog.get_logger("engine")
 
 
 @click.command()
+@click.argument("config_path", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.toml]")
 @engine_options
 @click.option("--venue", help="local for the built-in exchange, or a URL.  [default: Kraken]")
-@click.option("--venue-option", "venue_options", multiple=True, metavar="TEXT", help="Passed on to the local venue.")
+@click.option("--venue-options", default="", metavar="TEXT", help='Of the local venue: "--rate 5000 --seed 7".')
 @click.option("--name", help="Names the engine for status and stop.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
 @click.option("--depth", type=int, help="Book levels a side.")
@@ -56,7 +59,7 @@ def run(
     log_level: str | None,
     log_format: str | None,
     venue: str | None,
-    venue_options: Sequence[str],
+    venue_options: str,
     name: str | None,
     seconds: float | None,
     depth: int | None,
@@ -83,7 +86,7 @@ def run(
     directory = RunDirectory(config.name)
     directory.acquire()
     try:
-        with _Venue(config, venue_options) if venue == LOCAL else nullcontext() as local:
+        with _Venue(config, shlex.split(venue_options)) if venue == LOCAL else nullcontext() as local:
             strategies = make_strategies(config, config.symbols, log.info)
             setproctitle(f"kraken-engine {config.name}: supervisor and strategies")
             url = local.ready_url() if local is not None else config.venue.url
@@ -131,10 +134,11 @@ class _Venue:
 
     def __init__(self, config: Config, options: Sequence[str]) -> None:
         command = (sys.executable, "-P", "-m", "engine", "venue", "--port", "0", "--die-with-parent")
-        symbols = ("--symbols", ",".join(config.symbols)) if "--symbols" not in options else ()
-        # Started before the strategies are loaded: both take a fraction of a second.
+        symbols = ("--symbols", ",".join(config.symbols))
+        rate = ("--rate", LOCAL_RATE)
+        # The user's options come last and win. Started before the strategies are loaded: each takes a while.
         self.process = subprocess.Popen(
-            (*command, *symbols, *options),
+            (*command, *symbols, *rate, *options),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -39,7 +39,7 @@ class UnitsLevel(Struct, gc=False):
 class BookFeed:
     """The state of one pair's book subscription."""
 
-    __slots__ = ("book", "changed", "checksum", "crossings", "decimals_known", "depth", "failures", "heard_at",
+    __slots__ = ("book", "changed", "crossings", "decimals_known", "depth", "failures", "heard_at",
                  "ignored", "mismatches", "pair_index", "publish_levels", "resync_at", "resynced_at", "resyncs",
                  "silence_ns_max", "snapshots", "state", "streaming", "subscription", "symbol", "timestamp",
                  "updates", "updates_at_silence")  # fmt: skip
@@ -60,9 +60,8 @@ class BookFeed:
         self.state = FeedState.STALE
         # Has a snapshot been verified, and nothing gone wrong since? Otherwise updates are ignored.
         self.streaming = False
-        # The last message's timestamp, as text, and checksum.
+        # The last message's timestamp, as text.
         self.timestamp = ""
-        self.checksum = 0
         # When this channel of this pair last said anything; 0 before.
         self.heard_at = MonoNs(0)
         # After so much silence the pair is resynchronised; it doubles from one silence to the next, until an
@@ -98,7 +97,6 @@ class BookFeed:
         and then the instrument channel's word is right.
         """
         self.snapshots += 1
-        self.checksum = data.checksum
         self.timestamp = data.timestamp
         levels = max(len(data.bids), len(data.asks))
         if self.depth is None or levels > self.depth:

@@ -28,7 +28,7 @@ from engine.kraken.events import (
     silence_text,
     state_changed,
 )
-from engine.kraken.messages import BookData, CandleData, Reply
+from engine.kraken.messages import BookData, CandleData, Reply, decode_book
 from engine.kraken.subscriptions import Phase, Subscription, Subscriptions
 from engine.market.book import UnitsTooLarge
 from engine.records import FeedState
@@ -188,7 +188,7 @@ class PublicSession:
                 return events
         self._heard_at = received_at
         try:
-            entries = messages.decode_book(frame).data
+            entries = decode_book(frame).data
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return self._malformed(error, frame, received_at)
         events = NO_EVENTS
@@ -202,7 +202,7 @@ class PublicSession:
             feed.timestamp = data.timestamp
             book = feed.book
             try:
-                book.apply(data.bids, data.asks)
+                checksum = book.apply(data.bids, data.asks)
             except (ValueError, OverflowError) as error:
                 if not self._apply_large(feed, error, frame, data):
                     events = (*events, *self._malformed(error, frame, received_at))
@@ -211,14 +211,14 @@ class PublicSession:
                         *self._failed(feed, f"a number of the book makes no sense: {error}", received_at),
                     )
                     continue
-            if book.checksum() != data.checksum:
+                checksum = book.checksum()
+            if checksum != data.checksum:
                 feed.mismatches += 1
                 events = (*events, *self._failed(feed, feed.describe_mismatch(data), received_at))
             elif book.crossed():
                 feed.crossings += 1
                 events = (*events, *self._failed(feed, "best bid at or above best ask", received_at))
             else:
-                feed.checksum = data.checksum
                 events = (*events, *feed.changed) if events else feed.changed
         return events
 

@@ -1,14 +1,13 @@
 """One pair's order book, as deep as it is subscribed, proved by Kraken's checksum.
 
-A side keeps four columns in the order of its price, best first:
+A side keeps three columns in the order of its price, best first:
 
     _keys    SortedList   asks: ticks; bids: -ticks, so that both sides ascend from the best
-    ticks    array        prices
-    lots     array        quantities
+    units    array        price in ticks, quantity in lots, price, quantity, …
     _tokens  list         checksum text of each level: "64525100877490"
 
 The keys say where a price belongs; the other columns follow them, so the top of
-the book is one slice a column. The checksum text and the packed units of the top
+the book is one slice of each. The checksum text and the packed units of the top
 are rebuilt only when a change touches the top.
 
 Source: https://docs.kraken.com/api/docs/guides/spot-ws-book-v2
@@ -16,7 +15,7 @@ Source: https://docs.kraken.com/api/docs/guides/spot-ws-book-v2
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Protocol
 from zlib import crc32
@@ -48,32 +47,40 @@ class UnitsTooLarge(ValueError):
 class Side:
     """One side of a book."""
 
-    __slots__ = ("_descending", "_keys", "_levels", "_tokens", "depth", "lots", "ticks", "top_text", "top_units")
+    __slots__ = ("_descending", "_keys", "_tokens", "_units_published", "depth", "top_text", "top_units", "units")
 
     def __init__(self, *, descending: bool, depth: int, publish_levels: int) -> None:
         # Bids have their best price highest.
         self._descending = descending
         # Levels kept; what falls beyond it is never deleted by Kraken, so we drop it.
         self.depth = depth
-        # Levels in `top_units`.
-        self._levels = publish_levels
-        # The columns of the module's docstring. They become lists when a number needs more than 64 bits.
+        # Words in `top_units`: two a level.
+        self._units_published = 2 * publish_levels
+        # The columns of the module's docstring. The units become a list when a number needs more than 64 bits.
         self._keys = SortedList()
-        self.ticks: array[int] | list[int] = array("q")
-        self.lots: array[int] | list[int] = array("q")
+        self.units: array[int] | list[int] = array("q")
         self._tokens: list[bytes] = []
         # The checksum's text of the ten best levels.
         self.top_text = b""
-        # Prices, then quantities, of the best `publish_levels` levels, as 64-bit little-endian words.
+        # Price and quantity of the best `publish_levels` levels, as 64-bit little-endian words.
         self.top_units = b""
 
     def __len__(self) -> int:
         return len(self._tokens)
 
+    def levels(self) -> Iterator[tuple[PriceTicks, QtyLots]]:
+        """Every level, best first."""
+        for index in range(0, len(self.units), 2):
+            yield PriceTicks(self.units[index]), QtyLots(self.units[index + 1])
+
+    def best(self) -> tuple[PriceTicks, QtyLots] | None:
+        """The best level; None of an empty side."""
+        return next(self.levels(), None)
+
     def clear(self) -> None:
         """Forget every level."""
         self.__init__(  # type: ignore[misc]
-            descending=self._descending, depth=self.depth, publish_levels=self._levels
+            descending=self._descending, depth=self.depth, publish_levels=self._units_published // 2
         )
 
     def apply(
@@ -87,74 +94,71 @@ class Side:
         changes anything; what came before it stays applied, and applying the whole
         message again is harmless: levels are absolute.
         """
-        # Hot: every book update runs through here once or twice; locals are one load each. The keys are changed
-        # by SortedList's methods only, but searched in its one inner list directly (2×load = 2,000 keys fit in
-        # it, twice the deepest book), which is four times as fast as its own bisect.
-        keys, ticks_column, lots_column, tokens = self._keys, self.ticks, self.lots, self._tokens
+        # Hot: every book update runs through here once or twice, so locals, no calls that can be spared, and the
+        # keys' one inner list searched and shortened in place (2×load = 2,000 keys fit in it, twice the deepest
+        # book): four times as fast as through SortedList's methods, which assume many lists.
+        keys, units, tokens = self._keys, self.units, self._tokens
         lists = keys._lists
         descending = self._descending
         changed_from = UNBOUNDED  # the best index that changed
+        inner = lists[0] if lists else ()
         for level in levels:
             ticks = int(level.price * price_scale + half)
             lots = int(level.qty * qty_scale + half)
             if ticks > units_max or lots > units_max:
                 raise UnitsTooLarge(f"{max(ticks, lots)} units")
             key = -ticks if descending else ticks
-            inner = lists[0] if lists else ()
             index = bisect_left(inner, key)
-            present = index < len(inner) and inner[index] == key
-            if lots:
-                if present:
-                    lots_column[index] = lots
+            if index < len(inner) and inner[index] == key:
+                if lots:
+                    units[2 * index + 1] = lots
                     tokens[index] = b"%d%d" % (ticks, lots)
                 else:
-                    keys.add(key)
-                    ticks_column.insert(index, ticks)
-                    lots_column.insert(index, lots)
-                    tokens.insert(index, b"%d%d" % (ticks, lots))
-            elif present:
-                keys.pop(index)
-                del ticks_column[index], lots_column[index], tokens[index]
+                    keys._delete(0, index)
+                    del units[2 * index : 2 * index + 2], tokens[index]
+                    inner = lists[0] if lists else ()
+            elif lots:
+                keys.add(key)
+                units.insert(2 * index, lots)
+                units.insert(2 * index, ticks)
+                tokens.insert(index, b"%d%d" % (ticks, lots))
+                inner = lists[0]
             else:
                 continue  # a delete of a level that we dropped, or never had
             if index < changed_from:
                 changed_from = index
 
         # Book guide: "truncate your book to the subscribed depth"; levels that fall out of it get no delete.
-        while len(tokens) > self.depth:
-            keys.pop()
-            del ticks_column[-1], lots_column[-1], tokens[-1]
+        count, depth = len(tokens), self.depth
+        while count > depth:
+            count -= 1
+            keys._delete(0, count)
+            del units[2 * count :], tokens[count]
 
-        if changed_from >= CHECKSUM_LEVELS and changed_from >= self._levels:
+        units_published = self._units_published
+        if changed_from >= CHECKSUM_LEVELS and 2 * changed_from >= units_published:
             return False
-        self._rebuild_top()
+        self.top_text = b"".join(tokens if count <= CHECKSUM_LEVELS else tokens[:CHECKSUM_LEVELS])
+        top = units if 2 * count <= units_published else units[:units_published]
+        # OverflowError when the top itself needs more than 64 bits: no record can carry it.
+        self.top_units = top.tobytes() if type(top) is array else array("q", top).tobytes()
         return True
 
     def widen(self) -> None:
-        """Let the columns hold numbers of more than 64 bits: junk orders far from the top can have them."""
-        self.ticks = list(self.ticks)
-        self.lots = list(self.lots)
+        """Let the units hold numbers of more than 64 bits: junk orders far from the top can have them."""
+        self.units = list(self.units)
 
     def check(self) -> None:
         """Assert every invariant of a side; for tests, and for whoever doubts."""
-        prices = list(self.ticks)
-        assert list(self._keys) == [-t if self._descending else t for t in prices]
+        levels = list(self.levels())
+        self._keys._check()
+        assert list(self._keys) == [-ticks if self._descending else ticks for ticks, _ in levels]
         assert all(a < b for a, b in pairwise(self._keys))
-        assert len(prices) == len(self.lots) == len(self._tokens) <= self.depth
-        assert all(lots > 0 for lots in self.lots)
-        assert self._tokens == [b"%d%d" % level for level in zip(self.ticks, self.lots, strict=True)]
+        assert len(levels) == len(self._tokens) <= self.depth
+        assert all(lots > 0 for _, lots in levels)
+        assert self._tokens == [b"%d%d" % level for level in levels]
         assert self.top_text == b"".join(self._tokens[:CHECKSUM_LEVELS])
-        top = array("q", [*self.ticks[: self._levels], *self.lots[: self._levels]])
-        assert self.top_units == top.tobytes()
-
-    def _rebuild_top(self) -> None:
-        self.top_text = b"".join(self._tokens[:CHECKSUM_LEVELS])
-        ticks, lots, levels = self.ticks, self.lots, self._levels
-        if type(ticks) is array and type(lots) is array:
-            self.top_units = ticks[:levels].tobytes() + lots[:levels].tobytes()
-        else:
-            # OverflowError when the top itself needs more than 64 bits: no record can carry it.
-            self.top_units = array("q", [*ticks[:levels], *lots[:levels]]).tobytes()
+        assert self.top_units == array("q", self.units[: self._units_published]).tobytes()
 
 
 class Book:
@@ -178,15 +182,17 @@ class Book:
         # CRC32 of the asks' text alone: the bids' text continues it, so a change of bids leaves it as it is.
         self._asks_crc = 0
 
-    def apply(self, bids: Sequence[PricedLevel], asks: Sequence[PricedLevel]) -> None:
-        """Apply one message, in wire order, both sides.
+    def apply(self, bids: Sequence[PricedLevel], asks: Sequence[PricedLevel]) -> int:
+        """Apply one message, in wire order, both sides; the checksum of what it leaves.
 
         UnitsTooLarge: a number is too large to be exact; apply the same message with `apply_units`.
         """
+        # Hot, and so without the calls that would read better.
         if asks and self.asks.apply(asks, self._price_scale, self._qty_scale, 0.5, UNITS_MAX_OF_FLOAT):
             self._asks_crc = crc32(self.asks.top_text)
         if bids:
             self.bids.apply(bids, self._price_scale, self._qty_scale, 0.5, UNITS_MAX_OF_FLOAT)
+        return crc32(self.bids.top_text, self._asks_crc)
 
     def apply_units(self, bids: Sequence[PricedLevel], asks: Sequence[PricedLevel]) -> None:
         """Apply one message whose prices are ticks and whose quantities are lots, of any size.
@@ -217,18 +223,8 @@ class Book:
 
     def crossed(self) -> bool:
         """Is the best bid at or above the best ask? Only after a whole message: in between, a sweep may cross."""
-        bids, asks = self.bids.ticks, self.asks.ticks
+        bids, asks = self.bids.units, self.asks.units
         return bool(bids and asks and bids[0] >= asks[0])
-
-    def best_bid(self) -> tuple[PriceTicks, QtyLots] | None:
-        """Price and quantity of the highest bid."""
-        side = self.bids
-        return (PriceTicks(side.ticks[0]), QtyLots(side.lots[0])) if side.ticks else None
-
-    def best_ask(self) -> tuple[PriceTicks, QtyLots] | None:
-        """Price and quantity of the lowest ask."""
-        side = self.asks
-        return (PriceTicks(side.ticks[0]), QtyLots(side.lots[0])) if side.ticks else None
 
     def check(self) -> None:
         """Assert every invariant of both sides, and that the book is not crossed."""

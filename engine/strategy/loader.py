@@ -90,7 +90,7 @@ def _import_file(path: Path, target: str) -> ModuleType:
         mend = f"did you mean {path.parent / near[0]}?" if near else "check the path"
         raise StrategyError(f"strategy {target}: there is no file {path}; {mend}")
     name = f"engine_strategy_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise StrategyError(f"strategy {target}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -168,5 +168,5 @@ def _told(error: BaseException, path: Path | None = None) -> str:
         return f"line {error.lineno}: {error.msg}"
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if path is None or Path(frame.filename) == path]
-    return f"line {lines[-1]}: {text}" if lines and path is not None else text
+    lines = [frame.lineno for frame in frames if path is not None and Path(frame.filename) == path.resolve()]
+    return f"line {lines[-1]}: {text}" if lines else text

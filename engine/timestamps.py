@@ -1,0 +1,29 @@
+"""Kraken's RFC 3339 timestamps as nanoseconds since 1970.
+
+The book prints six decimals, level3 and the candles nine, an ohlc envelope sometimes
+six, always in UTC with a `Z`.
+"""
+
+from datetime import datetime
+
+from engine.units import NS_PER_S, WallNs
+
+_SECOND_CHARS = 19  # "2026-08-02T03:35:51"
+_NS_DIGITS = 9
+
+
+def wall_ns(text: str) -> WallNs:
+    """0 for an empty or unreadable text: a timestamp informs, it decides nothing.
+
+    >>> wall_ns("1970-01-01T00:00:01.000002Z")
+    1000002000
+    """
+    try:
+        second = int(datetime.fromisoformat(text[:_SECOND_CHARS] + "+00:00").timestamp())
+    except ValueError:
+        return WallNs(0)
+    fraction = text[_SECOND_CHARS + 1 :].rstrip("Z")[:_NS_DIGITS]
+    try:
+        return WallNs(second * NS_PER_S + int(fraction.ljust(_NS_DIGITS, "0")))
+    except ValueError:
+        return WallNs(second * NS_PER_S)

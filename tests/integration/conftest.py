@@ -1,0 +1,19 @@
+"""Fixtures: engines that end with their test."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # the rig, beside the tests
+
+from rig import Engines
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> Iterator[Engines]:
+    """Starts engines; whatever still runs at the end of the test is killed."""
+    engines = Engines(tmp_path)
+    yield engines
+    engines.close()

@@ -1,0 +1,152 @@
+"""Real engines for the integration tests: processes, run directories and diaries of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+STRATEGIES = Path(__file__).parent / "strategies" / "diary.py"
+CAPTURES = Path(__file__).parents[1] / "data" / "kraken"
+PATIENCE_S = 60.0  # of a wait that ends as soon as its condition holds: a loaded machine may take its time
+LOOK_INTERVAL_S = 0.02
+
+ENGINE = (sys.executable, "-P", "-m", "engine")
+
+
+def eventually(condition: Callable[[], Any], what: str) -> Any:
+    """Wait until `condition` is true, and return what it returned."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(LOOK_INTERVAL_S)
+    raise AssertionError(f"never came true: {what}")
+
+
+class Diary:
+    """What a strategy of tests/integration/strategies wrote."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def entries(self, *kinds: str) -> list[dict[str, Any]]:
+        """Entries of these kinds, in order; all of them when none is named."""
+        if not self.path.exists():
+            return []
+        whole_lines = self.path.read_text().rpartition("\n")[0].splitlines()
+        entries = [json.loads(line) for line in whole_lines]
+        return [entry for entry in entries if not kinds or entry["what"] in kinds]
+
+    def states(self, symbol: str) -> list[str]:
+        """The states of a pair, in order."""
+        return [entry["state"] for entry in self.entries("state") if entry["symbol"] == symbol]
+
+
+class Engines:
+    """Starts engines in a folder of a test, and stops them at its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._processes: list[subprocess.Popen[str]] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The run directory is the test's own: engines of other tests are not seen."""
+        return os.environ | {"XDG_RUNTIME_DIR": str(self.folder)}
+
+    def call(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run `engine …` to its end."""
+        command = (*ENGINE, *map(str, arguments))
+        return subprocess.run(
+            command, capture_output=True, text=True, env=self.environment, cwd=self.folder, timeout=PATIENCE_S
+        )
+
+    def start(self, *arguments: object) -> "RunningEngine":
+        """Start `engine run …`."""
+        return RunningEngine(self, self.spawn("run", *arguments))
+
+    def spawn(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+        """Start `engine …`; it is killed at the end of the test if it still runs."""
+        command = (*ENGINE, *map(str, arguments))
+        log = (self.folder / f"log-{len(self._processes)}.txt").open("w")
+        with log:
+            process = subprocess.Popen(
+                command, stderr=log, text=True, env=self.environment, cwd=self.folder, **{"stdout": log} | options
+            )
+        self._processes.append(process)
+        return process
+
+    def logs(self) -> str:
+        """What every engine of this test has logged."""
+        return "".join(path.read_text() for path in sorted(self.folder.glob("log-*.txt")))
+
+    def venue(self, *arguments: object) -> tuple[subprocess.Popen[str], str]:
+        """Start `engine venue …` on a free port; its process and URL."""
+        process = self.spawn("venue", "--port", 0, *arguments, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        return process, json.loads(process.stdout.readline())["public"]
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+class RunningEngine:
+    """An engine that was started, and what can be asked of it."""
+
+    def __init__(self, engines: Engines, process: subprocess.Popen[str]) -> None:
+        self.engines = engines
+        self.process = process
+
+    def status(self) -> dict[str, Any]:
+        """The summary so far; empty while the engine does not answer yet."""
+        answer = self.engines.call("status", "--json")
+        found: dict[str, Any] = json.loads(answer.stdout) if answer.returncode == 0 else {}
+        return found
+
+    def wait_for(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
+        """The first status for which `condition` holds."""
+        found: dict[str, Any] = eventually(lambda: (s := self.status()) and condition(s) and s, what)
+        return found
+
+    def wait_until_live(self) -> dict[str, Any]:
+        """Wait until every pair's book is live."""
+        return self.wait_for(
+            lambda status: all(pair["state"] == "live" for pair in status["symbols"].values()), "every book is live"
+        )
+
+    def children(self) -> list[psutil.Process]:
+        """Its child processes."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def feed_pids(self) -> list[int]:
+        """Pids of its public feeds."""
+        return [pid for pid in self.status()["processes"].values() if pid]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+
+def summary_of(path: Path) -> dict[str, Any]:
+    """A file of --summary."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def segments_of(pid: int) -> list[str]:
+    """The shared segments that a process has mapped."""
+    return [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "memfd:" in line]

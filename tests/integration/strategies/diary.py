@@ -1,0 +1,92 @@
+"""Strategies for the integration tests: they write what they are told to a file, one JSON object a line."""
+
+import asyncio
+import json
+import time
+
+from engine import BookTop, Candle, FeedState, Strategy, Ticker, Trade
+
+
+class Diary(Strategy):
+    """Writes every callback to `path`, with the time; books as symbol and update number."""
+
+    path: str
+    books: bool = True
+
+    def on_start(self) -> None:
+        self._file = open(self.path, "a", buffering=1)  # noqa: SIM115 - closed in on_stop
+        self.write("start", symbols=list(self.context.symbols))
+
+    def write(self, what: str, **facts: object) -> None:
+        self._file.write(json.dumps({"what": what, "at_ns": time.monotonic_ns(), **facts}) + "\n")
+
+    def on_book(self, book: BookTop) -> None:
+        if self.books:
+            self.write("book", symbol=book.symbol, number=book.update_number, crossed=is_crossed(book))
+
+    def on_trade(self, trade: Trade) -> None:
+        self.write("trade", symbol=trade.symbol, id=trade.trade_id, price=str(trade.price), qty=str(trade.qty))
+
+    def on_ticker(self, ticker: Ticker) -> None:
+        self.write("ticker", symbol=ticker.symbol, bid=str(ticker.bid), ask=str(ticker.ask))
+
+    def on_candle(self, candle: Candle) -> None:
+        self.write("candle", symbol=candle.symbol, close=str(candle.close), closed=candle.closed)
+
+    def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
+        self.write("state", symbol=symbol, state=str(state), reason=reason)
+
+    def on_stop(self) -> None:
+        pairs = {symbol: self.context.pair(symbol) for symbol in self.context.symbols}
+        decimals = {s: [p.price_decimals, p.qty_decimals] for s, p in pairs.items() if p is not None}
+        self.write("stop", pairs=decimals, venue_status=self.context.venue_status)
+        self._file.close()
+
+
+class Sleeper(Diary):
+    """Blocks for `sleep_s` in its hundredth book, then writes on."""
+
+    sleep_s: float = 3.0
+
+    def on_start(self) -> None:
+        super().on_start()
+        self._books = 0
+
+    def on_book(self, book: BookTop) -> None:
+        self._books += 1
+        if self._books == 100:
+            self.write("sleep")
+            time.sleep(self.sleep_s)
+            self.write("awake")
+        super().on_book(book)
+
+
+class AsyncDiary(Diary):
+    """Waits in every book, as a strategy that asks somebody else would."""
+
+    async def on_book(self, book: BookTop) -> None:  # type: ignore[override]
+        await asyncio.sleep(0.001)
+        self.write("book", symbol=book.symbol, number=book.update_number, crossed=is_crossed(book))
+
+
+class Raiser(Strategy):
+    """Raises in every book."""
+
+    def on_book(self, book: BookTop) -> None:
+        raise RuntimeError(f"no good: {book.symbol}")
+
+
+class Timed(Diary):
+    """Counts its timer."""
+
+    timer_s: float = 0.1
+    books: bool = False
+
+    def on_timer(self) -> None:
+        self.write("timer")
+
+
+def is_crossed(book: BookTop) -> bool:
+    """Best bid at or above best ask?"""
+    bid, ask = book.best_bid, book.best_ask
+    return bid is not None and ask is not None and bid.price >= ask.price

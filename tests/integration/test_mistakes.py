@@ -1,0 +1,99 @@
+"""Bad input of every kind: one sentence that names the place and the mend, exit code 2, never a traceback."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from rig import CAPTURES, Engines
+
+BROKEN = {
+    "unknown_key.toml": "[feed]\ndept = 10\n",
+    "wrong_type.toml": '[feed]\ndepth = "ten"\n',
+    "impossible.toml": "[feed]\ndepth = 27\n",
+    "not_toml.toml": "[feed\n",
+    "plain_ws.toml": '[venue]\nurl = "ws://ws.kraken.com/v2"\n',
+    "syntax.py": "class Bot(:\n",
+    "raises.py": "import engine\nraise RuntimeError('no')\n",
+    "empty.py": "x = 1\n",
+    "start.py": "from engine import Strategy\nclass Bot(Strategy):\n    def on_start(self):\n        int('bad')\n",
+    "needs.py": "from engine import Strategy\nclass Bot(Strategy):\n    qty: int\n",
+    "garbage.jsonl": "\x00\x01 not json\nmore of it\n",
+    "nothing.jsonl": "",
+    "wrong.jsonl": '{"some":"json"}\n',
+}  # fmt: skip
+
+LOCAL = ("run", "--venue", "local")
+CAPTURE = CAPTURES / "capture_crossbook_kraken_btcusd_sample.jsonl"
+
+MISTAKES = {
+    "no such command": (("fly",), "fly"),
+    "no such option": ((*LOCAL, "--symbol", "BTC/USD"), "--symbol"),
+    "unknown key": (("run", "unknown_key.toml"), "feed.depth"),
+    "wrong type": (("run", "wrong_type.toml"), "feed.depth"),
+    "impossible value": (("run", "impossible.toml"), "27"),
+    "impossible option": ((*LOCAL, "--depth", "27"), "--depth"),
+    "not TOML": (("run", "not_toml.toml"), "line 1"),
+    "no such file": (("run", "nowhere.toml"), "nowhere.toml"),
+    "plain socket": (("run", "plain_ws.toml"), "wss://"),
+    "no URL": (("run", "--venue", "kraken"), "kraken"),
+    "v1 name": ((*LOCAL, "--symbols", "XBT/USD"), "BTC/USD"),
+    "no symbol": ((*LOCAL, "--symbols", "bitcoin"), "bitcoin"),
+    "unlisted symbol": ((*LOCAL, "--symbols", "FOO/BAR"), "FOO/BAR"),
+    "no strategy file": ((*LOCAL, "--strategy", "nowhere.py"), "nowhere.py"),
+    "no strategy module": ((*LOCAL, "--strategy", "no_such_package.bot:Bot"), "no_such_package"),
+    "no strategy name": ((*LOCAL, "--strategy", "spreadwatch"), "spreadwatch"),
+    "syntax error": ((*LOCAL, "--strategy", "syntax.py"), "line 1"),
+    "import error": ((*LOCAL, "--strategy", "raises.py"), "line 2"),
+    "no strategy in it": ((*LOCAL, "--strategy", "empty.py"), "empty.py"),
+    "start fails": ((*LOCAL, "--strategy", "start.py"), "bad"),
+    "parameter missing": ((*LOCAL, "--strategy", "needs.py"), "qty"),
+    "parameter unknown": ((*LOCAL, "--strategy", "needs.py", "--param", "qyt=1"), "qty"),
+    "parameter of a wrong type": ((*LOCAL, "--strategy", "needs.py", "--param", "qty=much"), "qty"),
+    "summary nowhere": ((*LOCAL, "--summary", "no/such/place.json"), "no/such"),
+    "no capture": (("replay", "nowhere.jsonl"), "nowhere.jsonl"),
+    "garbage capture": (("replay", "garbage.jsonl"), "line 1"),
+    "empty capture": (("replay", "nothing.jsonl"), "nothing.jsonl"),
+    "another's JSON": (("replay", "wrong.jsonl"), "wrong.jsonl"),
+    "pair not in capture": (("replay", CAPTURE, "--symbols", "ETH/USD"), "ETH/USD"),
+    "binary capture": (("replay", "/bin/true"), "/bin/true"),
+    "venue capture missing": (("venue", "--port", 0, "--capture", "nowhere.jsonl"), "nowhere.jsonl"),
+    "venue fault unknown": (("venue", "--port", 0, "--fault", "fire=1"), "fire"),
+    "venue symbol unknown": (("venue", "--port", 0, "--symbols", "FOO/BAR"), "FOO/BAR"),
+    "nobody to ask": (("status",), "engine run"),
+    "nobody to stop": (("stop", "--name", "other"), "other"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "names"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_gets_one_sentence(engines: Engines, tmp_path: Path, arguments: tuple[str, ...], names: str):
+    """Exit code 2, one line on standard error that names the place."""
+    for name, text in BROKEN.items():
+        (tmp_path / name).write_text(text)
+    call = engines.call(*arguments, *(("--log-level", "error") if arguments[0] in ("run", "replay") else ()))
+
+    assert call.returncode == 2, call.stderr
+    assert "Traceback" not in call.stderr
+    assert len(call.stderr.strip().splitlines()) == 1, call.stderr
+    assert call.stderr.startswith("engine: ")
+    assert names in call.stderr
+
+
+def test_a_port_in_use_is_named(engines: Engines):
+    """`engine venue` on a taken port says which, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        call = engines.call("venue", "--port", port)
+
+    assert call.returncode == 2
+    assert str(port) in call.stderr
+    assert len(call.stderr.strip().splitlines()) == 1
+
+
+def test_a_pair_that_the_venue_does_not_list_ends_the_run(engines: Engines):
+    """Kraken's refusal of a subscription is a start-up failure with the pair named."""
+    _, url = engines.venue("--symbols", "BTC/USD")
+    call = engines.call("run", "--venue", url, "--symbols", "BTC/USD,ETH/USD", "--log-level", "error")
+
+    assert call.returncode == 2
+    assert "ETH/USD" in call.stderr.splitlines()[-1]
+    assert "Traceback" not in call.stderr
