@@ -1,0 +1,568 @@
+"""Options: a TOML file, or none, becomes frozen Structs whose defaults are safe.
+
+    engine.toml ──► load_config ──┐
+                                  ├──► Config ──► override (command line) ──► Config
+                      Config() ───┘
+
+Whatever is wrong is a ConfigError of one sentence: the place, what it must be, what it is.
+
+    engine.toml: feed.dept is not a setting; did you mean feed.depth?
+    engine.toml: feed.depth must be a whole number, not "ten"
+    --depth must be one of 10, 25, 100, 500, 1000, not 27
+
+Each limit carries its unit in its name and its reason in its description, which `settings()` lists.
+"""
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec import inspect as schema
+
+from engine.endpoints import check_url
+from engine.errors import ConfigError
+
+CONFIG_BYTES_MAX = 1_000_000  # a file for every pair of Kraken has about 30,000
+SYMBOLS_MAX = 2048  # Kraken lists about 1,500 pairs
+STRATEGIES_MAX = 64  # each has its own state and callbacks on one core
+RING_SLOTS_MIN, RING_SLOTS_MAX = 1 << 10, 1 << 22  # 0.4 MB and 1.6 GB at ten levels
+VALUE_CHARS_SHOWN_MAX = 60
+
+NAME = re.compile(r"[a-z0-9_-]{1,32}")
+SYMBOL = re.compile(r"[A-Z0-9]{1,20}(\.[A-Z0-9]{1,4})?/[A-Z0-9]{1,20}")
+V1_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}  # REST and WebSocket v1 say these; v2 refuses them
+QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "AUD", "CHF", "JPY", "BTC", "XBT", "ETH")  # for advice only
+
+
+class VenueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[venue]: whom we talk to."""
+
+    url: Annotated[
+        str,
+        Meta(description="Kraken's public WebSocket v2; another for its beta or the built-in venue on this machine"),
+    ] = "wss://ws.kraken.com/v2"
+    ca_file: Annotated[
+        str | None,
+        Meta(
+            description="PEM file of further trusted authorities, for a private setup; from the configuration's folder"
+        ),
+    ] = None
+
+
+class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[feed]: what is read from the public side, and when it counts as silent."""
+
+    shards: Annotated[
+        int, Meta(ge=1, le=16, description="processes the pairs are spread over; one takes ten busy pairs with ease")
+    ] = 1
+    depth: Annotated[
+        Literal[10, 25, 100, 500, 1000],
+        Meta(description="book levels a side that Kraken sends; each verified by checksum, deeper costs more"),
+    ] = 10
+    publish_levels: Annotated[
+        int, Meta(ge=1, le=1000, description="levels a side that strategies see, at most depth; sizes a ring slot")
+    ] = 10
+    conflate: Annotated[
+        Literal["none", "burst"],
+        Meta(description="none: strategies see each update; burst: a pair once per socket burst, the newest only"),
+    ] = "none"
+    trades: Annotated[bool, Meta(description="subscribe to trades")] = True
+    tickers: Annotated[bool, Meta(description="subscribe to tickers")] = True
+    ticker_trigger: Annotated[
+        Literal["trades", "bbo"], Meta(description="a ticker at each trade, or at each change of the best bid or offer")
+    ] = "trades"
+    candle_intervals_min: Annotated[
+        tuple[Literal[1, 5, 15, 30, 60, 240, 1440, 10080, 21600], ...],
+        Meta(
+            description="minutes; one at most: Kraken gives one interval per symbol and connection; [] for no candles"
+        ),
+    ] = (1,)
+    ring_slots: Annotated[
+        int,
+        Meta(
+            ge=RING_SLOTS_MIN,
+            le=RING_SLOTS_MAX,
+            description="records the market ring holds, a power of two; 65536 are 13 s of history at 5,000 records/s",
+        ),
+    ] = 65536
+    heartbeat_silence_s: Annotated[
+        float,
+        Meta(ge=1.5, le=60.0, description="no frame for so long: reconnect; Kraken's heartbeat comes each second"),
+    ] = 3.0
+    book_silence_s: Annotated[
+        float,
+        Meta(ge=5.0, le=3600.0, description="no update of one book for so long: ask anew; 9 s is normal on thin pairs"),
+    ] = 60.0
+    subscribe_deadline_s: Annotated[
+        float, Meta(ge=1.0, le=120.0, description="a subscription unconfirmed for so long is asked for again")
+    ] = 10.0
+    requests_per_s: Annotated[
+        float, Meta(ge=1.0, le=50.0, description="our pace; Kraken answers excess with: Exceeded msg rate")
+    ] = 20.0
+    symbols_per_request: Annotated[
+        int, Meta(ge=1, le=200, description="pairs in one subscribe request, so that a thousand pairs take seconds")
+    ] = 50
+    spin: Annotated[bool, Meta(description="never sleep: faster by some 20 µs, costs one core per shard")] = False
+
+
+class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[engine]: the process that runs strategies and looks after the others."""
+
+    spin: Annotated[bool, Meta(description="the strategy host never sleeps: faster, costs one core")] = False
+    restart_delay_min_s: Annotated[
+        float, Meta(ge=0.01, le=60.0, description="before a dead process is started again, the first time")
+    ] = 0.1
+    restart_delay_max_s: Annotated[
+        float, Meta(ge=0.01, le=600.0, description="the delay doubles up to this while a process keeps dying")
+    ] = 30.0
+    actor_silence_s: Annotated[
+        float, Meta(ge=0.5, le=300.0, description="a process whose heartbeat is older hangs, and is restarted")
+    ] = 10.0
+    stop_deadline_s: Annotated[
+        float, Meta(ge=0.1, le=60.0, description="a process that has not stopped by then is killed")
+    ] = 5.0
+    slow_callback_ms: Annotated[
+        float, Meta(ge=0.1, le=60_000.0, description="a longer callback of a strategy is counted and logged")
+    ] = 50.0
+    strategy_errors_per_minute_max: Annotated[
+        int, Meta(ge=0, le=10_000, description="a strategy that raises more often is stopped")
+    ] = 10
+
+
+class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[strategy]]: one strategy; write the table once for each."""
+
+    target: Annotated[
+        str,
+        Meta(description="a file (from the configuration's folder), package.module:Class, or an entry point's name"),
+    ]
+    name: Annotated[
+        str | None, Meta(description="names it in logs and status, once only; its class names it when left out")
+    ] = None
+    symbols: Annotated[
+        tuple[str, ...] | None, Meta(description="the pairs it follows, of those above; all when left out")
+    ] = None
+    params: Annotated[dict[str, Any], Meta(description="its own parameters; the strategy declares and checks them")] = (
+        msgspec.field(default_factory=dict)
+    )
+
+
+class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[log]: what is said, and how."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="the least important line that is shown")
+    ] = "info"
+    format: Annotated[
+        Literal["console", "json"], Meta(description="console for people, json for machines: one object a line")
+    ] = "console"
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set. `Config()` reads BTC/USD from Kraken and runs nothing."""
+
+    name: Annotated[
+        str, Meta(description="names the run directory, so that two engines on one machine do not meet; a-z 0-9 _ -")
+    ] = "default"
+    symbols: Annotated[tuple[str, ...], Meta(description="pairs to follow, as Kraken's v2 writes them: BASE/QUOTE")] = (
+        "BTC/USD",
+    )
+    venue: VenueConfig = VenueConfig()
+    feed: FeedConfig = FeedConfig()
+    engine: EngineConfig = EngineConfig()
+    strategies: tuple[StrategyConfig, ...] = msgspec.field(default=(), name="strategy")
+    log: LogConfig = LogConfig()
+
+
+class Setting(NamedTuple):
+    """One thing that can be set."""
+
+    path: str  # feed.depth; strategy[].target
+    meaning: str
+    default: object  # msgspec.NODEFAULT when it must be given
+
+
+# --- what the rest of the engine calls
+
+
+def load_config(path: Path) -> Config:
+    """The configuration in a TOML file, checked; paths in it count from the file's folder. ConfigError."""
+    table = _read(path)
+    config = _convert(table, _Place(f"{path}: "))
+    return _anchored(config, path.parent)
+
+
+def override(config: Config, options: Mapping[str, str] | None = None, /, **changes: object) -> Config:
+    """`config` with settings replaced, and checked again; None leaves a setting as it is.
+
+    override(config, {"feed.depth": "--depth"}, **{"feed.depth": 25, "symbols": ("BTC/USD",)})
+
+    `options` says how the user wrote a setting; errors call it so.
+    """
+    table: dict[str, Any] = msgspec.to_builtins(config)
+    place = _Place("", dict(options or {}))
+    for path, value in changes.items():
+        if value is None:
+            continue
+        *parents, key = path.split(".")
+        inner: object = table
+        for parent in parents:
+            inner = inner.get(parent) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict):
+            raise _error(_unknown(path, place))
+        inner[key] = msgspec.to_builtins(value, enc_hook=str)
+    return _convert(_without_none(table), place)
+
+
+def parse_symbols(text: str, place: str = "symbols") -> tuple[str, ...]:
+    """`BTC/USD,ETH/USD` as symbols; ConfigError, with `place` for where the text stands."""
+    symbols = [part.strip() for part in text.split(",") if part.strip()]
+    return _checked_symbols(symbols, place, place)
+
+
+def settings() -> Iterator[Setting]:
+    """Every setting, with its meaning and default, in the order of the file."""
+    yield from _settings_of(Config, "")
+
+
+# --- reading
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(CONFIG_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        raise _error(f"{path} cannot be read: {str(getattr(error, 'strerror', None) or error).lower()}") from None
+    if len(raw) > CONFIG_BYTES_MAX:
+        raise _error(f"{path} is longer than {CONFIG_BYTES_MAX:,} bytes, which no configuration of ours is")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - raw.rfind(b"\n", 0, error.start)
+        raise _error(f"{path} is not TOML: line {line}, column {column}: not UTF-8 text") from None
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise _error(f"{path} cannot be read: it is nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
+        raise _error(f"{path} is not TOML: {_toml_failure(str(error), text)}") from None
+    except ValueError:  # Python converts no decimal integer of more than 4300 digits
+        raise _error(f"{path} cannot be read: it holds a number of more than 4300 digits") from None
+
+
+def _toml_failure(message: str, text: str) -> str:
+    """`Invalid value (at line 1, column 6)` as `line 1, column 6: invalid value`."""
+    what, _, where = message.rpartition(" (at ")
+    if where.startswith("end of document"):
+        written = text.rstrip()
+        where = f"line {written.count(chr(10)) + 1}, column {len(written) - written.rfind(chr(10))}"
+    return f"{where.rstrip(')')}: {what[:1].lower()}{what[1:]}"
+
+
+def _anchored(config: Config, folder: Path) -> Config:
+    """With its file paths counted from the configuration's folder, not from where the program was started."""
+    venue = config.venue
+    if venue.ca_file is not None:
+        venue = msgspec.structs.replace(venue, ca_file=str(folder / venue.ca_file))
+    strategies = tuple(
+        msgspec.structs.replace(strategy, target=str(folder / strategy.target))
+        if _is_file(strategy.target)
+        else strategy
+        for strategy in config.strategies
+    )
+    return msgspec.structs.replace(config, venue=venue, strategies=strategies)
+
+
+def _is_file(target: str) -> bool:
+    """`bots/quoter.py` and `bots/quoter.py:Quoter` are; `bots.quoter:Quoter` and `quoter` are not."""
+    place = target.rpartition(":")[0] or target
+    return place.endswith(".py") or "/" in place
+
+
+# --- checking: types, one setting at a time
+
+
+class _Place:
+    """How the user knows a setting: its path in a file, or the option that gave it."""
+
+    def __init__(self, prefix: str, options: Mapping[str, str] | None = None) -> None:
+        self._prefix = prefix
+        self._options = options or {}
+
+    def __call__(self, path: str) -> str:
+        """The place to begin a sentence with."""
+        return self._option(path) or f"{self._prefix}{path}"
+
+    def short(self, path: str) -> str:
+        """The place within a sentence that names another one already."""
+        return self._option(path) or path
+
+    def _option(self, path: str) -> str | None:
+        # symbols[2] was given by the option that gave symbols.
+        return self._options.get(path) or self._options.get(path.partition("[")[0])
+
+
+def _convert(table: dict[str, Any], place: _Place) -> Config:
+    """The one way to a Config: shape and types first, then the rules that tie settings together."""
+    config: Config = _convert_struct(Config, table, "", place)
+    _check_rules(config, place)
+    return config
+
+
+def _convert_struct(cls: type[Struct], value: object, path: str, place: _Place) -> Any:
+    if not isinstance(value, dict):
+        raise _error(f"{place(path)} must be a table, written [{path}], not {_shown(value)}")
+    fields = _fields(cls)
+    inner = f"{path}." if path else ""
+    for key in value:
+        if key not in fields:
+            raise _error(_unknown(f"{inner}{_key(key)}", place, [f"{inner}{name}" for name in fields]))
+    converted = {}
+    for key, field in fields.items():
+        if key in value:
+            converted[field.name] = _convert_value(field.type, value[key], f"{inner}{key}", place)
+        elif field.required:
+            raise _error(f"{place(f'{inner}{key}')} is missing; give {_meaning(field)}")
+    return cls(**converted)
+
+
+def _convert_value(kind: schema.Type, value: object, path: str, place: _Place) -> Any:
+    match kind:
+        case schema.Metadata():
+            return _convert_value(kind.type, value, path, place)
+        case schema.UnionType():  # X or nothing; nothing is written by leaving it out
+            return _convert_value(kind.types[0], value, path, place)
+        case schema.StructType():
+            return _convert_struct(kind.cls, value, path, place)
+        case schema.VarTupleType():
+            return _convert_list(kind, value, path, place)
+        case schema.LiteralType():
+            return _convert_choice(kind.values, value, path, place)
+        case schema.BoolType():
+            return _of_type(bool, "true or false", value, path, place)
+        case schema.StrType():
+            return _of_type(str, "text", value, path, place)
+        case schema.DictType():
+            return _of_type(dict, f"a table, written [{path}]", value, path, place)
+        case schema.IntType():
+            return _within(kind.ge, kind.le, _of_type(int, "a whole number", value, path, place), path, place)
+        case _:
+            assert isinstance(kind, schema.FloatType), f"{path} has a type that the configuration does not know: {kind}"
+            number = _of_type(int | float, "a number", value, path, place)
+            if isinstance(number, float) and not math.isfinite(number):
+                raise _error(f"{place(path)} must be a number, not {number}")
+            return float(_within(kind.ge, kind.le, number, path, place))
+
+
+def _convert_list(kind: schema.VarTupleType, value: object, path: str, place: _Place) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        wanted = f"written [[{path}]], once for each" if isinstance(kind.item_type, schema.StructType) else "a list"
+        raise _error(f"{place(path)} must be {wanted}, not {_shown(value)}")
+    return tuple(_convert_value(kind.item_type, item, f"{path}[{i}]", place) for i, item in enumerate(value))
+
+
+def _convert_choice(choices: tuple[Any, ...], value: object, path: str, place: _Place) -> Any:
+    kind, name = (int, "a whole number") if isinstance(choices[0], int) else (str, "text")
+    chosen = _of_type(kind, name, value, path, place)
+    if chosen not in choices:
+        raise _error(f"{place(path)} must be one of {', '.join(map(str, choices))}, not {_shown(chosen)}")
+    return chosen
+
+
+def _of_type(kind: Any, name: str, value: object, path: str, place: _Place) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise _error(f"{place(path)} must be {name}, not {_shown(value)}")
+    return value
+
+
+def _within(least: float | None, most: float | None, number: Any, path: str, place: _Place) -> Any:
+    assert least is not None, f"{path} is a number without bounds"
+    assert most is not None, f"{path} is a number without bounds"
+    if not least <= number <= most:
+        raise _error(f"{place(path)} must be from {least:g} to {most:g}, not {_shown(number)}")
+    return number
+
+
+# --- checking: the rules that tie settings together, all of them
+
+
+def _check_rules(config: Config, place: _Place) -> None:
+    feed, engine = config.feed, config.engine
+    if not NAME.fullmatch(config.name):
+        raise _error(f"{place('name')} must be 1 to 32 characters of a-z, 0-9, _ and -, not {_shown(config.name)}")
+    _checked_symbols(config.symbols, place("symbols"), place.short("symbols"))
+    try:
+        check_url(config.venue.url)
+    except ConfigError as error:
+        raise _error(f"{place('venue.url')}: {error}") from None
+    if feed.publish_levels > feed.depth:
+        raise _error(
+            f"{place('feed.publish_levels')} must be at most {place.short('feed.depth')}, which is {feed.depth}, "
+            f"not {feed.publish_levels}"
+        )
+    if len(feed.candle_intervals_min) > 1:
+        raise _error(
+            f"{place('feed.candle_intervals_min')} must have one entry at most, not {len(feed.candle_intervals_min)}: "
+            "Kraken gives one interval per symbol and connection"
+        )
+    if feed.ring_slots & (feed.ring_slots - 1):
+        near = 1 << (feed.ring_slots.bit_length() - 1)
+        raise _error(
+            f"{place('feed.ring_slots')} must be a power of two, e.g. {near} or {2 * near}, not {feed.ring_slots}"
+        )
+    if engine.restart_delay_min_s > engine.restart_delay_max_s:
+        raise _error(
+            f"{place('engine.restart_delay_min_s')} must be at most {place.short('engine.restart_delay_max_s')}, "
+            f"which is {engine.restart_delay_max_s:g}, not {engine.restart_delay_min_s:g}"
+        )
+    _check_strategies(config, place)
+
+
+def _check_strategies(config: Config, place: _Place) -> None:
+    if len(config.strategies) > STRATEGIES_MAX:
+        raise _error(f"{place('strategy')} must be at most {STRATEGIES_MAX} tables, not {len(config.strategies)}")
+    names: dict[str, int] = {}
+    for i, strategy in enumerate(config.strategies):
+        if not strategy.target.strip():
+            raise _error(f"{place(f'strategy[{i}].target')} is empty; give a file, package.module:Class or entry point")
+        if strategy.name is not None:
+            if not NAME.fullmatch(strategy.name):
+                raise _error(
+                    f"{place(f'strategy[{i}].name')} must be 1 to 32 characters of a-z, 0-9, _ and -, "
+                    f"not {_shown(strategy.name)}"
+                )
+            if strategy.name in names:
+                raise _error(
+                    f"{place(f'strategy[{i}].name')} must be used once, but strategy[{names[strategy.name]}] "
+                    f"is {_shown(strategy.name)} too"
+                )
+            names[strategy.name] = i
+        if strategy.symbols is not None:
+            path = f"strategy[{i}].symbols"
+            for symbol in _checked_symbols(strategy.symbols, place(path), place.short(path)):
+                if symbol not in config.symbols:
+                    raise _error(
+                        f"{place(path)} has {symbol}, which is not one of {place.short('symbols')}; add it there"
+                    )
+
+
+def _checked_symbols(symbols: Sequence[str], place: str, short: str) -> tuple[str, ...]:
+    """`symbols`, when each is BASE/QUOTE in the names of Kraken's v2, and none is there twice."""
+    if not symbols:
+        raise _error(f"{place} must name at least one pair, e.g. BTC/USD")
+    if len(symbols) > SYMBOLS_MAX:
+        raise _error(f"{place} must be at most {SYMBOLS_MAX} pairs, not {len(symbols)}")
+    seen: set[str] = set()
+    for symbol in symbols:
+        likely = _likely_symbol(symbol)
+        if symbol != likely or not SYMBOL.fullmatch(symbol):
+            mend = f"use {likely}" if SYMBOL.fullmatch(likely) else "write it as BASE/QUOTE, e.g. BTC/USD"
+            raise _error(f"{place} has {_shown(symbol)}, which is no symbol of Kraken's v2; {mend}")
+        if symbol in seen:
+            raise _error(f"{place} has {symbol} twice; remove one")
+        seen.add(symbol)
+    return tuple(symbols)
+
+
+def _likely_symbol(text: str) -> str:
+    """What `xbt/usd`, `BTC-USD` or `BTCUSD` probably means: BTC/USD."""
+    plain = re.sub(r"[-_: ]", "/", text.strip().upper())
+    if "/" not in plain:
+        quote = next((quote for quote in QUOTES if plain.endswith(quote) and plain != quote), "")
+        if not quote:
+            return plain
+        plain = f"{plain.removesuffix(quote)}/{quote}"
+    base, _, quote = plain.partition("/")
+    return f"{V1_ASSETS.get(base, base)}/{V1_ASSETS.get(quote, quote)}"
+
+
+# --- words
+
+
+def _unknown(path: str, place: _Place, siblings: Sequence[str] = ()) -> str:
+    """`feed.dept is not a setting; did you mean feed.depth?`"""
+    by_leaf = {setting.path.rpartition(".")[2]: setting.path for setting in settings() if "[]" not in setting.path}
+    leaf = path.rpartition(".")[2]
+    near = get_close_matches(path, siblings, n=1) or [by_leaf[near] for near in get_close_matches(leaf, by_leaf, n=1)]
+    mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(siblings or _fields(Config))}"
+    return f"{place(path)} is not a setting; {mend}"
+
+
+def _shown(value: object) -> str:
+    """`value` as the user would have written it, in few characters of one line."""
+    match value:
+        case str():
+            shown = json.dumps(value)
+        case bool():
+            return str(value).lower()
+        case int() if value.bit_length() > 200:  # Python refuses to print very long ones
+            return f"a number of {value.bit_length()} bits"
+        case dict():
+            return "a table"
+        case list() | tuple():
+            return "a list"
+        case _:
+            shown = str(value)
+    return shown if len(shown) <= VALUE_CHARS_SHOWN_MAX else f"{shown[: VALUE_CHARS_SHOWN_MAX - 1]}…"
+
+
+def _key(key: object) -> str:
+    """A key as TOML writes it: bare where it can be."""
+    text = str(key)
+    return text if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", text) else _shown(text)
+
+
+def _error(sentence: str) -> ConfigError:
+    """One line, whatever the file put into it."""
+    return ConfigError("".join(char if char.isprintable() else ascii(char)[1:-1] for char in sentence))
+
+
+# --- the schema, read from the Structs
+
+
+@cache
+def _fields(cls: type[Struct]) -> dict[str, schema.Field]:
+    kind = schema.type_info(cls)
+    assert isinstance(kind, schema.StructType)
+    return {field.encode_name: field for field in kind.fields}
+
+
+def _settings_of(cls: type[Struct], prefix: str) -> Iterator[Setting]:
+    for key, field in _fields(cls).items():
+        match field.type:
+            case schema.StructType(cls=inner):
+                yield from _settings_of(inner, f"{prefix}{key}.")
+            case schema.VarTupleType(item_type=schema.StructType(cls=inner)):
+                yield from _settings_of(inner, f"{prefix}{key}[].")
+            case _:
+                default = field.default
+                if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
+                    default = field.default_factory()
+                yield Setting(f"{prefix}{key}", _meaning(field), default)
+
+
+def _meaning(field: schema.Field) -> str:
+    kind = field.type
+    described = (kind.extra_json_schema or {}) if isinstance(kind, schema.Metadata) else {}
+    return str(described.get("description", ""))
+
+
+def _without_none(table: Any) -> Any:
+    """TOML has no null: what is not set is not there."""
+    match table:
+        case dict():
+            return {key: _without_none(value) for key, value in table.items() if value is not None}
+        case list() | tuple():
+            return [_without_none(item) for item in table]
+        case _:
+            return table

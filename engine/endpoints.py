@@ -1,0 +1,69 @@
+"""Which addresses the engine may talk to: TLS everywhere, plain text on this machine only.
+
+    wss://ws.kraken.com/v2      yes
+    ws://127.0.0.1:8080/v2      yes: loopback, the built-in venue
+    ws://ws.kraken.com/v2       no:  anyone on the way could read and change it
+
+A URL is checked where it is read (configuration) and again where it is used (connection),
+so no path leads around it.
+"""
+
+from ipaddress import IPv4Network, IPv6Address, ip_address
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from engine.errors import ConfigError
+
+LOOPBACK_V4 = IPv4Network("127.0.0.0/8")
+LOOPBACK_V6 = IPv6Address("::1")
+DEFAULT_PORTS = {"wss": 443, "ws": 80}
+
+
+class Endpoint(NamedTuple):
+    """A WebSocket URL that has passed `check_url`, taken apart."""
+
+    url: str  # as it was given
+    host: str  # lower case, an IPv6 address without brackets; the name TLS verifies
+    port: int  # always set
+    is_secure: bool  # wss
+
+
+def check_url(url: str) -> Endpoint:
+    """`url` taken apart, or a ConfigError of one sentence that names it and the mend."""
+    if not all("!" <= char <= "~" for char in url):
+        raise ConfigError(f"{url!r} is not a WebSocket URL: it may hold printable ASCII only, without spaces")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"{url} is not a WebSocket URL: {error}") from None
+    if "@" in parts.netloc:
+        raise ConfigError(f"{_without_credentials(parts)} must not carry a user name or password; remove all up to @")
+    if parts.scheme not in DEFAULT_PORTS:
+        raise ConfigError(f"{url} is not a WebSocket URL; use one that starts with wss://")
+    if not host:
+        raise ConfigError(f"{url} names no host; use one like wss://ws.kraken.com/v2")
+    if port == 0:
+        raise ConfigError(f"{url} names port 0, which cannot be connected to; use 1 to 65535")
+    if parts.fragment or url.endswith("#"):
+        raise ConfigError(f"{url} has a fragment, which WebSocket URLs do not allow; remove # and all after it")
+    is_secure = parts.scheme == "wss"
+    if not is_secure and not is_loopback(host):
+        raise ConfigError(f"{url} is not encrypted, which is allowed on this machine only; use wss:// instead of ws://")
+    return Endpoint(url, host, port or DEFAULT_PORTS[parts.scheme], is_secure)
+
+
+def is_loopback(host: str) -> bool:
+    """Is `host` this machine: localhost, 127.0.0.0/8 or ::1? Names that merely begin like one are not."""
+    if host == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address == LOOPBACK_V6 if isinstance(address, IPv6Address) else address in LOOPBACK_V4
+
+
+def _without_credentials(parts: SplitResult) -> str:
+    """The URL with what stands before @ left out: a password must not reach a log."""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

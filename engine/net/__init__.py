@@ -1,0 +1,11 @@
+"""I/O shells: what drives a sans-I/O session over a real socket.
+
+websocket   one WebSocket connection that never gives up
+backoff     how long to wait before the next attempt            (pure)
+budget      how many attempts Kraken's edge allows              (pure)
+resolver    from a host name to a connected socket
+tls         the one TLS context we use
+reasons     what went wrong, in one sentence                    (pure)
+
+Nothing in here knows Kraken's messages, the configuration or a ring.
+"""

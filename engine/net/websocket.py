@@ -1,0 +1,279 @@
+"""One WebSocket connection that drives a sans-I/O session and never gives up.
+
+    socket ──frames──► Session.receive() ──events──► on_events()       for each frame
+                                                     on_burst_end()    when the socket has no more, or after 64
+           ◄─requests─ Session.to_send()                               after each burst and each tick
+              tick ──► Session.poll(), Session.dead()                  every 20 ms
+
+This module connects and reconnects; `link` holds what happens while a connection is up. Attempts are paced by a
+Backoff (how long to wait) and a ConnectionBudget (how often Kraken's edge allows it). Every await on the network
+has a deadline.
+
+What the sources of picows 2.3.1 taught us:
+* A cancelled ws_connect leaves its socket open. So we shut the socket down and let ws_connect come to its end.
+* A server that closes before it answers the upgrade makes ws_connect return normally, with a listener of None.
+* Redirects would be followed over the socket we made for the first host. So none is followed.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import structlog
+from picows import ws_connect
+
+from engine.clock import Clock
+from engine.endpoints import check_url
+from engine.errors import MisuseError
+from engine.net.backoff import Backoff
+from engine.net.budget import ConnectionBudget
+from engine.net.link import MESSAGE_BYTES_MAX, Link, Traffic
+from engine.net.reasons import connect_failure_text, retry_after_s
+from engine.net.resolver import Resolver
+from engine.net.session import Session
+from engine.net.tls import client_context
+from engine.units import NS_PER_S, MonoNs
+
+__all__ = ["Session", "WebSocketConnection"]
+
+log = structlog.get_logger(__name__)
+
+POLL_INTERVAL_S = 0.02  # the finest timer a session has; 50 polls a second cost about 0.1 % of a core
+HANDSHAKE_DEADLINE_S = 5.0  # TLS and upgrade together; usual are 0.1 to 0.5 s
+CLOSE_DEADLINE_S = 1.0  # for the server's half of a close, then the socket is aborted
+READ_BUFFER_BYTES = 64 * 1024  # at first; picows doubles it whenever a read fills it
+STOPPED = "stopped by us"
+
+E = TypeVar("E")
+
+
+class WebSocketConnection(Traffic, Generic[E]):
+    """Keeps one session connected to `url`. All of it lives in the thread of the loop that runs `run()`."""
+
+    def __init__(
+        self,
+        url: str,
+        session: Session[E],
+        *,
+        on_events: Callable[[Sequence[E]], None],
+        on_burst_end: Callable[[], None],
+        clock: Clock,
+        backoff: Backoff,
+        budget: ConnectionBudget,
+        resolver: Resolver,
+        ca_file: Path | None = None,
+        handshake_deadline_s: float = HANDSHAKE_DEADLINE_S,
+        close_deadline_s: float = CLOSE_DEADLINE_S,
+        poll_interval_s: float = POLL_INTERVAL_S,
+    ) -> None:
+        """ConfigError when `url` or `ca_file` cannot be used.
+
+        on_events     takes what the session made of a frame, a poll or a close; never an empty sequence
+        on_burst_end  is called when everything a read of the socket gave has been received (and every 64 frames of a
+                      longer one), also when no frame of it made events; and after the events of a poll or a close
+        """
+        super().__init__()
+        self._endpoint = check_url(url)
+        self._tls = client_context(ca_file) if self._endpoint.is_secure else None
+        self._session = session
+        self._on_events = on_events
+        self._on_burst_end = on_burst_end
+        self._clock = clock
+        self._backoff = backoff
+        self._budget = budget
+        self._resolver = resolver
+        self._handshake_deadline_s = handshake_deadline_s
+        self._close_deadline_s = close_deadline_s
+        self._poll_interval_s = poll_interval_s
+
+        # The connection being made, in use or being closed; None between two of them.
+        self._link: Link[E] | None = None
+        # How to end what run() waits for at the moment, other than time.
+        self._interrupt: Callable[[], object] = _nothing
+        self._stopping = asyncio.Event()
+        # Clear while run() runs.
+        self._returned = asyncio.Event()
+        self._returned.set()
+
+        # Attempts that ended before the handshake was completed. The other counters are those of Traffic.
+        self.connect_failures = 0
+        # Why the last attempt or connection ended, one sentence; empty before the first, unchanged by `stop`.
+        self.last_error = ""
+
+    @property
+    def connected(self) -> bool:
+        """Is a connection up, and the session told so?"""
+        return self._link is not None and self._link.live
+
+    async def run(self) -> None:
+        """Connect, serve, reconnect until `stop`. Raises MisuseError alone, when session or callbacks raised it."""
+        if not self._returned.is_set():
+            raise MisuseError(f"{self._endpoint.url}: run() runs already")
+        self._returned.clear()
+        retry_at = self._clock.mono_ns()
+        try:
+            while await self._turn_comes(retry_at):
+                floor_ns = await self._connect_and_serve()
+                retry_at = self._backoff.retry_at(self._clock.mono_ns(), floor_ns)
+        finally:
+            self._interrupt, self._link = _nothing, None
+            self._returned.set()
+
+    async def stop(self) -> None:
+        """Say goodbye with a close frame and wait until run() has returned: `close_deadline_s`, hardly more."""
+        self._stopping.set()
+        self._interrupt()
+        await self._returned.wait()
+
+    def cut(self, reason: str) -> None:
+        """End the connection that is up, at once; run() makes a new one. Does nothing while there is none."""
+        if self._link is not None:
+            self._link.cut(reason)
+
+    async def _turn_comes(self, retry_at: MonoNs) -> bool:
+        """Wait for backoff and budget; False when there shall be no further attempt."""
+        self._interrupt = _nothing  # the event is enough
+        while not self._stopping.is_set():
+            now = self._clock.mono_ns()
+            wait_ns = max(retry_at, self._budget.earliest(now)) - now
+            if wait_ns <= 0:
+                return True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_ns / NS_PER_S):
+                    await self._stopping.wait()
+        return False
+
+    async def _connect_and_serve(self) -> int:
+        """One attempt and the connection that comes of it; the least wait before the next, in ns."""
+        self._budget.spend(self._clock.mono_ns())
+        link = self._link = Link(
+            self._session,
+            self,
+            url=self._endpoint.url,
+            on_events=self._on_events,
+            on_burst_end=self._on_burst_end,
+            clock=self._clock,
+            poll_interval_s=self._poll_interval_s,
+            close_deadline_s=self._close_deadline_s,
+        )
+        try:
+            floor_ns = await self._connect(link)
+            if link.was_up:
+                await self._serve(link)
+                floor_ns = self._session.reconnect_delay_floor_ns
+        finally:
+            link.abort()  # whatever happened, cancellation too: the session is told, the socket closed
+        return floor_ns
+
+    async def _connect(self, link: Link[E]) -> int:
+        """Try to bring `link` up; the server's wish to be left alone if it refused, in ns."""
+        try:
+            sock = await self._dial()
+            if sock is not None:
+                await self._shake_hands_in_time(sock, link)
+        except Exception as error:  # whatever DNS, picows, aiofastnet and OpenSSL raise; none of our rules is in there
+            if not link.was_up and not self._stopping.is_set():
+                self._note_failure(connect_failure_text(error))
+            return retry_after_s(error) * NS_PER_S
+        return 0
+
+    async def _shake_hands_in_time(self, sock: socket.socket, link: Link[E]) -> None:
+        """Bring `link` up over `sock`, or raise."""
+        overdue = False
+
+        # Shut down, not canceled: whoever reads the socket meets its end and cleans up, at any stage of the handshake.
+        def give_up() -> None:
+            nonlocal overdue
+            if not link.was_up:
+                overdue = True
+                _shut(sock)
+
+        self._interrupt = lambda: link.close(STOPPED) if link.was_up else _shut(sock)
+        deadline = asyncio.get_running_loop().call_later(self._handshake_deadline_s, give_up)
+        try:
+            await self._shake_hands(sock, link)
+        except asyncio.CancelledError:
+            _shut(sock)
+            raise
+        except Exception as error:
+            if not overdue:
+                raise
+            raise TimeoutError(f"no answer to the handshake within {self._handshake_deadline_s:g} s") from error
+        finally:
+            deadline.cancel()
+
+    async def _dial(self) -> socket.socket | None:
+        """A socket connected to the host; None when `stop` came first."""
+        dialing = asyncio.ensure_future(self._resolver.connect(self._endpoint.host, self._endpoint.port))
+        self._interrupt = dialing.cancel
+        try:
+            await asyncio.wait({dialing})
+        except asyncio.CancelledError:
+            dialing.add_done_callback(_close_unused)
+            dialing.cancel()
+            raise
+        if dialing.cancelled():
+            return None
+        sock = dialing.result()
+        if self._stopping.is_set():
+            sock.close()
+            return None
+        return sock
+
+    async def _shake_hands(self, sock: socket.socket, link: Link[E]) -> None:
+        # Our own deadline comes first; these are for the case that picows does not notice the shut socket.
+        last_resort_s = self._handshake_deadline_s + self._close_deadline_s
+        tls_options: dict[str, Any] = {
+            "ssl_handshake_timeout": last_resort_s,
+            "ssl_shutdown_timeout": self._close_deadline_s,
+        }
+        await ws_connect(
+            lambda _request, _response: link,
+            self._endpoint.url,
+            ssl_context=self._tls,
+            socket_factory=lambda _url: sock,
+            websocket_handshake_timeout=last_resort_s,
+            enable_auto_pong=False,
+            max_frame_size=MESSAGE_BYTES_MAX,
+            max_redirects=0,
+            read_buffer_init_size=READ_BUFFER_BYTES,
+            **(tls_options if self._tls is not None else {}),
+        )
+        if not link.was_up:
+            raise ConnectionAbortedError("the server closed the connection before it answered the upgrade")
+
+    async def _serve(self, link: Link[E]) -> None:
+        """Stay until `link` has ended and its socket is closed."""
+        self._backoff.opened(self._clock.mono_ns())
+        log.info("connected", url=self._endpoint.url, connects=self.connects)
+        self._interrupt = partial(link.close, STOPPED)
+        reason = await link.ended
+        if not self._stopping.is_set():
+            self.last_error = f"{self._endpoint.url}: {reason}"
+            log.warning("connection ended", url=self._endpoint.url, reason=reason)
+        await link.wait_disconnected(2 * self._close_deadline_s)
+
+    def _note_failure(self, text: str) -> None:
+        self.connect_failures += 1
+        self.last_error = f"{self._endpoint.url}: {text}"
+        log.warning("connecting failed", url=self._endpoint.url, reason=text, failures=self.connect_failures)
+
+
+def _close_unused(dialing: "asyncio.Future[socket.socket]") -> None:
+    """Nobody takes the socket any more that may just have been connected."""
+    if not dialing.cancelled() and dialing.exception() is None:
+        dialing.result().close()
+
+
+def _shut(sock: socket.socket) -> None:
+    """Make whoever reads `sock` see its end; nothing when it is closed already."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _nothing() -> None:
+    pass

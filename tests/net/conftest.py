@@ -1,0 +1,27 @@
+"""Every scenario runs on both event loops."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+import uvloop
+
+HANG_S = 20.0  # a scenario that takes longer hangs
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Coroutine[Any, Any, None]], None]]:
+    """Run a scenario on each event loop; it must end, and leave no task behind."""
+    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+
+    async def guarded(scenario: Coroutine[Any, Any, None]) -> None:
+        async with asyncio.timeout(HANG_S):
+            await scenario
+        for _ in range(5):  # transports close in the next turns of the loop
+            await asyncio.sleep(0)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, f"tasks left behind: {left}"
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        yield lambda scenario: runner.run(guarded(scenario))

@@ -1,0 +1,475 @@
+"""Options: TOML in, frozen Structs out, or one sentence that says what to change."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine import config as config_module
+from engine.config import Config, StrategyConfig, load_config, override, parse_symbols
+from engine.config import settings as all_settings
+from engine.errors import ConfigError
+
+EXAMPLE = Path(config_module.__file__).parent / "strategy" / "examples" / "engine.toml"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("config")
+
+
+def load(folder: Path, toml: str | bytes) -> Config:
+    path = folder / "engine.toml"
+    path.write_bytes(toml if isinstance(toml, bytes) else toml.encode())
+    return load_config(path)
+
+
+def refusal(folder: Path, toml: str | bytes) -> str:
+    """The sentence, with the folder left out."""
+    with pytest.raises(ConfigError) as refused:
+        load(folder, toml)
+    return str(refused.value).replace(f"{folder}/", "")
+
+
+# --- what works
+
+
+def test_an_empty_file_is_the_defaults(folder: Path) -> None:
+    """Nothing has to be set."""
+    assert load(folder, "") == Config()
+
+
+def test_values_of_a_file_replace_defaults(folder: Path) -> None:
+    """What is written counts, what is not keeps its default; a whole number will do for a number."""
+    config = load(
+        folder,
+        """
+        name = "paper"
+        symbols = ["ETH/USD", "BTC/USD"]
+        feed = { depth = 100, heartbeat_silence_s = 4, candle_intervals_min = [] }
+        log.format = "json"
+        [[strategy]]
+        target = "bots.quoter:Quoter"
+        symbols = ["BTC/USD"]
+        params = { spread_bps = 12.5, nested = { deep = [1, "two"] } }
+        """,
+    )
+
+    assert (config.name, config.symbols) == ("paper", ("ETH/USD", "BTC/USD"))
+    assert (config.feed.depth, config.feed.heartbeat_silence_s, config.feed.candle_intervals_min) == (100, 4.0, ())
+    assert type(config.feed.heartbeat_silence_s) is float
+    assert config.feed.publish_levels == Config().feed.publish_levels
+    assert config.log.format == "json"
+    assert config.strategies == (
+        StrategyConfig(
+            target="bots.quoter:Quoter",
+            symbols=("BTC/USD",),
+            params={"spread_bps": 12.5, "nested": {"deep": [1, "two"]}},
+        ),
+    )
+
+
+def test_paths_count_from_the_folder_of_the_file(folder: Path) -> None:
+    """`target = "bot.py"` stands beside engine.toml, wherever the engine is started; modules are found elsewhere."""
+    tables = "".join(
+        f'[[strategy]]\ntarget = "{t}"\n' for t in ("bot.py", "bots/a.py:A", "/abs/b.py", "bots.a:A", "quoter")
+    )
+    config = load(folder, f'venue.ca_file = "ca.pem"\n{tables}')
+
+    assert config.venue.ca_file == str(folder / "ca.pem")
+    assert [strategy.target for strategy in config.strategies] == [
+        str(folder / "bot.py"),
+        str(folder / "bots/a.py:A"),
+        "/abs/b.py",
+        "bots.a:A",
+        "quoter",
+    ]
+
+
+def test_the_example_shows_every_setting_at_its_default() -> None:
+    """The documented example loads, has every key there is, and is the defaults but for pairs and its strategy."""
+    config = load_config(EXAMPLE)
+    written = tomllib.loads(EXAMPLE.read_text().replace("# ca_file", "ca_file"))
+
+    def keys(table: dict[str, Any], prefix: str = "") -> set[str]:
+        found = set()
+        for key, value in table.items():
+            if key == "strategy":
+                found |= keys(value[0], "strategy[].")
+            elif isinstance(value, dict) and key != "params":
+                found |= keys(value, f"{prefix}{key}.")
+            else:
+                found.add(f"{prefix}{key}")
+        return found
+
+    assert keys(written) == {setting.path for setting in all_settings()}
+    assert msgspec.structs.replace(config, symbols=Config().symbols, strategies=()) == Config()
+    assert Path(config.strategies[0].target).is_file()
+
+
+def test_every_setting_says_what_it_means() -> None:
+    """No setting without a sentence; every path is known once."""
+    paths = [setting.path for setting in all_settings()]
+
+    assert len(paths) == len(set(paths))
+    assert all(len(setting.meaning) > 10 for setting in all_settings())
+
+
+def test_every_number_says_its_unit() -> None:
+    """A number's name ends in its unit, or counts things; a silence of 3 what?"""
+    counts = {"shards", "depth", "publish_levels", "ring_slots", "symbols_per_request"}
+    for setting in all_settings():
+        name = setting.path.rpartition(".")[2]
+        if isinstance(setting.default, int | float) and not isinstance(setting.default, bool):
+            assert name in counts or re.search(r"_(s|ms|min)(_min|_max)?$|_per_(s|minute)(_max)?$|_delay_m\w+_s$", name)
+
+
+def test_configuration_is_frozen() -> None:
+    """Nobody changes a setting behind another's back."""
+    with pytest.raises(AttributeError):
+        Config().feed.depth = 25  # type: ignore[misc]
+
+
+# --- what does not
+
+
+@pytest.mark.parametrize(
+    ("toml", "sentence"),
+    [
+        ("feed.dept = 10", "engine.toml: feed.dept is not a setting; did you mean feed.depth?"),
+        ("depth = 10", "engine.toml: depth is not a setting; did you mean feed.depth?"),
+        ("dept = 10", "engine.toml: dept is not a setting; did you mean feed.depth?"),
+        (
+            "zzz = 10",
+            "engine.toml: zzz is not a setting; there are name, symbols, venue, feed, engine, strategy, log",
+        ),
+        ('"a\\nb\\u2028" = 1', 'engine.toml: "a\\nb\\u2028" is not a setting; there are name, symbols, '),
+        ('feed.depth = "ten"', 'engine.toml: feed.depth must be a whole number, not "ten"'),
+        ("feed.depth = 10.0", "engine.toml: feed.depth must be a whole number, not 10.0"),
+        ("feed.depth = true", "engine.toml: feed.depth must be a whole number, not true"),
+        ("feed.depth = 27", "engine.toml: feed.depth must be one of 10, 25, 100, 500, 1000, not 27"),
+        ("feed.depth = [10]", "engine.toml: feed.depth must be a whole number, not a list"),
+        ("feed.depth = 2026-01-01", "engine.toml: feed.depth must be a whole number, not 2026-01-01"),
+        ("feed.trades = 1", "engine.toml: feed.trades must be true or false, not 1"),
+        ("feed.conflate = 1", "engine.toml: feed.conflate must be text, not 1"),
+        ('feed.conflate = "all"', 'engine.toml: feed.conflate must be one of burst, none, not "all"'),
+        ("feed.shards = 0", "engine.toml: feed.shards must be from 1 to 16, not 0"),
+        ("feed.shards = 0x" + "f" * 9999, "engine.toml: feed.shards must be from 1 to 16, not a number of 39996 bits"),
+        ("feed.book_silence_s = nan", "engine.toml: feed.book_silence_s must be a number, not nan"),
+        ("feed.book_silence_s = inf", "engine.toml: feed.book_silence_s must be a number, not inf"),
+        ("feed.book_silence_s = 1", "engine.toml: feed.book_silence_s must be from 5 to 3600, not 1"),
+        ("feed = 3", "engine.toml: feed must be a table, written [feed], not 3"),
+        ("symbols = 'BTC/USD'", 'engine.toml: symbols must be a list, not "BTC/USD"'),
+        ("symbols = ['BTC/USD', 7]", "engine.toml: symbols[1] must be text, not 7"),
+        ("symbols = []", "engine.toml: symbols must name at least one pair, e.g. BTC/USD"),
+        ("symbols = ['BTC/USD', 'BTC/USD']", "engine.toml: symbols has BTC/USD twice; remove one"),
+        (
+            "symbols = ['XBT/USD']",
+            'engine.toml: symbols has "XBT/USD", which is no symbol of Kraken\'s v2; use BTC/USD',
+        ),
+        (
+            "symbols = ['XDG/EUR']",
+            'engine.toml: symbols has "XDG/EUR", which is no symbol of Kraken\'s v2; use DOGE/EUR',
+        ),
+        (
+            "symbols = ['eth/xbt']",
+            'engine.toml: symbols has "eth/xbt", which is no symbol of Kraken\'s v2; use ETH/BTC',
+        ),
+        (
+            "symbols = ['BTC-USD']",
+            'engine.toml: symbols has "BTC-USD", which is no symbol of Kraken\'s v2; use BTC/USD',
+        ),
+        (
+            "symbols = ['XBTUSDT']",
+            'engine.toml: symbols has "XBTUSDT", which is no symbol of Kraken\'s v2; use BTC/USDT',
+        ),
+        (
+            "symbols = ['bitcoin']",
+            'engine.toml: symbols has "bitcoin", which is no symbol of Kraken\'s v2; '
+            "write it as BASE/QUOTE, e.g. BTC/USD",
+        ),
+        ("name = 'My Bot'", 'engine.toml: name must be 1 to 32 characters of a-z, 0-9, _ and -, not "My Bot"'),
+        ("name = '../../etc'", 'engine.toml: name must be 1 to 32 characters of a-z, 0-9, _ and -, not "../../etc"'),
+        ('name = "a\\n"', 'engine.toml: name must be 1 to 32 characters of a-z, 0-9, _ and -, not "a\\n"'),
+        (
+            "venue.url = 'ws://ws.kraken.com/v2'",
+            "engine.toml: venue.url: ws://ws.kraken.com/v2 is not encrypted, which is allowed on this machine only; "
+            "use wss:// instead of ws://",
+        ),
+        (
+            "feed = { publish_levels = 25 }",
+            "engine.toml: feed.publish_levels must be at most feed.depth, which is 10, not 25",
+        ),
+        (
+            "feed.candle_intervals_min = [1, 5]",
+            "engine.toml: feed.candle_intervals_min must have one entry at most, not 2: "
+            "Kraken gives one interval per symbol and connection",
+        ),
+        (
+            "feed.candle_intervals_min = [2]",
+            "engine.toml: feed.candle_intervals_min[0] must be one of 1, 5, 15, 30, 60, 240, 1440, 10080, 21600, not 2",
+        ),
+        (
+            "feed.ring_slots = 65535",
+            "engine.toml: feed.ring_slots must be a power of two, e.g. 32768 or 65536, not 65535",
+        ),
+        (
+            "engine = { restart_delay_min_s = 5, restart_delay_max_s = 1 }",
+            "engine.toml: engine.restart_delay_min_s must be at most engine.restart_delay_max_s, which is 1, not 5",
+        ),
+        (
+            "[strategy]\ntarget = 'a'",
+            "engine.toml: strategy must be written [[strategy]], once for each, not a table",
+        ),
+        ("[[strategy]]", "engine.toml: strategy[0].target is missing; give a file "),
+        ("[[strategy]]\ntarget = ' '", "engine.toml: strategy[0].target is empty; give a file"),
+        (
+            "[[strategy]]\ntarget = 'a'\nparam = {}",
+            "engine.toml: strategy[0].param is not a setting; did you mean strategy[0].params?",
+        ),
+        (
+            "[[strategy]]\ntarget = 'a'\nparams = 3",
+            "engine.toml: strategy[0].params must be a table, written [strategy[0].params], not 3",
+        ),
+        (
+            "[[strategy]]\ntarget = 'a'\nsymbols = ['ETH/USD']",
+            "engine.toml: strategy[0].symbols has ETH/USD, which is not one of symbols; add it there",
+        ),
+        (
+            "[[strategy]]\ntarget = 'a'\nname = 'x'\n[[strategy]]\ntarget = 'b'\nname = 'x'",
+            'engine.toml: strategy[1].name must be used once, but strategy[0] is "x" too',
+        ),
+        (
+            "[[strategy]]\ntarget = 'a'\n" * 65,
+            "engine.toml: strategy must be at most 64 tables, not 65",
+        ),
+        ("a = ", "engine.toml is not TOML: line 1, column 4: invalid value"),
+        ("a = 1\nb = 2\na = 3\n", "engine.toml is not TOML: line 3, column 6: cannot overwrite a value"),
+        ("a = 1\n\n  b ! 2", "engine.toml is not TOML: line 3, column 5: "),
+        (b"a = 1\nb = '\xff'", "engine.toml is not TOML: line 2, column 6: not UTF-8 text"),
+        ("a = " + "[" * 5000, "engine.toml cannot be read: it is nested too deeply"),
+        ("a = " + "1" * 5000, "engine.toml cannot be read: it holds a number of more than 4300 digits"),
+        ("#" * 1_000_001, "engine.toml is longer than 1,000,000 bytes, which no configuration of ours is"),
+    ],
+)
+def test_one_sentence(folder: Path, toml: str | bytes, sentence: str) -> None:
+    """File, place, what it must be, what it is; on one line."""
+    told = refusal(folder, toml)
+
+    assert told.startswith(sentence)
+    assert told.isprintable()
+
+
+def test_a_file_that_cannot_be_read(folder: Path) -> None:
+    """Missing, a folder, or no possible name."""
+    for path, words in [
+        (folder / "nope.toml", "nope.toml cannot be read: no such file or directory"),
+        (folder, "cannot be read: is a directory"),
+        (Path("a\0b"), "a\\x00b cannot be read: embedded null byte"),
+    ]:
+        with pytest.raises(ConfigError, match=re.escape(words)):
+            load_config(path)
+
+
+# --- the command line
+
+
+def test_override_replaces_and_checks() -> None:
+    """Options win over the file; None is an option that was not given."""
+    config = override(
+        Config(name="paper"),
+        **{
+            "feed.depth": 100,
+            "feed.publish_levels": 25,
+            "symbols": parse_symbols("ETH/USD, BTC/USD"),
+            "venue.ca_file": Path("/ca.pem"),
+            "strategy": [{"target": "bot.py"}],
+            "log.level": None,
+        },
+    )
+
+    assert (config.name, config.feed.depth, config.feed.publish_levels) == ("paper", 100, 25)
+    assert config.symbols == ("ETH/USD", "BTC/USD")
+    assert config.venue.ca_file == "/ca.pem"
+    assert config.strategies == (StrategyConfig(target="bot.py"),)
+    assert override(config) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"feed.depth": 27}, "--depth must be one of 10, 25, 100, 500, 1000, not 27"),
+        ({"feed.publish_levels": 25}, "--levels must be at most --depth, which is 10, not 25"),
+        ({"symbols": ("BTC/USD", 3)}, "--symbols must be text, not 3"),
+        ({"symbols": ("XBT/USD",)}, '--symbols has "XBT/USD", which is no symbol of Kraken\'s v2; use BTC/USD'),
+        ({"feed.shards": 99}, "feed.shards must be from 1 to 16, not 99"),
+        ({"feed.dpth": 10}, "feed.dpth is not a setting; did you mean feed.depth?"),
+        ({"feed.depth.deeper": 10}, "feed.depth.deeper is not a setting; there are name, "),
+        ({"nowhere.depth": 10}, "nowhere.depth is not a setting; did you mean feed.depth?"),
+    ],
+)
+def test_override_names_the_option(changes: dict[str, object], sentence: str) -> None:
+    """The user wrote --depth, so the sentence says --depth."""
+    options = {"feed.depth": "--depth", "feed.publish_levels": "--levels", "symbols": "--symbols"}
+    with pytest.raises(ConfigError) as refused:
+        override(Config(), options, **changes)
+
+    assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "--symbols must name at least one pair, e.g. BTC/USD"),
+        (" , ", "--symbols must name at least one pair, e.g. BTC/USD"),
+        ("BTC/USD,BTC/USD", "--symbols has BTC/USD twice; remove one"),
+        ("XBT/USD", '--symbols has "XBT/USD", which is no symbol of Kraken\'s v2; use BTC/USD'),
+    ],
+)
+def test_parse_symbols_refuses(text: str, sentence: str) -> None:
+    """The same rules and words as for the file."""
+    with pytest.raises(ConfigError) as refused:
+        parse_symbols(text, "--symbols")
+
+    assert str(refused.value) == sentence
+
+
+# --- properties
+
+symbols = st.lists(st.from_regex(r"[A-Z]{3,5}/(USD|EUR)", fullmatch=True), min_size=1, max_size=5, unique=True).filter(
+    lambda found: not any(symbol.startswith(("XBT/", "XDG/")) for symbol in found)
+)
+toml_values = st.recursive(
+    st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+    | st.sampled_from([10, 27, "BTC/USD", "ws://x", "burst"]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["depth", "target", "x", "a\nb"]), inner)
+    ),
+    max_leaves=8,
+)
+keys = st.sampled_from([setting.path.split(".")[0].removesuffix("[]") for setting in all_settings()]) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=8
+)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> dict[str, Any]:
+    """A valid configuration, as tables."""
+    pairs = draw(symbols)
+    depth = draw(st.sampled_from([10, 25, 100, 500, 1000]))
+    delay_s = draw(st.floats(0.01, 60.0))
+    return {
+        "name": draw(st.from_regex(r"[a-z0-9_-]{1,32}", fullmatch=True)),
+        "symbols": pairs,
+        "venue": {"url": draw(st.sampled_from(["wss://beta-ws.kraken.com/v2", "ws://127.0.0.1:9000/v2"]))},
+        "feed": {
+            "shards": draw(st.integers(1, 16)),
+            "depth": depth,
+            "publish_levels": draw(st.integers(1, depth)),
+            "conflate": draw(st.sampled_from(["none", "burst"])),
+            "trades": draw(st.booleans()),
+            "candle_intervals_min": draw(st.sampled_from([[], [1], [21600]])),
+            "ring_slots": 1 << draw(st.integers(10, 22)),
+            "heartbeat_silence_s": draw(st.floats(1.5, 60.0)),
+        },
+        "engine": {"restart_delay_min_s": delay_s, "restart_delay_max_s": draw(st.floats(delay_s, 600.0))},
+        "strategy": [
+            {
+                "target": "bots.quoter:Quoter",
+                "symbols": draw(st.lists(st.sampled_from(pairs), min_size=1, unique=True)),
+                "params": draw(st.dictionaries(st.sampled_from(["a", "b"]), st.integers() | st.text("abc"))),
+            }
+            for _ in range(draw(st.integers(0, 3)))
+        ],
+        "log": {"level": draw(st.sampled_from(["debug", "error"]))},
+    }
+
+
+def to_toml(table: dict[str, Any]) -> str:
+    """Every value inline: what TOML can say, in the shortest way."""
+
+    def value(of: Any) -> str:
+        match of:
+            case bool():
+                return str(of).lower()
+            case str():  # escapes of JSON are escapes of TOML, but for DEL, and characters beyond the first plane
+                return "".join(c if c.isalnum() and c.isascii() else f"\\U{ord(c):08X}" for c in of).join('""')
+            case list():
+                return f"[{', '.join(map(value, of))}]"
+            case dict():
+                return f"{{{', '.join(f'{json.dumps(k)} = {value(v)}' for k, v in of.items())}}}"
+            case _:
+                return str(of)
+
+    return "\n".join(f"{value(key)} = {value(of)}" for key, of in table.items())
+
+
+def assert_config_or_sentence(make: Callable[[], Config]) -> None:
+    """It is a configuration, or a ConfigError of one line."""
+    outcome: Config | ConfigError
+    try:
+        outcome = make()
+    except ConfigError as refused:
+        outcome = refused
+
+    assert isinstance(outcome, Config) or str(outcome).isprintable()
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(configs())
+def test_round_trip(folder: Path, table: dict[str, Any]) -> None:
+    """What is written is what is read; and overriding nothing with everything changes nothing."""
+    config = load(folder, to_toml(table))
+    read = msgspec.to_builtins(config)
+
+    def assert_within(expected: Any, actual: Any) -> None:
+        if isinstance(expected, dict):
+            for key, value in expected.items():
+                assert_within(value, actual[key])
+        elif isinstance(expected, list):
+            assert len(expected) == len(actual)
+            for one, other in zip(expected, actual, strict=True):
+                assert_within(one, other)
+        else:
+            assert expected == actual
+
+    assert_within(table, read)
+    flat = {
+        f"{section}.{key}": value
+        for section, inner in read.items()
+        if isinstance(inner, dict)
+        for key, value in inner.items()
+    }
+    whole = {key: value for key, value in read.items() if not isinstance(value, dict)}
+    assert override(Config(), **whole, **flat) == config
+
+
+@settings(deadline=None)
+@given(st.dictionaries(keys, toml_values, max_size=5))
+def test_any_table_is_a_configuration_or_one_sentence(folder: Path, table: dict[str, Any]) -> None:
+    """Right keys with wrong values, wrong keys, anything nested: never another exception, never a second line."""
+    assert_config_or_sentence(lambda: load(folder, to_toml(table)))
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_any_bytes_are_a_configuration_or_one_sentence(folder: Path, raw: bytes) -> None:
+    """Not even TOML."""
+    assert_config_or_sentence(lambda: load(folder, raw))
+
+
+@settings(deadline=None)
+@given(st.text(), st.text(max_size=8))
+def test_any_text_is_symbols_or_one_sentence(text: str, place: str) -> None:
+    """From the command line too."""
+    assert_config_or_sentence(lambda: override(Config(), symbols=parse_symbols(text, place)))
