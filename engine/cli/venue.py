@@ -1,0 +1,143 @@
+"""`engine venue`: the Kraken-faithful exchange alone, on loopback, for any Kraken client."""
+
+import click
+
+
+@click.command("venue")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to serve on.")
+@click.option("--port", default=8765, show_default=True, help="Port to serve on; 0 takes any free one.")
+@click.option("--seed", default=0, show_default=True, help="Of order flow, delays and faults: same seed, same venue.")
+@click.option("--symbols", default="", metavar="A,B,C", help="Pairs to list.  [default: all that the venue knows]")
+@click.option(
+    "--rate", default=100.0, show_default=True, help="Book messages a second, all pairs together, seen at depth 10."
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND=RATE[@SYMBOL]|KIND@SECONDS[@SYMBOL]",
+    help="Trouble on outgoing data frames, by seed: corrupt, badcrc, drop, duplicate, cut, silent, mute, noise, "
+    "unknown, close:CODE, maintenance. May be given several times.",
+)
+@click.option(
+    "--capture",
+    "captures",
+    multiple=True,
+    metavar="FILE",
+    help="Serve the genuine frames of this file, one a line, instead of a living exchange. May be given several times.",
+)
+@click.option(
+    "--pace",
+    type=click.Choice(["original", "max"]),
+    default="original",
+    show_default=True,
+    help="Of a capture: as it was recorded, or as fast as the client reads.",
+)
+@click.option("--repeat", default=1, show_default=True, help="Rounds of a capture; 0 repeats it for ever.")
+@click.option(
+    "--snapshot-delay-ms", default="10-40", show_default=True, metavar="MS[-MS]", help="From a subscription's ack."
+)
+@click.option("--heartbeat-s", default=1.0, show_default=True, help="Seconds between heartbeats.")
+@click.option("--idle-close-s", default=60.0, show_default=True, help="Seconds until an idle connection is closed.")
+@click.option("--requests-per-s", default=50.0, show_default=True, help="Requests a second that a client may send.")
+@click.option("--requests-burst", default=100, show_default=True, help="Requests that may come at once.")
+@click.option("--maintenance-phase-s", default=1.0, show_default=True, help="Of each phase of the fault maintenance.")
+@click.option("--die-with-parent", is_flag=True, help="End when the process that started this one ends.")
+def venue(
+    host: str,
+    port: int,
+    seed: int,
+    symbols: str,
+    rate: float,
+    faults: tuple[str, ...],
+    captures: tuple[str, ...],
+    pace: str,
+    repeat: int,
+    snapshot_delay_ms: str,
+    heartbeat_s: float,
+    idle_close_s: float,
+    requests_per_s: float,
+    requests_burst: int,
+    maintenance_phase_s: float,
+    die_with_parent: bool,
+) -> None:
+    """Serve a Kraken-faithful exchange on loopback.
+
+    Prints one line of JSON when it is ready, such as {"public": "ws://127.0.0.1:8765/v2"}, and logs to standard
+    error. It ends on SIGTERM or Ctrl-C.
+    """
+    if die_with_parent:
+        _die_with_parent()
+    # Imported here: the other commands of `engine` need not wait for the venue's libraries.
+    from engine.venue.faults import parse_fault
+    from engine.venue.settings import Pace, VenueSettings
+
+    chosen_pace: Pace = "max" if pace == "max" else "original"
+    settings = VenueSettings(
+        host=host,
+        port=port,
+        seed=seed,
+        symbols=tuple(symbol.strip() for symbol in symbols.split(",") if symbol.strip()),
+        rate=rate,
+        faults=tuple(parse_fault(fault) for fault in faults),
+        capture=captures,
+        pace=chosen_pace,
+        repeat=repeat,
+        snapshot_delay_ms=_delay_range(snapshot_delay_ms),
+        heartbeat_s=heartbeat_s,
+        idle_close_s=idle_close_s,
+        requests_per_s=requests_per_s,
+        requests_burst=requests_burst,
+        maintenance_phase_s=maintenance_phase_s,
+    )
+    import asyncio
+    import json
+    import logging
+    import signal
+    import sys
+
+    import structlog
+    import uvloop
+
+    from engine.venue.server import serve
+
+    if not structlog.is_configured():
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        )
+
+    async def serve_until_told() -> None:
+        stop = asyncio.Event()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+        await serve(settings, lambda addresses: print(json.dumps(addresses), flush=True), stop)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve_until_told())
+
+
+def _delay_range(text: str) -> tuple[float, float]:
+    """`10-40` or `25`, in milliseconds."""
+    from engine.errors import ConfigError
+
+    low, _, high = text.partition("-")
+    try:
+        return float(low), float(high or low)
+    except ValueError:
+        raise ConfigError(
+            f"--snapshot-delay-ms {text}: write milliseconds such as 25, or a range such as 10-40"
+        ) from None
+
+
+def _die_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent ends, and end now if it already has."""
+    import ctypes
+    import os
+    import signal
+
+    parent = os.getppid()
+    death_signal = 1  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(death_signal, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        raise SystemExit(0)

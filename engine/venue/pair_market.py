@@ -1,0 +1,220 @@
+"""One pair of the exchange: its matching engine, and all that the public sees of it.
+
+Every engine event comes through `publish`: the trade frame first, immediately followed by the book frames that it
+causes (measured on genuine captures), then ticker and candles. What nobody subscribes is not written.
+"""
+
+from collections import deque
+from random import Random
+from typing import Final
+
+from engine.units import NS_PER_S, PriceTicks, WallNs
+from engine.venue.book_feed import BookFeed
+from engine.venue.candles import Candle, Candles
+from engine.venue.day import Day
+from engine.venue.matching import BUY, SELL, OrderBook, Outcome
+from engine.venue.order_flow import OrderFlow
+from engine.venue.pairs import PairSpec
+from engine.venue.stream import StreamKey, Subscriber
+from engine.venue.text import (
+    book_text,
+    candle_row,
+    candle_text,
+    number_text,
+    signed_text,
+    ticker_text,
+    trade_row,
+    trade_text,
+    utc_us,
+)
+from engine.venue.wire import text_frame
+
+TRADES_KEPT: Final = 50  # of the trade channel's snapshot
+WARM_UP_ACTIONS: Final = 800  # of the order flow before the doors open: a shaped book and a tape with something on it
+WARM_UP_NS: Final = 50 * NS_PER_S  # over which they are spread
+
+
+class PairMarket:
+    """One pair's engine, feeds and subscribers."""
+
+    def __init__(self, pair: PairSpec, seed: int, opened_at: WallNs) -> None:
+        rng = Random(f"{seed} history of {pair.symbol}")
+        self.pair = pair
+        self.book = OrderBook()
+        self._flow = OrderFlow(pair, self.book, seed)
+        self._feed = BookFeed(pair.price_decimals, pair.qty_decimals, self.book.orders_at)
+        self._day = Day()
+        self._candles = Candles()
+        self._tape: deque[str] = deque(maxlen=TRADES_KEPT)  # the last trades, as their rows of the trade channel
+        self._last_trade_id = rng.randint(10_000_000, 110_000_000)
+        self._changed_at = opened_at  # time of the last change of the book, at whatever depth
+        self._subscribers: dict[StreamKey, dict[Subscriber, None]] = {}  # only streams that have some
+        self._price_text = number_text(pair.price_decimals)
+        self._qty_text = number_text(pair.qty_decimals)
+        self._key_of_depth: dict[int, StreamKey] = {}  # of the windows that are subscribed
+        self._trade_key = StreamKey("trade", pair.symbol)
+        self._ticker_keys = (StreamKey("ticker", pair.symbol, "trades"), StreamKey("ticker", pair.symbol, "bbo"))
+        self._open(rng, opened_at)
+
+    def _open(self, rng: Random, opened_at: WallNs) -> None:
+        """Fill the book, invent yesterday, and let the crowd trade for a while before anybody looks."""
+        began_at = WallNs(opened_at - WARM_UP_NS)
+        history_price = PriceTicks(self.pair.mid_ticks)
+        self._day.invent_history(rng, history_price, self.pair.typical_lots, began_at)
+        self._candles.invent_history(rng, history_price, self.pair.typical_lots, began_at)
+        for outcome in self._flow.open_book():
+            self.publish(outcome, began_at)
+        for action in range(WARM_UP_ACTIONS):
+            self.act(WallNs(began_at + WARM_UP_NS * action // WARM_UP_ACTIONS))
+
+    # --- engine events -----------------------------------------------------------------------------------------------
+
+    def act(self, now: WallNs) -> int:
+        """Let the order flow do one thing; the best rank that changed, see `BookFeed.apply`."""
+        return self.publish(self._flow.act(), now)
+
+    def publish(self, outcome: Outcome, now: WallNs) -> int:
+        """Tell the subscribers of one engine event; the best rank that changed, see `BookFeed.apply`."""
+        if outcome.fills:
+            self._tell_trades(outcome, now)
+        if not outcome.changes:
+            return 1 << 62
+        self._changed_at = now
+        feed = self._feed
+        bbo_before = self._best_prices() if self._ticker_keys[1] in self._subscribers else None
+        best_rank = feed.apply(outcome.changes)
+        if self._key_of_depth:
+            for update in feed.updates():
+                key = self._key_of_depth[update.depth]
+                frame = text_frame(
+                    book_text(self.pair.symbol, "update", update.bids, update.asks, feed.checksum(), now)
+                )
+                for subscriber in self._subscribers[key]:
+                    subscriber.deliver(key, frame)
+        if outcome.fills:
+            self._tell_ticker(self._ticker_keys[0], now)
+            self._tell_candles(now)
+        if bbo_before is not None and best_rank == 0 and bbo_before != self._best_prices():
+            self._tell_ticker(self._ticker_keys[1], now)
+        return best_rank
+
+    def _tell_trades(self, outcome: Outcome, now: WallNs) -> None:
+        rows = []
+        for fill in outcome.fills:
+            self._last_trade_id += 1
+            self._day.add(fill.price, fill.qty, now)
+            self._candles.add(fill.price, fill.qty, now)
+            rows.append(
+                trade_row(
+                    self.pair.symbol,
+                    fill.taker_side.value,
+                    self._price_text(fill.price),
+                    self._qty_text(fill.qty),
+                    outcome.order_type,
+                    self._last_trade_id,
+                    now,
+                )
+            )
+        self._tape.extend(rows)
+        if subscribers := self._subscribers.get(self._trade_key):
+            frame = text_frame(trade_text("update", rows))
+            for subscriber in subscribers:
+                subscriber.deliver(self._trade_key, frame)
+
+    def _tell_ticker(self, key: StreamKey, now: WallNs) -> None:
+        if subscribers := self._subscribers.get(key):
+            frame = text_frame(self._ticker_text("update", now))
+            for subscriber in subscribers:
+                subscriber.deliver(key, frame)
+
+    def _tell_candles(self, now: WallNs) -> None:
+        for key, subscribers in self._subscribers.items():
+            if key.channel == "ohlc":
+                interval = int(key.parameter)
+                row = self._candle_row(self._candles.current(interval), interval)
+                frame = text_frame(candle_text("update", now, [row]))
+                for subscriber in subscribers:
+                    subscriber.deliver(key, frame)
+
+    # --- subscribers -------------------------------------------------------------------------------------------------
+
+    def join(self, key: StreamKey, subscriber: Subscriber) -> None:
+        """From now on `subscriber` gets this stream's updates."""
+        self._subscribers.setdefault(key, {})[subscriber] = None
+        if key.channel == "book":
+            depth = int(key.parameter)
+            self._key_of_depth[depth] = key
+            self._feed.watch(depth)
+
+    def leave(self, key: StreamKey, subscriber: Subscriber) -> None:
+        """No further frame of this stream to `subscriber`; nothing happens when it never joined."""
+        subscribers = self._subscribers.get(key)
+        if subscribers is None:
+            return
+        subscribers.pop(subscriber, None)
+        if not subscribers:
+            del self._subscribers[key]
+            if key.channel == "book":
+                depth = int(key.parameter)
+                del self._key_of_depth[depth]
+                self._feed.unwatch(depth)
+
+    def snapshot(self, key: StreamKey, now: WallNs) -> bytes:
+        """The frame that a stream begins with."""
+        if key.channel == "book":
+            levels = self._feed.snapshot(int(key.parameter))
+            # The time of the last change, which for a quiet pair is before the subscription.
+            text = book_text(
+                self.pair.symbol, "snapshot", levels.bids, levels.asks, self._feed.checksum(), self._changed_at
+            )
+        elif key.channel == "trade":
+            text = trade_text("snapshot", self._tape)
+        elif key.channel == "ticker":
+            text = self._ticker_text("snapshot", now)
+        else:
+            interval = int(key.parameter)
+            rows = [self._candle_row(candle, interval) for candle in self._candles.last(interval)]
+            text = candle_text("snapshot", now, rows)
+        return text_frame(text)
+
+    # --- rows --------------------------------------------------------------------------------------------------------
+
+    def _best_prices(self) -> tuple[PriceTicks | None, PriceTicks | None]:
+        bid, ask = self._feed.best(BUY), self._feed.best(SELL)
+        return bid and bid[0], ask and ask[0]
+
+    def _ticker_text(self, kind: str, now: WallNs) -> str:
+        price_text, qty_text = self._price_text, self._qty_text
+        bid, ask = self._feed.best(BUY) or (0, 0), self._feed.best(SELL) or (0, 0)
+        day = self._day.totals(now)
+        return ticker_text(
+            kind,
+            (
+                ("symbol", f'"{self.pair.symbol}"'),
+                ("bid", price_text(bid[0])),
+                ("bid_qty", qty_text(bid[1])),
+                ("ask", price_text(ask[0])),
+                ("ask_qty", qty_text(ask[1])),
+                ("last", price_text(day.last)),
+                ("volume", qty_text(day.qty)),
+                ("vwap", price_text(day.vwap)),
+                ("low", price_text(day.low)),
+                ("high", price_text(day.high)),
+                ("change", signed_text(day.last - day.open, self.pair.price_decimals)),
+                ("change_pct", signed_text(day.change_pct_hundredths(), 2)),
+                ("trades", str(day.trades)),
+                ("timestamp", f'"{utc_us(now)}"'),
+            ),
+        )
+
+    def _candle_row(self, candle: Candle, interval: int) -> str:
+        price_text = self._price_text
+        return candle_row(
+            self.pair.symbol,
+            (price_text(candle.open), price_text(candle.high), price_text(candle.low), price_text(candle.close)),
+            candle.trades,
+            self._qty_text(candle.qty),
+            price_text(candle.vwap()),
+            candle.begin_s,
+            interval,
+        )

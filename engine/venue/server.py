@@ -1,0 +1,286 @@
+"""The doors of the venue: sockets on loopback, each with its connection behind it.
+
+`serve` runs a venue until it is told to stop; `Venue` is the same for tests, as an async context manager.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from http import HTTPStatus
+from random import Random
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+from picows import (
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
+
+from engine.clock import Clock, SystemClock
+from engine.errors import UserError
+from engine.venue.capture import read_captures
+from engine.venue.exchange import Exchange
+from engine.venue.pairs import pairs_of_symbols
+from engine.venue.playback import CaptureSource
+from engine.venue.public import PublicConnection
+from engine.venue.pulse import Pulse
+from engine.venue.settings import PATH, FaultSpec, VenueSettings
+from engine.venue.stream import Source, Timers
+
+log = structlog.get_logger(__name__)
+
+REQUEST_BYTES_MAX: Final = 1024 * 1024  # of one request; a subscription to every pair of Kraken is some 20 kB
+CLOSE_WAIT_S: Final = 1.0  # for the client's answer to our close frame
+SERVICE_RESTART: Final = 1012  # close code of a maintenance; Kraken's own is not known
+SOCKET_BUFFER_HIGH: Final = 256 * 1024  # bytes waiting for the socket at which a source that can wait should
+
+
+async def serve(settings: VenueSettings, ready: Callable[[dict[str, str]], None], stop: asyncio.Event) -> None:
+    """Serve until `stop` is set; `ready` is given the addresses once they take connections."""
+    async with Venue(settings) as venue:
+        ready({"public": venue.public_url})
+        await stop.wait()
+
+
+class Venue:
+    """One exchange on loopback: `async with Venue(VenueSettings(port=0)) as venue: connect(venue.public_url)`."""
+
+    def __init__(self, settings: VenueSettings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock: Clock = clock or SystemClock()
+        self._connections: set[PublicConnection] = set()
+        self._unflushed: dict[PublicConnection, None] = {}  # those with frames of this tick
+        self._connection_count = 0  # ever accepted: the number of the next one
+        self._rng = Random(f"{settings.seed} connections")  # ids and delays
+        self._pulse: Pulse | None = None  # None where nothing moves by itself: at rate 0, or with a capture
+        self._server: asyncio.Server | None = None
+        self._maintenance: asyncio.Task[None] | None = None  # the one under way
+        self._refusing = False  # connections, during the outage of a maintenance
+        self._timers: list[asyncio.TimerHandle] = []  # of the timed faults
+        self._source: Source
+        self.exchange: Exchange | None = None  # None when a capture is served
+        self.system = "online"
+        self.public_url = ""  # set once the venue serves
+        self.fault_counts: dict[str, int] = {}  # how often each kind of fault has struck
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        self._source = self._open_source(loop)
+        try:
+            self._server = await ws_create_server(
+                self._accept,
+                settings.host,
+                settings.port,
+                enable_auto_pong=False,
+                max_frame_size=REQUEST_BYTES_MAX,
+                logger_name="venue",
+                # aiofastnet 1.2 on uvloop 0.23 does not notice a reset that comes together with data: the loop drops
+                # its poll on the error, and the connection would stay for ever.
+                use_aiofastnet=False,
+            )
+        except OSError as error:
+            reason = "is already in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
+            raise UserError(
+                f"--port {settings.port}: this port of {settings.host} {reason}, choose another or 0 for any free one"
+            ) from None
+        address = self._server.sockets[0].getsockname()
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        self.public_url = f"ws://{host}:{address[1]}{PATH}"
+        if self._pulse is not None:
+            self._pulse.start()
+        for spec in settings.faults:
+            if spec.at_s is not None:
+                self._timers.append(loop.call_later(spec.at_s, self._strike, spec))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._pulse is not None:
+            self._pulse.stop()
+        for timer in self._timers:
+            timer.cancel()
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._maintenance
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.reset()
+        for _ in range(3):  # the loop's turns that a broken connection needs to be reported gone
+            await asyncio.sleep(0)
+
+    def _open_source(self, timers: Timers) -> Source:
+        settings = self._settings
+        if settings.capture:
+            return CaptureSource(read_captures(settings.capture), settings, timers, self._clock, self._snapshot_delay_s)
+        pairs = pairs_of_symbols(settings.symbols)
+        self.exchange = Exchange(pairs, settings.seed, self._clock, timers, self._snapshot_delay_s)
+        if settings.rate > 0:
+            self._pulse = Pulse(settings.rate, settings.seed, self._clock, self.exchange.next_event, self._flush)
+        return self.exchange
+
+    def _snapshot_delay_s(self) -> float:
+        return self._rng.uniform(*self._settings.snapshot_delay_ms) / 1000
+
+    # --- connections -------------------------------------------------------------------------------------------------
+
+    def _accept(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
+        if self._refusing:
+            response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE, b"maintenance")
+            return WSUpgradeResponseWithListener(response, None)
+        if request.path.decode(errors="replace").partition("?")[0].rstrip("/") != PATH:
+            return None  # 404
+        return _Door(self)
+
+    def connect(self, door: "_Door") -> PublicConnection:
+        """A new connection behind its door."""
+        self._connection_count += 1
+        connection = PublicConnection(
+            self._connection_count,
+            self._rng.getrandbits(64),  # regularly beyond 2^63, as Kraken's are
+            source=self._source,
+            link=door,
+            house=self,
+            timers=asyncio.get_running_loop(),
+            clock=self._clock,
+            settings=self._settings,
+            fault_counts=self.fault_counts,
+        )
+        self._connections.add(connection)
+        return connection
+
+    def disconnect(self, connection: PublicConnection) -> None:
+        """A connection has gone."""
+        self._connections.discard(connection)
+        self._unflushed.pop(connection, None)
+        connection.end()
+
+    @property
+    def write_buffer_bytes_max(self) -> int:
+        return self._settings.write_buffer_bytes_max
+
+    def flush_soon(self, connection: PublicConnection) -> None:
+        self._unflushed[connection] = None
+
+    def _flush(self) -> None:
+        for connection in self._unflushed:
+            connection.flush()
+        self._unflushed.clear()
+
+    # --- trouble -----------------------------------------------------------------------------------------------------
+
+    def _strike(self, spec: FaultSpec) -> None:
+        """The moment of a timed fault."""
+        log.info("fault", kind=spec.kind, symbol=spec.symbol, connections=len(self._connections))
+        if spec.kind == "maintenance":
+            self.fault_counts["maintenance"] = self.fault_counts.get("maintenance", 0) + 1
+            self.begin_maintenance()
+            return
+        for connection in list(self._connections):
+            if connection.faults is not None:
+                connection.faults.arm(spec)
+
+    def begin_maintenance(self) -> None:
+        """Go through the phases of a maintenance, unless one is under way."""
+        if self._maintenance is None or self._maintenance.done():
+            self._maintenance = asyncio.get_running_loop().create_task(self._maintain())
+
+    async def _maintain(self) -> None:
+        """Kraken's states in their likely order. Nothing is matched until the venue is online again."""
+        phase_s = self._settings.maintenance_phase_s
+        if self._pulse is not None:
+            self._pulse.stop()
+        for system in ("cancel_only", "maintenance"):
+            self._enter(system)
+            await asyncio.sleep(phase_s)
+        self._refusing = True
+        for connection in list(self._connections):
+            connection.close(SERVICE_RESTART)
+        await asyncio.sleep(2 * phase_s)
+        self._refusing = False
+        self._enter("post_only")
+        await asyncio.sleep(phase_s)
+        self._enter("online")
+        if self._pulse is not None:
+            self._pulse.start()
+
+    def _enter(self, system: str) -> None:
+        log.info("status", system=system)
+        self.system = system
+        for connection in list(self._connections):
+            connection.tell_status()
+
+
+class _Door(WSListener):
+    """The socket of one connection."""
+
+    def __init__(self, venue: Venue) -> None:
+        super().__init__()
+        self._venue = venue
+        self._connection: PublicConnection
+        self._transport: WSTransport
+        self._socket: asyncio.Transport
+        self._fragments = bytearray()  # of a message that comes in several frames
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        self._socket = transport.underlying_transport
+        self._socket.set_write_buffer_limits(high=SOCKET_BUFFER_HIGH)
+        self._connection = self._venue.connect(self)
+        self._connection.begin()
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            self._fragments += frame.get_payload_as_bytes()
+            if frame.fin:
+                message = bytes(self._fragments)
+                self._fragments.clear()
+                self._connection.receive(message)
+            elif len(self._fragments) > REQUEST_BYTES_MAX:
+                self._connection.close(1009)
+        elif kind == WSMsgType.PING:
+            self._connection.receive_ping(frame.get_payload_as_bytes())
+        elif kind == WSMsgType.CLOSE:
+            self._connection.receive_close(int.from_bytes(frame.get_payload_as_bytes()[:2], "big"))
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._venue.disconnect(self._connection)
+
+    def pause_writing(self) -> None:
+        self._connection.pause()
+
+    def resume_writing(self) -> None:
+        self._connection.resume()
+
+    def write(self, frames: bytes) -> None:
+        self._socket.write(frames)
+        if self._socket.get_write_buffer_size() > self._venue.write_buffer_bytes_max:
+            # Kraken's servers queue for a slow reader too, but nothing may grow without a bound.
+            log.warning("slow client disconnected", unsent_bytes=self._socket.get_write_buffer_size())
+            self._connection.reset()
+
+    def finish(self) -> None:
+        asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.disconnect)
+
+    def reset(self) -> None:
+        with contextlib.suppress(OSError):  # already gone
+            # No lingering: the client sees a reset, not an orderly end.
+            self._socket.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+        self._transport.disconnect(graceful=False)

@@ -1,0 +1,202 @@
+"""The venue's pen: every message that it sends, as Kraken writes it.
+
+Compact JSON, keys in the order of genuine frames, numbers at the full precision of their pair with trailing zeros
+(`0.05990000`, `64525.0`, `0.00000000`), no exponent, times in UTC with a `Z`. Keys of replies are alphabetical.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from time import gmtime, strftime
+from typing import Any
+
+import msgspec
+
+from engine.units import NS_PER_S, NS_PER_US, WallNs
+
+NumberText = Callable[[int], str]
+
+VERSION = "2.0.10"  # of the service, as seen on the wire through 2026
+
+HEARTBEAT = '{"channel":"heartbeat"}'
+
+
+# --- numbers and times -----------------------------------------------------------------------------------------------
+
+
+def number_text(decimals: int) -> NumberText:
+    """A writer of whole units × 10**-decimals: `number_text(1)(633887) == "63388.7"`. Not for negative units."""
+    if decimals == 0:
+        return str  # pairs with a price precision of 0 print bare integers
+    scale = 10**decimals
+
+    def text(units: int) -> str:
+        whole, part = divmod(units, scale)
+        return f"{whole}.{part:0{decimals}d}"
+
+    return text
+
+
+def signed_text(units: int, decimals: int) -> str:
+    """Like `number_text`, for numbers that can be negative: `signed_text(-360, 2) == "-3.60"`."""
+    return f"-{number_text(decimals)(-units)}" if units < 0 else number_text(decimals)(units)
+
+
+@lru_cache(maxsize=64)
+def _second_text(second: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+
+
+def utc_us(ns: int) -> str:
+    """`2026-08-02T03:35:51.302928Z`: book, trade, ticker, replies."""
+    second, rest = divmod(ns, NS_PER_S)
+    return f"{_second_text(second)}.{rest // NS_PER_US:06d}Z"
+
+
+def utc_ns(ns: int) -> str:
+    """`2026-09-10T17:44:43.105760475Z`: the ohlc channel."""
+    second, rest = divmod(ns, NS_PER_S)
+    return f"{_second_text(second)}.{rest:09d}Z"
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+# --- replies ---------------------------------------------------------------------------------------------------------
+
+
+def ack_text(
+    method: str, req_id: int | None, result: dict[str, Any], time_in: WallNs, time_out: WallNs, success: bool = True
+) -> str:
+    """`{"method":"subscribe","req_id":42,"result":{…},"success":true,"time_in":…,"time_out":…}`"""
+    ack: dict[str, Any] = {"method": method}
+    if req_id is not None:
+        ack["req_id"] = req_id
+    ack["result"] = dict(sorted(result.items()))
+    ack["success"] = success
+    ack["time_in"], ack["time_out"] = utc_us(time_in), utc_us(time_out)
+    return _json(ack)
+
+
+def error_text(
+    error: str, method: str, req_id: int | None, symbol: str | None, time_in: WallNs, time_out: WallNs
+) -> str:
+    """`{"error":…,"method":"subscribe","req_id":0,"success":false,"symbol":"WWW/USD","time_in":…,"time_out":…}`"""
+    reply: dict[str, Any] = {"error": error, "method": method}
+    if req_id is not None:
+        reply["req_id"] = req_id
+    reply["success"] = False
+    if symbol is not None:
+        reply["symbol"] = symbol
+    reply["time_in"], reply["time_out"] = utc_us(time_in), utc_us(time_out)
+    return _json(reply)
+
+
+def pong_text(req_id: int | None, time_in: WallNs, time_out: WallNs) -> str:
+    """`{"method":"pong","req_id":1,"time_in":…,"time_out":…}`: a good pong carries neither success nor result."""
+    number = "" if req_id is None else f'"req_id":{req_id},'
+    return f'{{"method":"pong",{number}"time_in":"{utc_us(time_in)}","time_out":"{utc_us(time_out)}"}}'
+
+
+# --- channels --------------------------------------------------------------------------------------------------------
+
+
+def status_text(system: str, connection_id: int) -> str:
+    """The first frame of every connection, and again whenever the state of the venue changes."""
+    return (
+        f'{{"channel":"status","type":"update","data":[{{"version":"{VERSION}","system":"{system}","api_version":"v2",'
+        f'"connection_id":{connection_id},"upcoming_maintenance":[],"emergency":[]}}]}}'
+    )
+
+
+def book_text(symbol: str, kind: str, bids: str, asks: str, checksum: int, changed_at: WallNs) -> str:
+    """A snapshot or an update; both arrays are always there, empty when the side did not change."""
+    return (
+        f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{symbol}","bids":[{bids}],"asks":[{asks}],'
+        f'"checksum":{checksum},"timestamp":"{utc_us(changed_at)}"}}]}}'
+    )
+
+
+def trade_row(symbol: str, side: str, price: str, qty: str, order_type: str, trade_id: int, traded_at: WallNs) -> str:
+    """One fill; `side` and `order_type` are the taker's."""
+    return (
+        f'{{"symbol":"{symbol}","side":"{side}","price":{price},"qty":{qty},"ord_type":"{order_type}",'
+        f'"trade_id":{trade_id},"timestamp":"{utc_us(traded_at)}"}}'
+    )
+
+
+def candle_row(
+    symbol: str, ohlc: tuple[str, str, str, str], trades: int, volume: str, vwap: str, begin_s: int, interval: int
+) -> str:
+    """One candle. Its deprecated `timestamp` is the interval's end, whatever Kraken's page says."""
+    opened, high, low, close = ohlc
+    end_s = begin_s + interval * 60
+    return (
+        f'{{"symbol":"{symbol}","open":{opened},"high":{high},"low":{low},"close":{close},"trades":{trades},'
+        f'"volume":{volume},"vwap":{vwap},"interval_begin":"{utc_ns(begin_s * NS_PER_S)}","interval":{interval},'
+        f'"timestamp":"{utc_us(end_s * NS_PER_S)}"}}'
+    )
+
+
+def trade_text(kind: str, rows: Iterable[str]) -> str:
+    """All fills of one taker order, or the last trades."""
+    return f'{{"channel":"trade","type":"{kind}","data":[{",".join(rows)}]}}'
+
+
+def candle_text(kind: str, told_at: WallNs, rows: Iterable[str]) -> str:
+    """The one channel whose envelope has a time of its own, to the nanosecond."""
+    return f'{{"channel":"ohlc","type":"{kind}","timestamp":"{utc_ns(told_at)}","data":[{",".join(rows)}]}}'
+
+
+def ticker_text(kind: str, fields: Iterable[tuple[str, str]]) -> str:
+    """One entry; `fields` are its keys and their JSON text, in order."""
+    entry = ",".join(f'"{key}":{value}' for key, value in fields)
+    return f'{{"channel":"ticker","type":"{kind}","data":[{{{entry}}}]}}'
+
+
+def instrument_text(kind: str, assets: Iterable[str], pairs: Iterable[str]) -> str:
+    """The one channel whose `data` is an object."""
+    return (
+        f'{{"channel":"instrument","type":"{kind}",'
+        f'"data":{{"assets":[{",".join(assets)}],"pairs":[{",".join(pairs)}]}}}}'
+    )
+
+
+def asset_row(name: str, precision: int, precision_display: int, collateral_value: str, margin_rate: str | None) -> str:
+    """One asset of the instrument channel; only what can be borrowed has a margin rate."""
+    margin = f',"margin_rate":{margin_rate}' if margin_rate is not None else ""
+    borrowable = "true" if margin else "false"
+    return (
+        f'{{"id":"{name}","status":"enabled","precision":{precision},"precision_display":{precision_display},'
+        f'"borrowable":{borrowable},"collateral_value":{collateral_value},"class":"currency"{margin}}}'
+    )
+
+
+def pair_row(
+    symbol: str,
+    status: str,
+    *,
+    price_decimals: int,
+    qty_decimals: int,
+    cost_decimals: int,
+    qty_min: str,
+    cost_min: str,
+    margin_initial: str | None,
+    position_limit: int,
+) -> str:
+    """One pair of the instrument channel; only marginable ones have the margin keys."""
+    base, _, quote = symbol.partition("/")
+    price_increment, qty_increment = number_text(price_decimals)(1), number_text(qty_decimals)(1)
+    margin = ""
+    if margin_initial is not None:
+        margin = (
+            f'"margin_initial":{margin_initial},"position_limit_long":{position_limit},'
+            f'"position_limit_short":{position_limit * 3 // 5},'
+        )
+    return (
+        f'{{"symbol":"{symbol}","base":"{base}","quote":"{quote}","status":"{status}","qty_precision":{qty_decimals},'
+        f'"qty_increment":{qty_increment},"price_precision":{price_decimals},"cost_precision":{cost_decimals},'
+        f'"marginable":{"true" if margin else "false"},"has_index":true,"ws_display_price_precision":{price_decimals},'
+        f'"cost_min":{cost_min},{margin}"tick_size":{price_increment},"price_increment":{price_increment},'
+        f'"qty_min":{qty_min}}}'
+    )
