@@ -301,14 +301,14 @@ class PublicFeed:
     # --- the end of a burst
 
     def _settle(self) -> None:
-        """Bring the board up to the ring, and ring those who sleep."""
+        """Ring those who sleep, and bring the board up to the ring while they wake."""
+        self._publisher.flush()
         if self._dirty:
             store = self._board.store
             for index, record in self._dirty.items():
                 store(index, record)
             self._dirty.clear()
         self._board.complete(self._publisher.cursor)
-        self._publisher.flush()
 
     # --- counters
 

@@ -1,0 +1,6 @@
+"""The rig lies beside the benchmarks."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

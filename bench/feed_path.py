@@ -1,0 +1,62 @@
+"""The book path as one object: session, books, ring and board, as in the feed's process but without a socket."""
+
+from collections.abc import Sequence
+
+from engine.actors.public_feed import PublicFeed
+from engine.clock import SystemClock
+from engine.kraken.public_session import PublicSession, PublicSettings
+from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
+from engine.telemetry import new_counters
+from engine.topology import Shard, market_record_bytes
+
+RING_SLOTS = 65_536  # the default
+PUBLISH_LEVELS = 10
+BURST = 32  # frames of one socket read: the board is stored and sleepers are rung once in as many
+
+
+class FeedPath:
+    """Takes frames, leaves records."""
+
+    def __init__(self, symbols: Sequence[str], memory: tuple[bytearray, bytearray] | None = None) -> None:
+        shard = Shard(0, tuple(symbols))
+        record_bytes = market_record_bytes(PUBLISH_LEVELS)
+        ring, board = memory or self.new_memory(symbols)
+        format_ring(ring, record_bytes=record_bytes, slot_count=RING_SLOTS)
+        format_board(board, record_bytes=record_bytes, slot_count=shard.board_slots)
+        self.session = PublicSession(PublicSettings(symbols=shard.symbols, depth=None, publish_levels=PUBLISH_LEVELS))
+        self.feed = PublicFeed(
+            shard,
+            self.session,
+            publisher=Publisher(ring),
+            board=BoardWriter(board),
+            board_reader=BoardReader(board),
+            counters=new_counters(shard.counter_names),
+            clock=SystemClock(),
+            refused=lambda symbol, advice: None,
+        )
+        self.feed.on_start()
+        self.session.opened(SystemClock().mono_ns())
+
+    @staticmethod
+    def new_memory(symbols: Sequence[str]) -> tuple[bytearray, bytearray]:
+        """Ring and board, to be used again and again: fresh pages would be measured too."""
+        record_bytes = market_record_bytes(PUBLISH_LEVELS)
+        slots = Shard(0, tuple(symbols)).board_slots
+        return bytearray(ring_bytes(record_bytes, RING_SLOTS)), bytearray(board_bytes(record_bytes, slots))
+
+    def take(self, frames: Sequence[bytes]) -> None:
+        """All frames, in bursts."""
+        receive, on_events, on_burst_end = self.session.receive, self.feed.on_events, self.feed.on_burst_end
+        mono_ns = SystemClock().mono_ns
+        for start in range(0, len(frames), BURST):
+            received_at = mono_ns()
+            for frame in frames[start : start + BURST]:
+                events = receive(frame, received_at)
+                if events:
+                    on_events(events)
+            on_burst_end()
+
+    @property
+    def verified(self) -> int:
+        """Messages with a right checksum so far."""
+        return sum(feed.verified for feed in self.session.feeds.values())

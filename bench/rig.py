@@ -1,0 +1,110 @@
+"""What several benchmarks share: genuine frames, a venue's frames, engines as processes, percentiles."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+CAPTURES = Path(__file__).parents[1] / "tests" / "data" / "kraken"
+CAPTURE_DEPTH_25 = CAPTURES / "capture_crossbook_kraken_btcusd_sample.jsonl"
+CAPTURE_DEPTH_10 = CAPTURES / "capture_flashbook_btcusd_ethusd_d10_book_trade_20260707.jsonl"
+STRATEGIES = Path(__file__).parent / "strategies.py"
+ENGINE = (sys.executable, "-P", "-m", "engine")
+
+
+class Level(Struct, gc=False):
+    """The baseline's level."""
+
+    price: float
+    qty: float
+
+
+class Data(Struct, gc=False):
+    """The baseline's book message: every field of the wire."""
+
+    symbol: str
+    bids: list[Level]
+    asks: list[Level]
+    checksum: int
+    timestamp: str = ""
+
+
+class Message(Struct, gc=False):
+    """What the baseline decodes a frame into: no book, no checksum, nothing but msgspec."""
+
+    channel: str
+    type: str
+    data: list[Data]
+
+
+decode_baseline = msgspec.json.Decoder(Message).decode
+
+
+def book_frames(path: Path) -> list[bytes]:
+    """The book frames of a capture, snapshots included, in order."""
+    return [line for line in path.read_bytes().splitlines() if line.startswith(b'{"channel":"book"')]
+
+
+def symbols_of(frames: Sequence[bytes]) -> tuple[str, ...]:
+    """The pairs of some book frames."""
+    return tuple(dict.fromkeys(decode_baseline(frame).data[0].symbol for frame in frames))
+
+
+def interleave(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
+    """Seconds of each work in each round, taken in turn, so that a noisy minute falls on all of them."""
+    seconds: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds):
+        for number, work in enumerate(works):
+            began = time.perf_counter()
+            work()
+            seconds[number].append(time.perf_counter() - began)
+    return seconds
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """p50, p99, p99.9 and the number of values."""
+    ordered = sorted(values)
+    at = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
+    return {"count": len(ordered)} | {
+        name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1) for name, share in at.items()
+    }
+
+
+class Venue:
+    """`engine venue` as a process."""
+
+    def __init__(self, *options: object) -> None:
+        command = (*ENGINE, "venue", "--port", "0", *map(str, options))
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self.process.stdout is not None
+        self.url: str = json.loads(self.process.stdout.readline())["public"]
+
+    def __enter__(self) -> "Venue":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def run_engine(folder: Path, url: str, strategy: str, seconds: float, settings: str, symbols: Sequence[str]) -> Any:
+    """Run the engine for some seconds with one strategy of bench/strategies.py: (summary, what it wrote)."""
+    config, out, told = folder / "engine.toml", folder / "summary.json", folder / "told.json"
+    listed = ", ".join(f'"{symbol}"' for symbol in symbols)
+    config.write_text(
+        f'symbols = [{listed}]\n{settings}\n[[strategy]]\ntarget = "{STRATEGIES}:{strategy}"\n'
+        f'params = {{ out = "{told}" }}\n[log]\nlevel = "error"\n'
+    )
+    command = (*ENGINE, "run", config, "--venue", url, "--seconds", seconds, "--summary", out)
+    environment = os.environ | {"XDG_RUNTIME_DIR": str(folder)}
+    subprocess.run([str(part) for part in command], check=True, env=environment)
+    return json.loads(out.read_text()), json.loads(told.read_text())
