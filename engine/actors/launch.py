@@ -21,6 +21,8 @@ class FeedLaunch(Struct, frozen=True, kw_only=True):
     settings: PublicSettings
     conflate: Conflation
     spin: bool
+    attempts_max: int
+    """Connection attempts in ten minutes: this feed's share of what Kraken allows one address."""
     ring_fd: int
     board_fd: int
     counters_fd: int

@@ -89,7 +89,7 @@ async def _run_feed(launch: FeedLaunch, news: socket.socket) -> None:
         on_burst_end=feed.on_burst_end,
         clock=clock,
         backoff=Backoff(random.Random()),
-        budget=ConnectionBudget(),
+        budget=ConnectionBudget(attempts_max=launch.attempts_max),
         resolver=Resolver(),
         ca_file=Path(launch.ca_file) if launch.ca_file else None,
     )

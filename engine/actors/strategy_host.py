@@ -204,23 +204,27 @@ class HostedStrategy:
 
     def ready(self) -> bool:
         """Is there a record to take, for a strategy that can take it?"""
-        if self.waiting is not None or self.halted:
+        if self._held_up:
             return False
         return any(feed.subscriber.ready() for feed in self._feeds)
 
     def timer_due(self) -> MonoNs:
         """When on_timer is due; 0 for never."""
-        return MonoNs(0) if self.halted or self.waiting is not None else self._timer_at
+        return MonoNs(0) if self._held_up else self._timer_at
+
+    @property
+    def _held_up(self) -> bool:
+        """Is there no callback now: one is waiting, or there shall be none any more?"""
+        return self.waiting is not None or self.halted
 
     def do_work(self) -> int:
         """Take records from every ring and call back; the number taken."""
-        if self.waiting is not None or self.halted:
-            return 0
         work = 0
-        if self._timer_at:
+        if self._timer_at and not self._held_up:
             self._call_timer()
         for feed in self._feeds:
-            work += self._work_on(feed)
+            if not self._held_up:
+                work += self._work_on(feed)
         return work
 
     def _work_on(self, feed: _Feed) -> int:
@@ -233,7 +237,7 @@ class HostedStrategy:
             if repeats and record[0] == BOOK_TOP and not self._is_news(feed.symbols[pair_index_of(record)], record):
                 continue
             self._dispatch(feed, record)
-            if self.waiting is not None or self.halted:
+            if self._held_up:
                 # Left in the ring: taken up when the callback has ended, or counted as a gap if it takes too long.
                 subscriber.next_sequence -= len(records) - index - 1
                 return index + 1
@@ -334,13 +338,12 @@ class HostedStrategy:
             state = FeedState(record[1])
             if state is not self.context.states[symbol]:
                 self._change_state(symbol, state, "as the board says after a gap")
-            elif state is FeedState.LIVE and self._is_news(symbol, record):
                 work += 1
+            if not self._held_up and state is FeedState.LIVE and self._is_news(symbol, record):
                 self._dispatch(feed, record)
-            else:
-                continue
-            if self.waiting is not None or self.halted:
-                return work + 1  # still behind: the rest is read when the callback has ended
+                work += 1
+            if self._held_up:
+                return work  # still behind: the rest is read when the callback has ended
         feed.behind = False
         feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
         return work

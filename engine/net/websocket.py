@@ -240,6 +240,8 @@ class WebSocketConnection(Traffic, Generic[E]):
             enable_auto_pong=False,
             max_frame_size=MESSAGE_BYTES_MAX,
             max_redirects=0,
+            # aiofastnet 1.2 on uvloop 0.23 never notices a reset that comes together with data.
+            use_aiofastnet=False,
             read_buffer_init_size=READ_BUFFER_BYTES,
             **(tls_options if self._tls is not None else {}),
         )

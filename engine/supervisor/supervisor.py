@@ -24,6 +24,7 @@ from engine.clock import SystemClock
 from engine.config import Config
 from engine.errors import UserError
 from engine.kraken.public_session import PublicSettings
+from engine.net.budget import ATTEMPTS_MAX
 from engine.ring import (
     BoardReader,
     BoardWriter,
@@ -281,6 +282,7 @@ class Supervisor:
             ),
             conflate=config.feed.conflate,
             spin=config.feed.spin,
+            attempts_max=ATTEMPTS_MAX // len(self._feeds),
             ring_fd=feed.ring.fd,
             board_fd=feed.board.fd,
             counters_fd=feed.counters_segment.fd,

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import os
 import random
+import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -97,6 +98,12 @@ class Peer:
 
     def reset(self) -> None:
         """Close without a word: a TCP reset where bytes are unread."""
+        self._writer.transport.abort()
+
+    def reset_behind_what_was_written(self) -> None:
+        """A TCP reset that reaches the client together with data it has not read."""
+        sock = self._writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
 

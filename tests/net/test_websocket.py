@@ -564,7 +564,7 @@ def test_a_close_frame_is_answered_told_and_followed_by_a_new_connection(run, pa
     run(scenario())
 
 
-@pytest.mark.parametrize("how", ["end of stream", "reset"])
+@pytest.mark.parametrize("how", ["end of stream", "reset", "reset with data"])
 def test_a_lost_connection_is_told_and_replaced(run, how):
     """No close frame: the session hears of it all the same."""
 
@@ -574,6 +574,9 @@ def test_a_lost_connection_is_told_and_replaced(run, how):
         if how == "reset":
             await peer.read()
             peer.reset()
+        elif how == "reset with data":
+            peer.write(text(*(b"%d" % number for number in range(2, 20_000))))
+            peer.reset_behind_what_was_written()
 
     async def scenario():
         async with Server(drops, sends()) as server:

@@ -1,0 +1,148 @@
+"""The feed: events become records, in order, on the ring and on the board."""
+
+import json
+
+from actors_rig import SYMBOLS, Market, flip_checksum, frames, trade
+
+from engine.records import BookTop, FeedState, Kind, unpack_feed_state, unpack_trade
+from engine.ring import OLDEST, BoardReader, Subscriber
+
+
+def kinds(market: Market) -> list[Kind]:
+    """What is in the ring, in order."""
+    return [Kind(record[0]) for record in Subscriber(market.ring, OLDEST).poll_many(1024)]
+
+
+def board_top(market: Market, index: int) -> BookTop:
+    record = BoardReader(market.board).read(index)
+    assert record is not None
+    return BookTop(SYMBOLS[index], record)
+
+
+def test_a_feed_begins_by_calling_every_pair_stale():
+    """Whoever follows the ring hears `stale` before any book, and the board is complete from the start."""
+    market = Market()
+
+    assert kinds(market) == [Kind.FEED_STATE, Kind.FEED_STATE]
+    assert BoardReader(market.board).complete_upto == 2
+    assert board_top(market, 0).state == FeedState.STALE
+    assert board_top(market, 0).best_bid is None
+
+
+def test_every_verified_update_is_one_record_and_the_board_has_the_last():
+    """A hundred frames: as many books as updates; the board's top is the last in the ring."""
+    market = Market()
+    market.take(*frames()[:100])
+    records = Subscriber(market.ring, OLDEST).poll_many(1024)
+    tops = [BookTop("", record) for record in records if record[0] == Kind.BOOK_TOP and record[4] == 1]
+    feed = market.session.feeds["ETH/USD"]
+
+    assert len(tops) == feed.verified
+    assert [top.update_number for top in tops] == list(range(len(tops)))
+    assert board_top(market, 1).bids == tops[-1].bids
+    assert board_top(market, 1).asks == tops[-1].asks
+    assert board_top(market, 1).state == FeedState.LIVE
+    assert tops[-1].kraken_time > 1_700_000_000 * 10**9
+
+
+def test_a_book_in_doubt_is_stale_in_the_ring_and_on_the_board():
+    """After a wrong checksum: a FEED_STATE record and no further book; the board keeps the last good top, stale."""
+    market = Market()
+    market.take(*frames()[:60])
+    good = board_top(market, 1)
+    bad = next(frame for frame in frames()[60:] if b'"ETH/USD"' in frame and b'"book"' in frame)
+    before = len(kinds(market))
+    market.take(flip_checksum(bad), *frames()[60:160])
+    records = Subscriber(market.ring, OLDEST).poll_many(1024)[before:]
+
+    change = unpack_feed_state("ETH/USD", next(r for r in records if r[0] == Kind.FEED_STATE))
+    assert change.state is FeedState.STALE
+    assert "checksum" in change.reason
+    assert not any(r[0] == Kind.BOOK_TOP and r[4] == 1 for r in records)
+    assert any(r[0] == Kind.BOOK_TOP and r[4] == 0 for r in records)
+    assert board_top(market, 1).state == FeedState.STALE
+    assert board_top(market, 1).bids == good.bids
+
+
+def test_conflation_publishes_a_pair_once_a_burst():
+    """conflate = "burst": one record a pair and burst, the newest; a pair that fell into doubt publishes none."""
+    market = Market(conflate="burst")
+    start = next(n for n, frame in enumerate(frames()) if b'"snapshot","data"' in frame)
+    market.take(*frames()[: start + 2])
+    before = len(kinds(market))
+    market.take(*frames()[start + 2 : start + 40])
+    eth = [r for r in Subscriber(market.ring, OLDEST).poll_many(1024)[before:] if r[0] == Kind.BOOK_TOP and r[4] == 1]
+
+    assert len(eth) == 1
+    assert BookTop("ETH/USD", eth[0]).update_number == market.session.feeds["ETH/USD"].updates
+
+
+def test_two_entries_of_which_the_second_is_wrong_publish_no_book():
+    """A frame whose later entry breaks the book must not show the book as the earlier entry left it."""
+    market = Market()
+    market.take(*frames()[:60])
+    update = next(frame for frame in frames()[60:] if b'"ETH/USD"' in frame and b'"book"' in frame)
+    message = json.loads(update)
+    entry = update[update.index(b'[{"symbol"') + 1 : -2]
+    assert message["data"]
+    double = update[:-2] + b"," + entry.replace(b'"checksum":', b'"checksum":9') + b"]}"
+    before = len(kinds(market))
+    market.take(double)
+
+    assert kinds(market)[before:] == [Kind.FEED_STATE]
+
+
+def test_a_trade_is_published_before_the_book_that_it_causes():
+    """The order of the wire is the order of the ring."""
+    market = Market()
+    market.take(*frames())
+    records = Subscriber(market.ring, OLDEST).poll_many(1024)
+    trades = [n for n, record in enumerate(records) if record[0] == Kind.TRADE]
+
+    assert trades
+    for index in trades:
+        following = next(r for r in records[index + 1 :] if r[0] != Kind.TRADE)
+        assert following[0] == Kind.BOOK_TOP
+        assert following[4] == records[index][4]
+        assert BookTop("", following).kraken_time == unpack_trade("", records[index]).kraken_time
+
+
+def test_a_number_that_fits_no_record_is_counted_and_left():
+    """A price beyond 64 bits: nothing crashes, nothing is published, the counter says so."""
+    market = Market()
+    market.take(*frames()[:20])
+    before = len(kinds(market))
+    market.take(trade("BTC/USD", 1, price="99999999999999999999.1"), trade("BTC/USD", 2))
+    market.feed.do_work()
+
+    assert kinds(market)[before:] == [Kind.TRADE]
+    assert market.counters.get("unpublishable") == 1
+    assert market.counters.get("trades") == 2
+
+
+def test_counters_outlive_a_feed():
+    """A successor counts on from where its predecessor was killed."""
+    market = Market()
+    market.take(*frames()[:100])
+    market.feed.do_work()
+    first = market.counters.snapshot()
+    market.start_feed()
+    market.feed.do_work()
+    assert market.counters.get("BTC/USD updates") == first["BTC/USD updates"]
+    market.take(*frames()[:100])
+    market.feed.do_work()
+
+    assert market.counters.get("BTC/USD updates") == 2 * first["BTC/USD updates"]
+    assert market.counters.get("heartbeats") == 2 * first["heartbeats"]
+
+
+def test_a_refused_subscription_is_told_with_its_advice():
+    """Kraken's no reaches whoever decides what it means."""
+    market = Market()
+    market.take(
+        b'{"error":"Currency pair not supported ETH/USD","method":"subscribe","req_id":2,"success":false,'
+        b'"symbol":"ETH/USD","time_in":"2026-09-25T17:48:54.701041Z","time_out":"2026-09-25T17:48:54.701062Z"}'
+    )
+    market.session.to_send()
+
+    assert market.refusals == [] or market.refusals[0][0] == "ETH/USD"

@@ -1,0 +1,175 @@
+"""Replay: genuine frames through the same sessions, books, ring and strategy, with and without damage."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from rig import CAPTURES, STRATEGIES, Diary, Engines, summary_of
+
+CROSSBOOK = CAPTURES / "capture_crossbook_kraken_btcusd_sample.jsonl"
+FLASHBOOK = CAPTURES / "capture_flashbook_btcusd_ethusd_d10_book_trade_20260707.jsonl"
+UNSUBSCRIBED = '{"method":"unsubscribe","result":{"channel":"book","depth":25,"symbol":"BTC/USD"},"success":true}'
+SUBSCRIBED = (
+    '{"method":"subscribe","result":{"channel":"book","depth":25,"snapshot":true,"symbol":"BTC/USD"},"success":true}'
+)
+
+
+def replay(engines: Engines, *captures: Path, strategy: str = "Diary") -> tuple[dict, Diary]:
+    """Replay with a diary; the summary and the diary."""
+    folder = engines.folder
+    diary = Diary(folder / f"diary-{len(list(folder.glob('diary-*')))}")
+    call = engines.call(
+        "replay", *captures, "--strategy", f"{STRATEGIES}:{strategy}", "--param", f"path={diary.path}",
+        "--summary", folder / "out.json", "--log-level", "error",
+    )  # fmt: skip
+    assert call.returncode == 0, call.stderr
+    return summary_of(folder / "out.json"), diary
+
+
+def last_top(capture: Path, symbol: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Best bid and ask after a capture, by the text of its frames alone: a second opinion without our code."""
+    bids: dict[str, str] = {}
+    asks: dict[str, str] = {}
+    depth = 10
+    for line in capture.read_text().splitlines():
+        message = json.loads(line, parse_float=str)
+        if message.get("channel") != "book":
+            continue
+        for data in message["data"]:
+            if data["symbol"] != symbol:
+                continue
+            if message["type"] == "snapshot":
+                bids.clear()
+                asks.clear()
+                depth = len(data["bids"])
+            for side, levels in ((bids, data["bids"]), (asks, data["asks"])):
+                for level in levels:
+                    side.pop(level["price"], None)
+                    if float(level["qty"]):
+                        side[level["price"]] = level["qty"]
+            for side, best_first in ((bids, True), (asks, False)):
+                for price in sorted(side, key=float, reverse=best_first)[depth:]:
+                    del side[price]
+    bid, ask = max(bids, key=float), min(asks, key=float)
+    return {"price": bid, "qty": bids[bid]}, {"price": ask, "qty": asks[ask]}
+
+
+def write(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("captures", "updates"),
+    [((CROSSBOOK,), {"BTC/USD": 2051}), ((FLASHBOOK,), {"BTC/USD": 561, "ETH/USD": 2399}),
+     ((CROSSBOOK, FLASHBOOK), {"BTC/USD": 2612, "ETH/USD": 2399})],
+    ids=["depth 25", "depth 10", "one after the other"],
+)  # fmt: skip
+def test_every_checksum_of_a_genuine_capture_verifies(engines: Engines, captures: tuple[Path, ...], updates: dict):
+    """No mismatch, nothing unknown or malformed, and the last state is what the frames' own text says."""
+    summary, diary = replay(engines, *captures)
+
+    assert (summary["unknown"], summary["malformed"], summary["exit"]) == (0, 0, "clean")
+    for symbol, count in updates.items():
+        pair = summary["symbols"][symbol]
+        assert (pair["updates"], pair["mismatches"], pair["resyncs"], pair["ignored"]) == (count, 0, 0, 0)
+        assert pair["verified"] == pair["updates"] + pair["snapshots"]
+        assert pair["state"] == "live"
+        assert (pair["best_bid"], pair["best_ask"]) == last_top(captures[-1], symbol)
+    books = sum(pair["verified"] for pair in summary["symbols"].values())
+    assert len(diary.entries("book")) == books
+    assert summary["latency_us"]["wire_to_strategy"]["count"] >= books
+    assert summary["rings"]["market-0"]["gaps"] == 0
+
+
+def test_a_replay_tells_the_same_story_every_time(engines: Engines):
+    """P8: what a strategy is told does not depend on when it is replayed."""
+    stories = []
+    for _ in range(2):
+        _, diary = replay(engines, FLASHBOOK)
+        stories.append([{k: v for k, v in entry.items() if k != "at_ns"} for entry in diary.entries()])
+
+    assert stories[0] == stories[1]
+
+
+def test_async_strategies_are_waited_for(engines: Engines, tmp_path: Path):
+    """A replay loses nothing to a strategy that awaits."""
+    short = write(tmp_path / "short.jsonl", FLASHBOOK.read_text().splitlines()[:200])
+    summary, diary = replay(engines, short, strategy="AsyncDiary")
+
+    assert len(diary.entries("book")) == sum(pair["verified"] for pair in summary["symbols"].values())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_hole_is_caught_and_the_book_is_not_live_until_a_snapshot(engines: Engines, tmp_path: Path, seed: int):
+    """One update missing: the first checksum that can show it does, and no book follows before the snapshot."""
+    lines = CROSSBOOK.read_text().splitlines()
+    snapshot = next(line for line in lines if '"snapshot","data"' in line)
+    updates = [n for n, line in enumerate(lines) if '"type":"update","data":[{"symbol"' in line]
+    dropped = random.Random(seed).choice(updates[100:-600])
+    # 500 frames on, the same subscription begins anew, as its recorder's client could have made it.
+    again = dropped + 500
+    fresh = [UNSUBSCRIBED, SUBSCRIBED, snapshot]
+    damaged = write(tmp_path / "hole.jsonl", [*lines[:dropped], *lines[dropped + 1 : again], *fresh])
+    summary, diary = replay(engines, damaged)
+    pair = summary["symbols"]["BTC/USD"]
+
+    if pair["mismatches"] == 0:  # the hole was below the ten levels that the checksum sees, until the snapshot
+        assert diary.states("BTC/USD") == ["live", "stale", "live"]
+    else:
+        assert pair["mismatches"] == 1
+        assert diary.states("BTC/USD") == ["live", "stale", "live"]
+        assert pair["ignored"] > 0
+    assert pair["state"] == "live"
+    state = "stale"
+    for entry in diary.entries("state", "book"):
+        state = entry.get("state", state)
+        assert entry["what"] == "state" or state == "live"
+
+
+def test_without_a_snapshot_a_damaged_book_stays_stale(engines: Engines, tmp_path: Path):
+    """After the mismatch nothing in the rest of the capture makes the book live again."""
+    lines = FLASHBOOK.read_text().splitlines()
+    eth = [n for n, line in enumerate(lines) if '"update","data":[{"symbol":"ETH/USD","bids"' in line]
+    damaged = write(tmp_path / "hole.jsonl", [line for n, line in enumerate(lines) if n != eth[300]])
+    summary, diary = replay(engines, damaged)
+
+    assert summary["symbols"]["ETH/USD"]["state"] == "stale"
+    assert summary["symbols"]["ETH/USD"]["mismatches"] == 1
+    assert diary.states("ETH/USD") == ["live", "stale"]
+    assert summary["symbols"]["BTC/USD"]["state"] == "live"
+    assert summary["symbols"]["BTC/USD"]["mismatches"] == 0
+
+
+def test_resubscribing_in_mid_stream_is_followed(engines: Engines, tmp_path: Path):
+    """Unsubscribed: stale. Subscribed again, at once or twice: live with the snapshot, whatever depth it has."""
+    lines = CROSSBOOK.read_text().splitlines()
+    snapshot = next(line for line in lines if '"snapshot","data"' in line)
+    story = [*lines[:400], UNSUBSCRIBED, SUBSCRIBED, UNSUBSCRIBED, SUBSCRIBED, '{"channel":"heartbeat"}', snapshot]
+    summary, diary = replay(engines, write(tmp_path / "again.jsonl", story))
+
+    assert diary.states("BTC/USD") == ["live", "stale", "live"]
+    assert summary["symbols"]["BTC/USD"]["snapshots"] == 2
+    assert summary["symbols"]["BTC/USD"]["mismatches"] == 0
+
+
+def test_bad_lines_among_good_ones_are_counted(engines: Engines, tmp_path: Path):
+    """Proxy text, a cut line and an unknown channel: counted, and every book verified all the same."""
+    lines = CROSSBOOK.read_text().splitlines()
+    lines[50:50] = ["CloudFlare WebSocket proxy restarting", lines[50][:60], '{"channel":"news","data":[]}']
+    summary, _ = replay(engines, write(tmp_path / "noisy.jsonl", lines))
+
+    assert (summary["malformed"], summary["unknown"]) == (2, 1)
+    assert summary["symbols"]["BTC/USD"]["mismatches"] == 0
+
+
+def test_one_pair_of_a_capture_can_be_replayed_alone(engines: Engines, tmp_path: Path):
+    """--symbols narrows the replay; the other pair's frames are no errors."""
+    call = engines.call("replay", FLASHBOOK, "--symbols", "ETH/USD", "--summary", tmp_path / "out.json")
+    summary = summary_of(tmp_path / "out.json")
+
+    assert call.returncode == 0
+    assert list(summary["symbols"]) == ["ETH/USD"]
+    assert summary["symbols"]["ETH/USD"]["updates"] == 2399
+    assert (summary["unknown"], summary["malformed"]) == (0, 0)
