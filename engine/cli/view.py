@@ -31,7 +31,7 @@ def open_view(wanted: bool) -> AbstractContextManager[View]:
     """A table on a terminal, lines elsewhere, nothing when not wanted."""
     if not wanted:
         return nullcontext(_NoView())
-    return _TableView() if sys.stdout.isatty() else nullcontext(_LineView())
+    return _TableView() if sys.stdout.isatty() else _LineView()
 
 
 class _NoView:
@@ -58,14 +58,23 @@ class _Rates:
 
 
 class _LineView:
-    """A line a second, for logs and pipes."""
+    """A line a second, for logs and pipes, and the whole table at the end."""
 
     interval_s = LINE_S
 
     def __init__(self) -> None:
         self._rates = _Rates()
+        self._last: dict[str, Any] | None = None
+
+    def __enter__(self) -> "_LineView":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._last is not None:
+            print(status_text(self._last), flush=True)
 
     def update(self, summary: dict[str, Any]) -> None:
+        self._last = summary
         rates = self._rates.update(summary["symbols"])
         latency = summary["latency_us"]["wire_to_strategy"]
         pairs = [

@@ -2,10 +2,9 @@
 
 import json
 
-from actors_rig import SYMBOLS, Market, flip_checksum, frames, trade
-
 from engine.records import BookTop, FeedState, Kind, unpack_feed_state, unpack_trade
 from engine.ring import OLDEST, BoardReader, Subscriber
+from tests.actors.rig import SYMBOLS, Market, flip_checksum, frames, trade
 
 
 def kinds(market: Market) -> list[Kind]:

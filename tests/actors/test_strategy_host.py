@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from actors_rig import CAPTURE, SYMBOLS, Market, flip_checksum, frames, trade
 
 from engine import BookTop, FeedState, Strategy, Trade
 from engine.actors.strategy_host import HostedStrategy
 from engine.units import NS_PER_S
+from tests.actors.rig import CAPTURE, SYMBOLS, Market, flip_checksum, frames, trade
 
 
 class Noting(Strategy):

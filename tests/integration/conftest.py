@@ -1,14 +1,11 @@
 """Fixtures: engines that end with their test."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # the rig, beside the tests
-
-from rig import Engines
+from tests.integration.rig import Engines
 
 
 @pytest.fixture

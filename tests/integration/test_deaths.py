@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 
 import psutil
-from rig import STRATEGIES, Diary, Engines, eventually, segments_of, summary_of
+
+from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, segments_of, summary_of
 
 
 def test_a_killed_feed_is_stale_before_any_further_book_and_comes_back(engines: Engines, tmp_path: Path):

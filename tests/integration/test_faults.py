@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from rig import STRATEGIES, Diary, Engines, summary_of
+
+from tests.integration.rig import STRATEGIES, Diary, Engines, summary_of
 
 
 def story_of(diary: Diary, symbol: str) -> list[dict]:

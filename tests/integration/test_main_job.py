@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from rig import STRATEGIES, Diary, Engines, eventually, summary_of
+from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, summary_of
 
 CONTRACT = {
     "seconds", "symbols", "trades", "tickers", "candles", "heartbeats", "unknown", "malformed", "rings",

@@ -4,7 +4,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from rig import CAPTURES, Engines
+
+from tests.integration.rig import CAPTURES, Engines
 
 BROKEN = {
     "unknown_key.toml": "[feed]\ndept = 10\n",

@@ -5,7 +5,8 @@ import random
 from pathlib import Path
 
 import pytest
-from rig import CAPTURES, STRATEGIES, Diary, Engines, summary_of
+
+from tests.integration.rig import CAPTURES, STRATEGIES, Diary, Engines, summary_of
 
 CROSSBOOK = CAPTURES / "capture_crossbook_kraken_btcusd_sample.jsonl"
 FLASHBOOK = CAPTURES / "capture_flashbook_btcusd_ethusd_d10_book_trade_20260707.jsonl"

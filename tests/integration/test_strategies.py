@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rig import STRATEGIES, Diary, Engines, eventually, summary_of
+from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, summary_of
 
 
 def test_a_strategy_that_sleeps_is_lapped_told_and_given_the_newest_books(engines: Engines, tmp_path: Path):

@@ -1,0 +1,35 @@
+"""The README's first strategy and its commands, as they stand there."""
+
+import re
+from pathlib import Path
+
+from tests.integration.rig import CAPTURES, Engines, summary_of
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_first_strategy_runs_as_it_stands(engines: Engines, tmp_path: Path):
+    """Twenty lines from the README: live on the venue, and over a genuine capture, unchanged."""
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    bot = tmp_path / "my_bot.py"
+    bot.write_text(code)
+    live = engines.call(
+        "run", "--venue", "local", "--symbols", "BTC/USD,ETH/USD", "--strategy", bot, "--param", "ratio=2",
+        "--seconds", 2, "--summary", tmp_path / "live.json",
+    )  # fmt: skip
+    capture = CAPTURES / "capture_flashbook_btcusd_ethusd_d10_book_trade_20260707.jsonl"
+    replayed = engines.call("replay", capture, "--strategy", bot, "--summary", tmp_path / "replay.json")
+
+    assert live.returncode == replayed.returncode == 0, live.stderr + replayed.stderr
+    for name in ("live.json", "replay.json"):
+        assert summary_of(tmp_path / name)["strategies"]["Imbalance"]["errors"] == 0
+    assert "buyers waiting" in replayed.stderr + replayed.stdout
+
+
+def test_every_option_that_the_readme_names_exists(engines: Engines):
+    """A command's help knows what the README says of it."""
+    for line in README.read_text().splitlines():
+        for command, rest in re.findall(r"`engine (run|replay|venue|status|stop)([^`]*)`", line):
+            known = engines.call(command, "--help").stdout
+            for option in re.findall(r"--[a-z-]+", rest):
+                assert option in known, f"engine {command} {option}"
