@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from engine.actors.hosted_strategy import HostedStrategy, HostLimits, MarketPort
 from engine.actors.public_feed import PublicFeed
-from engine.actors.strategy_host import HostedStrategy, HostLimits, MarketPort, StrategyHost
+from engine.actors.strategy_host import StrategyHost
 from engine.clock import ManualClock
 from engine.config import Config
 from engine.errors import CaptureError

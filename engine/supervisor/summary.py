@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from engine.actors.strategy_host import HostedStrategy, MarketPort
+from engine.actors.hosted_strategy import HostedStrategy, MarketPort
 from engine.records import BookTop, FeedState, Level
 from engine.ring import BoardReader, Subscriber
 from engine.telemetry import Counters, Histogram

@@ -17,9 +17,10 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
+from engine.actors.hosted_strategy import HostedStrategy, HostLimits, MarketPort
 from engine.actors.launch import FeedLaunch, actor_command, decode_news, write_launch
 from engine.actors.public_feed import announce_stale
-from engine.actors.strategy_host import HostedStrategy, HostLimits, MarketPort, StrategyHost
+from engine.actors.strategy_host import StrategyHost
 from engine.clock import SystemClock
 from engine.config import Config
 from engine.errors import UserError

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.actors.hosted_strategy import HostedStrategy, HostLimits, MarketPort
 from engine.actors.public_feed import PublicFeed
-from engine.actors.strategy_host import HostedStrategy, HostLimits, MarketPort
 from engine.clock import ManualClock
 from engine.kraken.public_session import PublicSession, PublicSettings
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine import BookTop, FeedState, Strategy, Trade
-from engine.actors.strategy_host import HostedStrategy
+from engine.actors.hosted_strategy import HostedStrategy
 from engine.units import NS_PER_S
 from tests.actors.rig import CAPTURE, SYMBOLS, Market, flip_checksum, frames, trade
 
