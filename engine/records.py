@@ -161,7 +161,7 @@ class BookTop:
         # When the frame reached this host.
         self.received_at: MonoNs = received_at
         self._time_text: bytes = time_text
-        # Verified updates of this pair since its last snapshot, the snapshot included.
+        # Updates of this pair since its feed's process started; a snapshot brings none.
         self.update_number: int = number
         # LIVE in every record of a ring; the board also keeps the last book of a pair in doubt.
         self.state: int = code
@@ -480,8 +480,10 @@ _decode_pair_rules = msgspec.json.Decoder(PairRules).decode
 
 
 def pack_pair(pair_index: int, price_decimals: int, qty_decimals: int, rules: PairRules, received_at: int) -> bytes:
-    """A PAIR record."""
+    """A PAIR record; ValueError when the rules need more text than a slot holds."""
     body = _encode(rules)
+    if len(body) > TEXT_BYTES_MAX:
+        raise ValueError(f"the rules of a pair need {len(body)} bytes, a slot holds {TEXT_BYTES_MAX}")
     return (
         pack_header(Kind.PAIR, 0, price_decimals, qty_decimals, pair_index, 0, 0, 0, b"", received_at, len(body)) + body
     )
@@ -494,11 +496,11 @@ def unpack_pair(record: bytes) -> tuple[int, int, PairRules]:
 
 
 def _wall_ns(time_text: bytes) -> WallNs:
-    return wall_ns(time_text.rstrip(b"\0").decode())
+    return wall_ns(time_text.rstrip(b"\0").decode(errors="replace"))
 
 
 def _cut(text: str) -> bytes:
-    raw = text.encode()
+    raw = text.encode(errors="replace")
     return raw if len(raw) <= TEXT_BYTES_MAX else raw[: TEXT_BYTES_MAX - 3].decode(errors="ignore").encode() + b"..."
 
 

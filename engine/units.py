@@ -4,7 +4,7 @@ Integers inside, text at the border. Kraken's number text at the precision of it
 pair, without the point and leading zeros, *is* `str(ticks)` and `str(lots)`.
 """
 
-from decimal import Decimal
+from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
 from typing import NewType
 
 PriceTicks = NewType("PriceTicks", int)
@@ -23,7 +23,10 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
 
-MAGNITUDE_MAX = 30  # digits before the point: "1e999999999" is four bytes of text and gigabytes of integer
+DIGITS_MAX = 30  # before the point, and behind it: "1e999999999" is eleven bytes of text and gigabytes of integer
+
+# Never rounds, whatever precision a strategy has set for the arithmetic of its thread.
+_EXACT = Context(prec=2 * DIGITS_MAX + 4, traps=[Inexact, InvalidOperation])
 
 
 def units_text(units: int, decimals: int) -> str:
@@ -37,15 +40,14 @@ def units_text(units: int, decimals: int) -> str:
 
 def units_decimal(units: int, decimals: int) -> Decimal:
     """`units` × 10**-decimals, exact: `units_decimal(50, 2) == Decimal("0.50")`."""
-    return Decimal(units).scaleb(-decimals)
+    return Decimal(units).scaleb(-decimals, _EXACT)
 
 
 def decimal_units(value: Decimal, decimals: int) -> int:
     """`value` as a whole number of 10**-decimals; ValueError when it is finer than that, not finite or absurd."""
-    if not value.is_finite() or value.adjusted() > MAGNITUDE_MAX:
+    if not value.is_finite() or value.adjusted() > DIGITS_MAX or decimals > DIGITS_MAX:
         raise ValueError(f"{value} is not a number of units")
-    scaled = value.scaleb(decimals)
-    units = int(scaled)
-    if units != scaled:
-        raise ValueError(f"{value} has more than {decimals} decimals")
-    return units
+    try:
+        return int(value.scaleb(decimals, _EXACT).to_integral_exact(None, _EXACT))
+    except DecimalException:
+        raise ValueError(f"{value} has more than {decimals} decimals") from None

@@ -45,14 +45,6 @@ BOOK_TOP, TRADE, TICKER, CANDLE = int(Kind.BOOK_TOP), int(Kind.TRADE), int(Kind.
 FEED_STATE, PAIR, VENUE_STATUS = int(Kind.FEED_STATE), int(Kind.PAIR), int(Kind.VENUE_STATUS)
 
 
-RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy: then the others have their turn
-ERROR_WINDOW_NS = 60 * NS_PER_S
-SLOW_REPORT_INTERVAL_NS = NS_PER_S  # a strategy that is always slow is named once a second
-
-BOOK_TOP, TRADE, TICKER, CANDLE = int(Kind.BOOK_TOP), int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
-FEED_STATE, PAIR, VENUE_STATUS = int(Kind.FEED_STATE), int(Kind.PAIR), int(Kind.VENUE_STATUS)
-
-
 class MarketPort(Struct, frozen=True):
     """One shard, as a subscriber needs it."""
 

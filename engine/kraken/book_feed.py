@@ -40,9 +40,9 @@ class BookFeed:
     """The state of one pair's book subscription."""
 
     __slots__ = ("book", "changed", "crossings", "decimals_known", "depth", "failures", "heard_at",
-                 "ignored", "mismatches", "pair_index", "publish_levels", "resync_at", "resynced_at", "resyncs",
-                 "silence_ns_max", "snapshots", "state", "streaming", "subscription", "symbol", "timestamp",
-                 "updates", "updates_at_silence")  # fmt: skip
+                 "ignored", "is_guess", "mismatches", "pair_index", "publish_levels", "resync_at", "resynced_at",
+                 "resyncs", "silence_ns_max", "snapshots", "state", "streaming", "subscription", "symbol",
+                 "timestamp", "updates", "updates_at_silence")  # fmt: skip
 
     def __init__(
         self, symbol: str, pair_index: int, depth: int | None, publish_levels: int, silence_ns_max: int
@@ -57,6 +57,8 @@ class BookFeed:
         # What we asked Kraken for; None in a replay, where nobody is asked.
         self.subscription: Subscription | None = None
         self.book = Book(depth or BOOK_DEPTHS[0], 0, 0, publish_levels)
+        # Are the book's decimals a guess? So it is when its snapshot had no level to tell them by.
+        self.is_guess = False
         self.state = FeedState.STALE
         # Has a snapshot been verified, and nothing gone wrong since? Otherwise updates are ignored.
         self.streaming = False
@@ -98,25 +100,33 @@ class BookFeed:
         """
         self.snapshots += 1
         self.timestamp = data.timestamp
-        levels = max(len(data.bids), len(data.asks))
-        if self.depth is None or levels > self.depth:
-            self.depth = next((depth for depth in BOOK_DEPTHS if depth >= levels), levels)
-        for price_decimals, qty_decimals in self._candidate_decimals(data):
-            self.book = Book(self.depth, price_decimals, qty_decimals, self.publish_levels)
-            if self._apply_exact(data) and self.book.checksum() == data.checksum:
-                return True
+        self.is_guess = not (data.bids or data.asks or self.decimals_known)
+        if self._fill(data):
+            return True
         self.mismatches += 1
         return False
 
+    def reread(self, data: ExactBookData | None) -> bool:
+        """Begin again from the first update of a book that was empty: its text tells the decimals at last."""
+        self.is_guess = False
+        return data is not None and self._fill(data)
+
     def apply_exact(self, data: ExactBookData) -> bool:
-        """Apply an update whose numbers are too large to be exact as floats; False when it makes no sense."""
-        return self._apply_exact(data)
+        """Apply an update from its text; False when it makes no sense."""
+        try:
+            bids = [_units(level, self.book.price_decimals, self.book.qty_decimals) for level in data.bids]
+            asks = [_units(level, self.book.price_decimals, self.book.qty_decimals) for level in data.asks]
+            self.book.apply_units(bids, asks)
+        except (ValueError, OverflowError):
+            return False
+        return True
 
     def failed(self, now: MonoNs) -> FeedState:
         """Note one failure; the state it leads to. Asks for a resynchronisation as soon as that state allows."""
         self.streaming = False
         self.failures.append(now)
-        if len(self.failures) == FAILURES_MAX and now - self.failures[0] <= FAILURE_WINDOW_NS:
+        is_third = len(self.failures) == FAILURES_MAX and now - self.failures[0] <= FAILURE_WINDOW_NS
+        if is_third or self.state is FeedState.UNTRUSTED:
             self.resync_at = MonoNs(now + UNTRUSTED_RETRY_NS)
             return FeedState.UNTRUSTED
         self.resync_at = MonoNs(max(now, self.resynced_at + RESYNC_INTERVAL_NS))
@@ -126,26 +136,24 @@ class BookFeed:
         """The reason given for a wrong checksum."""
         return f"checksum {self.book.checksum():#010x}, Kraken says {data.checksum:#010x}"
 
+    def _fill(self, data: ExactBookData) -> bool:
+        levels = max(len(data.bids), len(data.asks))
+        if self.depth is None or levels > self.depth:
+            self.depth = next((depth for depth in BOOK_DEPTHS if depth >= levels), levels)
+        for price_decimals, qty_decimals in self._candidate_decimals(data):
+            self.book = Book(self.depth, price_decimals, qty_decimals, self.publish_levels)
+            if self.apply_exact(data) and self.book.checksum() == data.checksum:
+                return True
+        return False
+
     def _candidate_decimals(self, data: ExactBookData) -> list[tuple[int, int]]:
         levels = (*data.bids, *data.asks)
-        prices = max((_decimals(level.price) for level in levels), default=0)
-        qtys = max((_decimals(level.qty) for level in levels), default=0)
-        candidates = [(prices, qtys)] if levels else []
+        if not levels:
+            return [self.decimals_known or (0, 0)]
+        candidates = [(max(_decimals(level.price) for level in levels), max(_decimals(level.qty) for level in levels))]
         if self.decimals_known and self.decimals_known not in candidates:
             candidates.append(self.decimals_known)
-        return candidates or [(0, 0)]
-
-    def _apply_exact(self, data: ExactBookData) -> bool:
-        price_decimals, qty_decimals = self.book.price_decimals, self.book.qty_decimals
-        if max(price_decimals, qty_decimals) > DECIMALS_MAX:
-            return False
-        try:
-            bids = [_units(level, price_decimals, qty_decimals) for level in data.bids]
-            asks = [_units(level, price_decimals, qty_decimals) for level in data.asks]
-            self.book.apply_units(bids, asks)
-        except (ValueError, OverflowError):
-            return False
-        return True
+        return [decimals for decimals in candidates if max(decimals) <= DECIMALS_MAX]
 
 
 def _decimals(number: Decimal) -> int:
@@ -154,4 +162,6 @@ def _decimals(number: Decimal) -> int:
 
 
 def _units(level: ExactLevel, price_decimals: int, qty_decimals: int) -> UnitsLevel:
+    if level.price < 0 or level.qty < 0:
+        raise ValueError(f"{level.qty} @ {level.price} is not a level")
     return UnitsLevel(decimal_units(level.price, price_decimals), decimal_units(level.qty, qty_decimals))

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 
 class Envelope(Struct, gc=False):
@@ -241,7 +241,10 @@ class InstrumentMessage(Struct, gc=False):
 
 
 class Notice(Struct, gc=False):
-    """An entry of `upcoming_maintenance` or `emergency`; of the latter no sample is known, so all may be missing."""
+    """An entry of `upcoming_maintenance` or `emergency`; of the latter no sample is known, so all may be missing.
+
+    Read apart from the rest of the status, by `notices`: its shape must not cost us the word on the engine itself.
+    """
 
     event_id: int | str = 0
     title: str = ""
@@ -267,8 +270,8 @@ class StatusData(Struct, gc=False):
     version: str = ""
     api_version: str = ""
     connection_id: int | None = None
-    upcoming_maintenance: list[Notice] = []
-    emergency: list[Notice] = []
+    upcoming_maintenance: Raw = Raw(b"[]")
+    emergency: Raw = Raw(b"[]")
 
 
 class StatusMessage(Struct, gc=False):
@@ -319,3 +322,23 @@ decode_candle = msgspec.json.Decoder(CandleMessage).decode
 decode_instrument = msgspec.json.Decoder(InstrumentMessage).decode
 decode_status = msgspec.json.Decoder(StatusMessage).decode
 decode_level3 = msgspec.json.Decoder(Level3Message).decode
+_decode_raw_list = msgspec.json.Decoder(list[Raw] | None).decode
+_decode_notice = msgspec.json.Decoder(Notice).decode
+
+NOTICE_CHARS_MAX = 200  # of a notice whose shape is not known
+
+
+def notices(status: StatusData) -> list[Notice]:
+    """Its notices of maintenance and emergency; one of a shape that we do not know has its own text as its title."""
+    found = []
+    for field in (status.upcoming_maintenance, status.emergency):
+        try:
+            entries = _decode_raw_list(field) or []
+        except msgspec.ValidationError:
+            entries = [field]
+        for entry in entries:
+            try:
+                found.append(_decode_notice(entry))
+            except msgspec.ValidationError:
+                found.append(Notice(title=bytes(entry)[:NOTICE_CHARS_MAX].decode(errors="replace")))
+    return found

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.kraken import messages, rejects
-from engine.kraken.book_feed import BookFeed
+from engine.kraken.book_feed import DECIMALS_MAX, BookFeed
 from engine.kraken.events import (
     FRAME_BYTES_SHOWN_MAX,
     NO_EVENTS,
@@ -44,6 +44,8 @@ MAINTENANCE_DELAY_NS = 5 * NS_PER_S  # Kraken: at least five seconds between att
 SILENCE_GROWTH_MAX = 16  # a quiet pair is asked for proof 1, 2, 4 … this many times less often
 REPORT_INTERVAL_NS = NS_PER_S  # at most one report of a malformed or unknown frame per kind in this time
 UNKNOWN_NAMES_MAX = 64  # remembered, so that each is reported once
+NOTICES_MAX = 256  # of maintenance, remembered for the same reason; each comes in at most five phases
+DETAIL_CHARS_MAX = 200  # of a report: its text may come from the frame
 
 
 class PublicSettings(Struct, frozen=True, kw_only=True):
@@ -89,7 +91,7 @@ class PublicSession:
         self.pongs = 0
         self.unknown = 0
         self.malformed = 0
-        # Requests other than subscribes that Kraken answered with an error.
+        # Errors from Kraken that refuse none of our subscriptions for good.
         self.refused = 0
         # Round trip of the last answered application ping; 0 before.
         self.ping_rtt_ns = 0
@@ -109,8 +111,8 @@ class PublicSession:
         self._symbols_known: list[str] = []
         # The candle that is still forming, by pair.
         self._candles: dict[str, CandleData] = {}
-        # Notices of maintenance that were reported, by event and phase.
-        self._notices_seen: set[tuple[object, str]] = set()
+        # Notices of maintenance that were reported, by event, phase and title: the last ones.
+        self._notices_seen: dict[tuple[object, ...], None] = {}
         # Names of unknown channels and methods that were reported; when each kind may be reported again.
         self._unknown_seen: set[str] = set()
         self._report_at: dict[str, MonoNs] = {}
@@ -189,7 +191,7 @@ class PublicSession:
         self._heard_at = received_at
         try:
             entries = decode_book(frame).data
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self._malformed(error, frame, received_at)
         events = NO_EVENTS
         for data in entries:
@@ -197,25 +199,24 @@ class PublicSession:
             if feed is None or not feed.streaming:
                 self._ignore(feed, received_at)
                 continue
-            feed.updates += 1
             feed.heard_at = received_at
             feed.timestamp = data.timestamp
             book = feed.book
             try:
                 checksum = book.apply(data.bids, data.asks)
             except (ValueError, OverflowError) as error:
-                if not self._apply_large(feed, error, frame, data):
+                exact = _exact(frame, entries, data) if isinstance(error, UnitsTooLarge) else None
+                if exact is None or not feed.apply_exact(exact):
+                    reason = f"a number of the book makes no sense: {error}"
+                    events = (*events, *self._failed(feed, reason, received_at))
                     events = (*events, *self._malformed(error, frame, received_at))
-                    events = (
-                        *events,
-                        *self._failed(feed, f"a number of the book makes no sense: {error}", received_at),
-                    )
                     continue
                 checksum = book.checksum()
-            if checksum != data.checksum:
+            feed.updates += 1
+            if checksum != data.checksum and not (feed.is_guess and feed.reread(_exact(frame, entries, data))):
                 feed.mismatches += 1
                 events = (*events, *self._failed(feed, feed.describe_mismatch(data), received_at))
-            elif book.crossed():
+            elif feed.book.crossed():
                 feed.crossings += 1
                 events = (*events, *self._failed(feed, "best bid at or above best ask", received_at))
             else:
@@ -266,15 +267,6 @@ class PublicSession:
         feed.streaming = True
         return (*state_changed(feed, FeedState.LIVE, "snapshot verified"), *feed.changed)
 
-    def _apply_large(self, feed: BookFeed, error: Exception, frame: bytes, data: BookData) -> bool:
-        """Apply an update again from its text, since a number of it was not exact as a float."""
-        if not isinstance(error, UnitsTooLarge):
-            return False
-        for exact in messages.decode_exact_book(frame).data:
-            if exact.symbol == data.symbol and exact.timestamp == data.timestamp:
-                return feed.apply_exact(exact)
-        return False
-
     def _ignore(self, feed: BookFeed | None, received_at: MonoNs) -> None:
         if feed is not None:
             feed.ignored += 1
@@ -324,6 +316,8 @@ class PublicSession:
             forming = self._candles.get(candle.symbol)
             if forming is not None and forming.interval_begin < candle.interval_begin:
                 events.append(CandleChanged(forming, closed=True))
+            elif forming is not None and forming.interval_begin > candle.interval_begin and kind == "snapshot":
+                continue  # after a reconnect the snapshot tells again what was told and closed before
             self._candles[candle.symbol] = candle
             events.append(CandleChanged(candle, closed=False))
         return events
@@ -335,7 +329,12 @@ class PublicSession:
         events: list[Event] = []
         for pair in pairs:
             feed = self.feeds.get(pair.symbol)
-            if feed is not None:
+            if feed is None:
+                continue
+            if not (0 <= pair.price_precision <= DECIMALS_MAX and 0 <= pair.qty_precision <= DECIMALS_MAX):
+                error = ValueError(f"{pair.symbol}: {pair.price_precision} and {pair.qty_precision} decimals")
+                events += self._malformed(error, frame[:0], received_at)
+            else:
                 feed.decimals_known = (pair.price_precision, pair.qty_precision)
                 events.append(PairChanged(pair))
         return events
@@ -345,11 +344,13 @@ class PublicSession:
         for status in messages.decode_status(frame).data:
             self.system = status.system
             fresh = []
-            for notice in (*status.upcoming_maintenance, *status.emergency):
-                key = (notice.event_id, notice.phase)
-                if key not in self._notices_seen and len(self._notices_seen) < UNKNOWN_NAMES_MAX:
-                    self._notices_seen.add(key)
+            for notice in messages.notices(status):
+                key = (notice.event_id, notice.phase, notice.title[:DETAIL_CHARS_MAX])
+                if key not in self._notices_seen:
                     fresh.append(notice)
+                    self._notices_seen[key] = None
+                    if len(self._notices_seen) > NOTICES_MAX:
+                        del self._notices_seen[next(iter(self._notices_seen))]
             events.append(SystemChanged(status.system, status.version, tuple(fresh)))
         return events
 
@@ -368,19 +369,22 @@ class PublicSession:
     def _receive_reply(self, reply: Reply, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
         if reply.method == "pong":
             self.pongs += 1
-            self.ping_rtt_ns = received_at - self._pinged_at
+            if self._pinged_at:
+                self.ping_rtt_ns = received_at - self._pinged_at
+                self._pinged_at = MonoNs(0)
             return NO_EVENTS
         self._heard_at = received_at
-        if reply.error == rejects.MESSAGE_RATE_EXCEEDED:
+        if rejects.MESSAGE_RATE_EXCEEDED in (reply.error or ""):
             return self._rate_exceeded(frame, received_at)
-        if reply.method not in ("subscribe", "unsubscribe"):
+        concerned = self._subscriptions.replied(reply)
+        if not reply.success and (reply.method != "subscribe" or not concerned):
             self.refused += 1
             return self._report("refused", f"{reply.method}: {reply.error}", frame, received_at)
         events: Sequence[Event] = NO_EVENTS
-        for subscription in self._subscriptions.replied(reply):
+        for subscription in concerned:
             if reply.success:
                 events = (*events, *self._confirmed(subscription, reply, received_at))
-            elif reply.method == "subscribe":
+            else:
                 events = (*events, *self._rejected(subscription, reply, received_at))
         return events
 
@@ -396,11 +400,12 @@ class PublicSession:
             subscription.deadline = MonoNs(0)
         else:
             # The deadline stays: a book is only there when its snapshot is.
-            feed.depth = (reply.result.depth if reply.result else None) or feed.depth
+            depth = reply.result.depth if reply.result else None
+            feed.depth = depth if depth in rejects.BOOK_DEPTHS else feed.depth
         return NO_EVENTS
 
     def _rejected(self, subscription: Subscription, reply: Reply, now: MonoNs) -> Sequence[Event]:
-        error = reply.error or "no reason given"
+        error = (reply.error or "no reason given")[:DETAIL_CHARS_MAX]
         if error == rejects.ALREADY_SUBSCRIBED and subscription.channel == "book":
             return NO_EVENTS  # and no snapshot comes: the deadline passes, and the pair is given back and asked again
         if error == rejects.ALREADY_SUBSCRIBED:
@@ -414,12 +419,14 @@ class PublicSession:
         events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
+            feed.streaming = False
             events = (*state_changed(feed, FeedState.UNTRUSTED, advice), *events)
         return events
 
     def _rate_exceeded(self, frame: bytes, now: MonoNs) -> Sequence[Event]:
         self._subscriptions.slow_down(now)
-        return self._unknown(rejects.MESSAGE_RATE_EXCEEDED, frame, now)
+        self.refused += 1
+        return self._report("refused", f"{rejects.MESSAGE_RATE_EXCEEDED}: sending less", frame, now)
 
     # --- time
 
@@ -473,21 +480,31 @@ class PublicSession:
     # --- what we do not understand
 
     def _malformed(self, error: Exception, frame: bytes, now: MonoNs) -> Sequence[Event]:
+        """A frame that cannot be read. One of a live book was an update, and is lost: that pair is in doubt."""
         self.malformed += 1
-        return self._report("malformed", str(error), frame, now)
+        events = self._report("malformed", str(error), frame, now)
+        head = frame[:FRAME_BYTES_SHOWN_MAX]
+        symbol = head.partition(b'"symbol":"')[2].partition(b'"')[0].decode(errors="replace")
+        feed = self.feeds.get(symbol) if b'"channel":"book"' in head else None
+        if feed is not None and feed.streaming:
+            events = (*self._failed(feed, "a message of this book cannot be read", now), *events)
+        return events
 
     def _unknown(self, name: str, frame: bytes, now: MonoNs) -> Sequence[Event]:
         self.unknown += 1
+        name = name[:DETAIL_CHARS_MAX]
         if name in self._unknown_seen or len(self._unknown_seen) >= UNKNOWN_NAMES_MAX:
             return NO_EVENTS
-        self._unknown_seen.add(name)
-        return self._report("unknown", name, frame, now)
+        events = self._report("unknown", name, frame, now)
+        if events:
+            self._unknown_seen.add(name)
+        return events
 
     def _report(self, kind: str, detail: str, frame: bytes, now: MonoNs) -> Sequence[Event]:
         if now < self._report_at.get(kind, now):
             return NO_EVENTS
         self._report_at[kind] = MonoNs(now + REPORT_INTERVAL_NS)
-        return (FrameNotUnderstood(kind, detail, frame[:FRAME_BYTES_SHOWN_MAX]),)
+        return (FrameNotUnderstood(kind, detail[:DETAIL_CHARS_MAX], frame[:FRAME_BYTES_SHOWN_MAX]),)
 
     # --- what we ask for
 
@@ -505,3 +522,12 @@ class PublicSession:
             if settings.candle_interval_min:
                 wanted.append(Subscription("ohlc", symbol, interval=settings.candle_interval_min))
         return wanted
+
+
+def _exact(frame: bytes, entries: Sequence[BookData], data: BookData) -> messages.ExactBookData | None:
+    """The entry `data` of a book frame, its numbers with every digit of their text; None when one is absurd."""
+    position = next(index for index, entry in enumerate(entries) if entry is data)
+    try:
+        return messages.decode_exact_book(frame).data[position]
+    except msgspec.DecodeError:
+        return None

@@ -86,8 +86,10 @@ class Subscriptions:
         self._deadline_ns = deadline_ns
         # Requests that wait for their turn. Never more than two a subscription: one to give back, one to ask.
         self._queue: deque[_Order] = deque()
-        # Requests on the wire, by number, with what they have not been answered for.
+        # Requests on the wire, by number, with what they have not been answered for. A request that Kraken never
+        # answers is asked again under another number, and forgotten when there are too many.
         self._unanswered: dict[int, tuple[str, list[Subscription]]] = {}
+        self._unanswered_max = 2 * len(wanted) + REQUESTS_BURST
         # When the next request may leave, if the burst is spent.
         self._paced_until = MonoNs(0)
         # Numbers grow over reconnects, so a late answer is never taken for another.
@@ -135,11 +137,11 @@ class Subscriptions:
         """The subscriptions that this acknowledgement or error is about."""
         result = reply.result
         symbol = reply.symbol or (result.symbol if result else None)
+        channel = result.channel if result else reply.channel
         if reply.req_id is not None and reply.req_id in self._unanswered:
-            answered = self._answered(reply.req_id, symbol)
+            answered = self._answered(reply.req_id, reply.method, channel, symbol)
             if answered:
                 return answered
-        channel = result.channel if result else reply.channel
         found = self.all.get((channel, symbol)) if channel else None
         return [found] if found else []
 
@@ -164,6 +166,8 @@ class Subscriptions:
             interval=first.interval or UNSET,
         )
         self._unanswered[self._req_id] = (order.method, list(order.subscriptions))
+        if len(self._unanswered) > self._unanswered_max:
+            del self._unanswered[next(iter(self._unanswered))]
         if order.method == "unsubscribe":
             return requests.unsubscribe(params, self._req_id)
         params.event_trigger = first.trigger or UNSET
@@ -173,9 +177,12 @@ class Subscriptions:
             subscription.deadline = MonoNs(now + self._deadline_ns)
         return requests.subscribe(params, self._req_id)
 
-    def _answered(self, req_id: int, symbol: str | None) -> list[Subscription]:
-        _, waiting = self._unanswered[req_id]
-        answered = [s for s in waiting if s.symbol == symbol] if symbol else list(waiting)
+    def _answered(self, req_id: int, method: str, channel: str | None, symbol: str | None) -> list[Subscription]:
+        # Numbers are ours alone on a live connection; in a capture they are its recorder's, and mean other requests.
+        asked, waiting = self._unanswered[req_id]
+        answered = [
+            s for s in waiting if asked == method and channel in (None, s.channel) and symbol in (None, s.symbol)
+        ]
         for subscription in answered:
             waiting.remove(subscription)
         if not waiting:

@@ -28,6 +28,7 @@ CHECKSUM_LEVELS = 10  # a side, whatever the subscribed depth
 UNITS_MAX_OF_FLOAT = 2**50  # a float × 10**decimals is off by under ½ unit up to here, so rounding is exact
 UNITS_MAX_OF_WORD = 2**63 - 1  # what a column of 64-bit words holds
 UNBOUNDED = 10**40  # beyond any number Kraken writes
+KEYS_PER_LIST = 2**30  # more than any book has: SortedList then keeps all keys in one list, and we may search in it
 
 
 class PricedLevel(Protocol):
@@ -58,6 +59,7 @@ class Side:
         self._units_published = 2 * publish_levels
         # The columns of the module's docstring. The units become a list when a number needs more than 64 bits.
         self._keys = SortedList()
+        self._keys._reset(KEYS_PER_LIST)
         self.units: array[int] | list[int] = array("q")
         self._tokens: list[bytes] = []
         # The checksum's text of the ten best levels.
@@ -84,7 +86,13 @@ class Side:
         )
 
     def apply(
-        self, levels: Sequence[PricedLevel], price_scale: float, qty_scale: float, half: float, units_max: int
+        self,
+        levels: Sequence[PricedLevel],
+        price_scale: float,
+        qty_scale: float,
+        half: float,
+        units_max: int,
+        changed_from: int = UNBOUNDED,
     ) -> bool:
         """Set or delete each level in wire order, drop what lies beyond the depth; did the top change?
 
@@ -92,15 +100,15 @@ class Side:
         same for quantities; numbers that are units already come with scales 1 and
         half 0. A level of more units than `units_max` raises UnitsTooLarge before it
         changes anything; what came before it stays applied, and applying the whole
-        message again is harmless: levels are absolute.
+        message again is harmless: levels are absolute. `changed_from` is the best
+        index that changed already, of a message that was applied in part before.
         """
         # Hot: every book update runs through here once or twice, so locals, no calls that can be spared, and the
-        # keys' one inner list searched and shortened in place (2×load = 2,000 keys fit in it, twice the deepest
-        # book): four times as fast as through SortedList's methods, which assume many lists.
+        # keys' one inner list searched and shortened in place: four times as fast as through SortedList's
+        # methods, which assume many lists.
         keys, units, tokens = self._keys, self.units, self._tokens
         lists = keys._lists
         descending = self._descending
-        changed_from = UNBOUNDED  # the best index that changed
         inner = lists[0] if lists else ()
         for level in levels:
             ticks = int(level.price * price_scale + half)
@@ -201,10 +209,10 @@ class Book:
         """
         for side, levels in ((self.asks, asks), (self.bids, bids)):
             try:
-                side.apply(levels, 1, 1, 0, UNITS_MAX_OF_WORD)
+                side.apply(levels, 1, 1, 0, UNITS_MAX_OF_WORD, changed_from=0)
             except UnitsTooLarge:
                 side.widen()
-                side.apply(levels, 1, 1, 0, UNBOUNDED)
+                side.apply(levels, 1, 1, 0, UNBOUNDED, changed_from=0)
         self._asks_crc = crc32(self.asks.top_text)
 
     def clear(self) -> None:

@@ -24,6 +24,7 @@ from engine.errors import StrategyError
 from engine.strategy.api import CALLBACKS, Strategy
 
 ENTRY_POINT_GROUP = "engine.strategies"
+OURS = (Path(__file__).parent.parent, Path(importlib.__file__).parent)  # lines of these say nothing to the user
 
 
 def load_class(target: str) -> type[Strategy]:
@@ -49,13 +50,13 @@ def make_strategy(cls: type[Strategy], params: dict[str, Any], name: str) -> Str
             raise StrategyError(f"strategy {name}: {key} is not a parameter of {cls.__name__}; {mend}")
     try:
         strategy = cls()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StrategyError(f"strategy {name}: {cls.__name__}() failed: {_told(error)}") from error
     for key, kind in fields.items():
         if key in params:
             try:
                 value = msgspec.convert(params[key], kind, strict=True)
-            except msgspec.ValidationError as error:
+            except (msgspec.ValidationError, TypeError) as error:
                 raise StrategyError(f"strategy {name}: params.{key} = {params[key]!r} does not fit: {error}") from None
             setattr(strategy, key, value)
         elif not hasattr(strategy, key):
@@ -108,11 +109,9 @@ def _import_file(path: Path, target: str) -> ModuleType:
 def _import_module(name: str, target: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and name.startswith(error.name):
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise StrategyError(f"strategy {target}: there is no module {name}; install it, or give a file") from error
-        raise StrategyError(f"strategy {target} cannot be imported: {_told(error)}") from error
-    except Exception as error:
         raise StrategyError(f"strategy {target} cannot be imported: {_told(error)}") from error
 
 
@@ -124,7 +123,7 @@ def _class_of(module: ModuleType, class_name: str, place: str) -> type[Strategy]
     }
     if class_name:
         value = getattr(module, class_name, None)
-        if inspect.isclass(value) and issubclass(value, Strategy):
+        if inspect.isclass(value) and issubclass(value, Strategy) and value is not Strategy:
             return value
         near = get_close_matches(class_name, own, n=1)
         mend = f"did you mean {near[0]}?" if near else "it must be a class that derives from engine.Strategy"
@@ -144,7 +143,7 @@ def _class_of_entry_point(name: str) -> type[Strategy]:
         raise StrategyError(f"strategy {name}: no installed package offers it; {mend}")
     try:
         value = known[name].load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StrategyError(f"strategy {name} cannot be imported: {_told(error)}") from error
     if inspect.isclass(value) and issubclass(value, Strategy):
         return value
@@ -152,7 +151,7 @@ def _class_of_entry_point(name: str) -> type[Strategy]:
 
 
 def _check_callbacks(cls: type[Strategy], name: str) -> None:
-    """A misspelt callback would be silence for ever: any `on_…` that the engine never calls is refused."""
+    """A misspelt callback would be silence for ever: an `on_…` that nearly is one is refused."""
     for attribute in dir(cls):
         if attribute.startswith("on_") and attribute not in CALLBACKS and callable(getattr(cls, attribute)):
             near = get_close_matches(attribute, CALLBACKS, n=1, cutoff=0.75)
@@ -163,10 +162,16 @@ def _check_callbacks(cls: type[Strategy], name: str) -> None:
 
 
 def _told(error: BaseException, path: Path | None = None) -> str:
-    """An exception as part of a sentence, with the line of the user's file that it came from."""
+    """An exception as part of a sentence, with the line that it came from: in the user's file, or in which other."""
     if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: {error.msg}"
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if path is not None and Path(frame.filename) == path.resolve()]
-    return f"line {lines[-1]}: {text}" if lines else text
+        text, file, line = error.msg, error.filename, error.lineno
+    else:
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        raised = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
+        own = [f for f in raised if path is not None and Path(f.filename) == path.resolve()] or raised
+        file, line = (own[-1].filename, own[-1].lineno) if own else (None, None)
+    if not file or not line:
+        return text
+    if path is not None and Path(file) == path.resolve():
+        return f"line {line}: {text}"
+    return text if any(Path(file).is_relative_to(ours) for ours in OURS) else f"{file}, line {line}: {text}"
