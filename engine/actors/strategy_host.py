@@ -6,7 +6,7 @@ from engine.actors.hosted_strategy import HostedStrategy
 from engine.clock import Clock
 from engine.telemetry import Counters
 from engine.topology import STRATEGY_COUNTERS
-from engine.units import MonoNs
+from engine.units import NS_PER_S, MonoNs
 
 
 class StrategyHost:
@@ -44,6 +44,12 @@ class StrategyHost:
         for strategy in self.strategies:
             await strategy.stop()
         self.count()
+
+    def vitals(self) -> dict[str, float]:
+        """Wake-ups that were missed and made good, and for how long the host has been busy in one callback."""
+        heard_at = self._counters.get("heartbeat_ns")
+        busy_ns = self._clock.mono_ns() - heard_at if heard_at else 0
+        return {"rescues": self.rescues, "silent_s": round(busy_ns / NS_PER_S, 1)}
 
     def count(self) -> None:
         """Bring the shared counters up to date."""

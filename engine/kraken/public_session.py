@@ -97,6 +97,9 @@ class PublicSession:
         self.ping_rtt_ns = 0
         # The venue's last word on its matching engine.
         self.system = ""
+        # Kraken's number of the connection; None before its first status. A recording may run on over a reconnect,
+        # of which this alone tells.
+        self.connection_id: int | None = None
         # Is a connection up?
         self._open = False
         # When a frame other than a pong last came: pongs prove a socket, not a feed.
@@ -132,6 +135,7 @@ class PublicSession:
     def opened(self, now: MonoNs) -> None:
         """A connection is up: Kraken restores nothing, so everything is asked for again."""
         self._open = True
+        self.connection_id = None
         self._heard_at = now
         self._timers_at = now
         self._ping_at = MonoNs(now + PING_INTERVAL_NS)
@@ -343,6 +347,7 @@ class PublicSession:
         events: list[Event] = []
         for status in messages.decode_status(frame).data:
             self.system = status.system
+            events += self._connection_is(status.connection_id)
             fresh = []
             for notice in messages.notices(status):
                 key = (notice.event_id, notice.phase, notice.title[:DETAIL_CHARS_MAX])
@@ -353,6 +358,13 @@ class PublicSession:
                         del self._notices_seen[next(iter(self._notices_seen))]
             events.append(SystemChanged(status.system, status.version, tuple(fresh)))
         return events
+
+    def _connection_is(self, connection_id: int | None) -> Sequence[Event]:
+        """Another connection than before: nothing of the old one goes on."""
+        before, self.connection_id = self.connection_id, connection_id or self.connection_id
+        if before is None or before == self.connection_id:
+            return NO_EVENTS
+        return self.doubt(self.settings.symbols, "another connection begins")
 
     def _receive_heartbeat(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         self.heartbeats += 1

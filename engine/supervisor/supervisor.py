@@ -189,6 +189,7 @@ class Supervisor:
             restarts={feed.shard.actor_name: feed.restarts for feed in self._feeds},
             exit_reason=self._exit_reason or "running",
         )
+        summary["strategy_host"] = self._host.vitals()
         summary["pid"] = os.getpid()
         summary["venue"] = self._url
         summary["processes"] = {

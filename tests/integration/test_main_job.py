@@ -113,6 +113,7 @@ def test_status_and_stop_speak_to_a_running_engine(engines: Engines, tmp_path: P
 
     assert set(status) >= CONTRACT
     assert status["exit"] == "running"
+    assert status["strategy_host"]["rescues"] == 0
     assert "BTC/USD" in text.stdout
     assert stopped.returncode == 0
     assert engine.process.wait(10) == 0

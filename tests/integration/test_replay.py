@@ -155,6 +155,19 @@ def test_resubscribing_in_mid_stream_is_followed(engines: Engines, tmp_path: Pat
     assert summary["symbols"]["BTC/USD"]["mismatches"] == 0
 
 
+def test_a_reconnect_in_mid_capture_ends_every_book(engines: Engines, tmp_path: Path):
+    """A status of another connection: stale at once, though no checksum has had a chance to differ."""
+    lines = FLASHBOOK.read_text().splitlines()
+    reconnected = lines[0].replace('"connection_id":', '"connection_id":1')
+    assert reconnected != lines[0]
+    summary, diary = replay(engines, write(tmp_path / "twice.jsonl", [*lines[:900], reconnected, *lines[1:900]]))
+
+    for symbol in ("BTC/USD", "ETH/USD"):
+        assert diary.states(symbol) == ["live", "stale", "live"]
+        assert summary["symbols"][symbol]["mismatches"] == 0
+        assert summary["symbols"][symbol]["snapshots"] == 2
+
+
 def test_bad_lines_among_good_ones_are_counted(engines: Engines, tmp_path: Path):
     """Proxy text, a cut line and an unknown channel: counted, and every book verified all the same."""
     lines = CROSSBOOK.read_text().splitlines()
