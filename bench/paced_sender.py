@@ -44,7 +44,7 @@ class Sender(WSListener):  # type: ignore[misc]
         loop = asyncio.get_running_loop()
         due, number = loop.time(), 0
         beat = due
-        while True:
+        while not transport.is_disconnected:
             frame = self._frames[number % len(self._frames)]
             number += 1
             now_ns = time.time_ns()
