@@ -38,6 +38,7 @@ from engine.topology import Shard
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy: then the others have their turn
+BACKLOG_RECORDS_MAX = 1024  # left in a ring by a strategy that keeps pace: a few bursts of the feed
 ERROR_WINDOW_NS = 60 * NS_PER_S
 SLOW_REPORT_INTERVAL_NS = NS_PER_S  # a strategy that is always slow is named once a second
 
@@ -54,16 +55,28 @@ class MarketPort(Struct, frozen=True):
 
 
 class HostLimits(Struct, frozen=True):
-    """What a strategy may do before it is named or halted."""
+    """What a strategy may do before it is named, brought up to date, or halted."""
 
     slow_callback_ns: int = 50 * NS_PER_MS
     errors_per_minute_max: int = 10
+    lag_ns_max: int = NS_PER_S
+    """A record that waited longer is old news: the strategy goes on with the newest state instead."""
 
 
 class _Feed:
     """One market ring and its board, followed by one strategy."""
 
-    __slots__ = ("behind", "board", "board_read_at", "gaps_seen", "shard", "subscriber", "symbols", "wanted")
+    __slots__ = (
+        "behind",
+        "board",
+        "board_read_at",
+        "gaps_seen",
+        "polled_at",
+        "shard",
+        "subscriber",
+        "symbols",
+        "wanted",
+    )
 
     def __init__(self, port: MarketPort, wanted: Sequence[str], first_sequence: int | None) -> None:
         self.shard = port.shard
@@ -74,6 +87,8 @@ class _Feed:
         self.wanted = [symbol in wanted for symbol in self.symbols]
         # The subscriber's gap when it was last looked at.
         self.gaps_seen = 0
+        # When the ring was last looked at.
+        self.polled_at = MonoNs(0)
         # Up to this sequence the ring repeats what the board has told already.
         self.board_read_at = 0
         # Were records missed that the board has not made good yet?
@@ -124,6 +139,8 @@ class HostedStrategy:
         self.on_ready: Callable[[], None] = _nothing
         # Too many errors: no callback any more.
         self.halted = False
+        # Shall the rest of a batch of records stay in the ring: a callback waits, took long, or was the last one?
+        self._batch_ends = False
         self._error_times: deque[MonoNs] = deque(maxlen=self._limits.errors_per_minute_max + 1)
         self._slow_reported_at = MonoNs(0)
         # An async callback leaves the rest of its batch in the ring, so more than one would be copied for nothing.
@@ -197,18 +214,34 @@ class HostedStrategy:
     def _work_on(self, feed: _Feed) -> int:
         subscriber = feed.subscriber
         records = subscriber.poll_many(self._records_per_cycle_max)
-        if subscriber.gap_count != feed.gaps_seen or feed.behind:
+        now = self._mono_ns()
+        away_ns, feed.polled_at = now - feed.polled_at, now
+        fell_behind = records and self._is_old_news(feed, records[0], now, away_ns)
+        if fell_behind or feed.behind or subscriber.gap_count != feed.gaps_seen:
             return self._catch_up(feed, len(records))
         repeats = subscriber.next_sequence - len(records) <= feed.board_read_at
+        self._batch_ends = False
         for index, record in enumerate(records):
             if repeats and record[0] == BOOK_TOP and not self._is_news(feed.symbols[pair_index_of(record)], record):
                 continue
             self._dispatch(feed, record)
-            if self._held_up:
-                # Left in the ring: taken up when the callback has ended, or counted as a gap if it takes too long.
+            if self._batch_ends:
+                # Left in the ring: taken up when the callback has ended, or counted as a gap if it took too long.
                 subscriber.next_sequence -= len(records) - index - 1
                 return index + 1
         return len(records)
+
+    def _is_old_news(self, feed: _Feed, record: bytes, now: MonoNs, away_ns: int) -> bool:
+        """Has the strategy let this record, the oldest it has not seen, wait for too long?
+
+        Decisions are made on what is so now. The waiting is the strategy's own if it
+        stayed away from the ring, or has much left in it; a record that comes late to
+        the ring, from a feed with a full socket, is the newest there is.
+        """
+        lag_ns_max = self._limits.lag_ns_max
+        if now - received_at_of(record) <= lag_ns_max:
+            return False
+        return away_ns > lag_ns_max or feed.subscriber.lag > BACKLOG_RECORDS_MAX
 
     # --- one record
 
@@ -274,21 +307,21 @@ class HostedStrategy:
     # --- after a gap
 
     def _catch_up(self, feed: _Feed, polled: int) -> int:
-        """Bring the strategy up to date from the board, since the ring lapped it; the number of records dispatched.
+        """Bring the strategy up to date from the board, since it fell behind; the number of records dispatched.
 
         The board is complete up to a place in the ring, and the subscriber goes on from
         there, so nothing lies between the two. While a burst is under way the board may
         be behind what was polled: then that is put back, and the next cycle tries again.
         """
         subscriber = feed.subscriber
-        if subscriber.gap_count != feed.gaps_seen:
+        if not feed.behind:
             feed.behind = True
             self.laps += 1
         subscriber.next_sequence -= polled
         caught_up = feed.board.catch_up(subscriber)
         skipped, feed.gaps_seen = subscriber.gap_count - feed.gaps_seen, subscriber.gap_count
         if skipped:
-            self._log.warning("lapped", ring=feed.shard.ring_name, records_skipped=skipped)
+            self._log.warning("fell behind", ring=feed.shard.ring_name, records_skipped=skipped)
         return self._read_board(feed) if caught_up else 0
 
     def _read_board(self, feed: _Feed) -> int:
@@ -371,6 +404,7 @@ class HostedStrategy:
         """Run an async callback as far as it goes; if it waits, this strategy's records wait with it."""
         task = asyncio.get_running_loop().create_task(_run(answer))
         self.waiting = task
+        self._batch_ends = True
         task.add_done_callback(lambda done: self._ended(callback, done))
 
     def _ended(self, callback: Callable[..., Awaitable[None] | None], task: asyncio.Task[None]) -> None:
@@ -395,11 +429,12 @@ class HostedStrategy:
         self._error_times.append(now)
         full = len(self._error_times) > self._limits.errors_per_minute_max
         if full and now - self._error_times[0] <= ERROR_WINDOW_NS and not self.halted:
-            self.halted = True
+            self.halted = self._batch_ends = True
             self._log.error("strategy halted", errors_per_minute=self._limits.errors_per_minute_max)
 
     def _was_slow(self, callback: Callable[..., Awaitable[None] | None], took_ns: int) -> None:
         self.slow += 1
+        self._batch_ends = True
         self.slowest_ns = max(self.slowest_ns, took_ns)
         now = self._mono_ns()
         if now - self._slow_reported_at >= SLOW_REPORT_INTERVAL_NS or self.slow == 1:

@@ -118,6 +118,7 @@ class Supervisor:
         limits = HostLimits(
             slow_callback_ns=int(config.engine.slow_callback_ms * NS_PER_MS),
             errors_per_minute_max=config.engine.strategy_errors_per_minute_max,
+            lag_ns_max=int(config.engine.strategy_lag_s_max * NS_PER_S),
         )
         self._hosted = [
             HostedStrategy(

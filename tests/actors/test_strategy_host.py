@@ -161,6 +161,49 @@ def test_a_lap_in_mid_burst_waits_for_the_board():
     assert hosted.received + hosted.gaps == market.feed._publisher.cursor
 
 
+def test_old_news_is_skipped_for_the_newest():
+    """Records that waited longer than allowed: not told one by one but made up for by the board, and counted."""
+    market = Market(slot_count=8192)
+    strategy = Noting()
+    hosted = market.host(strategy, limits={"lag_ns_max": NS_PER_S})
+    market.take(*frames()[:1000])
+    market.clock.advance(2 * NS_PER_S)
+    market.take(*frames()[1000:1500])
+    drain(hosted)
+    skipped_to = {symbol: market.session.feeds[symbol].updates for symbol in SYMBOLS}
+    market.take(*frames()[1500:1600])
+    drain(hosted)
+
+    assert hosted.laps == 1
+    assert hosted.gaps == market.feed._publisher.cursor - hosted.received > 1000
+    for symbol in SYMBOLS:
+        updates = market.session.feeds[symbol].updates
+        assert strategy.books(symbol) == list(range(skipped_to[symbol], updates + 1))
+
+
+def test_after_a_callback_that_blocked_nothing_of_its_batch_is_told_late():
+    """A strategy that blocks in the middle of a batch is next told what is so now, not the rest of the batch."""
+    market = Market(slot_count=8192)
+
+    class Blocking(Noting):
+        def on_book(self, book: BookTop) -> None:
+            super().on_book(book)
+            if len(self.story) == 20:
+                market.clock.advance(5 * NS_PER_S)
+                market.take(*frames()[600:1200])
+
+    strategy = Blocking()
+    hosted = market.host(strategy)
+    market.take(*frames()[:600])
+    drain(hosted)
+
+    assert hosted.laps == 1
+    for symbol in SYMBOLS:
+        assert strategy.books(symbol)[-1] == market.session.feeds[symbol].updates
+    assert len(strategy.story) == 20 + len(SYMBOLS)
+    assert hosted.received + hosted.gaps == market.feed._publisher.cursor
+
+
 def test_a_feeds_successor_is_heard_without_a_second_stale():
     """Death and rebirth of a feed: stale once, then live with the new books."""
     market = Market()
@@ -185,9 +228,10 @@ def test_too_many_errors_within_a_minute_halt_a_strategy():
     market = Market()
     market.take(*frames()[:20])
     patient = market.host(Raising(), limits={"errors_per_minute_max": 3})
+    drain(patient)
     for number in range(8):
-        market.take(trade("BTC/USD", number))
         market.clock.advance(25 * NS_PER_S)
+        market.take(trade("BTC/USD", number))
         drain(patient)
     hasty = market.host(Raising(), limits={"errors_per_minute_max": 3})
     for number in range(8):
@@ -298,6 +342,7 @@ def test_callbacks_of_one_strategy_never_overlap():
         strategy = Timed()
         hosted = market.host(strategy)
         await hosted.start()
+        drain(hosted)
         market.clock.advance(NS_PER_S)
         market.take(*frames()[:20], trade("BTC/USD", 1))
         hosted.do_work()

@@ -6,16 +6,11 @@ from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, summar
 
 
 def test_a_strategy_that_sleeps_is_lapped_told_and_given_the_newest_books(engines: Engines, tmp_path: Path):
-    """Three seconds in a callback: the feed does not slow down, the gap is counted, the other strategy sees nothing.
-
-    Both run in one thread, so the other is lapped as well; what it must not be is behind for longer.
-    """
+    """Three seconds in a callback: the feed does not slow down, the gap is counted, and the next book is today's."""
     config = tmp_path / "engine.toml"
     config.write_text(
         f"""
         symbols = ["BTC/USD", "ETH/USD", "MINA/GBP"]
-        [feed]
-        ring_slots = 1024
         [[strategy]]
         target = "{STRATEGIES}:Sleeper"
         params = {{ path = "{tmp_path / "sleeper"}", sleep_s = 3.0 }}
@@ -80,9 +75,11 @@ def test_a_strategy_that_raises_is_halted_and_the_others_go_on(engines: Engines,
 
 def test_an_async_strategy_is_called_in_order_and_never_twice_at_once(engines: Engines, tmp_path: Path):
     """While a callback waits the strategy's records stay in the ring: numbers grow, and what was missed is counted."""
+    config = tmp_path / "engine.toml"
+    config.write_text("[engine]\nstrategy_lag_s_max = 60.0\n")
     diary = Diary(tmp_path / "diary")
     engine = engines.start(
-        "--venue", "local", "--symbols", "BTC/USD", "--strategy", f"{STRATEGIES}:AsyncDiary",
+        config, "--venue", "local", "--symbols", "BTC/USD", "--strategy", f"{STRATEGIES}:AsyncDiary",
         "--param", f"path={diary.path}", "--summary", tmp_path / "out.json",
     )  # fmt: skip
     eventually(lambda: len(diary.entries("book")) > 200, "two hundred books")
