@@ -113,6 +113,7 @@ def as_words(memory: Memory) -> memoryview:
 
 
 def round_up(byte_count: int, step: int) -> int:
+    """The next multiple of `step` that `byte_count` fits into."""
     return -(-byte_count // step) * step
 
 

@@ -21,6 +21,7 @@ from engine.actors.hosted_strategy import HostedStrategy, HostLimits, MarketPort
 from engine.actors.launch import FeedLaunch, actor_command, decode_news, write_launch
 from engine.actors.public_feed import announce_stale
 from engine.actors.strategy_host import StrategyHost
+from engine.actors.summary import ShardView, build_summary
 from engine.clock import SystemClock
 from engine.config import Config
 from engine.errors import UserError
@@ -43,7 +44,6 @@ from engine.supervisor.children import Child, RestartDelay, exit_text
 from engine.supervisor.control import serve_control
 from engine.supervisor.host_thread import HostThread
 from engine.supervisor.run_directory import RunDirectory
-from engine.supervisor.summary import ShardView, build_summary
 from engine.telemetry import Counters, counters_bytes, format_counters, new_counters, new_histogram
 from engine.topology import (
     STRATEGY_HOST_DOORBELL,

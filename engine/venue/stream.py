@@ -51,4 +51,6 @@ class Timers(Protocol):
 
 
 class Timer(Protocol):
+    """A call that is still to come."""
+
     def cancel(self) -> None: ...
