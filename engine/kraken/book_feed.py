@@ -17,7 +17,7 @@ from msgspec import Struct
 from engine.kraken.events import BookChanged, Event
 from engine.kraken.messages import BookData, ExactBookData, ExactLevel
 from engine.kraken.rejects import BOOK_DEPTHS
-from engine.kraken.subscriptions import Subscription
+from engine.kraken.subscriptions import Phase, Subscription
 from engine.market import Book
 from engine.records import FeedState
 from engine.units import NS_PER_S, MonoNs, decimal_units
@@ -90,6 +90,17 @@ class BookFeed:
     def verified(self) -> int:
         """Messages, snapshots included, whose checksum was right."""
         return self.snapshots + self.updates - self.mismatches
+
+    @property
+    def is_forgotten(self) -> bool:
+        """In doubt, and nothing is under way that could end it: no request, no answer awaited, no refusal."""
+        asked = self.subscription
+        return (
+            not (self.streaming or self.resync_at)
+            and asked is not None
+            and asked.deadline == 0
+            and asked.phase in (Phase.REQUESTED, Phase.CONFIRMED)
+        )
 
     def load(self, data: ExactBookData) -> bool:
         """Replace the book wholesale by a snapshot; did its checksum verify?

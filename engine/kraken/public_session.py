@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.kraken import messages, rejects
-from engine.kraken.book_feed import DECIMALS_MAX, BookFeed
+from engine.kraken.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed
 from engine.kraken.events import (
     FRAME_BYTES_SHOWN_MAX,
     NO_EVENTS,
@@ -217,10 +217,13 @@ class PublicSession:
                     continue
                 checksum = book.checksum()
             feed.updates += 1
-            if checksum != data.checksum and not (feed.is_guess and feed.reread(_exact(frame, entries, data))):
-                feed.mismatches += 1
-                events = (*events, *self._failed(feed, feed.describe_mismatch(data), received_at))
-            elif feed.book.crossed():
+            if checksum != data.checksum:
+                if not (feed.is_guess and feed.reread(_exact(frame, entries, data))):
+                    feed.mismatches += 1
+                    events = (*events, *self._failed(feed, feed.describe_mismatch(data), received_at))
+                    continue
+                book = feed.book
+            if book.crossed():
                 feed.crossings += 1
                 events = (*events, *self._failed(feed, "best bid at or above best ask", received_at))
             else:
@@ -471,6 +474,8 @@ class PublicSession:
             self._resynchronize_due(feed, now)
             if feed.streaming:
                 events = (*events, *self._watch_silence(feed, now))
+            elif feed.is_forgotten:
+                feed.resync_at = MonoNs(max(now, feed.resynced_at + RESYNC_INTERVAL_NS))
         return events
 
     def _watch_silence(self, feed: BookFeed, now: MonoNs) -> Sequence[Event]:

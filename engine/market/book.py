@@ -28,7 +28,7 @@ CHECKSUM_LEVELS = 10  # a side, whatever the subscribed depth
 UNITS_MAX_OF_FLOAT = 2**50  # a float × 10**decimals is off by under ½ unit up to here, so rounding is exact
 UNITS_MAX_OF_WORD = 2**63 - 1  # what a column of 64-bit words holds
 UNBOUNDED = 10**40  # beyond any number Kraken writes
-KEYS_PER_LIST = 2**30  # more than any book has: SortedList then keeps all keys in one list, and we may search in it
+KEYS_PER_LIST = 2**28  # more than any book has: SortedList then keeps all keys in one list, and we may search in it
 
 
 class PricedLevel(Protocol):
@@ -92,7 +92,7 @@ class Side:
         qty_scale: float,
         half: float,
         units_max: int,
-        changed_from: int = UNBOUNDED,
+        changed_from: int,
     ) -> bool:
         """Set or delete each level in wire order, drop what lies beyond the depth; did the top change?
 
@@ -101,7 +101,7 @@ class Side:
         half 0. A level of more units than `units_max` raises UnitsTooLarge before it
         changes anything; what came before it stays applied, and applying the whole
         message again is harmless: levels are absolute. `changed_from` is the best
-        index that changed already, of a message that was applied in part before.
+        index that such a first try may have changed; UNBOUNDED when there was none.
         """
         # Hot: every book update runs through here once or twice, so locals, no calls that can be spared, and the
         # keys' one inner list searched and shortened in place: four times as fast as through SortedList's
@@ -196,10 +196,10 @@ class Book:
         UnitsTooLarge: a number is too large to be exact; apply the same message with `apply_units`.
         """
         # Hot, and so without the calls that would read better.
-        if asks and self.asks.apply(asks, self._price_scale, self._qty_scale, 0.5, UNITS_MAX_OF_FLOAT):
+        if asks and self.asks.apply(asks, self._price_scale, self._qty_scale, 0.5, UNITS_MAX_OF_FLOAT, UNBOUNDED):
             self._asks_crc = crc32(self.asks.top_text)
         if bids:
-            self.bids.apply(bids, self._price_scale, self._qty_scale, 0.5, UNITS_MAX_OF_FLOAT)
+            self.bids.apply(bids, self._price_scale, self._qty_scale, 0.5, UNITS_MAX_OF_FLOAT, UNBOUNDED)
         return crc32(self.bids.top_text, self._asks_crc)
 
     def apply_units(self, bids: Sequence[PricedLevel], asks: Sequence[PricedLevel]) -> None:
@@ -209,10 +209,10 @@ class Book:
         """
         for side, levels in ((self.asks, asks), (self.bids, bids)):
             try:
-                side.apply(levels, 1, 1, 0, UNITS_MAX_OF_WORD, changed_from=0)
+                side.apply(levels, 1, 1, 0, UNITS_MAX_OF_WORD, 0)
             except UnitsTooLarge:
                 side.widen()
-                side.apply(levels, 1, 1, 0, UNBOUNDED, changed_from=0)
+                side.apply(levels, 1, 1, 0, UNBOUNDED, 0)
         self._asks_crc = crc32(self.asks.top_text)
 
     def clear(self) -> None:
@@ -232,7 +232,7 @@ class Book:
     def crossed(self) -> bool:
         """Is the best bid at or above the best ask? Only after a whole message: in between, a sweep may cross."""
         bids, asks = self.bids.units, self.asks.units
-        return bool(bids and asks and bids[0] >= asks[0])
+        return bids[0] >= asks[0] if bids and asks else False
 
     def check(self) -> None:
         """Assert every invariant of both sides, and that the book is not crossed."""

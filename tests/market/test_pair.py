@@ -1,0 +1,61 @@
+"""Exact text ⇄ ticks and lots, at every precision."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.market import Pair
+
+decimals = st.integers(0, 18)
+magnitudes = st.integers(0, 10**24)
+
+
+@given(decimals, decimals, magnitudes)
+def test_text_to_units_to_text_is_exact(price_decimals, qty_decimals, number):
+    """Whatever Kraken writes at a pair's precision comes back letter by letter."""
+    pair = Pair("A/B", price_decimals, qty_decimals)
+    price, qty = pair.price_text(number), pair.qty_text(number)
+
+    assert pair.price_ticks(price) == pair.qty_lots(qty) == number
+    assert pair.price(number) == Decimal(price)
+    assert str(pair.qty(number)) == str(Decimal(qty))
+    assert "e" not in (price + qty).lower()
+    assert len(price.partition(".")[2]) == price_decimals
+
+
+@given(decimals, magnitudes, st.integers(2, 10**6))
+def test_what_lies_between_two_increments_is_refused_with_the_increment(price_decimals, number, increment):
+    """A price off the grid raises, and the sentence says how wide the grid is."""
+    pair = Pair("A/B", price_decimals, 8, price_increment_ticks=increment)
+    price = pair.price(number)
+    if number % increment == 0:
+        assert pair.price_ticks(price) == number
+    else:
+        with pytest.raises(ValueError) as refused:
+            pair.price_ticks(price)
+        assert str(refused.value).endswith(f"is not a multiple of {pair.price_text(increment)}")
+        assert str(refused.value).startswith("A/B: price ")
+
+
+@pytest.mark.parametrize(
+    "price",
+    ["45283.55", "1e-2", Decimal("0.05"), "NaN", "sNaN", "Infinity", "-1.0", "", "one", "1e999999999", "1e-999999999"],
+)
+def test_what_is_no_price_is_refused_in_the_same_words(price):
+    """Too fine, not finite, negative, no number or absurd: one sentence, at once."""
+    with pytest.raises(ValueError, match=r"BTC/USD: price .* is not a multiple of 0\.1$"):
+        Pair("BTC/USD", 1, 8).price_ticks(price)
+
+
+@pytest.mark.parametrize("price", ["45283.5", "45283.50", "4.52835e4", Decimal("45283.500"), 45283])
+def test_every_way_to_write_a_number_is_taken(price):
+    """Trailing zeros, exponents and whole numbers are the same number."""
+    assert Pair("BTC/USD", 1, 8).price_ticks(price) == int(Decimal(price) * 10)
+
+
+def test_the_quantity_too_names_its_increment():
+    """Lots have a grid of their own."""
+    with pytest.raises(ValueError, match=r"VET/USDT: quantity 0\.000001 is not a multiple of 0\.00001$"):
+        Pair("VET/USDT", 6, 5).qty_lots("0.000001")

@@ -1,0 +1,137 @@
+"""The layer table of the design, enforced: a module imports only its own package and the layers below it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ENGINE = Path(__file__).parent.parent / "engine"
+MODULES = sorted(ENGINE.rglob("*.py"))
+
+# Home of a module: the part of `engine` that it belongs to, and the layer of that part.
+LAYERS = {
+    0: ("ring", "units", "errors", "clock", "endpoints", "timestamps"),
+    1: ("telemetry", "records", "market"),
+    2: ("topology", "orders"),
+    3: ("config", "strategy", "kraken", "net"),
+    4: ("actors", "venue"),
+    5: ("supervisor", "api", "replay"),
+    6: ("cli", "__main__"),
+}
+LAYER_OF = {home: layer for layer, homes in LAYERS.items() for home in homes}
+
+# Layer 0 knows only the standard library, but for the vocabulary that all speak.
+VOCABULARY = {"units", "errors", "endpoints", "clock"}
+# Neighbours in one layer that the design joins: `python -m engine` is the command line's other door.
+NEIGHBOURS = {("__main__", "cli")}
+
+# The public face: what a strategy's file needs, and nothing else.
+FACE = {"engine.records", "engine.strategy"}
+
+PURE = ("kraken", "market", "records", "topology", "timestamps", "units", "orders")
+IMPURE = {"socket", "asyncio", "time", "os", "random", "uuid", "secrets", "threading", "multiprocessing", "subprocess"}
+
+
+def home_of(module):
+    """`engine.kraken.messages` lives in kraken."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def name_of(path):
+    """engine/kraken/messages.py is engine.kraken.messages; a package is its own name."""
+    parts = path.relative_to(ENGINE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path):
+    """Every module that a file imports, at its top or inside a function, as (name, line)."""
+    package = name_of(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            if module == "engine":
+                for alias in node.names:  # a part of the engine, or a name of its public face
+                    is_part = (ENGINE / alias.name).is_dir() or (ENGINE / f"{alias.name}.py").is_file()
+                    yield f"engine.{alias.name}" if is_part else "engine.strategy", node.lineno
+            else:
+                yield module, node.lineno
+
+
+def may_import(home, other):
+    """Own package, a layer below, or the vocabulary."""
+    return other == home or LAYER_OF[other] < LAYER_OF[home] or other in VOCABULARY or (home, other) in NEIGHBOURS
+
+
+def test_every_module_has_a_home():
+    """A new part of the engine says which layer it belongs to."""
+    homes = {home_of(name_of(path)) for path in MODULES} - {""}
+
+    assert homes <= LAYER_OF.keys()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_down(path):
+    """The one rule: own package and layers below. The public face imports records and strategy only."""
+    name = name_of(path)
+    up = []
+    for module, line in imports_of(path):
+        if not module.startswith("engine."):
+            continue
+        allowed = module in FACE or module.rpartition(".")[0] in FACE if name == "engine" else may_import(
+            home_of(name), home_of(module)
+        )  # fmt: skip
+        if not allowed:
+            up.append(f"{path.relative_to(ENGINE.parent)}:{line} imports {module}")
+
+    assert up == []
+
+
+def test_the_vocabulary_knows_only_itself():
+    """units, errors, endpoints and clock import the standard library and one another, never a ring."""
+    homes = {
+        home: {home_of(m) for m, _ in imports_of(ENGINE / f"{home}.py") if m.startswith("engine.")}
+        for home in VOCABULARY
+    }
+
+    assert all(imported <= VOCABULARY for imported in homes.values())
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if home_of(name_of(p)) == "venue"], ids=name_of)
+def test_the_venue_shares_no_code_with_what_it_judges(path):
+    """A bug in our codec must not hide behind the same bug in the exchange that tests it."""
+    judged = {"kraken", "market", "records", "ring"}
+    shared = [f"line {line}: {module}" for module, line in imports_of(path) if home_of(module) in judged
+              and module.startswith("engine.")]  # fmt: skip
+
+    assert shared == []
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if home_of(name_of(p)) in PURE or name_of(p) == "engine.strategy.api"], ids=name_of
+)
+def test_pure_code_knows_no_socket_clock_or_chance(path):
+    """Bytes and a time go in, events and bytes come out: replay and simulation run the same code."""
+    impure = [f"line {line}: {module}" for module, line in imports_of(path) if module.split(".")[0] in IMPURE]
+
+    assert impure == []
+
+
+def test_plugins_see_nothing_of_money():
+    """The strategy API reaches no connection, no venue and no actor."""
+    reach, todo = set(), [ENGINE / "strategy" / "api.py"]
+    while todo:
+        for module, _ in imports_of(todo.pop()):
+            path = ENGINE.parent / (module.replace(".", "/") + ".py")
+            path = path if path.is_file() else path.with_suffix("") / "__init__.py"
+            if module.startswith("engine.") and module not in reach:
+                reach.add(module)
+                todo.append(path)
+
+    assert {home_of(module) for module in reach} <= {"market", "records", "timestamps", "units"}

@@ -1,0 +1,300 @@
+"""Records: what goes into a slot comes out of it, and nothing that lay there before."""
+
+from decimal import Decimal
+from struct import error as StructError
+from struct import pack
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from engine.market import Book
+from engine.records import (
+    BODY_WORDS_MAX,
+    HEADER_BYTES,
+    LEVEL_BYTES,
+    TEXT_BYTES_MAX,
+    BookTop,
+    FeedState,
+    Kind,
+    PairRules,
+    book_top_packer,
+    pack_candle,
+    pack_feed_state,
+    pack_pair,
+    pack_ticker,
+    pack_trade,
+    pack_venue_status,
+    pair_index_of,
+    received_at_of,
+    record_bytes_needed,
+    unpack_candle,
+    unpack_feed_state,
+    unpack_pair,
+    unpack_ticker,
+    unpack_trade,
+    unpack_venue_status,
+)
+from engine.timestamps import wall_ns
+from engine.units import units_decimal, units_text
+
+pair_indexes = st.integers(0, 2**16 - 1)
+decimals = st.integers(0, 18)
+words = st.integers(-(2**63), 2**63 - 1)
+times = st.integers(0, 2**63 - 1)
+texts = st.text(max_size=60)
+STAMP = "2026-08-02T03:35:51.661460Z"
+STAMP_NS = 1785641751_661460_000
+
+
+def in_slot(record, publish_levels=10):
+    """The record as it comes back: a slot is longer, and full of an older record's bytes."""
+    slot = bytearray(b"\xa5" * record_bytes_needed(publish_levels))
+    slot[: len(record)] = record
+    return bytes(slot)
+
+
+def book_record(bids, asks, publish_levels=10, *, price_decimals=1, qty_decimals=8, state=FeedState.LIVE, time=STAMP):
+    """A BOOK_TOP of (ticks, lots), packed from a Book's own columns as the feed does."""
+    book = Book(1000, price_decimals, qty_decimals, publish_levels)
+    for side, levels in ((book.bids, bids), (book.asks, asks)):
+        side.apply([_Units(*level) for level in levels], 1, 1, 0, 2**63 - 1, 0)
+    tops = (book.bids.top_units, book.asks.top_units)
+    counts = [len(top) // LEVEL_BYTES for top in tops]
+    return book_top_packer(publish_levels)(
+        Kind.BOOK_TOP, state, price_decimals, qty_decimals, 7, *counts, publish_levels, time.encode(), 42, 99, *tops
+    )
+
+
+class _Units:
+    def __init__(self, price, qty):
+        self.price, self.qty = price, qty
+
+
+# --- texts and words come back
+
+
+@given(
+    pair_indexes,
+    words,
+    words,
+    decimals,
+    decimals,
+    st.sampled_from(["buy", "sell"]),
+    st.sampled_from(["limit", "market"]),
+    times,
+    times,
+)
+def test_trades_come_back(pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, trade_id, now):
+    """Every field of a trade, whatever lay in its slot before."""
+    record = pack_trade(pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, trade_id, STAMP, now)
+    trade = unpack_trade("BTC/USD", in_slot(record))
+
+    assert (trade.price_ticks, trade.qty_lots, trade.trade_id) == (ticks, lots, trade_id)
+    assert (trade.side, trade.order_type, trade.received_at) == (side, order_type, now)
+    assert (trade.price, trade.qty) == (units_decimal(ticks, price_decimals), units_decimal(lots, qty_decimals))
+    assert trade.kraken_time == STAMP_NS
+    assert (record[0], pair_index_of(record), received_at_of(record)) == (Kind.TRADE, pair_index, now)
+
+
+def test_an_order_type_of_tomorrow_is_other():
+    """Kraken may name more than limit and market."""
+    record = pack_trade(0, 1, 1, 0, 0, "sell", "iceberg", 1, "", 0)
+
+    assert unpack_trade("A/B", record).order_type == "other"
+    assert unpack_trade("A/B", record).kraken_time == 0
+
+
+@given(st.lists(words, min_size=11, max_size=11), decimals, decimals, times)
+def test_tickers_come_back(numbers, price_decimals, qty_decimals, now):
+    """Prices at the price's decimals, quantities at theirs, the percentage at two."""
+    ticker = unpack_ticker("A/B", in_slot(pack_ticker(3, tuple(numbers), price_decimals, qty_decimals, STAMP, now)))
+    found = (ticker.bid, ticker.bid_qty, ticker.ask, ticker.ask_qty, ticker.last, ticker.volume, ticker.vwap)
+    places = (price_decimals, qty_decimals, price_decimals, qty_decimals, price_decimals, qty_decimals, price_decimals)
+
+    assert found == tuple(map(units_decimal, numbers[:7], places))
+    assert ticker.change_pct == units_decimal(numbers[10], 2)
+    assert (ticker.low, ticker.high, ticker.change) == tuple(units_decimal(n, price_decimals) for n in numbers[7:10])
+    assert (ticker.received_at, ticker.kraken_time) == (now, STAMP_NS)
+
+
+@given(
+    st.lists(words, min_size=8, max_size=8), decimals, decimals, st.sampled_from([1, 5, 21600]), st.booleans(), times
+)
+def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, closed, now):
+    """Prices, volume, trades and the begin of the interval."""
+    record = pack_candle(1, tuple(numbers), price_decimals, qty_decimals, interval, closed, now)
+    candle = unpack_candle("A/B", in_slot(record))
+
+    assert (candle.open, candle.high, candle.low, candle.close, candle.vwap) == tuple(
+        units_decimal(n, price_decimals) for n in numbers[:5]
+    )
+    assert (candle.volume, candle.trades) == (units_decimal(numbers[5], qty_decimals), numbers[6])
+    assert (candle.interval_begin, candle.interval_min, candle.closed) == (numbers[7], interval, closed)
+
+
+@given(pair_indexes, st.sampled_from(FeedState), texts, times)
+def test_states_come_back_without_the_tail_of_an_older_text(pair_index, state, reason, now):
+    """A short reason in a slot that held a long one is still short."""
+    assume(len(reason.encode()) <= TEXT_BYTES_MAX)
+    record = pack_feed_state(pair_index, state, reason, now)
+    change = unpack_feed_state("A/B", in_slot(record))
+
+    assert (change.state, change.reason, change.received_at) == (state, reason, now)
+    assert pair_index_of(record) == pair_index
+
+
+@given(texts, times)
+def test_the_status_comes_back(system, now):
+    """online, or whatever Kraken says tomorrow."""
+    assume(len(system.encode()) <= TEXT_BYTES_MAX)
+    status = unpack_venue_status(in_slot(pack_venue_status(system, now)))
+
+    assert (status.system, status.received_at) == (system, now)
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), decimals, decimals)
+def test_the_rules_of_a_pair_come_back(price_increment, qty_increment, qty_min, price_decimals, qty_decimals):
+    """The longest numbers fit, and cost_min keeps its digits."""
+    rules = PairRules(price_increment, qty_increment, qty_min, Decimal("0.50"), "work_in_progress")
+    record = pack_pair(5, price_decimals, qty_decimals, rules, 1)
+
+    assert unpack_pair(in_slot(record)) == (price_decimals, qty_decimals, rules)
+    assert str(unpack_pair(record)[2].cost_min) == "0.50"
+    assert len(record) <= record_bytes_needed(1)
+
+
+@given(st.text(alphabet="aé漢🎉", min_size=TEXT_BYTES_MAX, max_size=300))
+def test_a_text_too_long_for_its_slot_is_cut_between_two_letters(reason):
+    """It says that it was cut, and is still text."""
+    record = pack_feed_state(0, FeedState.STALE, reason, 0)
+    told = unpack_feed_state("A/B", in_slot(record)).reason
+
+    assert len(record) <= HEADER_BYTES + TEXT_BYTES_MAX
+    if told != reason:
+        assert told.endswith("...")
+        assert reason.startswith(told[:-3])
+
+
+def test_a_text_that_is_no_text_is_still_told():
+    """A lone surrogate, as from an operating system's error: `stale` must never be lost over its reason."""
+    record = pack_feed_state(0, FeedState.STALE, "host \udcff gone", 0)
+
+    assert unpack_feed_state("A/B", record).reason == "host ? gone"
+
+
+def test_rules_longer_than_a_slot_are_an_error_of_the_data():
+    """A status of a thousand letters is Kraken's doing: a ValueError that is counted, not a crash of the feed."""
+    rules = PairRules(1, 1, 0, Decimal(0), "x" * 1000)
+    with pytest.raises(ValueError, match=r"the rules of a pair need \d+ bytes, a slot holds 160"):
+        pack_pair(0, 1, 8, rules, 0)
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
+def test_a_number_of_more_than_64_bits_is_an_error(number):
+    """Counted where it is published; never cut."""
+    with pytest.raises(StructError):
+        pack_trade(0, number, 1, 0, 0, "buy", "limit", 1, "", 0)
+    with pytest.raises(StructError):
+        pack_ticker(0, (number,) * 11, 0, 0, "", 0)
+    with pytest.raises(StructError):
+        pack_candle(0, (number,) * 8, 0, 0, 1, False, 0)
+
+
+# --- sizes
+
+
+@pytest.mark.parametrize("publish_levels", [1, 2, 5, 10, 25, 100, 500, 1000])
+def test_every_record_fits_its_slot(publish_levels):
+    """Full books, the longest texts and all words, at every number of published levels."""
+    levels = [(10**6 + i, 1 + i) for i in range(publish_levels)]
+    needed = record_bytes_needed(publish_levels)
+    records = [
+        book_record([(10**6 - i, 1 + i) for i in range(publish_levels)], levels, publish_levels),
+        pack_feed_state(0, FeedState.STALE, "x" * 1000, 0),
+        pack_venue_status("x" * 1000, 0),
+        pack_ticker(0, (1,) * BODY_WORDS_MAX, 0, 0, STAMP, 0),
+    ]
+
+    assert max(map(len, records)) == needed
+    assert needed == HEADER_BYTES + max(2 * 16 * publish_levels, TEXT_BYTES_MAX)
+    assert len(BookTop("A/B", records[0]).bids) == publish_levels
+
+
+# --- the view of a book
+
+sides = st.lists(
+    st.tuples(st.integers(1, 10**12), st.integers(1, 2**63 - 1)), max_size=25, unique_by=lambda level: level[0]
+)
+
+
+@given(sides, sides, st.sampled_from([1, 5, 10, 25]), decimals, decimals)
+def test_a_book_top_is_the_best_of_the_book(bids, asks, publish_levels, price_decimals, qty_decimals):
+    """Best first, as many as published or as there are; in ticks, exact decimals and Kraken's text."""
+    record = book_record(bids, asks, publish_levels, price_decimals=price_decimals, qty_decimals=qty_decimals)
+    top = BookTop("A/B", in_slot(record, publish_levels))
+    best = (sorted(bids, reverse=True)[:publish_levels], sorted(asks)[:publish_levels])
+
+    for shown, expected, first in ((top.bids, best[0], top.best_bid), (top.asks, best[1], top.best_ask)):
+        assert [(level.price_ticks, level.qty_lots) for level in shown] == expected
+        assert first == (shown[0] if shown else None)
+        for level in shown:
+            assert level.price_text == units_text(level.price_ticks, price_decimals) == format(level.price, "f")
+            assert level.qty_text == units_text(level.qty_lots, qty_decimals) == format(level.qty, "f")
+    assert (top.price_decimals, top.qty_decimals) == (price_decimals, qty_decimals)
+
+
+def test_what_a_strategy_reads_of_a_book():
+    """Symbol, times, numbers, spread and mid."""
+    top = BookTop("BTC/USD", book_record([(453283, 5), (453282, 6)], [(453286, 7)]))
+
+    assert (top.symbol, top.state, top.update_number, top.received_at) == ("BTC/USD", FeedState.LIVE, 99, 42)
+    assert top.kraken_time == STAMP_NS
+    assert (str(top.best_bid.price), top.best_ask.qty_text) == ("45328.3", "0.00000007")
+    assert (top.spread, top.mid) == (Decimal("0.3"), Decimal("45328.45"))
+    assert repr(top) == "BookTop(BTC/USD 0.00000005 @ 45328.3 | 0.00000007 @ 45328.6)"
+
+
+@pytest.mark.parametrize(("bids", "asks"), [([], []), ([(1, 1)], []), ([], [(1, 1)])])
+def test_a_side_without_levels(bids, asks):
+    """None and empty tuples, not zeros: nobody bids at 0."""
+    top = BookTop("A/B", in_slot(book_record(bids, asks)))
+
+    assert (len(top.bids), len(top.asks)) == (len(bids), len(asks))
+    assert (top.best_bid is None, top.best_ask is None) == (not bids, not asks)
+    assert top.spread is top.mid is None
+    assert repr(top)
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        (STAMP, STAMP_NS),
+        ("2026-08-02T03:35:51.661460123Z", STAMP_NS + 123),
+        ("2026-08-02T03:35:51Z", STAMP_NS - 661460000),
+        ("", 0),
+        ("garbage", 0),
+        ("2026-13-40T99:99:99.000000Z", 0),
+        ("2026-08-02T03:35:51.xyz", STAMP_NS - 661460000),
+    ],
+)
+def test_kraken_time_in_every_spelling(text, ns):
+    """Six decimals or nine; what cannot be read is 0 or its whole second: a timestamp decides nothing."""
+    assert wall_ns(text) == ns
+    if len(text) <= 28:
+        assert BookTop("A/B", book_record([], [], time=text)).kraken_time == ns
+
+
+@given(st.text(max_size=40))
+def test_any_timestamp_may_be_asked_for(text):
+    """Whatever Kraken wrote, even cut in the middle of a letter: a number, never an exception in a strategy."""
+    assert isinstance(wall_ns(text), int)
+    assert isinstance(BookTop("A/B", book_record([], [], time=text)).kraken_time, int)
+
+
+def test_the_layout_is_as_it_is_drawn():
+    """Byte for byte: a board or a ring may be read by another build's tools."""
+    record = book_record([(5, 6)], [(7, 8), (9, 10)], publish_levels=2)
+    header = pack("<BBBBHHHH28sqq", 1, 1, 1, 8, 7, 1, 2, 2, STAMP.encode(), 42, 99)
+
+    assert record == header + pack("<4q", 5, 6, 0, 0) + pack("<4q", 7, 8, 9, 10)

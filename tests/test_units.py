@@ -1,0 +1,74 @@
+"""Integers inside, exact text and decimals at the border."""
+
+from decimal import Decimal, getcontext, localcontext
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.units import DIGITS_MAX, decimal_units, units_decimal, units_text
+
+decimals = st.integers(0, 18)
+numbers = st.integers(-(10**30), 10**30)
+
+
+@given(numbers, decimals)
+def test_units_survive_text_and_decimal(units, places):
+    """units → text → Decimal → units is exact, far beyond 64 bits, negative numbers included."""
+    text, exact = units_text(units, places), units_decimal(units, places)
+
+    assert Decimal(text) == exact
+    assert decimal_units(exact, places) == decimal_units(Decimal(text), places) == units
+
+
+@given(st.integers(0, 10**12), decimals)
+def test_the_checksum_text_is_the_units_themselves(units, places):
+    """Kraken's rule (no point, no leading zeros) gives the integer's own text; of zero it leaves nothing."""
+    token = units_text(units, places).replace(".", "").lstrip("0")
+
+    assert token == (str(units) if units else "")
+
+
+def test_a_strategy_that_sets_decimal_precision_changes_nothing():
+    """`getcontext().prec` belongs to the strategy's own arithmetic: prices keep every digit."""
+    with localcontext() as context:
+        context.prec = 3
+        assert getcontext().prec == 3
+        price, ticks = units_decimal(633887, 1), decimal_units(Decimal("63388.7"), 1)
+
+    assert str(price) == "63388.7"
+    assert ticks == 633887
+
+
+@pytest.mark.parametrize("number", ["1e999999999", "-1e999999999", "1e31", "Infinity", "-Infinity", "NaN", "sNaN"])
+def test_absurd_numbers_cost_nothing(number):
+    """Eleven bytes of text must not become gigabytes of integer."""
+    with pytest.raises(ValueError, match="is not a number of units"):
+        decimal_units(Decimal(number), 8)
+
+
+@pytest.mark.parametrize("number", ["0.000000001", "1.5e-8", "1e-999999999", "1." + "0" * 90 + "1"])
+def test_numbers_finer_than_their_units_are_refused(number):
+    """Never rounded to the nearest unit, and never to zero, which would delete a level."""
+    with pytest.raises(ValueError, match="has more than 8 decimals"):
+        decimal_units(Decimal(number), 8)
+
+
+@pytest.mark.parametrize(("number", "units"), [("1e-8", 1), ("0e-999999999", 0), ("5.000000000000", 500_000_000)])
+def test_zeros_at_the_end_are_no_decimals(number, units):
+    """Exponents and trailing zeros are ways of writing, not precision."""
+    assert decimal_units(Decimal(number), 8) == units
+
+
+def test_absurd_decimals_are_refused():
+    """A precision comes off the wire too."""
+    with pytest.raises(ValueError, match="is not a number of units"):
+        decimal_units(Decimal(1), DIGITS_MAX + 1)
+
+
+@pytest.mark.parametrize(
+    ("units", "places", "text"), [(5, 2, "0.05"), (0, 8, "0.00000000"), (-5, 1, "-0.5"), (7, 0, "7")]
+)
+def test_texts_as_kraken_writes_them(units, places, text):
+    """Every decimal, no exponent, a zero before the point."""
+    assert units_text(units, places) == text
