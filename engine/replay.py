@@ -165,8 +165,7 @@ async def replay(
     frames = 0
     for capture in captures:
         held = [symbol for symbol in capture.symbols if symbol in session.feeds]
-        session.connection_id = None
-        feed.on_events(session.doubt(held, f"{capture.path.name} begins"))
+        feed.on_events(session.begin_recording(held, capture.path.name))
         offset_ns: int | None = None
         for frame, captured_at in capture.frames():
             if captured_at:

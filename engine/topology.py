@@ -21,7 +21,7 @@ STRATEGY_HOST_DOORBELL = 0  # index of the strategy host's doorbell at every mar
 # What a public feed counts; the second list once a pair.
 FEED_COUNTERS = (
     "heartbeat_ns", "frames", "bytes", "connects", "connect_failures", "disconnects", "session_errors",
-    "trades", "tickers", "candles", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused",
+    "trades", "trades_missed", "tickers", "candles", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused",
     "unpublishable", "ping_rtt_ns",
 )  # fmt: skip
 PAIR_COUNTERS = ("snapshots", "updates", "ignored", "mismatches", "crossings", "resyncs", "state")

@@ -317,6 +317,7 @@ class PublicFeed:
         session, counts = self._session, {}
         for name in (
             "trades",
+            "trades_missed",
             "tickers",
             "candles",
             "heartbeats",

@@ -15,7 +15,7 @@ from engine.ring import BoardReader, Subscriber
 from engine.telemetry import Counters, Histogram
 from engine.units import NS_PER_MS, NS_PER_US
 
-TOTALS = ("trades", "tickers", "candles", "heartbeats", "unknown", "malformed")
+TOTALS = ("trades", "trades_missed", "tickers", "candles", "heartbeats", "unknown", "malformed")
 PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "ignored", "crossings")
 
 

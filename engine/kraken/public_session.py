@@ -84,6 +84,9 @@ class PublicSession:
         )
         # Frames counted since the process started; of books, see the feeds.
         self.trades = 0
+        # Fills that Kraken numbered and we never saw: trade ids grow by one a fill, per pair.
+        self.trades_missed = 0
+        self._last_trade_ids: dict[str, int] = {}
         self.tickers = 0
         self.candles = 0
         self.heartbeats = 0
@@ -152,6 +155,13 @@ class PublicSession:
         self._open = False
         self._outbox.clear()
         return self.doubt(self.settings.symbols, f"connection lost: {reason}")
+
+    def begin_recording(self, symbols: Sequence[str], name: str) -> Sequence[Event]:
+        """A recording of these pairs begins, of another connection and perhaps another day."""
+        self.connection_id = None
+        for symbol in symbols:
+            self._last_trade_ids.pop(symbol, None)
+        return self.doubt(symbols, f"{name} begins")
 
     def doubt(self, symbols: Sequence[str], reason: str) -> Sequence[Event]:
         """These pairs' books end here; only a snapshot makes them live again."""
@@ -305,7 +315,15 @@ class PublicSession:
             return NO_EVENTS  # prints of before we came: history, not news
         ours = [TradePrinted(trade) for trade in trades if trade.symbol in self.feeds]
         self.trades += len(ours)
+        for event in ours:
+            self._watch_trade_id(event.trade.symbol, event.trade.trade_id)
         return ours
+
+    def _watch_trade_id(self, symbol: str, trade_id: int) -> None:
+        expected = self._last_trade_ids.get(symbol, trade_id - 1) + 1
+        if trade_id >= expected:
+            self.trades_missed += trade_id - expected
+            self._last_trade_ids[symbol] = trade_id
 
     def _receive_ticker(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         tickers = messages.decode_ticker(frame).data
