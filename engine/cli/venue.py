@@ -1,6 +1,11 @@
 """`engine venue`: the Kraken-faithful exchange alone, on loopback, for any Kraken client."""
 
+import signal
+from typing import Final
+
 import click
+
+ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @click.command("venue")
@@ -93,7 +98,6 @@ def venue(
     import asyncio
     import json
     import logging
-    import signal
     import sys
 
     import structlog
@@ -108,9 +112,17 @@ def venue(
         )
 
     async def serve_until_told() -> None:
+        loop = asyncio.get_running_loop()
         stop = asyncio.Event()
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+
+        def end(*_: object) -> None:
+            # Not the loop's own signal handlers: on its close they become fatal, and whoever asked twice would kill us.
+            for signal_number in ENDING_SIGNALS:
+                signal.signal(signal_number, signal.SIG_IGN)
+            loop.call_soon_threadsafe(stop.set)
+
+        for signal_number in ENDING_SIGNALS:
+            signal.signal(signal_number, end)
         await serve(settings, lambda addresses: print(json.dumps(addresses), flush=True), stop)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -134,7 +146,6 @@ def _die_with_parent() -> None:
     """Have the kernel send SIGTERM when the parent ends, and end now if it already has."""
     import ctypes
     import os
-    import signal
 
     parent = os.getppid()
     death_signal = 1  # PR_SET_PDEATHSIG

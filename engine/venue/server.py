@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 REQUEST_BYTES_MAX: Final = 1024 * 1024  # of one request; a subscription to every pair of Kraken is some 20 kB
 CLOSE_WAIT_S: Final = 1.0  # for the client's answer to our close frame
 SERVICE_RESTART: Final = 1012  # close code of a maintenance; Kraken's own is not known
+PROTOCOL_ERROR: Final = 1002  # close codes of what is not WebSocket: RFC 6455 §7.4.1
+MESSAGE_TOO_BIG: Final = 1009
 SOCKET_BUFFER_HIGH: Final = 256 * 1024  # bytes waiting for the socket at which a source that can wait should
 
 
@@ -138,6 +140,7 @@ class Venue:
     # --- connections -------------------------------------------------------------------------------------------------
 
     def _accept(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
+        _understand_connection(request)
         if self._refusing:
             response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE, b"maintenance")
             return WSUpgradeResponseWithListener(response, None)
@@ -224,6 +227,16 @@ class Venue:
             connection.tell_status()
 
 
+def _understand_connection(request: WSUpgradeRequest) -> None:
+    """Leave of the header `Connection` what picows understands.
+
+    It is a list (RFC 9110 §7.6.1), and browsers and proxies send `keep-alive, Upgrade`; picows knows the word alone.
+    """
+    wishes = ",".join(request.headers.getall("Connection", [])).lower().split(",")
+    if "upgrade" in (wish.strip() for wish in wishes):
+        request.headers["Connection"] = "Upgrade"
+
+
 class _Door(WSListener):
     """The socket of one connection."""
 
@@ -234,6 +247,7 @@ class _Door(WSListener):
         self._transport: WSTransport
         self._socket: asyncio.Transport
         self._fragments = bytearray()  # of a message that comes in several frames
+        self._unfinished = False  # has such a message begun, and not ended yet?
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -245,13 +259,19 @@ class _Door(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            # No extension is ever agreed on, so RSV1 (compressed) has no meaning here: RFC 6455 §5.2 and §5.4.
+            if frame.rsv1 or self._unfinished != (kind == WSMsgType.CONTINUATION):
+                self._connection.close(PROTOCOL_ERROR)
+                return
+            self._unfinished = not frame.fin
             self._fragments += frame.get_payload_as_bytes()
             if frame.fin:
                 message = bytes(self._fragments)
                 self._fragments.clear()
                 self._connection.receive(message)
             elif len(self._fragments) > REQUEST_BYTES_MAX:
-                self._connection.close(1009)
+                self._fragments.clear()  # the client may go on for a while
+                self._connection.close(MESSAGE_TOO_BIG)
         elif kind == WSMsgType.PING:
             self._connection.receive_ping(frame.get_payload_as_bytes())
         elif kind == WSMsgType.CLOSE:

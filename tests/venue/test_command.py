@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -40,6 +41,21 @@ async def test_ready_line_service_and_end(signal_number: int):
     assert rest == b""
     assert b"Traceback" not in complaints
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_whoever_asks_twice_is_not_answered_worse(signal_number: int):
+    """A second SIGTERM or Ctrl-C while the venue ends: still exit code 0, and no traceback."""
+    process = subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    while process.poll() is None:
+        process.send_signal(signal_number)
+        time.sleep(0.001)
+    _, complaints = process.communicate()
+
+    assert process.returncode == 0
+    assert complaints == b""
 
 
 def test_it_dies_with_its_parent():
