@@ -15,6 +15,7 @@ from rich.text import Text
 REDRAW_S = 0.5
 LINE_S = 1.0
 QUIET_S = 3600.0  # nobody looks
+LINE_CHARS = 160  # of a table that goes to a file or a pipe: no quantity is cut
 
 STATE_STYLES = {"live": "green", "stale": "yellow", "untrusted": "red"}
 
@@ -110,7 +111,7 @@ class _TableView:
 
 def status_text(summary: dict[str, Any]) -> str:
     """The summary for people, as text."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else LINE_CHARS)
     with console.capture() as captured:
         console.print(_drawn(summary, None))
     return captured.get().rstrip()
