@@ -29,6 +29,7 @@ from msgspec import inspect as schema
 
 from engine.endpoints import check_url
 from engine.errors import ConfigError
+from engine.market import v2_symbol
 
 CONFIG_BYTES_MAX = 1_000_000  # a file for every pair of Kraken has about 30,000
 SYMBOLS_MAX = 2048  # Kraken lists about 1,500 pairs
@@ -38,7 +39,6 @@ VALUE_CHARS_SHOWN_MAX = 60
 
 NAME = re.compile(r"[a-z0-9_-]{1,32}")
 SYMBOL = re.compile(r"[A-Z0-9]{1,20}(\.[A-Z0-9]{1,4})?/[A-Z0-9]{1,20}")
-V1_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}  # REST and WebSocket v1 say these; v2 refuses them
 QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "AUD", "CHF", "JPY", "BTC", "XBT", "ETH")  # for advice only
 
 
@@ -485,8 +485,7 @@ def _likely_symbol(text: str) -> str:
         if not quote:
             return plain
         plain = f"{plain.removesuffix(quote)}/{quote}"
-    base, _, quote = plain.partition("/")
-    return f"{V1_ASSETS.get(base, base)}/{V1_ASSETS.get(quote, quote)}"
+    return v2_symbol(plain)
 
 
 # --- words

@@ -5,7 +5,6 @@ EngineError
 │   ├── ConfigError         configuration file or command line
 │   ├── StrategyError       a strategy that cannot be loaded or set up
 │   └── CaptureError        a capture file that cannot be replayed
-├── VenueFault              Kraken sent what its documentation forbids: resynchronise, never crash
 ├── VenueReject             Kraken said no: tell the user what to change
 └── MisuseError             our own code broke a rule: crash, never retry
 """
@@ -29,10 +28,6 @@ class StrategyError(UserError):
 
 class CaptureError(UserError):
     """A capture file that holds no Kraken messages."""
-
-
-class VenueFault(EngineError):
-    """The venue broke its own protocol; the part of the feed concerned is resynchronised."""
 
 
 class VenueReject(EngineError):

@@ -20,7 +20,7 @@ STRATEGY_HOST_DOORBELL = 0  # index of the strategy host's doorbell at every mar
 
 # What a public feed counts; the second list once a pair.
 FEED_COUNTERS = (
-    "heartbeat_ns", "frames", "bytes", "connects", "connect_failures", "disconnects", "session_errors",
+    "heartbeat_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "session_errors",
     "trades", "trades_missed", "tickers", "candles", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused",
     "unpublishable", "ping_rtt_ns",
 )  # fmt: skip

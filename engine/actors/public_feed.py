@@ -68,6 +68,7 @@ class TrafficPort(Protocol):
 
     frames_received: int
     bytes_received: int
+    binary_frames: int
     session_errors: int
     connects: int
     connect_failures: int
@@ -228,7 +229,7 @@ class PublicFeed:
                 trade.ord_type,
                 trade.trade_id,
                 trade.timestamp,
-                self._clock.mono_ns(),
+                self._session.heard_at,
             )
         )
 
@@ -241,7 +242,7 @@ class PublicFeed:
         bid_qty, ask_qty, volume = (decimal_units(qty, qty_decimals) for qty in qtys)
         change_pct = decimal_units(round(t.change_pct, PERCENT_DECIMALS), PERCENT_DECIMALS)
         words = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
-        now = self._clock.mono_ns()
+        now = self._session.heard_at
         self._publish(pack_ticker(pair_index, words, price_decimals, qty_decimals, t.timestamp, now))
 
     def _publish_candle(self, event: CandleChanged) -> None:
@@ -255,20 +256,20 @@ class PublicFeed:
             c.trades,
             begin,
         )
-        now = self._clock.mono_ns()
+        now = self._session.heard_at
         self._publish(pack_candle(pair_index, words, price_decimals, qty_decimals, c.interval, event.closed, now))
 
     def _publish_pair(self, event: PairChanged) -> None:
         pair = event.pair
         pair_index = self._session.feeds[pair.symbol].pair_index
         record = pack_pair(
-            pair_index, pair.price_precision, pair.qty_precision, pair_rules(pair), self._clock.mono_ns()
+            pair_index, pair.price_precision, pair.qty_precision, pair_rules(pair), self._session.heard_at
         )
         self._publish(record)
         self._dirty[self._shard.pair_slot(pair_index)] = record
 
     def _publish_system(self, event: SystemChanged) -> None:
-        record = pack_venue_status(event.system, self._clock.mono_ns())
+        record = pack_venue_status(event.system, self._session.heard_at)
         self._publish(record)
         self._dirty[self._shard.status_slot] = record
         log.info("venue status", system=event.system, version=event.version)
@@ -332,7 +333,7 @@ class PublicFeed:
         if self.traffic is not None:
             counts["frames"] = self.traffic.frames_received
             counts["bytes"] = self.traffic.bytes_received
-            for name in ("session_errors", "connects", "connect_failures", "disconnects"):
+            for name in ("binary_frames", "session_errors", "connects", "connect_failures", "disconnects"):
                 counts[name] = getattr(self.traffic, name)
         for feed in session.feeds.values():
             for name in PAIR_COUNTERS:

@@ -46,7 +46,16 @@ def build_summary(
         symbols |= _symbols(view, counts)
         feeds[view.port.shard.actor_name] = {
             name: counts[name]
-            for name in ("frames", "bytes", "connects", "disconnects", "session_errors", "refused", "unpublishable")
+            for name in (
+                "frames",
+                "bytes",
+                "binary_frames",
+                "connects",
+                "disconnects",
+                "session_errors",
+                "refused",
+                "unpublishable",
+            )
         } | {"ping_rtt_us": round(counts["ping_rtt_ns"] / NS_PER_US, 1)}
     return {
         "seconds": round(seconds, 3),

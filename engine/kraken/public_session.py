@@ -106,7 +106,7 @@ class PublicSession:
         # Is a connection up?
         self._open = False
         # When a frame other than a pong last came: pongs prove a socket, not a feed.
-        self._heard_at = MonoNs(0)
+        self.heard_at = MonoNs(0)
         # When the subscriptions' deadlines are looked at next, and when we ping next.
         self._timers_at = MonoNs(0)
         self._ping_at = MonoNs(0)
@@ -139,7 +139,7 @@ class PublicSession:
         """A connection is up: Kraken restores nothing, so everything is asked for again."""
         self._open = True
         self.connection_id = None
-        self._heard_at = now
+        self.heard_at = now
         self._timers_at = now
         self._ping_at = MonoNs(now + PING_INTERVAL_NS)
         self._outbox.clear()
@@ -176,7 +176,7 @@ class PublicSession:
 
     def dead(self, now: MonoNs) -> str | None:
         """Why the connection must be cut: silence, where Kraken promises a heartbeat a second."""
-        silent_ns = now - self._heard_at
+        silent_ns = now - self.heard_at
         if self._open and silent_ns > self.settings.heartbeat_silence_ns:
             return f"no frame for {silence_text(silent_ns)}"
         return None
@@ -202,7 +202,7 @@ class PublicSession:
             events = self._receive_rare(frame, received_at)
             if events is not None:
                 return events
-        self._heard_at = received_at
+        self.heard_at = received_at
         try:
             entries = decode_book(frame).data
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -248,7 +248,7 @@ class PublicSession:
             envelope = messages.decode_envelope(frame)
             if envelope.method is not None:
                 return self._receive_reply(messages.decode_reply(frame), frame, received_at)
-            self._heard_at = received_at
+            self.heard_at = received_at
             if envelope.channel == "book" and envelope.type != "snapshot":
                 return None
             receiver = self._receivers.get(envelope.channel or "")
@@ -258,7 +258,7 @@ class PublicSession:
                 return self._rate_exceeded(frame, received_at)
             return self._unknown(f"channel {envelope.channel}", frame, received_at)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            self._heard_at = received_at
+            self.heard_at = received_at
             return self._malformed(error, frame, received_at)
 
     # --- book
@@ -389,7 +389,7 @@ class PublicSession:
 
     def _receive_heartbeat(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         self.heartbeats += 1
-        self._heard_at = received_at
+        self.heard_at = received_at
         return NO_EVENTS
 
     def _receive_level3(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
@@ -406,7 +406,7 @@ class PublicSession:
                 self.ping_rtt_ns = received_at - self._pinged_at
                 self._pinged_at = MonoNs(0)
             return NO_EVENTS
-        self._heard_at = received_at
+        self.heard_at = received_at
         if rejects.MESSAGE_RATE_EXCEEDED in (reply.error or ""):
             return self._rate_exceeded(frame, received_at)
         concerned = self._subscriptions.replied(reply)

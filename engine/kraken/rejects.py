@@ -5,19 +5,13 @@ Texts as Kraken sends them, word for word.
 
 from difflib import get_close_matches
 
+from engine.market import v2_symbol
+
 BOOK_DEPTHS = (10, 25, 100, 500, 1000)
 
 ALREADY_SUBSCRIBED = "Already subscribed"
 MESSAGE_RATE_EXCEEDED = "Exceeded msg rate"
 PAIR_NOT_SUPPORTED = "Currency pair not supported"
-
-# v1 and REST name these assets differently; v2 refuses the old names.
-_ASSET_OF_V1 = {"XBT": "BTC", "XDG": "DOGE"}
-
-
-def v2_symbol(symbol: str) -> str:
-    """The v2 name of a symbol that may be in lower case or of v1: `xbt/usd` is BTC/USD."""
-    return "/".join(_ASSET_OF_V1.get(asset, asset) for asset in symbol.upper().split("/"))
 
 
 def advice(error: str, channel: str, symbol: str, known_symbols: list[str]) -> str:
@@ -27,7 +21,7 @@ def advice(error: str, channel: str, symbol: str, known_symbols: list[str]) -> s
 
 def _mend(error: str, symbol: str, known_symbols: list[str]) -> str:
     if error.startswith(PAIR_NOT_SUPPORTED):
-        renamed = v2_symbol(symbol)
+        renamed = v2_symbol(symbol.upper())
         if renamed != symbol:
             return f"use {renamed}"
         near = get_close_matches(symbol, known_symbols, n=1)

@@ -10,6 +10,14 @@ from msgspec import Struct
 
 from engine.units import PriceTicks, QtyLots, decimal_units, units_decimal, units_text
 
+# REST and WebSocket v1 name these assets differently; v2 refuses the old names.
+V1_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}
+
+
+def v2_symbol(symbol: str) -> str:
+    """The v2 name of a pair that may be named as in v1: XBT/USD is BTC/USD."""
+    return "/".join(V1_ASSETS.get(asset, asset) for asset in symbol.split("/"))
+
 
 class Pair(Struct, frozen=True):
     """What the venue says of one pair.

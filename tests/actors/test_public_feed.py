@@ -138,10 +138,14 @@ def test_counters_outlive_a_feed():
 def test_a_refused_subscription_is_told_with_its_advice():
     """Kraken's no reaches whoever decides what it means."""
     market = Market()
+    numbers = {request["params"]["channel"]: request["req_id"] for request in map(json.loads, market.session.to_send())}
     market.take(
-        b'{"error":"Currency pair not supported ETH/USD","method":"subscribe","req_id":2,"success":false,'
+        b'{"error":"Currency pair not supported ETH/USD","method":"subscribe","req_id":%d,"success":false,'
         b'"symbol":"ETH/USD","time_in":"2026-09-25T17:48:54.701041Z","time_out":"2026-09-25T17:48:54.701062Z"}'
+        % numbers["book"]
     )
-    market.session.to_send()
 
-    assert market.refusals == [] or market.refusals[0][0] == "ETH/USD"
+    ((symbol, advice),) = market.refusals
+    assert symbol == "ETH/USD"
+    assert "ETH/USD" in advice
+    assert board_top(market, 1).state == FeedState.UNTRUSTED
