@@ -1,0 +1,1 @@
+"""The life of orders, without sockets and clocks: intents, states, journal, risk, limits and money."""

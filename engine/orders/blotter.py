@@ -1,0 +1,660 @@
+"""All orders of the engine, as the fold of the journal's records.
+
+    what Kraken or the router says ─► decide: on_…() ─► records ─► journal ─► apply() ─► Change ─► reports
+
+Deciding changes nothing; applying decides nothing. So the state after a restart is what the journal's records come
+to, and a crash between any two steps leaves either a record that is applied again or none at all.
+
+Facts come on two connections and in any order: an order may be filled before it is acknowledged, and a report of its
+end knows no symbol. Every fact is joined to its order by the ids it has; what the table in `life` does not allow is
+counted and put aside, never raised.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from engine.market import Pair
+from engine.orders.intent import OrderIntent
+from engine.orders.journal_records import (
+    Absent,
+    Acknowledged,
+    Adopted,
+    Amended,
+    AmendSent,
+    CancelSent,
+    Counted,
+    DayBegan,
+    Ended,
+    Filled,
+    InDoubt,
+    ModeChanged,
+    Record,
+    Rejected,
+    RequestRefused,
+    RunBegan,
+    Snapshot,
+    Submitted,
+)
+from engine.orders.life import TRANSITIONS, OrderEvent, OrderState
+from engine.orders.money import add
+from engine.orders.positions import Positions, PositionState, fee_in_base, fee_in_quote
+from engine.orders.tracked_order import TrackedOrder
+from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
+from engine.units import PriceTicks, QtyLots, WallNs, decimal_units, units_decimal
+
+ENDED_KEPT: Final = 10_000  # orders that are over: late news finds them, `engine orders` shows them
+EXEC_IDS_KEPT: Final = 50_000  # Kraken's snapshots repeat the last fifty fills
+ODDITIES_KEPT: Final = 100
+PARKED_MAX: Final = 1000  # facts of orders that we do not know yet
+LOTS_DECIMALS: Final = 8  # of a pair that we do not follow, at least
+
+S, E = OrderState, OrderEvent
+ENDS: Final = {"filled": E.FILL_LAST, "canceled": E.CANCEL, "expired": E.EXPIRE}
+NO_RECORDS: Final[tuple[Record, ...]] = ()
+NEVER: Final = WallNs(0)
+
+
+class Change(Struct, frozen=True):
+    """What a record did."""
+
+    order: TrackedOrder
+    fill: Filled | None = None
+    is_new: bool = False
+
+
+class Oddity(Struct, frozen=True):
+    """Something that cannot be, as far as we know: counted, kept for people, and not acted upon."""
+
+    what: str
+    key: str
+
+
+class _State(Struct):
+    """What a snapshot of the blotter holds."""
+
+    orders: list[TrackedOrder]
+    ended: list[TrackedOrder]
+    exec_ids: list[str]
+    positions: list[tuple[str, str, PositionState]]
+    run: int
+    mode: str = ""
+    mode_reason: str = ""
+    day: int = 0
+    day_totals: dict[str, Decimal] = {}
+
+
+class Blotter:
+    """Orders, fills and positions."""
+
+    def __init__(self) -> None:
+        self._begin(_State([], [], [], [], 0))
+        # What was counted and not acted upon; not part of the state.
+        self.oddities: deque[Oddity] = deque(maxlen=ODDITIES_KEPT)
+        self.quarantined = 0
+        self.fills_repeated = 0
+        # Reports of orders that are not known yet, by Kraken's id: the end of one may outrun its beginning. Not part of
+        # the state either.
+        self._parked: OrderedDict[str, list[ExecutionFact]] = OrderedDict()
+        self.parked = 0
+
+    def _begin(self, state: _State) -> None:
+        self.run = state.run  # of the last router that opened the journal
+        self.mode, self.mode_reason = state.mode, state.mode_reason  # TradingMode's name; empty: never changed
+        self.day, self.day_totals = state.day, state.day_totals  # the UTC day, and the totals that it began with
+        self.open: dict[str, TrackedOrder] = {}
+        self.ended: OrderedDict[str, TrackedOrder] = OrderedDict((order.key, order) for order in state.ended)
+        self.positions = Positions()
+        self.positions.load(state.positions)
+        self._open_on: dict[str, dict[str, TrackedOrder]] = {}
+        self._key_of_order_id: dict[str, str] = {}
+        self._key_of_userref: dict[int, str] = {}
+        self._exec_ids: OrderedDict[str, None] = OrderedDict.fromkeys(state.exec_ids)
+        for order in state.orders:
+            self._open(order)
+        for order in (*state.ended, *state.orders):
+            if order.order_id:
+                self._key_of_order_id[order.order_id] = order.key
+            if order.userref is not None:
+                self._key_of_userref[order.userref] = order.key
+
+    # --- looking
+
+    def get(self, key: str) -> TrackedOrder | None:
+        """An order by the engine's id."""
+        return self.open.get(key) or self.ended.get(key)
+
+    def find(
+        self, order_id: str | None = None, cl_ord_id: str | None = None, userref: int | None = None
+    ) -> TrackedOrder | None:
+        """An order by whatever Kraken calls it."""
+        key = self._key_of_order_id.get(order_id) if order_id else None
+        if key is None and cl_ord_id and (order := self.get(cl_ord_id)) is not None:
+            # An id may be used again once its order is over: then Kraken's id tells the two apart.
+            return order if not order.order_id or not order_id or order.order_id == order_id else None
+        if key is None and userref and (order := self.get(self._key_of_userref.get(userref, ""))) is not None:
+            return order if not order.order_id or not order_id or order.order_id == order_id else None
+        return None if key is None else self.get(key)
+
+    def in_doubt(self) -> list[TrackedOrder]:
+        """Orders that must be looked up."""
+        return [order for order in self.open.values() if order.state is S.UNKNOWN]
+
+    def open_on(self, symbol: str) -> list[TrackedOrder]:
+        """Open orders on a pair, whoever's they are."""
+        return list(self._open_on.get(symbol, {}).values())
+
+    def open_of(self, strategy: str) -> list[TrackedOrder]:
+        """A strategy's open orders."""
+        return [order for order in self.open.values() if order.strategy == strategy]
+
+    def knows_fill(self, exec_id: str) -> bool:
+        """Has this fill been counted?"""
+        return exec_id in self._exec_ids
+
+    # --- deciding: what happened becomes records
+
+    def on_acknowledged(self, key: str, order_id: str, at: WallNs) -> Sequence[Record]:
+        """Kraken's answer to an order: it has it."""
+        order = self.get(key)
+        if order is None or not order_id:
+            return NO_RECORDS
+        if order.order_id and order.order_id != order_id:
+            return self._odd(f"acknowledged as {order_id}, and as {order.order_id} before", key)
+        return self._acknowledged(order, order_id, at)
+
+    def on_rejected(self, key: str, reason: str, at: WallNs) -> Sequence[Record]:
+        """Kraken's answer to an order: no, for certain."""
+        order = self.open.get(key)
+        if order is None:
+            return NO_RECORDS
+        if not _allows(order.state, E.REJECT):
+            return self._odd(f"rejected ({reason}) while {order.state.name}", key)
+        return (Rejected(key, reason, at),)
+
+    def on_doubt(self, key: str, reason: str, at: WallNs) -> Sequence[Record]:
+        """Nobody knows what became of an order that was sent."""
+        order = self.open.get(key)
+        if order is None or order.state is not S.SENT:
+            return NO_RECORDS
+        return (InDoubt(key, reason, at),)
+
+    def on_absent(self, key: str, reason: str, at: WallNs) -> Sequence[Record]:
+        """Looked for after its deadline, and not there."""
+        order = self.open.get(key)
+        if order is None or not _allows(order.state, E.ABSENT):
+            return NO_RECORDS
+        return (Absent(key, reason, at),)
+
+    def on_request_refused(self, key: str, request: str, reason: str, at: WallNs) -> Sequence[Record]:
+        """Kraken's answer to an amend or cancel: no. Or the request's outcome is settled by what the order now is."""
+        order = self.open.get(key)
+        if order is None or not request or order.pending != request:
+            return NO_RECORDS
+        return (RequestRefused(key, request, reason, at),)
+
+    def on_amended(self, key: str, at: WallNs, kraken_time: WallNs = NEVER) -> Sequence[Record]:
+        """Kraken's answer to an amend: done, as it was asked for. The report may have come before.
+
+        `kraken_time` is when Kraken received the request (`Answer.time_in`): a report of an earlier amend that comes
+        late is told by it.
+        """
+        order = self.open.get(key)
+        if order is None or order.pending != "amend" or order.amendment is None:
+            return NO_RECORDS
+        return (Amended(key, order.amendment.qty, order.amendment.limit_price, "", at, kraken_time),)
+
+    def on_execution(self, fact: ExecutionFact, pairs: Mapping[str, Pair], at: WallNs) -> Sequence[Record]:
+        """One row of the executions channel, of a snapshot or news."""
+        # The closing order that another one spawns may carry its parent's userref.
+        order = self.find(fact.order_id, fact.cl_ord_id, None if fact.ord_ref_id else fact.order_userref)
+        if order is not None:
+            return self._reported(order, order.state, fact, at)
+        adopted = self._adopted(fact, pairs, at)
+        if adopted is None:
+            self._park(fact)
+            return NO_RECORDS
+        records: list[Record] = [adopted]
+        order = _adopted_order(adopted)
+        state = order.state
+        for early in self._parked.pop(fact.order_id, ()):
+            self.parked -= 1
+            # What a snapshot counts as filled has these fills in it.
+            if state.is_open and not (fact.is_snapshot and early.exec_type == "trade"):
+                more = self._reported(order, state, early, at)
+                records += more
+                state = _after(state, more)
+        return records
+
+    def on_lookup(self, found: OrderLookup, at: WallNs) -> Sequence[Record]:
+        """What REST says of one of our orders; its fills must have been counted before."""
+        order = self.find(found.order_id, found.cl_ord_id, found.order_userref)
+        if order is None:
+            return NO_RECORDS
+        records = list(self._acknowledged(order, found.order_id, at))
+        state = _after(order.state, records)
+        if found.status == "closed":
+            records += self._ended(order, state, "filled", "", found.filled_qty, at)
+        elif found.status in ("canceled", "expired"):
+            records += self._ended(order, state, found.status, found.reason or "", found.filled_qty, at)
+        else:
+            # Only then: REST lags behind, and would undo an amend that was reported already.
+            if order.pending == "amend" or order.state is S.UNKNOWN:
+                records += self._differs(order, state, found.qty, found.limit_price, at)
+            records += self._counted(order, state, found.filled_qty, at)
+        return records
+
+    def on_trade(
+        self, order: TrackedOrder, exec_id: str, trade_id: int, qty: Decimal, price: Decimal, cost: Decimal,
+        fees: tuple[Fee, ...], liquidity: str, kraken_time: WallNs, at: WallNs,
+    ) -> Sequence[Record]:  # fmt: skip
+        """One fill of an order, from wherever it is known."""
+        if exec_id in self._exec_ids:
+            self.fills_repeated += 1
+            return NO_RECORDS
+        lots = _units(qty, order.qty_decimals)
+        if not lots or lots < 0:
+            return self._odd(f"a fill of {qty}", order.key)
+        if not _allows(order.state, E.FILL):
+            return self._odd(f"a fill while {order.state.name}", order.key)
+        if order.filled + order.filled_before + lots > order.qty and order.intent.cash_qty is None:
+            self._odd(f"{order.filled + lots} lots are filled of {order.qty}", order.key)  # counted, and believed
+        return (Filled(order.key, exec_id, trade_id, QtyLots(lots), price, cost, fees, liquidity, kraken_time, at),)
+
+    def _reported(self, order: TrackedOrder, state: OrderState, fact: ExecutionFact, at: WallNs) -> Sequence[Record]:
+        """One report of an order that is in `state`, or will be when the records before these are applied."""
+        is_trade = fact.exec_type == "trade"
+        records: list[Record] = []
+        if not order.order_id or (state in (S.SENT, S.UNKNOWN) and not is_trade):
+            records += self._acknowledged(order, fact.order_id, at)
+            state = _after(state, records)
+        match fact.exec_type:
+            case "trade":
+                records += self._filled(order, fact, at)
+            case "filled" | "canceled" | "expired":
+                records += self._ended(order, state, fact.exec_type, fact.reason or "", fact.cum_qty, at)
+            case "amended" | "restated":
+                records += self._amended(order, state, fact, at)
+            case _ if fact.is_snapshot or not order.qty:
+                # An amend whose answer was lost shows here, and the quantity of an order that was to spend an amount.
+                records += self._differs(order, state, fact.order_qty, fact.limit_price, at)
+                records += self._counted(order, state, fact.cum_qty, at)
+        return records
+
+    def _acknowledged(self, order: TrackedOrder, order_id: str, at: WallNs) -> Sequence[Record]:
+        if not order_id or (order.order_id and order.state not in (S.SENT, S.UNKNOWN, S.REJECTED)):
+            return NO_RECORDS
+        if not _allows(order.state, E.ACKNOWLEDGE):
+            return self._odd(f"acknowledged while {order.state.name}", order.key)
+        if order.state is S.REJECTED:
+            self._odd(f"Kraken has it as {order_id}, which was taken for rejected: {order.reason}", order.key)
+        return (Acknowledged(order.key, order_id, at),)
+
+    def _filled(self, order: TrackedOrder, fact: ExecutionFact, at: WallNs) -> Sequence[Record]:
+        if fact.exec_id is None or fact.last_qty is None or fact.last_price is None:
+            return self._odd("a trade without id, quantity or price", order.key)
+        if fact.is_snapshot and order.filled_before and fact.timestamp <= order.submitted_at:
+            return NO_RECORDS  # counted as filled when the order was adopted
+        cost = fact.cost if fact.cost is not None else fact.last_qty * fact.last_price
+        liquidity = {"m": "maker", "t": "taker"}.get(fact.liquidity or "", "")
+        return self.on_trade(
+            order, fact.exec_id, fact.trade_id or 0, fact.last_qty, fact.last_price, cost, fact.fees, liquidity,
+            fact.timestamp, at,
+        )  # fmt: skip
+
+    def _ended(
+        self, order: TrackedOrder, state: OrderState, exec_type: str, reason: str, cum_qty: Decimal | None, at: WallNs
+    ) -> Sequence[Record]:
+        if not _allows(state, ENDS[exec_type]):
+            return self._odd(f"{exec_type} while {state.name}", order.key)
+        if state.is_terminal and state is not S.REJECTED:
+            return NO_RECORDS
+        lots = None if cum_qty is None else _units(cum_qty, order.qty_decimals)
+        return (Ended(order.key, exec_type, reason, None if lots is None else QtyLots(lots), at),)
+
+    def _amended(self, order: TrackedOrder, state: OrderState, fact: ExecutionFact, at: WallNs) -> Sequence[Record]:
+        """A report of an amend: of the one under way, of one before, or of one that was not ours."""
+        if state.is_terminal or fact.timestamp < order.amended_at_venue:
+            return NO_RECORDS
+        lots = None if fact.order_qty is None else _units(fact.order_qty, order.qty_decimals)
+        ticks = _ticks(order, fact.limit_price)
+        is_answer = _is_as_asked(order, lots, ticks)
+        is_known = lots in (None, order.qty) and ticks in (None, order.limit_price)
+        if is_known and not is_answer and fact.timestamp == order.amended_at_venue:
+            return NO_RECORDS
+        qty = None if lots is None else QtyLots(lots)
+        return (Amended(order.key, qty, ticks, "", at, fact.timestamp, is_answer),)
+
+    def _differs(
+        self, order: TrackedOrder, state: OrderState, qty: Decimal | None, limit_price: Decimal | None, at: WallNs
+    ) -> Sequence[Record]:
+        """An open order as a snapshot or a lookup tells it."""
+        if state.is_terminal:
+            return NO_RECORDS
+        lots = None if qty is None else _units(qty, order.qty_decimals)
+        ticks = _ticks(order, limit_price) if order.limit_price is not None else None
+        if (lots is None or lots == order.qty) and (ticks is None or ticks == order.limit_price):
+            return NO_RECORDS
+        is_answer = _is_as_asked(order, lots, ticks)
+        return (Amended(order.key, None if lots is None else QtyLots(lots), ticks, "", at, WallNs(0), is_answer),)
+
+    def _counted(self, order: TrackedOrder, state: OrderState, cum_qty: Decimal | None, at: WallNs) -> Sequence[Record]:
+        """More is filled than we have seen: the fills must be asked for."""
+        lots = None if state.is_terminal or not cum_qty else _units(cum_qty, order.qty_decimals)
+        if lots is None or lots <= max(order.filled_at_venue, order.filled + order.filled_before):
+            return NO_RECORDS
+        return (Counted(order.key, QtyLots(lots), at),)
+
+    def _adopted(self, fact: ExecutionFact, pairs: Mapping[str, Pair], at: WallNs) -> Adopted | None:
+        """An order that the journal does not know: somebody else's, or a conditional close of ours."""
+        if not fact.symbol or fact.side is None or fact.order_qty is None or fact.exec_type == "trade":
+            return None
+        pair = pairs.get(fact.symbol)
+        # Of a pair that is not followed, Kraken's own text shows the precision: it pads its numbers.
+        price_decimals = pair.price_decimals if pair is not None else _decimals(fact.limit_price, 0)
+        qty_decimals = pair.qty_decimals if pair is not None else _decimals(fact.order_qty, LOTS_DECIMALS)
+        parent = self.find(fact.ord_ref_id) if fact.ord_ref_id else None
+        twin = self.get(fact.cl_ord_id) if fact.cl_ord_id else None
+        if twin is not None:
+            self._odd(f"a second order, {fact.order_id}, has the client order id of {twin.order_id}", twin.key)
+        owner = parent or twin
+        qty = _units(fact.order_qty, qty_decimals)
+        if qty is None:
+            self._odd(f"an order of {fact.order_qty}", fact.order_id)
+            return None
+        limit = _units(fact.limit_price, price_decimals) if fact.limit_price else None
+        filled = _units(fact.cum_qty or Decimal(0), qty_decimals) or 0
+        intent = OrderIntent(
+            symbol=fact.symbol,
+            side="buy" if fact.side == "buy" else "sell",
+            order_type=fact.order_type or "limit",
+            qty=QtyLots(qty),
+            limit_price=None if limit is None else PriceTicks(limit),
+            time_in_force=(fact.time_in_force or "gtc").lower(),
+            post_only=bool(fact.post_only),
+        )
+        return Adopted(
+            fact.order_id, fact.order_id, owner.strategy if owner is not None else "", intent, price_decimals,
+            qty_decimals, QtyLots(filled), fact.cl_ord_id, fact.order_userref or None, at,
+        )  # fmt: skip
+
+    def _park(self, fact: ExecutionFact) -> None:
+        """Keep a report until its order is known. Old fills in a snapshot belong to orders that are long over."""
+        if fact.is_snapshot or not fact.order_id:
+            return
+        self._parked.setdefault(fact.order_id, []).append(fact)
+        self.parked += 1
+        while self.parked > PARKED_MAX:
+            self.parked -= len(self._parked.popitem(last=False)[1])
+
+    def _odd(self, what: str, key: str) -> Sequence[Record]:
+        self.quarantined += 1
+        self.oddities.append(Oddity(what, key))
+        return NO_RECORDS
+
+    # --- applying: records become state
+
+    def apply(self, record: Record) -> Change | None:
+        """Let a record of the journal be so; None when it changes no order."""
+        match record:
+            case Submitted():
+                return self._apply_submitted(record)
+            case Filled():
+                return self._apply_filled(record)
+            case Adopted():
+                return self._apply_adopted(record)
+            case RunBegan():
+                self.run = record.run
+            case ModeChanged():
+                self.mode, self.mode_reason = record.mode, record.reason
+            case DayBegan():
+                self.day, self.day_totals = record.day, record.totals
+            case Snapshot():
+                self._begin(msgspec.msgpack.decode(record.blotter, type=_State))
+            case _:
+                return self._apply_to_order(record)
+        return None
+
+    def _apply_submitted(self, record: Submitted) -> Change:
+        intent = record.intent
+        if (twin := self.get(record.key)) is not None:
+            self._odd("submitted twice", record.key)  # the first one counts: only it can have left
+            return Change(twin)
+        order = TrackedOrder(
+            key=record.key,
+            strategy=record.strategy,
+            intent=intent,
+            price_decimals=record.price_decimals,
+            qty_decimals=record.qty_decimals,
+            qty=intent.qty,
+            limit_price=intent.limit_price,
+            state=S.SENT,
+            cl_ord_id=record.key if record.userref is None else None,
+            userref=record.userref,
+            route=record.route,
+            deadline=record.deadline,
+            submitted_at=record.at,
+            aged_from=record.at,
+            changed_at=record.at,
+        )
+        self._open(order)
+        if record.userref is not None:
+            self._key_of_userref[record.userref] = record.key
+        return Change(order, is_new=True)
+
+    def _apply_adopted(self, record: Adopted) -> Change:
+        if (known := self.find(record.order_id)) is not None:
+            return Change(known)
+        order = _adopted_order(record)
+        self._open(order)
+        self._key_of_order_id[record.order_id] = record.key
+        return Change(order, is_new=True)
+
+    def _apply_filled(self, record: Filled) -> Change | None:
+        if record.exec_id in self._exec_ids:
+            return None
+        self._exec_ids[record.exec_id] = None
+        while len(self._exec_ids) > EXEC_IDS_KEPT:
+            self._exec_ids.popitem(last=False)
+        order = self.get(record.key)
+        if order is None:
+            return None
+        order.filled = QtyLots(order.filled + record.qty)
+        order.filled_at_venue = QtyLots(max(order.filled_at_venue, order.filled + order.filled_before))
+        order.cost = add(order.cost, record.cost)
+        for fee in record.fees:
+            order.fees[fee.asset] = add(order.fees.get(fee.asset, Decimal(0)), fee.qty)
+        self._move(order, E.FILL, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
+        order.changed_at = record.at
+        if order.strategy:
+            fees = tuple((fee.asset, fee.qty) for fee in record.fees)
+            self.positions.of(order.strategy, order.symbol).fill(
+                order.intent.side,
+                units_decimal(record.qty, order.qty_decimals),
+                record.price,
+                fee_in_quote(order.symbol, fees, record.price),
+                fee_in_base(order.symbol, fees),
+            )
+        return Change(order, fill=record)
+
+    def _apply_to_order(self, record: Any) -> Change | None:
+        order = self.get(record.key)
+        if order is None:
+            return None
+        match record:
+            case Acknowledged(order_id=order_id):
+                order.order_id = order_id
+                self._key_of_order_id[order_id] = order.key
+                self._move(order, E.ACKNOWLEDGE, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
+                if order.filled and order.state is S.WORKING:
+                    order.state = S.PARTIAL
+            case Rejected(reason=reason):
+                self._move(order, E.REJECT, reason)
+            case InDoubt(reason=reason):
+                self._move(order, E.DOUBT, reason)
+            case Absent(reason=reason):
+                self._move(order, E.ABSENT, reason)
+            case AmendSent(amendment=amendment):
+                order.pending, order.amendment, order.reason = "amend", amendment, ""
+            case CancelSent():
+                order.pending, order.cancel_wanted = "cancel", True
+            case RequestRefused(request=request, reason=reason):
+                if order.pending == request:
+                    order.pending, order.amendment = "", None
+                order.reason = f"{request} refused: {reason}" if reason else ""
+            case Amended():
+                self._apply_amended(order, record)
+            case Counted(filled=filled):
+                order.filled_at_venue = QtyLots(max(order.filled_at_venue, filled))
+            case Ended():
+                order.filled_at_venue = QtyLots(max(order.filled_at_venue, record.filled or 0))
+                self._move(order, ENDS[record.state], record.reason)
+        order.changed_at = record.at
+        return Change(order)
+
+    def _apply_amended(self, order: TrackedOrder, record: Amended) -> None:
+        if record.qty is not None:
+            order.qty = record.qty
+        if record.limit_price is not None:
+            order.limit_price = PriceTicks(record.limit_price)
+        if record.is_answer and order.pending == "amend":
+            order.pending, order.amendment = "", None
+        order.reason = ""
+        order.aged_from = record.at
+        order.amended_at_venue = WallNs(max(order.amended_at_venue, record.kraken_time))
+
+    def _move(self, order: TrackedOrder, event: OrderEvent, reason: str) -> None:
+        after = TRANSITIONS[order.state].get(event)
+        if after is None:
+            self._odd(f"{event.name} while {order.state.name}", order.key)
+            return
+        order.state, order.reason = after, reason
+        if order.is_open:
+            if order.key not in self.open:  # it was taken for rejected, and lives
+                self.ended.pop(order.key, None)
+                self._open(order)
+            return
+        order.pending, order.amendment, order.cancel_wanted = "", None, False
+        if self.open.pop(order.key, None) is not None:
+            del self._open_on[order.symbol][order.key]
+        self.ended[order.key] = order
+        while len(self.ended) > ENDED_KEPT:
+            self._forget(self.ended.popitem(last=False)[1])
+
+    def _open(self, order: TrackedOrder) -> None:
+        self.open[order.key] = order
+        self._open_on.setdefault(order.symbol, {})[order.key] = order
+
+    def _forget(self, order: TrackedOrder) -> None:
+        if self._key_of_order_id.get(order.order_id) == order.key:
+            del self._key_of_order_id[order.order_id]
+        if order.userref is not None and self._key_of_userref.get(order.userref) == order.key:
+            del self._key_of_userref[order.userref]
+
+    # --- as a whole
+
+    def snapshot(self, at: WallNs) -> Snapshot:
+        """Everything, as one record."""
+        state = _State(
+            list(self.open.values()),
+            list(self.ended.values()),
+            list(self._exec_ids),
+            [(strategy, symbol, position) for strategy, symbol, position in self.positions.items()],
+            self.run,
+            self.mode,
+            self.mode_reason,
+            self.day,
+            self.day_totals,
+        )
+        return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
+
+    def state_hash(self) -> str:
+        """The same for the same state, whatever way it came about."""
+        raw = self.snapshot(WallNs(0)).blotter
+        return blake2b(bytes(raw), digest_size=16).hexdigest()
+
+
+def fold(records: Iterable[Record]) -> Blotter:
+    """The blotter that a journal comes to."""
+    blotter = Blotter()
+    for record in records:
+        blotter.apply(record)
+    return blotter
+
+
+def missing_from(orders: Collection[TrackedOrder], order_ids: Collection[str]) -> list[TrackedOrder]:
+    """Those of `orders` that Kraken has acknowledged and does not list as open."""
+    listed = set(order_ids)
+    return [order for order in orders if order.is_open and order.order_id and order.order_id not in listed]
+
+
+def _units(value: Decimal, decimals: int) -> int | None:
+    """A number of Kraken's in units; None when it is finer than the pair's precision, which should not be."""
+    try:
+        return decimal_units(value, decimals)
+    except ValueError:
+        return None
+
+
+def _allows(state: OrderState, event: OrderEvent) -> bool:
+    return event in TRANSITIONS[state]
+
+
+def _after(state: OrderState, records: Iterable[Record]) -> OrderState:
+    """The state when these records, of one order, have been applied."""
+    for record in records:
+        match record:
+            case Acknowledged():
+                state = TRANSITIONS[state].get(E.ACKNOWLEDGE, state)
+            case Filled():
+                state = TRANSITIONS[state].get(E.FILL, state)
+            case Ended():
+                state = TRANSITIONS[state].get(ENDS[record.state], state)
+    return state
+
+
+def _adopted_order(record: Adopted) -> TrackedOrder:
+    return TrackedOrder(
+        key=record.key,
+        strategy=record.strategy,
+        intent=record.intent,
+        price_decimals=record.price_decimals,
+        qty_decimals=record.qty_decimals,
+        qty=record.intent.qty,
+        limit_price=record.intent.limit_price,
+        state=S.PARTIAL if record.filled else S.WORKING,
+        reason="found at Kraken",
+        cl_ord_id=record.cl_ord_id,
+        userref=record.userref,
+        order_id=record.order_id,
+        filled_before=record.filled,
+        filled_at_venue=record.filled,
+        submitted_at=record.at,
+        aged_from=record.at,
+        changed_at=record.at,
+    )
+
+
+def _is_as_asked(order: TrackedOrder, lots: int | None, ticks: int | None) -> bool:
+    """Does an order that stands so show that the amend under way has happened?"""
+    asked = order.amendment
+    if asked is None:
+        return False
+    if asked.qty is None and asked.limit_price is None:
+        return True  # it changed what reports do not show here
+    return asked.qty in (None, lots) and asked.limit_price in (None, ticks)
+
+
+def _ticks(order: TrackedOrder, price: Decimal | None) -> int | None:
+    return _units(price, order.price_decimals) if price else None
+
+
+def _decimals(value: Decimal | None, least: int) -> int:
+    """How many decimals a number of Kraken's shows."""
+    exponent = value.as_tuple().exponent if value is not None else 0
+    return max(least, -exponent) if isinstance(exponent, int) else least

@@ -1,0 +1,77 @@
+"""A circuit breaker: after failures in a row nothing is tried for a while, then one attempt decides.
+
+    CLOSED ── n failures in a row ──► OPEN ── after a time ──► HALF_OPEN (one probe) ──► CLOSED, or OPEN again
+
+Cancels do not ask it: they always pass. Time is passed in.
+"""
+
+from enum import Enum
+
+from engine.units import MonoNs
+
+
+class BreakerState(Enum):
+    """Whether anything is tried."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+class Breaker:
+    """Of one route."""
+
+    def __init__(self, failures_max: int = 5, open_ns: int = 60_000_000_000) -> None:
+        self._failures_max = failures_max
+        self._open_ns = open_ns
+        self._failures = 0
+        # When it opened; None while it is closed.
+        self._opened_at: MonoNs | None = None
+        # When the probe left; None while none is under way.
+        self._probed_at: MonoNs | None = None
+        # How often it opened, ever.
+        self.openings = 0
+
+    def state(self, now: MonoNs) -> BreakerState:
+        """Where it stands."""
+        if self._opened_at is None:
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if now - self._opened_at < self._open_ns else BreakerState.HALF_OPEN
+
+    def allows(self, now: MonoNs) -> bool:
+        """May an attempt be made? A True while half-open is the one probe: its result must be told.
+
+        A probe of which nothing is heard for as long as the breaker stays open is given up for another.
+        """
+        state = self.state(now)
+        if state is BreakerState.CLOSED:
+            return True
+        if state is BreakerState.OPEN:
+            return False
+        if self._probed_at is not None and now - self._probed_at < self._open_ns:
+            return False
+        self._probed_at = now
+        return True
+
+    def wait_ns(self, now: MonoNs) -> int:
+        """How long until something is tried again; 0 unless it is open."""
+        return 0 if self._opened_at is None else max(self._opened_at + self._open_ns - now, 0)
+
+    def succeeded(self) -> None:
+        """An attempt worked: everything is well again."""
+        self._failures = 0
+        self._opened_at = self._probed_at = None
+
+    def failed(self, now: MonoNs) -> bool:
+        """An attempt failed for a reason that is not its own; True when this opened the breaker.
+
+        Late failures of attempts from before it opened do not make it open for longer.
+        """
+        if self.state(now) is BreakerState.OPEN:
+            return False
+        self._failures += 1
+        if self._opened_at is None and self._failures < self._failures_max:
+            return False
+        self._opened_at, self._probed_at = now, None
+        self.openings += 1
+        return True

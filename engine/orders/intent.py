@@ -1,0 +1,75 @@
+"""What a strategy wants: a new order, or a change of one, in the ticks and lots of its pair.
+
+Quantities and limit prices are integers; what is rare (offsets, percentages, triggers) is an exact Decimal. Words are
+Kraken's, https://docs.kraken.com/api/docs/websocket-v2/add_order
+"""
+
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct
+
+from engine.units import PriceTicks, QtyLots, WallNs
+
+Side = Literal["buy", "sell"]
+
+
+class Trigger(Struct, frozen=True, array_like=True):
+    """When a stop or take-profit order comes alive."""
+
+    price: Decimal
+    """A price, per cent or an amount, as `price_type` says; of a trailing stop, a distance."""
+    price_type: str = "static"
+    """static, pct or quote."""
+    reference: str = "last"
+    """last or index."""
+
+
+class Conditional(Struct, frozen=True, array_like=True):
+    """The closing order that each fill of an order spawns, of the filled size and on the other side."""
+
+    order_type: str
+    limit_price: Decimal | None = None
+    limit_price_type: str | None = None
+    trigger_price: Decimal | None = None
+    trigger_price_type: str | None = None
+
+
+class OrderIntent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A new order."""
+
+    symbol: str
+    side: Side
+    order_type: str
+    qty: QtyLots
+    limit_price: PriceTicks | None = None
+    limit_offset: Decimal | None = None
+    """Of a trailing-stop-limit, in place of a limit price."""
+    limit_price_type: str | None = None
+    trigger: Trigger | None = None
+    time_in_force: str = "gtc"
+    """gtc, gtd, ioc or fok."""
+    expire_at: WallNs | None = None
+    effective_at: WallNs | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    margin: bool = False
+    display_qty: QtyLots | None = None
+    fee_preference: str | None = None
+    stp_type: str | None = None
+    conditional: Conditional | None = None
+    cash_qty: Decimal | None = None
+    """Of a market buy: quote currency to spend, in place of a quantity."""
+    validate: bool = False
+
+
+class Amendment(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A change of an open order; what is None stays as it is."""
+
+    qty: QtyLots | None = None
+    """The whole order, what has been filled included."""
+    limit_price: PriceTicks | None = None
+    limit_offset: Decimal | None = None
+    trigger_price: Decimal | None = None
+    display_qty: QtyLots | None = None
+    post_only: bool = False

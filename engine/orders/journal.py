@@ -1,0 +1,316 @@
+"""The journal: an append-only file of records, written before the first byte of an order leaves.
+
+Survives the death of the process always (what `write` has taken, the kernel keeps), and the loss of power with
+`durability="power"`, which waits for the disk at every record.
+
+    00000001.journal   begins with nothing
+    00000002.journal   begins with a Snapshot of all before it, and so on; some old segments are kept, for people
+
+One router at a time: the folder's `lock` names its process. The only file I/O of this package, all of it in calls
+that the router makes.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from engine.errors import EngineError, UserError
+from engine.orders.journal_format import (
+    HEADER_BYTES,
+    RECORD_BYTES_MAX,
+    VERSION,
+    Scan,
+    pack_header,
+    pack_record,
+    scan,
+)
+from engine.orders.journal_records import Record, Snapshot, decode_record, encode_record
+
+Durability = Literal["process", "power"]
+
+SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024  # some 300,000 records; then `wants_compaction`
+SEGMENTS_KEPT: Final = 8
+SUFFIX: Final = ".journal"
+UNFINISHED: Final = ".journal-unfinished"
+
+
+class JournalError(EngineError):
+    """A record could not be written: no order may leave. Its text is one sentence."""
+
+
+class JournalUnusable(UserError):
+    """A journal that must not be traded on. Its text names the file, the place and the mend."""
+
+
+class Journal:
+    """The segment that is written to. Made by `open`; `append` is on the way of every order."""
+
+    def __init__(self, folder: Path, durability: Durability, segment_bytes_max: int) -> None:
+        self._folder = folder
+        self._is_synced = durability == "power"
+        self._segment_bytes_max = segment_bytes_max
+        # Held for as long as the journal is open.
+        self._lock_fd = -1
+        self._fd = -1
+        self._segment = 0
+        # Where the next record begins; everything before it is whole.
+        self._end = 0
+        # Of the next record; never goes back, over all segments.
+        self._sequence = 1
+        # Why nothing can be appended any more; empty while all is well.
+        self._broken = ""
+        # Of a record that was never written to its end; cut off when the journal was opened. 0 as a rule.
+        self.torn_bytes = 0
+        # Since it was opened.
+        self.records_written = 0
+        self.errors = 0
+
+    @classmethod
+    def open(
+        cls, folder: Path, *, durability: Durability = "process", segment_bytes_max: int = SEGMENT_BYTES_MAX
+    ) -> tuple["Journal", list[Record], str]:
+        """The journal in a folder, which is made if need be; its records from the last snapshot on; what was found.
+
+        JournalUnusable when another router has it, when it is damaged, or when another version of the engine wrote it.
+        """
+        journal = cls(folder, durability, segment_bytes_max)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            journal._lock()
+            records = journal._load()
+        except OSError as error:
+            journal.close()
+            raise JournalUnusable(
+                f"the journal in {folder} cannot be opened ({error.strerror}); make the folder writable, or name "
+                "another as state_dir in [trading]"
+            ) from None
+        except BaseException:
+            journal.close()
+            raise
+        return journal, records, journal._found(len(records))
+
+    @property
+    def path(self) -> Path:
+        """The segment that is written to."""
+        return _segment_path(self._folder, self._segment)
+
+    @property
+    def wants_compaction(self) -> bool:
+        """Is the segment long enough to begin a new one, when there is time?"""
+        return self._end > self._segment_bytes_max
+
+    def append(self, record: Record) -> None:
+        """Write one record; when this returns, it survives. JournalError, at once, when it could not be written."""
+        self._write(pack_record(self._sequence, encode_record(record)), 1)
+
+    def append_all(self, records: Sequence[Record]) -> None:
+        """Write several records with one call: all of them, or none."""
+        if records:
+            packed = [pack_record(self._sequence + i, encode_record(record)) for i, record in enumerate(records)]
+            self._write(b"".join(packed), len(packed))
+
+    def compact(self, snapshot: Snapshot) -> None:
+        """Begin a new segment with all that the records so far came to. JournalError leaves the old one in use."""
+        segment = self._segment + 1
+        unfinished = self._folder / f"{segment:08d}{UNFINISHED}"
+        fd = -1
+        try:
+            content = pack_header(segment, self._sequence) + pack_record(self._sequence, encode_record(snapshot))
+            fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+            _write_whole(fd, content)
+            # Here a wait for the disk costs nothing, and a name without its content would be damage.
+            os.fsync(fd)
+            unfinished.rename(_segment_path(self._folder, segment))
+            self._sync_folder()
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+            unfinished.unlink(missing_ok=True)
+            self.errors += 1
+            raise JournalError(f"the journal in {self._folder} cannot begin a new segment: {error.strerror}") from None
+        os.close(self._fd)
+        self._fd, self._segment, self._end, self._broken = fd, segment, len(content), ""
+        self._sequence += 1
+        self.records_written += 1
+        for old in _segments(self._folder)[:-SEGMENTS_KEPT]:
+            _segment_path(self._folder, old).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give the journal back."""
+        for fd in (self._fd, self._lock_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._lock_fd = -1
+        self._broken = "the journal is closed"
+
+    # --- writing
+
+    def _write(self, packed: bytes, count: int) -> None:
+        if self._broken:
+            raise JournalError(self._broken)
+        try:
+            if (written := os.write(self._fd, packed)) != len(packed):
+                raise OSError(errno.ENOSPC, f"only {written} of {len(packed)} bytes fitted")
+            if self._is_synced:
+                os.fdatasync(self._fd)
+        except OSError as error:
+            self._undo(error)
+        self._end += len(packed)
+        self._sequence += count
+        self.records_written += count
+
+    def _undo(self, error: OSError) -> None:
+        """Leave no half of a record behind, so that the next one is sound when there is room again."""
+        self.errors += 1
+        why = f"the journal {self.path} cannot be written: {error.strerror}"
+        try:
+            os.ftruncate(self._fd, self._end)
+        except OSError as second:
+            self._broken = f"{why}; nor can it be put in order ({second.strerror}), start the engine again to do so"
+        if error.errno == errno.EIO:
+            # What the disk holds is unknown now: after such an error a later success proves nothing.
+            self._broken = f"{why}; check the disk, then start the engine again"
+        raise JournalError(self._broken or why) from None
+
+    def _sync_folder(self) -> None:
+        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    # --- opening
+
+    def _lock(self) -> None:
+        path = self._folder / "lock"
+        self._lock_fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._lock_fd, 32).decode(errors="replace").strip() or "unknown"
+            raise JournalUnusable(
+                f"the journal in {self._folder} is in use by process {holder}; stop that engine first, or give this "
+                "one another name or state_dir"
+            ) from None
+        os.ftruncate(self._lock_fd, 0)
+        os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+
+    def _found(self, records: int) -> str:
+        torn = f"; a torn record of {self.torn_bytes} bytes was cut off its end" if self.torn_bytes else ""
+        return f"journal {self.path}: {records} records{torn}"
+
+    def _load(self) -> list[Record]:
+        for unfinished in self._folder.glob(f"*{UNFINISHED}"):
+            unfinished.unlink()
+        segments = _segments(self._folder)
+        if not segments:
+            self._begin()
+            return []
+        self._segment = segments[-1]
+        found = scan(self.path.read_bytes())
+        if found.header is None and found.damage is None:
+            if len(segments) > 1:
+                raise JournalUnusable(_damaged(self.path, 0, 0, "it is shorter than its header"))
+            self.torn_bytes = found.torn_bytes
+            self.path.unlink()
+            self._begin()
+            return []
+        records = _records(self.path, found, self._segment)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND)
+        self._end = found.end
+        self.torn_bytes = found.torn_bytes
+        if found.torn_bytes:
+            os.ftruncate(self._fd, self._end)
+            os.fsync(self._fd)
+        header = found.header
+        self._sequence = (header.first_sequence if header else 1) + len(records)
+        return records
+
+    def _begin(self) -> None:
+        """The first segment of a new journal."""
+        self._segment = 1
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        _write_whole(self._fd, pack_header(1, self._sequence))
+        os.fsync(self._fd)
+        self._sync_folder()
+        self._end = HEADER_BYTES
+
+
+def read_journal(folder: Path) -> Iterator[tuple[int, Record]]:
+    """(sequence, record) of everything that is kept, older segments too: to make the history anew.
+
+    Reads beside a router that writes. A snapshot stands where its segment begins; what it sums up is told as well, as
+    far as older segments are still there. Ends at the first damage of a segment, and goes on with the next.
+    """
+    for segment in _segments(folder):
+        try:
+            found = scan(_segment_path(folder, segment).read_bytes())
+        except FileNotFoundError:
+            continue  # no longer kept
+        if found.header is None or found.header.version != VERSION:
+            continue
+        for sequence, payload in found.payloads:
+            try:
+                yield sequence, decode_record(payload)
+            except msgspec.DecodeError:
+                break
+
+
+def _segment_path(folder: Path, segment: int) -> Path:
+    return folder / f"{segment:08d}{SUFFIX}"
+
+
+def _segments(folder: Path) -> list[int]:
+    return sorted(int(path.stem) for path in folder.glob(f"*{SUFFIX}") if path.stem.isdecimal())
+
+
+def _records(path: Path, found: Scan, segment: int) -> list[Record]:
+    """What a scan found, decoded; JournalUnusable when any of it cannot be trusted."""
+    if found.damage is not None:
+        raise JournalUnusable(_damaged(path, *found.damage))
+    header = found.header
+    if header is not None and header.version != VERSION:
+        whose = "a newer" if header.version > VERSION else "an older"
+        raise JournalUnusable(
+            f"the journal {path} has format {header.version} and was written by {whose} engine, this one reads format "
+            f"{VERSION}; start with the engine that wrote it, or move the file aside: {_AFTER_MOVING}"
+        )
+    if header is not None and header.segment != segment:
+        raise JournalUnusable(_damaged(path, 0, 0, f"it says that it is segment {header.segment}"))
+    records: list[Record] = []
+    for _, payload in found.payloads:
+        try:
+            records.append(decode_record(payload))
+        except msgspec.DecodeError:
+            raise JournalUnusable(
+                f"record {len(records) + 1} of the journal {path} is of a kind that this engine does not know; start "
+                f"with the engine that wrote it, or move the file aside: {_AFTER_MOVING}"
+            ) from None
+    if segment > 1 and not (records and isinstance(records[0], Snapshot)):
+        raise JournalUnusable(
+            _damaged(path, HEADER_BYTES, 1, "it is not the snapshot that a later segment begins with")
+        )
+    return records
+
+
+_AFTER_MOVING: Final = "open orders and balances are then taken from Kraken, positions begin at zero"
+
+
+def _damaged(path: Path, offset: int, record: int, what: str) -> str:
+    place = f"record {record}, at byte {offset}" if record else "its header"
+    return (
+        f"the journal {path} is damaged at {place}: {what}; nothing is traded on it. Move the file aside "
+        f"(mv {path} {path}.damaged) and start again: {_AFTER_MOVING}"
+    )
+
+
+def _write_whole(fd: int, content: bytes) -> None:
+    if len(content) > RECORD_BYTES_MAX:
+        raise OSError(errno.EFBIG, f"{len(content)} bytes in one record")
+    if (written := os.write(fd, content)) != len(content):
+        raise OSError(errno.ENOSPC, f"only {written} of {len(content)} bytes fitted")

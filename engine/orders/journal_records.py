@@ -1,0 +1,218 @@
+"""What the journal holds: every change of an order's state, as it was decided. The blotter is their fold, and nothing
+else; so what a crash leaves behind is exactly what was written.
+
+Records are never changed once they exist in somebody's journal: a new need is a new field with a default, or a new
+record.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.orders.intent import Amendment, OrderIntent
+from engine.orders.venue_facts import Fee
+from engine.units import QtyLots, WallNs
+
+
+class RunBegan(Struct, frozen=True, array_like=True, tag="run"):
+    """A router opened the journal."""
+
+    run: int
+    version: str
+    key_fingerprint: str
+    at: WallNs
+
+
+class Submitted(Struct, frozen=True, array_like=True, tag="sub"):
+    """An order is about to leave: written before its first byte does."""
+
+    key: str
+    """What the engine calls it: its client order id."""
+    strategy: str
+    intent: OrderIntent
+    price_decimals: int
+    qty_decimals: int
+    deadline: WallNs
+    """Kraken does not begin with it later than this."""
+    route: str
+    """websocket or rest."""
+    userref: int | None
+    """What Kraken knows it by when it cannot carry a client order id; None for all others."""
+    at: WallNs
+
+
+class Acknowledged(Struct, frozen=True, array_like=True, tag="ack"):
+    """Kraken has it."""
+
+    key: str
+    order_id: str
+    at: WallNs
+
+
+class Rejected(Struct, frozen=True, array_like=True, tag="rej"):
+    """Kraken said no."""
+
+    key: str
+    reason: str
+    at: WallNs
+
+
+class InDoubt(Struct, frozen=True, array_like=True, tag="doubt"):
+    """Nobody knows what became of it."""
+
+    key: str
+    reason: str
+    at: WallNs
+
+
+class Absent(Struct, frozen=True, array_like=True, tag="absent"):
+    """Looked for after its deadline, and Kraken never had it."""
+
+    key: str
+    reason: str
+    at: WallNs
+
+
+class AmendSent(Struct, frozen=True, array_like=True, tag="amd?"):
+    """A change is about to leave."""
+
+    key: str
+    amendment: Amendment
+    at: WallNs
+
+
+class Amended(Struct, frozen=True, array_like=True, tag="amd"):
+    """The order is now so; None where Kraken did not say."""
+
+    key: str
+    qty: QtyLots | None
+    limit_price: int | None
+    reason: str
+    at: WallNs
+    kraken_time: WallNs = WallNs(0)
+    """When it became so; 0 when that is not known."""
+    is_answer: bool = True
+    """The answer to the request that is under way; otherwise a report, which may be about another one."""
+
+
+class RequestRefused(Struct, frozen=True, array_like=True, tag="ref"):
+    """An amend or a cancel did not happen; the order stands as it stood."""
+
+    key: str
+    request: str
+    """amend or cancel."""
+    reason: str
+    at: WallNs
+
+
+class CancelSent(Struct, frozen=True, array_like=True, tag="can?"):
+    """A cancel is about to leave. That it is wanted stays true until the order is over."""
+
+    key: str
+    at: WallNs
+
+
+class Filled(Struct, frozen=True, array_like=True, tag="fill"):
+    """A part traded; whether it was the last part, `Ended` says."""
+
+    key: str
+    exec_id: str
+    trade_id: int
+    qty: QtyLots
+    price: Decimal
+    cost: Decimal
+    fees: tuple[Fee, ...]
+    liquidity: str
+    kraken_time: WallNs
+    at: WallNs
+
+
+class Counted(Struct, frozen=True, array_like=True, tag="cnt"):
+    """Kraken counts so much as filled, more than it had told before: the fills themselves are missing here."""
+
+    key: str
+    filled: QtyLots
+    at: WallNs
+
+
+class Ended(Struct, frozen=True, array_like=True, tag="end"):
+    """It is over: filled, canceled or expired."""
+
+    key: str
+    state: str
+    reason: str
+    filled: QtyLots | None
+    """As Kraken counts; fills that are missing here come later, or never, and are counted."""
+    at: WallNs
+
+
+class Adopted(Struct, frozen=True, array_like=True, tag="adopt"):
+    """An order was found at Kraken that this journal knows nothing of."""
+
+    key: str
+    order_id: str
+    strategy: str
+    """Of the parent, for an order that a conditional close spawned; empty for anybody else's."""
+    intent: OrderIntent
+    price_decimals: int
+    qty_decimals: int
+    filled: QtyLots
+    """Before we saw it: no fills of ours."""
+    cl_ord_id: str | None
+    userref: int | None
+    at: WallNs
+
+
+class ModeChanged(Struct, frozen=True, array_like=True, tag="mode"):
+    """Trading was halted, reduced or resumed; a restart does not lift a halt."""
+
+    mode: str
+    reason: str
+    at: WallNs
+
+
+class DayBegan(Struct, frozen=True, array_like=True, tag="day"):
+    """A UTC day began: the daily loss counts from these totals, by quote currency."""
+
+    day: int
+    totals: dict[str, Decimal]
+    at: WallNs
+
+
+class Snapshot(Struct, frozen=True, array_like=True, tag="snap"):
+    """All that the records before it came to: a new segment of the journal begins with one."""
+
+    blotter: msgspec.Raw
+    at: WallNs
+
+
+Record = (
+    RunBegan
+    | Submitted
+    | Acknowledged
+    | Rejected
+    | InDoubt
+    | Absent
+    | AmendSent
+    | Amended
+    | RequestRefused
+    | CancelSent
+    | Filled
+    | Counted
+    | Ended
+    | Adopted
+    | ModeChanged
+    | DayBegan
+    | Snapshot
+)
+
+encode_record = msgspec.msgpack.Encoder().encode
+_decoder: Any = msgspec.msgpack.Decoder(Record)
+
+
+def decode_record(data: bytes | memoryview) -> Record:
+    """msgspec.DecodeError, or its ValidationError, when these are not the bytes of a record."""
+    record: Record = _decoder.decode(data)
+    return record

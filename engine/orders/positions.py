@@ -1,0 +1,114 @@
+"""What each strategy holds of each pair, from its own fills, at average cost.
+
+Exact Decimals in quote currency; only an average price, a quotient, is rounded. A fill that makes a position larger
+moves its average price; one that makes it smaller realises the difference to it; one that turns it round does both.
+"""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+
+from msgspec import Struct
+
+from engine.orders.money import add, average, multiply, subtract
+
+ZERO = Decimal(0)
+
+
+class PositionState(Struct):
+    """One strategy's position in one pair."""
+
+    qty: Decimal = ZERO
+    """Negative when more was sold than bought."""
+    avg_price: Decimal = ZERO
+    realized: Decimal = ZERO
+    """Profit of what was closed, before fees."""
+    fees: Decimal = ZERO
+    """In quote currency; a fee in the base currency counts at the price of its fill."""
+
+    def fill(self, side: str, qty: Decimal, price: Decimal, fee: Decimal, base_fee: Decimal = ZERO) -> None:
+        """Count one fill; `fee` is all of its fees in quote currency, `base_fee` what was taken in the base currency.
+
+        A fee taken in the base currency is as if so much had been sold, at the price of the fill, to pay it.
+        """
+        self._trade(qty if side == "buy" else -qty, price)
+        if base_fee:
+            self._trade(-base_fee, price)
+        self.fees = add(self.fees, fee)
+
+    def _trade(self, signed: Decimal, price: Decimal) -> None:
+        held = self.qty
+        self.qty = add(held, signed)
+        if held == 0 or (held > 0) == (signed > 0):
+            cost = add(multiply(held, self.avg_price), multiply(signed, price))
+            self.avg_price = average(cost, self.qty) if self.qty else ZERO
+            return
+        closed = min(abs(signed), abs(held))
+        gain = multiply(subtract(price, self.avg_price), closed)
+        self.realized = add(self.realized, gain if held > 0 else -gain)
+        if self.qty == 0:
+            self.qty = self.avg_price = ZERO
+        elif (self.qty > 0) != (held > 0):
+            self.avg_price = price
+
+    def unrealized(self, mark: Decimal | None) -> Decimal:
+        """What closing everything at `mark` would add; 0 without a price."""
+        return ZERO if mark is None or self.qty == 0 else multiply(subtract(mark, self.avg_price), self.qty)
+
+    def total(self, mark: Decimal | None) -> Decimal:
+        """Everything won or lost so far, after fees, were it closed at `mark`."""
+        return subtract(add(self.realized, self.unrealized(mark)), self.fees)
+
+
+class Positions:
+    """All positions, by strategy and pair."""
+
+    def __init__(self) -> None:
+        self._states: dict[tuple[str, str], PositionState] = {}
+
+    def of(self, strategy: str, symbol: str) -> PositionState:
+        """The position, which is made when there is none yet."""
+        return self._states.setdefault((strategy, symbol), PositionState())
+
+    def qty(self, strategy: str, symbol: str) -> Decimal:
+        """What is held; 0 where nothing ever was."""
+        state = self._states.get((strategy, symbol))
+        return ZERO if state is None else state.qty
+
+    def total_qty(self, symbol: str) -> Decimal:
+        """What all strategies together hold of a pair."""
+        return sum((state.qty for (_, held), state in self._states.items() if held == symbol), ZERO)
+
+    def totals(self, marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """Won or lost after fees, by quote currency, with what is held valued at `marks` (by pair)."""
+        totals: dict[str, Decimal] = {}
+        for (_, symbol), state in self._states.items():
+            quote = symbol.partition("/")[2]
+            totals[quote] = add(totals.get(quote, ZERO), state.total(marks.get(symbol)))
+        return totals
+
+    def items(self) -> Iterator[tuple[str, str, PositionState]]:
+        """Strategy, pair and position."""
+        for (strategy, symbol), state in self._states.items():
+            yield strategy, symbol, state
+
+    def load(self, rows: list[tuple[str, str, PositionState]]) -> None:
+        """Begin with these."""
+        self._states = {(strategy, symbol): state for strategy, symbol, state in rows}
+
+
+def fee_in_quote(symbol: str, fees: tuple[tuple[str, Decimal], ...], price: Decimal) -> Decimal:
+    """A fill's fees in its quote currency; a fee in a third currency has no price here and counts as nothing."""
+    base, _, quote = symbol.partition("/")
+    total = ZERO
+    for asset, amount in fees:
+        if asset == quote:
+            total = add(total, amount)
+        elif asset == base:
+            total = add(total, multiply(amount, price))
+    return total
+
+
+def fee_in_base(symbol: str, fees: tuple[tuple[str, Decimal], ...]) -> Decimal:
+    """What of a fill's fees was taken in its base currency."""
+    base = symbol.partition("/")[0]
+    return sum((amount for asset, amount in fees if asset == base), ZERO)

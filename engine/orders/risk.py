@@ -1,0 +1,529 @@
+"""Limits that no strategy can go beyond, checked by the router behind the last line of plugin code.
+
+Every refusal is a sentence that names the limit and the number that broke it. Cancels are never refused.
+
+    mode       ACTIVE · REDUCING: only what makes a position smaller · HALTED: nothing but cancels; a person resumes
+    the pair   known, allowed, open; increments and minimums, so that nothing is sent that Kraken must refuse
+    the book   live and fresh; a limit not too far beyond the other side; no own order in the way
+    sizes      order quantity and notional, position with everything open filled, open orders, orders a second
+
+Pure: the state of the world is passed in. What an approved order changes here (the budget of orders a second, the
+memory for duplicates) is only what `approved` is told.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+
+from engine.market import Pair
+from engine.orders.intent import Amendment, OrderIntent
+from engine.orders.life import OrderState
+from engine.orders.money import add, divide, multiply, subtract
+from engine.orders.tracked_order import TrackedOrder
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs, units_decimal
+
+ZERO: Final = Decimal(0)
+HUNDRED: Final = Decimal(100)
+DUPLICATES_REMEMBERED_MAX: Final = 4096
+NS_PER_DAY: Final = 86_400 * NS_PER_S
+
+RESTING_ONLY: Final = ("limit", "iceberg")
+"""Order types that meet the book on arrival, at their limit or better, or rest in it."""
+IMMEDIATE: Final = ("market", "settle-position")
+
+
+class TradingMode(Enum):
+    """What is let through."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    """Only orders that make a position smaller, and cancels."""
+    HALTED = "HALTED"
+    """Only cancels."""
+
+
+class PairLimits(Struct, frozen=True, kw_only=True):
+    """Limits of one pair, in its base currency; None: none beside the general ones."""
+
+    order_qty_max: Decimal | None = None
+    position_qty_max: Decimal | None = None
+    open_orders_max: int | None = None
+
+
+class RiskLimits(Struct, frozen=True, kw_only=True):
+    """All limits; None is no limit. Amounts are in quote currency."""
+
+    order_notional_max: Decimal | None = None
+    position_notional_max: Decimal | None = None
+    daily_loss_max: Decimal | None = None
+    price_collar_percent: Decimal = Decimal(5)
+    open_orders_max: int = 40
+    """Per pair, of all strategies and of anybody else on the account."""
+    orders_per_s_max: Decimal = Decimal(20)
+    book_age_ns_max: int = 5 * NS_PER_S
+    duplicate_window_ns: int = 10 * NS_PER_MS
+    """0: never."""
+    self_trade_guard: bool = True
+    trade_while_unknown: bool = False
+    symbols: frozenset[str] | None = None
+    """Pairs that may be traded; None: every one that is followed."""
+    pairs: Mapping[str, PairLimits] = {}
+
+
+class TopOfBook(Struct, frozen=True):
+    """The best prices of a pair whose book has verified."""
+
+    best_bid: PriceTicks | None
+    """None: nobody bids."""
+    best_ask: PriceTicks | None
+    is_live: bool
+    """False: the book is in doubt, or there is none."""
+    age_ns: int
+    """Since its feed was last heard."""
+
+
+NO_LIMITS: Final = PairLimits()
+
+
+class Risk:
+    """The limits, the mode, and the memory that two of the limits need."""
+
+    def __init__(self, limits: RiskLimits, mode: TradingMode = TradingMode.ACTIVE, mode_reason: str = "") -> None:
+        self.limits = limits
+        self.mode = mode
+        self.mode_reason = mode_reason
+        # Kraken's own bound on open orders of a pair, once the account's tier is known.
+        self.open_orders_cap: int | None = None
+        self._budget = _Budget(limits.orders_per_s_max)
+        # When an order alike was last approved, oldest first.
+        self._recent: OrderedDict[tuple[object, ...], MonoNs] = OrderedDict()
+
+    # --- the mode
+
+    def halt(self, reason: str) -> None:
+        """Nothing but cancels from now on."""
+        self.mode, self.mode_reason = TradingMode.HALTED, reason
+
+    def reduce(self, reason: str) -> None:
+        """Only smaller positions from now on; a halt stays a halt."""
+        if self.mode is not TradingMode.HALTED:
+            self.mode, self.mode_reason = TradingMode.REDUCING, reason
+
+    def resume(self) -> None:
+        """A person has looked at it: everything is let through again."""
+        self.mode, self.mode_reason = TradingMode.ACTIVE, ""
+
+    # --- the checks
+
+    def refusal(
+        self,
+        intent: OrderIntent,
+        *,
+        strategy: str,
+        pair: Pair,
+        top: TopOfBook | None,
+        open_orders: Collection[TrackedOrder],
+        position: Decimal,
+        now: MonoNs,
+        batch: Sequence[OrderIntent] = (),
+    ) -> str | None:
+        """Why a new order must not leave; None when it may.
+
+        `open_orders` are all of the account on this pair (`Blotter.open_on`), `position` is what all strategies hold
+        of it (`Positions.total_qty`), `batch` holds the orders of the same batch that were looked at before it.
+        Changes nothing: tell `approved` when the order leaves.
+        """
+        price = self._price(intent.side, intent.limit_price, intent, pair, top)
+        why = (
+            self._mode_refusal(intent.side, units_decimal(intent.qty, pair.qty_decimals), pair, open_orders, position)
+            or self._pair_refusal(intent, pair)
+            or self._amount_refusal(intent, pair, price)
+            or self._book_refusal(intent, pair, top)
+            or self._unknown_refusal(strategy, pair, open_orders)
+            or self._size_refusal(intent.qty, intent.cash_qty, pair, price)
+        )
+        if why is not None:
+            return why
+        others = [_Working.of_order(order) for order in open_orders if order.is_open]
+        others += [_Working.of_intent(other, pair) for other in batch]
+        qty = units_decimal(intent.qty, pair.qty_decimals)
+        return (
+            self._count_refusal(pair, len(others))
+            or self._position_refusal(intent.side, qty, pair, price, others, position)
+            or self._self_trade_refusal(intent.side, intent.order_type, intent.limit_price, pair, top, others)
+            or self._duplicate_refusal(strategy, intent, now, batch)
+            or self._budget.refusal(now, len(batch))
+        )
+
+    def amend_refusal(
+        self,
+        order: TrackedOrder,
+        amendment: Amendment,
+        *,
+        pair: Pair,
+        top: TopOfBook | None,
+        open_orders: Collection[TrackedOrder],
+        position: Decimal,
+        now: MonoNs,
+    ) -> str | None:
+        """Why an open order must not be changed so; None when it may. As `refusal`, which see."""
+        side, intent = order.intent.side, order.intent
+        qty_lots = order.qty if amendment.qty is None else amendment.qty
+        limit = order.limit_price if amendment.limit_price is None else amendment.limit_price
+        others = [_Working.of_order(other) for other in open_orders if other.is_open and other.key != order.key]
+        open_others = [other for other in open_orders if other.key != order.key]
+        left = units_decimal(QtyLots(max(0, qty_lots - (order.qty - order.remaining))), pair.qty_decimals)
+        is_smaller = limit == order.limit_price and qty_lots <= order.qty
+        price = self._price(side, limit, intent, pair, top)
+        why = self._mode_refusal(side, left, pair, open_others, position)
+        if why is not None and not (is_smaller and self.mode is TradingMode.REDUCING):
+            return why
+        why = _increment_refusal(qty_lots, limit, pair)
+        if why is not None or is_smaller:
+            return why or self._budget.refusal(now, 0)
+        return (
+            self._freshness_refusal(pair, top)
+            or self._collar_refusal(side, intent.order_type, limit, pair, top)
+            or self._size_refusal(qty_lots, None, pair, price)
+            or self._position_refusal(side, left, pair, price, others, position)
+            or self._self_trade_refusal(side, intent.order_type, limit, pair, top, others)
+            or self._budget.refusal(now, 0)
+        )
+
+    def approved(self, strategy: str, intent: OrderIntent, now: MonoNs) -> None:
+        """A new order leaves: it takes from the budget, and another one alike would be a duplicate."""
+        self._budget.take(now)
+        if self.limits.duplicate_window_ns:
+            self._recent.pop(key := _likeness(strategy, intent), None)
+            self._recent[key] = now
+            while len(self._recent) > DUPLICATES_REMEMBERED_MAX:
+                self._recent.popitem(last=False)
+
+    def amend_approved(self, now: MonoNs) -> None:
+        """An amend leaves."""
+        self._budget.take(now)
+
+    # --- one by one
+
+    def _mode_refusal(
+        self, side: str, qty: Decimal, pair: Pair, open_orders: Collection[TrackedOrder], position: Decimal
+    ) -> str | None:
+        if self.mode is TradingMode.ACTIVE:
+            return None
+        why = f": {self.mode_reason}" if self.mode_reason else ""
+        if self.mode is TradingMode.HALTED:
+            return f"trading is halted{why}; only cancels are taken until `engine resume`"
+        others = [_Working.of_order(order) for order in open_orders if order.is_open]
+        after = _worst(side, qty, others, position)
+        if after > 0 or qty == 0:
+            held = f"{position:f} {pair.symbol.partition('/')[0]} held"
+            return f"trading is reducing{why}; this {side} does not only make the position smaller ({held})"
+        return None
+
+    def _pair_refusal(self, intent: OrderIntent, pair: Pair) -> str | None:
+        if self.limits.symbols is not None and pair.symbol not in self.limits.symbols:
+            allowed = ", ".join(sorted(self.limits.symbols)) or "no pair at all"
+            return f"{pair.symbol} is not one of risk.symbols ({allowed})"
+        match pair.status:
+            case "online":
+                return None
+            case "post_only" if intent.post_only:
+                return None
+            case "limit_only" if intent.order_type in RESTING_ONLY:
+                return None
+            case "reduce_only" if intent.reduce_only:
+                return None
+        return f"Kraken has {pair.symbol} in {pair.status} mode, which this order does not fit"
+
+    def _amount_refusal(self, intent: OrderIntent, pair: Pair, price: Decimal | None) -> str | None:
+        """Kraken's own rules: an order that breaks them costs a request and the rate counter."""
+        if intent.cash_qty is not None:
+            if intent.cash_qty < pair.cost_min:
+                return f"{intent.cash_qty:f} to spend is less than the pair's minimum of {pair.cost_min:f}"
+            return None
+        if intent.order_type == "settle-position":
+            return None
+        if (why := _increment_refusal(intent.qty, intent.limit_price, pair)) is not None:
+            return why
+        if intent.qty < pair.qty_min_lots:
+            minimum = pair.qty_text(QtyLots(pair.qty_min_lots))
+            return f"quantity {pair.qty_text(intent.qty)} is less than {pair.symbol}'s minimum of {minimum}"
+        if price is not None:
+            cost = multiply(units_decimal(intent.qty, pair.qty_decimals), price)
+            if cost < pair.cost_min:
+                return f"{cost:f} (price × quantity) is less than {pair.symbol}'s minimum of {pair.cost_min:f}"
+        return None
+
+    def _book_refusal(self, intent: OrderIntent, pair: Pair, top: TopOfBook | None) -> str | None:
+        return self._freshness_refusal(pair, top) or self._collar_refusal(
+            intent.side, intent.order_type, intent.limit_price, pair, top
+        )
+
+    def _freshness_refusal(self, pair: Pair, top: TopOfBook | None) -> str | None:
+        if top is None or not top.is_live:
+            return f"the book of {pair.symbol} is not verified at present"
+        if top.age_ns > self.limits.book_age_ns_max:
+            age, most = top.age_ns / NS_PER_S, self.limits.book_age_ns_max / NS_PER_S
+            return f"the book of {pair.symbol} was last heard {age:.1f} s ago, more than risk.book_age_s_max = {most:g}"
+        return None
+
+    def _collar_refusal(
+        self, side: str, order_type: str, limit: PriceTicks | None, pair: Pair, top: TopOfBook | None
+    ) -> str | None:
+        """A limit far beyond the other side is a typing error. A stop's limit waits for its trigger."""
+        if top is None or order_type not in (*RESTING_ONLY, *IMMEDIATE):
+            return None
+        reference = _other_side(side, top)
+        if reference is None:
+            return f"nobody {'asks' if side == 'buy' else 'bids'} on {pair.symbol}" if limit is None else None
+        if limit is None:
+            return None
+        bound = self._collar(side, reference)
+        beyond = limit > bound if side == "buy" else limit < bound
+        if not beyond:
+            return None
+        return (
+            f"{side} limit {pair.price_text(limit)} is more than risk.price_collar_percent = "
+            f"{self.limits.price_collar_percent:f} % beyond the best {'ask' if side == 'buy' else 'bid'} "
+            f"{pair.price_text(reference)}"
+        )
+
+    def _collar(self, side: str, reference: PriceTicks) -> Decimal:
+        """The worst price in ticks that an order may reach."""
+        reach = divide(multiply(Decimal(reference), self.limits.price_collar_percent), HUNDRED)
+        return add(Decimal(reference), reach) if side == "buy" else subtract(Decimal(reference), reach)
+
+    def _unknown_refusal(self, strategy: str, pair: Pair, open_orders: Collection[TrackedOrder]) -> str | None:
+        if self.limits.trade_while_unknown:
+            return None
+        for order in open_orders:
+            if order.state is OrderState.UNKNOWN and order.strategy == strategy:
+                return f"order {order.key} on {pair.symbol} is in doubt; nothing new there until Kraken has been asked"
+        return None
+
+    def _size_refusal(
+        self, qty_lots: QtyLots, cash_qty: Decimal | None, pair: Pair, price: Decimal | None
+    ) -> str | None:
+        qty = units_decimal(qty_lots, pair.qty_decimals)
+        own = self.limits.pairs.get(pair.symbol, NO_LIMITS)
+        if own.order_qty_max is not None and qty > own.order_qty_max:
+            return f"quantity {qty:f} is more than {pair.symbol}'s order_qty_max = {own.order_qty_max:f}"
+        most = self.limits.order_notional_max
+        if most is None:
+            return None
+        if cash_qty is None and price is None:
+            return f"the order has no price to measure against risk.order_notional_max = {most:f}"
+        notional = cash_qty if cash_qty is not None else multiply(qty, price or ZERO)
+        if notional > most:
+            return f"order of {notional:f} (price × quantity) is more than risk.order_notional_max = {most:f}"
+        return None
+
+    def _count_refusal(self, pair: Pair, open_count: int) -> str | None:
+        own = self.limits.pairs.get(pair.symbol, NO_LIMITS).open_orders_max
+        bounds = [(self.limits.open_orders_max, "risk.open_orders_max")]
+        if own is not None:
+            bounds.append((own, f"{pair.symbol}'s open_orders_max"))
+        if self.open_orders_cap is not None:
+            bounds.append((self.open_orders_cap, "Kraken's limit for this account"))
+        most, name = min(bounds)
+        if open_count >= most:
+            return f"{open_count} orders are open on {pair.symbol}, as many as {name} = {most} allows"
+        return None
+
+    def _position_refusal(
+        self,
+        side: str,
+        qty: Decimal,
+        pair: Pair,
+        price: Decimal | None,
+        others: Sequence["_Working"],
+        position: Decimal,
+    ) -> str | None:
+        """Were everything open on this side filled: a bound on what it comes to, on the side that it goes to."""
+        own = self.limits.pairs.get(pair.symbol, NO_LIMITS).position_qty_max
+        most = self.limits.position_notional_max
+        if own is None and most is None:
+            return None
+        worst = _worst(side, qty, others, position)
+        what = f"with all open {side} orders filled, the position would be {worst if side == 'buy' else -worst:f}"
+        base = pair.symbol.partition("/")[0]
+        if own is not None and worst > own:
+            return f"{what} {base}, more than {pair.symbol}'s position_qty_max = {own:f}"
+        if most is None or worst <= 0:
+            return None
+        if price is None:
+            return f"the order has no price to measure against risk.position_notional_max = {most:f}"
+        if (notional := multiply(worst, price)) > most:
+            return f"{what} {base} worth {notional:f}, more than risk.position_notional_max = {most:f}"
+        return None
+
+    def _self_trade_refusal(
+        self,
+        side: str,
+        order_type: str,
+        limit: PriceTicks | None,
+        pair: Pair,
+        top: TopOfBook | None,
+        others: Sequence["_Working"],
+    ) -> str | None:
+        """Would it meet an own order? A market order is taken to reach as far as the collar lets a limit."""
+        if not self.limits.self_trade_guard or order_type not in (*RESTING_ONLY, *IMMEDIATE):
+            return None
+        reach: Decimal | None = None if limit is None else Decimal(limit)
+        if reach is None and top is not None and (reference := _other_side(side, top)) is not None:
+            reach = self._collar(side, reference)
+        for other in others:
+            if other.side == side or other.limit is None or reach is None or not other.rests:
+                continue
+            if reach >= other.limit if side == "buy" else reach <= other.limit:
+                return (
+                    f"it would meet the account's own {other.side} {other.name} at {pair.price_text(other.limit)} on "
+                    f"{pair.symbol} (risk.self_trade_guard)"
+                )
+        return None
+
+    def _duplicate_refusal(
+        self, strategy: str, intent: OrderIntent, now: MonoNs, batch: Sequence[OrderIntent]
+    ) -> str | None:
+        window_ns = self.limits.duplicate_window_ns
+        if not window_ns:
+            return None
+        likeness = _likeness(strategy, intent)
+        if any(_likeness(strategy, other) == likeness for other in batch):
+            return "the batch has the same order twice (risk.duplicate_window_ms)"
+        at = self._recent.get(likeness)
+        if at is None or now - at >= window_ns:
+            return None
+        ago_ms, window_ms = (now - at) / NS_PER_MS, window_ns / NS_PER_MS
+        return f"the same order was sent {ago_ms:.1f} ms ago, within risk.duplicate_window_ms = {window_ms:g}"
+
+    def _price(
+        self, side: str, limit: PriceTicks | None, intent: OrderIntent, pair: Pair, top: TopOfBook | None
+    ) -> Decimal | None:
+        """What an order is measured with: its limit, its trigger, or the best price of the other side."""
+        if limit is not None:
+            return units_decimal(limit, pair.price_decimals)
+        if intent.trigger is not None and intent.trigger.price_type == "static":
+            return intent.trigger.price
+        reference = None if top is None else _other_side(side, top)
+        return None if reference is None else units_decimal(reference, pair.price_decimals)
+
+
+class _Budget:
+    """Orders a second, as a bucket that holds those of one second and fills steadily. In tokens times nanoseconds."""
+
+    def __init__(self, per_s: Decimal) -> None:
+        self._per_s = per_s
+        # Thousandths of an order a second: a rate may be 0.5.
+        self._rate = max(int(per_s * 1000), 1)
+        self._full = max(self._rate, 1000) * NS_PER_S
+        self._level = self._full
+        self._as_of: MonoNs | None = None
+
+    def refusal(self, now: MonoNs, ahead: int) -> str | None:
+        """Why another order is one too many, after `ahead` others that leave with it."""
+        if self._level_at(now) >= (ahead + 1) * 1000 * NS_PER_S:
+            return None
+        return f"orders and amends come faster than risk.orders_per_s_max = {self._per_s:f}"
+
+    def take(self, now: MonoNs) -> None:
+        """One leaves."""
+        self._level = max(self._level_at(now) - 1000 * NS_PER_S, 0)
+        self._as_of = now
+
+    def _level_at(self, now: MonoNs) -> int:
+        if self._as_of is None:
+            return self._level
+        return min(self._level + max(now - self._as_of, 0) * self._rate, self._full)
+
+
+class _Working(Struct, frozen=True, gc=False):
+    """What of an open order, or of one that leaves with this one, matters here."""
+
+    name: str
+    side: str
+    left: Decimal
+    limit: PriceTicks | None
+    rests: bool
+
+    @classmethod
+    def of_order(cls, order: TrackedOrder) -> "_Working":
+        """An open order. An amend under way may make it larger or dearer: the larger quantity counts."""
+        qty = order.remaining
+        if order.amendment is not None and order.amendment.qty is not None:
+            qty = QtyLots(max(qty, qty + order.amendment.qty - order.qty))
+        left = units_decimal(qty, order.qty_decimals)
+        rests = order.intent.order_type in RESTING_ONLY
+        return cls(order.key, order.intent.side, left, order.limit_price, rests)
+
+    @classmethod
+    def of_intent(cls, intent: OrderIntent, pair: Pair) -> "_Working":
+        """An order of the same batch."""
+        left = units_decimal(intent.qty, pair.qty_decimals)
+        return cls("of the same batch", intent.side, left, intent.limit_price, intent.order_type in RESTING_ONLY)
+
+
+def _worst(side: str, qty: Decimal, others: Sequence[_Working], position: Decimal) -> Decimal:
+    """How far to its own side the position would go with everything on that side filled; negative: it stays beyond."""
+    same = position if side == "buy" else -position
+    for other in others:
+        if other.side == side:
+            same = add(same, other.left)
+    return add(same, qty)
+
+
+def _other_side(side: str, top: TopOfBook) -> PriceTicks | None:
+    return top.best_ask if side == "buy" else top.best_bid
+
+
+def _increment_refusal(qty: QtyLots, limit: PriceTicks | None, pair: Pair) -> str | None:
+    if qty <= 0:
+        return f"quantity {pair.qty_text(qty)} is not more than nothing"
+    if qty % pair.qty_increment_lots:
+        step = pair.qty_text(QtyLots(pair.qty_increment_lots))
+        return f"quantity {pair.qty_text(qty)} is not a multiple of {pair.symbol}'s {step}"
+    if limit is not None and limit <= 0:
+        return f"limit {pair.price_text(limit)} is not more than nothing"
+    if limit is not None and limit % pair.price_increment_ticks:
+        step = pair.price_text(PriceTicks(pair.price_increment_ticks))
+        return f"limit {pair.price_text(limit)} is not a multiple of {pair.symbol}'s {step}"
+    return None
+
+
+def _likeness(strategy: str, intent: OrderIntent) -> tuple[object, ...]:
+    return strategy, intent.symbol, intent.side, intent.order_type, intent.limit_price, intent.qty, intent.cash_qty
+
+
+class DailyLoss:
+    """What was lost since the UTC day began, by quote currency: realised and not, after fees."""
+
+    def __init__(self, loss_max: Decimal | None, day: int = 0, at_start: Mapping[str, Decimal] | None = None) -> None:
+        self._loss_max = loss_max
+        # Number of the UTC day since 1970, and what `Positions.totals` said as it began; both are in the journal.
+        self.day = day
+        self.at_start: dict[str, Decimal] = dict(at_start or {})
+
+    def begins(self, now: WallNs) -> bool:
+        """Is it another day than the one that is counted? A clock that is set back does not begin yesterday again."""
+        return now // NS_PER_DAY > self.day
+
+    def begin(self, totals: Mapping[str, Decimal], now: WallNs) -> None:
+        """A new day: count from here."""
+        self.day, self.at_start = now // NS_PER_DAY, dict(totals)
+
+    def lost(self, totals: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """Lost since the day began, by quote currency; a gain is negative."""
+        return {quote: subtract(self.at_start.get(quote, ZERO), total) for quote, total in totals.items()}
+
+    def refusal(self, totals: Mapping[str, Decimal]) -> str | None:
+        """Why trading must be halted; None when the loss is within its limit."""
+        if self._loss_max is None:
+            return None
+        for quote, lost in sorted(self.lost(totals).items()):
+            if lost >= self._loss_max:
+                return f"{lost:f} {quote} lost today, as much as risk.daily_loss_max = {self._loss_max:f} allows"
+        return None

@@ -1,0 +1,87 @@
+"""One order as the router knows it. Only the blotter changes it, and only by records of the journal."""
+
+from decimal import Decimal
+
+from msgspec import Struct, field
+
+from engine.orders.intent import Amendment, OrderIntent
+from engine.orders.life import OrderState
+from engine.orders.money import average
+from engine.units import PriceTicks, QtyLots, WallNs, units_decimal
+
+ZERO = Decimal(0)
+
+
+class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
+    """One order."""
+
+    key: str
+    """The engine's name for it: its client order id; of an order that is not ours, Kraken's id."""
+    strategy: str
+    """Empty for an order that is not ours."""
+    intent: OrderIntent
+    price_decimals: int
+    qty_decimals: int
+    qty: QtyLots
+    """As last amended."""
+    limit_price: PriceTicks | None
+    state: OrderState = OrderState.NEW
+    reason: str = ""
+    cl_ord_id: str | None = None
+    """What Kraken knows it by; None when that is a userref, or its own id alone."""
+    userref: int | None = None
+    order_id: str = ""
+    route: str = ""
+    deadline: WallNs = WallNs(0)
+    filled: QtyLots = QtyLots(0)
+    """By the fills that we have seen."""
+    filled_before: QtyLots = QtyLots(0)
+    """Of an adopted order: what had been filled before we saw it."""
+    filled_at_venue: QtyLots = QtyLots(0)
+    """As Kraken last counted; more than ours means that fills are missing."""
+    cost: Decimal = ZERO
+    fees: dict[str, Decimal] = field(default_factory=dict)
+    pending: str = ""
+    """amend or cancel while a request is under way; at most one at a time."""
+    amendment: Amendment | None = None
+    """The one under way."""
+    cancel_wanted: bool = False
+    """Somebody asked for its end, and it has not come yet."""
+    submitted_at: WallNs = WallNs(0)
+    aged_from: WallNs = WallNs(0)
+    """Creation or last amend: what the rate counter's age costs count from."""
+    amended_at_venue: WallNs = WallNs(0)
+    """By Kraken's clock, the youngest amend that we know of: reports of older ones come late and change nothing."""
+    changed_at: WallNs = WallNs(0)
+
+    @property
+    def symbol(self) -> str:
+        return self.intent.symbol
+
+    @property
+    def is_buy(self) -> bool:
+        return self.intent.side == "buy"
+
+    @property
+    def is_open(self) -> bool:
+        """May it still trade?"""
+        return not self.state.is_terminal
+
+    @property
+    def is_external(self) -> bool:
+        """Was it found at Kraken, and no strategy of ours knows it?"""
+        return not self.strategy
+
+    @property
+    def remaining(self) -> QtyLots:
+        return QtyLots(max(0, self.qty - self.filled - self.filled_before))
+
+    @property
+    def fills_missing(self) -> QtyLots:
+        """What Kraken has counted as filled and we have seen no fill of."""
+        return QtyLots(max(0, self.filled_at_venue - self.filled - self.filled_before))
+
+    @property
+    def avg_price(self) -> Decimal | None:
+        """Of the fills that we have seen."""
+        return average(self.cost, units_decimal(self.filled, self.qty_decimals)) if self.filled else None

@@ -1,0 +1,144 @@
+"""What Kraken says of orders and money, in words of our own: made from its messages, eaten by the blotter.
+
+Every field but the order's id may be missing: Kraken's reports of the end of an order carry no symbol, no side and no
+quantity. Numbers are Decimals of Kraken's own text.
+"""
+
+from decimal import Decimal
+from enum import Enum
+
+from msgspec import Struct
+
+from engine.units import MonoNs, WallNs
+
+
+class Outcome(Enum):
+    """What an error, or silence, says of the order or of the change that was asked for."""
+
+    NOT_PLACED = "not_placed"
+    """Certainly nothing happened."""
+    UNKNOWN = "unknown"
+    """It may have happened or not, or still happen: ask before anything else."""
+    ALREADY_PLACED = "already_placed"
+    """This request did nothing, but an order with this id is open."""
+    NOT_OPEN = "not_open"
+    """The order that was to be changed or canceled is not open."""
+
+
+class Fee(Struct, frozen=True, array_like=True):
+    """What a fill cost."""
+
+    asset: str
+    qty: Decimal
+
+
+class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="x"):
+    """One row of the executions channel."""
+
+    exec_type: str
+    """pending_new, new, trade, filled, canceled, expired, amended, restated, status, iceberg_refill, or a newer one."""
+    order_id: str
+    timestamp: WallNs
+    received_at: MonoNs = MonoNs(0)
+    cl_ord_id: str | None = None
+    order_userref: int | None = None
+    symbol: str | None = None
+    side: str | None = None
+    order_type: str | None = None
+    order_status: str | None = None
+    order_qty: Decimal | None = None
+    limit_price: Decimal | None = None
+    cum_qty: Decimal | None = None
+    cum_cost: Decimal | None = None
+    avg_price: Decimal | None = None
+    exec_id: str | None = None
+    trade_id: int | None = None
+    last_qty: Decimal | None = None
+    last_price: Decimal | None = None
+    cost: Decimal | None = None
+    liquidity: str | None = None
+    """m or t."""
+    fees: tuple[Fee, ...] = ()
+    reason: str | None = None
+    time_in_force: str | None = None
+    post_only: bool | None = None
+    display_qty: Decimal | None = None
+    trigger_status: str | None = None
+    """untriggered or triggered."""
+    trigger_price: Decimal | None = None
+    ord_ref_id: str | None = None
+    """The order whose conditional close this one is."""
+    rate_count: Decimal | None = None
+    """Kraken's rate counter of the pair, when it tells."""
+    is_snapshot: bool = False
+
+
+class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b"):
+    """One asset, from a snapshot or after one entry of the ledger."""
+
+    asset: str
+    balance: Decimal
+    """Of all wallets that can be traded from."""
+    earning: Decimal = Decimal(0)
+    """Of the others; known from snapshots only."""
+    is_snapshot: bool = False
+    amount: Decimal | None = None
+    fee: Decimal | None = None
+    ledger_id: str = ""
+    ref_id: str = ""
+    kind: str = ""
+    """Of the ledger's entry: trade, deposit, …"""
+    timestamp: WallNs = WallNs(0)
+
+
+class FeedLost(Struct, frozen=True, tag="l"):
+    """What the private feed tells may have holes until the next snapshot."""
+
+    reason: str
+    is_connected: bool = False
+    """True for a gap in the sequence: the connection stands, and a fresh snapshot has been asked for."""
+
+
+class SnapshotBegan(Struct, frozen=True, tag="s"):
+    """The rows of a snapshot of one channel follow: executions or balances."""
+
+    channel: str
+
+
+class SnapshotEnded(Struct, frozen=True, tag="e"):
+    """All rows of the snapshot were told; what follows is news."""
+
+    channel: str
+    max_rate_count: int | None = None
+    """Threshold of the account's tier."""
+    asked_at: MonoNs = MonoNs(0)
+    """When the snapshot was asked for: what was sent later may be missing in it."""
+
+
+AccountFact = ExecutionFact | BalanceFact | FeedLost | SnapshotBegan | SnapshotEnded
+
+
+class OrderLookup(Struct, frozen=True, kw_only=True):
+    """One order as REST tells it: OpenOrders, ClosedOrders or QueryOrders."""
+
+    order_id: str
+    status: str
+    """pending, open, closed (filled), canceled or expired."""
+    cl_ord_id: str | None = None
+    order_userref: int | None = None
+    symbol: str | None = None
+    """v2 name; None when the pair is not known."""
+    pair: str = ""
+    """Kraken's own name for it there."""
+    side: str | None = None
+    order_type: str | None = None
+    qty: Decimal = Decimal(0)
+    filled_qty: Decimal = Decimal(0)
+    cost: Decimal = Decimal(0)
+    fee: Decimal = Decimal(0)
+    avg_price: Decimal = Decimal(0)
+    limit_price: Decimal | None = None
+    reason: str | None = None
+    opened_at: WallNs = WallNs(0)
+    closed_at: WallNs = WallNs(0)
+    trade_ids: tuple[str, ...] = ()

@@ -1,0 +1,77 @@
+"""Orders, facts and a pair for the tests of this folder."""
+
+from decimal import Decimal
+
+from engine.market import Pair
+from engine.orders.blotter import Blotter
+from engine.orders.intent import OrderIntent
+from engine.orders.journal_records import Submitted, decode_record, encode_record
+from engine.orders.venue_facts import ExecutionFact, Fee
+from engine.units import PriceTicks, QtyLots, WallNs
+
+PAIR = Pair(
+    symbol="BTC/USD", price_decimals=1, qty_decimals=8, qty_min_lots=5000, cost_min=Decimal("0.5"),
+)  # fmt: skip
+OTHER_PAIR = Pair(symbol="ETH/USD", price_decimals=2, qty_decimals=8, qty_min_lots=50000, cost_min=Decimal("0.5"))
+PAIRS = {pair.symbol: pair for pair in (PAIR, OTHER_PAIR)}
+
+KEY = "quoter00001a000001"
+ORDER_ID = "OVN7VD-7VYHS-APBKHA"
+AT = WallNs(1_000_000_000_000_000_000)
+
+
+def limit(side="buy", qty="1", price="100", **more):
+    """A limit order on BTC/USD."""
+    return OrderIntent(
+        symbol=more.pop("symbol", PAIR.symbol),
+        side=side,
+        order_type=more.pop("order_type", "limit"),
+        qty=QtyLots(int(Decimal(qty).scaleb(8))),
+        limit_price=None if price is None else PriceTicks(int(Decimal(price) * 10)),
+        **more,
+    )
+
+
+def submitted(key=KEY, intent=None, strategy="quoter", at=AT, userref=None, route="websocket"):
+    """The record of an order that leaves."""
+    return Submitted(key, strategy, intent or limit(), 1, 8, WallNs(at + 10**9), route, userref, at)
+
+
+def commit(blotter, records, journal=None):
+    """What the router does: write, then apply; each record goes through its bytes. The changes."""
+    changes = []
+    for record in records:
+        again = decode_record(encode_record(record))
+        if journal is not None:
+            journal.append(again)
+        changes.append(blotter.apply(again))
+    return changes
+
+
+def sent(**more):
+    """A blotter with one order on its way, and that order."""
+    blotter = Blotter()
+    record = submitted(**more)
+    commit(blotter, [record])
+    return blotter, blotter.open[record.key]
+
+
+def fact(exec_type, at=AT, **more):
+    """A row of the executions channel about the one order."""
+    more.setdefault("order_id", ORDER_ID)
+    more.setdefault("cl_ord_id", KEY)
+    return ExecutionFact(exec_type=exec_type, timestamp=at, **more)
+
+
+def trade(exec_id="TEXEC1-00000-000000", qty="0.4", price="100", fee="0.16", at=AT, **more):
+    """A fill of the one order."""
+    qty, price = Decimal(qty), Decimal(price)
+    return fact(
+        "trade", at, exec_id=exec_id, trade_id=7, last_qty=qty, last_price=price, cost=qty * price, liquidity="t",
+        fees=(Fee("USD", Decimal(fee)),), symbol=PAIR.symbol, side="buy", **more,
+    )  # fmt: skip
+
+
+def tell(blotter, what, journal=None, at=AT):
+    """Give the blotter a row; the changes."""
+    return commit(blotter, blotter.on_execution(what, PAIRS, at), journal)
