@@ -19,17 +19,17 @@ from engine.kraken.events import (
     NO_EVENTS,
     CandleChanged,
     Event,
-    FrameNotUnderstood,
     PairChanged,
     Refused,
-    SystemChanged,
     TickerChanged,
     TradePrinted,
     silence_text,
     state_changed,
 )
+from engine.kraken.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.messages import BookData, CandleData, Reply, decode_book
 from engine.kraken.subscriptions import Phase, Subscription, Subscriptions
+from engine.kraken.venue_status import VenueStatus
 from engine.market.book import UnitsTooLarge
 from engine.records import FeedState
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
@@ -38,14 +38,8 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 BOOK_UPDATE = b'{"channel":"book","type":"update",'
 HEARTBEAT = b'{"channel":"heartbeat"}'
 
-PING_INTERVAL_NS = 15 * NS_PER_S  # Kraken closes a connection after a minute without requests or data
 TIMER_INTERVAL_NS = 100 * NS_PER_MS  # how often the deadlines of all subscriptions are looked at
-MAINTENANCE_DELAY_NS = 5 * NS_PER_S  # Kraken: at least five seconds between attempts after maintenance
 SILENCE_GROWTH_MAX = 16  # a quiet pair is asked for proof 1, 2, 4 … this many times less often
-REPORT_INTERVAL_NS = NS_PER_S  # at most one report of a malformed or unknown frame per kind in this time
-UNKNOWN_NAMES_MAX = 64  # remembered, so that each is reported once
-NOTICES_MAX = 256  # of maintenance, remembered for the same reason; each comes in at most five phases
-DETAIL_CHARS_MAX = 200  # of a report: its text may come from the frame
 
 
 class PublicSettings(Struct, frozen=True, kw_only=True):
@@ -82,6 +76,10 @@ class PublicSession:
             symbols_per_request=settings.symbols_per_request,
             deadline_ns=settings.subscribe_deadline_ns,
         )
+        # The connection's signs of life, Kraken's word on itself, and frames that could not be used.
+        self._liveness = Liveness(settings.heartbeat_silence_ns)
+        self._status = VenueStatus()
+        self._oddities = Oddities()
         # Frames counted since the process started; of books, see the feeds.
         self.trades = 0
         # Fills that Kraken numbered and we never saw: trade ids grow by one a fill, per pair.
@@ -89,39 +87,17 @@ class PublicSession:
         self._last_trade_ids: dict[str, int] = {}
         self.tickers = 0
         self.candles = 0
-        self.heartbeats = 0
         self.level3 = 0
-        self.pongs = 0
-        self.unknown = 0
-        self.malformed = 0
         # Errors from Kraken that refuse none of our subscriptions for good.
         self.refused = 0
-        # Round trip of the last answered application ping; 0 before.
-        self.ping_rtt_ns = 0
-        # The venue's last word on its matching engine.
-        self.system = ""
-        # Kraken's number of the connection; None before its first status. A recording may run on over a reconnect,
-        # of which this alone tells.
-        self.connection_id: int | None = None
-        # Is a connection up?
-        self._open = False
-        # When a frame other than a pong last came: pongs prove a socket, not a feed.
-        self.heard_at = MonoNs(0)
-        # When the subscriptions' deadlines are looked at next, and when we ping next.
+        # When the subscriptions' deadlines are looked at next.
         self._timers_at = MonoNs(0)
-        self._ping_at = MonoNs(0)
-        # Requests for the wire, not yet taken, and when the last ping among them was made.
+        # Requests for the wire, not yet taken.
         self._outbox: list[bytes] = []
-        self._pinged_at = MonoNs(0)
         # Every symbol of the instrument channel, for advice; empty before its snapshot.
         self._symbols_known: list[str] = []
         # The candle that is still forming, by pair.
         self._candles: dict[str, CandleData] = {}
-        # Notices of maintenance that were reported, by event, phase and title: the last ones.
-        self._notices_seen: dict[tuple[object, ...], None] = {}
-        # Names of unknown channels and methods that were reported; when each kind may be reported again.
-        self._unknown_seen: set[str] = set()
-        self._report_at: dict[str, MonoNs] = {}
         self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
             "book": self._receive_snapshot,
             "trade": self._receive_trade,
@@ -133,15 +109,49 @@ class PublicSession:
             "level3": self._receive_level3,
         }
 
+    @property
+    def heard_at(self) -> MonoNs:
+        """When a frame other than a pong last came: pongs prove a socket, not a feed."""
+        return self._liveness.heard_at
+
+    @property
+    def heartbeats(self) -> int:
+        """Counted since the process started, as are the next three."""
+        return self._liveness.heartbeats
+
+    @property
+    def pongs(self) -> int:
+        """Answered pings."""
+        return self._liveness.pongs
+
+    @property
+    def unknown(self) -> int:
+        """Frames of channels and methods that we do not know."""
+        return self._oddities.unknown
+
+    @property
+    def malformed(self) -> int:
+        """Frames that cannot be read."""
+        return self._oddities.malformed
+
+    @property
+    def ping_rtt_ns(self) -> int:
+        """Round trip of the last answered application ping; 0 before."""
+        return self._liveness.ping_rtt_ns
+
+    @property
+    def system(self) -> str:
+        """The venue's last word on its matching engine."""
+        return self._status.system
+
     # --- the connection's life
 
     def opened(self, now: MonoNs) -> None:
         """A connection is up: Kraken restores nothing, so everything is asked for again."""
-        self._open = True
-        self.connection_id = None
-        self.heard_at = now
+        self._liveness.opened(now)
+        self._liveness.is_subscribed = True  # asked for at once, so that silence counts from now on
+        self._status.connection_id = None
         self._timers_at = now
-        self._ping_at = MonoNs(now + PING_INTERVAL_NS)
         self._outbox.clear()
         self._subscriptions.opened()
         for feed in self.feeds.values():
@@ -152,13 +162,13 @@ class PublicSession:
 
     def closed(self, now: MonoNs, reason: str) -> Sequence[Event]:
         """The connection is gone: every book is in doubt."""
-        self._open = False
+        self._liveness.closed()
         self._outbox.clear()
         return self.doubt(self.settings.symbols, f"connection lost: {reason}")
 
     def begin_recording(self, symbols: Sequence[str], name: str) -> Sequence[Event]:
         """A recording of these pairs begins, of another connection and perhaps another day."""
-        self.connection_id = None
+        self._status.connection_id = None
         for symbol in symbols:
             self._last_trade_ids.pop(symbol, None)
         return self.doubt(symbols, f"{name} begins")
@@ -176,15 +186,12 @@ class PublicSession:
 
     def dead(self, now: MonoNs) -> str | None:
         """Why the connection must be cut: silence, where Kraken promises a heartbeat a second."""
-        silent_ns = now - self.heard_at
-        if self._open and silent_ns > self.settings.heartbeat_silence_ns:
-            return f"no frame for {silence_text(silent_ns)}"
-        return None
+        return self._liveness.dead(now)
 
     @property
     def reconnect_delay_floor_ns(self) -> int:
         """The least pause before the next connection: Kraken asks for more after maintenance."""
-        return MAINTENANCE_DELAY_NS if self.system in ("maintenance", "cancel_only") else 0
+        return self._status.reconnect_delay_floor_ns
 
     def to_send(self) -> list[bytes]:
         """The requests for the wire; they are taken, and must be sent in this order."""
@@ -202,7 +209,7 @@ class PublicSession:
             events = self._receive_rare(frame, received_at)
             if events is not None:
                 return events
-        self.heard_at = received_at
+        self._liveness.heard_at = received_at
         try:
             entries = decode_book(frame).data
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -248,7 +255,7 @@ class PublicSession:
             envelope = messages.decode_envelope(frame)
             if envelope.method is not None:
                 return self._receive_reply(messages.decode_reply(frame), frame, received_at)
-            self.heard_at = received_at
+            self._liveness.heard_at = received_at
             if envelope.channel == "book" and envelope.type != "snapshot":
                 return None
             receiver = self._receivers.get(envelope.channel or "")
@@ -256,9 +263,9 @@ class PublicSession:
                 return receiver(frame, envelope.type, received_at)
             if envelope.channel is None and rejects.MESSAGE_RATE_EXCEEDED.encode() in frame:
                 return self._rate_exceeded(frame, received_at)
-            return self._unknown(f"channel {envelope.channel}", frame, received_at)
+            return self._oddities.count_unknown(f"channel {envelope.channel}", frame, received_at)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            self.heard_at = received_at
+            self._liveness.heard_at = received_at
             return self._malformed(error, frame, received_at)
 
     # --- book
@@ -365,31 +372,14 @@ class PublicSession:
         return events
 
     def _receive_status(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        events: list[Event] = []
-        for status in messages.decode_status(frame).data:
-            self.system = status.system
-            events += self._connection_is(status.connection_id)
-            fresh = []
-            for notice in messages.notices(status):
-                key = (notice.event_id, notice.phase, notice.title[:DETAIL_CHARS_MAX])
-                if key not in self._notices_seen:
-                    fresh.append(notice)
-                    self._notices_seen[key] = None
-                    if len(self._notices_seen) > NOTICES_MAX:
-                        del self._notices_seen[next(iter(self._notices_seen))]
-            events.append(SystemChanged(status.system, status.version, tuple(fresh)))
-        return events
-
-    def _connection_is(self, connection_id: int | None) -> Sequence[Event]:
-        """Another connection than before: nothing of the old one goes on."""
-        before, self.connection_id = self.connection_id, connection_id or self.connection_id
-        if before is None or before == self.connection_id:
-            return NO_EVENTS
-        return self.doubt(self.settings.symbols, "another connection begins")
+        changes, is_other_connection = self._status.receive(frame)
+        if is_other_connection:  # nothing of the old one goes on
+            return [*self.doubt(self.settings.symbols, "another connection begins"), *changes]
+        return changes
 
     def _receive_heartbeat(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        self.heartbeats += 1
-        self.heard_at = received_at
+        self._liveness.heartbeats += 1
+        self._liveness.heard_at = received_at
         return NO_EVENTS
 
     def _receive_level3(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
@@ -401,18 +391,15 @@ class PublicSession:
 
     def _receive_reply(self, reply: Reply, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
         if reply.method == "pong":
-            self.pongs += 1
-            if self._pinged_at:
-                self.ping_rtt_ns = received_at - self._pinged_at
-                self._pinged_at = MonoNs(0)
+            self._liveness.ponged(received_at)
             return NO_EVENTS
-        self.heard_at = received_at
+        self._liveness.heard_at = received_at
         if rejects.MESSAGE_RATE_EXCEEDED in (reply.error or ""):
             return self._rate_exceeded(frame, received_at)
         concerned = self._subscriptions.replied(reply)
         if not reply.success and (reply.method != "subscribe" or not concerned):
             self.refused += 1
-            return self._report("refused", f"{reply.method}: {reply.error}", frame, received_at)
+            return self._oddities.report("refused", f"{reply.method}: {reply.error}", frame, received_at)
         events: Sequence[Event] = NO_EVENTS
         for subscription in concerned:
             if reply.success:
@@ -459,17 +446,15 @@ class PublicSession:
     def _rate_exceeded(self, frame: bytes, now: MonoNs) -> Sequence[Event]:
         self._subscriptions.slow_down(now)
         self.refused += 1
-        return self._report("refused", f"{rejects.MESSAGE_RATE_EXCEEDED}: sending less", frame, now)
+        return self._oddities.report("refused", f"{rejects.MESSAGE_RATE_EXCEEDED}: sending less", frame, now)
 
     # --- time
 
     def poll(self, now: MonoNs) -> Sequence[Event]:
         """Look at the clocks: requests due, answers late, pairs silent."""
-        if not self._open:
+        if not self._liveness.is_open:
             return NO_EVENTS
-        if now >= self._ping_at:
-            self._ping_at = MonoNs(now + PING_INTERVAL_NS)
-            self._pinged_at = now
+        if self._liveness.ping_due(now):
             self._outbox.append(self._subscriptions.ping())
         events: Sequence[Event] = NO_EVENTS
         if now >= self._timers_at:
@@ -516,30 +501,13 @@ class PublicSession:
 
     def _malformed(self, error: Exception, frame: bytes, now: MonoNs) -> Sequence[Event]:
         """A frame that cannot be read. One of a live book was an update, and is lost: that pair is in doubt."""
-        self.malformed += 1
-        events = self._report("malformed", str(error), frame, now)
+        events: Sequence[Event] = self._oddities.count_malformed(error, frame, now)
         head = frame[:FRAME_BYTES_SHOWN_MAX]
         symbol = head.partition(b'"symbol":"')[2].partition(b'"')[0].decode(errors="replace")
         feed = self.feeds.get(symbol) if b'"channel":"book"' in head else None
         if feed is not None and feed.streaming:
             events = (*self._failed(feed, "a message of this book cannot be read", now), *events)
         return events
-
-    def _unknown(self, name: str, frame: bytes, now: MonoNs) -> Sequence[Event]:
-        self.unknown += 1
-        name = name[:DETAIL_CHARS_MAX]
-        if name in self._unknown_seen or len(self._unknown_seen) >= UNKNOWN_NAMES_MAX:
-            return NO_EVENTS
-        events = self._report("unknown", name, frame, now)
-        if events:
-            self._unknown_seen.add(name)
-        return events
-
-    def _report(self, kind: str, detail: str, frame: bytes, now: MonoNs) -> Sequence[Event]:
-        if now < self._report_at.get(kind, now):
-            return NO_EVENTS
-        self._report_at[kind] = MonoNs(now + REPORT_INTERVAL_NS)
-        return (FrameNotUnderstood(kind, detail[:DETAIL_CHARS_MAX], frame[:FRAME_BYTES_SHOWN_MAX]),)
 
     # --- what we ask for
 

@@ -11,7 +11,8 @@ from naive_book import NaiveBook, text
 from wire import D10, DATA, MS, T0, Tape, book_frame, changed, frames, live, new_session, quiet_session, states
 
 from engine.kraken.events import FrameNotUnderstood, Refused, SystemChanged
-from engine.kraken.public_session import BOOK_UPDATE, DETAIL_CHARS_MAX, FRAME_BYTES_SHOWN_MAX, UNKNOWN_NAMES_MAX
+from engine.kraken.liveness import DETAIL_CHARS_MAX, UNKNOWN_NAMES_MAX
+from engine.kraken.public_session import BOOK_UPDATE, FRAME_BYTES_SHOWN_MAX
 
 SINGLES = [
     frame for path in sorted(DATA.glob("*.jsonl")) if not path.name.startswith("capture") for frame in frames(path.name)
@@ -298,8 +299,8 @@ def test_what_is_remembered_of_garbage_is_bounded():
         session.receive(b'{"channel":"%d%s"}' % (number, b"x" * 5000), T0 + number * 1000 * MS)
 
     assert session.unknown == 500
-    assert len(session._unknown_seen) == UNKNOWN_NAMES_MAX
-    assert max(map(len, session._unknown_seen)) <= DETAIL_CHARS_MAX
+    assert len(session._oddities._unknown_seen) == UNKNOWN_NAMES_MAX
+    assert max(map(len, session._oddities._unknown_seen)) <= DETAIL_CHARS_MAX
 
 
 def test_reports_of_long_texts_are_short():

@@ -1,0 +1,357 @@
+"""Kraken's REST answers about orders: what became of them, and what Kraken says to new ones and to cancels.
+
+As in `rest_answers`, each function returns its typed answer or a RestRefusal; a changing call that is refused without
+a clear no of Kraken's has the outcome UNKNOWN.
+"""
+
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+from msgspec import Struct
+
+from engine.kraken.error_catalog import meaning
+from engine.kraken.private_events import AnswerRow
+from engine.kraken.rest_answers import UNREADABLE, RestRefusal, read_result, seconds_ns
+from engine.kraken.rest_pairs import RestPairs
+from engine.kraken.rest_requests import has_trigger
+from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
+from engine.timestamps import wall_ns
+from engine.units import NS_PER_MS, WallNs
+
+# --- what became of orders
+
+
+class _Descr(Struct):
+    pair: str
+    type: str
+    ordertype: str
+    price: str = "0"
+    price2: str = "0"
+    leverage: str = "none"
+
+
+class _Order(Struct):
+    """A value of OpenOrders, ClosedOrders and QueryOrders; its key is the order id."""
+
+    status: str
+    descr: _Descr
+    vol: Decimal
+    vol_exec: Decimal = Decimal(0)
+    cost: Decimal = Decimal(0)
+    fee: Decimal = Decimal(0)
+    price: Decimal = Decimal(0)
+    stopprice: Decimal = Decimal(0)
+    limitprice: Decimal = Decimal(0)
+    refid: str | None = None
+    userref: int | None = None
+    cl_ord_id: str | None = None
+    opentm: Decimal = Decimal(0)
+    closetm: Decimal | None = None
+    reason: str | None = None
+    oflags: str = ""
+    misc: str = ""
+    time_in_force: str | None = None
+    trades: list[str] | None = None
+
+
+class _OpenOrders(Struct):
+    open: dict[str, _Order]
+
+
+class _ClosedOrders(Struct):
+    closed: dict[str, _Order]
+
+
+class _Trade(Struct):
+    """A value of TradesHistory and QueryTrades; its key is the execution id. `pair` is an id here, not an altname."""
+
+    ordertxid: str
+    pair: str
+    time: Decimal
+    type: str
+    ordertype: str
+    price: Decimal
+    cost: Decimal
+    fee: Decimal
+    vol: Decimal
+    trade_id: int | None = None
+    maker: bool | None = None
+
+
+class _Trades(Struct):
+    trades: dict[str, _Trade]
+
+
+class OrderAmend(Struct, frozen=True, kw_only=True):
+    """One state that an order was given: the original, or what an amend made of it."""
+
+    amend_id: str
+    amend_type: str
+    """original, user or restated."""
+    order_qty: Decimal
+    remaining_qty: Decimal | None
+    limit_price: Decimal | None
+    trigger_price: Decimal | None
+    display_qty: Decimal | None
+    post_only: bool
+    reason: str | None
+    at: WallNs
+
+
+class _Amend(Struct):
+    amend_id: str
+    amend_type: str
+    order_qty: Decimal
+    remaining_qty: Decimal | None = None
+    limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    display_qty: Decimal | None = None
+    post_only: bool = False
+    reason: str | None = None
+    timestamp: int = 0
+
+
+class _Amends(Struct):
+    amends: list[_Amend]
+
+
+_decode_open_orders = msgspec.json.Decoder(_OpenOrders, strict=False)
+_decode_closed_orders = msgspec.json.Decoder(_ClosedOrders, strict=False)
+_decode_query_orders = msgspec.json.Decoder(dict[str, _Order], strict=False)
+_decode_trades_history = msgspec.json.Decoder(_Trades, strict=False)
+_decode_query_trades = msgspec.json.Decoder(dict[str, _Trade], strict=False)
+_decode_order_amends = msgspec.json.Decoder(_Amends, strict=False)
+
+
+def read_open_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
+    """Of OpenOrders."""
+    answer = read_result(status, body, _decode_open_orders)
+    return answer if isinstance(answer, RestRefusal) else _lookups(answer.open, pairs)
+
+
+def read_closed_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
+    """Of ClosedOrders: one page, the newest first."""
+    answer = read_result(status, body, _decode_closed_orders)
+    return answer if isinstance(answer, RestRefusal) else _lookups(answer.closed, pairs)
+
+
+def read_query_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
+    """Of QueryOrders; an id that Kraken never gave is missing."""
+    answer = read_result(status, body, _decode_query_orders)
+    return answer if isinstance(answer, RestRefusal) else _lookups(answer, pairs)
+
+
+def read_trades_history(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
+    """Of TradesHistory: one page of fills, the newest first, as the executions channel would tell them."""
+    answer = read_result(status, body, _decode_trades_history)
+    return answer if isinstance(answer, RestRefusal) else _fills(answer.trades, pairs)
+
+
+def read_query_trades(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
+    """Of QueryTrades."""
+    answer = read_result(status, body, _decode_query_trades)
+    return answer if isinstance(answer, RestRefusal) else _fills(answer, pairs)
+
+
+def read_order_amends(status: int, body: bytes) -> RestRefusal | tuple[OrderAmend, ...]:
+    """Of OrderAmends: the original first."""
+    answer = read_result(status, body, _decode_order_amends)
+    if isinstance(answer, RestRefusal):
+        return answer
+    return tuple(
+        OrderAmend(
+            amend_id=row.amend_id,
+            amend_type=row.amend_type,
+            order_qty=row.order_qty,
+            remaining_qty=row.remaining_qty,
+            limit_price=row.limit_price,
+            trigger_price=row.trigger_price,
+            display_qty=row.display_qty,
+            post_only=row.post_only,
+            reason=row.reason,
+            at=WallNs(row.timestamp * NS_PER_MS),
+        )
+        for row in answer.amends
+    )
+
+
+def _lookups(orders: dict[str, _Order], pairs: RestPairs) -> tuple[OrderLookup, ...]:
+    return tuple(_lookup(order_id, order, pairs) for order_id, order in orders.items())
+
+
+def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
+    descr = order.descr
+    return OrderLookup(
+        order_id=order_id,
+        status=order.status,
+        cl_ord_id=order.cl_ord_id or None,
+        order_userref=order.userref or None,
+        symbol=pairs.symbol(descr.pair),
+        pair=descr.pair,
+        side=descr.type,
+        order_type=descr.ordertype,
+        qty=order.vol,
+        filled_qty=order.vol_exec,
+        cost=order.cost,
+        fee=order.fee,
+        avg_price=order.price,
+        limit_price=_plain_price(descr.price2 if has_trigger(descr.ordertype) else descr.price),
+        reason=order.reason or None,
+        opened_at=seconds_ns(order.opentm),
+        closed_at=seconds_ns(order.closetm),
+        trade_ids=tuple(order.trades or ()),
+    )
+
+
+def _plain_price(text: str) -> Decimal | None:
+    """None for 0 (a market order) and for a relative price, "+1.0000%"."""
+    if text[:1] in "+-#" or text.endswith("%"):
+        return None
+    try:
+        return Decimal(text) or None
+    except InvalidOperation:
+        return None
+
+
+def _fills(trades: dict[str, _Trade], pairs: RestPairs) -> tuple[ExecutionFact, ...]:
+    return tuple(_fill(exec_id, trade, pairs) for exec_id, trade in trades.items())
+
+
+def _fill(exec_id: str, trade: _Trade, pairs: RestPairs) -> ExecutionFact:
+    pair = pairs.find(trade.pair)
+    return ExecutionFact(
+        exec_type="trade",
+        order_id=trade.ordertxid,
+        timestamp=seconds_ns(trade.time),
+        symbol=pair.symbol if pair else None,
+        side=trade.type,
+        order_type=trade.ordertype.replace(" ", "-"),
+        exec_id=exec_id,
+        trade_id=trade.trade_id,
+        last_qty=trade.vol,
+        last_price=trade.price,
+        cost=trade.cost,
+        liquidity=None if trade.maker is None else "m" if trade.maker else "t",
+        # Kraken charges in the quote currency, and says so nowhere in this answer.
+        fees=(Fee(pair.quote, trade.fee),) if pair else (),
+    )
+
+
+# --- trading
+
+
+class RestPlaced(Struct, frozen=True):
+    """Of AddOrder: the order's ids; none when it was only validated."""
+
+    order_ids: tuple[str, ...]
+    description: str
+
+
+class RestEdited(Struct, frozen=True):
+    """Of EditOrder: the new order, and the one that it replaced."""
+
+    order_id: str
+    original_order_id: str
+
+
+class RestCanceled(Struct, frozen=True):
+    """Of the cancels: how many orders, and whether Kraken is still at it."""
+
+    count: int
+    is_pending: bool
+
+
+class DeadManSwitch(Struct, frozen=True):
+    """Of CancelAllOrdersAfter: Kraken's time, and when it will cancel everything (0 when disarmed)."""
+
+    current_at: WallNs
+    trigger_at: WallNs
+
+
+class _Text(Struct, frozen=True):
+    order: str = ""
+
+
+class _Placed(Struct):
+    descr: _Text = _Text()
+    txid: list[str] = []
+
+
+class _BatchRow(Struct):
+    txid: str | list[str] | None = None
+    error: str | None = None
+
+
+class _Batch(Struct):
+    orders: list[_BatchRow]
+
+
+class _Amended(Struct):
+    amend_id: str
+
+
+class _Edited(Struct):
+    txid: str = ""
+    originaltxid: str = ""
+
+
+class _Canceled(Struct):
+    count: int
+    pending: bool | int = False
+
+
+class _Switch(Struct):
+    current_time: str = msgspec.field(name="currentTime", default="")
+    trigger_time: str = msgspec.field(name="triggerTime", default="")
+
+
+_decode_placed = msgspec.json.Decoder(_Placed, strict=False)
+_decode_batch = msgspec.json.Decoder(_Batch, strict=False)
+_decode_amended = msgspec.json.Decoder(_Amended, strict=False)
+_decode_edited = msgspec.json.Decoder(_Edited, strict=False)
+_decode_canceled = msgspec.json.Decoder(_Canceled, strict=False)
+_decode_switch = msgspec.json.Decoder(_Switch, strict=False)
+
+
+def read_add_order(status: int, body: bytes) -> RestRefusal | RestPlaced:
+    """Of AddOrder."""
+    answer = read_result(status, body, _decode_placed)
+    return answer if isinstance(answer, RestRefusal) else RestPlaced(tuple(answer.txid), answer.descr.order)
+
+
+def read_add_order_batch(status: int, body: bytes) -> RestRefusal | tuple[AnswerRow, ...]:
+    """Of AddOrderBatch: one row an order, in the order that they were sent; each may be refused alone."""
+    answer = read_result(status, body, _decode_batch)
+    return answer if isinstance(answer, RestRefusal) else tuple(_batch_row(row) for row in answer.orders)
+
+
+def _batch_row(row: _BatchRow) -> AnswerRow:
+    order_id = (row.txid[0] if row.txid else None) if isinstance(row.txid, list) else row.txid
+    what = meaning(row.error) if row.error else None if order_id is not None else UNREADABLE
+    return AnswerRow(order_id, None, None, row.error, what, ())
+
+
+def read_amend_order(status: int, body: bytes) -> RestRefusal | str:
+    """Of AmendOrder: the amend's id."""
+    answer = read_result(status, body, _decode_amended)
+    return answer if isinstance(answer, RestRefusal) else answer.amend_id
+
+
+def read_edit_order(status: int, body: bytes) -> RestRefusal | RestEdited:
+    """Of EditOrder."""
+    answer = read_result(status, body, _decode_edited)
+    return answer if isinstance(answer, RestRefusal) else RestEdited(answer.txid, answer.originaltxid)
+
+
+def read_cancel(status: int, body: bytes) -> RestRefusal | RestCanceled:
+    """Of CancelOrder, CancelOrderBatch and CancelAll."""
+    answer = read_result(status, body, _decode_canceled)
+    return answer if isinstance(answer, RestRefusal) else RestCanceled(answer.count, bool(answer.pending))
+
+
+def read_cancel_all_orders_after(status: int, body: bytes) -> RestRefusal | DeadManSwitch:
+    """Of CancelAllOrdersAfter."""
+    answer = read_result(status, body, _decode_switch)
+    if isinstance(answer, RestRefusal):
+        return answer
+    return DeadManSwitch(wall_ns(answer.current_time), wall_ns(answer.trigger_time))
