@@ -16,40 +16,68 @@ from engine.errors import ConfigError
 
 LOOPBACK_V4 = IPv4Network("127.0.0.0/8")
 LOOPBACK_V6 = IPv6Address("::1")
-DEFAULT_PORTS = {"wss": 443, "ws": 80}
+DEFAULT_PORTS = {"wss": 443, "ws": 80, "https": 443, "http": 80}
+
+
+class _Kind(NamedTuple):
+    """What may be asked of a URL."""
+
+    name: str
+    secure: str  # its scheme
+    plain: str
+    example: str
+
+
+_WEBSOCKET = _Kind("a WebSocket URL", "wss", "ws", "wss://ws.kraken.com/v2")
+_REST = _Kind("a REST address", "https", "http", "https://api.kraken.com")
 
 
 class Endpoint(NamedTuple):
-    """A WebSocket URL that has passed `check_url`, taken apart."""
+    """A URL that has passed `check_url` or `check_rest_url`, taken apart."""
 
     url: str  # as it was given
     host: str  # lower case, an IPv6 address without brackets; the name TLS verifies
     port: int  # always set
-    is_secure: bool  # wss
+    is_secure: bool  # wss or https
 
 
 def check_url(url: str) -> Endpoint:
-    """`url` taken apart, or a ConfigError of one sentence that names it and the mend."""
+    """A WebSocket `url` taken apart, or a ConfigError of one sentence that names it and the mend."""
+    return _check(url, _WEBSOCKET)
+
+
+def check_rest_url(url: str) -> Endpoint:
+    """The base `url` of a REST service taken apart, or a ConfigError as from `check_url`."""
+    endpoint = _check(url, _REST)
+    if (query := urlsplit(url).query) or url.endswith("?"):
+        raise ConfigError(f"{url} is not a REST address: remove ?{query}")
+    return endpoint
+
+
+def _check(url: str, kind: _Kind) -> Endpoint:
     if not all("!" <= char <= "~" for char in url):
-        raise ConfigError(f"{url!r} is not a WebSocket URL: it may hold printable ASCII only, without spaces")
+        raise ConfigError(f"{url!r} is not {kind.name}: it may hold printable ASCII only, without spaces")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigError(f"{url} is not a WebSocket URL: {error}") from None
+        raise ConfigError(f"{url} is not {kind.name}: {error}") from None
     if "@" in parts.netloc:
         raise ConfigError(f"{_without_credentials(parts)} must not carry a user name or password; remove all up to @")
-    if parts.scheme not in DEFAULT_PORTS:
-        raise ConfigError(f"{url} is not a WebSocket URL; use one that starts with wss://")
+    if parts.scheme not in (kind.secure, kind.plain):
+        raise ConfigError(f"{url} is not {kind.name}; use one that starts with {kind.secure}://")
     if not host:
-        raise ConfigError(f"{url} names no host; use one like wss://ws.kraken.com/v2")
+        raise ConfigError(f"{url} names no host; use one like {kind.example}")
     if port == 0:
         raise ConfigError(f"{url} names port 0, which cannot be connected to; use 1 to 65535")
     if parts.fragment or url.endswith("#"):
-        raise ConfigError(f"{url} has a fragment, which WebSocket URLs do not allow; remove # and all after it")
-    is_secure = parts.scheme == "wss"
+        raise ConfigError(f"{url} has a fragment, which {kind.name[2:]}s do not allow; remove # and all after it")
+    is_secure = parts.scheme == kind.secure
     if not is_secure and not is_loopback(host):
-        raise ConfigError(f"{url} is not encrypted, which is allowed on this machine only; use wss:// instead of ws://")
+        raise ConfigError(
+            f"{url} is not encrypted, which is allowed on this machine only; "
+            f"use {kind.secure}:// instead of {kind.plain}://"
+        )
     return Endpoint(url, host, port or DEFAULT_PORTS[parts.scheme], is_secure)
 
 

@@ -178,6 +178,18 @@ class Link(WSListener, Generic[E]):
         if self.transport is not None:
             self.transport.disconnect(graceful=False)
 
+    def send(self, request: bytes) -> bool:
+        """Hand one request to the socket now; False when it cannot take it, and then not a byte of it has left."""
+        if not self.live or self.transport is None or self._writing_paused:
+            return False
+        self.transport.send(TEXT, request)
+        return True
+
+    def send_due(self) -> None:
+        """Send what the session has to send without waiting for the next burst or tick."""
+        if self.live and self.transport is not None:
+            self._send_requests(self.transport)
+
     async def wait_disconnected(self, deadline_s: float) -> None:
         """Wait until the socket is closed, at most `deadline_s`."""
         if self.transport is None:

@@ -134,6 +134,15 @@ class WebSocketConnection(Traffic, Generic[E]):
         if self._link is not None:
             self._link.cut(reason)
 
+    def send(self, request: bytes) -> bool:
+        """Hand one request to the socket now; False when it cannot take it, and then not a byte of it has left."""
+        return self._link is not None and self._link.send(request)
+
+    def send_due(self) -> None:
+        """Have the session asked for its requests at once: something outside the connection gave it one."""
+        if self._link is not None:
+            self._link.send_due()
+
     async def _turn_comes(self, retry_at: MonoNs) -> bool:
         """Wait for backoff and budget; False when there shall be no further attempt."""
         self._interrupt = _nothing  # the event is enough

@@ -1,0 +1,273 @@
+"""Where an API key comes from, and how it reaches the order router and nobody else.
+
+    1  $CREDENTIALS_DIRECTORY/kraken_api_key, …/kraken_api_secret      systemd: LoadCredential=
+    2  the desktop's keyring, when configured                          service kraken-engine: api_key, api_secret
+    3  a file of mode 0600, when configured                            TOML, or two lines: key, secret
+    4  KRAKEN_API_KEY and KRAKEN_API_SECRET                            accepted with a warning, and wiped
+
+Never a command-line option: every user of the machine can read those.
+
+The router reads 1 to 3 itself, so the process that runs strategies never has the secret. What only that process can
+know (its environment, the local venue's play money) it gives to the router in a sealed memfd, which has no name and
+is gone with its last descriptor:
+
+    engine: descriptor = hand_over(take_environment())     before any strategy is loaded
+    router: load_credentials(…, handed_over=take_over(descriptor))
+"""
+
+import base64
+import binascii
+import ctypes
+import errno
+import fcntl
+import importlib
+import os
+import resource
+import stat
+import tomllib
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.errors import ConfigError
+from engine.secret import Secret, fingerprint
+
+KEY_VARIABLE = "KRAKEN_API_KEY"
+SECRET_VARIABLE = "KRAKEN_API_SECRET"
+DIRECTORY_VARIABLE = "CREDENTIALS_DIRECTORY"
+DIRECTORY_KEY = "kraken_api_key"
+DIRECTORY_SECRET = "kraken_api_secret"
+KEYRING_NAME = "kraken-engine"
+ENVIRONMENT = "the environment"
+
+FILE_BYTES_MAX = 16 * 1024
+KEY_CHARS_MAX = 256  # Kraken's have 56
+KRAKEN_KEY_CHARS, KRAKEN_SECRET_CHARS = 56, 88
+GROUP_AND_OTHERS, OTHERS = 0o077, 0o007
+
+PR_SET_DUMPABLE = 4  # linux/prctl.h
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+class Credentials(Struct, frozen=True):
+    """One API key, from one place."""
+
+    api_key: str
+    """The public part."""
+    secret: Secret
+    source: str
+    """For people: where it was found."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short name of the key, for logs and file names."""
+        return fingerprint(self.api_key)
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong with the place; None when nothing is."""
+        if self.source != ENVIRONMENT:
+            return None
+        return (
+            f"the API key comes from the environment, which other programs of this user can read; "
+            f"put it into a file of mode 0600 and name that in trading.credentials_file, and unset {SECRET_VARIABLE}"
+        )
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.fingerprint}, from {self.source})"
+
+
+def load_credentials(
+    *,
+    file: Path | None = None,
+    keyring: bool = False,
+    handed_over: Credentials | None = None,
+    environment: MutableMapping[str, str] = os.environ,
+) -> Credentials:
+    """The first key that there is, in the order above; ConfigError when there is none, or it cannot be used."""
+    found = find_credentials(file=file, keyring=keyring, environment=environment)
+    found = found or handed_over or take_environment(environment)
+    if found is None:
+        raise ConfigError(
+            "there is no API key; put api_key and api_secret into a file of mode 0600 and name that in "
+            "trading.credentials_file"
+        )
+    return found
+
+
+def find_credentials(
+    *, file: Path | None = None, keyring: bool = False, environment: MutableMapping[str, str] = os.environ
+) -> Credentials | None:
+    """A key from the places that any process of this user can read: 1 to 3."""
+    directory = environment.get(DIRECTORY_VARIABLE)
+    if directory and (found := _from_directory(Path(directory))) is not None:
+        return found
+    if keyring and (found := _from_keyring()) is not None:
+        return found
+    return _from_file(file) if file is not None else None
+
+
+def take_environment(environment: MutableMapping[str, str] = os.environ) -> Credentials | None:
+    """The key of this process's environment, which is wiped: `ps` and children see it no more.
+
+    Call it early: before another library has copied the environment, and before strategies are loaded.
+    """
+    api_key, secret = environment.get(KEY_VARIABLE), environment.get(SECRET_VARIABLE)
+    for name in (KEY_VARIABLE, SECRET_VARIABLE):
+        if name in environment:
+            if environment is os.environ:
+                _wipe_variable(name)
+            del environment[name]
+    if not api_key and not secret:
+        return None
+    if not api_key or not secret:
+        missing = SECRET_VARIABLE if api_key else KEY_VARIABLE
+        raise ConfigError(f"{missing} is not set; a key has two parts, {KEY_VARIABLE} and {SECRET_VARIABLE}")
+    return checked(api_key, secret, ENVIRONMENT)
+
+
+def checked(api_key: str, secret: str, source: str) -> Credentials:
+    """Both texts as Credentials; ConfigError when they cannot be a key."""
+    api_key, secret = api_key.strip(), secret.strip()
+    if len(api_key) == KRAKEN_SECRET_CHARS and len(secret) == KRAKEN_KEY_CHARS:
+        raise ConfigError(f"{source}: api_key and api_secret are exchanged; the secret is the longer one")
+    if not api_key or len(api_key) > KEY_CHARS_MAX or not all("!" <= char <= "~" for char in api_key):
+        raise ConfigError(f"{source}: the API key is not one of Kraken's; copy it again, as Kraken shows it")
+    try:
+        is_secret = bool(base64.b64decode(secret, validate=True))
+    except (binascii.Error, ValueError):
+        is_secret = False
+    if not is_secret:
+        raise ConfigError(f"{source}: the API secret is not base64; copy the private key again, as Kraken shows it")
+    return Credentials(api_key, Secret(secret), source)
+
+
+# --- from process to process
+
+
+def hand_over(credentials: Credentials | None) -> int:
+    """A descriptor for the router to inherit: a sealed memfd with the key, or empty for none.
+
+    Give it to every life of the router, and to no other process. It closes with exec unless it is passed on.
+    """
+    fd = os.memfd_create("credentials", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    if credentials is not None:
+        texts = (credentials.api_key, credentials.secret.reveal(), credentials.source)
+        os.write(fd, msgspec.json.encode(texts))
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    return fd
+
+
+def take_over(fd: int) -> Credentials | None:
+    """The key behind an inherited descriptor, which is closed; None when it is empty."""
+    try:
+        # Read at its place: the position is shared with whoever inherited the descriptor too.
+        text = os.pread(fd, FILE_BYTES_MAX, 0)
+    finally:
+        os.close(fd)
+    if not text:
+        return None
+    api_key, secret, source = msgspec.json.decode(text, type=tuple[str, str, str])
+    return Credentials(api_key, Secret(secret), source)
+
+
+def no_core_dumps(*, allow: bool = False) -> None:
+    """Keep this process's memory out of core files and from debuggers; `allow` is the switch for debugging it.
+
+    A process that cannot be dumped cannot be traced either, py-spy included.
+    """
+    if allow:
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+# --- the places
+
+
+def _from_directory(directory: Path) -> Credentials | None:
+    # systemd owns these files and opens them to us by an ACL, which shows as bits of the group.
+    key_path, secret_path = directory / DIRECTORY_KEY, directory / DIRECTORY_SECRET
+    if not key_path.exists() and not secret_path.exists():
+        return None  # the unit has other credentials
+    source = f"${DIRECTORY_VARIABLE}"
+    texts = [_read_private(path, forbidden=OTHERS, any_owner=True) for path in (key_path, secret_path)]
+    return checked(texts[0], texts[1], source)
+
+
+def _from_keyring() -> Credentials | None:
+    try:
+        keyring: Any = importlib.import_module("keyring")
+    except ImportError:
+        raise ConfigError(
+            "trading.keyring needs the package keyring; install kraken-engine[keyring], or set trading.keyring = false"
+        ) from None
+    try:
+        api_key = keyring.get_password(KEYRING_NAME, "api_key")
+        secret = keyring.get_password(KEYRING_NAME, "api_secret")
+    except Exception as error:  # whatever the desktop's backend raises
+        raise ConfigError(
+            f"the keyring cannot be read ({type(error).__name__}); unlock it, or set trading.keyring = false"
+        ) from None
+    if not api_key or not secret:
+        return None
+    return checked(api_key, secret, "the keyring")
+
+
+def _from_file(path: Path) -> Credentials:
+    text = _read_private(path, forbidden=GROUP_AND_OTHERS)
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if len(lines) == 2 and not any(line.startswith(("api_key", "api_secret")) for line in lines):
+        return checked(lines[0], lines[1], str(path))
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        # Not the parser's own words: they may quote the text.
+        raise ConfigError(f'{path} is neither TOML nor two lines; write api_key = "…" and api_secret = "…"') from None
+    for name in ("api_key", "api_secret"):
+        if not isinstance(table.get(name), str):
+            raise ConfigError(f'{path} has no {name}; write {name} = "…", as Kraken shows it')
+    return checked(table["api_key"], table["api_secret"], str(path))
+
+
+def _read_private(path: Path, *, forbidden: int, any_owner: bool = False) -> str:
+    """The text of a file that nobody else can read; ConfigError, with the mend, when somebody can."""
+    try:
+        # Not blocking: a named pipe would wait for its writer.
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConfigError(f"{path} is a symbolic link; name the file that holds the key itself") from None
+        raise ConfigError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{path} is not a file; name a file that holds api_key and api_secret")
+        if status.st_uid != os.geteuid() and not any_owner:
+            raise ConfigError(
+                f"{path} belongs to another user; copy it into a file of your own and run chmod 600 on that"
+            )
+        if status.st_mode & forbidden:
+            mode = stat.S_IMODE(status.st_mode)
+            raise ConfigError(f"{path} can be read by other users (mode {mode:04o}); run: chmod 600 {path}")
+        raw = os.read(fd, FILE_BYTES_MAX + 1)
+    finally:
+        os.close(fd)
+    if len(raw) > FILE_BYTES_MAX:
+        raise ConfigError(f"{path} is longer than {FILE_BYTES_MAX:,} bytes, which no file of a key is")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not text; write api_key and api_secret into it, as Kraken shows them") from None
+
+
+def _wipe_variable(name: str) -> None:
+    """Overwrite a variable where the kernel and `ps` read it; deleting it only forgets the place."""
+    libc = ctypes.CDLL(None)
+    libc.getenv.restype = ctypes.c_void_p
+    address = libc.getenv(name.encode())
+    if address:
+        ctypes.memset(address, ord("x"), len(ctypes.string_at(address)))

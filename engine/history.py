@@ -1,0 +1,471 @@
+"""Orders and fills for people, in SQLite: `engine orders --since`, or any SQL tool.
+
+    router ─► put ─► bounded queue ─► thread ─► history.sqlite (WAL)
+                         └─ full: counted, and mended from the journal by the next reader
+
+Nothing trades by this file: it can be deleted at any time, and is made anew from the journal. A slow disk, or none,
+costs rows here and nothing else. Numbers are exact text, as Kraken writes them; times are UTC text to the microsecond,
+beside nanoseconds since 1970 in the columns that end in `_ns`.
+"""
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import astuple, replace
+
+from engine.errors import EngineError, UserError
+from engine.orders.blotter import Blotter
+from engine.orders.journal_records import Filled, Record, Snapshot
+from engine.orders.tracked_order import TrackedOrder
+from engine.units import WallNs, units_text
+
+SCHEMA_VERSION: Final = 1
+QUEUE_ROWS_MAX: Final = 50_000  # some minutes of the busiest trading; about 30 MB
+BATCH_ROWS_MAX: Final = 1000
+WRITE_INTERVAL_S: Final = 0.1
+RETRY_INTERVAL_S: Final = 1.0  # after a failed write
+BUSY_MS: Final = 5000  # how long one writer waits for another
+CLOSE_DEADLINE_S: Final = 5.0
+ROWS_MAX: Final = 10_000  # of one query
+EXTRA_DECIMALS: Final = 4  # of an average price, beyond those of the pair
+
+log = structlog.get_logger("history")
+
+
+class OrderRow(Struct, frozen=True):
+    """One order as it stands. The columns of `orders`, in their order."""
+
+    id: str
+    """The engine's: its client order id; of an order that is not ours, Kraken's."""
+    order_id: str
+    strategy: str
+    symbol: str
+    side: str
+    type: str
+    qty: str
+    filled: str
+    limit_price: str | None
+    avg_price: str | None
+    cost: str
+    fees: str
+    """As `0.0026 USD`; several assets with a comma between them."""
+    state: str
+    reason: str
+    time_in_force: str
+    post_only: bool
+    route: str
+    submitted_at: str
+    changed_at: str
+    submitted_ns: int
+    changed_ns: int
+
+
+class FillRow(Struct, frozen=True):
+    """One fill. The columns of `fills`, in their order."""
+
+    exec_id: str
+    id: str
+    """Of its order, as in `orders`."""
+    order_id: str
+    trade_id: int
+    strategy: str
+    symbol: str
+    side: str
+    qty: str
+    price: str
+    cost: str
+    fees: str
+    liquidity: str
+    kraken_time: str
+    kraken_ns: int
+
+
+class HistoryError(UserError):
+    """The history cannot be read; the text says what to do."""
+
+
+def _columns(row: type[Struct]) -> str:
+    return ", ".join(row.__struct_fields__)
+
+
+def _marks(row: type[Struct]) -> str:
+    return ", ".join("?" * len(row.__struct_fields__))
+
+
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS orders (
+    id TEXT PRIMARY KEY, order_id TEXT, strategy TEXT, symbol TEXT, side TEXT, type TEXT, qty TEXT, filled TEXT,
+    limit_price TEXT, avg_price TEXT, cost TEXT, fees TEXT, state TEXT, reason TEXT, time_in_force TEXT,
+    post_only INTEGER, route TEXT, submitted_at TEXT, changed_at TEXT, submitted_ns INTEGER, changed_ns INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS orders_by_time ON orders (submitted_ns);
+CREATE INDEX IF NOT EXISTS orders_by_strategy ON orders (strategy, submitted_ns);
+CREATE INDEX IF NOT EXISTS orders_by_symbol ON orders (symbol, submitted_ns);
+CREATE INDEX IF NOT EXISTS orders_by_order_id ON orders (order_id);
+CREATE TABLE IF NOT EXISTS fills (
+    exec_id TEXT PRIMARY KEY, id TEXT, order_id TEXT, trade_id INTEGER, strategy TEXT, symbol TEXT, side TEXT,
+    qty TEXT, price TEXT, cost TEXT, fees TEXT, liquidity TEXT, kraken_time TEXT, kraken_ns INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS fills_by_order ON fills (id);
+CREATE INDEX IF NOT EXISTS fills_by_time ON fills (kraken_ns);
+-- How many times rows were lost, and how many of those have been mended from the journal; is a writer at work?
+CREATE TABLE IF NOT EXISTS condition (one INTEGER PRIMARY KEY CHECK (one = 1), lost INTEGER, mended INTEGER,
+    is_open INTEGER);
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+
+# An older state never replaces a newer one: the writer and a mend may run side by side.
+_PUT_ORDER = (
+    f"INSERT INTO orders ({_columns(OrderRow)}) VALUES ({_marks(OrderRow)}) ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in OrderRow.__struct_fields__ if name != "id")
+    + " WHERE excluded.changed_ns >= orders.changed_ns"
+)
+_PUT_FILL = f"INSERT OR REPLACE INTO fills ({_columns(FillRow)}) VALUES ({_marks(FillRow)})"
+
+
+# --- rows
+
+
+def order_row(order: TrackedOrder) -> OrderRow:
+    """An order as it stands now."""
+    intent, decimals = order.intent, order.qty_decimals
+    avg_price = order.avg_price
+    return OrderRow(
+        id=order.key,
+        order_id=order.order_id,
+        strategy=order.strategy,
+        symbol=intent.symbol,
+        side=intent.side,
+        type=intent.order_type,
+        qty=units_text(order.qty, decimals),
+        filled=units_text(order.filled + order.filled_before, decimals),
+        limit_price=None if order.limit_price is None else units_text(order.limit_price, order.price_decimals),
+        avg_price=None if avg_price is None else f"{avg_price:.{order.price_decimals + EXTRA_DECIMALS}f}",
+        cost=f"{order.cost:f}",
+        fees=_fees_text(order.fees.items()),
+        state=order.state.value,
+        reason=order.reason,
+        time_in_force=intent.time_in_force,
+        post_only=intent.post_only,
+        route=order.route,
+        submitted_at=_time_text(order.submitted_at),
+        changed_at=_time_text(order.changed_at),
+        submitted_ns=order.submitted_at,
+        changed_ns=order.changed_at,
+    )
+
+
+def fill_row(order: TrackedOrder, fill: Filled) -> FillRow:
+    """One fill of an order."""
+    return FillRow(
+        exec_id=fill.exec_id,
+        id=order.key,
+        order_id=order.order_id,
+        trade_id=fill.trade_id,
+        strategy=order.strategy,
+        symbol=order.intent.symbol,
+        side=order.intent.side,
+        qty=units_text(fill.qty, order.qty_decimals),
+        price=f"{fill.price:f}",
+        cost=f"{fill.cost:f}",
+        fees=_fees_text((fee.asset, fee.qty) for fee in fill.fees),
+        liquidity=fill.liquidity,
+        kraken_time=_time_text(fill.kraken_time),
+        kraken_ns=fill.kraken_time,
+    )
+
+
+class _Change(NamedTuple):
+    """A copy of an order, and the fill that changed it."""
+
+    order: TrackedOrder
+    fill: Filled | None
+
+
+_Item = OrderRow | FillRow | _Change
+
+
+def _rows(item: _Item) -> Sequence[OrderRow | FillRow]:
+    if not isinstance(item, _Change):
+        return (item,)
+    row = order_row(item.order)
+    return (row,) if item.fill is None else (row, fill_row(item.order, item.fill))
+
+
+def _fees_text(fees: Iterable[tuple[str, Decimal]]) -> str:
+    return ", ".join(f"{qty:f} {asset}" for asset, qty in fees)
+
+
+def _time_text(at: WallNs) -> str:
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at // 1000)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+# --- writing
+
+
+class HistoryWriter:
+    """The router's pen: `put`, `put_order` and `put_fill` only append to a queue; a thread writes."""
+
+    def __init__(
+        self, path: Path, *, queue_rows_max: int = QUEUE_ROWS_MAX, interval_s: float = WRITE_INTERVAL_S
+    ) -> None:
+        self.path = path
+        self._queue: deque[_Item] = deque()
+        self._queue_rows_max = queue_rows_max
+        self._interval_s = interval_s
+        self._stop = threading.Event()
+        # Rows that found the queue full; the next successful write marks the file as incomplete.
+        self.dropped = 0
+        self._dropped_marked = 0
+        self.written = 0
+        self.errors = 0
+        self.last_error = ""
+        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are not written yet."""
+        return len(self._queue)
+
+    def put(self, order: TrackedOrder, fill: Filled | None = None) -> bool:
+        """Have a change of an order written, as the order stands now; False when it was dropped. Never waits."""
+        # The texts are made by the thread, from a copy: the order goes on changing.
+        return self._put(_Change(replace(order, fees=dict(order.fees)), fill))
+
+    def put_order(self, row: OrderRow) -> bool:
+        """Have it written; False when it was dropped. Never waits."""
+        return self._put(row)
+
+    def put_fill(self, row: FillRow) -> bool:
+        """Have it written; False when it was dropped. Never waits."""
+        return self._put(row)
+
+    def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> None:
+        """Write what waits and end; a disk that takes longer is left behind, and its rows are mended later."""
+        self._stop.set()
+        self._thread.join(deadline_s)
+
+    def _put(self, item: "_Item") -> bool:
+        if len(self._queue) >= self._queue_rows_max:
+            self.dropped += 1
+            return False
+        self._queue.append(item)
+        return True
+
+    def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        batch: list[_Item] = []
+        while True:
+            is_last = self._stop.is_set()
+            try:
+                if connection is None:
+                    connection = _open_to_write(self.path)
+                    _begin_writing(connection)
+                self._write_all(connection, batch)
+            except (sqlite3.Error, OSError) as error:
+                # The batch is kept and tried again; meanwhile the queue fills up, and then rows are dropped.
+                self._note_failure(error)
+                if connection is not None:
+                    with suppress(sqlite3.Error):
+                        connection.close()
+                connection = None
+                if is_last:
+                    return
+                self._stop.wait(RETRY_INTERVAL_S)
+                continue
+            if is_last:
+                with suppress(sqlite3.Error):
+                    with connection:
+                        connection.execute("UPDATE condition SET is_open = 0")
+                    connection.close()
+                return
+            self._stop.wait(self._interval_s)
+
+    def _write_all(self, connection: sqlite3.Connection, batch: list["_Item"]) -> None:
+        while True:
+            while self._queue and len(batch) < BATCH_ROWS_MAX:
+                batch.append(self._queue.popleft())
+            dropped = self.dropped
+            if not batch and dropped == self._dropped_marked:
+                return
+            with connection:
+                _put_rows(connection, [row for item in batch for row in _rows(item)])
+                if dropped != self._dropped_marked:
+                    connection.execute("UPDATE condition SET lost = lost + 1")
+            self._dropped_marked = dropped
+            self.written += len(batch)
+            batch.clear()
+
+    def _note_failure(self, error: Exception) -> None:
+        self.errors += 1
+        if str(error) != self.last_error:
+            log.error("history not written, trading goes on", path=str(self.path), reason=str(error))
+        self.last_error = str(error)
+
+
+def _open_to_write(path: Path) -> sqlite3.Connection:
+    """The file, made if need be; one that is not ours or is damaged is moved aside, for the journal has it all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return _connect(path)
+    except sqlite3.OperationalError:
+        raise  # locked, full, read-only: it may pass
+    except sqlite3.DatabaseError as error:
+        aside = path.with_suffix(".broken")
+        log.error("history is damaged and is begun anew", path=str(path), reason=str(error), moved_to=str(aside))
+        path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return _connect(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_MS / 1000)
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"a newer engine wrote it (version {version})")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(_SCHEMA)
+        with connection:
+            # A file that begins is incomplete until the journal has been read into it.
+            connection.execute("INSERT OR IGNORE INTO condition VALUES (1, 1, 0, 0)")
+        path.chmod(0o600)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _begin_writing(connection: sqlite3.Connection) -> None:
+    """A writer that was killed may have left rows behind: then its successor's file is incomplete."""
+    with connection:
+        connection.execute("UPDATE condition SET lost = lost + is_open, is_open = 1")
+
+
+def _put_rows(connection: sqlite3.Connection, rows: Sequence[OrderRow | FillRow]) -> None:
+    connection.executemany(_PUT_ORDER, [astuple(row) for row in rows if isinstance(row, OrderRow)])
+    connection.executemany(_PUT_FILL, [astuple(row) for row in rows if isinstance(row, FillRow)])
+
+
+# --- mending and reading: in the process of whoever asks, never in the router's
+
+
+def is_incomplete(path: Path, *, is_running: bool) -> bool:
+    """Are there rows that the journal has and this file may lack? A writer that was killed leaves some behind."""
+    if not path.exists():
+        return True
+    with closing(_open_to_read(path)) as connection:
+        lost, mended, is_open = connection.execute("SELECT lost, mended, is_open FROM condition").fetchone()
+    return bool(lost > mended or (is_open and not is_running))
+
+
+def rebuild(path: Path, records: Iterable[Record], *, is_running: bool = True) -> int:
+    """Bring everything that the journal tells into the file, beside a writer at work; how many records were read.
+
+    `records` are those of `engine.orders.journal.read_journal`. Nothing is removed: what the journal has forgotten
+    stays. HistoryError when the file cannot be written.
+    """
+    try:
+        connection = _open_to_write(path)
+        with closing(connection):
+            lost = connection.execute("SELECT lost FROM condition").fetchone()[0]
+            count = _write_records(connection, records)
+            with connection:
+                connection.execute(
+                    "UPDATE condition SET mended = max(mended, ?), is_open = is_open AND ?", (lost, is_running)
+                )
+            return count
+    except (sqlite3.Error, OSError) as error:
+        raise HistoryError(f"the history {path} cannot be written: {error}; make room, or remove the file") from None
+
+
+def _write_records(connection: sqlite3.Connection, records: Iterable[Record]) -> int:
+    blotter = Blotter()
+    orders: dict[str, OrderRow] = {}
+    fills: list[FillRow] = []
+    count = 0
+
+    def flush() -> None:
+        with connection:
+            _put_rows(connection, [*orders.values(), *fills])
+        orders.clear()
+        fills.clear()
+
+    for record in records:
+        count += 1
+        with suppress(EngineError):  # a hole in the journal: the next snapshot sets it right
+            change = blotter.apply(record)
+            if change is not None:
+                orders[change.order.key] = order_row(change.order)
+                if change.fill is not None:
+                    fills.append(fill_row(change.order, change.fill))
+            elif isinstance(record, Snapshot):
+                known = (*blotter.open.values(), *blotter.ended.values())
+                orders |= {order.key: order_row(order) for order in known}
+        if len(orders) + len(fills) >= BATCH_ROWS_MAX:
+            flush()
+    flush()
+    return count
+
+
+def query_orders(
+    path: Path,
+    since: WallNs,
+    *,
+    strategy: str | None = None,
+    symbol: str | None = None,
+    state: str | None = None,
+    rows_max: int = ROWS_MAX,
+) -> list[dict[str, Any]]:
+    """Orders submitted since then, as dicts with the names in OrderRow: the newest `rows_max`, the oldest first."""
+    return _query(path, "orders", "submitted_ns", since, rows_max, strategy=strategy, symbol=symbol, state=state)
+
+
+def query_fills(
+    path: Path, since: WallNs, *, strategy: str | None = None, symbol: str | None = None, rows_max: int = ROWS_MAX
+) -> list[dict[str, Any]]:
+    """Fills since then, as dicts with the names in FillRow: the newest `rows_max`, the oldest first."""
+    return _query(path, "fills", "kraken_ns", since, rows_max, strategy=strategy, symbol=symbol)
+
+
+def _query(
+    path: Path, table: str, time_column: str, since: WallNs, rows_max: int, **wanted: str | None
+) -> list[dict[str, Any]]:
+    given = {column: value for column, value in wanted.items() if value is not None}
+    where = " AND ".join([f"{time_column} >= ?", *(f"{column} = ?" for column in given)])
+    query = f"SELECT * FROM {table} WHERE {where} ORDER BY {time_column} DESC LIMIT ?"
+    with closing(_open_to_read(path)) as connection:
+        try:
+            rows = connection.execute(query, (since, *given.values(), rows_max)).fetchall()
+        except sqlite3.Error as error:
+            raise _unreadable(path, error) from None
+    return [dict(row) for row in reversed(rows)]
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        raise HistoryError(f"there is no history at {path}; it begins with the first order")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_MS / 1000)
+        connection.row_factory = sqlite3.Row
+        connection.execute("SELECT lost FROM condition").fetchone()
+    except sqlite3.Error as error:
+        raise _unreadable(path, error) from None
+    return connection
+
+
+def _unreadable(path: Path, error: sqlite3.Error) -> HistoryError:
+    return HistoryError(f"the history {path} cannot be read ({error}); remove it, it is made anew from the journal")

@@ -1,0 +1,148 @@
+"""One signer per API key on this host, and the floor under its nonces.
+
+    $XDG_STATE_HOME/kraken-engine/keys/FINGERPRINT         mode 0600, in a directory of mode 0700
+        kraken-engine key 1
+        pid 0000012345                       who signs now, or did last
+        nonce 00001795258234000000000        no nonce below was left unused: the next one is above it
+        locked 00000000000000000000000       Kraken locked the key out until then (ns since 1970), or 0
+        crc 1a2b3c4d
+
+Kraken takes a nonce only when it is above all that it has seen of a key, for ever. Two programs that sign with one key
+spoil each other's calls, so the file is locked while one does; a lock dies with its process.
+
+The floor is reserved ahead, one block of ten seconds at a time: it is written before the first nonce of the block is
+used, so a killed process never repeats one, and a call costs no write. It is not forced to the disk: after a loss of
+power the clock itself has moved on.
+"""
+
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from zlib import crc32
+
+import structlog
+
+from engine.errors import ConfigError, MisuseError
+from engine.net.lockout import LOCKOUT_NS
+from engine.secret import fingerprint
+from engine.units import NS_PER_S, WallNs
+
+BLOCK_NS = 10 * NS_PER_S  # of nonces; a restart goes on at most so far ahead of the clock
+FILE_BYTES_MAX = 256
+TITLE = "kraken-engine key 1"
+
+log = structlog.get_logger("key_lock")
+
+
+def keys_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the keys of this user have their files."""
+    base = environment.get("XDG_STATE_HOME")
+    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state"
+    return root / "kraken-engine" / "keys"
+
+
+class KeyLock:
+    """This process signs with the key, and nobody else on this host. `release` it, or end."""
+
+    def __init__(self, api_key: str, directory: Path | None = None) -> None:
+        """ConfigError when another process signs with the key, or the directory cannot be used."""
+        name = fingerprint(api_key)
+        self.path = (directory or keys_directory()) / name
+        self._fd = _open_locked(self.path, name)
+        self._reserved, self._locked_until = self._read()
+        # The last nonce used, or the end of what may have been used by an earlier process.
+        self._last = self._reserved
+        # Writes that failed; calls go on, for the clock alone is nearly always above the floor.
+        self.failures = 0
+        self._write()
+
+    @property
+    def floor(self) -> int:
+        """Every later nonce is above this."""
+        return self._last
+
+    def next_nonce(self, wall_ns: WallNs) -> int:
+        """The nonce of a call made now: the time, or the one after the last when the clock has not moved on."""
+        if self._fd < 0:
+            raise MisuseError("the key is released")
+        self._last = max(wall_ns, self._last + 1)
+        if self._last > self._reserved:
+            self._reserved = self._last + BLOCK_NS
+            self._write()
+        return self._last
+
+    def note_lockout(self, wall_ns: WallNs) -> None:
+        """Kraken has locked the key out: who comes after us must know."""
+        self._locked_until = wall_ns + LOCKOUT_NS
+        self._write()
+
+    def lockout_left_ns(self, wall_ns: WallNs) -> int:
+        """How long an earlier process would still wait for; never more than a lockout lasts, whatever the clock did."""
+        return min(max(0, self._locked_until - wall_ns), LOCKOUT_NS)
+
+    def release(self) -> None:
+        """Let others sign; may be called again. What was reserved and not used is given back."""
+        if self._fd < 0:
+            return
+        self._reserved = self._last
+        self._write()
+        os.close(self._fd)
+        self._fd = -1
+
+    def _read(self) -> tuple[int, int]:
+        text = os.pread(self._fd, FILE_BYTES_MAX, 0)
+        if not text:
+            return 0, 0
+        body, _, crc = text.decode("ascii", "replace").rpartition("crc ")
+        fields = dict(line.split(" ", 1) for line in body.splitlines() if " " in line)
+        try:
+            if int(crc, 16) != crc32(body.encode()) or not body.startswith(TITLE):
+                raise ValueError
+            return int(fields["nonce"]), int(fields["locked"])
+        except (ValueError, KeyError):
+            log.warning("nonce floor unreadable, the clock alone decides", path=str(self.path))
+            return 0, 0
+
+    def _write(self) -> None:
+        body = f"{TITLE}\npid {os.getpid():010d}\nnonce {self._reserved:023d}\nlocked {self._locked_until:023d}\n"
+        text = f"{body}crc {crc32(body.encode()):08x}\n".encode()
+        try:
+            # Always of one length, over the old one: a killed process leaves the one or the other.
+            os.pwrite(self._fd, text, 0)
+            if os.fstat(self._fd).st_size != len(text):
+                os.ftruncate(self._fd, len(text))
+        except OSError as error:
+            self.failures += 1
+            log.error("nonce floor not written", path=str(self.path), reason=(error.strerror or str(error)).lower())
+
+
+def _open_locked(path: Path, name: str) -> int:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.parent.stat().st_uid != os.geteuid():
+            raise ConfigError(f"{path.parent} belongs to another user; set XDG_STATE_HOME to a directory of your own")
+        path.parent.chmod(0o700)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"{path} cannot be opened ({reason}); set XDG_STATE_HOME to a directory that can be written"
+        ) from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = _pid_in(os.pread(fd, FILE_BYTES_MAX, 0))
+        os.close(fd)
+        raise ConfigError(
+            f"the process {pid} uses this API key ({name}) already; stop it, or give this engine a key of its own: "
+            "nonces of two programs would spoil each other"
+        ) from None
+    return fd
+
+
+def _pid_in(text: bytes) -> str:
+    for line in text.splitlines():
+        if line.startswith(b"pid ") and line[4:].isdigit():
+            return str(int(line[4:]))
+    return "of unknown number"

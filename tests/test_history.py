@@ -1,0 +1,278 @@
+"""The history for people: exact, complete after a mend, and of no concern to trading."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from engine import history
+from engine.history import (
+    HistoryError,
+    HistoryWriter,
+    OrderRow,
+    fill_row,
+    is_incomplete,
+    order_row,
+    query_fills,
+    query_orders,
+    rebuild,
+)
+from engine.orders.blotter import Blotter, fold
+from engine.orders.intent import OrderIntent
+from engine.orders.journal_records import Acknowledged, Ended, Filled, Record, Rejected, RunBegan, Submitted
+from engine.orders.venue_facts import Fee
+from engine.units import PriceTicks, QtyLots, WallNs
+
+AT = 1_795_000_000_000_000_000
+MS = 1_000_000
+
+
+def submitted(key: str, at: int, *, strategy: str = "Quoter", symbol: str = "BTC/USD") -> Submitted:
+    intent = OrderIntent(
+        symbol=symbol,
+        side="buy",
+        order_type="limit",
+        qty=QtyLots(100_000),
+        limit_price=PriceTicks(810_001),
+        post_only=True,
+    )
+    return Submitted(key, strategy, intent, 1, 8, WallNs(at + 1000 * MS), "websocket", None, WallNs(at))
+
+
+def life(number: int, *, strategy: str = "Quoter", symbol: str = "BTC/USD") -> list[Record]:
+    """An order that fills in two parts."""
+    key, at = f"quotesrun001{number:06d}", AT + number * 10 * MS
+
+    def fill(part: int, qty: int) -> Filled:
+        return Filled(
+            key,
+            f"T{number:05d}-{part}",
+            1000 + number,
+            QtyLots(qty),
+            Decimal("81000.1"),
+            Decimal(qty) * Decimal("0.000810001"),
+            (Fee("USD", Decimal("0.0105300130")),),
+            "m",
+            WallNs(at + part * MS),
+            WallNs(at + part * MS),
+        )
+
+    return [
+        submitted(key, at, strategy=strategy, symbol=symbol),
+        Acknowledged(key, f"O{number:05d}", WallNs(at)),
+        fill(1, 40_000),
+        fill(2, 60_000),
+        Ended(key, "filled", "", QtyLots(100_000), WallNs(at + 2 * MS)),
+    ]
+
+
+def feed(writer: HistoryWriter, records: list[Record]) -> None:
+    """What the router does with each record."""
+    blotter = Blotter()
+    for record in records:
+        if (change := blotter.apply(record)) is not None:
+            writer.put(change.order, change.fill)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.005)
+    raise AssertionError("it never came to that")
+
+
+def everything(path: Path) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    return query_orders(path, WallNs(0)), query_fills(path, WallNs(0))
+
+
+def test_what_is_written_is_exact_and_can_be_asked_for(tmp_path: Path) -> None:
+    """Text numbers as Kraken writes them; filters by time, strategy, symbol and state."""
+    path = tmp_path / "state" / "history.sqlite"
+    writer = HistoryWriter(path)
+    feed(
+        writer,
+        [
+            *life(1),
+            *life(2, strategy="Other", symbol="ETH/USD"),
+            submitted("quotesrun001000003", AT + 30 * MS),
+            Rejected("quotesrun001000003", "insufficient funds", WallNs(AT + 31 * MS)),
+        ],
+    )
+    writer.close()
+    first, *rest = query_orders(path, WallNs(AT))
+
+    assert first == {
+        "id": "quotesrun001000001",
+        "order_id": "O00001",
+        "strategy": "Quoter",
+        "symbol": "BTC/USD",
+        "side": "buy",
+        "type": "limit",
+        "qty": "0.00100000",
+        "filled": "0.00100000",
+        "limit_price": "81000.1",
+        "avg_price": "81000.10000",
+        "cost": "81.000100000",
+        "fees": "0.0210600260 USD",
+        "state": "filled",
+        "reason": "",
+        "time_in_force": "gtc",
+        "post_only": 1,
+        "route": "websocket",
+        "submitted_at": "2026-11-18T11:06:40.010000Z",
+        "changed_at": "2026-11-18T11:06:40.012000Z",
+        "submitted_ns": AT + 10 * MS,
+        "changed_ns": AT + 12 * MS,
+    }
+    assert [row["state"] for row in rest] == ["filled", "rejected"]
+    assert len(query_orders(path, WallNs(AT + 20 * MS))) == 2
+    assert [row["id"] for row in query_orders(path, WallNs(0), strategy="Other")] == ["quotesrun001000002"]
+    assert [row["id"] for row in query_orders(path, WallNs(0), symbol="ETH/USD")] == ["quotesrun001000002"]
+    assert [row["reason"] for row in query_orders(path, WallNs(0), state="rejected")] == ["insufficient funds"]
+    assert [row["id"] for row in query_orders(path, WallNs(0), rows_max=1)] == ["quotesrun001000003"]
+    assert [row["qty"] for row in query_fills(path, WallNs(0), symbol="BTC/USD")] == ["0.00040000", "0.00060000"]
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_history_that_is_deleted_is_the_same_again_from_the_journal(tmp_path: Path) -> None:
+    """To the last letter."""
+    records = [record for number in range(50) for record in life(number)]
+    path = tmp_path / "history.sqlite"
+    writer = HistoryWriter(path)
+    feed(writer, records)
+    writer.close()
+    written = everything(path)
+    for file in tmp_path.iterdir():
+        file.unlink()
+
+    assert is_incomplete(path, is_running=False)
+    assert rebuild(path, records, is_running=False) == len(records)
+    assert everything(path) == written
+    assert not is_incomplete(path, is_running=False)
+
+
+def test_a_journal_that_begins_with_a_snapshot_gives_what_that_knows(tmp_path: Path) -> None:
+    """Its older segments may be gone: orders are told, their old fills are not."""
+    old, new = [record for number in range(3) for record in life(number)], life(3)
+    path = tmp_path / "history.sqlite"
+    rebuild(path, [fold(old).snapshot(WallNs(AT)), RunBegan(2, "1", "f", WallNs(AT)), *new])
+
+    assert [row["filled"] for row in query_orders(path, WallNs(0))] == ["0.00100000"] * 4
+    assert len(query_fills(path, WallNs(0))) == 2
+
+
+def test_a_hole_in_the_journal_costs_only_what_was_in_it(tmp_path: Path) -> None:
+    """Records of orders whose beginning is lost are passed over."""
+    path = tmp_path / "history.sqlite"
+    rebuild(path, [*life(1)[1:], *life(2), *life(2)[:1]])
+
+    assert [row["id"] for row in query_orders(path, WallNs(0))] == ["quotesrun001000002"]
+
+
+def test_a_mend_beside_a_writer_never_brings_back_an_older_state(tmp_path: Path) -> None:
+    """The journal as it was a moment ago, against rows of now."""
+    path, records = tmp_path / "history.sqlite", life(1)
+    writer = HistoryWriter(path)
+    feed(writer, records)
+    until(lambda: writer.written > 0 and not writer.waiting)
+    rebuild(path, records[:3])
+    writer.close()
+
+    assert [row["state"] for row in query_orders(path, WallNs(0))] == ["filled"]
+
+
+def test_rows_that_found_no_room_are_counted_and_mended(tmp_path: Path) -> None:
+    """The router is never held up; the file says that it lacks something until the journal has been read."""
+    path, records = tmp_path / "history.sqlite", [record for number in range(20) for record in life(number)]
+    rebuild(path, [])
+    writer = HistoryWriter(path, queue_rows_max=10, interval_s=3600)
+    until(lambda: path.with_name("history.sqlite-wal").exists())
+    feed(writer, records)
+    assert writer.dropped >= 80
+    writer.close()
+
+    assert is_incomplete(path, is_running=True)
+    assert len(query_orders(path, WallNs(0))) < 20
+    rebuild(path, records)
+    assert not is_incomplete(path, is_running=True)
+    assert len(query_orders(path, WallNs(0))) == 20
+
+
+def test_what_a_killed_writer_left_behind_is_mended(tmp_path: Path) -> None:
+    """Its rows of the last moment are in the journal."""
+    path = tmp_path / "history.sqlite"
+    rebuild(path, [])
+    pid = os.fork()
+    if pid == 0:
+        writer = HistoryWriter(path)
+        feed(writer, life(1))
+        until(lambda: writer.written > 0)
+        feed(writer, life(2))
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+    assert is_incomplete(path, is_running=False)
+    HistoryWriter(path).close()  # its successor takes notice
+    assert is_incomplete(path, is_running=True)
+    rebuild(path, [*life(1), *life(2)], is_running=False)
+    assert not is_incomplete(path, is_running=False)
+    assert len(query_orders(path, WallNs(0))) == 2
+
+
+def test_a_disk_that_fails_for_a_while_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows wait; when it works again they are written."""
+    monkeypatch.setattr(history, "RETRY_INTERVAL_S", 0.01)
+    folder = tmp_path / "folder"
+    folder.write_text("not a folder")
+    writer = HistoryWriter(folder / "history.sqlite", interval_s=0.01)
+    feed(writer, life(1))
+    until(lambda: writer.errors > 1)
+    folder.unlink()
+    until(lambda: writer.written > 0 and not writer.waiting)
+    writer.close()
+
+    assert writer.dropped == 0
+    assert len(query_orders(folder / "history.sqlite", WallNs(0))) == 1
+
+
+def test_a_damaged_file_is_moved_aside_and_begun_anew(tmp_path: Path) -> None:
+    """A reader is told that the file can be removed; a writer does it himself."""
+    path = tmp_path / "history.sqlite"
+    path.write_bytes(b"this is no database" * 1000)
+    with pytest.raises(HistoryError, match="made anew from the journal"):
+        query_orders(path, WallNs(0))
+    writer = HistoryWriter(path)
+    feed(writer, life(1))
+    writer.close()
+
+    assert len(query_orders(path, WallNs(0))) == 1
+    assert path.with_suffix(".broken").exists()
+
+
+def test_no_history_is_one_sentence(tmp_path: Path) -> None:
+    """It begins with the first order."""
+    with pytest.raises(HistoryError, match="there is no history"):
+        query_orders(tmp_path / "history.sqlite", WallNs(0))
+
+
+def test_rows_have_the_columns_of_their_tables(tmp_path: Path) -> None:
+    """A field that is added to one is added to the other."""
+    path = tmp_path / "history.sqlite"
+    rebuild(path, life(1))
+    blotter = Blotter()
+    changes = [change for record in life(1) if (change := blotter.apply(record)) is not None]
+    fill = next(change.fill for change in changes if change.fill is not None)
+    with sqlite3.connect(path) as connection:
+        columns = {
+            table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            for table in ("orders", "fills")
+        }
+    connection.close()
+
+    assert columns["orders"] == list(OrderRow.__struct_fields__) == list(order_row(changes[-1].order).__struct_fields__)
+    assert columns["fills"] == list(fill_row(changes[-1].order, fill).__struct_fields__)
