@@ -5,5 +5,22 @@ What a strategy's file needs is here; see `engine.strategy.api`.
 
 from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade
 from engine.strategy.api import Context, Strategy
+from engine.strategy.orders import Balance, Conditional, Fill, Order, OrderState, Position, TradingStatus
 
-__all__ = ["BookTop", "Candle", "Context", "FeedState", "Level", "Strategy", "Ticker", "Trade"]
+__all__ = [
+    "Balance",
+    "BookTop",
+    "Candle",
+    "Conditional",
+    "Context",
+    "FeedState",
+    "Fill",
+    "Level",
+    "Order",
+    "OrderState",
+    "Position",
+    "Strategy",
+    "Ticker",
+    "Trade",
+    "TradingStatus",
+]

@@ -27,7 +27,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec import inspect as schema
 
-from engine.endpoints import check_url
+from engine.endpoints import check_rest_url, check_url
 from engine.errors import ConfigError
 from engine.market import v2_symbol
 
@@ -49,6 +49,12 @@ class VenueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         str,
         Meta(description="Kraken's public WebSocket v2; another for its beta or the built-in venue on this machine"),
     ] = "wss://ws.kraken.com/v2"
+    private_url: Annotated[
+        str, Meta(description="Kraken's authenticated WebSocket v2: executions, balances, orders")
+    ] = "wss://ws-auth.kraken.com/v2"
+    rest_url: Annotated[
+        str, Meta(description="Kraken's REST, for tokens, for orders in doubt, and as the second route for orders")
+    ] = "https://api.kraken.com"
     ca_file: Annotated[
         str | None,
         Meta(
@@ -140,6 +146,137 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 10
 
 
+OnLoss = Literal["cancel", "keep"]
+Limit = Annotated[float, Meta(ge=0.0, le=1e15)] | None
+CountLimit = Annotated[int, Meta(ge=0, le=225)] | None
+
+
+class TradingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[trading]: the account, and how orders live and die."""
+
+    enabled: Annotated[
+        bool, Meta(description="trade on Kraken; needs a key and [risk] limits. The local venue always trades")
+    ] = False
+    credentials_file: Annotated[
+        str | None,
+        Meta(description="file of mode 0600 with api_key and api_secret; from the configuration's folder"),
+    ] = None
+    keyring: Annotated[
+        bool, Meta(description="look for the key in the desktop's keyring (needs the extra keyring)")
+    ] = False
+    state_dir: Annotated[
+        str | None, Meta(description="where journal and history live; $XDG_STATE_HOME/kraken-engine/NAME when left out")
+    ] = None
+    durability: Annotated[
+        Literal["process", "power"],
+        Meta(
+            description="what the journal survives: kill -9 of everything, or the loss of power too (0.1 ms an order)"
+        ),
+    ] = "process"
+    history: Annotated[bool, Meta(description="keep orders and fills in SQLite too, for people")] = True
+    deadline_s: Annotated[
+        float, Meta(ge=0.5, le=60.0, description="Kraken does not begin with an order that reaches it later than this")
+    ] = 1.0
+    answer_timeout_s: Annotated[
+        float, Meta(ge=0.1, le=60.0, description="an order unanswered for so long is in doubt, and is looked up")
+    ] = 1.5
+    command_ttl_s: Annotated[
+        float, Meta(ge=0.05, le=60.0, description="a strategy's order that waited longer for the router is refused")
+    ] = 1.0
+    on_strategy_halt: Annotated[
+        OnLoss, Meta(description="what becomes of the open orders of a strategy that was halted, or hangs")
+    ] = "cancel"
+    on_engine_loss: Annotated[OnLoss, Meta(description="what becomes of open orders when the engine dies")] = "cancel"
+    on_stop: Annotated[OnLoss, Meta(description="what becomes of open orders when the engine is stopped")] = "cancel"
+    dead_man_s: Annotated[
+        int, Meta(ge=0, le=3600, description="Kraken cancels everything when it has not heard of us so long; 0: never")
+    ] = 60
+    dead_man_refresh_s: Annotated[
+        float, Meta(ge=1.0, le=600.0, description="how often Kraken is told that we live; a third of dead_man_s")
+    ] = 20.0
+    token_refresh_min: Annotated[
+        float, Meta(ge=0.01, le=13.0, description="age at which a WebSocket token is replaced; Kraken's die at 15")
+    ] = 10.0
+    breaker_failures: Annotated[
+        int, Meta(ge=1, le=1000, description="failures in a row after which no order goes out for a while")
+    ] = 5
+    breaker_open_s: Annotated[float, Meta(ge=0.1, le=3600.0, description="how long; cancels pass always")] = 60.0
+    rest_fallback: Annotated[
+        bool, Meta(description="send orders by REST while the WebSocket is down: only what was certainly not sent yet")
+    ] = True
+    over_rate: Annotated[
+        Literal["queue", "refuse"],
+        Meta(description="an order that Kraken's rate counter has no room for waits its turn, or is refused"),
+    ] = "queue"
+    queue_orders_max: Annotated[
+        int, Meta(ge=1, le=10_000, description="orders that may wait for the rate counter; the next one is refused")
+    ] = 100
+    queue_wait_s_max: Annotated[
+        float, Meta(ge=0.0, le=600.0, description="an order that would have to wait longer is refused at once")
+    ] = 5.0
+    cancel_reserve_percent: Annotated[
+        float, Meta(ge=0.0, le=90.0, description="share of the rate counter that orders and amends leave to cancels")
+    ] = 20.0
+    tier: Annotated[
+        Literal["auto", "starter", "intermediate", "pro"],
+        Meta(description="of the account at Kraken, for its rate limits; auto: as Kraken tells it"),
+    ] = "auto"
+    trade_while_unknown: Annotated[
+        bool, Meta(description="let a strategy send orders on a pair on which an order of its own is in doubt")
+    ] = False
+    core_dumps: Annotated[
+        bool, Meta(description="for debugging alone: let the process that holds the key be dumped and traced")
+    ] = False
+
+
+class PairRisk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[risk.pair]]: limits of one pair, in its own units, beside those of [risk]."""
+
+    symbol: Annotated[str, Meta(description="the pair that these limits are for")]
+    order_qty_max: Annotated[Limit, Meta(description="largest order, in the base currency")] = None
+    position_qty_max: Annotated[Limit, Meta(description="largest position, long or short, in the base currency")] = None
+    open_orders_max: Annotated[CountLimit, Meta(description="open orders on this pair")] = None
+
+
+class RiskConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[risk]: what no strategy can go beyond. The router checks every order, behind the last line of plugin code."""
+
+    order_notional_max: Annotated[
+        Limit,
+        Meta(description="largest order, in quote currency; needed to trade on Kraken"),
+    ] = None
+    position_notional_max: Annotated[
+        Limit,
+        Meta(description="largest position of a pair, open orders included; needed to trade on Kraken"),
+    ] = None
+    daily_loss_max: Annotated[
+        Limit,
+        Meta(description="loss of a UTC day in quote currency that halts trading; needed on Kraken"),
+    ] = None
+    price_collar_percent: Annotated[
+        float, Meta(ge=0.0, le=100.0, description="how far beyond the best price of the other side a limit may reach")
+    ] = 5.0
+    open_orders_max: Annotated[int, Meta(ge=1, le=225, description="open orders per pair, of all strategies")] = 40
+    orders_per_s_max: Annotated[
+        float, Meta(ge=0.1, le=1000.0, description="orders and amends a second, all strategies together")
+    ] = 20.0
+    book_age_s_max: Annotated[
+        float,
+        Meta(ge=0.05, le=3600.0, description="no order on a pair whose feed has not spoken for so long"),
+    ] = 5.0
+    duplicate_window_ms: Annotated[
+        float,
+        Meta(ge=0.0, le=60_000.0, description="two orders alike in so short a time are taken for a mistake; 0: never"),
+    ] = 10.0
+    self_trade_guard: Annotated[
+        bool, Meta(description="refuse an order that would meet an own order of the account")
+    ] = True
+    symbols: Annotated[
+        tuple[str, ...] | None, Meta(description="pairs that may be traded; all that are followed when left out")
+    ] = None
+    pairs: tuple[PairRisk, ...] = msgspec.field(default=(), name="pair")
+
+
 class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[[strategy]]: one strategy; write the table once for each."""
 
@@ -182,6 +319,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     feed: FeedConfig = FeedConfig()
     engine: EngineConfig = EngineConfig()
     strategies: tuple[StrategyConfig, ...] = msgspec.field(default=(), name="strategy")
+    trading: TradingConfig = TradingConfig()
+    risk: RiskConfig = RiskConfig()
     log: LogConfig = LogConfig()
 
 
@@ -277,13 +416,17 @@ def _anchored(config: Config, folder: Path) -> Config:
     venue = config.venue
     if venue.ca_file is not None:
         venue = msgspec.structs.replace(venue, ca_file=str(folder / venue.ca_file))
+    trading = config.trading
+    for key in ("credentials_file", "state_dir"):
+        if (path := getattr(trading, key)) is not None:
+            trading = msgspec.structs.replace(trading, **{key: str(folder / path)})
     strategies = tuple(
         msgspec.structs.replace(strategy, target=str(folder / strategy.target))
         if _is_file(strategy.target)
         else strategy
         for strategy in config.strategies
     )
-    return msgspec.structs.replace(config, venue=venue, strategies=strategies)
+    return msgspec.structs.replace(config, venue=venue, trading=trading, strategies=strategies)
 
 
 def _is_file(target: str) -> bool:
@@ -404,10 +547,11 @@ def _check_rules(config: Config, place: _Place) -> None:
     if not NAME.fullmatch(config.name):
         raise _error(f"{place('name')} must be 1 to 32 characters of a-z, 0-9, _ and -, not {_shown(config.name)}")
     _checked_symbols(config.symbols, place("symbols"), place.short("symbols"))
-    try:
-        check_url(config.venue.url)
-    except ConfigError as error:
-        raise _error(f"{place('venue.url')}: {error}") from None
+    for key in ("url", "private_url", "rest_url"):
+        try:
+            (check_rest_url if key == "rest_url" else check_url)(getattr(config.venue, key))
+        except ConfigError as error:
+            raise _error(f"{place(f'venue.{key}')}: {error}") from None
     if feed.publish_levels > feed.depth:
         raise _error(
             f"{place('feed.publish_levels')} must be at most {place.short('feed.depth')}, which is {feed.depth}, "
@@ -428,7 +572,48 @@ def _check_rules(config: Config, place: _Place) -> None:
             f"{place('engine.restart_delay_min_s')} must be at most {place.short('engine.restart_delay_max_s')}, "
             f"which is {engine.restart_delay_max_s:g}, not {engine.restart_delay_min_s:g}"
         )
+    _check_trading(config, place)
     _check_strategies(config, place)
+
+
+def _check_trading(config: Config, place: _Place) -> None:
+    trading, risk = config.trading, config.risk
+    if trading.dead_man_s and trading.dead_man_refresh_s * 2 > trading.dead_man_s:
+        raise _error(
+            f"{place('trading.dead_man_refresh_s')} must be at most half of {place.short('trading.dead_man_s')}, "
+            f"which is {trading.dead_man_s}, not {trading.dead_man_refresh_s:g}"
+        )
+    if trading.answer_timeout_s <= trading.deadline_s:
+        raise _error(
+            f"{place('trading.answer_timeout_s')} must be more than {place.short('trading.deadline_s')}, "
+            f"which is {trading.deadline_s:g}, not {trading.answer_timeout_s:g}"
+        )
+    seen: set[str] = set()
+    for path, symbol in [
+        *((f"risk.symbols[{i}]", symbol) for i, symbol in enumerate(risk.symbols or ())),
+        *((f"risk.pair[{i}].symbol", pair.symbol) for i, pair in enumerate(risk.pairs)),
+    ]:
+        if symbol not in config.symbols:
+            raise _error(
+                f"{place(path)} is {_shown(symbol)}, which is not one of {place.short('symbols')}; add it there"
+            )
+        if path.startswith("risk.pair") and symbol in seen:
+            raise _error(f"{place(path)} is {symbol} twice; remove one")
+        if path.startswith("risk.pair"):
+            seen.add(symbol)
+    if trading.enabled:
+        check_live_limits(config, place)
+
+
+def check_live_limits(config: Config, place: "_Place | None" = None) -> None:
+    """ConfigError unless the limits are set without which nobody should trade real money."""
+    named = place or _Place("")
+    for key in ("order_notional_max", "position_notional_max", "daily_loss_max"):
+        if getattr(config.risk, key) is None:
+            raise _error(
+                f"{named(f'risk.{key}')} is missing; trading on Kraken needs it: a limit in quote currency that no "
+                "strategy can go beyond"
+            )
 
 
 def _check_strategies(config: Config, place: _Place) -> None:

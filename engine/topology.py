@@ -4,6 +4,12 @@
     ────────  ─────────────────────────────────  ───────────────────────────────  ─────────
     market-k  public_feed-k; the supervisor for  the strategy host, one            broadcast
               a moment, when the feed has died   subscriber a strategy
+    command   the strategy host                  the order router                  gated
+    account   private_feed                       the order router                  gated
+    report-s  the order router                   strategy s, in the host           gated
+
+A ring of reports for each strategy: one that hangs fills its own and holds up nobody else. The last three are there
+when the engine trades.
 
 Beside each market ring stands a board of one slot a pair (its last BOOK_TOP), one
 more a pair (its last PAIR record), and a last one (the last VENUE_STATUS). Pairs are
@@ -16,7 +22,11 @@ from msgspec import Struct
 
 from engine.records import record_bytes_needed
 
-STRATEGY_HOST_DOORBELL = 0  # index of the strategy host's doorbell at every market ring
+STRATEGY_HOST_DOORBELL = 0  # index of the strategy host's doorbell at every market ring, and at report rings
+ROUTER_DOORBELL = 0  # index of the order router's doorbell at the command and account rings
+COMMAND_RING, ACCOUNT_RING = "command", "account"
+PRIVATE_FEED, ORDER_ROUTER = "private_feed", "order_router"
+ROUTER_STATUS_BYTES = 256 * 1024  # of the router's status on its board: positions, balances, limits as JSON
 
 # What a public feed counts; the second list once a pair.
 FEED_COUNTERS = (
@@ -25,6 +35,24 @@ FEED_COUNTERS = (
     "unpublishable", "ping_rtt_ns",
 )  # fmt: skip
 PAIR_COUNTERS = ("snapshots", "updates", "ignored", "mismatches", "crossings", "resyncs", "state")
+
+PRIVATE_FEED_COUNTERS = (
+    "heartbeat_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "session_errors",
+    "executions", "balances", "heartbeats", "pongs", "unknown", "malformed", "refused", "duplicates", "reordered",
+    "gaps", "held_back", "tokens", "ping_rtt_ns",
+)  # fmt: skip
+
+# What the order router counts. `unknown_open` and the like are levels, the others only grow.
+ROUTER_COUNTERS = (
+    "heartbeat_ns", "rescues", "frames", "connects", "connect_failures", "disconnects", "session_errors",
+    "commands", "commands_stale", "commands_repeated",
+    "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "open",
+    "by_websocket", "by_rest", "fills", "fills_repeated", "amends", "cancels", "adopted", "in_doubt", "resolved",
+    "queued", "queue_full", "rate_limited", "quarantined", "parked",
+    "reports", "reports_held_back", "resyncs", "journal_records", "journal_errors",
+    "dead_man_refreshes", "dead_man_late", "snapshots_reconciled", "rest_calls", "rest_failures",
+)  # fmt: skip
+ROUTER_HISTOGRAMS = ("strategy_to_wire", "ack", "tick_to_order", "rest")
 
 # What the strategy host counts; the second list once a strategy.
 HOST_COUNTERS = ("heartbeat_ns", "rescues")
@@ -62,6 +90,11 @@ class Shard(Struct, frozen=True):
     def status_slot(self) -> int:
         """Board slot of the VENUE_STATUS record."""
         return 2 * len(self.symbols)
+
+
+def report_ring(strategy: str) -> str:
+    """Name of the ring that tells a strategy what became of its orders."""
+    return f"report-{strategy}"
 
 
 def plan_shards(symbols: Sequence[str], shard_count: int) -> tuple[Shard, ...]:

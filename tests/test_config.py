@@ -96,13 +96,14 @@ def test_paths_count_from_the_folder_of_the_file(folder: Path) -> None:
 def test_the_example_shows_every_setting_at_its_default() -> None:
     """The documented example loads, has every key there is, and is the defaults but for pairs and its strategy."""
     config = load_config(EXAMPLE)
-    written = tomllib.loads(EXAMPLE.read_text().replace("# ca_file", "ca_file"))
+    # Settings without a default stand there as comments: `# key = value`, or a table's `# [[table]]`.
+    written = tomllib.loads(re.sub(r"^# (?=\[\[|\w+ = )", "", EXAMPLE.read_text(), flags=re.M))
 
     def keys(table: dict[str, Any], prefix: str = "") -> set[str]:
         found = set()
         for key, value in table.items():
-            if key == "strategy":
-                found |= keys(value[0], "strategy[].")
+            if isinstance(value, list) and isinstance(value[0], dict):
+                found |= keys(value[0], f"{prefix}{key}[].")
             elif isinstance(value, dict) and key != "params":
                 found |= keys(value, f"{prefix}{key}.")
             else:
@@ -124,11 +125,11 @@ def test_every_setting_says_what_it_means() -> None:
 
 def test_every_number_says_its_unit() -> None:
     """A number's name ends in its unit, or counts things; a silence of 3 what?"""
-    counts = {"shards", "depth", "publish_levels", "ring_slots", "symbols_per_request"}
+    counts = {"shards", "depth", "publish_levels", "ring_slots", "symbols_per_request", "breaker_failures"}
     for setting in all_settings():
         name = setting.path.rpartition(".")[2]
         if isinstance(setting.default, int | float) and not isinstance(setting.default, bool):
-            assert name in counts or re.search(r"_(s|ms|min)(_min|_max)?$|_per_(s|minute)(_max)?$|_delay_m\w+_s$", name)
+            assert name in counts or re.search(r"_(s|ms|min)(_min|_max)?$|_per_(s|minute)(_max)?$|_delay_m\w+_s$|_percent$|_(qty|notional|loss|orders)_max$", name)
 
 
 def test_configuration_is_frozen() -> None:
@@ -148,7 +149,7 @@ def test_configuration_is_frozen() -> None:
         ("dept = 10", "engine.toml: dept is not a setting; did you mean feed.depth?"),
         (
             "zzz = 10",
-            "engine.toml: zzz is not a setting; there are name, symbols, venue, feed, engine, strategy, log",
+            "engine.toml: zzz is not a setting; there are name, symbols, venue, feed, engine, strategy, trading, risk, log",
         ),
         ('"a\\nb\\u2028" = 1', 'engine.toml: "a\\nb\\u2028" is not a setting; there are name, symbols, '),
         ('feed.depth = "ten"', 'engine.toml: feed.depth must be a whole number, not "ten"'),

@@ -1,5 +1,6 @@
-"""One strategy in its host: its place in every market ring, its callbacks, and its record of conduct.
+"""One strategy in its host: its place in every market ring, its orders, its callbacks, and its record of conduct.
 
+    report ring ──► do_work() ─► Strategy.on_order, on_fill, …     first: what became of its orders
     market rings ─► do_work() ─► Strategy.on_book, on_trade, …     one subscriber a ring
     boards ───────► after a gap: the newest state of every pair
 
@@ -15,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 from msgspec import Struct
 
+from engine.actors.order_desk import DeskPorts, News, OrderDesk
 from engine.actors.strategy_context import StrategyContext
 from engine.clock import Clock
 from engine.market import Pair
@@ -33,6 +35,7 @@ from engine.records import (
 )
 from engine.ring import BoardReader, Subscriber
 from engine.strategy.api import CALLBACKS, Logger, Strategy
+from engine.strategy.orders import Balance, Fill, Order
 from engine.telemetry import Histogram
 from engine.topology import Shard
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
@@ -110,11 +113,15 @@ class HostedStrategy:
         latency_ns: Callable[[int], int] | None = None,
         limits: HostLimits | None = None,
         first_sequence: int | None = None,
+        desk_ports: DeskPorts | None = None,
+        why_no_trading: str = "",
     ) -> None:
         self.name = name
         self.strategy = strategy
         self._log: Logger = structlog.get_logger("strategy").bind(strategy=name)
-        self.context = StrategyContext(symbols, clock, self._log)
+        pairs: dict[str, Pair | None] = dict.fromkeys(symbols)
+        self.desk = OrderDesk(name, desk_ports, pairs, clock, why_no_trading)
+        self.context = StrategyContext(symbols, clock, self._log, pairs, self.desk)
         self._feeds = [
             _Feed(port, symbols, first_sequence) for port in ports if not set(symbols).isdisjoint(port.shard.symbols)
         ]
@@ -130,6 +137,10 @@ class HostedStrategy:
         self._on_candle = self._overridden("on_candle")
         self._on_feed_state = self._overridden("on_feed_state")
         self._on_timer = self._overridden("on_timer")
+        self._on_order = self._overridden("on_order")
+        self._on_fill = self._overridden("on_fill")
+        self._on_balance = self._overridden("on_balance")
+        self._on_trading = self._overridden("on_trading")
         self._timer_ns = int(strategy.timer_s * NS_PER_S)
         # When on_timer is due; 0 without a timer.
         self._timer_at = MonoNs(0)
@@ -188,9 +199,11 @@ class HostedStrategy:
 
     def ready(self) -> bool:
         """Is there a record to take, for a strategy that can take it?"""
-        if self._held_up:
+        if self.waiting is not None:
             return False
-        return any(feed.subscriber.ready() for feed in self._feeds)
+        if self.halted:
+            return self.desk.ready()
+        return self.desk.ready() or any(feed.subscriber.ready() for feed in self._feeds)
 
     def timer_due(self) -> MonoNs:
         """When on_timer is due; 0 for never."""
@@ -203,13 +216,36 @@ class HostedStrategy:
 
     def do_work(self) -> int:
         """Take records from every ring and call back; the number taken."""
-        work = 0
+        work = self._work_on_orders()
         if self._timer_at and not self._held_up:
             self._call_timer()
         for feed in self._feeds:
             if not self._held_up:
                 work += self._work_on(feed)
         return work
+
+    def _work_on_orders(self) -> int:
+        """Tell the strategy what became of its orders; one that was halted is not told, but its desk keeps up."""
+        work = 0
+        while self.waiting is None and work < RECORDS_PER_CYCLE_MAX and (news := self.desk.next_news()) is not None:
+            work += 1
+            if not self.halted:
+                self._tell(news)
+        return work
+
+    def _tell(self, news: News) -> None:
+        callback: Callable[..., Awaitable[None] | None] | None
+        match news:
+            case Order():
+                callback = self._on_order
+            case Fill():
+                callback = self._on_fill
+            case Balance():
+                callback = self._on_balance
+            case _:
+                callback = self._on_trading
+        if callback is not None:
+            self._call(callback, news)
 
     def _work_on(self, feed: _Feed) -> int:
         subscriber = feed.subscriber
@@ -368,6 +404,7 @@ class HostedStrategy:
         began = self._mono_ns()
         self._latency.record(began - received_at if self._latency_ns is None else self._latency_ns(received_at))
         self.callbacks += 1
+        self.desk.tick_at = MonoNs(received_at)
         try:
             answer = callback(argument)
         except Exception as error:
@@ -382,6 +419,7 @@ class HostedStrategy:
     def _call(self, callback: Callable[..., Awaitable[None] | None], *arguments: object) -> None:
         began = self._mono_ns()
         self.callbacks += 1
+        self.desk.tick_at = MonoNs(0)
         try:
             answer = callback(*arguments)
             if answer is not None:
@@ -431,6 +469,7 @@ class HostedStrategy:
         if full and now - self._error_times[0] <= ERROR_WINDOW_NS and not self.halted:
             self.halted = self._batch_ends = True
             self._log.error("strategy halted", errors_per_minute=self._limits.errors_per_minute_max)
+            self.desk.end("it raised too often")
 
     def _was_slow(self, callback: Callable[..., Awaitable[None] | None], took_ns: int) -> None:
         self.slow += 1

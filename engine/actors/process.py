@@ -1,40 +1,39 @@
 """A child process: `python -m engine actor public_feed --launch-fd N`.
 
-It dies with its parent, is stopped by SIGTERM, and leaves SIGINT to the parent, who
-got it from the same terminal.
+It is stopped by SIGTERM and leaves SIGINT to the parent, who got it from the same terminal. The feeds die with their
+parent; the order router outlives it, for as long as its orders need.
 """
 
 import asyncio
 import ctypes
 import os
-import random
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
+from typing import Any
 
 import structlog
 import uvloop
 from setproctitle import setproctitle
 
-from engine.actors.launch import FeedLaunch, News, encode_news, read_launch
-from engine.actors.public_feed import PublicFeed
-from engine.clock import SystemClock
+from engine.actors.launch import (
+    ActorLaunch,
+    FeedLaunch,
+    News,
+    PrivateFeedLaunch,
+    RouterLaunch,
+    encode_news,
+    read_launch,
+)
 from engine.errors import EngineError
-from engine.kraken.events import Event
-from engine.kraken.public_session import PublicSession
-from engine.net.backoff import Backoff
-from engine.net.budget import ConnectionBudget
-from engine.net.resolver import Resolver
-from engine.net.websocket import WebSocketConnection
-from engine.ring import BoardReader, BoardWriter, Publisher, Segment
-from engine.telemetry import Counters
 from engine.telemetry.log import configure_log
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-WORK_INTERVAL_S = 0.1  # between two duty cycles that no frame drives
 EXIT_MISCONFIGURED = 2
+
+Tell = Callable[[News], None]
 
 log = structlog.get_logger("actor")
 
@@ -42,20 +41,27 @@ log = structlog.get_logger("actor")
 def main(arguments: list[str]) -> int:
     """Run the actor that the command line names; its exit code."""
     actor, _, launch_fd = arguments
-    launch = read_launch(int(launch_fd))
-    die_with_parent(launch.parent_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    setproctitle(f"kraken-engine {actor} {launch.shard.number}: {' '.join(launch.shard.symbols)}"[:120])
-    configure_log(launch.log_level, launch.log_format, launch.shard.actor_name)
-    news = socket.socket(fileno=launch.news_fd)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run_feed(launch, news))
-    except EngineError as error:
-        _tell(news, News("fatal", str(error)))
-        log.error("cannot run", error=str(error))
-        return EXIT_MISCONFIGURED
-    return 0
+    # Imported one by one: no process loads what another one needs.
+    match actor:
+        case "public_feed":
+            from engine.actors.public_feed_process import run_public_feed
+
+            feed = read_launch(int(launch_fd), FeedLaunch)
+            die_with_parent(feed.parent_pid)
+            pairs = " ".join(feed.shard.symbols)
+            return _run(feed, feed.shard.actor_name, f"{actor} {feed.shard.number}: {pairs}", run_public_feed)
+        case "private_feed":
+            from engine.actors.private_feed_process import run_private_feed
+
+            private = read_launch(int(launch_fd), PrivateFeedLaunch)
+            die_with_parent(private.parent_pid)
+            return _run(private, actor, actor, run_private_feed)
+        case _:
+            from engine.actors.order_router_process import run_order_router
+
+            router = read_launch(int(launch_fd), RouterLaunch)
+            return _run(router, actor, actor, run_order_router)
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -65,64 +71,28 @@ def die_with_parent(parent_pid: int) -> None:
         sys.exit(1)
 
 
-async def _run_feed(launch: FeedLaunch, news: socket.socket) -> None:
-    segments = [Segment.attach(fd) for fd in (launch.ring_fd, launch.board_fd, launch.counters_fd)]
-    ring, board, counters = (segment.memory for segment in segments)
-    clock = SystemClock()
-    session = PublicSession(launch.settings)
-    feed = PublicFeed(
-        launch.shard,
-        session,
-        publisher=Publisher(ring, launch.doorbells),
-        board=BoardWriter(board),
-        board_reader=BoardReader(board),
-        counters=Counters(counters, launch.shard.counter_names),
-        clock=clock,
-        refused=lambda symbol, advice: _tell(news, News("refused", advice, symbol)),
-        conflate=launch.conflate,
-    )
-    feed.on_start()
-    connection: WebSocketConnection[Event] = WebSocketConnection(
-        launch.url,
-        session,
-        on_events=feed.on_events,
-        on_burst_end=feed.on_burst_end,
-        clock=clock,
-        backoff=Backoff(random.Random()),
-        budget=ConnectionBudget(attempts_max=launch.attempts_max),
-        resolver=Resolver(),
-        ca_file=Path(launch.ca_file) if launch.ca_file else None,
-    )
-    feed.traffic = connection
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    if launch.spin:
-        _spin(loop)
-    connecting = asyncio.ensure_future(connection.run())
-    working = asyncio.ensure_future(_work(feed))
-    stopping = asyncio.ensure_future(stopped.wait())
-    await asyncio.wait({connecting, working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    working.cancel()
-    stopping.cancel()
-    feed.begin_close()
-    await connection.stop()
-    feed.on_close()
-    with suppress(asyncio.CancelledError):
-        await connecting  # what it raised, a broken rule of our own, ends the process
+def _run(
+    launch: ActorLaunch,
+    name: str,
+    title: str,
+    run: Callable[[Any, socket.socket, Tell], Awaitable[None]],
+) -> int:
+    setproctitle(f"kraken-engine {title}"[:120])
+    configure_log(launch.log_level, launch.log_format, name)
+    news = socket.socket(fileno=launch.news_fd)
 
+    def tell(item: News) -> None:
+        with suppress(OSError):  # a full or closed socket: the log has it too
+            news.send(encode_news(item), socket.MSG_DONTWAIT)
 
-async def _work(feed: PublicFeed) -> None:
-    while True:
-        feed.do_work()
-        await asyncio.sleep(WORK_INTERVAL_S)
+    async def run_until_done() -> None:
+        await run(launch, news, tell)
 
-
-def _spin(loop: asyncio.AbstractEventLoop) -> None:
-    """Keep the loop from ever sleeping in its poll."""
-    loop.call_soon(_spin, loop)
-
-
-def _tell(news: socket.socket, item: News) -> None:
-    with suppress(OSError):  # a full or closed socket: the log has it too
-        news.send(encode_news(item), socket.MSG_DONTWAIT)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run_until_done())
+    except EngineError as error:
+        tell(News("fatal", str(error)))
+        log.error("cannot run", error=str(error))
+        return EXIT_MISCONFIGURED
+    return 0

@@ -1,4 +1,4 @@
-"""How the strategy host idles: asleep behind doorbells, or spinning, in an event loop of its own.
+"""How an actor that reads rings idles: asleep behind doorbells, or spinning, in the event loop of its thread.
 
 do_work ─► something? ─► do_work …
     └────► nothing ───► spin: look again            sleep: arm the doorbells, look once more, wait for
@@ -6,9 +6,9 @@ do_work ─► something? ─► do_work …
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from engine.actors.strategy_host import StrategyHost
 from engine.clock import Clock
 from engine.ring import RECHECK_NS, Doorbell, try_sleep
 from engine.units import NS_PER_S, MonoNs
@@ -16,10 +16,37 @@ from engine.units import NS_PER_S, MonoNs
 SPIN_CYCLES = 200  # looks at the rings between two turns of the event loop: it costs 2 µs, a look 0.3
 
 
-class LoopRunner:
-    """Drives the strategy host on the running event loop until it is stopped."""
+class Duty(Protocol):
+    """An actor's work, as the runner sees it: the strategy host, or the order router."""
 
-    def __init__(self, host: StrategyHost, doorbells: Sequence[Doorbell], clock: Clock, *, spin: bool) -> None:
+    rescues: int
+    """Records found by looking again although no doorbell rang."""
+
+    def do_work(self) -> int:
+        """Take what there is; the number of records taken."""
+        ...
+
+    def ready(self) -> bool:
+        """Is there something to take?"""
+        ...
+
+    def next_timer(self) -> MonoNs:
+        """When it wants to work though nothing came; 0 for never."""
+        ...
+
+    def count(self) -> None:
+        """Bring the shared counters up to date."""
+        ...
+
+    def wake_with(self, wake: Callable[[], None]) -> None:
+        """Be given what calls for a turn from within the loop."""
+        ...
+
+
+class LoopRunner:
+    """Drives one actor on the running event loop until it is stopped."""
+
+    def __init__(self, host: Duty, doorbells: Sequence[Doorbell], clock: Clock, *, spin: bool) -> None:
         self._host = host
         self._doorbells = doorbells
         self._clock = clock
@@ -32,15 +59,14 @@ class LoopRunner:
         # Is a cycle scheduled?
         self._scheduled = False
         self._stopping = False
-        # When a strategy's on_timer is due, and what will wake us for it.
+        # When the actor's next timer is due, and what will wake us for it.
         self._timer_at = MonoNs(0)
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin the duty cycle."""
         self._loop.add_reader(self._eventfd, self._rung)
-        for strategy in self._host.strategies:
-            strategy.on_ready = self._schedule
+        self._host.wake_with(self._schedule)
         self._look_again()
         self._schedule()
 
@@ -100,7 +126,7 @@ class LoopRunner:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """Have the next on_timer wake us."""
+        """Have the next timer wake us."""
         due = self._host.next_timer()
         if due == self._timer_at:
             return

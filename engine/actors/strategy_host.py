@@ -1,6 +1,6 @@
 """The strategy host: all strategies of one engine, as one actor in a thread of the engine process."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from engine.actors.hosted_strategy import HostedStrategy
 from engine.clock import Clock
@@ -34,6 +34,11 @@ class StrategyHost:
     def ready(self) -> bool:
         """Is there a record for any strategy that can take one?"""
         return any(strategy.ready() for strategy in self.strategies)
+
+    def wake_with(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when an async callback has ended."""
+        for strategy in self.strategies:
+            strategy.on_ready = wake
 
     def next_timer(self) -> MonoNs:
         """When the next on_timer is due; 0 for never."""

@@ -15,8 +15,21 @@ from engine.ring import BoardReader, Subscriber
 from engine.telemetry import Counters, Histogram
 from engine.units import NS_PER_MS, NS_PER_US
 
+ORDER_TOTALS = (
+    "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "by_websocket",
+    "by_rest",
+)  # fmt: skip
 TOTALS = ("trades", "trades_missed", "tickers", "candles", "heartbeats", "unknown", "malformed")
 PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "ignored", "crossings")
+
+
+class TradingView(Struct, frozen=True):
+    """What can be read of the order router from outside it."""
+
+    counters: Counters
+    histograms: Mapping[str, Histogram]
+    status: Mapping[str, Any]
+    """What the router last said of itself; empty before it has."""
 
 
 class ShardView(Struct, frozen=True):
@@ -34,6 +47,7 @@ def build_summary(
     latency: Histogram,
     restarts: Mapping[str, int],
     exit_reason: str,
+    trading: TradingView | None = None,
 ) -> dict[str, Any]:
     """The summary as of now."""
     symbols: dict[str, Any] = {}
@@ -69,11 +83,34 @@ def build_summary(
             }
             for view in shards
         },
-        "latency_us": {"wire_to_strategy": latency_us(latency)},
+        "latency_us": {"wire_to_strategy": latency_us(latency)}
+        | ({name: latency_us(histogram) for name, histogram in trading.histograms.items()} if trading else {}),
+        **trading_summary(trading, sum(strategy.desk.refused for strategy in strategies)),
         "restarts": dict(restarts),
         "feeds": feeds,
         "strategies": {strategy.name: _conduct(strategy) for strategy in strategies},
         "exit": exit_reason,
+    }
+
+
+def trading_summary(trading: TradingView | None, refused_by_desks: int) -> dict[str, Any]:
+    """Orders, fills, positions and money; all zero for an engine that does not trade."""
+    counts = trading.counters.snapshot() if trading is not None else {}
+    status = trading.status if trading is not None else {}
+    orders = {name: counts.get(name, 0) for name in ORDER_TOTALS}
+    orders["refused"] += refused_by_desks
+    return {
+        "orders": orders,
+        "fills": counts.get("fills", 0),
+        "positions": status.get("positions", {}),
+        "pnl": status.get("pnl", {"realized": "0", "unrealized": "0", "fees": "0"}),
+        "trading": {
+            "mode": status.get("mode", "off" if trading is None else "starting"),
+            "is_open": status.get("is_open", False),
+            "reason": status.get("reason", ""),
+        }
+        | {key: status[key] for key in ("token", "breaker", "rate", "by_strategy", "open_orders") if key in status}
+        | ({"counts": counts} if counts else {}),
     }
 
 

@@ -6,22 +6,20 @@ import time
 import click
 import msgspec
 
+from engine.cli.ask import ask_engine, name_option
 from engine.errors import UserError
-from engine.supervisor.control import ask
 from engine.supervisor.run_directory import RunDirectory
 
 STOP_DEADLINE_S = 30.0
 LOOK_INTERVAL_S = 0.05
 
-_name_option = click.option("--name", default="default", show_default=True, help="The engine's name.")
-
 
 @click.command()
-@_name_option
+@name_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, as --summary writes it.")
 def status(name: str, as_json: bool) -> None:
     """Show how a running engine does: books, counts, latency, restarts."""
-    summary = ask(name, "status")
+    summary = ask_engine(name, {"command": "status"})
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode() + "\n")
         return
@@ -31,10 +29,10 @@ def status(name: str, as_json: bool) -> None:
 
 
 @click.command()
-@_name_option
+@name_option
 def stop(name: str) -> None:
     """Stop a running engine and wait until it has stopped."""
-    answer = ask(name, "stop")
+    answer = ask_engine(name, {"command": "stop"})
     lock = RunDirectory(name).path / "lock"
     deadline = time.monotonic() + STOP_DEADLINE_S
     while lock.exists() and time.monotonic() < deadline:

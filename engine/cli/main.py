@@ -15,6 +15,12 @@ COMMANDS = {
     "run": ("engine.cli.run", "Run strategies on a venue's live market data."),
     "replay": ("engine.cli.replay", "Replay captured frames through the same engine, in one process."),
     "venue": ("engine.cli.venue", "Run the built-in exchange alone, for any Kraken client."),
+    "orders": ("engine.cli.orders", "Show the open orders of a running engine, or its history."),
+    "balances": ("engine.cli.orders", "Show what the account holds, and what open orders reserve."),
+    "cancel": ("engine.cli.orders", "Cancel orders of a running engine."),
+    "halt": ("engine.cli.orders", "Take no more orders and cancel the open ones."),
+    "resume": ("engine.cli.orders", "Take orders again after a halt."),
+    "check": ("engine.cli.check", "Prove keys, permissions, clock and limits, without trading."),
     "status": ("engine.cli.control", "Show how a running engine does."),
     "stop": ("engine.cli.control", "Stop a running engine."),
 }

@@ -26,9 +26,13 @@ from engine.cli.options import (
     write_summary,
 )
 from engine.config import Config
+from engine.credentials import checked, hand_over, take_environment
 from engine.errors import ConfigError, UserError
+from engine.ledger_check import Told, compare_with_ledger
+from engine.state_directory import default_state_dir, next_run
 from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.supervisor import NamedStrategy, Supervisor
+from engine.supervisor.trading import Account
 from engine.telemetry.log import configure_log
 
 LOCAL = "local"
@@ -87,10 +91,16 @@ def run(
     directory.acquire()
     try:
         with _Venue(config, shlex.split(venue_options)) if venue == LOCAL else nullcontext() as local:
+            # Before a line of a plugin runs: what the environment held of a key is then in no plugin's reach.
+            credentials_fd = hand_over(take_environment()) if local is None and config.trading.enabled else None
             strategies = make_strategies(config, config.symbols, log.info)
             setproctitle(f"kraken-engine {config.name}: supervisor and strategies")
-            url = local.ready_url() if local is not None else config.venue.url
-            summary, mistake = _run(config, url, strategies, directory, seconds, view, local)
+            ready = local.ready() if local is not None else None
+            url = ready.public if ready is not None else config.venue.url
+            account = _account(config, directory, ready, credentials_fd)
+            summary, mistake, told = _run(config, url, strategies, directory, account, seconds, view, local)
+            if ready is not None and account is not None:
+                summary["ledger"] = compare_with_ledger(ready.rest, account.state_dir, told)
     finally:
         directory.release()
     write_summary(summary_path, summary)
@@ -104,23 +114,62 @@ def _run(
     url: str,
     strategies: list[NamedStrategy],
     directory: RunDirectory,
+    account: Account | None,
     seconds: float | None,
     view: bool,
     local: "_Venue | None",
-) -> tuple[dict[str, Any], UserError | None]:
+) -> tuple[dict[str, Any], UserError | None, list[Told]]:
     from engine.cli.view import open_view
 
-    async def main() -> tuple[dict[str, Any], UserError | None]:
-        supervisor = Supervisor(config, url, strategies, directory)
+    async def main() -> tuple[dict[str, Any], UserError | None, list[Told]]:
+        supervisor = Supervisor(config, url, strategies, directory, account)
         watching = asyncio.ensure_future(_watch_venue(local, supervisor)) if local is not None else None
         with open_view(view) as live:
             mistake = await supervisor.run(seconds, live.update, live.interval_s)
         if watching is not None:
             watching.cancel()
-        return supervisor.summary(), mistake
+        return supervisor.summary(), mistake, supervisor.told()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
+
+
+def _account(
+    config: Config, directory: RunDirectory, ready: "_Ready | None", credentials_fd: int | None
+) -> Account | None:
+    """Whom to trade with: the local venue always, Kraken when the configuration says so, else nobody."""
+    if ready is not None:
+        # The venue's account begins and ends with this run, and so does what is written of it.
+        state_dir = directory.state_path
+        return Account(
+            private_url=ready.private,
+            rest_url=ready.rest,
+            credentials_fd=hand_over(checked(ready.api_key, ready.api_secret, "the local venue")),
+            is_live=False,
+            state_dir=state_dir,
+            run=next_run(state_dir),
+        )
+    if credentials_fd is None:
+        return None
+    state_dir = Path(config.trading.state_dir) if config.trading.state_dir else default_state_dir(config.name)
+    return Account(
+        private_url=config.venue.private_url,
+        rest_url=config.venue.rest_url,
+        credentials_fd=credentials_fd,
+        is_live=True,
+        state_dir=state_dir,
+        run=next_run(state_dir),
+    )
+
+
+class _Ready(msgspec.Struct):
+    """What the local venue says when it takes connections."""
+
+    public: str
+    private: str
+    rest: str
+    api_key: str
+    api_secret: str
 
 
 async def _watch_venue(local: "_Venue", supervisor: Supervisor) -> None:
@@ -146,7 +195,7 @@ class _Venue:
             text=True,
         )
 
-    def ready_url(self) -> str:
+    def ready(self) -> _Ready:
         """Wait for its ready line; its own sentence, when it could not start, is ours."""
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -156,9 +205,7 @@ class _Venue:
             sentence = told[-1].removeprefix("engine: ") if told else "it ended without a word"
             raise ConfigError(f"the local venue cannot run: {sentence}")
         threading.Thread(target=_relay, args=(self.process.stderr,), name="venue-log", daemon=True).start()
-        ready = msgspec.json.decode(line)
-        url: str = ready["public"]
-        return url
+        return msgspec.json.decode(line, type=_Ready)
 
     def __enter__(self) -> "_Venue":
         return self

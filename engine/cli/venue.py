@@ -10,7 +10,9 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 @click.command("venue")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to serve on.")
-@click.option("--port", default=8765, show_default=True, help="Port to serve on; 0 takes any free one.")
+@click.option("--port", default=8765, show_default=True, help="Of the public WebSocket; 0 takes any free one.")
+@click.option("--private-port", type=int, help="Of the private WebSocket.  [default: the one after --port]")
+@click.option("--rest-port", type=int, help="Of REST.  [default: the second after --port]")
 @click.option("--seed", default=0, show_default=True, help="Of order flow, delays and faults: same seed, same venue.")
 @click.option("--symbols", default="", metavar="A,B,C", help="Pairs to list.  [default: all that the venue knows]")
 @click.option(
@@ -22,7 +24,9 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     multiple=True,
     metavar="KIND=RATE[@SYMBOL]|KIND@SECONDS[@SYMBOL]",
     help="Trouble on outgoing data frames, by seed: corrupt, badcrc, drop, duplicate, cut, silent, mute, noise, "
-    "unknown, close:CODE, maintenance. May be given several times.",
+    "unknown, close:CODE, maintenance; and with trading requests: drop-answer, late, unavailable, unavailable-done, "
+    "token-death, sequence-gap, snapshot-again, reorder, batch-refusal, lost, private-cut, html-520, rest-lag. "
+    "May be given several times.",
 )
 @click.option(
     "--capture",
@@ -47,10 +51,26 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 @click.option("--requests-per-s", default=50.0, show_default=True, help="Requests a second that a client may send.")
 @click.option("--requests-burst", default=100, show_default=True, help="Requests that may come at once.")
 @click.option("--maintenance-phase-s", default=1.0, show_default=True, help="Of each phase of the fault maintenance.")
+@click.option(
+    "--tier",
+    type=click.Choice(["starter", "intermediate", "pro"]),
+    default="intermediate",
+    show_default=True,
+    help="Of the funded account: rate counters, and how many orders it may have open.",
+)
+@click.option("--fee-volume-usd", default=0.0, show_default=True, help="Traded in 30 days before: decides the fees.")
+@click.option("--no-rate-counter", is_flag=True, help="Neither count requests nor limit open orders.")
+@click.option(
+    "--engine-latency-ms", default="1-3", show_default=True, metavar="MS[-MS]", help="Of every trading request."
+)
+@click.option("--ledger", default="", metavar="FILE", help="Write every accepted order and every fill to this file.")
+@click.option("--clock-offset-s", default=0.0, show_default=True, help="By how much REST's Time is wrong.")
 @click.option("--die-with-parent", is_flag=True, help="End when the process that started this one ends.")
 def venue(
     host: str,
     port: int,
+    private_port: int | None,
+    rest_port: int | None,
     seed: int,
     symbols: str,
     rate: float,
@@ -64,20 +84,30 @@ def venue(
     requests_per_s: float,
     requests_burst: int,
     maintenance_phase_s: float,
+    tier: str,
+    fee_volume_usd: float,
+    no_rate_counter: bool,
+    engine_latency_ms: str,
+    ledger: str,
+    clock_offset_s: float,
     die_with_parent: bool,
 ) -> None:
     """Serve a Kraken-faithful exchange on loopback.
 
-    Prints one line of JSON when it is ready, such as {"public": "ws://127.0.0.1:8765/v2"}, and logs to standard
-    error. It ends on SIGTERM or Ctrl-C.
+    Prints one line of JSON when it is ready and logs to standard error; it ends on SIGTERM or Ctrl-C. The line has
+    the addresses of the public and the private WebSocket and of REST, and the API key and secret of a funded account:
+    {"public": "ws://127.0.0.1:8765/v2", "private": "ws://127.0.0.1:8766/v2", "rest": "http://127.0.0.1:8767",
+    "api_key": "...", "api_secret": "..."}. With --capture there is the public WebSocket alone.
     """
     if die_with_parent:
         _die_with_parent()
     # Imported here: the other commands of `engine` need not wait for the venue's libraries.
     from engine.venue.faults import parse_fault
+    from engine.venue.rate_counter import Tier
     from engine.venue.settings import Pace, VenueSettings
 
     chosen_pace: Pace = "max" if pace == "max" else "original"
+    chosen_tier: Tier = "pro" if tier == "pro" else "starter" if tier == "starter" else "intermediate"
     settings = VenueSettings(
         host=host,
         port=port,
@@ -88,12 +118,20 @@ def venue(
         capture=captures,
         pace=chosen_pace,
         repeat=repeat,
-        snapshot_delay_ms=_delay_range(snapshot_delay_ms),
+        snapshot_delay_ms=_delay_range("--snapshot-delay-ms", snapshot_delay_ms),
         heartbeat_s=heartbeat_s,
         idle_close_s=idle_close_s,
         requests_per_s=requests_per_s,
         requests_burst=requests_burst,
         maintenance_phase_s=maintenance_phase_s,
+        private_port=private_port,
+        rest_port=rest_port,
+        tier=chosen_tier,
+        fee_volume_usd=fee_volume_usd,
+        count_rates=not no_rate_counter,
+        engine_latency_ms=_delay_range("--engine-latency-ms", engine_latency_ms),
+        ledger=ledger,
+        clock_offset_s=clock_offset_s,
     )
     import asyncio
     import json
@@ -129,7 +167,7 @@ def venue(
         runner.run(serve_until_told())
 
 
-def _delay_range(text: str) -> tuple[float, float]:
+def _delay_range(option: str, text: str) -> tuple[float, float]:
     """`10-40` or `25`, in milliseconds."""
     from engine.errors import ConfigError
 
@@ -137,9 +175,7 @@ def _delay_range(text: str) -> tuple[float, float]:
     try:
         return float(low), float(high or low)
     except ValueError:
-        raise ConfigError(
-            f"--snapshot-delay-ms {text}: write milliseconds such as 25, or a range such as 10-40"
-        ) from None
+        raise ConfigError(f"{option} {text}: write milliseconds such as 25, or a range such as 10-40") from None
 
 
 def _die_with_parent() -> None:

@@ -7,16 +7,22 @@
             if book.symbol == self.symbol:
                 print(book.best_bid, book.best_ask, book.spread)
 
+Orders are sent with `self.buy`, `self.sell`, `self.amend`, `self.cancel`; each returns at once, and what becomes of
+an order is told by `on_order` (each change of its state, with the reason) and `on_fill`. None of them ever raises for
+what the market or a limit says: an order that cannot go out is `REFUSED`, and its `reason` says what to change.
+
 Callbacks may be plain or `async`. One strategy's callbacks never overlap: while an
 async one waits, later records stay in the ring, other strategies go on, and what the
 ring overwrites meanwhile is counted and mended from the board.
 """
 
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from typing import Protocol, Unpack
 
 from engine.market import Pair
 from engine.records import BookTop, Candle, FeedState, Ticker, Trade
+from engine.strategy.order_options import Amount, AmendOptions, OrderOptions
+from engine.strategy.orders import Balance, Fill, Order, Position, TradingStatus
 from engine.units import MonoNs, WallNs
 
 Answer = Awaitable[None] | None
@@ -68,6 +74,48 @@ class Context(Protocol):
         """online, cancel_only, post_only or maintenance; empty before the venue has told."""
         ...
 
+    @property
+    def orders(self) -> Sequence[Order]:
+        """The strategy's open orders, oldest first; those in doubt are among them."""
+        ...
+
+    @property
+    def trading(self) -> TradingStatus:
+        """Whether orders are taken now, and if not, why."""
+        ...
+
+    def order(self, order_id: str) -> Order | None:
+        """An order by the engine's id, or by Kraken's; None when it is not known any more."""
+        ...
+
+    def position(self, symbol: str) -> Position:
+        """What the strategy holds of a pair, by its own fills. KeyError as for `book`."""
+        ...
+
+    def balance(self, asset: str) -> Balance:
+        """One asset of the account, such as USD or BTC; all zero for one that it does not hold."""
+        ...
+
+    def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
+        """See `Strategy.buy`."""
+        ...
+
+    def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
+        """See `Strategy.submit_batch`."""
+        ...
+
+    def amend(self, order: Order, options: AmendOptions) -> bool:
+        """See `Strategy.amend`."""
+        ...
+
+    def cancel(self, orders: Sequence[Order]) -> None:
+        """See `Strategy.cancel`."""
+        ...
+
+    def cancel_all(self, symbol: str) -> None:
+        """See `Strategy.cancel_all`."""
+        ...
+
     def now(self) -> MonoNs:
         """For durations: the clock that stamps `received_at`. In a replay, the capture's."""
         ...
@@ -114,6 +162,22 @@ class Strategy:
         """A pair's book became live, stale or untrusted. After `stale` no book of the pair comes before `live`."""
         return None
 
+    def on_order(self, order: Order) -> Answer:
+        """One of the strategy's orders changed its state, or an amend or cancel of it was answered; see its reason."""
+        return None
+
+    def on_fill(self, fill: Fill) -> Answer:
+        """One of the strategy's orders traded. Each fill is told once."""
+        return None
+
+    def on_balance(self, balance: Balance) -> Answer:
+        """An asset of the account changed: by fills, deposits, or orders that hold it."""
+        return None
+
+    def on_trading(self, status: TradingStatus) -> Answer:
+        """Orders are taken again, or not any more, as `status.reason` says."""
+        return None
+
     def on_timer(self) -> Answer:
         """Every `timer_s` seconds."""
         return None
@@ -122,7 +186,44 @@ class Strategy:
         """After the last record; the engine is stopping."""
         return None
 
+    # --- orders
+
+    def buy(self, symbol: str, qty: Amount, **options: Unpack[OrderOptions]) -> Order:
+        """Send an order to buy `qty` of the base currency: at `limit` if it is given, else at the market.
+
+        buy("BTC/USD", Decimal("0.01"), limit=book.best_bid.price, post_only=True)
+        """
+        return self.context.submit("buy", symbol, qty, options)
+
+    def sell(self, symbol: str, qty: Amount, **options: Unpack[OrderOptions]) -> Order:
+        """Send an order to sell `qty` of the base currency; see `buy`."""
+        return self.context.submit("sell", symbol, qty, options)
+
+    def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
+        """Send 2 to 15 orders of one pair in one request, each as (side, symbol, qty, options).
+
+        Kraken checks them together, and one that cannot be is the end of all; after that each lives alone.
+        """
+        return self.context.submit_batch(orders)
+
+    def amend(self, order: Order, **options: Unpack[AmendOptions]) -> bool:
+        """Change an order in place: `qty` (what has been filled included), `limit`, and so on.
+
+        Less quantity keeps the place in the queue, another price or more quantity loses it. False when the order
+        cannot be amended now: it is over, or an amend or cancel of it is under way; `is_working` says so before.
+        """
+        return self.context.amend(order, options)
+
+    def cancel(self, *orders: Order) -> None:
+        """Cancel orders that are open; one that is over already is left alone."""
+        self.context.cancel(orders)
+
+    def cancel_all(self, symbol: str = "") -> None:
+        """Cancel all open orders of this strategy, on one pair or on all."""
+        self.context.cancel_all(symbol)
+
 
 CALLBACKS = (
-    "on_start", "on_book", "on_trade", "on_ticker", "on_candle", "on_feed_state", "on_timer", "on_stop",
+    "on_start", "on_book", "on_trade", "on_ticker", "on_candle", "on_feed_state", "on_order", "on_fill", "on_balance",
+    "on_trading", "on_timer", "on_stop",
 )  # fmt: skip

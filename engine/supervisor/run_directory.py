@@ -3,12 +3,16 @@
     $XDG_RUNTIME_DIR/kraken-engine/NAME, or /tmp/kraken-engine-UID/NAME       mode 0700
         lock       held by the engine while it runs; its text is the engine's pid
         control    its Unix socket, mode 0600
+        router     the order router's, for `engine orders`, `cancel`, `halt`: it answers though a strategy hangs
+        token      the order router's, for the private feed
+        state/     journal and history of an account at the local venue: they end with it
 
 A lock dies with its process, so a directory left behind by `kill -9` is taken over as it is.
 """
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 from engine.errors import ConfigError
@@ -23,6 +27,9 @@ class RunDirectory:
         root = Path(base) / "kraken-engine" if base else Path(f"/tmp/kraken-engine-{os.getuid()}")
         self.path = root / name
         self.control_path = self.path / "control"
+        self.router_path = self.path / "router"
+        self.token_path = self.path / "token"
+        self.state_path = self.path / "state"
         self._lock_path = self.path / "lock"
         # Held while the engine runs; -1 otherwise.
         self._lock_fd = -1
@@ -45,16 +52,38 @@ class RunDirectory:
                 f"an engine named {self.name} is running already (pid {pid}); stop it with `engine stop`, "
                 "or give this one another --name"
             ) from None
+        shutil.rmtree(self.state_path, ignore_errors=True)  # of an engine that was killed
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._lock_fd = fd
-        self.control_path.unlink(missing_ok=True)  # of an engine that was killed
+        for path in self._sockets:  # of an engine that was killed
+            path.unlink(missing_ok=True)
+
+    @property
+    def _sockets(self) -> tuple[Path, ...]:
+        return (self.control_path, self.router_path, self.token_path)
+
+    def is_held(self) -> bool:
+        """Is an engine of this name running?"""
+        try:
+            fd = os.open(self._lock_path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
 
     def release(self) -> None:
         """Leave nothing behind."""
         if self._lock_fd < 0:
             return
-        self.control_path.unlink(missing_ok=True)
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.state_path, ignore_errors=True)
         self._lock_path.unlink(missing_ok=True)
         os.close(self._lock_fd)
         self._lock_fd = -1

@@ -6,6 +6,7 @@ an interval ends without one.
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -14,7 +15,8 @@ import msgspec
 from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
 
 INTERVALS: Final = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)  # minutes
-CANDLES_KEPT: Final = 12  # a snapshot: genuine ones of 1-minute candles cover about 12 minutes
+CANDLES_KEPT: Final = 720  # of each interval: what REST's OHLC tells
+CANDLES_TOLD: Final = 12  # of a snapshot: genuine ones of 1-minute candles cover about 12 minutes
 
 
 class Candle(msgspec.Struct, gc=False):
@@ -47,7 +49,7 @@ class Candles:
             now_s = until // NS_PER_S // span_s * span_s
             close = price
             candles = []
-            for age in range(1, CANDLES_KEPT):
+            for age in range(1, CANDLES_TOLD):
                 if interval == 1 and rng.random() < 0.25:
                     continue  # quiet minutes have no candle
                 swing = max(1, int(price * 0.0004 * interval**0.5))
@@ -85,5 +87,10 @@ class Candles:
         return self._series[interval][-1]
 
     def last(self, interval: int) -> Iterable[Candle]:
-        """Oldest first."""
+        """What a snapshot tells, oldest first."""
+        series = self._series[interval]
+        return islice(series, max(0, len(series) - CANDLES_TOLD), None)
+
+    def kept(self, interval: int) -> Iterable[Candle]:
+        """All that are known, oldest first."""
         return self._series[interval]

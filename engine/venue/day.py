@@ -75,12 +75,12 @@ class Day:
         hour.qty += qty
         hour.cost += price * qty
 
-    def totals(self, now: WallNs) -> DayTotals:
-        """The window that ends now."""
+    def totals(self, now: WallNs, since_s: int = 0) -> DayTotals:
+        """The window that ends now, or what of it came since an hour began."""
         oldest_s = now // NS_PER_S - _HOURS * _HOUR_S
         while len(self._hours) > 1 and self._hours[0].begin_s < oldest_s:
             self._hours.popleft()
-        hours = self._hours
+        hours = [hour for hour in self._hours if hour.begin_s >= since_s] or [self._hours[-1]]
         qty = sum(hour.qty for hour in hours)
         return DayTotals(
             open=hours[0].open,

@@ -65,7 +65,10 @@ class Exchange:
 
     def event_time(self) -> WallNs:
         """Now, but at least a microsecond after the event before."""
-        at = self._clock.wall_ns()
+        return self.after(self._clock.wall_ns())
+
+    def after(self, at: WallNs) -> WallNs:
+        """This time, but at least a microsecond after the event before."""
         if at // NS_PER_US <= self._last_event_at // NS_PER_US:
             at = WallNs(self._last_event_at + NS_PER_US)
         self._last_event_at = at

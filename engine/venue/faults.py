@@ -3,7 +3,8 @@
     KIND=RATE[@SYMBOL]      each outgoing data frame (of that symbol) suffers it with this probability
     KIND@SECONDS[@SYMBOL]   once on every connection then open, that long after the venue began to serve
 
-The venue's own books never suffer. One connection draws from its own generator, seeded with the venue's seed and the
+The kinds of `KINDS` spoil what the public is sent; those of `private_faults` befall trading requests. The venue's own
+books never suffer. One connection draws from its own generator, seeded with the venue's seed and the
 connection's number, so a failure can be told as two numbers.
 """
 
@@ -14,6 +15,7 @@ from random import Random
 from typing import Final, Protocol
 
 from engine.errors import ConfigError
+from engine.venue.private_faults import PRIVATE_KINDS
 from engine.venue.settings import FaultSpec
 from engine.venue.stream import StreamKey
 from engine.venue.wire import payload_start, text_frame
@@ -42,13 +44,14 @@ _CHECKSUM: Final = re.compile(rb'(?<="checksum":)[0-9]+')
 
 def parse_fault(text: str) -> FaultSpec:
     """`corrupt=0.001@BTC/USD`, `cut@5`, `close:1012=0.0001`: one fault as the command line gives it."""
-    match = re.fullmatch(r"([a-z]+)(?::(\w+))?(?:=([^@]*)|@([^@]*))(?:@(.+))?", text)
+    match = re.fullmatch(r"([a-z][a-z0-9-]*)(?::(\w+))?(?:=([^@]*)|@([^@]*))(?:@(.+))?", text)
     if match is None:
         raise ConfigError(f"--fault {text}: write KIND=RATE[@SYMBOL] or KIND@SECONDS[@SYMBOL], such as corrupt=0.001")
     kind, code_text, rate_text, at_text, symbol = match.groups()
-    if kind not in KINDS:
-        near = get_close_matches(kind, KINDS, n=1)
-        mend = f"use {near[0]}" if near else f"the kinds are {', '.join(KINDS)}"
+    kinds = [*KINDS, *PRIVATE_KINDS]
+    if kind not in kinds:
+        near = get_close_matches(kind, kinds, n=1)
+        mend = f"use {near[0]}" if near else f"the kinds are {', '.join(kinds)}"
         raise ConfigError(f"--fault {text}: there is no fault {kind!r}: {mend}")
     if (kind == "close") != (code_text is not None):
         raise ConfigError(f"--fault {text}: close needs a code and is alone in having one, such as close:1012@5")
@@ -58,6 +61,11 @@ def parse_fault(text: str) -> FaultSpec:
     if rate_text is not None:
         return FaultSpec(kind, rate=_number(text, rate_text, 0, 1), symbol=symbol, close_code=int(code))
     return FaultSpec(kind, at_s=_number(text, at_text, 0, 1e9), symbol=symbol, close_code=int(code))
+
+
+def frame_faults(specs: Iterable[FaultSpec]) -> tuple[FaultSpec, ...]:
+    """Those that spoil what the public is sent."""
+    return tuple(spec for spec in specs if spec.kind in KINDS)
 
 
 def _number(place: str, text: str, low: float, high: float) -> float:

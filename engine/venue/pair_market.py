@@ -5,6 +5,8 @@ causes (measured on genuine captures), then ticker and candles. What nobody subs
 """
 
 from collections import deque
+from collections.abc import Callable, Reversible
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -29,7 +31,8 @@ from engine.venue.text import (
 )
 from engine.venue.wire import text_frame
 
-TRADES_KEPT: Final = 50  # of the trade channel's snapshot
+TRADES_KEPT: Final = 1000  # what REST's Trades tells
+TRADES_TOLD: Final = 50  # of the trade channel's snapshot
 WARM_UP_ACTIONS: Final = 800  # of the order flow before the doors open: a shaped book and a tape with something on it
 WARM_UP_NS: Final = 50 * NS_PER_S  # over which they are spread
 
@@ -47,6 +50,9 @@ class PairMarket:
         self._candles = Candles()
         self._tape: deque[str] = deque(maxlen=TRADES_KEPT)  # the last trades, as their rows of the trade channel
         self._last_trade_id = rng.randint(10_000_000, 110_000_000)
+        # Told of every event with fills, with the id of its first trade, once the public has been told: `trading`.
+        self.on_trades: Callable[[PairMarket, Outcome, int, WallNs], None] | None = None
+        self.last = pair.mid_ticks  # price of the last trade: what triggers go by
         self._changed_at = opened_at  # time of the last change of the book, at whatever depth
         self._subscribers: dict[StreamKey, dict[Subscriber, None]] = {}  # only streams that have some
         self._price_text = number_text(pair.price_decimals)
@@ -75,8 +81,10 @@ class PairMarket:
 
     def publish(self, outcome: Outcome, now: WallNs) -> int:
         """Tell the subscribers of one engine event; the best rank that changed, see `BookFeed.apply`."""
+        first_trade_id = self._last_trade_id + 1
         if outcome.fills:
             self._tell_trades(outcome, now)
+            self.last = outcome.fills[-1].price
         if not outcome.changes:
             return 1 << 62
         self._changed_at = now
@@ -96,6 +104,8 @@ class PairMarket:
             self._tell_candles(now)
         if bbo_before is not None and best_rank == 0 and bbo_before != self._best_prices():
             self._tell_ticker(self._ticker_keys[1], now)
+        if outcome.fills and self.on_trades is not None:
+            self.on_trades(self, outcome, first_trade_id, now)
         return best_rank
 
     def _tell_trades(self, outcome: Outcome, now: WallNs) -> None:
@@ -168,7 +178,8 @@ class PairMarket:
                 self.pair.symbol, "snapshot", levels.bids, levels.asks, self._feed.checksum(), self._changed_at
             )
         elif key.channel == "trade":
-            text = trade_text("snapshot", self._tape)
+            tape = self._tape
+            text = trade_text("snapshot", islice(tape, max(0, len(tape) - TRADES_TOLD), None))
         elif key.channel == "ticker":
             text = self._ticker_text("snapshot", now)
         else:
@@ -176,6 +187,23 @@ class PairMarket:
             rows = [self._candle_row(candle, interval) for candle in self._candles.last(interval)]
             text = candle_text("snapshot", now, rows)
         return text_frame(text)
+
+    # --- what REST asks ----------------------------------------------------------------------------------------------
+
+    @property
+    def tape(self) -> Reversible[str]:
+        """The last trades, oldest first, as their rows of the trade channel."""
+        return self._tape
+
+    @property
+    def day(self) -> Day:
+        """The last 24 hours."""
+        return self._day
+
+    @property
+    def candles(self) -> Candles:
+        """The candles of every interval."""
+        return self._candles
 
     # --- rows --------------------------------------------------------------------------------------------------------
 

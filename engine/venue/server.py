@@ -28,29 +28,42 @@ from picows import (
 
 from engine.clock import Clock, SystemClock
 from engine.errors import UserError
+from engine.units import NS_PER_S
 from engine.venue.capture import read_captures
+from engine.venue.conversation import Conversation
 from engine.venue.exchange import Exchange
+from engine.venue.keys import FUNDED_ACCOUNT, KeyRing
+from engine.venue.ledger import Ledger
 from engine.venue.pairs import pairs_of_symbols
 from engine.venue.playback import CaptureSource
+from engine.venue.private import PrivateConnection, TradingFloor
+from engine.venue.private_faults import PRIVATE_KINDS, PrivateFaults
 from engine.venue.public import PublicConnection
 from engine.venue.pulse import Pulse
+from engine.venue.rest_server import RestServer
 from engine.venue.settings import PATH, FaultSpec, VenueSettings
-from engine.venue.stream import Source, Timers
+from engine.venue.settlement import default_funds
+from engine.venue.stream import Source, Timer, Timers
+from engine.venue.tokens import Tokens
+from engine.venue.trading import Trading
 
 log = structlog.get_logger(__name__)
+
+_Accept = Callable[[WSUpgradeRequest], WSListener | WSUpgradeResponseWithListener | None]
 
 REQUEST_BYTES_MAX: Final = 1024 * 1024  # of one request; a subscription to every pair of Kraken is some 20 kB
 CLOSE_WAIT_S: Final = 1.0  # for the client's answer to our close frame
 SERVICE_RESTART: Final = 1012  # close code of a maintenance; Kraken's own is not known
 PROTOCOL_ERROR: Final = 1002  # close codes of what is not WebSocket: RFC 6455 §7.4.1
 MESSAGE_TOO_BIG: Final = 1009
+DUE_WAIT_S_MAX: Final = 3600.0  # between looks at what is due, so that a clock that was set does not matter for long
 SOCKET_BUFFER_HIGH: Final = 256 * 1024  # bytes waiting for the socket at which a source that can wait should
 
 
 async def serve(settings: VenueSettings, ready: Callable[[dict[str, str]], None], stop: asyncio.Event) -> None:
     """Serve until `stop` is set; `ready` is given the addresses once they take connections."""
     async with Venue(settings) as venue:
-        ready({"public": venue.public_url})
+        ready(venue.addresses())
         await stop.wait()
 
 
@@ -60,30 +73,63 @@ class Venue:
     def __init__(self, settings: VenueSettings, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock: Clock = clock or SystemClock()
-        self._connections: set[PublicConnection] = set()
-        self._unflushed: dict[PublicConnection, None] = {}  # those with frames of this tick
+        self._connections: set[Conversation] = set()
+        self._unflushed: dict[Conversation, None] = {}  # those with frames of this tick
+        self._flush_is_due = False  # at the end of this turn of the loop
         self._connection_count = 0  # ever accepted: the number of the next one
         self._rng = Random(f"{settings.seed} connections")  # ids and delays
+        # The private connections draw from their own: who trades does not change what the public sees.
+        self._private_count = 0
+        self._private_rng = Random(f"{settings.seed} private connections")
         self._pulse: Pulse | None = None  # None where nothing moves by itself: at rate 0, or with a capture
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
+        self._due: Timer | None = None  # of what the trading core has to do next by itself
+        self._ledger = Ledger(settings.ledger)
         self._maintenance: asyncio.Task[None] | None = None  # the one under way
         self._refusing = False  # connections, during the outage of a maintenance
         self._timers: list[asyncio.TimerHandle] = []  # of the timed faults
         self._source: Source
         self.exchange: Exchange | None = None  # None when a capture is served
+        self.floor: TradingFloor | None = None  # likewise: a capture cannot be traded
+        self.keys = KeyRing(settings.seed, settings.tier, settings.keys)
         self.system = "online"
         self.public_url = ""  # set once the venue serves
+        self.private_url = ""  # likewise, empty with a capture
+        self.rest: RestServer | None = None  # likewise, None with a capture
         self.fault_counts: dict[str, int] = {}  # how often each kind of fault has struck
 
     async def __aenter__(self) -> Self:
         settings = self._settings
         loop = asyncio.get_running_loop()
         self._source = self._open_source(loop)
+        port = await self._listen(self._accept, settings.port, "--port")
+        self.public_url = self._url(port)
+        if self.floor is not None:
+            wanted = settings.private_port
+            if wanted is None:
+                wanted = settings.port and settings.port + 1
+            self.private_url = self._url(await self._listen(self._accept_private, wanted, "--private-port"))
+            self.rest = RestServer(settings, self.floor, self.keys, self._clock, lambda: self.system, self.fault_counts)
+            try:
+                await self.rest.start()
+            except UserError:
+                await self._close()
+                raise
+        if self._pulse is not None:
+            self._pulse.start()
+        for spec in settings.faults:
+            if spec.at_s is not None:
+                self._timers.append(loop.call_later(spec.at_s, self._strike, spec))
+        return self
+
+    async def _listen(self, accept: _Accept, port: int, option: str) -> int:
+        """Open one door; the port that it has got."""
+        host = self._settings.host
         try:
-            self._server = await ws_create_server(
-                self._accept,
-                settings.host,
-                settings.port,
+            server = await ws_create_server(
+                accept,
+                host,
+                port,
                 enable_auto_pong=False,
                 max_frame_size=REQUEST_BYTES_MAX,
                 logger_name="venue",
@@ -92,37 +138,54 @@ class Venue:
                 use_aiofastnet=False,
             )
         except OSError as error:
+            await self._close()
             reason = "is already in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
             raise UserError(
-                f"--port {settings.port}: this port of {settings.host} {reason}, choose another or 0 for any free one"
+                f"{option} {port}: this port of {host} {reason}, choose another or 0 for any free one"
             ) from None
-        address = self._server.sockets[0].getsockname()
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        self.public_url = f"ws://{host}:{address[1]}{PATH}"
-        if self._pulse is not None:
-            self._pulse.start()
-        for spec in settings.faults:
-            if spec.at_s is not None:
-                self._timers.append(loop.call_later(spec.at_s, self._strike, spec))
-        return self
+        self._servers.append(server)
+        address: tuple[str, int] = server.sockets[0].getsockname()
+        return address[1]
+
+    def _url(self, port: int) -> str:
+        host = self._servers[-1].sockets[0].getsockname()[0]
+        return f"ws://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
+
+    def addresses(self) -> dict[str, str]:
+        """Where the venue serves, as the ready line tells it."""
+        addresses = {"public": self.public_url}
+        if self.private_url:
+            addresses["private"] = self.private_url
+        if self.rest is not None:
+            addresses["rest"] = self.rest.url
+            addresses["api_key"], addresses["api_secret"] = self.keys.default.key, self.keys.default.secret
+        return addresses
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
         if self._pulse is not None:
             self._pulse.stop()
         for timer in self._timers:
             timer.cancel()
+        if self._due is not None:
+            self._due.cancel()
         if self._maintenance is not None:
             self._maintenance.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._maintenance
-        if self._server is not None:
-            self._server.close()
+        if self.rest is not None:
+            await self.rest.stop()
+        for server in self._servers:
+            server.close()
         for connection in list(self._connections):
             connection.reset()
         for _ in range(3):  # the loop's turns that a broken connection needs to be reported gone
             await asyncio.sleep(0)
+        self._ledger.close()
 
     def _open_source(self, timers: Timers) -> Source:
         settings = self._settings
@@ -130,26 +193,69 @@ class Venue:
             return CaptureSource(read_captures(settings.capture), settings, timers, self._clock, self._snapshot_delay_s)
         pairs = pairs_of_symbols(settings.symbols)
         self.exchange = Exchange(pairs, settings.seed, self._clock, timers, self._snapshot_delay_s)
+        self._open_floor(self.exchange)
         if settings.rate > 0:
             self._pulse = Pulse(settings.rate, settings.seed, self._clock, self.exchange.next_event, self._flush)
         return self.exchange
 
+    def _open_floor(self, exchange: Exchange) -> None:
+        """Where clients trade, with one funded account."""
+        settings = self._settings
+        trading = Trading(
+            exchange,
+            seed=settings.seed,
+            ledger=self._ledger,
+            count_rates=settings.count_rates,
+            refuse_crossing_post_only=settings.crossing_post_only == "refuse",
+        )
+        trading.open_account(FUNDED_ACCOUNT, settings.tier, default_funds(exchange.markets), settings.fee_volume_usd)
+        trading.on_reminder = self._await_due
+        faults = PrivateFaults(settings.faults, settings.seed, self.fault_counts)
+        self.floor = TradingFloor(exchange, trading, Tokens(settings.seed), faults)
+
+    def _await_due(self) -> None:
+        """Wake the trading core when it has something to do by itself: expiries, dead man's switches."""
+        assert self.floor is not None
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        due_at = self.floor.trading.next_due()
+        if due_at is not None:
+            wait_s = min(max(0.0, (due_at - self._clock.wall_ns()) / NS_PER_S), DUE_WAIT_S_MAX)
+            self._due = asyncio.get_running_loop().call_later(wait_s, self._do_due)
+
+    def _do_due(self) -> None:
+        assert self.floor is not None
+        self.floor.trading.advance(self._clock.wall_ns())
+        self._await_due()
+
     def _snapshot_delay_s(self) -> float:
         return self._rng.uniform(*self._settings.snapshot_delay_ms) / 1000
+
+    def _private_snapshot_delay_s(self) -> float:
+        return self._private_rng.uniform(*self._settings.snapshot_delay_ms) / 1000
 
     # --- connections -------------------------------------------------------------------------------------------------
 
     def _accept(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
+        return self._admit(request, self.connect)
+
+    def _accept_private(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
+        return self._admit(request, self.connect_private)
+
+    def _admit(
+        self, request: WSUpgradeRequest, connect: Callable[["_Door"], Conversation]
+    ) -> WSListener | WSUpgradeResponseWithListener | None:
         _understand_connection(request)
         if self._refusing:
             response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE, b"maintenance")
             return WSUpgradeResponseWithListener(response, None)
         if request.path.decode(errors="replace").partition("?")[0].rstrip("/") != PATH:
             return None  # 404
-        return _Door(self)
+        return _Door(self, connect)
 
     def connect(self, door: "_Door") -> PublicConnection:
-        """A new connection behind its door."""
+        """A new public connection behind its door."""
         self._connection_count += 1
         connection = PublicConnection(
             self._connection_count,
@@ -165,7 +271,25 @@ class Venue:
         self._connections.add(connection)
         return connection
 
-    def disconnect(self, connection: PublicConnection) -> None:
+    def connect_private(self, door: "_Door") -> PrivateConnection:
+        """A new private one."""
+        assert self.floor is not None
+        self._private_count += 1
+        connection = PrivateConnection(
+            self._private_count,
+            self._private_rng.getrandbits(64),
+            floor=self.floor,
+            link=door,
+            house=self,
+            timers=asyncio.get_running_loop(),
+            clock=self._clock,
+            settings=self._settings,
+            snapshot_delay_s=self._private_snapshot_delay_s,
+        )
+        self._connections.add(connection)
+        return connection
+
+    def disconnect(self, connection: Conversation) -> None:
         """A connection has gone."""
         self._connections.discard(connection)
         self._unflushed.pop(connection, None)
@@ -175,10 +299,14 @@ class Venue:
     def write_buffer_bytes_max(self) -> int:
         return self._settings.write_buffer_bytes_max
 
-    def flush_soon(self, connection: PublicConnection) -> None:
+    def flush_soon(self, connection: Conversation) -> None:
         self._unflushed[connection] = None
+        if not self._flush_is_due:  # a trade of a client's: no tick of the pulse will flush it
+            self._flush_is_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
+        self._flush_is_due = False
         for connection in self._unflushed:
             connection.flush()
         self._unflushed.clear()
@@ -192,9 +320,19 @@ class Venue:
             self.fault_counts["maintenance"] = self.fault_counts.get("maintenance", 0) + 1
             self.begin_maintenance()
             return
+        if spec.kind in PRIVATE_KINDS:
+            if self.floor is not None:
+                self.floor.faults.script(spec.kind)
+            return
         for connection in list(self._connections):
             if connection.faults is not None:
                 connection.faults.arm(spec)
+            elif spec.kind == "cut":
+                connection.reset()
+            elif spec.kind == "silent":
+                connection.fall_silent()
+            elif spec.kind == "close":
+                connection.close(spec.close_code)
 
     def begin_maintenance(self) -> None:
         """Go through the phases of a maintenance, unless one is under way."""
@@ -223,6 +361,8 @@ class Venue:
     def _enter(self, system: str) -> None:
         log.info("status", system=system)
         self.system = system
+        if self.floor is not None:
+            self.floor.trading.system = system
         for connection in list(self._connections):
             connection.tell_status()
 
@@ -240,10 +380,11 @@ def _understand_connection(request: WSUpgradeRequest) -> None:
 class _Door(WSListener):
     """The socket of one connection."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: Venue, connect: Callable[["_Door"], Conversation]) -> None:
         super().__init__()
         self._venue = venue
-        self._connection: PublicConnection
+        self._connect = connect
+        self._connection: Conversation
         self._transport: WSTransport
         self._socket: asyncio.Transport
         self._fragments = bytearray()  # of a message that comes in several frames
@@ -253,7 +394,7 @@ class _Door(WSListener):
         self._transport = transport
         self._socket = transport.underlying_transport
         self._socket.set_write_buffer_limits(high=SOCKET_BUFFER_HIGH)
-        self._connection = self._venue.connect(self)
+        self._connection = self._connect(self)
         self._connection.begin()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:

@@ -6,6 +6,8 @@ from typing import Final, Literal
 import msgspec
 
 from engine.errors import ConfigError
+from engine.venue.keys import KeySpec
+from engine.venue.rate_counter import TIERS, Tier
 
 Pace = Literal["original", "max"]
 
@@ -44,6 +46,18 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     write_buffer_bytes_max: int = 8 * 1024 * 1024  # a client that reads slower than this allows is disconnected
     maintenance_phase_s: float = 1.0  # of each phase of the fault "maintenance"; the outage takes two
 
+    private_port: int | None = None  # of the private WebSocket; None: the one after `port`, any free one where that is
+    tier: Tier = "intermediate"  # of the funded account: its rate counter and how many orders it may have open
+    fee_volume_usd: float = 0.0  # what the funded account is said to have traded in 30 days: its fees
+    count_rates: bool = True  # False: no rate counter and no limit of open orders, for those who measure speed
+    engine_latency_ms: tuple[float, float] = (1.0, 3.0)  # of a trading request, evenly drawn between the two
+    batch_cancel_shape: Literal["count", "orders_cancelled"] = "count"  # the page's answer, or that of the wire in 2024
+    crossing_post_only: Literal["cancel", "refuse"] = "cancel"  # accepted and then canceled, or refused with an error
+    rest_port: int | None = None  # of REST; None: the second after `port`, any free one where that is
+    keys: tuple[KeySpec, ...] = ()  # further API keys, beside the one that is made from the seed
+    clock_offset_s: float = 0.0  # by which REST's Time, and nothing else, is wrong
+    ledger: str = ""  # file to which every accepted order and every fill is written; empty: none
+
     def __post_init__(self) -> None:
         if not is_loopback(self.host):
             raise ConfigError(f"--host {self.host}: the venue serves loopback only, use 127.0.0.1, ::1 or localhost")
@@ -56,6 +70,17 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
         low, high = self.snapshot_delay_ms
         if not 0 <= low <= high <= 60_000:
             raise ConfigError(f"--snapshot-delay-ms {low:g}-{high:g}: must be from 0 to 60000, the smaller first")
+        if self.private_port is not None and not 0 <= self.private_port <= 65535:
+            raise ConfigError(f"--private-port {self.private_port}: a port is a number from 0 (any free one) to 65535")
+        if self.rest_port is not None and not 0 <= self.rest_port <= 65535:
+            raise ConfigError(f"--rest-port {self.rest_port}: a port is a number from 0 (any free one) to 65535")
+        if not abs(self.clock_offset_s) <= 86_400:
+            raise ConfigError(f"--clock-offset-s {self.clock_offset_s:g}: must be from -86400 to 86400")
+        if self.tier not in TIERS:
+            raise ConfigError(f"--tier {self.tier}: there is no such tier, use {', '.join(TIERS)}")
+        fast, slow = self.engine_latency_ms
+        if not 0 <= fast <= slow <= 60_000:
+            raise ConfigError(f"--engine-latency-ms {fast:g}-{slow:g}: must be from 0 to 60000, the smaller first")
         positive = {
             "--heartbeat-s": self.heartbeat_s,
             "--idle-close-s": self.idle_close_s,

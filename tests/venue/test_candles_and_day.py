@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
-from engine.venue.candles import CANDLES_KEPT, INTERVALS, Candles
+from engine.venue.candles import CANDLES_TOLD, INTERVALS, Candles
 from engine.venue.day import Day
 
 MIDNIGHT_S = 1_785_628_800
@@ -33,7 +33,7 @@ def test_a_candle_is_its_trades(fills):
             sum(price * qty for price, qty in group),
         )
         for begin_s, group in by_minute.items()
-    ][-CANDLES_KEPT:]
+    ][-CANDLES_TOLD:]
     told = [
         (one.begin_s, one.open, one.high, one.low, one.close, one.trades, one.qty, one.cost) for one in candles.last(1)
     ]

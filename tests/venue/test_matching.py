@@ -102,7 +102,7 @@ def test_the_book_is_the_plain_one(steps):
         if step[0] in ("limit", "market"):
             _, side, price, qty = step
             submitted += qty
-            outcome = book.market(1, side, qty) if price is None else book.limit(1, side, price, qty)
+            outcome = book.market(0, side, qty) if price is None else book.limit(0, side, price, qty)
             expected, left = plain.take(outcome.order_id, side, price, qty)
             if price is None:
                 canceled += left

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from venue_client import connected
 
-from engine.venue.public import HEARTBEAT_FRAME
+from engine.venue.conversation import HEARTBEAT_FRAME
 from engine.venue.server import Venue
 from engine.venue.settings import VenueSettings
 from engine.venue.text import number_text, signed_text, utc_ns, utc_us

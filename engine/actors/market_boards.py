@@ -1,0 +1,85 @@
+"""The books and rules of all pairs, as the order router sees them: read from the boards, without following a ring."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from engine.clock import Clock
+from engine.market import Pair
+from engine.records import BookTop, FeedState, unpack_pair
+from engine.ring import BoardReader
+from engine.telemetry import Counters
+from engine.topology import Shard
+from engine.units import NS_PER_S, MonoNs
+
+RULES_AGE_NS_MAX: Final = NS_PER_S  # a pair's rules change when Kraken changes them: looked at once a second
+
+
+class BoardPort(Struct, frozen=True):
+    """One shard's board, and the counters in which its feed shows that it lives."""
+
+    shard: Shard
+    board: memoryview | bytearray
+    counters: Counters
+
+
+class MarketBoards:
+    """Books and pairs by symbol."""
+
+    def __init__(self, ports: Sequence[BoardPort], clock: Clock) -> None:
+        self._mono_ns = clock.mono_ns
+        self._places: dict[str, tuple[BoardReader, int, int, Counters]] = {}
+        for port in ports:
+            board = BoardReader(port.board)
+            for index, symbol in enumerate(port.shard.symbols):
+                self._places[symbol] = (board, index, port.shard.pair_slot(index), port.counters)
+        # What the boards said of the pairs' rules, and when they were looked at.
+        self.pairs: dict[str, Pair] = {}
+        self._pairs_read_at: dict[str, MonoNs] = {}
+
+    @property
+    def symbols(self) -> Sequence[str]:
+        return tuple(self._places)
+
+    def book(self, symbol: str) -> BookTop | None:
+        """The last book of a pair; its `state` says whether it is live. None before the first."""
+        place = self._places.get(symbol)
+        if place is None:
+            return None
+        record = place[0].read(place[1])
+        return None if record is None else BookTop(symbol, record)
+
+    def is_live(self, symbol: str, age_ns_max: int) -> bool:
+        """Has the pair a verified book, from a feed that gave a sign of life lately?
+
+        A quiet pair's last update may be old and still be the truth: it is the feed that must not be silent.
+        """
+        place = self._places.get(symbol)
+        if place is None or self._mono_ns() - place[3].get("heartbeat_ns") > age_ns_max:
+            return False
+        book = self.book(symbol)
+        return book is not None and book.state == FeedState.LIVE
+
+    def pair(self, symbol: str) -> Pair | None:
+        """Precisions and rules of a pair; None until the venue has told them."""
+        now = self._mono_ns()
+        if now - self._pairs_read_at.get(symbol, MonoNs(-RULES_AGE_NS_MAX)) < RULES_AGE_NS_MAX and symbol in self.pairs:
+            return self.pairs[symbol]
+        place = self._places.get(symbol)
+        record = None if place is None else place[0].read(place[2])
+        if record is None:
+            return self.pairs.get(symbol)
+        price_decimals, qty_decimals, rules = unpack_pair(record)
+        self._pairs_read_at[symbol] = now
+        pair = self.pairs[symbol] = Pair(
+            symbol,
+            price_decimals,
+            qty_decimals,
+            rules.price_increment_ticks,
+            rules.qty_increment_lots,
+            rules.qty_min_lots,
+            rules.cost_min,
+            rules.status,
+        )
+        return pair

@@ -1,0 +1,205 @@
+"""What the order router says of itself: its status on a board for the engine, and its answers on a control socket.
+
+status()       mode, gate, positions, profit and loss, tokens, breaker, rate counters    4 times a second
+commands()     orders, balances, cancel, halt, resume: for people, though a strategy hangs
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from engine.actors.order_router import OrderRouter
+from engine.actors.rest_desk import RestDesk
+from engine.actors.token_service import TokenSource
+from engine.clock import Clock
+from engine.errors import ConfigError
+from engine.net.control_socket import Answer, Command, Request
+from engine.orders.breaker import Breaker
+from engine.orders.positions import PositionState
+from engine.orders.tracked_order import TrackedOrder
+from engine.ring import BoardWriter
+from engine.topology import ROUTER_STATUS_BYTES
+from engine.units import NS_PER_MS, MonoNs, units_text
+
+PUBLISH_NS: Final = 250 * NS_PER_MS
+LENGTH_BYTES: Final = 4
+ORDERS_SHOWN_MAX: Final = 1000
+
+_encode = msgspec.json.Encoder().encode
+
+
+class RouterStatus:
+    """The router as others see it."""
+
+    def __init__(
+        self,
+        router: OrderRouter,
+        board: BoardWriter,
+        tokens: TokenSource,
+        rest: RestDesk,
+        rest_breaker: Breaker,
+        clock: Clock,
+    ) -> None:
+        self._router = router
+        self._board = board
+        self._tokens = tokens
+        self._rest = rest
+        self._rest_breaker = rest_breaker
+        self._mono_ns = clock.mono_ns
+        self._published_at = MonoNs(0)
+
+    def publish(self, *, now_too: bool = False) -> None:
+        """Put the status on its board, when it is time for it (or `now_too`)."""
+        now = self._mono_ns()
+        if not now_too and now - self._published_at < PUBLISH_NS:
+            return
+        self._published_at = now
+        text = _encode(self.status())
+        if len(text) > ROUTER_STATUS_BYTES - LENGTH_BYTES:
+            text = _encode({"mode": self._router.gate[0], "reason": "the status is too long for its board"})
+        self._board.store(0, len(text).to_bytes(LENGTH_BYTES, "little") + text)
+
+    def status(self) -> dict[str, Any]:
+        """Everything, as the summary shows it."""
+        router, now = self._router, self._mono_ns()
+        mode, is_open, reason = router.gate
+        held = _total_positions(router)
+        by_currency = self._profit(held)
+        main = next(iter(by_currency), "")
+        return {
+            "mode": mode,
+            "is_open": is_open,
+            "reason": reason,
+            "open_orders": len(router.blotter.open),
+            "positions": {
+                symbol: {"qty": _text(state.qty), "avg_price": _text(state.avg_price)} for symbol, state in held.items()
+            },
+            # Several quote currencies are never added up: the first is shown here, all of them beside it.
+            "pnl": by_currency.get(main, {"realized": "0", "unrealized": "0", "fees": "0"})
+            | {"currency": main, "by_currency": by_currency},
+            "by_strategy": {
+                f"{strategy} {symbol}": {
+                    "qty": _text(state.qty),
+                    "avg_price": _text(state.avg_price),
+                    "realized": _text(state.realized),
+                    "fees": _text(state.fees),
+                }
+                for strategy, symbol, state in router.blotter.positions.items()
+            },
+            "token": self._tokens.statistics(),
+            "breaker": {
+                "websocket": router.breaker.state(now).value,
+                "rest": self._rest_breaker.state(now).value,
+                "openings": router.breaker.openings + self._rest_breaker.openings,
+            },
+            "rate": {
+                "tier": router.rates.tier.name,
+                "counts": {symbol: str(count) for symbol, count in router.rates.counts(now).items()},
+            },
+            "locked_out_s": round(self._rest.locked_out_s, 1),
+            "oddities": [f"{odd.key}: {odd.what}" for odd in router.blotter.oddities][-10:],
+        }
+
+    def commands(self) -> Mapping[str, Command]:
+        """What the control socket answers."""
+        return {
+            "orders": self._orders,
+            "balances": self._balances,
+            "cancel": self._cancel,
+            "halt": self._halt,
+            "resume": self._resume,
+            "status": lambda _: self.status(),
+        }
+
+    def _orders(self, _: Request) -> Answer:
+        orders = sorted(self._router.blotter.open.values(), key=lambda order: order.submitted_at)
+        return {"orders": [order_row(order) for order in orders[:ORDERS_SHOWN_MAX]], "count": len(orders)}
+
+    def _balances(self, _: Request) -> Answer:
+        balances = self._router.balances
+        held = balances.held(self._router.blotter.open.values())
+        rows = [(asset, balances.wallet(asset, held)) for asset in sorted(balances.assets())]
+        return {
+            "balances": [
+                {
+                    "asset": asset,
+                    "total": _text(wallet.total),
+                    "held": _text(wallet.held),
+                    "free": _text(wallet.free),
+                    "earning": _text(wallet.earning),
+                }
+                for asset, wallet in rows
+            ]
+        }
+
+    def _cancel(self, request: Request) -> Answer:
+        if request.get("all"):
+            return {"canceling": self._router.cancel_all_of(None)}
+        ids = [str(name) for name in request.get("ids", [])]
+        unknown = [name for name in ids if not self._router.cancel_by_id(name)]
+        if unknown:
+            raise ConfigError(f"no open order is called {unknown[0]}; `engine orders` lists them")
+        return {"canceling": len(ids)}
+
+    def _halt(self, request: Request) -> Answer:
+        if request.get("reducing"):
+            self._router.reduce("as a person asked")
+            return {"mode": self._router.gate[0], "canceling": 0}
+        canceling = self._router.halt("as a person asked")
+        return {"mode": self._router.gate[0], "canceling": canceling}
+
+    def _resume(self, _: Request) -> Answer:
+        self._router.resume()
+        return {"mode": self._router.gate[0]}
+
+    def _profit(self, held: Mapping[str, PositionState]) -> dict[str, dict[str, str]]:
+        sums: dict[str, list[Decimal]] = {}
+        for symbol, state in held.items():
+            quote = symbol.partition("/")[2]
+            realized, unrealized, fees = sums.setdefault(quote, [Decimal(0), Decimal(0), Decimal(0)])
+            mark = self._router.mark(symbol)
+            sums[quote] = [realized + state.realized, unrealized + state.unrealized(mark), fees + state.fees]
+        return {
+            quote: {"realized": _text(realized), "unrealized": _text(unrealized), "fees": _text(fees)}
+            for quote, (realized, unrealized, fees) in sums.items()
+        }
+
+
+def order_row(order: TrackedOrder) -> dict[str, Any]:
+    """An order for people."""
+    return {
+        "id": order.key,
+        "order_id": order.order_id,
+        "strategy": order.strategy,
+        "symbol": order.symbol,
+        "side": order.intent.side,
+        "type": order.intent.order_type,
+        "qty": units_text(order.qty, order.qty_decimals),
+        "filled": units_text(order.filled, order.qty_decimals),
+        "limit": None if order.limit_price is None else units_text(order.limit_price, order.price_decimals),
+        "state": str(order.state),
+        "reason": order.reason,
+        "pending": order.pending,
+    }
+
+
+def _total_positions(router: OrderRouter) -> dict[str, PositionState]:
+    """What all strategies together hold, pair by pair."""
+    totals: dict[str, PositionState] = {}
+    for _, symbol, state in router.blotter.positions.items():
+        total = totals.setdefault(symbol, PositionState())
+        qty = total.qty + state.qty
+        value = total.qty * total.avg_price + state.qty * state.avg_price
+        total.avg_price = value / qty if qty else Decimal(0)
+        total.qty = qty
+        total.realized += state.realized
+        total.fees += state.fees
+    return totals
+
+
+def _text(number: Decimal) -> str:
+    """Exact, without an exponent and without zeros that say nothing."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

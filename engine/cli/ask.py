@@ -1,0 +1,37 @@
+"""Asking a running engine, or its order router, by the engine's name."""
+
+import click
+
+from engine.errors import ConfigError
+from engine.net.control_socket import Answer, NobodyListens, Request, ask
+from engine.supervisor.run_directory import RunDirectory
+
+name_option = click.option("--name", default="default", show_default=True, help="The engine's name.")
+
+
+def ask_engine(name: str, request: Request) -> Answer:
+    """The engine's answer; ConfigError, with the mend, when there is none."""
+    try:
+        return _unless_error(ask(RunDirectory(name).control_path, request))
+    except NobodyListens:
+        if RunDirectory(name).is_held():
+            raise ConfigError(f"the engine named {name} does not answer; is it starting or stopping?") from None
+        raise ConfigError(f"no engine named {name} is running; start one with `engine run`") from None
+
+
+def ask_router(name: str, request: Request) -> Answer:
+    """The answer of the engine's order router; ConfigError, with the mend, when there is none."""
+    try:
+        return _unless_error(ask(RunDirectory(name).router_path, request))
+    except NobodyListens:
+        if RunDirectory(name).is_held():
+            raise ConfigError(
+                f"the engine named {name} does not trade: set [trading] in its configuration, or use --venue local"
+            ) from None
+        raise ConfigError(f"no engine named {name} is running; start one with `engine run`") from None
+
+
+def _unless_error(answer: Answer) -> Answer:
+    if "error" in answer:
+        raise ConfigError(str(answer["error"]))
+    return answer

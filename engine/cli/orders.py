@@ -1,0 +1,135 @@
+"""`engine orders`, `balances`, `cancel`, `halt`, `resume`: asked of the order router itself.
+
+The router answers though a strategy hangs or the engine's own process does.
+"""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from engine.cli.ask import ask_router, name_option
+from engine.errors import ConfigError
+
+PERIODS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+
+
+@click.command()
+@name_option
+@json_option
+@click.option("--since", metavar="TIME", help="From the history: 90m, 12h, 7d, or a date such as 2026-11-21.")
+@click.option("--strategy", help="Only this strategy's.")
+def orders(name: str, as_json: bool, since: str | None, strategy: str | None) -> None:
+    """Show open orders; with --since, all orders of that time from the history."""
+    if since is None:
+        rows = ask_router(name, {"command": "orders"})["orders"]
+    else:
+        rows = _from_history(name, _moment(since))
+    rows = [row for row in rows if strategy is None or row["strategy"] == strategy]
+    if as_json:
+        _print_json({"orders": rows})
+        return
+    _print_table(
+        ("id", "strategy", "symbol", "side", "type", "qty", "filled", "limit", "state", "reason"),
+        [
+            (
+                row["id"],
+                row["strategy"] or "external",
+                row["symbol"],
+                row["side"],
+                row["type"],
+                row["qty"],
+                row["filled"],
+                row["limit"] or "",
+                row["state"],
+                row["reason"],
+            )
+            for row in rows
+        ],
+        "no open orders" if since is None else "no orders in that time",
+    )
+
+
+@click.command()
+@name_option
+@json_option
+def balances(name: str, as_json: bool) -> None:
+    """Show what the account holds, what open orders reserve, and what is free."""
+    answer = ask_router(name, {"command": "balances"})
+    if as_json:
+        _print_json(answer)
+        return
+    _print_table(
+        ("asset", "total", "held", "free", "earning"),
+        [(row["asset"], row["total"], row["held"], row["free"], row["earning"]) for row in answer["balances"]],
+        "no balances yet",
+    )
+
+
+@click.command()
+@name_option
+@click.option("--all", "everything", is_flag=True, help="Every open order of this engine.")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+def cancel(name: str, everything: bool, ids: tuple[str, ...]) -> None:
+    """Cancel orders, by the engine's id or Kraken's."""
+    if everything == bool(ids):
+        raise click.UsageError("give order ids, or --all")
+    answer = ask_router(name, {"command": "cancel", "ids": list(ids), "all": everything})
+    click.echo(f"canceling {answer['canceling']} orders")
+
+
+@click.command()
+@name_option
+@click.option("--reducing", is_flag=True, help="Only stop what would make positions larger; keep open orders.")
+def halt(name: str, reducing: bool) -> None:
+    """Take no more orders and cancel the open ones, until `engine resume`."""
+    answer = ask_router(name, {"command": "halt", "reducing": reducing})
+    click.echo(f"{answer['mode']}: canceling {answer['canceling']} orders; `engine resume` ends it")
+
+
+@click.command()
+@name_option
+def resume(name: str) -> None:
+    """Take orders again after a halt."""
+    answer = ask_router(name, {"command": "resume"})
+    click.echo(str(answer["mode"]))
+
+
+def _moment(text: str) -> datetime:
+    """`12h` ago, or a date and time in UTC."""
+    if text[:-1].isdigit() and text[-1] in PERIODS:
+        return datetime.now(UTC) - timedelta(**{PERIODS[text[-1]]: int(text[:-1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"--since {text}: write a period such as 90m, 12h or 7d, or a date such as 2026-11-21"
+        ) from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _from_history(name: str, since: datetime) -> list[dict[str, Any]]:
+    raise NotImplementedError
+
+
+def _print_json(answer: dict[str, Any]) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
+
+
+def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]], nothing: str) -> None:
+    if not rows:
+        click.echo(nothing)
+        return
+    table = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)

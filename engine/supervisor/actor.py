@@ -1,0 +1,128 @@
+"""One place for a child process: what outlives its processes, and the process that fills it now.
+
+start ─► alive ─► died ─► on_death ─► delay ─► start …        until `stop`
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+import structlog
+
+from engine.actors.launch import ActorLaunch, News, actor_command, decode_news, write_launch
+from engine.clock import Clock
+from engine.config import EngineConfig
+from engine.ring import Segment
+from engine.supervisor.children import Child, RestartDelay, exit_text
+from engine.telemetry import Counters, counters_bytes, format_counters
+from engine.units import MonoNs
+
+NEWS_BYTES_MAX = 4096
+
+log = structlog.get_logger("supervisor")
+
+
+class Actor:
+    """A child that is kept alive until the engine stops."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        counter_names: tuple[str, ...],
+        *,
+        make_launch: Callable[["Actor"], tuple[ActorLaunch, tuple[int, ...]]],
+        on_death: Callable[[str, MonoNs], None],
+        on_news: Callable[[News], None],
+        settings: EngineConfig,
+        clock: Clock,
+    ) -> None:
+        """`make_launch` gives what a process is handed, and the descriptors it must inherit; `on_death` is told why."""
+        self.name = name
+        self._kind = kind
+        self._make_launch = make_launch
+        self._on_death = on_death
+        self._on_news = on_news
+        self._clock = clock
+        self.counters_segment = Segment.create(f"counters-{name}", counters_bytes(counter_names))
+        format_counters(self.counters_segment.memory, counter_names)
+        self.counters = Counters(self.counters_segment.memory, counter_names)
+        # Our end and the child's of the socket for news.
+        self._news, self.news_of_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._news.setblocking(False)
+        self.child: Child | None = None
+        self.restarts = 0
+        self._started_at = MonoNs(0)
+        self._delay = RestartDelay(settings.restart_delay_min_s, settings.restart_delay_max_s)
+        # No successor any more: the engine is stopping.
+        self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process there is now."""
+        return self.child.pid if self.child is not None and self.child.alive else None
+
+    def start(self) -> None:
+        """Start the process."""
+        if self.child is None:
+            asyncio.get_running_loop().add_reader(self._news, self._read_news)
+        launch, descriptors = self._make_launch(self)
+        launch_fd = write_launch(launch)
+        try:
+            self._started_at = self._clock.mono_ns()
+            self.child = Child(
+                actor_command(sys.executable, self._kind, launch_fd), (launch_fd, *descriptors), self._ended
+            )
+        finally:
+            os.close(launch_fd)
+        log.info("actor started", name=self.name, pid=self.child.pid)
+
+    async def stop(self, deadline_s: float) -> None:
+        """Stop the process for good; it is killed when it has not ended by the deadline."""
+        self.release()
+        if self.child is not None:
+            await self.child.stop(deadline_s)
+
+    def release(self) -> None:
+        """Have no successor started when the process ends."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Give up the sockets."""
+        if self.child is not None:
+            asyncio.get_running_loop().remove_reader(self._news)
+        self._news.close()
+        self.news_of_child.close()
+
+    def kill_if_silent(self, now: MonoNs, silence_ns_max: int) -> None:
+        """Kill a process that gives no sign of life: its end is then met like any other."""
+        if self.child is None or not self.child.alive:
+            return
+        heard_at = max(int(self._started_at), self.counters.get("heartbeat_ns"))
+        if now - heard_at > silence_ns_max:
+            log.error("actor gives no sign of life", name=self.name, pid=self.child.pid)
+            self.child.signal(signal.SIGKILL)
+
+    def _ended(self, _: Child, code: int) -> None:
+        if self._stopping:
+            return
+        now = self._clock.mono_ns()
+        self._on_death(f"{self.name} died ({exit_text(code)})", now)
+        delay_s = self._delay.after_life(self._started_at, now)
+        log.error("actor died", name=self.name, how=exit_text(code), restart_in_s=delay_s)
+        asyncio.get_running_loop().call_later(delay_s, self._restart)
+
+    def _restart(self) -> None:
+        if not self._stopping:
+            self.restarts += 1
+            self.start()
+
+    def _read_news(self) -> None:
+        try:
+            news = decode_news(self._news.recv(NEWS_BYTES_MAX))
+        except BlockingIOError:
+            return
+        self._on_news(news)

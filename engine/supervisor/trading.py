@@ -1,0 +1,241 @@
+"""The trading side of one run: its rings, and the places of the private feed and the order router.
+
+    strategy host ─ command ─► order_router ─ report-s ─► strategy host          account ring: private_feed ─► router
+
+The router outlives the engine: when the engine's process dies, the router sees its news socket end, cancels what is
+open (or keeps it, as configured) and exits. The private feed dies with the engine.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from engine.actors.launch import (
+    MarketView,
+    News,
+    PrivateFeedLaunch,
+    ReportPort,
+    RouterLaunch,
+)
+from engine.actors.order_desk import DeskPorts
+from engine.actors.summary import TradingView
+from engine.clock import Clock
+from engine.config import Config
+from engine.orders.account_ring import ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS
+from engine.orders.client_order_id import order_tags
+from engine.orders.commands import COMMAND_RECORD_BYTES, COMMAND_SLOTS
+from engine.orders.reports import REPORT_RECORD_BYTES, REPORT_SLOTS
+from engine.ring import (
+    BoardReader,
+    GatedSubscriber,
+    Publisher,
+    Segment,
+    board_bytes,
+    format_board,
+    format_ring,
+    open_eventfd,
+    ring_bytes,
+)
+from engine.supervisor.actor import Actor
+from engine.supervisor.run_directory import RunDirectory
+from engine.telemetry import Histogram
+from engine.topology import (
+    ACCOUNT_RING,
+    COMMAND_RING,
+    ORDER_ROUTER,
+    PRIVATE_FEED,
+    PRIVATE_FEED_COUNTERS,
+    ROUTER_COUNTERS,
+    ROUTER_DOORBELL,
+    ROUTER_HISTOGRAMS,
+    ROUTER_STATUS_BYTES,
+    STRATEGY_HOST_DOORBELL,
+    report_ring,
+)
+from engine.units import NS_PER_S, MonoNs
+
+LENGTH_BYTES = 4  # in front of the status on its board
+
+log = structlog.get_logger("supervisor")
+
+
+class Account(Struct, frozen=True):
+    """Whom to trade with, and where the state of that lives."""
+
+    private_url: str
+    rest_url: str
+    credentials_fd: int
+    """What the router takes its key from; empty for one that it finds itself."""
+    is_live: bool
+    """Real money."""
+    state_dir: Path
+    run: int
+    """Number of this run, never the same twice in one state directory."""
+
+
+class Trading:
+    """Rings, boards and processes of one run's orders."""
+
+    def __init__(
+        self,
+        config: Config,
+        account: Account,
+        directory: RunDirectory,
+        strategies: Sequence[str],
+        markets: Sequence[MarketView],
+        host_eventfd: int,
+        clock: Clock,
+        *,
+        on_news: Callable[[News], None],
+        attempts_max: int,
+    ) -> None:
+        self._config = config
+        self._account = account
+        self._directory = directory
+        self._markets = list(markets)
+        self._host_eventfd = host_eventfd
+        self._attempts_max = attempts_max
+        self._router_eventfd = open_eventfd()
+        self._command_ring = _gated_ring(COMMAND_RING, COMMAND_RECORD_BYTES, COMMAND_SLOTS)
+        self._account_ring = _gated_ring(ACCOUNT_RING, ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS)
+        self._reports = {name: _gated_ring(report_ring(name), REPORT_RECORD_BYTES, REPORT_SLOTS) for name in strategies}
+        self._status = Segment.create("router-status", board_bytes(ROUTER_STATUS_BYTES, 1))
+        format_board(self._status.memory, record_bytes=ROUTER_STATUS_BYTES, slot_count=1)
+        self._status_board = BoardReader(self._status.memory)
+        self._histogram_segments = {name: _histogram_segment(name) for name in ROUTER_HISTOGRAMS}
+        self.histograms = {name: Histogram(segment.memory) for name, segment in self._histogram_segments.items()}
+        # On which the router asks the private feed for fresh snapshots.
+        self._nudge_of_router, self._nudge_of_feed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._publisher = Publisher(self._command_ring.memory, [(ROUTER_DOORBELL, self._router_eventfd)])
+        self._tags = order_tags(strategies)
+        self.router = self._actor(ORDER_ROUTER, ROUTER_COUNTERS, self._router_launch, clock, on_news)
+        self.private_feed = self._actor(PRIVATE_FEED, PRIVATE_FEED_COUNTERS, self._feed_launch, clock, on_news)
+        self.actors = [self.router, self.private_feed]
+
+    def desk_ports(self, strategy: str) -> DeskPorts:
+        """What a strategy's desk needs."""
+        ring = self._reports[strategy].memory
+        return DeskPorts(self._publisher, GatedSubscriber(ring), self._tags[strategy], self._account.run)
+
+    @property
+    def report_memories(self) -> list[memoryview]:
+        """The report rings, for the host's doorbells."""
+        return [segment.memory for segment in self._reports.values()]
+
+    def start(self) -> None:
+        """Start the router and the private feed, which waits for the router's token."""
+        self.router.start()
+        self.private_feed.start()
+
+    async def stop(self, deadline_s: float) -> None:
+        """The router first: it cancels what is open, and needs the private feed to see it done."""
+        await self.router.stop(deadline_s + self._config.trading.answer_timeout_s)
+        await self.private_feed.stop(deadline_s)
+        self._nudge_of_feed.close()
+        self._nudge_of_router.close()
+
+    def status(self) -> dict[str, Any]:
+        """What the router last said of itself; empty before it has."""
+        record = self._status_board.read(0)
+        if record is None:
+            return {}
+        length = int.from_bytes(record[:LENGTH_BYTES], "little")
+        status: dict[str, Any] = msgspec.json.decode(record[LENGTH_BYTES : LENGTH_BYTES + length])
+        return status
+
+    def view(self) -> TradingView:
+        """What the summary shows."""
+        return TradingView(self.router.counters, self.histograms, self.status())
+
+    def _actor(
+        self,
+        name: str,
+        counter_names: tuple[str, ...],
+        make_launch: Callable[[Actor], Any],
+        clock: Clock,
+        on_news: Callable[[News], None],
+    ) -> Actor:
+        return Actor(
+            name,
+            name,
+            counter_names,
+            make_launch=make_launch,
+            on_death=_nothing_to_say,
+            on_news=on_news,
+            settings=self._config.engine,
+            clock=clock,
+        )
+
+    def _feed_launch(self, actor: Actor) -> tuple[PrivateFeedLaunch, tuple[int, ...]]:
+        config = self._config
+        launch = PrivateFeedLaunch(
+            url=self._account.private_url,
+            ca_file=config.venue.ca_file,
+            attempts_max=self._attempts_max,
+            token_path=str(self._directory.token_path),
+            ring_fd=self._account_ring.fd,
+            doorbells=[(ROUTER_DOORBELL, self._router_eventfd)],
+            nudge_fd=self._nudge_of_feed.fileno(),
+            heartbeat_silence_ns=int(config.feed.heartbeat_silence_s * NS_PER_S),
+            counters_fd=actor.counters_segment.fd,
+            news_fd=actor.news_of_child.fileno(),
+            parent_pid=os.getpid(),
+            log_level=config.log.level,
+            log_format=config.log.format,
+        )
+        return launch, launch.descriptors
+
+    def _router_launch(self, actor: Actor) -> tuple[RouterLaunch, tuple[int, ...]]:
+        config, account = self._config, self._account
+        launch = RouterLaunch(
+            url=account.private_url,
+            rest_url=account.rest_url,
+            ca_file=config.venue.ca_file,
+            attempts_max=self._attempts_max,
+            credentials_fd=account.credentials_fd,
+            is_live=account.is_live,
+            run=account.run,
+            state_dir=str(account.state_dir),
+            token_path=str(self._directory.token_path),
+            control_path=str(self._directory.router_path),
+            trading=config.trading,
+            risk=config.risk,
+            symbols=config.symbols,
+            markets=self._markets,
+            command_fd=self._command_ring.fd,
+            account_fd=self._account_ring.fd,
+            eventfd=self._router_eventfd,
+            reports=[ReportPort(name, segment.fd) for name, segment in self._reports.items()],
+            report_doorbells=[(STRATEGY_HOST_DOORBELL, self._host_eventfd)],
+            nudge_fd=self._nudge_of_router.fileno(),
+            status_fd=self._status.fd,
+            histogram_fds=[segment.fd for segment in self._histogram_segments.values()],
+            counters_fd=actor.counters_segment.fd,
+            news_fd=actor.news_of_child.fileno(),
+            parent_pid=os.getpid(),
+            log_level=config.log.level,
+            log_format=config.log.format,
+        )
+        return launch, launch.descriptors
+
+
+def _gated_ring(name: str, record_bytes: int, slot_count: int) -> Segment:
+    segment = Segment.create(name, ring_bytes(record_bytes, slot_count, gate_count=1))
+    format_ring(segment.memory, record_bytes=record_bytes, slot_count=slot_count, gate_count=1)
+    return segment
+
+
+def _histogram_segment(name: str) -> Segment:
+    segment = Segment.create(f"histogram-{name}", Histogram.bytes_needed)
+    Histogram.format(segment.memory)
+    return segment
+
+
+def _nothing_to_say(reason: str, now: MonoNs) -> None:
+    """A dead router or private feed has successors that find everything in their rings and the journal."""

@@ -1,0 +1,275 @@
+"""The private calls of REST that only read: balances, orders, trades, entries, fees, and what the key may do.
+
+Each call takes the key that asks, the parameters and the time, and answers with the `result` of the reply; a refusal
+is a `VenueReject` with Kraken's words.
+"""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+from engine.clock import Clock
+from engine.errors import VenueReject
+from engine.units import NS_PER_S, WallNs
+from engine.venue.account import Account
+from engine.venue.client_order import Execution
+from engine.venue.fees import FEE_TIERS, FeeTier
+from engine.venue.keys import ApiKey
+from engine.venue.order_checks import invalid
+from engine.venue.pairs import PairSpec
+from engine.venue.rest_names import NameBook, asset_decimals, asset_id
+from engine.venue.rest_orders import RestCall, check_order_id
+from engine.venue.rest_params import Params
+from engine.venue.rest_text import OrderView, amend_row, ledger_row, order_row, padded, trade_row
+from engine.venue.rest_views import Span, chosen, closed_views, current_view, merged, open_views, page
+from engine.venue.tokens import LIFE_S, Tokens
+from engine.venue.trading import Trading
+
+QUERY_ORDERS_MAX: Final = 50
+QUERY_TRADES_MAX: Final = 20
+QUERY_LEDGERS_MAX: Final = 20
+TRADE_TYPES: Final = ("all", "any position", "closed position", "closing position", "no position")
+LEDGER_TYPES: Final = (
+    "all", "trade", "deposit", "withdrawal", "transfer", "margin", "adjustment", "rollover", "credit", "settled",
+    "staking", "dividend", "sale", "nft_rebate", "conversion", "spend", "receive", "reward",
+)  # fmt: skip
+
+Delay = Callable[[WallNs], WallNs | None]
+"""How far behind a look at the orders is: the moment it shows, None for now."""
+
+
+class RestPrivate:
+    """What only reads."""
+
+    def __init__(
+        self, trading: Trading, book: NameBook, tokens: Tokens, clock: Clock, key_made_at_s: int, delay: Delay
+    ) -> None:
+        self._trading = trading
+        self._book = book
+        self._tokens = tokens
+        self._clock = clock
+        self._key_made_at_s = key_made_at_s
+        self._delay = delay
+
+    # --- the key -----------------------------------------------------------------------------------------------------
+
+    def get_websockets_token(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """`{"token":"…","expires":900}`"""
+        return {"token": self._tokens.issue(api_key, self._clock.mono_ns()), "expires": LIFE_S}
+
+    def get_api_key_info(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """What the key is and may."""
+        return {
+            "api_key_name": f"account {api_key.account_id}",
+            "api_key": api_key.key,
+            "nonce": str(api_key.last_nonce),
+            "nonce_window": str(api_key.nonce_window),
+            "permissions": sorted(api_key.permissions),
+            "iban": "",
+            "valid_until": "0",
+            "query_from": "0",
+            "query_to": "0",
+            "created_time": str(self._key_made_at_s),
+            "modified_time": str(self._key_made_at_s),
+            "ip_allowlist": [],
+            "last_used": str(at // NS_PER_S),
+        }
+
+    # --- money -------------------------------------------------------------------------------------------------------
+
+    def balance(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """`{"XXBT":"10.0000000000","ZUSD":"1000000.0000"}`"""
+        account = self._account(api_key)
+        return {
+            asset_id(asset): padded(total, asset_decimals(asset))
+            for asset, total in sorted(account.balances.items(), key=lambda balance: asset_id(balance[0]))
+        }
+
+    def balance_ex(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """`{"ZUSD":{"balance":"1000000.0000","hold_trade":"25.0000"}}`"""
+        account = self._account(api_key)
+        return {
+            asset_id(asset): {
+                "balance": padded(total, asset_decimals(asset)),
+                "hold_trade": padded(account.held(asset), asset_decimals(asset)),
+            }
+            for asset, total in sorted(account.balances.items(), key=lambda balance: asset_id(balance[0]))
+        }
+
+    def trade_balance(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """The whole account in one currency. There is no margin, so equity is what it is worth."""
+        account = self._account(api_key)
+        unit = self._usd_value(self._book.asset(params.text("asset") or "ZUSD"))
+        if not unit:
+            raise VenueReject("EQuery:Unknown asset")
+        equity = sum((total * self._usd_value(asset) for asset, total in account.balances.items()), Decimal(0)) / unit
+        held = sum((total * self._usd_value(asset) for asset, total in account.holds.items()), Decimal(0)) / unit
+        worth, free = padded(equity, 4), padded(equity - held, 4)
+        none = "0.0000"
+        return {
+            "eb": worth, "tb": worth, "m": none, "uv": none, "n": none, "c": none, "v": none, "e": worth, "mf": worth,
+            "mfo": free,
+        }  # fmt: skip
+
+    def _usd_value(self, asset: str) -> Decimal:
+        return Decimal(str(self._trading.usd_value(asset)))
+
+    def trade_volume(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """The volume of 30 days, and the fees of the pairs that are asked for."""
+        volume = self._account(api_key).volume.usd(at)
+        result: dict[str, Any] = {"currency": "ZUSD", "volume": f"{volume:.4f}"}
+        pairs = [self._book.pair(name) for name in params.texts("pair")]
+        if pairs:
+            tier = self._account(api_key).fee_tier(at)
+            result["fees"] = self._fees(pairs, tier, lambda row: row.taker_ppm)
+            result["fees_maker"] = self._fees(pairs, tier, lambda row: row.maker_ppm)
+        return result
+
+    def _fees(self, pairs: list[PairSpec], tier: FeeTier, ppm: Callable[[FeeTier], int]) -> dict[str, Any]:
+        """The fee of a tier, the extremes, and what comes next; the highest tier has no next."""
+        above = [row for row in FEE_TIERS if row.volume_usd > tier.volume_usd]
+        fees = {
+            "fee": _percent(ppm(tier)),
+            "minfee": _percent(ppm(FEE_TIERS[-1])),
+            "maxfee": _percent(ppm(FEE_TIERS[0])),
+            "nextfee": _percent(ppm(above[0])) if above else None,
+            "tiervolume": f"{tier.volume_usd:.4f}",
+            "nextvolume": f"{above[0].volume_usd:.4f}" if above else None,
+        }
+        return {self._book.names[pair.symbol].pair_id: fees for pair in pairs}
+
+    # --- orders ------------------------------------------------------------------------------------------------------
+
+    def open_orders(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """`{"open":{"O…":{…}}}`"""
+        views = open_views(self._account(api_key), params, self._delay(at))
+        return {"open": {view.order.order_id: self._order_row(view, params) for view in views}}
+
+    def closed_orders(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """`{"closed":{"O…":{…}},"count":99}`, fifty at a time"""
+        views = closed_views(self._account(api_key), params, self._delay(at))
+        closed = {view.order.order_id: self._order_row(view, params) for view in page(views, params)}
+        return _counted({"closed": closed}, len(views), params)
+
+    def query_orders(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """Orders by id, open or closed; an id that never was is left out."""
+        account = self._account(api_key)
+        userref, cl_ord_id = params.integer("userref"), params.text("cl_ord_id")
+        result = {}
+        for order_id in chosen(params.texts("txid"), QUERY_ORDERS_MAX, "txid"):
+            order = account.order(check_order_id(order_id))
+            if order is None or (userref is not None and order.order_userref != userref):
+                continue
+            if cl_ord_id is None or order.cl_ord_id == cl_ord_id:
+                result[order_id] = self._order_row(current_view(order), params)
+        return result
+
+    def _order_row(self, view: OrderView, params: Params) -> dict[str, Any]:
+        return order_row(view, self._book.names[view.order.symbol], params.flag("trades"))
+
+    def order_amends(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """`{"amends":[{…"amend_type":"original"…},{…"user"…}],"count":2}`"""
+        order_id = check_order_id(params.required("order_id"))
+        order = self._account(api_key).order(order_id)
+        if order is None:
+            raise VenueReject("EOrder:Unknown order")
+        versions = self._trading.amendments(order)
+        return {"amends": [amend_row(version, order.pair) for version in versions], "count": len(versions)}
+
+    # --- trades and entries ------------------------------------------------------------------------------------------
+
+    def trades_history(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """`{"count":396,"trades":{"T…":{…}}}`, newest first, fifty at a time"""
+        account = self._account(api_key)
+        if params.choice("type", TRADE_TYPES) not in (None, "all", "no position"):
+            return _counted({"trades": {}}, 0, params)
+        span = Span(params, account)
+        fills = [fill for fill in account.executions.values() if span.holds(fill.at)]
+        one_by_one = params.has("consolidate_taker") and not params.flag("consolidate_taker")
+        groups = [[fill] for fill in fills] if one_by_one else merged(fills)
+        groups.reverse()
+        with_ledgers = params.flag("ledgers")
+        trades = {group[0].exec_id: self._trade_row(group, with_ledgers) for group in page(groups, params)}
+        return _counted({"trades": trades}, len(groups), params)
+
+    def query_trades(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """Fills by id."""
+        executions = self._account(api_key).executions
+        result = {}
+        for exec_id in chosen(params.texts("txid"), QUERY_TRADES_MAX, "txid"):
+            _check_id(exec_id)
+            if fill := executions.get(exec_id):
+                result[exec_id] = self._trade_row([fill], True)
+        return result
+
+    def _trade_row(self, fills: list[Execution], with_ledgers: bool) -> dict[str, Any]:
+        return trade_row(fills, self._book.names[fills[0].pair.symbol], with_ledgers)
+
+    def ledgers(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """`{"ledger":{"L…":{…}},"count":2}`, newest first, fifty at a time"""
+        account = self._account(api_key)
+        kind = params.choice("type", LEDGER_TYPES) or "all"
+        names = params.texts("asset")
+        assets = {self._book.asset(name) for name in names if name != "all"}
+        span = Span(params, account)
+        entries = [
+            entry
+            for entry in reversed(account.entries.values())
+            if kind in ("all", entry.kind) and (not assets or entry.asset in assets) and span.holds(entry.at)
+        ]
+        rows = {entry.ledger_id: ledger_row(entry) for entry in page(entries, params)}
+        return _counted({"ledger": rows}, len(entries), params)
+
+    def query_ledgers(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """Entries by id."""
+        entries = self._account(api_key).entries
+        ids = [_check_id(ledger_id) for ledger_id in chosen(params.texts("id"), QUERY_LEDGERS_MAX, "id")]
+        return {ledger_id: ledger_row(entries[ledger_id]) for ledger_id in ids if ledger_id in entries}
+
+    def open_positions(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
+        """None: the venue lends nothing."""
+        return {}
+
+    def _account(self, api_key: ApiKey) -> Account:
+        return self._trading.account(api_key.account_id)
+
+
+def _percent(ppm: int) -> str:
+    """2600 millionths are `0.2600` per cent."""
+    return padded(Decimal(ppm) / 10_000, 4)
+
+
+def _counted(result: dict[str, Any], count: int, params: Params) -> dict[str, Any]:
+    """With the number of all rows, of which a page shows some, unless it is not wanted."""
+    return result if params.flag("without_count") else result | {"count": count}
+
+
+def _check_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Z0-9]{6,7}-[A-Z0-9]{5}-[A-Z0-9]{6}", text):
+        raise invalid("txid")
+    return text
+
+
+def reading_calls(private: RestPrivate) -> dict[str, tuple[tuple[str, ...], RestCall]]:
+    """Method → the permissions that it needs, all of them or one of those joined by `|`, and what it does."""
+    funds, ledger = "query-funds", "query-ledger"
+    open_trades, closed_trades = "query-open-trades", "query-closed-trades"
+    either = f"{open_trades}|{closed_trades}"
+    return {
+        "Balance": ((funds,), private.balance),
+        "BalanceEx": ((funds,), private.balance_ex),
+        "TradeBalance": ((funds,), private.trade_balance),
+        "TradeVolume": ((funds,), private.trade_volume),
+        "OpenOrders": ((open_trades,), private.open_orders),
+        "ClosedOrders": ((closed_trades,), private.closed_orders),
+        "QueryOrders": ((either,), private.query_orders),
+        "OrderAmends": ((either,), private.order_amends),
+        "TradesHistory": ((closed_trades,), private.trades_history),
+        "QueryTrades": ((closed_trades,), private.query_trades),
+        "OpenPositions": ((open_trades,), private.open_positions),
+        "Ledgers": ((ledger,), private.ledgers),
+        "QueryLedgers": ((ledger,), private.query_ledgers),
+        "GetApiKeyInfo": ((), private.get_api_key_info),
+        "GetWebSocketsToken": (("create-ws-token",), private.get_websockets_token),
+    }

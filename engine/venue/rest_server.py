@@ -1,0 +1,364 @@
+"""The venue's REST door: HTTP on a loopback port of its own.
+
+    /0/public/…     what needs no key                GET, or POST as some clients do
+    /0/private/…    signed requests                  POST
+    /venue/…        the venue's own, for tests: its ledger, more keys, faults, dead tokens
+
+Kraken answers HTTP 200 with `{"error":[…],"result":…}` whatever it thinks of a request; only faults and the venue's
+own paths use other codes.
+"""
+
+import asyncio
+import errno
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from engine.clock import Clock
+from engine.errors import ConfigError, UserError, VenueReject
+from engine.units import NS_PER_MS, NS_PER_S, WallNs
+from engine.venue.keys import ApiKey, KeyRing, KeySpec
+from engine.venue.order_checks import DEADLINE_NS_DEFAULT
+from engine.venue.private import TradingFloor
+from engine.venue.rest_counter import RestCounter
+from engine.venue.rest_names import NameBook
+from engine.venue.rest_orders import RestCall, RestOrders, trading_calls
+from engine.venue.rest_params import Params, nonce_of, read_body, read_form, unreadable
+from engine.venue.rest_private import RestPrivate, reading_calls
+from engine.venue.rest_public import RestPublic
+from engine.venue.settings import VenueSettings
+from engine.venue.settlement import default_funds
+
+log = structlog.get_logger(__name__)
+
+BODY_BYTES_MAX: Final = 1024 * 1024
+HELD_S: Final = 60.0  # how long a request is left without an answer by a fault, if its client waits so long
+HELD_MAX: Final = 256  # at once; further ones are cut off
+LAG_S: Final = (0.5, 3.0)  # how far behind the fault rest-lag looks
+SHUTDOWN_S: Final = 1.0
+
+UNKNOWN_METHOD: Final = "EGeneral:Unknown method"
+UNAVAILABLE: Final = "EService:Unavailable"
+INTERNAL: Final = "EGeneral:Internal error"
+
+# The names that the WebSocket gives to the same requests: scripts of faults strike both ways in.
+METHOD_OF_CALL: Final = {
+    "AddOrder": "add_order",
+    "AddOrderBatch": "batch_add",
+    "AmendOrder": "amend_order",
+    "EditOrder": "edit_order",
+    "CancelOrder": "cancel_order",
+    "CancelOrderBatch": "batch_cancel",
+    "CancelAll": "cancel_all",
+    "CancelAllOrdersAfter": "cancel_all_orders_after",
+}
+# What can befall a trading request here; a token or a WebSocket's cut cannot.
+_FAULTS: Final = ("drop-answer", "late", "unavailable", "unavailable-done", "lost")
+
+_CLOUDFLARE_520: Final = """<!DOCTYPE html>
+<html lang="en-US">
+<head><title>api.kraken.com | 520: Web server is returning an unknown error</title></head>
+<body><div id="cf-wrapper"><h1>Web server is returning an unknown error <span>Error code 520</span></h1>
+<p>There is an unknown connection issue between Cloudflare and the origin web server.</p></div></body>
+</html>
+"""
+
+_to_json = msgspec.json.Encoder().encode
+
+
+class RestServer:
+    """The HTTP side of one venue: `await start()`, then `url`, then `await stop()`."""
+
+    def __init__(
+        self,
+        settings: VenueSettings,
+        floor: TradingFloor,
+        keys: KeyRing,
+        clock: Clock,
+        system: Callable[[], str],
+        fault_counts: dict[str, int],
+    ) -> None:
+        self._settings = settings
+        self._floor = floor
+        self._keys = keys
+        self._clock = clock
+        self._fault_counts = fault_counts  # how often each kind of fault has struck
+        self._rng = Random(f"{settings.seed} latency of REST")
+        low_ms, high_ms = settings.engine_latency_ms
+        self._latency_ns = (low_ms * NS_PER_MS, high_ms * NS_PER_MS)
+        self._counters: dict[str, RestCounter] = {}  # by key, of which there are KEYS_MAX
+        self._held = 0  # requests that a fault leaves without an answer
+        self._runner: web.ServerRunner | None = None
+        book = NameBook(market.pair for market in floor.exchange.markets.values())
+        self._public = RestPublic(floor.exchange, book, clock, settings.seed, settings.clock_offset_s, system).calls()
+        private = RestPrivate(floor.trading, book, floor.tokens, clock, clock.wall_ns() // NS_PER_S, self._as_of)
+        self._trading_calls = trading_calls(RestOrders(floor.trading, floor.faults, book))
+        self._calls = reading_calls(private) | self._trading_calls
+        self._book = book
+        for spec in settings.keys:
+            self.open_account(spec)
+        self.url = ""  # http://127.0.0.1:8767, set once it serves
+
+    async def start(self) -> None:
+        """Open the door; UserError when the port cannot be had."""
+        settings = self._settings
+        port = settings.rest_port
+        if port is None:
+            port = settings.port and settings.port + 2
+        # A plain server, without routes: some ten thousand calls a second instead of half of it.
+        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, settings.host, port, shutdown_timeout=SHUTDOWN_S).start()
+        except OSError as error:
+            await self.stop()
+            reason = "is already in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
+            raise UserError(
+                f"--rest-port {port}: this port of {settings.host} {reason}, choose another or 0 for any free one"
+            ) from None
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def stop(self) -> None:
+        """Close it; requests under way are dropped."""
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+
+    # --- HTTP --------------------------------------------------------------------------------------------------------
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return _errors("EAPI:Bad request")
+        if path.startswith("/venue/"):
+            return self._own(request, path, body)
+        area, _, name = path.removeprefix("/0/").partition("/")
+        if not path.startswith("/0/") or area not in ("public", "private"):
+            return _errors(UNKNOWN_METHOD, status=404)
+        if area == "public":
+            return self._answer_public(request, name, body)
+        return await self._answer_private(request, name, body)
+
+    def _answer_public(self, request: web.BaseRequest, name: str, body: bytes) -> web.Response:
+        call = self._public.get(name)
+        if call is None:
+            return _errors(UNKNOWN_METHOD)
+        fields = read_form(request.query.items()) | (read_body(body, request.content_type) or {})
+        if self._floor.faults.strikes("html-520", name):
+            return _cloudflare()
+        try:
+            return _result(call(Params(fields)))
+        except VenueReject as refusal:
+            return _errors(str(refusal))
+
+    async def _answer_private(self, request: web.BaseRequest, name: str, body: bytes) -> web.Response:
+        entry = self._calls.get(name)
+        if entry is None:
+            return _errors(UNKNOWN_METHOD)
+        permissions, call = entry
+        fields = read_body(body, request.content_type)
+        now = self._clock.mono_ns()
+        headers = request.headers
+        try:
+            api_key = self._keys.authenticate(
+                headers.get("API-Key", ""), headers.get("API-Sign", ""), request.path, nonce_of(fields or {}), body, now
+            )
+            if fields is None:
+                raise unreadable()
+            if self._settings.count_rates:
+                self._counter(api_key).charge(name, now)
+            for permission in permissions:
+                api_key.require(*permission.split("|"))
+        except VenueReject as refusal:
+            return _errors(str(refusal))
+        params = Params(fields)
+        if name in self._trading_calls:
+            return await self._trade(request, name, call, api_key, params)
+        if self._floor.faults.strikes("html-520", name):
+            return _cloudflare()
+        return self._execute(call, api_key, params)
+
+    def _execute(self, call: RestCall, api_key: ApiKey, params: Params) -> web.Response:
+        try:
+            return _result(call(api_key, params, self._floor.exchange.event_time()))
+        except VenueReject as refusal:
+            return _errors(str(refusal))
+
+    def _counter(self, api_key: ApiKey) -> RestCounter:
+        counter = self._counters.get(api_key.key)
+        if counter is None:
+            counter = self._counters[api_key.key] = RestCounter(api_key.tier)
+        return counter
+
+    # --- trading, and what can befall it -----------------------------------------------------------------------------
+
+    async def _trade(
+        self, request: web.BaseRequest, name: str, call: RestCall, api_key: ApiKey, params: Params
+    ) -> web.Response:
+        """Let the engine act, after its usual latency; the answer takes as long again."""
+        fault = self._fault(name, params)
+        if fault == "lost":
+            return await self._hold(request)
+        if fault == "unavailable":
+            return _errors(UNAVAILABLE)
+        if fault == "html-520" and self._floor.faults.coin():
+            return _cloudflare()
+        if fault == "late":
+            await asyncio.sleep(self._late_s(params))
+        await self._pass()
+        response = self._execute(call, api_key, params)
+        if fault == "drop-answer":
+            return await self._hold(request)
+        if fault == "unavailable-done":
+            return _errors(UNAVAILABLE)
+        if fault == "html-520":
+            return _cloudflare()
+        await self._pass()
+        return response
+
+    def _fault(self, name: str, params: Params) -> str | None:
+        """What befalls this request; at most one thing."""
+        faults = self._floor.faults
+        if faults.are_quiet:
+            return None
+        method, symbols = METHOD_OF_CALL[name], self._symbols(params)
+        return next((kind for kind in ("html-520", *_FAULTS) if faults.strikes(kind, method, symbols)), None)
+
+    def _symbols(self, params: Params) -> tuple[str, ...]:
+        try:
+            return (self._book.pair(params.required("pair")).symbol,)
+        except VenueReject:
+            return ()
+
+    def _late_s(self, params: Params) -> float:
+        """Up to the deadline, just short of it."""
+        room_ns = DEADLINE_NS_DEFAULT
+        try:
+            deadline = params.deadline()
+        except VenueReject:
+            deadline = None
+        if deadline is not None:
+            room_ns = max(0, deadline - self._clock.wall_ns())
+        return room_ns * (0.3 + 0.65 * self._floor.faults.share()) / NS_PER_S
+
+    async def _hold(self, request: web.BaseRequest) -> web.Response:
+        """Never answer: the client waits until it gives up, or is cut off after a minute."""
+        if self._held < HELD_MAX:
+            self._held += 1
+            try:
+                await asyncio.sleep(HELD_S)
+            finally:
+                self._held -= 1
+        if request.transport is not None:
+            request.transport.abort()
+        return _errors(INTERNAL)
+
+    async def _pass(self) -> None:
+        """Half of the engine's latency."""
+        low, high = self._latency_ns
+        ns = low if low == high else low + (high - low) * self._rng.random()
+        if ns:
+            await asyncio.sleep(ns / 2 / NS_PER_S)
+
+    def _as_of(self, at: WallNs) -> WallNs | None:
+        """The moment that a look at the orders shows: now, unless the fault rest-lag strikes."""
+        faults = self._floor.faults
+        if faults.are_quiet or not faults.strikes("rest-lag"):
+            return None
+        nearest_s, farthest_s = LAG_S
+        return WallNs(at - int((nearest_s + (farthest_s - nearest_s) * faults.share()) * NS_PER_S))
+
+    # --- the venue's own paths ---------------------------------------------------------------------------------------
+
+    def _own(self, request: web.BaseRequest, path: str, body: bytes) -> web.Response:
+        """Not Kraken's: what tests ask of the venue, in plain JSON."""
+        try:
+            fields = read_body(body, "application/json")
+            if fields is None:
+                raise ConfigError(f"{path}: the body must be a JSON object")
+            if (request.method, path) == ("GET", "/venue/ledger"):
+                account = request.query.get("account")
+                account_id = int(account) if account is not None and account.isdigit() else None
+                return web.Response(body=self._floor.trading.ledger.as_json(account_id), content_type=_JSON)
+            if (request.method, path) == ("GET", "/venue/faults"):
+                return _json({"counts": self._fault_counts})
+            if (request.method, path) == ("POST", "/venue/faults"):
+                return self._set_fault(fields)
+            if (request.method, path) == ("POST", "/venue/keys"):
+                return self._make_key(fields)
+            if (request.method, path) == ("POST", "/venue/tokens/revoke"):
+                return self._revoke(fields)
+        except (UserError, msgspec.ValidationError) as error:
+            return _json({"error": str(error)}, status=400)
+        return _json({"error": f"{request.method} {path}: there is no such thing"}, status=404)
+
+    def _set_fault(self, fields: dict[str, Any]) -> web.Response:
+        """`{"kind":"drop-answer","count":1,"method":"add_order"}`, `{"kind":"lost","rate":0.1}`, `{"clear":true}`"""
+        wish = msgspec.convert(fields, _FaultWish)
+        faults = self._floor.faults
+        if wish.clear:
+            faults.clear()
+        if wish.kind and wish.rate is not None:
+            faults.set(wish.kind, wish.rate)
+        elif wish.kind:
+            faults.script(wish.kind, wish.count, METHOD_OF_CALL.get(wish.method, wish.method))
+        elif not wish.clear:
+            raise ConfigError("/venue/faults: name a kind, with a rate or a count")
+        return _json({"counts": self._fault_counts})
+
+    def _make_key(self, fields: dict[str, Any]) -> web.Response:
+        """`{"permissions":["query-funds"],"nonce_window":0,"tier":"pro","account_id":2}`, all of it optional."""
+        spec = msgspec.convert(fields, KeySpec)
+        api_key = self._keys.add(spec)
+        self.open_account(spec)
+        return _json({"api_key": api_key.key, "api_secret": api_key.secret})
+
+    def open_account(self, spec: KeySpec) -> None:
+        """Fund the account of a key, unless it is there."""
+        trading = self._floor.trading
+        if all(account.account_id != spec.account_id for account in trading.accounts):
+            trading.open_account(spec.account_id, spec.tier, default_funds(trading.markets))
+
+    def _revoke(self, fields: dict[str, Any]) -> web.Response:
+        """`{"token":"…"}`, or `{}` for all."""
+        token = fields.get("token")
+        tokens = self._floor.tokens
+        return _json({"revoked": int(tokens.revoke(str(token))) if token is not None else tokens.revoke_all()})
+
+
+class _FaultWish(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /venue/faults`."""
+
+    kind: str = ""
+    rate: float | None = None
+    count: int = 1
+    method: str = ""  # as the WebSocket names it, or as REST does; empty: any
+    clear: bool = False
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+_JSON: Final = "application/json"
+
+
+def _result(result: Any) -> web.Response:
+    return web.Response(body=_to_json({"error": [], "result": result}), content_type=_JSON)
+
+
+def _errors(error: str, status: int = 200) -> web.Response:
+    return web.Response(body=_to_json({"error": [error]}), content_type=_JSON, status=status)
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(body=_to_json(value), content_type=_JSON, status=status)
+
+
+def _cloudflare() -> web.Response:
+    return web.Response(text=_CLOUDFLARE_520, content_type="text/html", status=520, reason="Origin Error")
