@@ -1,9 +1,9 @@
 """The state directory of one engine: what must outlive it.
 
-    $XDG_STATE_HOME/kraken-engine/NAME                 mode 0700; ~/.local/state when the variable is not set
-        run                 number of the last run
-        orders-*.journal    the order router's journal
-        history.sqlite      the same for people
+$XDG_STATE_HOME/kraken-engine/NAME                 mode 0700; ~/.local/state when the variable is not set
+    run                 number of the last run
+    NNNNNNNN.journal    the order router's journal
+    history.sqlite      the same for people
 """
 
 import os
@@ -14,6 +14,7 @@ from engine.errors import ConfigError
 from engine.units import NS_PER_S
 
 RUN_FILE = "run"
+HISTORY_FILE = "history.sqlite"
 EPOCH_S = 1_735_689_600  # 2025-01-01: runs are numbered by seconds since then, or one more than the last
 
 

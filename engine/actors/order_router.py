@@ -125,8 +125,6 @@ class Waiting(Struct, frozen=True):
 
     strategy: str
     orders: tuple[tuple[str, OrderIntent], ...]
-    issued_at: MonoNs
-    tick_at: MonoNs
 
 
 class OrderRouter:
@@ -305,7 +303,7 @@ class OrderRouter:
         elif not self._settings.queues_over_rate or wait_ns > self._settings.queue_wait_ns_max:
             wait_s = wait_ns / NS_PER_S
             self._refuse(strategy, orders, f"Kraken's rate counter of {symbol} has no room for another {wait_s:.1f} s")
-        elif self._queue.put(symbol, orders[0][0], Waiting(strategy, orders, issued_at, tick_at), now):
+        elif self._queue.put(symbol, orders[0][0], Waiting(strategy, orders), now):
             self.counts["queued"] += 1
         else:
             self.counts["queue_full"] += 1
@@ -377,7 +375,8 @@ class OrderRouter:
         tracked = [change.order for record in records if (change := self._apply(record)) is not None]
         if sent:
             self.counts["by_websocket"] += len(orders)
-            self._histograms["strategy_to_wire"].record(left_at - issued_at)
+            if issued_at:
+                self._histograms["strategy_to_wire"].record(left_at - issued_at)
             if tick_at:
                 self._histograms["tick_to_order"].record(left_at - tick_at)
         elif self._settings.rest_fallback and self.resolver.is_reachable:
@@ -1107,7 +1106,8 @@ class OrderRouter:
                 if why := self._refusal(entry.strategy, entry.orders, now):
                     self._refuse(entry.strategy, entry.orders, why)
                 else:
-                    self._send_orders(entry.strategy, entry.orders, entry.issued_at, entry.tick_at)
+                    # How long it waited for its turn is no latency of ours.
+                    self._send_orders(entry.strategy, entry.orders, MonoNs(0), MonoNs(0))
 
     def _refresh_dead_man(self, now: MonoNs) -> None:
         """Tell Kraken that we live; the last one that was heard counts."""

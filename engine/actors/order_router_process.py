@@ -56,6 +56,7 @@ from engine.orders.rate_counter import STARTER, TIERS, RateCounters
 from engine.orders.risk import DailyLoss, PairLimits, Risk, RiskLimits
 from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segment
 from engine.secret import fingerprint
+from engine.state_directory import HISTORY_FILE
 from engine.telemetry import Counters, Histogram
 from engine.topology import ROUTER_COUNTERS, ROUTER_DOORBELL, ROUTER_HISTOGRAMS
 from engine.units import NS_PER_MS, NS_PER_S
@@ -63,7 +64,6 @@ from engine.units import NS_PER_MS, NS_PER_S
 WORK_INTERVAL_S: Final = 0.05  # between two looks at tokens, counters and the status board
 ORPHAN_DEADLINE_S: Final = 30.0  # for the last orders of an engine that is gone; then the dead man's switch must do
 NUDGE: Final = b"snapshot"
-HISTORY_FILE: Final = "history.sqlite"
 
 log = structlog.get_logger("order_router")
 
@@ -84,6 +84,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
         name: Histogram(memories[fd]) for name, fd in zip(ROUTER_HISTOGRAMS, launch.histogram_fds, strict=True)
     }
     counters = Counters(memories[launch.counters_fd], ROUTER_COUNTERS)
+    is_successor = counters.get("heartbeat_ns") > 0
     counters.set("heartbeat_ns", clock.mono_ns())
     key_lock = KeyLock(credentials.api_key)
     ca_file = Path(launch.ca_file) if launch.ca_file else None
@@ -174,7 +175,9 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     _watch_engine(loop, launch, orphaned)
     servers = [
         await serve_tokens(Path(launch.token_path), tokens),
-        await serve_control(Path(launch.control_path), status.commands()),
+        await serve_control(
+            Path(launch.control_path), {**status.commands(), "where": lambda _: {"state_dir": str(state_dir)}}
+        ),
     ]
     if launch.is_live:
         router.shut("the key and the account are being checked")
@@ -188,10 +191,10 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
             _check_account(launch, rest, router, tell, clock),
         )
     ]
-    # Whatever the private feed told a router before us, it tells again.
-    nudge = socket.socket(fileno=launch.nudge_fd)
-    with suppress(OSError):
-        nudge.send(NUDGE, socket.MSG_DONTWAIT)
+    if is_successor:  # what the private feed told the router before us, it tells again
+        nudge = socket.socket(fileno=launch.nudge_fd)
+        with suppress(OSError):
+            nudge.send(NUDGE, socket.MSG_DONTWAIT)
     runner.start()
     ends = [asyncio.ensure_future(event.wait()) for event in (stopping, orphaned)]
     done, _ = await asyncio.wait({*tasks[:4], *ends}, return_when=asyncio.FIRST_COMPLETED)

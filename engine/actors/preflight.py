@@ -103,7 +103,9 @@ def clock_finding(offset: ClockOffset) -> Finding:
     if certain_ns < OFFSET_WARNING_NS:
         middle_ms = (offset.low_ns + offset.high_ns) / 2 / NS_PER_MS
         doubt_ms = (offset.high_ns - offset.low_ns) / 2 / NS_PER_MS
-        return Finding("clock", Level.OK, f"this computer's clock is {middle_ms:+.0f} ± {doubt_ms:.0f} ms from Kraken's")
+        return Finding(
+            "clock", Level.OK, f"this computer's clock is {middle_ms:+.0f} ± {doubt_ms:.0f} ms from Kraken's"
+        )
     direction = "ahead of" if offset.low_ns > 0 else "behind"
     is_failure = certain_ns >= OFFSET_FAILURE_NS
     return Finding(
@@ -157,9 +159,7 @@ async def _examine_clock(rest: RestDesk, clock: Clock) -> Finding:
     if isinstance(kraken_time, RestRefusal):
         return _refused("clock", kraken_time)
     # Kraken tells whole seconds: it was this moment, or any in the second after it.
-    return clock_finding(
-        ClockOffset.of_exchange(sent_at, WallNs(kraken_time + NS_PER_S), kraken_time, received_at)
-    )
+    return clock_finding(ClockOffset.of_exchange(sent_at, WallNs(kraken_time + NS_PER_S), kraken_time, received_at))
 
 
 async def _examine_key(rest: RestDesk, clock: Clock) -> list[Finding]:
@@ -199,7 +199,9 @@ def _status_finding(status: str) -> Finding:
     if status == "online":
         return Finding("system", Level.OK, "Kraken is online")
     return Finding(
-        "system", Level.WARNING, f"Kraken is in the state {status} and does not take every order; wait until it is online"
+        "system",
+        Level.WARNING,
+        f"Kraken is in the state {status} and does not take every order; wait until it is online",
     )
 
 
@@ -213,7 +215,9 @@ def _symbol_findings(symbols: Sequence[str], pairs: RestPairs) -> list[Finding]:
             findings.append(Finding("symbols", Level.FAILURE, f"{symbol} is not a pair of Kraken's; {mend}"))
         elif pair.status != "online":
             findings.append(
-                Finding("symbols", Level.WARNING, f"{symbol} is {pair.status} at Kraken, so it does not take every order")
+                Finding(
+                    "symbols", Level.WARNING, f"{symbol} is {pair.status} at Kraken, so it does not take every order"
+                )
             )
     return findings or [Finding("symbols", Level.OK, f"Kraken trades {_listed(symbols)}")]
 
@@ -224,7 +228,7 @@ def _permission_finding(permissions: Iterable[str]) -> Finding:
         return Finding(
             "key",
             Level.FAILURE,
-            f'the API key may withdraw money, which the engine never needs; untick "{WITHDRAW_BOX}" on its page at Kraken',
+            f'the API key may withdraw money, which no engine needs; untick "{WITHDRAW_BOX}" on its page at Kraken',
         )
     missing = [f'"{box}"' for permission, box in BOXES.items() if permission not in given]
     if missing:

@@ -20,6 +20,7 @@ from engine.errors import EngineError
 from engine.kraken.events import FrameNotUnderstood, SystemChanged
 from engine.kraken.private_events import ChannelRefused, TokenRefused
 from engine.kraken.private_session import PrivateEvent, PrivateSession
+from engine.net.control_socket import NobodyListens
 from engine.orders.account_ring import ACCOUNT_FACTS
 from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedLost
 from engine.ring import Publisher
@@ -121,7 +122,9 @@ class PrivateFeed:
         try:
             token = await self._ask_token()
         except EngineError as error:
-            log.warning("no token", reason=str(error))
+            # A router that is only starting is no news.
+            tell = log.debug if isinstance(error, NobodyListens) else log.warning
+            tell("no token", reason=str(error))
         else:
             self._tokens += 1
             self._session.authorise(token, self._clock.mono_ns())

@@ -163,22 +163,22 @@ def _judge(session: _ProbeSession, last_error: str | None, url: str, deadline_s:
         text = f"{url} gave no {' and no '.join(missing)} within {deadline_s:g} s{why}; check venue.private_url"
         return Probe([*findings, Finding("private", Level.FAILURE, text, is_passing=True)])
     count = session.inner.max_rate_count
-    tier = tier_of(count)
-    told = f"{url} takes the token; executions and balances come"
-    findings.append(Finding("private", Level.OK, told))
-    findings.append(
-        Finding(
-            "tier",
-            Level.OK if count else Level.WARNING,
-            f"the account's tier is {tier.name}: rate counter {tier.threshold}, {tier.open_orders_max} open orders a pair"
-            if count
-            else f"Kraken does not tell the account's tier; the engine goes by {tier.name}, or set trading.tier",
-        )
-    )
+    findings += [Finding("private", Level.OK, f"{url} takes the token; executions and balances come"), _tier(count)]
     if session.open_orders:
-        text = f"{session.open_orders} orders are open already; the engine will follow those of others and not touch them"
+        text = (
+            f"{session.open_orders} orders are open already; the engine will follow those of others and not touch them"
+        )
         findings.append(Finding("orders", Level.ADVICE, text))
     return Probe(findings, count)
+
+
+def _tier(max_rate_count: int | None) -> Finding:
+    tier = tier_of(max_rate_count)
+    if max_rate_count is None:
+        text = f"Kraken does not tell the account's tier; the engine goes by {tier.name}, unless trading.tier is set"
+        return Finding("tier", Level.WARNING, text)
+    limits = f"rate counter {tier.threshold}, {tier.open_orders_max} open orders a pair"
+    return Finding("tier", Level.OK, f"the account's tier is {tier.name}: {limits}")
 
 
 def _nothing() -> None:

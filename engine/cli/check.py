@@ -1,31 +1,28 @@
 """`engine check`: what stands between a configuration and trading, found without trading.
 
-    config ─► credentials ─► REST: system, clock, symbols, key, balances ─► token ─► private WebSocket ─► limits
+config ─► credentials ─► REST: system, clock, symbols, key, balances ─► token ─► private WebSocket ─► limits
 """
 
 import asyncio
 import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 import uvloop
 from msgspec import Struct
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from engine.actors.kraken_rest import KrakenRest
 from engine.actors.preflight import Finding, Level, examine
 from engine.actors.private_probe import Probe, probe_private
 from engine.actors.rest_desk import RestDesk
 from engine.cli.options import read_config
-from engine.cli.run import LOCAL, LocalVenue
-from engine.clock import SystemClock
+from engine.cli.run import LOCAL, _Venue
+from engine.clock import Clock, SystemClock
 from engine.config import Config, check_live_limits
 from engine.credentials import Credentials, checked, load_credentials, no_core_dumps
 from engine.errors import ConfigError, EngineError
@@ -35,15 +32,15 @@ from engine.kraken.rest_pairs import RestPairs
 from engine.kraken.signing import Signer
 from engine.net.https import HttpsClient
 from engine.net.key_lock import KeyLock
+from engine.secret import Secret
 from engine.telemetry.log import configure_log
 
 EXIT_FAILED = 2
-STYLES = {Level.OK: "green", Level.ADVICE: "cyan", Level.WARNING: "yellow", Level.FAILURE: "red"}
-LINE_CHARS = 200  # of a table that goes to a file or a pipe
+COLORS = {Level.OK: "green", Level.ADVICE: "cyan", Level.WARNING: "yellow", Level.FAILURE: "red"}
 
 
 class _Place(Struct, frozen=True):
-    """Whom to ask, and where the nonces of the key are kept."""
+    """Whom to ask, with which key, and where the key's nonces are kept."""
 
     rest_url: str
     private_url: str
@@ -54,25 +51,165 @@ class _Place(Struct, frozen=True):
 
 @click.command()
 @click.argument("config_path", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.toml]")
-@click.option("--venue", help="local for the built-in exchange, or REST_URL,PRIVATE_WEBSOCKET_URL.  [default: Kraken]")
+@click.option(
+    "--venue",
+    "venues",
+    multiple=True,
+    metavar="URL",
+    help="local for the built-in exchange; or the URL of a REST service (https) or of a private WebSocket (wss), "
+    "once each.  [default: as configured]",
+)
 @click.option("--venue-options", default="", metavar="TEXT", help='Of the local venue: "--seed 7".')
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def check(config_path: Path | None, venue: str | None, venue_options: str, as_json: bool) -> int:
-    """Prove keys, permissions, clock and limits, without trading."""
-    config = _read(config_path, venue)
+def check(config_path: Path | None, venues: Sequence[str], venue_options: str, as_json: bool) -> int:
+    """Prove keys, permissions, clock and limits, without trading.
+
+    Exits with 0 when the engine may trade with this configuration, with 2 when it may not.
+    """
+    config = _read(config_path, venues)
     configure_log("error", config.log.format, "check")
+    findings: list[Finding] = []
     with ExitStack() as stack:
-        findings: list[Finding] = []
-        if venue == LOCAL:
-            place = _local_place(config, venue_options, stack)
-        else:
-            no_core_dumps(allow=config.trading.core_dumps)
-            place = _kraken_place(config, findings)
-        findings += asyncio.run(_examine(config, place), loop_factory=uvloop.new_event_loop)
+        place = (
+            _local_place(config, venue_options, stack) if venues == (LOCAL,) else _configured_place(config, findings)
+        )
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            findings += runner.run(_examine(config, place))
     ok = all(finding.level is not Level.FAILURE for finding in findings)
     if as_json:
-        answer: dict[str, Any] = {"ok": ok, "rest": place.rest_url, "private": place.private_url, "checks": findings}
+        rows = [{"name": row.name, "level": row.level, "text": row.text} for row in findings]
+        answer = {"ok": ok, "rest": place.rest_url, "private": place.private_url, "checks": rows}
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
     else:
         _print(findings, ok)
     return 0 if ok else EXIT_FAILED
+
+
+def _read(config_path: Path | None, venues: Sequence[str]) -> Config:
+    rest = [url for url in venues if url.startswith(("http://", "https://"))]
+    private = [url for url in venues if url.startswith(("ws://", "wss://"))]
+    if venues != (LOCAL,) and len(rest) + len(private) < len(venues):
+        raise ConfigError("--venue must be local, or a URL that begins with https:// or wss://")
+    if len(rest) > 1 or len(private) > 1:
+        raise ConfigError("--venue names two services of one kind; give one REST and one WebSocket URL at most")
+    return read_config(
+        config_path,
+        {
+            "venue.rest_url": ("--venue", rest[0] if rest else None),
+            "venue.private_url": ("--venue", private[0] if private else None),
+        },
+    )
+
+
+def _local_place(config: Config, options: str, stack: ExitStack) -> _Place:
+    """The built-in exchange, for as long as the check takes; its key is play money, and so are its nonces."""
+    ready = stack.enter_context(_Venue(config, shlex.split(options))).ready()
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kraken-engine-check-")))
+    credentials = checked(ready.api_key, ready.api_secret, "the local venue")
+    return _Place(ready.rest, ready.private, credentials, directory / "keys", is_local=True)
+
+
+def _configured_place(config: Config, findings: list[Finding]) -> _Place:
+    trading = config.trading
+    no_core_dumps(allow=trading.core_dumps)
+    credentials = None
+    try:
+        credentials = load_credentials(
+            file=Path(trading.credentials_file) if trading.credentials_file else None, keyring=trading.keyring
+        )
+    except ConfigError as error:
+        findings.append(Finding("credentials", Level.FAILURE, str(error)))
+    else:
+        text = credentials.warning or f"the API key {credentials.fingerprint} comes from {credentials.source}"
+        findings.append(Finding("credentials", Level.WARNING if credentials.warning else Level.OK, text))
+    return _Place(config.venue.rest_url, config.venue.private_url, credentials, None, is_local=False)
+
+
+async def _examine(config: Config, place: _Place) -> list[Finding]:
+    clock = SystemClock()
+    ca_file = Path(config.venue.ca_file) if config.venue.ca_file else None
+    signer = key = None
+    findings: list[Finding] = []
+    if place.credentials is not None:
+        try:
+            key = KeyLock(place.credentials.api_key, place.keys_directory)
+            signer = Signer(place.credentials.api_key, place.credentials.secret)
+        except ConfigError as error:
+            findings.append(Finding("key", Level.FAILURE, str(error)))
+    https = HttpsClient(place.rest_url, clock=clock, ca_file=ca_file)
+    rest = RestDesk(KrakenRest(https, clock, signer=signer, key=key), clock)
+    try:
+        told = await examine(rest, config.symbols, clock, with_key=key is not None)
+        findings += told.findings
+        probe = None
+        if key is not None and _may_go_on(told.findings):
+            probe = await _probe(rest, place, clock, ca_file)
+            names = {finding.name for finding in probe.findings}
+            # REST tells the time to the second, the WebSocket to the microsecond: what both found well is told once.
+            findings = [row for row in findings if row.name not in names or row.level is not Level.OK]
+            findings += probe.findings
+        findings += _limit_findings(config, told.pairs, probe, is_local=place.is_local)
+    finally:
+        await https.close()
+        if key is not None:
+            key.release()
+    return findings
+
+
+def _may_go_on(findings: Sequence[Finding]) -> bool:
+    """Is a token worth asking for? After a refused key it would only be one more failed call."""
+    return all(finding.level is not Level.FAILURE for finding in findings if finding.name in ("rest", "key"))
+
+
+async def _probe(rest: RestDesk, place: _Place, clock: Clock, ca_file: Path | None) -> Probe:
+    token = await rest.ask(rest_requests.get_websockets_token(), rest_answers.read_websockets_token)
+    if isinstance(token, RestRefusal):
+        return Probe([Finding("token", Level.FAILURE, token.sentence)])
+    secret = Secret(token.token)
+    try:
+        return await probe_private(place.private_url, secret.reveal(), clock, ca_file=ca_file)
+    except EngineError as error:
+        return Probe([Finding("private", Level.FAILURE, str(error))])
+
+
+def _limit_findings(config: Config, pairs: RestPairs, probe: Probe | None, *, is_local: bool) -> list[Finding]:
+    """Are there limits, and can anything be traded within them?"""
+    findings = []
+    try:
+        check_live_limits(config)
+    except ConfigError as error:
+        findings.append(Finding("limits", Level.ADVICE if is_local else Level.FAILURE, str(error)))
+    notional_max = config.risk.order_notional_max
+    for symbol in config.symbols:
+        pair = pairs.find(symbol)
+        if pair is not None and notional_max is not None and notional_max < pair.cost_min:
+            findings.append(
+                Finding(
+                    "limits",
+                    Level.FAILURE,
+                    f"risk.order_notional_max is {notional_max:g}, but Kraken's smallest order of {symbol} costs "
+                    f"{pair.cost_min:f} {pair.quote}; raise it",
+                )
+            )
+    if probe is not None and probe.max_rate_count and config.risk.open_orders_max > probe.open_orders_max:
+        findings.append(
+            Finding(
+                "limits",
+                Level.WARNING,
+                f"risk.open_orders_max is {config.risk.open_orders_max}, but the account's tier allows "
+                f"{probe.open_orders_max} open orders a pair; lower it",
+            )
+        )
+    if not is_local and not config.trading.enabled:
+        findings.append(
+            Finding("trading", Level.ADVICE, "trading.enabled is false, so `engine run` will not trade on Kraken")
+        )
+    return findings or [Finding("limits", Level.OK, "every limit that live trading needs is set")]
+
+
+def _print(findings: Sequence[Finding], ok: bool) -> None:
+    for finding in findings:
+        level = click.style(f"{finding.level.value:<8}", fg=COLORS[finding.level])
+        click.echo(f"{level} {finding.name:<12} {finding.text}")
+    failures = sum(finding.level is Level.FAILURE for finding in findings)
+    click.echo("ready to trade" if ok else f"not ready: {failures} {'failure' if failures == 1 else 'failures'}")

@@ -5,6 +5,7 @@ The router answers though a strategy hangs or the engine's own process does.
 
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,8 @@ from rich.table import Table
 
 from engine.cli.ask import ask_router, name_option
 from engine.errors import ConfigError
+from engine.state_directory import HISTORY_FILE, default_state_dir
+from engine.units import NS_PER_S, WallNs
 
 PERIODS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -25,13 +28,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 @json_option
 @click.option("--since", metavar="TIME", help="From the history: 90m, 12h, 7d, or a date such as 2026-11-21.")
 @click.option("--strategy", help="Only this strategy's.")
-def orders(name: str, as_json: bool, since: str | None, strategy: str | None) -> None:
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path), help="Of an engine that does not run: where its history is."
+)
+def orders(name: str, as_json: bool, since: str | None, strategy: str | None, state_dir: Path | None) -> None:
     """Show open orders; with --since, all orders of that time from the history."""
     if since is None:
         rows = ask_router(name, {"command": "orders"})["orders"]
+        rows = [row for row in rows if strategy is None or row["strategy"] == strategy]
     else:
-        rows = _from_history(name, _moment(since))
-    rows = [row for row in rows if strategy is None or row["strategy"] == strategy]
+        rows = _from_history(state_dir or _state_dir(name), _moment(since), strategy)
     if as_json:
         _print_json({"orders": rows})
         return
@@ -114,8 +120,20 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _from_history(name: str, since: datetime) -> list[dict[str, Any]]:
-    raise NotImplementedError
+def _state_dir(name: str) -> Path:
+    """Where the running engine writes, or where one of this name would."""
+    try:
+        return Path(ask_router(name, {"command": "where"})["state_dir"])
+    except ConfigError:
+        return default_state_dir(name)
+
+
+def _from_history(state_dir: Path, since: datetime, strategy: str | None) -> list[dict[str, Any]]:
+    # Imported here: nothing else of these commands needs a database.
+    from engine.history import query_orders
+
+    rows = query_orders(state_dir / HISTORY_FILE, WallNs(int(since.timestamp() * NS_PER_S)), strategy=strategy)
+    return [row | {"limit": row["limit_price"]} for row in rows]
 
 
 def _print_json(answer: dict[str, Any]) -> None:

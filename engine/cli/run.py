@@ -36,6 +36,7 @@ from engine.supervisor.trading import Account
 from engine.telemetry.log import configure_log
 
 LOCAL = "local"
+LIVE = "live"
 VENUE_READY_S = 20.0  # a loaded machine imports slowly; the venue itself is ready in a fraction of a second
 LOCAL_RATE = "1000"  # book messages a second of the local venue: a busy day on three pairs
 EXIT_FAILED = 1
@@ -46,7 +47,11 @@ log = structlog.get_logger("engine")
 @click.command()
 @click.argument("config_path", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.toml]")
 @engine_options
-@click.option("--venue", help="local for the built-in exchange, or a URL.  [default: Kraken]")
+@click.option(
+    "--venue",
+    help="local: the built-in exchange, where orders are play. live: Kraken, with real money. Or the URL of a public "
+    "WebSocket.  [default: Kraken's, without orders]",
+)
 @click.option("--venue-options", default="", metavar="TEXT", help='Of the local venue: "--rate 5000 --seed 7".')
 @click.option("--name", help="Names the engine for status and stop.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
@@ -77,7 +82,8 @@ def run(
             "name": ("--name", name),
             "symbols": ("--symbols", read_symbols(symbols)),
             "strategy": ("--strategy", read_strategies(targets, params)),
-            "venue.url": ("--venue", venue if venue != LOCAL else None),
+            "venue.url": ("--venue", venue if venue not in (LOCAL, LIVE) else None),
+            "trading.enabled": ("--venue live", True if venue == LIVE else None),
             "feed.depth": ("--depth", depth),
             "feed.publish_levels": ("--publish-levels", publish_levels),
             "feed.shards": ("--shards", shards),

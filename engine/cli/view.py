@@ -84,7 +84,15 @@ class _LineView:
             for symbol, pair in summary["symbols"].items()
         ]
         wire = f"wire to strategy p50 {latency['p50']} µs p99 {latency['p99']} µs"
-        print(f"{summary['seconds']:7.1f} s  " + "  |  ".join([*pairs, wire]), flush=True)
+        trades = [] if summary["trading"]["mode"] == "off" else [_trade_line(summary)]
+        print(f"{summary['seconds']:7.1f} s  " + "  |  ".join([*pairs, wire, *trades]), flush=True)
+
+
+def _trade_line(summary: dict[str, Any]) -> str:
+    orders, pnl = summary["orders"], summary["pnl"]
+    held = ", ".join(f"{held['qty']} {symbol}" for symbol, held in summary["positions"].items()) or "nothing"
+    net = Decimal(pnl["realized"]) + Decimal(pnl["unrealized"]) - Decimal(pnl["fees"])
+    return f"{orders['submitted']} orders, {summary['fills']} fills, holds {held}, p&l {_rounded(str(net))} after fees"
 
 
 class _TableView:
@@ -139,7 +147,12 @@ def _drawn(summary: dict[str, Any], rates: dict[str, float] | None) -> Group:
             f"{pair['mismatches']:,}",
             f"{pair['resyncs']:,}",
         )
-    return Group(table, Text(_counts(summary)), *(Text(line) for line in _strategies(summary)))
+    return Group(
+        table,
+        Text(_counts(summary)),
+        *(Text(line) for line in _trading(summary)),
+        *(Text(line) for line in _strategies(summary)),
+    )
 
 
 def _counts(summary: dict[str, Any]) -> str:
@@ -154,6 +167,43 @@ def _counts(summary: dict[str, Any]) -> str:
         f"published {sum(ring['published'] for ring in rings):,}  gaps {sum(ring['gaps'] for ring in rings):,}  "
         f"restarts {sum(summary['restarts'].values())}"
     )
+
+
+def _trading(summary: dict[str, Any]) -> list[str]:
+    """Orders, fills, what is held and what came of it; nothing for an engine that does not trade."""
+    trading = summary["trading"]
+    if trading["mode"] == "off":
+        return []
+    orders = summary["orders"]
+    counts = "  ".join(
+        f"{name} {orders[name]:,}" for name in ("submitted", "filled", "canceled", "rejected", "refused")
+    )
+    doubt = f"  IN DOUBT {orders['unknown_open']}" if orders["unknown_open"] else ""
+    why = f": {trading['reason']}" if trading["reason"] else ""
+    lines = [
+        f"trading {trading['mode']}, {'open' if trading['is_open'] else 'CLOSED'}{why}",
+        f"orders  open {trading.get('open_orders', 0)}  {counts}{doubt}   fills {summary['fills']:,}",
+    ]
+    for symbol, held in summary["positions"].items():
+        lines.append(f"holds   {held['qty']} {symbol.partition('/')[0]} at {_rounded(held['avg_price'])}")
+    for currency, pnl in summary["pnl"].get("by_currency", {}).items():
+        net = sum((Decimal(pnl[name]) for name in ("realized", "unrealized")), -Decimal(pnl["fees"]))
+        lines.append(
+            f"p&l     {_rounded(str(net))} {currency} after fees: realized {_rounded(pnl['realized'])}, "
+            f"unrealized {_rounded(pnl['unrealized'])}, fees {_rounded(pnl['fees'])}"
+        )
+    latency = summary["latency_us"]
+    if latency.get("ack", {}).get("count"):
+        lines.append(
+            f"strategy to wire p50 {latency['strategy_to_wire']['p50']} µs   tick to order p50 "
+            f"{latency['tick_to_order']['p50']} µs   acknowledged after p50 {latency['ack']['p50']} µs"
+        )
+    return lines
+
+
+def _rounded(amount: str) -> str:
+    """For people; the summary has every digit."""
+    return f"{Decimal(amount):.4f}".rstrip("0").rstrip(".")
 
 
 def _strategies(summary: dict[str, Any]) -> list[str]:

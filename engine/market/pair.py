@@ -4,7 +4,8 @@ Source: Kraken's instrument channel,
 https://docs.kraken.com/api/docs/websocket-v2/instrument
 """
 
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from typing import Literal
 
 from msgspec import Struct
 
@@ -12,6 +13,8 @@ from engine.units import PriceTicks, QtyLots, decimal_units, units_decimal, unit
 
 # REST and WebSocket v1 name these assets differently; v2 refuses the old names.
 V1_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}
+
+Rounding = Literal["down", "up"]
 
 
 def v2_symbol(symbol: str) -> str:
@@ -65,6 +68,24 @@ class Pair(Struct, frozen=True):
         """As Kraken writes it: every decimal of the pair, no exponent."""
         return units_text(lots, self.qty_decimals)
 
+    @property
+    def tick(self) -> Decimal:
+        """The smallest step of a price."""
+        return units_decimal(self.price_increment_ticks, self.price_decimals)
+
+    @property
+    def lot(self) -> Decimal:
+        """The smallest step of a quantity."""
+        return units_decimal(self.qty_increment_lots, self.qty_decimals)
+
+    def round_price(self, price: Decimal | str | int, direction: Rounding) -> Decimal:
+        """The nearest price on the tick that is not above ("down") or not below ("up")."""
+        return _stepped(Decimal(price), self.tick, direction)
+
+    def round_qty(self, qty: Decimal | str | int, direction: Rounding) -> Decimal:
+        """The nearest quantity on the step that is not above ("down") or not below ("up")."""
+        return _stepped(Decimal(qty), self.lot, direction)
+
     def _units(self, value: Decimal | str | int, decimals: int, increment: int, what: str) -> int:
         try:
             units = decimal_units(Decimal(value), decimals)
@@ -74,3 +95,8 @@ class Pair(Struct, frozen=True):
             step = units_text(increment, decimals)
             raise ValueError(f"{self.symbol}: {what} {value} is not a multiple of {step}")
         return units
+
+
+def _stepped(value: Decimal, step: Decimal, direction: Rounding) -> Decimal:
+    steps = (value / step).to_integral_value(ROUND_FLOOR if direction == "down" else ROUND_CEILING)
+    return steps * step

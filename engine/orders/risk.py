@@ -13,7 +13,7 @@ memory for duplicates) is only what `approved` is told.
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from enum import Enum
 from typing import Final
 
@@ -31,7 +31,7 @@ HUNDRED: Final = Decimal(100)
 DUPLICATES_REMEMBERED_MAX: Final = 4096
 NS_PER_DAY: Final = 86_400 * NS_PER_S
 
-RESTING_ONLY: Final = ("limit", "iceberg")
+RESTING: Final = ("limit", "iceberg")
 """Order types that meet the book on arrival, at their limit or better, or rest in it."""
 IMMEDIATE: Final = ("market", "settle-position")
 
@@ -137,24 +137,21 @@ class Risk:
         of it (`Positions.total_qty`), `batch` holds the orders of the same batch that were looked at before it.
         Changes nothing: tell `approved` when the order leaves.
         """
-        price = self._price(intent.side, intent.limit_price, intent, pair, top)
-        why = (
-            self._mode_refusal(intent.side, units_decimal(intent.qty, pair.qty_decimals), pair, open_orders, position)
+        side, limit = intent.side, intent.limit_price
+        price = self._price(side, limit, intent, pair, top)
+        others = _survey(side, pair, open_orders, batch)
+        worst = others.worst(intent.qty, position)
+        return (
+            self._mode_refusal(side, intent.qty, pair, worst, position)
             or self._pair_refusal(intent, pair)
             or self._amount_refusal(intent, pair, price)
-            or self._book_refusal(intent, pair, top)
+            or self._freshness_refusal(pair, top)
+            or self._collar_refusal(side, intent.order_type, limit, pair, top)
             or self._unknown_refusal(strategy, pair, open_orders)
             or self._size_refusal(intent.qty, intent.cash_qty, pair, price)
-        )
-        if why is not None:
-            return why
-        others = [_Working.of_order(order) for order in open_orders if order.is_open]
-        others += [_Working.of_intent(other, pair) for other in batch]
-        qty = units_decimal(intent.qty, pair.qty_decimals)
-        return (
-            self._count_refusal(pair, len(others))
-            or self._position_refusal(intent.side, qty, pair, price, others, position)
-            or self._self_trade_refusal(intent.side, intent.order_type, intent.limit_price, pair, top, others)
+            or self._count_refusal(pair, others.count)
+            or self._position_refusal(side, pair, price, worst)
+            or self._self_trade_refusal(side, intent.order_type, limit, pair, top, others)
             or self._duplicate_refusal(strategy, intent, now, batch)
             or self._budget.refusal(now, len(batch))
         )
@@ -172,24 +169,25 @@ class Risk:
     ) -> str | None:
         """Why an open order must not be changed so; None when it may. As `refusal`, which see."""
         side, intent = order.intent.side, order.intent
-        qty_lots = order.qty if amendment.qty is None else amendment.qty
+        qty = order.qty if amendment.qty is None else amendment.qty
         limit = order.limit_price if amendment.limit_price is None else amendment.limit_price
-        others = [_Working.of_order(other) for other in open_orders if other.is_open and other.key != order.key]
-        open_others = [other for other in open_orders if other.key != order.key]
-        left = units_decimal(QtyLots(max(0, qty_lots - (order.qty - order.remaining))), pair.qty_decimals)
-        is_smaller = limit == order.limit_price and qty_lots <= order.qty
-        price = self._price(side, limit, intent, pair, top)
-        why = self._mode_refusal(side, left, pair, open_others, position)
-        if why is not None and not (is_smaller and self.mode is TradingMode.REDUCING):
-            return why
-        why = _increment_refusal(qty_lots, limit, pair)
+        is_smaller = limit == order.limit_price and qty <= order.qty
+        left = QtyLots(max(0, qty - (order.qty - order.remaining)))
+        others = _survey(side, pair, [other for other in open_orders if other.key != order.key], ())
+        worst = others.worst(left, position)
+        if not (is_smaller and self.mode is TradingMode.REDUCING):
+            why = self._mode_refusal(side, left, pair, worst, position)
+            if why is not None:
+                return why
+        why = _increment_refusal(qty, limit, pair)
         if why is not None or is_smaller:
             return why or self._budget.refusal(now, 0)
+        price = self._price(side, limit, intent, pair, top)
         return (
             self._freshness_refusal(pair, top)
             or self._collar_refusal(side, intent.order_type, limit, pair, top)
-            or self._size_refusal(qty_lots, None, pair, price)
-            or self._position_refusal(side, left, pair, price, others, position)
+            or self._size_refusal(qty, None, pair, price)
+            or self._position_refusal(side, pair, price, worst)
             or self._self_trade_refusal(side, intent.order_type, limit, pair, top, others)
             or self._budget.refusal(now, 0)
         )
@@ -209,17 +207,13 @@ class Risk:
 
     # --- one by one
 
-    def _mode_refusal(
-        self, side: str, qty: Decimal, pair: Pair, open_orders: Collection[TrackedOrder], position: Decimal
-    ) -> str | None:
+    def _mode_refusal(self, side: str, qty: QtyLots, pair: Pair, worst: Decimal, position: Decimal) -> str | None:
         if self.mode is TradingMode.ACTIVE:
             return None
         why = f": {self.mode_reason}" if self.mode_reason else ""
         if self.mode is TradingMode.HALTED:
             return f"trading is halted{why}; only cancels are taken until `engine resume`"
-        others = [_Working.of_order(order) for order in open_orders if order.is_open]
-        after = _worst(side, qty, others, position)
-        if after > 0 or qty == 0:
+        if worst > 0 or qty == 0:
             held = f"{position:f} {pair.symbol.partition('/')[0]} held"
             return f"trading is reducing{why}; this {side} does not only make the position smaller ({held})"
         return None
@@ -233,7 +227,7 @@ class Risk:
                 return None
             case "post_only" if intent.post_only:
                 return None
-            case "limit_only" if intent.order_type in RESTING_ONLY:
+            case "limit_only" if intent.order_type in RESTING:
                 return None
             case "reduce_only" if intent.reduce_only:
                 return None
@@ -258,11 +252,6 @@ class Risk:
                 return f"{cost:f} (price × quantity) is less than {pair.symbol}'s minimum of {pair.cost_min:f}"
         return None
 
-    def _book_refusal(self, intent: OrderIntent, pair: Pair, top: TopOfBook | None) -> str | None:
-        return self._freshness_refusal(pair, top) or self._collar_refusal(
-            intent.side, intent.order_type, intent.limit_price, pair, top
-        )
-
     def _freshness_refusal(self, pair: Pair, top: TopOfBook | None) -> str | None:
         if top is None or not top.is_live:
             return f"the book of {pair.symbol} is not verified at present"
@@ -275,7 +264,7 @@ class Risk:
         self, side: str, order_type: str, limit: PriceTicks | None, pair: Pair, top: TopOfBook | None
     ) -> str | None:
         """A limit far beyond the other side is a typing error. A stop's limit waits for its trigger."""
-        if top is None or order_type not in (*RESTING_ONLY, *IMMEDIATE):
+        if top is None or order_type not in (*RESTING, *IMMEDIATE):
             return None
         reference = _other_side(side, top)
         if reference is None:
@@ -334,31 +323,23 @@ class Risk:
             return f"{open_count} orders are open on {pair.symbol}, as many as {name} = {most} allows"
         return None
 
-    def _position_refusal(
-        self,
-        side: str,
-        qty: Decimal,
-        pair: Pair,
-        price: Decimal | None,
-        others: Sequence["_Working"],
-        position: Decimal,
-    ) -> str | None:
+    def _position_refusal(self, side: str, pair: Pair, price: Decimal | None, worst: Decimal) -> str | None:
         """Were everything open on this side filled: a bound on what it comes to, on the side that it goes to."""
         own = self.limits.pairs.get(pair.symbol, NO_LIMITS).position_qty_max
         most = self.limits.position_notional_max
-        if own is None and most is None:
+        if worst <= 0 or (own is None and most is None):
             return None
-        worst = _worst(side, qty, others, position)
-        what = f"with all open {side} orders filled, the position would be {worst if side == 'buy' else -worst:f}"
         base = pair.symbol.partition("/")[0]
+        signed = worst if side == "buy" else -worst
+        what = f"with all open {side} orders filled, the position would be {signed:f} {base}"
         if own is not None and worst > own:
-            return f"{what} {base}, more than {pair.symbol}'s position_qty_max = {own:f}"
-        if most is None or worst <= 0:
+            return f"{what}, more than {pair.symbol}'s position_qty_max = {own:f}"
+        if most is None:
             return None
         if price is None:
             return f"the order has no price to measure against risk.position_notional_max = {most:f}"
         if (notional := multiply(worst, price)) > most:
-            return f"{what} {base} worth {notional:f}, more than risk.position_notional_max = {most:f}"
+            return f"{what} worth {notional:f}, more than risk.position_notional_max = {most:f}"
         return None
 
     def _self_trade_refusal(
@@ -368,23 +349,21 @@ class Risk:
         limit: PriceTicks | None,
         pair: Pair,
         top: TopOfBook | None,
-        others: Sequence["_Working"],
+        others: "_Others",
     ) -> str | None:
         """Would it meet an own order? A market order is taken to reach as far as the collar lets a limit."""
-        if not self.limits.self_trade_guard or order_type not in (*RESTING_ONLY, *IMMEDIATE):
+        nearest = others.nearest
+        if nearest is None or not self.limits.self_trade_guard or order_type not in (*RESTING, *IMMEDIATE):
             return None
-        reach: Decimal | None = None if limit is None else Decimal(limit)
+        reach: Decimal | int | None = limit
         if reach is None and top is not None and (reference := _other_side(side, top)) is not None:
             reach = self._collar(side, reference)
-        for other in others:
-            if other.side == side or other.limit is None or reach is None or not other.rests:
-                continue
-            if reach >= other.limit if side == "buy" else reach <= other.limit:
-                return (
-                    f"it would meet the account's own {other.side} {other.name} at {pair.price_text(other.limit)} on "
-                    f"{pair.symbol} (risk.self_trade_guard)"
-                )
-        return None
+        if reach is None or (reach < nearest if side == "buy" else reach > nearest):
+            return None
+        return (
+            f"it would meet the account's own {'sell' if side == 'buy' else 'buy'} {others.nearest_name} at "
+            f"{pair.price_text(nearest)} on {pair.symbol} (risk.self_trade_guard)"
+        )
 
     def _duplicate_refusal(
         self, strategy: str, intent: OrderIntent, now: MonoNs, batch: Sequence[OrderIntent]
@@ -441,39 +420,53 @@ class _Budget:
         return min(self._level + max(now - self._as_of, 0) * self._rate, self._full)
 
 
-class _Working(Struct, frozen=True, gc=False):
-    """What of an open order, or of one that leaves with this one, matters here."""
+class _Others(Struct, gc=False):
+    """What of all other open orders on a pair matters to an order of one side."""
 
-    name: str
     side: str
-    left: Decimal
-    limit: PriceTicks | None
-    rests: bool
+    pair: Pair
+    count: int = 0
+    same_side: int = 0
+    """Lots that are left of those on its own side."""
+    nearest: PriceTicks | None = None
+    """The limit of the other side that it would meet first."""
+    nearest_name: str = ""
 
-    @classmethod
-    def of_order(cls, order: TrackedOrder) -> "_Working":
-        """An open order. An amend under way may make it larger or dearer: the larger quantity counts."""
-        qty = order.remaining
-        if order.amendment is not None and order.amendment.qty is not None:
-            qty = QtyLots(max(qty, qty + order.amendment.qty - order.qty))
-        left = units_decimal(qty, order.qty_decimals)
-        rests = order.intent.order_type in RESTING_ONLY
-        return cls(order.key, order.intent.side, left, order.limit_price, rests)
+    def worst(self, qty: QtyLots, position: Decimal) -> Decimal:
+        """How far to its own side the position would go with everything there filled; negative: it stays beyond."""
+        open_qty = units_decimal(self.same_side + qty, self.pair.qty_decimals)
+        return add(position if self.side == "buy" else -position, open_qty)
 
-    @classmethod
-    def of_intent(cls, intent: OrderIntent, pair: Pair) -> "_Working":
-        """An order of the same batch."""
-        left = units_decimal(intent.qty, pair.qty_decimals)
-        return cls("of the same batch", intent.side, left, intent.limit_price, intent.order_type in RESTING_ONLY)
+    def meets(self, limit: PriceTicks, name: str) -> None:
+        """One rests on the other side."""
+        nearest = self.nearest
+        if nearest is None or (limit < nearest if self.side == "buy" else limit > nearest):
+            self.nearest, self.nearest_name = limit, name
 
 
-def _worst(side: str, qty: Decimal, others: Sequence[_Working], position: Decimal) -> Decimal:
-    """How far to its own side the position would go with everything on that side filled; negative: it stays beyond."""
-    same = position if side == "buy" else -position
-    for other in others:
-        if other.side == side:
-            same = add(same, other.left)
-    return add(same, qty)
+def _survey(side: str, pair: Pair, open_orders: Collection[TrackedOrder], batch: Sequence[OrderIntent]) -> _Others:
+    """One pass over all that is open, and over the orders of the same batch; hot, for they may be hundreds."""
+    others = _Others(side, pair, len(open_orders) + len(batch))
+    for order in open_orders:
+        intent = order.intent
+        if intent.side == side:
+            left = order.qty - order.filled - order.filled_before
+            change = order.amendment
+            if change is not None and change.qty is not None and change.qty > order.qty:
+                left += change.qty - order.qty  # it may have happened already
+            if order.qty_decimals != pair.qty_decimals:  # adopted before the pair was known
+                exact = units_decimal(left, order.qty_decimals).scaleb(pair.qty_decimals)
+                left = int(exact.to_integral_value(ROUND_CEILING))
+            if left > 0:
+                others.same_side += left
+        elif order.limit_price is not None and intent.order_type in RESTING:
+            others.meets(order.limit_price, order.key)
+    for intent in batch:
+        if intent.side == side:
+            others.same_side += intent.qty
+        elif intent.limit_price is not None and intent.order_type in RESTING:
+            others.meets(intent.limit_price, "of the same batch")
+    return others
 
 
 def _other_side(side: str, top: TopOfBook) -> PriceTicks | None:

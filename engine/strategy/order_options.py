@@ -68,13 +68,13 @@ class AmendOptions(TypedDict, total=False):
     """Refuse the amend if its new price would take; without it, it takes."""
 
 
-def exact(amount: Amount, what: str) -> Decimal:
-    """The amount as a Decimal; ValueError when it is no number."""
+def exact(amount: Amount, what: str, *, may_be_negative: bool = False) -> Decimal:
+    """The amount as a Decimal; ValueError when it is no number, or a negative one where that means nothing."""
     try:
         number = Decimal(repr(amount)) if isinstance(amount, float) else Decimal(amount)
     except (InvalidOperation, TypeError, ValueError):
         raise ValueError(f"{what} must be a number, not {amount!r}") from None
-    if not number.is_finite() or number < 0:
+    if not number.is_finite() or (number < 0 and not may_be_negative):
         raise ValueError(f"{what} must be a number from 0, not {amount}")
     return number
 
@@ -98,7 +98,7 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions) -> Or
         order_type=order_type,
         qty=pair.qty_lots(exact(qty, "qty")),
         limit_price=limit,
-        limit_offset=None if offset is None else exact(offset, "limit_offset"),
+        limit_offset=None if offset is None else exact(offset, "limit_offset", may_be_negative=True),
         limit_price_type=options.get("limit_offset_type"),
         trigger=trigger,
         time_in_force=options.get("time_in_force", "gtc"),
@@ -123,8 +123,8 @@ def make_amendment(pair: Pair, options: AmendOptions) -> Amendment:
     return Amendment(
         qty=_qty(pair, options, "qty"),
         limit_price=_price(pair, options, "limit"),
-        limit_offset=None if offset is None else exact(offset, "limit_offset"),
-        trigger_price=None if trigger is None else exact(trigger, "trigger"),
+        limit_offset=None if offset is None else exact(offset, "limit_offset", may_be_negative=True),
+        trigger_price=None if trigger is None else exact(trigger, "trigger", may_be_negative=True),
         display_qty=_qty(pair, options, "display_qty"),
         post_only=bool(options.get("post_only", False)),
     )

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.market import Pair
+from engine.market.pair import Rounding
 
 decimals = st.integers(0, 18)
 magnitudes = st.integers(0, 10**24)
@@ -59,3 +60,16 @@ def test_the_quantity_too_names_its_increment():
     """Lots have a grid of their own."""
     with pytest.raises(ValueError, match=r"VET/USDT: quantity 0\.000001 is not a multiple of 0\.00001$"):
         Pair("VET/USDT", 6, 5).qty_lots("0.000001")
+
+
+@pytest.mark.parametrize(
+    ("value", "direction", "rounded"),
+    [("63500.17", "down", "63500.1"), ("63500.17", "up", "63500.2"), ("63500.1", "up", "63500.1")],
+)
+def test_rounding_goes_where_it_is_told(value: str, direction: Rounding, rounded: str) -> None:
+    """Never to the nearest by habit: a buyer rounds down, a seller up."""
+    pair = Pair("BTC/USD", 1, 8)
+
+    assert pair.round_price(value, direction) == Decimal(rounded)
+    assert pair.price_ticks(pair.round_price(value, direction)) == int(rounded.replace(".", ""))
+    assert pair.round_qty("0.123456789", "down") == Decimal("0.12345678")

@@ -8,7 +8,9 @@ does not pay for both sides of it.
 
 from decimal import Decimal
 
-from engine import BookTop, Fill, Order, Strategy, TradingStatus
+from engine import BookTop, Fill, Order, OrderState, Strategy, TradingStatus
+
+PAUSE_NS = 500_000_000  # after an order that the engine refused
 
 
 class Quoter(Strategy):
@@ -27,14 +29,15 @@ class Quoter(Strategy):
     def on_start(self) -> None:
         self.quotes: dict[str, Order | None] = {"buy": None, "sell": None}
         self.fills = 0
+        self.quiet_until = 0
 
     def on_book(self, book: BookTop) -> None:
-        if book.symbol == self.symbol and self.context.trading.is_open:
+        if book.symbol == self.symbol and self.context.trading.is_open and self.context.now() >= self.quiet_until:
             bid, ask, pair = book.best_bid, book.best_ask, self.context.pair(self.symbol)
             if bid is not None and ask is not None and pair is not None:
-                tick = pair.price(1)
-                self._quote("buy", bid.price - self.edge_ticks * tick, self.move_ticks * tick)
-                self._quote("sell", ask.price + self.edge_ticks * tick, self.move_ticks * tick)
+                edge, move = self.edge_ticks * pair.tick, self.move_ticks * pair.tick
+                self._quote("buy", bid.price - edge, move)
+                self._quote("sell", ask.price + edge, move)
 
     def _quote(self, side: str, price: Decimal, move: Decimal) -> None:
         quote = self.quotes[side]
@@ -52,8 +55,9 @@ class Quoter(Strategy):
     def on_order(self, order: Order) -> None:
         if not order.is_open and self.quotes.get(order.side) is order:
             self.quotes[order.side] = None
-            if order.reason:
-                self.context.log.debug("quote ended", id=order.id, state=order.state.name, reason=order.reason)
+            if order.state is OrderState.REFUSED:  # a limit of the engine's: asking again at once would not help
+                self.quiet_until = self.context.now() + PAUSE_NS
+                self.context.log.info("quote refused", reason=order.reason)
 
     def on_fill(self, fill: Fill) -> None:
         self.fills += 1
