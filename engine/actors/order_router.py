@@ -9,6 +9,7 @@ with facts. Cancels pass every gate; each is tried again until its order is over
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -42,7 +43,7 @@ from engine.orders.breaker import Breaker, BreakerState
 from engine.orders.commands import COMMANDS, Amend, Cancel, CancelAll, Command, StrategyEnded, Submit, SubmitBatch
 from engine.orders.intent import OrderIntent
 from engine.orders.journal import Journal, JournalError
-from engine.orders.journal_records import AmendSent, CancelSent, Record, Submitted
+from engine.orders.journal_records import AmendSent, CancelSent, DayBegan, ModeChanged, Record, Submitted
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.rate_counter import ADD, RateCounters, amend_cost, batch_add_cost, cancel_cost, tier_of
@@ -68,6 +69,8 @@ CANCEL_RETRY_NS: Final = NS_PER_S  # a cancel that did not end its order is sent
 CANCEL_SOON_NS: Final = 20 * NS_PER_MS  # behind an amend under way, or an order that is not acknowledged yet
 BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
 LOSS_CHECK_NS: Final = NS_PER_S
+FILLS_CHECK_NS: Final = 2 * NS_PER_S
+FILLS_CHECKED_MAX: Final = 200  # orders that are over: fills come late by seconds, not by hundreds of orders
 UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
 
 log = structlog.get_logger("order_router")
@@ -203,6 +206,7 @@ class OrderRouter:
         self._balances_at = MonoNs(0)
         self._reported_balances: dict[str, BalanceReport] = {}
         self._loss_at = MonoNs(0)
+        self._fills_at = MonoNs(0)
         # Counted since the process started, and by it; see topology.ROUTER_COUNTERS.
         self.counts: dict[str, int] = dict.fromkeys(
             ("commands", "commands_stale", "commands_repeated", "submitted", "acknowledged", "filled", "canceled",
@@ -247,6 +251,11 @@ class OrderRouter:
     def begin(self) -> None:
         """After the journal was read: what was under way when the last router ended is in doubt."""
         at = self._wall_ns()
+        # A halt outlives the router that was told of it; only a person resumes.
+        if self.blotter.mode == TradingMode.HALTED.name:
+            self.risk.halt(self.blotter.mode_reason)
+        elif self.blotter.mode == TradingMode.REDUCING.name:
+            self.risk.reduce(self.blotter.mode_reason)
         for order in list(self.blotter.open.values()):
             if order.state in (S.SENT, S.UNKNOWN):
                 self._commit(self.blotter.on_doubt(order.key, "the order router was started anew", at))
@@ -884,9 +893,7 @@ class OrderRouter:
                 self.resolver.settle(order.key)
             if order.key in self._cancels:
                 self._cancels[order.key] = now
-        for order in list(self.blotter.ended.values())[-1000:]:
-            if order.fills_missing:
-                self.resolver.settle(order.key)
+        self._fills_at = now
         self._tell_gate()
         self._wake()
 
@@ -1086,6 +1093,7 @@ class OrderRouter:
         self._send_queued(now)
         self._refresh_dead_man(now)
         self._watch_strategies()
+        self._watch_fills(now)
         self._report_balances(now)
         self._watch_loss(now)
         if self._unwritten or self.shut_reason.startswith("the journal"):
@@ -1154,6 +1162,16 @@ class OrderRouter:
                 self._behind.discard(strategy)
                 log.info("strategy takes its reports again", strategy=strategy)
 
+    def _watch_fills(self, now: MonoNs) -> None:
+        """Ask for fills that Kraken has counted and that did not come."""
+        if now < self._fills_at:
+            return
+        self._fills_at = MonoNs(now + FILLS_CHECK_NS)
+        newest = islice(reversed(self.blotter.ended.values()), FILLS_CHECKED_MAX)
+        for order in (*self.blotter.open.values(), *newest):
+            if order.fills_missing and order.order_id and not order.is_external:
+                self.resolver.settle(order.key)
+
     def _report_balances(self, now: MonoNs) -> None:
         if not self._balances_changed or now < self._balances_at:
             return
@@ -1172,8 +1190,10 @@ class OrderRouter:
             return
         self._loss_at = MonoNs(now + LOSS_CHECK_NS)
         totals = self.totals()
-        if self.daily_loss.begins(self._wall_ns()):
-            self.daily_loss.begin(totals, self._wall_ns())
+        at = self._wall_ns()
+        if self.daily_loss.begins(at):
+            self.daily_loss.begin(totals, at)
+            self._commit([DayBegan(self.daily_loss.day, totals, at)])
         why = self.daily_loss.refusal(totals)
         if why is not None and self.risk.mode is not TradingMode.HALTED:
             log.critical("trading halted", reason=why)
@@ -1181,12 +1201,8 @@ class OrderRouter:
 
     def totals(self) -> dict[str, Decimal]:
         """What all strategies have made, realised or not, after fees, by quote currency."""
-        totals: dict[str, Decimal] = {}
-        for _, symbol, state in self.blotter.positions.items():
-            quote = symbol.partition("/")[2]
-            made = state.realized + state.unrealized(self.mark(symbol)) - state.fees
-            totals[quote] = totals.get(quote, Decimal(0)) + made
-        return totals
+        marks = {symbol: mark for symbol in self._boards.symbols if (mark := self.mark(symbol)) is not None}
+        return self.blotter.positions.totals(marks)
 
     def mark(self, symbol: str) -> Decimal | None:
         """The middle of the book, to value positions with; None without one."""
@@ -1198,6 +1214,7 @@ class OrderRouter:
     def halt(self, reason: str) -> int:
         """Take no more orders, and end those that are open; how many there are."""
         self.risk.halt(reason)
+        self._keep_mode()
         canceling = self.cancel_all_of(None)
         self._tell_gate()
         return canceling
@@ -1205,12 +1222,17 @@ class OrderRouter:
     def reduce(self, reason: str) -> None:
         """Take only what makes positions smaller."""
         self.risk.reduce(reason)
+        self._keep_mode()
         self._tell_gate()
 
     def resume(self) -> None:
         """A person wants it to go on."""
         self.risk.resume()
+        self._keep_mode()
         self._tell_gate()
+
+    def _keep_mode(self) -> None:
+        self._commit([ModeChanged(self.risk.mode.name, self.risk.mode_reason, self._wall_ns())])
 
     def shut(self, reason: str) -> None:
         """Take no more orders for the rest of this life."""

@@ -134,7 +134,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
         },
         wire=wire,
         risk=Risk(_limits(launch.risk, trading)),
-        daily_loss=DailyLoss(_decimal(launch.risk.daily_loss_max)),
+        daily_loss=DailyLoss(_decimal(launch.risk.daily_loss_max), blotter.day, blotter.day_totals),
         rates=RateCounters(
             STARTER if trading.tier == "auto" else TIERS[trading.tier], int(trading.cancel_reserve_percent)
         ),
