@@ -1,12 +1,14 @@
 """The books and rules of all pairs, as the order router sees them: read from the boards, without following a ring."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 
 from msgspec import Struct
 
 from engine.clock import Clock
 from engine.market import Pair
+from engine.orders.risk import TopOfBook
 from engine.records import BookTop, FeedState, unpack_pair
 from engine.ring import BoardReader
 from engine.telemetry import Counters
@@ -50,16 +52,34 @@ class MarketBoards:
         record = place[0].read(place[1])
         return None if record is None else BookTop(symbol, record)
 
-    def is_live(self, symbol: str, age_ns_max: int) -> bool:
-        """Has the pair a verified book, from a feed that gave a sign of life lately?
+    def top(self, symbol: str) -> TopOfBook | None:
+        """The best prices of a pair, and whether they may be relied on; None before the first book.
 
         A quiet pair's last update may be old and still be the truth: it is the feed that must not be silent.
         """
-        place = self._places.get(symbol)
-        if place is None or self._mono_ns() - place[3].get("heartbeat_ns") > age_ns_max:
-            return False
         book = self.book(symbol)
-        return book is not None and book.state == FeedState.LIVE
+        if book is None:
+            return None
+        bid, ask = book.best_bid, book.best_ask
+        age_ns = self._mono_ns() - self._places[symbol][3].get("heartbeat_ns")
+        return TopOfBook(
+            bid.price_ticks if bid is not None else None,
+            ask.price_ticks if ask is not None else None,
+            book.state == FeedState.LIVE,
+            age_ns,
+        )
+
+    def mark(self, symbol: str) -> Decimal | None:
+        """The middle of the book, to value positions with; None without one."""
+        book = self.book(symbol)
+        return None if book is None else book.mid
+
+    def read_pairs(self) -> Mapping[str, Pair]:
+        """All pairs whose rules are known."""
+        for symbol in self._places:
+            if symbol not in self.pairs:
+                self.pair(symbol)
+        return self.pairs
 
     def pair(self, symbol: str) -> Pair | None:
         """Precisions and rules of a pair; None until the venue has told them."""

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 import structlog
 
-from engine.actors.order_router import OrderRouter
+from engine.actors.account_facts import AccountFacts
+from engine.actors.order_answers import OrderAnswers
 from engine.actors.order_wire import Purpose
 from engine.actors.rest_desk import RestDesk
 from engine.clock import Clock
@@ -25,6 +26,7 @@ from engine.kraken import rest_answers, rest_order_answers, rest_requests
 from engine.kraken.order_requests import BatchRow
 from engine.kraken.rest_answers import RestRefusal
 from engine.kraken.rest_pairs import RestPairs
+from engine.orders.blotter import Blotter
 from engine.orders.breaker import Breaker
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
@@ -59,9 +61,12 @@ class _Doubt:
 class OrderResolver:
     """The router's eyes at REST. All of it runs in the router's event loop."""
 
-    def __init__(self, router: OrderRouter, rest: RestDesk, breaker: Breaker, clock: Clock) -> None:
-        self._router = router
+    def __init__(self, blotter: Blotter, rest: RestDesk, breaker: Breaker, clock: Clock) -> None:
+        self._blotter = blotter
         self._rest = rest
+        # Whom to tell; they are made after this one, which they ask.
+        self.facts: AccountFacts
+        self.answers: OrderAnswers
         self._breaker = breaker
         self._clock = clock
         self._pairs: RestPairs | None = None
@@ -162,8 +167,7 @@ class OrderResolver:
         return max(0.0, (min(times) - self._clock.wall_ns()) / NS_PER_S) if times else None
 
     def _drop_resolved(self) -> None:
-        blotter = self._router.blotter
-        in_doubt = {order.key for order in blotter.in_doubt()}
+        in_doubt = {order.key for order in self._blotter.in_doubt()}
         for key in [key for key in self._doubts if key not in in_doubt]:
             del self._doubts[key]
 
@@ -181,13 +185,13 @@ class OrderResolver:
             elif looked_at >= doubt.not_before:
                 doubt.absences += 1
                 if doubt.absences >= 2:
-                    self._router.absent(doubt.key)
+                    self.facts.absent(doubt.key)
                 else:
                     doubt.look_at = WallNs(self._clock.wall_ns() + LAG_NS)
 
     async def _lookups(self, keys: Sequence[str], pairs: RestPairs) -> dict[str, OrderLookup] | None:
         """The orders of these keys that Kraken knows; None when it could not be asked for all of them."""
-        orders = [order for key in keys if (order := self._router.blotter.get(key)) is not None]
+        orders = [order for key in keys if (order := self._blotter.get(key)) is not None]
         found: dict[str, OrderLookup] = {}
         filters: list[dict[str, Any]]
         if len(orders) <= FILTERED_MAX:
@@ -251,7 +255,7 @@ class OrderResolver:
             for key in keys:
                 self._unlisted.pop(key, None)
             if not self._unlisted:
-                self._router.snapshot_reconciled()
+                self.facts.reconciled()
             else:
                 self._changed.set()
         else:
@@ -261,9 +265,9 @@ class OrderResolver:
         asked = [
             key
             for key in keys
-            if (order := self._router.blotter.get(key)) is not None
+            if (order := self._blotter.get(key)) is not None
             and order.order_id
-            and (order.pending or order.fills_missing or key in self._router.blotter.open)
+            and (order.pending or order.fills_missing or key in self._blotter.open)
         ][: rest_requests.QUERY_IDS_MAX]
         if asked and not await self._query(asked, pairs):
             for key in asked:
@@ -273,7 +277,7 @@ class OrderResolver:
             self._settles.pop(key, None)
 
     async def _query(self, keys: Sequence[str], pairs: RestPairs) -> bool:
-        orders = [order for key in keys if (order := self._router.blotter.get(key)) is not None and order.order_id]
+        orders = [order for key in keys if (order := self._blotter.get(key)) is not None and order.order_id]
         if not orders:
             return True
         rows = await self._rest.ask(
@@ -290,7 +294,7 @@ class OrderResolver:
 
     async def _tell(self, lookup: OrderLookup, pairs: RestPairs) -> bool:
         """Tell the router how an order stands, and its unseen fills; False when they are not to be had."""
-        unseen = [trade_id for trade_id in lookup.trade_ids if not self._router.blotter.knows_fill(trade_id)]
+        unseen = [trade_id for trade_id in lookup.trade_ids if not self._blotter.knows_fill(trade_id)]
         fills: list[ExecutionFact] = []
         for first in range(0, len(unseen), rest_requests.QUERY_TRADES_MAX):
             rows = await self._rest.ask(
@@ -301,7 +305,7 @@ class OrderResolver:
             if isinstance(rows, RestRefusal):
                 return False
             fills += rows
-        self._router.found(lookup, fills)
+        self.facts.found(lookup, fills)
         return True
 
     # --- orders by REST
@@ -318,7 +322,7 @@ class OrderResolver:
         pair = self._pairs.find(orders[0].symbol) if self._pairs is not None else None
         if pair is None:
             for key in keys:
-                self._router.not_sent(key, "REST does not know the pair")
+                self.facts.not_sent(key, "REST does not know the pair")
             return
         until = rest_requests.rest_deadline(deadline, self._clock.wall_ns())
         if len(orders) == 1:
@@ -335,7 +339,7 @@ class OrderResolver:
             else:
                 self._breaker.succeeded()
                 order_id = placed.order_ids[0] if placed.order_ids else None
-                self._router.answered(purpose, True, order_id, "", None)
+                self.answers.on_answer(purpose, True, order_id, "", None)
             return
         rows = [BatchRow(order.intent, order.cl_ord_id, order.userref) for order in orders]
         answer = await self._rest.ask(
@@ -348,7 +352,7 @@ class OrderResolver:
             self._answered(purpose, answer)
         else:
             self._breaker.succeeded()
-            self._router.answered(purpose, True, None, "", None, answer)
+            self.answers.on_answer(purpose, True, None, "", None, answer)
 
     async def _amend(self, order: TrackedOrder) -> None:
         amendment = order.amendment
@@ -368,7 +372,7 @@ class OrderResolver:
         if isinstance(answer, RestRefusal):
             self._answered(purpose, answer)
         else:
-            self._router.answered(purpose, True, None, "", None)
+            self.answers.on_answer(purpose, True, None, "", None)
 
     async def _cancel(self, orders: Sequence[TrackedOrder]) -> None:
         for order in orders:
@@ -394,9 +398,12 @@ class OrderResolver:
             LOOK_DEADLINE_S,
         )
         refused = isinstance(answer, RestRefusal)
-        self._router.dead_man_answered(not refused, answer.error if isinstance(answer, RestRefusal) else "")
+        purpose = Purpose("dead_man", (), self._clock.mono_ns())
+        self.answers.on_answer(
+            purpose, not refused, None, answer.error if isinstance(answer, RestRefusal) else "", None
+        )
 
     def _answered(self, purpose: Purpose, refusal: RestRefusal) -> None:
         if refusal.status == 0 or refusal.status >= 500:
             self._breaker.failed(self._clock.mono_ns())
-        self._router.answered(purpose, False, None, refusal.error, refusal.meaning)
+        self.answers.on_answer(purpose, False, None, refusal.error, refusal.meaning)

@@ -16,11 +16,17 @@ from typing import Final
 
 import structlog
 
+from engine.actors.account_facts import AccountFacts
+from engine.actors.dead_man import DeadMan
 from engine.actors.kraken_rest import KrakenRest
 from engine.actors.launch import News, RouterLaunch
 from engine.actors.market_boards import BoardPort, MarketBoards
+from engine.actors.order_answers import OrderAnswers
+from engine.actors.order_cancels import OrderCancels
+from engine.actors.order_entry import EntrySettings, OrderEntry, Waiting
+from engine.actors.order_records import OrderRecords
 from engine.actors.order_resolver import OrderResolver
-from engine.actors.order_router import OrderRouter, RouterSettings, Waiting
+from engine.actors.order_router import OrderRouter
 from engine.actors.order_wire import OrderWire
 from engine.actors.preflight import run_preflight
 from engine.actors.process import Tell
@@ -29,6 +35,7 @@ from engine.actors.rest_desk import RestDesk
 from engine.actors.router_status import RouterStatus
 from engine.actors.runner import LoopRunner
 from engine.actors.token_service import NoToken, TokenSource, serve_tokens
+from engine.actors.trading_gate import TradingGate
 from engine.clock import SystemClock
 from engine.config import RiskConfig, TradingConfig
 from engine.credentials import load_credentials, no_core_dumps, take_over
@@ -53,6 +60,7 @@ from engine.orders.journal import Journal, read_journal
 from engine.orders.journal_records import RunBegan
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
+from engine.orders.reports import TradingReport
 from engine.orders.risk import DailyLoss, PairLimits, Risk, RiskLimits
 from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segment
 from engine.secret import fingerprint
@@ -88,8 +96,8 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     counters.set("heartbeat_ns", clock.mono_ns())
     key_lock = KeyLock(credentials.api_key)
     ca_file = Path(launch.ca_file) if launch.ca_file else None
-    resolver = Resolver()
-    https = HttpsClient(launch.rest_url, clock=clock, resolver=resolver, ca_file=ca_file)
+    names = Resolver()
+    https = HttpsClient(launch.rest_url, clock=clock, resolver=names, ca_file=ca_file)
     kraken = KrakenRest(https, clock, signer=Signer(credentials.api_key, credentials.secret), key=key_lock)
     rest = RestDesk(kraken, clock, histograms["rest"])
     state_dir = Path(launch.state_dir)
@@ -121,45 +129,88 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
             tokens.invalidate(refused)
         token_wanted.set()
 
-    router = OrderRouter(
+    breakers = {"websocket": _breaker(trading), "rest": _breaker(trading)}
+    rates = RateCounters(
+        STARTER if trading.tier == "auto" else TIERS[trading.tier], int(trading.cancel_reserve_percent)
+    )
+    risk = Risk(_limits(launch.risk, trading))
+    lines = {
+        port.strategy: ReportLine(port.strategy, Publisher(memories[port.ring_fd], launch.report_doorbells))
+        for port in launch.reports
+    }
+
+    def tell_all(report: TradingReport) -> None:
+        for line in lines.values():
+            line.send(report)
+
+    gate = TradingGate(risk, tell_all)
+    order_records = OrderRecords(blotter, journal, lines, Balances(), clock, history)
+    resolver = OrderResolver(blotter, rest, breakers["rest"], clock)
+    cancels = OrderCancels(order_records, wire, rates, resolver.cancel_by_rest, clock)
+    dead_man = DeadMan(
+        trading.dead_man_s, int(trading.dead_man_refresh_s * NS_PER_S), wire, resolver.arm_dead_man, clock
+    )
+    answers = OrderAnswers(
+        order_records,
+        wire,
+        gate,
+        cancels,
+        dead_man,
+        rates,
+        breakers["websocket"],
+        resolver,
+        clock,
+        histograms["ack"],
+        want_token,
+    )
+    facts = AccountFacts(
+        order_records, gate, boards, wire, cancels, rates, risk, resolver, clock, is_tier_fixed=trading.tier != "auto"
+    )
+    resolver.answers, resolver.facts = answers, facts
+    entry = OrderEntry(
         _settings(trading),
-        blotter=blotter,
-        journal=journal,
+        records=order_records,
+        gate=gate,
         boards=boards,
+        wire=wire,
+        rest=resolver,
+        risk=risk,
+        rates=rates,
+        queue=PendingQueue[Waiting](trading.queue_orders_max),
+        breaker=breakers["websocket"],
+        clock=clock,
+        strategy_to_wire=histograms["strategy_to_wire"],
+        tick_to_order=histograms["tick_to_order"],
+    )
+    router = OrderRouter(
+        records=order_records,
+        gate=gate,
+        boards=boards,
+        entry=entry,
+        cancels=cancels,
+        answers=answers,
+        facts=facts,
+        dead_man=dead_man,
+        risk=risk,
+        daily_loss=DailyLoss(_decimal(launch.risk.daily_loss_max), blotter.day, blotter.day_totals),
         commands=GatedSubscriber(memories[launch.command_fd]),
         account=GatedSubscriber(memories[launch.account_fd]),
-        lines={
-            port.strategy: ReportLine(port.strategy, Publisher(memories[port.ring_fd], launch.report_doorbells))
-            for port in launch.reports
-        },
-        wire=wire,
-        risk=Risk(_limits(launch.risk, trading)),
-        daily_loss=DailyLoss(_decimal(launch.risk.daily_loss_max), blotter.day, blotter.day_totals),
-        rates=RateCounters(
-            STARTER if trading.tier == "auto" else TIERS[trading.tier], int(trading.cancel_reserve_percent)
-        ),
-        balances=Balances(),
-        queue=PendingQueue[Waiting](trading.queue_orders_max),
-        breaker=_breaker(trading),
         clock=clock,
-        histograms=histograms,
-        is_tier_fixed=trading.tier != "auto",
-        wants_token=want_token,
-        history=history,
+        settle=resolver.settle,
+        look_up=lambda order: resolver.look_up(order.key, order.deadline),
+        cancels_on_halt=trading.on_strategy_halt == "cancel",
     )
-    rest_breaker = _breaker(trading)
-    order_resolver = OrderResolver(router, rest, rest_breaker, clock)
-    router.resolver = order_resolver
-    status = RouterStatus(router, BoardWriter(memories[launch.status_fd]), tokens, rest, rest_breaker, clock)
+    order_records.on_journal = router.on_journal
+    status = RouterStatus(router, BoardWriter(memories[launch.status_fd]), tokens, rest, breakers, boards, rates, clock)
     connection: WebSocketConnection[TradingEvent] = WebSocketConnection(
         launch.url,
         session,
-        on_events=router.on_trading_events,
-        on_burst_end=router.on_burst_end,
+        on_events=answers.on_events,
+        on_burst_end=lambda: _end_burst(router),
         clock=clock,
         backoff=Backoff(random.Random()),
         budget=ConnectionBudget(attempts_max=launch.attempts_max),
-        resolver=resolver,
+        resolver=names,
         ca_file=ca_file,
     )
     wire.socket = connection
@@ -185,7 +236,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
         asyncio.ensure_future(work)
         for work in (
             connection.run(),
-            order_resolver.run(),
+            resolver.run(),
             _authorise(session, connection, tokens, token_wanted, clock),
             _look_after(tally, tokens, status),
             _check_account(launch, rest, router, tell, clock),
@@ -211,7 +262,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
         status.publish(now_too=True)
         for server in servers:
             server.close()
-        await order_resolver.close()
+        await resolver.close()
         await connection.stop()
         await tokens.close()
         await https.close()
@@ -237,7 +288,7 @@ async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan:
             log.error("orders are left open for the dead man's switch", orders=len(router.own_open))
             return
     if trading.dead_man_s:
-        router.set_dead_man(0)
+        router.dead_man.disarm()
         await asyncio.sleep(WORK_INTERVAL_S)
 
 
@@ -330,16 +381,19 @@ def _segment_fds(launch: RouterLaunch) -> list[int]:
     ]
 
 
-def _settings(trading: TradingConfig) -> RouterSettings:
-    return RouterSettings(
+def _end_burst(router: OrderRouter) -> None:
+    """End of a burst of answers: the strategies may look."""
+    router.gate.tell()
+    router.flush()
+
+
+def _settings(trading: TradingConfig) -> EntrySettings:
+    return EntrySettings(
         deadline_ns=int(trading.deadline_s * NS_PER_S),
         command_ttl_ns=int(trading.command_ttl_s * NS_PER_S),
         rest_fallback=trading.rest_fallback,
         queues_over_rate=trading.over_rate == "queue",
         queue_wait_ns_max=int(trading.queue_wait_s_max * NS_PER_S),
-        cancels_on_halt=trading.on_strategy_halt == "cancel",
-        dead_man_s=trading.dead_man_s,
-        dead_man_refresh_ns=int(trading.dead_man_refresh_s * NS_PER_S),
     )
 
 
@@ -411,22 +465,33 @@ class _Tally:
     def count(self) -> None:
         """Now."""
         router, connection, rest = self._router, self._connection, self._rest
-        lines = router.lines.values()
-        grown = router.counts | {
-            "rescues": router.rescues,
-            "frames": connection.frames_received,
-            "connects": connection.connects,
-            "connect_failures": connection.connect_failures,
-            "disconnects": connection.disconnects,
-            "session_errors": connection.session_errors,
-            "fills_repeated": router.blotter.fills_repeated,
-            "quarantined": router.blotter.quarantined,
-            "reports": sum(line.sent for line in lines),
-            "reports_held_back": sum(line.held_back for line in lines),
-            "resyncs": sum(line.resyncs for line in lines),
-            "rest_calls": rest.calls,
-            "rest_failures": rest.failures,
-        }
+        lines = router.records.lines.values()
+        grown = (
+            router.records.counts
+            | router.entry.counts
+            | router.answers.counts
+            | router.facts.counts
+            | {
+                "commands": router.commands_taken,
+                "cancels": router.cancels.sent,
+                "dead_man_refreshes": router.dead_man.refreshes,
+                "dead_man_late": router.dead_man.late,
+                "parked": router.blotter.parked,
+                "rescues": router.rescues,
+                "frames": connection.frames_received,
+                "connects": connection.connects,
+                "connect_failures": connection.connect_failures,
+                "disconnects": connection.disconnects,
+                "session_errors": connection.session_errors,
+                "fills_repeated": router.blotter.fills_repeated,
+                "quarantined": router.blotter.quarantined,
+                "reports": sum(line.sent for line in lines),
+                "reports_held_back": sum(line.held_back for line in lines),
+                "resyncs": sum(line.resyncs for line in lines),
+                "rest_calls": rest.calls,
+                "rest_failures": rest.failures,
+            }
+        )
         for name, value in grown.items():
             self._counters.set(name, self._inherited[name] + value)
         self._counters.set("unknown_open", len(router.blotter.in_doubt()))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.actors.market_boards import MarketBoards
 from engine.actors.order_router import OrderRouter
 from engine.actors.rest_desk import RestDesk
 from engine.actors.token_service import TokenSource
@@ -18,6 +19,7 @@ from engine.errors import ConfigError
 from engine.net.control_socket import Answer, Command, Request
 from engine.orders.breaker import Breaker
 from engine.orders.positions import PositionState
+from engine.orders.rate_counter import RateCounters
 from engine.orders.tracked_order import TrackedOrder
 from engine.ring import BoardWriter
 from engine.topology import ROUTER_STATUS_BYTES
@@ -39,14 +41,18 @@ class RouterStatus:
         board: BoardWriter,
         tokens: TokenSource,
         rest: RestDesk,
-        rest_breaker: Breaker,
+        breakers: Mapping[str, Breaker],
+        boards: MarketBoards,
+        rates: RateCounters,
         clock: Clock,
     ) -> None:
         self._router = router
         self._board = board
         self._tokens = tokens
         self._rest = rest
-        self._rest_breaker = rest_breaker
+        self._breakers = breakers
+        self._boards = boards
+        self._rates = rates
         self._mono_ns = clock.mono_ns
         self._published_at = MonoNs(0)
 
@@ -58,20 +64,20 @@ class RouterStatus:
         self._published_at = now
         text = _encode(self.status())
         if len(text) > ROUTER_STATUS_BYTES - LENGTH_BYTES:
-            text = _encode({"mode": self._router.gate[0], "reason": "the status is too long for its board"})
+            text = _encode({"mode": self._router.gate.report.mode, "reason": "the status is too long for its board"})
         self._board.store(0, len(text).to_bytes(LENGTH_BYTES, "little") + text)
 
     def status(self) -> dict[str, Any]:
         """Everything, as the summary shows it."""
         router, now = self._router, self._mono_ns()
-        mode, is_open, reason = router.gate
+        gate = router.gate.report
         held = _total_positions(router)
         by_currency = self._profit(held)
         main = next(iter(by_currency), "")
         return {
-            "mode": mode,
-            "is_open": is_open,
-            "reason": reason,
+            "mode": gate.mode,
+            "is_open": gate.is_open,
+            "reason": gate.reason,
             "open_orders": len(router.blotter.open),
             "positions": {
                 symbol: {"qty": _text(state.qty), "avg_price": _text(state.avg_price)} for symbol, state in held.items()
@@ -89,14 +95,11 @@ class RouterStatus:
                 for strategy, symbol, state in router.blotter.positions.items()
             },
             "token": self._tokens.statistics(),
-            "breaker": {
-                "websocket": router.breaker.state(now).value,
-                "rest": self._rest_breaker.state(now).value,
-                "openings": router.breaker.openings + self._rest_breaker.openings,
-            },
+            "breaker": {route: breaker.state(now).value for route, breaker in self._breakers.items()}
+            | {"openings": sum(breaker.openings for breaker in self._breakers.values())},
             "rate": {
-                "tier": router.rates.tier.name,
-                "counts": {symbol: str(count) for symbol, count in router.rates.counts(now).items()},
+                "tier": self._rates.tier.name,
+                "counts": {symbol: str(count) for symbol, count in self._rates.counts(now).items()},
             },
             "locked_out_s": round(self._rest.locked_out_s, 1),
             "oddities": [f"{odd.key}: {odd.what}" for odd in router.blotter.oddities][-10:],
@@ -118,7 +121,7 @@ class RouterStatus:
         return {"orders": [order_row(order) for order in orders[:ORDERS_SHOWN_MAX]], "count": len(orders)}
 
     def _balances(self, _: Request) -> Answer:
-        balances = self._router.balances
+        balances = self._router.records.balances
         held = balances.held(self._router.blotter.open.values())
         rows = [(asset, balances.wallet(asset, held)) for asset in sorted(balances.assets())]
         return {
@@ -146,20 +149,20 @@ class RouterStatus:
     def _halt(self, request: Request) -> Answer:
         if request.get("reducing"):
             self._router.reduce("as a person asked")
-            return {"mode": self._router.gate[0], "canceling": 0}
+            return {"mode": self._router.gate.report.mode, "canceling": 0}
         canceling = self._router.halt("as a person asked")
-        return {"mode": self._router.gate[0], "canceling": canceling}
+        return {"mode": self._router.gate.report.mode, "canceling": canceling}
 
     def _resume(self, _: Request) -> Answer:
         self._router.resume()
-        return {"mode": self._router.gate[0]}
+        return {"mode": self._router.gate.report.mode}
 
     def _profit(self, held: Mapping[str, PositionState]) -> dict[str, dict[str, str]]:
         sums: dict[str, list[Decimal]] = {}
         for symbol, state in held.items():
             quote = symbol.partition("/")[2]
             realized, unrealized, fees = sums.setdefault(quote, [Decimal(0), Decimal(0), Decimal(0)])
-            mark = self._router.mark(symbol)
+            mark = self._boards.mark(symbol)
             sums[quote] = [realized + state.realized, unrealized + state.unrealized(mark), fees + state.fees]
         return {
             quote: {"realized": _text(realized), "unrealized": _text(unrealized), "fees": _text(fees)}

@@ -3,6 +3,9 @@
 websocket   one WebSocket connection that never gives up
 backoff     how long to wait before the next attempt            (pure)
 budget      how many attempts Kraken's edge allows              (pure)
+https       one REST request, one answer, and what a failure proves
+key_lock    one signer per API key on this host, and the floor under its nonces
+lockout     the silence after Kraken's lockout                  (pure)
 resolver    from a host name to a connected socket
 tls         the one TLS context we use
 reasons     what went wrong, in one sentence                    (pure)

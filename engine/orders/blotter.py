@@ -491,8 +491,6 @@ class Blotter:
                 order.order_id = order_id
                 self._key_of_order_id[order_id] = order.key
                 self._move(order, E.ACKNOWLEDGE, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
-                if order.filled and order.state is S.WORKING:
-                    order.state = S.PARTIAL
             case Rejected(reason=reason):
                 self._move(order, E.REJECT, reason)
             case InDoubt(reason=reason):

@@ -14,6 +14,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -33,7 +34,7 @@ from engine.orders.journal_records import Record, Snapshot, decode_record, encod
 
 Durability = Literal["process", "power"]
 
-SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024  # some 300,000 records; then `wants_compaction`
+SEGMENT_BYTES_MAX: Final = 8 * 1024 * 1024  # some 80,000 records, read again in half a second; then `wants_compaction`
 SEGMENTS_KEPT: Final = 8
 SUFFIX: Final = ".journal"
 UNFINISHED: Final = ".journal-unfinished"
@@ -130,7 +131,8 @@ class Journal:
         except OSError as error:
             if fd >= 0:
                 os.close(fd)
-            unfinished.unlink(missing_ok=True)
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
             self.errors += 1
             raise JournalError(f"the journal in {self._folder} cannot begin a new segment: {error.strerror}") from None
         os.close(self._fd)

@@ -64,6 +64,10 @@ class PendingQueue(Generic[T]):
         queue = self._queues.get(symbol)
         return queue[0] if queue else None
 
+    def all_of(self, symbol: str) -> tuple[Waiting[T], ...]:
+        """All that wait on a pair, first come first."""
+        return tuple(self._queues.get(symbol, ()))
+
     def pop(self, symbol: str) -> Waiting[T] | None:
         """Take the first of a pair."""
         queue = self._queues.get(symbol)

@@ -106,15 +106,6 @@ class ResyncEnded(Struct, frozen=True, array_like=True, tag="]"):
     """What follows is news again. An open order of which nothing came in between is not open any more."""
 
 
-Report = (
-    OrderReport
-    | FillReport
-    | PositionReport
-    | BalanceReport
-    | TradingReport
-    | ResyncBegan
-    | ResyncEnded
-)
+Report = OrderReport | FillReport | PositionReport | BalanceReport | TradingReport | ResyncBegan | ResyncEnded
 
 REPORTS: Framing[Report] = Framing(Report, REPORT_RECORD_BYTES)
-

@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 HELD_S: Final = 60.0  # how long a request is left without an answer by a fault, if its client waits so long
-HELD_MAX: Final = 256  # at once; further ones are cut off
+WAITING_MAX: Final = 256  # requests that faults hold up at once
 LAG_S: Final = (0.5, 3.0)  # how far behind the fault rest-lag looks
 SHUTDOWN_S: Final = 1.0
 
@@ -91,7 +91,7 @@ class RestServer:
         low_ms, high_ms = settings.engine_latency_ms
         self._latency_ns = (low_ms * NS_PER_MS, high_ms * NS_PER_MS)
         self._counters: dict[str, RestCounter] = {}  # by key, of which there are KEYS_MAX
-        self._held = 0  # requests that a fault leaves without an answer
+        self._waiting: set[asyncio.Task[Any]] = set()  # requests that a fault holds up, their clients perhaps gone
         self._runner: web.ServerRunner | None = None
         book = NameBook(market.pair for market in floor.exchange.markets.values())
         self._public = RestPublic(floor.exchange, book, clock, settings.seed, settings.clock_offset_s, system).calls()
@@ -110,10 +110,10 @@ class RestServer:
         if port is None:
             port = settings.port and settings.port + 2
         # A plain server, without routes: some ten thousand calls a second instead of half of it.
-        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
+        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, settings.host, port, shutdown_timeout=SHUTDOWN_S).start()
+            await web.TCPSite(self._runner, settings.host, port).start()
         except OSError as error:
             await self.stop()
             reason = "is already in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
@@ -128,6 +128,10 @@ class RestServer:
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
+        for task in self._waiting:
+            task.cancel()
+        while self._waiting:
+            await asyncio.sleep(0)
 
     # --- HTTP --------------------------------------------------------------------------------------------------------
 
@@ -211,7 +215,7 @@ class RestServer:
         if fault == "html-520" and self._floor.faults.coin():
             return _cloudflare()
         if fault == "late":
-            await asyncio.sleep(self._late_s(params))
+            await self._wait(self._late_s(params))
         await self._pass()
         response = self._execute(call, api_key, params)
         if fault == "drop-answer":
@@ -250,15 +254,21 @@ class RestServer:
 
     async def _hold(self, request: web.BaseRequest) -> web.Response:
         """Never answer: the client waits until it gives up, or is cut off after a minute."""
-        if self._held < HELD_MAX:
-            self._held += 1
-            try:
-                await asyncio.sleep(HELD_S)
-            finally:
-                self._held -= 1
+        await self._wait(HELD_S)
         if request.transport is not None:
             request.transport.abort()
         return _errors(INTERNAL)
+
+    async def _wait(self, wait_s: float) -> None:
+        """Hold a request up, unless too many are held already."""
+        task = asyncio.current_task()
+        if task is None or len(self._waiting) >= WAITING_MAX:
+            return
+        self._waiting.add(task)
+        try:
+            await asyncio.sleep(wait_s)
+        finally:
+            self._waiting.discard(task)
 
     async def _pass(self) -> None:
         """Half of the engine's latency."""

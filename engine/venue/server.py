@@ -112,7 +112,7 @@ class Venue:
             self.rest = RestServer(settings, self.floor, self.keys, self._clock, lambda: self.system, self.fault_counts)
             try:
                 await self.rest.start()
-            except UserError:
+            except BaseException:
                 await self._close()
                 raise
         if self._pulse is not None:

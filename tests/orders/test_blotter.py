@@ -421,6 +421,15 @@ def test_an_end_that_outruns_its_order_waits_for_it():
     assert (order.state, blotter.parked, blotter.open) == (S.CANCELED, 0, {})
 
 
+def test_a_fill_that_waited_is_not_counted_on_top_of_what_a_snapshot_adopted():
+    """The snapshot's count has it."""
+    blotter = Blotter()
+    tell(blotter, trade(qty="0.4", order_id=EXTERNAL_ID, cl_ord_id=None))
+    tell(blotter, external(cum_qty=Decimal("0.4"), is_snapshot=True))
+
+    assert (blotter.open[EXTERNAL_ID].remaining, blotter.parked) == (60_000_000, 0)
+
+
 def test_what_waits_for_its_order_is_bounded():
     """Reports of orders that never come are forgotten, the oldest first."""
     blotter = Blotter()
@@ -463,6 +472,26 @@ def test_a_closing_order_belongs_to_the_strategy_of_its_parent():
     assert (parent.cl_ord_id, parent.state, parent.filled) == (None, S.FILLED, ONE)
     assert (child.strategy, child.intent.side, child.filled) == ("quoter", "sell", ONE)
     assert (position.qty, position.realized) == (0, 10)
+
+
+def test_a_closing_order_is_never_taken_for_its_parent():
+    """It may carry the parent's userref, and be told before the parent is acknowledged."""
+    blotter, parent = sent(userref=77)
+    tell(blotter, pending_new(order_id=CHILD_ID, cl_ord_id=None, order_userref=77, ord_ref_id=ORDER_ID, side="sell"))
+
+    assert (parent.order_id, parent.state) == ("", S.SENT)
+    assert blotter.open[CHILD_ID].intent.side == "sell"
+
+
+def test_a_fill_that_is_written_twice_is_counted_once():
+    """Two sources may tell of it before the first is applied."""
+    blotter, order = sent()
+    tell(blotter, pending_new())
+    records = [*blotter.on_execution(trade(), PAIRS, AT), *blotter.on_execution(trade(is_snapshot=True), PAIRS, AT)]
+    changes = commit(blotter, records)
+
+    assert [change is not None for change in changes] == [True, False]
+    assert (order.filled, blotter.positions.qty("quoter", "BTC/USD")) == (40_000_000, Decimal("0.4"))
 
 
 def test_a_second_order_with_an_id_of_ours_is_seen_for_what_it_is():

@@ -1,0 +1,188 @@
+"""What the private feed hears, taken into account: executions, balances, and whether it can be relied upon.
+
+FeedLost ─► no orders ─► SnapshotBegan ─► rows ─► SnapshotEnded ─► orders that were not listed are looked up
+                                                               ─► all accounted for: orders again
+"""
+
+from typing import Protocol
+
+import structlog
+
+from engine.actors.market_boards import MarketBoards
+from engine.actors.order_cancels import OrderCancels
+from engine.actors.order_records import OrderRecords
+from engine.actors.order_wire import OrderWire
+from engine.actors.trading_gate import TradingGate
+from engine.clock import Clock
+from engine.orders.life import OrderState
+from engine.orders.rate_counter import RateCounters, tier_of
+from engine.orders.risk import Risk
+from engine.orders.venue_facts import (
+    AccountFact,
+    BalanceFact,
+    ExecutionFact,
+    FeedLost,
+    OrderLookup,
+    SnapshotBegan,
+    SnapshotEnded,
+)
+from engine.units import MonoNs
+
+log = structlog.get_logger("order_router")
+
+
+class Reconciler(Protocol):
+    """Who asks REST how orders stand."""
+
+    def reconcile(self, keys: list[str]) -> None: ...
+
+    def settle(self, key: str) -> None: ...
+
+
+class AccountFacts:
+    """From Kraken's word to records."""
+
+    def __init__(
+        self,
+        records: OrderRecords,
+        gate: TradingGate,
+        boards: MarketBoards,
+        wire: OrderWire,
+        cancels: OrderCancels,
+        rates: RateCounters,
+        risk: Risk,
+        resolver: Reconciler,
+        clock: Clock,
+        *,
+        is_tier_fixed: bool,
+    ) -> None:
+        self._records = records
+        self._blotter = records.blotter
+        self._gate = gate
+        self._boards = boards
+        self._wire = wire
+        self._cancels = cancels
+        self._rates = rates
+        self._risk = risk
+        self._resolver = resolver
+        self._mono_ns = clock.mono_ns
+        self._wall_ns = clock.wall_ns
+        self._is_tier_fixed = is_tier_fixed
+        # Kraken's ids, or assets, of the snapshot that is being told; None between two.
+        self._listed: set[str] | None = None
+        self._assets: list[str] | None = None
+        self.counts = dict.fromkeys(("snapshots_reconciled", "resolved"), 0)
+
+    def take(self, fact: AccountFact) -> None:
+        """One fact of the account ring."""
+        match fact:
+            case ExecutionFact():
+                self._take_execution(fact)
+            case BalanceFact():
+                if self._assets is not None:
+                    self._assets.append(fact.asset)
+                if self._records.balances.apply(fact):
+                    self._records.balance_changed(fact.asset)
+            case FeedLost(reason):
+                self._gate.feed_reason = f"the private feed is being reconciled: {reason}"
+                self._listed = None
+            case SnapshotBegan(channel):
+                if channel == "executions":
+                    self._listed = set()
+                else:
+                    self._assets = []
+            case SnapshotEnded():
+                if fact.channel == "executions":
+                    self._end_executions(fact)
+                else:
+                    self._end_balances()
+
+    def _take_execution(self, fact: ExecutionFact) -> None:
+        if self._listed is not None and fact.is_snapshot and fact.exec_type != "trade":
+            self._listed.add(fact.order_id)
+        if fact.rate_count is not None and fact.symbol is not None:
+            is_idle = not self._wire.session.pending
+            self._rates.of(fact.symbol).correct(fact.rate_count, self._mono_ns(), is_idle=is_idle)
+        order = self._blotter.find(fact.order_id, fact.cl_ord_id, fact.order_userref)
+        was_unknown = order is not None and order.state is OrderState.UNKNOWN
+        records = self._blotter.on_execution(fact, self._boards.read_pairs(), self._wall_ns())
+        self._records.commit(records, received_at=fact.received_at)
+        if was_unknown and order is not None:
+            self._note_resolved(order.key)
+
+    def _end_balances(self) -> None:
+        self._gate.has_balances = True
+        if self._assets is not None:
+            self._records.balance_changed(*self._records.balances.forget_others(self._assets))
+        self._assets = None
+
+    def _end_executions(self, fact: SnapshotEnded) -> None:
+        now = self._mono_ns()
+        if fact.max_rate_count is not None and not self._is_tier_fixed:
+            self._note_tier(fact.max_rate_count, now)
+        listed, self._listed = self._listed or set(), None
+        # What was sent after the snapshot was asked for may be missing in it, and is news of its own.
+        asked_at = self._wall_ns() - (now - fact.asked_at if fact.asked_at else 0)
+        gone = [
+            order.key
+            for order in self._blotter.open.values()
+            if order.order_id and order.order_id not in listed and order.submitted_at < asked_at
+        ]
+        if gone:
+            self._gate.feed_reason = "open orders that Kraken does not list are looked up"
+            self._resolver.reconcile(gone)
+        else:
+            self.reconciled()
+
+    def _note_tier(self, max_rate_count: int, now: MonoNs) -> None:
+        tier = tier_of(max_rate_count)
+        if tier != self._rates.tier:
+            log.info("tier", name=tier.name, open_orders_max=tier.open_orders_max)
+        self._rates.set_tier(tier, now)
+        self._risk.open_orders_cap = tier.open_orders_max
+
+    # --- what REST found out
+
+    def reconciled(self) -> None:
+        """Every open order is accounted for."""
+        self._gate.feed_reason = ""
+        self.counts["snapshots_reconciled"] += 1
+        for order in self._blotter.open.values():
+            if order.pending == "amend":
+                self._resolver.settle(order.key)
+            self._cancels.retry(order.key)
+
+    def found(self, lookup: OrderLookup, fills: list[ExecutionFact]) -> None:
+        """How an order stands at Kraken, and its fills that were fetched with it."""
+        at = self._wall_ns()
+        order = self._blotter.find(lookup.order_id, lookup.cl_ord_id, lookup.order_userref)
+        if order is None:
+            return
+        was_unknown, pending = order.state is OrderState.UNKNOWN, order.pending
+        if not order.order_id:
+            self._records.commit(self._blotter.on_acknowledged(order.key, lookup.order_id, at))
+        for fill in fills:
+            self._records.commit(self._blotter.on_execution(fill, self._boards.read_pairs(), at))
+        self._records.commit(self._blotter.on_lookup(lookup, at))
+        if was_unknown:
+            self._note_resolved(order.key)
+        if order.is_open and pending and order.pending == pending:
+            # An amend that shows in the order is done by now; this one did not happen. A cancel is tried again.
+            self._records.commit(self._blotter.on_request_refused(order.key, pending, "Kraken did not get it", at))
+        self._cancels.retry(order.key)
+
+    def absent(self, key: str) -> None:
+        """Looked for twice after its deadline, among open orders and closed: Kraken never had it."""
+        reason = "it never reached Kraken: after its deadline it is neither among the open nor the closed orders"
+        self._records.commit(self._blotter.on_absent(key, reason, self._wall_ns()))
+        self._note_resolved(key)
+
+    def not_sent(self, key: str, why: str) -> None:
+        """An order that was to go by REST and certainly did not."""
+        self._records.commit(self._blotter.on_rejected(key, f"not sent: {why}", self._wall_ns()))
+
+    def _note_resolved(self, key: str) -> None:
+        order = self._blotter.get(key)
+        if order is not None and order.state is not OrderState.UNKNOWN:
+            self.counts["resolved"] += 1
+            log.info("order resolved", id=key, state=str(order.state), filled=order.filled)

@@ -1,0 +1,79 @@
+"""Kraken's dead man's switch, kept from firing while we live: every refresh puts the end of all orders off.
+
+One timer for the whole account: it ends everybody's orders, and another program that sets it sets ours.
+
+Source: https://docs.kraken.com/api/docs/websocket-v2/cancel_after
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from engine.actors.order_wire import OrderWire
+from engine.clock import Clock
+from engine.kraken import order_requests
+from engine.units import NS_PER_S, MonoNs
+
+RETRY_NS: Final = NS_PER_S  # after a refresh that failed
+
+log = structlog.get_logger("order_router")
+
+
+class DeadMan:
+    """The switch, armed for as long as the router runs; `timeout_s` 0 means never."""
+
+    def __init__(
+        self, timeout_s: int, refresh_ns: int, wire: OrderWire, arm_by_rest: Callable[[int], None], clock: Clock
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._refresh_ns = refresh_ns
+        self._wire = wire
+        self._arm_by_rest = arm_by_rest
+        self._mono_ns = clock.mono_ns
+        self._refresh_at = MonoNs(0)
+        # When Kraken last said that it had heard of us; 0 before.
+        self._heard_at = MonoNs(0)
+        self._is_over = False
+        self.refreshes = 0
+        self.late = 0
+
+    @property
+    def is_armed(self) -> bool:
+        """Would it fire if we fell silent?"""
+        return self._heard_at > 0
+
+    def refresh(self, now: MonoNs) -> None:
+        """Tell Kraken that we live, when it is time for it."""
+        if self._timeout_s and now >= self._refresh_at and not self._is_over:
+            self._refresh_at = MonoNs(now + self._refresh_ns)
+            self._set(self._timeout_s)
+
+    def refresh_soon(self) -> None:
+        """The last refresh may not have arrived."""
+        self._refresh_at = MonoNs(0)
+
+    def disarm(self) -> None:
+        """Switch it off for good: the orders are taken care of."""
+        self._is_over = True
+        if self.is_armed:
+            self._set(0)
+
+    def answered(self, success: bool, error: str) -> None:
+        """Kraken has heard of us, or not."""
+        now = self._mono_ns()
+        if not success:
+            log.warning("dead man's switch not set", error=error)
+            self._refresh_at = MonoNs(now + min(self._refresh_ns, RETRY_NS))
+            return
+        self.refreshes += 1
+        if self._heard_at and now - self._heard_at > self._timeout_s * NS_PER_S // 2 and not self._is_over:
+            self.late += 1
+        self._heard_at = now
+
+    def _set(self, timeout_s: int) -> None:
+        def build(token: str, req_id: int) -> bytes:
+            return order_requests.cancel_all_orders_after(timeout_s, token=token, req_id=req_id)
+
+        if not self._wire.send("cancel_all_orders_after", build, "dead_man", ()):
+            self._arm_by_rest(timeout_s)

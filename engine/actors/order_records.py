@@ -1,0 +1,286 @@
+"""Where decisions become facts: into the journal, into the blotter, out to strategies and history, in this order.
+
+    records ─► write (journal) ─► apply (blotter) ─► report rings, history, counts
+
+When the journal cannot be written, no order leaves: trading is shut and the alarm is raised. What Kraken tells is
+taken all the same, kept for the journal's better days, and after a restart Kraken would tell it again.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+import structlog
+
+from engine.actors.report_line import ReportLine, order_report
+from engine.clock import Clock
+from engine.history import HistoryWriter
+from engine.market import Pair
+from engine.orders.balances import Balances
+from engine.orders.blotter import Blotter, Change
+from engine.orders.intent import OrderIntent
+from engine.orders.journal import Journal, JournalError
+from engine.orders.journal_records import (
+    Absent,
+    Acknowledged,
+    Adopted,
+    Ended,
+    Filled,
+    Record,
+    Rejected,
+    Submitted,
+)
+from engine.orders.life import OrderState
+from engine.orders.reports import (
+    REASON_CHARS_MAX,
+    BalanceReport,
+    FillReport,
+    OrderReport,
+    PositionReport,
+    Report,
+)
+from engine.orders.tracked_order import TrackedOrder
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, QtyLots, WallNs
+
+UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
+BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
+ENDED_TOLD_NS: Final = 60 * NS_PER_S  # how long ago an order may have ended to be told again after a gap
+
+log = structlog.get_logger("order_router")
+
+
+class OrderRecords:
+    """The journal and all that follows from it."""
+
+    def __init__(
+        self,
+        blotter: Blotter,
+        journal: Journal,
+        lines: Mapping[str, ReportLine],
+        balances: Balances,
+        clock: Clock,
+        history: HistoryWriter | None = None,
+    ) -> None:
+        self.blotter = blotter
+        self._journal = journal
+        self.lines = lines
+        self.balances = balances
+        self._history = history
+        self._wall_ns = clock.wall_ns
+        # Called with the reason when the journal begins to fail, and with "" when it writes again.
+        self.on_journal: Callable[[str], None] = _ignore
+        self._unwritten: list[Record] = []
+        self._is_failing = False
+        self._balances_changed: set[str] = set()
+        self._balances_at = MonoNs(0)
+        self._reported_balances: dict[str, BalanceReport] = {}
+        # Since the process started, and by it; see topology.ROUTER_COUNTERS.
+        self.counts: dict[str, int] = dict.fromkeys(
+            ("submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "fills", "adopted",
+             "journal_records", "journal_errors"), 0
+        )  # fmt: skip
+
+    # --- in
+
+    def write(self, records: Sequence[Record], *, is_fact: bool = False) -> bool:
+        """Into the journal; False when it could not be. Facts are kept for a better moment, and are so all the same."""
+        try:
+            if self._unwritten:
+                self._journal.append_all(self._unwritten)
+                self._unwritten.clear()
+            if len(records) == 1:
+                self._journal.append(records[0])
+            else:
+                self._journal.append_all(records)
+        except JournalError as error:
+            self._failed(records if is_fact else (), str(error))
+            return is_fact
+        if self._is_failing:
+            self._is_failing = False
+            log.info("journal writes again")
+            self.on_journal("")
+        self.counts["journal_records"] += len(records)
+        return True
+
+    def commit(self, records: Sequence[Record], *, received_at: int = 0) -> None:
+        """Write and apply what happened, whether the journal takes it or not."""
+        if records:
+            self.write(records, is_fact=True)
+            for record in records:
+                self.apply(record, received_at)
+
+    def commit_before(self, records: Sequence[Record]) -> bool:
+        """Write and apply what is about to happen; False, and nothing is so, when the journal cannot take it."""
+        if not self.write(records):
+            return False
+        for record in records:
+            self.apply(record)
+        return True
+
+    def apply(self, record: Record, received_at: int = 0) -> Change | None:
+        """Let a written record be so, and tell whom it concerns."""
+        change = self.blotter.apply(record)
+        if change is None:
+            return None
+        order = change.order
+        self._count(order, record)
+        base, _, quote = order.symbol.partition("/")
+        self._balances_changed.update((base, quote))
+        if self._history is not None:
+            self._history.put(order, change.fill)
+        line = self.lines.get(order.strategy)
+        if line is not None:
+            if change.fill is None:
+                line.send(order_report(order))
+            else:
+                line.send(self._position_report(order.strategy, order.symbol))
+                line.send(order_report(order))
+                line.send(_fill_report(order, change.fill, MonoNs(received_at)))
+        return change
+
+    def retry_journal(self) -> None:
+        """Has the disk room again?"""
+        if self._is_failing:
+            self.write((), is_fact=True)
+
+    def compact_journal(self) -> None:
+        """Begin a new segment when the present one is long."""
+        if self._journal.wants_compaction:
+            try:
+                self._journal.compact(self.blotter.snapshot(self._wall_ns()))
+            except JournalError as error:
+                log.error("journal not compacted", error=str(error))
+
+    def _failed(self, facts: Sequence[Record], error: str) -> None:
+        self.counts["journal_errors"] += 1
+        if len(self._unwritten) < UNWRITTEN_MAX:
+            self._unwritten.extend(facts)
+        if not self._is_failing:
+            self._is_failing = True
+            log.critical("the journal cannot be written, no order is taken", error=error)
+            self.on_journal(error)
+
+    def _count(self, order: TrackedOrder, record: Record) -> None:
+        counts = self.counts
+        match record:
+            case Submitted():
+                counts["submitted"] += 1
+            case Acknowledged():
+                counts["acknowledged"] += 1
+            case Rejected() | Absent():
+                counts["rejected"] += 1
+            case Filled():
+                counts["fills"] += 1
+            case Ended() if not order.is_external:
+                counts[str(order.state)] += 1
+            case Adopted():
+                counts["adopted"] += 1
+                owner = order.strategy or "external"
+                log.warning("order adopted", id=order.order_id, symbol=order.symbol, strategy=owner)
+
+    # --- out
+
+    def refuse(
+        self, strategy: str, orders: Iterable[tuple[str, OrderIntent]], why: str, pairs: Callable[[str], Pair | None]
+    ) -> None:
+        """Our own word on new orders: not in the journal, for nothing happened."""
+        line = self.lines.get(strategy)
+        for key, intent in orders:
+            self.counts["refused"] += 1
+            log.debug("order refused", strategy=strategy, id=key, symbol=intent.symbol, reason=why)
+            if line is not None:
+                line.send(_refusal(key, intent, why, pairs(intent.symbol), self._wall_ns()))
+
+    def report(self, order: TrackedOrder | None, reason: str = "") -> None:
+        """Tell the strategy how an order stands, perhaps with a word that is not in the journal."""
+        if order is None or (line := self.lines.get(order.strategy)) is None:
+            return
+        report = order_report(order)
+        line.send(msgspec.structs.replace(report, reason=reason[:REASON_CHARS_MAX]) if reason else report)
+
+    def everything(self, strategy: str) -> Iterable[Report]:
+        """All there is to say to a strategy of its orders and of money."""
+        for held, symbol, _ in list(self.blotter.positions.items()):
+            if held == strategy:
+                yield self._position_report(strategy, symbol)
+        held_now = self.balances.held(self.blotter.open.values())
+        for asset in self.balances.assets():
+            yield self._balance_report(asset, held_now)
+        told_from = self._wall_ns() - ENDED_TOLD_NS
+        for order in list(self.blotter.ended.values()):
+            if order.strategy == strategy and order.changed_at > told_from:
+                yield order_report(order)
+        for order in self.blotter.open_of(strategy):
+            yield order_report(order)
+
+    def balance_changed(self, *assets: str) -> None:
+        """Kraken told of these."""
+        self._balances_changed.update(assets)
+
+    def report_balances(self, now: MonoNs) -> None:
+        """Tell the strategies what changed, a few times a second at most."""
+        if not self._balances_changed or now < self._balances_at:
+            return
+        self._balances_at = MonoNs(now + BALANCE_REPORT_NS)
+        held = self.balances.held(self.blotter.open.values())
+        for asset in sorted(self._balances_changed):
+            report = self._balance_report(asset, held)
+            if self._reported_balances.get(asset) != report:
+                self._reported_balances[asset] = report
+                for line in self.lines.values():
+                    line.send(report)
+        self._balances_changed.clear()
+
+    def _balance_report(self, asset: str, held: Mapping[str, Decimal]) -> BalanceReport:
+        wallet = self.balances.wallet(asset, held)
+        return BalanceReport(asset, wallet.total, wallet.held, wallet.free, wallet.earning)
+
+    def _position_report(self, strategy: str, symbol: str) -> PositionReport:
+        state = self.blotter.positions.of(strategy, symbol)
+        return PositionReport(symbol, state.qty, state.avg_price, state.realized, state.fees)
+
+
+def _fill_report(order: TrackedOrder, fill: Filled, received_at: MonoNs) -> FillReport:
+    return FillReport(
+        order.key,
+        order.order_id,
+        fill.exec_id,
+        fill.trade_id,
+        order.symbol,
+        order.intent.side,
+        fill.qty,
+        fill.price,
+        fill.cost,
+        tuple((fee.asset, fee.qty) for fee in fill.fees),
+        fill.liquidity,
+        order.qty_decimals,
+        fill.kraken_time,
+        received_at,
+    )
+
+
+def _refusal(key: str, intent: OrderIntent, why: str, pair: Pair | None, at: WallNs) -> OrderReport:
+    return OrderReport(
+        key,
+        "",
+        intent.symbol,
+        intent.side,
+        intent.order_type,
+        OrderState.REFUSED,
+        why[:REASON_CHARS_MAX],
+        intent.qty,
+        QtyLots(0),
+        intent.limit_price,
+        None,
+        Decimal(0),
+        (),
+        pair.price_decimals if pair is not None else 0,
+        pair.qty_decimals if pair is not None else 0,
+        False,
+        at,
+    )
+
+
+def _ignore(_: str) -> None:
+    pass

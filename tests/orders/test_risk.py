@@ -1,0 +1,361 @@
+"""Limits: each refuses what is beyond it, lets through what is on it, and says which and by how much."""
+
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from engine.orders.blotter import Blotter
+from engine.orders.intent import Amendment, Trigger
+from engine.orders.journal_records import AmendSent
+from engine.orders.risk import DailyLoss, PairLimits, Risk, RiskLimits, TopOfBook, TradingMode
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
+from tests.orders.rig import AT, PAIR, commit, fact, limit, submitted, tell
+
+D = Decimal
+TOP = TopOfBook(PriceTicks(999), PriceTicks(1001), is_live=True, age_ns=0)  # 99.9 and 100.1
+STOP = limit("sell", "1", "90", order_type="stop-loss-limit", trigger=Trigger(D(91)))
+DAY_NS = 86_400 * NS_PER_S
+LOOSE = RiskLimits(orders_per_s_max=D(1000), duplicate_window_ns=0)
+
+
+class Desk:
+    """A risk check over real orders."""
+
+    def __init__(self, limits=LOOSE, **changes):
+        self.risk = Risk(replace(limits, **changes))
+        self.blotter = Blotter()
+        self.position = D(0)
+        self.pair = PAIR
+        self.top = TOP
+        self.number = 0
+
+    def open(self, intent, strategy="quoter", is_working=True):
+        """An open order of the account."""
+        self.number += 1
+        record = submitted(key=f"quoter00001a{self.number:06}", intent=intent, strategy=strategy)
+        commit(self.blotter, [record])
+        if is_working:
+            tell(self.blotter, fact("new", order_id=f"O{self.number}", cl_ord_id=record.key))
+        return self.blotter.open[record.key]
+
+    def world(self, now=0):
+        """What the router passes."""
+        return {
+            "pair": self.pair, "top": self.top, "open_orders": self.blotter.open_on("BTC/USD"),
+            "position": self.position, "now": MonoNs(now),
+        }  # fmt: skip
+
+    def ask(self, intent, now=0, batch=(), strategy="quoter"):
+        """The refusal, if any."""
+        return self.risk.refusal(intent, strategy=strategy, batch=batch, **self.world(now))
+
+    def ask_amend(self, order, now=0, **changes):
+        """The refusal of an amend."""
+        return self.risk.amend_refusal(order, Amendment(**changes), **self.world(now))
+
+
+def test_an_ordinary_order_passes():
+    """With every limit set."""
+    desk = Desk(
+        RiskLimits(order_notional_max=D(1000), position_notional_max=D(1000), daily_loss_max=D(10)),
+        symbols=frozenset(["BTC/USD"]),
+    )
+
+    assert desk.ask(limit()) is None
+    assert desk.ask(limit("sell", "1", None, order_type="market")) is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "intent", "refused"),
+    [
+        ({"order_notional_max": D(100)}, limit("buy", "1", "100"), None),
+        ({"order_notional_max": D(100)}, limit("buy", "1.00000001", "100"), "risk.order_notional_max = 100"),
+        ({"order_notional_max": D(100)}, limit("buy", "1", None, order_type="market"), "order of 100.1"),
+        ({"order_notional_max": D(100)}, limit("buy", "0", None, order_type="market", cash_qty=D(100)), None),
+        ({"order_notional_max": D(100)}, limit("buy", "0", None, order_type="market", cash_qty=D(101)), "order of 101"),
+        ({"pairs": {"BTC/USD": PairLimits(order_qty_max=D(1))}}, limit("sell", "1"), None),
+        ({"pairs": {"BTC/USD": PairLimits(order_qty_max=D(1))}}, limit("sell", "1.1"), "order_qty_max = 1"),
+        ({"pairs": {"ETH/USD": PairLimits(order_qty_max=D(1))}}, limit("sell", "1.1"), None),
+        ({"symbols": frozenset(["ETH/USD"])}, limit(), "not one of risk.symbols (ETH/USD)"),
+        ({"price_collar_percent": D(5)}, limit("buy", "1", "105.1"), None),
+        ({"price_collar_percent": D(5)}, limit("buy", "1", "105.2"), "beyond the best ask 100.1"),
+        ({"price_collar_percent": D(5)}, limit("sell", "1", "95.0"), None),
+        ({"price_collar_percent": D(5)}, limit("sell", "1", "94.9"), "beyond the best bid 99.9"),
+        ({"price_collar_percent": D(5)}, limit("buy", "1", "0.5"), None),
+        ({}, limit("sell", "1", "50", order_type="stop-loss-limit", trigger=Trigger(D(60))), None),
+    ],
+)  # fmt: skip
+def test_sizes_and_prices_on_a_limit_pass_and_beyond_it_do_not(limits, intent, refused):
+    """The refusal names the limit and the number."""
+    why = Desk(**limits).ask(intent)
+
+    assert (why is None) if refused is None else (why is not None and refused in why), why
+
+
+@pytest.mark.parametrize(
+    ("change", "intent", "refused"),
+    [
+        ({"qty_increment_lots": 1000}, limit("buy", "0.00012345"), "multiple of BTC/USD's 0.00001000"),
+        ({"price_increment_ticks": 5}, limit("buy", "1", "99.9"), "multiple of BTC/USD's 0.5"),
+        ({}, limit("buy", "0.00004999"), "less than BTC/USD's minimum of 0.00005000"),
+        ({"cost_min": D(5)}, limit("buy", "0.0499"), "less than BTC/USD's minimum of 5"),
+        ({"cost_min": D(5)}, limit("buy", "0.05"), None),
+        ({"cost_min": D(5)}, limit("buy", "0", None, order_type="market", cash_qty=D(4)), "4 to spend"),
+        ({}, limit("buy", "0"), "not more than nothing"),
+        ({}, limit("buy", "1", "0"), "not more than nothing"),
+        ({"status": "cancel_only"}, limit(), "cancel_only mode"),
+        ({"status": "post_only"}, limit(), "post_only mode"),
+        ({"status": "post_only"}, limit(post_only=True), None),
+        ({"status": "limit_only"}, limit("buy", "1", None, order_type="market"), "limit_only mode"),
+        ({"status": "limit_only"}, limit(), None),
+    ],
+)
+def test_what_kraken_must_refuse_is_never_sent(change, intent, refused):
+    """Increments, minimums, and the state of the pair."""
+    desk = Desk()
+    desk.pair = replace(PAIR, **change)
+    why = desk.ask(intent)
+
+    assert (why is None) if refused is None else (why is not None and refused in why), why
+
+
+@pytest.mark.parametrize(
+    ("top", "refused"),
+    [
+        (None, "not verified"),
+        (replace(TOP, is_live=False), "not verified"),
+        (replace(TOP, age_ns=5 * NS_PER_S), None),
+        (replace(TOP, age_ns=5 * NS_PER_S + 1), "last heard 5.0 s ago, more than risk.book_age_s_max = 5"),
+    ],
+)
+def test_nothing_is_sent_on_a_book_in_doubt(top, refused):
+    """Stale, unverified or silent."""
+    desk = Desk()
+    desk.top = top
+    why = desk.ask(limit())
+
+    assert (why is None) if refused is None else (why is not None and refused in why), why
+
+
+def test_a_market_order_into_an_empty_side_is_refused():
+    """There is no price to hold it against."""
+    desk = Desk()
+    desk.top = replace(TOP, best_ask=None)
+
+    assert "nobody asks" in desk.ask(limit("buy", "1", None, order_type="market"))
+    assert desk.ask(limit("buy", "1", "100")) is None
+
+
+def test_a_position_counts_everything_that_is_open():
+    """The worst case on the order's own side: all of its open orders filled, none of the other side's."""
+    desk = Desk(pairs={"BTC/USD": PairLimits(position_qty_max=D(5))})
+    desk.position = D(1)
+    desk.open(limit("buy", "2", "99"))
+    desk.open(limit("sell", "4", "101"))
+
+    assert desk.ask(limit("buy", "2", "99")) is None
+    assert "would be 5.1" in desk.ask(limit("buy", "2.1", "99"))
+    assert desk.ask(limit("sell", "2", "101")) is None
+    assert "would be -5.1" in desk.ask(limit("sell", "2.1", "101"))
+    assert "position_qty_max = 5" in desk.ask(limit("buy", "1", "99"), batch=[limit("buy", "1.5", "98")])
+
+
+def test_what_makes_a_position_smaller_passes_a_limit_that_is_broken():
+    """A limit that was lowered must not lock anybody in."""
+    desk = Desk(position_notional_max=D(100))
+    desk.position = D(50)
+
+    assert desk.ask(limit("sell", "50", "100")) is None
+    assert desk.ask(limit("buy", "0.1", "100")) is not None
+    assert "risk.position_notional_max = 100" in desk.ask(limit("sell", "52", "100"))
+
+
+def test_an_amend_under_way_counts_with_what_it_may_become():
+    """It may have happened already."""
+    desk = Desk(pairs={"BTC/USD": PairLimits(position_qty_max=D(5))})
+    order = desk.open(limit("buy", "2", "99"))
+    commit(desk.blotter, [AmendSent(order.key, Amendment(qty=QtyLots(4 * 10**8)), AT)])
+
+    assert desk.ask(limit("buy", "1", "99")) is None
+    assert desk.ask(limit("buy", "1.1", "99")) is not None
+
+
+def test_open_orders_are_counted_against_the_smallest_bound():
+    """Ours of all pairs, ours of this pair, and Kraken's."""
+    desk = Desk(open_orders_max=3)
+    desk.open(limit("buy", "1", "90"))
+    desk.open(limit("buy", "1", "91"), strategy="")
+    assert desk.ask(limit("buy", "1", "92")) is None
+    assert "risk.open_orders_max = 3" in desk.ask(limit("buy", "1", "92"), batch=[limit("buy", "1", "93")])
+    desk.risk.open_orders_cap = 2
+
+    assert "2 orders are open on BTC/USD, as many as Kraken's limit" in desk.ask(limit("buy", "1", "92"))
+
+
+@pytest.mark.parametrize(
+    ("mine", "intent", "meets"),
+    [
+        (limit("sell", "1", "100"), limit("buy", "1", "100"), True),
+        (limit("sell", "1", "100"), limit("buy", "1", "99.9"), False),
+        (limit("buy", "1", "100"), limit("sell", "1", "100"), True),
+        (limit("buy", "1", "100"), limit("buy", "1", "100"), False),
+        (limit("sell", "1", "100.2"), limit("buy", "1", None, order_type="market"), True),
+        (limit("sell", "1", "120"), limit("buy", "1", None, order_type="market"), False),
+        (STOP, limit("buy", "1", "100"), False),
+    ],
+)  # fmt: skip
+def test_an_order_that_would_meet_an_own_one_is_refused(mine, intent, meets):
+    """Whoever's of the account it is; a stop does not rest in the book."""
+    desk = Desk()
+    desk.open(mine, strategy="another")
+    why = desk.ask(intent)
+
+    assert (why is not None and "risk.self_trade_guard" in why) == meets, why
+    assert Desk(self_trade_guard=False).ask(intent) is None
+
+
+def test_the_same_order_twice_in_a_moment_is_taken_for_a_mistake():
+    """Only of the same strategy, and only within the window; a refused one leaves no trace."""
+    desk = Desk(duplicate_window_ns=10 * NS_PER_MS)
+    intent = limit()
+    assert desk.ask(intent) is None
+    assert desk.ask(intent) is None
+    desk.risk.approved("quoter", intent, MonoNs(0))
+
+    assert "sent 9.0 ms ago, within risk.duplicate_window_ms = 10" in desk.ask(intent, now=9 * NS_PER_MS)
+    assert desk.ask(intent, now=10 * NS_PER_MS) is None
+    assert desk.ask(limit(qty="2"), now=1) is None
+    assert desk.ask(intent, now=1, strategy="another") is None
+    assert "twice" in desk.ask(limit(price="98"), batch=[limit(price="98")])
+
+
+def test_orders_a_second_are_a_bucket():
+    """A second's worth at once, then one at a time as it fills; a batch needs room for all of it."""
+    desk = Desk(orders_per_s_max=D(2))
+    for _ in range(2):
+        assert desk.ask(limit()) is None
+        desk.risk.approved("quoter", limit(), MonoNs(0))
+    assert "risk.orders_per_s_max = 2" in desk.ask(limit())
+    half = NS_PER_S // 2
+
+    assert desk.ask(limit(), now=half - 1) is not None
+    assert desk.ask(limit(), now=half) is None
+    assert desk.ask(limit(), now=half, batch=[limit(price="98")]) is not None
+    assert desk.ask(limit(), now=10 * NS_PER_S, batch=[limit(price="98")]) is None
+    desk.risk.amend_approved(MonoNs(half))
+    assert desk.ask(limit(), now=half) is not None
+
+
+def test_less_than_one_order_a_second_is_a_rate_too():
+    """One in ten seconds."""
+    desk = Desk(orders_per_s_max=D("0.1"))
+    assert desk.ask(limit()) is None
+    desk.risk.approved("quoter", limit(), MonoNs(0))
+
+    assert desk.ask(limit(), now=10 * NS_PER_S - 1) is not None
+    assert desk.ask(limit(), now=10 * NS_PER_S) is None
+
+
+def test_nothing_new_on_a_pair_while_an_order_is_in_doubt_there():
+    """Of the same strategy; unless it is allowed."""
+    desk = Desk()
+    order = desk.open(limit("buy", "1", "99"), is_working=False)
+    commit(desk.blotter, desk.blotter.on_doubt(order.key, "no answer", AT))
+
+    assert f"order {order.key} on BTC/USD is in doubt" in desk.ask(limit())
+    assert desk.ask(limit(), strategy="another") is None
+    desk.risk.limits = replace(LOOSE, trade_while_unknown=True)
+    assert desk.ask(limit()) is None
+
+
+def test_halted_takes_nothing_and_only_a_person_lifts_it():
+    """A later `reduce` does not."""
+    desk = Desk()
+    desk.risk.halt("daily loss")
+    desk.risk.reduce("softer")
+
+    assert desk.ask(limit()) == "trading is halted: daily loss; only cancels are taken until `engine resume`"
+    order = desk.open(limit("buy", "2", "99"))
+    assert "halted" in desk.ask_amend(order, qty=QtyLots(10**8))
+    desk.risk.resume()
+    assert desk.risk.mode is TradingMode.ACTIVE
+    assert desk.ask(limit("buy", "1", "98")) is None
+
+
+def test_reducing_lets_through_what_makes_the_position_smaller():
+    """With all that is open on that side: two orders that each close it would turn it round."""
+    desk = Desk()
+    desk.position = D(3)
+    desk.risk.reduce("a strategy was halted")
+
+    assert "reducing: a strategy was halted" in desk.ask(limit("buy", "1", "99"))
+    assert desk.ask(limit("sell", "3", "101")) is None
+    assert desk.ask(limit("sell", "3.1", "101")) is not None
+    desk.open(limit("sell", "2", "101"))
+    assert desk.ask(limit("sell", "1.1", "101")) is not None
+    assert desk.ask(limit("sell", "1", "101")) is None
+    desk.position = D(-3)
+    assert desk.ask(limit("buy", "3", "99")) is None
+    assert desk.ask(limit("buy", "0", None, order_type="market", cash_qty=D(10))) is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({"limit_price": PriceTicks(1000)}, None),
+        ({"limit_price": PriceTicks(1060)}, "price_collar_percent"),
+        ({"qty": QtyLots(6 * 10**8)}, "order_notional_max"),
+        ({"qty": QtyLots(3 * 10**8)}, "position_qty_max"),
+        ({"qty": QtyLots(10**8)}, None),
+        ({"limit_price": PriceTicks(1012)}, "self_trade_guard"),
+    ],
+)
+def test_an_amend_is_held_against_the_same_limits(change, refused):
+    """But not against itself."""
+    desk = Desk(order_notional_max=D(500), pairs={"BTC/USD": PairLimits(position_qty_max=D(4))})
+    order = desk.open(limit("buy", "2", "99"))
+    desk.open(limit("buy", "1.5", "98"))
+    desk.open(limit("sell", "1", "101.2"))
+    why = desk.ask_amend(order, **change)
+
+    assert (why is None) if refused is None else (why is not None and refused in why), why
+
+
+def test_an_amend_that_only_makes_an_order_smaller_needs_no_book():
+    """And passes while reducing."""
+    desk = Desk()
+    order = desk.open(limit("buy", "2", "99"))
+    desk.top = None
+    desk.risk.reduce("")
+
+    assert desk.ask_amend(order, qty=QtyLots(10**8)) is None
+    assert desk.ask_amend(order, limit_price=PriceTicks(991)) is not None
+
+
+def test_a_days_loss_halts_and_another_day_begins_at_nothing():
+    """Realized or not, after fees, each currency by itself; a gain of one does not pay for another."""
+    loss = DailyLoss(D(100))
+    start = WallNs(20_000 * DAY_NS + 5)
+    assert loss.begins(start)
+    loss.begin({"USD": D(-500)}, start)
+
+    assert not loss.begins(WallNs(start + DAY_NS - 6))
+    assert loss.refusal({"USD": D("-599.99"), "EUR": D(50)}) is None
+    assert loss.refusal({"USD": D(-600)}) == "100 USD lost today, as much as risk.daily_loss_max = 100 allows"
+    assert "EUR lost today" in loss.refusal({"USD": D(900), "EUR": D(-101)})
+    tomorrow = WallNs(start + DAY_NS)
+    assert loss.begins(tomorrow)
+    loss.begin({"USD": D(-600)}, tomorrow)
+    assert loss.refusal({"USD": D(-600)}) is None
+    assert not loss.begins(start), "a clock that is set back does not begin yesterday again"
+    assert DailyLoss(None).refusal({"USD": D(-(10**9))}) is None
+
+
+def test_what_the_checks_remember_is_bounded():
+    """However many orders pass."""
+    desk = Desk(duplicate_window_ns=NS_PER_S)
+    for number in range(10_000):
+        desk.risk.approved("quoter", limit(price=str(number)), MonoNs(number))
+
+    assert len(desk.risk._recent) <= 4096
