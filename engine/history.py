@@ -30,7 +30,8 @@ from engine.units import WallNs, units_text
 
 SCHEMA_VERSION: Final = 1
 QUEUE_ROWS_MAX: Final = 50_000  # some minutes of the busiest trading; about 30 MB
-BATCH_ROWS_MAX: Final = 1000
+BATCH_ROWS_MAX: Final = 64  # of one transaction: some 2 ms, in which the router's own thread gets its turns
+REBUILD_ROWS_MAX: Final = 1000
 WRITE_INTERVAL_S: Final = 0.1
 RETRY_INTERVAL_S: Final = 1.0  # after a failed write
 BUSY_MS: Final = 5000  # how long one writer waits for another
@@ -365,10 +366,11 @@ def _put_rows(connection: sqlite3.Connection, rows: Sequence[OrderRow | FillRow]
 
 def is_incomplete(path: Path, *, is_running: bool) -> bool:
     """Are there rows that the journal has and this file may lack? A writer that was killed leaves some behind."""
-    if not path.exists():
-        return True
-    with closing(_open_to_read(path)) as connection:
-        lost, mended, is_open = connection.execute("SELECT lost, mended, is_open FROM condition").fetchone()
+    try:
+        with closing(_open_to_read(path)) as connection:
+            lost, mended, is_open = connection.execute("SELECT lost, mended, is_open FROM condition").fetchone()
+    except (HistoryError, sqlite3.Error, TypeError):
+        return True  # it is not there, or damaged: `rebuild` begins it anew
     return bool(lost > mended or (is_open and not is_running))
 
 
@@ -415,7 +417,7 @@ def _write_records(connection: sqlite3.Connection, records: Iterable[Record]) ->
             elif isinstance(record, Snapshot):
                 known = (*blotter.open.values(), *blotter.ended.values())
                 orders |= {order.key: order_row(order) for order in known}
-        if len(orders) + len(fills) >= BATCH_ROWS_MAX:
+        if len(orders) + len(fills) >= REBUILD_ROWS_MAX:
             flush()
     flush()
     return count

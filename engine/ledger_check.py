@@ -171,8 +171,8 @@ def _fills_differ(theirs: Sequence[VenueFill], ours: Mapping[str, tuple[Filled, 
         fee = sum((fee.qty for fee in fill.fees), Decimal(0))
         if (venue.qty, venue.price, venue.cost, venue.fee) != (qty, fill.price, fill.cost, fee):
             yield (
-                f"fill {venue.exec_id} is {venue.qty:f} at {venue.price:f} for {venue.cost:f}, fee {venue.fee:f} at the "
-                f"venue and {qty:f} at {fill.price:f} for {fill.cost:f}, fee {fee:f} in the journal"
+                f"fill {venue.exec_id} is {venue.qty:f} at {venue.price:f} for {venue.cost:f}, fee {venue.fee:f} "
+                f"at the venue and {qty:f} at {fill.price:f} for {fill.cost:f}, fee {fee:f} in the journal"
             )
     known_there = {venue.exec_id for venue in theirs}
     for exec_id in ours:

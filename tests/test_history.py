@@ -246,6 +246,7 @@ def test_a_damaged_file_is_moved_aside_and_begun_anew(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database" * 1000)
     with pytest.raises(HistoryError, match="made anew from the journal"):
         query_orders(path, WallNs(0))
+    assert is_incomplete(path, is_running=False)
     writer = HistoryWriter(path)
     feed(writer, life(1))
     writer.close()

@@ -39,8 +39,7 @@ from engine.actors.trading_gate import TradingGate
 from engine.clock import SystemClock
 from engine.config import RiskConfig, TradingConfig
 from engine.credentials import load_credentials, no_core_dumps, take_over
-from engine.errors import EngineError
-from engine.history import HistoryWriter, is_incomplete, rebuild
+from engine.history import HistoryWriter
 from engine.kraken import rest_answers, rest_requests
 from engine.kraken.private_events import TradingEvent
 from engine.kraken.rest_answers import RestRefusal
@@ -56,7 +55,7 @@ from engine.net.websocket import WebSocketConnection
 from engine.orders.balances import Balances
 from engine.orders.blotter import fold
 from engine.orders.breaker import Breaker
-from engine.orders.journal import Journal, read_journal
+from engine.orders.journal import Journal
 from engine.orders.journal_records import RunBegan
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
@@ -94,19 +93,22 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     counters = Counters(memories[launch.counters_fd], ROUTER_COUNTERS)
     is_successor = counters.get("heartbeat_ns") > 0
     counters.set("heartbeat_ns", clock.mono_ns())
-    key_lock = KeyLock(credentials.api_key)
+    if credentials.warning is not None:
+        log.warning("key", warning=credentials.warning)
+    state_dir = Path(launch.state_dir)
+    # Play money's keys are one venue's own: two engines on this machine may meet the same one.
+    key_lock = KeyLock(credentials.api_key, None if launch.is_live else state_dir / "keys")
     ca_file = Path(launch.ca_file) if launch.ca_file else None
     names = Resolver()
     https = HttpsClient(launch.rest_url, clock=clock, resolver=names, ca_file=ca_file)
     kraken = KrakenRest(https, clock, signer=Signer(credentials.api_key, credentials.secret), key=key_lock)
     rest = RestDesk(kraken, clock, histograms["rest"])
-    state_dir = Path(launch.state_dir)
     journal, records, report = Journal.open(state_dir, durability=trading.durability)
     log.info("journal", report=str(report))
     blotter = fold(records)
     journal.append(began := RunBegan(launch.run, _version(), fingerprint(credentials.api_key), clock.wall_ns()))
     blotter.apply(began)
-    history = _open_history(state_dir) if trading.history else None
+    history = HistoryWriter(state_dir / HISTORY_FILE) if trading.history else None
 
     session = TradingSession(TradingSettings(answer_deadline_ns=int(trading.answer_timeout_s * NS_PER_S)))
     wire = OrderWire(session, clock)
@@ -355,17 +357,6 @@ def _watch_engine(loop: asyncio.AbstractEventLoop, launch: RouterLaunch, orphane
     loop.add_reader(pidfd, orphaned.set)
     if os.getppid() != launch.parent_pid:
         orphaned.set()
-
-
-def _open_history(state_dir: Path) -> HistoryWriter | None:
-    path = state_dir / HISTORY_FILE
-    try:
-        if is_incomplete(path, is_running=False):
-            rebuild(path, (record for _, record in read_journal(state_dir)), is_running=False)
-        return HistoryWriter(path)
-    except EngineError as error:
-        log.error("no history", reason=str(error))
-        return None
 
 
 def _segment_fds(launch: RouterLaunch) -> list[int]:

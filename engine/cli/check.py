@@ -21,7 +21,7 @@ from engine.actors.preflight import Finding, Level, examine
 from engine.actors.private_probe import Probe, probe_private
 from engine.actors.rest_desk import RestDesk
 from engine.cli.options import read_config
-from engine.cli.run import LOCAL, _Venue
+from engine.cli.run import LOCAL, LocalVenue
 from engine.clock import Clock, SystemClock
 from engine.config import Config, check_live_limits
 from engine.credentials import Credentials, checked, load_credentials, no_core_dumps
@@ -103,7 +103,7 @@ def _read(config_path: Path | None, venues: Sequence[str]) -> Config:
 
 def _local_place(config: Config, options: str, stack: ExitStack) -> _Place:
     """The built-in exchange, for as long as the check takes; its key is play money, and so are its nonces."""
-    ready = stack.enter_context(_Venue(config, shlex.split(options))).ready()
+    ready = stack.enter_context(LocalVenue(config, shlex.split(options))).ready()
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kraken-engine-check-")))
     credentials = checked(ready.api_key, ready.api_secret, "the local venue")
     return _Place(ready.rest, ready.private, credentials, directory / "keys", is_local=True)

@@ -16,6 +16,7 @@ from rich.table import Table
 from engine.cli.ask import ask_router, name_option
 from engine.errors import ConfigError
 from engine.state_directory import HISTORY_FILE, default_state_dir
+from engine.supervisor.run_directory import RunDirectory
 from engine.units import NS_PER_S, WallNs
 
 PERIODS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -37,7 +38,8 @@ def orders(name: str, as_json: bool, since: str | None, strategy: str | None, st
         rows = ask_router(name, {"command": "orders"})["orders"]
         rows = [row for row in rows if strategy is None or row["strategy"] == strategy]
     else:
-        rows = _from_history(state_dir or _state_dir(name), _moment(since), strategy)
+        is_running = state_dir is None and RunDirectory(name).is_held()
+        rows = _from_history(state_dir or _state_dir(name), _moment(since), strategy, is_running)
     if as_json:
         _print_json({"orders": rows})
         return
@@ -128,11 +130,15 @@ def _state_dir(name: str) -> Path:
         return default_state_dir(name)
 
 
-def _from_history(state_dir: Path, since: datetime, strategy: str | None) -> list[dict[str, Any]]:
+def _from_history(state_dir: Path, since: datetime, strategy: str | None, is_running: bool) -> list[dict[str, Any]]:
     # Imported here: nothing else of these commands needs a database.
-    from engine.history import query_orders
+    from engine.history import is_incomplete, query_orders, rebuild
+    from engine.orders.journal import read_journal
 
-    rows = query_orders(state_dir / HISTORY_FILE, WallNs(int(since.timestamp() * NS_PER_S)), strategy=strategy)
+    path = state_dir / HISTORY_FILE
+    if state_dir.is_dir() and is_incomplete(path, is_running=is_running):
+        rebuild(path, (record for _, record in read_journal(state_dir)), is_running=is_running)
+    rows = query_orders(path, WallNs(int(since.timestamp() * NS_PER_S)), strategy=strategy)
     return [row | {"limit": row["limit_price"]} for row in rows]
 
 

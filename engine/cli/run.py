@@ -26,7 +26,7 @@ from engine.cli.options import (
     write_summary,
 )
 from engine.config import Config
-from engine.credentials import checked, hand_over, take_environment
+from engine.credentials import checked, hand_over, no_core_dumps, take_environment
 from engine.errors import ConfigError, UserError
 from engine.ledger_check import Told, compare_with_ledger
 from engine.state_directory import default_state_dir, next_run
@@ -96,9 +96,9 @@ def run(
     directory = RunDirectory(config.name)
     directory.acquire()
     try:
-        with _Venue(config, shlex.split(venue_options)) if venue == LOCAL else nullcontext() as local:
+        with LocalVenue(config, shlex.split(venue_options)) if venue == LOCAL else nullcontext() as local:
             # Before a line of a plugin runs: what the environment held of a key is then in no plugin's reach.
-            credentials_fd = hand_over(take_environment()) if local is None and config.trading.enabled else None
+            credentials_fd = _hand_over_environment() if local is None and config.trading.enabled else None
             strategies = make_strategies(config, config.symbols, log.info)
             setproctitle(f"kraken-engine {config.name}: supervisor and strategies")
             ready = local.ready() if local is not None else None
@@ -123,7 +123,7 @@ def _run(
     account: Account | None,
     seconds: float | None,
     view: bool,
-    local: "_Venue | None",
+    local: "LocalVenue | None",
 ) -> tuple[dict[str, Any], UserError | None, list[Told]]:
     from engine.cli.view import open_view
 
@@ -140,8 +140,16 @@ def _run(
         return runner.run(main())
 
 
+def _hand_over_environment() -> int:
+    """The environment's key, if it holds one, for the router alone: what was in this process cannot be dumped."""
+    credentials = take_environment()
+    if credentials is not None:
+        no_core_dumps()
+    return hand_over(credentials)
+
+
 def _account(
-    config: Config, directory: RunDirectory, ready: "_Ready | None", credentials_fd: int | None
+    config: Config, directory: RunDirectory, ready: "VenueReady | None", credentials_fd: int | None
 ) -> Account | None:
     """Whom to trade with: the local venue always, Kraken when the configuration says so, else nobody."""
     if ready is not None:
@@ -168,7 +176,7 @@ def _account(
     )
 
 
-class _Ready(msgspec.Struct):
+class VenueReady(msgspec.Struct):
     """What the local venue says when it takes connections."""
 
     public: str
@@ -178,13 +186,13 @@ class _Ready(msgspec.Struct):
     api_secret: str
 
 
-async def _watch_venue(local: "_Venue", supervisor: Supervisor) -> None:
+async def _watch_venue(local: "LocalVenue", supervisor: Supervisor) -> None:
     while local.process.poll() is None:
         await asyncio.sleep(0.2)
     supervisor.request_stop(f"the local venue ended with exit code {local.process.returncode}")
 
 
-class _Venue:
+class LocalVenue:
     """The built-in exchange as a child process, from its start to the end of the run."""
 
     def __init__(self, config: Config, options: Sequence[str]) -> None:
@@ -201,7 +209,7 @@ class _Venue:
             text=True,
         )
 
-    def ready(self) -> _Ready:
+    def ready(self) -> VenueReady:
         """Wait for its ready line; its own sentence, when it could not start, is ours."""
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -211,9 +219,9 @@ class _Venue:
             sentence = told[-1].removeprefix("engine: ") if told else "it ended without a word"
             raise ConfigError(f"the local venue cannot run: {sentence}")
         threading.Thread(target=_relay, args=(self.process.stderr,), name="venue-log", daemon=True).start()
-        return msgspec.json.decode(line, type=_Ready)
+        return msgspec.json.decode(line, type=VenueReady)
 
-    def __enter__(self) -> "_Venue":
+    def __enter__(self) -> "LocalVenue":
         return self
 
     def __exit__(self, *_: object) -> None:

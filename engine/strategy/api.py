@@ -21,7 +21,7 @@ from typing import Protocol, Unpack
 
 from engine.market import Pair
 from engine.records import BookTop, Candle, FeedState, Ticker, Trade
-from engine.strategy.order_options import Amount, AmendOptions, OrderOptions
+from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, Position, TradingStatus
 from engine.units import MonoNs, WallNs
 

@@ -24,8 +24,8 @@ from engine.actors.summary import ShardView, build_summary
 from engine.clock import SystemClock
 from engine.config import Config
 from engine.errors import UserError
-from engine.ledger_check import Told
 from engine.kraken.public_session import PublicSettings
+from engine.ledger_check import Told
 from engine.net.budget import ATTEMPTS_MAX
 from engine.net.control_socket import Request, serve_control
 from engine.ring import (

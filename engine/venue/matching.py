@@ -339,9 +339,11 @@ class OrderBook:
                 continue
             qty = min(taker.open_qty, maker.open_qty)
             total = makers.shrink(maker, qty)
+            unchanged = False
             if not maker.open_qty:
                 if maker.hidden_qty:
                     total = self._show_next(makers, maker, outcome)
+                    unchanged = maker.open_qty == qty  # what was shown again is what was taken
                 else:
                     del self._orders[maker.order_id]
             maker.filled_qty = QtyLots(maker.filled_qty + qty)
@@ -350,7 +352,8 @@ class OrderBook:
             outcome.fills.append(
                 Fill(maker.order_id, maker.owner, taker.order_id, taker.owner, taker.side, maker.price, qty)
             )
-            outcome.changes.append(LevelChange(maker_side, maker.price, QtyLots(total)))
+            if not unchanged:
+                outcome.changes.append(LevelChange(maker_side, maker.price, QtyLots(total)))
 
     def _expel(self, side: _BookSide, order: Order, outcome: Outcome) -> None:
         """Cancel an order that must not be met."""

@@ -33,6 +33,7 @@ from engine.venue.wire import text_frame
 
 TRADES_KEPT: Final = 1000  # what REST's Trades tells
 TRADES_TOLD: Final = 50  # of the trade channel's snapshot
+NOTHING_CHANGED: Final = 1 << 62  # the rank of a change that there was not
 WARM_UP_ACTIONS: Final = 800  # of the order flow before the doors open: a shaped book and a tape with something on it
 WARM_UP_NS: Final = 50 * NS_PER_S  # over which they are spread
 
@@ -85,27 +86,34 @@ class PairMarket:
         if outcome.fills:
             self._tell_trades(outcome, now)
             self.last = outcome.fills[-1].price
-        if not outcome.changes:
-            return 1 << 62
-        self._changed_at = now
-        feed = self._feed
+        best_rank = self._tell_book(outcome, now)
+        if outcome.fills and self.on_trades is not None:
+            self.on_trades(self, outcome, first_trade_id, now)
+        return best_rank
+
+    def _tell_book(self, outcome: Outcome, now: WallNs) -> int:
+        """Book, ticker and candles. An iceberg that shows again what was taken of it changes no level."""
+        if not outcome.changes and not outcome.fills:
+            return NOTHING_CHANGED
         bbo_before = self._best_prices() if self._ticker_keys[1] in self._subscribers else None
-        best_rank = feed.apply(outcome.changes)
-        if self._key_of_depth:
-            for update in feed.updates():
-                key = self._key_of_depth[update.depth]
-                frame = text_frame(
-                    book_text(self.pair.symbol, "update", update.bids, update.asks, feed.checksum(), now)
-                )
-                for subscriber in self._subscribers[key]:
-                    subscriber.deliver(key, frame)
+        best_rank = NOTHING_CHANGED
+        if outcome.changes:
+            self._changed_at = now
+            feed = self._feed
+            best_rank = feed.apply(outcome.changes)
+            if self._key_of_depth:
+                for update in feed.updates():
+                    key = self._key_of_depth[update.depth]
+                    frame = text_frame(
+                        book_text(self.pair.symbol, "update", update.bids, update.asks, feed.checksum(), now)
+                    )
+                    for subscriber in self._subscribers[key]:
+                        subscriber.deliver(key, frame)
         if outcome.fills:
             self._tell_ticker(self._ticker_keys[0], now)
             self._tell_candles(now)
         if bbo_before is not None and best_rank == 0 and bbo_before != self._best_prices():
             self._tell_ticker(self._ticker_keys[1], now)
-        if outcome.fills and self.on_trades is not None:
-            self.on_trades(self, outcome, first_trade_id, now)
         return best_rank
 
     def _tell_trades(self, outcome: Outcome, now: WallNs) -> None:

@@ -10,6 +10,7 @@ own paths use other codes.
 
 import asyncio
 import errno
+import logging
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
@@ -17,6 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from engine.clock import Clock
 from engine.errors import ConfigError, UserError, VenueReject
@@ -110,7 +112,8 @@ class RestServer:
         if port is None:
             port = settings.port and settings.port + 2
         # A plain server, without routes: some ten thousand calls a second instead of half of it.
-        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=SHUTDOWN_S)
+        server = web.Server(self._answer, access_log=None, logger=_http_log())
+        self._runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, settings.host, port).start()
@@ -141,6 +144,8 @@ class RestServer:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _errors("EAPI:Bad request")
+        except (ConnectionError, web.RequestPayloadError):
+            return _errors("EAPI:Bad request", status=400)  # the client has gone in the middle of it: nobody reads this
         if path.startswith("/venue/"):
             return self._own(request, path, body)
         area, _, name = path.removeprefix("/0/").partition("/")
@@ -351,6 +356,17 @@ class _FaultWish(msgspec.Struct, forbid_unknown_fields=True):
     count: int = 1
     method: str = ""  # as the WebSocket names it, or as REST does; empty: any
     clear: bool = False
+
+
+def _http_log() -> logging.Logger:
+    """aiohttp's complaints, without those about bytes that are not HTTP: they are the client's fault."""
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+    http_log = logging.getLogger("venue.rest")
+    http_log.filters = [is_ours]
+    return http_log
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------

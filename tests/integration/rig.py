@@ -59,7 +59,7 @@ class Engines:
     @property
     def environment(self) -> dict[str, str]:
         """The run directory is the test's own: engines of other tests are not seen."""
-        return os.environ | {"XDG_RUNTIME_DIR": str(self.folder)}
+        return os.environ | {"XDG_RUNTIME_DIR": str(self.folder), "XDG_STATE_HOME": str(self.folder / "state")}
 
     def call(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run `engine …` to its end."""
@@ -133,7 +133,7 @@ class RunningEngine:
 
     def feed_pids(self) -> list[int]:
         """Pids of its public feeds."""
-        return [pid for pid in self.status()["processes"].values() if pid]
+        return [pid for name, pid in self.status()["processes"].items() if pid and name.startswith("public_feed")]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit code."""

@@ -72,7 +72,7 @@ def test_a_lost_connection_is_made_again(engines: Engines, tmp_path: Path, fault
     engine.stop()
     summary = summary_of(tmp_path / "out.json")
 
-    assert summary["restarts"] == {"public_feed-0": 0}
+    assert set(summary["restarts"].values()) == {0}
     assert summary["feeds"]["public_feed-0"]["connects"] >= 2
     for symbol in ("BTC/USD", "ETH/USD"):
         assert diary.states(symbol)[:3] == ["live", "stale", "live"]

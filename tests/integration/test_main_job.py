@@ -36,7 +36,7 @@ def test_a_run_on_the_local_venue_ends_with_the_summary_that_is_promised(engines
         assert float(pair["best_bid"]["price"]) < float(pair["best_ask"]["price"])
     assert summary["unknown"] == summary["malformed"] == 0
     assert summary["heartbeats"] >= 2
-    assert summary["restarts"] == {"public_feed-0": 0}
+    assert summary["restarts"] == {"public_feed-0": 0, "order_router": 0, "private_feed": 0}
     assert set(summary["latency_us"]["wire_to_strategy"]) == {"count", "p50", "p99", "p999", "max"}
     assert summary["latency_us"]["wire_to_strategy"]["count"] > 100
 
@@ -130,7 +130,7 @@ def test_timers_tick_and_conflation_keeps_the_newest(engines: Engines, tmp_path:
         config, "--venue", "local", "--symbols", "BTC/USD", "--strategy", f"{STRATEGIES}:Timed",
         "--param", f"path={diary.path}", "--param", "books=true", "--summary", tmp_path / "out.json",
     )  # fmt: skip
-    eventually(lambda: len(diary.entries("timer")) >= 5, "five timers")
+    eventually(lambda: len(diary.entries("timer")) >= 5 and diary.entries("book"), "five timers, and a book")
     engine.stop()
     numbers = [entry["number"] for entry in diary.entries("book")]
 

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
+import aiohttp
 import pytest
 from click.testing import CliRunner
+from rest_client import RestClient, limit_buy
 from venue_client import connected
 
 from engine.cli.venue import venue
@@ -35,12 +38,43 @@ async def test_ready_line_service_and_end(signal_number: int):
         process.send_signal(signal_number)
         rest, complaints = await process.communicate()
 
-    assert list(ready) == ["public"]
-    assert ready["public"].startswith("ws://127.0.0.1:")
-    assert ready["public"].endswith("/v2")
+    assert list(ready) == ["public", "private", "rest", "api_key", "api_secret"]
+    for name in ("public", "private"):
+        assert ready[name].startswith("ws://127.0.0.1:")
+        assert ready[name].endswith("/v2")
+    assert ready["rest"].startswith("http://127.0.0.1:")
     assert rest == b""
     assert b"Traceback" not in complaints
     assert process.returncode == 0
+
+
+async def test_the_ready_line_is_enough_to_trade(tmp_path: Path):
+    """Its key signs, its order lands in the ledger file; the clock is as wrong as it was told to be."""
+    ledger = tmp_path / "ledger.jsonl"
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "--port", "0", "--rate", "0", "--ledger", str(ledger), "--clock-offset-s", "-86400",
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    ready = json.loads(await process.stdout.readline())
+    async with aiohttp.ClientSession() as session:
+        client = RestClient(session, ready["rest"], ready["api_key"], ready["api_secret"])
+        now = (await client.public("Time"))["result"]["unixtime"]
+        txid = (await client.result("AddOrder", **limit_buy()))["txid"][0]
+    process.terminate()
+    await process.communicate()
+
+    assert abs(time.time() - now - 86400) < 60
+    (entry,) = map(json.loads, ledger.read_text().splitlines())
+    assert (entry["event"], entry["entry"]["order_id"]) == ("accepted", txid)
+    assert process.returncode == 0
+
+
+def test_no_secret_is_a_flag():
+    """Keys come from the seed or from the venue's own paths, never from a command line that anybody can list."""
+    assert not [
+        option for parameter in venue.params for option in parameter.opts if "key" in option or "secret" in option
+    ]
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
@@ -97,6 +131,11 @@ def test_it_dies_with_its_parent():
         (["--snapshot-delay-ms", "40-10"], "--snapshot-delay-ms 40-10: must be from 0 to 60000, the smaller first"),
         (["--heartbeat-s", "0"], "--heartbeat-s 0: must be more than 0"),
         (["--repeat", "-1"], "--repeat -1: rounds must be 0"),
+        (["--rest-port", "99999"], "--rest-port 99999: a port is a number from 0"),
+        (["--private-port", "-1"], "--private-port -1: a port is a number from 0"),
+        (["--engine-latency-ms", "fast"], "--engine-latency-ms fast: write milliseconds"),
+        (["--clock-offset-s", "1e9"], "--clock-offset-s 1e+09: must be from -86400 to 86400"),
+        (["--ledger", "/nowhere/ledger.jsonl"], "--ledger /nowhere/ledger.jsonl: cannot be written"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments: list[str], sentence: str):
@@ -121,7 +160,8 @@ def test_a_port_in_use_is_one_sentence():
 
 def test_the_command_is_imported_quickly():
     """Without the venue's libraries: other commands of `engine` need not wait for them."""
-    code = "import sys, engine.cli.venue; print(*{'picows', 'uvloop', 'structlog', 'asyncio'} & set(sys.modules))"
+    late = {"picows", "uvloop", "structlog", "asyncio", "aiohttp"}
+    code = f"import sys, engine.cli.venue; print(*{late} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert told.stdout == "\n"

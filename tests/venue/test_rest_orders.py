@@ -154,7 +154,7 @@ async def test_a_json_body_may_hold_numbers_or_text():
 
 async def test_validate_places_nothing():
     """The order is checked like any other, funds included."""
-    async with standing_venue() as (venue, client):
+    async with standing_venue() as (_, client):
         checked = await client.result("AddOrder", **limit_buy(validate="true"))
         refused = await client.error("AddOrder", **limit_buy(validate="true", volume="1000"))
         assert (await client.result("OpenOrders"))["open"] == {}

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def decimals(value: Any) -> set[int]:
 
 async def test_depth_shows_the_book():
     """Best first on both sides, as many as asked for, no quantity 0."""
-    async with standing_venue() as (venue, client):
+    async with standing_venue() as (_, client):
         book = (await client.public("Depth", pair="XBTUSD", count=500))["result"]["XXBTZUSD"]
         few = (await client.public("Depth", pair="XBTUSD", count=2))["result"]["XXBTZUSD"]
 
@@ -129,7 +130,7 @@ async def test_depth_shows_the_book():
 
 async def test_trades_can_be_followed():
     """`last` of one answer as `since` of the next leads on without a gap or a repetition."""
-    async with standing_venue() as (venue, client):
+    async with standing_venue() as (_, client):
         everything = (await client.public("Trades", pair="XBTUSD"))["result"]["XXBTZUSD"]
         ids, since = [], "1"
         while True:
@@ -153,7 +154,7 @@ async def test_candles_have_no_gaps():
 
     begins = [row[0] for row in reply["XXBTZUSD"]]
     assert len(begins) >= 718
-    assert {after - before for before, after in zip(begins, begins[1:], strict=False)} == {60}
+    assert {after - before for before, after in pairwise(begins)} == {60}
     assert all(
         float(low) <= min(float(opened), float(close)) <= max(float(opened), float(close)) <= float(high)
         for _, opened, high, low, close, *_ in reply["XXBTZUSD"]

@@ -1,0 +1,337 @@
+"""The order path as one object: desk, rings, router, private feed, each the real thing, in one process without a socket.
+
+    submit ─► command ring ─► router ─► frames     answer(frame) ─► router     execute(frame) ─► private feed ─► account
+                                                                               ring ─► router ─► report ring ─► news()
+"""
+
+import os
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from feed_path import PUBLISH_LEVELS, FeedPath
+from rig import CAPTURE_DEPTH_10, book_frames, symbols_of
+
+from engine.actors.account_facts import AccountFacts
+from engine.actors.dead_man import DeadMan
+from engine.actors.market_boards import BoardPort, MarketBoards
+from engine.actors.order_answers import OrderAnswers
+from engine.actors.order_cancels import OrderCancels
+from engine.actors.order_desk import DeskPorts, News, OrderDesk
+from engine.actors.order_entry import EntrySettings, OrderEntry, Waiting
+from engine.actors.order_records import OrderRecords
+from engine.actors.order_router import OrderRouter
+from engine.actors.order_wire import OrderWire
+from engine.actors.private_feed import PrivateFeed
+from engine.actors.report_line import ReportLine
+from engine.actors.trading_gate import TradingGate
+from engine.clock import SystemClock
+from engine.history import HistoryWriter
+from engine.kraken.private_session import PrivateSession, PrivateSettings
+from engine.kraken.trading_session import TradingSession, TradingSettings
+from engine.market import Pair
+from engine.orders.account_ring import ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS
+from engine.orders.balances import Balances
+from engine.orders.blotter import Blotter
+from engine.orders.breaker import Breaker
+from engine.orders.commands import COMMAND_RECORD_BYTES, COMMAND_SLOTS
+from engine.orders.journal import Journal
+from engine.orders.pending_queue import PendingQueue
+from engine.orders.rate_counter import RateCounters, Tier
+from engine.orders.reports import REPORT_RECORD_BYTES, REPORT_SLOTS
+from engine.orders.risk import DailyLoss, Risk, RiskLimits
+from engine.records import PairRules, pack_pair
+from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segment, format_ring, open_eventfd, ring_bytes
+from engine.strategy.order_options import OrderOptions
+from engine.strategy.orders import Order
+from engine.telemetry import new_counters, new_histogram
+from engine.topology import PRIVATE_FEED_COUNTERS, ROUTER_HISTOGRAMS, Shard
+from engine.units import NS_PER_S, units_decimal
+
+STRATEGY = "Bench"
+TOKEN = "WW91ciBhdXRoZW50aWNhdGlvbiB0b2tlbiBnb2VzIGhlcmUu"  # as long as Kraken's
+QTY = Decimal("0.001")
+SYMBOL = "BTC/USD"
+UNLIMITED = Tier("unlimited", 10**12, 10**12, 10**9)
+FOREVER_NS = 10**15
+OPEN_LIMITS = RiskLimits(  # every check is made, none ever refuses
+    order_notional_max=Decimal(10**12),
+    position_notional_max=Decimal(10**15),
+    daily_loss_max=Decimal(10**15),
+    price_collar_percent=Decimal(50),
+    open_orders_max=10**9,
+    orders_per_s_max=Decimal(10**9),
+    book_age_ns_max=FOREVER_NS,
+    duplicate_window_ns=1,
+)
+
+
+class Frames:
+    """In place of the socket: takes every request, and remembers the last."""
+
+    def __init__(self) -> None:
+        self.last = b""
+        self.count = 0
+
+    def send(self, request: bytes) -> bool:
+        self.last = request
+        self.count += 1
+        return True
+
+
+class NoRest:
+    """In place of the resolver: nothing is ever asked of it here."""
+
+    is_reachable = False
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the benchmark's path called {name}")
+
+
+class OrderPath:
+    """Takes what a strategy asks for and what Kraken says, leaves frames and news."""
+
+    def __init__(self, folder: Path, *, keeps_history: bool = False) -> None:
+        clock = self.clock = SystemClock()
+        boards = self._boards(clock)
+        self.pair = boards.pair(SYMBOL)
+        assert self.pair is not None
+        self.journal = Journal.open(folder)[0]
+        self.history = HistoryWriter(folder / "history.sqlite") if keeps_history else None
+        self.eventfd = open_eventfd()
+        command, account, report = (
+            _gated(*sizes)
+            for sizes in (
+                (COMMAND_RECORD_BYTES, COMMAND_SLOTS),
+                (ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS),
+                (REPORT_RECORD_BYTES, REPORT_SLOTS),
+            )
+        )
+        self.commands_in, self.commands_out = Publisher(command, [(0, self.eventfd)]), GatedSubscriber(command)
+        self.account_in, self.account_out = Publisher(account, [(0, self.eventfd)]), GatedSubscriber(account)
+        self.reports_in, self.reports_out = Publisher(report, [(0, self.eventfd)]), GatedSubscriber(report)
+        self.doorbell = Doorbell(command, 0, self.eventfd)
+
+        self.frames = Frames()
+        self.session = TradingSession(TradingSettings(answer_deadline_ns=FOREVER_NS))
+        self.session.opened(clock.mono_ns())
+        self.session.authorise(TOKEN, clock.mono_ns())
+        self.wire = OrderWire(self.session, clock)
+        self.wire.socket = self.frames
+        self.rates = RateCounters(UNLIMITED)
+        self.risk = Risk(OPEN_LIMITS)
+        self.blotter = Blotter()
+        self.line = ReportLine(STRATEGY, self.reports_in)
+        self.boards = boards
+        self.router = self._router(clock)
+        self._open_gate()
+
+        self.feed_session = PrivateSession(PrivateSettings())
+        self.feed = PrivateFeed(
+            self.feed_session,
+            publisher=self.account_in,
+            counters=new_counters(PRIVATE_FEED_COUNTERS),
+            clock=clock,
+            ask_token=_no_token,
+        )
+        self._begin_account()
+
+        ports = DeskPorts(self.commands_in, self.reports_out, "bench0", 1)
+        self.desk = OrderDesk(STRATEGY, ports, {SYMBOL: self.pair}, clock)
+        self.news()
+        top = boards.top(SYMBOL)
+        assert top is not None and top.best_bid is not None and top.best_ask is not None
+        self.bid = units_decimal(top.best_bid, self.pair.price_decimals)
+        self.ask = units_decimal(top.best_ask, self.pair.price_decimals)
+        self.options: OrderOptions = {"limit": self.bid, "post_only": True}
+        self._executed = 0
+        self._sequence = 1
+
+    # --- the journey of an order
+
+    def submit(self) -> Order:
+        """The strategy's call: a limit order at the best bid, packed into the command ring."""
+        return self.desk.submit("buy", SYMBOL, QTY, self.options)
+
+    def route(self) -> None:
+        """One duty cycle of the router."""
+        self.router.do_work()
+
+    def answer(self, frame: bytes) -> None:
+        """An answer on the trading connection."""
+        events = self.session.receive(frame, self.clock.mono_ns())
+        self.router.answers.on_events(events)
+        self.router.gate.tell()
+        self.router.flush()
+
+    def execute(self, frame: bytes) -> None:
+        """A frame on the private feed's connection, to the account ring."""
+        self.feed.on_events(self.feed_session.receive(frame, self.clock.mono_ns()))
+        self.feed.on_burst_end()
+
+    def news(self) -> list[News]:
+        """All that the strategy would be called back with."""
+        told = []
+        while (one := self.desk.next_news()) is not None:
+            told.append(one)
+        return told
+
+    # --- Kraken's part
+
+    def ack_frame(self, order: Order, number: int) -> bytes:
+        """Kraken's answer to the last request."""
+        return (
+            f'{{"method":"add_order","req_id":{self.session._req_id},"result":{{"order_id":"{order_id(number)}",'
+            f'"cl_ord_id":"{order.id}"}},"success":true,"time_in":"2026-01-22T06:06:19.832000Z",'
+            f'"time_out":"2026-01-22T06:06:19.833000Z"}}'
+        ).encode()
+
+    def new_frames(self, order: Order, number: int) -> tuple[bytes, bytes]:
+        """The rows that tell of an order's beginning, each a frame, as on the wire."""
+        return (
+            self._execution(
+                f'"order_id":"{order_id(number)}","symbol":"{SYMBOL}","order_qty":0.00100000,"cum_cost":0.00000,'
+                f'"time_in_force":"GTC","exec_type":"pending_new","side":"buy","order_type":"limit",'
+                f'"cl_ord_id":"{order.id}","limit_price_type":"static","limit_price":{self.bid},"stop_price":0.0,'
+                f'"order_status":"pending_new","fee_usd_equiv":0.0000,"fee_ccy_pref":"fciq",'
+                f'"timestamp":"2026-01-22T06:06:19.833306Z","ratecount":1.00'
+            ),
+            self._execution(
+                f'"timestamp":"2026-01-22T06:06:19.833306Z","order_status":"new","exec_type":"new",'
+                f'"cl_ord_id":"{order.id}","order_id":"{order_id(number)}"'
+            ),
+        )
+
+    def fill_frames(self, order: Order, number: int) -> tuple[bytes, bytes]:
+        """The row of a fill, and that of the order's end by it."""
+        self._executed += 1
+        cost = QTY * self.bid
+        return (
+            self._execution(
+                f'"order_id":"{order_id(number)}","cl_ord_id":"{order.id}","exec_id":"T{self._executed:06d}-BENCH-FILLED",'
+                f'"exec_type":"trade","trade_id":{self._executed},"symbol":"{SYMBOL}","side":"buy","last_qty":0.00100000,'
+                f'"last_price":{self.bid},"liquidity_ind":"m","cost":{cost},"order_type":"limit",'
+                f'"timestamp":"2026-01-22T06:06:20.709993Z","order_status":"partially_filled","cum_qty":0.00100000,'
+                f'"cum_cost":{cost},"avg_price":{self.bid},"fee_usd_equiv":0.1588,"fees":[{{"asset":"USD","qty":0.1588}}]'
+            ),
+            self._execution(
+                f'"timestamp":"2026-01-22T06:06:20.709993Z","order_status":"filled","exec_type":"filled",'
+                f'"cum_qty":0.00100000,"cum_cost":{cost},"fee_usd_equiv":0.1588,"avg_price":{self.bid},'
+                f'"cl_ord_id":"{order.id}","order_id":"{order_id(number)}"'
+            ),
+        )
+
+    def _execution(self, row: str) -> bytes:
+        self._sequence += 1
+        return f'{{"channel":"executions","type":"update","data":[{{{row}}}],"sequence":{self._sequence}}}'.encode()
+
+    # --- making it
+
+    def _boards(self, clock: SystemClock) -> MarketBoards:
+        """The board as genuine frames have left it, and the pair's rules beside it."""
+        frames = book_frames(CAPTURE_DEPTH_10)
+        symbols = symbols_of(frames)
+        memory = FeedPath.new_memory(symbols)
+        FeedPath(symbols, memory).take(frames[:200])
+        shard = Shard(0, tuple(symbols))
+        index = symbols.index(SYMBOL)
+        rules = PairRules(1, 1, 5000, Decimal("0.5"), "online")
+        BoardWriter(memory[1]).store(shard.pair_slot(index), pack_pair(index, 1, 8, rules, clock.mono_ns()))
+        self.feed_counters = new_counters(shard.counter_names)
+        self.feed_counters.set("heartbeat_ns", clock.mono_ns())
+        return MarketBoards([BoardPort(shard, memory[1], self.feed_counters)], clock)
+
+    def _router(self, clock: SystemClock) -> OrderRouter:
+        self.histograms = {name: new_histogram() for name in ROUTER_HISTOGRAMS}
+        no_rest: Any = NoRest()
+        gate = TradingGate(self.risk, self.line.send)
+        records = OrderRecords(self.blotter, self.journal, {STRATEGY: self.line}, Balances(), clock, self.history)
+        breaker = Breaker(5, 60 * NS_PER_S)
+        cancels = OrderCancels(records, self.wire, self.rates, lambda orders: None, clock)
+        dead_man = DeadMan(0, NS_PER_S, self.wire, lambda timeout_s: None, clock)
+        answers = OrderAnswers(
+            records, self.wire, gate, cancels, dead_man, self.rates, breaker, no_rest, clock, self.histograms["ack"],
+            lambda why: None,
+        )  # fmt: skip
+        facts = AccountFacts(
+            records, gate, self.boards, self.wire, cancels, self.rates, self.risk, no_rest, clock, is_tier_fixed=True
+        )
+        self.entry = OrderEntry(
+            EntrySettings(
+                deadline_ns=NS_PER_S,
+                command_ttl_ns=FOREVER_NS,
+                rest_fallback=False,
+                queues_over_rate=False,
+                queue_wait_ns_max=0,
+            ),
+            records=records,
+            gate=gate,
+            boards=self.boards,
+            wire=self.wire,
+            rest=no_rest,
+            risk=self.risk,
+            rates=self.rates,
+            queue=PendingQueue[Waiting](100),
+            breaker=breaker,
+            clock=clock,
+            strategy_to_wire=self.histograms["strategy_to_wire"],
+            tick_to_order=self.histograms["tick_to_order"],
+        )
+        router = OrderRouter(
+            records=records,
+            gate=gate,
+            boards=self.boards,
+            entry=self.entry,
+            cancels=cancels,
+            answers=answers,
+            facts=facts,
+            dead_man=dead_man,
+            risk=self.risk,
+            daily_loss=DailyLoss(Decimal(10**15)),
+            commands=self.commands_out,
+            account=self.account_out,
+            clock=clock,
+            settle=lambda key: None,
+            look_up=lambda order: None,
+            cancels_on_halt=True,
+        )
+        router.begin()
+        return router
+
+    def _open_gate(self) -> None:
+        self.router.gate.feed_reason = ""
+        self.router.gate.has_balances = True
+        self.router.gate.tell()
+
+    def _begin_account(self) -> None:
+        """Both snapshots, empty."""
+        now = self.clock.mono_ns()
+        self.feed_session.opened(now)
+        self.feed_session.authorise(TOKEN, now)
+        self.feed_session.to_send()
+        for channel in ("executions", "balances"):
+            self.execute(f'{{"channel":"{channel}","type":"snapshot","data":[],"sequence":1}}'.encode())
+        self.route()
+
+    def close(self) -> None:
+        """Give files back."""
+        self.journal.close()
+        if self.history is not None:
+            self.history.close()
+        os.close(self.eventfd)
+
+
+def order_id(number: int) -> str:
+    """An order id as Kraken makes them."""
+    return f"O{number:05d}-BENCH-ABCDEF"
+
+
+def _gated(record_bytes: int, slot_count: int) -> memoryview:
+    memory = Segment.create("bench", ring_bytes(record_bytes, slot_count, gate_count=1)).memory
+    format_ring(memory, record_bytes=record_bytes, slot_count=slot_count, gate_count=1)
+    return memory
+
+
+async def _no_token() -> str:
+    raise AssertionError

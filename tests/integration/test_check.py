@@ -1,0 +1,208 @@
+"""`engine check`: from a configuration to a plain yes or no, against a venue in a process of its own."""
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.rig import ENGINE, PATIENCE_S, Engines
+
+LIMITS = "[risk]\norder_notional_max = 1000\nposition_notional_max = 5000\ndaily_loss_max = 100\n"
+TRADING = (
+    "query-funds",
+    "query-open-trades",
+    "query-closed-trades",
+    "modify-trades",
+    "close-trades",
+    "create-ws-token",
+)
+CANARY = "Y2FuYXJ5IHNlY3JldCBvZiB0aGUgdGVzdHMsIG5vYm9keSBtYXkgZXZlciBzZWUgaXQ="
+
+Check = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class CheckedVenue:
+    """A venue, and configurations that point to it."""
+
+    def __init__(self, engines: Engines, *options: object) -> None:
+        self.engines = engines
+        process = engines.spawn("venue", "--port", 0, "--rate", 0, *options, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        self.ready: dict[str, str] = json.loads(process.stdout.readline())
+
+    def key(self, **spec: Any) -> dict[str, str]:
+        """Another key of the venue."""
+        request = urllib.request.Request(
+            f"{self.ready['rest']}/venue/keys", json.dumps(spec).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            made: dict[str, str] = json.load(answer)
+        return made
+
+    def config(self, key: dict[str, str] | None = None, *, more: str = LIMITS, symbols: str = "BTC/USD") -> Path:
+        """A configuration with the key in a private file."""
+        key = key or self.ready
+        folder = self.engines.folder
+        secrets = folder / "kraken.key"
+        secrets.write_text(f'api_key = "{key["api_key"]}"\napi_secret = "{key["api_secret"]}"\n')
+        secrets.chmod(0o600)
+        path = folder / "check.toml"
+        path.write_text(
+            f'symbols = ["{symbols}"]\n[venue]\nprivate_url = "{self.ready["private"]}"\n'
+            f'rest_url = "{self.ready["rest"]}"\n[trading]\nenabled = true\ncredentials_file = "kraken.key"\n{more}'
+        )
+        return path
+
+    def check(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`engine check …` with a state directory of the test's own."""
+        state = {"XDG_STATE_HOME": str(self.engines.folder / "state")}
+        return subprocess.run(
+            (*ENGINE, "check", *map(str, arguments)),
+            capture_output=True,
+            text=True,
+            env=self.engines.environment | state | environment,
+            cwd=self.engines.folder,
+            timeout=PATIENCE_S,
+        )
+
+    def findings(self, *arguments: object, **environment: str) -> tuple[int, dict[str, list[tuple[str, str]]]]:
+        """The exit code, and (level, text) of each finding by its name; no secret and no traceback anywhere."""
+        done = self.check(*arguments, "--json", **environment)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert CANARY not in done.stdout + done.stderr
+        answer = json.loads(done.stdout)
+        assert answer["ok"] == (done.returncode == 0)
+        found: dict[str, list[tuple[str, str]]] = {}
+        for row in answer["checks"]:
+            found.setdefault(row["name"], []).append((row["level"], row["text"]))
+        return done.returncode, found
+
+
+@pytest.fixture
+def venue(engines: Engines) -> CheckedVenue:
+    """A venue that stands still."""
+    return CheckedVenue(engines)
+
+
+def failures(found: dict[str, list[tuple[str, str]]]) -> dict[str, list[str]]:
+    told = {name: [text for level, text in rows if level == "failure"] for name, rows in found.items()}
+    return {name: texts for name, texts in told.items() if texts}
+
+
+def test_a_sound_configuration_is_ready_and_nothing_was_ordered(venue: CheckedVenue) -> None:
+    """For people and as JSON; the venue's ledger stays empty."""
+    path = venue.config()
+    code, found = venue.findings(path)
+    for_people = venue.check(path)
+    with urllib.request.urlopen(f"{venue.ready['rest']}/venue/ledger", timeout=PATIENCE_S) as answer:
+        ledger = json.load(answer)
+
+    assert (code, failures(found)) == (0, {})
+    assert {"credentials", "system", "clock", "symbols", "key", "balances", "private", "tier", "limits"} <= found.keys()
+    assert [level for level, _ in found["clock"]] == ["ok"]
+    assert for_people.returncode == 0
+    assert for_people.stdout.rstrip().endswith("ready to trade")
+    assert for_people.stderr == ""
+    assert not ledger["orders"]
+
+
+def test_the_local_venue_is_checked_with_its_own_key(engines: Engines) -> None:
+    """Without any configuration, and without a trace in the user's state."""
+    done = engines.call("check", "--venue", "local")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ready to trade" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"permissions": [*TRADING, "withdraw-funds"]}, 'untick "Funds: Withdraw"'),
+        ({"permissions": [name for name in TRADING if name != "create-ws-token"]}, 'tick "WebSocket interface: On"'),
+        ({"permissions": []}, 'tick "Funds: Query", '),
+    ],
+    ids=["withdraw", "no websocket", "none"],
+)
+def test_a_key_with_the_wrong_permissions_says_which_box(venue: CheckedVenue, spec: dict[str, Any], said: str) -> None:
+    """One sentence, and exit code 2."""
+    code, found = venue.findings(venue.config(venue.key(**spec)))
+
+    assert code == 2
+    assert list(failures(found)) == ["key"]
+    assert said in failures(found)["key"][0]
+
+
+def test_a_wrong_key_and_a_wrong_secret_are_told_apart(venue: CheckedVenue) -> None:
+    """Neither is shown."""
+    key = {"api_key": "nobody", "api_secret": CANARY}
+    assert "EAPI:Invalid key" in failures(venue.findings(venue.config(key))[1])["key"][0]
+    key["api_key"] = venue.ready["api_key"]
+    assert "does not belong to the API key" in failures(venue.findings(venue.config(key))[1])["key"][0]
+
+
+def test_an_unknown_symbol_says_the_likely_one(venue: CheckedVenue) -> None:
+    """Of those that the venue lists."""
+    code, found = venue.findings(venue.config(symbols="BTC/USX"))
+
+    assert code == 2
+    assert "did you mean BTC/USD" in failures(found)["symbols"][0]
+
+
+def test_a_clock_that_is_off_is_a_failure(engines: Engines) -> None:
+    """Ten seconds, by Kraken's own word."""
+    venue = CheckedVenue(engines, "--clock-offset-s", 10)
+    code, found = venue.findings(venue.config())
+
+    assert code == 2
+    assert "s behind Kraken's" in failures(found)["clock"][0]
+
+
+def test_limits_that_are_missing_or_too_small_are_failures(venue: CheckedVenue) -> None:
+    """Without limits, live trading does not start; with such a one, nothing could be ordered."""
+    small = LIMITS.replace("order_notional_max = 1000", "order_notional_max = 0.1")
+    code, found = venue.findings(venue.config(more=small))
+
+    assert code == 2
+    assert "raise it" in failures(found)["limits"][0]
+    no_limits = venue.check(venue.config(more=""))
+    assert no_limits.returncode == 2
+    assert "risk.order_notional_max is missing" in no_limits.stderr + no_limits.stdout
+
+
+def test_a_key_file_that_others_can_read_is_refused_and_the_public_side_still_checked(venue: CheckedVenue) -> None:
+    """With the command that mends it."""
+    path = venue.config()
+    secrets = path.parent / "kraken.key"
+    secrets.chmod(0o644)
+    code, found = venue.findings(path)
+
+    assert code == 2
+    assert failures(found)["credentials"][0].endswith(f"run: chmod 600 {secrets}")
+    assert found["symbols"][0][0] == "ok"
+    assert "private" not in found
+
+
+def test_a_key_from_the_environment_is_taken_with_a_warning(venue: CheckedVenue) -> None:
+    """Other programs of the user can read it."""
+    path = venue.config()
+    path.write_text(path.read_text().replace('credentials_file = "kraken.key"\n', ""))
+    key = {"KRAKEN_API_KEY": venue.ready["api_key"], "KRAKEN_API_SECRET": venue.ready["api_secret"]}
+    code, found = venue.findings(path, **key)
+
+    assert code == 0
+    assert found["credentials"][0][0] == "warning"
+
+
+def test_a_venue_that_is_not_there_is_one_sentence(engines: Engines) -> None:
+    """REST that nobody answers on; and a --venue that is none."""
+    done = engines.call("check", "--venue", "http://127.0.0.1:1", "--venue", "ws://127.0.0.1:1/v2")
+    nonsense = engines.call("check", "--venue", "kraken")
+
+    assert done.returncode == nonsense.returncode == 2
+    assert "cannot be reached" in done.stdout
+    assert "connection refused" in done.stdout
+    assert "--venue must be local" in nonsense.stderr
