@@ -4,6 +4,7 @@ FeedLost ─► no orders ─► SnapshotBegan ─► rows ─► SnapshotEnded 
                                                                ─► all accounted for: orders again
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -21,12 +22,13 @@ from engine.orders.venue_facts import (
     AccountFact,
     BalanceFact,
     ExecutionFact,
+    FeedAlive,
     FeedLost,
     OrderLookup,
     SnapshotBegan,
     SnapshotEnded,
 )
-from engine.units import MonoNs
+from engine.units import MonoNs, WallNs
 
 log = structlog.get_logger("order_router")
 
@@ -70,6 +72,12 @@ class AccountFacts:
         self._is_tier_fixed = is_tier_fixed
         # Kraken's ids, or assets, of the snapshot that is being told; None between two.
         self._listed: set[str] | None = None
+        # Since when every execution has been told without a gap; None while there may be holes.
+        self._unbroken_since: WallNs | None = None
+        # When Kraken was last heard, all of which has been told.
+        self._heard_at = MonoNs(0)
+        # Called with the tier's name when Kraken tells it.
+        self.on_tier: Callable[[str], None] = _ignore
         self._assets: list[str] | None = None
         self.counts = dict.fromkeys(("snapshots_reconciled", "resolved"), 0)
 
@@ -83,9 +91,13 @@ class AccountFacts:
                     self._assets.append(fact.asset)
                 if self._records.balances.apply(fact):
                     self._records.balance_changed(fact.asset)
-            case FeedLost(reason):
-                self._gate.feed_reason = f"the private feed is being reconciled: {reason}"
-                self._listed = None
+            case FeedAlive(heard_at):
+                self._heard_at = heard_at
+            case FeedLost(reason, channel):
+                # Balances are for reports: what an order may do is decided by executions and limits.
+                if channel != "balances":
+                    self._gate.feed_reason = f"the private feed is being reconciled: {reason}"
+                    self._listed = self._unbroken_since = None
             case SnapshotBegan(channel):
                 if channel == "executions":
                     self._listed = set()
@@ -121,6 +133,7 @@ class AccountFacts:
         if fact.max_rate_count is not None and not self._is_tier_fixed:
             self._note_tier(fact.max_rate_count, now)
         listed, self._listed = self._listed or set(), None
+        self._unbroken_since = self._wall_ns()
         # What was sent after the snapshot was asked for may be missing in it, and is news of its own.
         asked_at = self._wall_ns() - (now - fact.asked_at if fact.asked_at else 0)
         gone = [
@@ -139,7 +152,20 @@ class AccountFacts:
         if tier != self._rates.tier:
             log.info("tier", name=tier.name, open_orders_max=tier.open_orders_max)
         self._rates.set_tier(tier, now)
+        self.on_tier(tier.name)
         self._risk.open_orders_cap = tier.open_orders_max
+
+    def is_unbroken_since(self, at: WallNs) -> bool:
+        """Have executions been told without a gap since then, as far as they came?"""
+        return self._unbroken_since is not None and self._unbroken_since < at
+
+    def has_heard_all(self, since: WallNs, until: WallNs) -> bool:
+        """Has every execution between these two moments been told, without a gap?
+
+        A feed that is silent proves nothing: Kraken must have been heard after `until`.
+        """
+        heard_at = self._wall_ns() - (self._mono_ns() - self._heard_at)
+        return self.is_unbroken_since(since) and heard_at >= until
 
     # --- what REST found out
 
@@ -172,8 +198,8 @@ class AccountFacts:
         self._cancels.retry(order.key)
 
     def absent(self, key: str) -> None:
-        """Looked for twice after its deadline, among open orders and closed: Kraken never had it."""
-        reason = "it never reached Kraken: after its deadline it is neither among the open nor the closed orders"
+        """After its deadline it is nowhere to be found: Kraken never had it."""
+        reason = "it never reached Kraken: after its deadline it is neither open nor in what was told of the account"
         self._records.commit(self._blotter.on_absent(key, reason, self._wall_ns()))
         self._note_resolved(key)
 
@@ -186,3 +212,7 @@ class AccountFacts:
         if order is not None and order.state is not OrderState.UNKNOWN:
             self.counts["resolved"] += 1
             log.info("order resolved", id=key, state=str(order.state), filled=order.filled)
+
+
+def _ignore(_: str) -> None:
+    pass

@@ -1,12 +1,16 @@
 """Asks Kraken's REST what became of orders, and carries orders by REST when the WebSocket cannot.
 
-    in doubt      wait for its deadline ─► OpenOrders ─► ClosedOrders ─► again after Kraken's lag ─► absent
+    in doubt      the executions tell ─► resolved; else wait for its deadline, then
+                  heard everything since it left:  OpenOrders ─► absent
+                  the feed had a gap:              OpenOrders, ClosedOrders ─► again after Kraken's lag ─► absent
                   found anywhere, at any time ─► its fills ─► found
     unlisted      QueryOrders, fifty at a time ─► found
     by REST       AddOrder, AmendOrder, CancelOrder: sent once, and in doubt like any other when no answer comes
 
-An order is absent only when Kraken cannot begin with it any more (its deadline has passed) and two looks, some time
-apart, at open and closed orders did not find it: REST lags behind the matching engine.
+An order is absent only when Kraken cannot begin with it any more: its deadline has passed. If every execution since it
+left was heard, without a gap in their numbers, and it is not open, it never was. Otherwise two looks at open and closed
+orders must not find it, some time apart, for REST lags behind the matching engine; should it turn up later all the
+same, the blotter lets it live again. History calls cost a key four times as much, so they are made only then.
 
 Source: https://docs.kraken.com/api/docs/guides/spot-clordid
 """
@@ -34,12 +38,15 @@ from engine.units import NS_PER_MS, NS_PER_S, WallNs
 
 DEADLINE_MARGIN_NS: Final = 200 * NS_PER_MS  # Kraken's clock and ours, and the matching that had begun in time
 LAG_NS: Final = 500 * NS_PER_MS  # between the two looks
-LOOK_INTERVAL_NS: Final = 500 * NS_PER_MS  # between looks that found nothing, or failed
+LOOK_INTERVAL_NS: Final = 300 * NS_PER_MS  # between looks that found nothing, or failed
 SETTLE_DELAY_NS: Final = 300 * NS_PER_MS  # the executions channel usually tells first
 FILTERED_MAX: Final = 2  # so many orders are looked up one by one; more, all together
+HEARTBEAT_PATIENCE_NS: Final = 1500 * NS_PER_MS
+HEARTBEAT_LOOK_NS: Final = 50 * NS_PER_MS
 CLOSED_PAGE: Final = 50
 CLOSED_PAGES_MAX: Final = 4
 LOOK_DEADLINE_S: Final = 3.0
+CLOCK_MARGIN_S: Final = 5  # between our clock and Kraken's, when an order of ours is looked for among older ones
 IN_FLIGHT_MAX: Final = 64  # orders by REST
 
 log = structlog.get_logger("order_resolver")
@@ -157,7 +164,7 @@ class OrderResolver:
         if due:
             await self._settle(due, pairs)
         self._drop_resolved()
-        doubts = [doubt for doubt in self._doubts.values() if doubt.look_at <= now]
+        doubts = [doubt for doubt in self._doubts.values() if doubt.look_at <= now and not self._waits(doubt, now)]
         if doubts:
             await self._look(doubts, pairs)
         self._drop_resolved()
@@ -171,36 +178,48 @@ class OrderResolver:
         for key in [key for key in self._doubts if key not in in_doubt]:
             del self._doubts[key]
 
+    def _waits(self, doubt: _Doubt, now: WallNs) -> bool:
+        """Is Kraken about to be heard, which spares the key two calls? Its heartbeat comes once a second."""
+        order = self._blotter.get(doubt.key)
+        if order is None or now > doubt.not_before + HEARTBEAT_PATIENCE_NS or self._was_heard(order):
+            return False
+        if not self.facts.is_unbroken_since(order.submitted_at):
+            return False
+        doubt.look_at = WallNs(now + HEARTBEAT_LOOK_NS)
+        return True
+
     async def _look(self, doubts: Sequence[_Doubt], pairs: RestPairs) -> None:
         """One look at open and closed orders for all that are due."""
         looked_at = self._clock.wall_ns()
-        found = await self._lookups([doubt.key for doubt in doubts], pairs)
+        orders = [order for doubt in doubts if (order := self._blotter.get(doubt.key)) is not None]
+        found = await self._find(orders, pairs)
         for doubt in doubts:
             doubt.look_at = WallNs(self._clock.wall_ns() + LOOK_INTERVAL_NS)
-            if found is None:
+            order = self._blotter.get(doubt.key)
+            if found is None or order is None:
                 continue
             lookup = found.get(doubt.key)
             if lookup is not None:
                 await self._tell(lookup, pairs)
             elif looked_at >= doubt.not_before:
                 doubt.absences += 1
-                if doubt.absences >= 2:
+                if doubt.absences >= (1 if self._was_heard(order) else 2):
                     self.facts.absent(doubt.key)
                 else:
                     doubt.look_at = WallNs(self._clock.wall_ns() + LAG_NS)
 
-    async def _lookups(self, keys: Sequence[str], pairs: RestPairs) -> dict[str, OrderLookup] | None:
-        """The orders of these keys that Kraken knows; None when it could not be asked for all of them."""
-        orders = [order for key in keys if (order := self._blotter.get(key)) is not None]
+    def _was_heard(self, order: TrackedOrder) -> bool:
+        """Would the executions have told of the order, had it come to Kraken?"""
+        return self.facts.has_heard_all(order.submitted_at, WallNs(order.deadline + DEADLINE_MARGIN_NS))
+
+    async def _find(self, orders: Sequence[TrackedOrder], pairs: RestPairs) -> dict[str, OrderLookup] | None:
+        """What Kraken knows of these orders, by key; None when it could not be asked for all of them."""
         found: dict[str, OrderLookup] = {}
-        filters: list[dict[str, Any]]
+        filters: list[dict[str, Any]] = [{}]
         if len(orders) <= FILTERED_MAX:
             filters = [
                 {"cl_ord_id": order.key} if order.userref is None else {"userref": order.userref} for order in orders
             ]
-        else:
-            filters = [{}]
-        since_s = min((order.submitted_at for order in orders), default=0) // NS_PER_S - 5
         for which in filters:
             rows = await self._rest.ask(
                 rest_requests.open_orders(**which),
@@ -210,11 +229,11 @@ class OrderResolver:
             if isinstance(rows, RestRefusal):
                 return None
             self._match(orders, rows, found)
-        missing = [order for order in orders if order.key not in found]
-        if missing:
-            for which in filters if len(filters) == len(orders) else [{}]:
-                if not await self._closed(which, since_s, missing, found, pairs):
-                    return None
+        missing = [order for order in orders if order.key not in found and not self._was_heard(order)]
+        since_s = min((order.submitted_at for order in missing), default=0) // NS_PER_S - CLOCK_MARGIN_S
+        for which in filters if missing else ():
+            if not await self._closed(which, since_s, missing, found, pairs):
+                return None
         return found
 
     async def _closed(
@@ -245,7 +264,7 @@ class OrderResolver:
         for order in orders:
             for row in rows:
                 is_it = row.cl_ord_id == order.key if order.userref is None else row.order_userref == order.userref
-                if is_it and row.opened_at >= order.submitted_at - 10 * NS_PER_S:
+                if is_it and row.opened_at >= order.submitted_at - CLOCK_MARGIN_S * NS_PER_S:
                     found[order.key] = row
 
     async def _reconcile(self, pairs: RestPairs) -> None:

@@ -169,6 +169,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
         order_records, gate, boards, wire, cancels, rates, risk, resolver, clock, is_tier_fixed=trading.tier != "auto"
     )
     resolver.answers, resolver.facts = answers, facts
+    facts.on_tier = rest.set_tier
     entry = OrderEntry(
         _settings(trading),
         records=order_records,

@@ -22,13 +22,14 @@ from engine.kraken.private_events import ChannelRefused, TokenRefused
 from engine.kraken.private_session import PrivateEvent, PrivateSession
 from engine.net.control_socket import NobodyListens
 from engine.orders.account_ring import ACCOUNT_FACTS
-from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedLost
+from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedAlive, FeedLost
 from engine.ring import Publisher
 from engine.telemetry import Counters
 from engine.units import NS_PER_MS, MonoNs
 
 HELD_BACK_MAX: Final = 8192  # facts that wait for room in the account ring
 TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # between two asks for a token: the router may be starting
+ALIVE_NS: Final = 200 * NS_PER_MS  # between two words on when Kraken was heard
 
 log = structlog.get_logger("private_feed")
 
@@ -68,6 +69,8 @@ class PrivateFeed:
         self._tokens = 0
         self._asking: asyncio.Task[None] | None = None
         self._ask_at = MonoNs(0)
+        # What the router was last told of when Kraken was heard.
+        self._alive_at = MonoNs(0)
         self._executions = 0
         self._balances = 0
         self._refused = 0
@@ -111,6 +114,11 @@ class PrivateFeed:
             self._asking = asyncio.get_running_loop().create_task(self._authorise())
         if self._held_back:
             self._publish_held_back()
+        heard_at = self._session.liveness.heard_at
+        if self._session.is_live and heard_at >= self._alive_at + ALIVE_NS:
+            self._alive_at = heard_at
+            self._publish(FeedAlive(heard_at))
+            self._publisher.flush()
         self._count(now)
 
     def nudge(self) -> None:

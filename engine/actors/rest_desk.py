@@ -78,6 +78,10 @@ class RestDesk:
         """How long no authenticated call may be made; 0 as a rule."""
         return self.rest.lockout.remaining_ns(self._mono_ns()) / NS_PER_S
 
+    def set_tier(self, tier: str) -> None:
+        """Kraken has told the account's tier."""
+        self.counter.tier = tier
+
     async def ask(
         self, request: RestRequest, read: Callable[[int, bytes], RestRefusal | T], deadline_s: float = DEADLINE_S
     ) -> RestRefusal | T:

@@ -268,7 +268,7 @@ class PrivateSession:
         self._tell_all(stream, stream.sequencer.reset(), now, events)
         if stream.phase is not Phase.LIVE:
             return  # a snapshot is on its way already
-        events.append(FeedLost(reason, is_connected=True))
+        events.append(FeedLost(reason, stream.channel))
         stream.resyncs += 1
         if now - stream.asked_at >= RESYNC_INTERVAL_NS:
             self._leave(stream, now)

@@ -4,7 +4,7 @@ Sixty digits hold any product of a price and a quantity that `engine.units` lets
 rounded there, the same on every replay.
 """
 
-from decimal import ROUND_HALF_EVEN, Context, DivisionByZero, InvalidOperation, Overflow
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Final
 
 MONEY: Final = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
@@ -13,5 +13,12 @@ add = MONEY.add
 subtract = MONEY.subtract
 multiply = MONEY.multiply
 divide = MONEY.divide
-average = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow]).divide
-"""A quotient for people: 28 digits."""
+
+_QUOTIENT: Final = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
+_ONE: Final = Decimal(1)
+
+
+def average(total: Decimal, count: Decimal) -> Decimal:
+    """A quotient for people: 28 digits at most, and no zeros behind them that say nothing."""
+    quotient = _QUOTIENT.divide(total, count).normalize(_QUOTIENT)
+    return quotient if quotient.as_tuple().exponent <= 0 else quotient.quantize(_ONE, context=MONEY)

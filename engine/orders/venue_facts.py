@@ -95,8 +95,15 @@ class FeedLost(Struct, frozen=True, tag="l"):
     """What the private feed tells may have holes until the next snapshot."""
 
     reason: str
-    is_connected: bool = False
-    """True for a gap in the sequence: the connection stands, and a fresh snapshot has been asked for."""
+    channel: str = ""
+    """executions or balances, whose messages have a gap: the connection stands, and a fresh snapshot has been asked
+    for. Empty: the connection is gone, and with it both."""
+
+
+class FeedAlive(Struct, frozen=True, tag="a"):
+    """Kraken was heard on the private connection, and everything heard until then has been told."""
+
+    heard_at: MonoNs
 
 
 class SnapshotBegan(Struct, frozen=True, tag="s"):
@@ -115,7 +122,7 @@ class SnapshotEnded(Struct, frozen=True, tag="e"):
     """When the snapshot was asked for: what was sent later may be missing in it."""
 
 
-AccountFact = ExecutionFact | BalanceFact | FeedLost | SnapshotBegan | SnapshotEnded
+AccountFact = ExecutionFact | BalanceFact | FeedLost | FeedAlive | SnapshotBegan | SnapshotEnded
 
 
 class OrderLookup(Struct, frozen=True, kw_only=True):

@@ -17,14 +17,11 @@ from decimal import Decimal
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-import msgspec
-
 from engine.errors import VenueReject
 from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
 from engine.venue import executions as rows
 from engine.venue.account import Account
 from engine.venue.client_order import (
-    LIMIT_KINDS,
     TRAILING_KINDS,
     Amendment,
     AmendSpec,
@@ -32,36 +29,37 @@ from engine.venue.client_order import (
     EditSpec,
     OrderSpec,
     TimeInForce,
-    Triggers,
 )
 from engine.venue.exchange import Exchange, unsupported
-from engine.venue.fees import cost_units
 from engine.venue.ledger import Ledger
-from engine.venue.matching import BUY, SELL, Fill, Outcome, Side
+from engine.venue.liquidity import affordable, crosses, is_fillable, lots_of, reserve_of, worst_price
+from engine.venue.matching import BUY, SELL, Fill, Outcome
+from engine.venue.order_changes import (
+    amended_spec,
+    amended_terms,
+    closing_order,
+    edited_spec,
+    retrigger,
+    version_of,
+)
 from engine.venue.order_checks import (
     ELAPSED,
-    TOO_SMALL,
     Terms,
-    check_cost,
-    check_display,
-    check_minimum,
     check_spec,
     invalid,
     market_of,
     price_ticks,
-    qty_lots,
     terms_of,
 )
 from engine.venue.pair_market import PairMarket
 from engine.venue.rate_counter import Action, Tier, cost
-from engine.venue.settlement import Ids, buying_reserve, selling_reserve, settle, spending, usd_value
-from engine.venue.triggers import pulled, trail, trailing_limit, trigger_ticks
+from engine.venue.settlement import Ids, buying_reserve, selling_reserve, settle, usd_value
+from engine.venue.triggers import pulled, trail, trailing_limit
 
 BATCH_ADD_MAX: Final = 15
 BATCH_CANCEL_MAX: Final = 50
 AMENDMENTS_MAX: Final = 1_000  # of one order that are remembered: the first and the newest
 DEAD_MAN_S_MAX: Final = 86_400  # exclusive
-MARKET_PROTECTION_PCT: Final = 10  # a market order does not trade further than this from the best price
 DUE_MAX: Final = 100_000  # entries waiting for their time before those of ended orders are swept out
 
 UNKNOWN_ORDER: Final = "EOrder:Unknown order"
@@ -138,7 +136,7 @@ class Trading:
     def amendments(self, order: ClientOrder) -> list[Amendment]:
         """The versions of an order's terms, the original first."""
         if not order.amendments:
-            order.amendments.append(self._version(order, "original", None, order.post_only, order.opened_at))
+            order.amendments.append(version_of(self._ids, order, "original", None, order.post_only, order.opened_at))
         return order.amendments
 
     # --- placing -----------------------------------------------------------------------------------------------------
@@ -220,13 +218,13 @@ class Trading:
         """Everything but the funds."""
         market = market_of(spec, self._markets)
         check_spec(spec, at)
-        terms = terms_of(spec, market, self._lots(spec, market))
+        terms = terms_of(spec, market, lots_of(spec, market))
         if spec.cl_ord_id is not None and account.open_by_cl_ord_id(spec.cl_ord_id) is not None:
             raise invalid("cl_ord_id not unique")
         if counted:
             self._check_room(account, spec.symbol)
         crossing = spec.post_only and self._refuse_crossing_post_only and terms.trigger_ticks is None
-        if crossing and self._crosses(market, terms.side, terms.limit_ticks):
+        if crossing and crosses(market, terms.side, terms.limit_ticks):
             raise VenueReject(POST_ONLY)
         return market, terms
 
@@ -234,61 +232,14 @@ class Trading:
         if self._count_rates and account.open_count(symbol) >= account.limits.open_orders_max:
             raise VenueReject("EOrder:Orders limit exceeded")
 
-    def _lots(self, spec: OrderSpec, market: PairMarket) -> QtyLots:
-        """The order's quantity; of an order that names a cost, what that buys now."""
-        if spec.cash_order_qty is None:
-            assert spec.order_qty is not None
-            return qty_lots(spec.order_qty, market.pair)
-        pair = market.pair
-        cash = spec.cash_order_qty
-        if not cash > 0 or not cash.is_finite() or cash.adjusted() > 25:
-            raise invalid("cash_order_qty")
-        left = int(cash.scaleb(pair.price_decimals + pair.qty_decimals))  # in ticks × lots
-        lots = 0
-        for price, qty in market.book.reachable(0, BUY, None, spec.stp_type):
-            taken = min(qty, left // price)
-            lots += taken
-            left -= taken * price
-            if taken < qty:
-                break
-        if not lots:
-            raise VenueReject(TOO_SMALL)
-        return QtyLots(lots)
-
     def _check_funds(
         self, account: Account, spec: OrderSpec, market: PairMarket, terms: Terms, at: WallNs
     ) -> tuple[str, Decimal]:
         """What the order reserves, and of which asset."""
-        asset, amount = self._reserve(account, spec, market, terms, at)
+        asset, amount = reserve_of(account, spec, market, terms, at)
         if amount > account.free(asset):
             raise VenueReject(NO_FUNDS)
         return asset, amount
-
-    def _reserve(
-        self, account: Account, spec: OrderSpec, market: PairMarket, terms: Terms, at: WallNs
-    ) -> tuple[str, Decimal]:
-        """What a new order must find free."""
-        pair = market.pair
-        if terms.side is SELL:
-            return pair.base, selling_reserve(pair, terms.qty_lots)
-        taker_ppm = account.fee_tier(at).taker_ppm
-        price = terms.limit_ticks or terms.trigger_ticks
-        if price is not None:
-            return pair.quote, buying_reserve(pair, price, terms.qty_lots, taker_ppm)
-        cost = self._cost_of_taking(account, spec, market, terms.qty_lots)
-        return pair.quote, spending(pair, cost + 1, taker_ppm)
-
-    def _cost_of_taking(self, account: Account, spec: OrderSpec, market: PairMarket, lots: int) -> int:
-        """What buying so much at the market would cost now."""
-        total, left = 0, lots
-        worst = self._worst(market, BUY)
-        for price, qty in market.book.reachable(account.account_id, BUY, worst, spec.stp_type):
-            taken = min(qty, left)
-            total += cost_units(market.pair, price, QtyLots(taken))
-            left -= taken
-            if not left:
-                break
-        return total
 
     def _place(
         self,
@@ -350,7 +301,7 @@ class Trading:
                 self._pull(order, market.last)
             return
         order.place = "book"
-        if order.post_only and self._crosses(market, order.side, order.limit_ticks):
+        if order.post_only and crosses(market, order.side, order.limit_ticks):
             self._end(account, order, "canceled", POST_ONLY_REASON, at)
             return
         order.status = "new"
@@ -364,16 +315,16 @@ class Trading:
         tif: TimeInForce = spec.time_in_force
         limit = order.limit_ticks
         lots = order.remaining_lots
-        worst = limit if limit is not None else self._worst(market, order.side)
-        if tif == "fok" and not self._fillable(account, market, order, worst):
+        worst = limit if limit is not None else worst_price(market, order.side)
+        if tif == "fok" and not is_fillable(account, market, order, worst):
             self._end(account, order, "canceled", FOK_UNFILLED, at)
             return
         reason = MARKET_REMAINDER if limit is None else IOC_REMAINDER
         if limit is None:
             if order.is_triggered_kind and order.side is BUY:
-                affordable = self._affordable(account, market, order, worst, at)
-                if affordable < lots:
-                    lots, reason = affordable, NO_FUNDS_REASON
+                payable = affordable(account, market, order, worst, at)
+                if payable < lots:
+                    lots, reason = payable, NO_FUNDS_REASON
             if not lots or worst is None:
                 self._end(account, order, "canceled", reason, at)
                 return
@@ -402,47 +353,6 @@ class Trading:
             if order is not None:
                 self._end(self._accounts[order.account_id], order, "canceled", SELF_TRADE, at)
 
-    def _worst(self, market: PairMarket, side: Side) -> PriceTicks | None:
-        """The furthest price that a market order may take; None when there is nothing to take."""
-        best = market.book.best(SELL if side is BUY else BUY)
-        if best is None:
-            return None
-        share = best * MARKET_PROTECTION_PCT // 100
-        return PriceTicks(best + share if side is BUY else max(1, best - share))
-
-    def _crosses(self, market: PairMarket, side: Side, limit: PriceTicks | None) -> bool:
-        best = market.book.best(SELL if side is BUY else BUY)
-        if best is None or limit is None:
-            return False
-        return limit >= best if side is BUY else limit <= best
-
-    def _fillable(self, account: Account, market: PairMarket, order: ClientOrder, worst: PriceTicks | None) -> bool:
-        left = order.remaining_lots
-        for _, qty in market.book.reachable(account.account_id, order.side, worst, order.spec.stp_type):
-            left = QtyLots(left - qty)
-            if left <= 0:
-                return True
-        return False
-
-    def _affordable(
-        self, account: Account, market: PairMarket, order: ClientOrder, worst: PriceTicks | None, at: WallNs
-    ) -> QtyLots:
-        """How much of a triggered market buy the account can pay for now; its reserve is fitted to that."""
-        pair = market.pair
-        taker_ppm = account.fee_tier(at).taker_ppm
-        funds = account.free(pair.quote) + order.hold
-        lots, cost = 0, 1
-        for price, qty in market.book.reachable(account.account_id, BUY, worst, order.spec.stp_type):
-            taken = min(qty, order.remaining_lots - lots)
-            while taken and spending(pair, cost + cost_units(pair, price, QtyLots(taken)), taker_ppm) > funds:
-                taken //= 2  # good enough: what is left over is canceled
-            lots += taken
-            cost += cost_units(pair, price, QtyLots(taken))
-            if taken < qty:
-                break
-        account.reserve(order, min(funds, spending(pair, cost, taker_ppm)))
-        return QtyLots(lots)
-
     # --- changing ----------------------------------------------------------------------------------------------------
 
     def amend(self, account_id: int, change: AmendSpec, at: WallNs) -> Amendment:
@@ -456,21 +366,21 @@ class Trading:
         if order.spec.conditional is not None:
             raise VenueReject(NOT_EDITABLE)
         market = self._markets[order.symbol]
-        spec = self._amended_spec(order, change)
-        lots, limit, display = self._amended_terms(order, change)
+        spec = amended_spec(order, change)
+        lots, limit, display = amended_terms(order, change)
         moved = limit != order.limit_ticks
         if spec is order.spec and lots == order.qty_lots and not moved and display == order.display_lots:
             raise VenueReject("EOrder:No amendable parameters specified")
         in_book = order.place == "book"
-        if in_book and moved and change.post_only and self._crosses(market, order.side, limit):
+        if in_book and moved and change.post_only and crosses(market, order.side, limit):
             raise VenueReject(POST_ONLY)
         if lots > order.cum_lots:
             self._check_amended_funds(account, order, spec, limit, lots, at)
         self.amendments(order)
         order.spec, order.qty_lots, order.limit_ticks, order.display_lots = spec, lots, limit, display
         order.amended, order.changed_at = True, at
-        self._retrigger(market, order, change)
-        version = self._version(order, "user", USER, change.post_only, at)
+        retrigger(market, order, change)
+        version = version_of(self._ids, order, "user", USER, change.post_only, at)
         order.amendments.append(version)
         if len(order.amendments) > AMENDMENTS_MAX:
             del order.amendments[1]
@@ -480,56 +390,6 @@ class Trading:
         self.ledger.changed(order)
         self._settle_called_forth(at)
         return version
-
-    def _amended_terms(self, order: ClientOrder, change: AmendSpec) -> tuple[QtyLots, PriceTicks | None, QtyLots]:
-        """Lots, limit and displayed lots as they would be."""
-        pair = order.pair
-        lots, limit, display = order.qty_lots, order.limit_ticks, order.display_lots
-        if change.limit_price_type not in (None, "static") and order.order_type != "trailing-stop-limit":
-            raise invalid("limit_price_type")
-        if change.limit_price is not None:
-            if order.order_type not in LIMIT_KINDS:
-                raise VenueReject("EOrder:Invalid limit price")
-            if order.order_type != "trailing-stop-limit" or order.triggered_at is not None:
-                limit = price_ticks(change.limit_price, pair)
-        if change.order_qty is not None:
-            lots = qty_lots(change.order_qty, pair)
-            if lots <= order.cum_lots:
-                lots = order.cum_lots  # what has been filled stays, the rest goes
-                if not lots:
-                    raise VenueReject(TOO_SMALL)
-            else:
-                check_minimum(lots, pair)
-        if change.display_qty is not None:
-            if order.order_type != "iceberg":
-                raise invalid("display_qty")
-            display = qty_lots(change.display_qty, pair)
-            check_display(display, lots - order.cum_lots)
-        if limit is not None and lots > order.cum_lots:
-            check_cost(limit, lots, pair)
-        return lots, limit, display
-
-    def _amended_spec(self, order: ClientOrder, change: AmendSpec) -> OrderSpec:
-        """The request as it would have been; the very same where only terms change."""
-        spec = order.spec
-        if change.trigger_price is not None or change.trigger_price_type is not None:
-            if spec.triggers is None or order.triggered_at is not None:
-                raise invalid("trigger_price")
-            if change.trigger_price is not None:
-                price_type = change.trigger_price_type
-                if price_type is None:
-                    price_type = spec.triggers.price_type if order.order_type in TRAILING_KINDS else "static"
-                if order.order_type in TRAILING_KINDS and price_type == "static":
-                    raise invalid("trigger_price_type")
-                triggers = Triggers(change.trigger_price, price_type, spec.triggers.reference)
-                if triggers != spec.triggers:
-                    spec = msgspec.structs.replace(spec, triggers=triggers)
-        trailing_offset = order.order_type == "trailing-stop-limit" and order.triggered_at is None
-        if change.limit_price is not None and trailing_offset:
-            price_type = change.limit_price_type or "quote"
-            if (change.limit_price, price_type) != (spec.limit_price, spec.limit_price_type or "quote"):
-                spec = msgspec.structs.replace(spec, limit_price=change.limit_price, limit_price_type=price_type)
-        return spec
 
     def _check_amended_funds(
         self, account: Account, order: ClientOrder, spec: OrderSpec, limit: PriceTicks | None, lots: int, at: WallNs
@@ -548,19 +408,6 @@ class Trading:
         if reserve - order.hold > account.free(order.hold_asset):
             raise VenueReject(NO_FUNDS)
         account.reserve(order, reserve)
-
-    def _retrigger(self, market: PairMarket, order: ClientOrder, change: AmendSpec) -> None:
-        """Set an amended trigger."""
-        triggers = order.spec.triggers
-        if change.trigger_price is None or triggers is None:
-            return
-        if order.order_type in TRAILING_KINDS:
-            trail(order)
-        elif triggers.price_type == "static":
-            order.trigger_ticks = price_ticks(triggers.price, order.pair)
-        else:
-            ticks = trigger_ticks(triggers, order.order_type, order.side, market.last, order.pair)
-            order.trigger_ticks = PriceTicks(max(1, ticks))
 
     def _apply_amend(self, account: Account, market: PairMarket, order: ClientOrder, moved: bool, at: WallNs) -> None:
         """Bring the book, or the waiting order, to the new terms."""
@@ -601,11 +448,11 @@ class Trading:
             raise VenueReject(UNKNOWN_ORDER)
         if old.triggered_at is not None or old.spec.conditional is not None or old.order_type == "market":
             raise VenueReject(NOT_EDITABLE)
-        spec = _edited_spec(old, change)
+        spec = edited_spec(old, change)
         market = self._markets[old.symbol]
         check_spec(spec, at)
-        terms = terms_of(spec, market, self._lots(spec, market))
-        asset, reserve = self._reserve(account, spec, market, terms, at)
+        terms = terms_of(spec, market, lots_of(spec, market))
+        asset, reserve = reserve_of(account, spec, market, terms, at)
         if reserve - old.hold > account.free(asset):
             raise VenueReject(NO_FUNDS)
         if change.validate:
@@ -896,7 +743,7 @@ class Trading:
         self.ledger.changed(order)
         if account.listeners:
             self._tell(account, "status", rows.status_row(order, at), order, at)
-        if order.post_only and self._crosses(market, order.side, order.limit_ticks):
+        if order.post_only and crosses(market, order.side, order.limit_ticks):
             self._end(account, order, "canceled", POST_ONLY_REASON, at)
             return
         self._match(account, market, order, at)
@@ -905,35 +752,8 @@ class Trading:
         self, account: Account, market: PairMarket, primary: ClientOrder, lots: QtyLots, at: WallNs
     ) -> None:
         """A fill of an order with a conditional close: the opposite order of that quantity."""
-        conditional = primary.spec.conditional
-        assert conditional is not None
-        pair = market.pair
-        triggers = None
-        if conditional.trigger_price is not None:
-            triggers = Triggers(conditional.trigger_price, conditional.trigger_price_type)
-        spec = OrderSpec(
-            order_type=conditional.order_type,
-            side="sell" if primary.side is BUY else "buy",
-            symbol=pair.symbol,
-            order_qty=Decimal(lots).scaleb(-pair.qty_decimals),
-            limit_price=conditional.limit_price,
-            limit_price_type=conditional.limit_price_type if conditional.order_type in TRAILING_KINDS else None,
-            triggers=triggers,
-            order_userref=primary.order_userref,
-        )
-        side = SELL if primary.side is BUY else BUY
-        limit = None
-        if conditional.limit_price is not None and conditional.order_type != "trailing-stop-limit":
-            limit = _nearest_ticks(conditional.limit_price, pair.price_decimals)
-        trigger = None
-        if triggers is not None:
-            if triggers.price_type == "static":
-                trigger = _nearest_ticks(triggers.price, pair.price_decimals)
-            else:
-                ticks = trigger_ticks(triggers, conditional.order_type, side, market.last, pair)
-                trigger = PriceTicks(max(1, ticks))
-        terms = Terms(side, lots, limit, QtyLots(0), trigger)
-        asset, amount = self._reserve(account, spec, market, terms, at)
+        spec, terms = closing_order(primary, market, lots)
+        asset, amount = reserve_of(account, spec, market, terms, at)
         if amount <= account.free(asset):  # a close that cannot be paid for never comes to life
             self._place(account, market, spec, terms, (asset, amount), at, ref_order_id=primary.order_id)
 
@@ -989,23 +809,6 @@ class Trading:
     def _charge_aged(self, account: Account, action: Action, order: ClientOrder, at: WallNs) -> None:
         self._charge(account, order.symbol, cost(action, max(0, at - order.changed_at)), at)
 
-    def _version(
-        self, order: ClientOrder, amend_type: str, reason: str | None, post_only: bool, at: WallNs
-    ) -> Amendment:
-        pair = order.pair
-        return Amendment(
-            amend_id=self._ids.next("T"),
-            amend_type="original" if amend_type == "original" else "user",
-            order_qty=order.order_qty,
-            remaining_qty=Decimal(order.remaining_lots).scaleb(-pair.qty_decimals),
-            limit_price=order.limit_price,
-            trigger_price=order.trigger_price,
-            display_qty=order.display_qty,
-            reason=reason,
-            post_only=post_only,
-            at=at,
-        )
-
     def _tell(self, account: Account, exec_type: str, row: str, order: ClientOrder, at: WallNs) -> None:
         for listener in account.listeners:
             listener.execution(exec_type, row, order.symbol, at)
@@ -1013,37 +816,3 @@ class Trading:
 
 def _is_userref(name: str) -> bool:
     return name.isascii() and name.removeprefix("-").isdigit() and len(name) <= 11
-
-
-def _nearest_ticks(price: Decimal, decimals: int) -> PriceTicks:
-    return PriceTicks(max(1, int(price.scaleb(decimals).to_integral_value())))
-
-
-def _edited_spec(old: ClientOrder, change: EditSpec) -> OrderSpec:
-    """The order that takes the place of an edited one: neither its client id nor its post-only flag is inherited."""
-    total = old.order_qty if change.order_qty is None else change.order_qty
-    if total <= old.cum_qty:
-        raise VenueReject("EOrder:Not enough leaves qty")
-    limit = change.limit_price
-    if limit is None and old.limit_ticks is not None:
-        limit = old.limit_price
-    elif limit is None:
-        limit = old.spec.limit_price
-    triggers = change.triggers or old.spec.triggers
-    if change.triggers is None and triggers is not None and triggers.price_type == "static":
-        triggers = Triggers(old.trigger_price or triggers.price, "static", triggers.reference)
-    return msgspec.structs.replace(
-        old.spec,
-        order_qty=total - old.cum_qty,
-        cash_order_qty=None,
-        limit_price=limit,
-        triggers=triggers,
-        display_qty=change.display_qty or old.display_qty,
-        fee_preference=change.fee_preference or old.spec.fee_preference,
-        order_userref=change.order_userref,
-        cl_ord_id=None,
-        post_only=change.post_only,
-        reduce_only=change.reduce_only,
-        effective_time=None,
-        deadline=change.deadline,
-    )

@@ -53,11 +53,14 @@ class Quoter(Strategy):
         return held + self.qty <= self.position_qty_max if side == "buy" else held - self.qty >= -self.position_qty_max
 
     def on_order(self, order: Order) -> None:
-        if not order.is_open and self.quotes.get(order.side) is order:
+        if self.quotes.get(order.side) is not order:
+            return
+        if not order.is_open:
             self.quotes[order.side] = None
-            if order.state is OrderState.REFUSED:  # a limit of the engine's: asking again at once would not help
-                self.quiet_until = self.context.now() + PAUSE_NS
-                self.context.log.info("quote refused", reason=order.reason)
+        if order.reason and order.state is not OrderState.CANCELED:
+            # A limit of the engine's, or a no of Kraken's: asking again at once would not help.
+            self.quiet_until = self.context.now() + PAUSE_NS
+            self.context.log.info("not so", state=order.state.name, reason=order.reason)
 
     def on_fill(self, fill: Fill) -> None:
         self.fills += 1
