@@ -21,4 +21,5 @@ _ONE: Final = Decimal(1)
 def average(total: Decimal, count: Decimal) -> Decimal:
     """A quotient for people: 28 digits at most, and no zeros behind them that say nothing."""
     quotient = _QUOTIENT.divide(total, count).normalize(_QUOTIENT)
-    return quotient if quotient.as_tuple().exponent <= 0 else quotient.quantize(_ONE, context=MONEY)
+    # 12E+3 is how an exponent begins to be seen by people.
+    return quotient.quantize(_ONE, context=MONEY) if quotient == quotient.to_integral_value() else quotient
