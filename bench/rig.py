@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,8 @@ class Venue:
         command = (*ENGINE, "venue", "--port", "0", *map(str, options))
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout is not None
-        self.url: str = json.loads(self.process.stdout.readline())["public"]
+        self.ready: dict[str, str] = json.loads(self.process.stdout.readline())
+        self.url = self.ready["public"]
 
     def __enter__(self) -> "Venue":
         return self
@@ -96,15 +97,25 @@ class Venue:
             self.process.stdout.close()
 
 
-def run_engine(folder: Path, url: str, strategy: str, seconds: float, settings: str, symbols: Sequence[str]) -> Any:
+def run_engine(
+    folder: Path,
+    url: str,
+    strategy: str,
+    seconds: float,
+    settings: str,
+    symbols: Sequence[str],
+    *,
+    params: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Any:
     """Run the engine for some seconds with one strategy of bench/strategies.py: (summary, what it wrote)."""
     config, out, told = folder / "engine.toml", folder / "summary.json", folder / "told.json"
     listed = ", ".join(f'"{symbol}"' for symbol in symbols)
     config.write_text(
         f'symbols = [{listed}]\n{settings}\n[[strategy]]\ntarget = "{STRATEGIES}:{strategy}"\n'
-        f'params = {{ out = "{told}" }}\n[log]\nlevel = "error"\n'
+        f'params = {{ out = "{told}"{", " if params else ""}{params} }}\n[log]\nlevel = "error"\n'
     )
     command = (*ENGINE, "run", config, "--venue", url, "--seconds", seconds, "--summary", out)
-    environment = os.environ | {"XDG_RUNTIME_DIR": str(folder)}
-    subprocess.run([str(part) for part in command], check=True, env=environment)
+    own = {"XDG_RUNTIME_DIR": str(folder), "XDG_STATE_HOME": str(folder / "state")}
+    subprocess.run([str(part) for part in command], check=True, env=os.environ | own | dict(environment or {}))
     return json.loads(out.read_text()), json.loads(told.read_text())

@@ -21,7 +21,7 @@ from engine.actors.preflight import Finding, Level, examine
 from engine.actors.private_probe import Probe, probe_private
 from engine.actors.rest_desk import RestDesk
 from engine.cli.options import read_config
-from engine.cli.run import LOCAL, LocalVenue
+from engine.cli.run import LIVE, LOCAL, LocalVenue
 from engine.clock import Clock, SystemClock
 from engine.config import Config, check_live_limits
 from engine.credentials import Credentials, checked, load_credentials, no_core_dumps
@@ -56,7 +56,7 @@ class _Place(Struct, frozen=True):
     "venues",
     multiple=True,
     metavar="URL",
-    help="local for the built-in exchange; or the URL of a REST service (https) or of a private WebSocket (wss), "
+    help="local for the built-in exchange; live for Kraken as configured; or the URL of a REST service (https) or of a private WebSocket (wss), "
     "once each.  [default: as configured]",
 )
 @click.option("--venue-options", default="", metavar="TEXT", help='Of the local venue: "--seed 7".')
@@ -86,10 +86,11 @@ def check(config_path: Path | None, venues: Sequence[str], venue_options: str, a
 
 
 def _read(config_path: Path | None, venues: Sequence[str]) -> Config:
+    venues = tuple(url for url in venues if url != LIVE)  # as configured, which is what there is without the option
     rest = [url for url in venues if url.startswith(("http://", "https://"))]
     private = [url for url in venues if url.startswith(("ws://", "wss://"))]
     if venues != (LOCAL,) and len(rest) + len(private) < len(venues):
-        raise ConfigError("--venue must be local, or a URL that begins with https:// or wss://")
+        raise ConfigError("--venue must be local, live, or a URL that begins with https:// or wss://")
     if len(rest) > 1 or len(private) > 1:
         raise ConfigError("--venue names two services of one kind; give one REST and one WebSocket URL at most")
     return read_config(

@@ -50,9 +50,12 @@ def tag_of(cl_ord_id: str) -> str:
     return cl_ord_id[:PART_CHARS] if _ID.fullmatch(cl_ord_id) else ""
 
 
+# Hot: an id is made while an order is, and three looks at a table take a third of six divisions.
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
+_PAIR = len(_PAIRS)
+
+
 def _base36(number: int) -> str:
-    digits = []
-    for _ in range(PART_CHARS):
-        number, digit = divmod(number, 36)
-        digits.append(_DIGITS[digit])
-    return "".join(reversed(digits))
+    upper, low = divmod(number, _PAIR)
+    high, middle = divmod(upper, _PAIR)
+    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]

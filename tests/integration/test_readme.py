@@ -10,7 +10,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 def test_the_first_strategy_runs_as_it_stands(engines: Engines, tmp_path: Path):
     """Twenty lines from the README: live on the venue, and over a genuine capture, unchanged."""
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     bot = tmp_path / "my_bot.py"
     bot.write_text(code)
     live = engines.call(
@@ -26,10 +26,28 @@ def test_the_first_strategy_runs_as_it_stands(engines: Engines, tmp_path: Path):
     assert "buyers waiting" in replayed.stderr + replayed.stdout
 
 
+def test_the_strategy_that_trades_does_so_as_it_stands(engines: Engines, tmp_path: Path):
+    """The README's second strategy: it quotes, follows the market, is filled, and every record agrees."""
+    _, code = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    bot = tmp_path / "my_bot.py"
+    bot.write_text(code)
+    run = engines.call(
+        "run", "--venue", "local", "--symbols", "BTC/USD", "--strategy", bot, "--seconds", 6,
+        "--summary", tmp_path / "out.json",
+    )  # fmt: skip
+    summary = summary_of(tmp_path / "out.json")
+
+    assert run.returncode == 0, run.stderr
+    assert summary["strategies"]["Bidder"]["errors"] == 0
+    assert summary["orders"]["submitted"] > 0
+    assert summary["ledger"]["agree"], summary["ledger"]["differences"]
+    assert summary["ledger"]["fills"] == summary["fills"] > 0
+
+
 def test_every_option_that_the_readme_names_exists(engines: Engines):
     """A command's help knows what the README says of it."""
     for line in README.read_text().splitlines():
-        for command, rest in re.findall(r"`engine (run|replay|venue|status|stop)([^`]*)`", line):
+        for command, rest in re.findall(r"`engine (run|replay|venue|status|stop|check|orders|balances|cancel|halt|resume)([^`]*)`", line):
             known = engines.call(command, "--help").stdout
             for option in re.findall(r"--[a-z-]+", rest):
                 assert option in known, f"engine {command} {option}"
