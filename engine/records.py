@@ -47,6 +47,8 @@ LEVEL_BYTES = 16  # price and quantity
 TEXT_BYTES_MAX = 160  # of a reason or a pair: fits a slot of ten levels, and of one
 BODY_WORDS_MAX = 11  # of a ticker, the longest body of words
 
+_ONE_WORD = Packing("<q")
+
 pack_header = HEADER.pack
 unpack_header = HEADER.unpack_from
 
@@ -87,6 +89,14 @@ def received_at_of(record: bytes) -> MonoNs:
     """When what a record tells reached this host."""
     received_at: MonoNs = unpack_header(record)[9]
     return received_at
+
+
+def best_prices(record: bytes) -> tuple[PriceTicks | None, PriceTicks | None]:
+    """Best bid and best ask of a BOOK_TOP record; None for a side that is empty."""
+    header = unpack_header(record)
+    bid = _ONE_WORD.unpack_from(record, HEADER_BYTES)[0] if header[5] else None
+    ask = _ONE_WORD.unpack_from(record, HEADER_BYTES + LEVEL_BYTES * header[7])[0] if header[6] else None
+    return bid, ask
 
 
 def book_top_packer(publish_levels: int) -> Callable[..., bytes]:

@@ -5,11 +5,17 @@ six, always in UTC with a `Z`.
 """
 
 from datetime import datetime
+from functools import lru_cache
 
 from engine.units import NS_PER_S, WallNs
 
 _SECOND_CHARS = 19  # "2026-08-02T03:35:51"
 _NS_DIGITS = 9
+
+
+@lru_cache(maxsize=16)  # what comes together is of the same second
+def _unix_second(text: str) -> int:
+    return int(datetime.fromisoformat(text + "+00:00").timestamp())
 
 
 def wall_ns(text: str) -> WallNs:
@@ -18,8 +24,10 @@ def wall_ns(text: str) -> WallNs:
     >>> wall_ns("1970-01-01T00:00:01.000002Z")
     1000002000
     """
+    if not text:
+        return WallNs(0)
     try:
-        second = int(datetime.fromisoformat(text[:_SECOND_CHARS] + "+00:00").timestamp())
+        second = _unix_second(text[:_SECOND_CHARS])
     except ValueError:
         return WallNs(0)
     fraction = text[_SECOND_CHARS + 1 :].rstrip("Z")[:_NS_DIGITS]

@@ -113,7 +113,7 @@ class AccountFacts:
         if self._listed is not None and fact.is_snapshot and fact.exec_type != "trade":
             self._listed.add(fact.order_id)
         if fact.rate_count is not None and fact.symbol is not None:
-            is_idle = not self._wire.session.pending
+            is_idle = not self._wire.session.is_waiting
             self._rates.of(fact.symbol).correct(fact.rate_count, self._mono_ns(), is_idle=is_idle)
         order = self._blotter.find(fact.order_id, fact.cl_ord_id, fact.order_userref)
         was_unknown = order is not None and order.state is OrderState.UNKNOWN

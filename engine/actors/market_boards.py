@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from engine.clock import Clock
 from engine.market import Pair
 from engine.orders.risk import TopOfBook
-from engine.records import BookTop, FeedState, unpack_pair
+from engine.records import BookTop, FeedState, best_prices, unpack_pair
 from engine.ring import BoardReader
 from engine.telemetry import Counters
 from engine.topology import Shard
@@ -26,16 +26,29 @@ class BoardPort(Struct, frozen=True):
     counters: Counters
 
 
+class _Place(NamedTuple):
+    """Where a pair is found."""
+
+    board: BoardReader
+    slot: int
+    pair_slot: int
+    counters: memoryview
+    heartbeat: int
+    """Index of the feed's sign of life in its counters."""
+
+
 class MarketBoards:
     """Books and pairs by symbol."""
 
     def __init__(self, ports: Sequence[BoardPort], clock: Clock) -> None:
         self._mono_ns = clock.mono_ns
-        self._places: dict[str, tuple[BoardReader, int, int, Counters]] = {}
+        self._places: dict[str, _Place] = {}
         for port in ports:
-            board = BoardReader(port.board)
+            board, heartbeat = BoardReader(port.board), port.counters.index("heartbeat_ns")
             for index, symbol in enumerate(port.shard.symbols):
-                self._places[symbol] = (board, index, port.shard.pair_slot(index), port.counters)
+                self._places[symbol] = _Place(
+                    board, index, port.shard.pair_slot(index), port.counters.values, heartbeat
+                )
         # What the boards said of the pairs' rules, and when they were looked at.
         self.pairs: dict[str, Pair] = {}
         self._pairs_read_at: dict[str, MonoNs] = {}
@@ -49,7 +62,7 @@ class MarketBoards:
         place = self._places.get(symbol)
         if place is None:
             return None
-        record = place[0].read(place[1])
+        record = place.board.read(place.slot)
         return None if record is None else BookTop(symbol, record)
 
     def top(self, symbol: str) -> TopOfBook | None:
@@ -57,17 +70,12 @@ class MarketBoards:
 
         A quiet pair's last update may be old and still be the truth: it is the feed that must not be silent.
         """
-        book = self.book(symbol)
-        if book is None:
+        place = self._places.get(symbol)
+        record = None if place is None else place.board.read(place.slot)
+        if place is None or record is None:
             return None
-        bid, ask = book.best_bid, book.best_ask
-        age_ns = self._mono_ns() - self._places[symbol][3].get("heartbeat_ns")
-        return TopOfBook(
-            bid.price_ticks if bid is not None else None,
-            ask.price_ticks if ask is not None else None,
-            book.state == FeedState.LIVE,
-            age_ns,
-        )
+        age_ns = self._mono_ns() - place.counters[place.heartbeat]
+        return TopOfBook(*best_prices(record), record[1] == FeedState.LIVE, age_ns)
 
     def mark(self, symbol: str) -> Decimal | None:
         """The middle of the book, to value positions with; None without one."""
@@ -87,7 +95,7 @@ class MarketBoards:
         if now - self._pairs_read_at.get(symbol, MonoNs(-RULES_AGE_NS_MAX)) < RULES_AGE_NS_MAX and symbol in self.pairs:
             return self.pairs[symbol]
         place = self._places.get(symbol)
-        record = None if place is None else place[0].read(place[2])
+        record = None if place is None else place.board.read(place.pair_slot)
         if record is None:
             return self.pairs.get(symbol)
         price_decimals, qty_decimals, rules = unpack_pair(record)

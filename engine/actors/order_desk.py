@@ -116,18 +116,20 @@ class OrderDesk:
 
     def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
         """A new order, on its way or REFUSED."""
+        issued_at = self._mono_ns()
         intent, why_not = self._intent(side, symbol, qty, options)
         order = self._new_order(symbol, side, intent, options)
         if intent is None:
             self._refuse(order, why_not)
         else:
-            command = Submit(self._strategy, order.id, intent, self._mono_ns(), self.tick_at)
+            command = Submit(self._strategy, order.id, intent, issued_at, self.tick_at)
             if not self._send(command):
                 self._refuse(order, self._why_off if self._ports is None else ROUTER_BUSY)
         return order
 
     def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
         """Several orders of one pair in one request; one that cannot be said is the end of all, as at Kraken."""
+        issued_at = self._mono_ns()
         made, intents, why_not = [], [], ""
         for side, symbol, qty, options in orders:
             intent, wrong = self._intent(side, symbol, qty, options)
@@ -140,7 +142,7 @@ class OrderDesk:
             why_not = f"a batch has 2 to {BATCH_ORDERS_MAX} orders, not {len(orders)}"
         elif len({symbol for _, symbol, _, _ in orders}) > 1:
             why_not = "a batch has orders of one pair; send one batch for each"
-        command = SubmitBatch(self._strategy, intents, self._mono_ns(), self.tick_at)
+        command = SubmitBatch(self._strategy, intents, issued_at, self.tick_at)
         if not why_not and not COMMANDS.fits(command):
             why_not = "the batch is too long for one command; send it in two"
         if not why_not and not self._send(command):
@@ -152,6 +154,7 @@ class OrderDesk:
 
     def amend(self, order: Order, options: AmendOptions) -> bool:
         """Ask for a change; False, with the reason on the order, when it cannot be asked for now."""
+        issued_at = self._mono_ns()
         pair = self._pairs.get(order.symbol)
         if not order.is_working or pair is None:
             return False
@@ -160,7 +163,7 @@ class OrderDesk:
         except ValueError as error:
             self._note(order, reason=f"amend refused: {error}")
             return False
-        if not self._send(Amend(self._strategy, order.id, amendment, self._mono_ns(), self.tick_at)):
+        if not self._send(Amend(self._strategy, order.id, amendment, issued_at, self.tick_at)):
             self._note(order, reason=f"amend refused: {ROUTER_BUSY}")
             return False
         bring_up_to_date(order, _changed(latest_report(order), is_busy=True, reason=""))
@@ -206,7 +209,7 @@ class OrderDesk:
             case OrderReport():
                 return self._apply_order(report)
             case FillReport():
-                self.fills_told.add(report.exec_id, report.cl_ord_id, report.qty_lots, report.price)
+                self.fills_told.add(report.exec_id, report.cl_ord_id)
                 order = self.order(report.cl_ord_id)
                 return None if order is None else make_fill(order, report)
             case PositionReport():

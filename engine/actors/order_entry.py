@@ -110,7 +110,7 @@ class OrderEntry:
     @property
     def is_busy(self) -> bool:
         """Is an answer to come, or an order waiting: a bad moment for anything that takes milliseconds?"""
-        return bool(self._wire.session.pending) or len(self._queue) > 0
+        return self._wire.session.is_waiting or len(self._queue) > 0
 
     # --- new orders
 

@@ -33,7 +33,7 @@ from engine.actors.process import Tell
 from engine.actors.report_line import ReportLine
 from engine.actors.rest_desk import RestDesk
 from engine.actors.router_status import RouterStatus
-from engine.actors.runner import LoopRunner
+from engine.actors.runner import LoopRunner, settle_memory
 from engine.actors.token_service import NoToken, TokenSource, serve_tokens
 from engine.actors.trading_gate import TradingGate
 from engine.clock import SystemClock
@@ -219,8 +219,9 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     wire.socket = connection
     tally = _Tally(counters, router, connection, rest, session, journal)
     router.begin()
+    settle_memory()
     bell = [Doorbell(memories[fd], ROUTER_DOORBELL, launch.eventfd) for fd in (launch.command_fd, launch.account_fd)]
-    runner = LoopRunner(router, bell, clock, spin=False)
+    runner = LoopRunner(router, bell, clock, spin=trading.spin)
 
     stopping = asyncio.Event()
     orphaned = asyncio.Event()

@@ -56,8 +56,8 @@ class _Place(Struct, frozen=True):
     "venues",
     multiple=True,
     metavar="URL",
-    help="local for the built-in exchange; live for Kraken as configured; or the URL of a REST service (https) or of a private WebSocket (wss), "
-    "once each.  [default: as configured]",
+    help="local for the built-in exchange; live for Kraken as configured; or the URL of a REST service (https) or of "
+    "a private WebSocket (wss), once each.  [default: as configured]",
 )
 @click.option("--venue-options", default="", metavar="TEXT", help='Of the local venue: "--seed 7".')
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")

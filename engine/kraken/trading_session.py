@@ -112,6 +112,11 @@ class TradingSession:
         return self.liveness.is_open and not self._token
 
     @property
+    def is_waiting(self) -> bool:
+        """Does a request wait for its answer?"""
+        return bool(self._pending)
+
+    @property
     def pending(self) -> Sequence[Pending]:
         """The requests that wait for their answers, oldest first."""
         return tuple(self._pending.values())

@@ -56,6 +56,7 @@ LOTS_DECIMALS: Final = 8  # of a pair that we do not follow, at least
 
 S, E = OrderState, OrderEvent
 ENDS: Final = {"filled": E.FILL_LAST, "canceled": E.CANCEL, "expired": E.EXPIRE}
+_NO_ORDERS: Final[dict[str, TrackedOrder]] = {}
 NO_RECORDS: Final[tuple[Record, ...]] = ()
 NEVER: Final = WallNs(0)
 
@@ -145,9 +146,9 @@ class Blotter:
         """Orders that must be looked up."""
         return [order for order in self.open.values() if order.state is S.UNKNOWN]
 
-    def open_on(self, symbol: str) -> list[TrackedOrder]:
-        """Open orders on a pair, whoever's they are."""
-        return list(self._open_on.get(symbol, {}).values())
+    def open_on(self, symbol: str) -> Collection[TrackedOrder]:
+        """Open orders on a pair, whoever's they are; look at them before the next record is applied."""
+        return self._open_on.get(symbol, _NO_ORDERS).values()
 
     def open_of(self, strategy: str) -> list[TrackedOrder]:
         """A strategy's open orders."""

@@ -249,7 +249,7 @@ def test_an_order_taken_for_absent_lives_again_when_kraken_tells_of_it(first):
     state = {"trade": S.PARTIAL, "canceled": S.CANCELED}.get(first, S.WORKING)
 
     assert order.state is state
-    assert (KEY in blotter.open) == (blotter.open_on("BTC/USD") == [order]) == state.is_open
+    assert (KEY in blotter.open) == (list(blotter.open_on("BTC/USD")) == [order]) == state.is_open
     assert blotter.quarantined == 1
     assert changes[-1].order is order
     assert blotter.state_hash() == blotter_again(blotter).state_hash()
