@@ -1,16 +1,19 @@
-"""The order path as one object: desk, rings, router, private feed, each the real thing, in one process without a socket.
+"""The order path as one object: desk, rings, router, private feed, each the real thing, in one process.
 
-    submit ─► command ring ─► router ─► frames     answer(frame) ─► router     execute(frame) ─► private feed ─► account
-                                                                               ring ─► router ─► report ring ─► news()
+submit() ─► command ring ─► route() ─► frames
+answer(frame) ─► router ─► report ring ─► news()
+execute(frame) ─► private feed ─► account ring ─► route() ─► report ring ─► news()
 """
 
 import os
-from collections.abc import Sequence
+import socket
+import time
 from decimal import Decimal
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from feed_path import PUBLISH_LEVELS, FeedPath
+from feed_path import FeedPath
 from rig import CAPTURE_DEPTH_10, book_frames, symbols_of
 
 from engine.actors.account_facts import AccountFacts
@@ -30,7 +33,6 @@ from engine.clock import SystemClock
 from engine.history import HistoryWriter
 from engine.kraken.private_session import PrivateSession, PrivateSettings
 from engine.kraken.trading_session import TradingSession, TradingSettings
-from engine.market import Pair
 from engine.orders.account_ring import ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
@@ -42,7 +44,7 @@ from engine.orders.rate_counter import RateCounters, Tier
 from engine.orders.reports import REPORT_RECORD_BYTES, REPORT_SLOTS
 from engine.orders.risk import DailyLoss, Risk, RiskLimits
 from engine.records import PairRules, pack_pair
-from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segment, format_ring, open_eventfd, ring_bytes
+from engine.ring import BoardWriter, GatedSubscriber, Publisher, Segment, format_ring, open_eventfd, ring_bytes
 from engine.strategy.order_options import OrderOptions
 from engine.strategy.orders import Order
 from engine.telemetry import new_counters, new_histogram
@@ -68,16 +70,57 @@ OPEN_LIMITS = RiskLimits(  # every check is made, none ever refuses
 
 
 class Frames:
-    """In place of the socket: takes every request, and remembers the last."""
+    """In place of the connection: writes every request to a socket whose other end nobody waits at."""
 
     def __init__(self) -> None:
-        self.last = b""
-        self.count = 0
+        self._ours, self._theirs = socket.socketpair()
 
     def send(self, request: bytes) -> bool:
-        self.last = request
-        self.count += 1
-        return True
+        """As the connection does, without a WebSocket's frame around it."""
+        return self._ours.send(request) == len(request)
+
+    def take(self) -> bytes:
+        """What was written since."""
+        return self._theirs.recv(1 << 20)
+
+    def close(self) -> None:
+        """Both ends."""
+        self._ours.close()
+        self._theirs.close()
+
+
+class Stamps:
+    """How long the calls inside a journey take, in their place: one number a name, of each journey."""
+
+    def __init__(self) -> None:
+        self._took_ns: dict[str, int] = {}
+        self.journeys: list[dict[str, int]] = []
+
+    def wrap(self, owner: Any, method: str, name: str) -> None:
+        """Have every call of `owner.method` measured under `name`, calls inside it included."""
+        call, took, clock = getattr(owner, method), self._took_ns, time.perf_counter_ns
+
+        def measured(*arguments: Any, **named: Any) -> Any:
+            began = clock()
+            try:
+                return call(*arguments, **named)
+            finally:
+                took[name] = took.get(name, 0) + clock() - began
+
+        setattr(owner, method, measured)
+
+    def begin_journey(self) -> None:
+        """What was measured between two journeys belongs to none."""
+        self._took_ns.clear()
+
+    def end_journey(self) -> None:
+        """What was measured since it began is one journey's."""
+        self.journeys.append(dict(self._took_ns))
+
+    def median_us(self, name: str) -> float:
+        """Of all journeys but the first ones."""
+        settled = self.journeys[len(self.journeys) // 5 :]
+        return median(journey.get(name, 0) for journey in settled) / 1e3
 
 
 class NoRest:
@@ -111,7 +154,6 @@ class OrderPath:
         self.commands_in, self.commands_out = Publisher(command, [(0, self.eventfd)]), GatedSubscriber(command)
         self.account_in, self.account_out = Publisher(account, [(0, self.eventfd)]), GatedSubscriber(account)
         self.reports_in, self.reports_out = Publisher(report, [(0, self.eventfd)]), GatedSubscriber(report)
-        self.doorbell = Doorbell(command, 0, self.eventfd)
 
         self.frames = Frames()
         self.session = TradingSession(TradingSettings(answer_deadline_ns=FOREVER_NS))
@@ -141,9 +183,9 @@ class OrderPath:
         self.desk = OrderDesk(STRATEGY, ports, {SYMBOL: self.pair}, clock)
         self.news()
         top = boards.top(SYMBOL)
-        assert top is not None and top.best_bid is not None and top.best_ask is not None
+        assert top is not None
+        assert top.best_bid is not None
         self.bid = units_decimal(top.best_bid, self.pair.price_decimals)
-        self.ask = units_decimal(top.best_ask, self.pair.price_decimals)
         self.options: OrderOptions = {"limit": self.bid, "post_only": True}
         self._executed = 0
         self._sequence = 1
@@ -317,6 +359,7 @@ class OrderPath:
     def close(self) -> None:
         """Give files back."""
         self.journal.close()
+        self.frames.close()
         if self.history is not None:
             self.history.close()
         os.close(self.eventfd)

@@ -16,6 +16,7 @@ CAPTURES = Path(__file__).parents[1] / "tests" / "data" / "kraken"
 CAPTURE_DEPTH_25 = CAPTURES / "capture_crossbook_kraken_btcusd_sample.jsonl"
 CAPTURE_DEPTH_10 = CAPTURES / "capture_flashbook_btcusd_ethusd_d10_book_trade_20260707.jsonl"
 STRATEGIES = Path(__file__).parent / "strategies.py"
+RELAY = Path(__file__).parent / "relay.py"
 ENGINE = (sys.executable, "-P", "-m", "engine")
 
 
@@ -95,6 +96,59 @@ class Venue:
         self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+class Relay:
+    """bench/relay.py as a process between a venue and its client; `ready` has its addresses, and the venue's key."""
+
+    def __init__(self, venue: Venue, folder: Path) -> None:
+        self._out = folder / "relay.json"
+        self._out.unlink(missing_ok=True)
+        command = (sys.executable, RELAY, venue.ready["public"], venue.ready["private"], self._out)
+        self._process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.ready = venue.ready | json.loads(self._process.stdout.readline())
+        # When frames passed; see bench/relay.py. Known when the relay is left.
+        self.notes: dict[str, dict[str, int]] = {}
+
+    def __enter__(self) -> "Relay":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self.notes = json.loads(self._out.read_text())
+
+
+def trading_settings(ready: Mapping[str, str], more: str = "") -> tuple[str, dict[str, str]]:
+    """Settings of an engine that trades at a venue with every limit opened, and the environment with its key."""
+    settings = f"""
+{more}
+[venue]
+private_url = "{ready["private"]}"
+rest_url = "{ready["rest"]}"
+[feed]
+trades = false
+tickers = false
+candle_intervals_min = []
+[trading]
+enabled = true
+command_ttl_s = 60.0
+answer_timeout_s = 30.0
+deadline_s = 20.0
+[risk]
+order_notional_max = 1e12
+position_notional_max = 1e12
+daily_loss_max = 1e12
+price_collar_percent = 100.0
+open_orders_max = 225
+orders_per_s_max = 1000.0
+duplicate_window_ms = 0.0
+self_trade_guard = false
+"""
+    return settings, {"KRAKEN_API_KEY": ready["api_key"], "KRAKEN_API_SECRET": ready["api_secret"]}
 
 
 def run_engine(

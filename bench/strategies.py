@@ -2,11 +2,15 @@
 
 import json
 import time
+from collections import Counter
+from decimal import Decimal
+from itertools import cycle
 from pathlib import Path
 
-from engine import BookTop, FeedState, Strategy
+from engine import BookTop, FeedState, Fill, Order, Strategy
 
 MARK_EVERY = 20_000
+QTY = Decimal("0.001")
 
 
 class Measuring(Strategy):
@@ -89,3 +93,105 @@ class Recovery(Measuring):
         fresh = self._path.with_suffix(".new")
         fresh.write_text(json.dumps({"changes": self._changes, "first_book_ns": self._first_book_ns}))
         fresh.rename(self._path)
+
+
+class Trader(Measuring):
+    """Takes 0.001 of the best price with an IOC order, each side in turn, once in `every_ms`, on a book update."""
+
+    every_ms: float = 10.0
+
+    def on_start(self) -> None:
+        self._next_at = 0
+        self._sides = cycle((self.buy, self.sell))
+        self._calls: list[tuple[str, int, int]] = []  # order id, CLOCK_MONOTONIC of the call, timestamp of the book
+        self._working: dict[str, int] = {}
+        self._filled: dict[str, int] = {}
+        self._reasons: Counter[str] = Counter()
+
+    def on_book(self, book: BookTop) -> None:
+        now = self.context.now()
+        bid, ask = book.best_bid, book.best_ask
+        if now < self._next_at or not self.context.trading.is_open or bid is None or ask is None:
+            return
+        self._next_at = now + int(self.every_ms * 1e6)
+        send = next(self._sides)
+        price = ask.price if send == self.buy else bid.price
+        began = time.monotonic_ns()
+        order = send(book.symbol, QTY, limit=price, time_in_force="ioc")
+        self._calls.append((order.id, began, book.kraken_time))
+
+    def on_order(self, order: Order) -> None:
+        if order.order_id:
+            self._working.setdefault(order.id, time.monotonic_ns())
+        if order.reason:
+            self._reasons[order.reason] += 1
+
+    def on_fill(self, fill: Fill) -> None:
+        self._filled[fill.exec_id] = time.monotonic_ns()
+
+    def on_stop(self) -> None:
+        self.write(calls=self._calls, working=self._working, filled=self._filled, reasons=self._reasons)
+
+
+class Volleys(Measuring):
+    """Asks for `orders` orders at once, spread over its pairs, none of which can trade; and again when all are over.
+
+    Between two volleys one order a pair goes alone: the venue's row of it tells that its rate counter is empty.
+    """
+
+    orders: int = 1000
+    timer_s: float = 0.02
+
+    def on_start(self) -> None:
+        self._open = 0
+        self._volleys: list[tuple[int, list[str]]] = []  # CLOCK_MONOTONIC of the first call, the orders' ids
+        self._over: dict[str, int] = {}
+        self._alone: list[str] = []
+        self._quiet_until = 0
+        self._reasons: Counter[str] = Counter()
+
+    def on_timer(self) -> None:
+        books = {symbol: self.context.book(symbol) for symbol in self.context.symbols}
+        if not self.context.trading.is_open or None in books.values() or self._open:
+            return
+        if self._alone:
+            self._ask(self._alone.pop())
+            return
+        now = self.context.now()
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + 1_200_000_000  # the most that a budget of orders a second needs
+        prices = {symbol: self._price(symbol) for symbol in self.context.symbols}
+        began = time.monotonic_ns()
+        ids = [
+            self.buy(symbol, qty, limit=price, time_in_force="ioc").id
+            for _ in range(self.orders // len(prices))
+            for symbol, (qty, price) in prices.items()
+        ]
+        self._open = len(ids)
+        self._volleys.append((began, ids))
+        self._alone = list(self.context.symbols)
+
+    def _ask(self, symbol: str) -> None:
+        qty, price = self._price(symbol)
+        self.buy(symbol, qty, limit=price, time_in_force="ioc")
+        self._open += 1
+
+    def _price(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """A quantity that is enough, and a limit at half the market."""
+        book, pair = self.context.book(symbol), self.context.pair(symbol)
+        assert book is not None
+        assert book.best_bid is not None
+        assert pair is not None
+        ticks = book.best_bid.price_ticks // 2
+        limit = Decimal(ticks).scaleb(-pair.price_decimals)
+        return Decimal(4 * pair.qty_min_lots).scaleb(-pair.qty_decimals), limit
+
+    def on_order(self, order: Order) -> None:
+        if not order.is_open:
+            self._open -= 1
+            self._over[order.id] = time.monotonic_ns()
+            self._reasons[f"{order.state} {order.reason}"] += 1
+
+    def on_stop(self) -> None:
+        self.write(volleys=self._volleys, over=self._over, reasons=self._reasons)

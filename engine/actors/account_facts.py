@@ -159,6 +159,10 @@ class AccountFacts:
         """Have executions been told without a gap since then, as far as they came?"""
         return self._unbroken_since is not None and self._unbroken_since < at
 
+    def has_snapshot_after(self, at: WallNs) -> bool:
+        """Has a snapshot of open orders, asked for or still complete after this moment, been told?"""
+        return self._unbroken_since is not None and self._unbroken_since >= at
+
     def has_heard_all(self, since: WallNs, until: WallNs) -> bool:
         """Has every execution between these two moments been told, without a gap?
 

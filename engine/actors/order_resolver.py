@@ -9,8 +9,9 @@
 
 An order is absent only when Kraken cannot begin with it any more: its deadline has passed. If every execution since it
 left was heard, without a gap in their numbers, and it is not open, it never was. Otherwise two looks at open and closed
-orders must not find it, some time apart, for REST lags behind the matching engine; should it turn up later all the
-same, the blotter lets it live again. History calls cost a key four times as much, so they are made only then.
+orders must not find it, some time apart, for REST lags behind the matching engine (one look, if a snapshot that came
+after its deadline does not list it either). Should it turn up later all the same, the blotter lets it live again.
+History calls cost a key four times as much, so they are made only then.
 
 Source: https://docs.kraken.com/api/docs/guides/spot-clordid
 """
@@ -29,7 +30,7 @@ from engine.clock import Clock
 from engine.kraken import rest_answers, rest_order_answers, rest_requests
 from engine.kraken.order_requests import BatchRow
 from engine.kraken.rest_answers import RestRefusal
-from engine.kraken.rest_pairs import RestPairs
+from engine.kraken.rest_pairs import RestPair, RestPairs
 from engine.orders.blotter import Blotter
 from engine.orders.breaker import Breaker
 from engine.orders.tracked_order import TrackedOrder
@@ -45,7 +46,11 @@ HEARTBEAT_PATIENCE_NS: Final = 1500 * NS_PER_MS
 HEARTBEAT_LOOK_NS: Final = 50 * NS_PER_MS
 CLOSED_PAGE: Final = 50
 CLOSED_PAGES_MAX: Final = 4
-LOOK_DEADLINE_S: Final = 3.0
+LOOK_DEADLINE_S: Final = 2.0
+ADD_DEADLINE_S: Final = 2.5  # REST allows an order no less than two seconds to be begun with
+CANCEL_DEADLINE_S: Final = (
+    1.5  # private calls go one after the other: one that hangs must not hold up the next for long
+)
 CLOCK_MARGIN_S: Final = 5  # between our clock and Kraken's, when an order of ours is looked for among older ones
 IN_FLIGHT_MAX: Final = 64  # orders by REST
 
@@ -82,6 +87,10 @@ class OrderResolver:
         self._unlisted: dict[str, None] = {}
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        # Of orders under way by REST: later than their own, for REST takes no deadline of less than two seconds.
+        self._rest_deadlines: dict[str, WallNs] = {}
+        # Orders whose cancel by REST is under way: their next attempt has nothing to add.
+        self._canceling: set[str] = set()
 
     # --- what the router asks for
 
@@ -95,12 +104,12 @@ class OrderResolver:
             and self._breaker.allows(self._clock.mono_ns())
         )
 
-    def look_up(self, key: str, not_before: WallNs) -> None:
-        """Find out what became of an order in doubt."""
+    def look_up(self, key: str, deadline: WallNs) -> None:
+        """Find out what became of an order in doubt, which Kraken does not begin with after `deadline`."""
         if key not in self._doubts:
             # Found early is found; but usually the executions tell, so the first look waits for the deadline.
-            look_at = WallNs(max(not_before + DEADLINE_MARGIN_NS, self._clock.wall_ns()))
-            self._doubts[key] = _Doubt(key, WallNs(not_before + DEADLINE_MARGIN_NS), look_at)
+            not_before = WallNs(max(deadline, self._rest_deadlines.pop(key, deadline)) + DEADLINE_MARGIN_NS)
+            self._doubts[key] = _Doubt(key, not_before, WallNs(max(not_before, self._clock.wall_ns())))
             self._changed.set()
 
     def settle(self, key: str) -> None:
@@ -123,8 +132,10 @@ class OrderResolver:
 
     def cancel_by_rest(self, orders: Sequence[TrackedOrder]) -> None:
         """Send cancels by REST."""
-        if not self._rest.locked_out_s and len(self._tasks) < IN_FLIGHT_MAX:
-            self._spawn(self._cancel(list(orders)))
+        new = [order for order in orders if order.key not in self._canceling]
+        if new and not self._rest.locked_out_s and len(self._tasks) < IN_FLIGHT_MAX:
+            self._canceling.update(order.key for order in new)
+            self._spawn(self._cancel(new))
 
     def arm_dead_man(self, timeout_s: int) -> None:
         """Set the dead man's switch by REST."""
@@ -184,7 +195,9 @@ class OrderResolver:
         if order is None or now > doubt.not_before + HEARTBEAT_PATIENCE_NS or self._was_heard(order):
             return False
         if not self.facts.is_unbroken_since(order.submitted_at):
-            return False
+            # A fresh snapshot lists what is open; then only REST's lag is waited for, and one look is enough.
+            doubt.look_at = WallNs(doubt.not_before + LAG_NS)
+            return now < doubt.look_at
         doubt.look_at = WallNs(now + HEARTBEAT_LOOK_NS)
         return True
 
@@ -203,14 +216,25 @@ class OrderResolver:
                 await self._tell(lookup, pairs)
             elif looked_at >= doubt.not_before:
                 doubt.absences += 1
-                if doubt.absences >= (1 if self._was_heard(order) else 2):
+                if doubt.absences >= self._looks_needed(order, looked_at):
                     self.facts.absent(doubt.key)
                 else:
                     doubt.look_at = WallNs(self._clock.wall_ns() + LAG_NS)
 
+    def _looks_needed(self, order: TrackedOrder, looked_at: WallNs) -> int:
+        """How often an order must not be found to be absent: once where REST's lag cannot have hidden it."""
+        over_at = self._over_at(order)
+        is_snapshot_enough = self.facts.has_snapshot_after(over_at) and looked_at >= over_at + LAG_NS
+        return 1 if self._was_heard(order) or is_snapshot_enough else 2
+
     def _was_heard(self, order: TrackedOrder) -> bool:
         """Would the executions have told of the order, had it come to Kraken?"""
-        return self.facts.has_heard_all(order.submitted_at, WallNs(order.deadline + DEADLINE_MARGIN_NS))
+        return self.facts.has_heard_all(order.submitted_at, self._over_at(order))
+
+    def _over_at(self, order: TrackedOrder) -> WallNs:
+        """After this Kraken does not begin with it."""
+        doubt = self._doubts.get(order.key)
+        return doubt.not_before if doubt is not None else WallNs(order.deadline + DEADLINE_MARGIN_NS)
 
     async def _find(self, orders: Sequence[TrackedOrder], pairs: RestPairs) -> dict[str, OrderLookup] | None:
         """What Kraken knows of these orders, by key; None when it could not be asked for all of them."""
@@ -344,6 +368,14 @@ class OrderResolver:
                 self.facts.not_sent(key, "REST does not know the pair")
             return
         until = rest_requests.rest_deadline(deadline, self._clock.wall_ns())
+        self._rest_deadlines.update(dict.fromkeys(keys, until))
+        try:
+            await self._send_add(orders, pair, until, purpose)
+        finally:
+            for key in keys:
+                self._rest_deadlines.pop(key, None)
+
+    async def _send_add(self, orders: Sequence[TrackedOrder], pair: RestPair, until: WallNs, purpose: Purpose) -> None:
         if len(orders) == 1:
             order = orders[0]
             placed = await self._rest.ask(
@@ -351,7 +383,7 @@ class OrderResolver:
                     order.intent, order.price_decimals, order.qty_decimals, pair=pair, cl_ord_id=order.cl_ord_id,
                     userref=order.userref, deadline=until,
                 ),
-                rest_order_answers.read_add_order,
+                rest_order_answers.read_add_order, ADD_DEADLINE_S,
             )  # fmt: skip
             if isinstance(placed, RestRefusal):
                 self._answered(purpose, placed)
@@ -366,6 +398,7 @@ class OrderResolver:
                 rows, orders[0].price_decimals, orders[0].qty_decimals, pair=pair, deadline=until
             ),
             rest_order_answers.read_add_order_batch,
+            ADD_DEADLINE_S,
         )
         if isinstance(answer, RestRefusal):
             self._answered(purpose, answer)
@@ -385,7 +418,7 @@ class OrderResolver:
                 trigger_price_type=trigger.price_type if trigger is not None else None,
                 deadline=rest_requests.rest_deadline(WallNs(0), self._clock.wall_ns()),
             ),
-            rest_order_answers.read_amend_order,
+            rest_order_answers.read_amend_order, ADD_DEADLINE_S,
         )  # fmt: skip
         purpose = Purpose("amend", (order.key,), self._clock.mono_ns())
         if isinstance(answer, RestRefusal):
@@ -402,7 +435,10 @@ class OrderResolver:
                 if order.userref is not None
                 else rest_requests.cancel_order(cl_ord_id=order.key)
             )
-            answer = await self._rest.ask(request, rest_order_answers.read_cancel)
+            try:
+                answer = await self._rest.ask(request, rest_order_answers.read_cancel, CANCEL_DEADLINE_S)
+            finally:
+                self._canceling.discard(order.key)
             purpose = Purpose("cancel", (order.key,), self._clock.mono_ns())
             if isinstance(answer, RestRefusal):
                 self._answered(purpose, answer)

@@ -142,8 +142,8 @@ class OrderRouter:
             self.risk.reduce(self.blotter.mode_reason)
         for order in list(self.blotter.open.values()):
             if order.state in (OrderState.SENT, OrderState.UNKNOWN):
-                self.answers.doubt(order.key, "the order router was started anew")
                 self._look_up(order)
+                self.answers.doubt(order.key, "the order router was started anew")
             elif order.pending == "amend":
                 self._settle(order.key)
         self.cancels.resume()

@@ -66,10 +66,11 @@ from engine.secret import fingerprint
 from engine.state_directory import HISTORY_FILE
 from engine.telemetry import Counters, Histogram
 from engine.topology import ROUTER_COUNTERS, ROUTER_DOORBELL, ROUTER_HISTOGRAMS
-from engine.units import NS_PER_MS, NS_PER_S
+from engine.units import NS_PER_MS, NS_PER_S, WallNs
 
 WORK_INTERVAL_S: Final = 0.05  # between two looks at tokens, counters and the status board
 ORPHAN_DEADLINE_S: Final = 30.0  # for the last orders of an engine that is gone; then the dead man's switch must do
+TOKEN_DEADLINE_S: Final = 3.0
 NUDGE: Final = b"snapshot"
 
 log = structlog.get_logger("order_router")
@@ -200,7 +201,10 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
         account=GatedSubscriber(memories[launch.account_fd]),
         clock=clock,
         settle=resolver.settle,
-        look_up=lambda order: resolver.look_up(order.key, order.deadline),
+        # Which way an order had gone when the last router ended is not certain: REST's deadlines are the later ones.
+        look_up=lambda order: resolver.look_up(
+            order.key, WallNs(max(order.deadline, order.submitted_at + rest_requests.DEADLINE_MIN_NS))
+        ),
         cancels_on_halt=trading.on_strategy_halt == "cancel",
     )
     order_records.on_journal = router.on_journal
@@ -341,7 +345,7 @@ async def _check_account(
 
 
 async def _fetch_token(rest: RestDesk) -> tuple[str, int]:
-    answer = await rest.ask(rest_requests.get_websockets_token(), rest_answers.read_websockets_token)
+    answer = await rest.ask(rest_requests.get_websockets_token(), rest_answers.read_websockets_token, TOKEN_DEADLINE_S)
     if isinstance(answer, RestRefusal):
         raise NoToken(answer.sentence)
     return answer.token, answer.expires_s

@@ -78,7 +78,11 @@ class Engines:
         log = (self.folder / f"log-{len(self._processes)}.txt").open("w")
         with log:
             process = subprocess.Popen(
-                command, stderr=log, text=True, env=self.environment, cwd=self.folder, **{"stdout": log} | options
+                command,
+                stderr=log,
+                text=True,
+                cwd=self.folder,
+                **{"stdout": log, "env": self.environment} | options,
             )
         self._processes.append(process)
         return process

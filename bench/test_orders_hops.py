@@ -1,0 +1,212 @@
+"""Where the time of an order goes, hop by hop, in one process: the real parts side by side, no socket but a pair.
+
+Each hop is measured in its place in the journey, not in a loop of its own, which would flatter it by a half: back to
+back, and after a millisecond of sleep before each step, as a process is found that waited for something to do. Waking
+up across processes is in test_ring.py (`test_hop`). Baselines: on the way out, writing the order's text and sending
+it; on the way back, decoding the same frames with msgspec.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+from bare_client import decode_answer, decode_rows
+from order_path import QTY, SYMBOL, TOKEN, OrderPath, Stamps
+from rig import interleave
+
+from engine.kraken import order_requests
+from engine.strategy.orders import Order
+
+JOURNEYS = 1500
+OPEN_ORDERS = (0, 50, 200)
+NAP_S = {"back to back": 0.0, "after 1 ms of sleep": 0.001}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Any:
+    """A path of one's own."""
+    path = OrderPath(tmp_path)
+    yield path
+    path.close()
+
+
+def bare_text(key: str, number: int) -> bytes:
+    """The same order, written down with no thought."""
+    return (
+        f'{{"method":"add_order","params":{{"order_type":"limit","side":"buy","order_qty":{QTY},"limit_price":63501.6,'
+        f'"post_only":true,"cl_ord_id":"{key}","symbol":"{SYMBOL}","deadline":"2026-01-22T06:06:20.832Z",'
+        f'"token":"{TOKEN}"}},"req_id":{number}}}'
+    ).encode()
+
+
+def nap(seconds: float) -> None:
+    """Sleep, or go straight on."""
+    if seconds:
+        time.sleep(seconds)
+
+
+def end(path: OrderPath, order: Order, number: int) -> None:
+    """Have the order acknowledged and filled, so that none stays open."""
+    path.answer(path.ack_frame(order, number))
+    for frame in path.fill_frames(order, number):
+        path.execute(frame)
+    path.route()
+    path.news()
+
+
+@pytest.mark.parametrize("pace", NAP_S)
+def test_strategy_to_wire(benchmark: Any, path: OrderPath, monkeypatch: pytest.MonkeyPatch, pace: str) -> None:
+    """`desk` is the strategy's call, up to the record in the ring; the rest is the router's."""
+    stamps, bare_us, nap_s = Stamps(), [], NAP_S[pace]
+    stamps.wrap(path, "submit", "desk")
+    stamps.wrap(path, "route", "router")
+    stamps.wrap(path.entry, "submit", "entry")
+    stamps.wrap(path.entry, "_refusal", "risk")
+    stamps.wrap(path.rates, "wait_ns", "counter")
+    stamps.wrap(path.rates, "charge", "counter")
+    stamps.wrap(path.router.records, "write", "journal")
+    stamps.wrap(path.wire, "send", "wire")
+    stamps.wrap(path.router.records, "apply", "apply")
+    with monkeypatch.context() as patch:
+        patch.setattr(order_requests, "add_order", order_requests.add_order)  # put back what wrap replaces
+        stamps.wrap(order_requests, "add_order", "encode")
+        stamps.wrap(path.frames, "send", "socket")
+
+        def journeys() -> None:
+            for number in range(JOURNEYS):
+                stamps.begin_journey()
+                nap(nap_s)
+                order = path.submit()
+                nap(nap_s)
+                path.route()
+                stamps.end_journey()
+                path.frames.take()
+                began = time.perf_counter_ns()
+                path.frames._ours.send(bare_text(order.id, number))
+                bare_us.append((time.perf_counter_ns() - began) / 1e3)
+                path.frames.take()
+                end(path, order, number)
+
+        benchmark.pedantic(journeys, rounds=1)
+
+    us = stamps.median_us
+    inner = us("risk") + us("counter") + us("journal") + us("wire")
+    found = {
+        "desk": us("desk"),
+        "ring_and_unpack": us("router") - us("entry"),
+        "risk_and_board": us("risk"),
+        "counter": us("counter"),
+        "journal": us("journal"),
+        "encode": us("encode"),
+        "send": us("wire") - us("encode"),
+        "entry_itself": us("entry") - inner - us("apply"),
+        "apply_and_report": us("apply"),
+        "all": us("desk") + us("router"),
+    }
+    bare = median(bare_us)
+    benchmark.extra_info.update({name: round(took, 1) for name, took in found.items()})
+    benchmark.extra_info.update(bare_us=round(bare, 1), ratio=round(found["all"] / bare, 1))
+
+
+@pytest.mark.parametrize("open_orders", OPEN_ORDERS)
+def test_risk_beside_open_orders(benchmark: Any, path: OrderPath, open_orders: int) -> None:
+    """The checks of a new order when so many are open on its pair; the ratio is to none open."""
+    order = path.submit()
+    path.route()
+    intent = path.blotter.open[order.id].intent
+    end(path, order, 0)
+    path.frames.take()
+    refusal = path.entry._refusal
+    mono_ns = path.clock.mono_ns
+
+    def check_all() -> None:
+        for _ in range(1000):
+            assert refusal("Bench", (("other", intent),), mono_ns()) is None
+
+    check_all()
+    (with_none_s,) = interleave(5, check_all)
+    for _ in range(open_orders):
+        path.submit()
+        path.route()
+        path.frames.take()
+        path.news()
+    benchmark.pedantic(check_all, rounds=5)
+    took_us = benchmark.stats.stats.median * 1e6 / 1000
+    benchmark.extra_info.update(us=round(took_us, 1), ratio=round(took_us / (median(with_none_s) * 1000), 1))
+
+
+@pytest.mark.parametrize("pace", NAP_S)
+def test_wire_to_callback(benchmark: Any, path: OrderPath, pace: str) -> None:
+    """An order's answer, and the two frames of its fill, until the strategy would be called."""
+    stamps, nap_s = Stamps(), NAP_S[pace]
+    bare: dict[str, list[float]] = {"answer": [], "fill": []}
+    for owner, method, name in (
+        (path.session, "receive", "session"), (path, "answer", "router"), (path, "news", "desk"),
+        (path, "execute", "private_feed"), (path, "route", "router"), (path.feed_session, "receive", "session"),
+        (path.router.records, "write", "journal"), (path.blotter, "apply", "blotter"),
+        (path.blotter, "on_execution", "decide"), (path.blotter, "on_acknowledged", "decide"),
+        (path.line, "send", "report"),
+    ):  # fmt: skip
+        stamps.wrap(owner, method, name)
+    acks, fills = Stamps(), Stamps()
+
+    def timed(kind: str, decode: Callable[[bytes], object], frame: bytes) -> None:
+        began = time.perf_counter_ns()
+        decode(frame)
+        bare[kind].append((time.perf_counter_ns() - began) / 1e3)
+
+    def journeys() -> None:
+        for number in range(JOURNEYS):
+            order = path.submit()
+            path.route()
+            path.frames.take()
+            path.news()
+            answer, (trade, filled) = path.ack_frame(order, number), path.fill_frames(order, number)
+            stamps.begin_journey()
+            nap(nap_s)
+            path.answer(answer)
+            nap(nap_s)
+            path.news()
+            stamps.end_journey()
+            acks.journeys.append(stamps.journeys[-1])
+            stamps.begin_journey()
+            for frame in (trade, filled):
+                nap(nap_s)
+                path.execute(frame)
+                nap(nap_s)
+                path.route()
+                nap(nap_s)
+                path.news()
+            stamps.end_journey()
+            fills.journeys.append(stamps.journeys[-1])
+            nap(nap_s)
+            timed("answer", decode_answer, answer)
+            timed("fill", decode_rows, trade)
+            timed("fill", decode_rows, filled)
+
+    benchmark.pedantic(journeys, rounds=1)
+    ack, fill = acks.median_us, fills.median_us
+    found = {
+        "answer": ack("router") + ack("desk"),
+        "answer_session": ack("session"),
+        "answer_router": ack("router") - ack("session"),
+        "answer_desk": ack("desk"),
+        "fill": fill("private_feed") + fill("router") + fill("desk"),
+        "fill_private_feed": fill("private_feed"),
+        "fill_router": fill("router"),
+        "fill_router_decide": fill("decide"),
+        "fill_router_journal": fill("journal"),
+        "fill_router_blotter": fill("blotter"),
+        "fill_router_reports": fill("report"),
+        "fill_desk": fill("desk"),
+    }
+    base = median(bare["answer"]) + 2 * median(bare["fill"])
+    benchmark.extra_info.update({name: round(took, 1) for name, took in found.items()})
+    benchmark.extra_info.update(
+        decode_answer_us=round(median(bare["answer"]), 1),
+        decode_fill_us=round(2 * median(bare["fill"]), 1),
+        ratio=round((found["answer"] + found["fill"]) / base, 1),
+    )

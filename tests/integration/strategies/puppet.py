@@ -1,0 +1,165 @@
+"""A strategy that does what a test tells it, and writes down all that it is told of its orders.
+
+    test ─► PATH.wishes ─► on_timer ─► buy, sell, amend, cancel …
+    on_order, on_fill, on_trading ─► PATH ─► test                        one JSON object a line, on both sides
+"""
+
+import json
+import time
+from decimal import Decimal
+from typing import Any
+
+from engine import BookTop, Strategy
+from engine.strategy.orders import Balance, Fill, Order, TradingStatus
+
+COPIED = ("post_only", "time_in_force", "order_type", "reduce_only", "display_qty", "stp_type", "limit", "qty")
+
+
+class Puppet(Strategy):
+    """Obeys `path`.wishes."""
+
+    path: str
+    symbol: str = "BTC/USD"
+    timer_s: float = 0.01
+
+    def on_start(self) -> None:
+        self._file = open(self.path, "a", buffering=1)  # noqa: SIM115 - closed in on_stop
+        self._wishes = open(self.path + ".wishes", "a+")  # noqa: SIM115 - closed in on_stop
+        self._wishes.seek(0)
+        self._line = ""
+        # Orders by the name that the test gave them.
+        self._named: dict[str, Order] = {}
+        self.raises = False
+        self.quotes_on_book = 0.0
+        self._quote: Order | None = None
+        self.write("start")
+
+    def write(self, what: str, **facts: object) -> None:
+        self._file.write(json.dumps({"what": what, "at_ns": time.monotonic_ns(), **facts}) + "\n")
+
+    # --- what the test wants
+
+    def on_timer(self) -> None:
+        while piece := self._wishes.readline():
+            self._line += piece
+            if self._line.endswith("\n"):
+                wish, self._line = json.loads(self._line), ""
+                getattr(self, f"do_{wish.pop('do')}")(**wish)
+
+    def on_book(self, book: BookTop) -> None:
+        if self.raises:
+            raise RuntimeError("as the test wished")
+
+    def do_order(self, name: str, side: str = "buy", away: float = 5.0, **options: Any) -> None:
+        """One order, `away` per cent from the best price of its own side, unless it has a limit."""
+        side, symbol, qty, options = self._order(name, side, away, **options)
+        order = self.buy(symbol, qty, **options) if side == "buy" else self.sell(symbol, qty, **options)
+        self._name(name, order)
+
+    def do_batch(self, orders: list[dict[str, Any]]) -> None:
+        """Several of them."""
+        names = [order["name"] for order in orders]
+        for name, order in zip(names, self.submit_batch([self._order(**order) for order in orders]), strict=True):
+            self._name(name, order)
+
+    def do_amend(self, name: str, away: float | None = None, **options: Any) -> None:
+        """Another price or quantity."""
+        order = self._named[name]
+        if away is not None:
+            options["limit"] = self._price(order.symbol, order.side, away)
+        self.write("amending", id=order.id, name=name, taken=self.amend(order, **options))
+
+    def do_cancel(self, names: list[str]) -> None:
+        """The end of some."""
+        self.cancel(*(self._named[name] for name in names))
+
+    def do_cancel_all(self) -> None:
+        """The end of all."""
+        self.cancel_all()
+
+    def do_sleep(self, seconds: float) -> None:
+        """Hang."""
+        self.write("asleep")
+        time.sleep(seconds)
+        self.write("awake")
+
+    def do_raise(self) -> None:
+        """Raise in every book from now on."""
+        self.raises = True
+
+    def do_look(self, note: str) -> None:
+        """Write down what the context says."""
+        context = self.context
+        position = context.position(self.symbol)
+        self.write(
+            "look",
+            note=note,
+            open=[order.id for order in context.orders],
+            qty=str(position.qty),
+            fees=str(position.fees),
+            mode=context.trading.mode,
+            is_open=context.trading.is_open,
+        )
+
+    def _order(
+        self, name: str, side: str = "buy", away: float = 5.0, symbol: str = "", **options: Any
+    ) -> tuple[str, str, Any, Any]:
+        symbol = symbol or self.symbol
+        qty = options.pop("qty", "0.01")
+        if "limit" not in options and options.get("order_type") != "market":
+            options["limit"] = self._price(symbol, side, away)
+        options["tag"] = name
+        return side, symbol, qty, options
+
+    def _price(self, symbol: str, side: str, away: float) -> Decimal:
+        pair, book = self.context.pair(symbol), self.context.book(symbol)
+        assert pair is not None
+        assert book is not None
+        best = book.best_bid if side == "buy" else book.best_ask
+        assert best is not None
+        share = Decimal(repr(away)) / 100
+        price = best.price * (1 - share if side == "buy" else 1 + share)
+        return price.quantize(Decimal(1).scaleb(-pair.price_decimals))
+
+    def _name(self, name: str, order: Order) -> None:
+        self._named[name] = order
+        self.write("named", name=name, id=order.id, state=order.state.name)
+
+    # --- what the engine says
+
+    def on_order(self, order: Order) -> None:
+        self.write(
+            "order",
+            id=order.id,
+            name=order.tag,
+            order_id=order.order_id,
+            state=order.state.name,
+            reason=order.reason,
+            qty=str(order.qty),
+            filled=str(order.filled_qty),
+            limit=str(order.limit_price),
+            busy=order.is_open and not order.is_working,
+        )
+
+    def on_fill(self, fill: Fill) -> None:
+        self.write(
+            "fill",
+            exec_id=fill.exec_id,
+            id=fill.order.id,
+            side=fill.side,
+            qty=str(fill.qty),
+            price=str(fill.price),
+            cost=str(fill.cost),
+            fees={asset: str(fee) for asset, fee in fill.fees.items()},
+        )
+
+    def on_balance(self, balance: Balance) -> None:
+        self.write("balance", asset=balance.asset, total=str(balance.total), held=str(balance.held))
+
+    def on_trading(self, status: TradingStatus) -> None:
+        self.write("trading", mode=status.mode, open=status.is_open, reason=status.reason)
+
+    def on_stop(self) -> None:
+        self.do_look("stop")
+        self._file.close()
+        self._wishes.close()
