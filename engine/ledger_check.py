@@ -189,7 +189,7 @@ def _told_differ(
     fills_journal, ends_journal = Tally(), Tally()
     for fill, order in fills.values():
         if order.strategy:
-            fills_journal.add(fill.exec_id, order.key)
+            fills_journal.add(fill.exec_id, order.key, fill.qty, fill.price)
     for order in orders.values():
         if order.strategy and not order.is_open:
             ends_journal.add(order.key, order.state.name)

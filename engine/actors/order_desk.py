@@ -209,7 +209,7 @@ class OrderDesk:
             case OrderReport():
                 return self._apply_order(report)
             case FillReport():
-                self.fills_told.add(report.exec_id, report.cl_ord_id)
+                self.fills_told.add(report.exec_id, report.cl_ord_id, report.qty_lots, report.price)
                 order = self.order(report.cl_ord_id)
                 return None if order is None else make_fill(order, report)
             case PositionReport():

@@ -79,6 +79,7 @@ class RouterStatus:
             "is_open": gate.is_open,
             "reason": gate.reason,
             "open_orders": len(router.blotter.open),
+            "unknown": len(router.blotter.in_doubt()),
             "positions": {
                 symbol: {"qty": _text(state.qty), "avg_price": _text(state.avg_price)} for symbol, state in held.items()
             },

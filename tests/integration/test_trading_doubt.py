@@ -11,6 +11,10 @@ from tests.integration.trading_rig import OVER, TradingEngine, TradingVenue
 
 # An order is in doubt soon here, so that many of them take little time.
 SOON = "deadline_s = 0.6\nanswer_timeout_s = 0.9\nbreaker_failures = 50"
+FATES = ("lost", "answer lost", "executed late", "answer late")
+DEEDS = ("add", "amend", "cancel", "batch add", "batch cancel")
+# Kraken counts each pair's orders and cancels for itself: each deed has a pair of its own.
+SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "ETH/BTC", "XRP/USD")
 RESOLVED_S_MAX = 2.0
 SLACK_S = 3.0  # of a machine that is busy with other things
 
@@ -23,7 +27,7 @@ class Pool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.engines = Engines(folder)
-        self.venue = TradingVenue(self.engines)
+        self.venue = TradingVenue(self.engines, symbols=",".join(SYMBOLS))
         self._engine: TradingEngine | None = None
         self._drops = 0
         self._count = 0
@@ -36,7 +40,9 @@ class Pool:
         if self._engine is None:
             self._count += 1
             self._drops = 0
-            self._engine = TradingEngine(self.venue, self.folder / f"{self._count}", trading=SOON).start()
+            self._engine = TradingEngine(
+                self.venue, self.folder / f"{self._count}", trading=SOON, symbols=",".join(SYMBOLS)
+            ).start()
         self._drops += will_drop
         engine, relay = self._engine, self._engine.relay
         assert relay is not None
@@ -75,6 +81,7 @@ class Deed:
     def __init__(self, engine: TradingEngine, what: str, tag: str) -> None:
         self.engine, self.what = engine, what
         batch = what.startswith("batch")
+        self.symbol = SYMBOLS[DEEDS.index(what)]
         self.names = [f"{tag} {number}" for number in range(3 if batch else 1)]
         self.method = {"add": "add_order", "amend": "amend_order", "cancel": "cancel_order"}.get(
             what, what.replace(" ", "_")
@@ -85,7 +92,7 @@ class Deed:
         if self.what in ("add", "batch add"):
             return
         for name in self.names:
-            self.engine.wish("order", name=name, away=4.0)
+            self.engine.wish("order", name=name, symbol=self.symbol, qty="5", away=4.0)
         for name in self.names:
             self.engine.wait_for_state(name, "WORKING")
 
@@ -93,11 +100,14 @@ class Deed:
         """The deed."""
         match self.what:
             case "add":
-                self.engine.wish("order", name=self.names[0], away=4.0)
+                self.engine.wish("order", name=self.names[0], symbol=self.symbol, qty="5", away=4.0)
             case "batch add":
-                self.engine.wish("batch", orders=[{"name": name, "away": 4.0} for name in self.names])
+                self.engine.wish(
+                    "batch",
+                    orders=[{"name": name, "symbol": self.symbol, "qty": "5", "away": 4.0} for name in self.names],
+                )
             case "amend":
-                self.engine.wish("amend", name=self.names[0], qty="0.02")
+                self.engine.wish("amend", name=self.names[0], qty="6")
             case _:
                 self.engine.wish("cancel", names=self.names)
 
@@ -116,10 +126,6 @@ class Deed:
 
 def ended_at(engine: TradingEngine, names: list[str]) -> float:
     return max(float(engine.told(name)[-1]["at_ns"]) / 1e9 for name in names)
-
-
-FATES = ("lost", "answer lost", "executed late", "answer late")
-DEEDS = ("add", "amend", "cancel", "batch add", "batch cancel")
 
 
 @pytest.mark.parametrize("fate", FATES)

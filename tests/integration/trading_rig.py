@@ -1,7 +1,7 @@
 """Engines that trade on a venue in a process of its own, with a relay between them that loses what a test wants lost.
 
-    engine ── private WebSocket ──► Relay ──► venue          the venue's ledger is the judge
-       └───── public WebSocket, REST ───────────┘
+engine ── private WebSocket ──► Relay ──► venue          the venue's ledger is the judge
+   └───── public WebSocket, REST ───────────┘
 """
 
 import asyncio
@@ -46,8 +46,8 @@ rest_url = "{rest}"
 enabled = true
 {trading}
 [risk]
-order_notional_max = 100000
-position_notional_max = 1000000
+order_notional_max = 1000000
+position_notional_max = 10000000
 daily_loss_max = 1000000
 orders_per_s_max = 500
 duplicate_window_ms = 0
@@ -536,6 +536,11 @@ class TradingEngine:
                 if entry["exec_id"] in fills:
                     yield f"fill {entry['exec_id']} was told twice"
                 fills[entry["exec_id"]] = entry
+        for entry in self.venue.orders(self.account):
+            told = latest.get(entry["cl_ord_id"] or "")
+            for name, word in (("order_qty", "qty"), ("limit_price", "limit")):
+                if told is not None and entry[name] is not None and Decimal(entry[name]) != Decimal(told[word]):
+                    yield f"order {entry['cl_ord_id']} has {name} {entry[name]}, its strategy was told {told[word]}"
         for order in ledger.orders:
             told = latest.get(order.cl_ord_id or "")
             if told is None:

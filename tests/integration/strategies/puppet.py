@@ -1,7 +1,7 @@
 """A strategy that does what a test tells it, and writes down all that it is told of its orders.
 
-    test ─► PATH.wishes ─► on_timer ─► buy, sell, amend, cancel …
-    on_order, on_fill, on_trading ─► PATH ─► test                        one JSON object a line, on both sides
+test ─► PATH.wishes ─► on_timer ─► buy, sell, amend, cancel …
+on_order, on_fill, on_trading ─► PATH ─► test                        one JSON object a line, on both sides
 """
 
 import json
@@ -50,9 +50,10 @@ class Puppet(Strategy):
         if self.raises:
             raise RuntimeError("as the test wished")
 
-    def do_order(self, name: str, side: str = "buy", away: float = 5.0, **options: Any) -> None:
+    def do_order(self, **order: Any) -> None:
         """One order, `away` per cent from the best price of its own side, unless it has a limit."""
-        side, symbol, qty, options = self._order(name, side, away, **options)
+        name = order["name"]
+        side, symbol, qty, options = self._order(**order)
         order = self.buy(symbol, qty, **options) if side == "buy" else self.sell(symbol, qty, **options)
         self._name(name, order)
 
