@@ -198,6 +198,9 @@ class OrderAnswers:
 
     def _on_cancel(self, keys: Sequence[str], success: bool, error: str, what: Meaning | None) -> None:
         if success:
+            if self._gate.feed_reason:  # nobody is there to tell of the end
+                for key in keys:
+                    self._resolver.settle(key)
             return  # the end is told by the executions; if it is not, the cancel is tried again
         for key in keys:
             if key not in self._blotter.open:

@@ -55,7 +55,7 @@ from engine.strategy.orders import (
 )
 from engine.units import MonoNs, QtyLots
 
-ENDED_ORDERS_KEPT = 1000  # for `Context.order` and late news; the history has them all
+ENDED_ORDERS_KEPT = 10_000  # for `Context.order` and late news; the history has them all
 CANCELS_PER_COMMAND_MAX = 50
 NEWS_KEPT_MAX = 4096  # orders refused here, whose callbacks wait for the strategy's turn
 

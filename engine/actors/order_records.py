@@ -47,6 +47,11 @@ UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not tak
 BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
 ENDED_TOLD_NS: Final = 60 * NS_PER_S  # how long ago an order may have ended to be told again after a gap
 
+# What a router's next life counts again from the journal.
+RECOUNTED: Final = (
+    "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "fills", "adopted", "journal_records",
+)  # fmt: skip
+
 log = structlog.get_logger("order_router")
 
 
@@ -77,8 +82,7 @@ class OrderRecords:
         self._reported_balances: dict[str, BalanceReport] = {}
         # Since the process started, and by it; see topology.ROUTER_COUNTERS.
         self.counts: dict[str, int] = dict.fromkeys(
-            ("submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "fills", "adopted",
-             "journal_records", "journal_errors"), 0
+            (*RECOUNTED, "refused", "journal_errors"), 0
         )  # fmt: skip
 
     # --- in
@@ -125,6 +129,9 @@ class OrderRecords:
             return None
         order = change.order
         self._count(order, record)
+        if isinstance(record, Adopted):
+            owner = order.strategy or "external"
+            log.warning("order adopted", id=order.order_id, symbol=order.symbol, strategy=owner)
         base, _, quote = order.symbol.partition("/")
         self._balances_changed.update((base, quote))
         if self._history is not None:
@@ -161,6 +168,15 @@ class OrderRecords:
             log.critical("the journal cannot be written, no order is taken", error=error)
             self.on_journal(error)
 
+    def recount(self, records: Sequence[Record]) -> None:
+        """Count what an earlier life of this run has written; the blotter knows the orders by now."""
+        for record in records:
+            key = getattr(record, "key", "")
+            order = self.blotter.get(key) if key else None
+            if order is not None:
+                self._count(order, record)
+        self.counts["journal_records"] += len(records)
+
     def _count(self, order: TrackedOrder, record: Record) -> None:
         counts = self.counts
         match record:
@@ -172,12 +188,10 @@ class OrderRecords:
                 counts["rejected"] += 1
             case Filled():
                 counts["fills"] += 1
-            case Ended() if not order.is_external:
-                counts[str(order.state)] += 1
+            case Ended(state=state) if not order.is_external:
+                counts[state] += 1
             case Adopted():
                 counts["adopted"] += 1
-                owner = order.strategy or "external"
-                log.warning("order adopted", id=order.order_id, symbol=order.symbol, strategy=owner)
 
     # --- out
 

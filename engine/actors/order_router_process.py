@@ -8,6 +8,7 @@ import asyncio
 import random
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +25,7 @@ from engine.actors.market_boards import BoardPort, MarketBoards
 from engine.actors.order_answers import OrderAnswers
 from engine.actors.order_cancels import OrderCancels
 from engine.actors.order_entry import EntrySettings, OrderEntry, Waiting
-from engine.actors.order_records import OrderRecords
+from engine.actors.order_records import RECOUNTED, OrderRecords
 from engine.actors.order_resolver import OrderResolver
 from engine.actors.order_router import OrderRouter
 from engine.actors.order_wire import OrderWire
@@ -56,7 +57,7 @@ from engine.orders.balances import Balances
 from engine.orders.blotter import fold
 from engine.orders.breaker import Breaker
 from engine.orders.journal import Journal
-from engine.orders.journal_records import RunBegan
+from engine.orders.journal_records import Record, RunBegan
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
 from engine.orders.reports import TradingReport
@@ -148,6 +149,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
 
     gate = TradingGate(risk, tell_all)
     order_records = OrderRecords(blotter, journal, lines, Balances(), clock, history)
+    order_records.recount(_records_of_run(records, launch.run))
     resolver = OrderResolver(blotter, rest, breakers["rest"], clock)
     cancels = OrderCancels(order_records, wire, rates, resolver.cancel_by_rest, clock)
     dead_man = DeadMan(
@@ -282,6 +284,8 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
 
 async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan: bool) -> None:
     """Cancel what is open, or keep it; the switch that would cancel it later is switched off only when all is done."""
+    if is_orphan:
+        router.gate.feed_reason = "the private feed is gone with the engine"
     router.shut("the engine is gone" if is_orphan else "the engine is stopping")
     policy = trading.on_engine_loss if is_orphan else trading.on_stop
     log.info("stopping", orders=len(router.own_open), policy=policy, orphan=is_orphan)
@@ -363,6 +367,14 @@ def _watch_engine(loop: asyncio.AbstractEventLoop, launch: RouterLaunch, orphane
     loop.add_reader(pidfd, orphaned.set)
     if os.getppid() != launch.parent_pid:
         orphaned.set()
+
+
+def _records_of_run(records: Sequence[Record], run: int) -> Sequence[Record]:
+    """What earlier lives of the router wrote in this run of the engine."""
+    for place, record in enumerate(records):
+        if isinstance(record, RunBegan) and record.run == run:
+            return records[place:]
+    return ()
 
 
 def _segment_fds(launch: RouterLaunch) -> list[int]:
@@ -457,7 +469,8 @@ class _Tally:
         self._session = session
         self._journal = journal
         self._clock = SystemClock()
-        self._inherited = counters.snapshot()
+        # What the journal tells is counted anew by each life; a killed one had told its last orders to nobody else.
+        self._inherited = counters.snapshot() | dict.fromkeys(RECOUNTED, 0)
 
     def count(self) -> None:
         """Now."""

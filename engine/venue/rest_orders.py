@@ -12,7 +12,7 @@ from engine.errors import VenueReject
 from engine.units import NS_PER_S, WallNs
 from engine.venue.client_order import ClientOrder, OrderSpec
 from engine.venue.keys import ApiKey
-from engine.venue.order_checks import invalid
+from engine.venue.order_checks import check_client_id, invalid
 from engine.venue.pair_market import PairMarket
 from engine.venue.private_faults import PrivateFaults
 from engine.venue.rest_names import NameBook
@@ -37,6 +37,15 @@ def check_order_id(text: str) -> str:
     if not _ORDER_ID.fullmatch(text):
         raise VenueReject(INVALID_ORDER)
     return text
+
+
+def _open_id(cl_ord_id: str) -> str:
+    """The client's own id, if it could be an order's: one that has no legal form never was."""
+    try:
+        check_client_id(cl_ord_id)
+    except VenueReject:
+        raise VenueReject(INVALID_ORDER) from None
+    return cl_ord_id
 
 
 class RestOrders:
@@ -138,7 +147,7 @@ class RestOrders:
         if order_id is not None:
             order = account.open_orders.get(check_order_id(order_id))
         else:
-            order = account.open_by_cl_ord_id(cl_ord_id or "")
+            order = account.open_by_cl_ord_id(_open_id(cl_ord_id or ""))
         if order is None:
             raise VenueReject(UNKNOWN_ORDER)
         return order
@@ -157,8 +166,10 @@ class RestOrders:
             return {"count": self._cancel_many(account_id, [_order_name(name) for name in names], [], at)}
         if params.has("userref"):
             return {"count": len(self._cancel_one(account_id, params.required("userref"), at))}
-        cl_ord_id = params.required("cl_ord_id")
-        return {"count": len(self._trading.cancel(account_id, at, cl_ord_id=cl_ord_id))}
+        cl_ord_id = params.text("cl_ord_id")
+        if cl_ord_id is None:
+            raise invalid("txid") if params.raw("txid") is None else VenueReject(INVALID_ORDER)
+        return {"count": len(self._trading.cancel(account_id, at, cl_ord_id=_open_id(cl_ord_id)))}
 
     def _cancel_one(self, account_id: int, name: str, at: WallNs) -> list[ClientOrder]:
         if _USERREF.fullmatch(name):

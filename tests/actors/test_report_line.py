@@ -1,0 +1,106 @@
+"""Reports to a strategy that takes none: the router never waits, and the strategy misses nothing that still is so."""
+
+from decimal import Decimal
+
+from engine.actors.order_desk import DeskPorts, OrderDesk
+from engine.actors.report_line import HELD_BACK_MAX, ReportLine
+from engine.clock import ManualClock
+from engine.market import Pair
+from engine.orders.life import OrderState
+from engine.orders.reports import (
+    REPORT_RECORD_BYTES,
+    REPORTS,
+    OrderReport,
+    PositionReport,
+    Report,
+    ResyncBegan,
+    ResyncEnded,
+    TradingReport,
+)
+from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
+from engine.units import QtyLots, WallNs
+
+SLOTS = 16
+
+
+def ring() -> bytearray:
+    memory = bytearray(ring_bytes(REPORT_RECORD_BYTES, SLOTS, gate_count=1))
+    format_ring(memory, record_bytes=REPORT_RECORD_BYTES, slot_count=SLOTS, gate_count=1)
+    return memory
+
+
+def report(number: int, state: OrderState = OrderState.WORKING) -> OrderReport:
+    return OrderReport(
+        f"quoter000001{number:06d}", f"O{number}", "BTC/USD", "buy", "limit", state, "", QtyLots(100), QtyLots(0), None,
+        None, Decimal(0), (), 1, 8, False, WallNs(number),
+    )  # fmt: skip
+
+
+def taken(reader: GatedSubscriber) -> list[Report]:
+    """Everything that is in the ring now."""
+    found = []
+    while (record := reader.poll()) is not None:
+        found.append(REPORTS.unpack(record))
+    return found
+
+
+def drained(line: ReportLine, reader: GatedSubscriber, everything: list[Report]) -> list[Report]:
+    """Everything, by a strategy that has woken up, with the router looking after it from time to time."""
+    found: list[Report] = taken(reader)
+    while line.is_behind:
+        line.catch_up(lambda: everything)
+        found += taken(reader)
+    return found
+
+
+def test_what_finds_the_ring_full_waits_and_comes_in_order() -> None:
+    """The strategy is behind, which bars its orders; when it takes what it has, the rest follows, once each."""
+    memory = ring()
+    line, reader = ReportLine("quoter", Publisher(memory)), GatedSubscriber(memory)
+    sent = [report(number) for number in range(5 * SLOTS)]
+    for each in sent:
+        line.send(each)
+
+    assert line.is_behind
+    assert drained(line, reader, []) == sent
+    assert not line.is_behind
+    assert line.resyncs == 0
+
+
+def test_a_strategy_that_sleeps_for_too_long_is_told_everything_anew() -> None:
+    """More than can wait is given up, counted, and made good by all there is to say; then news again."""
+    memory = ring()
+    line, reader = ReportLine("quoter", Publisher(memory)), GatedSubscriber(memory)
+    for number in range(SLOTS + HELD_BACK_MAX + 10):
+        line.send(report(number))
+    state: list[Report] = [TradingReport("ACTIVE", True, ""), report(1, OrderState.FILLED), report(2)]
+
+    found = drained(line, reader, state)
+    line.send(report(3))
+
+    # What was in the ring already, then: so many were lost, everything, and that was everything.
+    assert found[:SLOTS] == [report(number) for number in range(SLOTS)]
+    assert found[SLOTS:] == [ResyncBegan(HELD_BACK_MAX + 10), *state, ResyncEnded()]
+    assert taken(reader) == [report(3)]
+    assert line.resyncs == 1
+
+
+def test_the_desk_is_right_again_after_a_resynchronisation() -> None:
+    """Orders that ended unseen have ended, and each end is told once."""
+    memory, commands = ring(), ring()
+    line, clock = ReportLine("quoter", Publisher(memory)), ManualClock()
+    ports = DeskPorts(Publisher(commands), GatedSubscriber(memory), "quoter", 1)
+    desk = OrderDesk("quoter", ports, {"BTC/USD": Pair("BTC/USD", 1, 8)}, clock)
+    line.send(report(1))
+    assert desk.next_news() is not None
+    for each in (ResyncBegan(7), PositionReport("BTC/USD", Decimal(1), Decimal(2), Decimal(3), Decimal(4)),
+                 report(1, OrderState.FILLED), report(2), ResyncEnded()):  # fmt: skip
+        line.send(each)
+    told = []
+    while (news := desk.next_news()) is not None:
+        told.append(news)
+
+    assert [getattr(each, "id", None) for each in told] == [report(1).cl_ord_id, report(2).cl_ord_id]
+    assert [order.id for order in desk.open_orders] == [report(2).cl_ord_id]
+    assert desk.positions["BTC/USD"].qty == 1
+    assert desk.ends_told.count == 1
