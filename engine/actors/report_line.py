@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from engine.orders.reports import REASON_CHARS_MAX, REPORTS, OrderReport, Report, ResyncBegan, ResyncEnded
+from engine.orders.reports import REASON_CHARS_MAX, REPORTS, FillReport, OrderReport, Report, ResyncBegan, ResyncEnded
 from engine.orders.tracked_order import TrackedOrder
 from engine.ring import Publisher
 
 HELD_BACK_MAX: Final = 8192
+FILLS_KEPT_MAX: Final = 50_000  # beside them, of a strategy that hangs through all of this
 
 
 class ReportLine:
@@ -22,9 +23,10 @@ class ReportLine:
         self.strategy = strategy
         self._publisher = publisher
         # Reports that found the ring full, oldest first.
-        self._held_back: deque[bytes] = deque()
-        # Reports given up since the strategy fell behind.
+        self._held_back: deque[Report] = deque()
+        # Reports given up since the strategy fell behind, and the fills among what would have been.
         self._lost = 0
+        self._fills: deque[FillReport] = deque(maxlen=FILLS_KEPT_MAX)
         self.sent = 0
         self.held_back = 0
         self.resyncs = 0
@@ -37,25 +39,23 @@ class ReportLine:
     def send(self, report: Report) -> None:
         """Tell the strategy, now or when it has taken what it has."""
         self.sent += 1
-        record = REPORTS.pack(report)
-        if not self.is_behind and self._publisher.try_publish(record):
+        if not self.is_behind and self._publisher.try_publish(REPORTS.pack(report)):
             return
         self.held_back += 1
-        if self._lost or len(self._held_back) >= HELD_BACK_MAX:
-            self._lost += 1 + len(self._held_back)
+        self._held_back.append(report)
+        if self._lost or len(self._held_back) > HELD_BACK_MAX:
+            self._fills.extend(report for report in self._held_back if isinstance(report, FillReport))
+            self._lost += len(self._held_back)
             self._held_back.clear()
-        else:
-            self._held_back.append(record)
 
     def catch_up(self, everything: Callable[[], Iterable[Report]]) -> None:
         """Bring a strategy that fell behind up to date, as far as there is room: news, or all there is to say."""
         if self._lost:
-            self._held_back = deque(
-                REPORTS.pack(report) for report in (ResyncBegan(self._lost), *everything(), ResyncEnded())
-            )
+            self._held_back = deque((ResyncBegan(self._lost), *everything(), *self._fills, ResyncEnded()))
+            self._fills.clear()
             self._lost = 0
             self.resyncs += 1
-        while self._held_back and self._publisher.try_publish(self._held_back[0]):
+        while self._held_back and self._publisher.try_publish(REPORTS.pack(self._held_back[0])):
             self._held_back.popleft()
         self._publisher.flush()
 

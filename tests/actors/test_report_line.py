@@ -10,6 +10,7 @@ from engine.orders.life import OrderState
 from engine.orders.reports import (
     REPORT_RECORD_BYTES,
     REPORTS,
+    FillReport,
     OrderReport,
     PositionReport,
     Report,
@@ -18,7 +19,7 @@ from engine.orders.reports import (
     TradingReport,
 )
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
-from engine.units import QtyLots, WallNs
+from engine.units import MonoNs, QtyLots, WallNs
 
 SLOTS = 16
 
@@ -82,6 +83,24 @@ def test_a_strategy_that_sleeps_for_too_long_is_told_everything_anew() -> None:
     assert found[:SLOTS] == [report(number) for number in range(SLOTS)]
     assert found[SLOTS:] == [ResyncBegan(HELD_BACK_MAX + 10), *state, ResyncEnded()]
     assert taken(reader) == [report(3)]
+    assert line.resyncs == 1
+
+
+def test_fills_are_told_once_each_however_long_the_strategy_slept() -> None:
+    """A fill has no later report that makes good for it."""
+    memory = ring()
+    line, reader = ReportLine("quoter", Publisher(memory)), GatedSubscriber(memory)
+    fills = []
+    for number in range(SLOTS + HELD_BACK_MAX + 300):
+        line.send(report(number))
+        if number % 100 == 0:
+            fills.append(
+                FillReport(f"quoter{number}", "O", f"T{number}", 1, "BTC/USD", "buy", QtyLots(1), Decimal(1), Decimal(1),
+                           (), "maker", 8, WallNs(0), MonoNs(0))
+            )  # fmt: skip
+            line.send(fills[-1])
+
+    assert [each for each in drained(line, reader, []) if isinstance(each, FillReport)] == fills
     assert line.resyncs == 1
 
 

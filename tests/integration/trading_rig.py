@@ -32,6 +32,7 @@ from tests.integration.rig import PATIENCE_S, Diary, Engines, eventually
 PUPPET: Final = Path(__file__).parent / "strategies" / "puppet.py"
 OVER: Final = ("FILLED", "CANCELED", "EXPIRED", "REJECTED", "REFUSED")
 ENDED_THERE: Final = ("filled", "canceled", "expired")
+AGREED_S_MAX: Final = 20.0  # ledger, journal and callbacks are read one after the other, while things go on
 MASKED: Final = 0x80
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
 
@@ -278,19 +279,15 @@ class Relay:
             with suppress(OSError):
                 while data := await reader.read(65536):
                     chunks.put_nowait(data)
+            chunks.put_nowait(b"")
 
         reading = asyncio.ensure_future(read())
         try:
-            while not reading.done() or not chunks.empty():
-                if line.kind in (self._held_up if is_up else self._held_down) and line.kind:
+            while data := await chunks.get():
+                while line.kind and line.kind in (self._held_up if is_up else self._held_down):
                     if reading.done():
                         return
                     await asyncio.sleep(0.005)
-                    continue
-                try:
-                    data = await asyncio.wait_for(chunks.get(), 0.005)
-                except TimeoutError:
-                    continue
                 if is_up:
                     line.learn(data)
                     if line.kind and line.kind == self._down:
@@ -507,10 +504,10 @@ class TradingEngine:
 
     def wait_until_agreed(self, *, told: bool = True) -> None:
         """Until ledger, journal and callbacks say the same, and then once more."""
-        try:
-            eventually(lambda: not self.differences(told=told), "ledger, journal and callbacks agree")
-        except AssertionError:
-            assert self.differences(told=told) == [], self.log()[-3000:]
+        deadline = time.monotonic() + AGREED_S_MAX
+        while (differences := self.differences(told=told)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert differences == [], self.log()[-3000:]
 
     def _told_of(self, puppet: str, orders: Any) -> Told:
         fills, ends, over = Tally(), Tally(), set()
@@ -545,9 +542,7 @@ class TradingEngine:
             told = latest.get(order.cl_ord_id or "")
             if told is None:
                 yield f"nobody was told of order {order.cl_ord_id} ({order.status})"
-            elif order.status in ENDED_THERE and told["state"] != order.status.upper():
-                yield f"order {order.cl_ord_id} is {order.status}, its strategy was told {told['state']}"
-            elif order.status not in ENDED_THERE and told["state"] not in ("WORKING", "PARTIAL"):
+            elif (order.status in ENDED_THERE and told["state"] != order.status.upper()) or (order.status not in ENDED_THERE and told["state"] not in ("WORKING", "PARTIAL")):
                 yield f"order {order.cl_ord_id} is {order.status}, its strategy was told {told['state']}"
             elif Decimal(told["filled"]) != order.cum_qty:
                 yield f"order {order.cl_ord_id} has {order.cum_qty} filled, its strategy was told {told['filled']}"

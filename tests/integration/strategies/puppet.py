@@ -5,14 +5,13 @@ on_order, on_fill, on_trading ─► PATH ─► test                        one
 """
 
 import json
+import random
 import time
 from decimal import Decimal
 from typing import Any
 
 from engine import BookTop, Strategy
 from engine.strategy.orders import Balance, Fill, Order, TradingStatus
-
-COPIED = ("post_only", "time_in_force", "order_type", "reduce_only", "display_qty", "stp_type", "limit", "qty")
 
 
 class Puppet(Strategy):
@@ -30,8 +29,8 @@ class Puppet(Strategy):
         # Orders by the name that the test gave them.
         self._named: dict[str, Order] = {}
         self.raises = False
-        self.quotes_on_book = 0.0
-        self._quote: Order | None = None
+        self._dice = random.Random(0)
+        self._churn_per_s = 0.0
         self.write("start")
 
     def write(self, what: str, **facts: object) -> None:
@@ -45,6 +44,8 @@ class Puppet(Strategy):
             if self._line.endswith("\n"):
                 wish, self._line = json.loads(self._line), ""
                 getattr(self, f"do_{wish.pop('do')}")(**wish)
+        if self._dice.random() < self._churn_per_s * self.timer_s:
+            self._churn()
 
     def on_book(self, book: BookTop) -> None:
         if self.raises:
@@ -83,6 +84,49 @@ class Puppet(Strategy):
         self.write("asleep")
         time.sleep(seconds)
         self.write("awake")
+
+    def do_flood(self, count: int, then_sleep_s: float) -> None:
+        """Orders that are refused, as fast as the router takes them; then hang with all the answers lying there."""
+        while count:
+            order = self.buy(self.symbol, "0.01", limit="1", tag="flood")
+            if order.is_open:
+                count -= 1
+            else:
+                time.sleep(0.001)  # the command ring is full
+        self.do_sleep(then_sleep_s)
+
+    def do_churn(self, seed: int, per_s: float) -> None:
+        """From now on, do something or other so often, until told with 0."""
+        self._dice = random.Random(seed)
+        self._churn_per_s = per_s
+
+    def _churn(self) -> None:
+        """One thing that a strategy may do."""
+        dice, symbol = self._dice, self._dice.choice(self.context.symbols)
+        book = self.context.book(symbol)
+        if book is None or book.best_bid is None or book.best_ask is None or self.context.pair(symbol) is None:
+            return
+        working = [order for order in self.context.orders if order.symbol == symbol and order.is_working]
+        side = dice.choice(("buy", "sell"))
+        deed = dice.choice(
+            ("near", "near", "far", "taker", "amend", "amend", "cancel", "cancel", "batch", "cancel_all")
+        )
+        if deed == "amend" and working:
+            order = dice.choice(working)
+            price = self._price(symbol, order.side, dice.choice((0.0, 0.1, 1.0, 2.0)))
+            self.amend(order, limit=price) if dice.random() < 0.7 else self.amend(order, qty=order.qty * 2)
+        elif deed == "cancel" and working:
+            self.cancel(*dice.sample(working, dice.randint(1, len(working))))
+        elif deed == "cancel_all" and dice.random() < 0.3:
+            self.cancel_all(symbol)
+        elif deed == "taker":
+            self.buy(symbol, "0.002") if side == "buy" else self.sell(symbol, "0.002")
+        elif deed == "batch":
+            self.submit_batch([self._order("", side, 0.02 * n, symbol, qty="0.002") for n in range(dice.randint(2, 4))])
+        elif deed in ("near", "far") and len(self.context.orders) < 20:
+            side, symbol, qty, options = self._order("", side, 0.0 if deed == "near" else 2.0, symbol, qty="0.01")
+            options["post_only"] = dice.random() < 0.3
+            self.buy(symbol, qty, **options) if side == "buy" else self.sell(symbol, qty, **options)
 
     def do_raise(self) -> None:
         """Raise in every book from now on."""

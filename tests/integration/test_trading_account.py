@@ -1,0 +1,266 @@
+"""What the account's feed and REST suffer changes nothing of what is true: fills once, positions and fees exact."""
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.rig import Engines, eventually
+from tests.integration.trading_rig import TradingEngine, TradingVenue
+
+Start = Callable[..., TradingEngine]
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TradingVenue]:
+    """One venue; each engine has an account of its own."""
+    engines = Engines(tmp_path_factory.mktemp("account"))
+    yield TradingVenue(engines, "--no-rate-counter")
+    engines.close()
+
+
+@pytest.fixture
+def start(venue: TradingVenue, tmp_path: Path) -> Iterator[Start]:
+    """Starts engines on it."""
+    started: list[TradingEngine] = []
+
+    def start(**options: Any) -> TradingEngine:
+        engine = TradingEngine(venue, tmp_path / f"{len(started)}", **options)
+        started.append(engine)
+        return engine.start()
+
+    yield start
+    venue.clear()
+    for engine in started:
+        engine.close()
+
+
+def trade(engine: TradingEngine, tag: str, count: int = 3) -> None:
+    """Some fills on either side, and an order that rests."""
+    for number in range(count):
+        for side in ("buy", "sell"):
+            engine.wish("order", name=f"{tag} {side} {number}", side=side, order_type="market", qty="0.003")
+    engine.wish("order", name=f"{tag} resting", away=3.0)
+
+
+def positions_agree(engine: TradingEngine) -> bool:
+    """Is the position what the venue's fills come to, and are the fees what it took?"""
+    fills = engine.venue.ledger(engine.account).fills
+    sides = {order["order_id"]: order["side"] for order in engine.venue.orders(engine.account)}
+    qty = sum((fill.qty if sides[fill.order_id] == "buy" else -fill.qty for fill in fills), Decimal(0))
+    fees = sum((fill.fee for fill in fills), Decimal(0))
+    state = engine.router("status")["by_strategy"].get("puppet BTC/USD", {"qty": "0", "fees": "0"})
+    told = {
+        entry["exec_id"]: sum(map(Decimal, entry["fees"].values()), Decimal(0))
+        for entry in engine.diary().entries("fill")
+    }
+    return (Decimal(state["qty"]), Decimal(state["fees"]), sum(told.values(), Decimal(0))) == (qty, fees, fees)
+
+
+def test_frames_that_are_lost_repeated_and_overtaken_change_no_sum(start: Start, venue: TradingVenue) -> None:
+    """A gap in the numbers, fills in a snapshot again, a changed order overtaken: each fill counts once."""
+    engine = start()
+    venue.fault("snapshot-again", count=2)
+    for round_number in range(3):
+        trade(engine, f"{round_number}")
+        venue.fault("sequence-gap", "executions")
+        engine.wait_for_state(f"{round_number} resting", "WORKING", "REFUSED")
+        if round_number == 1:
+            venue.fault("sequence-gap", "balances")
+            venue.fault("reorder", count=2)
+            engine.wish("amend", name="0 resting", qty="0.02")
+            engine.wish("amend", name="1 resting", qty="0.02")
+        eventually(lambda: engine.is_open() and not engine.differences(), "all is found again")
+    engine.wish("cancel_all")
+    eventually(lambda: not engine.router("orders")["orders"], "nothing is open")
+    engine.wait_until_agreed()
+    eventually(lambda: positions_agree(engine), "positions and fees are the ledger's")
+    assert venue.struck("sequence-gap") >= 3
+    assert venue.struck("snapshot-again") >= 1
+
+
+def test_a_gap_in_the_middle_of_fills_pauses_trading_until_the_snapshot_is_reconciled(
+    start: Start, venue: TradingVenue
+) -> None:
+    """The strategy is told why, and that it is over."""
+    engine = start()
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    told_before = len(engine.diary().entries("trading"))
+    venue.fault("sequence-gap", "executions")
+    engine.wish("order", name="b", order_type="market", qty="0.002")
+    engine.wait_for_state("b", "FILLED")
+    eventually(engine.is_open, "orders are taken again")
+    eventually(
+        lambda: [entry["open"] for entry in engine.diary().entries("trading")[told_before:]] == [False, True],
+        "the strategy was told of the pause and of its end",
+    )
+    engine.wish("cancel_all")
+    engine.wait_for_state("a", "CANCELED")
+    engine.wait_until_agreed()
+
+
+def test_executions_that_come_before_the_answer_are_as_good(start: Start, venue: TradingVenue) -> None:
+    """Acks held up: the order is known by its report, filled, and over; the answers change nothing then."""
+    engine = start()
+    assert engine.relay is not None
+    eventually(lambda: engine.relay is not None and engine.relay.carries("orders", "feed"), "both are there")
+    engine.relay.hold(answers=("orders",))
+    engine.wish("order", name="a", order_type="market", qty="0.002")
+    engine.wish("order", name="b", away=3.0)
+    engine.wait_for_state("a", "FILLED")
+    engine.wait_for_state("b", "WORKING")
+    engine.relay.free()
+    engine.wish("cancel", names=["b"])
+    engine.wait_for_state("b", "CANCELED")
+    engine.wait_until_agreed()
+    assert not any(entry["state"] == "UNKNOWN" for entry in engine.diary().entries("order"))
+
+
+def test_the_answer_long_before_the_executions_is_as_good(start: Start, venue: TradingVenue) -> None:
+    """The feed held up: acknowledged by the answer, and what else happened is told when it comes."""
+    engine = start()
+    assert engine.relay is not None
+    eventually(lambda: engine.relay is not None and engine.relay.carries("orders", "feed"), "both are there")
+    engine.relay.hold(answers=("feed",))
+    engine.wish("order", name="a", order_type="market", qty="0.002")
+    engine.wish("order", name="b", away=3.0)
+    engine.wait_for_state("b", "WORKING")
+    engine.wish("cancel", names=["b"])
+    eventually(lambda: engine.at_venue("b")[0]["status"] == "canceled", "the venue has canceled it")
+    assert engine.told("b")[-1]["state"] == "WORKING"  # no end without the venue's word
+    engine.relay.free()
+    engine.wait_for_state("a", "FILLED")
+    engine.wait_for_state("b", "CANCELED")
+    engine.wait_until_agreed()
+
+
+def test_tokens_that_die_in_the_middle_are_replaced_and_nothing_is_lost(start: Start, venue: TradingVenue) -> None:
+    """The order that met the dead token was not placed, and says so; the next one goes through."""
+    engine = start()
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    venue.kill_tokens()
+    for number in range(20):
+        engine.wish("order", name=f"b{number}", away=3.0)
+        if engine.wait_for_state(f"b{number}", "WORKING", "REJECTED", "REFUSED")["state"] == "WORKING":
+            break
+    assert engine.told(f"b{number}")[-1]["state"] == "WORKING"
+    assert number > 0
+    assert "session" in engine.told("b0")[-1]["reason"].lower() or "token" in engine.told("b0")[-1]["reason"].lower()
+    venue.fault("token-death", "cancel_order")
+    engine.wish("cancel", names=["a"])
+    engine.wait_for_state("a", "CANCELED")
+    engine.wish("cancel_all")
+    eventually(lambda: not engine.router("orders")["orders"], "nothing is open")
+    engine.wait_until_agreed()
+
+
+def test_a_token_service_that_fails_for_a_while_is_overcome(start: Start, venue: TradingVenue) -> None:
+    """Cloudflare answers instead of Kraken while both connections are lost; orders are taken again afterwards."""
+    engine = start()
+    assert engine.relay is not None
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    venue.rate("html-520", 1.0)
+    engine.relay.cut()
+    eventually(lambda: engine.status()["trading"]["token"]["failures"] >= 3, "tokens are not to be had")
+    assert not engine.is_open()
+    engine.wish("order", name="b", away=3.0)
+    assert engine.wait_for_state("b", "REFUSED")["reason"]
+    venue.rate("html-520", 0.0)
+    eventually(engine.is_open, "orders are taken again")
+    engine.wish("order", name="c", away=3.0)
+    engine.wait_for_state("c", "WORKING")
+    engine.wish("cancel_all")
+    eventually(lambda: not engine.router("orders")["orders"], "nothing is open")
+    engine.wait_until_agreed()
+
+
+def test_the_websocket_that_is_gone_is_replaced_by_rest_for_what_was_certainly_not_sent(
+    start: Start, venue: TradingVenue
+) -> None:
+    """Add, batch, amend and cancel by REST, told by the feed."""
+    engine = start()
+    assert engine.relay is not None
+    engine.relay.down("orders")
+    eventually(lambda: engine.relay is not None and not engine.relay.carries("orders"), "the trading link is gone")
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    engine.wish("batch", orders=[{"name": name, "away": 3.0} for name in ("b", "c")])
+    engine.wait_for_state("c", "WORKING")
+    engine.wish("amend", name="a", qty="0.02")
+    eventually(lambda: engine.at_venue("a")[0]["amend_count"] == 1, "it is amended")
+    eventually(lambda: not engine.told("a")[-1]["busy"], "the strategy knows")
+    engine.wish("cancel", names=["a", "b", "c"])
+    for name in ("a", "b", "c"):
+        engine.wait_for_state(name, "CANCELED")
+    engine.wait_until_agreed()
+    assert engine.counts()["by_rest"] == 3
+
+
+@pytest.mark.parametrize("kind", ["drop-answer", "lost", "unavailable", "unavailable-done", "html-520"])
+def test_orders_by_rest_live_once_whatever_becomes_of_the_answer(start: Start, venue: TradingVenue, kind: str) -> None:
+    """And what is in doubt by REST is resolved, too."""
+    engine = start()
+    assert engine.relay is not None
+    engine.relay.down("orders")
+    eventually(lambda: engine.relay is not None and not engine.relay.carries("orders"), "the trading link is gone")
+    engine.wish("order", name="other", away=3.0)
+    engine.wait_for_state("other", "WORKING")
+    venue.fault(kind, "add_order")
+    engine.wish("order", name="a", away=3.0)
+    eventually(lambda: venue.struck(kind), "it has struck")
+    engine.wait_for_state("a", "WORKING", "REJECTED")
+    assert len(engine.at_venue("a")) == (engine.told("a")[-1]["state"] == "WORKING")
+    engine.wish("cancel_all")
+    eventually(lambda: not engine.router("orders")["orders"], "nothing is open")
+    engine.wait_until_agreed()
+
+
+def test_a_lost_answer_by_rest_holds_up_no_cancel(start: Start, venue: TradingVenue) -> None:
+    """Cancels have somewhere to be."""
+    engine = start()
+    assert engine.relay is not None
+    engine.relay.down("orders")
+    eventually(lambda: engine.relay is not None and not engine.relay.carries("orders"), "the trading link is gone")
+    engine.wish("order", name="other", away=3.0)
+    engine.wait_for_state("other", "WORKING")
+    struck_before = venue.struck("lost")
+    venue.fault("lost", "add_order")
+    engine.wish("order", name="a", away=3.0)
+    eventually(lambda: venue.struck("lost") > struck_before, "it has struck")
+    engine.wish("cancel", names=["other"])
+    engine.wait_for_state("other", "CANCELED")
+    assert engine.told("a")[-1]["state"] == "SENT" or took_s(engine, "other") < 5.0
+    assert took_s(engine, "other") < 5.0
+
+
+def took_s(engine: TradingEngine, name: str) -> float:
+    """From its last report but one to its end."""
+    told = engine.told(name)
+    busy = next(entry for entry in told if entry["busy"] and entry["state"] == "WORKING")
+    return float(told[-1]["at_ns"] - busy["at_ns"]) / 1e9
+
+
+def test_rest_that_tells_of_a_while_ago_ends_no_order_that_lives(start: Start, venue: TradingVenue) -> None:
+    """Kraken's lists lag behind: an order whose answer was lost is not taken for absent."""
+    engine = start(trading="deadline_s = 0.6\nanswer_timeout_s = 0.9")
+    assert engine.relay is not None
+    eventually(lambda: engine.relay is not None and engine.relay.carries("orders", "feed"), "both are there")
+    venue.rate("rest-lag", 0.7)
+    venue.fault("drop-answer", "add_order", count=2)
+    engine.relay.hold(answers=("feed",))
+    for name in ("a", "b"):
+        engine.wish("order", name=name, away=3.0 + (name == "b"))
+        eventually(lambda name=name: engine.at_venue(name), "the venue has it")
+    engine.relay.cut()
+    engine.relay.free()
+    engine.wait_for_state("a", "WORKING")
+    engine.wait_for_state("b", "WORKING", "REFUSED")
+    venue.clear()
+    engine.wish("cancel_all")
+    eventually(lambda: not engine.router("orders")["orders"], "nothing is open")
+    engine.wait_until_agreed()

@@ -1,0 +1,120 @@
+"""A strategy that raises or hangs harms nobody else, and its own orders do not outlive its attention."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.actors.report_line import HELD_BACK_MAX
+from engine.orders.reports import REPORT_SLOTS
+from tests.integration.rig import Engines, eventually
+from tests.integration.trading_rig import TradingEngine, TradingVenue
+
+ORDERS = 40
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TradingVenue]:
+    """One venue; each engine has an account of its own."""
+    engines = Engines(tmp_path_factory.mktemp("strategies"))
+    yield TradingVenue(engines, "--no-rate-counter")
+    engines.close()
+
+
+@pytest.fixture
+def two(venue: TradingVenue, tmp_path: Path) -> Iterator[TradingEngine]:
+    """An engine with two strategies."""
+    engine = TradingEngine(venue, tmp_path, names=("good", "bad"), relay=False).start()
+    yield engine
+    engine.close()
+
+
+def test_a_strategy_that_was_halted_has_its_orders_canceled_and_the_other_goes_on(two: TradingEngine) -> None:
+    """Halted for raising too often."""
+    for puppet in ("good", "bad"):
+        two.wish("order", puppet, name="a", away=3.0)
+        two.wait_for_state("a", "WORKING", puppet=puppet)
+    two.wish("raise", "bad")
+    eventually(lambda: two.status()["strategies"]["bad"]["halted"], "the strategy was halted")
+    eventually(lambda: two.at_venue("a", "bad")[0]["status"] == "canceled", "its order is canceled")
+    assert two.at_venue("a", "good")[0]["status"] == "new"
+    two.wish("order", "good", name="b", away=3.0)
+    two.wait_for_state("b", "WORKING", puppet="good")
+    two.wish("cancel_all", "good")
+    two.wait_for_state("a", "CANCELED", puppet="good")
+    two.wait_for_state("b", "CANCELED", puppet="good")
+    assert two.stop()["orders"]["canceled"] == 3
+    assert two.differences(told=False) == []
+
+
+@pytest.mark.parametrize("command", ["cancel", "halt"])
+def test_a_person_can_end_everything_while_a_strategy_hangs(two: TradingEngine, command: str) -> None:
+    """`engine cancel --all` and `engine halt` are the router's, whom no strategy can hold up."""
+    two.wish("order", "bad", name="a", away=3.0)
+    two.wait_for_state("a", "WORKING", puppet="bad")
+    two.wish("sleep", "bad", seconds=4.0)
+    eventually(lambda: two.diary("bad").entries("asleep"), "the strategy hangs")
+    answer = two.engines.call(*(("cancel", "--all") if command == "cancel" else ("halt",)))
+    assert answer.returncode == 0, answer.stderr
+    eventually(lambda: two.at_venue("a", "bad")[0]["status"] == "canceled", "its order is canceled")
+    assert not two.diary("bad").entries("awake")
+    assert two.router("orders")["orders"] == []
+    two.wait_for_state("a", "CANCELED", puppet="bad")
+    two.wish("order", "good", name="b", away=3.0)
+    if command == "halt":
+        assert "halted" in two.wait_for_state("b", "REFUSED", puppet="good")["reason"]
+        assert two.engines.call("resume").returncode == 0
+        two.wish("order", "good", name="c", away=3.0)
+        two.wait_for_state("c", "WORKING", puppet="good")
+    else:
+        two.wait_for_state("b", "WORKING", puppet="good")
+    two.wait_until_agreed()
+
+
+@pytest.mark.parametrize("refusals", [REPORT_SLOTS + 2000, REPORT_SLOTS + HELD_BACK_MAX + 1000])
+def test_a_strategy_that_leaves_its_reports_lying_is_refused_canceled_and_then_told_everything(
+    venue: TradingVenue, tmp_path: Path, refusals: int
+) -> None:
+    """Its report ring fills while it sleeps, and the router waits for nobody: not even with what it keeps aside."""
+    engine = TradingEngine(venue, tmp_path, relay=False, trading="answer_timeout_s = 5.0").start()
+    try:
+        engine.wish("order", name="resting", away=3.0)
+        engine.wait_for_state("resting", "WORKING")
+        engine.wish("order", name="trading", away=0.0, qty="9")
+        engine.wait_for_state("trading", "WORKING", "PARTIAL")
+        # Refusals fill the ring as well as fills, and faster.
+        engine.wish("flood", count=refusals, then_sleep_s=5.0)
+        eventually(lambda: engine.diary().entries("asleep"), "the strategy hangs")
+        eventually(lambda: engine.at_venue("resting")[0]["status"] == "canceled", "its order is canceled")
+        eventually(lambda: engine.counts()["reports_held_back"] > 0, "reports are kept aside")
+        assert not engine.diary().entries("awake")
+        engine.wait_for_state("resting", "CANCELED")
+        eventually(lambda: engine.diary().entries("awake"), "it wakes")
+        eventually(lambda: (engine.counts()["resyncs"] > 0) == (refusals > HELD_BACK_MAX + REPORT_SLOTS), "it is told")
+        engine.wish("order", name="after", away=3.0)
+        engine.wait_for_state("after", "WORKING")
+        engine.wait_until_agreed()
+    finally:
+        engine.close()
+
+
+def test_fills_of_a_strategy_that_slept_through_everything_are_told_when_it_wakes(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its orders were to be kept, and traded while not even the reports kept aside had room: each fill is told once."""
+    engines = Engines(tmp_path_factory.mktemp("busy"))
+    venue = TradingVenue(engines, "--no-rate-counter", "--rate", 3000)
+    engine = TradingEngine(venue, tmp_path, relay=False, trading='on_strategy_halt = "keep"').start()
+    try:
+        for number in range(ORDERS):
+            engine.wish("order", name=f"{number}", away=number * 0.004, qty="0.3")
+        for number in range(ORDERS):
+            engine.wait_for_state(f"{number}", "WORKING", "PARTIAL", "FILLED", "REFUSED")
+        engine.wish("flood", count=REPORT_SLOTS + HELD_BACK_MAX + 1000, then_sleep_s=5.0)
+        eventually(lambda: engine.diary().entries("awake"), "it wakes")
+        engine.wish("cancel_all")
+        eventually(lambda: not engine.router("orders")["orders"], "nothing is open")
+        engine.wait_until_agreed()
+    finally:
+        engine.close()
+        engines.close()
