@@ -95,8 +95,10 @@ def test_fills_are_told_once_each_however_long_the_strategy_slept() -> None:
         line.send(report(number))
         if number % 100 == 0:
             fills.append(
-                FillReport(f"quoter{number}", "O", f"T{number}", 1, "BTC/USD", "buy", QtyLots(1), Decimal(1), Decimal(1),
-                           (), "maker", 8, WallNs(0), MonoNs(0))
+                FillReport(
+                    f"quoter{number}", "O", f"T{number}", 1, "BTC/USD", "buy", QtyLots(1), Decimal(1), Decimal(1), (),
+                    "maker", 8, WallNs(0), MonoNs(0),
+                )
             )  # fmt: skip
             line.send(fills[-1])
 

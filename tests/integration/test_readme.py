@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tests.integration.rig import CAPTURES, Engines, summary_of
 
+COMMAND = r"`engine (run|replay|venue|status|stop|check|orders|balances|cancel|halt|resume)([^`]*)`"
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -47,7 +48,7 @@ def test_the_strategy_that_trades_does_so_as_it_stands(engines: Engines, tmp_pat
 def test_every_option_that_the_readme_names_exists(engines: Engines):
     """A command's help knows what the README says of it."""
     for line in README.read_text().splitlines():
-        for command, rest in re.findall(r"`engine (run|replay|venue|status|stop|check|orders|balances|cancel|halt|resume)([^`]*)`", line):
+        for command, rest in re.findall(COMMAND, line):
             known = engines.call(command, "--help").stdout
             for option in re.findall(r"--[a-z-]+", rest):
                 assert option in known, f"engine {command} {option}"

@@ -31,6 +31,7 @@ from tests.integration.rig import PATIENCE_S, Diary, Engines, eventually
 
 PUPPET: Final = Path(__file__).parent / "strategies" / "puppet.py"
 OVER: Final = ("FILLED", "CANCELED", "EXPIRED", "REJECTED", "REFUSED")
+OPEN = ("WORKING", "PARTIAL")
 ENDED_THERE: Final = ("filled", "canceled", "expired")
 AGREED_S_MAX: Final = 20.0  # ledger, journal and callbacks are read one after the other, while things go on
 MASKED: Final = 0x80
@@ -542,7 +543,7 @@ class TradingEngine:
             told = latest.get(order.cl_ord_id or "")
             if told is None:
                 yield f"nobody was told of order {order.cl_ord_id} ({order.status})"
-            elif (order.status in ENDED_THERE and told["state"] != order.status.upper()) or (order.status not in ENDED_THERE and told["state"] not in ("WORKING", "PARTIAL")):
+            elif told["state"] not in ((order.status.upper(),) if order.status in ENDED_THERE else OPEN):
                 yield f"order {order.cl_ord_id} is {order.status}, its strategy was told {told['state']}"
             elif Decimal(told["filled"]) != order.cum_qty:
                 yield f"order {order.cl_ord_id} has {order.cum_qty} filled, its strategy was told {told['filled']}"

@@ -455,7 +455,8 @@ def test_a_missing_message_is_told_and_a_fresh_snapshot_asked_for():
     assert venue.poll(SETTINGS.reorder_window_ns - 1) == []
     told = venue.poll(1)
 
-    assert told == [venue.told(ExecutionFact)[-1], FeedLost("executions message 3 is missing, 4 has come", "executions")]
+    lost = FeedLost("executions message 3 is missing, 4 has come", "executions")
+    assert told == [venue.told(ExecutionFact)[-1], lost]
     assert ids(told) == ["O4"]
     assert not venue.session.is_live
     (leave,) = venue.take()
