@@ -124,7 +124,7 @@ def test_live_trading_without_limits_does_not_start(venue: TradingVenue, tmp_pat
 ORDERS = {
     "price off tick": ({"limit": "60000.05"}, "0.1"),
     "quantity below the minimum": ({"qty": "0.00001"}, "minimum of 0.00005"),
-    "quantity finer than a lot": ({"qty": "0.000000001"}, "decimals"),
+    "quantity finer than a lot": ({"qty": "0.000000001"}, "multiple"),
     "cost below the minimum": ({"qty": "0.00005", "limit": "1"}, "minimum"),
     "price of a typing error": ({"limit": "600000"}, "price_collar_percent"),
     "more than may be ordered": ({"qty": "50"}, "order_notional_max"),
