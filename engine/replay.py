@@ -155,6 +155,7 @@ async def replay(
             latency=latency,
             latency_ns=stopwatch.since_fed_ns,
             limits=limits,
+            why_no_trading="a replay has no venue to send orders to",
         )
         for name, strategy in strategies
     ]

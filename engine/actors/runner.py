@@ -48,8 +48,8 @@ class Duty(Protocol):
 class LoopRunner:
     """Drives one actor on the running event loop until it is stopped."""
 
-    def __init__(self, host: Duty, doorbells: Sequence[Doorbell], clock: Clock, *, spin: bool) -> None:
-        self._host = host
+    def __init__(self, duty: Duty, doorbells: Sequence[Doorbell], clock: Clock, *, spin: bool) -> None:
+        self._duty = duty
         self._doorbells = doorbells
         self._clock = clock
         self._spin = spin
@@ -68,7 +68,7 @@ class LoopRunner:
     def start(self) -> None:
         """Begin the duty cycle."""
         self._loop.add_reader(self._eventfd, self._rung)
-        self._host.wake_with(self._schedule)
+        self._duty.wake_with(self._schedule)
         self._look_again()
         self._schedule()
 
@@ -97,9 +97,9 @@ class LoopRunner:
         if self._stopping:
             return
         self._loop.call_later(RECHECK_NS / NS_PER_S, self._look_again)
-        self._host.count()
-        if self._asleep and self._host.ready():
-            self._host.rescues += 1
+        self._duty.count()
+        if self._asleep and self._duty.ready():
+            self._duty.rescues += 1
             self._schedule()
 
     def _wake_up(self) -> None:
@@ -112,16 +112,16 @@ class LoopRunner:
         self._scheduled = False
         if self._stopping:
             return
-        work = self._host.do_work()
+        work = self._duty.do_work()
         self._wake_up()
         if self._spin:
             for _ in range(SPIN_CYCLES):
                 if work:
                     break
-                work = self._host.do_work()
+                work = self._duty.do_work()
             self._schedule()
             return
-        if not try_sleep(self._doorbells, (self._host,)):
+        if not try_sleep(self._doorbells, (self._duty,)):
             self._schedule()
             return
         self._asleep = True
@@ -129,7 +129,7 @@ class LoopRunner:
 
     def _set_timer(self) -> None:
         """Have the next timer wake us."""
-        due = self._host.next_timer()
+        due = self._duty.next_timer()
         if due == self._timer_at:
             return
         self._timer_at = due

@@ -103,7 +103,7 @@ class ResyncBegan(Struct, frozen=True, array_like=True, tag="["):
 
 
 class ResyncEnded(Struct, frozen=True, array_like=True, tag="]"):
-    """What follows is news again. An open order of which nothing came in between is not open any more."""
+    """What follows is news again."""
 
 
 Report = OrderReport | FillReport | PositionReport | BalanceReport | TradingReport | ResyncBegan | ResyncEnded

@@ -12,6 +12,7 @@ from engine.errors import VenueReject
 from engine.units import NS_PER_S, WallNs
 from engine.venue.client_order import ClientOrder, OrderSpec
 from engine.venue.keys import ApiKey
+from engine.venue.order_changes import edited_spec
 from engine.venue.order_checks import check_client_id, invalid
 from engine.venue.pair_market import PairMarket
 from engine.venue.private_faults import PrivateFaults
@@ -110,7 +111,9 @@ class RestOrders:
             raise VenueReject(UNKNOWN_ORDER)
         change = edit(params, old, market, at, validate)
         order = self._trading.edit(api_key.account_id, change, at)
-        spec, pair = order.spec, order.pair
+        spec, pair = (edited_spec(old, change) if validate else order.spec), order.pair
+        qty = spec.order_qty if validate else order.order_qty
+        assert qty is not None, "an edited order names no cost"
         result: dict[str, Any] = {"status": "ok"}
         if not validate:
             result |= {"txid": order.order_id, "originaltxid": old.order_id}
@@ -118,10 +121,10 @@ class RestOrders:
             result["newuserref"] = change.order_userref
         if old.order_userref is not None:
             result["olduserref"] = old.order_userref
-        result["volume"] = padded(order.order_qty, pair.qty_decimals)
+        result["volume"] = padded(qty, pair.qty_decimals)
         result |= edited_price_texts(spec, pair)
         result["orders_cancelled"] = 0 if validate else 1
-        result["descr"] = self._description(spec, market, order)
+        result["descr"] = self._description(spec, market, None if validate else order)
         return result
 
     def _edited_order(self, api_key: ApiKey, params: Params) -> ClientOrder:
@@ -168,7 +171,7 @@ class RestOrders:
             return {"count": len(self._cancel_one(account_id, params.required("userref"), at))}
         cl_ord_id = params.text("cl_ord_id")
         if cl_ord_id is None:
-            raise invalid("txid") if params.raw("txid") is None else VenueReject(INVALID_ORDER)
+            raise invalid("cl_ord_id") if params.raw("txid") is None else VenueReject(INVALID_ORDER)
         return {"count": len(self._trading.cancel(account_id, at, cl_ord_id=_open_id(cl_ord_id)))}
 
     def _cancel_one(self, account_id: int, name: str, at: WallNs) -> list[ClientOrder]:

@@ -44,7 +44,7 @@ def sentence_of(engine: TradingEngine) -> str:
     done = run(engine)
     output = done.stdout + done.stderr
     assert done.returncode == 2, output
-    assert "Traceback" not in output
+    assert "Traceback" not in output, output.replace("\\n", "\n")
     assert engine.key["api_secret"] not in output
     assert engine.venue.orders(engine.account) == []
     said = [line for line in done.stderr.splitlines() if line.startswith("engine: ")]

@@ -301,6 +301,21 @@ async def test_an_edit_is_another_order():
     assert (unknown, elsewhere) == ("EOrder:Unknown order", "EOrder:Unknown order")
 
 
+async def test_a_validated_edit_tells_what_the_order_would_be():
+    """The new terms in the answer, no new txid, and the order as it was."""
+    async with standing_venue() as (_, client):
+        txid = (await client.result("AddOrder", **limit_buy()))["txid"][0]
+        edited = await client.result(
+            "EditOrder", pair="XBTUSD", txid=txid, volume="0.04", price="50003", validate="true"
+        )
+        row = await only_open(client)
+
+    assert (edited["volume"], edited["price"], edited["orders_cancelled"]) == ("0.04000000", "50003.0", 0)
+    assert edited["descr"] == {"order": "buy 0.04000000 XBTUSD @ limit 50003.0"}
+    assert "txid" not in edited
+    assert row["vol"] == "0.01000000"
+
+
 async def test_ways_to_cancel():
     """By txid, by userref, by the client's id, several at once, all; and what is not open is unknown."""
     async with standing_venue() as (_, client):
@@ -320,6 +335,11 @@ async def test_ways_to_cancel():
         assert await client.error("CancelOrder", txid=first) == "EOrder:Unknown order"
         assert await client.error("CancelOrder", txid="nonsense") == "EOrder:Invalid order"
         assert await client.error("CancelOrder", cl_ord_id="mine") == "EOrder:Unknown order"
+        # A name that no order can have: how a grid bot in daily use asks whether its key may cancel.
+        assert (
+            await client.error("CancelOrder", txid="", cl_ord_id="never_an_order_of_anybody") == "EOrder:Invalid order"
+        )
+        assert await client.error("CancelOrder", txid="") == "EOrder:Invalid order"
         assert await client.error("CancelOrder") == "EGeneral:Invalid arguments:cl_ord_id"
         await place()
         await place()

@@ -18,10 +18,11 @@ class Puppet(Strategy):
     """Obeys `path`.wishes."""
 
     path: str
-    symbol: str = "BTC/USD"
+    symbol: str = ""
     timer_s: float = 0.01
 
     def on_start(self) -> None:
+        self.symbol = self.symbol or self.context.symbols[0]
         self._file = open(self.path, "a", buffering=1)  # noqa: SIM115 - closed in on_stop
         self._wishes = open(self.path + ".wishes", "a+")  # noqa: SIM115 - closed in on_stop
         self._wishes.seek(0)
