@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.clock import Clock
+from engine.errors import VenueReject
 from engine.timestamps import wall_ns
 from engine.units import NS_PER_S, PriceTicks, units_decimal
 from engine.venue.candles import CANDLES_KEPT, INTERVALS, Candle
@@ -23,7 +24,15 @@ from engine.venue.matching import BUY, SELL
 from engine.venue.order_checks import invalid
 from engine.venue.pair_market import TRADES_KEPT, PairMarket
 from engine.venue.pairs import ASSETS, PairSpec
-from engine.venue.rest_names import NameBook, PairNames, asset_altname, asset_decimals, asset_id
+from engine.venue.rest_names import (
+    UNKNOWN_ASSET,
+    UNKNOWN_PAIR,
+    NameBook,
+    PairNames,
+    asset_altname,
+    asset_decimals,
+    asset_id,
+)
 from engine.venue.rest_params import Params
 from engine.venue.rest_text import padded
 from engine.venue.stream import StreamKey
@@ -78,13 +87,21 @@ class RestPublic:
     def assets(self, params: Params) -> Any:
         """The assets of the listed pairs, by id."""
         names = params.texts("asset")
+        if not _are_currencies(params, "aclass"):
+            if names:
+                raise VenueReject(UNKNOWN_ASSET)
+            return {}
         chosen = [self._book.asset(name) for name in names] if names else self._book.assets
         return {asset_id(asset): _asset_row(asset) for asset in chosen}
 
     def asset_pairs(self, params: Params) -> Any:
         """The listed pairs, by id; `info` chooses a part of each."""
         kind = params.choice("info", tuple(_INFO)) or "info"
-        rows = {}
+        rows: dict[str, Any] = {}
+        if not _are_currencies(params, "aclass_base"):
+            if params.texts("pair"):
+                raise VenueReject(UNKNOWN_PAIR)
+            return rows
         for pair in self._pairs(params):
             names = self._book.names[pair.symbol]
             row = _pair_row(pair, names)
@@ -293,6 +310,7 @@ class SpreadWatch:
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 
+_ASSET_CLASSES: Final = ("currency", "tokenized_asset")
 _LEVERAGE: Final = ("leverage_buy", "leverage_sell")
 _INFO: Final[dict[str, tuple[str, ...]]] = {  # what each `info` leaves of a row; empty: everything
     "info": (),
@@ -300,6 +318,11 @@ _INFO: Final[dict[str, tuple[str, ...]]] = {  # what each `info` leaves of a row
     "fees": ("fees", "fees_maker", "fee_volume_currency"),
     "margin": ("margin_call", "margin_stop"),
 }
+
+
+def _are_currencies(params: Params, name: str) -> bool:
+    """Is the class of assets that is asked for the one that the venue lists? Tokenized shares are not."""
+    return params.choice(name, _ASSET_CLASSES) in (None, "currency")
 
 
 def _asset_row(asset: str) -> dict[str, Any]:

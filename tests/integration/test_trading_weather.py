@@ -6,17 +6,22 @@
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.rig import Engines, eventually
+from engine import strategy
+from tests.integration.rig import ENGINE, PATIENCE_S, Engines, eventually, summary_of
 from tests.integration.trading_rig import TradingEngine, TradingVenue
 
+QUOTER = Path(strategy.__file__).parent / "examples" / "quoter.py"
 SECONDS = float(os.environ.get("TRADING_WEATHER_S", "9"))
 SEED = int(os.environ.get("TRADING_WEATHER_SEED", "1"))
+LONG_S = 60.0
+SHORT_TIMES = 4  # as much trouble in a short run
 SYMBOLS = "BTC/USD,ETH/USD"
 RATES = {
     "drop-answer": 0.01,
@@ -54,11 +59,13 @@ def test_ledger_journal_and_callbacks_agree_whatever_the_weather(
     try:
         assert engine.relay is not None
         for kind, rate in RATES.items() if weather != "calm" else ():
-            venue.rate(kind, rate)
+            venue.rate(kind, rate if SECONDS >= LONG_S else SHORT_TIMES * rate)
         engine.wish("churn", seed=SEED, per_s=8.0)
         ends_at = time.monotonic() + SECONDS
         while time.monotonic() < ends_at:
-            time.sleep(min(dice.uniform(1.0, 4.0), max(0.0, ends_at - time.monotonic())))
+            # Connections that have been healthy for half a minute come back at once; in a short run they need not be.
+            pause_s = dice.uniform(1.0, 4.0) if SECONDS < LONG_S else dice.uniform(10.0, 50.0)
+            time.sleep(min(pause_s, max(0.0, ends_at - time.monotonic())))
             if weather.endswith("cuts"):
                 engine.relay.cut(dice.choice(("", "orders", "feed")))
             elif weather.endswith("kills"):
@@ -82,6 +89,30 @@ def test_ledger_journal_and_callbacks_agree_whatever_the_weather(
         assert summary["orders"]["unknown_open"] == 0
         assert counts["quarantined"] == 0 or weather != "calm"
         assert counts["rate_limited"] == 0 or weather != "calm"
-        assert len(venue.orders(engine.account)) > SECONDS
+        assert summary["strategies"]["puppet"]["errors"] == 0
+        assert len(venue.orders(engine.account)) > SECONDS / 4
     finally:
         engine.close()
+
+
+def test_the_example_agrees_with_its_local_venue_with_all_faults_on(tmp_path: Path) -> None:
+    """As a user runs it: the summary's own comparison."""
+    engines = Engines(tmp_path)
+    summary = tmp_path / "summary.json"
+    faults = " ".join(f"--fault {kind}={rate}" for kind, rate in RATES.items())
+    try:
+        done = subprocess.run(
+            (
+                *ENGINE, "run", "--venue", "local", "--venue-options", f"--seed {SEED} {faults}", "--symbols", SYMBOLS,
+                "--strategy", str(QUOTER), "--seconds", str(SECONDS), "--summary", str(summary),
+            ),
+            env=engines.environment, cwd=tmp_path, timeout=SECONDS + PATIENCE_S, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        told = summary_of(summary)
+        assert told["ledger"]["differences"] == []
+        assert told["ledger"]["agree"] is True
+        assert told["ledger"]["orders"] > 0
+        assert told["orders"]["unknown_open"] == 0
+    finally:
+        engines.close()

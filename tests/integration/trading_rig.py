@@ -336,6 +336,7 @@ class TradingEngine:
         params: str = "",
         level: str = "info",
         strategies: str = "",
+        key_file: bool = False,
     ) -> None:
         self.venue = venue
         self.folder = folder
@@ -347,6 +348,11 @@ class TradingEngine:
         self.names = names
         self.summary_path = folder / "summary.json"
         self.state_dir = folder / "state" / "kraken-engine" / "default"
+        self.key_path = folder / "kraken.key" if key_file else None
+        if self.key_path is not None:
+            self.key_path.write_text(f"{self.key['api_key']}\n{self.key['api_secret']}\n")
+            self.key_path.chmod(0o600)
+            trading += f'\ncredentials_file = "{self.key_path}"'
         places = venue.ready | {"private": self.relay.url if self.relay is not None else venue.ready["private"]}
         text = CONFIG.format(
             name="default", symbols=", ".join(f'"{symbol}"' for symbol in symbols.split(",")), trading=trading,
@@ -364,10 +370,9 @@ class TradingEngine:
 
     def start(self, *, wait: bool = True) -> "TradingEngine":
         """Start it, and wait until it takes orders."""
-        environment = self.engines.environment | {
-            "KRAKEN_API_KEY": self.key["api_key"],
-            "KRAKEN_API_SECRET": self.key["api_secret"],
-        }
+        environment = self.engines.environment
+        if self.key_path is None:
+            environment |= {"KRAKEN_API_KEY": self.key["api_key"], "KRAKEN_API_SECRET": self.key["api_secret"]}
         log = (self.folder / f"engine-{len(list(self.folder.glob('engine-*.log')))}.log").open("w")
         with log:
             self.process = subprocess.Popen(

@@ -66,6 +66,19 @@ async def test_a_part_of_the_listing():
     assert list(leverage["result"]["XXBTZUSD"]) == ["leverage_buy", "leverage_sell"]
 
 
+async def test_no_shares_are_listed():
+    """Asked for tokenized assets, the venue has none: clients ask for both classes and keep whatever comes."""
+    async with standing_venue() as (_, client):
+        shares = await client.public("AssetPairs", aclass_base="tokenized_asset")
+        share = await client.public("AssetPairs", aclass_base="tokenized_asset", pair="XBTUSD")
+        currencies = await client.public("AssetPairs", aclass_base="currency", pair="XBTUSD")
+        assets = await client.public("Assets", aclass="tokenized_asset")
+
+    assert shares == assets == {"error": [], "result": {}}
+    assert share == {"error": ["EQuery:Unknown asset pair"]}
+    assert list(currencies["result"]) == ["XXBTZUSD"]
+
+
 async def test_assets(genuine: Path):
     """By id, with the fields of the genuine answer."""
     expected = captured(genuine, "Assets")["XXBT"]

@@ -32,6 +32,7 @@ class Puppet(Strategy):
         self.raises = False
         self._dice = random.Random(0)
         self._churn_per_s = 0.0
+        self._press = 0
         self.write("start")
 
     def write(self, what: str, **facts: object) -> None:
@@ -45,6 +46,8 @@ class Puppet(Strategy):
             if self._line.endswith("\n"):
                 wish, self._line = json.loads(self._line), ""
                 getattr(self, f"do_{wish.pop('do')}")(**wish)
+        if self._press:
+            self._press_on()
         if self._dice.random() < self._churn_per_s * self.timer_s:
             self._churn()
 
@@ -100,6 +103,20 @@ class Puppet(Strategy):
         """From now on, do something or other so often, until told with 0."""
         self._dice = random.Random(seed)
         self._churn_per_s = per_s
+
+    def do_press(self, orders: int) -> None:
+        """From now on, quote as fast as can be: amend whatever can be amended, add what is missing, cancel a few."""
+        self._press = orders
+
+    def _press_on(self) -> None:
+        working = [order for order in self.context.orders if order.is_working]
+        for order in working:
+            self.amend(order, limit=self._price(order.symbol, order.side, self._dice.choice((1.0, 1.5, 2.0))))
+        if len(self.context.orders) < self._press:
+            side, symbol, qty, options = self._order("", "buy", self._dice.uniform(1.0, 2.0))
+            self.buy(symbol, qty, **options)
+        elif working and self._dice.random() < 0.02:
+            self.cancel(self._dice.choice(working))
 
     def _churn(self) -> None:
         """One thing that a strategy may do."""

@@ -1,0 +1,170 @@
+"""The journal, over real processes: torn, flipped, full; and what a person decided outlives the router."""
+
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.integration.rig import ENGINE, PATIENCE_S, Engines, eventually
+from tests.integration.trading_rig import TradingEngine, TradingVenue, is_alive
+
+Start = Callable[..., TradingEngine]
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TradingVenue]:
+    """One venue; each engine has an account of its own."""
+    engines = Engines(tmp_path_factory.mktemp("journal"))
+    yield TradingVenue(engines, "--no-rate-counter")
+    engines.close()
+
+
+@pytest.fixture
+def start(venue: TradingVenue, tmp_path: Path) -> Iterator[Start]:
+    """Starts engines on it."""
+    started: list[TradingEngine] = []
+
+    def start(**options: Any) -> TradingEngine:
+        engine = TradingEngine(venue, tmp_path / f"{len(started)}", relay=False, **options)
+        started.append(engine)
+        return engine.start()
+
+    yield start
+    for engine in started:
+        engine.close()
+
+
+def journal_of(engine: TradingEngine) -> Path:
+    """The newest segment."""
+    return max(engine.state_dir.glob("*.journal"))
+
+
+def kill_all(engine: TradingEngine) -> None:
+    """kill -9 of everything at once: nobody cleans up."""
+    family = [psutil.Process(engine.process.pid), *psutil.Process(engine.process.pid).children(recursive=True)]
+    for process in reversed(family):
+        process.send_signal(signal.SIGKILL)
+    engine.process.wait()
+    eventually(lambda: not any(is_alive(process.pid) for process in family), "nobody is left")
+
+
+def run(engine: TradingEngine) -> subprocess.CompletedProcess[str]:
+    """`engine run`, when it is to end by itself."""
+    key = {"KRAKEN_API_KEY": engine.key["api_key"], "KRAKEN_API_SECRET": engine.key["api_secret"]}
+    return subprocess.run(
+        (*ENGINE, "run", str(engine.config)),
+        capture_output=True, text=True, env=engine.engines.environment | key, cwd=engine.folder, timeout=PATIENCE_S,
+    )  # fmt: skip
+
+
+def test_orders_that_outlived_a_killed_engine_are_found_again_through_a_torn_journal(
+    start: Start, venue: TradingVenue
+) -> None:
+    """The last record is half there: it is cut, and Kraken tells the rest."""
+    engine = start(trading="dead_man_s = 0")
+    for name in ("a", "b"):
+        engine.wish("order", name=name, away=3.0)
+        engine.wait_for_state(name, "WORKING")
+    kill_all(engine)
+    journal = journal_of(engine)
+    os.truncate(journal, journal.stat().st_size - 5)
+    engine.start()
+    rows = engine.router("orders")["orders"]
+    assert sorted(row["id"] for row in rows) == sorted(engine.id_of(name) for name in ("a", "b"))
+    assert {row["strategy"] for row in rows} == {"puppet"}
+    assert engine.differences(told=False) == []
+    engine.router("cancel", all=True)
+    eventually(lambda: engine.router("orders")["orders"] == [], "they are canceled")
+    engine.wait_until_agreed(told=False)
+
+
+def test_a_flipped_byte_is_named_and_nothing_is_traded_upon_it(start: Start, venue: TradingVenue) -> None:
+    """One sentence with file and place, exit code 2; with the file out of the way Kraken tells what is open."""
+    engine = start(trading="dead_man_s = 0")
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    kill_all(engine)
+    journal = journal_of(engine)
+    spoilt = bytearray(journal.read_bytes())
+    spoilt[len(spoilt) // 2] ^= 0x10
+    journal.write_bytes(spoilt)
+    done = run(engine)
+    said = [line for line in done.stderr.splitlines() if line.startswith("engine: ")]
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(said) == 1
+    assert str(journal) in said[0]
+    assert len(venue.orders(engine.account)) == 1
+
+    journal.rename(journal.with_suffix(".spoilt"))
+    engine.start()
+    (row,) = engine.router("orders")["orders"]
+    assert row["order_id"] == venue.orders(engine.account)[0]["order_id"]
+    engine.router("cancel", ids=[row["order_id"]])
+    eventually(lambda: venue.orders(engine.account)[0]["status"] == "canceled", "an adopted order can be canceled")
+
+
+def test_a_full_disk_shuts_trading_cancels_pass_and_a_person_resumes(start: Start, venue: TradingVenue) -> None:
+    """No order leaves that is not written down first."""
+    engine = start(trading="history = false")
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    router = psutil.Process(engine.pid("order_router"))
+    size = journal_of(engine).stat().st_size
+    # Not a byte more in any file of this process: what a full disk looks like.
+    router.rlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    engine.wish("order", name="b", away=3.0)
+    assert "journal" in engine.wait_for_state("b", "REFUSED")["reason"]
+    assert engine.at_venue("b") == []
+    engine.wish("cancel", names=["a"])
+    engine.wait_for_state("a", "CANCELED")
+    assert not engine.is_open()
+    router.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    eventually(lambda: not engine.router("status")["reason"].startswith("the journal cannot"), "it writes again")
+    engine.wish("order", name="c", away=3.0)
+    assert engine.wait_for_state("c", "REFUSED")["reason"]
+    assert engine.router("resume")["mode"] == "ACTIVE"
+    engine.wish("order", name="d", away=3.0)
+    engine.wait_for_state("d", "WORKING")
+    engine.wait_until_agreed()
+
+
+def test_a_halt_outlives_the_router_and_the_engine(start: Start, venue: TradingVenue) -> None:
+    """Only a person resumes."""
+    engine = start()
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    assert engine.router("halt")["mode"] == "HALTED"
+    engine.wait_for_state("a", "CANCELED")
+    os.kill(engine.pid("order_router"), signal.SIGKILL)
+    eventually(lambda: engine.status()["restarts"]["order_router"] == 1, "the router was restarted")
+    eventually(lambda: engine.router("status").get("mode") == "HALTED", "it is halted still")
+    engine.wish("order", name="b", away=3.0)
+    assert "halted" in engine.wait_for_state("b", "REFUSED")["reason"]
+    engine.stop()
+    engine.start(wait=False)
+    eventually(lambda: engine.router("status").get("mode") == "HALTED", "so is the next engine's")
+    engine.router("resume")
+    eventually(engine.is_open, "until a person resumes")
+
+
+def test_reducing_lets_positions_shrink_only(start: Start, venue: TradingVenue) -> None:
+    """`engine halt --reducing`."""
+    engine = start()
+    engine.wish("order", name="long", order_type="market", qty="0.01")
+    engine.wait_for_state("long", "FILLED")
+    assert engine.engines.call("halt", "--reducing").returncode == 0
+    engine.wish("order", name="more", order_type="market", qty="0.01")
+    assert "reducing" in engine.wait_for_state("more", "REFUSED")["reason"]
+    engine.wish("order", name="too much", side="sell", order_type="market", qty="0.02")
+    assert "reducing" in engine.wait_for_state("too much", "REFUSED")["reason"]
+    engine.wish("order", name="less", side="sell", order_type="market", qty="0.01")
+    engine.wait_for_state("less", "FILLED")
+    engine.wait_until_agreed()
+    assert engine.router("status")["positions"]["BTC/USD"]["qty"] == "0"
