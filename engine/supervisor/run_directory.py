@@ -17,6 +17,8 @@ from pathlib import Path
 
 from engine.errors import ConfigError
 
+SOCKET_PATH_BYTES_MAX = 107  # unix(7)
+
 
 class RunDirectory:
     """One engine's directory, by its name."""
@@ -36,6 +38,12 @@ class RunDirectory:
 
     def acquire(self) -> None:
         """Make the directory ours; ConfigError when another engine of this name is running."""
+        longest = max(len(os.fsencode(path)) for path in self._sockets)
+        if longest > SOCKET_PATH_BYTES_MAX:
+            raise ConfigError(
+                f"{self.path} is too long for the sockets in it, by {longest - SOCKET_PATH_BYTES_MAX} characters; set "
+                "XDG_RUNTIME_DIR to a shorter one"
+            )
         root = self.path.parent
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if root.stat().st_uid != os.getuid():

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,12 +56,14 @@ class Engines:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # A path of its own: one in the test's folder would be too long for the sockets in it.
+        self.runtime = Path(tempfile.mkdtemp(prefix="engine-"))
         self._processes: list[subprocess.Popen[str]] = []
 
     @property
     def environment(self) -> dict[str, str]:
         """The run directory is the test's own: engines of other tests are not seen."""
-        return os.environ | {"XDG_RUNTIME_DIR": str(self.folder), "XDG_STATE_HOME": str(self.folder / "state")}
+        return os.environ | {"XDG_RUNTIME_DIR": str(self.runtime), "XDG_STATE_HOME": str(self.folder / "state")}
 
     def call(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run `engine …` to its end."""
@@ -105,6 +109,7 @@ class Engines:
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+        shutil.rmtree(self.runtime, ignore_errors=True)
 
 
 class RunningEngine:

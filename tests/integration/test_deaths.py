@@ -81,7 +81,7 @@ def test_a_stopped_engine_leaves_nothing(engines: Engines, tmp_path: Path):
 
         assert engine.stop(number) == 0
         assert not any(child.is_running() for child in children)
-        assert not (tmp_path / "kraken-engine").exists()
+        assert not (engines.runtime / "kraken-engine").exists()
 
 
 def test_a_dead_local_venue_ends_the_run_with_its_reason(engines: Engines, tmp_path: Path):

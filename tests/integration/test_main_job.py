@@ -64,7 +64,7 @@ def test_the_last_word_of_a_diary_tells_pairs_and_venue(engines: Engines, tmp_pa
     """At on_stop the context knows every pair's precision, 0 and 5 decimals included, and the venue's status."""
     engines.call(
         "run", "--venue", "local", "--symbols", "BTC/JPY,VET/USDT,DOGE/USD", "--strategy", f"{STRATEGIES}:Diary",
-        "--param", f"path={tmp_path / 'diary'}", "--seconds", 2, "--depth", 25,
+        "--param", f"path={tmp_path / 'diary'}", "--seconds", 5, "--depth", 25,
     )  # fmt: skip
     (stop,) = Diary(tmp_path / "diary").entries("stop")
 

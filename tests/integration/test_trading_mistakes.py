@@ -114,7 +114,9 @@ def test_live_trading_without_limits_does_not_start(venue: TradingVenue, tmp_pat
     try:
         for limit in ("order_notional_max", "position_notional_max", "daily_loss_max"):
             text = engine.config.read_text()
-            engine.config.write_text("".join(l for l in text.splitlines(keepends=True) if not l.startswith(limit)))
+            engine.config.write_text(
+                "".join(line for line in text.splitlines(keepends=True) if not line.startswith(limit))
+            )
             assert f"risk.{limit}" in sentence_of(engine)
             engine.config.write_text(text)
     finally:

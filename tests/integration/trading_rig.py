@@ -337,6 +337,7 @@ class TradingEngine:
         level: str = "info",
         strategies: str = "",
         key_file: bool = False,
+        logs: bool = True,
     ) -> None:
         self.venue = venue
         self.folder = folder
@@ -348,6 +349,7 @@ class TradingEngine:
         self.names = names
         self.summary_path = folder / "summary.json"
         self.state_dir = folder / "state" / "kraken-engine" / "default"
+        self._logs = logs
         self.key_path = folder / "kraken.key" if key_file else None
         if self.key_path is not None:
             self.key_path.write_text(f"{self.key['api_key']}\n{self.key['api_secret']}\n")
@@ -373,7 +375,8 @@ class TradingEngine:
         environment = self.engines.environment
         if self.key_path is None:
             environment |= {"KRAKEN_API_KEY": self.key["api_key"], "KRAKEN_API_SECRET": self.key["api_secret"]}
-        log = (self.folder / f"engine-{len(list(self.folder.glob('engine-*.log')))}.log").open("w")
+        path = self.folder / f"engine-{len(list(self.folder.glob('engine-*.log')))}.log"
+        log = (path if self._logs else Path(os.devnull)).open("w")
         with log:
             self.process = subprocess.Popen(
                 (*_engine(), "run", str(self.config), "--summary", str(self.summary_path)),
@@ -426,7 +429,7 @@ class TradingEngine:
 
     def _ask(self, socket_name: str, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            return ask(self.folder / "kraken-engine" / "default" / socket_name, request, 5.0)
+            return ask(self.engines.runtime / "kraken-engine" / "default" / socket_name, request, 5.0)
         except NobodyListens:
             return {}
 

@@ -5,6 +5,7 @@ on_order, on_fill, on_trading ─► PATH ─► test                        one
 """
 
 import json
+import os
 import random
 import time
 from decimal import Decimal
@@ -25,7 +26,7 @@ class Puppet(Strategy):
         self.symbol = self.symbol or self.context.symbols[0]
         self._file = open(self.path, "a", buffering=1)  # noqa: SIM115 - closed in on_stop
         self._wishes = open(self.path + ".wishes", "a+")  # noqa: SIM115 - closed in on_stop
-        self._wishes.seek(0)
+        self._wishes.seek(0, os.SEEK_END)  # an earlier life has done what stands there
         self._line = ""
         # Orders by the name that the test gave them.
         self._named: dict[str, Order] = {}
@@ -113,7 +114,7 @@ class Puppet(Strategy):
         for order in working:
             self.amend(order, limit=self._price(order.symbol, order.side, self._dice.choice((1.0, 1.5, 2.0))))
         if len(self.context.orders) < self._press:
-            side, symbol, qty, options = self._order("", "buy", self._dice.uniform(1.0, 2.0))
+            _, symbol, qty, options = self._order("", "buy", self._dice.uniform(1.0, 2.0))
             self.buy(symbol, qty, **options)
         elif working and self._dice.random() < 0.02:
             self.cancel(self._dice.choice(working))
