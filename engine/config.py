@@ -218,7 +218,7 @@ class TradingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         float, Meta(ge=0.0, le=90.0, description="share of the rate counter that orders and amends leave to cancels")
     ] = 20.0
     spin: Annotated[
-        bool, Meta(description="the order router never sleeps: orders leave some 0.1 ms sooner, costs one core")
+        bool, Meta(description="the order router never sleeps: orders leave some 0.2 ms sooner, costs one core")
     ] = False
     tier: Annotated[
         Literal["auto", "starter", "intermediate", "pro"],

@@ -148,8 +148,8 @@ class LoopRunner:
 def settle_memory() -> None:
     """Keep the garbage collector from walking, again and again, what will stay: after start-up, once.
 
-    A collection of everything walked ten thousand kept orders and took 1.3 ms in the middle of an order (p99.9);
-    afterwards 0.2.
+    A collection of everything walks ten thousand kept orders, in the middle of one that is to leave: without it p99.9
+    of an order's way is a third shorter.
     """
     gc.collect()
     gc.freeze()

@@ -15,7 +15,7 @@ from tests.integration.rig import Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue, is_alive, stopped
 
 BURST = 12
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.rig import Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue
 
-SECONDS = float(os.environ.get("TRADING_RATE_S", "6"))
+SECONDS = float(os.environ.get("TRADING_RATE_S", "4"))
 RATE_LIMITED = "EOrder:Rate limit exceeded"
 
 
