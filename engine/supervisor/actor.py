@@ -18,9 +18,10 @@ from engine.config import EngineConfig
 from engine.ring import Segment
 from engine.supervisor.children import Child, RestartDelay, exit_text
 from engine.telemetry import Counters, counters_bytes, format_counters
-from engine.units import MonoNs
+from engine.units import NS_PER_S, MonoNs
 
 NEWS_BYTES_MAX = 4096
+START_UP_NS = 20 * NS_PER_S  # until a process that was started gives its first sign of life
 
 log = structlog.get_logger("supervisor")
 
@@ -101,8 +102,10 @@ class Actor:
         """Kill a process that gives no sign of life: its end is then met like any other."""
         if self.child is None or not self.child.alive:
             return
-        heard_at = max(int(self._started_at), self.counters.get("heartbeat_ns"))
-        if now - heard_at > silence_ns_max:
+        heartbeat_at = self.counters.get("heartbeat_ns")
+        if heartbeat_at < self._started_at:  # none in this life yet: a loaded machine takes its time to import
+            silence_ns_max = max(silence_ns_max, START_UP_NS)
+        if now - max(int(self._started_at), heartbeat_at) > silence_ns_max:
             log.error("actor gives no sign of life", name=self.name, pid=self.child.pid)
             self.child.signal(signal.SIGKILL)
 

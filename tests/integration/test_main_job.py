@@ -18,7 +18,7 @@ def test_a_run_on_the_local_venue_ends_with_the_summary_that_is_promised(engines
     """Every key of the contract, every checksum verified, nothing lost, nothing made up."""
     run = engines.call(
         "run", "--venue", "local", "--symbols", "BTC/USD,ETH/USD,XRP/USD", "--strategy", f"{STRATEGIES}:Diary",
-        "--param", f"path={tmp_path / 'diary'}", "--seconds", 4, "--summary", tmp_path / "out.json",
+        "--param", f"path={tmp_path / 'diary'}", "--seconds", 7, "--summary", tmp_path / "out.json",
     )  # fmt: skip
     summary = summary_of(tmp_path / "out.json")
 
@@ -92,7 +92,7 @@ def test_several_strategies_and_shards_each_get_their_pairs(engines: Engines, tm
         """
     )
     run = engines.call(
-        "run", config, "--venue", "local", "--venue-options", "--rate 200", "--seconds", 3,
+        "run", config, "--venue", "local", "--venue-options", "--rate 200", "--seconds", 7,
         "--summary", tmp_path / "out.json",
     )  # fmt: skip
     summary = summary_of(tmp_path / "out.json")

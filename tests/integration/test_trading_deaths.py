@@ -236,6 +236,28 @@ def test_a_router_that_stands_still_is_met_by_the_dead_mans_switch_and_told_of_i
     engine.wait_until_agreed()
 
 
+def test_a_link_that_is_gone_for_longer_than_the_switch_waits_ends_the_orders_and_the_strategy_learns_of_it(
+    start, venue: TradingVenue
+) -> None:
+    """Neither WebSocket nor REST: the switch fires, and everything is found out when they are back."""
+    engine = start(trading="dead_man_s = 3\ndead_man_refresh_s = 1.0")
+    for name in ("a", "b"):
+        engine.wish("order", name=name, away=3.0)
+        engine.wait_for_state(name, "WORKING")
+    venue.rate("lost", 1.0)
+    venue.rate("html-520", 1.0)
+    engine.relay.down()
+    eventually(lambda: {order["status"] for order in venue.orders(engine.account)} == {"canceled"}, "the switch fires")
+    engine.relay.up()
+    venue.clear()
+    for name in ("a", "b"):
+        engine.wait_for_state(name, "CANCELED")
+    eventually(engine.is_open, "orders are taken again")
+    engine.wish("order", name="c", away=3.0)
+    engine.wait_for_state("c", "WORKING")
+    engine.wait_until_agreed()
+
+
 def test_old_orders_are_refused_and_old_cancels_are_not(start, venue: TradingVenue) -> None:
     """By a router that was stopped for longer than a command lives."""
     engine = start(trading="command_ttl_s = 0.5", engine="actor_silence_s = 30.0")
