@@ -13,7 +13,7 @@ from contextlib import suppress
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -258,16 +258,18 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
             nudge.send(NUDGE, socket.MSG_DONTWAIT)
     runner.start()
     ends = [asyncio.ensure_future(event.wait()) for event in (stopping, orphaned)]
-    done, _ = await asyncio.wait({*tasks[:4], *ends}, return_when=asyncio.FIRST_COMPLETED)
+    watched: set[asyncio.Future[Any]] = {*tasks[:4], runner.failed}
+    done, _ = await asyncio.wait({*watched, *ends}, return_when=asyncio.FIRST_COMPLETED)
     try:
-        for task in done & set(tasks):
+        for task in done & watched:
             task.result()  # a broken rule of our own ends the process
         await _end_orders(router, trading, is_orphan=orphaned.is_set())
     finally:
         runner.stop()
         for task in (*tasks[1:], *ends):
             task.cancel()
-        router.do_work()
+        if not runner.failed.done():
+            router.do_work()
         tally.count()
         status.publish(now_too=True)
         for server in servers:

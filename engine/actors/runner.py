@@ -54,6 +54,8 @@ class LoopRunner:
         self._clock = clock
         self._spin = spin
         self._loop = asyncio.get_running_loop()
+        # Fulfilled with what a turn raised; never otherwise. Whoever starts the runner waits for it.
+        self.failed: asyncio.Future[None] = self._loop.create_future()
         # The eventfd that all doorbells share.
         self._eventfd = doorbells[0].eventfd
         # Is the host asleep, its doorbells armed?
@@ -109,9 +111,18 @@ class LoopRunner:
                 doorbell.disarm()
 
     def _cycle(self) -> None:
+        """One turn. What it raises ends the actor: one whose loop goes on without it would only look alive."""
         self._scheduled = False
         if self._stopping:
             return
+        try:
+            self._turn()
+        except Exception as error:
+            self._stopping = True
+            if not self.failed.done():
+                self.failed.set_exception(error)
+
+    def _turn(self) -> None:
         work = self._duty.do_work()
         self._wake_up()
         if self._spin:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import Any
 
 import uvloop
 
@@ -77,6 +78,11 @@ class HostThread:
         runner = LoopRunner(self._host, self._doorbells, self._clock, spin=self._spin)
         runner.start()
         self._started.set_result(None)
-        await self._stopping.wait()
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        ends: set[asyncio.Future[Any]] = {stopping, runner.failed}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         runner.stop()
+        if runner.failed.done():
+            stopping.cancel()
+            runner.failed.result()
         await self._host.on_close()

@@ -7,8 +7,9 @@ import logging
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import structlog
 
@@ -40,19 +41,38 @@ def configure_log(level: str, log_format: LogFormat, actor: str) -> None:
     ]
     if log_format == "json":
         processors.append(structlog.processors.format_exc_info)
+    stream = _Unfailing(sys.stderr)
     structlog.configure(
         processors=[*processors, _redacted(renderer)],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         # One write a line: several processes share the stream.
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, stream)),
         cache_logger_on_first_use=False,
     )
     # picows and asyncio log through the standard library: warnings and worse go to the same stream.
-    lines = logging.StreamHandler(sys.stderr)
+    lines = logging.StreamHandler(cast(TextIO, stream))
     lines.setFormatter(_RedactedLines(f"%(levelname)s {actor} %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[lines])
     sys.excepthook = _show_uncaught
     threading.excepthook = lambda it: _show_uncaught(it.exc_type, it.exc_value, it.exc_traceback)
+
+
+class _Unfailing:
+    """A stream whose lines may be lost: a full disk or a closed terminal must not stop who only tells of something."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write it if that can be done."""
+        with suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """The same."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _redacted(renderer: structlog.types.Processor) -> structlog.types.Processor:

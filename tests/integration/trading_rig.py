@@ -216,7 +216,9 @@ class Relay:
         self.up()
 
     def close(self) -> None:
-        """End of the relay."""
+        """End of the relay; once is enough."""
+        if self._loop.is_closed():
+            return
         self._do(self.down_for_good)
         self._thread.join(PATIENCE_S)
 
@@ -383,7 +385,11 @@ class TradingEngine:
                 stdout=log, stderr=log, text=True, env=environment, cwd=self.folder,
             )  # fmt: skip
         if wait:
-            self.wait_until_open()
+            try:
+                self.wait_until_open()
+            except BaseException:
+                self.close()
+                raise
         return self
 
     def wait_until_open(self) -> None:
