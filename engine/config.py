@@ -204,6 +204,9 @@ class TradingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rest_fallback: Annotated[
         bool, Meta(description="send orders by REST while the WebSocket is down: only what was certainly not sent yet")
     ] = True
+    rest_lag_s_max: Annotated[
+        float, Meta(ge=1.0, le=600.0, description="an order that REST does not know is looked for once more after this")
+    ] = 60.0
     over_rate: Annotated[
         Literal["queue", "refuse"],
         Meta(description="an order that Kraken's rate counter has no room for waits its turn, or is refused"),

@@ -72,8 +72,8 @@ class AccountFacts:
         self._is_tier_fixed = is_tier_fixed
         # Kraken's ids, or assets, of the snapshot that is being told; None between two.
         self._listed: set[str] | None = None
-        # Since when every execution has been told without a gap; None while there may be holes.
-        self._unbroken_since: WallNs | None = None
+        # Since when, or since which snapshot, every execution has been told; None while there may be holes.
+        self.unbroken_since: WallNs | None = None
         # When Kraken was last heard, all of which has been told.
         self._heard_at = MonoNs(0)
         # Called with the tier's name when Kraken tells it.
@@ -97,7 +97,7 @@ class AccountFacts:
                 # Balances are for reports: what an order may do is decided by executions and limits.
                 if channel != "balances":
                     self._gate.feed_reason = f"the private feed is being reconciled: {reason}"
-                    self._listed = self._unbroken_since = None
+                    self._listed = self.unbroken_since = None
             case SnapshotBegan(channel):
                 if channel == "executions":
                     self._listed = set()
@@ -133,7 +133,7 @@ class AccountFacts:
         if fact.max_rate_count is not None and not self._is_tier_fixed:
             self._note_tier(fact.max_rate_count, now)
         listed, self._listed = self._listed or set(), None
-        self._unbroken_since = self._wall_ns()
+        self.unbroken_since = self._wall_ns()
         # What was sent after the snapshot was asked for may be missing in it, and is news of its own.
         asked_at = self._wall_ns() - (now - fact.asked_at if fact.asked_at else 0)
         gone = [
@@ -155,21 +155,9 @@ class AccountFacts:
         self.on_tier(tier.name)
         self._risk.open_orders_cap = tier.open_orders_max
 
-    def is_unbroken_since(self, at: WallNs) -> bool:
-        """Have executions been told without a gap since then, as far as they came?"""
-        return self._unbroken_since is not None and self._unbroken_since < at
-
-    def has_snapshot_after(self, at: WallNs) -> bool:
-        """Has a snapshot of open orders, asked for or still complete after this moment, been told?"""
-        return self._unbroken_since is not None and self._unbroken_since >= at
-
-    def has_heard_all(self, since: WallNs, until: WallNs) -> bool:
-        """Has every execution between these two moments been told, without a gap?
-
-        A feed that is silent proves nothing: Kraken must have been heard after `until`.
-        """
-        heard_at = self._wall_ns() - (self._mono_ns() - self._heard_at)
-        return self.is_unbroken_since(since) and heard_at >= until
+    def has_heard_until(self, at: WallNs) -> bool:
+        """Has Kraken been heard after this moment? A feed that is silent proves nothing."""
+        return self._wall_ns() - (self._mono_ns() - self._heard_at) >= at
 
     # --- what REST found out
 

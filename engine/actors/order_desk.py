@@ -29,7 +29,7 @@ from engine.orders.commands import (
     SubmitBatch,
 )
 from engine.orders.intent import OrderIntent
-from engine.orders.life import OrderState
+from engine.orders.life import TERMINAL, OrderState
 from engine.orders.reports import (
     REPORTS,
     BalanceReport,
@@ -56,6 +56,7 @@ from engine.strategy.orders import (
 from engine.units import MonoNs, QtyLots
 
 ENDED_ORDERS_KEPT = 10_000  # for `Context.order` and late news; the history has them all
+TALLIED_ENDS = TERMINAL - {OrderState.REFUSED}  # a refusal is our own word, in nobody else's record
 CANCELS_PER_COMMAND_MAX = 50
 NEWS_KEPT_MAX = 4096  # orders refused here, whose callbacks wait for the strategy's turn
 
@@ -232,13 +233,15 @@ class OrderDesk:
         before = None if order is None else latest_report(order)
         if order is None:
             order = Order(report)  # of an earlier run, or adopted
+        if before is not None and before.state is not report.state and before.state in TALLIED_ENDS:
+            self.ends_told.remove(before.cl_ord_id, before.state.name)  # it was taken for over
         bring_up_to_date(order, report)
         if report.order_id and not report.state.is_terminal:
             self._by_order_id[report.order_id] = order
         if not report.state.is_terminal:
             self._open[order.id] = order
-        elif before is None or not before.state.is_terminal or order.id in self._open:
-            if report.state is not OrderState.REFUSED:  # our own word: in nobody else's record
+        elif before is None or before.state is not report.state:
+            if report.state in TALLIED_ENDS:
                 self.ends_told.add(report.cl_ord_id, report.state.name)
             self._end(order)
         return None if before == report else order

@@ -16,7 +16,7 @@ from engine.actors.order_records import OrderRecords
 from engine.actors.order_wire import OrderWire
 from engine.actors.trading_gate import TradingGate
 from engine.clock import Clock
-from engine.kraken import order_requests
+from engine.kraken import order_requests, rest_requests
 from engine.kraken.order_requests import BatchRow
 from engine.orders.breaker import Breaker, BreakerState
 from engine.orders.commands import Amend
@@ -61,9 +61,9 @@ class RestRoute(Protocol):
     @property
     def is_reachable(self) -> bool: ...
 
-    def add_by_rest(self, orders: Sequence[TrackedOrder], deadline: WallNs) -> None: ...
+    def add(self, orders: Sequence[TrackedOrder]) -> None: ...
 
-    def amend_by_rest(self, order: TrackedOrder) -> None: ...
+    def amend(self, order: TrackedOrder) -> None: ...
 
 
 class OrderEntry:
@@ -213,6 +213,8 @@ class OrderEntry:
             self._refuse(strategy, orders, self._why_no_route(now))
             return
         deadline = WallNs(at + self._settings.deadline_ns)
+        if route == "rest":
+            deadline = rest_requests.rest_deadline(deadline, at)
         price_decimals, qty_decimals = pair.price_decimals, pair.qty_decimals
         records = [
             Submitted(key, strategy, intent, price_decimals, qty_decimals, deadline, route, self._userref(intent), at)
@@ -230,9 +232,9 @@ class OrderEntry:
         if is_sent:
             self.counts["by_websocket"] += len(orders)
             self._measure(left_at, issued_at, tick_at)
-        elif self._settings.rest_fallback and self._rest.is_reachable:
+        elif route == "rest":
             self.counts["by_rest"] += len(orders)
-            self._rest.add_by_rest(tracked, deadline)
+            self._rest.add(tracked)
         else:
             for order in tracked:
                 self._records.commit(self._blotter.on_rejected(order.key, f"not sent: {NO_CONNECTION}", at))
@@ -313,7 +315,7 @@ class OrderEntry:
         if self._send_amend(order, WallNs(at + self._settings.deadline_ns)):
             self._measure(self._mono_ns(), command.issued_at, command.tick_at)
         elif self._settings.rest_fallback and self._rest.is_reachable:
-            self._rest.amend_by_rest(order)
+            self._rest.amend(order)
         else:
             self._records.commit(self._blotter.on_request_refused(order.key, "amend", NO_CONNECTION, at))
 

@@ -27,6 +27,7 @@ from engine.actors.order_cancels import OrderCancels
 from engine.actors.order_entry import EntrySettings, OrderEntry, Waiting
 from engine.actors.order_records import RECOUNTED, OrderRecords
 from engine.actors.order_resolver import OrderResolver
+from engine.actors.order_rest import OrderRest
 from engine.actors.order_router import OrderRouter
 from engine.actors.order_wire import OrderWire
 from engine.actors.preflight import run_preflight
@@ -67,7 +68,7 @@ from engine.secret import fingerprint
 from engine.state_directory import HISTORY_FILE
 from engine.telemetry import Counters, Histogram
 from engine.topology import ROUTER_COUNTERS, ROUTER_DOORBELL, ROUTER_HISTOGRAMS
-from engine.units import NS_PER_MS, NS_PER_S, WallNs
+from engine.units import NS_PER_MS, NS_PER_S
 
 WORK_INTERVAL_S: Final = 0.05  # between two looks at tokens, counters and the status board
 ORPHAN_DEADLINE_S: Final = 30.0  # for the last orders of an engine that is gone; then the dead man's switch must do
@@ -150,10 +151,11 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     gate = TradingGate(risk, tell_all)
     order_records = OrderRecords(blotter, journal, lines, Balances(), clock, history)
     order_records.recount(_records_of_run(records, launch.run))
-    resolver = OrderResolver(blotter, rest, breakers["rest"], clock)
-    cancels = OrderCancels(order_records, wire, rates, resolver.cancel_by_rest, clock)
+    resolver = OrderResolver(blotter, rest, clock, lag_ns_max=int(trading.rest_lag_s_max * NS_PER_S))
+    by_rest = OrderRest(rest, breakers["rest"], resolver.settle, clock)
+    cancels = OrderCancels(order_records, wire, rates, by_rest.cancel, clock)
     dead_man = DeadMan(
-        trading.dead_man_s, int(trading.dead_man_refresh_s * NS_PER_S), wire, resolver.arm_dead_man, clock
+        trading.dead_man_s, int(trading.dead_man_refresh_s * NS_PER_S), wire, by_rest.arm_dead_man, clock
     )
     answers = OrderAnswers(
         order_records,
@@ -171,7 +173,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     facts = AccountFacts(
         order_records, gate, boards, wire, cancels, rates, risk, resolver, clock, is_tier_fixed=trading.tier != "auto"
     )
-    resolver.answers, resolver.facts = answers, facts
+    by_rest.answers, resolver.facts = answers, facts
     facts.on_tier = rest.set_tier
     entry = OrderEntry(
         _settings(trading),
@@ -179,7 +181,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
         gate=gate,
         boards=boards,
         wire=wire,
-        rest=resolver,
+        rest=by_rest,
         risk=risk,
         rates=rates,
         queue=PendingQueue[Waiting](trading.queue_orders_max),
@@ -203,10 +205,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
         account=GatedSubscriber(memories[launch.account_fd]),
         clock=clock,
         settle=resolver.settle,
-        # Which way an order had gone when the last router ended is not certain: REST's deadlines are the later ones.
-        look_up=lambda order: resolver.look_up(
-            order.key, WallNs(max(order.deadline, order.submitted_at + rest_requests.DEADLINE_MIN_NS))
-        ),
+        look_up=lambda order: resolver.look_up(order.key, order.deadline),
         cancels_on_halt=trading.on_strategy_halt == "cancel",
     )
     order_records.on_journal = router.on_journal
@@ -274,7 +273,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
         status.publish(now_too=True)
         for server in servers:
             server.close()
-        await resolver.close()
+        await by_rest.close()
         await connection.stop()
         await tokens.close()
         await https.close()

@@ -20,6 +20,9 @@ REMEMBERED_MAX: Final = 8192  # requests whose late answers still find what they
 class SendPort(Protocol):
     """The socket: takes a request whole, or not at all."""
 
+    @property
+    def can_send(self) -> bool: ...
+
     def send(self, request: bytes) -> bool: ...
 
 
@@ -46,8 +49,8 @@ class OrderWire:
 
     @property
     def is_ready(self) -> bool:
-        """Is there a connection with a token?"""
-        return self.session.is_ready and self.socket is not None
+        """Is there a connection with a token, and room in its socket?"""
+        return self.session.is_ready and self.socket is not None and self.socket.can_send
 
     def send(self, method: str, build: Callable[[str, int], bytes], what: str, keys: tuple[str, ...],
              attempt: int = 1) -> bool:  # fmt: skip

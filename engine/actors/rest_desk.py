@@ -14,8 +14,10 @@ import structlog
 from engine.actors.kraken_rest import KrakenRest
 from engine.clock import Clock
 from engine.errors import EngineError
+from engine.kraken import rest_requests
 from engine.kraken.error_catalog import ErrorKind, Meaning
-from engine.kraken.rest_answers import RestRefusal
+from engine.kraken.rest_answers import RestRefusal, read_asset_pairs
+from engine.kraken.rest_pairs import RestPairs
 from engine.kraken.rest_requests import RestRequest
 from engine.net.https import DEADLINE_S, InDoubt
 from engine.net.lockout import LockedOut
@@ -29,6 +31,8 @@ HISTORY_CALLS: Final = frozenset({"ClosedOrders", "TradesHistory", "QueryTrades"
 HISTORY_COST: Final = 4  # the documents of 2026; older ones, and Kraken's own programs, say 2
 COUNTER_MAX: Final = {"starter": 15.0, "intermediate": 20.0, "pro": 20.0}
 COUNTER_DECAY_PER_S: Final = {"starter": 0.33, "intermediate": 0.5, "pro": 1.0}
+
+PAIRS_RETRY_S: Final = 0.5
 
 NOT_SENT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.TRANSPORT, "nothing was sent")
 NO_ANSWER: Final = Meaning(Outcome.UNKNOWN, ErrorKind.TRANSPORT, "no answer came, so it is looked up what became of it")
@@ -70,6 +74,8 @@ class RestDesk:
         self._mono_ns = clock.mono_ns
         self._latency = latency
         self.counter = CallCounter()
+        # How REST names pairs, once that is known.
+        self.pairs: RestPairs | None = None
         self.calls = 0
         self.failures = 0
 
@@ -81,6 +87,16 @@ class RestDesk:
     def set_tier(self, tier: str) -> None:
         """Kraken has told the account's tier."""
         self.counter.tier = tier
+
+    async def learn_pairs(self) -> RestPairs:
+        """How REST names pairs: asked until it is known."""
+        while self.pairs is None:
+            answer = await self.ask(rest_requests.asset_pairs(), read_asset_pairs)
+            if isinstance(answer, RestRefusal):
+                await asyncio.sleep(PAIRS_RETRY_S)
+            else:
+                self.pairs = answer
+        return self.pairs
 
     async def ask(
         self, request: RestRequest, read: Callable[[int, bytes], RestRefusal | T], deadline_s: float = DEADLINE_S

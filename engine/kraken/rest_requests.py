@@ -35,6 +35,7 @@ PUBLIC = "/0/public/"
 CONTENT_TYPE = "application/json"
 DEADLINE_MIN_NS = 2 * NS_PER_S  # REST: a deadline lies between now + 2 s and now + 60 s
 DEADLINE_MAX_NS = 60 * NS_PER_S
+DEADLINE_SPARE_NS = NS_PER_S  # for the way there, and the calls before it
 QUERY_IDS_MAX = 50  # of QueryOrders
 QUERY_TRADES_MAX = 20
 
@@ -88,8 +89,8 @@ def sign(request: RestRequest, signer: Signer, nonce: int) -> SignedCall:
 
 
 def rest_deadline(deadline: WallNs, now: WallNs) -> WallNs:
-    """The deadline that REST accepts for an order whose own is `deadline`: at least two seconds from now."""
-    return WallNs(min(max(deadline, now + DEADLINE_MIN_NS), now + DEADLINE_MAX_NS))
+    """The deadline that REST accepts for an order whose own is `deadline`: two seconds from now, and one to spare."""
+    return WallNs(min(max(deadline, now + DEADLINE_MIN_NS + DEADLINE_SPARE_NS), now + DEADLINE_MAX_NS))
 
 
 # --- public

@@ -103,8 +103,8 @@ class TradingSession:
 
     @property
     def is_ready(self) -> bool:
-        """May requests be sent?"""
-        return bool(self._token) and self.liveness.is_open
+        """May another request be sent?"""
+        return bool(self._token) and self.liveness.is_open and len(self._pending) < self.settings.pending_max
 
     @property
     def wants_token(self) -> bool:

@@ -178,6 +178,11 @@ class Link(WSListener, Generic[E]):
         if self.transport is not None:
             self.transport.disconnect(graceful=False)
 
+    @property
+    def can_send(self) -> bool:
+        """Would the socket take a request now?"""
+        return self.live and self.transport is not None and not self._writing_paused
+
     def send(self, request: bytes) -> bool:
         """Hand one request to the socket now; False when it cannot take it, and then not a byte of it has left."""
         if not self.live or self.transport is None or self._writing_paused:

@@ -134,6 +134,11 @@ class WebSocketConnection(Traffic, Generic[E]):
         if self._link is not None:
             self._link.cut(reason)
 
+    @property
+    def can_send(self) -> bool:
+        """Would the socket take a request now?"""
+        return self._link is not None and self._link.can_send
+
     def send(self, request: bytes) -> bool:
         """Hand one request to the socket now; False when it cannot take it, and then not a byte of it has left."""
         return self._link is not None and self._link.send(request)

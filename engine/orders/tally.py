@@ -21,9 +21,13 @@ class Tally:
 
     def add(self, *facts: object) -> None:
         """One thing more, as its facts."""
-        text = "\x1f".join(map(str, facts))
         self.count += 1
-        self.digest = (self.digest + int.from_bytes(blake2b(text.encode(), digest_size=16).digest(), "big")) % _MODULUS
+        self.digest = (self.digest + _hash(facts)) % _MODULUS
+
+    def remove(self, *facts: object) -> None:
+        """One thing that was told before is not so any more."""
+        self.count -= 1
+        self.digest = (self.digest - _hash(facts)) % _MODULUS
 
     @classmethod
     def sum(cls, tallies: Iterable["Tally"]) -> "Tally":
@@ -39,3 +43,8 @@ class Tally:
 
     def __hash__(self) -> int:
         return hash((self.count, self.digest))
+
+
+def _hash(facts: tuple[object, ...]) -> int:
+    text = "\x1f".join(map(str, facts))
+    return int.from_bytes(blake2b(text.encode(), digest_size=16).digest(), "big")

@@ -264,3 +264,25 @@ def test_rest_that_tells_of_a_while_ago_ends_no_order_that_lives(start: Start, v
     engine.wish("cancel_all")
     eventually(lambda: not engine.router("orders")["orders"], "nothing is open")
     engine.wait_until_agreed()
+
+
+def test_an_order_that_rest_was_too_slow_to_know_is_found_later(start: Start, venue: TradingVenue) -> None:
+    """It came and ended while nobody could hear it, and REST lags by seconds; the venue is believed in the end."""
+    engine = start(trading="deadline_s = 0.6\nanswer_timeout_s = 0.9\nrest_lag_s_max = 4")
+    relay = engine.relay
+    assert relay is not None
+    venue.rate("rest-lag", 1.0)
+    for number in range(20):  # how far it lags is chance
+        eventually(lambda: relay.carries("orders", "feed") and engine.is_open(), "trading is open")
+        relay.hold(answers=("orders", "feed"))
+        engine.wish("order", name=f"{number}", away=3.0, time_in_force="ioc")
+        eventually(lambda name=f"{number}": engine.at_venue(name), "the venue has it")
+        relay.cut()
+        relay.free()
+        engine.wait_for_state(f"{number}", "CANCELED", "EXPIRED", "REJECTED")
+        if "seemed absent" in engine.log() or engine.told(f"{number}")[-1]["state"] == "REJECTED":
+            break
+    engine.wait_for_state(f"{number}", "CANCELED", "EXPIRED")
+    assert "seemed absent" in engine.log()
+    venue.clear()
+    engine.wait_until_agreed()

@@ -26,7 +26,7 @@ CELLS = [
 # Kraken counts each pair's orders and cancels for itself: each deed has a pair of its own.
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "ETH/BTC", "XRP/USD")
 RESOLVED_S_MAX = 2.0
-SLACK_S = 4.0  # of a machine that is busy with other things
+SLACK_S = 1.5  # of a machine that is busy with other things
 
 
 class Pool:

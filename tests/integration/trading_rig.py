@@ -525,16 +525,17 @@ class TradingEngine:
         assert differences == [], self.log()[-3000:]
 
     def _told_of(self, puppet: str, orders: Any) -> Told:
-        fills, ends, over = Tally(), Tally(), set()
+        fills, ends, over = Tally(), Tally(), {}
         for entry in self.diary(puppet).entries("fill"):
             order = orders.get(entry["id"])
             if order is not None:
                 lots = decimal_units(Decimal(entry["qty"]), order.qty_decimals)
                 fills.add(entry["exec_id"], entry["id"], lots, Decimal(entry["price"]))
         for entry in self.diary(puppet).entries("order"):
-            if entry["state"] in OVER and entry["state"] != "REFUSED" and entry["id"] not in over:
-                over.add(entry["id"])
-                ends.add(entry["id"], entry["state"])
+            over[entry["id"]] = entry["state"]
+        for order_id, state in over.items():
+            if state in OVER and state != "REFUSED":
+                ends.add(order_id, state)
         return Told(fills, ends)
 
     def _callbacks_differ(self, ledger: Ledger) -> Iterator[str]:

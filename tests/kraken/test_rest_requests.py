@@ -236,7 +236,7 @@ def test_an_amend_of_a_relative_price_says_what_it_is_relative_to():
 def test_a_deadline_by_rest_is_at_least_two_seconds_away():
     now = 100 * NS_PER_S
 
-    assert rest_requests.rest_deadline(now + NS_PER_S, now) == now + 2 * NS_PER_S
+    assert rest_requests.rest_deadline(now + NS_PER_S, now) == now + 3 * NS_PER_S
     assert rest_requests.rest_deadline(now + 5 * NS_PER_S, now) == now + 5 * NS_PER_S
     assert rest_requests.rest_deadline(now + 99 * NS_PER_S, now) == now + 60 * NS_PER_S
 
