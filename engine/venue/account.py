@@ -1,7 +1,8 @@
 """One account of the venue: what it owns, what it has open, what it has traded, and who listens to it.
 
-Only `trading` changes an account; WebSocket and REST read it. Balances are totals: what open orders reserve is told by
-`held`. Everything that grows is bounded: the oldest closed orders, executions and entries are forgotten first.
+Only `trading` and its parts change an account; WebSocket and REST read it. Balances are totals: what open orders
+reserve is told by `held`. Everything that grows is bounded: the oldest closed orders, executions and entries are
+forgotten first.
 """
 
 from collections.abc import Iterator
@@ -92,7 +93,19 @@ class Account:
     def fee_tier(self, at: WallNs) -> FeeTier:
         return fee_tier(self.volume.usd(at))
 
-    # --- changing: `trading` alone -----------------------------------------------------------------------------------
+    # --- telling -----------------------------------------------------------------------------------------------------
+
+    def tell(self, exec_type: str, row: str, symbol: str, at: WallNs) -> None:
+        """One row of the executions channel for every listener."""
+        for listener in self.listeners:
+            listener.execution(exec_type, row, symbol, at)
+
+    def tell_balance(self, row: str) -> None:
+        """One row of the balances channel for every listener."""
+        for listener in self.listeners:
+            listener.balance(row)
+
+    # --- changing: `trading` and its parts alone ---------------------------------------------------------------------
 
     def opened(self, order: ClientOrder) -> None:
         """An accepted order joins the open ones."""

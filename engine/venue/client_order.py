@@ -2,7 +2,7 @@
 
 The request (`OrderSpec`, `AmendSpec`, `EditSpec`) speaks WebSocket v2 names with numbers as `Decimal`; WebSocket and
 REST both translate into it. `ClientOrder` is its life: integers inside (ticks, lots, units of cost), `Decimal` views
-for whoever prints it. Only `trading` changes it.
+for whoever prints it. Only `trading` and its parts change it.
 """
 
 from decimal import Decimal

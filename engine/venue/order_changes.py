@@ -31,7 +31,7 @@ from engine.venue.order_checks import (
     qty_lots,
 )
 from engine.venue.pair_market import PairMarket
-from engine.venue.settlement import Ids
+from engine.venue.settlement import Ids, buying_reserve, selling_reserve
 from engine.venue.triggers import trail, trigger_ticks
 
 
@@ -85,6 +85,21 @@ def amended_spec(order: ClientOrder, change: AmendSpec) -> OrderSpec:
         if (change.limit_price, price_type) != (spec.limit_price, spec.limit_price_type or "quote"):
             spec = msgspec.structs.replace(spec, limit_price=change.limit_price, limit_price_type=price_type)
     return spec
+
+
+def amended_reserve(
+    order: ClientOrder, spec: OrderSpec, limit: PriceTicks | None, lots: int, taker_ppm: int
+) -> Decimal:
+    """What an amended order must have for what is left of it."""
+    left = lots - order.cum_lots
+    if order.side is SELL:
+        return selling_reserve(order.pair, left)
+    trigger = order.trigger_ticks
+    if spec.triggers is not None and spec.triggers.price_type == "static":
+        trigger = price_ticks(spec.triggers.price, order.pair)
+    price = limit or trigger
+    assert price is not None, "a market order never stays open"
+    return buying_reserve(order.pair, price, left, taker_ppm)
 
 
 def retrigger(market: PairMarket, order: ClientOrder, change: AmendSpec) -> None:

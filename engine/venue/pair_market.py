@@ -51,7 +51,7 @@ class PairMarket:
         self._candles = Candles()
         self._tape: deque[str] = deque(maxlen=TRADES_KEPT)  # the last trades, as their rows of the trade channel
         self._last_trade_id = rng.randint(10_000_000, 110_000_000)
-        # Told of every event with fills, with the id of its first trade, once the public has been told: `trading`.
+        # Told of every event with fills, with the id of its first trade, once the public has been told: `order_life`.
         self.on_trades: Callable[[PairMarket, Outcome, int, WallNs], None] | None = None
         self.last = pair.mid_ticks  # price of the last trade: what triggers go by
         self._changed_at = opened_at  # time of the last change of the book, at whatever depth

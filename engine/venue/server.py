@@ -207,9 +207,9 @@ class Venue:
             ledger=self._ledger,
             count_rates=settings.count_rates,
             refuse_crossing_post_only=settings.crossing_post_only == "refuse",
+            on_reminder=self._await_due,
         )
         trading.open_account(FUNDED_ACCOUNT, settings.tier, default_funds(exchange.markets), settings.fee_volume_usd)
-        trading.on_reminder = self._await_due
         faults = PrivateFaults(settings.faults, settings.seed, self.fault_counts)
         self.floor = TradingFloor(exchange, trading, Tokens(settings.seed), faults)
 
