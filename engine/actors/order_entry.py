@@ -217,8 +217,8 @@ class OrderEntry:
             deadline = rest_requests.rest_deadline(deadline, at)
         price_decimals, qty_decimals = pair.price_decimals, pair.qty_decimals
         records = [
-            Submitted(key, strategy, intent, price_decimals, qty_decimals, deadline, route, self._userref(intent), at)
-            for key, intent in orders
+            Submitted(key, strategy, intent, price_decimals, qty_decimals, deadline, route, userref, at)
+            for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
         ]
         if not self._records.write(records):
             self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
@@ -280,15 +280,22 @@ class OrderEntry:
             return f"the circuit breaker is open for another {self._breaker.wait_ns(now) / NS_PER_S:.0f} s"
         return NO_CONNECTION
 
-    def _userref(self, intent: OrderIntent) -> int | None:
-        """What an order is known by that cannot carry a client order id: one that no open order of ours has."""
-        if intent.conditional is None:
-            return None
+    def _userrefs(self, orders: Orders) -> list[int | None]:
+        """What orders are known by that cannot carry a client order id: numbers that no open order has."""
+        if all(intent.conditional is None for _, intent in orders):
+            return [None] * len(orders)
         taken = {order.userref for order in self._blotter.open.values()}
-        userref = 1 + self._wall_ns() // NS_PER_MS % USERREF_RANGE
-        while userref in taken:
+        userref = self._wall_ns() // NS_PER_MS % USERREF_RANGE
+        userrefs: list[int | None] = []
+        for _, intent in orders:
+            if intent.conditional is None:
+                userrefs.append(None)
+                continue
             userref += 1
-        return userref
+            while userref in taken:
+                userref += 1
+            userrefs.append(userref)
+        return userrefs
 
     def _refuse(self, strategy: str, orders: Orders, why: str) -> None:
         self._records.refuse(strategy, orders, why, self._boards.pair)

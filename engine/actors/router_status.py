@@ -55,13 +55,14 @@ class RouterStatus:
         self._rates = rates
         self._mono_ns = clock.mono_ns
         self._published_at = MonoNs(0)
+        self._published_gate = router.gate.report
 
     def publish(self, *, now_too: bool = False) -> None:
-        """Put the status on its board, when it is time for it (or `now_too`)."""
-        now = self._mono_ns()
-        if not now_too and now - self._published_at < PUBLISH_NS:
+        """Put the status on its board, when it is time for it: at once when trading opens or closes, or `now_too`."""
+        now, gate = self._mono_ns(), self._router.gate.report
+        if not now_too and now - self._published_at < PUBLISH_NS and gate == self._published_gate:
             return
-        self._published_at = now
+        self._published_at, self._published_gate = now, gate
         text = _encode(self.status())
         if len(text) > ROUTER_STATUS_BYTES - LENGTH_BYTES:
             text = _encode({"mode": self._router.gate.report.mode, "reason": "the status is too long for its board"})

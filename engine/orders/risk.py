@@ -139,16 +139,17 @@ class Risk:
         """
         side, limit = intent.side, intent.limit_price
         price = self._price(side, limit, intent, pair, top)
-        others = _survey(side, pair, open_orders, batch)
-        worst = others.worst(intent.qty, position)
+        qty = _lots_of(intent, pair, top)
+        others = _survey(side, pair, top, open_orders, batch)
+        worst = others.worst(qty, position)
         return (
-            self._mode_refusal(side, intent.qty, pair, worst, position)
+            self._mode_refusal(side, qty, pair, worst, position)
             or self._pair_refusal(intent, pair)
             or self._amount_refusal(intent, pair, price)
             or self._freshness_refusal(pair, top)
             or self._collar_refusal(side, intent.order_type, limit, pair, top)
             or self._unknown_refusal(strategy, pair, open_orders)
-            or self._size_refusal(intent.qty, intent.cash_qty, pair, price)
+            or self._size_refusal(qty, intent.cash_qty, pair, price)
             or self._count_refusal(pair, others.count)
             or self._position_refusal(side, pair, price, worst)
             or self._self_trade_refusal(side, intent.order_type, limit, pair, top, others)
@@ -173,7 +174,7 @@ class Risk:
         limit = order.limit_price if amendment.limit_price is None else amendment.limit_price
         is_smaller = limit == order.limit_price and qty <= order.qty
         left = QtyLots(max(0, qty - (order.qty - order.remaining)))
-        others = _survey(side, pair, [other for other in open_orders if other.key != order.key], ())
+        others = _survey(side, pair, top, [other for other in open_orders if other.key != order.key], ())
         worst = others.worst(left, position)
         if not (is_smaller and self.mode is TradingMode.REDUCING):
             why = self._mode_refusal(side, left, pair, worst, position)
@@ -444,13 +445,31 @@ class _Others(Struct, gc=False):
             self.nearest, self.nearest_name = limit, name
 
 
-def _survey(side: str, pair: Pair, open_orders: Collection[TrackedOrder], batch: Sequence[OrderIntent]) -> _Others:
+def _lots_of(intent: OrderIntent, pair: Pair, top: TopOfBook | None) -> QtyLots:
+    """What an order may come to; one that names the money buys no more than that does at the best ask."""
+    if intent.cash_qty is None:
+        return intent.qty
+    best_ask = None if top is None else top.best_ask
+    if not best_ask:
+        return intent.qty
+    exact = divide(intent.cash_qty, units_decimal(best_ask, pair.price_decimals)).scaleb(pair.qty_decimals)
+    return QtyLots(int(exact))
+
+
+def _survey(
+    side: str,
+    pair: Pair,
+    top: TopOfBook | None,
+    open_orders: Collection[TrackedOrder],
+    batch: Sequence[OrderIntent],
+) -> _Others:
     """One pass over all that is open, and over the orders of the same batch; hot, for they may be hundreds."""
     others = _Others(side, pair, len(open_orders) + len(batch))
     for order in open_orders:
         intent = order.intent
         if intent.side == side:
-            left = order.qty - order.filled - order.filled_before
+            qty = order.qty if intent.cash_qty is None else _lots_of(intent, pair, top)
+            left = qty - order.filled - order.filled_before
             change = order.amendment
             if change is not None and change.qty is not None and change.qty > order.qty:
                 left += change.qty - order.qty  # it may have happened already
@@ -463,7 +482,7 @@ def _survey(side: str, pair: Pair, open_orders: Collection[TrackedOrder], batch:
             others.meets(order.limit_price, order.key)
     for intent in batch:
         if intent.side == side:
-            others.same_side += intent.qty
+            others.same_side += _lots_of(intent, pair, top)
         elif intent.limit_price is not None and intent.order_type in RESTING:
             others.meets(intent.limit_price, "of the same batch")
     return others

@@ -1,7 +1,9 @@
 """The supervisor: makes the shared memory, starts the actors, and keeps them alive until the engine stops.
 
-    segments ─► order router, private feed ─► strategy host (a thread here) ─► public feeds ─► watch
+    segments ─► order router, private feed ─► strategy host (a thread here) ─► trading is open ─► public feeds
                               stop: public feeds, order router (its orders first), private feed, host, summary
+
+Strategies see no market before they can trade it: the first book of a run is one that an order may answer.
 
 A feed that dies is restarted, and until its successor speaks the supervisor speaks for
 it: every pair of the shard is stale, in the ring, before any further book.
@@ -11,6 +13,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -56,6 +59,8 @@ from engine.topology import (
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 WATCH_INTERVAL_S = 0.25  # how often the signs of life are looked at
+TRADING_WAIT_S = 10.0  # for trading to open; then the market is followed without it
+TRADING_LOOK_S = 0.02
 CLEAN = "clean"
 
 log = structlog.get_logger("supervisor")
@@ -183,10 +188,12 @@ class Supervisor:
             if self._trading is not None:
                 self._trading.start()
             await self._thread.start()
-            for feed in self._feeds:
-                feed.actor.start()
             tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.summary, tick_s))]
             asyncio.wrap_future(self._thread.ended).add_done_callback(self._host_ended)
+            if self._trading is not None:
+                await self._until_open(self._trading)
+            for feed in self._feeds:
+                feed.actor.start()
             await self._wait(seconds)
         except UserError as error:
             self._fail(error)
@@ -233,6 +240,15 @@ class Supervisor:
     def told(self) -> list[Told]:
         """What the strategies' callbacks were told of orders, for the comparison with the venue's ledger."""
         return [Told(hosted.desk.fills_told, hosted.desk.ends_told) for hosted in self._hosted]
+
+    async def _until_open(self, trading: Trading) -> None:
+        """Wait until orders are taken, or are not to be expected soon."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TRADING_WAIT_S):
+                while not (trading.has_opened or self._stop_requested.is_set()):
+                    await asyncio.sleep(TRADING_LOOK_S)
+                return
+        log.warning("the market begins before trading is open", reason=trading.status().get("reason", "no router"))
 
     async def _wait(self, seconds: float | None) -> None:
         try:

@@ -31,6 +31,7 @@ from engine.orders.account_ring import ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS
 from engine.orders.client_order_id import order_tags
 from engine.orders.commands import COMMAND_RECORD_BYTES, COMMAND_SLOTS
 from engine.orders.reports import REPORT_RECORD_BYTES, REPORT_SLOTS
+from engine.orders.risk import TradingMode
 from engine.ring import (
     BoardReader,
     GatedSubscriber,
@@ -139,6 +140,12 @@ class Trading:
         await self.private_feed.stop(deadline_s)
         self._nudge_of_feed.close()
         self._nudge_of_router.close()
+
+    @property
+    def has_opened(self) -> bool:
+        """Are orders taken, or halted by a person, which only a person ends?"""
+        status = self.status()
+        return bool(status.get("is_open")) or status.get("mode") == TradingMode.HALTED.value
 
     def status(self) -> dict[str, Any]:
         """What the router last said of itself; empty before it has."""

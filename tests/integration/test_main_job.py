@@ -136,3 +136,17 @@ def test_timers_tick_and_conflation_keeps_the_newest(engines: Engines, tmp_path:
 
     assert numbers == sorted(set(numbers))
     assert numbers[-1] == summary_of(tmp_path / "out.json")["symbols"]["BTC/USD"]["updates"]
+
+
+def test_the_first_book_of_a_run_can_be_quoted(engines: Engines, tmp_path: Path):
+    """A strategy sees no market before its orders are taken."""
+    run = engines.call(
+        "run", "--venue", "local", "--symbols", "BTC/USD", "--strategy", STRATEGIES.parent / "first_book.py",
+        "--seconds", 2, "--summary", tmp_path / "out.json",
+    )  # fmt: skip
+    summary = summary_of(tmp_path / "out.json")
+
+    assert run.returncode == 0, run.stderr
+    assert summary["orders"]["refused"] == 0
+    assert summary["orders"]["acknowledged"] == summary["ledger"]["orders"] == 1
+    assert summary["ledger"]["agree"] is True

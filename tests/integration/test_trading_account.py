@@ -286,3 +286,24 @@ def test_an_order_that_rest_was_too_slow_to_know_is_found_later(start: Start, ve
     assert "seemed absent" in engine.log()
     venue.clear()
     engine.wait_until_agreed()
+
+
+def test_each_order_of_a_batch_with_closing_orders_is_told_of_its_own(start: Start, venue: TradingVenue) -> None:
+    """They carry no client order id: each has a number of its own, and no fill goes to its neighbour."""
+    engine = start()
+    engine.wish(
+        "batch",
+        orders=[
+            {"name": "takes", "qty": "0.02", "away": -1.0, "closes": 2.0},
+            {"name": "rests", "qty": "0.03", "away": 3.0, "closes": 2.0},
+            {"name": "too", "qty": "0.04", "away": 4.0, "closes": 2.0},
+        ],
+    )
+    engine.wait_for_state("takes", "FILLED")
+    for name in ("rests", "too"):
+        assert Decimal(engine.wait_for_state(name, "WORKING")["filled"]) == 0
+    assert {entry["id"] for entry in engine.diary().entries("fill")} == {engine.id_of("takes")}
+    eventually(lambda: len(engine.router("orders")["orders"]) == 3, "the closing order is there")
+    engine.wish("cancel_all")
+    eventually(lambda: not engine.router("orders")["orders"], "nothing is open, the closing order neither")
+    engine.wait_until_agreed()

@@ -545,17 +545,18 @@ class TradingEngine:
         for name in self.names:
             for entry in self.diary(name).entries("order"):
                 latest[entry["id"]] = entry
+                latest[entry["order_id"]] = entry  # orders with a closing order carry no client order id
             for entry in self.diary(name).entries("fill"):
                 if entry["exec_id"] in fills:
                     yield f"fill {entry['exec_id']} was told twice"
                 fills[entry["exec_id"]] = entry
         for entry in self.venue.orders(self.account):
-            told = latest.get(entry["cl_ord_id"] or "")
+            told = latest.get(entry["cl_ord_id"] or entry["order_id"])
             for name, word in (("order_qty", "qty"), ("limit_price", "limit")):
                 if told is not None and entry[name] is not None and Decimal(entry[name]) != Decimal(told[word]):
                     yield f"order {entry['cl_ord_id']} has {name} {entry[name]}, its strategy was told {told[word]}"
         for order in ledger.orders:
-            told = latest.get(order.cl_ord_id or "")
+            told = latest.get(order.cl_ord_id or order.order_id)
             if told is None:
                 yield f"nobody was told of order {order.cl_ord_id} ({order.status})"
             elif told["state"] not in ((order.status.upper(),) if order.status in ENDED_THERE else OPEN):

@@ -359,3 +359,39 @@ def test_what_the_checks_remember_is_bounded():
         desk.risk.approved("quoter", limit(price=str(number)), MonoNs(number))
 
     assert len(desk.risk._recent) <= 4096
+
+
+def cash(amount: str):
+    """A market buy that names the money."""
+    return limit("buy", "0", None, order_type="market", cash_qty=D(amount))
+
+
+def test_an_order_that_names_the_money_is_held_to_limits_of_quantity():
+    """At the best ask of 100.1: 100.1 buys one, whatever the order calls itself."""
+    desk = Desk(pairs={"BTC/USD": PairLimits(order_qty_max=D(1), position_qty_max=D(2))})
+
+    assert desk.ask(cash("100.1")) is None
+    assert "order_qty_max = 1" in desk.ask(cash("100.2"))
+    desk.position = D("1.5")
+    assert "position_qty_max = 2" in desk.ask(cash("100.1"))
+    assert desk.ask(cash("50")) is None
+
+
+def test_money_under_way_counts_for_the_position():
+    """Of open orders, and of the same batch."""
+    desk = Desk(pairs={"BTC/USD": PairLimits(position_qty_max=D(2))})
+    assert desk.ask(limit("buy", "1", "100"), batch=[cash("100.2")]) is not None
+    desk.open(cash("100.2"), is_working=False)
+
+    assert "position_qty_max = 2" in desk.ask(limit("buy", "1", "100"))
+    assert desk.ask(limit("buy", "0.9", "100")) is None
+
+
+def test_money_that_closes_a_short_position_reduces_it():
+    """And no further than to nothing."""
+    desk = Desk()
+    desk.risk.reduce("the day's loss")
+    desk.position = D(-1)
+
+    assert desk.ask(cash("100.1")) is None
+    assert "does not only make the position smaller" in desk.ask(cash("101"))

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from engine import BookTop, Strategy
-from engine.strategy.orders import Balance, Fill, Order, TradingStatus
+from engine.strategy.orders import Balance, Conditional, Fill, Order, TradingStatus
 
 
 class Puppet(Strategy):
@@ -172,6 +172,10 @@ class Puppet(Strategy):
         qty = options.pop("qty", "0.01")
         if "limit" not in options and options.get("order_type") != "market":
             options["limit"] = self._price(symbol, side, away)
+        if "closes" in options:
+            other_side = "sell" if side == "buy" else "buy"
+            price = self._price(symbol, other_side, options.pop("closes"))
+            options["conditional"] = Conditional("limit", limit_price=price)
         options["tag"] = name
         return side, symbol, qty, options
 
