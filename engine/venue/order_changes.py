@@ -98,7 +98,8 @@ def amended_reserve(
     if spec.triggers is not None and spec.triggers.price_type == "static":
         trigger = price_ticks(spec.triggers.price, order.pair)
     price = limit or trigger
-    assert price is not None, "a market order never stays open"
+    if price is None:  # a market order that is scheduled: as its share of what was reserved for all of it
+        return order.hold * left / order.remaining_lots
     return buying_reserve(order.pair, price, left, taker_ppm)
 
 

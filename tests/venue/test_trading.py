@@ -737,3 +737,17 @@ def test_orders_books_and_accounts_agree_whatever_comes(steps):
         fills = [account.executions[exec_id] for exec_id in order.exec_ids]
         assert sum(fill.qty_lots for fill in fills) == order.cum_lots
         assert sum(fill.fee_units for fill in fills) == order.fee_units
+
+
+def test_a_market_order_that_is_scheduled_can_be_amended_before_its_time():
+    """What it reserves follows its quantity, and the rest is free again when it has traded."""
+    floor = Floor()
+    order = floor.add("market", "buy", "0.01", effective_time=WallNs(floor.at + 5 * NS_PER_S))
+    reserved = order.hold
+    floor.trading.amend(1, AmendSpec(order_id=order.order_id, order_qty=Decimal("0.02")), floor.at)
+
+    assert order.hold == reserved * 2
+    floor.wait(6)
+    assert order.status == "filled"
+    assert order.hold == 0
+    floor.trading.check_invariants()
