@@ -363,12 +363,14 @@ class HostedStrategy:
     def _read_board(self, feed: _Feed) -> int:
         """Tell the strategy the state of every pair, and the newest book of those that changed."""
         shard, work = feed.shard, 0
+        # Books before pairs: a feed tells a pair before its first book, so no book is told without its pair.
+        books = [feed.board.read(pair_index) for pair_index in range(len(shard.symbols))]
         for slot in (shard.status_slot, *range(len(shard.symbols), shard.status_slot)):
             record = feed.board.read(slot)
             if record is not None:
                 self._dispatch_rare(feed, record[0], record)
         for pair_index, symbol in enumerate(shard.symbols):
-            record = feed.board.read(pair_index)
+            record = books[pair_index]
             if record is None or not feed.wanted[pair_index]:
                 continue
             state = FeedState(record[1])

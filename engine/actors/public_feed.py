@@ -306,8 +306,8 @@ class PublicFeed:
         self._publisher.flush()
         if self._dirty:
             store = self._board.store
-            for index, record in self._dirty.items():
-                store(index, record)
+            for index in sorted(self._dirty, reverse=True):  # a pair before its book: see HostedStrategy._read_board
+                store(index, self._dirty[index])
             self._dirty.clear()
         self._board.complete(self._publisher.cursor)
 

@@ -195,10 +195,8 @@ def _total_positions(router: OrderRouter) -> dict[str, PositionState]:
     totals: dict[str, PositionState] = {}
     for _, symbol, state in router.blotter.positions.items():
         total = totals.setdefault(symbol, PositionState())
-        qty = total.qty + state.qty
-        value = total.qty * total.avg_price + state.qty * state.avg_price
-        total.avg_price = value / qty if qty else Decimal(0)
-        total.qty = qty
+        total.qty += state.qty
+        total.cost += state.cost
         total.realized += state.realized
         total.fees += state.fees
     return totals

@@ -1,7 +1,7 @@
 """Arithmetic of money that does not depend on the precision a thread has set: sums and products are exact.
 
-Sixty digits hold any product of a price and a quantity that `engine.units` lets in. A quotient (an average price) is
-rounded there, the same on every replay.
+Sixty digits hold any product of a price and a quantity that `engine.units` lets in. Quotients (an average price, the
+share of a cost) are rounded, the same on every replay.
 """
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
@@ -9,17 +9,31 @@ from typing import Final
 
 MONEY: Final = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
 
+AVERAGE_DIGITS: Final = 16
+
 add = MONEY.add
 subtract = MONEY.subtract
 multiply = MONEY.multiply
 divide = MONEY.divide
 
-_QUOTIENT: Final = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
+_QUOTIENT: Final = Context(
+    prec=AVERAGE_DIGITS, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow]
+)
 _ONE: Final = Decimal(1)
+_TRILLIONTH: Final = Decimal(1).scaleb(-12)
 
 
 def average(total: Decimal, count: Decimal) -> Decimal:
-    """A quotient for people: 28 digits at most, and no zeros behind them that say nothing."""
+    """A quotient for people: sixteen digits at most, and no zeros behind them that say nothing."""
     quotient = _QUOTIENT.divide(total, count).normalize(_QUOTIENT)
     # 12E+3 is how an exponent begins to be seen by people.
     return quotient.quantize(_ONE, context=MONEY) if quotient == quotient.to_integral_value() else quotient
+
+
+def share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """So much of an amount as `part` is of `whole`; rounded to a trillionth, and all of it for all."""
+    return (
+        amount
+        if part == whole
+        else MONEY.divide(MONEY.multiply(amount, part), whole).quantize(_TRILLIONTH, context=MONEY)
+    )

@@ -1,7 +1,8 @@
 """What each strategy holds of each pair, from its own fills, at average cost.
 
-Exact Decimals in quote currency; only an average price, a quotient, is rounded. A fill that makes a position larger
-moves its average price; one that makes it smaller realises the difference to it; one that turns it round does both.
+Exact Decimals in quote currency. What is kept is the cost of what is held, not its average price, which is a rounded
+quotient: a fill that makes a position larger adds to the cost, one that makes it smaller takes its share of it out and
+realises the difference, one that turns it round does both. So what was won and lost in the end is exact.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from engine.orders.money import add, average, multiply, subtract
+from engine.orders.money import add, average, multiply, share, subtract
 
 ZERO = Decimal(0)
 
@@ -19,11 +20,17 @@ class PositionState(Struct):
 
     qty: Decimal = ZERO
     """Negative when more was sold than bought."""
-    avg_price: Decimal = ZERO
+    cost: Decimal = ZERO
+    """What is held was bought for; negative for a position that was sold."""
     realized: Decimal = ZERO
     """Profit of what was closed, before fees."""
     fees: Decimal = ZERO
     """In quote currency; a fee in the base currency counts at the price of its fill."""
+
+    @property
+    def avg_price(self) -> Decimal:
+        """0 without a position."""
+        return average(self.cost, self.qty) if self.qty else ZERO
 
     def fill(self, side: str, qty: Decimal, price: Decimal, fee: Decimal, base_fee: Decimal = ZERO) -> None:
         """Count one fill; `fee` is all of its fees in quote currency, `base_fee` what was taken in the base currency.
@@ -37,22 +44,22 @@ class PositionState(Struct):
 
     def _trade(self, signed: Decimal, price: Decimal) -> None:
         held = self.qty
-        self.qty = add(held, signed)
-        if held == 0 or (held > 0) == (signed > 0):
-            cost = add(multiply(held, self.avg_price), multiply(signed, price))
-            self.avg_price = average(cost, self.qty) if self.qty else ZERO
-            return
-        closed = min(abs(signed), abs(held))
-        gain = multiply(subtract(price, self.avg_price), closed)
-        self.realized = add(self.realized, gain if held > 0 else -gain)
-        if self.qty == 0:
-            self.qty = self.avg_price = ZERO
-        elif (self.qty > 0) != (held > 0):
-            self.avg_price = price
+        if held and (held > 0) != (signed > 0):
+            closing = signed if abs(signed) < abs(held) else -held
+            released = share(self.cost, -closing, held)
+            self.realized = subtract(self.realized, add(multiply(closing, price), released))
+            self.cost = subtract(self.cost, released)
+            self.qty = add(held, closing)
+            signed = subtract(signed, closing)
+        if signed:
+            self.cost = add(self.cost, multiply(signed, price))
+            self.qty = add(self.qty, signed)
+        if not self.qty:
+            self.qty = self.cost = ZERO
 
     def unrealized(self, mark: Decimal | None) -> Decimal:
         """What closing everything at `mark` would add; 0 without a price."""
-        return ZERO if mark is None or self.qty == 0 else multiply(subtract(mark, self.avg_price), self.qty)
+        return ZERO if mark is None or self.qty == 0 else subtract(multiply(mark, self.qty), self.cost)
 
     def total(self, mark: Decimal | None) -> Decimal:
         """Everything won or lost so far, after fees, were it closed at `mark`."""

@@ -187,17 +187,13 @@ def closing_order(primary: ClientOrder, market: PairMarket, lots: QtyLots) -> tu
     side = SELL if primary.side is BUY else BUY
     limit = None
     if conditional.limit_price is not None and conditional.order_type != "trailing-stop-limit":
-        limit = _nearest_ticks(conditional.limit_price, pair.price_decimals)
+        limit = price_ticks(conditional.limit_price, pair)
     trigger = None
     if triggers is not None:
         if triggers.price_type == "static":
-            trigger = _nearest_ticks(triggers.price, pair.price_decimals)
+            trigger = price_ticks(triggers.price, pair)
         else:
             ticks = trigger_ticks(triggers, conditional.order_type, side, market.last, pair)
             trigger = PriceTicks(max(1, ticks))
     terms = Terms(side, lots, limit, QtyLots(0), trigger)
     return spec, terms
-
-
-def _nearest_ticks(price: Decimal, decimals: int) -> PriceTicks:
-    return PriceTicks(max(1, int(price.scaleb(decimals).to_integral_value())))

@@ -18,6 +18,7 @@ from engine.venue.client_order import (
     LIMIT_KINDS,
     TRAILING_KINDS,
     TRIGGER_KINDS,
+    Conditional,
     OrderSpec,
 )
 from engine.venue.exchange import unsupported
@@ -182,6 +183,8 @@ def _check_conditional(spec: OrderSpec) -> None:
         raise invalid("conditional")
     if (kind in TRIGGER_KINDS) != (conditional.trigger_price is not None):
         raise invalid("conditional")
+    if kind in TRAILING_KINDS and conditional.trigger_price_type == "static":
+        raise invalid("conditional")
 
 
 def terms_of(spec: OrderSpec, market: PairMarket, lots: QtyLots) -> Terms:
@@ -193,6 +196,8 @@ def terms_of(spec: OrderSpec, market: PairMarket, lots: QtyLots) -> Terms:
     if spec.limit_price is not None and kind != "trailing-stop-limit":
         limit = price_ticks(spec.limit_price, pair)
     trigger = _trigger(spec, market, side)
+    if spec.conditional is not None:
+        _check_closing_prices(spec.conditional, pair)
     check_minimum(lots, pair)
     check_cost(limit or trigger or market.last, lots, pair)
     display = QtyLots(0)
@@ -200,6 +205,21 @@ def terms_of(spec: OrderSpec, market: PairMarket, lots: QtyLots) -> Terms:
         display = qty_lots(spec.display_qty, pair)
         check_display(display, lots)
     return Terms(side, lots, limit, display, trigger)
+
+
+def _check_closing_prices(conditional: Conditional, pair: PairSpec) -> None:
+    """Prices of the closing order: one that could not be placed is refused with the order that calls it forth."""
+    trigger = conditional.trigger_price
+    if conditional.order_type in TRAILING_KINDS:
+        if trigger is None or not trigger > 0:
+            raise VenueReject(BAD_PRICE)
+        return
+    for price, price_type in (
+        (conditional.limit_price, conditional.limit_price_type),
+        (trigger, conditional.trigger_price_type),
+    ):
+        if price is not None and price_type == "static":
+            price_ticks(price, pair)
 
 
 def _trigger(spec: OrderSpec, market: PairMarket, side: Side) -> PriceTicks | None:

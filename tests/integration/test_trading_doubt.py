@@ -12,7 +12,7 @@ from tests.integration.rig import Engines, eventually
 from tests.integration.trading_rig import OVER, TradingEngine, TradingVenue
 
 # An order is in doubt soon here, so that many of them take little time.
-SOON = "deadline_s = 0.6\nanswer_timeout_s = 0.9\nbreaker_failures = 50"
+SOON = "deadline_s = 0.6\nanswer_timeout_s = 0.9\nbreaker_failures = 50\nqueue_wait_s_max = 30"
 FATES = ("lost", "answer lost", "executed late", "answer late")
 DEEDS = ("add", "amend", "cancel", "batch add", "batch cancel")
 LINKS = ("stays", "drops", "drops, the feed's stays")

@@ -751,3 +751,20 @@ def test_a_market_order_that_is_scheduled_can_be_amended_before_its_time():
     assert order.status == "filled"
     assert order.hold == 0
     floor.trading.check_invariants()
+
+
+@pytest.mark.parametrize(
+    ("conditional", "error"),
+    [
+        (Conditional("limit", Decimal(-5)), "EOrder:Invalid price"),
+        (Conditional("limit", Decimal("70000.55")), "EOrder:Tick size check failed"),
+        (Conditional("stop-loss", trigger_price=Decimal(0)), "EOrder:Invalid price"),
+        (Conditional("trailing-stop", trigger_price=Decimal(-1), trigger_price_type="pct"), "EOrder:Invalid price"),
+        (Conditional("trailing-stop", trigger_price=Decimal(1)), "EGeneral:Invalid arguments:conditional"),
+    ],
+)
+def test_a_closing_order_that_could_not_be_placed_is_refused_at_once(conditional: Conditional, error: str):
+    """With the order that would call it forth, not when that has traded."""
+    floor = Floor()
+    with pytest.raises(VenueReject, match=error):
+        floor.add("market", "buy", "0.01", conditional=conditional)
