@@ -99,6 +99,19 @@ def best_prices(record: bytes) -> tuple[PriceTicks | None, PriceTicks | None]:
     return bid, ask
 
 
+def price_reached(record: bytes, side: str, lots: int) -> PriceTicks | None:
+    """How deep into a BOOK_TOP record an order of `side` (buy, sell) and so many lots reaches.
+
+    None when the levels that are published do not hold so much.
+    """
+    book = BookTop("", record)
+    for level in book.asks if side == "buy" else book.bids:
+        lots -= level.qty_lots
+        if lots <= 0:
+            return level.price_ticks
+    return None
+
+
 def book_top_packer(publish_levels: int) -> Callable[..., bytes]:
     """Packs a BOOK_TOP: the header's eleven fields, then the block of the bids and that of the asks as bytes.
 

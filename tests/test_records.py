@@ -26,6 +26,7 @@ from engine.records import (
     pack_trade,
     pack_venue_status,
     pair_index_of,
+    price_reached,
     received_at_of,
     record_bytes_needed,
     unpack_candle,
@@ -298,3 +299,14 @@ def test_the_layout_is_as_it_is_drawn():
     header = pack("<BBBBHHHH28sqq", 1, 1, 1, 8, 7, 1, 2, 2, STAMP.encode(), 42, 99)
 
     assert record == header + pack("<4q", 5, 6, 0, 0) + pack("<4q", 7, 8, 9, 10)
+
+
+@pytest.mark.parametrize(
+    ("side", "lots", "reached"),
+    [("buy", 5, 101), ("buy", 6, 103), ("buy", 12, 103), ("buy", 13, None), ("sell", 3, 99), ("sell", 4, 98)],
+)
+def test_an_order_reaches_as_deep_as_its_quantity(side, lots, reached):
+    """Level by level; beyond what is published nobody knows."""
+    record = in_slot(book_record([(99, 3), (98, 4)], [(101, 5), (103, 7)]))
+
+    assert price_reached(record, side, lots) == reached

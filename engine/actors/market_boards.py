@@ -75,7 +75,7 @@ class MarketBoards:
         if place is None or record is None:
             return None
         age_ns = self._mono_ns() - place.counters[place.heartbeat]
-        return TopOfBook(*best_prices(record), record[1] == FeedState.LIVE, age_ns)
+        return TopOfBook(*best_prices(record), record[1] == FeedState.LIVE, age_ns, record)
 
     def mark(self, symbol: str) -> Decimal | None:
         """The middle of the book, to value positions with; None without one."""

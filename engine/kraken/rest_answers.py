@@ -7,8 +7,9 @@ not know) leaves the outcome of a changing call unknown. Only an error that Krak
 Source: https://docs.kraken.com/api/docs/guides/spot-rest-intro
 """
 
+import re
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -20,7 +21,9 @@ from engine.orders.venue_facts import Outcome
 from engine.units import NS_PER_S, WallNs
 
 BODY_CHARS_SHOWN_MAX = 120  # of a body that is no answer
+BODY_BYTES_READ_MAX = 2000
 STATUS_OK = 200
+_TITLE: Final = re.compile(r"<title>([^<]*)", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -89,7 +92,9 @@ def _refusal(errors: list[str], status: int) -> RestRefusal:
 
 
 def _no_answer(status: int, body: bytes) -> RestRefusal:
-    shown = body[:BODY_CHARS_SHOWN_MAX].decode(errors="replace").strip()
+    text = body[:BODY_BYTES_READ_MAX].decode(errors="replace")
+    title = _TITLE.search(text)  # of a page for browsers, where Kraken's front end speaks for it
+    shown = " ".join((title[1] if title else text).split())[:BODY_CHARS_SHOWN_MAX]
     error = f"HTTP {status}: {shown}" if shown else f"HTTP {status} without a body"
     never_arrived = 300 <= status < 500 and status not in _TIMEOUTS
     return RestRefusal(error, _NEVER_ARRIVED if never_arrived else _IN_DOUBT, status)

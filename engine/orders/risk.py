@@ -24,6 +24,7 @@ from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.money import add, divide, multiply, subtract
 from engine.orders.tracked_order import TrackedOrder
+from engine.records import price_reached
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs, units_decimal
 
 ZERO: Final = Decimal(0)
@@ -84,6 +85,8 @@ class TopOfBook(Struct, frozen=True):
     """False: the book is in doubt, or there is none."""
     age_ns: int
     """Since its feed was last heard."""
+    record: bytes = b""
+    """The BOOK_TOP record itself, for the levels behind the best; empty when only these are known."""
 
 
 NO_LIMITS: Final = PairLimits()
@@ -152,7 +155,7 @@ class Risk:
             or self._size_refusal(qty, intent.cash_qty, pair, price)
             or self._count_refusal(pair, others.count)
             or self._position_refusal(side, pair, price, worst)
-            or self._self_trade_refusal(side, intent.order_type, limit, pair, top, others)
+            or self._self_trade_refusal(side, qty, intent.order_type, limit, pair, top, others)
             or self._duplicate_refusal(strategy, intent, now, batch)
             or self._budget.refusal(now, len(batch))
         )
@@ -189,7 +192,7 @@ class Risk:
             or self._collar_refusal(side, intent.order_type, limit, pair, top)
             or self._size_refusal(qty, None, pair, price)
             or self._position_refusal(side, pair, price, worst)
-            or self._self_trade_refusal(side, intent.order_type, limit, pair, top, others)
+            or self._self_trade_refusal(side, left, intent.order_type, limit, pair, top, others)
             or self._budget.refusal(now, 0)
         )
 
@@ -346,19 +349,21 @@ class Risk:
     def _self_trade_refusal(
         self,
         side: str,
+        qty: QtyLots,
         order_type: str,
         limit: PriceTicks | None,
         pair: Pair,
         top: TopOfBook | None,
         others: "_Others",
     ) -> str | None:
-        """Would it meet an own order? A market order is taken to reach as far as the collar lets a limit."""
+        """Would it meet an own order? A market order reaches as deep as its quantity; at most as far as the collar."""
         nearest = others.nearest
         if nearest is None or not self.limits.self_trade_guard or order_type not in (*RESTING, *IMMEDIATE):
             return None
         reach: Decimal | int | None = limit
         if reach is None and top is not None and (reference := _other_side(side, top)) is not None:
-            reach = self._collar(side, reference)
+            reach = price_reached(top.record, side, qty) if top.record else None
+            reach = self._collar(side, reference) if reach is None else reach
         if reach is None or (reach < nearest if side == "buy" else reach > nearest):
             return None
         return (

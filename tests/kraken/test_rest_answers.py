@@ -312,3 +312,10 @@ def test_a_warning_is_no_error():
 def test_nothing_that_can_be_received_raises(status, text):
     for name, function in READERS.items():
         assert repr(reader(function)(status, text, *([PAIRS] if function in WITH_PAIRS else []))), name
+
+
+def test_a_page_for_browsers_is_told_by_its_title():
+    """Not by its markup."""
+    answer = rest_order_answers.read_add_order(520, HTML)
+
+    assert answer.error == "HTTP 520: api.kraken.com | 520: Web server is returning an unknown error"

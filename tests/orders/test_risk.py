@@ -11,6 +11,7 @@ from engine.orders.journal_records import AmendSent
 from engine.orders.risk import DailyLoss, PairLimits, Risk, RiskLimits, TopOfBook, TradingMode
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
 from tests.orders.rig import AT, PAIR, commit, fact, limit, submitted, tell
+from tests.test_records import book_record
 
 D = Decimal
 TOP = TopOfBook(PriceTicks(999), PriceTicks(1001), is_live=True, age_ns=0)  # 99.9 and 100.1
@@ -213,6 +214,17 @@ def test_an_order_that_would_meet_an_own_one_is_refused(mine, intent, meets):
 
     assert (why is not None and "risk.self_trade_guard" in why) == meets, why
     assert Desk(self_trade_guard=False).ask(intent) is None
+
+
+@pytest.mark.parametrize(("qty", "meets"), [("1", False), ("2", True), ("9", True)])
+def test_a_market_order_reaches_as_deep_as_the_book_must_be_taken(qty, meets):
+    """An own offer behind enough of others' is not met; where the published levels end, the collar counts."""
+    desk = Desk()
+    desk.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 2 * 10**8)]))
+    desk.open(limit("sell", "1", "100.2"))
+    why = desk.ask(limit("buy", qty, None, order_type="market"))
+
+    assert (why is not None and "risk.self_trade_guard" in why) == meets, why
 
 
 def test_the_same_order_twice_in_a_moment_is_taken_for_a_mistake():
