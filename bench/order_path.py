@@ -75,6 +75,8 @@ class Frames:
     def __init__(self) -> None:
         self._ours, self._theirs = socket.socketpair()
 
+    can_send = True
+
     def send(self, request: bytes) -> bool:
         """As the connection does, without a WebSocket's frame around it."""
         return self._ours.send(request) == len(request)

@@ -5,6 +5,7 @@ EngineError
 │   ├── ConfigError         configuration file or command line
 │   ├── StrategyError       a strategy that cannot be loaded or set up
 │   └── CaptureError        a capture file that cannot be replayed
+├── UnreadableRecord        a slot of a ring holds no message: count it, tell it, go on with the next
 ├── VenueReject             Kraken said no: tell the user what to change
 └── MisuseError             our own code broke a rule: crash, never retry
 """
@@ -32,6 +33,10 @@ class CaptureError(UserError):
 
 class VenueReject(EngineError):
     """The venue refused a request; the text says what to change."""
+
+
+class UnreadableRecord(EngineError):
+    """A record in a ring is none of the messages that belong there."""
 
 
 class MisuseError(EngineError):

@@ -11,7 +11,7 @@ beside nanoseconds since 1970 in the columns that end in `_ns`.
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -28,7 +28,7 @@ from engine.orders.journal_records import Filled, Record, Snapshot
 from engine.orders.tracked_order import TrackedOrder
 from engine.units import WallNs, units_text
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 QUEUE_ROWS_MAX: Final = 50_000  # some minutes of the busiest trading; about 30 MB
 BATCH_ROWS_MAX: Final = 64  # of one transaction: some 2 ms, in which the router's own thread gets its turns
 REBUILD_ROWS_MAX: Final = 1000
@@ -37,7 +37,6 @@ RETRY_INTERVAL_S: Final = 1.0  # after a failed write
 BUSY_MS: Final = 5000  # how long one writer waits for another
 CLOSE_DEADLINE_S: Final = 5.0
 ROWS_MAX: Final = 10_000  # of one query
-EXTRA_DECIMALS: Final = 4  # of an average price, beyond those of the pair
 
 log = structlog.get_logger("history")
 
@@ -53,6 +52,8 @@ class OrderRow(Struct, frozen=True):
     side: str
     type: str
     qty: str
+    """0 for an order that names the money, in `cash_qty`."""
+    cash_qty: str | None
     filled: str
     limit_price: str | None
     avg_price: str | None
@@ -104,8 +105,8 @@ def _marks(row: type[Struct]) -> str:
 
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS orders (
-    id TEXT PRIMARY KEY, order_id TEXT, strategy TEXT, symbol TEXT, side TEXT, type TEXT, qty TEXT, filled TEXT,
-    limit_price TEXT, avg_price TEXT, cost TEXT, fees TEXT, state TEXT, reason TEXT, time_in_force TEXT,
+    id TEXT PRIMARY KEY, order_id TEXT, strategy TEXT, symbol TEXT, side TEXT, type TEXT, qty TEXT, cash_qty TEXT,
+    filled TEXT, limit_price TEXT, avg_price TEXT, cost TEXT, fees TEXT, state TEXT, reason TEXT, time_in_force TEXT,
     post_only INTEGER, route TEXT, submitted_at TEXT, changed_at TEXT, submitted_ns INTEGER, changed_ns INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS orders_by_time ON orders (submitted_ns);
@@ -148,9 +149,10 @@ def order_row(order: TrackedOrder) -> OrderRow:
         side=intent.side,
         type=intent.order_type,
         qty=units_text(order.qty, decimals),
+        cash_qty=None if intent.cash_qty is None else f"{intent.cash_qty:f}",
         filled=units_text(order.filled + order.filled_before, decimals),
         limit_price=None if order.limit_price is None else units_text(order.limit_price, order.price_decimals),
-        avg_price=None if avg_price is None else f"{avg_price:.{order.price_decimals + EXTRA_DECIMALS}f}",
+        avg_price=None if avg_price is None else f"{avg_price:f}",
         cost=f"{order.cost:f}",
         fees=_fees_text(order.fees.items()),
         state=order.state.value,
@@ -163,6 +165,12 @@ def order_row(order: TrackedOrder) -> OrderRow:
         submitted_ns=order.submitted_at,
         changed_ns=order.changed_at,
     )
+
+
+def order_object(columns: Mapping[str, Any], pending: str = "") -> dict[str, Any]:
+    """An order as JSON: its columns, with fees as an object of asset and amount."""
+    fees = dict(reversed(fee.split(" ")) for fee in columns["fees"].split(", ") if fee)
+    return {**columns, "fees": fees, "post_only": bool(columns["post_only"]), "pending": pending}
 
 
 def fill_row(order: TrackedOrder, fill: Filled) -> FillRow:
@@ -335,8 +343,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_MS / 1000)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"a newer engine wrote it (version {version})")
+        if version not in (0, SCHEMA_VERSION):
+            whose = "a newer" if version > SCHEMA_VERSION else "an older"
+            raise sqlite3.DatabaseError(f"{whose} engine wrote it (version {version})")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
@@ -459,7 +468,10 @@ def _query(
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
     if not path.exists():
-        raise HistoryError(f"there is no history at {path}; it begins with the first order")
+        raise HistoryError(
+            f"there is no history at {path}; it begins with the first order, and --state-dir names another place "
+            "(trading.state_dir of the configuration)"
+        )
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_MS / 1000)
         connection.row_factory = sqlite3.Row

@@ -45,7 +45,7 @@ PRIVATE_FEED_COUNTERS = (
 # What the order router counts. `unknown_open` and the like are levels, the others only grow.
 ROUTER_COUNTERS = (
     "heartbeat_ns", "rescues", "frames", "connects", "connect_failures", "disconnects", "session_errors",
-    "commands", "commands_stale", "commands_repeated",
+    "commands", "commands_stale", "commands_repeated", "records_unreadable",
     "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "open",
     "by_websocket", "by_rest", "fills", "fills_repeated", "amends", "cancels", "adopted", "in_doubt", "resolved",
     "queued", "queue_full", "rate_limited", "quarantined", "parked",

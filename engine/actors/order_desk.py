@@ -5,21 +5,29 @@
 
 The router's reports are the one truth; what is known here before the first of them is only that an order was asked
 for. A desk without rings belongs to an engine that does not trade: it refuses every order and says so.
+
+What a plugin hands over may be anything. An order that cannot be is REFUSED, an amend that cannot be leaves its reason
+on the order, and what names no order at all (a cancel of nothing) goes to the log: nothing here raises for it.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import msgspec
+import structlog
 from msgspec import Struct
 
+from engine.actors.ring_records import RingRecords
 from engine.clock import Clock
-from engine.market import Pair
+from engine.errors import MisuseError
+from engine.market import Pair, v2_symbol
 from engine.orders.client_order_id import client_order_id
 from engine.orders.commands import (
     BATCH_ORDERS_MAX,
     COMMANDS,
+    TEXT_CHARS_MAX,
     Amend,
     Cancel,
     CancelAll,
@@ -42,6 +50,7 @@ from engine.orders.reports import (
 )
 from engine.orders.tally import Tally
 from engine.ring import GatedSubscriber, Publisher
+from engine.strategy.option_values import did_you_mean, shown
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent
 from engine.strategy.orders import (
     Balance,
@@ -53,14 +62,20 @@ from engine.strategy.orders import (
     latest_report,
     make_fill,
 )
-from engine.units import MonoNs, QtyLots
+from engine.units import MonoNs, QtyLots, WallNs
 
 ENDED_ORDERS_KEPT = 10_000  # for `Context.order` and late news; the history has them all
 TALLIED_ENDS = TERMINAL - {OrderState.REFUSED}  # a refusal is our own word, in nobody else's record
 CANCELS_PER_COMMAND_MAX = 50
 NEWS_KEPT_MAX = 4096  # orders refused here, whose callbacks wait for the strategy's turn
+MISTAKES_TOLD_MAX = 100  # different ones, of calls that leave no order to tell of
+SAME = 1.0  # a symbol is suggested for its own letters in another form: ETC/USD is not BTC/USD
 
+ZERO = Decimal(0)
 ROUTER_BUSY = "the order router takes no orders at present: its queue is full; try again when on_trading says so"
+
+
+log = structlog.get_logger("strategy")
 
 
 class DeskPorts(Struct, frozen=True):
@@ -101,6 +116,9 @@ class OrderDesk:
         self._news: deque[News] = deque(maxlen=NEWS_KEPT_MAX)
         # Cancels that found the command ring full: they are sent when there is room, whatever else happens.
         self._unsent: list[Command] = []
+        self._report_records = RingRecords(REPORTS, f"reports of {strategy}")
+        # Sentences in the log about calls that named no order.
+        self._mistakes: set[str] = set()
         # Everything that was told to the strategy, for the comparison with journal and venue.
         self.fills_told = Tally()
         self.ends_told = Tally()
@@ -117,74 +135,94 @@ class OrderDesk:
 
     def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
         """A new order, on its way or REFUSED."""
-        issued_at = self._mono_ns()
-        intent, why_not = self._intent(side, symbol, qty, options)
-        order = self._new_order(symbol, side, intent, options)
-        if intent is None:
+        issued_at, at = self._mono_ns(), self._wall_ns()
+        intent, why_not = self._intent(side, symbol, qty, options, at)
+        order = self._new_order(symbol, side, intent, options, at)
+        if intent is not None:
+            why_not = self._send_order(Submit(self._strategy, order.id, intent, issued_at, self.tick_at))
+        if why_not:
             self._refuse(order, why_not)
         else:
-            command = Submit(self._strategy, order.id, intent, issued_at, self.tick_at)
-            if not self._send(command):
-                self._refuse(order, self._why_off if self._ports is None else ROUTER_BUSY)
+            self._open[order.id] = order
         return order
 
     def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
         """Several orders of one pair in one request; one that cannot be said is the end of all, as at Kraken."""
-        issued_at = self._mono_ns()
+        issued_at, at = self._mono_ns(), self._wall_ns()
+        if not isinstance(orders, (list, tuple)) or not orders:
+            what = "none" if isinstance(orders, (list, tuple)) else shown(orders)
+            self._tell_mistake(f"submit_batch takes a list of (side, symbol, qty, options), not {what}")
+            return []
         made, intents, why_not = [], [], ""
-        for side, symbol, qty, options in orders:
-            intent, wrong = self._intent(side, symbol, qty, options)
-            order = self._new_order(symbol, side, intent, options)
+        for number, row in enumerate(orders, 1):
+            order, intent, wrong = self._batch_order(row, at)
             made.append(order)
-            why_not = why_not or wrong
             if intent is not None:
                 intents.append((order.id, intent))
-        if not 2 <= len(orders) <= BATCH_ORDERS_MAX:
-            why_not = f"a batch has 2 to {BATCH_ORDERS_MAX} orders, not {len(orders)}"
-        elif len({symbol for _, symbol, _, _ in orders}) > 1:
+            elif not why_not:
+                why_not = f"order {number} of the batch: {wrong}"
+        if not 2 <= len(made) <= BATCH_ORDERS_MAX:
+            why_not = f"a batch has 2 to {BATCH_ORDERS_MAX} orders, not {len(made)}"
+        elif not why_not and len({intent.symbol for _, intent in intents}) > 1:
             why_not = "a batch has orders of one pair; send one batch for each"
-        command = SubmitBatch(self._strategy, intents, issued_at, self.tick_at)
-        if not why_not and not COMMANDS.fits(command):
-            why_not = "the batch is too long for one command; send it in two"
-        if not why_not and not self._send(command):
-            why_not = self._why_off if self._ports is None else ROUTER_BUSY
-        if why_not:
-            for order in made:
+        if not why_not:
+            why_not = self._send_order(SubmitBatch(self._strategy, intents, issued_at, self.tick_at))
+        for order in made:
+            if why_not:
                 self._refuse(order, why_not)
+            else:
+                self._open[order.id] = order
         return made
 
     def amend(self, order: Order, options: AmendOptions) -> bool:
-        """Ask for a change; False, with the reason on the order, when it cannot be asked for now."""
+        """Ask for a change; False when it cannot be asked for, with the reason on an order that could be changed."""
         issued_at = self._mono_ns()
+        if not isinstance(order, Order):
+            self._tell_mistake(f"amend takes an order, as buy and sell return it, not {shown(order)}")
+            return False
         pair = self._pairs.get(order.symbol)
         if not order.is_working or pair is None:
             return False
         try:
-            amendment = make_amendment(pair, options)
+            amendment = make_amendment(pair, order.order_type, options)
         except ValueError as error:
-            self._note(order, reason=f"amend refused: {error}")
-            return False
-        if not self._send(Amend(self._strategy, order.id, amendment, issued_at, self.tick_at)):
-            self._note(order, reason=f"amend refused: {ROUTER_BUSY}")
+            why_not = str(error)
+        else:
+            why_not = self._send_order(Amend(self._strategy, order.id, amendment, issued_at, self.tick_at))
+        if why_not:
+            self._note(order, reason=f"amend refused: {why_not}")
             return False
         bring_up_to_date(order, _changed(latest_report(order), is_busy=True, reason=""))
         return True
 
     def cancel(self, orders: Sequence[Order]) -> None:
-        """Ask for the end of orders; those that are over are left alone."""
-        ids = [order.id for order in orders if order.is_open]
+        """Ask for the end of orders; those that are over are left alone. A list among them counts as its orders."""
+        wanted = []
+        for given in _each(orders):
+            for order in _each(given):
+                if not isinstance(order, Order):
+                    self._tell_mistake(f"cancel takes orders, as buy and sell return them, not {shown(order)}")
+                elif order.is_open:
+                    wanted.append(order)
+        waiting = {key for command in self._unsent if isinstance(command, Cancel) for key in command.cl_ord_ids}
+        ids = [order.id for order in wanted if order.id not in waiting]
         for first in range(0, len(ids), CANCELS_PER_COMMAND_MAX):
-            self._send_surely(Cancel(self._strategy, ids[first : first + CANCELS_PER_COMMAND_MAX], self._mono_ns()))
-        for order in orders:
-            if order.is_open:
-                bring_up_to_date(order, _changed(latest_report(order), is_busy=True))
+            self._send_surely(Cancel(self._strategy, ids[first : first + CANCELS_PER_COMMAND_MAX]))
+        for order in wanted:
+            bring_up_to_date(order, _changed(latest_report(order), is_busy=True))
 
     def cancel_all(self, symbol: str) -> None:
-        self._send_surely(CancelAll(self._strategy, symbol, self._mono_ns()))
+        """Ask for the end of all open orders on a pair, or (empty) on all; any other name is told in the log."""
+        if not isinstance(symbol, str) or (symbol and symbol not in self._pairs):
+            near = did_you_mean(symbol, self._pairs, near=SAME) or "; without a symbol it cancels on all pairs"
+            self._tell_mistake(f"cancel_all: {shown(symbol)} is none of the strategy's symbols{near}")
+            return
+        self._send_surely(CancelAll(self._strategy, str.__str__(symbol)))  # not a StrEnum
 
     def end(self, reason: str) -> None:
         """The strategy was halted: tell the router, who cancels its orders or keeps them."""
-        self._send_surely(StrategyEnded(self._strategy, reason[:200]))
+        said = reason[:TEXT_CHARS_MAX].encode(errors="replace").decode()  # an exception's text may be no Unicode
+        self._send_surely(StrategyEnded(self._strategy, said))
 
     # --- what the router reports
 
@@ -201,7 +239,8 @@ class OrderDesk:
         if self._ports is None:
             return None
         while (record := self._ports.reports.poll()) is not None:
-            if (news := self._apply(REPORTS.unpack(record))) is not None:
+            report = self._report_records.read(record)
+            if report is not None and (news := self._apply(report)) is not None:
                 return news
         return None
 
@@ -255,46 +294,67 @@ class OrderDesk:
 
     # --- steps
 
-    def _intent(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> tuple[OrderIntent | None, str]:
+    def _intent(
+        self, side: str, symbol: str, qty: Amount, options: OrderOptions, at: WallNs
+    ) -> tuple[OrderIntent | None, str]:
         """The order in ticks and lots, or why it cannot be said."""
+        if not isinstance(symbol, str):
+            return None, f"the symbol must be the name of a pair, such as BTC/USD, not {shown(symbol)}"
         pair = self._pairs.get(symbol)
         if pair is None:
-            known = symbol in self._pairs
-            why = "the venue has not told the pair's precision yet" if known else "add it to the strategy's symbols"
-            return None, f"{symbol} cannot be traded: {why}"
+            return None, self._why_no_pair(symbol)
         try:
-            return make_intent(pair, side, qty, options), ""
+            return make_intent(pair, side, qty, options, at), ""
         except ValueError as error:
             return None, str(error)
 
-    def _new_order(self, symbol: str, side: str, intent: OrderIntent | None, options: OrderOptions) -> Order:
+    def _why_no_pair(self, symbol: str) -> str:
+        if symbol in self._pairs:
+            return f"{symbol} cannot be traded: the venue has not told the pair's precision yet"
+        near = did_you_mean(v2_symbol(symbol.upper()), self._pairs, near=SAME)
+        return f"{shown(symbol)} cannot be traded: add it to the strategy's symbols{near}"
+
+    def _batch_order(self, row: Any, at: WallNs) -> tuple[Order, OrderIntent | None, str]:
+        """One order of a batch, what it says, or why it cannot be said."""
+        if not isinstance(row, (list, tuple)) or len(row) != 4:
+            what = f"{len(row)} of them" if isinstance(row, (list, tuple)) else shown(row)
+            wrong = f"it must be (side, symbol, qty, options), not {what}"
+            return self._new_order("", "", None, {}, at), None, wrong
+        side, symbol, qty, options = row
+        intent, wrong = self._intent(side, symbol, qty, options, at)
+        return self._new_order(symbol, side, intent, options, at), intent, wrong
+
+    def _new_order(self, symbol: object, side: object, intent: OrderIntent | None, options: Any, at: WallNs) -> Order:
         self._number += 1
-        ports, pair = self._ports, self._pairs.get(symbol)
+        ports = self._ports
         order_id = client_order_id(ports.tag, ports.run, self._number) if ports else f"off{self._number}"
-        order = Order(
+        tag = options.get("tag") if isinstance(options, dict) else None
+        if intent is None:
+            return Order(_unsaid(order_id, symbol, side, at), tag)
+        pair = self._pairs[intent.symbol]
+        assert pair is not None
+        return Order(
             OrderReport(
                 order_id,
                 "",
-                symbol,
-                side,
-                intent.order_type if intent is not None else str(options.get("order_type", "")),
+                intent.symbol,
+                intent.side,
+                intent.order_type,
                 OrderState.NEW,
                 "",
-                intent.qty if intent is not None else QtyLots(0),
+                intent.qty,
                 QtyLots(0),
-                intent.limit_price if intent is not None else None,
+                intent.limit_price,
                 None,
-                Decimal(0),
+                ZERO,
                 (),
-                pair.price_decimals if pair is not None else 0,
-                pair.qty_decimals if pair is not None else 0,
+                pair.price_decimals,
+                pair.qty_decimals,
                 is_busy=False,
-                changed_at=self._wall_ns(),
+                changed_at=at,
             ),
-            options.get("tag"),
+            tag,
         )
-        self._open[order.id] = order
-        return order
 
     def _refuse(self, order: Order, why: str) -> None:
         self.refused += 1
@@ -305,6 +365,23 @@ class OrderDesk:
     def _note(self, order: Order, reason: str) -> None:
         bring_up_to_date(order, _changed(latest_report(order), reason=reason))
         self._news.append(order)
+
+    def _tell_mistake(self, sentence: str) -> None:
+        """Of a call that leaves no order to tell of: once each, however often the strategy makes it."""
+        if sentence not in self._mistakes and len(self._mistakes) < MISTAKES_TOLD_MAX:
+            self._mistakes.add(sentence)
+            log.error("mistake of the strategy", strategy=self._strategy, reason=sentence)
+
+    def _send_order(self, command: Submit | SubmitBatch | Amend) -> str:
+        """Send it; empty, or why it did not leave."""
+        if self._ports is None:
+            return self._why_off
+        try:
+            return "" if self._send(command) else ROUTER_BUSY
+        except MisuseError as error:
+            if isinstance(command, SubmitBatch):
+                return "the batch is too long for one command; send it in two"
+            return f"the order router cannot be told of it: {error}"
 
     def _send(self, command: Command) -> bool:
         if self._ports is None:
@@ -319,11 +396,39 @@ class OrderDesk:
         if self._ports is None or (not self._unsent and self._send(command)):
             return
         if command not in self._unsent:
-            self._unsent.append(command)  # bounded by the strategy's open orders
+            self._unsent.append(command)  # bounded: each open order once, and each pair
 
     def _send_unsent(self) -> None:
         while self._unsent and self._send(self._unsent[0]):
             del self._unsent[0]
+
+
+def _each(given: Any) -> Collection[Any]:
+    """The orders of a list, a set or the like; anything else is one."""
+    return given if isinstance(given, Collection) and not isinstance(given, (str, bytes)) else (given,)
+
+
+def _unsaid(order_id: str, symbol: object, side: object, at: WallNs) -> OrderReport:
+    """Of an order that could not even be said: what can be told of it."""
+    return OrderReport(
+        order_id,
+        "",
+        symbol if isinstance(symbol, str) else "",
+        side if isinstance(side, str) else "",
+        "",
+        OrderState.NEW,
+        "",
+        QtyLots(0),
+        QtyLots(0),
+        None,
+        None,
+        ZERO,
+        (),
+        0,
+        0,
+        is_busy=False,
+        changed_at=at,
+    )
 
 
 def _changed(report: OrderReport, **changes: object) -> OrderReport:

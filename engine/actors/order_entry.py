@@ -17,7 +17,7 @@ from engine.actors.order_wire import OrderWire
 from engine.actors.trading_gate import TradingGate
 from engine.clock import Clock
 from engine.kraken import order_requests, rest_requests
-from engine.kraken.order_requests import BatchRow
+from engine.kraken.order_requests import UNWRITABLE, BatchRow
 from engine.orders.breaker import Breaker, BreakerState
 from engine.orders.commands import Amend
 from engine.orders.intent import OrderIntent
@@ -103,9 +103,7 @@ class OrderEntry:
         self._tick_to_order = tick_to_order
         # Strategies whose orders are not taken, and why.
         self.barred: dict[str, str] = {}
-        self.counts = dict.fromkeys(
-            ("commands_stale", "commands_repeated", "by_websocket", "by_rest", "amends", "queued", "queue_full"), 0
-        )
+        self.counts = dict.fromkeys(("commands_stale", "commands_repeated", "amends", "queued", "queue_full"), 0)
 
     @property
     def is_busy(self) -> bool:
@@ -226,18 +224,20 @@ class OrderEntry:
         self._rates.charge(symbol, _cost(orders), now)
         for _, intent in orders:
             self._risk.approved(strategy, intent, now)
-        is_sent = route == "websocket" and self._send_by_websocket(records, deadline)
+        why_not = NO_CONNECTION
+        try:
+            is_sent = route == "websocket" and self._send_by_websocket(records, deadline)
+        except UNWRITABLE as error:
+            is_sent, route, why_not = False, "", f"no request can carry it: {error}"
         left_at = self._mono_ns()
         tracked = [change.order for record in records if (change := self._records.apply(record)) is not None]
         if is_sent:
-            self.counts["by_websocket"] += len(orders)
             self._measure(left_at, issued_at, tick_at)
         elif route == "rest":
-            self.counts["by_rest"] += len(orders)
             self._rest.add(tracked)
         else:
             for order in tracked:
-                self._records.commit(self._blotter.on_rejected(order.key, f"not sent: {NO_CONNECTION}", at))
+                self._records.commit(self._blotter.on_rejected(order.key, f"not sent: {why_not}", at))
 
     def _measure(self, left_at: MonoNs, issued_at: MonoNs, tick_at: MonoNs) -> None:
         if issued_at:
@@ -319,12 +319,16 @@ class OrderEntry:
         self.counts["amends"] += 1
         self._rates.charge(order.symbol, cost, now)
         self._risk.amend_approved(now)
-        if self._send_amend(order, WallNs(at + self._settings.deadline_ns)):
+        try:
+            is_sent, why_not = self._send_amend(order, WallNs(at + self._settings.deadline_ns)), NO_CONNECTION
+        except UNWRITABLE as error:
+            is_sent, why_not = False, f"no request can carry it: {error}"
+        if is_sent:
             self._measure(self._mono_ns(), command.issued_at, command.tick_at)
-        elif self._settings.rest_fallback and self._rest.is_reachable:
+        elif why_not is NO_CONNECTION and self._settings.rest_fallback and self._rest.is_reachable:
             self._rest.amend(order)
         else:
-            self._records.commit(self._blotter.on_request_refused(order.key, "amend", NO_CONNECTION, at))
+            self._records.commit(self._blotter.on_request_refused(order.key, "amend", why_not, at))
 
     def _amend_refusal(self, order: TrackedOrder, command: Amend, now: MonoNs) -> str | None:
         if now - command.issued_at > self._settings.command_ttl_ns:

@@ -41,15 +41,15 @@ from engine.orders.reports import (
     Report,
 )
 from engine.orders.tracked_order import TrackedOrder
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs, QtyLots, WallNs
+from engine.units import NS_PER_MS, MonoNs, QtyLots, WallNs
 
 UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
 BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
-ENDED_TOLD_NS: Final = 60 * NS_PER_S  # how long ago an order may have ended to be told again after a gap
 
 # What a router's next life counts again from the journal.
 RECOUNTED: Final = (
-    "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "fills", "adopted", "journal_records",
+    "submitted", "by_websocket", "by_rest", "acknowledged", "filled", "canceled", "expired", "rejected", "fills",
+    "adopted", "journal_records",
 )  # fmt: skip
 
 log = structlog.get_logger("order_router")
@@ -82,7 +82,7 @@ class OrderRecords:
         self._reported_balances: dict[str, BalanceReport] = {}
         # Since the process started, and by it; see topology.ROUTER_COUNTERS.
         self.counts: dict[str, int] = dict.fromkeys(
-            (*RECOUNTED, "refused", "journal_errors"), 0
+            (*RECOUNTED, "refused", "journal_errors", "records_unreadable"), 0
         )  # fmt: skip
 
     # --- in
@@ -130,8 +130,10 @@ class OrderRecords:
         order = change.order
         self._count(order, record)
         if isinstance(record, Adopted):
-            owner = order.strategy or "external"
-            log.warning("order adopted", id=order.order_id, symbol=order.symbol, strategy=owner)
+            if order.strategy:
+                log.info("order found", id=order.order_id, symbol=order.symbol, what=order.reason)
+            else:
+                log.warning("order adopted", id=order.order_id, symbol=order.symbol, strategy="external")
         base, _, quote = order.symbol.partition("/")
         self._balances_changed.update((base, quote))
         if self._history is not None:
@@ -180,8 +182,9 @@ class OrderRecords:
     def _count(self, order: TrackedOrder, record: Record) -> None:
         counts = self.counts
         match record:
-            case Submitted():
+            case Submitted(route=route):
                 counts["submitted"] += 1
+                counts[f"by_{route}"] += 1
             case Acknowledged():
                 counts["acknowledged"] += 1
             case Rejected() | Absent():
@@ -213,17 +216,20 @@ class OrderRecords:
         report = order_report(order)
         line.send(msgspec.structs.replace(report, reason=reason[:REASON_CHARS_MAX]) if reason else report)
 
-    def everything(self, strategy: str) -> Iterable[Report]:
-        """All there is to say to a strategy of its orders and of money."""
+    def everything(self, strategy: str, since: WallNs) -> Iterable[Report]:
+        """All there is to say to a strategy of its orders and of money: what is open, and what ended since then.
+
+        What ended before this run of the engine began is never told: a strategy would take it for news.
+        """
         for held, symbol, _ in list(self.blotter.positions.items()):
             if held == strategy:
                 yield self._position_report(strategy, symbol)
         held_now = self.balances.held(self.blotter.open.values())
         for asset in self.balances.assets():
             yield self._balance_report(asset, held_now)
-        told_from = self._wall_ns() - ENDED_TOLD_NS
+        told_from = max(since, self.blotter.run_began_at)
         for order in list(self.blotter.ended.values()):
-            if order.strategy == strategy and order.changed_at > told_from:
+            if order.strategy == strategy and order.changed_at >= told_from:
                 yield order_report(order)
         for order in self.blotter.open_of(strategy):
             yield order_report(order)

@@ -16,10 +16,11 @@ from engine.actors.rest_desk import NOT_SENT, RestDesk
 from engine.clock import Clock
 from engine.kraken import rest_order_answers, rest_requests
 from engine.kraken.error_catalog import Meaning
-from engine.kraken.order_requests import BatchRow
+from engine.kraken.order_requests import UNWRITABLE, BatchRow
 from engine.kraken.private_events import AnswerRow
 from engine.kraken.rest_answers import RestRefusal
 from engine.kraken.rest_pairs import RestPair
+from engine.kraken.rest_requests import RestRequest
 from engine.orders.breaker import Breaker
 from engine.orders.tracked_order import TrackedOrder
 from engine.units import WallNs
@@ -104,56 +105,44 @@ class OrderRest:
         pair = self._rest.pairs.find(orders[0].symbol) if self._rest.pairs is not None else None
         if pair is None:
             self.answers.on_answer(purpose, False, None, "REST does not know the pair", NOT_SENT)
-        elif len(orders) == 1:
-            await self._add_one(orders[0], pair, purpose)
-        else:
-            await self._add_batch(orders, pair, purpose)
-
-    async def _add_one(self, order: TrackedOrder, pair: RestPair, purpose: Purpose) -> None:
-        answer = await self._rest.ask(
-            rest_requests.add_order(
-                order.intent, order.price_decimals, order.qty_decimals, pair=pair, cl_ord_id=order.cl_ord_id,
-                userref=order.userref, deadline=order.deadline,
-            ),
-            rest_order_answers.read_add_order, ADD_DEADLINE_S,
-        )  # fmt: skip
-        if isinstance(answer, RestRefusal):
-            self._refused(purpose, answer)
-        else:
-            self._breaker.succeeded()
-            self.answers.on_answer(purpose, True, answer.order_ids[0] if answer.order_ids else None, "", None)
-
-    async def _add_batch(self, orders: Sequence[TrackedOrder], pair: RestPair, purpose: Purpose) -> None:
-        first = orders[0]
-        rows = [BatchRow(order.intent, order.cl_ord_id, order.userref) for order in orders]
-        answer = await self._rest.ask(
-            rest_requests.add_order_batch(
-                rows, first.price_decimals, first.qty_decimals, pair=pair, deadline=first.deadline
-            ),
-            rest_order_answers.read_add_order_batch,
-            ADD_DEADLINE_S,
-        )
-        if isinstance(answer, RestRefusal):
-            self._refused(purpose, answer)
+            return
+        try:
+            request = _add_request(orders, pair)
+        except UNWRITABLE as error:
+            self.answers.on_answer(purpose, False, None, f"no request can carry it: {error}", NOT_SENT)
+            return
+        if len(orders) == 1:
+            placed = await self._rest.ask(request, rest_order_answers.read_add_order, ADD_DEADLINE_S)
+            if isinstance(placed, RestRefusal):
+                self._refused(purpose, placed)
+            else:
+                self._breaker.succeeded()
+                self.answers.on_answer(purpose, True, placed.order_ids[0] if placed.order_ids else None, "", None)
+            return
+        rows = await self._rest.ask(request, rest_order_answers.read_add_order_batch, ADD_DEADLINE_S)
+        if isinstance(rows, RestRefusal):
+            self._refused(purpose, rows)
         else:
             self._breaker.succeeded()
-            self.answers.on_answer(purpose, True, None, "", None, answer)
+            self.answers.on_answer(purpose, True, None, "", None, rows)
 
     async def _amend(self, order: TrackedOrder) -> None:
         amendment = order.amendment
         if amendment is None:
             return
         trigger = order.intent.trigger
-        answer = await self._rest.ask(
-            rest_requests.amend_order(
+        purpose = Purpose("amend", (order.key,), self._clock.mono_ns())
+        try:
+            request = rest_requests.amend_order(
                 amendment, order.price_decimals, order.qty_decimals, order_id=order.order_id,
                 limit_price_type=order.intent.limit_price_type,
                 trigger_price_type=trigger.price_type if trigger is not None else None,
                 deadline=rest_requests.rest_deadline(WallNs(0), self._clock.wall_ns()),
-            ),
-            rest_order_answers.read_amend_order, ADD_DEADLINE_S,
-        )  # fmt: skip
-        purpose = Purpose("amend", (order.key,), self._clock.mono_ns())
+            )  # fmt: skip
+        except UNWRITABLE as error:
+            self.answers.on_answer(purpose, False, None, f"no request can carry it: {error}", NOT_SENT)
+            return
+        answer = await self._rest.ask(request, rest_order_answers.read_amend_order, ADD_DEADLINE_S)
         if isinstance(answer, RestRefusal):
             self._refused(purpose, answer)
         else:
@@ -192,3 +181,16 @@ class OrderRest:
         if refusal.status == 0 or refusal.status >= 500:
             self._breaker.failed(self._clock.mono_ns())
         self.answers.on_answer(purpose, False, None, refusal.error, refusal.meaning)
+
+
+def _add_request(orders: Sequence[TrackedOrder], pair: RestPair) -> RestRequest:
+    first = orders[0]
+    if len(orders) == 1:
+        return rest_requests.add_order(
+            first.intent, first.price_decimals, first.qty_decimals, pair=pair, cl_ord_id=first.cl_ord_id,
+            userref=first.userref, deadline=first.deadline,
+        )  # fmt: skip
+    rows = [BatchRow(order.intent, order.cl_ord_id, order.userref) for order in orders]
+    return rest_requests.add_order_batch(
+        rows, first.price_decimals, first.qty_decimals, pair=pair, deadline=first.deadline
+    )

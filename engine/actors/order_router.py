@@ -5,7 +5,8 @@
     account ring ─► AccountFacts ─┴─► OrderRecords: journal, blotter, report rings
 
 Nothing in here waits: what needs REST (orders in doubt, snapshots to be reconciled) is the `OrderResolver`'s, who comes
-back with facts. A strategy that leaves its reports lying is barred, and its orders end as configured.
+back with facts. A strategy that leaves its reports lying is barred, and its orders end as configured. A record that
+cannot be read is left behind: it must not take everybody's cancels with it.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,6 +23,7 @@ from engine.actors.order_answers import OrderAnswers
 from engine.actors.order_cancels import OrderCancels
 from engine.actors.order_entry import OrderEntry
 from engine.actors.order_records import OrderRecords
+from engine.actors.ring_records import RingRecords
 from engine.actors.trading_gate import TradingGate
 from engine.clock import Clock
 from engine.orders.account_ring import ACCOUNT_FACTS
@@ -32,10 +34,12 @@ from engine.orders.reports import Report
 from engine.orders.risk import DailyLoss, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
 from engine.ring import GatedSubscriber
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 RECORDS_PER_CYCLE_MAX: Final = 64
 TIMER_NS: Final = 20 * NS_PER_MS  # the finest that anything in here waits for
+ENDED_TOLD_NS: Final = 600 * NS_PER_S  # how long ago an order may have ended that a new router tells of
+BEHIND_MARGIN_NS: Final = 10 * NS_PER_S  # before it was noticed that a strategy leaves its reports lying
 LOSS_CHECK_NS: Final = NS_PER_S
 FILLS_CHECK_NS: Final = 2 * NS_PER_S
 FILLS_CHECKED_MAX: Final = 200  # orders that are over: fills come late by seconds, not by hundreds of orders
@@ -82,6 +86,8 @@ class OrderRouter:
         self._daily_loss = daily_loss
         self._commands = commands
         self._account = account
+        self._command_records = RingRecords(COMMANDS, "commands")
+        self._account_records = RingRecords(ACCOUNT_FACTS, "account")
         self._mono_ns = clock.mono_ns
         self._wall_ns = clock.wall_ns
         self._settle = settle
@@ -89,11 +95,14 @@ class OrderRouter:
         self._cancels_on_halt = cancels_on_halt
         self.rescues = 0
         self.commands_taken = 0
+        # Records of both rings that could not be read, and how many of the account's have been made good.
+        self._unreadable_seen = 0
+        self._facts_asked_for = 0
         self._timer_at = MonoNs(0)
         self._loss_at = MonoNs(0)
         self._fills_at = MonoNs(0)
-        # Strategies that leave their reports lying.
-        self._behind: set[str] = set()
+        # Strategies that leave their reports lying, and since when.
+        self._behind: dict[str, WallNs] = {}
 
     # --- the duty cycle
 
@@ -101,11 +110,13 @@ class OrderRouter:
         """Take what the rings hold, then what time has brought; the number of records taken."""
         now = self._mono_ns()
         facts = self._account.poll_many(RECORDS_PER_CYCLE_MAX)
-        for record in facts:
-            self.facts.take(ACCOUNT_FACTS.unpack(record))
+        for fact in self._account_records.read_all(facts):
+            self.facts.take(fact)
         commands = self._commands.poll_many(RECORDS_PER_CYCLE_MAX)
-        for record in commands:
-            self._take(COMMANDS.unpack(record))
+        for command in self._command_records.read_all(commands):
+            self._take(command)
+        if self._account_records.unreadable + self._command_records.unreadable != self._unreadable_seen:
+            self._note_unreadable()
         if facts:
             self.gate.tell()
         if now >= self._timer_at:
@@ -148,14 +159,14 @@ class OrderRouter:
                 self._settle(order.key)
         self.cancels.resume()
         for line in self.records.lines.values():
-            for report in self.everything(line.strategy):
+            for report in self.everything(line.strategy, WallNs(self._wall_ns() - ENDED_TOLD_NS)):
                 line.send(report)
         self.gate.tell()
 
-    def everything(self, strategy: str) -> Iterable[Report]:
-        """All there is to say to a strategy."""
+    def everything(self, strategy: str, since: WallNs) -> Iterable[Report]:
+        """All there is to say to a strategy: what is open, and what ended since then."""
         yield self.gate.report
-        yield from self.records.everything(strategy)
+        yield from self.records.everything(strategy, since)
 
     def _take(self, command: Command) -> None:
         self.commands_taken += 1
@@ -166,14 +177,25 @@ class OrderRouter:
                 self.entry.submit(strategy, tuple(orders), issued_at, tick_at)
             case Amend():
                 self.entry.amend(command)
-            case Cancel(_, keys, _):
+            case Cancel(_, keys):
                 for key in keys:
                     self._want_cancel(key)
                 self._send_cancels()
-            case CancelAll(strategy, symbol, _):
+            case CancelAll(strategy, symbol):
                 self.cancel_all_of(strategy, symbol)
             case StrategyEnded(strategy, reason):
                 self._end_strategy(strategy, reason)
+
+    def _note_unreadable(self) -> None:
+        """What the account's ring did not tell is asked of Kraken: any open order may be the one that it was about."""
+        self._unreadable_seen = self._account_records.unreadable + self._command_records.unreadable
+        self.records.counts["records_unreadable"] = self._unreadable_seen
+        if self._account_records.unreadable == self._facts_asked_for:
+            return
+        self._facts_asked_for = self._account_records.unreadable
+        for order in self.own_open:
+            if order.order_id:
+                self._settle(order.key)
 
     # --- cancels
 
@@ -271,17 +293,19 @@ class OrderRouter:
 
     def _watch_strategies(self) -> None:
         """A strategy that leaves its reports lying sends nothing new, and its orders end as configured."""
+        now = self._wall_ns()
         for strategy, line in self.records.lines.items():
             if line.is_behind:
-                line.catch_up(lambda strategy=strategy: self.everything(strategy))  # type: ignore[misc]
+                since = WallNs(self._behind.get(strategy, now) - BEHIND_MARGIN_NS)
+                line.catch_up(lambda strategy=strategy, since=since: self.everything(strategy, since))  # type: ignore[misc]
             if line.is_behind and strategy not in self._behind:
-                self._behind.add(strategy)
+                self._behind[strategy] = now
                 self.entry.barred.setdefault(strategy, BEHIND)
                 log.error("strategy does not take its reports", strategy=strategy)
                 if self._cancels_on_halt:
                     self.cancel_all_of(strategy)
             elif not line.is_behind and strategy in self._behind:
-                self._behind.discard(strategy)
+                del self._behind[strategy]
                 if self.entry.barred.get(strategy) == BEHIND:
                     del self.entry.barred[strategy]
                 log.info("strategy takes its reports again", strategy=strategy)

@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from engine.orders.life import OrderState
 from engine.orders.reports import REASON_CHARS_MAX, REPORTS, FillReport, OrderReport, Report, ResyncBegan, ResyncEnded
 from engine.orders.tracked_order import TrackedOrder
 from engine.ring import Publisher
 
 HELD_BACK_MAX: Final = 8192
-FILLS_KEPT_MAX: Final = 50_000  # beside them, of a strategy that hangs through all of this
+TOLD_ONCE_MAX: Final = 50_000  # beside them, of a strategy that hangs through all of this
 
 
 class ReportLine:
@@ -24,9 +25,9 @@ class ReportLine:
         self._publisher = publisher
         # Reports that found the ring full, oldest first.
         self._held_back: deque[Report] = deque()
-        # Reports given up since the strategy fell behind, and the fills among what would have been.
+        # Reports given up since the strategy fell behind, and those among them that nothing later makes good.
         self._lost = 0
-        self._fills: deque[FillReport] = deque(maxlen=FILLS_KEPT_MAX)
+        self._told_once: deque[Report] = deque(maxlen=TOLD_ONCE_MAX)
         self.sent = 0
         self.held_back = 0
         self.resyncs = 0
@@ -44,15 +45,15 @@ class ReportLine:
         self.held_back += 1
         self._held_back.append(report)
         if self._lost or len(self._held_back) > HELD_BACK_MAX:
-            self._fills.extend(report for report in self._held_back if isinstance(report, FillReport))
+            self._told_once.extend(report for report in self._held_back if _is_told_once(report))
             self._lost += len(self._held_back)
             self._held_back.clear()
 
     def catch_up(self, everything: Callable[[], Iterable[Report]]) -> None:
         """Bring a strategy that fell behind up to date, as far as there is room: news, or all there is to say."""
         if self._lost:
-            self._held_back = deque((ResyncBegan(self._lost), *everything(), *self._fills, ResyncEnded()))
-            self._fills.clear()
+            self._held_back = deque((ResyncBegan(self._lost), *everything(), *self._told_once, ResyncEnded()))
+            self._told_once.clear()
             self._lost = 0
             self.resyncs += 1
         while self._held_back and self._publisher.try_publish(REPORTS.pack(self._held_back[0])):
@@ -62,6 +63,11 @@ class ReportLine:
     def flush(self) -> None:
         """End of a burst: the strategy may look."""
         self._publisher.flush()
+
+
+def _is_told_once(report: Report) -> bool:
+    """A fill, or our own refusal: no later report says it again."""
+    return isinstance(report, FillReport) or (isinstance(report, OrderReport) and report.state is OrderState.REFUSED)
 
 
 def order_report(order: TrackedOrder) -> OrderReport:
@@ -75,7 +81,7 @@ def order_report(order: TrackedOrder) -> OrderReport:
         order.state,
         order.reason[:REASON_CHARS_MAX],
         order.qty,
-        order.filled,
+        order.filled_known,
         order.limit_price,
         order.avg_price,
         order.cost,

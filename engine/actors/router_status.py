@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import asdict
 
 from engine.actors.market_boards import MarketBoards
 from engine.actors.order_router import OrderRouter
@@ -16,14 +17,14 @@ from engine.actors.rest_desk import RestDesk
 from engine.actors.token_service import TokenSource
 from engine.clock import Clock
 from engine.errors import ConfigError
+from engine.history import order_object, order_row
 from engine.net.control_socket import Answer, Command, Request
 from engine.orders.breaker import Breaker
 from engine.orders.positions import PositionState
 from engine.orders.rate_counter import RateCounters
-from engine.orders.tracked_order import TrackedOrder
 from engine.ring import BoardWriter
 from engine.topology import ROUTER_STATUS_BYTES
-from engine.units import NS_PER_MS, MonoNs, units_text
+from engine.units import NS_PER_MS, MonoNs
 
 PUBLISH_NS: Final = 250 * NS_PER_MS
 LENGTH_BYTES: Final = 4
@@ -120,7 +121,8 @@ class RouterStatus:
 
     def _orders(self, _: Request) -> Answer:
         orders = sorted(self._router.blotter.open.values(), key=lambda order: order.submitted_at)
-        return {"orders": [order_row(order) for order in orders[:ORDERS_SHOWN_MAX]], "count": len(orders)}
+        shown = [order_object(asdict(order_row(order)), order.pending) for order in orders[:ORDERS_SHOWN_MAX]]
+        return {"orders": shown, "count": len(orders)}
 
     def _balances(self, _: Request) -> Answer:
         balances = self._router.records.balances
@@ -170,24 +172,6 @@ class RouterStatus:
             quote: {"realized": _text(realized), "unrealized": _text(unrealized), "fees": _text(fees)}
             for quote, (realized, unrealized, fees) in sums.items()
         }
-
-
-def order_row(order: TrackedOrder) -> dict[str, Any]:
-    """An order for people."""
-    return {
-        "id": order.key,
-        "order_id": order.order_id,
-        "strategy": order.strategy,
-        "symbol": order.symbol,
-        "side": order.intent.side,
-        "type": order.intent.order_type,
-        "qty": units_text(order.qty, order.qty_decimals),
-        "filled": units_text(order.filled, order.qty_decimals),
-        "limit": None if order.limit_price is None else units_text(order.limit_price, order.price_decimals),
-        "state": str(order.state),
-        "reason": order.reason,
-        "pending": order.pending,
-    }
 
 
 def _total_positions(router: OrderRouter) -> dict[str, PositionState]:

@@ -192,6 +192,17 @@ def _limit_findings(config: Config, pairs: RestPairs, probe: Probe | None, *, is
                     f"{pair.cost_min:f} {pair.quote}; raise it",
                 )
             )
+    quotes = sorted({symbol.partition("/")[2] for symbol in config.symbols})
+    limited = {pair.symbol for pair in config.risk.pairs if pair.order_qty_max and pair.position_qty_max}
+    if len(quotes) > 1 and (unlimited := [symbol for symbol in config.symbols if symbol not in limited]):
+        findings.append(
+            Finding(
+                "limits",
+                Level.WARNING,
+                f"the limits of [risk] count {' as much as '.join(f'1 {quote}' for quote in quotes)}; "
+                f"give [[risk.pair]] order_qty_max and position_qty_max for {', '.join(unlimited)}",
+            )
+        )
     if probe is not None and probe.max_rate_count and config.risk.open_orders_max > probe.open_orders_max:
         findings.append(
             Finding(

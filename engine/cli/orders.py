@@ -52,9 +52,9 @@ def orders(name: str, as_json: bool, since: str | None, strategy: str | None, st
                 row["symbol"],
                 row["side"],
                 row["type"],
-                row["qty"],
+                row["qty"] if row["cash_qty"] is None else f"for {row['cash_qty']} {row['symbol'].partition('/')[2]}",
                 row["filled"],
-                row["limit"] or "",
+                row["limit_price"] or "",
                 row["state"],
                 row["reason"],
             )
@@ -132,14 +132,14 @@ def _state_dir(name: str) -> Path:
 
 def _from_history(state_dir: Path, since: datetime, strategy: str | None, is_running: bool) -> list[dict[str, Any]]:
     # Imported here: nothing else of these commands needs a database.
-    from engine.history import is_incomplete, query_orders, rebuild
+    from engine.history import is_incomplete, order_object, query_orders, rebuild
     from engine.orders.journal import read_journal
 
     path = state_dir / HISTORY_FILE
     if state_dir.is_dir() and is_incomplete(path, is_running=is_running):
         rebuild(path, (record for _, record in read_journal(state_dir)), is_running=is_running)
     rows = query_orders(path, WallNs(int(since.timestamp() * NS_PER_S)), strategy=strategy)
-    return [row | {"limit": row["limit_price"]} for row in rows]
+    return [order_object(row) for row in rows]
 
 
 def _print_json(answer: dict[str, Any]) -> None:

@@ -91,6 +91,11 @@ def run(
             "log.format": ("--log-format", log_format),
         },
     )
+    if venue not in (None, LOCAL, LIVE) and config.trading.enabled:
+        raise ConfigError(
+            "--venue URL replaces the public feed alone, and trading.enabled would send orders elsewhere; set "
+            "venue.url, venue.private_url and venue.rest_url in the configuration, or trading.enabled = false"
+        )
     check_writable(summary_path)
     configure_log(config.log.level, config.log.format, "engine")
     directory = RunDirectory(config.name)

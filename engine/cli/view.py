@@ -192,6 +192,15 @@ def _trading(summary: dict[str, Any]) -> list[str]:
             f"p&l     {_rounded(str(net))} {currency} after fees: realized {_rounded(pnl['realized'])}, "
             f"unrealized {_rounded(pnl['unrealized'])}, fees {_rounded(pnl['fees'])}"
         )
+    if token := trading.get("token"):
+        age = "none yet" if token["age_s"] is None else f"{token['age_s']:.0f} s old"
+        breaker = trading["breaker"]
+        lines.append(
+            f"token {age}, refreshed {token['refreshes']} times, {token['failures']} failures   breaker "
+            f"{breaker['websocket']}, of REST {breaker['rest']}"
+        )
+        counts = "  ".join(f"{symbol} {_rounded(count)}" for symbol, count in trading["rate"]["counts"].items())
+        lines.append(f"rate counter ({trading['rate']['tier']} tier)  {counts or 'empty'}")
     latency = summary["latency_us"]
     if latency.get("ack", {}).get("count"):
         lines.append(

@@ -22,6 +22,8 @@ BATCH_ADD_MIN, BATCH_ADD_MAX = 2, 15
 BATCH_CANCEL_MIN, BATCH_CANCEL_MAX = 2, 50
 DEAD_MAN_S_MAX = 86_399
 USERREF_MAX = 2**31 - 1
+UNWRITABLE = (MisuseError, ValueError, TypeError, ArithmeticError)
+"""What the functions of this module, and of `rest_requests`, raise for values that no request can carry."""
 
 
 class BatchRow(Struct, frozen=True):

@@ -84,6 +84,7 @@ class _State(Struct):
     exec_ids: list[str]
     positions: list[tuple[str, str, PositionState]]
     run: int
+    run_began_at: WallNs = WallNs(0)
     mode: str = ""
     mode_reason: str = ""
     day: int = 0
@@ -105,7 +106,8 @@ class Blotter:
         self.parked = 0
 
     def _begin(self, state: _State) -> None:
-        self.run = state.run  # of the last router that opened the journal
+        # The engine's run that the last router belonged to, and when its first one opened the journal.
+        self.run, self.run_began_at = state.run, state.run_began_at
         self.mode, self.mode_reason = state.mode, state.mode_reason  # TradingMode's name; empty: never changed
         self.day, self.day_totals = state.day, state.day_totals  # the UTC day, and the totals that it began with
         self.open: dict[str, TrackedOrder] = {}
@@ -382,6 +384,7 @@ class Blotter:
         return Adopted(
             fact.order_id, fact.order_id, owner.strategy if owner is not None else "", intent, price_decimals,
             qty_decimals, QtyLots(filled), fact.cl_ord_id, fact.order_userref or None, at,
+            "" if parent is None else parent.key,
         )  # fmt: skip
 
     def _park(self, fact: ExecutionFact) -> None:
@@ -410,7 +413,8 @@ class Blotter:
             case Adopted():
                 return self._apply_adopted(record)
             case RunBegan():
-                self.run = record.run
+                if record.run != self.run:
+                    self.run, self.run_began_at = record.run, record.at
             case ModeChanged():
                 self.mode, self.mode_reason = record.mode, record.reason
             case DayBegan():
@@ -565,6 +569,7 @@ class Blotter:
             list(self._exec_ids),
             [(strategy, symbol, position) for strategy, symbol, position in self.positions.items()],
             self.run,
+            self.run_began_at,
             self.mode,
             self.mode_reason,
             self.day,
@@ -627,7 +632,7 @@ def _adopted_order(record: Adopted) -> TrackedOrder:
         qty=record.intent.qty,
         limit_price=record.intent.limit_price,
         state=S.PARTIAL if record.filled else S.WORKING,
-        reason="found at Kraken",
+        reason=f"the closing order of {record.parent}" if record.parent else "found at Kraken",
         cl_ord_id=record.cl_ord_id,
         userref=record.userref,
         order_id=record.order_id,

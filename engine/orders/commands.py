@@ -4,7 +4,9 @@
 live, a cancel never. `tick_at` is when the frame arrived that made the strategy act; 0 when none did.
 """
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from engine.orders.framing import Framing
 from engine.orders.intent import Amendment, OrderIntent
@@ -30,7 +32,7 @@ class SubmitBatch(Struct, frozen=True, array_like=True, tag="b"):
     """Send 2 to 15 orders of one pair in one request."""
 
     strategy: str
-    orders: list[tuple[str, OrderIntent]]
+    orders: Annotated[list[tuple[str, OrderIntent]], Meta(min_length=2, max_length=BATCH_ORDERS_MAX)]
     issued_at: MonoNs
     tick_at: MonoNs
 
@@ -50,7 +52,6 @@ class Cancel(Struct, frozen=True, array_like=True, tag="c"):
 
     strategy: str
     cl_ord_ids: list[str]
-    issued_at: MonoNs
 
 
 class CancelAll(Struct, frozen=True, array_like=True, tag="x"):
@@ -58,7 +59,6 @@ class CancelAll(Struct, frozen=True, array_like=True, tag="x"):
 
     strategy: str
     symbol: str
-    issued_at: MonoNs
 
 
 class StrategyEnded(Struct, frozen=True, array_like=True, tag="e"):

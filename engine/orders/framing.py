@@ -7,14 +7,27 @@ byte  0          4
 """
 
 from struct import Struct as Packing
+from struct import error as Unpackable
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from engine.errors import MisuseError
+from engine.errors import MisuseError, UnreadableRecord
 
 LENGTH = Packing("<I")
+EXCERPT_BYTES_MAX = 160  # of a record that cannot be read, for the log
+
+# What the encoder raises for a whole number beyond 64 bits, a type it does not know, a text that is not Unicode, and a
+# nesting without end; and the decoder for bytes that are no MessagePack, or not of the union.
+UNENCODABLE = (OverflowError, TypeError, ValueError, RecursionError, msgspec.MsgspecError)
+UNDECODABLE = (*UNENCODABLE, Unpackable)
 T = TypeVar("T")
+
+
+def excerpt(record: bytes) -> str:
+    """What a record holds, for the log: its length, and the beginning of its bytes."""
+    body = record[LENGTH.size :].rstrip(b"\0")
+    return f"{len(body)} bytes, beginning {body[:EXCERPT_BYTES_MAX]!r}"
 
 
 class Framing(Generic[T]):
@@ -26,18 +39,23 @@ class Framing(Generic[T]):
         self._body_bytes_max = record_bytes - LENGTH.size
 
     def pack(self, message: T) -> bytes:
-        """MisuseError when the message is longer than a slot: what it holds must be bounded where it is made."""
-        body = self._encode(message)
+        """MisuseError when the message is longer than a slot, or holds what MessagePack has no form for.
+
+        Only that is found here: a Struct does not check what it is made of, so whoever makes a message does.
+        """
+        try:
+            body = self._encode(message)
+        except UNENCODABLE as error:
+            raise MisuseError(f"a {type(message).__name__} cannot be written: {error}") from error
         if len(body) > self._body_bytes_max:
             raise MisuseError(f"a {type(message).__name__} of {len(body)} bytes in a slot for {self._body_bytes_max}")
         return LENGTH.pack(len(body)) + body
 
-    def fits(self, message: T) -> bool:
-        """Would `pack` take it?"""
-        return len(self._encode(message)) <= self._body_bytes_max
-
     def unpack(self, record: bytes) -> T:
-        """The message in a slot."""
-        (length,) = LENGTH.unpack_from(record)
-        message: T = self._decode(memoryview(record)[4 : 4 + length])
+        """The message in a slot; UnreadableRecord, with what the slot holds, when it is none of the union."""
+        try:
+            (length,) = LENGTH.unpack_from(record)
+            message: T = self._decode(memoryview(record)[4 : 4 + length])
+        except UNDECODABLE as error:
+            raise UnreadableRecord(f"{error}; it holds {excerpt(record)}") from None
         return message

@@ -163,6 +163,8 @@ class Adopted(Struct, frozen=True, array_like=True, tag="adopt"):
     cl_ord_id: str | None
     userref: int | None
     at: WallNs
+    parent: str = ""
+    """What the engine calls the order whose fill called this one forth."""
 
 
 class ModeChanged(Struct, frozen=True, array_like=True, tag="mode"):

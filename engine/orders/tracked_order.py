@@ -77,6 +77,11 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
         return QtyLots(max(0, self.qty - self.filled - self.filled_before))
 
     @property
+    def filled_known(self) -> QtyLots:
+        """As Kraken counts it, or as the fills that we have seen sum up: the more."""
+        return QtyLots(max(self.filled_at_venue, self.filled + self.filled_before))
+
+    @property
     def fills_missing(self) -> QtyLots:
         """What Kraken has counted as filled and we have seen no fill of."""
         return QtyLots(max(0, self.filled_at_venue - self.filled - self.filled_before))

@@ -9,7 +9,9 @@
 
 Orders are sent with `self.buy`, `self.sell`, `self.amend`, `self.cancel`; each returns at once, and what becomes of
 an order is told by `on_order` (each change of its state, with the reason) and `on_fill`. None of them ever raises for
-what the market or a limit says: an order that cannot go out is `REFUSED`, and its `reason` says what to change.
+what the market or a limit says, nor for what it was handed: an order that cannot go out is `REFUSED`, and its `reason`
+says what to change, in one sentence that names the option. That is so for a price of NaN, an option that is misspelt or
+does not exist, a stop without trigger, a moment in the past. A refused order is over: `context.orders` never has it.
 
 Callbacks may be plain or `async`. One strategy's callbacks never overlap: while an
 async one waits, later records stay in the ring, other strategies go on, and what the
@@ -192,6 +194,8 @@ class Strategy:
         """Send an order to buy `qty` of the base currency: at `limit` if it is given, else at the market.
 
         buy("BTC/USD", Decimal("0.01"), limit=book.best_bid.price, post_only=True)
+
+        Always returns an order: on its way, or `REFUSED` with the reason. See `OrderOptions` for the options.
         """
         return self.context.submit("buy", symbol, qty, options)
 
@@ -202,7 +206,9 @@ class Strategy:
     def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
         """Send 2 to 15 orders of one pair in one request, each as (side, symbol, qty, options).
 
-        Kraken checks them together, and one that cannot be is the end of all; after that each lives alone.
+        Kraken checks them together, and one that cannot be is the end of all; after that each lives alone. Orders come
+        back in the order given: all on their way, or all `REFUSED` with the reason, which says which one is wrong. What
+        is no list of orders, or an empty one, gives an empty list and an error in the log.
         """
         return self.context.submit_batch(orders)
 
@@ -210,16 +216,21 @@ class Strategy:
         """Change an order in place: `qty` (what has been filled included), `limit`, and so on.
 
         Less quantity keeps the place in the queue, another price or more quantity loses it. False when the order
-        cannot be amended now: it is over, or an amend or cancel of it is under way; `is_working` says so before.
+        cannot be amended now: it is over, or an amend or cancel of it is under way; `is_working` says so before. False,
+        too, when the change cannot be: then `order.reason` says why, and `on_order` tells it.
         """
         return self.context.amend(order, options)
 
     def cancel(self, *orders: Order) -> None:
-        """Cancel orders that are open; one that is over already is left alone."""
+        """Cancel orders that are open; one that is over already is left alone.
+
+        A list of orders counts as its orders. What is no order (a variable that is still None) is told in the log, and
+        keeps none of the others alive.
+        """
         self.context.cancel(orders)
 
     def cancel_all(self, symbol: str = "") -> None:
-        """Cancel all open orders of this strategy, on one pair or on all."""
+        """Cancel all open orders of this strategy, on one pair or on all; another name is told in the log."""
         self.context.cancel_all(symbol)
 
 

@@ -1,15 +1,47 @@
 """What can be asked of an order beside pair, side and quantity; and how that becomes exact integers.
 
 Names are short here for people to write; Kraken's own are in `engine.orders.intent`. Amounts may be Decimal, str, int
-or float; a float counts as the shortest decimal that means it (0.1 is 0.1).
+or float; a float counts as the shortest decimal that means it (0.1 is 0.1). Words may be in capitals. None is the same
+as left out, but for one thing: `limit=None` does not make a market order of what was meant to have a price.
+
+    option ─► order_options: is there such a one? ─► option_values: of the right kind? ─► order_kinds: do they agree?
+
+A TypedDict is not checked when the code runs, and what a plugin hands over may be anything: every option is read by
+its entry in a table here, and what has none is refused. What comes out can be sent as it is.
 """
 
-from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, TypedDict, cast
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, Literal, TypedDict, cast
 
 from engine.market import Pair
-from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
-from engine.units import PriceTicks, QtyLots, WallNs
+from engine.orders.intent import Amendment, Conditional, OrderIntent, Side, Trigger
+from engine.strategy.option_values import (
+    Reader,
+    anything,
+    conditional_of,
+    decimal,
+    flag,
+    limit_ticks,
+    moment,
+    order_lots,
+    positive,
+    some_lots,
+    word_of,
+)
+from engine.strategy.order_kinds import (
+    CLOSING,
+    KINDS,
+    LIMITED,
+    TRAILING,
+    TRIGGERED,
+    check_amend,
+    check_kind,
+    check_together,
+    no_such_option,
+)
+from engine.units import WallNs
 
 Amount = Decimal | str | int | float
 OrderType = Literal[
@@ -28,12 +60,13 @@ class OrderOptions(TypedDict, total=False):
     post_only: bool
     """Never take: Kraken cancels the order if it would on arrival."""
     time_in_force: Literal["gtc", "gtd", "ioc", "fok"]
-    expire_at: WallNs
-    """With gtd."""
-    effective_at: WallNs
-    """Scheduled start."""
+    expire_at: WallNs | datetime
+    """With gtd: at most a month ahead, in whole seconds. Nanoseconds since 1970, or a datetime with a timezone."""
+    effective_at: WallNs | datetime
+    """Scheduled start, as `expire_at`."""
     trigger: Amount
-    """Of stops and take-profits: a price; of trailing stops: a distance. See `trigger_type`."""
+    """Of stops and take-profits: a price, or how far from the last one (-2 with pct); of trailing stops: a distance.
+    See `trigger_type`."""
     trigger_type: Literal["static", "pct", "quote"]
     """What `trigger` is: a price, per cent, or an amount in quote currency; static unless given, quote for trailing."""
     trigger_reference: Literal["last", "index"]
@@ -68,71 +101,127 @@ class AmendOptions(TypedDict, total=False):
     """Refuse the amend if its new price would take; without it, it takes."""
 
 
-def exact(amount: Amount, what: str, *, may_be_negative: bool = False) -> Decimal:
-    """The amount as a Decimal; ValueError when it is no number, or a negative one where that means nothing."""
-    try:
-        number = Decimal(repr(amount)) if isinstance(amount, float) else Decimal(amount)
-    except (InvalidOperation, TypeError, ValueError):
-        raise ValueError(f"{what} must be a number, not {amount!r}") from None
-    if not number.is_finite() or (number < 0 and not may_be_negative):
-        raise ValueError(f"{what} must be a number from 0, not {amount}")
-    return number
+_READERS: Final[Mapping[str, Reader]] = {
+    "limit": limit_ticks,
+    "order_type": word_of(*KINDS),
+    "post_only": flag,
+    "time_in_force": word_of("gtc", "gtd", "ioc", "fok"),
+    "expire_at": moment,
+    "effective_at": moment,
+    "trigger": decimal,
+    "trigger_type": word_of("static", "pct", "quote"),
+    "trigger_reference": word_of("last", "index"),
+    "limit_offset": decimal,
+    "limit_offset_type": word_of("pct", "quote"),
+    "display_qty": some_lots,
+    "reduce_only": flag,
+    "margin": flag,
+    "fee_preference": word_of("base", "quote"),
+    "stp_type": word_of("cancel_newest", "cancel_oldest", "cancel_both"),
+    "cash_qty": positive,
+    "conditional": conditional_of(CLOSING, LIMITED, TRIGGERED),
+    "tag": anything,
+}
+_AMEND_READERS: Final[Mapping[str, Reader]] = {
+    "qty": some_lots,
+    "limit": limit_ticks,
+    "trigger": decimal,
+    "limit_offset": decimal,
+    "display_qty": some_lots,
+    "post_only": flag,
+}
+_side = word_of("buy", "sell")
+
+# Options that cannot contradict one another once the order's type takes them (gtd apart): most orders have no others.
+_RESTING: Final = frozenset(("limit", "post_only", "order_type"))
+_TAKING: Final = frozenset(("limit", "time_in_force", "order_type"))
 
 
-def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions) -> OrderIntent:
-    """The order in the pair's ticks and lots; ValueError, in one sentence, when it cannot be said in them."""
-    limit = _price(pair, options, "limit")
-    order_type = options.get("order_type") or ("market" if limit is None else "limit")
-    trigger = None
-    if (trigger_price := options.get("trigger")) is not None:
-        usual = "quote" if order_type.startswith("trailing") else "static"
-        trigger = Trigger(
-            exact(trigger_price, "trigger"),
-            options.get("trigger_type", usual),
-            options.get("trigger_reference", "last"),
+def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: WallNs) -> OrderIntent:
+    """The order in the pair's ticks and lots; ValueError, in one sentence, when it cannot be.
+
+    `now` is what times are measured with: an order does not expire in the past.
+    """
+    given = _read(pair, options, _READERS)
+    order_type = given.get("order_type")
+    if order_type is None:
+        order_type = "limit" if "limit" in given else _type_without_limit(options)
+    side = _side(pair, "side", side)
+    lots = order_lots(pair, "qty", qty)
+    check_kind(order_type, given)
+    if not lots and "cash_qty" not in given and order_type != "settle-position":
+        raise ValueError("qty must be a number above 0: an order of 0 is nothing")
+    limit = given.get("limit")
+    time_in_force = given.get("time_in_force", "gtc")
+    if given.keys() <= _RESTING or (given.keys() <= _TAKING and time_in_force != "gtd"):  # hot
+        return OrderIntent(
+            symbol=pair.symbol,
+            side=cast(Side, side),
+            order_type=order_type,
+            qty=lots,
+            limit_price=limit,
+            time_in_force=time_in_force,
+            post_only="post_only" in given,
         )
-    offset = options.get("limit_offset")
+    check_together(order_type, side, lots, given, now)
+    trigger = None
+    if "trigger" in given:
+        usual = "quote" if order_type in TRAILING else "static"
+        trigger = Trigger(given["trigger"], given.get("trigger_type", usual), given.get("trigger_reference", "last"))
     return OrderIntent(
         symbol=pair.symbol,
-        side=cast(Any, side),
+        side=cast(Side, side),
         order_type=order_type,
-        qty=pair.qty_lots(exact(qty, "qty")),
+        qty=lots,
         limit_price=limit,
-        limit_offset=None if offset is None else exact(offset, "limit_offset", may_be_negative=True),
-        limit_price_type=options.get("limit_offset_type"),
+        limit_offset=given.get("limit_offset"),
+        limit_price_type=given.get("limit_offset_type"),
         trigger=trigger,
-        time_in_force=options.get("time_in_force", "gtc"),
-        expire_at=options.get("expire_at"),
-        effective_at=options.get("effective_at"),
-        post_only=bool(options.get("post_only", False)),
-        reduce_only=bool(options.get("reduce_only", False)),
-        margin=bool(options.get("margin", False)),
-        display_qty=_qty(pair, options, "display_qty"),
-        fee_preference=options.get("fee_preference"),
-        stp_type=options.get("stp_type"),
-        cash_qty=None if (cash := options.get("cash_qty")) is None else exact(cash, "cash_qty"),
-        conditional=options.get("conditional"),
+        time_in_force=time_in_force,
+        expire_at=given.get("expire_at"),
+        effective_at=given.get("effective_at"),
+        post_only="post_only" in given,
+        reduce_only="reduce_only" in given,
+        margin="margin" in given,
+        display_qty=given.get("display_qty"),
+        fee_preference=given.get("fee_preference"),
+        stp_type=given.get("stp_type"),
+        cash_qty=given.get("cash_qty"),
+        conditional=given.get("conditional"),
     )
 
 
-def make_amendment(pair: Pair, options: AmendOptions) -> Amendment:
+def make_amendment(pair: Pair, order_type: str, options: AmendOptions) -> Amendment:
     """The change in the pair's ticks and lots; ValueError as from `make_intent`, and when nothing is to change."""
-    if not options.keys() - {"post_only"}:
-        raise ValueError("an amend must change something: give qty, limit, trigger or display_qty")
-    trigger, offset = options.get("trigger"), options.get("limit_offset")
+    given = _read(pair, options, _AMEND_READERS, is_amend=True)
+    if not given.keys() - {"post_only"}:
+        raise ValueError("an amend must change something: give qty, limit, trigger, limit_offset or display_qty")
+    check_amend(order_type, given)
     return Amendment(
-        qty=_qty(pair, options, "qty"),
-        limit_price=_price(pair, options, "limit"),
-        limit_offset=None if offset is None else exact(offset, "limit_offset", may_be_negative=True),
-        trigger_price=None if trigger is None else exact(trigger, "trigger", may_be_negative=True),
-        display_qty=_qty(pair, options, "display_qty"),
-        post_only=bool(options.get("post_only", False)),
+        qty=given.get("qty"),
+        limit_price=given.get("limit"),
+        limit_offset=given.get("limit_offset"),
+        trigger_price=given.get("trigger"),
+        display_qty=given.get("display_qty"),
+        post_only="post_only" in given,
     )
 
 
-def _price(pair: Pair, options: Any, key: str) -> PriceTicks | None:
-    return None if (amount := options.get(key)) is None else pair.price_ticks(exact(amount, key))
+def _read(pair: Pair, options: Any, readers: Mapping[str, Reader], *, is_amend: bool = False) -> dict[str, Any]:
+    """What was given, each as its reader says; what asks for nothing is left out."""
+    if not isinstance(options, dict):
+        raise ValueError("the options of an order must be a dict, such as {'limit': price}")
+    given = {}
+    for name, value in options.items():
+        reader = readers.get(name)
+        if reader is None:
+            raise no_such_option(name, readers, is_amend=is_amend)
+        if value is not None and (meant := reader(pair, name, value)) is not None:
+            given[name] = meant
+    return given
 
 
-def _qty(pair: Pair, options: Any, key: str) -> QtyLots | None:
-    return None if (amount := options.get(key)) is None else pair.qty_lots(exact(amount, key))
+def _type_without_limit(options: OrderOptions) -> str:
+    if "limit" in options:
+        raise ValueError("limit is None: give a price, or leave limit out for a market order")
+    return "market"

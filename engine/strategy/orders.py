@@ -74,6 +74,7 @@ class Order:
 
     @property
     def filled_qty(self) -> Decimal:
+        """As Kraken counts it. The fills that make it up may be told later: `on_fill` tells each of them once."""
         return self._qty(self._report.filled_lots)
 
     @property
@@ -136,8 +137,9 @@ class Order:
 
     def __repr__(self) -> str:
         price = self.limit_price
-        at = "" if price is None else f" at {price}"
-        return f"Order({self.id} {self.side} {self.qty} {self.symbol}{at}: {self.state.name}, {self.filled_qty} filled)"
+        at = "" if price is None else f" at {price:f}"
+        what = f"{self.side} {self.qty:f} {self.symbol}{at}"
+        return f"Order({self.id} {what}: {self.state.name}, {self.filled_qty:f} filled)"
 
 
 def bring_up_to_date(order: Order, report: OrderReport) -> None:

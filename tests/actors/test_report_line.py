@@ -106,6 +106,18 @@ def test_fills_are_told_once_each_however_long_the_strategy_slept() -> None:
     assert line.resyncs == 1
 
 
+def test_a_refusal_is_told_however_long_the_strategy_slept() -> None:
+    """No journal has it, and the order would be waited for for ever."""
+    memory = ring()
+    line, reader = ReportLine("quoter", Publisher(memory)), GatedSubscriber(memory)
+    refused = report(5, OrderState.REFUSED)
+    for number in range(SLOTS + HELD_BACK_MAX + 10):
+        line.send(report(number))
+    line.send(refused)
+
+    assert drained(line, reader, [])[-2:] == [refused, ResyncEnded()]
+
+
 def test_the_desk_is_right_again_after_a_resynchronisation() -> None:
     """Orders that ended unseen have ended, and each end is told once."""
     memory, commands = ring(), ring()

@@ -206,3 +206,17 @@ def test_a_venue_that_is_not_there_is_one_sentence(engines: Engines) -> None:
     assert "cannot be reached" in done.stdout
     assert "connection refused" in done.stdout
     assert "--venue must be local" in nonsense.stderr
+
+
+def test_limits_that_count_two_currencies_alike_are_pointed_out(engines: Engines) -> None:
+    """A thousand is another sum in BTC than in USD; limits of the pair mend it."""
+    venue = CheckedVenue(engines)
+    two = venue.check(venue.config(symbols='BTC/USD", "ETH/BTC'), "--json")
+    pairs = "".join(
+        f'[[risk.pair]]\nsymbol = "{symbol}"\norder_qty_max = 1\nposition_qty_max = 2\n'
+        for symbol in ("BTC/USD", "ETH/BTC")
+    )
+    mended = venue.check(venue.config(symbols='BTC/USD", "ETH/BTC', more=LIMITS + pairs), "--json")
+
+    assert "count 1 BTC as much as 1 USD; give [[risk.pair]]" in two.stdout
+    assert "as much as" not in mended.stdout

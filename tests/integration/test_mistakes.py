@@ -18,6 +18,10 @@ BROKEN = {
     "empty.py": "x = 1\n",
     "start.py": "from engine import Strategy\nclass Bot(Strategy):\n    def on_start(self):\n        int('bad')\n",
     "needs.py": "from engine import Strategy\nclass Bot(Strategy):\n    qty: int\n",
+    "trades.toml": (
+        "[trading]\nenabled = true\n"
+        "[risk]\norder_notional_max = 1\nposition_notional_max = 1\ndaily_loss_max = 1\n"
+    ),
     "garbage.jsonl": "\x00\x01 not json\nmore of it\n",
     "nothing.jsonl": "",
     "wrong.jsonl": '{"some":"json"}\n',
@@ -37,6 +41,7 @@ MISTAKES = {
     "no such file": (("run", "nowhere.toml"), "nowhere.toml"),
     "plain socket": (("run", "plain_ws.toml"), "wss://"),
     "no URL": (("run", "--venue", "kraken"), "kraken"),
+    "orders elsewhere": (("run", "trades.toml", "--venue", "ws://127.0.0.1:9/v2"), "venue.private_url"),
     "v1 name": ((*LOCAL, "--symbols", "XBT/USD"), "BTC/USD"),
     "no symbol": ((*LOCAL, "--symbols", "bitcoin"), "bitcoin"),
     "unlisted symbol": ((*LOCAL, "--symbols", "FOO/BAR"), "FOO/BAR"),

@@ -171,3 +171,22 @@ def test_reducing_lets_positions_shrink_only(start: Start, venue: TradingVenue) 
     engine.wait_for_state("less", "FILLED")
     engine.wait_until_agreed()
     assert engine.router("status")["positions"]["BTC/USD"]["qty"] == "0"
+
+
+def test_a_new_run_tells_nothing_of_orders_that_ended_in_the_last(start: Start, venue: TradingVenue) -> None:
+    """A strategy would take it for news, and hedge twice; what is still open it is told."""
+    engine = start(trading='on_stop = "keep"')
+    engine.wish("order", name="took", away=-1.0)
+    engine.wait_for_state("took", "FILLED")
+    engine.wish("order", name="rests", away=3.0)
+    engine.wait_for_state("rests", "WORKING")
+    took, rests = engine.id_of("took"), engine.id_of("rests")
+    engine.stop()
+    told_before = len(engine.diary().entries("order"))
+    engine.start()
+    engine.wish("order", name="new", away=3.0)
+    engine.wait_for_state("new", "WORKING")
+    told = {entry["id"] for entry in engine.diary().entries("order")[told_before:]}
+
+    assert rests in told
+    assert took not in told

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.rig import ENGINE, PATIENCE_S, Engines
+from tests.integration.rig import ENGINE, PATIENCE_S, Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue
 
 TRADING = (
@@ -19,6 +19,8 @@ TRADING = (
     "close-trades",
     "create-ws-token",
 )
+POISONER = Path(__file__).parent / "strategies" / "poisoner.py"
+POISONS = 4  # that it writes
 CANARY = "Y2FuYXJ5IHNlY3JldCBvZiB0aGUgdGVzdHMsIG5vYm9keSBtYXkgZXZlciBzZWUgaXQ="
 
 
@@ -134,6 +136,11 @@ ORDERS = {
     "negative": ({"qty": "-1"}, "number"),
     "nothing": ({"qty": "0"}, "nothing"),
     "another pair": ({"symbol": "ETH/USD", "limit": "3000"}, "ETH/USD"),
+    "a misspelt option": ({"postonly": True}, "did you mean post_only?"),
+    "a word for a moment": ({"time_in_force": "gtd", "expire_at": "tomorrow"}, "expire_at must be a datetime"),
+    "a word for a closing order": ({"conditional": "x"}, "conditional must be a Conditional"),
+    "a stop without trigger": ({"order_type": "stop-loss-limit"}, "needs trigger"),
+    "more than 64 bits": ({"qty": "1e30"}, "more than any order can have"),
 }
 
 
@@ -155,6 +162,49 @@ def test_an_order_that_cannot_be_is_refused_with_what_to_change(engine: TradingE
     assert "\n" not in reason
     assert engine.at_venue(mistake) == []
     assert engine.status()["strategies"]["puppet"]["errors"] == 0
+
+
+def test_a_batch_with_a_side_of_its_own_is_refused_and_the_router_lives(engine: TradingEngine) -> None:
+    """Both orders say which one is wrong; the next order is taken."""
+    router = engine.pid("order_router")
+    engine.wish("batch", orders=[{"name": "bid", "side": "bid"}, {"name": "its sibling", "side": "buy"}])
+
+    for name in ("bid", "its sibling"):
+        assert "order 1 of the batch: side must be buy or sell" in engine.wait_for_state(name, "REFUSED")["reason"]
+    engine.wish("order", name="the next", away=5.0)
+    engine.wait_for_state("the next", "WORKING")
+    engine.wish("cancel", names=["the next"])
+    engine.wait_for_state("the next", "CANCELED")
+    assert engine.pid("order_router") == router
+
+
+def test_a_record_that_cannot_be_read_does_not_end_the_router(venue: TradingVenue, tmp_path: Path) -> None:
+    """A plugin that writes to the command ring itself costs nobody else an order, or a cancel."""
+    poisoner = (
+        f'[[strategy]]\ntarget = "{POISONER}"\nname = "poisoner"\nparams = {{ path = "{tmp_path / "poison"}" }}\n'
+    )
+    engine = TradingEngine(venue, tmp_path / "engine", relay=False, strategies=poisoner).start()
+    try:
+        router = engine.pid("order_router")
+        engine.wish("order", name="before", away=5.0)
+        engine.wait_for_state("before", "WORKING")
+
+        (tmp_path / "poison").touch()
+        eventually(lambda: engine.counts()["records_unreadable"] == POISONS, "the router has left the poison behind")
+
+        engine.wish("order", name="after", away=6.0)
+        engine.wait_for_state("after", "WORKING")
+        engine.wish("cancel", names=["before", "after"])
+        for name in ("before", "after"):
+            engine.wait_for_state(name, "CANCELED")
+        assert engine.pid("order_router") == router
+        told = [line for line in engine.log().splitlines() if "unreadable record" in line]
+        assert len(told) == POISONS
+        assert all('"level": "error"' in line for line in told)
+        assert "Traceback" not in engine.log()
+        assert engine.stop()["trading"]["counts"]["records_unreadable"] == POISONS
+    finally:
+        engine.close()
 
 
 def test_an_order_that_kraken_refuses_says_so_in_plain_words(engine: TradingEngine) -> None:

@@ -68,10 +68,10 @@ class Quoter(Strategy):
         self.context.log.info(
             "fill",
             side=fill.side,
-            qty=str(fill.qty),
-            price=str(fill.price),
+            qty=f"{fill.qty:f}",
+            price=f"{fill.price:f}",
             liquidity=fill.liquidity,
-            held=str(held.qty),
+            held=f"{held.qty:f}",
         )
 
     def on_trading(self, status: TradingStatus) -> None:
@@ -82,8 +82,8 @@ class Quoter(Strategy):
         self.context.log.info(
             "inventory",
             fills=self.fills,
-            qty=str(held.qty),
-            avg_price=str(held.avg_price),
-            realized=str(held.realized),
-            fees=str(held.fees),
+            qty=f"{held.qty:f}",
+            avg_price=f"{held.avg_price:f}",
+            realized=f"{held.realized:f}",
+            fees=f"{held.fees:f}",
         )
