@@ -175,15 +175,19 @@ class PublicFeed:
     # --- records
 
     def _publish_book(self, feed: BookFeed) -> None:
+        record = self._book_record(feed)
+        self._publish(record)
+        self._dirty[feed.pair_index] = record
+
+    def _book_record(self, feed: BookFeed) -> bytes:
         book = feed.book
         bids, asks = book.bids.top_units, book.asks.top_units
-        pair_index = feed.pair_index
-        record = self._pack_book_top(
+        return self._pack_book_top(
             BOOK_TOP,
             LIVE,
             book.price_decimals,
             book.qty_decimals,
-            pair_index,
+            feed.pair_index,
             len(bids) // LEVEL_BYTES,
             len(asks) // LEVEL_BYTES,
             self._publish_levels,
@@ -193,8 +197,6 @@ class PublicFeed:
             bids,
             asks,
         )
-        self._publish(record)
-        self._dirty[pair_index] = record
 
     def _publish_rare(self, event: Event) -> None:
         try:
@@ -205,8 +207,12 @@ class PublicFeed:
                 log.warning("a number does not fit a record", error=str(error), feed=type(event).__name__)
 
     def _publish_state(self, event: StateChanged) -> None:
-        pair_index = self._session.feeds[event.symbol].pair_index
+        feed = self._session.feeds[event.symbol]
+        pair_index = feed.pair_index
         self._dirty_feeds.pop(pair_index, None)  # held back for the end of the burst, and in doubt since
+        if event.state is FeedState.LIVE:
+            # On the board before it is in the ring: whoever hears of it there may answer with an order at once.
+            self._board.store(pair_index, self._book_record(feed))
         self._publish(pack_feed_state(pair_index, event.state, event.reason, self._clock.mono_ns()))
         last_top = self._dirty.get(pair_index) or self._board_reader.read(pair_index) or empty_top(pair_index)
         self._dirty[pair_index] = with_state(last_top, event.state)
@@ -265,8 +271,9 @@ class PublicFeed:
         record = pack_pair(
             pair_index, pair.price_precision, pair.qty_precision, pair_rules(pair), self._session.heard_at
         )
+        # On the board first: no book of the pair is there, or in the ring, before it.
+        self._board.store(self._shard.pair_slot(pair_index), record)
         self._publish(record)
-        self._dirty[self._shard.pair_slot(pair_index)] = record
 
     def _publish_system(self, event: SystemChanged) -> None:
         record = pack_venue_status(event.system, self._session.heard_at)
@@ -306,8 +313,8 @@ class PublicFeed:
         self._publisher.flush()
         if self._dirty:
             store = self._board.store
-            for index in sorted(self._dirty, reverse=True):  # a pair before its book: see HostedStrategy._read_board
-                store(index, self._dirty[index])
+            for index, record in self._dirty.items():
+                store(index, record)
             self._dirty.clear()
         self._board.complete(self._publisher.cursor)
 

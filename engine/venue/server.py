@@ -8,7 +8,7 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from random import Random
 from types import TracebackType
@@ -32,6 +32,7 @@ from engine.units import NS_PER_S
 from engine.venue.capture import read_captures
 from engine.venue.conversation import Conversation
 from engine.venue.exchange import Exchange
+from engine.venue.faults import KINDS
 from engine.venue.keys import FUNDED_ACCOUNT, KeyRing
 from engine.venue.ledger import Ledger
 from engine.venue.pairs import pairs_of_symbols
@@ -97,6 +98,7 @@ class Venue:
         self.private_url = ""  # likewise, empty with a capture
         self.rest: RestServer | None = None  # likewise, None with a capture
         self.fault_counts: dict[str, int] = {}  # how often each kind of fault has struck
+        self._has_public_begun = False  # has there been a public connection?
 
     async def __aenter__(self) -> Self:
         settings = self._settings
@@ -117,10 +119,15 @@ class Venue:
                 raise
         if self._pulse is not None:
             self._pulse.start()
-        for spec in settings.faults:
-            if spec.at_s is not None:
-                self._timers.append(loop.call_later(spec.at_s, self._strike, spec))
+        self._set_fault_timers(PRIVATE_KINDS)
         return self
+
+    def _set_fault_timers(self, kinds: Collection[str]) -> None:
+        """From now on the time of these timed faults counts."""
+        loop = asyncio.get_running_loop()
+        for spec in self._settings.faults:
+            if spec.at_s is not None and spec.kind in kinds:
+                self._timers.append(loop.call_later(spec.at_s, self._strike, spec))
 
     async def _listen(self, accept: _Accept, port: int, option: str) -> int:
         """Open one door; the port that it has got."""
@@ -255,7 +262,10 @@ class Venue:
         return _Door(self, connect)
 
     def connect(self, door: "_Door") -> PublicConnection:
-        """A new public connection behind its door."""
+        """A new public connection behind its door; the first one starts the clock of timed faults."""
+        if not self._has_public_begun:
+            self._has_public_begun = True
+            self._set_fault_timers(KINDS)
         self._connection_count += 1
         connection = PublicConnection(
             self._connection_count,

@@ -30,7 +30,7 @@ class Poisoner(Strategy):
         for record in (
             COMMANDS.pack(Submit("poisoner", "poison", order, now, MonoNs(0))),
             COMMANDS.pack(SubmitBatch("poisoner", [], now, MonoNs(0))),
-            COMMANDS.pack(CancelAll("poisoner", wrong)),
+            COMMANDS.pack(CancelAll("poisoner", now)),
             b"\xff" * 1000,
         ):
             assert commands.try_publish(record)
