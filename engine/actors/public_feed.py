@@ -8,7 +8,7 @@ frames ─► PublicSession ─► on_events() ─► records ─► ring       
 import struct
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import structlog
 
@@ -46,11 +46,12 @@ from engine.ring import BoardReader, BoardWriter, Publisher
 from engine.telemetry import Counters
 from engine.timestamps import wall_ns
 from engine.topology import PAIR_COUNTERS, Shard
-from engine.units import decimal_units
+from engine.units import MonoNs, decimal_units
 
 Conflation = Literal["none", "burst"]
 
 PERCENT_DECIMALS = 2  # of a ticker's change in percent
+UNTOLD_MAX: Final = 4096  # books of a pair that wait for it; more, and they wait no longer
 
 BOOK_TOP, LIVE = int(Kind.BOOK_TOP), int(FeedState.LIVE)  # hot: an enum member costs a lookup
 
@@ -75,6 +76,15 @@ class TrafficPort(Protocol):
     disconnects: int
 
 
+class _Untold(NamedTuple):
+    """Books of a pair that has not been told."""
+
+    event: StateChanged
+    """That the book is live."""
+    until: MonoNs
+    books: list[bytes]
+
+
 class PublicFeed:
     """One shard's feed. The same object runs in its own process, and in a replay's."""
 
@@ -90,7 +100,9 @@ class PublicFeed:
         clock: Clock,
         refused: RefusalPort,
         conflate: Conflation = "none",
+        pair_patience_ns: int = 0,
     ) -> None:
+        """`pair_patience_ns`: how long a book that is live waits for what Kraken has to tell of its pair."""
         self._shard = shard
         self._session = session
         self._publisher = publisher
@@ -110,6 +122,12 @@ class PublicFeed:
         # Records of the board's slots that changed in this burst, and books to be published at its end.
         self._dirty: dict[int, bytes] = {}
         self._dirty_feeds: dict[int, BookFeed] = {}
+        self._pair_patience_ns = pair_patience_ns
+        # Pairs that have been told, and books that wait for theirs.
+        self._pairs_told = {
+            index for index in range(len(shard.symbols)) if board_reader.read(shard.pair_slot(index)) is not None
+        }
+        self._untold: dict[int, _Untold] = {}
         # The engine is stopping: what the end of the connection does to the books is no news.
         self._closing = False
         # Events that no record can carry, for a number needs more than 64 bits.
@@ -142,6 +160,9 @@ class PublicFeed:
                 feed = event.feed
                 if not feed.streaming:
                     continue  # a later entry of the same frame put the book in doubt
+                if self._untold and (untold := self._untold.get(feed.pair_index)) is not None:
+                    untold.books.append(self._book_record(feed))
+                    continue
                 if self._conflate:
                     self._dirty_feeds[feed.pair_index] = feed
                 else:
@@ -164,6 +185,13 @@ class PublicFeed:
 
     def do_work(self) -> int:
         """The part of the duty cycle that no frame drives: counters and the sign of life."""
+        if self._untold:
+            now = self._clock.mono_ns()
+            for pair_index, untold in list(self._untold.items()):
+                if now >= untold.until or len(untold.books) > UNTOLD_MAX:
+                    log.warning("pair not told", symbol=untold.event.symbol)
+                    self._tell_books(pair_index)
+            self._settle()
         self._count()
         return 0
 
@@ -210,7 +238,12 @@ class PublicFeed:
         feed = self._session.feeds[event.symbol]
         pair_index = feed.pair_index
         self._dirty_feeds.pop(pair_index, None)  # held back for the end of the burst, and in doubt since
+        self._untold.pop(pair_index, None)
         if event.state is FeedState.LIVE:
+            if self._pair_patience_ns and pair_index not in self._pairs_told:
+                # Kraken answers subscriptions in any order; a book without its pair cannot be traded.
+                self._untold[pair_index] = _Untold(event, MonoNs(self._clock.mono_ns() + self._pair_patience_ns), [])
+                return
             # On the board before it is in the ring: whoever hears of it there may answer with an order at once.
             self._board.store(pair_index, self._book_record(feed))
         self._publish(pack_feed_state(pair_index, event.state, event.reason, self._clock.mono_ns()))
@@ -274,6 +307,18 @@ class PublicFeed:
         # On the board first: no book of the pair is there, or in the ring, before it.
         self._board.store(self._shard.pair_slot(pair_index), record)
         self._publish(record)
+        self._pairs_told.add(pair_index)
+        if pair_index in self._untold:
+            self._tell_books(pair_index)
+
+    def _tell_books(self, pair_index: int) -> None:
+        """The books that waited for their pair wait no more."""
+        self._pairs_told.add(pair_index)
+        untold = self._untold.pop(pair_index)
+        self._publish_state(untold.event)
+        for record in untold.books:
+            self._publish(record)
+            self._dirty[pair_index] = record
 
     def _publish_system(self, event: SystemChanged) -> None:
         record = pack_venue_status(event.system, self._session.heard_at)

@@ -19,8 +19,10 @@ from engine.net.resolver import Resolver
 from engine.net.websocket import WebSocketConnection
 from engine.ring import BoardReader, BoardWriter, Publisher, Segment
 from engine.telemetry import Counters
+from engine.units import NS_PER_S
 
 WORK_INTERVAL_S = 0.1  # between two duty cycles that no frame drives
+PAIR_PATIENCE_NS = 5 * NS_PER_S  # of a book with the description of its pair, which usually comes first
 
 
 async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> None:
@@ -39,6 +41,7 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
         clock=clock,
         refused=lambda symbol, advice: tell(News("refused", advice, symbol)),
         conflate=launch.conflate,
+        pair_patience_ns=PAIR_PATIENCE_NS,
     )
     feed.on_start()
     connection: WebSocketConnection[Event] = WebSocketConnection(

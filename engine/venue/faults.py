@@ -1,7 +1,7 @@
 """Trouble by seed: what goes wrong on the way from the venue to one connection.
 
     KIND=RATE[@SYMBOL]      each outgoing data frame (of that symbol) suffers it with this probability
-    KIND@SECONDS[@SYMBOL]   once on every connection then open, that long after the first public one
+    KIND@SECONDS[@SYMBOL]   once on every connection of a side then open, that long after the first one to it
 
 The kinds of `KINDS` spoil what the public is sent; those of `private_faults` befall trading requests. The venue's own
 books never suffer. One connection draws from its own generator, seeded with the venue's seed and the

@@ -8,7 +8,7 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from http import HTTPStatus
 from random import Random
 from types import TracebackType
@@ -52,6 +52,7 @@ log = structlog.get_logger(__name__)
 
 _Accept = Callable[[WSUpgradeRequest], WSListener | WSUpgradeResponseWithListener | None]
 
+PUBLIC, PRIVATE = "public", "private"  # the sides
 REQUEST_BYTES_MAX: Final = 1024 * 1024  # of one request; a subscription to every pair of Kraken is some 20 kB
 CLOSE_WAIT_S: Final = 1.0  # for the client's answer to our close frame
 SERVICE_RESTART: Final = 1012  # close code of a maintenance; Kraken's own is not known
@@ -98,7 +99,7 @@ class Venue:
         self.private_url = ""  # likewise, empty with a capture
         self.rest: RestServer | None = None  # likewise, None with a capture
         self.fault_counts: dict[str, int] = {}  # how often each kind of fault has struck
-        self._has_public_begun = False  # has there been a public connection?
+        self._sides_begun: set[str] = set()  # to which there has been a connection
 
     async def __aenter__(self) -> Self:
         settings = self._settings
@@ -119,15 +120,20 @@ class Venue:
                 raise
         if self._pulse is not None:
             self._pulse.start()
-        self._set_fault_timers(PRIVATE_KINDS)
+        for spec in settings.faults:
+            if spec.at_s is not None and spec.kind in PRIVATE_KINDS and self.floor is not None:
+                self._timers.append(loop.call_later(spec.at_s, self.floor.faults.script, spec.kind))
         return self
 
-    def _set_fault_timers(self, kinds: Collection[str]) -> None:
-        """From now on the time of these timed faults counts."""
+    def _begin_side(self, side: str) -> None:
+        """A connection: the first one to each of the two sides starts the clock of the faults timed for it."""
+        if side in self._sides_begun:
+            return
+        self._sides_begun.add(side)
         loop = asyncio.get_running_loop()
         for spec in self._settings.faults:
-            if spec.at_s is not None and spec.kind in kinds:
-                self._timers.append(loop.call_later(spec.at_s, self._strike, spec))
+            if spec.at_s is not None and spec.kind in KINDS:
+                self._timers.append(loop.call_later(spec.at_s, self._strike, spec, side))
 
     async def _listen(self, accept: _Accept, port: int, option: str) -> int:
         """Open one door; the port that it has got."""
@@ -262,10 +268,8 @@ class Venue:
         return _Door(self, connect)
 
     def connect(self, door: "_Door") -> PublicConnection:
-        """A new public connection behind its door; the first one starts the clock of timed faults."""
-        if not self._has_public_begun:
-            self._has_public_begun = True
-            self._set_fault_timers(KINDS)
+        """A new public connection behind its door."""
+        self._begin_side(PUBLIC)
         self._connection_count += 1
         connection = PublicConnection(
             self._connection_count,
@@ -284,6 +288,7 @@ class Venue:
     def connect_private(self, door: "_Door") -> PrivateConnection:
         """A new private one."""
         assert self.floor is not None
+        self._begin_side(PRIVATE)
         self._private_count += 1
         connection = PrivateConnection(
             self._private_count,
@@ -323,18 +328,17 @@ class Venue:
 
     # --- trouble -----------------------------------------------------------------------------------------------------
 
-    def _strike(self, spec: FaultSpec) -> None:
-        """The moment of a timed fault."""
-        log.info("fault", kind=spec.kind, symbol=spec.symbol, connections=len(self._connections))
+    def _strike(self, spec: FaultSpec, side: str) -> None:
+        """The moment of a timed fault of one side; a maintenance is for both, and waits for the public one."""
+        log.info("fault", kind=spec.kind, symbol=spec.symbol, side=side, connections=len(self._connections))
         if spec.kind == "maintenance":
-            self.fault_counts["maintenance"] = self.fault_counts.get("maintenance", 0) + 1
-            self.begin_maintenance()
-            return
-        if spec.kind in PRIVATE_KINDS:
-            if self.floor is not None:
-                self.floor.faults.script(spec.kind)
+            if side == PUBLIC or PUBLIC not in self._sides_begun:
+                self.fault_counts["maintenance"] = self.fault_counts.get("maintenance", 0) + 1
+                self.begin_maintenance()
             return
         for connection in list(self._connections):
+            if (connection.faults is not None) != (side == PUBLIC):
+                continue
             if connection.faults is not None:
                 connection.faults.arm(spec)
             elif spec.kind == "cut":

@@ -31,7 +31,14 @@ def frames() -> list[bytes]:
 class Market:
     """One shard: its memory, and a feed that writes it."""
 
-    def __init__(self, *, slot_count: int = 1024, conflate: Any = "none", symbols: Sequence[str] = SYMBOLS) -> None:
+    def __init__(
+        self,
+        *,
+        slot_count: int = 1024,
+        conflate: Any = "none",
+        symbols: Sequence[str] = SYMBOLS,
+        pair_patience_ns: int = 0,
+    ) -> None:
         self.shard = Shard(0, tuple(symbols))
         record_bytes = market_record_bytes(10)
         self.ring = bytearray(ring_bytes(record_bytes, slot_count))
@@ -41,6 +48,7 @@ class Market:
         self.counters = new_counters(self.shard.counter_names)
         self.clock = ManualClock(mono_ns=1)
         self.refusals: list[tuple[str, str]] = []
+        self.pair_patience_ns = pair_patience_ns
         self.start_feed(conflate)
 
     def start_feed(self, conflate: Any = "none") -> None:
@@ -56,6 +64,7 @@ class Market:
             clock=self.clock,
             refused=lambda symbol, advice: self.refusals.append((symbol, advice)),
             conflate=conflate,
+            pair_patience_ns=self.pair_patience_ns,
         )
         self.feed.on_start()
         self.session.opened(self.clock.mono_ns())

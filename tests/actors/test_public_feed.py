@@ -149,3 +149,49 @@ def test_a_refused_subscription_is_told_with_its_advice():
     assert symbol == "ETH/USD"
     assert "ETH/USD" in advice
     assert board_top(market, 1).state == FeedState.UNTRUSTED
+
+
+def pair_frame(symbol: str) -> bytes:
+    """An instrument snapshot of one pair, as Kraken pads it."""
+    pair = (
+        f'{{"symbol":"{symbol}","base":"{symbol[:3]}","quote":"USD","status":"online","qty_precision":8,'
+        '"qty_increment":0.00000001,"price_precision":2,"cost_precision":5,"marginable":true,"has_index":true,'
+        '"cost_min":0.5,"tick_size":0.01,"price_increment":0.01,"qty_min":0.001}'
+    )
+    return f'{{"channel":"instrument","type":"snapshot","data":{{"assets":[],"pairs":[{pair}]}}}}'.encode()
+
+
+def books_of(market: Market, index: int) -> list[BookTop]:
+    records = Subscriber(market.ring, OLDEST).poll_many(1024)
+    return [BookTop("", record) for record in records if record[0] == Kind.BOOK_TOP and record[4] == index]
+
+
+def test_a_book_waits_for_its_pair_and_misses_nothing():
+    """Kraken answers subscriptions in any order: a book whose precision nobody knows cannot be traded."""
+    market = Market(pair_patience_ns=10**12)
+    market.take(*frames()[:100])
+    assert books_of(market, 1) == []
+    assert board_top(market, 1).state == FeedState.STALE
+    market.take(pair_frame("ETH/USD"))
+    kinds_of_it = [
+        Kind(record[0])
+        for record in Subscriber(market.ring, OLDEST).poll_many(1024)
+        if record[0] in (Kind.PAIR, Kind.FEED_STATE, Kind.BOOK_TOP) and record[4] == 1
+    ]
+    books = books_of(market, 1)
+
+    assert kinds_of_it[:4] == [Kind.FEED_STATE, Kind.PAIR, Kind.FEED_STATE, Kind.BOOK_TOP]
+    assert [book.update_number for book in books] == list(range(market.session.feeds["ETH/USD"].verified))
+    assert board_top(market, 1).bids == books[-1].bids
+    assert board_top(market, 1).state == FeedState.LIVE
+    assert books_of(market, 0) == []
+
+
+def test_a_book_does_not_wait_for_its_pair_for_ever():
+    """A refused channel must not cost the books."""
+    market = Market(pair_patience_ns=1)
+    market.take(*frames()[:100])
+    market.feed.do_work()
+
+    assert len(books_of(market, 1)) == market.session.feeds["ETH/USD"].verified
+    assert board_top(market, 1).state == FeedState.LIVE

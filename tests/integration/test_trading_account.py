@@ -303,7 +303,7 @@ def test_each_order_of_a_batch_with_closing_orders_is_told_of_its_own(start: Sta
     for name in ("rests", "too"):
         assert Decimal(engine.wait_for_state(name, "WORKING")["filled"]) == 0
     assert {entry["id"] for entry in engine.diary().entries("fill")} == {engine.id_of("takes")}
-    eventually(lambda: len(engine.router("orders")["orders"]) == 3, "the closing order is there")
+    eventually(lambda: len(engine.router("orders")["orders"]) >= 3, "a closing order of each fill is there")
     engine.wish("cancel_all")
     eventually(lambda: not engine.router("orders")["orders"], "nothing is open, the closing order neither")
     engine.wait_until_agreed()

@@ -91,6 +91,7 @@ def test_a_strategy_that_leaves_its_reports_lying_is_refused_canceled_and_then_t
         engine.wait_for_state("resting", "CANCELED")
         eventually(lambda: engine.diary().entries("awake"), "it wakes")
         eventually(lambda: (engine.counts()["resyncs"] > 0) == (refusals > HELD_BACK_MAX + REPORT_SLOTS), "it is told")
+        eventually(lambda: "takes its reports again" in engine.log(), "and may trade again")
         engine.wish("order", name="after", away=3.0)
         engine.wait_for_state("after", "WORKING")
         engine.wait_until_agreed()
