@@ -63,6 +63,13 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 @click.option(
     "--engine-latency-ms", default="1-3", show_default=True, metavar="MS[-MS]", help="Of every trading request."
 )
+@click.option(
+    "--rest-lag-ms",
+    default="500-3000",
+    show_default=True,
+    metavar="MS[-MS]",
+    help="How far the fault rest-lag looks back.",
+)
 @click.option("--ledger", default="", metavar="FILE", help="Write every accepted order and every fill to this file.")
 @click.option("--clock-offset-s", default=0.0, show_default=True, help="By how much REST's Time is wrong.")
 @click.option("--die-with-parent", is_flag=True, help="End when the process that started this one ends.")
@@ -88,6 +95,7 @@ def venue(
     fee_volume_usd: float,
     no_rate_counter: bool,
     engine_latency_ms: str,
+    rest_lag_ms: str,
     ledger: str,
     clock_offset_s: float,
     die_with_parent: bool,
@@ -130,6 +138,7 @@ def venue(
         fee_volume_usd=fee_volume_usd,
         count_rates=not no_rate_counter,
         engine_latency_ms=_delay_range("--engine-latency-ms", engine_latency_ms),
+        rest_lag_ms=_delay_range("--rest-lag-ms", rest_lag_ms),
         ledger=ledger,
         clock_offset_s=clock_offset_s,
     )

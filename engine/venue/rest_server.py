@@ -40,7 +40,6 @@ log = structlog.get_logger(__name__)
 BODY_BYTES_MAX: Final = 1024 * 1024
 HELD_S: Final = 60.0  # how long a request is left without an answer by a fault, if its client waits so long
 WAITING_MAX: Final = 256  # requests that faults hold up at once
-LAG_S: Final = (0.5, 3.0)  # how far behind the fault rest-lag looks
 SHUTDOWN_S: Final = 1.0
 
 UNKNOWN_METHOD: Final = "EGeneral:Unknown method"
@@ -287,8 +286,8 @@ class RestServer:
         faults = self._floor.faults
         if faults.are_quiet or not faults.strikes("rest-lag"):
             return None
-        nearest_s, farthest_s = LAG_S
-        return WallNs(at - int((nearest_s + (farthest_s - nearest_s) * faults.share()) * NS_PER_S))
+        near_ms, far_ms = self._settings.rest_lag_ms
+        return WallNs(at - int((near_ms + (far_ms - near_ms) * faults.share()) * NS_PER_MS))
 
     # --- the venue's own paths ---------------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     fee_volume_usd: float = 0.0  # what the funded account is said to have traded in 30 days: its fees
     count_rates: bool = True  # False: no rate counter and no limit of open orders, for those who measure speed
     engine_latency_ms: tuple[float, float] = (1.0, 3.0)  # of a trading request, evenly drawn between the two
+    rest_lag_ms: tuple[float, float] = (500.0, 3000.0)  # how far behind the fault rest-lag looks, likewise
     batch_cancel_shape: Literal["count", "orders_cancelled"] = "count"  # the page's answer, or that of the wire in 2024
     crossing_post_only: Literal["cancel", "refuse"] = "cancel"  # accepted and then canceled, or refused with an error
     rest_port: int | None = None  # of REST; None: the second after `port`, any free one where that is
@@ -78,6 +79,9 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"--clock-offset-s {self.clock_offset_s:g}: must be from -86400 to 86400")
         if self.tier not in TIERS:
             raise ConfigError(f"--tier {self.tier}: there is no such tier, use {', '.join(TIERS)}")
+        near, far = self.rest_lag_ms
+        if not 0 <= near <= far <= 600_000:
+            raise ConfigError(f"--rest-lag-ms {near:g}-{far:g}: must be from 0 to 600000, the smaller first")
         fast, slow = self.engine_latency_ms
         if not 0 <= fast <= slow <= 60_000:
             raise ConfigError(f"--engine-latency-ms {fast:g}-{slow:g}: must be from 0 to 60000, the smaller first")

@@ -35,6 +35,7 @@ OPEN = ("WORKING", "PARTIAL")
 ENDED_THERE: Final = ("filled", "canceled", "expired")
 AGREED_S_MAX: Final = 20.0  # ledger, journal and callbacks are read one after the other, while things go on
 MASKED: Final = 0x80
+PROCESSES: Final = {"orders": "order_router", "feed": "private_feed"}  # by the kind of their connection
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
 
 CONFIG: Final = """
@@ -251,7 +252,7 @@ class Relay:
         self._loop.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._down == "all":
+        if self._down == "all" or (self._down and await asyncio.to_thread(_is_of, writer, self._down)):
             writer.transport.abort()
             return
         self.accepted_at = time.monotonic()
@@ -301,6 +302,16 @@ class Relay:
             pass
         finally:
             reading.cancel()
+
+
+def _is_of(writer: asyncio.StreamWriter, kind: str) -> bool:
+    """Does this connection come from the process of that kind? Known before it can be told from what it asks."""
+    port = writer.get_extra_info("peername")[1]
+    for connection in psutil.net_connections(kind="tcp4"):
+        if connection.pid and connection.laddr and connection.laddr.port == port:
+            with suppress(psutil.NoSuchProcess):
+                return PROCESSES[kind] in " ".join(psutil.Process(connection.pid).cmdline())
+    return False
 
 
 def _texts_of(stream: bytes) -> Iterator[bytes]:
