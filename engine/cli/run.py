@@ -25,7 +25,7 @@ from engine.cli.options import (
     read_symbols,
     write_summary,
 )
-from engine.config import Config
+from engine.config import Config, VenueConfig
 from engine.credentials import checked, hand_over, no_core_dumps, take_environment
 from engine.errors import ConfigError, UserError
 from engine.ledger_check import Told, compare_with_ledger
@@ -91,11 +91,8 @@ def run(
             "log.format": ("--log-format", log_format),
         },
     )
-    if venue not in (None, LOCAL, LIVE) and config.trading.enabled:
-        raise ConfigError(
-            "--venue URL replaces the public feed alone, and trading.enabled would send orders elsewhere; set "
-            "venue.url, venue.private_url and venue.rest_url in the configuration, or trading.enabled = false"
-        )
+    if venue != LOCAL:
+        _check_one_venue(config)
     check_writable(summary_path)
     configure_log(config.log.level, config.log.format, "engine")
     directory = RunDirectory(config.name)
@@ -118,6 +115,17 @@ def run(
     if mistake is not None:
         raise mistake
     return 0 if summary["exit"] == "clean" else EXIT_FAILED
+
+
+def _check_one_venue(config: Config) -> None:
+    """Books of one venue and orders to another is a mistake that costs money."""
+    venue, kraken = config.venue, VenueConfig()
+    orders_at_kraken = kraken.private_url == venue.private_url or kraken.rest_url == venue.rest_url
+    if config.trading.enabled and venue.url != kraken.url and orders_at_kraken:
+        raise ConfigError(
+            f"the public feed is {venue.url}, but trading.enabled would send orders to Kraken; set venue.private_url "
+            "and venue.rest_url too, or trading.enabled = false"
+        )
 
 
 def _run(
