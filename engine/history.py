@@ -170,7 +170,7 @@ def order_row(order: TrackedOrder) -> OrderRow:
 def order_object(columns: Mapping[str, Any], pending: str = "") -> dict[str, Any]:
     """An order as JSON: its columns, with fees as an object of asset and amount."""
     fees = dict(reversed(fee.split(" ")) for fee in columns["fees"].split(", ") if fee)
-    return {**columns, "fees": fees, "post_only": bool(columns["post_only"]), "pending": pending}
+    return {"cash_qty": None, **columns, "fees": fees, "post_only": bool(columns["post_only"]), "pending": pending}
 
 
 def fill_row(order: TrackedOrder, fill: Filled) -> FillRow:
@@ -343,9 +343,10 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_MS / 1000)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION):
-            whose = "a newer" if version > SCHEMA_VERSION else "an older"
-            raise sqlite3.DatabaseError(f"{whose} engine wrote it (version {version})")
+        if version > SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"a newer engine wrote it (version {version})")
+        if version == 1:
+            connection.execute("ALTER TABLE orders ADD COLUMN cash_qty TEXT")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)

@@ -278,3 +278,21 @@ def test_rows_have_the_columns_of_their_tables(tmp_path: Path) -> None:
 
     assert columns["orders"] == list(OrderRow.__struct_fields__) == list(order_row(changes[-1].order).__struct_fields__)
     assert columns["fills"] == list(fill_row(changes[-1].order, fill).__struct_fields__)
+
+
+def test_a_history_of_the_first_format_is_gone_on_with(tmp_path: Path) -> None:
+    """It lacks a column, and loses nothing."""
+    path = tmp_path / "history.sqlite"
+    for number in (1, 2):
+        writer = HistoryWriter(path)
+        feed(writer, life(number))
+        writer.close()
+        if number == 1:
+            with sqlite3.connect(path) as connection:
+                connection.execute("ALTER TABLE orders DROP COLUMN cash_qty")
+                connection.execute("PRAGMA user_version = 1")
+    rows = query_orders(path, WallNs(0))
+
+    assert len(rows) == 2
+    assert {row["cash_qty"] for row in rows} == {None}
+    assert not path.with_suffix(".broken").exists()

@@ -173,7 +173,7 @@ class AccountFacts:
     def found(self, lookup: OrderLookup, fills: list[ExecutionFact]) -> None:
         """How an order stands at Kraken, and its fills that were fetched with it."""
         at = self._wall_ns()
-        order = self._blotter.find(lookup.order_id, lookup.cl_ord_id, lookup.order_userref)
+        order = self._blotter.find(lookup.order_id, lookup.cl_ord_id, lookup.own_userref)
         if order is None:
             return
         was_unknown, pending = order.state is OrderState.UNKNOWN, order.pending

@@ -43,10 +43,12 @@ HEARTBEAT_PATIENCE_NS: Final = 1500 * NS_PER_MS  # Kraken's heartbeat comes once
 BEAT_NS: Final = 100 * NS_PER_MS  # looks are made on a beat: orders that left together are looked for together
 POLL_S: Final = 0.1  # while orders are in doubt: what is heard meanwhile may spare a look
 CLOSED_PAGE: Final = 50
-CLOSED_PAGES_MAX: Final = 4
 LOOK_DEADLINE_S: Final = 2.0
 CLOCK_MARGIN_S: Final = 5  # between our clock and Kraken's, when an order of ours is looked for among older ones
 ABSENT_MAX: Final = 200  # orders that are looked for once more
+ABSENT_AT_ONCE_MAX: Final = 3  # a look at each by itself costs the key five calls
+ABSENT_RETRY_NS: Final = 10 * NS_PER_S
+ABSENT_TRIES_MAX: Final = 10
 
 log = structlog.get_logger("order_resolver")
 
@@ -64,6 +66,16 @@ class _Doubt:
         self.looks = 0
         # After a look that failed.
         self.not_before = WallNs(0)
+
+
+class _Absence:
+    """One order that is held to be absent, and is looked for once more."""
+
+    __slots__ = ("at", "tries_left")
+
+    def __init__(self, at: WallNs) -> None:
+        self.at = at
+        self.tries_left = ABSENT_TRIES_MAX
 
 
 class _Look(Struct, frozen=True):
@@ -89,8 +101,8 @@ class OrderResolver:
         self._doubts: dict[str, _Doubt] = {}
         self._settles: dict[str, WallNs] = {}
         self._unlisted: dict[str, None] = {}
-        # Orders held to be absent, and when they are looked for once more.
-        self._absent: dict[str, WallNs] = {}
+        # Orders held to be absent.
+        self._absent: dict[str, _Absence] = {}
         self._changed = asyncio.Event()
 
     # --- what the router asks for
@@ -134,10 +146,12 @@ class OrderResolver:
         if due:
             await self._settle(due, pairs)
         await self._look(pairs)
-        await self._look_again(pairs)
-        times = [*self._settles.values(), *self._absent.values()]
+        times = list(self._settles.values())
         if self._unlisted:
             times.append(WallNs(now + RETRY_NS))
+        if not (self._doubts or times):  # nothing that is in doubt waits for what is all but certain
+            await self._look_again(pairs)
+            times = [absence.at for absence in self._absent.values()]
         wait_s = max(0.0, (min(times) - self._clock.wall_ns()) / NS_PER_S) if times else None
         return min(POLL_S, POLL_S if wait_s is None else wait_s) if self._doubts else wait_s
 
@@ -162,8 +176,8 @@ class OrderResolver:
             if found is None:
                 doubt.not_before = WallNs(self._clock.wall_ns() + RETRY_NS)
             elif doubt.key in found:
-                if not await self._tell(found[doubt.key], pairs):
-                    doubt.not_before = WallNs(self._clock.wall_ns() + RETRY_NS)
+                await self._tell(found[doubt.key], pairs)
+                doubt.not_before = WallNs(self._clock.wall_ns() + RETRY_NS)  # should it be in doubt still
             elif look.is_proof:
                 self._give_up(doubt.key, is_certain=not look.asks_closed)
             else:
@@ -187,26 +201,25 @@ class OrderResolver:
         """It is absent; if REST alone says so, it is looked for once more when REST can lag no more."""
         self.facts.absent(key)
         if not is_certain and len(self._absent) < ABSENT_MAX:
-            self._absent[key] = WallNs(self._clock.wall_ns() + self._lag_ns_max)
+            self._absent[key] = _Absence(WallNs(self._clock.wall_ns() + self._lag_ns_max))
 
     async def _look_again(self, pairs: RestPairs) -> None:
         now = self._clock.wall_ns()
-        if not self._absent or min(self._absent.values()) > now:
-            return
-        # All of them: one look costs what it costs. Those that are not due yet are looked for again.
-        orders = [order for key in self._absent if (order := self._blotter.get(key)) is not None]
+        due = [key for key, absence in self._absent.items() if absence.at <= now][:ABSENT_AT_ONCE_MAX]
+        orders = [order for key in due if (order := self._blotter.get(key)) is not None]
         found = await self._find(orders, pairs, asks_closed=True) if orders else {}
-        for key, at in list(self._absent.items()):
-            if found is None:
-                self._absent[key] = max(at, WallNs(now + RETRY_NS))
-            elif key in found:
+        for key in due:
+            absence = self._absent[key]
+            absence.tries_left -= 1
+            if found is not None and key in found:
                 log.warning("an order that seemed absent was found", id=key)
-                if await self._tell(found[key], pairs):
-                    del self._absent[key]
-                else:
-                    self._absent[key] = WallNs(now + RETRY_NS)
-            elif at <= now:
+                is_done = await self._tell(found[key], pairs)
+            else:
+                is_done = found is not None
+            if is_done or not absence.tries_left:
                 del self._absent[key]
+            else:
+                absence.at = WallNs(self._clock.wall_ns() + ABSENT_RETRY_NS)
 
     # --- what Kraken knows
 
@@ -215,12 +228,8 @@ class OrderResolver:
     ) -> dict[str, OrderLookup] | None:
         """What Kraken knows of these orders, by key; None when it could not be asked for all of them."""
         found: dict[str, OrderLookup] = {}
-        which: dict[str, Any] = {}
-        if len(orders) == 1:
-            only = orders[0]
-            which = {"cl_ord_id": only.key} if only.userref is None else {"userref": only.userref}
         rows = await self._rest.ask(
-            rest_requests.open_orders(**which),
+            rest_requests.open_orders(**(_filter(orders[0]) if len(orders) == 1 else {})),
             lambda status, body: rest_order_answers.read_open_orders(status, body, pairs),
             LOOK_DEADLINE_S,
         )
@@ -228,40 +237,42 @@ class OrderResolver:
             return None
         self._match(orders, rows, found)
         missing = [order for order in orders if order.key not in found]
-        if asks_closed and missing:
-            since_s = min(order.submitted_at for order in missing) // NS_PER_S - CLOCK_MARGIN_S
-            if not await self._find_closed(which, since_s, missing, found, pairs):
+        if not asks_closed or not missing:
+            return found
+        if len(missing) > 1:
+            closed = await self._closed_orders(missing, {}, pairs)
+            if closed is None:
                 return None
+            self._match(missing, closed, found)
+            if len(closed) < CLOSED_PAGE:
+                return found
+            missing = [order for order in missing if order.key not in found]
+        for order in missing:  # so many have closed since: each by its own name
+            closed = await self._closed_orders([order], _filter(order), pairs)
+            if closed is None:
+                return None
+            self._match([order], closed, found)
         return found
 
-    async def _find_closed(
-        self,
-        which: dict[str, Any],
-        since_s: int,
-        orders: Sequence[TrackedOrder],
-        found: dict[str, OrderLookup],
-        pairs: RestPairs,
-    ) -> bool:
-        for page in range(CLOSED_PAGES_MAX):
-            rows = await self._rest.ask(
-                rest_requests.closed_orders(**which, start_s=since_s, offset=page * CLOSED_PAGE),
-                lambda status, body: rest_order_answers.read_closed_orders(status, body, pairs),
-                LOOK_DEADLINE_S,
-            )
-            if isinstance(rows, RestRefusal):
-                return False
-            self._match(orders, rows, found)
-            if len(rows) < CLOSED_PAGE or all(order.key in found for order in orders):
-                return True
-        # More pages than we read: what was not found may be on one of them.
-        return False
+    async def _closed_orders(
+        self, orders: Sequence[TrackedOrder], which: dict[str, Any], pairs: RestPairs
+    ) -> Sequence[OrderLookup] | None:
+        """A page of the orders that closed since the first of these was sent; None when it could not be asked for."""
+        since_s = min(order.submitted_at for order in orders) // NS_PER_S - CLOCK_MARGIN_S
+        rows = await self._rest.ask(
+            rest_requests.closed_orders(**which, start_s=since_s, offset=0),
+            lambda status, body: rest_order_answers.read_closed_orders(status, body, pairs),
+            LOOK_DEADLINE_S,
+        )
+        return None if isinstance(rows, RestRefusal) else rows
 
     def _match(
         self, orders: Sequence[TrackedOrder], rows: Sequence[OrderLookup], found: dict[str, OrderLookup]
     ) -> None:
         for order in orders:
             for row in rows:
-                is_it = row.cl_ord_id == order.key if order.userref is None else row.order_userref == order.userref
+                is_it = row.cl_ord_id == order.key if order.userref is None else row.own_userref == order.userref
+                is_it = is_it and row.side in (None, order.intent.side)
                 if is_it and row.opened_at >= order.submitted_at - CLOCK_MARGIN_S * NS_PER_S:
                     found[order.key] = row
 
@@ -290,7 +301,8 @@ class OrderResolver:
             for key in asked:
                 self._settles[key] = WallNs(self._clock.wall_ns() + RETRY_NS)
             return
-        for key in keys:
+        waiting = keys if len(asked) < rest_requests.QUERY_IDS_MAX else asked  # the others, at once
+        for key in waiting:
             self._settles.pop(key, None)
 
     async def _query(self, keys: Sequence[str], pairs: RestPairs) -> bool:
@@ -324,6 +336,11 @@ class OrderResolver:
             fills += rows
         self.facts.found(lookup, fills)
         return True
+
+
+def _filter(order: TrackedOrder) -> dict[str, Any]:
+    """What finds an order at REST by its own name."""
+    return {"cl_ord_id": order.key} if order.userref is None else {"userref": order.userref}
 
 
 def _on_the_beat(at: int) -> int:

@@ -51,7 +51,7 @@ from engine.units import MonoNs, decimal_units
 Conflation = Literal["none", "burst"]
 
 PERCENT_DECIMALS = 2  # of a ticker's change in percent
-UNTOLD_MAX: Final = 4096  # books of a pair that wait for it; more, and they wait no longer
+UNTOLD_MAX: Final = 1024  # books of a pair that wait for it; more, and they wait no longer
 
 BOOK_TOP, LIVE = int(Kind.BOOK_TOP), int(FeedState.LIVE)  # hot: an enum member costs a lookup
 
@@ -162,6 +162,8 @@ class PublicFeed:
                     continue  # a later entry of the same frame put the book in doubt
                 if self._untold and (untold := self._untold.get(feed.pair_index)) is not None:
                     untold.books.append(self._book_record(feed))
+                    if len(untold.books) > UNTOLD_MAX:
+                        self._tell_books(feed.pair_index)
                     continue
                 if self._conflate:
                     self._dirty_feeds[feed.pair_index] = feed
@@ -188,7 +190,7 @@ class PublicFeed:
         if self._untold:
             now = self._clock.mono_ns()
             for pair_index, untold in list(self._untold.items()):
-                if now >= untold.until or len(untold.books) > UNTOLD_MAX:
+                if now >= untold.until:
                     log.warning("pair not told", symbol=untold.event.symbol)
                     self._tell_books(pair_index)
             self._settle()
@@ -245,7 +247,8 @@ class PublicFeed:
                 self._untold[pair_index] = _Untold(event, MonoNs(self._clock.mono_ns() + self._pair_patience_ns), [])
                 return
             # On the board before it is in the ring: whoever hears of it there may answer with an order at once.
-            self._board.store(pair_index, self._book_record(feed))
+            if feed.streaming:  # a later entry of the same frame may have put it in doubt again
+                self._board.store(pair_index, self._book_record(feed))
         self._publish(pack_feed_state(pair_index, event.state, event.reason, self._clock.mono_ns()))
         last_top = self._dirty.get(pair_index) or self._board_reader.read(pair_index) or empty_top(pair_index)
         self._dirty[pair_index] = with_state(last_top, event.state)

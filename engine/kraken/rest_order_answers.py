@@ -186,6 +186,7 @@ def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
         status=order.status,
         cl_ord_id=order.cl_ord_id or None,
         order_userref=order.userref or None,
+        parent_id=order.refid or None,
         symbol=pairs.symbol(descr.pair),
         pair=descr.pair,
         side=descr.type,

@@ -236,7 +236,7 @@ class Blotter:
 
     def on_lookup(self, found: OrderLookup, at: WallNs) -> Sequence[Record]:
         """What REST says of one of our orders; its fills must have been counted before."""
-        order = self.find(found.order_id, found.cl_ord_id, found.order_userref)
+        order = self.find(found.order_id, found.cl_ord_id, found.own_userref)
         if order is None:
             return NO_RECORDS
         records = list(self._acknowledged(order, found.order_id, at))

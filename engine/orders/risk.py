@@ -362,7 +362,7 @@ class Risk:
             return None
         reach: Decimal | int | None = limit
         if reach is None and top is not None and (reference := _other_side(side, top)) is not None:
-            reach = price_reached(top.record, side, qty) if top.record else None
+            reach = price_reached(top.record, side, others.taking + qty) if top.record else None
             reach = self._collar(side, reference) if reach is None else reach
         if reach is None or (reach < nearest if side == "buy" else reach > nearest):
             return None
@@ -434,6 +434,8 @@ class _Others(Struct, gc=False):
     count: int = 0
     same_side: int = 0
     """Lots that are left of those on its own side."""
+    taking: int = 0
+    """Of these, what takes from the book at once, as it would."""
     nearest: PriceTicks | None = None
     """The limit of the other side that it would meet first."""
     nearest_name: str = ""
@@ -483,11 +485,16 @@ def _survey(
                 left = int(exact.to_integral_value(ROUND_CEILING))
             if left > 0:
                 others.same_side += left
+                if intent.order_type in IMMEDIATE:
+                    others.taking += left
         elif order.limit_price is not None and intent.order_type in RESTING:
             others.meets(order.limit_price, order.key)
     for intent in batch:
         if intent.side == side:
-            others.same_side += _lots_of(intent, pair, top)
+            lots = _lots_of(intent, pair, top)
+            others.same_side += lots
+            if intent.order_type in IMMEDIATE:
+                others.taking += lots
         elif intent.limit_price is not None and intent.order_type in RESTING:
             others.meets(intent.limit_price, "of the same batch")
     return others

@@ -149,3 +149,10 @@ class OrderLookup(Struct, frozen=True, kw_only=True):
     opened_at: WallNs = WallNs(0)
     closed_at: WallNs = WallNs(0)
     trade_ids: tuple[str, ...] = ()
+    parent_id: str | None = None
+    """Kraken's id of the order that called this one forth, as a closing order is."""
+
+    @property
+    def own_userref(self) -> int | None:
+        """A closing order carries the userref of its parent, which is not its own name."""
+        return None if self.parent_id else self.order_userref

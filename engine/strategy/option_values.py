@@ -170,6 +170,10 @@ def conditional_of(allowed: Collection[str], limited: Collection[str], triggered
             if price_type is not None:
                 price_type = price_type_of(pair, f"{name}.{field}_price_type", price_type)
             is_trailing = kind.startswith("trailing")
+            if is_trailing and field == "trigger":
+                price_type = price_type or "quote"
+                if price_type == "static":
+                    raise ValueError(f"{name}: the trigger of a {kind} is a distance: its type is pct or quote")
             # A relative price may lie on either side; a price, and the distance that a stop trails at, may not.
             is_relative = price_type in ("pct", "quote") or (is_trailing and field == "limit")
             as_it_must = decimal if is_relative and not (is_trailing and field == "trigger") else positive

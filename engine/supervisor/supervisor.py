@@ -192,8 +192,9 @@ class Supervisor:
             asyncio.wrap_future(self._thread.ended).add_done_callback(self._host_ended)
             if self._trading is not None:
                 await self._until_open(self._trading)
-            for feed in self._feeds:
-                feed.actor.start()
+            if not self._stop_requested.is_set():
+                for feed in self._feeds:
+                    feed.actor.start()
             await self._wait(seconds)
         except UserError as error:
             self._fail(error)

@@ -94,6 +94,13 @@ class Desk:
 WRONG = {
     "a misspelt option": ({"limit": 60000, "postonly": True}, "no option postonly; did you mean post_only?"),
     "a word for a moment": ({"limit": 1, "time_in_force": "gtd", "expire_at": "tomorrow"}, "expire_at must be"),
+    "a trailing close at a price": (
+        {
+            "limit": 1,
+            "conditional": Conditional("trailing-stop", trigger_price=Decimal(5), trigger_price_type="static"),
+        },
+        "its type is pct or quote",
+    ),
     "a datetime without timezone": ({"limit": 1, "effective_at": datetime(2030, 1, 1)}, "timezone"),
     "a word for a closing order": ({"limit": 1, "conditional": "x"}, "conditional must be a Conditional"),
     "more than 64 bits": ({"qty": Decimal("1e30")}, "qty 1E+30 is more than any order can have"),

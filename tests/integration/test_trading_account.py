@@ -309,3 +309,24 @@ def test_each_order_of_a_batch_with_closing_orders_is_told_of_its_own(start: Sta
     engine.wish("cancel_all")
     eventually(lambda: not engine.router("orders")["orders"], "nothing is open, the closing order neither")
     engine.wait_until_agreed()
+
+
+def test_a_lost_order_is_not_taken_for_its_closing_order(start: Start, venue: TradingVenue) -> None:
+    """The two share a number; it was filled while nobody could hear it, and only its closing order is open."""
+    engine = start(trading="deadline_s = 0.6\nanswer_timeout_s = 0.9")
+    relay = engine.relay
+    assert relay is not None
+    eventually(lambda: relay.carries("orders", "feed"), "both are there")
+    relay.hold(answers=("orders", "feed"))
+    engine.wish("order", name="parent", qty="0.01", away=-1.0, closes=5.0)
+    eventually(lambda: len(venue.orders(engine.account)) >= 2, "it is filled, and called its closing order forth")
+    relay.down()
+    eventually(lambda: engine.told("parent") and engine.told("parent")[-1]["state"] == "UNKNOWN", "it is in doubt")
+    eventually(lambda: engine.told("parent")[-1]["state"] == "FILLED", "REST knows it by its own name")
+    relay.free()
+    eventually(engine.is_open, "trading goes on")
+    parent = next(order for order in venue.orders(engine.account) if order["side"] == "buy")
+    assert engine.told("parent")[-1]["order_id"] == parent["order_id"]
+    engine.wish("cancel_all")
+    eventually(lambda: not engine.router("orders")["orders"], "nothing is open")
+    engine.wait_until_agreed()

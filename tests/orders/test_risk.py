@@ -407,3 +407,16 @@ def test_money_that_closes_a_short_position_reduces_it():
 
     assert desk.ask(cash("100.1")) is None
     assert "does not only make the position smaller" in desk.ask(cash("101"))
+
+
+def test_market_orders_under_way_reach_together():
+    """Two of one that leave at once take what one of two would."""
+    desk = Desk()
+    desk.top = replace(TOP, record=book_record([(999, 10)], [(1001, 10**8), (1002, 10**8)]))
+    desk.open(limit("sell", "1", "100.2"))
+    one = limit("buy", "1", None, order_type="market")
+
+    assert desk.ask(one) is None
+    assert "risk.self_trade_guard" in desk.ask(one, batch=[one])
+    desk.open(one, is_working=False)
+    assert "risk.self_trade_guard" in desk.ask(one)
