@@ -184,9 +184,7 @@ def test_the_websocket_that_is_gone_is_replaced_by_rest_for_what_was_certainly_n
 ) -> None:
     """Add, batch, amend and cancel by REST, told by the feed."""
     engine = start()
-    assert engine.relay is not None
-    engine.relay.down("orders")
-    eventually(lambda: engine.relay is not None and not engine.relay.carries("orders"), "the trading link is gone")
+    engine.lose_trading_link()
     engine.wish("order", name="a", away=3.0)
     engine.wait_for_state("a", "WORKING")
     engine.wish("batch", orders=[{"name": name, "away": 3.0} for name in ("b", "c")])
@@ -205,9 +203,7 @@ def test_the_websocket_that_is_gone_is_replaced_by_rest_for_what_was_certainly_n
 def test_orders_by_rest_live_once_whatever_becomes_of_the_answer(start: Start, venue: TradingVenue, kind: str) -> None:
     """And what is in doubt by REST is resolved, too."""
     engine = start()
-    assert engine.relay is not None
-    engine.relay.down("orders")
-    eventually(lambda: engine.relay is not None and not engine.relay.carries("orders"), "the trading link is gone")
+    engine.lose_trading_link()
     engine.wish("order", name="other", away=3.0)
     engine.wait_for_state("other", "WORKING")
     venue.fault(kind, "add_order")
@@ -223,9 +219,7 @@ def test_orders_by_rest_live_once_whatever_becomes_of_the_answer(start: Start, v
 def test_a_lost_answer_by_rest_holds_up_no_cancel(start: Start, venue: TradingVenue) -> None:
     """Cancels have somewhere to be."""
     engine = start()
-    assert engine.relay is not None
-    engine.relay.down("orders")
-    eventually(lambda: engine.relay is not None and not engine.relay.carries("orders"), "the trading link is gone")
+    engine.lose_trading_link()
     engine.wish("order", name="other", away=3.0)
     engine.wait_for_state("other", "WORKING")
     struck_before = venue.struck("lost")

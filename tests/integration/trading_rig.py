@@ -508,6 +508,14 @@ class TradingEngine:
         )
         return str(entry[0]["id"])
 
+    def lose_trading_link(self) -> None:
+        """From now on the router's connection is reset whenever it comes, and the router knows."""
+        relay, before = self.relay, self.counts()["disconnects"]
+        assert relay is not None
+        relay.down("orders")
+        eventually(lambda: not relay.carries("orders"), "the trading link is gone")
+        eventually(lambda: self.counts()["disconnects"] > before, "the router knows")
+
     # --- the judge
 
     def at_venue(self, name: str, puppet: str = "") -> list[dict[str, Any]]:
