@@ -81,7 +81,7 @@ def test_a_strategy_that_leaves_its_reports_lying_is_refused_canceled_and_then_t
         engine.wish("order", name="resting", away=3.0)
         engine.wait_for_state("resting", "WORKING")
         engine.wish("order", name="trading", away=0.0, qty="9")
-        engine.wait_for_state("trading", "WORKING", "PARTIAL")
+        engine.wait_for_state("trading", "WORKING", "PARTIAL", "FILLED")
         # Refusals fill the ring as well as fills, and faster.
         engine.wish("flood", count=refusals, then_sleep_s=3.0)
         eventually(lambda: engine.diary().entries("asleep"), "the strategy hangs")
