@@ -14,7 +14,7 @@ import structlog
 
 from engine.errors import MisuseError
 from engine.secret import FORGOTTEN_MAX, REDACTED, Secret, fingerprint, redact, redact_secrets
-from engine.telemetry.log import configure_log
+from engine.telemetry.log import configure_log, drain_log
 
 CANARY = "cAnArY+kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76=="
 
@@ -136,6 +136,7 @@ def test_a_canary_is_in_no_log_line(log_format, monkeypatch) -> None:
             log.exception("failed", detail=[error])
             sys.excepthook(type(error), error, error.__traceback__)
         logging.getLogger("aiohttp").error("could not send %s", CANARY)
+        assert drain_log()
     finally:
         structlog.reset_defaults()
     shown = stream.getvalue()

@@ -1,14 +1,39 @@
-"""The command `engine`: one place where a mistake becomes one sentence and exit code 2."""
+"""The command `engine`: one place where a mistake becomes one sentence and exit code 2.
 
+So does what the operating system refuses: too few file descriptors, a read-only file system, no room. And nobody who
+stops reading the output (`| head`), closes it, or cannot print a sign makes a command fail with a traceback.
+"""
+
+import errno
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
+from engine.cli.output import give_up_output
 from engine.errors import UserError
 
 EXIT_MISTAKE = 2
+EXIT_NO_OUTPUT = 1  # standard output could not take what the command had to say
+STANDARD_STREAMS = 3  # input, output and errors
+
+# What to do about what the operating system says.
+MENDS = {
+    errno.EMFILE: "raise the limit on open files, for example `ulimit -n 1024`",
+    errno.ENFILE: "this machine has no file descriptors left: end other programs or raise fs.file-max",
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room within your quota there",
+    errno.EROFS: "name a place that can be written",
+    errno.EACCES: "name a place that may be written, or change its permissions",
+    errno.EPERM: "name a place that may be written, or change its permissions",
+    errno.ENOMEM: "free memory, or configure fewer pairs, publish_levels or ring_slots",
+    errno.EAGAIN: "raise the limit on processes, for example `ulimit -u 4096`",
+}
 
 # Each command is imported when it is called: `engine stop` need not load the engine.
 COMMANDS = {
@@ -50,8 +75,10 @@ def engine() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 when all went well, 2 for a mistake of the user's."""
+    prepare_streams()
     try:
         code = engine.main(arguments, prog_name="engine", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(0)
@@ -62,9 +89,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say(str(error))
     except click.Abort:
         sys.exit(130)
+    except BrokenPipeError:
+        give_up_output()
+        sys.exit(EXIT_NO_OUTPUT)
+    except OSError as error:
+        if not _takes_output():
+            give_up_output()
+            reason = (error.strerror or str(error)).lower()
+            _say(f"standard output cannot be written ({reason})", EXIT_NO_OUTPUT)
+        _say(os_error_sentence(error))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say(sentence: str) -> None:
-    click.echo(f"engine: {' '.join(sentence.split())}", err=True)
-    sys.exit(EXIT_MISTAKE)
+def prepare_streams() -> None:
+    """Have all three standard streams, and have them print what they can of any text.
+
+    A stream that the caller has closed would leave its number to the next file or socket that is opened, which then
+    gets what is written for people.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) < STANDARD_STREAMS:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # open for as long as the process lives
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
+
+
+def os_error_sentence(error: OSError) -> str:
+    """What the operating system refused, where, and the mend."""
+    reason = (error.strerror or str(error)).lower()
+    place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    mend = MENDS.get(error.errno or 0, "see the system's log")
+    return f"{place}{reason}; {mend}"
+
+
+def _takes_output() -> bool:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _say(sentence: str, code: int = EXIT_MISTAKE) -> NoReturn:
+    with suppress(OSError, ValueError):
+        click.echo(f"engine: {' '.join(sentence.split())}", err=True)
+    sys.exit(code)

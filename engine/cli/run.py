@@ -30,10 +30,11 @@ from engine.credentials import checked, hand_over, no_core_dumps, take_environme
 from engine.errors import ConfigError, UserError
 from engine.ledger_check import Told, compare_with_ledger
 from engine.state_directory import default_state_dir, next_run
+from engine.supervisor.descriptors import ensure_descriptors
 from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.supervisor import NamedStrategy, Supervisor
 from engine.supervisor.trading import Account
-from engine.telemetry.log import configure_log
+from engine.telemetry.log import configure_log, write_line
 
 LOCAL = "local"
 LIVE = "live"
@@ -94,6 +95,7 @@ def run(
     if venue != LOCAL:
         _check_one_venue(config)
     check_writable(summary_path)
+    ensure_descriptors(shards=config.feed.shards, strategies=len(config.strategies))
     configure_log(config.log.level, config.log.format, "engine")
     directory = RunDirectory(config.name)
     directory.acquire()
@@ -252,4 +254,4 @@ def _relay(lines: IO[str]) -> None:
     """Pass the venue's log on: a pipe that nobody reads would stop it one day."""
     with lines:
         for line in lines:
-            sys.stderr.write(line)
+            write_line(line)

@@ -145,17 +145,17 @@ def venue(
     import asyncio
     import json
     import logging
-    import sys
 
     import structlog
     import uvloop
 
+    from engine.telemetry.log import log_stream
     from engine.venue.server import serve
 
     if not structlog.is_configured():
         structlog.configure(
             wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+            logger_factory=structlog.WriteLoggerFactory(file=log_stream()),
         )
 
     async def serve_until_told() -> None:

@@ -1,21 +1,35 @@
-"""The live view: what the running engine measures, as a table that redraws, or as a line a second."""
+"""The live view: what the running engine measures, as a table that redraws, or as a line a second.
+
+    supervisor ─ summary ─► ViewThread.update: the newest one waits ─► its thread: drawn, written
+
+Drawing happens in a thread of its own and nothing waits for it. Output that is closed, full, stopped or cannot print a
+sign ends the view, with one line in the log, and never the engine.
+"""
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from contextlib import AbstractContextManager, suppress
 from decimal import Decimal
 from time import monotonic
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+import structlog
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from engine.cli.output import give_up_output
+
 REDRAW_S = 0.5
 LINE_S = 1.0
 QUIET_S = 3600.0  # nobody looks
 LINE_CHARS = 160  # of a table that goes to a file or a pipe: no quantity is cut
+
+LAST_PICTURE_S: Final = 1.0  # for the output to take the picture of the end
+
+log = structlog.get_logger("view")
 
 STATE_STYLES = {"live": "green", "stale": "yellow", "untrusted": "red"}
 
@@ -28,18 +42,73 @@ class View(Protocol):
     def update(self, summary: dict[str, Any]) -> None: ...
 
 
-def open_view(wanted: bool) -> AbstractContextManager[View]:
-    """A table on a terminal, lines elsewhere, nothing when not wanted."""
+class _Picture(AbstractContextManager["_Picture"], View, Protocol):
+    """A view that writes to standard output when it is updated: it may block, and raise whatever output raises."""
+
+
+def open_view(wanted: bool) -> "AbstractContextManager[View]":
+    """A table on a terminal, lines elsewhere, nothing when not wanted. It never blocks and never raises."""
     if not wanted:
-        return nullcontext(_NoView())
-    return _TableView() if sys.stdout.isatty() else _LineView()
+        return _NoView()
+    return ViewThread(_TableView() if sys.stdout.isatty() else _LineView())
 
 
-class _NoView:
+class _NoView(AbstractContextManager[View]):
     interval_s = QUIET_S
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def update(self, summary: dict[str, Any]) -> None:
         pass
+
+
+class ViewThread(AbstractContextManager[View]):
+    """Draws a picture of the newest summary, in a thread of its own, until the output fails or the view is closed."""
+
+    def __init__(self, picture: _Picture) -> None:
+        self._picture = picture
+        self.interval_s = picture.interval_s
+        # The newest summary that is not drawn yet.
+        self._next: dict[str, Any] | None = None
+        self._is_closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="view", daemon=True)
+
+    def __enter__(self) -> "ViewThread":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join(LAST_PICTURE_S)
+        if self._thread.is_alive():
+            give_up_output()  # it is blocked there, and would be at the end of the process
+
+    def update(self, summary: dict[str, Any]) -> None:
+        """Have it drawn soon, unless a newer one comes first."""
+        with self._changed:
+            self._next = summary
+            self._changed.notify()
+
+    def _run(self) -> None:
+        # Whatever goes wrong with a picture is no reason to stop trading.
+        try:
+            with self._picture:
+                while (summary := self._wait()) is not None:
+                    self._picture.update(summary)
+        except Exception as error:
+            with suppress(Exception):
+                give_up_output()
+            log.error("the view ended, the engine goes on without it", reason=str(error) or type(error).__name__)
+
+    def _wait(self) -> dict[str, Any] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._next is not None or self._is_closing)
+            summary, self._next = self._next, None
+            return summary
 
 
 class _Rates:

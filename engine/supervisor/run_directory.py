@@ -37,7 +37,16 @@ class RunDirectory:
         self._lock_fd = -1
 
     def acquire(self) -> None:
-        """Make the directory ours; ConfigError when another engine of this name is running."""
+        """Make the directory ours; ConfigError when another engine of this name is running, or it cannot be made."""
+        try:
+            self._acquire()
+        except OSError as error:
+            raise ConfigError(
+                f"the run directory {self.path} cannot be made ({(error.strerror or str(error)).lower()}); set "
+                "XDG_RUNTIME_DIR to a directory of your own that can be written"
+            ) from None
+
+    def _acquire(self) -> None:
         longest = max(len(os.fsencode(path)) for path in self._sockets)
         if longest > SOCKET_PATH_BYTES_MAX:
             raise ConfigError(

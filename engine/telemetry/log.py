@@ -1,21 +1,30 @@
 """Logs: structlog to standard error, for people or as JSON, never a line per frame, never a secret.
 
 Secrets are looked for twice: by the names of what is logged, and in each finished line, tracebacks included.
+
+Lines are written by a thread of their own. A terminal that is stopped (Ctrl-S), a pipe that nobody reads, a full disk
+or a closed stream delays or loses lines of the log, and nothing else.
 """
 
+import atexit
 import logging
+import os
 import sys
 import threading
 import traceback
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Literal, TextIO, cast
+from typing import Final, Literal, TextIO, cast
 
 import structlog
 
 from engine.secret import redact, redact_secrets
 
 LogFormat = Literal["console", "json"]
+
+LINES_WAITING_MAX: Final = 10_000  # for a stream that takes none; about 2 MB
+EXIT_WAIT_S: Final = 1.0  # for a stream to take the last lines
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -41,38 +50,118 @@ def configure_log(level: str, log_format: LogFormat, actor: str) -> None:
     ]
     if log_format == "json":
         processors.append(structlog.processors.format_exc_info)
-    stream = _Unfailing(sys.stderr)
+    stream = log_stream()
     structlog.configure(
         processors=[*processors, _redacted(renderer)],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         # One write a line: several processes share the stream.
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, stream)),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
     # picows and asyncio log through the standard library: warnings and worse go to the same stream.
-    lines = logging.StreamHandler(cast(TextIO, stream))
+    lines = logging.StreamHandler(stream)
     lines.setFormatter(_RedactedLines(f"%(levelname)s {actor} %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[lines])
     sys.excepthook = _show_uncaught
     threading.excepthook = lambda it: _show_uncaught(it.exc_type, it.exc_value, it.exc_traceback)
 
 
-class _Unfailing:
-    """A stream whose lines may be lost: a full disk or a closed terminal must not stop who only tells of something."""
+class LineWriter:
+    """A text stream that never blocks and never fails: `write` appends to a queue, a daemon thread does the rest.
+
+    Beyond `LINES_WAITING_MAX` waiting lines the newest are lost; how many is said when the stream takes lines again.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
+        # Lines that found the queue full: ever, and when that was last said.
+        self.lost = 0
+        self._lost_told = 0
+        self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> int:
-        """Write it if that can be done."""
-        with suppress(OSError, ValueError):
-            return self._stream.write(text)
-        return 0
+        """Have it written, soon; lost, and counted, when too much waits already."""
+        if self._lines.qsize() >= LINES_WAITING_MAX:
+            self.lost += 1
+            return len(text)
+        self._lines.put(text)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+            self._thread.start()
+        return len(text)
 
     def flush(self) -> None:
-        """The same."""
+        """Nothing: the thread flushes whenever no line waits."""
+
+    def drain(self, timeout_s: float = EXIT_WAIT_S) -> bool:
+        """Wait until everything that was handed over is written; False when the stream did not take it in time."""
+        if self._thread is None:
+            return True
+        is_written = threading.Event()
+        self._lines.put(is_written)
+        return is_written.wait(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            item = self._lines.get()
+            while True:
+                if isinstance(item, threading.Event):
+                    self._flush_stream()
+                    item.set()
+                else:
+                    self._write_out(item)
+                try:
+                    item = self._lines.get_nowait()
+                except Empty:
+                    break
+            self._flush_stream()
+
+    def _write_out(self, text: str) -> None:
+        if (lost := self.lost) != self._lost_told:
+            text += f"({lost - self._lost_told} lines of the log were lost: standard error took none)\n"
+            self._lost_told = lost
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def _flush_stream(self) -> None:
         with suppress(OSError, ValueError):
             self._stream.flush()
+
+
+# Of this process; None before `configure_log`.
+_writer: LineWriter | None = None
+
+
+def log_stream() -> TextIO:
+    """Standard error, behind the thread that writes this process's log."""
+    global _writer
+    before, _writer = _writer, LineWriter(sys.stderr)
+    if before is None:
+        atexit.register(_end_log)
+    else:
+        before.drain()
+    return cast(TextIO, _writer)
+
+
+def drain_log(timeout_s: float = EXIT_WAIT_S) -> bool:
+    """Write out the lines that wait; for whoever ends the process. False when they were not all taken in time."""
+    return True if _writer is None else _writer.drain(timeout_s)
+
+
+def _end_log() -> None:
+    if not drain_log():
+        # The thread is blocked in a write: the end of the process must not flush that stream, for it would wait too.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+def write_line(text: str) -> None:
+    """Pass on a finished line of another process, with its line feed, to the same stream as the log."""
+    if _writer is None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+    else:
+        _writer.write(text)
 
 
 def _redacted(renderer: structlog.types.Processor) -> structlog.types.Processor:
@@ -89,7 +178,7 @@ class _RedactedLines(logging.Formatter):
 
 def _show_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
     if not issubclass(kind, SystemExit):
-        sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+        write_line(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _name_actor(actor: str) -> structlog.types.Processor:

@@ -1,0 +1,129 @@
+"""What shows, logs or tells never ends what trades; and what the system refuses at start is one sentence."""
+
+import fcntl
+import os
+import resource
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.rig import ENGINE, PATIENCE_S, Engines, summary_of
+
+QUOTER = Path(__file__).parents[2] / "engine" / "strategy" / "examples" / "quoter.py"
+PIPE_BYTES_MIN = 4096  # fcntl(2): the smallest pipe there is
+
+
+def trading_run(engines: Engines, tmp_path: Path, *more: object) -> Sequence[str]:
+    """`engine run` on the local venue, quoting for four seconds, with a view."""
+    return (
+        *ENGINE, "run", "--venue", "local", "--symbols", "BTC/USD", "--strategy", str(QUOTER), "--seconds", "4",
+        "--view", "--summary", str(tmp_path / "out.json"), *map(str, more),
+    )  # fmt: skip
+
+
+def assert_it_traded_to_its_end(tmp_path: Path) -> None:
+    """Orders went out, and every record of them agrees."""
+    summary = summary_of(tmp_path / "out.json")
+    assert summary["exit"] == "clean"
+    assert summary["orders"]["submitted"] > 0
+    assert summary["ledger"]["agree"], summary["ledger"]["differences"]
+
+
+@pytest.mark.parametrize("shell", ["| head -1", "> /dev/full", ">&-", "<&- >&- 2>&-"])
+def test_output_that_nobody_takes_ends_the_view_alone(engines: Engines, tmp_path: Path, shell: str) -> None:
+    """A reader that has seen enough, a full disk, a stream that is closed: the run goes on to its end."""
+    command = " ".join(trading_run(engines, tmp_path))
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{command} {shell}"],
+        capture_output=True, text=True, env=engines.environment, timeout=PATIENCE_S,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert_it_traded_to_its_end(tmp_path)
+
+
+def test_a_terminal_that_cannot_print_a_sign_gets_another(engines: Engines, tmp_path: Path) -> None:
+    """µ and · are no ASCII."""
+    done = subprocess.run(
+        trading_run(engines, tmp_path),
+        capture_output=True, text=True, env=engines.environment | {"PYTHONIOENCODING": "ascii"}, timeout=PATIENCE_S,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "verified" in done.stdout
+    assert_it_traded_to_its_end(tmp_path)
+
+
+def test_pipes_that_nobody_reads_stop_nobody(engines: Engines, tmp_path: Path) -> None:
+    """Both pipes are full after some lines: everything trades on, ends in time, and reports."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES_MIN)
+    with subprocess.Popen(
+        trading_run(engines, tmp_path, "--log-level", "debug"), stdout=writer, stderr=writer, env=engines.environment
+    ) as run:
+        os.close(writer)
+        try:
+            assert run.wait(PATIENCE_S) == 0
+        finally:
+            run.kill()
+            os.close(reader)
+
+    assert_it_traded_to_its_end(tmp_path)
+
+
+def refused(engines: Engines, *arguments: str, **options: Any) -> str:
+    """The one sentence of an `engine run` that the system refuses."""
+    done = subprocess.run(
+        (*ENGINE, "run", "--venue", "local", "--symbols", "BTC/USD", "--log-level", "error", *arguments),
+        capture_output=True, text=True, timeout=PATIENCE_S, **{"env": engines.environment} | options,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("engine: ")
+    return sentence
+
+
+@pytest.mark.parametrize("most", [12, 24, 48])
+def test_too_few_descriptors_is_one_sentence(engines: Engines, most: int) -> None:
+    """Whether the limit stops the command itself or a later step of its start."""
+    sentence = refused(engines, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)))
+
+    assert "ulimit -n" in sentence
+
+
+def test_a_soft_limit_on_descriptors_is_raised(engines: Engines, tmp_path: Path) -> None:
+    """What may be raised is raised: a login's 24 of 4,096 are no reason to refuse."""
+    done = subprocess.run(
+        trading_run(engines, tmp_path),
+        capture_output=True, text=True, env=engines.environment, timeout=PATIENCE_S,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, 4096)),
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert_it_traded_to_its_end(tmp_path)
+
+
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "XDG_STATE_HOME"])
+def test_a_directory_that_cannot_be_made_is_named_with_its_variable(
+    engines: Engines, tmp_path: Path, variable: str
+) -> None:
+    """/proc is a file system where nobody makes directories."""
+    config = tmp_path / "live.toml"
+    config.write_text(
+        'symbols = ["BTC/USD"]\n[trading]\nenabled = true\n[risk]\norder_notional_max = 1\nposition_notional_max = 1\n'
+        "daily_loss_max = 1\n"
+    )
+    done = subprocess.run(
+        (*ENGINE, "run", str(config), "--venue", "live", "--log-level", "error"),
+        capture_output=True, text=True, timeout=PATIENCE_S,
+        env=engines.environment | {variable: "/proc", "KRAKEN_API_KEY": "k" * 56, "KRAKEN_API_SECRET": "c2VjcmV0" * 8},
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    (sentence,) = done.stderr.splitlines()
+    assert "/proc/kraken-engine" in sentence
+    assert variable in sentence or "state_dir" in sentence
