@@ -4,10 +4,12 @@
                          └─ full: counted, and mended from the journal by the next reader
 
 Nothing trades by this file: it can be deleted at any time, and is made anew from the journal. A slow disk, or none,
-costs rows here and nothing else. Numbers are exact text, as Kraken writes them; times are UTC text to the microsecond,
-beside nanoseconds since 1970 in the columns that end in `_ns`.
+costs rows here and nothing else. Nor does it take the journal's room: the WAL is bounded, and while the disk is nearly
+full the WAL is given back and nothing is written here. Numbers are exact text, as Kraken writes them; times are UTC
+text to the microsecond, beside nanoseconds since 1970 in the columns that end in `_ns`.
 """
 
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -37,6 +39,10 @@ RETRY_INTERVAL_S: Final = 1.0  # after a failed write
 BUSY_MS: Final = 5000  # how long one writer waits for another
 CLOSE_DEADLINE_S: Final = 5.0
 ROWS_MAX: Final = 10_000  # of one query
+WAL_PAGES_MAX: Final = 64  # of 4 kB, before they are moved into the file; readers may hold that up for a while
+WAL_BYTES_KEPT: Final = 256 * 1024  # of a WAL that was moved into the file
+WAL_BYTES_MAX: Final = 8 * 1024 * 1024  # behind a reader that does not end; then rows wait, and at last are dropped
+DISK_FREE_BYTES_MIN: Final = 2 * 1024 * 1024  # less is for the journal alone
 
 log = structlog.get_logger("history")
 
@@ -93,6 +99,10 @@ class FillRow(Struct, frozen=True):
 
 class HistoryError(UserError):
     """The history cannot be read; the text says what to do."""
+
+
+class _NoRoom(OSError):
+    """What room there is belongs to the journal."""
 
 
 def _columns(row: type[Struct]) -> str:
@@ -281,6 +291,7 @@ class HistoryWriter:
                 if connection is None:
                     connection = _open_to_write(self.path)
                     _begin_writing(connection)
+                _check_room(self.path, connection)
                 self._write_all(connection, batch)
             except (sqlite3.Error, OSError) as error:
                 # The batch is kept and tried again; meanwhile the queue fills up, and then rows are dropped.
@@ -315,12 +326,36 @@ class HistoryWriter:
             self._dropped_marked = dropped
             self.written += len(batch)
             batch.clear()
+            _check_room(self.path, connection)
 
     def _note_failure(self, error: Exception) -> None:
         self.errors += 1
         if str(error) != self.last_error:
             log.error("history not written, trading goes on", path=str(self.path), reason=str(error))
         self.last_error = str(error)
+
+
+def _check_room(path: Path, connection: sqlite3.Connection) -> None:
+    """_NoRoom when the disk is nearly full, or a reader holds up a WAL that has grown too long."""
+    disk = os.statvfs(path.parent)
+    is_short = disk.f_bavail * disk.f_frsize < DISK_FREE_BYTES_MIN
+    wal = _wal_of(path)
+    wal_bytes = wal.stat().st_size if wal.exists() else 0
+    if wal_bytes > (0 if is_short else WAL_BYTES_MAX):
+        # Never waits for a reader: what it holds up is tried again with the next rows.
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            is_held_up = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        if is_held_up and not is_short:
+            raise _NoRoom(f"{wal.name} has {wal_bytes:,} bytes, which a reader does not let go; end that program")
+    if is_short:
+        raise _NoRoom(f"less than {DISK_FREE_BYTES_MIN // 1024**2} MB are free, which are for the journal; make room")
+
+
+def _wal_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
 
 
 def _open_to_write(path: Path) -> sqlite3.Connection:
@@ -334,12 +369,15 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
         aside = path.with_suffix(".broken")
         log.error("history is damaged and is begun anew", path=str(path), reason=str(error), moved_to=str(aside))
         path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        for left in (_wal_of(path), path.with_name(path.name + "-shm")):
+            left.unlink(missing_ok=True)
         return _connect(path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    # Made here, for SQLite would let everybody read it, and gives the WAL the permissions that the file has.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    path.chmod(0o600)
     connection = sqlite3.connect(path, timeout=BUSY_MS / 1000)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -349,11 +387,12 @@ def _connect(path: Path) -> sqlite3.Connection:
             connection.execute("ALTER TABLE orders ADD COLUMN cash_qty TEXT")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
         connection.executescript(_SCHEMA)
         with connection:
             # A file that begins is incomplete until the journal has been read into it.
             connection.execute("INSERT OR IGNORE INTO condition VALUES (1, 1, 0, 0)")
-        path.chmod(0o600)
     except BaseException:
         connection.close()
         raise
@@ -431,6 +470,14 @@ def _write_records(connection: sqlite3.Connection, records: Iterable[Record]) ->
             flush()
     flush()
     return count
+
+
+def fills_of(path: Path) -> int:
+    """How many fills the history knows; 0 when there is none that can be read."""
+    with suppress(HistoryError, sqlite3.Error), closing(_open_to_read(path)) as connection:
+        count: int = connection.execute("SELECT count(*) FROM fills").fetchone()[0]
+        return count
+    return 0
 
 
 def query_orders(

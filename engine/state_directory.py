@@ -7,6 +7,7 @@ $XDG_STATE_HOME/kraken-engine/NAME                 mode 0700; ~/.local/state whe
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.clock import SystemClock
@@ -18,11 +19,25 @@ HISTORY_FILE = "history.sqlite"
 EPOCH_S = 1_735_689_600  # 2025-01-01: runs are numbered by seconds since then, or one more than the last
 
 
+def state_root(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where all that outlives this user's engines lies; ConfigError when the user has no home.
+
+    As in the XDG Base Directory Specification, a variable that is not an absolute path is taken for none.
+    """
+    base = environment.get("XDG_STATE_HOME")
+    if base and Path(base).is_absolute():
+        return Path(base) / "kraken-engine"
+    try:
+        return Path.home() / ".local" / "state" / "kraken-engine"
+    except RuntimeError:
+        raise ConfigError(
+            "this user has no home directory to keep the engine's state in; set XDG_STATE_HOME to an absolute path"
+        ) from None
+
+
 def default_state_dir(name: str) -> Path:
     """Where the state of the engine of this name lives."""
-    base = os.environ.get("XDG_STATE_HOME")
-    root = Path(base) if base else Path.home() / ".local" / "state"
-    return root / "kraken-engine" / name
+    return state_root() / name
 
 
 def next_run(state_dir: Path) -> int:
@@ -37,7 +52,7 @@ def next_run(state_dir: Path) -> int:
         last = int(text) if text.strip().isdigit() else 0
         run = max(last + 1, SystemClock().wall_ns() // NS_PER_S - EPOCH_S)
         new = path.with_suffix(".new")
-        with new.open("w") as file:
+        with open(new, "w", opener=_owner_only) as file:
             file.write(f"{run}\n")
             file.flush()
             os.fsync(file.fileno())
@@ -45,6 +60,10 @@ def next_run(state_dir: Path) -> int:
     except OSError as error:
         raise ConfigError(
             f"the state directory {state_dir} cannot be written ({(error.strerror or str(error)).lower()}); "
-            "choose another with trading.state_dir"
+            "choose another with trading.state_dir or XDG_STATE_HOME"
         ) from None
     return run
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -241,6 +241,89 @@ def test_a_disk_that_fails_for_a_while_costs_nothing(tmp_path: Path, monkeypatch
     assert len(query_orders(folder / "history.sqlite", WallNs(0))) == 1
 
 
+def test_the_wal_is_bounded(tmp_path: Path) -> None:
+    """Beside a journal of some kilobytes it was a megabyte; a reader in between does not make it grow for good."""
+    path = tmp_path / "history.sqlite"
+    writer = HistoryWriter(path, interval_s=0.001)
+    for number in range(1, 400):
+        feed(writer, life(number))
+    until(lambda: not writer.waiting)
+    wal_bytes = path.with_name("history.sqlite-wal").stat().st_size
+    writer.close()
+
+    # What one transaction of 64 rows may add to it before it is moved into the file.
+    assert wal_bytes <= 2 * history.WAL_PAGES_MAX * 4096 + 512 * 1024
+
+
+def test_a_reader_that_does_not_end_holds_up_rows_and_not_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows wait while its snapshot keeps the WAL, and are written when it lets go."""
+    monkeypatch.setattr(history, "RETRY_INTERVAL_S", 0.01)
+    monkeypatch.setattr(history, "WAL_BYTES_MAX", 512 * 1024)
+    path = tmp_path / "history.sqlite"
+    writer = HistoryWriter(path, interval_s=0.001)
+    feed(writer, life(1))
+    until(lambda: writer.written > 0 and not writer.waiting)
+    reader = sqlite3.connect(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM orders").fetchone()
+    for number in range(2, 800):
+        feed(writer, life(number))
+    until(lambda: writer.errors > 0)
+    wal_bytes = path.with_name("history.sqlite-wal").stat().st_size
+    reader.close()
+    until(lambda: not writer.waiting)
+    writer.close()
+
+    assert wal_bytes < 2 * 512 * 1024
+    assert "reader" in writer.last_error
+    assert writer.dropped == 0
+    assert len(query_orders(path, WallNs(0))) == 799
+
+
+def test_a_disk_that_is_nearly_full_is_left_to_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The WAL is given back, nothing more is written; with room again, what waited is."""
+    monkeypatch.setattr(history, "RETRY_INTERVAL_S", 0.01)
+    path = tmp_path / "history.sqlite"
+    writer = HistoryWriter(path, interval_s=0.001)
+    feed(writer, life(1))
+    until(lambda: writer.written > 0 and not writer.waiting)
+    disk = os.statvfs(tmp_path)
+    free = history.DISK_FREE_BYTES_MIN // disk.f_frsize
+    full = os.statvfs_result([*disk[:4], free - 1, *disk[5:]])
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+    feed(writer, life(2))
+    until(lambda: writer.errors > 0)
+    wal = path.with_name("history.sqlite-wal")
+    wal_bytes = wal.stat().st_size if wal.exists() else 0
+    rows = len(query_orders(path, WallNs(0)))
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    until(lambda: not writer.waiting)
+    writer.close()
+
+    assert (wal_bytes, rows) == (0, 1)
+    assert "for the journal" in writer.last_error
+    assert len(query_orders(path, WallNs(0))) == 2
+
+
+def test_files_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
+    """The history tells what somebody owns, and so does its WAL while it is written."""
+    path = tmp_path / "history.sqlite"
+    before = os.umask(0)
+    try:
+        writer = HistoryWriter(path, interval_s=0.001)
+        feed(writer, life(1))
+        until(lambda: writer.written > 0 and not writer.waiting)
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        writer.close()
+    finally:
+        os.umask(before)
+
+    assert len(modes) == 3
+    assert set(modes.values()) == {0o600}
+
+
 def test_a_damaged_file_is_moved_aside_and_begun_anew(tmp_path: Path) -> None:
     """A reader is told that the file can be removed; a writer does it himself."""
     path = tmp_path / "history.sqlite"

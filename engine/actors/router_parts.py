@@ -40,7 +40,7 @@ from engine.actors.trading_gate import TradingGate
 from engine.clock import Clock
 from engine.config import RiskConfig, TradingConfig
 from engine.credentials import load_credentials, take_over
-from engine.history import HistoryWriter
+from engine.history import HistoryWriter, fills_of
 from engine.kraken import rest_answers, rest_requests
 from engine.kraken.private_events import TradingEvent
 from engine.kraken.rest_answers import RestRefusal
@@ -55,7 +55,7 @@ from engine.net.websocket import WebSocketConnection
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter, fold
 from engine.orders.breaker import Breaker
-from engine.orders.journal import Journal
+from engine.orders.journal import Journal, JournalError
 from engine.orders.journal_records import Record, RunBegan
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
@@ -108,7 +108,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterParts:
     names = Resolver()
     https, key_lock, signer = _open_rest(launch, clock, names)
     rest = RestDesk(KrakenRest(https, clock, signer=signer, key=key_lock), clock, histograms["rest"])
-    journal, blotter, records_of_run = _open_journal(launch, signer, clock)
+    journal, blotter, records_of_run, unwritten = _open_journal(launch, signer, clock, is_successor=is_successor)
     history = HistoryWriter(Path(launch.state_dir) / HISTORY_FILE) if trading.history else None
 
     session = TradingSession(TradingSettings(answer_deadline_ns=int(trading.answer_timeout_s * NS_PER_S)))
@@ -197,6 +197,8 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterParts:
         cancels_on_halt=trading.on_strategy_halt == "cancel",
     )
     records.on_journal = router.on_journal
+    if unwritten:
+        records.write(unwritten, is_fact=True)
     connection: WebSocketConnection[TradingEvent] = WebSocketConnection(
         launch.url,
         session,
@@ -250,18 +252,43 @@ def _open_rest(launch: RouterLaunch, clock: Clock, names: Resolver) -> tuple[Htt
     return https, key_lock, Signer(credentials.api_key, credentials.secret)
 
 
-def _open_journal(launch: RouterLaunch, signer: Signer, clock: Clock) -> tuple[Journal, Blotter, Sequence[Record]]:
-    """The journal, what it comes to, and what earlier lives of the router wrote in this run of the engine."""
-    journal, records, report = Journal.open(Path(launch.state_dir), durability=launch.trading.durability)
+class _OpenJournal(NamedTuple):
+    journal: Journal
+    blotter: Blotter
+    of_run: Sequence[Record]
+    """What earlier lives of the router wrote in this run of the engine."""
+    unwritten: Sequence[Record]
+    """What the journal did not take yet."""
+
+
+def _open_journal(launch: RouterLaunch, signer: Signer, clock: Clock, *, is_successor: bool) -> _OpenJournal:
+    """The journal and what it comes to; JournalError when it takes no record and no router served this run before.
+
+    A successor has orders to look after: it cancels and reconciles though the disk is full, and takes no new order.
+    """
+    state_dir = Path(launch.state_dir)
+    journal, records, report = Journal.open(state_dir, durability=launch.trading.durability)
     log.info("journal", report=str(report))
+    if not records and (fills := fills_of(state_dir / HISTORY_FILE)):
+        log.warning(
+            "the journal is empty, the history is not: positions and the day's loss begin at zero; move the journal "
+            "back, or check positions by hand",
+            journal=str(journal.path), history=str(state_dir / HISTORY_FILE), fills=fills,
+        )  # fmt: skip
     blotter = fold(records)
     began = RunBegan(launch.run, _version(), fingerprint(signer.api_key), clock.wall_ns())
-    journal.append(began)
+    unwritten: Sequence[Record] = ()
+    try:
+        journal.append(began)
+    except JournalError:
+        if not is_successor:
+            raise
+        unwritten = (began,)
     blotter.apply(began)
     for place, record in enumerate(records):
         if isinstance(record, RunBegan) and record.run == launch.run:
-            return journal, blotter, records[place:]
-    return journal, blotter, ()
+            return _OpenJournal(journal, blotter, records[place:], unwritten)
+    return _OpenJournal(journal, blotter, (), unwritten)
 
 
 async def _fetch_token(rest: RestDesk) -> tuple[str, int]:

@@ -26,6 +26,7 @@ import structlog
 from engine.errors import ConfigError, MisuseError
 from engine.net.lockout import LOCKOUT_NS
 from engine.secret import fingerprint
+from engine.state_directory import state_root
 from engine.units import NS_PER_S, WallNs
 
 BLOCK_NS = 10 * NS_PER_S  # of nonces; a restart goes on at most so far ahead of the clock
@@ -37,9 +38,7 @@ log = structlog.get_logger("key_lock")
 
 def keys_directory(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the keys of this user have their files."""
-    base = environment.get("XDG_STATE_HOME")
-    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state"
-    return root / "kraken-engine" / "keys"
+    return state_root(environment) / "keys"
 
 
 class KeyLock:

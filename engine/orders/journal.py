@@ -6,10 +6,12 @@ Survives the death of the process always (what `write` has taken, the kernel kee
     00000001.journal   begins with nothing
     00000002.journal   begins with a Snapshot of all before it, and so on; some old segments are kept, for people
 
-One router at a time: the folder's `lock` names its process. The only file I/O of this package, all of it in calls
-that the router makes.
+One router at a time: the folder's `journal.lock` names its process. Room for a segment is reserved when it begins, so
+what fills the disk later (the history beside it, or another program) does not take the journal's. The only file I/O
+of this package, all of it in calls that the router makes.
 """
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -36,8 +38,16 @@ Durability = Literal["process", "power"]
 
 SEGMENT_BYTES_MAX: Final = 8 * 1024 * 1024  # some 80,000 records, read again in half a second; then `wants_compaction`
 SEGMENTS_KEPT: Final = 8
+LOCK: Final = "journal.lock"  # `lock` is the run directory's, which may be this one
+PID_CHARS: Final = 10
+RESERVE_MARGIN_BYTES: Final = 1024 * 1024  # beyond a full segment, for what is written until the next one begins
+RESERVE_SHARE_MAX: Final = 4  # at most a fourth of what is free: a small disk has other things to hold
 SUFFIX: Final = ".journal"
 UNFINISHED: Final = ".journal-unfinished"
+FALLOC_FL_KEEP_SIZE: Final = 1  # linux/falloc.h
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 class JournalError(EngineError):
@@ -67,6 +77,8 @@ class Journal:
         self._broken = ""
         # Of a record that was never written to its end; cut off when the journal was opened. 0 as a rule.
         self.torn_bytes = 0
+        # Up to here the file system has promised the segment room; 0 where it makes no promises.
+        self.reserved_to = 0
         # Since it was opened.
         self.records_written = 0
         self.errors = 0
@@ -84,6 +96,7 @@ class Journal:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             journal._lock()
             records = journal._load()
+            journal._reserve()
         except OSError as error:
             journal.close()
             raise JournalUnusable(
@@ -139,6 +152,7 @@ class Journal:
         self._fd, self._segment, self._end, self._broken = fd, segment, len(content), ""
         self._sequence += 1
         self.records_written += 1
+        self._reserve()
         for old in _segments(self._folder)[:-SEGMENTS_KEPT]:
             _segment_path(self._folder, old).unlink(missing_ok=True)
 
@@ -177,7 +191,23 @@ class Journal:
         if error.errno == errno.EIO:
             # What the disk holds is unknown now: after such an error a later success proves nothing.
             self._broken = f"{why}; check the disk, then start the engine again"
+        self._reserve()  # what was cut off gave its room back
         raise JournalError(self._broken or why) from None
+
+    def _reserve(self) -> None:
+        """Have the file system set room aside behind the end of the segment, as much as it can spare.
+
+        The size of the file stays what it is. No room, or a file system that reserves none, is no error here: what
+        cannot be written later says so then.
+        """
+        self.reserved_to = 0
+        with suppress(OSError):
+            disk = os.fstatvfs(self._fd)
+            spare = disk.f_bavail * disk.f_frsize // RESERVE_SHARE_MAX
+            length = min(max(self._segment_bytes_max - self._end, 0) + RESERVE_MARGIN_BYTES, spare)
+            if length > 0:
+                _fallocate(self._fd, self._end, length)
+                self.reserved_to = self._end + length
 
     def _sync_folder(self) -> None:
         fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -189,7 +219,7 @@ class Journal:
     # --- opening
 
     def _lock(self) -> None:
-        path = self._folder / "lock"
+        path = self._folder / LOCK
         self._lock_fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -199,8 +229,9 @@ class Journal:
                 f"the journal in {self._folder} is in use by process {holder}; stop that engine first, or give this "
                 "one another name or state_dir"
             ) from None
-        os.ftruncate(self._lock_fd, 0)
-        os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+        # For people. Always of one length, over the old one; a disk that is full is no reason not to trade.
+        with suppress(OSError):
+            os.pwrite(self._lock_fd, f"{os.getpid():<{PID_CHARS}}\n".encode(), 0)
 
     def _found(self, records: int) -> str:
         torn = f"; a torn record of {self.torn_bytes} bytes was cut off its end" if self.torn_bytes else ""
@@ -316,3 +347,14 @@ def _write_whole(fd: int, content: bytes) -> None:
         raise OSError(errno.EFBIG, f"{len(content)} bytes in one record")
     if (written := os.write(fd, content)) != len(content):
         raise OSError(errno.ENOSPC, f"only {written} of {len(content)} bytes fitted")
+
+
+def _fallocate(fd: int, offset: int, length: int) -> None:
+    """fallocate(2), which leaves the file as long as it is; Python has `posix_fallocate` alone, which does not.
+
+    Lasts until the file is truncated, beyond the end of this process. OSError when there is no room, or the file
+    system reserves none.
+    """
+    if _libc.fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

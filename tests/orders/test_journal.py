@@ -1,5 +1,6 @@
 """The journal: what was written is there, what was torn is cut, what was changed is named and never replayed."""
 
+import fcntl
 import os
 import re
 import resource
@@ -223,6 +224,40 @@ def test_a_file_that_cannot_be_put_in_order_takes_nothing_more(tmp_path):
     journal.close()
 
     assert reopened(tmp_path) == ([RUN], 0)
+
+
+def test_room_for_a_segment_is_reserved_and_outlives_the_process(tmp_path):
+    """Blocks of the disk behind the end of the file, whose size stays what was written."""
+    journal, _, _ = Journal.open(tmp_path, segment_bytes_max=100_000)
+    journal.append_all(RECORDS)
+    journal.close()
+    found = journal.path.stat()
+
+    assert found.st_size < 10_000
+    assert found.st_blocks * 512 >= journal.reserved_to > 1_000_000
+    assert reopened(tmp_path) == (RECORDS, 0)
+
+
+def test_a_disk_with_little_room_is_not_taken_whole(tmp_path, monkeypatch):
+    """A fourth of what is free, at most; and none at all is no error."""
+    for free, most in ((400_000, 100_000), (0, 0)):
+        disk = os.statvfs(tmp_path)
+        fields = [*disk[:4], free // disk.f_frsize, *disk[5:]]
+        monkeypatch.setattr(os, "fstatvfs", lambda _, fields=fields: os.statvfs_result(fields))
+        journal, _, _ = Journal.open(tmp_path / str(free))
+        journal.append_all(RECORDS)
+        journal.close()
+
+        assert max(journal.reserved_to - HEADER_BYTES, 0) <= most
+        assert reopened(tmp_path / str(free)) == (RECORDS, 0)
+
+
+def test_a_file_named_lock_is_somebody_elses(tmp_path):
+    """The run directory and the state directory may be one: its lock is not the journal's."""
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        assert Path(written(tmp_path)).exists()
 
 
 def test_after_kill_9_every_appended_record_is_there(tmp_path):
