@@ -16,6 +16,7 @@ from engine import config as config_module
 from engine.config import Config, StrategyConfig, load_config, override, parse_symbols
 from engine.config import settings as all_settings
 from engine.errors import ConfigError
+from engine.strategy.loader import load_class
 
 EXAMPLE = Path(config_module.__file__).parent / "strategy" / "examples" / "engine.toml"
 
@@ -112,7 +113,7 @@ def test_the_example_shows_every_setting_at_its_default() -> None:
 
     assert keys(written) == {setting.path for setting in all_settings()}
     assert msgspec.structs.replace(config, symbols=Config().symbols, strategies=()) == Config()
-    assert Path(config.strategies[0].target).is_file()
+    assert load_class(config.strategies[0].target).__name__ == "SpreadWatch"
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -1,12 +1,15 @@
 """The repository tests its own shape."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ENGINE = Path(__file__).parent.parent / "engine"
 MODULES = sorted(ENGINE.rglob("*.py"))
+
+PROJECT = tomllib.loads((ENGINE.parent / "pyproject.toml").read_text())
 
 READS_TIME = {
     *("time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"),
@@ -116,3 +119,13 @@ def test_every_module_and_every_public_thing_is_introduced(path):
     ]
 
     assert silent == []
+
+
+def test_an_installed_engine_lacks_no_file():
+    """What is not a module of a package is package data: README and errors point to the examples."""
+    packages = {path.parent for path in ENGINE.rglob("__init__.py")}
+    others = {path for path in ENGINE.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+              and not (path.suffix == ".py" and path.parent in packages)}  # fmt: skip
+    data = {path for glob in PROJECT["tool"]["setuptools"]["package-data"]["engine"] for path in ENGINE.glob(glob)}
+
+    assert others - data == set()

@@ -46,6 +46,7 @@ COMMANDS = {
     "halt": ("engine.cli.orders", "Take no more orders and cancel the open ones."),
     "resume": ("engine.cli.orders", "Take orders again after a halt."),
     "check": ("engine.cli.check", "Prove keys, permissions, clock and limits, without trading."),
+    "settings": ("engine.cli.settings", "Print every setting with its default and its reason."),
     "status": ("engine.cli.control", "Show how a running engine does."),
     "stop": ("engine.cli.control", "Stop a running engine."),
 }

@@ -127,3 +127,13 @@ def test_a_directory_that_cannot_be_made_is_named_with_its_variable(
     (sentence,) = done.stderr.splitlines()
     assert "/proc/kraken-engine" in sentence
     assert variable in sentence or "state_dir" in sentence
+
+
+def test_settings_prints_a_configuration_that_is_taken(engines: Engines, tmp_path: Path) -> None:
+    """An installed engine has no examples in sight: the command prints the one with every setting."""
+    settings = engines.call("settings")
+    (tmp_path / "my.toml").write_text(settings.stdout)
+    run = engines.call("run", tmp_path / "my.toml", "--venue", "local", "--seconds", 1)
+
+    assert "order_notional_max" in settings.stdout
+    assert run.returncode == 0, run.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.integration.rig import CAPTURES, Engines, summary_of
 
-COMMAND = r"`engine (run|replay|venue|status|stop|check|orders|balances|cancel|halt|resume)([^`]*)`"
+COMMAND = r"`engine (run|replay|venue|settings|status|stop|check|orders|balances|cancel|halt|resume)([^`]*)`"
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -28,18 +28,18 @@ def test_the_first_strategy_runs_as_it_stands(engines: Engines, tmp_path: Path):
 
 
 def test_the_strategy_that_trades_does_so_as_it_stands(engines: Engines, tmp_path: Path):
-    """The README's second strategy: it quotes, follows the market, is filled, and every record agrees."""
+    """The README's second strategy: it quotes, is filled, begins again, and every record agrees."""
     _, code = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     bot = tmp_path / "my_bot.py"
     bot.write_text(code)
     run = engines.call(
-        "run", "--venue", "local", "--symbols", "BTC/USD", "--strategy", bot, "--seconds", 6,
+        "run", "--venue", "local", "--symbols", "BTC/USD", "--strategy", bot, "--param", "pace_s=0.3", "--seconds", 6,
         "--summary", tmp_path / "out.json",
     )  # fmt: skip
     summary = summary_of(tmp_path / "out.json")
 
     assert run.returncode == 0, run.stderr
-    assert summary["strategies"]["Bidder"]["errors"] == 0
+    assert summary["strategies"]["Turnover"]["errors"] == 0
     assert summary["orders"]["submitted"] > 0
     assert summary["ledger"]["agree"], summary["ledger"]["differences"]
     assert summary["ledger"]["fills"] == summary["fills"] > 0

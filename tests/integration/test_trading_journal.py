@@ -137,6 +137,54 @@ def test_a_full_disk_shuts_trading_cancels_pass_and_a_person_resumes(
     engine.wait_until_agreed()
 
 
+def test_a_router_that_dies_on_a_full_disk_is_followed_by_one_that_looks_after_its_orders(
+    start: Start, venue: TradingVenue
+) -> None:
+    """Its successor takes no order and says why, cancels what is asked, and the engine goes on."""
+    engine = start(trading='history = false\non_stop = "keep"', logs=False)
+    for number in range(40):  # a journal that is longer than what a process is handed when it starts
+        engine.wish("order", name=f"o{number}", away=3.0 + number / 10)
+        engine.wait_for_state(f"o{number}", "WORKING")
+    parent, size = psutil.Process(engine.process.pid), journal_of(engine).stat().st_size
+    parent.rlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))  # which the next router inherits
+    psutil.Process(engine.pid("order_router")).kill()
+    eventually(lambda: engine.router("status"), "the router was restarted")
+    parent.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    eventually(lambda: "journal" in engine.router("status").get("reason", ""), "it says what is wrong")
+    engine.wish("order", name="late", away=3.0)
+    assert "journal" in engine.wait_for_state("late", "REFUSED")["reason"]
+    engine.wish("cancel", names=["o0"])
+    engine.wait_for_state("o0", "CANCELED")
+
+    assert engine.process.poll() is None
+    assert engine.status()["restarts"]["order_router"] == 1
+    assert len(engine.router("orders")["orders"]) == 39
+
+
+def test_one_directory_for_runtime_and_state_works(start: Start, venue: TradingVenue) -> None:
+    """Some machines have one place for both, and neither lock is the other's."""
+    engine = start(shared_directory=True)
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+
+    assert engine.stop()["exit"] == "clean"
+
+
+def test_an_empty_journal_beside_a_history_with_fills_is_named(start: Start, venue: TradingVenue) -> None:
+    """Positions begin at zero then, which the history contradicts."""
+    engine = start()
+    engine.wish("order", name="took", order_type="market", qty="0.01")
+    engine.wait_for_state("took", "FILLED")
+    engine.stop()
+    journal = journal_of(engine)
+    journal.rename(journal.with_suffix(".aside"))
+    engine.start()
+    (warning,) = [line for line in engine.log().splitlines() if "the journal is empty" in line]
+
+    assert str(journal) in warning
+    assert str(engine.state_dir / "history.sqlite") in warning
+
+
 def test_a_halt_outlives_the_router_and_the_engine(start: Start, venue: TradingVenue) -> None:
     """Only a person resumes."""
     engine = start()

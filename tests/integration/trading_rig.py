@@ -351,6 +351,7 @@ class TradingEngine:
         strategies: str = "",
         key_file: bool = False,
         logs: bool = True,
+        shared_directory: bool = False,
     ) -> None:
         self.venue = venue
         self.folder = folder
@@ -361,7 +362,9 @@ class TradingEngine:
         self.engines = Engines(folder)
         self.names = names
         self.summary_path = folder / "summary.json"
-        self.state_dir = folder / "state" / "kraken-engine" / "default"
+        # One folder for what ends with the engine and for what outlives it, or one for each.
+        self._shared = {"XDG_STATE_HOME": str(self.engines.runtime)} if shared_directory else {}
+        self.state_dir = Path(self._shared.get("XDG_STATE_HOME", folder / "state")) / "kraken-engine" / "default"
         self._logs = logs
         self.key_path = folder / "kraken.key" if key_file else None
         if self.key_path is not None:
@@ -385,7 +388,7 @@ class TradingEngine:
 
     def start(self, *, wait: bool = True) -> "TradingEngine":
         """Start it, and wait until it takes orders."""
-        environment = self.engines.environment
+        environment = self.engines.environment | self._shared
         if self.key_path is None:
             environment |= {"KRAKEN_API_KEY": self.key["api_key"], "KRAKEN_API_SECRET": self.key["api_secret"]}
         path = self.folder / f"engine-{len(list(self.folder.glob('engine-*.log')))}.log"

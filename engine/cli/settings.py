@@ -1,0 +1,15 @@
+"""`engine settings`: the commented configuration that comes with the engine."""
+
+from importlib import resources
+
+import click
+
+
+@click.command()
+def settings() -> None:
+    """Print every setting with its default and its reason.
+
+    The text is a configuration file to begin with: engine settings > engine.toml
+    """
+    file = resources.files("engine") / "strategy" / "examples" / "engine.toml"
+    click.echo(file.read_text(encoding="utf-8"), nl=False)
