@@ -147,7 +147,7 @@ class PrivateSession:
     def opened(self, now: MonoNs) -> None:
         """A connection is up: Kraken restores nothing, and wants a fresh token: `authorise` must follow."""
         self.liveness.opened(now)
-        self.status.connection_id = None
+        self.status.connection_id = b""
         self._token = ""
         self._outbox.clear()
         for stream in self.streams.values():
@@ -288,8 +288,10 @@ class PrivateSession:
 
     def _receive_status(self, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
         events: list[PrivateEvent] = []
-        changes, is_other_connection = self.status.receive(frame)
+        changes, is_other_connection, unreadable = self.status.receive(frame)
         events += changes
+        for error in unreadable:
+            events += self.oddities.count_malformed(error, frame, now)
         if is_other_connection:
             for stream in self.streams.values():
                 self._lost(stream, "another connection begins", now, events)

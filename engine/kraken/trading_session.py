@@ -124,7 +124,7 @@ class TradingSession:
     def opened(self, now: MonoNs) -> None:
         """A connection is up. Each wants a fresh token: `authorise` must follow."""
         self.liveness.opened(now)
-        self.status.connection_id = None
+        self.status.connection_id = b""
         self._token = ""
         self._subscribe_at = MonoNs(0)
         self._outbox.clear()
@@ -194,7 +194,9 @@ class TradingSession:
             if envelope.method is not None:
                 return self._receive_reply(envelope.method, frame, received_at)
             if envelope.channel == "status":
-                return self.status.receive(frame)[0]
+                changes, _, unreadable = self.status.receive(frame)
+                odd = [odd for error in unreadable for odd in self.oddities.count_malformed(error, frame, received_at)]
+                return [*changes, *odd]
             if envelope.channel == "heartbeat":
                 self.liveness.heartbeats += 1
                 return NO_EVENTS
