@@ -142,7 +142,7 @@ class PublicSession:
 
     @property
     def malformed(self) -> int:
-        """Frames that cannot be read."""
+        """Frames, and entries of frames, that cannot be read."""
         return self._oddities.malformed
 
     @property
