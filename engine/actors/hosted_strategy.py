@@ -375,9 +375,10 @@ class HostedStrategy:
             record = books[pair_index]
             if record is None or not feed.wanted[pair_index]:
                 continue
-            state = state_of(record)
-            if state is not self.context.states[symbol]:
-                self._change_state(symbol, state, "as the board says after a gap", is_proved=record[1] < UNPROVED)
+            state, is_proved = state_of(record), record[1] < UNPROVED
+            if state is not self.context.states[symbol] or not is_proved:
+                reason = f"{'' if is_proved else 'unproved: '}as the board says after a gap"
+                self._change_state(symbol, state, reason, is_proved=is_proved)
                 work += 1
             if not self._held_up and state is FeedState.LIVE and self._is_news(symbol, record):
                 self._dispatch(feed, record)

@@ -10,7 +10,6 @@ import pytest
 from wire import DATA, MS, T0, S, Tape, changed, live, new_session, obey, quiet_session, sent, states, unproved
 from wire import with_wrong_checksum as wrong
 
-from engine.actors.trading_gate import TradingGate
 from engine.kraken.events import SystemChanged
 from engine.kraken.private_session import PrivateSession, PrivateSettings
 from engine.kraken.trading_session import TradingSession, TradingSettings
@@ -296,31 +295,3 @@ def test_a_field_of_a_notice_of_another_type_costs_itself_alone(field):
 
     assert notice.title == "Elevated API error rates"
     assert told(session, emergency=[entry]) == []
-
-
-# --- orders
-
-
-class _Risk:
-    mode_reason = ""
-
-    class mode:
-        value = "active"
-
-
-@pytest.mark.parametrize(
-    ("system", "reason"),
-    [
-        ("online", ""),
-        ("maintenance", "Kraken is in maintenance"),
-        ("cancel_only", "Kraken is in cancel_only"),
-        ("post_only", ""),
-    ],
-)
-def test_the_gate_is_shut_in_the_phases_that_take_no_order(system, reason):
-    """maintenance and cancel_only take none; in post_only they go out, and Kraken judges those that are not."""
-    gate = TradingGate(_Risk(), lambda _: None)
-    gate.feed_reason, gate.has_balances = "", True
-    gate.enter(system)
-
-    assert gate.closed_reason == reason
