@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from engine.kraken.salvage import UNREADABLE, Reader, Word, entries_reader, read_list
+from engine.kraken.salvage import DECODE_ERRORS, Reader, Word, entries_reader, read_list
 
 
 class Envelope(Struct, gc=False):
@@ -381,7 +381,7 @@ _decode_raw_instrument = msgspec.json.Decoder(_RawInstrumentMessage).decode
 
 
 def read_instrument(frame: bytes) -> tuple[InstrumentData, list[Exception]]:
-    """The assets and pairs that can be read, and why the others cannot; raises one of UNREADABLE without any."""
+    """The assets and pairs that can be read, and why the others cannot; raises one of DECODE_ERRORS without any."""
     try:
         return decode_instrument(frame).data, []
     except msgspec.ValidationError:
@@ -395,12 +395,12 @@ def notices(field: Raw) -> list[Notice]:
     """The entries of `upcoming_maintenance` or `emergency`; one of an unknown shape has its own text as its title."""
     try:
         entries = _decode_raw_list(field) or []
-    except UNREADABLE:
+    except DECODE_ERRORS:
         entries = [field]
     found = []
     for entry in entries:
         try:
             found.append(_read_notice(entry))
-        except UNREADABLE:
+        except DECODE_ERRORS:
             found.append(Notice(title=bytes(entry)[:NOTICE_CHARS_MAX].decode(errors="replace")))
     return found

@@ -31,7 +31,7 @@ from engine.kraken.events import (
 )
 from engine.kraken.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.messages import BookData, CandleData, Reply, decode_book
-from engine.kraken.salvage import UNREADABLE, split
+from engine.kraken.salvage import DECODE_ERRORS, split
 from engine.kraken.subscriptions import Phase, Subscription, Subscriptions
 from engine.kraken.venue_status import MAINTENANCE, VenueStatus
 from engine.market.book import UnitsTooLarge
@@ -226,7 +226,7 @@ class PublicSession:
             entries = decode_book(frame).data
         except msgspec.ValidationError:
             return self._receive_strange_book(frame, received_at)
-        except UNREADABLE as error:
+        except DECODE_ERRORS as error:
             return self._malformed(error, frame, received_at)
         return self._apply_each(entries, frame, received_at)
 
@@ -275,7 +275,7 @@ class PublicSession:
             if len(parts) > 1:
                 return [event for part in parts for event in self.receive(part, received_at)]
             return self._apply_each(messages.read_book(frame).data, frame, received_at)
-        except UNREADABLE as error:
+        except DECODE_ERRORS as error:
             return self._malformed(error, frame, received_at)
 
     def _receive_rare(self, frame: bytes, received_at: MonoNs) -> Sequence[Event] | None:
@@ -295,7 +295,7 @@ class PublicSession:
             if envelope.channel is None and rejects.MESSAGE_RATE_EXCEEDED.encode() in frame:
                 return self._rate_exceeded(frame, received_at)
             return self._oddities.count_unknown(f"channel {envelope.channel}", frame, received_at)
-        except UNREADABLE as error:
+        except DECODE_ERRORS as error:
             self._liveness.heard_at = received_at
             return self._malformed(error, frame, received_at)
 
@@ -627,5 +627,5 @@ def _exact(frame: bytes, entries: Sequence[BookData], data: BookData) -> message
     position = next(index for index, entry in enumerate(entries) if entry is data)
     try:
         return messages.read_exact_book(frame).data[position]
-    except UNREADABLE:
+    except DECODE_ERRORS:
         return None

@@ -21,14 +21,16 @@ from msgspec import Meta, Raw, Struct
 
 from engine.units import DIGITS_MAX, INT64_MAX, INT64_MIN
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What the decoders raise, whatever the bytes."""
 
 Word = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
 """A whole number that a counter, a record and MessagePack can hold."""
 
-ShortText = Annotated[str, Meta(max_length=200)]
+ShortText = Annotated[str, Meta(max_length=64)]
 """An id, a name or a time of Kraken's: the longest genuine ones have some 40 characters."""
+
+OUT_OF_RANGE = "Number out of range"
 
 T = TypeVar("T")
 
@@ -57,18 +59,24 @@ class Reader(Generic[T]):
         self._decode = msgspec.json.Decoder(shape, strict=strict).decode
 
     def decode(self, text: bytes | Raw) -> T:
-        """The value; raises one of UNREADABLE when a field that decides cannot be read."""
+        """The value; raises one of DECODE_ERRORS when a field that decides cannot be read."""
+        return self.read(text)[0]
+
+    def read(self, text: bytes | Raw) -> tuple[T, Exception | None]:
+        """The same, and what is wrong with the fields that were left out; None when all are there."""
         try:
             value = self._decode(text)
-        except msgspec.ValidationError:
-            return cast(T, _salvage(self._shape, text))
-        return cast(T, _salvage(self._shape, text)) if self._is_bounded and not _fits(value) else value
+        except msgspec.ValidationError as error:
+            return cast(T, _salvage(self._shape, text)), error
+        if self._is_bounded and not _fits(value):
+            return cast(T, _salvage(self._shape, text)), msgspec.ValidationError(OUT_OF_RANGE)
+        return value, None
 
 
 def entries_reader(shape: type[T]) -> Callable[[bytes], tuple[list[T], list[Exception]]]:
     """A function that reads the entries of {"data":[…]}, and why some of them cannot be read.
 
-    It raises one of UNREADABLE when there is no such list.
+    It raises one of DECODE_ERRORS when there is no such list.
     """
     message = msgspec.defstruct("Message", [("data", list[shape])])  # type: ignore[valid-type]
     decode: Callable[[bytes], Any] = msgspec.json.Decoder(message).decode
@@ -88,7 +96,7 @@ def read_list(shape: type[T], text: bytes | Raw) -> tuple[list[T], list[Exceptio
 
 
 def split(frame: bytes, head: bytes) -> list[bytes]:
-    """A message of several entries as messages of one each, which begin with `head`; raises one of UNREADABLE."""
+    """A message of several entries as messages of one each, which begin with `head`; raises one of DECODE_ERRORS."""
     return [b'%b"data":[%b]}' % (head, bytes(entry)) for entry in _decode_message(frame).data]
 
 
@@ -121,7 +129,7 @@ def _salvage(shape: Any, text: bytes | Raw) -> Any:
     try:
         value = msgspec.json.decode(text, type=shape, strict=False)
         if not _fits(value):
-            raise msgspec.ValidationError("Number out of range")
+            raise msgspec.ValidationError(OUT_OF_RANGE)
         return value
     except msgspec.ValidationError as error:
         origin, arguments = get_origin(shape), get_args(shape)
