@@ -1,7 +1,6 @@
 """Any value in any place of a genuine message: nothing ends, and nothing costs more than the entry it stands in."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hostile import LONG_TEXT_CHARS, TOKENS, with_value, wounded
@@ -28,11 +27,6 @@ SINGLES = [
     frame for path in sorted(DATA.glob("*.jsonl")) if not path.name.startswith("capture") for frame in frames(path.name)
 ]
 PUBLIC = [*SINGLES, *frames(D10)[:60]]
-NEW = [
-    line
-    for path in sorted((Path(__file__).parents[3] / "shared" / "kraken" / "data" / "new2026").glob("status*.jsonl"))
-    for line in path.read_bytes().splitlines()
-]
 
 
 def lines(pattern):
@@ -46,7 +40,7 @@ REPLIES = [*lines("ws_responses.jsonl"), *lines("ws_errors.jsonl"), *lines("ws_s
 # --- the public side
 
 
-@given(st.lists(wounded(PUBLIC + NEW), min_size=1, max_size=4))
+@given(st.lists(wounded(PUBLIC), min_size=1, max_size=4))
 def test_the_public_feed_goes_on_whatever_a_message_holds(strange):
     """Session, records, board and counters take it; a genuine snapshot afterwards makes a book live, as ever."""
     market = Market(symbols=("BTC/USD", "ETH/USD", "MATIC/USD", "EUR/USD"))
@@ -173,7 +167,7 @@ def live_private():
     return session
 
 
-@given(st.lists(wounded(FACTS + REPLIES + NEW), min_size=1, max_size=4))
+@given(st.lists(wounded(FACTS + REPLIES), min_size=1, max_size=4))
 def test_the_private_feed_goes_on_whatever_a_message_holds(strange):
     """Nothing is raised, every fact fits its ring, and time brings the snapshots back."""
     session = live_private()
@@ -250,7 +244,7 @@ def asked_session():
     return session, sent[0]
 
 
-@given(st.lists(wounded(REPLIES + FACTS + NEW), min_size=1, max_size=4))
+@given(st.lists(wounded(REPLIES + FACTS), min_size=1, max_size=4))
 def test_the_trading_session_goes_on_whatever_an_answer_holds(strange):
     """Nothing is raised, what is told is short, and what is not answered is reported."""
     session, _ = asked_session()
