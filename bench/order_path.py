@@ -283,7 +283,7 @@ class OrderPath:
         rules = PairRules(1, 1, 5000, Decimal("0.5"), "online")
         BoardWriter(memory[1]).store(shard.pair_slot(index), pack_pair(index, 1, 8, rules, clock.mono_ns()))
         self.feed_counters = new_counters(shard.counter_names)
-        self.feed_counters.set("heartbeat_ns", clock.mono_ns())
+        self.feed_counters.set("heard_ns", clock.mono_ns())
         return MarketBoards([BoardPort(shard, memory[1], self.feed_counters)], clock)
 
     def _router(self, clock: SystemClock) -> OrderRouter:

@@ -105,7 +105,11 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 3.0
     book_silence_s: Annotated[
         float,
-        Meta(ge=5.0, le=3600.0, description="no update of one book for so long: ask anew; 9 s is normal on thin pairs"),
+        Meta(
+            ge=5.0,
+            le=3600.0,
+            description="no update of one book for so long: let it prove itself; 9 s is normal on thin pairs",
+        ),
     ] = 60.0
     subscribe_deadline_s: Annotated[
         float, Meta(ge=1.0, le=120.0, description="a subscription unconfirmed for so long is asked for again")
@@ -268,7 +272,11 @@ class RiskConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 20.0
     book_age_s_max: Annotated[
         float,
-        Meta(ge=0.05, le=3600.0, description="no order on a pair whose feed has not spoken for so long"),
+        Meta(
+            ge=0.05,
+            le=3600.0,
+            description="no order on a pair whose connection has brought nothing of Kraken's for so long",
+        ),
     ] = 5.0
     duplicate_window_ms: Annotated[
         float,

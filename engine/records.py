@@ -12,13 +12,13 @@ followed by its body of 64-bit words (BOOK_TOP, TRADE, TICKER, CANDLE) or UTF-8
 text (FEED_STATE, VENUE_STATUS, PAIR):
 
     BOOK_TOP      two blocks, bids and asks, each with room for `levels` levels, best first: price, quantity,
-                  price, quantity, …; `bids` and `asks` count them; `code` is the feed state, `number` counts the
-                  pair's updates
+                  price, quantity, …; `bids` and `asks` count them; `code` is the feed state, and in a board 4 more
+                  while the book is unproved; `number` counts the pair's updates
     TRADE         price, quantity; `code` says side and order type, `number` is Kraken's trade id
     TICKER        bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change in 1/100 percent
     CANDLE        open, high, low, close, vwap, volume, trades, interval_begin; `number` is the interval in
                   minutes, `code` 1 says closed
-    FEED_STATE    the reason, as text; `code` is the state
+    FEED_STATE    the reason, as text; `code` is the state, and 4 more while the book is unproved
     PAIR          the pair's rules as JSON
     VENUE_STATUS  online, cancel_only, post_only or maintenance, as text
 
@@ -68,8 +68,11 @@ class Kind(IntEnum):
 class FeedState(IntEnum):
     """Whether a pair's book may be trusted.
 
-    live: its last checksum verified. stale: in doubt, being resynchronised.
+    live: its last checksum verified. stale: in doubt, being resynchronised, or Kraken is in maintenance.
     untrusted: resynchronised again and again without success; retried slowly.
+
+    A live book may be unproved: it has long had no message, on a connection that lives, and a fresh
+    snapshot has been asked for.
     """
 
     STALE = 0
@@ -78,6 +81,15 @@ class FeedState(IntEnum):
 
     def __str__(self) -> str:
         return self.name.lower()
+
+
+UNPROVED = 4  # beside the state in a record's `code`
+STATE_BITS = 3
+
+
+def state_of(record: bytes) -> FeedState:
+    """The state in a BOOK_TOP or FEED_STATE record."""
+    return FeedState(record[1] & STATE_BITS)
 
 
 def pair_index_of(record: bytes) -> int:
@@ -174,8 +186,8 @@ class BookTop:
     by Kraken's checksum; deeper ones cannot be.
     """
 
-    __slots__ = ("_ask_count", "_asks_at", "_bid_count", "_record", "_time_text", "price_decimals", "qty_decimals",
-                 "received_at", "state", "symbol", "update_number")  # fmt: skip
+    __slots__ = ("_ask_count", "_asks_at", "_bid_count", "_record", "_time_text", "is_proved", "price_decimals",
+                 "qty_decimals", "received_at", "state", "symbol", "update_number")  # fmt: skip
 
     def __init__(self, symbol: str, record: bytes) -> None:
         header = unpack_header(record)
@@ -187,7 +199,9 @@ class BookTop:
         # Updates of this pair since its feed's process started; a snapshot brings none.
         self.update_number: int = number
         # LIVE in every record of a ring; the board also keeps the last book of a pair in doubt.
-        self.state: int = code
+        self.state: int = code & STATE_BITS
+        # False from the moment at which the pair has been silent for `feed.book_silence_s`, until its next record.
+        self.is_proved: bool = code < UNPROVED
         self.price_decimals: int = price_decimals
         self.qty_decimals: int = qty_decimals
         self._bid_count: int = bids
@@ -339,6 +353,7 @@ class FeedStateChange(Struct, frozen=True, gc=False):
     state: FeedState
     reason: str
     received_at: MonoNs
+    is_proved: bool = True
 
 
 class VenueStatus(Struct, frozen=True, gc=False):
@@ -463,16 +478,17 @@ def unpack_candle(symbol: str, record: bytes) -> Candle:
     )
 
 
-def pack_feed_state(pair_index: int, state: FeedState, reason: str, received_at: int) -> bytes:
+def pack_feed_state(
+    pair_index: int, state: FeedState, reason: str, received_at: int, *, is_proved: bool = True
+) -> bytes:
     """A FEED_STATE record; a reason too long for a slot is cut."""
-    text = _cut(reason)
-    return pack_header(Kind.FEED_STATE, state, 0, 0, pair_index, 0, 0, 0, b"", received_at, len(text)) + text
+    text, code = _cut(reason), state | (0 if is_proved else UNPROVED)
+    return pack_header(Kind.FEED_STATE, code, 0, 0, pair_index, 0, 0, 0, b"", received_at, len(text)) + text
 
 
 def unpack_feed_state(symbol: str, record: bytes) -> FeedStateChange:
     """The FeedStateChange of a FEED_STATE record."""
-    header = unpack_header(record)
-    return FeedStateChange(symbol, FeedState(header[1]), _text(record), received_at_of(record))
+    return FeedStateChange(symbol, state_of(record), _text(record), received_at_of(record), record[1] < UNPROVED)
 
 
 def pack_venue_status(system: str, received_at: int) -> bytes:

@@ -7,7 +7,7 @@ six, always in UTC with a `Z`.
 from datetime import datetime
 from functools import lru_cache
 
-from engine.units import NS_PER_S, WallNs
+from engine.units import INT64_MAX, NS_PER_S, WallNs
 
 _SECOND_CHARS = 19  # "2026-08-02T03:35:51"
 _NS_DIGITS = 9
@@ -19,7 +19,7 @@ def _unix_second(text: str) -> int:
 
 
 def wall_ns(text: str) -> WallNs:
-    """0 for an empty or unreadable text: a timestamp informs, it decides nothing.
+    """0 for an empty or unreadable text, or a time before 1970 or after 2262: it informs, it decides nothing.
 
     >>> wall_ns("1970-01-01T00:00:01.000002Z")
     1000002000
@@ -32,6 +32,7 @@ def wall_ns(text: str) -> WallNs:
         return WallNs(0)
     fraction = text[_SECOND_CHARS + 1 :].rstrip("Z")[:_NS_DIGITS]
     try:
-        return WallNs(second * NS_PER_S + int(fraction.ljust(_NS_DIGITS, "0")))
+        ns = second * NS_PER_S + int(fraction.ljust(_NS_DIGITS, "0"))
     except ValueError:
-        return WallNs(second * NS_PER_S)
+        ns = second * NS_PER_S
+    return WallNs(ns if 0 <= ns <= INT64_MAX else 0)

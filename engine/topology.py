@@ -30,11 +30,11 @@ ROUTER_STATUS_BYTES = 256 * 1024  # of the router's status on its board: positio
 
 # What a public feed counts; the second list once a pair.
 FEED_COUNTERS = (
-    "heartbeat_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "session_errors",
-    "trades", "trades_missed", "tickers", "candles", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused",
-    "unpublishable", "ping_rtt_ns",
+    "heartbeat_ns", "heard_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects",
+    "session_errors", "trades", "trades_missed", "tickers", "candles", "heartbeats", "level3", "pongs", "unknown",
+    "malformed", "refused", "unpublishable", "ping_rtt_ns",
 )  # fmt: skip
-PAIR_COUNTERS = ("snapshots", "updates", "ignored", "mismatches", "crossings", "resyncs", "state")
+PAIR_COUNTERS = ("snapshots", "updates", "ignored", "mismatches", "crossings", "resyncs", "renewals", "state")
 
 PRIVATE_FEED_COUNTERS = (
     "heartbeat_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "session_errors",

@@ -23,6 +23,8 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
 
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1  # what a word of shared memory, a record and MessagePack hold
+
 DIGITS_MAX = 30  # before the point, and behind it: "1e999999999" is eleven bytes of text and gigabytes of integer
 
 # Never rounds, whatever precision a strategy has set for the arithmetic of its thread.

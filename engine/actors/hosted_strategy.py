@@ -21,11 +21,13 @@ from engine.actors.strategy_context import StrategyContext
 from engine.clock import Clock
 from engine.market import Pair
 from engine.records import (
+    UNPROVED,
     BookTop,
     FeedState,
     Kind,
     pair_index_of,
     received_at_of,
+    state_of,
     unpack_candle,
     unpack_feed_state,
     unpack_pair,
@@ -304,7 +306,7 @@ class HostedStrategy:
         symbol = feed.symbols[pair_index]
         if kind == FEED_STATE:
             change = unpack_feed_state(symbol, record)
-            self._change_state(symbol, change.state, change.reason)
+            self._change_state(symbol, change.state, change.reason, is_proved=change.is_proved)
         elif kind == PAIR:
             self._change_pair(symbol, record)
         elif kind == TRADE:
@@ -316,14 +318,14 @@ class HostedStrategy:
         elif kind == CANDLE and self._on_candle is not None:
             self._call_measured(self._on_candle, unpack_candle(symbol, record), received_at_of(record))
 
-    def _change_state(self, symbol: str, state: FeedState, reason: str) -> None:
+    def _change_state(self, symbol: str, state: FeedState, reason: str, *, is_proved: bool) -> None:
         context = self.context
-        if context.states[symbol] is state:
+        book = context.books[symbol]
+        if context.states[symbol] is state and (is_proved or book is None or not book.is_proved):
             return  # a feed that begins says of every pair that it is stale: no news after its predecessor's death
         context.states[symbol] = state
-        book = context.books[symbol]
         if book is not None:
-            book.state = state
+            book.state, book.is_proved = state, is_proved
         if self._on_feed_state is not None:
             self._call(self._on_feed_state, symbol, state, reason)
 
@@ -373,9 +375,10 @@ class HostedStrategy:
             record = books[pair_index]
             if record is None or not feed.wanted[pair_index]:
                 continue
-            state = FeedState(record[1])
-            if state is not self.context.states[symbol]:
-                self._change_state(symbol, state, "as the board says after a gap")
+            state, is_proved = state_of(record), record[1] < UNPROVED
+            if state is not self.context.states[symbol] or not is_proved:
+                reason = f"{'' if is_proved else 'unproved: '}as the board says after a gap"
+                self._change_state(symbol, state, reason, is_proved=is_proved)
                 work += 1
             if not self._held_up and state is FeedState.LIVE and self._is_news(symbol, record):
                 self._dispatch(feed, record)

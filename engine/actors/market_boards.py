@@ -9,7 +9,7 @@ from msgspec import Struct
 from engine.clock import Clock
 from engine.market import Pair
 from engine.orders.risk import TopOfBook
-from engine.records import BookTop, FeedState, best_prices, unpack_pair
+from engine.records import BookTop, FeedState, best_prices, state_of, unpack_pair
 from engine.ring import BoardReader
 from engine.telemetry import Counters
 from engine.topology import Shard
@@ -19,7 +19,7 @@ RULES_AGE_NS_MAX: Final = NS_PER_S  # a pair's rules change when Kraken changes 
 
 
 class BoardPort(Struct, frozen=True):
-    """One shard's board, and the counters in which its feed shows that it lives."""
+    """One shard's board, and the counters in which its feed shows when it last heard Kraken."""
 
     shard: Shard
     board: memoryview | bytearray
@@ -33,8 +33,8 @@ class _Place(NamedTuple):
     slot: int
     pair_slot: int
     counters: memoryview
-    heartbeat: int
-    """Index of the feed's sign of life in its counters."""
+    heard: int
+    """Index in the counters of when the feed last heard Kraken."""
 
 
 class MarketBoards:
@@ -44,11 +44,9 @@ class MarketBoards:
         self._mono_ns = clock.mono_ns
         self._places: dict[str, _Place] = {}
         for port in ports:
-            board, heartbeat = BoardReader(port.board), port.counters.index("heartbeat_ns")
+            board, heard = BoardReader(port.board), port.counters.index("heard_ns")
             for index, symbol in enumerate(port.shard.symbols):
-                self._places[symbol] = _Place(
-                    board, index, port.shard.pair_slot(index), port.counters.values, heartbeat
-                )
+                self._places[symbol] = _Place(board, index, port.shard.pair_slot(index), port.counters.values, heard)
         # What the boards said of the pairs' rules, and when they were looked at.
         self.pairs: dict[str, Pair] = {}
         self._pairs_read_at: dict[str, MonoNs] = {}
@@ -68,14 +66,15 @@ class MarketBoards:
     def top(self, symbol: str) -> TopOfBook | None:
         """The best prices of a pair, and whether they may be relied on; None before the first book.
 
-        A quiet pair's last update may be old and still be the truth: it is the feed that must not be silent.
+        A quiet pair's last update may be old and still be the truth: its age is that of the last frame of any kind,
+        heartbeats included, that Kraken sent on the pair's connection.
         """
         place = self._places.get(symbol)
         record = None if place is None else place.board.read(place.slot)
         if place is None or record is None:
             return None
-        age_ns = self._mono_ns() - place.counters[place.heartbeat]
-        return TopOfBook(*best_prices(record), record[1] == FeedState.LIVE, age_ns, record)
+        age_ns = self._mono_ns() - place.counters[place.heard]
+        return TopOfBook(*best_prices(record), state_of(record) is FeedState.LIVE, age_ns, record)
 
     def mark(self, symbol: str) -> Decimal | None:
         """The middle of the book, to value positions with; None without one."""

@@ -185,6 +185,8 @@ class OrderEntry:
             return why
         before: list[OrderIntent] = []
         for _, intent in orders:
+            if why := self._gate.why_not(post_only=intent.post_only):
+                return why
             symbol = intent.symbol
             pair = self._boards.pair(symbol)
             if pair is None:

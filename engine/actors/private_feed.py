@@ -16,7 +16,7 @@ import structlog
 
 from engine.actors.public_feed import TrafficPort
 from engine.clock import Clock
-from engine.errors import EngineError
+from engine.errors import EngineError, MisuseError
 from engine.kraken.events import FrameNotUnderstood, SystemChanged
 from engine.kraken.private_events import ChannelRefused, TokenRefused
 from engine.kraken.private_session import PrivateEvent, PrivateSession
@@ -143,22 +143,26 @@ class PrivateFeed:
             self._ask_at = MonoNs(self._clock.mono_ns() + TOKEN_RETRY_NS)
 
     def _publish(self, fact: AccountFact) -> None:
-        record = ACCOUNT_FACTS.pack(fact)
+        try:
+            record = ACCOUNT_FACTS.pack(fact)
+        except MisuseError as error:  # its numbers and texts are bounded one by one, not their sum
+            self._give_up(f"a fact of Kraken's does not fit the account ring: {error}")
+            return
         if not self._held_back and self._publisher.try_publish(record):
             return
         if len(self._held_back) >= HELD_BACK_MAX:
-            self._give_up()
+            self._give_up("the order router does not keep up")
             return
         self._held_back_count += 1
         self._held_back.append(record)
 
-    def _give_up(self) -> None:
-        """The router has been away for too long: forget what it did not take, and begin anew."""
-        log.error("the order router does not keep up", facts_dropped=len(self._held_back))
+    def _give_up(self, why: str) -> None:
+        """Facts are lost: forget what the router did not take, and begin anew with a connection and its snapshots."""
+        log.error("facts are lost", reason=why, facts_dropped=len(self._held_back))
         self._held_back.clear()
-        self._held_back.append(ACCOUNT_FACTS.pack(FeedLost("the order router did not keep up")))
+        self._held_back.append(ACCOUNT_FACTS.pack(FeedLost(why)))
         if self.connection is not None:
-            self.connection.cut("the order router does not keep up")
+            self.connection.cut(why)
 
     def _publish_held_back(self) -> None:
         while self._held_back and self._publisher.try_publish(self._held_back[0]):

@@ -16,6 +16,7 @@ from engine.clock import Clock
 from engine.kraken.book_feed import BookFeed
 from engine.kraken.events import (
     BookChanged,
+    BookUnproved,
     CandleChanged,
     Event,
     FrameNotUnderstood,
@@ -26,10 +27,12 @@ from engine.kraken.events import (
     TickerChanged,
     TradePrinted,
 )
-from engine.kraken.messages import PairData
+from engine.kraken.liveness import DETAIL_CHARS_MAX
+from engine.kraken.messages import Notice, PairData
 from engine.kraken.public_session import PublicSession
 from engine.records import (
     LEVEL_BYTES,
+    UNPROVED,
     FeedState,
     Kind,
     PairRules,
@@ -130,12 +133,17 @@ class PublicFeed:
         self._untold: dict[int, _Untold] = {}
         # The engine is stopping: what the end of the connection does to the books is no news.
         self._closing = False
+        # The venue's state that was logged last.
+        self._system_told = ""
+        # When Kraken was last heard, in the counters: written with each burst, for an order may depend on it.
+        self._heard = counters.values, counters.index("heard_ns")
         # Events that no record can carry, for a number needs more than 64 bits.
         self._unpublishable = 0
         # What earlier lives of this feed counted: the counters go on from there.
         self._inherited = counters.snapshot()
         self._tell: dict[type, Any] = {
             StateChanged: self._publish_state,
+            BookUnproved: self._publish_unproved,
             TradePrinted: self._publish_trade,
             TickerChanged: self._publish_ticker,
             CandleChanged: self._publish_candle,
@@ -231,10 +239,12 @@ class PublicFeed:
     def _publish_rare(self, event: Event) -> None:
         try:
             self._tell[type(event)](event)
-        except (struct.error, ValueError, OverflowError) as error:
+        except (struct.error, ValueError, ArithmeticError) as error:
             self._unpublishable += 1
             if self._unpublishable == 1:
-                log.warning("a number does not fit a record", error=str(error), feed=type(event).__name__)
+                log.warning(
+                    "a number does not fit a record", error=str(error)[:DETAIL_CHARS_MAX], feed=type(event).__name__
+                )
 
     def _publish_state(self, event: StateChanged) -> None:
         feed = self._session.feeds[event.symbol]
@@ -256,6 +266,14 @@ class PublicFeed:
             log.info("book live", symbol=event.symbol, reason=event.reason)
         else:
             log.warning("book in doubt", symbol=event.symbol, state=str(event.state), reason=event.reason)
+
+    def _publish_unproved(self, event: BookUnproved) -> None:
+        pair_index = self._session.feeds[event.symbol].pair_index
+        now = self._clock.mono_ns()
+        self._publish(pack_feed_state(pair_index, FeedState.LIVE, event.reason, now, is_proved=False))
+        last_top = self._dirty.get(pair_index) or self._board_reader.read(pair_index) or empty_top(pair_index)
+        self._dirty[pair_index] = with_state(last_top, FeedState.LIVE, is_proved=False)
+        log.debug("book unproved", symbol=event.symbol, reason=event.reason)  # not a line for each of a thousand pairs
 
     def _publish_trade(self, event: TradePrinted) -> None:
         trade = event.trade
@@ -327,15 +345,11 @@ class PublicFeed:
         record = pack_venue_status(event.system, self._session.heard_at)
         self._publish(record)
         self._dirty[self._shard.status_slot] = record
-        log.info("venue status", system=event.system, version=event.version)
+        if event.system != self._system_told:
+            self._system_told = event.system
+            log.info("venue status", system=event.system, version=event.version)
         for notice in event.notices:
-            log.warning(
-                "venue notice",
-                title=notice.title,
-                phase=notice.phase,
-                action=notice.recommended_action,
-                start=notice.expected_start_utc,
-            )
+            log.warning("venue notice", **_notice_fields(notice))
 
     def _decimals(self, symbol: str, prices: Sequence[Decimal], qtys: Sequence[Decimal]) -> tuple[int, int, int]:
         """Index of a pair, and the decimals that hold these numbers exactly: the pair's, or more if they have more."""
@@ -358,6 +372,8 @@ class PublicFeed:
 
     def _settle(self) -> None:
         """Ring those who sleep, and bring the board up to the ring while they wake."""
+        values, index = self._heard
+        values[index] = self._session.heard_at
         self._publisher.flush()
         if self._dirty:
             store = self._board.store
@@ -424,9 +440,24 @@ def empty_top(pair_index: int) -> bytes:
     return pack_header(BOOK_TOP, FeedState.STALE, 0, 0, pair_index, 0, 0, 0, b"", 0, 0)
 
 
-def with_state(top: bytes, state: FeedState) -> bytes:
+def with_state(top: bytes, state: FeedState, *, is_proved: bool = True) -> bytes:
     """A BOOK_TOP record with another feed state."""
-    return top[:1] + bytes((state,)) + top[2:]
+    return top[:1] + bytes((state | (0 if is_proved else UNPROVED),)) + top[2:]
+
+
+def _notice_fields(notice: Notice) -> dict[str, str]:
+    """What is told of a notice: the fields that it has, each cut."""
+    fields = {
+        "title": notice.title,
+        "phase": notice.phase,
+        "action": notice.recommended_action,
+        "start": notice.expected_start_utc,
+        "status": notice.incident_status,
+        "impact": notice.impact,
+        "expected_restart": notice.expected_restart_utc,
+        "services": ", ".join(notice.affected_services),
+    }
+    return {name: text[:DETAIL_CHARS_MAX] for name, text in fields.items() if text}
 
 
 def pair_rules(pair: PairData) -> PairRules:

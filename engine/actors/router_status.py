@@ -29,6 +29,7 @@ from engine.units import NS_PER_MS, MonoNs
 PUBLISH_NS: Final = 250 * NS_PER_MS
 LENGTH_BYTES: Final = 4
 ORDERS_SHOWN_MAX: Final = 1000
+ID_CHARS_SHOWN_MAX: Final = 80
 
 _encode = msgspec.json.Encoder().encode
 
@@ -144,10 +145,12 @@ class RouterStatus:
     def _cancel(self, request: Request) -> Answer:
         if request.get("all"):
             return {"canceling": self._router.cancel_all_of(None)}
-        ids = [str(name) for name in request.get("ids", [])]
+        ids = request.get("ids", [])
+        if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+            raise ConfigError("ids are a list of texts, as `engine orders` shows them")
         unknown = [name for name in ids if not self._router.cancel_by_id(name)]
         if unknown:
-            raise ConfigError(f"no open order is called {unknown[0]}; `engine orders` lists them")
+            raise ConfigError(f"no open order is called {unknown[0][:ID_CHARS_SHOWN_MAX]}; `engine orders` lists them")
         return {"canceling": len(ids)}
 
     def _halt(self, request: Request) -> Answer:

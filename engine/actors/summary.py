@@ -142,6 +142,7 @@ def _symbols(view: ShardView, counts: Mapping[str, int]) -> dict[str, Any]:
             **pair,
             "verified": pair["snapshots"] + pair["updates"] - pair["mismatches"],
             "state": str(FeedState(top.state)) if top is not None else str(FeedState.STALE),
+            "proved": top is not None and top.state == FeedState.LIVE and top.is_proved,
             "best_bid": _level(top.best_bid if top is not None else None),
             "best_ask": _level(top.best_ask if top is not None else None),
         }

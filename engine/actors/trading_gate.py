@@ -2,7 +2,7 @@
 
 ours        stopping, a journal that cannot be written, a key that is being checked
 the feed's  a snapshot that has not come, or is being reconciled
-Kraken's    maintenance, cancel_only
+Kraken's    maintenance, cancel_only; post_only, which takes post-only orders
 a person's  ACTIVE, REDUCING, HALTED                                              see `engine.orders.risk`
 """
 
@@ -15,6 +15,7 @@ from engine.orders.reports import REASON_CHARS_MAX, TradingReport
 from engine.orders.risk import Risk, TradingMode
 
 CLOSED_STATES: Final = ("maintenance", "cancel_only")
+POST_ONLY: Final = "post_only"
 
 log = structlog.get_logger("order_router")
 
@@ -43,6 +44,12 @@ class TradingGate:
         if not self.has_balances:
             return "waiting for the account's balances"
         return f"Kraken is in {self.venue_status}" if self.venue_status in CLOSED_STATES else ""
+
+    def why_not(self, *, post_only: bool) -> str:
+        """Why an order of this kind is not taken, though others may be; empty while it is."""
+        if self.venue_status == POST_ONLY and not post_only:
+            return "Kraken is in post_only: it takes limit orders with post_only=True until it is online again"
+        return ""
 
     @property
     def report(self) -> TradingReport:

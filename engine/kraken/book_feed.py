@@ -1,12 +1,15 @@
 """One pair's book as Kraken streams it: snapshot, updates, proof, and doubt.
 
-            snapshot verifies                    checksum differs, crossed, silence, connection lost
+            snapshot verifies               checksum differs, crossed, connection lost, Kraken's maintenance
     STALE ─────────────────────► LIVE ─────────────────────────────────────────────► STALE
       ▲                                                                                │ third failure in 60 s
       └──────────────────────── snapshot verifies ◄── retried slowly ◄── UNTRUSTED ◄───┘
 
 Between a failure and the next snapshot every update is ignored: sixty bad updates in
-flight cost one resynchronisation.
+flight cost one resynchronisation. Silence alone is no failure: the book stays live, is marked
+unproved, and a fresh snapshot is asked for when nothing more urgent is to be asked. During
+maintenance a book goes on streaming, but is stale; the first update that verifies
+afterwards, or a fresh snapshot, makes it live again.
 """
 
 from collections import deque
@@ -39,10 +42,11 @@ class UnitsLevel(Struct, gc=False):
 class BookFeed:
     """The state of one pair's book subscription."""
 
-    __slots__ = ("book", "changed", "crossings", "decimals_known", "depth", "failures", "heard_at",
-                 "ignored", "is_guess", "mismatches", "pair_index", "publish_levels", "resync_at", "resynced_at",
-                 "resyncs", "silence_ns_max", "snapshots", "state", "streaming", "subscription", "symbol",
-                 "timestamp", "updates", "updates_at_silence")  # fmt: skip
+    __slots__ = ("book", "changed", "crossings", "decimals_known", "depth", "failures", "given_back_at",
+                 "heard_at", "ignored", "is_guess", "is_renewed", "is_unproved", "mismatches", "pair_index",
+                 "publish_levels", "renewals", "resync_at", "resynced_at", "resyncs", "silence_ns_max", "snapshots",
+                 "state", "streaming", "subscription", "symbol", "timestamp", "updates",
+                 "updates_at_silence")  # fmt: skip
 
     def __init__(
         self, symbol: str, pair_index: int, depth: int | None, publish_levels: int, silence_ns_max: int
@@ -70,19 +74,25 @@ class BookFeed:
         # update comes: `updates` as it was at the last silence tells.
         self.silence_ns_max = silence_ns_max
         self.updates_at_silence = -1
+        # Has it been silent for so long, and said nothing since? Has it been asked to prove itself by a fresh snapshot?
+        self.is_unproved = False
+        self.is_renewed = False
+        # When Kraken confirmed that a live book was given back to prove itself; 0 when it was not.
+        self.given_back_at = MonoNs(0)
         # When the next resynchronisation may start; 0 when none is needed. When the last one started.
         self.resync_at = MonoNs(0)
         self.resynced_at = MonoNs(-RESYNC_INTERVAL_NS)
         # Times of the last failures, for the rule of three.
         self.failures: deque[MonoNs] = deque(maxlen=FAILURES_MAX)
         # Counted since the process started: messages applied, messages ignored while in doubt, wrong checksums,
-        # crossed books with a right checksum, resynchronisations asked for.
+        # crossed books with a right checksum, resynchronisations asked for, quiet books asked to prove themselves.
         self.snapshots = 0
         self.updates = 0
         self.ignored = 0
         self.mismatches = 0
         self.crossings = 0
         self.resyncs = 0
+        self.renewals = 0
         # The event of a verified message: always the same one, so none is made on the hot path.
         self.changed: tuple[Event, ...] = (BookChanged(self),)
 
@@ -134,7 +144,7 @@ class BookFeed:
 
     def failed(self, now: MonoNs) -> FeedState:
         """Note one failure; the state it leads to. Asks for a resynchronisation as soon as that state allows."""
-        self.streaming = False
+        self.end()
         self.failures.append(now)
         is_third = len(self.failures) == FAILURES_MAX and now - self.failures[0] <= FAILURE_WINDOW_NS
         if is_third or self.state is FeedState.UNTRUSTED:
@@ -142,6 +152,12 @@ class BookFeed:
             return FeedState.UNTRUSTED
         self.resync_at = MonoNs(max(now, self.resynced_at + RESYNC_INTERVAL_NS))
         return FeedState.STALE
+
+    def end(self) -> None:
+        """The stream ends here: only a snapshot begins another."""
+        self.streaming = False
+        self.is_unproved = self.is_renewed = False
+        self.given_back_at = MonoNs(0)
 
     def describe_mismatch(self, data: BookData | ExactBookData) -> str:
         """The reason given for a wrong checksum."""
@@ -173,6 +189,7 @@ def _decimals(number: Decimal) -> int:
 
 
 def _units(level: ExactLevel, price_decimals: int, qty_decimals: int) -> UnitsLevel:
-    if level.price < 0 or level.qty < 0:
+    ticks, lots = decimal_units(level.price, price_decimals), decimal_units(level.qty, qty_decimals)
+    if ticks < 0 or lots < 0:
         raise ValueError(f"{level.qty} @ {level.price} is not a level")
-    return UnitsLevel(decimal_units(level.price, price_decimals), decimal_units(level.qty, qty_decimals))
+    return UnitsLevel(ticks, lots)

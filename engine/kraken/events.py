@@ -31,6 +31,16 @@ class StateChanged(Struct, frozen=True, gc=False):
     reason: str
 
 
+class BookUnproved(Struct, frozen=True, gc=False):
+    """A live book has long had no message, on a connection that lives: it stays live, and is asked to prove itself.
+
+    The proof is its next BookChanged.
+    """
+
+    symbol: str
+    reason: str
+
+
 class TradePrinted(Struct, frozen=True, gc=False):
     """One fill on the tape; those of a snapshot are history and not reported."""
 
@@ -87,6 +97,7 @@ class FrameNotUnderstood(Struct, frozen=True, gc=False):
 Event = (
     BookChanged
     | StateChanged
+    | BookUnproved
     | TradePrinted
     | TickerChanged
     | CandleChanged
@@ -97,6 +108,7 @@ Event = (
 )
 
 FRAME_BYTES_SHOWN_MAX = 200
+REASON_CHARS_MAX = 400  # of a change of state: a sentence, with numbers of Kraken's in it
 
 NO_EVENTS: tuple[Event, ...] = ()
 
@@ -106,7 +118,7 @@ def state_changed(feed: BookFeed, state: FeedState, reason: str) -> tuple[Event,
     if feed.state is state:
         return NO_EVENTS
     feed.state = state
-    return (StateChanged(feed.symbol, state, reason),)
+    return (StateChanged(feed.symbol, state, reason[:REASON_CHARS_MAX]),)
 
 
 def silence_text(silent_ns: int) -> str:

@@ -1,6 +1,7 @@
 """Kraken's messages as typed Structs: their names, and the fields that we use.
 
-Unknown fields are ignored: Kraken adds and drops them without a version. Numbers of
+Unknown fields are ignored: Kraken adds and drops them without a version. A field that decides nothing costs nothing
+when it has another type than we know; see `engine.kraken.salvage`, also for ESSENTIAL. Numbers of
 the commonest message, the book update, are floats, which is exact enough to find the
 ticks again; everywhere else they are Decimals, which keep the text's precision.
 
@@ -9,10 +10,12 @@ the wire shows where the two disagree.
 """
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
+
+from engine.kraken.salvage import DECODE_ERRORS, Reader, Word, entries_reader, read_list
 
 
 class Envelope(Struct, gc=False):
@@ -23,7 +26,7 @@ class Envelope(Struct, gc=False):
 
     method: str | None = None
     channel: str | None = None
-    type: str | None = None
+    type: Any = None
 
 
 # --- replies
@@ -32,10 +35,11 @@ class Envelope(Struct, gc=False):
 class ReplyResult(Struct, gc=False):
     """The part of an acknowledgement that says what was subscribed."""
 
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("channel", "symbol"))
+
     channel: str | None = None
     symbol: str | None = None
     depth: int | None = None
-    interval: int | None = None
     warnings: list[str] = []
 
 
@@ -47,6 +51,8 @@ class Reply(Struct, gc=False):
     a pong has neither `success` nor `result`.
     """
 
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("success", "result", "error", "symbol", "channel"))
+
     method: str
     req_id: int | None = None
     success: bool | None = None
@@ -57,6 +63,8 @@ class Reply(Struct, gc=False):
 
 
 # --- book
+
+Crc32 = Annotated[int, Meta(ge=0, lt=2**32)]
 
 
 class Level(Struct, gc=False):
@@ -76,7 +84,7 @@ class BookData(Struct, gc=False):
     symbol: str
     bids: list[Level]
     asks: list[Level]
-    checksum: int
+    checksum: Crc32
     timestamp: str = ""
 
 
@@ -99,7 +107,7 @@ class ExactBookData(Struct, gc=False):
     symbol: str
     bids: list[ExactLevel]
     asks: list[ExactLevel]
-    checksum: int
+    checksum: Crc32
     timestamp: str = ""
 
 
@@ -123,7 +131,7 @@ class TradeData(Struct, gc=False):
     side: Literal["buy", "sell"]
     price: Decimal
     qty: Decimal
-    trade_id: int
+    trade_id: Word
     ord_type: str = "limit"
     timestamp: str = ""
 
@@ -140,6 +148,10 @@ class TickerData(Struct, gc=False):
 
     Only pairs traded within 24 hours have all of them. https://docs.kraken.com/api/docs/websocket-v2/ticker
     """
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(
+        ("bid", "bid_qty", "ask", "ask_qty", "last", "volume", "vwap", "low", "high", "change", "change_pct")
+    )
 
     symbol: str
     bid: Decimal = Decimal(0)
@@ -175,11 +187,11 @@ class CandleData(Struct, gc=False):
     high: Decimal
     low: Decimal
     close: Decimal
-    trades: int
+    trades: Word
     volume: Decimal
     vwap: Decimal
     interval_begin: str
-    interval: int
+    interval: Word
 
 
 class CandleMessage(Struct, gc=False):
@@ -209,6 +221,10 @@ class PairData(Struct, gc=False):
 
     `cost_min` is documented as text, and is a number on the wire.
     """
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(
+        ("status", "qty_increment", "price_increment", "qty_min", "cost_min")
+    )
 
     symbol: str
     qty_precision: int
@@ -240,8 +256,19 @@ class InstrumentMessage(Struct, gc=False):
     data: InstrumentData
 
 
+class NextStep(Struct, frozen=True):
+    """{"applies_to":["spot_trading"],"type":"expected_restart","expected_at_utc":"2026-05-08T14:30:00Z"}"""
+
+    type: str = ""
+    expected_at_utc: str = ""
+    applies_to: list[str] = []
+
+
 class Notice(Struct, gc=False):
-    """An entry of `upcoming_maintenance` or `emergency`; of the latter no sample is known, so all may be missing.
+    """An entry of `upcoming_maintenance`, with a phase, or of `emergency`, with an impact; all may be missing.
+
+    {"event_id":4821,"title":"Elevated API error rates","incident_status":"identified","impact":"critical",
+    "affected_services":["spot_ws"],"started_at_utc":"2026-05-08T14:23:11Z","next_steps":[…],"source_url":"https://…"}
 
     Read apart from the rest of the status, by `notices`: its shape must not cost us the word on the engine itself.
     """
@@ -254,22 +281,27 @@ class Notice(Struct, gc=False):
     order_submission: str = ""
     expected_start_utc: str | None = None
     expected_end_utc: str | None = None
-    cancel_before_utc: str | None = None
-    time_to_start_s: int | None = None
-    source_url: str | None = None
+    incident_status: str = ""
+    impact: str = ""
+    next_steps: list[NextStep] = []
+
+    @property
+    def expected_restart_utc(self) -> str | None:
+        """When Kraken expects to be back, of an emergency; None when it does not say."""
+        return next((step.expected_at_utc for step in self.next_steps if step.type == "expected_restart"), None)
 
 
 class StatusData(Struct, gc=False):
     """{"version":"2.0.10","system":"online","api_version":"v2","connection_id":18125794168470749634,
     "upcoming_maintenance":[],"emergency":[]}
 
-    `connection_id` is an unsigned 64-bit number, or absent. https://docs.kraken.com/api/docs/websocket-v2/status
+    `connection_id` is an unsigned 64-bit number, or absent: compared as text, whatever it is.
+    https://docs.kraken.com/api/docs/websocket-v2/status
     """
 
     system: str
     version: str = ""
-    api_version: str = ""
-    connection_id: int | None = None
+    connection_id: Raw = Raw(b"")
     upcoming_maintenance: Raw = Raw(b"[]")
     emergency: Raw = Raw(b"[]")
 
@@ -322,23 +354,53 @@ decode_candle = msgspec.json.Decoder(CandleMessage).decode
 decode_instrument = msgspec.json.Decoder(InstrumentMessage).decode
 decode_status = msgspec.json.Decoder(StatusMessage).decode
 decode_level3 = msgspec.json.Decoder(Level3Message).decode
+# The same for messages whose entries, or fields, may be of other types than we know.
+read_reply = Reader(Reply).decode
+read_book = Reader(BookMessage).decode
+read_exact_book = Reader(ExactBookMessage).decode
+read_trades = entries_reader(TradeData)
+read_tickers = entries_reader(TickerData)
+read_candles = entries_reader(CandleData)
+read_statuses = entries_reader(StatusData)
 _decode_raw_list = msgspec.json.Decoder(list[Raw] | None).decode
-_decode_notice = msgspec.json.Decoder(Notice).decode
+_read_notice = Reader(Notice).decode
 
 NOTICE_CHARS_MAX = 200  # of a notice whose shape is not known
 
 
-def notices(status: StatusData) -> list[Notice]:
-    """Its notices of maintenance and emergency; one of a shape that we do not know has its own text as its title."""
+class _RawInstrumentData(Struct):
+    assets: Raw = Raw(b"[]")
+    pairs: Raw = Raw(b"[]")
+
+
+class _RawInstrumentMessage(Struct):
+    data: _RawInstrumentData
+
+
+_decode_raw_instrument = msgspec.json.Decoder(_RawInstrumentMessage).decode
+
+
+def read_instrument(frame: bytes) -> tuple[InstrumentData, list[Exception]]:
+    """The assets and pairs that can be read, and why the others cannot; raises one of DECODE_ERRORS without any."""
+    try:
+        return decode_instrument(frame).data, []
+    except msgspec.ValidationError:
+        raw = _decode_raw_instrument(frame).data
+        assets, strange_assets = read_list(AssetData, raw.assets)
+        pairs, strange_pairs = read_list(PairData, raw.pairs)
+        return InstrumentData(assets, pairs), strange_assets + strange_pairs
+
+
+def notices(field: Raw) -> list[Notice]:
+    """The entries of `upcoming_maintenance` or `emergency`; one of an unknown shape has its own text as its title."""
+    try:
+        entries = _decode_raw_list(field) or []
+    except DECODE_ERRORS:
+        entries = [field]
     found = []
-    for field in (status.upcoming_maintenance, status.emergency):
+    for entry in entries:
         try:
-            entries = _decode_raw_list(field) or []
-        except msgspec.ValidationError:
-            entries = [field]
-        for entry in entries:
-            try:
-                found.append(_decode_notice(entry))
-            except msgspec.ValidationError:
-                found.append(Notice(title=bytes(entry)[:NOTICE_CHARS_MAX].decode(errors="replace")))
+            found.append(_read_notice(entry))
+        except DECODE_ERRORS:
+            found.append(Notice(title=bytes(entry)[:NOTICE_CHARS_MAX].decode(errors="replace")))
     return found

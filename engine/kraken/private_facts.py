@@ -8,6 +8,7 @@ from engine.timestamps import wall_ns
 from engine.units import MonoNs
 
 SPOT = "spot"  # the only wallet that can be traded from
+REASON_CHARS_MAX = 200  # Kraken's are a few words
 _ZERO = Decimal(0)
 
 
@@ -37,7 +38,7 @@ def execution_fact(row: ExecutionRow, received_at: MonoNs, *, is_snapshot: bool)
         cost=row.cost,
         liquidity=row.liquidity_ind,
         fees=tuple(Fee(fee.asset, fee.qty) for fee in row.fees) if row.fees else (),
-        reason=row.reason or row.cancel_reason,
+        reason=(row.reason or row.cancel_reason or "")[:REASON_CHARS_MAX] or None,
         time_in_force=row.time_in_force.lower() if row.time_in_force else None,
         post_only=row.post_only,
         display_qty=row.display_qty,

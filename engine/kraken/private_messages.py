@@ -1,24 +1,30 @@
 """Kraken's private messages as typed Structs: their names, and the fields that we use.
 
 Every field of a row may be missing, for each kind of execution has its own set: only the ids are nearly always
-there. Numbers are Decimals read from their text, so `0.00010000` keeps its zeros. Unknown fields are ignored.
+there. Numbers are Decimals read from their text, so `0.00010000` keeps its zeros. Unknown fields are ignored, and a
+field that is not in ESSENTIAL costs nothing when it cannot be read. Without those that are, or with a wrong one, a row
+is worse than none: orders and money would be counted wrong.
 
 Sources: https://docs.kraken.com/api/docs/websocket-v2/executions and …/balances, corrected by what the wire shows.
 """
 
 from decimal import Decimal
-from typing import TypeVar
+from typing import Annotated, ClassVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Struct
+
+from engine.kraken.salvage import Reader, ShortText, Word
 
 # --- executions
+
+FEES_MAX = 8  # of one fill: the genuine ones have one
 
 
 class FeeRow(Struct, gc=False):
     """{"asset":"USD","qty":0.3458}"""
 
-    asset: str
+    asset: ShortText
     qty: Decimal
 
 
@@ -26,13 +32,13 @@ class TriggersRow(Struct, gc=False):
     """{"price":0.2,"price_type":"static","reference":"index","status":"untriggered"}"""
 
     price: Decimal | None = None
-    price_type: str | None = None
-    reference: str | None = None
-    status: str | None = None
+    price_type: ShortText | None = None
+    reference: ShortText | None = None
+    status: ShortText | None = None
     actual_price: Decimal | None = None
     peak_price: Decimal | None = None
     last_price: Decimal | None = None
-    timestamp: str | None = None
+    timestamp: ShortText | None = None
 
 
 class ExecutionRow(Struct, gc=False):
@@ -43,55 +49,64 @@ class ExecutionRow(Struct, gc=False):
     A terminal row has no symbol, side or last_*; a trade row's `order_status` says nothing about completion.
     """
 
-    exec_type: str
-    order_id: str
-    cl_ord_id: str | None = None
-    order_userref: int | None = None
-    order_status: str = ""
-    symbol: str | None = None
-    side: str | None = None
-    order_type: str | None = None
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(
+        (
+            *("cl_ord_id", "order_userref", "order_status", "symbol", "side", "order_qty"),
+            *("cum_qty", "exec_id", "last_qty", "last_price", "fees"),
+        )
+    )
+
+    exec_type: ShortText
+    order_id: ShortText
+    cl_ord_id: ShortText | None = None
+    order_userref: Word | None = None
+    order_status: ShortText = ""
+    symbol: ShortText | None = None
+    side: ShortText | None = None
+    order_type: ShortText | None = None
     order_qty: Decimal | None = None
     cash_order_qty: Decimal | None = None
     display_qty: Decimal | None = None
     display_qty_remain: Decimal | None = None
     limit_price: Decimal | None = None
-    limit_price_type: str | None = None
-    time_in_force: str | None = None
-    effective_time: str | None = None
-    expire_time: str | None = None
+    limit_price_type: ShortText | None = None
+    time_in_force: ShortText | None = None
+    effective_time: ShortText | None = None
+    expire_time: ShortText | None = None
     post_only: bool | None = None
     reduce_only: bool | None = None
     margin: bool | None = None
     cum_qty: Decimal | None = None
     cum_cost: Decimal | None = None
     avg_price: Decimal | None = None
-    exec_id: str | None = None
-    trade_id: int | None = None
+    exec_id: ShortText | None = None
+    trade_id: Word | None = None
     last_qty: Decimal | None = None
     last_price: Decimal | None = None
     cost: Decimal | None = None
-    liquidity_ind: str | None = None
-    fees: list[FeeRow] | None = None
-    fee_ccy_pref: str | None = None
+    liquidity_ind: ShortText | None = None
+    fees: Annotated[list[FeeRow], Meta(max_length=FEES_MAX)] | None = None
+    fee_ccy_pref: ShortText | None = None
     reason: str | None = None
     cancel_reason: str | None = None
     triggers: TriggersRow | None = None
-    ord_ref_id: str | None = None
+    ord_ref_id: ShortText | None = None
     amended: bool | None = None
     # The account's counter of the pair. No document of v2 names the field; these are the names clients read.
     rate_count: Decimal | None = None
     ratecount: Decimal | None = None
-    user: str | None = None
-    timestamp: str = ""
+    user: ShortText | None = None
+    timestamp: ShortText = ""
 
 
 class ExecutionsMessage(Struct, gc=False):
     """{"channel":"executions","type":"update","data":[…],"sequence":8}"""
 
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("type", "sequence"))
+
     data: list[ExecutionRow]
-    type: str = "update"
-    sequence: int | None = None
+    type: ShortText = "update"
+    sequence: Word | None = None
 
 
 # --- balances
@@ -100,8 +115,10 @@ class ExecutionsMessage(Struct, gc=False):
 class WalletRow(Struct, gc=False):
     """{"type":"spot","id":"main","balance":1.2}"""
 
-    type: str = ""
-    id: str = ""
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("type", "balance"))
+
+    type: ShortText = ""
+    id: ShortText = ""
     balance: Decimal = Decimal(0)
 
 
@@ -113,27 +130,31 @@ class BalanceRow(Struct, gc=False):
     "category":"trade","wallet_type":"spot","wallet_id":"main","amount":132.9995,"fee":0.3458,"balance":500}
     """
 
-    asset: str
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("wallets", "wallet_type"))
+
+    asset: ShortText
     balance: Decimal
     wallets: list[WalletRow] | None = None
-    ledger_id: str | None = None
-    ref_id: str | None = None
-    type: str | None = None
-    subtype: str | None = None
-    category: str | None = None
-    wallet_type: str | None = None
-    wallet_id: str | None = None
+    ledger_id: ShortText | None = None
+    ref_id: ShortText | None = None
+    type: ShortText | None = None
+    subtype: ShortText | None = None
+    category: ShortText | None = None
+    wallet_type: ShortText | None = None
+    wallet_id: ShortText | None = None
     amount: Decimal | None = None
     fee: Decimal | None = None
-    timestamp: str = ""
+    timestamp: ShortText = ""
 
 
 class BalancesMessage(Struct, gc=False):
     """{"channel":"balances","type":"update","data":[…],"sequence":9}"""
 
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("type", "sequence"))
+
     data: list[BalanceRow]
-    type: str = "update"
-    sequence: int | None = None
+    type: ShortText = "update"
+    sequence: Word | None = None
 
 
 # --- acknowledgements of subscriptions
@@ -143,8 +164,7 @@ class ChannelResult(Struct, gc=False):
     """{"channel":"executions","maxratecount":125,"snap_orders":true,"snap_trades":true,"snapshot":true,…}"""
 
     channel: str | None = None
-    maxratecount: int | None = None
-    warnings: list[str] | None = None
+    maxratecount: Word | None = None
 
 
 class ChannelReply(Struct, gc=False):
@@ -152,6 +172,8 @@ class ChannelReply(Struct, gc=False):
 
     or {"error":"ESession:Invalid session","method":"subscribe","success":false,…}; a pong has neither.
     """
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("success", "error"))
 
     method: str
     req_id: int | None = None
@@ -169,14 +191,15 @@ class ResultRow(Struct, gc=False):
     Every method has its own fields, and a refused row of a batch has `error`.
     """
 
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("order_id", "cl_ord_id", "order_userref", "error", "success"))
+
     order_id: str | None = None
     original_order_id: str | None = None
     cl_ord_id: str | None = None
     order_userref: int | None = None
     amend_id: str | None = None
-    count: int | None = None
-    orders_cancelled: int | None = None
-    channel: str | None = None
+    count: Word | None = None
+    orders_cancelled: Word | None = None
     error: str | None = None
     success: bool | None = None
     warnings: list[str] | None = None
@@ -190,12 +213,14 @@ class TradingReply(Struct, gc=False):
     batch_add's result is a list; batch_cancel may have no result, but `orders_cancelled` beside `success`.
     """
 
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("req_id", "success", "result", "error"))
+
     method: str
     req_id: int | None = None
     success: bool | None = None
     result: ResultRow | list[ResultRow] | None = None
     error: str | None = None
-    orders_cancelled: int | None = None
+    orders_cancelled: Word | None = None
     time_in: str = ""
     time_out: str = ""
 
@@ -203,6 +228,8 @@ class TradingReply(Struct, gc=False):
 class BareReply(Struct, gc=False):
     """What is left of an answer whose result has a shape that we do not know."""
 
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("req_id", "success", "error"))
+
     method: str
     req_id: int | None = None
     success: bool | None = None
@@ -211,68 +238,9 @@ class BareReply(Struct, gc=False):
     time_out: str = ""
 
 
-decode_executions = msgspec.json.Decoder(ExecutionsMessage).decode
-decode_balances = msgspec.json.Decoder(BalancesMessage).decode
-decode_channel_reply = msgspec.json.Decoder(ChannelReply).decode
-decode_trading_reply = msgspec.json.Decoder(TradingReply).decode
-decode_bare_reply = msgspec.json.Decoder(BareReply).decode
-
-
-# --- rows of a type that has changed
-
-Row = TypeVar("Row", ExecutionRow, BalanceRow)
-
-# Without these, or with a wrong one, a row is worse than none: orders and money would be counted wrong.
-_OF_ORDERS = ("exec_type", "order_id", "cl_ord_id", "order_userref", "order_status", "symbol", "side", "order_qty")
-_OF_FILLS = ("cum_qty", "exec_id", "last_qty", "last_price", "fees")
-_OF_BALANCES = ("asset", "balance", "wallets", "wallet_type")
-ESSENTIAL = frozenset((*_OF_ORDERS, *_OF_FILLS, *_OF_BALANCES))
-
-
-class _RawMessage(Struct):
-    data: list[dict[str, Raw]]
-    type: str = "update"
-    sequence: int | None = None
-
-
-_decode_raw_message = msgspec.json.Decoder(_RawMessage).decode
-_FIELD_DECODERS = {
-    row: {
-        field.encode_name: (field.name, msgspec.json.Decoder(field.type, strict=False).decode)
-        for field in msgspec.structs.fields(row)
-    }
-    for row in (ExecutionRow, BalanceRow)
-}
-
-
-def salvage_executions(frame: bytes) -> ExecutionsMessage:
-    """A message that `decode_executions` refused, without the fields of other types than we know.
-
-    Kraken changes types without a version, and a field that decides nothing must not cost a fill. Raises what the
-    decoders raise when a field that does decide cannot be read.
-    """
-    message = _decode_raw_message(frame)
-    return ExecutionsMessage([_salvage(ExecutionRow, row) for row in message.data], message.type, message.sequence)
-
-
-def salvage_balances(frame: bytes) -> BalancesMessage:
-    """The same for balances."""
-    message = _decode_raw_message(frame)
-    return BalancesMessage([_salvage(BalanceRow, row) for row in message.data], message.type, message.sequence)
-
-
-def _salvage(row_type: type[Row], row: dict[str, Raw]) -> Row:
-    known = {}
-    for name, raw in row.items():
-        if name not in _FIELD_DECODERS[row_type]:
-            continue
-        field, decode = _FIELD_DECODERS[row_type][name]
-        try:
-            known[field] = decode(raw)
-        except msgspec.ValidationError:
-            if name in ESSENTIAL:
-                raise
-    try:
-        return row_type(**known)
-    except TypeError as error:  # a field without a default is missing
-        raise msgspec.ValidationError(str(error)) from None
+# Each raises one of `salvage.DECODE_ERRORS` when a field that decides cannot be read, and tells what else cannot be.
+read_executions = Reader(ExecutionsMessage, is_bounded=True).read
+read_balances = Reader(BalancesMessage, is_bounded=True).read
+read_channel_reply = Reader(ChannelReply).decode
+read_trading_reply = Reader(TradingReply).read
+read_bare_reply = Reader(BareReply).decode

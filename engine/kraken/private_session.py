@@ -14,26 +14,24 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import cast
 
-import msgspec
 from msgspec import Struct
 
 from engine.kraken import messages, private_requests, requests
 from engine.kraken.error_catalog import ErrorKind, meaning
 from engine.kraken.events import FrameNotUnderstood, SystemChanged, silence_text
-from engine.kraken.liveness import Liveness, Oddities
+from engine.kraken.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.private_events import ChannelRefused, TokenRefused
 from engine.kraken.private_facts import balance_fact, execution_fact
 from engine.kraken.private_messages import (
     BalancesMessage,
     ChannelReply,
     ExecutionsMessage,
-    decode_balances,
-    decode_channel_reply,
-    decode_executions,
-    salvage_balances,
-    salvage_executions,
+    read_balances,
+    read_channel_reply,
+    read_executions,
 )
 from engine.kraken.private_requests import Channel
+from engine.kraken.salvage import DECODE_ERRORS
 from engine.kraken.sequencing import Gap, Sequencer
 from engine.kraken.venue_status import VenueStatus
 from engine.orders.venue_facts import AccountFact, FeedLost, SnapshotBegan, SnapshotEnded
@@ -147,7 +145,7 @@ class PrivateSession:
     def opened(self, now: MonoNs) -> None:
         """A connection is up: Kraken restores nothing, and wants a fresh token: `authorise` must follow."""
         self.liveness.opened(now)
-        self.status.connection_id = None
+        self.status.connection_id = b""
         self._token = ""
         self._outbox.clear()
         for stream in self.streams.values():
@@ -216,19 +214,16 @@ class PrivateSession:
                 self.liveness.heartbeats += 1
                 return NO_EVENTS
             return self.oddities.count_unknown(f"channel {channel}", frame, received_at)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except DECODE_ERRORS as error:
             self.liveness.heard_at = received_at
             return self._malformed(error, channel, frame, received_at)
 
     def _receive_message(self, channel: str, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
         is_execution = channel == "executions"
-        try:
-            message: Message = decode_executions(frame) if is_execution else decode_balances(frame)
-        except msgspec.ValidationError as error:
-            message = salvage_executions(frame) if is_execution else salvage_balances(frame)
-            odd = self.oddities.count_malformed(error, frame, now)
-            return (*self._take(message, channel, frame, now), *odd)
-        return self._take(message, channel, frame, now)
+        message: Message
+        message, left_out = read_executions(frame) if is_execution else read_balances(frame)
+        events = self._take(message, channel, frame, now)
+        return events if left_out is None else (*events, *self.oddities.count_malformed(left_out, frame, now))
 
     def _take(self, message: Message, channel: str, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
         stream = self.streams[channel]
@@ -288,8 +283,10 @@ class PrivateSession:
 
     def _receive_status(self, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
         events: list[PrivateEvent] = []
-        changes, is_other_connection = self.status.receive(frame)
+        changes, is_other_connection, unreadable = self.status.receive(frame)
         events += changes
+        for error in unreadable:
+            events += self.oddities.count_malformed(error, frame, now)
         if is_other_connection:
             for stream in self.streams.values():
                 self._lost(stream, "another connection begins", now, events)
@@ -298,7 +295,7 @@ class PrivateSession:
     # --- replies
 
     def _receive_reply(self, method: str, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
-        reply = decode_channel_reply(frame)
+        reply = read_channel_reply(frame)
         stream = self._stream_of(reply)
         if stream is None:
             if reply.success:
@@ -309,7 +306,7 @@ class PrivateSession:
             return self._left(stream, reply, now)
         if reply.success:
             return self._confirmed(stream, reply)
-        return self._refused(stream, reply.error or "no reason given", now)
+        return self._refused(stream, (reply.error or "no reason given")[:DETAIL_CHARS_MAX], now)
 
     def _stream_of(self, reply: ChannelReply) -> Stream | None:
         if reply.method not in ("subscribe", "unsubscribe"):
@@ -331,7 +328,7 @@ class PrivateSession:
         if not reply.success:
             what = meaning(reply.error or "")
             if what.kind is ErrorKind.TOKEN:
-                return self._token_refused(stream, reply.error or "")
+                return self._token_refused(stream, (reply.error or "")[:DETAIL_CHARS_MAX])
         self._ask(stream, now)  # not subscribed was what we wanted, whatever Kraken calls it
         return NO_EVENTS
 

@@ -7,7 +7,9 @@
 One session outlives its connections: `opened` and `closed` tell it of them.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +19,7 @@ from engine.kraken.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed
 from engine.kraken.events import (
     FRAME_BYTES_SHOWN_MAX,
     NO_EVENTS,
+    BookUnproved,
     CandleChanged,
     Event,
     PairChanged,
@@ -28,18 +31,24 @@ from engine.kraken.events import (
 )
 from engine.kraken.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.messages import BookData, CandleData, Reply, decode_book
+from engine.kraken.salvage import DECODE_ERRORS, split
 from engine.kraken.subscriptions import Phase, Subscription, Subscriptions
-from engine.kraken.venue_status import VenueStatus
+from engine.kraken.venue_status import MAINTENANCE, VenueStatus
 from engine.market.book import UnitsTooLarge
 from engine.records import FeedState
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 # How today's wire begins; another order of keys takes the slower way, with the same outcome.
 BOOK_UPDATE = b'{"channel":"book","type":"update",'
+BOOK_SNAPSHOT = b'{"channel":"book","type":"snapshot",'
 HEARTBEAT = b'{"channel":"heartbeat"}'
 
 TIMER_INTERVAL_NS = 100 * NS_PER_MS  # how often the deadlines of all subscriptions are looked at
 SILENCE_GROWTH_MAX = 16  # a quiet pair is asked for proof 1, 2, 4 … this many times less often
+PROOF_PATIENCE_NS = 2 * NS_PER_S  # a book that was given back to prove itself is live for so long without a snapshot
+DELISTED: Final = "delisted"  # the instrument channel's status of a pair that is no more
+
+_SYMBOL_IN_TEXT: Final = re.compile(rb'"symbol":"([^"]{1,40})"')
 
 
 class PublicSettings(Struct, frozen=True, kw_only=True):
@@ -90,6 +99,8 @@ class PublicSession:
         self.level3 = 0
         # Errors from Kraken that refuse none of our subscriptions for good.
         self.refused = 0
+        # Has Kraken said on this connection that it is in maintenance? Then books are silent, and none is live.
+        self._in_maintenance = False
         # When the subscriptions' deadlines are looked at next.
         self._timers_at = MonoNs(0)
         # Requests for the wire, not yet taken.
@@ -131,7 +142,7 @@ class PublicSession:
 
     @property
     def malformed(self) -> int:
-        """Frames that cannot be read."""
+        """Frames, and entries of frames, that cannot be read."""
         return self._oddities.malformed
 
     @property
@@ -150,12 +161,13 @@ class PublicSession:
         """A connection is up: Kraken restores nothing, so everything is asked for again."""
         self._liveness.opened(now)
         self._liveness.is_subscribed = True  # asked for at once, so that silence counts from now on
-        self._status.connection_id = None
+        self._status.connection_id = b""
+        self._in_maintenance = False
         self._timers_at = now
         self._outbox.clear()
         self._subscriptions.opened()
         for feed in self.feeds.values():
-            feed.streaming = False
+            feed.end()
             feed.resync_at = MonoNs(0)
             feed.heard_at = now
         self._outbox += self._subscriptions.due(now)
@@ -168,7 +180,7 @@ class PublicSession:
 
     def begin_recording(self, symbols: Sequence[str], name: str) -> Sequence[Event]:
         """A recording of these pairs begins, of another connection and perhaps another day."""
-        self._status.connection_id = None
+        self._status.connection_id = b""
         for symbol in symbols:
             self._last_trade_ids.pop(symbol, None)
         return self.doubt(symbols, f"{name} begins")
@@ -178,7 +190,7 @@ class PublicSession:
         events = NO_EVENTS
         for symbol in symbols:
             feed = self.feeds[symbol]
-            feed.streaming = False
+            feed.end()
             feed.resync_at = MonoNs(0)
             feed.depth = self.settings.depth
             events += state_changed(feed, FeedState.STALE, reason)
@@ -212,8 +224,13 @@ class PublicSession:
         self._liveness.heard_at = received_at
         try:
             entries = decode_book(frame).data
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except msgspec.ValidationError:
+            return self._receive_strange_book(frame, received_at)
+        except DECODE_ERRORS as error:
             return self._malformed(error, frame, received_at)
+        return self._apply_each(entries, frame, received_at)
+
+    def _apply_each(self, entries: Sequence[BookData], frame: bytes, received_at: MonoNs) -> Sequence[Event]:
         events = NO_EVENTS
         for data in entries:
             feed = self.feeds.get(data.symbol)
@@ -243,9 +260,23 @@ class PublicSession:
             if book.crossed():
                 feed.crossings += 1
                 events = (*events, *self._failed(feed, "best bid at or above best ask", received_at))
+            elif feed.state is not FeedState.LIVE:
+                if not self._in_maintenance:
+                    reason = "an update after maintenance verified"
+                    events = (*events, *state_changed(feed, FeedState.LIVE, reason), *feed.changed)
             else:
                 events = (*events, *feed.changed) if events else feed.changed
         return events
+
+    def _receive_strange_book(self, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
+        """An update with a value of another type than we know: each entry is taken by itself."""
+        try:
+            parts = split(frame, BOOK_UPDATE)
+            if len(parts) > 1:
+                return [event for part in parts for event in self.receive(part, received_at)]
+            return self._apply_each(messages.read_book(frame).data, frame, received_at)
+        except DECODE_ERRORS as error:
+            return self._malformed(error, frame, received_at)
 
     def _receive_rare(self, frame: bytes, received_at: MonoNs) -> Sequence[Event] | None:
         """Anything but a book update of today's key order; None for one of another order."""
@@ -254,7 +285,7 @@ class PublicSession:
         try:
             envelope = messages.decode_envelope(frame)
             if envelope.method is not None:
-                return self._receive_reply(messages.decode_reply(frame), frame, received_at)
+                return self._receive_reply(messages.read_reply(frame), frame, received_at)
             self._liveness.heard_at = received_at
             if envelope.channel == "book" and envelope.type != "snapshot":
                 return None
@@ -264,7 +295,7 @@ class PublicSession:
             if envelope.channel is None and rejects.MESSAGE_RATE_EXCEEDED.encode() in frame:
                 return self._rate_exceeded(frame, received_at)
             return self._oddities.count_unknown(f"channel {envelope.channel}", frame, received_at)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except DECODE_ERRORS as error:
             self._liveness.heard_at = received_at
             return self._malformed(error, frame, received_at)
 
@@ -272,7 +303,14 @@ class PublicSession:
 
     def _receive_snapshot(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         events: Sequence[Event] = NO_EVENTS
-        for data in messages.decode_exact_book(frame).data:
+        try:
+            entries = messages.decode_exact_book(frame).data
+        except msgspec.ValidationError:
+            parts = split(frame, BOOK_SNAPSHOT)
+            if len(parts) > 1:
+                return [event for part in parts for event in self.receive(part, received_at)]
+            entries = messages.read_exact_book(frame).data
+        for data in entries:
             feed = self.feeds.get(data.symbol)
             if feed is not None:
                 events = (*events, *self._load(feed, data, received_at))
@@ -288,7 +326,10 @@ class PublicSession:
         if feed.book.crossed():
             feed.crossings += 1
             return self._failed(feed, "snapshot: best bid at or above best ask", received_at)
+        feed.end()
         feed.streaming = True
+        if self._in_maintenance:
+            return NO_EVENTS
         return (*state_changed(feed, FeedState.LIVE, "snapshot verified"), *feed.changed)
 
     def _ignore(self, feed: BookFeed | None, received_at: MonoNs) -> None:
@@ -297,7 +338,13 @@ class PublicSession:
             feed.heard_at = received_at
 
     def _failed(self, feed: BookFeed, reason: str, now: MonoNs) -> Sequence[Event]:
-        """A book is in doubt: say so, and ask for this pair's snapshot, now or when its turn comes."""
+        """A book is in doubt: say so, and ask for this pair's snapshot before anything else."""
+        events = self._put_in_doubt(feed, reason, now)
+        self._outbox += self._subscriptions.due(now)
+        return events
+
+    def _put_in_doubt(self, feed: BookFeed, reason: str, now: MonoNs) -> Sequence[Event]:
+        """The same, for several at a time: `due` follows, and asks for them together."""
         state = feed.failed(now)
         if state is FeedState.UNTRUSTED:
             reason += "; third failure within a minute, retried slowly"
@@ -306,25 +353,25 @@ class PublicSession:
         return events
 
     def _resynchronize_due(self, feed: BookFeed, now: MonoNs) -> None:
-        if not 0 < feed.resync_at <= now or feed.subscription is None:
+        if not 0 < feed.resync_at <= now or feed.subscription is None or self._in_maintenance:
             return
         feed.resync_at = MonoNs(0)
         feed.resynced_at = now
         feed.resyncs += 1
         self._subscriptions.renew(feed.subscription)
-        self._outbox += self._subscriptions.due(now)
 
     # --- the other channels
 
     def _receive_trade(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        trades = messages.decode_trade(frame).data
+        trades, unreadable = messages.read_trades(frame)
+        odd = self._count_unreadable(unreadable, frame, received_at)
         if kind == "snapshot":
-            return NO_EVENTS  # prints of before we came: history, not news
+            return odd  # prints of before we came: history, not news
         ours = [TradePrinted(trade) for trade in trades if trade.symbol in self.feeds]
         self.trades += len(ours)
         for event in ours:
             self._watch_trade_id(event.trade.symbol, event.trade.trade_id)
-        return ours
+        return [*ours, *odd] if odd else ours
 
     def _watch_trade_id(self, symbol: str, trade_id: int) -> None:
         expected = self._last_trade_ids.get(symbol, trade_id - 1) + 1
@@ -333,14 +380,14 @@ class PublicSession:
             self._last_trade_ids[symbol] = trade_id
 
     def _receive_ticker(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        tickers = messages.decode_ticker(frame).data
+        tickers, unreadable = messages.read_tickers(frame)
         ours = [TickerChanged(ticker) for ticker in tickers if ticker.symbol in self.feeds]
         self.tickers += len(ours)
-        return ours
+        return [*ours, *self._count_unreadable(unreadable, frame, received_at)] if unreadable else ours
 
     def _receive_candle(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        candles = messages.decode_candle(frame).data
-        events: list[Event] = []
+        candles, unreadable = messages.read_candles(frame)
+        events: list[Event] = [*self._count_unreadable(unreadable, frame, received_at)]
         for candle in candles:
             if candle.symbol not in self.feeds:
                 continue
@@ -355,10 +402,11 @@ class PublicSession:
         return events
 
     def _receive_instrument(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        pairs = messages.decode_instrument(frame).data.pairs
+        instruments, unreadable = messages.read_instrument(frame)
+        pairs = instruments.pairs
         if kind == "snapshot":
             self._symbols_known = [pair.symbol for pair in pairs]
-        events: list[Event] = []
+        events: list[Event] = [*self._count_unreadable(unreadable, frame, received_at)]
         for pair in pairs:
             feed = self.feeds.get(pair.symbol)
             if feed is None:
@@ -369,13 +417,32 @@ class PublicSession:
             else:
                 feed.decimals_known = (pair.price_precision, pair.qty_precision)
                 events.append(PairChanged(pair))
+                if pair.status == DELISTED:
+                    events += self._gone(feed, f"Kraken has taken {pair.symbol} off its list")
         return events
 
+    def _gone(self, feed: BookFeed, reason: str) -> Sequence[Event]:
+        """Kraken does not offer this pair: nothing is asked for it any more on this connection."""
+        feed.end()
+        feed.resync_at = MonoNs(0)
+        if feed.subscription is not None:
+            feed.subscription.phase = Phase.REFUSED
+            feed.subscription.deadline = MonoNs(0)
+            self._subscriptions.forget(feed.subscription)
+        return state_changed(feed, FeedState.UNTRUSTED, reason)
+
     def _receive_status(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        changes, is_other_connection = self._status.receive(frame)
+        changes, is_other_connection, unreadable = self._status.receive(frame)
+        events: list[Event] = [*changes, *self._count_unreadable(unreadable, frame, received_at)]
         if is_other_connection:  # nothing of the old one goes on
-            return [*self.doubt(self.settings.symbols, "another connection begins"), *changes]
-        return changes
+            events = [*self.doubt(self.settings.symbols, "another connection begins"), *events]
+        if changes:
+            self._in_maintenance = self._status.system == MAINTENANCE
+        if self._in_maintenance:
+            for feed in self.feeds.values():
+                if feed.state is FeedState.LIVE:
+                    events += state_changed(feed, FeedState.STALE, "Kraken is in maintenance")
+        return events
 
     def _receive_heartbeat(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         self._liveness.heartbeats += 1
@@ -383,8 +450,7 @@ class PublicSession:
         return NO_EVENTS
 
     def _receive_level3(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        messages.decode_level3(frame)
-        self.level3 += 1
+        self.level3 += 1  # counted only: there is no book to apply it to
         return NO_EVENTS
 
     # --- replies
@@ -413,7 +479,10 @@ class PublicSession:
         if reply.method == "unsubscribe":
             if feed is None or not feed.streaming:
                 return NO_EVENTS
-            feed.streaming = False
+            if feed.is_renewed:  # to prove itself, while nothing is known against it
+                feed.given_back_at = now
+                return NO_EVENTS
+            feed.end()
             return state_changed(feed, FeedState.STALE, "unsubscribed; waiting for a snapshot")
         subscription.phase = Phase.CONFIRMED
         if feed is None:
@@ -439,8 +508,7 @@ class PublicSession:
         events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
-            feed.streaming = False
-            events = (*state_changed(feed, FeedState.UNTRUSTED, advice), *events)
+            events = (*self._gone(feed, advice), *events)
         return events
 
     def _rate_exceeded(self, frame: bytes, now: MonoNs) -> Sequence[Event]:
@@ -464,50 +532,77 @@ class PublicSession:
         return events
 
     def _poll_subscriptions(self, now: MonoNs) -> Sequence[Event]:
-        events: Sequence[Event] = NO_EVENTS
+        if self._in_maintenance:
+            return (
+                NO_EVENTS  # minutes of silence are the rule, and asking would be a storm: everything waits for its end
+            )
+        events: list[Event] = []
         for subscription in self._subscriptions.overdue(now):
             if subscription.channel != "book":
                 self._subscriptions.want(subscription)
                 continue
             waited = silence_text(self.settings.subscribe_deadline_ns)
             feed = self.feeds[subscription.symbol or ""]
-            if not feed.streaming:
-                events = (*events, *self._failed(feed, f"no snapshot within {waited}", now))
+            if feed.streaming and feed.state is FeedState.LIVE and not feed.is_unproved:
+                feed.is_renewed = False  # an update has proved it meanwhile
+            else:
+                events += self._put_in_doubt(feed, f"no snapshot within {waited}", now)
         for feed in self.feeds.values():
             self._resynchronize_due(feed, now)
             if feed.streaming:
-                events = (*events, *self._watch_silence(feed, now))
+                events += self._watch_silence(feed, now)
             elif feed.is_forgotten:
                 feed.resync_at = MonoNs(max(now, feed.resynced_at + RESYNC_INTERVAL_NS))
         return events
 
     def _watch_silence(self, feed: BookFeed, now: MonoNs) -> Sequence[Event]:
-        """A quiet pair may be a mute subscription: a fresh snapshot tells, asked for ever less often."""
+        """A quiet pair may be a mute subscription: a fresh snapshot tells, asked for ever less often.
+
+        Until it has come the book is live and unproved, for Kraken, heard on this connection, has said nothing else.
+        """
+        events = NO_EVENTS
         silent_ns = now - feed.heard_at
         if feed.updates != feed.updates_at_silence:
             feed.silence_ns_max = self.settings.book_silence_ns
-        if silent_ns <= feed.silence_ns_max:
-            return NO_EVENTS
-        feed.silence_ns_max = min(2 * feed.silence_ns_max, SILENCE_GROWTH_MAX * self.settings.book_silence_ns)
-        feed.updates_at_silence = feed.updates
-        feed.streaming = False
-        feed.resync_at = now
-        reason = f"book silent for {silence_text(silent_ns)}; asking for a fresh snapshot"
-        events = state_changed(feed, FeedState.STALE, reason)
-        self._resynchronize_due(feed, now)
+            if feed.is_unproved:  # an update has verified since
+                feed.is_unproved = False
+                if feed.is_renewed and self._needs_no_proof(feed):
+                    feed.is_renewed = False
+        if feed.given_back_at and now - feed.given_back_at > PROOF_PATIENCE_NS:
+            feed.end()
+            waited = silence_text(PROOF_PATIENCE_NS)
+            return state_changed(feed, FeedState.STALE, f"no snapshot within {waited} of asking for a fresh one")
+        if feed.state is FeedState.LIVE and not feed.is_unproved and silent_ns > feed.silence_ns_max:
+            feed.silence_ns_max = min(2 * feed.silence_ns_max, SILENCE_GROWTH_MAX * self.settings.book_silence_ns)
+            feed.updates_at_silence = feed.updates
+            feed.is_unproved = True
+            reason = f"unproved: book silent for {silence_text(silent_ns)}; asking for a fresh snapshot"
+            events = (BookUnproved(feed.symbol, reason),)
+        needs_proof = feed.is_unproved or feed.state is not FeedState.LIVE  # the latter: stale since a maintenance
+        if needs_proof and not feed.is_renewed and not self._status.is_closed and feed.subscription is not None:
+            feed.is_renewed = True
+            feed.renewals += 1
+            self._subscriptions.prove(feed.subscription)
         return events
+
+    def _needs_no_proof(self, feed: BookFeed) -> bool:
+        return feed.subscription is not None and self._subscriptions.needs_no_proof(feed.subscription)
 
     # --- what we do not understand
 
     def _malformed(self, error: Exception, frame: bytes, now: MonoNs) -> Sequence[Event]:
-        """A frame that cannot be read. One of a live book was an update, and is lost: that pair is in doubt."""
+        """A frame that cannot be read. One of live books was an update, and is lost: those pairs are in doubt."""
         events: Sequence[Event] = self._oddities.count_malformed(error, frame, now)
-        head = frame[:FRAME_BYTES_SHOWN_MAX]
-        symbol = head.partition(b'"symbol":"')[2].partition(b'"')[0].decode(errors="replace")
-        feed = self.feeds.get(symbol) if b'"channel":"book"' in head else None
-        if feed is not None and feed.streaming:
-            events = (*self._failed(feed, "a message of this book cannot be read", now), *events)
+        if b'"channel":"book"' in frame[:FRAME_BYTES_SHOWN_MAX]:
+            for symbol in dict.fromkeys(_SYMBOL_IN_TEXT.findall(frame)):
+                feed = self.feeds.get(symbol.decode(errors="replace"))
+                if feed is not None and feed.streaming:
+                    events = (*self._failed(feed, "a message of this book cannot be read", now), *events)
         return events
+
+    def _count_unreadable(self, errors: Sequence[Exception], frame: bytes, now: MonoNs) -> Sequence[Event]:
+        """Entries of a message that cannot be read: each is counted, and costs itself alone."""
+        return [event for error in errors for event in self._oddities.count_malformed(error, frame, now)]
 
     # --- what we ask for
 
@@ -531,6 +626,6 @@ def _exact(frame: bytes, entries: Sequence[BookData], data: BookData) -> message
     """The entry `data` of a book frame, its numbers with every digit of their text; None when one is absurd."""
     position = next(index for index, entry in enumerate(entries) if entry is data)
     try:
-        return messages.decode_exact_book(frame).data[position]
-    except msgspec.DecodeError:
+        return messages.read_exact_book(frame).data[position]
+    except DECODE_ERRORS:
         return None

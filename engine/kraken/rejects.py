@@ -24,6 +24,8 @@ def _mend(error: str, symbol: str, known_symbols: list[str]) -> str:
         renamed = v2_symbol(symbol.upper())
         if renamed != symbol:
             return f"use {renamed}"
+        if symbol in known_symbols:
+            return "this venue has taken the pair off its list, take it out of `symbols`"
         near = get_close_matches(symbol, known_symbols, n=1)
         return f"did you mean {near[0]}?" if near else "it is not a pair of this venue, take it out of `symbols`"
     if error == "Subscription depth not supported":

@@ -9,19 +9,21 @@ Source: https://docs.kraken.com/api/docs/guides/spot-rest-intro
 
 import re
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from engine.kraken.error_catalog import ErrorKind, Meaning, meaning
 from engine.kraken.rest_pairs import RestPair, RestPairs, v2_asset
+from engine.kraken.salvage import DECODE_ERRORS, Reader, Word
 from engine.market import v2_symbol
 from engine.orders.venue_facts import Outcome
 from engine.units import NS_PER_S, WallNs
 
 BODY_CHARS_SHOWN_MAX = 120  # of a body that is no answer
 BODY_BYTES_READ_MAX = 2000
+ERROR_CHARS_MAX = 400  # of Kraken's words
 STATUS_OK = 200
 _TITLE: Final = re.compile(r"<title>([^<]*)", re.IGNORECASE)
 
@@ -74,7 +76,7 @@ def refusal_or_result(status: int, body: bytes) -> RestRefusal | bytes:
     """The text of `result`, or why there is none."""
     try:
         envelope = _decode_envelope(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         return _no_answer(status, body)
     errors = [error for error in envelope.error if not error.startswith("W")]
     if errors:
@@ -88,7 +90,7 @@ def _refusal(errors: list[str], status: int) -> RestRefusal:
     """Of several errors the one that leaves most in doubt decides."""
     meanings = [meaning(error) for error in errors]
     worst = next((what for what in meanings if what.outcome is Outcome.UNKNOWN), meanings[0])
-    return RestRefusal("; ".join(errors), worst, status)
+    return RestRefusal("; ".join(errors)[:ERROR_CHARS_MAX], worst, status)
 
 
 def _no_answer(status: int, body: bytes) -> RestRefusal:
@@ -100,14 +102,14 @@ def _no_answer(status: int, body: bytes) -> RestRefusal:
     return RestRefusal(error, _NEVER_ARRIVED if never_arrived else _IN_DOUBT, status)
 
 
-def read_result(status: int, body: bytes, decoder: msgspec.json.Decoder[T]) -> RestRefusal | T:
-    """The `result` as what the decoder makes of it."""
+def read_result(status: int, body: bytes, reader: Reader[T]) -> RestRefusal | T:
+    """The `result`, without the fields that cannot be read and decide nothing."""
     result = refusal_or_result(status, body)
     if isinstance(result, RestRefusal):
         return result
     try:
-        return decoder.decode(result)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return reader.decode(result)
+    except DECODE_ERRORS as error:
         return RestRefusal(f"an answer that cannot be read ({error})", UNREADABLE, status)
 
 
@@ -120,7 +122,7 @@ def seconds_ns(seconds: Decimal | None) -> WallNs:
 
 
 class _Time(Struct):
-    unixtime: int
+    unixtime: Annotated[int, Meta(ge=0, lt=2**33)]
 
 
 class _Status(Struct):
@@ -130,6 +132,10 @@ class _Status(Struct):
 
 class _Pair(Struct):
     """A value of AssetPairs; its key is the id."""
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(
+        ("wsname", "cost_decimals", "status", "ordermin", "costmin", "tick_size")
+    )
 
     altname: str
     base: str
@@ -148,10 +154,10 @@ class _Pair(Struct):
     fees_maker: tuple[tuple[Decimal, ...], ...] = ()
 
 
-_decode_time = msgspec.json.Decoder(_Time)
-_decode_status = msgspec.json.Decoder(_Status)
-_decode_pairs = msgspec.json.Decoder(dict[str, Raw])
-_decode_pair = msgspec.json.Decoder(_Pair).decode
+_decode_time = Reader(_Time)
+_decode_status = Reader(_Status)
+_decode_pairs = Reader(dict[str, Raw])
+_decode_pair = Reader(_Pair, is_bounded=True).decode
 
 
 def read_time(status: int, body: bytes) -> RestRefusal | WallNs:
@@ -175,7 +181,7 @@ def read_asset_pairs(status: int, body: bytes) -> RestRefusal | RestPairs:
     for pair_id, raw in answer.items():
         try:
             pairs.append(_rest_pair(pair_id, _decode_pair(raw)))
-        except msgspec.DecodeError:
+        except DECODE_ERRORS:
             continue
     return RestPairs(pairs)
 
@@ -256,6 +262,8 @@ class FeeRates(Struct, frozen=True):
 
 
 class _ExtendedBalance(Struct):
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("hold_trade", "credit", "credit_used"))
+
     balance: Decimal
     hold_trade: Decimal = Decimal(0)
     credit: Decimal = Decimal(0)
@@ -273,14 +281,14 @@ class _Volume(Struct):
 
 class _Token(Struct):
     token: str
-    expires: int = 900
+    expires: Word = 900
 
 
-_decode_token = msgspec.json.Decoder(_Token)
-_decode_key = msgspec.json.Decoder(dict[str, Any])
-_decode_balance = msgspec.json.Decoder(dict[str, Decimal])
-_decode_balance_ex = msgspec.json.Decoder(dict[str, _ExtendedBalance])
-_decode_volume = msgspec.json.Decoder(_Volume)
+_decode_token = Reader(_Token)
+_decode_key = Reader(dict[str, Any])
+_decode_balance = Reader(dict[str, Decimal], is_bounded=True)
+_decode_balance_ex = Reader(dict[str, _ExtendedBalance], is_bounded=True)
+_decode_volume = Reader(_Volume, is_bounded=True)
 
 
 def read_websockets_token(status: int, body: bytes) -> RestRefusal | WebSocketToken:

@@ -5,6 +5,7 @@ a clear no of Kraken's has the outcome UNKNOWN.
 """
 
 from decimal import Decimal, InvalidOperation
+from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -14,6 +15,7 @@ from engine.kraken.private_events import AnswerRow
 from engine.kraken.rest_answers import UNREADABLE, RestRefusal, read_result, seconds_ns
 from engine.kraken.rest_pairs import RestPairs
 from engine.kraken.rest_requests import has_trigger
+from engine.kraken.salvage import Reader, Word
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.timestamps import wall_ns
 from engine.units import NS_PER_MS, WallNs
@@ -22,6 +24,8 @@ from engine.units import NS_PER_MS, WallNs
 
 
 class _Descr(Struct):
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("price", "price2"))
+
     pair: str
     type: str
     ordertype: str
@@ -32,6 +36,10 @@ class _Descr(Struct):
 
 class _Order(Struct):
     """A value of OpenOrders, ClosedOrders and QueryOrders; its key is the order id."""
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(
+        ("vol_exec", "cost", "fee", "price", "refid", "userref", "cl_ord_id", "oflags", "trades")
+    )
 
     status: str
     descr: _Descr
@@ -74,7 +82,7 @@ class _Trade(Struct):
     cost: Decimal
     fee: Decimal
     vol: Decimal
-    trade_id: int | None = None
+    trade_id: Word | None = None
     maker: bool | None = None
 
 
@@ -108,19 +116,19 @@ class _Amend(Struct):
     display_qty: Decimal | None = None
     post_only: bool = False
     reason: str | None = None
-    timestamp: int = 0
+    timestamp: Word = 0
 
 
 class _Amends(Struct):
     amends: list[_Amend]
 
 
-_decode_open_orders = msgspec.json.Decoder(_OpenOrders, strict=False)
-_decode_closed_orders = msgspec.json.Decoder(_ClosedOrders, strict=False)
-_decode_query_orders = msgspec.json.Decoder(dict[str, _Order], strict=False)
-_decode_trades_history = msgspec.json.Decoder(_Trades, strict=False)
-_decode_query_trades = msgspec.json.Decoder(dict[str, _Trade], strict=False)
-_decode_order_amends = msgspec.json.Decoder(_Amends, strict=False)
+_decode_open_orders = Reader(_OpenOrders, strict=False, is_bounded=True)
+_decode_closed_orders = Reader(_ClosedOrders, strict=False, is_bounded=True)
+_decode_query_orders = Reader(dict[str, _Order], strict=False, is_bounded=True)
+_decode_trades_history = Reader(_Trades, strict=False, is_bounded=True)
+_decode_query_trades = Reader(dict[str, _Trade], strict=False, is_bounded=True)
+_decode_order_amends = Reader(_Amends, strict=False, is_bounded=True)
 
 
 def read_open_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
@@ -274,11 +282,15 @@ class _Text(Struct, frozen=True):
 
 
 class _Placed(Struct):
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("txid",))
+
     descr: _Text = _Text()
     txid: list[str] = []
 
 
 class _BatchRow(Struct):
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("txid", "error"))
+
     txid: str | list[str] | None = None
     error: str | None = None
 
@@ -292,12 +304,14 @@ class _Amended(Struct):
 
 
 class _Edited(Struct):
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("txid",))
+
     txid: str = ""
     originaltxid: str = ""
 
 
 class _Canceled(Struct):
-    count: int
+    count: Word
     pending: bool | int = False
 
 
@@ -306,12 +320,12 @@ class _Switch(Struct):
     trigger_time: str = msgspec.field(name="triggerTime", default="")
 
 
-_decode_placed = msgspec.json.Decoder(_Placed, strict=False)
-_decode_batch = msgspec.json.Decoder(_Batch, strict=False)
-_decode_amended = msgspec.json.Decoder(_Amended, strict=False)
-_decode_edited = msgspec.json.Decoder(_Edited, strict=False)
-_decode_canceled = msgspec.json.Decoder(_Canceled, strict=False)
-_decode_switch = msgspec.json.Decoder(_Switch, strict=False)
+_decode_placed = Reader(_Placed, strict=False, is_bounded=True)
+_decode_batch = Reader(_Batch, strict=False, is_bounded=True)
+_decode_amended = Reader(_Amended, strict=False, is_bounded=True)
+_decode_edited = Reader(_Edited, strict=False, is_bounded=True)
+_decode_canceled = Reader(_Canceled, strict=False, is_bounded=True)
+_decode_switch = Reader(_Switch, strict=False, is_bounded=True)
 
 
 def read_add_order(status: int, body: bytes) -> RestRefusal | RestPlaced:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from engine.kraken import messages, private_requests, requests
 from engine.kraken.error_catalog import NO_ANSWER, ErrorKind, Meaning, meaning
-from engine.kraken.liveness import Liveness, Oddities
+from engine.kraken.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.private_events import (
     Answer,
     AnswerRow,
@@ -32,15 +32,17 @@ from engine.kraken.private_messages import (
     BareReply,
     ResultRow,
     TradingReply,
-    decode_bare_reply,
-    decode_trading_reply,
+    read_bare_reply,
+    read_trading_reply,
 )
+from engine.kraken.salvage import DECODE_ERRORS
 from engine.kraken.venue_status import VenueStatus
 from engine.orders.venue_facts import Outcome
 from engine.timestamps import wall_ns
 from engine.units import NS_PER_S, MonoNs
 
 HEARTBEAT = b'{"channel":"heartbeat"}'
+WARNINGS_MAX = 16  # of one answer
 GIVEN_UP_MAX = 1024  # requests remembered after their time, so that a late answer finds them
 RETRY_INTERVAL_NS = 5 * NS_PER_S  # between attempts to subscribe
 ADDS = ("add_order", "batch_add", "edit_order")
@@ -124,7 +126,7 @@ class TradingSession:
     def opened(self, now: MonoNs) -> None:
         """A connection is up. Each wants a fresh token: `authorise` must follow."""
         self.liveness.opened(now)
-        self.status.connection_id = None
+        self.status.connection_id = b""
         self._token = ""
         self._subscribe_at = MonoNs(0)
         self._outbox.clear()
@@ -194,32 +196,36 @@ class TradingSession:
             if envelope.method is not None:
                 return self._receive_reply(envelope.method, frame, received_at)
             if envelope.channel == "status":
-                return self.status.receive(frame)[0]
+                changes, _, unreadable = self.status.receive(frame)
+                odd = [odd for error in unreadable for odd in self.oddities.count_malformed(error, frame, received_at)]
+                return [*changes, *odd]
             if envelope.channel == "heartbeat":
                 self.liveness.heartbeats += 1
                 return NO_EVENTS
             if envelope.channel == "balances":
                 return NO_EVENTS  # subscribed only to keep the connection open: the private feed reads them
             return self.oddities.count_unknown(f"channel {envelope.channel}", frame, received_at)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except DECODE_ERRORS as error:
             self.liveness.heard_at = received_at
             return self.oddities.count_malformed(error, frame, received_at)
 
     def _receive_reply(self, method: str, frame: bytes, now: MonoNs) -> Sequence[TradingEvent]:
         if method in CHANNEL_METHODS:
-            return self._receive_channel_reply(decode_bare_reply(frame), now)
+            return self._receive_channel_reply(read_bare_reply(frame), now)
         if method == "ping":  # only a refused ping is answered so
             return self.oddities.report("refused", "ping", frame, now)
         try:
-            reply = decode_trading_reply(frame)
+            reply, left_out = read_trading_reply(frame)
         except msgspec.ValidationError as error:
-            unreadable = self._unreadable(decode_bare_reply(frame), now)
+            unreadable = self._unreadable(read_bare_reply(frame), now)
             return (unreadable, *self.oddities.count_malformed(error, frame, now))
+        odd = () if left_out is None else self.oddities.count_malformed(left_out, frame, now)
         request, timing = self._request_of(reply.req_id)
         answer = self._answer(reply, request, timing, now)
         if answer.meaning is not None and answer.meaning.kind is ErrorKind.TOKEN:
-            return (answer, *self._token_refused(answer.error or "", request.grant if request else self._grants))
-        return (answer,)
+            refused = self._token_refused(answer.error or "", request.grant if request else self._grants)
+            return (answer, *refused, *odd)
+        return (answer, *odd)
 
     def _answer(self, reply: TradingReply, request: Pending | None, timing: Timing, now: MonoNs) -> Answer:
         method = request.method if request else reply.method
@@ -239,7 +245,7 @@ class TradingSession:
             method=method,
             success=success,
             timing=timing,
-            error=reply.error or (None if success else "no reason given"),
+            error=_cut(reply.error) or (None if success else "no reason given"),
             meaning=what,
             order_id=result.order_id,
             original_order_id=result.original_order_id,
@@ -250,7 +256,7 @@ class TradingSession:
             rows=rows,
             current_at=wall_ns(result.current_time or ""),
             trigger_at=wall_ns(result.trigger_time or ""),
-            warnings=tuple(result.warnings or ()),
+            warnings=_warnings(result),
             time_in=wall_ns(reply.time_in),
             time_out=wall_ns(reply.time_out),
             took_ns=now - request.sent_at if request else 0,
@@ -264,7 +270,7 @@ class TradingSession:
             method=request.method if request else reply.method,
             success=False,
             timing=timing,
-            error=reply.error or "an answer that cannot be read",
+            error=_cut(reply.error) or "an answer that cannot be read",
             meaning=UNREADABLE,
             time_in=wall_ns(reply.time_in),
             time_out=wall_ns(reply.time_out),
@@ -297,9 +303,9 @@ class TradingSession:
             self._subscribe_at = MonoNs(0)
             return NO_EVENTS
         if what.kind is ErrorKind.TOKEN:
-            return self._token_refused(reply.error or "", self._grants)
+            return self._token_refused(_cut(reply.error) or "", self._grants)
         self._subscribe_at = MonoNs(now + RETRY_INTERVAL_NS)
-        error = reply.error or "no reason given"
+        error = _cut(reply.error) or "no reason given"
         return (ChannelRefused("balances", f"Kraken refuses balances ({error}): {what.advice}", what),)
 
     def _token_refused(self, error: str, grant: int) -> Sequence[TradingEvent]:
@@ -347,8 +353,17 @@ def _remember(requests_known: dict[int, Pending], request: Pending) -> None:
         del requests_known[next(iter(requests_known))]
 
 
+def _cut(text: str | None) -> str | None:
+    """Kraken's words, as long as they may be told."""
+    return None if text is None else text[:DETAIL_CHARS_MAX]
+
+
 def _first(*counts: int | None) -> int | None:
     return next((count for count in counts if count is not None), None)
+
+
+def _warnings(row: ResultRow) -> tuple[str, ...]:
+    return tuple(warning[:DETAIL_CHARS_MAX] for warning in (row.warnings or ())[:WARNINGS_MAX])
 
 
 def _meaning_for(method: str, error: str | None) -> Meaning:
@@ -366,7 +381,7 @@ def _row(row: ResultRow) -> AnswerRow:
         order_id=row.order_id,
         cl_ord_id=row.cl_ord_id,
         order_userref=row.order_userref,
-        error=row.error,
+        error=_cut(row.error),
         meaning=_meaning_for("batch_add", row.error) if refused else None,
-        warnings=tuple(row.warnings or ()),
+        warnings=_warnings(row),
     )

@@ -3,8 +3,8 @@
     {"command":"status"}                    ─►  the summary, as `--summary` writes it
     {"command":"cancel","ids":["…"]}        ─►  {"canceling":1}
 
-A Unix socket in the run directory, mode 0600, and only for this user's processes. A command that cannot be carried
-out answers {"error":"one sentence"}.
+A Unix socket in the run directory, mode 0600, and only for this user's processes. Whatever is sent, the answer to
+what cannot be carried out is {"error":"one sentence"}.
 """
 
 import asyncio
@@ -17,16 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from engine.errors import EngineError
 
 REQUEST_BYTES_MAX = 64 * 1024
+_TOO_LONG = f"a command has at most {REQUEST_BYTES_MAX} bytes"
 ANSWER_DEADLINE_S = 5.0
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid; unix(7)
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
 Command = Callable[[Request], Answer | Awaitable[Answer]]
+
+
+log = structlog.get_logger("control_socket")
 
 
 class NobodyListens(EngineError):
@@ -42,7 +47,9 @@ async def serve_control(
         with suppress(OSError, TimeoutError, ValueError):
             async with asyncio.timeout(deadline_s):
                 if _uid_of_peer(writer) == os.getuid():
-                    writer.write(msgspec.json.encode(await _answer(await reader.readline(), commands)) + b"\n")
+                    line = await _read_line(reader)
+                    answered = {"error": _TOO_LONG} if line is None else await _answer(line, commands)
+                    writer.write(msgspec.json.encode(answered) + b"\n")
                     await writer.drain()
         writer.close()
 
@@ -69,21 +76,42 @@ def ask(path: Path, request: Request, deadline_s: float = ANSWER_DEADLINE_S) -> 
             raise NobodyListens("nobody listens") from None
     if not answer:
         raise NobodyListens("no answer")
-    decoded: Answer = msgspec.json.decode(answer)
-    return decoded
+    try:
+        return msgspec.json.decode(answer, type=dict[str, Any])
+    except _UNREADABLE:
+        raise NobodyListens("what came is no answer") from None
+
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes | None:
+    """The request; None when it is too long, after its end has been waited for, so that the asker hears the answer."""
+    try:
+        return await reader.readuntil(b"\n")
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError:
+        while chunk := await reader.read(REQUEST_BYTES_MAX):
+            if b"\n" in chunk:
+                break
+        return None
 
 
 async def _answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
     try:
         request = msgspec.json.decode(line)
         command = commands[request["command"]]
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*_UNREADABLE, KeyError, TypeError):
         return {"error": f"not a command; there are {', '.join(sorted(commands))}"}
     try:
         answer = command(request)
         return await answer if isinstance(answer, Awaitable) else answer
     except EngineError as error:
         return {"error": str(error)}
+    except Exception as error:  # a fault of ours must not leave the asker without an answer
+        log.exception("a command failed", command=request["command"])
+        return {"error": f"the command failed: {type(error).__name__}; the log says more"}
 
 
 def _uid_of_peer(writer: asyncio.StreamWriter) -> int:

@@ -46,7 +46,7 @@ from engine.orders.money import add
 from engine.orders.positions import Positions, PositionState, fee_in_base, fee_in_quote
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
-from engine.units import PriceTicks, QtyLots, WallNs, decimal_units, units_decimal
+from engine.units import INT64_MAX, INT64_MIN, PriceTicks, QtyLots, WallNs, decimal_units, units_decimal
 
 ENDED_KEPT: Final = 10_000  # orders that are over: late news finds them, `engine orders` shows them
 EXEC_IDS_KEPT: Final = 50_000  # Kraken's snapshots repeat the last fifty fills
@@ -598,11 +598,12 @@ def missing_from(orders: Collection[TrackedOrder], order_ids: Collection[str]) -
 
 
 def _units(value: Decimal, decimals: int) -> int | None:
-    """A number of Kraken's in units; None when it is finer than the pair's precision, which should not be."""
+    """A number of Kraken's in units; None when it is finer than the pair's precision, or more than a record holds."""
     try:
-        return decimal_units(value, decimals)
+        units = decimal_units(value, decimals)
     except ValueError:
         return None
+    return units if INT64_MIN <= units <= INT64_MAX else None
 
 
 def _allows(state: OrderState, event: OrderEvent) -> bool:

@@ -57,8 +57,10 @@ class Context(Protocol):
         ...
 
     def book(self, symbol: str) -> BookTop | None:
-        """The newest book of a pair that this strategy was given; its `state` says whether it is live.
+        """The newest book of a pair that this strategy was given.
 
+        Its `state` says whether it is live, and `is_proved` whether Kraken has spoken of the pair lately: it is False
+        from `feed.book_silence_s` of the pair's silence on until a message or a fresh snapshot proves the book.
         None before the first. KeyError, naming the pairs there are, for a symbol that is not followed.
         """
         ...
@@ -161,7 +163,11 @@ class Strategy:
         return None
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> Answer:
-        """A pair's book became live, stale or untrusted. After `stale` no book of the pair comes before `live`."""
+        """A pair's book became live, stale or untrusted. After `stale` no book of the pair comes before `live`.
+
+        It is also called, with LIVE and a reason that begins with "unproved:", when a pair has been silent for so long
+        that its book is asked to prove itself; the next `on_book` of the pair is the proof. See `Context.book`.
+        """
         return None
 
     def on_order(self, order: Order) -> Answer:

@@ -17,6 +17,7 @@ from hashlib import blake2b
 
 from engine.errors import MisuseError
 from engine.ring.layout import HEADER_BYTES, WORD_BYTES, LayoutMismatch, Memory, read_header, write_header
+from engine.units import INT64_MAX, INT64_MIN
 
 COUNTERS_MAGIC = b"EngCount"
 COUNTER_COUNT_MAX = 1 << 16  # a feed of every pair of Kraken has about 15,000
@@ -61,10 +62,11 @@ class Counters:
             raise MisuseError(f"there is no counter {name!r}") from None
 
     def set(self, name: str, value: int) -> None:
-        self.values[self.index(name)] = value
+        """One beyond 64 bits is set as far as they reach: what is counted must not end who counts."""
+        self.values[self.index(name)] = max(INT64_MIN, min(value, INT64_MAX))
 
     def add(self, name: str, increment: int = 1) -> None:
-        self.values[self.index(name)] += increment
+        self.set(name, self.get(name) + increment)
 
     def get(self, name: str) -> int:
         return self.values[self.index(name)]

@@ -2,8 +2,13 @@
 
 import json
 
+import pytest
+from structlog.testing import capture_logs
+
 from engine.records import BookTop, FeedState, Kind, unpack_feed_state, unpack_trade
 from engine.ring import OLDEST, BoardReader, Subscriber
+from engine.strategy.api import Strategy
+from engine.units import NS_PER_S
 from tests.actors.rig import SYMBOLS, Market, flip_checksum, frames, trade
 
 
@@ -195,3 +200,120 @@ def test_a_book_does_not_wait_for_its_pair_for_ever():
 
     assert len(books_of(market, 1)) == market.session.feeds["ETH/USD"].verified
     assert board_top(market, 1).state == FeedState.LIVE
+
+
+# --- quiet pairs, absurd numbers, long texts
+
+
+class Watcher(Strategy):
+    """Notes what it is told of its pairs, and what the context says meanwhile."""
+
+    def on_start(self) -> None:
+        self.told: list[tuple[str, str, bool]] = []
+
+    def on_book(self, book: BookTop) -> None:
+        self.told.append((book.symbol, "book", book.is_proved))
+
+    def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
+        book = self.context.book(symbol)
+        self.told.append((symbol, reason.partition(":")[0], book is None or book.is_proved))
+
+
+def test_a_strategy_is_told_that_a_live_book_is_unproved_and_what_proves_it():
+    """on_feed_state with LIVE and the reason, is_proved False, until the next book of the pair."""
+    market, strategy = Market(symbols=["BTC/USD"]), Watcher()
+    hosted = market.host(strategy)
+    strategy.on_start()
+    snapshot, update = [frame for frame in frames() if b'"BTC/USD"' in frame and b'"type":' in frame][:2]
+    market.take(snapshot)
+    hosted.do_work()
+    market.clock.advance(60 * NS_PER_S)
+    market.take(b'{"channel":"heartbeat"}')
+    market.feed.on_events(market.session.poll(market.clock.mono_ns()))
+    market.feed.on_burst_end()
+    on_board = board_top(market, 0).is_proved
+    hosted.do_work()
+    market.take(update)
+    hosted.do_work()
+
+    assert strategy.told == [
+        ("BTC/USD", "snapshot verified", True),
+        ("BTC/USD", "book", True),
+        ("BTC/USD", "unproved", False),
+        ("BTC/USD", "book", True),
+    ]
+    assert hosted.context.state("BTC/USD") is FeedState.LIVE
+    assert (on_board, board_top(market, 0).is_proved) == (False, True)
+
+
+def test_a_strategy_that_fell_behind_hears_from_the_board_that_a_book_is_unproved():
+    """It had the book; what it missed meanwhile was that the pair has been silent."""
+    market, strategy = Market(symbols=["BTC/USD"]), Watcher()
+    hosted = market.host(strategy)
+    strategy.on_start()
+    market.take(next(frame for frame in frames() if b'"BTC/USD"' in frame and b'"type":' in frame))
+    hosted.do_work()
+    strategy.told.clear()
+    market.clock.advance(61 * NS_PER_S)
+    market.feed.on_events(market.session.poll(market.clock.mono_ns()))
+    market.feed.on_burst_end()
+    market.clock.advance(10 * NS_PER_S)
+    while hosted.do_work():
+        pass
+
+    assert strategy.told == [("BTC/USD", "unproved", False)]
+    assert hosted.context.state("BTC/USD") is FeedState.LIVE
+
+
+@pytest.mark.parametrize("trade_id", [2**63, 2**70, -(2**70)])
+def test_an_absurd_trade_id_costs_its_trade_alone(trade_id: int):
+    """Counted as malformed; the feed goes on counting, and the next trade's number is judged by the last sane one."""
+    market = Market()
+    market.take(*frames()[:20])
+    market.feed.do_work()
+    missed = market.counters.get("trades_missed")
+    market.take(trade("BTC/USD", 7), trade("BTC/USD", trade_id), trade("BTC/USD", 9))
+    market.feed.do_work()
+
+    assert market.counters.get("malformed") == 1
+    assert market.counters.get("trades_missed") == missed + 1
+
+
+def test_a_great_gap_of_trade_ids_is_counted_as_far_as_a_word_reaches():
+    """Twice nearly 2**63 trades are missed: the counter stands at its end, and the feed works on."""
+    market = Market()
+    for trade_id in (-(2**63), 2**63 - 1):
+        market.take(trade("BTC/USD", trade_id))
+    market.feed.do_work()
+
+    assert market.counters.get("trades_missed") == 2**63 - 1
+
+
+def test_a_long_status_is_cut_and_said_once():
+    """Ten thousand characters, at every change and again: a short record, and one short line a change."""
+    market = Market()
+    frame = b'{"channel":"status","type":"update","data":[{"system":"%s","version":"%s"}]}'
+    with capture_logs() as logs:
+        for letter in b"aaabbb":
+            market.take(frame % (bytes([letter]) * 10_000, b"v" * 10_000))
+
+    assert [len(line["system"]) for line in logs if line["event"] == "venue status"] == [40, 40]
+    assert all(len(str(value)) <= 200 for line in logs for value in line.values())
+
+
+def test_an_emergency_is_shown_with_its_impact_and_the_expected_restart():
+    """The line that a person reads in the night."""
+    market = Market()
+    entry = (
+        b'{"event_id":4821,"title":"%s","incident_status":"identified","impact":"critical","affected_services":'
+        b'["spot_ws","spot_rest"],"next_steps":[{"applies_to":["spot_trading"],"type":"expected_restart",'
+        b'"expected_at_utc":"2026-05-08T14:30:00Z"}]}' % (b"Elevated API error rates " * 400)
+    )
+    with capture_logs() as logs:
+        market.take(b'{"channel":"status","data":[{"system":"online","emergency":[%s]}]}' % entry)
+    (line,) = [line for line in logs if line["event"] == "venue notice"]
+
+    assert (line["impact"], line["status"]) == ("critical", "identified")
+    assert line["expected_restart"] == "2026-05-08T14:30:00Z"
+    assert line["services"] == "spot_ws, spot_rest"
+    assert len(line["title"]) == 200

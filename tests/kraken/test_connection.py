@@ -16,6 +16,7 @@ from wire import (
     quiet_session,
     sent,
     states,
+    unproved,
 )
 
 HEARTBEAT = b'{"channel":"heartbeat"}'
@@ -177,7 +178,9 @@ def silences(session, tape, until_s):
     found = []
     for now in range(T0, T0 + until_s * S, 100 * MS):
         session.receive(HEARTBEAT, now)
-        if ("BTC/USD", "stale") in states(session.poll(now)):
+        events = session.poll(now)
+        assert states(events) == []
+        if unproved(events) == ["BTC/USD"]:
             found.append((now - T0) // S)
             obey(session, now)
             session.receive(tape.snapshot(), now)
@@ -200,27 +203,27 @@ def test_an_update_brings_the_patience_back_to_its_beginning():
     silences(session, tape, 200)
     session.receive(tape.nudge(), T0 + 200 * S)
     session.poll(T0 + 260 * S)
-    before = states(session.poll(T0 + 260 * S))
-    after = states(session.poll(T0 + 260 * S + 100 * MS))
+    before = unproved(session.poll(T0 + 260 * S))
+    after = unproved(session.poll(T0 + 260 * S + 100 * MS))
 
-    assert (before, after) == ([], [("BTC/USD", "stale")])
+    assert (before, after) == ([], ["BTC/USD"])
 
 
-def test_a_mute_pair_is_stale_at_once_and_asked_for_alone():
-    """Stale before anything else is said of it, one unsubscribe and one subscribe, and the other pair untouched."""
+def test_a_quiet_pair_stays_live_unproved_and_is_asked_for_alone():
+    """It says so, one unsubscribe and one subscribe, and the other pair untouched; an update is taken as ever."""
     btc, eth = Tape("BTC/USD"), Tape("ETH/USD")
     session = live(btc, eth)
     session.receive(eth.nudge(), T0 + 30 * S)
     events = session.poll(T0 + 60 * S + 1)
     requests = [request for request in sent(session) if request["method"] != "ping"]
 
-    assert states(events) == [("BTC/USD", "stale")]
-    assert "silent for 60.0 s" in events[0].reason
+    assert (states(events), unproved(events)) == ([], ["BTC/USD"])
+    assert "unproved: book silent for 60.0 s" in events[0].reason
     assert [(r["method"], r["params"]["symbol"]) for r in requests] == [
         ("unsubscribe", ["BTC/USD"]),
         ("subscribe", ["BTC/USD"]),
     ]
-    assert changed(session.receive(btc.nudge(), T0 + 61 * S)) == []
+    assert changed(session.receive(btc.nudge(), T0 + 61 * S)) == ["BTC/USD"]
     assert changed(session.receive(eth.nudge(), T0 + 61 * S)) == ["ETH/USD"]
 
 
@@ -231,7 +234,7 @@ def test_silence_of_a_pair_that_is_asked_for_is_not_counted_twice():
     obey(session, T0 + 61 * S)
     poll(session, T0 + 61 * S, T0 + 70 * S)
 
-    assert session.feeds["BTC/USD"].resyncs == 1
+    assert session.feeds["BTC/USD"].renewals == 1
 
 
 def test_another_connection_id_ends_every_book_and_nobody_is_forgotten():

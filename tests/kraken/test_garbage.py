@@ -214,7 +214,7 @@ json_values = st.recursive(
 
 @given(frame=st.sampled_from(SINGLES), data=st.data())
 def test_genuine_messages_with_any_value_in_any_place_are_taken(frame, data):
-    """Any value of a genuine message replaced by any other: no exception, one count at most."""
+    """Any value of a genuine message replaced by any other: no exception, one count at most for each strange entry."""
     message = json.loads(frame)
     node = message
     while True:
@@ -226,7 +226,8 @@ def test_genuine_messages_with_any_value_in_any_place_are_taken(frame, data):
     session = new_session(*PAIRS)
     session.receive(json.dumps(message).encode(), T0)
 
-    assert session.malformed + session.unknown + session.refused <= 1
+    entries = len(node[key]) if isinstance(node[key], list) else 1
+    assert session.malformed + session.unknown + session.refused <= max(1, entries)
 
 
 @given(

@@ -10,6 +10,7 @@ from engine.kraken.events import BookChanged
 
 HEARTBEAT = b'{"channel":"heartbeat"}'
 STATUS = b'{"channel":"status","type":"update","data":[{"system":"online","connection_id":%d}]}'
+STATE = b'{"channel":"status","type":"update","data":[{"system":"%s"}]}'
 PATIENCE_S = 200  # an untrusted pair is retried after 60 s, a silent one is found after 60 s
 
 
@@ -86,6 +87,8 @@ def bad_news(venue):
         ),
         "too fast": lambda: tell(b'{"Error":"Exceeded msg rate"}'),
         "another connection": lambda: tell(STATUS % (venue.now // MS)),
+        "maintenance": lambda: tell(STATE % b"maintenance"),
+        "post_only": lambda: tell(STATE % b"post_only"),
         "garbage": lambda: tell(b"CloudFlare WebSocket proxy restarting"),
         "requests answered": venue.answer,
         "requests lost": venue.lose,
@@ -108,6 +111,7 @@ def test_every_pair_comes_back(story):
     venue = Venue()
     for name in story:
         bad_news(venue)[name]()
+    venue.tell(STATE % b"online")
     venue.pass_time(PATIENCE_S, obeying=True)
     venue.tell(venue.tape.nudge())
     feed = venue.session.feeds["BTC/USD"]

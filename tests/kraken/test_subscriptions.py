@@ -373,4 +373,4 @@ def test_requests_that_are_never_answered_do_not_pile_up():
 
     ledger = session._subscriptions
     assert len(ledger._unanswered) <= 2 * len(ledger.all) + REQUESTS_BURST
-    assert len(ledger._queue) <= 2 * len(ledger.all)
+    assert ledger.waiting <= 2 * len(ledger.all)

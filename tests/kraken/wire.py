@@ -8,7 +8,7 @@ from pathlib import Path
 
 from naive_book import NaiveBook, text
 
-from engine.kraken.events import BookChanged, StateChanged
+from engine.kraken.events import BookChanged, BookUnproved, StateChanged
 from engine.kraken.public_session import PublicSession, PublicSettings
 from engine.units import NS_PER_MS, NS_PER_S
 
@@ -167,6 +167,11 @@ def live(*tapes, **settings):
 def states(events):
     """(symbol, state) of the state changes among some events."""
     return [(event.symbol, str(event.state)) for event in events if isinstance(event, StateChanged)]
+
+
+def unproved(events):
+    """Symbols of the quiet books among some events."""
+    return [event.symbol for event in events if isinstance(event, BookUnproved)]
 
 
 def changed(events):

@@ -175,6 +175,19 @@ def test_an_overfill_is_counted_and_believed():
     assert blotter.positions.qty("quoter", "BTC/USD") == Decimal("1.6")
 
 
+@pytest.mark.parametrize("qty", ["92233720368.54775808", "1e25"])
+def test_a_number_beyond_a_record_is_put_aside(qty):
+    """More lots than 63 bits hold: no journal takes them, so no order of ours and none that is adopted has them."""
+    blotter, order = sent()
+    tell(blotter, pending_new())
+    tell(blotter, trade(qty=qty))
+    tell(blotter, fact("new", order_id="O2", cl_ord_id=None, symbol="BTC/USD", side="buy", order_type="limit",
+                       order_qty=Decimal(qty), limit_price=Decimal(100)))  # fmt: skip
+
+    assert (order.filled, blotter.quarantined > 0) == (0, True)
+    assert all(known.qty < 2**63 for known in blotter.open.values())
+
+
 def test_a_record_that_the_table_does_not_allow_is_never_raised():
     """A journal may hold anything that an earlier version decided: the router must start all the same."""
     blotter, order = sent()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.kraken.private_facts import execution_fact
-from engine.kraken.private_messages import decode_executions
+from engine.kraken.private_messages import read_executions
 from engine.market import Pair
 from engine.orders.blotter import Blotter
 from engine.orders.intent import OrderIntent
@@ -30,7 +30,7 @@ PAIRS = {
 def facts(name):
     """Every row of a capture."""
     for line in (DATA / name).read_bytes().splitlines():
-        message = decode_executions(line)
+        message = read_executions(line)[0]
         for row in message.data:
             yield execution_fact(row, MonoNs(0), is_snapshot=message.type == "snapshot")
 

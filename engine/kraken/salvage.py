@@ -1,0 +1,169 @@
+"""Reading messages whose shape is not quite the one we know: what decides nothing costs nothing.
+
+Kraken changes types and adds values without a version. A message is decoded as a whole first, which is fast; when that
+fails, entry by entry and field by field:
+
+    a field with a default      left at its default, unless the Struct names it in ESSENTIAL
+    any other field             costs its entry
+    an entry of a list          is left out by `read_entries`, with the reason; the others are taken
+
+Limits of numbers and texts are part of a field's type (`Annotated[int, Meta(…)]`), so one beyond them is a wrong value
+like any other. What is no JSON at all, or nested beyond the decoder's stack, costs its message.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from engine.units import DIGITS_MAX, INT64_MAX, INT64_MIN
+
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the decoders raise, whatever the bytes."""
+
+Word = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
+"""A whole number that a counter, a record and MessagePack can hold."""
+
+ShortText = Annotated[str, Meta(max_length=64)]
+"""An id, a name or a time of Kraken's: the longest genuine ones have some 40 characters."""
+
+OUT_OF_RANGE = "Number out of range"
+
+T = TypeVar("T")
+
+_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+
+
+class _Message(Struct):
+    data: list[Raw]
+
+
+_decode_message = msgspec.json.Decoder(_Message).decode
+
+
+class Reader(Generic[T]):
+    """Decodes texts of one type, without the fields that cannot be read and decide nothing."""
+
+    def __init__(self, shape: type[T], *, strict: bool = True, is_bounded: bool = False) -> None:
+        """`strict=False` takes numbers that are written as texts, as Kraken's REST does.
+
+        `is_bounded`: a Decimal that is no number, or has more than DIGITS_MAX digits before or behind its point, is a
+        wrong value. It is looked for in every value, so not where speed counts.
+        """
+        self._shape = shape
+        self._is_bounded = is_bounded
+        self._decode = msgspec.json.Decoder(shape, strict=strict).decode
+
+    def decode(self, text: bytes | Raw) -> T:
+        """The value; raises one of DECODE_ERRORS when a field that decides cannot be read."""
+        return self.read(text)[0]
+
+    def read(self, text: bytes | Raw) -> tuple[T, Exception | None]:
+        """The same, and what is wrong with the fields that were left out; None when all are there."""
+        try:
+            value = self._decode(text)
+        except msgspec.ValidationError as error:
+            return cast(T, _salvage(self._shape, text)), error
+        if self._is_bounded and not _fits(value):
+            return cast(T, _salvage(self._shape, text)), msgspec.ValidationError(OUT_OF_RANGE)
+        return value, None
+
+
+def entries_reader(shape: type[T]) -> Callable[[bytes], tuple[list[T], list[Exception]]]:
+    """A function that reads the entries of {"data":[…]}, and why some of them cannot be read.
+
+    It raises one of DECODE_ERRORS when there is no such list.
+    """
+    message = msgspec.defstruct("Message", [("data", list[shape])])  # type: ignore[valid-type]
+    decode: Callable[[bytes], Any] = msgspec.json.Decoder(message).decode
+
+    def read(frame: bytes) -> tuple[list[T], list[Exception]]:
+        try:
+            return decode(frame).data, []
+        except msgspec.ValidationError:
+            return _read_each(shape, _decode_message(frame).data)
+
+    return read
+
+
+def read_list(shape: type[T], text: bytes | Raw) -> tuple[list[T], list[Exception]]:
+    """The entries of a bare list, in the same way."""
+    return _read_each(shape, _decode_list(text))
+
+
+def split(frame: bytes, head: bytes) -> list[bytes]:
+    """A message of several entries as messages of one each, which begin with `head`; raises one of DECODE_ERRORS."""
+    return [b'%b"data":[%b]}' % (head, bytes(entry)) for entry in _decode_message(frame).data]
+
+
+def _read_each(shape: type[T], texts: list[Raw]) -> tuple[list[T], list[Exception]]:
+    entries: list[T] = []
+    errors: list[Exception] = []
+    for text in texts:
+        try:
+            entries.append(cast(T, _salvage(shape, text)))
+        except msgspec.ValidationError as error:
+            errors.append(error)
+    return entries, errors
+
+
+def _fits(value: Any) -> bool:
+    """Are all Decimals in it numbers of a size that can be calculated with?"""
+    if isinstance(value, Decimal):
+        return (
+            value.is_finite() and value.adjusted() <= DIGITS_MAX and cast(int, value.as_tuple().exponent) >= -DIGITS_MAX
+        )
+    if isinstance(value, Struct):
+        return all(_fits(getattr(value, name)) for name in value.__struct_fields__)
+    if isinstance(value, dict):
+        return all(map(_fits, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_fits, value))
+
+
+def _salvage(shape: Any, text: bytes | Raw) -> Any:
+    """The value of this type, field by field; ValidationError when a field that decides cannot be read."""
+    try:
+        value = msgspec.json.decode(text, type=shape, strict=False)
+        if not _fits(value):
+            raise msgspec.ValidationError(OUT_OF_RANGE)
+        return value
+    except msgspec.ValidationError as error:
+        origin, arguments = get_origin(shape), get_args(shape)
+        if isinstance(shape, type) and issubclass(shape, Struct):
+            return _salvage_struct(shape, text)
+        if origin is list:
+            return [_salvage(arguments[0], entry) for entry in _decode_list(text)]
+        if origin is dict:
+            return {key: _salvage(arguments[1], entry) for key, entry in _decode_object(text).items()}
+        if origin in (Union, UnionType):
+            return _salvage_union([kind for kind in arguments if kind is not NoneType], text, error)
+        raise
+
+
+def _salvage_struct(shape: type[Struct], text: bytes | Raw) -> Struct:
+    essential = getattr(shape, "ESSENTIAL", frozenset[str]())
+    texts, known = _decode_object(text), {}
+    for field in msgspec.structs.fields(shape):
+        if field.encode_name not in texts:
+            if field.required:
+                raise msgspec.ValidationError(f"Object missing required field `{field.encode_name}`")
+            continue
+        try:
+            known[field.name] = _salvage(field.type, texts[field.encode_name])
+        except msgspec.ValidationError as error:
+            if field.required or field.name in essential:
+                raise msgspec.ValidationError(f"{error}: `{field.encode_name}`") from None
+    return shape(**known)
+
+
+def _salvage_union(kinds: list[Any], text: bytes | Raw, error: msgspec.ValidationError) -> Any:
+    for kind in kinds:
+        try:
+            return _salvage(kind, text)
+        except msgspec.ValidationError:
+            continue
+    raise error
