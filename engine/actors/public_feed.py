@@ -29,7 +29,6 @@ from engine.kraken.events import (
 from engine.kraken.messages import PairData
 from engine.kraken.public_session import PublicSession
 from engine.records import (
-    LEVEL_BYTES,
     FeedState,
     Kind,
     PairRules,
@@ -47,10 +46,11 @@ from engine.telemetry import Counters
 from engine.timestamps import wall_ns
 from engine.topology import PAIR_COUNTERS, Shard
 from engine.units import MonoNs, decimal_units
+from engine.wide import LEVEL_BYTES
 
 Conflation = Literal["none", "burst"]
 
-PERCENT_DECIMALS = 2  # of a ticker's change in percent
+PERCENT_DECIMALS = 2  # of a ticker's change in percent, at least
 UNTOLD_MAX: Final = 1024  # books of a pair that wait for it; more, and they wait no longer
 
 BOOK_TOP, LIVE = int(Kind.BOOK_TOP), int(FeedState.LIVE)  # hot: an enum member costs a lookup
@@ -130,7 +130,7 @@ class PublicFeed:
         self._untold: dict[int, _Untold] = {}
         # The engine is stopping: what the end of the connection does to the books is no news.
         self._closing = False
-        # Events that no record can carry, for a number needs more than 64 bits.
+        # Events that no record can carry, for a number is absurd: more than 128 bits, or no number at all.
         self._unpublishable = 0
         # What earlier lives of this feed counted: the counters go on from there.
         self._inherited = counters.snapshot()
@@ -282,10 +282,13 @@ class PublicFeed:
         pair_index, price_decimals, qty_decimals = self._decimals(t.symbol, prices, qtys)
         bid, ask, last, vwap, low, high, change = (decimal_units(price, price_decimals) for price in prices)
         bid_qty, ask_qty, volume = (decimal_units(qty, qty_decimals) for qty in qtys)
-        change_pct = decimal_units(round(t.change_pct, PERCENT_DECIMALS), PERCENT_DECIMALS)
-        words = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
+        percent_decimals = max(PERCENT_DECIMALS, _decimals_of(t.change_pct))
+        change_pct = decimal_units(t.change_pct, percent_decimals)
+        numbers = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
         now = self._session.heard_at
-        self._publish(pack_ticker(pair_index, words, price_decimals, qty_decimals, t.timestamp, now))
+        self._publish(
+            pack_ticker(pair_index, numbers, price_decimals, qty_decimals, percent_decimals, t.timestamp, now)
+        )
 
     def _publish_candle(self, event: CandleChanged) -> None:
         c = event.candle

@@ -107,11 +107,11 @@ def test_a_trade_is_published_before_the_book_that_it_causes():
 
 
 def test_a_number_that_fits_no_record_is_counted_and_left():
-    """A price beyond 64 bits: nothing crashes, nothing is published, the counter says so."""
+    """A price beyond 128 bits: nothing crashes, nothing is published, the counter says so."""
     market = Market()
     market.take(*frames()[:20])
     before = len(kinds(market))
-    market.take(trade("BTC/USD", 1, price="99999999999999999999.1"), trade("BTC/USD", 2))
+    market.take(trade("BTC/USD", 1, price="9999999999999999999999999999999.12345678"), trade("BTC/USD", 2))
     market.feed.do_work()
 
     assert kinds(market)[before:] == [Kind.TRADE]
