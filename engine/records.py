@@ -14,11 +14,11 @@ text (FEED_STATE, VENUE_STATUS, PAIR):
     BOOK_TOP      two blocks, bids and asks, each with room for `levels` levels of 16 bytes, best first: price and
                   quantity as 64-bit words, or one wide level, see `engine.wide`; `bids` and `asks` count them; `code`
                   is the feed state, `number` counts the pair's updates
-    TRADE         price, quantity; `code` says side and order type, `number` is Kraken's trade id
+    TRADE         price, quantity; `code` says side, order type and history, `number` is Kraken's trade id
     TICKER        bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change in percent; `number` is
                   the decimals of the percentage
-    CANDLE        open, high, low, close, vwap, volume, trades, interval_begin; `number` is the interval in
-                  minutes, `code` 1 says closed
+    CANDLE        open, high, low, close, vwap, volume, trades, interval_begin, intervals missed; `number` is the
+                  interval in minutes, `code` 1 says closed, 2 history, 3 both
     FEED_STATE    the reason, as text; `code` is the state
     PAIR          the pair's rules as JSON
     VENUE_STATUS  online, cancel_only, post_only or maintenance, as text
@@ -46,7 +46,7 @@ HEADER_FORMAT = "<BBBBHHHH28sqq"  # Kraken prints 27 characters of time; parsed 
 HEADER = Packing(HEADER_FORMAT)
 HEADER_BYTES = HEADER.size
 TEXT_BYTES_MAX = 160  # of a reason or a pair: fits a slot of ten levels, and of one
-TRADE_NUMBERS, TICKER_NUMBERS, CANDLE_NUMBERS = 2, 11, 8
+TRADE_NUMBERS, TICKER_NUMBERS, CANDLE_NUMBERS = 2, 11, 9
 BODY_NUMBERS_MAX = TICKER_NUMBERS
 
 pack_header = HEADER.pack
@@ -263,7 +263,7 @@ class BookTop:
 
 
 class Trade(Struct, frozen=True, gc=False):
-    """A print: one fill on Kraken's tape.
+    """A print: one fill on Kraken's tape. Each is told once.
 
     Source: https://docs.kraken.com/api/docs/websocket-v2/trade
     """
@@ -281,6 +281,8 @@ class Trade(Struct, frozen=True, gc=False):
     """Grows by one a fill, per pair: a gap is a lost trade."""
     kraken_time: WallNs
     received_at: MonoNs
+    history: bool = False
+    """It fell into an outage, and Kraken's snapshot after it tells it late."""
 
     @property
     def price(self) -> Decimal:
@@ -319,9 +321,11 @@ class Ticker(Struct, frozen=True, gc=False):
 class Candle(Struct, frozen=True, gc=False):
     """One interval of trades, as far as it has come.
 
-    Kraken sends a candle only when a trade changes it. `closed` is set on a last,
-    unchanged copy, published when a later interval of the pair begins; an interval
-    after which nobody trades is closed only then.
+    Kraken sends a candle only when a trade changes it, so an interval without trades has none. A candle that is
+    forming is told at each change; it is told once more, `closed`, when a later one of its pair and interval begins.
+    What happened while nobody listened, at the start and in an outage, comes from Kraken's snapshot, marked `history`;
+    the snapshot's last candle is the one that is forming. When the snapshot does not reach back to the candle that
+    was forming, that one is never closed, and the next candle's `missed` says so.
     Source: https://docs.kraken.com/api/docs/websocket-v2/ohlc
     """
 
@@ -336,7 +340,13 @@ class Candle(Struct, frozen=True, gc=False):
     volume: Decimal
     trades: int
     closed: bool
+    """These are its final numbers. Told once of a candle, and never when an outage may have hidden a trade of it."""
     received_at: MonoNs
+    history: bool = False
+    """Closed before it was told: at the start, from before; after a reconnect, from during the outage."""
+    missed: int = 0
+    """Intervals right before this one of which the end, or everything, is unknown: the first of them is the candle
+    that was told last. 0 but for the first candle after an outage that Kraken's snapshot does not cover."""
 
 
 class FeedStateChange(Struct, frozen=True, gc=False):
@@ -363,6 +373,8 @@ ORDER_TYPES = ("limit", "market", "other")
 _TRADE_CODES = {
     (side, order_type): s | t << 1 for s, side in enumerate(SIDES) for t, order_type in enumerate(ORDER_TYPES)
 }
+_TRADE_HISTORY = 8  # beside the code
+_CANDLE_CLOSED, _CANDLE_HISTORY = 1, 2
 
 
 def pack_trade(
@@ -376,9 +388,10 @@ def pack_trade(
     trade_id: int,
     kraken_time: str,
     received_at: int,
+    history: bool = False,
 ) -> bytes:
     """A TRADE record; OverflowError when a number needs more than 128 bits, struct.error when an id needs 64."""
-    code = _TRADE_CODES[side, order_type if order_type in ORDER_TYPES else "other"]
+    code = _TRADE_CODES[side, order_type if order_type in ORDER_TYPES else "other"] | (_TRADE_HISTORY * history)
     return pack_header(
         Kind.TRADE, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, kraken_time.encode(), received_at, trade_id
     ) + pack_numbers((price_ticks, qty_lots))
@@ -395,10 +408,11 @@ def unpack_trade(symbol: str, record: bytes) -> Trade:
         price_decimals,
         qty_decimals,
         SIDES[code & 1],
-        ORDER_TYPES[code >> 1],
+        ORDER_TYPES[code >> 1 & 3],
         trade_id,
         _wall_ns(time_text),
         received_at,
+        bool(code & _TRADE_HISTORY),
     )
 
 
@@ -458,18 +472,20 @@ def pack_candle(
     interval_min: int,
     closed: bool,
     received_at: int,
+    history: bool = False,
 ) -> bytes:
-    """A CANDLE record of its eight numbers (see the module); OverflowError when one needs more than 128 bits."""
+    """A CANDLE record of its nine numbers (see the module); OverflowError when one needs more than 128 bits."""
+    code = _CANDLE_CLOSED * closed | _CANDLE_HISTORY * history
     return pack_header(
-        Kind.CANDLE, closed, price_decimals, qty_decimals, pair_index, 0, 0, 0, b"", received_at, interval_min
+        Kind.CANDLE, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, b"", received_at, interval_min
     ) + pack_numbers(numbers)
 
 
 def unpack_candle(symbol: str, record: bytes) -> Candle:
     """The Candle of a CANDLE record."""
-    _, closed, price_decimals, qty_decimals, _, _, _, _, _, received_at, interval_min = unpack_header(record)
+    _, code, price_decimals, qty_decimals, _, _, _, _, _, received_at, interval_min = unpack_header(record)
     numbers = unpack_numbers(record, HEADER_BYTES, CANDLE_NUMBERS)
-    first, high, low, close, vwap, volume, trades, interval_begin = numbers
+    first, high, low, close, vwap, volume, trades, interval_begin, missed = numbers
     return Candle(
         symbol,
         interval_min,
@@ -481,8 +497,10 @@ def unpack_candle(symbol: str, record: bytes) -> Candle:
         vwap=units_decimal(vwap, price_decimals),
         volume=units_decimal(volume, qty_decimals),
         trades=trades,
-        closed=bool(closed),
+        closed=bool(code & _CANDLE_CLOSED),
         received_at=received_at,
+        history=bool(code & _CANDLE_HISTORY),
+        missed=missed,
     )
 
 

@@ -31,8 +31,8 @@ ROUTER_STATUS_BYTES = 256 * 1024  # of the router's status on its board: positio
 # What a public feed counts; the second list once a pair.
 FEED_COUNTERS = (
     "heartbeat_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "session_errors",
-    "trades", "trades_missed", "tickers", "candles", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused",
-    "unpublishable", "ping_rtt_ns",
+    "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed", "candles_repeated",
+    "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "unpublishable", "ping_rtt_ns",
 )  # fmt: skip
 PAIR_COUNTERS = ("snapshots", "updates", "ignored", "mismatches", "crossings", "resyncs", "state")
 

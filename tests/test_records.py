@@ -83,17 +83,22 @@ class _Units:
     decimals,
     decimals,
     st.sampled_from(["buy", "sell"]),
-    st.sampled_from(["limit", "market"]),
+    st.sampled_from(["limit", "market", "other"]),
+    st.booleans(),
     times,
     times,
 )
-def test_trades_come_back(pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, trade_id, now):
+def test_trades_come_back(
+    pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, history, trade_id, now
+):
     """Every field of a trade, whatever lay in its slot before."""
-    record = pack_trade(pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, trade_id, STAMP, now)
+    record = pack_trade(
+        pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, trade_id, STAMP, now, history
+    )
     trade = unpack_trade("BTC/USD", in_slot(record))
 
     assert (trade.price_ticks, trade.qty_lots, trade.trade_id) == (ticks, lots, trade_id)
-    assert (trade.side, trade.order_type, trade.received_at) == (side, order_type, now)
+    assert (trade.side, trade.order_type, trade.received_at, trade.history) == (side, order_type, now, history)
     assert (trade.price, trade.qty) == (units_decimal(ticks, price_decimals), units_decimal(lots, qty_decimals))
     assert trade.kraken_time == STAMP_NS
     assert (record[0], pair_index_of(record), received_at_of(record)) == (Kind.TRADE, pair_index, now)
@@ -122,16 +127,17 @@ def test_tickers_come_back(numbers, price_decimals, qty_decimals, percent_decima
 
 
 @given(
-    st.lists(numbers_of_a_record, min_size=8, max_size=8),
+    st.lists(numbers_of_a_record, min_size=9, max_size=9),
     decimals,
     decimals,
     st.sampled_from([1, 5, 21600]),
     st.booleans(),
+    st.booleans(),
     times,
 )
-def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, closed, now):
-    """Prices, volume, trades and the begin of the interval."""
-    record = pack_candle(1, tuple(numbers), price_decimals, qty_decimals, interval, closed, now)
+def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, closed, history, now):
+    """Prices, volume, trades, the begin of the interval, and how certain it is."""
+    record = pack_candle(1, tuple(numbers), price_decimals, qty_decimals, interval, closed, now, history)
     candle = unpack_candle("A/B", in_slot(record))
 
     assert (candle.open, candle.high, candle.low, candle.close, candle.vwap) == tuple(
@@ -139,6 +145,7 @@ def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, clos
     )
     assert (candle.volume, candle.trades) == (units_decimal(numbers[5], qty_decimals), numbers[6])
     assert (candle.interval_begin, candle.interval_min, candle.closed) == (numbers[7], interval, closed)
+    assert (candle.history, candle.missed) == (history, numbers[8])
 
 
 @given(pair_indexes, st.sampled_from(FeedState), texts, times)
@@ -206,7 +213,7 @@ def test_a_number_of_more_than_128_bits_is_an_error(number):
     with pytest.raises(OverflowError):
         pack_ticker(0, (number,) * 11, 0, 0, 2, "", 0)
     with pytest.raises(OverflowError):
-        pack_candle(0, (number,) * 8, 0, 0, 1, False, 0)
+        pack_candle(0, (number,) * 9, 0, 0, 1, False, 0)
 
 
 def test_a_trade_id_of_more_than_64_bits_is_an_error():

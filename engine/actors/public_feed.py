@@ -272,6 +272,7 @@ class PublicFeed:
                 trade.trade_id,
                 trade.timestamp,
                 self._session.heard_at,
+                event.history,
             )
         )
 
@@ -295,14 +296,17 @@ class PublicFeed:
         prices = (c.open, c.high, c.low, c.close, c.vwap)
         pair_index, price_decimals, qty_decimals = self._decimals(c.symbol, prices, (c.volume,))
         begin = wall_ns(c.interval_begin)
-        words = (
+        numbers = (
             *(decimal_units(price, price_decimals) for price in prices),
             decimal_units(c.volume, qty_decimals),
             c.trades,
             begin,
+            event.missed,
         )
         now = self._session.heard_at
-        self._publish(pack_candle(pair_index, words, price_decimals, qty_decimals, c.interval, event.closed, now))
+        self._publish(
+            pack_candle(pair_index, numbers, price_decimals, qty_decimals, c.interval, event.closed, now, event.history)
+        )
 
     def _publish_pair(self, event: PairChanged) -> None:
         pair = event.pair
@@ -377,8 +381,11 @@ class PublicFeed:
         for name in (
             "trades",
             "trades_missed",
+            "trades_repeated",
             "tickers",
             "candles",
+            "candles_missed",
+            "candles_repeated",
             "heartbeats",
             "level3",
             "pongs",

@@ -14,21 +14,21 @@ from msgspec import Struct
 
 from engine.kraken import messages, rejects
 from engine.kraken.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed
+from engine.kraken.candle_series import CandleSeries
 from engine.kraken.events import (
     FRAME_BYTES_SHOWN_MAX,
     NO_EVENTS,
-    CandleChanged,
     Event,
     PairChanged,
     Refused,
     TickerChanged,
-    TradePrinted,
     silence_text,
     state_changed,
 )
 from engine.kraken.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
-from engine.kraken.messages import BookData, CandleData, Reply, decode_book
+from engine.kraken.messages import BookData, Reply, decode_book
 from engine.kraken.subscriptions import Phase, Subscription, Subscriptions
+from engine.kraken.trade_tape import TradeTape
 from engine.kraken.venue_status import VenueStatus
 from engine.market.book import UnitsTooLarge
 from engine.records import FeedState
@@ -81,12 +81,10 @@ class PublicSession:
         self._status = VenueStatus()
         self._oddities = Oddities()
         # Frames counted since the process started; of books, see the feeds.
-        self.trades = 0
-        # Fills that Kraken numbered and we never saw: trade ids grow by one a fill, per pair.
-        self.trades_missed = 0
-        self._last_trade_ids: dict[str, int] = {}
+        self.tape = TradeTape()
         self.tickers = 0
         self.candles = 0
+        self.candle_series = CandleSeries()
         self.level3 = 0
         # Errors from Kraken that refuse none of our subscriptions for good.
         self.refused = 0
@@ -96,8 +94,6 @@ class PublicSession:
         self._outbox: list[bytes] = []
         # Every symbol of the instrument channel, for advice; empty before its snapshot.
         self._symbols_known: list[str] = []
-        # The candle that is still forming, by pair.
-        self._candles: dict[str, CandleData] = {}
         self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
             "book": self._receive_snapshot,
             "trade": self._receive_trade,
@@ -123,6 +119,31 @@ class PublicSession:
     def pongs(self) -> int:
         """Answered pings."""
         return self._liveness.pongs
+
+    @property
+    def trades(self) -> int:
+        """Trades told, each once."""
+        return self.tape.told
+
+    @property
+    def trades_missed(self) -> int:
+        """Fills that Kraken numbered and we never saw; one that comes late is missed no longer."""
+        return self.tape.missed
+
+    @property
+    def trades_repeated(self) -> int:
+        """Trades that came again, and were not told again."""
+        return self.tape.repeated
+
+    @property
+    def candles_missed(self) -> int:
+        """Intervals of an outage whose candle, or its end, nobody told."""
+        return self.candle_series.missed
+
+    @property
+    def candles_repeated(self) -> int:
+        """Candles that came again, or late, and were not told again."""
+        return self.candle_series.repeated
 
     @property
     def unknown(self) -> int:
@@ -164,13 +185,15 @@ class PublicSession:
         """The connection is gone: every book is in doubt."""
         self._liveness.closed()
         self._outbox.clear()
+        self.candle_series.interrupt()
         return self.doubt(self.settings.symbols, f"connection lost: {reason}")
 
     def begin_recording(self, symbols: Sequence[str], name: str) -> Sequence[Event]:
         """A recording of these pairs begins, of another connection and perhaps another day."""
         self._status.connection_id = None
         for symbol in symbols:
-            self._last_trade_ids.pop(symbol, None)
+            self.tape.forget(symbol)
+            self.candle_series.forget(symbol)
         return self.doubt(symbols, f"{name} begins")
 
     def doubt(self, symbols: Sequence[str], reason: str) -> Sequence[Event]:
@@ -317,20 +340,8 @@ class PublicSession:
     # --- the other channels
 
     def _receive_trade(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        trades = messages.decode_trade(frame).data
-        if kind == "snapshot":
-            return NO_EVENTS  # prints of before we came: history, not news
-        ours = [TradePrinted(trade) for trade in trades if trade.symbol in self.feeds]
-        self.trades += len(ours)
-        for event in ours:
-            self._watch_trade_id(event.trade.symbol, event.trade.trade_id)
-        return ours
-
-    def _watch_trade_id(self, symbol: str, trade_id: int) -> None:
-        expected = self._last_trade_ids.get(symbol, trade_id - 1) + 1
-        if trade_id >= expected:
-            self.trades_missed += trade_id - expected
-            self._last_trade_ids[symbol] = trade_id
+        ours = [trade for trade in messages.decode_trade(frame).data if trade.symbol in self.feeds]
+        return self.tape.take_snapshot(ours) if kind == "snapshot" else self.tape.take(ours)
 
     def _receive_ticker(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         tickers = messages.decode_ticker(frame).data
@@ -339,19 +350,13 @@ class PublicSession:
         return ours
 
     def _receive_candle(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        candles = messages.decode_candle(frame).data
-        events: list[Event] = []
-        for candle in candles:
-            if candle.symbol not in self.feeds:
-                continue
-            self.candles += 1
-            forming = self._candles.get(candle.symbol)
-            if forming is not None and forming.interval_begin < candle.interval_begin:
-                events.append(CandleChanged(forming, closed=True))
-            elif forming is not None and forming.interval_begin > candle.interval_begin and kind == "snapshot":
-                continue  # after a reconnect the snapshot tells again what was told and closed before
-            self._candles[candle.symbol] = candle
-            events.append(CandleChanged(candle, closed=False))
+        message = messages.decode_candle(frame)
+        ours = [candle for candle in message.data if candle.symbol in self.feeds]
+        try:
+            events = self.candle_series.take(ours, message.timestamp, is_snapshot=kind == "snapshot")
+        except ValueError as error:
+            return self._malformed(error, frame, received_at)
+        self.candles += len(ours)
         return events
 
     def _receive_instrument(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
@@ -374,6 +379,7 @@ class PublicSession:
     def _receive_status(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         changes, is_other_connection = self._status.receive(frame)
         if is_other_connection:  # nothing of the old one goes on
+            self.candle_series.interrupt()
             return [*self.doubt(self.settings.symbols, "another connection begins"), *changes]
         return changes
 
@@ -500,10 +506,14 @@ class PublicSession:
     # --- what we do not understand
 
     def _malformed(self, error: Exception, frame: bytes, now: MonoNs) -> Sequence[Event]:
-        """A frame that cannot be read. One of a live book was an update, and is lost: that pair is in doubt."""
+        """A frame that cannot be read. What it would have told is lost: a live book of its pair is in doubt, and how
+        the candle that is forming ends.
+        """
         events: Sequence[Event] = self._oddities.count_malformed(error, frame, now)
         head = frame[:FRAME_BYTES_SHOWN_MAX]
         symbol = head.partition(b'"symbol":"')[2].partition(b'"')[0].decode(errors="replace")
+        if b'"channel":"ohlc"' in head:
+            self.candle_series.interrupt(symbol or None)
         feed = self.feeds.get(symbol) if b'"channel":"book"' in head else None
         if feed is not None and feed.streaming:
             events = (*self._failed(feed, "a message of this book cannot be read", now), *events)
@@ -519,7 +529,7 @@ class PublicSession:
             wanted.append(feed.subscription)
         for symbol in self.feeds:
             if settings.trades:
-                wanted.append(Subscription("trade", symbol, snapshot=False))
+                wanted.append(Subscription("trade", symbol))
             if settings.tickers:
                 wanted.append(Subscription("ticker", symbol, trigger=settings.ticker_trigger))
             if settings.candle_interval_min:

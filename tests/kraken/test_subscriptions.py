@@ -29,7 +29,7 @@ from engine.kraken.subscriptions import RATE_PENALTY_NS, REQUESTS_BURST
 EVERYTHING = [
     {"channel": "instrument", "snapshot": True},
     {"channel": "book", "symbol": ["BTC/USD", "ETH/USD"], "depth": 25, "snapshot": True},
-    {"channel": "trade", "symbol": ["BTC/USD", "ETH/USD"], "snapshot": False},
+    {"channel": "trade", "symbol": ["BTC/USD", "ETH/USD"], "snapshot": True},
     {"channel": "ticker", "symbol": ["BTC/USD", "ETH/USD"], "event_trigger": "bbo", "snapshot": True},
     {"channel": "ohlc", "symbol": ["BTC/USD", "ETH/USD"], "interval": 5, "snapshot": True},
 ]
