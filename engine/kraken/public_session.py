@@ -92,8 +92,8 @@ class PublicSession:
         self._timers_at = MonoNs(0)
         # Requests for the wire, not yet taken.
         self._outbox: list[bytes] = []
-        # Every symbol of the instrument channel, for advice; empty before its snapshot.
-        self._symbols_known: list[str] = []
+        # Every pair of the instrument channel and its status, for advice; empty before its snapshot.
+        self._listed: dict[str, str] = {}
         self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
             "book": self._receive_snapshot,
             "trade": self._receive_trade,
@@ -362,7 +362,8 @@ class PublicSession:
     def _receive_instrument(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         pairs = messages.decode_instrument(frame).data.pairs
         if kind == "snapshot":
-            self._symbols_known = [pair.symbol for pair in pairs]
+            self._listed.clear()
+        self._listed |= {pair.symbol: pair.status for pair in pairs}
         events: list[Event] = []
         for pair in pairs:
             feed = self.feeds.get(pair.symbol)
@@ -441,7 +442,7 @@ class PublicSession:
         subscription.phase = Phase.REFUSED
         subscription.deadline = MonoNs(0)
         symbol = subscription.symbol or "all pairs"
-        advice = rejects.advice(error, subscription.channel, symbol, self._symbols_known)
+        advice = rejects.advice(error, subscription.channel, symbol, self._listed)
         events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:

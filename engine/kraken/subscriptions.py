@@ -172,6 +172,7 @@ class Subscriptions:
             return requests.unsubscribe(params, self._req_id)
         params.event_trigger = first.trigger or UNSET
         params.snapshot = first.snapshot
+        params.include_tokenized_assets = True if first.channel == "instrument" else UNSET
         for subscription in order.subscriptions:
             subscription.phase = Phase.REQUESTED
             subscription.deadline = MonoNs(now + self._deadline_ns)
