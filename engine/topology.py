@@ -12,8 +12,10 @@ A ring of reports for each strategy: one that hangs fills its own and holds up n
 when the engine trades.
 
 Beside each market ring stands a board of one slot a pair (its last BOOK_TOP), one
-more a pair (its last PAIR record), and a last one (the last VENUE_STATUS). Pairs are
-spread over the shards in turn; a pair's index in records is its place in its shard.
+more a pair (its last PAIR record), one for the last VENUE_STATUS, and two more a pair
+(its newest TRADE, its newest CANDLE), by which a feed goes on where its predecessor
+ended. Pairs are spread over the shards in turn; a pair's index in records is its place
+in its shard.
 """
 
 from collections.abc import Sequence
@@ -80,7 +82,7 @@ class Shard(Struct, frozen=True):
 
     @property
     def board_slots(self) -> int:
-        return 2 * len(self.symbols) + 1
+        return 4 * len(self.symbols) + 1
 
     def pair_slot(self, pair_index: int) -> int:
         """Board slot of the pair's PAIR record; that of its BOOK_TOP is the index itself."""
@@ -90,6 +92,14 @@ class Shard(Struct, frozen=True):
     def status_slot(self) -> int:
         """Board slot of the VENUE_STATUS record."""
         return 2 * len(self.symbols)
+
+    def trade_slot(self, pair_index: int) -> int:
+        """Board slot of the pair's newest TRADE record."""
+        return 2 * len(self.symbols) + 1 + pair_index
+
+    def candle_slot(self, pair_index: int) -> int:
+        """Board slot of the pair's newest CANDLE record."""
+        return 3 * len(self.symbols) + 1 + pair_index
 
 
 def report_ring(strategy: str) -> str:

@@ -40,6 +40,8 @@ from engine.records import (
     pack_ticker,
     pack_trade,
     pack_venue_status,
+    unpack_candle,
+    unpack_trade,
 )
 from engine.ring import BoardReader, BoardWriter, Publisher
 from engine.telemetry import Counters
@@ -146,9 +148,22 @@ class PublicFeed:
         }
 
     def on_start(self, reason: str = "starting") -> None:
-        """Say of every pair that it is stale: whoever follows the ring hears it before any book."""
+        """Say of every pair that it is stale, before any book; go on with its trades and candles where they ended."""
         now = self._clock.mono_ns()
+        for pair_index, symbol in enumerate(self._shard.symbols):
+            self._resume(pair_index, symbol)
         announce_stale(self._shard, self._publisher, self._board, self._board_reader, reason, now)
+
+    def _resume(self, pair_index: int, symbol: str) -> None:
+        """What an earlier life of this feed told last is on the board: it is not told again, and a gap is one."""
+        record = self._board_reader.read(self._shard.trade_slot(pair_index))
+        if record is not None:
+            trade = unpack_trade(symbol, record)
+            self._session.tape.resume(symbol, trade.trade_id, trade.kraken_time)
+        record = self._board_reader.read(self._shard.candle_slot(pair_index))
+        if record is not None:
+            candle = unpack_candle(symbol, record)
+            self._session.candle_series.resume(symbol, candle.interval_min, candle.interval_begin)
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Publish what happened; `on_burst_end` follows when the socket has no more."""
@@ -260,21 +275,22 @@ class PublicFeed:
     def _publish_trade(self, event: TradePrinted) -> None:
         trade = event.trade
         pair_index, price_decimals, qty_decimals = self._decimals(trade.symbol, (trade.price,), (trade.qty,))
-        self._publish(
-            pack_trade(
-                pair_index,
-                decimal_units(trade.price, price_decimals),
-                decimal_units(trade.qty, qty_decimals),
-                price_decimals,
-                qty_decimals,
-                trade.side,
-                trade.ord_type,
-                trade.trade_id,
-                trade.timestamp,
-                self._session.heard_at,
-                event.history,
-            )
+        record = pack_trade(
+            pair_index,
+            decimal_units(trade.price, price_decimals),
+            decimal_units(trade.qty, qty_decimals),
+            price_decimals,
+            qty_decimals,
+            trade.side,
+            trade.ord_type,
+            trade.trade_id,
+            trade.timestamp,
+            self._session.heard_at,
+            event.history,
         )
+        self._publish(record)
+        if trade.trade_id == self._session.tape.newest_id(trade.symbol):
+            self._dirty[self._shard.trade_slot(pair_index)] = record
 
     def _publish_ticker(self, event: TickerChanged) -> None:
         t = event.ticker
@@ -304,9 +320,12 @@ class PublicFeed:
             event.missed,
         )
         now = self._session.heard_at
-        self._publish(
-            pack_candle(pair_index, numbers, price_decimals, qty_decimals, c.interval, event.closed, now, event.history)
+        record = pack_candle(
+            pair_index, numbers, price_decimals, qty_decimals, c.interval, event.closed, now, event.history
         )
+        self._publish(record)
+        if not event.closed:
+            self._dirty[self._shard.candle_slot(pair_index)] = record
 
     def _publish_pair(self, event: PairChanged) -> None:
         pair = event.pair

@@ -63,6 +63,11 @@ class TradeTape:
         """Go on after this trade, which somebody else has told."""
         self._tapes[symbol] = _Tape(newest_id, newest_at)
 
+    def newest_id(self, symbol: str) -> int | None:
+        """The highest id that was told of a pair, or stood in a first snapshot; None before any."""
+        tape = self._tapes.get(symbol)
+        return None if tape is None else tape.newest_id
+
     def take(self, trades: Sequence[TradeData]) -> list[TradePrinted]:
         """An update: those of its trades that are to be told."""
         return [TradePrinted(trade) for trade in trades if self._is_to_be_told(trade)]
