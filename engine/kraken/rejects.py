@@ -50,5 +50,7 @@ def _mend_symbol(symbol: str, listed: Mapping[str, str]) -> str:
     plain = v2_symbol(capitals(symbol))
     if plain not in (symbol, *listed) and not may_be_tokenized(symbol):
         return f"use {plain}"
+    if not listed:  # as a rule: Kraken refuses at once, and tells its pairs a moment later
+        return "check its letters (tokenized stocks have a small x, as AAPLx/USD), or take it out of `symbols`"
     near = get_close_matches(symbol, offered, n=1)
     return f"did you mean {near[0]}?" if near else "it is not a pair of this venue, take it out of `symbols`"

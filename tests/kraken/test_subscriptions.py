@@ -155,6 +155,20 @@ def test_a_pair_that_was_delisted_is_not_suggested_again():
     assert "OLD/USD" not in near.advice.partition("): ")[2]
 
 
+@pytest.mark.parametrize(
+    ("symbol", "mend"),
+    [("XBT/USD", "use BTC/USD"), ("FOO/USD", "check its letters"), ("AAPLX/USD", "check its letters"),
+     ("AAPLx/USD", "check its letters"), ("avax/usd", "check its letters")],
+)  # fmt: skip
+def test_before_kraken_has_told_its_pairs_only_a_plain_slip_is_corrected(symbol, mend):
+    """A refusal comes before the pairs do; no name is made up."""
+    session = quiet_session(symbol)
+    _, request = session.to_send()
+    (_, refused) = session.receive(error(request, f"Currency pair not supported {symbol}", symbol), T0)
+
+    assert mend in refused.advice
+
+
 def test_an_update_of_an_instrument_counts_for_advice():
     """Listed, then delisted while we run: the last word counts."""
     pair = b'{"symbol":"NEW/USD","status":"%s","qty_precision":8,"price_precision":2}'
