@@ -311,6 +311,12 @@ class Level3Message(Struct, gc=False):
     data: list[Level3Data]
 
 
+class _Stamp(Struct, gc=False):
+    """The envelope's own time, whatever else the message holds."""
+
+    timestamp: Raw = Raw(b'""')
+
+
 # One decoder a message type, made once a process.
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_reply = msgspec.json.Decoder(Reply).decode
@@ -322,10 +328,16 @@ decode_candle = msgspec.json.Decoder(CandleMessage).decode
 decode_instrument = msgspec.json.Decoder(InstrumentMessage).decode
 decode_status = msgspec.json.Decoder(StatusMessage).decode
 decode_level3 = msgspec.json.Decoder(Level3Message).decode
+_decode_stamp = msgspec.json.Decoder(_Stamp).decode
 _decode_raw_list = msgspec.json.Decoder(list[Raw] | None).decode
 _decode_notice = msgspec.json.Decoder(Notice).decode
 
 NOTICE_CHARS_MAX = 200  # of a notice whose shape is not known
+
+
+def stamp_of(frame: bytes) -> str:
+    """When Kraken says that it made a message (the ohlc channel does); empty when it says nothing that can be read."""
+    return bytes(_decode_stamp(frame).timestamp).decode(errors="replace").strip('"')
 
 
 def notices(status: StatusData) -> list[Notice]:

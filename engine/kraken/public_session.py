@@ -350,10 +350,9 @@ class PublicSession:
         return ours
 
     def _receive_candle(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        message = messages.decode_candle(frame)
-        ours = [candle for candle in message.data if candle.symbol in self.feeds]
+        ours = [candle for candle in messages.decode_candle(frame).data if candle.symbol in self.feeds]
         try:
-            events = self.candle_series.take(ours, message.timestamp, is_snapshot=kind == "snapshot")
+            events = self.candle_series.take(ours, messages.stamp_of(frame), is_snapshot=kind == "snapshot")
         except ValueError as error:
             return self._malformed(error, frame, received_at)
         self.candles += len(ours)
