@@ -29,7 +29,7 @@ from msgspec import inspect as schema
 
 from engine.endpoints import check_rest_url, check_url
 from engine.errors import ConfigError
-from engine.market import v2_symbol
+from engine.market import capitals, may_be_tokenized, v2_symbol
 
 CONFIG_BYTES_MAX = 1_000_000  # a file for every pair of Kraken has about 30,000
 SYMBOLS_MAX = 2048  # Kraken lists about 1,500 pairs
@@ -38,7 +38,8 @@ RING_SLOTS_MIN, RING_SLOTS_MAX = 1 << 10, 1 << 22  # 0.4 MB and 1.6 GB at ten le
 VALUE_CHARS_SHOWN_MAX = 60
 
 NAME = re.compile(r"[a-z0-9_-]{1,32}")
-SYMBOL = re.compile(r"[A-Z0-9]{1,20}(\.[A-Z0-9]{1,4})?/[A-Z0-9]{1,20}")
+# BASE/QUOTE in the letters that Kraken uses: 1INCH/USD, ETH2.S/ETH, AAPLx/USD. Whether there is such a pair, it says.
+SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,23}/[A-Za-z0-9][A-Za-z0-9.-]{0,23}")
 QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "AUD", "CHF", "JPY", "BTC", "XBT", "ETH")  # for advice only
 
 
@@ -668,7 +669,11 @@ def _checked_symbols(symbols: Sequence[str], place: str, short: str) -> tuple[st
     for symbol in symbols:
         likely = _likely_symbol(symbol)
         if symbol != likely or not SYMBOL.fullmatch(symbol):
-            mend = f"use {likely}" if SYMBOL.fullmatch(likely) else "write it as BASE/QUOTE, e.g. BTC/USD"
+            mend = f"use {likely}"
+            if not SYMBOL.fullmatch(likely):
+                mend = "write it as BASE/QUOTE, e.g. BTC/USD"
+            elif may_be_tokenized(_slashed(symbol)):
+                mend = "write it in capitals, with a small x only at the end of a tokenized stock, e.g. AAPLx/USD"
             raise _error(f"{place} has {_shown(symbol)}, which is no symbol of Kraken's v2; {mend}")
         if symbol in seen:
             raise _error(f"{place} has {symbol} twice; remove one")
@@ -677,14 +682,19 @@ def _checked_symbols(symbols: Sequence[str], place: str, short: str) -> tuple[st
 
 
 def _likely_symbol(text: str) -> str:
-    """What `xbt/usd`, `BTC-USD` or `BTCUSD` probably means: BTC/USD."""
-    plain = re.sub(r"[-_: ]", "/", text.strip().upper())
-    if "/" not in plain:
-        quote = next((quote for quote in QUOTES if plain.endswith(quote) and plain != quote), "")
-        if not quote:
-            return plain
-        plain = f"{plain.removesuffix(quote)}/{quote}"
-    return v2_symbol(plain)
+    """What `xbt/usd`, `BTC-USD` or `BTCUSD` plainly means: BTC/USD; a name that may be Kraken's stays as it is."""
+    return v2_symbol(capitals(_slashed(text)))
+
+
+def _slashed(text: str) -> str:
+    """`BTC-USD`, `BTC / USD` and `BTCUSD` as BTC/USD."""
+    if "/" in text:
+        return re.sub(r"\s*/\s*", "/", text.strip())
+    plain = re.sub(r"[-_: ]", "/", text.strip())
+    if "/" in plain:
+        return plain
+    quote = next((quote for quote in QUOTES if plain.upper().endswith(quote) and len(plain) > len(quote)), "")
+    return f"{plain[: -len(quote)]}/{plain[-len(quote) :]}" if quote else plain
 
 
 # --- words

@@ -8,16 +8,18 @@ byte  0      1      2        3        4       6      8      10       12         
       │      │      │ decim. │ decim. │ index │      │      │        │ _time, text│ _at (Mono) │        │
       └──────┴──────┴────────┴────────┴───────┴──────┴──────┴────────┴────────────┴────────────┴────────┘
 
-followed by its body of 64-bit words (BOOK_TOP, TRADE, TICKER, CANDLE) or UTF-8
+followed by its body of levels (BOOK_TOP), of numbers of 128 bits (TRADE, TICKER, CANDLE) or of UTF-8
 text (FEED_STATE, VENUE_STATUS, PAIR):
 
-    BOOK_TOP      two blocks, bids and asks, each with room for `levels` levels, best first: price, quantity,
-                  price, quantity, …; `bids` and `asks` count them; `code` is the feed state, and in a board 4 more
-                  while the book is unproved; `number` counts the pair's updates
-    TRADE         price, quantity; `code` says side and order type, `number` is Kraken's trade id
-    TICKER        bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change in 1/100 percent
-    CANDLE        open, high, low, close, vwap, volume, trades, interval_begin; `number` is the interval in
-                  minutes, `code` 1 says closed
+    BOOK_TOP      two blocks, bids and asks, each with room for `levels` levels of 16 bytes, best first: price and
+                  quantity as 64-bit words, or one wide level, see `engine.wide`; `bids` and `asks` count them; `code`
+                  is the feed state, and in a board 4 more while the book is unproved; `number` counts the pair's
+                  updates
+    TRADE         price, quantity; `code` says side, order type and history, `number` is Kraken's trade id
+    TICKER        bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change in percent; `number` is
+                  the decimals of the percentage
+    CANDLE        open, high, low, close, vwap, volume, trades, interval_begin, intervals missed; `number` is the
+                  interval in minutes, `code` 1 says closed, 2 history, 3 both
     FEED_STATE    the reason, as text; `code` is the state, and 4 more while the book is unproved
     PAIR          the pair's rules as JSON
     VENUE_STATUS  online, cancel_only, post_only or maintenance, as text
@@ -39,15 +41,14 @@ from msgspec import Struct
 
 from engine.timestamps import wall_ns
 from engine.units import MonoNs, PriceTicks, QtyLots, WallNs, units_decimal, units_text
+from engine.wide import LEVEL_BYTES, NUMBER_BYTES, pack_numbers, unpack_numbers, wide_level
 
 HEADER_FORMAT = "<BBBBHHHH28sqq"  # Kraken prints 27 characters of time; parsed only when somebody asks
 HEADER = Packing(HEADER_FORMAT)
 HEADER_BYTES = HEADER.size
-LEVEL_BYTES = 16  # price and quantity
 TEXT_BYTES_MAX = 160  # of a reason or a pair: fits a slot of ten levels, and of one
-BODY_WORDS_MAX = 11  # of a ticker, the longest body of words
-
-_ONE_WORD = Packing("<q")
+TRADE_NUMBERS, TICKER_NUMBERS, CANDLE_NUMBERS = 2, 11, 9
+BODY_NUMBERS_MAX = TICKER_NUMBERS
 
 pack_header = HEADER.pack
 unpack_header = HEADER.unpack_from
@@ -106,8 +107,8 @@ def received_at_of(record: bytes) -> MonoNs:
 def best_prices(record: bytes) -> tuple[PriceTicks | None, PriceTicks | None]:
     """Best bid and best ask of a BOOK_TOP record; None for a side that is empty."""
     header = unpack_header(record)
-    bid = _ONE_WORD.unpack_from(record, HEADER_BYTES)[0] if header[5] else None
-    ask = _ONE_WORD.unpack_from(record, HEADER_BYTES + LEVEL_BYTES * header[7])[0] if header[6] else None
+    bid = _level_at(record, HEADER_BYTES)[0] if header[5] else None
+    ask = _level_at(record, HEADER_BYTES + LEVEL_BYTES * header[7])[0] if header[6] else None
     return bid, ask
 
 
@@ -135,7 +136,7 @@ def book_top_packer(publish_levels: int) -> Callable[..., bytes]:
 
 def record_bytes_needed(publish_levels: int) -> int:
     """Bytes of the longest record when a book's record carries `publish_levels` levels a side."""
-    return HEADER_BYTES + max(2 * publish_levels * LEVEL_BYTES, BODY_WORDS_MAX * 8, TEXT_BYTES_MAX)
+    return HEADER_BYTES + max(2 * publish_levels * LEVEL_BYTES, BODY_NUMBERS_MAX * NUMBER_BYTES, TEXT_BYTES_MAX)
 
 
 class Level(Struct, frozen=True, gc=False):
@@ -175,7 +176,12 @@ def _words(count: int) -> Packing:
     return Packing(f"<{count}q")
 
 
-_TWO_WORDS, _CANDLE_WORDS, _TICKER_WORDS = _words(2), _words(8), _words(11)
+_TWO_WORDS = _words(2)
+
+
+def _level_at(record: bytes, offset: int) -> tuple[PriceTicks, QtyLots]:
+    ticks, lots = _TWO_WORDS.unpack_from(record, offset)
+    return (ticks, lots) if lots >= 0 else wide_level(ticks, lots)
 
 
 class BookTop:
@@ -254,7 +260,7 @@ class BookTop:
     def _level(self, offset: int, count: int) -> Level | None:
         if not count:
             return None
-        ticks, lots = _TWO_WORDS.unpack_from(self._record, offset)
+        ticks, lots = _level_at(self._record, offset)
         return Level(ticks, lots, self.price_decimals, self.qty_decimals)
 
     def _side(self, offset: int, count: int) -> tuple[Level, ...]:
@@ -262,6 +268,8 @@ class BookTop:
         price_decimals, qty_decimals = self.price_decimals, self.qty_decimals
         return tuple(
             Level(ticks, lots, price_decimals, qty_decimals)
+            if lots >= 0
+            else Level(*wide_level(ticks, lots), price_decimals, qty_decimals)
             for ticks, lots in zip(units[::2], units[1::2], strict=True)
         )
 
@@ -270,7 +278,7 @@ class BookTop:
 
 
 class Trade(Struct, frozen=True, gc=False):
-    """A print: one fill on Kraken's tape.
+    """A print: one fill on Kraken's tape. Each is told once.
 
     Source: https://docs.kraken.com/api/docs/websocket-v2/trade
     """
@@ -288,6 +296,8 @@ class Trade(Struct, frozen=True, gc=False):
     """Grows by one a fill, per pair: a gap is a lost trade."""
     kraken_time: WallNs
     received_at: MonoNs
+    history: bool = False
+    """It fell into an outage, and Kraken's snapshot after it tells it late."""
 
     @property
     def price(self) -> Decimal:
@@ -326,9 +336,11 @@ class Ticker(Struct, frozen=True, gc=False):
 class Candle(Struct, frozen=True, gc=False):
     """One interval of trades, as far as it has come.
 
-    Kraken sends a candle only when a trade changes it. `closed` is set on a last,
-    unchanged copy, published when a later interval of the pair begins; an interval
-    after which nobody trades is closed only then.
+    Kraken sends a candle only when a trade changes it, so an interval without trades has none. A candle that is
+    forming is told at each change; it is told once more, `closed`, when a later one of its pair and interval begins.
+    What happened while nobody listened, at the start and in an outage, comes from Kraken's snapshot, marked `history`;
+    the snapshot's last candle is the one that is forming. When the snapshot does not reach back to the candle that
+    was forming, that one is never closed, and the next candle's `missed` says so.
     Source: https://docs.kraken.com/api/docs/websocket-v2/ohlc
     """
 
@@ -343,7 +355,13 @@ class Candle(Struct, frozen=True, gc=False):
     volume: Decimal
     trades: int
     closed: bool
+    """These are its final numbers. Told once of a candle, and never when an outage may have hidden a trade of it."""
     received_at: MonoNs
+    history: bool = False
+    """Closed before it was told: at the start, from before; after a reconnect, from during the outage."""
+    missed: int = 0
+    """Intervals right before this one of which the end, or everything, is unknown: the first of them is the candle
+    that was told last. 0 but for the first candle after an outage that Kraken's snapshot does not cover."""
 
 
 class FeedStateChange(Struct, frozen=True, gc=False):
@@ -371,6 +389,8 @@ ORDER_TYPES = ("limit", "market", "other")
 _TRADE_CODES = {
     (side, order_type): s | t << 1 for s, side in enumerate(SIDES) for t, order_type in enumerate(ORDER_TYPES)
 }
+_TRADE_HISTORY = 8  # beside the code
+_CANDLE_CLOSED, _CANDLE_HISTORY = 1, 2
 
 
 def pack_trade(
@@ -384,46 +404,64 @@ def pack_trade(
     trade_id: int,
     kraken_time: str,
     received_at: int,
+    history: bool = False,
 ) -> bytes:
-    """A TRADE record; struct.error when a number needs more than 64 bits."""
-    code = _TRADE_CODES[side, order_type if order_type in ORDER_TYPES else "other"]
+    """A TRADE record; OverflowError when a number needs more than 128 bits, struct.error when an id needs 64."""
+    code = _TRADE_CODES[side, order_type if order_type in ORDER_TYPES else "other"] | (_TRADE_HISTORY * history)
     return pack_header(
         Kind.TRADE, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, kraken_time.encode(), received_at, trade_id
-    ) + _TWO_WORDS.pack(price_ticks, qty_lots)
+    ) + pack_numbers((price_ticks, qty_lots))
 
 
 def unpack_trade(symbol: str, record: bytes) -> Trade:
     """The Trade of a TRADE record."""
     _, code, price_decimals, qty_decimals, _, _, _, _, time_text, received_at, trade_id = unpack_header(record)
-    ticks, lots = _TWO_WORDS.unpack_from(record, HEADER_BYTES)
+    ticks, lots = unpack_numbers(record, HEADER_BYTES, TRADE_NUMBERS)
     return Trade(
         symbol,
-        ticks,
-        lots,
+        PriceTicks(ticks),
+        QtyLots(lots),
         price_decimals,
         qty_decimals,
         SIDES[code & 1],
-        ORDER_TYPES[code >> 1],
+        ORDER_TYPES[code >> 1 & 3],
         trade_id,
         _wall_ns(time_text),
         received_at,
+        bool(code & _TRADE_HISTORY),
     )
 
 
 def pack_ticker(
-    pair_index: int, words: tuple[int, ...], price_decimals: int, qty_decimals: int, kraken_time: str, received_at: int
+    pair_index: int,
+    numbers: tuple[int, ...],
+    price_decimals: int,
+    qty_decimals: int,
+    percent_decimals: int,
+    kraken_time: str,
+    received_at: int,
 ) -> bytes:
-    """A TICKER record of its eleven words (see the module); struct.error when one needs more than 64 bits."""
+    """A TICKER record of its eleven numbers (see the module); OverflowError when one needs more than 128 bits."""
     return pack_header(
-        Kind.TICKER, 0, price_decimals, qty_decimals, pair_index, 0, 0, 0, kraken_time.encode(), received_at, 0
-    ) + _TICKER_WORDS.pack(*words)
+        Kind.TICKER,
+        0,
+        price_decimals,
+        qty_decimals,
+        pair_index,
+        0,
+        0,
+        0,
+        kraken_time.encode(),
+        received_at,
+        percent_decimals,
+    ) + pack_numbers(numbers)
 
 
 def unpack_ticker(symbol: str, record: bytes) -> Ticker:
     """The Ticker of a TICKER record."""
-    _, _, price_decimals, qty_decimals, _, _, _, _, time_text, received_at, _ = unpack_header(record)
-    words = _TICKER_WORDS.unpack_from(record, HEADER_BYTES)
-    bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct = words
+    _, _, price_decimals, qty_decimals, _, _, _, _, time_text, received_at, percent_decimals = unpack_header(record)
+    numbers = unpack_numbers(record, HEADER_BYTES, TICKER_NUMBERS)
+    bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct = numbers
     return Ticker(
         symbol,
         bid=units_decimal(bid, price_decimals),
@@ -436,7 +474,7 @@ def unpack_ticker(symbol: str, record: bytes) -> Ticker:
         low=units_decimal(low, price_decimals),
         high=units_decimal(high, price_decimals),
         change=units_decimal(change, price_decimals),
-        change_pct=units_decimal(change_pct, 2),
+        change_pct=units_decimal(change_pct, percent_decimals),
         kraken_time=_wall_ns(time_text),
         received_at=received_at,
     )
@@ -444,28 +482,30 @@ def unpack_ticker(symbol: str, record: bytes) -> Ticker:
 
 def pack_candle(
     pair_index: int,
-    words: tuple[int, ...],
+    numbers: tuple[int, ...],
     price_decimals: int,
     qty_decimals: int,
     interval_min: int,
     closed: bool,
     received_at: int,
+    history: bool = False,
 ) -> bytes:
-    """A CANDLE record of its eight words (see the module); struct.error when one needs more than 64 bits."""
+    """A CANDLE record of its nine numbers (see the module); OverflowError when one needs more than 128 bits."""
+    code = _CANDLE_CLOSED * closed | _CANDLE_HISTORY * history
     return pack_header(
-        Kind.CANDLE, closed, price_decimals, qty_decimals, pair_index, 0, 0, 0, b"", received_at, interval_min
-    ) + _CANDLE_WORDS.pack(*words)
+        Kind.CANDLE, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, b"", received_at, interval_min
+    ) + pack_numbers(numbers)
 
 
 def unpack_candle(symbol: str, record: bytes) -> Candle:
     """The Candle of a CANDLE record."""
-    _, closed, price_decimals, qty_decimals, _, _, _, _, _, received_at, interval_min = unpack_header(record)
-    words = _CANDLE_WORDS.unpack_from(record, HEADER_BYTES)
-    first, high, low, close, vwap, volume, trades, interval_begin = words
+    _, code, price_decimals, qty_decimals, _, _, _, _, _, received_at, interval_min = unpack_header(record)
+    numbers = unpack_numbers(record, HEADER_BYTES, CANDLE_NUMBERS)
+    first, high, low, close, vwap, volume, trades, interval_begin, missed = numbers
     return Candle(
         symbol,
         interval_min,
-        interval_begin,
+        WallNs(interval_begin),
         open=units_decimal(first, price_decimals),
         high=units_decimal(high, price_decimals),
         low=units_decimal(low, price_decimals),
@@ -473,8 +513,10 @@ def unpack_candle(symbol: str, record: bytes) -> Candle:
         vwap=units_decimal(vwap, price_decimals),
         volume=units_decimal(volume, qty_decimals),
         trades=trades,
-        closed=bool(closed),
+        closed=bool(code & _CANDLE_CLOSED),
         received_at=received_at,
+        history=bool(code & _CANDLE_HISTORY),
+        missed=missed,
     )
 
 

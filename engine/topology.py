@@ -12,8 +12,10 @@ A ring of reports for each strategy: one that hangs fills its own and holds up n
 when the engine trades.
 
 Beside each market ring stands a board of one slot a pair (its last BOOK_TOP), one
-more a pair (its last PAIR record), and a last one (the last VENUE_STATUS). Pairs are
-spread over the shards in turn; a pair's index in records is its place in its shard.
+more a pair (its last PAIR record), one for the last VENUE_STATUS, and two more a pair
+(its newest TRADE, its newest CANDLE), by which a feed goes on where its predecessor
+ended. Pairs are spread over the shards in turn; a pair's index in records is its place
+in its shard.
 """
 
 from collections.abc import Sequence
@@ -31,8 +33,9 @@ ROUTER_STATUS_BYTES = 256 * 1024  # of the router's status on its board: positio
 # What a public feed counts; the second list once a pair.
 FEED_COUNTERS = (
     "heartbeat_ns", "heard_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects",
-    "session_errors", "trades", "trades_missed", "tickers", "candles", "heartbeats", "level3", "pongs", "unknown",
-    "malformed", "refused", "unpublishable", "ping_rtt_ns",
+    "session_errors", "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed",
+    "candles_repeated", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "unpublishable",
+    "ping_rtt_ns",
 )  # fmt: skip
 PAIR_COUNTERS = ("snapshots", "updates", "ignored", "mismatches", "crossings", "resyncs", "renewals", "state")
 
@@ -80,7 +83,7 @@ class Shard(Struct, frozen=True):
 
     @property
     def board_slots(self) -> int:
-        return 2 * len(self.symbols) + 1
+        return 4 * len(self.symbols) + 1
 
     def pair_slot(self, pair_index: int) -> int:
         """Board slot of the pair's PAIR record; that of its BOOK_TOP is the index itself."""
@@ -90,6 +93,14 @@ class Shard(Struct, frozen=True):
     def status_slot(self) -> int:
         """Board slot of the VENUE_STATUS record."""
         return 2 * len(self.symbols)
+
+    def trade_slot(self, pair_index: int) -> int:
+        """Board slot of the pair's newest TRADE record."""
+        return 2 * len(self.symbols) + 1 + pair_index
+
+    def candle_slot(self, pair_index: int) -> int:
+        """Board slot of the pair's newest CANDLE record."""
+        return 3 * len(self.symbols) + 1 + pair_index
 
 
 def report_ring(strategy: str) -> str:

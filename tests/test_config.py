@@ -197,6 +197,27 @@ def test_configuration_is_frozen() -> None:
             'engine.toml: symbols has "XBTUSDT", which is no symbol of Kraken\'s v2; use BTC/USDT',
         ),
         (
+            "symbols = ['AAPLx/usd']",
+            'engine.toml: symbols has "AAPLx/usd", which is no symbol of Kraken\'s v2; use AAPLx/USD',
+        ),
+        (
+            "symbols = ['AAPLxUSD']",
+            'engine.toml: symbols has "AAPLxUSD", which is no symbol of Kraken\'s v2; use AAPLx/USD',
+        ),
+        (
+            "symbols = ['aaplx/usd']",
+            'engine.toml: symbols has "aaplx/usd", which is no symbol of Kraken\'s v2; write it in capitals, '
+            "with a small x only at the end of a tokenized stock, e.g. AAPLx/USD",
+        ),
+        (
+            "symbols = ['Btc/Eur']",
+            'engine.toml: symbols has "Btc/Eur", which is no symbol of Kraken\'s v2; use BTC/EUR',
+        ),
+        (
+            "symbols = ['BTC / USD']",
+            'engine.toml: symbols has "BTC / USD", which is no symbol of Kraken\'s v2; use BTC/USD',
+        ),
+        (
             "symbols = ['bitcoin']",
             'engine.toml: symbols has "bitcoin", which is no symbol of Kraken\'s v2; '
             "write it as BASE/QUOTE, e.g. BTC/USD",
@@ -328,6 +349,25 @@ def test_override_names_the_option(changes: dict[str, object], sentence: str) ->
         override(Config(), options, **changes)
 
     assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        *("AAPLx/USD", "Vx/USD", "BRK.Bx/USD", "TSLAx/EUR", "1INCH/USD", "ETH2.S/ETH", "AVAX/USD", "USDT/USDC"),
+        *("X/USD", "USDe/EUR", "A-B/USD"),
+    ],
+)
+def test_symbols_are_taken_as_kraken_writes_them(symbol: str) -> None:
+    """Digits first, dots, the small x of tokenized stocks: wherever a symbol is written, letter for letter."""
+    config = override(
+        Config(),
+        symbols=parse_symbols(symbol, "--symbols"),
+        strategy=[{"target": "a", "symbols": [symbol]}],
+        risk={"symbols": [symbol], "pair": [{"symbol": symbol, "order_qty_max": 1}]},
+    )
+
+    assert config.symbols == config.strategies[0].symbols == config.risk.symbols == (symbol,)
 
 
 @pytest.mark.parametrize(

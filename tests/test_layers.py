@@ -10,7 +10,7 @@ MODULES = sorted(ENGINE.rglob("*.py"))
 
 # Home of a module: the part of `engine` that it belongs to, and the layer of that part.
 LAYERS = {
-    0: ("ring", "units", "errors", "clock", "endpoints", "timestamps", "secret"),
+    0: ("ring", "units", "wide", "errors", "clock", "endpoints", "timestamps", "secret"),
     1: ("telemetry", "records", "market", "credentials", "state_directory"),
     2: ("topology", "orders"),
     3: ("config", "strategy", "kraken", "net", "history", "ledger_check"),
@@ -28,7 +28,7 @@ NEIGHBOURS = {("__main__", "cli")}
 # The public face: what a strategy's file needs, and nothing else.
 FACE = {"engine.records", "engine.strategy"}
 
-PURE = ("kraken", "market", "records", "topology", "timestamps", "units", "orders")
+PURE = ("kraken", "market", "records", "topology", "timestamps", "units", "wide", "orders")
 # The one file of a pure package that writes; all that it knows of the format is pure again.
 WRITES = {"engine.orders.journal"}
 IMPURE = {"socket", "asyncio", "time", "os", "random", "uuid", "secrets", "threading", "multiprocessing", "subprocess"}
@@ -148,6 +148,7 @@ def test_plugins_see_nothing_of_money():
         "strategy",
         "timestamps",
         "units",
+        "wide",
     }
     # Of the orders' package: what an order and a report are, and nothing that decides, counts or writes.
     words = {"intent", "life", "reports", "framing"}

@@ -1,6 +1,7 @@
 """Records: what goes into a slot comes out of it, and nothing that lay there before."""
 
 from decimal import Decimal
+from itertools import chain
 from struct import error as StructError
 from struct import pack
 
@@ -10,14 +11,14 @@ from hypothesis import strategies as st
 
 from engine.market import Book
 from engine.records import (
-    BODY_WORDS_MAX,
+    BODY_NUMBERS_MAX,
     HEADER_BYTES,
-    LEVEL_BYTES,
     TEXT_BYTES_MAX,
     BookTop,
     FeedState,
     Kind,
     PairRules,
+    best_prices,
     book_top_packer,
     pack_candle,
     pack_feed_state,
@@ -38,10 +39,11 @@ from engine.records import (
 )
 from engine.timestamps import wall_ns
 from engine.units import units_decimal, units_text
+from engine.wide import LEVEL_BYTES, pack_levels
 
 pair_indexes = st.integers(0, 2**16 - 1)
 decimals = st.integers(0, 18)
-words = st.integers(-(2**63), 2**63 - 1)
+numbers_of_a_record = st.integers(-(2**127), 2**127 - 1)
 times = st.integers(0, 2**63 - 1)
 texts = st.text(max_size=60)
 STAMP = "2026-08-02T03:35:51.661460Z"
@@ -58,8 +60,7 @@ def in_slot(record, publish_levels=10):
 def book_record(bids, asks, publish_levels=10, *, price_decimals=1, qty_decimals=8, state=FeedState.LIVE, time=STAMP):
     """A BOOK_TOP of (ticks, lots), packed from a Book's own columns as the feed does."""
     book = Book(1000, price_decimals, qty_decimals, publish_levels)
-    for side, levels in ((book.bids, bids), (book.asks, asks)):
-        side.apply([_Units(*level) for level in levels], 1, 1, 0, 2**63 - 1, 0)
+    book.apply_units(*([_Units(*level) for level in levels] for levels in (bids, asks)))
     tops = (book.bids.top_units, book.asks.top_units)
     counts = [len(top) // LEVEL_BYTES for top in tops]
     return book_top_packer(publish_levels)(
@@ -77,22 +78,27 @@ class _Units:
 
 @given(
     pair_indexes,
-    words,
-    words,
+    numbers_of_a_record,
+    numbers_of_a_record,
     decimals,
     decimals,
     st.sampled_from(["buy", "sell"]),
-    st.sampled_from(["limit", "market"]),
+    st.sampled_from(["limit", "market", "other"]),
+    st.booleans(),
     times,
     times,
 )
-def test_trades_come_back(pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, trade_id, now):
+def test_trades_come_back(
+    pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, history, trade_id, now
+):
     """Every field of a trade, whatever lay in its slot before."""
-    record = pack_trade(pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, trade_id, STAMP, now)
+    record = pack_trade(
+        pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, trade_id, STAMP, now, history
+    )
     trade = unpack_trade("BTC/USD", in_slot(record))
 
     assert (trade.price_ticks, trade.qty_lots, trade.trade_id) == (ticks, lots, trade_id)
-    assert (trade.side, trade.order_type, trade.received_at) == (side, order_type, now)
+    assert (trade.side, trade.order_type, trade.received_at, trade.history) == (side, order_type, now, history)
     assert (trade.price, trade.qty) == (units_decimal(ticks, price_decimals), units_decimal(lots, qty_decimals))
     assert trade.kraken_time == STAMP_NS
     assert (record[0], pair_index_of(record), received_at_of(record)) == (Kind.TRADE, pair_index, now)
@@ -106,25 +112,32 @@ def test_an_order_type_of_tomorrow_is_other():
     assert unpack_trade("A/B", record).kraken_time == 0
 
 
-@given(st.lists(words, min_size=11, max_size=11), decimals, decimals, times)
-def test_tickers_come_back(numbers, price_decimals, qty_decimals, now):
-    """Prices at the price's decimals, quantities at theirs, the percentage at two."""
-    ticker = unpack_ticker("A/B", in_slot(pack_ticker(3, tuple(numbers), price_decimals, qty_decimals, STAMP, now)))
+@given(st.lists(numbers_of_a_record, min_size=11, max_size=11), decimals, decimals, decimals, times)
+def test_tickers_come_back(numbers, price_decimals, qty_decimals, percent_decimals, now):
+    """Prices at the price's decimals, quantities at theirs, the percentage at its own."""
+    record = pack_ticker(3, tuple(numbers), price_decimals, qty_decimals, percent_decimals, STAMP, now)
+    ticker = unpack_ticker("A/B", in_slot(record))
     found = (ticker.bid, ticker.bid_qty, ticker.ask, ticker.ask_qty, ticker.last, ticker.volume, ticker.vwap)
     places = (price_decimals, qty_decimals, price_decimals, qty_decimals, price_decimals, qty_decimals, price_decimals)
 
     assert found == tuple(map(units_decimal, numbers[:7], places))
-    assert ticker.change_pct == units_decimal(numbers[10], 2)
+    assert ticker.change_pct == units_decimal(numbers[10], percent_decimals)
     assert (ticker.low, ticker.high, ticker.change) == tuple(units_decimal(n, price_decimals) for n in numbers[7:10])
     assert (ticker.received_at, ticker.kraken_time) == (now, STAMP_NS)
 
 
 @given(
-    st.lists(words, min_size=8, max_size=8), decimals, decimals, st.sampled_from([1, 5, 21600]), st.booleans(), times
+    st.lists(numbers_of_a_record, min_size=9, max_size=9),
+    decimals,
+    decimals,
+    st.sampled_from([1, 5, 21600]),
+    st.booleans(),
+    st.booleans(),
+    times,
 )
-def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, closed, now):
-    """Prices, volume, trades and the begin of the interval."""
-    record = pack_candle(1, tuple(numbers), price_decimals, qty_decimals, interval, closed, now)
+def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, closed, history, now):
+    """Prices, volume, trades, the begin of the interval, and how certain it is."""
+    record = pack_candle(1, tuple(numbers), price_decimals, qty_decimals, interval, closed, now, history)
     candle = unpack_candle("A/B", in_slot(record))
 
     assert (candle.open, candle.high, candle.low, candle.close, candle.vwap) == tuple(
@@ -132,6 +145,7 @@ def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, clos
     )
     assert (candle.volume, candle.trades) == (units_decimal(numbers[5], qty_decimals), numbers[6])
     assert (candle.interval_begin, candle.interval_min, candle.closed) == (numbers[7], interval, closed)
+    assert (candle.history, candle.missed) == (history, numbers[8])
 
 
 @given(pair_indexes, st.sampled_from(FeedState), texts, times)
@@ -191,15 +205,21 @@ def test_rules_longer_than_a_slot_are_an_error_of_the_data():
         pack_pair(0, 1, 8, rules, 0)
 
 
-@pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
-def test_a_number_of_more_than_64_bits_is_an_error(number):
+@pytest.mark.parametrize("number", [2**127, -(2**127) - 1])
+def test_a_number_of_more_than_128_bits_is_an_error(number):
     """Counted where it is published; never cut."""
-    with pytest.raises(StructError):
+    with pytest.raises(OverflowError):
         pack_trade(0, number, 1, 0, 0, "buy", "limit", 1, "", 0)
+    with pytest.raises(OverflowError):
+        pack_ticker(0, (number,) * 11, 0, 0, 2, "", 0)
+    with pytest.raises(OverflowError):
+        pack_candle(0, (number,) * 9, 0, 0, 1, False, 0)
+
+
+def test_a_trade_id_of_more_than_64_bits_is_an_error():
+    """Kraken's are of 32 bits; more is counted where it is published."""
     with pytest.raises(StructError):
-        pack_ticker(0, (number,) * 11, 0, 0, "", 0)
-    with pytest.raises(StructError):
-        pack_candle(0, (number,) * 8, 0, 0, 1, False, 0)
+        pack_trade(0, 1, 1, 0, 0, "buy", "limit", 2**70, "", 0)
 
 
 # --- sizes
@@ -214,19 +234,19 @@ def test_every_record_fits_its_slot(publish_levels):
         book_record([(10**6 - i, 1 + i) for i in range(publish_levels)], levels, publish_levels),
         pack_feed_state(0, FeedState.STALE, "x" * 1000, 0),
         pack_venue_status("x" * 1000, 0),
-        pack_ticker(0, (1,) * BODY_WORDS_MAX, 0, 0, STAMP, 0),
+        pack_ticker(0, (1,) * BODY_NUMBERS_MAX, 0, 0, 2, STAMP, 0),
     ]
 
     assert max(map(len, records)) == needed
-    assert needed == HEADER_BYTES + max(2 * 16 * publish_levels, TEXT_BYTES_MAX)
+    assert needed == HEADER_BYTES + max(2 * 16 * publish_levels, 16 * BODY_NUMBERS_MAX, TEXT_BYTES_MAX)
     assert len(BookTop("A/B", records[0]).bids) == publish_levels
 
 
 # --- the view of a book
 
-sides = st.lists(
-    st.tuples(st.integers(1, 10**12), st.integers(1, 2**63 - 1)), max_size=25, unique_by=lambda level: level[0]
-)
+# Quantities of a word, of a coin worth next to nothing, and the most that a record can carry with such a price.
+lots_of_a_level = st.integers(1, 2**63 - 1) | st.integers(2**63, 2**66) | st.integers(2**63, 2**80 - 1)
+sides = st.lists(st.tuples(st.integers(1, 10**12), lots_of_a_level), max_size=25, unique_by=lambda level: level[0])
 
 
 @given(sides, sides, st.sampled_from([1, 5, 10, 25]), decimals, decimals)
@@ -243,6 +263,7 @@ def test_a_book_top_is_the_best_of_the_book(bids, asks, publish_levels, price_de
             assert level.price_text == units_text(level.price_ticks, price_decimals) == format(level.price, "f")
             assert level.qty_text == units_text(level.qty_lots, qty_decimals) == format(level.qty, "f")
     assert (top.price_decimals, top.qty_decimals) == (price_decimals, qty_decimals)
+    assert best_prices(record) == tuple(side[0][0] if side else None for side in best)
 
 
 def test_what_a_strategy_reads_of_a_book():
@@ -299,6 +320,47 @@ def test_the_layout_is_as_it_is_drawn():
     header = pack("<BBBBHHHH28sqq", 1, 1, 1, 8, 7, 1, 2, 2, STAMP.encode(), 42, 99)
 
     assert record == header + pack("<4q", 5, 6, 0, 0) + pack("<4q", 7, 8, 9, 10)
+
+
+def test_the_layout_of_a_wide_level_is_as_it_is_drawn():
+    """Where a number needs more than 63 bits: the price from bit 0, the quantity behind it, the cut, a mark."""
+    record = book_record([(5, 2**63)], [(7, 8)], publish_levels=2)
+    wide = 5 | 2**63 << 3 | 3 << 120 | 1 << 127
+
+    assert record[HEADER_BYTES:] == wide.to_bytes(16, "little") + bytes(16) + pack("<4q", 7, 8, 0, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2**120 - 1), st.integers(0, 2**120 - 1)).filter(
+            lambda level: sum(map(int.bit_length, level)) <= 120
+        ),
+        max_size=25,
+    )
+)
+def test_any_level_of_120_bits_comes_back(levels):
+    """However the bits are spread over price and quantity, beside levels of words."""
+    block = pack_levels(list(chain.from_iterable(levels)))
+    record = book_top_packer(25)(1, 1, 0, 0, 0, len(levels), 0, 25, b"", 0, 0, block, b"")
+
+    assert [(level.price_ticks, level.qty_lots) for level in BookTop("A/B", record).bids] == levels
+
+
+@pytest.mark.parametrize("level", [(2**100, 2**20), (2**63, 2**64), (1, 2**120)])
+def test_a_level_of_more_than_120_bits_is_an_error(level):
+    """Nobody offers for 10**18 of a currency: never cut, but refused."""
+    with pytest.raises(OverflowError, match=r"a level of \d+ ticks and \d+ lots has more than 120 bits"):
+        pack_levels([1, 1, *level])
+
+
+def test_an_order_reaches_through_wide_levels():
+    """The router reads what strategies read, whatever the size of its numbers."""
+    record = in_slot(book_record([(99, 2**63), (98, 2**70)], [(101, 2**64), (103, 2**65)]))
+
+    assert best_prices(record) == (99, 101)
+    assert price_reached(record, "buy", 2**64) == 101
+    assert price_reached(record, "buy", 2**64 + 1) == 103
+    assert price_reached(record, "sell", 2**63 + 2**70 + 1) is None
 
 
 @pytest.mark.parametrize(

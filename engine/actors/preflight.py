@@ -141,7 +141,7 @@ async def examine(rest: RestDesk, symbols: Sequence[str], clock: Clock, *, with_
         return Preflight([_unreachable(status)], RestPairs())
     findings.append(_status_finding(status))
     findings.append(await _examine_clock(rest, clock))
-    pairs = await rest.ask(rest_requests.asset_pairs(), rest_answers.read_asset_pairs)
+    pairs = await rest.ask_pairs()
     if isinstance(pairs, RestRefusal):
         findings.append(_refused("symbols", pairs))
         pairs = RestPairs()

@@ -31,7 +31,6 @@ from engine.kraken.liveness import DETAIL_CHARS_MAX
 from engine.kraken.messages import Notice, PairData
 from engine.kraken.public_session import PublicSession
 from engine.records import (
-    LEVEL_BYTES,
     UNPROVED,
     FeedState,
     Kind,
@@ -44,16 +43,19 @@ from engine.records import (
     pack_ticker,
     pack_trade,
     pack_venue_status,
+    unpack_candle,
+    unpack_trade,
 )
 from engine.ring import BoardReader, BoardWriter, Publisher
 from engine.telemetry import Counters
 from engine.timestamps import wall_ns
 from engine.topology import PAIR_COUNTERS, Shard
 from engine.units import MonoNs, decimal_units
+from engine.wide import LEVEL_BYTES
 
 Conflation = Literal["none", "burst"]
 
-PERCENT_DECIMALS = 2  # of a ticker's change in percent
+PERCENT_DECIMALS = 2  # of a ticker's change in percent, at least
 UNTOLD_MAX: Final = 1024  # books of a pair that wait for it; more, and they wait no longer
 
 BOOK_TOP, LIVE = int(Kind.BOOK_TOP), int(FeedState.LIVE)  # hot: an enum member costs a lookup
@@ -137,7 +139,7 @@ class PublicFeed:
         self._system_told = ""
         # When Kraken was last heard, in the counters: written with each burst, for an order may depend on it.
         self._heard = counters.values, counters.index("heard_ns")
-        # Events that no record can carry, for a number needs more than 64 bits.
+        # Events that no record can carry, for a number is absurd: more than 128 bits, or no number at all.
         self._unpublishable = 0
         # What earlier lives of this feed counted: the counters go on from there.
         self._inherited = counters.snapshot()
@@ -154,9 +156,22 @@ class PublicFeed:
         }
 
     def on_start(self, reason: str = "starting") -> None:
-        """Say of every pair that it is stale: whoever follows the ring hears it before any book."""
+        """Say of every pair that it is stale, before any book; go on with its trades and candles where they ended."""
         now = self._clock.mono_ns()
+        for pair_index, symbol in enumerate(self._shard.symbols):
+            self._resume(pair_index, symbol)
         announce_stale(self._shard, self._publisher, self._board, self._board_reader, reason, now)
+
+    def _resume(self, pair_index: int, symbol: str) -> None:
+        """What an earlier life of this feed told last is on the board: it is not told again, and a gap is one."""
+        record = self._board_reader.read(self._shard.trade_slot(pair_index))
+        if record is not None:
+            trade = unpack_trade(symbol, record)
+            self._session.tape.resume(symbol, trade.trade_id, trade.kraken_time)
+        record = self._board_reader.read(self._shard.candle_slot(pair_index))
+        if record is not None:
+            candle = unpack_candle(symbol, record)
+            self._session.candle_series.resume(symbol, candle.interval_min, candle.interval_begin)
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Publish what happened; `on_burst_end` follows when the socket has no more."""
@@ -278,20 +293,22 @@ class PublicFeed:
     def _publish_trade(self, event: TradePrinted) -> None:
         trade = event.trade
         pair_index, price_decimals, qty_decimals = self._decimals(trade.symbol, (trade.price,), (trade.qty,))
-        self._publish(
-            pack_trade(
-                pair_index,
-                decimal_units(trade.price, price_decimals),
-                decimal_units(trade.qty, qty_decimals),
-                price_decimals,
-                qty_decimals,
-                trade.side,
-                trade.ord_type,
-                trade.trade_id,
-                trade.timestamp,
-                self._session.heard_at,
-            )
+        record = pack_trade(
+            pair_index,
+            decimal_units(trade.price, price_decimals),
+            decimal_units(trade.qty, qty_decimals),
+            price_decimals,
+            qty_decimals,
+            trade.side,
+            trade.ord_type,
+            trade.trade_id,
+            trade.timestamp,
+            self._session.heard_at,
+            event.history,
         )
+        self._publish(record)
+        if trade.trade_id == self._session.tape.newest_id(trade.symbol):
+            self._dirty[self._shard.trade_slot(pair_index)] = record
 
     def _publish_ticker(self, event: TickerChanged) -> None:
         t = event.ticker
@@ -300,24 +317,33 @@ class PublicFeed:
         pair_index, price_decimals, qty_decimals = self._decimals(t.symbol, prices, qtys)
         bid, ask, last, vwap, low, high, change = (decimal_units(price, price_decimals) for price in prices)
         bid_qty, ask_qty, volume = (decimal_units(qty, qty_decimals) for qty in qtys)
-        change_pct = decimal_units(round(t.change_pct, PERCENT_DECIMALS), PERCENT_DECIMALS)
-        words = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
+        percent_decimals = max(PERCENT_DECIMALS, _decimals_of(t.change_pct))
+        change_pct = decimal_units(t.change_pct, percent_decimals)
+        numbers = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
         now = self._session.heard_at
-        self._publish(pack_ticker(pair_index, words, price_decimals, qty_decimals, t.timestamp, now))
+        self._publish(
+            pack_ticker(pair_index, numbers, price_decimals, qty_decimals, percent_decimals, t.timestamp, now)
+        )
 
     def _publish_candle(self, event: CandleChanged) -> None:
         c = event.candle
         prices = (c.open, c.high, c.low, c.close, c.vwap)
         pair_index, price_decimals, qty_decimals = self._decimals(c.symbol, prices, (c.volume,))
         begin = wall_ns(c.interval_begin)
-        words = (
+        numbers = (
             *(decimal_units(price, price_decimals) for price in prices),
             decimal_units(c.volume, qty_decimals),
             c.trades,
             begin,
+            event.missed,
         )
         now = self._session.heard_at
-        self._publish(pack_candle(pair_index, words, price_decimals, qty_decimals, c.interval, event.closed, now))
+        record = pack_candle(
+            pair_index, numbers, price_decimals, qty_decimals, c.interval, event.closed, now, event.history
+        )
+        self._publish(record)
+        if not event.closed:
+            self._dirty[self._shard.candle_slot(pair_index)] = record
 
     def _publish_pair(self, event: PairChanged) -> None:
         pair = event.pair
@@ -390,8 +416,11 @@ class PublicFeed:
         for name in (
             "trades",
             "trades_missed",
+            "trades_repeated",
             "tickers",
             "candles",
+            "candles_missed",
+            "candles_repeated",
             "heartbeats",
             "level3",
             "pongs",

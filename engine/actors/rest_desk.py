@@ -17,7 +17,7 @@ from engine.errors import EngineError
 from engine.kraken import rest_requests
 from engine.kraken.error_catalog import ErrorKind, Meaning
 from engine.kraken.rest_answers import RestRefusal, read_asset_pairs
-from engine.kraken.rest_pairs import RestPairs
+from engine.kraken.rest_pairs import TOKENIZED, RestPairs
 from engine.kraken.rest_requests import RestRequest
 from engine.net.https import DEADLINE_S, InDoubt
 from engine.net.lockout import LockedOut
@@ -91,12 +91,22 @@ class RestDesk:
     async def learn_pairs(self) -> RestPairs:
         """How REST names pairs: asked until it is known."""
         while self.pairs is None:
-            answer = await self.ask(rest_requests.asset_pairs(), read_asset_pairs)
+            answer = await self.ask_pairs()
             if isinstance(answer, RestRefusal):
                 await asyncio.sleep(PAIRS_RETRY_S)
             else:
                 self.pairs = answer
         return self.pairs
+
+    async def ask_pairs(self) -> RestRefusal | RestPairs:
+        """All pairs, tokenized stocks among them as far as Kraken tells them: others do not wait for those."""
+        pairs = await self.ask(rest_requests.asset_pairs(), read_asset_pairs)
+        if isinstance(pairs, RestRefusal):
+            return pairs
+        tokenized = await self.ask(rest_requests.asset_pairs(asset_class=TOKENIZED), read_asset_pairs)
+        if isinstance(tokenized, RestRefusal):
+            return pairs
+        return RestPairs([*pairs.all.values(), *tokenized.all.values()])
 
     async def ask(
         self, request: RestRequest, read: Callable[[int, bytes], RestRefusal | T], deadline_s: float = DEADLINE_S

@@ -19,7 +19,10 @@ ORDER_TOTALS = (
     "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "by_websocket",
     "by_rest",
 )  # fmt: skip
-TOTALS = ("trades", "trades_missed", "tickers", "candles", "heartbeats", "unknown", "malformed")
+TOTALS = (
+    "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed", "candles_repeated",
+    "heartbeats", "unknown", "malformed",
+)  # fmt: skip
 PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "ignored", "crossings")
 
 

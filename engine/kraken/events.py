@@ -42,9 +42,10 @@ class BookUnproved(Struct, frozen=True, gc=False):
 
 
 class TradePrinted(Struct, frozen=True, gc=False):
-    """One fill on the tape; those of a snapshot are history and not reported."""
+    """One fill on the tape, told once; `history` says that a snapshot told it, after an outage that it fell into."""
 
     trade: TradeData
+    history: bool = False
 
 
 class TickerChanged(Struct, frozen=True, gc=False):
@@ -54,10 +55,12 @@ class TickerChanged(Struct, frozen=True, gc=False):
 
 
 class CandleChanged(Struct, frozen=True, gc=False):
-    """A candle as it stands; `closed` says that a later interval of the pair has begun."""
+    """A candle as it stands; see `engine.records.Candle`."""
 
     candle: CandleData
     closed: bool
+    history: bool = False
+    missed: int = 0
 
 
 class PairChanged(Struct, frozen=True, gc=False):

@@ -343,6 +343,12 @@ class Level3Message(Struct, gc=False):
     data: list[Level3Data]
 
 
+class _Stamp(Struct, gc=False):
+    """The envelope's own time, whatever else the message holds."""
+
+    timestamp: Raw = Raw(b'""')
+
+
 # One decoder a message type, made once a process.
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_reply = msgspec.json.Decoder(Reply).decode
@@ -362,6 +368,7 @@ read_trades = entries_reader(TradeData)
 read_tickers = entries_reader(TickerData)
 read_candles = entries_reader(CandleData)
 read_statuses = entries_reader(StatusData)
+_decode_stamp = msgspec.json.Decoder(_Stamp).decode
 _decode_raw_list = msgspec.json.Decoder(list[Raw] | None).decode
 _read_notice = Reader(Notice).decode
 
@@ -389,6 +396,11 @@ def read_instrument(frame: bytes) -> tuple[InstrumentData, list[Exception]]:
         assets, strange_assets = read_list(AssetData, raw.assets)
         pairs, strange_pairs = read_list(PairData, raw.pairs)
         return InstrumentData(assets, pairs), strange_assets + strange_pairs
+
+
+def stamp_of(frame: bytes) -> str:
+    """When Kraken says that it made a message (the ohlc channel does); empty when it says nothing that can be read."""
+    return bytes(_decode_stamp(frame).timestamp).decode(errors="replace").strip('"')
 
 
 def notices(field: Raw) -> list[Notice]:

@@ -16,23 +16,23 @@ from msgspec import Struct
 
 from engine.kraken import messages, rejects
 from engine.kraken.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed
+from engine.kraken.candle_series import CandleSeries
 from engine.kraken.events import (
     FRAME_BYTES_SHOWN_MAX,
     NO_EVENTS,
     BookUnproved,
-    CandleChanged,
     Event,
     PairChanged,
     Refused,
     TickerChanged,
-    TradePrinted,
     silence_text,
     state_changed,
 )
 from engine.kraken.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
-from engine.kraken.messages import BookData, CandleData, Reply, decode_book
+from engine.kraken.messages import BookData, Reply, decode_book
 from engine.kraken.salvage import DECODE_ERRORS, split
 from engine.kraken.subscriptions import Phase, Subscription, Subscriptions
+from engine.kraken.trade_tape import TradeTape
 from engine.kraken.venue_status import MAINTENANCE, VenueStatus
 from engine.market.book import UnitsTooLarge
 from engine.records import FeedState
@@ -90,12 +90,10 @@ class PublicSession:
         self._status = VenueStatus()
         self._oddities = Oddities()
         # Frames counted since the process started; of books, see the feeds.
-        self.trades = 0
-        # Fills that Kraken numbered and we never saw: trade ids grow by one a fill, per pair.
-        self.trades_missed = 0
-        self._last_trade_ids: dict[str, int] = {}
+        self.tape = TradeTape()
         self.tickers = 0
         self.candles = 0
+        self.candle_series = CandleSeries()
         self.level3 = 0
         # Errors from Kraken that refuse none of our subscriptions for good.
         self.refused = 0
@@ -105,10 +103,8 @@ class PublicSession:
         self._timers_at = MonoNs(0)
         # Requests for the wire, not yet taken.
         self._outbox: list[bytes] = []
-        # Every symbol of the instrument channel, for advice; empty before its snapshot.
-        self._symbols_known: list[str] = []
-        # The candle that is still forming, by pair.
-        self._candles: dict[str, CandleData] = {}
+        # Every pair of the instrument channel and its status, for advice; empty before its snapshot.
+        self._listed: dict[str, str] = {}
         self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
             "book": self._receive_snapshot,
             "trade": self._receive_trade,
@@ -134,6 +130,31 @@ class PublicSession:
     def pongs(self) -> int:
         """Answered pings."""
         return self._liveness.pongs
+
+    @property
+    def trades(self) -> int:
+        """Trades told, each once."""
+        return self.tape.told
+
+    @property
+    def trades_missed(self) -> int:
+        """Fills that Kraken numbered and we never saw; one that comes late is missed no longer."""
+        return self.tape.missed
+
+    @property
+    def trades_repeated(self) -> int:
+        """Trades that came again, and were not told again."""
+        return self.tape.repeated
+
+    @property
+    def candles_missed(self) -> int:
+        """Intervals of an outage whose candle, or its end, nobody told."""
+        return self.candle_series.missed
+
+    @property
+    def candles_repeated(self) -> int:
+        """Candles that came again, or late, and were not told again."""
+        return self.candle_series.repeated
 
     @property
     def unknown(self) -> int:
@@ -176,13 +197,15 @@ class PublicSession:
         """The connection is gone: every book is in doubt."""
         self._liveness.closed()
         self._outbox.clear()
+        self.candle_series.interrupt()
         return self.doubt(self.settings.symbols, f"connection lost: {reason}")
 
     def begin_recording(self, symbols: Sequence[str], name: str) -> Sequence[Event]:
         """A recording of these pairs begins, of another connection and perhaps another day."""
         self._status.connection_id = b""
         for symbol in symbols:
-            self._last_trade_ids.pop(symbol, None)
+            self.tape.forget(symbol)
+            self.candle_series.forget(symbol)
         return self.doubt(symbols, f"{name} begins")
 
     def doubt(self, symbols: Sequence[str], reason: str) -> Sequence[Event]:
@@ -364,20 +387,9 @@ class PublicSession:
 
     def _receive_trade(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         trades, unreadable = messages.read_trades(frame)
-        odd = self._count_unreadable(unreadable, frame, received_at)
-        if kind == "snapshot":
-            return odd  # prints of before we came: history, not news
-        ours = [TradePrinted(trade) for trade in trades if trade.symbol in self.feeds]
-        self.trades += len(ours)
-        for event in ours:
-            self._watch_trade_id(event.trade.symbol, event.trade.trade_id)
-        return [*ours, *odd] if odd else ours
-
-    def _watch_trade_id(self, symbol: str, trade_id: int) -> None:
-        expected = self._last_trade_ids.get(symbol, trade_id - 1) + 1
-        if trade_id >= expected:
-            self.trades_missed += trade_id - expected
-            self._last_trade_ids[symbol] = trade_id
+        ours = [trade for trade in trades if trade.symbol in self.feeds]
+        told = self.tape.take_snapshot(ours) if kind == "snapshot" else self.tape.take(ours)
+        return [*told, *self._count_unreadable(unreadable, frame, received_at)] if unreadable else told
 
     def _receive_ticker(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         tickers, unreadable = messages.read_tickers(frame)
@@ -387,25 +399,24 @@ class PublicSession:
 
     def _receive_candle(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         candles, unreadable = messages.read_candles(frame)
-        events: list[Event] = [*self._count_unreadable(unreadable, frame, received_at)]
-        for candle in candles:
-            if candle.symbol not in self.feeds:
-                continue
-            self.candles += 1
-            forming = self._candles.get(candle.symbol)
-            if forming is not None and forming.interval_begin < candle.interval_begin:
-                events.append(CandleChanged(forming, closed=True))
-            elif forming is not None and forming.interval_begin > candle.interval_begin and kind == "snapshot":
-                continue  # after a reconnect the snapshot tells again what was told and closed before
-            self._candles[candle.symbol] = candle
-            events.append(CandleChanged(candle, closed=False))
+        if unreadable:  # how these pairs' candles end may have been told there
+            for symbol in _symbols_named(frame) or (None,):
+                self.candle_series.interrupt(symbol)
+        ours = [candle for candle in candles if candle.symbol in self.feeds]
+        try:
+            told = self.candle_series.take(ours, messages.stamp_of(frame), is_snapshot=kind == "snapshot")
+        except ValueError as error:
+            return self._malformed(error, frame, received_at)
+        self.candles += len(ours)
+        events: list[Event] = [*self._count_unreadable(unreadable, frame, received_at), *told]
         return events
 
     def _receive_instrument(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         instruments, unreadable = messages.read_instrument(frame)
         pairs = instruments.pairs
         if kind == "snapshot":
-            self._symbols_known = [pair.symbol for pair in pairs]
+            self._listed.clear()
+        self._listed |= {pair.symbol: pair.status for pair in pairs}
         events: list[Event] = [*self._count_unreadable(unreadable, frame, received_at)]
         for pair in pairs:
             feed = self.feeds.get(pair.symbol)
@@ -435,6 +446,7 @@ class PublicSession:
         changes, is_other_connection, unreadable = self._status.receive(frame)
         events: list[Event] = [*changes, *self._count_unreadable(unreadable, frame, received_at)]
         if is_other_connection:  # nothing of the old one goes on
+            self.candle_series.interrupt()
             events = [*self.doubt(self.settings.symbols, "another connection begins"), *events]
         if changes:
             self._in_maintenance = self._status.system == MAINTENANCE
@@ -504,7 +516,7 @@ class PublicSession:
         subscription.phase = Phase.REFUSED
         subscription.deadline = MonoNs(0)
         symbol = subscription.symbol or "all pairs"
-        advice = rejects.advice(error, subscription.channel, symbol, self._symbols_known)
+        advice = rejects.advice(error, subscription.channel, symbol, self._listed)
         events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
@@ -591,11 +603,17 @@ class PublicSession:
     # --- what we do not understand
 
     def _malformed(self, error: Exception, frame: bytes, now: MonoNs) -> Sequence[Event]:
-        """A frame that cannot be read. One of live books was an update, and is lost: those pairs are in doubt."""
+        """A frame that cannot be read. What it would have told is lost: live books that it names are in doubt, and how
+        the candles that are forming end.
+        """
         events: Sequence[Event] = self._oddities.count_malformed(error, frame, now)
-        if b'"channel":"book"' in frame[:FRAME_BYTES_SHOWN_MAX]:
-            for symbol in dict.fromkeys(_SYMBOL_IN_TEXT.findall(frame)):
-                feed = self.feeds.get(symbol.decode(errors="replace"))
+        head = frame[:FRAME_BYTES_SHOWN_MAX]
+        if b'"channel":"ohlc"' in head:
+            for named in _symbols_named(frame) or (None,):
+                self.candle_series.interrupt(named)
+        if b'"channel":"book"' in head:
+            for symbol in _symbols_named(frame):
+                feed = self.feeds.get(symbol)
                 if feed is not None and feed.streaming:
                     events = (*self._failed(feed, "a message of this book cannot be read", now), *events)
         return events
@@ -614,7 +632,7 @@ class PublicSession:
             wanted.append(feed.subscription)
         for symbol in self.feeds:
             if settings.trades:
-                wanted.append(Subscription("trade", symbol, snapshot=False))
+                wanted.append(Subscription("trade", symbol))
             if settings.tickers:
                 wanted.append(Subscription("ticker", symbol, trigger=settings.ticker_trigger))
             if settings.candle_interval_min:
@@ -629,3 +647,8 @@ def _exact(frame: bytes, entries: Sequence[BookData], data: BookData) -> message
         return messages.read_exact_book(frame).data[position]
     except DECODE_ERRORS:
         return None
+
+
+def _symbols_named(frame: bytes) -> list[str]:
+    """The pairs that a frame of which something cannot be read is about, as far as its text shows."""
+    return [symbol.decode(errors="replace") for symbol in dict.fromkeys(_SYMBOL_IN_TEXT.findall(frame))]

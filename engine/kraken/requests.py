@@ -20,6 +20,8 @@ class SubscribeParams(Struct):
     interval: int | UnsetType = UNSET
     event_trigger: str | UnsetType = UNSET
     snapshot: bool | UnsetType = UNSET
+    include_tokenized_assets: bool | UnsetType = UNSET
+    """Of the instrument channel: tell of stocks such as AAPLx/USD too, which it leaves out by itself."""
 
 
 class Request(Struct):

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from engine.kraken.error_catalog import ErrorKind, Meaning, meaning
-from engine.kraken.rest_pairs import RestPair, RestPairs, v2_asset
+from engine.kraken.rest_pairs import CURRENCY, RestPair, RestPairs, v2_asset
 from engine.kraken.salvage import DECODE_ERRORS, Reader, Word
 from engine.market import v2_symbol
 from engine.orders.venue_facts import Outcome
@@ -145,6 +145,7 @@ class _Pair(Struct):
     wsname: str = ""
     cost_decimals: int = 8
     status: str = "online"
+    aclass_base: str = CURRENCY
     ordermin: Decimal = Decimal(0)
     costmin: Decimal = Decimal(0)
     tick_size: Decimal | None = None
@@ -198,6 +199,7 @@ def _rest_pair(pair_id: str, pair: _Pair) -> RestPair:
         lot_decimals=pair.lot_decimals,
         cost_decimals=pair.cost_decimals,
         status=pair.status,
+        asset_class=pair.aclass_base,
         order_min=pair.ordermin,
         cost_min=pair.costmin,
         tick_size=pair.tick_size,

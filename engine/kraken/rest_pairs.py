@@ -49,6 +49,10 @@ def v2_asset(name: str) -> str:
     return _OLD_ASSETS.get(asset, asset) + dot + suffix
 
 
+CURRENCY = "currency"
+TOKENIZED = "tokenized_asset"
+
+
 class RestPair(Struct, frozen=True, kw_only=True):
     """One pair, as AssetPairs tells of it."""
 
@@ -62,6 +66,8 @@ class RestPair(Struct, frozen=True, kw_only=True):
     lot_decimals: int
     cost_decimals: int
     status: str = "online"
+    asset_class: str = CURRENCY
+    """Of the base: `CURRENCY`, or `TOKENIZED` for stocks such as AAPLx."""
     order_min: Decimal = Decimal(0)
     cost_min: Decimal = Decimal(0)
     tick_size: Decimal | None = None

@@ -25,7 +25,7 @@ from engine.kraken.order_requests import (
     BatchRow,
     OrderEdit,
 )
-from engine.kraken.rest_pairs import RestPair
+from engine.kraken.rest_pairs import CURRENCY, RestPair
 from engine.kraken.signing import Signer
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
 from engine.units import NS_PER_S, WallNs, units_text
@@ -106,9 +106,13 @@ def system_status() -> RestRequest:
     return RestRequest("GET", f"{PUBLIC}SystemStatus")
 
 
-def asset_pairs(names: Sequence[str] = ()) -> RestRequest:
-    """Pairs with their names, precisions and fees; all of them when none is named."""
-    return RestRequest("GET", f"{PUBLIC}AssetPairs", {"pair": ",".join(names)} if names else {})
+def asset_pairs(names: Sequence[str] = (), asset_class: str | None = None) -> RestRequest:
+    """Pairs with their names, precisions and fees; all of them when none is named.
+
+    Tokenized stocks are told only when their class is asked for: `TOKENIZED`.
+    """
+    fields: Fields = {"pair": ",".join(names)} if names else {}
+    return RestRequest("GET", f"{PUBLIC}AssetPairs", fields | ({"aclass_base": asset_class} if asset_class else {}))
 
 
 # --- the key and the account
@@ -210,7 +214,7 @@ def add_order(
     deadline: WallNs,
 ) -> RestRequest:
     """A new order; `deadline` from `rest_deadline`."""
-    fields = {"pair": pair.altname, **_order_fields(intent, price_decimals, qty_decimals, pair, cl_ord_id, userref)}
+    fields = {**_pair_fields(pair), **_order_fields(intent, price_decimals, qty_decimals, pair, cl_ord_id, userref)}
     fields["deadline"] = time_ms_text(deadline)
     if intent.validate:
         fields["validate"] = True
@@ -232,7 +236,7 @@ def add_order_batch(
     orders = [
         _order_fields(row.intent, price_decimals, qty_decimals, pair, row.cl_ord_id, row.order_userref) for row in rows
     ]
-    fields: Fields = {"pair": pair.altname, "orders": orders, "deadline": time_ms_text(deadline)}
+    fields: Fields = {**_pair_fields(pair), "orders": orders, "deadline": time_ms_text(deadline)}
     if validate:
         fields["validate"] = True
     return _change("AddOrderBatch", fields)
@@ -344,6 +348,12 @@ def _which(cl_ord_id: str | None, userref: int | None) -> Fields:
     if cl_ord_id is not None:
         return {"cl_ord_id": cl_ord_id}
     return {} if userref is None else {"userref": userref}
+
+
+def _pair_fields(pair: RestPair) -> Fields:
+    """What names a pair to REST: beside its name the class of its base, where that is no currency."""
+    fields: Fields = {"pair": pair.altname}
+    return fields if pair.asset_class == CURRENCY else fields | {"asset_class": pair.asset_class}
 
 
 def _order_fields(

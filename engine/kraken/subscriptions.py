@@ -236,6 +236,7 @@ class Subscriptions:
         params = self._params("subscribe", subscriptions)
         params.event_trigger = subscriptions[0].trigger or UNSET
         params.snapshot = subscriptions[0].snapshot
+        params.include_tokenized_assets = True if subscriptions[0].channel == "instrument" else UNSET
         for subscription in subscriptions:
             subscription.phase = Phase.REQUESTED
             subscription.deadline = MonoNs(now + self._deadline_ns)

@@ -23,6 +23,7 @@ from zlib import crc32
 from sortedcontainers import SortedList
 
 from engine.units import PriceTicks, QtyLots
+from engine.wide import pack_levels
 
 CHECKSUM_LEVELS = 10  # a side, whatever the subscribed depth
 UNITS_MAX_OF_FLOAT = 2**50  # a float × 10**decimals is off by under ½ unit up to here, so rounding is exact
@@ -64,7 +65,7 @@ class Side:
         self._tokens: list[bytes] = []
         # The checksum's text of the ten best levels.
         self.top_text = b""
-        # Price and quantity of the best `publish_levels` levels, as 64-bit little-endian words.
+        # Price and quantity of the best `publish_levels` levels, 16 bytes a level as records have them.
         self.top_units = b""
 
     def __len__(self) -> int:
@@ -148,12 +149,12 @@ class Side:
             return False
         self.top_text = b"".join(tokens if count <= CHECKSUM_LEVELS else tokens[:CHECKSUM_LEVELS])
         top = units if 2 * count <= units_published else units[:units_published]
-        # OverflowError when the top itself needs more than 64 bits: no record can carry it.
-        self.top_units = top.tobytes() if type(top) is array else array("q", top).tobytes()
+        # A column of words is what a record holds already; OverflowError of `pack_levels`: no record can carry it.
+        self.top_units = top.tobytes() if type(top) is array else pack_levels(top)
         return True
 
     def widen(self) -> None:
-        """Let the units hold numbers of more than 64 bits: junk orders far from the top can have them."""
+        """Let the units hold numbers of more than 64 bits: coins worth next to nothing have them, and junk orders."""
         self.units = list(self.units)
 
     def check(self) -> None:
@@ -166,7 +167,7 @@ class Side:
         assert all(lots > 0 for _, lots in levels)
         assert self._tokens == [b"%d%d" % level for level in levels]
         assert self.top_text == b"".join(self._tokens[:CHECKSUM_LEVELS])
-        assert self.top_units == array("q", self.units[: self._units_published]).tobytes()
+        assert self.top_units == pack_levels(self.units[: self._units_published])
 
 
 class Book:
@@ -205,7 +206,7 @@ class Book:
     def apply_units(self, bids: Sequence[PricedLevel], asks: Sequence[PricedLevel]) -> None:
         """Apply one message whose prices are ticks and whose quantities are lots, of any size.
 
-        OverflowError: the top of the book needs more than 64 bits.
+        OverflowError: a level of the top has more than the 120 bits that a record has for it, see `engine.wide`.
         """
         for side, levels in ((self.asks, asks), (self.bids, bids)):
             try:

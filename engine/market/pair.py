@@ -4,6 +4,7 @@ Source: Kraken's instrument channel,
 https://docs.kraken.com/api/docs/websocket-v2/instrument
 """
 
+import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from typing import Literal
 
@@ -17,9 +18,24 @@ V1_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}
 Rounding = Literal["down", "up"]
 
 
+# Kraken's names are in capitals, but for the x of a tokenized stock (AAPLx, Vx). With at most its first letter in
+# capitals a name is a slip; where it ends in x besides, nobody can say whether AVAX or AVAx was meant.
+_CASE_SLIP = re.compile(r"(?![A-Z]x$)(?=.*[a-z])[A-Z]?[^A-Z]*")
+
+
 def v2_symbol(symbol: str) -> str:
     """The v2 name of a pair that may be named as in v1: XBT/USD is BTC/USD."""
     return "/".join(V1_ASSETS.get(asset, asset) for asset in symbol.split("/"))
+
+
+def capitals(symbol: str) -> str:
+    """The name with those parts in capitals that plainly should be: eth/Usd is ETH/USD, AAPLx/usd is AAPLx/USD."""
+    return "/".join(asset.upper() if _CASE_SLIP.fullmatch(asset) else asset for asset in symbol.split("/"))
+
+
+def may_be_tokenized(symbol: str) -> bool:
+    """Is the name written so that AVAX or AVAx may be meant: avax/usd?"""
+    return any(asset.endswith("x") and _CASE_SLIP.fullmatch(asset) is not None for asset in symbol.split("/"))
 
 
 class Pair(Struct, frozen=True):

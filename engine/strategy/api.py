@@ -151,7 +151,9 @@ class Strategy:
         return None
 
     def on_trade(self, trade: Trade) -> Answer:
-        """A fill on the tape."""
+        """A fill on the tape, told once. One that fell into an outage comes late, marked `history`, when Kraken's
+        snapshot of the last fifty tells it; one that never comes is counted (`trades_missed`).
+        """
         return None
 
     def on_ticker(self, ticker: Ticker) -> Answer:
@@ -159,7 +161,11 @@ class Strategy:
         return None
 
     def on_candle(self, candle: Candle) -> Answer:
-        """A candle changed, or was closed."""
+        """A candle changed, or was closed.
+
+        `candle.history` tells what was over before it was told (at the start, after an outage) from news, and
+        `candle.missed` how many intervals an outage hid; a candle of which something may be unknown is never `closed`.
+        """
         return None
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> Answer:

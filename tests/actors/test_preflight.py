@@ -131,6 +131,46 @@ def test_a_symbol_that_kraken_has_not_is_named_with_the_likely_one(tmp_path: Pat
     assert refusal(tmp_path, ("BTC/USD", "ETH/UDS")) == "ETH/UDS is not a pair of Kraken's; did you mean ETH/USD?"
 
 
+@pytest.mark.parametrize(
+    ("tokenized", "level", "text"),
+    [
+        (
+            b'{"error":[],"result":{"AAPLxUSD":{"altname":"AAPLxUSD","wsname":"AAPLx/USD","base":"AAPLx",'
+            b'"quote":"ZUSD","pair_decimals":2,"lot_decimals":8,"aclass_base":"tokenized_asset"}}}',
+            Level.OK,
+            "Kraken trades ETH/USD and AAPLx/USD",
+        ),
+        (
+            b'{"error":["EGeneral:Invalid arguments:aclass_base"]}',
+            Level.FAILURE,
+            "AAPLx/USD is not a pair of Kraken's; did you mean ETH/USD?",
+        ),
+    ],
+)
+def test_tokenized_stocks_are_pairs_too(tokenized: bytes, level: Level, text: str) -> None:
+    """REST tells them when they are asked for; where it refuses that, the others are known all the same."""
+    status = b'{"error":[],"result":{"status":"online","timestamp":""}}'
+    time = b'{"error":[],"result":{"unixtime":1}}'
+    currencies = (
+        b'{"error":[],"result":{"XETHZUSD":{"altname":"ETHUSD","wsname":"ETH/USD","base":"XETH","quote":"ZUSD",'
+        b'"pair_decimals":2,"lot_decimals":8}}}'
+    )
+    found: dict[str, tuple[Level, str]] = {}
+
+    async def scenario() -> None:
+        async with Rest([answer(body) for body in (status, time, currencies, tokenized)]) as server:
+            https = HttpsClient(server.url, clock=SystemClock())
+            rest = RestDesk(KrakenRest(https, SystemClock()), SystemClock())
+            told = await examine(rest, ("ETH/USD", "AAPLx/USD"), SystemClock(), with_key=False)
+            found.update({finding.name: (finding.level, finding.text) for finding in told.findings})
+            assert told.pairs.find("ETH/USD") is not None
+            await https.close()
+
+    run(scenario())
+
+    assert found["symbols"] == (level, text)
+
+
 @pytest.mark.parametrize(("offset_s", "direction"), [(10.0, "behind"), (-10.0, "ahead of")])
 def test_a_clock_that_is_ten_seconds_off_is_refused(tmp_path: Path, offset_s: float, direction: str) -> None:
     """Kraken's Time is moved, which is the same from here."""

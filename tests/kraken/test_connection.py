@@ -256,27 +256,3 @@ def test_a_book_that_an_unsubscribe_ended_is_asked_for_again():
     poll(session, T0, T0 + S)
 
     assert asked(sent(session), "subscribe") == ["BTC/USD"]
-
-
-def trade_frame(*trade_ids):
-    """A trade message of BTC/USD with these ids."""
-    fills = ",".join(
-        f'{{"symbol":"BTC/USD","side":"buy","price":63500.1,"qty":0.00100000,"ord_type":"market","trade_id":{number},'
-        f'"timestamp":"2026-07-07T23:00:04.000677Z"}}'
-        for number in trade_ids
-    )
-    return f'{{"channel":"trade","type":"update","data":[{fills}]}}'.encode()
-
-
-def test_missing_trade_ids_are_counted_exactly():
-    """Ids grow by one a fill: what is left out is missed, over a reconnect too; a repetition is no gap."""
-    session = new_session()
-    session.receive(trade_frame(10, 11, 12), T0)
-    session.receive(trade_frame(15), T0)
-    session.receive(trade_frame(15, 16), T0)
-    session.closed(T0, "cut")
-    session.opened(T0)
-    session.receive(trade_frame(20), T0)
-
-    assert session.trades == 7
-    assert session.trades_missed == 2 + 3

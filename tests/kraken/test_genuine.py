@@ -99,20 +99,21 @@ def test_instruments_bring_the_pairs_that_we_follow():
     assert session.feeds["EUR/USD"].decimals_known == (pairs[-1].price_precision, pairs[-1].qty_precision) == (5, 8)
 
 
-def test_a_candle_is_closed_when_a_later_one_begins():
-    """Snapshot rows come oldest first; each but the newest is closed by its successor, once."""
+def test_the_candles_of_a_genuine_snapshot_are_history_but_the_last():
+    """Rows come oldest first; each but the newest is told once, closed before we came."""
     session = new_session("BTC/USDT")
     events = [e for f in frames("ohlc.jsonl") for e in session.receive(f, T0) if isinstance(e, CandleChanged)]
     closed = [event.candle.interval_begin for event in events if event.closed]
     formed = [event.candle.interval_begin for event in events if not event.closed]
 
     assert closed == sorted(set(closed))
-    assert set(closed) < set(formed)
-    assert max(formed) not in closed
+    assert len(closed) > 1
+    assert all(event.history for event in events if event.closed)
+    assert max(closed) < min(formed)
 
 
 def test_old_candles_of_a_reconnect_are_no_news():
-    """The snapshot after a reconnect repeats intervals that were closed: they are not closed a second time."""
+    """The snapshot after a reconnect repeats what was told as closed: counted; the newest is forming still."""
     session = new_session("BTC/USDT")
     snapshot = frames("ohlc.jsonl")[0]
     first = session.receive(snapshot, T0)
@@ -122,3 +123,4 @@ def test_old_candles_of_a_reconnect_are_no_news():
 
     assert sum(event.closed for event in first) > 1
     assert [event.closed for event in again] == [False]
+    assert session.candles_repeated == len(first) - 1

@@ -214,7 +214,7 @@ def test_a_pair_that_was_delisted_is_never_advised_in_its_own_place():
 
     assert states(events) == [("ETH/USD", "untrusted")]
     assert "did you mean" not in events[0].reason
-    assert "taken the pair off its list" in events[0].reason
+    assert "lists the pair as online and does not offer it" in events[0].reason
 
 
 def test_a_pair_whose_status_becomes_delisted_is_gone_and_the_others_go_on():

@@ -499,10 +499,10 @@ def test_two_entries_with_large_numbers_are_each_applied_once():
 
 
 def test_an_update_that_makes_no_sense_is_not_counted_as_verified():
-    """The top needs more than 64 bits: counted as malformed, in doubt, and not among the verified."""
+    """A level of the top needs more than 120 bits: counted as malformed, in doubt, and not among the verified."""
     tape = Tape()
     session = live(tape)
-    events = session.receive(tape.update([("99999999999999999999.0", "1.00000000")]), T0)
+    events = session.receive(tape.update([("99999999999999999999999999999.0", "1.00000000")]), T0)
     feed = session.feeds["BTC/USD"]
 
     assert states(events) == [("BTC/USD", "stale")]

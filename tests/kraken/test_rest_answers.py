@@ -159,6 +159,22 @@ def test_pairs_have_three_names_and_their_fees():
     assert pair.leverage_max("buy") == 5
 
 
+def test_a_tokenized_stock_is_found_by_its_names_letter_for_letter():
+    """As REST tells it when its class is asked for: two ids, one pair; no other spelling is taken for it."""
+    row = (
+        '{"altname":"AAPLxUSD","wsname":"AAPLx/USD","aclass_base":"tokenized_asset","base":"AAPLx","quote":"ZUSD",'
+        '"pair_decimals":2,"lot_decimals":8}'
+    )
+    pairs = rest_answers.read_asset_pairs(
+        200, f'{{"error":[],"result":{{"AAPLSPVUSD":{row},"AAPLxUSD":{row}}}}}'.encode()
+    )
+
+    assert {pairs.symbol(name) for name in ("AAPLSPVUSD", "AAPLxUSD", "AAPLx/USD")} == {"AAPLx/USD"}
+    assert pairs.order_name("AAPLx/USD") == "AAPLxUSD"
+    assert pairs.find("AAPLX/USD") is pairs.find("aaplx/usd") is None
+    assert (pairs.all["AAPLx/USD"].asset_class, PAIRS.all["BTC/USD"].asset_class) == ("tokenized_asset", "currency")
+
+
 def test_a_pair_of_a_strange_shape_costs_itself_only():
     text = (
         b'{"error":[],"result":{"A":{"altname":5},"B":'

@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from engine.errors import MisuseError
 from engine.kraken import rest_requests
 from engine.kraken.order_requests import BatchRow, OrderEdit
-from engine.kraken.rest_pairs import RestPair, RestPairs, v2_asset
+from engine.kraken.rest_pairs import TOKENIZED, RestPair, RestPairs, v2_asset
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
 from engine.units import NS_PER_S
 
@@ -64,6 +65,19 @@ def test_the_documented_add_order_can_be_said():
     request = rest_requests.add_order(intent, 0, 2, pair=PAIR, cl_ord_id=CL_ORD_ID, deadline=DEADLINE)
 
     assert ours(request, without=["deadline"]) == documented("AddOrder")
+
+
+def test_an_order_for_a_tokenized_stock_names_its_class():
+    """Kraken asks for it beside the pair, in a batch too; a currency's order says nothing of it."""
+    pair = msgspec.structs.replace(PAIR, altname="AAPLxUSD", symbol="AAPLx/USD", asset_class=TOKENIZED)
+    intent = OrderIntent(symbol="AAPLx/USD", side="buy", order_type="limit", qty=125, limit_price=27_500)
+    one = rest_requests.add_order(intent, 2, 8, pair=pair, cl_ord_id=CL_ORD_ID, deadline=DEADLINE)
+    batch = rest_requests.add_order_batch([BatchRow(intent, CL_ORD_ID)] * 2, 2, 8, pair=pair, deadline=DEADLINE)
+
+    for request in (one, batch):
+        assert (request.fields["pair"], request.fields["asset_class"]) == ("AAPLxUSD", "tokenized_asset")
+    assert "asset_class" not in batch.fields["orders"][0]
+    assert "asset_class" not in order()
 
 
 def test_the_documented_batch_can_be_said():
@@ -258,6 +272,7 @@ def test_public_calls_have_their_parameters_in_the_path():
     assert rest_requests.time().target == "/0/public/Time"
     assert rest_requests.asset_pairs().target == "/0/public/AssetPairs"
     assert rest_requests.asset_pairs(["XBTUSD", "ETHUSD"]).target == "/0/public/AssetPairs?pair=XBTUSD%2CETHUSD"
+    assert rest_requests.asset_pairs(asset_class=TOKENIZED).target == "/0/public/AssetPairs?aclass_base=tokenized_asset"
     assert rest_requests.open_orders().target == "/0/private/OpenOrders"
 
 

@@ -27,9 +27,9 @@ from engine.kraken.events import FrameNotUnderstood, Refused
 from engine.kraken.subscriptions import RATE_PENALTY_NS, REQUESTS_BURST
 
 EVERYTHING = [
-    {"channel": "instrument", "snapshot": True},
+    {"channel": "instrument", "snapshot": True, "include_tokenized_assets": True},
     {"channel": "book", "symbol": ["BTC/USD", "ETH/USD"], "depth": 25, "snapshot": True},
-    {"channel": "trade", "symbol": ["BTC/USD", "ETH/USD"], "snapshot": False},
+    {"channel": "trade", "symbol": ["BTC/USD", "ETH/USD"], "snapshot": True},
     {"channel": "ticker", "symbol": ["BTC/USD", "ETH/USD"], "event_trigger": "bbo", "snapshot": True},
     {"channel": "ohlc", "symbol": ["BTC/USD", "ETH/USD"], "interval": 5, "snapshot": True},
 ]
@@ -142,13 +142,70 @@ def test_a_book_is_there_only_when_its_snapshot_is():
 
 # --- refusals
 
-KNOWN = frames("instrument.jsonl")[0]
+
+def test_a_pair_that_was_delisted_is_not_suggested_again():
+    """The pair was there when we came, and is gone: the advice says so, and names neither it nor another one gone."""
+    session = quiet_session("OLD/USD", "OLDX/USD")
+    session.receive(KNOWN, T0)
+    _, request = session.to_send()
+    (*_, gone) = session.receive(error(request, "Currency pair not supported OLD/USD", "OLD/USD"), T0)
+    (_, near) = session.receive(error(request, "Currency pair not supported OLDX/USD", "OLDX/USD"), T0)
+
+    assert gone.advice.endswith(": Kraken lists the pair as delisted and does not offer it; take it out of `symbols`")
+    assert "OLD/USD" not in near.advice.partition("): ")[2]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "mend"),
+    [("XBT/USD", "use BTC/USD"), ("FOO/USD", "check its letters"), ("AAPLX/USD", "check its letters"),
+     ("AAPLx/USD", "check its letters"), ("avax/usd", "check its letters")],
+)  # fmt: skip
+def test_before_kraken_has_told_its_pairs_only_a_plain_slip_is_corrected(symbol, mend):
+    """A refusal comes before the pairs do; no name is made up."""
+    session = quiet_session(symbol)
+    _, request = session.to_send()
+    (_, refused) = session.receive(error(request, f"Currency pair not supported {symbol}", symbol), T0)
+
+    assert mend in refused.advice
+
+
+def test_an_update_of_an_instrument_counts_for_advice():
+    """Listed, then delisted while we run: the last word counts."""
+    pair = b'{"symbol":"NEW/USD","status":"%s","qty_precision":8,"price_precision":2}'
+    update = b'{"channel":"instrument","type":"update","data":{"assets":[],"pairs":[%s]}}'
+    session = quiet_session("NEW/USD")
+    _, request = session.to_send()
+    for status in (b"online", b"delisted"):
+        session.receive(update % (pair % status), T0)
+    (*_, refused) = session.receive(error(request, "Currency pair not supported NEW/USD", "NEW/USD"), T0)
+
+    assert "lists the pair as delisted" in refused.advice
+
+
+KNOWN = frames("instrument.jsonl")[0].replace(
+    b'"pairs":[',
+    b'"pairs":[{"symbol":"AAPLx/USD","qty_precision":8,"price_precision":2},'
+    b'{"symbol":"OLD/USD","status":"delisted","qty_precision":8,"price_precision":2},',
+)
 
 REFUSALS = {
     "v1 name": ("XBT/USD", "Currency pair not supported XBT/USD", "use BTC/USD"),
     "v1 quote": ("ETH/XBT", "Currency pair not supported ETH/XBT", "use ETH/BTC"),
     "doge": ("XDG/USD", "Currency pair not supported XDG/USD", "use DOGE/USD"),
     "lower case": ("btc/usd", "Currency pair not supported btc/usd", "use BTC/USD"),
+    "a tokenized stock in capitals": ("AAPLX/USD", "Currency pair not supported AAPLX/USD", "use AAPLx/USD"),
+    "a tokenized stock in small letters": ("aaplx/usd", "Currency pair not supported aaplx/usd", "use AAPLx/USD"),
+    "a tokenized stock that is not listed": (
+        "TSLAx/USD",
+        "Currency pair not supported TSLAx/USD",
+        "did you mean AAPLx/USD?",
+    ),
+    "perhaps a tokenized stock": ("zzzzx/jpy", "Currency pair not supported zzzzx/jpy", "take it out of `symbols`"),
+    "a listed pair": (
+        "EUR/USD",
+        "Currency pair not supported EUR/USD",
+        "Kraken lists the pair as online and does not offer it; take it out of `symbols`",
+    ),
     "nearly known": ("EUR/USF", "Currency pair not supported EUR/USF", "did you mean EUR/USD?"),
     "unlike anything": ("QQQQQ/ZZZ", "Currency pair not supported QQQQQ/ZZZ", "take it out of `symbols`"),
     "ohlc": ("BTC/USD", "Already subscribed to one ohlc interval on this symbol", "one candle interval only"),

@@ -25,13 +25,29 @@ class Diary(Strategy):
             self.write("book", symbol=book.symbol, number=book.update_number, crossed=is_crossed(book))
 
     def on_trade(self, trade: Trade) -> None:
-        self.write("trade", symbol=trade.symbol, id=trade.trade_id, price=str(trade.price), qty=str(trade.qty))
+        self.write(
+            "trade",
+            symbol=trade.symbol,
+            id=trade.trade_id,
+            price=f"{trade.price:f}",
+            qty=f"{trade.qty:f}",
+            history=trade.history,
+        )
 
     def on_ticker(self, ticker: Ticker) -> None:
-        self.write("ticker", symbol=ticker.symbol, bid=str(ticker.bid), ask=str(ticker.ask))
+        self.write("ticker", symbol=ticker.symbol, bid=str(ticker.bid), ask=str(ticker.ask), volume=str(ticker.volume))
 
     def on_candle(self, candle: Candle) -> None:
-        self.write("candle", symbol=candle.symbol, close=str(candle.close), closed=candle.closed)
+        self.write(
+            "candle",
+            symbol=candle.symbol,
+            begin=candle.interval_begin,
+            close=str(candle.close),
+            volume=str(candle.volume),
+            closed=candle.closed,
+            history=candle.history,
+            missed=candle.missed,
+        )
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
         self.write("state", symbol=symbol, state=str(state), reason=reason)
