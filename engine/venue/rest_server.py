@@ -95,7 +95,7 @@ class RestServer:
         self._waiting: set[asyncio.Task[Any]] = set()  # requests that a fault holds up, their clients perhaps gone
         self._runner: web.ServerRunner | None = None
         book = NameBook(market.pair for market in floor.exchange.markets.values())
-        self._public = RestPublic(floor.exchange, book, clock, settings.seed, settings.clock_offset_s, system).calls()
+        self._public = RestPublic(floor.exchange, book, clock, settings.clock_offset_s, system).calls()
         private = RestPrivate(floor.trading, book, floor.tokens, clock, clock.wall_ns() // NS_PER_S, self._as_of)
         self._trading_calls = trading_calls(RestOrders(floor.trading, floor.faults, book))
         self._calls = reading_calls(private) | self._trading_calls

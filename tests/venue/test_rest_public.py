@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rest_client import standing_venue
+from rest_client import limit_buy, standing_venue
 
 TEXT_NUMBER = re.compile(r"\d+(\.\d+)?")
 
@@ -138,14 +138,14 @@ async def test_depth_shows_the_book():
     assert bids[0] < asks[0]
     assert all(float(row[1]) > 0 for side in book.values() for row in side)
     assert [len(rows) for rows in few.values()] == [2, 2]
-    assert few["asks"] == [[*row[:2], few["asks"][0][2]] for row in book["asks"][:2]]
+    assert few["asks"] == book["asks"][:2]
 
 
 async def test_trades_can_be_followed():
     """`last` of one answer as `since` of the next leads on without a gap or a repetition."""
     async with standing_venue() as (_, client):
-        everything = (await client.public("Trades", pair="XBTUSD"))["result"]["XXBTZUSD"]
-        ids, since = [], "1"
+        everything = (await client.public("Trades", pair="XBTUSD", count=200))["result"]["XXBTZUSD"]
+        ids, since = [], str(int(everything[0][2] * 1e9) - 10_000)
         while True:
             reply = (await client.public("Trades", pair="XBTUSD", since=since, count=7))["result"]
             if not reply["XXBTZUSD"]:
@@ -177,8 +177,59 @@ async def test_candles_have_no_gaps():
     assert refused == {"error": ["EGeneral:Invalid arguments:interval"]}
 
 
-async def test_spread_grows_from_the_first_question_on():
-    """Each change of the best prices adds a row."""
+async def test_trades_from_the_beginning():
+    """`since=0` begins with the oldest trade and leads on; without `since` the newest come."""
+    async with standing_venue() as (_, client):
+        oldest = (await client.public("Trades", pair="XBTUSD", since=0))["result"]
+        next_page = (await client.public("Trades", pair="XBTUSD", since=oldest["last"], count=3))["result"]
+        newest = (await client.public("Trades", pair="XBTUSD"))["result"]
+
+    rows = oldest["XXBTZUSD"]
+    assert rows[0][2] < 1_430_000_000
+    assert [row[-1] for row in rows] == list(range(rows[0][-1], rows[0][-1] + 1000))
+    assert [row[-1] for row in next_page["XXBTZUSD"]] == [rows[-1][-1] + rank for rank in (1, 2, 3)]
+    assert len(newest["XXBTZUSD"]) == 1000
+    assert time.time() - newest["XXBTZUSD"][-1][2] < 60
+    assert int(newest["last"]) / 1e9 == pytest.approx(newest["XXBTZUSD"][-1][2], abs=1e-5)
+
+
+async def test_each_level_of_depth_bears_the_time_of_its_last_change():
+    """They differ, none lies ahead, and a level that a client changes has a new one."""
+    async with standing_venue() as (_, client):
+        book = (await client.public("Depth", pair="XBTUSD", count=500))["result"]["XXBTZUSD"]
+        await client.result("AddOrder", **limit_buy(price=book["bids"][0][0][:-4], volume="0.5"))
+        after = (await client.public("Depth", pair="XBTUSD", count=500))["result"]["XXBTZUSD"]
+
+    times = [row[2] for side in ("bids", "asks") for row in book[side]]
+    now_s = time.time()
+    assert len(set(times)) > 3
+    assert all(now_s - 120 < at_s <= now_s for at_s in times)
+    assert after["bids"][0][2] > max(times) - 2
+    assert after["bids"][1:] == book["bids"][1:]
+
+
+async def test_the_mean_price_has_all_its_decimals():
+    """Volume-weighted, so no multiple of the tick."""
+    async with standing_venue() as (_, client):
+        rows = (await client.public("Ticker"))["result"]
+
+    assert any(not row["p"][0].endswith("0000") for row in rows.values())
+    assert all(float(row["l"][1]) <= float(row["p"][1]) <= float(row["h"][1]) for row in rows.values())
+
+
+async def test_the_unfinished_candle_always_comes():
+    """`since` leaves out what began then or before, but never the last one."""
+    async with standing_venue() as (_, client):
+        rows = (await client.public("OHLC", pair="XBTUSD", interval=60))["result"]["XXBTZUSD"]
+        after = (await client.public("OHLC", pair="XBTUSD", interval=60, since=rows[-3][0]))["result"]["XXBTZUSD"]
+        ahead = (await client.public("OHLC", pair="XBTUSD", interval=60, since=rows[-1][0] + 10**6))["result"]
+
+    assert after == rows[-2:]
+    assert ahead == {"XXBTZUSD": rows[-1:], "last": rows[-2][0]}
+
+
+async def test_spread_has_a_history_and_grows():
+    """The first call shows how the best prices moved; each change adds a row."""
     async with standing_venue() as (venue, client):
         first = (await client.public("Spread", pair="XBTUSD"))["result"]
         assert venue.exchange is not None
@@ -186,8 +237,10 @@ async def test_spread_grows_from_the_first_question_on():
             venue.exchange.next_event()
         later = (await client.public("Spread", pair="XBTUSD"))["result"]
 
-    assert len(first["XXBTZUSD"]) == 1
-    assert len(later["XXBTZUSD"]) > 1
+    assert len(first["XXBTZUSD"]) > 20
+    assert all(0 < float(bid) < float(ask) for _, bid, ask in first["XXBTZUSD"])
+    assert later["XXBTZUSD"] != first["XXBTZUSD"]
+    assert len(later["XXBTZUSD"]) <= 200
     assert shape(later["XXBTZUSD"][0]) == ["int", "number in text", "number in text"]
     assert later["last"] == later["XXBTZUSD"][-1][0]
 
