@@ -16,7 +16,6 @@ from engine.units import NS_PER_S, units_decimal
 from engine.venue.candles import CANDLES_KEPT, INTERVALS, Candle
 from engine.venue.day import DayTotals
 from engine.venue.exchange import Exchange
-from engine.venue.fees import FEE_TIERS
 from engine.venue.history import Trade
 from engine.venue.matching import BUY, SELL, Side
 from engine.venue.order_checks import invalid
@@ -74,41 +73,41 @@ class RestPublic:
         return {"status": self._system(), "timestamp": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(now_s))}
 
     def assets(self, params: Params) -> Any:
-        """The assets of the listed pairs, by id."""
-        names = params.texts("asset")
-        if not _are_currencies(params, "aclass"):
+        """The assets of the listed pairs, by id or display name."""
+        names, display = params.texts("asset"), _display(params)
+        if not _are_listed(params, "aclass"):
             if names:
                 raise VenueReject(UNKNOWN_ASSET)
             return {}
         chosen = [self._book.asset(name) for name in names] if names else self._book.assets
-        return {asset_id(asset): _asset_row(asset) for asset in chosen}
+        return {asset if display else asset_id(asset): _asset_row(asset) for asset in chosen}
 
     def asset_pairs(self, params: Params) -> Any:
-        """The listed pairs, by id; `info` chooses a part of each."""
-        kind = params.choice("info", tuple(_INFO)) or "info"
-        rows: dict[str, Any] = {}
-        if not _are_currencies(params, "aclass_base"):
-            if params.texts("pair"):
-                raise VenueReject(UNKNOWN_PAIR)
-            return rows
-        for pair in self._pairs(params):
-            names = self._book.names[pair.symbol]
-            row = _pair_row(pair, names)
-            rows[names.pair_id] = {key: row[key] for key in _INFO[kind] if key in row} if _INFO[kind] else row
-        return rows
+        """The listed pairs; `info` chooses a part of each."""
+        kind, display = params.choice("info", tuple(_INFO)) or "info", _display(params)
+        pairs = self._pairs(params, "aclass_base")
+        if params.choice("execution_venue", EXECUTION_VENUES) not in (None, EXECUTION_VENUES[0]):
+            return {}
+        return {
+            key: _part(_pair_row(pair, self._book.names[pair.symbol], display), _INFO[kind])
+            for key, pair in pairs.items()
+        }
 
-    def _pairs(self, params: Params) -> list[PairSpec]:
+    def _pairs(self, params: Params, aclass: str) -> dict[str, PairSpec]:
+        """The pairs that are asked for, all when none is named, by their keys in the answer."""
         names = params.texts("pair")
-        return [self._book.pair(name) for name in names] if names else list(self._book.pairs)
+        if not _are_listed(params, aclass):
+            if names:
+                raise VenueReject(UNKNOWN_PAIR)
+            return {}
+        return self._book.keyed(names or [names.pair_id for names in self._book.names.values()], _display(params))
 
     # --- the markets -------------------------------------------------------------------------------------------------
 
     def ticker(self, params: Params) -> Any:
-        """Best prices, last trade, and what happened today and in 24 hours, by pair id."""
-        return {
-            self._book.names[pair.symbol].pair_id: self._ticker_row(self._markets[pair.symbol])
-            for pair in self._pairs(params)
-        }
+        """Best prices, last trade, and what happened today and in 24 hours."""
+        pairs = self._pairs(params, "asset_class")
+        return {key: self._ticker_row(self._markets[pair.symbol]) for key, pair in pairs.items()}
 
     def _ticker_row(self, market: PairMarket) -> dict[str, Any]:
         pair, now = market.pair, self._clock.wall_ns()
@@ -142,7 +141,7 @@ class RestPublic:
 
     def depth(self, params: Params) -> Any:
         """The best levels of both sides. Quantities are rounded to three decimals, as Kraken's are."""
-        market, names = self._market(params)
+        market, key = self._market(params)
         count = params.integer("count")
         count = DEPTH_DEFAULT if count is None else count
         if count < 1:
@@ -159,11 +158,11 @@ class RestPublic:
                 for ticks, lots in market.book.levels(side, min(count, DEPTH_MAX))
             ]
 
-        return {names.pair_id: {"asks": rows(SELL), "bids": rows(BUY)}}
+        return {key: {"asks": rows(SELL), "bids": rows(BUY)}}
 
     def ohlc(self, params: Params) -> Any:
         """Up to 720 candles, the last one unfinished; intervals without a trade have one too."""
-        market, names = self._market(params)
+        market, key = self._market(params)
         interval = params.integer("interval")
         interval = 1 if interval is None else interval
         if interval not in INTERVALS:
@@ -174,11 +173,11 @@ class RestPublic:
         wanted = [candle for candle in candles[:-1] if candle.begin_s > since_s] + candles[-1:]
         rows = [_candle_row(candle, market.pair) for candle in wanted]
         finished = candles[-2].begin_s if len(candles) > 1 else candles[-1].begin_s
-        return {names.pair_id: rows, "last": finished}
+        return {key: rows, "last": finished}
 
     def trades(self, params: Params) -> Any:
         """The last trades, or the first ones after `since`."""
-        market, names = self._market(params)
+        market, key = self._market(params)
         count = params.integer("count")
         count = TRADES_TOLD if count is None else count
         if not 1 <= count <= TRADES_TOLD:
@@ -186,19 +185,23 @@ class RestPublic:
         since = _since_ns(params)
         trades = market.last_trades(count) if since is None else list(islice(market.trades(since), count))
         last = trades[-1].at if trades else since or 0
-        return {names.pair_id: [_trade_row(trade, market.pair) for trade in trades], "last": str(last)}
+        return {key: [_trade_row(trade, market.pair) for trade in trades], "last": str(last)}
 
     def spread(self, params: Params) -> Any:
         """How the best prices have moved."""
-        market, names = self._market(params)
+        market, key = self._market(params)
         pair = market.pair
         since_s = (_since_ns(params) or 0) // NS_PER_S
         rows = [[at_s, _price(bid, pair), _price(ask, pair)] for at_s, bid, ask in market.spreads if at_s >= since_s]
-        return {names.pair_id: rows, "last": rows[-1][0] if rows else since_s}
+        return {key: rows, "last": rows[-1][0] if rows else since_s}
 
-    def _market(self, params: Params) -> tuple[PairMarket, PairNames]:
-        pair = self._book.pair(params.required("pair"))
-        return self._markets[pair.symbol], self._book.names[pair.symbol]
+    def _market(self, params: Params) -> tuple[PairMarket, str]:
+        """The market of the one pair that is asked for, and the key of the answer."""
+        name = params.required("pair")
+        if not _are_listed(params, "asset_class"):
+            raise VenueReject(UNKNOWN_PAIR)
+        ((key, pair),) = self._book.keyed([name], _display(params)).items()
+        return self._markets[pair.symbol], key
 
     def calls(self) -> dict[str, PublicCall]:
         """Method → what it does."""
@@ -217,19 +220,33 @@ class RestPublic:
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 
-_ASSET_CLASSES: Final = ("currency", "tokenized_asset")
-_LEVERAGE: Final = ("leverage_buy", "leverage_sell")
+LISTED_CLASSES: Final = ("currency", "forex")  # Kraken's words for assets and for pairs of them
+ASSET_CLASSES: Final = (*LISTED_CLASSES, "tokenized_asset")
+EXECUTION_VENUES: Final = ("international", "bitnomial_exchange")  # the pairs of the first are listed here
 _INFO: Final[dict[str, tuple[str, ...]]] = {  # what each `info` leaves of a row; empty: everything
     "info": (),
-    "leverage": _LEVERAGE,
+    "leverage": ("leverage_buy", "leverage_sell"),
     "fees": ("fees", "fees_maker", "fee_volume_currency"),
-    "margin": ("margin_call", "margin_stop"),
+    "margin": ("margin_call", "margin_level"),
 }
 
 
-def _are_currencies(params: Params, name: str) -> bool:
-    """Is the class of assets that is asked for the one that the venue lists? Tokenized shares are not."""
-    return params.choice(name, _ASSET_CLASSES) in (None, "currency")
+def _are_listed(params: Params, name: str) -> bool:
+    """Is the class that is asked for the one that the venue lists? Tokenized shares are not."""
+    return params.choice(name, ASSET_CLASSES) in (None, *LISTED_CLASSES)
+
+
+def _display(params: Params) -> bool:
+    """Are assets and pairs to be named as the WebSocket names them? `assetVersion=1`, the only one there is."""
+    return params.choice("assetVersion", ("1",)) is not None
+
+
+def _part(row: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Of a row what `info` asks for. With `margin` one field goes by another name than in the whole row."""
+    if not keys:
+        return row
+    row["margin_level"] = row["margin_stop"]
+    return {key: row[key] for key in keys}
 
 
 def _asset_row(asset: str) -> dict[str, Any]:
@@ -244,36 +261,35 @@ def _asset_row(asset: str) -> dict[str, Any]:
     }
 
 
-def _pair_row(pair: PairSpec, names: PairNames) -> dict[str, Any]:
-    leverage = [] if pair.margin_initial is None else list(range(2, int(1 / Decimal(pair.margin_initial)) + 1))
-    row: dict[str, Any] = {
+def _pair_row(pair: PairSpec, names: PairNames, display: bool) -> dict[str, Any]:
+    """One pair. There is no margin trading, so no leverage; fees are told by TradeVolume alone, as Kraken does
+    since 2026-09-08: both lists are empty for every pair.
+    """
+    return {
         "altname": names.altname,
         "wsname": names.wsname,
         "aclass_base": "currency",
-        "base": names.base_id,
+        "base": pair.base if display else names.base_id,
         "aclass_quote": "currency",
-        "quote": names.quote_id,
+        "quote": pair.quote if display else names.quote_id,
         "lot": "unit",
         "cost_decimals": pair.cost_decimals,
         "pair_decimals": pair.price_decimals,
         "lot_decimals": pair.qty_decimals,
         "lot_multiplier": 1,
-        "leverage_buy": leverage,
-        "leverage_sell": leverage,
-        "fees": [[tier.volume_usd, tier.taker_ppm / 10_000] for tier in FEE_TIERS],
-        "fees_maker": [[tier.volume_usd, tier.maker_ppm / 10_000] for tier in FEE_TIERS],
-        "fee_volume_currency": "ZUSD",
+        "leverage_buy": [],
+        "leverage_sell": [],
+        "fees": [],
+        "fees_maker": [],
+        "fee_volume_currency": "USD" if display else "ZUSD",
         "margin_call": 80,
         "margin_stop": 40,
         "ordermin": _bare(pair.qty_min),
         "costmin": _bare(pair.cost_min),
         "tick_size": padded(Decimal(1).scaleb(-pair.price_decimals), pair.price_decimals),
         "status": "online",
+        "execution_venue": EXECUTION_VENUES[0],
     }
-    if leverage:
-        row["long_position_limit"] = pair.position_limit
-        row["short_position_limit"] = pair.position_limit * 3 // 5
-    return row
 
 
 def _bare(text: str) -> str:

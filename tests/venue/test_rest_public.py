@@ -29,8 +29,11 @@ def shape(value: Any) -> Any:
 
 
 async def test_the_listing_is_complete(genuine: Path):
-    """A pair has every field that a genuine one has, in the same order and of the same type."""
+    """A pair has every field that a genuine one without leverage has, in the same order and of the same type."""
     expected = captured(genuine, "AssetPairs")["XXBTZUSD"]
+    expected["execution_venue"] = "international"  # since 2026-04
+    for key in ("long_position_limit", "short_position_limit"):
+        del expected[key]
     async with standing_venue() as (_, client):
         pairs = (await client.public("AssetPairs"))["result"]
 
@@ -38,32 +41,96 @@ async def test_the_listing_is_complete(genuine: Path):
     assert list(row) == list(expected)
     for key, value in expected.items():
         assert shape(row[key]) == shape(value) or isinstance(value, list), key
-    assert {type(number) for tier in row["fees"] for number in tier} <= {int, float}
+    assert [row[key] for key in ("leverage_buy", "leverage_sell")] == [[], []]  # what is not served is not offered
+    assert [row[key] for key in ("fees", "fees_maker")] == [[], []]  # as Kraken has it since 2026-09-08
     assert (row["altname"], row["wsname"], row["base"], row["quote"]) == ("XBTUSD", "XBT/USD", "XXBT", "ZUSD")
     assert (row["ordermin"], row["costmin"], row["tick_size"]) == ("0.00005", "0.5", "0.1")
     assert list(pairs) == ["XXBTZUSD", "XETHZUSD", "XDGUSD"]
 
 
-@pytest.mark.parametrize("name", ["XXBTZUSD", "XBTUSD", "XBT/USD", "BTC/USD", "BTCUSD", "xbtusd", "XXBT/ZUSD"])
-async def test_every_name_of_a_pair_is_understood(name: str):
-    """The id, the alternative name, v1's and v2's; the answer uses the id."""
-    async with standing_venue() as (_, client):
-        pairs = (await client.public("AssetPairs", pair=name))["result"]
-        doge = (await client.public("AssetPairs", pair="DOGE/USD,XDGUSD"))["result"]
+NAMES = {
+    "XXBTZUSD": "XXBTZUSD",
+    "XBTUSD": "XXBTZUSD",
+    "BTCUSD": "XXBTZUSD",
+    "xbtusd": "XXBTZUSD",
+    "BTC/USD": "BTC/USD",
+    "XBT/USD": "XBT/USD",
+    "XXBT/ZUSD": "XXBT/ZUSD",
+}
 
-    assert list(pairs) == ["XXBTZUSD"]
-    assert list(doge) == ["XDGUSD"]
-    assert doge["XDGUSD"]["base"] == "XXDG"
+
+@pytest.mark.parametrize("call", ["AssetPairs", "Ticker", "Depth", "OHLC", "Trades", "Spread"])
+@pytest.mark.parametrize(("name", "key"), NAMES.items())
+async def test_every_name_of_a_pair_is_understood(call: str, name: str, key: str):
+    """The id, the alternative name, v1's and v2's; the answer uses the id, but a name with a slash as it was asked."""
+    async with standing_venue() as (_, client):
+        answer = (await client.public(call, pair=name))["result"]
+
+    assert [found for found in answer if found != "last"] == [key]
+
+
+async def test_several_pairs_are_each_named_as_they_were_asked():
+    """In the order of the request; spaces between them do not count."""
+    async with standing_venue() as (_, client):
+        pairs = (await client.public("AssetPairs", pair="DOGE/USD,XDGUSD, ETH/USD"))["result"]
+        tickers = (await client.public("Ticker", pair="ETHUSD,BTC/USD"))["result"]
+
+    assert list(pairs) == ["DOGE/USD", "XDGUSD", "ETH/USD"]
+    assert pairs["DOGE/USD"] == pairs["XDGUSD"]
+    assert pairs["XDGUSD"]["base"] == "XXDG"
+    assert list(tickers) == ["XETHZUSD", "BTC/USD"]
+
+
+@pytest.mark.parametrize("call", ["AssetPairs", "Ticker", "Depth", "OHLC", "Trades", "Spread"])
+async def test_display_names_when_they_are_asked_for(call: str):
+    """With `assetVersion=1` every pair goes by its v2 symbol, however it was asked; no other version is offered."""
+    async with standing_venue() as (_, client):
+        answer = (await client.public(call, pair="XBTUSD", assetVersion=1))["result"]
+        older = (await client.public(call, pair="XBT/USD", assetVersion=1))["result"]
+        other = await client.public(call, pair="XBTUSD", assetVersion=2)
+
+    assert next(iter(answer)) == next(iter(older)) == "BTC/USD"
+    assert other == {"error": ["EGeneral:Invalid arguments:assetVersion"]}
+
+
+async def test_display_names_of_assets_and_in_pairs():
+    """Assets by their v2 names, pairs with them; alternative names stay."""
+    async with standing_venue() as (_, client):
+        assets = (await client.public("Assets", assetVersion=1))["result"]
+        pairs = (await client.public("AssetPairs", assetVersion=1))["result"]
+
+    assert list(assets) == ["BTC", "USD", "ETH", "DOGE"]
+    assert assets["BTC"]["altname"] == "XBT"
+    assert list(pairs) == ["BTC/USD", "ETH/USD", "DOGE/USD"]
+    row = pairs["BTC/USD"]
+    assert [row[key] for key in ("base", "quote", "fee_volume_currency")] == ["BTC", "USD", "USD"]
+    assert (row["altname"], row["wsname"]) == ("XBTUSD", "XBT/USD")
 
 
 async def test_a_part_of_the_listing():
-    """`info` chooses fees, leverage or margin."""
+    """`info` chooses fees, leverage or margin, whose stop is called level there."""
     async with standing_venue() as (_, client):
-        fees = await client.public("AssetPairs", pair="XBTUSD", info="fees")
-        leverage = await client.public("AssetPairs", pair="XBTUSD", info="leverage")
+        parts = {
+            info: (await client.public("AssetPairs", pair="XBTUSD", info=info))["result"]["XXBTZUSD"]
+            for info in ("info", "fees", "leverage", "margin")
+        }
+        whole = (await client.public("AssetPairs", pair="XBTUSD"))["result"]["XXBTZUSD"]
 
-    assert list(fees["result"]["XXBTZUSD"]) == ["fees", "fees_maker", "fee_volume_currency"]
-    assert list(leverage["result"]["XXBTZUSD"]) == ["leverage_buy", "leverage_sell"]
+    assert parts["info"] == whole
+    assert list(parts["fees"]) == ["fees", "fees_maker", "fee_volume_currency"]
+    assert list(parts["leverage"]) == ["leverage_buy", "leverage_sell"]
+    assert parts["margin"] == {"margin_call": 80, "margin_level": 40}
+
+
+async def test_the_listing_by_place_and_venue():
+    """A country changes nothing; of the two execution venues one has all pairs and the other none."""
+    async with standing_venue() as (_, client):
+        whole = await client.public("AssetPairs")
+        here = await client.public("AssetPairs", country_code="DE", execution_venue="international")
+        there = await client.public("AssetPairs", execution_venue="bitnomial_exchange")
+
+    assert here == whole
+    assert there == {"error": [], "result": {}}
 
 
 async def test_no_shares_are_listed():
@@ -73,10 +140,13 @@ async def test_no_shares_are_listed():
         share = await client.public("AssetPairs", aclass_base="tokenized_asset", pair="XBTUSD")
         currencies = await client.public("AssetPairs", aclass_base="currency", pair="XBTUSD")
         assets = await client.public("Assets", aclass="tokenized_asset")
+        ticker = await client.public("Ticker", pair="XBTUSD", asset_class="tokenized_asset")
+        depth = await client.public("Depth", pair="XBTUSD", asset_class="tokenized_asset")
+        forex = await client.public("Ticker", pair="XBTUSD", asset_class="forex")
 
     assert shares == assets == {"error": [], "result": {}}
-    assert share == {"error": ["EQuery:Unknown asset pair"]}
-    assert list(currencies["result"]) == ["XXBTZUSD"]
+    assert share == ticker == depth == {"error": ["EQuery:Unknown asset pair"]}
+    assert list(currencies["result"]) == list(forex["result"]) == ["XXBTZUSD"]
 
 
 async def test_assets(genuine: Path):
