@@ -32,6 +32,7 @@ from engine.venue.rest_names import (
 )
 from engine.venue.rest_params import Params
 from engine.venue.rest_text import padded
+from engine.venue.rest_transparency import RestTransparency
 
 PublicCall = Callable[[Params], Any]
 """One method of REST."""
@@ -39,6 +40,8 @@ PublicCall = Callable[[Params], Any]
 DEPTH_MAX: Final = 500
 DEPTH_DEFAULT: Final = 100
 TRADES_TOLD: Final = 1000
+GROUPED_DEPTHS: Final = ("10", "25", "100", "250", "1000")
+GROUPINGS: Final = ("1", "5", "10", "25", "50", "100", "250", "500", "1000")  # ticks
 PRICE_DECIMALS_MIN: Final = 5  # of prices outside OHLC
 NS_SINCE_MIN: Final = 10**12  # a `since` below is in seconds, one above in nanoseconds
 
@@ -59,6 +62,7 @@ class RestPublic:
         self._clock = clock
         self._clock_offset_ns = int(clock_offset_s * NS_PER_S)
         self._system = system
+        self._transparency = RestTransparency(exchange.markets, book, _price)
 
     # --- the venue ---------------------------------------------------------------------------------------------------
 
@@ -160,6 +164,30 @@ class RestPublic:
 
         return {key: {"asks": rows(SELL), "bids": rows(BUY)}}
 
+    def grouped_book(self, params: Params) -> Any:
+        """The book in steps of several ticks: bids are counted at the step below, asks at the one above."""
+        market, _ = self._market(params)
+        pair = market.pair
+        depth = params.choice("depth", GROUPED_DEPTHS) or GROUPED_DEPTHS[0]
+        grouping = int(params.choice("grouping", GROUPINGS) or GROUPINGS[0])
+
+        def rows(side: Side) -> list[Any]:
+            steps: dict[int, int] = {}
+            for ticks, lots in market.book.levels(side):
+                step = ticks - ticks % grouping if side is BUY else ticks + -ticks % grouping
+                if step not in steps and len(steps) == int(depth):
+                    break
+                steps[step] = steps.get(step, 0) + lots
+            return [
+                {
+                    "price": _price(ticks, pair),
+                    "qty": padded(units_decimal(lots, pair.qty_decimals), pair.qty_decimals),
+                }
+                for ticks, lots in steps.items()
+            ]
+
+        return {"pair": pair.symbol, "grouping": grouping, "bids": rows(BUY), "asks": rows(SELL)}
+
     def ohlc(self, params: Params) -> Any:
         """Up to 720 candles, the last one unfinished; intervals without a trade have one too."""
         market, key = self._market(params)
@@ -215,6 +243,9 @@ class RestPublic:
             "OHLC": self.ohlc,
             "Trades": self.trades,
             "Spread": self.spread,
+            "GroupedBook": self.grouped_book,
+            "PreTrade": self._transparency.pre_trade,
+            "PostTrade": self._transparency.post_trade,
         }
 
 

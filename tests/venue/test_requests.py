@@ -83,6 +83,7 @@ REFUSED = [
     ),
     ({"method": "dance"}, "Malformed request", "error", None),
     ({"params": {}}, "Malformed request", "error", None),
+    ({"event": "subscribe", "pair": ["XBT/USD"], "subscription": {"name": "book"}}, "Malformed request", "error", None),
     ([], "Malformed request", "error", None),
 ]
 

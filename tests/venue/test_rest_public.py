@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from rest_client import limit_buy, standing_venue
 
+from engine.venue.matching import BUY, SELL
+
 TEXT_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -209,6 +211,75 @@ async def test_depth_shows_the_book():
     assert all(float(row[1]) > 0 for side in book.values() for row in side)
     assert [len(rows) for rows in few.values()] == [2, 2]
     assert few["asks"] == book["asks"][:2]
+
+
+async def test_a_grouped_book_is_the_book():
+    """Bids are counted at the step below, asks at the one above; nothing is lost within the depth."""
+    async with standing_venue() as (venue, client):
+        grouped = (await client.public("GroupedBook", pair="BTC/USD", depth=10, grouping=100))["result"]
+        plain = (await client.public("GroupedBook", pair="XBTUSD", depth=25))["result"]
+        refused = await client.public("GroupedBook", pair="XBTUSD", grouping=3)
+        assert venue.exchange is not None
+        book = venue.exchange.markets["BTC/USD"].book
+        bids, asks = book.levels(BUY), book.levels(SELL)
+
+    assert (grouped["pair"], grouped["grouping"], plain["grouping"]) == ("BTC/USD", 100, 1)
+    assert [len(grouped[side]) for side in ("bids", "asks")] == [10, 10]
+    assert [len(plain[side]) for side in ("bids", "asks")] == [25, 25]
+    bid, ask = grouped["bids"][1], grouped["asks"][1]
+    bid_ticks, ask_ticks = round(float(bid["price"]) * 10), round(float(ask["price"]) * 10)
+    assert bid_ticks % 100 == ask_ticks % 100 == 0
+    assert round(float(bid["qty"]) * 1e8) == sum(qty for price, qty in bids if 0 <= price - bid_ticks < 100)
+    assert round(float(ask["qty"]) * 1e8) == sum(qty for price, qty in asks if 0 <= ask_ticks - price < 100)
+    assert refused == {"error": ["EGeneral:Invalid arguments:grouping"]}
+
+
+async def test_the_book_before_trades():
+    """The ten best levels with their orders, the pair described."""
+    async with standing_venue() as (_, client):
+        told = (await client.public("PreTrade", symbol="BTC/USD"))["result"]
+        depth = (await client.public("Depth", pair="BTC/USD", count=10))["result"]["BTC/USD"]
+        nothing = await client.public("PreTrade", symbol="WWW/USD")
+
+    assert (told["symbol"], told["base_asset"], told["quote_notation"], told["system"]) == (
+        "BTC/USD",
+        "XBT",
+        "MONE",
+        "CLOB",
+    )
+    assert [row["price"] for row in told["asks"]] == [row[0] for row in depth["asks"]]
+    assert [row["price"] for row in told["bids"]] == [row[0] for row in depth["bids"]]
+    assert {row["side"] for row in told["asks"]} == {"SELL"}
+    assert all(row["count"] >= 1 and float(row["qty"]) > 0 for row in told["bids"])
+    assert nothing == {"error": ["EQuery:Unknown asset pair"]}
+
+
+async def test_trades_after_the_fact():
+    """Of one pair the trades that Trades has; of all pairs in the order of time; paged by `from_ts`."""
+    async with standing_venue() as (_, client):
+        told = (await client.public("PostTrade", symbol="BTC/USD", count=20))["result"]
+        trades = (await client.public("Trades", pair="BTC/USD", count=20))["result"]["BTC/USD"]
+        since = told["trades"][9]["trade_ts"]
+        until = told["trades"][14]["trade_ts"]
+        page = (await client.public("PostTrade", symbol="BTC/USD", from_ts=since, to_ts=until))["result"]
+        before = (await client.public("PostTrade", symbol="BTC/USD", to_ts=since, count=5))["result"]
+        every = (await client.public("PostTrade", from_ts=since, count=100))["result"]
+        newest = (await client.public("PostTrade"))["result"]
+        none = (await client.public("PostTrade", from_ts=told["last_ts"], symbol="BTC/USD"))["result"]
+        refused = await client.public("PostTrade", from_ts="yesterday")
+
+    assert [row["price"] for row in told["trades"]] == [row[0] for row in trades]
+    assert [row["quantity"] for row in told["trades"]] == [row[1] for row in trades]
+    assert told["last_ts"] == told["trades"][-1]["trade_ts"]
+    assert page["trades"] == told["trades"][10:15]
+    assert before["trades"] == told["trades"][5:10]
+    assert len({row["symbol"] for row in every["trades"]}) == 3
+    for rows in (every["trades"], newest["trades"]):
+        assert [row["trade_ts"] for row in rows] == sorted(row["trade_ts"] for row in rows)
+    assert newest["count"] == len(newest["trades"]) == 1000
+    assert len({row["trade_id"] for row in told["trades"]}) == 20
+    assert none == {"last_ts": "", "count": 0, "trades": []}
+    assert refused == {"error": ["EGeneral:Invalid arguments:from_ts"]}
 
 
 async def test_trades_can_be_followed():
