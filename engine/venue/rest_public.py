@@ -1,7 +1,8 @@
 """The public calls of REST: the clock, the listings, and the markets as they stand.
 
 Each call takes the parameters and answers with the `result` of the reply. Prices of Ticker, Depth, Trades and Spread
-are written at the cost precision, those of OHLC at the price precision, as in genuine answers.
+are written at the cost precision, or at the price precision where that is finer, those of OHLC always at the latter,
+as in genuine answers.
 """
 
 from collections.abc import Callable, Sequence
@@ -329,7 +330,7 @@ def _bare(text: str) -> str:
 
 
 def _price_decimals(pair: PairSpec) -> int:
-    return max(PRICE_DECIMALS_MIN, pair.cost_decimals)
+    return max(PRICE_DECIMALS_MIN, pair.cost_decimals, pair.price_decimals)  # no price loses a tick
 
 
 def _price(ticks: int, pair: PairSpec) -> str:

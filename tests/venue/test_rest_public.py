@@ -282,6 +282,22 @@ async def test_trades_after_the_fact():
     assert refused == {"error": ["EGeneral:Invalid arguments:from_ts"]}
 
 
+async def test_no_price_loses_a_tick():
+    """A pair whose ticks are finer than its cost precision, and one whose ticks are whole: Depth has every level."""
+    async with standing_venue(symbols=("VET/USDT", "BTC/JPY")) as (venue, client):
+        assert venue.exchange is not None
+        for symbol, decimals in (("VET/USDT", 6), ("BTC/JPY", 0)):
+            rows = (await client.public("Depth", pair=symbol, count=50))["result"][symbol]["asks"]
+            ticker = (await client.public("Ticker", pair=symbol))["result"][symbol]
+            levels = venue.exchange.markets[symbol].book.levels(SELL, 50)
+            listed = (await client.public("AssetPairs", pair=symbol))["result"][symbol]
+
+            assert [round(float(row[0]) * 10**decimals) for row in rows] == [price for price, _ in levels]
+            assert float(ticker["b"][0]) < float(ticker["a"][0])
+            assert float(listed["tick_size"]) == 10**-decimals
+    assert listed["tick_size"] == "1"
+
+
 async def test_trades_can_be_followed():
     """`last` of one answer as `since` of the next leads on without a gap or a repetition."""
     async with standing_venue() as (_, client):
