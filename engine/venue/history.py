@@ -24,7 +24,10 @@ from engine.venue.matching import BUY, SELL, OrderType, Side
 from engine.venue.pairs import PairSpec
 
 LISTED_S: Final = 1_420_070_400  # 2015-01-01: nothing was traded before
-STAGES: Final = (1, 5, 15, 30, 60, 240, 1440)  # minutes of a stage's bars; each divides the next
+# Minutes of a stage's bars, each of which divides the next → trades a minute of the liveliest pair: the further back,
+# the fewer, so that all of them together stay below the ids of today.
+STAGES: Final = {1: 20.0, 5: 16.0, 15: 12.0, 30: 8.0, 60: 6.0, 240: 4.0, 1440: 1.0}
+LIVELIEST_WEIGHT: Final = 10  # of that pair, see `PairSpec`
 DAY_MINUTES: Final = 1440
 BARS_TOLD: Final = 720  # of every interval: what REST's OHLC tells
 MINUTES_TOLD: Final = DAY_MINUTES + 1  # of the finest bars, for the ticker's 24 hours move by the minute
@@ -136,16 +139,18 @@ class History:
 
     def _go_back(self) -> None:
         """Invent one more stage, from its newest bar to its oldest."""
-        interval = STAGES[len(self._stages)]
+        intervals = list(STAGES)
+        interval = intervals[len(self._stages)]
         span_s = interval * 60
         begin_s = LISTED_S
-        if interval < STAGES[-1]:
-            coarser_s = STAGES[len(self._stages) + 1] * 60
+        if interval < intervals[-1]:
+            coarser_s = intervals[len(self._stages) + 1] * 60
             told = MINUTES_TOLD if interval == 1 else BARS_TOLD
             begin_s = max(LISTED_S, (self.until_s - told * span_s) // coarser_s * coarser_s)
         random = Random(f"{self._seed} {interval}-minute bars of {self._pair.symbol}").random
         swing = SWING * interval**0.5
         typical = self._pair.typical_lots
+        lively = 2 * interval * STAGES[interval] * self._pair.weight / LIVELIEST_WEIGHT
         close, next_trade_id = self._open, self._first_trade_id
         bars = []
         for bar_s in range(self._begin_s - span_s, begin_s - 1, -span_s):
@@ -155,7 +160,7 @@ class History:
             opened = PriceTicks(max(1, close + round(reach * (2 * random() - 1))))
             high = PriceTicks(max(opened, close) + int(reach * random()))
             low = PriceTicks(max(1, min(opened, close) - int(reach * random())))
-            trades = BAR_TRADES_MIN + int(random() * 2 * interval)
+            trades = BAR_TRADES_MIN + int(random() * lively)
             next_trade_id -= trades
             lots = QtyLots(max(1, int(typical * (0.5 + random()))))
             bars.append(Bar(bar_s, span_s, opened, high, low, close, trades, lots, next_trade_id))

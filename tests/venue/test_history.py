@@ -33,7 +33,7 @@ def summed(bars: list[Any]) -> tuple[int, ...]:
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.symbol)
 def test_the_past_is_possible_and_leads_to_the_opening(pair: Any):
     """No gap in the prices, extremes that hold them, dense trade ids, the last price that of the opening."""
-    bars = list(History(pair, 3, WallNs(OPENED_S * NS_PER_S), 100_000_000).bars(0))
+    bars = list(History(pair, 3, WallNs(OPENED_S * NS_PER_S), 10_000_000).bars(0))  # the lowest id to begin with
 
     assert bars[0].begin_s == LISTED_S
     assert bars[-1].close == pair.mid_ticks
@@ -41,7 +41,7 @@ def test_the_past_is_possible_and_leads_to_the_opening(pair: Any):
     assert all(older.close == newer.open for older, newer in pairwise(bars))
     assert all(older.begin_s + older.span_s <= newer.begin_s for older, newer in pairwise(bars))
     assert all(older.first_trade_id + older.trades == newer.first_trade_id for older, newer in pairwise(bars))
-    assert bars[-1].first_trade_id + bars[-1].trades == 100_000_001
+    assert bars[-1].first_trade_id + bars[-1].trades == 10_000_001
     assert bars[0].first_trade_id > 0
 
 
@@ -98,7 +98,7 @@ def test_720_candles_of_each_interval_as_far_as_the_pair_is_listed():
     counts = {interval: len(folded(past, interval, CANDLES_KEPT)) for interval in INTERVALS}
 
     # One less where the interval of the opening has no past.
-    assert {counts[interval] for interval in STAGES[1:]} <= {CANDLES_KEPT - 1, CANDLES_KEPT}
+    assert {counts[interval] for interval in list(STAGES)[1:]} <= {CANDLES_KEPT - 1, CANDLES_KEPT}
     assert counts[10_080] == OPENED_S // 604_800 - LISTED_S // 604_800 + 1
     assert counts[21_600] == OPENED_S // 1_296_000 - LISTED_S // 1_296_000 + 1
 
@@ -176,7 +176,7 @@ async def test_the_tickers_day_is_the_daily_candle_and_the_minutes_of_24_hours()
     assert float(ticker["c"][0]) == float(today[4])
     # At most four minutes of the oldest five are in the one and not in the other.
     assert ticker["t"][1] >= sum(row[7] for row in fives)
-    assert ticker["t"][1] - sum(row[7] for row in fives) < 40
+    assert ticker["t"][1] - sum(row[7] for row in fives) < 4 * 50
     assert float(ticker["h"][1]) >= max(float(row[2]) for row in fives)
 
 
