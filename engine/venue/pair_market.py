@@ -121,13 +121,23 @@ class PairMarket:
         return best_rank
 
     def _tell_trades(self, outcome: Outcome, now: WallNs) -> None:
-        fills = outcome.fills
+        fills, tape = outcome.fills, self._tape
+        # The same microsecond for all of them, but no two at once: a cursor must be able to fall between them.
+        at = max(now, tape[-1].at + 1) if tape else now
         for rank, fill in enumerate(fills):
             self._last_trade_id += 1
             self._candles.add(fill.price, fill.qty, now)
             self._day.add(fill.price, fill.qty)
-            at = WallNs(now + rank)  # the same microsecond: a cursor must be able to fall between two of them
-            self._tape.append(Trade(at, fill.price, fill.qty, fill.taker_side, outcome.order_type, self._last_trade_id))
+            tape.append(
+                Trade(
+                    WallNs(at + rank),
+                    fill.price,
+                    fill.qty,
+                    fill.taker_side,
+                    outcome.order_type,
+                    self._last_trade_id,
+                )
+            )
         if subscribers := self._subscribers.get(self._trade_key):
             rows = [self._trade_row(trade) for trade in self.last_trades(len(fills))]
             frame = text_frame(trade_text("update", rows))

@@ -4,8 +4,10 @@ from itertools import groupby, pairwise
 from typing import Any
 
 import pytest
-from rest_client import RestClient, standing_venue
+from rest_client import RestClient, limit_buy, standing_venue
+from venue_client import connected
 
+from engine.timestamps import wall_ns
 from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
 from engine.venue.candles import CANDLES_KEPT, INTERVALS, Candles, folded
 from engine.venue.history import LISTED_S, STAGES, Bar, History, Trade
@@ -206,3 +208,49 @@ async def test_trades_fold_to_the_candles():
         assert float(volume) == pytest.approx(sum(float(row[1]) for row in group), abs=1e-9)
         assert count == len(group)
     assert all(row[7] == 0 for at_s, row in rows.items() if at_s >= begin_s and at_s not in minutes)
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+async def test_the_websocket_tells_the_candles_of_rest(interval: int):
+    """The snapshot's rows are REST's last ones that have trades, and an update is the current one."""
+    async with standing_venue() as (venue, client), connected(venue.public_url) as socket:
+        socket.subscribe("ohlc", "BTC/USD", interval=interval)
+        snapshot = (await socket.of("ohlc", "snapshot"))["data"]
+        rows = await rows_of(client, interval)
+        await client.result("AddOrder", **limit_buy(ordertype="market", volume="0.01"))
+        (update,) = (await socket.of("ohlc", "update"))["data"]
+        after = (await rows_of(client, interval))[-1]
+
+    traded = [row for row in rows if row[7]]
+    assert len(snapshot) >= 10
+    assert [told(candle) for candle in snapshot] == [numbers(row) for row in traded[-len(snapshot) :]]
+    assert told(update) == numbers(after)
+    assert update["trades"] > (snapshot[-1]["trades"] if after[0] == rows[-1][0] and rows[-1][7] else 0)
+
+
+def told(candle: dict[str, Any]) -> list[float]:
+    begin_s = wall_ns(candle["interval_begin"]) // NS_PER_S
+    return [begin_s, *(float(candle[key]) for key in ("open", "high", "low", "close", "vwap", "volume", "trades"))]
+
+
+def numbers(row: list[Any]) -> list[float]:
+    return [float(value) for value in row]
+
+
+async def test_the_websocket_tells_the_day_of_rest():
+    """Volume, extremes, number of trades and last price of 24 hours are the same; the change is from their first."""
+    async with standing_venue() as (venue, client), connected(venue.public_url) as socket:
+        socket.subscribe("ticker", "BTC/USD", "ETH/USD", "DOGE/USD")
+        told = {}
+        while len(told) < 3:
+            (row,) = (await socket.of("ticker"))["data"]
+            told[row["symbol"]] = row
+        names = ",".join(told)
+        rest = (await client.public("Ticker", pair=names))["result"]
+
+    for symbol, row in told.items():
+        day = rest[symbol]
+        assert [row[key] for key in ("volume", "low", "high")] == [float(day[key][1]) for key in "vlh"]
+        assert (row["trades"], row["last"]) == (day["t"][1], float(day["c"][0]))
+        assert row["vwap"] == pytest.approx(float(day["p"][1]), rel=1e-4)
+        assert row["low"] <= row["last"] - row["change"] <= row["high"]
