@@ -3,6 +3,8 @@
 It shares no encode or decode code with `engine.kraken`: it writes and reads its own text, so that one bug cannot
 hide another. Frames captured from the real Kraken are the judge of both.
 
+                                history (before it opened)
+                                   ▼
     order_flow ──► matching ──► book_feed, candles, day ──► pair_market ──► exchange ─┐
     (seeded)       (pure)       (what the public sees)      (frames)        (turns)   ├─► public ───► server
                                                             capture, playback ────────┘   (protocol)  (sockets)

@@ -36,12 +36,13 @@ REFILL_BY_ORDER_OF: Final = 8
 class _FeedSide:
     """The levels of one side as the feed has told them so far."""
 
-    __slots__ = ("keys", "qty", "sign", "tokens", "top", "top_changed")
+    __slots__ = ("changed_s", "keys", "qty", "sign", "tokens", "top", "top_changed")
 
     def __init__(self, sign: int) -> None:
         self.sign = sign  # key = price × sign, so that both sides are ascending from the best
         self.keys: list[int] = []  # of all levels, best first
         self.qty: dict[int, int] = {}  # key → aggregated quantity
+        self.changed_s: dict[int, int] = {}  # key → second of its last change
         self.tokens: dict[int, str] = {}  # key → the level's part of the checksum text
         self.top = ""  # checksum text of the best levels, as of the last call of `top_text`
         self.top_changed = False  # since then
@@ -102,8 +103,8 @@ class BookFeed:
         self._windows = [window for window in self._windows if window.depth != depth]
         self._deepest = max((window.depth for window in self._windows), default=0)
 
-    def apply(self, changes: list[LevelChange]) -> int:
-        """Take the steps of one engine event; the best rank that changed, counted from 0.
+    def apply(self, changes: list[LevelChange], at_s: int = 0) -> int:
+        """Take the steps of one engine event, which happened at `at_s`; the best rank that changed, counted from 0.
 
         What the windows have to say of it is then in `updates`.
         """
@@ -118,9 +119,10 @@ class BookFeed:
                 if rank == len(keys) or keys[rank] != key:
                     keys.insert(rank, key)
                 side.qty[key] = qty
+                side.changed_s[key] = at_s
                 side.tokens[key] = f"{change.price}{qty}"
             else:
-                del keys[rank], side.qty[key], side.tokens[key]
+                del keys[rank], side.qty[key], side.changed_s[key], side.tokens[key]
             if rank < CHECKSUM_LEVELS:
                 side.top_changed = True
             if rank < best_rank:
@@ -159,6 +161,11 @@ class BookFeed:
         key = feed_side.keys[0]
         return PriceTicks(key * feed_side.sign), feed_side.qty[key]
 
+    def changed_s(self, side: Side, price: PriceTicks) -> int:
+        """The second of the last change of a level; 0 for one that is not there."""
+        feed_side = self._bids if side is BUY else self._asks
+        return feed_side.changed_s.get(price * feed_side.sign, 0)
+
     # --- entries -----------------------------------------------------------------------------------------------------
 
     def _tell(self, side: _FeedSide, book_side: Side, price: PriceTicks, rank: int, qty: int) -> None:
@@ -195,7 +202,7 @@ class BookFeed:
         """Raise AssertionError unless the view is a possible book."""
         for side in (self._bids, self._asks):
             assert side.keys == sorted(side.qty)
-            assert side.tokens.keys() == side.qty.keys()
+            assert side.tokens.keys() == side.changed_s.keys() == side.qty.keys()
             assert all(qty > 0 for qty in side.qty.values())
         best_bid, best_ask = self.best(BUY), self.best(SELL)
         assert best_bid is None or best_ask is None or best_bid[0] < best_ask[0]

@@ -1,40 +1,35 @@
 """The last 24 hours of one pair, as its ticker tells them: volume, extremes, change.
 
-Kept in hourly buckets, so the window moves by an hour at a time and memory is bounded for a venue that runs for days.
+The window moves by the minute: it is the 1-minute candles that began in it, so it agrees with the candles of every
+interval. Sums and extremes are kept up to date, so that a ticker costs the same however lively the day was.
 """
 
 from collections import deque
-from random import Random
 from typing import Final
 
 import msgspec
 
 from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
+from engine.venue.candles import Candle, Candles
 
-_HOUR_S: Final = 3600
-_HOURS: Final = 24
-
-
-class _Hour(msgspec.Struct, gc=False):
-    begin_s: int
-    open: PriceTicks
-    high: PriceTicks
-    low: PriceTicks
-    trades: int
-    qty: int  # lots
-    cost: int  # sum of ticks × lots
+DAY_S: Final = 86_400
 
 
 class DayTotals(msgspec.Struct, frozen=True, gc=False):
-    """What happened in the window."""
+    """What happened in a window. Without a trade all prices are those of the last one before it, and `cost` is 0."""
 
     open: PriceTicks  # of the first trade in it
     last: PriceTicks
     high: PriceTicks
     low: PriceTicks
-    vwap: PriceTicks
     qty: int  # lots
+    cost: int  # sum of ticks × lots
     trades: int
+
+    @property
+    def vwap(self) -> PriceTicks:
+        """Volume-weighted mean price, rounded half up."""
+        return PriceTicks((2 * self.cost + self.qty) // (2 * self.qty)) if self.qty else self.last
 
     def change_pct_hundredths(self) -> int:
         """Change since `open` in hundredths of a per cent, rounded half away from zero: -360 is written `-3.60`."""
@@ -44,50 +39,75 @@ class DayTotals(msgspec.Struct, frozen=True, gc=False):
 
 
 class Day:
-    """Trades of the last 24 hours, summed by the hour."""
+    """Trades of the last 24 hours, and of today."""
 
-    def __init__(self) -> None:
-        self._hours: deque[_Hour] = deque(maxlen=_HOURS)
-        self._last = PriceTicks(0)  # price of the last trade; 0 before the first
+    def __init__(self, candles: Candles) -> None:
+        self._candles = candles
+        self._watched = False  # has anybody asked yet? Until then nothing is counted
+        self._minutes: deque[Candle] = deque()  # in the window, oldest first: at most 1,441
+        self._highs: deque[Candle] = deque()  # those of them that no later one tops, so highest first
+        self._lows: deque[Candle] = deque()
+        self._trades = 0
+        self._qty = 0
+        self._cost = 0
 
-    def invent_history(self, rng: Random, price: PriceTicks, lots: QtyLots, until: WallNs) -> None:
-        """A day's trading from before the venue was started."""
-        now_s = until // NS_PER_S // _HOUR_S * _HOUR_S
-        swing = max(1, price // 200)
-        for age in range(_HOURS - 1, 0, -1):
-            opened = PriceTicks(max(1, price + rng.randint(-swing, swing)))
-            low, high = PriceTicks(max(1, opened - rng.randint(0, swing))), PriceTicks(opened + rng.randint(0, swing))
-            trades = rng.randint(20, 400)
-            qty = lots * trades
-            self._hours.append(_Hour(now_s - age * _HOUR_S, opened, high, low, trades, qty, (low + high) * qty // 2))
-        self._last = price
-
-    def add(self, price: PriceTicks, qty: QtyLots, traded_at: WallNs) -> None:
-        """Count one fill."""
-        begin_s = traded_at // NS_PER_S // _HOUR_S * _HOUR_S
-        self._last = price
-        if not self._hours or self._hours[-1].begin_s != begin_s:
-            self._hours.append(_Hour(begin_s, price, price, price, 1, qty, price * qty))
+    def add(self, price: PriceTicks, qty: QtyLots) -> None:
+        """Count one fill, which the candles have counted before."""
+        if not self._watched:
             return
-        hour = self._hours[-1]
-        hour.high, hour.low = max(hour.high, price), min(hour.low, price)
-        hour.trades += 1
-        hour.qty += qty
-        hour.cost += price * qty
+        minute = self._candles.current(1)
+        if not self._minutes or self._minutes[-1] is not minute:
+            self._minutes.append(minute)
+        self._trades += 1
+        self._qty += qty
+        self._cost += price * qty
+        self._rank(minute)
 
-    def totals(self, now: WallNs, since_s: int = 0) -> DayTotals:
-        """The window that ends now, or what of it came since an hour began."""
-        oldest_s = now // NS_PER_S - _HOURS * _HOUR_S
-        while len(self._hours) > 1 and self._hours[0].begin_s < oldest_s:
-            self._hours.popleft()
-        hours = [hour for hour in self._hours if hour.begin_s >= since_s] or [self._hours[-1]]
-        qty = sum(hour.qty for hour in hours)
-        return DayTotals(
-            open=hours[0].open,
-            last=self._last,
-            high=max(hour.high for hour in hours),
-            low=min(hour.low for hour in hours),
-            vwap=PriceTicks((2 * sum(hour.cost for hour in hours) + qty) // (2 * qty)),
-            qty=qty,
-            trades=sum(hour.trades for hour in hours),
-        )
+    def totals(self, now: WallNs) -> DayTotals:
+        """The 24 hours that end now."""
+        self._watch()
+        oldest_s = now // NS_PER_S - DAY_S
+        minutes = self._minutes
+        while minutes and minutes[0].begin_s < oldest_s:
+            gone = minutes.popleft()
+            self._trades -= gone.trades
+            self._qty -= gone.qty
+            self._cost -= gone.cost
+            for extremes in (self._highs, self._lows):
+                if extremes[0] is gone:
+                    extremes.popleft()
+        last = self._candles.current(1).close
+        if not minutes:
+            return DayTotals(last, last, last, last, 0, 0, 0)
+        high, low = self._highs[0].high, self._lows[0].low
+        return DayTotals(minutes[0].open, last, high, low, self._qty, self._cost, self._trades)
+
+    def today(self, now: WallNs) -> DayTotals:
+        """What came since midnight UTC: the daily candle."""
+        candle = self._candles.current(1440)
+        if candle.begin_s != now // NS_PER_S // DAY_S * DAY_S:
+            last = candle.close
+            return DayTotals(last, last, last, last, 0, 0, 0)
+        return DayTotals(candle.open, candle.close, candle.high, candle.low, candle.qty, candle.cost, candle.trades)
+
+    def _watch(self) -> None:
+        """Begin to count, with all that the candles know."""
+        if self._watched:
+            return
+        self._watched = True
+        for minute in self._candles.kept(1):
+            self._minutes.append(minute)
+            self._trades += minute.trades
+            self._qty += minute.qty
+            self._cost += minute.cost
+            self._rank(minute)
+
+    def _rank(self, minute: Candle) -> None:
+        """Put the newest minute, as it now is, behind those that it does not top."""
+        highs, lows = self._highs, self._lows
+        while highs and highs[-1].high <= minute.high:
+            highs.pop()
+        highs.append(minute)
+        while lows and lows[-1].low >= minute.low:
+            lows.pop()
+        lows.append(minute)

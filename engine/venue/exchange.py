@@ -124,9 +124,7 @@ def instruments_frame(pairs: tuple[PairSpec, ...]) -> bytes:
         instrument_text(
             "snapshot",
             [
-                asset_row(
-                    asset.name, asset.precision, asset.precision_display, asset.collateral_value, asset.margin_rate
-                )
+                asset_row(asset.name, asset.precision, asset.precision_display, asset.collateral_value)
                 for asset in assets
             ],
             [
@@ -138,8 +136,6 @@ def instruments_frame(pairs: tuple[PairSpec, ...]) -> bytes:
                     cost_decimals=pair.cost_decimals,
                     qty_min=pair.qty_min,
                     cost_min=pair.cost_min,
-                    margin_initial=pair.margin_initial,
-                    position_limit=pair.position_limit,
                 )
                 for pair in pairs
             ],

@@ -34,6 +34,8 @@ FEE_TIERS: Final = (
     FeeTier(2_500_000, 400, 1400),
     FeeTier(5_000_000, 200, 1200),
     FeeTier(10_000_000, 0, 1000),
+    FeeTier(100_000_000, 0, 800),
+    FeeTier(500_000_000, 0, 500),
 )
 TAKER_PPM_MAX: Final = FEE_TIERS[0].taker_ppm
 

@@ -5,7 +5,7 @@ causes (measured on genuine captures), then ticker and candles. What nobody subs
 """
 
 from collections import deque
-from collections.abc import Callable, Reversible
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from random import Random
 from typing import Final
@@ -14,7 +14,8 @@ from engine.units import NS_PER_S, PriceTicks, WallNs
 from engine.venue.book_feed import BookFeed
 from engine.venue.candles import Candle, Candles
 from engine.venue.day import Day
-from engine.venue.matching import BUY, SELL, OrderBook, Outcome
+from engine.venue.history import History, Trade
+from engine.venue.matching import BUY, SELL, OrderBook, Outcome, Side
 from engine.venue.order_flow import OrderFlow
 from engine.venue.pairs import PairSpec
 from engine.venue.stream import StreamKey, Subscriber
@@ -31,8 +32,9 @@ from engine.venue.text import (
 )
 from engine.venue.wire import text_frame
 
-TRADES_KEPT: Final = 1000  # what REST's Trades tells
+TRADES_KEPT: Final = 20_000  # since the opening (4 MB); the history before it is made when it is asked for
 TRADES_TOLD: Final = 50  # of the trade channel's snapshot
+SPREADS_KEPT: Final = 200  # what REST's Spread tells
 NOTHING_CHANGED: Final = 1 << 62  # the rank of a change that there was not
 WARM_UP_ACTIONS: Final = 800  # of the order flow before the doors open: a shaped book and a tape with something on it
 WARM_UP_NS: Final = 50 * NS_PER_S  # over which they are spread
@@ -47,10 +49,13 @@ class PairMarket:
         self.book = OrderBook()
         self._flow = OrderFlow(pair, self.book, seed)
         self._feed = BookFeed(pair.price_decimals, pair.qty_decimals, self.book.orders_at)
-        self._day = Day()
-        self._candles = Candles()
-        self._tape: deque[str] = deque(maxlen=TRADES_KEPT)  # the last trades, as their rows of the trade channel
         self._last_trade_id = rng.randint(10_000_000, 110_000_000)
+        self._past = History(pair, seed, WallNs(opened_at - WARM_UP_NS), self._last_trade_id)
+        self._candles = Candles(self._past)
+        self._day = Day(self._candles)
+        self._tape: deque[Trade] = deque(maxlen=TRADES_KEPT)  # what was traded since, oldest first
+        self._bbo: tuple[PriceTicks | None, PriceTicks | None] = (None, None)  # best prices as last told
+        self._spreads: deque[tuple[int, PriceTicks, PriceTicks]] = deque(maxlen=SPREADS_KEPT)
         # Told of every event with fills, with the id of its first trade, once the public has been told: `order_life`.
         self.on_trades: Callable[[PairMarket, Outcome, int, WallNs], None] | None = None
         self.last = pair.mid_ticks  # price of the last trade: what triggers go by
@@ -61,16 +66,14 @@ class PairMarket:
         self._key_of_depth: dict[int, StreamKey] = {}  # of the windows that are subscribed
         self._trade_key = StreamKey("trade", pair.symbol)
         self._ticker_keys = (StreamKey("ticker", pair.symbol, "trades"), StreamKey("ticker", pair.symbol, "bbo"))
-        self._open(rng, opened_at)
+        self._open(opened_at)
 
-    def _open(self, rng: Random, opened_at: WallNs) -> None:
-        """Fill the book, invent yesterday, and let the crowd trade for a while before anybody looks."""
+    def _open(self, opened_at: WallNs) -> None:
+        """Fill the book, and let the crowd trade for a while before anybody looks."""
         began_at = WallNs(opened_at - WARM_UP_NS)
-        history_price = PriceTicks(self.pair.mid_ticks)
-        self._day.invent_history(rng, history_price, self.pair.typical_lots, began_at)
-        self._candles.invent_history(rng, history_price, self.pair.typical_lots, began_at)
         for outcome in self._flow.open_book():
             self.publish(outcome, began_at)
+        self._spreads.clear()  # while the book was filled one side was empty
         for action in range(WARM_UP_ACTIONS):
             self.act(WallNs(began_at + WARM_UP_NS * action // WARM_UP_ACTIONS))
 
@@ -95,12 +98,11 @@ class PairMarket:
         """Book, ticker and candles. An iceberg that shows again what was taken of it changes no level."""
         if not outcome.changes and not outcome.fills:
             return NOTHING_CHANGED
-        bbo_before = self._best_prices() if self._ticker_keys[1] in self._subscribers else None
         best_rank = NOTHING_CHANGED
         if outcome.changes:
             self._changed_at = now
             feed = self._feed
-            best_rank = feed.apply(outcome.changes)
+            best_rank = feed.apply(outcome.changes, now // NS_PER_S)
             if self._key_of_depth:
                 for update in feed.updates():
                     key = self._key_of_depth[update.depth]
@@ -112,29 +114,32 @@ class PairMarket:
         if outcome.fills:
             self._tell_ticker(self._ticker_keys[0], now)
             self._tell_candles(now)
-        if bbo_before is not None and best_rank == 0 and bbo_before != self._best_prices():
+        if best_rank == 0 and (bbo := self._best_prices()) != self._bbo:
+            self._bbo = bbo
+            self._spreads.append((now // NS_PER_S, bbo[0] or PriceTicks(0), bbo[1] or PriceTicks(0)))
             self._tell_ticker(self._ticker_keys[1], now)
         return best_rank
 
     def _tell_trades(self, outcome: Outcome, now: WallNs) -> None:
-        rows = []
-        for fill in outcome.fills:
+        fills, tape = outcome.fills, self._tape
+        # The same microsecond for all of them, but no two at once: a cursor must be able to fall between them.
+        at = max(now, tape[-1].at + 1) if tape else now
+        for rank, fill in enumerate(fills):
             self._last_trade_id += 1
-            self._day.add(fill.price, fill.qty, now)
             self._candles.add(fill.price, fill.qty, now)
-            rows.append(
-                trade_row(
-                    self.pair.symbol,
-                    fill.taker_side.value,
-                    self._price_text(fill.price),
-                    self._qty_text(fill.qty),
+            self._day.add(fill.price, fill.qty)
+            tape.append(
+                Trade(
+                    WallNs(at + rank),
+                    fill.price,
+                    fill.qty,
+                    fill.taker_side,
                     outcome.order_type,
                     self._last_trade_id,
-                    now,
                 )
             )
-        self._tape.extend(rows)
         if subscribers := self._subscribers.get(self._trade_key):
+            rows = [self._trade_row(trade) for trade in self.last_trades(len(fills))]
             frame = text_frame(trade_text("update", rows))
             for subscriber in subscribers:
                 subscriber.deliver(self._trade_key, frame)
@@ -186,8 +191,7 @@ class PairMarket:
                 self.pair.symbol, "snapshot", levels.bids, levels.asks, self._feed.checksum(), self._changed_at
             )
         elif key.channel == "trade":
-            tape = self._tape
-            text = trade_text("snapshot", islice(tape, max(0, len(tape) - TRADES_TOLD), None))
+            text = trade_text("snapshot", map(self._trade_row, self.last_trades(TRADES_TOLD)))
         elif key.channel == "ticker":
             text = self._ticker_text("snapshot", now)
         else:
@@ -198,14 +202,32 @@ class PairMarket:
 
     # --- what REST asks ----------------------------------------------------------------------------------------------
 
+    def last_trades(self, count: int) -> list[Trade]:
+        """The newest trades, oldest first."""
+        tape = self._tape
+        if len(tape) < count:
+            return [*self._past.last_trades(count - len(tape)), *tape]
+        return list(islice(tape, len(tape) - count, None))
+
+    def trades(self, after: int) -> Iterator[Trade]:
+        """The trades after a moment, oldest first; of those since the opening the last TRADES_KEPT."""
+        tape = self._tape
+        if not tape or tape[0].at > after:
+            yield from self._past.trades(WallNs(after))
+        yield from (trade for trade in tape if trade.at > after)
+
     @property
-    def tape(self) -> Reversible[str]:
-        """The last trades, oldest first, as their rows of the trade channel."""
-        return self._tape
+    def spreads(self) -> Iterable[tuple[int, PriceTicks, PriceTicks]]:
+        """How the best prices moved: second, bid, ask, oldest first; 0 for an empty side."""
+        return self._spreads
+
+    def level_changed_s(self, side: Side, price: PriceTicks) -> int:
+        """When the level of this price last changed, in seconds."""
+        return self._feed.changed_s(side, price)
 
     @property
     def day(self) -> Day:
-        """The last 24 hours."""
+        """Today and the last 24 hours."""
         return self._day
 
     @property
@@ -218,6 +240,10 @@ class PairMarket:
     def _best_prices(self) -> tuple[PriceTicks | None, PriceTicks | None]:
         bid, ask = self._feed.best(BUY), self._feed.best(SELL)
         return bid and bid[0], ask and ask[0]
+
+    def _trade_row(self, trade: Trade) -> str:
+        price, qty = self._price_text(trade.price), self._qty_text(trade.qty)
+        return trade_row(self.pair.symbol, trade.side.value, price, qty, trade.order_type, trade.trade_id, trade.at)
 
     def _ticker_text(self, kind: str, now: WallNs) -> str:
         price_text, qty_text = self._price_text, self._qty_text

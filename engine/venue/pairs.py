@@ -18,7 +18,6 @@ class AssetSpec(msgspec.Struct, frozen=True):
     name: str
     precision: int
     precision_display: int
-    margin_rate: str | None = None  # None: not borrowable
     collateral_value: str = "0.000"
 
 
@@ -31,8 +30,6 @@ class PairSpec(msgspec.Struct, frozen=True, kw_only=True):
     cost_decimals: int
     qty_min: str
     cost_min: str
-    margin_initial: str | None = None  # None: not marginable
-    position_limit: int = 0  # in base units, long; short is 60 % of it. Only if marginable
     mid_ticks: PriceTicks  # where the price starts, and returns to
     gap_ticks: int  # usual distance between neighboring levels
     levels_target: int  # levels a side that the flow keeps up
@@ -57,26 +54,23 @@ def _pair(symbol: str, price_decimals: int, qty_decimals: int, **rest: object) -
 # Nine pairs are deep enough for a full window at depth 100, BTC/USD at depth 1000. MINA/GBP is thin on purpose: fewer
 # than ten levels at times, as pairs on Kraken are, which is where checksums that assume ten levels break.
 PAIRS: Final = (
-    _pair("BTC/USD", 1, 8, cost_decimals=5, qty_min="0.00005000", cost_min="0.50", margin_initial="0.20",
-          position_limit=250, mid_ticks=635_017, gap_ticks=7, levels_target=1_200, typical_lots=5_000_000, weight=10),
-    _pair("ETH/USD", 2, 8, cost_decimals=5, qty_min="0.00100000", cost_min="0.50", margin_initial="0.20",
-          position_limit=5_000, mid_ticks=177_413, gap_ticks=4, levels_target=600, typical_lots=90_000_000, weight=7),
-    _pair("SOL/USD", 2, 8, cost_decimals=5, qty_min="0.02000000", cost_min="0.50", margin_initial="0.25",
-          position_limit=40_000, mid_ticks=14_382, gap_ticks=1, levels_target=300, typical_lots=1_400_000_000,
-          weight=4),
-    _pair("XRP/USD", 5, 8, cost_decimals=6, qty_min="1.65000000", cost_min="0.50", margin_initial="0.25",
-          position_limit=2_000_000, mid_ticks=221_437, gap_ticks=9, levels_target=300, typical_lots=45_000_000_000,
-          weight=3),
-    _pair("DOGE/USD", 7, 8, cost_decimals=9, qty_min="13.00000000", cost_min="0.50", margin_initial="0.25",
-          position_limit=8_000_000, mid_ticks=1_463_215, gap_ticks=220, levels_target=300,
-          typical_lots=400_000_000_000, weight=3),
-    _pair("ETH/BTC", 5, 8, cost_decimals=10, qty_min="0.00100000", cost_min="0.00002", margin_initial="0.20",
-          position_limit=1_000, mid_ticks=2_794, gap_ticks=1, levels_target=260, typical_lots=120_000_000, weight=2),
+    _pair("BTC/USD", 1, 8, cost_decimals=5, qty_min="0.00005000", cost_min="0.50",
+          mid_ticks=635_017, gap_ticks=7, levels_target=1_200, typical_lots=5_000_000, weight=10),
+    _pair("ETH/USD", 2, 8, cost_decimals=5, qty_min="0.00100000", cost_min="0.50",
+          mid_ticks=177_413, gap_ticks=4, levels_target=600, typical_lots=90_000_000, weight=7),
+    _pair("SOL/USD", 2, 8, cost_decimals=5, qty_min="0.02000000", cost_min="0.50",
+          mid_ticks=14_382, gap_ticks=1, levels_target=300, typical_lots=1_400_000_000, weight=4),
+    _pair("XRP/USD", 5, 8, cost_decimals=6, qty_min="1.65000000", cost_min="0.50",
+          mid_ticks=221_437, gap_ticks=9, levels_target=300, typical_lots=45_000_000_000, weight=3),
+    _pair("DOGE/USD", 7, 8, cost_decimals=9, qty_min="13.00000000", cost_min="0.50",
+          mid_ticks=1_463_215, gap_ticks=220, levels_target=300, typical_lots=400_000_000_000, weight=3),
+    _pair("ETH/BTC", 5, 8, cost_decimals=10, qty_min="0.00100000", cost_min="0.00002",
+          mid_ticks=2_794, gap_ticks=1, levels_target=260, typical_lots=120_000_000, weight=2),
     _pair("EUR/USD", 5, 8, cost_decimals=5, qty_min="0.50000000", cost_min="0.50",
           mid_ticks=116_842, gap_ticks=2, levels_target=260, typical_lots=90_000_000_000, weight=1.5),
     _pair("MINA/GBP", 4, 8, cost_decimals=8, qty_min="9.00000000", cost_min="0.50",
           mid_ticks=1_278, gap_ticks=6, levels_target=12, typical_lots=60_000_000_000, weight=0.5),
-    _pair("BTC/JPY", 0, 8, cost_decimals=3, qty_min="0.00005000", cost_min="10",
+    _pair("BTC/JPY", 0, 8, cost_decimals=3, qty_min="0.00005000", cost_min="50",
           mid_ticks=9_981_250, gap_ticks=350, levels_target=260, typical_lots=2_000_000, weight=1),
     _pair("VET/USDT", 6, 5, cost_decimals=5, qty_min="200.00000", cost_min="0.5000",
           mid_ticks=25_417, gap_ticks=3, levels_target=260, typical_lots=350_000_000, weight=1),
@@ -85,16 +79,16 @@ PAIRS: Final = (
 ASSETS: Final = {
     asset.name: asset
     for asset in (
-        AssetSpec("USD", 4, 2, "0.050000", "1.000"),
-        AssetSpec("EUR", 4, 2, "0.025000", "1.000"),
-        AssetSpec("GBP", 4, 2, "0.025000", "1.000"),
-        AssetSpec("JPY", 2, 0, "0.025000", "1.000"),
-        AssetSpec("USDT", 8, 4, "0.020000", "0.950"),
-        AssetSpec("BTC", 10, 5, "0.010000", "0.980"),
-        AssetSpec("ETH", 10, 5, "0.020000", "0.960"),
-        AssetSpec("SOL", 10, 5, "0.020000", "0.900"),
-        AssetSpec("XRP", 8, 5, "0.020000", "0.900"),
-        AssetSpec("DOGE", 8, 2, "0.020000", "0.850"),
+        AssetSpec("USD", 4, 2, "1.000"),
+        AssetSpec("EUR", 4, 2, "1.000"),
+        AssetSpec("GBP", 4, 2, "1.000"),
+        AssetSpec("JPY", 2, 0, "1.000"),
+        AssetSpec("USDT", 8, 4, "0.950"),
+        AssetSpec("BTC", 10, 5, "0.980"),
+        AssetSpec("ETH", 10, 5, "0.960"),
+        AssetSpec("SOL", 10, 5, "0.900"),
+        AssetSpec("XRP", 8, 5, "0.900"),
+        AssetSpec("DOGE", 8, 2, "0.850"),
         AssetSpec("MINA", 10, 4),
         AssetSpec("VET", 6, 2),
     )

@@ -45,8 +45,9 @@ _PARAMETERS: Final = {
     "trade": frozenset({"channel", "symbol", "snapshot"}),
     "ticker": frozenset({"channel", "symbol", "event_trigger", "snapshot"}),
     "ohlc": frozenset({"channel", "symbol", "interval", "snapshot"}),
-    "instrument": frozenset({"channel", "snapshot", "include_tokenized_assets"}),
+    "instrument": frozenset({"channel", "snapshot", "include_tokenized_assets", "execution_venue"}),
 }
+EXECUTION_VENUE: Final = "international"  # of the instrument channel, since 2026-04: the one whose pairs are listed
 _TOP_LEVEL: Final = frozenset({"method", "params", "req_id"})
 
 WARNINGS: Final = {
@@ -136,6 +137,8 @@ def _parse_subscription(request: dict[str, Any], method: str, req_id: int | None
         if not symbols or not all(isinstance(symbol, str) for symbol in symbols):
             return Refusal(UNSUPPORTED_EVENT, method, req_id)
     if type(snapshot) is not bool:
+        return Refusal(UNSUPPORTED_EVENT, method, req_id)
+    if params.get("execution_venue", EXECUTION_VENUE) != EXECUTION_VENUE:
         return Refusal(UNSUPPORTED_EVENT, method, req_id)
     parameter = params.get(PARAMETER_NAMES.get(channel, ""))
     if error := _parameter_refusal(channel, method, parameter):

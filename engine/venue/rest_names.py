@@ -98,6 +98,18 @@ class NameBook:
             raise VenueReject(UNKNOWN_PAIR)
         return pair
 
+    def keyed(self, names: Iterable[str], display: bool) -> dict[str, PairSpec]:
+        """The pairs of these names, by the key of each in an answer; VenueReject when one is not listed.
+
+        A name with a slash stays as it was asked; any other becomes the id, or with `display` the v2 symbol.
+        """
+        pairs = {}
+        for name in names:
+            pair = self.pair(name)
+            key = pair.symbol if display else name.strip() if "/" in name else self.names[pair.symbol].pair_id
+            pairs[key] = pair
+        return pairs
+
     def asset(self, name: str) -> str:
         """The asset of this name, in v2's words."""
         asset = self._asset_of.get(name.strip().upper())

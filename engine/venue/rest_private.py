@@ -18,7 +18,7 @@ from engine.venue.fees import FEE_TIERS, FeeTier
 from engine.venue.keys import ApiKey
 from engine.venue.order_checks import invalid
 from engine.venue.pairs import PairSpec
-from engine.venue.rest_names import NameBook, asset_decimals, asset_id
+from engine.venue.rest_names import UNKNOWN_PAIR, NameBook, asset_decimals, asset_id
 from engine.venue.rest_orders import RestCall, check_order_id
 from engine.venue.rest_params import Params
 from engine.venue.rest_text import OrderView, amend_row, ledger_row, order_row, padded, trade_row
@@ -30,6 +30,10 @@ QUERY_ORDERS_MAX: Final = 50
 QUERY_TRADES_MAX: Final = 20
 QUERY_LEDGERS_MAX: Final = 20
 TRADE_TYPES: Final = ("all", "any position", "closed position", "closing position", "no position")
+FOREX: Final = "forex"  # the class of all pairs that are listed, in the words of TradeVolume
+PAIR_CLASSES_OF_FEES: Final = (
+    FOREX, "currency", "equity", "equity_pair", "nft", "derivatives", "tokenized_asset", "futures_contract",
+)  # fmt: skip
 LEDGER_TYPES: Final = (
     "all", "trade", "deposit", "withdrawal", "transfer", "margin", "adjustment", "rollover", "credit", "settled",
     "staking", "dividend", "sale", "nft_rebate", "conversion", "spend", "receive", "reward",
@@ -116,14 +120,32 @@ class RestPrivate:
         return Decimal(str(self._trading.usd_value(asset)))
 
     def trade_volume(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """The volume of 30 days, and the fees of the pairs that are asked for."""
-        volume = self._account(api_key).volume.usd(at)
-        result: dict[str, Any] = {"currency": "ZUSD", "volume": f"{volume:.4f}"}
-        pairs = [self._book.pair(name) for name in params.texts("pair")]
+        """The volume of 30 days and what else decides the tier; the fees of the pairs that are asked for, and with
+        `fee_schedule` the fees of every tier.
+        """
+        account = self._account(api_key)
+        pairs = [self._book.pair(name) for name in _names_of_pairs(params)]
+        volume = f"{account.volume.usd(at):.4f}"
+        worth = sum((total * self._usd_value(asset) for asset, total in account.balances.items()), Decimal(0))
+        result: dict[str, Any] = {
+            "currency": "ZUSD",
+            "asset_class": "currency",
+            "volume": volume,
+            "inputs": {
+                "domain_spot_volume_30d": volume,
+                "domain_futures_volume_30d": "0.0000",
+                "domain_assets_on_platform": padded(worth, 4),
+            },
+        }
+        tier = account.fee_tier(at)
         if pairs:
-            tier = self._account(api_key).fee_tier(at)
             result["fees"] = self._fees(pairs, tier, lambda row: row.taker_ppm)
             result["fees_maker"] = self._fees(pairs, tier, lambda row: row.maker_ppm)
+        if params.flag("fee_schedule"):
+            result["schedules"] = [
+                {"pair": self._book.names[pair.symbol].pair_id, "class": FOREX, "tiers": _schedule(tier)}
+                for pair in pairs
+            ]
         return result
 
     def _fees(self, pairs: list[PairSpec], tier: FeeTier, ppm: Callable[[FeeTier], int]) -> dict[str, Any]:
@@ -233,6 +255,35 @@ class RestPrivate:
 
     def _account(self, api_key: ApiKey) -> Account:
         return self._trading.account(api_key.account_id)
+
+
+def _names_of_pairs(params: Params) -> list[str]:
+    """The pairs of `pair`: names, or objects of name and class, `{"asset":"XBTUSD","aclass":"forex"}`."""
+    names = []
+    for element in params.elements("pair"):
+        if not isinstance(element, dict):
+            names.append(element)
+            continue
+        named = Params(element)
+        names.append(named.required("asset"))
+        if named.required("aclass") not in PAIR_CLASSES_OF_FEES:
+            raise invalid("aclass")
+        if named.required("aclass") != FOREX:
+            raise VenueReject(UNKNOWN_PAIR)
+    return Params({"pair": names}).texts("pair")
+
+
+def _schedule(active: FeeTier) -> list[dict[str, Any]]:
+    """The fees of every tier; the first has no condition, and the one that holds is marked."""
+    tiers: list[dict[str, Any]] = []
+    for row in FEE_TIERS:
+        tier: dict[str, Any] = {"maker_fee": _percent(row.maker_ppm), "taker_fee": _percent(row.taker_ppm)}
+        if row.volume_usd:
+            tier["min_spot_volume"] = f"{row.volume_usd:.4f}"
+        if row == active:
+            tier["active"] = True
+        tiers.append(tier)
+    return tiers
 
 
 def _percent(ppm: int) -> str:

@@ -1,28 +1,26 @@
 """The public calls of REST: the clock, the listings, and the markets as they stand.
 
 Each call takes the parameters and answers with the `result` of the reply. Prices of Ticker, Depth, Trades and Spread
-are written at the cost precision, those of OHLC at the price precision, as in genuine answers.
+are written at the cost precision, or at the price precision where that is finer, those of OHLC always at the latter,
+as in genuine answers.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from random import Random
+from itertools import islice
 from time import gmtime, strftime
 from typing import Any, Final
 
-import msgspec
-
 from engine.clock import Clock
 from engine.errors import VenueReject
-from engine.timestamps import wall_ns
-from engine.units import NS_PER_S, PriceTicks, units_decimal
+from engine.units import NS_PER_S, units_decimal
 from engine.venue.candles import CANDLES_KEPT, INTERVALS, Candle
+from engine.venue.day import DayTotals
 from engine.venue.exchange import Exchange
-from engine.venue.fees import FEE_TIERS
-from engine.venue.matching import BUY, SELL
+from engine.venue.history import Trade
+from engine.venue.matching import BUY, SELL, Side
 from engine.venue.order_checks import invalid
-from engine.venue.pair_market import TRADES_KEPT, PairMarket
+from engine.venue.pair_market import PairMarket
 from engine.venue.pairs import ASSETS, PairSpec
 from engine.venue.rest_names import (
     UNKNOWN_ASSET,
@@ -35,20 +33,18 @@ from engine.venue.rest_names import (
 )
 from engine.venue.rest_params import Params
 from engine.venue.rest_text import padded
-from engine.venue.stream import StreamKey
+from engine.venue.rest_transparency import RestTransparency
 
 PublicCall = Callable[[Params], Any]
 """One method of REST."""
 
 DEPTH_MAX: Final = 500
 DEPTH_DEFAULT: Final = 100
-SPREADS_KEPT: Final = 200  # of each pair that was asked for
+TRADES_TOLD: Final = 1000
+GROUPED_DEPTHS: Final = ("10", "25", "100", "250", "1000")
+GROUPINGS: Final = ("1", "5", "10", "25", "50", "100", "250", "500", "1000")  # ticks
 PRICE_DECIMALS_MIN: Final = 5  # of prices outside OHLC
-DAY_S: Final = 86_400
-HOUR_S: Final = 3600
 NS_SINCE_MIN: Final = 10**12  # a `since` below is in seconds, one above in nanoseconds
-
-_decode = msgspec.json.Decoder(float_hook=str).decode
 
 
 class RestPublic:
@@ -59,18 +55,15 @@ class RestPublic:
         exchange: Exchange,
         book: NameBook,
         clock: Clock,
-        seed: int,
         clock_offset_s: float,
         system: Callable[[], str],
     ) -> None:
         self._markets = exchange.markets
         self._book = book
         self._clock = clock
-        self._seed = seed
         self._clock_offset_ns = int(clock_offset_s * NS_PER_S)
         self._system = system
-        self._spreads: dict[str, SpreadWatch] = {}  # of the pairs whose spread was asked for
-        self._older: dict[tuple[str, int], list[Candle]] = {}  # candles from before the venue was started
+        self._transparency = RestTransparency(exchange.markets, book, _price)
 
     # --- the venue ---------------------------------------------------------------------------------------------------
 
@@ -85,52 +78,53 @@ class RestPublic:
         return {"status": self._system(), "timestamp": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(now_s))}
 
     def assets(self, params: Params) -> Any:
-        """The assets of the listed pairs, by id."""
-        names = params.texts("asset")
-        if not _are_currencies(params, "aclass"):
+        """The assets of the listed pairs, by id or display name."""
+        names, display = params.texts("asset"), _display(params)
+        if not _are_listed(params, "aclass"):
             if names:
                 raise VenueReject(UNKNOWN_ASSET)
             return {}
         chosen = [self._book.asset(name) for name in names] if names else self._book.assets
-        return {asset_id(asset): _asset_row(asset) for asset in chosen}
+        return {asset if display else asset_id(asset): _asset_row(asset) for asset in chosen}
 
     def asset_pairs(self, params: Params) -> Any:
-        """The listed pairs, by id; `info` chooses a part of each."""
-        kind = params.choice("info", tuple(_INFO)) or "info"
-        rows: dict[str, Any] = {}
-        if not _are_currencies(params, "aclass_base"):
-            if params.texts("pair"):
-                raise VenueReject(UNKNOWN_PAIR)
-            return rows
-        for pair in self._pairs(params):
-            names = self._book.names[pair.symbol]
-            row = _pair_row(pair, names)
-            rows[names.pair_id] = {key: row[key] for key in _INFO[kind] if key in row} if _INFO[kind] else row
-        return rows
+        """The listed pairs; `info` chooses a part of each."""
+        kind, display = params.choice("info", tuple(_INFO)) or "info", _display(params)
+        pairs = self._pairs(params, "aclass_base")
+        if params.choice("execution_venue", EXECUTION_VENUES) not in (None, EXECUTION_VENUES[0]):
+            return {}
+        return {
+            key: _part(_pair_row(pair, self._book.names[pair.symbol], display), _INFO[kind])
+            for key, pair in pairs.items()
+        }
 
-    def _pairs(self, params: Params) -> list[PairSpec]:
+    def _pairs(self, params: Params, aclass: str) -> dict[str, PairSpec]:
+        """The pairs that are asked for, all when none is named, by their keys in the answer."""
         names = params.texts("pair")
-        return [self._book.pair(name) for name in names] if names else list(self._book.pairs)
+        if not _are_listed(params, aclass):
+            if names:
+                raise VenueReject(UNKNOWN_PAIR)
+            return {}
+        return self._book.keyed(names or [names.pair_id for names in self._book.names.values()], _display(params))
 
     # --- the markets -------------------------------------------------------------------------------------------------
 
     def ticker(self, params: Params) -> Any:
-        """Best prices, last trade, and what happened today and in 24 hours, by pair id."""
-        return {
-            self._book.names[pair.symbol].pair_id: self._ticker_row(self._markets[pair.symbol])
-            for pair in self._pairs(params)
-        }
+        """Best prices, last trade, and what happened today and in 24 hours."""
+        pairs = self._pairs(params, "asset_class")
+        return {key: self._ticker_row(self._markets[pair.symbol]) for key, pair in pairs.items()}
 
     def _ticker_row(self, market: PairMarket) -> dict[str, Any]:
         pair, now = market.pair, self._clock.wall_ns()
-        today_s = now // NS_PER_S // DAY_S * DAY_S
-        today, day = market.day.totals(now, today_s), market.day.totals(now)
+        today, day = market.day.today(now), market.day.totals(now)
         both = (today, day)
-        last = next(reversed(market.tape), None)
-        last_qty = padded(0, pair.qty_decimals) if last is None else str(_decode(last)["qty"])
+        last = market.last_trades(1)
 
         def price(ticks: int) -> str:
             return _price(ticks, pair)
+
+        def qty(lots: int) -> str:
+            return padded(units_decimal(lots, pair.qty_decimals), pair.qty_decimals)
 
         def best(side: Any) -> list[str]:
             levels = market.book.levels(side, 1)
@@ -141,9 +135,9 @@ class RestPublic:
         return {
             "a": best(SELL),
             "b": best(BUY),
-            "c": [price(day.last), last_qty],
-            "v": [padded(units_decimal(span.qty, pair.qty_decimals), pair.qty_decimals) for span in both],
-            "p": [price(span.vwap) for span in both],
+            "c": [price(day.last), qty(last[0].qty if last else 0)],
+            "v": [qty(span.qty) for span in both],
+            "p": [_mean_price(span, pair) for span in both],
             "t": [span.trades for span in both],
             "l": [price(span.low) for span in both],
             "h": [price(span.high) for span in both],
@@ -152,116 +146,91 @@ class RestPublic:
 
     def depth(self, params: Params) -> Any:
         """The best levels of both sides. Quantities are rounded to three decimals, as Kraken's are."""
-        market, names = self._market(params)
+        market, key = self._market(params)
         count = params.integer("count")
         count = DEPTH_DEFAULT if count is None else count
         if count < 1:
             raise invalid("count")
-        now_s = self._clock.wall_ns() // NS_PER_S
 
-        def rows(side: Any) -> list[Any]:
+        def rows(side: Side) -> list[Any]:
             pair = market.pair
             return [
-                [_price(ticks, pair), _rough(units_decimal(lots, pair.qty_decimals)), now_s]
+                [
+                    _price(ticks, pair),
+                    _rough(units_decimal(lots, pair.qty_decimals)),
+                    market.level_changed_s(side, ticks),
+                ]
                 for ticks, lots in market.book.levels(side, min(count, DEPTH_MAX))
             ]
 
-        return {names.pair_id: {"asks": rows(SELL), "bids": rows(BUY)}}
+        return {key: {"asks": rows(SELL), "bids": rows(BUY)}}
+
+    def grouped_book(self, params: Params) -> Any:
+        """The book in steps of several ticks: bids are counted at the step below, asks at the one above."""
+        market, _ = self._market(params)
+        pair = market.pair
+        depth = params.choice("depth", GROUPED_DEPTHS) or GROUPED_DEPTHS[0]
+        grouping = int(params.choice("grouping", GROUPINGS) or GROUPINGS[0])
+
+        def rows(side: Side) -> list[Any]:
+            steps: dict[int, int] = {}
+            for ticks, lots in market.book.levels(side):
+                step = ticks - ticks % grouping if side is BUY else ticks + -ticks % grouping
+                if step not in steps and len(steps) == int(depth):
+                    break
+                steps[step] = steps.get(step, 0) + lots
+            return [
+                {
+                    "price": _price(ticks, pair),
+                    "qty": padded(units_decimal(lots, pair.qty_decimals), pair.qty_decimals),
+                }
+                for ticks, lots in steps.items()
+            ]
+
+        return {"pair": pair.symbol, "grouping": grouping, "bids": rows(BUY), "asks": rows(SELL)}
 
     def ohlc(self, params: Params) -> Any:
         """Up to 720 candles, the last one unfinished; intervals without a trade have one too."""
-        market, names = self._market(params)
+        market, key = self._market(params)
         interval = params.integer("interval")
         interval = 1 if interval is None else interval
         if interval not in INTERVALS:
             raise invalid("interval")
-        since_s = _since_ns(params) // NS_PER_S
-        candles = list(self._candles(market, interval))[-CANDLES_KEPT:]
-        rows = [_candle_row(candle, market.pair) for candle in candles if candle.begin_s > since_s]
+        since_s = (_since_ns(params) or 0) // NS_PER_S
+        candles = _without_gaps(market.candles.kept(interval), interval, self._clock.wall_ns() // NS_PER_S)
+        # The last one is always there, whatever `since` says.
+        wanted = [candle for candle in candles[:-1] if candle.begin_s > since_s] + candles[-1:]
+        rows = [_candle_row(candle, market.pair) for candle in wanted]
         finished = candles[-2].begin_s if len(candles) > 1 else candles[-1].begin_s
-        return {names.pair_id: rows, "last": finished}
+        return {key: rows, "last": finished}
 
     def trades(self, params: Params) -> Any:
         """The last trades, or the first ones after `since`."""
-        market, names = self._market(params)
+        market, key = self._market(params)
         count = params.integer("count")
-        count = TRADES_KEPT if count is None else count
-        if not 1 <= count <= TRADES_KEPT:
+        count = TRADES_TOLD if count is None else count
+        if not 1 <= count <= TRADES_TOLD:
             raise invalid("count")
         since = _since_ns(params)
-        rows = [row for row in self._trades(market) if row[-1] > since]
-        rows = rows[:count] if since else rows[-count:]
-        last = rows[-1][-1] if rows else since
-        return {names.pair_id: [row[:-1] for row in rows], "last": str(last)}
+        trades = market.last_trades(count) if since is None else list(islice(market.trades(since), count))
+        last = trades[-1].at if trades else since or 0
+        return {key: [_trade_row(trade, market.pair) for trade in trades], "last": str(last)}
 
     def spread(self, params: Params) -> Any:
-        """How the best prices have moved since they were first asked for."""
-        market, names = self._market(params)
-        symbol = market.pair.symbol
-        watch = self._spreads.get(symbol)
-        if watch is None:
-            watch = self._spreads[symbol] = SpreadWatch(market, self._clock)
-        since_s = _since_ns(params) // NS_PER_S
-        rows = [row for row in watch.rows if row[0] >= since_s]
-        return {names.pair_id: rows, "last": rows[-1][0] if rows else since_s}
+        """How the best prices have moved."""
+        market, key = self._market(params)
+        pair = market.pair
+        since_s = (_since_ns(params) or 0) // NS_PER_S
+        rows = [[at_s, _price(bid, pair), _price(ask, pair)] for at_s, bid, ask in market.spreads if at_s >= since_s]
+        return {key: rows, "last": rows[-1][0] if rows else since_s}
 
-    # --- the past ----------------------------------------------------------------------------------------------------
-
-    def _trades(self, market: PairMarket) -> Iterator[list[Any]]:
-        """Trades as REST writes them, with their time in nanoseconds as one more field behind."""
-        last_at, rank = 0, 0
-        for text in market.tape:
-            row = _decode(text)
-            at = wall_ns(row["timestamp"])
-            # Fills of one taker share their microsecond: `since` must be able to fall between two of them.
-            rank = rank + 1 if at == last_at else 0
-            last_at = at
-            price = padded(Decimal(str(row["price"])), _price_decimals(market.pair))
-            side, kind = row["side"][0], row["ord_type"][0]
-            yield [price, str(row["qty"]), round(at / NS_PER_S, 7), side, kind, "", row["trade_id"], at + rank]
-
-    def _candles(self, market: PairMarket, interval: int) -> Iterator[Candle]:
-        """Oldest first, without gaps."""
-        kept = list(market.candles.kept(interval))
-        key = (market.pair.symbol, interval)
-        older = self._older.get(key)
-        if older is None:
-            older = self._older[key] = self._invent_older(market.pair, interval, kept[0])
-        span_s = interval * 60
-        last: Candle | None = None
-        now_s = self._clock.wall_ns() // NS_PER_S
-        for candle in [*older, *kept]:
-            while last is not None and last.begin_s + span_s < candle.begin_s:
-                last = _quiet(last, span_s)
-                yield last
-            yield candle
-            last = candle
-        while last is not None and last.begin_s + span_s <= now_s:
-            last = _quiet(last, span_s)
-            yield last
-
-    def _invent_older(self, pair: PairSpec, interval: int, oldest: Candle) -> list[Candle]:
-        """What may have happened before the venue was started, so that a chart is full from the beginning."""
-        rng = Random(f"{self._seed} older candles of {pair.symbol} at {interval}")
-        swing = max(1, int(oldest.open * 0.0004 * interval**0.5))
-        close = oldest.open
-        candles = []
-        for age in range(1, CANDLES_KEPT):
-            opened = PriceTicks(max(1, close + rng.randint(-swing, swing)))
-            low, high = min(opened, close), max(opened, close)
-            trades = rng.randint(1, 3 + interval)
-            qty = pair.typical_lots * trades
-            begin_s = oldest.begin_s - age * interval * 60
-            if begin_s < 0:
-                break
-            candles.append(Candle(begin_s, opened, high, low, close, trades, qty, (low + high) * qty // 2))
-            close = opened
-        candles.reverse()
-        return candles
-
-    def _market(self, params: Params) -> tuple[PairMarket, PairNames]:
-        pair = self._book.pair(params.required("pair"))
-        return self._markets[pair.symbol], self._book.names[pair.symbol]
+    def _market(self, params: Params) -> tuple[PairMarket, str]:
+        """The market of the one pair that is asked for, and the key of the answer."""
+        name = params.required("pair")
+        if not _are_listed(params, "asset_class"):
+            raise VenueReject(UNKNOWN_PAIR)
+        ((key, pair),) = self._book.keyed([name], _display(params)).items()
+        return self._markets[pair.symbol], key
 
     def calls(self) -> dict[str, PublicCall]:
         """Method → what it does."""
@@ -275,54 +244,41 @@ class RestPublic:
             "OHLC": self.ohlc,
             "Trades": self.trades,
             "Spread": self.spread,
+            "GroupedBook": self.grouped_book,
+            "PreTrade": self._transparency.pre_trade,
+            "PostTrade": self._transparency.post_trade,
         }
-
-
-class SpreadWatch:
-    """The best prices of one pair from the moment somebody asks for them: a subscriber of its ticker."""
-
-    def __init__(self, market: PairMarket, clock: Clock) -> None:
-        self.rows: deque[tuple[int, str, str]] = deque(maxlen=SPREADS_KEPT)  # second, bid, ask; oldest first
-        self.paused = False
-        self.waiting: list[Callable[[], None]] = []
-        self.plain = False
-        self._market = market
-        self._clock = clock
-        market.join(StreamKey("ticker", market.pair.symbol, "bbo"), self)
-        self._note()
-
-    def deliver(self, key: StreamKey, frame: bytes) -> None:
-        """The best prices have changed."""
-        self._note()
-
-    def deliver_chunk(self, chunk: bytes) -> None:
-        """Only captures send chunks."""
-
-    def flush(self) -> None:
-        """Nothing is queued."""
-
-    def _note(self) -> None:
-        market = self._market
-        bid, ask = market.book.best(BUY), market.book.best(SELL)
-        row = (self._clock.wall_ns() // NS_PER_S, _price(bid or 0, market.pair), _price(ask or 0, market.pair))
-        self.rows.append(row)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 
-_ASSET_CLASSES: Final = ("currency", "tokenized_asset")
-_LEVERAGE: Final = ("leverage_buy", "leverage_sell")
+LISTED_CLASSES: Final = ("currency", "forex")  # Kraken's words for assets and for pairs of them
+ASSET_CLASSES: Final = (*LISTED_CLASSES, "tokenized_asset")
+EXECUTION_VENUES: Final = ("international", "bitnomial_exchange")  # the pairs of the first are listed here
 _INFO: Final[dict[str, tuple[str, ...]]] = {  # what each `info` leaves of a row; empty: everything
     "info": (),
-    "leverage": _LEVERAGE,
+    "leverage": ("leverage_buy", "leverage_sell"),
     "fees": ("fees", "fees_maker", "fee_volume_currency"),
-    "margin": ("margin_call", "margin_stop"),
+    "margin": ("margin_call", "margin_level"),
 }
 
 
-def _are_currencies(params: Params, name: str) -> bool:
-    """Is the class of assets that is asked for the one that the venue lists? Tokenized shares are not."""
-    return params.choice(name, _ASSET_CLASSES) in (None, "currency")
+def _are_listed(params: Params, name: str) -> bool:
+    """Is the class that is asked for the one that the venue lists? Tokenized shares are not."""
+    return params.choice(name, ASSET_CLASSES) in (None, *LISTED_CLASSES)
+
+
+def _display(params: Params) -> bool:
+    """Are assets and pairs to be named as the WebSocket names them? `assetVersion=1`, the only one there is."""
+    return params.choice("assetVersion", ("1",)) is not None
+
+
+def _part(row: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Of a row what `info` asks for. With `margin` one field goes by another name than in the whole row."""
+    if not keys:
+        return row
+    row["margin_level"] = row["margin_stop"]
+    return {key: row[key] for key in keys}
 
 
 def _asset_row(asset: str) -> dict[str, Any]:
@@ -337,36 +293,35 @@ def _asset_row(asset: str) -> dict[str, Any]:
     }
 
 
-def _pair_row(pair: PairSpec, names: PairNames) -> dict[str, Any]:
-    leverage = [] if pair.margin_initial is None else list(range(2, int(1 / Decimal(pair.margin_initial)) + 1))
-    row: dict[str, Any] = {
+def _pair_row(pair: PairSpec, names: PairNames, display: bool) -> dict[str, Any]:
+    """One pair. There is no margin trading, so no leverage; fees are told by TradeVolume alone, as Kraken does
+    since 2026-09-08: both lists are empty for every pair.
+    """
+    return {
         "altname": names.altname,
         "wsname": names.wsname,
         "aclass_base": "currency",
-        "base": names.base_id,
+        "base": pair.base if display else names.base_id,
         "aclass_quote": "currency",
-        "quote": names.quote_id,
+        "quote": pair.quote if display else names.quote_id,
         "lot": "unit",
         "cost_decimals": pair.cost_decimals,
         "pair_decimals": pair.price_decimals,
         "lot_decimals": pair.qty_decimals,
         "lot_multiplier": 1,
-        "leverage_buy": leverage,
-        "leverage_sell": leverage,
-        "fees": [[tier.volume_usd, tier.taker_ppm / 10_000] for tier in FEE_TIERS],
-        "fees_maker": [[tier.volume_usd, tier.maker_ppm / 10_000] for tier in FEE_TIERS],
-        "fee_volume_currency": "ZUSD",
+        "leverage_buy": [],
+        "leverage_sell": [],
+        "fees": [],
+        "fees_maker": [],
+        "fee_volume_currency": "USD" if display else "ZUSD",
         "margin_call": 80,
         "margin_stop": 40,
         "ordermin": _bare(pair.qty_min),
         "costmin": _bare(pair.cost_min),
         "tick_size": padded(Decimal(1).scaleb(-pair.price_decimals), pair.price_decimals),
         "status": "online",
+        "execution_venue": EXECUTION_VENUES[0],
     }
-    if leverage:
-        row["long_position_limit"] = pair.position_limit
-        row["short_position_limit"] = pair.position_limit * 3 // 5
-    return row
 
 
 def _bare(text: str) -> str:
@@ -375,7 +330,7 @@ def _bare(text: str) -> str:
 
 
 def _price_decimals(pair: PairSpec) -> int:
-    return max(PRICE_DECIMALS_MIN, pair.cost_decimals)
+    return max(PRICE_DECIMALS_MIN, pair.cost_decimals, pair.price_decimals)  # no price loses a tick
 
 
 def _price(ticks: int, pair: PairSpec) -> str:
@@ -403,16 +358,44 @@ def _candle_row(candle: Candle, pair: PairSpec) -> list[Any]:
     ]
 
 
-def _quiet(last: Candle, span_s: int) -> Candle:
-    """The interval after this one, in which nothing was traded."""
+def _mean_price(span: DayTotals, pair: PairSpec) -> str:
+    """Cost by quantity with all its decimals, which a tick does not have."""
+    mean = units_decimal(span.cost, pair.price_decimals) / span.qty if span.qty else Decimal(0)
+    return padded(mean, _price_decimals(pair))
+
+
+def _trade_row(trade: Trade, pair: PairSpec) -> list[Any]:
+    qty = padded(units_decimal(trade.qty, pair.qty_decimals), pair.qty_decimals)
+    side, kind = trade.side.value[0], trade.order_type[0]
+    return [_price(trade.price, pair), qty, round(trade.at / NS_PER_S, 7), side, kind, "", trade.trade_id]
+
+
+def _without_gaps(candles: Sequence[Candle], interval: int, now_s: int) -> list[Candle]:
+    """The last CANDLES_KEPT intervals up to now, oldest first; those without a trade have a candle too."""
+    span_s = interval * 60
+    first_s = max(now_s // span_s * span_s - (CANDLES_KEPT - 1) * span_s, candles[0].begin_s)
+    last = candles[0]
+    told: list[Candle] = []
+    for candle in candles:
+        told += [_quiet(last, at_s) for at_s in range(max(first_s, last.begin_s + span_s), candle.begin_s, span_s)]
+        if candle.begin_s >= first_s:
+            told.append(candle)
+        last = candle
+    return told + [_quiet(last, at_s) for at_s in range(max(first_s, last.begin_s + span_s), now_s + 1, span_s)]
+
+
+def _quiet(last: Candle, begin_s: int) -> Candle:
+    """An interval after this one, in which nothing was traded."""
     close = last.close
-    return Candle(last.begin_s + span_s, close, close, close, close, 0, 0, 0)
+    return Candle(begin_s, close, close, close, close, 0, 0, 0)
 
 
-def _since_ns(params: Params) -> int:
-    """`since` in nanoseconds, whatever it was given in; 0 when it was not."""
+def _since_ns(params: Params) -> int | None:
+    """`since` in nanoseconds, whatever it was given in; None when it was not."""
     since = params.decimal("since")
-    if since is None or since <= 0:
+    if since is None:
+        return None
+    if since <= 0:
         return 0
     if since.adjusted() > 20:
         raise invalid("since")

@@ -32,6 +32,7 @@ from engine.venue.rest_orders import RestCall, RestOrders, trading_calls
 from engine.venue.rest_params import Params, nonce_of, read_body, read_form, unreadable
 from engine.venue.rest_private import RestPrivate, reading_calls
 from engine.venue.rest_public import RestPublic
+from engine.venue.rest_unserved import unserved_calls
 from engine.venue.settings import VenueSettings
 from engine.venue.settlement import default_funds
 
@@ -95,10 +96,10 @@ class RestServer:
         self._waiting: set[asyncio.Task[Any]] = set()  # requests that a fault holds up, their clients perhaps gone
         self._runner: web.ServerRunner | None = None
         book = NameBook(market.pair for market in floor.exchange.markets.values())
-        self._public = RestPublic(floor.exchange, book, clock, settings.seed, settings.clock_offset_s, system).calls()
+        self._public = RestPublic(floor.exchange, book, clock, settings.clock_offset_s, system).calls()
         private = RestPrivate(floor.trading, book, floor.tokens, clock, clock.wall_ns() // NS_PER_S, self._as_of)
         self._trading_calls = trading_calls(RestOrders(floor.trading, floor.faults, book))
-        self._calls = reading_calls(private) | self._trading_calls
+        self._calls = unserved_calls() | reading_calls(private) | self._trading_calls
         self._book = book
         for spec in settings.keys:
             self.open_account(spec)

@@ -42,11 +42,12 @@ from engine.venue.private_faults import PRIVATE_KINDS, PrivateFaults
 from engine.venue.public import PublicConnection
 from engine.venue.pulse import Pulse
 from engine.venue.rest_server import RestServer
-from engine.venue.settings import PATH, FaultSpec, VenueSettings
+from engine.venue.settings import PATH, PATHS_V1, FaultSpec, VenueSettings
 from engine.venue.settlement import default_funds
 from engine.venue.stream import Source, Timer, Timers
 from engine.venue.tokens import Tokens
 from engine.venue.trading import Trading
+from engine.venue.wire import close_frame
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,8 @@ CLOSE_WAIT_S: Final = 1.0  # for the client's answer to our close frame
 SERVICE_RESTART: Final = 1012  # close code of a maintenance; Kraken's own is not known
 PROTOCOL_ERROR: Final = 1002  # close codes of what is not WebSocket: RFC 6455 §7.4.1
 MESSAGE_TOO_BIG: Final = 1009
+POLICY_VIOLATION: Final = 1008
+V1_NOT_SERVED: Final = f"WebSocket v1 is not served here: connect to {PATH} and use the messages of WebSocket v2"
 DUE_WAIT_S_MAX: Final = 3600.0  # between looks at what is due, so that a clock that was set does not matter for long
 SOCKET_BUFFER_HIGH: Final = 256 * 1024  # bytes waiting for the socket at which a source that can wait should
 
@@ -263,7 +266,10 @@ class Venue:
         if self._refusing:
             response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE, b"maintenance")
             return WSUpgradeResponseWithListener(response, None)
-        if request.path.decode(errors="replace").partition("?")[0].rstrip("/") != PATH:
+        path = request.path.decode(errors="replace").partition("?")[0]
+        if path in PATHS_V1:
+            return _ClosedDoor()
+        if path.rstrip("/") != PATH:
             return None  # 404
         return _Door(self, connect)
 
@@ -389,6 +395,14 @@ def _understand_connection(request: WSUpgradeRequest) -> None:
     wishes = ",".join(request.headers.getall("Connection", [])).lower().split(",")
     if "upgrade" in (wish.strip() for wish in wishes):
         request.headers["Connection"] = "Upgrade"
+
+
+class _ClosedDoor(WSListener):
+    """Where WebSocket v1 would be: whoever comes is told that it is not here."""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        transport.underlying_transport.write(close_frame(POLICY_VIOLATION, V1_NOT_SERVED))
+        transport.disconnect()
 
 
 class _Door(WSListener):

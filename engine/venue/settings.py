@@ -12,6 +12,7 @@ from engine.venue.rate_counter import TIERS, Tier
 Pace = Literal["original", "max"]
 
 PATH: Final = "/v2"  # of the public WebSocket, as on Kraken
+PATHS_V1: Final = ("", "/")  # of WebSocket v1, which is not served
 
 
 class FaultSpec(msgspec.Struct, frozen=True):

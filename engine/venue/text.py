@@ -162,13 +162,11 @@ def instrument_text(kind: str, assets: Iterable[str], pairs: Iterable[str]) -> s
     )
 
 
-def asset_row(name: str, precision: int, precision_display: int, collateral_value: str, margin_rate: str | None) -> str:
-    """One asset of the instrument channel; only what can be borrowed has a margin rate."""
-    margin = f',"margin_rate":{margin_rate}' if margin_rate is not None else ""
-    borrowable = "true" if margin else "false"
+def asset_row(name: str, precision: int, precision_display: int, collateral_value: str) -> str:
+    """One asset of the instrument channel. None can be borrowed, for there is no margin trading."""
     return (
         f'{{"id":"{name}","status":"enabled","precision":{precision},"precision_display":{precision_display},'
-        f'"borrowable":{borrowable},"collateral_value":{collateral_value},"class":"currency"{margin}}}'
+        f'"borrowable":false,"collateral_value":{collateral_value},"class":"currency"}}'
     )
 
 
@@ -181,22 +179,14 @@ def pair_row(
     cost_decimals: int,
     qty_min: str,
     cost_min: str,
-    margin_initial: str | None,
-    position_limit: int,
 ) -> str:
-    """One pair of the instrument channel; only marginable ones have the margin keys."""
+    """One pair of the instrument channel; none is marginable, so none has the margin keys."""
     base, _, quote = symbol.partition("/")
     price_increment, qty_increment = number_text(price_decimals)(1), number_text(qty_decimals)(1)
-    margin = ""
-    if margin_initial is not None:
-        margin = (
-            f'"margin_initial":{margin_initial},"position_limit_long":{position_limit},'
-            f'"position_limit_short":{position_limit * 3 // 5},'
-        )
     return (
         f'{{"symbol":"{symbol}","base":"{base}","quote":"{quote}","status":"{status}","qty_precision":{qty_decimals},'
         f'"qty_increment":{qty_increment},"price_precision":{price_decimals},"cost_precision":{cost_decimals},'
-        f'"marginable":{"true" if margin else "false"},"has_index":true,"ws_display_price_precision":{price_decimals},'
-        f'"cost_min":{cost_min},{margin}"tick_size":{price_increment},"price_increment":{price_increment},'
+        f'"marginable":false,"has_index":true,"ws_display_price_precision":{price_decimals},'
+        f'"cost_min":{cost_min},"tick_size":{price_increment},"price_increment":{price_increment},'
         f'"qty_min":{qty_min}}}'
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from venue_client import connected
 
-from engine.venue.requests import Refusal, parse_request
+from engine.venue.requests import Refusal, SubscriptionRequest, parse_request
 from engine.venue.server import Venue
 from engine.venue.settings import VenueSettings
 
@@ -66,6 +66,7 @@ REFUSED = [
         "subscribe",
         "BTC/USD",
     ),
+    (subscribe(channel="instrument", execution_venue="bitnomial-exchange"), "Unsupported event", "subscribe", None),
     (
         {"method": "ping", "params": {}},
         "Unsupported field: 'params' for the given msg type: ping",
@@ -83,6 +84,7 @@ REFUSED = [
     ),
     ({"method": "dance"}, "Malformed request", "error", None),
     ({"params": {}}, "Malformed request", "error", None),
+    ({"event": "subscribe", "pair": ["XBT/USD"], "subscription": {"name": "book"}}, "Malformed request", "error", None),
     ([], "Malformed request", "error", None),
 ]
 
@@ -170,3 +172,10 @@ async def test_too_many_requests_are_refused():
     assert [reply["method"] for reply in replies] == ["pong", "pong", "pong", "ping", "subscribe"]
     assert [reply.get("error") for reply in replies] == [None] * 3 + ["Exceeded msg rate"] * 2
     assert replies[3]["req_id"] == 3
+
+
+def test_the_execution_venue_of_the_instruments():
+    """The one whose pairs are listed here may be named."""
+    request = json.dumps(subscribe(channel="instrument", execution_venue="international")).encode()
+
+    assert isinstance(parse_request(request), SubscriptionRequest)

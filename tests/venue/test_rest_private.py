@@ -172,11 +172,37 @@ async def test_the_account_as_a_whole(genuine: Path):
     assert worth.keys() == captured(genuine, "TradeBalance_2026").keys()
     assert Decimal(in_bitcoin["eb"]) < Decimal(worth["eb"]) / 10_000
     expected = captured(genuine, "TradeVolume_pair")
-    assert fees.keys() == expected.keys()
+    assert list(fees) == ["currency", "asset_class", "volume", "inputs", "fees", "fees_maker"]  # since 2026-06
+    assert list(fees["inputs"].values()) == ["60000.0000", "0.0000", worth["eb"]]
     assert fees["fees"]["XXBTZUSD"].keys() == expected["fees"]["XXBTZUSD"].keys()
     assert list(fees["fees_maker"]) == ["XXBTZUSD", "XETHZUSD"]
     assert (fees["fees"]["XXBTZUSD"]["fee"], fees["fees_maker"]["XXBTZUSD"]["fee"]) == ("0.2400", "0.1400")
     assert (fees["fees"]["XXBTZUSD"]["tiervolume"], bare["volume"]) == ("50000.0000", "60000.0000")
+
+
+async def test_the_fees_of_every_tier():
+    """`fee_schedule` tells all of them and which one holds; pairs may be objects with their class."""
+    async with standing_venue(fee_volume_usd=60_000.0) as (_, client):
+        by_name = await client.result("TradeVolume", pair="XBTUSD", fee_schedule="true")
+        pairs = [{"asset": "XBTUSD", "aclass": "forex"}]
+        by_object = (await client.json("TradeVolume", pair=pairs, fee_schedule=True))["result"]
+        form = {"pair[0][asset]": "XBTUSD", "pair[0][aclass]": "forex", "fee_schedule": "true"}
+        as_form = await client.result("TradeVolume", **form)
+        derivative = await client.json("TradeVolume", pair=[{"asset": "PF_XBTUSD", "aclass": "derivatives"}])
+        strange = await client.json("TradeVolume", pair=[{"asset": "XBTUSD", "aclass": "weather"}])
+        nameless = await client.json("TradeVolume", pair=[{"aclass": "forex"}])
+
+    (schedule,) = by_name["schedules"]
+    assert by_name == by_object == as_form
+    assert (schedule["pair"], schedule["class"]) == ("XXBTZUSD", "forex")
+    assert schedule["tiers"][0] == {"maker_fee": "0.2500", "taker_fee": "0.4000"}
+    assert [tier for tier in schedule["tiers"] if tier.get("active")] == [
+        {"maker_fee": "0.1400", "taker_fee": "0.2400", "min_spot_volume": "50000.0000", "active": True}
+    ]
+    assert by_name["fees"]["XXBTZUSD"]["fee"] == "0.2400"
+    assert derivative == {"error": ["EQuery:Unknown asset pair"]}
+    assert strange == {"error": ["EGeneral:Invalid arguments:aclass"]}
+    assert nameless == {"error": ["EGeneral:Invalid arguments:asset"]}
 
 
 async def test_amends_look_like_genuine_ones(genuine: Path):

@@ -11,7 +11,7 @@ from rest_client import RestClient, api_sign, limit_buy, standing_venue
 
 from engine.errors import UserError
 from engine.units import NS_PER_S, MonoNs
-from engine.venue.keys import TRADING_PERMISSIONS, KeySpec
+from engine.venue.keys import PERMISSIONS, TRADING_PERMISSIONS, KeySpec
 from engine.venue.rest_counter import HISTORY_COST, LIMIT_EXCEEDED, RestCounter
 from engine.venue.rest_params import Params, read_body
 from engine.venue.server import Venue
@@ -72,6 +72,17 @@ async def test_requests_that_are_not_signed_are_refused():
         assert await error(**{"API-Sign": sign}) == "EAPI:Invalid nonce"
 
 
+async def test_calls_that_kraken_has_and_the_venue_has_not():
+    """A good key may not; a bad one is refused as anywhere; a name that Kraken does not know is unknown."""
+    async with standing_venue() as (_, client):
+        every = await client.with_key(permissions=list(PERMISSIONS))
+        stranger = RestClient(client.session, client.url, "nobody", client.secret)
+        for name in ("Withdraw", "DepositMethods", "Earn/Strategies", "AddExport", "Level3", "CreateSubaccount"):
+            assert await every.error(name) == DENIED
+            assert await stranger.error(name) == "EAPI:Invalid key"
+        assert await every.error("Earn/Weather") == "EGeneral:Unknown method"
+
+
 async def test_nonces_over_the_wire():
     """They must rise, as text or as number; one that is missing or unreadable is refused."""
     async with standing_venue() as (_, client):
@@ -117,7 +128,7 @@ async def test_some_calls_need_one_of_two_permissions(name: str):
 async def test_what_is_not_offered():
     """Kraken's words for a method that it does not have, signed or not."""
     async with standing_venue() as (_, client):
-        assert await client.error("Withdraw", asset="XBT") == "EGeneral:Unknown method"
+        assert await client.error("Teleport", asset="XBT") == "EGeneral:Unknown method"
         async with client.session.get(f"{client.url}/elsewhere") as response:
             assert response.status == 404
             assert await response.json() == {"error": ["EGeneral:Unknown method"]}

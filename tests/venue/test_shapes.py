@@ -89,8 +89,8 @@ async def test_frames_have_the_shape_of_genuine_ones(genuine: Path):
 
 
 async def test_the_instrument_channel_lists_pairs_and_assets_as_kraken_does(genuine: Path):
-    """One snapshot, an object; marginable pairs and borrowable assets have their extra keys in Kraken's order."""
-    newest, oldest = genuine_messages(genuine, "instrument")
+    """One snapshot, an object; no pair offers the leverage and no asset the loan that the venue does not give."""
+    newest, _ = genuine_messages(genuine, "instrument")
     async with Venue(LIVELY) as venue, connected(venue.public_url) as client:
         client.ask(method="subscribe", params={"channel": "instrument"})
         message = await client.of("instrument")
@@ -98,13 +98,15 @@ async def test_the_instrument_channel_lists_pairs_and_assets_as_kraken_does(genu
     pairs = {pair["symbol"]: pair for pair in message["data"]["pairs"]}
     assets = {asset["id"]: asset for asset in message["data"]["assets"]}
     genuine_pair = newest["data"]["pairs"][0]
-    margin_keys = [key for key in oldest["data"]["pairs"][1] if key not in genuine_pair]
 
     assert list(pairs) == ["BTC/USD", "EUR/USD"]
     assert shape(pairs["EUR/USD"]) == shape(genuine_pair)
     assert pairs["EUR/USD"] == genuine_pair
-    assert [key for key in pairs["BTC/USD"] if key not in genuine_pair] == margin_keys
-    assert shape(assets["USD"]) == shape(newest["data"]["assets"][0])
+    assert shape(pairs["BTC/USD"]) == shape(genuine_pair)
+    assert not any(pair["marginable"] for pair in pairs.values())
+    # Genuine assets of the same kind, those that cannot be borrowed, stand last in the sample.
+    assert shape(assets["USD"]) == shape(newest["data"]["assets"][-1])
+    assert not any(asset["borrowable"] for asset in assets.values())
     assert list(assets) == ["USD", "BTC", "EUR"]
     assert '"price_increment":0.00001,' in text  # plain decimals, never an exponent
 

@@ -110,6 +110,28 @@ async def test_paths_of_the_public_websocket(path: str):
     assert status.endswith("101 Switching Protocols")
 
 
+@pytest.mark.parametrize("path", ["/", "/?client=x"])
+async def test_websocket_v1_is_closed_with_a_sentence(path: str):
+    """Who connects to where v1 would be is told that it is not here, and what is."""
+    async with Venue(STILL) as venue, wired(venue) as wire:
+        status = await wire.upgrade(path, then=frame(FIN | TEXT, b'{"event":"ping"}'))
+        opcode, payload = await wire.frame()
+
+    assert status.endswith("101 Switching Protocols")
+    assert (opcode, int.from_bytes(payload[:2], "big")) == (CLOSE, 1008)
+    assert payload[2:].decode() == (
+        "WebSocket v1 is not served here: connect to /v2 and use the messages of WebSocket v2"
+    )
+
+
+async def test_other_paths_are_not_found():
+    """Neither v2 nor v1."""
+    async with Venue(STILL) as venue, wired(venue) as wire:
+        status = await wire.upgrade("/v3")
+
+    assert status == "HTTP/1.1 404 Not Found"
+
+
 @pytest.mark.parametrize(
     "frames",
     [
