@@ -20,7 +20,7 @@ from engine.actors.rest_desk import RestDesk
 from engine.clock import Clock
 from engine.kraken import rest_answers, rest_requests
 from engine.kraken.error_catalog import ErrorKind
-from engine.kraken.rest_answers import ApiKeyInfo, RestRefusal
+from engine.kraken.rest_answers import ApiKeyInfo, RestRefusal, SystemStatus
 from engine.kraken.rest_pairs import RestPairs
 from engine.units import NS_PER_MS, NS_PER_S, WallNs
 
@@ -29,6 +29,8 @@ OFFSET_FAILURE_NS: Final = 2 * NS_PER_S
 EXPIRY_WARNING_NS: Final = 7 * 24 * 3600 * NS_PER_S  # before the key's own end
 PAUSE_S_MIN: Final = 1.0  # between two tries while Kraken cannot be reached
 PAUSE_S_MAX: Final = 30.0
+NOTICES_SHOWN_MAX: Final = 5  # of a kind
+NOTICE_CHARS_MAX: Final = 400
 
 # The boxes on Kraken's page of a key, by the permission that each gives.
 BOXES: Final = {
@@ -139,7 +141,7 @@ async def examine(rest: RestDesk, symbols: Sequence[str], clock: Clock, *, with_
     status = await rest.ask(rest_requests.system_status(), rest_answers.read_system_status)
     if isinstance(status, RestRefusal):
         return Preflight([_unreachable(status)], RestPairs())
-    findings.append(_status_finding(status))
+    findings += _status_findings(status)
     findings.append(await _examine_clock(rest, clock))
     pairs = await rest.ask_pairs()
     if isinstance(pairs, RestRefusal):
@@ -195,14 +197,20 @@ def _refused(name: str, refusal: RestRefusal) -> Finding:
     return Finding(name, Level.FAILURE, text, is_passing=kind in _PASSING)
 
 
-def _status_finding(status: str) -> Finding:
-    if status == "online":
-        return Finding("system", Level.OK, "Kraken is online")
-    return Finding(
-        "system",
-        Level.WARNING,
-        f"Kraken is in the state {status} and does not take every order; wait until it is online",
-    )
+def _status_findings(system: SystemStatus) -> list[Finding]:
+    if system.status == "online":
+        findings = [Finding("system", Level.OK, "Kraken is online")]
+    else:
+        text = f"Kraken is in the state {system.status} and does not take every order; wait until it is online"
+        findings = [Finding("system", Level.WARNING, text)]
+    for notice in system.emergency[:NOTICES_SHOWN_MAX]:
+        restart = f"; a restart is expected at {notice.expected_restart_utc}" if notice.expected_restart_utc else ""
+        text = f"Kraken has an emergency: {notice.title} (impact {notice.impact or 'not told'}{restart})"
+        findings.append(Finding("system", Level.WARNING, text[:NOTICE_CHARS_MAX]))
+    for notice in system.upcoming[:NOTICES_SHOWN_MAX]:
+        text = f"Kraken announces {notice.title}, from {notice.expected_start_utc} to {notice.expected_end_utc}"
+        findings.append(Finding("system", Level.ADVICE, text[:NOTICE_CHARS_MAX]))
+    return findings
 
 
 def _symbol_findings(symbols: Sequence[str], pairs: RestPairs) -> list[Finding]:

@@ -15,8 +15,10 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from engine.kraken.error_catalog import ErrorKind, Meaning, meaning
+from engine.kraken.messages import Notice, notices
 from engine.kraken.rest_pairs import CURRENCY, RestPair, RestPairs, v2_asset
 from engine.kraken.salvage import DECODE_ERRORS, Reader, Word
+from engine.kraken.venue_status import SYSTEM_CHARS_MAX
 from engine.market import v2_symbol
 from engine.orders.venue_facts import Outcome
 from engine.units import NS_PER_S, WallNs
@@ -125,9 +127,22 @@ class _Time(Struct):
     unixtime: Annotated[int, Meta(ge=0, lt=2**33)]
 
 
-class _Status(Struct):
+class SystemStatus(Struct, frozen=True):
+    """Kraken's word on its matching engine, and its notices, which say nothing about that."""
+
     status: str
-    timestamp: str = ""
+    """online, post_only, cancel_only or maintenance."""
+    upcoming: tuple[Notice, ...]
+    """Maintenance within 72 hours; an entry leaves the list when its window begins."""
+    emergency: tuple[Notice, ...]
+
+
+class _Status(Struct):
+    """{"status":"cancel_only","timestamp":"2026-05-08T14:28:00Z","upcoming_maintenance":[],"emergency":[…]}"""
+
+    status: str
+    upcoming_maintenance: Raw = Raw(b"[]")
+    emergency: Raw = Raw(b"[]")
 
 
 class _Pair(Struct):
@@ -167,10 +182,13 @@ def read_time(status: int, body: bytes) -> RestRefusal | WallNs:
     return answer if isinstance(answer, RestRefusal) else WallNs(answer.unixtime * NS_PER_S)
 
 
-def read_system_status(status: int, body: bytes) -> RestRefusal | str:
-    """online, post_only, cancel_only or maintenance."""
+def read_system_status(status: int, body: bytes) -> RestRefusal | SystemStatus:
+    """Of SystemStatus."""
     answer = read_result(status, body, _decode_status)
-    return answer if isinstance(answer, RestRefusal) else answer.status
+    if isinstance(answer, RestRefusal):
+        return answer
+    upcoming, emergency = notices(answer.upcoming_maintenance), notices(answer.emergency)
+    return SystemStatus(answer.status[:SYSTEM_CHARS_MAX], tuple(upcoming), tuple(emergency))
 
 
 def read_asset_pairs(status: int, body: bytes) -> RestRefusal | RestPairs:

@@ -314,4 +314,7 @@ def test_the_system_status_is_read_whatever_stands_beside_it(field, token):
         b'{"error":[],"result":{"status":"cancel_only","timestamp":"2026-05-08T14:28:00Z"}}', ("result", field), token
     )
 
-    assert read_system_status(200, text) == "cancel_only"
+    system = read_system_status(200, text)
+
+    assert not isinstance(system, RestRefusal)
+    assert system.status == "cancel_only"

@@ -12,6 +12,7 @@ from wire import with_wrong_checksum as wrong
 
 from engine.kraken.events import SystemChanged
 from engine.kraken.private_session import PrivateSession, PrivateSettings
+from engine.kraken.rest_answers import SystemStatus, read_system_status
 from engine.kraken.trading_session import TradingSession, TradingSettings
 
 HEARTBEAT = b'{"channel":"heartbeat"}'
@@ -295,3 +296,14 @@ def test_a_field_of_a_notice_of_another_type_costs_itself_alone(field):
 
     assert notice.title == "Elevated API error rates"
     assert told(session, emergency=[entry]) == []
+
+
+def test_rest_tells_the_same_notices_beside_the_state():
+    """Kraken's documented answer of 2026: an emergency with its restart, nothing announced."""
+    body = {"status": "cancel_only", "timestamp": "2026-05-08T14:28:00Z", "upcoming_maintenance": []}
+    body |= {"emergency": [EMERGENCY | {"impact": "critical", "next_steps": [RESTART]}]}
+    system = read_system_status(200, json.dumps({"error": [], "result": body}).encode())
+
+    assert isinstance(system, SystemStatus)
+    assert (system.status, system.upcoming) == ("cancel_only", ())
+    assert [(n.impact, n.expected_restart_utc) for n in system.emergency] == [("critical", "2026-05-08T14:30:00Z")]
