@@ -230,8 +230,10 @@ def _counts(summary: dict[str, Any]) -> str:
     return (
         f"wire to strategy p50 {latency['p50']} µs  p99 {latency['p99']} µs  p99.9 {latency['p999']} µs  "
         f"({latency['count']:,} callbacks)\n"
-        f"trades {summary['trades']:,} (missed {summary['trades_missed']:,})  tickers {summary['tickers']:,}  "
-        f"candles {summary['candles']:,}  heartbeats {summary['heartbeats']:,}  unknown {summary['unknown']}  "
+        f"trades {summary['trades']:,} (missed {summary['trades_missed']:,}, repeated {summary['trades_repeated']:,})  "
+        f"tickers {summary['tickers']:,}  "
+        f"candles {summary['candles']:,} (missed {summary['candles_missed']:,})  "
+        f"heartbeats {summary['heartbeats']:,}  unknown {summary['unknown']}  "
         f"malformed {summary['malformed']}\n"
         f"published {sum(ring['published'] for ring in rings):,}  gaps {sum(ring['gaps'] for ring in rings):,}  "
         f"restarts {sum(summary['restarts'].values())}"
