@@ -27,6 +27,7 @@ from engine.orders.journal_records import (
     Adopted,
     Ended,
     Filled,
+    FillsTold,
     Record,
     Rejected,
     Submitted,
@@ -41,10 +42,11 @@ from engine.orders.reports import (
     Report,
 )
 from engine.orders.tracked_order import TrackedOrder
-from engine.units import NS_PER_MS, MonoNs, QtyLots, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, QtyLots, WallNs
 
 UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
 BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
+FILLS_TOLD_NS: Final = NS_PER_S  # so many fills, at most, does a router tell that its predecessor had told
 
 # What a router's next life counts again from the journal.
 RECOUNTED: Final = (
@@ -80,6 +82,7 @@ class OrderRecords:
         self._balances_changed: set[str] = set()
         self._balances_at = MonoNs(0)
         self._reported_balances: dict[str, BalanceReport] = {}
+        self._fills_told_at = MonoNs(0)
         # Since the process started, and by it; see topology.ROUTER_COUNTERS.
         self.counts: dict[str, int] = dict.fromkeys(
             (*RECOUNTED, "refused", "journal_errors", "records_unreadable"), 0
@@ -233,6 +236,29 @@ class OrderRecords:
                 yield order_report(order)
         for order in self.blotter.open_of(strategy):
             yield order_report(order)
+
+    def tell_fills_again(self) -> None:
+        """Tell the fills of this run that the strategies may not have been told: the last router may have died between
+        the journal and their rings, or kept reports that found a ring full. Who knows one drops it."""
+        for strategy, fills in self.blotter.untold.items():
+            line = self.lines.get(strategy)
+            for fill in fills if line is not None else ():
+                order = self.blotter.get(fill.key)
+                if line is None or order is None:
+                    continue
+                line.send(order_report(order))
+                line.send(_fill_report(order, fill, MonoNs(0)))
+
+    def note_fills_told(self, now: MonoNs) -> None:
+        """Write down, once a second at most, which fills the strategies' rings hold."""
+        if now < self._fills_told_at or self._is_failing:
+            return
+        self._fills_told_at = MonoNs(now + FILLS_TOLD_NS)
+        for strategy, fills in list(self.blotter.untold.items()):
+            line = self.lines.get(strategy)
+            told = fills[-1].exec_id if line is None else line.fill_told
+            if any(fill.exec_id == told for fill in fills):
+                self.commit([FillsTold(strategy, told, self._wall_ns())])
 
     def balance_changed(self, *assets: str) -> None:
         """Kraken told of these."""

@@ -32,6 +32,7 @@ from engine.orders.journal_records import (
     DayBegan,
     Ended,
     Filled,
+    FillsTold,
     InDoubt,
     ModeChanged,
     Record,
@@ -50,6 +51,7 @@ from engine.units import PriceTicks, QtyLots, WallNs, decimal_units, units_decim
 
 ENDED_KEPT: Final = 10_000  # orders that are over: late news finds them, `engine orders` shows them
 EXEC_IDS_KEPT: Final = 50_000  # Kraken's snapshots repeat the last fifty fills
+UNTOLD_MAX: Final = 10_000  # fills of one strategy that its reports may not hold yet; older ones are given up
 ODDITIES_KEPT: Final = 100
 PARKED_MAX: Final = 1000  # facts of orders that we do not know yet
 LOTS_DECIMALS: Final = 8  # of a pair that we do not follow, at least
@@ -89,6 +91,7 @@ class _State(Struct):
     mode_reason: str = ""
     day: int = 0
     day_totals: dict[str, Decimal] = {}
+    untold: dict[str, list[Filled]] = {}
 
 
 class Blotter:
@@ -100,6 +103,8 @@ class Blotter:
         self.oddities: deque[Oddity] = deque(maxlen=ODDITIES_KEPT)
         self.quarantined = 0
         self.fills_repeated = 0
+        # Fills that no later life of the router can tell any more, for a strategy left more than UNTOLD_MAX lying.
+        self.fills_given_up = 0
         # Reports of orders that are not known yet, by Kraken's id: the end of one may outrun its beginning. Not part of
         # the state either.
         self._parked: OrderedDict[str, list[ExecutionFact]] = OrderedDict()
@@ -110,6 +115,8 @@ class Blotter:
         self.run, self.run_began_at = state.run, state.run_began_at
         self.mode, self.mode_reason = state.mode, state.mode_reason  # TradingMode's name; empty: never changed
         self.day, self.day_totals = state.day, state.day_totals  # the UTC day, and the totals that it began with
+        # Fills of this run of the engine that the strategies' reports may not hold yet, oldest first.
+        self.untold: dict[str, deque[Filled]] = {strategy: deque(fills) for strategy, fills in state.untold.items()}
         self.open: dict[str, TrackedOrder] = {}
         self.ended: OrderedDict[str, TrackedOrder] = OrderedDict((order.key, order) for order in state.ended)
         self.positions = Positions()
@@ -415,6 +422,10 @@ class Blotter:
             case RunBegan():
                 if record.run != self.run:
                     self.run, self.run_began_at = record.run, record.at
+                    self.untold.clear()  # of a run that is over: its strategies are gone
+                    self.fills_given_up = 0
+            case FillsTold():
+                self._apply_told(record)
             case ModeChanged():
                 self.mode, self.mode_reason = record.mode, record.reason
             case DayBegan():
@@ -477,6 +488,11 @@ class Blotter:
         self._move(order, E.FILL, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
         order.changed_at = record.at
         if order.strategy:
+            untold = self.untold.setdefault(order.strategy, deque())
+            untold.append(record)
+            if len(untold) > UNTOLD_MAX:
+                untold.popleft()
+                self.fills_given_up += 1
             fees = tuple((fee.asset, fee.qty) for fee in record.fees)
             self.positions.of(order.strategy, order.symbol).fill(
                 order.intent.side,
@@ -486,6 +502,15 @@ class Blotter:
                 fee_in_base(order.symbol, fees),
             )
         return Change(order, fill=record)
+
+    def _apply_told(self, record: FillsTold) -> None:
+        untold = self.untold.get(record.strategy)
+        if untold is None or all(fill.exec_id != record.exec_id for fill in untold):
+            return
+        while untold.popleft().exec_id != record.exec_id:
+            pass
+        if not untold:
+            del self.untold[record.strategy]
 
     def _apply_to_order(self, record: Any) -> Change | None:
         order = self.get(record.key)
@@ -574,6 +599,7 @@ class Blotter:
             self.mode_reason,
             self.day,
             self.day_totals,
+            {strategy: list(fills) for strategy, fills in self.untold.items()},
         )
         return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
 

@@ -129,6 +129,15 @@ class Filled(Struct, frozen=True, array_like=True, tag="fill"):
     at: WallNs
 
 
+class FillsTold(Struct, frozen=True, array_like=True, tag="told"):
+    """A strategy's reports hold this fill, and all of its fills that stand before it in the journal: the router's next
+    life need not tell them again."""
+
+    strategy: str
+    exec_id: str
+    at: WallNs
+
+
 class Counted(Struct, frozen=True, array_like=True, tag="cnt"):
     """Kraken counts so much as filled, more than it had told before: the fills themselves are missing here."""
 
@@ -202,6 +211,7 @@ Record = (
     | RequestRefused
     | CancelSent
     | Filled
+    | FillsTold
     | Counted
     | Ended
     | Adopted

@@ -62,6 +62,7 @@ class FillReport(Struct, frozen=True, array_like=True, tag="f"):
     qty_decimals: int
     kraken_time: WallNs
     received_at: MonoNs
+    """0 when a router that began anew tells what its predecessor may not have told."""
 
 
 class PositionReport(Struct, frozen=True, array_like=True, tag="p"):

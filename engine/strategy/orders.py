@@ -171,7 +171,7 @@ class Fill(Struct, frozen=True):
     """maker or taker; empty when Kraken did not say."""
     kraken_time: WallNs
     received_at: MonoNs
-    """When the news reached this host."""
+    """When the news reached this host; 0 when that is not known: of a fill that an order router heard of and died."""
 
 
 def make_fill(order: Order, report: FillReport) -> Fill:
