@@ -27,7 +27,7 @@ from engine.kraken.events import (
     state_changed,
 )
 from engine.kraken.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
-from engine.kraken.messages import BookData, CandleData, Reply, decode_book
+from engine.kraken.messages import AssetData, BookData, CandleData, PairData, Reply, decode_book
 from engine.kraken.subscriptions import Phase, Subscription, Subscriptions
 from engine.kraken.venue_status import VenueStatus
 from engine.market.book import UnitsTooLarge
@@ -96,6 +96,11 @@ class PublicSession:
         self._outbox: list[bytes] = []
         # Every symbol of the instrument channel, for advice; empty before its snapshot.
         self._symbols_known: list[str] = []
+        # Of the pairs that we follow: what the channel last said of each, and of their assets' precisions.
+        self._pairs_told: dict[str, PairData] = {}
+        self._asset_decimals: dict[str, int | None] = {
+            asset: None for symbol in settings.symbols for asset in symbol.split("/")
+        }
         # The candle that is still forming, by pair.
         self._candles: dict[str, CandleData] = {}
         self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
@@ -355,7 +360,9 @@ class PublicSession:
         return events
 
     def _receive_instrument(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        pairs = messages.decode_instrument(frame).data.pairs
+        data = messages.decode_instrument(frame).data
+        changed = self._note_assets(data.assets)
+        pairs = data.pairs
         if kind == "snapshot":
             self._symbols_known = [pair.symbol for pair in pairs]
         events: list[Event] = []
@@ -368,8 +375,29 @@ class PublicSession:
                 events += self._malformed(error, frame[:0], received_at)
             else:
                 feed.decimals_known = (pair.price_precision, pair.qty_precision)
-                events.append(PairChanged(pair))
+                self._pairs_told[pair.symbol] = pair
+                events.append(self._pair_changed(pair))
+        told = {pair.symbol for pair in pairs}
+        for symbol, known in self._pairs_told.items():
+            if symbol not in told and not changed.isdisjoint(symbol.split("/")):
+                events.append(self._pair_changed(known))
         return events
+
+    def _note_assets(self, assets: Sequence[AssetData]) -> set[str]:
+        """Take note of the precisions of our pairs' assets; those that changed."""
+        changed = set()
+        for asset in assets:
+            decimals = asset.precision
+            if decimals is not None and not 0 <= decimals <= DECIMALS_MAX:
+                decimals = None
+            if self._asset_decimals.get(asset.id, decimals) != decimals:
+                self._asset_decimals[asset.id] = decimals
+                changed.add(asset.id)
+        return changed
+
+    def _pair_changed(self, pair: PairData) -> PairChanged:
+        base, _, quote = pair.symbol.partition("/")
+        return PairChanged(pair, self._asset_decimals.get(base), self._asset_decimals.get(quote))
 
     def _receive_status(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         changes, is_other_connection = self._status.receive(frame)

@@ -59,6 +59,8 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     liquidity: str | None = None
     """m or t."""
     fees: tuple[Fee, ...] = ()
+    is_fee_asset_told: bool = True
+    """False where Kraken says what the fee is worth in quote currency, and not in which currency it was taken."""
     reason: str | None = None
     time_in_force: str | None = None
     post_only: bool | None = None
