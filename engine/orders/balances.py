@@ -92,8 +92,10 @@ class Balances:
         """
         intent = order.intent
         base, _, quote = intent.symbol.partition("/")
+        in_base = intent.fee_preference == "base"
         if not order.is_buy:
-            return base, units_decimal(order.remaining, order.qty_decimals)
+            qty = units_decimal(order.remaining, order.qty_decimals)
+            return base, add(qty, self._fee(qty)) if in_base else qty
         if intent.cash_qty is not None:
             return quote, max(subtract(intent.cash_qty, order.cost), ZERO)
         price = ZERO
@@ -102,6 +104,7 @@ class Balances:
         elif intent.trigger is not None and intent.trigger.price_type == "static":
             price = intent.trigger.price
         cost = multiply(units_decimal(order.remaining, order.qty_decimals), price)
-        if intent.fee_preference == "base":
-            return quote, cost
-        return quote, add(cost, divide(multiply(cost, self._fee_percent), Decimal(100)))
+        return quote, cost if in_base else add(cost, self._fee(cost))
+
+    def _fee(self, amount: Decimal) -> Decimal:
+        return divide(multiply(amount, self._fee_percent), Decimal(100))

@@ -91,7 +91,7 @@ class Context(Protocol):
         ...
 
     def position(self, symbol: str) -> Position:
-        """What the strategy holds of a pair, by its own fills. KeyError as for `book`."""
+        """What the strategy holds of a pair, by its own fills: what they credited. KeyError as for `book`."""
         ...
 
     def balance(self, asset: str) -> Balance:

@@ -26,6 +26,7 @@ def holding(intent):
         (limit("buy", "2", "100"), {"USD": D("202")}),
         (limit("buy", "2", "100", fee_preference="base"), {"USD": D("200")}),
         (limit("sell", "2", "100"), {"BTC": D("2")}),
+        (limit("sell", "2", "100", fee_preference="base"), {"BTC": D("2.02")}),
         (limit("sell", "2", None, order_type="market"), {"BTC": D("2")}),
         (limit("buy", "2", None, order_type="market"), {}),
         (limit("buy", "0", None, order_type="market", cash_qty=D(50)), {"USD": D(50)}),

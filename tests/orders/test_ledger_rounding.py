@@ -50,7 +50,8 @@ class Account:
         order = self.blotter.get(key)
         assert order is not None
         fact = ExecutionFact(
-            exec_type="trade", order_id=order.order_id or f"O{key}", timestamp=AT, cl_ord_id=key, symbol=self.pair.symbol,
+            exec_type="trade", order_id=order.order_id or f"O{key}", timestamp=AT, cl_ord_id=key,
+            symbol=self.pair.symbol,
             side=order.intent.side, exec_id=f"T{self.number}", trade_id=self.number, last_qty=D(qty),
             last_price=D(price), cost=D(qty) * D(price), fees=fees, **more,
         )  # fmt: skip
