@@ -41,6 +41,7 @@ from engine.orders.life import TERMINAL, OrderState
 from engine.orders.reports import (
     REPORTS,
     BalanceReport,
+    BalancesTold,
     FillReport,
     OrderReport,
     PositionReport,
@@ -112,6 +113,7 @@ class OrderDesk:
         self._by_order_id: dict[str, Order] = {}
         self.positions: dict[str, Position] = {}
         self.balances: dict[str, Balance] = {}
+        self.are_balances_told = False
         self.status = TradingStatus(reason=self._why_off) if ports is None else TradingStatus(reason="starting")
         # What was decided here and not told yet.
         self._news: deque[News] = deque(maxlen=NEWS_KEPT_MAX)
@@ -135,6 +137,11 @@ class OrderDesk:
 
     def order(self, order_id: str) -> Order | None:
         return self._open.get(order_id) or self._ended.get(order_id) or self._by_order_id.get(order_id)
+
+    def balance(self, asset: str) -> Balance | None:
+        """None while Kraken has not told; nothing of it when it told of others alone."""
+        known = self.balances.get(asset)
+        return Balance(asset) if known is None and self.are_balances_told else known
 
     def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
         """A new order, on its way or REFUSED."""
@@ -264,6 +271,9 @@ class OrderDesk:
             case TradingReport():
                 self.status = TradingStatus(report.mode, report.is_open, report.reason)
                 return self.status
+            case BalancesTold():
+                self.are_balances_told = True
+                return None
             case ResyncBegan():
                 return None
         return None

@@ -36,6 +36,7 @@ from engine.orders.life import OrderState
 from engine.orders.reports import (
     REASON_CHARS_MAX,
     BalanceReport,
+    BalancesTold,
     FillReport,
     OrderReport,
     PositionReport,
@@ -230,6 +231,8 @@ class OrderRecords:
         held_now = self.balances.held(self.blotter.open.values())
         for asset in self.balances.assets():
             yield self._balance_report(asset, held_now)
+        if self.balances.is_told:
+            yield BalancesTold()
         told_from = max(since, self.blotter.run_began_at)
         for order in list(self.blotter.ended.values()):
             if order.strategy == strategy and order.changed_at >= told_from:
@@ -268,15 +271,25 @@ class OrderRecords:
         """Tell the strategies what changed, a few times a second at most."""
         if not self._balances_changed or now < self._balances_at:
             return
+        self._report_balances_now(now)
+
+    def tell_balances(self, now: MonoNs) -> None:
+        """Kraken has told them all: what changed, and that this is so."""
+        self._report_balances_now(now)
+        for line in self.lines.values():
+            line.send(BalancesTold())
+
+    def _report_balances_now(self, now: MonoNs) -> None:
         self._balances_at = MonoNs(now + BALANCE_REPORT_NS)
         held = self.balances.held(self.blotter.open.values())
-        for asset in sorted(self._balances_changed):
+        known = {asset for asset in self._balances_changed if self.balances.is_known(asset)}
+        for asset in sorted(known):
             report = self._balance_report(asset, held)
             if self._reported_balances.get(asset) != report:
                 self._reported_balances[asset] = report
                 for line in self.lines.values():
                     line.send(report)
-        self._balances_changed.clear()
+        self._balances_changed -= known
 
     def _balance_report(self, asset: str, held: Mapping[str, Decimal]) -> BalanceReport:
         wallet = self.balances.wallet(asset, held)

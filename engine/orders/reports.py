@@ -87,6 +87,10 @@ class BalanceReport(Struct, frozen=True, array_like=True, tag="w"):
     """In wallets that cannot be traded from; not in `total`."""
 
 
+class BalancesTold(Struct, frozen=True, array_like=True, tag="k"):
+    """Kraken has told all balances: what no report tells of is nothing."""
+
+
 class TradingReport(Struct, frozen=True, array_like=True, tag="t"):
     """Whether orders are taken now."""
 
@@ -107,6 +111,8 @@ class ResyncEnded(Struct, frozen=True, array_like=True, tag="]"):
     """What follows is news again."""
 
 
-Report = OrderReport | FillReport | PositionReport | BalanceReport | TradingReport | ResyncBegan | ResyncEnded
+Report = (
+    OrderReport | FillReport | PositionReport | BalanceReport | BalancesTold | TradingReport | ResyncBegan | ResyncEnded
+)
 
 REPORTS: Framing[Report] = Framing(Report, REPORT_RECORD_BYTES)

@@ -80,7 +80,8 @@ class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b"
 
     asset: str
     balance: Decimal
-    """Of all wallets that can be traded from."""
+    """Of a snapshot: in all wallets that can be traded from. Of an entry of the ledger: afterwards, in those wallets or
+    in all of the account; Kraken does not say which."""
     earning: Decimal = Decimal(0)
     """Of the others; known from snapshots only."""
     is_snapshot: bool = False

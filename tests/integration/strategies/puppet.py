@@ -235,7 +235,9 @@ class Puppet(Strategy):
         self.write("balance", asset=balance.asset, total=str(balance.total), held=str(balance.held))
 
     def on_trading(self, status: TradingStatus) -> None:
-        self.write("trading", mode=status.mode, open=status.is_open, reason=status.reason)
+        usd = self.context.balance("USD")
+        total = None if usd is None else str(usd.total)
+        self.write("trading", mode=status.mode, open=status.is_open, reason=status.reason, usd=total)
 
     def on_stop(self) -> None:
         self.do_look("stop")
