@@ -20,6 +20,7 @@ from engine.orders.blotter import Blotter
 from engine.orders.journal import read_journal
 from engine.orders.journal_records import Filled, Snapshot, Submitted
 from engine.orders.life import OrderState
+from engine.orders.positions import fee_in_base
 from engine.orders.tally import Tally
 from engine.orders.tracked_order import TrackedOrder
 from engine.units import units_decimal
@@ -50,6 +51,8 @@ class VenueFill(Struct, frozen=True):
     price: Decimal
     cost: Decimal
     fee: Decimal
+    base_change: Decimal | None = None
+    """Of the account's balance in the base currency; None when the ledger does not tell."""
 
 
 class Ledger(Struct, frozen=True):
@@ -168,16 +171,39 @@ def _fills_differ(theirs: Sequence[VenueFill], ours: Mapping[str, tuple[Filled, 
             continue
         fill, order = known
         qty = units_decimal(fill.qty, order.qty_decimals)
-        fee = sum((fee.qty for fee in fill.fees), Decimal(0))
+        fee, changed = sum((fee.qty for fee in fill.fees), Decimal(0)), _base_change(order, fill)
+        # REST tells a fee in the base currency by its worth alone: it was taken off rounded up, by a unit at most.
+        more = fee - venue.fee
+        if order.intent.fee_preference == "base" and 0 < more <= _unit(venue.fee):
+            fee, changed = fee - more, changed + more
         if (venue.qty, venue.price, venue.cost, venue.fee) != (qty, fill.price, fill.cost, fee):
             yield (
                 f"fill {venue.exec_id} is {venue.qty:f} at {venue.price:f} for {venue.cost:f}, fee {venue.fee:f} "
                 f"at the venue and {qty:f} at {fill.price:f} for {fill.cost:f}, fee {fee:f} in the journal"
             )
+        if venue.base_change is not None and venue.base_change != changed:
+            yield (
+                f"fill {venue.exec_id} changed the balance by {venue.base_change:f} at the venue and by {changed:f} in "
+                "the journal"
+            )
     known_there = {venue.exec_id for venue in theirs}
     for exec_id in ours:
         if exec_id not in known_there:
             yield f"the journal has fill {exec_id}, the venue does not"
+
+
+def _base_change(order: TrackedOrder, fill: Filled) -> Decimal:
+    """What the journal says that a fill changed the account's base currency by."""
+    if fill.base_change is not None:
+        return fill.base_change
+    qty = units_decimal(fill.qty, order.qty_decimals)
+    fee = fee_in_base(order.symbol, tuple((fee.asset, fee.qty) for fee in fill.fees))
+    return (qty if order.is_buy else -qty) - fee
+
+
+def _unit(shown: Decimal) -> Decimal:
+    """The last decimal of a number as it is shown."""
+    return Decimal(1).scaleb(int(shown.as_tuple().exponent))
 
 
 def _told_differ(

@@ -555,6 +555,8 @@ class PairRules(Struct, array_like=True, frozen=True):
     qty_min_lots: int
     cost_min: Decimal
     status: str
+    base_decimals: int | None = None
+    quote_decimals: int | None = None
 
 
 _decode_pair_rules = msgspec.json.Decoder(PairRules).decode

@@ -50,9 +50,9 @@ ROUTER_COUNTERS = (
     "heartbeat_ns", "rescues", "frames", "connects", "connect_failures", "disconnects", "session_errors",
     "commands", "commands_stale", "commands_repeated", "records_unreadable",
     "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "open",
-    "by_websocket", "by_rest", "fills", "fills_repeated", "amends", "cancels", "adopted", "in_doubt", "resolved",
-    "queued", "queue_full", "rate_limited", "quarantined", "parked",
-    "reports", "reports_held_back", "resyncs", "journal_records", "journal_errors",
+    "by_websocket", "by_rest", "fills", "fills_repeated", "fills_given_up", "amends", "cancels", "adopted", "in_doubt",
+    "resolved", "queued", "queue_full", "rate_limited", "quarantined", "parked",
+    "reports", "reports_held_back", "reports_given_up", "resyncs", "journal_records", "journal_errors",
     "dead_man_refreshes", "dead_man_late", "snapshots_reconciled", "rest_calls", "rest_failures",
 )  # fmt: skip
 ROUTER_HISTOGRAMS = ("strategy_to_wire", "ack", "tick_to_order", "rest")

@@ -94,6 +94,8 @@ class AccountFacts:
             case FeedAlive(heard_at):
                 self._heard_at = heard_at
             case FeedLost(reason, channel):
+                if channel != "executions":
+                    self._records.balances.doubt()
                 # Balances are for reports: what an order may do is decided by executions and limits.
                 if channel != "balances":
                     self._gate.feed_reason = f"the private feed is being reconciled: {reason}"
@@ -123,9 +125,11 @@ class AccountFacts:
             self._note_resolved(order.key)
 
     def _end_balances(self) -> None:
-        self._gate.has_balances = True
         if self._assets is not None:
             self._records.balance_changed(*self._records.balances.forget_others(self._assets))
+            self._records.tell_balances(self._mono_ns())
+            # After the reports: a strategy that hears that it may trade knows what it has.
+            self._gate.has_balances = True
         self._assets = None
 
     def _end_executions(self, fact: SnapshotEnded) -> None:

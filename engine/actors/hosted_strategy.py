@@ -340,6 +340,8 @@ class HostedStrategy:
             rules.qty_min_lots,
             rules.cost_min,
             rules.status,
+            rules.base_decimals,
+            rules.quote_decimals,
         )
 
     # --- after a gap

@@ -108,5 +108,7 @@ class MarketBoards:
             rules.qty_min_lots,
             rules.cost_min,
             rules.status,
+            rules.base_decimals,
+            rules.quote_decimals,
         )
         return pair

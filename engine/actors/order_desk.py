@@ -41,6 +41,7 @@ from engine.orders.life import TERMINAL, OrderState
 from engine.orders.reports import (
     REPORTS,
     BalanceReport,
+    BalancesTold,
     FillReport,
     OrderReport,
     PositionReport,
@@ -65,6 +66,7 @@ from engine.strategy.orders import (
 from engine.units import MonoNs, QtyLots, WallNs
 
 ENDED_ORDERS_KEPT = 10_000  # for `Context.order` and late news; the history has them all
+FILLS_REMEMBERED = 20_000  # told ones; a new router tells again no more than these
 TALLIED_ENDS = TERMINAL - {OrderState.REFUSED}  # a refusal is our own word, in nobody else's record
 CANCELS_PER_COMMAND_MAX = 50
 NEWS_KEPT_MAX = 4096  # orders refused here, whose callbacks wait for the strategy's turn
@@ -111,6 +113,7 @@ class OrderDesk:
         self._by_order_id: dict[str, Order] = {}
         self.positions: dict[str, Position] = {}
         self.balances: dict[str, Balance] = {}
+        self.are_balances_told = False
         self.status = TradingStatus(reason=self._why_off) if ports is None else TradingStatus(reason="starting")
         # What was decided here and not told yet.
         self._news: deque[News] = deque(maxlen=NEWS_KEPT_MAX)
@@ -121,6 +124,8 @@ class OrderDesk:
         self._mistakes: set[str] = set()
         # Everything that was told to the strategy, for the comparison with journal and venue.
         self.fills_told = Tally()
+        self._fills_known: OrderedDict[str, None] = OrderedDict()  # their Kraken ids, the last FILLS_REMEMBERED
+        self.fills_repeated = 0
         self.ends_told = Tally()
         self.refused = 0  # by the desk itself: never reached the router
 
@@ -132,6 +137,11 @@ class OrderDesk:
 
     def order(self, order_id: str) -> Order | None:
         return self._open.get(order_id) or self._ended.get(order_id) or self._by_order_id.get(order_id)
+
+    def balance(self, asset: str) -> Balance | None:
+        """None while Kraken has not told; nothing of it when it told of others alone."""
+        known = self.balances.get(asset)
+        return Balance(asset) if known is None and self.are_balances_told else known
 
     def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
         """A new order, on its way or REFUSED."""
@@ -249,9 +259,7 @@ class OrderDesk:
             case OrderReport():
                 return self._apply_order(report)
             case FillReport():
-                self.fills_told.add(report.exec_id, report.cl_ord_id, report.qty_lots, report.price)
-                order = self.order(report.cl_ord_id)
-                return None if order is None else make_fill(order, report)
+                return self._apply_fill(report)
             case PositionReport():
                 self.positions[report.symbol] = Position(
                     report.symbol, report.qty, report.avg_price, report.realized, report.fees
@@ -263,6 +271,9 @@ class OrderDesk:
             case TradingReport():
                 self.status = TradingStatus(report.mode, report.is_open, report.reason)
                 return self.status
+            case BalancesTold():
+                self.are_balances_told = True
+                return None
             case ResyncBegan():
                 return None
         return None
@@ -284,6 +295,21 @@ class OrderDesk:
                 self.ends_told.add(report.cl_ord_id, report.state.name)
             self._end(order)
         return None if before == report else order
+
+    def _apply_fill(self, report: FillReport) -> Fill | None:
+        """News, unless it was told: a router that began anew tells again what its predecessor may not have told."""
+        if report.exec_id in self._fills_known:
+            self.fills_repeated += 1
+            return None
+        order = self.order(report.cl_ord_id)
+        if order is None:
+            log.error("fill of an order that was never told", strategy=self._strategy, exec_id=report.exec_id)
+            return None
+        self._fills_known[report.exec_id] = None
+        if len(self._fills_known) > FILLS_REMEMBERED:
+            self._fills_known.popitem(last=False)
+        self.fills_told.add(report.exec_id, report.cl_ord_id, report.qty_lots, report.price)
+        return make_fill(order, report)
 
     def _end(self, order: Order) -> None:
         self._open.pop(order.id, None)

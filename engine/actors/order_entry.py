@@ -217,7 +217,9 @@ class OrderEntry:
             deadline = rest_requests.rest_deadline(deadline, at)
         price_decimals, qty_decimals = pair.price_decimals, pair.qty_decimals
         records = [
-            Submitted(key, strategy, intent, price_decimals, qty_decimals, deadline, route, userref, at)
+            Submitted(
+                key, strategy, intent, price_decimals, qty_decimals, deadline, route, userref, at, pair.base_decimals
+            )
             for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
         ]
         if not self._records.write(records):

@@ -27,6 +27,7 @@ from engine.orders.journal_records import (
     Adopted,
     Ended,
     Filled,
+    FillsTold,
     Record,
     Rejected,
     Submitted,
@@ -35,16 +36,18 @@ from engine.orders.life import OrderState
 from engine.orders.reports import (
     REASON_CHARS_MAX,
     BalanceReport,
+    BalancesTold,
     FillReport,
     OrderReport,
     PositionReport,
     Report,
 )
 from engine.orders.tracked_order import TrackedOrder
-from engine.units import NS_PER_MS, MonoNs, QtyLots, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, QtyLots, WallNs
 
 UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
 BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
+FILLS_TOLD_NS: Final = NS_PER_S  # so many fills, at most, does a router tell that its predecessor had told
 
 # What a router's next life counts again from the journal.
 RECOUNTED: Final = (
@@ -80,6 +83,7 @@ class OrderRecords:
         self._balances_changed: set[str] = set()
         self._balances_at = MonoNs(0)
         self._reported_balances: dict[str, BalanceReport] = {}
+        self._fills_told_at = MonoNs(0)
         # Since the process started, and by it; see topology.ROUTER_COUNTERS.
         self.counts: dict[str, int] = dict.fromkeys(
             (*RECOUNTED, "refused", "journal_errors", "records_unreadable"), 0
@@ -227,12 +231,37 @@ class OrderRecords:
         held_now = self.balances.held(self.blotter.open.values())
         for asset in self.balances.assets():
             yield self._balance_report(asset, held_now)
+        if self.balances.is_told:
+            yield BalancesTold()
         told_from = max(since, self.blotter.run_began_at)
         for order in list(self.blotter.ended.values()):
             if order.strategy == strategy and order.changed_at >= told_from:
                 yield order_report(order)
         for order in self.blotter.open_of(strategy):
             yield order_report(order)
+
+    def tell_fills_again(self) -> None:
+        """Tell the fills of this run that the strategies may not have been told: the last router may have died between
+        the journal and their rings, or kept reports that found a ring full. Who knows one drops it."""
+        for strategy, fills in self.blotter.untold.items():
+            line = self.lines.get(strategy)
+            for fill in fills if line is not None else ():
+                order = self.blotter.get(fill.key)
+                if line is None or order is None:
+                    continue
+                line.send(order_report(order))
+                line.send(_fill_report(order, fill, MonoNs(0)))
+
+    def note_fills_told(self, now: MonoNs) -> None:
+        """Write down, once a second at most, which fills the strategies' rings hold."""
+        if now < self._fills_told_at or self._is_failing:
+            return
+        self._fills_told_at = MonoNs(now + FILLS_TOLD_NS)
+        for strategy, fills in list(self.blotter.untold.items()):
+            line = self.lines.get(strategy)
+            told = fills[-1].exec_id if line is None else line.fill_told
+            if any(fill.exec_id == told for fill in fills):
+                self.commit([FillsTold(strategy, told, self._wall_ns())])
 
     def balance_changed(self, *assets: str) -> None:
         """Kraken told of these."""
@@ -242,15 +271,25 @@ class OrderRecords:
         """Tell the strategies what changed, a few times a second at most."""
         if not self._balances_changed or now < self._balances_at:
             return
+        self._report_balances_now(now)
+
+    def tell_balances(self, now: MonoNs) -> None:
+        """Kraken has told them all: what changed, and that this is so."""
+        self._report_balances_now(now)
+        for line in self.lines.values():
+            line.send(BalancesTold())
+
+    def _report_balances_now(self, now: MonoNs) -> None:
         self._balances_at = MonoNs(now + BALANCE_REPORT_NS)
         held = self.balances.held(self.blotter.open.values())
-        for asset in sorted(self._balances_changed):
+        known = {asset for asset in self._balances_changed if self.balances.is_known(asset)}
+        for asset in sorted(known):
             report = self._balance_report(asset, held)
             if self._reported_balances.get(asset) != report:
                 self._reported_balances[asset] = report
                 for line in self.lines.values():
                     line.send(report)
-        self._balances_changed.clear()
+        self._balances_changed -= known
 
     def _balance_report(self, asset: str, held: Mapping[str, Decimal]) -> BalanceReport:
         wallet = self.balances.wallet(asset, held)

@@ -161,6 +161,7 @@ class OrderRouter:
         for line in self.records.lines.values():
             for report in self.everything(line.strategy, WallNs(self._wall_ns() - ENDED_TOLD_NS)):
                 line.send(report)
+        self.records.tell_fills_again()
         self.gate.tell()
 
     def everything(self, strategy: str, since: WallNs) -> Iterable[Report]:
@@ -286,6 +287,7 @@ class OrderRouter:
         self._watch_fills(now)
         self._watch_loss(now)
         self.records.report_balances(now)
+        self.records.note_fills_told(now)
         self.records.retry_journal()
         if not self.entry.is_busy:
             self.records.compact_journal()

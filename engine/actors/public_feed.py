@@ -348,9 +348,8 @@ class PublicFeed:
     def _publish_pair(self, event: PairChanged) -> None:
         pair = event.pair
         pair_index = self._session.feeds[pair.symbol].pair_index
-        record = pack_pair(
-            pair_index, pair.price_precision, pair.qty_precision, pair_rules(pair), self._session.heard_at
-        )
+        rules = pair_rules(pair, event.base_decimals, event.quote_decimals)
+        record = pack_pair(pair_index, pair.price_precision, pair.qty_precision, rules, self._session.heard_at)
         # On the board first: no book of the pair is there, or in the ring, before it.
         self._board.store(self._shard.pair_slot(pair_index), record)
         self._publish(record)
@@ -489,7 +488,7 @@ def _notice_fields(notice: Notice) -> dict[str, str]:
     return {name: text[:DETAIL_CHARS_MAX] for name, text in fields.items() if text}
 
 
-def pair_rules(pair: PairData) -> PairRules:
+def pair_rules(pair: PairData, base_decimals: int | None = None, quote_decimals: int | None = None) -> PairRules:
     """Kraken's numbers of a pair in its ticks and lots; an increment of one unit where it gives none."""
     price_increment = pair.price_increment or Decimal(1).scaleb(-pair.price_precision)
     qty_increment = pair.qty_increment or Decimal(1).scaleb(-pair.qty_precision)
@@ -499,6 +498,8 @@ def pair_rules(pair: PairData) -> PairRules:
         qty_min_lots=decimal_units(pair.qty_min, pair.qty_precision),
         cost_min=pair.cost_min,
         status=pair.status,
+        base_decimals=base_decimals,
+        quote_decimals=quote_decimals,
     )
 
 

@@ -27,7 +27,11 @@ class ReportLine:
         self._held_back: deque[Report] = deque()
         # Reports given up since the strategy fell behind, and those among them that nothing later makes good.
         self._lost = 0
-        self._told_once: deque[Report] = deque(maxlen=TOLD_ONCE_MAX)
+        self._told_once: deque[Report] = deque()
+        # Kraken's id of the last fill that the ring holds: there it survives this process.
+        self.fill_told = ""
+        # Of these, what was more than TOLD_ONCE_MAX: nobody will be told of it.
+        self.given_up = 0
         self.sent = 0
         self.held_back = 0
         self.resyncs = 0
@@ -40,7 +44,7 @@ class ReportLine:
     def send(self, report: Report) -> None:
         """Tell the strategy, now or when it has taken what it has."""
         self.sent += 1
-        if not self.is_behind and self._publisher.try_publish(REPORTS.pack(report)):
+        if not self.is_behind and self._publish(report):
             return
         self.held_back += 1
         self._held_back.append(report)
@@ -48,6 +52,9 @@ class ReportLine:
             self._told_once.extend(report for report in self._held_back if _is_told_once(report))
             self._lost += len(self._held_back)
             self._held_back.clear()
+            while len(self._told_once) > TOLD_ONCE_MAX:
+                self._told_once.popleft()
+                self.given_up += 1
 
     def catch_up(self, everything: Callable[[], Iterable[Report]]) -> None:
         """Bring a strategy that fell behind up to date, as far as there is room: news, or all there is to say."""
@@ -56,9 +63,17 @@ class ReportLine:
             self._told_once.clear()
             self._lost = 0
             self.resyncs += 1
-        while self._held_back and self._publisher.try_publish(REPORTS.pack(self._held_back[0])):
+        while self._held_back and self._publish(self._held_back[0]):
             self._held_back.popleft()
         self._publisher.flush()
+
+    def _publish(self, report: Report) -> bool:
+        """Put it into the ring; False when that is full."""
+        if not self._publisher.try_publish(REPORTS.pack(report)):
+            return False
+        if type(report) is FillReport:
+            self.fill_told = report.exec_id
+        return True
 
     def flush(self) -> None:
         """End of a burst: the strategy may look."""

@@ -59,8 +59,8 @@ class StrategyContext:
         self._of(self.pairs, symbol)
         return self._desk.positions.get(symbol) or Position(symbol)
 
-    def balance(self, asset: str) -> Balance:
-        return self._desk.balances.get(asset) or Balance(asset)
+    def balance(self, asset: str) -> Balance | None:
+        return self._desk.balance(asset)
 
     def _of(self, table: dict[str, T], symbol: str) -> T:
         try:

@@ -64,9 +64,12 @@ class CandleChanged(Struct, frozen=True, gc=False):
 
 
 class PairChanged(Struct, frozen=True, gc=False):
-    """The instrument channel's word on a pair that we follow."""
+    """The instrument channel's word on a pair that we follow, or on one of its assets."""
 
     pair: PairData
+    base_decimals: int | None = None
+    """Of balances in the base currency; None until Kraken has told."""
+    quote_decimals: int | None = None
 
 
 class SystemChanged(Struct, frozen=True, gc=False):

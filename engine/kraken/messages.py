@@ -208,10 +208,8 @@ class AssetData(Struct, gc=False):
     """{"id":"USD","status":"enabled","precision":4,"precision_display":2,"borrowable":true,…}"""
 
     id: str
-    status: str = "enabled"
-    precision: int = 8
-    precision_display: int = 8
-    borrowable: bool = False
+    precision: int | None = None
+    """Decimals of balances in the ledger, which may be fewer than those of a pair's quantities."""
 
 
 class PairData(Struct, gc=False):

@@ -29,7 +29,7 @@ from engine.kraken.events import (
     state_changed,
 )
 from engine.kraken.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
-from engine.kraken.messages import BookData, Reply, decode_book
+from engine.kraken.messages import AssetData, BookData, PairData, Reply, decode_book
 from engine.kraken.salvage import DECODE_ERRORS, split
 from engine.kraken.subscriptions import Phase, Subscription, Subscriptions
 from engine.kraken.trade_tape import TradeTape
@@ -105,6 +105,11 @@ class PublicSession:
         self._outbox: list[bytes] = []
         # Every pair of the instrument channel and its status, for advice; empty before its snapshot.
         self._listed: dict[str, str] = {}
+        # Of the pairs that we follow: what the channel last said of each, and of their assets' precisions.
+        self._pairs_told: dict[str, PairData] = {}
+        self._asset_decimals: dict[str, int | None] = {
+            asset: None for symbol in settings.symbols for asset in symbol.split("/")
+        }
         self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
             "book": self._receive_snapshot,
             "trade": self._receive_trade,
@@ -413,6 +418,7 @@ class PublicSession:
 
     def _receive_instrument(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         instruments, unreadable = messages.read_instrument(frame)
+        changed = self._note_assets(instruments.assets)
         pairs = instruments.pairs
         if kind == "snapshot":
             self._listed.clear()
@@ -427,10 +433,31 @@ class PublicSession:
                 events += self._malformed(error, frame[:0], received_at)
             else:
                 feed.decimals_known = (pair.price_precision, pair.qty_precision)
-                events.append(PairChanged(pair))
+                self._pairs_told[pair.symbol] = pair
+                events.append(self._pair_changed(pair))
                 if pair.status == DELISTED:
                     events += self._gone(feed, f"Kraken has taken {pair.symbol} off its list")
+        told = {pair.symbol for pair in pairs}
+        for symbol, known in self._pairs_told.items():
+            if symbol not in told and not changed.isdisjoint(symbol.split("/")):
+                events.append(self._pair_changed(known))
         return events
+
+    def _note_assets(self, assets: Sequence[AssetData]) -> set[str]:
+        """Take note of the precisions of our pairs' assets; those that changed."""
+        changed = set()
+        for asset in assets:
+            decimals = asset.precision
+            if decimals is not None and not 0 <= decimals <= DECIMALS_MAX:
+                decimals = None
+            if self._asset_decimals.get(asset.id, decimals) != decimals:
+                self._asset_decimals[asset.id] = decimals
+                changed.add(asset.id)
+        return changed
+
+    def _pair_changed(self, pair: PairData) -> PairChanged:
+        base, _, quote = pair.symbol.partition("/")
+        return PairChanged(pair, self._asset_decimals.get(base), self._asset_decimals.get(quote))
 
     def _gone(self, feed: BookFeed, reason: str) -> Sequence[Event]:
         """Kraken does not offer this pair: nothing is asked for it any more on this connection."""

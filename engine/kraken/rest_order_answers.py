@@ -241,8 +241,9 @@ def _fill(exec_id: str, trade: _Trade, pairs: RestPairs) -> ExecutionFact:
         last_price=trade.price,
         cost=trade.cost,
         liquidity=None if trade.maker is None else "m" if trade.maker else "t",
-        # Kraken charges in the quote currency, and says so nowhere in this answer.
+        # In quote currency; that an order wanted to pay in the base currency stands nowhere in this answer.
         fees=(Fee(pair.quote, trade.fee),) if pair else (),
+        is_fee_asset_told=False,
     )
 
 

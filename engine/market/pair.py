@@ -6,6 +6,7 @@ https://docs.kraken.com/api/docs/websocket-v2/instrument
 
 import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from math import lcm
 from typing import Literal
 
 from msgspec import Struct
@@ -58,6 +59,11 @@ class Pair(Struct, frozen=True):
     """The smallest price × quantity of an order, in quote currency."""
     status: str = "online"
     """online, cancel_only, post_only, limit_only, reduce_only, maintenance, delisted or work_in_progress."""
+    base_decimals: int | None = None
+    """Of the base currency in the account: what is bought is credited in whole units of 10**-base_decimals, which may
+    be coarser than a lot. None until the venue has told."""
+    quote_decimals: int | None = None
+    """The same of the quote currency."""
 
     def price_ticks(self, price: Decimal | str | int) -> PriceTicks:
         """The price in ticks; ValueError, naming the increment, when it lies between two of them."""
@@ -99,8 +105,15 @@ class Pair(Struct, frozen=True):
         return _stepped(Decimal(price), self.tick, direction)
 
     def round_qty(self, qty: Decimal | str | int, direction: Rounding) -> Decimal:
-        """The nearest quantity on the step that is not above ("down") or not below ("up")."""
-        return _stepped(Decimal(qty), self.lot, direction)
+        """The nearest quantity on the step that is not above ("down") or not below ("up").
+
+        The step is the coarser of the lot and of what the account can hold: such a quantity can be ordered, and is
+        credited as it is.
+        """
+        step_lots = self.qty_increment_lots
+        if self.base_decimals is not None and self.base_decimals < self.qty_decimals:
+            step_lots = lcm(step_lots, 10 ** (self.qty_decimals - self.base_decimals))
+        return _stepped(Decimal(qty), units_decimal(step_lots, self.qty_decimals), direction)
 
     def _units(self, value: Decimal | str | int, decimals: int, increment: int, what: str) -> int:
         try:

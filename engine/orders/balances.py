@@ -1,7 +1,12 @@
-"""What the account has: totals as Kraken tells them, and of these what our open orders hold.
+"""What the account has in the wallets that can be traded from, and of that what our open orders hold.
 
-Kraken's balances channel tells totals only. What is held follows from the open orders of the account, whoever's they
-are: a buy holds what it would pay at its limit, a sell what it would give.
+A snapshot tells each wallet's balance. An update tells one entry of the ledger, with its amount, its fee, and a balance
+of which Kraken does not say whether wallets that earn are in it: "total amount of this asset held in the account". So
+amounts are added to what the snapshot told, and that balance may only make the sum less. Until the first snapshot has
+come, nothing is known: not that there is nothing.
+
+The channel tells totals only. What is held follows from the open orders of the account, whoever's they are: a buy holds
+what it would pay at its limit, a sell what it would give.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,6 +42,10 @@ class Balances:
         self._fee_percent = fee_percent
         self._totals: dict[str, Decimal] = {}
         self._earning: dict[str, Decimal] = {}
+        # Has a snapshot come to its end? What none told of is nothing, from then on.
+        self.is_told = False
+        # May entries of the ledger be missing since the last snapshot? Then nothing is more until the next.
+        self._has_gap = False
 
     def assets(self) -> tuple[str, ...]:
         """Everything that Kraken has told of."""
@@ -44,18 +53,34 @@ class Balances:
 
     def apply(self, fact: BalanceFact) -> bool:
         """Let Kraken's word be so; False when it is no news."""
-        asset = fact.asset
-        if asset not in self._totals and len(self._totals) >= ASSETS_MAX:
+        asset, known = fact.asset, self._totals.get(fact.asset)
+        if known is None and (len(self._totals) >= ASSETS_MAX or not (fact.is_snapshot or self.is_told)):
             return False
-        is_news = self._totals.get(asset) != fact.balance
-        self._totals[asset] = fact.balance
+        total = fact.balance
+        if not fact.is_snapshot:
+            change = ZERO if fact.amount is None else subtract(fact.amount, fact.fee or ZERO)
+            before = known or ZERO
+            total = min(add(before, change), fact.balance)
+            if self._has_gap:
+                total = min(total, before)
+        is_news = known != total
+        self._totals[asset] = total
         if fact.is_snapshot:
             is_news = is_news or self._earning.get(asset, ZERO) != fact.earning
             self._earning[asset] = fact.earning
         return is_news
 
+    def doubt(self) -> None:
+        """What the feed tells has a hole, until the next snapshot."""
+        self._has_gap = True
+
+    def is_known(self, asset: str) -> bool:
+        """Has Kraken told how much of it there is, be it by not naming it?"""
+        return self.is_told or asset in self._totals
+
     def forget_others(self, assets: Iterable[str]) -> list[str]:
         """A snapshot told of these alone: all others are nothing now. Those that were something, for a report."""
+        self.is_told, self._has_gap = True, False
         listed = set(assets)
         gone = [asset for asset, total in self._totals.items() if asset not in listed and total]
         for asset in gone:
@@ -63,7 +88,7 @@ class Balances:
         return gone
 
     def total(self, asset: str) -> Decimal:
-        """All of it, in wallets that can be traded from."""
+        """All of it, in wallets that can be traded from; 0 also while it is not known."""
         return self._totals.get(asset, ZERO)
 
     def held(self, orders: Iterable[TrackedOrder]) -> dict[str, Decimal]:
@@ -92,8 +117,10 @@ class Balances:
         """
         intent = order.intent
         base, _, quote = intent.symbol.partition("/")
+        in_base = intent.fee_preference == "base"
         if not order.is_buy:
-            return base, units_decimal(order.remaining, order.qty_decimals)
+            qty = units_decimal(order.remaining, order.qty_decimals)
+            return base, add(qty, self._fee(qty)) if in_base else qty
         if intent.cash_qty is not None:
             return quote, max(subtract(intent.cash_qty, order.cost), ZERO)
         price = ZERO
@@ -102,6 +129,7 @@ class Balances:
         elif intent.trigger is not None and intent.trigger.price_type == "static":
             price = intent.trigger.price
         cost = multiply(units_decimal(order.remaining, order.qty_decimals), price)
-        if intent.fee_preference == "base":
-            return quote, cost
-        return quote, add(cost, divide(multiply(cost, self._fee_percent), Decimal(100)))
+        return quote, cost if in_base else add(cost, self._fee(cost))
+
+    def _fee(self, amount: Decimal) -> Decimal:
+        return divide(multiply(amount, self._fee_percent), Decimal(100))

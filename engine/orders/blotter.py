@@ -12,7 +12,7 @@ counted and put aside, never raised.
 
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from engine.orders.journal_records import (
     DayBegan,
     Ended,
     Filled,
+    FillsTold,
     InDoubt,
     ModeChanged,
     Record,
@@ -42,7 +43,7 @@ from engine.orders.journal_records import (
     Submitted,
 )
 from engine.orders.life import TRANSITIONS, OrderEvent, OrderState
-from engine.orders.money import add
+from engine.orders.money import add, at_precision, divide, subtract
 from engine.orders.positions import Positions, PositionState, fee_in_base, fee_in_quote
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
@@ -50,6 +51,7 @@ from engine.units import INT64_MAX, INT64_MIN, PriceTicks, QtyLots, WallNs, deci
 
 ENDED_KEPT: Final = 10_000  # orders that are over: late news finds them, `engine orders` shows them
 EXEC_IDS_KEPT: Final = 50_000  # Kraken's snapshots repeat the last fifty fills
+UNTOLD_MAX: Final = 10_000  # fills of one strategy that its reports may not hold yet; older ones are given up
 ODDITIES_KEPT: Final = 100
 PARKED_MAX: Final = 1000  # facts of orders that we do not know yet
 LOTS_DECIMALS: Final = 8  # of a pair that we do not follow, at least
@@ -89,6 +91,7 @@ class _State(Struct):
     mode_reason: str = ""
     day: int = 0
     day_totals: dict[str, Decimal] = {}
+    untold: dict[str, list[Filled]] = {}
 
 
 class Blotter:
@@ -100,6 +103,8 @@ class Blotter:
         self.oddities: deque[Oddity] = deque(maxlen=ODDITIES_KEPT)
         self.quarantined = 0
         self.fills_repeated = 0
+        # Fills that no later life of the router can tell any more, for a strategy left more than UNTOLD_MAX lying.
+        self.fills_given_up = 0
         # Reports of orders that are not known yet, by Kraken's id: the end of one may outrun its beginning. Not part of
         # the state either.
         self._parked: OrderedDict[str, list[ExecutionFact]] = OrderedDict()
@@ -110,6 +115,8 @@ class Blotter:
         self.run, self.run_began_at = state.run, state.run_began_at
         self.mode, self.mode_reason = state.mode, state.mode_reason  # TradingMode's name; empty: never changed
         self.day, self.day_totals = state.day, state.day_totals  # the UTC day, and the totals that it began with
+        # Fills of this run of the engine that the strategies' reports may not hold yet, oldest first.
+        self.untold: dict[str, deque[Filled]] = {strategy: deque(fills) for strategy, fills in state.untold.items()}
         self.open: dict[str, TrackedOrder] = {}
         self.ended: OrderedDict[str, TrackedOrder] = OrderedDict((order.key, order) for order in state.ended)
         self.positions = Positions()
@@ -217,7 +224,7 @@ class Blotter:
         # The closing order that another one spawns may carry its parent's userref.
         order = self.find(fact.order_id, fact.cl_ord_id, None if fact.ord_ref_id else fact.order_userref)
         if order is not None:
-            return self._reported(order, order.state, fact, at)
+            return self._reported(order, order.state, fact, pairs, at)
         adopted = self._adopted(fact, pairs, at)
         if adopted is None:
             self._park(fact)
@@ -229,7 +236,7 @@ class Blotter:
             self.parked -= 1
             # What a snapshot counts as filled has these fills in it.
             if state.is_open and not (fact.is_snapshot and early.exec_type == "trade"):
-                more = self._reported(order, state, early, at)
+                more = self._reported(order, state, early, pairs, at)
                 records += more
                 state = _after(state, more)
         return records
@@ -254,9 +261,9 @@ class Blotter:
 
     def on_trade(
         self, order: TrackedOrder, exec_id: str, trade_id: int, qty: Decimal, price: Decimal, cost: Decimal,
-        fees: tuple[Fee, ...], liquidity: str, kraken_time: WallNs, at: WallNs,
+        fees: tuple[Fee, ...], liquidity: str, kraken_time: WallNs, at: WallNs, base_decimals: int | None,
     ) -> Sequence[Record]:  # fmt: skip
-        """One fill of an order, from wherever it is known."""
+        """One fill of an order, from wherever it is known; `base_decimals` are those of its base currency's balance."""
         if exec_id in self._exec_ids:
             self.fills_repeated += 1
             return NO_RECORDS
@@ -267,9 +274,16 @@ class Blotter:
             return self._odd(f"a fill while {order.state.name}", order.key)
         if order.filled + order.filled_before + lots > order.qty and order.intent.cash_qty is None:
             self._odd(f"{order.filled + lots} lots are filled of {order.qty}", order.key)  # counted, and believed
-        return (Filled(order.key, exec_id, trade_id, QtyLots(lots), price, cost, fees, liquidity, kraken_time, at),)
+        change = None if base_decimals is None else _base_change(order, qty, fees, base_decimals)
+        return (
+            Filled(
+                order.key, exec_id, trade_id, QtyLots(lots), price, cost, fees, liquidity, kraken_time, at, change
+            ),
+        )  # fmt: skip
 
-    def _reported(self, order: TrackedOrder, state: OrderState, fact: ExecutionFact, at: WallNs) -> Sequence[Record]:
+    def _reported(
+        self, order: TrackedOrder, state: OrderState, fact: ExecutionFact, pairs: Mapping[str, Pair], at: WallNs
+    ) -> Sequence[Record]:
         """One report of an order that is in `state`, or will be when the records before these are applied."""
         is_trade = fact.exec_type == "trade"
         records: list[Record] = []
@@ -278,7 +292,7 @@ class Blotter:
             state = _after(state, records)
         match fact.exec_type:
             case "trade":
-                records += self._filled(order, fact, at)
+                records += self._filled(order, fact, pairs, at)
             case "filled" | "canceled" | "expired":
                 records += self._ended(order, state, fact.exec_type, fact.reason or "", fact.cum_qty, at)
             case "amended" | "restated":
@@ -298,16 +312,23 @@ class Blotter:
             self._odd(f"Kraken has it as {order_id}, which was taken for rejected: {order.reason}", order.key)
         return (Acknowledged(order.key, order_id, at),)
 
-    def _filled(self, order: TrackedOrder, fact: ExecutionFact, at: WallNs) -> Sequence[Record]:
+    def _filled(
+        self, order: TrackedOrder, fact: ExecutionFact, pairs: Mapping[str, Pair], at: WallNs
+    ) -> Sequence[Record]:
         if fact.exec_id is None or fact.last_qty is None or fact.last_price is None:
             return self._odd("a trade without id, quantity or price", order.key)
         if fact.is_snapshot and order.filled_before and fact.timestamp <= order.submitted_at:
             return NO_RECORDS  # counted as filled when the order was adopted
         cost = fact.cost if fact.cost is not None else fact.last_qty * fact.last_price
         liquidity = {"m": "maker", "t": "taker"}.get(fact.liquidity or "", "")
+        pair = pairs.get(order.symbol)
+        decimals = order.base_decimals if pair is None or pair.base_decimals is None else pair.base_decimals
+        fees = fact.fees
+        if not fact.is_fee_asset_told and order.intent.fee_preference == "base":
+            fees = _fees_in_base(order, fact, decimals)
         return self.on_trade(
-            order, fact.exec_id, fact.trade_id or 0, fact.last_qty, fact.last_price, cost, fact.fees, liquidity,
-            fact.timestamp, at,
+            order, fact.exec_id, fact.trade_id or 0, fact.last_qty, fact.last_price, cost, fees, liquidity,
+            fact.timestamp, at, decimals,
         )  # fmt: skip
 
     def _ended(
@@ -385,6 +406,7 @@ class Blotter:
             fact.order_id, fact.order_id, owner.strategy if owner is not None else "", intent, price_decimals,
             qty_decimals, QtyLots(filled), fact.cl_ord_id, fact.order_userref or None, at,
             "" if parent is None else parent.key,
+            pair.base_decimals if pair is not None else None if owner is None else owner.base_decimals,
         )  # fmt: skip
 
     def _park(self, fact: ExecutionFact) -> None:
@@ -415,6 +437,10 @@ class Blotter:
             case RunBegan():
                 if record.run != self.run:
                     self.run, self.run_began_at = record.run, record.at
+                    self.untold.clear()  # of a run that is over: its strategies are gone
+                    self.fills_given_up = 0
+            case FillsTold():
+                self._apply_told(record)
             case ModeChanged():
                 self.mode, self.mode_reason = record.mode, record.reason
             case DayBegan():
@@ -446,6 +472,7 @@ class Blotter:
             submitted_at=record.at,
             aged_from=record.at,
             changed_at=record.at,
+            base_decimals=record.base_decimals,
         )
         self._open(order)
         if record.userref is not None:
@@ -477,6 +504,11 @@ class Blotter:
         self._move(order, E.FILL, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
         order.changed_at = record.at
         if order.strategy:
+            untold = self.untold.setdefault(order.strategy, deque())
+            untold.append(record)
+            if len(untold) > UNTOLD_MAX:
+                untold.popleft()
+                self.fills_given_up += 1
             fees = tuple((fee.asset, fee.qty) for fee in record.fees)
             self.positions.of(order.strategy, order.symbol).fill(
                 order.intent.side,
@@ -484,8 +516,18 @@ class Blotter:
                 record.price,
                 fee_in_quote(order.symbol, fees, record.price),
                 fee_in_base(order.symbol, fees),
+                record.base_change,
             )
         return Change(order, fill=record)
+
+    def _apply_told(self, record: FillsTold) -> None:
+        untold = self.untold.get(record.strategy)
+        if untold is None or all(fill.exec_id != record.exec_id for fill in untold):
+            return
+        while untold.popleft().exec_id != record.exec_id:
+            pass
+        if not untold:
+            del self.untold[record.strategy]
 
     def _apply_to_order(self, record: Any) -> Change | None:
         order = self.get(record.key)
@@ -574,6 +616,7 @@ class Blotter:
             self.mode_reason,
             self.day,
             self.day_totals,
+            {strategy: list(fills) for strategy, fills in self.untold.items()},
         )
         return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
 
@@ -642,6 +685,7 @@ def _adopted_order(record: Adopted) -> TrackedOrder:
         submitted_at=record.at,
         aged_from=record.at,
         changed_at=record.at,
+        base_decimals=record.base_decimals,
     )
 
 
@@ -653,6 +697,26 @@ def _is_as_asked(order: TrackedOrder, lots: int | None, ticks: int | None) -> bo
     if asked.qty is None and asked.limit_price is None:
         return True  # it changed what reports do not show here
     return asked.qty in (None, lots) and asked.limit_price in (None, ticks)
+
+
+def _base_change(order: TrackedOrder, qty: Decimal, fees: tuple[Fee, ...], decimals: int) -> Decimal | None:
+    """What a fill changes the account's base currency by; None where that is what was traded, less the fee in it.
+
+    Kraken's ledger rounds each fill, and its fee, to the asset's precision.
+    """
+    signed = qty if order.is_buy else -qty
+    fee = fee_in_base(order.symbol, tuple((fee.asset, fee.qty) for fee in fees))
+    booked = subtract(at_precision(signed, decimals), at_precision(fee, decimals))
+    return None if booked == subtract(signed, fee) else booked
+
+
+def _fees_in_base(order: TrackedOrder, fact: ExecutionFact, decimals: int | None) -> tuple[Fee, ...]:
+    """Fees told in quote currency of an order that pays in the base currency: never less than Kraken took of it."""
+    if not fact.last_price:
+        return fact.fees
+    step = Decimal(1).scaleb(-(order.qty_decimals if decimals is None else decimals))
+    base = order.symbol.partition("/")[0]
+    return tuple(Fee(base, divide(fee.qty, fact.last_price).quantize(step, ROUND_UP)) for fee in fact.fees)
 
 
 def _ticks(order: TrackedOrder, price: Decimal | None) -> int | None:

@@ -41,6 +41,8 @@ class Submitted(Struct, frozen=True, array_like=True, tag="sub"):
     userref: int | None
     """What Kraken knows it by when it cannot carry a client order id; None for all others."""
     at: WallNs
+    base_decimals: int | None = None
+    """Of the base currency in the account; None when Kraken has not told."""
 
 
 class Acknowledged(Struct, frozen=True, array_like=True, tag="ack"):
@@ -127,6 +129,18 @@ class Filled(Struct, frozen=True, array_like=True, tag="fill"):
     liquidity: str
     kraken_time: WallNs
     at: WallNs
+    base_change: Decimal | None = None
+    """What it changed the account's base currency by, fees in it included (negative: less), where Kraken's ledger
+    rounds it. None: by the quantity, and by what of the fees is in the base currency."""
+
+
+class FillsTold(Struct, frozen=True, array_like=True, tag="told"):
+    """A strategy's reports hold this fill, and all of its fills that stand before it in the journal: the router's next
+    life need not tell them again."""
+
+    strategy: str
+    exec_id: str
+    at: WallNs
 
 
 class Counted(Struct, frozen=True, array_like=True, tag="cnt"):
@@ -165,6 +179,7 @@ class Adopted(Struct, frozen=True, array_like=True, tag="adopt"):
     at: WallNs
     parent: str = ""
     """What the engine calls the order whose fill called this one forth."""
+    base_decimals: int | None = None
 
 
 class ModeChanged(Struct, frozen=True, array_like=True, tag="mode"):
@@ -202,6 +217,7 @@ Record = (
     | RequestRefused
     | CancelSent
     | Filled
+    | FillsTold
     | Counted
     | Ended
     | Adopted

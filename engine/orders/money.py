@@ -30,6 +30,15 @@ def average(total: Decimal, count: Decimal) -> Decimal:
     return quotient.quantize(_ONE, context=MONEY) if quotient == quotient.to_integral_value() else quotient
 
 
+def at_precision(amount: Decimal, decimals: int) -> Decimal:
+    """An amount as Kraken's ledger books it: rounded to its asset's precision, a half to the even neighbour.
+
+    So Kraken's support says, of a fill of 39148.13654 that credited 39148.1365:
+    https://github.com/freqtrade/freqtrade/issues/11765
+    """
+    return amount.quantize(_ONE.scaleb(-decimals), ROUND_HALF_EVEN, context=MONEY)
+
+
 def share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
     """So much of an amount as `part` is of `whole`; rounded to a trillionth, and all of it for all."""
     return (

@@ -19,7 +19,7 @@ class PositionState(Struct):
     """One strategy's position in one pair."""
 
     qty: Decimal = ZERO
-    """Negative when more was sold than bought."""
+    """Negative when more was sold than bought. As the account has it: what fills credited, not what they traded."""
     cost: Decimal = ZERO
     """What is held was bought for; negative for a position that was sold."""
     realized: Decimal = ZERO
@@ -32,15 +32,34 @@ class PositionState(Struct):
         """0 without a position."""
         return average(self.cost, self.qty) if self.qty else ZERO
 
-    def fill(self, side: str, qty: Decimal, price: Decimal, fee: Decimal, base_fee: Decimal = ZERO) -> None:
+    def fill(
+        self,
+        side: str,
+        qty: Decimal,
+        price: Decimal,
+        fee: Decimal,
+        base_fee: Decimal = ZERO,
+        base_change: Decimal | None = None,
+    ) -> None:
         """Count one fill; `fee` is all of its fees in quote currency, `base_fee` what was taken in the base currency.
 
         A fee taken in the base currency is as if so much had been sold, at the price of the fill, to pay it.
+        `base_change` is what the account's balance changed by, where rounding makes that something else.
         """
-        self._trade(qty if side == "buy" else -qty, price)
+        signed = qty if side == "buy" else -qty
+        self._trade(signed, price)
         if base_fee:
             self._trade(-base_fee, price)
         self.fees = add(self.fees, fee)
+        if base_change is not None:
+            self._round(subtract(base_change, subtract(signed, base_fee)))
+
+    def _round(self, change: Decimal) -> None:
+        """So much came or went by rounding: nobody paid for it."""
+        before, self.qty = self.qty, add(self.qty, change)
+        if before and (not self.qty or (self.qty > 0) != (before > 0)):
+            self.realized = subtract(self.realized, self.cost)
+            self.cost = ZERO
 
     def _trade(self, signed: Decimal, price: Decimal) -> None:
         held = self.qty

@@ -62,6 +62,7 @@ class FillReport(Struct, frozen=True, array_like=True, tag="f"):
     qty_decimals: int
     kraken_time: WallNs
     received_at: MonoNs
+    """0 when a router that began anew tells what its predecessor may not have told."""
 
 
 class PositionReport(Struct, frozen=True, array_like=True, tag="p"):
@@ -86,6 +87,10 @@ class BalanceReport(Struct, frozen=True, array_like=True, tag="w"):
     """In wallets that cannot be traded from; not in `total`."""
 
 
+class BalancesTold(Struct, frozen=True, array_like=True, tag="k"):
+    """Kraken has told all balances: what no report tells of is nothing."""
+
+
 class TradingReport(Struct, frozen=True, array_like=True, tag="t"):
     """Whether orders are taken now."""
 
@@ -106,6 +111,8 @@ class ResyncEnded(Struct, frozen=True, array_like=True, tag="]"):
     """What follows is news again."""
 
 
-Report = OrderReport | FillReport | PositionReport | BalanceReport | TradingReport | ResyncBegan | ResyncEnded
+Report = (
+    OrderReport | FillReport | PositionReport | BalanceReport | BalancesTold | TradingReport | ResyncBegan | ResyncEnded
+)
 
 REPORTS: Framing[Report] = Framing(Report, REPORT_RECORD_BYTES)

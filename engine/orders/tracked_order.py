@@ -53,6 +53,8 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     amended_at_venue: WallNs = WallNs(0)
     """By Kraken's clock, the youngest amend that we know of: reports of older ones come late and change nothing."""
     changed_at: WallNs = WallNs(0)
+    base_decimals: int | None = None
+    """Of the base currency in the account, when the order was sent; None when that was not known."""
 
     @property
     def symbol(self) -> str:

@@ -59,6 +59,8 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     liquidity: str | None = None
     """m or t."""
     fees: tuple[Fee, ...] = ()
+    is_fee_asset_told: bool = True
+    """False where Kraken says what the fee is worth in quote currency, and not in which currency it was taken."""
     reason: str | None = None
     time_in_force: str | None = None
     post_only: bool | None = None
@@ -78,7 +80,8 @@ class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b"
 
     asset: str
     balance: Decimal
-    """Of all wallets that can be traded from."""
+    """Of a snapshot: in all wallets that can be traded from. Of an entry of the ledger: afterwards, in those wallets or
+    in all of the account; Kraken does not say which."""
     earning: Decimal = Decimal(0)
     """Of the others; known from snapshots only."""
     is_snapshot: bool = False

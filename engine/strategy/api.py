@@ -93,11 +93,15 @@ class Context(Protocol):
         ...
 
     def position(self, symbol: str) -> Position:
-        """What the strategy holds of a pair, by its own fills. KeyError as for `book`."""
+        """What the strategy holds of a pair, by its own fills: what they credited. KeyError as for `book`."""
         ...
 
-    def balance(self, asset: str) -> Balance:
-        """One asset of the account, such as USD or BTC; all zero for one that it does not hold."""
+    def balance(self, asset: str) -> Balance | None:
+        """One asset of the account, such as USD or BTC; all zero for one that it does not hold.
+
+        None while Kraken has not told, which it has before orders are taken (`trading.is_open`); so in an engine that
+        does not trade.
+        """
         ...
 
     def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:

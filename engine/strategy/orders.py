@@ -171,7 +171,7 @@ class Fill(Struct, frozen=True):
     """maker or taker; empty when Kraken did not say."""
     kraken_time: WallNs
     received_at: MonoNs
-    """When the news reached this host."""
+    """When the news reached this host; 0 when that is not known: of a fill that an order router heard of and died."""
 
 
 def make_fill(order: Order, report: FillReport) -> Fill:
@@ -197,7 +197,8 @@ class Position(Struct, frozen=True):
 
     symbol: str
     qty: Decimal = Decimal(0)
-    """Negative when more was sold than bought."""
+    """Negative when more was sold than bought. What fills credited: Kraken's ledger books each of them rounded to the
+    precision of the asset, which may be coarser than the pair's lots, and takes off fees in the base currency."""
     avg_price: Decimal = Decimal(0)
     realized: Decimal = Decimal(0)
     """Profit of what was closed, before fees, in the quote currency."""

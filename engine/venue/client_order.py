@@ -129,6 +129,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     cost_units: int  # × 10**-cost_decimals of the pair
     fee_units: int  # likewise
     fee_usd_units: int  # × 10**-fee_usd_decimals
+    base_fee: Decimal | None = None  # what was taken in the base currency instead; None where it was not
+    base_change: Decimal  # of the balance of the base currency, that fee included
     is_maker: bool
     at: WallNs
     ledger_ids: tuple[str, str] = ("", "")  # of the two legs, base first
@@ -147,8 +149,18 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fee(self) -> Decimal:
-        """In the quote currency: Kraken's page says that fees are currently taken there only."""
+        """In quote currency, as REST tells it: what it is worth, where it was taken in the base currency."""
         return units_decimal(self.fee_units, self.pair.cost_decimals)
+
+    @property
+    def fee_asset(self) -> str:
+        """What it was taken in."""
+        return self.pair.quote if self.base_fee is None else self.pair.base
+
+    @property
+    def fee_taken(self) -> Decimal:
+        """In that asset."""
+        return self.fee if self.base_fee is None else self.base_fee
 
 
 class Amendment(msgspec.Struct, frozen=True, kw_only=True):

@@ -219,10 +219,9 @@ def _trade_head(execution: Execution, text: PairText) -> str:
 
 
 def _trade_fees(execution: Execution, text: PairText) -> str:
-    return (
-        f'"fee_usd_equiv":{text.usd(execution.fee_usd_units)},'
-        f'"fees":[{{"asset":"{execution.pair.quote}","qty":{text.cost(execution.fee_units)}}}]'
-    )
+    asset, base_fee = execution.fee_asset, execution.base_fee
+    qty = text.cost(execution.fee_units) if base_fee is None else asset_text(asset, base_fee)
+    return f'"fee_usd_equiv":{text.usd(execution.fee_usd_units)},"fees":[{{"asset":"{asset}","qty":{qty}}}]'
 
 
 def filled_row(order: ClientOrder, at: WallNs) -> str:

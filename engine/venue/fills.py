@@ -13,7 +13,7 @@ from engine.venue.ledger import Ledger
 from engine.venue.matching import SELL, Fill, Outcome
 from engine.venue.order_places import Closing, OrderPlaces
 from engine.venue.pair_market import PairMarket
-from engine.venue.settlement import Ids, buying_reserve, selling_reserve, settle, usd_value
+from engine.venue.settlement import Ids, buying_reserve, quote_ppm, selling_reserve, settle, usd_value
 from engine.venue.triggers import pulled
 
 
@@ -88,9 +88,9 @@ class Fills:
 
 def _release(account: Account, order: ClientOrder, at: WallNs) -> None:
     """Reserve only for what is still to be filled."""
-    left = order.remaining_lots
+    left, taker_ppm = order.remaining_lots, account.fee_tier(at).taker_ppm
     if order.side is SELL:
-        account.reserve(order, selling_reserve(order.pair, left))
+        account.reserve(order, selling_reserve(order.pair, left, order.spec, taker_ppm))
     elif order.limit_ticks is not None:
-        reserve = buying_reserve(order.pair, order.limit_ticks, left, account.fee_tier(at).taker_ppm)
+        reserve = buying_reserve(order.pair, order.limit_ticks, left, quote_ppm(order.spec, taker_ppm))
         account.reserve(order, min(reserve, order.hold))

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 from bisect import insort
 from collections.abc import Iterable
+from decimal import Decimal
 from random import Random
 from typing import Final
 
@@ -18,6 +19,7 @@ import msgspec
 
 from engine.errors import ConfigError, VenueReject
 from engine.units import NS_PER_S, MonoNs
+from engine.venue.pairs import ASSETS
 from engine.venue.rate_counter import Tier
 
 PERMISSIONS: Final = (
@@ -47,6 +49,7 @@ FUNDED_ACCOUNT: Final = 1
 """The account that the default key belongs to."""
 
 KEYS_MAX: Final = 1000
+FUNDS_MAX: Final = 10**12  # of one asset
 NONCE_MAX: Final = 2**64 - 1
 NONCES_KEPT: Final = 4096  # of one key with a window; a lagging nonce below all of them is refused
 LOCKOUT_FAILURES: Final = 20  # in a row, of one key text
@@ -70,6 +73,7 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     nonce_window: int = 0  # in units of the nonce: how far one may lag behind the highest
     tier: Tier = "intermediate"  # of the REST counter, and of the account where the key is its first
     account_id: int = FUNDED_ACCOUNT
+    funds: dict[str, Decimal] = {}  # of the account where the key is its first; none named: enough of every asset
     key: str = ""
     secret: str = ""  # base64
 
@@ -81,6 +85,9 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ConfigError(f"API key: account {self.account_id} is no account's number, use 1 or more")
         if not 0 <= self.nonce_window <= NONCE_MAX:
             raise ConfigError(f"API key: the nonce window {self.nonce_window} must be from 0 to {NONCE_MAX}")
+        for asset, amount in self.funds.items():
+            if asset not in ASSETS or not amount.is_finite() or not 0 <= amount < FUNDS_MAX:
+                raise ConfigError(f"API key: the funds {amount} {asset} cannot be; assets are {', '.join(ASSETS)}")
 
 
 class ApiKey:

@@ -54,6 +54,8 @@ class LedgerFill(msgspec.Struct, frozen=True):
     price: str
     cost: str
     fee: str
+    fee_asset: str
+    base_change: str  # of the balance of the base currency, fees in it included
     maker: bool
     at: int
 
@@ -115,7 +117,9 @@ class Ledger:
             qty=f"{execution.qty:f}",
             price=f"{execution.price:f}",
             cost=f"{execution.cost:f}",
-            fee=f"{execution.fee:f}",
+            fee=f"{execution.fee_taken:f}",
+            fee_asset=execution.fee_asset,
+            base_change=f"{execution.base_change:f}",
             maker=execution.is_maker,
             at=execution.at,
         )

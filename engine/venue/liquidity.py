@@ -15,7 +15,7 @@ from engine.venue.fees import cost_units
 from engine.venue.matching import BUY, SELL, Side
 from engine.venue.order_checks import DIGITS_MAX, TOO_SMALL, Terms, invalid, qty_lots
 from engine.venue.pair_market import PairMarket
-from engine.venue.settlement import buying_reserve, selling_reserve, spending
+from engine.venue.settlement import buying_reserve, quote_ppm, selling_reserve, spending
 
 MARKET_PROTECTION_PCT: Final = 10  # a market order does not trade further than this from the best price
 
@@ -45,9 +45,10 @@ def lots_of(spec: OrderSpec, market: PairMarket) -> QtyLots:
 def reserve_of(account: Account, spec: OrderSpec, market: PairMarket, terms: Terms, at: WallNs) -> tuple[str, Decimal]:
     """What a new order must find free."""
     pair = market.pair
-    if terms.side is SELL:
-        return pair.base, selling_reserve(pair, terms.qty_lots)
     taker_ppm = account.fee_tier(at).taker_ppm
+    if terms.side is SELL:
+        return pair.base, selling_reserve(pair, terms.qty_lots, spec, taker_ppm)
+    taker_ppm = quote_ppm(spec, taker_ppm)
     price = terms.limit_ticks or terms.trigger_ticks
     if price is not None:
         return pair.quote, buying_reserve(pair, price, terms.qty_lots, taker_ppm)
@@ -100,7 +101,7 @@ def affordable(
 ) -> QtyLots:
     """How much of a triggered market buy the account can pay for now; its reserve is fitted to that."""
     pair = market.pair
-    taker_ppm = account.fee_tier(at).taker_ppm
+    taker_ppm = quote_ppm(order.spec, account.fee_tier(at).taker_ppm)
     funds = account.free(pair.quote) + order.hold
     lots, cost = 0, 1
     for price, qty in market.book.reachable(account.account_id, BUY, worst, order.spec.stp_type):

@@ -31,7 +31,7 @@ from engine.venue.order_checks import (
     qty_lots,
 )
 from engine.venue.pair_market import PairMarket
-from engine.venue.settlement import Ids, buying_reserve, selling_reserve
+from engine.venue.settlement import Ids, buying_reserve, quote_ppm, selling_reserve
 from engine.venue.triggers import trail, trigger_ticks
 
 
@@ -93,14 +93,14 @@ def amended_reserve(
     """What an amended order must have for what is left of it."""
     left = lots - order.cum_lots
     if order.side is SELL:
-        return selling_reserve(order.pair, left)
+        return selling_reserve(order.pair, left, spec, taker_ppm)
     trigger = order.trigger_ticks
     if spec.triggers is not None and spec.triggers.price_type == "static":
         trigger = price_ticks(spec.triggers.price, order.pair)
     price = limit or trigger
     if price is None:  # a market order that is scheduled: as its share of what was reserved for all of it
         return order.hold * left / order.remaining_lots
-    return buying_reserve(order.pair, price, left, taker_ppm)
+    return buying_reserve(order.pair, price, left, quote_ppm(spec, taker_ppm))
 
 
 def retrigger(market: PairMarket, order: ClientOrder, change: AmendSpec) -> None:

@@ -37,7 +37,7 @@ from engine.venue.order_places import (
 )
 from engine.venue.pair_market import PairMarket
 from engine.venue.reminders import Reminders
-from engine.venue.settlement import Ids, buying_reserve
+from engine.venue.settlement import Ids, buying_reserve, quote_ppm
 from engine.venue.triggers import pulled, trail, trailing_limit
 
 
@@ -266,7 +266,7 @@ class OrderLife:
         if order.order_type == "trailing-stop-limit":
             order.limit_ticks = trailing_limit(order)
             if order.side is BUY:
-                ppm = account.fee_tier(at).taker_ppm
+                ppm = quote_ppm(order.spec, account.fee_tier(at).taker_ppm)
                 reserve = buying_reserve(order.pair, order.limit_ticks, order.remaining_lots, ppm)
                 if reserve - order.hold > account.free(order.hold_asset):
                     self._places.canceled(order, NO_FUNDS_REASON, at)

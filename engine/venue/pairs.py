@@ -51,7 +51,7 @@ def _pair(symbol: str, price_decimals: int, qty_decimals: int, **rest: object) -
     )
 
 
-# Nine pairs are deep enough for a full window at depth 100, BTC/USD at depth 1000. MINA/GBP is thin on purpose: fewer
+# All others are deep enough for a full window at depth 100, BTC/USD at depth 1000. MINA/GBP is thin on purpose: fewer
 # than ten levels at times, as pairs on Kraken are, which is where checksums that assume ten levels break.
 PAIRS: Final = (
     _pair("BTC/USD", 1, 8, cost_decimals=5, qty_min="0.00005000", cost_min="0.50",
@@ -74,6 +74,10 @@ PAIRS: Final = (
           mid_ticks=9_981_250, gap_ticks=350, levels_target=260, typical_lots=2_000_000, weight=1),
     _pair("VET/USDT", 6, 5, cost_decimals=5, qty_min="200.00000", cost_min="0.5000",
           mid_ticks=25_417, gap_ticks=3, levels_target=260, typical_lots=350_000_000, weight=1),
+    # Lots of five decimals, of an asset of four: what is bought is credited rounded. So says Kraken's support; minima
+    # and price are guesses.
+    _pair("PENGU/USD", 6, 5, cost_decimals=8, qty_min="230.00000", cost_min="0.50",
+          mid_ticks=21_734, gap_ticks=3, levels_target=260, typical_lots=400_000_000, weight=1),
 )  # fmt: skip
 
 ASSETS: Final = {
@@ -91,6 +95,7 @@ ASSETS: Final = {
         AssetSpec("DOGE", 8, 2, "0.850"),
         AssetSpec("MINA", 10, 4),
         AssetSpec("VET", 6, 2),
+        AssetSpec("PENGU", 4, 2),
     )
 }
 

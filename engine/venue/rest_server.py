@@ -34,7 +34,7 @@ from engine.venue.rest_private import RestPrivate, reading_calls
 from engine.venue.rest_public import RestPublic
 from engine.venue.rest_unserved import unserved_calls
 from engine.venue.settings import VenueSettings
-from engine.venue.settlement import default_funds
+from engine.venue.settlement import at_precision, default_funds
 
 log = structlog.get_logger(__name__)
 
@@ -329,7 +329,7 @@ class RestServer:
         return _json({"counts": self._fault_counts})
 
     def _make_key(self, fields: dict[str, Any]) -> web.Response:
-        """`{"permissions":["query-funds"],"nonce_window":0,"tier":"pro","account_id":2}`, all of it optional."""
+        """`{"permissions":["query-funds"],"nonce_window":0,"tier":"pro","account_id":2}`, all optional; and `funds`."""
         spec = msgspec.convert(fields, KeySpec)
         api_key = self._keys.add(spec)
         self.open_account(spec)
@@ -339,7 +339,8 @@ class RestServer:
         """Fund the account of a key, unless it is there."""
         trading = self._floor.trading
         if all(account.account_id != spec.account_id for account in trading.accounts):
-            trading.open_account(spec.account_id, spec.tier, default_funds(trading.markets))
+            funds = {asset: at_precision(asset, amount) for asset, amount in spec.funds.items()}
+            trading.open_account(spec.account_id, spec.tier, funds or default_funds(trading.markets))
 
     def _revoke(self, fields: dict[str, Any]) -> web.Response:
         """`{"token":"…"}`, or `{}` for all."""

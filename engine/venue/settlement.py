@@ -1,18 +1,20 @@
 """What a fill moves: costs and fees, balances and their entries, and what an open order reserves.
 
-Amounts of a fill are whole units of the pair's cost precision; what moves a balance is rounded half up to the
-precision of its asset, as Kraken's ledger shows a cost of 19.97427 as 19.9743.
+Amounts of a fill are whole units of the pair's cost precision; what moves a balance is rounded to the precision of its
+asset, a half to the even neighbour, fill by fill: Kraken's ledger shows a cost of 19.97427 as 19.9743, and its support
+explains so why 39148.13654 PENGU bought (lots of five decimals) credited 39148.1365 (an asset of four). Many fills of a
+sale may thus take a unit or two more than was sold: a balance may go below nothing by so much.
 """
 
 from base64 import b32encode
-from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal
 from functools import lru_cache
 from random import Random
 from typing import Final
 
 from engine.units import PriceTicks, QtyLots, WallNs, units_decimal
 from engine.venue.account import Account
-from engine.venue.client_order import ClientOrder, Execution, LedgerEntry
+from engine.venue.client_order import ClientOrder, Execution, LedgerEntry, OrderSpec
 from engine.venue.executions import usd_decimals
 from engine.venue.fees import cost_units, fee_units
 from engine.venue.matching import BUY
@@ -38,6 +40,7 @@ _FUNDS: Final = {
     "DOGE": 2_000_000,
     "MINA": 1_000_000,
     "VET": 20_000_000,
+    "PENGU": 20_000_000,
 }
 _FUNDS_ELSE: Final = 10_000
 
@@ -66,8 +69,18 @@ def _unit(asset: str) -> Decimal:
 
 
 def at_precision(asset: str, amount: Decimal) -> Decimal:
-    """An amount at its asset's precision, half up."""
-    return amount.quantize(_unit(asset), ROUND_HALF_UP)
+    """An amount at its asset's precision, a half to the even neighbour."""
+    return amount.quantize(_unit(asset), ROUND_HALF_EVEN)
+
+
+def pays_in_base(spec: OrderSpec) -> bool:
+    """Is the fee of its fills taken in the base currency (`fcib`)?"""
+    return spec.fee_preference == "base"
+
+
+def quote_ppm(spec: OrderSpec, taker_ppm: int) -> int:
+    """The highest fee that a buyer must have in quote currency."""
+    return 0 if pays_in_base(spec) else taker_ppm
 
 
 def usd_value(asset: str, markets: dict[str, PairMarket]) -> float:
@@ -101,9 +114,12 @@ def spending(pair: PairSpec, cost: int, taker_ppm: int) -> Decimal:
     return units_decimal(units, pair.cost_decimals).quantize(_unit(pair.quote), ROUND_UP)
 
 
-def selling_reserve(pair: PairSpec, lots: int) -> Decimal:
-    """What a seller must have."""
-    return units_decimal(lots, pair.qty_decimals)
+def selling_reserve(pair: PairSpec, lots: int, spec: OrderSpec, taker_ppm: int) -> Decimal:
+    """What a seller must have: the quantity, and the highest fee where it is taken there; rounded up."""
+    qty = units_decimal(lots, pair.qty_decimals)
+    if pays_in_base(spec):
+        qty += (qty * taker_ppm).scaleb(-6)
+    return qty.quantize(_unit(pair.base), ROUND_UP)
 
 
 def settle(
@@ -122,7 +138,14 @@ def settle(
     pair = order.pair
     tier = account.fee_tier(at)
     cost = cost_units(pair, price, lots)
-    fee = fee_units(cost, tier.maker_ppm if is_maker else tier.taker_ppm)
+    ppm = tier.maker_ppm if is_maker else tier.taker_ppm
+    fee = fee_units(cost, ppm)
+    qty = units_decimal(lots, pair.qty_decimals)
+    in_base = pays_in_base(order.spec)
+    base_fee = at_precision(pair.base, (qty * ppm).scaleb(-6)) if in_base else Decimal(0)
+    quote_fee = Decimal(0) if in_base else units_decimal(fee, pair.cost_decimals)
+    sign = 1 if order.side is BUY else -1
+    base_amount = at_precision(pair.base, sign * qty)
     fee_usd = round(fee / 10**pair.cost_decimals * usd_per_quote * 10 ** usd_decimals(pair))
     exec_id, base_id, quote_id = ids.next("T"), ids.next("L"), ids.next("L")
     execution = Execution(
@@ -140,6 +163,8 @@ def settle(
         cost_units=cost,
         fee_units=fee,
         fee_usd_units=fee_usd,
+        base_fee=base_fee if in_base else None,
+        base_change=base_amount - base_fee,
         is_maker=is_maker,
         at=at,
         ledger_ids=(base_id, quote_id),
@@ -151,11 +176,9 @@ def settle(
     order.exec_ids.append(exec_id)
     account.executed(execution)
     account.volume.add(cost / 10**pair.cost_decimals * usd_per_quote, at)
-    sign = 1 if order.side is BUY else -1
-    qty_moved = sign * units_decimal(lots, pair.qty_decimals)
     cost_moved = -sign * units_decimal(cost, pair.cost_decimals)
-    base = _enter(account, base_id, exec_id, pair.base, qty_moved, Decimal(0), at)
-    quote = _enter(account, quote_id, exec_id, pair.quote, cost_moved, units_decimal(fee, pair.cost_decimals), at)
+    base = _enter(account, base_id, exec_id, pair.base, base_amount, base_fee, at)
+    quote = _enter(account, quote_id, exec_id, pair.quote, cost_moved, quote_fee, at)
     return execution, base, quote
 
 

@@ -324,3 +324,13 @@ def test_a_lost_order_is_not_taken_for_its_closing_order(start: Start, venue: Tr
     engine.wish("cancel_all")
     eventually(lambda: not engine.router("orders")["orders"], "nothing is open")
     engine.wait_until_agreed()
+
+
+def test_a_strategy_that_hears_that_it_may_trade_knows_what_it_has(start: Start) -> None:
+    """Its balances were reported before."""
+    engine = start()
+    told = eventually(
+        lambda: [entry for entry in engine.diary().entries("trading") if entry["open"]], "it hears that it may trade"
+    )
+
+    assert [Decimal(entry["usd"]) for entry in told] == [1_000_000]

@@ -4,12 +4,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
 import psutil
 import pytest
 
+from engine.orders.reports import REPORT_SLOTS
 from tests.integration.rig import Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue
 
@@ -89,3 +91,70 @@ def test_a_halt_outlives_the_router_and_stale_orders_are_refused_by_one_that_com
         eventually(lambda: engine.router("status").get("mode") == "HALTED", "it knows of the halt")
     finally:
         engine.close()
+
+
+def test_fills_are_told_once_each_although_their_router_is_killed_again_and_again(
+    venue: TradingVenue, folder: Path
+) -> None:
+    """It dies wherever it is: between journal and report too, and while the strategy leaves its reports lying."""
+    engine = TradingEngine(venue, folder, trading=SOON, relay=False).start()
+    rng, number = Random(SEED + 1), 0
+    try:
+        for kill in range(KILLS):
+            eventually(engine.is_open, "the router takes orders")
+            pid, fills_before = engine.pid("order_router"), engine.counts()["fills"]
+            for _ in range(30):
+                number += 1
+                engine.wish("order", name=f"o{number}", side="buy" if number % 2 else "sell", away=-1.0, qty="0.003")
+            eventually(lambda before=fills_before: engine.counts()["fills"] > before, "fills come")
+            if kill % 2:
+                engine.wish("sleep", seconds=0.3)  # it takes nothing while its router dies
+            time.sleep(rng.uniform(0.0, 0.06))
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda pid=pid: engine.status().get("processes", {}).get("order_router") not in (None, pid),
+                       "there is another router")  # fmt: skip
+        eventually(engine.is_open, "the router takes orders")
+        eventually(lambda: not engine.router("status")["unknown"], "nothing is in doubt")
+
+        engine.wait_until_agreed()
+        told = [entry["exec_id"] for entry in engine.diary().entries("fill")]
+        assert len(told) == len(set(told)) == engine.counts()["fills"]
+        engine.wish("look", note="position")
+        look = eventually(lambda: engine.diary().entries("look"), "it looked")[-1]
+        held = sum(
+            Decimal(entry["qty"]) if entry["side"] == "buy" else -Decimal(entry["qty"])
+            for entry in engine.diary().entries("fill")
+        )
+        assert Decimal(look["qty"]) == held
+    finally:
+        engine.close()
+
+
+def test_fills_that_a_killed_router_kept_for_a_strategy_that_hung_are_told_when_it_wakes(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its report ring was full, so what came was in the router's memory alone, and in the journal."""
+    engines = Engines(tmp_path_factory.mktemp("busy"))
+    venue = TradingVenue(engines, "--no-rate-counter", "--rate", 3000)
+    engine = TradingEngine(venue, folder, relay=False, trading=f'{SOON}\non_strategy_halt = "keep"').start()
+    try:
+        for number in range(20):
+            engine.wish("order", name=f"{number}", away=number * 0.004, qty="0.3")
+        for number in range(20):
+            engine.wait_for_state(f"{number}", "WORKING", "PARTIAL", "FILLED", "REFUSED")
+        engine.wish("flood", count=REPORT_SLOTS + 2000, then_sleep_s=6.0)
+        eventually(lambda: engine.counts()["reports_held_back"] > 0, "reports are kept aside")
+        fills_before = engine.counts()["fills"]
+        eventually(lambda: engine.counts()["fills"] > fills_before, "a fill comes that finds the ring full")
+        pid = engine.pid("order_router")
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: engine.pid("order_router") != pid, "there is another router")
+        eventually(lambda: engine.diary().entries("awake"), "it wakes")
+        eventually(engine.is_open, "the router takes orders")
+        engine.wish("cancel_all")
+        eventually(lambda: not engine.router("orders")["orders"], "nothing is open")
+
+        engine.wait_until_agreed()
+    finally:
+        engine.close()
+        engines.close()

@@ -73,3 +73,25 @@ def test_rounding_goes_where_it_is_told(value: str, direction: Rounding, rounded
     assert pair.round_price(value, direction) == Decimal(rounded)
     assert pair.price_ticks(pair.round_price(value, direction)) == int(rounded.replace(".", ""))
     assert pair.round_qty("0.123456789", "down") == Decimal("0.12345678")
+
+
+@pytest.mark.parametrize(
+    ("increment", "base_decimals", "down", "up"),
+    [
+        (1, None, "39148.13654", "39148.13654"),
+        (1, 8, "39148.13654", "39148.13654"),
+        (1, 4, "39148.1365", "39148.1366"),
+        (1, 0, "39148", "39149"),
+        (25, 4, "39148.1365", "39148.1370"),
+        (500, 4, "39148.135", "39148.140"),
+    ],
+)
+def test_a_quantity_is_rounded_to_what_can_be_ordered_and_held(
+    increment: int, base_decimals: int | None, down: str, up: str
+) -> None:
+    """An account may hold an asset in coarser units than its pair trades, and the other way round."""
+    pair = Pair("PENGU/USD", 6, 5, qty_increment_lots=increment, base_decimals=base_decimals)
+
+    assert pair.round_qty("39148.13654", "down") == Decimal(down)
+    assert pair.round_qty("39148.13654", "up") == Decimal(up)
+    assert pair.qty_lots(pair.round_qty("39148.13654", "up")) > 0

@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import pytest
 
+from engine.kraken.private_facts import balance_fact
+from engine.kraken.private_messages import read_balances
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
 from engine.orders.intent import Trigger
@@ -26,6 +28,7 @@ def holding(intent):
         (limit("buy", "2", "100"), {"USD": D("202")}),
         (limit("buy", "2", "100", fee_preference="base"), {"USD": D("200")}),
         (limit("sell", "2", "100"), {"BTC": D("2")}),
+        (limit("sell", "2", "100", fee_preference="base"), {"BTC": D("2.02")}),
         (limit("sell", "2", None, order_type="market"), {"BTC": D("2")}),
         (limit("buy", "2", None, order_type="market"), {}),
         (limit("buy", "0", None, order_type="market", cash_qty=D(50)), {"USD": D(50)}),
@@ -82,3 +85,109 @@ def test_what_a_snapshot_does_not_tell_is_nothing():
 
     assert balances.forget_others(["USD"]) == ["BTC"]
     assert balances.total("BTC") == 0
+
+
+# --- what an entry of the ledger means
+
+
+def told(*frames):
+    """Balances, as Kraken's own frames make them."""
+    balances = Balances()
+    for frame in frames:
+        message, _ = read_balances(frame.encode())
+        facts = [balance_fact(row, is_snapshot=message.type == "snapshot") for row in message.data]
+        for each in facts:
+            if each is not None:
+                balances.apply(each)
+        if message.type == "snapshot":
+            balances.forget_others([each.asset for each in facts])
+    return balances
+
+
+SNAPSHOT = (
+    '{"channel":"balances","type":"snapshot","data":[{"asset":"USD","asset_class":"currency","balance":500.0000,"wallets":'
+    '[{"type":"spot","id":"main","balance":300.0000},{"type":"earn","id":"flex","balance":200.0000}]}],"sequence":1}'
+)
+
+
+def entry(amount, balance, fee="0.0000", wallet="spot", asset="USD"):
+    return (
+        f'{{"channel":"balances","type":"update","data":[{{"ledger_id":"L","ref_id":"T","type":"trade","asset":"{asset}",'
+        f'"asset_class":"currency","wallet_type":"{wallet}","wallet_id":"main","amount":{amount},"fee":{fee},'
+        f'"balance":{balance}}}],"sequence":2}}'
+    )
+
+
+@pytest.mark.parametrize("elsewhere", [0, 200], ids=["of the spot wallet", "of the whole account"])
+def test_what_is_free_is_right_whichever_balance_an_entry_of_the_ledger_tells(elsewhere):
+    """Kraken's page says "in the account"; a snapshot counts each wallet."""
+    balances = told(
+        SNAPSHOT,
+        entry("-99.0000", f"{200 + elsewhere}.0000", fee="1.0000"),
+        entry("50.5000", f"{250 + elsewhere}.4000", fee="0.1000"),
+        entry("0.0001", f"{250 + elsewhere}.4001"),
+    )
+
+    assert balances.free("USD", {}) == balances.total("USD") == D("250.4001")
+    assert balances.wallet("USD", {}).earning == 200
+
+
+@pytest.mark.parametrize("elsewhere", [0, 500], ids=["of the spot wallet", "of the whole account"])
+def test_money_that_goes_to_a_wallet_that_earns_is_not_free(elsewhere):
+    """Two entries, of two wallets; in the account as a whole nothing has changed."""
+    balances = told(
+        SNAPSHOT,
+        entry("-300.0000", "0.0000" if not elsewhere else "500.0000"),
+        entry("300.0000", "500.0000", wallet="earn"),
+    )
+
+    assert balances.free("USD", {}) == 0
+
+
+def test_an_asset_that_no_snapshot_named_begins_with_nothing():
+    """The first purchase of it."""
+    balances = told(SNAPSHOT, entry("2.0000000000", "2.0000000000", asset="BTC"))
+
+    assert balances.total("BTC") == 2
+
+
+def test_a_balance_alone_can_only_make_less_of_it():
+    """Without an amount its meaning is uncertain."""
+    without = entry("1", "450.0000").replace('"amount":1,', "")
+    less = entry("1", "250.0000").replace('"amount":1,', "")
+
+    assert told(SNAPSHOT, without).total("USD") == 300
+    assert told(SNAPSHOT, less).total("USD") == 250
+
+
+def test_nothing_is_more_while_entries_may_be_missing():
+    """The one that is missing may have taken it away."""
+    balances = told(SNAPSHOT)
+    balances.doubt()
+    for amount, balance in ((50, 350), (-100, 250)):
+        balances.apply(BalanceFact(asset="USD", balance=D(balance), amount=D(amount)))
+    before = balances.total("USD")
+    balances.apply(BalanceFact(asset="USD", balance=D(400), is_snapshot=True))
+    balances.forget_others(["USD"])
+    balances.apply(BalanceFact(asset="USD", balance=D(450), amount=D(50)))
+
+    assert (before, balances.total("USD")) == (200, 450)
+
+
+def test_the_next_snapshot_is_the_last_word():
+    """Whatever the entries came to."""
+    assert told(SNAPSHOT, entry("-299.0000", "1.0000"), SNAPSHOT).total("USD") == 300
+
+
+def test_what_has_not_been_told_is_not_known():
+    """Neither by an entry without a snapshot nor by an order; after a snapshot, all is."""
+    balances = Balances()
+    assert not balances.apply(BalanceFact(asset="USD", balance=D(90), amount=D(-9), fee=D(1)))
+    assert not balances.is_known("USD")
+    assert balances.assets() == ()
+    balances.apply(BalanceFact(asset="BTC", balance=D(1), is_snapshot=True))
+    assert balances.is_known("BTC")
+    balances.forget_others(["BTC"])
+
+    assert balances.is_known("USD")
+    assert balances.total("USD") == 0

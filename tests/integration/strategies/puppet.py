@@ -65,6 +65,13 @@ class Puppet(Strategy):
         order = self.buy(symbol, qty, **options) if side == "buy" else self.sell(symbol, qty, **options)
         self._name(name, order)
 
+    def do_sell_all(self, name: str, **options: Any) -> None:
+        """Everything that its fills have brought; with `stop`, when the price falls so many per cent."""
+        qty = self.context.pair(self.symbol).round_qty(self.context.position(self.symbol).qty, "down")
+        if "stop" in options:
+            options["trigger"] = self._price(self.symbol, "buy", options.pop("stop"))
+        self._name(name, self.sell(self.symbol, qty, tag=name, **options))
+
     def do_batch(self, orders: list[dict[str, Any]]) -> None:
         """Several of them."""
         names = [order["name"] for order in orders]
@@ -162,6 +169,7 @@ class Puppet(Strategy):
             note=note,
             open=[order.id for order in context.orders],
             qty=str(position.qty),
+            realized=str(position.realized),
             fees=str(position.fees),
             mode=context.trading.mode,
             is_open=context.trading.is_open,
@@ -227,7 +235,9 @@ class Puppet(Strategy):
         self.write("balance", asset=balance.asset, total=str(balance.total), held=str(balance.held))
 
     def on_trading(self, status: TradingStatus) -> None:
-        self.write("trading", mode=status.mode, open=status.is_open, reason=status.reason)
+        usd = self.context.balance("USD")
+        total = None if usd is None else str(usd.total)
+        self.write("trading", mode=status.mode, open=status.is_open, reason=status.reason, usd=total)
 
     def on_stop(self) -> None:
         self.do_look("stop")
