@@ -124,7 +124,8 @@ class RestOrders:
         result["volume"] = padded(qty, pair.qty_decimals)
         result |= edited_price_texts(spec, pair)
         result["orders_cancelled"] = 0 if validate else 1
-        result["descr"] = self._description(spec, market, None if validate else order)
+        # Alone among the descriptions, an edit's names the pair by its id.
+        result["descr"] = self._description(spec, market, None if validate else order, by_id=True)
         return result
 
     def _edited_order(self, api_key: ApiKey, params: Params) -> ClientOrder:
@@ -216,11 +217,14 @@ class RestOrders:
     def _market(self, params: Params) -> PairMarket:
         return self._trading.markets[self._book.pair(params.required("pair")).symbol]
 
-    def _description(self, spec: OrderSpec, market: PairMarket, order: ClientOrder | None = None) -> dict[str, str]:
+    def _description(
+        self, spec: OrderSpec, market: PairMarket, order: ClientOrder | None = None, *, by_id: bool = False
+    ) -> dict[str, str]:
         pair = market.pair
+        names = self._book.names[pair.symbol]
         qty = order.order_qty if order is not None else spec.order_qty or spec.cash_order_qty
         assert qty is not None
-        description = {"order": order_text(spec, pair, self._book.names[pair.symbol].altname, qty)}
+        description = {"order": order_text(spec, pair, names.pair_id if by_id else names.altname, qty)}
         if spec.conditional is not None:
             description["close"] = close_text(spec.conditional, pair)
         return description

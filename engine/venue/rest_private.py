@@ -18,17 +18,19 @@ from engine.venue.fees import FEE_TIERS, FeeTier
 from engine.venue.keys import ApiKey
 from engine.venue.order_checks import invalid
 from engine.venue.pairs import PairSpec
-from engine.venue.rest_names import NameBook, asset_decimals, asset_id
+from engine.venue.rest_names import UNKNOWN_PAIR, NameBook, asset_decimals, asset_id
 from engine.venue.rest_orders import RestCall, check_order_id
 from engine.venue.rest_params import Params
-from engine.venue.rest_text import OrderView, amend_row, ledger_row, order_row, padded, trade_row
-from engine.venue.rest_views import Span, chosen, closed_views, current_view, merged, open_views, page
+from engine.venue.rest_text import PAIR_CLASS, OrderView, amend_row, ledger_row, order_row, padded, trade_row
+from engine.venue.rest_views import PAGE, Span, chosen, closed_views, current_view, merged, open_views, page
 from engine.venue.tokens import LIFE_S, Tokens
 from engine.venue.trading import Trading
 
 QUERY_ORDERS_MAX: Final = 50
 QUERY_TRADES_MAX: Final = 20
 QUERY_LEDGERS_MAX: Final = 20
+TRADES_PAGE_MAX: Final = 100  # a larger `limit` of TradesHistory means this one
+PAIR_CLASSES: Final = (PAIR_CLASS, "equity_pair", "futures_contract", "synthetic_pair", "external_pair")
 TRADE_TYPES: Final = ("all", "any position", "closed position", "closing position", "no position")
 LEDGER_TYPES: Final = (
     "all", "trade", "deposit", "withdrawal", "transfer", "margin", "adjustment", "rollover", "credit", "settled",
@@ -180,18 +182,31 @@ class RestPrivate:
     # --- trades and entries ------------------------------------------------------------------------------------------
 
     def trades_history(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"count":396,"trades":{"T…":{…}}}`, newest first, fifty at a time"""
+        """`{"count":396,"trades":{"T…":{…}}}`, newest first, fifty at a time or `limit` of them"""
         account = self._account(api_key)
+        symbol, span = self._wanted_symbol(params), Span(params, account)
+        rows_max = _trades_max(params)
         if params.choice("type", TRADE_TYPES) not in (None, "all", "no position"):
             return _counted({"trades": {}}, 0, params)
-        span = Span(params, account)
-        fills = [fill for fill in account.executions.values() if span.holds(fill.at)]
+        fills = [
+            fill for fill in account.executions.values() if span.holds(fill.at) and symbol in (None, fill.pair.symbol)
+        ]
         one_by_one = params.has("consolidate_taker") and not params.flag("consolidate_taker")
         groups = [[fill] for fill in fills] if one_by_one else merged(fills)
         groups.reverse()
         with_ledgers = params.flag("ledgers")
-        trades = {group[0].exec_id: self._trade_row(group, with_ledgers) for group in page(groups, params)}
+        trades = {group[0].exec_id: self._trade_row(group, with_ledgers) for group in page(groups, params, rows_max)}
         return _counted({"trades": trades}, len(groups), params)
+
+    def _wanted_symbol(self, params: Params) -> str | None:
+        """The one pair whose trades are asked for, by any of its names; None for all. `aclass` is that pair's class."""
+        pair_class = params.choice("aclass", PAIR_CLASSES) or PAIR_CLASS
+        name = params.text("pair")
+        if name is None:
+            return None
+        if pair_class != PAIR_CLASS:
+            raise VenueReject(UNKNOWN_PAIR)
+        return self._book.pair(name).symbol
 
     def query_trades(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
         """Fills by id."""
@@ -238,6 +253,14 @@ class RestPrivate:
 def _percent(ppm: int) -> str:
     """2600 millionths are `0.2600` per cent."""
     return padded(Decimal(ppm) / 10_000, 4)
+
+
+def _trades_max(params: Params) -> int:
+    """Rows of one page of trades: `limit`, of which more than 100 are not given."""
+    limit = params.integer("limit")
+    if limit is not None and limit < 1:
+        raise invalid("limit")
+    return PAGE if limit is None else min(limit, TRADES_PAGE_MAX)
 
 
 def _counted(result: dict[str, Any], count: int, params: Params) -> dict[str, Any]:

@@ -24,14 +24,15 @@ from engine.clock import Clock
 from engine.errors import ConfigError, UserError, VenueReject
 from engine.units import NS_PER_MS, NS_PER_S, WallNs
 from engine.venue.keys import ApiKey, KeyRing, KeySpec
-from engine.venue.order_checks import DEADLINE_NS_DEFAULT
+from engine.venue.order_checks import DEADLINE_NS_DEFAULT, INVALID
 from engine.venue.private import TradingFloor
 from engine.venue.rest_counter import RestCounter
 from engine.venue.rest_names import NameBook
 from engine.venue.rest_orders import RestCall, RestOrders, trading_calls
-from engine.venue.rest_params import Params, nonce_of, read_body, read_form, unreadable
+from engine.venue.rest_params import Params, is_json, nonce_of, read_body, read_form, unreadable
 from engine.venue.rest_private import RestPrivate, reading_calls
 from engine.venue.rest_public import RestPublic
+from engine.venue.rest_requests import in_rest_words
 from engine.venue.settings import VenueSettings
 from engine.venue.settlement import default_funds
 
@@ -57,6 +58,8 @@ METHOD_OF_CALL: Final = {
     "CancelAll": "cancel_all",
     "CancelAllOrdersAfter": "cancel_all_orders_after",
 }
+# Whose orders are objects: Kraken refuses them as forms (confirmed live in 2026; its words for it are not known).
+JSON_ONLY: Final = frozenset({"AddOrderBatch", "CancelOrderBatch"})
 # What can befall a trading request here; a token or a WebSocket's cut cannot.
 _FAULTS: Final = ("drop-answer", "late", "unavailable", "unavailable-done", "lost")
 
@@ -184,6 +187,8 @@ class RestServer:
                 self._counter(api_key).charge(name, now)
             for permission in permissions:
                 api_key.require(*permission.split("|"))
+            if name in JSON_ONLY and not is_json(body, request.content_type):
+                raise VenueReject(INVALID)
         except VenueReject as refusal:
             return _errors(str(refusal))
         params = Params(fields)
@@ -191,13 +196,13 @@ class RestServer:
             return await self._trade(request, name, call, api_key, params)
         if self._floor.faults.strikes("html-520", name):
             return _cloudflare()
-        return self._execute(call, api_key, params)
+        return self._execute(name, call, api_key, params)
 
-    def _execute(self, call: RestCall, api_key: ApiKey, params: Params) -> web.Response:
+    def _execute(self, name: str, call: RestCall, api_key: ApiKey, params: Params) -> web.Response:
         try:
             return _result(call(api_key, params, self._floor.exchange.event_time()))
         except VenueReject as refusal:
-            return _errors(str(refusal))
+            return _errors(str(in_rest_words(name, refusal)))
 
     def _counter(self, api_key: ApiKey) -> RestCounter:
         counter = self._counters.get(api_key.key)
@@ -221,7 +226,7 @@ class RestServer:
         if fault == "late":
             await self._wait(self._late_s(params))
         await self._pass()
-        response = self._execute(call, api_key, params)
+        response = self._execute(name, call, api_key, params)
         if fault == "drop-answer":
             return await self._hold(request)
         if fault == "unavailable-done":

@@ -52,7 +52,8 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     count_rates: bool = True  # False: no rate counter and no limit of open orders, for those who measure speed
     engine_latency_ms: tuple[float, float] = (1.0, 3.0)  # of a trading request, evenly drawn between the two
     rest_lag_ms: tuple[float, float] = (500.0, 3000.0)  # how far behind the fault rest-lag looks, likewise
-    batch_cancel_shape: Literal["count", "orders_cancelled"] = "count"  # the page's answer, or that of the wire in 2024
+    # The answer to batch_cancel: that of the wire in 2024 and 2026, or the page's.
+    batch_cancel_shape: Literal["orders_cancelled", "count"] = "orders_cancelled"
     crossing_post_only: Literal["cancel", "refuse"] = "cancel"  # accepted and then canceled, or refused with an error
     rest_port: int | None = None  # of REST; None: the second after `port`, any free one where that is
     keys: tuple[KeySpec, ...] = ()  # further API keys, beside the one that is made from the seed
