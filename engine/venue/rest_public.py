@@ -21,6 +21,7 @@ from engine.venue.candles import CANDLES_KEPT, INTERVALS, Candle
 from engine.venue.exchange import Exchange
 from engine.venue.fees import FEE_TIERS
 from engine.venue.matching import BUY, SELL
+from engine.venue.notices import Notices
 from engine.venue.order_checks import invalid
 from engine.venue.pair_market import TRADES_KEPT, PairMarket
 from engine.venue.pairs import ASSETS, PairSpec
@@ -62,6 +63,7 @@ class RestPublic:
         seed: int,
         clock_offset_s: float,
         system: Callable[[], str],
+        notices: Notices,
     ) -> None:
         self._markets = exchange.markets
         self._book = book
@@ -69,6 +71,7 @@ class RestPublic:
         self._seed = seed
         self._clock_offset_ns = int(clock_offset_s * NS_PER_S)
         self._system = system
+        self._notices = notices
         self._spreads: dict[str, SpreadWatch] = {}  # of the pairs whose spread was asked for
         self._older: dict[tuple[str, int], list[Candle]] = {}  # candles from before the venue was started
 
@@ -80,9 +83,14 @@ class RestPublic:
         return {"unixtime": now_s, "rfc1123": strftime("%a, %d %b %y %H:%M:%S +0000", gmtime(now_s))}
 
     def system_status(self, params: Params) -> Any:
-        """`{"status":"online","timestamp":"2025-11-11T00:17:10Z"}`"""
-        now_s = self._clock.wall_ns() // NS_PER_S
-        return {"status": self._system(), "timestamp": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(now_s))}
+        """`{"status":"online","timestamp":"2025-11-11T00:17:10Z","upcoming_maintenance":[],"emergency":[]}`"""
+        now = self._clock.wall_ns()
+        timestamp = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(now // NS_PER_S))
+        return {"status": self._system(), "timestamp": timestamp, **self._notices.rest_fields(now)}
+
+    def maintenance_schedule(self, params: Params) -> Any:
+        """`{"events":[…]}`: what SystemStatus lists of planned maintenance, however far ahead it is."""
+        return {"events": self._notices.schedule(self._clock.wall_ns())}
 
     def assets(self, params: Params) -> Any:
         """The assets of the listed pairs, by id."""
@@ -268,6 +276,7 @@ class RestPublic:
         return {
             "Time": self.time,
             "SystemStatus": self.system_status,
+            "MaintenanceSchedule": self.maintenance_schedule,
             "Assets": self.assets,
             "AssetPairs": self.asset_pairs,
             "Ticker": self.ticker,

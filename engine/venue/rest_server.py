@@ -2,7 +2,7 @@
 
     /0/public/…     what needs no key                GET, or POST as some clients do
     /0/private/…    signed requests                  POST
-    /venue/…        the venue's own, for tests: its ledger, more keys, faults, dead tokens
+    /venue/…        the venue's own, for tests: its ledger, more keys, faults, dead tokens, notices
 
 Kraken answers HTTP 200 with `{"error":[…],"result":…}` whatever it thinks of a request; only faults and the venue's
 own paths use other codes.
@@ -24,6 +24,7 @@ from engine.clock import Clock
 from engine.errors import ConfigError, UserError, VenueReject
 from engine.units import NS_PER_MS, NS_PER_S, WallNs
 from engine.venue.keys import ApiKey, KeyRing, KeySpec
+from engine.venue.notices import Incident, Maintenance, NextStep, Notices
 from engine.venue.order_checks import DEADLINE_NS_DEFAULT, INVALID
 from engine.venue.private import TradingFloor
 from engine.venue.rest_counter import RestCounter
@@ -42,6 +43,7 @@ BODY_BYTES_MAX: Final = 1024 * 1024
 HELD_S: Final = 60.0  # how long a request is left without an answer by a fault, if its client waits so long
 WAITING_MAX: Final = 256  # requests that faults hold up at once
 SHUTDOWN_S: Final = 1.0
+CENTURY_S: Final = 100 * 366 * 86_400
 
 UNKNOWN_METHOD: Final = "EGeneral:Unknown method"
 UNAVAILABLE: Final = "EService:Unavailable"
@@ -85,7 +87,9 @@ class RestServer:
         clock: Clock,
         system: Callable[[], str],
         fault_counts: dict[str, int],
+        notices: Notices,
     ) -> None:
+        self._notices = notices
         self._settings = settings
         self._floor = floor
         self._keys = keys
@@ -98,7 +102,9 @@ class RestServer:
         self._waiting: set[asyncio.Task[Any]] = set()  # requests that a fault holds up, their clients perhaps gone
         self._runner: web.ServerRunner | None = None
         book = NameBook(market.pair for market in floor.exchange.markets.values())
-        self._public = RestPublic(floor.exchange, book, clock, settings.seed, settings.clock_offset_s, system).calls()
+        self._public = RestPublic(
+            floor.exchange, book, clock, settings.seed, settings.clock_offset_s, system, notices
+        ).calls()
         private = RestPrivate(floor.trading, book, floor.tokens, clock, clock.wall_ns() // NS_PER_S, self._as_of)
         self._trading_calls = trading_calls(RestOrders(floor.trading, floor.faults, book))
         self._calls = reading_calls(private) | self._trading_calls
@@ -312,6 +318,10 @@ class RestServer:
                 return self._set_fault(fields)
             if (request.method, path) == ("POST", "/venue/keys"):
                 return self._make_key(fields)
+            if (request.method, path) == ("POST", "/venue/maintenance"):
+                return self._plan(fields)
+            if (request.method, path) == ("POST", "/venue/emergency"):
+                return self._report(fields)
             if (request.method, path) == ("POST", "/venue/tokens/revoke"):
                 return self._revoke(fields)
         except (UserError, msgspec.ValidationError) as error:
@@ -339,6 +349,45 @@ class RestServer:
         self.open_account(spec)
         return _json({"api_key": api_key.key, "api_secret": api_key.secret})
 
+    def _plan(self, fields: dict[str, Any]) -> web.Response:
+        """`{"event_id":21,"title":"…","starts_in_s":3600,"lasts_s":900}`; without a start it is called off."""
+        wish = msgspec.convert(fields, _Window)
+        if wish.starts_in_s is None:
+            self._notices.call_off(wish.event_id)
+        else:
+            starts_at = self._ahead(wish.starts_in_s)
+            ends_at = WallNs(starts_at + int(wish.lasts_s * NS_PER_S))
+            self._notices.plan(
+                Maintenance(event_id=wish.event_id, title=wish.title, starts_at=starts_at, ends_at=ends_at)
+            )
+        return _json(self._notices.rest_fields(self._clock.wall_ns()))
+
+    def _report(self, fields: dict[str, Any]) -> web.Response:
+        """`{"event_id":4821,"title":"…","incident_status":"identified","impact":"critical","restart_in_s":600}`"""
+        wish = msgspec.convert(fields, _Trouble)
+        steps: tuple[NextStep, ...] = ()
+        if wish.restart_in_s is not None:
+            restart_at = self._ahead(wish.restart_in_s)
+            steps = (NextStep(applies_to=("spot_trading",), type="expected_restart", expected_at=restart_at),)
+        self._notices.report(
+            Incident(
+                event_id=wish.event_id,
+                title=wish.title,
+                incident_status=wish.incident_status,
+                impact=wish.impact,
+                affected_services=wish.affected_services,
+                started_at=self._ahead(wish.began_in_s),
+                next_steps=steps,
+            )
+        )
+        return _json(self._notices.rest_fields(self._clock.wall_ns()))
+
+    def _ahead(self, seconds: float) -> WallNs:
+        """So far from now; ConfigError when it is further than a century."""
+        if not abs(seconds) < CENTURY_S:
+            raise ConfigError(f"{seconds:g} seconds from now: must be within a century")
+        return WallNs(self._clock.wall_ns() + int(seconds * NS_PER_S))
+
     def open_account(self, spec: KeySpec) -> None:
         """Fund the account of a key, unless it is there."""
         trading = self._floor.trading
@@ -360,6 +409,27 @@ class _FaultWish(msgspec.Struct, forbid_unknown_fields=True):
     count: int = 1
     method: str = ""  # as the WebSocket names it, or as REST does; empty: any
     clear: bool = False
+
+
+class _Window(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /venue/maintenance`."""
+
+    event_id: int
+    title: str = "Spot Exchange Maintenance"
+    starts_in_s: float | None = None
+    lasts_s: float = 900.0
+
+
+class _Trouble(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /venue/emergency`; the same event_id again is the next word on the same incident."""
+
+    event_id: int
+    title: str = "Elevated API error rates"
+    incident_status: str = "investigating"  # `resolved` ends it
+    impact: str = "major"
+    affected_services: tuple[str, ...] = ("spot_ws", "spot_rest", "spot_fix")
+    began_in_s: float = 0.0  # from now; less than 0 for an earlier time
+    restart_in_s: float | None = None  # the expected restart
 
 
 def _http_log() -> logging.Logger:

@@ -375,19 +375,3 @@ async def test_requests_on_their_way_are_executed_when_the_client_goes():
             await asyncio.sleep(0.005)
 
         assert len(venue.floor.trading.account(1).open_orders) == 1
-
-
-async def test_maintenance_closes_the_private_side_too():
-    """cancel_only, then the door; orders survive it."""
-    async with Venue(settings(maintenance_phase_s=0.1)) as venue, trading(venue) as trader:
-        await trader.limit()
-        venue.begin_maintenance()
-        await trader.client.next(lambda message: message.get("channel") == "status")
-        refusal = await trader.limit()
-        await asyncio.wait_for(trader.client.ended.wait(), 5)
-        while venue.system != "online":
-            await asyncio.sleep(0.02)
-
-        assert refusal["error"] == "EService:Market in cancel_only mode"
-        assert trader.client.close_code == 1012
-        assert len(venue.floor.trading.account(1).open_orders) == 1
