@@ -243,8 +243,8 @@ class RestPrivate:
         return {ledger_id: ledger_row(entries[ledger_id]) for ledger_id in ids if ledger_id in entries}
 
     def open_positions(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """None: the venue lends nothing."""
-        return {}
+        """None: the venue lends nothing. A map by position, but a list where they are put together by market."""
+        return [] if params.choice("consolidation", ("market",)) else {}
 
     def _account(self, api_key: ApiKey) -> Account:
         return self._trading.account(api_key.account_id)

@@ -26,7 +26,7 @@ from engine.venue.client_order import (
     Triggers,
 )
 from engine.venue.pairs import PairSpec
-from engine.venue.rest_names import PairNames, asset_altname, asset_decimals, asset_id
+from engine.venue.rest_names import PairNames, asset_decimals, asset_id
 
 SPOT_POSITION: Final = "TKH2SE-M7IF5-CFI7LT"
 """What every spot fill names as its position: genuine answers all have this one."""
@@ -105,11 +105,14 @@ def volume_text(spec: OrderSpec, pair: PairSpec, qty: Decimal) -> str:
 
 
 def order_text(spec: OrderSpec, pair: PairSpec, altname: str, qty: Decimal, limit_price: Decimal | None = None) -> str:
-    """`buy 1.25000000 XBTUSD @ stop loss 27500.0 -> limit 27400.0`, `buy 100.00000000 (USD) XBTUSD @ market`"""
+    """`buy 1.25000000 XBTUSD @ stop loss 27500.0 -> limit 27400.0`
+
+    Of a `viqc` order the number is the amount of the quote currency, and nothing but the flag says so, as ccxt met
+    it in 2024; ten years earlier the wire had `buy 1.00000000 (EUR) XBTEUR`.
+    """
     kind = spec.order_type
     price, price2 = prices_text(spec, pair, limit_price)
-    in_quote = "" if spec.cash_order_qty is None else f" ({asset_altname(pair.quote)})"
-    text = f"{spec.side} {volume_text(spec, pair, qty)}{in_quote} {altname} @ "
+    text = f"{spec.side} {volume_text(spec, pair, qty)} {altname} @ "
     if kind in TRIGGER_KINDS:
         text += f"{_words(kind.removesuffix('-limit'))} {price}"
         if kind in LIMIT_KINDS:

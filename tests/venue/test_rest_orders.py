@@ -190,7 +190,7 @@ async def test_a_market_order_in_quote_currency():
 
 
 async def test_a_volume_in_quote_currency_stays_one():
-    """A `viqc` order is described by its amount and currency, validated or placed; what is filled is base quantity."""
+    """A `viqc` order is described by its amount, validated or placed; what is filled of it is base quantity."""
     order = limit_buy(ordertype="market", volume="100.5", oflags="viqc")
     async with standing_venue() as (venue, client):
         last = last_price(venue)
@@ -198,7 +198,7 @@ async def test_a_volume_in_quote_currency_stays_one():
         placed = await client.result("AddOrder", **order)
         row = (await client.result("QueryOrders", txid=placed["txid"][0]))[placed["txid"][0]]
 
-    assert checked["descr"] == placed["descr"] == {"order": "buy 100.50000000 (USD) XBTUSD @ market"}
+    assert checked["descr"] == placed["descr"] == {"order": "buy 100.50000000 XBTUSD @ market"}
     assert row["descr"]["order"] == placed["descr"]["order"]
     assert row["vol"] == "100.50000000"
     assert abs(Decimal(row["vol_exec"]) - Decimal("100.5") / last) < Decimal("0.0001")

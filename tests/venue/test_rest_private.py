@@ -361,6 +361,17 @@ async def test_a_token(genuine: Path):
     assert holder is venue.keys.default
 
 
+async def test_there_are_no_positions():
+    """A map by position, a list by market: clients read the one as well as the other."""
+    async with standing_venue() as (_, client):
+        plain = await client.result("OpenPositions", docalcs="true")
+        by_market = await client.result("OpenPositions", consolidation="market")
+        wrong = await client.error("OpenPositions", consolidation="year")
+
+    assert (plain, by_market) == ({}, [])
+    assert wrong == "EGeneral:Invalid arguments:consolidation"
+
+
 async def test_accounts_are_apart():
     """A key of another account sees its own orders and balances, and cannot touch those of the first."""
     async with standing_venue() as (_, client):
