@@ -213,7 +213,7 @@ class RestPrivate:
         executions = self._account(api_key).executions
         result = {}
         for exec_id in chosen(params.texts("txid"), QUERY_TRADES_MAX, "txid"):
-            _check_id(exec_id)
+            _check_id(exec_id, "txid")
             if fill := executions.get(exec_id):
                 result[exec_id] = self._trade_row([fill], True)
         return result
@@ -239,7 +239,7 @@ class RestPrivate:
     def query_ledgers(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
         """Entries by id."""
         entries = self._account(api_key).entries
-        ids = [_check_id(ledger_id) for ledger_id in chosen(params.texts("id"), QUERY_LEDGERS_MAX, "id")]
+        ids = [_check_id(ledger_id, "id") for ledger_id in chosen(params.texts("id"), QUERY_LEDGERS_MAX, "id")]
         return {ledger_id: ledger_row(entries[ledger_id]) for ledger_id in ids if ledger_id in entries}
 
     def open_positions(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
@@ -268,9 +268,9 @@ def _counted(result: dict[str, Any], count: int, params: Params) -> dict[str, An
     return result if params.flag("without_count") else result | {"count": count}
 
 
-def _check_id(text: str) -> str:
+def _check_id(text: str, name: str) -> str:
     if not re.fullmatch(r"[A-Z0-9]{6,7}-[A-Z0-9]{5}-[A-Z0-9]{6}", text):
-        raise invalid("txid")
+        raise invalid(name)
     return text
 
 

@@ -361,6 +361,15 @@ async def test_a_token(genuine: Path):
     assert holder is venue.keys.default
 
 
+async def test_an_id_that_is_none_is_refused_by_its_parameters_name():
+    """QueryTrades has `txid`, QueryLedgers `id`."""
+    async with standing_venue() as (_, client):
+        trades = await client.error("QueryTrades", txid="L4UESK")
+        entries = await client.error("QueryLedgers", id="L4UESK")
+
+    assert (trades, entries) == ("EGeneral:Invalid arguments:txid", "EGeneral:Invalid arguments:id")
+
+
 async def test_there_are_no_positions():
     """A map by position, a list by market: clients read the one as well as the other."""
     async with standing_venue() as (_, client):
