@@ -166,11 +166,14 @@ def _prices(params: Params, kind: OrderKind, side: Side, market: PairMarket) -> 
     if kind == "trailing-stop-limit":
         offset = -price2.value if price2.sign == "-" else price2.value
         return _Prices(offset, "pct" if price2.is_pct else "quote", triggers)
+    return _Prices(_absolute(price2, _trigger_ticks(triggers, kind, side, market), side, kind, pair), None, triggers)
+
+
+def _trigger_ticks(triggers: Triggers, kind: OrderKind, side: Side, market: PairMarket) -> PriceTicks:
+    """Where the trigger stands, half up to the tick: what a relative limit is a distance from."""
     if triggers.price_type == "static":
-        trigger = PriceTicks(int(triggers.price.scaleb(pair.price_decimals).to_integral_value(ROUND_HALF_UP)))
-    else:
-        trigger = PriceTicks(trigger_ticks(triggers, kind, side, market.last, pair))
-    return _Prices(_absolute(price2, trigger, side, kind, pair), None, triggers)
+        return PriceTicks(int(triggers.price.scaleb(market.pair.price_decimals).to_integral_value(ROUND_HALF_UP)))
+    return PriceTicks(trigger_ticks(triggers, kind, side, market.last, market.pair))
 
 
 def _conditional(params: Params, side: Side, market: PairMarket) -> Conditional | None:
@@ -359,4 +362,7 @@ def _edited_prices(
     triggers = None if price is None else _triggers(price, kind, old.side, "last")
     if price2 is None:
         return None, triggers
-    return _absolute(price2, old.trigger_ticks or market.last, old.side, kind, market.pair), triggers
+    trigger = old.trigger_ticks or market.last
+    if triggers is not None and kind not in TRAILING_KINDS:
+        trigger = _trigger_ticks(triggers, kind, old.side, market)
+    return _absolute(price2, trigger, old.side, kind, market.pair), triggers

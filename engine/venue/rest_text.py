@@ -93,10 +93,13 @@ def prices_text(spec: OrderSpec, pair: PairSpec, limit_price: Decimal | None) ->
     return _trigger_text(spec.triggers, kind, pair), limit_text if kind in LIMIT_KINDS else "0"
 
 
-def edited_price_texts(spec: OrderSpec, pair: PairSpec) -> dict[str, str]:
-    """`price` and `price2` of EditOrder's answer, where the order has them."""
-    price, price2 = prices_text(spec, pair, None)
-    return {name: text for name, text in (("price", price), ("price2", price2)) if text != "0"}
+def edited_prices_text(spec: OrderSpec, pair: PairSpec, asked: tuple[str | None, str | None]) -> tuple[str, str]:
+    """The prices of EditOrder's answer: as they were asked, `0.89` and not `0.8900`, unless they were distances."""
+    price, price2 = (
+        text if word is None or word[:1] in "+-#" or word.endswith("%") else word
+        for word, text in zip(asked, prices_text(spec, pair, None), strict=True)
+    )
+    return price, price2
 
 
 def volume_text(spec: OrderSpec, pair: PairSpec, qty: Decimal) -> str:
@@ -104,14 +107,22 @@ def volume_text(spec: OrderSpec, pair: PairSpec, qty: Decimal) -> str:
     return padded(qty if spec.cash_order_qty is None else spec.cash_order_qty, pair.qty_decimals)
 
 
-def order_text(spec: OrderSpec, pair: PairSpec, altname: str, qty: Decimal, limit_price: Decimal | None = None) -> str:
+def order_text(
+    spec: OrderSpec,
+    pair: PairSpec,
+    altname: str,
+    qty: Decimal,
+    limit_price: Decimal | None = None,
+    prices: tuple[str, str] | None = None,
+) -> str:
     """`buy 1.25000000 XBTUSD @ stop loss 27500.0 -> limit 27400.0`
 
     Of a `viqc` order the number is the amount of the quote currency, and nothing but the flag says so, as ccxt met
-    it in 2024; ten years earlier the wire had `buy 1.00000000 (EUR) XBTEUR`.
+    it in 2024; ten years earlier the wire had `buy 1.00000000 (EUR) XBTEUR`. `prices` are the texts of `descr.price`
+    and `descr.price2` where they are not those of the order.
     """
     kind = spec.order_type
-    price, price2 = prices_text(spec, pair, limit_price)
+    price, price2 = prices or prices_text(spec, pair, limit_price)
     text = f"{spec.side} {volume_text(spec, pair, qty)} {altname} @ "
     if kind in TRIGGER_KINDS:
         text += f"{_words(kind.removesuffix('-limit'))} {price}"

@@ -411,10 +411,32 @@ async def test_an_edit_is_another_order():
 
     assert edited["originaltxid"] == txid
     assert (edited["status"], edited["orders_cancelled"], edited["volume"]) == ("ok", 1, "0.03000000")
-    assert edited["descr"] == {"order": "buy 0.03000000 XXBTZUSD @ limit 50002.0"}
+    assert edited["descr"] == {"order": "buy 0.03000000 XXBTZUSD @ limit 50002"}
     assert (old["status"], old["reason"]) == ("canceled", "Order replaced")
     assert row["vol"] == "0.03000000"
     assert (unknown, elsewhere) == ("EOrder:Unknown order", "EOrder:Unknown order")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "descr"),
+    [
+        ({"price": "60000", "price2": "59000.0"}, ("60000", "59000.0"), "stop loss 60000 -> limit 59000.0"),
+        ({"price2": "59000"}, ("61000.0", "59000"), "stop loss 61000.0 -> limit 59000"),
+        ({"volume": "0.02"}, ("61000.0", "58000.0"), "stop loss 61000.0 -> limit 58000.0"),
+        ({"price": "60000", "price2": "-10"}, ("60000", "59990.0"), "stop loss 60000 -> limit 59990.0"),
+    ],
+)
+async def test_an_edit_repeats_the_prices_as_they_were_asked(asked: dict[str, str], told: tuple[str, str], descr: str):
+    """Kraken's answer of 2024 has `0.89` for a pair of four decimals; a distance is told as what it comes to."""
+    stop = limit_buy(type="sell", ordertype="stop-loss-limit", price="61000", price2="58000")
+    async with standing_venue() as (_, client):
+        txid = (await client.result("AddOrder", **stop))["txid"][0]
+        edited = await client.result("EditOrder", pair="XBTUSD", txid=txid, **asked)
+        row = (await client.result("QueryOrders", txid=edited["txid"]))[edited["txid"]]
+
+    assert (edited["price"], edited["price2"]) == told
+    assert edited["descr"]["order"].endswith(f" XXBTZUSD @ {descr}")
+    assert " XBTUSD @ stop loss 6" in row["descr"]["order"]
 
 
 async def test_a_validated_edit_tells_what_the_order_would_be():
@@ -426,8 +448,8 @@ async def test_a_validated_edit_tells_what_the_order_would_be():
         )
         row = await only_open(client)
 
-    assert (edited["volume"], edited["price"], edited["orders_cancelled"]) == ("0.04000000", "50003.0", 0)
-    assert edited["descr"] == {"order": "buy 0.04000000 XXBTZUSD @ limit 50003.0"}
+    assert (edited["volume"], edited["price"], edited["orders_cancelled"]) == ("0.04000000", "50003", 0)
+    assert edited["descr"] == {"order": "buy 0.04000000 XXBTZUSD @ limit 50003"}
     assert "txid" not in edited
     assert row["vol"] == "0.01000000"
 
