@@ -50,7 +50,19 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 @click.option("--idle-close-s", default=60.0, show_default=True, help="Seconds until an idle connection is closed.")
 @click.option("--requests-per-s", default=50.0, show_default=True, help="Requests a second that a client may send.")
 @click.option("--requests-burst", default=100, show_default=True, help="Requests that may come at once.")
-@click.option("--maintenance-phase-s", default=1.0, show_default=True, help="Of each phase of the fault maintenance.")
+@click.option(
+    "--maintenance-phase-s",
+    default=1.0,
+    show_default=True,
+    help="Of the phase cancel_only of the fault maintenance, the others in Kraken's proportion. Kraken's own: 100.",
+)
+@click.option(
+    "--maintenance-loss",
+    type=click.Choice(["none", "private", "all"]),
+    default="none",
+    show_default=True,
+    help="Connections that the fault maintenance closes: none, the private ones in post_only, or all as it begins.",
+)
 @click.option(
     "--tier",
     type=click.Choice(["starter", "intermediate", "pro"]),
@@ -91,6 +103,7 @@ def venue(
     requests_per_s: float,
     requests_burst: int,
     maintenance_phase_s: float,
+    maintenance_loss: str,
     tier: str,
     fee_volume_usd: float,
     no_rate_counter: bool,
@@ -112,9 +125,12 @@ def venue(
     # Imported here: the other commands of `engine` need not wait for the venue's libraries.
     from engine.venue.faults import parse_fault
     from engine.venue.rate_counter import Tier
-    from engine.venue.settings import Pace, VenueSettings
+    from engine.venue.settings import MaintenanceLoss, Pace, VenueSettings
 
     chosen_pace: Pace = "max" if pace == "max" else "original"
+    chosen_loss: MaintenanceLoss = (
+        "private" if maintenance_loss == "private" else "all" if maintenance_loss == "all" else "none"
+    )
     chosen_tier: Tier = "pro" if tier == "pro" else "starter" if tier == "starter" else "intermediate"
     settings = VenueSettings(
         host=host,
@@ -132,6 +148,7 @@ def venue(
         requests_per_s=requests_per_s,
         requests_burst=requests_burst,
         maintenance_phase_s=maintenance_phase_s,
+        maintenance_loss=chosen_loss,
         private_port=private_port,
         rest_port=rest_port,
         tier=chosen_tier,

@@ -112,6 +112,8 @@ def check_together(order_type: str, side: str, qty: QtyLots, given: Given, now: 
     _check_trigger(order_type, given)
     if "limit_offset_type" in given and "limit_offset" not in given:
         raise ValueError("limit_offset_type says what limit_offset is: give that too")
+    if given.get("time_in_force") == "fok" and order_type not in LIMITED:
+        raise ValueError(f"time_in_force='fok' is for orders with a limit: a {order_type} order has none; leave it out")
     if "post_only" in given and given.get("time_in_force") in ("ioc", "fok"):
         raise ValueError(
             f"post_only and time_in_force={given['time_in_force']!r} contradict each other: such an order could "

@@ -153,7 +153,7 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
         raise ValueError("qty must be a number above 0: an order of 0 is nothing")
     limit = given.get("limit")
     time_in_force = given.get("time_in_force", "gtc")
-    if given.keys() <= _RESTING or (given.keys() <= _TAKING and time_in_force != "gtd"):  # hot
+    if given.keys() <= _RESTING or (given.keys() <= _TAKING and time_in_force in ("gtc", "ioc")):  # hot
         return OrderIntent(
             symbol=pair.symbol,
             side=cast(Side, side),

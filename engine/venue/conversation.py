@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from engine.clock import Clock
 from engine.units import NS_PER_S, MonoNs, WallNs
 from engine.venue.faults import FaultLine
+from engine.venue.notices import Notices
 from engine.venue.settings import VenueSettings
 from engine.venue.stream import Timer, Timers
 from engine.venue.text import HEARTBEAT, error_text, status_text
@@ -35,6 +36,7 @@ class House(Protocol):
     """The part of the venue that a connection knows."""
 
     system: str  # online, cancel_only, maintenance, post_only
+    notices: Notices
 
     def flush_soon(self, connection: "Conversation") -> None:
         """Flush this connection at the end of the tick."""
@@ -108,8 +110,9 @@ class Conversation:
                 timer.cancel()
 
     def tell_status(self) -> None:
-        """The state of the venue, on connect and whenever it changes."""
-        self._send(status_text(self._house.system, self._connection_id))
+        """The state of the venue and its notices, on connect and whenever either changes."""
+        notices = self._house.notices.status_fields(self._clock.wall_ns())
+        self._send(status_text(self._house.system, self._connection_id, notices))
         self.flush()
 
     def receive_ping(self, payload: bytes) -> None:

@@ -57,11 +57,21 @@ class Exchange:
         One call is one book message at depth 10, which is the unit of the venue's rate. Actions deeper in the book
         happen on the way: they are what makes deeper windows livelier than shallow ones.
         """
-        turn = bisect(self._turn_weights, self._rng.random() * self._turn_weights[-1])
-        market = self._turns[min(turn, len(self._turns) - 1)]
+        market = self._next_turn()
         for _ in range(ACTIONS_PER_EVENT_MAX):
             if market.act(self.event_time()) < CHECKSUM_LEVELS:
                 return
+
+    def quiet_event(self) -> None:
+        """The same without a trade: what still happens to the books during a maintenance."""
+        market = self._next_turn()
+        for _ in range(ACTIONS_PER_EVENT_MAX):
+            if market.act_quietly(self.event_time()) < CHECKSUM_LEVELS:
+                return
+
+    def _next_turn(self) -> PairMarket:
+        turn = bisect(self._turn_weights, self._rng.random() * self._turn_weights[-1])
+        return self._turns[min(turn, len(self._turns) - 1)]
 
     def event_time(self) -> WallNs:
         """Now, but at least a microsecond after the event before."""

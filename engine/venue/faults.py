@@ -31,7 +31,7 @@ KINDS: Final = {
     "noise": "a text frame that is not JSON comes before",
     "unknown": "a frame of a channel that nobody knows comes before",
     "close": "close:CODE, a close frame with that code",
-    "maintenance": "cancel_only, maintenance, all connections closed and refused, post_only, online",
+    "maintenance": "maintenance, cancel_only, post_only, online, with books that hardly move meanwhile",
 }
 
 # Received as a payload from the real Kraken, and what breaks parsers that trust it.

@@ -169,6 +169,8 @@ def _check_times(spec: OrderSpec, at: WallNs) -> None:
         raise invalid("effective_time")
     if spec.order_type == "market" and tif == "gtd":
         raise invalid("time_in_force")
+    if tif == "fok" and spec.order_type not in LIMIT_KINDS:
+        raise invalid("time_in_force")
     if spec.order_type == "iceberg" and tif in ("ioc", "fok"):
         raise invalid("time_in_force")
 

@@ -82,6 +82,10 @@ class OrderFlow:
             return self._add(side, near)
         return self._cancel(side, near)
 
+    def withdraw(self) -> Outcome:
+        """Let the crowd take an order back, or add one that rests: all that happens while nothing is matched."""
+        return self._cancel(BUY if self._random() < 0.5 else SELL, near=True)
+
     # --- what the crowd does -----------------------------------------------------------------------------------------
 
     def _place(self, side: Side, price: int) -> Outcome:

@@ -83,6 +83,10 @@ class PairMarket:
         """Let the order flow do one thing; the best rank that changed, see `BookFeed.apply`."""
         return self.publish(self._flow.act(), now)
 
+    def act_quietly(self, now: WallNs) -> int:
+        """Let the order flow do one thing that matches nothing; the best rank that changed."""
+        return self.publish(self._flow.withdraw(), now)
+
     def publish(self, outcome: Outcome, now: WallNs) -> int:
         """Tell the subscribers of one engine event; the best rank that changed, see `BookFeed.apply`."""
         first_trade_id = self._last_trade_id + 1

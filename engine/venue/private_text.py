@@ -33,7 +33,7 @@ def answer_text(method: str, req_id: int | None, result: Any, time_in: WallNs, t
 
 
 def orders_cancelled_text(req_id: int | None, count: int, time_in: WallNs, time_out: WallNs) -> str:
-    """The answer to `batch_cancel` as it was on the wire in 2024: the count beside the result that is not there."""
+    """The answer to `batch_cancel` as the wire has it (2024, 2026): the count beside the result that is not there."""
     number = "" if req_id is None else f'"req_id":{req_id},'
     return (
         f'{{"method":"batch_cancel","orders_cancelled":{count},{number}"success":true,'

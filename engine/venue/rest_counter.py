@@ -30,7 +30,7 @@ _FREE: Final = frozenset(
         "CancelAllOrdersAfter",
     }
 )
-# 2 in Kraken's own SDK and command line, 4 on the page of May 2026: a client had better count 4.
+# 2 on Kraken's newest page and in its own SDK and command line, 4 on the page of May 2026: a client had better count 4.
 _HISTORY: Final = frozenset({"ClosedOrders", "TradesHistory", "QueryTrades", "Ledgers", "QueryLedgers"})
 HISTORY_COST: Final = 2
 INSISTENCE_FACTOR: Final = 2  # how far above its limit the counter goes for those who do not stop asking

@@ -19,7 +19,7 @@ from engine.venue.private_faults import PrivateFaults
 from engine.venue.rest_names import NameBook
 from engine.venue.rest_params import Params
 from engine.venue.rest_requests import amend, batch_rows, edit, new_order, read_deadline
-from engine.venue.rest_text import close_text, edited_price_texts, order_text, padded, utc_s
+from engine.venue.rest_text import close_text, edited_prices_text, order_text, padded, utc_s
 from engine.venue.trading import Trading
 
 RestCall = Callable[[ApiKey, Params, WallNs], Any]
@@ -122,9 +122,10 @@ class RestOrders:
         if old.order_userref is not None:
             result["olduserref"] = old.order_userref
         result["volume"] = padded(qty, pair.qty_decimals)
-        result |= edited_price_texts(spec, pair)
+        prices = edited_prices_text(spec, pair, (params.text("price"), params.text("price2")))
+        result |= {name: text for name, text in zip(("price", "price2"), prices, strict=True) if text != "0"}
         result["orders_cancelled"] = 0 if validate else 1
-        result["descr"] = self._description(spec, market, None if validate else order)
+        result["descr"] = self._description(spec, market, None if validate else order, edited_prices=prices)
         return result
 
     def _edited_order(self, api_key: ApiKey, params: Params) -> ClientOrder:
@@ -216,11 +217,21 @@ class RestOrders:
     def _market(self, params: Params) -> PairMarket:
         return self._trading.markets[self._book.pair(params.required("pair")).symbol]
 
-    def _description(self, spec: OrderSpec, market: PairMarket, order: ClientOrder | None = None) -> dict[str, str]:
+    def _description(
+        self,
+        spec: OrderSpec,
+        market: PairMarket,
+        order: ClientOrder | None = None,
+        *,
+        edited_prices: tuple[str, str] | None = None,
+    ) -> dict[str, str]:
+        """In Kraken's words. An edit's alone has the prices as they were asked, and names the pair by its id."""
         pair = market.pair
+        names = self._book.names[pair.symbol]
+        name = names.altname if edited_prices is None else names.pair_id
         qty = order.order_qty if order is not None else spec.order_qty or spec.cash_order_qty
         assert qty is not None
-        description = {"order": order_text(spec, pair, self._book.names[pair.symbol].altname, qty)}
+        description = {"order": order_text(spec, pair, name, qty, prices=edited_prices)}
         if spec.conditional is not None:
             description["close"] = close_text(spec.conditional, pair)
         return description

@@ -27,9 +27,14 @@ _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)")
 _DEADLINE: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)?")
 
 
+def is_json(body: bytes, content_type: str) -> bool:
+    """Is the body meant as JSON? One that begins like an object is, whatever its header says."""
+    return content_type.startswith("application/json") or body.lstrip()[:1] == b"{"
+
+
 def read_body(body: bytes, content_type: str) -> dict[str, Any] | None:
     """The parameters of a request; None when the body is neither form nor JSON object."""
-    if content_type.startswith("application/json") or body.lstrip()[:1] == b"{":
+    if is_json(body, content_type):
         try:
             fields = _decode(body) if body.strip() else {}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation):

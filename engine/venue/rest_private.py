@@ -21,14 +21,16 @@ from engine.venue.pairs import PairSpec
 from engine.venue.rest_names import UNKNOWN_PAIR, NameBook, asset_decimals, asset_id
 from engine.venue.rest_orders import RestCall, check_order_id
 from engine.venue.rest_params import Params
-from engine.venue.rest_text import OrderView, amend_row, ledger_row, order_row, padded, trade_row
-from engine.venue.rest_views import Span, chosen, closed_views, current_view, merged, open_views, page
+from engine.venue.rest_text import PAIR_CLASS, OrderView, amend_row, ledger_row, order_row, padded, trade_row
+from engine.venue.rest_views import PAGE, Span, chosen, closed_views, current_view, merged, open_views, page
 from engine.venue.tokens import LIFE_S, Tokens
 from engine.venue.trading import Trading
 
 QUERY_ORDERS_MAX: Final = 50
 QUERY_TRADES_MAX: Final = 20
 QUERY_LEDGERS_MAX: Final = 20
+TRADES_PAGE_MAX: Final = 100  # a larger `limit` of TradesHistory means this one
+PAIR_CLASSES: Final = (PAIR_CLASS, "equity_pair", "futures_contract", "synthetic_pair", "external_pair")
 TRADE_TYPES: Final = ("all", "any position", "closed position", "closing position", "no position")
 FOREX: Final = "forex"  # the class of all pairs that are listed, in the words of TradeVolume
 PAIR_CLASSES_OF_FEES: Final = (
@@ -202,25 +204,38 @@ class RestPrivate:
     # --- trades and entries ------------------------------------------------------------------------------------------
 
     def trades_history(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"count":396,"trades":{"T…":{…}}}`, newest first, fifty at a time"""
+        """`{"count":396,"trades":{"T…":{…}}}`, newest first, fifty at a time or `limit` of them"""
         account = self._account(api_key)
+        symbol, span = self._wanted_symbol(params), Span(params, account)
+        rows_max = _trades_max(params)
         if params.choice("type", TRADE_TYPES) not in (None, "all", "no position"):
             return _counted({"trades": {}}, 0, params)
-        span = Span(params, account)
-        fills = [fill for fill in account.executions.values() if span.holds(fill.at)]
+        fills = [
+            fill for fill in account.executions.values() if span.holds(fill.at) and symbol in (None, fill.pair.symbol)
+        ]
         one_by_one = params.has("consolidate_taker") and not params.flag("consolidate_taker")
         groups = [[fill] for fill in fills] if one_by_one else merged(fills)
         groups.reverse()
         with_ledgers = params.flag("ledgers")
-        trades = {group[0].exec_id: self._trade_row(group, with_ledgers) for group in page(groups, params)}
+        trades = {group[0].exec_id: self._trade_row(group, with_ledgers) for group in page(groups, params, rows_max)}
         return _counted({"trades": trades}, len(groups), params)
+
+    def _wanted_symbol(self, params: Params) -> str | None:
+        """The one pair whose trades are asked for, by any of its names; None for all. `aclass` is that pair's class."""
+        pair_class = params.choice("aclass", PAIR_CLASSES) or PAIR_CLASS
+        name = params.text("pair")
+        if name is None:
+            return None
+        if pair_class != PAIR_CLASS:
+            raise VenueReject(UNKNOWN_PAIR)
+        return self._book.pair(name).symbol
 
     def query_trades(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
         """Fills by id."""
         executions = self._account(api_key).executions
         result = {}
         for exec_id in chosen(params.texts("txid"), QUERY_TRADES_MAX, "txid"):
-            _check_id(exec_id)
+            _check_id(exec_id, "txid")
             if fill := executions.get(exec_id):
                 result[exec_id] = self._trade_row([fill], True)
         return result
@@ -246,12 +261,12 @@ class RestPrivate:
     def query_ledgers(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
         """Entries by id."""
         entries = self._account(api_key).entries
-        ids = [_check_id(ledger_id) for ledger_id in chosen(params.texts("id"), QUERY_LEDGERS_MAX, "id")]
+        ids = [_check_id(ledger_id, "id") for ledger_id in chosen(params.texts("id"), QUERY_LEDGERS_MAX, "id")]
         return {ledger_id: ledger_row(entries[ledger_id]) for ledger_id in ids if ledger_id in entries}
 
     def open_positions(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """None: the venue lends nothing."""
-        return {}
+        """None: the venue lends nothing. A map by position, but a list where they are put together by market."""
+        return [] if params.choice("consolidation", ("market",)) else {}
 
     def _account(self, api_key: ApiKey) -> Account:
         return self._trading.account(api_key.account_id)
@@ -291,14 +306,22 @@ def _percent(ppm: int) -> str:
     return padded(Decimal(ppm) / 10_000, 4)
 
 
+def _trades_max(params: Params) -> int:
+    """Rows of one page of trades: `limit`, of which more than 100 are not given."""
+    limit = params.integer("limit")
+    if limit is not None and limit < 1:
+        raise invalid("limit")
+    return PAGE if limit is None else min(limit, TRADES_PAGE_MAX)
+
+
 def _counted(result: dict[str, Any], count: int, params: Params) -> dict[str, Any]:
     """With the number of all rows, of which a page shows some, unless it is not wanted."""
     return result if params.flag("without_count") else result | {"count": count}
 
 
-def _check_id(text: str) -> str:
+def _check_id(text: str, name: str) -> str:
     if not re.fullmatch(r"[A-Z0-9]{6,7}-[A-Z0-9]{5}-[A-Z0-9]{6}", text):
-        raise invalid("txid")
+        raise invalid(name)
     return text
 
 

@@ -19,6 +19,7 @@ from engine.venue.day import DayTotals
 from engine.venue.exchange import Exchange
 from engine.venue.history import Trade
 from engine.venue.matching import BUY, SELL, Side
+from engine.venue.notices import Notices
 from engine.venue.order_checks import invalid
 from engine.venue.pair_market import PairMarket
 from engine.venue.pairs import ASSETS, PairSpec
@@ -57,12 +58,14 @@ class RestPublic:
         clock: Clock,
         clock_offset_s: float,
         system: Callable[[], str],
+        notices: Notices,
     ) -> None:
         self._markets = exchange.markets
         self._book = book
         self._clock = clock
         self._clock_offset_ns = int(clock_offset_s * NS_PER_S)
         self._system = system
+        self._notices = notices
         self._transparency = RestTransparency(exchange.markets, book, _price)
 
     # --- the venue ---------------------------------------------------------------------------------------------------
@@ -73,9 +76,14 @@ class RestPublic:
         return {"unixtime": now_s, "rfc1123": strftime("%a, %d %b %y %H:%M:%S +0000", gmtime(now_s))}
 
     def system_status(self, params: Params) -> Any:
-        """`{"status":"online","timestamp":"2025-11-11T00:17:10Z"}`"""
-        now_s = self._clock.wall_ns() // NS_PER_S
-        return {"status": self._system(), "timestamp": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(now_s))}
+        """`{"status":"online","timestamp":"2025-11-11T00:17:10Z","upcoming_maintenance":[],"emergency":[]}`"""
+        now = self._clock.wall_ns()
+        timestamp = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(now // NS_PER_S))
+        return {"status": self._system(), "timestamp": timestamp, **self._notices.rest_fields(now)}
+
+    def maintenance_schedule(self, params: Params) -> Any:
+        """`{"events":[…]}`: what SystemStatus lists of planned maintenance, however far ahead it is."""
+        return {"events": self._notices.schedule(self._clock.wall_ns())}
 
     def assets(self, params: Params) -> Any:
         """The assets of the listed pairs, by id or display name."""
@@ -237,6 +245,7 @@ class RestPublic:
         return {
             "Time": self.time,
             "SystemStatus": self.system_status,
+            "MaintenanceSchedule": self.maintenance_schedule,
             "Assets": self.assets,
             "AssetPairs": self.asset_pairs,
             "Ticker": self.ticker,

@@ -12,7 +12,7 @@ from typing import Final, Literal, cast
 import msgspec
 
 from engine.errors import VenueReject
-from engine.units import PriceTicks, WallNs, units_decimal
+from engine.units import NS_PER_S, PriceTicks, WallNs, units_decimal
 from engine.venue.client_order import (
     KINDS,
     LIMIT_KINDS,
@@ -30,7 +30,7 @@ from engine.venue.client_order import (
     Triggers,
 )
 from engine.venue.matching import BUY, SELL, Side
-from engine.venue.order_checks import BAD_PRICE, DEADLINE_NS_MIN_REST, check_deadline, invalid
+from engine.venue.order_checks import BAD_PRICE, DEADLINE_NS_MIN_REST, INVALID, check_deadline, invalid
 from engine.venue.pair_market import PairMarket
 from engine.venue.pairs import PairSpec
 from engine.venue.rest_params import Params, to_decimal
@@ -40,6 +40,37 @@ _TIMES_IN_FORCE: Final = ("GTC", "IOC", "GTD", "FOK")
 _STP_TYPES: Final = ("cancel-newest", "cancel-oldest", "cancel-both")
 _FLAGS: Final = frozenset({"post", "fcib", "fciq", "nompp", "viqc"})
 _PRICE: Final = re.compile(r"([+\-#]?)([0-9.]+)(%?)")
+
+EXPIRY_NS_MIN: Final = 5 * NS_PER_S  # of an expiry that is given as a distance
+
+# What the venue's checks name in v2's words, in the words of the calls that place an order.
+_ORDER_WORDS: Final = {
+    "cash_order_qty": "viqc",
+    "conditional": "close",
+    "display_qty": "displayvol",
+    "effective_time": "starttm",
+    "expire_time": "expiretm",
+    "limit_price": "price",
+    "limit_price_type": "price2",  # of a trailing stop's limit, the only one that has a type
+    "post_only": "post",
+    "price_type": "price",
+    "time_in_force": "timeinforce",
+    "trigger_price": "price",
+    "trigger_price_type": "price",
+    "triggers": "price",
+}
+# AmendOrder has v2's words, but no types: a price tells by its sign and its % what it is.
+_AMEND_WORDS: Final = {
+    "limit_price_type": "limit_price",
+    "trigger_price_type": "trigger_price",
+    "volume": "order_qty",
+}
+_WORDS_OF_CALL: Final[dict[str, dict[str, str]]] = {
+    "AddOrder": _ORDER_WORDS,
+    "AddOrderBatch": _ORDER_WORDS,
+    "EditOrder": _ORDER_WORDS,
+    "AmendOrder": _AMEND_WORDS,
+}
 
 BATCH_MIN: Final = 2
 BATCH_MAX: Final = 15
@@ -56,6 +87,13 @@ class RestPrice(msgspec.Struct, frozen=True):
     def price_type(self) -> PriceType:
         """The kind of distance, in v2's words."""
         return "pct" if self.is_pct else "quote" if self.sign else "static"
+
+
+def in_rest_words(call: str, refusal: VenueReject) -> VenueReject:
+    """The same refusal with the parameter named as this call of REST names it."""
+    start, _, name = str(refusal).rpartition(":")
+    word = _WORDS_OF_CALL.get(call, {}).get(name) if start == INVALID else None
+    return refusal if word is None else invalid(word)
 
 
 def rest_price(params: Params, name: str) -> RestPrice | None:
@@ -128,11 +166,14 @@ def _prices(params: Params, kind: OrderKind, side: Side, market: PairMarket) -> 
     if kind == "trailing-stop-limit":
         offset = -price2.value if price2.sign == "-" else price2.value
         return _Prices(offset, "pct" if price2.is_pct else "quote", triggers)
+    return _Prices(_absolute(price2, _trigger_ticks(triggers, kind, side, market), side, kind, pair), None, triggers)
+
+
+def _trigger_ticks(triggers: Triggers, kind: OrderKind, side: Side, market: PairMarket) -> PriceTicks:
+    """Where the trigger stands, half up to the tick: what a relative limit is a distance from."""
     if triggers.price_type == "static":
-        trigger = PriceTicks(int(triggers.price.scaleb(pair.price_decimals).to_integral_value(ROUND_HALF_UP)))
-    else:
-        trigger = PriceTicks(trigger_ticks(triggers, kind, side, market.last, pair))
-    return _Prices(_absolute(price2, trigger, side, kind, pair), None, triggers)
+        return PriceTicks(int(triggers.price.scaleb(market.pair.price_decimals).to_integral_value(ROUND_HALF_UP)))
+    return PriceTicks(trigger_ticks(triggers, kind, side, market.last, market.pair))
 
 
 def _conditional(params: Params, side: Side, market: PairMarket) -> Conditional | None:
@@ -203,8 +244,10 @@ def new_order(params: Params, market: PairMarket, at: WallNs, deadline: WallNs |
         raise invalid("volume")
     flags = _flags(params)
     in_quote = "viqc" in flags
+    if in_quote and volume <= 0:
+        raise invalid("volume")
     prices = _prices(params, kind, side, market)
-    expire_time = params.moment("expiretm", at)
+    expire_time = _expiry(params, at)
     tif = params.choice("timeinforce", _TIMES_IN_FORCE) or ("GTC" if expire_time is None else "GTD")
     stp_type = params.choice("stptype", _STP_TYPES) or "cancel-newest"
     return OrderSpec(
@@ -232,6 +275,15 @@ def new_order(params: Params, market: PairMarket, at: WallNs, deadline: WallNs |
         sender_sub_id=params.text("sender_sub_id"),
         validate=validate,
     )
+
+
+def _expiry(params: Params, at: WallNs) -> WallNs | None:
+    """When the order expires; a distance, `+n`, must be of five seconds or more."""
+    expire_time = params.moment("expiretm", at)
+    is_distance = (params.text("expiretm") or "").startswith("+")
+    if expire_time is not None and is_distance and expire_time - at < EXPIRY_NS_MIN:
+        raise invalid("expiretm")
+    return expire_time
 
 
 def _client_id(params: Params) -> str | None:
@@ -310,4 +362,7 @@ def _edited_prices(
     triggers = None if price is None else _triggers(price, kind, old.side, "last")
     if price2 is None:
         return None, triggers
-    return _absolute(price2, old.trigger_ticks or market.last, old.side, kind, market.pair), triggers
+    trigger = old.trigger_ticks or market.last
+    if triggers is not None and kind not in TRAILING_KINDS:
+        trigger = _trigger_ticks(triggers, kind, old.side, market)
+    return _absolute(price2, trigger, old.side, kind, market.pair), triggers

@@ -2,7 +2,7 @@
 
     /0/public/…     what needs no key                GET, or POST as some clients do
     /0/private/…    signed requests                  POST
-    /venue/…        the venue's own, for tests: its ledger, more keys, faults, dead tokens
+    /venue/…        the venue's own, for tests: its ledger, more keys, faults, dead tokens, notices
 
 Kraken answers HTTP 200 with `{"error":[…],"result":…}` whatever it thinks of a request; only faults and the venue's
 own paths use other codes.
@@ -24,14 +24,16 @@ from engine.clock import Clock
 from engine.errors import ConfigError, UserError, VenueReject
 from engine.units import NS_PER_MS, NS_PER_S, WallNs
 from engine.venue.keys import ApiKey, KeyRing, KeySpec
-from engine.venue.order_checks import DEADLINE_NS_DEFAULT
+from engine.venue.notices import Incident, Maintenance, NextStep, Notices
+from engine.venue.order_checks import DEADLINE_NS_DEFAULT, INVALID
 from engine.venue.private import TradingFloor
 from engine.venue.rest_counter import RestCounter
 from engine.venue.rest_names import NameBook
 from engine.venue.rest_orders import RestCall, RestOrders, trading_calls
-from engine.venue.rest_params import Params, nonce_of, read_body, read_form, unreadable
+from engine.venue.rest_params import Params, is_json, nonce_of, read_body, read_form, unreadable
 from engine.venue.rest_private import RestPrivate, reading_calls
 from engine.venue.rest_public import RestPublic
+from engine.venue.rest_requests import in_rest_words
 from engine.venue.rest_unserved import unserved_calls
 from engine.venue.settings import VenueSettings
 from engine.venue.settlement import at_precision, default_funds
@@ -42,6 +44,7 @@ BODY_BYTES_MAX: Final = 1024 * 1024
 HELD_S: Final = 60.0  # how long a request is left without an answer by a fault, if its client waits so long
 WAITING_MAX: Final = 256  # requests that faults hold up at once
 SHUTDOWN_S: Final = 1.0
+CENTURY_S: Final = 100 * 366 * 86_400
 
 UNKNOWN_METHOD: Final = "EGeneral:Unknown method"
 UNAVAILABLE: Final = "EService:Unavailable"
@@ -58,6 +61,8 @@ METHOD_OF_CALL: Final = {
     "CancelAll": "cancel_all",
     "CancelAllOrdersAfter": "cancel_all_orders_after",
 }
+# Whose orders are objects: Kraken refuses them as forms (confirmed live in 2026; its words for it are not known).
+JSON_ONLY: Final = frozenset({"AddOrderBatch", "CancelOrderBatch"})
 # What can befall a trading request here; a token or a WebSocket's cut cannot.
 _FAULTS: Final = ("drop-answer", "late", "unavailable", "unavailable-done", "lost")
 
@@ -83,7 +88,9 @@ class RestServer:
         clock: Clock,
         system: Callable[[], str],
         fault_counts: dict[str, int],
+        notices: Notices,
     ) -> None:
+        self._notices = notices
         self._settings = settings
         self._floor = floor
         self._keys = keys
@@ -96,7 +103,7 @@ class RestServer:
         self._waiting: set[asyncio.Task[Any]] = set()  # requests that a fault holds up, their clients perhaps gone
         self._runner: web.ServerRunner | None = None
         book = NameBook(market.pair for market in floor.exchange.markets.values())
-        self._public = RestPublic(floor.exchange, book, clock, settings.clock_offset_s, system).calls()
+        self._public = RestPublic(floor.exchange, book, clock, settings.clock_offset_s, system, notices).calls()
         private = RestPrivate(floor.trading, book, floor.tokens, clock, clock.wall_ns() // NS_PER_S, self._as_of)
         self._trading_calls = trading_calls(RestOrders(floor.trading, floor.faults, book))
         self._calls = unserved_calls() | reading_calls(private) | self._trading_calls
@@ -185,6 +192,8 @@ class RestServer:
                 self._counter(api_key).charge(name, now)
             for permission in permissions:
                 api_key.require(*permission.split("|"))
+            if name in JSON_ONLY and not is_json(body, request.content_type):
+                raise VenueReject(INVALID)
         except VenueReject as refusal:
             return _errors(str(refusal))
         params = Params(fields)
@@ -192,13 +201,13 @@ class RestServer:
             return await self._trade(request, name, call, api_key, params)
         if self._floor.faults.strikes("html-520", name):
             return _cloudflare()
-        return self._execute(call, api_key, params)
+        return self._execute(name, call, api_key, params)
 
-    def _execute(self, call: RestCall, api_key: ApiKey, params: Params) -> web.Response:
+    def _execute(self, name: str, call: RestCall, api_key: ApiKey, params: Params) -> web.Response:
         try:
             return _result(call(api_key, params, self._floor.exchange.event_time()))
         except VenueReject as refusal:
-            return _errors(str(refusal))
+            return _errors(str(in_rest_words(name, refusal)))
 
     def _counter(self, api_key: ApiKey) -> RestCounter:
         counter = self._counters.get(api_key.key)
@@ -222,7 +231,7 @@ class RestServer:
         if fault == "late":
             await self._wait(self._late_s(params))
         await self._pass()
-        response = self._execute(call, api_key, params)
+        response = self._execute(name, call, api_key, params)
         if fault == "drop-answer":
             return await self._hold(request)
         if fault == "unavailable-done":
@@ -308,6 +317,10 @@ class RestServer:
                 return self._set_fault(fields)
             if (request.method, path) == ("POST", "/venue/keys"):
                 return self._make_key(fields)
+            if (request.method, path) == ("POST", "/venue/maintenance"):
+                return self._plan(fields)
+            if (request.method, path) == ("POST", "/venue/emergency"):
+                return self._report(fields)
             if (request.method, path) == ("POST", "/venue/tokens/revoke"):
                 return self._revoke(fields)
         except (UserError, msgspec.ValidationError) as error:
@@ -335,6 +348,45 @@ class RestServer:
         self.open_account(spec)
         return _json({"api_key": api_key.key, "api_secret": api_key.secret})
 
+    def _plan(self, fields: dict[str, Any]) -> web.Response:
+        """`{"event_id":21,"title":"…","starts_in_s":3600,"lasts_s":900}`; without a start it is called off."""
+        wish = msgspec.convert(fields, _Window)
+        if wish.starts_in_s is None:
+            self._notices.call_off(wish.event_id)
+        else:
+            starts_at = self._ahead(wish.starts_in_s)
+            ends_at = WallNs(starts_at + int(wish.lasts_s * NS_PER_S))
+            self._notices.plan(
+                Maintenance(event_id=wish.event_id, title=wish.title, starts_at=starts_at, ends_at=ends_at)
+            )
+        return _json(self._notices.rest_fields(self._clock.wall_ns()))
+
+    def _report(self, fields: dict[str, Any]) -> web.Response:
+        """`{"event_id":4821,"title":"…","incident_status":"identified","impact":"critical","restart_in_s":600}`"""
+        wish = msgspec.convert(fields, _Trouble)
+        steps: tuple[NextStep, ...] = ()
+        if wish.restart_in_s is not None:
+            restart_at = self._ahead(wish.restart_in_s)
+            steps = (NextStep(applies_to=("spot_trading",), type="expected_restart", expected_at=restart_at),)
+        self._notices.report(
+            Incident(
+                event_id=wish.event_id,
+                title=wish.title,
+                incident_status=wish.incident_status,
+                impact=wish.impact,
+                affected_services=wish.affected_services,
+                started_at=self._ahead(wish.began_in_s),
+                next_steps=steps,
+            )
+        )
+        return _json(self._notices.rest_fields(self._clock.wall_ns()))
+
+    def _ahead(self, seconds: float) -> WallNs:
+        """So far from now; ConfigError when it is further than a century."""
+        if not abs(seconds) < CENTURY_S:
+            raise ConfigError(f"{seconds:g} seconds from now: must be within a century")
+        return WallNs(self._clock.wall_ns() + int(seconds * NS_PER_S))
+
     def open_account(self, spec: KeySpec) -> None:
         """Fund the account of a key, unless it is there."""
         trading = self._floor.trading
@@ -357,6 +409,27 @@ class _FaultWish(msgspec.Struct, forbid_unknown_fields=True):
     count: int = 1
     method: str = ""  # as the WebSocket names it, or as REST does; empty: any
     clear: bool = False
+
+
+class _Window(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /venue/maintenance`."""
+
+    event_id: int
+    title: str = "Spot Exchange Maintenance"
+    starts_in_s: float | None = None
+    lasts_s: float = 900.0
+
+
+class _Trouble(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /venue/emergency`; the same event_id again is the next word on the same incident."""
+
+    event_id: int
+    title: str = "Elevated API error rates"
+    incident_status: str = "investigating"  # `resolved` ends it
+    impact: str = "major"
+    affected_services: tuple[str, ...] = ("spot_ws", "spot_rest", "spot_fix")
+    began_in_s: float = 0.0  # from now; less than 0 for an earlier time
+    restart_in_s: float | None = None  # the expected restart
 
 
 def _http_log() -> logging.Logger:

@@ -31,6 +31,9 @@ from engine.venue.rest_names import PairNames, asset_decimals, asset_id
 SPOT_POSITION: Final = "TKH2SE-M7IF5-CFI7LT"
 """What every spot fill names as its position: genuine answers all have this one."""
 
+PAIR_CLASS: Final = "forex"
+"""The class (`aclass`) of every spot pair."""
+
 _US: Final = 6
 
 
@@ -90,17 +93,37 @@ def prices_text(spec: OrderSpec, pair: PairSpec, limit_price: Decimal | None) ->
     return _trigger_text(spec.triggers, kind, pair), limit_text if kind in LIMIT_KINDS else "0"
 
 
-def edited_price_texts(spec: OrderSpec, pair: PairSpec) -> dict[str, str]:
-    """`price` and `price2` of EditOrder's answer, where the order has them."""
-    price, price2 = prices_text(spec, pair, None)
-    return {name: text for name, text in (("price", price), ("price2", price2)) if text != "0"}
+def edited_prices_text(spec: OrderSpec, pair: PairSpec, asked: tuple[str | None, str | None]) -> tuple[str, str]:
+    """The prices of EditOrder's answer: as they were asked, `0.89` and not `0.8900`, unless they were distances."""
+    price, price2 = (
+        text if word is None or word[:1] in "+-#" or word.endswith("%") else word
+        for word, text in zip(asked, prices_text(spec, pair, None), strict=True)
+    )
+    return price, price2
 
 
-def order_text(spec: OrderSpec, pair: PairSpec, altname: str, qty: Decimal, limit_price: Decimal | None = None) -> str:
-    """`buy 1.25000000 XBTUSD @ stop loss 27500.0 -> limit 27400.0`"""
+def volume_text(spec: OrderSpec, pair: PairSpec, qty: Decimal) -> str:
+    """The volume of an order: its quantity, or with `viqc` the amount of the quote currency that it names."""
+    return padded(qty if spec.cash_order_qty is None else spec.cash_order_qty, pair.qty_decimals)
+
+
+def order_text(
+    spec: OrderSpec,
+    pair: PairSpec,
+    altname: str,
+    qty: Decimal,
+    limit_price: Decimal | None = None,
+    prices: tuple[str, str] | None = None,
+) -> str:
+    """`buy 1.25000000 XBTUSD @ stop loss 27500.0 -> limit 27400.0`
+
+    Of a `viqc` order the number is the amount of the quote currency, and nothing but the flag says so, as ccxt met
+    it in 2024; ten years earlier the wire had `buy 1.00000000 (EUR) XBTEUR`. `prices` are the texts of `descr.price`
+    and `descr.price2` where they are not those of the order.
+    """
     kind = spec.order_type
-    price, price2 = prices_text(spec, pair, limit_price)
-    text = f"{spec.side} {padded(qty, pair.qty_decimals)} {altname} @ "
+    price, price2 = prices or prices_text(spec, pair, limit_price)
+    text = f"{spec.side} {volume_text(spec, pair, qty)} {altname} @ "
     if kind in TRIGGER_KINDS:
         text += f"{_words(kind.removesuffix('-limit'))} {price}"
         if kind in LIMIT_KINDS:
@@ -164,7 +187,7 @@ def order_row(view: OrderView, names: PairNames, with_trades: bool) -> dict[str,
         "expiretm": whole_seconds(spec.expire_time),
         "descr": {
             "pair": names.altname,
-            "aclass": "forex",
+            "aclass": PAIR_CLASS,
             "type": spec.side,
             "ordertype": order.order_type,
             "price": price,
@@ -173,7 +196,7 @@ def order_row(view: OrderView, names: PairNames, with_trades: bool) -> dict[str,
             "order": order_text(spec, pair, names.altname, view.order_qty, view.limit_price),
             "close": close_text(spec.conditional, pair),
         },
-        "vol": padded(view.order_qty, pair.qty_decimals),
+        "vol": volume_text(spec, pair, view.order_qty),
         "vol_exec": padded(view.cum_qty, pair.qty_decimals),
         "cost": padded(view.cum_cost, money),
         "fee": padded(view.fee, money),
@@ -217,12 +240,17 @@ def _misc(view: OrderView) -> str:
 
 
 def _oflags(order: ClientOrder) -> str:
-    flags = ["fcib" if order.spec.fee_preference == "base" else "fciq"]
-    if order.post_only:
-        flags.append("post")
+    """A set of words, in the order of the wire: `post,fciq` in June 2026. Where `viqc` stands is not known."""
+    flags = ["post"] if order.post_only else []
+    flags.append("fcib" if order.spec.fee_preference == "base" else "fciq")
     if order.spec.cash_order_qty is not None:
         flags.append("viqc")
     return ",".join(flags)
+
+
+def _traded_as(kind: str) -> str:
+    """What an order of this kind has become when it trades: a stop-loss takes as a market order."""
+    return "limit" if kind in LIMIT_KINDS else "market"
 
 
 def trade_row(fills: Sequence[Execution], names: PairNames, with_ledgers: bool) -> dict[str, Any]:
@@ -235,9 +263,11 @@ def trade_row(fills: Sequence[Execution], names: PairNames, with_ledgers: bool) 
         "ordertxid": first.order_id,
         "postxid": SPOT_POSITION,
         "pair": names.pair_id,
+        "aclass": PAIR_CLASS,
         "time": round(first.at / NS_PER_S, _US + 1),
         "type": first.side.value,
         "ordertype": first.order_type,
+        "tradeordertype": _traded_as(first.order_type),
         "price": padded(first.price if len(fills) == 1 else cost / qty, money),
         "cost": padded(cost, money),
         "fee": padded(sum((fill.fee for fill in fills), Decimal(0)), money),

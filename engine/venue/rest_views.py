@@ -131,12 +131,12 @@ def _moment(params: Params, name: str, account: Account) -> int | None:
     return int(seconds * NS_PER_S)
 
 
-def page(rows: Sequence[Row], params: Params) -> Sequence[Row]:
-    """Fifty of them, from the offset `ofs` on."""
+def page(rows: Sequence[Row], params: Params, rows_max: int = PAGE) -> Sequence[Row]:
+    """So many of them, from the offset `ofs` on."""
     offset = params.integer("ofs") or 0
     if offset < 0:
         raise invalid("ofs")
-    return rows[offset : offset + PAGE]
+    return rows[offset : offset + rows_max]
 
 
 def merged(executions: Iterable[Execution]) -> list[list[Execution]]:

@@ -8,7 +8,7 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from random import Random
 from types import TracebackType
@@ -28,13 +28,14 @@ from picows import (
 
 from engine.clock import Clock, SystemClock
 from engine.errors import UserError
-from engine.units import NS_PER_S
+from engine.units import NS_PER_MS, NS_PER_S, WallNs
 from engine.venue.capture import read_captures
 from engine.venue.conversation import Conversation
 from engine.venue.exchange import Exchange
 from engine.venue.faults import KINDS
 from engine.venue.keys import FUNDED_ACCOUNT, KeyRing
 from engine.venue.ledger import Ledger
+from engine.venue.notices import Maintenance, Notices
 from engine.venue.pairs import pairs_of_symbols
 from engine.venue.playback import CaptureSource
 from engine.venue.private import PrivateConnection, TradingFloor
@@ -56,12 +57,20 @@ _Accept = Callable[[WSUpgradeRequest], WSListener | WSUpgradeResponseWithListene
 PUBLIC, PRIVATE = "public", "private"  # the sides
 REQUEST_BYTES_MAX: Final = 1024 * 1024  # of one request; a subscription to every pair of Kraken is some 20 kB
 CLOSE_WAIT_S: Final = 1.0  # for the client's answer to our close frame
-SERVICE_RESTART: Final = 1012  # close code of a maintenance; Kraken's own is not known
+SERVICE_RESTART: Final = 1012  # close code of a maintenance, as a private socket met it on 2026-10-01
 PROTOCOL_ERROR: Final = 1002  # close codes of what is not WebSocket: RFC 6455 §7.4.1
 MESSAGE_TOO_BIG: Final = 1009
 POLICY_VIOLATION: Final = 1008
 V1_NOT_SERVED: Final = f"WebSocket v1 is not served here: connect to {PATH} and use the messages of WebSocket v2"
+NOTICE_LAG_S: Final = 0.001  # after the moment at which a notice becomes another
+START_SLACK_NS: Final = 50 * NS_PER_MS  # a maintenance that begins so much before its announced time is that one
 DUE_WAIT_S_MAX: Final = 3600.0  # between looks at what is due, so that a clock that was set does not matter for long
+# The phases of a maintenance and their lengths, of which cancel_only's is one: some 110, 100 and 95 s on 2026-10-01.
+LADDER: Final = (("maintenance", 1.1), ("cancel_only", 1.0), ("post_only", 0.95))
+PRIVATE_LOSS_SHARE: Final = 11 / 95  # of post_only that had passed when that private socket was closed
+QUIET_SHARE: Final = 0.01  # of the venue's rate: what the books move during a maintenance
+QUIET_EVENTS_MIN: Final = 3  # but so many in a phase
+MAINTENANCE_TITLE: Final = "Spot Exchange Maintenance"
 SOCKET_BUFFER_HIGH: Final = 256 * 1024  # bytes waiting for the socket at which a source that can wait should
 
 
@@ -93,6 +102,8 @@ class Venue:
         self._maintenance: asyncio.Task[None] | None = None  # the one under way
         self._refusing = False  # connections, during the outage of a maintenance
         self._timers: list[asyncio.TimerHandle] = []  # of the timed faults
+        self.notices = Notices(self._tell_all)
+        self._notice_due: asyncio.TimerHandle | None = None  # when they become others by time alone
         self._source: Source
         self.exchange: Exchange | None = None  # None when a capture is served
         self.floor: TradingFloor | None = None  # likewise: a capture cannot be traded
@@ -115,7 +126,9 @@ class Venue:
             if wanted is None:
                 wanted = settings.port and settings.port + 1
             self.private_url = self._url(await self._listen(self._accept_private, wanted, "--private-port"))
-            self.rest = RestServer(settings, self.floor, self.keys, self._clock, lambda: self.system, self.fault_counts)
+            self.rest = RestServer(
+                settings, self.floor, self.keys, self._clock, lambda: self.system, self.fault_counts, self.notices
+            )
             try:
                 await self.rest.start()
             except BaseException:
@@ -134,9 +147,33 @@ class Venue:
             return
         self._sides_begun.add(side)
         loop = asyncio.get_running_loop()
-        for spec in self._settings.faults:
+        for number, spec in enumerate(self._settings.faults, 1):
             if spec.at_s is not None and spec.kind in KINDS:
                 self._timers.append(loop.call_later(spec.at_s, self._strike, spec, side))
+                if spec.kind == "maintenance" and (side == PUBLIC or PUBLIC not in self._sides_begun):
+                    self._announce(number, spec.at_s)
+
+    def _announce(self, event_id: int, in_s: float) -> None:
+        """Have a maintenance that is to come listed among the notices."""
+        starts_at = WallNs(self._clock.wall_ns() + int(in_s * NS_PER_S))
+        lasts_s = self._settings.maintenance_phase_s * sum(share for _, share in LADDER)
+        ends_at = WallNs(starts_at + int(lasts_s * NS_PER_S) + 1)
+        self.notices.plan(Maintenance(event_id=event_id, title=MAINTENANCE_TITLE, starts_at=starts_at, ends_at=ends_at))
+
+    def _tell_all(self) -> None:
+        """Tell every connection the state and the notices, and again when time alone makes these others."""
+        for connection in list(self._connections):
+            connection.tell_status()
+        if self._notice_due is not None:
+            self._notice_due.cancel()
+            self._notice_due = None
+        now = self._clock.wall_ns()
+        self.notices.begin(now)
+        due_at = self.notices.next_change(now)
+        if due_at is not None:
+            # A little late rather than early, when nothing would have changed yet.
+            wait_s = min((due_at - now) / NS_PER_S + NOTICE_LAG_S, DUE_WAIT_S_MAX)
+            self._notice_due = asyncio.get_running_loop().call_later(wait_s, self._tell_all)
 
     async def _listen(self, accept: _Accept, port: int, option: str) -> int:
         """Open one door; the port that it has got."""
@@ -185,8 +222,9 @@ class Venue:
     async def _close(self) -> None:
         if self._pulse is not None:
             self._pulse.stop()
-        for timer in self._timers:
-            timer.cancel()
+        for timer in (*self._timers, self._notice_due):
+            if timer is not None:
+                timer.cancel()
         if self._due is not None:
             self._due.cancel()
         if self._maintenance is not None:
@@ -360,31 +398,51 @@ class Venue:
             self._maintenance = asyncio.get_running_loop().create_task(self._maintain())
 
     async def _maintain(self) -> None:
-        """Kraken's states in their likely order. Nothing is matched until the venue is online again."""
-        phase_s = self._settings.maintenance_phase_s
-        if self._pulse is not None:
-            self._pulse.stop()
-        for system in ("cancel_only", "maintenance"):
+        """Kraken's phases in their order. Nothing is matched until the venue is online again, and books hardly move."""
+        loss, unit_s = self._settings.maintenance_loss, self._settings.maintenance_phase_s
+        pulse, quiet = self._pulse, self._quiet_pulse(unit_s)
+        if pulse is not None and quiet is not None:
+            pulse.stop()
+            self._pulse = quiet
+            quiet.start()
+        self.notices.begin(WallNs(self._clock.wall_ns() + START_SLACK_NS))
+        for system, share in LADDER:
+            self._refusing = loss == "all" and system == "maintenance"
             self._enter(system)
-            await asyncio.sleep(phase_s)
-        self._refusing = True
-        for connection in list(self._connections):
-            connection.close(SERVICE_RESTART)
-        await asyncio.sleep(2 * phase_s)
-        self._refusing = False
-        self._enter("post_only")
-        await asyncio.sleep(phase_s)
+            left_s = share * unit_s
+            if self._refusing:
+                self._close_connections(self._connections)
+            elif loss == "private" and system == "post_only":
+                await asyncio.sleep(left_s * PRIVATE_LOSS_SHARE)
+                left_s *= 1 - PRIVATE_LOSS_SHARE
+                self._close_connections(
+                    connection for connection in self._connections if isinstance(connection, PrivateConnection)
+                )
+            await asyncio.sleep(left_s)
+        if pulse is not None and quiet is not None:
+            quiet.stop()
+            self._pulse = pulse
+            pulse.start()
         self._enter("online")
-        if self._pulse is not None:
-            self._pulse.start()
+
+    def _quiet_pulse(self, phase_s: float) -> Pulse | None:
+        """What little moves the books during a maintenance; None where nothing moves by itself."""
+        if self._pulse is None or self.exchange is None:
+            return None
+        rate = max(QUIET_SHARE * self._settings.rate, QUIET_EVENTS_MIN / phase_s)
+        event = self.exchange.quiet_event
+        return Pulse(min(rate, self._settings.rate), self._settings.seed, self._clock, event, self._flush)
+
+    def _close_connections(self, connections: Iterable[Conversation]) -> None:
+        for connection in list(connections):
+            connection.close(SERVICE_RESTART)
 
     def _enter(self, system: str) -> None:
         log.info("status", system=system)
         self.system = system
         if self.floor is not None:
             self.floor.trading.system = system
-        for connection in list(self._connections):
-            connection.tell_status()
+        self._tell_all()
 
 
 def _understand_connection(request: WSUpgradeRequest) -> None:

@@ -11,6 +11,8 @@ from engine.venue.rate_counter import TIERS, Tier
 
 Pace = Literal["original", "max"]
 
+MaintenanceLoss = Literal["none", "private", "all"]
+
 PATH: Final = "/v2"  # of the public WebSocket, as on Kraken
 PATHS_V1: Final = ("", "/")  # of WebSocket v1, which is not served
 
@@ -45,7 +47,10 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_s: float = 50.0  # of one connection, sustained; Kraken publishes no number
     requests_burst: int = 100  # that may come at once on top of it
     write_buffer_bytes_max: int = 8 * 1024 * 1024  # a client that reads slower than this allows is disconnected
-    maintenance_phase_s: float = 1.0  # of each phase of the fault "maintenance"; the outage takes two
+    # Of the phase cancel_only of the fault "maintenance", the others in Kraken's proportion; 100 is Kraken's own pace.
+    maintenance_phase_s: float = 1.0
+    # Which connections a maintenance costs: none; the private ones, as it comes to post_only; or all, as it begins.
+    maintenance_loss: MaintenanceLoss = "none"
 
     private_port: int | None = None  # of the private WebSocket; None: the one after `port`, any free one where that is
     tier: Tier = "intermediate"  # of the funded account: its rate counter and how many orders it may have open
@@ -53,7 +58,8 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     count_rates: bool = True  # False: no rate counter and no limit of open orders, for those who measure speed
     engine_latency_ms: tuple[float, float] = (1.0, 3.0)  # of a trading request, evenly drawn between the two
     rest_lag_ms: tuple[float, float] = (500.0, 3000.0)  # how far behind the fault rest-lag looks, likewise
-    batch_cancel_shape: Literal["count", "orders_cancelled"] = "count"  # the page's answer, or that of the wire in 2024
+    # The answer to batch_cancel: that of the wire in 2024 and 2026, or the page's.
+    batch_cancel_shape: Literal["orders_cancelled", "count"] = "orders_cancelled"
     crossing_post_only: Literal["cancel", "refuse"] = "cancel"  # accepted and then canceled, or refused with an error
     rest_port: int | None = None  # of REST; None: the second after `port`, any free one where that is
     keys: tuple[KeySpec, ...] = ()  # further API keys, beside the one that is made from the seed
@@ -91,6 +97,7 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
             "--idle-close-s": self.idle_close_s,
             "--requests-per-s": self.requests_per_s,
             "--requests-burst": self.requests_burst,
+            "--maintenance-phase-s": self.maintenance_phase_s,
         }
         for option, value in positive.items():
             if not value > 0:

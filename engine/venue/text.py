@@ -101,12 +101,10 @@ def pong_text(req_id: int | None, time_in: WallNs, time_out: WallNs) -> str:
 # --- channels --------------------------------------------------------------------------------------------------------
 
 
-def status_text(system: str, connection_id: int) -> str:
-    """The first frame of every connection, and again whenever the state of the venue changes."""
-    return (
-        f'{{"channel":"status","type":"update","data":[{{"version":"{VERSION}","system":"{system}","api_version":"v2",'
-        f'"connection_id":{connection_id},"upcoming_maintenance":[],"emergency":[]}}]}}'
-    )
+def status_text(system: str, connection_id: int, notices: dict[str, Any]) -> str:
+    """The first frame of every connection, and again whenever the state of the venue or its notices change."""
+    status = {"version": VERSION, "system": system, "api_version": "v2", "connection_id": connection_id, **notices}
+    return f'{{"channel":"status","type":"update","data":[{_json(status)}]}}'
 
 
 def book_text(symbol: str, kind: str, bids: str, asks: str, checksum: int, changed_at: WallNs) -> str:

@@ -105,8 +105,8 @@ def test_frames_that_nobody_understands_are_counted_and_harmless(engines: Engine
 
 
 def test_maintenance_is_survived(engines: Engines, tmp_path: Path):
-    """cancel_only, maintenance, everybody disconnected, post_only, online: the books come back, the status is told."""
-    engine, diary = start(engines, tmp_path, "maintenance@2", rate=200)
+    """Everybody disconnected as it begins, then cancel_only, post_only, online: the books come back, it is told."""
+    engine, diary = start(engines, tmp_path, "maintenance@2 --maintenance-loss all", rate=200)
     engine.wait_for(lambda s: all(p["snapshots"] >= 2 and p["state"] == "live" for p in s["symbols"].values()),
                     "both pairs are live after maintenance")  # fmt: skip
     engine.stop()

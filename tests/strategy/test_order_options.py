@@ -193,6 +193,10 @@ CONTRADICTIONS = {
         "post_only and time_in_force='ioc' contradict each other: such an order could neither rest nor trade; leave "
         "one out",
     ),
+    "fok at the market": (
+        {"time_in_force": "fok"},
+        "time_in_force='fok' is for orders with a limit: a market order has none; leave it out",
+    ),
     "a stop without trigger": (
         {"order_type": "stop-loss"},
         "a stop-loss order needs trigger=…, the price that sets it off (of a trailing stop, the distance)",

@@ -259,30 +259,3 @@ async def test_mute_leaves_the_rest():
     assert kinds["book", "BTC/USD"] == 0
     assert kinds["book", "ETH/USD"] > 20
     assert kinds["heartbeat", ""] > 3
-
-
-async def test_a_maintenance_goes_through_its_phases():
-    """cancel_only, maintenance, everybody out and nobody in, post_only, online; the books stand still meanwhile."""
-    settings = settings_of("maintenance@0.1", maintenance_phase_s=0.15)
-    async with Venue(settings) as venue:
-        async with connected(venue.public_url) as client:
-            client.subscribe("book", "BTC/USD")
-            await asyncio.wait_for(client.ended.wait(), 3)
-        with pytest.raises(Exception, match="503"):
-            async with connected(venue.public_url):
-                pass
-        async with asyncio.timeout(3):
-            while venue.system != "post_only":
-                await asyncio.sleep(0.02)
-        async with connected(venue.public_url) as again:
-            systems = [(await again.of("status"))["data"][0]["system"] for _ in range(2)]
-            again.subscribe("book", "BTC/USD")
-            await again.of("book", "update")
-    told = [json.loads(text) for text in client.frames]
-    first_told = [message["data"][0]["system"] for message in told if message.get("channel") == "status"]
-    standing = next(index for index, text in enumerate(client.frames) if '"system":"cancel_only"' in text)
-
-    assert first_told == ["online", "cancel_only", "maintenance"]
-    assert client.close_code == 1012
-    assert systems == ["post_only", "online"]
-    assert not [text for text in client.frames[standing:] if '"channel":"book"' in text]

@@ -97,7 +97,7 @@ async def test_orders_that_are_taken(order: dict[str, str], text: str):
         ({"deadline": "2120-01-01T00:00:00.000Z"}, "EGeneral:Invalid arguments:deadline"),
         ({"expiretm": "never"}, "EGeneral:Invalid arguments:expiretm"),
         ({"validate": "perhaps"}, "EGeneral:Invalid arguments:validate"),
-        ({"close[ordertype]": "market"}, "EGeneral:Invalid arguments:conditional"),
+        ({"close[ordertype]": "market"}, "EGeneral:Invalid arguments:close"),
     ],
 )
 async def test_orders_that_are_refused(order: dict[str, str], error: str):
@@ -186,7 +186,121 @@ async def test_a_market_order_in_quote_currency():
 
     assert Decimal("99.9") < Decimal(row["cost"]) <= 100
     assert row["oflags"] == "fciq,viqc"
-    assert wrong.startswith("EGeneral:Invalid arguments")
+    assert wrong == "EGeneral:Invalid arguments:viqc"
+
+
+async def test_a_volume_in_quote_currency_stays_one():
+    """A `viqc` order is described by its amount, validated or placed; what is filled of it is base quantity."""
+    order = limit_buy(ordertype="market", volume="100.5", oflags="viqc")
+    async with standing_venue() as (venue, client):
+        last = last_price(venue)
+        checked = await client.result("AddOrder", **order, validate="true")
+        placed = await client.result("AddOrder", **order)
+        row = (await client.result("QueryOrders", txid=placed["txid"][0]))[placed["txid"][0]]
+
+    assert checked["descr"] == placed["descr"] == {"order": "buy 100.50000000 XBTUSD @ market"}
+    assert row["descr"]["order"] == placed["descr"]["order"]
+    assert row["vol"] == "100.50000000"
+    assert abs(Decimal(row["vol_exec"]) - Decimal("100.5") / last) < Decimal("0.0001")
+
+
+@pytest.mark.parametrize(
+    ("order", "error"),
+    [
+        ({"type": "sell", "volume": "100"}, "EGeneral:Invalid arguments:viqc"),
+        ({"ordertype": "stop-loss", "volume": "100"}, "EGeneral:Invalid arguments:viqc"),
+        ({"volume": "0"}, "EGeneral:Invalid arguments:volume"),
+        ({"volume": "-5"}, "EGeneral:Invalid arguments:volume"),
+        ({"volume": "0.0001"}, "EGeneral:Invalid arguments:volume minimum not met"),
+        ({"volume": "2"}, "EGeneral:Invalid arguments:volume minimum not met"),
+    ],
+)
+async def test_quote_volumes_that_are_refused(order: dict[str, str], error: str):
+    """`viqc` is for buying at the market; a volume that is none is named as such."""
+    async with standing_venue() as (_, client):
+        said = await client.error("AddOrder", **limit_buy(ordertype="market", oflags="viqc") | order)
+
+    assert said == error
+
+
+@pytest.mark.parametrize(
+    ("order", "name"),
+    [
+        ({"displayvol": "0.005"}, "displayvol"),
+        ({"ordertype": "iceberg", "displayvol": "0.0001"}, "displayvol"),
+        ({"ordertype": "iceberg"}, "displayvol"),
+        ({"expiretm": "+4"}, "expiretm"),
+        ({"expiretm": "+4.9"}, "expiretm"),
+        ({"expiretm": "+9000000"}, "expiretm"),
+        ({"expiretm": "1"}, "expiretm"),
+        ({"timeinforce": "GTD"}, "expiretm"),
+        ({"starttm": "+9000000"}, "starttm"),
+        ({"starttm": "+60", "expiretm": "+30"}, "starttm"),
+        ({"ordertype": "market", "timeinforce": "GTD", "expiretm": "+60"}, "timeinforce"),
+        ({"ordertype": "market", "timeinforce": "FOK"}, "timeinforce"),
+        ({"ordertype": "iceberg", "displayvol": "0.005", "timeinforce": "IOC"}, "timeinforce"),
+        ({"oflags": "post", "timeinforce": "IOC"}, "post"),
+        ({"ordertype": "market", "oflags": "post"}, "post"),
+        ({"close[ordertype]": "iceberg", "close[price]": "60000"}, "close"),
+        ({"userref": "3000000000"}, "userref"),
+    ],
+)
+async def test_refusals_name_the_parameters_of_rest(order: dict[str, str], name: str):
+    """Never the WebSocket's names for them: AddOrder and the rows of a batch alike."""
+    asked = limit_buy(**order)
+    row = {key: value for key, value in asked.items() if key != "pair" and "[" not in key}
+    if "close[ordertype]" in asked:
+        row["close"] = {"ordertype": asked["close[ordertype]"], "price": asked["close[price]"]}
+    async with standing_venue() as (_, client):
+        alone = await client.error("AddOrder", **asked)
+        in_batch = await client.json("AddOrderBatch", pair="XBTUSD", orders=[row, row])
+
+    assert alone == f"EGeneral:Invalid arguments:{name}"
+    assert in_batch == {"error": [alone]}
+
+
+async def test_an_order_may_expire_in_five_seconds():
+    """The least distance that Kraken's page names."""
+    async with standing_venue() as (_, client):
+        placed = await client.result("AddOrder", **limit_buy(expiretm="+5"))
+
+    assert len(placed["txid"]) == 1
+
+
+async def test_an_amends_refusal_has_the_amends_own_names():
+    """AmendOrder is the one call of REST that has v2's names."""
+    async with standing_venue() as (_, client):
+        txid = (await client.result("AddOrder", **limit_buy()))["txid"][0]
+        nothing = await client.error("AmendOrder", txid=txid, order_qty="-1")
+        hidden = await client.error("AmendOrder", txid=txid, display_qty="0.001")
+        trigger = await client.error("AmendOrder", txid=txid, trigger_price="40000")
+
+    assert nothing == "EGeneral:Invalid arguments:order_qty"
+    assert hidden == "EGeneral:Invalid arguments:display_qty"
+    assert trigger == "EGeneral:Invalid arguments:trigger_price"
+
+
+@pytest.mark.parametrize(
+    ("oflags", "told"),
+    [("post", "post,fciq"), ("fciq,post", "post,fciq"), ("post,fcib", "post,fcib"), ("fcib", "fcib"), ("", "fciq")],
+)
+async def test_flags_come_in_the_order_of_the_wire(oflags: str, told: str):
+    """`post,fciq` (June 2026), whatever order they were given in."""
+    async with standing_venue() as (_, client):
+        txid = (await client.result("AddOrder", **limit_buy(oflags=oflags)))["txid"][0]
+        row = (await client.result("QueryOrders", txid=txid))[txid]
+
+    assert row["oflags"] == told
+
+
+async def test_a_crossing_post_only_order_is_accepted_and_then_canceled():
+    """An id, no refusal; the order ends in the same millisecond, unfilled, and says why."""
+    async with standing_venue() as (_, client):
+        txid = (await client.result("AddOrder", **limit_buy(price="90000", oflags="post")))["txid"][0]
+        row = (await client.result("QueryOrders", txid=txid))[txid]
+
+    assert (row["status"], row["reason"], row["vol_exec"]) == ("canceled", "Post only order", "0.00000000")
+    assert row["closetm"] - row["opentm"] < 0.001
 
 
 async def test_a_batch():
@@ -219,20 +333,22 @@ async def test_a_batch():
     assert all("txid" not in row for row in checked["result"]["orders"])
 
 
-async def test_a_batch_as_a_form():
-    """`orders[0][price]` is how a form nests."""
+async def test_batches_are_json_only():
+    """Kraken refuses both batch calls as forms (confirmed live in 2026), however well the form nests."""
     fields: dict[str, str] = {"pair": "XBTUSD"}
     for row, price in enumerate(("50000", "50001")):
         order = {"type": "buy", "ordertype": "limit", "price": price, "volume": "0.01"}
         fields |= {f"orders[{row}][{name}]": value for name, value in order.items()}
     async with standing_venue() as (_, client):
-        placed = (await client.result("AddOrderBatch", **fields))["orders"]
-        canceled = await client.result(
-            "CancelOrderBatch", **{f"orders[{row}]": order["txid"] for row, order in enumerate(placed)}
-        )
+        added = await client.error("AddOrderBatch", **fields)
+        txid = (await client.result("AddOrder", **limit_buy()))["txid"][0]
+        canceled = await client.error("CancelOrderBatch", **{"orders[0]": txid})
+        opened = (await client.result("OpenOrders"))["open"]
+        in_json = await client.json("CancelOrderBatch", orders=[txid])
 
-    assert [row["descr"]["order"][-7:] for row in placed] == ["50000.0", "50001.0"]
-    assert canceled == {"count": 2}
+    assert added == canceled == "EGeneral:Invalid arguments"
+    assert list(opened) == [txid]
+    assert in_json["result"] == {"count": 1}
 
 
 async def test_a_row_of_a_batch_may_be_refused_alone():
@@ -295,10 +411,32 @@ async def test_an_edit_is_another_order():
 
     assert edited["originaltxid"] == txid
     assert (edited["status"], edited["orders_cancelled"], edited["volume"]) == ("ok", 1, "0.03000000")
-    assert edited["descr"] == {"order": "buy 0.03000000 XBTUSD @ limit 50002.0"}
+    assert edited["descr"] == {"order": "buy 0.03000000 XXBTZUSD @ limit 50002"}
     assert (old["status"], old["reason"]) == ("canceled", "Order replaced")
     assert row["vol"] == "0.03000000"
     assert (unknown, elsewhere) == ("EOrder:Unknown order", "EOrder:Unknown order")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "descr"),
+    [
+        ({"price": "60000", "price2": "59000.0"}, ("60000", "59000.0"), "stop loss 60000 -> limit 59000.0"),
+        ({"price2": "59000"}, ("61000.0", "59000"), "stop loss 61000.0 -> limit 59000"),
+        ({"volume": "0.02"}, ("61000.0", "58000.0"), "stop loss 61000.0 -> limit 58000.0"),
+        ({"price": "60000", "price2": "-10"}, ("60000", "59990.0"), "stop loss 60000 -> limit 59990.0"),
+    ],
+)
+async def test_an_edit_repeats_the_prices_as_they_were_asked(asked: dict[str, str], told: tuple[str, str], descr: str):
+    """Kraken's answer of 2024 has `0.89` for a pair of four decimals; a distance is told as what it comes to."""
+    stop = limit_buy(type="sell", ordertype="stop-loss-limit", price="61000", price2="58000")
+    async with standing_venue() as (_, client):
+        txid = (await client.result("AddOrder", **stop))["txid"][0]
+        edited = await client.result("EditOrder", pair="XBTUSD", txid=txid, **asked)
+        row = (await client.result("QueryOrders", txid=edited["txid"]))[edited["txid"]]
+
+    assert (edited["price"], edited["price2"]) == told
+    assert edited["descr"]["order"].endswith(f" XXBTZUSD @ {descr}")
+    assert " XBTUSD @ stop loss 6" in row["descr"]["order"]
 
 
 async def test_a_validated_edit_tells_what_the_order_would_be():
@@ -310,8 +448,8 @@ async def test_a_validated_edit_tells_what_the_order_would_be():
         )
         row = await only_open(client)
 
-    assert (edited["volume"], edited["price"], edited["orders_cancelled"]) == ("0.04000000", "50003.0", 0)
-    assert edited["descr"] == {"order": "buy 0.04000000 XBTUSD @ limit 50003.0"}
+    assert (edited["volume"], edited["price"], edited["orders_cancelled"]) == ("0.04000000", "50003", 0)
+    assert edited["descr"] == {"order": "buy 0.04000000 XXBTZUSD @ limit 50003"}
     assert "txid" not in edited
     assert row["vol"] == "0.01000000"
 

@@ -117,11 +117,93 @@ async def test_a_trade_looks_like_a_genuine_one(genuine: Path, source: str):
             trades = await client.result("QueryTrades", txid=",".join(trades))
 
     row = first(trades)
-    assert row.keys() == expected.keys()
-    assert {key: type(value) for key, value in row.items()} == {key: type(value) for key, value in expected.items()}
+    older = {key: type(value) for key, value in row.items() if key not in ("aclass", "tradeordertype")}
+    assert older == {key: type(value) for key, value in expected.items()}
     assert row["pair"] == "XXBTZUSD"
     assert [len(row[field].partition(".")[2]) for field in ("price", "cost", "fee", "margin")] == [5, 5, 5, 5]
     assert row["maker"] is False
+
+
+# A row of TradesHistory, with its entries, as it was on the wire on 2026-06-27.
+TRADE_OF_2026 = json.loads(
+    """{"ordertxid":"OSGGLD-7L567-4KBIUT","postxid":"TKH2SE-M7IF5-CFI7LT","pair":"XBTUSDC","aclass":"forex",
+    "time":1782587828.681409,"type":"sell","ordertype":"market","tradeordertype":"market","price":"60508.75000",
+    "cost":"3.63053","fee":"0.02904","vol":"0.00006000","margin":"0.00000","leverage":"0","misc":"",
+    "trade_id":6820254,"maker":false,"ledgers":["LZWWII-S4VAD-FTRBPE","LTKOJ5-JWDZ4-3EQOER"]}"""
+)
+
+
+async def test_a_trade_looks_like_one_of_2026():
+    """Key by key in the same order and of the same type, with the same words where a word is fixed."""
+    async with standing_venue() as (_, client):
+        await sell_at_market(client, "0.001")
+        row = first((await client.result("TradesHistory", ledgers="true"))["trades"])
+
+    assert [(key, type(value)) for key, value in row.items()] == [
+        (key, type(value)) for key, value in TRADE_OF_2026.items()
+    ]
+    fixed = ("postxid", "aclass", "type", "ordertype", "tradeordertype", "margin", "leverage", "misc", "maker")
+    assert {key: row[key] for key in fixed} == {key: TRADE_OF_2026[key] for key in fixed}
+
+
+@pytest.mark.parametrize(
+    ("kind", "prices", "traded_as"),
+    [
+        ("stop-loss", {"price": "90000"}, "market"),
+        ("stop-loss-limit", {"price": "90000", "price2": "60000"}, "limit"),
+        ("limit", {"price": "60000"}, "limit"),
+    ],
+)
+async def test_a_triggered_order_trades_as_another_kind(kind: str, prices: dict[str, str], traded_as: str):
+    """`ordertype` is what was asked, `tradeordertype` what took."""
+    async with standing_venue() as (_, client):
+        await client.result("AddOrder", pair="XBTUSD", type="sell", ordertype=kind, volume="0.001", **prices)
+        row = first((await client.result("TradesHistory"))["trades"])
+
+    assert (row["ordertype"], row["tradeordertype"]) == (kind, traded_as)
+
+
+async def test_trades_can_be_those_of_one_pair():
+    """By any of its names; the count is that pair's; a name that is none is refused, even before a fill was made."""
+    async with standing_venue() as (_, client):
+        early = await client.error("TradesHistory", pair="NOPE")
+        await sell_at_market(client, "0.001")
+        await client.result("AddOrder", pair="ETHUSD", type="sell", ordertype="market", volume="0.1")
+        found = [await client.result("TradesHistory", pair=name) for name in ("XETHZUSD", "ETHUSD", "ETH/USD")]
+        none_yet = await client.result("TradesHistory", pair="DOGE/USD")
+        of_class = await client.result("TradesHistory", pair="ETHUSD", aclass="forex")
+        wrong_class = await client.error("TradesHistory", pair="ETHUSD", aclass="equity_pair")
+        no_class = await client.error("TradesHistory", aclass="currency")
+        everything = await client.result("TradesHistory", aclass="equity_pair")
+        wrong = await client.error("TradesHistory", pair="NOPE", type="any position")
+
+    assert all(first(answer["trades"])["pair"] == "XETHZUSD" and answer["count"] == 1 for answer in found)
+    assert none_yet == {"trades": {}, "count": 0}
+    assert of_class == found[0]
+    assert {early, wrong, wrong_class} == {"EQuery:Unknown asset pair"}
+    assert no_class == "EGeneral:Invalid arguments:aclass"
+    assert everything["count"] == 2
+
+
+async def test_trades_come_in_pages_of_the_size_asked_for():
+    """50 of them, or `limit` up to 100, from `ofs` on; the count stays that of all."""
+    async with standing_venue(count_rates=False) as (_, client):
+        for _ in range(102):
+            await sell_at_market(client, "0.0001")
+        plain = await client.result("TradesHistory", consolidate_taker="false")
+        sizes = {
+            limit: len((await client.result("TradesHistory", limit=limit))["trades"])
+            for limit in ("1", "7", "100", "5000")
+        }
+        rest = await client.result("TradesHistory", limit="100", ofs="100")
+        two, one = [await client.result("TradesHistory", limit=limit) for limit in ("2", "1")]
+        refused = [await client.error("TradesHistory", limit=limit) for limit in ("0", "-3", "many")]
+
+    assert len(plain["trades"]) == 50
+    assert sizes == {"1": 1, "7": 7, "100": 100, "5000": 100}
+    assert (len(rest["trades"]), rest["count"]) == (2, 102)
+    assert next(iter(one["trades"])) == next(iter(two["trades"]))
+    assert set(refused) == {"EGeneral:Invalid arguments:limit"}
 
 
 async def test_a_ledger_entry_looks_like_a_documented_one(genuine: Path):
@@ -303,6 +385,26 @@ async def test_a_token(genuine: Path):
     assert re.fullmatch(r"[A-Za-z0-9+/]{43}", answer["token"])
     assert answer["expires"] == 900
     assert holder is venue.keys.default
+
+
+async def test_an_id_that_is_none_is_refused_by_its_parameters_name():
+    """QueryTrades has `txid`, QueryLedgers `id`."""
+    async with standing_venue() as (_, client):
+        trades = await client.error("QueryTrades", txid="L4UESK")
+        entries = await client.error("QueryLedgers", id="L4UESK")
+
+    assert (trades, entries) == ("EGeneral:Invalid arguments:txid", "EGeneral:Invalid arguments:id")
+
+
+async def test_there_are_no_positions():
+    """A map by position, a list by market: clients read the one as well as the other."""
+    async with standing_venue() as (_, client):
+        plain = await client.result("OpenPositions", docalcs="true")
+        by_market = await client.result("OpenPositions", consolidation="market")
+        wrong = await client.error("OpenPositions", consolidation="year")
+
+    assert (plain, by_market) == ({}, [])
+    assert wrong == "EGeneral:Invalid arguments:consolidation"
 
 
 async def test_accounts_are_apart():
