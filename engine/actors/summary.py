@@ -20,7 +20,7 @@ ORDER_TOTALS = (
     "by_rest",
 )  # fmt: skip
 TOTALS = ("trades", "trades_missed", "tickers", "candles", "heartbeats", "unknown", "malformed")
-PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "ignored", "crossings")
+PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "renewals", "ignored", "crossings")
 
 
 class TradingView(Struct, frozen=True):
