@@ -71,6 +71,8 @@ class PrivateFeed:
         self._ask_at = MonoNs(0)
         # What the router was last told of when Kraken was heard.
         self._alive_at = MonoNs(0)
+        # Kraken's state that was logged last.
+        self._system_told = ""
         self._executions = 0
         self._balances = 0
         self._refused = 0
@@ -97,7 +99,9 @@ class PrivateFeed:
                     log.error("subscription refused", channel=channel, advice=advice)
                     self._refused += 1
                 case SystemChanged(system):
-                    log.info("venue status", system=system)
+                    if system != self._system_told:
+                        self._system_told = system
+                        log.info("venue status", system=system)
                 case FrameNotUnderstood(kind, detail, frame):
                     log.warning("frame not understood", kind=kind, detail=detail, frame=frame)
                 case _:

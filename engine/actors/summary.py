@@ -23,7 +23,7 @@ TOTALS = (
     "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed", "candles_repeated",
     "heartbeats", "unknown", "malformed",
 )  # fmt: skip
-PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "ignored", "crossings")
+PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "renewals", "ignored", "crossings")
 
 
 class TradingView(Struct, frozen=True):

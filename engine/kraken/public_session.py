@@ -253,12 +253,11 @@ class PublicSession:
         try:
             entries = decode_book(frame).data
         except msgspec.ValidationError:
-            return self._receive_strange_book(frame, received_at)
+            entries, told = self._read_strange_book(frame, received_at)
+            if told is not None:
+                return told
         except DECODE_ERRORS as error:
             return self._malformed(error, frame, received_at)
-        return self._apply_each(entries, frame, received_at)
-
-    def _apply_each(self, entries: Sequence[BookData], frame: bytes, received_at: MonoNs) -> Sequence[Event]:
         events = NO_EVENTS
         for data in entries:
             feed = self.feeds.get(data.symbol)
@@ -296,15 +295,15 @@ class PublicSession:
                 events = (*events, *feed.changed) if events else feed.changed
         return events
 
-    def _receive_strange_book(self, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
-        """An update with a value of another type than we know: each entry is taken by itself."""
+    def _read_strange_book(self, frame: bytes, received_at: MonoNs) -> tuple[list[BookData], Sequence[Event] | None]:
+        """An update with a value of another type than we know: its one entry, or what became of it, or of several."""
         try:
             parts = split(frame, BOOK_UPDATE)
             if len(parts) > 1:
-                return [event for part in parts for event in self.receive(part, received_at)]
-            return self._apply_each(messages.read_book(frame).data, frame, received_at)
+                return [], [event for part in parts for event in self.receive(part, received_at)]
+            return messages.read_book(frame).data, None
         except DECODE_ERRORS as error:
-            return self._malformed(error, frame, received_at)
+            return [], self._malformed(error, frame, received_at)
 
     def _receive_rare(self, frame: bytes, received_at: MonoNs) -> Sequence[Event] | None:
         """Anything but a book update of today's key order; None for one of another order."""
@@ -601,6 +600,10 @@ class PublicSession:
         """
         events = NO_EVENTS
         silent_ns = now - feed.heard_at
+        # Hot with a thousand pairs, ten times a second: most of them have spoken lately, and nothing is asked of them.
+        if silent_ns <= self.settings.book_silence_ns and not feed.is_renewed and feed.state is FeedState.LIVE:
+            feed.is_unproved = False
+            return NO_EVENTS
         if feed.updates != feed.updates_at_silence:
             feed.silence_ns_max = self.settings.book_silence_ns
             if feed.is_unproved:  # an update has verified since

@@ -13,6 +13,7 @@ like any other. What is no JSON at all, or nested beyond the decoder's stack, co
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
@@ -111,6 +112,11 @@ def _read_each(shape: type[T], texts: list[Raw]) -> tuple[list[T], list[Exceptio
     return entries, errors
 
 
+@cache
+def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(shape, strict=False)
+
+
 def _fits(value: Any) -> bool:
     """Are all Decimals in it numbers of a size that can be calculated with?"""
     if isinstance(value, Decimal):
@@ -127,7 +133,7 @@ def _fits(value: Any) -> bool:
 def _salvage(shape: Any, text: bytes | Raw) -> Any:
     """The value of this type, field by field; ValidationError when a field that decides cannot be read."""
     try:
-        value = msgspec.json.decode(text, type=shape, strict=False)
+        value = _decoder(shape).decode(text)
         if not _fits(value):
             raise msgspec.ValidationError(OUT_OF_RANGE)
         return value

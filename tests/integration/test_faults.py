@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.rig import STRATEGIES, Diary, Engines, summary_of
+from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, summary_of
 
 
 def story_of(diary: Diary, symbol: str) -> list[dict]:
@@ -81,16 +81,22 @@ def test_a_lost_connection_is_made_again(engines: Engines, tmp_path: Path, fault
 
 
 def test_a_mute_subscription_is_noticed_while_heartbeats_go_on(engines: Engines, tmp_path: Path):
-    """One pair's channel says nothing more: after book_silence_s it is asked for anew, alone."""
+    """One pair's channel says nothing more: after book_silence_s it is unproved and live, and is asked for alone."""
     config = tmp_path / "engine.toml"
     # Books alone: the fault strikes whatever channel of the pair speaks next.
     config.write_text("[feed]\nbook_silence_s = 5.0\ntrades = false\ntickers = false\n")
     engine, diary = start(engines, tmp_path, "mute@2@ETH/USD", config)
-    engine.wait_for(lambda s: s["symbols"]["ETH/USD"]["resyncs"] >= 1, "the mute pair was asked for anew")
+    engine.wait_for(
+        lambda s: s["symbols"]["ETH/USD"]["renewals"] >= 1 and s["symbols"]["ETH/USD"]["snapshots"] >= 2,
+        "the mute pair has proved itself",
+    )
     engine.stop()
+    told = [(event["state"], event["reason"]) for event in story_of(diary, "ETH/USD") if "state" in event]
 
-    assert "silent" in next(e["reason"] for e in story_of(diary, "ETH/USD") if e.get("state") == "stale")
+    assert [state for state, _ in told[:2]] == ["live", "live"]
+    assert told[1][1].startswith("unproved: book silent for 5.")
     assert diary.states("BTC/USD") == ["live"]
+    assert_books_only_while_live(diary, ["BTC/USD", "ETH/USD"])
 
 
 def test_frames_that_nobody_understands_are_counted_and_harmless(engines: Engines, tmp_path: Path):
@@ -105,11 +111,16 @@ def test_frames_that_nobody_understands_are_counted_and_harmless(engines: Engine
 
 
 def test_maintenance_is_survived(engines: Engines, tmp_path: Path):
-    """Everybody disconnected as it begins, then cancel_only, post_only, online: the books come back, it is told."""
-    engine, diary = start(engines, tmp_path, "maintenance@2 --maintenance-loss all", rate=200)
-    engine.wait_for(lambda s: all(p["snapshots"] >= 2 and p["state"] == "live" for p in s["symbols"].values()),
-                    "both pairs are live after maintenance")  # fmt: skip
+    """Kraken closes and comes back: the books are stale with that reason and come back, the status is told."""
+    engine, diary = start(engines, tmp_path, "maintenance@2", rate=200)
+    pairs = ("BTC/USD", "ETH/USD")
+    eventually(
+        lambda: all(diary.states(pair)[:3] == ["live", "stale", "live"] for pair in pairs), "both are live again"
+    )
     engine.stop()
 
-    assert diary.states("BTC/USD")[:3] == ["live", "stale", "live"]
+    for pair in pairs:
+        stale = next(event for event in story_of(diary, pair) if event.get("state") == "stale")
+        assert stale["reason"] == "Kraken is in maintenance"
+    assert_books_only_while_live(diary, list(pairs))
     assert "maintenance" in engines.logs()
