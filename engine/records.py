@@ -294,7 +294,7 @@ class Trade(Struct, frozen=True, gc=False):
 
 
 class Ticker(Struct, frozen=True, gc=False):
-    """Best prices and the last 24 hours of a pair.
+    """Best prices and the last 24 hours of a pair; 0 is what Kraken writes, or leaves out, of a pair without trades.
 
     Source: https://docs.kraken.com/api/docs/websocket-v2/ticker
     """
