@@ -309,7 +309,7 @@ class Trade(Struct, frozen=True, gc=False):
 
 
 class Ticker(Struct, frozen=True, gc=False):
-    """Best prices and the last 24 hours of a pair.
+    """Best prices and the last 24 hours of a pair; 0 is what Kraken writes, or leaves out, of a pair without trades.
 
     Source: https://docs.kraken.com/api/docs/websocket-v2/ticker
     """
@@ -337,7 +337,8 @@ class Candle(Struct, frozen=True, gc=False):
     """One interval of trades, as far as it has come.
 
     Kraken sends a candle only when a trade changes it, so an interval without trades has none. A candle that is
-    forming is told at each change; it is told once more, `closed`, when a later one of its pair and interval begins.
+    forming is told at each change; it is told once more, `closed`, when a later one of its pair and interval begins,
+    which may be long after its own end.
     What happened while nobody listened, at the start and in an outage, comes from Kraken's snapshot, marked `history`;
     the snapshot's last candle is the one that is forming. When the snapshot does not reach back to the candle that
     was forming, that one is never closed, and the next candle's `missed` says so.

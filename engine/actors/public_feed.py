@@ -43,10 +43,11 @@ from engine.records import (
     pack_ticker,
     pack_trade,
     pack_venue_status,
+    pair_index_of,
     unpack_candle,
     unpack_trade,
 )
-from engine.ring import BoardReader, BoardWriter, Publisher
+from engine.ring import BoardReader, BoardWriter, Memory, Publisher, Subscriber
 from engine.telemetry import Counters
 from engine.timestamps import wall_ns
 from engine.topology import PAIR_COUNTERS, Shard
@@ -56,6 +57,7 @@ from engine.wide import LEVEL_BYTES
 Conflation = Literal["none", "burst"]
 
 PERCENT_DECIMALS = 2  # of a ticker's change in percent, at least
+RECORDS_READ_MAX: Final = 256  # of a ring at a time
 UNTOLD_MAX: Final = 1024  # books of a pair that wait for it; more, and they wait no longer
 
 BOOK_TOP, LIVE = int(Kind.BOOK_TOP), int(FeedState.LIVE)  # hot: an enum member costs a lookup
@@ -461,6 +463,24 @@ def announce_stale(
             board.store(index, record)
     board.complete(publisher.cursor)
     publisher.flush()
+
+
+def settle_dead(shard: Shard, ring: Memory, board: BoardWriter, before: BoardReader) -> None:
+    """Put on the board what a feed that died had published of trades and candles since it last did so itself.
+
+    Otherwise its successor would tell them a second time. Before `announce_stale`, which completes the board.
+    """
+    unsettled = Subscriber(ring, before.complete_upto + 1)
+    while records := unsettled.poll_many(RECORDS_READ_MAX):
+        for record in records:
+            pair_index = pair_index_of(record)
+            if record[0] == Kind.TRADE:
+                slot = shard.trade_slot(pair_index)
+                told = before.read(slot)
+                if told is None or unpack_trade("", record).trade_id > unpack_trade("", told).trade_id:
+                    board.store(slot, record)
+            elif record[0] == Kind.CANDLE and not unpack_candle("", record).closed:
+                board.store(shard.candle_slot(pair_index), record)
 
 
 def empty_top(pair_index: int) -> bytes:

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from engine.actors.hosted_strategy import HostedStrategy, HostLimits, MarketPort
 from engine.actors.launch import FeedLaunch, MarketView, News
-from engine.actors.public_feed import announce_stale
+from engine.actors.public_feed import announce_stale, settle_dead
 from engine.actors.strategy_host import StrategyHost
 from engine.actors.summary import ShardView, build_summary
 from engine.clock import SystemClock
@@ -290,8 +290,9 @@ class Supervisor:
     def feed_died(self, feed: _Feed, reason: str, now: MonoNs) -> None:
         """Say for a feed whose process has ended that its pairs are stale."""
         publisher = Publisher(feed.ring.memory, [(STRATEGY_HOST_DOORBELL, self._eventfd)])
-        board = feed.board.memory
-        announce_stale(feed.shard, publisher, BoardWriter(board), BoardReader(board), reason, now)
+        board, before = BoardWriter(feed.board.memory), BoardReader(feed.board.memory)
+        settle_dead(feed.shard, feed.ring.memory, board, before)
+        announce_stale(feed.shard, publisher, board, before, reason, now)
 
     def feed_told(self, feed: _Feed, news: News) -> None:
         """A pair that was live and is refused later (delisted, say) is untrusted, and the others go on."""

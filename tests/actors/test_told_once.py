@@ -1,6 +1,8 @@
 """Trades and candles over the deaths of a feed: its successor goes on where it ended."""
 
+from engine.actors.public_feed import announce_stale, settle_dead
 from engine.records import Candle, Trade
+from engine.ring import BoardReader, BoardWriter, Publisher
 from engine.strategy.api import Strategy
 from tests.actors.rig import Market, trade
 
@@ -91,3 +93,24 @@ def test_a_candle_whose_end_nobody_tells_is_missed_over_the_death_of_a_feed():
         (False, False, 0), (True, True, 2), (False, False, 0),
     ]  # fmt: skip
     assert market.counters.snapshot()["candles_missed"] == 2
+
+
+def test_what_a_feed_published_before_it_was_killed_is_not_told_again():
+    """Killed within a burst: its trades and candles are in the ring, and the supervisor puts them on the board."""
+    market = Market()
+    hosted = market.host(Listener())
+    market.take(trade("BTC/USD", 10), candles("update", (34, 2)))
+    market.take(trade("BTC/USD", 12), trade("BTC/USD", 11), candles("update", (35, 1)), end_burst=False)
+    publisher, board, before = Publisher(market.ring), BoardWriter(market.board), BoardReader(market.board)
+    settle_dead(market.shard, market.ring, board, before)
+    announce_stale(market.shard, publisher, board, before, "killed", market.clock.mono_ns())
+    market.start_feed()
+    market.take(snapshot_of(10, 11, 12), trade("BTC/USD", 13), candles("snapshot", (34, 2), (35, 1)))
+    while hosted.do_work():
+        pass
+    listener = hosted.strategy
+
+    assert [one.trade_id for one in listener.trades] == [10, 12, 11, 13]
+    assert [(one.interval_begin // 60_000_000_000 % 60, one.closed) for one in listener.candles] == [
+        (34, False), (34, True), (35, False), (35, False),
+    ]  # fmt: skip

@@ -1,10 +1,12 @@
 """Trades, candles and unusual pairs, from the command line to the strategy: told once, told whole, told as certain."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.integration.rig import CAPTURES, STRATEGIES, Diary, Engines, summary_of
+from tests.integration.rig import CAPTURES, STRATEGIES, Diary, Engines, eventually, summary_of
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 MINUTE_NS = 60 * 10**9
@@ -71,6 +73,23 @@ def test_trades_of_a_short_outage_are_told_late_and_none_twice(engines: Engines)
 
     assert all(len(told) == len(set(told)) for told in ids.values())
     assert summary["trades_missed"] == sum(max(told) - min(told) + 1 - len(told) for told in ids.values())
+
+
+def test_no_trade_is_told_twice_over_the_deaths_of_a_feed(engines: Engines):
+    """Killed three times in mid-stream: each id is told once, and those that fell in between are told or missed."""
+    engine, diary = run(engines, "duplicate=0.05")
+    for deaths in range(1, 4):
+        engine.wait_for(lambda s: all(p["state"] == "live" for p in s["symbols"].values()), "live")
+        told = len(diary.entries("trade"))
+        eventually(lambda told=told: len(diary.entries("trade")) > told + 20, "trades flow")
+        os.kill(engine.feed_pids()[0], signal.SIGKILL)
+        engine.wait_for(lambda s, deaths=deaths: s["restarts"]["public_feed-0"] == deaths, "it was started again")
+    engine.wait_for(lambda s: all(p["state"] == "live" for p in s["symbols"].values()), "live")
+    engine.stop()
+    ids = ids_of(diary)
+
+    assert all(len(told) == len(set(told)) for told in ids.values())
+    assert summary_of(engines.folder / "out.json")["strategies"]["Diary"]["gaps"] == 0
 
 
 def test_a_candle_that_an_outage_cut_is_not_closed(engines: Engines):
