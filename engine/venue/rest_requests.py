@@ -164,9 +164,13 @@ def _prices(params: Params, kind: OrderKind, side: Side, market: PairMarket) -> 
     if price2 is None:
         raise VenueReject(BAD_PRICE)
     if kind == "trailing-stop-limit":
-        offset = -price2.value if price2.sign == "-" else price2.value
-        return _Prices(offset, "pct" if price2.is_pct else "quote", triggers)
+        return _Prices(*_limit_offset(price2), triggers)
     return _Prices(_absolute(price2, _trigger_ticks(triggers, kind, side, market), side, kind, pair), None, triggers)
+
+
+def _limit_offset(price2: RestPrice) -> tuple[Decimal, PriceType]:
+    """How far the limit of a trailing stop lies from its trigger, and in which unit."""
+    return (-price2.value if price2.sign == "-" else price2.value), ("pct" if price2.is_pct else "quote")
 
 
 def _trigger_ticks(triggers: Triggers, kind: OrderKind, side: Side, market: PairMarket) -> PriceTicks:
@@ -362,6 +366,11 @@ def _edited_prices(
     triggers = None if price is None else _triggers(price, kind, old.side, "last")
     if price2 is None:
         return None, triggers
+    if kind == "trailing-stop-limit":
+        offset, price_type = _limit_offset(price2)
+        if price_type != (old.spec.limit_price_type or "quote"):
+            raise invalid("price2")  # an edit does not change the unit of a distance
+        return offset, triggers
     trigger = old.trigger_ticks or market.last
     if triggers is not None and kind not in TRAILING_KINDS:
         trigger = _trigger_ticks(triggers, kind, old.side, market)

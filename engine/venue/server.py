@@ -442,6 +442,7 @@ class Venue:
         self.system = system
         if self.floor is not None:
             self.floor.trading.system = system
+            self._do_due()
         self._tell_all()
 
 

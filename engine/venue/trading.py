@@ -300,11 +300,17 @@ class Trading:
         return account.dead_man_at
 
     def next_due(self) -> WallNs | None:
-        """When `advance` has something to do; None: never."""
-        return self._reminders.next_at()
+        """When `advance` has something to do; None: never, or not before the maintenance is over."""
+        return None if self.system == "maintenance" else self._reminders.next_at()
 
     def advance(self, at: WallNs) -> None:
-        """Do what has become due: expiries, scheduled orders, dead man's switches."""
+        """Do what has become due: expiries, scheduled orders, dead man's switches.
+
+        Nothing while in maintenance: "all orders are cancelled when the engine returns", says Kraken's page of a switch
+        that was left armed.
+        """
+        if self.system == "maintenance":
+            return
         for reminder in self._reminders.take(at):
             account = self._accounts[reminder.account_id]
             if not reminder.order_id:

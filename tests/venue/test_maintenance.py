@@ -94,6 +94,20 @@ async def test_what_may_be_done_in_each_phase(system: str, post_only: str | None
     assert [answer.get("error") for answer in (resting, other, canceled)] == [post_only, plain, cancel]
 
 
+async def test_a_dead_mans_switch_strikes_when_the_engine_returns():
+    """Left armed over a maintenance it cancels everything, but not before orders can be canceled again."""
+    async with Venue(settings(maintenance_phase_s=1.5, rate=0.0)) as venue, trading(venue) as trader:
+        await trader.ask("subscribe", channel="executions")
+        await trader.limit()
+        await trader.ask("cancel_all_orders_after", timeout=1)
+        venue.begin_maintenance()
+        await trader.rows(lambda row: row["exec_type"] == "canceled")
+        frames = trader.client.frames
+        canceled = next(index for index, text in enumerate(frames) if '"exec_type":"canceled"' in text)
+
+    assert systems(frames[:canceled])[-2:] == ["maintenance", "cancel_only"]
+
+
 async def test_a_crossing_post_only_order_never_takes_in_post_only():
     """It is accepted and canceled with its reason, as when the venue is online."""
     async with Venue(settings(maintenance_phase_s=0.5, rate=0.0)) as venue, trading(venue) as trader:

@@ -439,6 +439,18 @@ async def test_an_edit_repeats_the_prices_as_they_were_asked(asked: dict[str, st
     assert " XBTUSD @ stop loss 6" in row["descr"]["order"]
 
 
+async def test_an_edited_trailing_limit_stays_a_distance():
+    """`price2` of a trailing stop is how far its limit lies from the trigger; its unit cannot be edited."""
+    trail = limit_buy(type="sell", ordertype="trailing-stop-limit", price="+500", price2="-10")
+    async with standing_venue() as (_, client):
+        txid = (await client.result("AddOrder", **trail))["txid"][0]
+        refused = await client.error("EditOrder", pair="XBTUSD", txid=txid, price2="-1%")
+        edited = await client.result("EditOrder", pair="XBTUSD", txid=txid, price="+400", price2="-20")
+
+    assert refused == "EGeneral:Invalid arguments:price2"
+    assert (edited["price"], edited["price2"]) == ("+400.0", "-20.0")
+
+
 async def test_a_validated_edit_tells_what_the_order_would_be():
     """The new terms in the answer, no new txid, and the order as it was."""
     async with standing_venue() as (_, client):
