@@ -41,6 +41,7 @@ def execution_fact(row: ExecutionRow, received_at: MonoNs, *, is_snapshot: bool)
         reason=(row.reason or row.cancel_reason or "")[:REASON_CHARS_MAX] or None,
         time_in_force=row.time_in_force.lower() if row.time_in_force else None,
         post_only=row.post_only,
+        fee_preference="base" if row.fee_ccy_pref == "fcib" else None,
         display_qty=row.display_qty,
         trigger_status=triggers.status if triggers else None,
         trigger_price=triggers.price if triggers else None,

@@ -401,6 +401,7 @@ class Blotter:
             limit_price=None if limit is None else PriceTicks(limit),
             time_in_force=(fact.time_in_force or "gtc").lower(),
             post_only=bool(fact.post_only),
+            fee_preference=fact.fee_preference,
         )
         return Adopted(
             fact.order_id, fact.order_id, owner.strategy if owner is not None else "", intent, price_decimals,

@@ -64,6 +64,8 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     reason: str | None = None
     time_in_force: str | None = None
     post_only: bool | None = None
+    fee_preference: str | None = None
+    """base where the order pays its fees in the base currency."""
     display_qty: Decimal | None = None
     trigger_status: str | None = None
     """untriggered or triggered."""

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.kraken.private_facts import execution_fact
+from engine.kraken.private_messages import ExecutionRow
 from engine.market import Pair
 from engine.orders.blotter import Blotter, fold
 from engine.orders.intent import OrderIntent
@@ -13,7 +15,7 @@ from engine.orders.journal_records import Filled, Submitted, decode_record, enco
 from engine.orders.money import at_precision
 from engine.orders.positions import PositionState
 from engine.orders.venue_facts import ExecutionFact, Fee
-from engine.units import QtyLots, WallNs
+from engine.units import MonoNs, QtyLots, WallNs
 from tests.orders.rig import AT
 
 D = Decimal
@@ -170,6 +172,22 @@ def test_a_closing_order_is_rounded_as_its_pair_says() -> None:
     account.fill("OCLOSE", "4.99996")
 
     assert account.position.qty == D("5.0000")
+
+
+def test_an_order_that_was_found_at_kraken_pays_where_kraken_says() -> None:
+    """The fill of it that REST tells is taken off the base currency too."""
+    account = Account()
+    parent = account.order("buy", "10")
+    account.fill(parent, "10")
+    row = ExecutionRow(
+        exec_type="pending_new", order_id="OCLOSE", symbol="PENGU/USD", side="sell", order_type="limit",
+        order_qty=D("5.00000"), limit_price=D("0.02"), ord_ref_id=f"O{parent}", fee_ccy_pref="fcib",
+    )  # fmt: skip
+    for record in account.blotter.on_execution(execution_fact(row, MonoNs(0), is_snapshot=False), account.pairs, AT):
+        account._apply(record)
+    account.fill("OCLOSE", "5", price="0.02", fees=(Fee("USD", D("0.0004")),), is_fee_asset_told=False)
+
+    assert account.position.qty == D("4.9800")
 
 
 def test_a_fill_of_an_older_journal_counts_what_was_traded() -> None:
