@@ -22,7 +22,7 @@ from engine.orders.journal_records import Filled, Snapshot, Submitted
 from engine.orders.life import OrderState
 from engine.orders.tally import Tally
 from engine.orders.tracked_order import TrackedOrder
-from engine.units import units_decimal
+from engine.units import units_decimal, units_text
 
 LEDGER_DEADLINE_S: Final = 10.0
 DIFFERENCES_SHOWN_MAX: Final = 20
@@ -139,7 +139,7 @@ def _orders_differ(theirs: Sequence[VenueOrder], ours: Mapping[str, TrackedOrder
         status = _status(order)
         if venue.status != status:
             yield f"order {name} is {venue.status} at the venue and {status} in the journal"
-        filled = units_decimal(order.filled, order.qty_decimals)
+        filled = order.filled_qty
         if venue.cum_qty != filled:
             yield f"order {name} has {venue.cum_qty:f} filled at the venue and {filled:f} in the journal"
     known = {venue.order_id for venue in theirs}
@@ -166,8 +166,8 @@ def _fills_differ(theirs: Sequence[VenueFill], ours: Mapping[str, tuple[Filled, 
         if known is None:
             yield f"the venue has fill {venue.exec_id} of {venue.cl_ord_id or venue.order_id}, the journal does not"
             continue
-        fill, order = known
-        qty = units_decimal(fill.qty, order.qty_decimals)
+        fill, _ = known
+        qty = units_decimal(fill.qty, fill.qty_decimals)
         fee = sum((fee.qty for fee in fill.fees), Decimal(0))
         if (venue.qty, venue.price, venue.cost, venue.fee) != (qty, fill.price, fill.cost, fee):
             yield (
@@ -189,7 +189,7 @@ def _told_differ(
     fills_journal, ends_journal = Tally(), Tally()
     for fill, order in fills.values():
         if order.strategy:
-            fills_journal.add(fill.exec_id, order.key, fill.qty, fill.price)
+            fills_journal.add(fill.exec_id, order.key, units_text(fill.qty, fill.qty_decimals), fill.price)
     for order in orders.values():
         if order.strategy and not order.is_open:
             ends_journal.add(order.key, order.state.name)

@@ -149,6 +149,6 @@ def test_plugins_see_nothing_of_money():
         "timestamps",
         "units",
     }
-    # Of the orders' package: what an order and a report are, and nothing that decides, counts or writes.
-    words = {"intent", "life", "reports", "framing"}
+    # Of the orders' package: what an order and a report are, which amounts can be, and nothing that counts or writes.
+    words = {"intent", "life", "reports", "framing", "amounts"}
     assert {module.split(".")[2] for module in reach if module.startswith("engine.orders.")} <= words

@@ -439,6 +439,7 @@ def pair_rules(pair: PairData) -> PairRules:
         qty_min_lots=decimal_units(pair.qty_min, pair.qty_precision),
         cost_min=pair.cost_min,
         status=pair.status,
+        cost_decimals=pair.cost_precision,
     )
 
 

@@ -42,6 +42,8 @@ class Pair(Struct, frozen=True):
     """The smallest price × quantity of an order, in quote currency."""
     status: str = "online"
     """online, cancel_only, post_only, limit_only, reduce_only, maintenance, delisted or work_in_progress."""
+    cost_decimals: int = 8
+    """An amount of quote currency to spend is a multiple of 10**-cost_decimals."""
 
     def price_ticks(self, price: Decimal | str | int) -> PriceTicks:
         """The price in ticks; ValueError, naming the increment, when it lies between two of them."""

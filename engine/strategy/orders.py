@@ -11,7 +11,7 @@ from msgspec import Struct
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
 from engine.orders.reports import FillReport, OrderReport
-from engine.units import MonoNs, PriceTicks, QtyLots, WallNs, units_decimal
+from engine.units import MonoNs, QtyLots, WallNs, units_decimal
 
 __all__ = [
     "Balance",
@@ -87,10 +87,6 @@ class Order:
         """None for orders without one, such as market."""
         ticks = self._report.limit_price_ticks
         return None if ticks is None else units_decimal(ticks, self._report.price_decimals)
-
-    @property
-    def limit_price_ticks(self) -> PriceTicks | None:
-        return self._report.limit_price_ticks
 
     @property
     def avg_price(self) -> Decimal | None:

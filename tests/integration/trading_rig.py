@@ -26,7 +26,6 @@ import psutil
 from engine.ledger_check import Ledger, Told, compare, read_state
 from engine.net.control_socket import NobodyListens, ask
 from engine.orders.tally import Tally
-from engine.units import decimal_units
 from tests.integration.rig import PATIENCE_S, Diary, Engines, eventually
 
 PUPPET: Final = Path(__file__).parent / "strategies" / "puppet.py"
@@ -546,10 +545,8 @@ class TradingEngine:
     def _told_of(self, puppet: str, orders: Any) -> Told:
         fills, ends, over = Tally(), Tally(), {}
         for entry in self.diary(puppet).entries("fill"):
-            order = orders.get(entry["id"])
-            if order is not None:
-                lots = decimal_units(Decimal(entry["qty"]), order.qty_decimals)
-                fills.add(entry["exec_id"], entry["id"], lots, Decimal(entry["price"]))
+            if entry["id"] in orders:
+                fills.add(entry["exec_id"], entry["id"], f"{Decimal(entry['qty']):f}", Decimal(entry["price"]))
         for entry in self.diary(puppet).entries("order"):
             over[entry["id"]] = entry["state"]
         for order_id, state in over.items():
