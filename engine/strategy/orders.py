@@ -80,7 +80,8 @@ class Order:
     @property
     def remaining_qty(self) -> Decimal:
         """Still to be filled; of an order that is over, what was not."""
-        return self._qty(QtyLots(self._report.qty_lots - self._report.filled_lots))
+        # Of an order that names the money, the quantity is known only when Kraken has told it.
+        return self._qty(QtyLots(max(0, self._report.qty_lots - self._report.filled_lots)))
 
     @property
     def limit_price(self) -> Decimal | None:
