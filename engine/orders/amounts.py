@@ -16,8 +16,9 @@ from typing import Final
 
 from engine.market import Pair
 from engine.orders.intent import Amendment, Conditional, OrderIntent
-from engine.units import decimal_units, units_decimal
+from engine.units import DIGITS_MAX, decimal_units, units_decimal
 
+SHOWN_CHARS_MAX: Final = 40  # of an amount, in a sentence about it
 TRAILING_LIMIT: Final = "trailing-stop-limit"
 
 
@@ -105,7 +106,7 @@ def _price_refusal(name: str, price: Decimal | None, price_type: str, pair: Pair
     if price is None:
         return None
     if not price.is_finite():
-        return f"{name} must be a number, not {price}"
+        return f"{name} must be a number, not {_shown(price)}"
     if price_type == "pct":
         return None
     if price_type == "static" and price <= 0:
@@ -114,7 +115,7 @@ def _price_refusal(name: str, price: Decimal | None, price_type: str, pair: Pair
         is_off = decimal_units(price, pair.price_decimals) % pair.price_increment_ticks != 0
     except ValueError:
         is_off = True
-    return off_tick(name, f"{price:f}", pair) if is_off else None
+    return off_tick(name, _shown(price), pair) if is_off else None
 
 
 def _closing_refusal(close: Conditional, pair: Pair) -> str | None:
@@ -127,14 +128,22 @@ def _closing_refusal(close: Conditional, pair: Pair) -> str | None:
 
 def _cash_refusal(cash: Decimal, pair: Pair) -> str | None:
     if not cash.is_finite() or cash <= 0:
-        return f"cash_qty must be a number above 0, not {cash}"
+        return _nothing("cash_qty", cash)
     try:
         decimal_units(cash, pair.cost_decimals)
     except ValueError:
         quote, smallest = pair.symbol.partition("/")[2], units_decimal(1, pair.cost_decimals)
-        return f"cash_qty {cash:f} is not a multiple of {smallest:f} {quote}, the smallest cost of {pair.symbol}"
+        return f"cash_qty {_shown(cash)} is not a multiple of {smallest:f} {quote}, the smallest cost of {pair.symbol}"
     return None
 
 
 def _nothing(name: str, amount: Decimal) -> str:
-    return f"{name} must be a number above 0, not {amount:f}"
+    return f"{name} must be a number above 0, not {_shown(amount)}"
+
+
+def _shown(amount: Decimal) -> str:
+    """Its digits, unless they are without end."""
+    exponent = amount.as_tuple().exponent
+    is_plain = isinstance(exponent, int) and exponent >= -DIGITS_MAX and amount.adjusted() <= DIGITS_MAX
+    text = f"{amount:f}" if is_plain else f"{amount}"
+    return text if len(text) <= SHOWN_CHARS_MAX else f"{text[:SHOWN_CHARS_MAX]}…"
