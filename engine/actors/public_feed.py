@@ -46,7 +46,7 @@ from engine.ring import BoardReader, BoardWriter, Publisher
 from engine.telemetry import Counters
 from engine.timestamps import wall_ns
 from engine.topology import PAIR_COUNTERS, Shard
-from engine.units import MonoNs, decimal_units
+from engine.units import DIGITS_MAX, MonoNs, decimal_units
 
 Conflation = Literal["none", "burst"]
 
@@ -439,7 +439,7 @@ def pair_rules(pair: PairData) -> PairRules:
         qty_min_lots=decimal_units(pair.qty_min, pair.qty_precision),
         cost_min=pair.cost_min,
         status=pair.status,
-        cost_decimals=pair.cost_precision,
+        cost_decimals=min(max(pair.cost_precision, 0), DIGITS_MAX),
     )
 
 
