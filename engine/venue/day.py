@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
+from engine.venue.precision import Change
 
 _HOUR_S: Final = 3600
 _HOURS: Final = 24
@@ -74,6 +75,13 @@ class Day:
         hour.trades += 1
         hour.qty += qty
         hour.cost += price * qty
+
+    def relist(self, change: Change) -> None:
+        """Tell it in other units, rounded where they are coarser."""
+        self._last = change.price(self._last) if self._last else self._last
+        for hour in self._hours:
+            hour.open, hour.high, hour.low = map(change.price, (hour.open, hour.high, hour.low))
+            hour.qty, hour.cost = change.qty(QtyLots(hour.qty)), change.cost(hour.cost)
 
     def totals(self, now: WallNs, since_s: int = 0) -> DayTotals:
         """The window that ends now, or what of it came since an hour began."""

@@ -14,9 +14,10 @@ from engine.units import NS_PER_S, PriceTicks, WallNs
 from engine.venue.book_feed import BookFeed
 from engine.venue.candles import Candle, Candles
 from engine.venue.day import Day
-from engine.venue.matching import BUY, SELL, OrderBook, Outcome
+from engine.venue.matching import BUY, SELL, LevelChange, OrderBook, Outcome
 from engine.venue.order_flow import OrderFlow
 from engine.venue.pairs import PairSpec
+from engine.venue.precision import Change
 from engine.venue.stream import StreamKey, Subscriber
 from engine.venue.text import (
     book_text,
@@ -46,7 +47,6 @@ class PairMarket:
         self.pair = pair
         self.book = OrderBook()
         self._flow = OrderFlow(pair, self.book, seed)
-        self._feed = BookFeed(pair.price_decimals, pair.qty_decimals, self.book.orders_at)
         self._day = Day()
         self._candles = Candles()
         self._tape: deque[str] = deque(maxlen=TRADES_KEPT)  # the last trades, as their rows of the trade channel
@@ -56,12 +56,34 @@ class PairMarket:
         self.last = pair.mid_ticks  # price of the last trade: what triggers go by
         self._changed_at = opened_at  # time of the last change of the book, at whatever depth
         self._subscribers: dict[StreamKey, dict[Subscriber, None]] = {}  # only streams that have some
-        self._price_text = number_text(pair.price_decimals)
-        self._qty_text = number_text(pair.qty_decimals)
         self._key_of_depth: dict[int, StreamKey] = {}  # of the windows that are subscribed
         self._trade_key = StreamKey("trade", pair.symbol)
         self._ticker_keys = (StreamKey("ticker", pair.symbol, "trades"), StreamKey("ticker", pair.symbol, "bbo"))
+        self._begin_feed()
         self._open(rng, opened_at)
+
+    def _begin_feed(self) -> None:
+        """The public view, in the pair's present precision."""
+        pair = self.pair
+        self._price_text = number_text(pair.price_decimals)
+        self._qty_text = number_text(pair.qty_decimals)
+        self._feed = BookFeed(pair.price_decimals, pair.qty_decimals, self.book.orders_at)
+        for side in (BUY, SELL):
+            self._feed.apply([LevelChange(side, price, qty) for price, qty in self.book.levels(side)])
+        for depth in self._key_of_depth:
+            self._feed.watch(depth)
+
+    def relist(self, pair: PairSpec) -> None:
+        """Go on in another precision. Books are told in it from their next update on, without another snapshot."""
+        change = Change(self.pair, pair)
+        self.pair = pair
+        self.book.relist(change)
+        self._flow.relist(change)
+        self._day.relist(change)
+        self._candles.relist(change)
+        self._tape = deque(map(change.row, self._tape), maxlen=TRADES_KEPT)
+        self.last = change.price(self.last)
+        self._begin_feed()
 
     def _open(self, rng: Random, opened_at: WallNs) -> None:
         """Fill the book, invent yesterday, and let the crowd trade for a while before anybody looks."""

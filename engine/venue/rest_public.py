@@ -24,6 +24,7 @@ from engine.venue.matching import BUY, SELL
 from engine.venue.order_checks import invalid
 from engine.venue.pair_market import TRADES_KEPT, PairMarket
 from engine.venue.pairs import ASSETS, PairSpec
+from engine.venue.precision import Change
 from engine.venue.rest_names import (
     UNKNOWN_ASSET,
     UNKNOWN_PAIR,
@@ -70,7 +71,8 @@ class RestPublic:
         self._clock_offset_ns = int(clock_offset_s * NS_PER_S)
         self._system = system
         self._spreads: dict[str, SpreadWatch] = {}  # of the pairs whose spread was asked for
-        self._older: dict[tuple[str, int], list[Candle]] = {}  # candles from before the venue was started
+        # Candles from before the venue was started, and the listing that they are told in.
+        self._older: dict[tuple[str, int], tuple[PairSpec, list[Candle]]] = {}
 
     # --- the venue ---------------------------------------------------------------------------------------------------
 
@@ -110,7 +112,8 @@ class RestPublic:
 
     def _pairs(self, params: Params) -> list[PairSpec]:
         names = params.texts("pair")
-        return [self._book.pair(name) for name in names] if names else list(self._book.pairs)
+        listed = [self._book.pair(name) for name in names] if names else self._book.pairs
+        return [self._markets[pair.symbol].pair for pair in listed]  # as it is now
 
     # --- the markets -------------------------------------------------------------------------------------------------
 
@@ -224,9 +227,13 @@ class RestPublic:
         """Oldest first, without gaps."""
         kept = list(market.candles.kept(interval))
         key = (market.pair.symbol, interval)
-        older = self._older.get(key)
-        if older is None:
-            older = self._older[key] = self._invent_older(market.pair, interval, kept[0])
+        if key not in self._older:
+            self._older[key] = market.pair, self._invent_older(market.pair, interval, kept[0])
+        told_in, older = self._older[key]
+        if told_in is not market.pair:  # it has another precision now
+            for candle in older:
+                candle.relist(Change(told_in, market.pair))
+            self._older[key] = market.pair, older
         span_s = interval * 60
         last: Candle | None = None
         now_s = self._clock.wall_ns() // NS_PER_S
