@@ -4,6 +4,8 @@ The judges are the bytes that the engine sent, and the venue's ledger.
 """
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -71,10 +73,14 @@ def asked_for(entry: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(Decimal(entry[name]) if name in entry else None for name in ("limit", "trigger", "qty"))
 
 
+@pytest.mark.parametrize("router", ["lives", "is killed"])
 def test_what_is_asked_for_is_on_the_wire_or_refused_while_the_precision_changes(
-    engine: TradingEngine, tmp_path: Path
+    engine: TradingEngine, tmp_path: Path, router: str
 ) -> None:
-    """Prices from one decimal to two and back, quantities likewise: orders, amends, batches and stops alike."""
+    """Prices from one decimal to two and back, quantities likewise: orders, amends, batches and stops alike.
+
+    A router that is killed has a successor that knows from the journal in what precision each order stands.
+    """
     diary = Diary(tmp_path / "diary")
 
     def working() -> int:
@@ -84,6 +90,8 @@ def test_what_is_asked_for_is_on_the_wire_or_refused_while_the_precision_changes
     for scale in SCALES:
         before = working()
         engine.venue.relist(*scale)
+        if router == "is killed":
+            os.kill(engine.pid("order_router"), signal.SIGKILL)
         eventually(lambda: working() > before + ASKED_MIN, f"orders work in {scale}")  # noqa: B023 - called at once
     (tmp_path / "diary.rest").touch()
     eventually(lambda: not unanswered(diary), "everything that was asked for is answered")

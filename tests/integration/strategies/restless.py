@@ -41,7 +41,8 @@ class Restless(Strategy):
         # Another price and another quantity each time, with every digit that the pair has, 3 % below the market.
         limit = pair.round_price(book.best_bid.price * Decimal("0.97"), "down") - self._turn * pair.tick
         qty = Decimal("0.01") + self._turn * pair.lot
-        working = [order for order in self.context.orders if order.is_working and order.order_type == "limit"]
+        resting = [order for order in self.context.orders if order.is_working]
+        working = [order for order in resting if order.order_type == "limit"]
         kind = ("buy", "amend", "amend", "stop", "batch")[self._turn % 5]
         if kind == "amend" and working:
             order = working[self._turn % len(working)]
@@ -58,7 +59,7 @@ class Restless(Strategy):
         else:
             order = self.buy(self._symbol, qty, limit=limit)
             self.write("ask", id=order.id, limit=str(limit), qty=str(qty))
-        self.cancel(self.context.orders[:-12])
+        self.cancel(resting[:-12])
 
     def on_order(self, order: Order) -> None:
         self.write(
