@@ -26,7 +26,7 @@ VOCABULARY = {"units", "errors", "endpoints", "clock"}
 NEIGHBOURS = {("__main__", "cli")}
 
 # The public face: what a strategy's file needs, and nothing else.
-FACE = {"engine.records", "engine.strategy"}
+FACE = {"engine.market", "engine.records", "engine.strategy"}
 
 PURE = ("kraken", "market", "records", "topology", "timestamps", "units", "orders")
 # The one file of a pure package that writes; all that it knows of the format is pure again.

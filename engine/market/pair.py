@@ -4,17 +4,19 @@ Source: Kraken's instrument channel,
 https://docs.kraken.com/api/docs/websocket-v2/instrument
 """
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
 from typing import Literal
 
 from msgspec import Struct
 
-from engine.units import PriceTicks, QtyLots, decimal_units, units_decimal, units_text
+from engine.units import DIGITS_MAX, PriceTicks, QtyLots, decimal_units, units_decimal, units_text
 
 # REST and WebSocket v1 name these assets differently; v2 refuses the old names.
 V1_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}
 
 Rounding = Literal["down", "up"]
+
+_WIDE = Context(prec=2 * DIGITS_MAX + 4)  # any number that an order can have, by any step
 
 
 def v2_symbol(symbol: str) -> str:
@@ -100,5 +102,6 @@ class Pair(Struct, frozen=True):
 
 
 def _stepped(value: Decimal, step: Decimal, direction: Rounding) -> Decimal:
-    steps = (value / step).to_integral_value(ROUND_FLOOR if direction == "down" else ROUND_CEILING)
-    return steps * step
+    # Whatever precision a strategy has set for the arithmetic of its thread: it rounds here and nowhere else.
+    steps = _WIDE.divide(value, step).to_integral_value(ROUND_FLOOR if direction == "down" else ROUND_CEILING, _WIDE)
+    return _WIDE.multiply(steps, step)

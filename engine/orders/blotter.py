@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Struct
 
 from engine.market import Pair
-from engine.orders.intent import OrderIntent
+from engine.orders.amounts import usual_trigger_type
+from engine.orders.intent import Conditional, OrderIntent, Trigger
 from engine.orders.journal_records import (
     Absent,
     Acknowledged,
@@ -371,6 +372,7 @@ class Blotter:
         if twin is not None:
             self._odd(f"a second order, {fact.order_id}, has the client order id of {twin.order_id}", twin.key)
         owner = parent or twin
+        close = None if parent is None else parent.intent.conditional
         limit = None
         try:
             # The finest of them all, then each in it.
@@ -390,6 +392,8 @@ class Blotter:
             qty_decimals=qty_decimals,
             qty=QtyLots(qty),
             limit_price=None if limit is None else PriceTicks(limit),
+            limit_price_type=None if close is None else close.limit_price_type,
+            trigger=None if close is None else _trigger_of(close),
             time_in_force=(fact.time_in_force or "gtc").lower(),
             post_only=bool(fact.post_only),
         )
@@ -658,6 +662,13 @@ class _Terms(Struct, frozen=True):
             kraken_time,
             is_answer,
         )
+
+
+def _trigger_of(close: Conditional) -> Trigger | None:
+    """What sets off a closing order, as its parent said it: Kraken's reports do not tell what the number means."""
+    if close.trigger_price is None:
+        return None
+    return Trigger(close.trigger_price, close.trigger_price_type or usual_trigger_type(close.order_type))
 
 
 def _is_same(units: int | None, decimals: int, others: int | None, their_decimals: int) -> bool:

@@ -1,6 +1,6 @@
 """Exact text ⇄ ticks and lots, at every precision."""
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given
@@ -73,3 +73,13 @@ def test_rounding_goes_where_it_is_told(value: str, direction: Rounding, rounded
     assert pair.round_price(value, direction) == Decimal(rounded)
     assert pair.price_ticks(pair.round_price(value, direction)) == int(rounded.replace(".", ""))
     assert pair.round_qty("0.123456789", "down") == Decimal("0.12345678")
+
+
+@pytest.mark.parametrize("digits", [1, 3, 6, 28])
+def test_rounding_does_not_depend_on_the_precision_of_a_thread(digits):
+    """A strategy may have set it to three digits: "down" is never above, and on the step."""
+    pair = Pair("BTC/USD", 1, 8)
+    with localcontext(prec=digits):
+        rounded = pair.round_price("64000.19", "down"), pair.round_qty("1.234567891", "up")
+
+    assert rounded == (Decimal("64000.1"), Decimal("1.23456790"))

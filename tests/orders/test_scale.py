@@ -6,12 +6,13 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
+from engine.actors.report_line import order_report
 from engine.history import fill_row, order_row
 from engine.kraken import order_requests, rest_requests
 from engine.market import Pair
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter, fold
-from engine.orders.intent import Amendment, OrderIntent
+from engine.orders.intent import Amendment, Conditional, OrderIntent
 from engine.orders.journal_records import AmendSent, Filled
 from engine.orders.life import OrderState
 from engine.orders.risk import PairLimits, Risk, RiskLimits, TopOfBook
@@ -326,3 +327,22 @@ def test_a_cash_order_of_another_precision_counts_what_is_left_of_it():
     assert refusal(asked, COARSE, top=top, open_orders=[order], limits=limits) is None
     more = make_intent(COARSE, "buy", "0.30000001", {"limit": "100.0"}, AT)
     assert "would be 0.90000001" in refusal(more, COARSE, top=top, open_orders=[order], limits=limits)
+
+
+def test_a_closing_order_means_by_its_trigger_what_its_parent_said():
+    """Kraken's reports of it do not tell: an amend of a distance in per cent has no tick."""
+    close = Conditional("trailing-stop", trigger_price=D("1.234"), trigger_price_type="pct")
+    parent = make_intent(COARSE, "buy", "0.01", {"limit": "62000.0", "conditional": close}, AT)
+    blotter, _ = sent(intent=parent, userref=77)
+    tell(blotter, fact("new", cl_ord_id=None, order_userref=77))
+    row = fact("pending_new", order_id="OCHILD", cl_ord_id=None, order_userref=77, ord_ref_id=ORDER_ID,
+               symbol="BTC/USD", side="sell", order_type="trailing-stop", order_qty=D("0.01"))  # fmt: skip
+    tell(blotter, row)
+    child = blotter.open["OCHILD"]
+    report = order_report(child)
+    finer = {"trigger": "2.345"}
+
+    assert (child.strategy, report.trigger_type) == ("quoter", "pct")
+    assert make_amendment(COARSE, report.order_type, finer, trigger_type=report.trigger_type).trigger_price == D(
+        "2.345"
+    )
