@@ -187,7 +187,7 @@ class OrderPath:
         top = boards.top(SYMBOL)
         assert top is not None
         assert top.best_bid is not None
-        self.bid = units_decimal(top.best_bid, self.pair.price_decimals)
+        self.bid = units_decimal(top.best_bid, top.price_decimals)
         self.options: OrderOptions = {"limit": self.bid, "post_only": True}
         self._executed = 0
         self._sequence = 1
@@ -280,7 +280,7 @@ class OrderPath:
         FeedPath(symbols, memory).take(frames[:200])
         shard = Shard(0, tuple(symbols))
         index = symbols.index(SYMBOL)
-        rules = PairRules(1, 1, 5000, Decimal("0.5"), "online")
+        rules = PairRules(1, 1, 5000, Decimal("0.5"), "online", 5)
         BoardWriter(memory[1]).store(shard.pair_slot(index), pack_pair(index, 1, 8, rules, clock.mono_ns()))
         self.feed_counters = new_counters(shard.counter_names)
         self.feed_counters.set("heard_ns", clock.mono_ns())

@@ -26,6 +26,8 @@ INTENT = OrderIntent(
     symbol=SYMBOL,
     side="buy",
     order_type="limit",
+    price_decimals=1,
+    qty_decimals=8,
     qty=QtyLots(100_000),
     limit_price=PriceTicks(300_000),
     time_in_force="ioc",
@@ -49,7 +51,7 @@ def round_trips_us(ready: dict[str, str], folder: Path) -> tuple[list[float], li
             await asyncio.sleep(PAUSE_S)
             key, deadline = f"rest00000000{number:06d}", WallNs(time.time_ns() + 10 * NS_PER_S)
             began = time.perf_counter_ns()
-            request = rest_requests.add_order(INTENT, 1, 8, pair=pair, cl_ord_id=key, deadline=deadline)
+            request = rest_requests.add_order(INTENT, pair=pair, cl_ord_id=key, deadline=deadline)
             answer = await rest.call(request)
             by_rest.append((time.perf_counter_ns() - began) / 1e3)
             assert b'"error":[]' in answer.body, answer.body

@@ -3,6 +3,7 @@
 What a strategy's file needs is here; see `engine.strategy.api`.
 """
 
+from engine.market import Pair
 from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade
 from engine.strategy.api import Context, Strategy
 from engine.strategy.orders import Balance, Conditional, Fill, Order, OrderState, Position, TradingStatus
@@ -18,6 +19,7 @@ __all__ = [
     "Level",
     "Order",
     "OrderState",
+    "Pair",
     "Position",
     "Strategy",
     "Ticker",

@@ -193,7 +193,7 @@ def fill_row(order: TrackedOrder, fill: Filled) -> FillRow:
         strategy=order.strategy,
         symbol=order.intent.symbol,
         side=order.intent.side,
-        qty=units_text(fill.qty, order.qty_decimals),
+        qty=units_text(fill.qty, fill.qty_decimals),
         price=f"{fill.price:f}",
         cost=f"{fill.cost:f}",
         fees=_fees_text((fee.asset, fee.qty) for fee in fill.fees),

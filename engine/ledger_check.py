@@ -23,7 +23,7 @@ from engine.orders.life import OrderState
 from engine.orders.positions import fee_in_base
 from engine.orders.tally import Tally
 from engine.orders.tracked_order import TrackedOrder
-from engine.units import units_decimal
+from engine.units import units_decimal, units_text
 
 LEDGER_DEADLINE_S: Final = 10.0
 DIFFERENCES_SHOWN_MAX: Final = 20
@@ -142,7 +142,7 @@ def _orders_differ(theirs: Sequence[VenueOrder], ours: Mapping[str, TrackedOrder
         status = _status(order)
         if venue.status != status:
             yield f"order {name} is {venue.status} at the venue and {status} in the journal"
-        filled = units_decimal(order.filled, order.qty_decimals)
+        filled = order.filled_qty
         if venue.cum_qty != filled:
             yield f"order {name} has {venue.cum_qty:f} filled at the venue and {filled:f} in the journal"
     known = {venue.order_id for venue in theirs}
@@ -170,7 +170,7 @@ def _fills_differ(theirs: Sequence[VenueFill], ours: Mapping[str, tuple[Filled, 
             yield f"the venue has fill {venue.exec_id} of {venue.cl_ord_id or venue.order_id}, the journal does not"
             continue
         fill, order = known
-        qty = units_decimal(fill.qty, order.qty_decimals)
+        qty = units_decimal(fill.qty, fill.qty_decimals)
         fee, changed = sum((fee.qty for fee in fill.fees), Decimal(0)), _base_change(order, fill)
         # REST tells a fee in the base currency by its worth alone: it was taken off rounded up, by a unit at most.
         more = fee - venue.fee
@@ -196,7 +196,7 @@ def _base_change(order: TrackedOrder, fill: Filled) -> Decimal:
     """What the journal says that a fill changed the account's base currency by."""
     if fill.base_change is not None:
         return fill.base_change
-    qty = units_decimal(fill.qty, order.qty_decimals)
+    qty = units_decimal(fill.qty, fill.qty_decimals)
     fee = fee_in_base(order.symbol, tuple((fee.asset, fee.qty) for fee in fill.fees))
     return (qty if order.is_buy else -qty) - fee
 
@@ -215,7 +215,7 @@ def _told_differ(
     fills_journal, ends_journal = Tally(), Tally()
     for fill, order in fills.values():
         if order.strategy:
-            fills_journal.add(fill.exec_id, order.key, fill.qty, fill.price)
+            fills_journal.add(fill.exec_id, order.key, units_text(fill.qty, fill.qty_decimals), fill.price)
     for order in orders.values():
         if order.strategy and not order.is_open:
             ends_journal.add(order.key, order.state.name)

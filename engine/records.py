@@ -112,16 +112,16 @@ def best_prices(record: bytes) -> tuple[PriceTicks | None, PriceTicks | None]:
     return bid, ask
 
 
-def price_reached(record: bytes, side: str, lots: int) -> PriceTicks | None:
-    """How deep into a BOOK_TOP record an order of `side` (buy, sell) and so many lots reaches.
+def price_reached(record: bytes, side: str, qty: Decimal) -> Decimal | None:
+    """How deep into a BOOK_TOP record an order of `side` (buy, sell) and this quantity reaches.
 
-    None when the levels that are published do not hold so much.
+    None when the levels that are published do not hold so much. Amounts, not units: the record's scale is its own.
     """
-    book = BookTop("", record)
+    book, lots = BookTop("", record), 0
     for level in book.asks if side == "buy" else book.bids:
-        lots -= level.qty_lots
-        if lots <= 0:
-            return level.price_ticks
+        lots += level.qty_lots
+        if units_decimal(lots, book.qty_decimals) >= qty:
+            return level.price
     return None
 
 
@@ -556,6 +556,7 @@ class PairRules(Struct, array_like=True, frozen=True):
     qty_min_lots: int
     cost_min: Decimal
     status: str
+    cost_decimals: int
     base_decimals: int | None = None
     quote_decimals: int | None = None
 

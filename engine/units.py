@@ -2,16 +2,20 @@
 
 Integers inside, text at the border. Kraken's number text at the precision of its
 pair, without the point and leading zeros, *is* `str(ticks)` and `str(lots)`.
+
+A count of units means nothing without its scale, the decimals that it was made with, and Kraken changes those of a
+living pair: whatever goes to another process, to the disk or into later hours takes its scale along, and two counts
+meet only after `aligned`, or as Decimals.
 """
 
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
 from typing import NewType
 
 PriceTicks = NewType("PriceTicks", int)
-"""A price × 10**price_decimals of its pair."""
+"""A price × 10**price_decimals, those of the record that it stands in."""
 
 QtyLots = NewType("QtyLots", int)
-"""A quantity × 10**qty_decimals of its pair."""
+"""A quantity × 10**qty_decimals, those of the record that it stands in."""
 
 WallNs = NewType("WallNs", int)
 """Nanoseconds since 1970 UTC; may be compared across hosts."""
@@ -24,7 +28,7 @@ NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1  # what a word of shared memory, a record and MessagePack hold
-
+UNITS_MAX = INT64_MAX  # ticks or lots: beyond it no record, journal or database holds them
 DIGITS_MAX = 30  # before the point, and behind it: "1e999999999" is eleven bytes of text and gigabytes of integer
 
 # Never rounds, whatever precision a strategy has set for the arithmetic of its thread.
@@ -53,3 +57,35 @@ def decimal_units(value: Decimal, decimals: int) -> int:
         return int(value.scaleb(decimals, _EXACT).to_integral_exact(None, _EXACT))
     except DecimalException:
         raise ValueError(f"{value} has more than {decimals} decimals") from None
+
+
+def rescaled(units: int, decimals: int, finer: int) -> int:
+    """The same amount as a count of 10**-finer; ValueError when those units are coarser than its own."""
+    if finer < decimals:
+        raise ValueError(f"{units} × 10**-{decimals} cannot be told in units of 10**-{finer}")
+    factor: int = 10 ** (finer - decimals)
+    return units * factor
+
+
+def aligned(units: int, decimals: int, others: int, their_decimals: int) -> tuple[int, int]:
+    """Two counts of different units as counts of the smaller unit, exact: what can be compared and added."""
+    if decimals == their_decimals:
+        return units, others
+    finer = max(decimals, their_decimals)
+    return rescaled(units, decimals, finer), rescaled(others, their_decimals, finer)
+
+
+def exact_units(value: Decimal, least_decimals: int) -> tuple[int, int]:
+    """(units, decimals) of `value`, in the coarsest scale of at least `least_decimals` that holds it whole.
+
+    ValueError when it is not finite, absurd, finer than any scale, or more than `UNITS_MAX` units.
+    """
+    for decimals in range(least_decimals, DIGITS_MAX + 1):
+        try:
+            units = decimal_units(value, decimals)
+        except ValueError:
+            continue
+        if abs(units) > UNITS_MAX:
+            break
+        return units, decimals
+    raise ValueError(f"{value} cannot be told in whole units")

@@ -36,11 +36,13 @@ def submitted(key: str, at: int, *, strategy: str = "Quoter", symbol: str = "BTC
         symbol=symbol,
         side="buy",
         order_type="limit",
+        price_decimals=1,
+        qty_decimals=8,
         qty=QtyLots(100_000),
         limit_price=PriceTicks(810_001),
         post_only=True,
     )
-    return Submitted(key, strategy, intent, 1, 8, WallNs(at + 1000 * MS), "websocket", None, WallNs(at))
+    return Submitted(key, strategy, intent, WallNs(at + 1000 * MS), "websocket", None, WallNs(at))
 
 
 def life(number: int, *, strategy: str = "Quoter", symbol: str = "BTC/USD") -> list[Record]:
@@ -53,6 +55,7 @@ def life(number: int, *, strategy: str = "Quoter", symbol: str = "BTC/USD") -> l
             f"T{number:05d}-{part}",
             1000 + number,
             QtyLots(qty),
+            8,
             Decimal("81000.1"),
             Decimal(qty) * Decimal("0.000810001"),
             (Fee("USD", Decimal("0.0105300130")),),
@@ -66,7 +69,7 @@ def life(number: int, *, strategy: str = "Quoter", symbol: str = "BTC/USD") -> l
         Acknowledged(key, f"O{number:05d}", WallNs(at)),
         fill(1, 40_000),
         fill(2, 60_000),
-        Ended(key, "filled", "", QtyLots(100_000), WallNs(at + 2 * MS)),
+        Ended(key, "filled", "", QtyLots(100_000), 8, WallNs(at + 2 * MS)),
     ]
 
 

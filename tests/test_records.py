@@ -171,7 +171,7 @@ def test_the_status_comes_back(system, now):
 @given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), decimals, decimals)
 def test_the_rules_of_a_pair_come_back(price_increment, qty_increment, qty_min, price_decimals, qty_decimals):
     """The longest numbers fit, and cost_min keeps its digits."""
-    rules = PairRules(price_increment, qty_increment, qty_min, Decimal("0.50"), "work_in_progress")
+    rules = PairRules(price_increment, qty_increment, qty_min, Decimal("0.50"), "work_in_progress", 5)
     record = pack_pair(5, price_decimals, qty_decimals, rules, 1)
 
     assert unpack_pair(in_slot(record)) == (price_decimals, qty_decimals, rules)
@@ -200,7 +200,7 @@ def test_a_text_that_is_no_text_is_still_told():
 
 def test_rules_longer_than_a_slot_are_an_error_of_the_data():
     """A status of a thousand letters is Kraken's doing: a ValueError that is counted, not a crash of the feed."""
-    rules = PairRules(1, 1, 0, Decimal(0), "x" * 1000)
+    rules = PairRules(1, 1, 0, Decimal(0), "x" * 1000, 5)
     with pytest.raises(ValueError, match=r"the rules of a pair need \d+ bytes, a slot holds 160"):
         pack_pair(0, 1, 8, rules, 0)
 
@@ -358,17 +358,24 @@ def test_an_order_reaches_through_wide_levels():
     record = in_slot(book_record([(99, 2**63), (98, 2**70)], [(101, 2**64), (103, 2**65)]))
 
     assert best_prices(record) == (99, 101)
-    assert price_reached(record, "buy", 2**64) == 101
-    assert price_reached(record, "buy", 2**64 + 1) == 103
-    assert price_reached(record, "sell", 2**63 + 2**70 + 1) is None
+    assert price_reached(record, "buy", units_decimal(2**64, 8)) == Decimal("10.1")
+    assert price_reached(record, "buy", units_decimal(2**64 + 1, 8)) == Decimal("10.3")
+    assert price_reached(record, "sell", units_decimal(2**63 + 2**70 + 1, 8)) is None
 
 
 @pytest.mark.parametrize(
     ("side", "lots", "reached"),
-    [("buy", 5, 101), ("buy", 6, 103), ("buy", 12, 103), ("buy", 13, None), ("sell", 3, 99), ("sell", 4, 98)],
+    [
+        ("buy", 5, "10.1"),
+        ("buy", 6, "10.3"),
+        ("buy", 12, "10.3"),
+        ("buy", 13, None),
+        ("sell", 3, "9.9"),
+        ("sell", 4, "9.8"),
+    ],
 )
 def test_an_order_reaches_as_deep_as_its_quantity(side, lots, reached):
-    """Level by level; beyond what is published nobody knows."""
+    """Level by level, in amounts; beyond what is published nobody knows."""
     record = in_slot(book_record([(99, 3), (98, 4)], [(101, 5), (103, 7)]))
 
-    assert price_reached(record, side, lots) == reached
+    assert price_reached(record, side, Decimal(lots).scaleb(-8)) == (reached and Decimal(reached))

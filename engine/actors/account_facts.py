@@ -119,7 +119,7 @@ class AccountFacts:
             self._rates.of(fact.symbol).correct(fact.rate_count, self._mono_ns(), is_idle=is_idle)
         order = self._blotter.find(fact.order_id, fact.cl_ord_id, fact.order_userref)
         was_unknown = order is not None and order.state is OrderState.UNKNOWN
-        records = self._blotter.on_execution(fact, self._boards.read_pairs(), self._wall_ns())
+        records = self._blotter.on_execution(fact, self._boards.pair, self._wall_ns())
         self._records.commit(records, received_at=fact.received_at)
         if was_unknown and order is not None:
             self._note_resolved(order.key)
@@ -184,7 +184,7 @@ class AccountFacts:
         if not order.order_id:
             self._records.commit(self._blotter.on_acknowledged(order.key, lookup.order_id, at))
         for fill in fills:
-            self._records.commit(self._blotter.on_execution(fill, self._boards.read_pairs(), at))
+            self._records.commit(self._blotter.on_execution(fill, self._boards.pair, at))
         self._records.commit(self._blotter.on_lookup(lookup, at))
         if was_unknown:
             self._note_resolved(order.key)
@@ -207,7 +207,7 @@ class AccountFacts:
         order = self._blotter.get(key)
         if order is not None and order.state is not OrderState.UNKNOWN:
             self.counts["resolved"] += 1
-            log.info("order resolved", id=key, state=str(order.state), filled=order.filled)
+            log.info("order resolved", id=key, state=str(order.state), filled=f"{order.filled_qty:f}")
 
 
 def _ignore(_: str) -> None:

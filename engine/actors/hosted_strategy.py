@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 from msgspec import Struct
 
+from engine.actors.market_boards import pair_in
 from engine.actors.order_desk import DeskPorts, News, OrderDesk
 from engine.actors.strategy_context import StrategyContext
 from engine.clock import Clock
@@ -30,7 +31,6 @@ from engine.records import (
     state_of,
     unpack_candle,
     unpack_feed_state,
-    unpack_pair,
     unpack_ticker,
     unpack_trade,
     unpack_venue_status,
@@ -138,6 +138,7 @@ class HostedStrategy:
         self._on_ticker = self._overridden("on_ticker")
         self._on_candle = self._overridden("on_candle")
         self._on_feed_state = self._overridden("on_feed_state")
+        self._on_pair = self._overridden("on_pair")
         self._on_timer = self._overridden("on_timer")
         self._on_order = self._overridden("on_order")
         self._on_fill = self._overridden("on_fill")
@@ -330,19 +331,12 @@ class HostedStrategy:
             self._call(self._on_feed_state, symbol, state, reason)
 
     def _change_pair(self, symbol: str, record: bytes) -> None:
-        price_decimals, qty_decimals, rules = unpack_pair(record)
-        self.context.pairs[symbol] = Pair(
-            symbol,
-            price_decimals,
-            qty_decimals,
-            rules.price_increment_ticks,
-            rules.qty_increment_lots,
-            rules.qty_min_lots,
-            rules.cost_min,
-            rules.status,
-            rules.base_decimals,
-            rules.quote_decimals,
-        )
+        pair = pair_in(symbol, record)
+        if pair == self.context.pairs[symbol]:
+            return  # a feed that connects again is told all pairs anew
+        self.context.pairs[symbol] = pair
+        if self._on_pair is not None:
+            self._call(self._on_pair, pair)
 
     # --- after a gap
 
@@ -373,6 +367,8 @@ class HostedStrategy:
             record = feed.board.read(slot)
             if record is not None:
                 self._dispatch_rare(feed, record[0], record)
+            if self._held_up:
+                return work  # still behind, as below
         for pair_index, symbol in enumerate(shard.symbols):
             record = books[pair_index]
             if record is None or not feed.wanted[pair_index]:

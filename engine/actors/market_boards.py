@@ -1,8 +1,8 @@
 """The books and rules of all pairs, as the order router sees them: read from the boards, without following a ring."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -13,9 +13,6 @@ from engine.records import BookTop, FeedState, best_prices, state_of, unpack_pai
 from engine.ring import BoardReader
 from engine.telemetry import Counters
 from engine.topology import Shard
-from engine.units import NS_PER_S, MonoNs
-
-RULES_AGE_NS_MAX: Final = NS_PER_S  # a pair's rules change when Kraken changes them: looked at once a second
 
 
 class BoardPort(Struct, frozen=True):
@@ -47,9 +44,9 @@ class MarketBoards:
             board, heard = BoardReader(port.board), port.counters.index("heard_ns")
             for index, symbol in enumerate(port.shard.symbols):
                 self._places[symbol] = _Place(board, index, port.shard.pair_slot(index), port.counters.values, heard)
-        # What the boards said of the pairs' rules, and when they were looked at.
-        self.pairs: dict[str, Pair] = {}
-        self._pairs_read_at: dict[str, MonoNs] = {}
+        # What the boards said last of each pair, and what that means: read anew each time, for Kraken changes the
+        # precision of living pairs, but decoded only when it is another record.
+        self._pairs: dict[str, tuple[bytes, Pair]] = {}
 
     @property
     def symbols(self) -> Sequence[str]:
@@ -74,41 +71,40 @@ class MarketBoards:
         if place is None or record is None:
             return None
         age_ns = self._mono_ns() - place.counters[place.heard]
-        return TopOfBook(*best_prices(record), state_of(record) is FeedState.LIVE, age_ns, record)
+        return TopOfBook(*best_prices(record), record[2], state_of(record) is FeedState.LIVE, age_ns, record)
 
     def mark(self, symbol: str) -> Decimal | None:
         """The middle of the book, to value positions with; None without one."""
         book = self.book(symbol)
         return None if book is None else book.mid
 
-    def read_pairs(self) -> Mapping[str, Pair]:
-        """All pairs whose rules are known."""
-        for symbol in self._places:
-            if symbol not in self.pairs:
-                self.pair(symbol)
-        return self.pairs
-
     def pair(self, symbol: str) -> Pair | None:
-        """Precisions and rules of a pair; None until the venue has told them."""
-        now = self._mono_ns()
-        if now - self._pairs_read_at.get(symbol, MonoNs(-RULES_AGE_NS_MAX)) < RULES_AGE_NS_MAX and symbol in self.pairs:
-            return self.pairs[symbol]
+        """Precisions and rules of a pair as its board has them now; None until the venue has told them."""
+        known = self._pairs.get(symbol)
         place = self._places.get(symbol)
         record = None if place is None else place.board.read(place.pair_slot)
         if record is None:
-            return self.pairs.get(symbol)
-        price_decimals, qty_decimals, rules = unpack_pair(record)
-        self._pairs_read_at[symbol] = now
-        pair = self.pairs[symbol] = Pair(
-            symbol,
-            price_decimals,
-            qty_decimals,
-            rules.price_increment_ticks,
-            rules.qty_increment_lots,
-            rules.qty_min_lots,
-            rules.cost_min,
-            rules.status,
-            rules.base_decimals,
-            rules.quote_decimals,
-        )
+            return None if known is None else known[1]
+        if known is not None and known[0] == record:
+            return known[1]
+        pair = pair_in(symbol, record)
+        self._pairs[symbol] = record, pair
         return pair
+
+
+def pair_in(symbol: str, record: bytes) -> Pair:
+    """The pair that a PAIR record tells of."""
+    price_decimals, qty_decimals, rules = unpack_pair(record)
+    return Pair(
+        symbol,
+        price_decimals,
+        qty_decimals,
+        rules.price_increment_ticks,
+        rules.qty_increment_lots,
+        rules.qty_min_lots,
+        rules.cost_min,
+        rules.status,
+        base_decimals=rules.base_decimals,
+        quote_decimals=rules.quote_decimals,
+        cost_decimals=rules.cost_decimals,
+    )

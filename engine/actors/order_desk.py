@@ -63,7 +63,7 @@ from engine.strategy.orders import (
     latest_report,
     make_fill,
 )
-from engine.units import MonoNs, QtyLots, WallNs
+from engine.units import MonoNs, QtyLots, WallNs, units_text
 
 ENDED_ORDERS_KEPT = 10_000  # for `Context.order` and late news; the history has them all
 FILLS_REMEMBERED = 20_000  # told ones; a new router tells again no more than these
@@ -194,7 +194,11 @@ class OrderDesk:
         if not order.is_working or pair is None:
             return False
         try:
-            amendment = make_amendment(pair, order.order_type, options)
+            report = latest_report(order)
+            amendment = make_amendment(
+                pair, order.order_type, options,
+                trigger_type=report.trigger_type, limit_offset_type=report.limit_offset_type,
+            )  # fmt: skip
         except ValueError as error:
             why_not = str(error)
         else:
@@ -308,7 +312,8 @@ class OrderDesk:
         self._fills_known[report.exec_id] = None
         if len(self._fills_known) > FILLS_REMEMBERED:
             self._fills_known.popitem(last=False)
-        self.fills_told.add(report.exec_id, report.cl_ord_id, report.qty_lots, report.price)
+        qty = units_text(report.qty_lots, report.qty_decimals)
+        self.fills_told.add(report.exec_id, report.cl_ord_id, qty, report.price)
         return make_fill(order, report)
 
     def _end(self, order: Order) -> None:
@@ -357,8 +362,6 @@ class OrderDesk:
         tag = options.get("tag") if isinstance(options, dict) else None
         if intent is None:
             return Order(_unsaid(order_id, symbol, side, at), tag)
-        pair = self._pairs[intent.symbol]
-        assert pair is not None
         return Order(
             OrderReport(
                 order_id,
@@ -374,10 +377,12 @@ class OrderDesk:
                 None,
                 ZERO,
                 (),
-                pair.price_decimals,
-                pair.qty_decimals,
+                intent.price_decimals,
+                intent.qty_decimals,
                 is_busy=False,
                 changed_at=at,
+                trigger_type=intent.trigger.price_type if intent.trigger is not None else "",
+                limit_offset_type=intent.limit_price_type or "",
             ),
             tag,
         )

@@ -208,18 +208,17 @@ class OrderEntry:
 
     def _send(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
         now, at, symbol = self._mono_ns(), self._wall_ns(), orders[0][1].symbol
-        route, pair = self._route(now), self._boards.pair(symbol)
-        if route is None or pair is None:
+        route = self._route(now)
+        if route is None:
             self._refuse(strategy, orders, self._why_no_route(now))
             return
         deadline = WallNs(at + self._settings.deadline_ns)
         if route == "rest":
             deadline = rest_requests.rest_deadline(deadline, at)
-        price_decimals, qty_decimals = pair.price_decimals, pair.qty_decimals
+        pair = self._boards.pair(symbol)
+        base_decimals = None if pair is None else pair.base_decimals
         records = [
-            Submitted(
-                key, strategy, intent, price_decimals, qty_decimals, deadline, route, userref, at, pair.base_decimals
-            )
+            Submitted(key, strategy, intent, deadline, route, userref, at, base_decimals)
             for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
         ]
         if not self._records.write(records):
@@ -251,14 +250,13 @@ class OrderEntry:
 
     def _send_by_websocket(self, records: Sequence[Submitted], deadline: WallNs) -> bool:
         first = records[0]
-        price_decimals, qty_decimals = first.price_decimals, first.qty_decimals
         if len(records) == 1:
             cl_ord_id = first.key if first.userref is None else None
 
             def build(token: str, req_id: int) -> bytes:
                 return order_requests.add_order(
-                    first.intent, price_decimals, qty_decimals, cl_ord_id=cl_ord_id, order_userref=first.userref,
-                    deadline=deadline, token=token, req_id=req_id,
+                    first.intent, cl_ord_id=cl_ord_id, order_userref=first.userref, deadline=deadline, token=token,
+                    req_id=req_id,
                 )  # fmt: skip
 
             return self._wire.send("add_order", build, "add", (first.key,))
@@ -268,9 +266,7 @@ class OrderEntry:
         ]
 
         def build_batch(token: str, req_id: int) -> bytes:
-            return order_requests.batch_add(
-                rows, price_decimals, qty_decimals, deadline=deadline, token=token, req_id=req_id
-            )
+            return order_requests.batch_add(rows, deadline=deadline, token=token, req_id=req_id)
 
         return self._wire.send("batch_add", build_batch, "batch_add", tuple(record.key for record in records))
 
@@ -302,7 +298,7 @@ class OrderEntry:
         return userrefs
 
     def _refuse(self, strategy: str, orders: Orders, why: str) -> None:
-        self._records.refuse(strategy, orders, why, self._boards.pair)
+        self._records.refuse(strategy, orders, why)
 
     # --- amends
 
@@ -372,8 +368,7 @@ class OrderEntry:
 
         def build(token: str, req_id: int) -> bytes:
             return order_requests.amend_order(
-                amendment, order.price_decimals, order.qty_decimals, order_id=order.order_id,
-                limit_price_type=order.intent.limit_price_type,
+                amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
                 trigger_price_type=trigger.price_type if trigger is not None else None,
                 deadline=deadline, token=token, req_id=req_id,
             )  # fmt: skip

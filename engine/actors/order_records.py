@@ -16,7 +16,6 @@ import structlog
 from engine.actors.report_line import ReportLine, order_report
 from engine.clock import Clock
 from engine.history import HistoryWriter
-from engine.market import Pair
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter, Change
 from engine.orders.intent import OrderIntent
@@ -202,16 +201,14 @@ class OrderRecords:
 
     # --- out
 
-    def refuse(
-        self, strategy: str, orders: Iterable[tuple[str, OrderIntent]], why: str, pairs: Callable[[str], Pair | None]
-    ) -> None:
+    def refuse(self, strategy: str, orders: Iterable[tuple[str, OrderIntent]], why: str) -> None:
         """Our own word on new orders: not in the journal, for nothing happened."""
         line = self.lines.get(strategy)
         for key, intent in orders:
             self.counts["refused"] += 1
             log.debug("order refused", strategy=strategy, id=key, symbol=intent.symbol, reason=why)
             if line is not None:
-                line.send(_refusal(key, intent, why, pairs(intent.symbol), self._wall_ns()))
+                line.send(_refusal(key, intent, why, self._wall_ns()))
 
     def report(self, order: TrackedOrder | None, reason: str = "") -> None:
         """Tell the strategy how an order stands, perhaps with a word that is not in the journal."""
@@ -313,13 +310,13 @@ def _fill_report(order: TrackedOrder, fill: Filled, received_at: MonoNs) -> Fill
         fill.cost,
         tuple((fee.asset, fee.qty) for fee in fill.fees),
         fill.liquidity,
-        order.qty_decimals,
+        fill.qty_decimals,
         fill.kraken_time,
         received_at,
     )
 
 
-def _refusal(key: str, intent: OrderIntent, why: str, pair: Pair | None, at: WallNs) -> OrderReport:
+def _refusal(key: str, intent: OrderIntent, why: str, at: WallNs) -> OrderReport:
     return OrderReport(
         key,
         "",
@@ -334,8 +331,8 @@ def _refusal(key: str, intent: OrderIntent, why: str, pair: Pair | None, at: Wal
         None,
         Decimal(0),
         (),
-        pair.price_decimals if pair is not None else 0,
-        pair.qty_decimals if pair is not None else 0,
+        intent.price_decimals,
+        intent.qty_decimals,
         False,
         at,
     )

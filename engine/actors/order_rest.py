@@ -134,8 +134,7 @@ class OrderRest:
         purpose = Purpose("amend", (order.key,), self._clock.mono_ns())
         try:
             request = rest_requests.amend_order(
-                amendment, order.price_decimals, order.qty_decimals, order_id=order.order_id,
-                limit_price_type=order.intent.limit_price_type,
+                amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
                 trigger_price_type=trigger.price_type if trigger is not None else None,
                 deadline=rest_requests.rest_deadline(WallNs(0), self._clock.wall_ns()),
             )  # fmt: skip
@@ -187,10 +186,7 @@ def _add_request(orders: Sequence[TrackedOrder], pair: RestPair) -> RestRequest:
     first = orders[0]
     if len(orders) == 1:
         return rest_requests.add_order(
-            first.intent, first.price_decimals, first.qty_decimals, pair=pair, cl_ord_id=first.cl_ord_id,
-            userref=first.userref, deadline=first.deadline,
-        )  # fmt: skip
+            first.intent, pair=pair, cl_ord_id=first.cl_ord_id, userref=first.userref, deadline=first.deadline
+        )
     rows = [BatchRow(order.intent, order.cl_ord_id, order.userref) for order in orders]
-    return rest_requests.add_order_batch(
-        rows, first.price_decimals, first.qty_decimals, pair=pair, deadline=first.deadline
-    )
+    return rest_requests.add_order_batch(rows, pair=pair, deadline=first.deadline)

@@ -51,7 +51,7 @@ from engine.ring import BoardReader, BoardWriter, Memory, Publisher, Subscriber
 from engine.telemetry import Counters
 from engine.timestamps import wall_ns
 from engine.topology import PAIR_COUNTERS, Shard
-from engine.units import MonoNs, decimal_units
+from engine.units import DIGITS_MAX, MonoNs, decimal_units
 from engine.wide import LEVEL_BYTES
 
 Conflation = Literal["none", "burst"]
@@ -518,6 +518,7 @@ def pair_rules(pair: PairData, base_decimals: int | None = None, quote_decimals:
         qty_min_lots=decimal_units(pair.qty_min, pair.qty_precision),
         cost_min=pair.cost_min,
         status=pair.status,
+        cost_decimals=min(max(pair.cost_precision, 0), DIGITS_MAX),
         base_decimals=base_decimals,
         quote_decimals=quote_decimals,
     )

@@ -105,4 +105,6 @@ def order_report(order: TrackedOrder) -> OrderReport:
         order.qty_decimals,
         bool(order.pending) or order.cancel_wanted,
         order.changed_at,
+        order.intent.trigger.price_type if order.intent.trigger is not None else "",
+        order.intent.limit_price_type or "",
     )

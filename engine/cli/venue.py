@@ -24,7 +24,8 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     multiple=True,
     metavar="KIND=RATE[@SYMBOL]|KIND@SECONDS[@SYMBOL]",
     help="Trouble on outgoing data frames, by seed: corrupt, badcrc, drop, duplicate, cut, silent, mute, noise, "
-    "unknown, close:CODE, maintenance; and with trading requests: drop-answer, late, unavailable, unavailable-done, "
+    "unknown, close:CODE, maintenance, precision:PRICExQTY@SECONDS@SYMBOL; and with trading requests: drop-answer, "
+    "late, unavailable, unavailable-done, "
     "token-death, sequence-gap, snapshot-again, reorder, batch-refusal, lost, private-cut, html-520, rest-lag. "
     "May be given several times.",
 )

@@ -1,7 +1,8 @@
 """Every trading request of Kraken's WebSocket v2, as the bytes that go out.
 
 Written by hand rather than encoded from Structs: prices and quantities are exact JSON numbers made from ticks and
-lots, which no encoder of floats can give, and an order is on the hot path (bench/ has its cost).
+lots in the scale that the order itself says, which no encoder of floats can give, and an order is on the hot path
+(bench/ has its cost).
 
 Left out on purpose: `no_mpp` (ignored by Kraken since 2025-09), the deprecated `stop_price` and `trigger`.
 
@@ -39,6 +40,8 @@ class OrderEdit(Struct, frozen=True, kw_only=True):
 
     order_id: str
     symbol: str
+    price_decimals: int
+    qty_decimals: int
     qty: QtyLots | None = None
     limit_price: PriceTicks | None = None
     display_qty: QtyLots | None = None
@@ -52,8 +55,6 @@ class OrderEdit(Struct, frozen=True, kw_only=True):
 
 def add_order(
     intent: OrderIntent,
-    price_decimals: int,
-    qty_decimals: int,
     *,
     cl_ord_id: str | None = None,
     order_userref: int | None = None,
@@ -66,7 +67,7 @@ def add_order(
 
     An order with a conditional close must have a userref: Kraken refuses it together with a client order id.
     """
-    fields = _order_fields(intent, price_decimals, qty_decimals, cl_ord_id, order_userref)
+    fields = _order_fields(intent, cl_ord_id, order_userref)
     validate = ',"validate":true' if intent.validate else ""
     sender = f',"sender_sub_id":{quoted(sender_sub_id)}' if sender_sub_id else ""
     return (
@@ -77,8 +78,6 @@ def add_order(
 
 def amend_order(
     amendment: Amendment,
-    price_decimals: int,
-    qty_decimals: int,
     *,
     order_id: str | None = None,
     cl_ord_id: str | None = None,
@@ -96,9 +95,9 @@ def amend_order(
         raise MisuseError("an amend has either an order id or a client order id")
     parts = [f'"order_id":{quoted(order_id)}' if order_id is not None else f'"cl_ord_id":{quoted(cl_ord_id or "")}']
     if amendment.qty is not None:
-        parts.append(f'"order_qty":{units_number(amendment.qty, qty_decimals)}')
+        parts.append(f'"order_qty":{units_number(amendment.qty, amendment.qty_decimals)}')
     if amendment.limit_price is not None:
-        parts.append(f'"limit_price":{units_number(amendment.limit_price, price_decimals)}')
+        parts.append(f'"limit_price":{units_number(amendment.limit_price, amendment.price_decimals)}')
     if amendment.limit_offset is not None:
         parts.append(f'"limit_price":{decimal_number(amendment.limit_offset)}')
         if limit_price_type is not None:
@@ -108,24 +107,22 @@ def amend_order(
         if trigger_price_type is not None:
             parts.append(f'"trigger_price_type":{quoted(trigger_price_type)}')
     if amendment.display_qty is not None:
-        parts.append(f'"display_qty":{units_number(amendment.display_qty, qty_decimals)}')
+        parts.append(f'"display_qty":{units_number(amendment.display_qty, amendment.qty_decimals)}')
     if amendment.post_only:
         parts.append('"post_only":true')
     parts.append(f'"deadline":"{time_ms_text(deadline)}"')
     return _request("amend_order", parts, token, req_id)
 
 
-def edit_order(
-    edit: OrderEdit, price_decimals: int, qty_decimals: int, *, deadline: WallNs, token: str, req_id: int
-) -> bytes:
+def edit_order(edit: OrderEdit, *, deadline: WallNs, token: str, req_id: int) -> bytes:
     """Cancel an order and place a changed one, in one request: the old way, amend_order is the better one."""
     parts = [f'"order_id":{quoted(edit.order_id)}', f'"symbol":{quoted(edit.symbol)}']
     if edit.qty is not None:
-        parts.append(f'"order_qty":{units_number(edit.qty, qty_decimals)}')
+        parts.append(f'"order_qty":{units_number(edit.qty, edit.qty_decimals)}')
     if edit.limit_price is not None:
-        parts.append(f'"limit_price":{units_number(edit.limit_price, price_decimals)}')
+        parts.append(f'"limit_price":{units_number(edit.limit_price, edit.price_decimals)}')
     if edit.display_qty is not None:
-        parts.append(f'"display_qty":{units_number(edit.display_qty, qty_decimals)}')
+        parts.append(f'"display_qty":{units_number(edit.display_qty, edit.qty_decimals)}')
     if edit.fee_preference is not None:
         parts.append(f'"fee_preference":{quoted(edit.fee_preference)}')
     if edit.order_userref is not None:
@@ -176,8 +173,6 @@ def cancel_all_orders_after(timeout_s: int, *, token: str, req_id: int) -> bytes
 
 def batch_add(
     rows: Sequence[BatchRow],
-    price_decimals: int,
-    qty_decimals: int,
     *,
     deadline: WallNs,
     token: str,
@@ -190,10 +185,7 @@ def batch_add(
     symbols = {row.intent.symbol for row in rows}
     if len(symbols) > 1:
         raise MisuseError(f"a batch is of one pair, not of {', '.join(sorted(symbols))}")
-    orders = ",".join(
-        f"{{{_order_fields(row.intent, price_decimals, qty_decimals, row.cl_ord_id, row.order_userref)}}}"
-        for row in rows
-    )
+    orders = ",".join(f"{{{_order_fields(row.intent, row.cl_ord_id, row.order_userref)}}}" for row in rows)
     parts = [f'"symbol":{quoted(rows[0].intent.symbol)}', f'"orders":[{orders}]']
     if validate:
         parts.append('"validate":true')
@@ -222,18 +214,16 @@ def _request(method: str, parts: list[str], token: str, req_id: int) -> bytes:
     return f'{{"method":"{method}","params":{{{",".join(parts)}}},"req_id":{req_id}}}'.encode()
 
 
-def _order_fields(
-    intent: OrderIntent, price_decimals: int, qty_decimals: int, cl_ord_id: str | None, order_userref: int | None
-) -> str:
+def _order_fields(intent: OrderIntent, cl_ord_id: str | None, order_userref: int | None) -> str:
     """The fields that an order has in add_order and in a batch alike."""
     # Hot: a limit order passes here in one go; each rare field costs one test.
     fields = f'"order_type":{quoted(intent.order_type)},"side":{quoted(intent.side)}'
     if intent.cash_qty is None:
-        fields += f',"order_qty":{units_number(intent.qty, qty_decimals)}'
+        fields += f',"order_qty":{units_number(intent.qty, intent.qty_decimals)}'
     else:
         fields += f',"cash_order_qty":{decimal_number(intent.cash_qty)}'
     if intent.limit_price is not None:
-        fields += f',"limit_price":{units_number(intent.limit_price, price_decimals)}'
+        fields += f',"limit_price":{units_number(intent.limit_price, intent.price_decimals)}'
     elif intent.limit_offset is not None:
         fields += f',"limit_price":{decimal_number(intent.limit_offset)}'
         if intent.limit_price_type is not None:
@@ -253,7 +243,7 @@ def _order_fields(
     if intent.margin:
         fields += ',"margin":true'
     if intent.display_qty is not None:
-        fields += f',"display_qty":{units_number(intent.display_qty, qty_decimals)}'
+        fields += f',"display_qty":{units_number(intent.display_qty, intent.qty_decimals)}'
     if intent.fee_preference is not None:
         fields += f',"fee_preference":{quoted(intent.fee_preference)}'
     if intent.stp_type is not None:

@@ -431,7 +431,9 @@ class PublicSession:
                 error = ValueError(f"{pair.symbol}: {pair.price_precision} and {pair.qty_precision} decimals")
                 events += self._malformed(error, frame[:0], received_at)
             else:
-                feed.decimals_known = (pair.price_precision, pair.qty_precision)
+                before, feed.decimals_known = feed.decimals_known, (pair.price_precision, pair.qty_precision)
+                if before not in (None, feed.decimals_known):
+                    events += self._precision_changed(feed, received_at)
                 self._pairs_told[pair.symbol] = pair
                 events.append(self._pair_changed(pair))
                 if pair.status == DELISTED:
@@ -457,6 +459,19 @@ class PublicSession:
     def _pair_changed(self, pair: PairData) -> PairChanged:
         base, _, quote = pair.symbol.partition("/")
         return PairChanged(pair, self._asset_decimals.get(base), self._asset_decimals.get(quote))
+
+    def _precision_changed(self, feed: BookFeed, now: MonoNs) -> Sequence[Event]:
+        """Ticks and lots of a book mean something else from now on: a snapshot in the new ones begins it anew."""
+        price_decimals, qty_decimals = feed.decimals_known or (0, 0)
+        if not feed.streaming or (feed.book.price_decimals, feed.book.qty_decimals) == (price_decimals, qty_decimals):
+            return NO_EVENTS
+        feed.streaming = False
+        feed.resync_at = MonoNs(max(now, feed.resynced_at + RESYNC_INTERVAL_NS))
+        reason = f"precision is {price_decimals} and {qty_decimals} decimals now; asking for a fresh snapshot"
+        events = state_changed(feed, FeedState.STALE, reason)
+        self._resynchronize_due(feed, now)
+        self._outbox += self._subscriptions.due(now)
+        return events
 
     def _gone(self, feed: BookFeed, reason: str) -> Sequence[Event]:
         """Kraken does not offer this pair: nothing is asked for it any more on this connection."""

@@ -189,6 +189,8 @@ def _lookups(orders: dict[str, _Order], pairs: RestPairs) -> tuple[OrderLookup, 
 
 def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
     descr = order.descr
+    # "vol: volume of order (base currency unless viqc set in oflags)", vol_exec likewise; oflags is a set.
+    is_in_base = "viqc" not in order.oflags.split(",")
     return OrderLookup(
         order_id=order_id,
         status=order.status,
@@ -199,8 +201,8 @@ def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
         pair=descr.pair,
         side=descr.type,
         order_type=descr.ordertype,
-        qty=order.vol,
-        filled_qty=order.vol_exec,
+        qty=order.vol if is_in_base else None,
+        filled_qty=order.vol_exec if is_in_base else None,
         cost=order.cost,
         fee=order.fee,
         avg_price=order.price,

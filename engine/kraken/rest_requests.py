@@ -205,8 +205,6 @@ def order_amends(order_id: str) -> RestRequest:
 
 def add_order(
     intent: OrderIntent,
-    price_decimals: int,
-    qty_decimals: int,
     *,
     pair: RestPair,
     cl_ord_id: str | None = None,
@@ -214,7 +212,7 @@ def add_order(
     deadline: WallNs,
 ) -> RestRequest:
     """A new order; `deadline` from `rest_deadline`."""
-    fields = {**_pair_fields(pair), **_order_fields(intent, price_decimals, qty_decimals, pair, cl_ord_id, userref)}
+    fields = {**_pair_fields(pair), **_order_fields(intent, pair, cl_ord_id, userref)}
     fields["deadline"] = time_ms_text(deadline)
     if intent.validate:
         fields["validate"] = True
@@ -223,8 +221,6 @@ def add_order(
 
 def add_order_batch(
     rows: Sequence[BatchRow],
-    price_decimals: int,
-    qty_decimals: int,
     *,
     pair: RestPair,
     deadline: WallNs,
@@ -233,9 +229,7 @@ def add_order_batch(
     """2 to 15 new orders of one pair."""
     if not BATCH_ADD_MIN <= len(rows) <= BATCH_ADD_MAX:
         raise MisuseError(f"a batch has {BATCH_ADD_MIN} to {BATCH_ADD_MAX} orders, not {len(rows)}")
-    orders = [
-        _order_fields(row.intent, price_decimals, qty_decimals, pair, row.cl_ord_id, row.order_userref) for row in rows
-    ]
+    orders = [_order_fields(row.intent, pair, row.cl_ord_id, row.order_userref) for row in rows]
     fields: Fields = {**_pair_fields(pair), "orders": orders, "deadline": time_ms_text(deadline)}
     if validate:
         fields["validate"] = True
@@ -244,8 +238,6 @@ def add_order_batch(
 
 def amend_order(
     amendment: Amendment,
-    price_decimals: int,
-    qty_decimals: int,
     *,
     order_id: str | None = None,
     cl_ord_id: str | None = None,
@@ -258,32 +250,30 @@ def amend_order(
         raise MisuseError("an amend has either an order id or a client order id")
     fields: Fields = {"txid": order_id} if order_id is not None else {"cl_ord_id": cl_ord_id}
     if amendment.qty is not None:
-        fields["order_qty"] = units_text(amendment.qty, qty_decimals)
+        fields["order_qty"] = units_text(amendment.qty, amendment.qty_decimals)
     if amendment.limit_price is not None:
-        fields["limit_price"] = units_text(amendment.limit_price, price_decimals)
+        fields["limit_price"] = units_text(amendment.limit_price, amendment.price_decimals)
     if amendment.limit_offset is not None:
         fields["limit_price"] = _price_text(amendment.limit_offset, limit_price_type or "quote")
     if amendment.trigger_price is not None:
         fields["trigger_price"] = _price_text(amendment.trigger_price, trigger_price_type or "static")
     if amendment.display_qty is not None:
-        fields["display_qty"] = units_text(amendment.display_qty, qty_decimals)
+        fields["display_qty"] = units_text(amendment.display_qty, amendment.qty_decimals)
     if amendment.post_only:
         fields["post_only"] = True
     fields["deadline"] = time_ms_text(deadline)
     return _change("AmendOrder", fields)
 
 
-def edit_order(
-    edit: OrderEdit, price_decimals: int, qty_decimals: int, *, pair: RestPair, order_type: str, deadline: WallNs
-) -> RestRequest:
+def edit_order(edit: OrderEdit, *, pair: RestPair, order_type: str, deadline: WallNs) -> RestRequest:
     """Cancel an order and place a changed one. The order's type says which of the two prices is its limit."""
     fields: Fields = {"txid": edit.order_id, "pair": pair.altname}
     if edit.qty is not None:
-        fields["volume"] = units_text(edit.qty, qty_decimals)
-    limit = None if edit.limit_price is None else units_text(edit.limit_price, price_decimals)
+        fields["volume"] = units_text(edit.qty, edit.qty_decimals)
+    limit = None if edit.limit_price is None else units_text(edit.limit_price, edit.price_decimals)
     fields |= _prices(order_type, limit, edit.trigger)
     if edit.display_qty is not None:
-        fields["displayvol"] = units_text(edit.display_qty, qty_decimals)
+        fields["displayvol"] = units_text(edit.display_qty, edit.qty_decimals)
     if edit.order_userref is not None:
         fields["userref"] = edit.order_userref
     if edit.reduce_only:
@@ -358,8 +348,6 @@ def _pair_fields(pair: RestPair) -> Fields:
 
 def _order_fields(
     intent: OrderIntent,
-    price_decimals: int,
-    qty_decimals: int,
     pair: RestPair,
     cl_ord_id: str | None,
     userref: int | None,
@@ -368,11 +356,11 @@ def _order_fields(
     if (cl_ord_id is None) == (userref is None):
         raise MisuseError("an order has either a client order id or a userref")
     is_cash = intent.cash_qty is not None
-    volume = units_text(intent.qty, qty_decimals) if intent.cash_qty is None else decimal_text(intent.cash_qty)
+    volume = units_text(intent.qty, intent.qty_decimals) if intent.cash_qty is None else decimal_text(intent.cash_qty)
     fields: Fields = {"ordertype": intent.order_type, "type": intent.side, "volume": volume}
     limit = None
     if intent.limit_price is not None:
-        limit = units_text(intent.limit_price, price_decimals)
+        limit = units_text(intent.limit_price, intent.price_decimals)
     elif intent.limit_offset is not None:
         limit = _price_text(intent.limit_offset, intent.limit_price_type or "quote")
     fields |= _prices(intent.order_type, limit, intent.trigger)
@@ -390,7 +378,7 @@ def _order_fields(
             raise MisuseError(f"{intent.symbol} cannot be traded on margin, so this order cannot be sent by REST")
         fields["leverage"] = str(leverage)
     if intent.display_qty is not None:
-        fields["displayvol"] = units_text(intent.display_qty, qty_decimals)
+        fields["displayvol"] = units_text(intent.display_qty, intent.qty_decimals)
     fields |= _flags(post_only=intent.post_only, fee_preference=intent.fee_preference, is_cash=is_cash)
     if intent.stp_type is not None:
         fields["stptype"] = intent.stp_type.replace("_", "-")

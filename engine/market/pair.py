@@ -5,18 +5,20 @@ https://docs.kraken.com/api/docs/websocket-v2/instrument
 """
 
 import re
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
 from math import lcm
 from typing import Literal
 
 from msgspec import Struct
 
-from engine.units import PriceTicks, QtyLots, decimal_units, units_decimal, units_text
+from engine.units import DIGITS_MAX, PriceTicks, QtyLots, decimal_units, units_decimal, units_text
 
 # REST and WebSocket v1 name these assets differently; v2 refuses the old names.
 V1_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}
 
 Rounding = Literal["down", "up"]
+
+_WIDE = Context(prec=2 * DIGITS_MAX + 4)  # any number that an order can have, by any step
 
 
 # Kraken's names are in capitals, but for the x of a tokenized stock (AAPLx, Vx). With at most its first letter in
@@ -64,6 +66,8 @@ class Pair(Struct, frozen=True):
     be coarser than a lot. None until the venue has told."""
     quote_decimals: int | None = None
     """The same of the quote currency."""
+    cost_decimals: int = 8
+    """An amount of quote currency to spend is a multiple of 10**-cost_decimals."""
 
     def price_ticks(self, price: Decimal | str | int) -> PriceTicks:
         """The price in ticks; ValueError, naming the increment, when it lies between two of them."""
@@ -127,5 +131,6 @@ class Pair(Struct, frozen=True):
 
 
 def _stepped(value: Decimal, step: Decimal, direction: Rounding) -> Decimal:
-    steps = (value / step).to_integral_value(ROUND_FLOOR if direction == "down" else ROUND_CEILING)
-    return steps * step
+    # Whatever precision a strategy has set for the arithmetic of its thread: it rounds here and nowhere else.
+    steps = _WIDE.divide(value, step).to_integral_value(ROUND_FLOOR if direction == "down" else ROUND_CEILING, _WIDE)
+    return _WIDE.multiply(steps, step)

@@ -11,7 +11,7 @@ counted and put aside, never raised.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import ROUND_UP, Decimal
 from hashlib import blake2b
 from typing import Any, Final
@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Struct
 
 from engine.market import Pair
-from engine.orders.intent import OrderIntent
+from engine.orders.amounts import usual_trigger_type
+from engine.orders.intent import Conditional, OrderIntent, Trigger
 from engine.orders.journal_records import (
     Absent,
     Acknowledged,
@@ -47,7 +48,7 @@ from engine.orders.money import add, at_precision, divide, subtract
 from engine.orders.positions import Positions, PositionState, fee_in_base, fee_in_quote
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
-from engine.units import INT64_MAX, INT64_MIN, PriceTicks, QtyLots, WallNs, decimal_units, units_decimal
+from engine.units import PriceTicks, QtyLots, WallNs, aligned, exact_units, rescaled, units_decimal
 
 ENDED_KEPT: Final = 10_000  # orders that are over: late news finds them, `engine orders` shows them
 EXEC_IDS_KEPT: Final = 50_000  # Kraken's snapshots repeat the last fifty fills
@@ -215,17 +216,20 @@ class Blotter:
         late is told by it.
         """
         order = self.open.get(key)
-        if order is None or order.pending != "amend" or order.amendment is None:
+        asked = None if order is None or order.pending != "amend" else order.amendment
+        if asked is None:
             return NO_RECORDS
-        return (Amended(key, order.amendment.qty, order.amendment.limit_price, "", at, kraken_time),)
+        return (
+            Amended(key, asked.qty, asked.limit_price, asked.price_decimals, asked.qty_decimals, "", at, kraken_time),
+        )
 
-    def on_execution(self, fact: ExecutionFact, pairs: Mapping[str, Pair], at: WallNs) -> Sequence[Record]:
-        """One row of the executions channel, of a snapshot or news."""
+    def on_execution(self, fact: ExecutionFact, pair_of: Callable[[str], Pair | None], at: WallNs) -> Sequence[Record]:
+        """One row of the executions channel, of a snapshot or news; `pair_of` tells what is known of a pair now."""
         # The closing order that another one spawns may carry its parent's userref.
         order = self.find(fact.order_id, fact.cl_ord_id, None if fact.ord_ref_id else fact.order_userref)
         if order is not None:
-            return self._reported(order, order.state, fact, pairs, at)
-        adopted = self._adopted(fact, pairs, at)
+            return self._reported(order, order.state, fact, pair_of, at)
+        adopted = self._adopted(fact, pair_of, at)
         if adopted is None:
             self._park(fact)
             return NO_RECORDS
@@ -236,7 +240,7 @@ class Blotter:
             self.parked -= 1
             # What a snapshot counts as filled has these fills in it.
             if state.is_open and not (fact.is_snapshot and early.exec_type == "trade"):
-                more = self._reported(order, state, early, pairs, at)
+                more = self._reported(order, state, early, pair_of, at)
                 records += more
                 state = _after(state, more)
         return records
@@ -267,22 +271,29 @@ class Blotter:
         if exec_id in self._exec_ids:
             self.fills_repeated += 1
             return NO_RECORDS
-        lots = _units(qty, order.qty_decimals)
+        lots, decimals = _lots(order, qty)
         if not lots or lots < 0:
             return self._odd(f"a fill of {qty}", order.key)
         if not _allows(order.state, E.FILL):
             return self._odd(f"a fill while {order.state.name}", order.key)
-        if order.filled + order.filled_before + lots > order.qty and order.intent.cash_qty is None:
-            self._odd(f"{order.filled + lots} lots are filled of {order.qty}", order.key)  # counted, and believed
+        if add(order.filled_in_all, qty) > order.order_qty and order.intent.cash_qty is None:
+            # Counted, and believed.
+            self._odd(f"{add(order.filled_in_all, qty):f} is filled of {order.order_qty:f}", order.key)
         change = None if base_decimals is None else _base_change(order, qty, fees, base_decimals)
         return (
             Filled(
-                order.key, exec_id, trade_id, QtyLots(lots), price, cost, fees, liquidity, kraken_time, at, change
+                order.key, exec_id, trade_id, QtyLots(lots), decimals, price, cost, fees, liquidity, kraken_time, at,
+                change,
             ),
         )  # fmt: skip
 
     def _reported(
-        self, order: TrackedOrder, state: OrderState, fact: ExecutionFact, pairs: Mapping[str, Pair], at: WallNs
+        self,
+        order: TrackedOrder,
+        state: OrderState,
+        fact: ExecutionFact,
+        pair_of: Callable[[str], Pair | None],
+        at: WallNs,
     ) -> Sequence[Record]:
         """One report of an order that is in `state`, or will be when the records before these are applied."""
         is_trade = fact.exec_type == "trade"
@@ -292,7 +303,7 @@ class Blotter:
             state = _after(state, records)
         match fact.exec_type:
             case "trade":
-                records += self._filled(order, fact, pairs, at)
+                records += self._filled(order, fact, pair_of, at)
             case "filled" | "canceled" | "expired":
                 records += self._ended(order, state, fact.exec_type, fact.reason or "", fact.cum_qty, at)
             case "amended" | "restated":
@@ -313,7 +324,7 @@ class Blotter:
         return (Acknowledged(order.key, order_id, at),)
 
     def _filled(
-        self, order: TrackedOrder, fact: ExecutionFact, pairs: Mapping[str, Pair], at: WallNs
+        self, order: TrackedOrder, fact: ExecutionFact, pair_of: Callable[[str], Pair | None], at: WallNs
     ) -> Sequence[Record]:
         if fact.exec_id is None or fact.last_qty is None or fact.last_price is None:
             return self._odd("a trade without id, quantity or price", order.key)
@@ -321,7 +332,7 @@ class Blotter:
             return NO_RECORDS  # counted as filled when the order was adopted
         cost = fact.cost if fact.cost is not None else fact.last_qty * fact.last_price
         liquidity = {"m": "maker", "t": "taker"}.get(fact.liquidity or "", "")
-        pair = pairs.get(order.symbol)
+        pair = pair_of(order.symbol)
         decimals = order.base_decimals if pair is None or pair.base_decimals is None else pair.base_decimals
         fees = fact.fees
         if not fact.is_fee_asset_told and order.intent.fee_preference == "base":
@@ -338,21 +349,18 @@ class Blotter:
             return self._odd(f"{exec_type} while {state.name}", order.key)
         if state.is_terminal and state is not S.REJECTED:
             return NO_RECORDS
-        lots = None if cum_qty is None else _units(cum_qty, order.qty_decimals)
-        return (Ended(order.key, exec_type, reason, None if lots is None else QtyLots(lots), at),)
+        lots, decimals = _lots(order, cum_qty)
+        return (Ended(order.key, exec_type, reason, lots, decimals, at),)
 
     def _amended(self, order: TrackedOrder, state: OrderState, fact: ExecutionFact, at: WallNs) -> Sequence[Record]:
         """A report of an amend: of the one under way, of one before, or of one that was not ours."""
         if state.is_terminal or fact.timestamp < order.amended_at_venue:
             return NO_RECORDS
-        lots = None if fact.order_qty is None else _units(fact.order_qty, order.qty_decimals)
-        ticks = _ticks(order, fact.limit_price)
-        is_answer = _is_as_asked(order, lots, ticks)
-        is_known = lots in (None, order.qty) and ticks in (None, order.limit_price)
-        if is_known and not is_answer and fact.timestamp == order.amended_at_venue:
+        told = _Terms.told(order, fact.order_qty, fact.limit_price)
+        is_answer = told.are_as_asked(order)
+        if told.are_as_known(order) and not is_answer and fact.timestamp == order.amended_at_venue:
             return NO_RECORDS
-        qty = None if lots is None else QtyLots(lots)
-        return (Amended(order.key, qty, ticks, "", at, fact.timestamp, is_answer),)
+        return (told.amended(order, at, fact.timestamp, is_answer),)
 
     def _differs(
         self, order: TrackedOrder, state: OrderState, qty: Decimal | None, limit_price: Decimal | None, at: WallNs
@@ -360,26 +368,26 @@ class Blotter:
         """An open order as a snapshot or a lookup tells it."""
         if state.is_terminal:
             return NO_RECORDS
-        lots = None if qty is None else _units(qty, order.qty_decimals)
-        ticks = _ticks(order, limit_price) if order.limit_price is not None else None
-        if (lots is None or lots == order.qty) and (ticks is None or ticks == order.limit_price):
+        told = _Terms.told(order, qty, limit_price if order.limit_price is not None else None)
+        if told.are_as_known(order):
             return NO_RECORDS
-        is_answer = _is_as_asked(order, lots, ticks)
-        return (Amended(order.key, None if lots is None else QtyLots(lots), ticks, "", at, WallNs(0), is_answer),)
+        return (told.amended(order, at, NEVER, told.are_as_asked(order)),)
 
     def _counted(self, order: TrackedOrder, state: OrderState, cum_qty: Decimal | None, at: WallNs) -> Sequence[Record]:
         """More is filled than we have seen: the fills must be asked for."""
-        lots = None if state.is_terminal or not cum_qty else _units(cum_qty, order.qty_decimals)
-        if lots is None or lots <= max(order.filled_at_venue, order.filled + order.filled_before):
+        lots, decimals = _lots(order, cum_qty or None)
+        if state.is_terminal or lots is None:
             return NO_RECORDS
-        return (Counted(order.key, QtyLots(lots), at),)
+        counted, known = aligned(lots, decimals, order.filled_known, order.qty_decimals)
+        return (Counted(order.key, lots, decimals, at),) if counted > known else NO_RECORDS
 
-    def _adopted(self, fact: ExecutionFact, pairs: Mapping[str, Pair], at: WallNs) -> Adopted | None:
+    def _adopted(self, fact: ExecutionFact, pair_of: Callable[[str], Pair | None], at: WallNs) -> Adopted | None:
         """An order that the journal does not know: somebody else's, or a conditional close of ours."""
         if not fact.symbol or fact.side is None or fact.order_qty is None or fact.exec_type == "trade":
             return None
-        pair = pairs.get(fact.symbol)
-        # Of a pair that is not followed, Kraken's own text shows the precision: it pads its numbers.
+        pair = pair_of(fact.symbol)
+        # Of a pair that is not followed, Kraken's own text shows the precision: it pads its numbers. And an order may
+        # be finer than what its pair has become.
         price_decimals = pair.price_decimals if pair is not None else _decimals(fact.limit_price, 0)
         qty_decimals = pair.qty_decimals if pair is not None else _decimals(fact.order_qty, LOTS_DECIMALS)
         parent = self.find(fact.ord_ref_id) if fact.ord_ref_id else None
@@ -387,26 +395,35 @@ class Blotter:
         if twin is not None:
             self._odd(f"a second order, {fact.order_id}, has the client order id of {twin.order_id}", twin.key)
         owner = parent or twin
-        qty = _units(fact.order_qty, qty_decimals)
-        if qty is None:
-            self._odd(f"an order of {fact.order_qty}", fact.order_id)
+        close = None if parent is None else parent.intent.conditional
+        limit = None
+        try:
+            # The finest of them all, then each in it.
+            _, qty_decimals = exact_units(fact.cum_qty or Decimal(0), qty_decimals)
+            qty, qty_decimals = exact_units(fact.order_qty, qty_decimals)
+            filled, _ = exact_units(fact.cum_qty or Decimal(0), qty_decimals)
+            if fact.limit_price:
+                limit, price_decimals = exact_units(fact.limit_price, price_decimals)
+        except ValueError:
+            self._odd(f"an order of {fact.order_qty} at {fact.limit_price}", fact.order_id)
             return None
-        limit = _units(fact.limit_price, price_decimals) if fact.limit_price else None
-        filled = _units(fact.cum_qty or Decimal(0), qty_decimals) or 0
         intent = OrderIntent(
             symbol=fact.symbol,
             side="buy" if fact.side == "buy" else "sell",
             order_type=fact.order_type or "limit",
+            price_decimals=price_decimals,
+            qty_decimals=qty_decimals,
             qty=QtyLots(qty),
             limit_price=None if limit is None else PriceTicks(limit),
+            limit_price_type=None if close is None else close.limit_price_type,
+            trigger=None if close is None else _trigger_of(close),
             time_in_force=(fact.time_in_force or "gtc").lower(),
             post_only=bool(fact.post_only),
             fee_preference=fact.fee_preference,
         )
         return Adopted(
-            fact.order_id, fact.order_id, owner.strategy if owner is not None else "", intent, price_decimals,
-            qty_decimals, QtyLots(filled), fact.cl_ord_id, fact.order_userref or None, at,
-            "" if parent is None else parent.key,
+            fact.order_id, fact.order_id, owner.strategy if owner is not None else "", intent, QtyLots(filled),
+            fact.cl_ord_id, fact.order_userref or None, at, "" if parent is None else parent.key,
             pair.base_decimals if pair is not None else None if owner is None else owner.base_decimals,
         )  # fmt: skip
 
@@ -461,8 +478,8 @@ class Blotter:
             key=record.key,
             strategy=record.strategy,
             intent=intent,
-            price_decimals=record.price_decimals,
-            qty_decimals=record.qty_decimals,
+            price_decimals=intent.price_decimals,
+            qty_decimals=intent.qty_decimals,
             qty=intent.qty,
             limit_price=intent.limit_price,
             state=S.SENT,
@@ -497,7 +514,8 @@ class Blotter:
         order = self.get(record.key)
         if order is None:
             return None
-        order.filled = QtyLots(order.filled + record.qty)
+        order.refine(order.price_decimals, record.qty_decimals)
+        order.filled = QtyLots(order.filled + rescaled(record.qty, record.qty_decimals, order.qty_decimals))
         order.filled_at_venue = QtyLots(max(order.filled_at_venue, order.filled + order.filled_before))
         order.cost = add(order.cost, record.cost)
         for fee in record.fees:
@@ -513,7 +531,7 @@ class Blotter:
             fees = tuple((fee.asset, fee.qty) for fee in record.fees)
             self.positions.of(order.strategy, order.symbol).fill(
                 order.intent.side,
-                units_decimal(record.qty, order.qty_decimals),
+                units_decimal(record.qty, record.qty_decimals),
                 record.price,
                 fee_in_quote(order.symbol, fees, record.price),
                 fee_in_base(order.symbol, fees),
@@ -555,19 +573,23 @@ class Blotter:
                 order.reason = f"{request} refused: {reason}" if reason else ""
             case Amended():
                 self._apply_amended(order, record)
-            case Counted(filled=filled):
-                order.filled_at_venue = QtyLots(max(order.filled_at_venue, filled))
-            case Ended():
-                order.filled_at_venue = QtyLots(max(order.filled_at_venue, record.filled or 0))
+            case Counted(filled=filled, qty_decimals=decimals):
+                _count(order, filled, decimals)
+            case Ended(filled=filled, qty_decimals=decimals):
+                if filled is not None:
+                    _count(order, filled, decimals)
                 self._move(order, ENDS[record.state], record.reason)
         order.changed_at = record.at
         return Change(order)
 
     def _apply_amended(self, order: TrackedOrder, record: Amended) -> None:
+        price_decimals, qty_decimals = record.price_decimals, record.qty_decimals
         if record.qty is not None:
-            order.qty = record.qty
+            order.refine(order.price_decimals, qty_decimals)
+            order.qty = QtyLots(rescaled(record.qty, qty_decimals, order.qty_decimals))
         if record.limit_price is not None:
-            order.limit_price = PriceTicks(record.limit_price)
+            order.refine(price_decimals, order.qty_decimals)
+            order.limit_price = PriceTicks(rescaled(record.limit_price, price_decimals, order.price_decimals))
         if record.is_answer and order.pending == "amend":
             order.pending, order.amendment = "", None
         order.reason = ""
@@ -641,13 +663,99 @@ def missing_from(orders: Collection[TrackedOrder], order_ids: Collection[str]) -
     return [order for order in orders if order.is_open and order.order_id and order.order_id not in listed]
 
 
-def _units(value: Decimal, decimals: int) -> int | None:
-    """A number of Kraken's in units; None when it is finer than the pair's precision, or more than a record holds."""
-    try:
-        units = decimal_units(value, decimals)
-    except ValueError:
+class _Terms(Struct, frozen=True):
+    """Quantity and limit of an order as Kraken tells them, in a scale that holds them; None where it does not say."""
+
+    qty: QtyLots | None
+    qty_decimals: int
+    limit_price: PriceTicks | None
+    price_decimals: int
+
+    @classmethod
+    def told(cls, order: TrackedOrder, qty: Decimal | None, limit_price: Decimal | None) -> "_Terms":
+        """In the order's own scale where that is fine enough. Kraken tells 0 for a limit that there is not."""
+        return cls(*_lots(order, qty), *_ticks(order, limit_price or None))
+
+    def are_as_known(self, order: TrackedOrder) -> bool:
+        """Do they say nothing new?"""
+        return (self.qty is None or _is_same(order.qty, order.qty_decimals, self.qty, self.qty_decimals)) and (
+            self.limit_price is None
+            or _is_same(order.limit_price, order.price_decimals, self.limit_price, self.price_decimals)
+        )
+
+    def are_as_asked(self, order: TrackedOrder) -> bool:
+        """Do they show that the amend under way has happened?"""
+        asked = order.amendment
+        if asked is None:
+            return False
+        if asked.qty is None and asked.limit_price is None:
+            return True  # it changed what reports do not show here
+        return (asked.qty is None or _is_same(asked.qty, asked.qty_decimals, self.qty, self.qty_decimals)) and (
+            asked.limit_price is None
+            or _is_same(asked.limit_price, asked.price_decimals, self.limit_price, self.price_decimals)
+        )
+
+    def amended(self, order: TrackedOrder, at: WallNs, kraken_time: WallNs, is_answer: bool) -> Amended:
+        """The record that the order has them now."""
+        return Amended(
+            order.key,
+            self.qty,
+            self.limit_price,
+            self.price_decimals,
+            self.qty_decimals,
+            "",
+            at,
+            kraken_time,
+            is_answer,
+        )
+
+
+def _trigger_of(close: Conditional) -> Trigger | None:
+    """What sets off a closing order, as its parent said it: Kraken's reports do not tell what the number means."""
+    if close.trigger_price is None:
         return None
-    return units if INT64_MIN <= units <= INT64_MAX else None
+    return Trigger(close.trigger_price, close.trigger_price_type or usual_trigger_type(close.order_type))
+
+
+def _is_same(units: int | None, decimals: int, others: int | None, their_decimals: int) -> bool:
+    """The same amount, or both none."""
+    if units is None or others is None:
+        return units is others
+    ours, theirs = aligned(units, decimals, others, their_decimals)
+    return ours == theirs
+
+
+def _lots(order: TrackedOrder, qty: Decimal | None) -> tuple[QtyLots | None, int]:
+    """A quantity of Kraken's with its scale: the order's, or a finer one where that cannot tell it.
+
+    None when there is none, or when no number of units can say it.
+    """
+    if qty is not None:
+        try:
+            lots, decimals = exact_units(qty, order.qty_decimals)
+        except ValueError:
+            return None, order.qty_decimals
+        if decimals == order.qty_decimals or order.can_refine(order.price_decimals, decimals):
+            return QtyLots(lots), decimals
+    return None, order.qty_decimals
+
+
+def _ticks(order: TrackedOrder, price: Decimal | None) -> tuple[PriceTicks | None, int]:
+    """A price, likewise."""
+    if price is not None:
+        try:
+            ticks, decimals = exact_units(price, order.price_decimals)
+        except ValueError:
+            return None, order.price_decimals
+        if decimals == order.price_decimals or order.can_refine(decimals, order.qty_decimals):
+            return PriceTicks(ticks), decimals
+    return None, order.price_decimals
+
+
+def _count(order: TrackedOrder, filled: QtyLots, decimals: int) -> None:
+    """Kraken has counted so much as filled; never less than before."""
+    order.refine(order.price_decimals, decimals)
+    order.filled_at_venue = QtyLots(max(order.filled_at_venue, rescaled(filled, decimals, order.qty_decimals)))
 
 
 def _allows(state: OrderState, event: OrderEvent) -> bool:
@@ -672,8 +780,8 @@ def _adopted_order(record: Adopted) -> TrackedOrder:
         key=record.key,
         strategy=record.strategy,
         intent=record.intent,
-        price_decimals=record.price_decimals,
-        qty_decimals=record.qty_decimals,
+        price_decimals=record.intent.price_decimals,
+        qty_decimals=record.intent.qty_decimals,
         qty=record.intent.qty,
         limit_price=record.intent.limit_price,
         state=S.PARTIAL if record.filled else S.WORKING,
@@ -688,16 +796,6 @@ def _adopted_order(record: Adopted) -> TrackedOrder:
         changed_at=record.at,
         base_decimals=record.base_decimals,
     )
-
-
-def _is_as_asked(order: TrackedOrder, lots: int | None, ticks: int | None) -> bool:
-    """Does an order that stands so show that the amend under way has happened?"""
-    asked = order.amendment
-    if asked is None:
-        return False
-    if asked.qty is None and asked.limit_price is None:
-        return True  # it changed what reports do not show here
-    return asked.qty in (None, lots) and asked.limit_price in (None, ticks)
 
 
 def _base_change(order: TrackedOrder, qty: Decimal, fees: tuple[Fee, ...], decimals: int) -> Decimal | None:
@@ -718,10 +816,6 @@ def _fees_in_base(order: TrackedOrder, fact: ExecutionFact, decimals: int | None
     step = Decimal(1).scaleb(-(order.qty_decimals if decimals is None else decimals))
     base = order.symbol.partition("/")[0]
     return tuple(Fee(base, divide(fee.qty, fact.last_price).quantize(step, ROUND_UP)) for fee in fact.fees)
-
-
-def _ticks(order: TrackedOrder, price: Decimal | None) -> int | None:
-    return _units(price, order.price_decimals) if price else None
 
 
 def _decimals(value: Decimal | None, least: int) -> int:

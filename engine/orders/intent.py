@@ -1,6 +1,7 @@
-"""What a strategy wants: a new order, or a change of one, in the ticks and lots of its pair.
+"""What a strategy wants: a new order, or a change of one, in ticks and lots of the scale that it says.
 
-Quantities and limit prices are integers; what is rare (offsets, percentages, triggers) is an exact Decimal. Words are
+Quantities and limit prices are integers of 10**-qty_decimals and 10**-price_decimals, the precision that its pair had
+when the strategy asked; what is rare (offsets, percentages, triggers) is an exact Decimal. Words are
 Kraken's, https://docs.kraken.com/api/docs/websocket-v2/add_order
 """
 
@@ -41,6 +42,10 @@ class OrderIntent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     symbol: str
     side: Side
     order_type: str
+    price_decimals: int
+    """Of every price here that is a count of ticks."""
+    qty_decimals: int
+    """Of every quantity here that is a count of lots."""
     qty: QtyLots
     limit_price: PriceTicks | None = None
     limit_offset: Decimal | None = None
@@ -66,6 +71,9 @@ class OrderIntent(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Amendment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A change of an open order; what is None stays as it is."""
 
+    price_decimals: int
+    """As in OrderIntent; they need not be those that the order was opened with."""
+    qty_decimals: int
     qty: QtyLots | None = None
     """The whole order, what has been filled included."""
     limit_price: PriceTicks | None = None

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 MAGIC: Final = b"KENGJRNL"
-VERSION: Final = 2
+VERSION: Final = 3
 RECORD_BYTES_MAX: Final = 64 * 1024 * 1024  # a snapshot of everything; an order has some 200 bytes
 
 _HEADER = Packing("<8sIIQI")

@@ -1,6 +1,9 @@
 """What the journal holds: every change of an order's state, as it was decided. The blotter is their fold, and nothing
 else; so what a crash leaves behind is exactly what was written.
 
+A record says the scale of its own amounts (decimals beside ticks and lots): a pair's precision changes between two
+records, and an order's own may have become finer since.
+
 Records are never changed once they exist in somebody's journal: a new need is a new field with a default, or a new
 record.
 """
@@ -32,8 +35,6 @@ class Submitted(Struct, frozen=True, array_like=True, tag="sub"):
     """What the engine calls it: its client order id."""
     strategy: str
     intent: OrderIntent
-    price_decimals: int
-    qty_decimals: int
     deadline: WallNs
     """Kraken does not begin with it later than this."""
     route: str
@@ -91,6 +92,8 @@ class Amended(Struct, frozen=True, array_like=True, tag="amd"):
     key: str
     qty: QtyLots | None
     limit_price: int | None
+    price_decimals: int
+    qty_decimals: int
     reason: str
     at: WallNs
     kraken_time: WallNs = WallNs(0)
@@ -123,6 +126,7 @@ class Filled(Struct, frozen=True, array_like=True, tag="fill"):
     exec_id: str
     trade_id: int
     qty: QtyLots
+    qty_decimals: int
     price: Decimal
     cost: Decimal
     fees: tuple[Fee, ...]
@@ -148,6 +152,7 @@ class Counted(Struct, frozen=True, array_like=True, tag="cnt"):
 
     key: str
     filled: QtyLots
+    qty_decimals: int
     at: WallNs
 
 
@@ -159,6 +164,7 @@ class Ended(Struct, frozen=True, array_like=True, tag="end"):
     reason: str
     filled: QtyLots | None
     """As Kraken counts; fills that are missing here come later, or never, and are counted."""
+    qty_decimals: int
     at: WallNs
 
 
@@ -170,10 +176,8 @@ class Adopted(Struct, frozen=True, array_like=True, tag="adopt"):
     strategy: str
     """Of the parent, for an order that a conditional close spawned; empty for anybody else's."""
     intent: OrderIntent
-    price_decimals: int
-    qty_decimals: int
     filled: QtyLots
-    """Before we saw it: no fills of ours."""
+    """Before we saw it, in the lots of its intent: no fills of ours."""
     cl_ord_id: str | None
     userref: int | None
     at: WallNs

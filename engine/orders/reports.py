@@ -42,6 +42,10 @@ class OrderReport(Struct, frozen=True, array_like=True, tag="o"):
     is_busy: bool
     """Is an amend or a cancel under way?"""
     changed_at: WallNs
+    trigger_type: str = ""
+    """static, pct or quote, of an order that has a trigger: what an amend of it means."""
+    limit_offset_type: str = ""
+    """pct or quote, of an order whose limit follows its trigger."""
 
 
 class FillReport(Struct, frozen=True, array_like=True, tag="f"):

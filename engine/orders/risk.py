@@ -7,25 +7,29 @@ Every refusal is a sentence that names the limit and the number that broke it. C
     the book   live and fresh; a limit not too far beyond the other side; no own order in the way
     sizes      order quantity and notional, position with everything open filled, open orders, orders a second
 
+Orders, books and the pair may each be in a scale of their own, for Kraken changes the precision of living pairs. A new
+order must be in the pair's; all else is compared as exact Decimals, or as counts of one unit.
+
 Pure: the state of the world is passed in. What an approved order changes here (the budget of orders a second, the
 memory for duplicates) is only what `approved` is told.
 """
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from enum import Enum
 from typing import Final
 
 from msgspec import Struct
 
 from engine.market import Pair
+from engine.orders import amounts
 from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.money import add, divide, multiply, subtract
 from engine.orders.tracked_order import TrackedOrder
 from engine.records import price_reached
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs, units_decimal
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs, aligned, units_decimal
 
 ZERO: Final = Decimal(0)
 HUNDRED: Final = Decimal(100)
@@ -81,12 +85,19 @@ class TopOfBook(Struct, frozen=True):
     best_bid: PriceTicks | None
     """None: nobody bids."""
     best_ask: PriceTicks | None
+    price_decimals: int
+    """The book's own: its pair may have others by now."""
     is_live: bool
     """False: the book is in doubt, or there is none."""
     age_ns: int
     """Since its feed was last heard."""
     record: bytes = b""
     """The BOOK_TOP record itself, for the levels behind the best; empty when only these are known."""
+
+    def other_side(self, side: str) -> Decimal | None:
+        """The best price that an order of `side` would meet."""
+        ticks = self.best_ask if side == "buy" else self.best_bid
+        return None if ticks is None else units_decimal(ticks, self.price_decimals)
 
 
 NO_LIMITS: Final = PairLimits()
@@ -140,9 +151,12 @@ class Risk:
         of it (`Positions.total_qty`), `batch` holds the orders of the same batch that were looked at before it.
         Changes nothing: tell `approved` when the order leaves.
         """
-        side, limit = intent.side, intent.limit_price
-        price = self._price(side, limit, intent, pair, top)
-        qty = _lots_of(intent, pair, top)
+        if why := amounts.scale_refusal(intent, pair):
+            return why
+        side = intent.side
+        limit = None if intent.limit_price is None else units_decimal(intent.limit_price, intent.price_decimals)
+        price = self._price(side, limit, intent, top)
+        qty = _qty_of(intent, pair, top)
         others = _survey(side, pair, top, open_orders, batch)
         worst = others.worst(qty, position)
         return (
@@ -172,21 +186,29 @@ class Risk:
         now: MonoNs,
     ) -> str | None:
         """Why an open order must not be changed so; None when it may. As `refusal`, which see."""
+        if why := amounts.scale_refusal(amendment, pair):
+            return why
+        if not order.can_refine(amendment.price_decimals, amendment.qty_decimals):  # no record could hold it
+            return f"its amounts have too many digits at {pair.symbol}'s present precision: cancel it and send another"
         side, intent = order.intent.side, order.intent
-        qty = order.qty if amendment.qty is None else amendment.qty
-        limit = order.limit_price if amendment.limit_price is None else amendment.limit_price
-        is_smaller = limit == order.limit_price and qty <= order.qty
-        left = QtyLots(max(0, qty - (order.qty - order.remaining)))
+        qty, limit = order.order_qty, order.limit
+        if amendment.qty is not None:
+            qty = units_decimal(amendment.qty, amendment.qty_decimals)
+        if amendment.limit_price is not None:
+            limit = units_decimal(amendment.limit_price, amendment.price_decimals)
+        is_smaller = limit == order.limit and qty <= order.order_qty
+        left = max(ZERO, subtract(qty, order.filled_in_all))
         others = _survey(side, pair, top, [other for other in open_orders if other.key != order.key], ())
         worst = others.worst(left, position)
         if not (is_smaller and self.mode is TradingMode.REDUCING):
             why = self._mode_refusal(side, left, pair, worst, position)
             if why is not None:
                 return why
-        why = _increment_refusal(qty, limit, pair)
+        trigger_type = intent.trigger.price_type if intent.trigger is not None else ""
+        why = amounts.amend_refusal(amendment, intent.order_type, trigger_type, intent.limit_price_type or "", pair)
         if why is not None or is_smaller:
             return why or self._budget.refusal(now, 0)
-        price = self._price(side, limit, intent, pair, top)
+        price = self._price(side, limit, intent, top)
         return (
             self._freshness_refusal(pair, top)
             or self._collar_refusal(side, intent.order_type, limit, pair, top)
@@ -211,7 +233,7 @@ class Risk:
 
     # --- one by one
 
-    def _mode_refusal(self, side: str, qty: QtyLots, pair: Pair, worst: Decimal, position: Decimal) -> str | None:
+    def _mode_refusal(self, side: str, qty: Decimal, pair: Pair, worst: Decimal, position: Decimal) -> str | None:
         if self.mode is TradingMode.ACTIVE:
             return None
         why = f": {self.mode_reason}" if self.mode_reason else ""
@@ -239,14 +261,14 @@ class Risk:
 
     def _amount_refusal(self, intent: OrderIntent, pair: Pair, price: Decimal | None) -> str | None:
         """Kraken's own rules: an order that breaks them costs a request and the rate counter."""
+        if (why := amounts.order_refusal(intent, pair)) is not None:
+            return why
         if intent.cash_qty is not None:
             if intent.cash_qty < pair.cost_min:
                 return f"{intent.cash_qty:f} to spend is less than the pair's minimum of {pair.cost_min:f}"
             return None
         if intent.order_type == "settle-position":
             return None
-        if (why := _increment_refusal(intent.qty, intent.limit_price, pair)) is not None:
-            return why
         if intent.qty < pair.qty_min_lots:
             minimum = pair.qty_text(QtyLots(pair.qty_min_lots))
             return f"quantity {pair.qty_text(intent.qty)} is less than {pair.symbol}'s minimum of {minimum}"
@@ -265,12 +287,12 @@ class Risk:
         return None
 
     def _collar_refusal(
-        self, side: str, order_type: str, limit: PriceTicks | None, pair: Pair, top: TopOfBook | None
+        self, side: str, order_type: str, limit: Decimal | None, pair: Pair, top: TopOfBook | None
     ) -> str | None:
         """A limit far beyond the other side is a typing error. A stop's limit waits for its trigger."""
         if top is None or order_type not in (*RESTING, *IMMEDIATE):
             return None
-        reference = _other_side(side, top)
+        reference = top.other_side(side)
         if reference is None:
             return f"nobody {'asks' if side == 'buy' else 'bids'} on {pair.symbol}" if limit is None else None
         if limit is None:
@@ -280,15 +302,15 @@ class Risk:
         if not beyond:
             return None
         return (
-            f"{side} limit {pair.price_text(limit)} is more than risk.price_collar_percent = "
+            f"{side} limit {limit:f} is more than risk.price_collar_percent = "
             f"{self.limits.price_collar_percent:f} % beyond the best {'ask' if side == 'buy' else 'bid'} "
-            f"{pair.price_text(reference)}"
+            f"{reference:f}"
         )
 
-    def _collar(self, side: str, reference: PriceTicks) -> Decimal:
-        """The worst price in ticks that an order may reach."""
-        reach = divide(multiply(Decimal(reference), self.limits.price_collar_percent), HUNDRED)
-        return add(Decimal(reference), reach) if side == "buy" else subtract(Decimal(reference), reach)
+    def _collar(self, side: str, reference: Decimal) -> Decimal:
+        """The worst price that an order may reach."""
+        reach = divide(multiply(reference, self.limits.price_collar_percent), HUNDRED)
+        return add(reference, reach) if side == "buy" else subtract(reference, reach)
 
     def _unknown_refusal(self, strategy: str, pair: Pair, open_orders: Collection[TrackedOrder]) -> str | None:
         if self.limits.trade_while_unknown:
@@ -298,10 +320,7 @@ class Risk:
                 return f"order {order.key} on {pair.symbol} is in doubt; nothing new there until Kraken has been asked"
         return None
 
-    def _size_refusal(
-        self, qty_lots: QtyLots, cash_qty: Decimal | None, pair: Pair, price: Decimal | None
-    ) -> str | None:
-        qty = units_decimal(qty_lots, pair.qty_decimals)
+    def _size_refusal(self, qty: Decimal, cash_qty: Decimal | None, pair: Pair, price: Decimal | None) -> str | None:
         own = self.limits.pairs.get(pair.symbol, NO_LIMITS)
         if own.order_qty_max is not None and qty > own.order_qty_max:
             return f"quantity {qty:f} is more than {pair.symbol}'s order_qty_max = {own.order_qty_max:f}"
@@ -349,9 +368,9 @@ class Risk:
     def _self_trade_refusal(
         self,
         side: str,
-        qty: QtyLots,
+        qty: Decimal,
         order_type: str,
-        limit: PriceTicks | None,
+        limit: Decimal | None,
         pair: Pair,
         top: TopOfBook | None,
         others: "_Others",
@@ -360,15 +379,15 @@ class Risk:
         nearest = others.nearest
         if nearest is None or not self.limits.self_trade_guard or order_type not in (*RESTING, *IMMEDIATE):
             return None
-        reach: Decimal | int | None = limit
-        if reach is None and top is not None and (reference := _other_side(side, top)) is not None:
-            reach = price_reached(top.record, side, others.taking + qty) if top.record else None
+        reach = limit
+        if reach is None and top is not None and (reference := top.other_side(side)) is not None:
+            reach = price_reached(top.record, side, add(others.taking, qty)) if top.record else None
             reach = self._collar(side, reference) if reach is None else reach
         if reach is None or (reach < nearest if side == "buy" else reach > nearest):
             return None
         return (
             f"it would meet the account's own {'sell' if side == 'buy' else 'buy'} {others.nearest_name} at "
-            f"{pair.price_text(nearest)} on {pair.symbol} (risk.self_trade_guard)"
+            f"{nearest:f} on {pair.symbol} (risk.self_trade_guard)"
         )
 
     def _duplicate_refusal(
@@ -386,16 +405,13 @@ class Risk:
         ago_ms, window_ms = (now - at) / NS_PER_MS, window_ns / NS_PER_MS
         return f"the same order was sent {ago_ms:.1f} ms ago, within risk.duplicate_window_ms = {window_ms:g}"
 
-    def _price(
-        self, side: str, limit: PriceTicks | None, intent: OrderIntent, pair: Pair, top: TopOfBook | None
-    ) -> Decimal | None:
+    def _price(self, side: str, limit: Decimal | None, intent: OrderIntent, top: TopOfBook | None) -> Decimal | None:
         """What an order is measured with: its limit, its trigger, or the best price of the other side."""
         if limit is not None:
-            return units_decimal(limit, pair.price_decimals)
+            return limit
         if intent.trigger is not None and intent.trigger.price_type == "static":
             return intent.trigger.price
-        reference = None if top is None else _other_side(side, top)
-        return None if reference is None else units_decimal(reference, pair.price_decimals)
+        return None if top is None else top.other_side(side)
 
 
 class _Budget:
@@ -432,35 +448,49 @@ class _Others(Struct, gc=False):
     side: str
     pair: Pair
     count: int = 0
-    same_side: int = 0
-    """Lots that are left of those on its own side."""
-    taking: int = 0
-    """Of these, what takes from the book at once, as it would."""
-    nearest: PriceTicks | None = None
-    """The limit of the other side that it would meet first."""
+    lots: int = 0
+    """What is left of those on its own side, in lots of the pair: the hot part, for most orders are in its scale."""
+    more: Decimal = ZERO
+    """The same of those in another scale."""
+    taking: Decimal = ZERO
+    """Of both, what takes from the book at once, as it would."""
+    nearest_ticks: PriceTicks | None = None
+    """The limit of the other side that it would meet first, in `nearest_decimals`."""
+    nearest_decimals: int = 0
     nearest_name: str = ""
 
-    def worst(self, qty: QtyLots, position: Decimal) -> Decimal:
+    @property
+    def nearest(self) -> Decimal | None:
+        """As a price."""
+        return None if self.nearest_ticks is None else units_decimal(self.nearest_ticks, self.nearest_decimals)
+
+    def worst(self, qty: Decimal, position: Decimal) -> Decimal:
         """How far to its own side the position would go with everything there filled; negative: it stays beyond."""
-        open_qty = units_decimal(self.same_side + qty, self.pair.qty_decimals)
+        open_qty = add(add(units_decimal(self.lots, self.pair.qty_decimals), self.more), qty)
         return add(position if self.side == "buy" else -position, open_qty)
 
-    def meets(self, limit: PriceTicks, name: str) -> None:
+    def stands(self, qty: Decimal, order_type: str) -> None:
+        """So much more is open on its own side."""
+        if qty > 0:
+            self.more = add(self.more, qty)
+            if order_type in IMMEDIATE:
+                self.taking = add(self.taking, qty)
+
+    def meets(self, limit: PriceTicks, price_decimals: int, name: str) -> None:
         """One rests on the other side."""
-        nearest = self.nearest
-        if nearest is None or (limit < nearest if self.side == "buy" else limit > nearest):
-            self.nearest, self.nearest_name = limit, name
+        if self.nearest_ticks is not None:
+            theirs, nearest = aligned(limit, price_decimals, self.nearest_ticks, self.nearest_decimals)
+            if theirs >= nearest if self.side == "buy" else theirs <= nearest:
+                return
+        self.nearest_ticks, self.nearest_decimals, self.nearest_name = limit, price_decimals, name
 
 
-def _lots_of(intent: OrderIntent, pair: Pair, top: TopOfBook | None) -> QtyLots:
+def _qty_of(intent: OrderIntent, pair: Pair, top: TopOfBook | None) -> Decimal:
     """What an order may come to; one that names the money buys no more than that does at the best ask."""
-    if intent.cash_qty is None:
-        return intent.qty
-    best_ask = None if top is None else top.best_ask
-    if not best_ask:
-        return intent.qty
-    exact = divide(intent.cash_qty, units_decimal(best_ask, pair.price_decimals)).scaleb(pair.qty_decimals)
-    return QtyLots(int(exact))
+    best_ask = None if top is None or intent.cash_qty is None else top.other_side("buy")
+    if intent.cash_qty is None or not best_ask:
+        return units_decimal(intent.qty, intent.qty_decimals)
+    return pair.round_qty(divide(intent.cash_qty, best_ask), "down")
 
 
 def _survey(
@@ -475,51 +505,40 @@ def _survey(
     for order in open_orders:
         intent = order.intent
         if intent.side == side:
-            qty = order.qty if intent.cash_qty is None else _lots_of(intent, pair, top)
-            left = qty - order.filled - order.filled_before
-            change = order.amendment
-            if change is not None and change.qty is not None and change.qty > order.qty:
-                left += change.qty - order.qty  # it may have happened already
-            if order.qty_decimals != pair.qty_decimals:  # adopted before the pair was known
-                exact = units_decimal(left, order.qty_decimals).scaleb(pair.qty_decimals)
-                left = int(exact.to_integral_value(ROUND_CEILING))
-            if left > 0:
-                others.same_side += left
-                if intent.order_type in IMMEDIATE:
-                    others.taking += left
+            if (
+                order.qty_decimals == pair.qty_decimals
+                and order.amendment is None
+                and intent.order_type not in IMMEDIATE
+            ):
+                left = order.qty - order.filled - order.filled_before
+                if left > 0:
+                    others.lots += left
+            else:
+                others.stands(_left_of(order, pair, top), intent.order_type)
         elif order.limit_price is not None and intent.order_type in RESTING:
-            others.meets(order.limit_price, order.key)
+            others.meets(order.limit_price, order.price_decimals, order.key)
     for intent in batch:
         if intent.side == side:
-            lots = _lots_of(intent, pair, top)
-            others.same_side += lots
-            if intent.order_type in IMMEDIATE:
-                others.taking += lots
+            others.stands(_qty_of(intent, pair, top), intent.order_type)
         elif intent.limit_price is not None and intent.order_type in RESTING:
-            others.meets(intent.limit_price, "of the same batch")
+            others.meets(intent.limit_price, intent.price_decimals, "of the same batch")
     return others
 
 
-def _other_side(side: str, top: TopOfBook) -> PriceTicks | None:
-    return top.best_ask if side == "buy" else top.best_bid
-
-
-def _increment_refusal(qty: QtyLots, limit: PriceTicks | None, pair: Pair) -> str | None:
-    if qty <= 0:
-        return f"quantity {pair.qty_text(qty)} is not more than nothing"
-    if qty % pair.qty_increment_lots:
-        step = pair.qty_text(QtyLots(pair.qty_increment_lots))
-        return f"quantity {pair.qty_text(qty)} is not a multiple of {pair.symbol}'s {step}"
-    if limit is not None and limit <= 0:
-        return f"limit {pair.price_text(limit)} is not more than nothing"
-    if limit is not None and limit % pair.price_increment_ticks:
-        step = pair.price_text(PriceTicks(pair.price_increment_ticks))
-        return f"limit {pair.price_text(limit)} is not a multiple of {pair.symbol}'s {step}"
-    return None
+def _left_of(order: TrackedOrder, pair: Pair, top: TopOfBook | None) -> Decimal:
+    """What of an open order may still trade, were an amend under way to make it larger."""
+    change = order.amendment
+    whole = order.order_qty if order.intent.cash_qty is None else _qty_of(order.intent, pair, top)
+    if change is not None and change.qty is not None:
+        whole = max(whole, units_decimal(change.qty, change.qty_decimals))  # it may have happened already
+    return subtract(whole, order.filled_in_all)
 
 
 def _likeness(strategy: str, intent: OrderIntent) -> tuple[object, ...]:
-    return strategy, intent.symbol, intent.side, intent.order_type, intent.limit_price, intent.qty, intent.cash_qty
+    # As amounts: 64000.0 in one scale is 64000.00 in another.
+    limit = None if intent.limit_price is None else units_decimal(intent.limit_price, intent.price_decimals)
+    qty = units_decimal(intent.qty, intent.qty_decimals)
+    return strategy, intent.symbol, intent.side, intent.order_type, limit, qty, intent.cash_qty
 
 
 class DailyLoss:

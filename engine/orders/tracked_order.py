@@ -7,7 +7,7 @@ from msgspec import Struct, field
 from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.money import average
-from engine.units import PriceTicks, QtyLots, WallNs, units_decimal
+from engine.units import UNITS_MAX, PriceTicks, QtyLots, WallNs, rescaled, units_decimal
 
 ZERO = Decimal(0)
 
@@ -21,7 +21,9 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     """Empty for an order that is not ours."""
     intent: OrderIntent
     price_decimals: int
+    """Of `limit_price`. The order's own: its pair may have others by now, its intent and an amendment say theirs."""
     qty_decimals: int
+    """Likewise, of all quantities here."""
     qty: QtyLots
     """As last amended."""
     limit_price: PriceTicks | None
@@ -89,6 +91,46 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
         return QtyLots(max(0, self.filled_at_venue - self.filled - self.filled_before))
 
     @property
+    def order_qty(self) -> Decimal:
+        """As last amended."""
+        return units_decimal(self.qty, self.qty_decimals)
+
+    @property
+    def limit(self) -> Decimal | None:
+        """The limit price as last amended."""
+        return None if self.limit_price is None else units_decimal(self.limit_price, self.price_decimals)
+
+    @property
+    def filled_qty(self) -> Decimal:
+        """By the fills that we have seen."""
+        return units_decimal(self.filled, self.qty_decimals)
+
+    @property
+    def filled_in_all(self) -> Decimal:
+        """By those fills, and before we saw it."""
+        return units_decimal(self.filled + self.filled_before, self.qty_decimals)
+
+    def can_refine(self, price_decimals: int, qty_decimals: int) -> bool:
+        """Can all amounts be told in the finer of the order's scale and this one?"""
+        ticks = rescaled(self.limit_price or 0, self.price_decimals, max(price_decimals, self.price_decimals))
+        lots = rescaled(max(self.qty, self.filled_known), self.qty_decimals, max(qty_decimals, self.qty_decimals))
+        return max(ticks, lots) <= UNITS_MAX
+
+    def refine(self, price_decimals: int, qty_decimals: int) -> None:
+        """Tell all amounts in the finer of the order's scale and this one: none of them changes."""
+        if price_decimals > self.price_decimals:
+            if self.limit_price is not None:
+                self.limit_price = PriceTicks(rescaled(self.limit_price, self.price_decimals, price_decimals))
+            self.price_decimals = price_decimals
+        if qty_decimals > self.qty_decimals:
+            before = self.qty_decimals
+            self.qty = QtyLots(rescaled(self.qty, before, qty_decimals))
+            self.filled = QtyLots(rescaled(self.filled, before, qty_decimals))
+            self.filled_before = QtyLots(rescaled(self.filled_before, before, qty_decimals))
+            self.filled_at_venue = QtyLots(rescaled(self.filled_at_venue, before, qty_decimals))
+            self.qty_decimals = qty_decimals
+
+    @property
     def avg_price(self) -> Decimal | None:
         """Of the fills that we have seen."""
-        return average(self.cost, units_decimal(self.filled, self.qty_decimals)) if self.filled else None
+        return average(self.cost, self.filled_qty) if self.filled else None

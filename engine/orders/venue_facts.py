@@ -144,8 +144,10 @@ class OrderLookup(Struct, frozen=True, kw_only=True):
     """Kraken's own name for it there."""
     side: str | None = None
     order_type: str | None = None
-    qty: Decimal = Decimal(0)
-    filled_qty: Decimal = Decimal(0)
+    qty: Decimal | None = None
+    """In the base currency; None when the order names the money, for then REST counts in that."""
+    filled_qty: Decimal | None = None
+    """Likewise: what was filled, its fills tell."""
     cost: Decimal = Decimal(0)
     fee: Decimal = Decimal(0)
     avg_price: Decimal = Decimal(0)

@@ -180,6 +180,15 @@ class Strategy:
         """
         return None
 
+    def on_pair(self, pair: Pair) -> Answer:
+        """What Kraken says of a pair changed: its precision, increments, minimums or status; at first, what it is.
+
+        `context.pair` tells the same from now on. It comes before the pair's first book, and before any book in a new
+        precision. Open orders keep what they have; new orders and amends must fit the pair as it is now, and one that
+        was on its way meanwhile is refused with a reason that says so: round again, and ask again.
+        """
+        return None
+
     def on_order(self, order: Order) -> Answer:
         """One of the strategy's orders changed its state, or an amend or cancel of it was answered; see its reason."""
         return None
@@ -251,6 +260,6 @@ class Strategy:
 
 
 CALLBACKS = (
-    "on_start", "on_book", "on_trade", "on_ticker", "on_candle", "on_feed_state", "on_order", "on_fill", "on_balance",
-    "on_trading", "on_timer", "on_stop",
+    "on_start", "on_book", "on_trade", "on_ticker", "on_candle", "on_feed_state", "on_pair", "on_order", "on_fill",
+    "on_balance", "on_trading", "on_timer", "on_stop",
 )  # fmt: skip

@@ -11,13 +11,13 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from engine.market import Pair
+from engine.orders.amounts import off_step, off_tick
 from engine.orders.intent import Conditional
-from engine.units import DIGITS_MAX, NS_PER_S, NS_PER_US, PriceTicks, QtyLots, WallNs, decimal_units
+from engine.units import DIGITS_MAX, NS_PER_S, NS_PER_US, UNITS_MAX, PriceTicks, QtyLots, WallNs, decimal_units
 
 Reader = Callable[[Pair, str, Any], Any]
 """(pair, name of the option, what was given) → what it means; None is the same as not given."""
 
-UNITS_MAX: Final = 2**63 - 1  # ticks or lots: beyond it no record, journal or database holds them
 SHOWN_CHARS_MAX: Final = 40  # of what was given, in a sentence about it
 NEAR: Final = 0.75  # how alike a word must be to be suggested: stoploss is stop-loss, gtx is not gtc
 
@@ -37,7 +37,7 @@ def limit_ticks(pair: Pair, name: str, given: Any) -> PriceTicks:
         ticks = -1
     if 0 < ticks <= UNITS_MAX and not ticks % pair.price_increment_ticks:
         return PriceTicks(ticks)
-    raise _no_units(name, number, ticks, f"{pair.symbol}'s tick {pair.tick:f}; pair.round_price finds one that is")
+    raise _no_units(name, number, ticks, off_tick(name, shown(number), pair))
 
 
 def order_lots(pair: Pair, name: str, given: Any) -> QtyLots:
@@ -49,7 +49,7 @@ def order_lots(pair: Pair, name: str, given: Any) -> QtyLots:
         lots = -1
     if 0 <= lots <= UNITS_MAX and not lots % pair.qty_increment_lots:
         return QtyLots(lots)
-    raise _no_units(name, number, lots, f"{pair.symbol}'s step {pair.lot:f}; pair.round_qty finds one that is")
+    raise _no_units(name, number, lots, off_step(name, shown(number), pair))
 
 
 def some_lots(pair: Pair, name: str, given: Any) -> QtyLots:
@@ -60,12 +60,12 @@ def some_lots(pair: Pair, name: str, given: Any) -> QtyLots:
     return lots
 
 
-def _no_units(name: str, number: Decimal, units: int, step: str) -> ValueError:
+def _no_units(name: str, number: Decimal, units: int, sentence: str) -> ValueError:
     if not number.is_finite() or number <= 0:
         return ValueError(f"{name} must be a number above 0, not {shown(number)}")
     if units > UNITS_MAX or number.adjusted() > DIGITS_MAX:
         return ValueError(f"{name} {shown(number)} is more than any order can have")
-    return ValueError(f"{name} {shown(number)} is not a multiple of {step}")
+    return ValueError(sentence)
 
 
 def decimal(_: Pair, name: str, given: Any) -> Decimal:

@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal, TypedDict, cast
 
 from engine.market import Pair
+from engine.orders.amounts import amend_refusal, order_refusal, usual_trigger_type
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Side, Trigger
 from engine.strategy.option_values import (
     Reader,
@@ -34,7 +35,6 @@ from engine.strategy.order_kinds import (
     CLOSING,
     KINDS,
     LIMITED,
-    TRAILING,
     TRIGGERED,
     check_amend,
     check_kind,
@@ -158,6 +158,8 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
             symbol=pair.symbol,
             side=cast(Side, side),
             order_type=order_type,
+            price_decimals=pair.price_decimals,
+            qty_decimals=pair.qty_decimals,
             qty=lots,
             limit_price=limit,
             time_in_force=time_in_force,
@@ -166,12 +168,14 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
     check_together(order_type, side, lots, given, now)
     trigger = None
     if "trigger" in given:
-        usual = "quote" if order_type in TRAILING else "static"
-        trigger = Trigger(given["trigger"], given.get("trigger_type", usual), given.get("trigger_reference", "last"))
-    return OrderIntent(
+        trigger_type = given.get("trigger_type") or usual_trigger_type(order_type)
+        trigger = Trigger(given["trigger"], trigger_type, given.get("trigger_reference", "last"))
+    intent = OrderIntent(
         symbol=pair.symbol,
         side=cast(Side, side),
         order_type=order_type,
+        price_decimals=pair.price_decimals,
+        qty_decimals=pair.qty_decimals,
         qty=lots,
         limit_price=limit,
         limit_offset=given.get("limit_offset"),
@@ -189,15 +193,25 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
         cash_qty=given.get("cash_qty"),
         conditional=given.get("conditional"),
     )
+    if why := order_refusal(intent, pair):
+        raise ValueError(why)
+    return intent
 
 
-def make_amendment(pair: Pair, order_type: str, options: AmendOptions) -> Amendment:
-    """The change in the pair's ticks and lots; ValueError as from `make_intent`, and when nothing is to change."""
+def make_amendment(
+    pair: Pair, order_type: str, options: AmendOptions, *, trigger_type: str = "", limit_offset_type: str = ""
+) -> Amendment:
+    """The change in the pair's ticks and lots; ValueError as from `make_intent`, and when nothing is to change.
+
+    The types are what the order's trigger and offset are, in the words of `OrderOptions`; empty: as usual for its type.
+    """
     given = _read(pair, options, _AMEND_READERS, is_amend=True)
     if not given.keys() - {"post_only"}:
         raise ValueError("an amend must change something: give qty, limit, trigger, limit_offset or display_qty")
     check_amend(order_type, given)
-    return Amendment(
+    amendment = Amendment(
+        price_decimals=pair.price_decimals,
+        qty_decimals=pair.qty_decimals,
         qty=given.get("qty"),
         limit_price=given.get("limit"),
         limit_offset=given.get("limit_offset"),
@@ -205,6 +219,9 @@ def make_amendment(pair: Pair, order_type: str, options: AmendOptions) -> Amendm
         display_qty=given.get("display_qty"),
         post_only="post_only" in given,
     )
+    if why := amend_refusal(amendment, order_type, trigger_type, limit_offset_type, pair):
+        raise ValueError(why)
+    return amendment
 
 
 def _read(pair: Pair, options: Any, readers: Mapping[str, Reader], *, is_amend: bool = False) -> dict[str, Any]:

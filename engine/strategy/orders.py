@@ -11,7 +11,7 @@ from msgspec import Struct
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
 from engine.orders.reports import FillReport, OrderReport
-from engine.units import MonoNs, PriceTicks, QtyLots, WallNs, units_decimal
+from engine.units import MonoNs, QtyLots, WallNs, units_decimal
 
 __all__ = [
     "Balance",
@@ -80,17 +80,14 @@ class Order:
     @property
     def remaining_qty(self) -> Decimal:
         """Still to be filled; of an order that is over, what was not."""
-        return self._qty(QtyLots(self._report.qty_lots - self._report.filled_lots))
+        # Of an order that names the money, the quantity is known only when Kraken has told it.
+        return self._qty(QtyLots(max(0, self._report.qty_lots - self._report.filled_lots)))
 
     @property
     def limit_price(self) -> Decimal | None:
         """None for orders without one, such as market."""
         ticks = self._report.limit_price_ticks
         return None if ticks is None else units_decimal(ticks, self._report.price_decimals)
-
-    @property
-    def limit_price_ticks(self) -> PriceTicks | None:
-        return self._report.limit_price_ticks
 
     @property
     def avg_price(self) -> Decimal | None:

@@ -13,6 +13,7 @@ import msgspec
 
 from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
 from engine.venue.history import BARS_TOLD, MINUTES_TOLD, History
+from engine.venue.precision import Change
 
 INTERVALS: Final = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)  # minutes
 CANDLES_KEPT: Final = BARS_TOLD  # of each interval: what REST's OHLC tells
@@ -43,6 +44,12 @@ class Candle(msgspec.Struct, gc=False):
         self.qty += other.qty
         self.cost += other.cost
 
+    def relist(self, change: Change) -> None:
+        """Tell it in other units, rounded where these are coarser."""
+        self.open, self.high = change.price(self.open), change.price(self.high)
+        self.low, self.close = change.price(self.low), change.price(self.close)
+        self.qty, self.cost = change.qty(QtyLots(self.qty)), change.cost(self.cost)
+
 
 class Candles:
     """The last candles of every interval. The past is joined to an interval as far as that is read."""
@@ -72,6 +79,12 @@ class Candles:
             candle.trades += 1
             candle.qty += qty
             candle.cost += price * qty
+
+    def relist(self, change: Change) -> None:
+        """Tell them in other units."""
+        for series in self._series.values():
+            for candle in series:
+                candle.relist(change)
 
     def current(self, interval: int) -> Candle:
         """The candle of the last trade; IndexError before the first."""

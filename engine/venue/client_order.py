@@ -13,6 +13,7 @@ import msgspec
 from engine.units import PriceTicks, QtyLots, WallNs, units_decimal
 from engine.venue.matching import Side
 from engine.venue.pairs import PairSpec
+from engine.venue.precision import Change, is_told
 
 OrderKind = Literal[
     "market", "limit", "iceberg", "stop-loss", "stop-loss-limit", "take-profit", "take-profit-limit",
@@ -258,6 +259,38 @@ class ClientOrder(msgspec.Struct, kw_only=True, eq=False):
         numerator = 2 * self.cum_cost_units * 10 ** (pair.price_decimals + pair.qty_decimals)
         denominator = self.cum_lots * 10**pair.cost_decimals
         return PriceTicks((numerator + denominator) // (2 * denominator))
+
+    def can_relist(self, change: Change) -> bool:
+        """Is it the same order, to the digit, in another precision? Only static prices count: others follow."""
+        triggers, close = self.spec.triggers, self.spec.conditional
+        is_static = triggers is not None and triggers.price_type == "static"
+        closing = (
+            ()
+            if close is None
+            else ((close.limit_price, close.limit_price_type), (close.trigger_price, close.trigger_price_type))
+        )
+        return (
+            all(map(change.holds_qty, (self.qty_lots, self.cum_lots, self.display_lots)))
+            and change.holds_price(self.limit_ticks)
+            and (not is_static or change.holds_price(self.trigger_ticks))
+            and all(price is None or kind != "static" or is_told(price, change.after.price_decimals)
+                    for price, kind in closing)
+        )  # fmt: skip
+
+    def relist(self, change: Change) -> None:
+        """Tell it in other units."""
+        self.pair = change.after
+        self.qty_lots, self.cum_lots = change.qty(self.qty_lots), change.qty(self.cum_lots)
+        self.display_lots = change.qty(self.display_lots)
+        if self.limit_ticks is not None:
+            self.limit_ticks = change.price(self.limit_ticks)
+        if self.trigger_ticks is not None:
+            self.trigger_ticks = change.price(self.trigger_ticks)
+        if self.triggered_ticks is not None:
+            self.triggered_ticks = change.price(self.triggered_ticks)
+        if self.peak_ticks is not None:
+            self.peak_ticks = change.price(self.peak_ticks)
+            self.trail_ticks = change.price(PriceTicks(self.trail_ticks))
 
     # --- the same for people and for REST ----------------------------------------------------------------------------
 

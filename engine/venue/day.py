@@ -63,6 +63,13 @@ class Day:
         self._cost += price * qty
         self._rank(minute)
 
+    def relist(self) -> None:
+        """The candles are told in other units from now on: count them anew when somebody asks."""
+        self._watched = False
+        for minutes in (self._minutes, self._highs, self._lows):
+            minutes.clear()
+        self._trades = self._qty = self._cost = 0
+
     def totals(self, now: WallNs) -> DayTotals:
         """The 24 hours that end now."""
         self._watch()

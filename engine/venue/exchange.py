@@ -50,6 +50,7 @@ class Exchange:
         self._turns = list(self.markets.values())
         self._turn_weights = list(accumulate(pair.weight for pair in pairs))
         self._rng = Random(f"{seed} turns")
+        self._instrument_subscribers: dict[Subscriber, None] = {}
 
     def next_event(self) -> None:
         """Let the order flow act until some pair's ten best levels have changed.
@@ -95,7 +96,7 @@ class Exchange:
     def start(self, subscriber: Subscriber, key: StreamKey, snapshot: bool) -> Callable[[], None]:
         """Begin a stream: its snapshot after the usual delay, updates from then on; at once when none is wanted."""
         if key == INSTRUMENT:
-            return self._start_instruments(subscriber) if snapshot else _nothing
+            return self._start_instruments(subscriber, snapshot)
         market = self.markets[key.symbol]
 
         def begin() -> None:
@@ -114,25 +115,38 @@ class Exchange:
             begin()
         return stop
 
-    def _start_instruments(self, subscriber: Subscriber) -> Callable[[], None]:
-        def tell() -> None:
-            subscriber.deliver(INSTRUMENT, instruments_frame(tuple(market.pair for market in self._turns)))
+    def tell_pair(self, symbol: str) -> None:
+        """A pair is listed in other words from now on: an update to whoever follows the instruments."""
+        frame = instruments_frame((self.markets[symbol].pair,), "update")
+        for subscriber in self._instrument_subscribers:
+            subscriber.deliver(INSTRUMENT, frame)
             subscriber.flush()
 
-        return self._timers.call_later(self._snapshot_delay_s(), tell).cancel
+    def _start_instruments(self, subscriber: Subscriber, snapshot: bool) -> Callable[[], None]:
+        def begin() -> None:
+            if snapshot:
+                subscriber.deliver(INSTRUMENT, instruments_frame(tuple(market.pair for market in self._turns)))
+            self._instrument_subscribers[subscriber] = None
+            subscriber.flush()
+
+        def stop() -> None:
+            if timer is not None:
+                timer.cancel()
+            self._instrument_subscribers.pop(subscriber, None)
+
+        timer = self._timers.call_later(self._snapshot_delay_s(), begin) if snapshot else None
+        if timer is None:
+            begin()
+        return stop
 
 
-def _nothing() -> None:
-    """What is left to stop of a stream that never says anything."""
-
-
-def instruments_frame(pairs: tuple[PairSpec, ...]) -> bytes:
-    """The snapshot of the instrument channel. No update ever follows: nothing of it changes while the venue runs."""
-    names = dict.fromkeys(name for pair in pairs for name in (pair.quote, pair.base))
+def instruments_frame(pairs: tuple[PairSpec, ...], kind: str = "snapshot") -> bytes:
+    """The snapshot of the instrument channel, or an update: the pairs that have changed, without assets."""
+    names = dict.fromkeys(name for pair in pairs for name in (pair.quote, pair.base)) if kind == "snapshot" else {}
     assets = [ASSETS[name] for name in names if name in ASSETS]
     return text_frame(
         instrument_text(
-            "snapshot",
+            kind,
             [
                 asset_row(asset.name, asset.precision, asset.precision_display, asset.collateral_value)
                 for asset in assets

@@ -32,6 +32,7 @@ KINDS: Final = {
     "unknown": "a frame of a channel that nobody knows comes before",
     "close": "close:CODE, a close frame with that code",
     "maintenance": "maintenance, cancel_only, post_only, online, with books that hardly move meanwhile",
+    "precision": "precision:PRICExQTY@SECONDS@SYMBOL, the pair has so many decimals from then on (precision:2x8)",
 }
 
 # Received as a payload from the real Kraken, and what breaks parsers that trust it.
@@ -53,6 +54,8 @@ def parse_fault(text: str) -> FaultSpec:
         near = get_close_matches(kind, kinds, n=1)
         mend = f"use {near[0]}" if near else f"the kinds are {', '.join(kinds)}"
         raise ConfigError(f"--fault {text}: there is no fault {kind!r}: {mend}")
+    if kind == "precision":
+        return _precision(text, code_text or "", at_text, symbol)
     if (kind == "close") != (code_text is not None):
         raise ConfigError(f"--fault {text}: close needs a code and is alone in having one, such as close:1012@5")
     code = _number(text, code_text, 1000, 4999) if code_text is not None else 0
@@ -61,6 +64,17 @@ def parse_fault(text: str) -> FaultSpec:
     if rate_text is not None:
         return FaultSpec(kind, rate=_number(text, rate_text, 0, 1), symbol=symbol, close_code=int(code))
     return FaultSpec(kind, at_s=_number(text, at_text, 0, 1e9), symbol=symbol, close_code=int(code))
+
+
+def _precision(text: str, decimals: str, at_text: str | None, symbol: str | None) -> FaultSpec:
+    match = re.fullmatch(r"(\d{1,2})x(\d{1,2})", decimals)
+    if match is None or at_text is None or symbol is None:
+        raise ConfigError(
+            f"--fault {text}: write precision:PRICExQTY@SECONDS@SYMBOL with decimals of prices and of quantities, such "
+            "as precision:2x8@5@BTC/USD"
+        )
+    at_s = _number(text, at_text, 0, 1e9)
+    return FaultSpec("precision", at_s=at_s, symbol=symbol, decimals=(int(match[1]), int(match[2])))
 
 
 def frame_faults(specs: Iterable[FaultSpec]) -> tuple[FaultSpec, ...]:

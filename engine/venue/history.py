@@ -22,6 +22,7 @@ import msgspec
 from engine.units import NS_PER_S, NS_PER_US, PriceTicks, QtyLots, WallNs
 from engine.venue.matching import BUY, SELL, OrderType, Side
 from engine.venue.pairs import PairSpec
+from engine.venue.precision import Change
 
 LISTED_S: Final = 1_420_070_400  # 2015-01-01: nothing was traded before
 # Minutes of a stage's bars, each of which divides the next → trades a minute of the liveliest pair: the further back,
@@ -112,6 +113,25 @@ class History:
         self._begin_s = self.until_s  # of the oldest stage that is there
         self._open = PriceTicks(pair.mid_ticks)  # its first price: where the stage before it ends
         self._first_trade_id = last_trade_id + 1  # likewise
+
+    def relist(self, change: Change) -> None:
+        """Tell it in other units, rounded where they are coarser; what is invented later is invented in these."""
+        self._pair = change.after
+        self._open = change.price(self._open)
+        self._stages = [
+            [
+                msgspec.structs.replace(
+                    bar,
+                    open=change.price(bar.open),
+                    high=change.price(bar.high),
+                    low=change.price(bar.low),
+                    close=change.price(bar.close),
+                    lots=change.qty(bar.lots),
+                )
+                for bar in bars
+            ]
+            for bars in self._stages
+        ]
 
     def bars(self, since_s: int) -> Iterator[Bar]:
         """Those that began at `since_s` or later, oldest first."""

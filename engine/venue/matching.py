@@ -21,6 +21,7 @@ import msgspec
 
 from engine.errors import MisuseError, VenueReject
 from engine.units import PriceTicks, QtyLots
+from engine.venue.precision import Change
 
 
 class Side(Enum):
@@ -243,6 +244,18 @@ class OrderBook:
         else:
             self._rest(order, outcome)
         return outcome
+
+    def relist(self, change: Change) -> None:
+        """Tell every order in other units. Clients' orders must be the same in them; numbers and queues stay."""
+        resting = [
+            order for side in (self._bids, self._asks) for key in side.keys for order in side.levels[key].values()
+        ]
+        self._bids, self._asks = _BookSide(-1), _BookSide(+1)
+        for order in resting:
+            order.price = change.outward(order.price, order.side is BUY)
+            order.open_qty, order.filled_qty = change.qty(order.open_qty), change.qty(order.filled_qty)
+            order.display_qty, order.hidden_qty = change.qty(order.display_qty), change.qty(order.hidden_qty)
+            (self._bids if order.side is BUY else self._asks).add(order)
 
     # --- what stands in the book -------------------------------------------------------------------------------------
 

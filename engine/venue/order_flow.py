@@ -16,6 +16,7 @@ from typing import Final
 from engine.units import PriceTicks, QtyLots
 from engine.venue.matching import BUY, SELL, Order, OrderBook, Outcome, Side
 from engine.venue.pairs import PairSpec
+from engine.venue.precision import Change
 
 FLOW_OWNER: Final = 0  # whose orders these are; the flow leaves all others alone
 
@@ -36,15 +37,23 @@ class OrderFlow:
     """One pair's crowd."""
 
     def __init__(self, pair: PairSpec, book: OrderBook, seed: int) -> None:
-        self._pair = pair
         self._book = book
         self._rng = Random(f"{seed} {pair.symbol}")
         self._random = self._rng.random  # hot: one load
         self._fair = float(pair.mid_ticks)  # where the crowd believes the price to be, in ticks
+        self._suit(pair)
+
+    def _suit(self, pair: PairSpec) -> None:
+        self._pair = pair
         # Standard deviation of one step of the fair price; its stationary deviation is 1/sqrt(2 × FAIR_RETURN) as much.
         self._fair_step = min(2.0 * pair.gap_ticks, FAIR_SPREAD_OF_MID * pair.mid_ticks * (2 * FAIR_RETURN) ** 0.5)
         self._levels_min = max(3, min(pair.levels_target // 3, 120))  # a side is never taken or canceled below this
         self._near_span = NEAR_LEVELS * pair.gap_ticks  # usual distance from the first to the tenth level
+
+    def relist(self, change: Change) -> None:
+        """Go on in other units."""
+        self._fair = max(1.0, self._fair * 10.0 ** (change.after.price_decimals - change.before.price_decimals))
+        self._suit(change.after)
 
     def open_book(self) -> list[Outcome]:
         """Fill an empty book to the pair's usual depth, some junk far away included."""

@@ -28,6 +28,7 @@ FOK_UNFILLED: Final = "Fill or kill"
 NO_FUNDS_REASON: Final = "Insufficient funds"
 EXPIRED_REASON: Final = "Order expired"
 DEAD_MAN_REASON: Final = "Cancel all orders after"
+RELISTED: Final = "Pair precision changed"
 
 
 class Closing(NamedTuple):

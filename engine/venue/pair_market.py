@@ -15,9 +15,10 @@ from engine.venue.book_feed import BookFeed
 from engine.venue.candles import Candle, Candles
 from engine.venue.day import Day
 from engine.venue.history import History, Trade
-from engine.venue.matching import BUY, SELL, OrderBook, Outcome, Side
+from engine.venue.matching import BUY, SELL, LevelChange, OrderBook, Outcome, Side
 from engine.venue.order_flow import OrderFlow
 from engine.venue.pairs import PairSpec
+from engine.venue.precision import Change
 from engine.venue.stream import StreamKey, Subscriber
 from engine.venue.text import (
     book_text,
@@ -48,7 +49,6 @@ class PairMarket:
         self.pair = pair
         self.book = OrderBook()
         self._flow = OrderFlow(pair, self.book, seed)
-        self._feed = BookFeed(pair.price_decimals, pair.qty_decimals, self.book.orders_at)
         self._last_trade_id = rng.randint(10_000_000, 110_000_000)
         self._past = History(pair, seed, WallNs(opened_at - WARM_UP_NS), self._last_trade_id)
         self._candles = Candles(self._past)
@@ -61,12 +61,43 @@ class PairMarket:
         self.last = pair.mid_ticks  # price of the last trade: what triggers go by
         self._changed_at = opened_at  # time of the last change of the book, at whatever depth
         self._subscribers: dict[StreamKey, dict[Subscriber, None]] = {}  # only streams that have some
-        self._price_text = number_text(pair.price_decimals)
-        self._qty_text = number_text(pair.qty_decimals)
         self._key_of_depth: dict[int, StreamKey] = {}  # of the windows that are subscribed
         self._trade_key = StreamKey("trade", pair.symbol)
         self._ticker_keys = (StreamKey("ticker", pair.symbol, "trades"), StreamKey("ticker", pair.symbol, "bbo"))
+        self._begin_feed()
         self._open(opened_at)
+
+    def _begin_feed(self) -> None:
+        """The public view, in the pair's present precision."""
+        pair = self.pair
+        self._price_text = number_text(pair.price_decimals)
+        self._qty_text = number_text(pair.qty_decimals)
+        self._feed = BookFeed(pair.price_decimals, pair.qty_decimals, self.book.orders_at)
+        for side in (BUY, SELL):
+            self._feed.apply([LevelChange(side, price, qty) for price, qty in self.book.levels(side)])
+        for depth in self._key_of_depth:
+            self._feed.watch(depth)
+
+    def relist(self, pair: PairSpec) -> None:
+        """Go on in another precision. Books are told in it from their next update on, without another snapshot."""
+        change = Change(self.pair, pair)
+        self.pair = pair
+        self.book.relist(change)
+        self._flow.relist(change)
+        self._past.relist(change)
+        self._candles.relist(change)
+        self._day.relist()
+        self._tape = deque(
+            (trade._replace(price=change.price(trade.price), qty=change.qty(trade.qty)) for trade in self._tape),
+            maxlen=TRADES_KEPT,
+        )
+        self._spreads = deque(
+            ((at_s, bid and change.price(bid), ask and change.price(ask)) for at_s, bid, ask in self._spreads),
+            maxlen=SPREADS_KEPT,
+        )
+        self.last = change.price(self.last)
+        self._begin_feed()
+        self._bbo = self._best_prices()
 
     def _open(self, opened_at: WallNs) -> None:
         """Fill the book, and let the crowd trade for a while before anybody looks."""

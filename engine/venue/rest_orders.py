@@ -107,7 +107,7 @@ class RestOrders:
         market = self._market(params)
         validate = params.flag("validate")
         old = self._edited_order(api_key, params)
-        if old.pair is not market.pair:
+        if old.symbol != market.pair.symbol:
             raise VenueReject(UNKNOWN_ORDER)
         change = edit(params, old, market, at, validate)
         order = self._trading.edit(api_key.account_id, change, at)

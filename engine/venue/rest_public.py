@@ -113,7 +113,8 @@ class RestPublic:
             if names:
                 raise VenueReject(UNKNOWN_PAIR)
             return {}
-        return self._book.keyed(names or [names.pair_id for names in self._book.names.values()], _display(params))
+        keyed = self._book.keyed(names or [names.pair_id for names in self._book.names.values()], _display(params))
+        return {key: self._markets[pair.symbol].pair for key, pair in keyed.items()}  # as it is now
 
     # --- the markets -------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
     /0/public/…     what needs no key                GET, or POST as some clients do
     /0/private/…    signed requests                  POST
-    /venue/…        the venue's own, for tests: its ledger, more keys, faults, dead tokens, notices
+    /venue/…        the venue's own, for tests: its ledger, more keys, faults, dead tokens, notices, precisions
 
 Kraken answers HTTP 200 with `{"error":[…],"result":…}` whatever it thinks of a request; only faults and the venue's
 own paths use other codes.
@@ -315,6 +315,8 @@ class RestServer:
                 return _json({"counts": self._fault_counts})
             if (request.method, path) == ("POST", "/venue/faults"):
                 return self._set_fault(fields)
+            if (request.method, path) == ("POST", "/venue/precision"):
+                return self._relist(fields)
             if (request.method, path) == ("POST", "/venue/keys"):
                 return self._make_key(fields)
             if (request.method, path) == ("POST", "/venue/maintenance"):
@@ -340,6 +342,13 @@ class RestServer:
         elif not wish.clear:
             raise ConfigError("/venue/faults: name a kind, with a rate or a count")
         return _json({"counts": self._fault_counts})
+
+    def _relist(self, fields: dict[str, Any]) -> web.Response:
+        """`{"symbol":"BTC/USD","price_decimals":2,"qty_decimals":8}`"""
+        wish = msgspec.convert(fields, _PrecisionWish)
+        at = self._floor.exchange.event_time()
+        self._floor.trading.relist(wish.symbol, wish.price_decimals, wish.qty_decimals, at)
+        return _json({})
 
     def _make_key(self, fields: dict[str, Any]) -> web.Response:
         """`{"permissions":["query-funds"],"nonce_window":0,"tier":"pro","account_id":2}`, all optional; and `funds`."""
@@ -409,6 +418,14 @@ class _FaultWish(msgspec.Struct, forbid_unknown_fields=True):
     count: int = 1
     method: str = ""  # as the WebSocket names it, or as REST does; empty: any
     clear: bool = False
+
+
+class _PrecisionWish(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /venue/precision`."""
+
+    symbol: str
+    price_decimals: int
+    qty_decimals: int
 
 
 class _Window(msgspec.Struct, forbid_unknown_fields=True):

@@ -27,7 +27,7 @@ from picows import (
 )
 
 from engine.clock import Clock, SystemClock
-from engine.errors import UserError
+from engine.errors import ConfigError, UserError
 from engine.units import NS_PER_MS, NS_PER_S, WallNs
 from engine.venue.capture import read_captures
 from engine.venue.conversation import Conversation
@@ -380,6 +380,10 @@ class Venue:
                 self.fault_counts["maintenance"] = self.fault_counts.get("maintenance", 0) + 1
                 self.begin_maintenance()
             return
+        if spec.kind == "precision":
+            if side == PUBLIC or PUBLIC not in self._sides_begun:
+                self._relist(spec)
+            return
         for connection in list(self._connections):
             if (connection.faults is not None) != (side == PUBLIC):
                 continue
@@ -391,6 +395,19 @@ class Venue:
                 connection.fall_silent()
             elif spec.kind == "close":
                 connection.close(spec.close_code)
+
+    def _relist(self, spec: FaultSpec) -> None:
+        """A pair gets another precision; one that cannot have it is told in the log, and goes on as it was."""
+        assert spec.symbol is not None
+        if self.floor is None:
+            log.error("fault cannot strike", kind=spec.kind, reason="a capture is served as it was recorded")
+            return
+        try:
+            self.floor.trading.relist(spec.symbol, *spec.decimals, self.floor.exchange.event_time())
+        except ConfigError as error:
+            log.error("fault cannot strike", kind=spec.kind, reason=str(error))
+            return
+        self.fault_counts["precision"] = self.fault_counts.get("precision", 0) + 1
 
     def begin_maintenance(self) -> None:
         """Go through the phases of a maintenance, unless one is under way."""

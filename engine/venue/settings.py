@@ -25,6 +25,7 @@ class FaultSpec(msgspec.Struct, frozen=True):
     at_s: float | None = None  # once, that long after the venue began to serve
     symbol: str | None = None  # only frames of this symbol; None means of any
     close_code: int = 0  # of kind "close"
+    decimals: tuple[int, int] = (0, 0)  # of kind "precision": of prices and of quantities
 
 
 class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Final
 
-from engine.errors import VenueReject
+from engine.errors import ConfigError, VenueReject
 from engine.units import NS_PER_S, WallNs
 from engine.venue import executions as rows
 from engine.venue.account import Account
@@ -42,8 +42,9 @@ from engine.venue.order_names import (
     order_to_edit,
     orders_of_batch,
 )
-from engine.venue.order_places import DEAD_MAN_REASON, REPLACED, USER, OrderPlaces
+from engine.venue.order_places import DEAD_MAN_REASON, RELISTED, REPLACED, USER, OrderPlaces
 from engine.venue.pair_market import PairMarket
+from engine.venue.precision import Change, relisted
 from engine.venue.rate_counter import Tier
 from engine.venue.reminders import Reminders
 from engine.venue.settlement import Ids, usd_value
@@ -70,6 +71,7 @@ class Trading:
         on_reminder: Callable[[], None] | None = None,
     ) -> None:
         """`on_reminder` is told when `next_due` may have come nearer."""
+        self._exchange = exchange
         self._markets = markets = exchange.markets
         self._after = exchange.after
         self._accounts: dict[int, Account] = {}
@@ -282,6 +284,30 @@ class Trading:
         for order in orders:
             self._life.cancel(order, reason, at)
         self._life.conclude(at)
+
+    # --- the listing -------------------------------------------------------------------------------------------------
+
+    def relist(self, symbol: str, price_decimals: int, qty_decimals: int, at: WallNs) -> None:
+        """List a pair in another precision; ConfigError when it cannot be.
+
+        Orders that would become others are canceled, all others go on with their numbers, places and fills. The
+        instrument channel tells it; who follows the book must begin it anew.
+        """
+        market = self._markets.get(symbol)
+        if market is None:
+            raise ConfigError(f"precision: the venue does not list {symbol!r}; it lists {', '.join(self._markets)}")
+        pair = relisted(market.pair, price_decimals, qty_decimals)
+        change = Change(market.pair, pair)
+        orders = [
+            order for it in self._accounts.values() for order in it.open_orders.values() if order.symbol == symbol
+        ]
+        self._cancel([order for order in orders if not order.can_relist(change)], RELISTED, at)
+        market.relist(pair)
+        for order in orders:
+            if order.is_open:
+                order.relist(change)
+                self.ledger.changed(order)
+        self._exchange.tell_pair(symbol)
 
     # --- time --------------------------------------------------------------------------------------------------------
 

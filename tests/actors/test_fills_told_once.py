@@ -38,7 +38,9 @@ def ring(record_bytes: int) -> bytearray:
 
 def filled(number: int) -> Filled:
     fees = (Fee("USD", Decimal("0.1")),)
-    return Filled(KEY, f"TEXEC{number:05d}", number, QtyLots(10**8), Decimal(100), Decimal(100), fees, "maker", AT, AT)
+    return Filled(
+        KEY, f"TEXEC{number:05d}", number, QtyLots(10**8), 8, Decimal(100), Decimal(100), fees, "maker", AT, AT
+    )
 
 
 class Trading:
@@ -95,7 +97,7 @@ class Trading:
 def trading(tmp_path: Path) -> Iterator[Trading]:
     trading = Trading(tmp_path / "journal")
     intent = limit("buy", str(FILLS), "100")
-    trading.do(Submitted(KEY, NAME, intent, 1, 8, WallNs(AT + NS_PER_S), "websocket", None, AT))
+    trading.do(Submitted(KEY, NAME, intent, WallNs(AT + NS_PER_S), "websocket", None, AT))
     yield trading
     trading.kill()
 
@@ -143,7 +145,7 @@ def test_a_router_that_dies_with_reports_that_found_the_ring_full_has_them_told(
             trading.clock.advance(NS_PER_S)
             trading.records.note_fills_told(trading.clock.mono_ns())
     assert trading.line.is_behind
-    trading.do(Ended(KEY, "filled", "", QtyLots(FILLS * 10**8), AT))
+    trading.do(Ended(KEY, "filled", "", QtyLots(FILLS * 10**8), 8, AT))
     trading.kill()
     trading.start()
     trading.catch_up()

@@ -39,7 +39,7 @@ from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
 NOW = 1_800_000_000 * NS_PER_S
 PAIR = Pair("BTC/USD", 1, 8, qty_min_lots=5000, cost_min=Decimal("0.5"))
 OTHER = Pair("ETH/USD", 2, 8, qty_min_lots=5000, cost_min=Decimal("0.5"))
-TOP = TopOfBook(PriceTicks(599_999), PriceTicks(600_001), is_live=True, age_ns=0)
+TOP = TopOfBook(PriceTicks(599_999), PriceTicks(600_001), 1, is_live=True, age_ns=0)
 DEADLINE = WallNs(NOW + NS_PER_S)
 
 
@@ -80,7 +80,7 @@ class Desk:
         self.sent()
         report = OrderReport(
             order.id, "O1", order.symbol, order.side, order.order_type, OrderState.WORKING, "", QtyLots(10**8),
-            QtyLots(0), order.limit_price_ticks, None, Decimal(0), (), 1, 8, False, WallNs(NOW),
+            QtyLots(0), latest_report(order).limit_price_ticks, None, Decimal(0), (), 1, 8, False, WallNs(NOW),
         )  # fmt: skip
         assert self.reports.try_publish(REPORTS.pack(report))
         self.news()
@@ -222,8 +222,8 @@ def test_the_largest_batch_fits() -> None:
     """Fifteen orders with every option of theirs."""
     desk = Desk()
     options: Any = {
-        "order_type": "trailing-stop-limit", "trigger": Decimal("1." + "1" * 30), "trigger_type": "quote",
-        "trigger_reference": "index", "limit_offset": Decimal("-1." + "1" * 30), "limit_offset_type": "quote",
+        "order_type": "trailing-stop-limit", "trigger": Decimal("1." + "1" * 30), "trigger_type": "pct",
+        "trigger_reference": "index", "limit_offset": Decimal("-1." + "1" * 30), "limit_offset_type": "pct",
         "post_only": True, "time_in_force": "gtd", "expire_at": NOW + 60 * NS_PER_S,
         "effective_at": NOW + 5 * NS_PER_S, "reduce_only": True, "margin": True, "fee_preference": "quote",
         "stp_type": "cancel_newest",
@@ -425,11 +425,10 @@ def can_be_sent_on(intent: OrderIntent) -> None:
         intent, strategy="quoter", pair=pair, top=TOP, open_orders=(), position=Decimal(0), now=MonoNs(1)
     )
     name: dict[str, Any] = {"cl_ord_id": "key"} if intent.conditional is None else {"order_userref": 1}
-    decimals = pair.price_decimals, pair.qty_decimals
-    frame = add_order(intent, *decimals, **name, deadline=DEADLINE, token="t", req_id=1)
+    frame = add_order(intent, **name, deadline=DEADLINE, token="t", req_id=1)
     assert json.loads(frame, parse_float=Decimal)["params"]["symbol"] == intent.symbol
     row = BatchRow(intent, **name)
-    json.loads(batch_add([row, row], *decimals, deadline=DEADLINE, token="t", req_id=1))
+    json.loads(batch_add([row, row], deadline=DEADLINE, token="t", req_id=1))
 
 
 @settings(max_examples=8 * EXAMPLES)
@@ -493,7 +492,7 @@ def test_whatever_an_amend_wants_it_is_sent_or_says_why(order_type: str, options
     assert is_taken or order.reason.startswith("amend refused: ")
     for command in commands:
         assert isinstance(command, Amend)
-        json.loads(amend_order(command.amendment, 1, 8, cl_ord_id="key", deadline=DEADLINE, token="t", req_id=1))
+        json.loads(amend_order(command.amendment, cl_ord_id="key", deadline=DEADLINE, token="t", req_id=1))
 
 
 @settings(max_examples=2 * EXAMPLES)

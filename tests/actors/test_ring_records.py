@@ -47,7 +47,9 @@ AT = 1_800_000_000 * NS_PER_S
 
 def wrong(**fields: Any) -> bytes:
     """An order as a plugin once made it: a Struct takes what it is given, and so does the encoder."""
-    intent = OrderIntent(symbol="BTC/USD", side="buy", order_type="limit", qty=QtyLots(1), **fields)
+    intent = OrderIntent(
+        symbol="BTC/USD", side="buy", order_type="limit", price_decimals=1, qty_decimals=8, qty=QtyLots(1), **fields
+    )
     return COMMANDS.pack(Submit("quoter", "key", intent, MonoNs(AT), MonoNs(0)))
 
 
@@ -59,7 +61,20 @@ POISON = {
     "a word for a moment": wrong(expire_at="tomorrow"),
     "a word for a closing order": wrong(conditional="x"),
     "a side of its own": COMMANDS.pack(
-        Submit("quoter", "key", OrderIntent(symbol="X", side="bid", order_type="limit", qty=QtyLots(1)), AT, 0)  # type: ignore[arg-type]
+        Submit(
+            "quoter",
+            "key",
+            OrderIntent(
+                symbol="X",
+                side="bid",  # type: ignore[arg-type]
+                order_type="limit",
+                price_decimals=1,
+                qty_decimals=8,
+                qty=QtyLots(1),
+            ),
+            MonoNs(AT),
+            MonoNs(0),
+        )
     ),
     "a batch of none": COMMANDS.pack(SubmitBatch("quoter", [], MonoNs(AT), MonoNs(0))),
     "a message of another ring": framed(msgspec.msgpack.encode(["nobody's", 1])),
@@ -198,7 +213,9 @@ class Router:
 
     def order(self, key: str) -> bytes:
         """A command that can be read, and is refused for want of a connection."""
-        intent = OrderIntent(symbol="BTC/USD", side="buy", order_type="market", qty=QtyLots(1))
+        intent = OrderIntent(
+            symbol="BTC/USD", side="buy", order_type="market", price_decimals=1, qty_decimals=8, qty=QtyLots(1)
+        )
         return COMMANDS.pack(Submit("quoter", key, intent, MonoNs(AT), MonoNs(0)))
 
 
@@ -233,10 +250,12 @@ def test_a_command_that_cannot_be_read_holds_up_nobody(rig: Router) -> None:
 
 def test_a_fact_that_cannot_be_read_is_asked_of_kraken(rig: Router) -> None:
     """It may have been the end, or a fill, of any open order."""
-    intent = OrderIntent(symbol="BTC/USD", side="buy", order_type="market", qty=QtyLots(1))
+    intent = OrderIntent(
+        symbol="BTC/USD", side="buy", order_type="market", price_decimals=1, qty_decimals=8, qty=QtyLots(1)
+    )
     records = rig.router.records
     for key in ("acknowledged", "on its way"):
-        records.commit([Submitted(key, "quoter", intent, 1, 8, WallNs(AT + NS_PER_S), "websocket", None, WallNs(AT))])
+        records.commit([Submitted(key, "quoter", intent, WallNs(AT + NS_PER_S), "websocket", None, WallNs(AT))])
     records.commit(records.blotter.on_acknowledged("acknowledged", "O1", WallNs(AT)))
     assert rig.account.try_publish(ACCOUNT_FACTS.pack(FACT))
     assert rig.account.try_publish(framed(b"\x93\xa1?\x01\x02"))

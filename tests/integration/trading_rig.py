@@ -26,7 +26,6 @@ import psutil
 from engine.ledger_check import Ledger, Told, compare, read_state
 from engine.net.control_socket import NobodyListens, ask
 from engine.orders.tally import Tally
-from engine.units import decimal_units
 from tests.integration.rig import PATIENCE_S, Diary, Engines, eventually
 
 PUPPET: Final = Path(__file__).parent / "strategies" / "puppet.py"
@@ -84,6 +83,10 @@ class TradingVenue:
         """From now on it strikes with this probability."""
         self._post("faults", kind=kind, rate=rate)
 
+    def relist(self, price_decimals: int, qty_decimals: int, symbol: str = "BTC/USD") -> None:
+        """The pair is listed in another precision from now on."""
+        self._post("precision", symbol=symbol, price_decimals=price_decimals, qty_decimals=qty_decimals)
+
     def clear(self) -> None:
         """No faults any more."""
         self._post("faults", clear=True)
@@ -133,9 +136,12 @@ class _Line:
         # "feed" once it has asked for executions, "orders" once it has asked for balances alone.
         self.kind = ""
         self.asked = b""
+        # All of it.
+        self.heard = bytearray()
 
     def learn(self, data: bytes) -> None:
         """Find out whose it is from what it asks first."""
+        self.heard += data
         if self.kind:
             return
         self.asked = (self.asked + data)[:16384]
@@ -161,6 +167,7 @@ class Relay:
         self._port = int(url.rpartition(":")[2].partition("/")[0])
         self._path = url.rpartition("/")[2]
         self._lines: list[_Line] = []
+        self._heard: list[bytearray] = []
         # Kinds of connection whose requests, or whose answers, are held up.
         self._held_up: set[str] = set()
         self._held_down: set[str] = set()
@@ -183,6 +190,11 @@ class Relay:
     def carries(self, *kinds: str) -> bool:
         """Is there a connection of each of these kinds, with a token?"""
         return set(kinds) <= {line.kind for line in list(self._lines)}
+
+    def requests(self) -> list[bytes]:
+        """Every text that any connection has asked with, as it was on the wire."""
+        texts = [text for heard in list(self._heard) for text in _texts_of(bytes(heard))]
+        return [text for text in texts if text.startswith(b"{")]  # not a close frame
 
     def cut(self, kind: str = "") -> None:
         """Reset the connections of a kind, or all."""
@@ -263,6 +275,7 @@ class Relay:
             return
         line = _Line(writer, venue_writer)
         self._lines.append(line)
+        self._heard.append(line.heard)
         pumps = [
             asyncio.ensure_future(self._pump(line, reader, venue_writer, is_up=True)),
             asyncio.ensure_future(self._pump(line, venue_reader, writer, is_up=False)),
@@ -549,10 +562,8 @@ class TradingEngine:
     def _told_of(self, puppet: str, orders: Any) -> Told:
         fills, ends, over = Tally(), Tally(), {}
         for entry in self.diary(puppet).entries("fill"):
-            order = orders.get(entry["id"])
-            if order is not None:
-                lots = decimal_units(Decimal(entry["qty"]), order.qty_decimals)
-                fills.add(entry["exec_id"], entry["id"], lots, Decimal(entry["price"]))
+            if entry["id"] in orders:
+                fills.add(entry["exec_id"], entry["id"], f"{Decimal(entry['qty']):f}", Decimal(entry["price"]))
         for entry in self.diary(puppet).entries("order"):
             over[entry["id"]] = entry["state"]
         for order_id, state in over.items():

@@ -26,9 +26,17 @@ PAIR = RestPair(
 
 def order(order_type="limit", side="buy", qty=125_000_000, price_decimals=1, **more):
     """The fields of AddOrder for such an order."""
-    intent = OrderIntent(symbol="BTC/USD", side=side, order_type=order_type, qty=qty, **more)
+    intent = OrderIntent(
+        symbol="BTC/USD",
+        side=side,
+        order_type=order_type,
+        price_decimals=price_decimals,
+        qty_decimals=8,
+        qty=qty,
+        **more,
+    )
     ids = {"userref": 5} if intent.conditional else {"cl_ord_id": "a1"}
-    request = rest_requests.add_order(intent, price_decimals, 8, pair=PAIR, **ids, deadline=DEADLINE)
+    request = rest_requests.add_order(intent, pair=PAIR, **ids, deadline=DEADLINE)
     assert (request.method, request.path, request.is_mutating) == ("POST", "/0/private/AddOrder", True)
     fields = dict(request.fields)
     assert (fields.pop("pair"), fields.pop("deadline")) == ("XBTUSD", "2023-09-24T14:24:22.000Z")
@@ -61,8 +69,10 @@ CL_ORD_ID = "6d1b345e-2821-40e2-ad83-4ecb18a06876"
 
 
 def test_the_documented_add_order_can_be_said():
-    intent = OrderIntent(symbol="BTC/USD", side="buy", order_type="limit", qty=125, limit_price=27_500)
-    request = rest_requests.add_order(intent, 0, 2, pair=PAIR, cl_ord_id=CL_ORD_ID, deadline=DEADLINE)
+    intent = OrderIntent(
+        symbol="BTC/USD", side="buy", order_type="limit", price_decimals=0, qty_decimals=2, qty=125, limit_price=27_500
+    )
+    request = rest_requests.add_order(intent, pair=PAIR, cl_ord_id=CL_ORD_ID, deadline=DEADLINE)
 
     assert ours(request, without=["deadline"]) == documented("AddOrder")
 
@@ -70,9 +80,12 @@ def test_the_documented_add_order_can_be_said():
 def test_an_order_for_a_tokenized_stock_names_its_class():
     """Kraken asks for it beside the pair, in a batch too; a currency's order says nothing of it."""
     pair = msgspec.structs.replace(PAIR, altname="AAPLxUSD", symbol="AAPLx/USD", asset_class=TOKENIZED)
-    intent = OrderIntent(symbol="AAPLx/USD", side="buy", order_type="limit", qty=125, limit_price=27_500)
-    one = rest_requests.add_order(intent, 2, 8, pair=pair, cl_ord_id=CL_ORD_ID, deadline=DEADLINE)
-    batch = rest_requests.add_order_batch([BatchRow(intent, CL_ORD_ID)] * 2, 2, 8, pair=pair, deadline=DEADLINE)
+    intent = OrderIntent(
+        symbol="AAPLx/USD", side="buy", order_type="limit", price_decimals=2, qty_decimals=8, qty=125,
+        limit_price=27_500,
+    )  # fmt: skip
+    one = rest_requests.add_order(intent, pair=pair, cl_ord_id=CL_ORD_ID, deadline=DEADLINE)
+    batch = rest_requests.add_order_batch([BatchRow(intent, CL_ORD_ID)] * 2, pair=pair, deadline=DEADLINE)
 
     for request in (one, batch):
         assert (request.fields["pair"], request.fields["asset_class"]) == ("AAPLxUSD", "tokenized_asset")
@@ -87,19 +100,26 @@ def test_the_documented_batch_can_be_said():
     for row in wanted["orders"]:
         for name in ("price2", "starttm", "timeinforce", "close"):
             row.pop(name, None)
-    buy = OrderIntent(symbol="BTC/USD", side="buy", order_type="limit", qty=12, limit_price=40_000)
-    sell = OrderIntent(symbol="BTC/USD", side="sell", order_type="limit", qty=12, limit_price=42_000)
+    buy = OrderIntent(
+        symbol="BTC/USD", side="buy", order_type="limit", price_decimals=0, qty_decimals=1, qty=12, limit_price=40_000
+    )
+    sell = OrderIntent(
+        symbol="BTC/USD", side="sell", order_type="limit", price_decimals=0, qty_decimals=1, qty=12, limit_price=42_000
+    )
     rows = [BatchRow(buy, CL_ORD_ID), BatchRow(sell, "da8e4ad59b78481c93e589746b0cf91")]
-    request = rest_requests.add_order_batch(rows, 0, 1, pair=PAIR, deadline=DEADLINE)
+    request = rest_requests.add_order_batch(rows, pair=PAIR, deadline=DEADLINE)
 
     assert ours(request, without=["deadline"]) == wanted
 
 
 def test_the_documented_amend_and_edit_can_be_said():
-    amend = rest_requests.amend_order(Amendment(qty=125), 0, 2, cl_ord_id=CL_ORD_ID, deadline=DEADLINE)
-    edit = OrderEdit(order_id="OHYO67-6LP66-HMQ437", symbol="BTC/USD", qty=125, limit_price=26_500,
+    amend = rest_requests.amend_order(
+        Amendment(price_decimals=0, qty_decimals=2, qty=125), cl_ord_id=CL_ORD_ID, deadline=DEADLINE
+    )
+    edit = OrderEdit(order_id="OHYO67-6LP66-HMQ437", symbol="BTC/USD", price_decimals=0, qty_decimals=2, qty=125,
+                     limit_price=26_500,
                      trigger=Trigger(Decimal(27_500)))  # fmt: skip
-    request = rest_requests.edit_order(edit, 0, 2, pair=PAIR, order_type="stop-loss-limit", deadline=DEADLINE)
+    request = rest_requests.edit_order(edit, pair=PAIR, order_type="stop-loss-limit", deadline=DEADLINE)
 
     assert ours(amend, without=["deadline"]) == documented("AmendOrder")
     assert ours(request, without=["deadline"]) == documented("EditOrder")
@@ -206,11 +226,20 @@ def test_margin_is_the_pairs_highest_leverage_of_that_side():
 
 
 def test_margin_without_leverage_cannot_be_said():
-    intent = OrderIntent(symbol="A/B", side="buy", order_type="limit", qty=1, limit_price=1, margin=True)
+    intent = OrderIntent(
+        symbol="A/B",
+        side="buy",
+        order_type="limit",
+        price_decimals=1,
+        qty_decimals=8,
+        qty=1,
+        limit_price=1,
+        margin=True,
+    )
     pair = RestPair(id="AB", altname="AB", symbol="A/B", base="A", quote="B", pair_decimals=1, lot_decimals=8,
                     cost_decimals=5)  # fmt: skip
     with pytest.raises(MisuseError, match="A/B"):
-        rest_requests.add_order(intent, 1, 8, pair=pair, cl_ord_id="x", deadline=DEADLINE)
+        rest_requests.add_order(intent, pair=pair, cl_ord_id="x", deadline=DEADLINE)
 
 
 def test_a_conditional_close():
@@ -227,8 +256,16 @@ def test_a_conditional_close():
 
 @given(st.integers(0, 10**20), st.integers(0, 10**20), st.integers(0, 12), st.integers(0, 12))
 def test_numbers_are_exact_text(qty, price, price_decimals, qty_decimals):
-    intent = OrderIntent(symbol="BTC/USD", side="buy", order_type="limit", qty=qty, limit_price=price)
-    request = rest_requests.add_order(intent, price_decimals, qty_decimals, pair=PAIR, cl_ord_id="x", deadline=DEADLINE)
+    intent = OrderIntent(
+        symbol="BTC/USD",
+        side="buy",
+        order_type="limit",
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        qty=qty,
+        limit_price=price,
+    )
+    request = rest_requests.add_order(intent, pair=PAIR, cl_ord_id="x", deadline=DEADLINE)
     body = json.loads(request.body(1))
 
     assert Decimal(body["volume"]) == Decimal(qty).scaleb(-qty_decimals)
@@ -237,9 +274,9 @@ def test_numbers_are_exact_text(qty, price, price_decimals, qty_decimals):
 
 
 def test_an_amend_of_a_relative_price_says_what_it_is_relative_to():
-    amendment = Amendment(limit_offset=Decimal("-1"), trigger_price=Decimal("2.5"))
+    amendment = Amendment(price_decimals=1, qty_decimals=8, limit_offset=Decimal("-1"), trigger_price=Decimal("2.5"))
     request = rest_requests.amend_order(
-        amendment, 1, 8, order_id="O1", limit_price_type="pct", trigger_price_type="quote", deadline=DEADLINE
+        amendment, order_id="O1", limit_price_type="pct", trigger_price_type="quote", deadline=DEADLINE
     )
 
     assert {name: request.fields[name] for name in ("txid", "limit_price", "trigger_price")} == {

@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +51,8 @@ def intent_of(params, symbol):
         symbol=symbol,
         side=params["side"],
         order_type=params["order_type"],
+        price_decimals=DECIMALS,
+        qty_decimals=DECIMALS,
         qty=units(params["order_qty"]),
         limit_price=units(params.get("limit_price")),
         time_in_force=params.get("time_in_force", "gtc"),
@@ -80,8 +83,6 @@ def test_every_documented_add_order_can_be_said(request_):
     params = request_["params"]
     frame = order_requests.add_order(
         intent_of(params, params["symbol"]),
-        DECIMALS,
-        DECIMALS,
         **ids_of(params),
         deadline=DEADLINE,
         token=params.get("token", ""),
@@ -97,14 +98,14 @@ def test_every_documented_add_order_can_be_said(request_):
 def test_every_documented_amend_order_can_be_said(request_):
     params = request_["params"]
     amendment = Amendment(
+        price_decimals=DECIMALS,
+        qty_decimals=DECIMALS,
         qty=units(params.get("order_qty")),
         limit_price=units(params.get("limit_price")),
         post_only=params.get("post_only", False),
     )
     ids = {name: params[name] for name in ("order_id", "cl_ord_id") if name in params}
-    frame = order_requests.amend_order(
-        amendment, DECIMALS, DECIMALS, **ids, deadline=DEADLINE, token=params["token"], req_id=1
-    )
+    frame = order_requests.amend_order(amendment, **ids, deadline=DEADLINE, token=params["token"], req_id=1)
     ours, theirs = said(params, exact(frame)["params"])
 
     assert ours == theirs
@@ -116,10 +117,12 @@ def test_every_documented_edit_order_can_be_said(request_):
     edit = OrderEdit(
         order_id=params["order_id"],
         symbol=params["symbol"],
+        price_decimals=DECIMALS,
+        qty_decimals=DECIMALS,
         qty=units(params.get("order_qty")),
         limit_price=units(params.get("limit_price")),
     )
-    frame = order_requests.edit_order(edit, DECIMALS, DECIMALS, deadline=DEADLINE, token=params["token"], req_id=1)
+    frame = order_requests.edit_order(edit, deadline=DEADLINE, token=params["token"], req_id=1)
     ours, theirs = said(params, exact(frame)["params"])
 
     assert ours == theirs
@@ -139,7 +142,7 @@ def test_every_documented_cancel_order_can_be_said_one_order_at_a_time(request_)
 def test_every_documented_batch_add_can_be_said(request_):
     params = request_["params"]
     rows = [BatchRow(intent_of(order, params["symbol"]), **ids_of(order)) for order in params["orders"]]
-    frame = order_requests.batch_add(rows, DECIMALS, DECIMALS, deadline=DEADLINE, token=params["token"], req_id=1)
+    frame = order_requests.batch_add(rows, deadline=DEADLINE, token=params["token"], req_id=1)
     ours = exact(frame)["params"]
 
     assert (ours["symbol"], ours["deadline"]) == (params["symbol"], DEADLINE_TEXT)
@@ -175,6 +178,7 @@ def test_the_documented_subscriptions_are_ours_and_the_rate_counter():
 
 words = st.text(max_size=20)
 amounts = st.integers(0, 10**20)
+decimals = st.integers(0, 12)
 prices = st.decimals(-(10**12), 10**12, places=8)
 maybe = st.none
 intents = st.builds(
@@ -182,6 +186,8 @@ intents = st.builds(
     symbol=words,
     side=st.sampled_from(["buy", "sell"]),
     order_type=words,
+    price_decimals=decimals,
+    qty_decimals=decimals,
     qty=amounts,
     limit_price=maybe() | amounts,
     trigger=maybe() | st.builds(Trigger, prices, words, words),
@@ -199,12 +205,10 @@ intents = st.builds(
 )
 
 
-@given(intents, words, words, st.integers(0, 12), st.integers(0, 12))
-def test_what_is_sent_is_what_was_meant(intent, cl_ord_id, token, price_decimals, qty_decimals):
+@given(intents, words, words)
+def test_what_is_sent_is_what_was_meant(intent, cl_ord_id, token):
     """Read back by another JSON parser, every number is exactly the intent's, and every text is itself."""
-    frame = order_requests.add_order(
-        intent, price_decimals, qty_decimals, cl_ord_id=cl_ord_id, deadline=DEADLINE, token=token, req_id=77
-    )
+    frame = order_requests.add_order(intent, cl_ord_id=cl_ord_id, deadline=DEADLINE, token=token, req_id=77)
     request = exact(frame)
     params = request["params"]
 
@@ -212,12 +216,14 @@ def test_what_is_sent_is_what_was_meant(intent, cl_ord_id, token, price_decimals
     assert (params["symbol"], params["side"], params["order_type"]) == (intent.symbol, intent.side, intent.order_type)
     assert (params["cl_ord_id"], params["token"]) == (cl_ord_id, token)
     if intent.cash_qty is None:
-        assert params["order_qty"] == Decimal(intent.qty).scaleb(-qty_decimals)
+        assert params["order_qty"] == Decimal(intent.qty).scaleb(-intent.qty_decimals)
     else:
         assert (params["cash_order_qty"], "order_qty" in params) == (intent.cash_qty, False)
     wanted = {
-        "limit_price": None if intent.limit_price is None else Decimal(intent.limit_price).scaleb(-price_decimals),
-        "display_qty": None if intent.display_qty is None else Decimal(intent.display_qty).scaleb(-qty_decimals),
+        "limit_price": None
+        if intent.limit_price is None
+        else Decimal(intent.limit_price).scaleb(-intent.price_decimals),
+        "display_qty": None if intent.display_qty is None else Decimal(intent.display_qty).scaleb(-intent.qty_decimals),
         "fee_preference": intent.fee_preference,
         "stp_type": intent.stp_type,
         "post_only": intent.post_only or None,
@@ -234,33 +240,36 @@ def test_what_is_sent_is_what_was_meant(intent, cl_ord_id, token, price_decimals
         }  # fmt: skip
 
 
-@given(st.builds(Amendment, qty=maybe() | amounts, limit_price=maybe() | amounts, trigger_price=maybe() | prices,
-                 display_qty=maybe() | amounts, post_only=st.booleans()))  # fmt: skip
+@given(st.builds(Amendment, price_decimals=decimals, qty_decimals=decimals, qty=maybe() | amounts,
+                 limit_price=maybe() | amounts, trigger_price=maybe() | prices, display_qty=maybe() | amounts,
+                 post_only=st.booleans()))  # fmt: skip
 def test_an_amend_says_what_was_meant(amendment):
     frame = order_requests.amend_order(
-        amendment, 3, 5, cl_ord_id="one", trigger_price_type="pct", deadline=DEADLINE, token=TOKEN, req_id=1
+        amendment, cl_ord_id="one", trigger_price_type="pct", deadline=DEADLINE, token=TOKEN, req_id=1
     )
     params = exact(frame)["params"]
     wanted = {"cl_ord_id": "one", "deadline": DEADLINE_TEXT, "token": TOKEN}
     if amendment.qty is not None:
-        wanted["order_qty"] = Decimal(amendment.qty).scaleb(-5)
+        wanted["order_qty"] = Decimal(amendment.qty).scaleb(-amendment.qty_decimals)
     if amendment.limit_price is not None:
-        wanted["limit_price"] = Decimal(amendment.limit_price).scaleb(-3)
+        wanted["limit_price"] = Decimal(amendment.limit_price).scaleb(-amendment.price_decimals)
     if amendment.trigger_price is not None:
         wanted |= {"trigger_price": amendment.trigger_price, "trigger_price_type": "pct"}
     if amendment.display_qty is not None:
-        wanted["display_qty"] = Decimal(amendment.display_qty).scaleb(-5)
+        wanted["display_qty"] = Decimal(amendment.display_qty).scaleb(-amendment.qty_decimals)
     if amendment.post_only:
         wanted["post_only"] = True
 
     assert params == wanted
 
 
-LIMIT = OrderIntent(symbol="BTC/USD", side="buy", order_type="limit", qty=100_000, limit_price=650_001)
+LIMIT = OrderIntent(
+    symbol="BTC/USD", side="buy", order_type="limit", price_decimals=1, qty_decimals=8, qty=100_000, limit_price=650_001
+)
 
 
 def test_the_bytes_of_a_plain_limit_order():
-    frame = order_requests.add_order(LIMIT, 1, 8, cl_ord_id="quoter0k1a00000a", deadline=DEADLINE, token="t", req_id=9)
+    frame = order_requests.add_order(LIMIT, cl_ord_id="quoter0k1a00000a", deadline=DEADLINE, token="t", req_id=9)
 
     assert frame == (
         b'{"method":"add_order","params":{"order_type":"limit","side":"buy","order_qty":0.00100000,'
@@ -271,7 +280,8 @@ def test_the_bytes_of_a_plain_limit_order():
 
 def test_whole_numbers_have_a_decimal_point_too():
     """Kraken asks for a number_float; only the form with a point is proven."""
-    frame = order_requests.add_order(LIMIT, 0, 0, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
+    whole = msgspec.structs.replace(LIMIT, price_decimals=0, qty_decimals=0)
+    frame = order_requests.add_order(whole, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
 
     assert b'"order_qty":100000.0,"limit_price":650001.0' in frame
 
@@ -279,25 +289,42 @@ def test_whole_numbers_have_a_decimal_point_too():
 @pytest.mark.parametrize("text", ["1E+3", "1e-9", "0E-10", "-2.0", "12345678901234567890.123456789"])
 def test_no_decimal_becomes_an_exponent(text):
     intent = OrderIntent(
-        symbol="A/B", side="sell", order_type="stop-loss", qty=1, trigger=Trigger(Decimal(text), "pct", "index")
+        symbol="A/B",
+        side="sell",
+        order_type="stop-loss",
+        price_decimals=1,
+        qty_decimals=8,
+        qty=1,
+        trigger=Trigger(Decimal(text), "pct", "index"),
     )
-    frame = order_requests.add_order(intent, 1, 8, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
+    frame = order_requests.add_order(intent, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
 
     assert exact(frame)["params"]["triggers"]["price"] == Decimal(text)
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "1e999999", "1e-999999"])
 def test_an_absurd_number_is_never_sent(text):
-    intent = OrderIntent(symbol="A/B", side="buy", order_type="market", qty=0, cash_qty=Decimal(text))
+    intent = OrderIntent(
+        symbol="A/B", side="buy", order_type="market", price_decimals=1, qty_decimals=8, qty=0, cash_qty=Decimal(text)
+    )
     with pytest.raises(MisuseError):
-        order_requests.add_order(intent, 1, 8, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
+        order_requests.add_order(intent, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
 
 
 def test_a_conditional_close_is_flat_and_goes_with_a_userref_only():
     """Kraken refuses it together with a client order id."""
     close = Conditional("stop-loss-limit", Decimal("28400"), None, Decimal("-5"), "pct")
-    intent = OrderIntent(symbol="BTC/USD", side="buy", order_type="limit", qty=1, limit_price=1, conditional=close)
-    frame = order_requests.add_order(intent, 1, 8, order_userref=-7, deadline=DEADLINE, token="t", req_id=9)
+    intent = OrderIntent(
+        symbol="BTC/USD",
+        side="buy",
+        order_type="limit",
+        price_decimals=1,
+        qty_decimals=8,
+        qty=1,
+        limit_price=1,
+        conditional=close,
+    )
+    frame = order_requests.add_order(intent, order_userref=-7, deadline=DEADLINE, token="t", req_id=9)
     params = exact(frame)["params"]
 
     assert params["order_userref"] == -7
@@ -308,16 +335,16 @@ def test_a_conditional_close_is_flat_and_goes_with_a_userref_only():
         "trigger_price_type": "pct",
     }
     with pytest.raises(MisuseError):
-        order_requests.add_order(intent, 1, 8, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
+        order_requests.add_order(intent, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
 
 
 def test_a_trailing_stop_limit_has_its_offset_where_others_have_their_limit():
     intent = OrderIntent(
-        symbol="A/B", side="sell", order_type="trailing-stop-limit", qty=1,
+        symbol="A/B", side="sell", order_type="trailing-stop-limit", price_decimals=1, qty_decimals=8, qty=1,
         limit_offset=Decimal("-1.5"), limit_price_type="pct", trigger=Trigger(Decimal(2), "pct"),
     )  # fmt: skip
     params = exact(
-        order_requests.add_order(intent, 1, 8, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
+        order_requests.add_order(intent, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
     )["params"]  # fmt: skip
 
     assert (params["limit_price"], params["limit_price_type"]) == (Decimal("-1.5"), "pct")
@@ -325,11 +352,12 @@ def test_a_trailing_stop_limit_has_its_offset_where_others_have_their_limit():
 
 def test_times_are_rounded_down_to_what_kraken_reads():
     intent = OrderIntent(
-        symbol="A/B", side="buy", order_type="limit", qty=1, limit_price=1, time_in_force="gtd",
+        symbol="A/B", side="buy", order_type="limit", price_decimals=1, qty_decimals=8, qty=1, limit_price=1,
+        time_in_force="gtd",
         expire_at=DEADLINE, effective_at=DEADLINE - NS_PER_S,
     )  # fmt: skip
     params = exact(
-        order_requests.add_order(intent, 1, 8, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
+        order_requests.add_order(intent, cl_ord_id="x", deadline=DEADLINE, token="t", req_id=9)
     )["params"]  # fmt: skip
 
     assert params["deadline"] == "2024-07-21T09:53:59.050Z"
@@ -340,7 +368,7 @@ def test_times_are_rounded_down_to_what_kraken_reads():
 @pytest.mark.parametrize("ids", [{}, {"cl_ord_id": "x", "order_userref": 1}])
 def test_an_order_has_exactly_one_identifier(ids):
     with pytest.raises(MisuseError):
-        order_requests.add_order(LIMIT, 1, 8, **ids, deadline=DEADLINE, token="t", req_id=9)
+        order_requests.add_order(LIMIT, **ids, deadline=DEADLINE, token="t", req_id=9)
 
 
 @pytest.mark.parametrize("ids", [{}, {"cl_ord_id": "x", "order_id": "y"}, {"order_id": "y", "order_userref": 1}])
@@ -353,13 +381,15 @@ def test_a_cancel_names_one_order_in_one_way(ids):
 @pytest.mark.parametrize("count", [0, 1, 16])
 def test_a_batch_has_two_to_fifteen_orders(count):
     with pytest.raises(MisuseError):
-        order_requests.batch_add([BatchRow(LIMIT, "x")] * count, 1, 8, deadline=DEADLINE, token="t", req_id=9)
+        order_requests.batch_add([BatchRow(LIMIT, "x")] * count, deadline=DEADLINE, token="t", req_id=9)
 
 
 def test_a_batch_is_of_one_pair():
-    other = OrderIntent(symbol="ETH/USD", side="buy", order_type="limit", qty=1, limit_price=1)
+    other = OrderIntent(
+        symbol="ETH/USD", side="buy", order_type="limit", price_decimals=1, qty_decimals=8, qty=1, limit_price=1
+    )
     with pytest.raises(MisuseError, match="BTC/USD, ETH/USD"):
-        order_requests.batch_add([BatchRow(LIMIT, "x"), BatchRow(other, "y")], 1, 8, deadline=DEADLINE, token="t",
+        order_requests.batch_add([BatchRow(LIMIT, "x"), BatchRow(other, "y")], deadline=DEADLINE, token="t",
                                  req_id=9)  # fmt: skip
 
 
@@ -377,4 +407,4 @@ def test_a_dead_mans_switch_is_shorter_than_a_day(timeout_s):
 
 def test_a_userref_is_a_32_bit_integer():
     with pytest.raises(MisuseError):
-        order_requests.add_order(LIMIT, 1, 8, order_userref=2**31, deadline=DEADLINE, token="t", req_id=9)
+        order_requests.add_order(LIMIT, order_userref=2**31, deadline=DEADLINE, token="t", req_id=9)

@@ -1,6 +1,6 @@
 """Exact text ⇄ ticks and lots, at every precision."""
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given
@@ -95,3 +95,13 @@ def test_a_quantity_is_rounded_to_what_can_be_ordered_and_held(
     assert pair.round_qty("39148.13654", "down") == Decimal(down)
     assert pair.round_qty("39148.13654", "up") == Decimal(up)
     assert pair.qty_lots(pair.round_qty("39148.13654", "up")) > 0
+
+
+@pytest.mark.parametrize("digits", [1, 3, 6, 28])
+def test_rounding_does_not_depend_on_the_precision_of_a_thread(digits):
+    """A strategy may have set it to three digits: "down" is never above, and on the step."""
+    pair = Pair("BTC/USD", 1, 8)
+    with localcontext(prec=digits):
+        rounded = pair.round_price("64000.19", "down"), pair.round_qty("1.234567891", "up")
+
+    assert rounded == (Decimal("64000.1"), Decimal("1.23456790"))

@@ -26,6 +26,8 @@ def limit(side="buy", qty="1", price="100", **more):
         symbol=more.pop("symbol", PAIR.symbol),
         side=side,
         order_type=more.pop("order_type", "limit"),
+        price_decimals=1,
+        qty_decimals=8,
         qty=QtyLots(int(Decimal(qty).scaleb(8))),
         limit_price=None if price is None else PriceTicks(int(Decimal(price) * 10)),
         **more,
@@ -34,7 +36,7 @@ def limit(side="buy", qty="1", price="100", **more):
 
 def submitted(key=KEY, intent=None, strategy="quoter", at=AT, userref=None, route="websocket"):
     """The record of an order that leaves."""
-    return Submitted(key, strategy, intent or limit(), 1, 8, WallNs(at + 10**9), route, userref, at)
+    return Submitted(key, strategy, intent or limit(), WallNs(at + 10**9), route, userref, at)
 
 
 def commit(blotter, records, journal=None):
@@ -74,4 +76,4 @@ def trade(exec_id="TEXEC1-00000-000000", qty="0.4", price="100", fee="0.16", at=
 
 def tell(blotter, what, journal=None, at=AT):
     """Give the blotter a row; the changes."""
-    return commit(blotter, blotter.on_execution(what, PAIRS, at), journal)
+    return commit(blotter, blotter.on_execution(what, PAIRS.get, at), journal)

@@ -119,7 +119,7 @@ def test_late_news_of_an_order_that_is_over_changes_nothing():
         tell(blotter, what)
     before = blotter.state_hash()
     for what in (pending_new(), new(), trade(qty="1"), end("filled")):
-        assert list(blotter.on_execution(what, PAIRS, AT)) == []
+        assert list(blotter.on_execution(what, PAIRS.get, AT)) == []
     for records in (
         blotter.on_acknowledged(KEY, ORDER_ID, AT), blotter.on_doubt(KEY, "", AT), blotter.on_rejected(KEY, "", AT),
         blotter.on_absent(KEY, "", AT), blotter.on_amended(KEY, AT), blotter.on_lookup(lookup("open"), AT),
@@ -193,7 +193,7 @@ def test_a_record_that_the_table_does_not_allow_is_never_raised():
     blotter, order = sent()
     tell(blotter, trade(qty="1"))
     tell(blotter, end("filled"))
-    commit(blotter, [Rejected(KEY, "", AT), Absent(KEY, "", AT), Ended(KEY, "canceled", "", None, AT)])
+    commit(blotter, [Rejected(KEY, "", AT), Absent(KEY, "", AT), Ended(KEY, "canceled", "", None, 8, AT)])
     commit(blotter, [Acknowledged("nobody", "O", AT), submitted()])
 
     assert (order.state, order.filled) == (S.FILLED, ONE)
@@ -282,7 +282,7 @@ def amending(**changes):
     """An open order with an amend under way."""
     blotter, order = sent()
     tell(blotter, pending_new())
-    commit(blotter, [AmendSent(KEY, Amendment(**changes), AT)])
+    commit(blotter, [AmendSent(KEY, Amendment(price_decimals=1, qty_decimals=8, **changes), AT)])
     return blotter, order
 
 
@@ -309,7 +309,7 @@ def test_a_late_report_of_an_earlier_amend_does_not_undo_a_later_one():
     """It comes on the other connection: Kraken's clock tells which is older."""
     blotter, order = amending(limit_price=PriceTicks(1010))
     commit(blotter, blotter.on_amended(KEY, AT, WallNs(AT + 50)))
-    commit(blotter, [AmendSent(KEY, Amendment(limit_price=PriceTicks(1020)), AT)])
+    commit(blotter, [AmendSent(KEY, Amendment(price_decimals=1, qty_decimals=8, limit_price=PriceTicks(1020)), AT)])
     tell(blotter, amended(price="101", at=AT + 60))
     assert (order.limit_price, order.pending) == (1010, "amend")  # about the first: the second is still under way
     commit(blotter, blotter.on_amended(KEY, AT, WallNs(AT + 80)))
@@ -341,7 +341,7 @@ def test_a_late_first_report_does_not_undo_an_amend():
     """`pending_new` tells the order as it was sent."""
     blotter, order = sent()
     commit(blotter, blotter.on_acknowledged(KEY, ORDER_ID, AT))
-    commit(blotter, [AmendSent(KEY, Amendment(limit_price=PriceTicks(1010)), AT)])
+    commit(blotter, [AmendSent(KEY, Amendment(price_decimals=1, qty_decimals=8, limit_price=PriceTicks(1010)), AT)])
     commit(blotter, blotter.on_amended(KEY, AT, WallNs(AT + 50)))
     tell(blotter, pending_new())
 
@@ -361,7 +361,7 @@ def test_an_order_amended_below_what_is_filled_ends_with_what_is_filled():
     """Kraken sets the quantity to what is filled, and cancels the rest."""
     blotter, order = sent()
     tell(blotter, trade(qty="0.6"))
-    commit(blotter, [AmendSent(KEY, Amendment(qty=QtyLots(50_000_000)), AT)])
+    commit(blotter, [AmendSent(KEY, Amendment(price_decimals=1, qty_decimals=8, qty=QtyLots(50_000_000)), AT)])
     tell(blotter, amended(qty="0.6", price="100"))
     tell(blotter, end("canceled", cum="0.6"))
 
@@ -406,7 +406,7 @@ def test_an_order_that_nobody_knows_is_adopted():
     assert (order.is_external, order.state, order.remaining, order.cl_ord_id) == (
         True, S.PARTIAL, 75_000_000, "GRID-BO-DVe742G3Eq",
     )  # fmt: skip
-    assert list(blotter.on_execution(external(cum_qty=Decimal("0.25"), is_snapshot=True), PAIRS, AT)) == []
+    assert list(blotter.on_execution(external(cum_qty=Decimal("0.25"), is_snapshot=True), PAIRS.get, AT)) == []
     tell(blotter, end("canceled", cum="0.25", order_id=EXTERNAL_ID, cl_ord_id=None))
     assert (order.state, order.fills_missing) == (S.CANCELED, 0)
     assert list(blotter.positions.items()) == []
@@ -500,7 +500,10 @@ def test_a_fill_that_is_written_twice_is_counted_once():
     """Two sources may tell of it before the first is applied."""
     blotter, order = sent()
     tell(blotter, pending_new())
-    records = [*blotter.on_execution(trade(), PAIRS, AT), *blotter.on_execution(trade(is_snapshot=True), PAIRS, AT)]
+    records = [
+        *blotter.on_execution(trade(), PAIRS.get, AT),
+        *blotter.on_execution(trade(is_snapshot=True), PAIRS.get, AT),
+    ]
     changes = commit(blotter, records)
 
     assert [change is not None for change in changes] == [True, False]
@@ -527,7 +530,7 @@ def test_a_snapshot_tells_what_was_missed():
     tell(blotter, pending_new())
     tell(blotter, pending_new(is_snapshot=True, cum_qty=Decimal("0.4")))
     assert order.fills_missing == 40_000_000
-    assert list(blotter.on_execution(pending_new(is_snapshot=True, cum_qty=Decimal("0.4")), PAIRS, AT)) == []
+    assert list(blotter.on_execution(pending_new(is_snapshot=True, cum_qty=Decimal("0.4")), PAIRS.get, AT)) == []
     tell(blotter, trade(qty="0.4"))
 
     assert (order.fills_missing, order.state) == (0, S.PARTIAL)
@@ -572,7 +575,7 @@ def test_a_fee_in_the_base_currency_is_taken_from_what_was_bought():
 def test_a_record_of_an_order_is_small():
     """Megabytes a day, not gigabytes."""
     assert len(encode_record(submitted())) < 250
-    fill = Filled(KEY, "TNPY35-6GCT5-MINCYT", 1, QtyLots(1), Decimal(1), Decimal(1), (), "maker", AT, AT)
+    fill = Filled(KEY, "TNPY35-6GCT5-MINCYT", 1, QtyLots(1), 8, Decimal(1), Decimal(1), (), "maker", AT, AT)
     assert len(encode_record(fill)) < 150
 
 

@@ -92,7 +92,7 @@ class Mending(RuleBasedStateMachine):
         self.facts_since = self.facts_since + len(records) if can_be_lost else 0
 
     def hear(self, fact):
-        self.write(self.blotter.on_execution(fact, PAIRS, self.now))
+        self.write(self.blotter.on_execution(fact, PAIRS.get, self.now))
 
     def report(self, fact):
         self.reports.append(fact)
@@ -150,7 +150,9 @@ class Mending(RuleBasedStateMachine):
         """One request at a time."""
         order = data.draw(st.sampled_from(self.amendable()))
         truth = self.truth_of(order.order_id)
-        change = Amendment(limit_price=PriceTicks(price), qty=QtyLots(order.qty + 10**8))
+        change = Amendment(
+            price_decimals=1, qty_decimals=8, limit_price=PriceTicks(price), qty=QtyLots(order.qty + 10**8)
+        )
         self.write([AmendSent(order.key, change, self.tick())], can_be_lost=False)
         arrived = self.tick()
         if fate == "refused" or (fate == "done" and truth.status != "open"):

@@ -38,7 +38,7 @@ def facts(name):
 def play(blotter, name):
     """Tell a capture to the blotter."""
     for fact in facts(name):
-        commit(blotter, blotter.on_execution(fact, PAIRS, WallNs(AT)))
+        commit(blotter, blotter.on_execution(fact, PAIRS.get, WallNs(AT)))
 
 
 # What we had sent, and how it stands when the capture ends.
@@ -60,11 +60,12 @@ def test_an_order_of_ours_stands_as_the_capture_left_it(name, key, userref, aske
     """Amended, filled, canceled: and told twice is as told once."""
     symbol, side, qty, price = asked
     intent = OrderIntent(
-        symbol=symbol, side=side, order_type="market" if price is None else "limit", qty=QtyLots(qty),
+        symbol=symbol, side=side, order_type="market" if price is None else "limit",
+        price_decimals=PAIRS[symbol].price_decimals, qty_decimals=8, qty=QtyLots(qty),
         limit_price=None if price is None else PriceTicks(price),
     )  # fmt: skip
     blotter = Blotter()
-    commit(blotter, [Submitted(key, "quoter", intent, PAIRS[symbol].price_decimals, 8, AT, "websocket", userref, AT)])
+    commit(blotter, [Submitted(key, "quoter", intent, AT, "websocket", userref, AT)])
     play(blotter, name)
     before = blotter.state_hash()
     order = blotter.get(key)

@@ -37,12 +37,12 @@ class Account:
         self.number += 1
         key = f"quoter000001{self.number:06d}"
         intent = OrderIntent(
-            symbol=self.pair.symbol, side=side, order_type="market", qty=self.pair.qty_lots(qty), **options
+            symbol=self.pair.symbol, side=side, order_type="market", price_decimals=self.pair.price_decimals,
+            qty_decimals=self.pair.qty_decimals, qty=self.pair.qty_lots(qty), **options,
         )  # fmt: skip
         self._apply(
             Submitted(
-                key, "quoter", intent, self.pair.price_decimals, self.pair.qty_decimals, WallNs(AT + 1), "websocket",
-                None, AT, self.pair.base_decimals,
+                key, "quoter", intent, WallNs(AT + 1), "websocket", None, AT, self.pair.base_decimals,
             )
         )  # fmt: skip
         return key
@@ -57,7 +57,7 @@ class Account:
             side=order.intent.side, exec_id=f"T{self.number}", trade_id=self.number, last_qty=D(qty),
             last_price=D(price), cost=D(qty) * D(price), fees=fees, **more,
         )  # fmt: skip
-        for record in self.blotter.on_execution(fact, self.pairs, AT):
+        for record in self.blotter.on_execution(fact, self.pairs.get, AT):
             self._apply(record)
 
     def _apply(self, record: object) -> None:
@@ -166,7 +166,7 @@ def test_a_closing_order_is_rounded_as_its_pair_says() -> None:
         exec_type="pending_new", order_id="OCLOSE", timestamp=AT, symbol="PENGU/USD", side="sell", order_type="limit",
         order_qty=D("5.00000"), limit_price=D("0.02"), ord_ref_id=f"O{parent}",
     )  # fmt: skip
-    for record in account.blotter.on_execution(fact, account.pairs, AT):
+    for record in account.blotter.on_execution(fact, account.pairs.get, AT):
         account._apply(record)
     account.pairs = {}
     account.fill("OCLOSE", "4.99996")
@@ -183,7 +183,8 @@ def test_an_order_that_was_found_at_kraken_pays_where_kraken_says() -> None:
         exec_type="pending_new", order_id="OCLOSE", symbol="PENGU/USD", side="sell", order_type="limit",
         order_qty=D("5.00000"), limit_price=D("0.02"), ord_ref_id=f"O{parent}", fee_ccy_pref="fcib",
     )  # fmt: skip
-    for record in account.blotter.on_execution(execution_fact(row, MonoNs(0), is_snapshot=False), account.pairs, AT):
+    told = execution_fact(row, MonoNs(0), is_snapshot=False)
+    for record in account.blotter.on_execution(told, account.pairs.get, AT):
         account._apply(record)
     account.fill("OCLOSE", "5", price="0.02", fees=(Fee("USD", D("0.0004")),), is_fee_asset_told=False)
 
@@ -194,7 +195,7 @@ def test_a_fill_of_an_older_journal_counts_what_was_traded() -> None:
     """It does not say what was credited."""
     account = Account()
     key = account.order("buy", "1.00004")
-    fill = Filled(key, "T", 1, QtyLots(100004), D("0.01"), D("0.0100004"), (), "maker", AT, AT)
+    fill = Filled(key, "T", 1, QtyLots(100004), 5, D("0.01"), D("0.0100004"), (), "maker", AT, AT)
     account.blotter.apply(decode_record(encode_record(fill)))
 
     assert account.position.qty == D("1.00004")

@@ -14,7 +14,7 @@ from tests.orders.rig import AT, PAIR, commit, fact, limit, submitted, tell
 from tests.test_records import book_record
 
 D = Decimal
-TOP = TopOfBook(PriceTicks(999), PriceTicks(1001), is_live=True, age_ns=0)  # 99.9 and 100.1
+TOP = TopOfBook(PriceTicks(999), PriceTicks(1001), 1, is_live=True, age_ns=0)  # 99.9 and 100.1
 STOP = limit("sell", "1", "90", order_type="stop-loss-limit", trigger=Trigger(D(91)))
 DAY_NS = 86_400 * NS_PER_S
 LOOSE = RiskLimits(orders_per_s_max=D(1000), duplicate_window_ns=0)
@@ -53,7 +53,7 @@ class Desk:
 
     def ask_amend(self, order, now=0, **changes):
         """The refusal of an amend."""
-        return self.risk.amend_refusal(order, Amendment(**changes), **self.world(now))
+        return self.risk.amend_refusal(order, Amendment(price_decimals=1, qty_decimals=8, **changes), **self.world(now))
 
 
 def test_an_ordinary_order_passes():
@@ -97,14 +97,14 @@ def test_sizes_and_prices_on_a_limit_pass_and_beyond_it_do_not(limits, intent, r
 @pytest.mark.parametrize(
     ("change", "intent", "refused"),
     [
-        ({"qty_increment_lots": 1000}, limit("buy", "0.00012345"), "multiple of BTC/USD's 0.00001000"),
-        ({"price_increment_ticks": 5}, limit("buy", "1", "99.9"), "multiple of BTC/USD's 0.5"),
+        ({"qty_increment_lots": 1000}, limit("buy", "0.00012345"), "multiple of BTC/USD's step 0.00001000"),
+        ({"price_increment_ticks": 5}, limit("buy", "1", "99.9"), "multiple of BTC/USD's tick 0.5"),
         ({}, limit("buy", "0.00004999"), "less than BTC/USD's minimum of 0.00005000"),
         ({"cost_min": D(5)}, limit("buy", "0.0499"), "less than BTC/USD's minimum of 5"),
         ({"cost_min": D(5)}, limit("buy", "0.05"), None),
         ({"cost_min": D(5)}, limit("buy", "0", None, order_type="market", cash_qty=D(4)), "4 to spend"),
-        ({}, limit("buy", "0"), "not more than nothing"),
-        ({}, limit("buy", "1", "0"), "not more than nothing"),
+        ({}, limit("buy", "0"), "qty must be a number above 0"),
+        ({}, limit("buy", "1", "0"), "limit must be a number above 0"),
         ({"status": "cancel_only"}, limit(), "cancel_only mode"),
         ({"status": "post_only"}, limit(), "post_only mode"),
         ({"status": "post_only"}, limit(post_only=True), None),
@@ -176,7 +176,9 @@ def test_an_amend_under_way_counts_with_what_it_may_become():
     """It may have happened already."""
     desk = Desk(pairs={"BTC/USD": PairLimits(position_qty_max=D(5))})
     order = desk.open(limit("buy", "2", "99"))
-    commit(desk.blotter, [AmendSent(order.key, Amendment(qty=QtyLots(4 * 10**8)), AT)])
+    commit(
+        desk.blotter, [AmendSent(order.key, Amendment(price_decimals=1, qty_decimals=8, qty=QtyLots(4 * 10**8)), AT)]
+    )
 
     assert desk.ask(limit("buy", "1", "99")) is None
     assert desk.ask(limit("buy", "1.1", "99")) is not None

@@ -25,7 +25,15 @@ class Poisoner(Strategy):
         desk = self.context._desk  # type: ignore[attr-defined]
         now = self.context.now()
         wrong: Any = "tomorrow"
-        order = OrderIntent(symbol="BTC/USD", side="buy", order_type="limit", qty=QtyLots(10**6), expire_at=wrong)
+        order = OrderIntent(
+            symbol="BTC/USD",
+            side="buy",
+            order_type="limit",
+            price_decimals=1,
+            qty_decimals=8,
+            qty=QtyLots(10**6),
+            expire_at=wrong,
+        )
         commands = desk._ports.commands
         for record in (
             COMMANDS.pack(Submit("poisoner", "poison", order, now, MonoNs(0))),
