@@ -53,10 +53,11 @@ class TradingGate:
 
     @property
     def report(self) -> TradingReport:
-        """Mode, whether orders are taken, and why not."""
+        """Mode, whether orders are taken, and why not, or which alone."""
         closed, mode = self.closed_reason, self._risk.mode
         is_open = not closed and mode is not TradingMode.HALTED
-        return TradingReport(mode.value, is_open, (closed or self._risk.mode_reason)[:REASON_CHARS_MAX])
+        reason = closed or self._risk.mode_reason or self.why_not(post_only=False)
+        return TradingReport(mode.value, is_open, reason[:REASON_CHARS_MAX])
 
     def enter(self, system: str) -> None:
         """Kraken's state."""

@@ -24,3 +24,4 @@ def test_orders_are_taken_as_the_phase_allows(system: str, closed: str, takes_an
     assert gate.closed_reason == closed
     assert gate.why_not(post_only=True) == ""
     assert (gate.why_not(post_only=False) == "") is takes_any
+    assert (gate.report.is_open, gate.report.reason) == (not closed, closed or gate.why_not(post_only=False))
