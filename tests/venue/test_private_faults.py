@@ -136,7 +136,7 @@ async def test_one_row_of_a_batch_is_refused_while_others_live():
 
     assert added["success"]
     assert [row["error"] for row in added["result"] if "error" in row] == ["EOrder:Insufficient funds"]
-    assert (len(ids), canceled["result"]["count"]) == (2, 1)
+    assert (len(ids), canceled["orders_cancelled"]) == (2, 1)
 
 
 def test_rates_are_seeded_and_can_be_switched():
