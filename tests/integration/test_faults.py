@@ -112,7 +112,7 @@ def test_frames_that_nobody_understands_are_counted_and_harmless(engines: Engine
 
 def test_maintenance_is_survived(engines: Engines, tmp_path: Path):
     """Kraken closes and comes back: the books are stale with that reason and come back, the status is told."""
-    engine, diary = start(engines, tmp_path, "maintenance@2", rate=200)
+    engine, diary = start(engines, tmp_path, "maintenance@5", rate=200)
     pairs = ("BTC/USD", "ETH/USD")
     eventually(
         lambda: all(diary.states(pair)[:3] == ["live", "stale", "live"] for pair in pairs), "both are live again"
