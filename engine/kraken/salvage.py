@@ -31,6 +31,8 @@ Word = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
 ShortText = Annotated[str, Meta(max_length=64)]
 """An id, a name or a time of Kraken's: the longest genuine ones have some 40 characters."""
 
+AssetName = Annotated[str, Meta(max_length=32)]
+
 OUT_OF_RANGE = "Number out of range"
 
 T = TypeVar("T")
@@ -44,6 +46,12 @@ class _Message(Struct):
 
 
 _decode_message = msgspec.json.Decoder(_Message).decode
+
+
+def cut(text: str, bytes_max: int) -> str:
+    """As much of a text of Kraken's as fits so many bytes: records have room for bytes, not for characters."""
+    raw = text.encode(errors="replace")
+    return text if len(raw) <= bytes_max else raw[:bytes_max].decode(errors="ignore")
 
 
 class Reader(Generic[T]):
@@ -144,10 +152,15 @@ def _salvage(shape: Any, text: bytes | Raw) -> Any:
         if origin is list:
             return [_salvage(arguments[0], entry) for entry in _decode_list(text)]
         if origin is dict:
-            return {key: _salvage(arguments[1], entry) for key, entry in _decode_object(text).items()}
+            entries = _decode_object(text)
+            return {_key(arguments[0], key): _salvage(arguments[1], entry) for key, entry in entries.items()}
         if origin in (Union, UnionType):
             return _salvage_union([kind for kind in arguments if kind is not NoneType], text, error)
         raise
+
+
+def _key(shape: Any, key: str) -> Any:
+    return msgspec.convert(key, shape)
 
 
 def _salvage_struct(shape: type[Struct], text: bytes | Raw) -> Struct:
