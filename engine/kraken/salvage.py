@@ -42,10 +42,16 @@ _decode_list = msgspec.json.Decoder(list[Raw]).decode
 
 
 class _Message(Struct):
-    data: list[Raw]
+    data: Raw
 
 
 _decode_message = msgspec.json.Decoder(_Message).decode
+
+
+def _entries(frame: bytes) -> list[Raw]:
+    """The entries of {"data":[…]}; of {"data":{…}}, as the instrument channel has it, the one."""
+    data = _decode_message(frame).data
+    return _decode_list(data) if bytes(data).startswith(b"[") else [data]
 
 
 def cut(text: str, bytes_max: int) -> str:
@@ -94,7 +100,7 @@ def entries_reader(shape: type[T]) -> Callable[[bytes], tuple[list[T], list[Exce
         try:
             return decode(frame).data, []
         except msgspec.ValidationError:
-            return _read_each(shape, _decode_message(frame).data)
+            return _read_each(shape, _entries(frame))
 
     return read
 
@@ -106,7 +112,7 @@ def read_list(shape: type[T], text: bytes | Raw) -> tuple[list[T], list[Exceptio
 
 def split(frame: bytes, head: bytes) -> list[bytes]:
     """A message of several entries as messages of one each, which begin with `head`; raises one of DECODE_ERRORS."""
-    return [b'%b"data":[%b]}' % (head, bytes(entry)) for entry in _decode_message(frame).data]
+    return [b'%b"data":[%b]}' % (head, bytes(entry)) for entry in _entries(frame)]
 
 
 def _read_each(shape: type[T], texts: list[Raw]) -> tuple[list[T], list[Exception]]:

@@ -96,6 +96,14 @@ def test_a_status_with_a_strange_connection_still_closes_the_market():
     assert (event.system, session.system, session.malformed) == ("cancel_only", "cancel_only", 0)
 
 
+def test_a_status_that_is_no_list_still_closes_the_market():
+    """One object where a list was: its word on the engine is taken."""
+    session = new_session()
+    (event,) = session.receive(b'{"channel":"status","type":"update","data":{"system":"maintenance"}}', T0)
+
+    assert (event.system, session.system, session.malformed) == ("maintenance", "maintenance", 0)
+
+
 @pytest.mark.parametrize("token", ["null", "[]", '"x"', "true", "{}"])
 def test_one_strange_entry_of_several_costs_itself(token):
     """Of three trades, and of three tickers of a frame, the other two are told; the strange one is counted."""
