@@ -370,6 +370,7 @@ _decode_stamp = msgspec.json.Decoder(_Stamp).decode
 _decode_raw_list = msgspec.json.Decoder(list[Raw] | None).decode
 _read_notice = Reader(Notice).decode
 
+NOTICES_READ_MAX = 50  # of a list; there have been three
 NOTICE_CHARS_MAX = 200  # of a notice whose shape is not known
 
 
@@ -408,7 +409,9 @@ def notices(field: Raw) -> list[Notice]:
     except DECODE_ERRORS:
         entries = [field]
     found = []
-    for entry in entries:
+    if len(entries) > NOTICES_READ_MAX:
+        found.append(Notice(title=f"{len(entries)} notices, of which the first {NOTICES_READ_MAX} are told"))
+    for entry in entries[:NOTICES_READ_MAX]:
         try:
             found.append(_read_notice(entry))
         except DECODE_ERRORS:

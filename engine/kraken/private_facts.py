@@ -3,12 +3,13 @@
 from decimal import Decimal
 
 from engine.kraken.private_messages import BalanceRow, ExecutionRow
+from engine.kraken.salvage import cut
 from engine.orders.venue_facts import BalanceFact, ExecutionFact, Fee
 from engine.timestamps import wall_ns
 from engine.units import MonoNs
 
 SPOT = "spot"  # the only wallet that can be traded from
-REASON_CHARS_MAX = 200  # Kraken's are a few words
+REASON_BYTES_MAX = 200  # Kraken's are a few words
 _ZERO = Decimal(0)
 
 
@@ -38,7 +39,7 @@ def execution_fact(row: ExecutionRow, received_at: MonoNs, *, is_snapshot: bool)
         cost=row.cost,
         liquidity=row.liquidity_ind,
         fees=tuple(Fee(fee.asset, fee.qty) for fee in row.fees) if row.fees else (),
-        reason=(row.reason or row.cancel_reason or "")[:REASON_CHARS_MAX] or None,
+        reason=cut(row.reason or row.cancel_reason or "", REASON_BYTES_MAX) or None,
         time_in_force=row.time_in_force.lower() if row.time_in_force else None,
         post_only=row.post_only,
         fee_preference="base" if row.fee_ccy_pref == "fcib" else None,

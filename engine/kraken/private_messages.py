@@ -14,17 +14,17 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta, Struct
 
-from engine.kraken.salvage import Reader, ShortText, Word
+from engine.kraken.salvage import AssetName, Reader, ShortText, Word
 
 # --- executions
 
-FEES_MAX = 8  # of one fill: the genuine ones have one
+FEES_MAX = 4  # of one fill: the genuine ones have one
 
 
 class FeeRow(Struct, gc=False):
     """{"asset":"USD","qty":0.3458}"""
 
-    asset: ShortText
+    asset: AssetName
     qty: Decimal
 
 
@@ -132,7 +132,7 @@ class BalanceRow(Struct, gc=False):
 
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("wallets", "wallet_type"))
 
-    asset: ShortText
+    asset: AssetName
     balance: Decimal
     wallets: list[WalletRow] | None = None
     ledger_id: ShortText | None = None
@@ -193,11 +193,11 @@ class ResultRow(Struct, gc=False):
 
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("order_id", "cl_ord_id", "order_userref", "error", "success"))
 
-    order_id: str | None = None
-    original_order_id: str | None = None
-    cl_ord_id: str | None = None
+    order_id: ShortText | None = None
+    original_order_id: ShortText | None = None
+    cl_ord_id: ShortText | None = None
     order_userref: int | None = None
-    amend_id: str | None = None
+    amend_id: ShortText | None = None
     count: Word | None = None
     orders_cancelled: Word | None = None
     error: str | None = None

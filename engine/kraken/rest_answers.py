@@ -17,7 +17,7 @@ from msgspec import Meta, Raw, Struct
 from engine.kraken.error_catalog import ErrorKind, Meaning, meaning
 from engine.kraken.messages import Notice, notices
 from engine.kraken.rest_pairs import CURRENCY, RestPair, RestPairs, v2_asset
-from engine.kraken.salvage import DECODE_ERRORS, Reader, Word
+from engine.kraken.salvage import DECODE_ERRORS, Reader, Word, cut
 from engine.kraken.venue_status import SYSTEM_CHARS_MAX
 from engine.market import v2_symbol
 from engine.orders.venue_facts import Outcome
@@ -25,7 +25,7 @@ from engine.units import NS_PER_S, WallNs
 
 BODY_CHARS_SHOWN_MAX = 120  # of a body that is no answer
 BODY_BYTES_READ_MAX = 2000
-ERROR_CHARS_MAX = 400  # of Kraken's words
+ERROR_BYTES_MAX = 240  # of Kraken's words
 STATUS_OK = 200
 _TITLE: Final = re.compile(r"<title>([^<]*)", re.IGNORECASE)
 
@@ -92,7 +92,7 @@ def _refusal(errors: list[str], status: int) -> RestRefusal:
     """Of several errors the one that leaves most in doubt decides."""
     meanings = [meaning(error) for error in errors]
     worst = next((what for what in meanings if what.outcome is Outcome.UNKNOWN), meanings[0])
-    return RestRefusal("; ".join(errors)[:ERROR_CHARS_MAX], worst, status)
+    return RestRefusal(cut("; ".join(errors), ERROR_BYTES_MAX), worst, status)
 
 
 def _no_answer(status: int, body: bytes) -> RestRefusal:

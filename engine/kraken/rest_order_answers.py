@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from engine.kraken.error_catalog import meaning
 from engine.kraken.private_events import AnswerRow
-from engine.kraken.rest_answers import UNREADABLE, RestRefusal, read_result, seconds_ns
+from engine.kraken.rest_answers import ERROR_BYTES_MAX, UNREADABLE, RestRefusal, read_result, seconds_ns
 from engine.kraken.rest_pairs import RestPairs
 from engine.kraken.rest_requests import has_trigger
-from engine.kraken.salvage import Reader, Word
+from engine.kraken.salvage import Reader, ShortText, Word, cut
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.timestamps import wall_ns
 from engine.units import NS_PER_MS, WallNs
@@ -63,11 +63,11 @@ class _Order(Struct):
 
 
 class _OpenOrders(Struct):
-    open: dict[str, _Order]
+    open: dict[ShortText, _Order]
 
 
 class _ClosedOrders(Struct):
-    closed: dict[str, _Order]
+    closed: dict[ShortText, _Order]
 
 
 class _Trade(Struct):
@@ -87,7 +87,7 @@ class _Trade(Struct):
 
 
 class _Trades(Struct):
-    trades: dict[str, _Trade]
+    trades: dict[ShortText, _Trade]
 
 
 class OrderAmend(Struct, frozen=True, kw_only=True):
@@ -125,9 +125,9 @@ class _Amends(Struct):
 
 _decode_open_orders = Reader(_OpenOrders, strict=False, is_bounded=True)
 _decode_closed_orders = Reader(_ClosedOrders, strict=False, is_bounded=True)
-_decode_query_orders = Reader(dict[str, _Order], strict=False, is_bounded=True)
+_decode_query_orders = Reader(dict[ShortText, _Order], strict=False, is_bounded=True)
 _decode_trades_history = Reader(_Trades, strict=False, is_bounded=True)
-_decode_query_trades = Reader(dict[str, _Trade], strict=False, is_bounded=True)
+_decode_query_trades = Reader(dict[ShortText, _Trade], strict=False, is_bounded=True)
 _decode_order_amends = Reader(_Amends, strict=False, is_bounded=True)
 
 
@@ -183,7 +183,7 @@ def read_order_amends(status: int, body: bytes) -> RestRefusal | tuple[OrderAmen
     )
 
 
-def _lookups(orders: dict[str, _Order], pairs: RestPairs) -> tuple[OrderLookup, ...]:
+def _lookups(orders: dict[ShortText, _Order], pairs: RestPairs) -> tuple[OrderLookup, ...]:
     return tuple(_lookup(order_id, order, pairs) for order_id, order in orders.items())
 
 
@@ -207,7 +207,7 @@ def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
         fee=order.fee,
         avg_price=order.price,
         limit_price=_plain_price(descr.price2 if has_trigger(descr.ordertype) else descr.price),
-        reason=order.reason or None,
+        reason=cut(order.reason or "", ERROR_BYTES_MAX) or None,
         opened_at=seconds_ns(order.opentm),
         closed_at=seconds_ns(order.closetm),
         trade_ids=tuple(order.trades or ()),
@@ -224,7 +224,7 @@ def _plain_price(text: str) -> Decimal | None:
         return None
 
 
-def _fills(trades: dict[str, _Trade], pairs: RestPairs) -> tuple[ExecutionFact, ...]:
+def _fills(trades: dict[ShortText, _Trade], pairs: RestPairs) -> tuple[ExecutionFact, ...]:
     return tuple(_fill(exec_id, trade, pairs) for exec_id, trade in trades.items())
 
 
@@ -288,13 +288,13 @@ class _Placed(Struct):
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("txid",))
 
     descr: _Text = _Text()
-    txid: list[str] = []
+    txid: list[ShortText] = []
 
 
 class _BatchRow(Struct):
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("txid", "error"))
 
-    txid: str | list[str] | None = None
+    txid: ShortText | list[ShortText] | None = None
     error: str | None = None
 
 
@@ -303,14 +303,14 @@ class _Batch(Struct):
 
 
 class _Amended(Struct):
-    amend_id: str
+    amend_id: ShortText
 
 
 class _Edited(Struct):
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("txid",))
 
-    txid: str = ""
-    originaltxid: str = ""
+    txid: ShortText = ""
+    originaltxid: ShortText = ""
 
 
 class _Canceled(Struct):
@@ -346,7 +346,8 @@ def read_add_order_batch(status: int, body: bytes) -> RestRefusal | tuple[Answer
 def _batch_row(row: _BatchRow) -> AnswerRow:
     order_id = (row.txid[0] if row.txid else None) if isinstance(row.txid, list) else row.txid
     what = meaning(row.error) if row.error else None if order_id is not None else UNREADABLE
-    return AnswerRow(order_id, None, None, row.error, what, ())
+    error = None if row.error is None else cut(row.error, ERROR_BYTES_MAX)
+    return AnswerRow(order_id, None, None, error, what, ())
 
 
 def read_amend_order(status: int, body: bytes) -> RestRefusal | str:

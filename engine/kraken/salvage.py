@@ -31,6 +31,8 @@ Word = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
 ShortText = Annotated[str, Meta(max_length=64)]
 """An id, a name or a time of Kraken's: the longest genuine ones have some 40 characters."""
 
+AssetName = Annotated[str, Meta(max_length=32)]
+
 OUT_OF_RANGE = "Number out of range"
 
 T = TypeVar("T")
@@ -40,10 +42,22 @@ _decode_list = msgspec.json.Decoder(list[Raw]).decode
 
 
 class _Message(Struct):
-    data: list[Raw]
+    data: Raw
 
 
 _decode_message = msgspec.json.Decoder(_Message).decode
+
+
+def _entries(frame: bytes) -> list[Raw]:
+    """The entries of {"data":[…]}; of {"data":{…}}, as the instrument channel has it, the one."""
+    data = _decode_message(frame).data
+    return _decode_list(data) if bytes(data).startswith(b"[") else [data]
+
+
+def cut(text: str, bytes_max: int) -> str:
+    """As much of a text of Kraken's as fits so many bytes: records have room for bytes, not for characters."""
+    raw = text.encode(errors="replace")
+    return text if len(raw) <= bytes_max else raw[:bytes_max].decode(errors="ignore")
 
 
 class Reader(Generic[T]):
@@ -86,7 +100,7 @@ def entries_reader(shape: type[T]) -> Callable[[bytes], tuple[list[T], list[Exce
         try:
             return decode(frame).data, []
         except msgspec.ValidationError:
-            return _read_each(shape, _decode_message(frame).data)
+            return _read_each(shape, _entries(frame))
 
     return read
 
@@ -98,7 +112,7 @@ def read_list(shape: type[T], text: bytes | Raw) -> tuple[list[T], list[Exceptio
 
 def split(frame: bytes, head: bytes) -> list[bytes]:
     """A message of several entries as messages of one each, which begin with `head`; raises one of DECODE_ERRORS."""
-    return [b'%b"data":[%b]}' % (head, bytes(entry)) for entry in _decode_message(frame).data]
+    return [b'%b"data":[%b]}' % (head, bytes(entry)) for entry in _entries(frame)]
 
 
 def _read_each(shape: type[T], texts: list[Raw]) -> tuple[list[T], list[Exception]]:
@@ -144,10 +158,15 @@ def _salvage(shape: Any, text: bytes | Raw) -> Any:
         if origin is list:
             return [_salvage(arguments[0], entry) for entry in _decode_list(text)]
         if origin is dict:
-            return {key: _salvage(arguments[1], entry) for key, entry in _decode_object(text).items()}
+            entries = _decode_object(text)
+            return {_key(arguments[0], key): _salvage(arguments[1], entry) for key, entry in entries.items()}
         if origin in (Union, UnionType):
             return _salvage_union([kind for kind in arguments if kind is not NoneType], text, error)
         raise
+
+
+def _key(shape: Any, key: str) -> Any:
+    return msgspec.convert(key, shape)
 
 
 def _salvage_struct(shape: type[Struct], text: bytes | Raw) -> Struct:

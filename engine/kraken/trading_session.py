@@ -35,7 +35,7 @@ from engine.kraken.private_messages import (
     read_bare_reply,
     read_trading_reply,
 )
-from engine.kraken.salvage import DECODE_ERRORS
+from engine.kraken.salvage import DECODE_ERRORS, cut
 from engine.kraken.venue_status import VenueStatus
 from engine.orders.venue_facts import Outcome
 from engine.timestamps import wall_ns
@@ -355,7 +355,7 @@ def _remember(requests_known: dict[int, Pending], request: Pending) -> None:
 
 def _cut(text: str | None) -> str | None:
     """Kraken's words, as long as they may be told."""
-    return None if text is None else text[:DETAIL_CHARS_MAX]
+    return None if text is None else cut(text, DETAIL_CHARS_MAX)
 
 
 def _first(*counts: int | None) -> int | None:
@@ -363,7 +363,7 @@ def _first(*counts: int | None) -> int | None:
 
 
 def _warnings(row: ResultRow) -> tuple[str, ...]:
-    return tuple(warning[:DETAIL_CHARS_MAX] for warning in (row.warnings or ())[:WARNINGS_MAX])
+    return tuple(cut(warning, DETAIL_CHARS_MAX) for warning in (row.warnings or ())[:WARNINGS_MAX])
 
 
 def _meaning_for(method: str, error: str | None) -> Meaning:

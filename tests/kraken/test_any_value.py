@@ -17,7 +17,7 @@ from engine.kraken.private_session import PrivateSession, PrivateSettings
 from engine.kraken.rest_answers import RestRefusal, read_system_status
 from engine.kraken.trading_session import TradingSession, TradingSettings
 from engine.orders.account_ring import ACCOUNT_FACTS
-from engine.orders.venue_facts import BalanceFact, ExecutionFact, FeedLost, SnapshotBegan, SnapshotEnded
+from engine.orders.venue_facts import BalanceFact, ExecutionFact, FeedLost, Outcome, SnapshotBegan, SnapshotEnded
 from engine.units import INT64_MAX
 from tests.actors.rig import Market
 
@@ -94,6 +94,14 @@ def test_a_status_with_a_strange_connection_still_closes_the_market():
     )
 
     assert (event.system, session.system, session.malformed) == ("cancel_only", "cancel_only", 0)
+
+
+def test_a_status_that_is_no_list_still_closes_the_market():
+    """One object where a list was: its word on the engine is taken."""
+    session = new_session()
+    (event,) = session.receive(b'{"channel":"status","type":"update","data":{"system":"maintenance"}}', T0)
+
+    assert (event.system, session.system, session.malformed) == ("maintenance", "maintenance", 0)
 
 
 @pytest.mark.parametrize("token", ["null", "[]", '"x"', "true", "{}"])
@@ -270,6 +278,32 @@ def test_an_order_is_acknowledged_whatever_stands_in_a_field_that_does_not_decid
     assert (answer.success, answer.order_id, answer.req_id) == (True, "OXZPAJ-ONWQU-KMAMPL", req_id)
 
 
+@pytest.mark.parametrize("field", ["order_id", "cl_ord_id"])
+def test_an_id_that_no_record_holds_leaves_its_order_in_doubt(field):
+    """Ten thousand characters are no id: nothing is believed of the answer, and the order is looked up."""
+    session, req_id = asked_session()
+    reply = f'{{"method":"add_order","req_id":{req_id},"result":{{"order_id":"O1"}},"success":true}}'
+    answer = session.receive(with_value(reply.encode(), ("result", field), f'"{"x" * LONG_TEXT_CHARS}"'), T0 + MS)[0]
+
+    assert (answer.success, answer.outcome, answer.req_id) == (False, Outcome.UNKNOWN, req_id)
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\N{BLACK CHESS KNIGHT}", "\N{CHEQUERED FLAG}\N{ROCKET}"])
+def test_words_of_krakens_are_cut_by_their_bytes(letter):
+    """Records have room for bytes: a reason, an error and a warning of any letters are short in UTF-8 too."""
+    private, (session, req_id) = live_private(), asked_session()
+    row = f'{{"exec_type":"canceled","order_id":"O1","reason":"{letter * LONG_TEXT_CHARS}"}}'
+    frame = f'{{"channel":"executions","type":"update","data":[{row}],"sequence":2}}'
+    (fact,) = private.receive(frame.encode(), T0)
+    refusal = f'{{"method":"add_order","req_id":{req_id},"success":false,"error":"{letter * LONG_TEXT_CHARS}"}}'
+    answer = session.receive(refusal.encode(), T0)[0]
+    rest = reader("read_add_order")(200, json.dumps({"error": [letter * LONG_TEXT_CHARS]}).encode())
+
+    assert 0 < len(fact.reason.encode()) <= 200
+    assert 0 < len(answer.error.encode()) <= 200
+    assert 0 < len(rest.error.encode()) <= 240
+
+
 # --- REST
 
 
@@ -302,6 +336,14 @@ def test_a_page_of_orders_with_an_unreadable_one_proves_nothing():
     """An order that is not read must not be taken for one that is not there."""
     (order_id,) = json.loads(body("OpenOrders_2026"))["result"]["open"]
     text = with_value(body("OpenOrders_2026"), ("result", "open", order_id, "vol_exec"), '"NaN"')
+
+    assert isinstance(reader("read_open_orders")(200, text, PAIRS), RestRefusal)
+
+
+def test_an_order_whose_id_no_record_holds_proves_nothing():
+    """The page is refused as a whole, for it may be ours."""
+    (order_id,) = json.loads(body("OpenOrders_2026"))["result"]["open"]
+    text = body("OpenOrders_2026").replace(order_id.encode(), b"O" * LONG_TEXT_CHARS)
 
     assert isinstance(reader("read_open_orders")(200, text, PAIRS), RestRefusal)
 

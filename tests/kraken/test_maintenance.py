@@ -298,6 +298,15 @@ def test_a_field_of_a_notice_of_another_type_costs_itself_alone(field):
     assert told(session, emergency=[entry]) == []
 
 
+def test_a_flood_of_notices_is_told_once_and_in_short():
+    """Ten thousand emergencies in every frame: fifty are told, and how many there are, and then nothing."""
+    session = new_session()
+    flood = [EMERGENCY | {"event_id": number} for number in range(10_000)]
+    counts = [len(told(session, emergency=flood)) for _ in range(3)]
+
+    assert counts == [51, 0, 0]
+
+
 def test_rest_tells_the_same_notices_beside_the_state():
     """Kraken's documented answer of 2026: an emergency with its restart, nothing announced."""
     body = {"status": "cancel_only", "timestamp": "2026-05-08T14:28:00Z", "upcoming_maintenance": []}
