@@ -130,9 +130,11 @@ class PublicFeed:
         self._dirty: dict[int, bytes] = {}
         self._dirty_feeds: dict[int, BookFeed] = {}
         self._pair_patience_ns = pair_patience_ns
-        # Pairs that have been told, and books that wait for theirs.
+        # Pairs that have been told, with the decimals of their prices and quantities; and books that wait for theirs.
         self._pairs_told = {
-            index for index in range(len(shard.symbols)) if board_reader.read(shard.pair_slot(index)) is not None
+            index: (record[2], record[3])
+            for index in range(len(shard.symbols))
+            if (record := board_reader.read(shard.pair_slot(index))) is not None
         }
         self._untold: dict[int, _Untold] = {}
         # The engine is stopping: what the end of the connection does to the books is no news.
@@ -269,8 +271,9 @@ class PublicFeed:
         self._dirty_feeds.pop(pair_index, None)  # held back for the end of the burst, and in doubt since
         self._untold.pop(pair_index, None)
         if event.state is FeedState.LIVE:
-            if self._pair_patience_ns and pair_index not in self._pairs_told:
-                # Kraken answers subscriptions in any order; a book without its pair cannot be traded.
+            if self._pair_patience_ns and not self._is_told(feed):
+                # Kraken answers subscriptions in any order; a book without its pair cannot be traded, and one in
+                # another precision than its pair would be mixed with it.
                 self._untold[pair_index] = _Untold(event, MonoNs(self._clock.mono_ns() + self._pair_patience_ns), [])
                 return
             # On the board before it is in the ring: whoever hears of it there may answer with an order at once.
@@ -355,14 +358,20 @@ class PublicFeed:
         # On the board first: no book of the pair is there, or in the ring, before it.
         self._board.store(self._shard.pair_slot(pair_index), record)
         self._publish(record)
-        self._pairs_told.add(pair_index)
-        if pair_index in self._untold:
+        self._pairs_told[pair_index] = (pair.price_precision, pair.qty_precision)
+        if pair_index in self._untold and self._is_told(self._session.feeds[pair.symbol]):
             self._tell_books(pair_index)
+
+    def _is_told(self, feed: BookFeed) -> bool:
+        """Has the pair been told, in the precision that its book is in? An empty book may not know its own."""
+        told = self._pairs_told.get(feed.pair_index)
+        return told is not None and (feed.is_guess or told == (feed.book.price_decimals, feed.book.qty_decimals))
 
     def _tell_books(self, pair_index: int) -> None:
         """The books that waited for their pair wait no more."""
-        self._pairs_told.add(pair_index)
         untold = self._untold.pop(pair_index)
+        book = self._session.feeds[untold.event.symbol].book
+        self._pairs_told[pair_index] = (book.price_decimals, book.qty_decimals)
         self._publish_state(untold.event)
         for record in untold.books:
             self._publish(record)

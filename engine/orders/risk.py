@@ -151,7 +151,7 @@ class Risk:
         of it (`Positions.total_qty`), `batch` holds the orders of the same batch that were looked at before it.
         Changes nothing: tell `approved` when the order leaves.
         """
-        if why := amounts.scale_refusal(intent, pair):
+        if why := amounts.order_refusal(intent, pair):  # first of all: what follows counts with these amounts
             return why
         side = intent.side
         limit = None if intent.limit_price is None else units_decimal(intent.limit_price, intent.price_decimals)
@@ -186,7 +186,9 @@ class Risk:
         now: MonoNs,
     ) -> str | None:
         """Why an open order must not be changed so; None when it may. As `refusal`, which see."""
-        if why := amounts.scale_refusal(amendment, pair):
+        trigger_type = order.intent.trigger.price_type if order.intent.trigger is not None else ""
+        offset_type = order.intent.limit_price_type or ""
+        if why := amounts.amend_refusal(amendment, order.intent.order_type, trigger_type, offset_type, pair):
             return why
         if not order.can_refine(amendment.price_decimals, amendment.qty_decimals):  # no record could hold it
             return f"its amounts have too many digits at {pair.symbol}'s present precision: cancel it and send another"
@@ -204,10 +206,8 @@ class Risk:
             why = self._mode_refusal(side, left, pair, worst, position)
             if why is not None:
                 return why
-        trigger_type = intent.trigger.price_type if intent.trigger is not None else ""
-        why = amounts.amend_refusal(amendment, intent.order_type, trigger_type, intent.limit_price_type or "", pair)
-        if why is not None or is_smaller:
-            return why or self._budget.refusal(now, 0)
+        if is_smaller:
+            return self._budget.refusal(now, 0)
         price = self._price(side, limit, intent, top)
         return (
             self._freshness_refusal(pair, top)
@@ -260,9 +260,7 @@ class Risk:
         return f"Kraken has {pair.symbol} in {pair.status} mode, which this order does not fit"
 
     def _amount_refusal(self, intent: OrderIntent, pair: Pair, price: Decimal | None) -> str | None:
-        """Kraken's own rules: an order that breaks them costs a request and the rate counter."""
-        if (why := amounts.order_refusal(intent, pair)) is not None:
-            return why
+        """Kraken's own minimums: an order that breaks them costs a request and the rate counter."""
         if intent.cash_qty is not None:
             if intent.cash_qty < pair.cost_min:
                 return f"{intent.cash_qty:f} to spend is less than the pair's minimum of {pair.cost_min:f}"

@@ -187,3 +187,40 @@ def test_the_smallest_cost_reaches_strategies_and_the_router(market: Market) -> 
     assert pair is not None
     assert pair.cost_decimals == 3
     assert hosted.context.pair(SYMBOL) == pair
+
+
+def test_a_book_in_a_new_precision_waits_for_its_pair() -> None:
+    """The book channel may be the first to tell, and a feed that begins finds the old pair on its board."""
+    market = Market(symbols=[SYMBOL], pair_patience_ns=5 * NS_PER_S)
+    market.take(instrument("snapshot"))
+    market.take(Tape(SYMBOL, decimals=(1, 8)).snapshot())
+    strategy = Noting()
+    hosted = market.host(strategy)
+    market.start_feed()
+    market.take(Tape(SYMBOL, decimals=(2, 8), mid=500_000).snapshot())
+    drain(hosted)
+    before = list(strategy.story)
+    market.take(instrument(price_precision=2))
+    drain(hosted)
+
+    assert before[-1][0] == "state"
+    assert before[-1][1] == "stale"
+    assert [entry[:3] for entry in strategy.story[len(before) :]] == [
+        ("pair", 2, 8), ("state", "live", "snapshot verified"), ("book", 2, 2)
+    ]  # fmt: skip
+
+
+def test_a_pair_that_is_not_told_holds_its_book_up_for_no_longer_than_that() -> None:
+    """Five seconds, once; the book goes on in the precision that its checksum proves."""
+    market = Market(symbols=[SYMBOL], pair_patience_ns=5 * NS_PER_S)
+    market.take(instrument("snapshot"))
+    market.take(Tape(SYMBOL, decimals=(2, 8), mid=500_000).snapshot())
+    boards = boards_of(market)
+    waiting = boards.top(SYMBOL)
+    market.clock.advance(5 * NS_PER_S)
+    market.feed.do_work()
+    top = boards.top(SYMBOL)
+
+    assert waiting is not None
+    assert top is not None
+    assert (waiting.is_live, top.is_live, top.price_decimals) == (False, True, 2)
