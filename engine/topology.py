@@ -56,7 +56,9 @@ ROUTER_HISTOGRAMS = ("strategy_to_wire", "ack", "tick_to_order", "rest")
 
 # What the strategy host counts; the second list once a strategy.
 HOST_COUNTERS = ("heartbeat_ns", "rescues")
-STRATEGY_COUNTERS = ("received", "gaps", "laps", "callbacks", "errors", "slow", "slowest_ns", "halted")
+STRATEGY_COUNTERS = ("received", "gaps", "laps", "callbacks", "errors", "slow", "slowest_ns", "busy_ns", "halted")
+# What it is in at this moment; see actors/callback_words.py.
+STRATEGY_WORDS = ("callback_began_ns", "callback")
 
 
 class Shard(Struct, frozen=True):
@@ -110,4 +112,5 @@ def market_record_bytes(publish_levels: int) -> int:
 
 def strategy_counter_names(strategies: Sequence[str]) -> tuple[str, ...]:
     """Names of the strategy host's counters."""
-    return HOST_COUNTERS + tuple(f"{strategy} {name}" for strategy in strategies for name in STRATEGY_COUNTERS)
+    names = STRATEGY_COUNTERS + STRATEGY_WORDS
+    return HOST_COUNTERS + tuple(f"{strategy} {name}" for strategy in strategies for name in names)

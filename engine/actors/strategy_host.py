@@ -1,12 +1,29 @@
-"""The strategy host: all strategies of one engine, as one actor in a thread of the engine process."""
+"""The strategy host: all strategies of one engine, as one actor in a thread of the engine process.
 
+They share the thread. Each turn of the host begins with another strategy, and none has more than its quota of time
+while others wait; one callback is the least, for nobody can be interrupted. When all together ask for more time than
+there is, those that ask for the most rest between their turns, so that the others find the thread free: nine of ten
+of their records meet nobody. What is late for it is then the slow one's own records, and they are counted as its gaps.
+"""
+
+import asyncio
 from collections.abc import Callable, Sequence
+from math import inf
 
-from engine.actors.hosted_strategy import HostedStrategy
+import structlog
+
+from engine.actors.hosted_strategy import HostedStrategy, shown
 from engine.clock import Clock
+from engine.errors import StrategyError
 from engine.telemetry import Counters
 from engine.topology import STRATEGY_COUNTERS
 from engine.units import NS_PER_S, MonoNs
+
+MEASURE_NS = NS_PER_S  # over which seconds of callbacks a second are told
+CONTENDED = 0.9  # of the thread's time: from here on somebody always waits
+NAMED_NS_MAX = 60 * NS_PER_S  # one that asks for too much is named at once, then ever more rarely, then so often
+
+log = structlog.get_logger("strategy_host")
 
 
 class StrategyHost:
@@ -18,17 +35,34 @@ class StrategyHost:
         self._clock = clock
         # Records found by looking again although no doorbell rang; see ring/doorbell.py.
         self.rescues = 0
+        # Whose turn is first.
+        self._first = 0
+        self._measured_at = clock.mono_ns()
+        # When strategies that ask for too much are named again, and after how long that was.
+        self._name_at: dict[str, tuple[MonoNs, int]] = {}
+        if len(strategies) > 1:
+            for strategy in strategies:
+                strategy.share_the_thread()
 
     async def on_start(self) -> None:
         """Start each strategy, in order; the first that raises stops the engine."""
         for strategy in self.strategies:
-            await strategy.start()
+            try:
+                await strategy.start()
+            except BaseException as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise
+                raise StrategyError(f"a strategy's on_start failed: {strategy.name}: {shown(error)}") from error
 
     def do_work(self) -> int:
         """A turn for every strategy; the number of records taken."""
-        work = 0
-        for strategy in self.strategies:
+        work, strategies, first = 0, self.strategies, self._first
+        for strategy in strategies[first:]:
             work += strategy.do_work()
+        for strategy in strategies[:first]:
+            work += strategy.do_work()
+        self._first = first + 1 if first + 1 < len(strategies) else 0
         return work
 
     def ready(self) -> bool:
@@ -46,6 +80,7 @@ class StrategyHost:
 
     async def on_close(self) -> None:
         """Stop each strategy; one that fails does not keep the others from stopping."""
+        self._counters.set("heartbeat_ns", 0)  # the host's loop stands still from now on, and hangs no more than that
         for strategy in self.strategies:
             await strategy.stop()
         self.count()
@@ -57,10 +92,43 @@ class StrategyHost:
         return {"rescues": self.rescues, "silent_s": round(busy_ns / NS_PER_S, 1)}
 
     def count(self) -> None:
-        """Bring the shared counters up to date."""
+        """Bring the shared counters up to date, and once a second measure who asks for how much of the thread."""
+        now = self._clock.mono_ns()
+        if now - self._measured_at >= MEASURE_NS:
+            self._share(now - self._measured_at, now)
+            self._measured_at = now
         counters = self._counters
         for strategy in self.strategies:
             for name in STRATEGY_COUNTERS:
                 counters.set(f"{strategy.name} {name}", int(getattr(strategy, name)))
         counters.set("rescues", self.rescues)
-        counters.set("heartbeat_ns", self._clock.mono_ns())
+        counters.set("heartbeat_ns", now)
+
+    def _share(self, elapsed_ns: int, now: MonoNs) -> None:
+        """Have those rest that ask for more than is left by the others, when there is not enough for all."""
+        wanted = {strategy: strategy.measure(elapsed_ns) for strategy in self.strategies}
+        most = fair_share(list(wanted.values()))
+        for strategy, share in wanted.items():
+            strategy.must_rest = share > most and len(self.strategies) > 1
+            if not strategy.must_rest:
+                continue
+            name_at, interval_ns = self._name_at.get(strategy.name, (MonoNs(0), MEASURE_NS))
+            if now >= name_at:
+                self._name_at[strategy.name] = (MonoNs(now + interval_ns), min(2 * interval_ns, NAMED_NS_MAX))
+                log.warning(
+                    "strategy asks for more time than there is, the others go first",
+                    strategy=strategy.name,
+                    busy_s_per_s=round(strategy.busy_share, 3),
+                    wanted_s_per_s=round(share, 3),
+                    rests=strategy.rests,
+                )
+
+
+def fair_share(wanted: Sequence[float]) -> float:
+    """The most that each may have of the thread so that what all want fits into it; infinite when it fits anyway."""
+    left, waiting = CONTENDED, len(wanted)
+    for share in sorted(wanted):
+        if share > left / waiting:
+            return left / waiting
+        left, waiting = left - share, waiting - 1
+    return inf

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from engine.cli.ending import leave
 from engine.errors import UserError
 
 EXIT_MISTAKE = 2
@@ -61,10 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         _say(str(error))
     except click.Abort:
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
+        leave(130)
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        leave(1)
+    leave(code if isinstance(code, int) else 0)
 
 
 def _say(sentence: str) -> None:
     click.echo(f"engine: {' '.join(sentence.split())}", err=True)
-    sys.exit(EXIT_MISTAKE)
+    leave(EXIT_MISTAKE)
