@@ -62,13 +62,15 @@ class CallbackWatch:
     def look(self, now: MonoNs) -> None:
         """Name whoever has not come back, once each time, and whoever has."""
         heard_at = self._counters.get("heartbeat_ns")
-        is_held = now - heard_at > SEEN_NS if heard_at else True
+        is_held = now - heard_at > SEEN_NS
         found: dict[str, Hang] = {}
         for watched in self._strategies:
             began, callback = watched.words.read()
             if began and now - began > SEEN_NS:
                 found[watched.name] = self._hang(watched, callback, began)
-        if heard_at and is_held and not any(self._holds(watched) for watched in self._strategies):
+        # A callback that has just returned had no time yet for a heartbeat: looked at once more before it is told.
+        in_callback = self.hanging.keys() - {NOBODY} or any(self._holds(watched) for watched in self._strategies)
+        if heard_at and is_held and not in_callback:
             found[NOBODY] = Hang("", MonoNs(heard_at), line_of(stack_of(self._frame()), ""))
         for name, hang in found.items():
             before = self.hanging.get(name)
