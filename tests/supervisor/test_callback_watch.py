@@ -14,9 +14,10 @@ from structlog.testing import capture_logs
 
 from engine.actors.callback_words import NUMBER_OF, CallbackWords
 from engine.supervisor.callback_watch import NOBODY, SEEN_NS, CallbackWatch, Watched, line_of, stack_of, waits_of
+from engine.supervisor.supervisor import WATCH_INTERVAL_S
 from engine.telemetry import new_counters
 from engine.topology import strategy_counter_names
-from engine.units import MonoNs
+from engine.units import NS_PER_S, MonoNs
 
 THIS = __file__
 AT = 1_000_000_000_000
@@ -85,6 +86,11 @@ def test_a_callback_is_named_once_with_its_line_and_once_more_when_it_is_back() 
     assert shown == {"hung": 1, "hangs": {"callback": "on_book", "for_s": 3.0, "line": logs[0]["line"]}}
     assert sentence.startswith(f"quoter does not return from on_book ({line}")
     assert rig.watch.conduct("quoter", MonoNs(AT)) == {"hung": 1, "hangs": None}
+
+
+def test_a_second_is_enough_to_see_it() -> None:
+    """The bound, and two looks."""
+    assert SEEN_NS + 2 * WATCH_INTERVAL_S * NS_PER_S <= NS_PER_S
 
 
 def test_what_holds_the_thread_in_no_callback_is_seen_too() -> None:
