@@ -49,7 +49,7 @@ ROUTER_COUNTERS = (
     "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "open",
     "by_websocket", "by_rest", "fills", "fills_repeated", "amends", "cancels", "adopted", "in_doubt", "resolved",
     "queued", "queue_full", "rate_limited", "quarantined", "parked",
-    "reports", "reports_held_back", "resyncs", "journal_records", "journal_errors",
+    "reports", "reports_held_back", "reports_untold", "resyncs", "journal_records", "journal_errors",
     "dead_man_refreshes", "dead_man_late", "snapshots_reconciled", "rest_calls", "rest_failures",
 )  # fmt: skip
 ROUTER_HISTOGRAMS = ("strategy_to_wire", "ack", "tick_to_order", "rest")
