@@ -57,7 +57,7 @@ ERROR_WINDOW_NS = 60 * NS_PER_S
 SLOW_REPORT_NS = NS_PER_S  # a strategy that is always slow is named after a second, two, four …
 SLOW_REPORT_NS_MAX = 60 * NS_PER_S  # … and then once a minute, with counts
 TURN_NS = 250 * NS_PER_US  # of one strategy while others wait: some thirty books of one that does little
-REST_PER_BUSY = 9  # one that must rest has a tenth of the thread
+REST_PER_BUSY = 39  # one that must rest has a fortieth of the thread: at most that many of the others' records meet it
 REST_NS_MAX = 100 * NS_PER_MS  # after one long callback: longer would be absence
 CALLS_WAITING_MAX = 1024  # of `Context.call_soon`: a thread that asks for more is told so
 

@@ -2,8 +2,9 @@
 
 They share the thread. Each turn of the host begins with another strategy, and none has more than its quota of time
 while others wait; one callback is the least, for nobody can be interrupted. When all together ask for more time than
-there is, those that ask for the most rest between their turns, so that the others find the thread free: nine of ten
-of their records meet nobody. What is late for it is then the slow one's own records, and they are counted as its gaps.
+there is, those that ask for the most rest between their turns, so that the others find the thread free. What is late
+for it is then the slow one's own records, and they are counted as its gaps. Where all ask for too much, nobody rests:
+there is nobody to spare.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from engine.topology import STRATEGY_COUNTERS
 from engine.units import NS_PER_S, MonoNs
 
 MEASURE_NS = NS_PER_S  # over which seconds of callbacks a second are told
-CONTENDED = 0.9  # of the thread's time: from here on somebody always waits
+CONTENDED = 0.75  # of the thread's time: beyond it the others' median delay would be more than twice their own
 NAMED_NS_MAX = 60 * NS_PER_S  # one that asks for too much is named at once, then ever more rarely, then so often
 
 log = structlog.get_logger("strategy_host")
@@ -108,15 +109,16 @@ class StrategyHost:
         """Have those rest that ask for more than is left by the others, when there is not enough for all."""
         wanted = {strategy: strategy.measure(elapsed_ns) for strategy in self.strategies}
         most = fair_share(list(wanted.values()))
+        somebody_to_spare = any(share <= most for share in wanted.values())
         for strategy, share in wanted.items():
-            strategy.must_rest = share > most and len(self.strategies) > 1
+            strategy.must_rest = share > most and somebody_to_spare
             if not strategy.must_rest:
                 continue
             name_at, interval_ns = self._name_at.get(strategy.name, (MonoNs(0), MEASURE_NS))
             if now >= name_at:
                 self._name_at[strategy.name] = (MonoNs(now + interval_ns), min(2 * interval_ns, NAMED_NS_MAX))
                 log.warning(
-                    "strategy asks for more time than there is, the others go first",
+                    "strategy asks for more time than there is, the others go first; give it an engine of its own",
                     strategy=strategy.name,
                     busy_s_per_s=round(strategy.busy_share, 3),
                     wanted_s_per_s=round(share, 3),
