@@ -22,6 +22,7 @@ from engine.units import NS_PER_S, MonoNs
 
 MEASURE_NS = NS_PER_S  # over which seconds of callbacks a second are told
 CONTENDED = 0.75  # of the thread's time: beyond it the others' median delay would be more than twice their own
+RELAXED = 0.5  # while somebody rests: it goes on until there certainly is enough again
 NAMED_NS_MAX = 60 * NS_PER_S  # one that asks for too much is named at once, then ever more rarely, then so often
 
 log = structlog.get_logger("strategy_host")
@@ -108,7 +109,8 @@ class StrategyHost:
     def _share(self, elapsed_ns: int, now: MonoNs) -> None:
         """Have those rest that ask for more than is left by the others, when there is not enough for all."""
         wanted = {strategy: strategy.measure(elapsed_ns) for strategy in self.strategies}
-        most = fair_share(list(wanted.values()))
+        is_contended = any(strategy.must_rest for strategy in self.strategies)
+        most = fair_share(list(wanted.values()), RELAXED if is_contended else CONTENDED)
         somebody_to_spare = any(share <= most for share in wanted.values())
         for strategy, share in wanted.items():
             strategy.must_rest = share > most and somebody_to_spare
@@ -126,9 +128,9 @@ class StrategyHost:
                 )
 
 
-def fair_share(wanted: Sequence[float]) -> float:
-    """The most that each may have of the thread so that what all want fits into it; infinite when it fits anyway."""
-    left, waiting = CONTENDED, len(wanted)
+def fair_share(wanted: Sequence[float], of: float) -> float:
+    """The most that each may have so that what all want fits into `of` the thread; infinite when it fits anyway."""
+    left, waiting = of, len(wanted)
     for share in sorted(wanted):
         if share > left / waiting:
             return left / waiting

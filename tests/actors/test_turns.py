@@ -241,7 +241,7 @@ def test_what_the_board_tells_after_a_gap_is_told_in_turns_too() -> None:
 )
 def test_what_each_may_have_of_a_thread(wanted: list[float], most: float) -> None:
     """Who wants less than a fair share has it; what is left is shared by the others."""
-    assert fair_share(wanted) == pytest.approx(most)
+    assert fair_share(wanted, CONTENDED) == pytest.approx(most)
 
 
 def test_a_strategy_that_is_always_slow_is_named_ever_more_rarely() -> None:
