@@ -47,15 +47,13 @@ from engine.records import (
 from engine.ring import BoardReader, Subscriber
 from engine.strategy.api import CALLBACKS, Logger, Strategy
 from engine.strategy.orders import Balance, Fill, Order
-from engine.telemetry import Counters, Histogram
+from engine.telemetry import Counters, Histogram, Rarely
 from engine.topology import Shard
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
 
 RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy: then the others have their turn
 BACKLOG_RECORDS_MAX = 1024  # left in a ring by a strategy that keeps pace: a few bursts of the feed
 ERROR_WINDOW_NS = 60 * NS_PER_S
-SLOW_REPORT_NS = NS_PER_S  # a strategy that is always slow is named after a second, two, four …
-SLOW_REPORT_NS_MAX = 60 * NS_PER_S  # … and then once a minute, with counts
 TURN_NS = 250 * NS_PER_US  # of one strategy while others wait: some thirty books of one that does little
 REST_PER_BUSY = 39  # one that must rest has a fortieth of the thread: at most that many of the others' records meet it
 REST_NS_MAX = 100 * NS_PER_MS  # after one long callback: longer would be absence
@@ -205,8 +203,7 @@ class HostedStrategy:
         # At the last measurement: busy_ns, records taken, records published.
         self._measured = (0, 0, 0)
         self._error_times: deque[MonoNs] = deque(maxlen=self._limits.errors_per_minute_max + 1)
-        self._slow_report_at = MonoNs(0)
-        self._slow_report_ns = SLOW_REPORT_NS
+        self._slow_lines, self._behind_lines = Rarely(), Rarely()
         # An async callback leaves the rest of its batch in the ring, so more than one would be copied for nothing.
         is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
         self._records_per_cycle_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
@@ -319,6 +316,7 @@ class HostedStrategy:
         now = self._mono_ns()
         # Without others a turn ends with its records, not with its time.
         self._turn_until = MonoNs(now + self._turn_ns) if self._turn_ns else NEVER
+        self.desk.serve()
         work = self._work_on_orders()
         if self._timer_at and not self._held_up:
             self._call_timer()
@@ -497,8 +495,9 @@ class HostedStrategy:
         subscriber.next_sequence -= polled
         caught_up = feed.board.catch_up(subscriber)
         skipped, feed.gaps_seen = subscriber.gap_count - feed.gaps_seen, subscriber.gap_count
-        if skipped:
-            self._log.warning("fell behind", ring=feed.shard.ring_name, records_skipped=skipped)
+        if skipped and self._behind_lines.is_time(self._mono_ns()):
+            gaps, ring = subscriber.gap_count, feed.shard.ring_name
+            self._log.warning("fell behind", ring=ring, records_skipped=skipped, laps=self.laps, gaps=gaps)
         return self._read_board(feed) if caught_up else 0
 
     def _read_board(self, feed: _Feed) -> int:
@@ -679,12 +678,8 @@ class HostedStrategy:
         self._batch_ends = True
         self.slowest_ns = max(self.slowest_ns, took_ns)
         now = self._mono_ns()
-        if now < self._slow_report_at:
+        if not self._slow_lines.is_time(now):
             return
-        # It goes on being slow: said less and less often.
-        went_on = now < self._slow_report_at + self._slow_report_ns
-        self._slow_report_ns = min(2 * self._slow_report_ns, SLOW_REPORT_NS_MAX) if went_on else SLOW_REPORT_NS
-        self._slow_report_at = MonoNs(now + self._slow_report_ns)
         name = getattr(callback, "__name__", "callback")
         self._log.warning("slow callback", callback=name, took_ms=round(took_ns / NS_PER_MS, 1), slow=self.slow)
 

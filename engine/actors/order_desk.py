@@ -292,12 +292,16 @@ class OrderDesk:
         """Is there news for the strategy?"""
         return bool(self._news or self._from_elsewhere) or (self._ports is not None and self._ports.reports.ready())
 
-    def next_news(self) -> News | None:
-        """The next thing to tell the strategy; None when there is nothing. State is up to date when it is returned."""
+    def serve(self) -> None:
+        """Send what found the ring full, and do what other threads asked for; while a callback waits, too."""
         if self._unsent:
             self._send_unsent()
         while self._from_elsewhere:
             self._from_elsewhere.popleft()()
+
+    def next_news(self) -> News | None:
+        """The next thing to tell the strategy; None when there is nothing. State is up to date when it is returned."""
+        self.serve()
         if self._news:
             return self._news.popleft()
         if self._ports is None:

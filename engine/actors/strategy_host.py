@@ -16,14 +16,13 @@ import structlog
 from engine.actors.hosted_strategy import HostedStrategy, shown
 from engine.clock import Clock
 from engine.errors import StrategyError
-from engine.telemetry import Counters
+from engine.telemetry import Counters, Rarely
 from engine.topology import STRATEGY_COUNTERS
 from engine.units import NS_PER_S, MonoNs
 
 MEASURE_NS = NS_PER_S  # over which seconds of callbacks a second are told
 CONTENDED = 0.75  # of the thread's time: beyond it the others' median delay would be more than twice their own
 RELAXED = 0.5  # while somebody rests: it goes on until there certainly is enough again
-NAMED_NS_MAX = 60 * NS_PER_S  # one that asks for too much is named at once, then ever more rarely, then so often
 
 log = structlog.get_logger("strategy_host")
 
@@ -40,8 +39,8 @@ class StrategyHost:
         # Whose turn is first.
         self._first = 0
         self._measured_at = clock.mono_ns()
-        # When strategies that ask for too much are named again, and after how long that was.
-        self._name_at: dict[str, tuple[MonoNs, int]] = {}
+        # About each strategy that asks for too much.
+        self._lines = {strategy.name: Rarely() for strategy in strategies}
         if len(strategies) > 1:
             for strategy in strategies:
                 strategy.share_the_thread()
@@ -114,11 +113,7 @@ class StrategyHost:
         somebody_to_spare = any(share <= most for share in wanted.values())
         for strategy, share in wanted.items():
             strategy.must_rest = share > most and somebody_to_spare
-            if not strategy.must_rest:
-                continue
-            name_at, interval_ns = self._name_at.get(strategy.name, (MonoNs(0), MEASURE_NS))
-            if now >= name_at:
-                self._name_at[strategy.name] = (MonoNs(now + interval_ns), min(2 * interval_ns, NAMED_NS_MAX))
+            if strategy.must_rest and self._lines[strategy.name].is_time(now):
                 log.warning(
                     "strategy asks for more time than there is, the others go first; give it an engine of its own",
                     strategy=strategy.name,

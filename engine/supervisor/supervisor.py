@@ -208,7 +208,7 @@ class Supervisor:
             tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.summary, tick_s))]
             tasks[0].add_done_callback(self._watch_ended)
             asyncio.wrap_future(self._thread.ended).add_done_callback(self._host_ended)
-            await self._start_strategies()
+            await self._start_strategies(seconds)
             if self._trading is not None and not self._stop_requested.is_set():
                 await self._until_open(self._trading)
             if not self._stop_requested.is_set():
@@ -269,17 +269,18 @@ class Supervisor:
         """What the strategies' callbacks were told of orders, for the comparison with the venue's ledger."""
         return [Told(hosted.desk.fills_told, hosted.desk.ends_told) for hosted in self._hosted]
 
-    async def _start_strategies(self) -> None:
-        """Until every on_start has returned, or the engine is to stop; StrategyError when one fails."""
+    async def _start_strategies(self, seconds: float | None) -> None:
+        """Till every on_start has returned, `seconds` are over, or it is to stop; StrategyError if one fails."""
         if self._stop_requested.is_set():
             return
         started = self._thread.start()
         stopping = asyncio.ensure_future(self._stop_requested.wait())
-        await asyncio.wait((started, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((started, stopping), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if started.done():
             started.result()
         else:
+            self.request_stop(CLEAN)
             started.add_done_callback(_forget)
 
     async def _until_open(self, trading: Trading) -> None:

@@ -1,5 +1,6 @@
 """Orders have one writer, the strategy's own thread; what others ask for is refused, handed over, and told once."""
 
+import asyncio
 import multiprocessing
 import threading
 from collections import Counter
@@ -9,12 +10,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from engine import OrderState, Strategy
+from engine import OrderState, Strategy, Trade
 from engine.actors import order_desk
 from engine.actors.hosted_strategy import CALLS_WAITING_MAX
 from engine.orders.commands import Cancel, CancelAll
 from engine.strategy.orders import Order
-from tests.actors.rig import Market
+from tests.actors.rig import Market, frames, trade
 from tests.actors.test_order_desk import Desk
 
 THREADS, ORDERS_EACH = 6, 150
@@ -94,6 +95,35 @@ def test_cancels_of_another_thread_are_handed_over(desk: Desk) -> None:
 
     assert before == []
     assert desk.sent() == [Cancel("quoter", [order.id]), CancelAll("quoter", "")]
+
+
+def test_cancels_of_another_thread_leave_while_an_async_callback_waits() -> None:
+    """The end of an order does not wait for an answer that the strategy waits for."""
+
+    class Waiting(Strategy):
+        async def on_trade(self, trade: Trade) -> None:  # type: ignore[override]
+            await asyncio.Event().wait()
+
+    async def scenario() -> list[Any]:
+        desk, market = Desk(), Market()
+        market.take(*frames()[:20])
+        hosted = market.host(Waiting())
+        hosted.desk = desk.desk
+        desk.desk.bind(lambda: None)
+        order = desk.working()
+        market.take(trade("BTC/USD", 1))
+        while hosted.waiting is None:
+            hosted.do_work()
+        await asyncio.sleep(0)
+        on_another_thread(lambda: desk.desk.cancel([order]))
+        hosted.do_work()
+        hosted.waiting.cancel()
+        await asyncio.wait({hosted.waiting})
+        return [desk.sent(), [Cancel("quoter", [order.id])]]
+
+    sent, wanted = asyncio.run(scenario())
+
+    assert sent == wanted
 
 
 def test_a_process_that_was_forked_off_cannot_trade(desk: Desk) -> None:

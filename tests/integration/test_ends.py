@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.rig import Engines, RunningEngine, eventually, summary_of
+from tests.integration.rig import CAPTURES, PATIENCE_S, Engines, RunningEngine, eventually, summary_of
 
 LEAVING = Path(__file__).parent / "strategies" / "leaving.py"
 ENDS_AT_ONCE = ("nothing", "exit", "task", "async on_start")
@@ -109,3 +109,32 @@ def test_a_strategys_module_cannot_take_the_signals(engines: Engines, tmp_path: 
 
     assert engine.stop() == 0
     assert summary_of(tmp_path / "out.json")["exit"] == "clean"
+
+
+def test_an_on_start_that_never_returns_does_not_outlast_the_seconds_of_a_run(engines: Engines, tmp_path: Path) -> None:
+    """`--seconds` ends it, and the exit code says how."""
+    engine = started(engines, tmp_path, "on_start", "--seconds", 1)
+    code = engine.process.wait(PATIENCE_S)
+
+    assert code == 1
+    assert "it does not return from on_start (leaving.py" in summary_of(tmp_path / "out.json")["exit"]
+
+
+def test_a_replay_is_not_ended_with_0_by_a_strategys_exit(engines: Engines, tmp_path: Path) -> None:
+    """In a callback it is an error; in a task of its own it ends the replay, with a sentence."""
+    bot = tmp_path / "bot.py"
+    bot.write_text(
+        "import asyncio, sys\nfrom engine import Strategy\n"
+        "class Exiting(Strategy):\n    task: bool = False\n"
+        "    def on_start(self):\n        self.kept = asyncio.ensure_future(self.leave()) if self.task else None\n"
+        "    async def leave(self):\n        await asyncio.sleep(0)\n        sys.exit(0)\n"
+        "    def on_book(self, book):\n        sys.exit(0)\n"
+    )
+    capture = CAPTURES / "capture_flashbook_btcusd_ethusd_d10_book_trade_20260707.jsonl"
+    in_callback = engines.call("replay", capture, "--strategy", bot, "--summary", tmp_path / "out.json")
+    in_task = engines.call("replay", capture, "--strategy", bot, "--param", "task=true")
+
+    assert in_callback.returncode == 0
+    assert summary_of(tmp_path / "out.json")["strategies"]["Exiting"]["halted"]
+    assert in_task.returncode == 2
+    assert "a strategy's task raised SystemExit(0), which ended the replay" in in_task.stderr

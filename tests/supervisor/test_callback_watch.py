@@ -88,6 +88,26 @@ def test_a_callback_is_named_once_with_its_line_and_once_more_when_it_is_back() 
     assert rig.watch.conduct("quoter", MonoNs(AT)) == {"hung": 1, "hangs": None}
 
 
+def test_one_that_hangs_again_and_again_is_named_ever_more_rarely_and_counted_each_time() -> None:
+    """A hundred callbacks of two seconds: all are counted, a few are said."""
+    rig, at = Rig(), AT
+    with capture_logs() as logs:
+        for _ in range(100):
+            rig.counters.set("heartbeat_ns", at)
+            rig.words.begin(NUMBER_OF["on_book"], MonoNs(at))
+            rig.watch.look(MonoNs(at + NS_PER_S))
+            rig.words.end()
+            at += 2 * NS_PER_S
+            rig.counters.set("heartbeat_ns", at)
+            rig.watch.look(MonoNs(at))
+    named = [entry for entry in logs if entry["event"] == "callback does not return"]
+
+    assert rig.watch.hung["quoter"] == 100
+    assert [entry["hung"] for entry in named[:4]] == [1, 2, 3, 5]
+    assert len(named) < 12
+    assert len(logs) == 2 * len(named)  # and each of those that were named, once more when it is back
+
+
 def test_a_second_is_enough_to_see_it() -> None:
     """The bound, and two looks."""
     assert SEEN_NS + 2 * WATCH_INTERVAL_S * NS_PER_S <= NS_PER_S
