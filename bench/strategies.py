@@ -59,6 +59,17 @@ class Slow(Measuring):
         self.write(books=books)
 
 
+class Busy(Measuring):
+    """Takes 1 ms a book."""
+
+    busy_us: int = 1000
+
+    def on_book(self, book: BookTop) -> None:
+        until = time.perf_counter_ns() + self.busy_us * 1000
+        while time.perf_counter_ns() < until:
+            pass
+
+
 class WireLatency(Measuring):
     """From the sender's stamp, which is the message's timestamp, to the callback; microseconds."""
 

@@ -143,6 +143,10 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     slow_callback_ms: Annotated[
         float, Meta(ge=0.1, le=60_000.0, description="a longer callback of a strategy is counted and logged")
     ] = 50.0
+    hang_s_max: Annotated[
+        float,
+        Meta(ge=1.0, le=3600.0, description="a callback that has not returned by then hangs: trading.on_strategy_halt"),
+    ] = 5.0
     strategy_lag_s_max: Annotated[
         float, Meta(ge=0.05, le=3600.0, description="older records are skipped, counted, and the newest state given")
     ] = 1.0

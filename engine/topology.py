@@ -52,14 +52,16 @@ ROUTER_COUNTERS = (
     "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "open",
     "by_websocket", "by_rest", "fills", "fills_repeated", "fills_given_up", "amends", "cancels", "adopted", "in_doubt",
     "resolved", "queued", "queue_full", "rate_limited", "quarantined", "parked",
-    "reports", "reports_held_back", "reports_given_up", "resyncs", "journal_records", "journal_errors",
+    "reports", "reports_held_back", "reports_untold", "resyncs", "journal_records", "journal_errors",
     "dead_man_refreshes", "dead_man_late", "snapshots_reconciled", "rest_calls", "rest_failures",
 )  # fmt: skip
 ROUTER_HISTOGRAMS = ("strategy_to_wire", "ack", "tick_to_order", "rest")
 
 # What the strategy host counts; the second list once a strategy.
 HOST_COUNTERS = ("heartbeat_ns", "rescues")
-STRATEGY_COUNTERS = ("received", "gaps", "laps", "callbacks", "errors", "slow", "slowest_ns", "halted")
+STRATEGY_COUNTERS = ("received", "gaps", "laps", "callbacks", "errors", "slow", "slowest_ns", "busy_ns", "halted")
+# What it is in at this moment; see actors/callback_words.py.
+STRATEGY_WORDS = ("callback_began_ns", "callback")
 
 
 class Shard(Struct, frozen=True):
@@ -121,4 +123,5 @@ def market_record_bytes(publish_levels: int) -> int:
 
 def strategy_counter_names(strategies: Sequence[str]) -> tuple[str, ...]:
     """Names of the strategy host's counters."""
-    return HOST_COUNTERS + tuple(f"{strategy} {name}" for strategy in strategies for name in STRATEGY_COUNTERS)
+    names = STRATEGY_COUNTERS + STRATEGY_WORDS
+    return HOST_COUNTERS + tuple(f"{strategy} {name}" for strategy in strategies for name in names)

@@ -103,6 +103,9 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
     eventfd: int
     """What the router sleeps behind."""
     reports: list[ReportPort]
+    host_counters_fd: int
+    """Of the strategies' host: they show what each strategy is in. In the order of `reports`."""
+    hang_ns_max: int
     report_doorbells: list[tuple[int, int]]
     nudge_fd: int
     status_fd: int
@@ -121,6 +124,7 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
             self.nudge_fd,
             self.status_fd,
             self.credentials_fd,
+            self.host_counters_fd,
             *self.histogram_fds,
             *(port.ring_fd for port in self.reports),
             *(fd for view in self.markets for fd in (view.board_fd, view.counters_fd)),

@@ -6,13 +6,20 @@
 The router's reports are the one truth; what is known here before the first of them is only that an order was asked
 for. A desk without rings belongs to an engine that does not trade: it refuses every order and says so.
 
+There is one writer: the strategy's own thread, by whom the command ring is published. What is asked for on another
+thread, or in a process that was forked off, is refused with a sentence; only cancels are handed over to the
+strategy's thread, for the end of an order is never refused. Reading is for everybody.
+
 What a plugin hands over may be anything. An order that cannot be is REFUSED, an amend that cannot be leaves its reason
 on the order, and what names no order at all (a cancel of nothing) goes to the log: nothing here raises for it.
 """
 
+import os
 from collections import OrderedDict, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
+from itertools import count
+from threading import get_ident
 from typing import Any
 
 import msgspec
@@ -69,11 +76,16 @@ ENDED_ORDERS_KEPT = 10_000  # for `Context.order` and late news; the history has
 FILLS_REMEMBERED = 20_000  # told ones; a new router tells again no more than these
 TALLIED_ENDS = TERMINAL - {OrderState.REFUSED}  # a refusal is our own word, in nobody else's record
 CANCELS_PER_COMMAND_MAX = 50
-NEWS_KEPT_MAX = 4096  # orders refused here, whose callbacks wait for the strategy's turn
+NEWS_KEPT_MAX = 100_000  # orders refused here, whose callbacks wait for the strategy's turn; beyond it: counted, said
 MISTAKES_TOLD_MAX = 100  # different ones, of calls that leave no order to tell of
 SAME = 1.0  # a symbol is suggested for its own letters in another form: ETC/USD is not BTC/USD
 
 ZERO = Decimal(0)
+ELSEWHERE = (
+    "it was asked for on another thread than the strategy's own; hand it over: "
+    "self.context.call_soon(self.buy, ...), or amend, or whatever it is"
+)
+FORKED = "it was asked for in another process than the engine's; a process that was forked off cannot trade"
 ROUTER_BUSY = "the order router takes no orders at present: its queue is full; try again when on_trading says so"
 
 
@@ -105,7 +117,13 @@ class OrderDesk:
         self._mono_ns = clock.mono_ns
         self._wall_ns = clock.wall_ns
         self._why_off = why_off or "the engine does not trade; see [trading] in the configuration"
-        self._number = 0  # of the last order asked for
+        self._numbers = count(1)  # of the orders asked for; no two threads are given the same
+        # The strategy's own thread, 0 before it has one, and the engine's process; and what wakes that thread.
+        self._thread = 0
+        self._pid = os.getpid()
+        self._wake: Callable[[], None] = _nothing
+        # What was asked for on other threads, and waits to be done on the strategy's own.
+        self._from_elsewhere: deque[Callable[[], None]] = deque()
         # When the frame arrived that the strategy is acting on; 0 while it acts on none.
         self.tick_at = MonoNs(0)
         self._open: dict[str, Order] = {}
@@ -116,7 +134,7 @@ class OrderDesk:
         self.are_balances_told = False
         self.status = TradingStatus(reason=self._why_off) if ports is None else TradingStatus(reason="starting")
         # What was decided here and not told yet.
-        self._news: deque[News] = deque(maxlen=NEWS_KEPT_MAX)
+        self._news: deque[News] = deque()
         # Cancels that found the command ring full: they are sent when there is room, whatever else happens.
         self._unsent: list[Command] = []
         self._report_records = RingRecords(REPORTS, f"reports of {strategy}")
@@ -128,6 +146,34 @@ class OrderDesk:
         self.fills_repeated = 0
         self.ends_told = Tally()
         self.refused = 0  # by the desk itself: never reached the router
+        self.untold = 0  # refusals beyond NEWS_KEPT_MAX: their orders say it, on_order does not; fills of no order
+        self._ended_because = ""
+        self.mistakes = 0  # calls that left no order to tell of
+
+    def bind(self, wake: Callable[[], None]) -> None:
+        """From now on orders are taken on this thread alone; `wake` has it look at what others asked for."""
+        self._thread, self._wake = get_ident(), wake
+
+    @property
+    def reports_unreadable(self) -> int:
+        """Records of the report ring that were none."""
+        return self._report_records.unreadable
+
+    def _why_not_here(self) -> str:
+        """Why a call must not be taken on this thread; empty on the strategy's own."""
+        if not self._thread:
+            return ""
+        if os.getpid() != self._pid:
+            return FORKED
+        return "" if get_ident() == self._thread else ELSEWHERE
+
+    def _hand_over(self, what: Callable[[], None]) -> bool:
+        """Have it done on the strategy's own thread; False when that has left too much lying."""
+        if len(self._from_elsewhere) >= NEWS_KEPT_MAX:
+            return False
+        self._from_elsewhere.append(what)
+        self._wake()
+        return True
 
     # --- what the strategy asks for
 
@@ -145,6 +191,8 @@ class OrderDesk:
 
     def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
         """A new order, on its way or REFUSED."""
+        if why_not := self._why_not_here():
+            return self._refuse_elsewhere(symbol, side, options, why_not)
         issued_at, at = self._mono_ns(), self._wall_ns()
         intent, why_not = self._intent(side, symbol, qty, options, at)
         order = self._new_order(symbol, side, intent, options, at)
@@ -158,6 +206,9 @@ class OrderDesk:
 
     def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
         """Several orders of one pair in one request; one that cannot be said is the end of all, as at Kraken."""
+        if why_not := self._why_not_here():
+            rows: Any = orders if isinstance(orders, (list, tuple)) else ()
+            return [self._refuse_elsewhere(*_said_of(row), why_not) for row in rows]
         issued_at, at = self._mono_ns(), self._wall_ns()
         if not isinstance(orders, (list, tuple)) or not orders:
             what = "none" if isinstance(orders, (list, tuple)) else shown(orders)
@@ -186,6 +237,10 @@ class OrderDesk:
 
     def amend(self, order: Order, options: AmendOptions) -> bool:
         """Ask for a change; False when it cannot be asked for, with the reason on an order that could be changed."""
+        if why_not := self._why_not_here():
+            if isinstance(order, Order) and why_not is not FORKED:
+                self._hand_over(lambda: self._note(order, reason=f"amend refused: {why_not}"))
+            return False
         issued_at = self._mono_ns()
         if not isinstance(order, Order):
             self._tell_mistake(f"amend takes an order, as buy and sell return it, not {shown(order)}")
@@ -211,6 +266,9 @@ class OrderDesk:
 
     def cancel(self, orders: Sequence[Order]) -> None:
         """Ask for the end of orders; those that are over are left alone. A list among them counts as its orders."""
+        if why_not := self._why_not_here():
+            self._cancel_elsewhere(lambda: self.cancel(orders), why_not)
+            return
         wanted = []
         for given in _each(orders):
             for order in _each(given):
@@ -227,6 +285,9 @@ class OrderDesk:
 
     def cancel_all(self, symbol: str) -> None:
         """Ask for the end of all open orders on a pair, or (empty) on all; any other name is told in the log."""
+        if why_not := self._why_not_here():
+            self._cancel_elsewhere(lambda: self.cancel_all(symbol), why_not)
+            return
         if not isinstance(symbol, str) or (symbol and symbol not in self._pairs):
             near = did_you_mean(symbol, self._pairs, near=SAME) or "; without a symbol it cancels on all pairs"
             self._tell_mistake(f"cancel_all: {shown(symbol)} is none of the strategy's symbols{near}")
@@ -235,6 +296,7 @@ class OrderDesk:
 
     def end(self, reason: str) -> None:
         """The strategy was halted: tell the router, who cancels its orders or keeps them."""
+        self._ended_because = reason
         said = reason[:TEXT_CHARS_MAX].encode(errors="replace").decode()  # an exception's text may be no Unicode
         self._send_surely(StrategyEnded(self._strategy, said))
 
@@ -242,12 +304,18 @@ class OrderDesk:
 
     def ready(self) -> bool:
         """Is there news for the strategy?"""
-        return bool(self._news) or (self._ports is not None and self._ports.reports.ready())
+        return bool(self._news or self._from_elsewhere) or (self._ports is not None and self._ports.reports.ready())
+
+    def serve(self) -> None:
+        """Send what found the ring full, and do what other threads asked for; while a callback waits, too."""
+        if self._unsent:
+            self._send_unsent()
+        while self._from_elsewhere:
+            self._from_elsewhere.popleft()()
 
     def next_news(self) -> News | None:
         """The next thing to tell the strategy; None when there is nothing. State is up to date when it is returned."""
-        if self._unsent:
-            self._send_unsent()
+        self.serve()
         if self._news:
             return self._news.popleft()
         if self._ports is None:
@@ -306,7 +374,8 @@ class OrderDesk:
             self.fills_repeated += 1
             return None
         order = self.order(report.cl_ord_id)
-        if order is None:
+        if order is None:  # its order is forgotten, or never was told: see ENDED_ORDERS_KEPT
+            self.untold += 1
             log.error("fill of an order that was never told", strategy=self._strategy, exec_id=report.exec_id)
             return None
         self._fills_known[report.exec_id] = None
@@ -356,9 +425,8 @@ class OrderDesk:
         return self._new_order(symbol, side, intent, options, at), intent, wrong
 
     def _new_order(self, symbol: object, side: object, intent: OrderIntent | None, options: Any, at: WallNs) -> Order:
-        self._number += 1
-        ports = self._ports
-        order_id = client_order_id(ports.tag, ports.run, self._number) if ports else f"off{self._number}"
+        ports, number = self._ports, next(self._numbers)
+        order_id = client_order_id(ports.tag, ports.run, number) if ports else f"off{number}"
         tag = options.get("tag") if isinstance(options, dict) else None
         if intent is None:
             return Order(_unsaid(order_id, symbol, side, at), tag)
@@ -388,17 +456,47 @@ class OrderDesk:
         )
 
     def _refuse(self, order: Order, why: str) -> None:
-        self.refused += 1
         bring_up_to_date(order, _changed(latest_report(order), state=OrderState.REFUSED, reason=why))
+        self._tell_refused(order)
+
+    def _tell_refused(self, order: Order) -> None:
+        self.refused += 1
         self._end(order)
-        self._news.append(order)
+        self._put_news(order)
+
+    def _refuse_elsewhere(self, symbol: object, side: object, options: Any, why: str) -> Order:
+        """An order that is refused here and now; the strategy's own thread is told of it when it comes to it."""
+        order = self._new_order(symbol, side, None, options, self._wall_ns())
+        bring_up_to_date(order, _changed(latest_report(order), state=OrderState.REFUSED, reason=why))
+        if why is not FORKED and not self._hand_over(lambda: self._tell_refused(order)):
+            self._count_untold()
+        return order
+
+    def _cancel_elsewhere(self, cancel: Callable[[], None], why_not: str) -> None:
+        if why_not is FORKED:
+            self._tell_mistake(f"a cancel was not sent: {FORKED}")
+        elif not self._hand_over(cancel):
+            self._tell_mistake(f"a cancel was not sent: {NEWS_KEPT_MAX} calls of other threads wait already")
 
     def _note(self, order: Order, reason: str) -> None:
         bring_up_to_date(order, _changed(latest_report(order), reason=reason))
-        self._news.append(order)
+        self._put_news(order)
+
+    def _put_news(self, order: Order) -> None:
+        if len(self._news) < NEWS_KEPT_MAX:
+            self._news.append(order)
+        else:
+            self._count_untold()
+
+    def _count_untold(self) -> None:
+        self.untold += 1
+        if self.untold & (self.untold - 1) == 0:  # the first, then ever more rarely
+            log.error("refusals are not told by on_order", strategy=self._strategy, untold=self.untold,
+                      reason=f"{NEWS_KEPT_MAX} wait for the strategy already")  # fmt: skip
 
     def _tell_mistake(self, sentence: str) -> None:
         """Of a call that leaves no order to tell of: once each, however often the strategy makes it."""
+        self.mistakes += 1
         if sentence not in self._mistakes and len(self._mistakes) < MISTAKES_TOLD_MAX:
             self._mistakes.add(sentence)
             log.error("mistake of the strategy", strategy=self._strategy, reason=sentence)
@@ -407,6 +505,8 @@ class OrderDesk:
         """Send it; empty, or why it did not leave."""
         if self._ports is None:
             return self._why_off
+        if self._ended_because:
+            return f"the strategy was halted: {self._ended_because}"
         try:
             return "" if self._send(command) else ROUTER_BUSY
         except MisuseError as error:
@@ -434,9 +534,20 @@ class OrderDesk:
             del self._unsent[0]
 
 
+def _nothing() -> None:
+    pass
+
+
 def _each(given: Any) -> Collection[Any]:
     """The orders of a list, a set or the like; anything else is one."""
     return given if isinstance(given, Collection) and not isinstance(given, (str, bytes)) else (given,)
+
+
+def _said_of(row: Any) -> tuple[object, object, Any]:
+    """Symbol, side and options of one order of a batch, as far as it has them."""
+    if isinstance(row, (list, tuple)) and len(row) == 4:
+        return row[1], row[0], row[3]
+    return "", "", {}
 
 
 def _unsaid(order_id: str, symbol: object, side: object, at: WallNs) -> OrderReport:

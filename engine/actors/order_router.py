@@ -5,8 +5,8 @@
     account ring ─► AccountFacts ─┴─► OrderRecords: journal, blotter, report rings
 
 Nothing in here waits: what needs REST (orders in doubt, snapshots to be reconciled) is the `OrderResolver`'s, who comes
-back with facts. A strategy that leaves its reports lying is barred, and its orders end as configured. A record that
-cannot be read is left behind: it must not take everybody's cancels with it.
+back with facts. A strategy that hangs, or leaves its reports lying, is barred, and its orders end as configured. A
+record that cannot be read is left behind: it must not take everybody's cancels with it.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,6 +18,7 @@ import structlog
 
 from engine.actors.account_facts import AccountFacts
 from engine.actors.dead_man import DeadMan
+from engine.actors.hang_watch import HangWatch
 from engine.actors.market_boards import MarketBoards
 from engine.actors.order_answers import OrderAnswers
 from engine.actors.order_cancels import OrderCancels
@@ -30,7 +31,7 @@ from engine.orders.account_ring import ACCOUNT_FACTS
 from engine.orders.commands import COMMANDS, Amend, Cancel, CancelAll, Command, StrategyEnded, Submit, SubmitBatch
 from engine.orders.journal_records import DayBegan, ModeChanged
 from engine.orders.life import OrderState
-from engine.orders.reports import Report
+from engine.orders.reports import REASON_CHARS_MAX, Report, TradingReport
 from engine.orders.risk import DailyLoss, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
 from engine.ring import GatedSubscriber
@@ -71,8 +72,11 @@ class OrderRouter:
         settle: Callable[[str], None],
         look_up: Callable[[TrackedOrder], None],
         cancels_on_halt: bool,
+        hangs: HangWatch | None = None,
     ) -> None:
-        """`settle` and `look_up` have Kraken asked how an order stands, or whether there is one."""
+        """`hangs`: None for a router whose strategies are looked after by nobody.
+
+        `settle` and `look_up` have Kraken asked how an order stands, or whether there is one."""
         self.records = records
         self.blotter = records.blotter
         self.gate = gate
@@ -101,7 +105,9 @@ class OrderRouter:
         self._timer_at = MonoNs(0)
         self._loss_at = MonoNs(0)
         self._fills_at = MonoNs(0)
-        # Strategies that leave their reports lying, and since when.
+        self._hangs = hangs
+        # Strategies that hang, and how; those that leave their reports lying, and since when.
+        self.hanging: dict[str, str] = {}
         self._behind: dict[str, WallNs] = {}
 
     # --- the duty cycle
@@ -281,7 +287,8 @@ class OrderRouter:
     def _on_time(self, now: MonoNs) -> None:
         self._send_cancels()
         self.entry.send_queued(now)
-        if not self.gate.shut_reason:
+        self._watch_hangs(now)
+        if not self.gate.shut_reason and not self._is_left_alone():
             self.dead_man.refresh(now)
         self._watch_strategies()
         self._watch_fills(now)
@@ -293,6 +300,49 @@ class OrderRouter:
             self.records.compact_journal()
         self.gate.tell()
 
+    def _watch_hangs(self, now: MonoNs) -> None:
+        """A strategy that hangs sends nothing new and its orders end as configured, until its callback has returned."""
+        if self._hangs is None:
+            return
+        found = self._hangs.look(now)
+        for strategy, why in found.items():
+            if strategy not in self.hanging:
+                if not self._hangs.has_begun() and not self._has_traded(strategy):
+                    continue  # a long on_start: what an earlier run left open stays as that run left it
+                self._begin_hang(strategy, why)
+            self.entry.barred.setdefault(strategy, self.hanging[strategy])
+            # Orders may turn up while it hangs: closing orders of its fills, or what was in doubt.
+            if self._cancels_on_halt and any(not order.cancel_wanted for order in self.blotter.open_of(strategy)):
+                self.cancel_all_of(strategy)
+        for strategy in [strategy for strategy in self.hanging if strategy not in found]:
+            why = self.hanging.pop(strategy)
+            if self.entry.barred.get(strategy) == why:
+                del self.entry.barred[strategy]
+            log.info("strategy is back", strategy=strategy)
+            self.records.lines[strategy].send(self.gate.report)
+
+    def _begin_hang(self, strategy: str, why: str) -> None:
+        self.hanging[strategy] = f"{why}; no orders are taken from {strategy} until it has"
+        ends = "canceled" if self._cancels_on_halt else "kept"
+        log.error("strategy hangs", strategy=strategy, reason=why, its_orders=ends)
+        # Found behind whatever it hangs in: first why, then what became of its orders, then that trading is open again.
+        closed = TradingReport(self.risk.mode.value, False, self.hanging[strategy][:REASON_CHARS_MAX])
+        self.records.lines[strategy].send(closed)
+        if self._cancels_on_halt:
+            self.cancel_all_of(strategy)
+
+    def _has_traded(self, strategy: str) -> bool:
+        """Has it an order open that it sent in this run?"""
+        began_at = self.blotter.run_began_at
+        return any(order.submitted_at >= began_at for order in self.blotter.open_of(strategy))
+
+    def _is_left_alone(self) -> bool:
+        """Do all strategies hang, with orders that should have been canceled and still are open?
+
+        Then nobody speaks for them to Kraken: its dead man's switch ends what our cancels did not.
+        """
+        return self._cancels_on_halt and len(self.hanging) == len(self.records.lines) and bool(self.own_open)
+
     def _watch_strategies(self) -> None:
         """A strategy that leaves its reports lying sends nothing new, and its orders end as configured."""
         now = self._wall_ns()
@@ -300,9 +350,10 @@ class OrderRouter:
             if line.is_behind:
                 since = WallNs(self._behind.get(strategy, now) - BEHIND_MARGIN_NS)
                 line.catch_up(lambda strategy=strategy, since=since: self.everything(strategy, since))  # type: ignore[misc]
+            if line.is_behind:
+                self.entry.barred.setdefault(strategy, BEHIND)
             if line.is_behind and strategy not in self._behind:
                 self._behind[strategy] = now
-                self.entry.barred.setdefault(strategy, BEHIND)
                 log.error("strategy does not take its reports", strategy=strategy)
                 if self._cancels_on_halt:
                     self.cancel_all_of(strategy)

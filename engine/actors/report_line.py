@@ -1,12 +1,16 @@
 """The router's reports to one strategy: the router never waits for it.
 
 send() ─► ring ─► strategy          full: the reports wait here, the strategy is behind
-                                    too many: they are dropped, and everything is told anew when there is room
+                                    too many: they are dropped, and everything is told anew when there is room;
+                                    what nothing tells anew (fills, refusals) is kept beside them, up to a bound
+                                    beyond which it is counted as untold, and said
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
+
+import structlog
 
 from engine.orders.life import OrderState
 from engine.orders.reports import REASON_CHARS_MAX, REPORTS, FillReport, OrderReport, Report, ResyncBegan, ResyncEnded
@@ -15,6 +19,8 @@ from engine.ring import Publisher
 
 HELD_BACK_MAX: Final = 8192
 TOLD_ONCE_MAX: Final = 50_000  # beside them, of a strategy that hangs through all of this
+
+log = structlog.get_logger("order_router")
 
 
 class ReportLine:
@@ -30,11 +36,11 @@ class ReportLine:
         self._told_once: deque[Report] = deque()
         # Kraken's id of the last fill that the ring holds: there it survives this process.
         self.fill_told = ""
-        # Of these, what was more than TOLD_ONCE_MAX: nobody will be told of it.
-        self.given_up = 0
         self.sent = 0
         self.held_back = 0
         self.resyncs = 0
+        # Fills and refusals that not even TOLD_ONCE_MAX had room for: the strategy never hears of them.
+        self.untold = 0
 
     @property
     def is_behind(self) -> bool:
@@ -49,12 +55,25 @@ class ReportLine:
         self.held_back += 1
         self._held_back.append(report)
         if self._lost or len(self._held_back) > HELD_BACK_MAX:
-            self._told_once.extend(report for report in self._held_back if _is_told_once(report))
+            for held in self._held_back:
+                if _is_told_once(held):
+                    self._keep(held)
             self._lost += len(self._held_back)
             self._held_back.clear()
-            while len(self._told_once) > TOLD_ONCE_MAX:
-                self._told_once.popleft()
-                self.given_up += 1
+
+    def _keep(self, report: Report) -> None:
+        """Keep what nothing tells anew; when there is no room, a refusal goes before a fill."""
+        if len(self._told_once) >= TOLD_ONCE_MAX:
+            self.untold += 1
+            if self.untold & (self.untold - 1) == 0:  # the first, then ever more rarely
+                log.error("reports are never told", strategy=self.strategy, untold=self.untold, kept=TOLD_ONCE_MAX)
+            refusal = None
+            if isinstance(report, FillReport):
+                refusal = next((kept for kept in self._told_once if not isinstance(kept, FillReport)), None)
+            if refusal is None:
+                return
+            self._told_once.remove(refusal)
+        self._told_once.append(report)
 
     def catch_up(self, everything: Callable[[], Iterable[Report]]) -> None:
         """Bring a strategy that fell behind up to date, as far as there is room: news, or all there is to say."""

@@ -54,8 +54,8 @@ class RouterCounters:
                 "quarantined": router.blotter.quarantined,
                 "reports": sum(line.sent for line in lines),
                 "reports_held_back": sum(line.held_back for line in lines),
-                "reports_given_up": sum(line.given_up for line in lines),
                 "resyncs": sum(line.resyncs for line in lines),
+                "reports_untold": sum(line.untold for line in lines),
                 "rest_calls": rest.calls,
                 "rest_failures": rest.failures,
             }

@@ -20,6 +20,7 @@ import structlog
 
 from engine.actors.account_facts import AccountFacts
 from engine.actors.dead_man import DeadMan
+from engine.actors.hang_watch import HangWatch
 from engine.actors.kraken_rest import KrakenRest
 from engine.actors.launch import RouterLaunch
 from engine.actors.market_boards import BoardPort, MarketBoards
@@ -65,7 +66,7 @@ from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segme
 from engine.secret import fingerprint
 from engine.state_directory import HISTORY_FILE
 from engine.telemetry import Counters, Histogram
-from engine.topology import ROUTER_COUNTERS, ROUTER_DOORBELL, ROUTER_HISTOGRAMS
+from engine.topology import ROUTER_COUNTERS, ROUTER_DOORBELL, ROUTER_HISTOGRAMS, strategy_counter_names
 from engine.units import NS_PER_MS, NS_PER_S
 
 TOKEN_DEADLINE_S: Final = 3.0
@@ -178,7 +179,10 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterParts:
         strategy_to_wire=histograms["strategy_to_wire"],
         tick_to_order=histograms["tick_to_order"],
     )
+    strategies = [port.strategy for port in launch.reports]
+    host_counters = Counters(memories[launch.host_counters_fd], strategy_counter_names(strategies))
     router = OrderRouter(
+        hangs=HangWatch(host_counters, strategies, launch.hang_ns_max),
         records=records,
         gate=gate,
         boards=boards,
@@ -309,6 +313,7 @@ def _segment_fds(launch: RouterLaunch) -> list[int]:
         launch.command_fd,
         launch.account_fd,
         launch.counters_fd,
+        launch.host_counters_fd,
         launch.status_fd,
         *launch.histogram_fds,
         *(port.ring_fd for port in launch.reports),

@@ -106,6 +106,7 @@ class RouterStatus:
                 "counts": {symbol: str(count) for symbol, count in self._rates.counts(now).items()},
             },
             "locked_out_s": round(self._rest.locked_out_s, 1),
+            "hanging": dict(router.hanging),
             "oddities": [f"{odd.key}: {odd.what}" for odd in router.blotter.oddities][-10:],
         }
 

@@ -1,7 +1,7 @@
 """The engine as one strategy sees it: what it was told last, its orders, and the clock."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from engine.actors.order_desk import OrderDesk
 from engine.clock import Clock
@@ -19,7 +19,13 @@ class StrategyContext:
     """The engine as one strategy sees it: engine.strategy.Context."""
 
     def __init__(
-        self, symbols: Sequence[str], clock: Clock, strategy_log: Logger, pairs: dict[str, Pair | None], desk: OrderDesk
+        self,
+        symbols: Sequence[str],
+        clock: Clock,
+        strategy_log: Logger,
+        pairs: dict[str, Pair | None],
+        desk: OrderDesk,
+        call_soon: Callable[..., bool],
     ) -> None:
         self.symbols = tuple(symbols)
         self.log = strategy_log
@@ -31,6 +37,7 @@ class StrategyContext:
         self.states: dict[str, FeedState] = dict.fromkeys(self.symbols, FeedState.STALE)
         self.pairs = pairs
         self._desk = desk
+        self.call_soon: Callable[..., Any] = call_soon
         self.submit: Callable[[str, str, Amount, OrderOptions], Order] = desk.submit
         self.submit_batch: Callable[[Sequence[tuple[str, str, Amount, OrderOptions]]], list[Order]] = desk.submit_batch
         self.amend: Callable[[Order, AmendOptions], bool] = desk.amend

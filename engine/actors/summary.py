@@ -13,7 +13,7 @@ from engine.actors.hosted_strategy import HostedStrategy, MarketPort
 from engine.records import BookTop, FeedState, Level
 from engine.ring import BoardReader, Subscriber
 from engine.telemetry import Counters, Histogram
-from engine.units import NS_PER_MS, NS_PER_US
+from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US
 
 ORDER_TOTALS = (
     "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "by_websocket",
@@ -165,5 +165,15 @@ def _conduct(strategy: HostedStrategy) -> dict[str, Any]:
         "errors": strategy.errors,
         "slow": strategy.slow,
         "slowest_ms": round(strategy.slowest_ns / NS_PER_MS, 3),
+        "busy_s": round(strategy.busy_ns / NS_PER_S, 3),
+        "busy_s_per_s": round(strategy.busy_share, 3),
+        "busy_s_per_s_max": round(strategy.busy_share_max, 3),
+        "rests": strategy.rests,
+        "hung": 0,
+        "hangs": None,
         "halted": strategy.halted,
+        "untold": strategy.desk.untold,
+        "mistakes": strategy.desk.mistakes,
+        "calls_refused": strategy.calls_refused,
+        "reports_unreadable": strategy.desk.reports_unreadable,
     }

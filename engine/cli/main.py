@@ -15,10 +15,12 @@ from typing import NoReturn
 
 import click
 
+from engine.cli.ending import leave
 from engine.cli.output import give_up_output
 from engine.errors import UserError
 
 EXIT_MISTAKE = 2
+EXIT_FAILED = 1
 EXIT_NO_OUTPUT = 1  # standard output could not take what the command had to say
 STANDARD_STREAMS = 3  # input, output and errors
 
@@ -82,24 +84,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
-        sys.exit(0)
+        leave(0)
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "engine"
         _say(f"{error.format_message().rstrip('.')}; see `{where} --help`")
     except UserError as error:
         _say(str(error))
     except click.Abort:
-        sys.exit(130)
+        leave(130)
     except BrokenPipeError:
         give_up_output()
-        sys.exit(EXIT_NO_OUTPUT)
+        leave(EXIT_NO_OUTPUT)
     except OSError as error:
         if not _takes_output():
             give_up_output()
             reason = (error.strerror or str(error)).lower()
             _say(f"standard output cannot be written ({reason})", EXIT_NO_OUTPUT)
         _say(os_error_sentence(error))
-    sys.exit(code if isinstance(code, int) else 0)
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        leave(EXIT_FAILED)
+    leave(code if isinstance(code, int) else 0)
 
 
 def prepare_streams() -> None:
@@ -137,4 +142,4 @@ def _takes_output() -> bool:
 def _say(sentence: str, code: int = EXIT_MISTAKE) -> NoReturn:
     with suppress(OSError, ValueError):
         click.echo(f"engine: {' '.join(sentence.split())}", err=True)
-    sys.exit(code)
+    leave(code)

@@ -8,6 +8,7 @@ import click
 import structlog
 import uvloop
 
+from engine.cli.ending import expect_leftovers
 from engine.cli.options import (
     check_writable,
     engine_options,
@@ -17,7 +18,7 @@ from engine.cli.options import (
     read_symbols,
     write_summary,
 )
-from engine.errors import CaptureError
+from engine.errors import CaptureError, StrategyError
 from engine.telemetry.log import configure_log
 
 log = structlog.get_logger("replay")
@@ -64,11 +65,15 @@ def replay(
     if missing or not followed:
         holds = f"they hold {', '.join(held)}" if held else "they hold no pair's data"
         raise CaptureError(f"the captures have nothing of {', '.join(missing) or 'any pair'}; {holds}")
+    expect_leftovers()
     strategies = make_strategies(config, followed, log.info)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        summary = runner.run(
-            run_replay(opened, followed, [(named.name, named.strategy) for named in strategies], config)
-        )
+        try:
+            summary = runner.run(
+                run_replay(opened, followed, [(named.name, named.strategy) for named in strategies], config)
+            )
+        except (SystemExit, GeneratorExit) as error:  # of a strategy's own task: asyncio lets it through
+            raise StrategyError(f"a strategy's task raised {error!r}, which ended the replay") from error
     write_summary(summary_path, summary)
     click.echo(status_text(summary))
     return 0

@@ -16,6 +16,7 @@ import structlog
 import uvloop
 from setproctitle import setproctitle
 
+from engine.cli.ending import START_STOP_S, StartInterrupted, StopSignals, expect_leftovers
 from engine.cli.options import (
     check_writable,
     engine_options,
@@ -32,7 +33,7 @@ from engine.ledger_check import Told, compare_with_ledger
 from engine.state_directory import default_state_dir, next_run
 from engine.supervisor.descriptors import ensure_descriptors
 from engine.supervisor.run_directory import RunDirectory
-from engine.supervisor.supervisor import NamedStrategy, Supervisor
+from engine.supervisor.supervisor import CLEAN, NamedStrategy, Supervisor
 from engine.supervisor.trading import Account
 from engine.telemetry.log import configure_log, write_line
 
@@ -99,18 +100,25 @@ def run(
     configure_log(config.log.level, config.log.format, "engine")
     directory = RunDirectory(config.name)
     directory.acquire()
+    stops = StopSignals()
+    stops.install()
     try:
         with LocalVenue(config, shlex.split(venue_options)) if venue == LOCAL else nullcontext() as local:
             # Before a line of a plugin runs: what the environment held of a key is then in no plugin's reach.
             credentials_fd = _hand_over_environment() if local is None and config.trading.enabled else None
+            expect_leftovers()
             strategies = make_strategies(config, config.symbols, log.info)
+            stops.install()
             setproctitle(f"kraken-engine {config.name}: supervisor and strategies")
             ready = local.ready() if local is not None else None
             url = ready.public if ready is not None else config.venue.url
             account = _account(config, directory, ready, credentials_fd)
-            summary, mistake, told = _run(config, url, strategies, directory, account, seconds, view, local)
+            summary, mistake, told = _run(config, url, strategies, directory, account, seconds, view, local, stops)
             if ready is not None and account is not None:
                 summary["ledger"] = compare_with_ledger(ready.rest, account.state_dir, told)
+    except StartInterrupted:
+        click.echo(f"engine: it was to stop while it started, and had not begun {START_STOP_S:g} s later", err=True)
+        return EXIT_FAILED
     finally:
         directory.release()
     write_summary(summary_path, summary)
@@ -139,14 +147,20 @@ def _run(
     seconds: float | None,
     view: bool,
     local: "LocalVenue | None",
+    stops: StopSignals,
 ) -> tuple[dict[str, Any], UserError | None, list[Told]]:
     from engine.cli.view import open_view
 
     async def main() -> tuple[dict[str, Any], UserError | None, list[Told]]:
         supervisor = Supervisor(config, url, strategies, directory, account)
+        loop = asyncio.get_running_loop()
+        stops.begin(lambda: loop.call_soon_threadsafe(supervisor.request_stop, CLEAN))
         watching = asyncio.ensure_future(_watch_venue(local, supervisor)) if local is not None else None
-        with open_view(view) as live:
-            mistake = await supervisor.run(seconds, live.update, live.interval_s)
+        try:
+            with open_view(view) as live:
+                mistake = await supervisor.run(seconds, live.update, live.interval_s)
+        finally:
+            stops.end()
         if watching is not None:
             watching.cancel()
         return supervisor.summary(), mistake, supervisor.told()

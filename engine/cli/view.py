@@ -289,9 +289,15 @@ def _rounded(amount: str) -> str:
 def _strategies(summary: dict[str, Any]) -> list[str]:
     return [
         f"strategy {name}: {conduct['callbacks']:,} callbacks, {conduct['errors']} errors, {conduct['slow']} slow"
-        f"{', HALTED' if conduct['halted'] else ''}"
+        f"{_hold_ups(conduct)}{', HALTED' if conduct['halted'] else ''}"
         for name, conduct in summary["strategies"].items()
     ]
+
+
+def _hold_ups(conduct: dict[str, Any]) -> str:
+    hangs = conduct["hangs"]
+    now = f", HANGS in {hangs['callback']} for {hangs['for_s']} s ({hangs['line'] or 'line unknown'})" if hangs else ""
+    return f", {conduct['hung']} hung, busy {conduct['busy_s_per_s']:.3f} s/s{now}"
 
 
 def _price(level: dict[str, str] | None) -> str:

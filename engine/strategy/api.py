@@ -13,13 +13,21 @@ what the market or a limit says, nor for what it was handed: an order that canno
 says what to change, in one sentence that names the option. That is so for a price of NaN, an option that is misspelt or
 does not exist, a stop without trigger, a moment in the past. A refused order is over: `context.orders` never has it.
 
+All of that is for the strategy's own thread, which calls its callbacks. A thread that a strategy started itself reads
+what it likes, and hands over what it wants done: `self.context.call_soon(self.buy, "BTC/USD", qty)`. Orders that it
+asks for itself are `REFUSED` and say so; its cancels are handed over.
+
+Whatever a callback raises, SystemExit too, is counted as an error of the strategy. One that does not return is named
+in log and status after half a second, and after `engine.hang_s_max` the strategy counts as one that hangs: its orders
+are cancelled (or kept, as `trading.on_strategy_halt` says), and it sends none until it has returned.
+
 Callbacks may be plain or `async`. One strategy's callbacks never overlap: while an
 async one waits, later records stay in the ring, other strategies go on, and what the
 ring overwrites meanwhile is counted and mended from the board.
 """
 
-from collections.abc import Awaitable, Sequence
-from typing import Protocol, Unpack
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, Unpack
 
 from engine.market import Pair
 from engine.records import BookTop, Candle, FeedState, Ticker, Trade
@@ -122,6 +130,14 @@ class Context(Protocol):
 
     def cancel_all(self, symbol: str) -> None:
         """See `Strategy.cancel_all`."""
+        ...
+
+    def call_soon(self, function: Callable[..., Any], *arguments: object) -> bool:
+        """Have a function called on the strategy's own thread, between two callbacks; safe from any thread.
+
+        False when it will not be: 1,024 calls wait already, or the strategy was halted. What the function raises
+        counts as an error of the strategy's callbacks.
+        """
         ...
 
     def now(self) -> MonoNs:

@@ -50,7 +50,9 @@ def make_strategy(cls: type[Strategy], params: dict[str, Any], name: str) -> Str
             raise StrategyError(f"strategy {name}: {key} is not a parameter of {cls.__name__}; {mend}")
     try:
         strategy = cls()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise StrategyError(f"strategy {name}: {cls.__name__}() failed: {_told(error)}") from error
     for key, kind in fields.items():
         if key in params:
@@ -109,7 +111,9 @@ def _import_file(path: Path, target: str) -> ModuleType:
 def _import_module(name: str, target: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise StrategyError(f"strategy {target}: there is no module {name}; install it, or give a file") from error
         raise StrategyError(f"strategy {target} cannot be imported: {_told(error)}") from error
@@ -143,7 +147,9 @@ def _class_of_entry_point(name: str) -> type[Strategy]:
         raise StrategyError(f"strategy {name}: no installed package offers it; {mend}")
     try:
         value = known[name].load()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise StrategyError(f"strategy {name} cannot be imported: {_told(error)}") from error
     if inspect.isclass(value) and issubclass(value, Strategy):
         return value

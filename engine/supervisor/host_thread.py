@@ -7,13 +7,19 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
+import structlog
 import uvloop
 
+from engine.actors.hosted_strategy import shown
 from engine.actors.runner import LoopRunner
 from engine.actors.strategy_host import StrategyHost
 from engine.clock import Clock
 from engine.errors import StrategyError
 from engine.ring import Doorbell
+
+JOIN_S = 0.5  # for the thread's own loop to close, once every strategy has stopped
+
+log = structlog.get_logger("strategy_host")
 
 
 class HostThread:
@@ -28,27 +34,31 @@ class HostThread:
         self._started: Future[None] = Future()
         # Fulfilled when the thread is at its end.
         self._ended: Future[None] = Future()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
+        self._loop = uvloop.new_event_loop()
+        self._stopping = asyncio.Event()
         # Daemon: a strategy stuck in a callback must not keep the process from exiting.
         self._thread = threading.Thread(target=self._run, name="strategy-host", daemon=True)
 
-    async def start(self) -> None:
-        """Start every strategy; StrategyError when one of them fails."""
+    def start(self) -> "asyncio.Future[None]":
+        """Start every strategy; what is returned fails with StrategyError when one of them fails."""
         self._thread.start()
-        await asyncio.wrap_future(self._started)
+        return asyncio.wrap_future(self._started)
+
+    @property
+    def thread_id(self) -> int:
+        """Of the thread; 0 before it has started."""
+        return self._thread.ident or 0
 
     async def stop(self, deadline_s: float) -> bool:
         """Let the strategies take what is left and stop; False when one is stuck past the deadline."""
-        if self._loop is not None and self._stopping is not None:
-            with suppress(RuntimeError):  # the loop has ended on its own
-                self._loop.call_soon_threadsafe(self._stopping.set)
-        try:
-            async with asyncio.timeout(deadline_s):
-                await asyncio.shield(asyncio.wrap_future(self._ended))
-        except TimeoutError:
-            return False
-        return True
+        if not self.thread_id:
+            return True
+        with suppress(RuntimeError):  # the loop has ended on its own
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        done, _ = await asyncio.wait({asyncio.wrap_future(self._ended)}, timeout=deadline_s)
+        if done:
+            await asyncio.to_thread(self._thread.join, JOIN_S)
+        return bool(done)
 
     @property
     def ended(self) -> Future[None]:
@@ -56,29 +66,42 @@ class HostThread:
         return self._ended
 
     def _run(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._main())
-        except BaseException as error:
-            if not self._started.done():
-                self._started.set_exception(error)
-                self._ended.set_result(None)
-            else:
-                self._ended.set_exception(error)
-        else:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            main = runner.get_loop().create_task(self._main())
+            while not main.done():
+                try:
+                    self._loop.run_until_complete(main)
+                except BaseException as error:
+                    if not main.done():
+                        # Of a strategy's own task or timer: a SystemExit, say, which asyncio lets through.
+                        log.error("a strategy's task raised", error=shown(error), exc_info=error)
+            self._end_with(main.exception())
+
+    def _end_with(self, error: BaseException | None) -> None:
+        """All strategies have stopped, or the host has failed; what is left is the loop's to close."""
+        if not self._started.done():
+            self._started.set_exception(error or StrategyError("stopped before every strategy had started"))
+            error = None
+        if error is None:
             self._ended.set_result(None)
+        else:
+            self._ended.set_exception(error)
 
     async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        try:
-            await self._host.on_start()
-        except Exception as error:
-            raise StrategyError(f"a strategy's on_start failed: {type(error).__name__}: {error}") from error
+        starting = asyncio.ensure_future(self._host.on_start())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():  # an async on_start waits, and the engine is to stop
+            starting.cancel()
+            await asyncio.wait({starting})
+        if not starting.cancelled() and (error := starting.exception()) is not None:
+            raise error
+        if starting.cancelled():
+            await self._host.on_close()
+            return
         runner = LoopRunner(self._host, self._doorbells, self._clock, spin=self._spin)
         runner.start()
         self._started.set_result(None)
-        stopping = asyncio.ensure_future(self._stopping.wait())
         ends: set[asyncio.Future[Any]] = {stopping, runner.failed}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         runner.stop()

@@ -10,8 +10,8 @@ it: every pair of the shard is stale, in the ring, before any further book.
 """
 
 import asyncio
+import inspect
 import os
-import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
+from engine.actors.callback_words import CallbackWords
 from engine.actors.hosted_strategy import HostedStrategy, HostLimits, MarketPort
 from engine.actors.launch import FeedLaunch, MarketView, News
 from engine.actors.public_feed import announce_stale, settle_dead
@@ -45,10 +46,11 @@ from engine.ring import (
 )
 from engine.strategy.api import Strategy
 from engine.supervisor.actor import Actor
+from engine.supervisor.callback_watch import CallbackWatch, Watched
 from engine.supervisor.host_thread import HostThread
 from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.trading import Account, Trading
-from engine.telemetry import new_counters, new_histogram
+from engine.telemetry import Counters, counters_bytes, format_counters, new_histogram
 from engine.topology import (
     STRATEGY_HOST_DOORBELL,
     Shard,
@@ -128,6 +130,11 @@ class Supervisor:
             errors_per_minute_max=config.engine.strategy_errors_per_minute_max,
             lag_ns_max=int(config.engine.strategy_lag_s_max * NS_PER_S),
         )
+        # What each strategy is in, for the router too: it must notice what stops this process.
+        names = strategy_counter_names([named.name for named in strategies])
+        self._host_counters = Segment.create("counters-host", counters_bytes(names))
+        format_counters(self._host_counters.memory, names)
+        host_counters = Counters(self._host_counters.memory, names)
         self._trading = (
             Trading(
                 config,
@@ -139,6 +146,7 @@ class Supervisor:
                 self.clock,
                 on_news=self._router_told,
                 attempts_max=self._attempts_max(account),
+                host_counters_fd=self._host_counters.fd,
             )
             if account is not None
             else None
@@ -153,16 +161,29 @@ class Supervisor:
                 latency=self._latency,
                 limits=limits,
                 desk_ports=self._trading.desk_ports(named.name) if self._trading is not None else None,
+                counters=host_counters,
             )
             for named in strategies
         ]
-        names = strategy_counter_names([named.name for named in strategies])
-        self._host = StrategyHost(self._hosted, new_counters(names), self.clock)
+        self._host = StrategyHost(self._hosted, host_counters, self.clock)
         rings = [feed.ring.memory for feed in self._feeds]
         if self._trading is not None:
             rings += self._trading.report_memories
         doorbells = [Doorbell(ring, STRATEGY_HOST_DOORBELL, self._eventfd) for ring in rings]
         self._thread = HostThread(self._host, doorbells, self.clock, spin=config.engine.spin)
+        self._watch_of_callbacks = CallbackWatch(
+            [
+                Watched(
+                    hosted.name,
+                    CallbackWords(host_counters, hosted.name),
+                    file_of(hosted.strategy),
+                    lambda hosted=hosted: hosted.answer,  # type: ignore[misc]
+                )
+                for hosted in self._hosted
+            ],
+            host_counters,
+            lambda: self._thread.thread_id,
+        )
         # Why the engine stops: "clean", or what went wrong. None while it runs.
         self._exit_reason: str | None = None
         self._stop_requested = asyncio.Event()
@@ -174,23 +195,21 @@ class Supervisor:
     async def run(
         self, seconds: float | None, on_tick: Callable[[dict[str, Any]], None], tick_s: float
     ) -> UserError | None:
-        """Run until a signal, `engine stop`, or `seconds` are over; `on_tick` sees the summary every `tick_s`.
+        """Run until `request_stop`, `engine stop`, or `seconds` are over; `on_tick` sees the summary every `tick_s`.
 
         What is returned, if anything, is a mistake of the user's that ended the run.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.request_stop, CLEAN)
         commands = {"status": lambda _: self.summary(), "stop": self._stop_command}
         server = await serve_control(self._directory.control_path, commands)
         tasks: list[asyncio.Task[None]] = []
         try:
-            if self._trading is not None:
+            if self._trading is not None and not self._stop_requested.is_set():
                 self._trading.start()
-            await self._thread.start()
             tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.summary, tick_s))]
+            tasks[0].add_done_callback(self._watch_ended)
             asyncio.wrap_future(self._thread.ended).add_done_callback(self._host_ended)
-            if self._trading is not None:
+            await self._start_strategies(seconds)
+            if self._trading is not None and not self._stop_requested.is_set():
                 await self._until_open(self._trading)
             if not self._stop_requested.is_set():
                 for feed in self._feeds:
@@ -198,10 +217,15 @@ class Supervisor:
             await self._wait(seconds)
         except UserError as error:
             self._fail(error)
+        except Exception as error:
+            log.error("the supervisor failed", error=repr(error), exc_info=error)
+            self.request_stop(f"the supervisor failed: {error!r}")
         finally:
-            for task in tasks:
+            for task in tasks[1:]:
                 task.cancel()
             await self._stop()
+            for task in tasks[:1]:
+                task.cancel()
             server.close()
             on_tick(self.summary())
         return self._mistake
@@ -223,6 +247,9 @@ class Supervisor:
             exit_reason=self._exit_reason or "running",
             trading=self._trading.view() if self._trading is not None else None,
         )
+        now = self.clock.mono_ns()
+        for name, conduct in summary["strategies"].items():
+            conduct |= self._watch_of_callbacks.conduct(name, now)
         summary["strategy_host"] = self._host.vitals()
         summary["pid"] = os.getpid()
         summary["venue"] = self._url
@@ -241,6 +268,20 @@ class Supervisor:
     def told(self) -> list[Told]:
         """What the strategies' callbacks were told of orders, for the comparison with the venue's ledger."""
         return [Told(hosted.desk.fills_told, hosted.desk.ends_told) for hosted in self._hosted]
+
+    async def _start_strategies(self, seconds: float | None) -> None:
+        """Till every on_start has returned, `seconds` are over, or it is to stop; StrategyError if one fails."""
+        if self._stop_requested.is_set():
+            return
+        started = self._thread.start()
+        stopping = asyncio.ensure_future(self._stop_requested.wait())
+        await asyncio.wait((started, stopping), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if started.done():
+            started.result()
+        else:
+            self.request_stop(CLEAN)
+            started.add_done_callback(_forget)
 
     async def _until_open(self, trading: Trading) -> None:
         """Wait until orders are taken, or are not to be expected soon."""
@@ -267,8 +308,9 @@ class Supervisor:
         if self._trading is not None:
             await self._trading.stop(deadline_s)
         if not await self._thread.stop(deadline_s):
+            self._watch_of_callbacks.look(self.clock.mono_ns())
             log.error("a strategy does not come back from its callback", waited_s=deadline_s)
-            self._exit_reason = "a strategy did not stop in time"
+            self._exit_reason = f"a strategy did not stop in time: {self._watch_of_callbacks.sentence}"
         for actor in self._actors:
             actor.close()
 
@@ -284,6 +326,11 @@ class Supervisor:
         if not ended.cancelled() and (error := ended.exception()) is not None:
             log.error("the strategy host failed", error=repr(error), exc_info=error)
             self.request_stop(f"the strategy host failed: {error!r}")
+
+    def _watch_ended(self, watch: "asyncio.Task[None]") -> None:
+        if not watch.cancelled() and (error := watch.exception()) is not None:
+            log.error("the watch of actors and strategies failed", error=repr(error), exc_info=error)
+            self.request_stop(f"the watch of actors and strategies failed: {error!r}")
 
     # --- the feeds
 
@@ -343,8 +390,23 @@ class Supervisor:
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
             now = self.clock.mono_ns()
-            for actor in self._actors:
+            for actor in self._actors if not self._stop_requested.is_set() else ():
                 actor.kill_if_silent(now, silence_ns_max)
+            self._watch_of_callbacks.look(now)
+
+
+def file_of(strategy: Strategy) -> str:
+    """The file that a strategy's class stands in; empty when it has none."""
+    try:
+        return inspect.getfile(type(strategy))
+    except (OSError, TypeError):
+        return ""
+
+
+def _forget(started: "asyncio.Future[None]") -> None:
+    """A strategy that is not waited for any more has started, or not."""
+    if not started.cancelled():
+        started.exception()
 
 
 async def _tick(

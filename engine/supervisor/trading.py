@@ -95,7 +95,9 @@ class Trading:
         *,
         on_news: Callable[[News], None],
         attempts_max: int,
+        host_counters_fd: int,
     ) -> None:
+        self._host_counters_fd = host_counters_fd
         self._config = config
         self._account = account
         self._directory = directory
@@ -219,6 +221,8 @@ class Trading:
             account_fd=self._account_ring.fd,
             eventfd=self._router_eventfd,
             reports=[ReportPort(name, segment.fd) for name, segment in self._reports.items()],
+            host_counters_fd=self._host_counters_fd,
+            hang_ns_max=int(config.engine.hang_s_max * NS_PER_S),
             report_doorbells=[(STRATEGY_HOST_DOORBELL, self._host_eventfd)],
             nudge_fd=self._nudge_of_router.fileno(),
             status_fd=self._status.fd,

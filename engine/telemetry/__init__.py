@@ -2,11 +2,13 @@
 
 from engine.telemetry.counters import Counters, counters_bytes, format_counters, new_counters
 from engine.telemetry.histogram import Histogram, HistogramSnapshot, merged_percentile, merged_snapshot, new_histogram
+from engine.telemetry.rarely import Rarely
 
 __all__ = [
     "Counters",
     "Histogram",
     "HistogramSnapshot",
+    "Rarely",
     "counters_bytes",
     "format_counters",
     "merged_percentile",

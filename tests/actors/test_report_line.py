@@ -2,6 +2,10 @@
 
 from decimal import Decimal
 
+import pytest
+from structlog.testing import capture_logs
+
+from engine.actors import report_line
 from engine.actors.order_desk import DeskPorts, OrderDesk
 from engine.actors.report_line import HELD_BACK_MAX, ReportLine
 from engine.clock import ManualClock
@@ -34,6 +38,13 @@ def report(number: int, state: OrderState = OrderState.WORKING) -> OrderReport:
     return OrderReport(
         f"quoter000001{number:06d}", f"O{number}", "BTC/USD", "buy", "limit", state, "", QtyLots(100), QtyLots(0), None,
         None, Decimal(0), (), 1, 8, False, WallNs(number),
+    )  # fmt: skip
+
+
+def fill(number: int) -> FillReport:
+    return FillReport(
+        f"quoter{number}", "O", f"T{number}", 1, "BTC/USD", "buy", QtyLots(1), Decimal(1), Decimal(1), (), "maker", 8,
+        WallNs(0), MonoNs(0),
     )  # fmt: skip
 
 
@@ -94,12 +105,7 @@ def test_fills_are_told_once_each_however_long_the_strategy_slept() -> None:
     for number in range(SLOTS + HELD_BACK_MAX + 300):
         line.send(report(number))
         if number % 100 == 0:
-            fills.append(
-                FillReport(
-                    f"quoter{number}", "O", f"T{number}", 1, "BTC/USD", "buy", QtyLots(1), Decimal(1), Decimal(1), (),
-                    "maker", 8, WallNs(0), MonoNs(0),
-                )
-            )  # fmt: skip
+            fills.append(fill(number))
             line.send(fills[-1])
 
     assert [each for each in drained(line, reader, []) if isinstance(each, FillReport)] == fills
@@ -137,3 +143,26 @@ def test_the_desk_is_right_again_after_a_resynchronisation() -> None:
     assert [order.id for order in desk.open_orders] == [report(2).cl_ord_id]
     assert desk.positions["BTC/USD"].qty == 1
     assert desk.ends_told.count == 1
+
+
+def test_what_is_never_told_is_counted_and_said_and_a_refusal_goes_before_a_fill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Kept are four: of three refusals and three fills the fills, and one refusal."""
+    monkeypatch.setattr(report_line, "TOLD_ONCE_MAX", 4)
+    monkeypatch.setattr(report_line, "HELD_BACK_MAX", 0)
+    memory = ring()
+    line, reader = ReportLine("quoter", Publisher(memory)), GatedSubscriber(memory)
+    for number in range(SLOTS):
+        line.send(report(number))
+    with capture_logs() as logs:
+        for number in range(3):
+            line.send(report(100 + number, OrderState.REFUSED))
+        for number in range(3):
+            line.send(fill(number))
+    told = drained(line, reader, [])
+
+    assert line.untold == 2
+    assert [it for it in told[SLOTS:] if isinstance(it, FillReport)] == [fill(number) for number in range(3)]
+    assert [it.cl_ord_id for it in told[SLOTS:] if isinstance(it, OrderReport)] == [report(102).cl_ord_id]
+    assert [entry["untold"] for entry in logs if entry["event"] == "reports are never told"] == [1, 2]

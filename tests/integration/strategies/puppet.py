@@ -4,6 +4,7 @@ test ─► PATH.wishes ─► on_timer ─► buy, sell, amend, cancel …
 on_order, on_fill, on_trading ─► PATH ─► test                        one JSON object a line, on both sides
 """
 
+import ctypes
 import json
 import os
 import random
@@ -97,6 +98,20 @@ class Puppet(Strategy):
         """Hang."""
         self.write("asleep")
         time.sleep(seconds)
+        self.write("awake")
+
+    def do_spin(self, seconds: float) -> None:
+        """Hang without waiting for anything."""
+        self.write("asleep")
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            pass
+        self.write("awake")
+
+    def do_hold_lock(self, seconds: int) -> None:
+        """Hang as a library does that keeps the interpreter's lock: no thread of the process goes on."""
+        self.write("asleep")
+        ctypes.PyDLL(None).sleep(seconds)
         self.write("awake")
 
     def do_flood(self, count: int, then_sleep_s: float) -> None:

@@ -1,0 +1,186 @@
+"""Who does not come back is named, with the callback and the line it is in."""
+
+import asyncio
+import inspect
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from structlog.testing import capture_logs
+
+from engine.actors.callback_words import NUMBER_OF, CallbackWords
+from engine.supervisor.callback_watch import NOBODY, SEEN_NS, CallbackWatch, Watched, line_of, stack_of, waits_of
+from engine.supervisor.supervisor import WATCH_INTERVAL_S
+from engine.telemetry import new_counters
+from engine.topology import strategy_counter_names
+from engine.units import NS_PER_S, MonoNs
+
+THIS = __file__
+AT = 1_000_000_000_000
+
+
+class Rig:
+    """The words of one strategy, and who watches them."""
+
+    def __init__(self, thread_id: int = 0) -> None:
+        self.counters = new_counters(strategy_counter_names(["quoter"]))
+        self.words = CallbackWords(self.counters, "quoter")
+        watched = Watched("quoter", self.words, THIS, lambda: None)
+        self.watch = CallbackWatch([watched], self.counters, lambda: thread_id)
+
+
+def line_number(text: str) -> int:
+    """Of the one line of this file that ends so."""
+    (number,) = [n for n, line in enumerate(Path(THIS).read_text().splitlines(), 1) if line.endswith(f"# {text}")]
+    return number
+
+
+@contextmanager
+def stuck() -> Iterator[int]:
+    """A thread in a function of this file, which waits in the standard library; its id."""
+    release, inside = threading.Event(), threading.Event()
+
+    def on_book() -> None:
+        inside.set()
+        release.wait()  # it is stuck here
+
+    thread = threading.Thread(target=on_book)
+    thread.start()
+    inside.wait()
+    while not any(frame.f_code.co_name == "wait" for frame in stack_of(_frame_of(thread))):
+        pass
+    assert thread.ident is not None
+    yield thread.ident
+    release.set()
+    thread.join()
+
+
+def _frame_of(thread: threading.Thread) -> FrameType | None:
+    return sys._current_frames().get(thread.ident or 0)
+
+
+def test_a_callback_is_named_once_with_its_line_and_once_more_when_it_is_back() -> None:
+    """Not before it is time; counted; shown for as long as it lasts."""
+    with stuck() as thread_id, capture_logs() as logs:
+        rig = Rig(thread_id)
+        rig.counters.set("heartbeat_ns", AT)
+        rig.words.begin(NUMBER_OF["on_book"], MonoNs(AT))
+        rig.watch.look(MonoNs(AT + SEEN_NS))
+        before = dict(rig.watch.hanging)
+        rig.watch.look(MonoNs(AT + SEEN_NS + 1))
+        rig.watch.look(MonoNs(AT + 3 * 10**9))
+        shown = rig.watch.conduct("quoter", MonoNs(AT + 3 * 10**9))
+        sentence = rig.watch.sentence
+        rig.words.end()
+        rig.watch.look(MonoNs(AT + 4 * 10**9))
+    line = f"test_callback_watch.py:{line_number('it is stuck here')} in on_book"
+
+    assert before == {}
+    assert [entry["event"] for entry in logs] == ["callback does not return", "callback returned"]
+    assert (logs[0]["strategy"], logs[0]["callback"]) == ("quoter", "on_book")
+    assert logs[0]["line"].startswith(f"{line}, in threading.py:")
+    assert shown == {"hung": 1, "hangs": {"callback": "on_book", "for_s": 3.0, "line": logs[0]["line"]}}
+    assert sentence.startswith(f"quoter does not return from on_book ({line}")
+    assert rig.watch.conduct("quoter", MonoNs(AT)) == {"hung": 1, "hangs": None}
+
+
+def test_one_that_hangs_again_and_again_is_named_ever_more_rarely_and_counted_each_time() -> None:
+    """A hundred callbacks of two seconds: all are counted, a few are said."""
+    rig, at = Rig(), AT
+    with capture_logs() as logs:
+        for _ in range(100):
+            rig.counters.set("heartbeat_ns", at)
+            rig.words.begin(NUMBER_OF["on_book"], MonoNs(at))
+            rig.watch.look(MonoNs(at + NS_PER_S))
+            rig.words.end()
+            at += 2 * NS_PER_S
+            rig.counters.set("heartbeat_ns", at)
+            rig.watch.look(MonoNs(at))
+    named = [entry for entry in logs if entry["event"] == "callback does not return"]
+
+    assert rig.watch.hung["quoter"] == 100
+    assert [entry["hung"] for entry in named[:4]] == [1, 2, 3, 5]
+    assert len(named) < 12
+    assert len(logs) == 2 * len(named)  # and each of those that were named, once more when it is back
+
+
+def test_a_second_is_enough_to_see_it() -> None:
+    """The bound, and two looks."""
+    assert SEEN_NS + 2 * WATCH_INTERVAL_S * NS_PER_S <= NS_PER_S
+
+
+def test_what_holds_the_thread_in_no_callback_is_seen_too() -> None:
+    """A task of a strategy's own: nobody is blamed, and the line is told."""
+    with stuck() as thread_id, capture_logs() as logs:
+        rig = Rig(thread_id)
+        rig.counters.set("heartbeat_ns", AT)
+        rig.watch.look(MonoNs(AT + SEEN_NS + 1))
+
+    assert list(rig.watch.hanging) == [NOBODY]
+    assert "in on_book" not in logs[0]["event"]
+    assert logs[0]["line"]
+    assert rig.watch.hung == {"quoter": 0}
+
+
+def test_a_host_that_has_not_begun_or_is_closing_hangs_nobody() -> None:
+    """It has no heartbeat then."""
+    rig = Rig()
+    rig.watch.look(MonoNs(AT))
+
+    assert rig.watch.hanging == {}
+
+
+def test_an_async_callback_is_named_by_the_line_at_which_it_waits() -> None:
+    """Of the strategy's own file, and of what it waits for."""
+
+    async def helper() -> None:
+        await asyncio.sleep(3600)  # it waits here
+
+    async def on_fill() -> None:
+        await helper()
+
+    async def scenario() -> str:
+        answer = on_fill()
+        task = asyncio.ensure_future(answer)
+        await asyncio.sleep(0)
+        line = line_of(waits_of(answer), THIS)
+        task.cancel()
+        return line
+
+    line = asyncio.run(scenario())
+
+    assert line.startswith(f"test_callback_watch.py:{line_number('it waits here')} in helper, in tasks.py:")
+
+
+def test_a_coroutine_that_runs_or_has_ended_waits_nowhere() -> None:
+    """Then the thread's own stack tells."""
+    told: list[int] = []
+
+    async def on_fill() -> None:
+        told.append(len(waits_of(running)))
+
+    running = on_fill()
+    asyncio.run(_await(running))
+
+    assert told == [0]
+    assert waits_of(running) == []
+    assert waits_of(object()) == []
+
+
+async def _await(answer: object) -> None:
+    assert inspect.isawaitable(answer)
+    await answer
+
+
+@pytest.mark.parametrize("file", [THIS, "/nowhere.py"])
+def test_a_line_is_the_strategys_own_or_the_innermost(file: str) -> None:
+    """A strategy that hangs in its own code is named by one line."""
+    frame = inspect.currentframe()
+    assert frame is not None
+
+    assert line_of([frame], file).endswith("in test_a_line_is_the_strategys_own_or_the_innermost")
+    assert line_of([], file) == ""

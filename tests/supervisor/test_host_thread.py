@@ -1,0 +1,131 @@
+"""The strategies' thread: it starts, stops and fails in order, whatever a strategy does."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from engine import Strategy
+from engine.actors.strategy_host import StrategyHost
+from engine.clock import SystemClock
+from engine.errors import StrategyError
+from engine.ring import Doorbell, open_eventfd
+from engine.supervisor.host_thread import HostThread
+from engine.telemetry import new_counters
+from engine.topology import STRATEGY_HOST_DOORBELL, strategy_counter_names
+from tests.actors.rig import Market
+
+SOON_S, LONG_S = 0.05, 30.0
+
+
+def thread_of(*strategies: Strategy) -> HostThread:
+    """A thread that runs them on an empty market."""
+    market = Market()
+    hosted = [market.host(strategy) for strategy in strategies]
+    for number, each in enumerate(hosted):
+        each.name = f"s{number}"
+    host = StrategyHost(hosted, new_counters(strategy_counter_names([each.name for each in hosted])), SystemClock())
+    doorbells = [Doorbell(market.ring, STRATEGY_HOST_DOORBELL, open_eventfd())]
+    return HostThread(host, doorbells, SystemClock(), spin=False)
+
+
+class Telling(Strategy):
+    """Says that it has stopped."""
+
+    stopped = False
+
+    def on_stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    """What a strategy that hangs waits for: at the end of the test it comes back."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_a_task_of_a_strategys_own_that_exits_ends_nothing() -> None:
+    """asyncio lets a SystemExit through to the loop: the loop goes on, and on_stop is called."""
+
+    class Exiting(Telling):
+        ended = False
+
+        def on_start(self) -> None:
+            async def leave() -> None:
+                raise SystemExit(0)
+
+            self.task = asyncio.get_running_loop().create_task(leave())
+            asyncio.get_running_loop().call_later(SOON_S, self.leave_too)
+
+        def leave_too(self) -> None:
+            self.ended = True
+            raise KeyboardInterrupt
+
+    async def scenario() -> bool:
+        await thread.start()
+        while not strategy.ended:
+            await asyncio.sleep(0.01)
+        has_stopped = await thread.stop(LONG_S)
+        assert isinstance(strategy.task.exception(), SystemExit)
+        return has_stopped
+
+    strategy = Exiting()
+    thread = thread_of(strategy)
+
+    assert asyncio.run(scenario())
+    assert strategy.stopped
+
+
+def test_an_on_start_that_waits_for_ever_is_given_up_when_the_engine_stops() -> None:
+    """Those that had started are stopped; it is not, for it never ran."""
+
+    class Waiting(Telling):
+        async def on_start(self) -> None:  # type: ignore[override]
+            await asyncio.Event().wait()
+
+    async def scenario() -> bool:
+        started = thread.start()
+        await asyncio.sleep(SOON_S)
+        has_stopped = await thread.stop(LONG_S)
+        assert isinstance(started.exception(), StrategyError)
+        return has_stopped
+
+    quick, waiting = Telling(), Waiting()
+    thread = thread_of(quick, waiting)
+
+    assert asyncio.run(scenario())
+    assert (quick.stopped, waiting.stopped) == (True, False)
+
+
+@pytest.mark.parametrize("where", ["on_start", "on_stop"])
+def test_a_callback_that_never_returns_is_left_behind_at_the_deadline(where: str, release: threading.Event) -> None:
+    """The thread is a daemon: whoever stops it is told, and goes on."""
+
+    def hang(self: Any) -> None:
+        release.wait()
+
+    strategy = type("Hanging", (Strategy,), {where: hang})()
+    thread = thread_of(strategy)
+
+    async def scenario() -> bool:
+        started = thread.start()
+        if where == "on_stop":
+            await started
+        has_stopped = await thread.stop(SOON_S)
+        started.cancel()
+        return has_stopped
+
+    assert asyncio.run(scenario()) is False
+
+
+def test_a_thread_that_never_started_has_stopped() -> None:
+    """The engine may be asked to stop before its strategies have begun."""
+
+    async def scenario() -> bool:
+        return await thread_of(Telling()).stop(LONG_S)
+
+    assert asyncio.run(scenario())
