@@ -1,0 +1,42 @@
+"""The log of a process: repeated lines are limited whoever writes them, but for a strategy's own."""
+
+import json
+import subprocess
+import sys
+
+PROGRAM = """
+import logging
+import structlog
+from engine.telemetry.log import UNLIMITED, configure_log, say_left_out
+
+configure_log("info", "json", "test")
+log = structlog.get_logger("router")
+for number in range(500):
+    log.warning("no token", reason=f"asked again in {number / 7:.1f} s")
+    logging.getLogger("asyncio").warning("socket.send() raised exception.")
+try:
+    raise ValueError("broken")
+except ValueError as error:
+    for _ in range(3):
+        log.error("failed", exc_info=error)
+own = structlog.get_logger("strategy").bind(strategy="mine", **{UNLIMITED: True})
+for number in range(50):
+    own.info("buyers waiting", number=1)
+say_left_out()
+"""
+
+
+def test_a_line_that_comes_again_and_again_is_written_twice_with_its_count():
+    """At once, and at the end of the process with how many were left out; a strategy's own lines are all there."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
+    lines = done.stderr.splitlines()
+    ours = [json.loads(line) for line in lines if line.startswith("{")]
+    no_token = [line for line in ours if line["event"] == "no token"]
+
+    assert [line.get("left_out", 0) for line in no_token] == [0, 498]
+    assert no_token[1]["reason"] == "asked again in 71.3 s"
+    assert sum("socket.send() raised" in line for line in lines) == 2
+    assert len([line for line in ours if line["event"] == "failed"]) == 2
+    assert [set(line) for line in ours if line["event"] == "buyers waiting"] == [
+        {"event", "strategy", "number", "level", "timestamp", "actor"}
+    ] * 50
