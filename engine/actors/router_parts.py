@@ -158,6 +158,8 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterParts:
         want_token,
     )  # fmt: skip
     is_tier_fixed = trading.tier != "auto"
+    if is_tier_fixed:
+        rest.set_tier(trading.tier)
     facts = AccountFacts(
         records, gate, boards, wire, cancels, rates, risk, resolver, clock, is_tier_fixed=is_tier_fixed
     )
