@@ -46,7 +46,7 @@ class DeadMan:
         self._mono_ns = clock.mono_ns
         self._refresh_at = MonoNs(0)
         self._retry = Retry(chance, first_ns=RETRY_NS, pause_ns_max=refresh_ns)
-        # The last refresh went by REST.
+        # The last refresh went by REST, for there was no other way.
         self._went_by_rest = False
         # When Kraken last said that it had heard of us; 0 before.
         self._heard_at = MonoNs(0)
@@ -105,6 +105,8 @@ class DeadMan:
         def build(token: str, req_id: int) -> bytes:
             return order_requests.cancel_all_orders_after(timeout_s, token=token, req_id=req_id)
 
-        self._went_by_rest = not self._wire.send("cancel_all_orders_after", build, "dead_man", ())
-        if self._went_by_rest:
+        was_ready = self._wire.is_ready
+        is_sent = self._wire.send("cancel_all_orders_after", build, "dead_man", ())
+        self._went_by_rest = not is_sent and not was_ready
+        if not is_sent:
             self._arm_by_rest(timeout_s)

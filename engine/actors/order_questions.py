@@ -135,8 +135,8 @@ class OrderQuestions:
         self._absent: dict[str, WallNs] = {}
         self._last_look: OrderSearch | None = None
         self._found = FoundOrders(blotter.knows_fill)
-        # Orders in doubt that were found, until their fills are told.
-        self._telling: set[str] = set()
+        # Orders in doubt that were found, by Kraken's id, until their fills are told.
+        self._telling: dict[str, str] = {}
 
     # --- what the router asks for
 
@@ -226,7 +226,7 @@ class OrderQuestions:
                 doubt.search = None
                 doubt.not_before = WallNs(self._wall_ns() + doubt.again_ns)  # should it be in doubt still
                 doubt.again_ns = min(2 * doubt.again_ns, AGAIN_NS_MAX)
-                self._telling.add(key)
+                self._telling[row.order_id] = key
             elif search is self._last_look:
                 log.warning("an order that seemed absent was found", id=key)
             self._absent.pop(key, None)
@@ -241,11 +241,11 @@ class OrderQuestions:
     def _tell(self, found: FoundOrders) -> None:
         """Tell of every order whose fills are known; one that no snapshot had listed is accounted for then."""
         for row, fills in found.ready():
+            self._telling.pop(row.order_id, None)
             self.facts.found(row, fills)
             order = self._blotter.find(row.order_id, row.cl_ord_id, row.own_userref)
             if order is None:
                 continue
-            self._telling.discard(order.key)
             if order.pending or order.fills_missing:
                 self._in_vain[order.key] = self._in_vain.pop(order.key, 0) + 1
                 if len(self._in_vain) > SETTLED_MAX:
@@ -298,7 +298,7 @@ class OrderQuestions:
                 doubt.search.forget(key)
         looks: dict[str, _Look] = {}
         for doubt in self._doubts.values():
-            if doubt.search is None and doubt.key not in self._telling:
+            if doubt.search is None and doubt.key not in self._telling.values():
                 look = self._look_of(doubt, in_doubt[doubt.key], now)
                 if _on_the_beat(max(look.at, doubt.not_before)) <= now:
                     looks[doubt.key] = look

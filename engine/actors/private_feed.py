@@ -142,7 +142,7 @@ class PrivateFeed:
         if self._held_back:
             self._publish_held_back()
         heard_at = self._session.liveness.heard_at
-        if self._session.is_live and (heard_at >= self._alive_at + ALIVE_NS or now >= self._sign_at + SIGN_NS):
+        if self._has_executions and (heard_at >= self._alive_at + ALIVE_NS or now >= self._sign_at + SIGN_NS):
             self._alive_at, self._sign_at = heard_at, now
             self._publish(FeedAlive(heard_at))
             self._publisher.flush()
@@ -185,9 +185,14 @@ class PrivateFeed:
 
     def _tell_trouble(self, reason: str, trouble: str = "") -> None:
         """Say why there are no executions; while there are, nothing must say that they have a hole."""
-        if self._session.streams["executions"].phase is not Phase.LIVE:
+        if not self._has_executions:
             self._publish(FeedLost(reason, trouble=trouble))
             self._publisher.flush()
+
+    @property
+    def _has_executions(self) -> bool:
+        """Has the snapshot of executions come, and nothing of them been missed since?"""
+        return self._session.streams["executions"].phase is Phase.LIVE
 
     def _publish(self, fact: AccountFact) -> None:
         record = ACCOUNT_FACTS.pack(fact)

@@ -32,7 +32,7 @@ from engine.units import NS_PER_S, MonoNs
 AGE_S_MAX: Final = 780.0  # Kraken's tokens die at 900 s; this leaves two minutes to connect and subscribe
 REFRESH_S: Final = 600.0
 PAUSE_S_MIN: Final = 0.5  # ceiling of the first pause after a failure; it doubles with each
-REFUSED_SOON_S: Final = 60.0  # a token that is refused at this age, or sooner, has never been of use
+REFUSED_SOON_S: Final = 5.0  # a token that is refused at this age, or sooner, has hardly been of use
 BREAKER_FAILURES: Final = 5
 BREAKER_OPEN_S: Final = 60.0
 ASK_DEADLINE_S: Final = 15.0  # a token's request may take 10 s

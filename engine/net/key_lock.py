@@ -132,7 +132,8 @@ class KeyLock:
     def note_calls(self, tier: str, points: float, clock: Clock) -> None:
         """Where Kraken's counter stands by our belief: who comes after us goes on from there."""
         self._calls = CallsNoted(int(points * 1000), tier, clock.mono_ns(), clock.wall_ns(), self._boot)
-        self._write()
+        if self._fd >= 0:
+            self._write()
 
     def calls_before(self, clock: Clock) -> tuple[str, float, int]:
         """Tier (empty when nothing was noted), points as they were noted last, and how long ago that was, in ns."""
