@@ -222,6 +222,27 @@ def test_what_calls_have_used_of_krakens_counter_is_known_to_the_next_process(ru
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("step", "wait_s"),
+    [
+        (refusal(f"EService: Throttled: {NOW // NS_PER_S + 40}"), 40),
+        (answer(b"<html>", status="429 Too Many Requests", headers="Retry-After: 25\r\n"), 25),
+    ],
+    ids=["throttled", "retry after"],
+)
+def test_a_moment_that_kraken_names_is_waited_for_by_all_calls(run, tmp_path: Path, step: bytes, wait_s: int) -> None:
+    """Whatever the belief of the counter is."""
+
+    async def scenario() -> None:
+        async with Rest([step]) as server, Desk(server.url, tmp_path) as desk:
+            rest = RestDesk(desk.rest, desk.clock)
+            await rest.ask(rest_requests.cancel_all_orders_after(60), rest_answers.read_balance)
+
+            assert rest.counter.wait_ns(1, desk.clock.mono_ns()) == wait_s * NS_PER_S
+
+    run(scenario())
+
+
 def test_a_private_call_without_a_key_is_a_fault_of_ours(run) -> None:
     """Public ones need none."""
 

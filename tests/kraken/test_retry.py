@@ -49,6 +49,15 @@ def test_what_only_a_person_can_mend_is_not_asked_again_until_something_changes(
     assert retry.is_due(10**12)
 
 
+@pytest.mark.parametrize("text", ["EAPI:Something new", "EAuth:Try again", "EAccount:Busy", "ENew:What is this"])
+def test_a_text_that_nobody_has_seen_may_pass(text):
+    """It proves nothing of the key, so it is not given up for ever."""
+    retry = Retry(lambda: 1.0)
+    retry.failed(meaning(text).kind, 10**12)
+
+    assert not retry.is_over
+
+
 def test_a_lockout_is_waited_for():
     """A quarter of an hour, or what is left of it."""
     retry = Retry(lambda: 0.0)
