@@ -181,6 +181,7 @@ class PrivateFeed:
             self._tell_trouble(self.connection.last_error, "cannot be reached")
         elif self.traffic.connects > self._connects_told:
             self._connects_told = self.traffic.connects
+            self._token_retry.anew()  # it is Kraken's connection that was away, and the router may have one by now
             self._tell_trouble("connected, the snapshot is on its way")
 
     def _tell_trouble(self, reason: str, trouble: str = "") -> None:

@@ -21,7 +21,7 @@ from engine.kraken.error_catalog import ErrorKind, Meaning, throttled_until_s
 from engine.kraken.rest_answers import STATUS_OK, RestRefusal, read_asset_pairs
 from engine.kraken.rest_pairs import RestPairs
 from engine.kraken.rest_requests import RestRequest
-from engine.kraken.retry import PAUSE_NS_MAX, Retry
+from engine.kraken.retry import Retry
 from engine.net.https import DEADLINE_S, HttpAnswer, InDoubt
 from engine.net.lockout import LockedOut
 from engine.orders.venue_facts import Outcome
@@ -29,6 +29,8 @@ from engine.telemetry import Histogram
 from engine.units import NS_PER_S, MonoNs
 
 T = TypeVar("T")
+
+PAIRS_PAUSE_NS_MAX: Final = 10 * NS_PER_S  # orders in doubt wait for the pairs' names
 
 NOT_SENT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.TRANSPORT, "nothing was sent")
 NO_ANSWER: Final = Meaning(Outcome.UNKNOWN, ErrorKind.TRANSPORT, "no answer came, so it is looked up what became of it")
@@ -63,12 +65,12 @@ class RestDesk:
 
     async def learn_pairs(self) -> RestPairs:
         """How REST names pairs: asked until it is known."""
-        retry = Retry(random.random)
+        retry = Retry(random.random, pause_ns_max=PAIRS_PAUSE_NS_MAX)
         while self.pairs is None:
             answer = await self.ask(rest_requests.asset_pairs(), read_asset_pairs)
             if isinstance(answer, RestRefusal):
                 retry.failed(answer.meaning.kind, self._mono_ns())
-                await asyncio.sleep(min(retry.wait_ns(self._mono_ns()), PAUSE_NS_MAX) / NS_PER_S)
+                await asyncio.sleep(min(retry.wait_ns(self._mono_ns()), PAIRS_PAUSE_NS_MAX) / NS_PER_S)
             else:
                 self.pairs = answer
         return self.pairs

@@ -32,6 +32,7 @@ from engine.units import NS_PER_S, MonoNs
 AGE_S_MAX: Final = 780.0  # Kraken's tokens die at 900 s; this leaves two minutes to connect and subscribe
 REFRESH_S: Final = 600.0
 PAUSE_S_MIN: Final = 0.5  # ceiling of the first pause after a failure; it doubles with each
+PASSING: Final = (ErrorKind.TRANSPORT, ErrorKind.SERVICE)  # Kraken's own trouble, or the network's
 REFUSED_SOON_S: Final = 5.0  # a token that is refused at this age, or sooner, has hardly been of use
 BREAKER_FAILURES: Final = 5
 BREAKER_OPEN_S: Final = 60.0
@@ -89,6 +90,8 @@ class TokenSource:
         self._retry = Retry(rng.random, first_ns=int(PAUSE_S_MIN * NS_PER_S))
         self._refusals = Retry(rng.random, first_ns=int(PAUSE_S_MIN * NS_PER_S))
         self._refused_in_a_row = 0
+        # What the last failure was about.
+        self._failed_for = ErrorKind.UNKNOWN
         self._is_wanted = False
         self.refreshes = 0
         self.failures = 0
@@ -142,6 +145,11 @@ class TokenSource:
         if self._refused_in_a_row > 1:
             self.last_error = reason
             self._refusals.failed(ErrorKind.TOKEN, self._clock.mono_ns())
+
+    def reachable_again(self) -> None:
+        """Kraken has taken a connection: if it could not be reached before, ask at once, once."""
+        if self._failed_for in PASSING and not self._retry.is_over:
+            self._retry.at = MonoNs(0)
 
     def anew(self) -> None:
         """Something has changed, such as the key's permissions: ask again, whatever was refused before."""
@@ -219,6 +227,7 @@ class TokenSource:
         now = self._clock.mono_ns()
         self.failures += 1
         self.last_error = reason
+        self._failed_for = kind
         self._retry.failed(kind, now, lockout_ns)
         if self._retry.failures_in_a_row >= self._breaker_failures:
             self._retry.at = max(self._retry.at, MonoNs(now + int(self._breaker_open_s * NS_PER_S)))

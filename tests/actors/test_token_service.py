@@ -284,6 +284,30 @@ def test_tokens_that_are_refused_one_after_the_other_are_fetched_more_and_more_s
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [(ErrorKind.TRANSPORT, 7), (ErrorKind.SERVICE, 7), (ErrorKind.CALL_LIMIT, 6), (ErrorKind.AUTH, 1)],
+)
+def test_a_connection_ends_the_pause_after_an_outage_and_no_other(run, kind: ErrorKind, asked: int) -> None:
+    """After an hour without Kraken a token is asked for as soon as it takes a connection; once for each connection."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        rig.kraken.refuses, rig.kraken.kind = True, kind
+        while rig.kraken.asked < 6 and not rig.tokens._retry.is_over:
+            with pytest.raises(NoToken):
+                await rig.tokens.fresh()
+            rig.wait_s(61 if rig.kraken.asked < 6 else 1)
+        rig.tokens.reachable_again()
+        for _ in range(5):
+            with pytest.raises(NoToken):
+                await rig.tokens.fresh()
+
+        assert rig.kraken.asked == asked
+
+    run(scenario())
+
+
 def test_a_token_that_lived_for_long_is_replaced_at_once_when_it_is_refused(run) -> None:
     """However often that happens."""
 
