@@ -142,7 +142,12 @@ class PrivateFeed:
         if self._held_back:
             self._publish_held_back()
         heard_at = self._session.liveness.heard_at
-        if self._has_executions and (heard_at >= self._alive_at + ALIVE_NS or now >= self._sign_at + SIGN_NS):
+        is_whole = not self._session.streams["executions"].sequencer.is_waiting  # what was heard has been told
+        if (
+            is_whole
+            and self._has_executions
+            and (heard_at >= self._alive_at + ALIVE_NS or now >= self._sign_at + SIGN_NS)
+        ):
             self._alive_at, self._sign_at = heard_at, now
             self._publish(FeedAlive(heard_at))
             self._publisher.flush()

@@ -87,6 +87,11 @@ class Rig:
         """An empty one."""
         self.hear({"channel": channel, "type": "snapshot", "sequence": 1, "data": []})
 
+    def execute(self, sequence: int) -> None:
+        """News of an order."""
+        row = {"exec_type": "new", "order_id": "OQCLML-BW3P3-BUCMWZ", "timestamp": "2026-11-28T20:00:00Z"}
+        self.hear({"channel": "executions", "type": "update", "sequence": sequence, "data": [row]})
+
     def refuse_token(self, channels: tuple[str, ...] = ("executions", "balances")) -> None:
         """Kraken refuses what was asked for last, of these channels."""
         for request in self.session.to_send():
@@ -204,5 +209,30 @@ def test_a_feed_with_executions_gives_a_sign_of_life_whatever_kraken_does(run) -
 
         assert 5 <= len(signs) <= 8
         assert set(signs) == {FeedAlive(heard_at)}
+
+    run(scenario())
+
+
+def test_nothing_counts_as_heard_while_a_message_before_it_is_missing(run) -> None:
+    """It may be about an order in doubt, which would be taken for one that never was."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        rig.open()
+        await rig.run(0.1)
+        rig.snapshot("executions")
+        await rig.run(1)
+        rig.told()
+        rig.execute(3)
+        heard_at = rig.clock.mono_ns()
+        await rig.run(0.15)
+        while_missing = rig.told()
+        rig.execute(2)
+        await rig.run(1)
+
+        assert while_missing == []
+        told = rig.told()
+        assert [type(fact).__name__ for fact in told[:3]] == ["ExecutionFact", "ExecutionFact", "FeedAlive"]
+        assert told[2].heard_at >= heard_at
 
     run(scenario())
