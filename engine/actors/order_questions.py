@@ -35,7 +35,7 @@ from engine.kraken.rest_requests import RestRequest
 from engine.orders.blotter import Blotter
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
-from engine.units import NS_PER_MS, NS_PER_S, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 DEADLINE_MARGIN_NS: Final = 200 * NS_PER_MS  # Kraken's clock and ours, and the matching that had begun in time
 LAG_NS: Final = 500 * NS_PER_MS  # of REST, as a rule
@@ -88,7 +88,7 @@ class _Doubt:
         # So often it was looked for and not found.
         self.looks = 0
         # After it was found and is in doubt still, and the pause after the next time.
-        self.not_before = WallNs(0)
+        self.not_before = MonoNs(0)
         self.again_ns = AGAIN_NS
         # The look that is under way.
         self.search: OrderSearch | None = None
@@ -116,7 +116,9 @@ class OrderQuestions:
     def __init__(self, blotter: Blotter, clock: Clock, *, lag_ns_max: int) -> None:
         """`lag_ns_max` is how far REST may ever lag; at Kraken, fills were seen a minute ahead of it."""
         self._blotter = blotter
+        # Deadlines are Kraken's to read, by the wall clock; how long we wait is nobody else's business.
         self._wall_ns = clock.wall_ns
+        self._mono_ns = clock.mono_ns
         self._lag_ns_max = lag_ns_max
         # Whom to tell; made after this one, which it asks.
         self.facts: Told
@@ -127,12 +129,12 @@ class OrderQuestions:
         self._doubts: dict[str, _Doubt] = {}
         self._running: list[_Running] = []
         # When the last look began that asks for closed orders (True), or for open ones alone.
-        self._begun_at = {False: WallNs(0), True: WallNs(0)}
+        self._begun_at: dict[bool, MonoNs] = {}
         # Orders of which a change is in doubt, and when they are asked for; how often that settled nothing.
-        self._settles: dict[str, WallNs] = {}
+        self._settles: dict[str, MonoNs] = {}
         self._in_vain: OrderedDict[str, int] = OrderedDict()
         # Orders held to be absent, and when they are looked for once more; that look, when it is under way.
-        self._absent: dict[str, WallNs] = {}
+        self._absent: dict[str, MonoNs] = {}
         self._last_look: OrderSearch | None = None
         self._found = FoundOrders(blotter.knows_fill)
         # Orders in doubt that were found, by Kraken's id, until their fills are told.
@@ -147,7 +149,7 @@ class OrderQuestions:
     def settle(self, key: str) -> None:
         """Find out how an order stands of which a change, a cancel or a fill is in doubt."""
         delay_ns = min(SETTLE_DELAY_NS << min(self._in_vain.get(key, 0), 20), AGAIN_NS_MAX)
-        self._settles.setdefault(key, WallNs(self._wall_ns() + delay_ns))
+        self._settles.setdefault(key, MonoNs(self._mono_ns() + delay_ns))
 
     def reconcile(self, keys: Sequence[str]) -> None:
         """Find out what became of orders that a snapshot did not list."""
@@ -189,7 +191,7 @@ class OrderQuestions:
 
     def next_look(self) -> Question | None:
         """The next call about orders in doubt, in change or held to be absent; None when none is due."""
-        now = self._wall_ns()
+        now = self._mono_ns()
         self._begin_looks(now)
         self._end_looks()
         if (request := self._found.request) is not None:
@@ -205,12 +207,11 @@ class OrderQuestions:
             self._begin_last_look(now)
         return self._search_question(self._last_look, Urgency.LATER) if self._last_look is not None else None
 
-    def next_look_at(self) -> WallNs | None:
+    def next_look_at(self) -> MonoNs | None:
         """When `next_look` may have another; None while nothing is waited for."""
-        now = self._wall_ns()
         times = list(self._settles.values())
         if self._doubts:
-            times.append(WallNs(now + BEAT_NS))  # what is heard meanwhile may spare a look
+            times.append(MonoNs(self._mono_ns() + BEAT_NS))  # what is heard meanwhile may spare a look
         return min(times or self._absent.values(), default=None)
 
     def _search_question(self, search: OrderSearch, urgency: Urgency) -> Question:
@@ -224,7 +225,7 @@ class OrderQuestions:
         for key, row in found.items():
             if (doubt := self._doubts.get(key)) is not None:
                 doubt.search = None
-                doubt.not_before = WallNs(self._wall_ns() + doubt.again_ns)  # should it be in doubt still
+                doubt.not_before = MonoNs(self._mono_ns() + doubt.again_ns)  # should it be in doubt still
                 doubt.again_ns = min(2 * doubt.again_ns, AGAIN_NS_MAX)
                 self._telling[row.order_id] = key
             elif search is self._last_look:
@@ -289,7 +290,7 @@ class OrderQuestions:
 
     # --- orders in doubt
 
-    def _begin_looks(self, now: WallNs) -> None:
+    def _begin_looks(self, now: MonoNs) -> None:
         """One search for all orders in doubt that are due, those of a search that was not asked for yet included."""
         in_doubt = {order.key: order for order in self._blotter.in_doubt()}
         for key in [key for key in self._doubts if key not in in_doubt]:
@@ -299,13 +300,13 @@ class OrderQuestions:
         looks: dict[str, _Look] = {}
         for doubt in self._doubts.values():
             if doubt.search is None and doubt.key not in self._telling.values():
-                look = self._look_of(doubt, in_doubt[doubt.key], now)
-                if _on_the_beat(max(look.at, doubt.not_before)) <= now:
+                look = self._look_of(doubt, in_doubt[doubt.key], self._wall_ns())
+                if _on_the_beat(look.at) <= self._wall_ns() and doubt.not_before <= now:
                     looks[doubt.key] = look
         for asks_closed in (False, True):
             chosen = {key: look for key, look in looks.items() if look.asks_closed is asks_closed}
             gap_ns = HISTORY_GAP_NS if asks_closed else LOOK_GAP_NS
-            if chosen and not 0 <= now - self._begun_at[asks_closed] < gap_ns:
+            if chosen and now >= self._begun_at.get(asks_closed, now - gap_ns) + gap_ns:
                 self._begun_at[asks_closed] = now
                 for run in [run for run in self._running if run.search.calls == 0]:
                     if next(iter(run.looks.values())).asks_closed is asks_closed:
@@ -350,9 +351,9 @@ class OrderQuestions:
         """It is absent; if REST alone says so, it is looked for once more when REST can lag no more."""
         self.facts.absent(key)
         if not is_certain and len(self._absent) < ABSENT_MAX:
-            self._absent[key] = WallNs(self._wall_ns() + self._lag_ns_max)
+            self._absent[key] = MonoNs(self._mono_ns() + self._lag_ns_max)
 
-    def _begin_last_look(self, now: WallNs) -> None:
+    def _begin_last_look(self, now: MonoNs) -> None:
         due = [key for key, at in self._absent.items() if at <= now]
         orders = [order for key in due if (order := self._blotter.get(key)) is not None]
         for key in due:

@@ -22,7 +22,7 @@ from engine.kraken.rest_answers import RestRefusal
 from engine.kraken.rest_pairs import RestPairs
 from engine.kraken.retry import LOCKOUT_PAUSE_NS, Retry
 from engine.orders.blotter import Blotter
-from engine.units import NS_PER_MS, NS_PER_S, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 LOOK_DEADLINE_S: Final = 2.0
 RETRY_NS: Final = 300 * NS_PER_MS  # after a first call that failed
@@ -80,7 +80,7 @@ class OrderResolver:
     async def _ask_all(
         self,
         next_question: Callable[[], Question | None],
-        next_at: Callable[[], WallNs | None],
+        next_at: Callable[[], MonoNs | None],
         retry: Retry,
         changed: asyncio.Event,
         pairs: RestPairs,
@@ -90,7 +90,7 @@ class OrderResolver:
             question = next_question()
             if question is None:
                 at = next_at()
-                wait_s = None if at is None else max(0.001, (at - self._clock.wall_ns()) / NS_PER_S)
+                wait_s = None if at is None else max(0.001, (at - self._clock.mono_ns()) / NS_PER_S)
             elif (wait_ns := self._wait_ns(question, retry)) > 0:
                 wait_s = min(wait_ns / NS_PER_S, CHOSEN_ANEW_S)
             else:

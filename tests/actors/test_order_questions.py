@@ -352,6 +352,23 @@ def test_an_order_that_rest_tells_of_a_minute_late_lives_again() -> None:
     assert rig.kraken.points - before <= 1 + 2 * 4, "six hundred later orders are not looked through"
 
 
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_a_wall_clock_that_is_set_holds_up_nothing(step_s: int) -> None:
+    """Only deadlines are told by it; what is waited for is not: no order is settled an hour late."""
+    rig = Rig()
+    rig.send("key")
+    commit(rig.blotter, rig.blotter.on_acknowledged("key", "Okey", rig.clock.wall_ns()))
+    rig.questions.settle("key")
+    rig.clock._wall_ns += step_s * NS_PER_S
+    for _ in range(10):
+        rig.clock.advance(100 * NS_PER_MS)
+        if (question := rig.questions.next_look()) is not None:
+            question.take([])
+            rig.kraken.asked.append(question.request.name)
+
+    assert rig.kraken.asked == ["QueryOrders"]
+
+
 def test_nothing_is_absent_before_its_deadline_and_rests_lag() -> None:
     """Kraken may begin with it until then."""
     rig = Rig()
