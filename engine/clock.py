@@ -6,9 +6,18 @@ Pure code takes `now` as a parameter; actors hold a `Clock`; replay and tests ho
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, cast
 
 from engine.units import MonoNs, WallNs
+
+
+def boot_id() -> str:
+    """Which start of this machine it is: monotonic times of two processes compare within one. Empty when not told."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 class Clock(Protocol):

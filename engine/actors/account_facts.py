@@ -1,11 +1,13 @@
 """What the private feed hears, taken into account: executions, balances, and whether it can be relied upon.
 
-FeedLost ─► no orders ─► SnapshotBegan ─► rows ─► SnapshotEnded ─► orders that were not listed are looked up
-                                                               ─► all accounted for: orders again
+FeedLost ─► no orders ─► SnapshotBegan ─► rows ─► SnapshotEnded ─► orders again, but on pairs with open orders that
+                                                               were not listed: these are looked up ─► there too
+
+A feed that says nothing at all for three seconds cannot be relied upon either; Kraken's heartbeat comes every second.
 """
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import structlog
 
@@ -28,7 +30,10 @@ from engine.orders.venue_facts import (
     SnapshotBegan,
     SnapshotEnded,
 )
-from engine.units import MonoNs, WallNs
+from engine.units import NS_PER_S, MonoNs, WallNs
+
+FEED_SILENCE_NS: Final = 3 * NS_PER_S  # as the public feeds are watched: Kraken's heartbeat comes every second
+FEED_SILENT: Final = "the private feed's process gives no sign of life"
 
 log = structlog.get_logger("order_router")
 
@@ -74,6 +79,11 @@ class AccountFacts:
         self._listed: set[str] | None = None
         # Since when, or since which snapshot, every execution has been told; None while there may be holes.
         self.unbroken_since: WallNs | None = None
+        # Open orders that the snapshot did not list, and their pairs.
+        self._unaccounted: dict[str, str] = {}
+        # When the feed's process last said anything, and whether that is so long ago that orders are not taken.
+        self._told_at = MonoNs(0)
+        self._is_silent = False
         # When Kraken was last heard, all of which has been told.
         self._heard_at = MonoNs(0)
         # Called with the tier's name when Kraken tells it.
@@ -83,6 +93,9 @@ class AccountFacts:
 
     def take(self, fact: AccountFact) -> None:
         """One fact of the account ring."""
+        self._told_at = self._mono_ns()
+        if self._is_silent:
+            self._end_silence(fact)
         match fact:
             case ExecutionFact():
                 self._take_execution(fact)
@@ -98,7 +111,7 @@ class AccountFacts:
                     self._records.balances.doubt()
                 # Balances are for reports: what an order may do is decided by executions and limits.
                 if channel != "balances":
-                    self._gate.feed_reason = f"the private feed is being reconciled: {reason}"
+                    self._gate.feed_reason = f"the private feed {fact.trouble or 'is being reconciled'}: {reason}"
                     self._listed = self.unbroken_since = None
             case SnapshotBegan(channel):
                 if channel == "executions":
@@ -145,11 +158,27 @@ class AccountFacts:
             for order in self._blotter.open.values()
             if order.order_id and order.order_id not in listed and order.submitted_at < asked_at
         ]
+        self._unaccounted = {key: self._blotter.open[key].symbol for key in gone}
+        self._gate.feed_reason, self._gate.uncertain = "", frozenset()
+        self._note_accounted()
         if gone:
-            self._gate.feed_reason = "open orders that Kraken does not list are looked up"
+            log.warning("open orders that Kraken does not list are looked up", orders=len(gone))
             self._resolver.reconcile(gone)
-        else:
-            self.reconciled()
+
+    def watch(self, now: MonoNs) -> None:
+        """Take no orders while the feed's process says nothing: call it when all that it has said was taken."""
+        if not self._gate.feed_reason and now - self._told_at > FEED_SILENCE_NS:
+            self._is_silent = True
+            self._gate.feed_reason = FEED_SILENT
+
+    def _end_silence(self, fact: AccountFact) -> None:
+        """It speaks again. What it was late with comes first; Kraken's own word of just now comes last."""
+        if isinstance(fact, FeedAlive) and self._mono_ns() - fact.heard_at > FEED_SILENCE_NS:
+            return
+        if isinstance(fact, FeedAlive | FeedLost):
+            self._is_silent = False
+            if self._gate.feed_reason == FEED_SILENT:
+                self._gate.feed_reason = ""
 
     def _note_tier(self, max_rate_count: int, now: MonoNs) -> None:
         tier = tier_of(max_rate_count)
@@ -165,11 +194,22 @@ class AccountFacts:
 
     # --- what REST found out
 
-    def reconciled(self) -> None:
-        """Every open order is accounted for."""
-        self._gate.feed_reason = ""
-        self.counts["snapshots_reconciled"] += 1
+    def accounted_for(self, keys: Sequence[str]) -> None:
+        """REST has told of these orders, which the last snapshot did not list."""
+        known = [key for key in keys if key in self._unaccounted]
+        for key in known:
+            del self._unaccounted[key]
+        if known:
+            self._note_accounted()
+
+    def _note_accounted(self) -> None:
+        """Pairs whose open orders are all accounted for are traded; the rest waits."""
+        before, self._gate.uncertain = self._gate.uncertain, frozenset(self._unaccounted.values())
+        if not self._unaccounted:
+            self.counts["snapshots_reconciled"] += 1
         for order in self._blotter.open.values():
+            if order.symbol in self._gate.uncertain or (before and order.symbol not in before):
+                continue  # not yet, or done before
             if order.pending == "amend":
                 self._resolver.settle(order.key)
             self._cancels.retry(order.key)

@@ -50,6 +50,7 @@ from engine.ring import BoardReader, Subscriber
 from engine.strategy.api import CALLBACKS, Logger, Strategy
 from engine.strategy.orders import Balance, Fill, Order
 from engine.telemetry import Counters, Histogram, Rarely
+from engine.telemetry.log import UNLIMITED
 from engine.topology import Shard
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
 
@@ -154,7 +155,8 @@ class HostedStrategy:
         self._log: Logger = structlog.get_logger("strategy").bind(strategy=name)
         pairs: dict[str, Pair | None] = dict.fromkeys(symbols)
         self.desk = OrderDesk(name, desk_ports, pairs, clock, why_no_trading)
-        self.context = StrategyContext(symbols, clock, self._log, pairs, self.desk, self.call_soon)
+        own_log = structlog.get_logger("strategy").bind(strategy=name, **{UNLIMITED: True})
+        self.context = StrategyContext(symbols, clock, own_log, pairs, self.desk, self.call_soon)
         self._words = CallbackWords(counters, name)
         self._feeds = [
             _Feed(port, symbols, first_sequence) for port in ports if not set(symbols).isdisjoint(port.shard.symbols)

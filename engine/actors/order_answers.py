@@ -127,7 +127,7 @@ class OrderAnswers:
             case "cancel" | "batch_cancel":
                 self._on_cancel(purpose.keys, success, error, what)
             case "dead_man":
-                self._dead_man.answered(success, error)
+                self._dead_man.answered(success, error, what.kind if what is not None else ErrorKind.TRANSPORT)
 
     def doubt(self, key: str, why: str) -> None:
         """Nobody knows what became of a new order: it is looked up."""
@@ -226,7 +226,7 @@ class OrderAnswers:
                 for key in purpose.keys:
                     self._cancels.retry(key)  # a cancel may be sent again freely
             case "dead_man":
-                self._dead_man.refresh_soon()
+                self._dead_man.answered(False, why, ErrorKind.TRANSPORT)
 
     def _note_rate_limit(self, keys: Sequence[str]) -> None:
         self.counts["rate_limited"] += 1

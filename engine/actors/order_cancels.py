@@ -3,6 +3,9 @@
 They pass every gate but Kraken's own: its rate counter, of which a share is kept for them, and maintenance. One alone
 is a request of its own, whose failure then names it; several go together. Behind an amend under way, or an answer that
 is to come, a cancel waits for a moment: Kraken does not promise to take the two in order.
+
+A cancel that ends nothing is followed by growing pauses, for each costs the pair's counter; whatever changes (the feed
+is back, REST has told how the order stands) ends them.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +21,8 @@ from engine.orders.rate_counter import RateCounters, cancel_cost
 from engine.orders.tracked_order import TrackedOrder
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
-RETRY_NS: Final = NS_PER_S  # for a cancel that did not end its order
+RETRY_NS: Final = NS_PER_S  # for a cancel that did not end its order; doubles with each
+RETRY_NS_MAX: Final = 30 * NS_PER_S
 SOON_NS: Final = 20 * NS_PER_MS  # behind an amend under way, or an order that is not acknowledged yet
 
 
@@ -41,6 +45,8 @@ class OrderCancels:
         self._wall_ns = clock.wall_ns
         # When the next attempt for an order is due.
         self._due: dict[str, MonoNs] = {}
+        # How often in a row each was sent; the pauses between them grow.
+        self._attempts: dict[str, int] = {}
         self.sent = 0
 
     def want(self, key: str) -> None:
@@ -73,7 +79,8 @@ class OrderCancels:
         self.sent += len(due)
         for order in due:
             self._rates.charge(order.symbol, cancel_cost(at - order.aged_from), now)
-            self._due[order.key] = MonoNs(now + RETRY_NS)
+            attempts = self._attempts[order.key] = self._attempts.get(order.key, 0) + 1
+            self._due[order.key] = MonoNs(now + min(RETRY_NS << min(attempts - 1, 10), RETRY_NS_MAX))
         for first in range(0, len(due), order_requests.BATCH_CANCEL_MAX):
             self._send_together(due[first : first + order_requests.BATCH_CANCEL_MAX])
 
@@ -82,6 +89,7 @@ class OrderCancels:
         order = self._records.blotter.open.get(key)
         if order is None:
             del self._due[key]
+            self._attempts.pop(key, None)
             return None
         if now < due_at:
             return None

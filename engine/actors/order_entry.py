@@ -181,7 +181,7 @@ class OrderEntry:
 
     def _refusal(self, strategy: str, orders: Orders, now: MonoNs) -> str | None:
         """Why these orders must not leave; None when they may."""
-        if why := self._gate.closed_reason or self.barred.get(strategy):
+        if why := self._gate.closed_reason_of(orders[0][1].symbol) or self.barred.get(strategy):
             return why
         before: list[OrderIntent] = []
         for _, intent in orders:
@@ -340,7 +340,7 @@ class OrderEntry:
             return f"the order is {order.state}"
         if order.intent.conditional is not None:
             return "Kraken does not amend orders with a conditional close"
-        if why := self._gate.closed_reason or self.barred.get(order.strategy):
+        if why := self._gate.closed_reason_of(order.symbol) or self.barred.get(order.strategy):
             return why
         symbol = order.symbol
         pair = self._boards.pair(symbol)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
+from engine.actors.call_counter import Urgency
 from engine.actors.order_wire import Purpose
 from engine.actors.rest_desk import NOT_SENT, RestDesk
 from engine.clock import Clock
@@ -81,9 +82,8 @@ class OrderRest:
             self._spawn(self._cancel(new))
 
     def arm_dead_man(self, timeout_s: int) -> None:
-        """Set the dead man's switch."""
-        if self._has_room:
-            self._spawn(self._arm(timeout_s))
+        """Set the dead man's switch, however much is under way: it is answered in any case."""
+        self._spawn(self._arm(timeout_s))
 
     async def close(self) -> None:
         """Let what is under way end."""
@@ -112,14 +112,14 @@ class OrderRest:
             self.answers.on_answer(purpose, False, None, f"no request can carry it: {error}", NOT_SENT)
             return
         if len(orders) == 1:
-            placed = await self._rest.ask(request, rest_order_answers.read_add_order, ADD_DEADLINE_S)
+            placed = await self._rest.ask(request, rest_order_answers.read_add_order, ADD_DEADLINE_S, Urgency.ORDER)
             if isinstance(placed, RestRefusal):
                 self._refused(purpose, placed)
             else:
                 self._breaker.succeeded()
                 self.answers.on_answer(purpose, True, placed.order_ids[0] if placed.order_ids else None, "", None)
             return
-        rows = await self._rest.ask(request, rest_order_answers.read_add_order_batch, ADD_DEADLINE_S)
+        rows = await self._rest.ask(request, rest_order_answers.read_add_order_batch, ADD_DEADLINE_S, Urgency.ORDER)
         if isinstance(rows, RestRefusal):
             self._refused(purpose, rows)
         else:
@@ -141,7 +141,7 @@ class OrderRest:
         except UNWRITABLE as error:
             self.answers.on_answer(purpose, False, None, f"no request can carry it: {error}", NOT_SENT)
             return
-        answer = await self._rest.ask(request, rest_order_answers.read_amend_order, ADD_DEADLINE_S)
+        answer = await self._rest.ask(request, rest_order_answers.read_amend_order, ADD_DEADLINE_S, Urgency.ORDER)
         if isinstance(answer, RestRefusal):
             self._refused(purpose, answer)
         else:
@@ -157,7 +157,9 @@ class OrderRest:
                 else rest_requests.cancel_order(cl_ord_id=order.key)
             )
             try:
-                answer = await self._rest.ask(request, rest_order_answers.read_cancel, CANCEL_DEADLINE_S)
+                answer = await self._rest.ask(
+                    request, rest_order_answers.read_cancel, CANCEL_DEADLINE_S, Urgency.CANCEL
+                )
             finally:
                 self._canceling.discard(order.key)
             purpose = Purpose("cancel", (order.key,), self._clock.mono_ns())
@@ -172,9 +174,13 @@ class OrderRest:
             rest_requests.cancel_all_orders_after(timeout_s),
             rest_order_answers.read_cancel_all_orders_after,
             DEAD_MAN_DEADLINE_S,
+            Urgency.DEAD_MAN,
         )
-        error = answer.error if isinstance(answer, RestRefusal) else ""
-        self.answers.on_answer(Purpose("dead_man", (), self._clock.mono_ns()), not error, None, error, None)
+        purpose = Purpose("dead_man", (), self._clock.mono_ns())
+        if isinstance(answer, RestRefusal):
+            self.answers.on_answer(purpose, False, None, answer.error, answer.meaning)
+        else:
+            self.answers.on_answer(purpose, True, None, "", None)
 
     def _refused(self, purpose: Purpose, refusal: RestRefusal) -> None:
         if refusal.status == 0 or refusal.status >= 500:

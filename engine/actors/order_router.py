@@ -97,6 +97,8 @@ class OrderRouter:
         self._settle = settle
         self._look_up = look_up
         self._cancels_on_halt = cancels_on_halt
+        # Called when a person resumes.
+        self.on_resume: Callable[[], None] = _nothing
         self.rescues = 0
         self.commands_taken = 0
         # Records of both rings that could not be read, and how many of the account's have been made good.
@@ -262,7 +264,8 @@ class OrderRouter:
         self._keep_mode()
 
     def resume(self) -> None:
-        """A person wants it to go on."""
+        """A person wants it to go on: what only a person could mend is asked for again."""
+        self.on_resume()
         self.risk.resume()
         self._keep_mode()
 
@@ -285,6 +288,7 @@ class OrderRouter:
     # --- time
 
     def _on_time(self, now: MonoNs) -> None:
+        self.facts.watch(now)
         self._send_cancels()
         self.entry.send_queued(now)
         self._watch_hangs(now)
@@ -394,3 +398,7 @@ class OrderRouter:
         if any(state.qty and symbol not in marks for _, symbol, state in self.blotter.positions.items()):
             return None
         return self.blotter.positions.totals(marks)
+
+
+def _nothing() -> None:
+    pass

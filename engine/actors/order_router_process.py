@@ -136,8 +136,11 @@ async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan:
 
 async def _authorise(parts: RouterParts, clock: Clock) -> None:
     """A fresh token for each connection, and another when Kraken refuses it."""
-    wanted = parts.token_wanted
+    wanted, connects = parts.token_wanted, 0
     while True:
+        if parts.connection.connects != connects:
+            connects = parts.connection.connects
+            parts.tokens.reachable_again()
         if parts.session.wants_token:
             try:
                 parts.session.authorise(await parts.tokens.fresh(), clock.mono_ns())

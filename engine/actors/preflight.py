@@ -119,10 +119,13 @@ def clock_finding(offset: ClockOffset) -> Finding:
 
 
 async def run_preflight(rest: RestDesk, symbols: Sequence[str], clock: Clock) -> str | None:
-    """Why live trading must not start, in one sentence; None when it may. Waits while Kraken cannot be reached."""
+    """Why live trading must not start, in one sentence; None when it may. Waits while Kraken cannot be reached.
+
+    One call of the key: a start must fit what earlier ones have left of its counter, and balances come by the feed.
+    """
     pause_s = PAUSE_S_MIN
     while True:
-        findings = (await examine(rest, symbols, clock)).findings
+        findings = (await examine(rest, symbols, clock, with_balances=False)).findings
         for finding in findings:
             log.log(_LOG_LEVELS[finding.level], "checked", what=finding.name, found=finding.text)
         failures = [finding for finding in findings if finding.level is Level.FAILURE]
@@ -135,7 +138,9 @@ async def run_preflight(rest: RestDesk, symbols: Sequence[str], clock: Clock) ->
         pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
 
-async def examine(rest: RestDesk, symbols: Sequence[str], clock: Clock, *, with_key: bool = True) -> Preflight:
+async def examine(
+    rest: RestDesk, symbols: Sequence[str], clock: Clock, *, with_key: bool = True, with_balances: bool = True
+) -> Preflight:
     """Look at everything that REST can tell; with no key, at what is public."""
     findings: list[Finding] = []
     status = await rest.ask(rest_requests.system_status(), rest_answers.read_system_status)
@@ -150,7 +155,7 @@ async def examine(rest: RestDesk, symbols: Sequence[str], clock: Clock, *, with_
     else:
         findings += _symbol_findings(symbols, pairs)
     if with_key:
-        findings += await _examine_key(rest, clock)
+        findings += await _examine_key(rest, clock, with_balances=with_balances)
     return Preflight(findings, pairs)
 
 
@@ -164,12 +169,12 @@ async def _examine_clock(rest: RestDesk, clock: Clock) -> Finding:
     return clock_finding(ClockOffset.of_exchange(sent_at, WallNs(kraken_time + NS_PER_S), kraken_time, received_at))
 
 
-async def _examine_key(rest: RestDesk, clock: Clock) -> list[Finding]:
+async def _examine_key(rest: RestDesk, clock: Clock, *, with_balances: bool) -> list[Finding]:
     info = await rest.ask(rest_requests.get_api_key_info(), rest_answers.read_api_key_info)
     if isinstance(info, RestRefusal):
         return [_refused("key", info)]
     findings = [_permission_finding(info.permissions), *_key_findings(info, clock.wall_ns())]
-    if findings[0].level is Level.FAILURE:
+    if findings[0].level is Level.FAILURE or not with_balances:
         return findings  # more calls would only fail in their turn
     balances = await rest.ask(rest_requests.balance_ex(), rest_answers.read_balance_ex)
     if isinstance(balances, RestRefusal):

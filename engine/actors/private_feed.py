@@ -8,6 +8,7 @@ does not fit waits here, and when that is full too the connection is given up, f
 """
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
@@ -17,19 +18,23 @@ import structlog
 from engine.actors.public_feed import TrafficPort
 from engine.clock import Clock
 from engine.errors import EngineError, MisuseError
+from engine.kraken.error_catalog import ErrorKind
 from engine.kraken.events import FrameNotUnderstood, SystemChanged
 from engine.kraken.private_events import ChannelRefused, TokenRefused
-from engine.kraken.private_session import PrivateEvent, PrivateSession
+from engine.kraken.private_session import Phase, PrivateEvent, PrivateSession
+from engine.kraken.retry import Retry
 from engine.net.control_socket import NobodyListens
 from engine.orders.account_ring import ACCOUNT_FACTS
-from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedAlive, FeedLost
+from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedAlive, FeedLost, SnapshotEnded
 from engine.ring import Publisher
 from engine.telemetry import Counters
-from engine.units import NS_PER_MS, MonoNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 HELD_BACK_MAX: Final = 8192  # facts that wait for room in the account ring
-TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # between two asks for a token: the router may be starting
+TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # after a first ask for a token that failed: the router may be starting
+TOKEN_RETRY_NS_MAX: Final = 5 * NS_PER_S  # the router has pauses of its own, by what Kraken says
 ALIVE_NS: Final = 200 * NS_PER_MS  # between two words on when Kraken was heard
+SIGN_NS: Final = 500 * NS_PER_MS  # between two signs of our own life, when Kraken was not heard
 
 log = structlog.get_logger("private_feed")
 
@@ -40,6 +45,9 @@ class ConnectionPort(Protocol):
     def cut(self, reason: str) -> None: ...
 
     def send_due(self) -> None: ...
+
+    @property
+    def last_error(self) -> str: ...
 
 
 class PrivateFeed:
@@ -53,6 +61,7 @@ class PrivateFeed:
         counters: Counters,
         clock: Clock,
         ask_token: Callable[[], Awaitable[str]],
+        chance: Callable[[], float] = random.random,
     ) -> None:
         """`ask_token` gives a token that no connection has had yet; EngineError when there is none to be had."""
         self._session = session
@@ -60,6 +69,12 @@ class PrivateFeed:
         self._counters = counters
         self._clock = clock
         self._ask_token = ask_token
+        self._token_retry = Retry(chance, first_ns=TOKEN_RETRY_NS, pause_ns_max=TOKEN_RETRY_NS_MAX)
+        # Tokens that Kraken has refused one after the other.
+        self._refusals = Retry(chance, first_ns=TOKEN_RETRY_NS)
+        # Connections and failures to connect that the router was told of.
+        self._connects_told = 0
+        self._failures_told = 0
         # Set once the connection is there.
         self.connection: ConnectionPort | None = None
         self.traffic: TrafficPort | None = None
@@ -68,14 +83,14 @@ class PrivateFeed:
         self._held_back_count = 0
         self._tokens = 0
         self._asking: asyncio.Task[None] | None = None
-        self._ask_at = MonoNs(0)
         # What the router was last told of when Kraken was heard.
-        self._alive_at = MonoNs(0)
+        self._alive_at = self._sign_at = MonoNs(0)
         # Kraken's state that was logged last.
         self._system_told = ""
         self._executions = 0
         self._balances = 0
         self._refused = 0
+        self._has_refused_token = False
 
     def on_start(self) -> None:
         """An earlier life may have ended in the middle of anything."""
@@ -95,9 +110,19 @@ class PrivateFeed:
                 case TokenRefused(reason):
                     log.warning("token refused", reason=reason)
                     self._refused += 1
+                    # The first may have died on its way; of several in a row each costs the key a call.
+                    if self._refusals.failures_in_a_row or self._has_refused_token:
+                        self._refusals.failed(ErrorKind.TOKEN, self._clock.mono_ns())
+                    self._has_refused_token = True
+                    self._tell_trouble(reason, "has no token that Kraken takes")
                 case ChannelRefused(channel, advice):
                     log.error("subscription refused", channel=channel, advice=advice)
                     self._refused += 1
+                    self._tell_trouble(advice, "is refused")
+                case SnapshotEnded():
+                    self._has_refused_token = False
+                    self._refusals.succeeded()
+                    self._publish(event)
                 case SystemChanged(system):
                     if system != self._system_told:
                         self._system_told = system
@@ -114,13 +139,20 @@ class PrivateFeed:
     def do_work(self) -> None:
         """Ten times a second: a token where one is wanted, what waits for room, the counters."""
         now = self._clock.mono_ns()
-        if self._session.wants_token and self._asking is None and now >= self._ask_at:
+        self._tell_of_connecting()
+        may_ask = self._token_retry.is_due(now) and self._refusals.is_due(now)
+        if self._session.wants_token and self._asking is None and may_ask:
             self._asking = asyncio.get_running_loop().create_task(self._authorise())
         if self._held_back:
             self._publish_held_back()
         heard_at = self._session.liveness.heard_at
-        if self._session.is_live and heard_at >= self._alive_at + ALIVE_NS:
-            self._alive_at = heard_at
+        is_whole = not self._session.streams["executions"].sequencer.is_waiting  # what was heard has been told
+        if (
+            is_whole
+            and self._has_executions
+            and (heard_at >= self._alive_at + ALIVE_NS or now >= self._sign_at + SIGN_NS)
+        ):
+            self._alive_at, self._sign_at = heard_at, now
             self._publish(FeedAlive(heard_at))
             self._publisher.flush()
         self._count(now)
@@ -135,16 +167,42 @@ class PrivateFeed:
             token = await self._ask_token()
         except EngineError as error:
             # A router that is only starting is no news.
-            tell = log.debug if isinstance(error, NobodyListens) else log.warning
-            tell("no token", reason=str(error))
+            is_news = not isinstance(error, NobodyListens)
+            (log.warning if is_news else log.debug)("no token", reason=str(error))
+            self._token_retry.failed(ErrorKind.TRANSPORT, self._clock.mono_ns())
+            if is_news:
+                self._tell_trouble(str(error), "has no token")
         else:
             self._tokens += 1
+            self._token_retry.succeeded()
             self._session.authorise(token, self._clock.mono_ns())
             if self.connection is not None:
                 self.connection.send_due()
         finally:
             self._asking = None
-            self._ask_at = MonoNs(self._clock.mono_ns() + TOKEN_RETRY_NS)
+
+    def _tell_of_connecting(self) -> None:
+        """Tell the router of each failure to connect, and that it is over: why trading is shut is its to say."""
+        if self.connection is None or self.traffic is None:
+            return
+        if self.traffic.connect_failures > self._failures_told:
+            self._failures_told = self.traffic.connect_failures
+            self._tell_trouble(self.connection.last_error, "cannot be reached")
+        elif self.traffic.connects > self._connects_told:
+            self._connects_told = self.traffic.connects
+            self._token_retry.anew()  # it is Kraken's connection that was away, and the router may have one by now
+            self._tell_trouble("connected, the snapshot is on its way")
+
+    def _tell_trouble(self, reason: str, trouble: str = "") -> None:
+        """Say why there are no executions; while there are, nothing must say that they have a hole."""
+        if not self._has_executions:
+            self._publish(FeedLost(reason, trouble=trouble))
+            self._publisher.flush()
+
+    @property
+    def _has_executions(self) -> bool:
+        """Has the snapshot of executions come, and nothing of them been missed since?"""
+        return self._session.streams["executions"].phase is Phase.LIVE
 
     def _publish(self, fact: AccountFact) -> None:
         try:

@@ -28,7 +28,7 @@ from engine.actors.launch import (
     read_launch,
 )
 from engine.errors import EngineError
-from engine.telemetry.log import configure_log
+from engine.telemetry.log import configure_log, say_left_out
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 EXIT_MISCONFIGURED = 2
@@ -64,6 +64,12 @@ def main(arguments: list[str]) -> int:
             return _run(router, actor, actor, run_order_router)
 
 
+async def _say_left_out() -> None:
+    while True:
+        await asyncio.sleep(1)
+        say_left_out()
+
+
 def die_with_parent(parent_pid: int) -> None:
     """Have the kernel kill this process when its parent dies, be it by SIGKILL."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -86,7 +92,11 @@ def _run(
             news.send(encode_news(item), socket.MSG_DONTWAIT)
 
     async def run_until_done() -> None:
-        await run(launch, news, tell)
+        saying = asyncio.create_task(_say_left_out())
+        try:
+            await run(launch, news, tell)
+        finally:
+            saying.cancel()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

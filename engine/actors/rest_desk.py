@@ -6,20 +6,23 @@ What cannot be sent, or is in doubt, comes back as a refusal like Kraken's own, 
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import structlog
 
+from engine.actors.call_counter import CallCounter, Urgency, call_cost
 from engine.actors.kraken_rest import KrakenRest
 from engine.clock import Clock
 from engine.errors import EngineError
 from engine.kraken import rest_requests
-from engine.kraken.error_catalog import ErrorKind, Meaning
-from engine.kraken.rest_answers import RestRefusal, read_asset_pairs
+from engine.kraken.error_catalog import ErrorKind, Meaning, throttled_until_s
+from engine.kraken.rest_answers import STATUS_OK, RestRefusal, read_asset_pairs
 from engine.kraken.rest_pairs import TOKENIZED, RestPairs
 from engine.kraken.rest_requests import RestRequest
-from engine.net.https import DEADLINE_S, InDoubt
+from engine.kraken.retry import Retry
+from engine.net.https import DEADLINE_S, HttpAnswer, InDoubt
 from engine.net.lockout import LockedOut
 from engine.orders.venue_facts import Outcome
 from engine.telemetry import Histogram
@@ -27,12 +30,7 @@ from engine.units import NS_PER_S, MonoNs
 
 T = TypeVar("T")
 
-HISTORY_CALLS: Final = frozenset({"ClosedOrders", "TradesHistory", "QueryTrades", "Ledgers", "QueryLedgers"})
-HISTORY_COST: Final = 4  # the documents of 2026; older ones, and Kraken's own programs, say 2
-COUNTER_MAX: Final = {"starter": 15.0, "intermediate": 20.0, "pro": 20.0}
-COUNTER_DECAY_PER_S: Final = {"starter": 0.33, "intermediate": 0.5, "pro": 1.0}
-
-PAIRS_RETRY_S: Final = 0.5
+PAIRS_PAUSE_NS_MAX: Final = 10 * NS_PER_S  # orders in doubt wait for the pairs' names
 
 NOT_SENT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.TRANSPORT, "nothing was sent")
 NO_ANSWER: Final = Meaning(Outcome.UNKNOWN, ErrorKind.TRANSPORT, "no answer came, so it is looked up what became of it")
@@ -41,39 +39,15 @@ LOCKED_OUT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.LOCKOUT, "nothing is s
 log = structlog.get_logger("rest")
 
 
-class CallCounter:
-    """The key's counter at Kraken, as we believe it to stand. What changes orders is counted elsewhere."""
-
-    def __init__(self, tier: str = "starter") -> None:
-        self.tier = tier
-        self._level = 0.0
-        self._as_of = MonoNs(0)
-
-    def wait_s(self, cost: int, now: MonoNs) -> float:
-        """How long until a call of this cost fits."""
-        excess = self._level_at(now) + cost - COUNTER_MAX[self.tier]
-        return max(0.0, excess / COUNTER_DECAY_PER_S[self.tier])
-
-    def charge(self, cost: int, now: MonoNs) -> None:
-        """A call leaves."""
-        self._level, self._as_of = self._level_at(now) + cost, now
-
-    def exceeded(self, now: MonoNs) -> None:
-        """Kraken says that it is full."""
-        self._level, self._as_of = max(self._level_at(now), COUNTER_MAX[self.tier]), now
-
-    def _level_at(self, now: MonoNs) -> float:
-        return max(0.0, self._level - COUNTER_DECAY_PER_S[self.tier] * (now - self._as_of) / NS_PER_S)
-
-
 class RestDesk:
     """Calls of the router."""
 
     def __init__(self, rest: KrakenRest, clock: Clock, latency: Histogram | None = None) -> None:
         self.rest = rest
+        self._clock = clock
         self._mono_ns = clock.mono_ns
         self._latency = latency
-        self.counter = CallCounter()
+        self.counter = self._counter_of_before()
         # How REST names pairs, once that is known.
         self.pairs: RestPairs | None = None
         self.calls = 0
@@ -85,15 +59,18 @@ class RestDesk:
         return self.rest.lockout.remaining_ns(self._mono_ns()) / NS_PER_S
 
     def set_tier(self, tier: str) -> None:
-        """Kraken has told the account's tier."""
+        """The account's tier is known."""
         self.counter.tier = tier
+        self._keep_counter()
 
     async def learn_pairs(self) -> RestPairs:
         """How REST names pairs: asked until it is known."""
+        retry = Retry(random.random, pause_ns_max=PAIRS_PAUSE_NS_MAX)
         while self.pairs is None:
             answer = await self.ask_pairs()
             if isinstance(answer, RestRefusal):
-                await asyncio.sleep(PAIRS_RETRY_S)
+                retry.failed(answer.meaning.kind, self._mono_ns())
+                await asyncio.sleep(min(retry.wait_ns(self._mono_ns()), PAIRS_PAUSE_NS_MAX) / NS_PER_S)
             else:
                 self.pairs = answer
         return self.pairs
@@ -109,17 +86,25 @@ class RestDesk:
         return RestPairs([*pairs.all.values(), *tokenized.all.values()])
 
     async def ask(
-        self, request: RestRequest, read: Callable[[int, bytes], RestRefusal | T], deadline_s: float = DEADLINE_S
+        self,
+        request: RestRequest,
+        read: Callable[[int, bytes], RestRefusal | T],
+        deadline_s: float = DEADLINE_S,
+        urgency: Urgency = Urgency.TRUTH,
     ) -> RestRefusal | T:
-        """Kraken's answer, read; or why there is none, and what that says of the outcome."""
-        if request.is_private and not request.is_mutating:
-            cost = HISTORY_COST if request.name in HISTORY_CALLS else 1
-            if wait_s := self.counter.wait_s(cost, self._mono_ns()):
-                await asyncio.sleep(wait_s)
+        """Kraken's answer, read; or why there is none, and what that says of the outcome.
+
+        A call that reads waits for room in the key's counter first, which `deadline_s` does not include.
+        """
+        cost = call_cost(request.name) if request.is_private and not request.is_mutating else 0
+        if cost:
+            while wait_ns := self.counter.wait_ns(cost, self._mono_ns(), urgency):
+                await asyncio.sleep(wait_ns / NS_PER_S)
             self.counter.charge(cost, self._mono_ns())
+            self._keep_counter()
         self.calls += 1
         try:
-            answer = await self.rest.call(request, deadline_s=deadline_s)
+            answer = await self.rest.call(request, deadline_s=deadline_s, urgency=urgency)
         except EngineError as error:
             self.failures += 1
             log.warning("call failed", call=request.name, reason=str(error))
@@ -131,6 +116,35 @@ class RestDesk:
         if isinstance(result, RestRefusal):
             self.failures += 1
             log.warning("call refused", call=request.name, error=result.error)
-            if result.meaning.kind is ErrorKind.CALL_LIMIT:
-                self.counter.exceeded(self._mono_ns())
+        self._learn(cost, answer, result if isinstance(result, RestRefusal) else None)
         return result
+
+    def _learn(self, cost: int, answer: HttpAnswer, refusal: RestRefusal | None) -> None:
+        """What an answer says of the key's counter."""
+        now = self._mono_ns()
+        if answer.retry_after_s:
+            self.counter.hold(answer.retry_after_s * NS_PER_S, now)
+        if refusal is not None and refusal.meaning.kind is ErrorKind.CALL_LIMIT:
+            until_s = throttled_until_s(refusal.error)
+            if until_s is not None:
+                self.counter.hold(until_s * NS_PER_S - self._clock.wall_ns(), now)
+            else:
+                self.counter.refused(cost, now)
+        elif cost and (refusal is None or refusal.status == STATUS_OK):
+            self.counter.accepted(now)
+        else:
+            return
+        self._keep_counter()
+
+    def _counter_of_before(self) -> CallCounter:
+        """Where an earlier process of this key has left Kraken's counter."""
+        if self.rest.key is None:
+            return CallCounter()
+        tier, points, age_ns = self.rest.key.calls_before(self._clock)
+        now = self._mono_ns()
+        return CallCounter(tier, points=points, now=MonoNs(now - age_ns))
+
+    def _keep_counter(self) -> None:
+        if self.rest.key is not None:
+            level = self.counter.level(self._mono_ns())
+            self.rest.key.note_calls(level.tier, level.points, self._clock)

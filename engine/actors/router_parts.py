@@ -45,6 +45,7 @@ from engine.history import HistoryWriter, fills_of
 from engine.kraken import rest_answers, rest_requests
 from engine.kraken.private_events import TradingEvent
 from engine.kraken.rest_answers import RestRefusal
+from engine.kraken.retry import LOCKOUT_PAUSE_NS
 from engine.kraken.signing import Signer
 from engine.kraken.trading_session import TradingSession, TradingSettings
 from engine.net.backoff import Backoff
@@ -130,7 +131,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterParts:
 
     def want_token(reason: str) -> None:
         if reason and (refused := tokens.token) is not None:
-            tokens.invalidate(refused)
+            tokens.invalidate(refused, f"Kraken refuses the token ({reason})")
         token_wanted.set()
 
     breakers = {"websocket": _breaker(trading), "rest": _breaker(trading)}
@@ -159,11 +160,13 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterParts:
         want_token,
     )  # fmt: skip
     is_tier_fixed = trading.tier != "auto"
+    if is_tier_fixed:
+        rest.set_tier(trading.tier)
     facts = AccountFacts(
         records, gate, boards, wire, cancels, rates, risk, resolver, clock, is_tier_fixed=is_tier_fixed
     )
     facts.on_tier = rest.set_tier
-    by_rest.answers, resolver.facts = answers, facts
+    by_rest.answers, resolver.questions.facts = answers, facts
     entry = OrderEntry(
         _settings(trading),
         records=records,
@@ -203,6 +206,13 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterParts:
     records.on_journal = router.on_journal
     if unwritten:
         records.write(unwritten, is_fact=True)
+
+    def ask_anew() -> None:
+        tokens.anew()
+        dead_man.refresh_anew()
+        resolver.anew()
+
+    router.on_resume = ask_anew
     connection: WebSocketConnection[TradingEvent] = WebSocketConnection(
         launch.url,
         session,
@@ -298,7 +308,8 @@ def _open_journal(launch: RouterLaunch, signer: Signer, clock: Clock, *, is_succ
 async def _fetch_token(rest: RestDesk) -> tuple[str, int]:
     answer = await rest.ask(rest_requests.get_websockets_token(), rest_answers.read_websockets_token, TOKEN_DEADLINE_S)
     if isinstance(answer, RestRefusal):
-        raise NoToken(answer.sentence)
+        left_ns = int(rest.locked_out_s * NS_PER_S)
+        raise NoToken(answer.sentence, answer.meaning.kind, left_ns or LOCKOUT_PAUSE_NS)
     return answer.token, answer.expires_s
 
 

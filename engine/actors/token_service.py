@@ -5,7 +5,9 @@
 
 `fresh` gives a token that no connection has had, but that those who ask at the same time share. A failure makes all of
 them wait: the next request goes out after a growing, jittered pause, and after several failures in a row not for a
-minute. The private feed asks over a Unix socket, mode 0600, for this user's processes only. No token is ever logged.
+minute; what only a person can mend is not asked again until `anew`. Tokens that Kraken refuses one after the other make
+them wait as well: each costs a call of the key. The private feed asks over a Unix socket, mode 0600, for this user's
+processes only. No token is ever logged.
 """
 
 import asyncio
@@ -21,6 +23,8 @@ import structlog
 
 from engine.clock import Clock
 from engine.errors import EngineError
+from engine.kraken.error_catalog import ErrorKind
+from engine.kraken.retry import LOCKOUT_PAUSE_NS, Retry
 from engine.net.control_socket import Answer, NobodyListens, Request, serve_control
 from engine.secret import Secret
 from engine.units import NS_PER_S, MonoNs
@@ -28,7 +32,8 @@ from engine.units import NS_PER_S, MonoNs
 AGE_S_MAX: Final = 780.0  # Kraken's tokens die at 900 s; this leaves two minutes to connect and subscribe
 REFRESH_S: Final = 600.0
 PAUSE_S_MIN: Final = 0.5  # ceiling of the first pause after a failure; it doubles with each
-PAUSE_S_MAX: Final = 30.0
+PASSING: Final = (ErrorKind.TRANSPORT, ErrorKind.SERVICE)  # Kraken's own trouble, or the network's
+REFUSED_SOON_S: Final = 5.0  # a token that is refused at this age, or sooner, has hardly been of use
 BREAKER_FAILURES: Final = 5
 BREAKER_OPEN_S: Final = 60.0
 ASK_DEADLINE_S: Final = 15.0  # a token's request may take 10 s
@@ -44,6 +49,12 @@ _given_to_us: deque[Secret] = deque(maxlen=4)
 
 class NoToken(EngineError):
     """There is no token to be had now; the text says why, and when the next is asked for."""
+
+    def __init__(self, text: str, kind: ErrorKind = ErrorKind.TRANSPORT, lockout_ns: int = LOCKOUT_PAUSE_NS) -> None:
+        """`kind` is what Kraken's error is about; `lockout_ns` what is left of a lockout."""
+        super().__init__(text)
+        self.kind = kind
+        self.lockout_ns = lockout_ns
 
 
 class TokenSource:
@@ -63,7 +74,6 @@ class TokenSource:
         """`fetch` gives a new token and its seconds to live, or EngineError; `on_refresh` is told each new token."""
         self._fetch = fetch
         self._clock = clock
-        self._rng = rng
         self._refresh_ns = int(min(refresh_s, AGE_S_MAX) * NS_PER_S)
         self._breaker_failures = breaker_failures
         self._breaker_open_s = breaker_open_s
@@ -76,9 +86,12 @@ class TokenSource:
         # Has a connection had it?
         self._is_given = False
         self._fetching: asyncio.Task[Secret] | None = None
-        # No request before this.
-        self._retry_at = MonoNs(0)
-        self._failures_in_a_row = 0
+        # When it may be asked for: after failures, and after tokens that were refused as soon as they were used.
+        self._retry = Retry(rng.random, first_ns=int(PAUSE_S_MIN * NS_PER_S))
+        self._refusals = Retry(rng.random, first_ns=int(PAUSE_S_MIN * NS_PER_S))
+        self._refused_in_a_row = 0
+        # What the last failure was about.
+        self._failed_for = ErrorKind.UNKNOWN
         self._is_wanted = False
         self.refreshes = 0
         self.failures = 0
@@ -95,7 +108,12 @@ class TokenSource:
     @property
     def is_open(self) -> bool:
         """Is the breaker open: does nothing go out for a while?"""
-        return self._failures_in_a_row >= self._breaker_failures and self._clock.mono_ns() < self._retry_at
+        return self._retry.failures_in_a_row >= self._breaker_failures and self._clock.mono_ns() < self._retry_at
+
+    @property
+    def _retry_at(self) -> MonoNs:
+        """No request before this."""
+        return max(self._retry.at, self._refusals.at)
 
     async def fresh(self) -> str:
         """A token for a new connection; NoToken when none can be had now."""
@@ -111,11 +129,33 @@ class TokenSource:
         self._is_given = True
         return token.reveal()
 
-    def invalidate(self, token: str) -> None:
-        """Kraken has refused this token (ESession, EAPI:Invalid token): the next one who asks gets another."""
-        if self._token is not None and self._token == Secret(token):
-            self._token = None
-            self.invalidated += 1
+    def invalidate(self, token: str, reason: str = "the token was refused") -> None:
+        """Kraken has refused this token (ESession, EAPI:Invalid token): the next one who asks gets another.
+
+        At once; only when several in a row were refused as soon as they were used, after growing pauses.
+        """
+        if self._token is None or self._token != Secret(token):
+            return
+        if self._age_ns() > REFUSED_SOON_S * NS_PER_S:
+            self._refusals.succeeded()
+            self._refused_in_a_row = 0
+        self._token = None
+        self.invalidated += 1
+        self._refused_in_a_row += 1
+        if self._refused_in_a_row > 1:
+            self.last_error = reason
+            self._refusals.failed(ErrorKind.TOKEN, self._clock.mono_ns())
+
+    def reachable_again(self) -> None:
+        """Kraken has taken a connection: if it could not be reached before, ask at once, once."""
+        if self._failed_for in PASSING and not self._retry.is_over:
+            self._retry.at = MonoNs(0)
+
+    def anew(self) -> None:
+        """Something has changed, such as the key's permissions: ask again, whatever was refused before."""
+        self._retry.anew()
+        self._refusals.anew()
+        self._refused_in_a_row = 0
 
     def do_work(self) -> None:
         """Fetch the next token when the present one is old, or was refused."""
@@ -147,6 +187,8 @@ class TokenSource:
 
     def _begin_fetch(self) -> None:
         left_ns = self._retry_at - self._clock.mono_ns()
+        if self._retry.is_over:
+            raise NoToken(f"{self.last_error} (asked again when that is mended: `engine resume`, or a new start)")
         if left_ns > 0:
             raise NoToken(f"{self.last_error} (asked again in {left_ns / NS_PER_S:.1f} s)")
         self._fetching = asyncio.get_running_loop().create_task(self._fetch_one())
@@ -157,13 +199,18 @@ class TokenSource:
         try:
             text, expires_s = await self._fetch()
         except EngineError as error:
-            self._note_failure(str(error))
-            raise NoToken(str(error)) from None
+            kind, lockout_ns = (
+                (error.kind, error.lockout_ns)
+                if isinstance(error, NoToken)
+                else (ErrorKind.TRANSPORT, LOCKOUT_PAUSE_NS)
+            )
+            self._note_failure(str(error), kind, lockout_ns)
+            raise NoToken(str(error), kind) from None
         self._token = Secret(text)
         self._fetched_at = asked_at
         self._age_ns_max = int(min(expires_s, AGE_S_MAX) * NS_PER_S)
         self._is_given = False
-        self._failures_in_a_row = 0
+        self._retry.succeeded()
         self.refreshes += 1
         if self._on_refresh is not None:
             self._on_refresh(text)
@@ -174,19 +221,18 @@ class TokenSource:
         error = None if fetching.cancelled() else fetching.exception()
         if error is not None and not isinstance(error, NoToken):  # a fault of ours; perhaps nobody waits to be told
             log.error("fetching failed", error=repr(error))
-            self._note_failure(type(error).__name__)
+            self._note_failure(type(error).__name__, ErrorKind.UNKNOWN, LOCKOUT_PAUSE_NS)
 
-    def _note_failure(self, reason: str) -> None:
+    def _note_failure(self, reason: str, kind: ErrorKind, lockout_ns: int) -> None:
+        now = self._clock.mono_ns()
         self.failures += 1
-        self._failures_in_a_row += 1
         self.last_error = reason
-        if self._failures_in_a_row >= self._breaker_failures:
-            pause_s = self._breaker_open_s
-        else:
-            ceiling_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2 ** (self._failures_in_a_row - 1))
-            pause_s = ceiling_s * (0.5 + 0.5 * self._rng.random())
-        self._retry_at = MonoNs(self._clock.mono_ns() + int(pause_s * NS_PER_S))
-        log.warning("no websocket credential", reason=reason, retry_in_s=round(pause_s, 1), failures=self.failures)
+        self._failed_for = kind
+        self._retry.failed(kind, now, lockout_ns)
+        if self._retry.failures_in_a_row >= self._breaker_failures:
+            self._retry.at = max(self._retry.at, MonoNs(now + int(self._breaker_open_s * NS_PER_S)))
+        retry_in_s = None if self._retry.is_over else round(self._retry.wait_ns(now) / NS_PER_S, 1)
+        log.warning("no websocket credential", reason=reason, retry_in_s=retry_in_s, failures=self.failures)
 
 
 async def serve_tokens(path: Path, tokens: TokenSource) -> asyncio.AbstractServer:

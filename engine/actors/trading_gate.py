@@ -32,6 +32,8 @@ class TradingGate:
         self.journal_reason = ""
         self.feed_reason = "waiting for the account's snapshot"
         self.has_balances = False
+        # Pairs with open orders that are being looked up: nothing new there.
+        self.uncertain: frozenset[str] = frozenset()
         # Kraken's own state; empty before it has told.
         self.venue_status = ""
         self._told = ("", False, "")
@@ -44,6 +46,14 @@ class TradingGate:
         if not self.has_balances:
             return "waiting for the account's balances"
         return f"Kraken is in {self.venue_status}" if self.venue_status in CLOSED_STATES else ""
+
+    def closed_reason_of(self, symbol: str) -> str:
+        """The same for one pair."""
+        if reason := self.closed_reason:
+            return reason
+        if symbol in self.uncertain:
+            return f"open orders on {symbol} that Kraken does not list are looked up"
+        return ""
 
     def why_not(self, *, post_only: bool) -> str:
         """Why an order of this kind is not taken, though others may be; empty while it is."""

@@ -233,12 +233,13 @@ _CATALOG: dict[str, Meaning] = {
 _FIELD_MISSING = Meaning(_NO, _K.ARGUMENT, "a field is missing in a request; this is a fault of the engine")
 _FIELD_TYPE = Meaning(_NO, _K.ARGUMENT, "a field of a request has the wrong type; this is a fault of the engine")
 
-# What a category alone proves. These are decided before an order reaches the matching engine; EOrder is not among
+# What a category alone proves of the order, and nothing of whether it may pass: no kind of what only a person can
+# mend. These are decided before an order reaches the matching engine; EOrder is not among
 # them (`EOrder:Reduce only:Position is closed` comes from an order that has traded), nor are EGeneral and EService.
 _CATEGORIES: dict[str, Meaning] = {
-    "EAPI": Meaning(_NO, _K.AUTH, "Kraken refuses the call before looking at the order"),
-    "EAuth": Meaning(_NO, _K.ACCOUNT, "Kraken refuses the account before looking at the order"),
-    "EAccount": Meaning(_NO, _K.ACCOUNT, "Kraken refuses the account before looking at the order"),
+    "EAPI": Meaning(_NO, _K.UNKNOWN, "Kraken refuses the call before looking at the order"),
+    "EAuth": Meaning(_NO, _K.UNKNOWN, "Kraken refuses the account before looking at the order"),
+    "EAccount": Meaning(_NO, _K.UNKNOWN, "Kraken refuses the account before looking at the order"),
     "ESession": Meaning(_NO, _K.TOKEN, "the WebSocket token is refused; a new one is fetched"),
     "EQuery": Meaning(_NO, _K.ARGUMENT, _FIX),
     "EFunding": Meaning(_NO, _K.ARGUMENT, "this concerns deposits and withdrawals, which the engine never makes"),

@@ -4,21 +4,73 @@ As in `rest_answers`, each function returns its typed answer or a RestRefusal; a
 a clear no of Kraken's has the outcome UNKNOWN.
 """
 
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from engine.kraken.error_catalog import meaning
 from engine.kraken.private_events import AnswerRow
 from engine.kraken.rest_answers import ERROR_BYTES_MAX, UNREADABLE, RestRefusal, read_result, seconds_ns
 from engine.kraken.rest_pairs import RestPairs
 from engine.kraken.rest_requests import has_trigger
-from engine.kraken.salvage import Reader, ShortText, Word, cut
+from engine.kraken.salvage import DECODE_ERRORS, OUT_OF_RANGE, Reader, ShortText, Word, cut
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.timestamps import wall_ns
-from engine.units import NS_PER_MS, WallNs
+from engine.units import DIGITS_MAX, NS_PER_MS, WallNs
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+# --- nothing, and what is not nothing
+
+_NOTHING = Raw(b"null")
+_LIQUIDITY = {b"true": "m", b"false": "t"}
+WHOLE_MAX = 2**63  # of a userref or the number of a trade: what is beyond it is no number of Kraken's
+# Kraken's pages print a Python None where an order has no parent; other gateways have their own words.
+_NULLS = frozenset({"", "none", "null", "nil", "0"})
+_decode_any = msgspec.json.Decoder().decode
+_decode_decimal = msgspec.json.Decoder(Decimal, strict=False).decode
+
+
+def _text(raw: Raw) -> str | None:
+    """A text, or None in whatever form it is printed."""
+    value = _decode_any(raw)
+    return None if value is None or str(value).strip().lower() in _NULLS else str(value)
+
+
+def _words(raw: Raw) -> str:
+    """A text for people, cut; empty for none, and for what cannot be read: it decides nothing."""
+    try:
+        return cut(_text(raw) or "", ERROR_BYTES_MAX)
+    except DECODE_ERRORS:
+        return ""
+
+
+def _number(raw: Raw) -> Decimal:
+    """A number, quoted or not, to its last digit; 0 for none. ValidationError for what is neither, or is absurd."""
+    if _text(raw) is None:
+        return Decimal(0)
+    number = _decode_decimal(raw)
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -DIGITS_MAX or number.adjusted() > DIGITS_MAX:
+        raise msgspec.ValidationError(OUT_OF_RANGE)
+    return number
+
+
+def _whole(raw: Raw) -> int | None:
+    """A whole number that is not 0, quoted or not; None for none."""
+    number = _number(raw)
+    return int(number) or None if abs(number) < WHOLE_MAX else None
+
+
+def _texts(raw: Raw) -> tuple[str, ...]:
+    """A list of texts; empty for none."""
+    value = _decode_any(raw)
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
 
 # --- what became of orders
 
@@ -37,29 +89,23 @@ class _Descr(Struct):
 class _Order(Struct):
     """A value of OpenOrders, ClosedOrders and QueryOrders; its key is the order id."""
 
-    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(
-        ("vol_exec", "cost", "fee", "price", "refid", "userref", "cl_ord_id", "oflags", "trades")
-    )
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("vol_exec", "oflags"))
 
     status: str
     descr: _Descr
     vol: Decimal
     vol_exec: Decimal = Decimal(0)
-    cost: Decimal = Decimal(0)
-    fee: Decimal = Decimal(0)
-    price: Decimal = Decimal(0)
-    stopprice: Decimal = Decimal(0)
-    limitprice: Decimal = Decimal(0)
-    refid: str | None = None
-    userref: int | None = None
-    cl_ord_id: str | None = None
-    opentm: Decimal = Decimal(0)
-    closetm: Decimal | None = None
-    reason: str | None = None
-    oflags: str = ""
-    misc: str = ""
-    time_in_force: str | None = None
-    trades: list[str] | None = None
+    cost: Raw = _NOTHING
+    fee: Raw = _NOTHING
+    price: Raw = _NOTHING
+    refid: Raw = _NOTHING
+    userref: Raw = _NOTHING
+    cl_ord_id: Raw = _NOTHING
+    opentm: Raw = _NOTHING
+    closetm: Raw = _NOTHING
+    reason: Raw = _NOTHING
+    oflags: str | None = ""
+    trades: Raw = _NOTHING
 
 
 class _OpenOrders(Struct):
@@ -82,8 +128,8 @@ class _Trade(Struct):
     cost: Decimal
     fee: Decimal
     vol: Decimal
-    trade_id: Word | None = None
-    maker: bool | None = None
+    trade_id: Raw = _NOTHING
+    maker: Raw = _NOTHING
 
 
 class _Trades(Struct):
@@ -134,31 +180,31 @@ _decode_order_amends = Reader(_Amends, strict=False, is_bounded=True)
 def read_open_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
     """Of OpenOrders."""
     answer = read_result(status, body, _decode_open_orders)
-    return answer if isinstance(answer, RestRefusal) else _lookups(answer.open, pairs)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer.open, pairs, _lookup, status)
 
 
 def read_closed_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
     """Of ClosedOrders: one page, the newest first."""
     answer = read_result(status, body, _decode_closed_orders)
-    return answer if isinstance(answer, RestRefusal) else _lookups(answer.closed, pairs)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer.closed, pairs, _lookup, status)
 
 
 def read_query_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
     """Of QueryOrders; an id that Kraken never gave is missing."""
     answer = read_result(status, body, _decode_query_orders)
-    return answer if isinstance(answer, RestRefusal) else _lookups(answer, pairs)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer, pairs, _lookup, status)
 
 
 def read_trades_history(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
     """Of TradesHistory: one page of fills, the newest first, as the executions channel would tell them."""
     answer = read_result(status, body, _decode_trades_history)
-    return answer if isinstance(answer, RestRefusal) else _fills(answer.trades, pairs)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer.trades, pairs, _fill, status)
 
 
 def read_query_trades(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
     """Of QueryTrades."""
     answer = read_result(status, body, _decode_query_trades)
-    return answer if isinstance(answer, RestRefusal) else _fills(answer, pairs)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer, pairs, _fill, status)
 
 
 def read_order_amends(status: int, body: bytes) -> RestRefusal | tuple[OrderAmend, ...]:
@@ -183,34 +229,40 @@ def read_order_amends(status: int, body: bytes) -> RestRefusal | tuple[OrderAmen
     )
 
 
-def _lookups(orders: dict[ShortText, _Order], pairs: RestPairs) -> tuple[OrderLookup, ...]:
-    return tuple(_lookup(order_id, order, pairs) for order_id, order in orders.items())
+def _read_rows(
+    rows: dict[str, R], pairs: RestPairs, read: Callable[[str, R, RestPairs], T], status: int
+) -> RestRefusal | tuple[T, ...]:
+    """Every row, or the refusal of all of them: a number that cannot be read decides nothing."""
+    try:
+        return tuple(read(name, row, pairs) for name, row in rows.items())
+    except DECODE_ERRORS as error:
+        return RestRefusal(f"an answer that cannot be read ({error})", UNREADABLE, status)
 
 
 def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
     descr = order.descr
     # "vol: volume of order (base currency unless viqc set in oflags)", vol_exec likewise; oflags is a set.
-    is_in_base = "viqc" not in order.oflags.split(",")
+    is_in_base = "viqc" not in (order.oflags or "").split(",")
     return OrderLookup(
         order_id=order_id,
         status=order.status,
-        cl_ord_id=order.cl_ord_id or None,
-        order_userref=order.userref or None,
-        parent_id=order.refid or None,
+        cl_ord_id=_text(order.cl_ord_id),
+        order_userref=_whole(order.userref),
+        parent_id=_text(order.refid),
         symbol=pairs.symbol(descr.pair),
         pair=descr.pair,
         side=descr.type,
         order_type=descr.ordertype,
         qty=order.vol if is_in_base else None,
         filled_qty=order.vol_exec if is_in_base else None,
-        cost=order.cost,
-        fee=order.fee,
-        avg_price=order.price,
+        cost=_number(order.cost),
+        fee=_number(order.fee),
+        avg_price=_number(order.price),
         limit_price=_plain_price(descr.price2 if has_trigger(descr.ordertype) else descr.price),
-        reason=cut(order.reason or "", ERROR_BYTES_MAX) or None,
-        opened_at=seconds_ns(order.opentm),
-        closed_at=seconds_ns(order.closetm),
-        trade_ids=tuple(order.trades or ()),
+        reason=_words(order.reason) or None,
+        opened_at=seconds_ns(_number(order.opentm)),
+        closed_at=seconds_ns(_number(order.closetm)),
+        trade_ids=_texts(order.trades),
     )
 
 
@@ -224,10 +276,6 @@ def _plain_price(text: str) -> Decimal | None:
         return None
 
 
-def _fills(trades: dict[ShortText, _Trade], pairs: RestPairs) -> tuple[ExecutionFact, ...]:
-    return tuple(_fill(exec_id, trade, pairs) for exec_id, trade in trades.items())
-
-
 def _fill(exec_id: str, trade: _Trade, pairs: RestPairs) -> ExecutionFact:
     pair = pairs.find(trade.pair)
     return ExecutionFact(
@@ -238,11 +286,11 @@ def _fill(exec_id: str, trade: _Trade, pairs: RestPairs) -> ExecutionFact:
         side=trade.type,
         order_type=trade.ordertype.replace(" ", "-"),
         exec_id=exec_id,
-        trade_id=trade.trade_id,
+        trade_id=_whole(trade.trade_id),
         last_qty=trade.vol,
         last_price=trade.price,
         cost=trade.cost,
-        liquidity=None if trade.maker is None else "m" if trade.maker else "t",
+        liquidity=_LIQUIDITY.get(bytes(trade.maker)),
         # In quote currency; that an order wanted to pay in the base currency stands nowhere in this answer.
         fees=(Fee(pair.quote, trade.fee),) if pair else (),
         is_fee_asset_told=False,

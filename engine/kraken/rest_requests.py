@@ -156,14 +156,23 @@ def closed_orders(
     cl_ord_id: str | None = None,
     userref: int | None = None,
     start_s: int | None = None,
+    end_s: int | None = None,
     offset: int = 0,
+    closetime: str = "",
     trades: bool = True,
 ) -> RestRequest:
-    """Fifty closed orders, the newest first. `start_s` (unix seconds) is exclusive."""
+    """Fifty closed orders, the newest first. `start_s` (unix seconds) is exclusive, `end_s` inclusive.
+
+    They bound when an order was opened or closed; with `closetime` "open" or "close", one of the two.
+    """
     fields: Fields = {"trades": trades, "consolidate_taker": False, "without_count": True}
     fields |= _which(cl_ord_id, userref)
     if start_s is not None:
         fields["start"] = start_s
+    if end_s is not None:
+        fields["end"] = end_s
+    if closetime:
+        fields["closetime"] = closetime
     if offset:
         fields["ofs"] = offset
     return _private("ClosedOrders", fields)

@@ -42,6 +42,11 @@ class Sequencer(Generic[M]):
         self.reordered = 0
         self.gaps = 0
 
+    @property
+    def is_waiting(self) -> bool:
+        """Is a message missing that may still come?"""
+        return bool(self._held)
+
     def reset(self) -> list[M]:
         """A snapshot is awaited; what was held is given back, for it is true all the same."""
         held = [self._held[number] for number in sorted(self._held)]

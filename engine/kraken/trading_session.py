@@ -44,7 +44,8 @@ from engine.units import NS_PER_S, MonoNs
 HEARTBEAT = b'{"channel":"heartbeat"}'
 WARNINGS_MAX = 16  # of one answer
 GIVEN_UP_MAX = 1024  # requests remembered after their time, so that a late answer finds them
-RETRY_INTERVAL_NS = 5 * NS_PER_S  # between attempts to subscribe
+RETRY_INTERVAL_NS = 5 * NS_PER_S  # after a first attempt to subscribe that was refused
+RETRY_INTERVAL_NS_MAX = 60 * NS_PER_S  # to which it doubles while Kraken refuses
 ADDS = ("add_order", "batch_add", "edit_order")
 CHANNEL_METHODS = ("subscribe", "unsubscribe")
 
@@ -93,6 +94,7 @@ class TradingSession:
         self._answered: dict[int, Pending] = {}
         # When the subscription is asked for (again); 0 when it is not to be. Its request, until it is answered.
         self._subscribe_at = MonoNs(0)
+        self._subscribe_pause_ns = RETRY_INTERVAL_NS
         self._subscribe_req_id = 0
         self._outbox: list[bytes] = []
 
@@ -129,6 +131,7 @@ class TradingSession:
         self.status.connection_id = b""
         self._token = ""
         self._subscribe_at = MonoNs(0)
+        self._subscribe_pause_ns = RETRY_INTERVAL_NS
         self._outbox.clear()
 
     def authorise(self, token: str, now: MonoNs) -> None:
@@ -304,7 +307,8 @@ class TradingSession:
             return NO_EVENTS
         if what.kind is ErrorKind.TOKEN:
             return self._token_refused(_cut(reply.error) or "", self._grants)
-        self._subscribe_at = MonoNs(now + RETRY_INTERVAL_NS)
+        self._subscribe_at = MonoNs(now + self._subscribe_pause_ns)
+        self._subscribe_pause_ns = min(2 * self._subscribe_pause_ns, RETRY_INTERVAL_NS_MAX)
         error = _cut(reply.error) or "no reason given"
         return (ChannelRefused("balances", f"Kraken refuses balances ({error}): {what.advice}", what),)
 

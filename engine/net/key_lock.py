@@ -1,28 +1,35 @@
-"""One signer per API key on this host, and the floor under its nonces.
+"""One signer per API key on this host, the floor under its nonces, and what its calls have used of Kraken's counter.
 
     $XDG_STATE_HOME/kraken-engine/keys/FINGERPRINT         mode 0600, in a directory of mode 0700
         kraken-engine key 1
         pid 0000012345                       who signs now, or did last
         nonce 00001795258234000000000        no nonce below was left unused: the next one is above it
         locked 00000000000000000000000       Kraken locked the key out until then (ns since 1970), or 0
+        calls 000007250 starter 00000…       points × 1000 of Kraken's counter, the tier, and when: CLOCK_MONOTONIC,
+              00000… 3f6a…                   wall clock, and the boot that the former belongs to
         crc 1a2b3c4d
 
 Kraken takes a nonce only when it is above all that it has seen of a key, for ever. Two programs that sign with one key
 spoil each other's calls, so the file is locked while one does; a lock dies with its process.
 
 The floor is reserved ahead, one block of ten seconds at a time: it is written before the first nonce of the block is
-used, so a killed process never repeats one, and a call costs no write. It is not forced to the disk: after a loss of
-power the clock itself has moved on.
+used, so a killed process never repeats one, and a call that changes orders costs no write. It is not forced to the
+disk: after a loss of power the clock itself has moved on.
+
+The counter is Kraken's and goes on when a process dies: its successor must not begin with a belief of zero. How long
+ago it was noted is told by the monotonic clock; by the wall clock, which may have been set, only after a boot.
 """
 
 import fcntl
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 import structlog
 
+from engine.clock import Clock, boot_id
 from engine.errors import ConfigError, MisuseError
 from engine.net.lockout import LOCKOUT_NS
 from engine.secret import fingerprint
@@ -30,8 +37,10 @@ from engine.state_directory import state_root
 from engine.units import NS_PER_S, WallNs
 
 BLOCK_NS = 10 * NS_PER_S  # of nonces; a restart goes on at most so far ahead of the clock
-FILE_BYTES_MAX = 256
+FILE_BYTES_MAX = 512
 TITLE = "kraken-engine key 1"
+TIER_CHARS_MAX = 16
+BOOT_CHARS_MAX = 36
 
 log = structlog.get_logger("key_lock")
 
@@ -41,15 +50,54 @@ def keys_directory(environment: Mapping[str, str] = os.environ) -> Path:
     return state_root(environment) / "keys"
 
 
+class CallsNoted(NamedTuple):
+    """Where Kraken's counter of the key's calls stood."""
+
+    millipoints: int
+    tier: str
+    mono_ns: int
+    wall_ns: int
+    boot: str
+
+    def age_ns(self, clock: Clock, boot: str) -> int:
+        """How long ago that was, at least: 0 where no clock can tell."""
+        if self.boot == boot and boot:
+            return max(0, clock.mono_ns() - self.mono_ns)
+        return max(0, clock.wall_ns() - self.wall_ns)
+
+    @property
+    def line(self) -> str:
+        """As the file has it, always of one length."""
+        return (
+            f"calls {self.millipoints:09d} {self.tier or '-':{TIER_CHARS_MAX}.{TIER_CHARS_MAX}} "
+            f"{self.mono_ns:023d} {self.wall_ns:023d} {self.boot or '-':{BOOT_CHARS_MAX}.{BOOT_CHARS_MAX}}"
+        )
+
+    @classmethod
+    def read(cls, text: str) -> "CallsNoted":
+        """From what follows the word; ValueError when it is something else."""
+        millipoints, tier, mono_ns, wall_ns, boot = text.split()
+        return cls(
+            int(millipoints), "" if tier == "-" else tier, int(mono_ns), int(wall_ns), "" if boot == "-" else boot
+        )
+
+
+NO_CALLS = CallsNoted(0, "", 0, 0, "")
+
+
 class KeyLock:
     """This process signs with the key, and nobody else on this host. `release` it, or end."""
 
-    def __init__(self, api_key: str, directory: Path | None = None) -> None:
-        """ConfigError when another process signs with the key, or the directory cannot be used."""
+    def __init__(self, api_key: str, directory: Path | None = None, *, boot: str | None = None) -> None:
+        """ConfigError when another process signs with the key, or the directory cannot be used.
+
+        `boot` is `clock.boot_id`, unless a test has one of its own.
+        """
+        self._boot = boot_id() if boot is None else boot
         name = fingerprint(api_key)
         self.path = (directory or keys_directory()) / name
         self._fd = _open_locked(self.path, name)
-        self._reserved, self._locked_until = self._read()
+        self._reserved, self._locked_until, self._calls = self._read()
         # The last nonce used, or the end of what may have been used by an earlier process.
         self._last = self._reserved
         # Writes that failed; calls go on, for the clock alone is nearly always above the floor.
@@ -80,6 +128,16 @@ class KeyLock:
         """How long an earlier process would still wait for; never more than a lockout lasts, whatever the clock did."""
         return min(max(0, self._locked_until - wall_ns), LOCKOUT_NS)
 
+    def note_calls(self, tier: str, points: float, clock: Clock) -> None:
+        """Where Kraken's counter stands by our belief: who comes after us goes on from there."""
+        self._calls = CallsNoted(int(points * 1000), tier, clock.mono_ns(), clock.wall_ns(), self._boot)
+        if self._fd >= 0:
+            self._write()
+
+    def calls_before(self, clock: Clock) -> tuple[str, float, int]:
+        """Tier (empty when nothing was noted), points as they were noted last, and how long ago that was, in ns."""
+        return self._calls.tier, self._calls.millipoints / 1000, self._calls.age_ns(clock, self._boot)
+
     def release(self) -> None:
         """Let others sign; may be called again. What was reserved and not used is given back."""
         if self._fd < 0:
@@ -89,22 +147,26 @@ class KeyLock:
         os.close(self._fd)
         self._fd = -1
 
-    def _read(self) -> tuple[int, int]:
+    def _read(self) -> tuple[int, int, CallsNoted]:
         text = os.pread(self._fd, FILE_BYTES_MAX, 0)
         if not text:
-            return 0, 0
+            return 0, 0, NO_CALLS
         body, _, crc = text.decode("ascii", "replace").rpartition("crc ")
         fields = dict(line.split(" ", 1) for line in body.splitlines() if " " in line)
         try:
             if int(crc, 16) != crc32(body.encode()) or not body.startswith(TITLE):
                 raise ValueError
-            return int(fields["nonce"]), int(fields["locked"])
+            calls = CallsNoted.read(fields["calls"]) if "calls" in fields else NO_CALLS
+            return int(fields["nonce"]), int(fields["locked"]), calls
         except (ValueError, KeyError):
             log.warning("nonce floor unreadable, the clock alone decides", path=str(self.path))
-            return 0, 0
+            return 0, 0, NO_CALLS
 
     def _write(self) -> None:
-        body = f"{TITLE}\npid {os.getpid():010d}\nnonce {self._reserved:023d}\nlocked {self._locked_until:023d}\n"
+        body = (
+            f"{TITLE}\npid {os.getpid():010d}\nnonce {self._reserved:023d}\nlocked {self._locked_until:023d}\n"
+            f"{self._calls.line}\n"
+        )
         text = f"{body}crc {crc32(body.encode()):08x}\n".encode()
         try:
             # Always of one length, over the old one: a killed process leaves the one or the other.

@@ -89,6 +89,8 @@ class Link(WSListener, Generic[E]):
         self._burst_end_at = 0
         # The start of a message whose last fragment has not come; None when no message is open.
         self._fragments: bytearray | None = None
+        # Of the server's close frame; None without one.
+        self.close_code: int | None = None
         # The transport's buffer is full: requests wait in the session.
         self._writing_paused = False
         self._polled_at = MonoNs(0)
@@ -225,6 +227,7 @@ class Link(WSListener, Generic[E]):
 
     def _closed_by_server(self, transport: WSTransport, payload: bytes) -> None:
         code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else None
+        self.close_code = code
         self._end(close_text(code, payload[2:].decode("utf-8", "replace")))
         self._send_close(transport, WSCloseCode.OK, "")
         transport.disconnect()

@@ -20,7 +20,8 @@ class Session(Protocol[E_co]):
 
     @property
     def reconnect_delay_floor_ns(self) -> int:
-        """Least wait before the next attempt: 5 s after maintenance, 0 otherwise. Read when a connection ends."""
+        """Least wait before the next attempt: 5 s after maintenance, 0 otherwise. Read when a connection or an
+        attempt ends; not after close code 1012, with which a server that is back says so."""
         ...
 
     def opened(self, now: MonoNs) -> None:

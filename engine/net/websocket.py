@@ -47,6 +47,7 @@ HANDSHAKE_DEADLINE_S = 5.0  # TLS and upgrade together; usual are 0.1 to 0.5 s
 CLOSE_DEADLINE_S = 1.0  # for the server's half of a close, then the socket is aborted
 READ_BUFFER_BYTES = 64 * 1024  # at first; picows doubles it whenever a read fills it
 STOPPED = "stopped by us"
+SERVICE_RESTART = 1012
 
 E = TypeVar("E")
 
@@ -178,7 +179,11 @@ class WebSocketConnection(Traffic, Generic[E]):
             floor_ns = await self._connect(link)
             if link.was_up:
                 await self._serve(link)
-                floor_ns = self._session.reconnect_delay_floor_ns
+                # Kraken restarts its sockets when its engine is back already, whatever it had said of maintenance.
+                is_back = link.close_code == SERVICE_RESTART
+                floor_ns = 0 if is_back else self._session.reconnect_delay_floor_ns
+            else:
+                floor_ns = max(floor_ns, self._session.reconnect_delay_floor_ns)
         finally:
             link.abort()  # whatever happened, cancellation too: the session is told, the socket closed
         return floor_ns

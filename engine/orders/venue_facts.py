@@ -97,12 +97,15 @@ class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b"
 
 
 class FeedLost(Struct, frozen=True, tag="l"):
-    """What the private feed tells may have holes until the next snapshot."""
+    """What the private feed tells may have holes until the next snapshot, which is on its way unless `trouble` says
+    otherwise."""
 
     reason: str
     channel: str = ""
     """executions or balances, whose messages have a gap: the connection stands, and a fresh snapshot has been asked
     for. Empty: the connection is gone, and with it both."""
+    trouble: str = ""
+    """Why no snapshot is on its way: "cannot be reached", "has no token", "is refused"."""
 
 
 class FeedAlive(Struct, frozen=True, tag="a"):

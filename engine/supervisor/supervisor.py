@@ -51,6 +51,7 @@ from engine.supervisor.host_thread import HostThread
 from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.trading import Account, Trading
 from engine.telemetry import Counters, counters_bytes, format_counters, new_histogram
+from engine.telemetry.log import say_left_out
 from engine.topology import (
     STRATEGY_HOST_DOORBELL,
     Shard,
@@ -389,6 +390,7 @@ class Supervisor:
         silence_ns_max = int(self._config.engine.actor_silence_s * NS_PER_S)
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
+            say_left_out()
             now = self.clock.mono_ns()
             for actor in self._actors if not self._stop_requested.is_set() else ():
                 actor.kill_if_silent(now, silence_ns_max)

@@ -1,6 +1,8 @@
 """Logs: structlog to standard error, for people or as JSON, never a line per frame, never a secret.
 
-Secrets are looked for twice: by the names of what is logged, and in each finished line, tracebacks included.
+Lines that come again and again are said now and then, with how many were left out (`log_limit`); those of a strategy's
+own log are its author's and are all written. Secrets are looked for twice: by the names of what is logged, and in each
+finished line, tracebacks included.
 
 Lines are written by a thread of their own. A terminal that is stopped (Ctrl-S), a pipe that nobody reads, a full disk
 or a closed stream delays or loses lines of the log, and nothing else.
@@ -19,9 +21,12 @@ from typing import Final, Literal, TextIO, cast
 
 import structlog
 
+from engine.clock import SystemClock
 from engine.secret import redact, redact_secrets
+from engine.telemetry.log_limit import Line, LogLimit
 
 LogFormat = Literal["console", "json"]
+UNLIMITED = "_unlimited"  # bound to a logger, whose lines are all written
 
 LINES_WAITING_MAX: Final = 10_000  # for a stream that takes none; about 2 MB
 EXIT_WAIT_S: Final = 1.0  # for a stream to take the last lines
@@ -51,8 +56,9 @@ def configure_log(level: str, log_format: LogFormat, actor: str) -> None:
     if log_format == "json":
         processors.append(structlog.processors.format_exc_info)
     stream = log_stream()
+    limited = _Limited(_redacted(renderer), stream)
     structlog.configure(
-        processors=[*processors, _redacted(renderer)],
+        processors=[*processors, limited],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         # One write a line: several processes share the stream.
         logger_factory=structlog.WriteLoggerFactory(file=stream),
@@ -60,10 +66,68 @@ def configure_log(level: str, log_format: LogFormat, actor: str) -> None:
     )
     # picows and asyncio log through the standard library: warnings and worse go to the same stream.
     lines = logging.StreamHandler(stream)
+    lines.addFilter(limited.admits)
     lines.setFormatter(_RedactedLines(f"%(levelname)s {actor} %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[lines])
     sys.excepthook = _show_uncaught
     threading.excepthook = lambda it: _show_uncaught(it.exc_type, it.exc_value, it.exc_traceback)
+
+
+def say_left_out() -> None:
+    """Write the lines that were left out and whose turn has come; each process calls it about once a second."""
+    if _limited is not None:
+        _limited.say_left_out()
+
+
+def _say_the_rest() -> None:
+    if _limited is not None:
+        _limited.say_left_out(all_of_them=True)
+
+
+class _Limited:
+    """The last processor: the line, or nothing for one that is left out."""
+
+    def __init__(self, render: structlog.types.Processor, stream: TextIO) -> None:
+        global _limited
+        self._render = render
+        self._stream = stream
+        self._limit = LogLimit()
+        self._mono_ns = SystemClock().mono_ns
+        # Several threads log: strategies have one of their own.
+        self._lock = threading.Lock()
+        if _limited is None:
+            atexit.register(_say_the_rest)
+        _limited = self
+
+    def __call__(self, logger: object, method: str, event: structlog.types.EventDict) -> str:
+        if event.pop(UNLIMITED, False):
+            return str(self._render(logger, method, event))
+        with self._lock:
+            line = self._limit.take(str(event.get("event")), dict(event), self._mono_ns())
+        if line is None:
+            raise structlog.DropEvent
+        return self._text(line, logger, method)
+
+    def admits(self, record: logging.LogRecord) -> bool:
+        """The same for a line of the standard library's logging; what is left out is said in our own form."""
+        fields = {"event": f"{record.name}: {record.getMessage()}", "level": record.levelname.lower()}
+        with self._lock:
+            return self._limit.take(record.name, fields, self._mono_ns()) is not None
+
+    def say_left_out(self, *, all_of_them: bool = False) -> None:
+        """See the function of this name; at the end of the process all that is left."""
+        with self._lock:
+            lines = self._limit.due(self._mono_ns(), all_of_them=all_of_them)
+        for line in lines:
+            self._stream.write(self._text(line, None, str(line.fields.get("level", "info"))) + "\n")
+
+    def _text(self, line: Line, logger: object, method: str) -> str:
+        fields = line.fields | ({"left_out": line.left_out} if line.left_out else {})
+        return str(self._render(logger, method, fields))
+
+
+# Of this process; None before `configure_log`.
+_limited: _Limited | None = None
 
 
 class LineWriter:

@@ -10,10 +10,12 @@ import msgspec
 import pytest
 import uvloop
 
+from engine.actors.call_counter import Urgency
 from engine.actors.kraken_rest import KrakenRest
+from engine.actors.rest_desk import RestDesk
 from engine.clock import ManualClock, SystemClock
 from engine.errors import MisuseError, VenueReject
-from engine.kraken import rest_requests
+from engine.kraken import rest_answers, rest_requests
 from engine.kraken.rest_requests import RestRequest
 from engine.kraken.signing import Signer
 from engine.net.https import HttpsClient, InDoubt, NotSent
@@ -157,6 +159,86 @@ def test_a_call_that_never_got_its_turn_was_not_sent(run, tmp_path: Path) -> Non
                 await hanging
 
             assert len(server.requests) == 1
+
+    run(scenario())
+
+
+def test_the_most_urgent_call_goes_next(run, tmp_path: Path) -> None:
+    """The dead man's switch does not wait behind lookups; of equal ones the first that came."""
+
+    async def scenario() -> None:
+        async with Rest([DONE] * 5) as server, Desk(server.url, tmp_path, clock=SystemClock()) as desk:
+            calls = (
+                (BALANCE, Urgency.TRUTH),
+                (rest_requests.closed_orders(), Urgency.LATER),
+                (rest_requests.open_orders(), Urgency.LOOK),
+                (rest_requests.query_orders(["OQCLML-BW3P3-BUCMWZ"]), Urgency.LOOK),
+                (rest_requests.cancel_all_orders_after(60), Urgency.DEAD_MAN),
+            )
+            await asyncio.gather(*(desk.rest.call(request, urgency=urgency) for request, urgency in calls))
+            names = [request.split(b" ")[1].rpartition(b"/")[2].decode() for request in server.requests]
+
+        assert names == ["Balance", "CancelAllOrdersAfter", "OpenOrders", "QueryOrders", "ClosedOrders"]
+
+    run(scenario())
+
+
+def test_a_call_that_is_given_up_while_it_waits_costs_nobody_a_turn(run, tmp_path: Path) -> None:
+    """Those behind it go on."""
+
+    async def scenario() -> None:
+        async with Rest([DONE] * 3) as server, Desk(server.url, tmp_path, clock=SystemClock()) as desk:
+            calls = [asyncio.ensure_future(desk.rest.call(BALANCE)) for _ in range(3)]
+            await asyncio.sleep(0)
+            calls[1].cancel()
+            got = await asyncio.gather(*calls, return_exceptions=True)
+            await desk.rest.call(BALANCE)
+
+        assert isinstance(got[1], asyncio.CancelledError)
+        assert len(server.requests) == 3
+
+    run(scenario())
+
+
+def test_what_calls_have_used_of_krakens_counter_is_known_to_the_next_process(run, tmp_path: Path) -> None:
+    """Refused calls count as well: the belief goes above the limit, and so does the wait of a process that begins."""
+
+    async def scenario() -> None:
+        steps = [refusal("EAPI:Rate limit exceeded")] * 2
+        async with Rest(steps) as server, Desk(server.url, tmp_path) as desk:
+            rest = RestDesk(desk.rest, desk.clock)
+            rest.set_tier("pro")
+            for _ in range(2):
+                await rest.ask(BALANCE, rest_answers.read_balance)
+                desk.clock.advance(10 * NS_PER_S)
+            wait_ns = rest.counter.wait_ns(1, desk.clock.mono_ns())
+        async with Desk(server.url, tmp_path, clock=desk.clock) as successor:
+            counter = RestDesk(successor.rest, successor.clock).counter
+
+            assert counter.level(desk.clock.mono_ns()).tier == "pro"
+            assert counter.wait_ns(1, desk.clock.mono_ns()) == pytest.approx(wait_ns, abs=NS_PER_S // 100)
+            assert counter.wait_ns(20, desk.clock.mono_ns()) > 10 * NS_PER_S
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("step", "wait_s"),
+    [
+        (refusal(f"EService: Throttled: {NOW // NS_PER_S + 40}"), 40),
+        (answer(b"<html>", status="429 Too Many Requests", headers="Retry-After: 25\r\n"), 25),
+    ],
+    ids=["throttled", "retry after"],
+)
+def test_a_moment_that_kraken_names_is_waited_for_by_all_calls(run, tmp_path: Path, step: bytes, wait_s: int) -> None:
+    """Whatever the belief of the counter is."""
+
+    async def scenario() -> None:
+        async with Rest([step]) as server, Desk(server.url, tmp_path) as desk:
+            rest = RestDesk(desk.rest, desk.clock)
+            await rest.ask(rest_requests.cancel_all_orders_after(60), rest_answers.read_balance)
+
+            assert rest.counter.wait_ns(1, desk.clock.mono_ns()) == wait_s * NS_PER_S
 
     run(scenario())
 

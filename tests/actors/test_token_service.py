@@ -23,7 +23,7 @@ from engine.actors.token_service import (
     serve_tokens,
 )
 from engine.clock import ManualClock
-from engine.errors import VenueReject
+from engine.kraken.error_catalog import ErrorKind
 from engine.net.control_socket import NobodyListens
 from engine.units import NS_PER_S
 
@@ -36,6 +36,7 @@ class Kraken:
     def __init__(self) -> None:
         self.asked = 0
         self.refuses = False
+        self.kind = ErrorKind.SERVICE
         self.expires_s = 900
         self.answer = asyncio.Event()
         self.answer.set()
@@ -45,7 +46,7 @@ class Kraken:
         number = self.asked
         await self.answer.wait()
         if self.refuses:
-            raise VenueReject(WRONG_KEY)
+            raise NoToken(WRONG_KEY, self.kind)
         return f"canary-token-{number}", self.expires_s
 
 
@@ -217,6 +218,105 @@ def test_failures_are_followed_by_growing_pauses_and_then_by_a_long_one(run) -> 
         }
         rig.kraken.refuses = False
         assert await rig.tokens.fresh() == "canary-token-6"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.AUTH, ErrorKind.PERMISSION])
+def test_a_wrong_key_is_asked_with_once(run, kind: ErrorKind) -> None:
+    """A person who has mended it says so; failed calls lead to a lockout."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        rig.kraken.refuses, rig.kraken.kind = True, kind
+        with pytest.raises(NoToken, match="Invalid key"):
+            await rig.tokens.fresh()
+        for _ in range(100):
+            rig.wait_s(600)
+            rig.tokens.do_work()
+            await settle()
+            with pytest.raises(NoToken, match="engine resume"):
+                await rig.tokens.fresh()
+        assert rig.kraken.asked == 1
+        rig.kraken.refuses = False
+        rig.tokens.anew()
+
+        assert await rig.tokens.fresh() == "canary-token-2"
+
+    run(scenario())
+
+
+def test_a_key_at_its_limit_is_left_alone_for_longer_each_time(run) -> None:
+    """A night of a full counter is a few hundred calls, not one a second."""
+
+    async def scenario() -> None:
+        rig = Rig(breaker_failures=10_000)
+        rig.kraken.refuses, rig.kraken.kind = True, ErrorKind.CALL_LIMIT
+        for _ in range(8 * 3600):
+            with pytest.raises(NoToken):
+                await rig.tokens.fresh()
+            rig.wait_s(1)
+
+        assert 8 * 60 <= rig.kraken.asked < 3 * 8 * 60
+
+    run(scenario())
+
+
+def test_tokens_that_are_refused_one_after_the_other_are_fetched_more_and_more_slowly(run) -> None:
+    """The first at once: it may have died. Each costs a call, and a key of another account is refused for ever."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        refused_at = []
+        for _ in range(3600):
+            try:
+                token = await rig.tokens.fresh()
+            except NoToken:
+                assert "ESession" in rig.tokens.last_error
+            else:
+                refused_at.append(rig.clock.mono_ns())
+                rig.tokens.invalidate(token, "Kraken refuses the token (ESession:Invalid session)")
+            rig.wait_s(1)
+
+        assert refused_at[1] - refused_at[0] == NS_PER_S
+        assert len(refused_at) < 3600 / 15 + 10
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [(ErrorKind.TRANSPORT, 7), (ErrorKind.SERVICE, 7), (ErrorKind.CALL_LIMIT, 6), (ErrorKind.AUTH, 1)],
+)
+def test_a_connection_ends_the_pause_after_an_outage_and_no_other(run, kind: ErrorKind, asked: int) -> None:
+    """After an hour without Kraken a token is asked for as soon as it takes a connection; once for each connection."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        rig.kraken.refuses, rig.kraken.kind = True, kind
+        while rig.kraken.asked < 6 and not rig.tokens._retry.is_over:
+            with pytest.raises(NoToken):
+                await rig.tokens.fresh()
+            rig.wait_s(61 if rig.kraken.asked < 6 else 1)
+        rig.tokens.reachable_again()
+        for _ in range(5):
+            with pytest.raises(NoToken):
+                await rig.tokens.fresh()
+
+        assert rig.kraken.asked == asked
+
+    run(scenario())
+
+
+def test_a_token_that_lived_for_long_is_replaced_at_once_when_it_is_refused(run) -> None:
+    """However often that happens."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        for number in range(1, 10):
+            assert await rig.tokens.fresh() == f"canary-token-{number}"
+            rig.wait_s(300)
+            rig.tokens.invalidate(f"canary-token-{number}")
 
     run(scenario())
 

@@ -105,6 +105,26 @@ def test_a_refused_subscription_is_told_and_asked_for_again():
     assert len(session.to_send()) == 1
 
 
+def test_a_subscription_that_is_refused_for_ever_is_asked_for_less_and_less():
+    """Up to once a minute; a new connection begins anew."""
+    session = TradingSession(TradingSettings())
+    refusal = '"method":"subscribe","success":false,"error":"EGeneral:Permission denied"'
+    asked_at = []
+    for _ in range(2):
+        session.opened(T0)
+        session.authorise("token", T0)
+        for second in range(600):
+            now = T0 + second * S
+            session.poll(now)
+            for request in map(json.loads, session.to_send()):
+                if request["method"] == "subscribe":
+                    asked_at.append(second)
+                    answer(session, request["req_id"], refusal, now)
+
+    assert asked_at[: len(asked_at) // 2] == [0, 5, 15, 35, 75, *range(135, 600, 60)]
+    assert asked_at[len(asked_at) // 2 :] == asked_at[: len(asked_at) // 2]
+
+
 def test_already_subscribed_is_as_good_as_subscribed():
     session = TradingSession(TradingSettings())
     session.opened(T0)

@@ -655,6 +655,41 @@ def test_the_session_says_how_long_to_stay_away(run):
     run(scenario())
 
 
+def test_a_server_that_is_back_says_so_and_is_connected_to_at_once(run):
+    """Kraken closes with 1012 when its engine is back, whatever its status said last; other codes keep the floor.
+
+    So does an attempt that fails: after maintenance at least five seconds lie between two.
+    """
+    floors = []
+
+    class NotedBackoff(Backoff):
+        def retry_at(self, now: MonoNs, floor_ns: int = 0) -> MonoNs:
+            floors.append(floor_ns)
+            return super().retry_at(now)
+
+    def closes(code: int):
+        async def script(peer: Peer) -> None:
+            await peer.accept(followed_by=frame(CLOSE, code.to_bytes(2, "big")))
+            await peer.left()
+
+        return script
+
+    async def refuses(peer: Peer) -> None:
+        await peer.read_upgrade()
+        peer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+
+    async def scenario():
+        async with Server(closes(1012), closes(1001), refuses, sends()) as server:
+            rig = Rig(server.url, backoff=NotedBackoff(random.Random(1), first_ceiling_ns=1_000_000))
+            rig.session.reconnect_delay_floor_ns = 5_000_000_000
+            async with rig:
+                await rig.connected(3)
+
+        assert floors[:3] == [0, 5_000_000_000, 5_000_000_000]
+
+    run(scenario())
+
+
 def test_a_storm_stays_inside_the_budget(run):
     """A server that closes each connection at once gets as many attempts as the budget holds, then none."""
 

@@ -1,56 +1,42 @@
-"""Lines of the log, and streams that do not take them."""
+"""The log of a process: repeated lines are limited whoever writes them, but for a strategy's own."""
 
-import io
-import os
-import threading
+import json
+import subprocess
+import sys
 
-from engine.telemetry.log import LINES_WAITING_MAX, LineWriter
+PROGRAM = """
+import logging
+import structlog
+from engine.telemetry.log import UNLIMITED, configure_log, say_left_out
 
-
-def test_lines_are_written_in_order():
-    """Everything that was handed over before `drain` is in the stream when it returns."""
-    stream = io.StringIO()
-    writer = LineWriter(stream)
-    for number in range(100):
-        writer.write(f"{number}\n")
-
-    assert writer.drain()
-    assert stream.getvalue() == "".join(f"{number}\n" for number in range(100))
-
-
-def test_a_pipe_that_nobody_reads_blocks_nobody_and_what_is_lost_is_counted():
-    """Twice the lines that may wait: `write` returns for each, and the first line after says how many were lost."""
-    reader, writing_end = os.pipe()
-    stream = os.fdopen(writing_end, "w")
-    writer = LineWriter(stream)
-    line = "x" * 200 + "\n"
-    for _ in range(2 * LINES_WAITING_MAX):
-        writer.write(line)
-    lost = writer.lost
-
-    assert not writer.drain(0)
-    assert lost > 0
-    received = io.StringIO()
-
-    def read_all() -> None:
-        with os.fdopen(reader) as file:
-            received.write(file.read())
-
-    reading = threading.Thread(target=read_all)
-    reading.start()
-    writer.write("last\n")
-    assert writer.drain(60)
-    stream.close()
-    reading.join()
-    assert f"({lost} lines of the log were lost" in received.getvalue()
-    assert received.getvalue().count(line) == 2 * LINES_WAITING_MAX - lost
+configure_log("info", "json", "test")
+log = structlog.get_logger("router")
+for number in range(500):
+    log.warning("no token", reason=f"asked again in {number / 7:.1f} s")
+    logging.getLogger("asyncio").warning("socket.send() raised exception.")
+try:
+    raise ValueError("broken")
+except ValueError as error:
+    for _ in range(3):
+        log.error("failed", exc_info=error)
+own = structlog.get_logger("strategy").bind(strategy="mine", **{UNLIMITED: True})
+for number in range(50):
+    own.info("buyers waiting", number=1)
+say_left_out()
+"""
 
 
-def test_a_closed_stream_loses_lines_and_raises_nothing():
-    """A terminal that went away."""
-    stream = io.StringIO()
-    writer = LineWriter(stream)
-    stream.close()
-    writer.write("gone\n")
+def test_a_line_that_comes_again_and_again_is_written_twice_with_its_count():
+    """At once, and at the end of the process with how many were left out; a strategy's own lines are all there."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
+    lines = done.stderr.splitlines()
+    ours = [json.loads(line) for line in lines if line.startswith("{")]
+    no_token = [line for line in ours if line["event"] == "no token"]
 
-    assert writer.drain()
+    assert [line.get("left_out", 0) for line in no_token] == [0, 498]
+    assert no_token[1]["reason"] == "asked again in 71.3 s"
+    assert sum("socket.send() raised" in line for line in lines) == 2
+    assert len([line for line in ours if line["event"] == "failed"]) == 2
+    assert [set(line) for line in ours if line["event"] == "buyers waiting"] == [
+        {"event", "strategy", "number", "level", "timestamp", "actor"}
+    ] * 50

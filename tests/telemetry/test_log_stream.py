@@ -1,0 +1,56 @@
+"""Lines of the log, and streams that do not take them."""
+
+import io
+import os
+import threading
+
+from engine.telemetry.log import LINES_WAITING_MAX, LineWriter
+
+
+def test_lines_are_written_in_order():
+    """Everything that was handed over before `drain` is in the stream when it returns."""
+    stream = io.StringIO()
+    writer = LineWriter(stream)
+    for number in range(100):
+        writer.write(f"{number}\n")
+
+    assert writer.drain()
+    assert stream.getvalue() == "".join(f"{number}\n" for number in range(100))
+
+
+def test_a_pipe_that_nobody_reads_blocks_nobody_and_what_is_lost_is_counted():
+    """Twice the lines that may wait: `write` returns for each, and the first line after says how many were lost."""
+    reader, writing_end = os.pipe()
+    stream = os.fdopen(writing_end, "w")
+    writer = LineWriter(stream)
+    line = "x" * 200 + "\n"
+    for _ in range(2 * LINES_WAITING_MAX):
+        writer.write(line)
+    lost = writer.lost
+
+    assert not writer.drain(0)
+    assert lost > 0
+    received = io.StringIO()
+
+    def read_all() -> None:
+        with os.fdopen(reader) as file:
+            received.write(file.read())
+
+    reading = threading.Thread(target=read_all)
+    reading.start()
+    writer.write("last\n")
+    assert writer.drain(60)
+    stream.close()
+    reading.join()
+    assert f"({lost} lines of the log were lost" in received.getvalue()
+    assert received.getvalue().count(line) == 2 * LINES_WAITING_MAX - lost
+
+
+def test_a_closed_stream_loses_lines_and_raises_nothing():
+    """A terminal that went away."""
+    stream = io.StringIO()
+    writer = LineWriter(stream)
+    stream.close()
+    writer.write("gone\n")
+
+    assert writer.drain()
