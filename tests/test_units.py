@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.units import DIGITS_MAX, decimal_units, units_decimal, units_text
+from engine.units import DIGITS_MAX, aligned, decimal_units, exact_units, rescaled, units_decimal, units_text
 
 decimals = st.integers(0, 18)
 numbers = st.integers(-(10**30), 10**30)
@@ -72,3 +72,39 @@ def test_absurd_decimals_are_refused():
 def test_texts_as_kraken_writes_them(units, places, text):
     """Every decimal, no exponent, a zero before the point."""
     assert units_text(units, places) == text
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(0, 9), st.integers(-(10**12), 10**12), st.integers(0, 9))
+def test_counts_of_two_scales_are_compared_as_the_amounts_that_they_are(one, its, other, theirs):
+    """Exact, whichever is the finer."""
+    ours, others = aligned(one, its, other, theirs)
+
+    assert (ours < others, ours == others) == (
+        units_decimal(one, its) < units_decimal(other, theirs), units_decimal(one, its) == units_decimal(other, theirs)
+    )  # fmt: skip
+
+
+def test_a_count_is_never_told_in_coarser_units():
+    """That would round it."""
+    assert rescaled(5, 1, 3) == 500
+    with pytest.raises(ValueError, match="cannot be told in units of 10\\*\\*-1"):
+        rescaled(500, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "told"),
+    [("64000.1", 1, (640_001, 1)), ("64000.10", 1, (640_001, 1)), ("64000.05", 1, (6_400_005, 2)),
+     ("5", 3, (5000, 3)), ("1e-30", 0, (1, 30)), ("-0.5", 0, (-5, 1)), ("0", 8, (0, 8))],
+)  # fmt: skip
+def test_the_coarsest_scale_that_tells_an_amount_whole(text, least, told):
+    """The order's own, or as much finer as it must be."""
+    assert exact_units(Decimal(text), least) == told
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "Infinity", "1e-31", "1e30", "1e999999999", "1e-999999999", "10000000000.1234567891"]
+)
+def test_what_no_record_holds_has_no_scale(text):
+    """More than 63 bits of units, or finer than any."""
+    with pytest.raises(ValueError, match="cannot be told in whole units"):
+        exact_units(Decimal(text), 8)

@@ -87,18 +87,17 @@ def off_step(name: str, shown: str, pair: Pair) -> str:
 
 
 def _lots_refusal(name: str, lots: int, pair: Pair) -> str | None:
-    if lots <= 0:
-        return _nothing(name, units_decimal(lots, pair.qty_decimals))
-    return (
-        off_step(name, f"{units_decimal(lots, pair.qty_decimals):f}", pair) if lots % pair.qty_increment_lots else None
-    )
+    if lots > 0 and not lots % pair.qty_increment_lots:  # hot
+        return None
+    qty = units_decimal(lots, pair.qty_decimals)
+    return _nothing(name, qty) if lots <= 0 else off_step(name, _shown(qty), pair)
 
 
 def _ticks_refusal(name: str, ticks: int, pair: Pair) -> str | None:
-    if ticks <= 0:
-        return _nothing(name, units_decimal(ticks, pair.price_decimals))
-    shown = f"{units_decimal(ticks, pair.price_decimals):f}"
-    return off_tick(name, shown, pair) if ticks % pair.price_increment_ticks else None
+    if ticks > 0 and not ticks % pair.price_increment_ticks:  # hot
+        return None
+    price = units_decimal(ticks, pair.price_decimals)
+    return _nothing(name, price) if ticks <= 0 else off_tick(name, _shown(price), pair)
 
 
 def _price_refusal(name: str, price: Decimal | None, price_type: str, pair: Pair) -> str | None:
