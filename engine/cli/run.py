@@ -115,7 +115,7 @@ def run(
             account = _account(config, directory, ready, credentials_fd)
             summary, mistake, told = _run(config, url, strategies, directory, account, seconds, view, local, stops)
             if ready is not None and account is not None:
-                summary["ledger"] = compare_with_ledger(ready.rest, account.state_dir, told)
+                summary["ledger"] = _compared(ready, account, told)
     except StartInterrupted:
         click.echo(f"engine: it was to stop while it started, and had not begun {START_STOP_S:g} s later", err=True)
         return EXIT_FAILED
@@ -125,6 +125,15 @@ def run(
     if mistake is not None:
         raise mistake
     return 0 if summary["exit"] == "clean" else EXIT_FAILED
+
+
+def _compared(ready: "VenueReady", account: Account, told: list[Told]) -> dict[str, Any]:
+    """The summary's `ledger`; whatever is wrong with journal or ledger, there is a summary."""
+    try:
+        return compare_with_ledger(ready.rest, account.state_dir, told)
+    except Exception as error:
+        log.error("the ledger cannot be compared", error=repr(error), exc_info=error)
+        return {"orders": 0, "fills": 0, "agree": False, "differences": [f"it cannot be compared: {error!r}"]}
 
 
 def _check_one_venue(config: Config) -> None:

@@ -10,6 +10,7 @@ it: every pair of the shard is stale, in the ring, before any further book.
 """
 
 import asyncio
+import faulthandler
 import inspect
 import os
 from collections.abc import Callable, Sequence
@@ -227,6 +228,7 @@ class Supervisor:
             await self._stop()
             for task in tasks[:1]:
                 task.cancel()
+            faulthandler.cancel_dump_traceback_later()
             server.close()
             on_tick(self.summary())
         return self._mistake
@@ -395,6 +397,10 @@ class Supervisor:
             for actor in self._actors if not self._stop_requested.is_set() else ():
                 actor.kill_if_silent(now, silence_ns_max)
             self._watch_of_callbacks.look(now)
+            # A library that keeps the interpreter's lock keeps it from this thread too: then a thread that needs none
+            # tells where it was. It writes raw text, and only then.
+            with suppress(OSError, ValueError, RuntimeError):
+                faulthandler.dump_traceback_later(self._config.engine.hang_s_max)
 
 
 def file_of(strategy: Strategy) -> str:

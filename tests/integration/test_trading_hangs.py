@@ -83,7 +83,7 @@ def test_a_strategy_that_does_not_return_is_named_and_the_orders_of_all_who_shar
 def test_a_library_that_keeps_the_interpreters_lock_is_noticed_by_the_router(
     venue: TradingVenue, tmp_path: Path
 ) -> None:
-    """Nothing in the engine's process goes on, its supervisor neither; orders end all the same."""
+    """Nothing in the engine's process goes on, its supervisor neither; orders end all the same, the line is told."""
     engine = two_at(venue, tmp_path)
     try:
         rest_both(engine)
@@ -93,6 +93,8 @@ def test_a_library_that_keeps_the_interpreters_lock_is_noticed_by_the_router(
         assert not engine.diary("bad").entries("awake")
         hanging = engine.router("status")["hanging"]
         assert hanging["bad"].startswith("bad has not returned from on_timer for 2 s")
+        eventually(lambda: re.search(r'puppet.py", line \d+ in do_hold_lock', engine.log()), "its line is told")
+        assert not engine.diary("bad").entries("awake")
         engine.wait_for_state("a", "CANCELED", puppet="bad")
         engine.wish("order", "bad", name="b", away=3.0)
         engine.wait_for_state("b", "WORKING", "REFUSED", puppet="bad")
