@@ -14,6 +14,7 @@ like any other. What is no JSON at all, or nested beyond the decoder's stack, co
 from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
@@ -91,16 +92,22 @@ class Reader(Generic[T]):
 def entries_reader(shape: type[T]) -> Callable[[bytes], tuple[list[T], list[Exception]]]:
     """A function that reads the entries of {"data":[…]}, and why some of them cannot be read.
 
-    It raises one of DECODE_ERRORS when there is no such list.
+    It raises one of DECODE_ERRORS when there is no such list. What is no number, written as a text, is a wrong value.
     """
     message = msgspec.defstruct("Message", [("data", list[shape])])  # type: ignore[valid-type]
     decode: Callable[[bytes], Any] = msgspec.json.Decoder(message).decode
 
+    numbers = [field.name for field in msgspec.structs.fields(cast(type[Struct], shape)) if field.type is Decimal]
+    numbers_of = attrgetter(*numbers, numbers[0]) if numbers else None  # twice one, so that one alone is a tuple too
+
     def read(frame: bytes) -> tuple[list[T], list[Exception]]:
         try:
-            return decode(frame).data, []
+            entries = decode(frame).data
         except msgspec.ValidationError:
             return _read_each(shape, _entries(frame))
+        if numbers_of is None or all(all(map(Decimal.is_finite, numbers_of(entry))) for entry in entries):
+            return entries, []
+        return _read_each(shape, _entries(frame))
 
     return read
 

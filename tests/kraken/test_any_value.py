@@ -104,7 +104,7 @@ def test_a_status_that_is_no_list_still_closes_the_market():
     assert (event.system, session.system, session.malformed) == ("maintenance", "maintenance", 0)
 
 
-@pytest.mark.parametrize("token", ["null", "[]", '"x"', "true", "{}"])
+@pytest.mark.parametrize("token", ["null", "[]", '"x"', "true", "{}", '"NaN"', '"sNaN"', '"-inf"'])
 def test_one_strange_entry_of_several_costs_itself(token):
     """Of three trades, and of three tickers of a frame, the other two are told; the strange one is counted."""
     trade = '{"symbol":"BTC/USD","side":"buy","price":%s,"qty":1.0,"trade_id":%d}'
