@@ -34,6 +34,7 @@ ShortText = Annotated[str, Meta(max_length=64)]
 
 AssetName = Annotated[str, Meta(max_length=32)]
 
+EXACT_FLOAT_MAX = 2**53  # below it a float is the whole number that was written
 OUT_OF_RANGE = "Number out of range"
 
 T = TypeVar("T")
@@ -167,9 +168,19 @@ def _salvage(shape: Any, text: bytes | Raw) -> Any:
         if origin is dict:
             entries = _decode_object(text)
             return {_key(arguments[0], key): _salvage(arguments[1], entry) for key, entry in entries.items()}
+        if shape is int or (origin is Annotated and arguments[0] is int):
+            return _whole(shape, text)
         if origin in (Union, UnionType):
             return _salvage_union([kind for kind in arguments if kind is not NoneType], text, error)
         raise
+
+
+def _whole(shape: Any, text: bytes | Raw) -> Any:
+    """A whole number that is written with a point: 7.0 is 7."""
+    number: float = _decoder(float).decode(text)
+    if not number.is_integer() or abs(number) > EXACT_FLOAT_MAX:
+        raise msgspec.ValidationError(OUT_OF_RANGE)
+    return msgspec.convert(int(number), shape)
 
 
 def _key(shape: Any, key: str) -> Any:

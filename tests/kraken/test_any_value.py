@@ -278,6 +278,16 @@ def test_an_order_is_acknowledged_whatever_stands_in_a_field_that_does_not_decid
     assert (answer.success, answer.order_id, answer.req_id) == (True, "OXZPAJ-ONWQU-KMAMPL", req_id)
 
 
+@pytest.mark.parametrize("number", ['"{}"', "{}.0", "{}e0"])
+def test_an_answer_finds_its_request_however_the_number_is_written(number):
+    """As a text, or with a point: an order is not put in doubt for it."""
+    session, req_id = asked_session()
+    reply = f'{{"method":"add_order","req_id":{number.format(req_id)},"result":{{"order_id":"O1"}},"success":true}}'
+    answer = session.receive(reply.encode(), T0 + MS)[0]
+
+    assert (answer.success, answer.order_id, answer.req_id, session.answered) == (True, "O1", req_id, 1)
+
+
 @pytest.mark.parametrize("field", ["order_id", "cl_ord_id"])
 def test_an_id_that_no_record_holds_leaves_its_order_in_doubt(field):
     """Ten thousand characters are no id: nothing is believed of the answer, and the order is looked up."""
