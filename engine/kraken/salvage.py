@@ -14,6 +14,7 @@ like any other. What is no JSON at all, or nested beyond the decoder's stack, co
 from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
@@ -33,6 +34,7 @@ ShortText = Annotated[str, Meta(max_length=64)]
 
 AssetName = Annotated[str, Meta(max_length=32)]
 
+EXACT_FLOAT_MAX = 2**53  # below it a float is the whole number that was written
 OUT_OF_RANGE = "Number out of range"
 
 T = TypeVar("T")
@@ -91,16 +93,22 @@ class Reader(Generic[T]):
 def entries_reader(shape: type[T]) -> Callable[[bytes], tuple[list[T], list[Exception]]]:
     """A function that reads the entries of {"data":[…]}, and why some of them cannot be read.
 
-    It raises one of DECODE_ERRORS when there is no such list.
+    It raises one of DECODE_ERRORS when there is no such list. What is no number, written as a text, is a wrong value.
     """
     message = msgspec.defstruct("Message", [("data", list[shape])])  # type: ignore[valid-type]
     decode: Callable[[bytes], Any] = msgspec.json.Decoder(message).decode
 
+    numbers = [field.name for field in msgspec.structs.fields(cast(type[Struct], shape)) if field.type is Decimal]
+    numbers_of = attrgetter(*numbers, numbers[0]) if numbers else None  # twice one, so that one alone is a tuple too
+
     def read(frame: bytes) -> tuple[list[T], list[Exception]]:
         try:
-            return decode(frame).data, []
+            entries = decode(frame).data
         except msgspec.ValidationError:
             return _read_each(shape, _entries(frame))
+        if numbers_of is None or all(all(map(Decimal.is_finite, numbers_of(entry))) for entry in entries):
+            return entries, []
+        return _read_each(shape, _entries(frame))
 
     return read
 
@@ -160,9 +168,19 @@ def _salvage(shape: Any, text: bytes | Raw) -> Any:
         if origin is dict:
             entries = _decode_object(text)
             return {_key(arguments[0], key): _salvage(arguments[1], entry) for key, entry in entries.items()}
+        if shape is int or (origin is Annotated and arguments[0] is int):
+            return _whole(shape, text)
         if origin in (Union, UnionType):
             return _salvage_union([kind for kind in arguments if kind is not NoneType], text, error)
         raise
+
+
+def _whole(shape: Any, text: bytes | Raw) -> Any:
+    """A whole number that is written with a point: 7.0 is 7."""
+    number: float = _decoder(float).decode(text)
+    if not number.is_integer() or abs(number) > EXACT_FLOAT_MAX:
+        raise msgspec.ValidationError(OUT_OF_RANGE)
+    return msgspec.convert(int(number), shape)
 
 
 def _key(shape: Any, key: str) -> Any:

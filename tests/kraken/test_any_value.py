@@ -104,7 +104,7 @@ def test_a_status_that_is_no_list_still_closes_the_market():
     assert (event.system, session.system, session.malformed) == ("maintenance", "maintenance", 0)
 
 
-@pytest.mark.parametrize("token", ["null", "[]", '"x"', "true", "{}"])
+@pytest.mark.parametrize("token", ["null", "[]", '"x"', "true", "{}", '"NaN"', '"sNaN"', '"-inf"'])
 def test_one_strange_entry_of_several_costs_itself(token):
     """Of three trades, and of three tickers of a frame, the other two are told; the strange one is counted."""
     trade = '{"symbol":"BTC/USD","side":"buy","price":%s,"qty":1.0,"trade_id":%d}'
@@ -276,6 +276,16 @@ def test_an_order_is_acknowledged_whatever_stands_in_a_field_that_does_not_decid
     answer = session.receive(with_value(reply.encode(), path, token), T0 + MS)[0]
 
     assert (answer.success, answer.order_id, answer.req_id) == (True, "OXZPAJ-ONWQU-KMAMPL", req_id)
+
+
+@pytest.mark.parametrize("number", ['"{}"', "{}.0", "{}e0"])
+def test_an_answer_finds_its_request_however_the_number_is_written(number):
+    """As a text, or with a point: an order is not put in doubt for it."""
+    session, req_id = asked_session()
+    reply = f'{{"method":"add_order","req_id":{number.format(req_id)},"result":{{"order_id":"O1"}},"success":true}}'
+    answer = session.receive(reply.encode(), T0 + MS)[0]
+
+    assert (answer.success, answer.order_id, answer.req_id, session.answered) == (True, "O1", req_id, 1)
 
 
 @pytest.mark.parametrize("field", ["order_id", "cl_ord_id"])
