@@ -27,7 +27,11 @@ class Trigger(Struct, frozen=True, array_like=True):
 
 
 class Conditional(Struct, frozen=True, array_like=True):
-    """The closing order that each fill of an order spawns, of the filled size and on the other side."""
+    """The closing order that each fill of an order spawns, of the filled size and on the other side.
+
+    After a purchase it sells what was traded. Where less was credited (lots finer than the asset, fees in the base
+    currency) Kraken may refuse it for want of funds: sell the position from `on_fill` there.
+    """
 
     order_type: str
     limit_price: Decimal | None = None
