@@ -125,17 +125,17 @@ def test_a_refusal_is_told_however_long_the_strategy_slept() -> None:
 
 
 def test_what_is_given_up_beyond_its_bound_is_counted() -> None:
-    """The oldest go first; the strategy is told of all others."""
+    """Of refusals the newest go; the strategy is told of all others."""
     memory = ring()
     line, reader = ReportLine("quoter", Publisher(memory)), GatedSubscriber(memory)
     for number in range(SLOTS + HELD_BACK_MAX + TOLD_ONCE_MAX + 7):
         line.send(report(number, OrderState.REFUSED))
     lost = HELD_BACK_MAX + 7
 
-    assert line.given_up == lost
+    assert line.untold == lost
     told = [each for each in drained(line, reader, []) if isinstance(each, OrderReport)]
     assert len(told) == SLOTS + TOLD_ONCE_MAX
-    assert told[SLOTS] == report(SLOTS + lost, OrderState.REFUSED)
+    assert told[-1] == report(SLOTS + TOLD_ONCE_MAX - 1, OrderState.REFUSED)
 
 
 def test_the_desk_is_right_again_after_a_resynchronisation() -> None:
