@@ -465,7 +465,7 @@ class PublicSession:
         price_decimals, qty_decimals = feed.decimals_known or (0, 0)
         if not feed.streaming or (feed.book.price_decimals, feed.book.qty_decimals) == (price_decimals, qty_decimals):
             return NO_EVENTS
-        feed.streaming = False
+        feed.end()
         feed.resync_at = MonoNs(max(now, feed.resynced_at + RESYNC_INTERVAL_NS))
         reason = f"precision is {price_decimals} and {qty_decimals} decimals now; asking for a fresh snapshot"
         events = state_changed(feed, FeedState.STALE, reason)
