@@ -200,8 +200,8 @@ class HostedStrategy:
         self.must_rest = False
         self._rests_until = MonoNs(0)
         self._busy_seen_ns = 0
-        # At the last measurement: busy_ns, records taken, records published.
-        self._measured = (0, 0, 0)
+        # At the last measurement: busy_ns, records taken, callbacks, records published.
+        self._measured = (0, 0, 0, 0)
         self._error_times: deque[MonoNs] = deque(maxlen=self._limits.errors_per_minute_max + 1)
         self._slow_lines, self._behind_lines = Rarely(), Rarely()
         # An async callback leaves the rest of its batch in the ring, so more than one would be copied for nothing.
@@ -340,11 +340,12 @@ class HostedStrategy:
     def measure(self, elapsed_ns: int) -> float:
         """Seconds of callbacks a second that the strategy would need to keep pace, since it was last measured."""
         published = sum(feed.subscriber.next_sequence + feed.subscriber.lag for feed in self._feeds)
-        before, self._measured = self._measured, (self.busy_ns, self.received, published)
-        busy_ns, taken, came = (now - then for now, then in zip(self._measured, before, strict=True))
+        before, self._measured = self._measured, (self.busy_ns, self.received, self.callbacks, published)
+        busy_ns, taken, called, came = (now - then for now, then in zip(self._measured, before, strict=True))
         self.busy_share = busy_ns / elapsed_ns
         self.busy_share_max = max(self.busy_share_max, self.busy_share)
-        return self.busy_share * max(1.0, came / taken if taken else 1.0)
+        # What the board tells after a gap are callbacks without a record that was taken.
+        return self.busy_share * max(1.0, came / max(taken, called, 1))
 
     def _work_on_orders(self) -> int:
         """Tell the strategy what became of its orders; one that was halted is not told, but its desk keeps up."""
