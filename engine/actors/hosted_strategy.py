@@ -55,8 +55,8 @@ RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy: then the others hav
 BACKLOG_RECORDS_MAX = 1024  # left in a ring by a strategy that keeps pace: a few bursts of the feed
 ERROR_WINDOW_NS = 60 * NS_PER_S
 TURN_NS = 250 * NS_PER_US  # of one strategy while others wait: some thirty books of one that does little
-REST_PER_BUSY = 39  # one that must rest has a fortieth of the thread: at most that many of the others' records meet it
-REST_NS_MAX = 100 * NS_PER_MS  # after one long callback: longer would be absence
+REST_PER_BUSY = 199  # one that must rest has half a hundredth of the thread: the others' p99 stays their own
+REST_NS_MAX = 200 * NS_PER_MS  # after one long callback: longer would be absence
 CALLS_WAITING_MAX = 1024  # of `Context.call_soon`: a thread that asks for more is told so
 
 BOOK_TOP, TRADE, TICKER, CANDLE = int(Kind.BOOK_TOP), int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
