@@ -58,8 +58,8 @@ RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy: then the others hav
 BACKLOG_RECORDS_MAX = 1024  # left in a ring by a strategy that keeps pace: a few bursts of the feed
 ERROR_WINDOW_NS = 60 * NS_PER_S
 TURN_NS = 250 * NS_PER_US  # of one strategy while others wait: some thirty books of one that does little
-REST_PER_BUSY = 39  # one that must rest has a fortieth of the thread: at most that many of the others' records meet it
-REST_NS_MAX = 100 * NS_PER_MS  # after one long callback: longer would be absence
+REST_PER_BUSY = 199  # one that must rest has half a hundredth of the thread: the others' p99 stays their own
+REST_NS_MAX = 200 * NS_PER_MS  # after one long callback: longer would be absence
 CALLS_WAITING_MAX = 1024  # of `Context.call_soon`: a thread that asks for more is told so
 
 BOOK_TOP, TRADE, TICKER, CANDLE = int(Kind.BOOK_TOP), int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
@@ -205,8 +205,8 @@ class HostedStrategy:
         self.must_rest = False
         self._rests_until = MonoNs(0)
         self._busy_seen_ns = 0
-        # At the last measurement: busy_ns, records taken, records published.
-        self._measured = (0, 0, 0)
+        # At the last measurement: busy_ns, records taken, callbacks, records published.
+        self._measured = (0, 0, 0, 0)
         self._error_times: deque[MonoNs] = deque(maxlen=self._limits.errors_per_minute_max + 1)
         self._slow_lines, self._behind_lines = Rarely(), Rarely()
         # An async callback leaves the rest of its batch in the ring, so more than one would be copied for nothing.
@@ -345,11 +345,12 @@ class HostedStrategy:
     def measure(self, elapsed_ns: int) -> float:
         """Seconds of callbacks a second that the strategy would need to keep pace, since it was last measured."""
         published = sum(feed.subscriber.next_sequence + feed.subscriber.lag for feed in self._feeds)
-        before, self._measured = self._measured, (self.busy_ns, self.received, published)
-        busy_ns, taken, came = (now - then for now, then in zip(self._measured, before, strict=True))
+        before, self._measured = self._measured, (self.busy_ns, self.received, self.callbacks, published)
+        busy_ns, taken, called, came = (now - then for now, then in zip(self._measured, before, strict=True))
         self.busy_share = busy_ns / elapsed_ns
         self.busy_share_max = max(self.busy_share_max, self.busy_share)
-        return self.busy_share * max(1.0, came / taken if taken else 1.0)
+        # What the board tells after a gap are callbacks without a record that was taken.
+        return self.busy_share * max(1.0, came / max(taken, called, 1))
 
     def _work_on_orders(self) -> int:
         """Tell the strategy what became of its orders; one that was halted is not told, but its desk keeps up."""

@@ -45,18 +45,16 @@ class StopSignals:
         """Take the signals. Once more after strangers' code has been imported, which may have taken them too."""
         for number in self._numbers:
             signal.signal(number, self._signalled)
-        signal.signal(signal.SIGALRM, self._too_late)
 
     def begin(self, stop: Callable[[], object]) -> None:
         """There is somebody to tell; at once, if there was a signal already."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
         self._stop = stop
         if self._requested:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             stop()
 
     def end(self) -> None:
         """It has ended: what is left is bounded, and not to be interrupted."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
         self._stop, self._has_ended = None, True
 
     def _signalled(self, _: int, __: FrameType | None) -> None:
@@ -64,6 +62,7 @@ class StopSignals:
         if self._stop is not None:
             self._stop()
         elif first and not self._has_ended:
+            signal.signal(signal.SIGALRM, self._too_late)  # not before: strategies may have a use for it
             signal.setitimer(signal.ITIMER_REAL, START_STOP_S)
 
     def _too_late(self, _: int, __: FrameType | None) -> None:

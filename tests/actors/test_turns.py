@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine import BookTop, Order, Strategy, Trade
-from engine.actors.hosted_strategy import REST_NS_MAX
+from engine.actors.hosted_strategy import REST_NS_MAX, HostLimits
 from engine.actors.strategy_host import CONTENDED, StrategyHost, fair_share
 from engine.ring import RECHECK_NS
 from engine.telemetry import new_counters
@@ -108,12 +108,12 @@ def test_only_the_slow_one_loses_when_there_is_not_enough_for_all() -> None:
 
     assert of_slow.must_rest
     assert of_slow.gaps > 0
-    assert 0.015 < of_slow.busy_share < 0.035
+    assert 0.002 < of_slow.busy_share < 0.01
     assert of_slow.busy_share_max > 0.5
     assert all(each.gaps == 0 and each.rests == 0 for each in others)
     late_ns = sorted(late for strategy in quick for late in strategy.late_ns[1500:])
     assert late_ns[len(late_ns) // 2] < 50 * NS_PER_US
-    assert late_ns[int(len(late_ns) * 0.99)] < 0.8 * NS_PER_MS
+    assert late_ns[int(len(late_ns) * 0.99)] < 0.1 * NS_PER_MS
 
 
 def test_where_all_are_slow_nobody_rests() -> None:
@@ -125,6 +125,32 @@ def test_where_all_are_slow_nobody_rests() -> None:
 
     assert [each.rests for each in host.strategies] == [0, 0]
     assert all(0.4 < each.busy_share < 0.6 for each in host.strategies)
+
+
+def test_one_that_rests_goes_on_resting_though_the_board_tells_it_all() -> None:
+    """What it is called with after a gap is no record taken, and shows that it keeps pace as little."""
+    market = live_market()
+
+    class Books(Strategy):
+        def on_book(self, book: BookTop) -> None:
+            market.clock.advance(NS_PER_MS)
+
+    host = hosted_on(market, Books(), Taking(market))
+    slow = host.strategies[0]
+    slow._limits = HostLimits(lag_ns_max=100 * NS_PER_MS)  # it falls behind, and reads the board, again and again
+    rested: list[bool] = []
+    for number in range(20, 2900):
+        market.take(frames()[number])
+        due = market.clock.mono_ns() + NS_PER_MS
+        while host.do_work():
+            pass
+        market.clock.advance(max(0, due - market.clock.mono_ns()))
+        if number % 250 == 0:
+            host._share(250 * NS_PER_MS, market.clock.mono_ns())
+            rested.append(slow.must_rest)
+
+    assert slow.gaps > 500
+    assert all(rested[2:])
 
 
 def test_nobody_rests_while_there_is_enough() -> None:
