@@ -21,6 +21,7 @@ HISTORY_COST: Final = 4  # our budget for them; Kraken's page of 2026 says 2, on
 COUNTER_MAX: Final = {"starter": 15.0, "intermediate": 20.0, "pro": 20.0}
 COUNTER_DECAY_PER_S: Final = {"starter": 0.33, "intermediate": 0.5, "pro": 1.0}
 INSISTENCE_FACTOR: Final = 2  # how far above its limit Kraken's counter goes for who does not stop asking
+MARGIN: Final = 0.5  # points: a call reaches Kraken later than it left here, and the one before may have been faster
 HOLD_NS_MAX: Final = 600 * NS_PER_S  # a longer wish of Kraken's to be left alone is more likely a mistake
 
 
@@ -41,7 +42,7 @@ class Urgency(IntEnum):
 
 # Points that a call leaves for more urgent ones: a reconciliation with its history, and the tokens of a restart.
 LEFT_FREE: Final = {Urgency.LOOK: HISTORY_COST, Urgency.LATER: 2 * HISTORY_COST}
-assert all(HISTORY_COST + left < min(COUNTER_MAX.values()) for left in LEFT_FREE.values())
+assert all(HISTORY_COST + left + MARGIN < min(COUNTER_MAX.values()) for left in LEFT_FREE.values())
 
 
 class CallLevel(NamedTuple):
@@ -75,7 +76,7 @@ class CallCounter:
 
     def wait_ns(self, cost: int, now: MonoNs, urgency: Urgency = Urgency.TRUTH) -> int:
         """How long until a call of this cost fits; 0 when it does."""
-        excess = self._points_at(now) + cost + LEFT_FREE.get(urgency, 0) - COUNTER_MAX[self.tier]
+        excess = self._points_at(now) + cost + LEFT_FREE.get(urgency, 0) + MARGIN - COUNTER_MAX[self.tier]
         # Rounded up: a wait that ends a moment too early would only be followed by another.
         decay_ns = int(excess / COUNTER_DECAY_PER_S[self.tier] * NS_PER_S) + 1 if excess > 0 else 0
         return max(decay_ns, self._held_until - now, 0)

@@ -133,6 +133,9 @@ class OrderQuestions:
         # Orders of which a change is in doubt, and when they are asked for; how often that settled nothing.
         self._settles: dict[str, MonoNs] = {}
         self._in_vain: OrderedDict[str, int] = OrderedDict()
+        # Where REST alone is asked, closed orders are asked for so much later that they are not told as of an earlier
+        # moment than open ones: what ended in between would be on neither list.
+        self._history_at: dict[OrderSearch, MonoNs] = {}
         # Orders held to be absent, and when they are looked for once more; that look, when it is under way.
         self._absent: dict[str, MonoNs] = {}
         self._last_look: OrderSearch | None = None
@@ -200,19 +203,21 @@ class OrderQuestions:
         due = [key for key, at in self._settles.items() if at <= now]
         if due and (question := self._settle_question(due)) is not None:
             return question
-        running = sorted(self._running, key=lambda run: run.search.asks_history)
+        running = [run.search for run in self._running if self._history_at.get(run.search, now) <= now]
         if running:
-            return self._search_question(running[0].search, Urgency.LOOK)
+            return self._search_question(min(running, key=lambda search: search.asks_history), Urgency.LOOK)
         if self._last_look is None and not self._doubts and not self._settles:
             self._begin_last_look(now)
-        return self._search_question(self._last_look, Urgency.LATER) if self._last_look is not None else None
+        if self._last_look is None or self._history_at.get(self._last_look, now) > now:
+            return None
+        return self._search_question(self._last_look, Urgency.LATER)
 
     def next_look_at(self) -> MonoNs | None:
         """When `next_look` may have another; None while nothing is waited for."""
         times = list(self._settles.values())
         if self._doubts:
             times.append(MonoNs(self._mono_ns() + BEAT_NS))  # what is heard meanwhile may spare a look
-        return min(times or self._absent.values(), default=None)
+        return min(times or [*self._absent.values(), *self._history_at.values()], default=None)
 
     def _search_question(self, search: OrderSearch, urgency: Urgency) -> Question:
         assert search.request is not None
@@ -221,6 +226,8 @@ class OrderQuestions:
         return Question(search.request, read, partial(self._take_search, search, search.named), urgency)
 
     def _take_search(self, search: OrderSearch, named: str, rows: Sequence[OrderLookup]) -> None:
+        if not search.asks_history and (self.facts.unbroken_since is None or search is self._last_look):
+            self._history_at[search] = MonoNs(self._mono_ns() + LAG_NS)
         found = search.take(rows, named)
         for key, row in found.items():
             if (doubt := self._doubts.get(key)) is not None:
@@ -335,6 +342,7 @@ class OrderQuestions:
         """Searches that are over: what they did not find is absent, where that is a proof."""
         for run in [run for run in self._running if run.search.request is None]:
             self._running.remove(run)
+            self._history_at.pop(run.search, None)
             for key, look in run.looks.items():
                 doubt = self._doubts.get(key)
                 if doubt is None or doubt.search is not run.search:
@@ -345,6 +353,7 @@ class OrderQuestions:
                 else:
                     doubt.looks += 1
         if self._last_look is not None and self._last_look.request is None:
+            self._history_at.pop(self._last_look, None)
             self._last_look = None
 
     def _give_up(self, key: str, *, is_certain: bool) -> None:

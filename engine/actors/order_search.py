@@ -8,7 +8,9 @@ what was learnt before it stays, and `request` is the same call again.
 
 Why a search may go on after a pause: closed orders are told newest first, so one that closes meanwhile moves the others
 to later places. Pages then overlap; they miss nothing that was closed when the search began, and what was open then is
-on the list of open orders, which is asked for first.
+on the list of open orders, which is asked for first. But REST may also tell of an earlier moment than it did before,
+and then the others move to earlier places: so each page begins with places that were told, and one that brings nothing
+known may have left something out and is asked for again, from further ahead.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from engine.orders.venue_facts import ExecutionFact, OrderLookup
 from engine.units import NS_PER_S
 
 PAGE: Final = 50
+OVERLAP: Final = 10  # places of a page that the one before should have told
 PAGES_MAX: Final = 20  # then each order that is still missing is asked for by its own name
 BY_NAME_MAX: Final = 2  # so few missing orders are asked for by name rather than by another page
 CLOCK_MARGIN_S: Final = 5  # between our clock and Kraken's, when an order of ours is looked for among older ones
@@ -42,7 +45,8 @@ class OrderSearch:
         self._has_open = False
         self._pages = 0
         self._has_last_page = False
-        # Closed orders that were told already: a page without any other would come for ever.
+        # The first place of the next page, and the closed orders that were told already.
+        self._offset = 0
         self._seen: set[str] = set()
 
     @property
@@ -60,7 +64,7 @@ class OrderSearch:
         if not self._asks_closed or self._has_last_page:
             return None
         which = name_of(self.missing[self.named]) if self.named else {}
-        offset = 0 if self.named else self._pages * PAGE
+        offset = 0 if self.named else self._offset
         if self._end_s is None:
             return rest_requests.closed_orders(**which, start_s=self._start_s, offset=offset)
         return rest_requests.closed_orders(
@@ -81,15 +85,22 @@ class OrderSearch:
         elif named:
             self.missing.pop(named, None)
         else:
-            new = {row.order_id for row in rows} - self._seen
-            self._seen |= new
-            self._pages += 1
-            self._has_last_page = len(rows) < PAGE
-            if not new:
-                self._pages = PAGES_MAX
+            self._turn_page({row.order_id for row in rows})
         for key in found:
             self.missing.pop(key, None)
         return found
+
+    def _turn_page(self, told: set[str]) -> None:
+        self._pages += 1
+        joins = self._offset == 0 or not told.isdisjoint(self._seen)
+        if not joins:
+            self._offset = max(0, self._offset - PAGE // 2)
+            return  # what it tells is true, but something may lie between
+        if len(told) >= PAGE and told <= self._seen:
+            self._pages = PAGES_MAX  # the same page again: there is no getting further this way
+        self._seen |= told
+        self._has_last_page = len(told) < PAGE
+        self._offset += PAGE - OVERLAP
 
     def forget(self, key: str) -> None:
         """What became of this order is known from elsewhere."""

@@ -8,6 +8,8 @@ from engine.orders.venue_facts import BalanceFact, ExecutionFact, Fee
 from engine.timestamps import wall_ns
 from engine.units import MonoNs
 
+# What Kraken's gateways print where there is nothing: a Python None among them.
+NULL_TEXTS = frozenset({"", "none", "null", "nil", "0"})
 SPOT = "spot"  # the only wallet that can be traded from
 REASON_BYTES_MAX = 200  # Kraken's are a few words
 _ZERO = Decimal(0)
@@ -21,7 +23,7 @@ def execution_fact(row: ExecutionRow, received_at: MonoNs, *, is_snapshot: bool)
         order_id=row.order_id,
         timestamp=wall_ns(row.timestamp),
         received_at=received_at,
-        cl_ord_id=row.cl_ord_id,
+        cl_ord_id=_name(row.cl_ord_id),
         order_userref=row.order_userref or None,  # Kraken writes 0 for an order without any id of the client
         symbol=row.symbol,
         side=row.side,
@@ -46,10 +48,15 @@ def execution_fact(row: ExecutionRow, received_at: MonoNs, *, is_snapshot: bool)
         display_qty=row.display_qty,
         trigger_status=triggers.status if triggers else None,
         trigger_price=triggers.price if triggers else None,
-        ord_ref_id=row.ord_ref_id,
+        ord_ref_id=_name(row.ord_ref_id),
         rate_count=row.rate_count if row.rate_count is not None else row.ratecount,
         is_snapshot=is_snapshot,
     )
+
+
+def _name(text: str | None) -> str | None:
+    """An id, or None in whatever form it is printed."""
+    return None if text is None or text.strip().lower() in NULL_TEXTS else text
 
 
 def balance_fact(row: BalanceRow, *, is_snapshot: bool) -> BalanceFact | None:

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 
 from engine.kraken.error_catalog import meaning
 from engine.kraken.private_events import AnswerRow
+from engine.kraken.private_facts import NULL_TEXTS
 from engine.kraken.rest_answers import ERROR_BYTES_MAX, UNREADABLE, RestRefusal, read_result, seconds_ns
 from engine.kraken.rest_pairs import RestPairs
 from engine.kraken.rest_requests import has_trigger
@@ -29,8 +30,6 @@ T = TypeVar("T")
 _NOTHING = Raw(b"null")
 _LIQUIDITY = {b"true": "m", b"false": "t"}
 WHOLE_MAX = 2**63  # of a userref or the number of a trade: what is beyond it is no number of Kraken's
-# Kraken's pages print a Python None where an order has no parent; other gateways have their own words.
-_NULLS = frozenset({"", "none", "null", "nil", "0"})
 _decode_any = msgspec.json.Decoder().decode
 _decode_decimal = msgspec.json.Decoder(Decimal, strict=False).decode
 
@@ -38,7 +37,7 @@ _decode_decimal = msgspec.json.Decoder(Decimal, strict=False).decode
 def _text(raw: Raw) -> str | None:
     """A text, or None in whatever form it is printed."""
     value = _decode_any(raw)
-    return None if value is None or str(value).strip().lower() in _NULLS else str(value)
+    return None if value is None or str(value).strip().lower() in NULL_TEXTS else str(value)
 
 
 def _words(raw: Raw) -> str:
@@ -81,9 +80,8 @@ class _Descr(Struct):
     pair: str
     type: str
     ordertype: str
-    price: str = "0"
-    price2: str = "0"
-    leverage: str = "none"
+    price: str | None = "0"
+    price2: str | None = "0"
 
 
 class _Order(Struct):
@@ -266,9 +264,9 @@ def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
     )
 
 
-def _plain_price(text: str) -> Decimal | None:
-    """None for 0 (a market order) and for a relative price, "+1.0000%"."""
-    if text[:1] in "+-#" or text.endswith("%"):
+def _plain_price(text: str | None) -> Decimal | None:
+    """None for 0 (a market order), for nothing, and for a relative price, "+1.0000%"."""
+    if text is None or text[:1] in "+-#" or text.endswith("%"):
         return None
     try:
         return Decimal(text) or None

@@ -6,6 +6,8 @@ from decimal import Decimal
 import pytest
 
 from engine.kraken import rest_order_answers
+from engine.kraken.private_facts import execution_fact
+from engine.kraken.private_messages import decode_executions
 from engine.kraken.rest_answers import RestRefusal
 from engine.kraken.rest_pairs import RestPairs
 from engine.units import NS_PER_S
@@ -93,3 +95,28 @@ def test_a_fill_without_a_number_or_a_side_of_its_own_is_still_a_fill(null):
 
     assert not isinstance(answer, RestRefusal), answer.error
     assert (answer[0].trade_id, answer[0].liquidity, answer[0].last_qty) == (None, None, Decimal("0.02"))
+
+
+@pytest.mark.parametrize("null", NULLS)
+@pytest.mark.parametrize("name", ["price", "price2"])
+def test_an_order_without_a_price_has_none(name, null):
+    """As a market order has."""
+    order_type = "limit" if name == "price" else "stop-loss-limit"
+    found = lookup(descr=ROW["descr"] | {"price2": "1", "ordertype": order_type} | {name: null})
+
+    assert found.limit_price is None
+
+
+@pytest.mark.parametrize("null", NULLS)
+def test_the_executions_channel_is_read_in_the_same_way(null):
+    """An order without a parent is not taken for a closing order, nor for one called "None"."""
+    row = {
+        "exec_type": "new", "order_id": ORDER_ID, "timestamp": "2026-11-28T20:00:00Z", "order_userref": 7,
+        "ord_ref_id": null, "cl_ord_id": null,
+    }  # fmt: skip
+    message = decode_executions(
+        json.dumps({"channel": "executions", "type": "update", "sequence": 1, "data": [row]}).encode()
+    )
+    fact = execution_fact(message.data[0], 0, is_snapshot=False)
+
+    assert (fact.ord_ref_id, fact.cl_ord_id, fact.order_userref) == (None, None, 7)
