@@ -7,7 +7,7 @@ import pytest
 
 from engine.kraken import rest_order_answers
 from engine.kraken.private_facts import execution_fact
-from engine.kraken.private_messages import decode_executions
+from engine.kraken.private_messages import read_executions
 from engine.kraken.rest_answers import RestRefusal
 from engine.kraken.rest_pairs import RestPairs
 from engine.units import NS_PER_S
@@ -114,7 +114,7 @@ def test_the_executions_channel_is_read_in_the_same_way(null):
         "exec_type": "new", "order_id": ORDER_ID, "timestamp": "2026-11-28T20:00:00Z", "order_userref": 7,
         "ord_ref_id": null, "cl_ord_id": null,
     }  # fmt: skip
-    message = decode_executions(
+    message, _ = read_executions(
         json.dumps({"channel": "executions", "type": "update", "sequence": 1, "data": [row]}).encode()
     )
     fact = execution_fact(message.data[0], 0, is_snapshot=False)
