@@ -44,7 +44,7 @@ from engine.orders.journal_records import (
     Submitted,
 )
 from engine.orders.life import TRANSITIONS, OrderEvent, OrderState
-from engine.orders.money import add, at_precision, divide, subtract
+from engine.orders.money import add, at_precision, divide, multiply, subtract
 from engine.orders.positions import Positions, PositionState, fee_in_base, fee_in_quote
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
@@ -330,7 +330,7 @@ class Blotter:
             return self._odd("a trade without id, quantity or price", order.key)
         if fact.is_snapshot and order.filled_before and fact.timestamp <= order.submitted_at:
             return NO_RECORDS  # counted as filled when the order was adopted
-        cost = fact.cost if fact.cost is not None else fact.last_qty * fact.last_price
+        cost = fact.cost if fact.cost is not None else multiply(fact.last_qty, fact.last_price)
         liquidity = {"m": "maker", "t": "taker"}.get(fact.liquidity or "", "")
         pair = pair_of(order.symbol)
         decimals = order.base_decimals if pair is None or pair.base_decimals is None else pair.base_decimals

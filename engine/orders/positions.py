@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from engine.orders.money import add, average, multiply, share, subtract
+from engine.orders.money import add, average, multiply, share, subtract, total_of
 
 ZERO = Decimal(0)
 
@@ -102,7 +102,7 @@ class Positions:
 
     def total_qty(self, symbol: str) -> Decimal:
         """What all strategies together hold of a pair."""
-        return sum((state.qty for (_, held), state in self._states.items() if held == symbol), ZERO)
+        return total_of(state.qty for (_, held), state in self._states.items() if held == symbol)
 
     def totals(self, marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
         """Won or lost after fees, by quote currency, with what is held valued at `marks` (by pair)."""
@@ -137,4 +137,4 @@ def fee_in_quote(symbol: str, fees: tuple[tuple[str, Decimal], ...], price: Deci
 def fee_in_base(symbol: str, fees: tuple[tuple[str, Decimal], ...]) -> Decimal:
     """What of a fill's fees was taken in its base currency."""
     base = symbol.partition("/")[0]
-    return sum((amount for asset, amount in fees if asset == base), ZERO)
+    return total_of(amount for asset, amount in fees if asset == base)
