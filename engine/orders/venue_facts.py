@@ -155,6 +155,8 @@ class OrderLookup(Struct, frozen=True, kw_only=True):
     fee: Decimal = Decimal(0)
     avg_price: Decimal = Decimal(0)
     limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    """None without one, and for a distance or per cent."""
     reason: str | None = None
     opened_at: WallNs = WallNs(0)
     closed_at: WallNs = WallNs(0)
