@@ -104,8 +104,12 @@ class Positions:
         """What all strategies together hold of a pair."""
         return total_of(state.qty for (_, held), state in self._states.items() if held == symbol)
 
+    def unpriced(self, marks: Mapping[str, Decimal]) -> list[str]:
+        """Pairs of which something is held, and that have no mark."""
+        return sorted({symbol for (_, symbol), state in self._states.items() if state.qty and symbol not in marks})
+
     def totals(self, marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
-        """Won or lost after fees, by quote currency, with what is held valued at `marks` (by pair)."""
+        """Won or lost after fees, by quote currency, with what is held valued at `marks` (by pair), or else at cost."""
         totals: dict[str, Decimal] = {}
         for (_, symbol), state in self._states.items():
             quote = symbol.partition("/")[2]

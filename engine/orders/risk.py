@@ -561,6 +561,11 @@ class DailyLoss:
         self.day = day
         self.at_start: dict[str, Decimal] = dict(at_start or {})
 
+    @property
+    def is_limited(self) -> bool:
+        """Is there a bound?"""
+        return self._loss_max is not None
+
     def begins(self, now: WallNs) -> bool:
         """Is it another day than the one that is counted? A clock that is set back does not begin yesterday again."""
         return now // NS_PER_DAY > self.day
