@@ -255,7 +255,10 @@ class BookTop:
         bid, ask = self.best_bid, self.best_ask
         if bid is None or ask is None:
             return None
-        return units_decimal(ask.price_ticks + bid.price_ticks, self.price_decimals) / 2
+        doubled = ask.price_ticks + bid.price_ticks  # exact, whatever precision a strategy's thread has set
+        if doubled % 2:
+            return units_decimal(5 * doubled, self.price_decimals + 1)
+        return units_decimal(doubled // 2, self.price_decimals)
 
     def _level(self, offset: int, count: int) -> Level | None:
         if not count:

@@ -1,6 +1,6 @@
 """Records: what goes into a slot comes out of it, and nothing that lay there before."""
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from itertools import chain
 from struct import error as StructError
 from struct import pack
@@ -286,6 +286,15 @@ def test_a_side_without_levels(bids, asks):
     assert (top.best_bid is None, top.best_ask is None) == (not bids, not asks)
     assert top.spread is top.mid is None
     assert repr(top)
+
+
+def test_the_middle_is_exact_in_a_thread_of_few_digits():
+    """Whatever a strategy has set for its own arithmetic."""
+    even, odd = (BookTop("BTC/USD", book_record([(635000, 1)], [(ask, 1)])) for ask in (635002, 635003))
+    with localcontext(prec=3):
+        middles = even.mid, odd.mid
+
+    assert middles == (Decimal("63500.1"), Decimal("63500.15"))
 
 
 @pytest.mark.parametrize(

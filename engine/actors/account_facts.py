@@ -17,6 +17,7 @@ from engine.actors.order_records import OrderRecords
 from engine.actors.order_wire import OrderWire
 from engine.actors.trading_gate import TradingGate
 from engine.clock import Clock
+from engine.orders.intent import Amendment
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters, tier_of
 from engine.orders.risk import Risk
@@ -33,6 +34,7 @@ from engine.orders.venue_facts import (
 from engine.units import NS_PER_S, MonoNs, WallNs
 
 FEED_SILENCE_NS: Final = 3 * NS_PER_S  # as the public feeds are watched: Kraken's heartbeat comes every second
+UNSEEN: Final = "no answer came, and Kraken does not tell whether it did it; amend again, or cancel"
 FEED_SILENT: Final = "the private feed's process gives no sign of life"
 
 log = structlog.get_logger("order_router")
@@ -230,7 +232,9 @@ class AccountFacts:
             self._note_resolved(order.key)
         if order.is_open and pending and order.pending == pending:
             # An amend that shows in the order is done by now; this one did not happen. A cancel is tried again.
-            self._records.commit(self._blotter.on_request_refused(order.key, pending, "Kraken did not get it", at))
+            is_certain = pending != "amend" or _would_show(order.amendment, lookup)
+            why = "Kraken did not get it" if is_certain else UNSEEN
+            self._records.commit(self._blotter.on_request_refused(order.key, pending, why, at, is_certain=is_certain))
         self._cancels.retry(order.key)
 
     def absent(self, key: str) -> None:
@@ -248,6 +252,18 @@ class AccountFacts:
         if order is not None and order.state is not OrderState.UNKNOWN:
             self.counts["resolved"] += 1
             log.info("order resolved", id=key, state=str(order.state), filled=f"{order.filled_qty:f}")
+
+
+def _would_show(amendment: Amendment | None, lookup: OrderLookup) -> bool:
+    """Is what it was to change among what a lookup tells? Distances and displayed quantities are not."""
+    return amendment is None or any(
+        change is not None and told is not None
+        for change, told in (
+            (amendment.qty, lookup.qty),
+            (amendment.limit_price, lookup.limit_price),
+            (amendment.trigger_price, lookup.trigger_price),
+        )
+    )
 
 
 def _ignore(_: str) -> None:

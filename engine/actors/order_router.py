@@ -9,7 +9,7 @@ back with facts. A strategy that hangs, or leaves its reports lying, is barred, 
 record that cannot be read is left behind: it must not take everybody's cancels with it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from itertools import islice
 from typing import Final
@@ -35,6 +35,7 @@ from engine.orders.reports import REASON_CHARS_MAX, Report, TradingReport
 from engine.orders.risk import DailyLoss, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
 from engine.ring import GatedSubscriber
+from engine.telemetry import Rarely
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 RECORDS_PER_CYCLE_MAX: Final = 64
@@ -106,6 +107,9 @@ class OrderRouter:
         self._facts_asked_for = 0
         self._timer_at = MonoNs(0)
         self._loss_at = MonoNs(0)
+        # Held pairs that this run does not follow; and the line that a loss is not known.
+        self._at_cost: list[str] = []
+        self._loss_unknown = Rarely()
         self._fills_at = MonoNs(0)
         self._hangs = hangs
         # Strategies that hang, and how; those that leave their reports lying, and since when.
@@ -381,9 +385,10 @@ class OrderRouter:
         if now < self._loss_at:
             return
         self._loss_at = MonoNs(now + LOSS_CHECK_NS)
-        totals, at = self.totals(), self._wall_ns()
-        if totals is None:
-            return  # without the price of something that is held, a loss would only seem one
+        marks = {symbol: mark for symbol in self._boards.symbols if (mark := self._boards.mark(symbol)) is not None}
+        if not self._is_loss_known(marks, now):
+            return
+        totals, at = self.blotter.positions.totals(marks), self._wall_ns()
         if self._daily_loss.begins(at):
             self._daily_loss.begin(totals, at)
             self.records.commit([DayBegan(self._daily_loss.day, totals, at)])
@@ -392,12 +397,21 @@ class OrderRouter:
             log.critical("trading halted", reason=why)
             self.halt(why)
 
-    def totals(self) -> dict[str, Decimal] | None:
-        """What all strategies have made, realised or not, after fees, by quote currency; None without all prices."""
-        marks = {symbol: mark for symbol in self._boards.symbols if (mark := self._boards.mark(symbol)) is not None}
-        if any(state.qty and symbol not in marks for _, symbol, state in self.blotter.positions.items()):
-            return None
-        return self.blotter.positions.totals(marks)
+    def _is_loss_known(self, marks: Mapping[str, Decimal], now: MonoNs) -> bool:
+        """Has all that is held a price? Without that of a pair that is followed, a loss would only seem one.
+
+        One that is not followed in this run will have none, and cannot be traded: it counts at cost, and that is said.
+        """
+        unpriced = self.blotter.positions.unpriced(marks)
+        if awaited := [symbol for symbol in unpriced if symbol in self._boards.symbols]:
+            if self._daily_loss.is_limited and self._loss_unknown.is_time(now):
+                log.warning("the day's loss is not known", reason=f"no price yet of {', '.join(awaited)}")
+            return False
+        if unpriced and not self._at_cost:
+            log.warning("positions count at cost for the day's loss", symbols=unpriced,
+                        reason="these pairs are not followed")  # fmt: skip
+        self._at_cost = unpriced
+        return True
 
 
 def _nothing() -> None:

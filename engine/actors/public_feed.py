@@ -7,7 +7,7 @@ frames ─► PublicSession ─► on_events() ─► records ─► ring       
 
 import struct
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import structlog
@@ -518,13 +518,17 @@ def _notice_fields(notice: Notice) -> dict[str, str]:
 
 
 def pair_rules(pair: PairData, base_decimals: int | None = None, quote_decimals: int | None = None) -> PairRules:
-    """Kraken's numbers of a pair in its ticks and lots; an increment of one unit where it gives none."""
+    """Kraken's numbers of a pair in its ticks and lots; an increment of one unit where it gives none.
+
+    A smallest order that is finer than the lots, as a coarser precision may leave it behind, is the next lot above.
+    """
+    lot = Decimal(1).scaleb(-pair.qty_precision)
     price_increment = pair.price_increment or Decimal(1).scaleb(-pair.price_precision)
-    qty_increment = pair.qty_increment or Decimal(1).scaleb(-pair.qty_precision)
+    qty_increment = pair.qty_increment or lot
     return PairRules(
         price_increment_ticks=decimal_units(price_increment, pair.price_precision),
         qty_increment_lots=decimal_units(qty_increment, pair.qty_precision),
-        qty_min_lots=decimal_units(pair.qty_min, pair.qty_precision),
+        qty_min_lots=decimal_units(pair.qty_min.quantize(lot, ROUND_CEILING), pair.qty_precision),
         cost_min=pair.cost_min,
         status=pair.status,
         cost_decimals=min(max(pair.cost_precision, 0), DIGITS_MAX),

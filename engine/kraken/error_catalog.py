@@ -99,6 +99,9 @@ _CATALOG: dict[str, Meaning] = {
     "EGeneral:Invalid arguments:Index unavailable": Meaning(
         _NO, _K.ARGUMENT, "this pair has no index price, use the last price as the trigger's reference"
     ),
+    "EGeneral:Invalid arguments:deadline": Meaning(
+        _NO, _K.ARGUMENT, "it came too late for its deadline, or the clocks differ; ask again"
+    ),
     "EGeneral:Invalid arguments:no_mpp": Meaning(_NO, _K.ARGUMENT, "leave no_mpp out, only market orders may have it"),
     "EGeneral:Invalid arguments:ordertype": Meaning(_NO, _K.ARGUMENT, "Kraken has no such order type"),
     "EGeneral:Invalid timeout argument": Meaning(

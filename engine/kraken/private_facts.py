@@ -30,7 +30,8 @@ def execution_fact(row: ExecutionRow, received_at: MonoNs, *, is_snapshot: bool)
         order_type=row.order_type,
         order_status=row.order_status or None,
         order_qty=row.order_qty,
-        limit_price=row.limit_price,
+        # Of a trailing order that waits for its trigger Kraken tells here how far its limit will lie from that.
+        limit_price=row.limit_price if row.limit_price_type in (None, "static") else None,
         cum_qty=row.cum_qty,
         cum_cost=row.cum_cost,
         avg_price=row.avg_price,

@@ -240,6 +240,7 @@ def _read_rows(
 def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
     descr = order.descr
     # "vol: volume of order (base currency unless viqc set in oflags)", vol_exec likewise; oflags is a set.
+    is_triggered = has_trigger(descr.ordertype)
     is_in_base = "viqc" not in (order.oflags or "").split(",")
     return OrderLookup(
         order_id=order_id,
@@ -256,7 +257,8 @@ def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
         cost=_number(order.cost),
         fee=_number(order.fee),
         avg_price=_number(order.price),
-        limit_price=_plain_price(descr.price2 if has_trigger(descr.ordertype) else descr.price),
+        limit_price=_plain_price(descr.price2 if is_triggered else descr.price),
+        trigger_price=_plain_price(descr.price) if is_triggered else None,
         reason=_words(order.reason) or None,
         opened_at=seconds_ns(_number(order.opentm)),
         closed_at=seconds_ns(_number(order.closetm)),

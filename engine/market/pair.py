@@ -17,8 +17,12 @@ from engine.units import DIGITS_MAX, PriceTicks, QtyLots, decimal_units, units_d
 V1_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}
 
 Rounding = Literal["down", "up"]
+Number = Decimal | str | int | float
+"""A float counts as the shortest decimal that means it, as in an order: 0.1 is 0.1."""
 
-_WIDE = Context(prec=2 * DIGITS_MAX + 4)  # any number that an order can have, by any step
+_DIGITS = 2 * DIGITS_MAX + 4  # any number that an order can have, by any step
+# Of more digits than that, what is cut off goes the way that the whole does.
+_WIDE = {"down": Context(prec=_DIGITS, rounding=ROUND_FLOOR), "up": Context(prec=_DIGITS, rounding=ROUND_CEILING)}
 
 
 # Kraken's names are in capitals, but for the x of a tokenized stock (AAPLx, Vx). With at most its first letter in
@@ -69,12 +73,12 @@ class Pair(Struct, frozen=True):
     cost_decimals: int = 8
     """An amount of quote currency to spend is a multiple of 10**-cost_decimals."""
 
-    def price_ticks(self, price: Decimal | str | int) -> PriceTicks:
+    def price_ticks(self, price: Number) -> PriceTicks:
         """The price in ticks; ValueError, naming the increment, when it lies between two of them."""
         ticks = self._units(price, self.price_decimals, self.price_increment_ticks, "price")
         return PriceTicks(ticks)
 
-    def qty_lots(self, qty: Decimal | str | int) -> QtyLots:
+    def qty_lots(self, qty: Number) -> QtyLots:
         """The quantity in lots; ValueError, naming the increment, when it lies between two of them."""
         return QtyLots(self._units(qty, self.qty_decimals, self.qty_increment_lots, "quantity"))
 
@@ -104,11 +108,11 @@ class Pair(Struct, frozen=True):
         """The smallest step of a quantity."""
         return units_decimal(self.qty_increment_lots, self.qty_decimals)
 
-    def round_price(self, price: Decimal | str | int, direction: Rounding) -> Decimal:
+    def round_price(self, price: Number, direction: Rounding) -> Decimal:
         """The nearest price on the tick that is not above ("down") or not below ("up")."""
-        return _stepped(Decimal(price), self.tick, direction)
+        return _stepped(_decimal(price), self.tick, direction)
 
-    def round_qty(self, qty: Decimal | str | int, direction: Rounding) -> Decimal:
+    def round_qty(self, qty: Number, direction: Rounding) -> Decimal:
         """The nearest quantity on the step that is not above ("down") or not below ("up").
 
         The step is the coarser of the lot and of what the account can hold: such a quantity can be ordered, and is
@@ -117,11 +121,11 @@ class Pair(Struct, frozen=True):
         step_lots = self.qty_increment_lots
         if self.base_decimals is not None and self.base_decimals < self.qty_decimals:
             step_lots = lcm(step_lots, 10 ** (self.qty_decimals - self.base_decimals))
-        return _stepped(Decimal(qty), units_decimal(step_lots, self.qty_decimals), direction)
+        return _stepped(_decimal(qty), units_decimal(step_lots, self.qty_decimals), direction)
 
-    def _units(self, value: Decimal | str | int, decimals: int, increment: int, what: str) -> int:
+    def _units(self, value: Number, decimals: int, increment: int, what: str) -> int:
         try:
-            units = decimal_units(Decimal(value), decimals)
+            units = decimal_units(_decimal(value), decimals)
         except (ValueError, InvalidOperation):
             units = -1
         if units < 0 or units % increment:
@@ -130,7 +134,13 @@ class Pair(Struct, frozen=True):
         return units
 
 
+def _decimal(value: Number) -> Decimal:
+    return Decimal(float.__repr__(value)) if isinstance(value, float) else Decimal(value)
+
+
 def _stepped(value: Decimal, step: Decimal, direction: Rounding) -> Decimal:
     # Whatever precision a strategy has set for the arithmetic of its thread: it rounds here and nowhere else.
-    steps = _WIDE.divide(value, step).to_integral_value(ROUND_FLOOR if direction == "down" else ROUND_CEILING, _WIDE)
-    return _WIDE.multiply(steps, step)
+    context = _WIDE.get(direction)
+    if context is None:
+        raise ValueError(f'the direction of rounding is "down" or "up", not {direction!r}')
+    return context.multiply(context.divide(value, step).to_integral_value(None, context), step)

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from engine.market import Pair
 from engine.orders.amounts import usual_trigger_type
-from engine.orders.intent import Conditional, OrderIntent, Trigger
+from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
 from engine.orders.journal_records import (
     Absent,
     Acknowledged,
@@ -44,7 +44,7 @@ from engine.orders.journal_records import (
     Submitted,
 )
 from engine.orders.life import TRANSITIONS, OrderEvent, OrderState
-from engine.orders.money import add, at_precision, divide, subtract
+from engine.orders.money import add, at_precision, divide, multiply, subtract
 from engine.orders.positions import Positions, PositionState, fee_in_base, fee_in_quote
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
@@ -202,12 +202,14 @@ class Blotter:
             return NO_RECORDS
         return (Absent(key, reason, at),)
 
-    def on_request_refused(self, key: str, request: str, reason: str, at: WallNs) -> Sequence[Record]:
+    def on_request_refused(
+        self, key: str, request: str, reason: str, at: WallNs, *, is_certain: bool = True
+    ) -> Sequence[Record]:
         """Kraken's answer to an amend or cancel: no. Or the request's outcome is settled by what the order now is."""
         order = self.open.get(key)
         if order is None or not request or order.pending != request:
             return NO_RECORDS
-        return (RequestRefused(key, request, reason, at),)
+        return (RequestRefused(key, request, reason, at, is_certain),)
 
     def on_amended(self, key: str, at: WallNs, kraken_time: WallNs = NEVER) -> Sequence[Record]:
         """Kraken's answer to an amend: done, as it was asked for. The report may have come before.
@@ -259,7 +261,7 @@ class Blotter:
         else:
             # Only then: REST lags behind, and would undo an amend that was reported already.
             if order.pending == "amend" or order.state is S.UNKNOWN:
-                records += self._differs(order, state, found.qty, found.limit_price, at)
+                records += self._differs(order, state, found.qty, found.limit_price, found.trigger_price, at)
             records += self._counted(order, state, found.filled_qty, at)
         return records
 
@@ -310,7 +312,7 @@ class Blotter:
                 records += self._amended(order, state, fact, at)
             case _ if fact.is_snapshot or not order.qty:
                 # An amend whose answer was lost shows here, and the quantity of an order that was to spend an amount.
-                records += self._differs(order, state, fact.order_qty, fact.limit_price, at)
+                records += self._differs(order, state, fact.order_qty, fact.limit_price, fact.trigger_price, at)
                 records += self._counted(order, state, fact.cum_qty, at)
         return records
 
@@ -330,7 +332,7 @@ class Blotter:
             return self._odd("a trade without id, quantity or price", order.key)
         if fact.is_snapshot and order.filled_before and fact.timestamp <= order.submitted_at:
             return NO_RECORDS  # counted as filled when the order was adopted
-        cost = fact.cost if fact.cost is not None else fact.last_qty * fact.last_price
+        cost = fact.cost if fact.cost is not None else multiply(fact.last_qty, fact.last_price)
         liquidity = {"m": "maker", "t": "taker"}.get(fact.liquidity or "", "")
         pair = pair_of(order.symbol)
         decimals = order.base_decimals if pair is None or pair.base_decimals is None else pair.base_decimals
@@ -363,15 +365,22 @@ class Blotter:
         return (told.amended(order, at, fact.timestamp, is_answer),)
 
     def _differs(
-        self, order: TrackedOrder, state: OrderState, qty: Decimal | None, limit_price: Decimal | None, at: WallNs
+        self,
+        order: TrackedOrder,
+        state: OrderState,
+        qty: Decimal | None,
+        limit_price: Decimal | None,
+        trigger_price: Decimal | None,
+        at: WallNs,
     ) -> Sequence[Record]:
         """An open order as a snapshot or a lookup tells it."""
         if state.is_terminal:
             return NO_RECORDS
         told = _Terms.told(order, qty, limit_price if order.limit_price is not None else None)
-        if told.are_as_known(order):
+        is_trigger_moved = _moves_only(order.amendment, trigger_price)
+        if told.are_as_known(order) and not is_trigger_moved:
             return NO_RECORDS
-        return (told.amended(order, at, NEVER, told.are_as_asked(order)),)
+        return (told.amended(order, at, NEVER, is_trigger_moved or told.are_as_asked(order)),)
 
     def _counted(self, order: TrackedOrder, state: OrderState, cum_qty: Decimal | None, at: WallNs) -> Sequence[Record]:
         """More is filled than we have seen: the fills must be asked for."""
@@ -567,10 +576,11 @@ class Blotter:
                 order.pending, order.amendment, order.reason = "amend", amendment, ""
             case CancelSent():
                 order.pending, order.cancel_wanted = "cancel", True
-            case RequestRefused(request=request, reason=reason):
+            case RequestRefused(request=request, reason=reason, is_certain=is_certain):
                 if order.pending == request:
                     order.pending, order.amendment = "", None
-                order.reason = f"{request} refused: {reason}" if reason else ""
+                outcome = "refused" if is_certain else "in doubt"
+                order.reason = f"{request} {outcome}: {reason}" if reason else ""
             case Amended():
                 self._apply_amended(order, record)
             case Counted(filled=filled, qty_decimals=decimals):
@@ -591,6 +601,8 @@ class Blotter:
             order.refine(price_decimals, order.qty_decimals)
             order.limit_price = PriceTicks(rescaled(record.limit_price, price_decimals, order.price_decimals))
         if record.is_answer and order.pending == "amend":
+            if order.amendment is not None and order.amendment.trigger_price is not None:
+                order.move_trigger(order.amendment.trigger_price)
             order.pending, order.amendment = "", None
         order.reason = ""
         order.aged_from = record.at
@@ -708,6 +720,17 @@ class _Terms(Struct, frozen=True):
             kraken_time,
             is_answer,
         )
+
+
+def _moves_only(amendment: Amendment | None, trigger_price: Decimal | None) -> bool:
+    """Is the amend under way one of the trigger, which alone shows it, and is the trigger there where it was to be?"""
+    return (
+        amendment is not None
+        and trigger_price is not None
+        and amendment.qty is None
+        and amendment.limit_price is None
+        and amendment.trigger_price == trigger_price
+    )
 
 
 def _trigger_of(close: Conditional) -> Trigger | None:

@@ -103,13 +103,15 @@ class Amended(Struct, frozen=True, array_like=True, tag="amd"):
 
 
 class RequestRefused(Struct, frozen=True, array_like=True, tag="ref"):
-    """An amend or a cancel did not happen; the order stands as it stood."""
+    """An amend or a cancel did not happen, as far as is known; the order stands as it stood."""
 
     key: str
     request: str
     """amend or cancel."""
     reason: str
     at: WallNs
+    is_certain: bool = True
+    """False: nobody has told, and nobody can be asked."""
 
 
 class CancelSent(Struct, frozen=True, array_like=True, tag="can?"):

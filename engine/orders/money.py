@@ -4,7 +4,9 @@ Sixty digits hold any product of a price and a quantity that `engine.units` lets
 share of a cost) are rounded, the same on every replay.
 """
 
+from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
+from functools import reduce
 from typing import Final
 
 MONEY: Final = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
@@ -28,6 +30,11 @@ def average(total: Decimal, count: Decimal) -> Decimal:
     quotient = _QUOTIENT.divide(total, count).normalize(_QUOTIENT)
     # 12E+3 is how an exponent begins to be seen by people.
     return quotient.quantize(_ONE, context=MONEY) if quotient == quotient.to_integral_value() else quotient
+
+
+def total_of(amounts: Iterable[Decimal]) -> Decimal:
+    """Their sum; 0 of none."""
+    return reduce(add, amounts, Decimal(0))
 
 
 def at_precision(amount: Decimal, decimals: int) -> Decimal:

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from engine.orders.money import add, average, multiply, share, subtract
+from engine.orders.money import add, average, multiply, share, subtract, total_of
 
 ZERO = Decimal(0)
 
@@ -102,10 +102,14 @@ class Positions:
 
     def total_qty(self, symbol: str) -> Decimal:
         """What all strategies together hold of a pair."""
-        return sum((state.qty for (_, held), state in self._states.items() if held == symbol), ZERO)
+        return total_of(state.qty for (_, held), state in self._states.items() if held == symbol)
+
+    def unpriced(self, marks: Mapping[str, Decimal]) -> list[str]:
+        """Pairs of which something is held, and that have no mark."""
+        return sorted({symbol for (_, symbol), state in self._states.items() if state.qty and symbol not in marks})
 
     def totals(self, marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
-        """Won or lost after fees, by quote currency, with what is held valued at `marks` (by pair)."""
+        """Won or lost after fees, by quote currency, with what is held valued at `marks` (by pair), or else at cost."""
         totals: dict[str, Decimal] = {}
         for (_, symbol), state in self._states.items():
             quote = symbol.partition("/")[2]
@@ -137,4 +141,4 @@ def fee_in_quote(symbol: str, fees: tuple[tuple[str, Decimal], ...], price: Deci
 def fee_in_base(symbol: str, fees: tuple[tuple[str, Decimal], ...]) -> Decimal:
     """What of a fill's fees was taken in its base currency."""
     base = symbol.partition("/")[0]
-    return sum((amount for asset, amount in fees if asset == base), ZERO)
+    return total_of(amount for asset, amount in fees if asset == base)

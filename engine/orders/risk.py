@@ -155,7 +155,7 @@ class Risk:
             return why
         side = intent.side
         limit = None if intent.limit_price is None else units_decimal(intent.limit_price, intent.price_decimals)
-        price = self._price(side, limit, intent, top)
+        price = self._price(side, limit, _static_trigger(intent), top)
         qty = _qty_of(intent, pair, top)
         others = _survey(side, pair, top, open_orders, batch)
         worst = others.worst(qty, position)
@@ -198,6 +198,10 @@ class Risk:
             qty = units_decimal(amendment.qty, amendment.qty_decimals)
         if amendment.limit_price is not None:
             limit = units_decimal(amendment.limit_price, amendment.price_decimals)
+        trigger = _static_trigger(intent)
+        if trigger is not None and amendment.trigger_price is not None:
+            trigger = amendment.trigger_price
+        price = self._price(side, limit, trigger, top)
         is_smaller = limit == order.limit and qty <= order.order_qty
         left = max(ZERO, subtract(qty, order.filled_in_all))
         others = _survey(side, pair, top, [other for other in open_orders if other.key != order.key], ())
@@ -207,8 +211,10 @@ class Risk:
             if why is not None:
                 return why
         if is_smaller:
-            return self._budget.refusal(now, 0)
-        price = self._price(side, limit, intent, top)
+            why = None
+            if trigger != _static_trigger(intent):  # the same quantity is worth something else now
+                why = self._size_refusal(qty, None, pair, price) or self._position_refusal(side, pair, price, worst)
+            return why or self._budget.refusal(now, 0)
         return (
             self._freshness_refusal(pair, top)
             or self._collar_refusal(side, intent.order_type, limit, pair, top)
@@ -403,12 +409,14 @@ class Risk:
         ago_ms, window_ms = (now - at) / NS_PER_MS, window_ns / NS_PER_MS
         return f"the same order was sent {ago_ms:.1f} ms ago, within risk.duplicate_window_ms = {window_ms:g}"
 
-    def _price(self, side: str, limit: Decimal | None, intent: OrderIntent, top: TopOfBook | None) -> Decimal | None:
+    def _price(
+        self, side: str, limit: Decimal | None, trigger: Decimal | None, top: TopOfBook | None
+    ) -> Decimal | None:
         """What an order is measured with: its limit, its trigger, or the best price of the other side."""
         if limit is not None:
             return limit
-        if intent.trigger is not None and intent.trigger.price_type == "static":
-            return intent.trigger.price
+        if trigger is not None:
+            return trigger
         return None if top is None else top.other_side(side)
 
 
@@ -483,6 +491,11 @@ class _Others(Struct, gc=False):
         self.nearest_ticks, self.nearest_decimals, self.nearest_name = limit, price_decimals, name
 
 
+def _static_trigger(intent: OrderIntent) -> Decimal | None:
+    """What sets an order off, where that is a price."""
+    return intent.trigger.price if intent.trigger is not None and intent.trigger.price_type == "static" else None
+
+
 def _qty_of(intent: OrderIntent, pair: Pair, top: TopOfBook | None) -> Decimal:
     """What an order may come to; one that names the money buys no more than that does at the best ask."""
     best_ask = None if top is None or intent.cash_qty is None else top.other_side("buy")
@@ -547,6 +560,11 @@ class DailyLoss:
         # Number of the UTC day since 1970, and what `Positions.totals` said as it began; both are in the journal.
         self.day = day
         self.at_start: dict[str, Decimal] = dict(at_start or {})
+
+    @property
+    def is_limited(self) -> bool:
+        """Is there a bound?"""
+        return self._loss_max is not None
 
     def begins(self, now: WallNs) -> bool:
         """Is it another day than the one that is counted? A clock that is set back does not begin yesterday again."""

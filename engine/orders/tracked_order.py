@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.life import OrderState
@@ -129,6 +130,11 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
             self.filled_before = QtyLots(rescaled(self.filled_before, before, qty_decimals))
             self.filled_at_venue = QtyLots(rescaled(self.filled_at_venue, before, qty_decimals))
             self.qty_decimals = qty_decimals
+
+    def move_trigger(self, price: Decimal) -> None:
+        """An amend has moved what sets the order off."""
+        if self.intent.trigger is not None:
+            self.intent = replace(self.intent, trigger=replace(self.intent.trigger, price=price))
 
     @property
     def avg_price(self) -> Decimal | None:

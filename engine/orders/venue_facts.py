@@ -48,6 +48,7 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     order_status: str | None = None
     order_qty: Decimal | None = None
     limit_price: Decimal | None = None
+    """None also while it is only a distance from the trigger."""
     cum_qty: Decimal | None = None
     cum_cost: Decimal | None = None
     avg_price: Decimal | None = None
@@ -70,6 +71,7 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     trigger_status: str | None = None
     """untriggered or triggered."""
     trigger_price: Decimal | None = None
+    """A price, per cent or an amount, as in the order."""
     ord_ref_id: str | None = None
     """The order whose conditional close this one is."""
     rate_count: Decimal | None = None
@@ -155,6 +157,8 @@ class OrderLookup(Struct, frozen=True, kw_only=True):
     fee: Decimal = Decimal(0)
     avg_price: Decimal = Decimal(0)
     limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    """None without one, and for a distance or per cent."""
     reason: str | None = None
     opened_at: WallNs = WallNs(0)
     closed_at: WallNs = WallNs(0)

@@ -69,7 +69,7 @@ class Order:
 
     @property
     def qty(self) -> Decimal:
-        """The whole order, what has been filled included."""
+        """The whole order, what has been filled included; 0 of one that names the money, until Kraken tells."""
         return self._qty(self._report.qty_lots)
 
     @property

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine.actors.account_facts import FEED_SILENCE_NS, AccountFacts
+from engine.actors.account_facts import FEED_SILENCE_NS, UNSEEN, AccountFacts
 from engine.actors.market_boards import MarketBoards
 from engine.actors.order_cancels import OrderCancels
 from engine.actors.order_records import OrderRecords
@@ -16,11 +17,21 @@ from engine.clock import ManualClock
 from engine.kraken.trading_session import TradingSession, TradingSettings
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
+from engine.orders.intent import Amendment, Trigger
 from engine.orders.journal import Journal
+from engine.orders.journal_records import AmendSent
 from engine.orders.rate_counter import RateCounters
 from engine.orders.risk import Risk, RiskLimits
-from engine.orders.venue_facts import BalanceFact, ExecutionFact, FeedAlive, FeedLost, SnapshotBegan, SnapshotEnded
-from engine.units import NS_PER_S
+from engine.orders.venue_facts import (
+    BalanceFact,
+    ExecutionFact,
+    FeedAlive,
+    FeedLost,
+    OrderLookup,
+    SnapshotBegan,
+    SnapshotEnded,
+)
+from engine.units import NS_PER_S, QtyLots
 from tests.orders.rig import AT, limit, submitted
 
 
@@ -173,3 +184,27 @@ def test_a_cancel_that_ends_nothing_is_sent_less_and_less(account: Account) -> N
 
     assert 6 <= in_two_minutes <= 9
     assert len(account.by_rest) == in_two_minutes + 1, "a feed that is back ends the pause"
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "reason"),
+    [
+        ({"trigger_price": Decimal(95)}, {"trigger_price": Decimal(95)}, ""),
+        ({"trigger_price": Decimal(95)}, {"trigger_price": Decimal(90)}, "amend refused: Kraken did not get it"),
+        ({"trigger_price": Decimal(95)}, {}, f"amend in doubt: {UNSEEN}"),
+        ({"display_qty": QtyLots(5)}, {"qty": Decimal(1)}, f"amend in doubt: {UNSEEN}"),
+        ({"qty": QtyLots(5)}, {"qty": Decimal(1)}, "amend refused: Kraken did not get it"),
+    ],
+)
+def test_an_amend_in_doubt_is_said_to_have_failed_only_where_that_shows(
+    account: Account, change: dict[str, Any], told: dict[str, Any], reason: str
+) -> None:
+    """REST tells quantity, limit and trigger of an order: what else an amend was to change may be so, or may not."""
+    stop = limit("sell", price=None, order_type="stop-loss", trigger=Trigger(Decimal(90)))
+    account.records.commit([submitted(key="stop", intent=stop)])
+    account.records.commit(account.records.blotter.on_acknowledged("stop", "Ostop", AT))
+    account.records.commit([AmendSent("stop", Amendment(price_decimals=1, qty_decimals=8, **change), AT)])
+    account.facts.found(OrderLookup(order_id="Ostop", status="open", **told), [])
+    order = account.records.blotter.open["stop"]
+
+    assert (order.pending, order.reason) == ("", reason)

@@ -224,3 +224,13 @@ def test_a_pair_that_is_not_told_holds_its_book_up_for_no_longer_than_that() -> 
     assert waiting is not None
     assert top is not None
     assert (waiting.is_live, top.is_live, top.price_decimals) == (False, True, 2)
+
+
+def test_a_minimum_that_the_new_lots_cannot_tell_costs_no_pair_its_change(market: Market) -> None:
+    """A coarser precision may leave it behind; the next lot above it is the smallest order then."""
+    boards = boards_of(market)
+    market.take(instrument(qty_precision=3, qty_min=0.00005))
+    pair = boards.pair(SYMBOL)
+
+    assert pair is not None
+    assert (pair.qty_decimals, pair.qty_min_lots) == (3, 1)

@@ -118,3 +118,29 @@ def test_a_new_router_and_a_new_engine_find_the_position_that_was_credited(engin
     assert position(engine)["fees"] != held["fees"]
     assert refusals(engine) == []
     engine.wait_until_agreed(told=False)
+
+
+def test_what_is_left_of_a_pair_that_is_not_followed_any_more_does_not_lift_the_days_limit(tmp_path: Path) -> None:
+    """It counts at cost, and the log says so. Without a price of it the loss was taken for unknown, for good."""
+    engines = Engines(tmp_path)
+    venue = TradingVenue(engines, "--no-rate-counter", symbols="BTC/USD,PENGU/USD")
+    engine = TradingEngine(venue, tmp_path / "engine", symbols="BTC/USD,PENGU/USD").start()
+    engine.wish("order", name="rest", symbol="PENGU/USD", order_type="market", qty="1234.56784")
+    engine.wait_for_state("rest", "FILLED")
+    engine.stop()
+    text = engine.config.read_text()
+    engine.config.write_text(
+        text.replace('"BTC/USD", "PENGU/USD"', '"BTC/USD"').replace("daily_loss_max = 1000000", "daily_loss_max = 20")
+    )
+    engine.start()
+    for side in ("buy", "sell"):
+        engine.wish("order", name=side, side=side, order_type="market", qty="0.5")
+        engine.wait_for_state(side, "FILLED")
+    eventually(lambda: engine.router("status")["mode"] == "HALTED", "the day's loss halts it")
+    reason = engine.router("status")["reason"]
+    log = engine.log()
+    engine.close()
+    engines.close()
+
+    assert "lost today, as much as risk.daily_loss_max = 20.0 allows" in reason
+    assert "positions count at cost for the day's loss" in log

@@ -106,6 +106,8 @@ def test_every_genuine_order_is_told_to_the_last_digit(name):
         ]  # fmt: skip
         assert (order.status, order.reason) == (row["status"], row.get("reason"))
         assert (order.pair, order.side) == (row["descr"]["pair"], row["descr"]["type"])
+        is_stop = row["descr"]["ordertype"].startswith(("stop", "take"))
+        assert order.trigger_price == (Decimal(row["descr"]["price"]) if is_stop else None)
         assert order.cl_ord_id == row.get("cl_ord_id")
         assert order.order_userref == (row["userref"] or None)
         assert order.opened_at == int(row["opentm"] * 10**9)

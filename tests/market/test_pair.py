@@ -105,3 +105,30 @@ def test_rounding_does_not_depend_on_the_precision_of_a_thread(digits):
         rounded = pair.round_price("64000.19", "down"), pair.round_qty("1.234567891", "up")
 
     assert rounded == (Decimal("64000.1"), Decimal("1.23456790"))
+
+
+@pytest.mark.parametrize("direction", ["down", "up"])
+@pytest.mark.parametrize("price", [63500.1, 0.3, 0.7, 1.1, 1e15])
+def test_a_float_on_the_tick_stays_there(price: float, direction: Rounding) -> None:
+    """It counts as the shortest decimal that means it, as it does in an order."""
+    pair = Pair("BTC/USD", 1, 8)
+    rounded = pair.round_price(price, direction)
+
+    assert rounded == Decimal(repr(price))
+    assert pair.price_ticks(price) == pair.price_ticks(rounded)
+    assert pair.round_qty(0.29, direction) == Decimal("0.29")
+
+
+@pytest.mark.parametrize("direction", ["nearest", "UP", "", None])
+def test_a_direction_that_is_none_is_refused(direction: str) -> None:
+    """A misspelt "down" must not be taken for "up"."""
+    with pytest.raises(ValueError, match=r'is "down" or "up", not '):
+        Pair("BTC/USD", 1, 8).round_price("63500.17", direction)  # type: ignore[arg-type]
+
+
+def test_a_number_of_very_many_digits_is_not_rounded_across_the_step() -> None:
+    """Down is never above, however many nines there are."""
+    pair, nines = Pair("BTC/USD", 1, 8), Decimal("0." + "9" * 90)
+
+    assert pair.round_qty(nines, "down") == Decimal("0.99999999")
+    assert pair.round_qty("1." + "0" * 90 + "1", "up") == Decimal("1.00000001")

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.orders.blotter import PARKED_MAX, Blotter, fold, missing_from
-from engine.orders.intent import Amendment
+from engine.orders.intent import Amendment, Trigger
 from engine.orders.journal_records import (
     Absent,
     Acknowledged,
@@ -335,6 +335,26 @@ def test_an_amend_whose_answer_was_lost_shows_in_the_snapshot():
     tell(blotter, pending_new(limit_price=Decimal("101.0"), order_qty=Decimal(2), is_snapshot=True))
 
     assert (order.limit_price, order.qty, order.pending) == (1010, 2 * ONE, "")
+
+
+STOP = {"order_type": "stop-loss", "price": None, "trigger": Trigger(Decimal(90))}
+
+
+@pytest.mark.parametrize("told", ["snapshot", "lookup"])
+@pytest.mark.parametrize(("trigger", "pending"), [("95", ""), ("90", "amend"), (None, "amend")])
+def test_a_trigger_that_was_moved_shows_in_what_kraken_tells(told, trigger, pending):
+    """The amend of it is done when it is there, whether or not its answer was lost; and only then."""
+    blotter, order = sent(intent=limit("sell", **STOP))
+    commit(blotter, blotter.on_acknowledged(KEY, ORDER_ID, AT))
+    commit(blotter, [AmendSent(KEY, Amendment(price_decimals=1, qty_decimals=8, trigger_price=Decimal(95)), AT)])
+    terms = {"limit_price": None, "trigger_price": None if trigger is None else Decimal(trigger)}
+    if told == "snapshot":
+        tell(blotter, fact("new", order_qty=Decimal(1), is_snapshot=True, **terms))
+    else:
+        commit(blotter, blotter.on_lookup(lookup("open", **terms), AT))
+
+    assert order.pending == pending
+    assert order.intent.trigger == Trigger(Decimal(90) if pending else Decimal(95))
 
 
 def test_a_late_first_report_does_not_undo_an_amend():

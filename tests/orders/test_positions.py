@@ -110,5 +110,16 @@ def test_totals_are_by_quote_currency():
     positions.of("b", "ETH/EUR").fill("buy", D(1), D(10), D("0.1"))
 
     assert positions.totals({"BTC/USD": D(120)}) == {"USD": D(-2), "EUR": D("-0.1")}
+    assert positions.unpriced({"BTC/USD": D(120)}) == ["ETH/EUR"]
     assert positions.total_qty("BTC/USD") == 0
     assert positions.qty("nobody", "BTC/USD") == 0
+
+
+def test_what_all_strategies_hold_together_is_exact():
+    """Whatever digits the amounts have: 31 of them here, three more than Decimals are added with by habit."""
+    positions = Positions()
+    positions.of("a", "PEPE/USD").qty = Decimal("123456789012345678901.1234567890")
+    positions.of("b", "PEPE/USD").qty = Decimal("0.0000000001")
+
+    assert positions.total_qty("PEPE/USD") == Decimal("123456789012345678901.1234567891")
+    assert positions.total_qty("BTC/USD") == 0

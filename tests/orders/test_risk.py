@@ -422,3 +422,34 @@ def test_market_orders_under_way_reach_together():
     assert "risk.self_trade_guard" in desk.ask(one, batch=[one])
     desk.open(one, is_working=False)
     assert "risk.self_trade_guard" in desk.ask(one)
+
+
+@pytest.mark.parametrize(
+    ("limits", "trigger", "refused"),
+    [
+        ({"order_notional_max": D(300)}, "150", None),
+        ({"order_notional_max": D(300)}, "150.1", "risk.order_notional_max = 300"),
+        ({"position_notional_max": D(300)}, "150.1", "risk.position_notional_max = 300"),
+        ({"order_notional_max": D(300)}, "1010", "order of 2020"),
+    ],
+)
+def test_a_stop_whose_trigger_is_moved_is_worth_what_it_is_there(limits, trigger, refused):
+    """It trades near it: ten times the trigger is ten times the order. And what it was moved to is what it has."""
+    desk = Desk(**limits)
+    order = desk.open(limit("buy", "2", None, order_type="stop-loss", trigger=Trigger(D(101))))
+    why = desk.ask_amend(order, trigger_price=D(trigger))
+    moved = Amendment(price_decimals=1, qty_decimals=8, trigger_price=D(150))
+    commit(desk.blotter, [AmendSent(order.key, moved, AT)])
+    commit(desk.blotter, desk.blotter.on_amended(order.key, AT))
+
+    assert (why is None) if refused is None else (why is not None and refused in why), why
+    assert order.intent.trigger == Trigger(D(150))
+    assert "more than risk." in desk.ask_amend(order, qty=QtyLots(3 * 10**8))
+    assert fold_again(desk.blotter).open[order.key].intent.trigger == Trigger(D(150))
+
+
+def fold_again(blotter):
+    """Through a snapshot."""
+    again = Blotter()
+    again.apply(blotter.snapshot(AT))
+    return again
