@@ -117,15 +117,16 @@ def test_the_same_precision_told_again_costs_nobody_anything(market: Market) -> 
     assert market.session.feeds[SYMBOL].streaming
 
 
-def test_a_status_of_any_length_is_told_cut():
+@pytest.mark.parametrize("letter", ["x", '"', "\N{ROCKET}"])
+def test_a_status_of_any_length_is_told_cut(letter):
     """A word of five thousand characters costs nobody the pair: its decimals and minimums are told with it."""
     market = Market()
-    market.take(instrument(status="x" * 5000, price_precision=2))
+    market.take(instrument(status=letter * 5000, price_precision=2))
     pair = boards_of(market).pair(SYMBOL)
 
     assert pair is not None
     assert pair.price_decimals == 2
-    assert pair.status == "x" * 24
+    assert pair.status == letter * (24 // len(letter.encode()))
 
 
 def test_a_book_that_is_in_the_new_precision_already_goes_on(market: Market) -> None:
