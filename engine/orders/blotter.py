@@ -385,6 +385,9 @@ class Blotter:
         """An order that the journal does not know: somebody else's, or a conditional close of ours."""
         if not fact.symbol or fact.side is None or fact.order_qty is None or fact.exec_type == "trade":
             return None
+        if fact.side not in ("buy", "sell"):
+            self._odd(f"an order to {fact.side}", fact.order_id)
+            return None
         pair = pair_of(fact.symbol)
         # Of a pair that is not followed, Kraken's own text shows the precision: it pads its numbers. And an order may
         # be finer than what its pair has become.

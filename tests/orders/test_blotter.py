@@ -412,6 +412,14 @@ def test_an_order_that_nobody_knows_is_adopted():
     assert list(blotter.positions.items()) == []
 
 
+def test_an_order_that_neither_buys_nor_sells_is_not_adopted_as_one_that_sells():
+    """A side that we do not know is counted; what such an order would hold or bring cannot be told."""
+    blotter = Blotter()
+    tell(blotter, external(side="short"))
+
+    assert (blotter.open, blotter.quarantined) == ({}, 1)
+
+
 def test_old_fills_in_a_snapshot_are_not_counted_on_top_of_what_was_adopted():
     """The snapshot tells the order with its fills counted, and then the fills."""
     blotter = Blotter()
