@@ -102,7 +102,7 @@ class OrderAnswers:
                 case SystemChanged(system):
                     self._gate.enter(system)
                 case FrameNotUnderstood(kind, detail, frame):
-                    log.warning("frame not understood", kind=kind, detail=detail, frame=frame)
+                    log.warning(f"{kind} frame", detail=detail, frame=frame.decode(errors="replace"))
 
     def on_answer(
         self,

@@ -83,6 +83,8 @@ class OrderRecords:
         self._balances_at = MonoNs(0)
         self._reported_balances: dict[str, BalanceReport] = {}
         self._fills_told_at = MonoNs(0)
+        # How many facts that cannot be have been logged; see `Blotter.quarantined`.
+        self._quarantined_told = blotter.quarantined
         # Since the process started, and by it; see topology.ROUTER_COUNTERS.
         self.counts: dict[str, int] = dict.fromkeys(
             (*RECOUNTED, "refused", "journal_errors", "records_unreadable"), 0
@@ -116,6 +118,10 @@ class OrderRecords:
             self.write(records, is_fact=True)
             for record in records:
                 self.apply(record, received_at)
+        if self.blotter.quarantined > self._quarantined_told:
+            odd = self.blotter.oddities[-1]
+            log.warning("fact not acted upon", id=odd.key, what=odd.what, quarantined=self.blotter.quarantined)
+            self._quarantined_told = self.blotter.quarantined
 
     def commit_before(self, records: Sequence[Record]) -> bool:
         """Write and apply what is about to happen; False, and nothing is so, when the journal cannot take it."""

@@ -128,7 +128,7 @@ class PrivateFeed:
                         self._system_told = system
                         log.info("venue status", system=system)
                 case FrameNotUnderstood(kind, detail, frame):
-                    log.warning("frame not understood", kind=kind, detail=detail, frame=frame)
+                    log.warning(f"{kind} frame", detail=detail, frame=frame.decode(errors="replace"))
                 case _:
                     self._publish(event)
 

@@ -30,6 +30,7 @@ from engine.kraken.events import (
 from engine.kraken.liveness import DETAIL_CHARS_MAX
 from engine.kraken.messages import Notice, PairData
 from engine.kraken.public_session import PublicSession
+from engine.kraken.salvage import cut
 from engine.records import (
     UNPROVED,
     FeedState,
@@ -58,6 +59,7 @@ Conflation = Literal["none", "burst"]
 
 PERCENT_DECIMALS = 2  # of a ticker's change in percent, at least
 RECORDS_READ_MAX: Final = 256  # of a ring at a time
+PAIR_STATUS_BYTES_MAX: Final = 24  # theirs have sixteen at most
 UNTOLD_MAX: Final = 1024  # books of a pair that wait for it; more, and they wait no longer
 
 BOOK_TOP, LIVE = int(Kind.BOOK_TOP), int(FeedState.LIVE)  # hot: an enum member costs a lookup
@@ -530,7 +532,7 @@ def pair_rules(pair: PairData, base_decimals: int | None = None, quote_decimals:
         qty_increment_lots=decimal_units(qty_increment, pair.qty_precision),
         qty_min_lots=decimal_units(pair.qty_min.quantize(lot, ROUND_CEILING), pair.qty_precision),
         cost_min=pair.cost_min,
-        status=pair.status,
+        status=cut(pair.status, PAIR_STATUS_BYTES_MAX),
         cost_decimals=min(max(pair.cost_precision, 0), DIGITS_MAX),
         base_decimals=base_decimals,
         quote_decimals=quote_decimals,

@@ -24,11 +24,13 @@ def ask_router(name: str, request: Request) -> Answer:
     try:
         return _unless_error(ask(RunDirectory(name).router_path, request))
     except NobodyListens:
-        if RunDirectory(name).is_held():
+        if ask_engine(name, {"command": "status"})["trading"]["mode"] != "off":
             raise ConfigError(
-                f"the engine named {name} does not trade: set [trading] in its configuration, or use --venue local"
+                f"the order router of the engine named {name} does not answer; is it starting or stopping?"
             ) from None
-        raise ConfigError(f"no engine named {name} is running; start one with `engine run`") from None
+        raise ConfigError(
+            f"the engine named {name} does not trade: set [trading] in its configuration, or use --venue local"
+        ) from None
 
 
 def _unless_error(answer: Answer) -> Answer:

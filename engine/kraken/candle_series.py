@@ -21,9 +21,7 @@ from engine.kraken.messages import CandleData
 from engine.timestamps import wall_ns
 from engine.units import NS_PER_S, WallNs
 
-AHEAD_NS_MAX: Final = (
-    24 * 3600 * NS_PER_S
-)  # of its message's own time: a candle of another century would end the series
+AHEAD_NS_MAX: Final = 60 * NS_PER_S  # of its message's own time: until a candle of tomorrow all others are old
 INTERVALS_MIN: Final = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)  # what Kraken offers; bounds the series of a pair
 
 _Key = tuple[str, int]

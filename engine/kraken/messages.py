@@ -135,6 +135,12 @@ class TradeData(Struct, gc=False):
     ord_type: str = "limit"
     timestamp: str = ""
 
+    def __post_init__(self) -> None:
+        """Nothing is traded for nothing: such an entry is one that cannot be read."""
+        for number in (self.price, self.qty):
+            if number.is_signed() or not number:
+                raise ValueError(f"{number} is neither the price nor the quantity of a trade")
+
 
 class TradeMessage(Struct, gc=False):
     """{"channel":"trade","type":"update","data":[…]}: all fills of one taker order, usually."""

@@ -46,6 +46,7 @@ HEARTBEAT = b'{"channel":"heartbeat"}'
 TIMER_INTERVAL_NS = 100 * NS_PER_MS  # how often the deadlines of all subscriptions are looked at
 SILENCE_GROWTH_MAX = 16  # a quiet pair is asked for proof 1, 2, 4 … this many times less often
 PROOF_PATIENCE_NS = 2 * NS_PER_S  # a book that was given back to prove itself is live for so long without a snapshot
+CLOSED_RETRY_NS = 60 * NS_PER_S  # after a snapshot that did not come while Kraken takes no orders
 DELISTED: Final = "delisted"  # the instrument channel's status of a pair that is no more
 
 _SYMBOL_IN_TEXT: Final = re.compile(rb'"symbol":"([^"]{1,40})"')
@@ -484,6 +485,7 @@ class PublicSession:
         return state_changed(feed, FeedState.UNTRUSTED, reason)
 
     def _receive_status(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
+        was_closed = self._status.is_closed
         changes, is_other_connection, unreadable = self._status.receive(frame)
         events: list[Event] = [*changes, *self._count_unreadable(unreadable, frame, received_at)]
         if is_other_connection:  # nothing of the old one goes on
@@ -495,6 +497,10 @@ class PublicSession:
             for feed in self.feeds.values():
                 if feed.state is FeedState.LIVE:
                     events += state_changed(feed, FeedState.STALE, "Kraken is in maintenance")
+        elif was_closed and not self._status.is_closed:
+            for feed in self.feeds.values():
+                if feed.resync_at and feed.state is FeedState.STALE:
+                    feed.resync_at = MonoNs(max(received_at, feed.resynced_at + RESYNC_INTERVAL_NS))
         return events
 
     def _receive_heartbeat(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
@@ -598,6 +604,10 @@ class PublicSession:
             feed = self.feeds[subscription.symbol or ""]
             if feed.streaming and feed.state is FeedState.LIVE and not feed.is_unproved:
                 feed.is_renewed = False  # an update has proved it meanwhile
+            elif self._status.is_closed:  # late snapshots are no failure then: asked for again rarely, and at the end
+                feed.end()
+                feed.resync_at = MonoNs(now + CLOSED_RETRY_NS)
+                events += state_changed(feed, FeedState.STALE, f"no snapshot: Kraken is in {self._status.system}")
             else:
                 events += self._put_in_doubt(feed, f"no snapshot within {waited}", now)
         for feed in self.feeds.values():

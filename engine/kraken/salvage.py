@@ -200,7 +200,10 @@ def _salvage_struct(shape: type[Struct], text: bytes | Raw) -> Struct:
         except msgspec.ValidationError as error:
             if field.required or field.name in essential:
                 raise msgspec.ValidationError(f"{error}: `{field.encode_name}`") from None
-    return shape(**known)
+    try:
+        return shape(**known)
+    except ValueError as error:  # its own rule on what goes together
+        raise msgspec.ValidationError(str(error)) from None
 
 
 def _salvage_union(kinds: list[Any], text: bytes | Raw, error: msgspec.ValidationError) -> Any:

@@ -227,6 +227,8 @@ class Blotter:
 
     def on_execution(self, fact: ExecutionFact, pair_of: Callable[[str], Pair | None], at: WallNs) -> Sequence[Record]:
         """One row of the executions channel, of a snapshot or news; `pair_of` tells what is known of a pair now."""
+        if fact.order_qty is not None and fact.order_qty < 0:  # it would hold less than nothing
+            return self._odd(f"an order of {fact.order_qty}", fact.order_id)
         # The closing order that another one spawns may carry its parent's userref.
         order = self.find(fact.order_id, fact.cl_ord_id, None if fact.ord_ref_id else fact.order_userref)
         if order is not None:
@@ -274,8 +276,8 @@ class Blotter:
             self.fills_repeated += 1
             return NO_RECORDS
         lots, decimals = _lots(order, qty)
-        if not lots or lots < 0:
-            return self._odd(f"a fill of {qty}", order.key)
+        if not lots or lots < 0 or price <= 0:
+            return self._odd(f"a fill of {qty} at {price}", order.key)
         if not _allows(order.state, E.FILL):
             return self._odd(f"a fill while {order.state.name}", order.key)
         if add(order.filled_in_all, qty) > order.order_qty and order.intent.cash_qty is None:
@@ -393,6 +395,9 @@ class Blotter:
     def _adopted(self, fact: ExecutionFact, pair_of: Callable[[str], Pair | None], at: WallNs) -> Adopted | None:
         """An order that the journal does not know: somebody else's, or a conditional close of ours."""
         if not fact.symbol or fact.side is None or fact.order_qty is None or fact.exec_type == "trade":
+            return None
+        if fact.side not in ("buy", "sell"):
+            self._odd(f"an order to {fact.side}", fact.order_id)
             return None
         pair = pair_of(fact.symbol)
         # Of a pair that is not followed, Kraken's own text shows the precision: it pads its numbers. And an order may

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from engine.actors.account_facts import FEED_SILENCE_NS, UNSEEN, AccountFacts
 from engine.actors.market_boards import MarketBoards
@@ -137,6 +138,18 @@ def test_the_reason_is_what_the_feed_lacks(account: Account, fact: FeedLost, rea
     account.facts.take(fact)
 
     assert account.reasons() == (reason, reason)
+
+
+def test_a_fact_that_cannot_be_is_told_in_the_log(account: Account) -> None:
+    """The cancel of an order that is filled has no effect; a person reads of it, and how many there were."""
+    account.snapshot("one", "two")
+    with capture_logs() as logs:
+        for exec_type in ("filled", "canceled", "canceled"):
+            account.facts.take(ExecutionFact(exec_type=exec_type, order_id="Oone", timestamp=AT, cl_ord_id="one"))
+    told = [(line["id"], line["quarantined"]) for line in logs if line["event"] == "fact not acted upon"]
+
+    assert told[0] == ("one", 1)
+    assert len(told) == account.records.blotter.quarantined
 
 
 def test_a_feed_that_says_nothing_for_three_seconds_shuts_the_gate_until_it_speaks(account: Account) -> None:

@@ -117,6 +117,18 @@ def test_the_same_precision_told_again_costs_nobody_anything(market: Market) -> 
     assert market.session.feeds[SYMBOL].streaming
 
 
+@pytest.mark.parametrize("letter", ["x", '"', "\N{ROCKET}"])
+def test_a_status_of_any_length_is_told_cut(letter):
+    """A word of five thousand characters costs nobody the pair: its decimals and minimums are told with it."""
+    market = Market()
+    market.take(instrument(status=letter * 5000, price_precision=2))
+    pair = boards_of(market).pair(SYMBOL)
+
+    assert pair is not None
+    assert pair.price_decimals == 2
+    assert pair.status == letter * (24 // len(letter.encode()))
+
+
 def test_a_book_that_is_in_the_new_precision_already_goes_on(market: Market) -> None:
     """The book channel may tell the change first: by a wrong checksum, and a snapshot whose text has other decimals."""
     tape = Tape(SYMBOL, decimals=(2, 8), mid=500_000)

@@ -246,11 +246,12 @@ def test_missed_intervals_are_counted_in_the_candles_own_length():
     assert story.take(snapshot(row(45, interval=5))) == [(45, 1, "forming", 3)]
 
 
-def test_a_candle_of_another_century_ends_nothing():
+@pytest.mark.parametrize("day", ["2926-09-10", "2026-09-11"])
+def test_a_candle_of_another_century_or_of_tomorrow_ends_nothing(day):
     """By its message's own time it is yet to come: counted as malformed, and the series goes on."""
     story = Story()
     story.take(update(row(34)))
-    story.session.receive(update(row(35).replace("2026-09", "2926-09")), T0)
+    story.session.receive(update(row(35).replace("2026-09-10", day)), T0)
 
     assert story.session.malformed == 1
     assert story.take(update(row(34, 2)), update(row(35))) == [

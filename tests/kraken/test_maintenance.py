@@ -51,7 +51,7 @@ class Night:
                     continue
                 self.requests.append((self.now, asked["method"], asked["params"].get("symbol", [])))
                 if obeying and asked["method"] == "subscribe":
-                    self.tell(*(self.tapes[symbol].snapshot() for symbol in asked["params"]["symbol"]))
+                    self.tell(*(self.tapes[symbol].snapshot() for symbol in asked["params"].get("symbol", [])))
 
     def states(self):
         return states([event for _, event in self.events])
@@ -90,6 +90,27 @@ def test_nothing_is_asked_while_kraken_is_closed_and_little_afterwards():
     assert [at for at, *_ in asked if at < 273 * S] == []
     assert sum(count for _, method, count in asked if method == "subscribe") == 500
     assert len(asked) <= 2 * 11
+    assert {str(feed.state) for feed in night.session.feeds.values()} == {"live"}
+
+
+def test_snapshots_that_do_not_come_while_kraken_is_closed_are_no_failure():
+    """An engine that starts in the middle: no pair is untrusted, asked again once a minute, live as soon as it may."""
+    symbols = [f"P{number}/USD" for number in range(500)]
+    night = Night(*symbols)
+    night.session.closed(T0, "1012")
+    night.session.opened(T0)
+    night.requests = []
+    night.tell(status("maintenance"))
+    night.until(100, obeying=False)
+    night.tell(status("cancel_only"))
+    night.until(250, obeying=False)
+    during = [len(names) for at, method, names in night.requests if method == "subscribe" and at > T0 + 10 * S]
+    before = {str(feed.state) for feed in night.session.feeds.values()}
+    night.tell(status("post_only"))
+    night.until(256, obeying=True)
+
+    assert before == {"stale"}
+    assert sum(during) <= 3 * 500
     assert {str(feed.state) for feed in night.session.feeds.values()} == {"live"}
 
 

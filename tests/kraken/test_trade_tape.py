@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire import T0, new_session
 
+from engine.kraken.events import TradePrinted
 from engine.kraken.trade_tape import GAP_MAX, MISSED_IDS_KEPT
 
 
@@ -32,7 +33,8 @@ class Story:
 
     def take(self, *frames):
         for text in frames:
-            for event in self.session.receive(text, T0):
+            events = self.session.receive(text, T0)
+            for event in (event for event in events if isinstance(event, TradePrinted)):
                 self.told.append(event.trade.trade_id)
                 if event.history:
                     self.history.append(event.trade.trade_id)
@@ -161,6 +163,19 @@ def test_an_absurd_id_is_no_gap():
     story.take(frame(10, second=1), frame(10 + GAP_MAX + 1, second=2), frame(11, second=3), frame(12, second=4))
 
     assert story.told == [10, 10 + GAP_MAX + 1, 11, 12]
+    assert story.session.trades_missed == 0
+
+
+@pytest.mark.parametrize(("field", "number"), [(b"qty", b"-0.00100000"), (b"qty", b"0.0"), (b"price", b"0")])
+def test_a_trade_of_nothing_or_less_is_not_told(field, number):
+    """It is counted as malformed, and as missed; the other trades of its message are told."""
+    story = Story()
+    good, (head, tail) = frame(1, 2, 3), frame(1, 2, 3).split(b'"trade_id":2,')
+    before, _, after = head.rpartition(b'"' + field + b'":')
+    story.take(before + b'"' + field + b'":' + number + after[after.index(b",") :] + b'"trade_id":2,' + tail, good)
+
+    assert story.told == [1, 3, 2]
+    assert story.session.malformed == 1
     assert story.session.trades_missed == 0
 
 

@@ -165,6 +165,28 @@ def test_what_cannot_be_is_counted_and_put_aside():
     assert [oddity.key for oddity in blotter.oddities] == [KEY, KEY]
 
 
+@pytest.mark.parametrize("told", [trade(qty="-0.4"), trade(qty="0"), trade(price="0"), trade(price="-100")])
+def test_a_fill_of_nothing_or_less_is_counted_and_changes_no_position(told):
+    """Neither its quantity nor its price can be so; its order's own count will ask for what was really filled."""
+    blotter, order = sent()
+    tell(blotter, trade("T1"))
+    tell(blotter, told)
+
+    assert (order.filled, blotter.quarantined) == (40_000_000, 1)
+    assert blotter.positions.qty("quoter", "BTC/USD") == Decimal("0.4")
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_an_order_of_less_than_nothing_is_counted_and_holds_nothing(own):
+    """An amend of ours to -1, or somebody else's order of -1: it would set funds free that nobody has."""
+    blotter, order = sent()
+    ids = {} if own else {"order_id": EXTERNAL_ID, "cl_ord_id": None}
+    tell(blotter, pending_new())
+    tell(blotter, fact("amended" if own else "new", symbol="BTC/USD", side="buy", order_qty=Decimal(-1), **ids))
+
+    assert (list(blotter.open), order.qty, blotter.quarantined) == ([KEY], 100_000_000, 1)
+
+
 def test_an_overfill_is_counted_and_believed():
     """The position must be what Kraken did, not what it should have done."""
     blotter, order = sent()
@@ -430,6 +452,14 @@ def test_an_order_that_nobody_knows_is_adopted():
     tell(blotter, end("canceled", cum="0.25", order_id=EXTERNAL_ID, cl_ord_id=None))
     assert (order.state, order.fills_missing) == (S.CANCELED, 0)
     assert list(blotter.positions.items()) == []
+
+
+def test_an_order_that_neither_buys_nor_sells_is_not_adopted_as_one_that_sells():
+    """A side that we do not know is counted; what such an order would hold or bring cannot be told."""
+    blotter = Blotter()
+    tell(blotter, external(side="short"))
+
+    assert (blotter.open, blotter.quarantined) == ({}, 1)
 
 
 def test_old_fills_in_a_snapshot_are_not_counted_on_top_of_what_was_adopted():
