@@ -27,7 +27,8 @@ def execution_fact(row: ExecutionRow, received_at: MonoNs, *, is_snapshot: bool)
         side=row.side,
         order_type=row.order_type,
         order_status=row.order_status or None,
-        order_qty=row.order_qty,
+        # Beside an amount of money it may count the money, as REST's volume does.
+        order_qty=row.order_qty if row.cash_order_qty is None else None,
         limit_price=row.limit_price,
         cum_qty=row.cum_qty,
         cum_cost=row.cum_cost,
