@@ -13,7 +13,13 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 @click.option("--port", default=8765, show_default=True, help="Of the public WebSocket; 0 takes any free one.")
 @click.option("--private-port", type=int, help="Of the private WebSocket.  [default: the one after --port]")
 @click.option("--rest-port", type=int, help="Of REST.  [default: the second after --port]")
-@click.option("--seed", default=0, show_default=True, help="Of order flow, delays and faults: same seed, same venue.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Of order flow, delays and faults: same seed, same venue. The history before it ends where the venue opens: "
+    "opened at another moment, its trades and candles are others.",
+)
 @click.option("--symbols", default="", metavar="A,B,C", help="Pairs to list.  [default: all that the venue knows]")
 @click.option(
     "--rate", default=100.0, show_default=True, help="Book messages a second, all pairs together, seen at depth 10."

@@ -29,7 +29,8 @@ def execution_fact(row: ExecutionRow, received_at: MonoNs, *, is_snapshot: bool)
         side=row.side,
         order_type=row.order_type,
         order_status=row.order_status or None,
-        order_qty=row.order_qty,
+        # Beside an amount of money it may count the money, as REST's volume does.
+        order_qty=row.order_qty if row.cash_order_qty is None else None,
         # Of a trailing order that waits for its trigger Kraken tells here how far its limit will lie from that.
         limit_price=row.limit_price if row.limit_price_type in (None, "static") else None,
         cum_qty=row.cum_qty,

@@ -9,12 +9,13 @@ connection's number, so a failure can be told as two numbers.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from random import Random
 from typing import Final, Protocol
 
 from engine.errors import ConfigError
+from engine.venue.precision import DECIMALS_MAX
 from engine.venue.private_faults import PRIVATE_KINDS
 from engine.venue.settings import FaultSpec
 from engine.venue.stream import StreamKey
@@ -73,8 +74,17 @@ def _precision(text: str, decimals: str, at_text: str | None, symbol: str | None
             f"--fault {text}: write precision:PRICExQTY@SECONDS@SYMBOL with decimals of prices and of quantities, such "
             "as precision:2x8@5@BTC/USD"
         )
+    if max(int(match[1]), int(match[2])) > DECIMALS_MAX:
+        raise ConfigError(f"--fault {text}: decimals are from 0 to {DECIMALS_MAX}")
     at_s = _number(text, at_text, 0, 1e9)
     return FaultSpec("precision", at_s=at_s, symbol=symbol, decimals=(int(match[1]), int(match[2])))
+
+
+def check_symbols(specs: Iterable[FaultSpec], listed: Collection[str]) -> None:
+    """ConfigError for a fault of a pair that is not listed: it would never strike, and nobody would know."""
+    for spec in specs:
+        if spec.symbol is not None and spec.symbol not in listed:
+            raise ConfigError(f"--fault {spec.kind} of {spec.symbol}: the venue lists {', '.join(listed)}")
 
 
 def frame_faults(specs: Iterable[FaultSpec]) -> tuple[FaultSpec, ...]:

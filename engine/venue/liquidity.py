@@ -13,7 +13,7 @@ from engine.venue.account import Account
 from engine.venue.client_order import ClientOrder, OrderSpec
 from engine.venue.fees import cost_units
 from engine.venue.matching import BUY, SELL, Side
-from engine.venue.order_checks import DIGITS_MAX, TOO_SMALL, Terms, invalid, qty_lots
+from engine.venue.order_checks import DIGITS_MAX, TOO_SMALL, Terms, check_cash, invalid, qty_lots
 from engine.venue.pair_market import PairMarket
 from engine.venue.settlement import buying_reserve, quote_ppm, selling_reserve, spending
 
@@ -29,6 +29,7 @@ def lots_of(spec: OrderSpec, market: PairMarket) -> QtyLots:
     cash = spec.cash_order_qty
     if not cash > 0 or not cash.is_finite() or cash.adjusted() > DIGITS_MAX:
         raise invalid("cash_order_qty")
+    check_cash(cash, pair)
     left = int(cash.scaleb(pair.price_decimals + pair.qty_decimals))  # in ticks × lots
     lots = 0
     for price, qty in market.book.reachable(0, BUY, None, spec.stp_type):

@@ -25,7 +25,9 @@ from engine.venue.order_checks import (
     Terms,
     check_cost,
     check_display,
+    check_distance,
     check_minimum,
+    first_trigger,
     invalid,
     price_ticks,
     qty_lots,
@@ -64,7 +66,7 @@ def amended_terms(order: ClientOrder, change: AmendSpec) -> tuple[QtyLots, Price
     return lots, limit, display
 
 
-def amended_spec(order: ClientOrder, change: AmendSpec) -> OrderSpec:
+def amended_spec(order: ClientOrder, change: AmendSpec, market: PairMarket) -> OrderSpec:
     """The request as it would have been; the very same where only terms change."""
     spec = order.spec
     if change.trigger_price is not None or change.trigger_price_type is not None:
@@ -77,11 +79,13 @@ def amended_spec(order: ClientOrder, change: AmendSpec) -> OrderSpec:
             if order.order_type in TRAILING_KINDS and price_type == "static":
                 raise invalid("trigger_price_type")
             triggers = Triggers(change.trigger_price, price_type, spec.triggers.reference)
+            first_trigger(triggers, order.order_type, order.side, market)  # refused before anything has changed
             if triggers != spec.triggers:
                 spec = msgspec.structs.replace(spec, triggers=triggers)
     trailing_offset = order.order_type == "trailing-stop-limit" and order.triggered_at is None
     if change.limit_price is not None and trailing_offset:
         price_type = change.limit_price_type or "quote"
+        check_distance(change.limit_price, price_type, order.pair)
         if (change.limit_price, price_type) != (spec.limit_price, spec.limit_price_type or "quote"):
             spec = msgspec.structs.replace(spec, limit_price=change.limit_price, limit_price_type=price_type)
     return spec

@@ -1,7 +1,7 @@
 """Whether an order can be at all, in Kraken's words: everything that does not depend on funds or on other orders.
 
-A request that passes becomes `Terms`: whole ticks and lots. Prices must be on the tick; quantities finer than a lot
-are cut off, as Kraken's own examples show nine decimals where a pair has eight.
+A request that passes becomes `Terms`: whole ticks and lots. Prices, and distances in quote currency, must be on the
+tick; quantities finer than a lot are cut off, as Kraken's own examples show nine decimals where a pair has eight.
 """
 
 import re
@@ -19,7 +19,10 @@ from engine.venue.client_order import (
     TRAILING_KINDS,
     TRIGGER_KINDS,
     Conditional,
+    OrderKind,
     OrderSpec,
+    PriceType,
+    Triggers,
 )
 from engine.venue.exchange import unsupported
 from engine.venue.fees import cost_units
@@ -87,6 +90,23 @@ def price_ticks(price: Decimal, pair: PairSpec) -> PriceTicks:
         return PriceTicks(decimal_units(price, pair.price_decimals))
     except ValueError:
         raise VenueReject(OFF_TICK) from None
+
+
+def check_distance(distance: Decimal | None, price_type: PriceType, pair: PairSpec) -> None:
+    """A distance from a price: on the tick in quote currency, anything in per cent."""
+    if distance is not None and price_type == "quote":
+        try:
+            decimal_units(distance, pair.price_decimals)
+        except ValueError:
+            raise VenueReject(OFF_TICK) from None
+
+
+def check_cash(cash: Decimal, pair: PairSpec) -> None:
+    """An amount to spend is a multiple of the pair's smallest cost."""
+    try:
+        decimal_units(cash, pair.cost_decimals)
+    except ValueError:
+        raise invalid("volume") from None
 
 
 def qty_lots(qty: Decimal, pair: PairSpec) -> QtyLots:
@@ -195,9 +215,11 @@ def terms_of(spec: OrderSpec, market: PairMarket, lots: QtyLots) -> Terms:
     kind = spec.order_type
     side = BUY if spec.side == "buy" else SELL
     limit = None
-    if spec.limit_price is not None and kind != "trailing-stop-limit":
+    if kind == "trailing-stop-limit":
+        check_distance(spec.limit_price, spec.limit_price_type or "quote", pair)
+    elif spec.limit_price is not None:
         limit = price_ticks(spec.limit_price, pair)
-    trigger = _trigger(spec, market, side)
+    trigger = None if spec.triggers is None else first_trigger(spec.triggers, kind, side, market)
     if spec.conditional is not None:
         _check_closing_prices(spec.conditional, pair)
     check_minimum(lots, pair)
@@ -212,30 +234,28 @@ def terms_of(spec: OrderSpec, market: PairMarket, lots: QtyLots) -> Terms:
 def _check_closing_prices(conditional: Conditional, pair: PairSpec) -> None:
     """Prices of the closing order: one that could not be placed is refused with the order that calls it forth."""
     trigger = conditional.trigger_price
-    if conditional.order_type in TRAILING_KINDS:
-        if trigger is None or not trigger > 0:
-            raise VenueReject(BAD_PRICE)
-        return
+    if conditional.order_type in TRAILING_KINDS and (trigger is None or not trigger > 0):
+        raise VenueReject(BAD_PRICE)
     for price, price_type in (
         (conditional.limit_price, conditional.limit_price_type),
         (trigger, conditional.trigger_price_type),
     ):
-        if price is not None and price_type == "static":
+        check_distance(price, price_type, pair)
+        if price is not None and price_type == "static" and conditional.order_type not in TRAILING_KINDS:
             price_ticks(price, pair)
 
 
-def _trigger(spec: OrderSpec, market: PairMarket, side: Side) -> PriceTicks | None:
-    triggers = spec.triggers
-    if triggers is None:
-        return None
-    trailing = spec.order_type in TRAILING_KINDS
+def first_trigger(triggers: Triggers, kind: OrderKind, side: Side, market: PairMarket) -> PriceTicks:
+    """Where the trigger of such an order stands at first, new or amended."""
+    trailing = kind in TRAILING_KINDS
     if triggers.price_type == "static":
         if trailing:
             raise invalid("price_type")
         return price_ticks(triggers.price, market.pair)
     if trailing and triggers.price <= 0:
         raise VenueReject(BAD_PRICE)
-    ticks = trigger_ticks(triggers, spec.order_type, side, market.last, market.pair)
+    check_distance(triggers.price, triggers.price_type, market.pair)
+    ticks = trigger_ticks(triggers, kind, side, market.last, market.pair)
     if ticks <= 0:
         raise VenueReject(BAD_PRICE)
     return PriceTicks(ticks)

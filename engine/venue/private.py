@@ -36,6 +36,7 @@ from engine.venue.private_text import (
     answer_text,
     orders_cancelled_text,
     rows_text,
+    session_refusal_text,
     whole_second,
 )
 from engine.venue.requests import ALREADY_SUBSCRIBED, NOT_SUBSCRIBED, Ping, Refusal
@@ -88,6 +89,7 @@ class _Answer(NamedTuple):
     time_in: WallNs
     result: Any = None
     error: str | None = None
+    channel: str | None = None  # of a subscription that is refused
 
 
 class _Feed:
@@ -297,7 +299,8 @@ class PrivateConnection(Conversation):
             else:
                 result = self._unsubscribe(request)
         except VenueReject as refusal:
-            self._answer(_Answer(method, request.req_id, time_in, error=str(refusal)))
+            channel = request.channel if isinstance(request, Subscribe) else None
+            self._answer(_Answer(method, request.req_id, time_in, error=str(refusal), channel=channel))
         else:
             answer = _Answer(method, request.req_id, time_in, result=result)
             if isinstance(request, Subscribe):
@@ -480,9 +483,11 @@ class PrivateConnection(Conversation):
             self._answers.put(answer, int(self._latency() * (1 - ENGINE_SHARE)))
 
     def _write_answer(self, answer: _Answer) -> None:
-        method, req_id, time_in, result, error = answer
+        method, req_id, time_in, result, error, channel = answer
         now = self._clock.wall_ns()
-        if error is not None:
+        if error == INVALID_SESSION and channel is not None:
+            text = session_refusal_text(channel, error, req_id, time_in, now)
+        elif error is not None:
             text = error_text(error, method, req_id, None, time_in, now)
         elif method == "batch_cancel" and self._settings.batch_cancel_shape == "orders_cancelled":
             text = orders_cancelled_text(req_id, result["count"], time_in, now)

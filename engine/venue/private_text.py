@@ -41,6 +41,15 @@ def orders_cancelled_text(req_id: int | None, count: int, time_in: WallNs, time_
     )
 
 
+def session_refusal_text(channel: str, error: str, req_id: int | None, time_in: WallNs, time_out: WallNs) -> str:
+    """A subscription whose token is dead, the one refusal that names its channel and has a `status` (wire, 2026)."""
+    number = "" if req_id is None else f'"req_id":{req_id},'
+    return (
+        f'{{"channel":"{channel}","error":"{error}","method":"subscribe",{number}"status":"error","success":false,'
+        f'"time_in":"{utc_us(time_in)}","time_out":"{utc_us(time_out)}"}}'
+    )
+
+
 def whole_second(at: WallNs) -> str:
     """`2024-05-19T19:22:20Z`, to the nearest second: the dead man's switch."""
     return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime((at + NS_PER_S // 2) // NS_PER_S))

@@ -32,7 +32,7 @@ from engine.units import NS_PER_MS, NS_PER_S, WallNs
 from engine.venue.capture import read_captures
 from engine.venue.conversation import Conversation
 from engine.venue.exchange import Exchange
-from engine.venue.faults import KINDS
+from engine.venue.faults import KINDS, check_symbols
 from engine.venue.keys import FUNDED_ACCOUNT, KeyRing
 from engine.venue.ledger import Ledger
 from engine.venue.notices import Maintenance, Notices
@@ -246,6 +246,7 @@ class Venue:
         if settings.capture:
             return CaptureSource(read_captures(settings.capture), settings, timers, self._clock, self._snapshot_delay_s)
         pairs = pairs_of_symbols(settings.symbols)
+        check_symbols(settings.faults, [pair.symbol for pair in pairs])
         self.exchange = Exchange(pairs, settings.seed, self._clock, timers, self._snapshot_delay_s)
         self._open_floor(self.exchange)
         if settings.rate > 0:

@@ -183,7 +183,7 @@ class Trading:
         if order.spec.conditional is not None:
             raise VenueReject(NOT_EDITABLE)
         market = self._markets[order.symbol]
-        spec = amended_spec(order, change)
+        spec = amended_spec(order, change, market)
         lots, limit, display = amended_terms(order, change)
         is_moved = limit != order.limit_ticks
         if spec is order.spec and lots == order.qty_lots and not is_moved and display == order.display_lots:

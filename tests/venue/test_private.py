@@ -57,6 +57,20 @@ async def test_every_request_needs_a_living_token():
     assert wrong["method"] == "add_order"
 
 
+async def test_a_subscription_with_a_dead_token_is_refused_as_on_the_wire(genuine):
+    """It names its channel and has a status, which no other refusal has (2026-09-25)."""
+    lines = (genuine / "errors.jsonl").read_text().splitlines()
+    kraken = next(row for row in map(json.loads, lines) if row.get("channel") == "executions")
+    async with Venue(STILL) as venue, connected(venue.private_url) as client:
+        client.ask(method="subscribe", params={"channel": "executions", "token": "nonsense"})
+        ours = await client.reply()
+
+    assert list(ours) == list(kraken)
+    assert {key: ours[key] for key in ours if key not in ("time_in", "time_out")} == {
+        key: kraken[key] for key in kraken if key not in ("time_in", "time_out")
+    }
+
+
 async def test_a_token_lives_on_while_a_subscription_holds_it():
     """Fifteen minutes otherwise, counted on the venue's clock."""
     from engine.clock import ManualClock

@@ -1,6 +1,7 @@
 """The trading core: what becomes of an order, by Kraken's rules, under a clock that stands still."""
 
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from engine.errors import VenueReject
 from engine.units import NS_PER_S, WallNs
 from engine.venue.client_order import AmendSpec, Conditional, Triggers
 from engine.venue.matching import BUY, SELL
+from engine.venue.order_checks import OFF_TICK
 from engine.venue.rate_counter import TIERS, RateCounter, cost
 from engine.venue.stream import StreamKey
 from engine.venue.wire import payload_start
@@ -761,6 +763,7 @@ def test_a_market_order_that_is_scheduled_can_be_amended_before_its_time():
         (Conditional("stop-loss", trigger_price=Decimal(0)), "EOrder:Invalid price"),
         (Conditional("trailing-stop", trigger_price=Decimal(-1), trigger_price_type="pct"), "EOrder:Invalid price"),
         (Conditional("trailing-stop", trigger_price=Decimal(1)), "EGeneral:Invalid arguments:conditional"),
+        (Conditional("trailing-stop", trigger_price=Decimal("100.05"), trigger_price_type="quote"), OFF_TICK),
     ],
 )
 def test_a_closing_order_that_could_not_be_placed_is_refused_at_once(conditional: Conditional, error: str):
@@ -768,3 +771,85 @@ def test_a_closing_order_that_could_not_be_placed_is_refused_at_once(conditional
     floor = Floor()
     with pytest.raises(VenueReject, match=error):
         floor.add("market", "buy", "0.01", conditional=conditional)
+
+
+# --- amounts that are off the tick -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("order_type", "side", "options", "error"),
+    [
+        ("stop-loss", "sell", {"triggers": Triggers(Decimal("50000.05"))}, OFF_TICK),
+        ("stop-loss", "sell", {"triggers": Triggers(Decimal("-1000.05"), "quote")}, OFF_TICK),
+        ("trailing-stop", "sell", {"triggers": Triggers(Decimal("100.05"), "quote")}, OFF_TICK),
+        (
+            "trailing-stop-limit",
+            "sell",
+            {"triggers": Triggers(Decimal("100.5"), "quote"), "limit_price": "-5.05"},
+            OFF_TICK,
+        ),
+        ("market", "buy", {"qty": None, "cash_order_qty": "10.123456"}, "EGeneral:Invalid arguments:volume"),
+    ],
+)
+def test_every_amount_is_on_its_tick(order_type: str, side: str, options: dict[str, Any], error: str):
+    """Distances in quote currency as prices are, cash at the cost precision: Kraken cuts off nothing but lots."""
+    floor = Floor()
+    with pytest.raises(VenueReject, match=error):
+        floor.add(order_type, side, options.pop("qty", "0.01"), **options)
+
+
+def test_a_distance_in_per_cent_has_no_tick():
+    """1.23456 % of the price is a price like any other, to the nearest tick."""
+    floor = Floor()
+    order = floor.add("trailing-stop", "sell", "0.01", triggers=Triggers(Decimal("1.23456"), "pct"))
+    distance = floor.market.last * Decimal("0.0123456")
+
+    assert order.trigger_ticks == floor.market.last - int(distance.to_integral_value(ROUND_HALF_UP))
+
+
+@pytest.mark.parametrize(
+    ("order_type", "options", "change", "error"),
+    [
+        ("stop-loss", {"triggers": Triggers(Decimal("50000.0"))}, {"trigger_price": Decimal("50000.05")}, OFF_TICK),
+        (
+            "stop-loss",
+            {"triggers": Triggers(Decimal("50000.0"))},
+            {"trigger_price": Decimal("-5")},
+            "EOrder:Invalid price",
+        ),
+        (
+            "stop-loss",
+            {"triggers": Triggers(Decimal("50000.0"))},
+            {"trigger_price": Decimal(-100), "trigger_price_type": "pct"},
+            "EOrder:Invalid price",
+        ),
+        (
+            "trailing-stop",
+            {"triggers": Triggers(Decimal("100.0"), "quote")},
+            {"trigger_price": Decimal("-100")},
+            "EOrder:Invalid price",
+        ),
+        (
+            "trailing-stop",
+            {"triggers": Triggers(Decimal("100.0"), "quote")},
+            {"trigger_price": Decimal("100.05")},
+            OFF_TICK,
+        ),
+        (
+            "trailing-stop-limit",
+            {"triggers": Triggers(Decimal("100.0"), "quote"), "limit_price": "-5.0"},
+            {"limit_price": Decimal("-5.05")},
+            OFF_TICK,
+        ),
+    ],
+)
+def test_a_refused_amend_changes_nothing(order_type: str, options: dict[str, Any], change: dict[str, Any], error: str):
+    """Neither the trigger that was wrong nor the quantity that was right beside it."""
+    floor = Floor()
+    order = floor.add(order_type, "sell", "0.01", **options)
+    before = (order.spec, order.qty_lots, order.trigger_ticks, order.hold, order.amended)
+    with pytest.raises(VenueReject, match=error):
+        floor.trading.amend(1, AmendSpec(order_id=order.order_id, order_qty=Decimal("0.02"), **change), floor.at)
+
+    assert (order.spec, order.qty_lots, order.trigger_ticks, order.hold, order.amended) == before
+    floor.trading.check_invariants()
