@@ -73,26 +73,33 @@ class RunDirectory:
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._lock_fd = fd
+        os.register_at_fork(after_in_child=self._forked)
         for path in self._sockets:  # of an engine that was killed
             path.unlink(missing_ok=True)
+
+    def _forked(self) -> None:
+        """A process that a strategy forked off may outlive the engine: it must not hold its lock."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     @property
     def _sockets(self) -> tuple[Path, ...]:
         return (self.control_path, self.router_path, self.token_path)
 
-    def is_held(self) -> bool:
-        """Is an engine of this name running?"""
+    def holder(self) -> str | None:
+        """The pid of the running engine of this name; None when there is none."""
         try:
             fd = os.open(self._lock_path, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
-            return False
+            return None
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
+            return os.read(fd, 20).decode() or "unknown"
         finally:
             os.close(fd)
-        return False
+        return None
 
     def release(self) -> None:
         """Leave nothing behind."""
