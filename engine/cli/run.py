@@ -120,7 +120,12 @@ def run(
         return EXIT_FAILED
     finally:
         directory.release()
-    write_summary(summary_path, summary)
+    try:
+        write_summary(summary_path, summary)
+    except ConfigError as error:
+        if summary["exit"] == CLEAN:
+            raise
+        click.echo(f"engine: {error}", err=True)  # and what ended the run decides the exit code
     if mistake is not None:
         raise mistake
     return 0 if summary["exit"] == "clean" else EXIT_FAILED

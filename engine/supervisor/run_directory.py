@@ -26,7 +26,9 @@ class RunDirectory:
     def __init__(self, name: str) -> None:
         self.name = name
         base = os.environ.get("XDG_RUNTIME_DIR")
-        root = Path(base) / "kraken-engine" if base else Path(f"/tmp/kraken-engine-{os.getuid()}")
+        # As with the state directory, only an absolute path counts: `engine stop` may be said in another directory.
+        is_set = base is not None and Path(base).is_absolute()
+        root = Path(base or "") / "kraken-engine" if is_set else Path(f"/tmp/kraken-engine-{os.getuid()}")
         self.path = root / name
         self.control_path = self.path / "control"
         self.router_path = self.path / "router"

@@ -311,6 +311,9 @@ class Supervisor:
         await asyncio.gather(*(feed.actor.stop(deadline_s) for feed in self._feeds))
         if self._trading is not None:
             await self._trading.stop(deadline_s)
+            if (left := self._trading.left_open()) and self._exit_reason == CLEAN:
+                self._exit_reason = left
+                log.error("orders are left open", reason=left)
         if not await self._thread.stop(deadline_s):
             self._watch_of_callbacks.look(self.clock.mono_ns())
             log.error("a strategy does not come back from its callback", waited_s=deadline_s)
