@@ -50,6 +50,7 @@ ROUTER_COUNTERS = (
     "heartbeat_ns", "rescues", "frames", "connects", "connect_failures", "disconnects", "session_errors",
     "commands", "commands_stale", "commands_repeated", "records_unreadable",
     "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "open",
+    "own_open",
     "by_websocket", "by_rest", "fills", "fills_repeated", "fills_given_up", "amends", "cancels", "adopted", "in_doubt",
     "resolved", "queued", "queue_full", "rate_limited", "quarantined", "parked",
     "reports", "reports_held_back", "reports_untold", "resyncs", "journal_records", "journal_errors",

@@ -11,7 +11,8 @@ evidence of a hang, for whoever is not the thread that hangs:
     the heartbeat stands alone              a task of a strategy's own holds the thread, or the process stands still
 """
 
-from typing import Final
+import os
+from typing import Final, NoReturn
 
 from engine.strategy.api import CALLBACKS
 from engine.telemetry import Counters, new_counters
@@ -48,3 +49,24 @@ class CallbackWords:
         """When the callback began that is under way, and its name; (0, "") while there is none."""
         began, number = self._values[self._began], self._values[self._number]
         return (MonoNs(began), CALLBACK_NAMES[number]) if began else (MonoNs(0), "")
+
+
+class ForkedWords(CallbackWords):
+    """In a process that a strategy forked off: it ends where its callback would go on as the engine.
+
+    It shares rings and event loop with the engine: each would take what is the other's.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        pass
+
+    def begin(self, number: int, at: MonoNs) -> NoReturn:
+        """A callback begins, in the wrong process."""
+        self.end()
+
+    def end(self) -> NoReturn:
+        """The callback that forked has come to its end."""
+        os.write(2, b"engine: a process that a strategy forked off came back from its callback; it is ended\n")
+        os._exit(1)

@@ -26,7 +26,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
-from engine.actors.callback_words import CALL_SOON, NUMBER_OF, CallbackWords
+from engine.actors.callback_words import CALL_SOON, NUMBER_OF, CallbackWords, ForkedWords
 from engine.actors.market_boards import pair_in
 from engine.actors.order_desk import DeskPorts, News, OrderDesk
 from engine.actors.strategy_context import StrategyContext
@@ -245,6 +245,10 @@ class HostedStrategy:
     def share_the_thread(self) -> None:
         """There are others: a turn is a quota of time from now on."""
         self._turn_ns = TURN_NS
+
+    def forked(self) -> None:
+        """This is a process that a callback has forked off: it ends where the callback would go on."""
+        self._words = ForkedWords()
 
     async def start(self) -> None:
         """Call on_start; what it raises is the caller's: a strategy that cannot start must not run."""

@@ -25,11 +25,14 @@ from engine.actors.token_service import NoToken, serve_tokens
 from engine.clock import Clock, SystemClock
 from engine.config import TradingConfig
 from engine.credentials import no_core_dumps
+from engine.kraken.retry import LOCKOUT_PAUSE_NS
 from engine.net.control_socket import serve_control
+from engine.units import NS_PER_S
 
 WORK_INTERVAL_S: Final = 0.05  # between two looks at tokens, counters and the status board
 ORPHAN_DEADLINE_S: Final = 30.0  # for the last orders of an engine that is gone; then the dead man's switch must do
 NUDGE: Final = b"snapshot"
+
 
 log = structlog.get_logger("order_router")
 
@@ -163,15 +166,20 @@ async def _look_after(parts: RouterParts) -> None:
 
 
 async def _check_account(launch: RouterLaunch, parts: RouterParts, tell: Tell, clock: Clock) -> None:
-    """Before the first order with real money: may the key do what is needed, and nothing more?"""
+    """Before the first order with real money: may the key do what is needed, and nothing more?
+
+    A no ends a run that begins. One under way has orders to look after: its router stays, takes none, and asks again
+    after the quarter of an hour that a lockout takes.
+    """
     if not launch.is_live:
         return
-    failure = await run_preflight(parts.rest, launch.symbols, clock)
-    if failure is None:
-        parts.router.shut("")
-    else:
+    while (failure := await run_preflight(parts.rest, launch.symbols, clock)) is not None:
         parts.router.shut(failure)
-        tell(News("fatal", failure))
+        if not parts.is_successor:
+            tell(News("fatal", failure))
+            return
+        await asyncio.sleep(LOCKOUT_PAUSE_NS / NS_PER_S)
+    parts.router.shut("")
 
 
 def _ask_for_snapshot(launch: RouterLaunch) -> None:

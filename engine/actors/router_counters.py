@@ -64,4 +64,5 @@ class RouterCounters:
             self._counters.set(name, self._inherited[name] + value)
         self._counters.set("unknown_open", len(router.blotter.in_doubt()))
         self._counters.set("open", len(router.blotter.open))
+        self._counters.set("own_open", len(router.own_open))
         self._counters.set("heartbeat_ns", self._mono_ns())

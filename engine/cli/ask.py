@@ -14,9 +14,7 @@ def ask_engine(name: str, request: Request) -> Answer:
     try:
         return _unless_error(ask(RunDirectory(name).control_path, request))
     except NobodyListens:
-        if RunDirectory(name).is_held():
-            raise ConfigError(f"the engine named {name} does not answer; is it starting or stopping?") from None
-        raise ConfigError(f"no engine named {name} is running; start one with `engine run`") from None
+        raise ConfigError(_why_silent(name)) from None
 
 
 def ask_router(name: str, request: Request) -> Answer:
@@ -24,13 +22,24 @@ def ask_router(name: str, request: Request) -> Answer:
     try:
         return _unless_error(ask(RunDirectory(name).router_path, request))
     except NobodyListens:
-        if ask_engine(name, {"command": "status"})["trading"]["mode"] != "off":
+        if ask_engine(name, {"command": "status"}).get("trading", {}).get("mode") == "off":
             raise ConfigError(
-                f"the order router of the engine named {name} does not answer; is it starting or stopping?"
+                f"the engine named {name} does not trade: set [trading] in its configuration, or use --venue local"
             ) from None
         raise ConfigError(
-            f"the engine named {name} does not trade: set [trading] in its configuration, or use --venue local"
+            f"the order router of the engine named {name} does not answer; is it starting or stopping?"
         ) from None
+
+
+def _why_silent(name: str) -> str:
+    holder = RunDirectory(name).holder()
+    if holder is None:
+        return f"no engine named {name} is running; start one with `engine run`"
+    return (
+        f"the engine named {name} (pid {holder}) does not answer: it starts, stops, or a library that a strategy uses "
+        f"keeps the interpreter's lock; `engine orders` and `engine halt` ask its order router, and `kill -9 {holder}` "
+        "ends it"
+    )
 
 
 def _unless_error(answer: Answer) -> Answer:

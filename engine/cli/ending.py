@@ -24,6 +24,8 @@ from engine.telemetry.log import drain_log, write_line
 START_STOP_S = 5.0  # for a run that is asked to stop before it has begun: a plugin's import may never end
 LEAVE_S = 5.0  # for what plugins left behind: threads that are no daemons, atexit handlers
 LEAVE_MARGIN_S = 2.0  # more, for one that keeps the interpreter's lock for itself
+TOO_LATE = f"it was to stop while it started, and had not begun {START_STOP_S:g} s later"
+EXIT_FAILED = 1
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -39,12 +41,15 @@ class StopSignals:
         self._stop: Callable[[], object] | None = None
         self._requested = False
         self._has_ended = False
+        # Was it interrupted because it had not begun in time?
+        self._was_late = False
         self._numbers = [n for n in SIGNALS if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
 
     def install(self) -> None:
         """Take the signals. Once more after strangers' code has been imported, which may have taken them too."""
         for number in self._numbers:
             signal.signal(number, self._signalled)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._numbers)
 
     def begin(self, stop: Callable[[], object]) -> None:
         """There is somebody to tell; at once, if there was a signal already."""
@@ -66,8 +71,15 @@ class StopSignals:
             signal.setitimer(signal.ITIMER_REAL, START_STOP_S)
 
     def _too_late(self, _: int, __: FrameType | None) -> None:
-        if self._stop is None and not self._has_ended:
-            raise StartInterrupted
+        if self._stop is not None or self._has_ended:
+            return
+        if self._was_late:
+            write_line(f"engine: {TOO_LATE}, nor {LEAVE_S:g} s after it had been interrupted; it is ended\n")
+            drain_log()
+            os._exit(EXIT_FAILED)
+        self._was_late = True
+        signal.setitimer(signal.ITIMER_REAL, LEAVE_S)  # a plugin's bare `except:` catches this too
+        raise StartInterrupted
 
 
 class _Left:

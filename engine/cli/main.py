@@ -15,12 +15,11 @@ from typing import NoReturn
 
 import click
 
-from engine.cli.ending import leave
+from engine.cli.ending import EXIT_FAILED, leave
 from engine.cli.output import give_up_output
 from engine.errors import UserError
 
 EXIT_MISTAKE = 2
-EXIT_FAILED = 1
 EXIT_NO_OUTPUT = 1  # standard output could not take what the command had to say
 STANDARD_STREAMS = 3  # input, output and errors
 
@@ -81,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare_streams()
     try:
         code = engine.main(arguments, prog_name="engine", standalone_mode=False)
-        sys.stdout.flush()
+        if not sys.stdout.closed:  # by a strategy, say
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         leave(0)

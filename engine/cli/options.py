@@ -1,7 +1,10 @@
 """Options that several commands share, and how they become a configuration and strategies."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 import click
@@ -12,6 +15,8 @@ from engine.errors import ConfigError
 from engine.strategy.api import Strategy
 from engine.strategy.loader import fingerprint, load_class, make_strategy
 from engine.supervisor.supervisor import NamedStrategy
+
+WRITE_DEADLINE_S = 5.0  # for a summary: it may go into a pipe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,16 +80,35 @@ def write_summary(path: Path | None, summary: dict[str, Any]) -> None:
     """Write the summary as one JSON object; ConfigError when the place cannot be written."""
     if path is None:
         return
+    text = msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
+    outcome: SimpleQueue[OSError | None] = SimpleQueue()
+
+    def write() -> None:
+        try:
+            path.write_bytes(text)
+            outcome.put(None)
+        except OSError as error:
+            outcome.put(error)
+
+    Thread(target=write, name="summary", daemon=True).start()  # a pipe may have no reader
     try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
-    except OSError as error:
-        raise ConfigError(f"--summary {path} cannot be written: {(error.strerror or str(error)).lower()}") from None
+        failure = outcome.get(timeout=WRITE_DEADLINE_S)
+    except Empty:
+        raise ConfigError(f"--summary {path} cannot be written: nobody took it for {WRITE_DEADLINE_S:g} s") from None
+    if failure is not None:
+        raise ConfigError(f"--summary {path} cannot be written: {(failure.strerror or str(failure)).lower()}")
 
 
 def check_writable(path: Path | None) -> None:
     """Refuse a summary that could not be written before the run, not after it."""
-    if path is not None and not path.parent.is_dir():
+    if path is None:
+        return
+    if not path.parent.is_dir():
         raise ConfigError(f"--summary {path}: there is no directory {path.parent}")
+    if path.is_dir():
+        raise ConfigError(f"--summary {path} is a directory; name a file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"--summary {path} may not be written; name another place")
 
 
 def _free_name(cls: type[Strategy], taken: set[str]) -> str:

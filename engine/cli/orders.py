@@ -38,7 +38,7 @@ def orders(name: str, as_json: bool, since: str | None, strategy: str | None, st
         rows = ask_router(name, {"command": "orders"})["orders"]
         rows = [row for row in rows if strategy is None or row["strategy"] == strategy]
     else:
-        is_running = state_dir is None and RunDirectory(name).is_held()
+        is_running = state_dir is None and RunDirectory(name).holder() is not None
         rows = _from_history(state_dir or _state_dir(name), _moment(since), strategy, is_running)
     if as_json:
         _print_json({"orders": rows})

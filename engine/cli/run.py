@@ -16,7 +16,7 @@ import structlog
 import uvloop
 from setproctitle import setproctitle
 
-from engine.cli.ending import START_STOP_S, StartInterrupted, StopSignals, expect_leftovers
+from engine.cli.ending import EXIT_FAILED, TOO_LATE, StartInterrupted, StopSignals, expect_leftovers
 from engine.cli.options import (
     check_writable,
     engine_options,
@@ -41,7 +41,6 @@ LOCAL = "local"
 LIVE = "live"
 VENUE_READY_S = 20.0  # a loaded machine imports slowly; the venue itself is ready in a fraction of a second
 LOCAL_RATE = "1000"  # book messages a second of the local venue: a busy day on three pairs
-EXIT_FAILED = 1
 
 log = structlog.get_logger("engine")
 
@@ -117,11 +116,16 @@ def run(
             if ready is not None and account is not None:
                 summary["ledger"] = _compared(ready, account, told)
     except StartInterrupted:
-        click.echo(f"engine: it was to stop while it started, and had not begun {START_STOP_S:g} s later", err=True)
+        click.echo(f"engine: {TOO_LATE}", err=True)
         return EXIT_FAILED
     finally:
         directory.release()
-    write_summary(summary_path, summary)
+    try:
+        write_summary(summary_path, summary)
+    except ConfigError as error:
+        if summary["exit"] == CLEAN:
+            raise
+        click.echo(f"engine: {error}", err=True)  # and what ended the run decides the exit code
     if mistake is not None:
         raise mistake
     return 0 if summary["exit"] == "clean" else EXIT_FAILED

@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -172,7 +173,9 @@ def _told(error: BaseException, path: Path | None = None) -> str:
     if isinstance(error, SyntaxError):
         text, file, line = error.msg, error.filename, error.lineno
     else:
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        text = type(error).__name__
+        with suppress(BaseException):  # its text may be the next thing that fails
+            text = f"{text}: {error}".splitlines()[0].removesuffix(": ")
         raised = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
         own = [f for f in raised if path is not None and Path(f.filename) == path.resolve()] or raised
         file, line = (own[-1].filename, own[-1].lineno) if own else (None, None)

@@ -1,6 +1,7 @@
 """The strategy host's thread, with its own event loop: a strategy that blocks does not block the supervisor."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -65,7 +66,12 @@ class HostThread:
         """Fulfilled, or failed, when the thread is at its end."""
         return self._ended
 
+    def _forked(self) -> None:
+        for strategy in self._host.strategies:
+            strategy.forked()
+
     def _run(self) -> None:
+        os.register_at_fork(after_in_child=self._forked)
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             main = runner.get_loop().create_task(self._main())
             while not main.done():
@@ -75,7 +81,10 @@ class HostThread:
                     if not main.done():
                         # Of a strategy's own task or timer: a SystemExit, say, which asyncio lets through.
                         log.error("a strategy's task raised", error=shown(error), exc_info=error)
-            self._end_with(main.exception())
+            failure = None if main.cancelled() else main.exception()
+            if failure is None and not self._stopping.is_set():
+                failure = StrategyError("a strategy has canceled the tasks that are the engine's own")
+            self._end_with(failure)
 
     def _end_with(self, error: BaseException | None) -> None:
         """All strategies have stopped, or the host has failed; what is left is the loop's to close."""
@@ -103,7 +112,8 @@ class HostThread:
         runner.start()
         self._started.set_result(None)
         ends: set[asyncio.Future[Any]] = {stopping, runner.failed}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(asyncio.CancelledError):  # a strategy may cancel all tasks that it finds
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         runner.stop()
         if runner.failed.done():
             stopping.cancel()

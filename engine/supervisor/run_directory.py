@@ -26,7 +26,9 @@ class RunDirectory:
     def __init__(self, name: str) -> None:
         self.name = name
         base = os.environ.get("XDG_RUNTIME_DIR")
-        root = Path(base) / "kraken-engine" if base else Path(f"/tmp/kraken-engine-{os.getuid()}")
+        # As with the state directory, only an absolute path counts: `engine stop` may be said in another directory.
+        is_set = base is not None and Path(base).is_absolute()
+        root = Path(base or "") / "kraken-engine" if is_set else Path(f"/tmp/kraken-engine-{os.getuid()}")
         self.path = root / name
         self.control_path = self.path / "control"
         self.router_path = self.path / "router"
@@ -73,26 +75,33 @@ class RunDirectory:
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._lock_fd = fd
+        os.register_at_fork(after_in_child=self._forked)
         for path in self._sockets:  # of an engine that was killed
             path.unlink(missing_ok=True)
+
+    def _forked(self) -> None:
+        """A process that a strategy forked off may outlive the engine: it must not hold its lock."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     @property
     def _sockets(self) -> tuple[Path, ...]:
         return (self.control_path, self.router_path, self.token_path)
 
-    def is_held(self) -> bool:
-        """Is an engine of this name running?"""
+    def holder(self) -> str | None:
+        """The pid of the running engine of this name; None when there is none."""
         try:
             fd = os.open(self._lock_path, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
-            return False
+            return None
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
+            return os.read(fd, 20).decode() or "unknown"
         finally:
             os.close(fd)
-        return False
+        return None
 
     def release(self) -> None:
         """Leave nothing behind."""

@@ -209,6 +209,7 @@ class Supervisor:
                 self._trading.start()
             tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.summary, tick_s))]
             tasks[0].add_done_callback(self._watch_ended)
+            self._arm_the_last_witness()  # the first on_start may never let the watch begin
             asyncio.wrap_future(self._thread.ended).add_done_callback(self._host_ended)
             await self._start_strategies(seconds)
             if self._trading is not None and not self._stop_requested.is_set():
@@ -310,6 +311,9 @@ class Supervisor:
         await asyncio.gather(*(feed.actor.stop(deadline_s) for feed in self._feeds))
         if self._trading is not None:
             await self._trading.stop(deadline_s)
+            if (left := self._trading.left_open()) and self._exit_reason == CLEAN:
+                self._exit_reason = left
+                log.error("orders are left open", reason=left)
         if not await self._thread.stop(deadline_s):
             self._watch_of_callbacks.look(self.clock.mono_ns())
             log.error("a strategy does not come back from its callback", waited_s=deadline_s)
@@ -397,10 +401,13 @@ class Supervisor:
             for actor in self._actors if not self._stop_requested.is_set() else ():
                 actor.kill_if_silent(now, silence_ns_max)
             self._watch_of_callbacks.look(now)
-            # A library that keeps the interpreter's lock keeps it from this thread too: then a thread that needs none
-            # tells where it was. It writes raw text, and only then.
-            with suppress(OSError, ValueError, RuntimeError):
-                faulthandler.dump_traceback_later(self._config.engine.hang_s_max)
+            self._arm_the_last_witness()
+
+    def _arm_the_last_witness(self) -> None:
+        """Have a thread that needs no interpreter's lock tell where this process is, as raw text, if a library keeps
+        that lock from the watch: armed anew, it says nothing for `hang_s_max`."""
+        with suppress(OSError, ValueError, RuntimeError):
+            faulthandler.dump_traceback_later(self._config.engine.hang_s_max)
 
 
 def file_of(strategy: Strategy) -> str:

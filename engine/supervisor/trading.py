@@ -143,6 +143,18 @@ class Trading:
         self._nudge_of_feed.close()
         self._nudge_of_router.close()
 
+    def left_open(self) -> str:
+        """After `stop`: the sentence about orders that were to be canceled and are not known to be; mostly empty."""
+        trading, orders = self._config.trading, self.router.counters.get("own_open")
+        if not orders or trading.on_stop != "cancel":
+            return ""
+        end = (
+            f"its dead man's switch ends them within {trading.dead_man_s} s"
+            if trading.dead_man_s
+            else "cancel them there"
+        )
+        return f"{orders} orders are left open: Kraken has not confirmed the cancels in time; {end}"
+
     @property
     def has_opened(self) -> bool:
         """Are orders taken, or halted by a person, which only a person ends?"""

@@ -1,5 +1,6 @@
 """Every end goes through one door: orders settled, summary written, ledger compared, an exit code that is true."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,45 @@ def test_a_strategy_whose_import_never_ends_is_given_up(engines: Engines, tmp_pa
     assert not list(engines.runtime.glob("kraken-engine/*"))
 
 
+def test_an_import_that_swallows_its_interruption_is_ended_all_the_same(engines: Engines, tmp_path: Path) -> None:
+    """A bare `except:` around a loop is no rare thing."""
+    bot = tmp_path / "bot.py"
+    loop = "while True:\n    try:\n        time.sleep(3600)\n    except BaseException:\n        pass\n"
+    bot.write_text(f"import time\nopen({str(tmp_path / 'imported')!r}, 'w').close()\n{loop}")
+    engine = engines.start("--venue", "local", "--strategy", bot)
+    eventually((tmp_path / "imported").exists, "its import began")
+    code = engine.stop()
+
+    assert code == 1
+    assert "nor 5 s after it had been interrupted; it is ended" in engines.logs()
+
+
+def test_a_process_that_a_strategy_forked_off_does_not_hold_the_name_of_an_engine_that_was_killed(
+    engines: Engines, tmp_path: Path
+) -> None:
+    """`multiprocessing` forks by default: whoever starts the engine again must not have to look for the child."""
+    bot = tmp_path / "bot.py"
+    pid_file = tmp_path / "pid"
+    bot.write_text(
+        "import multiprocessing, pathlib, time\nfrom engine import Strategy\n\n\nclass Bot(Strategy):\n"
+        "    def on_start(self):\n        child = multiprocessing.Process(target=time.sleep, args=(3600,))\n"
+        f"        child.start()\n        pathlib.Path({str(pid_file)!r}).write_text(str(child.pid))\n"
+    )
+    first = engines.start("--venue", "local", "--strategy", bot)
+    eventually(lambda: pid_file.exists() and pid_file.read_text(), "it has forked")
+    first.process.kill()
+    first.process.wait()
+    try:
+        again = engines.start("--venue", "local", "--seconds", 0.5, "--summary", tmp_path / "out.json")
+        code = again.process.wait(PATIENCE_S)
+    finally:
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+    assert code == 0, engines.logs()
+
+
 def test_a_strategys_module_cannot_take_the_signals(engines: Engines, tmp_path: Path) -> None:
-    """They are the engine's again when it has been imported."""
+    """They are the engine's again when it has been imported; an output that it closed is no failure of the run."""
     engine = engines.start(
         "--venue", "local", "--strategy", f"{LEAVING}:Grabbing", "--summary", tmp_path / "out.json"
     )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.supervisor.run_directory import RunDirectory
 from tests.integration.rig import ENGINE, PATIENCE_S, Engines, summary_of
 
 QUOTER = Path(__file__).parents[2] / "engine" / "strategy" / "examples" / "quoter.py"
@@ -127,6 +128,33 @@ def test_a_directory_that_cannot_be_made_is_named_with_its_variable(
     (sentence,) = done.stderr.splitlines()
     assert "/proc/kraken-engine" in sentence
     assert variable in sentence or "state_dir" in sentence
+
+
+@pytest.mark.parametrize("place", ["/proc", "."])
+def test_a_summary_that_cannot_be_written_is_refused_before_the_run(engines: Engines, place: str) -> None:
+    """A run of hours would end without one."""
+    sentence = refused(engines, "--summary", place)
+
+    assert "is a directory" in sentence
+    assert not list(engines.runtime.glob("kraken-engine*"))
+
+
+def test_a_summary_into_a_pipe_that_nobody_reads_is_given_up(engines: Engines, tmp_path: Path) -> None:
+    """Everything has a deadline, the last words too."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    sentence = refused(engines, "--seconds", "0.1", "--summary", str(pipe))
+
+    assert f"--summary {pipe} cannot be written: nobody took it for 5 s" in sentence
+
+
+def test_a_run_directory_that_depends_on_where_one_stands_is_taken_for_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`engine stop` from another directory must find the engine; XDG says the same."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "here")
+
+    assert RunDirectory("it").path == Path(f"/tmp/kraken-engine-{os.getuid()}/it")
 
 
 def test_settings_prints_a_configuration_that_is_taken(engines: Engines, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.rig import Engines, eventually
-from tests.integration.trading_rig import TradingEngine, TradingVenue
+from tests.integration.trading_rig import TradingEngine, TradingVenue, stopped
 
 Start = Callable[..., TradingEngine]
 
@@ -334,3 +334,19 @@ def test_a_strategy_that_hears_that_it_may_trade_knows_what_it_has(start: Start)
     )
 
     assert [Decimal(entry["usd"]) for entry in told] == [1_000_000]
+
+
+def test_a_run_whose_orders_could_not_be_canceled_does_not_end_as_a_clean_one(
+    start: Start, venue: TradingVenue
+) -> None:
+    """Kraken answers nothing while the engine stops: whoever watches over it must hear that an order is left."""
+    engine = start(relay=False)
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    with stopped(venue.process.pid):
+        summary = engine.stop()
+
+    assert engine.process.returncode == 1
+    assert summary["exit"].startswith(
+        "1 orders are left open: Kraken has not confirmed the cancels in time; its dead man"
+    )

@@ -6,12 +6,14 @@ The venue counts REST calls as Kraken does, refused ones as well, up to twice th
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.rig import Engines, eventually
+from engine.venue.keys import LOCKOUT_FAILURES
+from tests.integration.rig import PATIENCE_S, Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue, stopped
 
 QTY = {"BTC/USD": "0.0002", "ETH/USD": "0.005", "SOL/USD": "0.1", "XRP/USD": "10"}
@@ -210,5 +212,29 @@ def test_a_feed_without_a_token_says_so_and_neither_asks_nor_logs_in_a_loop(
 
         assert "520" in told["reason"]
         assert len(lines) <= 8 + 2 * failures, "a loop writes seven a second"
+    finally:
+        engine.close()
+
+
+def test_a_router_that_starts_again_during_a_lockout_ends_no_run(venue: TradingVenue, tmp_path: Path) -> None:
+    """Orders rest at Kraken: the run goes on, takes none, and says why."""
+    engine = TradingEngine(venue, tmp_path / "engine", symbols=SYMBOLS, relay=False).start()
+    try:
+        engine.wish("order", name="a", away=4.0)
+        engine.wait_for_state("a", "WORKING")
+        for _ in range(LOCKOUT_FAILURES):
+            request = urllib.request.Request(
+                venue.ready["rest"] + "/0/private/BalanceEx", b"nonce=1",
+                {"API-Key": engine.key["api_key"], "API-Sign": "bm9uZQ=="},
+            )  # fmt: skip
+            urllib.request.urlopen(request, timeout=PATIENCE_S).close()
+        os.kill(engine.pid("order_router"), signal.SIGKILL)
+        told = eventually(
+            lambda: "lock" in (status := engine.status().get("trading", {})).get("reason", "") and status,
+            "the reason is told",
+        )
+
+        assert told["is_open"] is False
+        assert engine.process.poll() is None
     finally:
         engine.close()

@@ -163,6 +163,8 @@ def test_nonsense_is_a_sentence_too(target):
         ("raise SystemExit(3)\n", "line 1: SystemExit: 3"),
         ("import sys\n\n\nsys.exit('bye')\n", "line 4: SystemExit: bye"),
         ("raise ValueError('one\\ntwo')\n", "line 1: ValueError: one"),
+        ("raise ValueError\n", "line 1: ValueError"),
+        ("class E(Exception):\n    def __str__(self): return 1 / 0\nraise E\n", "line 3: E"),
         (b"x = '\xff\xfe'\n", "codec can't decode byte 0xff"),
         (b"x = 1\0\n", "null bytes"),
         ("def f():\n    return g()\ndef g():\n    return 1 / 0\nf()\n", "line 4: ZeroDivisionError"),

@@ -1,6 +1,7 @@
 """The strategies' thread: it starts, stops and fails in order, whatever a strategy does."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -129,3 +130,52 @@ def test_a_thread_that_never_started_has_stopped() -> None:
         return await thread_of(Telling()).stop(LONG_S)
 
     assert asyncio.run(scenario())
+
+
+def test_a_strategy_that_cancels_every_task_ends_the_host_in_order_and_is_blamed() -> None:
+    """The engine's own tasks are among them: without a word it would go on as an engine without strategies."""
+
+    class Cancelling(Telling):
+        def on_start(self) -> None:
+            asyncio.get_running_loop().call_later(SOON_S, self._cancel)
+
+        def _cancel(self) -> None:
+            for task in asyncio.all_tasks():
+                task.cancel()
+
+    strategy = Cancelling()
+
+    async def main() -> None:
+        thread = thread_of(strategy)
+        await thread.start()
+        await asyncio.wait_for(asyncio.wrap_future(thread.ended), LONG_S)
+
+    with pytest.raises(StrategyError, match="a strategy has canceled the tasks that are the engine's own"):
+        asyncio.run(main())
+    assert strategy.stopped
+
+
+def test_a_process_that_a_strategy_forks_off_ends_where_its_callback_would_go_on() -> None:
+    """It would read the engine's rings and answer the engine's doorbells."""
+
+    class Forking(Telling):
+        code = -1
+
+        def on_start(self) -> None:
+            child = os.fork()
+            if child == 0:
+                return
+            _, status = os.waitpid(child, 0)
+            self.code = os.waitstatus_to_exitcode(status)
+
+    strategy = Forking()
+
+    async def main() -> None:
+        thread = thread_of(strategy)
+        await thread.start()
+        await thread.stop(LONG_S)
+
+    asyncio.run(main())
+
+    assert strategy.code == 1
+    assert strategy.stopped
