@@ -234,7 +234,11 @@ def test_a_router_that_starts_again_during_a_lockout_ends_no_run(venue: TradingV
             "the reason is told",
         )
 
+        engine.wish("order", name="b", away=4.0)
+        refused = engine.wait_for_state("b", "REFUSED")
+
         assert told["is_open"] is False
-        assert engine.process.poll() is None
+        assert "lock" in refused["reason"]
+        assert engine.status()["exit"] == "running"
     finally:
         engine.close()
