@@ -120,11 +120,16 @@ def test_a_new_router_and_a_new_engine_find_the_position_that_was_credited(engin
     engine.wait_until_agreed(told=False)
 
 
-def test_what_is_left_of_a_pair_that_is_not_followed_any_more_does_not_lift_the_days_limit(tmp_path: Path) -> None:
+def test_what_is_left_of_a_pair_that_is_not_followed_any_more_does_not_lift_the_days_limit(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """It counts at cost, and the log says so. Without a price of it the loss was taken for unknown, for good."""
     engines = Engines(tmp_path)
+    request.addfinalizer(engines.close)
     venue = TradingVenue(engines, "--no-rate-counter", symbols="BTC/USD,PENGU/USD")
-    engine = TradingEngine(venue, tmp_path / "engine", symbols="BTC/USD,PENGU/USD").start()
+    engine = TradingEngine(venue, tmp_path / "engine", symbols="BTC/USD,PENGU/USD")
+    request.addfinalizer(engine.close)
+    engine.start()
     engine.wish("order", name="rest", symbol="PENGU/USD", order_type="market", qty="1234.56784")
     engine.wait_for_state("rest", "FILLED")
     engine.stop()
@@ -139,8 +144,6 @@ def test_what_is_left_of_a_pair_that_is_not_followed_any_more_does_not_lift_the_
     eventually(lambda: engine.router("status")["mode"] == "HALTED", "the day's loss halts it")
     reason = engine.router("status")["reason"]
     log = engine.log()
-    engine.close()
-    engines.close()
 
     assert "lost today, as much as risk.daily_loss_max = 20.0 allows" in reason
     assert "positions count at cost for the day's loss" in log
