@@ -15,9 +15,9 @@ from msgspec import Struct
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from rig import Message
 
-from engine.actors.kraken_rest import KrakenRest
 from engine.clock import SystemClock
-from engine.kraken.signing import Signer
+from engine.kraken.rest.signing import Signer
+from engine.kraken_rest.client import KrakenRest
 from engine.net.https import HttpsClient
 from engine.net.key_lock import KeyLock
 from engine.net.resolver import Resolver

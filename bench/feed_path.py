@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from engine.actors.public_feed import PublicFeed
 from engine.clock import SystemClock
-from engine.kraken.public_session import PublicSession, PublicSettings
+from engine.kraken.public.session import PublicSession, PublicSettings
+from engine.public_feed.feed import PublicFeed
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
 from engine.telemetry import new_counters
 from engine.topology import Shard, market_record_bytes

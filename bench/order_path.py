@@ -16,37 +16,37 @@ from typing import Any
 from feed_path import FeedPath
 from rig import CAPTURE_DEPTH_10, book_frames, symbols_of
 
-from engine.actors.account_facts import AccountFacts
-from engine.actors.dead_man import DeadMan
-from engine.actors.market_boards import BoardPort, MarketBoards
-from engine.actors.order_answers import OrderAnswers
-from engine.actors.order_cancels import OrderCancels
-from engine.actors.order_desk import DeskPorts, News, OrderDesk
-from engine.actors.order_entry import EntrySettings, OrderEntry, Waiting
-from engine.actors.order_records import OrderRecords
-from engine.actors.order_router import OrderRouter
-from engine.actors.order_wire import OrderWire
-from engine.actors.private_feed import PrivateFeed
-from engine.actors.report_line import ReportLine
-from engine.actors.trading_gate import TradingGate
 from engine.clock import SystemClock
 from engine.history import HistoryWriter
-from engine.kraken.private_session import PrivateSession, PrivateSettings
-from engine.kraken.trading_session import TradingSession, TradingSettings
-from engine.orders.account_ring import ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS
+from engine.kraken.private.session import PrivateSession, PrivateSettings
+from engine.kraken.trading.session import TradingSession, TradingSettings
+from engine.order_router.cancels import OrderCancels
+from engine.order_router.commit import OrderRecords
+from engine.order_router.dead_man import DeadMan
+from engine.order_router.executions import AccountFacts
+from engine.order_router.gate import TradingGate
+from engine.order_router.market_boards import BoardPort, MarketBoards
+from engine.order_router.new_orders import EntrySettings, NewOrders, Waiting
+from engine.order_router.replies import OrderReplies
+from engine.order_router.report_outbox import ReportOutbox
+from engine.order_router.router import OrderRouter
+from engine.order_router.wire import OrderWire
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
 from engine.orders.breaker import Breaker
-from engine.orders.commands import COMMAND_RECORD_BYTES, COMMAND_SLOTS
 from engine.orders.journal import Journal
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.rate_counter import RateCounters, Tier
-from engine.orders.reports import REPORT_RECORD_BYTES, REPORT_SLOTS
+from engine.orders.rings.account_ring import ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS
+from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMAND_SLOTS
+from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORT_SLOTS
 from engine.orders.risk import DailyLoss, Risk, RiskLimits
+from engine.private_feed.feed import PrivateFeed
 from engine.records import PairRules, pack_pair
 from engine.ring import BoardWriter, GatedSubscriber, Publisher, Segment, format_ring, open_eventfd, ring_bytes
 from engine.strategy.order_options import OrderOptions
 from engine.strategy.orders import Order
+from engine.strategy_host.order_client import News, OrderClient, OrderPorts
 from engine.telemetry import new_counters, new_histogram
 from engine.topology import PRIVATE_FEED_COUNTERS, ROUTER_HISTOGRAMS, Shard
 from engine.units import NS_PER_S, units_decimal
@@ -166,7 +166,7 @@ class OrderPath:
         self.rates = RateCounters(UNLIMITED)
         self.risk = Risk(OPEN_LIMITS)
         self.blotter = Blotter()
-        self.line = ReportLine(STRATEGY, self.reports_in)
+        self.line = ReportOutbox(STRATEGY, self.reports_in)
         self.boards = boards
         self.router = self._router(clock)
         self._open_gate()
@@ -181,8 +181,8 @@ class OrderPath:
         )
         self._begin_account()
 
-        ports = DeskPorts(self.commands_in, self.reports_out, "bench0", 1)
-        self.desk = OrderDesk(STRATEGY, ports, {SYMBOL: self.pair}, clock)
+        ports = OrderPorts(self.commands_in, self.reports_out, "bench0", 1)
+        self.desk = OrderClient(STRATEGY, ports, {SYMBOL: self.pair}, clock)
         self.news()
         top = boards.top(SYMBOL)
         assert top is not None
@@ -294,14 +294,14 @@ class OrderPath:
         breaker = Breaker(5, 60 * NS_PER_S)
         cancels = OrderCancels(records, self.wire, self.rates, lambda orders: None, clock)
         dead_man = DeadMan(0, NS_PER_S, self.wire, lambda timeout_s: None, clock)
-        answers = OrderAnswers(
+        answers = OrderReplies(
             records, self.wire, gate, cancels, dead_man, self.rates, breaker, no_rest, clock, self.histograms["ack"],
             lambda why: None,
         )  # fmt: skip
         facts = AccountFacts(
             records, gate, self.boards, self.wire, cancels, self.rates, self.risk, no_rest, clock, is_tier_fixed=True
         )
-        self.entry = OrderEntry(
+        self.entry = NewOrders(
             EntrySettings(
                 deadline_ns=NS_PER_S,
                 command_ttl_ns=FOREVER_NS,

@@ -17,7 +17,7 @@ from bare_client import decode_answer, decode_rows
 from order_path import QTY, SYMBOL, TOKEN, OrderPath, Stamps
 from rig import interleave
 
-from engine.kraken import order_requests
+from engine.kraken.trading import order_requests
 from engine.strategy.orders import Order
 
 JOURNEYS = 1500

@@ -22,7 +22,7 @@ import pytest
 from bare_client import BareClient, Told, run, trade
 from rig import Relay, Venue, percentiles, run_engine, trading_settings
 
-from engine.actors.kraken_rest import KrakenRest
+from engine.kraken_rest.client import KrakenRest
 from engine.timestamps import wall_ns
 
 SYMBOL = "BTC/USD"

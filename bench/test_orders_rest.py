@@ -13,9 +13,10 @@ from bare_client import BareClient, run
 from rig import Venue, percentiles
 from test_orders_live import AT_ONCE
 
-from engine.actors.kraken_rest import KrakenRest
-from engine.kraken import rest_answers, rest_requests
-from engine.kraken.rest_answers import RestRefusal
+from engine.kraken.rest import replies as rest_answers
+from engine.kraken.rest import requests as rest_requests
+from engine.kraken.rest.replies import RestRefusal
+from engine.kraken_rest.client import KrakenRest
 from engine.orders.intent import OrderIntent
 from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
 

@@ -9,7 +9,7 @@ import structlog
 from feed_path import FeedPath
 from rig import CAPTURE_DEPTH_10, book_frames, decode_baseline, interleave
 
-from engine.kraken.messages import decode_exact_book
+from engine.kraken.public.messages import decode_exact_book
 from engine.market import Book
 from engine.market.book import CHECKSUM_LEVELS
 

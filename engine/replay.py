@@ -15,16 +15,16 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from engine.actors.hosted_strategy import HostedStrategy, HostLimits, MarketPort
-from engine.actors.public_feed import PublicFeed
-from engine.actors.strategy_host import StrategyHost
-from engine.actors.summary import ShardView, build_summary
 from engine.clock import ManualClock
 from engine.config import Config
 from engine.errors import CaptureError
-from engine.kraken.public_session import PublicSession, PublicSettings
+from engine.kraken.public.session import PublicSession, PublicSettings
+from engine.public_feed.feed import PublicFeed
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
 from engine.strategy.api import Strategy
+from engine.strategy_host.host import StrategyHost
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort
+from engine.summary import ShardView, build_summary
 from engine.telemetry import new_counters, new_histogram
 from engine.timestamps import wall_ns
 from engine.topology import Shard, market_record_bytes, strategy_counter_names

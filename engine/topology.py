@@ -61,7 +61,7 @@ ROUTER_HISTOGRAMS = ("strategy_to_wire", "ack", "tick_to_order", "rest")
 # What the strategy host counts; the second list once a strategy.
 HOST_COUNTERS = ("heartbeat_ns", "rescues")
 STRATEGY_COUNTERS = ("received", "gaps", "laps", "callbacks", "errors", "slow", "slowest_ns", "busy_ns", "halted")
-# What it is in at this moment; see actors/callback_words.py.
+# What it is in at this moment; see processes/callback_words.py.
 STRATEGY_WORDS = ("callback_began_ns", "callback")
 
 

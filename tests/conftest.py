@@ -1,18 +1,11 @@
-"""Hypothesis profiles, and the helpers that several folders share.
+"""Hypothesis profiles.
 
 `HYPOTHESIS_PROFILE=nightly tools/test tests/market tests/kraken` looks a hundred times as hard.
 """
 
 import os
-import sys
-from pathlib import Path
 
 from hypothesis import settings
-
-TESTS = Path(__file__).parent
-
-for folder in ("market", "kraken"):
-    sys.path.insert(0, str(TESTS / folder))  # naive_book and wire, beside the tests of their subject
 
 # The cores of a test machine are shared: a slow example is no failure.
 settings.register_profile("default", max_examples=50, stateful_step_count=25, deadline=None, print_blob=True)

@@ -10,13 +10,16 @@ MODULES = sorted(ENGINE.rglob("*.py"))
 
 # Home of a module: the part of `engine` that it belongs to, and the layer of that part.
 LAYERS = {
-    0: ("ring", "units", "wide", "errors", "clock", "endpoints", "timestamps", "secret"),
+    0: ("ring", "units", "errors", "clock", "endpoints", "timestamps", "secret", "wide"),
     1: ("telemetry", "records", "market", "credentials", "state_directory"),
     2: ("topology", "orders"),
     3: ("config", "strategy", "kraken", "net", "history", "ledger_check"),
-    4: ("actors", "venue"),
-    5: ("supervisor", "api", "replay"),
-    6: ("cli", "__main__"),
+    4: ("processes", "venue"),
+    5: ("kraken_rest",),
+    6: ("public_feed", "private_feed", "order_router", "strategy_host"),
+    7: ("summary",),
+    8: ("supervisor", "api", "replay"),
+    9: ("cli", "__main__"),
 }
 LAYER_OF = {home: layer for layer, homes in LAYERS.items() for home in homes}
 
@@ -35,13 +38,13 @@ IMPURE = {"socket", "asyncio", "time", "os", "random", "uuid", "secrets", "threa
 
 
 def home_of(module):
-    """`engine.kraken.messages` lives in kraken."""
+    """`engine.kraken.public.messages` lives in kraken."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 
 
 def name_of(path):
-    """engine/kraken/messages.py is engine.kraken.messages; a package is its own name."""
+    """engine/kraken/public/messages.py is engine.kraken.messages; a package is its own name."""
     parts = path.relative_to(ENGINE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -151,5 +154,58 @@ def test_plugins_see_nothing_of_money():
         "wide",
     }
     # Of the orders' package: what an order and a report are, which amounts can be, and nothing that counts or writes.
-    words = {"intent", "life", "reports", "framing", "amounts"}
-    assert {module.split(".")[2] for module in reach if module.startswith("engine.orders.")} <= words
+    words = {"amounts", "intent", "life", "rings.reports", "rings.framing"}
+    assert {module.removeprefix("engine.orders.") for module in reach if module.startswith("engine.orders.")} <= words
+
+
+ROOM_FILES_MAX = 20
+
+
+def room_of(module):
+    """The folder of a module, or the module itself where it stands alone."""
+    path = ENGINE.parent / module.replace(".", "/")
+    return module if path.is_dir() or path.parent == ENGINE else module.rpartition(".")[0]
+
+
+def circles(edges):
+    """Sets of nodes that reach one another."""
+    reach = {node: set() for node in edges}
+    for node in edges:
+        todo = [*edges[node]]
+        while todo:
+            if (other := todo.pop()) not in reach[node]:
+                reach[node].add(other)
+                todo += edges.get(other, ())
+    return {frozenset(other for other in reach[node] if node in reach.get(other, ())) for node in edges} - {frozenset()}
+
+
+def modules_imported_by(path):
+    """The engine's modules that a file imports; `from room import module` is an import of the module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("engine."):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                is_module = (ENGINE.parent / (whole.replace(".", "/") + ".py")).is_file()
+                yield whole if is_module else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("engine."))
+
+
+def test_no_module_and_no_room_imports_itself_in_a_circle():
+    """Each can be read, and understood, after those that it imports."""
+    modules = {name_of(path): set(modules_imported_by(path)) for path in MODULES if "examples" not in path.parts}
+    rooms = {}
+    for module, imported in modules.items():
+        rooms.setdefault(room_of(module), set()).update(room_of(other) for other in imported)
+    for room, imported in rooms.items():
+        imported.discard(room)
+
+    assert circles(modules) == set()
+    assert circles(rooms) == set()
+
+
+def test_no_room_is_larger_than_one_can_look_over():
+    """A folder of code has at most so many files."""
+    counts = {room: len(list(room.glob("*.py"))) for room in {path.parent for path in MODULES}}
+
+    assert {str(room): count for room, count in counts.items() if count > ROOM_FILES_MAX} == {}

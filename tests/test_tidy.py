@@ -22,11 +22,11 @@ MAY_READ_TIME_BELOW = ("cli",)
 
 JOB_TITLES = ("Manager", "Handler", "Helper", "Processor", "Service", "Utils")
 LEFTOVERS = ("FIX" + "ME", "XX" + "X", "HA" + "CK")
-PURE = ("kraken", "market", "orders", "strategy", "records.py", "topology.py", "units.py", "timestamps.py")
+PURE = ("kraken/", "market/", "orders/", "strategy/", "records.py", "topology.py", "units.py", "timestamps.py")
 
 
 def place(path):
-    """For test names and messages: actors/public_feed.py."""
+    """For test names and messages: public_feed/feed.py."""
     return str(path.relative_to(ENGINE))
 
 

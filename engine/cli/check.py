@@ -16,20 +16,21 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
-from engine.actors.kraken_rest import KrakenRest
-from engine.actors.preflight import Finding, Level, examine
-from engine.actors.private_probe import Probe, probe_private
-from engine.actors.rest_desk import RestDesk
 from engine.cli.options import read_config
 from engine.cli.run import LIVE, LOCAL, LocalVenue
 from engine.clock import Clock, SystemClock
 from engine.config import Config, check_live_limits
 from engine.credentials import Credentials, checked, load_credentials, no_core_dumps
 from engine.errors import ConfigError, EngineError
-from engine.kraken import rest_answers, rest_requests
-from engine.kraken.rest_answers import RestRefusal
-from engine.kraken.rest_pairs import RestPairs
-from engine.kraken.signing import Signer
+from engine.kraken.rest import replies as rest_answers
+from engine.kraken.rest import requests as rest_requests
+from engine.kraken.rest.pairs import RestPairs
+from engine.kraken.rest.replies import RestRefusal
+from engine.kraken.rest.signing import Signer
+from engine.kraken_rest.calls import RestCalls
+from engine.kraken_rest.client import KrakenRest
+from engine.kraken_rest.preflight import Finding, Level, examine
+from engine.kraken_rest.private_probe import Probe, probe_private
 from engine.net.https import HttpsClient
 from engine.net.key_lock import KeyLock
 from engine.secret import Secret
@@ -138,7 +139,7 @@ async def _examine(config: Config, place: _Place) -> list[Finding]:
         except ConfigError as error:
             findings.append(Finding("key", Level.FAILURE, str(error)))
     https = HttpsClient(place.rest_url, clock=clock, ca_file=ca_file)
-    rest = RestDesk(KrakenRest(https, clock, signer=signer, key=key), clock)
+    rest = RestCalls(KrakenRest(https, clock, signer=signer, key=key), clock)
     try:
         told = await examine(rest, config.symbols, clock, with_key=key is not None)
         findings += told.findings
@@ -162,7 +163,7 @@ def _may_go_on(findings: Sequence[Finding]) -> bool:
     return all(finding.level is not Level.FAILURE for finding in findings if finding.name in ("rest", "key"))
 
 
-async def _probe(rest: RestDesk, place: _Place, clock: Clock, ca_file: Path | None) -> Probe:
+async def _probe(rest: RestCalls, place: _Place, clock: Clock, ca_file: Path | None) -> Probe:
     token = await rest.ask(rest_requests.get_websockets_token(), rest_answers.read_websockets_token)
     if isinstance(token, RestRefusal):
         return Probe([Finding("token", Level.FAILURE, token.sentence)])

@@ -130,9 +130,9 @@ def venue(
     if die_with_parent:
         _die_with_parent()
     # Imported here: the other commands of `engine` need not wait for the venue's libraries.
-    from engine.venue.faults import parse_fault
-    from engine.venue.rate_counter import Tier
-    from engine.venue.settings import MaintenanceLoss, Pace, VenueSettings
+    from engine.venue.setup.rate_counter import Tier
+    from engine.venue.setup.settings import MaintenanceLoss, Pace, VenueSettings
+    from engine.venue.websocket.faults import parse_fault
 
     chosen_pace: Pace = "max" if pace == "max" else "original"
     chosen_loss: MaintenanceLoss = (

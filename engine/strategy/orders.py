@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
-from engine.orders.reports import FillReport, OrderReport
+from engine.orders.rings.reports import FillReport, OrderReport
 from engine.units import MonoNs, QtyLots, WallNs, units_decimal
 
 __all__ = [

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import structlog
 
-from engine.actors.launch import ActorLaunch, News, actor_command, decode_news, write_launch
 from engine.clock import Clock
 from engine.config import EngineConfig
+from engine.processes.launch import ActorLaunch, News, actor_command, decode_news, write_launch
 from engine.ring import Segment
 from engine.supervisor.children import Child, RestartDelay, exit_text
 from engine.telemetry import Counters, counters_bytes, format_counters

@@ -15,12 +15,12 @@ from typing import Any, Final
 import structlog
 from msgspec import Struct
 
-from engine.actors.callback_words import CallbackWords
+from engine.processes.callback_words import CallbackWords
 from engine.telemetry import Counters, Rarely
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 SEEN_NS: Final = 500 * NS_PER_MS  # a callback that has not returned for so long is named
-CALLER: Final = Path(__file__).parents[1] / "actors"  # a strategy is called from here
+CALLER: Final = Path(__file__).parents[1] / "strategy_host"  # a strategy is called from here
 NOBODY: Final = ""  # in place of a strategy: what holds the thread is in no callback
 
 log = structlog.get_logger("supervisor")

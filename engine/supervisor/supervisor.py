@@ -20,19 +20,16 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
-from engine.actors.callback_words import CallbackWords
-from engine.actors.hosted_strategy import HostedStrategy, HostLimits, MarketPort
-from engine.actors.launch import FeedLaunch, MarketView, News
-from engine.actors.public_feed import announce_stale, settle_dead
-from engine.actors.strategy_host import StrategyHost
-from engine.actors.summary import ShardView, build_summary
 from engine.clock import SystemClock
 from engine.config import Config
 from engine.errors import UserError
-from engine.kraken.public_session import PublicSettings
+from engine.kraken.public.session import PublicSettings
 from engine.ledger_check import Told
 from engine.net.budget import ATTEMPTS_MAX
 from engine.net.control_socket import Request, serve_control
+from engine.processes.callback_words import CallbackWords
+from engine.processes.launch import FeedLaunch, MarketView, News
+from engine.public_feed.feed import announce_stale, settle_dead
 from engine.ring import (
     BoardReader,
     BoardWriter,
@@ -46,9 +43,12 @@ from engine.ring import (
     ring_bytes,
 )
 from engine.strategy.api import Strategy
+from engine.strategy_host.host import StrategyHost
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort
+from engine.strategy_host.thread import HostThread
+from engine.summary import ShardView, build_summary
 from engine.supervisor.actor import Actor
 from engine.supervisor.callback_watch import CallbackWatch, Watched
-from engine.supervisor.host_thread import HostThread
 from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.trading import Account, Trading
 from engine.telemetry import Counters, counters_bytes, format_counters, new_histogram

@@ -16,22 +16,20 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from engine.actors.launch import (
+from engine.clock import Clock
+from engine.config import Config
+from engine.orders.client_order_id import order_tags
+from engine.orders.rings.account_ring import ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS
+from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMAND_SLOTS
+from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORT_SLOTS
+from engine.orders.risk import TradingMode
+from engine.processes.launch import (
     MarketView,
     News,
     PrivateFeedLaunch,
     ReportPort,
     RouterLaunch,
 )
-from engine.actors.order_desk import DeskPorts
-from engine.actors.summary import TradingView
-from engine.clock import Clock
-from engine.config import Config
-from engine.orders.account_ring import ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS
-from engine.orders.client_order_id import order_tags
-from engine.orders.commands import COMMAND_RECORD_BYTES, COMMAND_SLOTS
-from engine.orders.reports import REPORT_RECORD_BYTES, REPORT_SLOTS
-from engine.orders.risk import TradingMode
 from engine.ring import (
     BoardReader,
     GatedSubscriber,
@@ -43,6 +41,8 @@ from engine.ring import (
     open_eventfd,
     ring_bytes,
 )
+from engine.strategy_host.order_client import OrderPorts
+from engine.summary import TradingView
 from engine.supervisor.actor import Actor
 from engine.supervisor.run_directory import RunDirectory
 from engine.telemetry import Histogram
@@ -121,10 +121,10 @@ class Trading:
         self.private_feed = self._actor(PRIVATE_FEED, PRIVATE_FEED_COUNTERS, self._feed_launch, clock, on_news)
         self.actors = [self.router, self.private_feed]
 
-    def desk_ports(self, strategy: str) -> DeskPorts:
+    def desk_ports(self, strategy: str) -> OrderPorts:
         """What a strategy's desk needs."""
         ring = self._reports[strategy].memory
-        return DeskPorts(self._publisher, GatedSubscriber(ring), self._tags[strategy], self._account.run)
+        return OrderPorts(self._publisher, GatedSubscriber(ring), self._tags[strategy], self._account.run)
 
     @property
     def report_memories(self) -> list[memoryview]:

@@ -29,26 +29,26 @@ from picows import (
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError, UserError
 from engine.units import NS_PER_MS, NS_PER_S, WallNs
-from engine.venue.capture import read_captures
-from engine.venue.conversation import Conversation
-from engine.venue.exchange import Exchange
-from engine.venue.faults import KINDS, check_symbols
-from engine.venue.keys import FUNDED_ACCOUNT, KeyRing
-from engine.venue.ledger import Ledger
-from engine.venue.notices import Maintenance, Notices
-from engine.venue.pairs import pairs_of_symbols
-from engine.venue.playback import CaptureSource
-from engine.venue.private import PrivateConnection, TradingFloor
-from engine.venue.private_faults import PRIVATE_KINDS, PrivateFaults
-from engine.venue.public import PublicConnection
-from engine.venue.pulse import Pulse
-from engine.venue.rest_server import RestServer
-from engine.venue.settings import PATH, PATHS_V1, FaultSpec, VenueSettings
-from engine.venue.settlement import default_funds
-from engine.venue.stream import Source, Timer, Timers
-from engine.venue.tokens import Tokens
-from engine.venue.trading import Trading
-from engine.venue.wire import close_frame
+from engine.venue.market.exchange import Exchange
+from engine.venue.market.notices import Maintenance, Notices
+from engine.venue.market.pairs import pairs_of_symbols
+from engine.venue.market.pulse import Pulse
+from engine.venue.rest.server import RestServer
+from engine.venue.setup.keys import FUNDED_ACCOUNT, KeyRing
+from engine.venue.setup.settings import PATH, PATHS_V1, FaultSpec, VenueSettings
+from engine.venue.trading.ledger import Ledger
+from engine.venue.trading.settlement import default_funds
+from engine.venue.trading.trading import Trading
+from engine.venue.websocket.capture import read_captures
+from engine.venue.websocket.conversation import Conversation
+from engine.venue.websocket.faults import KINDS, check_symbols
+from engine.venue.websocket.playback import CaptureSource
+from engine.venue.websocket.private import PrivateConnection, TradingFloor
+from engine.venue.websocket.private_faults import PRIVATE_KINDS, PrivateFaults
+from engine.venue.websocket.public import PublicConnection
+from engine.venue.websocket.tokens import Tokens
+from engine.venue.wire.stream import Source, Timer, Timers
+from engine.venue.wire.wire import close_frame
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,8 @@ import pytest
 
 from engine import strategy
 from engine.units import MonoNs
-from engine.venue.keys import KeyRing
-from engine.venue.tokens import Tokens
+from engine.venue.setup.keys import KeyRing
+from engine.venue.websocket.tokens import Tokens
 from tests.integration.rig import Engines, eventually
 
 SEED = 7

@@ -11,7 +11,7 @@ from random import Random
 import psutil
 import pytest
 
-from engine.orders.reports import REPORT_SLOTS
+from engine.orders.rings.reports import REPORT_SLOTS
 from tests.integration.rig import Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue
 

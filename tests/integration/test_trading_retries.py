@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.venue.keys import LOCKOUT_FAILURES
+from engine.venue.setup.keys import LOCKOUT_FAILURES
 from tests.integration.rig import PATIENCE_S, Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue, stopped
 

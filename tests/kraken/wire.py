@@ -6,11 +6,11 @@ Texts are made here and by `NaiveBook`, never by the engine's own code.
 import json
 from pathlib import Path
 
-from naive_book import NaiveBook, text
-
-from engine.kraken.events import BookChanged, BookUnproved, StateChanged
-from engine.kraken.public_session import PublicSession, PublicSettings
+from engine.kraken.public.book_feed import BookChanged, StateChanged
+from engine.kraken.public.events import BookUnproved
+from engine.kraken.public.session import PublicSession, PublicSettings
 from engine.units import NS_PER_MS, NS_PER_S
+from tests.market.naive_book import NaiveBook, text
 
 DATA = Path(__file__).parent.parent / "data" / "kraken"
 D25 = "capture_crossbook_kraken_btcusd_sample.jsonl"

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from naive_book import NaiveBook, read, sides, text
 
 from engine.market import Book
 from engine.market.book import UNITS_MAX_OF_FLOAT, UnitsTooLarge
 from engine.wide import pack_levels
+from tests.market.naive_book import NaiveBook, read, sides, text
 
 KRAKEN = Path(__file__).parent.parent / "data" / "kraken"
 CAPTURES = (

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from engine.kraken.private_facts import balance_fact
-from engine.kraken.private_messages import read_balances
+from engine.kraken.private.facts import balance_fact
+from engine.kraken.private.messages import read_balances
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
 from engine.orders.intent import Trigger

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.kraken.private_facts import execution_fact
-from engine.kraken.private_messages import read_executions
+from engine.kraken.private.facts import execution_fact
+from engine.kraken.private.messages import read_executions
 from engine.market import Pair
 from engine.orders.blotter import Blotter
 from engine.orders.intent import OrderIntent

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.kraken.private_facts import execution_fact
-from engine.kraken.private_messages import ExecutionRow
+from engine.kraken.private.facts import execution_fact
+from engine.kraken.private.messages import ExecutionRow
 from engine.market import Pair
 from engine.orders.blotter import Blotter, fold
 from engine.orders.intent import OrderIntent

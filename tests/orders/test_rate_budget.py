@@ -11,7 +11,7 @@ import pytest
 
 from engine.orders.rate_counter import ADD, TIERS, RateCounters, amend_cost, cancel_cost
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
-from engine.venue import rate_counter as venue
+from engine.venue.setup import rate_counter as venue
 
 SYMBOL = "BTC/USD"
 HOUR_NS = 3600 * NS_PER_S

@@ -6,8 +6,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from engine.kraken.private_facts import execution_fact
-from engine.kraken.private_messages import ExecutionRow
+from engine.kraken.private.facts import execution_fact
+from engine.kraken.private.messages import ExecutionRow
 from engine.orders.balances import Balances
 from engine.orders.intent import Amendment, Conditional, Trigger
 from engine.orders.journal_records import AmendSent

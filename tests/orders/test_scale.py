@@ -6,10 +6,11 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from engine.actors.report_line import order_report
 from engine.history import fill_row, order_row
-from engine.kraken import order_requests, rest_requests
+from engine.kraken.rest import requests as rest_requests
+from engine.kraken.trading import order_requests
 from engine.market import Pair
+from engine.order_router.report_outbox import order_report
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter, fold
 from engine.orders.intent import Amendment, Conditional, OrderIntent

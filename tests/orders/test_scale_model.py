@@ -12,17 +12,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.actors.report_line import order_report
 from engine.history import fill_row, order_row
-from engine.kraken import order_requests, rest_requests
-from engine.kraken.rest_pairs import RestPair
+from engine.kraken.rest import requests as rest_requests
+from engine.kraken.rest.pairs import RestPair
+from engine.kraken.trading import order_requests
 from engine.market import Pair
+from engine.order_router.report_outbox import order_report
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter, fold
-from engine.orders.commands import COMMANDS, Amend, Submit
 from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.journal_records import AmendSent, Record, Submitted
-from engine.orders.reports import REPORTS
+from engine.orders.rings.commands import COMMANDS, Amend, Submit
+from engine.orders.rings.reports import REPORTS
 from engine.orders.risk import PairLimits, Risk, RiskLimits, TopOfBook
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.strategy.order_options import make_amendment, make_intent

@@ -12,7 +12,7 @@ from types import FrameType
 import pytest
 from structlog.testing import capture_logs
 
-from engine.actors.callback_words import NUMBER_OF, CallbackWords
+from engine.processes.callback_words import NUMBER_OF, CallbackWords
 from engine.supervisor.callback_watch import NOBODY, SEEN_NS, CallbackWatch, Watched, line_of, stack_of, waits_of
 from engine.supervisor.supervisor import WATCH_INTERVAL_S
 from engine.telemetry import new_counters

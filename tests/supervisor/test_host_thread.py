@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from engine import Strategy
-from engine.actors.strategy_host import StrategyHost
 from engine.clock import SystemClock
 from engine.errors import StrategyError
 from engine.ring import Doorbell, open_eventfd
-from engine.supervisor.host_thread import HostThread
+from engine.strategy_host.host import StrategyHost
+from engine.strategy_host.thread import HostThread
 from engine.telemetry import new_counters
 from engine.topology import STRATEGY_HOST_DOORBELL, strategy_counter_names
-from tests.actors.rig import Market
+from tests.public_feed.rig import Market
 
 SOON_S, LONG_S = 0.05, 30.0
 

@@ -2,14 +2,10 @@
 
 import asyncio
 import inspect
-import sys
 from pathlib import Path
 
 import pytest
 import uvloop
-
-# Tests are imported by path (`--import-mode=importlib`), so their neighbors must be findable by name.
-sys.path.insert(0, str(Path(__file__).parent))
 
 HANG_S = 20.0  # a test that takes longer hangs
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from engine.venue.server import Venue
-from engine.venue.settings import VenueSettings
+from engine.venue.setup.settings import VenueSettings
 
 
 def api_sign(secret: str, path: str, nonce: str, body: bytes) -> str:

@@ -14,11 +14,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 from click.testing import CliRunner
-from rest_client import RestClient, limit_buy
-from venue_client import connected
 
 from engine.cli.venue import venue
 from engine.errors import UserError
+from tests.venue.rest_client import RestClient, limit_buy
+from tests.venue.venue_client import connected
 
 COMMAND = [sys.executable, "-c", "from engine.cli.venue import venue; venue()"]
 

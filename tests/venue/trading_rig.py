@@ -8,17 +8,16 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from venue_client import PATIENCE_S, Client, connected
-
 from engine.clock import ManualClock
 from engine.units import NS_PER_S, WallNs
-from engine.venue.client_order import AmendSpec, ClientOrder, EditSpec, OrderSpec
-from engine.venue.exchange import Exchange
-from engine.venue.matching import BUY, SELL
-from engine.venue.pairs import pairs_of_symbols
+from engine.venue.market.exchange import Exchange
+from engine.venue.market.matching import BUY, SELL
+from engine.venue.market.pairs import pairs_of_symbols
 from engine.venue.server import Venue
-from engine.venue.settings import VenueSettings
-from engine.venue.trading import Trading
+from engine.venue.setup.settings import VenueSettings
+from engine.venue.trading.client_order import AmendSpec, ClientOrder, EditSpec, OrderSpec
+from engine.venue.trading.trading import Trading
+from tests.venue.venue_client import PATIENCE_S, Client, connected
 
 OPENED_AT = 1_780_000_000 * NS_PER_S
 FUNDS = {

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import Strategy
-from engine.orders.commands import COMMANDS, CancelAll, Submit, SubmitBatch
 from engine.orders.intent import OrderIntent
+from engine.orders.rings.commands import COMMANDS, CancelAll, Submit, SubmitBatch
 from engine.units import MonoNs, QtyLots
 
 

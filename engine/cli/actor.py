@@ -1,0 +1,107 @@
+"""A child process: `python -m engine actor public_feed --launch-fd N`.
+
+It is stopped by SIGTERM and leaves SIGINT to the parent, who got it from the same terminal. The feeds die with their
+parent; the order router outlives it, for as long as its orders need.
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+import uvloop
+from setproctitle import setproctitle
+
+from engine.errors import EngineError
+from engine.processes.launch import (
+    ActorLaunch,
+    FeedLaunch,
+    News,
+    PrivateFeedLaunch,
+    RouterLaunch,
+    Tell,
+    encode_news,
+    read_launch,
+)
+from engine.telemetry.log import configure_log, say_left_out
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+EXIT_MISCONFIGURED = 2
+
+log = structlog.get_logger("actor")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the actor that the command line names; its exit code."""
+    actor, _, launch_fd = arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Imported one by one: no process loads what another one needs.
+    match actor:
+        case "public_feed":
+            from engine.public_feed.process import run_public_feed
+
+            feed = read_launch(int(launch_fd), FeedLaunch)
+            die_with_parent(feed.parent_pid)
+            pairs = " ".join(feed.shard.symbols)
+            return _run(feed, feed.shard.actor_name, f"{actor} {feed.shard.number}: {pairs}", run_public_feed)
+        case "private_feed":
+            from engine.private_feed.process import run_private_feed
+
+            private = read_launch(int(launch_fd), PrivateFeedLaunch)
+            die_with_parent(private.parent_pid)
+            return _run(private, actor, actor, run_private_feed)
+        case _:
+            from engine.order_router.process import run_order_router
+
+            router = read_launch(int(launch_fd), RouterLaunch)
+            return _run(router, actor, actor, run_order_router)
+
+
+async def _say_left_out() -> None:
+    while True:
+        await asyncio.sleep(1)
+        say_left_out()
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent dies, be it by SIGKILL."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:  # it died before we asked
+        sys.exit(1)
+
+
+def _run(
+    launch: ActorLaunch,
+    name: str,
+    title: str,
+    run: Callable[[Any, socket.socket, Tell], Awaitable[None]],
+) -> int:
+    setproctitle(f"kraken-engine {title}"[:120])
+    configure_log(launch.log_level, launch.log_format, name)
+    news = socket.socket(fileno=launch.news_fd)
+
+    def tell(item: News) -> None:
+        with suppress(OSError):  # a full or closed socket: the log has it too
+            news.send(encode_news(item), socket.MSG_DONTWAIT)
+
+    async def run_until_done() -> None:
+        saying = asyncio.create_task(_say_left_out())
+        try:
+            await run(launch, news, tell)
+        finally:
+            saying.cancel()
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run_until_done())
+    except EngineError as error:
+        tell(News("fatal", str(error)))
+        log.error("cannot run", error=str(error))
+        return EXIT_MISCONFIGURED
+    return 0

@@ -1,0 +1,32 @@
+"""What every session of Kraken's WebSocket reports, whatever its channels are."""
+
+from msgspec import Struct
+
+from engine.kraken.connection.messages import Notice
+
+FRAME_BYTES_SHOWN_MAX = 200
+
+
+class SystemChanged(Struct, frozen=True, gc=False):
+    """The venue's status, on connecting and whenever it changes, with its notices that are new."""
+
+    system: str
+    version: str
+    notices: tuple[Notice, ...]
+
+
+class FrameNotUnderstood(Struct, frozen=True, gc=False):
+    """A frame was counted and left: `kind` is "malformed", "unknown" or "refused" (an error without a subscription).
+
+    Reported rarely, counted always.
+    """
+
+    kind: str
+    detail: str
+    frame: bytes
+    """Its first bytes."""
+
+
+def silence_text(silent_ns: int) -> str:
+    """3.2 s, for the reasons."""
+    return f"{silent_ns / 1e9:.1f} s"

@@ -1,0 +1,1 @@
+"""The private session: executions and balances in their order. For the private feed."""

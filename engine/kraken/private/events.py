@@ -1,0 +1,116 @@
+"""What the two private sessions report, beside the facts of `engine.orders.venue_facts`."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from engine.kraken.connection.error_catalog import Meaning
+from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
+from engine.orders.venue_facts import Outcome
+from engine.units import MonoNs, WallNs
+
+
+class TokenRefused(Struct, frozen=True, gc=False):
+    """Kraken does not take this session's token any more: it waits for `authorise` with a new one."""
+
+    reason: str
+
+
+class ChannelRefused(Struct, frozen=True, gc=False):
+    """Kraken refused a private channel; `advice` is one sentence that says what to change. It is asked for again."""
+
+    channel: str
+    advice: str
+    meaning: Meaning
+
+
+class Timing(StrEnum):
+    """When an answer came, as its request sees it."""
+
+    EXPECTED = "expected"
+    LATE = "late"
+    """`Unanswered` was reported before."""
+    AGAIN = "again"
+    """The request was answered before: a cancel of several orders is answered once for each."""
+    STRANGE = "strange"
+    """No request of this session has its number, or it has none."""
+
+
+class AnswerRow(Struct, frozen=True, gc=False):
+    """What became of one order of a batch, in the order that they were sent."""
+
+    order_id: str | None
+    cl_ord_id: str | None
+    order_userref: int | None
+    error: str | None
+    meaning: Meaning | None
+    """None when the order was placed."""
+    warnings: tuple[str, ...]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What to think of this order; None when it was placed."""
+        return self.meaning.outcome if self.meaning else None
+
+
+class Answer(Struct, frozen=True, kw_only=True, gc=False):
+    """Kraken's answer to a trading request. Which fields are set depends on the method."""
+
+    req_id: int | None
+    method: str
+    """Of the request where it is known; "error" when Kraken could not read it."""
+    success: bool
+    timing: Timing = Timing.EXPECTED
+    error: str | None = None
+    meaning: Meaning | None = None
+    """Of the error; None when the request succeeded."""
+    order_id: str | None = None
+    """Empty text when the order was only validated."""
+    original_order_id: str | None = None
+    cl_ord_id: str | None = None
+    order_userref: int | None = None
+    amend_id: str | None = None
+    count: int | None = None
+    """Of orders canceled."""
+    rows: tuple[AnswerRow, ...] = ()
+    """Of batch_add. Read each, whatever `success` says: some orders may live although others were refused."""
+    current_at: WallNs = WallNs(0)
+    """Of the dead man's switch: Kraken's time, and when it will fire (0 when disarmed)."""
+    trigger_at: WallNs = WallNs(0)
+    warnings: tuple[str, ...] = ()
+    time_in: WallNs = WallNs(0)
+    time_out: WallNs = WallNs(0)
+    took_ns: int = 0
+    """From the request to the answer, by our clock; 0 for a strange one."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What to think of the order, or of the change to it; None when the request succeeded."""
+        return self.meaning.outcome if self.meaning else None
+
+
+class Pending(Struct, frozen=True, gc=False):
+    """A request that waits for its answer."""
+
+    req_id: int
+    method: str
+    sent_at: MonoNs
+    grant: int
+    """Which of the session's tokens it carries; they are counted."""
+
+
+class Unanswered(Struct, frozen=True, gc=False):
+    """No answer within the session's patience: the outcome is unknown. A late answer is still reported."""
+
+    request: Pending
+    waited_ns: int
+
+
+class LinkLost(Struct, frozen=True, gc=False):
+    """The trading connection is gone; the outcome of these requests is unknown."""
+
+    reason: str
+    pending: tuple[Pending, ...]
+
+
+TradingEvent = Answer | Unanswered | LinkLost | TokenRefused | ChannelRefused | SystemChanged | FrameNotUnderstood

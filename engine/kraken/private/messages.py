@@ -1,0 +1,246 @@
+"""Kraken's private messages as typed Structs: their names, and the fields that we use.
+
+Every field of a row may be missing, for each kind of execution has its own set: only the ids are nearly always
+there. Numbers are Decimals read from their text, so `0.00010000` keeps its zeros. Unknown fields are ignored, and a
+field that is not in ESSENTIAL costs nothing when it cannot be read. Without those that are, or with a wrong one, a row
+is worse than none: orders and money would be counted wrong.
+
+Sources: https://docs.kraken.com/api/docs/websocket-v2/executions and …/balances, corrected by what the wire shows.
+"""
+
+from decimal import Decimal
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from engine.kraken.connection.salvage import AssetName, Reader, ShortText, Word
+
+# --- executions
+
+FEES_MAX = 4  # of one fill: the genuine ones have one
+
+
+class FeeRow(Struct, gc=False):
+    """{"asset":"USD","qty":0.3458}"""
+
+    asset: AssetName
+    qty: Decimal
+
+
+class TriggersRow(Struct, gc=False):
+    """{"price":0.2,"price_type":"static","reference":"index","status":"untriggered"}"""
+
+    price: Decimal | None = None
+    price_type: ShortText | None = None
+    reference: ShortText | None = None
+    status: ShortText | None = None
+    actual_price: Decimal | None = None
+    peak_price: Decimal | None = None
+    last_price: Decimal | None = None
+    timestamp: ShortText | None = None
+
+
+class ExecutionRow(Struct, gc=False):
+    """{"timestamp":"2026-09-10T21:32:35.921979Z","order_status":"filled","exec_type":"filled",
+    "cum_qty":1.80406743,"cum_cost":180.31654,"fee_usd_equiv":0,"avg_price":99.95,
+    "cl_ord_id":"GRID-BO-DVe742G3Eq","order_id":"OJUFYI-6DJSE-BNXAKJ"}
+
+    A terminal row has no symbol, side or last_*; a trade row's `order_status` says nothing about completion.
+    """
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(
+        (
+            *("cl_ord_id", "order_userref", "order_status", "symbol", "side", "order_qty"),
+            *("cum_qty", "exec_id", "last_qty", "last_price", "fees"),
+        )
+    )
+
+    exec_type: ShortText
+    order_id: ShortText
+    cl_ord_id: ShortText | None = None
+    order_userref: Word | None = None
+    order_status: ShortText = ""
+    symbol: ShortText | None = None
+    side: ShortText | None = None
+    order_type: ShortText | None = None
+    order_qty: Decimal | None = None
+    cash_order_qty: Decimal | None = None
+    display_qty: Decimal | None = None
+    display_qty_remain: Decimal | None = None
+    limit_price: Decimal | None = None
+    limit_price_type: ShortText | None = None
+    time_in_force: ShortText | None = None
+    effective_time: ShortText | None = None
+    expire_time: ShortText | None = None
+    post_only: bool | None = None
+    reduce_only: bool | None = None
+    margin: bool | None = None
+    cum_qty: Decimal | None = None
+    cum_cost: Decimal | None = None
+    avg_price: Decimal | None = None
+    exec_id: ShortText | None = None
+    trade_id: Word | None = None
+    last_qty: Decimal | None = None
+    last_price: Decimal | None = None
+    cost: Decimal | None = None
+    liquidity_ind: ShortText | None = None
+    fees: Annotated[list[FeeRow], Meta(max_length=FEES_MAX)] | None = None
+    fee_ccy_pref: ShortText | None = None
+    reason: str | None = None
+    cancel_reason: str | None = None
+    triggers: TriggersRow | None = None
+    ord_ref_id: ShortText | None = None
+    amended: bool | None = None
+    # The account's counter of the pair. No document of v2 names the field; these are the names clients read.
+    rate_count: Decimal | None = None
+    ratecount: Decimal | None = None
+    user: ShortText | None = None
+    timestamp: ShortText = ""
+
+
+class ExecutionsMessage(Struct, gc=False):
+    """{"channel":"executions","type":"update","data":[…],"sequence":8}"""
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("type", "sequence"))
+
+    data: list[ExecutionRow]
+    type: ShortText = "update"
+    sequence: Word | None = None
+
+
+# --- balances
+
+
+class WalletRow(Struct, gc=False):
+    """{"type":"spot","id":"main","balance":1.2}"""
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("type", "balance"))
+
+    type: ShortText = ""
+    id: ShortText = ""
+    balance: Decimal = Decimal(0)
+
+
+class BalanceRow(Struct, gc=False):
+    """A snapshot's {"asset":"BTC","asset_class":"currency","balance":1.2,"wallets":[…]}
+
+    or an update, one leg of a ledger entry: {"ledger_id":"A5KS77-LQRMP-SMMN4B","ref_id":"AGBB7L-HT5LX-J3BB4A",
+    "timestamp":"2023-09-22T10:33:05.710082Z","type":"trade","asset":"USD","asset_class":"currency",
+    "category":"trade","wallet_type":"spot","wallet_id":"main","amount":132.9995,"fee":0.3458,"balance":500}
+    """
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("wallets", "wallet_type"))
+
+    asset: AssetName
+    balance: Decimal
+    wallets: list[WalletRow] | None = None
+    ledger_id: ShortText | None = None
+    ref_id: ShortText | None = None
+    type: ShortText | None = None
+    subtype: ShortText | None = None
+    category: ShortText | None = None
+    wallet_type: ShortText | None = None
+    wallet_id: ShortText | None = None
+    amount: Decimal | None = None
+    fee: Decimal | None = None
+    timestamp: ShortText = ""
+
+
+class BalancesMessage(Struct, gc=False):
+    """{"channel":"balances","type":"update","data":[…],"sequence":9}"""
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("type", "sequence"))
+
+    data: list[BalanceRow]
+    type: ShortText = "update"
+    sequence: Word | None = None
+
+
+# --- acknowledgements of subscriptions
+
+
+class ChannelResult(Struct, gc=False):
+    """{"channel":"executions","maxratecount":125,"snap_orders":true,"snap_trades":true,"snapshot":true,…}"""
+
+    channel: str | None = None
+    maxratecount: Word | None = None
+
+
+class ChannelReply(Struct, gc=False):
+    """{"method":"subscribe","req_id":0,"result":{"channel":"executions",…},"success":true,"time_in":…,"time_out":…}
+
+    or {"error":"ESession:Invalid session","method":"subscribe","success":false,…}; a pong has neither.
+    """
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("success", "error"))
+
+    method: str
+    req_id: int | None = None
+    success: bool | None = None
+    result: ChannelResult | None = None
+    error: str | None = None
+
+
+# --- answers to trading requests
+
+
+class ResultRow(Struct, gc=False):
+    """One order's part of an answer: {"order_id":"OXZPAJ-ONWQU-KMAMPL","cl_ord_id":"3178d58d4d000200"}
+
+    Every method has its own fields, and a refused row of a batch has `error`.
+    """
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("order_id", "cl_ord_id", "order_userref", "error", "success"))
+
+    order_id: ShortText | None = None
+    original_order_id: ShortText | None = None
+    cl_ord_id: ShortText | None = None
+    order_userref: int | None = None
+    amend_id: ShortText | None = None
+    count: Word | None = None
+    orders_cancelled: Word | None = None
+    error: str | None = None
+    success: bool | None = None
+    warnings: list[str] | None = None
+    current_time: str | None = msgspec.field(default=None, name="currentTime")
+    trigger_time: str | None = msgspec.field(default=None, name="triggerTime")
+
+
+class TradingReply(Struct, gc=False):
+    """{"method":"add_order","req_id":7,"result":{"order_id":"OXZPAJ-ONWQU-KMAMPL"},"success":true,"time_in":…}
+
+    batch_add's result is a list; batch_cancel may have no result, but `orders_cancelled` beside `success`.
+    """
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("req_id", "success", "result", "error"))
+
+    method: str
+    req_id: int | None = None
+    success: bool | None = None
+    result: ResultRow | list[ResultRow] | None = None
+    error: str | None = None
+    orders_cancelled: Word | None = None
+    time_in: str = ""
+    time_out: str = ""
+
+
+class BareReply(Struct, gc=False):
+    """What is left of an answer whose result has a shape that we do not know."""
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("req_id", "success", "error"))
+
+    method: str
+    req_id: int | None = None
+    success: bool | None = None
+    error: str | None = None
+    time_in: str = ""
+    time_out: str = ""
+
+
+# Each raises one of `salvage.DECODE_ERRORS` when a field that decides cannot be read, and tells what else cannot be.
+read_executions = Reader(ExecutionsMessage, is_bounded=True).read
+read_balances = Reader(BalancesMessage, is_bounded=True).read
+read_channel_reply = Reader(ChannelReply).decode
+read_trading_reply = Reader(TradingReply).read
+read_bare_reply = Reader(BareReply).decode

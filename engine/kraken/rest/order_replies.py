@@ -1,0 +1,424 @@
+"""Kraken's REST answers about orders: what became of them, and what Kraken says to new ones and to cancels.
+
+As in `rest_answers`, each function returns its typed answer or a RestRefusal; a changing call that is refused without
+a clear no of Kraken's has the outcome UNKNOWN.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import ClassVar, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from engine.kraken.connection.error_catalog import meaning
+from engine.kraken.connection.salvage import DECODE_ERRORS, OUT_OF_RANGE, Reader, ShortText, Word, cut
+from engine.kraken.private.events import AnswerRow
+from engine.kraken.private.facts import NULL_TEXTS
+from engine.kraken.rest.pairs import RestPairs
+from engine.kraken.rest.replies import ERROR_BYTES_MAX, UNREADABLE, RestRefusal, read_result, seconds_ns
+from engine.kraken.rest.requests import has_trigger
+from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
+from engine.timestamps import wall_ns
+from engine.units import DIGITS_MAX, NS_PER_MS, WallNs
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+# --- nothing, and what is not nothing
+
+_NOTHING = Raw(b"null")
+_LIQUIDITY = {b"true": "m", b"false": "t"}
+WHOLE_MAX = 2**63  # of a userref or the number of a trade: what is beyond it is no number of Kraken's
+_decode_any = msgspec.json.Decoder().decode
+_decode_decimal = msgspec.json.Decoder(Decimal, strict=False).decode
+
+
+def _text(raw: Raw) -> str | None:
+    """A text, or None in whatever form it is printed."""
+    value = _decode_any(raw)
+    return None if value is None or str(value).strip().lower() in NULL_TEXTS else str(value)
+
+
+def _words(raw: Raw) -> str:
+    """A text for people, cut; empty for none, and for what cannot be read: it decides nothing."""
+    try:
+        return cut(_text(raw) or "", ERROR_BYTES_MAX)
+    except DECODE_ERRORS:
+        return ""
+
+
+def _number(raw: Raw) -> Decimal:
+    """A number, quoted or not, to its last digit; 0 for none. ValidationError for what is neither, or is absurd."""
+    if _text(raw) is None:
+        return Decimal(0)
+    number = _decode_decimal(raw)
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -DIGITS_MAX or number.adjusted() > DIGITS_MAX:
+        raise msgspec.ValidationError(OUT_OF_RANGE)
+    return number
+
+
+def _whole(raw: Raw) -> int | None:
+    """A whole number that is not 0, quoted or not; None for none."""
+    number = _number(raw)
+    return int(number) or None if abs(number) < WHOLE_MAX else None
+
+
+def _texts(raw: Raw) -> tuple[str, ...]:
+    """A list of texts; empty for none."""
+    value = _decode_any(raw)
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+# --- what became of orders
+
+
+class _Descr(Struct):
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("price", "price2"))
+
+    pair: str
+    type: str
+    ordertype: str
+    price: str | None = "0"
+    price2: str | None = "0"
+
+
+class _Order(Struct):
+    """A value of OpenOrders, ClosedOrders and QueryOrders; its key is the order id."""
+
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("vol_exec", "oflags"))
+
+    status: str
+    descr: _Descr
+    vol: Decimal
+    vol_exec: Decimal = Decimal(0)
+    cost: Raw = _NOTHING
+    fee: Raw = _NOTHING
+    price: Raw = _NOTHING
+    refid: Raw = _NOTHING
+    userref: Raw = _NOTHING
+    cl_ord_id: Raw = _NOTHING
+    opentm: Raw = _NOTHING
+    closetm: Raw = _NOTHING
+    reason: Raw = _NOTHING
+    oflags: str | None = ""
+    trades: Raw = _NOTHING
+
+
+class _OpenOrders(Struct):
+    open: dict[ShortText, _Order]
+
+
+class _ClosedOrders(Struct):
+    closed: dict[ShortText, _Order]
+
+
+class _Trade(Struct):
+    """A value of TradesHistory and QueryTrades; its key is the execution id. `pair` is an id here, not an altname."""
+
+    ordertxid: str
+    pair: str
+    time: Decimal
+    type: str
+    ordertype: str
+    price: Decimal
+    cost: Decimal
+    fee: Decimal
+    vol: Decimal
+    trade_id: Raw = _NOTHING
+    maker: Raw = _NOTHING
+
+
+class _Trades(Struct):
+    trades: dict[ShortText, _Trade]
+
+
+class OrderAmend(Struct, frozen=True, kw_only=True):
+    """One state that an order was given: the original, or what an amend made of it."""
+
+    amend_id: str
+    amend_type: str
+    """original, user or restated."""
+    order_qty: Decimal
+    remaining_qty: Decimal | None
+    limit_price: Decimal | None
+    trigger_price: Decimal | None
+    display_qty: Decimal | None
+    post_only: bool
+    reason: str | None
+    at: WallNs
+
+
+class _Amend(Struct):
+    amend_id: str
+    amend_type: str
+    order_qty: Decimal
+    remaining_qty: Decimal | None = None
+    limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    display_qty: Decimal | None = None
+    post_only: bool = False
+    reason: str | None = None
+    timestamp: Word = 0
+
+
+class _Amends(Struct):
+    amends: list[_Amend]
+
+
+_decode_open_orders = Reader(_OpenOrders, strict=False, is_bounded=True)
+_decode_closed_orders = Reader(_ClosedOrders, strict=False, is_bounded=True)
+_decode_query_orders = Reader(dict[ShortText, _Order], strict=False, is_bounded=True)
+_decode_trades_history = Reader(_Trades, strict=False, is_bounded=True)
+_decode_query_trades = Reader(dict[ShortText, _Trade], strict=False, is_bounded=True)
+_decode_order_amends = Reader(_Amends, strict=False, is_bounded=True)
+
+
+def read_open_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
+    """Of OpenOrders."""
+    answer = read_result(status, body, _decode_open_orders)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer.open, pairs, _lookup, status)
+
+
+def read_closed_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
+    """Of ClosedOrders: one page, the newest first."""
+    answer = read_result(status, body, _decode_closed_orders)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer.closed, pairs, _lookup, status)
+
+
+def read_query_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
+    """Of QueryOrders; an id that Kraken never gave is missing."""
+    answer = read_result(status, body, _decode_query_orders)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer, pairs, _lookup, status)
+
+
+def read_trades_history(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
+    """Of TradesHistory: one page of fills, the newest first, as the executions channel would tell them."""
+    answer = read_result(status, body, _decode_trades_history)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer.trades, pairs, _fill, status)
+
+
+def read_query_trades(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
+    """Of QueryTrades."""
+    answer = read_result(status, body, _decode_query_trades)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer, pairs, _fill, status)
+
+
+def read_order_amends(status: int, body: bytes) -> RestRefusal | tuple[OrderAmend, ...]:
+    """Of OrderAmends: the original first."""
+    answer = read_result(status, body, _decode_order_amends)
+    if isinstance(answer, RestRefusal):
+        return answer
+    return tuple(
+        OrderAmend(
+            amend_id=row.amend_id,
+            amend_type=row.amend_type,
+            order_qty=row.order_qty,
+            remaining_qty=row.remaining_qty,
+            limit_price=row.limit_price,
+            trigger_price=row.trigger_price,
+            display_qty=row.display_qty,
+            post_only=row.post_only,
+            reason=row.reason,
+            at=WallNs(row.timestamp * NS_PER_MS),
+        )
+        for row in answer.amends
+    )
+
+
+def _read_rows(
+    rows: dict[str, R], pairs: RestPairs, read: Callable[[str, R, RestPairs], T], status: int
+) -> RestRefusal | tuple[T, ...]:
+    """Every row, or the refusal of all of them: a number that cannot be read decides nothing."""
+    try:
+        return tuple(read(name, row, pairs) for name, row in rows.items())
+    except DECODE_ERRORS as error:
+        return RestRefusal(f"an answer that cannot be read ({error})", UNREADABLE, status)
+
+
+def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
+    descr = order.descr
+    # "vol: volume of order (base currency unless viqc set in oflags)", vol_exec likewise; oflags is a set.
+    is_triggered = has_trigger(descr.ordertype)
+    is_in_base = "viqc" not in (order.oflags or "").split(",")
+    return OrderLookup(
+        order_id=order_id,
+        status=order.status,
+        cl_ord_id=_text(order.cl_ord_id),
+        order_userref=_whole(order.userref),
+        parent_id=_text(order.refid),
+        symbol=pairs.symbol(descr.pair),
+        pair=descr.pair,
+        side=descr.type,
+        order_type=descr.ordertype,
+        qty=order.vol if is_in_base else None,
+        filled_qty=order.vol_exec if is_in_base else None,
+        cost=_number(order.cost),
+        fee=_number(order.fee),
+        avg_price=_number(order.price),
+        limit_price=_plain_price(descr.price2 if is_triggered else descr.price),
+        trigger_price=_plain_price(descr.price) if is_triggered else None,
+        reason=_words(order.reason) or None,
+        opened_at=seconds_ns(_number(order.opentm)),
+        closed_at=seconds_ns(_number(order.closetm)),
+        trade_ids=_texts(order.trades),
+    )
+
+
+def _plain_price(text: str | None) -> Decimal | None:
+    """None for 0 (a market order), for nothing, and for a relative price, "+1.0000%"."""
+    if text is None or text[:1] in "+-#" or text.endswith("%"):
+        return None
+    try:
+        return Decimal(text) or None
+    except InvalidOperation:
+        return None
+
+
+def _fill(exec_id: str, trade: _Trade, pairs: RestPairs) -> ExecutionFact:
+    pair = pairs.find(trade.pair)
+    return ExecutionFact(
+        exec_type="trade",
+        order_id=trade.ordertxid,
+        timestamp=seconds_ns(trade.time),
+        symbol=pair.symbol if pair else None,
+        side=trade.type,
+        order_type=trade.ordertype.replace(" ", "-"),
+        exec_id=exec_id,
+        trade_id=_whole(trade.trade_id),
+        last_qty=trade.vol,
+        last_price=trade.price,
+        cost=trade.cost,
+        liquidity=_LIQUIDITY.get(bytes(trade.maker)),
+        # In quote currency; that an order wanted to pay in the base currency stands nowhere in this answer.
+        fees=(Fee(pair.quote, trade.fee),) if pair else (),
+        is_fee_asset_told=False,
+    )
+
+
+# --- trading
+
+
+class RestPlaced(Struct, frozen=True):
+    """Of AddOrder: the order's ids; none when it was only validated."""
+
+    order_ids: tuple[str, ...]
+    description: str
+
+
+class RestEdited(Struct, frozen=True):
+    """Of EditOrder: the new order, and the one that it replaced."""
+
+    order_id: str
+    original_order_id: str
+
+
+class RestCanceled(Struct, frozen=True):
+    """Of the cancels: how many orders, and whether Kraken is still at it."""
+
+    count: int
+    is_pending: bool
+
+
+class DeadManSwitch(Struct, frozen=True):
+    """Of CancelAllOrdersAfter: Kraken's time, and when it will cancel everything (0 when disarmed)."""
+
+    current_at: WallNs
+    trigger_at: WallNs
+
+
+class _Text(Struct, frozen=True):
+    order: str = ""
+
+
+class _Placed(Struct):
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("txid",))
+
+    descr: _Text = _Text()
+    txid: list[ShortText] = []
+
+
+class _BatchRow(Struct):
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("txid", "error"))
+
+    txid: ShortText | list[ShortText] | None = None
+    error: str | None = None
+
+
+class _Batch(Struct):
+    orders: list[_BatchRow]
+
+
+class _Amended(Struct):
+    amend_id: ShortText
+
+
+class _Edited(Struct):
+    ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("txid",))
+
+    txid: ShortText = ""
+    originaltxid: ShortText = ""
+
+
+class _Canceled(Struct):
+    count: Word
+    pending: bool | int = False
+
+
+class _Switch(Struct):
+    current_time: str = msgspec.field(name="currentTime", default="")
+    trigger_time: str = msgspec.field(name="triggerTime", default="")
+
+
+_decode_placed = Reader(_Placed, strict=False, is_bounded=True)
+_decode_batch = Reader(_Batch, strict=False, is_bounded=True)
+_decode_amended = Reader(_Amended, strict=False, is_bounded=True)
+_decode_edited = Reader(_Edited, strict=False, is_bounded=True)
+_decode_canceled = Reader(_Canceled, strict=False, is_bounded=True)
+_decode_switch = Reader(_Switch, strict=False, is_bounded=True)
+
+
+def read_add_order(status: int, body: bytes) -> RestRefusal | RestPlaced:
+    """Of AddOrder."""
+    answer = read_result(status, body, _decode_placed)
+    return answer if isinstance(answer, RestRefusal) else RestPlaced(tuple(answer.txid), answer.descr.order)
+
+
+def read_add_order_batch(status: int, body: bytes) -> RestRefusal | tuple[AnswerRow, ...]:
+    """Of AddOrderBatch: one row an order, in the order that they were sent; each may be refused alone."""
+    answer = read_result(status, body, _decode_batch)
+    return answer if isinstance(answer, RestRefusal) else tuple(_batch_row(row) for row in answer.orders)
+
+
+def _batch_row(row: _BatchRow) -> AnswerRow:
+    order_id = (row.txid[0] if row.txid else None) if isinstance(row.txid, list) else row.txid
+    what = meaning(row.error) if row.error else None if order_id is not None else UNREADABLE
+    error = None if row.error is None else cut(row.error, ERROR_BYTES_MAX)
+    return AnswerRow(order_id, None, None, error, what, ())
+
+
+def read_amend_order(status: int, body: bytes) -> RestRefusal | str:
+    """Of AmendOrder: the amend's id."""
+    answer = read_result(status, body, _decode_amended)
+    return answer if isinstance(answer, RestRefusal) else answer.amend_id
+
+
+def read_edit_order(status: int, body: bytes) -> RestRefusal | RestEdited:
+    """Of EditOrder."""
+    answer = read_result(status, body, _decode_edited)
+    return answer if isinstance(answer, RestRefusal) else RestEdited(answer.txid, answer.originaltxid)
+
+
+def read_cancel(status: int, body: bytes) -> RestRefusal | RestCanceled:
+    """Of CancelOrder, CancelOrderBatch and CancelAll."""
+    answer = read_result(status, body, _decode_canceled)
+    return answer if isinstance(answer, RestRefusal) else RestCanceled(answer.count, bool(answer.pending))
+
+
+def read_cancel_all_orders_after(status: int, body: bytes) -> RestRefusal | DeadManSwitch:
+    """Of CancelAllOrdersAfter."""
+    answer = read_result(status, body, _decode_switch)
+    if isinstance(answer, RestRefusal):
+        return answer
+    return DeadManSwitch(wall_ns(answer.current_time), wall_ns(answer.trigger_time))

@@ -1,0 +1,1 @@
+"""The trading session: order requests, and their replies. For the order router."""

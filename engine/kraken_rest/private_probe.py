@@ -1,0 +1,185 @@
+"""One look at the private WebSocket with a token: does it open, do both channels come, and what do they tell?
+
+The session and the connection are those of the private feed; nothing is ever ordered.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from engine.clock import Clock
+from engine.kraken.connection import requests
+from engine.kraken.private.events import ChannelRefused, TokenRefused
+from engine.kraken.private.session import PrivateEvent, PrivateSession, PrivateSettings
+from engine.kraken_rest.preflight import ClockOffset, Finding, Level, clock_finding
+from engine.net.backoff import Backoff
+from engine.net.budget import ConnectionBudget
+from engine.net.resolver import Resolver
+from engine.net.websocket import WebSocketConnection
+from engine.orders.rate_counter import tier_of
+from engine.orders.venue_facts import ExecutionFact
+from engine.timestamps import wall_ns
+from engine.units import MonoNs, WallNs
+
+DEADLINE_S: Final = 10.0
+ATTEMPTS_MAX: Final = 3
+PING_ID: Final = 1_000_000  # beyond the numbers of the session's own requests
+
+
+class Probe(Struct, frozen=True):
+    """What came of it."""
+
+    findings: list[Finding]
+    max_rate_count: int | None = None
+    """The threshold of the account's tier; None when it was not told."""
+
+    @property
+    def open_orders_max(self) -> int:
+        """Open orders that the tier allows on a pair."""
+        return tier_of(self.max_rate_count).open_orders_max
+
+
+class _Pong(Struct):
+    """{"method":"pong","req_id":1000000,"time_in":"2026-…Z","time_out":"2026-…Z"}"""
+
+    req_id: int = 0
+    time_in: str = ""
+    time_out: str = ""
+
+
+_decode_pong = msgspec.json.Decoder(_Pong).decode
+
+
+class _ProbeSession:
+    """A private session that is authorised at once, and asks for Kraken's time beside."""
+
+    def __init__(self, token: str, clock: Clock) -> None:
+        self.inner = PrivateSession(PrivateSettings())
+        self._token = token
+        self._clock = clock
+        self._ping: list[bytes] = []
+        self._pinged_at = WallNs(0)
+        self.offset: ClockOffset | None = None
+        self.refusal = ""
+        self.open_orders = 0
+        self.is_over = asyncio.Event()
+
+    @property
+    def reconnect_delay_floor_ns(self) -> int:
+        return 0
+
+    def opened(self, now: MonoNs) -> None:
+        self.inner.opened(now)
+        self.inner.authorise(self._token, now)
+        self._ping = [requests.ping(PING_ID)]
+
+    def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[PrivateEvent]:
+        if b'"pong"' in frame and str(PING_ID).encode() in frame:
+            self._take_pong(frame)
+        return self.inner.receive(frame, received_at)
+
+    def poll(self, now: MonoNs) -> Sequence[PrivateEvent]:
+        return self.inner.poll(now)
+
+    def to_send(self) -> Sequence[bytes]:
+        frames, self._ping = [*self.inner.to_send(), *self._ping], []
+        if frames:
+            self._pinged_at = self._pinged_at or self._clock.wall_ns()
+        return frames
+
+    def dead(self, now: MonoNs) -> str | None:
+        return self.inner.dead(now)
+
+    def closed(self, now: MonoNs, reason: str) -> Sequence[PrivateEvent]:
+        return self.inner.closed(now, reason)
+
+    def on_events(self, events: Sequence[PrivateEvent]) -> None:
+        """Look for what decides."""
+        for event in events:
+            match event:
+                case ExecutionFact(is_snapshot=True, exec_type=kind) if kind != "trade":
+                    self.open_orders += 1
+                case TokenRefused(reason):
+                    self._refuse(f"Kraken refuses the WebSocket token ({reason}); is the key of another account?")
+                case ChannelRefused(_, advice):
+                    self._refuse(advice)
+                case _:
+                    pass
+        if self.inner.is_live and self.offset is not None:
+            self.is_over.set()
+
+    def _take_pong(self, frame: bytes) -> None:
+        pong = _decode_pong(frame)
+        kraken_in, kraken_out = wall_ns(pong.time_in), wall_ns(pong.time_out)
+        if kraken_in and kraken_out:
+            self.offset = ClockOffset.of_exchange(self._pinged_at, kraken_in, kraken_out, self._clock.wall_ns())
+
+    def _refuse(self, reason: str) -> None:
+        self.refusal = self.refusal or reason
+        self.is_over.set()
+
+
+async def probe_private(
+    url: str, token: str, clock: Clock, *, ca_file: Path | None = None, deadline_s: float = DEADLINE_S
+) -> Probe:
+    """Connect, subscribe to executions and balances, and leave."""
+    session = _ProbeSession(token, clock)
+    connection: WebSocketConnection[PrivateEvent] = WebSocketConnection(
+        url,
+        session,
+        on_events=session.on_events,
+        on_burst_end=_nothing,
+        clock=clock,
+        backoff=Backoff(random.Random()),
+        budget=ConnectionBudget(attempts_max=ATTEMPTS_MAX),
+        resolver=Resolver(),
+        ca_file=ca_file,
+    )
+    connecting = asyncio.ensure_future(connection.run())
+    try:
+        async with asyncio.timeout(deadline_s):
+            await session.is_over.wait()
+    except TimeoutError:
+        pass
+    finally:
+        await connection.stop()
+        await connecting
+    return _judge(session, connection.last_error, url, deadline_s)
+
+
+def _judge(session: _ProbeSession, last_error: str | None, url: str, deadline_s: float) -> Probe:
+    findings = [] if session.offset is None else [clock_finding(session.offset)]
+    if session.refusal:
+        return Probe([*findings, Finding("private", Level.FAILURE, session.refusal)])
+    # After our own farewell the session is closed, so what it has counted tells whether all came.
+    missing = [name for name, stream in session.inner.streams.items() if not stream.snapshots]
+    if missing:
+        why = f" ({last_error})" if last_error else ""
+        text = f"{url} gave no {' and no '.join(missing)} within {deadline_s:g} s{why}; check venue.private_url"
+        return Probe([*findings, Finding("private", Level.FAILURE, text, is_passing=True)])
+    count = session.inner.max_rate_count
+    findings += [Finding("private", Level.OK, f"{url} takes the token; executions and balances come"), _tier(count)]
+    if session.open_orders:
+        text = (
+            f"{session.open_orders} orders are open already; the engine will follow those of others and not touch them"
+        )
+        findings.append(Finding("orders", Level.ADVICE, text))
+    return Probe(findings, count)
+
+
+def _tier(max_rate_count: int | None) -> Finding:
+    tier = tier_of(max_rate_count)
+    if max_rate_count is None:
+        text = f"Kraken does not tell the account's tier; the engine goes by {tier.name}, unless trading.tier is set"
+        return Finding("tier", Level.WARNING, text)
+    limits = f"rate counter {tier.threshold}, {tier.open_orders_max} open orders a pair"
+    return Finding("tier", Level.OK, f"the account's tier is {tier.name}: {limits}")
+
+
+def _nothing() -> None:
+    pass

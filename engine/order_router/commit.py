@@ -1,0 +1,348 @@
+"""Where decisions become facts: into the journal, into the blotter, out to strategies and history, in this order.
+
+    records ─► write (journal) ─► apply (blotter) ─► report rings, history, counts
+
+When the journal cannot be written, no order leaves: trading is shut and the alarm is raised. What Kraken tells is
+taken all the same, kept for the journal's better days, and after a restart Kraken would tell it again.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+import structlog
+
+from engine.clock import Clock
+from engine.history import HistoryWriter
+from engine.order_router.report_outbox import ReportOutbox, order_report
+from engine.orders.balances import Balances
+from engine.orders.blotter import Blotter, Change
+from engine.orders.intent import OrderIntent
+from engine.orders.journal import Journal, JournalError
+from engine.orders.journal_records import (
+    Absent,
+    Acknowledged,
+    Adopted,
+    Ended,
+    Filled,
+    FillsTold,
+    Record,
+    Rejected,
+    Submitted,
+)
+from engine.orders.life import OrderState
+from engine.orders.rings.reports import (
+    REASON_CHARS_MAX,
+    BalanceReport,
+    BalancesTold,
+    FillReport,
+    OrderReport,
+    PositionReport,
+    Report,
+)
+from engine.orders.tracked_order import TrackedOrder
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, QtyLots, WallNs
+
+UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
+BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
+FILLS_TOLD_NS: Final = NS_PER_S  # so many fills, at most, does a router tell that its predecessor had told
+
+# What a router's next life counts again from the journal.
+RECOUNTED: Final = (
+    "submitted", "by_websocket", "by_rest", "acknowledged", "filled", "canceled", "expired", "rejected", "fills",
+    "adopted", "journal_records",
+)  # fmt: skip
+
+log = structlog.get_logger("order_router")
+
+
+class OrderRecords:
+    """The journal and all that follows from it."""
+
+    def __init__(
+        self,
+        blotter: Blotter,
+        journal: Journal,
+        lines: Mapping[str, ReportOutbox],
+        balances: Balances,
+        clock: Clock,
+        history: HistoryWriter | None = None,
+    ) -> None:
+        self.blotter = blotter
+        self._journal = journal
+        self.lines = lines
+        self.balances = balances
+        self._history = history
+        self._wall_ns = clock.wall_ns
+        # Called with the reason when the journal begins to fail, and with "" when it writes again.
+        self.on_journal: Callable[[str], None] = _ignore
+        self._unwritten: list[Record] = []
+        self._is_failing = False
+        self._balances_changed: set[str] = set()
+        self._balances_at = MonoNs(0)
+        self._reported_balances: dict[str, BalanceReport] = {}
+        self._fills_told_at = MonoNs(0)
+        # How many facts that cannot be have been logged; see `Blotter.quarantined`.
+        self._quarantined_told = blotter.quarantined
+        # Since the process started, and by it; see topology.ROUTER_COUNTERS.
+        self.counts: dict[str, int] = dict.fromkeys(
+            (*RECOUNTED, "refused", "journal_errors", "records_unreadable"), 0
+        )  # fmt: skip
+
+    # --- in
+
+    def write(self, records: Sequence[Record], *, is_fact: bool = False) -> bool:
+        """Into the journal; False when it could not be. Facts are kept for a better moment, and are so all the same."""
+        try:
+            if self._unwritten:
+                self._journal.append_all(self._unwritten)
+                self._unwritten.clear()
+            if len(records) == 1:
+                self._journal.append(records[0])
+            else:
+                self._journal.append_all(records)
+        except JournalError as error:
+            self._failed(records if is_fact else (), str(error))
+            return is_fact
+        if self._is_failing:
+            self._is_failing = False
+            log.info("journal writes again")
+            self.on_journal("")
+        self.counts["journal_records"] += len(records)
+        return True
+
+    def commit(self, records: Sequence[Record], *, received_at: int = 0) -> None:
+        """Write and apply what happened, whether the journal takes it or not."""
+        if records:
+            self.write(records, is_fact=True)
+            for record in records:
+                self.apply(record, received_at)
+        if self.blotter.quarantined > self._quarantined_told:
+            odd = self.blotter.oddities[-1]
+            log.warning("fact not acted upon", id=odd.key, what=odd.what, quarantined=self.blotter.quarantined)
+            self._quarantined_told = self.blotter.quarantined
+
+    def commit_before(self, records: Sequence[Record]) -> bool:
+        """Write and apply what is about to happen; False, and nothing is so, when the journal cannot take it."""
+        if not self.write(records):
+            return False
+        for record in records:
+            self.apply(record)
+        return True
+
+    def apply(self, record: Record, received_at: int = 0) -> Change | None:
+        """Let a written record be so, and tell whom it concerns."""
+        change = self.blotter.apply(record)
+        if change is None:
+            return None
+        order = change.order
+        self._count(order, record)
+        if isinstance(record, Adopted):
+            if order.strategy:
+                log.info("order found", id=order.order_id, symbol=order.symbol, what=order.reason)
+            else:
+                log.warning("order adopted", id=order.order_id, symbol=order.symbol, strategy="external")
+        base, _, quote = order.symbol.partition("/")
+        self._balances_changed.update((base, quote))
+        if self._history is not None:
+            self._history.put(order, change.fill)
+        line = self.lines.get(order.strategy)
+        if line is not None:
+            if change.fill is None:
+                line.send(order_report(order))
+            else:
+                line.send(self._position_report(order.strategy, order.symbol))
+                line.send(order_report(order))
+                line.send(_fill_report(order, change.fill, MonoNs(received_at)))
+        return change
+
+    def retry_journal(self) -> None:
+        """Has the disk room again?"""
+        if self._is_failing:
+            self.write((), is_fact=True)
+
+    def compact_journal(self) -> None:
+        """Begin a new segment when the present one is long."""
+        if self._journal.wants_compaction:
+            try:
+                self._journal.compact(self.blotter.snapshot(self._wall_ns()))
+            except JournalError as error:
+                log.error("journal not compacted", error=str(error))
+
+    def _failed(self, facts: Sequence[Record], error: str) -> None:
+        self.counts["journal_errors"] += 1
+        if len(self._unwritten) < UNWRITTEN_MAX:
+            self._unwritten.extend(facts)
+        if not self._is_failing:
+            self._is_failing = True
+            log.critical("the journal cannot be written, no order is taken", error=error)
+            self.on_journal(error)
+
+    def recount(self, records: Sequence[Record]) -> None:
+        """Count what an earlier life of this run has written; the blotter knows the orders by now."""
+        for record in records:
+            key = getattr(record, "key", "")
+            order = self.blotter.get(key) if key else None
+            if order is not None:
+                self._count(order, record)
+        self.counts["journal_records"] += len(records)
+
+    def _count(self, order: TrackedOrder, record: Record) -> None:
+        counts = self.counts
+        match record:
+            case Submitted(route=route):
+                counts["submitted"] += 1
+                counts[f"by_{route}"] += 1
+            case Acknowledged():
+                counts["acknowledged"] += 1
+            case Rejected() | Absent():
+                counts["rejected"] += 1
+            case Filled():
+                counts["fills"] += 1
+            case Ended(state=state) if not order.is_external:
+                counts[state] += 1
+            case Adopted():
+                counts["adopted"] += 1
+
+    # --- out
+
+    def refuse(self, strategy: str, orders: Iterable[tuple[str, OrderIntent]], why: str) -> None:
+        """Our own word on new orders: not in the journal, for nothing happened."""
+        line = self.lines.get(strategy)
+        for key, intent in orders:
+            self.counts["refused"] += 1
+            log.debug("order refused", strategy=strategy, id=key, symbol=intent.symbol, reason=why)
+            if line is not None:
+                line.send(_refusal(key, intent, why, self._wall_ns()))
+
+    def report(self, order: TrackedOrder | None, reason: str = "") -> None:
+        """Tell the strategy how an order stands, perhaps with a word that is not in the journal."""
+        if order is None or (line := self.lines.get(order.strategy)) is None:
+            return
+        report = order_report(order)
+        line.send(msgspec.structs.replace(report, reason=reason[:REASON_CHARS_MAX]) if reason else report)
+
+    def everything(self, strategy: str, since: WallNs) -> Iterable[Report]:
+        """All there is to say to a strategy of its orders and of money: what is open, and what ended since then.
+
+        What ended before this run of the engine began is never told: a strategy would take it for news.
+        """
+        for held, symbol, _ in list(self.blotter.positions.items()):
+            if held == strategy:
+                yield self._position_report(strategy, symbol)
+        held_now = self.balances.held(self.blotter.open.values())
+        for asset in self.balances.assets():
+            yield self._balance_report(asset, held_now)
+        if self.balances.is_told:
+            yield BalancesTold()
+        told_from = max(since, self.blotter.run_began_at)
+        for order in list(self.blotter.ended.values()):
+            if order.strategy == strategy and order.changed_at >= told_from:
+                yield order_report(order)
+        for order in self.blotter.open_of(strategy):
+            yield order_report(order)
+
+    def tell_fills_again(self) -> None:
+        """Tell the fills of this run that the strategies may not have been told: the last router may have died between
+        the journal and their rings, or kept reports that found a ring full. Who knows one drops it."""
+        for strategy, fills in self.blotter.untold.items():
+            line = self.lines.get(strategy)
+            for fill in fills if line is not None else ():
+                order = self.blotter.get(fill.key)
+                if line is None or order is None:
+                    continue
+                line.send(order_report(order))
+                line.send(_fill_report(order, fill, MonoNs(0)))
+
+    def note_fills_told(self, now: MonoNs) -> None:
+        """Write down, once a second at most, which fills the strategies' rings hold."""
+        if now < self._fills_told_at or self._is_failing:
+            return
+        self._fills_told_at = MonoNs(now + FILLS_TOLD_NS)
+        for strategy, fills in list(self.blotter.untold.items()):
+            line = self.lines.get(strategy)
+            told = fills[-1].exec_id if line is None else line.fill_told
+            if any(fill.exec_id == told for fill in fills):
+                self.commit([FillsTold(strategy, told, self._wall_ns())])
+
+    def balance_changed(self, *assets: str) -> None:
+        """Kraken told of these."""
+        self._balances_changed.update(assets)
+
+    def report_balances(self, now: MonoNs) -> None:
+        """Tell the strategies what changed, a few times a second at most."""
+        if not self._balances_changed or now < self._balances_at:
+            return
+        self._report_balances_now(now)
+
+    def tell_balances(self, now: MonoNs) -> None:
+        """Kraken has told them all: what changed, and that this is so."""
+        self._report_balances_now(now)
+        for line in self.lines.values():
+            line.send(BalancesTold())
+
+    def _report_balances_now(self, now: MonoNs) -> None:
+        self._balances_at = MonoNs(now + BALANCE_REPORT_NS)
+        held = self.balances.held(self.blotter.open.values())
+        known = {asset for asset in self._balances_changed if self.balances.is_known(asset)}
+        for asset in sorted(known):
+            report = self._balance_report(asset, held)
+            if self._reported_balances.get(asset) != report:
+                self._reported_balances[asset] = report
+                for line in self.lines.values():
+                    line.send(report)
+        self._balances_changed -= known
+
+    def _balance_report(self, asset: str, held: Mapping[str, Decimal]) -> BalanceReport:
+        wallet = self.balances.wallet(asset, held)
+        return BalanceReport(asset, wallet.total, wallet.held, wallet.free, wallet.earning)
+
+    def _position_report(self, strategy: str, symbol: str) -> PositionReport:
+        state = self.blotter.positions.of(strategy, symbol)
+        return PositionReport(symbol, state.qty, state.avg_price, state.realized, state.fees)
+
+
+def _fill_report(order: TrackedOrder, fill: Filled, received_at: MonoNs) -> FillReport:
+    return FillReport(
+        order.key,
+        order.order_id,
+        fill.exec_id,
+        fill.trade_id,
+        order.symbol,
+        order.intent.side,
+        fill.qty,
+        fill.price,
+        fill.cost,
+        tuple((fee.asset, fee.qty) for fee in fill.fees),
+        fill.liquidity,
+        fill.qty_decimals,
+        fill.kraken_time,
+        received_at,
+    )
+
+
+def _refusal(key: str, intent: OrderIntent, why: str, at: WallNs) -> OrderReport:
+    return OrderReport(
+        key,
+        "",
+        intent.symbol,
+        intent.side,
+        intent.order_type,
+        OrderState.REFUSED,
+        why[:REASON_CHARS_MAX],
+        intent.qty,
+        QtyLots(0),
+        intent.limit_price,
+        None,
+        Decimal(0),
+        (),
+        intent.price_decimals,
+        intent.qty_decimals,
+        False,
+        at,
+    )
+
+
+def _ignore(_: str) -> None:
+    pass

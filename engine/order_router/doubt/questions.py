@@ -1,0 +1,376 @@
+"""What Kraken's REST is asked about orders, and what its answers prove: pure, under whatever clock.
+
+    truth   orders that a snapshot did not list: fifty a call; trading of their pairs waits
+    look    in doubt    the executions tell ─► found; else, once its deadline has passed:
+                        heard everything since it left        one look at open orders ─► absent
+                        a gap, and a snapshot after it        open and closed orders, after REST's lag ─► absent
+                        no executions                         open orders; later open and closed ones ─► absent
+            in change   an amend, a cancel or a fill that is in doubt: QueryOrders, fifty a call
+            absent      if there had been a gap: one more look when REST can lag no more; found ─► it lives again
+
+An order is absent only when Kraken cannot begin with it any more: its deadline has passed. If every execution since it
+left was heard, without a gap in their numbers, and it is not open, it never was. After a gap the snapshot tells what is
+open, and its trades what was filled; only what ended meanwhile without a fill must be looked for at REST, which lags
+behind the matching engine. Orders that fall due together are looked for together, whatever is found is told at once,
+and a call that fails loses nothing of it. Cheap calls go before those for history.
+
+Source: https://docs.kraken.com/api/docs/guides/spot-clordid
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol
+
+import structlog
+from msgspec import Struct
+
+from engine.clock import Clock
+from engine.kraken.rest import order_replies as rest_order_answers
+from engine.kraken.rest import requests as rest_requests
+from engine.kraken.rest.pairs import RestPairs
+from engine.kraken.rest.replies import RestRefusal
+from engine.kraken.rest.requests import RestRequest
+from engine.kraken_rest.call_counter import Urgency
+from engine.order_router.doubt.search import FoundOrders, OrderSearch
+from engine.orders.blotter import Blotter
+from engine.orders.tracked_order import TrackedOrder
+from engine.orders.venue_facts import ExecutionFact, OrderLookup
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
+
+DEADLINE_MARGIN_NS: Final = 200 * NS_PER_MS  # Kraken's clock and ours, and the matching that had begun in time
+LAG_NS: Final = 500 * NS_PER_MS  # of REST, as a rule
+LAG_ALONE_NS: Final = 3 * NS_PER_S  # where REST is the only witness
+AGAIN_NS: Final = 300 * NS_PER_MS  # before the next look at an order that was found and is in doubt still; it doubles
+AGAIN_NS_MAX: Final = 30 * NS_PER_S
+SETTLE_DELAY_NS: Final = 300 * NS_PER_MS  # the executions channel usually tells first; doubles while nothing is settled
+HEARTBEAT_PATIENCE_NS: Final = 1500 * NS_PER_MS  # Kraken's heartbeat comes once a second
+BEAT_NS: Final = 100 * NS_PER_MS  # looks are made on a beat: orders that left together are looked for together
+LOOK_GAP_NS: Final = 300 * NS_PER_MS  # between the beginnings of two looks; orders that fall due meanwhile share one
+HISTORY_GAP_NS: Final = 700 * NS_PER_MS  # of two that cost history
+ABSENT_MAX: Final = 1000  # orders that are looked for once more
+SETTLED_MAX: Final = 1000  # orders of which is remembered how often they were asked for in vain
+
+log = structlog.get_logger("order_resolver")
+
+
+class Told(Protocol):
+    """Who hears what was found out, and knows what the executions have told."""
+
+    unbroken_since: WallNs | None
+
+    def has_heard_until(self, at: WallNs) -> bool: ...
+
+    def found(self, lookup: OrderLookup, fills: list[ExecutionFact]) -> None: ...
+
+    def absent(self, key: str) -> None: ...
+
+    def accounted_for(self, keys: Sequence[str]) -> None: ...
+
+
+class Question(NamedTuple):
+    """One call, and what to do with its answer."""
+
+    request: RestRequest
+    read: Callable[[int, bytes, RestPairs], RestRefusal | Sequence[Any]]
+    take: Callable[[Sequence[Any]], None]
+    urgency: Urgency
+
+
+class _Doubt:
+    """One order in doubt."""
+
+    __slots__ = ("again_ns", "key", "looks", "not_before", "over_at", "search")
+
+    def __init__(self, key: str, over_at: WallNs) -> None:
+        self.key = key
+        # Kraken does not begin with it after this.
+        self.over_at = over_at
+        # So often it was looked for and not found.
+        self.looks = 0
+        # After it was found and is in doubt still, and the pause after the next time.
+        self.not_before = MonoNs(0)
+        self.again_ns = AGAIN_NS
+        # The look that is under way.
+        self.search: OrderSearch | None = None
+
+
+class _Look(Struct, frozen=True):
+    """What is to be done next about an order in doubt."""
+
+    at: WallNs
+    asks_closed: bool
+    is_proof: bool
+    """Is an order that this look does not find absent?"""
+
+
+class _Running(NamedTuple):
+    """A search, and for whom."""
+
+    search: OrderSearch
+    looks: dict[str, _Look]
+
+
+class OrderQuestions:
+    """What is to be asked, and who waits for it."""
+
+    def __init__(self, blotter: Blotter, clock: Clock, *, lag_ns_max: int) -> None:
+        """`lag_ns_max` is how far REST may ever lag; at Kraken, fills were seen a minute ahead of it."""
+        self._blotter = blotter
+        # Deadlines are Kraken's to read, by the wall clock; how long we wait is nobody else's business.
+        self._wall_ns = clock.wall_ns
+        self._mono_ns = clock.mono_ns
+        self._lag_ns_max = lag_ns_max
+        # Whom to tell; made after this one, which it asks.
+        self.facts: Told
+        # Orders that a snapshot did not list.
+        self._unlisted: dict[str, None] = {}
+        self._found_unlisted = FoundOrders(blotter.knows_fill)
+        # Orders in doubt, and the looks that are under way.
+        self._doubts: dict[str, _Doubt] = {}
+        self._running: list[_Running] = []
+        # When the last look began that asks for closed orders (True), or for open ones alone.
+        self._begun_at: dict[bool, MonoNs] = {}
+        # Orders of which a change is in doubt, and when they are asked for; how often that settled nothing.
+        self._settles: dict[str, MonoNs] = {}
+        self._in_vain: OrderedDict[str, int] = OrderedDict()
+        # Where REST alone is asked, closed orders are asked for so much later that they are not told as of an earlier
+        # moment than open ones: what ended in between would be on neither list.
+        self._history_at: dict[OrderSearch, MonoNs] = {}
+        # Orders held to be absent, and when they are looked for once more; that look, when it is under way.
+        self._absent: dict[str, MonoNs] = {}
+        self._last_look: OrderSearch | None = None
+        self._found = FoundOrders(blotter.knows_fill)
+        # Orders in doubt that were found, by Kraken's id, until their fills are told.
+        self._telling: dict[str, str] = {}
+
+    # --- what the router asks for
+
+    def look_up(self, key: str, deadline: WallNs) -> None:
+        """Find out what became of an order in doubt, which Kraken does not begin with after `deadline`."""
+        self._doubts.setdefault(key, _Doubt(key, WallNs(deadline + DEADLINE_MARGIN_NS)))
+
+    def settle(self, key: str) -> None:
+        """Find out how an order stands of which a change, a cancel or a fill is in doubt."""
+        delay_ns = min(SETTLE_DELAY_NS << min(self._in_vain.get(key, 0), 20), AGAIN_NS_MAX)
+        self._settles.setdefault(key, MonoNs(self._mono_ns() + delay_ns))
+
+    def reconcile(self, keys: Sequence[str]) -> None:
+        """Find out what became of orders that a snapshot did not list."""
+        self._unlisted.update(dict.fromkeys(keys))
+
+    # --- what trading waits for
+
+    def next_truth(self) -> Question | None:
+        """The next call about orders that a snapshot did not list; None when all are accounted for."""
+        if (request := self._found_unlisted.request) is not None:
+            take = partial(self._take_fills, self._found_unlisted)
+            return Question(request, rest_order_answers.read_query_trades, take, Urgency.TRUTH)
+        self._account_for([key for key in self._unlisted if not self._ids_of([key])])  # forgotten since
+        keys = list(self._unlisted)[: rest_requests.QUERY_IDS_MAX]
+        ids = self._ids_of(keys)
+        if not ids:
+            return None
+        return Question(
+            rest_requests.query_orders(ids), rest_order_answers.read_query_orders,
+            partial(self._take_unlisted, keys), Urgency.TRUTH,
+        )  # fmt: skip
+
+    def _take_unlisted(self, keys: Sequence[str], rows: Sequence[OrderLookup]) -> None:
+        for row in rows:
+            self._found_unlisted.add(row)
+        told = {row.order_id for row in rows}
+        untold = [key for key in keys if (order := self._blotter.get(key)) is None or order.order_id not in told]
+        self._tell(self._found_unlisted)
+        self._account_for(untold)
+
+    def _account_for(self, keys: Sequence[str]) -> None:
+        if not keys:
+            return
+        for key in keys:
+            self._unlisted.pop(key, None)
+        self.facts.accounted_for(keys)
+
+    # --- what only the orders themselves wait for
+
+    def next_look(self) -> Question | None:
+        """The next call about orders in doubt, in change or held to be absent; None when none is due."""
+        now = self._mono_ns()
+        self._begin_looks(now)
+        self._end_looks()
+        if (request := self._found.request) is not None:
+            take = partial(self._take_fills, self._found)
+            return Question(request, rest_order_answers.read_query_trades, take, Urgency.LOOK)
+        due = [key for key, at in self._settles.items() if at <= now]
+        if due and (question := self._settle_question(due)) is not None:
+            return question
+        running = [run.search for run in self._running if self._history_at.get(run.search, now) <= now]
+        if running:
+            return self._search_question(min(running, key=lambda search: search.asks_history), Urgency.LOOK)
+        if self._last_look is None and not self._doubts and not self._settles:
+            self._begin_last_look(now)
+        if self._last_look is None or self._history_at.get(self._last_look, now) > now:
+            return None
+        return self._search_question(self._last_look, Urgency.LATER)
+
+    def next_look_at(self) -> MonoNs | None:
+        """When `next_look` may have another; None while nothing is waited for."""
+        times = list(self._settles.values())
+        if self._doubts:
+            times.append(MonoNs(self._mono_ns() + BEAT_NS))  # what is heard meanwhile may spare a look
+        return min(times or [*self._absent.values(), *self._history_at.values()], default=None)
+
+    def _search_question(self, search: OrderSearch, urgency: Urgency) -> Question:
+        assert search.request is not None
+        is_open = search.request.name == "OpenOrders"
+        read: Any = rest_order_answers.read_open_orders if is_open else rest_order_answers.read_closed_orders
+        return Question(search.request, read, partial(self._take_search, search, search.named), urgency)
+
+    def _take_search(self, search: OrderSearch, named: str, rows: Sequence[OrderLookup]) -> None:
+        if not search.asks_history and (self.facts.unbroken_since is None or search is self._last_look):
+            self._history_at[search] = MonoNs(self._mono_ns() + LAG_NS)
+        found = search.take(rows, named)
+        for key, row in found.items():
+            if (doubt := self._doubts.get(key)) is not None:
+                doubt.search = None
+                doubt.not_before = MonoNs(self._mono_ns() + doubt.again_ns)  # should it be in doubt still
+                doubt.again_ns = min(2 * doubt.again_ns, AGAIN_NS_MAX)
+                self._telling[row.order_id] = key
+            elif search is self._last_look:
+                log.warning("an order that seemed absent was found", id=key)
+            self._absent.pop(key, None)
+            self._found.add(row)
+        self._tell(self._found)
+        self._end_looks()
+
+    def _take_fills(self, found: FoundOrders, fills: Sequence[ExecutionFact]) -> None:
+        found.take(fills)
+        self._tell(found)
+
+    def _tell(self, found: FoundOrders) -> None:
+        """Tell of every order whose fills are known; one that no snapshot had listed is accounted for then."""
+        for row, fills in found.ready():
+            self._telling.pop(row.order_id, None)
+            self.facts.found(row, fills)
+            order = self._blotter.find(row.order_id, row.cl_ord_id, row.own_userref)
+            if order is None:
+                continue
+            if order.pending or order.fills_missing:
+                self._in_vain[order.key] = self._in_vain.pop(order.key, 0) + 1
+                if len(self._in_vain) > SETTLED_MAX:
+                    self._in_vain.popitem(last=False)
+            else:
+                self._in_vain.pop(order.key, None)
+            if order.key in self._unlisted and found is self._found_unlisted:
+                self._account_for([order.key])
+
+    def _ids_of(self, keys: Sequence[str]) -> list[str]:
+        return [order.order_id for key in keys if (order := self._blotter.get(key)) is not None and order.order_id]
+
+    # --- orders in change
+
+    def _settle_question(self, due: Sequence[str]) -> Question | None:
+        asked = [key for key in due if self._is_unsettled(key)][: rest_requests.QUERY_IDS_MAX]
+        if not asked:
+            self._settled(due)
+            return None
+        waiting = due if len(asked) < rest_requests.QUERY_IDS_MAX else asked  # the others, at once
+        return Question(
+            rest_requests.query_orders(self._ids_of(asked)), rest_order_answers.read_query_orders,
+            partial(self._take_settled, waiting), Urgency.LOOK,
+        )  # fmt: skip
+
+    def _is_unsettled(self, key: str) -> bool:
+        order = self._blotter.get(key)
+        return bool(
+            order is not None and order.order_id and (order.pending or order.fills_missing or key in self._blotter.open)
+        )
+
+    def _take_settled(self, keys: Sequence[str], rows: Sequence[OrderLookup]) -> None:
+        self._settled(keys)
+        for row in rows:
+            self._found.add(row)
+        self._tell(self._found)
+
+    def _settled(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._settles.pop(key, None)
+
+    # --- orders in doubt
+
+    def _begin_looks(self, now: MonoNs) -> None:
+        """One search for all orders in doubt that are due, those of a search that was not asked for yet included."""
+        in_doubt = {order.key: order for order in self._blotter.in_doubt()}
+        for key in [key for key in self._doubts if key not in in_doubt]:
+            doubt = self._doubts.pop(key)
+            if doubt.search is not None:
+                doubt.search.forget(key)
+        looks: dict[str, _Look] = {}
+        for doubt in self._doubts.values():
+            if doubt.search is None and doubt.key not in self._telling.values():
+                look = self._look_of(doubt, in_doubt[doubt.key], self._wall_ns())
+                if _on_the_beat(look.at) <= self._wall_ns() and doubt.not_before <= now:
+                    looks[doubt.key] = look
+        for asks_closed in (False, True):
+            chosen = {key: look for key, look in looks.items() if look.asks_closed is asks_closed}
+            gap_ns = HISTORY_GAP_NS if asks_closed else LOOK_GAP_NS
+            if chosen and now >= self._begun_at.get(asks_closed, now - gap_ns) + gap_ns:
+                self._begun_at[asks_closed] = now
+                for run in [run for run in self._running if run.search.calls == 0]:
+                    if next(iter(run.looks.values())).asks_closed is asks_closed:
+                        self._running.remove(run)
+                        chosen |= {key: look for key, look in run.looks.items() if key in self._doubts}
+                search = OrderSearch([in_doubt[key] for key in chosen], asks_closed=asks_closed)
+                self._running.append(_Running(search, chosen))
+                for key in chosen:
+                    self._doubts[key].search = search
+
+    def _look_of(self, doubt: _Doubt, order: TrackedOrder, now: WallNs) -> _Look:
+        since, over_at = self.facts.unbroken_since, doubt.over_at
+        if since is None:
+            if doubt.looks == 0:
+                return _Look(over_at, asks_closed=False, is_proof=False)
+            return _Look(WallNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
+        if since >= order.submitted_at:
+            return _Look(WallNs(max(over_at, since) + LAG_NS), asks_closed=True, is_proof=True)
+        if self.facts.has_heard_until(over_at):
+            return _Look(over_at, asks_closed=False, is_proof=True)
+        if now < over_at + HEARTBEAT_PATIENCE_NS:
+            return _Look(WallNs(over_at + HEARTBEAT_PATIENCE_NS), asks_closed=False, is_proof=False)
+        return _Look(WallNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
+
+    def _end_looks(self) -> None:
+        """Searches that are over: what they did not find is absent, where that is a proof."""
+        for run in [run for run in self._running if run.search.request is None]:
+            self._running.remove(run)
+            self._history_at.pop(run.search, None)
+            for key, look in run.looks.items():
+                doubt = self._doubts.get(key)
+                if doubt is None or doubt.search is not run.search:
+                    continue  # found, or told by the executions
+                doubt.search = None
+                if look.is_proof:
+                    self._give_up(key, is_certain=not look.asks_closed)
+                else:
+                    doubt.looks += 1
+        if self._last_look is not None and self._last_look.request is None:
+            self._history_at.pop(self._last_look, None)
+            self._last_look = None
+
+    def _give_up(self, key: str, *, is_certain: bool) -> None:
+        """It is absent; if REST alone says so, it is looked for once more when REST can lag no more."""
+        self.facts.absent(key)
+        if not is_certain and len(self._absent) < ABSENT_MAX:
+            self._absent[key] = MonoNs(self._mono_ns() + self._lag_ns_max)
+
+    def _begin_last_look(self, now: MonoNs) -> None:
+        due = [key for key, at in self._absent.items() if at <= now]
+        orders = [order for key in due if (order := self._blotter.get(key)) is not None]
+        for key in due:
+            del self._absent[key]
+        if orders:
+            self._last_look = OrderSearch(orders, asks_closed=True, is_late=True)
+
+
+def _on_the_beat(at: int) -> int:
+    return -(-at // BEAT_NS) * BEAT_NS

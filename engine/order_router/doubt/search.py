@@ -1,0 +1,170 @@
+"""What is asked of REST about orders, call by call, as pure state: no socket, no clock.
+
+    OrderSearch   orders that may be there: open ones first, then closed ones, page by page
+    FoundOrders   how orders stand, with the fills that nobody has told yet, twenty a call
+
+`request` is the next call, None when nothing is to be asked; `take` is its answer. A call that fails changes nothing:
+what was learnt before it stays, and `request` is the same call again.
+
+Why a search may go on after a pause: closed orders are told newest first, so one that closes meanwhile moves the others
+to later places. Pages then overlap; they miss nothing that was closed when the search began, and what was open then is
+on the list of open orders, which is asked for first. But REST may also tell of an earlier moment than it did before,
+and then the others move to earlier places: so each page begins with places that were told, and one that brings nothing
+known may have left something out and is asked for again, from further ahead.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from engine.kraken.rest import requests as rest_requests
+from engine.kraken.rest.requests import RestRequest
+from engine.orders.tracked_order import TrackedOrder
+from engine.orders.venue_facts import ExecutionFact, OrderLookup
+from engine.units import NS_PER_S
+
+PAGE: Final = 50
+OVERLAP: Final = 10  # places of a page that the one before should have told
+PAGES_MAX: Final = 20  # then each order that is still missing is asked for by its own name
+BY_NAME_MAX: Final = 2  # so few missing orders are asked for by name rather than by another page
+CLOCK_MARGIN_S: Final = 5  # between our clock and Kraken's, when an order of ours is looked for among older ones
+
+
+class OrderSearch:
+    """One look for several orders."""
+
+    def __init__(self, orders: Sequence[TrackedOrder], *, asks_closed: bool, is_late: bool = False) -> None:
+        """`is_late`: long after the orders were sent, closed ones are chosen by when they were opened."""
+        # Those that were not found so far, by the engine's id.
+        self.missing = {order.key: order for order in orders}
+        # Calls that were answered.
+        self.calls = 0
+        self._asks_closed = asks_closed
+        self._is_alone = len(orders) == 1
+        self._start_s = min(order.submitted_at for order in orders) // NS_PER_S - CLOCK_MARGIN_S
+        self._end_s = max(order.deadline for order in orders) // NS_PER_S + CLOCK_MARGIN_S if is_late else None
+        self._has_open = False
+        self._pages = 0
+        self._has_last_page = False
+        # The first place of the next page, and the closed orders that were told already.
+        self._offset = 0
+        self._seen: set[str] = set()
+
+    @property
+    def asks_history(self) -> bool:
+        """Is the next call one that costs a key's counter several points?"""
+        return self._has_open
+
+    @property
+    def request(self) -> RestRequest | None:
+        """The next call; None when the search is over."""
+        if not self.missing:
+            return None
+        if not self._has_open:
+            return rest_requests.open_orders(**(name_of(next(iter(self.missing.values()))) if self._is_alone else {}))
+        if not self._asks_closed or self._has_last_page:
+            return None
+        which = name_of(self.missing[self.named]) if self.named else {}
+        offset = 0 if self.named else self._offset
+        if self._end_s is None:
+            return rest_requests.closed_orders(**which, start_s=self._start_s, offset=offset)
+        return rest_requests.closed_orders(
+            **which, start_s=self._start_s, end_s=self._end_s, offset=offset, closetime="open"
+        )
+
+    @property
+    def named(self) -> str:
+        """The order that `request` asks for by its own name among closed ones; empty when it asks for a page."""
+        return next(iter(self.missing), "") if self._has_open and self._goes_by_name else ""
+
+    def take(self, rows: Sequence[OrderLookup], named: str) -> dict[str, OrderLookup]:
+        """The answer to `request`, and what `named` was then; the orders that it tells of, by the engine's id."""
+        self.calls += 1
+        found = {key: row for key, order in self.missing.items() if (row := _own_row(order, rows)) is not None}
+        if not self._has_open:
+            self._has_open = True
+        elif named:
+            self.missing.pop(named, None)
+        else:
+            self._turn_page({row.order_id for row in rows})
+        for key in found:
+            self.missing.pop(key, None)
+        return found
+
+    def _turn_page(self, told: set[str]) -> None:
+        self._pages += 1
+        joins = self._offset == 0 or not told.isdisjoint(self._seen)
+        if not joins:
+            self._offset = max(0, self._offset - PAGE // 2)
+            return  # what it tells is true, but something may lie between
+        if len(told) >= PAGE and told <= self._seen:
+            self._pages = PAGES_MAX  # the same page again: there is no getting further this way
+        self._seen |= told
+        self._has_last_page = len(told) < PAGE
+        self._offset += PAGE - OVERLAP
+
+    def forget(self, key: str) -> None:
+        """What became of this order is known from elsewhere."""
+        self.missing.pop(key, None)
+
+    @property
+    def _goes_by_name(self) -> bool:
+        return self._is_alone or self._pages >= PAGES_MAX or (self._pages > 0 and len(self.missing) <= BY_NAME_MAX)
+
+
+class FoundOrders:
+    """Orders that REST has told of, until their fills are told too, whichever of them the fills belong to."""
+
+    def __init__(self, knows_fill: Callable[[str], bool]) -> None:
+        self._knows_fill = knows_fill
+        self._waiting: list[tuple[OrderLookup, list[str]]] = []
+        self._fills: dict[str, ExecutionFact] = {}
+        # Fills that were asked for; one that REST does not have yet is found missing later.
+        self._asked: set[str] = set()
+
+    def add(self, row: OrderLookup) -> None:
+        """How an order stands."""
+        unseen = [trade_id for trade_id in row.trade_ids if not self._knows_fill(trade_id)]
+        self._waiting.append((row, unseen))
+
+    @property
+    def request(self) -> RestRequest | None:
+        """The call for fills that nobody has told; None without any."""
+        ids = self._to_ask
+        return rest_requests.query_trades(ids) if ids else None
+
+    def take(self, fills: Sequence[ExecutionFact]) -> None:
+        """The answer to `request`."""
+        self._asked.update(self._to_ask)
+        self._fills.update({fill.exec_id: fill for fill in fills if fill.exec_id is not None})
+
+    def ready(self) -> list[tuple[OrderLookup, list[ExecutionFact]]]:
+        """Orders all of whose fills were asked for, each once, with them."""
+        ready = [(row, ids) for row, ids in self._waiting if self._asked.issuperset(ids)]
+        self._waiting = [(row, ids) for row, ids in self._waiting if not self._asked.issuperset(ids)]
+        told = [(row, [self._fills[trade_id] for trade_id in ids if trade_id in self._fills]) for row, ids in ready]
+        if not self._waiting:
+            self._fills.clear()
+            self._asked.clear()
+        return told
+
+    @property
+    def _to_ask(self) -> list[str]:
+        ids = dict.fromkeys(
+            trade_id for _, unseen in self._waiting for trade_id in unseen if trade_id not in self._asked
+        )
+        return list(ids)[: rest_requests.QUERY_TRADES_MAX]
+
+
+def name_of(order: TrackedOrder) -> dict[str, Any]:
+    """What finds an order at REST by its own name."""
+    return {"cl_ord_id": order.key} if order.userref is None else {"userref": order.userref}
+
+
+def _own_row(order: TrackedOrder, rows: Sequence[OrderLookup]) -> OrderLookup | None:
+    """The row that is this order. A closing order carries its parent's userref, and an old one may have had it too."""
+    for row in rows:
+        is_it = row.cl_ord_id == order.key if order.userref is None else row.own_userref == order.userref
+        is_it = is_it and row.side in (None, order.intent.side)
+        if is_it and row.opened_at >= order.submitted_at - CLOCK_MARGIN_S * NS_PER_S:
+            return row
+    return None

@@ -1,0 +1,270 @@
+"""What the private feed hears, taken into account: executions, balances, and whether it can be relied upon.
+
+FeedLost ─► no orders ─► SnapshotBegan ─► rows ─► SnapshotEnded ─► orders again, but on pairs with open orders that
+                                                               were not listed: these are looked up ─► there too
+
+A feed that says nothing at all for three seconds cannot be relied upon either; Kraken's heartbeat comes every second.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from engine.clock import Clock
+from engine.order_router.cancels import OrderCancels
+from engine.order_router.commit import OrderRecords
+from engine.order_router.gate import TradingGate
+from engine.order_router.market_boards import MarketBoards
+from engine.order_router.wire import OrderWire
+from engine.orders.intent import Amendment
+from engine.orders.life import OrderState
+from engine.orders.rate_counter import RateCounters, tier_of
+from engine.orders.risk import Risk
+from engine.orders.venue_facts import (
+    AccountFact,
+    BalanceFact,
+    ExecutionFact,
+    FeedAlive,
+    FeedLost,
+    OrderLookup,
+    SnapshotBegan,
+    SnapshotEnded,
+)
+from engine.units import NS_PER_S, MonoNs, WallNs
+
+FEED_SILENCE_NS: Final = 3 * NS_PER_S  # as the public feeds are watched: Kraken's heartbeat comes every second
+UNSEEN: Final = "no answer came, and Kraken does not tell whether it did it; amend again, or cancel"
+FEED_SILENT: Final = "the private feed's process gives no sign of life"
+
+log = structlog.get_logger("order_router")
+
+
+class Reconciler(Protocol):
+    """Who asks REST how orders stand."""
+
+    def reconcile(self, keys: list[str]) -> None: ...
+
+    def settle(self, key: str) -> None: ...
+
+
+class AccountFacts:
+    """From Kraken's word to records."""
+
+    def __init__(
+        self,
+        records: OrderRecords,
+        gate: TradingGate,
+        boards: MarketBoards,
+        wire: OrderWire,
+        cancels: OrderCancels,
+        rates: RateCounters,
+        risk: Risk,
+        resolver: Reconciler,
+        clock: Clock,
+        *,
+        is_tier_fixed: bool,
+    ) -> None:
+        self._records = records
+        self._blotter = records.blotter
+        self._gate = gate
+        self._boards = boards
+        self._wire = wire
+        self._cancels = cancels
+        self._rates = rates
+        self._risk = risk
+        self._resolver = resolver
+        self._mono_ns = clock.mono_ns
+        self._wall_ns = clock.wall_ns
+        self._is_tier_fixed = is_tier_fixed
+        # Kraken's ids, or assets, of the snapshot that is being told; None between two.
+        self._listed: set[str] | None = None
+        # Since when, or since which snapshot, every execution has been told; None while there may be holes.
+        self.unbroken_since: WallNs | None = None
+        # Open orders that the snapshot did not list, and their pairs.
+        self._unaccounted: dict[str, str] = {}
+        # When the feed's process last said anything, and whether that is so long ago that orders are not taken.
+        self._told_at = MonoNs(0)
+        self._is_silent = False
+        # When Kraken was last heard, all of which has been told.
+        self._heard_at = MonoNs(0)
+        # Called with the tier's name when Kraken tells it.
+        self.on_tier: Callable[[str], None] = _ignore
+        self._assets: list[str] | None = None
+        self.counts = dict.fromkeys(("snapshots_reconciled", "resolved"), 0)
+
+    def take(self, fact: AccountFact) -> None:
+        """One fact of the account ring."""
+        self._told_at = self._mono_ns()
+        if self._is_silent:
+            self._end_silence(fact)
+        match fact:
+            case ExecutionFact():
+                self._take_execution(fact)
+            case BalanceFact():
+                if self._assets is not None:
+                    self._assets.append(fact.asset)
+                if self._records.balances.apply(fact):
+                    self._records.balance_changed(fact.asset)
+            case FeedAlive(heard_at):
+                self._heard_at = heard_at
+            case FeedLost(reason, channel):
+                if channel != "executions":
+                    self._records.balances.doubt()
+                # Balances are for reports: what an order may do is decided by executions and limits.
+                if channel != "balances":
+                    self._gate.feed_reason = f"the private feed {fact.trouble or 'is being reconciled'}: {reason}"
+                    self._listed = self.unbroken_since = None
+            case SnapshotBegan(channel):
+                if channel == "executions":
+                    self._listed = set()
+                else:
+                    self._assets = []
+            case SnapshotEnded():
+                if fact.channel == "executions":
+                    self._end_executions(fact)
+                else:
+                    self._end_balances()
+
+    def _take_execution(self, fact: ExecutionFact) -> None:
+        if self._listed is not None and fact.is_snapshot and fact.exec_type != "trade":
+            self._listed.add(fact.order_id)
+        if fact.rate_count is not None and fact.symbol is not None:
+            is_idle = not self._wire.session.is_waiting
+            self._rates.of(fact.symbol).correct(fact.rate_count, self._mono_ns(), is_idle=is_idle)
+        order = self._blotter.find(fact.order_id, fact.cl_ord_id, fact.order_userref)
+        was_unknown = order is not None and order.state is OrderState.UNKNOWN
+        records = self._blotter.on_execution(fact, self._boards.pair, self._wall_ns())
+        self._records.commit(records, received_at=fact.received_at)
+        if was_unknown and order is not None:
+            self._note_resolved(order.key)
+
+    def _end_balances(self) -> None:
+        if self._assets is not None:
+            self._records.balance_changed(*self._records.balances.forget_others(self._assets))
+            self._records.tell_balances(self._mono_ns())
+            # After the reports: a strategy that hears that it may trade knows what it has.
+            self._gate.has_balances = True
+        self._assets = None
+
+    def _end_executions(self, fact: SnapshotEnded) -> None:
+        now = self._mono_ns()
+        if fact.max_rate_count is not None and not self._is_tier_fixed:
+            self._note_tier(fact.max_rate_count, now)
+        listed, self._listed = self._listed or set(), None
+        self.unbroken_since = self._wall_ns()
+        # What was sent after the snapshot was asked for may be missing in it, and is news of its own.
+        asked_at = self._wall_ns() - (now - fact.asked_at if fact.asked_at else 0)
+        gone = [
+            order.key
+            for order in self._blotter.open.values()
+            if order.order_id and order.order_id not in listed and order.submitted_at < asked_at
+        ]
+        self._unaccounted = {key: self._blotter.open[key].symbol for key in gone}
+        self._gate.feed_reason, self._gate.uncertain = "", frozenset()
+        self._note_accounted()
+        if gone:
+            log.warning("open orders that Kraken does not list are looked up", orders=len(gone))
+            self._resolver.reconcile(gone)
+
+    def watch(self, now: MonoNs) -> None:
+        """Take no orders while the feed's process says nothing: call it when all that it has said was taken."""
+        if not self._gate.feed_reason and now - self._told_at > FEED_SILENCE_NS:
+            self._is_silent = True
+            self._gate.feed_reason = FEED_SILENT
+
+    def _end_silence(self, fact: AccountFact) -> None:
+        """It speaks again. What it was late with comes first; Kraken's own word of just now comes last."""
+        if isinstance(fact, FeedAlive) and self._mono_ns() - fact.heard_at > FEED_SILENCE_NS:
+            return
+        if isinstance(fact, FeedAlive | FeedLost):
+            self._is_silent = False
+            if self._gate.feed_reason == FEED_SILENT:
+                self._gate.feed_reason = ""
+
+    def _note_tier(self, max_rate_count: int, now: MonoNs) -> None:
+        tier = tier_of(max_rate_count)
+        if tier != self._rates.tier:
+            log.info("tier", name=tier.name, open_orders_max=tier.open_orders_max)
+        self._rates.set_tier(tier, now)
+        self.on_tier(tier.name)
+        self._risk.open_orders_cap = tier.open_orders_max
+
+    def has_heard_until(self, at: WallNs) -> bool:
+        """Has Kraken been heard after this moment? A feed that is silent proves nothing."""
+        return self._wall_ns() - (self._mono_ns() - self._heard_at) >= at
+
+    # --- what REST found out
+
+    def accounted_for(self, keys: Sequence[str]) -> None:
+        """REST has told of these orders, which the last snapshot did not list."""
+        known = [key for key in keys if key in self._unaccounted]
+        for key in known:
+            del self._unaccounted[key]
+        if known:
+            self._note_accounted()
+
+    def _note_accounted(self) -> None:
+        """Pairs whose open orders are all accounted for are traded; the rest waits."""
+        before, self._gate.uncertain = self._gate.uncertain, frozenset(self._unaccounted.values())
+        if not self._unaccounted:
+            self.counts["snapshots_reconciled"] += 1
+        for order in self._blotter.open.values():
+            if order.symbol in self._gate.uncertain or (before and order.symbol not in before):
+                continue  # not yet, or done before
+            if order.pending == "amend":
+                self._resolver.settle(order.key)
+            self._cancels.retry(order.key)
+
+    def found(self, lookup: OrderLookup, fills: list[ExecutionFact]) -> None:
+        """How an order stands at Kraken, and its fills that were fetched with it."""
+        at = self._wall_ns()
+        order = self._blotter.find(lookup.order_id, lookup.cl_ord_id, lookup.own_userref)
+        if order is None:
+            return
+        was_unknown, pending = order.state is OrderState.UNKNOWN, order.pending
+        if not order.order_id:
+            self._records.commit(self._blotter.on_acknowledged(order.key, lookup.order_id, at))
+        for fill in fills:
+            self._records.commit(self._blotter.on_execution(fill, self._boards.pair, at))
+        self._records.commit(self._blotter.on_lookup(lookup, at))
+        if was_unknown:
+            self._note_resolved(order.key)
+        if order.is_open and pending and order.pending == pending:
+            # An amend that shows in the order is done by now; this one did not happen. A cancel is tried again.
+            is_certain = pending != "amend" or _would_show(order.amendment, lookup)
+            why = "Kraken did not get it" if is_certain else UNSEEN
+            self._records.commit(self._blotter.on_request_refused(order.key, pending, why, at, is_certain=is_certain))
+        self._cancels.retry(order.key)
+
+    def absent(self, key: str) -> None:
+        """After its deadline it is nowhere to be found: Kraken never had it."""
+        reason = "it never reached Kraken: after its deadline it is neither open nor in what was told of the account"
+        self._records.commit(self._blotter.on_absent(key, reason, self._wall_ns()))
+        self._note_resolved(key)
+
+    def not_sent(self, key: str, why: str) -> None:
+        """An order that was to go by REST and certainly did not."""
+        self._records.commit(self._blotter.on_rejected(key, f"not sent: {why}", self._wall_ns()))
+
+    def _note_resolved(self, key: str) -> None:
+        order = self._blotter.get(key)
+        if order is not None and order.state is not OrderState.UNKNOWN:
+            self.counts["resolved"] += 1
+            log.info("order resolved", id=key, state=str(order.state), filled=f"{order.filled_qty:f}")
+
+
+def _would_show(amendment: Amendment | None, lookup: OrderLookup) -> bool:
+    """Is what it was to change among what a lookup tells? Distances and displayed quantities are not."""
+    return amendment is None or any(
+        change is not None and told is not None
+        for change, told in (
+            (amendment.qty, lookup.qty),
+            (amendment.limit_price, lookup.limit_price),
+            (amendment.trigger_price, lookup.trigger_price),
+        )
+    )
+
+
+def _ignore(_: str) -> None:
+    pass

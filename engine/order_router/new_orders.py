@@ -1,0 +1,381 @@
+"""New orders and amends: from a command to the wire, or to a refusal that says why.
+
+    command ─► too old? ─► gate ─► risk ─► rate counter ─► journal ─► WebSocket, or REST behind it
+                                                └─► queue, until there is room
+
+Nothing leaves before the journal has it, and what certainly did not leave says so.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from engine.clock import Clock
+from engine.kraken.rest import requests as rest_requests
+from engine.kraken.trading import order_requests
+from engine.kraken.trading.order_requests import UNWRITABLE, BatchRow
+from engine.order_router.commit import OrderRecords
+from engine.order_router.gate import TradingGate
+from engine.order_router.market_boards import MarketBoards
+from engine.order_router.wire import OrderWire
+from engine.orders.breaker import Breaker, BreakerState
+from engine.orders.intent import OrderIntent
+from engine.orders.journal_records import AmendSent, Submitted
+from engine.orders.life import OrderState
+from engine.orders.pending_queue import PendingQueue
+from engine.orders.rate_counter import ADD, RateCost, RateCounters, amend_cost, batch_add_cost
+from engine.orders.rings.commands import Amend
+from engine.orders.risk import Risk
+from engine.orders.tracked_order import TrackedOrder
+from engine.telemetry import Histogram
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
+
+USERREF_RANGE: Final = 2_000_000_000
+WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)
+NO_CONNECTION: Final = "there is no connection to Kraken"
+
+Orders = tuple[tuple[str, OrderIntent], ...]
+"""(client order id, what is wanted): one, or the orders of a batch."""
+
+
+class Waiting(Struct, frozen=True):
+    """New orders that wait for the rate counter."""
+
+    strategy: str
+    orders: Orders
+
+
+class EntrySettings(Struct, frozen=True, kw_only=True):
+    """See config.TradingConfig."""
+
+    deadline_ns: int
+    command_ttl_ns: int
+    rest_fallback: bool
+    queues_over_rate: bool
+    queue_wait_ns_max: int
+
+
+class RestRoute(Protocol):
+    """The second way out."""
+
+    @property
+    def is_reachable(self) -> bool: ...
+
+    def add(self, orders: Sequence[TrackedOrder]) -> None: ...
+
+    def amend(self, order: TrackedOrder) -> None: ...
+
+
+class NewOrders:
+    """The way out for everything but cancels."""
+
+    def __init__(
+        self,
+        settings: EntrySettings,
+        *,
+        records: OrderRecords,
+        gate: TradingGate,
+        boards: MarketBoards,
+        wire: OrderWire,
+        rest: RestRoute,
+        risk: Risk,
+        rates: RateCounters,
+        queue: PendingQueue[Waiting],
+        breaker: Breaker,
+        clock: Clock,
+        strategy_to_wire: Histogram,
+        tick_to_order: Histogram,
+    ) -> None:
+        self._settings = settings
+        self._records = records
+        self._blotter = records.blotter
+        self._gate = gate
+        self._boards = boards
+        self._wire = wire
+        self._rest = rest
+        self._risk = risk
+        self._rates = rates
+        self._queue = queue
+        self._breaker = breaker
+        self._mono_ns = clock.mono_ns
+        self._wall_ns = clock.wall_ns
+        self._strategy_to_wire = strategy_to_wire
+        self._tick_to_order = tick_to_order
+        # Strategies whose orders are not taken, and why.
+        self.barred: dict[str, str] = {}
+        self.counts = dict.fromkeys(("commands_stale", "commands_repeated", "amends", "queued", "queue_full"), 0)
+
+    @property
+    def is_busy(self) -> bool:
+        """Is an answer to come, or an order waiting: a bad moment for anything that takes milliseconds?"""
+        return self._wire.session.is_waiting or len(self._queue) > 0
+
+    # --- new orders
+
+    def submit(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
+        """New orders, one or a batch: all of them leave, or none."""
+        now = self._mono_ns()
+        if any(self._blotter.get(key) is not None or key in self._queue for key, _ in orders):
+            self.counts["commands_repeated"] += 1  # a killed predecessor had taken it
+            return
+        if now - issued_at > self._settings.command_ttl_ns:
+            self.counts["commands_stale"] += 1
+            waited_s, most_s = (now - issued_at) / NS_PER_S, self._settings.command_ttl_ns / NS_PER_S
+            self._refuse(strategy, orders, f"it waited {waited_s:.1f} s for the router, more than {most_s:g} s")
+            return
+        if why := self._refusal(strategy, orders, now):
+            self._refuse(strategy, orders, why)
+            return
+        symbol = orders[0][1].symbol
+        wait_ns = self._rates.wait_ns(symbol, _cost(orders), now)
+        if wait_ns == 0 and not self._queue.waiting(symbol):
+            self._send(strategy, orders, issued_at, tick_at)
+        else:
+            self._wait(strategy, orders, wait_ns, now)
+
+    def send_queued(self, now: MonoNs) -> None:
+        """Send what the rate counter has room for by now; refuse what has waited for too long."""
+        for _, waiting in list(self._queue.expired(now, self._settings.queue_wait_ns_max)):
+            self._refuse(waiting.entry.strategy, waiting.entry.orders, "it waited too long for Kraken's rate counter")
+        for symbol in self._queue.symbols():
+            while (first := self._queue.first(symbol)) is not None:
+                strategy, orders = first.entry.strategy, first.entry.orders
+                if self._rates.wait_ns(symbol, _cost(orders), now):
+                    break
+                self._queue.pop(symbol)
+                if why := self._refusal(strategy, orders, now):
+                    self._refuse(strategy, orders, why)
+                else:
+                    # How long it waited for its turn is no latency of ours.
+                    self._send(strategy, orders, MonoNs(0), MonoNs(0))
+
+    def drop(self, key: str) -> bool:
+        """A queued order is not wanted any more; False when it does not wait here."""
+        for symbol in self._queue.symbols():
+            if (waiting := self._queue.remove(symbol, key)) is not None:
+                self._refuse(waiting.entry.strategy, waiting.entry.orders, "canceled before it was sent")
+                return True
+        return False
+
+    def drop_all(self, strategy: str | None, symbol: str) -> None:
+        """The same for all of a strategy (None: of everybody), on one pair or (empty) on all."""
+        for queued_symbol in self._queue.symbols():
+            if not symbol or queued_symbol == symbol:
+                for key in [
+                    waiting.key
+                    for waiting in self._queue.all_of(queued_symbol)
+                    if strategy is None or waiting.entry.strategy == strategy
+                ]:
+                    self.drop(key)
+
+    def _wait(self, strategy: str, orders: Orders, wait_ns: int, now: MonoNs) -> None:
+        symbol = orders[0][1].symbol
+        if not self._settings.queues_over_rate or wait_ns > self._settings.queue_wait_ns_max:
+            wait_s = wait_ns / NS_PER_S
+            self._refuse(strategy, orders, f"Kraken's rate counter of {symbol} has no room for another {wait_s:.1f} s")
+        elif self._queue.put(symbol, orders[0][0], Waiting(strategy, orders), now):
+            self.counts["queued"] += 1
+        else:
+            self.counts["queue_full"] += 1
+            self._refuse(strategy, orders, f"{len(self._queue)} orders wait for Kraken's rate counter already")
+
+    def _refusal(self, strategy: str, orders: Orders, now: MonoNs) -> str | None:
+        """Why these orders must not leave; None when they may."""
+        if why := self._gate.closed_reason_of(orders[0][1].symbol) or self.barred.get(strategy):
+            return why
+        before: list[OrderIntent] = []
+        for _, intent in orders:
+            if why := self._gate.why_not(post_only=intent.post_only):
+                return why
+            symbol = intent.symbol
+            pair = self._boards.pair(symbol)
+            if pair is None:
+                return f"the venue has not told what {symbol} is like yet"
+            why = self._risk.refusal(
+                intent,
+                strategy=strategy,
+                pair=pair,
+                top=self._boards.top(symbol),
+                open_orders=self._blotter.open_on(symbol),
+                position=self._blotter.positions.total_qty(symbol),
+                now=now,
+                batch=before,
+            )
+            if why is not None:
+                return why
+            before.append(intent)
+        return None
+
+    def _send(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
+        now, at, symbol = self._mono_ns(), self._wall_ns(), orders[0][1].symbol
+        route = self._route(now)
+        if route is None:
+            self._refuse(strategy, orders, self._why_no_route(now))
+            return
+        deadline = WallNs(at + self._settings.deadline_ns)
+        if route == "rest":
+            deadline = rest_requests.rest_deadline(deadline, at)
+        pair = self._boards.pair(symbol)
+        base_decimals = None if pair is None else pair.base_decimals
+        records = [
+            Submitted(key, strategy, intent, deadline, route, userref, at, base_decimals)
+            for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
+        ]
+        if not self._records.write(records):
+            self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
+            return
+        self._rates.charge(symbol, _cost(orders), now)
+        for _, intent in orders:
+            self._risk.approved(strategy, intent, now)
+        why_not = NO_CONNECTION
+        try:
+            is_sent = route == "websocket" and self._send_by_websocket(records, deadline)
+        except UNWRITABLE as error:
+            is_sent, route, why_not = False, "", f"no request can carry it: {error}"
+        left_at = self._mono_ns()
+        tracked = [change.order for record in records if (change := self._records.apply(record)) is not None]
+        if is_sent:
+            self._measure(left_at, issued_at, tick_at)
+        elif route == "rest":
+            self._rest.add(tracked)
+        else:
+            for order in tracked:
+                self._records.commit(self._blotter.on_rejected(order.key, f"not sent: {why_not}", at))
+
+    def _measure(self, left_at: MonoNs, issued_at: MonoNs, tick_at: MonoNs) -> None:
+        if issued_at:
+            self._strategy_to_wire.record(left_at - issued_at)
+        if tick_at:
+            self._tick_to_order.record(left_at - tick_at)
+
+    def _send_by_websocket(self, records: Sequence[Submitted], deadline: WallNs) -> bool:
+        first = records[0]
+        if len(records) == 1:
+            cl_ord_id = first.key if first.userref is None else None
+
+            def build(token: str, req_id: int) -> bytes:
+                return order_requests.add_order(
+                    first.intent, cl_ord_id=cl_ord_id, order_userref=first.userref, deadline=deadline, token=token,
+                    req_id=req_id,
+                )  # fmt: skip
+
+            return self._wire.send("add_order", build, "add", (first.key,))
+        rows = [
+            BatchRow(record.intent, record.key if record.userref is None else None, record.userref)
+            for record in records
+        ]
+
+        def build_batch(token: str, req_id: int) -> bytes:
+            return order_requests.batch_add(rows, deadline=deadline, token=token, req_id=req_id)
+
+        return self._wire.send("batch_add", build_batch, "batch_add", tuple(record.key for record in records))
+
+    def _route(self, now: MonoNs) -> str | None:
+        if self._wire.is_ready and self._breaker.allows(now):
+            return "websocket"
+        return "rest" if self._settings.rest_fallback and self._rest.is_reachable else None
+
+    def _why_no_route(self, now: MonoNs) -> str:
+        if self._breaker.state(now) is BreakerState.OPEN:
+            return f"the circuit breaker is open for another {self._breaker.wait_ns(now) / NS_PER_S:.0f} s"
+        return NO_CONNECTION
+
+    def _userrefs(self, orders: Orders) -> list[int | None]:
+        """What orders are known by that cannot carry a client order id: numbers that no open order has."""
+        if all(intent.conditional is None for _, intent in orders):
+            return [None] * len(orders)
+        taken = {order.userref for order in self._blotter.open.values()}
+        userref = self._wall_ns() // NS_PER_MS % USERREF_RANGE
+        userrefs: list[int | None] = []
+        for _, intent in orders:
+            if intent.conditional is None:
+                userrefs.append(None)
+                continue
+            userref += 1
+            while userref in taken:
+                userref += 1
+            userrefs.append(userref)
+        return userrefs
+
+    def _refuse(self, strategy: str, orders: Orders, why: str) -> None:
+        self._records.refuse(strategy, orders, why)
+
+    # --- amends
+
+    def amend(self, command: Amend) -> None:
+        """Change an open order in place."""
+        now, at = self._mono_ns(), self._wall_ns()
+        order = self._blotter.open.get(command.cl_ord_id)
+        if order is None:
+            self._records.report(self._blotter.get(command.cl_ord_id))
+            return
+        if why := self._amend_refusal(order, command, now):
+            self._records.report(order, f"amend refused: {why}")
+            return
+        cost = amend_cost(at - order.aged_from)
+        if not self._records.commit_before([AmendSent(order.key, command.amendment, at)]):
+            self._records.report(order, f"amend refused: the journal cannot be written: {self._gate.journal_reason}")
+            return
+        self.counts["amends"] += 1
+        self._rates.charge(order.symbol, cost, now)
+        self._risk.amend_approved(now)
+        try:
+            is_sent, why_not = self._send_amend(order, WallNs(at + self._settings.deadline_ns)), NO_CONNECTION
+        except UNWRITABLE as error:
+            is_sent, why_not = False, f"no request can carry it: {error}"
+        if is_sent:
+            self._measure(self._mono_ns(), command.issued_at, command.tick_at)
+        elif why_not is NO_CONNECTION and self._settings.rest_fallback and self._rest.is_reachable:
+            self._rest.amend(order)
+        else:
+            self._records.commit(self._blotter.on_request_refused(order.key, "amend", why_not, at))
+
+    def _amend_refusal(self, order: TrackedOrder, command: Amend, now: MonoNs) -> str | None:
+        if now - command.issued_at > self._settings.command_ttl_ns:
+            self.counts["commands_stale"] += 1
+            return "it waited too long for the router"
+        if order.pending or order.cancel_wanted:
+            return f"{'a cancel' if order.cancel_wanted else 'an ' + order.pending} of the order is under way"
+        if order.state not in WORKING:
+            return f"the order is {order.state}"
+        if order.intent.conditional is not None:
+            return "Kraken does not amend orders with a conditional close"
+        if why := self._gate.closed_reason_of(order.symbol) or self.barred.get(order.strategy):
+            return why
+        symbol = order.symbol
+        pair = self._boards.pair(symbol)
+        if pair is None:
+            return f"the venue has not told what {symbol} is like"
+        why = self._risk.amend_refusal(
+            order,
+            command.amendment,
+            pair=pair,
+            top=self._boards.top(symbol),
+            open_orders=self._blotter.open_on(symbol),
+            position=self._blotter.positions.total_qty(symbol),
+            now=now,
+        )
+        if why is not None:
+            return why
+        if wait_ns := self._rates.wait_ns(symbol, amend_cost(self._wall_ns() - order.aged_from), now):
+            return f"Kraken's rate counter of {symbol} has no room for another {wait_ns / NS_PER_S:.1f} s"
+        return None
+
+    def _send_amend(self, order: TrackedOrder, deadline: WallNs) -> bool:
+        amendment, trigger = order.amendment, order.intent.trigger
+        if amendment is None:
+            return False
+
+        def build(token: str, req_id: int) -> bytes:
+            return order_requests.amend_order(
+                amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
+                trigger_price_type=trigger.price_type if trigger is not None else None,
+                deadline=deadline, token=token, req_id=req_id,
+            )  # fmt: skip
+
+        return self._wire.send("amend_order", build, "amend", (order.key,))
+
+
+def _cost(orders: Orders) -> RateCost:
+    return ADD if len(orders) == 1 else batch_add_cost(len(orders))

@@ -1,0 +1,239 @@
+"""What Kraken answers to our requests, and what that proves of each order.
+
+accepted    acknowledged; what becomes of it the executions tell
+refused     rejected, when the error proves that nothing happened
+otherwise   in doubt: never sent again, looked up
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from engine.clock import Clock
+from engine.kraken.connection.error_catalog import ErrorKind, Meaning
+from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
+from engine.kraken.private.events import (
+    Answer,
+    AnswerRow,
+    ChannelRefused,
+    LinkLost,
+    Timing,
+    TokenRefused,
+    TradingEvent,
+    Unanswered,
+)
+from engine.order_router.cancels import OrderCancels
+from engine.order_router.commit import OrderRecords
+from engine.order_router.dead_man import DeadMan
+from engine.order_router.gate import TradingGate
+from engine.order_router.wire import OrderWire, Purpose
+from engine.orders.breaker import Breaker
+from engine.orders.life import OrderState
+from engine.orders.rate_counter import RateCounters
+from engine.orders.venue_facts import Outcome
+from engine.telemetry import Histogram
+from engine.units import NS_PER_S, WallNs
+
+RATE_LIMITED_RETRY_NS: Final = NS_PER_S  # of a cancel
+TROUBLE: Final = (ErrorKind.SERVICE, ErrorKind.TRANSPORT)  # Kraken's own: these count for the breaker
+UNKNOWN_TIME: Final = WallNs(0)
+
+log = structlog.get_logger("order_router")
+
+
+class LookUps(Protocol):
+    """Who asks Kraken what became of an order."""
+
+    def look_up(self, key: str, not_before: WallNs) -> None: ...
+
+    def settle(self, key: str) -> None: ...
+
+
+class OrderReplies:
+    """From answers to records."""
+
+    def __init__(
+        self,
+        records: OrderRecords,
+        wire: OrderWire,
+        gate: TradingGate,
+        cancels: OrderCancels,
+        dead_man: DeadMan,
+        rates: RateCounters,
+        breaker: Breaker,
+        resolver: LookUps,
+        clock: Clock,
+        ack: Histogram,
+        wants_token: Callable[[str], None],
+    ) -> None:
+        """`wants_token` is called when the trading session needs another token, with why."""
+        self._records = records
+        self._blotter = records.blotter
+        self._wire = wire
+        self._gate = gate
+        self._cancels = cancels
+        self._dead_man = dead_man
+        self._rates = rates
+        self._breaker = breaker
+        self._resolver = resolver
+        self._mono_ns = clock.mono_ns
+        self._wall_ns = clock.wall_ns
+        self._ack = ack
+        self._wants_token = wants_token
+        self.counts = dict.fromkeys(("in_doubt", "rate_limited"), 0)
+
+    def on_events(self, events: Sequence[TradingEvent]) -> None:
+        """Events of the trading session."""
+        for event in events:
+            match event:
+                case Answer():
+                    self._on_answer(event)
+                case Unanswered(request, _):
+                    self._in_doubt(self._wire.purpose(request.req_id), "no answer came in time")
+                    self._failed()
+                case LinkLost(reason, pending):
+                    self._on_link_lost(reason, [self._wire.purpose(request.req_id) for request in pending])
+                case TokenRefused(reason):
+                    log.warning("token refused", reason=reason)
+                    self._wants_token(reason)
+                case ChannelRefused(channel, advice):
+                    log.warning("subscription refused", channel=channel, advice=advice)
+                case SystemChanged(system):
+                    self._gate.enter(system)
+                case FrameNotUnderstood(kind, detail, frame):
+                    log.warning(f"{kind} frame", detail=detail, frame=frame.decode(errors="replace"))
+
+    def on_answer(
+        self,
+        purpose: Purpose,
+        success: bool,
+        order_id: str | None,
+        error: str,
+        what: Meaning | None,
+        rows: Sequence[AnswerRow] = (),
+        kraken_time: WallNs = UNKNOWN_TIME,
+    ) -> None:
+        """An answer to one of our requests, by whatever route; `what` is None when it succeeded."""
+        if what is not None and what.kind is ErrorKind.RATE_LIMIT:
+            self._note_rate_limit(purpose.keys)
+        match purpose.what:
+            case "add":
+                self._on_add(purpose.keys[0], order_id, error, what)
+            case "batch_add":
+                self._on_batch(purpose.keys, error, what, rows)
+            case "amend":
+                self._on_amend(purpose.keys[0], success, error, what, kraken_time)
+            case "cancel" | "batch_cancel":
+                self._on_cancel(purpose.keys, success, error, what)
+            case "dead_man":
+                self._dead_man.answered(success, error, what.kind if what is not None else ErrorKind.TRANSPORT)
+
+    def doubt(self, key: str, why: str) -> None:
+        """Nobody knows what became of a new order: it is looked up."""
+        order = self._blotter.get(key)
+        if order is None or not order.is_open:
+            return
+        records = self._blotter.on_doubt(key, why, self._wall_ns())
+        if records:
+            self.counts["in_doubt"] += 1
+            log.warning("order in doubt", id=key, reason=why)
+            self._records.commit(records)
+        if order.state is OrderState.UNKNOWN:
+            self._resolver.look_up(key, order.deadline)
+
+    def _on_answer(self, answer: Answer) -> None:
+        purpose = self._wire.purpose(answer.req_id)
+        if purpose is None or answer.timing in (Timing.AGAIN, Timing.STRANGE):
+            return
+        if answer.timing is Timing.EXPECTED and answer.took_ns:
+            self._ack.record(answer.took_ns)
+        if answer.meaning is not None and answer.meaning.kind in TROUBLE:
+            self._failed()
+        elif answer.timing is Timing.EXPECTED:
+            self._breaker.succeeded()
+        self.on_answer(
+            purpose, answer.success, answer.order_id, answer.error or "", answer.meaning, answer.rows, answer.time_in
+        )
+
+    def _on_link_lost(self, reason: str, purposes: Sequence[Purpose | None]) -> None:
+        for purpose in purposes:
+            self._in_doubt(purpose, f"the connection was lost: {reason}")
+        if purposes:
+            self._failed()
+        self._dead_man.refresh_soon()
+
+    def _on_add(self, key: str, order_id: str | None, error: str, what: Meaning | None) -> None:
+        at = self._wall_ns()
+        if what is not None and what.outcome is not Outcome.NOT_PLACED:
+            self.doubt(key, what.sentence(error))
+        elif what is not None:
+            self._records.commit(self._blotter.on_rejected(key, what.sentence(error), at))
+        elif order_id:
+            self._records.commit(self._blotter.on_acknowledged(key, order_id, at))
+        else:
+            self._records.commit(self._blotter.on_rejected(key, "only checked, as was asked for", at))
+
+    def _on_batch(self, keys: Sequence[str], error: str, what: Meaning | None, rows: Sequence[AnswerRow]) -> None:
+        """Each row is an order of its own; an order without a row is in doubt, unless all were refused."""
+        for index, key in enumerate(keys):
+            if index < len(rows):
+                row = rows[index]
+                self._on_add(key, row.order_id, row.error or "", row.meaning)
+            elif what is not None and not rows:
+                self._on_add(key, None, error, what)
+            else:
+                self.doubt(key, "the answer to the batch says nothing of this order")
+
+    def _on_amend(self, key: str, success: bool, error: str, what: Meaning | None, kraken_time: WallNs) -> None:
+        at = self._wall_ns()
+        if success:
+            self._records.commit(self._blotter.on_amended(key, at, kraken_time))
+        elif what is None or what.outcome is Outcome.UNKNOWN:
+            self._resolver.settle(key)
+        else:
+            self._records.commit(self._blotter.on_request_refused(key, "amend", what.sentence(error), at))
+            if what.outcome is Outcome.NOT_OPEN:
+                self._resolver.settle(key)
+
+    def _on_cancel(self, keys: Sequence[str], success: bool, error: str, what: Meaning | None) -> None:
+        if success:
+            if self._gate.feed_reason:  # nobody is there to tell of the end
+                for key in keys:
+                    self._resolver.settle(key)
+            return  # the end is told by the executions; if it is not, the cancel is tried again
+        for key in keys:
+            if key not in self._blotter.open:
+                continue
+            if what is not None and what.outcome is Outcome.NOT_OPEN:
+                self._resolver.settle(key)  # over already, or not begun yet: only its own state tells
+            elif what is not None and what.kind is ErrorKind.RATE_LIMIT:
+                self._cancels.retry(key, RATE_LIMITED_RETRY_NS)
+            else:
+                log.warning("cancel refused", id=key, error=error)
+
+    def _in_doubt(self, purpose: Purpose | None, why: str) -> None:
+        """A request without an answer."""
+        if purpose is None:
+            return
+        match purpose.what:
+            case "add" | "batch_add":
+                for key in purpose.keys:
+                    self.doubt(key, why)
+            case "amend":
+                self._resolver.settle(purpose.keys[0])
+            case "cancel" | "batch_cancel":
+                for key in purpose.keys:
+                    self._cancels.retry(key)  # a cancel may be sent again freely
+            case "dead_man":
+                self._dead_man.answered(False, why, ErrorKind.TRANSPORT)
+
+    def _note_rate_limit(self, keys: Sequence[str]) -> None:
+        self.counts["rate_limited"] += 1
+        for key in keys:
+            if (order := self._blotter.get(key)) is not None:
+                self._rates.of(order.symbol).exceeded(self._mono_ns())
+
+    def _failed(self) -> None:
+        if self._breaker.failed(self._mono_ns()):
+            log.error("circuit breaker open", openings=self._breaker.openings)

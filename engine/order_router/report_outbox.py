@@ -1,0 +1,137 @@
+"""The router's reports to one strategy: the router never waits for it.
+
+send() ─► ring ─► strategy          full: the reports wait here, the strategy is behind
+                                    too many: they are dropped, and everything is told anew when there is room;
+                                    what nothing tells anew (fills, refusals) is kept beside them, up to a bound
+                                    beyond which it is counted as untold, and said
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import structlog
+
+from engine.orders.life import OrderState
+from engine.orders.rings.reports import (
+    REASON_CHARS_MAX,
+    REPORTS,
+    FillReport,
+    OrderReport,
+    Report,
+    ResyncBegan,
+    ResyncEnded,
+)
+from engine.orders.tracked_order import TrackedOrder
+from engine.ring import Publisher
+
+HELD_BACK_MAX: Final = 8192
+TOLD_ONCE_MAX: Final = 50_000  # beside them, of a strategy that hangs through all of this
+
+log = structlog.get_logger("order_router")
+
+
+class ReportOutbox:
+    """One strategy's report ring, from the publishing side."""
+
+    def __init__(self, strategy: str, publisher: Publisher) -> None:
+        self.strategy = strategy
+        self._publisher = publisher
+        # Reports that found the ring full, oldest first.
+        self._held_back: deque[Report] = deque()
+        # Reports given up since the strategy fell behind, and those among them that nothing later makes good.
+        self._lost = 0
+        self._told_once: deque[Report] = deque()
+        # Kraken's id of the last fill that the ring holds: there it survives this process.
+        self.fill_told = ""
+        self.sent = 0
+        self.held_back = 0
+        self.resyncs = 0
+        # Fills and refusals that not even TOLD_ONCE_MAX had room for: the strategy never hears of them.
+        self.untold = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Does the strategy leave its reports lying?"""
+        return bool(self._held_back) or self._lost > 0
+
+    def send(self, report: Report) -> None:
+        """Tell the strategy, now or when it has taken what it has."""
+        self.sent += 1
+        if not self.is_behind and self._publish(report):
+            return
+        self.held_back += 1
+        self._held_back.append(report)
+        if self._lost or len(self._held_back) > HELD_BACK_MAX:
+            for held in self._held_back:
+                if _is_told_once(held):
+                    self._keep(held)
+            self._lost += len(self._held_back)
+            self._held_back.clear()
+
+    def _keep(self, report: Report) -> None:
+        """Keep what nothing tells anew; when there is no room, a refusal goes before a fill."""
+        if len(self._told_once) >= TOLD_ONCE_MAX:
+            self.untold += 1
+            if self.untold & (self.untold - 1) == 0:  # the first, then ever more rarely
+                log.error("reports are never told", strategy=self.strategy, untold=self.untold, kept=TOLD_ONCE_MAX)
+            refusal = None
+            if isinstance(report, FillReport):
+                refusal = next((kept for kept in self._told_once if not isinstance(kept, FillReport)), None)
+            if refusal is None:
+                return
+            self._told_once.remove(refusal)
+        self._told_once.append(report)
+
+    def catch_up(self, everything: Callable[[], Iterable[Report]]) -> None:
+        """Bring a strategy that fell behind up to date, as far as there is room: news, or all there is to say."""
+        if self._lost:
+            self._held_back = deque((ResyncBegan(self._lost), *everything(), *self._told_once, ResyncEnded()))
+            self._told_once.clear()
+            self._lost = 0
+            self.resyncs += 1
+        while self._held_back and self._publish(self._held_back[0]):
+            self._held_back.popleft()
+        self._publisher.flush()
+
+    def _publish(self, report: Report) -> bool:
+        """Put it into the ring; False when that is full."""
+        if not self._publisher.try_publish(REPORTS.pack(report)):
+            return False
+        if type(report) is FillReport:
+            self.fill_told = report.exec_id
+        return True
+
+    def flush(self) -> None:
+        """End of a burst: the strategy may look."""
+        self._publisher.flush()
+
+
+def _is_told_once(report: Report) -> bool:
+    """A fill, or our own refusal: no later report says it again."""
+    return isinstance(report, FillReport) or (isinstance(report, OrderReport) and report.state is OrderState.REFUSED)
+
+
+def order_report(order: TrackedOrder) -> OrderReport:
+    """All there is to say of an order."""
+    return OrderReport(
+        order.key,
+        order.order_id,
+        order.intent.symbol,
+        order.intent.side,
+        order.intent.order_type,
+        order.state,
+        order.reason[:REASON_CHARS_MAX],
+        order.qty,
+        order.filled_known,
+        order.limit_price,
+        order.avg_price,
+        order.cost,
+        tuple(order.fees.items()),
+        order.price_decimals,
+        order.qty_decimals,
+        bool(order.pending) or order.cancel_wanted,
+        order.changed_at,
+        order.intent.trigger.price_type if order.intent.trigger is not None else "",
+        order.intent.limit_price_type or "",
+    )

@@ -1,0 +1,1 @@
+"""What crosses the rings of orders: commands, reports and account facts, and how they are framed."""

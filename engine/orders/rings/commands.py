@@ -1,0 +1,73 @@
+"""What a strategy host asks of the order router, through the command ring.
+
+`issued_at` is CLOCK_MONOTONIC of this host: the router refuses an order or an amend that is older than its time to
+live, a cancel never. `tick_at` is when the frame arrived that made the strategy act; 0 when none did.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from engine.orders.intent import Amendment, OrderIntent
+from engine.orders.rings.framing import Framing
+from engine.units import MonoNs
+
+COMMAND_RECORD_BYTES = 4088  # a batch of fifteen orders with every parameter set; with its stamp, a page
+COMMAND_SLOTS = 1024
+BATCH_ORDERS_MAX = 15  # Kraken's
+TEXT_CHARS_MAX = 200  # of a reason
+
+
+class Submit(Struct, frozen=True, array_like=True, tag="s"):
+    """Send a new order."""
+
+    strategy: str
+    cl_ord_id: str
+    intent: OrderIntent
+    issued_at: MonoNs
+    tick_at: MonoNs
+
+
+class SubmitBatch(Struct, frozen=True, array_like=True, tag="b"):
+    """Send 2 to 15 orders of one pair in one request."""
+
+    strategy: str
+    orders: Annotated[list[tuple[str, OrderIntent]], Meta(min_length=2, max_length=BATCH_ORDERS_MAX)]
+    issued_at: MonoNs
+    tick_at: MonoNs
+
+
+class Amend(Struct, frozen=True, array_like=True, tag="a"):
+    """Change an open order in place."""
+
+    strategy: str
+    cl_ord_id: str
+    amendment: Amendment
+    issued_at: MonoNs
+    tick_at: MonoNs
+
+
+class Cancel(Struct, frozen=True, array_like=True, tag="c"):
+    """Cancel orders: one by a request of its own, several together."""
+
+    strategy: str
+    cl_ord_ids: list[str]
+
+
+class CancelAll(Struct, frozen=True, array_like=True, tag="x"):
+    """Cancel every open order of a strategy, on one pair or on all (symbol "")."""
+
+    strategy: str
+    symbol: str
+
+
+class StrategyEnded(Struct, frozen=True, array_like=True, tag="e"):
+    """A strategy was halted: it sends nothing any more, and its orders are canceled or kept as configured."""
+
+    strategy: str
+    reason: str
+
+
+Command = Submit | SubmitBatch | Amend | Cancel | CancelAll | StrategyEnded
+
+COMMANDS: Framing[Command] = Framing(Command, COMMAND_RECORD_BYTES)

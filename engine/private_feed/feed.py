@@ -1,0 +1,257 @@
+"""The private feed: what Kraken says of our orders and money becomes facts in the account ring, for the router.
+
+frames ─► PrivateSession ─► on_events() ─► facts ─► account ring (gated: the router misses none)
+                            on_burst_end() ──────► its doorbell
+
+Every connection begins with a fresh token from the router. A router that is away leaves its ring to fill up: what
+does not fit waits here, and when that is full too the connection is given up, for its successor's snapshot says all.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from engine.clock import Clock
+from engine.errors import EngineError, MisuseError
+from engine.kraken.connection.error_catalog import ErrorKind
+from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
+from engine.kraken.connection.retry import Retry
+from engine.kraken.private.events import ChannelRefused, TokenRefused
+from engine.kraken.private.session import Phase, PrivateEvent, PrivateSession
+from engine.net.control_socket import NobodyListens
+from engine.orders.rings.account_ring import ACCOUNT_FACTS
+from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedAlive, FeedLost, SnapshotEnded
+from engine.processes.traffic import TrafficPort
+from engine.ring import Publisher
+from engine.telemetry import Counters
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+
+HELD_BACK_MAX: Final = 8192  # facts that wait for room in the account ring
+TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # after a first ask for a token that failed: the router may be starting
+TOKEN_RETRY_NS_MAX: Final = 5 * NS_PER_S  # the router has pauses of its own, by what Kraken says
+ALIVE_NS: Final = 200 * NS_PER_MS  # between two words on when Kraken was heard
+SIGN_NS: Final = 500 * NS_PER_MS  # between two signs of our own life, when Kraken was not heard
+
+log = structlog.get_logger("private_feed")
+
+
+class ConnectionPort(Protocol):
+    """What the feed can do to its connection."""
+
+    def cut(self, reason: str) -> None: ...
+
+    def send_due(self) -> None: ...
+
+    @property
+    def last_error(self) -> str: ...
+
+
+class PrivateFeed:
+    """The account's feed, in its own process."""
+
+    def __init__(
+        self,
+        session: PrivateSession,
+        *,
+        publisher: Publisher,
+        counters: Counters,
+        clock: Clock,
+        ask_token: Callable[[], Awaitable[str]],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`ask_token` gives a token that no connection has had yet; EngineError when there is none to be had."""
+        self._session = session
+        self._publisher = publisher
+        self._counters = counters
+        self._clock = clock
+        self._ask_token = ask_token
+        self._token_retry = Retry(chance, first_ns=TOKEN_RETRY_NS, pause_ns_max=TOKEN_RETRY_NS_MAX)
+        # Tokens that Kraken has refused one after the other.
+        self._refusals = Retry(chance, first_ns=TOKEN_RETRY_NS)
+        # Connections and failures to connect that the router was told of.
+        self._connects_told = 0
+        self._failures_told = 0
+        # Set once the connection is there.
+        self.connection: ConnectionPort | None = None
+        self.traffic: TrafficPort | None = None
+        # Facts that found the ring full, oldest first.
+        self._held_back: deque[bytes] = deque()
+        self._held_back_count = 0
+        self._tokens = 0
+        self._asking: asyncio.Task[None] | None = None
+        # What the router was last told of when Kraken was heard.
+        self._alive_at = self._sign_at = MonoNs(0)
+        # Kraken's state that was logged last.
+        self._system_told = ""
+        self._executions = 0
+        self._balances = 0
+        self._refused = 0
+        self._has_refused_token = False
+
+    def on_start(self) -> None:
+        """An earlier life may have ended in the middle of anything."""
+        self._publish(FeedLost("the private feed starts"))
+        self._publisher.flush()
+
+    def on_events(self, events: Sequence[PrivateEvent]) -> None:
+        """Facts to the ring, oddities to the log."""
+        for event in events:
+            match event:
+                case ExecutionFact():
+                    self._executions += 1
+                    self._publish(event)
+                case BalanceFact():
+                    self._balances += 1
+                    self._publish(event)
+                case TokenRefused(reason):
+                    log.warning("token refused", reason=reason)
+                    self._refused += 1
+                    # The first may have died on its way; of several in a row each costs the key a call.
+                    if self._refusals.failures_in_a_row or self._has_refused_token:
+                        self._refusals.failed(ErrorKind.TOKEN, self._clock.mono_ns())
+                    self._has_refused_token = True
+                    self._tell_trouble(reason, "has no token that Kraken takes")
+                case ChannelRefused(channel, advice):
+                    log.error("subscription refused", channel=channel, advice=advice)
+                    self._refused += 1
+                    self._tell_trouble(advice, "is refused")
+                case SnapshotEnded():
+                    self._has_refused_token = False
+                    self._refusals.succeeded()
+                    self._publish(event)
+                case SystemChanged(system):
+                    if system != self._system_told:
+                        self._system_told = system
+                        log.info("venue status", system=system)
+                case FrameNotUnderstood(kind, detail, frame):
+                    log.warning(f"{kind} frame", detail=detail, frame=frame.decode(errors="replace"))
+                case _:
+                    self._publish(event)
+
+    def on_burst_end(self) -> None:
+        """End of a burst: the router may look."""
+        self._publisher.flush()
+
+    def do_work(self) -> None:
+        """Ten times a second: a token where one is wanted, what waits for room, the counters."""
+        now = self._clock.mono_ns()
+        self._tell_of_connecting()
+        may_ask = self._token_retry.is_due(now) and self._refusals.is_due(now)
+        if self._session.wants_token and self._asking is None and may_ask:
+            self._asking = asyncio.get_running_loop().create_task(self._authorise())
+        if self._held_back:
+            self._publish_held_back()
+        heard_at = self._session.liveness.heard_at
+        is_whole = not self._session.streams["executions"].sequencer.is_waiting  # what was heard has been told
+        if (
+            is_whole
+            and self._has_executions
+            and (heard_at >= self._alive_at + ALIVE_NS or now >= self._sign_at + SIGN_NS)
+        ):
+            self._alive_at, self._sign_at = heard_at, now
+            self._publish(FeedAlive(heard_at))
+            self._publisher.flush()
+        self._count(now)
+
+    def nudge(self) -> None:
+        """The router asks for everything anew: a new connection begins with snapshots."""
+        if self.connection is not None:
+            self.connection.cut("the order router asks for a snapshot")
+
+    async def _authorise(self) -> None:
+        try:
+            token = await self._ask_token()
+        except EngineError as error:
+            # A router that is only starting is no news.
+            is_news = not isinstance(error, NobodyListens)
+            (log.warning if is_news else log.debug)("no token", reason=str(error))
+            self._token_retry.failed(ErrorKind.TRANSPORT, self._clock.mono_ns())
+            if is_news:
+                self._tell_trouble(str(error), "has no token")
+        else:
+            self._tokens += 1
+            self._token_retry.succeeded()
+            self._session.authorise(token, self._clock.mono_ns())
+            if self.connection is not None:
+                self.connection.send_due()
+        finally:
+            self._asking = None
+
+    def _tell_of_connecting(self) -> None:
+        """Tell the router of each failure to connect, and that it is over: why trading is shut is its to say."""
+        if self.connection is None or self.traffic is None:
+            return
+        if self.traffic.connect_failures > self._failures_told:
+            self._failures_told = self.traffic.connect_failures
+            self._tell_trouble(self.connection.last_error, "cannot be reached")
+        elif self.traffic.connects > self._connects_told:
+            self._connects_told = self.traffic.connects
+            self._token_retry.anew()  # it is Kraken's connection that was away, and the router may have one by now
+            self._tell_trouble("connected, the snapshot is on its way")
+
+    def _tell_trouble(self, reason: str, trouble: str = "") -> None:
+        """Say why there are no executions; while there are, nothing must say that they have a hole."""
+        if not self._has_executions:
+            self._publish(FeedLost(reason, trouble=trouble))
+            self._publisher.flush()
+
+    @property
+    def _has_executions(self) -> bool:
+        """Has the snapshot of executions come, and nothing of them been missed since?"""
+        return self._session.streams["executions"].phase is Phase.LIVE
+
+    def _publish(self, fact: AccountFact) -> None:
+        try:
+            record = ACCOUNT_FACTS.pack(fact)
+        except MisuseError as error:  # its numbers and texts are bounded one by one, not their sum
+            self._give_up(f"a fact of Kraken's does not fit the account ring: {error}")
+            return
+        if not self._held_back and self._publisher.try_publish(record):
+            return
+        if len(self._held_back) >= HELD_BACK_MAX:
+            self._give_up("the order router does not keep up")
+            return
+        self._held_back_count += 1
+        self._held_back.append(record)
+
+    def _give_up(self, why: str) -> None:
+        """Facts are lost: forget what the router did not take, and begin anew with a connection and its snapshots."""
+        log.error("facts are lost", reason=why, facts_dropped=len(self._held_back))
+        self._held_back.clear()
+        self._held_back.append(ACCOUNT_FACTS.pack(FeedLost(why)))
+        if self.connection is not None:
+            self.connection.cut(why)
+
+    def _publish_held_back(self) -> None:
+        while self._held_back and self._publisher.try_publish(self._held_back[0]):
+            self._held_back.popleft()
+        self._publisher.flush()
+
+    def _count(self, now: MonoNs) -> None:
+        counters, session = self._counters, self._session
+        counters.set("heartbeat_ns", now)
+        counters.set("executions", self._executions)
+        counters.set("balances", self._balances)
+        counters.set("refused", self._refused)
+        counters.set("held_back", self._held_back_count)
+        counters.set("tokens", self._tokens)
+        counters.set("heartbeats", session.liveness.heartbeats)
+        counters.set("pongs", session.liveness.pongs)
+        counters.set("ping_rtt_ns", session.liveness.ping_rtt_ns)
+        counters.set("unknown", session.oddities.unknown)
+        counters.set("malformed", session.oddities.malformed)
+        counters.set("duplicates", session.duplicates)
+        counters.set("reordered", session.reordered)
+        counters.set("gaps", session.gaps)
+        if (traffic := self.traffic) is not None:
+            counters.set("frames", traffic.frames_received)
+            counters.set("bytes", traffic.bytes_received)
+            counters.set("binary_frames", traffic.binary_frames)
+            counters.set("session_errors", traffic.session_errors)
+            counters.set("connects", traffic.connects)
+            counters.set("connect_failures", traffic.connect_failures)
+            counters.set("disconnects", traffic.disconnects)

@@ -1,0 +1,172 @@
+"""What a child process is handed: one JSON object in a memfd, beside the descriptors that it names."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from engine.config import RiskConfig, TradingConfig
+from engine.kraken.public.session import PublicSettings
+from engine.telemetry.log import LogFormat
+from engine.topology import Shard
+
+Conflation = Literal["none", "burst"]
+"""Publish every verified book, or each pair's newest once at the end of a burst of frames."""
+
+
+class ActorLaunch(Struct, frozen=True, kw_only=True):
+    """What every child needs."""
+
+    ca_file: str | None
+    attempts_max: int
+    """Connection attempts in ten minutes: this process's share of what Kraken allows one address."""
+    counters_fd: int
+    news_fd: int
+    """A socket for News to the supervisor; when the supervisor dies, its end closes."""
+    parent_pid: int
+    log_level: str
+    log_format: LogFormat
+
+
+class FeedLaunch(ActorLaunch, frozen=True, kw_only=True):
+    """Everything that a public feed needs to run."""
+
+    shard: Shard
+    url: str
+    settings: PublicSettings
+    conflate: Conflation
+    spin: bool
+    ring_fd: int
+    board_fd: int
+    doorbells: list[tuple[int, int]]
+    """(index, eventfd) of who may sleep behind the market ring."""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the child must inherit, beside the launch itself."""
+        return (self.ring_fd, self.board_fd, self.counters_fd, self.news_fd, *(fd for _, fd in self.doorbells))
+
+
+class PrivateFeedLaunch(ActorLaunch, frozen=True, kw_only=True):
+    """Everything that the private feed needs to run."""
+
+    url: str
+    token_path: str
+    """The order router's Unix socket for tokens."""
+    ring_fd: int
+    doorbells: list[tuple[int, int]]
+    nudge_fd: int
+    """A socket on which the router asks for fresh snapshots."""
+    heartbeat_silence_ns: int
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the child must inherit, beside the launch itself."""
+        return (self.ring_fd, self.counters_fd, self.news_fd, self.nudge_fd, *(fd for _, fd in self.doorbells))
+
+
+class ReportPort(Struct, frozen=True):
+    """One strategy, as the router reports to it."""
+
+    strategy: str
+    ring_fd: int
+
+
+class MarketView(Struct, frozen=True):
+    """One shard's board, as the router reads it."""
+
+    shard: Shard
+    board_fd: int
+    counters_fd: int
+    """Of the shard's feed: it shows that it lives."""
+
+
+class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
+    """Everything that the order router needs to run, but the key: that comes through `credentials_fd`."""
+
+    url: str
+    rest_url: str
+    credentials_fd: int
+    is_live: bool
+    """Real money: the key's permissions and our limits are checked before the first order."""
+    run: int
+    """Number of this run of the engine, in every client order id."""
+    state_dir: str
+    token_path: str
+    control_path: str
+    trading: TradingConfig
+    risk: RiskConfig
+    symbols: tuple[str, ...]
+    markets: list[MarketView]
+    command_fd: int
+    account_fd: int
+    eventfd: int
+    """What the router sleeps behind."""
+    reports: list[ReportPort]
+    host_counters_fd: int
+    """Of the strategies' host: they show what each strategy is in. In the order of `reports`."""
+    hang_ns_max: int
+    report_doorbells: list[tuple[int, int]]
+    nudge_fd: int
+    status_fd: int
+    histogram_fds: list[int]
+    """In the order of topology.ROUTER_HISTOGRAMS."""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the child must inherit, beside the launch itself."""
+        return (
+            self.command_fd,
+            self.account_fd,
+            self.counters_fd,
+            self.news_fd,
+            self.eventfd,
+            self.nudge_fd,
+            self.status_fd,
+            self.credentials_fd,
+            self.host_counters_fd,
+            *self.histogram_fds,
+            *(port.ring_fd for port in self.reports),
+            *(fd for view in self.markets for fd in (view.board_fd, view.counters_fd)),
+            *(fd for _, fd in self.report_doorbells),
+        )
+
+
+class News(Struct, frozen=True):
+    """What a child tells the supervisor, one datagram each."""
+
+    kind: str
+    """refused: a subscription was refused for good. fatal: the child cannot run as it is configured."""
+    text: str
+    """One sentence for the user."""
+    symbol: str = ""
+
+
+Tell = Callable[[News], None]
+"""Tells the supervisor."""
+
+encode_news = msgspec.json.Encoder().encode
+decode_news = msgspec.json.Decoder(News).decode
+
+L = TypeVar("L", bound=ActorLaunch)
+
+
+def write_launch(launch: ActorLaunch) -> int:
+    """A descriptor that a child can read the launch from."""
+    fd = os.memfd_create("launch", 0)
+    os.write(fd, msgspec.json.encode(launch))
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def read_launch(fd: int, kind: type[L]) -> L:
+    """The launch behind an inherited descriptor, which is closed."""
+    with os.fdopen(fd, "rb") as file:
+        return msgspec.json.decode(file.read(), type=kind)
+
+
+def actor_command(python: str, actor: str, launch_fd: int) -> Sequence[str]:
+    """The command line of a child. -P: a user's own files must not hide the engine's modules."""
+    return (python, "-P", "-m", "engine", "actor", actor, "--launch-fd", str(launch_fd))

@@ -1,0 +1,84 @@
+"""The public feed's process: its rings, its session, its connection, until SIGTERM."""
+
+import asyncio
+import random
+import signal
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from engine.clock import SystemClock
+from engine.kraken.public.events import Event
+from engine.kraken.public.session import PublicSession
+from engine.net.backoff import Backoff
+from engine.net.budget import ConnectionBudget
+from engine.net.resolver import Resolver
+from engine.net.websocket import WebSocketConnection
+from engine.processes.launch import FeedLaunch, News, Tell
+from engine.public_feed.feed import PublicFeed
+from engine.ring import BoardReader, BoardWriter, Publisher, Segment
+from engine.telemetry import Counters
+from engine.units import NS_PER_S
+
+WORK_INTERVAL_S = 0.1  # between two duty cycles that no frame drives
+PAIR_PATIENCE_NS = 5 * NS_PER_S  # of a book with the description of its pair, which usually comes first
+
+
+async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> None:
+    """Serve one shard until SIGTERM."""
+    segments = [Segment.attach(fd) for fd in (launch.ring_fd, launch.board_fd, launch.counters_fd)]
+    ring, board, counters = (segment.memory for segment in segments)
+    clock = SystemClock()
+    session = PublicSession(launch.settings)
+    feed = PublicFeed(
+        launch.shard,
+        session,
+        publisher=Publisher(ring, launch.doorbells),
+        board=BoardWriter(board),
+        board_reader=BoardReader(board),
+        counters=Counters(counters, launch.shard.counter_names),
+        clock=clock,
+        refused=lambda symbol, advice: tell(News("refused", advice, symbol)),
+        conflate=launch.conflate,
+        pair_patience_ns=PAIR_PATIENCE_NS,
+    )
+    feed.on_start()
+    connection: WebSocketConnection[Event] = WebSocketConnection(
+        launch.url,
+        session,
+        on_events=feed.on_events,
+        on_burst_end=feed.on_burst_end,
+        clock=clock,
+        backoff=Backoff(random.Random()),
+        budget=ConnectionBudget(attempts_max=launch.attempts_max),
+        resolver=Resolver(),
+        ca_file=Path(launch.ca_file) if launch.ca_file else None,
+    )
+    feed.traffic = connection
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    if launch.spin:
+        _spin(loop)
+    connecting = asyncio.ensure_future(connection.run())
+    working = asyncio.ensure_future(_work(feed))
+    stopping = asyncio.ensure_future(stopped.wait())
+    await asyncio.wait({connecting, working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    working.cancel()
+    stopping.cancel()
+    feed.begin_close()
+    await connection.stop()
+    feed.on_close()
+    with suppress(asyncio.CancelledError):
+        await connecting  # what it raised, a broken rule of our own, ends the process
+
+
+async def _work(feed: PublicFeed) -> None:
+    while True:
+        feed.do_work()
+        await asyncio.sleep(WORK_INTERVAL_S)
+
+
+def _spin(loop: asyncio.AbstractEventLoop) -> None:
+    """Keep the loop from ever sleeping in its poll."""
+    loop.call_soon(_spin, loop)

@@ -1,0 +1,704 @@
+"""One strategy in its host: its place in every market ring, its orders, its callbacks, and its record of conduct.
+
+    report ring ──► do_work() ─► Strategy.on_order, on_fill, …     first: what became of its orders
+    market rings ─► do_work() ─► Strategy.on_book, on_trade, …     one subscriber a ring
+    boards ───────► after a gap: the newest state of every pair
+
+A strategy that raises, whatever it raises, is logged, counted, and after too many errors within a minute
+halted; one that is slow is measured and named; neither takes another down.
+
+A turn is a quota of time. One that asks for more time than the thread has left over rests between its turns (see
+`StrategyHost`): its records wait, and are skipped for newer ones when they are old. What becomes of its orders is
+told whether it rests or not.
+
+What a strategy is in at this moment stands in two words that others read: see `engine.processes.callback_words`.
+"""
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import suppress
+from threading import Lock
+from types import coroutine
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from engine.clock import Clock
+from engine.market import Pair
+from engine.processes.callback_words import CALL_SOON, NUMBER_OF, CallbackWords, ForkedWords
+from engine.processes.pair_record import pair_in
+from engine.records import (
+    UNPROVED,
+    BookTop,
+    FeedState,
+    Kind,
+    pair_index_of,
+    received_at_of,
+    state_of,
+    unpack_candle,
+    unpack_feed_state,
+    unpack_ticker,
+    unpack_trade,
+    unpack_venue_status,
+)
+from engine.ring import BoardReader, Subscriber
+from engine.strategy.api import CALLBACKS, Logger, Strategy
+from engine.strategy.orders import Balance, Fill, Order
+from engine.strategy_host.context import StrategyContext
+from engine.strategy_host.order_client import News, OrderClient, OrderPorts
+from engine.telemetry import Counters, Histogram, Rarely
+from engine.telemetry.log import UNLIMITED
+from engine.topology import Shard
+from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
+
+RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy: then the others have their turn
+BACKLOG_RECORDS_MAX = 1024  # left in a ring by a strategy that keeps pace: a few bursts of the feed
+ERROR_WINDOW_NS = 60 * NS_PER_S
+TURN_NS = 250 * NS_PER_US  # of one strategy while others wait: some thirty books of one that does little
+REST_PER_BUSY = 199  # one that must rest has half a hundredth of the thread: the others' p99 stays their own
+REST_NS_MAX = 200 * NS_PER_MS  # after one long callback: longer would be absence
+CALLS_WAITING_MAX = 1024  # of `Context.call_soon`: a thread that asks for more is told so
+
+BOOK_TOP, TRADE, TICKER, CANDLE = int(Kind.BOOK_TOP), int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
+FEED_STATE, PAIR, VENUE_STATUS = int(Kind.FEED_STATE), int(Kind.PAIR), int(Kind.VENUE_STATUS)
+
+ON_BOOK, ON_TRADE, ON_TICKER, ON_CANDLE, ON_PAIR, ON_FEED_STATE, ON_ORDER, ON_FILL, ON_BALANCE, ON_TRADING, ON_TIMER = (
+    NUMBER_OF[name]
+    for name in (
+        "on_book", "on_trade", "on_ticker", "on_candle", "on_pair", "on_feed_state", "on_order", "on_fill",
+        "on_balance", "on_trading", "on_timer",
+    )
+)  # fmt: skip
+NEVER = MonoNs(1 << 62)
+
+
+class MarketPort(Struct, frozen=True):
+    """One shard, as a subscriber needs it."""
+
+    shard: Shard
+    ring: memoryview | bytearray
+    board: memoryview | bytearray
+
+
+class HostLimits(Struct, frozen=True):
+    """What a strategy may do before it is named, brought up to date, or halted."""
+
+    slow_callback_ns: int = 50 * NS_PER_MS
+    errors_per_minute_max: int = 10
+    lag_ns_max: int = NS_PER_S
+    """A record that waited longer is old news: the strategy goes on with the newest state instead."""
+
+
+class _Feed:
+    """One market ring and its board, followed by one strategy."""
+
+    __slots__ = (
+        "batch_records_max",
+        "behind",
+        "board",
+        "board_from",
+        "board_read_at",
+        "gaps_seen",
+        "polled_at",
+        "shard",
+        "subscriber",
+        "symbols",
+        "wanted",
+    )
+
+    def __init__(self, port: MarketPort, wanted: Sequence[str], first_sequence: int | None) -> None:
+        self.shard = port.shard
+        self.symbols = port.shard.symbols
+        self.subscriber = Subscriber(port.ring, first_sequence)
+        self.board = BoardReader(port.board)
+        # By pair index: does the strategy follow the pair?
+        self.wanted = [symbol in wanted for symbol in self.symbols]
+        # The subscriber's gap when it was last looked at.
+        self.gaps_seen = 0
+        # When the ring was last looked at.
+        self.polled_at = MonoNs(0)
+        # Up to this sequence the ring repeats what the board has told already.
+        self.board_read_at = 0
+        # Were records missed that the board has not made good yet?
+        self.behind = False
+        # The pair at which reading the board goes on, when a turn ended in the middle of it.
+        self.board_from = 0
+        # Records copied at once: no more than twice what the last turn had the time for.
+        self.batch_records_max = RECORDS_PER_CYCLE_MAX
+
+
+class HostedStrategy:
+    """One strategy, its place in every market ring, and its record of conduct."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        name: str,
+        *,
+        symbols: Sequence[str],
+        ports: Sequence[MarketPort],
+        clock: Clock,
+        latency: Histogram,
+        latency_ns: Callable[[int], int] | None = None,
+        limits: HostLimits | None = None,
+        first_sequence: int | None = None,
+        desk_ports: OrderPorts | None = None,
+        why_no_trading: str = "",
+        counters: Counters | None = None,
+    ) -> None:
+        """`counters`: those of the host, in which others see what the strategy is in; its own when left out."""
+        self.name = name
+        self.strategy = strategy
+        self._log: Logger = structlog.get_logger("strategy").bind(strategy=name)
+        pairs: dict[str, Pair | None] = dict.fromkeys(symbols)
+        self.desk = OrderClient(name, desk_ports, pairs, clock, why_no_trading)
+        own_log = structlog.get_logger("strategy").bind(strategy=name, **{UNLIMITED: True})
+        self.context = StrategyContext(symbols, clock, own_log, pairs, self.desk, self.call_soon)
+        self._words = CallbackWords(counters, name)
+        self._feeds = [
+            _Feed(port, symbols, first_sequence) for port in ports if not set(symbols).isdisjoint(port.shard.symbols)
+        ]
+        self._mono_ns = clock.mono_ns
+        # From a frame's arrival to the callback; a replay measures with another clock than the capture's.
+        self._latency = latency
+        self._latency_ns = latency_ns
+        self._limits = limits or HostLimits()
+        # The callbacks that the strategy overrides: nothing is unpacked for the others.
+        self._on_book = self._overridden("on_book")
+        self._on_trade = self._overridden("on_trade")
+        self._on_ticker = self._overridden("on_ticker")
+        self._on_candle = self._overridden("on_candle")
+        self._on_feed_state = self._overridden("on_feed_state")
+        self._on_pair = self._overridden("on_pair")
+        self._on_timer = self._overridden("on_timer")
+        self._on_order = self._overridden("on_order")
+        self._on_fill = self._overridden("on_fill")
+        self._on_balance = self._overridden("on_balance")
+        self._on_trading = self._overridden("on_trading")
+        self._timer_ns = int(strategy.timer_s * NS_PER_S)
+        # When on_timer is due; 0 without a timer.
+        self._timer_at = MonoNs(0)
+        # The async callback that has not come to its end: until then nothing is polled for this strategy.
+        self.waiting: asyncio.Task[None] | None = None
+        # What that task waits for in the strategy's own code: shows where it is.
+        self.answer: Awaitable[None] | None = None
+        # Called when an async callback has ended, so that a sleeping host goes on.
+        self.on_ready: Callable[[], None] = _nothing
+        # What other threads asked to be called, and the lock of who asks.
+        self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._calls_lock = Lock()
+        # The loop of the strategy's thread; None before it has started.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # Has on_start come to its end?
+        self.has_started = False
+        # Too many errors: no callback any more.
+        self.halted = False
+        # Shall the rest of a batch of records stay in the ring: a callback waits, took long, or was the last one?
+        self._batch_ends = False
+        # How long a turn may be, and when this one is over; without others it has no end.
+        self._turn_ns = 0
+        self._turn_until = MonoNs(0)
+        # Must it rest after a turn that was too long, for the sake of the others; until when; busy_ns seen by then.
+        self.must_rest = False
+        self._rests_until = MonoNs(0)
+        self._busy_seen_ns = 0
+        # At the last measurement: busy_ns, records taken, callbacks, records published.
+        self._measured = (0, 0, 0, 0)
+        self._error_times: deque[MonoNs] = deque(maxlen=self._limits.errors_per_minute_max + 1)
+        self._slow_lines, self._behind_lines = Rarely(), Rarely()
+        # An async callback leaves the rest of its batch in the ring, so more than one would be copied for nothing.
+        is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
+        self._records_per_cycle_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
+        for feed in self._feeds:
+            feed.batch_records_max = self._records_per_cycle_max
+        # Counted since the start; see topology.STRATEGY_COUNTERS.
+        self.callbacks = 0
+        self.errors = 0
+        self.slow = 0
+        self.slowest_ns = 0
+        self.laps = 0
+        self.busy_ns = 0
+        # Turns after which it had to rest, and calls that found too many waiting.
+        self.rests = 0
+        self.calls_refused = 0
+        # Seconds of callbacks a second: in the last second measured, and in the worst of them.
+        self.busy_share = 0.0
+        self.busy_share_max = 0.0
+
+    @property
+    def received(self) -> int:
+        """Records taken from the rings."""
+        return sum(feed.subscriber.received_count for feed in self._feeds)
+
+    @property
+    def gaps(self) -> int:
+        """Records that the rings overwrote before this strategy had come to them."""
+        return sum(feed.subscriber.gap_count for feed in self._feeds)
+
+    def gaps_of(self, ring_name: str) -> int:
+        """The same, of one ring."""
+        return sum(feed.subscriber.gap_count for feed in self._feeds if feed.shard.ring_name == ring_name)
+
+    def share_the_thread(self) -> None:
+        """There are others: a turn is a quota of time from now on."""
+        self._turn_ns = TURN_NS
+
+    def forked(self) -> None:
+        """This is a process that a callback has forked off: it ends where the callback would go on."""
+        self._words = ForkedWords()
+
+    async def start(self) -> None:
+        """Call on_start; what it raises is the caller's: a strategy that cannot start must not run."""
+        self._loop = asyncio.get_running_loop()
+        self.strategy.context = self.context
+        self.desk.bind(self._wake)
+        self._words.begin(NUMBER_OF["on_start"], self._mono_ns())
+        answer = self.strategy.on_start()
+        if answer is not None:
+            self.answer = answer
+            await answer
+            self.answer = None
+        self._words.end()
+        self.has_started = True
+        if self._timer_ns and self._on_timer:
+            self._timer_at = MonoNs(self._mono_ns() + self._timer_ns)
+
+    async def stop(self) -> None:
+        """Let a waiting callback end, take what is left in the rings, call on_stop."""
+        if not self.has_started:
+            return
+        self.must_rest, self._rests_until = False, MonoNs(0)
+        if self.waiting is not None:
+            await asyncio.wait({self.waiting})
+        while self.do_work():
+            if self.waiting is not None:
+                await asyncio.wait({self.waiting})
+        if not self.halted:
+            await self._finish(self.strategy.on_stop)
+
+    def call_soon(self, function: Callable[..., Any], *arguments: object) -> bool:
+        """See `Context.call_soon`. From any thread."""
+        with self._calls_lock:
+            if self.halted or len(self._calls) >= CALLS_WAITING_MAX:
+                self.calls_refused += 1
+                return False
+            self._calls.append((function, arguments))
+        self._wake()
+        return True
+
+    def _wake(self) -> None:
+        """Have the host look at this strategy. From any thread."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(lambda: self.on_ready())
+
+    def ready(self) -> bool:
+        """Is there a record to take, for a strategy that can take it?"""
+        if self.waiting is not None:
+            return False
+        if self.desk.ready():
+            return True
+        if self.halted:
+            return False
+        if self._calls:
+            return True
+        return any(feed.subscriber.ready() for feed in self._feeds) and self._mono_ns() >= self._rests_until
+
+    def timer_due(self) -> MonoNs:
+        """When on_timer is due, or a rest is over that records wait for; 0 for never."""
+        if self._held_up:
+            return MonoNs(0)
+        if self._rests_until > self._mono_ns() and (not self._timer_at or self._rests_until < self._timer_at):
+            return self._rests_until
+        return self._timer_at
+
+    @property
+    def _held_up(self) -> bool:
+        """Is there no callback now: one is waiting, or there shall be none any more?"""
+        return self.waiting is not None or self.halted
+
+    def do_work(self) -> int:
+        """Take records from every ring and call back; the number taken."""
+        now = self._mono_ns()
+        # Without others a turn ends with its records, not with its time.
+        self._turn_until = MonoNs(now + self._turn_ns) if self._turn_ns else NEVER
+        self.desk.serve()
+        work = self._work_on_orders()
+        if self._timer_at and not self._held_up:
+            self._call_timer()
+        if self._calls:
+            work += self._work_on_calls()
+        if self._is_resting(now):
+            return work
+        for feed in self._feeds:
+            if not self._held_up:
+                work += self._work_on(feed)
+        return work
+
+    def _is_resting(self, now: MonoNs) -> bool:
+        """Has it had so much of the thread that the others go first?"""
+        used_ns, self._busy_seen_ns = self.busy_ns - self._busy_seen_ns, self.busy_ns
+        if self.must_rest and used_ns > TURN_NS:
+            self.rests += 1
+            self._rests_until = MonoNs(now + min(used_ns * REST_PER_BUSY, REST_NS_MAX))
+        return now < self._rests_until
+
+    def measure(self, elapsed_ns: int) -> float:
+        """Seconds of callbacks a second that the strategy would need to keep pace, since it was last measured."""
+        published = sum(feed.subscriber.next_sequence + feed.subscriber.lag for feed in self._feeds)
+        before, self._measured = self._measured, (self.busy_ns, self.received, self.callbacks, published)
+        busy_ns, taken, called, came = (now - then for now, then in zip(self._measured, before, strict=True))
+        self.busy_share = busy_ns / elapsed_ns
+        self.busy_share_max = max(self.busy_share_max, self.busy_share)
+        # What the board tells after a gap are callbacks without a record that was taken.
+        return self.busy_share * max(1.0, came / max(taken, called, 1))
+
+    def _work_on_orders(self) -> int:
+        """Tell the strategy what became of its orders; one that was halted is not told, but its desk keeps up."""
+        work = 0
+        self._batch_ends = False
+        while self.waiting is None and work < RECORDS_PER_CYCLE_MAX and (news := self.desk.next_news()) is not None:
+            work += 1
+            if not self.halted:
+                self._tell(news)
+                if self._batch_ends:
+                    break
+        return work
+
+    def _work_on_calls(self) -> int:
+        """Call what other threads wanted called."""
+        work = 0
+        self._batch_ends = False
+        while self._calls and not (self._held_up or self._batch_ends):
+            function, arguments = self._calls.popleft()
+            self._call(function, CALL_SOON, *arguments)
+            work += 1
+        if self.halted:
+            self._calls.clear()
+        return work
+
+    def _tell(self, news: News) -> None:
+        callback: Callable[..., Awaitable[None] | None] | None
+        match news:
+            case Order():
+                callback, number = self._on_order, ON_ORDER
+            case Fill():
+                callback, number = self._on_fill, ON_FILL
+            case Balance():
+                callback, number = self._on_balance, ON_BALANCE
+            case _:
+                callback, number = self._on_trading, ON_TRADING
+        if callback is not None:
+            self._call(callback, number, news)
+
+    def _work_on(self, feed: _Feed) -> int:
+        subscriber = feed.subscriber
+        self._batch_ends = False
+        records = subscriber.poll_many(feed.batch_records_max)
+        now = self._mono_ns()
+        away_ns, feed.polled_at = now - feed.polled_at, now
+        fell_behind = records and self._is_old_news(feed, records[0], now, away_ns)
+        if fell_behind or feed.behind or subscriber.gap_count != feed.gaps_seen:
+            return self._catch_up(feed, len(records))
+        repeats = subscriber.next_sequence - len(records) <= feed.board_read_at
+        feed.batch_records_max = min(2 * feed.batch_records_max, self._records_per_cycle_max)
+        for index, record in enumerate(records):
+            if repeats and record[0] == BOOK_TOP and not self._is_news(feed.symbols[pair_index_of(record)], record):
+                continue
+            self._dispatch(feed, record)
+            if self._batch_ends:
+                # Left in the ring: taken up when the callback has ended, or counted as a gap if it took too long.
+                subscriber.next_sequence -= len(records) - index - 1
+                feed.batch_records_max = index + 1
+                return index + 1
+        return len(records)
+
+    def _is_old_news(self, feed: _Feed, record: bytes, now: MonoNs, away_ns: int) -> bool:
+        """Has the strategy let this record, the oldest it has not seen, wait for too long?
+
+        Decisions are made on what is so now. The waiting is the strategy's own if it
+        stayed away from the ring, or has much left in it; a record that comes late to
+        the ring, from a feed with a full socket, is the newest there is.
+        """
+        lag_ns_max = self._limits.lag_ns_max
+        if now - received_at_of(record) <= lag_ns_max:
+            return False
+        return away_ns > lag_ns_max or feed.subscriber.lag > BACKLOG_RECORDS_MAX
+
+    # --- one record
+
+    def _dispatch(self, feed: _Feed, record: bytes) -> None:
+        kind = record[0]
+        if kind == BOOK_TOP:  # hot: nine records of ten
+            pair_index = pair_index_of(record)
+            if feed.wanted[pair_index]:
+                symbol = feed.symbols[pair_index]
+                book = BookTop(symbol, record)
+                self.context.books[symbol] = book
+                if self._on_book is not None:
+                    self._call_measured(self._on_book, ON_BOOK, book, book.received_at)
+            return
+        self._dispatch_rare(feed, kind, record)
+
+    def _dispatch_rare(self, feed: _Feed, kind: int, record: bytes) -> None:
+        if kind == VENUE_STATUS:
+            self.context.venue_status = unpack_venue_status(record).system
+            return
+        pair_index = pair_index_of(record)
+        if not feed.wanted[pair_index]:
+            return
+        symbol = feed.symbols[pair_index]
+        if kind == FEED_STATE:
+            change = unpack_feed_state(symbol, record)
+            self._change_state(symbol, change.state, change.reason, is_proved=change.is_proved)
+        elif kind == PAIR:
+            self._change_pair(symbol, record)
+        elif kind == TRADE:
+            if self._on_trade is not None:
+                self._call_measured(self._on_trade, ON_TRADE, unpack_trade(symbol, record), received_at_of(record))
+        elif kind == TICKER:
+            if self._on_ticker is not None:
+                self._call_measured(self._on_ticker, ON_TICKER, unpack_ticker(symbol, record), received_at_of(record))
+        elif kind == CANDLE and self._on_candle is not None:
+            self._call_measured(self._on_candle, ON_CANDLE, unpack_candle(symbol, record), received_at_of(record))
+
+    def _change_state(self, symbol: str, state: FeedState, reason: str, *, is_proved: bool) -> None:
+        context = self.context
+        book = context.books[symbol]
+        if context.states[symbol] is state and (is_proved or book is None or not book.is_proved):
+            return  # a feed that begins says of every pair that it is stale: no news after its predecessor's death
+        context.states[symbol] = state
+        if book is not None:
+            book.state, book.is_proved = state, is_proved
+        if self._on_feed_state is not None:
+            self._call(self._on_feed_state, ON_FEED_STATE, symbol, state, reason)
+
+    def _change_pair(self, symbol: str, record: bytes) -> None:
+        pair = pair_in(symbol, record)
+        if pair == self.context.pairs[symbol]:
+            return  # a feed that connects again is told all pairs anew
+        self.context.pairs[symbol] = pair
+        if self._on_pair is not None:
+            self._call(self._on_pair, ON_PAIR, pair)
+
+    # --- after a gap
+
+    def _catch_up(self, feed: _Feed, polled: int) -> int:
+        """Bring the strategy up to date from the board, since it fell behind; the number of records dispatched.
+
+        The board is complete up to a place in the ring, and the subscriber goes on from
+        there, so nothing lies between the two. While a burst is under way the board may
+        be behind what was polled: then that is put back, and the next cycle tries again.
+        """
+        subscriber = feed.subscriber
+        if not feed.behind:
+            feed.behind = True
+            self.laps += 1
+        subscriber.next_sequence -= polled
+        caught_up = feed.board.catch_up(subscriber)
+        skipped, feed.gaps_seen = subscriber.gap_count - feed.gaps_seen, subscriber.gap_count
+        if skipped and self._behind_lines.is_time(self._mono_ns()):
+            gaps, ring = subscriber.gap_count, feed.shard.ring_name
+            self._log.warning("fell behind", ring=ring, records_skipped=skipped, laps=self.laps, gaps=gaps)
+        return self._read_board(feed) if caught_up else 0
+
+    def _read_board(self, feed: _Feed) -> int:
+        """Tell the strategy the state of every pair, and the newest book of those that changed."""
+        shard, work = feed.shard, 0
+        # Books before pairs: a feed tells a pair before its first book, so no book is told without its pair.
+        books = [feed.board.read(pair_index) for pair_index in range(len(shard.symbols))]
+        for slot in (shard.status_slot, *range(len(shard.symbols), shard.status_slot)):
+            record = feed.board.read(slot)
+            if record is not None:
+                self._dispatch_rare(feed, record[0], record)
+        if self._held_up:
+            return work  # still behind: the books are read when the callback has ended
+        count = len(shard.symbols)
+        for step in range(count):
+            pair_index = (feed.board_from + step) % count
+            if self._batch_ends:  # still behind: the rest is read in the next turn, or when the callback has ended
+                feed.board_from = pair_index
+                return work
+            symbol, record = shard.symbols[pair_index], books[pair_index]
+            if record is None or not feed.wanted[pair_index]:
+                continue
+            state, is_proved = state_of(record), record[1] < UNPROVED
+            if state is not self.context.states[symbol] or not is_proved:
+                reason = f"{'' if is_proved else 'unproved: '}as the board says after a gap"
+                self._change_state(symbol, state, reason, is_proved=is_proved)
+                work += 1
+            if self._held_up:
+                feed.board_from = pair_index
+                return work
+            if state is FeedState.LIVE and self._is_news(symbol, record):
+                self._dispatch(feed, record)
+                work += 1
+        if self._held_up:
+            return work
+        feed.behind, feed.board_from = False, 0
+        feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
+        return work
+
+    def _is_news(self, symbol: str, record: bytes) -> bool:
+        """Is this book another than the strategy has, and not an older one?"""
+        seen, book = self.context.books[symbol], BookTop(symbol, record)
+        return seen is None or (book.received_at, book.update_number) > (seen.received_at, seen.update_number)
+
+    # --- callbacks
+
+    def _overridden(self, name: str) -> Callable[..., Awaitable[None] | None] | None:
+        if getattr(type(self.strategy), name) is getattr(Strategy, name):
+            return None
+        return getattr(self.strategy, name)  # type: ignore[no-any-return]
+
+    def _call_measured(
+        self, callback: Callable[..., Awaitable[None] | None], number: int, argument: object, received_at: int
+    ) -> None:
+        """Call back with something that came off the wire, and measure how long it was under way."""
+        # Hot: one clock reading before and one after serve the latency, the words and the callback's own time.
+        began = self._mono_ns()
+        self._words.begin(number, began)
+        self._latency.record(began - received_at if self._latency_ns is None else self._latency_ns(received_at))
+        self.callbacks += 1
+        self.desk.tick_at = MonoNs(received_at)
+        try:
+            answer = callback(argument)
+            if answer is not None:
+                self._go_on(callback, answer)
+        except BaseException as error:
+            self._failed(callback, error)
+        self._returned(callback, began)
+
+    def _call(self, callback: Callable[..., Awaitable[None] | None], number: int, *arguments: object) -> None:
+        began = self._mono_ns()
+        self._words.begin(number, began)
+        self.callbacks += 1
+        self.desk.tick_at = MonoNs(0)
+        try:
+            answer = callback(*arguments)
+            if (answer is not None and number != CALL_SOON) or inspect.isawaitable(answer):
+                self._go_on(callback, answer)
+        except BaseException as error:
+            self._failed(callback, error)
+        self._returned(callback, began)
+
+    def _returned(self, callback: Callable[..., Awaitable[None] | None], began: MonoNs) -> None:
+        """A callback has come back, or an async one to where it waits."""
+        now = self._mono_ns()
+        if self.waiting is None:
+            self._words.end()
+        took_ns = now - began
+        self.busy_ns += took_ns
+        if now > self._turn_until:
+            self._batch_ends = True
+        if took_ns > self._limits.slow_callback_ns:
+            self._was_slow(callback, took_ns)
+
+    def _call_timer(self) -> None:
+        now = self._mono_ns()
+        if now < self._timer_at or self._on_timer is None:
+            return
+        # From now, not from when it was due: a host that was held up does not catch up in a volley.
+        self._timer_at = MonoNs(now + self._timer_ns)
+        self._call(self._on_timer, ON_TIMER)
+
+    def _go_on(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
+        """Run an async callback as far as it goes; if it waits, this strategy's records wait with it."""
+        self.answer = answer
+        task = asyncio.get_running_loop().create_task(self._run(callback, answer))
+        self.waiting = task
+        self._batch_ends = True
+        task.add_done_callback(self._ended)
+
+    async def _run(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
+        """What it raises is counted here: a SystemExit that left the task would end the loop of all strategies."""
+        try:
+            await self._in_steps(callback, answer)
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # the host ends
+            self._failed(callback, error)
+
+    @coroutine
+    def _in_steps(
+        self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]
+    ) -> Generator[Any, Any, None]:
+        """Await it, and measure the strategy's own time: what it spends between two waits."""
+        if not hasattr(answer, "__await__"):
+            raise TypeError(f"it returned {type(answer).__name__}; a callback returns None or is async")
+        steps = answer.__await__()
+        thrown: BaseException | None = None
+        while True:
+            began = self._mono_ns()
+            try:
+                waits_for = steps.send(None) if thrown is None else steps.throw(thrown)
+            except StopIteration:
+                return
+            finally:
+                took_ns = self._mono_ns() - began
+                self.busy_ns += took_ns
+                if took_ns > self._limits.slow_callback_ns:
+                    self._was_slow(callback, took_ns)
+            thrown = None
+            try:
+                yield waits_for
+            except BaseException as error:
+                thrown = error
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self.waiting = self.answer = None
+        self._words.end()
+        self.on_ready()
+
+    async def _finish(self, callback: Callable[[], Awaitable[None] | None]) -> None:
+        self._words.begin(NUMBER_OF["on_stop"], self._mono_ns())
+        try:
+            answer = callback()
+            if answer is not None:
+                self.answer = answer
+                await answer
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            self._failed(callback, error)
+        self.answer = None
+        self._words.end()
+
+    def _failed(self, callback: Callable[..., Awaitable[None] | None], error: BaseException) -> None:
+        self.errors += 1
+        name = getattr(callback, "__name__", "callback")
+        self._log.error("callback raised", callback=name, error=shown(error), exc_info=error)
+        now = self._mono_ns()
+        self._error_times.append(now)
+        full = len(self._error_times) > self._limits.errors_per_minute_max
+        if full and now - self._error_times[0] <= ERROR_WINDOW_NS and not self.halted:
+            self.halted = self._batch_ends = True
+            self._log.error("strategy halted", errors_per_minute=self._limits.errors_per_minute_max)
+            self.desk.end("it raised too often")
+
+    def _was_slow(self, callback: Callable[..., Awaitable[None] | None], took_ns: int) -> None:
+        self.slow += 1
+        self._batch_ends = True
+        self.slowest_ns = max(self.slowest_ns, took_ns)
+        now = self._mono_ns()
+        if not self._slow_lines.is_time(now):
+            return
+        name = getattr(callback, "__name__", "callback")
+        self._log.warning("slow callback", callback=name, took_ms=round(took_ns / NS_PER_MS, 1), slow=self.slow)
+
+
+def shown(error: BaseException) -> str:
+    """An exception for the log; one whose text cannot be had must not take the host with it."""
+    try:
+        return repr(error)
+    except BaseException:
+        return type(error).__name__
+
+
+def _nothing() -> None:
+    pass

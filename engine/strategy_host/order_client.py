@@ -1,0 +1,577 @@
+"""One strategy's orders on the host's side: commands out, reports in, and the objects that the strategy holds.
+
+    Strategy.buy … ─► OrderClient ─► command ring ─► order router
+    Strategy.on_order … ◄─ OrderClient ◄─ report ring ◄───┘
+
+The router's reports are the one truth; what is known here before the first of them is only that an order was asked
+for. A desk without rings belongs to an engine that does not trade: it refuses every order and says so.
+
+There is one writer: the strategy's own thread, by whom the command ring is published. What is asked for on another
+thread, or in a process that was forked off, is refused with a sentence; only cancels are handed over to the
+strategy's thread, for the end of an order is never refused. Reading is for everybody.
+
+What a plugin hands over may be anything. An order that cannot be is REFUSED, an amend that cannot be leaves its reason
+on the order, and what names no order at all (a cancel of nothing) goes to the log: nothing here raises for it.
+"""
+
+import os
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from decimal import Decimal
+from itertools import count
+from threading import get_ident
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from engine.clock import Clock
+from engine.errors import MisuseError
+from engine.market import Pair, v2_symbol
+from engine.orders.client_order_id import client_order_id
+from engine.orders.intent import OrderIntent
+from engine.orders.life import TERMINAL, OrderState
+from engine.orders.rings.commands import (
+    BATCH_ORDERS_MAX,
+    COMMANDS,
+    TEXT_CHARS_MAX,
+    Amend,
+    Cancel,
+    CancelAll,
+    Command,
+    StrategyEnded,
+    Submit,
+    SubmitBatch,
+)
+from engine.orders.rings.reports import (
+    REPORTS,
+    BalanceReport,
+    BalancesTold,
+    FillReport,
+    OrderReport,
+    PositionReport,
+    Report,
+    ResyncBegan,
+    TradingReport,
+)
+from engine.orders.rings.ring_records import RingRecords
+from engine.orders.tally import Tally
+from engine.ring import GatedSubscriber, Publisher
+from engine.strategy.option_values import did_you_mean, shown
+from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent
+from engine.strategy.orders import (
+    Balance,
+    Fill,
+    Order,
+    Position,
+    TradingStatus,
+    bring_up_to_date,
+    latest_report,
+    make_fill,
+)
+from engine.units import MonoNs, QtyLots, WallNs, units_text
+
+ENDED_ORDERS_KEPT = 10_000  # for `Context.order` and late news; the history has them all
+FILLS_REMEMBERED = 20_000  # told ones; a new router tells again no more than these
+TALLIED_ENDS = TERMINAL - {OrderState.REFUSED}  # a refusal is our own word, in nobody else's record
+CANCELS_PER_COMMAND_MAX = 50
+NEWS_KEPT_MAX = 100_000  # orders refused here, whose callbacks wait for the strategy's turn; beyond it: counted, said
+MISTAKES_TOLD_MAX = 100  # different ones, of calls that leave no order to tell of
+SAME = 1.0  # a symbol is suggested for its own letters in another form: ETC/USD is not BTC/USD
+
+ZERO = Decimal(0)
+ELSEWHERE = (
+    "it was asked for on another thread than the strategy's own; hand it over: "
+    "self.context.call_soon(self.buy, ...), or amend, or whatever it is"
+)
+FORKED = "it was asked for in another process than the engine's; a process that was forked off cannot trade"
+ROUTER_BUSY = "the order router takes no orders at present: its queue is full; try again when on_trading says so"
+
+
+log = structlog.get_logger("strategy")
+
+
+class OrderPorts(Struct, frozen=True):
+    """The rings of one strategy's orders, and what its ids are made of."""
+
+    commands: Publisher
+    """Shared by all strategies of the host, who are one thread."""
+    reports: GatedSubscriber
+    tag: str
+    run: int
+
+
+News = Order | Fill | Balance | TradingStatus
+
+
+class OrderClient:
+    """One strategy's orders, fills, positions and balances."""
+
+    def __init__(
+        self, strategy: str, ports: OrderPorts | None, pairs: Mapping[str, Pair | None], clock: Clock, why_off: str = ""
+    ) -> None:
+        self._strategy = strategy
+        self._ports = ports
+        self._pairs = pairs
+        self._mono_ns = clock.mono_ns
+        self._wall_ns = clock.wall_ns
+        self._why_off = why_off or "the engine does not trade; see [trading] in the configuration"
+        self._numbers = count(1)  # of the orders asked for; no two threads are given the same
+        # The strategy's own thread, 0 before it has one, and the engine's process; and what wakes that thread.
+        self._thread = 0
+        self._pid = os.getpid()
+        self._wake: Callable[[], None] = _nothing
+        # What was asked for on other threads, and waits to be done on the strategy's own.
+        self._from_elsewhere: deque[Callable[[], None]] = deque()
+        # When the frame arrived that the strategy is acting on; 0 while it acts on none.
+        self.tick_at = MonoNs(0)
+        self._open: dict[str, Order] = {}
+        self._ended: OrderedDict[str, Order] = OrderedDict()
+        self._by_order_id: dict[str, Order] = {}
+        self.positions: dict[str, Position] = {}
+        self.balances: dict[str, Balance] = {}
+        self.are_balances_told = False
+        self.status = TradingStatus(reason=self._why_off) if ports is None else TradingStatus(reason="starting")
+        # What was decided here and not told yet.
+        self._news: deque[News] = deque()
+        # Cancels that found the command ring full: they are sent when there is room, whatever else happens.
+        self._unsent: list[Command] = []
+        self._report_records = RingRecords(REPORTS, f"reports of {strategy}")
+        # Sentences in the log about calls that named no order.
+        self._mistakes: set[str] = set()
+        # Everything that was told to the strategy, for the comparison with journal and venue.
+        self.fills_told = Tally()
+        self._fills_known: OrderedDict[str, None] = OrderedDict()  # their Kraken ids, the last FILLS_REMEMBERED
+        self.fills_repeated = 0
+        self.ends_told = Tally()
+        self.refused = 0  # by the desk itself: never reached the router
+        self.untold = 0  # refusals beyond NEWS_KEPT_MAX: their orders say it, on_order does not; fills of no order
+        self._ended_because = ""
+        self.mistakes = 0  # calls that left no order to tell of
+
+    def bind(self, wake: Callable[[], None]) -> None:
+        """From now on orders are taken on this thread alone; `wake` has it look at what others asked for."""
+        self._thread, self._wake = get_ident(), wake
+
+    @property
+    def reports_unreadable(self) -> int:
+        """Records of the report ring that were none."""
+        return self._report_records.unreadable
+
+    def _why_not_here(self) -> str:
+        """Why a call must not be taken on this thread; empty on the strategy's own."""
+        if not self._thread:
+            return ""
+        if os.getpid() != self._pid:
+            return FORKED
+        return "" if get_ident() == self._thread else ELSEWHERE
+
+    def _hand_over(self, what: Callable[[], None]) -> bool:
+        """Have it done on the strategy's own thread; False when that has left too much lying."""
+        if len(self._from_elsewhere) >= NEWS_KEPT_MAX:
+            return False
+        self._from_elsewhere.append(what)
+        self._wake()
+        return True
+
+    # --- what the strategy asks for
+
+    @property
+    def open_orders(self) -> Sequence[Order]:
+        return tuple(self._open.values())
+
+    def order(self, order_id: str) -> Order | None:
+        return self._open.get(order_id) or self._ended.get(order_id) or self._by_order_id.get(order_id)
+
+    def balance(self, asset: str) -> Balance | None:
+        """None while Kraken has not told; nothing of it when it told of others alone."""
+        known = self.balances.get(asset)
+        return Balance(asset) if known is None and self.are_balances_told else known
+
+    def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
+        """A new order, on its way or REFUSED."""
+        if why_not := self._why_not_here():
+            return self._refuse_elsewhere(symbol, side, options, why_not)
+        issued_at, at = self._mono_ns(), self._wall_ns()
+        intent, why_not = self._intent(side, symbol, qty, options, at)
+        order = self._new_order(symbol, side, intent, options, at)
+        if intent is not None:
+            why_not = self._send_order(Submit(self._strategy, order.id, intent, issued_at, self.tick_at))
+        if why_not:
+            self._refuse(order, why_not)
+        else:
+            self._open[order.id] = order
+        return order
+
+    def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
+        """Several orders of one pair in one request; one that cannot be said is the end of all, as at Kraken."""
+        if why_not := self._why_not_here():
+            rows: Any = orders if isinstance(orders, (list, tuple)) else ()
+            return [self._refuse_elsewhere(*_said_of(row), why_not) for row in rows]
+        issued_at, at = self._mono_ns(), self._wall_ns()
+        if not isinstance(orders, (list, tuple)) or not orders:
+            what = "none" if isinstance(orders, (list, tuple)) else shown(orders)
+            self._tell_mistake(f"submit_batch takes a list of (side, symbol, qty, options), not {what}")
+            return []
+        made, intents, why_not = [], [], ""
+        for number, row in enumerate(orders, 1):
+            order, intent, wrong = self._batch_order(row, at)
+            made.append(order)
+            if intent is not None:
+                intents.append((order.id, intent))
+            elif not why_not:
+                why_not = f"order {number} of the batch: {wrong}"
+        if not 2 <= len(made) <= BATCH_ORDERS_MAX:
+            why_not = f"a batch has 2 to {BATCH_ORDERS_MAX} orders, not {len(made)}"
+        elif not why_not and len({intent.symbol for _, intent in intents}) > 1:
+            why_not = "a batch has orders of one pair; send one batch for each"
+        if not why_not:
+            why_not = self._send_order(SubmitBatch(self._strategy, intents, issued_at, self.tick_at))
+        for order in made:
+            if why_not:
+                self._refuse(order, why_not)
+            else:
+                self._open[order.id] = order
+        return made
+
+    def amend(self, order: Order, options: AmendOptions) -> bool:
+        """Ask for a change; False when it cannot be asked for, with the reason on an order that could be changed."""
+        if why_not := self._why_not_here():
+            if isinstance(order, Order) and why_not is not FORKED:
+                self._hand_over(lambda: self._note(order, reason=f"amend refused: {why_not}"))
+            return False
+        issued_at = self._mono_ns()
+        if not isinstance(order, Order):
+            self._tell_mistake(f"amend takes an order, as buy and sell return it, not {shown(order)}")
+            return False
+        pair = self._pairs.get(order.symbol)
+        if not order.is_working or pair is None:
+            return False
+        try:
+            report = latest_report(order)
+            amendment = make_amendment(
+                pair, order.order_type, options,
+                trigger_type=report.trigger_type, limit_offset_type=report.limit_offset_type,
+            )  # fmt: skip
+        except ValueError as error:
+            why_not = str(error)
+        else:
+            why_not = self._send_order(Amend(self._strategy, order.id, amendment, issued_at, self.tick_at))
+        if why_not:
+            self._note(order, reason=f"amend refused: {why_not}")
+            return False
+        bring_up_to_date(order, _changed(latest_report(order), is_busy=True, reason=""))
+        return True
+
+    def cancel(self, orders: Sequence[Order]) -> None:
+        """Ask for the end of orders; those that are over are left alone. A list among them counts as its orders."""
+        if why_not := self._why_not_here():
+            self._cancel_elsewhere(lambda: self.cancel(orders), why_not)
+            return
+        wanted = []
+        for given in _each(orders):
+            for order in _each(given):
+                if not isinstance(order, Order):
+                    self._tell_mistake(f"cancel takes orders, as buy and sell return them, not {shown(order)}")
+                elif order.is_open:
+                    wanted.append(order)
+        waiting = {key for command in self._unsent if isinstance(command, Cancel) for key in command.cl_ord_ids}
+        ids = [order.id for order in wanted if order.id not in waiting]
+        for first in range(0, len(ids), CANCELS_PER_COMMAND_MAX):
+            self._send_surely(Cancel(self._strategy, ids[first : first + CANCELS_PER_COMMAND_MAX]))
+        for order in wanted:
+            bring_up_to_date(order, _changed(latest_report(order), is_busy=True))
+
+    def cancel_all(self, symbol: str) -> None:
+        """Ask for the end of all open orders on a pair, or (empty) on all; any other name is told in the log."""
+        if why_not := self._why_not_here():
+            self._cancel_elsewhere(lambda: self.cancel_all(symbol), why_not)
+            return
+        if not isinstance(symbol, str) or (symbol and symbol not in self._pairs):
+            near = did_you_mean(symbol, self._pairs, near=SAME) or "; without a symbol it cancels on all pairs"
+            self._tell_mistake(f"cancel_all: {shown(symbol)} is none of the strategy's symbols{near}")
+            return
+        self._send_surely(CancelAll(self._strategy, str.__str__(symbol)))  # not a StrEnum
+
+    def end(self, reason: str) -> None:
+        """The strategy was halted: tell the router, who cancels its orders or keeps them."""
+        self._ended_because = reason
+        said = reason[:TEXT_CHARS_MAX].encode(errors="replace").decode()  # an exception's text may be no Unicode
+        self._send_surely(StrategyEnded(self._strategy, said))
+
+    # --- what the router reports
+
+    def ready(self) -> bool:
+        """Is there news for the strategy?"""
+        return bool(self._news or self._from_elsewhere) or (self._ports is not None and self._ports.reports.ready())
+
+    def serve(self) -> None:
+        """Send what found the ring full, and do what other threads asked for; while a callback waits, too."""
+        if self._unsent:
+            self._send_unsent()
+        while self._from_elsewhere:
+            self._from_elsewhere.popleft()()
+
+    def next_news(self) -> News | None:
+        """The next thing to tell the strategy; None when there is nothing. State is up to date when it is returned."""
+        self.serve()
+        if self._news:
+            return self._news.popleft()
+        if self._ports is None:
+            return None
+        while (record := self._ports.reports.poll()) is not None:
+            report = self._report_records.read(record)
+            if report is not None and (news := self._apply(report)) is not None:
+                return news
+        return None
+
+    def _apply(self, report: Report) -> News | None:
+        match report:
+            case OrderReport():
+                return self._apply_order(report)
+            case FillReport():
+                return self._apply_fill(report)
+            case PositionReport():
+                self.positions[report.symbol] = Position(
+                    report.symbol, report.qty, report.avg_price, report.realized, report.fees
+                )
+            case BalanceReport():
+                balance = Balance(report.asset, report.total, report.held, report.free, report.earning)
+                self.balances[report.asset] = balance
+                return balance
+            case TradingReport():
+                self.status = TradingStatus(report.mode, report.is_open, report.reason)
+                return self.status
+            case BalancesTold():
+                self.are_balances_told = True
+                return None
+            case ResyncBegan():
+                return None
+        return None
+
+    def _apply_order(self, report: OrderReport) -> Order | None:
+        order = self.order(report.cl_ord_id)
+        before = None if order is None else latest_report(order)
+        if order is None:
+            order = Order(report)  # of an earlier run, or adopted
+        if before is not None and before.state is not report.state and before.state in TALLIED_ENDS:
+            self.ends_told.remove(before.cl_ord_id, before.state.name)  # it was taken for over
+        bring_up_to_date(order, report)
+        if report.order_id and not report.state.is_terminal:
+            self._by_order_id[report.order_id] = order
+        if not report.state.is_terminal:
+            self._open[order.id] = order
+        elif before is None or before.state is not report.state:
+            if report.state in TALLIED_ENDS:
+                self.ends_told.add(report.cl_ord_id, report.state.name)
+            self._end(order)
+        return None if before == report else order
+
+    def _apply_fill(self, report: FillReport) -> Fill | None:
+        """News, unless it was told: a router that began anew tells again what its predecessor may not have told."""
+        if report.exec_id in self._fills_known:
+            self.fills_repeated += 1
+            return None
+        order = self.order(report.cl_ord_id)
+        if order is None:  # its order is forgotten, or never was told: see ENDED_ORDERS_KEPT
+            self.untold += 1
+            log.error("fill of an order that was never told", strategy=self._strategy, exec_id=report.exec_id)
+            return None
+        self._fills_known[report.exec_id] = None
+        if len(self._fills_known) > FILLS_REMEMBERED:
+            self._fills_known.popitem(last=False)
+        qty = units_text(report.qty_lots, report.qty_decimals)
+        self.fills_told.add(report.exec_id, report.cl_ord_id, qty, report.price)
+        return make_fill(order, report)
+
+    def _end(self, order: Order) -> None:
+        self._open.pop(order.id, None)
+        self._by_order_id.pop(order.order_id, None)
+        self._ended[order.id] = order
+        while len(self._ended) > ENDED_ORDERS_KEPT:
+            self._ended.popitem(last=False)
+
+    # --- steps
+
+    def _intent(
+        self, side: str, symbol: str, qty: Amount, options: OrderOptions, at: WallNs
+    ) -> tuple[OrderIntent | None, str]:
+        """The order in ticks and lots, or why it cannot be said."""
+        if not isinstance(symbol, str):
+            return None, f"the symbol must be the name of a pair, such as BTC/USD, not {shown(symbol)}"
+        pair = self._pairs.get(symbol)
+        if pair is None:
+            return None, self._why_no_pair(symbol)
+        try:
+            return make_intent(pair, side, qty, options, at), ""
+        except ValueError as error:
+            return None, str(error)
+
+    def _why_no_pair(self, symbol: str) -> str:
+        if symbol in self._pairs:
+            return f"{symbol} cannot be traded: the venue has not told the pair's precision yet"
+        near = did_you_mean(v2_symbol(symbol.upper()), self._pairs, near=SAME)
+        return f"{shown(symbol)} cannot be traded: add it to the strategy's symbols{near}"
+
+    def _batch_order(self, row: Any, at: WallNs) -> tuple[Order, OrderIntent | None, str]:
+        """One order of a batch, what it says, or why it cannot be said."""
+        if not isinstance(row, (list, tuple)) or len(row) != 4:
+            what = f"{len(row)} of them" if isinstance(row, (list, tuple)) else shown(row)
+            wrong = f"it must be (side, symbol, qty, options), not {what}"
+            return self._new_order("", "", None, {}, at), None, wrong
+        side, symbol, qty, options = row
+        intent, wrong = self._intent(side, symbol, qty, options, at)
+        return self._new_order(symbol, side, intent, options, at), intent, wrong
+
+    def _new_order(self, symbol: object, side: object, intent: OrderIntent | None, options: Any, at: WallNs) -> Order:
+        ports, number = self._ports, next(self._numbers)
+        order_id = client_order_id(ports.tag, ports.run, number) if ports else f"off{number}"
+        tag = options.get("tag") if isinstance(options, dict) else None
+        if intent is None:
+            return Order(_unsaid(order_id, symbol, side, at), tag)
+        return Order(
+            OrderReport(
+                order_id,
+                "",
+                intent.symbol,
+                intent.side,
+                intent.order_type,
+                OrderState.NEW,
+                "",
+                intent.qty,
+                QtyLots(0),
+                intent.limit_price,
+                None,
+                ZERO,
+                (),
+                intent.price_decimals,
+                intent.qty_decimals,
+                is_busy=False,
+                changed_at=at,
+                trigger_type=intent.trigger.price_type if intent.trigger is not None else "",
+                limit_offset_type=intent.limit_price_type or "",
+            ),
+            tag,
+        )
+
+    def _refuse(self, order: Order, why: str) -> None:
+        bring_up_to_date(order, _changed(latest_report(order), state=OrderState.REFUSED, reason=why))
+        self._tell_refused(order)
+
+    def _tell_refused(self, order: Order) -> None:
+        self.refused += 1
+        self._end(order)
+        self._put_news(order)
+
+    def _refuse_elsewhere(self, symbol: object, side: object, options: Any, why: str) -> Order:
+        """An order that is refused here and now; the strategy's own thread is told of it when it comes to it."""
+        order = self._new_order(symbol, side, None, options, self._wall_ns())
+        bring_up_to_date(order, _changed(latest_report(order), state=OrderState.REFUSED, reason=why))
+        if why is not FORKED and not self._hand_over(lambda: self._tell_refused(order)):
+            self._count_untold()
+        return order
+
+    def _cancel_elsewhere(self, cancel: Callable[[], None], why_not: str) -> None:
+        if why_not is FORKED:
+            self._tell_mistake(f"a cancel was not sent: {FORKED}")
+        elif not self._hand_over(cancel):
+            self._tell_mistake(f"a cancel was not sent: {NEWS_KEPT_MAX} calls of other threads wait already")
+
+    def _note(self, order: Order, reason: str) -> None:
+        bring_up_to_date(order, _changed(latest_report(order), reason=reason))
+        self._put_news(order)
+
+    def _put_news(self, order: Order) -> None:
+        if len(self._news) < NEWS_KEPT_MAX:
+            self._news.append(order)
+        else:
+            self._count_untold()
+
+    def _count_untold(self) -> None:
+        self.untold += 1
+        if self.untold & (self.untold - 1) == 0:  # the first, then ever more rarely
+            log.error("refusals are not told by on_order", strategy=self._strategy, untold=self.untold,
+                      reason=f"{NEWS_KEPT_MAX} wait for the strategy already")  # fmt: skip
+
+    def _tell_mistake(self, sentence: str) -> None:
+        """Of a call that leaves no order to tell of: once each, however often the strategy makes it."""
+        self.mistakes += 1
+        if sentence not in self._mistakes and len(self._mistakes) < MISTAKES_TOLD_MAX:
+            self._mistakes.add(sentence)
+            log.error("mistake of the strategy", strategy=self._strategy, reason=sentence)
+
+    def _send_order(self, command: Submit | SubmitBatch | Amend) -> str:
+        """Send it; empty, or why it did not leave."""
+        if self._ports is None:
+            return self._why_off
+        if self._ended_because:
+            return f"the strategy was halted: {self._ended_because}"
+        try:
+            return "" if self._send(command) else ROUTER_BUSY
+        except MisuseError as error:
+            if isinstance(command, SubmitBatch):
+                return "the batch is too long for one command; send it in two"
+            return f"the order router cannot be told of it: {error}"
+
+    def _send(self, command: Command) -> bool:
+        if self._ports is None:
+            return False
+        commands = self._ports.commands
+        sent = commands.try_publish(COMMANDS.pack(command))
+        commands.flush()
+        return sent
+
+    def _send_surely(self, command: Command) -> None:
+        """Send it now, or as soon as there is room."""
+        if self._ports is None or (not self._unsent and self._send(command)):
+            return
+        if command not in self._unsent:
+            self._unsent.append(command)  # bounded: each open order once, and each pair
+
+    def _send_unsent(self) -> None:
+        while self._unsent and self._send(self._unsent[0]):
+            del self._unsent[0]
+
+
+def _nothing() -> None:
+    pass
+
+
+def _each(given: Any) -> Collection[Any]:
+    """The orders of a list, a set or the like; anything else is one."""
+    return given if isinstance(given, Collection) and not isinstance(given, (str, bytes)) else (given,)
+
+
+def _said_of(row: Any) -> tuple[object, object, Any]:
+    """Symbol, side and options of one order of a batch, as far as it has them."""
+    if isinstance(row, (list, tuple)) and len(row) == 4:
+        return row[1], row[0], row[3]
+    return "", "", {}
+
+
+def _unsaid(order_id: str, symbol: object, side: object, at: WallNs) -> OrderReport:
+    """Of an order that could not even be said: what can be told of it."""
+    return OrderReport(
+        order_id,
+        "",
+        symbol if isinstance(symbol, str) else "",
+        side if isinstance(side, str) else "",
+        "",
+        OrderState.NEW,
+        "",
+        QtyLots(0),
+        QtyLots(0),
+        None,
+        None,
+        ZERO,
+        (),
+        0,
+        0,
+        is_busy=False,
+        changed_at=at,
+    )
+
+
+def _changed(report: OrderReport, **changes: object) -> OrderReport:
+    return msgspec.structs.replace(report, **changes)

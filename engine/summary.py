@@ -1,0 +1,179 @@
+"""What a run amounts to: the object of `--summary`, of `engine status`, and of the live view.
+
+Everything in it is read from what the actors measured: their counters, their rings
+and their boards. Its keys are a contract.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from engine.records import BookTop, FeedState, Level
+from engine.ring import BoardReader, Subscriber
+from engine.strategy_host.hosted_strategy import HostedStrategy, MarketPort
+from engine.telemetry import Counters, Histogram
+from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US
+
+ORDER_TOTALS = (
+    "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "by_websocket",
+    "by_rest",
+)  # fmt: skip
+TOTALS = (
+    "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed", "candles_repeated",
+    "heartbeats", "unknown", "malformed",
+)  # fmt: skip
+PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "renewals", "ignored", "crossings")
+
+
+class TradingView(Struct, frozen=True):
+    """What can be read of the order router from outside it."""
+
+    counters: Counters
+    histograms: Mapping[str, Histogram]
+    status: Mapping[str, Any]
+    """What the router last said of itself; empty before it has."""
+
+
+class ShardView(Struct, frozen=True):
+    """What can be read of one public feed from outside it."""
+
+    port: MarketPort
+    counters: Counters
+
+
+def build_summary(
+    *,
+    seconds: float,
+    shards: Sequence[ShardView],
+    strategies: Sequence[HostedStrategy],
+    latency: Histogram,
+    restarts: Mapping[str, int],
+    exit_reason: str,
+    trading: TradingView | None = None,
+) -> dict[str, Any]:
+    """The summary as of now."""
+    symbols: dict[str, Any] = {}
+    totals = dict.fromkeys(TOTALS, 0)
+    feeds: dict[str, Any] = {}
+    for view in shards:
+        counts = view.counters.snapshot()
+        for name in TOTALS:
+            totals[name] += counts[name]
+        symbols |= _symbols(view, counts)
+        feeds[view.port.shard.actor_name] = {
+            name: counts[name]
+            for name in (
+                "frames",
+                "bytes",
+                "binary_frames",
+                "connects",
+                "disconnects",
+                "session_errors",
+                "refused",
+                "unpublishable",
+            )
+        } | {"ping_rtt_us": round(counts["ping_rtt_ns"] / NS_PER_US, 1)}
+    return {
+        "seconds": round(seconds, 3),
+        "symbols": symbols,
+        **totals,
+        "rings": {
+            view.port.shard.ring_name: {
+                "published": published(view.port),
+                "gaps": sum(strategy.gaps_of(view.port.shard.ring_name) for strategy in strategies),
+                "full": 0,  # a broadcast ring is never full
+            }
+            for view in shards
+        },
+        "latency_us": {"wire_to_strategy": latency_us(latency)}
+        | ({name: latency_us(histogram) for name, histogram in trading.histograms.items()} if trading else {}),
+        **trading_summary(trading, sum(strategy.desk.refused for strategy in strategies)),
+        "restarts": dict(restarts),
+        "feeds": feeds,
+        "strategies": {strategy.name: _conduct(strategy) for strategy in strategies},
+        "exit": exit_reason,
+    }
+
+
+def trading_summary(trading: TradingView | None, refused_by_desks: int) -> dict[str, Any]:
+    """Orders, fills, positions and money; all zero for an engine that does not trade."""
+    counts = trading.counters.snapshot() if trading is not None else {}
+    status = trading.status if trading is not None else {}
+    orders = {name: counts.get(name, 0) for name in ORDER_TOTALS}
+    orders["refused"] += refused_by_desks
+    return {
+        "orders": orders,
+        "fills": counts.get("fills", 0),
+        "positions": status.get("positions", {}),
+        "pnl": status.get("pnl", {"realized": "0", "unrealized": "0", "fees": "0"}),
+        "trading": {
+            "mode": status.get("mode", "off" if trading is None else "starting"),
+            "is_open": status.get("is_open", False),
+            "reason": status.get("reason", ""),
+        }
+        | {key: status[key] for key in ("token", "breaker", "rate", "by_strategy", "open_orders") if key in status}
+        | ({"counts": counts} if counts else {}),
+    }
+
+
+def published(port: MarketPort) -> int:
+    """Records published to a ring since the engine started."""
+    return Subscriber(port.ring).next_sequence - 1
+
+
+def latency_us(histogram: Histogram) -> dict[str, float | int]:
+    """A histogram's figures in microseconds."""
+    figures = histogram.snapshot()
+    return {
+        "count": figures.count,
+        "p50": round(figures.p50_ns / NS_PER_US, 1),
+        "p99": round(figures.p99_ns / NS_PER_US, 1),
+        "p999": round(figures.p999_ns / NS_PER_US, 1),
+        "max": round(figures.max_ns / NS_PER_US, 1),
+    }
+
+
+def _symbols(view: ShardView, counts: Mapping[str, int]) -> dict[str, Any]:
+    board = BoardReader(view.port.board)
+    symbols = {}
+    for index, symbol in enumerate(view.port.shard.symbols):
+        record = board.read(index)
+        top = BookTop(symbol, record) if record is not None else None
+        pair = {name: counts[f"{symbol} {name}"] for name in PAIR_TOTALS}
+        symbols[symbol] = {
+            **pair,
+            "verified": pair["snapshots"] + pair["updates"] - pair["mismatches"],
+            "state": str(FeedState(top.state)) if top is not None else str(FeedState.STALE),
+            "proved": top is not None and top.state == FeedState.LIVE and top.is_proved,
+            "best_bid": _level(top.best_bid if top is not None else None),
+            "best_ask": _level(top.best_ask if top is not None else None),
+        }
+    return symbols
+
+
+def _level(level: Level | None) -> dict[str, str] | None:
+    return None if level is None else {"price": level.price_text, "qty": level.qty_text}
+
+
+def _conduct(strategy: HostedStrategy) -> dict[str, Any]:
+    return {
+        "received": strategy.received,
+        "gaps": strategy.gaps,
+        "laps": strategy.laps,
+        "callbacks": strategy.callbacks,
+        "errors": strategy.errors,
+        "slow": strategy.slow,
+        "slowest_ms": round(strategy.slowest_ns / NS_PER_MS, 3),
+        "busy_s": round(strategy.busy_ns / NS_PER_S, 3),
+        "busy_s_per_s": round(strategy.busy_share, 3),
+        "busy_s_per_s_max": round(strategy.busy_share_max, 3),
+        "rests": strategy.rests,
+        "hung": 0,
+        "hangs": None,
+        "halted": strategy.halted,
+        "untold": strategy.desk.untold,
+        "mistakes": strategy.desk.mistakes,
+        "calls_refused": strategy.calls_refused,
+        "reports_unreadable": strategy.desk.reports_unreadable,
+    }

@@ -1,0 +1,167 @@
+"""All pairs of the venue, alive: whose turn it is, what time it is, and who listens.
+
+The sequence of engine events is a function of the seed and the pairs alone; the time only appears as timestamps, and
+at which pace the events come is the server's business.
+"""
+
+from bisect import bisect
+from collections.abc import Callable
+from itertools import accumulate
+from random import Random
+from typing import Final
+
+from engine.clock import Clock
+from engine.units import NS_PER_US, WallNs
+from engine.venue.market.book_feed import CHECKSUM_LEVELS
+from engine.venue.market.pair_market import PairMarket
+from engine.venue.market.pairs import ASSETS, PairSpec
+from engine.venue.wire.stream import StreamKey, Subscriber, Timers
+from engine.venue.wire.text import asset_row, instrument_text, pair_row
+from engine.venue.wire.wire import text_frame
+
+# Of all actions some 60 % change the ten best levels of their pair. So many in a row that do not would mean a flow
+# that has stopped working; the limit keeps the server's tick finite even then.
+ACTIONS_PER_EVENT_MAX: Final = 200
+
+INSTRUMENT = StreamKey("instrument", "")
+
+
+def unsupported(symbol: str) -> str:
+    """Kraken's words for a symbol that it does not list, v1 and lower-case names included."""
+    return f"Currency pair not supported {symbol}"
+
+
+class Exchange:
+    """The living source of all streams."""
+
+    def __init__(
+        self,
+        pairs: tuple[PairSpec, ...],
+        seed: int,
+        clock: Clock,
+        timers: Timers,
+        snapshot_delay_s: Callable[[], float],
+    ) -> None:
+        self._clock = clock
+        self._timers = timers
+        self._snapshot_delay_s = snapshot_delay_s
+        self._last_event_at = clock.wall_ns()  # no two events of the venue share a microsecond
+        self.markets = {pair.symbol: PairMarket(pair, seed, self._last_event_at) for pair in pairs}
+        self._turns = list(self.markets.values())
+        self._turn_weights = list(accumulate(pair.weight for pair in pairs))
+        self._rng = Random(f"{seed} turns")
+        self._instrument_subscribers: dict[Subscriber, None] = {}
+
+    def next_event(self) -> None:
+        """Let the order flow act until some pair's ten best levels have changed.
+
+        One call is one book message at depth 10, which is the unit of the venue's rate. Actions deeper in the book
+        happen on the way: they are what makes deeper windows livelier than shallow ones.
+        """
+        market = self._next_turn()
+        for _ in range(ACTIONS_PER_EVENT_MAX):
+            if market.act(self.event_time()) < CHECKSUM_LEVELS:
+                return
+
+    def quiet_event(self) -> None:
+        """The same without a trade: what still happens to the books during a maintenance."""
+        market = self._next_turn()
+        for _ in range(ACTIONS_PER_EVENT_MAX):
+            if market.act_quietly(self.event_time()) < CHECKSUM_LEVELS:
+                return
+
+    def _next_turn(self) -> PairMarket:
+        turn = bisect(self._turn_weights, self._rng.random() * self._turn_weights[-1])
+        return self._turns[min(turn, len(self._turns) - 1)]
+
+    def event_time(self) -> WallNs:
+        """Now, but at least a microsecond after the event before."""
+        return self.after(self._clock.wall_ns())
+
+    def after(self, at: WallNs) -> WallNs:
+        """This time, but at least a microsecond after the event before."""
+        if at // NS_PER_US <= self._last_event_at // NS_PER_US:
+            at = WallNs(self._last_event_at + NS_PER_US)
+        self._last_event_at = at
+        return at
+
+    # --- the source of streams ---------------------------------------------------------------------------------------
+
+    def refusal(self, key: StreamKey) -> str | None:
+        """Kraken's words for a stream that is not to be had; None for one that is."""
+        if key.channel != "instrument" and key.symbol not in self.markets:
+            return unsupported(key.symbol)
+        return None
+
+    def start(self, subscriber: Subscriber, key: StreamKey, snapshot: bool) -> Callable[[], None]:
+        """Begin a stream: its snapshot after the usual delay, updates from then on; at once when none is wanted."""
+        if key == INSTRUMENT:
+            return self._start_instruments(subscriber, snapshot)
+        market = self.markets[key.symbol]
+
+        def begin() -> None:
+            if snapshot:
+                subscriber.deliver(key, market.snapshot(key, self._clock.wall_ns()))
+            market.join(key, subscriber)
+            subscriber.flush()
+
+        def stop() -> None:
+            if timer is not None:
+                timer.cancel()
+            market.leave(key, subscriber)
+
+        timer = self._timers.call_later(self._snapshot_delay_s(), begin) if snapshot else None
+        if timer is None:
+            begin()
+        return stop
+
+    def tell_pair(self, symbol: str) -> None:
+        """A pair is listed in other words from now on: an update to whoever follows the instruments."""
+        frame = instruments_frame((self.markets[symbol].pair,), "update")
+        for subscriber in self._instrument_subscribers:
+            subscriber.deliver(INSTRUMENT, frame)
+            subscriber.flush()
+
+    def _start_instruments(self, subscriber: Subscriber, snapshot: bool) -> Callable[[], None]:
+        def begin() -> None:
+            if snapshot:
+                subscriber.deliver(INSTRUMENT, instruments_frame(tuple(market.pair for market in self._turns)))
+            self._instrument_subscribers[subscriber] = None
+            subscriber.flush()
+
+        def stop() -> None:
+            if timer is not None:
+                timer.cancel()
+            self._instrument_subscribers.pop(subscriber, None)
+
+        timer = self._timers.call_later(self._snapshot_delay_s(), begin) if snapshot else None
+        if timer is None:
+            begin()
+        return stop
+
+
+def instruments_frame(pairs: tuple[PairSpec, ...], kind: str = "snapshot") -> bytes:
+    """The snapshot of the instrument channel, or an update: the pairs that have changed, without assets."""
+    names = dict.fromkeys(name for pair in pairs for name in (pair.quote, pair.base)) if kind == "snapshot" else {}
+    assets = [ASSETS[name] for name in names if name in ASSETS]
+    return text_frame(
+        instrument_text(
+            kind,
+            [
+                asset_row(asset.name, asset.precision, asset.precision_display, asset.collateral_value)
+                for asset in assets
+            ],
+            [
+                pair_row(
+                    pair.symbol,
+                    "online",
+                    price_decimals=pair.price_decimals,
+                    qty_decimals=pair.qty_decimals,
+                    cost_decimals=pair.cost_decimals,
+                    qty_min=pair.qty_min,
+                    cost_min=pair.cost_min,
+                )
+                for pair in pairs
+            ],
+        )
+    )

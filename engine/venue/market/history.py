@@ -1,0 +1,190 @@
+"""What was traded in one pair before the venue was opened: one seeded history, from which everything folds.
+
+Candles of every interval, the ticker's day and the trades that REST tells all come from the same bars, so they agree
+wherever they overlap. The nearer the past, the finer the bars:
+
+    LISTED_S ── days ──┬─ 4 h ─┬─ 1 h ─┬─ 30 min ─┬─ 15 min ─┬─ 5 min ─┬─ 1 min ──► until
+
+Every stage reaches back far enough for as many candles of its interval as are ever told, and begins where a bar of
+the next coarser one ends. A bar's trades follow from its own numbers, so their sums are known without making them.
+
+Pure and lazy: a function of the pair, the seed and the moment of opening alone, of which nothing is computed before
+somebody asks, and then only as far back as he asks. Some 8,000 bars a pair (2 MB) once all of it has been told.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from random import Random
+from typing import Final, NamedTuple
+
+import msgspec
+
+from engine.units import NS_PER_S, NS_PER_US, PriceTicks, QtyLots, WallNs
+from engine.venue.market.matching import BUY, SELL, OrderType, Side
+from engine.venue.market.pairs import PairSpec
+from engine.venue.market.precision import Change
+
+LISTED_S: Final = 1_420_070_400  # 2015-01-01: nothing was traded before
+# Minutes of a stage's bars, each of which divides the next → trades a minute of the liveliest pair: the further back,
+# the fewer, so that all of them together stay below the ids of today.
+STAGES: Final = {1: 20.0, 5: 16.0, 15: 12.0, 30: 8.0, 60: 6.0, 240: 4.0, 1440: 1.0}
+LIVELIEST_WEIGHT: Final = 10  # of that pair, see `PairSpec`
+DAY_MINUTES: Final = 1440
+BARS_TOLD: Final = 720  # of every interval: what REST's OHLC tells
+MINUTES_TOLD: Final = DAY_MINUTES + 1  # of the finest bars, for the ticker's 24 hours move by the minute
+QUIET_SHARE: Final = 0.25  # of the minutes pass without a trade; longer bars have some
+BAR_TRADES_MIN: Final = 4  # open, both extremes, close
+SWING: Final = 0.0004  # of the price, in one minute; it grows with the root of the time
+
+assert all(coarse % fine == 0 for fine, coarse in pairwise(STAGES))
+
+
+class Trade(NamedTuple):
+    """One fill as the public is told of it; `side` and `order_type` are the taker's."""
+
+    at: WallNs  # fills of one taker are a nanosecond apart, so that no two trades share their time
+    price: PriceTicks
+    qty: QtyLots
+    side: Side
+    order_type: OrderType
+    trade_id: int
+
+
+class Bar(msgspec.Struct, frozen=True, gc=False):
+    """The trades of one span: from the open to both extremes, then evenly to the close, all of one quantity."""
+
+    begin_s: int
+    span_s: int
+    open: PriceTicks
+    high: PriceTicks
+    low: PriceTicks
+    close: PriceTicks
+    trades: int  # BAR_TRADES_MIN or more
+    lots: QtyLots  # of each trade
+    first_trade_id: int
+
+    @property
+    def qty(self) -> int:
+        """Lots of all trades."""
+        return self.lots * self.trades
+
+    @property
+    def cost(self) -> int:
+        """Sum of ticks × lots of all trades."""
+        extremes, step, steps = self._path()
+        way = steps * extremes[1] + step * (steps * (steps + 1) // 2)
+        return self.lots * (self.open + self.high + self.low + way + self.close)
+
+    def _path(self) -> tuple[tuple[PriceTicks, PriceTicks], int, int]:
+        """Both extremes as they were met, and how it went from the second to the close: ticks a step, steps."""
+        extremes = (self.low, self.high) if self.close >= self.open else (self.high, self.low)
+        steps = self.trades - BAR_TRADES_MIN
+        way = self.close - extremes[1]
+        step = abs(way) // (steps + 1)
+        return extremes, step if way >= 0 else -step, steps
+
+    def told(self) -> Iterator[Trade]:
+        """The trades, oldest first; their sum is what the bar says."""
+        extremes, step, steps = self._path()
+        prices = [self.open, *extremes, *(PriceTicks(extremes[1] + step * n) for n in range(1, steps + 1)), self.close]
+        before = self.open - self.first_trade_id % 2
+        for rank, price in enumerate(prices):
+            offset_us = self.span_s * 1_000_000 * (2 * rank + 1) // (2 * self.trades)
+            trade_id = self.first_trade_id + rank
+            yield Trade(
+                WallNs(self.begin_s * NS_PER_S + offset_us * NS_PER_US),
+                price,
+                self.lots,
+                BUY if price > before else SELL,
+                "limit" if trade_id % 5 else "market",
+                trade_id,
+            )
+            before = price
+
+
+class History:
+    """The past of one pair."""
+
+    def __init__(self, pair: PairSpec, seed: int, until: WallNs, last_trade_id: int) -> None:
+        self.until_s = until // NS_PER_S // 60 * 60  # what comes later is traded for real
+        self._pair = pair
+        self._seed = seed
+        self._stages: list[list[Bar]] = []  # as many as were asked for, the finest first; their bars oldest first
+        self._begin_s = self.until_s  # of the oldest stage that is there
+        self._open = PriceTicks(pair.mid_ticks)  # its first price: where the stage before it ends
+        self._first_trade_id = last_trade_id + 1  # likewise
+
+    def relist(self, change: Change) -> None:
+        """Tell it in other units, rounded where they are coarser; what is invented later is invented in these."""
+        self._pair = change.after
+        self._open = change.price(self._open)
+        self._stages = [
+            [
+                msgspec.structs.replace(
+                    bar,
+                    open=change.price(bar.open),
+                    high=change.price(bar.high),
+                    low=change.price(bar.low),
+                    close=change.price(bar.close),
+                    lots=change.qty(bar.lots),
+                )
+                for bar in bars
+            ]
+            for bars in self._stages
+        ]
+
+    def bars(self, since_s: int) -> Iterator[Bar]:
+        """Those that began at `since_s` or later, oldest first."""
+        while self._begin_s > max(since_s, LISTED_S) and len(self._stages) < len(STAGES):
+            self._go_back()
+        for stage in reversed(self._stages):
+            for bar in stage:
+                if bar.begin_s >= since_s:
+                    yield bar
+
+    def trades(self, after: WallNs) -> Iterator[Trade]:
+        """Those after this moment, oldest first."""
+        for bar in self.bars(after // NS_PER_S - DAY_MINUTES * 60):
+            if (bar.begin_s + bar.span_s) * NS_PER_S > after:
+                yield from (trade for trade in bar.told() if trade.at > after)
+
+    def last_trades(self, count: int) -> list[Trade]:
+        """The newest, oldest first."""
+        told: list[Trade] = []
+        for bar in reversed(list(self.bars(self.until_s - DAY_MINUTES * 60))):
+            if len(told) >= count:
+                break
+            told = [*bar.told(), *told]
+        return told[-count:] if count else []
+
+    def _go_back(self) -> None:
+        """Invent one more stage, from its newest bar to its oldest."""
+        intervals = list(STAGES)
+        interval = intervals[len(self._stages)]
+        span_s = interval * 60
+        begin_s = LISTED_S
+        if interval < intervals[-1]:
+            coarser_s = intervals[len(self._stages) + 1] * 60
+            told = MINUTES_TOLD if interval == 1 else BARS_TOLD
+            begin_s = max(LISTED_S, (self.until_s - told * span_s) // coarser_s * coarser_s)
+        random = Random(f"{self._seed} {interval}-minute bars of {self._pair.symbol}").random
+        swing = SWING * interval**0.5
+        typical = self._pair.typical_lots
+        lively = 2 * interval * STAGES[interval] * self._pair.weight / LIVELIEST_WEIGHT
+        close, next_trade_id = self._open, self._first_trade_id
+        bars = []
+        for bar_s in range(self._begin_s - span_s, begin_s - 1, -span_s):
+            if interval == 1 and random() < QUIET_SHARE:
+                continue
+            reach = close * swing
+            opened = PriceTicks(max(1, close + round(reach * (2 * random() - 1))))
+            high = PriceTicks(max(opened, close) + int(reach * random()))
+            low = PriceTicks(max(1, min(opened, close) - int(reach * random())))
+            trades = BAR_TRADES_MIN + int(random() * lively)
+            next_trade_id -= trades
+            lots = QtyLots(max(1, int(typical * (0.5 + random()))))
+            bars.append(Bar(bar_s, span_s, opened, high, low, close, trades, lots, next_trade_id))
+            close = opened
+        bars.reverse()
+        self._stages.append(bars)
+        self._begin_s, self._open, self._first_trade_id = begin_s, close, next_trade_id

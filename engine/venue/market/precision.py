@@ -1,0 +1,106 @@
+"""A pair that is listed in another precision while it lives: what its numbers become.
+
+Kraken changes the precisions of pairs now and then, in a maintenance that it announces; the instrument channel tells
+the new ones. Going finer, every number stays what it is. Going coarser, the crowd's orders move outward to the next
+tick, so that no book crosses, and what was told of the past is rounded. A client's order that would become another one
+is not for this module: `trading` ends it first.
+"""
+
+import re
+from decimal import ROUND_CEILING, Decimal
+from typing import Final
+
+import msgspec
+
+from engine.errors import ConfigError
+from engine.units import PriceTicks, QtyLots, units_decimal
+from engine.venue.market.pairs import PairSpec
+
+DECIMALS_MAX: Final = 12
+MID_TICKS_MIN: Final = 100  # a price of fewer ticks is no market any more
+
+_NUMBER: Final = re.compile(r'"(price|qty)":([0-9.]+)')
+
+
+def relisted(pair: PairSpec, price_decimals: int, qty_decimals: int) -> PairSpec:
+    """The pair in another precision; ConfigError when nothing could be traded in it."""
+    if not (0 <= price_decimals <= DECIMALS_MAX and 0 <= qty_decimals <= DECIMALS_MAX):
+        raise ConfigError(f"precision: decimals are from 0 to {DECIMALS_MAX}, not {price_decimals} and {qty_decimals}")
+    change = Change(pair, msgspec.structs.replace(pair, price_decimals=price_decimals, qty_decimals=qty_decimals))
+    least = Decimal(pair.qty_min).quantize(Decimal(1).scaleb(-qty_decimals), ROUND_CEILING)
+    after = msgspec.structs.replace(
+        change.after,
+        mid_ticks=change.price(pair.mid_ticks),
+        gap_ticks=max(1, change.price(PriceTicks(pair.gap_ticks))),
+        typical_lots=change.qty(pair.typical_lots),
+        qty_min=f"{least:f}",
+    )
+    if after.mid_ticks < MID_TICKS_MIN:
+        price = units_decimal(pair.mid_ticks, pair.price_decimals)
+        raise ConfigError(f"precision: {pair.symbol} stands at {price:f}, which {price_decimals} decimals cannot tell")
+    return after
+
+
+class Change(msgspec.Struct, frozen=True):
+    """From one precision to another."""
+
+    before: PairSpec
+    after: PairSpec
+
+    def price(self, ticks: PriceTicks) -> PriceTicks:
+        """The nearest price, at least a tick."""
+        return PriceTicks(max(1, _shifted(ticks, self._price_shift)))
+
+    def outward(self, ticks: PriceTicks, is_bid: bool) -> PriceTicks:
+        """The nearest price that is no better for the other side."""
+        if self._price_shift >= 0:
+            return self.price(ticks)
+        factor = 10**-self._price_shift
+        return PriceTicks(max(1, ticks // factor if is_bid else -(-ticks // factor)))
+
+    def qty(self, lots: QtyLots) -> QtyLots:
+        """The nearest quantity; at least a lot of what is more than nothing."""
+        return QtyLots(max(1, _shifted(lots, self._qty_shift))) if lots else lots
+
+    def cost(self, cost: int) -> int:
+        """A sum of ticks × lots."""
+        return _shifted(cost, self._price_shift + self._qty_shift)
+
+    def holds_price(self, ticks: PriceTicks | None) -> bool:
+        """Is it a price still, to the digit?"""
+        return ticks is None or self._price_shift >= 0 or ticks % 10**-self._price_shift == 0
+
+    def holds_qty(self, lots: QtyLots) -> bool:
+        """Is it a quantity still, to the digit?"""
+        return self._qty_shift >= 0 or lots % 10**-self._qty_shift == 0
+
+    def row(self, text: str) -> str:
+        """A row of the trade channel, its numbers printed anew."""
+
+        def printed(match: re.Match[str]) -> str:
+            decimals = self.after.price_decimals if match[1] == "price" else self.after.qty_decimals
+            return f'"{match[1]}":{Decimal(match[2]):.{decimals}f}'
+
+        return _NUMBER.sub(printed, text)
+
+    @property
+    def _price_shift(self) -> int:
+        return self.after.price_decimals - self.before.price_decimals
+
+    @property
+    def _qty_shift(self) -> int:
+        return self.after.qty_decimals - self.before.qty_decimals
+
+
+def _shifted(units: int, shift: int) -> int:
+    """× 10**shift, half up."""
+    if shift >= 0:
+        finer: int = units * 10**shift
+        return finer
+    factor: int = 10**-shift
+    return (2 * units + factor) // (2 * factor)
+
+
+def is_told(amount: Decimal, decimals: int) -> bool:
+    """Can so many decimals tell it?"""
+    return amount == amount.quantize(Decimal(1).scaleb(-decimals))

@@ -1,0 +1,1 @@
+"""The venue's accounts: orders from admission to their end, fees, settlement, the ledger."""

@@ -1,0 +1,96 @@
+"""What trades do to the clients' orders, whoever caused the trades: their fills, and the triggers that they pull.
+
+Nothing is matched here. What a trade calls forth is put down at `OrderPlaces.called_forth`, and acts later.
+"""
+
+from collections.abc import Mapping
+
+from engine.units import WallNs
+from engine.venue.market.matching import SELL, Fill, Outcome
+from engine.venue.market.pair_market import PairMarket
+from engine.venue.trading import executions as rows
+from engine.venue.trading.account import Account
+from engine.venue.trading.client_order import ClientOrder
+from engine.venue.trading.ledger import Ledger
+from engine.venue.trading.order_places import Closing, OrderPlaces
+from engine.venue.trading.settlement import Ids, buying_reserve, quote_ppm, selling_reserve, settle, usd_value
+from engine.venue.trading.triggers import pulled
+
+
+class Fills:
+    """The clients' part of every trade of the venue."""
+
+    def __init__(
+        self,
+        places: OrderPlaces,
+        markets: dict[str, PairMarket],
+        accounts: Mapping[int, Account],
+        ledger: Ledger,
+        ids: Ids,
+    ) -> None:
+        self._places = places
+        self._markets = markets
+        self._accounts = accounts
+        self._ledger = ledger
+        self._ids = ids
+
+    def apply(self, market: PairMarket, outcome: Outcome, first_trade_id: int, at: WallNs) -> None:
+        """The fills of one engine event: the clients' part first, then the triggers."""
+        symbol = market.pair.symbol
+        completed: list[ClientOrder] = []
+        if in_book := self._places.in_book[symbol]:
+            for trade_id, fill in enumerate(outcome.fills, first_trade_id):
+                if fill.maker_owner:
+                    self._fill(in_book[fill.maker_order_id], fill, True, trade_id, at, completed)
+                if fill.taker_owner:
+                    self._fill(in_book[fill.taker_order_id], fill, False, trade_id, at, completed)
+            for refilled in outcome.refilled:
+                order = in_book.get(refilled.order_id)
+                if order is not None:
+                    row = rows.refill_row(order, refilled.shown_qty, at)
+                    self._accounts[order.account_id].tell("iceberg_refill", row, symbol, at)
+            for order in completed:
+                self._places.filled(order, at)
+        if waiting := self._places.untriggered[symbol]:
+            for fill in outcome.fills:
+                for order in list(waiting.values()):
+                    if pulled(order, fill.price):
+                        self._places.pull(order, fill.price)
+
+    def _fill(
+        self, order: ClientOrder, fill: Fill, is_maker: bool, trade_id: int, at: WallNs, completed: list[ClientOrder]
+    ) -> None:
+        """One fill of one order; it joins `completed` when nothing of it is left."""
+        account = self._accounts[order.account_id]
+        execution, base, quote = settle(
+            account,
+            order,
+            price=fill.price,
+            lots=fill.qty,
+            is_maker=is_maker,
+            trade_id=trade_id,
+            usd_per_quote=usd_value(order.pair.quote, self._markets),
+            ids=self._ids,
+            at=at,
+        )
+        _release(account, order, at)
+        order.status = "partially_filled"
+        self._ledger.filled(order, execution)
+        if account.listeners:
+            account.tell("trade", rows.trade_row(order, execution), order.symbol, at)
+            for entry in (base, quote):
+                account.tell_balance(rows.ledger_row(entry))
+        if order.spec.conditional is not None:
+            self._places.called_forth.append(Closing(order, fill.qty))
+        if not order.remaining_lots:
+            completed.append(order)
+
+
+def _release(account: Account, order: ClientOrder, at: WallNs) -> None:
+    """Reserve only for what is still to be filled."""
+    left, taker_ppm = order.remaining_lots, account.fee_tier(at).taker_ppm
+    if order.side is SELL:
+        account.reserve(order, selling_reserve(order.pair, left, order.spec, taker_ppm))
+    elif order.limit_ticks is not None:
+        reserve = buying_reserve(order.pair, order.limit_ticks, left, quote_ppm(order.spec, taker_ppm))
+        account.reserve(order, min(reserve, order.hold))

@@ -1,0 +1,135 @@
+"""The dead man's switch is refreshed in time, and asks gently when it is refused: a clock by hand."""
+
+from collections.abc import Callable
+
+import pytest
+
+from engine.clock import ManualClock
+from engine.kraken.connection.error_catalog import ErrorKind, meaning
+from engine.kraken.trading.session import TradingSession, TradingSettings
+from engine.order_router.dead_man import DeadMan
+from engine.order_router.wire import OrderWire
+from engine.units import NS_PER_MS, NS_PER_S
+
+TIMEOUT_S, REFRESH_S = 60, 20
+
+
+class Socket:
+    """Takes every request."""
+
+    can_send = True
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def send(self, request: bytes) -> bool:
+        self.sent.append(request)
+        return True
+
+
+class Rig:
+    """A switch whose refreshes go by REST, as long as the WebSocket has no token."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(mono_ns=10**12)
+        self.session = TradingSession(TradingSettings())
+        self.wire = OrderWire(self.session, self.clock)
+        self.wire.socket = self.socket = Socket()
+        # When REST was asked, and what it answers.
+        self.asked_at: list[float] = []
+        self.error = ""
+        self.dead_man = DeadMan(TIMEOUT_S, REFRESH_S * NS_PER_S, self.wire, self._arm, self.clock, lambda: 1.0)
+
+    def _arm(self, timeout_s: int) -> None:
+        self.asked_at.append(self.clock.mono_ns() / NS_PER_S)
+        if self.error:
+            self.dead_man.answered(False, self.error, meaning(self.error).kind)
+        else:
+            self.dead_man.answered(True, "")
+
+    def connect(self) -> None:
+        """The WebSocket is up and has a token."""
+        self.session.opened(self.clock.mono_ns())
+        self.session.authorise("token", self.clock.mono_ns())
+
+    def run(self, seconds: float, each: Callable[[], None] = lambda: None) -> None:
+        """As the router's timer does."""
+        for _ in range(int(seconds * 50)):
+            self.dead_man.refresh(self.clock.mono_ns())
+            each()
+            self.clock.advance(20 * NS_PER_MS)
+
+
+def test_a_refresh_that_succeeds_is_made_every_twenty_seconds() -> None:
+    """By REST while there is nothing else."""
+    rig = Rig()
+    rig.run(100)
+
+    assert [later - earlier for earlier, later in zip(rig.asked_at, rig.asked_at[1:], strict=False)] == [
+        pytest.approx(REFRESH_S, abs=0.1)
+    ] * (len(rig.asked_at) - 1)
+
+
+def test_rest_that_is_at_its_limit_is_asked_less_and_less() -> None:
+    """25 calls in 25 seconds only prolonged the limit; and never later than usual, for the switch would fire."""
+    rig = Rig()
+    rig.error = "EAPI:Rate limit exceeded"
+    rig.run(25)
+    assert len(rig.asked_at) <= 5
+    rig.run(8 * 3600 - 25)
+
+    pauses = [later - earlier for earlier, later in zip(rig.asked_at, rig.asked_at[1:], strict=False)]
+    assert [round(pause) for pause in pauses[:4]] == [2, 4, 8, 16]
+    assert max(pauses) <= REFRESH_S + 0.1
+
+
+@pytest.mark.parametrize(("error", "count_max"), [("EService:Unavailable", 6), ("EAPI:Invalid key", 1),
+                                                  ("EGeneral:Permission denied", 1)])  # fmt: skip
+def test_other_refusals_are_followed_by_what_they_mean(error: str, count_max: int) -> None:
+    """Trouble passes; a wrong key does not, until a person resumes."""
+    rig = Rig()
+    rig.error = error
+    rig.run(30)
+    assert len(rig.asked_at) <= count_max
+    rig.error = ""
+    rig.dead_man.refresh_anew()
+    rig.run(1)
+
+    assert rig.dead_man.is_armed
+
+
+def test_lost_links_do_not_shorten_the_pauses() -> None:
+    """Each lost link asks for a refresh, and while REST refuses none comes sooner for it."""
+    rig = Rig()
+    rig.error = "EAPI:Rate limit exceeded"
+    rig.run(60, rig.dead_man.refresh_soon)
+
+    assert len(rig.asked_at) <= 7
+
+
+def test_a_websocket_that_is_there_again_is_used_at_once() -> None:
+    """What REST has refused is none of its business."""
+    rig = Rig()
+    rig.error = "EGeneral:Permission denied"
+    rig.run(5)
+    rig.connect()
+    rig.run(0.1)
+
+    assert any(b"cancel_all_orders_after" in request for request in rig.socket.sent)
+
+
+def test_a_refresh_without_an_answer_is_not_repeated_at_once() -> None:
+    """A frozen Kraken is not asked in a loop."""
+    rig = Rig()
+    rig.connect()
+    unanswered = len(rig.socket.sent)
+
+    def give_up() -> None:
+        nonlocal unanswered
+        if len(rig.socket.sent) > unanswered:
+            unanswered = len(rig.socket.sent)
+            rig.dead_man.answered(False, "no answer came in time", ErrorKind.TRANSPORT)
+
+    rig.run(60, give_up)
+
+    assert 4 <= len(rig.socket.sent) <= 8

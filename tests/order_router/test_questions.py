@@ -1,0 +1,416 @@
+"""What REST is asked about orders: judged by a model of Kraken that knows the truth and counts calls, under a clock by
+hand. No order is ever decided wrongly, and the cost is that of pages, not of orders."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import cycle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.clock import ManualClock
+from engine.kraken.trading.order_requests import BATCH_ADD_MAX
+from engine.kraken_rest.call_counter import Urgency, call_cost
+from engine.order_router.doubt.questions import LAG_ALONE_NS, LAG_NS, OrderQuestions
+from engine.orders.blotter import Blotter
+from engine.orders.journal_records import Submitted
+from engine.orders.life import OrderState
+from engine.orders.venue_facts import ExecutionFact, OrderLookup
+from engine.units import NS_PER_MS, NS_PER_S, WallNs
+from tests.orders.rig import AT, commit, limit
+
+PAGE = 50
+assert BATCH_ADD_MAX < PAGE
+
+
+class Kraken:
+    """Orders as REST tells them, as of `lag_ns` ago."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self.lag_ns = 0
+        # How far each call lags, when that differs from call to call.
+        self.lags_ns: Iterator[int] = iter(())
+        self.rows: list[tuple[OrderLookup, int]] = []  # with the moment of their end, 0 while open
+        self.asked: list[str] = []
+        self.page_sizes: list[int] = []
+
+    def add(self, key: str, opened_at: int, closed_at: int = 0, trades: int = 0, status: str = "canceled") -> None:
+        """An order that Kraken had."""
+        row = OrderLookup(
+            order_id=f"O{key}", status=status if closed_at else "open", cl_ord_id=key, side="buy", qty=Decimal(1),
+            opened_at=WallNs(opened_at), closed_at=WallNs(closed_at), filled_qty=Decimal(trades) / 10,
+            trade_ids=tuple(f"T{key}{number}" for number in range(trades)),
+        )  # fmt: skip
+        self.rows.append((row, closed_at))
+
+    def answer(self, question):
+        """What REST says to a question."""
+        name, fields = question.request.name, question.request.fields
+        self.asked.append(name)
+        as_of = self.clock.wall_ns() - next(self.lags_ns, self.lag_ns)
+        known = [(row, end) for row, end in self.rows if row.opened_at <= as_of]
+        named = fields.get("cl_ord_id")
+        known = [(row, end) for row, end in known if named in (None, row.cl_ord_id)]
+        if name == "OpenOrders":
+            return [row for row, end in known if not 0 < end <= as_of]
+        if name == "QueryOrders":
+            return [row for row, _ in known if row.order_id in fields["txid"].split(",")]
+        if name == "QueryTrades":
+            return [_fill(trade_id) for trade_id in fields["txid"].split(",")]
+        start, end = fields["start"] * NS_PER_S, fields.get("end", 2**40) * NS_PER_S
+        closed = sorted(((row, at) for row, at in known if 0 < at <= as_of), key=lambda pair: -pair[1])
+        if fields.get("closetime") == "open":
+            closed = [(row, at) for row, at in closed if start < row.opened_at <= end]
+        else:
+            closed = [(row, at) for row, at in closed if row.opened_at > start or at > start]
+        rows = [row for row, _ in closed][fields.get("ofs", 0) :][:PAGE]
+        self.page_sizes.append(len(rows))
+        return rows
+
+    @property
+    def points(self) -> int:
+        """What all calls have cost."""
+        return sum(map(call_cost, self.asked))
+
+
+def _fill(trade_id: str) -> ExecutionFact:
+    return ExecutionFact(exec_type="trade", order_id="O", timestamp=AT, exec_id=trade_id)
+
+
+class Told:
+    """Who is told what was found out."""
+
+    def __init__(self, rig: "Rig") -> None:
+        self.rig = rig
+        self.unbroken_since: WallNs | None = None
+        self.heard_until = 0
+        self.found_keys: list[str] = []
+        self.absent_keys: list[str] = []
+        self.accounted: list[str] = []
+        self.fills: dict[str, int] = {}
+
+    def has_heard_until(self, at: WallNs) -> bool:
+        return self.heard_until >= at
+
+    def found(self, lookup: OrderLookup, fills: list[ExecutionFact]) -> None:
+        self.found_keys.append(lookup.cl_ord_id)
+        self.fills[lookup.cl_ord_id] = len(fills)
+        blotter, at = self.rig.blotter, self.rig.clock.wall_ns()
+        order = blotter.find(lookup.order_id, lookup.cl_ord_id, lookup.own_userref)
+        if not order.order_id:
+            commit(blotter, blotter.on_acknowledged(order.key, lookup.order_id, at))
+        commit(blotter, blotter.on_lookup(lookup, at))
+
+    def absent(self, key: str) -> None:
+        self.absent_keys.append(key)
+        commit(self.rig.blotter, self.rig.blotter.on_absent(key, "never", self.rig.clock.wall_ns()))
+
+    def accounted_for(self, keys) -> None:
+        self.accounted += keys
+
+
+class Rig:
+    """Questions, their blotter and their Kraken."""
+
+    def __init__(self, lag_ns_max: int = 60 * NS_PER_S) -> None:
+        self.clock = ManualClock(mono_ns=10**12, wall_ns=AT)
+        self.blotter = Blotter()
+        self.kraken = Kraken(self.clock)
+        self.questions = OrderQuestions(self.blotter, self.clock, lag_ns_max=lag_ns_max)
+        self.told = self.questions.facts = Told(self)
+        self.failures = 0
+
+    def send(self, key: str, deadline_ns: int = NS_PER_S) -> None:
+        """An order leaves, and no answer comes."""
+        now = self.clock.wall_ns()
+        commit(self.blotter, [Submitted(key, "quoter", limit(), WallNs(now + deadline_ns), "websocket", None, now)])
+        commit(self.blotter, self.blotter.on_doubt(key, "no answer", now))
+        self.questions.look_up(key, WallNs(now + deadline_ns))
+
+    def run(self, seconds: float, fails=lambda: False) -> None:
+        """Ask whatever is due, and let time pass."""
+        for _ in range(int(seconds * 10)):
+            for next_question in (self.questions.next_truth, self.questions.next_look):
+                for _ in range(200):
+                    question = next_question()
+                    if question is None:
+                        break
+                    if fails():
+                        self.failures += 1
+                        break
+                    question.take(self.kraken.answer(question))
+                else:
+                    raise AssertionError("questions without end")
+            self.clock.advance(100 * NS_PER_MS)
+
+    def states(self) -> dict[str, str]:
+        return {key: self.blotter.get(key).state.name for key in self.keys}
+
+    keys: tuple[str, ...] = ()
+
+
+def stalled(rig: Rig, count: int, *, executed) -> list[str]:
+    """Orders in doubt after a stall of Kraken; `executed` says which it had. A snapshot has come since."""
+    keys = [f"key{number:04d}" for number in range(count)]
+    for number, key in enumerate(keys):
+        rig.send(key)
+        if executed(number):
+            rig.kraken.add(key, rig.clock.wall_ns() + 1, rig.clock.wall_ns() + 2)
+        rig.clock.advance(40 * NS_PER_MS)
+    rig.told.unbroken_since = rig.clock.wall_ns()
+    return keys
+
+
+@pytest.mark.parametrize("count", [3, 49, 75, 125, 199])
+@pytest.mark.parametrize("every", [1, 2, 1000], ids=["all there", "every second", "nearly none"])
+def test_many_orders_in_doubt_cost_pages_and_not_calls_of_their_own(count: int, every: int) -> None:
+    """A page holds fifty; each order is decided rightly."""
+    rig = Rig()
+    keys = stalled(rig, count, executed=lambda number: number % every == 0)
+    rig.run(4)
+
+    assert sorted(rig.told.absent_keys) == [key for number, key in enumerate(keys) if number % every]
+    assert sorted(rig.told.found_keys) == [key for number, key in enumerate(keys) if number % every == 0]
+    # What is left of the last second falls due in a few looks more.
+    assert rig.kraken.points <= 1 + 4 * (count // PAGE + 1) + 4 * 5
+
+
+def test_orders_that_closed_beside_them_are_paged_through() -> None:
+    """Two hundred other orders closed since: an order on the fifth page is not taken for absent."""
+    rig = Rig()
+    rig.send("first")
+    rig.send("never")
+    rig.send("neither")
+    rig.kraken.add("first", rig.clock.wall_ns() + 1, rig.clock.wall_ns() + 2)
+    for number in range(220):
+        rig.clock.advance(5 * NS_PER_MS)
+        rig.kraken.add(f"other{number}", rig.clock.wall_ns() - 1, rig.clock.wall_ns())
+    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.run(4)
+
+    assert rig.told.found_keys == ["first"]
+    assert sorted(rig.told.absent_keys) == ["neither", "never"]
+
+
+def test_a_page_that_tells_of_an_earlier_moment_leaves_nothing_out() -> None:
+    """Orders move to earlier places then: one of the sixtieth is on neither page, if the second begins at fifty."""
+    rig = Rig()
+    keys = [f"key{number}" for number in range(3)]
+    for key in keys:
+        rig.send(key)
+    at = rig.clock.wall_ns()
+    rig.told.unbroken_since = WallNs(at + 1)
+    for number in range(90):
+        rig.kraken.add(f"before{number}", at - NS_PER_S, at + 1 + number)
+    rig.kraken.add(keys[1], at + 1, at + 47)
+    rig.clock.advance(1800 * NS_PER_MS)
+    now = rig.clock.wall_ns()
+    for number in range(12):
+        rig.kraken.add(f"later{number}", now - NS_PER_S, now - 100 * NS_PER_MS)
+    rig.kraken.lags_ns = iter([0, 0, *[300 * NS_PER_MS] * 20])
+    rig.run(1)
+
+    assert rig.told.found_keys == [keys[1]]
+    assert sorted(rig.told.absent_keys) == [keys[0], keys[2]]
+
+
+def test_what_was_learnt_before_a_failure_is_kept() -> None:
+    """Every second call fails: the same pages are not asked for again."""
+    rig = Rig()
+    stalled(rig, 150, executed=lambda number: True)
+    rig.clock.advance(2 * NS_PER_S)
+    turn = iter(range(10_000))
+    rig.run(10, fails=lambda: next(turn) % 2 == 0)
+
+    assert len(rig.told.found_keys) == 150
+    assert rig.told.absent_keys == []
+    assert rig.failures >= 3
+    assert rig.kraken.asked == ["OpenOrders", *["ClosedOrders"] * 4]
+
+
+def test_orders_found_by_the_first_page_are_told_before_the_second_is_asked_for() -> None:
+    """Each found order makes its pair certain, whatever the others wait for."""
+    rig = Rig()
+    stalled(rig, 120, executed=lambda number: True)
+    rig.clock.advance(2 * NS_PER_S)
+    for _ in range(2):  # open orders, the first page
+        question = rig.questions.next_look()
+        question.take(rig.kraken.answer(question))
+
+    assert len(rig.told.found_keys) == PAGE
+
+
+def test_fills_are_asked_for_twenty_a_call_whosever_they_are() -> None:
+    """Forty orders with a fill each are two calls, not forty."""
+    rig = Rig()
+    now = rig.clock.wall_ns()
+    for number in range(40):
+        rig.send(f"key{number}")
+        rig.kraken.add(f"key{number}", now + 1, now + 2, trades=1, status="closed")
+    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.run(4)
+
+    assert rig.kraken.asked == ["OpenOrders", "ClosedOrders", "QueryTrades", "QueryTrades"]
+    assert set(rig.told.fills.values()) == {1}
+
+
+def test_what_trading_waits_for_is_asked_beside_the_rest() -> None:
+    """Orders that a snapshot did not list: fifty a call, told as they come, urgent."""
+    rig = Rig()
+    keys = [f"key{number}" for number in range(70)]
+    for key in keys:
+        rig.send(key)
+        commit(rig.blotter, rig.blotter.on_acknowledged(key, f"O{key}", rig.clock.wall_ns()))
+        rig.kraken.add(key, rig.clock.wall_ns() - 1, rig.clock.wall_ns())
+    rig.questions.reconcile(keys)
+    first = rig.questions.next_truth()
+    first.take(rig.kraken.answer(first))
+    told_first = list(rig.told.accounted)
+    rig.run(1)
+
+    assert first.urgency is Urgency.TRUTH
+    assert len(told_first) == 50
+    assert sorted(rig.told.accounted) == sorted(keys)
+    assert rig.kraken.asked == ["QueryOrders", "QueryOrders"]
+
+
+def test_an_unlisted_order_is_accounted_for_when_its_fills_are_told() -> None:
+    """Not before: a position would be wrong; one that Kraken does not know is accounted for at once."""
+    rig = Rig()
+    for key in ("filled", "unknown"):
+        rig.send(key)
+        commit(rig.blotter, rig.blotter.on_acknowledged(key, f"O{key}", rig.clock.wall_ns()))
+    rig.kraken.add("filled", rig.clock.wall_ns() - 1, rig.clock.wall_ns(), trades=3, status="closed")
+    rig.questions.reconcile(["filled", "unknown"])
+    orders = rig.questions.next_truth()
+    orders.take(rig.kraken.answer(orders))
+    before = list(rig.told.accounted)
+    fills = rig.questions.next_truth()
+    fills.take(rig.kraken.answer(fills))
+
+    assert before == ["unknown"]
+    assert rig.told.accounted == ["unknown", "filled"]
+    assert rig.told.fills == {"filled": 3}
+
+
+def test_an_order_that_cannot_be_settled_is_asked_for_less_and_less() -> None:
+    """A fill that REST never has: not every two seconds for ever."""
+    rig = Rig()
+    rig.send("key")
+    commit(rig.blotter, rig.blotter.on_acknowledged("key", "Okey", rig.clock.wall_ns()))
+    rig.kraken.add("key", rig.clock.wall_ns() - 1)
+    rig.kraken.rows[0] = (rig.kraken.rows[0][0].__class__(**{
+        **{name: getattr(rig.kraken.rows[0][0], name) for name in rig.kraken.rows[0][0].__struct_fields__},
+        "filled_qty": Decimal("0.5"),
+    }), 0)  # fmt: skip
+    for _ in range(600):
+        rig.questions.settle("key")
+        rig.run(1)
+
+    assert 10 <= rig.kraken.asked.count("QueryOrders") <= 40
+
+
+# --- no order is decided wrongly
+
+MOMENTS = st.integers(0, 4000)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    fates=st.lists(st.tuples(st.booleans(), MOMENTS, MOMENTS), min_size=1, max_size=130),
+    lags_ms=st.lists(st.integers(0, 400), min_size=1, max_size=40),
+    others=st.integers(0, 200),
+    failures=st.lists(st.booleans(), max_size=40),
+    has_snapshot=st.booleans(),
+)
+def test_no_order_is_decided_wrongly(fates, lags_ms, others, failures, has_snapshot) -> None:
+    """Whatever Kraken had and when it ended, however REST lags within its bound, whatever calls fail when.
+
+    An order that Kraken had is found, open or closed; one that it never had is absent.
+    """
+    rig = Rig()
+    rig.kraken.lags_ns = (lag_ms * NS_PER_MS for lag_ms in cycle(lags_ms))
+    had = {}
+    for number, (is_there, opens_ms, lives_ms) in enumerate(fates):
+        key = f"key{number:03d}"
+        rig.send(key)
+        now = rig.clock.wall_ns()
+        had[key] = is_there
+        if is_there:  # at the latest when its deadline passes; it may end at any time after
+            opened_at = now + min(opens_ms, 1000) * NS_PER_MS
+            rig.kraken.add(key, opened_at, 0 if lives_ms > 3000 else opened_at + 1 + lives_ms * NS_PER_MS)
+        rig.clock.advance(7 * NS_PER_MS)
+    for number in range(others):
+        at = rig.clock.wall_ns() + number * 20 * NS_PER_MS
+        rig.kraken.add(f"other{number}", at, at + 1)
+    told = set()
+    if has_snapshot:  # of what is open then, the executions tell
+        rig.clock.advance(1300 * NS_PER_MS)
+        since = rig.told.unbroken_since = rig.clock.wall_ns()
+        told = {row.cl_ord_id for row, end in rig.kraken.rows if row.cl_ord_id in had and not 0 < end < since}
+        for key in told:
+            commit(rig.blotter, rig.blotter.on_acknowledged(key, f"O{key}", since))
+    turn = iter(failures)
+    rig.run(15, fails=lambda: next(turn, False))
+
+    assert {key for key in had if rig.blotter.get(key).state is OrderState.UNKNOWN} == set()
+    assert set(rig.told.absent_keys) == {key for key, is_there in had.items() if not is_there}
+    assert set(rig.told.found_keys) == {key for key, is_there in had.items() if is_there} - told
+
+
+def test_an_order_that_rest_tells_of_a_minute_late_lives_again() -> None:
+    """REST lagged for longer than it ever should: the last look is chosen by when the orders were opened."""
+    rig = Rig()
+    for number in range(60):
+        rig.send(f"key{number}")
+    rig.kraken.add("key7", rig.clock.wall_ns() + 1, rig.clock.wall_ns() + 2)
+    rig.kraken.lag_ns = 30 * NS_PER_S
+    rig.told.unbroken_since = rig.clock.wall_ns() + 1
+    rig.run(5)
+    wrongly = "key7" in rig.told.absent_keys
+    before = rig.kraken.points
+    for _ in range(600):
+        rig.clock.advance(90 * NS_PER_MS)
+        rig.kraken.add(f"later{_}", rig.clock.wall_ns(), rig.clock.wall_ns() + 1)
+    rig.run(20)
+
+    assert wrongly
+    assert rig.told.found_keys == ["key7"]
+    assert rig.kraken.points - before <= 1 + 2 * 4, "six hundred later orders are not looked through"
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_a_wall_clock_that_is_set_holds_up_nothing(step_s: int) -> None:
+    """Only deadlines are told by it; what is waited for is not: no order is settled an hour late."""
+    rig = Rig()
+    rig.send("key")
+    commit(rig.blotter, rig.blotter.on_acknowledged("key", "Okey", rig.clock.wall_ns()))
+    rig.questions.settle("key")
+    rig.clock._wall_ns += step_s * NS_PER_S
+    for _ in range(10):
+        rig.clock.advance(100 * NS_PER_MS)
+        if (question := rig.questions.next_look()) is not None:
+            question.take([])
+            rig.kraken.asked.append(question.request.name)
+
+    assert rig.kraken.asked == ["QueryOrders"]
+
+
+def test_nothing_is_absent_before_its_deadline_and_rests_lag() -> None:
+    """Kraken may begin with it until then."""
+    rig = Rig()
+    rig.send("key", deadline_ns=2 * NS_PER_S)
+    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.run(2.2 + LAG_NS / NS_PER_S - 0.2)
+    assert rig.told.absent_keys == []
+    rig.run(1)
+    assert rig.told.absent_keys == ["key"]
+
+    alone = Rig()
+    alone.send("key", deadline_ns=2 * NS_PER_S)
+    alone.run(2.2 + LAG_ALONE_NS / NS_PER_S - 0.2)
+    assert alone.told.absent_keys == []
+    alone.run(1)
+    assert alone.told.absent_keys == ["key"]

@@ -1,0 +1,116 @@
+"""A feed and a strategy host side by side in one process: real rings on plain memory, real frames, a clock by hand."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.clock import ManualClock
+from engine.kraken.public.session import PublicSession, PublicSettings
+from engine.public_feed.feed import PublicFeed
+from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
+from engine.strategy.api import Strategy
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort
+from engine.telemetry import new_counters, new_histogram
+from engine.topology import Shard, market_record_bytes
+
+CAPTURE = (
+    Path(__file__).parents[1]
+    / "data"
+    / "kraken"
+    / "capture_flashbook_btcusd_ethusd_d10_book_trade_20260707.jsonl"
+)  # fmt: skip
+SYMBOLS = ("BTC/USD", "ETH/USD")
+
+
+def frames() -> list[bytes]:
+    """The capture's frames."""
+    return CAPTURE.read_bytes().splitlines()
+
+
+class Market:
+    """One shard: its memory, and a feed that writes it."""
+
+    def __init__(
+        self,
+        *,
+        slot_count: int = 1024,
+        conflate: Any = "none",
+        symbols: Sequence[str] = SYMBOLS,
+        pair_patience_ns: int = 0,
+    ) -> None:
+        self.shard = Shard(0, tuple(symbols))
+        record_bytes = market_record_bytes(10)
+        self.ring = bytearray(ring_bytes(record_bytes, slot_count))
+        format_ring(self.ring, record_bytes=record_bytes, slot_count=slot_count)
+        self.board = bytearray(board_bytes(record_bytes, self.shard.board_slots))
+        format_board(self.board, record_bytes=record_bytes, slot_count=self.shard.board_slots)
+        self.counters = new_counters(self.shard.counter_names)
+        self.clock = ManualClock(mono_ns=1)
+        self.refusals: list[tuple[str, str]] = []
+        self.pair_patience_ns = pair_patience_ns
+        self.start_feed(conflate)
+
+    def start_feed(self, conflate: Any = "none") -> None:
+        """A feed's life begins: its first, or a successor's."""
+        self.session = PublicSession(PublicSettings(symbols=self.shard.symbols, depth=None))
+        self.feed = PublicFeed(
+            self.shard,
+            self.session,
+            publisher=Publisher(self.ring),
+            board=BoardWriter(self.board),
+            board_reader=BoardReader(self.board),
+            counters=self.counters,
+            clock=self.clock,
+            refused=lambda symbol, advice: self.refusals.append((symbol, advice)),
+            conflate=conflate,
+            pair_patience_ns=self.pair_patience_ns,
+        )
+        self.feed.on_start()
+        self.session.opened(self.clock.mono_ns())
+
+    @property
+    def port(self) -> MarketPort:
+        return MarketPort(self.shard, self.ring, self.board)
+
+    def take(self, *frames: bytes, end_burst: bool = True) -> None:
+        """One burst of frames, each a microsecond after the last."""
+        for frame in frames:
+            self.clock.advance(1_000)
+            events = self.session.receive(frame, self.clock.mono_ns())
+            if events:
+                self.feed.on_events(events)
+        if end_burst:
+            self.feed.on_burst_end()
+
+    def host(self, strategy: Strategy, **options: Any) -> HostedStrategy:
+        """The strategy, hosted on this market."""
+        symbols = options.pop("symbols", self.shard.symbols)
+        limits = HostLimits(**options.pop("limits", {}))
+        hosted = HostedStrategy(
+            strategy,
+            type(strategy).__name__,
+            symbols=symbols,
+            ports=[self.port],
+            clock=self.clock,
+            latency=new_histogram(),
+            limits=limits,
+            **{"first_sequence": 1} | options,
+        )
+        strategy.context = hosted.context
+        return hosted
+
+
+def trade(symbol: str, trade_id: int, price: str = "63500.1", qty: str = "0.00100000") -> bytes:
+    """A trade frame in Kraken's words."""
+    return (
+        f'{{"channel":"trade","type":"update","data":[{{"symbol":"{symbol}","side":"buy","price":{price},"qty":{qty},'
+        f'"ord_type":"market","trade_id":{trade_id},"timestamp":"2026-07-07T23:00:04.000677Z"}}]}}'
+    ).encode()
+
+
+def flip_checksum(frame: bytes) -> bytes:
+    """The same frame with a checksum that cannot be right."""
+    message = json.loads(frame, parse_float=str)
+    found = str(message["data"][0]["checksum"]).encode()
+    return frame.replace(b'"checksum":' + found, b'"checksum":1')

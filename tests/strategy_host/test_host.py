@@ -1,0 +1,360 @@
+"""The strategy host: records become callbacks; gaps, errors and slowness stay a strategy's own."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from engine import BookTop, FeedState, Strategy, Trade
+from engine.strategy_host.hosted_strategy import HostedStrategy
+from engine.units import NS_PER_S
+from tests.public_feed.rig import CAPTURE, SYMBOLS, Market, flip_checksum, frames, trade
+
+
+class Noting(Strategy):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.story: list[tuple[Any, ...]] = []
+
+    def on_book(self, book: BookTop) -> None:
+        self.story.append(("book", book.symbol, book.update_number))
+
+    def on_trade(self, trade: Trade) -> None:
+        self.story.append(("trade", trade.symbol, trade.trade_id))
+
+    def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
+        self.story.append(("state", symbol, str(state)))
+
+    def books(self, symbol: str) -> list[int]:
+        return [entry[2] for entry in self.story if entry[:2] == ("book", symbol)]
+
+
+def drain(hosted: HostedStrategy) -> None:
+    """Let the strategy take everything."""
+    while hosted.do_work():
+        pass
+
+
+def test_assumptions_about_the_capture():
+    """The tests below lean on this capture's beginning."""
+    assert CAPTURE.exists()
+    assert b'"snapshot","data"' in frames()[6]
+
+
+def test_books_come_in_order_after_live():
+    """`live` first, then every update, each once."""
+    market = Market(slot_count=8192)
+    strategy = Noting()
+    hosted = market.host(strategy)
+    market.take(*frames())
+    drain(hosted)
+
+    for symbol in SYMBOLS:
+        assert strategy.books(symbol) == list(range(market.session.feeds[symbol].verified))
+        first = next(entry for entry in strategy.story if entry[1] == symbol)
+        assert first == ("state", symbol, "live")
+    assert hosted.gaps == 0
+    assert hosted.received == market.feed._publisher.cursor
+
+
+def test_only_followed_pairs_are_told():
+    """A strategy of one pair hears nothing of the other, and may not ask for it."""
+    market = Market()
+    strategy = Noting()
+    hosted = market.host(strategy, symbols=("ETH/USD",))
+    market.take(*frames()[:300])
+    drain(hosted)
+
+    assert {entry[1] for entry in strategy.story} == {"ETH/USD"}
+    with pytest.raises(KeyError, match="ETH/USD"):
+        hosted.context.book("BTC/USD")
+
+
+def test_a_lapped_strategy_gets_the_newest_of_every_pair_and_nothing_twice():
+    """Two thousand records behind on a ring of 256: the gap is exact, each pair's newest book comes once, in order."""
+    market = Market(slot_count=256)
+    strategy = Noting()
+    hosted = market.host(strategy)
+    market.take(*frames()[:50])
+    drain(hosted)
+    seen = {symbol: strategy.books(symbol)[-1] for symbol in SYMBOLS}
+    strategy.story.clear()
+    for start in range(50, 2050, 20):
+        market.take(*frames()[start : start + 20])
+    drain(hosted)
+
+    assert hosted.gaps > 1000
+    assert hosted.laps == 1
+    assert hosted.received + hosted.gaps == market.feed._publisher.cursor
+    for symbol in SYMBOLS:
+        newest = market.session.feeds[symbol].updates
+        assert strategy.books(symbol) == [newest]
+        assert newest > seen[symbol]
+        book = hosted.context.book(symbol)
+        assert book is not None
+        assert book.update_number == newest
+    market.take(*frames()[2050:2150])
+    drain(hosted)
+    for symbol in SYMBOLS:
+        numbers = strategy.books(symbol)
+        assert numbers == list(range(numbers[0], market.session.feeds[symbol].updates + 1))
+
+
+def test_a_quiet_pair_is_right_after_a_gap():
+    """A pair that changed long before the ring was overwritten is still known: the board holds it."""
+    market = Market(slot_count=256)
+    late = Noting()
+    market.take(*frames()[:200])
+    eth = [frame for frame in frames()[200:] if b'"ETH/USD"' in frame and b'"book"' in frame]
+    for frame in eth[:1000]:
+        market.take(frame)
+    hosted = market.host(late)
+    drain(hosted)
+    book = hosted.context.book("BTC/USD")
+
+    assert book is not None
+    assert book.update_number == market.session.feeds["BTC/USD"].updates
+    assert hosted.context.state("BTC/USD") is FeedState.LIVE
+    assert late.books("BTC/USD") == [market.session.feeds["BTC/USD"].updates]
+
+
+def test_a_pair_that_fell_into_doubt_during_a_gap_is_stale_afterwards():
+    """The state of the board counts: a missed `stale` is told, and no book of that pair comes."""
+    market = Market(slot_count=256)
+    strategy = Noting()
+    hosted = market.host(strategy)
+    market.take(*frames()[:200])
+    drain(hosted)
+    strategy.story.clear()
+    bad = next(frame for frame in frames()[200:] if b'"BTC/USD"' in frame and b'"book"' in frame)
+    market.take(flip_checksum(bad))
+    for start in range(200, 1500, 20):
+        market.take(*frames()[start : start + 20])
+    drain(hosted)
+
+    assert ("state", "BTC/USD", "stale") in strategy.story
+    assert strategy.books("BTC/USD") == []
+    assert strategy.books("ETH/USD") == [market.session.feeds["ETH/USD"].updates]
+    book = hosted.context.book("BTC/USD")
+    assert book is not None
+    assert book.state == FeedState.STALE
+
+
+def test_a_lap_in_mid_burst_waits_for_the_board():
+    """The board is complete at the end of a burst: until then a lapped strategy is told nothing rather than half."""
+    market = Market(slot_count=256)
+    strategy = Noting()
+    hosted = market.host(strategy)
+    market.take(*frames()[:50])
+    drain(hosted)
+    strategy.story.clear()
+    market.take(*frames()[50:1000], end_burst=False)
+    drain(hosted)
+    told_in_mid_burst = list(strategy.story)
+    market.feed.on_burst_end()
+    drain(hosted)
+
+    assert told_in_mid_burst == []
+    for symbol in SYMBOLS:
+        assert strategy.books(symbol) == [market.session.feeds[symbol].updates]
+    assert hosted.received + hosted.gaps == market.feed._publisher.cursor
+
+
+def test_old_news_is_skipped_for_the_newest():
+    """Records that waited longer than allowed: not told one by one but made up for by the board, and counted."""
+    market = Market(slot_count=8192)
+    strategy = Noting()
+    hosted = market.host(strategy, limits={"lag_ns_max": NS_PER_S})
+    market.take(*frames()[:1000])
+    market.clock.advance(2 * NS_PER_S)
+    market.take(*frames()[1000:1500])
+    drain(hosted)
+    skipped_to = {symbol: market.session.feeds[symbol].updates for symbol in SYMBOLS}
+    market.take(*frames()[1500:1600])
+    drain(hosted)
+
+    assert hosted.laps == 1
+    assert hosted.gaps == market.feed._publisher.cursor - hosted.received > 1000
+    for symbol in SYMBOLS:
+        updates = market.session.feeds[symbol].updates
+        assert strategy.books(symbol) == list(range(skipped_to[symbol], updates + 1))
+
+
+def test_after_a_callback_that_blocked_nothing_of_its_batch_is_told_late():
+    """A strategy that blocks in the middle of a batch is next told what is so now, not the rest of the batch."""
+    market = Market(slot_count=8192)
+
+    class Blocking(Noting):
+        def on_book(self, book: BookTop) -> None:
+            super().on_book(book)
+            if len(self.story) == 20:
+                market.clock.advance(5 * NS_PER_S)
+                market.take(*frames()[600:1200])
+
+    strategy = Blocking()
+    hosted = market.host(strategy)
+    market.take(*frames()[:600])
+    drain(hosted)
+
+    assert hosted.laps == 1
+    for symbol in SYMBOLS:
+        assert strategy.books(symbol)[-1] == market.session.feeds[symbol].updates
+    assert len(strategy.story) == 20 + len(SYMBOLS)
+    assert hosted.received + hosted.gaps == market.feed._publisher.cursor
+
+
+def test_a_feeds_successor_is_heard_without_a_second_stale():
+    """Death and rebirth of a feed: stale once, then live with the new books."""
+    market = Market()
+    strategy = Noting()
+    hosted = market.host(strategy)
+    market.take(*frames()[:100])
+    market.start_feed()
+    market.take(*frames()[:100])
+    drain(hosted)
+    states = [entry for entry in strategy.story if entry[:2] == ("state", "BTC/USD")]
+
+    assert [entry[2] for entry in states] == ["live", "stale", "live"]
+
+
+def test_too_many_errors_within_a_minute_halt_a_strategy():
+    """More than the allowance: halted. As many over a longer time: not."""
+
+    class Raising(Strategy):
+        def on_trade(self, trade: Trade) -> None:
+            raise ValueError("no")
+
+    market = Market()
+    market.take(*frames()[:20])
+    patient = market.host(Raising(), limits={"errors_per_minute_max": 3})
+    drain(patient)
+    for number in range(8):
+        market.clock.advance(25 * NS_PER_S)
+        market.take(trade("BTC/USD", number))
+        drain(patient)
+    hasty = market.host(Raising(), limits={"errors_per_minute_max": 3})
+    for number in range(8):
+        market.take(trade("BTC/USD", 10 + number))
+        drain(hasty)
+
+    assert (patient.errors, patient.halted) == (8, False)
+    assert (hasty.errors, hasty.halted) == (4, True)
+    assert not hasty.ready()
+
+
+def test_an_async_callback_holds_back_its_own_records_only():
+    """While one strategy waits, another is told everything; afterwards the first goes on where it was."""
+
+    class Waiting(Strategy):
+        def __init__(self) -> None:
+            self.gate = asyncio.Event()
+            self.trades: list[int] = []
+
+        async def on_trade(self, trade: Trade) -> None:  # type: ignore[override]
+            await self.gate.wait()
+            self.trades.append(trade.trade_id)
+
+    async def scenario() -> tuple[list[int], list[int], list[int]]:
+        market = Market()
+        market.take(*frames()[:20])
+        waiting, noting = Waiting(), Noting()
+        slow, quick = market.host(waiting), market.host(noting)
+        for number in range(5):
+            market.take(trade("BTC/USD", number))
+        drain(quick)
+        drain(slow)
+        before = list(waiting.trades)
+        waiting.gate.set()
+        while len(waiting.trades) < 5:
+            await asyncio.sleep(0)
+            slow.do_work()
+        return [entry[2] for entry in noting.story if entry[0] == "trade"], before, waiting.trades
+
+    quick_trades, before, slow_trades = asyncio.run(scenario())
+
+    assert quick_trades == slow_trades == [0, 1, 2, 3, 4]
+    assert before == []
+
+
+def test_a_slow_callback_is_measured_and_counted():
+    """Longer than the limit, by the host's clock: counted, and the slowest remembered."""
+    market = Market()
+    market.take(*frames()[:20])
+
+    class Slow(Strategy):
+        def on_trade(self, trade: Trade) -> None:
+            market.clock.advance(80_000_000)
+
+    hosted = market.host(Slow(), limits={"slow_callback_ns": 50_000_000})
+    market.take(trade("BTC/USD", 1))
+    drain(hosted)
+
+    assert hosted.slow == 1
+    assert hosted.slowest_ns == 80_000_000
+
+
+def test_a_timer_is_called_when_it_is_due_and_never_in_a_volley():
+    """Every timer_s seconds; after a long absence once, not as often as it was missed."""
+
+    class Timed(Strategy):
+        timer_s = 1.0
+
+        def __init__(self) -> None:
+            self.ticks = 0
+
+        def on_timer(self) -> None:
+            self.ticks += 1
+
+    market = Market()
+    strategy = Timed()
+    hosted = market.host(strategy)
+    asyncio.run(hosted.start())
+    hosted.do_work()
+    assert strategy.ticks == 0
+    market.clock.advance(NS_PER_S)
+    hosted.do_work()
+    market.clock.advance(30 * NS_PER_S)
+    hosted.do_work()
+    hosted.do_work()
+
+    assert strategy.ticks == 2
+    assert hosted.timer_due() == market.clock.mono_ns() + NS_PER_S
+
+
+def test_callbacks_of_one_strategy_never_overlap():
+    """While an async on_timer waits, no record is dispatched, of any kind."""
+
+    class Timed(Noting):
+        timer_s = 1.0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = asyncio.Event()
+
+        async def on_timer(self) -> None:  # type: ignore[override]
+            self.story.append(("timer begins",))
+            await self.gate.wait()
+            self.story.append(("timer ends",))
+
+    async def scenario() -> list[tuple[Any, ...]]:
+        market = Market()
+        strategy = Timed()
+        hosted = market.host(strategy)
+        await hosted.start()
+        drain(hosted)
+        market.clock.advance(NS_PER_S)
+        market.take(*frames()[:20], trade("BTC/USD", 1))
+        hosted.do_work()
+        await asyncio.sleep(0)
+        hosted.do_work()
+        strategy.gate.set()
+        while hosted.waiting is not None:
+            await asyncio.sleep(0)
+        drain(hosted)
+        return strategy.story
+
+    story = asyncio.run(scenario())
+
+    assert story[:2] == [("timer begins",), ("timer ends",)]
+    assert ("trade", "BTC/USD", 1) in story[2:]

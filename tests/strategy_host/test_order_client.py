@@ -1,0 +1,530 @@
+"""What a strategy hands over may be anything: its desk raises for nothing, and what it sends can be sent on."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from engine import Conditional
+from engine.clock import ManualClock
+from engine.kraken.trading.order_requests import BatchRow, add_order, amend_order, batch_add
+from engine.market import Pair
+from engine.orders.intent import OrderIntent
+from engine.orders.life import OrderState
+from engine.orders.rings.commands import (
+    COMMAND_RECORD_BYTES,
+    COMMANDS,
+    Amend,
+    Cancel,
+    CancelAll,
+    Command,
+    StrategyEnded,
+    Submit,
+    SubmitBatch,
+)
+from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, OrderReport, TradingReport
+from engine.orders.risk import Risk, RiskLimits, TopOfBook
+from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
+from engine.strategy.order_kinds import KINDS
+from engine.strategy.orders import Order, latest_report
+from engine.strategy_host.order_client import OrderClient, OrderPorts
+from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
+
+NOW = 1_800_000_000 * NS_PER_S
+PAIR = Pair("BTC/USD", 1, 8, qty_min_lots=5000, cost_min=Decimal("0.5"))
+OTHER = Pair("ETH/USD", 2, 8, qty_min_lots=5000, cost_min=Decimal("0.5"))
+TOP = TopOfBook(PriceTicks(599_999), PriceTicks(600_001), 1, is_live=True, age_ns=0)
+DEADLINE = WallNs(NOW + NS_PER_S)
+
+
+def ring(record_bytes: int, slot_count: int) -> bytearray:
+    memory = bytearray(ring_bytes(record_bytes, slot_count, gate_count=1))
+    format_ring(memory, record_bytes=record_bytes, slot_count=slot_count, gate_count=1)
+    return memory
+
+
+class Desk:
+    """A desk on real rings, and what the router finds in them."""
+
+    def __init__(self, slot_count: int = 64) -> None:
+        commands, reports = ring(COMMAND_RECORD_BYTES, slot_count), ring(REPORT_RECORD_BYTES, 64)
+        self.commands = GatedSubscriber(commands)
+        self.reports = Publisher(reports)
+        ports = OrderPorts(Publisher(commands), GatedSubscriber(reports), "quoter", 1)
+        pairs: dict[str, Pair | None] = {"BTC/USD": PAIR, "ETH/USD": OTHER, "SOL/USD": None}
+        self.desk = OrderClient("quoter", ports, pairs, ManualClock(1, NOW))
+
+    def submit(self, qty: Any = "1", side: Any = "buy", symbol: Any = "BTC/USD", **options: Any) -> Order:
+        return self.desk.submit(side, symbol, qty, options)  # type: ignore[arg-type]
+
+    def sent(self) -> list[Command]:
+        """Everything in the ring, decoded."""
+        return [COMMANDS.unpack(record) for record in self.commands.poll_many(64)]
+
+    def news(self) -> list[object]:
+        """All that the strategy would be told."""
+        told = []
+        while (one := self.desk.next_news()) is not None:
+            told.append(one)
+        return told
+
+    def working(self, **options: Any) -> Order:
+        """An order that Kraken has acknowledged."""
+        order = self.submit(**(options or {"limit": 60000}))
+        self.sent()
+        report = OrderReport(
+            order.id, "O1", order.symbol, order.side, order.order_type, OrderState.WORKING, "", QtyLots(10**8),
+            QtyLots(0), latest_report(order).limit_price_ticks, None, Decimal(0), (), 1, 8, False, WallNs(NOW),
+        )  # fmt: skip
+        assert self.reports.try_publish(REPORTS.pack(report))
+        self.news()
+        assert order.is_working
+        return order
+
+
+# --- refusals
+
+
+WRONG = {
+    "a misspelt option": ({"limit": 60000, "postonly": True}, "no option postonly; did you mean post_only?"),
+    "a word for a moment": ({"limit": 1, "time_in_force": "gtd", "expire_at": "tomorrow"}, "expire_at must be"),
+    "a trailing close at a price": (
+        {
+            "limit": 1,
+            "conditional": Conditional("trailing-stop", trigger_price=Decimal(5), trigger_price_type="static"),
+        },
+        "its type is pct or quote",
+    ),
+    "a datetime without timezone": ({"limit": 1, "effective_at": datetime(2030, 1, 1)}, "timezone"),
+    "a word for a closing order": ({"limit": 1, "conditional": "x"}, "conditional must be a Conditional"),
+    "more than 64 bits": ({"qty": Decimal("1e30")}, "qty 1E+30 is more than any order can have"),
+    "no symbol": ({"symbol": None}, "the symbol must be the name of a pair, such as BTC/USD, not None"),
+    "a list for a symbol": ({"symbol": []}, "the symbol must be the name of a pair, such as BTC/USD, not a list"),
+    "Kraken's old symbol": (
+        {"symbol": "XBT/USD"}, "'XBT/USD' cannot be traded: add it to the strategy's symbols; did you mean BTC/USD?"
+    ),
+    "a symbol in small letters": (
+        {"symbol": "btc/usd"}, "'btc/usd' cannot be traded: add it to the strategy's symbols; did you mean BTC/USD?"
+    ),
+    "another symbol": ({"symbol": "ETC/USD"}, "'ETC/USD' cannot be traded: add it to the strategy's symbols"),
+    "a pair that is not known yet": ({"symbol": "SOL/USD"}, "the venue has not told the pair's precision"),
+    "neither buy nor sell": ({"side": "bid"}, "side must be buy or sell, not 'bid'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_an_order_that_cannot_be_is_refused_and_nowhere_open(mistake: str) -> None:
+    """It is told to the strategy like any other end, and nothing was sent."""
+    options, said = WRONG[mistake]
+    desk = Desk()
+
+    order = desk.submit(**options, tag="mine")
+
+    assert order.state is OrderState.REFUSED
+    assert said in order.reason
+    assert order.tag == "mine"
+    assert desk.desk.open_orders == ()
+    assert desk.desk.order(order.id) is order
+    assert desk.news() == [order]
+    assert desk.sent() == []
+    repr(order)
+
+
+def test_enums_of_words_and_numbers_of_other_kinds_are_sent_as_plain_ones() -> None:
+    """MessagePack has no form for a subclass of str or Decimal."""
+
+    class Word(str):
+        __slots__ = ()
+
+    class Amount(Decimal):
+        __slots__ = ()
+
+    class Share(float):
+        __slots__ = ()
+
+    desk = Desk()
+    order = desk.submit(
+        Amount("0.5"), Word("SELL"), Word("BTC/USD"), limit=Share(60000.5), time_in_force=Word("IOC"), cash_qty=None
+    )
+    desk.desk.cancel_all(Word("BTC/USD"))
+
+    assert order.state is OrderState.NEW, order.reason
+    submit, cancel_all = desk.sent()
+    assert isinstance(submit, Submit)
+    assert (submit.intent.side, submit.intent.qty, submit.intent.limit_price) == ("sell", 50_000_000, 600_005)
+    assert cancel_all == CancelAll("quoter", "BTC/USD")
+
+
+def test_an_order_that_finds_the_ring_full_is_refused_and_nowhere_open() -> None:
+    """It did not leave."""
+    desk = Desk(slot_count=4)
+    orders = [desk.submit(limit=60000 + number) for number in range(5)]
+
+    assert [order.state.name for order in orders] == [*["NEW"] * 4, "REFUSED"]
+    assert list(desk.desk.open_orders) == orders[:4]
+
+
+def test_an_engine_that_does_not_trade_refuses_and_keeps_nothing_open() -> None:
+    """And tells a mistake before that."""
+    desk = OrderClient("quoter", None, {"BTC/USD": PAIR}, ManualClock(1, NOW), "it is a rehearsal")
+
+    assert desk.submit("buy", "BTC/USD", 1, {"limit": 1}).reason == "it is a rehearsal"
+    assert desk.submit("buy", "BTC/USD", -1, {}).reason == "qty must be a number above 0, not -1"
+    assert [order.reason for order in desk.submit_batch([("buy", "BTC/USD", 1, {})] * 2)] == ["it is a rehearsal"] * 2
+    assert desk.open_orders == ()
+
+
+# --- batches
+
+ROW = ("buy", "BTC/USD", "1", {"limit": "60000"})
+BATCHES: dict[str, tuple[list[Any], str]] = {
+    "another side": ([ROW, ("bid", *ROW[1:])], "order 2 of the batch: side must be buy or sell, not 'bid'"),
+    "too short a row": (
+        [("buy", "BTC/USD"), ROW], "order 1 of the batch: it must be (side, symbol, qty, options), not 2 of them"
+    ),
+    "no row at all": ([None, ROW], "order 1 of the batch: it must be (side, symbol, qty, options), not None"),
+    "options that are none": (
+        [ROW, (*ROW[:3], None)],
+        "order 2 of the batch: the options of an order must be a dict, such as {'limit': price}",
+    ),
+    "a misspelt option": (
+        [ROW, (*ROW[:3], {"limt": 1})], "order 2 of the batch: an order has no option limt; did you mean limit?"
+    ),
+    "one": ([ROW], "a batch has 2 to 15 orders, not 1"),
+    "sixteen": ([ROW] * 16, "a batch has 2 to 15 orders, not 16"),
+    "two pairs": (
+        [ROW, ("buy", "ETH/USD", 1, {})], "a batch has orders of one pair; send one batch for each"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", BATCHES)
+def test_one_wrong_order_is_the_end_of_its_batch(mistake: str) -> None:
+    """Each order of it says why, and none is open."""
+    rows, said = BATCHES[mistake]
+    desk = Desk()
+
+    orders = desk.desk.submit_batch(rows)
+
+    assert len(orders) == len(rows)
+    assert {(order.state, order.reason) for order in orders} == {(OrderState.REFUSED, said)}
+    assert desk.desk.open_orders == ()
+    assert desk.sent() == []
+
+
+def test_the_largest_batch_fits() -> None:
+    """Fifteen orders with every option of theirs."""
+    desk = Desk()
+    options: Any = {
+        "order_type": "trailing-stop-limit", "trigger": Decimal("1." + "1" * 30), "trigger_type": "pct",
+        "trigger_reference": "index", "limit_offset": Decimal("-1." + "1" * 30), "limit_offset_type": "pct",
+        "post_only": True, "time_in_force": "gtd", "expire_at": NOW + 60 * NS_PER_S,
+        "effective_at": NOW + 5 * NS_PER_S, "reduce_only": True, "margin": True, "fee_preference": "quote",
+        "stp_type": "cancel_newest",
+    }  # fmt: skip
+
+    orders = desk.desk.submit_batch([("sell", "BTC/USD", "1", options)] * 15)
+
+    assert {order.state for order in orders} <= {OrderState.NEW, OrderState.REFUSED}
+    if orders[0].state is OrderState.REFUSED:
+        assert orders[0].reason == "the batch is too long for one command; send it in two"
+        assert desk.desk.open_orders == ()
+    assert all(isinstance(command, SubmitBatch) for command in desk.sent())
+
+
+@pytest.mark.parametrize("batch", [None, 5, "buy", {}, [], iter(())])
+def test_a_batch_that_is_no_list_is_told_in_the_log(batch: Any) -> None:
+    """There is no order to tell of."""
+    with capture_logs() as logs:
+        assert Desk().desk.submit_batch(batch) == []
+
+    assert [entry["log_level"] for entry in logs] == ["error"]
+
+
+# --- amends and cancels
+
+
+def test_an_amend_that_cannot_be_leaves_its_reason_on_the_order() -> None:
+    """The order stays as it is, and can be amended still."""
+    desk = Desk()
+    order = desk.working()
+
+    for options, said in (
+        ({"price": 1}, "amend refused: amend has no option price; did you mean limit?"),
+        ({"limit": float("nan")}, "amend refused: limit must be a number above 0, not NaN"),
+        ({"qty": 10**30}, f"amend refused: qty 1{30 * '0'} is more than any order can have"),
+        ({"trigger": 1}, "amend refused: a limit order has no trigger to change"),
+        (None, "amend refused: the options of an order must be a dict, such as {'limit': price}"),
+    ):
+        assert desk.desk.amend(order, options) is False  # type: ignore[arg-type]
+        assert order.reason == said
+        assert desk.news() == [order]
+    assert order.is_working
+    assert desk.sent() == []
+    assert desk.desk.amend(order, {"limit": "60001"})
+    assert [type(command) for command in desk.sent()] == [Amend]
+
+
+@pytest.mark.parametrize("what", [None, 5, "O1", {}])
+def test_only_an_order_can_be_amended(what: Any) -> None:
+    """What is none is told in the log."""
+    with capture_logs() as logs:
+        assert Desk().desk.amend(what, {"limit": 1}) is False
+
+    assert "amend takes an order" in logs[0]["reason"]
+
+
+def test_a_cancel_of_what_is_no_order_cancels_the_others() -> None:
+    """A variable that is still None must not keep the rest alive; a list counts as what is in it."""
+    desk = Desk()
+    first, second, third = (desk.working() for _ in range(3))
+
+    with capture_logs() as logs:
+        desk.desk.cancel((None, first, "O7", [second, 5], {third}))  # type: ignore[arg-type]
+
+    assert desk.sent() == [Cancel("quoter", [first.id, second.id, third.id])]
+    assert [entry["reason"].rpartition("not ")[2] for entry in logs] == ["None", "'O7'", "5"]
+
+
+def test_the_same_mistake_is_told_once() -> None:
+    """However often the strategy makes it."""
+    desk = Desk()
+
+    with capture_logs() as logs:
+        for _ in range(1000):
+            desk.desk.cancel(None)  # type: ignore[arg-type]
+
+    assert len(logs) == 1
+
+
+@pytest.mark.parametrize("symbol", ["btc/usd", "FOO/BAR", None, 5, [], "\ud800"])
+def test_a_cancel_of_all_on_an_unknown_pair_is_told(symbol: Any) -> None:
+    """Else the strategy would believe that all are canceled."""
+    desk = Desk()
+    with capture_logs() as logs:
+        desk.desk.cancel_all(symbol)
+        desk.desk.cancel_all("BTC/USD")
+        desk.desk.cancel_all("")
+
+    assert len(logs) == 1
+    assert [command.symbol for command in desk.sent() if isinstance(command, CancelAll)] == ["BTC/USD", ""]
+
+
+def test_the_end_of_a_strategy_is_told_whatever_it_raised() -> None:
+    """An exception's text may be no Unicode."""
+    desk = Desk()
+
+    desk.desk.end("\ud800" * 1000)
+
+    assert desk.sent() == [StrategyEnded("quoter", "?" * 200)]
+
+
+# --- a report that cannot be read
+
+
+def test_a_report_that_cannot_be_read_is_left_behind() -> None:
+    """Counted, told once, and the next is taken."""
+    desk = Desk()
+    for record in (b"\xff" * 100, REPORTS.pack(TradingReport("ACTIVE", True, ""))):
+        assert desk.reports.try_publish(record)
+
+    with capture_logs() as logs:
+        told = desk.news()
+
+    assert len(told) == 1
+    assert desk.desk.status.is_open
+    assert [(entry["log_level"], entry["unreadable"]) for entry in logs] == [("error", 1)]
+    assert desk.news() == []
+
+
+# --- anything at all
+
+EXAMPLES = settings.default.max_examples  # the profile's; options are many, so a multiple of it
+
+ANY_DECIMAL = st.decimals() | st.sampled_from([Decimal("sNaN"), Decimal("1e999999"), Decimal("-1e-999999"), Decimal(0)])
+ANY_TIME = st.datetimes() | st.datetimes(timezones=st.timezones()) | st.just(datetime(1, 1, 1, tzinfo=UTC))
+SCALAR = (
+    st.none() | st.booleans() | st.integers() | st.integers(min_value=2**62) | st.floats() | st.text(max_size=8)
+    | st.binary(max_size=4) | ANY_DECIMAL | ANY_TIME
+)  # fmt: skip
+GARBAGE = SCALAR | st.lists(SCALAR, max_size=2) | st.dictionaries(st.text(max_size=3), SCALAR, max_size=2)
+PRICE = st.integers(1, 10**7).map(lambda ticks: Decimal(ticks) / 10) | st.integers(1, 10**6) | st.just("60000.1")
+OFFSET = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**35), max_value=10**35)
+WORDS: dict[str, st.SearchStrategy[Any]] = {
+    "order_type": st.sampled_from([*KINDS, "LIMIT"]),
+    "time_in_force": st.sampled_from(["gtc", "gtd", "ioc", "fok", "GTC"]),
+    "trigger_type": st.sampled_from(["static", "pct", "quote"]),
+    "trigger_reference": st.sampled_from(["last", "index"]),
+    "limit_offset_type": st.sampled_from(["pct", "quote"]),
+    "fee_preference": st.sampled_from(["base", "quote"]),
+    "stp_type": st.sampled_from(["cancel_newest", "cancel_oldest", "cancel_both"]),
+}
+MOMENT = st.integers(NOW - 10**9, NOW + 40 * 86_400 * NS_PER_S) | st.integers(1, 10**7).map(
+    lambda s: datetime.fromtimestamp(NOW // NS_PER_S, UTC) + timedelta(seconds=s)
+)
+CLOSING = st.builds(
+    Conditional,
+    st.sampled_from(list(KINDS)) | GARBAGE,
+    st.none() | PRICE | OFFSET | GARBAGE,
+    st.none() | st.sampled_from(["static", "pct", "quote"]) | GARBAGE,
+    st.none() | PRICE | OFFSET | GARBAGE,
+    st.none() | st.sampled_from(["static", "pct", "quote"]) | GARBAGE,
+)
+PLAUSIBLE: dict[str, st.SearchStrategy[Any]] = {
+    "limit": PRICE, "trigger": PRICE | OFFSET, "limit_offset": PRICE | OFFSET, "display_qty": PRICE,
+    "cash_qty": PRICE | OFFSET, "expire_at": MOMENT, "effective_at": MOMENT, "post_only": st.booleans(),
+    "reduce_only": st.booleans(), "margin": st.booleans(), "conditional": CLOSING, "tag": GARBAGE, **WORDS,
+}  # fmt: skip
+
+
+@st.composite
+def likely_options(draw: st.DrawFn) -> dict[str, Any]:
+    """Options of one order type, as a person might give them, one of them wrong perhaps."""
+    order_type = draw(st.sampled_from(list(KINDS)))
+    kind = KINDS[order_type]
+    names = {*kind.needs, *draw(st.sets(st.sampled_from(sorted(kind.takes)), max_size=3)), "order_type"}
+    options = {name: draw(PLAUSIBLE[name]) for name in sorted(names)} | {"order_type": order_type}
+    if draw(st.booleans()):
+        options[draw(st.sampled_from(sorted(PLAUSIBLE)))] = draw(GARBAGE)
+    return options
+
+
+OPTIONS = (
+    likely_options()
+    | st.fixed_dictionaries({}, optional={name: values | GARBAGE for name, values in PLAUSIBLE.items()})
+    | st.dictionaries(st.text(max_size=5) | st.sampled_from(sorted(PLAUSIBLE)) | st.integers(), GARBAGE, max_size=3)
+)
+QTY = st.sampled_from(["1", "0.5", 0]) | PRICE | GARBAGE
+SIDE = st.sampled_from(["buy", "sell"]) | GARBAGE
+SYMBOL = st.sampled_from(["BTC/USD", "BTC/USD", "ETH/USD", "SOL/USD"]) | GARBAGE
+
+
+def is_sound(desk: Desk, order: Order) -> None:
+    """It is refused in one sentence, or on its way; and open only then."""
+    assert isinstance(order, Order)
+    if order.state is OrderState.REFUSED:
+        assert order.reason
+        assert "\n" not in order.reason
+        assert order not in desk.desk.open_orders
+    else:
+        assert order.state is OrderState.NEW
+        assert order in desk.desk.open_orders
+    repr(order)
+
+
+def can_be_sent_on(intent: OrderIntent) -> None:
+    """The router can measure it, and write it down for Kraken."""
+    pair = {"BTC/USD": PAIR, "ETH/USD": OTHER}[intent.symbol]
+    Risk(RiskLimits(order_notional_max=Decimal(10**6), position_notional_max=Decimal(10**6))).refusal(
+        intent, strategy="quoter", pair=pair, top=TOP, open_orders=(), position=Decimal(0), now=MonoNs(1)
+    )
+    name: dict[str, Any] = {"cl_ord_id": "key"} if intent.conditional is None else {"order_userref": 1}
+    frame = add_order(intent, **name, deadline=DEADLINE, token="t", req_id=1)
+    assert json.loads(frame, parse_float=Decimal)["params"]["symbol"] == intent.symbol
+    row = BatchRow(intent, **name)
+    json.loads(batch_add([row, row], deadline=DEADLINE, token="t", req_id=1))
+
+
+@settings(max_examples=8 * EXAMPLES)
+@given(side=SIDE, symbol=SYMBOL, qty=QTY, options=OPTIONS)
+def test_whatever_a_strategy_asks_for_an_order_comes_back(side: Any, symbol: Any, qty: Any, options: Any) -> None:
+    """REFUSED, or sent as something that decodes, can be measured and can be sent on."""
+    desk = Desk()
+
+    order = desk.desk.submit(side, symbol, qty, options)
+
+    is_sound(desk, order)
+    commands = desk.sent()
+    assert len(commands) == (order.state is OrderState.NEW)
+    for command in commands:
+        assert isinstance(command, Submit)
+        can_be_sent_on(command.intent)
+
+
+@settings(max_examples=3 * EXAMPLES)
+@given(rows=st.lists(st.tuples(SIDE, SYMBOL, QTY, OPTIONS) | GARBAGE, max_size=4) | GARBAGE)
+def test_whatever_a_batch_holds_its_orders_come_back(rows: Any) -> None:
+    """All of them sent, or none."""
+    desk = Desk()
+
+    with capture_logs():
+        orders = desk.desk.submit_batch(rows)
+
+    for order in orders:
+        is_sound(desk, order)
+    assert len({order.state for order in orders}) <= 1
+    for command in desk.sent():
+        assert isinstance(command, SubmitBatch)
+        for _, intent in command.orders:
+            can_be_sent_on(intent)
+
+
+WORKING: dict[str, Callable[[], dict[str, Any]]] = {
+    "limit": lambda: {"limit": 60000},
+    "iceberg": lambda: {"order_type": "iceberg", "limit": 60000, "display_qty": "0.5"},
+    "trailing-stop-limit": lambda: {"order_type": "trailing-stop-limit", "trigger": 1, "limit_offset": 1},
+}
+
+
+@settings(max_examples=4 * EXAMPLES)
+@given(
+    order_type=st.sampled_from(sorted(WORKING)),
+    options=st.fixed_dictionaries({}, optional={
+        name: PLAUSIBLE.get(name, PRICE) | GARBAGE
+        for name in ("qty", "limit", "trigger", "limit_offset", "display_qty", "post_only", "order_type")
+    }) | GARBAGE,
+)  # fmt: skip
+def test_whatever_an_amend_wants_it_is_sent_or_says_why(order_type: str, options: Any) -> None:
+    """And what was sent can be sent on."""
+    desk = Desk()
+    order = desk.working(**WORKING[order_type]())
+
+    is_taken = desk.desk.amend(order, options)
+
+    commands = desk.sent()
+    assert len(commands) == is_taken
+    assert is_taken or order.reason.startswith("amend refused: ")
+    for command in commands:
+        assert isinstance(command, Amend)
+        json.loads(amend_order(command.amendment, cl_ord_id="key", deadline=DEADLINE, token="t", req_id=1))
+
+
+@settings(max_examples=2 * EXAMPLES)
+@given(orders=st.lists(GARBAGE, max_size=3) | GARBAGE, symbol=GARBAGE)
+def test_whatever_is_canceled_nothing_raises(orders: Any, symbol: Any) -> None:
+    """And the order that is among it is canceled."""
+    desk = Desk()
+    order = desk.working()
+
+    with capture_logs():
+        desk.desk.cancel(orders)
+        desk.desk.cancel_all(symbol)
+        desk.desk.cancel((orders, order))
+
+    cancels = [command for command in desk.sent() if isinstance(command, Cancel)]
+    assert [command.cl_ord_ids for command in cancels] == [[order.id]]
+    assert latest_report(order).is_busy
+
+
+def test_a_cancel_that_finds_no_room_waits_once_however_often_it_is_asked_for() -> None:
+    """It leaves when there is room, and no strategy can make the desk grow."""
+    desk = Desk(slot_count=8)
+    order = desk.working()
+    while desk.submit(limit=60000).is_open:
+        pass
+    for _ in range(100):
+        desk.desk.cancel([order])
+        desk.desk.cancel_all("BTC/USD")
+    sent = []
+    for _ in range(10):
+        sent += desk.sent()
+        desk.news()
+
+    assert sent[-2:] == [Cancel("quoter", [order.id]), CancelAll("quoter", "BTC/USD")]
+    assert sum(isinstance(command, Cancel) for command in sent) == 1

@@ -1,0 +1,286 @@
+"""Strategies share a thread: a turn is a quota of time, and who asks for more than there is loses alone."""
+
+from itertools import pairwise
+from math import inf
+
+import pytest
+from structlog.testing import capture_logs
+
+from engine import BookTop, Order, Strategy, Trade
+from engine.ring import RECHECK_NS
+from engine.strategy_host.host import CONTENDED, StrategyHost, fair_share
+from engine.strategy_host.hosted_strategy import REST_NS_MAX, HostLimits
+from engine.telemetry import new_counters
+from engine.topology import strategy_counter_names
+from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US
+from tests.public_feed.rig import Market, frames, trade
+
+
+class Taking(Strategy):
+    """Takes `took_ns` for each trade, and notes how late each came: trade n is due at n milliseconds."""
+
+    def __init__(self, market: Market, took_ns: int = 0) -> None:
+        self.market = market
+        self.took_ns = took_ns
+        self.began_at = market.clock.mono_ns()
+        self.trades: list[int] = []
+        self.late_ns: list[int] = []
+
+    def on_trade(self, trade: Trade) -> None:
+        self.trades.append(trade.trade_id)
+        self.late_ns.append(self.market.clock.mono_ns() - self.began_at - trade.trade_id * NS_PER_MS)
+        self.market.clock.advance(self.took_ns)
+
+
+def hosted_on(market: Market, *strategies: Strategy) -> StrategyHost:
+    """One host for all of them, at the end of what was published so far."""
+    hosted = [market.host(strategy, first_sequence=None) for strategy in strategies]
+    for number, each in enumerate(hosted):
+        each.name = f"s{number}"
+    counters = new_counters(strategy_counter_names([each.name for each in hosted]))
+    return StrategyHost(hosted, counters, market.clock)
+
+
+def live_market(slot_count: int = 65536) -> Market:
+    market = Market(slot_count=slot_count)
+    market.take(*frames()[:20])
+    return market
+
+
+def run_for(market: Market, host: StrategyHost, began_at: int, seconds: float) -> None:
+    """A trade a millisecond, each published when it is due or, if the thread was busy, as soon as it was not."""
+    number, count_at = 0, began_at
+    while (now := market.clock.mono_ns()) < began_at + seconds * NS_PER_S:
+        while began_at + number * NS_PER_MS <= now:
+            market.take(trade("BTC/USD", number))
+            number += 1
+        if not host.do_work():
+            market.clock.advance(10 * NS_PER_US)
+        if now >= count_at:
+            count_at = now + RECHECK_NS
+            host.count()
+
+
+def test_a_turn_is_a_quota_of_time() -> None:
+    """Forty trades wait: the slow one takes one and leaves the others to its next turns, the quick one takes all."""
+    market = live_market()
+    slow, quick = Taking(market, NS_PER_MS), Taking(market)
+    host = hosted_on(market, slow, quick)
+    market.take(*(trade("BTC/USD", number) for number in range(40)))
+    host.do_work()
+
+    assert len(slow.trades) == 1
+    assert len(quick.trades) == 40
+    while host.do_work():
+        pass
+    assert slow.trades == quick.trades
+
+
+def test_each_turn_begins_with_another() -> None:
+    """Nobody is always behind the others."""
+    market = live_market()
+    first: list[str] = []
+
+    class Noting(Strategy):
+        name = ""
+
+        def on_trade(self, trade: Trade) -> None:
+            first.append(self.name)
+
+    strategies = [Noting() for _ in range(3)]
+    for name, strategy in zip("abc", strategies, strict=True):
+        strategy.name = name
+    host = hosted_on(market, *strategies)
+    for number in range(3):
+        market.take(trade("BTC/USD", number))
+        host.do_work()
+
+    assert first == [*"abc", *"bca", *"cab"]
+
+
+def test_only_the_slow_one_loses_when_there_is_not_enough_for_all() -> None:
+    """1 ms for each of 1,000 trades a second: eight others get nearly all at once, and only the slow one has gaps."""
+    market = live_market()
+    slow, quick = Taking(market, NS_PER_MS), [Taking(market) for _ in range(8)]
+    host = hosted_on(market, *quick[:4], slow, *quick[4:])
+    run_for(market, host, slow.began_at, 4.0)
+    of_slow, others = host.strategies[4], [*host.strategies[:4], *host.strategies[5:]]
+
+    assert of_slow.must_rest
+    assert of_slow.gaps > 0
+    assert 0.002 < of_slow.busy_share < 0.01
+    assert of_slow.busy_share_max > 0.5
+    assert all(each.gaps == 0 and each.rests == 0 for each in others)
+    late_ns = sorted(late for strategy in quick for late in strategy.late_ns[1500:])
+    assert late_ns[len(late_ns) // 2] < 50 * NS_PER_US
+    assert late_ns[int(len(late_ns) * 0.99)] < 0.1 * NS_PER_MS
+
+
+def test_where_all_are_slow_nobody_rests() -> None:
+    """They share the thread in turns, and both lose."""
+    market = live_market()
+    pair = [Taking(market, NS_PER_MS) for _ in range(2)]
+    host = hosted_on(market, *pair)
+    run_for(market, host, pair[0].began_at, 3.0)
+
+    assert [each.rests for each in host.strategies] == [0, 0]
+    assert all(0.4 < each.busy_share < 0.6 for each in host.strategies)
+
+
+def test_one_that_rests_goes_on_resting_though_the_board_tells_it_all() -> None:
+    """What it is called with after a gap is no record taken, and shows that it keeps pace as little."""
+    market = live_market()
+
+    class Books(Strategy):
+        def on_book(self, book: BookTop) -> None:
+            market.clock.advance(NS_PER_MS)
+
+    host = hosted_on(market, Books(), Taking(market))
+    slow = host.strategies[0]
+    slow._limits = HostLimits(lag_ns_max=100 * NS_PER_MS)  # it falls behind, and reads the board, again and again
+    rested: list[bool] = []
+    for number in range(20, 2900):
+        market.take(frames()[number])
+        due = market.clock.mono_ns() + NS_PER_MS
+        while host.do_work():
+            pass
+        market.clock.advance(max(0, due - market.clock.mono_ns()))
+        if number % 250 == 0:
+            host._share(250 * NS_PER_MS, market.clock.mono_ns())
+            rested.append(slow.must_rest)
+
+    assert slow.gaps > 500
+    assert all(rested[2:])
+
+
+def test_nobody_rests_while_there_is_enough() -> None:
+    """Two that take 0.3 ms each of a millisecond: no rest, no gap."""
+    market = live_market()
+    pair = [Taking(market, 300 * NS_PER_US) for _ in range(2)]
+    host = hosted_on(market, *pair)
+    run_for(market, host, pair[0].began_at, 4.0)
+
+    assert [(each.rests, each.gaps) for each in host.strategies] == [(0, 0), (0, 0)]
+    assert all(0.25 < each.busy_share < 0.35 for each in host.strategies)
+
+
+def test_one_that_is_alone_never_rests() -> None:
+    """There is nobody to leave the thread to."""
+    market = live_market()
+    slow = Taking(market, 2 * NS_PER_MS)
+    host = hosted_on(market, slow)
+    run_for(market, host, slow.began_at, 3.0)
+
+    assert host.strategies[0].rests == 0
+    assert host.strategies[0].busy_share > 0.9
+
+
+def test_a_rest_ends_in_time_though_the_callback_was_long() -> None:
+    """After a callback of two seconds the strategy is not away for eighteen."""
+    market = live_market()
+    strategy = Taking(market, 2 * NS_PER_S)
+    hosted = hosted_on(market, strategy, Taking(market)).strategies[0]
+    hosted.must_rest = True
+    market.take(trade("BTC/USD", 1))
+    hosted.do_work()
+    strategy.took_ns = 0
+    market.take(trade("BTC/USD", 2))
+    hosted.do_work()
+
+    assert strategy.trades == [1]
+    assert not hosted.ready()
+    assert hosted.timer_due() == market.clock.mono_ns() + REST_NS_MAX
+    market.clock.advance(REST_NS_MAX)
+    assert hosted.ready()
+    hosted.do_work()
+    assert strategy.trades == [1, 2]
+
+
+def test_orders_and_timers_are_told_to_one_that_rests() -> None:
+    """What became of its orders is not to wait."""
+    market = live_market()
+
+    class Ordering(Taking):
+        timer_s = 0.001
+
+        def __init__(self) -> None:
+            super().__init__(market, NS_PER_MS)
+            self.told: list[str] = []
+
+        def on_order(self, order: Order) -> None:
+            self.told.append(order.state.name)
+
+        def on_timer(self) -> None:
+            self.told.append("timer")
+
+    strategy = Ordering()
+    hosted = hosted_on(market, strategy, Taking(market)).strategies[0]
+    hosted.must_rest = True
+    hosted._timer_at = market.clock.mono_ns() + NS_PER_MS
+    market.take(trade("BTC/USD", 1), trade("BTC/USD", 2))
+    hosted.do_work()
+    strategy.buy("BTC/USD", "1")
+    hosted.do_work()
+
+    assert strategy.trades == [1]
+    assert strategy.told == ["REFUSED", "timer"]
+
+
+def test_what_the_board_tells_after_a_gap_is_told_in_turns_too() -> None:
+    """A strategy of 1 ms a book that was lapped is given one pair a turn, each once."""
+    market = Market(slot_count=256)
+    market.take(*frames()[:50])
+
+    class Books(Strategy):
+        def __init__(self) -> None:
+            self.symbols: list[str] = []
+
+        def on_book(self, book: BookTop) -> None:
+            self.symbols.append(book.symbol)
+            market.clock.advance(NS_PER_MS)
+
+    strategy = Books()
+    host = hosted_on(market, strategy, Taking(market))
+    for start in range(50, 2050, 20):
+        market.take(*frames()[start : start + 20])
+    told = []
+    for _ in range(2):
+        host.do_work()
+        told.append(len(strategy.symbols))
+
+    assert told == [1, 2]
+    assert set(strategy.symbols) == set(market.shard.symbols)
+    while host.do_work():
+        pass
+    assert len(strategy.symbols) == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most"),
+    [
+        ([], inf),
+        ([0.2, 0.3], inf),
+        ([5.0], CONTENDED),
+        ([0.01] * 8 + [1.0], CONTENDED - 0.08),
+        ([0.1, 2.0, 3.0], (CONTENDED - 0.1) / 2),
+    ],
+)
+def test_what_each_may_have_of_a_thread(wanted: list[float], most: float) -> None:
+    """Who wants less than a fair share has it; what is left is shared by the others."""
+    assert fair_share(wanted, CONTENDED) == pytest.approx(most)
+
+
+def test_a_strategy_that_is_always_slow_is_named_ever_more_rarely() -> None:
+    """Three hundred callbacks of a second: the first, then after 1, 2, 4 … s, then once a minute, with the count."""
+    market = live_market()
+    hosted = market.host(Taking(market, NS_PER_S), first_sequence=None)
+    with capture_logs() as logs:
+        for number in range(300):
+            market.take(trade("BTC/USD", number))
+            hosted.do_work()
+    counts = [entry["slow"] for entry in logs if entry["event"] == "slow callback"]
+
+    assert hosted.slow == 300
+    assert counts[:3] == [1, 2, 4]
+    assert 5 < len(counts) < 15
+    assert all(later - earlier <= 61 for earlier, later in pairwise(counts))
