@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import cache
 from operator import attrgetter
 from types import NoneType, UnionType
-from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Final, Generic, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -36,6 +36,16 @@ AssetName = Annotated[str, Meta(max_length=32)]
 
 EXACT_FLOAT_MAX = 2**53  # below it a float is the whole number that was written
 OUT_OF_RANGE = "Number out of range"
+
+# A text in its form: every digit as 0, letters small.
+_FORM: Final = bytes.maketrans(
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"0000000000abcdefghijklmnopqrstuvwxyz"
+)  # fmt: skip
+# What the form of a number beyond the bounds shows: many digits in a row, an exponent, a word for no number; or
+# characters that may hide one. Most texts have none of it, and are not looked through value by value (hot).
+_SUSPECT: Final = (
+    b"0" * (DIGITS_MAX + 1), b"0e0", b"0e-", b"0e+", b".e0", b".e-", b".e+", b"0_0", b"nan", b"inf", b"\\",
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -69,7 +79,7 @@ class Reader(Generic[T]):
         """`strict=False` takes numbers that are written as texts, as Kraken's REST does.
 
         `is_bounded`: a Decimal that is no number, or has more than DIGITS_MAX digits before or behind its point, is a
-        wrong value. It is looked for in every value, so not where speed counts.
+        wrong value.
         """
         self._shape = shape
         self._is_bounded = is_bounded
@@ -85,9 +95,15 @@ class Reader(Generic[T]):
             value = self._decode(text)
         except msgspec.ValidationError as error:
             return cast(T, _salvage(self._shape, text)), error
-        if self._is_bounded and not _fits(value):
+        if self._is_bounded and _is_suspect(text) and not _fits(value):
             return cast(T, _salvage(self._shape, text)), msgspec.ValidationError(OUT_OF_RANGE)
         return value, None
+
+
+def _is_suspect(text: bytes | Raw) -> bool:
+    """May there be a number in it that is none, or has more than DIGITS_MAX digits before or behind its point?"""
+    form = bytes(text).translate(_FORM)
+    return not form.isascii() or any(sign in form for sign in _SUSPECT)
 
 
 def entries_reader(shape: type[T]) -> Callable[[bytes], tuple[list[T], list[Exception]]]:
