@@ -34,6 +34,11 @@ DIGITS_MAX = 30  # before the point, and behind it: "1e999999999" is eleven byte
 # Never rounds, whatever precision a strategy has set for the arithmetic of its thread.
 _EXACT = Context(prec=2 * DIGITS_MAX + 4, traps=[Inexact, InvalidOperation])
 
+_multiply = _EXACT.multiply
+_UNIT = tuple(
+    Decimal(1).scaleb(-decimals) for decimals in range(2 * DIGITS_MAX)
+)  # by decimals: twice what any pair has
+
 
 def units_text(units: int, decimals: int) -> str:
     """Exact text of `units` × 10**-decimals: `units_text(5, 2) == "0.05"`, as Kraken writes it."""
@@ -46,7 +51,7 @@ def units_text(units: int, decimals: int) -> str:
 
 def units_decimal(units: int, decimals: int) -> Decimal:
     """`units` × 10**-decimals, exact: `units_decimal(50, 2) == Decimal("0.50")`."""
-    return Decimal(units).scaleb(-decimals, _EXACT)
+    return _multiply(units, _UNIT[decimals])
 
 
 def decimal_units(value: Decimal, decimals: int) -> int:
