@@ -13,7 +13,7 @@ from bare_client import BareClient, run
 from rig import Venue, percentiles
 from test_orders_live import AT_ONCE
 
-from engine.kraken.rest import replies as rest_answers
+from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken_rest.client import KrakenRest
@@ -42,7 +42,7 @@ def round_trips_us(ready: dict[str, str], folder: Path) -> tuple[list[float], li
 
     async def main(client: BareClient, rest: KrakenRest) -> None:
         pairs = await rest.call(rest_requests.asset_pairs())
-        found = rest_answers.read_asset_pairs(pairs.status, pairs.body)
+        found = rest_replies.read_asset_pairs(pairs.status, pairs.body)
         pair = None if isinstance(found, RestRefusal) else found.find(SYMBOL)
         assert pair is not None
         answered = asyncio.Event()

@@ -22,7 +22,7 @@ from engine.clock import Clock, SystemClock
 from engine.config import Config, check_live_limits
 from engine.credentials import Credentials, checked, load_credentials, no_core_dumps
 from engine.errors import ConfigError, EngineError
-from engine.kraken.rest import replies as rest_answers
+from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.pairs import RestPairs
 from engine.kraken.rest.replies import RestRefusal
@@ -164,7 +164,7 @@ def _may_go_on(findings: Sequence[Finding]) -> bool:
 
 
 async def _probe(rest: RestCalls, place: _Place, clock: Clock, ca_file: Path | None) -> Probe:
-    token = await rest.ask(rest_requests.get_websockets_token(), rest_answers.read_websockets_token)
+    token = await rest.ask(rest_requests.get_websockets_token(), rest_replies.read_websockets_token)
     if isinstance(token, RestRefusal):
         return Probe([Finding("token", Level.FAILURE, token.sentence)])
     secret = Secret(token.token)

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from engine.clock import Clock
 from engine.kraken.connection.error_catalog import ErrorKind
-from engine.kraken.rest import replies as rest_answers
+from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.pairs import RestPairs
 from engine.kraken.rest.replies import ApiKeyInfo, RestRefusal, SystemStatus
@@ -144,7 +144,7 @@ async def examine(
 ) -> Preflight:
     """Look at everything that REST can tell; with no key, at what is public."""
     findings: list[Finding] = []
-    status = await rest.ask(rest_requests.system_status(), rest_answers.read_system_status)
+    status = await rest.ask(rest_requests.system_status(), rest_replies.read_system_status)
     if isinstance(status, RestRefusal):
         return Preflight([_unreachable(status)], RestPairs())
     findings += _status_findings(status)
@@ -162,7 +162,7 @@ async def examine(
 
 async def _examine_clock(rest: RestCalls, clock: Clock) -> Finding:
     sent_at = clock.wall_ns()
-    kraken_time = await rest.ask(rest_requests.time(), rest_answers.read_time)
+    kraken_time = await rest.ask(rest_requests.time(), rest_replies.read_time)
     received_at = clock.wall_ns()
     if isinstance(kraken_time, RestRefusal):
         return _refused("clock", kraken_time)
@@ -171,13 +171,13 @@ async def _examine_clock(rest: RestCalls, clock: Clock) -> Finding:
 
 
 async def _examine_key(rest: RestCalls, clock: Clock, *, with_balances: bool) -> list[Finding]:
-    info = await rest.ask(rest_requests.get_api_key_info(), rest_answers.read_api_key_info)
+    info = await rest.ask(rest_requests.get_api_key_info(), rest_replies.read_api_key_info)
     if isinstance(info, RestRefusal):
         return [_refused("key", info)]
     findings = [_permission_finding(info.permissions), *_key_findings(info, clock.wall_ns())]
     if findings[0].level is Level.FAILURE or not with_balances:
         return findings  # more calls would only fail in their turn
-    balances = await rest.ask(rest_requests.balance_ex(), rest_answers.read_balance_ex)
+    balances = await rest.ask(rest_requests.balance_ex(), rest_replies.read_balance_ex)
     if isinstance(balances, RestRefusal):
         return [*findings, _refused("balances", balances)]
     held = sorted(row.asset for row in balances if row.balance)

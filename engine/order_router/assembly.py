@@ -24,7 +24,7 @@ from engine.credentials import load_credentials, take_over
 from engine.history import HistoryWriter, fills_of
 from engine.kraken.connection.retry import LOCKOUT_PAUSE_NS
 from engine.kraken.private.events import TradingEvent
-from engine.kraken.rest import replies as rest_answers
+from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken.rest.signing import Signer
@@ -308,7 +308,7 @@ def _open_journal(launch: RouterLaunch, signer: Signer, clock: Clock, *, is_succ
 
 
 async def _fetch_token(rest: RestCalls) -> tuple[str, int]:
-    answer = await rest.ask(rest_requests.get_websockets_token(), rest_answers.read_websockets_token, TOKEN_DEADLINE_S)
+    answer = await rest.ask(rest_requests.get_websockets_token(), rest_replies.read_websockets_token, TOKEN_DEADLINE_S)
     if isinstance(answer, RestRefusal):
         left_ns = int(rest.locked_out_s * NS_PER_S)
         raise NoToken(answer.sentence, answer.meaning.kind, left_ns or LOCKOUT_PAUSE_NS)

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from engine.clock import Clock
 from engine.kraken.connection.error_catalog import Meaning
 from engine.kraken.private.events import AnswerRow
-from engine.kraken.rest import order_replies as rest_order_answers
+from engine.kraken.rest import order_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.pairs import RestPair
 from engine.kraken.rest.replies import RestRefusal
@@ -113,14 +113,14 @@ class OrderRest:
             self.answers.on_answer(purpose, False, None, f"no request can carry it: {error}", NOT_SENT)
             return
         if len(orders) == 1:
-            placed = await self._rest.ask(request, rest_order_answers.read_add_order, ADD_DEADLINE_S, Urgency.ORDER)
+            placed = await self._rest.ask(request, order_replies.read_add_order, ADD_DEADLINE_S, Urgency.ORDER)
             if isinstance(placed, RestRefusal):
                 self._refused(purpose, placed)
             else:
                 self._breaker.succeeded()
                 self.answers.on_answer(purpose, True, placed.order_ids[0] if placed.order_ids else None, "", None)
             return
-        rows = await self._rest.ask(request, rest_order_answers.read_add_order_batch, ADD_DEADLINE_S, Urgency.ORDER)
+        rows = await self._rest.ask(request, order_replies.read_add_order_batch, ADD_DEADLINE_S, Urgency.ORDER)
         if isinstance(rows, RestRefusal):
             self._refused(purpose, rows)
         else:
@@ -142,7 +142,7 @@ class OrderRest:
         except UNWRITABLE as error:
             self.answers.on_answer(purpose, False, None, f"no request can carry it: {error}", NOT_SENT)
             return
-        answer = await self._rest.ask(request, rest_order_answers.read_amend_order, ADD_DEADLINE_S, Urgency.ORDER)
+        answer = await self._rest.ask(request, order_replies.read_amend_order, ADD_DEADLINE_S, Urgency.ORDER)
         if isinstance(answer, RestRefusal):
             self._refused(purpose, answer)
         else:
@@ -158,9 +158,7 @@ class OrderRest:
                 else rest_requests.cancel_order(cl_ord_id=order.key)
             )
             try:
-                answer = await self._rest.ask(
-                    request, rest_order_answers.read_cancel, CANCEL_DEADLINE_S, Urgency.CANCEL
-                )
+                answer = await self._rest.ask(request, order_replies.read_cancel, CANCEL_DEADLINE_S, Urgency.CANCEL)
             finally:
                 self._canceling.discard(order.key)
             purpose = Purpose("cancel", (order.key,), self._clock.mono_ns())
@@ -173,7 +171,7 @@ class OrderRest:
     async def _arm(self, timeout_s: int) -> None:
         answer = await self._rest.ask(
             rest_requests.cancel_all_orders_after(timeout_s),
-            rest_order_answers.read_cancel_all_orders_after,
+            order_replies.read_cancel_all_orders_after,
             DEAD_MAN_DEADLINE_S,
             Urgency.DEAD_MAN,
         )

@@ -12,7 +12,7 @@ import uvloop
 
 from engine.clock import ManualClock, SystemClock
 from engine.errors import MisuseError, VenueReject
-from engine.kraken.rest import replies as rest_answers
+from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.requests import RestRequest
 from engine.kraken.rest.signing import Signer
@@ -210,7 +210,7 @@ def test_what_calls_have_used_of_krakens_counter_is_known_to_the_next_process(ru
             rest = RestCalls(desk.rest, desk.clock)
             rest.set_tier("pro")
             for _ in range(2):
-                await rest.ask(BALANCE, rest_answers.read_balance)
+                await rest.ask(BALANCE, rest_replies.read_balance)
                 desk.clock.advance(10 * NS_PER_S)
             wait_ns = rest.counter.wait_ns(1, desk.clock.mono_ns())
         async with Desk(server.url, tmp_path, clock=desk.clock) as successor:
@@ -237,7 +237,7 @@ def test_a_moment_that_kraken_names_is_waited_for_by_all_calls(run, tmp_path: Pa
     async def scenario() -> None:
         async with Rest([step]) as server, Desk(server.url, tmp_path) as desk:
             rest = RestCalls(desk.rest, desk.clock)
-            await rest.ask(rest_requests.cancel_all_orders_after(60), rest_answers.read_balance)
+            await rest.ask(rest_requests.cancel_all_orders_after(60), rest_replies.read_balance)
 
             assert rest.counter.wait_ns(1, desk.clock.mono_ns()) == wait_s * NS_PER_S
 

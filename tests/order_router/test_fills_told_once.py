@@ -19,7 +19,7 @@ from engine.orders.rings.reports import REPORT_RECORD_BYTES
 from engine.orders.venue_facts import Fee
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
 from engine.strategy.orders import Fill
-from engine.strategy_host import order_client as order_desk
+from engine.strategy_host import order_client
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, QtyLots, WallNs
 from tests.orders.rig import AT, PAIRS, limit
@@ -220,7 +220,7 @@ def test_fills_of_a_strategy_that_is_not_run_any_more_are_kept_for_nobody(tradin
 
 def test_a_desk_remembers_more_fills_than_a_new_router_can_tell_again() -> None:
     """What may be told again is bounded, by what is kept untold and by what the journal could not take."""
-    assert order_desk.FILLS_REMEMBERED >= blotters.UNTOLD_MAX + UNWRITTEN_MAX
+    assert order_client.FILLS_REMEMBERED >= blotters.UNTOLD_MAX + UNWRITTEN_MAX
 
 
 def test_more_fills_than_are_kept_untold_are_counted(trading: Trading) -> None:

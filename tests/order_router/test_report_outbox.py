@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from engine.clock import ManualClock
 from engine.market import Pair
-from engine.order_router import report_outbox as report_line
+from engine.order_router import report_outbox
 from engine.order_router.report_outbox import HELD_BACK_MAX, TOLD_ONCE_MAX, ReportOutbox
 from engine.orders.life import OrderState
 from engine.orders.rings.reports import (
@@ -163,8 +163,8 @@ def test_what_is_never_told_is_counted_and_said_and_a_refusal_goes_before_a_fill
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Kept are four: of three refusals and three fills the fills, and one refusal."""
-    monkeypatch.setattr(report_line, "TOLD_ONCE_MAX", 4)
-    monkeypatch.setattr(report_line, "HELD_BACK_MAX", 0)
+    monkeypatch.setattr(report_outbox, "TOLD_ONCE_MAX", 4)
+    monkeypatch.setattr(report_outbox, "HELD_BACK_MAX", 0)
     memory = ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     for number in range(SLOTS):

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from engine import OrderState, Strategy, Trade
 from engine.orders.rings.commands import Cancel, CancelAll
 from engine.strategy.orders import Order
-from engine.strategy_host import order_client as order_desk
+from engine.strategy_host import order_client
 from engine.strategy_host.hosted_strategy import CALLS_WAITING_MAX
 from tests.public_feed.rig import Market, frames, trade
 from tests.strategy_host.test_order_client import Desk
@@ -159,7 +159,7 @@ def test_twelve_thousand_refusals_of_one_callback_are_told_once_each(desk: Desk)
 
 def test_refusals_beyond_the_bound_are_counted_and_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their orders say it all the same."""
-    monkeypatch.setattr(order_desk, "NEWS_KEPT_MAX", 100)
+    monkeypatch.setattr(order_client, "NEWS_KEPT_MAX", 100)
     with capture_logs() as logs:
         made = [desk.submit("nothing") for _ in range(1000)]
         made += on_another_thread(lambda: [desk.submit("nothing") for _ in range(150)])

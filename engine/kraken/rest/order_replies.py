@@ -1,6 +1,6 @@
 """Kraken's REST answers about orders: what became of them, and what Kraken says to new ones and to cancels.
 
-As in `rest_answers`, each function returns its typed answer or a RestRefusal; a changing call that is refused without
+As in `replies`, each function returns its typed answer or a RestRefusal; a changing call that is refused without
 a clear no of Kraken's has the outcome UNKNOWN.
 """
 

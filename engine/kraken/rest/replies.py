@@ -1,5 +1,5 @@
 """Kraken's REST answers, read: each function takes the HTTP status and the body, and returns its typed answer or a
-RestRefusal. Those about orders are in `rest_order_answers`.
+RestRefusal. Those about orders are in `order_replies`.
 
 What is not an answer of Kraken's application (HTML of the proxy before it, an empty or a torn body, a shape that we do
 not know) leaves the outcome of a changing call unknown. Only an error that Kraken itself spells says more.

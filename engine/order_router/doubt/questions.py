@@ -26,7 +26,7 @@ import structlog
 from msgspec import Struct
 
 from engine.clock import Clock
-from engine.kraken.rest import order_replies as rest_order_answers
+from engine.kraken.rest import order_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.pairs import RestPairs
 from engine.kraken.rest.replies import RestRefusal
@@ -165,14 +165,14 @@ class OrderQuestions:
         """The next call about orders that a snapshot did not list; None when all are accounted for."""
         if (request := self._found_unlisted.request) is not None:
             take = partial(self._take_fills, self._found_unlisted)
-            return Question(request, rest_order_answers.read_query_trades, take, Urgency.TRUTH)
+            return Question(request, order_replies.read_query_trades, take, Urgency.TRUTH)
         self._account_for([key for key in self._unlisted if not self._ids_of([key])])  # forgotten since
         keys = list(self._unlisted)[: rest_requests.QUERY_IDS_MAX]
         ids = self._ids_of(keys)
         if not ids:
             return None
         return Question(
-            rest_requests.query_orders(ids), rest_order_answers.read_query_orders,
+            rest_requests.query_orders(ids), order_replies.read_query_orders,
             partial(self._take_unlisted, keys), Urgency.TRUTH,
         )  # fmt: skip
 
@@ -200,7 +200,7 @@ class OrderQuestions:
         self._end_looks()
         if (request := self._found.request) is not None:
             take = partial(self._take_fills, self._found)
-            return Question(request, rest_order_answers.read_query_trades, take, Urgency.LOOK)
+            return Question(request, order_replies.read_query_trades, take, Urgency.LOOK)
         due = [key for key, at in self._settles.items() if at <= now]
         if due and (question := self._settle_question(due)) is not None:
             return question
@@ -223,7 +223,7 @@ class OrderQuestions:
     def _search_question(self, search: OrderSearch, urgency: Urgency) -> Question:
         assert search.request is not None
         is_open = search.request.name == "OpenOrders"
-        read: Any = rest_order_answers.read_open_orders if is_open else rest_order_answers.read_closed_orders
+        read: Any = order_replies.read_open_orders if is_open else order_replies.read_closed_orders
         return Question(search.request, read, partial(self._take_search, search, search.named), urgency)
 
     def _take_search(self, search: OrderSearch, named: str, rows: Sequence[OrderLookup]) -> None:
@@ -276,7 +276,7 @@ class OrderQuestions:
             return None
         waiting = due if len(asked) < rest_requests.QUERY_IDS_MAX else asked  # the others, at once
         return Question(
-            rest_requests.query_orders(self._ids_of(asked)), rest_order_answers.read_query_orders,
+            rest_requests.query_orders(self._ids_of(asked)), order_replies.read_query_orders,
             partial(self._take_settled, waiting), Urgency.LOOK,
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from engine.kraken.rest import order_replies as rest_order_answers
+from engine.kraken.rest import order_replies
 from engine.kraken.rest.pairs import RestPair, RestPairs
 from engine.orders.blotter import Blotter
 from engine.orders.journal_records import InDoubt
@@ -32,7 +32,7 @@ def row(oflags, **more):
 
 def looked_up(name, result):
     """What a reader of that call makes of it."""
-    read = getattr(rest_order_answers, f"read_{name}")
+    read = getattr(order_replies, f"read_{name}")
     (lookup,) = read(200, json.dumps({"error": [], "result": result}).encode(), PAIRS)
     return lookup
 

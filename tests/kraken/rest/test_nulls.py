@@ -7,7 +7,7 @@ import pytest
 
 from engine.kraken.private.facts import execution_fact
 from engine.kraken.private.messages import read_executions
-from engine.kraken.rest import order_replies as rest_order_answers
+from engine.kraken.rest import order_replies
 from engine.kraken.rest.pairs import RestPairs
 from engine.kraken.rest.replies import RestRefusal
 from engine.units import NS_PER_S
@@ -24,7 +24,7 @@ FIELDS = ("refid", "cl_ord_id", "reason", "closetm", "trades", "time_in_force")
 def lookup(**fields):
     """An open order as OpenOrders tells it, with these fields."""
     text = json.dumps({"error": [], "result": {"open": {ORDER_ID: ROW | fields}}}).encode()
-    answer = rest_order_answers.read_open_orders(200, text, RestPairs())
+    answer = order_replies.read_open_orders(200, text, RestPairs())
     assert not isinstance(answer, RestRefusal), answer.error
     return answer[0]
 
@@ -71,7 +71,7 @@ def test_an_amount_that_cannot_be_read_decides_nothing(field, value):
     """The answer is refused as a whole, so the order is asked about again."""
     text = json.dumps({"error": [], "result": {"open": {ORDER_ID: ROW | {field: value}}}}).encode()
 
-    assert isinstance(rest_order_answers.read_open_orders(200, text, RestPairs()), RestRefusal)
+    assert isinstance(order_replies.read_open_orders(200, text, RestPairs()), RestRefusal)
 
 
 def test_numbers_are_read_to_the_last_digit_whether_quoted_or_not():
@@ -91,7 +91,7 @@ def test_a_fill_without_a_number_or_a_side_of_its_own_is_still_a_fill(null):
         "price": "30010.0", "cost": "600.2", "fee": "0.9", "vol": "0.02",
     }  # fmt: skip
     body = {"error": [], "result": {"TBOGUS-AAAAA-BBBBBB": trade | {"trade_id": null, "maker": null}}}
-    answer = rest_order_answers.read_query_trades(200, json.dumps(body).encode(), RestPairs())
+    answer = order_replies.read_query_trades(200, json.dumps(body).encode(), RestPairs())
 
     assert not isinstance(answer, RestRefusal), answer.error
     assert (answer[0].trade_id, answer[0].liquidity, answer[0].last_qty) == (None, None, Decimal("0.02"))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.kraken.connection.error_catalog import ErrorKind
-from engine.kraken.rest import order_replies as rest_order_answers
-from engine.kraken.rest import replies as rest_answers
+from engine.kraken.rest import order_replies
+from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest.replies import RestRefusal
 from engine.orders.venue_facts import Fee, OrderLookup, Outcome
 
@@ -26,11 +26,11 @@ def body(name):
     return (DATA / folder / f"{name}.json").read_bytes()
 
 
-PAIRS = rest_answers.read_asset_pairs(200, body("AssetPairs"))
+PAIRS = rest_replies.read_asset_pairs(200, body("AssetPairs"))
 
 
 def reader(function):
-    return getattr(rest_answers, function, None) or getattr(rest_order_answers, function)
+    return getattr(rest_replies, function, None) or getattr(order_replies, function)
 
 
 def read(function, name, *more):
@@ -135,7 +135,7 @@ def test_a_relative_price_is_no_limit():
 
 def test_a_stop_limits_limit_is_its_second_price():
     text = body("QueryOrders_doc").replace(b'"price2": "0"', b'"price2": "27400.0"')
-    first, market = rest_order_answers.read_query_orders(200, text, PAIRS)
+    first, market = order_replies.read_query_orders(200, text, PAIRS)
 
     assert (first.order_type, first.limit_price) == ("stop-loss-limit", Decimal("27400.0"))
     assert market.order_type == "market"
@@ -168,7 +168,7 @@ def test_a_tokenized_stock_is_found_by_its_names_letter_for_letter():
         '{"altname":"AAPLxUSD","wsname":"AAPLx/USD","aclass_base":"tokenized_asset","base":"AAPLx","quote":"ZUSD",'
         '"pair_decimals":2,"lot_decimals":8}'
     )
-    pairs = rest_answers.read_asset_pairs(
+    pairs = rest_replies.read_asset_pairs(
         200, f'{{"error":[],"result":{{"AAPLSPVUSD":{row},"AAPLxUSD":{row}}}}}'.encode()
     )
 
@@ -185,7 +185,7 @@ def test_a_pair_of_a_strange_shape_costs_itself_only():
         + b"}}"
     )
 
-    assert list(rest_answers.read_asset_pairs(200, text).all) == ["BTC/USD"]
+    assert list(rest_replies.read_asset_pairs(200, text).all) == ["BTC/USD"]
 
 
 def test_balances_have_v2_names_and_say_what_is_free():
@@ -206,7 +206,7 @@ CAMEL = {
     "text", [body("GetApiKeyInfo"), json.dumps({"error": [], "result": CAMEL}).encode()], ids=["snake", "camel"]
 )
 def test_a_keys_permissions_are_read_in_either_casing(text):
-    info = rest_answers.read_api_key_info(200, text)
+    info = rest_replies.read_api_key_info(200, text)
 
     assert {"query-funds", "add-funds", "withdraw-funds"} <= info.permissions
     assert (info.name, info.nonce, info.nonce_window, info.valid_until) == ("TestKey", 123, 15, 0)
@@ -214,7 +214,7 @@ def test_a_keys_permissions_are_read_in_either_casing(text):
 
 
 def test_a_key_without_permissions_listed_is_not_read():
-    assert isinstance(rest_answers.read_api_key_info(200, b'{"error":[],"result":{}}'), RestRefusal)
+    assert isinstance(rest_replies.read_api_key_info(200, b'{"error":[],"result":{}}'), RestRefusal)
 
 
 def test_a_token_does_not_show_itself():
@@ -237,9 +237,7 @@ def test_the_answers_to_orders():
 
 
 def test_a_validated_order_has_no_id():
-    answer = rest_order_answers.read_add_order(
-        200, b'{"error":[],"result":{"descr":{"order":"buy 1 XBTUSD @ market"}}}'
-    )
+    answer = order_replies.read_add_order(200, b'{"error":[],"result":{"descr":{"order":"buy 1 XBTUSD @ market"}}}')
 
     assert (answer.order_ids, answer.description) == ((), "buy 1 XBTUSD @ market")
 
@@ -249,7 +247,7 @@ def test_each_row_of_a_batch_speaks_for_itself():
         b'{"error":[],"result":{"orders":[{"txid":"O1","descr":{"order":"x"}},'
         b'{"error":"EOrder:Insufficient funds"},{"descr":{"order":"x"}},{"txid":["O4"]}]}}'
     )
-    rows = rest_order_answers.read_add_order_batch(200, text)
+    rows = order_replies.read_add_order_batch(200, text)
 
     assert [(row.order_id, row.outcome) for row in rows] == [
         ("O1", None), (None, Outcome.NOT_PLACED), (None, Outcome.UNKNOWN), ("O4", None)
@@ -274,7 +272,7 @@ def test_the_accounts_own_fees():
 
 @pytest.mark.parametrize("line", (DATA / "rest_errors.jsonl").read_bytes().splitlines())
 def test_a_captured_error_says_that_nothing_was_placed(line):
-    answer = rest_order_answers.read_add_order(200, line)
+    answer = order_replies.read_add_order(200, line)
 
     assert isinstance(answer, RestRefusal)
     assert answer.outcome is Outcome.NOT_PLACED
@@ -307,7 +305,7 @@ def test_a_captured_error_says_that_nothing_was_placed(line):
     ],
 )
 def test_what_is_no_clear_no_leaves_an_order_in_doubt(status, text):
-    answer = rest_order_answers.read_add_order(status, text)
+    answer = order_replies.read_add_order(status, text)
 
     assert isinstance(answer, RestRefusal)
     assert answer.outcome is Outcome.UNKNOWN
@@ -316,13 +314,13 @@ def test_what_is_no_clear_no_leaves_an_order_in_doubt(status, text):
 
 @pytest.mark.parametrize("status", [301, 403, 404, 429])
 def test_a_call_that_did_not_reach_kraken_changed_nothing(status):
-    answer = rest_order_answers.read_add_order(status, HTML)
+    answer = order_replies.read_add_order(status, HTML)
 
     assert (answer.outcome, answer.meaning.kind) == (Outcome.NOT_PLACED, ErrorKind.TRANSPORT)
 
 
 def test_a_warning_is_no_error():
-    answer = rest_order_answers.read_add_order(200, b'{"error":["WGeneral:Something"],"result":{"txid":["O1"]}}')
+    answer = order_replies.read_add_order(200, b'{"error":["WGeneral:Something"],"result":{"txid":["O1"]}}')
 
     assert answer.order_ids == ("O1",)
 
@@ -335,6 +333,6 @@ def test_nothing_that_can_be_received_raises(status, text):
 
 def test_a_page_for_browsers_is_told_by_its_title():
     """Not by its markup."""
-    answer = rest_order_answers.read_add_order(520, HTML)
+    answer = order_replies.read_add_order(520, HTML)
 
     assert answer.error == "HTTP 520: api.kraken.com | 520: Web server is returning an unknown error"
