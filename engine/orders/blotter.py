@@ -229,11 +229,20 @@ class Blotter:
             Amended(key, asked.qty, asked.limit_price, asked.price_decimals, asked.qty_decimals, "", at, kraken_time),
         )
 
-    def on_execution(self, fact: ExecutionFact, pair_of: Callable[[str], Pair | None], at: WallNs) -> Sequence[Record]:
-        """One row of the executions channel, of a snapshot or news; `pair_of` tells what is known of a pair now."""
+    def on_execution(
+        self,
+        fact: ExecutionFact,
+        pair_of: Callable[[str], Pair | None],
+        at: WallNs,
+        order: TrackedOrder | None = None,
+    ) -> Sequence[Record]:
+        """One row of the executions channel, of a snapshot or news; `pair_of` tells what is known of a pair now.
+
+        `order` is what `order_of` says of it, for those who have asked already.
+        """
         if fact.order_qty is not None and fact.order_qty < 0:  # it would hold less than nothing
             return self._odd(f"an order of {fact.order_qty}", fact.order_id)
-        order = self.order_of(fact)
+        order = order or self.order_of(fact)
         if order is not None:
             return self._reported(order, order.state, fact, pair_of, at)
         adopted = self._adopted(fact, pair_of, at)
