@@ -224,7 +224,7 @@ class OrderCore:
         self.replies.on_events(events)
 
     def end_burst(self) -> None:
-        """What came together from Kraken has all been taken: say whether orders are taken, and let the strategies look."""
+        """End of what came together from Kraken: tell whether orders are taken, let the strategies look."""
         self.gate.tell()
         self.flush()
 
