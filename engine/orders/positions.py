@@ -90,10 +90,15 @@ class Positions:
 
     def __init__(self) -> None:
         self._states: dict[tuple[str, str], PositionState] = {}
+        self._by_symbol: dict[str, list[PositionState]] = {}
 
     def of(self, strategy: str, symbol: str) -> PositionState:
         """The position, which is made when there is none yet."""
-        return self._states.setdefault((strategy, symbol), PositionState())
+        state = self._states.get((strategy, symbol))
+        if state is None:
+            state = self._states[strategy, symbol] = PositionState()
+            self._by_symbol.setdefault(symbol, []).append(state)
+        return state
 
     def qty(self, strategy: str, symbol: str) -> Decimal:
         """What is held; 0 where nothing ever was."""
@@ -102,7 +107,10 @@ class Positions:
 
     def total_qty(self, symbol: str) -> Decimal:
         """What all strategies together hold of a pair."""
-        return total_of(state.qty for (_, held), state in self._states.items() if held == symbol)
+        states = self._by_symbol.get(symbol)
+        if not states:
+            return ZERO
+        return states[0].qty if len(states) == 1 else total_of(state.qty for state in states)
 
     def symbols_held(self) -> set[str]:
         """Pairs of which some strategy holds something."""
@@ -128,6 +136,9 @@ class Positions:
     def load(self, rows: list[tuple[str, str, PositionState]]) -> None:
         """Begin with these."""
         self._states = {(strategy, symbol): state for strategy, symbol, state in rows}
+        self._by_symbol = {}
+        for (_, symbol), state in self._states.items():
+            self._by_symbol.setdefault(symbol, []).append(state)
 
 
 def fee_in_quote(symbol: str, fees: tuple[tuple[str, Decimal], ...], price: Decimal) -> Decimal:

@@ -70,8 +70,12 @@ class OrderRecords:
         history: HistoryPort | None = None,
         *,
         on_journal: Callable[[str], None],
+        on_change: Callable[[TrackedOrder, bool], None],
     ) -> None:
-        """`on_journal` is called with the reason when the journal begins to fail, and with "" when it writes again."""
+        """`on_journal` is called with the reason when the journal begins to fail, and with "" when it writes again.
+
+        `on_change` is told each order that a record has changed, and whether by a fill.
+        """
         self.blotter = blotter
         self._journal = journal
         self.outboxes = outboxes
@@ -79,6 +83,7 @@ class OrderRecords:
         self._history = history
         self._now = now
         self._on_journal = on_journal
+        self._on_change = on_change
         self._unwritten: list[Record] = []
         self._is_failing = False
         self._balances_changed: set[str] = set()
@@ -139,6 +144,7 @@ class OrderRecords:
         if change is None:
             return None
         order = change.order
+        self._on_change(order, change.fill is not None)
         self._count(order, record)
         if isinstance(record, Adopted):
             if order.strategy:

@@ -37,6 +37,8 @@ class TradingGate:
         # Kraken's own state; empty before it has told.
         self.venue_status = ""
         self._told = ("", False, "")
+        # What it was told for.
+        self._told_for: tuple[object, ...] = ()
 
     @property
     def closed_reason(self) -> str:
@@ -77,6 +79,13 @@ class TradingGate:
 
     def tell(self) -> None:
         """Tell of it when it has changed."""
+        reasons = (
+            self._risk.mode, self._risk.mode_reason, self.shut_reason, self.journal_reason, self.feed_reason,
+            self.has_balances, self.venue_status,
+        )  # fmt: skip
+        if reasons == self._told_for:  # hot: asked after every burst
+            return
+        self._told_for = reasons
         report = self.report
         told = (report.mode, report.is_open, report.reason)
         if told != self._told:

@@ -40,6 +40,7 @@ from engine.orders.breaker import Breaker
 from engine.orders.journal_records import DayBegan, ModeChanged, Record
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
+from engine.orders.quick_check import QuickCheck
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
 from engine.orders.rings.commands import Amend, Cancel, CancelAll, Command, StrategyEnded, Submit, SubmitBatch
 from engine.orders.rings.reports import REASON_CHARS_MAX, Report, TradingReport
@@ -105,10 +106,13 @@ class OrderCore:
             name: Breaker(settings.breaker_failures, settings.breaker_open_ns) for name in ("websocket", "rest")
         }
         outboxes = {strategy: ReportOutbox(strategy, port) for strategy, port in ports.reports.items()}
+        self.quick_check = QuickCheck(self.risk, blotter.positions, ports.boards.best)
+        self.quick_check.begin(blotter.open.values())
         self.gate = TradingGate(self.risk, self._tell_all)
         self.records = OrderRecords(
-            blotter, ports.journal, outboxes, Balances(), now, ports.history, on_journal=self._on_journal
-        )
+            blotter, ports.journal, outboxes, Balances(), now, ports.history, on_journal=self._on_journal,
+            on_change=self.quick_check.changed,
+        )  # fmt: skip
         names = PairNames(ports.calls, now, ports.chance)
         self.tokens = TokenSource(ports.calls, now, ports.chance, refresh_ns=settings.token_refresh_ns)
         websocket = WebSocketRoute(ports.session, ports.socket, now)
@@ -137,6 +141,7 @@ class OrderCore:
             websocket=websocket,
             rest=rest,
             risk=self.risk,
+            quick_check=self.quick_check,
             rates=self.rates,
             queue=PendingQueue[Waiting](settings.queue_orders_max),
             breaker=self.breakers["websocket"],
