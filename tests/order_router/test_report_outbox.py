@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from engine.clock import ManualClock
 from engine.market import Pair
-from engine.order_router import report_outbox
+from engine.order_router.core import report_outbox
 from engine.order_router.core.report_outbox import HELD_BACK_MAX, TOLD_ONCE_MAX, ReportOutbox
 from engine.orders.life import OrderState
 from engine.orders.rings.reports import (
@@ -21,17 +21,16 @@ from engine.orders.rings.reports import (
     ResyncEnded,
     TradingReport,
 )
-from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
+from engine.ring import GatedSubscriber, Publisher
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import MonoNs, QtyLots, WallNs
+from tests.order_router.rig import ring
 
 SLOTS = 16
 
 
-def ring() -> bytearray:
-    memory = bytearray(ring_bytes(REPORT_RECORD_BYTES, SLOTS, gate_count=1))
-    format_ring(memory, record_bytes=REPORT_RECORD_BYTES, slot_count=SLOTS, gate_count=1)
-    return memory
+def report_ring() -> bytearray:
+    return ring(REPORT_RECORD_BYTES, SLOTS)
 
 
 def report(number: int, state: OrderState = OrderState.WORKING) -> OrderReport:
@@ -67,7 +66,7 @@ def drained(line: ReportOutbox, reader: GatedSubscriber, everything: list[Report
 
 def test_what_finds_the_ring_full_waits_and_comes_in_order() -> None:
     """The strategy is behind, which bars its orders; when it takes what it has, the rest follows, once each."""
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     sent = [report(number) for number in range(5 * SLOTS)]
     for each in sent:
@@ -81,7 +80,7 @@ def test_what_finds_the_ring_full_waits_and_comes_in_order() -> None:
 
 def test_a_strategy_that_sleeps_for_too_long_is_told_everything_anew() -> None:
     """More than can wait is given up, counted, and made good by all there is to say; then news again."""
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     for number in range(SLOTS + HELD_BACK_MAX + 10):
         line.send(report(number))
@@ -99,7 +98,7 @@ def test_a_strategy_that_sleeps_for_too_long_is_told_everything_anew() -> None:
 
 def test_fills_are_told_once_each_however_long_the_strategy_slept() -> None:
     """A fill has no later report that makes good for it."""
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     fills = []
     for number in range(SLOTS + HELD_BACK_MAX + 300):
@@ -114,7 +113,7 @@ def test_fills_are_told_once_each_however_long_the_strategy_slept() -> None:
 
 def test_a_refusal_is_told_however_long_the_strategy_slept() -> None:
     """No journal has it, and the order would be waited for for ever."""
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     refused = report(5, OrderState.REFUSED)
     for number in range(SLOTS + HELD_BACK_MAX + 10):
@@ -126,7 +125,7 @@ def test_a_refusal_is_told_however_long_the_strategy_slept() -> None:
 
 def test_what_is_given_up_beyond_its_bound_is_counted() -> None:
     """Of refusals the newest go; the strategy is told of all others."""
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     for number in range(SLOTS + HELD_BACK_MAX + TOLD_ONCE_MAX + 7):
         line.send(report(number, OrderState.REFUSED))
@@ -140,7 +139,7 @@ def test_what_is_given_up_beyond_its_bound_is_counted() -> None:
 
 def test_the_desk_is_right_again_after_a_resynchronisation() -> None:
     """Orders that ended unseen have ended, and each end is told once."""
-    memory, commands = ring(), ring()
+    memory, commands = report_ring(), report_ring()
     line, clock = ReportOutbox("quoter", Publisher(memory)), ManualClock()
     ports = OrderPorts(Publisher(commands), GatedSubscriber(memory), "quoter", 1)
     desk = OrderClient("quoter", ports, {"BTC/USD": Pair("BTC/USD", 1, 8)}, clock)
@@ -165,7 +164,7 @@ def test_what_is_never_told_is_counted_and_said_and_a_refusal_goes_before_a_fill
     """Kept are four: of three refusals and three fills the fills, and one refusal."""
     monkeypatch.setattr(report_outbox, "TOLD_ONCE_MAX", 4)
     monkeypatch.setattr(report_outbox, "HELD_BACK_MAX", 0)
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     for number in range(SLOTS):
         line.send(report(number))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from engine.kraken.private.events import Answer
+from engine.kraken.private.events import Answer, Purpose
 from engine.kraken.private.session import PrivateSession, PrivateSettings
 from engine.kraken.public.events import TickerChanged, TradePrinted
 from engine.kraken.rest.replies import RestRefusal, read_system_status
@@ -260,8 +260,9 @@ def asked_session():
     session.authorise("the token", T0)
     session.to_send()
     sent = session.send(
-        "add_order", lambda token, req_id: order_requests.cancel_order(cl_ord_id="a1", token=token, req_id=req_id), T0
-    )
+        "add_order", Purpose("add", ("a1",)),
+        lambda token, req_id: order_requests.cancel_order(cl_ord_id="a1", token=token, req_id=req_id), T0,
+    )  # fmt: skip
     assert sent is not None
     return session, sent[0]
 
