@@ -32,7 +32,7 @@ class Account:
         self.balances = Balances()
         self.records = OrderRecords(
             Blotter(), JournalInMemory(), {"quoter": self.line}, self.balances, self.clock.now,
-            on_journal=lambda reason: None,
+            on_journal=lambda reason: None, on_change=lambda order, is_fill: None,
         )  # fmt: skip
 
     def report(self) -> list[object]:
