@@ -59,6 +59,7 @@ LOTS_DECIMALS: Final = 8  # of a pair that we do not follow, at least
 
 S, E = OrderState, OrderEvent
 ENDS: Final = {"filled": E.FILL_LAST, "canceled": E.CANCEL, "expired": E.EXPIRE}
+OVER_AT_REST: Final = {"closed": "filled", "canceled": "canceled", "expired": "expired"}  # the states of `ENDS`
 _NO_ORDERS: Final[dict[str, TrackedOrder]] = {}
 NO_RECORDS: Final[tuple[Record, ...]] = ()
 NEVER: Final = WallNs(0)
@@ -268,14 +269,14 @@ class Blotter:
             return NO_RECORDS
         records = list(self._acknowledged(order, found.order_id, at))
         state = _after(order.state, records)
-        if found.status == "closed":
-            records += self._ended(order, state, "filled", "", found.filled_qty, at)
-        elif found.status in ("canceled", "expired"):
-            records += self._ended(order, state, found.status, found.reason or "", found.filled_qty, at)
+        # Of an open order only then: REST lags behind, and would undo an amend that was reported already. One that is
+        # over it tells as it was at its end, with an amend whose answer and report were both lost.
+        if found.status in OVER_AT_REST or order.pending == "amend" or order.state is S.UNKNOWN:
+            records += self._differs(order, state, found.qty, found.limit_price, found.trigger_price, at)
+        if found.status in OVER_AT_REST:
+            reason = "" if found.status == "closed" else found.reason or ""
+            records += self._ended(order, state, OVER_AT_REST[found.status], reason, found.filled_qty, at)
         else:
-            # Only then: REST lags behind, and would undo an amend that was reported already.
-            if order.pending == "amend" or order.state is S.UNKNOWN:
-                records += self._differs(order, state, found.qty, found.limit_price, found.trigger_price, at)
             records += self._counted(order, state, found.filled_qty, at)
         return records
 
@@ -591,8 +592,9 @@ class Blotter:
                 self._move(order, E.DOUBT, reason)
             case Absent(reason=reason):
                 self._move(order, E.ABSENT, reason)
-            case AmendSent(amendment=amendment):
+            case AmendSent(amendment=amendment, deadline=deadline):
                 order.pending, order.amendment, order.reason = "amend", amendment, ""
+                order.amend_deadline = deadline
             case CancelSent():
                 order.pending, order.cancel_wanted = "cancel", True
             case RequestRefused(request=request, reason=reason, is_certain=is_certain):

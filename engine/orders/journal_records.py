@@ -89,6 +89,8 @@ class AmendSent(Struct, frozen=True, array_like=True, tag="amd?"):
     key: str
     amendment: Amendment
     at: WallNs
+    deadline: WallNs = WallNs(0)
+    """Kraken does not begin with it later than this."""
 
 
 class Amended(Struct, frozen=True, array_like=True, tag="amd"):

@@ -78,6 +78,8 @@ def asset_pairs_body(pairs: Mapping[str, Pair] = PAIRS) -> bytes:
         pair.symbol.replace("/", ""): {
             "altname": pair.symbol.replace("/", ""),
             "wsname": pair.symbol,
+            "base": pair.symbol.partition("/")[0],
+            "quote": pair.symbol.partition("/")[2],
             "pair_decimals": pair.price_decimals,
             "lot_decimals": pair.qty_decimals,
             "status": "online",
@@ -87,6 +89,14 @@ def asset_pairs_body(pairs: Mapping[str, Pair] = PAIRS) -> bytes:
     return msgspec.json.encode({"error": [], "result": rows})
 
 
+Step = Callable[[str], None]
+"""Called between two steps of the router, with their names: where a test has the process die, by raising."""
+
+
+def _nothing(step: str) -> None:
+    """The process lives on."""
+
+
 class JournalInMemory:
     """A journal in bytes, as on disk: what a crash leaves is read from them."""
 
@@ -94,11 +104,11 @@ class JournalInMemory:
 
     def __init__(self) -> None:
         self.content = bytearray(pack_header(1, 1))
-        self._sequence = 1
+        # The same records, each for itself.
+        self.encoded: list[bytes] = []
         # Why nothing can be written; empty while it can.
         self.refuses = ""
-        # Told of each write, after it: records that are safe by now.
-        self.on_written: Callable[[Sequence[Record]], None] = lambda records: None
+        self.on_step: Step = _nothing
 
     def append(self, record: Record) -> None:
         self.append_all((record,))
@@ -106,10 +116,11 @@ class JournalInMemory:
     def append_all(self, records: Sequence[Record]) -> None:
         if self.refuses:
             raise JournalError(self.refuses)
+        self.on_step("before the journal")
         for record in records:
-            self.content += pack_record(self._sequence, encode_record(record))
-            self._sequence += 1
-        self.on_written(records)
+            self.encoded.append(encode_record(record))
+            self.content += pack_record(len(self.encoded), self.encoded[-1])
+        self.on_step("after the journal")
 
     def compact(self, snapshot: Snapshot) -> None:
         raise AssertionError("nobody wants it compacted")
@@ -129,11 +140,14 @@ class Socket:
         self._session = session
         self.can_send = True
         self.sent: list[bytes] = []
+        self.on_step: Step = _nothing
 
     def send(self, request: bytes) -> bool:
         if not self.can_send:
             return False
+        self.on_step("before the socket")
         self.sent.append(request)
+        self.on_step("after the socket")
         return True
 
     def send_due(self) -> None:
@@ -143,6 +157,23 @@ class Socket:
         """What was written since the last time."""
         sent, self.sent = self.sent, []
         return [msgspec.json.decode(request) for request in sent]
+
+
+class Reports:
+    """A report ring's publishing side, with a step before and after each record."""
+
+    def __init__(self, memory: bytearray) -> None:
+        self._publisher = Publisher(memory)
+        self.on_step: Step = _nothing
+
+    def try_publish(self, payload: bytes) -> bool:
+        self.on_step("before the report")
+        has_room = self._publisher.try_publish(payload)
+        self.on_step("after the report")
+        return has_room
+
+    def flush(self) -> None:
+        self._publisher.flush()
 
 
 class Boards:
@@ -188,6 +219,7 @@ class RouterRig:
         boards: Boards | None = None,
         clock: ShellClock | None = None,
         chance: Callable[[], float] = lambda: 0.5,
+        on_step: Step = _nothing,
     ) -> None:
         """`journal`: one of a test's own, whose records it begins with are none."""
         self.clock = clock or ShellClock(MONO_AT, AT)
@@ -195,7 +227,7 @@ class RouterRig:
         self.memory = JournalInMemory()
         self.journal: JournalPort = journal or self.memory
         self.boards = boards or Boards()
-        self._words, self._history, self._chance = words, history, chance
+        self._words, self._history, self._chance, self._on_step = words, history, chance, on_step
         self.command_ring, self.account_ring = ring(COMMAND_RECORD_BYTES), ring(ACCOUNT_RECORD_BYTES)
         self.commands, self.account = Publisher(self.command_ring), Publisher(self.account_ring)
         self.report_rings = {strategy: ring(REPORT_RECORD_BYTES) for strategy in strategies}
@@ -224,13 +256,16 @@ class RouterRig:
         self.session = TradingSession(TradingSettings(answer_deadline_ns=3 * NS_PER_S // 2))
         self.socket = Socket(self.session)
         self.calls = CallQueue(self.now)
+        reports = {strategy: Reports(memory) for strategy, memory in self.report_rings.items()}
+        for stepping in (self.memory, self.socket, *reports.values()):
+            stepping.on_step = self._on_step
         ports = Ports(
             now=self.now,
             session=self.session,
             socket=self.socket,
             calls=self.calls,
             journal=self.journal,
-            reports={strategy: Publisher(memory) for strategy, memory in self.report_rings.items()},
+            reports=reports,
             boards=self.boards,
             words=self._words,
             history=self._history,

@@ -11,7 +11,7 @@ from engine.orders.intent import Amendment, Trigger
 from engine.orders.journal_records import AmendSent
 from engine.orders.rings.commands import Cancel
 from engine.orders.venue_facts import ExecutionFact, FeedAlive, FeedLost, OrderLookup
-from engine.units import NS_PER_S, MonoNs, QtyLots
+from engine.units import NS_PER_S, MonoNs, QtyLots, WallNs
 from tests.order_router.rig import RouterRig
 from tests.orders.rig import AT, limit, submitted
 
@@ -178,7 +178,11 @@ def test_a_cancel_that_ends_nothing_is_sent_less_and_less(account: Account) -> N
 def test_an_amend_in_doubt_is_said_to_have_failed_only_where_that_shows(
     account: Account, change: dict[str, Any], told: dict[str, Any], reason: str
 ) -> None:
-    """REST tells quantity, limit and trigger of an order: what else an amend was to change may be so, or may not."""
+    """REST tells quantity, limit and trigger of an order: what else an amend was to change may be so, or may not.
+
+    Its deadline is over, and everything that the executions had to tell until then was told.
+    """
+    account.snapshot("one", "two")
     stop = limit("sell", price=None, order_type="stop-loss", trigger=Trigger(Decimal(90)))
     records = account.core.records
     records.commit([submitted(key="stop", intent=stop)])
@@ -188,3 +192,45 @@ def test_an_amend_in_doubt_is_said_to_have_failed_only_where_that_shows(
     order = records.blotter.open["stop"]
 
     assert (order.pending, order.reason) == ("", reason)
+
+
+def test_an_amend_in_doubt_is_not_said_to_have_failed_before_its_deadline(account: Account) -> None:
+    """Kraken may begin with it until then; and what it then did, the executions tell a moment later."""
+    account.snapshot("one", "two")
+    records, sent_at = account.core.records, account.clock.wall_ns()
+    change = Amendment(price_decimals=1, qty_decimals=8, qty=QtyLots(5))
+    records.commit([AmendSent("one", change, sent_at, WallNs(sent_at + NS_PER_S))])
+    account.core.settle("one")
+    told: list[tuple[float, str]] = []
+
+    def answer() -> None:
+        account.rig.keep_alive()
+        while (call := account.rig.calls.take_due()) is not None:
+            account.rig.answer(call, {"Oone": order_row("one", status="open")})
+        order = records.blotter.open["one"]
+        if not order.pending and not told:
+            told.append(((account.clock.wall_ns() - sent_at) / NS_PER_S, order.reason))
+
+    account.rig.work_for(4 * NS_PER_S, answer)
+
+    assert [reason for _, reason in told] == ["amend refused: Kraken did not get it"]
+    assert 1.2 <= told[0][0] <= 2
+
+
+def test_an_amend_that_rest_alone_could_tell_of_stays_in_doubt(account: Account) -> None:
+    """REST lags: an order that it tells as it was before proves nothing."""
+    account.snapshot("one", "two")
+    account.take(FeedLost("connection lost: reset"))
+    records, sent_at = account.core.records, account.clock.wall_ns()
+    change = Amendment(price_decimals=1, qty_decimals=8, qty=QtyLots(5))
+    records.commit([AmendSent("one", change, sent_at, WallNs(sent_at + NS_PER_S))])
+    account.core.settle("one")
+
+    def answer() -> None:
+        while (call := account.rig.calls.take_due()) is not None:
+            account.rig.answer(call, {"Oone": order_row("one", status="open")})
+
+    account.rig.work_for(4 * NS_PER_S, answer)
+    order = records.blotter.open["one"]
+
+    assert (order.pending, order.reason) == ("", f"amend in doubt: {UNSEEN}")

@@ -311,20 +311,25 @@ class NewOrders:
             self._records.report(order, f"amend refused: {why}")
             return
         cost = amend_cost(at - order.aged_from)
-        if not self._records.commit_before([AmendSent(order.key, command.amendment, at)]):
+        goes_by_rest = not self._websocket.is_ready and self._settings.rest_fallback and self._rest.is_reachable
+        deadline = WallNs(at + self._settings.deadline_ns)
+        if goes_by_rest:
+            deadline = rest_requests.rest_deadline(deadline, at)
+        if not self._records.commit_before([AmendSent(order.key, command.amendment, at, deadline)]):
             self._records.report(order, f"amend refused: the journal cannot be written: {self._gate.journal_reason}")
             return
         self.counts["amends"] += 1
         self._rates.charge(order.symbol, cost, now)
         self._risk.amend_approved(now)
+        if goes_by_rest:
+            self._rest.amend(order)
+            return
         try:
-            is_sent, why_not = self._send_amend(order, WallNs(at + self._settings.deadline_ns)), NO_CONNECTION
+            is_sent, why_not = self._send_amend(order), NO_CONNECTION
         except UNWRITABLE as error:
             is_sent, why_not = False, f"no request can carry it: {error}"
         if is_sent:
             self._on_sent(command.issued_at, command.tick_at)
-        elif why_not is NO_CONNECTION and self._settings.rest_fallback and self._rest.is_reachable:
-            self._rest.amend(order)
         else:
             self._records.commit(self._blotter.on_request_refused(order.key, "amend", why_not, at))
 
@@ -359,7 +364,7 @@ class NewOrders:
             return f"Kraken's rate counter of {symbol} has no room for another {wait_ns / NS_PER_S:.1f} s"
         return None
 
-    def _send_amend(self, order: TrackedOrder, deadline: WallNs) -> bool:
+    def _send_amend(self, order: TrackedOrder) -> bool:
         amendment, trigger = order.amendment, order.intent.trigger
         if amendment is None:
             return False
@@ -368,7 +373,7 @@ class NewOrders:
             return order_requests.amend_order(
                 amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
                 trigger_price_type=trigger.price_type if trigger is not None else None,
-                deadline=deadline, token=token, req_id=req_id,
+                deadline=order.amend_deadline, token=token, req_id=req_id,
             )  # fmt: skip
 
         return self._websocket.send("amend_order", Purpose("amend", (order.key,)), build)

@@ -266,9 +266,9 @@ class OrderCore:
         """Have Kraken asked whether there is an order that it does not begin with after `deadline`."""
         self._resolver.look_up(key, deadline)
 
-    def settle(self, key: str) -> None:
-        """Have Kraken asked how an order stands."""
-        self._resolver.settle(key)
+    def settle(self, key: str, not_before: WallNs | None = None) -> None:
+        """Have Kraken asked how an order stands; not yet, if that says so."""
+        self._resolver.settle(key, not_before)
 
     def reconcile(self, keys: Sequence[str]) -> None:
         """Have Kraken asked what became of orders that a snapshot did not list."""
