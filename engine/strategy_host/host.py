@@ -16,7 +16,7 @@ import structlog
 from engine.clock import Clock
 from engine.errors import StrategyError
 from engine.strategy_host.hosted_strategy import HostedStrategy, shown
-from engine.telemetry import Counters, Rarely
+from engine.telemetry import Counters, Heartbeat, Rarely
 from engine.topology import STRATEGY_COUNTERS
 from engine.units import NS_PER_S, MonoNs
 
@@ -33,6 +33,7 @@ class StrategyHost:
     def __init__(self, strategies: Sequence[HostedStrategy], counters: Counters, clock: Clock) -> None:
         self.strategies = strategies
         self._counters = counters
+        self._heartbeat = Heartbeat(counters)
         self._clock = clock
         # Records found by looking again although no doorbell rang; see ring/doorbell.py.
         self.rescues = 0
@@ -81,14 +82,14 @@ class StrategyHost:
 
     async def on_close(self) -> None:
         """Stop each strategy; one that fails does not keep the others from stopping."""
-        self._counters.set("heartbeat_ns", 0)  # the host's loop stands still from now on, and hangs no more than that
+        self._heartbeat.end()  # the host's loop stands still from now on, and hangs no more than that
         for strategy in self.strategies:
             await strategy.stop()
         self.count()
 
     def vitals(self) -> dict[str, float]:
         """Wake-ups that were missed and made good, and for how long the host has been busy in one callback."""
-        heard_at = self._counters.get("heartbeat_ns")
+        heard_at = self._heartbeat.last_at
         busy_ns = self._clock.mono_ns() - heard_at if heard_at else 0
         return {"rescues": self.rescues, "silent_s": round(busy_ns / NS_PER_S, 1)}
 
@@ -103,7 +104,7 @@ class StrategyHost:
             for name in STRATEGY_COUNTERS:
                 counters.set(f"{strategy.name} {name}", int(getattr(strategy, name)))
         counters.set("rescues", self.rescues)
-        counters.set("heartbeat_ns", now)
+        self._heartbeat.beat(now)
 
     def _share(self, elapsed_ns: int, now: MonoNs) -> None:
         """Have those rest that ask for more than is left by the others, when there is not enough for all."""

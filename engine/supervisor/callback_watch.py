@@ -16,7 +16,7 @@ import structlog
 from msgspec import Struct
 
 from engine.processes.callback_words import CallbackWords
-from engine.telemetry import Counters, Rarely
+from engine.telemetry import Counters, Heartbeat, Rarely
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 SEEN_NS: Final = 500 * NS_PER_MS  # a callback that has not returned for so long is named
@@ -52,7 +52,7 @@ class CallbackWatch:
     def __init__(self, strategies: Sequence[Watched], host_counters: Counters, thread_id: Callable[[], int]) -> None:
         """`thread_id`: of the strategies' thread; 0 while there is none."""
         self._strategies = strategies
-        self._counters = host_counters
+        self._heartbeat = Heartbeat(host_counters)
         self._thread_id = thread_id
         # By name: what hangs now. NOBODY for a thread that is held by something else than a callback.
         self.hanging: dict[str, Hang] = {}
@@ -63,7 +63,7 @@ class CallbackWatch:
 
     def look(self, now: MonoNs) -> None:
         """Name whoever has not come back, once each time (those that do so again and again: rarely), and who has."""
-        heard_at = self._counters.get("heartbeat_ns")
+        heard_at = self._heartbeat.last_at
         is_held = now - heard_at > SEEN_NS
         found: dict[str, Hang] = {}
         for watched in self._strategies:
@@ -73,7 +73,7 @@ class CallbackWatch:
         # A callback that has just returned had no time yet for a heartbeat: looked at once more before it is told.
         in_callback = self.hanging.keys() - {NOBODY} or any(self._holds(watched) for watched in self._strategies)
         if heard_at and is_held and not in_callback:
-            found[NOBODY] = Hang("", MonoNs(heard_at), line_of(stack_of(self._frame()), ""))
+            found[NOBODY] = Hang("", heard_at, line_of(stack_of(self._frame()), ""))
         for name, hang in found.items():
             before = self.hanging.get(name)
             if before is None or before.began_at != hang.began_at:

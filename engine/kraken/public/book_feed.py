@@ -126,6 +126,12 @@ class BookFeed:
             and asked.phase in (Phase.REQUESTED, Phase.CONFIRMED)
         )
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Live and proved, and asked for nothing: only its silence can become news."""
+        is_asked = self.is_unproved or self.is_renewed or self.given_back_at
+        return self.streaming and self.state is FeedState.LIVE and not is_asked
+
     def load(self, data: ExactBookData) -> bool:
         """Replace the book wholesale by a snapshot; did its checksum verify?
 

@@ -20,9 +20,10 @@ from engine.kraken.connection.messages import Reply, decode_envelope, read_reply
 from engine.kraken.connection.salvage import DECODE_ERRORS, split
 from engine.kraken.connection.venue_status import MAINTENANCE, VenueStatus
 from engine.kraken.public import messages, rejects
-from engine.kraken.public.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed, state_changed
+from engine.kraken.public.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed, StateChanged, state_changed
 from engine.kraken.public.candle_series import CandleSeries
 from engine.kraken.public.events import NO_EVENTS, BookUnproved, Event, PairChanged, Refused, TickerChanged
+from engine.kraken.public.feed_watch import FeedWatch
 from engine.kraken.public.messages import AssetData, BookData, PairData, decode_book
 from engine.kraken.public.subscriptions import Phase, Subscription, Subscriptions
 from engine.kraken.public.trade_tape import TradeTape
@@ -72,6 +73,11 @@ class PublicSession:
             symbol: BookFeed(symbol, index, settings.depth, settings.publish_levels, settings.book_silence_ns)
             for index, symbol in enumerate(settings.symbols)
         }
+        # Pairs whose deadlines are to be looked at; feeds whose counts or state changed since they were last taken.
+        self._watch = FeedWatch(tuple(self.feeds.values()))
+        self._counted = set(self.feeds.values())
+        self._note_count = self._counted.add  # hot: bound once
+        self._feed_of = self.feeds.get  # hot: bound once
         self._subscriptions = Subscriptions(
             self._wanted(),
             requests_per_s=settings.requests_per_s,
@@ -174,6 +180,12 @@ class PublicSession:
         """The venue's last word on its matching engine."""
         return self._status.system
 
+    def take_counted(self) -> list[BookFeed]:
+        """The feeds whose counts or state changed since this was last asked, in no order."""
+        counted = list(self._counted)
+        self._counted.clear()
+        return counted
+
     # --- the connection's life
 
     def opened(self, now: MonoNs) -> None:
@@ -186,7 +198,7 @@ class PublicSession:
         self._outbox.clear()
         self._subscriptions.opened()
         for feed in self.feeds.values():
-            feed.end()
+            self._end(feed)
             feed.resync_at = MonoNs(0)
             feed.heard_at = now
         self._outbox += self._subscriptions.due(now)
@@ -211,10 +223,10 @@ class PublicSession:
         events = NO_EVENTS
         for symbol in symbols:
             feed = self.feeds[symbol]
-            feed.end()
+            self._end(feed)
             feed.resync_at = MonoNs(0)
             feed.depth = self.settings.depth
-            events += state_changed(feed, FeedState.STALE, reason)
+            events += self._change_state(feed, FeedState.STALE, reason)
         return events
 
     def dead(self, now: MonoNs) -> str | None:
@@ -253,10 +265,11 @@ class PublicSession:
             return self._malformed(error, frame, received_at)
         events = NO_EVENTS
         for data in entries:
-            feed = self.feeds.get(data.symbol)
+            feed = self._feed_of(data.symbol)
             if feed is None or not feed.streaming:
                 self._ignore(feed, received_at)
                 continue
+            self._note_count(feed)
             feed.heard_at = received_at
             feed.timestamp = data.timestamp
             book = feed.book
@@ -283,7 +296,7 @@ class PublicSession:
             elif feed.state is not FeedState.LIVE:
                 if not self._in_maintenance:
                     reason = "an update after maintenance verified"
-                    events = (*events, *state_changed(feed, FeedState.LIVE, reason), *feed.changed)
+                    events = (*events, *self._change_state(feed, FeedState.LIVE, reason), *feed.changed)
             else:
                 events = (*events, *feed.changed) if events else feed.changed
         return events
@@ -337,6 +350,7 @@ class PublicSession:
         return events
 
     def _load(self, feed: BookFeed, data: messages.ExactBookData, received_at: MonoNs) -> Sequence[Event]:
+        self._note_count(feed)
         feed.heard_at = received_at
         feed.resync_at = MonoNs(0)
         if feed.subscription is not None:
@@ -346,14 +360,25 @@ class PublicSession:
         if feed.book.crossed():
             feed.crossings += 1
             return self._failed(feed, "snapshot: best bid at or above best ask", received_at)
-        feed.end()
+        self._end(feed)
         feed.streaming = True
         if self._in_maintenance:
             return NO_EVENTS
-        return (*state_changed(feed, FeedState.LIVE, "snapshot verified"), *feed.changed)
+        return (*self._change_state(feed, FeedState.LIVE, "snapshot verified"), *feed.changed)
+
+    def _end(self, feed: BookFeed) -> None:
+        """End a pair's stream, and watch the pair until it is at rest again."""
+        feed.end()
+        self._watch.watch(feed)
+
+    def _change_state(self, feed: BookFeed, state: FeedState, reason: str) -> tuple[StateChanged, ...]:
+        """Move a pair's feed to `state`; the event, or none when it is there already."""
+        self._note_count(feed)
+        return state_changed(feed, state, reason)
 
     def _ignore(self, feed: BookFeed | None, received_at: MonoNs) -> None:
         if feed is not None:
+            self._note_count(feed)
             feed.ignored += 1
             feed.heard_at = received_at
 
@@ -365,10 +390,11 @@ class PublicSession:
 
     def _put_in_doubt(self, feed: BookFeed, reason: str, now: MonoNs) -> Sequence[Event]:
         """The same, for several at a time: `due` follows, and asks for them together."""
+        self._watch.watch(feed)
         state = feed.failed(now)
         if state is FeedState.UNTRUSTED:
             reason += "; third failure within a minute, retried slowly"
-        events = state_changed(feed, state, reason)
+        events = self._change_state(feed, state, reason)
         self._resynchronize_due(feed, now)
         return events
 
@@ -378,6 +404,7 @@ class PublicSession:
         feed.resync_at = MonoNs(0)
         feed.resynced_at = now
         feed.resyncs += 1
+        self._note_count(feed)
         self._subscriptions.renew(feed.subscription)
 
     # --- the other channels
@@ -431,10 +458,11 @@ class PublicSession:
                 events.append(self._pair_changed(pair))
                 if pair.status == DELISTED:
                     events += self._gone(feed, f"Kraken has taken {pair.symbol} off its list")
-        told = {pair.symbol for pair in pairs}
-        for symbol, known in self._pairs_told.items():
-            if symbol not in told and not changed.isdisjoint(symbol.split("/")):
-                events.append(self._pair_changed(known))
+        if changed:
+            told = {pair.symbol for pair in pairs}
+            for symbol, known in self._pairs_told.items():
+                if symbol not in told and not changed.isdisjoint(symbol.split("/")):
+                    events.append(self._pair_changed(known))
         return events
 
     def _note_assets(self, assets: Sequence[AssetData]) -> set[str]:
@@ -458,23 +486,23 @@ class PublicSession:
         price_decimals, qty_decimals = feed.decimals_known or (0, 0)
         if not feed.streaming or (feed.book.price_decimals, feed.book.qty_decimals) == (price_decimals, qty_decimals):
             return NO_EVENTS
-        feed.end()
+        self._end(feed)
         feed.resync_at = MonoNs(max(now, feed.resynced_at + RESYNC_INTERVAL_NS))
         reason = f"precision is {price_decimals} and {qty_decimals} decimals now; asking for a fresh snapshot"
-        events = state_changed(feed, FeedState.STALE, reason)
+        events = self._change_state(feed, FeedState.STALE, reason)
         self._resynchronize_due(feed, now)
         self._outbox += self._subscriptions.due(now)
         return events
 
     def _gone(self, feed: BookFeed, reason: str) -> Sequence[Event]:
         """Kraken does not offer this pair: nothing is asked for it any more on this connection."""
-        feed.end()
+        self._end(feed)
         feed.resync_at = MonoNs(0)
         if feed.subscription is not None:
             feed.subscription.phase = Phase.REFUSED
             feed.subscription.deadline = MonoNs(0)
             self._subscriptions.forget(feed.subscription)
-        return state_changed(feed, FeedState.UNTRUSTED, reason)
+        return self._change_state(feed, FeedState.UNTRUSTED, reason)
 
     def _receive_status(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         was_closed = self._status.is_closed
@@ -488,7 +516,8 @@ class PublicSession:
         if self._in_maintenance:
             for feed in self.feeds.values():
                 if feed.state is FeedState.LIVE:
-                    events += state_changed(feed, FeedState.STALE, "Kraken is in maintenance")
+                    self._watch.watch(feed)
+                    events += self._change_state(feed, FeedState.STALE, "Kraken is in maintenance")
         elif was_closed and not self._status.is_closed:
             for feed in self.feeds.values():
                 if feed.resync_at and feed.state is FeedState.STALE:
@@ -533,8 +562,8 @@ class PublicSession:
             if feed.is_renewed:  # to prove itself, while nothing is known against it
                 feed.given_back_at = now
                 return NO_EVENTS
-            feed.end()
-            return state_changed(feed, FeedState.STALE, "unsubscribed; waiting for a snapshot")
+            self._end(feed)
+            return self._change_state(feed, FeedState.STALE, "unsubscribed; waiting for a snapshot")
         subscription.phase = Phase.CONFIRMED
         if feed is None:
             subscription.deadline = MonoNs(0)
@@ -597,15 +626,17 @@ class PublicSession:
             if feed.streaming and feed.state is FeedState.LIVE and not feed.is_unproved:
                 feed.is_renewed = False  # an update has proved it meanwhile
             elif self._status.is_closed:  # late snapshots are no failure then: asked for again rarely, and at the end
-                feed.end()
+                self._end(feed)
                 feed.resync_at = MonoNs(now + CLOSED_RETRY_NS)
-                events += state_changed(feed, FeedState.STALE, f"no snapshot: Kraken is in {self._status.system}")
+                events += self._change_state(feed, FeedState.STALE, f"no snapshot: Kraken is in {self._status.system}")
             else:
                 events += self._put_in_doubt(feed, f"no snapshot within {waited}", now)
-        for feed in self.feeds.values():
+        for feed in self._watch.due(now):
             self._resynchronize_due(feed, now)
             if feed.streaming:
                 events += self._watch_silence(feed, now)
+                if feed.is_at_rest:
+                    self._watch.rest(feed, self._silent_for_too_long_at(feed, now))
             elif feed.is_forgotten:
                 feed.resync_at = MonoNs(max(now, feed.resynced_at + RESYNC_INTERVAL_NS))
         return events
@@ -617,7 +648,6 @@ class PublicSession:
         """
         events = NO_EVENTS
         silent_ns = now - feed.heard_at
-        # Hot with a thousand pairs, ten times a second: most of them have spoken lately, and nothing is asked of them.
         if silent_ns <= self.settings.book_silence_ns and not feed.is_renewed and feed.state is FeedState.LIVE:
             feed.is_unproved = False
             return NO_EVENTS
@@ -628,9 +658,9 @@ class PublicSession:
                 if feed.is_renewed and self._needs_no_proof(feed):
                     feed.is_renewed = False
         if feed.given_back_at and now - feed.given_back_at > PROOF_PATIENCE_NS:
-            feed.end()
+            self._end(feed)
             waited = silence_text(PROOF_PATIENCE_NS)
-            return state_changed(feed, FeedState.STALE, f"no snapshot within {waited} of asking for a fresh one")
+            return self._change_state(feed, FeedState.STALE, f"no snapshot within {waited} of asking for a fresh one")
         if feed.state is FeedState.LIVE and not feed.is_unproved and silent_ns > feed.silence_ns_max:
             feed.silence_ns_max = min(2 * feed.silence_ns_max, SILENCE_GROWTH_MAX * self.settings.book_silence_ns)
             feed.updates_at_silence = feed.updates
@@ -641,8 +671,15 @@ class PublicSession:
         if needs_proof and not feed.is_renewed and not self._status.is_closed and feed.subscription is not None:
             feed.is_renewed = True
             feed.renewals += 1
+            self._note_count(feed)
             self._subscriptions.prove(feed.subscription)
         return events
+
+    def _silent_for_too_long_at(self, feed: BookFeed, now: MonoNs) -> MonoNs:
+        """When to look again at a feed at rest: no later than its silence can be too long, whatever comes meanwhile."""
+        shortest_ns = self.settings.book_silence_ns  # from the next update on
+        allowed_ns = feed.silence_ns_max if feed.updates == feed.updates_at_silence else shortest_ns
+        return MonoNs(min(feed.heard_at + allowed_ns, now + shortest_ns) + 1)
 
     def _needs_no_proof(self, feed: BookFeed) -> bool:
         return feed.subscription is not None and self._subscriptions.needs_no_proof(feed.subscription)
