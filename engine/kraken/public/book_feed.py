@@ -17,8 +17,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from engine.kraken.connection.requests import BOOK_DEPTHS
 from engine.kraken.public.messages import BookData, ExactBookData, ExactLevel
-from engine.kraken.public.rejects import BOOK_DEPTHS
 from engine.kraken.public.subscriptions import Phase, Subscription
 from engine.market import Book
 from engine.records import FeedState

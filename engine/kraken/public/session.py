@@ -14,17 +14,20 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from engine.kraken.connection.error_catalog import MESSAGE_RATE_EXCEEDED, ErrorKind, meaning
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, silence_text
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.connection.messages import Reply, decode_envelope, read_reply
+from engine.kraken.connection.requests import BOOK_DEPTHS
 from engine.kraken.connection.salvage import DECODE_ERRORS, split
 from engine.kraken.connection.venue_status import MAINTENANCE, VenueStatus
-from engine.kraken.public import messages, rejects
+from engine.kraken.public import messages
 from engine.kraken.public.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed, StateChanged, state_changed
 from engine.kraken.public.candle_series import CandleSeries
 from engine.kraken.public.events import NO_EVENTS, BookUnproved, Event, PairChanged, Refused, TickerChanged
 from engine.kraken.public.feed_watch import FeedWatch
 from engine.kraken.public.messages import AssetData, BookData, PairData, decode_book
+from engine.kraken.public.refusals import DELISTED, refusal_text
 from engine.kraken.public.subscriptions import Phase, Subscription, Subscriptions
 from engine.kraken.public.trade_tape import TradeTape
 from engine.market.book import UnitsTooLarge
@@ -40,7 +43,9 @@ TIMER_INTERVAL_NS = 100 * NS_PER_MS  # how often the deadlines of all subscripti
 SILENCE_GROWTH_MAX = 16  # a quiet pair is asked for proof 1, 2, 4 … this many times less often
 PROOF_PATIENCE_NS = 2 * NS_PER_S  # a book that was given back to prove itself is live for so long without a snapshot
 CLOSED_RETRY_NS = 60 * NS_PER_S  # after a snapshot that did not come while Kraken takes no orders
-DELISTED: Final = "delisted"  # the instrument channel's status of a pair that is no more
+
+PASSING: Final = frozenset({ErrorKind.SERVICE, ErrorKind.MARKET_MODE, ErrorKind.TRANSPORT})
+"""What a refused subscription may be about that is over some time: Kraken's own trouble."""
 
 _SYMBOL_IN_TEXT: Final = re.compile(rb'"symbol":"([^"]{1,40})"')
 
@@ -325,8 +330,8 @@ class PublicSession:
             receiver = self._receivers.get(envelope.channel or "")
             if receiver is not None:
                 return receiver(frame, envelope.type, received_at)
-            if envelope.channel is None and rejects.MESSAGE_RATE_EXCEEDED.encode() in frame:
-                return self._rate_exceeded(frame, received_at)
+            if envelope.channel is None and MESSAGE_RATE_EXCEEDED.encode() in frame:
+                return self._rate_exceeded(MESSAGE_RATE_EXCEEDED, frame, received_at)
             return self._oddities.count_unknown(f"channel {envelope.channel}", frame, received_at)
         except DECODE_ERRORS as error:
             self._liveness.heard_at = received_at
@@ -540,10 +545,12 @@ class PublicSession:
             self._liveness.ponged(received_at)
             return NO_EVENTS
         self._liveness.heard_at = received_at
-        if rejects.MESSAGE_RATE_EXCEEDED in (reply.error or ""):
-            return self._rate_exceeded(frame, received_at)
+        kind = None if reply.success else meaning(reply.error or "").kind
+        if kind is ErrorKind.CALL_LIMIT:
+            return self._rate_exceeded(reply.error or "", frame, received_at)
         concerned = self._subscriptions.replied(reply)
-        if not reply.success and (reply.method != "subscribe" or not concerned):
+        if kind in PASSING or (not reply.success and (reply.method != "subscribe" or not concerned)):
+            # What it refuses has its deadline still, and is asked for again after it.
             self.refused += 1
             return self._oddities.report("refused", f"{reply.method}: {reply.error}", frame, received_at)
         events: Sequence[Event] = NO_EVENTS
@@ -570,31 +577,32 @@ class PublicSession:
         else:
             # The deadline stays: a book is only there when its snapshot is.
             depth = reply.result.depth if reply.result else None
-            feed.depth = depth if depth in rejects.BOOK_DEPTHS else feed.depth
+            feed.depth = depth if depth in BOOK_DEPTHS else feed.depth
         return NO_EVENTS
 
     def _rejected(self, subscription: Subscription, reply: Reply, now: MonoNs) -> Sequence[Event]:
         error = (reply.error or "no reason given")[:DETAIL_CHARS_MAX]
-        if error == rejects.ALREADY_SUBSCRIBED and subscription.channel == "book":
+        kind = meaning(error).kind
+        if kind is ErrorKind.SUBSCRIBED and subscription.channel == "book":
             return NO_EVENTS  # and no snapshot comes: the deadline passes, and the pair is given back and asked again
-        if error == rejects.ALREADY_SUBSCRIBED:
+        if kind is ErrorKind.SUBSCRIBED:
             subscription.phase = Phase.CONFIRMED
             subscription.deadline = MonoNs(0)
             return NO_EVENTS
         subscription.phase = Phase.REFUSED
         subscription.deadline = MonoNs(0)
         symbol = subscription.symbol or "all pairs"
-        advice = rejects.advice(error, subscription.channel, symbol, self._listed)
+        advice = refusal_text(error, subscription.channel, symbol, self._listed)
         events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
             events = (*self._gone(feed, advice), *events)
         return events
 
-    def _rate_exceeded(self, frame: bytes, now: MonoNs) -> Sequence[Event]:
+    def _rate_exceeded(self, error: str, frame: bytes, now: MonoNs) -> Sequence[Event]:
         self._subscriptions.slow_down(now)
         self.refused += 1
-        return self._oddities.report("refused", f"{rejects.MESSAGE_RATE_EXCEEDED}: sending less", frame, now)
+        return self._oddities.report("refused", f"{error}: sending less", frame, now)
 
     # --- time
 
