@@ -35,7 +35,6 @@ from engine.orders.rings.ring_records import RingRecords
 from engine.orders.risk import DailyLoss, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
 from engine.ring import GatedSubscriber
-from engine.telemetry import Rarely
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 RECORDS_PER_CYCLE_MAX: Final = 64
@@ -107,9 +106,8 @@ class OrderRouter:
         self._facts_asked_for = 0
         self._timer_at = MonoNs(0)
         self._loss_at = MonoNs(0)
-        # Held pairs that this run does not follow; and the line that a loss is not known.
+        # Held pairs that this run does not follow.
         self._at_cost: list[str] = []
-        self._loss_unknown = Rarely()
         self._fills_at = MonoNs(0)
         self._hangs = hangs
         # Strategies that hang, and how; those that leave their reports lying, and since when.
@@ -404,7 +402,7 @@ class OrderRouter:
         """
         unpriced = self.blotter.positions.unpriced(marks)
         if awaited := [symbol for symbol in unpriced if symbol in self._boards.symbols]:
-            if self._daily_loss.is_limited and self._loss_unknown.is_time(now):
+            if self._daily_loss.is_limited:
                 log.warning("the day's loss is not known", reason=f"no price yet of {', '.join(awaited)}")
             return False
         if unpriced and not self._at_cost:

@@ -16,7 +16,7 @@ import structlog
 from engine.clock import Clock
 from engine.errors import StrategyError
 from engine.strategy_host.hosted_strategy import HostedStrategy, shown
-from engine.telemetry import Counters, Heartbeat, Rarely
+from engine.telemetry import Counters, Heartbeat
 from engine.topology import STRATEGY_COUNTERS
 from engine.units import NS_PER_S, MonoNs
 
@@ -40,8 +40,6 @@ class StrategyHost:
         # Whose turn is first.
         self._first = 0
         self._measured_at = clock.mono_ns()
-        # About each strategy that asks for too much.
-        self._lines = {strategy.name: Rarely() for strategy in strategies}
         if len(strategies) > 1:
             for strategy in strategies:
                 strategy.share_the_thread()
@@ -97,7 +95,7 @@ class StrategyHost:
         """Bring the shared counters up to date, and once a second measure who asks for how much of the thread."""
         now = self._clock.mono_ns()
         if now - self._measured_at >= MEASURE_NS:
-            self._share(now - self._measured_at, now)
+            self._share(now - self._measured_at)
             self._measured_at = now
         counters = self._counters
         for strategy in self.strategies:
@@ -106,7 +104,7 @@ class StrategyHost:
         counters.set("rescues", self.rescues)
         self._heartbeat.beat(now)
 
-    def _share(self, elapsed_ns: int, now: MonoNs) -> None:
+    def _share(self, elapsed_ns: int) -> None:
         """Have those rest that ask for more than is left by the others, when there is not enough for all."""
         wanted = {strategy: strategy.measure(elapsed_ns) for strategy in self.strategies}
         is_contended = any(strategy.must_rest for strategy in self.strategies)
@@ -114,7 +112,7 @@ class StrategyHost:
         somebody_to_spare = any(share <= most for share in wanted.values())
         for strategy, share in wanted.items():
             strategy.must_rest = share > most and somebody_to_spare
-            if strategy.must_rest and self._lines[strategy.name].is_time(now):
+            if strategy.must_rest:
                 log.warning(
                     "strategy asks for more time than there is, the others go first; give it an engine of its own",
                     strategy=strategy.name,

@@ -49,7 +49,7 @@ from engine.strategy.api import CALLBACKS, Logger, Strategy
 from engine.strategy.orders import Balance, Fill, Order
 from engine.strategy_host.context import StrategyContext
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
-from engine.telemetry import Counters, Histogram, Rarely
+from engine.telemetry import Counters, Histogram
 from engine.telemetry.log import UNLIMITED
 from engine.topology import Shard
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
@@ -208,7 +208,6 @@ class HostedStrategy:
         # At the last measurement: busy_ns, records taken, callbacks, records published.
         self._measured = (0, 0, 0, 0)
         self._error_times: deque[MonoNs] = deque(maxlen=self._limits.errors_per_minute_max + 1)
-        self._slow_lines, self._behind_lines = Rarely(), Rarely()
         # An async callback leaves the rest of its batch in the ring, so more than one would be copied for nothing.
         is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
         self._records_per_cycle_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
@@ -500,7 +499,7 @@ class HostedStrategy:
         subscriber.next_sequence -= polled
         caught_up = feed.board.catch_up(subscriber)
         skipped, feed.gaps_seen = subscriber.gap_count - feed.gaps_seen, subscriber.gap_count
-        if skipped and self._behind_lines.is_time(self._mono_ns()):
+        if skipped:
             gaps, ring = subscriber.gap_count, feed.shard.ring_name
             self._log.warning("fell behind", ring=ring, records_skipped=skipped, laps=self.laps, gaps=gaps)
         return self._read_board(feed) if caught_up else 0
@@ -685,9 +684,6 @@ class HostedStrategy:
         self.slow += 1
         self._batch_ends = True
         self.slowest_ns = max(self.slowest_ns, took_ns)
-        now = self._mono_ns()
-        if not self._slow_lines.is_time(now):
-            return
         name = getattr(callback, "__name__", "callback")
         self._log.warning("slow callback", callback=name, took_ms=round(took_ns / NS_PER_MS, 1), slow=self.slow)
 

@@ -3,7 +3,6 @@
 from engine.telemetry.counters import CounterGroup, Counters, counters_bytes, format_counters, new_counters
 from engine.telemetry.heartbeat import Heartbeat
 from engine.telemetry.histogram import Histogram, HistogramSnapshot, merged_percentile, merged_snapshot, new_histogram
-from engine.telemetry.rarely import Rarely
 
 __all__ = [
     "CounterGroup",
@@ -11,7 +10,6 @@ __all__ = [
     "Heartbeat",
     "Histogram",
     "HistogramSnapshot",
-    "Rarely",
     "counters_bytes",
     "format_counters",
     "merged_percentile",
