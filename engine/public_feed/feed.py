@@ -53,7 +53,7 @@ from engine.ring import BoardReader, BoardWriter, Memory, Publisher, Subscriber
 from engine.telemetry import CounterGroup, Counters, Heartbeat
 from engine.timestamps import wall_ns
 from engine.topology import PAIR_COUNTERS, Shard, pair_counters
-from engine.units import DIGITS_MAX, MonoNs, decimal_units
+from engine.units import DIGITS_MAX, MonoNs, decimal_units, decimals_of
 from engine.wide import LEVEL_BYTES
 
 PERCENT_DECIMALS = 2  # of a ticker's change in percent, at least
@@ -349,7 +349,7 @@ class PublicFeed:
         pair_index, price_decimals, qty_decimals = self._decimals(t.symbol, prices, qtys)
         bid, ask, last, vwap, low, high, change = (decimal_units(price, price_decimals) for price in prices)
         bid_qty, ask_qty, volume = (decimal_units(qty, qty_decimals) for qty in qtys)
-        percent_decimals = max(PERCENT_DECIMALS, _decimals_of(t.change_pct))
+        percent_decimals = max(PERCENT_DECIMALS, decimals_of(t.change_pct))
         change_pct = decimal_units(t.change_pct, percent_decimals)
         numbers = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
         now = self._session.heard_at
@@ -421,8 +421,8 @@ class PublicFeed:
         price_decimals, qty_decimals = feed.decimals_known or (feed.book.price_decimals, feed.book.qty_decimals)
         return (
             feed.pair_index,
-            max(price_decimals, *(_decimals_of(price) for price in prices)),
-            max(qty_decimals, *(_decimals_of(qty) for qty in qtys)),
+            max(price_decimals, *(decimals_of(price) for price in prices)),
+            max(qty_decimals, *(decimals_of(qty) for qty in qtys)),
         )
 
     def _tell_refusal(self, event: Refused) -> None:
@@ -539,8 +539,3 @@ def pair_rules(pair: PairData, base_decimals: int | None = None, quote_decimals:
         base_decimals=base_decimals,
         quote_decimals=quote_decimals,
     )
-
-
-def _decimals_of(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0

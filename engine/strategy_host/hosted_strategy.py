@@ -21,12 +21,13 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from threading import Lock
 from types import coroutine
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from msgspec import Struct
 
 from engine.clock import Clock
+from engine.config import EngineConfig
 from engine.market import Pair
 from engine.processes.callback_words import CALL_SOON, NUMBER_OF, CallbackWords, ForkedWords
 from engine.processes.pair_record import pair_in
@@ -90,6 +91,15 @@ class HostLimits(Struct, frozen=True):
     errors_per_minute_max: int = 10
     lag_ns_max: int = NS_PER_S
     """A record that waited longer is old news: the strategy goes on with the newest state instead."""
+
+    @classmethod
+    def of(cls, settings: EngineConfig) -> Self:
+        """The limits that are configured."""
+        return cls(
+            slow_callback_ns=int(settings.slow_callback_ms * NS_PER_MS),
+            errors_per_minute_max=settings.strategy_errors_per_minute_max,
+            lag_ns_max=int(settings.strategy_lag_s_max * NS_PER_S),
+        )
 
 
 class _Feed:

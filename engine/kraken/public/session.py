@@ -17,7 +17,7 @@ from msgspec import Struct
 from engine.kraken.connection.error_catalog import MESSAGE_RATE_EXCEEDED, ErrorKind, meaning
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, silence_text
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
-from engine.kraken.connection.messages import Reply, decode_envelope, read_reply
+from engine.kraken.connection.messages import HEARTBEAT, Reply, decode_envelope, read_reply
 from engine.kraken.connection.requests import BOOK_DEPTHS
 from engine.kraken.connection.salvage import DECODE_ERRORS, split
 from engine.kraken.connection.venue_status import MAINTENANCE, VenueStatus
@@ -37,7 +37,6 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 # How today's wire begins; another order of keys takes the slower way, with the same outcome.
 BOOK_UPDATE = b'{"channel":"book","type":"update",'
 BOOK_SNAPSHOT = b'{"channel":"book","type":"snapshot",'
-HEARTBEAT = b'{"channel":"heartbeat"}'
 
 TIMER_INTERVAL_NS = 100 * NS_PER_MS  # how often the deadlines of all subscriptions are looked at
 SILENCE_GROWTH_MAX = 16  # a quiet pair is asked for proof 1, 2, 4 … this many times less often
