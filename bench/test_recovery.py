@@ -81,7 +81,7 @@ def kill_a_feed(told_path: Path, folder: Path) -> tuple[int, dict[str, Any]]:
         capture_output=True,
         check=True,
     )
-    (pid,) = json.loads(status.stdout)["processes"].values()
+    pid = json.loads(status.stdout)["processes"]["public_feed-0"]
     killed_ns = time.monotonic_ns()
     os.kill(pid, signal.SIGKILL)
 

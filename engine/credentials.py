@@ -33,6 +33,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.errors import ConfigError
+from engine.prctl import forbid_dumps
 from engine.secret import Secret, fingerprint
 
 KEY_VARIABLE = "KRAKEN_API_KEY"
@@ -48,7 +49,6 @@ KEY_CHARS_MAX = 256  # Kraken's have 56
 KRAKEN_KEY_CHARS, KRAKEN_SECRET_CHARS = 56, 88
 GROUP_AND_OTHERS, OTHERS = 0o077, 0o007
 
-PR_SET_DUMPABLE = 4  # linux/prctl.h
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
@@ -182,7 +182,7 @@ def no_core_dumps(*, allow: bool = False) -> None:
     if allow:
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    forbid_dumps()
 
 
 # --- the places

@@ -28,7 +28,7 @@ from engine.summary import ShardView, build_summary
 from engine.telemetry import new_counters, new_histogram
 from engine.timestamps import wall_ns
 from engine.topology import Shard, market_record_bytes, strategy_counter_names
-from engine.units import NS_PER_MS, NS_PER_S
+from engine.units import NS_PER_S
 
 RING_SLOTS = 4096  # the strategies take every record before the next frame is fed
 LINE_CHARS_SHOWN_MAX = 40
@@ -140,11 +140,7 @@ async def replay(
     latency = new_histogram()
     stopwatch = _Stopwatch()
     port = MarketPort(shard, ring, board)
-    limits = HostLimits(
-        slow_callback_ns=int(config.engine.slow_callback_ms * NS_PER_MS),
-        errors_per_minute_max=config.engine.strategy_errors_per_minute_max,
-        lag_ns_max=int(config.engine.strategy_lag_s_max * NS_PER_S),
-    )
+    limits = HostLimits.of(config.engine)
     hosted = [
         HostedStrategy(
             strategy,

@@ -82,7 +82,7 @@ class Shard(Struct, frozen=True):
     @property
     def counter_names(self) -> tuple[str, ...]:
         """Names of this feed's counters."""
-        return FEED_COUNTERS + tuple(f"{symbol} {name}" for symbol in self.symbols for name in PAIR_COUNTERS)
+        return FEED_COUNTERS + tuple(name for symbol in self.symbols for name in pair_counters(symbol))
 
     @property
     def board_slots(self) -> int:
@@ -104,6 +104,11 @@ class Shard(Struct, frozen=True):
     def candle_slot(self, pair_index: int) -> int:
         """Board slot of the pair's newest CANDLE record."""
         return 3 * len(self.symbols) + 1 + pair_index
+
+
+def pair_counters(symbol: str, names: Sequence[str] = PAIR_COUNTERS) -> tuple[str, ...]:
+    """Names of a pair's counters among those of its feed."""
+    return tuple(f"{symbol} {name}" for name in names)
 
 
 def report_ring(strategy: str) -> str:

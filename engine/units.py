@@ -54,6 +54,12 @@ def units_decimal(units: int, decimals: int) -> Decimal:
     return _multiply(units, _UNIT[decimals])
 
 
+def decimals_of(number: Decimal) -> int:
+    """How many decimals a number is written with: 2 for 0.50; 0 for one that is not finite."""
+    exponent = number.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
 def decimal_units(value: Decimal, decimals: int) -> int:
     """`value` as a whole number of 10**-decimals; ValueError when it is finer than that, not finite or absurd."""
     if not value.is_finite() or value.adjusted() > DIGITS_MAX or decimals > DIGITS_MAX:

@@ -5,8 +5,6 @@ parent; the order router outlives it, for as long as its orders need.
 """
 
 import asyncio
-import ctypes
-import os
 import signal
 import socket
 import sys
@@ -19,6 +17,7 @@ import uvloop
 from setproctitle import setproctitle
 
 from engine.errors import EngineError
+from engine.prctl import end_with_parent
 from engine.processes.launch import (
     ActorLaunch,
     FeedLaunch,
@@ -31,7 +30,6 @@ from engine.processes.launch import (
 )
 from engine.telemetry.log import configure_log, say_left_out
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 EXIT_MISCONFIGURED = 2
 
 log = structlog.get_logger("actor")
@@ -71,8 +69,7 @@ async def _say_left_out() -> None:
 
 def die_with_parent(parent_pid: int) -> None:
     """Have the kernel kill this process when its parent dies, be it by SIGKILL."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it died before we asked
+    if not end_with_parent(parent_pid, signal.SIGKILL):
         sys.exit(1)
 
 

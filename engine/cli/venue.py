@@ -213,11 +213,9 @@ def _delay_range(option: str, text: str) -> tuple[float, float]:
 
 def _die_with_parent() -> None:
     """Have the kernel send SIGTERM when the parent ends, and end now if it already has."""
-    import ctypes
     import os
 
-    parent = os.getppid()
-    death_signal = 1  # PR_SET_PDEATHSIG
-    ctypes.CDLL(None).prctl(death_signal, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:
+    from engine.prctl import end_with_parent
+
+    if not end_with_parent(os.getppid(), signal.SIGTERM):
         raise SystemExit(0)

@@ -8,6 +8,7 @@ key_lock    one signer per API key on this host, and the floor under its nonces
 lockout     the silence after Kraken's lockout                  (pure)
 resolver    from a host name to a connected socket
 tls         the one TLS context we use
+traffic     what went over a session's connections, counted (pure)
 reasons     what went wrong, in one sentence                    (pure)
 
 Nothing in here knows Kraken's messages, the configuration or a ring.

@@ -23,6 +23,7 @@ from engine.clock import Clock
 from engine.errors import MisuseError
 from engine.net.reasons import close_text
 from engine.net.session import Session
+from engine.net.traffic import Traffic
 from engine.units import NS_PER_MS, MonoNs
 
 log = structlog.get_logger(__name__)
@@ -35,18 +36,6 @@ CLOSE_REASON_BYTES_MAX = 123  # RFC 6455 §5.5: a control frame carries 125 byte
 
 TEXT = WSMsgType.TEXT  # hot: a global is one load
 E = TypeVar("E")
-
-
-class Traffic:
-    """What went over the connections of one session. Plain ints; none ever goes down."""
-
-    def __init__(self) -> None:
-        self.connects = 0  # handshakes completed
-        self.disconnects = 0  # completed connections that have ended, whoever ended them
-        self.frames_received = 0  # of every kind
-        self.bytes_received = 0  # payload of text and its fragments
-        self.binary_frames = 0  # ignored: Kraken sends none
-        self.session_errors = 0  # exceptions that escaped the session or a callback
 
 
 class Link(WSListener, Generic[E]):

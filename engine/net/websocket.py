@@ -31,11 +31,12 @@ from engine.endpoints import check_url
 from engine.errors import MisuseError
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
-from engine.net.link import MESSAGE_BYTES_MAX, Link, Traffic
+from engine.net.link import MESSAGE_BYTES_MAX, Link
 from engine.net.reasons import connect_failure_text, retry_after_s
 from engine.net.resolver import Resolver
 from engine.net.session import Session
 from engine.net.tls import client_context
+from engine.net.traffic import Traffic
 from engine.units import NS_PER_S, MonoNs
 
 __all__ = ["Session", "WebSocketConnection"]
@@ -100,8 +101,6 @@ class WebSocketConnection(Traffic, Generic[E]):
         self._returned = asyncio.Event()
         self._returned.set()
 
-        # Attempts that ended before the handshake was completed. The other counters are those of Traffic.
-        self.connect_failures = 0
         # Why the last attempt or connection ended, one sentence; empty before the first, unchanged by `stop`.
         self.last_error = ""
 

@@ -23,11 +23,11 @@ from engine.kraken.connection.retry import Retry
 from engine.kraken.private.events import ChannelRefused, TokenRefused
 from engine.kraken.private.session import Phase, PrivateEvent, PrivateSession
 from engine.net.control_socket import NobodyListens
+from engine.net.traffic import Traffic
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedAlive, FeedLost, SnapshotEnded
-from engine.processes.traffic import TrafficPort
 from engine.ring import Publisher
-from engine.telemetry import Counters
+from engine.telemetry import Counters, Heartbeat
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 HELD_BACK_MAX: Final = 8192  # facts that wait for room in the account ring
@@ -67,6 +67,7 @@ class PrivateFeed:
         self._session = session
         self._publisher = publisher
         self._counters = counters
+        self._heartbeat = Heartbeat(counters)
         self._clock = clock
         self._ask_token = ask_token
         self._token_retry = Retry(chance, first_ns=TOKEN_RETRY_NS, pause_ns_max=TOKEN_RETRY_NS_MAX)
@@ -77,7 +78,7 @@ class PrivateFeed:
         self._failures_told = 0
         # Set once the connection is there.
         self.connection: ConnectionPort | None = None
-        self.traffic: TrafficPort | None = None
+        self.traffic: Traffic | None = None
         # Facts that found the ring full, oldest first.
         self._held_back: deque[bytes] = deque()
         self._held_back_count = 0
@@ -233,7 +234,7 @@ class PrivateFeed:
 
     def _count(self, now: MonoNs) -> None:
         counters, session = self._counters, self._session
-        counters.set("heartbeat_ns", now)
+        self._heartbeat.beat(now)
         counters.set("executions", self._executions)
         counters.set("balances", self._balances)
         counters.set("refused", self._refused)

@@ -6,8 +6,9 @@ frames ─► PublicSession ─► on_events() ─► records ─► ring       
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import ROUND_CEILING, Decimal
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
@@ -29,8 +30,8 @@ from engine.kraken.public.events import (
 )
 from engine.kraken.public.messages import PairData
 from engine.kraken.public.session import PublicSession
+from engine.net.traffic import Traffic
 from engine.processes.launch import Conflation
-from engine.processes.traffic import TrafficPort
 from engine.records import (
     UNPROVED,
     FeedState,
@@ -49,16 +50,34 @@ from engine.records import (
     unpack_trade,
 )
 from engine.ring import BoardReader, BoardWriter, Memory, Publisher, Subscriber
-from engine.telemetry import Counters
+from engine.telemetry import CounterGroup, Counters, Heartbeat
 from engine.timestamps import wall_ns
-from engine.topology import PAIR_COUNTERS, Shard
-from engine.units import DIGITS_MAX, MonoNs, decimal_units
+from engine.topology import PAIR_COUNTERS, Shard, pair_counters
+from engine.units import DIGITS_MAX, MonoNs, decimal_units, decimals_of
 from engine.wide import LEVEL_BYTES
 
 PERCENT_DECIMALS = 2  # of a ticker's change in percent, at least
 RECORDS_READ_MAX: Final = 256  # of a ring at a time
 PAIR_STATUS_BYTES_MAX: Final = 24  # theirs have sixteen at most
 UNTOLD_MAX: Final = 1024  # books of a pair that wait for it; more, and they wait no longer
+
+# The session's counters have the names of its attributes; those of the connection have theirs.
+SESSION_COUNTERS: Final = (
+    "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed", "candles_repeated",
+    "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "ping_rtt_ns",
+)  # fmt: skip
+TRAFFIC_COUNTERS: Final = {
+    "frames": "frames_received",
+    "bytes": "bytes_received",
+    "binary_frames": "binary_frames",
+    "session_errors": "session_errors",
+    "connects": "connects",
+    "connect_failures": "connect_failures",
+    "disconnects": "disconnects",
+}
+_session_counts = attrgetter(*SESSION_COUNTERS)
+_traffic_counts = attrgetter(*TRAFFIC_COUNTERS.values())
+_pair_counts = attrgetter(*PAIR_COUNTERS)
 
 BOOK_TOP, LIVE = int(Kind.BOOK_TOP), int(FeedState.LIVE)  # hot: an enum member costs a lookup
 
@@ -108,12 +127,11 @@ class PublicFeed:
         self._board = board
         # The same board, to look at: the last book of a pair in doubt, and what an earlier life of this feed left.
         self._board_reader = board_reader
-        self._counters = counters
         self._clock = clock
         self._refused = refused
         self._conflate = conflate == "burst"
         # The connection's counters; None in a replay, which has none.
-        self.traffic: TrafficPort | None = None
+        self.traffic: Traffic | None = None
         # Records of the board's slots that changed in this burst, and books to be published at its end.
         self._dirty: dict[int, bytes] = {}
         self._dirty_feeds: dict[int, BookFeed] = {}
@@ -133,9 +151,16 @@ class PublicFeed:
         self._heard = counters.values, counters.index("heard_ns")
         # Events that no record can carry, for a number is absurd: more than 128 bits, or no number at all.
         self._unpublishable = 0
-        # What earlier lives of this feed counted: the counters go on from there.
-        self._inherited = counters.snapshot()
-        self._tell: dict[type, Any] = {
+        # The shared counters, by who counts. They go on from what earlier lives of this feed counted.
+        self._heartbeat = Heartbeat(counters)
+        self._session_counters = CounterGroup(counters, SESSION_COUNTERS, levels=("ping_rtt_ns",))
+        self._traffic_counters = CounterGroup(counters, tuple(TRAFFIC_COUNTERS))
+        self._own_counters = CounterGroup(counters, ("unpublishable",))
+        self._pair_counters = [
+            CounterGroup(counters, pair_counters(symbol), levels=pair_counters(symbol, ("state",)))
+            for symbol in shard.symbols
+        ]
+        self._tell: dict[type, Callable[[Any], bytes | None]] = {
             StateChanged: self._publish_state,
             BookUnproved: self._publish_unproved,
             TradePrinted: self._publish_trade,
@@ -169,8 +194,9 @@ class PublicFeed:
         """Publish what happened; `on_burst_end` follows when the socket has no more."""
         if self._closing:
             return
+        live_record: bytes | None = None
         for event in events:
-            # Hot: the type test is one load and one comparison.
+            # Hot: the type test is one load and one comparison, and a call is spared where it can be.
             if type(event) is BookChanged:
                 feed = event.feed
                 if not feed.streaming:
@@ -183,16 +209,21 @@ class PublicFeed:
                 if self._conflate:
                     self._dirty_feeds[feed.pair_index] = feed
                 else:
-                    self._publish_book(feed)
+                    # The event of a book that has just become live follows that of its state, which packed it.
+                    record = live_record or self._book_record(feed)
+                    live_record = None
+                    self._publish(record)
+                    self._dirty[feed.pair_index] = record
             else:
-                self._publish_rare(event)
+                live_record = self._publish_rare(event)
 
     def on_burst_end(self) -> None:
         """The socket has no more for now: what was held back goes out, and sleepers are woken."""
         if self._dirty_feeds:
             for feed in self._dirty_feeds.values():
                 if feed.streaming:
-                    self._publish_book(feed)
+                    record = self._dirty[feed.pair_index] = self._book_record(feed)
+                    self._publish(record)
             self._dirty_feeds.clear()
         self._settle()
 
@@ -205,9 +236,10 @@ class PublicFeed:
         if self._untold:
             now = self._clock.mono_ns()
             for pair_index, untold in list(self._untold.items()):
-                if now >= untold.until:
-                    log.warning("pair not told", symbol=untold.event.symbol)
-                    self._tell_books(pair_index)
+                if now < untold.until:
+                    break  # all have the same patience, so those that follow are not due either
+                log.warning("pair not told", symbol=untold.event.symbol)
+                self._tell_books(pair_index)
             self._settle()
         self._count()
         return 0
@@ -218,11 +250,6 @@ class PublicFeed:
         self._count()
 
     # --- records
-
-    def _publish_book(self, feed: BookFeed) -> None:
-        record = self._book_record(feed)
-        self._publish(record)
-        self._dirty[feed.pair_index] = record
 
     def _book_record(self, feed: BookFeed) -> bytes:
         book = feed.book
@@ -243,32 +270,41 @@ class PublicFeed:
             asks,
         )
 
-    def _publish_rare(self, event: Event) -> None:
+    def _publish_rare(self, event: Event) -> bytes | None:
+        """Publish any other event; the record of a pair's book when that became live."""
         try:
-            self._tell[type(event)](event)
+            return self._tell[type(event)](event)
         except (struct.error, ValueError, ArithmeticError) as error:
             self._unpublishable += 1
             if self._unpublishable == 1:
                 log.warning(
                     "a number does not fit a record", error=str(error)[:DETAIL_CHARS_MAX], feed=type(event).__name__
                 )
+            return None
 
-    def _publish_state(self, event: StateChanged) -> None:
+    def _publish_state(self, event: StateChanged) -> bytes | None:
         feed = self._session.feeds[event.symbol]
         pair_index = feed.pair_index
         self._dirty_feeds.pop(pair_index, None)  # held back for the end of the burst, and in doubt since
         self._untold.pop(pair_index, None)
-        if event.state is FeedState.LIVE:
-            if self._pair_patience_ns and not self._is_told(feed):
-                # Kraken answers subscriptions in any order; a book without its pair cannot be traded, and one in
-                # another precision than its pair would be mixed with it.
-                self._untold[pair_index] = _Untold(event, MonoNs(self._clock.mono_ns() + self._pair_patience_ns), [])
-                return
-            # On the board before it is in the ring: whoever hears of it there may answer with an order at once.
-            if feed.streaming:  # a later entry of the same frame may have put it in doubt again
-                self._board.store(pair_index, self._book_record(feed))
+        if event.state is FeedState.LIVE and self._pair_patience_ns and not self._is_told(feed):
+            # Kraken answers subscriptions in any order; a book without its pair cannot be traded, and one in
+            # another precision than its pair would be mixed with it.
+            self._untold[pair_index] = _Untold(event, MonoNs(self._clock.mono_ns() + self._pair_patience_ns), [])
+            return None
+        # A later entry of the same frame may have put it in doubt again.
+        live_record = self._book_record(feed) if event.state is FeedState.LIVE and feed.streaming else None
+        self._announce_state(event, pair_index, live_record)
+        return live_record
+
+    def _announce_state(self, event: StateChanged, pair_index: int, live_record: bytes | None) -> None:
+        """Publish a change of state; a live book is on the board before that is in the ring, for whoever hears of it
+        there may answer with an order at once.
+        """
+        if live_record is not None:
+            self._board.store(pair_index, live_record)
         self._publish(pack_feed_state(pair_index, event.state, event.reason, self._clock.mono_ns()))
-        last_top = self._dirty.get(pair_index) or self._board_reader.read(pair_index) or empty_top(pair_index)
+        last_top = self._last_top(pair_index) if live_record is None else live_record
         self._dirty[pair_index] = with_state(last_top, event.state)
         if event.state is FeedState.LIVE:
             log.info("book live", symbol=event.symbol, reason=event.reason)
@@ -279,9 +315,12 @@ class PublicFeed:
         pair_index = self._session.feeds[event.symbol].pair_index
         now = self._clock.mono_ns()
         self._publish(pack_feed_state(pair_index, FeedState.LIVE, event.reason, now, is_proved=False))
-        last_top = self._dirty.get(pair_index) or self._board_reader.read(pair_index) or empty_top(pair_index)
-        self._dirty[pair_index] = with_state(last_top, FeedState.LIVE, is_proved=False)
+        self._dirty[pair_index] = with_state(self._last_top(pair_index), FeedState.LIVE, is_proved=False)
         log.debug("book unproved", symbol=event.symbol, reason=event.reason)  # not a line for each of a thousand pairs
+
+    def _last_top(self, pair_index: int) -> bytes:
+        """The pair's last book, whatever has become of it; one without levels before the first."""
+        return self._dirty.get(pair_index) or self._board_reader.read(pair_index) or empty_top(pair_index)
 
     def _publish_trade(self, event: TradePrinted) -> None:
         trade = event.trade
@@ -310,7 +349,7 @@ class PublicFeed:
         pair_index, price_decimals, qty_decimals = self._decimals(t.symbol, prices, qtys)
         bid, ask, last, vwap, low, high, change = (decimal_units(price, price_decimals) for price in prices)
         bid_qty, ask_qty, volume = (decimal_units(qty, qty_decimals) for qty in qtys)
-        percent_decimals = max(PERCENT_DECIMALS, _decimals_of(t.change_pct))
+        percent_decimals = max(PERCENT_DECIMALS, decimals_of(t.change_pct))
         change_pct = decimal_units(t.change_pct, percent_decimals)
         numbers = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
         now = self._session.heard_at
@@ -360,7 +399,8 @@ class PublicFeed:
         untold = self._untold.pop(pair_index)
         book = self._session.feeds[untold.event.symbol].book
         self._pairs_told[pair_index] = (book.price_decimals, book.qty_decimals)
-        self._publish_state(untold.event)
+        # The event of a book follows that of its state, so there is one, unless it is in doubt again.
+        self._announce_state(untold.event, pair_index, untold.books[-1] if untold.books else None)
         for record in untold.books:
             self._publish(record)
             self._dirty[pair_index] = record
@@ -381,8 +421,8 @@ class PublicFeed:
         price_decimals, qty_decimals = feed.decimals_known or (feed.book.price_decimals, feed.book.qty_decimals)
         return (
             feed.pair_index,
-            max(price_decimals, *(_decimals_of(price) for price in prices)),
-            max(qty_decimals, *(_decimals_of(qty) for qty in qtys)),
+            max(price_decimals, *(decimals_of(price) for price in prices)),
+            max(qty_decimals, *(decimals_of(qty) for qty in qtys)),
         )
 
     def _tell_refusal(self, event: Refused) -> None:
@@ -410,37 +450,13 @@ class PublicFeed:
 
     def _count(self) -> None:
         """Bring the shared counters up to date; what earlier lives of this feed counted stays in."""
-        session, counts = self._session, {}
-        for name in (
-            "trades",
-            "trades_missed",
-            "trades_repeated",
-            "tickers",
-            "candles",
-            "candles_missed",
-            "candles_repeated",
-            "heartbeats",
-            "level3",
-            "pongs",
-            "unknown",
-            "malformed",
-            "refused",
-        ):
-            counts[name] = getattr(session, name)
-        counts["unpublishable"] = self._unpublishable
+        self._session_counters.write(_session_counts(self._session))
+        self._own_counters.write((self._unpublishable,))
         if self.traffic is not None:
-            counts["frames"] = self.traffic.frames_received
-            counts["bytes"] = self.traffic.bytes_received
-            for name in ("binary_frames", "session_errors", "connects", "connect_failures", "disconnects"):
-                counts[name] = getattr(self.traffic, name)
-        for feed in session.feeds.values():
-            for name in PAIR_COUNTERS:
-                counts[f"{feed.symbol} {name}"] = getattr(feed, name)
-        inherited = self._inherited
-        for name, count in counts.items():
-            self._counters.set(name, int(count) + (0 if name.endswith(" state") else inherited[name]))
-        self._counters.set("ping_rtt_ns", session.ping_rtt_ns)
-        self._counters.set("heartbeat_ns", self._clock.mono_ns())
+            self._traffic_counters.write(_traffic_counts(self.traffic))
+        for feed in self._session.take_counted():  # those of which something was counted, however many are followed
+            self._pair_counters[feed.pair_index].write(_pair_counts(feed))
+        self._heartbeat.beat(self._clock.mono_ns())
 
 
 def announce_stale(
@@ -523,8 +539,3 @@ def pair_rules(pair: PairData, base_decimals: int | None = None, quote_decimals:
         base_decimals=base_decimals,
         quote_decimals=quote_decimals,
     )
-
-
-def _decimals_of(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0

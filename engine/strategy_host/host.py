@@ -16,7 +16,7 @@ import structlog
 from engine.clock import Clock
 from engine.errors import StrategyError
 from engine.strategy_host.hosted_strategy import HostedStrategy, shown
-from engine.telemetry import Counters, Rarely
+from engine.telemetry import Counters, Heartbeat
 from engine.topology import STRATEGY_COUNTERS
 from engine.units import NS_PER_S, MonoNs
 
@@ -33,14 +33,13 @@ class StrategyHost:
     def __init__(self, strategies: Sequence[HostedStrategy], counters: Counters, clock: Clock) -> None:
         self.strategies = strategies
         self._counters = counters
+        self._heartbeat = Heartbeat(counters)
         self._clock = clock
         # Records found by looking again although no doorbell rang; see ring/doorbell.py.
         self.rescues = 0
         # Whose turn is first.
         self._first = 0
         self._measured_at = clock.mono_ns()
-        # About each strategy that asks for too much.
-        self._lines = {strategy.name: Rarely() for strategy in strategies}
         if len(strategies) > 1:
             for strategy in strategies:
                 strategy.share_the_thread()
@@ -81,14 +80,14 @@ class StrategyHost:
 
     async def on_close(self) -> None:
         """Stop each strategy; one that fails does not keep the others from stopping."""
-        self._counters.set("heartbeat_ns", 0)  # the host's loop stands still from now on, and hangs no more than that
+        self._heartbeat.end()  # the host's loop stands still from now on, and hangs no more than that
         for strategy in self.strategies:
             await strategy.stop()
         self.count()
 
     def vitals(self) -> dict[str, float]:
         """Wake-ups that were missed and made good, and for how long the host has been busy in one callback."""
-        heard_at = self._counters.get("heartbeat_ns")
+        heard_at = self._heartbeat.last_at
         busy_ns = self._clock.mono_ns() - heard_at if heard_at else 0
         return {"rescues": self.rescues, "silent_s": round(busy_ns / NS_PER_S, 1)}
 
@@ -96,16 +95,16 @@ class StrategyHost:
         """Bring the shared counters up to date, and once a second measure who asks for how much of the thread."""
         now = self._clock.mono_ns()
         if now - self._measured_at >= MEASURE_NS:
-            self._share(now - self._measured_at, now)
+            self._share(now - self._measured_at)
             self._measured_at = now
         counters = self._counters
         for strategy in self.strategies:
             for name in STRATEGY_COUNTERS:
                 counters.set(f"{strategy.name} {name}", int(getattr(strategy, name)))
         counters.set("rescues", self.rescues)
-        counters.set("heartbeat_ns", now)
+        self._heartbeat.beat(now)
 
-    def _share(self, elapsed_ns: int, now: MonoNs) -> None:
+    def _share(self, elapsed_ns: int) -> None:
         """Have those rest that ask for more than is left by the others, when there is not enough for all."""
         wanted = {strategy: strategy.measure(elapsed_ns) for strategy in self.strategies}
         is_contended = any(strategy.must_rest for strategy in self.strategies)
@@ -113,7 +112,7 @@ class StrategyHost:
         somebody_to_spare = any(share <= most for share in wanted.values())
         for strategy, share in wanted.items():
             strategy.must_rest = share > most and somebody_to_spare
-            if strategy.must_rest and self._lines[strategy.name].is_time(now):
+            if strategy.must_rest:
                 log.warning(
                     "strategy asks for more time than there is, the others go first; give it an engine of its own",
                     strategy=strategy.name,

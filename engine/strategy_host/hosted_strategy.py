@@ -21,12 +21,13 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from threading import Lock
 from types import coroutine
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from msgspec import Struct
 
 from engine.clock import Clock
+from engine.config import EngineConfig
 from engine.market import Pair
 from engine.processes.callback_words import CALL_SOON, NUMBER_OF, CallbackWords, ForkedWords
 from engine.processes.pair_record import pair_in
@@ -49,7 +50,7 @@ from engine.strategy.api import CALLBACKS, Logger, Strategy
 from engine.strategy.orders import Balance, Fill, Order
 from engine.strategy_host.context import StrategyContext
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
-from engine.telemetry import Counters, Histogram, Rarely
+from engine.telemetry import Counters, Histogram
 from engine.telemetry.log import UNLIMITED
 from engine.topology import Shard
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
@@ -90,6 +91,15 @@ class HostLimits(Struct, frozen=True):
     errors_per_minute_max: int = 10
     lag_ns_max: int = NS_PER_S
     """A record that waited longer is old news: the strategy goes on with the newest state instead."""
+
+    @classmethod
+    def of(cls, settings: EngineConfig) -> Self:
+        """The limits that are configured."""
+        return cls(
+            slow_callback_ns=int(settings.slow_callback_ms * NS_PER_MS),
+            errors_per_minute_max=settings.strategy_errors_per_minute_max,
+            lag_ns_max=int(settings.strategy_lag_s_max * NS_PER_S),
+        )
 
 
 class _Feed:
@@ -208,7 +218,6 @@ class HostedStrategy:
         # At the last measurement: busy_ns, records taken, callbacks, records published.
         self._measured = (0, 0, 0, 0)
         self._error_times: deque[MonoNs] = deque(maxlen=self._limits.errors_per_minute_max + 1)
-        self._slow_lines, self._behind_lines = Rarely(), Rarely()
         # An async callback leaves the rest of its batch in the ring, so more than one would be copied for nothing.
         is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
         self._records_per_cycle_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
@@ -500,7 +509,7 @@ class HostedStrategy:
         subscriber.next_sequence -= polled
         caught_up = feed.board.catch_up(subscriber)
         skipped, feed.gaps_seen = subscriber.gap_count - feed.gaps_seen, subscriber.gap_count
-        if skipped and self._behind_lines.is_time(self._mono_ns()):
+        if skipped:
             gaps, ring = subscriber.gap_count, feed.shard.ring_name
             self._log.warning("fell behind", ring=ring, records_skipped=skipped, laps=self.laps, gaps=gaps)
         return self._read_board(feed) if caught_up else 0
@@ -685,9 +694,6 @@ class HostedStrategy:
         self.slow += 1
         self._batch_ends = True
         self.slowest_ns = max(self.slowest_ns, took_ns)
-        now = self._mono_ns()
-        if not self._slow_lines.is_time(now):
-            return
         name = getattr(callback, "__name__", "callback")
         self._log.warning("slow callback", callback=name, took_ms=round(took_ns / NS_PER_MS, 1), slow=self.slow)
 

@@ -17,7 +17,7 @@ from engine.config import EngineConfig
 from engine.processes.launch import ActorLaunch, News, actor_command, decode_news, write_launch
 from engine.ring import Segment
 from engine.supervisor.children import Child, RestartDelay, exit_text
-from engine.telemetry import Counters, counters_bytes, format_counters
+from engine.telemetry import Counters, Heartbeat, counters_bytes, format_counters
 from engine.units import NS_PER_S, MonoNs
 
 NEWS_BYTES_MAX = 4096
@@ -51,6 +51,7 @@ class Actor:
         self.counters_segment = Segment.create(f"counters-{name}", counters_bytes(counter_names))
         format_counters(self.counters_segment.memory, counter_names)
         self.counters = Counters(self.counters_segment.memory, counter_names)
+        self._heartbeat = Heartbeat(self.counters)
         # Our end and the child's of the socket for news.
         self._news, self.news_of_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._news.setblocking(False)
@@ -102,10 +103,10 @@ class Actor:
         """Kill a process that gives no sign of life: its end is then met like any other."""
         if self.child is None or not self.child.alive:
             return
-        heartbeat_at = self.counters.get("heartbeat_ns")
+        heartbeat_at = self._heartbeat.last_at
         if heartbeat_at < self._started_at:  # none in this life yet: a loaded machine takes its time to import
             silence_ns_max = max(silence_ns_max, START_UP_NS)
-        if now - max(int(self._started_at), heartbeat_at) > silence_ns_max:
+        if now - max(self._started_at, heartbeat_at) > silence_ns_max:
             log.error("actor gives no sign of life", name=self.name, pid=self.child.pid)
             self.child.signal(signal.SIGKILL)
 

@@ -16,7 +16,7 @@ import structlog
 from msgspec import Struct
 
 from engine.processes.callback_words import CallbackWords
-from engine.telemetry import Counters, Rarely
+from engine.telemetry import Counters, Heartbeat
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 SEEN_NS: Final = 500 * NS_PER_MS  # a callback that has not returned for so long is named
@@ -52,18 +52,16 @@ class CallbackWatch:
     def __init__(self, strategies: Sequence[Watched], host_counters: Counters, thread_id: Callable[[], int]) -> None:
         """`thread_id`: of the strategies' thread; 0 while there is none."""
         self._strategies = strategies
-        self._counters = host_counters
+        self._heartbeat = Heartbeat(host_counters)
         self._thread_id = thread_id
         # By name: what hangs now. NOBODY for a thread that is held by something else than a callback.
         self.hanging: dict[str, Hang] = {}
-        self._lines = {name: Rarely() for name in (NOBODY, *(watched.name for watched in strategies))}
-        self._named: set[str] = set()
         # Callbacks that did not return in time.
         self.hung = dict.fromkeys((watched.name for watched in strategies), 0)
 
     def look(self, now: MonoNs) -> None:
-        """Name whoever has not come back, once each time (those that do so again and again: rarely), and who has."""
-        heard_at = self._counters.get("heartbeat_ns")
+        """Name whoever has not come back, once each time, and who has."""
+        heard_at = self._heartbeat.last_at
         is_held = now - heard_at > SEEN_NS
         found: dict[str, Hang] = {}
         for watched in self._strategies:
@@ -73,18 +71,15 @@ class CallbackWatch:
         # A callback that has just returned had no time yet for a heartbeat: looked at once more before it is told.
         in_callback = self.hanging.keys() - {NOBODY} or any(self._holds(watched) for watched in self._strategies)
         if heard_at and is_held and not in_callback:
-            found[NOBODY] = Hang("", MonoNs(heard_at), line_of(stack_of(self._frame()), ""))
+            found[NOBODY] = Hang("", heard_at, line_of(stack_of(self._frame()), ""))
         for name, hang in found.items():
             before = self.hanging.get(name)
             if before is None or before.began_at != hang.began_at:
-                self._named.discard(name)
                 if name is not NOBODY:
                     self.hung[name] += 1
-            if name not in self._named and self._lines[name].is_time(now):
                 self._name(name, hang, now)
         for name, hang in self.hanging.items():
-            if name not in found and name in self._named:
-                self._named.discard(name)
+            if name not in found:
                 log.warning("callback returned", strategy=name, callback=hang.callback, took_s=_s(now - hang.began_at))
         self.hanging = found
 
@@ -104,7 +99,6 @@ class CallbackWatch:
         return "; ".join(told)
 
     def _name(self, name: str, hang: Hang, now: MonoNs) -> None:
-        self._named.add(name)
         log.warning(
             "callback does not return" if name else "the strategies' thread is held by something that is no callback",
             strategy=name, callback=hang.callback, since_s=_s(now - hang.began_at), line=hang.line,

@@ -60,7 +60,7 @@ from engine.topology import (
     plan_shards,
     strategy_counter_names,
 )
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+from engine.units import NS_PER_S, MonoNs
 
 WATCH_INTERVAL_S = 0.25  # how often the signs of life are looked at
 TRADING_WAIT_S = 10.0  # for trading to open; then the market is followed without it
@@ -127,11 +127,7 @@ class Supervisor:
         # The strategy host's bell, rung by every feed.
         self._eventfd = open_eventfd()
         self._latency = new_histogram()
-        limits = HostLimits(
-            slow_callback_ns=int(config.engine.slow_callback_ms * NS_PER_MS),
-            errors_per_minute_max=config.engine.strategy_errors_per_minute_max,
-            lag_ns_max=int(config.engine.strategy_lag_s_max * NS_PER_S),
-        )
+        limits = HostLimits.of(config.engine)
         # What each strategy is in, for the router too: it must notice what stops this process.
         names = strategy_counter_names([named.name for named in strategies])
         self._host_counters = Segment.create("counters-host", counters_bytes(names))

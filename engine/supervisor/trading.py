@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 from msgspec import Struct
 
@@ -30,13 +29,12 @@ from engine.processes.launch import (
     ReportPort,
     RouterLaunch,
 )
+from engine.processes.status_board import STATUS_BOARD_BYTES, format_status_board, read_status
 from engine.ring import (
     BoardReader,
     GatedSubscriber,
     Publisher,
     Segment,
-    board_bytes,
-    format_board,
     format_ring,
     open_eventfd,
     ring_bytes,
@@ -55,13 +53,10 @@ from engine.topology import (
     ROUTER_COUNTERS,
     ROUTER_DOORBELL,
     ROUTER_HISTOGRAMS,
-    ROUTER_STATUS_BYTES,
     STRATEGY_HOST_DOORBELL,
     report_ring,
 )
 from engine.units import NS_PER_S, MonoNs
-
-LENGTH_BYTES = 4  # in front of the status on its board
 
 log = structlog.get_logger("supervisor")
 
@@ -108,8 +103,8 @@ class Trading:
         self._command_ring = _gated_ring(COMMAND_RING, COMMAND_RECORD_BYTES, COMMAND_SLOTS)
         self._account_ring = _gated_ring(ACCOUNT_RING, ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS)
         self._reports = {name: _gated_ring(report_ring(name), REPORT_RECORD_BYTES, REPORT_SLOTS) for name in strategies}
-        self._status = Segment.create("router-status", board_bytes(ROUTER_STATUS_BYTES, 1))
-        format_board(self._status.memory, record_bytes=ROUTER_STATUS_BYTES, slot_count=1)
+        self._status = Segment.create("router-status", STATUS_BOARD_BYTES)
+        format_status_board(self._status.memory)
         self._status_board = BoardReader(self._status.memory)
         self._histogram_segments = {name: _histogram_segment(name) for name in ROUTER_HISTOGRAMS}
         self.histograms = {name: Histogram(segment.memory) for name, segment in self._histogram_segments.items()}
@@ -163,12 +158,7 @@ class Trading:
 
     def status(self) -> dict[str, Any]:
         """What the router last said of itself; empty before it has."""
-        record = self._status_board.read(0)
-        if record is None:
-            return {}
-        length = int.from_bytes(record[:LENGTH_BYTES], "little")
-        status: dict[str, Any] = msgspec.json.decode(record[LENGTH_BYTES : LENGTH_BYTES + length])
-        return status
+        return read_status(self._status_board)
 
     def view(self) -> TradingView:
         """What the summary shows."""

@@ -12,7 +12,7 @@ Which value is which is in the code, not in the memory, so both sides must have 
 hash in the header says so, and another build is refused. Values outlive their writer: a restarted actor counts on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 
 from engine.errors import MisuseError
@@ -74,6 +74,30 @@ class Counters:
     def snapshot(self) -> dict[str, int]:
         """Every counter now. Each is whole; two of them may be of moments a microsecond apart."""
         return dict(zip(self._indices, self.values, strict=True))
+
+
+class CounterGroup:
+    """Some counters that one process writes together, their places looked up once.
+
+    What earlier processes counted stays in: each count is added to the value that was there at the beginning.
+    """
+
+    __slots__ = ("_indices", "_inherited", "_values")
+
+    def __init__(self, counters: Counters, names: Sequence[str], *, levels: Collection[str] = ()) -> None:
+        """`levels` are the names that tell how something is now: they are written as they are."""
+        self._values = counters.values
+        self._indices = tuple(map(counters.index, names))
+        self._inherited = tuple(0 if name in levels else counters.get(name) for name in names)
+
+    def write(self, counts: Iterable[int]) -> None:
+        """Store what this process has counted, in the order of the names; ValueError when it is another number.
+
+        A value beyond 64 bits is stored as far as they reach.
+        """
+        values = self._values
+        for index, inherited, count in zip(self._indices, self._inherited, counts, strict=True):
+            values[index] = max(INT64_MIN, min(inherited + count, INT64_MAX))
 
 
 def new_counters(names: Sequence[str]) -> Counters:

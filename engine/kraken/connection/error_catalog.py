@@ -11,9 +11,11 @@ Source: https://docs.kraken.com/api/docs/guides/spot-errors, corrected by captur
 
 import re
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
+from engine.kraken.connection.requests import BOOK_DEPTHS
 from engine.orders.venue_facts import Outcome
 
 
@@ -83,6 +85,9 @@ _K = ErrorKind
 _FIX = "the request is wrong, change it before sending it again"
 _LOOK_UP = "Kraken had trouble, so it is looked up what became of the order before anything is sent again"
 
+MESSAGE_RATE_EXCEEDED: Final = "Exceeded msg rate"  # it comes in frames of other shapes too, so sessions look for it
+PAIR_NOT_SUPPORTED: Final = Meaning(_NO, _K.ARGUMENT, "Kraken has no such pair; write it as BTC/USD")
+
 # By the beginning of the text, blanks after colons taken out.
 _CATALOG: dict[str, Meaning] = {
     # the request is wrong
@@ -125,9 +130,20 @@ _CATALOG: dict[str, Meaning] = {
     "Malformed request": Meaning(_NO, _K.ARGUMENT, "Kraken could not read a request; this is a fault of the engine"),
     "Unsupported field": Meaning(_NO, _K.ARGUMENT, "Kraken does not know a field; this is a fault of the engine"),
     "Unsupported event": Meaning(_NO, _K.ARGUMENT, "Kraken has no such method or channel at this address"),
-    "Currency pair not supported": Meaning(_NO, _K.ARGUMENT, "Kraken has no such pair; write it as BTC/USD"),
+    "Currency pair not supported": PAIR_NOT_SUPPORTED,
+    "Subscription depth not supported": Meaning(
+        _NO, _K.ARGUMENT, f"set feed.depth to one of {', '.join(map(str, BOOK_DEPTHS))}"
+    ),
     "Already subscribed": Meaning(_NO, _K.SUBSCRIBED, "nothing is to be done, the channel is subscribed"),
-    "Exceeded msg rate": Meaning(_DOUBT, _K.CALL_LIMIT, "too many messages; send fewer"),
+    "Already subscribed to one ohlc interval": Meaning(_NO, _K.ARGUMENT, "ask for one candle interval only"),
+    "Private data and trading are unavailable": Meaning(
+        _NO, _K.ARGUMENT, "this channel is not a public one, use another endpoint"
+    ),
+    "Public market data subscriptions are unavailable": Meaning(
+        _NO, _K.ARGUMENT, "set venue.url to the public endpoint, wss://ws.kraken.com/v2"
+    ),
+    MESSAGE_RATE_EXCEEDED: Meaning(_DOUBT, _K.CALL_LIMIT, "too many messages; send fewer"),
+    f"EGeneral:{MESSAGE_RATE_EXCEEDED}": Meaning(_DOUBT, _K.CALL_LIMIT, "too many messages; send fewer"),
     # another order, or the order's own state, is in the way
     "EOrder:Unknown order": Meaning(_GONE, _K.NOT_OPEN, "the order is not open any more, or not yet; it is looked up"),
     "EOrder:Invalid order": Meaning(_GONE, _K.NOT_OPEN, "Kraken never gave this order id; the order is looked up"),
@@ -251,6 +267,7 @@ _CATEGORIES: dict[str, Meaning] = {
 UNKNOWN_TEXT = Meaning(
     _DOUBT, _K.UNKNOWN, "the engine does not know this error, so it is looked up what became of the order"
 )
+UNREADABLE = Meaning(_DOUBT, _K.UNKNOWN, "Kraken's answer cannot be read, so it is looked up what became of the order")
 NO_ANSWER = Meaning(_DOUBT, _K.TRANSPORT, "no answer came, so it is looked up what became of the order")
 
 _LONGEST_FIRST = sorted(_CATALOG, key=len, reverse=True)

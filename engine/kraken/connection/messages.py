@@ -3,12 +3,15 @@
 Source: https://docs.kraken.com/api/docs/category/websocket-api-v2, corrected by what the wire shows.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from engine.kraken.connection.salvage import DECODE_ERRORS, Reader, entries_reader
+
+HEARTBEAT: Final = b'{"channel":"heartbeat"}'
+"""How the wire writes it today; another spelling is decoded like any message."""
 
 
 class Envelope(Struct, gc=False):

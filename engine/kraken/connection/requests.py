@@ -4,9 +4,12 @@ Source: https://docs.kraken.com/api/docs/websocket-v2/subscribe
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+
+BOOK_DEPTHS: Final = (10, 25, 100, 500, 1000)  # levels a side that the book channel offers; any other is refused
 
 _encode = msgspec.json.Encoder().encode
 

@@ -13,16 +13,15 @@ afterwards, or a fresh snapshot, makes it live again.
 """
 
 from collections import deque
-from decimal import Decimal
 
 from msgspec import Struct
 
+from engine.kraken.connection.requests import BOOK_DEPTHS
 from engine.kraken.public.messages import BookData, ExactBookData, ExactLevel
-from engine.kraken.public.rejects import BOOK_DEPTHS
 from engine.kraken.public.subscriptions import Phase, Subscription
 from engine.market import Book
 from engine.records import FeedState
-from engine.units import NS_PER_S, MonoNs, decimal_units
+from engine.units import NS_PER_S, MonoNs, decimal_units, decimals_of
 
 FAILURES_MAX = 3  # of one pair within the window: then it is untrusted
 FAILURE_WINDOW_NS = 60 * NS_PER_S
@@ -126,6 +125,12 @@ class BookFeed:
             and asked.phase in (Phase.REQUESTED, Phase.CONFIRMED)
         )
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Live and proved, and asked for nothing: only its silence can become news."""
+        is_asked = self.is_unproved or self.is_renewed or self.given_back_at
+        return self.streaming and self.state is FeedState.LIVE and not is_asked
+
     def load(self, data: ExactBookData) -> bool:
         """Replace the book wholesale by a snapshot; did its checksum verify?
 
@@ -191,15 +196,12 @@ class BookFeed:
         levels = (*data.bids, *data.asks)
         if not levels:
             return [self.decimals_known or (0, 0)]
-        candidates = [(max(_decimals(level.price) for level in levels), max(_decimals(level.qty) for level in levels))]
+        candidates = [
+            (max(decimals_of(level.price) for level in levels), max(decimals_of(level.qty) for level in levels))
+        ]
         if self.decimals_known and self.decimals_known not in candidates:
             candidates.append(self.decimals_known)
         return [decimals for decimals in candidates if max(decimals) <= DECIMALS_MAX]
-
-
-def _decimals(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def _units(level: ExactLevel, price_decimals: int, qty_decimals: int) -> UnitsLevel:

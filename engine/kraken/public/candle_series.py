@@ -51,14 +51,17 @@ class CandleSeries:
 
     def forget(self, symbol: str) -> None:
         """Begin anew: nothing that was told bears on what comes now."""
-        for key in [key for key in self._series if key[0] == symbol]:
-            del self._series[key]
+        for interval_min in INTERVALS_MIN:
+            self._series.pop((symbol, interval_min), None)
 
     def interrupt(self, symbol: str | None = None) -> None:
         """Messages of this pair, or of all, may have been lost: what is forming may have gone on."""
-        for key, series in self._series.items():
-            if symbol in (None, key[0]):
-                series.is_whole = False
+        if symbol is None:
+            concerned = list(self._series.values())
+        else:
+            concerned = [one for minutes in INTERVALS_MIN if (one := self._series.get((symbol, minutes))) is not None]
+        for series in concerned:
+            series.is_whole = False
 
     def resume(self, symbol: str, interval_min: int, begin: WallNs) -> None:
         """Go on after this candle, which another process told last."""

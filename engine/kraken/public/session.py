@@ -14,16 +14,20 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from engine.kraken.connection.error_catalog import MESSAGE_RATE_EXCEEDED, ErrorKind, meaning
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, silence_text
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
-from engine.kraken.connection.messages import Reply, decode_envelope, read_reply
+from engine.kraken.connection.messages import HEARTBEAT, Reply, decode_envelope, read_reply
+from engine.kraken.connection.requests import BOOK_DEPTHS
 from engine.kraken.connection.salvage import DECODE_ERRORS, split
 from engine.kraken.connection.venue_status import MAINTENANCE, VenueStatus
-from engine.kraken.public import messages, rejects
-from engine.kraken.public.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed, state_changed
+from engine.kraken.public import messages
+from engine.kraken.public.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed, StateChanged, state_changed
 from engine.kraken.public.candle_series import CandleSeries
 from engine.kraken.public.events import NO_EVENTS, BookUnproved, Event, PairChanged, Refused, TickerChanged
+from engine.kraken.public.feed_watch import FeedWatch
 from engine.kraken.public.messages import AssetData, BookData, PairData, decode_book
+from engine.kraken.public.refusals import DELISTED, refusal_text
 from engine.kraken.public.subscriptions import Phase, Subscription, Subscriptions
 from engine.kraken.public.trade_tape import TradeTape
 from engine.market.book import UnitsTooLarge
@@ -33,13 +37,14 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 # How today's wire begins; another order of keys takes the slower way, with the same outcome.
 BOOK_UPDATE = b'{"channel":"book","type":"update",'
 BOOK_SNAPSHOT = b'{"channel":"book","type":"snapshot",'
-HEARTBEAT = b'{"channel":"heartbeat"}'
 
 TIMER_INTERVAL_NS = 100 * NS_PER_MS  # how often the deadlines of all subscriptions are looked at
 SILENCE_GROWTH_MAX = 16  # a quiet pair is asked for proof 1, 2, 4 … this many times less often
 PROOF_PATIENCE_NS = 2 * NS_PER_S  # a book that was given back to prove itself is live for so long without a snapshot
 CLOSED_RETRY_NS = 60 * NS_PER_S  # after a snapshot that did not come while Kraken takes no orders
-DELISTED: Final = "delisted"  # the instrument channel's status of a pair that is no more
+
+PASSING: Final = frozenset({ErrorKind.SERVICE, ErrorKind.MARKET_MODE, ErrorKind.TRANSPORT})
+"""What a refused subscription may be about that is over some time: Kraken's own trouble."""
 
 _SYMBOL_IN_TEXT: Final = re.compile(rb'"symbol":"([^"]{1,40})"')
 
@@ -72,6 +77,11 @@ class PublicSession:
             symbol: BookFeed(symbol, index, settings.depth, settings.publish_levels, settings.book_silence_ns)
             for index, symbol in enumerate(settings.symbols)
         }
+        # Pairs whose deadlines are to be looked at; feeds whose counts or state changed since they were last taken.
+        self._watch = FeedWatch(tuple(self.feeds.values()))
+        self._counted = set(self.feeds.values())
+        self._note_count = self._counted.add  # hot: bound once
+        self._feed_of = self.feeds.get  # hot: bound once
         self._subscriptions = Subscriptions(
             self._wanted(),
             requests_per_s=settings.requests_per_s,
@@ -174,6 +184,12 @@ class PublicSession:
         """The venue's last word on its matching engine."""
         return self._status.system
 
+    def take_counted(self) -> list[BookFeed]:
+        """The feeds whose counts or state changed since this was last asked, in no order."""
+        counted = list(self._counted)
+        self._counted.clear()
+        return counted
+
     # --- the connection's life
 
     def opened(self, now: MonoNs) -> None:
@@ -186,7 +202,7 @@ class PublicSession:
         self._outbox.clear()
         self._subscriptions.opened()
         for feed in self.feeds.values():
-            feed.end()
+            self._end(feed)
             feed.resync_at = MonoNs(0)
             feed.heard_at = now
         self._outbox += self._subscriptions.due(now)
@@ -211,10 +227,10 @@ class PublicSession:
         events = NO_EVENTS
         for symbol in symbols:
             feed = self.feeds[symbol]
-            feed.end()
+            self._end(feed)
             feed.resync_at = MonoNs(0)
             feed.depth = self.settings.depth
-            events += state_changed(feed, FeedState.STALE, reason)
+            events += self._change_state(feed, FeedState.STALE, reason)
         return events
 
     def dead(self, now: MonoNs) -> str | None:
@@ -253,10 +269,11 @@ class PublicSession:
             return self._malformed(error, frame, received_at)
         events = NO_EVENTS
         for data in entries:
-            feed = self.feeds.get(data.symbol)
+            feed = self._feed_of(data.symbol)
             if feed is None or not feed.streaming:
                 self._ignore(feed, received_at)
                 continue
+            self._note_count(feed)
             feed.heard_at = received_at
             feed.timestamp = data.timestamp
             book = feed.book
@@ -283,7 +300,7 @@ class PublicSession:
             elif feed.state is not FeedState.LIVE:
                 if not self._in_maintenance:
                     reason = "an update after maintenance verified"
-                    events = (*events, *state_changed(feed, FeedState.LIVE, reason), *feed.changed)
+                    events = (*events, *self._change_state(feed, FeedState.LIVE, reason), *feed.changed)
             else:
                 events = (*events, *feed.changed) if events else feed.changed
         return events
@@ -312,8 +329,8 @@ class PublicSession:
             receiver = self._receivers.get(envelope.channel or "")
             if receiver is not None:
                 return receiver(frame, envelope.type, received_at)
-            if envelope.channel is None and rejects.MESSAGE_RATE_EXCEEDED.encode() in frame:
-                return self._rate_exceeded(frame, received_at)
+            if envelope.channel is None and MESSAGE_RATE_EXCEEDED.encode() in frame:
+                return self._rate_exceeded(MESSAGE_RATE_EXCEEDED, frame, received_at)
             return self._oddities.count_unknown(f"channel {envelope.channel}", frame, received_at)
         except DECODE_ERRORS as error:
             self._liveness.heard_at = received_at
@@ -337,6 +354,7 @@ class PublicSession:
         return events
 
     def _load(self, feed: BookFeed, data: messages.ExactBookData, received_at: MonoNs) -> Sequence[Event]:
+        self._note_count(feed)
         feed.heard_at = received_at
         feed.resync_at = MonoNs(0)
         if feed.subscription is not None:
@@ -346,14 +364,25 @@ class PublicSession:
         if feed.book.crossed():
             feed.crossings += 1
             return self._failed(feed, "snapshot: best bid at or above best ask", received_at)
-        feed.end()
+        self._end(feed)
         feed.streaming = True
         if self._in_maintenance:
             return NO_EVENTS
-        return (*state_changed(feed, FeedState.LIVE, "snapshot verified"), *feed.changed)
+        return (*self._change_state(feed, FeedState.LIVE, "snapshot verified"), *feed.changed)
+
+    def _end(self, feed: BookFeed) -> None:
+        """End a pair's stream, and watch the pair until it is at rest again."""
+        feed.end()
+        self._watch.watch(feed)
+
+    def _change_state(self, feed: BookFeed, state: FeedState, reason: str) -> tuple[StateChanged, ...]:
+        """Move a pair's feed to `state`; the event, or none when it is there already."""
+        self._note_count(feed)
+        return state_changed(feed, state, reason)
 
     def _ignore(self, feed: BookFeed | None, received_at: MonoNs) -> None:
         if feed is not None:
+            self._note_count(feed)
             feed.ignored += 1
             feed.heard_at = received_at
 
@@ -365,10 +394,11 @@ class PublicSession:
 
     def _put_in_doubt(self, feed: BookFeed, reason: str, now: MonoNs) -> Sequence[Event]:
         """The same, for several at a time: `due` follows, and asks for them together."""
+        self._watch.watch(feed)
         state = feed.failed(now)
         if state is FeedState.UNTRUSTED:
             reason += "; third failure within a minute, retried slowly"
-        events = state_changed(feed, state, reason)
+        events = self._change_state(feed, state, reason)
         self._resynchronize_due(feed, now)
         return events
 
@@ -378,6 +408,7 @@ class PublicSession:
         feed.resync_at = MonoNs(0)
         feed.resynced_at = now
         feed.resyncs += 1
+        self._note_count(feed)
         self._subscriptions.renew(feed.subscription)
 
     # --- the other channels
@@ -431,10 +462,11 @@ class PublicSession:
                 events.append(self._pair_changed(pair))
                 if pair.status == DELISTED:
                     events += self._gone(feed, f"Kraken has taken {pair.symbol} off its list")
-        told = {pair.symbol for pair in pairs}
-        for symbol, known in self._pairs_told.items():
-            if symbol not in told and not changed.isdisjoint(symbol.split("/")):
-                events.append(self._pair_changed(known))
+        if changed:
+            told = {pair.symbol for pair in pairs}
+            for symbol, known in self._pairs_told.items():
+                if symbol not in told and not changed.isdisjoint(symbol.split("/")):
+                    events.append(self._pair_changed(known))
         return events
 
     def _note_assets(self, assets: Sequence[AssetData]) -> set[str]:
@@ -458,23 +490,23 @@ class PublicSession:
         price_decimals, qty_decimals = feed.decimals_known or (0, 0)
         if not feed.streaming or (feed.book.price_decimals, feed.book.qty_decimals) == (price_decimals, qty_decimals):
             return NO_EVENTS
-        feed.end()
+        self._end(feed)
         feed.resync_at = MonoNs(max(now, feed.resynced_at + RESYNC_INTERVAL_NS))
         reason = f"precision is {price_decimals} and {qty_decimals} decimals now; asking for a fresh snapshot"
-        events = state_changed(feed, FeedState.STALE, reason)
+        events = self._change_state(feed, FeedState.STALE, reason)
         self._resynchronize_due(feed, now)
         self._outbox += self._subscriptions.due(now)
         return events
 
     def _gone(self, feed: BookFeed, reason: str) -> Sequence[Event]:
         """Kraken does not offer this pair: nothing is asked for it any more on this connection."""
-        feed.end()
+        self._end(feed)
         feed.resync_at = MonoNs(0)
         if feed.subscription is not None:
             feed.subscription.phase = Phase.REFUSED
             feed.subscription.deadline = MonoNs(0)
             self._subscriptions.forget(feed.subscription)
-        return state_changed(feed, FeedState.UNTRUSTED, reason)
+        return self._change_state(feed, FeedState.UNTRUSTED, reason)
 
     def _receive_status(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         was_closed = self._status.is_closed
@@ -488,7 +520,8 @@ class PublicSession:
         if self._in_maintenance:
             for feed in self.feeds.values():
                 if feed.state is FeedState.LIVE:
-                    events += state_changed(feed, FeedState.STALE, "Kraken is in maintenance")
+                    self._watch.watch(feed)
+                    events += self._change_state(feed, FeedState.STALE, "Kraken is in maintenance")
         elif was_closed and not self._status.is_closed:
             for feed in self.feeds.values():
                 if feed.resync_at and feed.state is FeedState.STALE:
@@ -511,10 +544,12 @@ class PublicSession:
             self._liveness.ponged(received_at)
             return NO_EVENTS
         self._liveness.heard_at = received_at
-        if rejects.MESSAGE_RATE_EXCEEDED in (reply.error or ""):
-            return self._rate_exceeded(frame, received_at)
+        kind = None if reply.success else meaning(reply.error or "").kind
+        if kind is ErrorKind.CALL_LIMIT:
+            return self._rate_exceeded(reply.error or "", frame, received_at)
         concerned = self._subscriptions.replied(reply)
-        if not reply.success and (reply.method != "subscribe" or not concerned):
+        if kind in PASSING or (not reply.success and (reply.method != "subscribe" or not concerned)):
+            # What it refuses has its deadline still, and is asked for again after it.
             self.refused += 1
             return self._oddities.report("refused", f"{reply.method}: {reply.error}", frame, received_at)
         events: Sequence[Event] = NO_EVENTS
@@ -533,39 +568,40 @@ class PublicSession:
             if feed.is_renewed:  # to prove itself, while nothing is known against it
                 feed.given_back_at = now
                 return NO_EVENTS
-            feed.end()
-            return state_changed(feed, FeedState.STALE, "unsubscribed; waiting for a snapshot")
+            self._end(feed)
+            return self._change_state(feed, FeedState.STALE, "unsubscribed; waiting for a snapshot")
         subscription.phase = Phase.CONFIRMED
         if feed is None:
             subscription.deadline = MonoNs(0)
         else:
             # The deadline stays: a book is only there when its snapshot is.
             depth = reply.result.depth if reply.result else None
-            feed.depth = depth if depth in rejects.BOOK_DEPTHS else feed.depth
+            feed.depth = depth if depth in BOOK_DEPTHS else feed.depth
         return NO_EVENTS
 
     def _rejected(self, subscription: Subscription, reply: Reply, now: MonoNs) -> Sequence[Event]:
         error = (reply.error or "no reason given")[:DETAIL_CHARS_MAX]
-        if error == rejects.ALREADY_SUBSCRIBED and subscription.channel == "book":
+        kind = meaning(error).kind
+        if kind is ErrorKind.SUBSCRIBED and subscription.channel == "book":
             return NO_EVENTS  # and no snapshot comes: the deadline passes, and the pair is given back and asked again
-        if error == rejects.ALREADY_SUBSCRIBED:
+        if kind is ErrorKind.SUBSCRIBED:
             subscription.phase = Phase.CONFIRMED
             subscription.deadline = MonoNs(0)
             return NO_EVENTS
         subscription.phase = Phase.REFUSED
         subscription.deadline = MonoNs(0)
         symbol = subscription.symbol or "all pairs"
-        advice = rejects.advice(error, subscription.channel, symbol, self._listed)
+        advice = refusal_text(error, subscription.channel, symbol, self._listed)
         events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
             events = (*self._gone(feed, advice), *events)
         return events
 
-    def _rate_exceeded(self, frame: bytes, now: MonoNs) -> Sequence[Event]:
+    def _rate_exceeded(self, error: str, frame: bytes, now: MonoNs) -> Sequence[Event]:
         self._subscriptions.slow_down(now)
         self.refused += 1
-        return self._oddities.report("refused", f"{rejects.MESSAGE_RATE_EXCEEDED}: sending less", frame, now)
+        return self._oddities.report("refused", f"{error}: sending less", frame, now)
 
     # --- time
 
@@ -597,15 +633,17 @@ class PublicSession:
             if feed.streaming and feed.state is FeedState.LIVE and not feed.is_unproved:
                 feed.is_renewed = False  # an update has proved it meanwhile
             elif self._status.is_closed:  # late snapshots are no failure then: asked for again rarely, and at the end
-                feed.end()
+                self._end(feed)
                 feed.resync_at = MonoNs(now + CLOSED_RETRY_NS)
-                events += state_changed(feed, FeedState.STALE, f"no snapshot: Kraken is in {self._status.system}")
+                events += self._change_state(feed, FeedState.STALE, f"no snapshot: Kraken is in {self._status.system}")
             else:
                 events += self._put_in_doubt(feed, f"no snapshot within {waited}", now)
-        for feed in self.feeds.values():
+        for feed in self._watch.due(now):
             self._resynchronize_due(feed, now)
             if feed.streaming:
                 events += self._watch_silence(feed, now)
+                if feed.is_at_rest:
+                    self._watch.rest(feed, self._silent_for_too_long_at(feed, now))
             elif feed.is_forgotten:
                 feed.resync_at = MonoNs(max(now, feed.resynced_at + RESYNC_INTERVAL_NS))
         return events
@@ -617,7 +655,6 @@ class PublicSession:
         """
         events = NO_EVENTS
         silent_ns = now - feed.heard_at
-        # Hot with a thousand pairs, ten times a second: most of them have spoken lately, and nothing is asked of them.
         if silent_ns <= self.settings.book_silence_ns and not feed.is_renewed and feed.state is FeedState.LIVE:
             feed.is_unproved = False
             return NO_EVENTS
@@ -628,9 +665,9 @@ class PublicSession:
                 if feed.is_renewed and self._needs_no_proof(feed):
                     feed.is_renewed = False
         if feed.given_back_at and now - feed.given_back_at > PROOF_PATIENCE_NS:
-            feed.end()
+            self._end(feed)
             waited = silence_text(PROOF_PATIENCE_NS)
-            return state_changed(feed, FeedState.STALE, f"no snapshot within {waited} of asking for a fresh one")
+            return self._change_state(feed, FeedState.STALE, f"no snapshot within {waited} of asking for a fresh one")
         if feed.state is FeedState.LIVE and not feed.is_unproved and silent_ns > feed.silence_ns_max:
             feed.silence_ns_max = min(2 * feed.silence_ns_max, SILENCE_GROWTH_MAX * self.settings.book_silence_ns)
             feed.updates_at_silence = feed.updates
@@ -641,8 +678,15 @@ class PublicSession:
         if needs_proof and not feed.is_renewed and not self._status.is_closed and feed.subscription is not None:
             feed.is_renewed = True
             feed.renewals += 1
+            self._note_count(feed)
             self._subscriptions.prove(feed.subscription)
         return events
+
+    def _silent_for_too_long_at(self, feed: BookFeed, now: MonoNs) -> MonoNs:
+        """When to look again at a feed at rest: no later than its silence can be too long, whatever comes meanwhile."""
+        shortest_ns = self.settings.book_silence_ns  # from the next update on
+        allowed_ns = feed.silence_ns_max if feed.updates == feed.updates_at_silence else shortest_ns
+        return MonoNs(min(feed.heard_at + allowed_ns, now + shortest_ns) + 1)
 
     def _needs_no_proof(self, feed: BookFeed) -> bool:
         return feed.subscription is not None and self._subscriptions.needs_no_proof(feed.subscription)

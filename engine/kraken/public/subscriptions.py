@@ -12,6 +12,7 @@ A request for fifty symbols is answered fifty times. Each (channel, symbol) has 
 own deadline, which starts when its request leaves, so a long queue is not late.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
@@ -126,6 +127,9 @@ class Subscriptions:
         # answers is asked again under another number, and forgotten when there are too many.
         self._unanswered: dict[int, tuple[str, list[Subscription]]] = {}
         self._unanswered_max = 2 * len(wanted) + REQUESTS_BURST
+        # What was asked for, in the order of the deadlines (all are as long); an entry whose subscription has another
+        # deadline by now, or none, is void.
+        self._deadlines: deque[tuple[MonoNs, Subscription]] = deque()
         # When the next request may leave, if the burst is spent.
         self._paced_until = MonoNs(0)
         # Numbers grow over reconnects, so a late answer is never taken for another.
@@ -136,6 +140,7 @@ class Subscriptions:
         for lane in (self._given_back, self._doubted, self._wanted, self._quiet):
             lane.clear()
         self._unanswered.clear()
+        self._deadlines.clear()
         for subscription in self.all.values():
             self.want(subscription)
 
@@ -217,9 +222,12 @@ class Subscriptions:
 
     def overdue(self, now: MonoNs) -> list[Subscription]:
         """Subscriptions whose answer is late; each is named once."""
-        late = [s for s in self.all.values() if 0 < s.deadline <= now]
-        for subscription in late:
-            subscription.deadline = MonoNs(0)
+        late, deadlines = [], self._deadlines
+        while deadlines and deadlines[0][0] <= now:
+            deadline, subscription = deadlines.popleft()
+            if subscription.deadline == deadline:
+                subscription.deadline = MonoNs(0)
+                late.append(subscription)
         return late
 
     def slow_down(self, now: MonoNs) -> None:
@@ -240,6 +248,7 @@ class Subscriptions:
         for subscription in subscriptions:
             subscription.phase = Phase.REQUESTED
             subscription.deadline = MonoNs(now + self._deadline_ns)
+            self._deadlines.append((subscription.deadline, subscription))
         return requests.subscribe(params, self._req_id)
 
     def _params(self, method: str, subscriptions: list[Subscription]) -> SubscribeParams:

@@ -11,12 +11,12 @@ from typing import ClassVar, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from engine.kraken.connection.error_catalog import meaning
+from engine.kraken.connection.error_catalog import UNREADABLE, meaning
 from engine.kraken.connection.salvage import DECODE_ERRORS, OUT_OF_RANGE, Reader, ShortText, Word, cut
 from engine.kraken.private.events import AnswerRow
 from engine.kraken.private.facts import NULL_TEXTS
 from engine.kraken.rest.pairs import RestPairs
-from engine.kraken.rest.replies import ERROR_BYTES_MAX, UNREADABLE, RestRefusal, read_result, seconds_ns
+from engine.kraken.rest.replies import ERROR_BYTES_MAX, RestRefusal, read_result, seconds_ns
 from engine.kraken.rest.requests import has_trigger
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.timestamps import wall_ns
