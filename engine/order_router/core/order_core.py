@@ -54,7 +54,6 @@ TIMER_NS: Final = 20 * NS_PER_MS  # the finest that anything in here waits for
 ENDED_TOLD_NS: Final = 600 * NS_PER_S  # how long ago an order may have ended that a new router tells of
 BEHIND_MARGIN_NS: Final = 10 * NS_PER_S  # before it was noticed that a strategy leaves its reports lying
 LOSS_CHECK_NS: Final = NS_PER_S
-LOSS_UNKNOWN_SAID_NS: Final = 60 * NS_PER_S
 FILLS_CHECK_NS: Final = 2 * NS_PER_S
 FILLS_CHECKED_MAX: Final = 200  # orders that are over: fills come late by seconds, not by hundreds of orders
 TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # for the trading connection, after it was told that there is none
@@ -151,9 +150,8 @@ class OrderCore:
         self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)
         self.commands_taken = 0
         self._loss_at = MonoNs(0)
-        # Held pairs that this run does not follow; and when it was logged last that a loss is not known.
+        # Held pairs that this run does not follow.
         self._at_cost: list[str] = []
-        self._loss_unknown_said_at = MonoNs(-LOSS_UNKNOWN_SAID_NS)
         self._fills_at = MonoNs(0)
         # Strategies that hang, and how; those that leave their reports lying, and since when.
         self.hanging: dict[str, str] = {}
@@ -466,7 +464,7 @@ class OrderCore:
         self._loss_at = MonoNs(now + LOSS_CHECK_NS)
         held = self.blotter.positions.symbols_held()
         marks = {symbol: mark for symbol in held if (mark := self._boards.mark(symbol)) is not None}
-        if not self._is_loss_known(marks, now):
+        if not self._is_loss_known(marks):
             return
         totals, at = self.blotter.positions.totals(marks), self._now.wall
         if self._daily_loss.begins(at):
@@ -477,15 +475,14 @@ class OrderCore:
             log.critical("trading halted", reason=why)
             self.halt(why)
 
-    def _is_loss_known(self, marks: Mapping[str, Decimal], now: MonoNs) -> bool:
+    def _is_loss_known(self, marks: Mapping[str, Decimal]) -> bool:
         """Has all that is held a price? Without that of a pair that is followed, a loss would only seem one.
 
         One that is not followed in this run will have none, and cannot be traded: it counts at cost, and that is said.
         """
         unpriced = self.blotter.positions.unpriced(marks)
         if awaited := [symbol for symbol in unpriced if symbol in self._boards.symbols]:
-            if self._daily_loss.is_limited and now - self._loss_unknown_said_at >= LOSS_UNKNOWN_SAID_NS:
-                self._loss_unknown_said_at = now
+            if self._daily_loss.is_limited:
                 log.warning("the day's loss is not known", reason=f"no price yet of {', '.join(awaited)}")
             return False
         if unpriced and not self._at_cost:
