@@ -86,7 +86,7 @@ class ReportOutbox:
     def catch_up(self, everything: Callable[[], Iterable[Report]]) -> None:
         """Bring a strategy that fell behind up to date, as far as there is room: news, or all there is to say."""
         if self._lost:
-            self._held_back = deque((ResyncBegan(self._lost), *everything(), *self._told_once, ResyncEnded()))
+            self._held_back = deque((ResyncBegan(), *everything(), *self._told_once, ResyncEnded()))
             self._told_once.clear()
             self._lost = 0
             self.resyncs += 1

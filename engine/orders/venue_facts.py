@@ -6,6 +6,7 @@ quantity. Numbers are Decimals of Kraken's own text.
 
 from decimal import Decimal
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
 
@@ -32,8 +33,26 @@ class Fee(Struct, frozen=True, array_like=True):
     qty: Decimal
 
 
-class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="x"):
-    """One row of the executions channel."""
+# How the fields of an ExecutionFact are called in Kraken's rows and in the account ring, where that differs. A
+# leading underscore marks those that no row has: whatever Kraken adds to its rows cannot set them.
+EXECUTION_NAMES: Final = {
+    "liquidity": "liquidity_ind",
+    "received_at": "_received_at",
+    "is_fee_asset_told": "_is_fee_asset_told",
+    "fee_preference": "_fee_preference",
+    "trigger_price": "_trigger_price",
+    "is_snapshot": "_is_snapshot",
+}
+
+
+class ExecutionFact(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag="x", tag_field="fact", rename=EXECUTION_NAMES
+):
+    """One row of the executions channel, or one fill that REST told.
+
+    The private feed decodes Kraken's rows as a subclass of this, `kraken.private.messages.ExecutionRow`, and the
+    account ring carries them as they are.
+    """
 
     exec_type: str
     """pending_new, new, trade, filled, canceled, expired, amended, restated, status, iceberg_refill, or a newer one."""
@@ -45,13 +64,10 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     symbol: str | None = None
     side: str | None = None
     order_type: str | None = None
-    order_status: str | None = None
     order_qty: Decimal | None = None
     limit_price: Decimal | None = None
     """None also while it is only a distance from the trigger."""
     cum_qty: Decimal | None = None
-    cum_cost: Decimal | None = None
-    avg_price: Decimal | None = None
     exec_id: str | None = None
     trade_id: int | None = None
     last_qty: Decimal | None = None
@@ -67,9 +83,6 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     post_only: bool | None = None
     fee_preference: str | None = None
     """base where the order pays its fees in the base currency."""
-    display_qty: Decimal | None = None
-    trigger_status: str | None = None
-    """untriggered or triggered."""
     trigger_price: Decimal | None = None
     """A price, per cent or an amount, as in the order."""
     ord_ref_id: str | None = None
@@ -79,7 +92,7 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     is_snapshot: bool = False
 
 
-class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b"):
+class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b", tag_field="fact"):
     """One asset, from a snapshot or after one entry of the ledger."""
 
     asset: str
@@ -91,14 +104,9 @@ class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b"
     is_snapshot: bool = False
     amount: Decimal | None = None
     fee: Decimal | None = None
-    ledger_id: str = ""
-    ref_id: str = ""
-    kind: str = ""
-    """Of the ledger's entry: trade, deposit, …"""
-    timestamp: WallNs = WallNs(0)
 
 
-class FeedLost(Struct, frozen=True, tag="l"):
+class FeedLost(Struct, frozen=True, tag="l", tag_field="fact"):
     """What the private feed tells may have holes until the next snapshot, which is on its way unless `trouble` says
     otherwise."""
 
@@ -110,19 +118,19 @@ class FeedLost(Struct, frozen=True, tag="l"):
     """Why no snapshot is on its way: "cannot be reached", "has no token", "is refused"."""
 
 
-class FeedAlive(Struct, frozen=True, tag="a"):
+class FeedAlive(Struct, frozen=True, tag="a", tag_field="fact"):
     """Kraken was heard on the private connection, and everything heard until then has been told."""
 
     heard_at: MonoNs
 
 
-class SnapshotBegan(Struct, frozen=True, tag="s"):
+class SnapshotBegan(Struct, frozen=True, tag="s", tag_field="fact"):
     """The rows of a snapshot of one channel follow: executions or balances."""
 
     channel: str
 
 
-class SnapshotEnded(Struct, frozen=True, tag="e"):
+class SnapshotEnded(Struct, frozen=True, tag="e", tag_field="fact"):
     """All rows of the snapshot were told; what follows is news."""
 
     channel: str
@@ -143,25 +151,16 @@ class OrderLookup(Struct, frozen=True, kw_only=True):
     """pending, open, closed (filled), canceled or expired."""
     cl_ord_id: str | None = None
     order_userref: int | None = None
-    symbol: str | None = None
-    """v2 name; None when the pair is not known."""
-    pair: str = ""
-    """Kraken's own name for it there."""
     side: str | None = None
-    order_type: str | None = None
     qty: Decimal | None = None
     """In the base currency; None when the order names the money, for then REST counts in that."""
     filled_qty: Decimal | None = None
     """Likewise: what was filled, its fills tell."""
-    cost: Decimal = Decimal(0)
-    fee: Decimal = Decimal(0)
-    avg_price: Decimal = Decimal(0)
     limit_price: Decimal | None = None
     trigger_price: Decimal | None = None
     """None without one, and for a distance or per cent."""
     reason: str | None = None
     opened_at: WallNs = WallNs(0)
-    closed_at: WallNs = WallNs(0)
     trade_ids: tuple[str, ...] = ()
     parent_id: str | None = None
     """Kraken's id of the order that called this one forth, as a closing order is."""

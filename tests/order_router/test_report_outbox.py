@@ -92,7 +92,7 @@ def test_a_strategy_that_sleeps_for_too_long_is_told_everything_anew() -> None:
 
     # What was in the ring already, then: so many were lost, everything, and that was everything.
     assert found[:SLOTS] == [report(number) for number in range(SLOTS)]
-    assert found[SLOTS:] == [ResyncBegan(HELD_BACK_MAX + 10), *state, ResyncEnded()]
+    assert found[SLOTS:] == [ResyncBegan(), *state, ResyncEnded()]
     assert taken(reader) == [report(3)]
     assert line.resyncs == 1
 
@@ -146,7 +146,7 @@ def test_the_desk_is_right_again_after_a_resynchronisation() -> None:
     desk = OrderClient("quoter", ports, {"BTC/USD": Pair("BTC/USD", 1, 8)}, clock)
     line.send(report(1))
     assert desk.next_news() is not None
-    for each in (ResyncBegan(7), PositionReport("BTC/USD", Decimal(1), Decimal(2), Decimal(3), Decimal(4)),
+    for each in (ResyncBegan(), PositionReport("BTC/USD", Decimal(1), Decimal(2), Decimal(3), Decimal(4)),
                  report(1, OrderState.FILLED), report(2), ResyncEnded()):  # fmt: skip
         line.send(each)
     told = []

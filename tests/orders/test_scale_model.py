@@ -273,7 +273,7 @@ class Life(RuleBasedStateMachine):
 
     def look_up(self, status: str) -> None:
         found = OrderLookup(
-            order_id=f"O{self.number}", status=status, cl_ord_id=self.key, symbol="BTC/USD", side=self.side,
+            order_id=f"O{self.number}", status=status, cl_ord_id=self.key, side=self.side,
             qty=as_printed(self.qty, self.kraken.qty_decimals),
             filled_qty=as_printed(self.filled, self.kraken.qty_decimals),
             limit_price=as_printed(self.limit, self.kraken.price_decimals),

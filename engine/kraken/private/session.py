@@ -12,7 +12,7 @@ One session outlives its connections; each connection needs a fresh token.
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import cast
+from typing import Final, cast
 
 from msgspec import Struct
 
@@ -25,7 +25,6 @@ from engine.kraken.connection.salvage import DECODE_ERRORS
 from engine.kraken.connection.venue_status import VenueStatus
 from engine.kraken.private import requests as private_requests
 from engine.kraken.private.events import ChannelRefused, TokenRefused
-from engine.kraken.private.facts import balance_fact, execution_fact
 from engine.kraken.private.messages import (
     BalancesMessage,
     ChannelReply,
@@ -40,6 +39,10 @@ from engine.orders.venue_facts import AccountFact, FeedLost, SnapshotBegan, Snap
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 HEARTBEAT = b'{"channel":"heartbeat"}'
+# How Kraken's messages of the private channels begin: one that begins so is decoded once, as what it is. `type` is
+# part of it, for an error may have `channel` and `method`.
+EXECUTIONS_HEAD: Final = b'{"channel":"executions","type":"'
+BALANCES_HEAD: Final = b'{"channel":"balances","type":"'
 RESYNC_INTERVAL_NS = NS_PER_S  # at most one fresh snapshot of a channel in this time; trading waits for each
 RETRY_INTERVAL_NS = 5 * NS_PER_S  # after a refusal
 RETRY_INTERVAL_NS_MAX = 60 * NS_PER_S  # to which it doubles while Kraken refuses
@@ -200,6 +203,13 @@ class PrivateSession:
             return NO_EVENTS
         channel = None
         try:
+            # Hot: most frames are executions and balances, and need no look at what they are.
+            if frame.startswith(EXECUTIONS_HEAD):
+                channel = "executions"
+                return self._receive_executions(frame, received_at)
+            if frame.startswith(BALANCES_HEAD):
+                channel = "balances"
+                return self._receive_balances(frame, received_at)
             envelope = decode_envelope(frame)
             if envelope.method == "pong":
                 self.liveness.ponged(received_at)
@@ -208,8 +218,10 @@ class PrivateSession:
             if envelope.method is not None:
                 return self._receive_reply(envelope.method, frame, received_at)
             channel = envelope.channel
-            if channel in self.streams:
-                return self._receive_message(channel, frame, received_at)
+            if channel == "executions":
+                return self._receive_executions(frame, received_at)
+            if channel == "balances":
+                return self._receive_balances(frame, received_at)
             if channel == "status":
                 return self._receive_status(frame, received_at)
             if channel == "heartbeat":
@@ -220,11 +232,16 @@ class PrivateSession:
             self.liveness.heard_at = received_at
             return self._malformed(error, channel, frame, received_at)
 
-    def _receive_message(self, channel: str, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
-        is_execution = channel == "executions"
-        message: Message
-        message, left_out = read_executions(frame) if is_execution else read_balances(frame)
-        events = self._take(message, channel, frame, now)
+    def _receive_executions(self, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
+        self.liveness.heard_at = now
+        message, left_out = read_executions(frame)
+        events = self._take(message, "executions", frame, now)
+        return events if left_out is None else (*events, *self.oddities.count_malformed(left_out, frame, now))
+
+    def _receive_balances(self, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
+        self.liveness.heard_at = now
+        message, left_out = read_balances(frame)
+        events = self._take(message, "balances", frame, now)
         return events if left_out is None else (*events, *self.oddities.count_malformed(left_out, frame, now))
 
     def _take(self, message: Message, channel: str, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
@@ -424,10 +441,12 @@ class PrivateSession:
 def _tell(message: Message, now: MonoNs, events: list[PrivateEvent]) -> None:
     is_snapshot = message.type == "snapshot"
     if isinstance(message, ExecutionsMessage):
-        events += [execution_fact(row, now, is_snapshot=is_snapshot) for row in message.data]
+        for row in message.data:
+            row.tell(now, is_snapshot=is_snapshot)
+        events += message.data
         return
     for leg in message.data:
-        fact = balance_fact(leg, is_snapshot=is_snapshot)
+        fact = leg.fact(is_snapshot=is_snapshot)
         if fact is not None:
             events.append(fact)
 

@@ -108,8 +108,6 @@ class TradingReport(Struct, frozen=True, array_like=True, tag="t"):
 class ResyncBegan(Struct, frozen=True, array_like=True, tag="["):
     """Reports were lost; what follows is everything."""
 
-    reports_lost: int
-
 
 class ResyncEnded(Struct, frozen=True, array_like=True, tag="]"):
     """What follows is news again."""
