@@ -61,7 +61,7 @@ from engine.orders.journal import Journal, JournalError
 from engine.orders.journal_records import Record, RunBegan
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
-from engine.orders.rings.reports import TradingReport
+from engine.orders.rings.reports import TradingStatus
 from engine.orders.risk import DailyLoss, PairLimits, Risk, RiskLimits
 from engine.processes.launch import RouterLaunch
 from engine.processes.token_socket import NoToken
@@ -145,7 +145,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterParts:
         for port in launch.reports
     }
 
-    def tell_all(report: TradingReport) -> None:
+    def tell_all(report: TradingStatus) -> None:
         for line in lines.values():
             line.send(report)
 

@@ -30,7 +30,7 @@ from engine.orders.journal_records import DayBegan, ModeChanged
 from engine.orders.life import OrderState
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.rings.commands import COMMANDS, Amend, Cancel, CancelAll, Command, StrategyEnded, Submit, SubmitBatch
-from engine.orders.rings.reports import REASON_CHARS_MAX, Report, TradingReport
+from engine.orders.rings.reports import REASON_CHARS_MAX, Report, TradingStatus
 from engine.orders.rings.ring_records import RingRecords
 from engine.orders.risk import DailyLoss, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
@@ -334,7 +334,7 @@ class OrderRouter:
         ends = "canceled" if self._cancels_on_halt else "kept"
         log.error("strategy hangs", strategy=strategy, reason=why, its_orders=ends)
         # Found behind whatever it hangs in: first why, then what became of its orders, then that trading is open again.
-        closed = TradingReport(self.risk.mode.value, False, self.hanging[strategy][:REASON_CHARS_MAX])
+        closed = TradingStatus(self.risk.mode.value, False, self.hanging[strategy][:REASON_CHARS_MAX])
         self.records.lines[strategy].send(closed)
         if self._cancels_on_halt:
             self.cancel_all_of(strategy)

@@ -17,7 +17,6 @@ PART_CHARS = 6
 NUMBER_MAX = 36**PART_CHARS - 1  # two thousand million orders in one run
 RUN_MAX = NUMBER_MAX
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_ID = re.compile(r"[0-9a-z]{18}")
 _NOT_PLAIN = re.compile(r"[^0-9a-z]")
 
 
@@ -43,11 +42,6 @@ def order_tags(strategies: Iterable[str]) -> dict[str, str]:
         taken.add(tag)
         tags[name] = tag
     return tags
-
-
-def tag_of(cl_ord_id: str) -> str:
-    """The tag in an id of ours; empty for anybody else's."""
-    return cl_ord_id[:PART_CHARS] if _ID.fullmatch(cl_ord_id) else ""
 
 
 # Hot: an id is made while an order is, and three looks at a table take a third of six divisions.

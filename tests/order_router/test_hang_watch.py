@@ -10,7 +10,7 @@ from engine.order_router.hang_watch import STEP_NS_MAX, HangWatch
 from engine.order_router.report_outbox import ReportOutbox
 from engine.orders.intent import OrderIntent
 from engine.orders.journal_records import Submitted
-from engine.orders.rings.reports import REPORTS, TradingReport
+from engine.orders.rings.reports import REPORTS, TradingStatus
 from engine.processes.callback_words import NUMBER_OF, CallbackWords
 from engine.telemetry import new_counters
 from engine.topology import strategy_counter_names
@@ -131,11 +131,11 @@ class Rig:
     def wanted_canceled(self) -> set[str]:
         return {key for key, order in self.router.blotter.open.items() if order.cancel_wanted}
 
-    def told(self) -> list[TradingReport]:
+    def told(self) -> list[TradingStatus]:
         """What was told of trading."""
         self.router.flush()
         told = [REPORTS.unpack(record) for record in self.router_rig.reports.poll_many(64)]
-        return [report for report in told if isinstance(report, TradingReport)]
+        return [report for report in told if isinstance(report, TradingStatus)]
 
 
 @pytest.fixture

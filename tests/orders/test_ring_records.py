@@ -209,7 +209,7 @@ class Router:
     def refused(self) -> list[str]:
         """Orders that the strategy is told are refused."""
         told = [REPORTS.unpack(record) for record in self.reports.poll_many(64)]
-        return [it.cl_ord_id for it in told if isinstance(it, OrderReport) and it.state is OrderState.REFUSED]
+        return [it.key for it in told if isinstance(it, OrderReport) and it.state is OrderState.REFUSED]
 
     def order(self, key: str) -> bytes:
         """A command that can be read, and is refused for want of a connection."""

@@ -115,7 +115,7 @@ class Life(RuleBasedStateMachine):
         if not options or qty <= self.filled:
             return
         made = make_amendment(self.heard, "limit", options)
-        command = COMMANDS.unpack(COMMANDS.pack(Amend("quoter", self.key, made, MonoNs(0), MonoNs(0))))
+        command = COMMANDS.unpack(COMMANDS.pack(Amend(self.key, made, MonoNs(0), MonoNs(0))))
         assert isinstance(command, Amend)
         amendment = command.amendment
         why = Risk(RiskLimits(price_collar_percent=D(10**9))).amend_refusal(

@@ -10,10 +10,9 @@ from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
 from engine.orders.journal import Journal
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES
-from engine.orders.rings.reports import REPORT_RECORD_BYTES, BalanceReport, BalancesTold
+from engine.orders.rings.reports import REPORT_RECORD_BYTES, Balance, BalancesTold
 from engine.orders.venue_facts import BalanceFact
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
-from engine.strategy.orders import Balance
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, WallNs
 from tests.orders.rig import AT, PAIRS, submitted
@@ -102,7 +101,7 @@ def test_a_strategy_that_fell_behind_is_told_whether_all_balances_are_known(tmp_
     account.snapshot(USD="100")
 
     everything = list(account.records.everything("quoter", WallNs(0)))
-    assert [type(each) for each in everything] == [BalanceReport, BalancesTold]
+    assert [type(each) for each in everything] == [Balance, BalancesTold]
 
 
 def test_a_desk_without_trading_knows_no_balance() -> None:

@@ -22,7 +22,7 @@ class Submit(Struct, frozen=True, array_like=True, tag="s"):
     """Send a new order."""
 
     strategy: str
-    cl_ord_id: str
+    key: str
     intent: OrderIntent
     issued_at: MonoNs
     tick_at: MonoNs
@@ -40,8 +40,7 @@ class SubmitBatch(Struct, frozen=True, array_like=True, tag="b"):
 class Amend(Struct, frozen=True, array_like=True, tag="a"):
     """Change an open order in place."""
 
-    strategy: str
-    cl_ord_id: str
+    key: str
     amendment: Amendment
     issued_at: MonoNs
     tick_at: MonoNs
@@ -51,7 +50,7 @@ class Cancel(Struct, frozen=True, array_like=True, tag="c"):
     """Cancel orders: one by a request of its own, several together."""
 
     strategy: str
-    cl_ord_ids: list[str]
+    keys: list[str]
 
 
 class CancelAll(Struct, frozen=True, array_like=True, tag="x"):
