@@ -30,8 +30,8 @@ from engine.orders.journal_records import DayBegan, ModeChanged
 from engine.orders.life import OrderState
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.rings.commands import COMMANDS, Amend, Cancel, CancelAll, Command, StrategyEnded, Submit, SubmitBatch
+from engine.orders.rings.framing import RingRecords
 from engine.orders.rings.reports import REASON_CHARS_MAX, Report, TradingStatus
-from engine.orders.rings.ring_records import RingRecords
 from engine.orders.risk import DailyLoss, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
 from engine.ring import GatedSubscriber

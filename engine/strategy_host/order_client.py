@@ -29,7 +29,7 @@ from msgspec.structs import force_setattr
 from engine.clock import Clock
 from engine.errors import MisuseError
 from engine.market import Pair, v2_symbol
-from engine.orders.client_order_id import client_order_id
+from engine.orders.client_order_id import client_order_ids
 from engine.orders.intent import OrderIntent
 from engine.orders.life import TERMINAL, OrderState
 from engine.orders.rings.commands import (
@@ -44,6 +44,7 @@ from engine.orders.rings.commands import (
     Submit,
     SubmitBatch,
 )
+from engine.orders.rings.framing import RingRecords
 from engine.orders.rings.reports import (
     REPORTS,
     Balance,
@@ -55,10 +56,9 @@ from engine.orders.rings.reports import (
     Report,
     TradingStatus,
 )
-from engine.orders.rings.ring_records import RingRecords
 from engine.orders.tally import Tally
 from engine.ring import GatedSubscriber, Publisher
-from engine.strategy.option_values import did_you_mean, shown
+from engine.strategy.option_rules import did_you_mean, shown
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent
 from engine.units import MonoNs, WallNs
 
@@ -106,7 +106,8 @@ class OrderClient:
         self._mono_ns = clock.mono_ns
         self._wall_ns = clock.wall_ns
         self._why_off = why_off or "the engine does not trade; see [trading] in the configuration"
-        self._numbers = count(1)  # of the orders asked for; no two threads are given the same
+        # The names of the orders that will be asked for; no two threads are given the same.
+        self._keys = map("off{}".format, count(1)) if ports is None else client_order_ids(ports.tag, ports.run)
         # The strategy's own thread, 0 before it has one, and the engine's process; and what wakes that thread.
         self._thread = 0
         self._pid = os.getpid()
@@ -408,8 +409,7 @@ class OrderClient:
         return self._new_order(symbol, side, intent, options, at), intent, wrong
 
     def _new_order(self, symbol: object, side: object, intent: OrderIntent | None, options: Any, at: WallNs) -> Order:
-        ports, number = self._ports, next(self._numbers)
-        key = client_order_id(ports.tag, ports.run, number) if ports else f"off{number}"
+        key = next(self._keys)
         tag = options.get("tag") if isinstance(options, dict) else None
         if intent is not None:
             return Order(OrderReport.of_intent(key, intent, at), tag)

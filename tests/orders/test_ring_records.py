@@ -33,9 +33,8 @@ from engine.orders.pending_queue import PendingQueue
 from engine.orders.rate_counter import STARTER, RateCounters
 from engine.orders.rings.account_ring import ACCOUNT_FACTS, ACCOUNT_RECORD_BYTES
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS, CancelAll, Submit, SubmitBatch
-from engine.orders.rings.framing import LENGTH
+from engine.orders.rings.framing import LENGTH, TOLD_MAX, RingRecords
 from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, OrderReport
-from engine.orders.rings.ring_records import TOLD_MAX, RingRecords
 from engine.orders.risk import DailyLoss, Risk, RiskLimits
 from engine.orders.venue_facts import FeedAlive
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes

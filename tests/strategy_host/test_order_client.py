@@ -31,7 +31,7 @@ from engine.orders.rings.commands import (
 from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, Order, OrderReport, TradingStatus
 from engine.orders.risk import Risk, RiskLimits, TopOfBook
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
-from engine.strategy.order_kinds import KINDS
+from engine.strategy.option_rules import KINDS
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
 

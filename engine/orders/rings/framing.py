@@ -1,21 +1,30 @@
-"""How a Struct lies in a slot of a ring: its length, then MessagePack; a slot has a fixed size, a Struct has not.
+"""How a message lies in a slot of a ring: its length, then MessagePack; a slot has a fixed size, a Struct has not.
 
 byte  0          4
       ┌──────────┬────────────────────────────┬─────────┐
       │ length   │ MessagePack                │ unused  │   little-endian
       └──────────┴────────────────────────────┴─────────┘
+
+A record that cannot be read is one lost record: counted, logged and left behind. Whoever reads such a
+ring may own real money, as the order router does: a record that ended its process would be found
+again by the successor, and end that too, for ever, and nobody could cancel anything.
 """
 
+from collections.abc import Iterable, Iterator
 from struct import Struct as Packing
 from struct import error as Unpackable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+import structlog
 
 from engine.errors import MisuseError, UnreadableRecord
 
-LENGTH = Packing("<I")
-EXCERPT_BYTES_MAX = 160  # of a record that cannot be read, for the log
+LENGTH: Final = Packing("<I")
+EXCERPT_BYTES_MAX: Final = 160  # of a record that cannot be read, for the log
+TOLD_MAX: Final = 100  # lines in the log, of one ring; all are counted
+
+log = structlog.get_logger("ring")
 
 # What the encoder raises for a whole number beyond 64 bits, a type it does not know, a text that is not Unicode, and a
 # nesting without end; and the decoder for bytes that are no MessagePack, or not of the union.
@@ -59,3 +68,29 @@ class Framing(Generic[T]):
         except UNDECODABLE as error:
             raise UnreadableRecord(f"{error}; it holds {excerpt(record)}") from None
         return message
+
+
+class RingRecords(Generic[T]):
+    """The messages of one ring, in their order, without those that are none."""
+
+    def __init__(self, framing: Framing[T], ring: str) -> None:
+        self._unpack = framing.unpack
+        self._ring = ring
+        # Records left behind. Never goes down.
+        self.unreadable = 0
+
+    def read(self, record: bytes) -> T | None:
+        """The message in a record; None when it is none."""
+        try:
+            return self._unpack(record)
+        except UnreadableRecord as error:
+            self.unreadable += 1
+            if self.unreadable <= TOLD_MAX:
+                log.error("unreadable record", ring=self._ring, reason=str(error), unreadable=self.unreadable)
+            return None
+
+    def read_all(self, records: Iterable[bytes]) -> Iterator[T]:
+        """The messages in a batch of records, each decoded when it is its turn."""
+        for record in records:
+            if (message := self.read(record)) is not None:
+                yield message
