@@ -1,7 +1,8 @@
-"""What Kraken says of orders and money, in words of our own: made from its messages, eaten by the blotter.
+"""Facts: what Kraken tells of orders and money, in the engine's units. Made from its
+messages, read by the router.
 
-Every field but the order's id may be missing: Kraken's reports of the end of an order carry no symbol, no side and no
-quantity. Numbers are Decimals of Kraken's own text.
+Every field but the order's id may be missing: Kraken's reports of the end of an order carry
+no symbol, no side and no quantity. Numbers are Decimals of Kraken's own text.
 """
 
 from decimal import Decimal
@@ -14,12 +15,14 @@ from engine.units import MonoNs, WallNs
 
 
 class Outcome(Enum):
-    """What an error, or silence, says of the order or of the change that was asked for."""
+    """What an error, or the lack of an answer, says of the order or of the requested
+    change."""
 
     NOT_PLACED = "not_placed"
-    """Certainly nothing happened."""
+    """Nothing happened, for certain."""
     UNKNOWN = "unknown"
-    """It may have happened or not, or still happen: ask before anything else."""
+    """It may have happened, or may still happen: it must be looked up before anything
+    else."""
     ALREADY_PLACED = "already_placed"
     """This request did nothing, but an order with this id is open."""
     NOT_OPEN = "not_open"
@@ -27,14 +30,15 @@ class Outcome(Enum):
 
 
 class Fee(Struct, frozen=True, array_like=True):
-    """What a fill cost."""
+    """One fee of a fill."""
 
     asset: str
     qty: Decimal
 
 
-# How the fields of an ExecutionFact are called in Kraken's rows and in the account ring, where that differs. A
-# leading underscore marks those that no row has: whatever Kraken adds to its rows cannot set them.
+# How the fields of an ExecutionFact are called in Kraken's rows and in the account ring,
+# where that differs. A leading underscore marks those that no row has: whatever Kraken adds
+# to its rows cannot set them.
 EXECUTION_NAMES: Final = {
     "liquidity": "liquidity_ind",
     "received_at": "_received_at",
@@ -50,12 +54,13 @@ class ExecutionFact(
 ):
     """One row of the executions channel, or one fill that REST told.
 
-    The private feed decodes Kraken's rows as a subclass of this, `kraken.private.messages.ExecutionRow`, and the
-    account ring carries them as they are.
+    The private feed decodes Kraken's rows as a subclass of this,
+    `kraken.private.messages.ExecutionRow`, and the account ring carries them as they are.
     """
 
     exec_type: str
-    """pending_new, new, trade, filled, canceled, expired, amended, restated, status, iceberg_refill, or a newer one."""
+    """pending_new, new, trade, filled, canceled, expired, amended, restated, status,
+    iceberg_refill, or a newer one."""
     order_id: str
     timestamp: WallNs
     received_at: MonoNs = MonoNs(0)
@@ -77,7 +82,8 @@ class ExecutionFact(
     """m or t."""
     fees: tuple[Fee, ...] = ()
     is_fee_asset_told: bool = True
-    """False where Kraken says what the fee is worth in quote currency, and not in which currency it was taken."""
+    """False where Kraken says what the fee is worth in quote currency, and not in which
+    currency it was taken."""
     reason: str | None = None
     time_in_force: str | None = None
     post_only: bool | None = None
@@ -88,7 +94,7 @@ class ExecutionFact(
     ord_ref_id: str | None = None
     """The order whose conditional close this one is."""
     rate_count: Decimal | None = None
-    """Kraken's rate counter of the pair, when it tells."""
+    """Kraken's rate counter of the pair; None when the row does not have it."""
     is_snapshot: bool = False
 
 
@@ -97,8 +103,8 @@ class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b"
 
     asset: str
     balance: Decimal
-    """Of a snapshot: in all wallets that can be traded from. Of an entry of the ledger: afterwards, in those wallets or
-    in all of the account; Kraken does not say which."""
+    """Of a snapshot: in all wallets that can be traded from. Of an entry of the ledger:
+    afterwards, in those wallets or in all of the account; Kraken does not say which."""
     earning: Decimal = Decimal(0)
     """Of the others; known from snapshots only."""
     is_snapshot: bool = False
@@ -107,19 +113,20 @@ class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b"
 
 
 class FeedLost(Struct, frozen=True, tag="l", tag_field="fact"):
-    """What the private feed tells may have holes until the next snapshot, which is on its way unless `trouble` says
-    otherwise."""
+    """Facts may be missing until the next snapshot, which is on its way unless `trouble`
+    says otherwise."""
 
     reason: str
     channel: str = ""
-    """executions or balances, whose messages have a gap: the connection stands, and a fresh snapshot has been asked
-    for. Empty: the connection is gone, and with it both."""
+    """executions or balances, whose messages have a gap: the connection stands, and a fresh
+    snapshot has been asked for. Empty: the connection is gone, and with it both."""
     trouble: str = ""
     """Why no snapshot is on its way: "cannot be reached", "has no token", "is refused"."""
 
 
 class FeedAlive(Struct, frozen=True, tag="a", tag_field="fact"):
-    """Kraken was heard on the private connection, and everything heard until then has been told."""
+    """When Kraken was last heard on the private connection; everything it sent until then
+    has been published."""
 
     heard_at: MonoNs
 
@@ -131,13 +138,13 @@ class SnapshotBegan(Struct, frozen=True, tag="s", tag_field="fact"):
 
 
 class SnapshotEnded(Struct, frozen=True, tag="e", tag_field="fact"):
-    """All rows of the snapshot were told; what follows is news."""
+    """The snapshot is complete; updates follow."""
 
     channel: str
     max_rate_count: int | None = None
     """Threshold of the account's tier."""
     asked_at: MonoNs = MonoNs(0)
-    """When the snapshot was asked for: what was sent later may be missing in it."""
+    """When the snapshot was asked for: orders sent later may be missing in it."""
 
 
 AccountFact = ExecutionFact | BalanceFact | FeedLost | FeedAlive | SnapshotBegan | SnapshotEnded
@@ -153,9 +160,10 @@ class OrderLookup(Struct, frozen=True, kw_only=True):
     order_userref: int | None = None
     side: str | None = None
     qty: Decimal | None = None
-    """In the base currency; None when the order names the money, for then REST counts in that."""
+    """In the base currency; None when the order names the money, for then REST counts in
+    that."""
     filled_qty: Decimal | None = None
-    """Likewise: what was filled, its fills tell."""
+    """Likewise; its fills tell what was filled."""
     limit_price: Decimal | None = None
     trigger_price: Decimal | None = None
     """None without one, and for a distance or per cent."""
@@ -163,7 +171,7 @@ class OrderLookup(Struct, frozen=True, kw_only=True):
     opened_at: WallNs = WallNs(0)
     trade_ids: tuple[str, ...] = ()
     parent_id: str | None = None
-    """Kraken's id of the order that called this one forth, as a closing order is."""
+    """Kraken's id of the order whose conditional close this one is."""
 
     @property
     def own_userref(self) -> int | None:

@@ -1,11 +1,13 @@
 """Kraken's private messages as typed Structs: their names, and the fields that we use.
 
-Every field of a row may be missing, for each kind of execution has its own set: only the ids are nearly always
-there. Numbers are Decimals read from their text, so `0.00010000` keeps its zeros. Unknown fields are ignored, and a
-field that is not in ESSENTIAL costs nothing when it cannot be read. Without those that are, or with a wrong one, a row
-is worse than none: orders and money would be counted wrong.
+Every field of a row may be missing, for each kind of execution has its own set; only the
+ids are nearly always there. Numbers are Decimals read from their text, so `0.00010000`
+keeps its zeros. Unknown fields are ignored. A field that cannot be read is left at its
+default, unless ESSENTIAL names it: then the row is not taken at all, since orders and money
+would be counted wrong.
 
-Sources: https://docs.kraken.com/api/docs/websocket-v2/executions and …/balances, corrected by what the wire shows.
+Sources: https://docs.kraken.com/api/docs/websocket-v2/executions and …/balances, corrected
+by what the wire shows.
 """
 
 from decimal import Decimal
@@ -57,8 +59,8 @@ class ExecutionRow(
     "cum_qty":1.80406743,"cum_cost":180.31654,"fee_usd_equiv":0,"avg_price":99.95,
     "cl_ord_id":"GRID-BO-DVe742G3Eq","order_id":"OJUFYI-6DJSE-BNXAKJ"}
 
-    A terminal row has no symbol, side or last_*; a trade row's `order_status` says nothing about
-    completion. `received_at` and `is_snapshot` are set by the session, with `tell`.
+    A terminal row has no symbol, side or last_*; a trade row's `order_status` says nothing
+    about completion. `received_at` and `is_snapshot` are set by the session, with `tell`.
     """
 
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(
@@ -89,10 +91,12 @@ class ExecutionRow(
     liquidity: ShortText | None = None
     fees: Annotated[tuple[FeeRow, ...], Meta(max_length=FEES_MAX)] | None = ()  # type: ignore[assignment]
     ord_ref_id: ShortText | None = None
-    # The account's counter of the pair. No document of v2 names the field; these are the names clients read.
+    # The account's counter of the pair. No document of v2 names the field; these are the
+    # names clients read.
     rate_count: Decimal | None = None
 
-    # What is only on the wire: `__post_init__` puts it into the fields above, and nothing of it into the ring.
+    # Only on the wire: `__post_init__` moves their meaning into the fields above, and none
+    # crosses the ring.
     ratecount: Decimal | None = None
     cash_order_qty: Decimal | None = None
     limit_price_type: ShortText | None = None
@@ -101,8 +105,9 @@ class ExecutionRow(
     triggers: TriggersRow | None = None
 
     def __post_init__(self) -> None:
-        """Put what was decoded into the fact's own units and words."""
-        # Hot: most rows have few of these fields, and each that is missing costs one comparison.
+        """Convert what was decoded into the fact's own fields and units."""
+        # Hot: most rows have few of these fields, and each that is missing costs one
+        # comparison.
         put = force_setattr
         put(self, "timestamp", wall_ns(self.timestamp))
         put(self, "fees", tuple(Fee(fee.asset, fee.qty) for fee in self.fees) if self.fees else ())
@@ -121,12 +126,14 @@ class ExecutionRow(
             put(self, "fee_preference", "base" if self.fee_ccy_pref == "fcib" else None)
             put(self, "fee_ccy_pref", None)
         if self.limit_price_type is not None:
-            # Of a trailing order that waits for its trigger, `limit_price` tells how far its limit will lie from that.
+            # Of a trailing order that waits for its trigger, `limit_price` tells how far
+            # its limit will lie from that.
             if self.limit_price_type != "static":
                 put(self, "limit_price", None)
             put(self, "limit_price_type", None)
         if self.cash_order_qty is not None:
-            # Beside an amount of money, `order_qty` may count the money, as REST's volume does.
+            # Beside an amount of money, `order_qty` may count the money, as REST's volume
+            # does.
             put(self, "order_qty", None)
             put(self, "cash_order_qty", None)
         if self.triggers is not None:
@@ -138,7 +145,7 @@ class ExecutionRow(
             put(self, "ratecount", None)
 
     def tell(self, received_at: MonoNs, *, is_snapshot: bool) -> None:
-        """Say when the row came, and whether it is news or part of a snapshot."""
+        """Set when the row arrived, and whether it is part of a snapshot."""
         force_setattr(self, "received_at", received_at)
         if is_snapshot:
             force_setattr(self, "is_snapshot", True)
@@ -169,7 +176,8 @@ class WalletRow(Struct, gc=False):
 class BalanceRow(Struct, gc=False):
     """A snapshot's {"asset":"BTC","asset_class":"currency","balance":1.2,"wallets":[…]}
 
-    or an update, one leg of a ledger entry: {"ledger_id":"A5KS77-LQRMP-SMMN4B","ref_id":"AGBB7L-HT5LX-J3BB4A",
+    or an update, one leg of a ledger entry:
+    {"ledger_id":"A5KS77-LQRMP-SMMN4B","ref_id":"AGBB7L-HT5LX-J3BB4A",
     "timestamp":"2023-09-22T10:33:05.710082Z","type":"trade","asset":"USD","asset_class":"currency",
     "category":"trade","wallet_type":"spot","wallet_id":"main","amount":132.9995,"fee":0.3458,"balance":500}
     """
@@ -184,7 +192,8 @@ class BalanceRow(Struct, gc=False):
     fee: Decimal | None = None
 
     def fact(self, *, is_snapshot: bool) -> BalanceFact | None:
-        """What it says of the asset; None for a leg of a wallet that cannot be traded from."""
+        """What it says of the asset; None for a leg of a wallet that cannot be traded
+        from."""
         if is_snapshot:
             if not self.wallets:
                 return BalanceFact(asset=self.asset, balance=self.balance, is_snapshot=True)
@@ -219,7 +228,8 @@ class ChannelResult(Struct, gc=False):
 class ChannelReply(Struct, gc=False):
     """{"method":"subscribe","req_id":0,"result":{"channel":"executions",…},"success":true,"time_in":…,"time_out":…}
 
-    or {"error":"ESession:Invalid session","method":"subscribe","success":false,…}; a pong has neither.
+    or {"error":"ESession:Invalid session","method":"subscribe","success":false,…}; a pong
+    has neither.
     """
 
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("success", "error"))
@@ -235,7 +245,8 @@ class ChannelReply(Struct, gc=False):
 
 
 class ResultRow(Struct, gc=False):
-    """One order's part of an answer: {"order_id":"OXZPAJ-ONWQU-KMAMPL","cl_ord_id":"3178d58d4d000200"}
+    """One order's part of an answer:
+    {"order_id":"OXZPAJ-ONWQU-KMAMPL","cl_ord_id":"3178d58d4d000200"}
 
     Every method has its own fields, and a refused row of a batch has `error`.
     """
@@ -259,7 +270,8 @@ class ResultRow(Struct, gc=False):
 class TradingReply(Struct, gc=False):
     """{"method":"add_order","req_id":7,"result":{"order_id":"OXZPAJ-ONWQU-KMAMPL"},"success":true,"time_in":…}
 
-    batch_add's result is a list; batch_cancel may have no result, but `orders_cancelled` beside `success`.
+    batch_add's result is a list; batch_cancel may have no result, but `orders_cancelled`
+    beside `success`.
     """
 
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("req_id", "success", "result", "error"))
@@ -275,7 +287,7 @@ class TradingReply(Struct, gc=False):
 
 
 class BareReply(Struct, gc=False):
-    """What is left of an answer whose result has a shape that we do not know."""
+    """The head of an answer whose result has an unknown shape."""
 
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("req_id", "success", "error"))
 
@@ -287,7 +299,8 @@ class BareReply(Struct, gc=False):
     time_out: str = ""
 
 
-# Each raises one of `salvage.DECODE_ERRORS` when a field that decides cannot be read, and tells what else cannot be.
+# Each raises one of `salvage.DECODE_ERRORS` when an essential field cannot be read; `read`
+# also returns what is wrong with the fields that were left at their defaults.
 read_executions = Reader(ExecutionsMessage, is_bounded=True).read
 read_balances = Reader(BalancesMessage, is_bounded=True).read
 read_channel_reply = Reader(ChannelReply).decode

@@ -1,11 +1,12 @@
 """What the order router tells a strategy, through the report ring of that strategy.
 
-A report carries state, not steps: an OrderReport says all there is to say of an order, so a reader
-that missed some is right again with the next. After a time in which a strategy took nothing and the
-ring was full, the router sends everything anew between ResyncBegan and ResyncEnded.
+A report carries state, not steps: an OrderReport says all there is to say of an order, so a
+reader that missed some is right again with the next. After a time in which a strategy took
+nothing and the ring was full, the router sends everything anew between ResyncBegan and
+ResyncEnded.
 
-Fill, Position, Balance and TradingStatus are handed to the strategy as they are; an Order holds the
-newest report of one order, and says it in Decimals.
+Fill, Position, Balance and TradingStatus are handed to the strategy as they are; an Order
+holds the newest report of one order, and says it in Decimals.
 """
 
 from decimal import Decimal
@@ -117,7 +118,8 @@ class Order(Struct, eq=False):
 
     @property
     def reason(self) -> str:
-        """Why it is in this state, or why the last amend or cancel was refused; empty without one."""
+        """Why it is in this state, or why the last amend or cancel was refused; empty
+        without one."""
         return self.report.reason
 
     @property
@@ -130,13 +132,17 @@ class Order(Struct, eq=False):
 
     @property
     def filled_qty(self) -> Decimal:
-        """As Kraken counts it. The fills that make it up may be told later, each once, by `on_fill`."""
+        """As Kraken counts it.
+
+        The fills that make it up may be told later, each once, by `on_fill`.
+        """
         return self._qty(self.report.filled_lots)
 
     @property
     def remaining_qty(self) -> Decimal:
         """Still to be filled; of an order that is over, what was not filled."""
-        # Of an order that names the money, the quantity is known only when Kraken has told it.
+        # Of an order that names the money, the quantity is known only when Kraken has told
+        # it.
         return self._qty(QtyLots(max(0, self.report.qty_lots - self.report.filled_lots)))
 
     @property
@@ -172,7 +178,8 @@ class Order(Struct, eq=False):
 
     @property
     def is_working(self) -> bool:
-        """Is it open at Kraken, with no amend or cancel under way: one that can be amended now?"""
+        """Is it open at Kraken, with no amend or cancel under way: one that can be amended
+        now?"""
         report = self.report
         return report.state in (OrderState.WORKING, OrderState.PARTIAL) and not report.is_busy
 
@@ -218,7 +225,8 @@ class Fill(Struct, frozen=True, array_like=True, kw_only=True, tag="f"):
     """maker or taker; empty when Kraken did not say."""
     kraken_time: WallNs
     received_at: MonoNs
-    """When the news reached this host; 0 of a fill that another order router heard of, and died."""
+    """When the news reached this host; 0 of a fill that another order router heard of, and
+    died."""
     _order: Any = None
     """See `order`; None in the ring."""
 
@@ -235,8 +243,9 @@ class Position(Struct, frozen=True, array_like=True, tag="p"):
     qty: Decimal = ZERO
     """Negative when more was sold than bought.
 
-    This is what fills credited: Kraken's ledger rounds each of them to the precision of the asset,
-    which may be coarser than the pair's lots, and takes off fees in the base currency.
+    This is what fills credited: Kraken's ledger rounds each of them to the precision of the
+    asset, which may be coarser than the pair's lots, and takes off fees in the base
+    currency.
     """
     avg_price: Decimal = ZERO
     realized: Decimal = ZERO
@@ -265,7 +274,8 @@ class TradingStatus(Struct, frozen=True, array_like=True, tag="t"):
     """Whether orders are taken now, and if not, why."""
 
     mode: str = "HALTED"
-    """ACTIVE; REDUCING: only what makes positions smaller; HALTED: cancels only, until `engine resume`."""
+    """ACTIVE; REDUCING: only what makes positions smaller; HALTED: cancels only, until
+    `engine resume`."""
     is_open: bool = False
     """Would an order of this strategy be looked at now?"""
     reason: str = "the engine does not trade"
