@@ -28,7 +28,6 @@ TAKER_FEE_PERCENT: Final = Decimal("0.40")  # of the smallest volume; for holds,
 class Wallet(Struct, frozen=True):
     """One asset, as a report shows it."""
 
-    asset: str
     total: Decimal
     held: Decimal
     free: Decimal
@@ -105,9 +104,8 @@ class Balances:
 
     def wallet(self, asset: str, held: Mapping[str, Decimal]) -> Wallet:
         """One asset with all that is known of it."""
-        return Wallet(
-            asset, self.total(asset), held.get(asset, ZERO), self.free(asset, held), self._earning.get(asset, ZERO)
-        )
+        earning = self._earning.get(asset, ZERO)
+        return Wallet(self.total(asset), held.get(asset, ZERO), self.free(asset, held), earning)
 
     def _hold_of(self, order: TrackedOrder) -> tuple[str, Decimal]:
         """The asset and the amount that one order reserves.

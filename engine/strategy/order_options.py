@@ -18,28 +18,26 @@ from typing import Any, Final, Literal, TypedDict, cast
 from engine.market import Pair
 from engine.orders.amounts import amend_refusal, order_refusal, usual_trigger_type
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Side, Trigger
-from engine.strategy.option_values import (
+from engine.strategy.option_rules import (
+    CLOSING,
+    KINDS,
+    LIMITED,
+    TRIGGERED,
     Reader,
     anything,
+    check_amend,
+    check_kind,
+    check_together,
     conditional_of,
     decimal,
     flag,
     limit_ticks,
     moment,
+    no_such_option,
     order_lots,
     positive,
     some_lots,
     word_of,
-)
-from engine.strategy.order_kinds import (
-    CLOSING,
-    KINDS,
-    LIMITED,
-    TRIGGERED,
-    check_amend,
-    check_kind,
-    check_together,
-    no_such_option,
 )
 from engine.units import WallNs
 

@@ -17,7 +17,6 @@ on the order, and what names no order at all (a cancel of nothing) goes to the l
 import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from decimal import Decimal
 from itertools import count
 from threading import get_ident
 from typing import Any
@@ -25,11 +24,12 @@ from typing import Any
 import msgspec
 import structlog
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from engine.clock import Clock
 from engine.errors import MisuseError
 from engine.market import Pair, v2_symbol
-from engine.orders.client_order_id import client_order_id
+from engine.orders.client_order_id import client_order_ids
 from engine.orders.intent import OrderIntent
 from engine.orders.life import TERMINAL, OrderState
 from engine.orders.rings.commands import (
@@ -44,33 +44,23 @@ from engine.orders.rings.commands import (
     Submit,
     SubmitBatch,
 )
+from engine.orders.rings.framing import RingRecords
 from engine.orders.rings.reports import (
     REPORTS,
-    BalanceReport,
-    BalancesTold,
-    FillReport,
-    OrderReport,
-    PositionReport,
-    Report,
-    ResyncBegan,
-    TradingReport,
-)
-from engine.orders.rings.ring_records import RingRecords
-from engine.orders.tally import Tally
-from engine.ring import GatedSubscriber, Publisher
-from engine.strategy.option_values import did_you_mean, shown
-from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent
-from engine.strategy.orders import (
     Balance,
+    BalancesTold,
     Fill,
     Order,
+    OrderReport,
     Position,
+    Report,
     TradingStatus,
-    bring_up_to_date,
-    latest_report,
-    make_fill,
 )
-from engine.units import MonoNs, QtyLots, WallNs, units_text
+from engine.orders.tally import Tally
+from engine.ring import GatedSubscriber, Publisher
+from engine.strategy.option_rules import did_you_mean, shown
+from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent
+from engine.units import MonoNs, WallNs
 
 ENDED_ORDERS_KEPT = 10_000  # for `Context.order` and late news; the history has them all
 FILLS_REMEMBERED = 20_000  # told ones; a new router tells again no more than these
@@ -80,7 +70,6 @@ NEWS_KEPT_MAX = 100_000  # orders refused here, whose callbacks wait for the str
 MISTAKES_TOLD_MAX = 100  # different ones, of calls that leave no order to tell of
 SAME = 1.0  # a symbol is suggested for its own letters in another form: ETC/USD is not BTC/USD
 
-ZERO = Decimal(0)
 ELSEWHERE = (
     "it was asked for on another thread than the strategy's own; hand it over: "
     "self.context.call_soon(self.buy, ...), or amend, or whatever it is"
@@ -117,7 +106,8 @@ class OrderClient:
         self._mono_ns = clock.mono_ns
         self._wall_ns = clock.wall_ns
         self._why_off = why_off or "the engine does not trade; see [trading] in the configuration"
-        self._numbers = count(1)  # of the orders asked for; no two threads are given the same
+        # The names of the orders that will be asked for; no two threads are given the same.
+        self._keys = map("off{}".format, count(1)) if ports is None else client_order_ids(ports.tag, ports.run)
         # The strategy's own thread, 0 before it has one, and the engine's process; and what wakes that thread.
         self._thread = 0
         self._pid = os.getpid()
@@ -249,7 +239,7 @@ class OrderClient:
         if not order.is_working or pair is None:
             return False
         try:
-            report = latest_report(order)
+            report = order.report
             amendment = make_amendment(
                 pair, order.order_type, options,
                 trigger_type=report.trigger_type, limit_offset_type=report.limit_offset_type,
@@ -257,11 +247,11 @@ class OrderClient:
         except ValueError as error:
             why_not = str(error)
         else:
-            why_not = self._send_order(Amend(self._strategy, order.id, amendment, issued_at, self.tick_at))
+            why_not = self._send_order(Amend(order.id, amendment, issued_at, self.tick_at))
         if why_not:
             self._note(order, reason=f"amend refused: {why_not}")
             return False
-        bring_up_to_date(order, _changed(latest_report(order), is_busy=True, reason=""))
+        order.report = _changed(order.report, is_busy=True, reason="")
         return True
 
     def cancel(self, orders: Sequence[Order]) -> None:
@@ -276,12 +266,12 @@ class OrderClient:
                     self._tell_mistake(f"cancel takes orders, as buy and sell return them, not {shown(order)}")
                 elif order.is_open:
                     wanted.append(order)
-        waiting = {key for command in self._unsent if isinstance(command, Cancel) for key in command.cl_ord_ids}
+        waiting = {key for command in self._unsent if isinstance(command, Cancel) for key in command.keys}
         ids = [order.id for order in wanted if order.id not in waiting]
         for first in range(0, len(ids), CANCELS_PER_COMMAND_MAX):
             self._send_surely(Cancel(self._strategy, ids[first : first + CANCELS_PER_COMMAND_MAX]))
         for order in wanted:
-            bring_up_to_date(order, _changed(latest_report(order), is_busy=True))
+            order.report = _changed(order.report, is_busy=True)
 
     def cancel_all(self, symbol: str) -> None:
         """Ask for the end of all open orders on a pair, or (empty) on all; any other name is told in the log."""
@@ -330,60 +320,54 @@ class OrderClient:
         match report:
             case OrderReport():
                 return self._apply_order(report)
-            case FillReport():
+            case Fill():
                 return self._apply_fill(report)
-            case PositionReport():
-                self.positions[report.symbol] = Position(
-                    report.symbol, report.qty, report.avg_price, report.realized, report.fees
-                )
-            case BalanceReport():
-                balance = Balance(report.asset, report.total, report.held, report.free, report.earning)
-                self.balances[report.asset] = balance
-                return balance
-            case TradingReport():
-                self.status = TradingStatus(report.mode, report.is_open, report.reason)
-                return self.status
+            case Position():
+                self.positions[report.symbol] = report
+            case Balance():
+                self.balances[report.asset] = report
+                return report
+            case TradingStatus():
+                self.status = report
+                return report
             case BalancesTold():
                 self.are_balances_told = True
-                return None
-            case ResyncBegan():
-                return None
         return None
 
     def _apply_order(self, report: OrderReport) -> Order | None:
-        order = self.order(report.cl_ord_id)
-        before = None if order is None else latest_report(order)
+        order = self.order(report.key)
+        before = None if order is None else order.report
         if order is None:
             order = Order(report)  # of an earlier run, or adopted
         if before is not None and before.state is not report.state and before.state in TALLIED_ENDS:
-            self.ends_told.remove(before.cl_ord_id, before.state.name)  # it was taken for over
-        bring_up_to_date(order, report)
+            self.ends_told.remove(before.key, before.state.name)  # it was taken for over
+        order.report = report
         if report.order_id and not report.state.is_terminal:
             self._by_order_id[report.order_id] = order
         if not report.state.is_terminal:
             self._open[order.id] = order
         elif before is None or before.state is not report.state:
             if report.state in TALLIED_ENDS:
-                self.ends_told.add(report.cl_ord_id, report.state.name)
+                self.ends_told.add(report.key, report.state.name)
             self._end(order)
         return None if before == report else order
 
-    def _apply_fill(self, report: FillReport) -> Fill | None:
+    def _apply_fill(self, fill: Fill) -> Fill | None:
         """News, unless it was told: a router that began anew tells again what its predecessor may not have told."""
-        if report.exec_id in self._fills_known:
+        if fill.exec_id in self._fills_known:
             self.fills_repeated += 1
             return None
-        order = self.order(report.cl_ord_id)
+        order = self.order(fill.key)
         if order is None:  # its order is forgotten, or never was told: see ENDED_ORDERS_KEPT
             self.untold += 1
-            log.error("fill of an order that was never told", strategy=self._strategy, exec_id=report.exec_id)
+            log.error("fill of an order that was never told", strategy=self._strategy, exec_id=fill.exec_id)
             return None
-        self._fills_known[report.exec_id] = None
+        self._fills_known[fill.exec_id] = None
         if len(self._fills_known) > FILLS_REMEMBERED:
             self._fills_known.popitem(last=False)
-        qty = units_text(report.qty_lots, report.qty_decimals)
-        self.fills_told.add(report.exec_id, report.cl_ord_id, qty, report.price)
-        return make_fill(order, report)
+        self.fills_told.add(fill.exec_id, fill.key, f"{fill.qty:f}", fill.price)
+        force_setattr(fill, "_order", order)
+        return fill
 
     def _end(self, order: Order) -> None:
         self._open.pop(order.id, None)
@@ -425,38 +409,16 @@ class OrderClient:
         return self._new_order(symbol, side, intent, options, at), intent, wrong
 
     def _new_order(self, symbol: object, side: object, intent: OrderIntent | None, options: Any, at: WallNs) -> Order:
-        ports, number = self._ports, next(self._numbers)
-        order_id = client_order_id(ports.tag, ports.run, number) if ports else f"off{number}"
+        key = next(self._keys)
         tag = options.get("tag") if isinstance(options, dict) else None
-        if intent is None:
-            return Order(_unsaid(order_id, symbol, side, at), tag)
-        return Order(
-            OrderReport(
-                order_id,
-                "",
-                intent.symbol,
-                intent.side,
-                intent.order_type,
-                OrderState.NEW,
-                "",
-                intent.qty,
-                QtyLots(0),
-                intent.limit_price,
-                None,
-                ZERO,
-                (),
-                intent.price_decimals,
-                intent.qty_decimals,
-                is_busy=False,
-                changed_at=at,
-                trigger_type=intent.trigger.price_type if intent.trigger is not None else "",
-                limit_offset_type=intent.limit_price_type or "",
-            ),
-            tag,
-        )
+        if intent is not None:
+            return Order(OrderReport.of_intent(key, intent, at), tag)
+        # What can be told of an order that could not even be said.
+        named, bought = symbol if isinstance(symbol, str) else "", side if isinstance(side, str) else ""
+        return Order(OrderReport(key=key, symbol=named, side=bought, changed_at=at), tag)
 
     def _refuse(self, order: Order, why: str) -> None:
-        bring_up_to_date(order, _changed(latest_report(order), state=OrderState.REFUSED, reason=why))
+        order.report = _changed(order.report, state=OrderState.REFUSED, reason=why)
         self._tell_refused(order)
 
     def _tell_refused(self, order: Order) -> None:
@@ -467,7 +429,7 @@ class OrderClient:
     def _refuse_elsewhere(self, symbol: object, side: object, options: Any, why: str) -> Order:
         """An order that is refused here and now; the strategy's own thread is told of it when it comes to it."""
         order = self._new_order(symbol, side, None, options, self._wall_ns())
-        bring_up_to_date(order, _changed(latest_report(order), state=OrderState.REFUSED, reason=why))
+        order.report = _changed(order.report, state=OrderState.REFUSED, reason=why)
         if why is not FORKED and not self._hand_over(lambda: self._tell_refused(order)):
             self._count_untold()
         return order
@@ -479,7 +441,7 @@ class OrderClient:
             self._tell_mistake(f"a cancel was not sent: {NEWS_KEPT_MAX} calls of other threads wait already")
 
     def _note(self, order: Order, reason: str) -> None:
-        bring_up_to_date(order, _changed(latest_report(order), reason=reason))
+        order.report = _changed(order.report, reason=reason)
         self._put_news(order)
 
     def _put_news(self, order: Order) -> None:
@@ -548,29 +510,6 @@ def _said_of(row: Any) -> tuple[object, object, Any]:
     if isinstance(row, (list, tuple)) and len(row) == 4:
         return row[1], row[0], row[3]
     return "", "", {}
-
-
-def _unsaid(order_id: str, symbol: object, side: object, at: WallNs) -> OrderReport:
-    """Of an order that could not even be said: what can be told of it."""
-    return OrderReport(
-        order_id,
-        "",
-        symbol if isinstance(symbol, str) else "",
-        side if isinstance(side, str) else "",
-        "",
-        OrderState.NEW,
-        "",
-        QtyLots(0),
-        QtyLots(0),
-        None,
-        None,
-        ZERO,
-        (),
-        0,
-        0,
-        is_busy=False,
-        changed_at=at,
-    )
 
 
 def _changed(report: OrderReport, **changes: object) -> OrderReport:

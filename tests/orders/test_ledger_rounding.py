@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.kraken.private.facts import execution_fact
 from engine.kraken.private.messages import ExecutionRow
 from engine.market import Pair
 from engine.orders.blotter import Blotter, fold
@@ -15,7 +14,7 @@ from engine.orders.journal_records import Filled, Submitted, decode_record, enco
 from engine.orders.money import at_precision
 from engine.orders.positions import PositionState
 from engine.orders.venue_facts import ExecutionFact, Fee
-from engine.units import MonoNs, QtyLots, WallNs
+from engine.units import QtyLots, WallNs
 from tests.orders.rig import AT
 
 D = Decimal
@@ -183,8 +182,7 @@ def test_an_order_that_was_found_at_kraken_pays_where_kraken_says() -> None:
         exec_type="pending_new", order_id="OCLOSE", symbol="PENGU/USD", side="sell", order_type="limit",
         order_qty=D("5.00000"), limit_price=D("0.02"), ord_ref_id=f"O{parent}", fee_ccy_pref="fcib",
     )  # fmt: skip
-    told = execution_fact(row, MonoNs(0), is_snapshot=False)
-    for record in account.blotter.on_execution(told, account.pairs.get, AT):
+    for record in account.blotter.on_execution(row, account.pairs.get, AT):
         account._apply(record)
     account.fill("OCLOSE", "5", price="0.02", fees=(Fee("USD", D("0.0004")),), is_fee_asset_told=False)
 

@@ -28,11 +28,10 @@ from engine.orders.rings.commands import (
     Submit,
     SubmitBatch,
 )
-from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, OrderReport, TradingReport
+from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, Order, OrderReport, TradingStatus
 from engine.orders.risk import Risk, RiskLimits, TopOfBook
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
-from engine.strategy.order_kinds import KINDS
-from engine.strategy.orders import Order, latest_report
+from engine.strategy.option_rules import KINDS
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
 
@@ -79,8 +78,9 @@ class Desk:
         order = self.submit(**(options or {"limit": 60000}))
         self.sent()
         report = OrderReport(
-            order.id, "O1", order.symbol, order.side, order.order_type, OrderState.WORKING, "", QtyLots(10**8),
-            QtyLots(0), latest_report(order).limit_price_ticks, None, Decimal(0), (), 1, 8, False, WallNs(NOW),
+            key=order.id, order_id="O1", symbol=order.symbol, side=order.side, order_type=order.order_type,
+            state=OrderState.WORKING, qty_lots=QtyLots(10**8), limit_price_ticks=order.report.limit_price_ticks,
+            price_decimals=1, qty_decimals=8, changed_at=WallNs(NOW),
         )  # fmt: skip
         assert self.reports.try_publish(REPORTS.pack(report))
         self.news()
@@ -331,7 +331,7 @@ def test_the_end_of_a_strategy_is_told_whatever_it_raised() -> None:
 def test_a_report_that_cannot_be_read_is_left_behind() -> None:
     """Counted, told once, and the next is taken."""
     desk = Desk()
-    for record in (b"\xff" * 100, REPORTS.pack(TradingReport("ACTIVE", True, ""))):
+    for record in (b"\xff" * 100, REPORTS.pack(TradingStatus("ACTIVE", True, ""))):
         assert desk.reports.try_publish(record)
 
     with capture_logs() as logs:
@@ -508,8 +508,8 @@ def test_whatever_is_canceled_nothing_raises(orders: Any, symbol: Any) -> None:
         desk.desk.cancel((orders, order))
 
     cancels = [command for command in desk.sent() if isinstance(command, Cancel)]
-    assert [command.cl_ord_ids for command in cancels] == [[order.id]]
-    assert latest_report(order).is_busy
+    assert [command.keys for command in cancels] == [[order.id]]
+    assert order.report.is_busy
 
 
 def test_a_cancel_that_finds_no_room_waits_once_however_often_it_is_asked_for() -> None:

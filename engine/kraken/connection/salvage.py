@@ -34,6 +34,7 @@ ShortText = Annotated[str, Meta(max_length=64)]
 
 AssetName = Annotated[str, Meta(max_length=32)]
 
+NULL_TEXTS: Final = frozenset({"", "none", "null", "nil", "0"})
 EXACT_FLOAT_MAX = 2**53  # below it a float is the whole number that was written
 OUT_OF_RANGE = "Number out of range"
 
@@ -64,6 +65,11 @@ def _entries(frame: bytes) -> list[Raw]:
     """The entries of {"data":[…]}; of {"data":{…}}, as the instrument channel has it, the one."""
     data = _decode_message(frame).data
     return _decode_list(data) if bytes(data).startswith(b"[") else [data]
+
+
+def is_null(text: str) -> bool:
+    """Is it one of the ways in which Kraken's gateways print that there is nothing, a Python None among them?"""
+    return text.strip().lower() in NULL_TEXTS
 
 
 def cut(text: str, bytes_max: int) -> str:

@@ -303,9 +303,9 @@ class NewOrders:
     def amend(self, command: Amend) -> None:
         """Change an open order in place."""
         now, at = self._now.mono, self._now.wall
-        order = self._blotter.open.get(command.cl_ord_id)
+        order = self._blotter.open.get(command.key)
         if order is None:
-            self._records.report(self._blotter.get(command.cl_ord_id))
+            self._records.report(self._blotter.get(command.key))
             return
         if why := self._amend_refusal(order, command, now):
             self._records.report(order, f"amend refused: {why}")

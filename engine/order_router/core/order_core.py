@@ -43,7 +43,7 @@ from engine.orders.pending_queue import PendingQueue
 from engine.orders.quick_check import QuickCheck
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
 from engine.orders.rings.commands import Amend, Cancel, CancelAll, Command, StrategyEnded, Submit, SubmitBatch
-from engine.orders.rings.reports import REASON_CHARS_MAX, Report, TradingReport
+from engine.orders.rings.reports import REASON_CHARS_MAX, Report, TradingStatus
 from engine.orders.risk import DailyLoss, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import AccountFact
@@ -381,7 +381,7 @@ class OrderCore:
     def _on_rest_answer(self, answer: Answer) -> None:
         self.replies.take(answer)
 
-    def _tell_all(self, report: TradingReport) -> None:
+    def _tell_all(self, report: TradingStatus) -> None:
         for outbox in self.records.outboxes.values():
             outbox.send(report)
 
@@ -411,7 +411,7 @@ class OrderCore:
         ends = "canceled" if self._cancels_on_halt else "kept"
         log.error("strategy hangs", strategy=strategy, reason=why, its_orders=ends)
         # Found behind whatever it hangs in: first why, then what became of its orders, then that trading is open again.
-        closed = TradingReport(self.risk.mode.value, False, self.hanging[strategy][:REASON_CHARS_MAX])
+        closed = TradingStatus(self.risk.mode.value, False, self.hanging[strategy][:REASON_CHARS_MAX])
         self.records.outboxes[strategy].send(closed)
         if self._cancels_on_halt:
             self.cancel_all_of(strategy)
