@@ -29,6 +29,7 @@ from engine.orders.journal_records import (
     Amended,
     AmendSent,
     CancelSent,
+    CancelWanted,
     Counted,
     DayBegan,
     Ended,
@@ -595,6 +596,8 @@ class Blotter:
             case AmendSent(amendment=amendment, deadline=deadline):
                 order.pending, order.amendment, order.reason = "amend", amendment, ""
                 order.amend_deadline = deadline
+            case CancelWanted():
+                order.cancel_wanted = True
             case CancelSent():
                 order.pending, order.cancel_wanted = "cancel", True
             case RequestRefused(request=request, reason=reason, is_certain=is_certain):

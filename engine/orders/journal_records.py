@@ -121,6 +121,13 @@ class RequestRefused(Struct, frozen=True, array_like=True, tag="ref"):
     """False: nobody has told, and nobody can be asked."""
 
 
+class CancelWanted(Struct, frozen=True, array_like=True, tag="can"):
+    """An order's end is wanted, and its cancel cannot leave yet: behind an amend, an answer or the rate counter."""
+
+    key: str
+    at: WallNs
+
+
 class CancelSent(Struct, frozen=True, array_like=True, tag="can?"):
     """A cancel is about to leave. That it is wanted stays true until the order is over."""
 
@@ -228,6 +235,7 @@ Record = (
     | AmendSent
     | Amended
     | RequestRefused
+    | CancelWanted
     | CancelSent
     | Filled
     | FillsTold

@@ -259,6 +259,7 @@ class RouterRig:
         reports = {strategy: Reports(memory) for strategy, memory in self.report_rings.items()}
         for stepping in (self.memory, self.socket, *reports.values()):
             stepping.on_step = self._on_step
+        self.calls.on_put = lambda: self._on_step("a call is put")
         ports = Ports(
             now=self.now,
             session=self.session,
