@@ -88,7 +88,7 @@ def build_summary(
         },
         "latency_us": {"wire_to_strategy": latency_us(latency)}
         | ({name: latency_us(histogram) for name, histogram in trading.histograms.items()} if trading else {}),
-        **trading_summary(trading, sum(strategy.desk.refused for strategy in strategies)),
+        **trading_summary(trading, sum(strategy.order_client.refused for strategy in strategies)),
         "restarts": dict(restarts),
         "feeds": feeds,
         "strategies": {strategy.name: _conduct(strategy) for strategy in strategies},
@@ -96,12 +96,12 @@ def build_summary(
     }
 
 
-def trading_summary(trading: TradingView | None, refused_by_desks: int) -> dict[str, Any]:
+def trading_summary(trading: TradingView | None, refused_by_clients: int) -> dict[str, Any]:
     """Orders, fills, positions and money; all zero for an engine that does not trade."""
     counts = trading.counters.snapshot() if trading is not None else {}
     status = trading.status if trading is not None else {}
     orders = {name: counts.get(name, 0) for name in ORDER_TOTALS}
-    orders["refused"] += refused_by_desks
+    orders["refused"] += refused_by_clients
     return {
         "orders": orders,
         "fills": counts.get("fills", 0),
@@ -172,8 +172,8 @@ def _conduct(strategy: HostedStrategy) -> dict[str, Any]:
         "hung": 0,
         "hangs": None,
         "halted": strategy.halted,
-        "untold": strategy.desk.untold,
-        "mistakes": strategy.desk.mistakes,
+        "untold": strategy.order_client.untold,
+        "mistakes": strategy.order_client.mistakes,
         "calls_refused": strategy.calls_refused,
-        "reports_unreadable": strategy.desk.reports_unreadable,
+        "reports_unreadable": strategy.order_client.reports_unreadable,
     }

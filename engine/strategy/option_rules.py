@@ -1,7 +1,9 @@
-"""What an option of an order may be: by itself, for the type of the order, and beside the others.
+"""What an option of an order may be: by itself, for the type of the order, and beside the
+others.
 
-What is wrong is a ValueError in one sentence that names the option and what it must be. What Kraken
-would refuse is refused here, in words that name the option; what it may take is left to it.
+What is wrong is a ValueError in one sentence that names the option and what it must be.
+What Kraken would refuse is refused here, in words that name the option; what it may take is
+left to it.
 
     readers    one option at a time: is it of the right kind, and what does it mean exactly?
     KINDS      which options each type of order needs and takes
@@ -24,9 +26,11 @@ from engine.orders.intent import Conditional
 from engine.units import DIGITS_MAX, NS_PER_S, NS_PER_US, UNITS_MAX, PriceTicks, QtyLots, WallNs, decimal_units
 
 Reader = Callable[[Pair, str, Any], Any]
-"""(pair, name of the option, what was given) → what it means; None is the same as not given."""
+"""(pair, name of the option, what was given) → what it means; None is the same as not
+given."""
 Given = Mapping[str, Any]
-"""The options that were given, each as its reader returned it; what asks for nothing is left out."""
+"""The options that were given, each as its reader returned it; what asks for nothing is
+left out."""
 
 SHOWN_CHARS_MAX: Final = 40  # of what was given, in a sentence about it
 NEAR: Final = 0.75  # how alike a word must be to be suggested: stoploss is stop-loss, gtx is not gtc
@@ -41,7 +45,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 def limit_ticks(pair: Pair, name: str, given: Any) -> PriceTicks:
     """A price above 0, on the pair's tick."""
-    # Hot, as is `order_lots`: a Decimal passes with one comparison of types and one of numbers.
+    # Hot, as is `order_lots`: a Decimal passes with one comparison of types and one of
+    # numbers.
     number = given if type(given) is Decimal else as_decimal(name, given)
     try:
         ticks = decimal_units(number, pair.price_decimals)
@@ -53,7 +58,7 @@ def limit_ticks(pair: Pair, name: str, given: Any) -> PriceTicks:
 
 
 def order_lots(pair: Pair, name: str, given: Any) -> QtyLots:
-    """A quantity of 0 or more, on the pair's step. Whether 0 says anything is the order's business."""
+    """A quantity of 0 or more, on the pair's step; 0 is for orders that name the money."""
     number = given if type(given) is Decimal else as_decimal(name, given)
     try:
         lots = decimal_units(number, pair.qty_decimals)
@@ -100,7 +105,10 @@ def positive(pair: Pair, name: str, given: Any) -> Decimal:
 
 
 def as_decimal(name: str, given: Any) -> Decimal:
-    """A Decimal, str, int or float as a Decimal. A float counts as the shortest decimal that means it: 0.1 is 0.1."""
+    """A Decimal, str, int or float as a Decimal.
+
+    A float counts as the shortest decimal that means it: 0.1 is 0.1.
+    """
     if isinstance(given, bool) or not isinstance(given, (Decimal, str, int, float)):
         raise ValueError(f"{name} must be a number, not {shown(given)}")
     try:
@@ -136,7 +144,8 @@ def flag(_: Pair, name: str, given: Any) -> bool | None:
 
 
 def moment(_: Pair, name: str, given: Any) -> WallNs:
-    """A datetime that knows its timezone, or whole nanoseconds since 1970, as `context.wall_now()` gives them."""
+    """A datetime that knows its timezone, or whole nanoseconds since 1970, as
+    `context.wall_now()` gives them."""
     if isinstance(given, datetime):
         if given.utcoffset() is None:
             raise ValueError(
@@ -154,7 +163,7 @@ def moment(_: Pair, name: str, given: Any) -> WallNs:
 
 
 def anything(_: Pair, __: str, ___: Any) -> None:
-    """What is not for Kraken."""
+    """Accept anything: the option is not for Kraken."""
     return
 
 
@@ -162,7 +171,8 @@ def anything(_: Pair, __: str, ___: Any) -> None:
 
 
 def conditional_of(allowed: Collection[str], limited: Collection[str], triggered: Collection[str]) -> Reader:
-    """A reader for a `Conditional` of one of the `allowed` types; those `limited` and `triggered` need such prices."""
+    """A reader for a `Conditional` of one of the `allowed` types; those `limited` and
+    `triggered` need such prices."""
     kind_of, price_type_of = word_of(*allowed), word_of("static", "pct", "quote")
 
     def read(pair: Pair, name: str, given: Any) -> Conditional:
@@ -186,7 +196,8 @@ def conditional_of(allowed: Collection[str], limited: Collection[str], triggered
                 price_type = price_type or "quote"
                 if price_type == "static":
                     raise ValueError(f"{name}: the trigger of a {kind} is a distance: its type is pct or quote")
-            # A relative price may lie on either side; a price, and the distance that a stop trails at, may not.
+            # A relative price may lie on either side; a price, and the distance that a stop
+            # trails at, may not.
             is_relative = price_type in ("pct", "quote") or (is_trailing and field == "limit")
             as_it_must = decimal if is_relative and not (is_trailing and field == "trigger") else positive
             return as_it_must(pair, f"{name}.{field}_price", value), price_type
@@ -200,7 +211,8 @@ def conditional_of(allowed: Collection[str], limited: Collection[str], triggered
 
 
 class OrderKind(Struct, frozen=True):
-    """What an order type cannot be without, and all that it takes beside quantity and pair."""
+    """The options that an order type needs, and all that it takes beside quantity and
+    pair."""
 
     needs: frozenset[str]
     takes: frozenset[str]
@@ -244,7 +256,7 @@ _WHAT: Final = {
     "display_qty": "display_qty=…, what the book shows of it",
 }
 
-# What others call it, Kraken first.
+# What Kraken and other libraries call them.
 _OTHER_NAMES: Final = {
     "price": "limit", "limit_price": "limit", "stop_price": "trigger", "trigger_price": "trigger",
     "triggers": "trigger", "price_type": "trigger_type", "reference": "trigger_reference",
@@ -258,7 +270,7 @@ _OTHER_NAMES: Final = {
 
 
 def no_such_option(name: object, known: Collection[str], *, is_amend: bool = False) -> ValueError:
-    """What is said of an option that does not exist; a misspelt one must not be taken for none."""
+    """The error for an option that does not exist, with the one that was probably meant."""
     what = "amend" if is_amend else "an order"
     if not isinstance(name, str):
         return ValueError(f"{what} has no option {shown(name)}: options have names")
@@ -273,7 +285,8 @@ def no_such_option(name: object, known: Collection[str], *, is_amend: bool = Fal
 
 
 def check_kind(order_type: str, given: Given) -> None:
-    """Does the type take all that was given, and was all given that it needs?"""
+    """ValueError when the type does not take an option that was given, or lacks one that it
+    needs."""
     kind = KINDS[order_type]
     if kind.takes.issuperset(given) and kind.needs <= given.keys():  # hot: all that a good order meets here
         return
@@ -290,7 +303,7 @@ def check_kind(order_type: str, given: Given) -> None:
 
 
 def check_together(order_type: str, side: str, qty: QtyLots, given: Given, now: WallNs) -> None:
-    """Options that contradict or lack one another, whatever the type takes."""
+    """ValueError when options contradict one another, or one needs another."""
     _check_trigger(order_type, given)
     if "limit_offset_type" in given and "limit_offset" not in given:
         raise ValueError("limit_offset_type says what limit_offset is: give that too")
@@ -349,12 +362,13 @@ def _check_times(given: Given, now: WallNs) -> None:
 
 
 def _in_ns(at: WallNs) -> str:
-    """A hint for who counts in seconds, or in milliseconds."""
+    """A hint, for a number that looks like seconds or milliseconds."""
     return "; whole numbers are nanoseconds since 1970" if at < 10**17 else ""
 
 
 def check_amend(order_type: str, changes: Given) -> None:
-    """Has an order of this type what is to be changed? One of a type that we do not know is Kraken's to judge."""
+    """ValueError when an order of this type does not have what is to change; unknown types
+    are left to Kraken."""
     kind = KINDS.get(order_type)
     if kind is None:
         return
@@ -371,7 +385,7 @@ def _a(order_type: str) -> str:
 
 
 def whole_second(at: WallNs) -> WallNs:
-    """What Kraken is told of a moment: it takes whole seconds."""
+    """A time in whole seconds, rounded down, as Kraken takes it."""
     return WallNs(at // NS_PER_S * NS_PER_S)
 
 
@@ -379,7 +393,8 @@ def whole_second(at: WallNs) -> WallNs:
 
 
 def shown(given: object) -> str:
-    """What was given, for a sentence: on one line, short, and without calling anything of its own."""
+    """A short text of what was given, on one line; calls no method of a class that is not
+    built in."""
     if given is None or isinstance(given, bool):
         text = repr(given)
     elif isinstance(given, str):

@@ -1,7 +1,7 @@
 """What a strategy sees of its orders, fills, positions and balances: the router's reports.
 
-Amounts are exact Decimals in the pair's own currencies: quantities in the base, prices, costs and
-fees in the quote unless a fee says otherwise.
+Amounts are exact Decimals in the pair's own currencies: quantities in the base, prices,
+costs and fees in the quote unless a fee says otherwise.
 """
 
 from engine.orders.intent import Conditional

@@ -1,17 +1,20 @@
-"""One strategy's orders on the host's side: commands out, reports in, and the objects that the strategy holds.
+"""One strategy's orders on the host's side: publishes its commands, reads its reports,
+keeps its Order objects.
 
     Strategy.buy … ─► OrderClient ─► command ring ─► order router
     Strategy.on_order … ◄─ OrderClient ◄─ report ring ◄───┘
 
-The router's reports are the one truth; what is known here before the first of them is only that an order was asked
-for. A desk without rings belongs to an engine that does not trade: it refuses every order and says so.
+The state of an order is what the router's last report of it says; before the first report
+it is NEW, asked for. Without rings, in an engine that does not trade, every order is
+refused with a reason.
 
-There is one writer: the strategy's own thread, by whom the command ring is published. What is asked for on another
-thread, or in a process that was forked off, is refused with a sentence; only cancels are handed over to the
-strategy's thread, for the end of an order is never refused. Reading is for everybody.
+Only the strategy's own thread publishes into the command ring. Orders and amends that are
+asked for on another thread, or in a forked process, are refused with a reason; cancels are
+handed over to the strategy's thread, since a cancel is never refused. Any thread may read.
 
-What a plugin hands over may be anything. An order that cannot be is REFUSED, an amend that cannot be leaves its reason
-on the order, and what names no order at all (a cancel of nothing) goes to the log: nothing here raises for it.
+A plugin may pass anything as an argument. An impossible order is REFUSED, an impossible
+amend leaves its reason on the order, and a call that names no order at all (a cancel of
+None) is logged: none of them raises.
 """
 
 import os
@@ -19,7 +22,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from threading import get_ident
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -62,13 +65,13 @@ from engine.strategy.option_rules import did_you_mean, shown
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent
 from engine.units import MonoNs, WallNs
 
-ENDED_ORDERS_KEPT = 10_000  # for `Context.order` and late news; the history has them all
-FILLS_REMEMBERED = 20_000  # told ones; a new router tells again no more than these
-TALLIED_ENDS = TERMINAL - {OrderState.REFUSED}  # a refusal is our own word, in nobody else's record
-CANCELS_PER_COMMAND_MAX = 50
-NEWS_KEPT_MAX = 100_000  # orders refused here, whose callbacks wait for the strategy's turn; beyond it: counted, said
-MISTAKES_TOLD_MAX = 100  # different ones, of calls that leave no order to tell of
-SAME = 1.0  # a symbol is suggested for its own letters in another form: ETC/USD is not BTC/USD
+ENDED_ORDERS_KEPT: Final = 10_000  # for `Context.order` and late news; the history has them all
+FILLS_REMEMBERED: Final = 20_000  # ids of fills told; a new router repeats no more than these
+TALLIED_ENDS: Final = TERMINAL - {OrderState.REFUSED}  # a refusal is in no record of the venue's
+CANCELS_PER_COMMAND_MAX: Final = 50
+NEWS_KEPT_MAX: Final = 100_000  # orders refused here whose callback is still to be called; beyond it they are counted
+MISTAKES_TOLD_MAX: Final = 100  # different ones, of calls that leave no order to tell of
+SAME: Final = 1.0  # a symbol is suggested for its own letters in another form: ETC/USD is not BTC/USD
 
 ELSEWHERE = (
     "it was asked for on another thread than the strategy's own; hand it over: "
@@ -82,10 +85,10 @@ log = structlog.get_logger("strategy")
 
 
 class OrderPorts(Struct, frozen=True):
-    """The rings of one strategy's orders, and what its ids are made of."""
+    """The rings of one strategy's orders, and the parts of its client order ids."""
 
     commands: Publisher
-    """Shared by all strategies of the host, who are one thread."""
+    """Shared by all strategies of the host, which run on one thread."""
     reports: GatedSubscriber
     tag: str
     run: int
@@ -108,13 +111,14 @@ class OrderClient:
         self._why_off = why_off or "the engine does not trade; see [trading] in the configuration"
         # The names of the orders that will be asked for; no two threads are given the same.
         self._keys = map("off{}".format, count(1)) if ports is None else client_order_ids(ports.tag, ports.run)
-        # The strategy's own thread, 0 before it has one, and the engine's process; and what wakes that thread.
+        # The strategy's own thread (0 before it has one), the engine's process, and what
+        # wakes that thread.
         self._thread = 0
         self._pid = os.getpid()
         self._wake: Callable[[], None] = _nothing
-        # What was asked for on other threads, and waits to be done on the strategy's own.
+        # Calls of other threads that are to run on the strategy's own.
         self._from_elsewhere: deque[Callable[[], None]] = deque()
-        # When the frame arrived that the strategy is acting on; 0 while it acts on none.
+        # When the frame arrived that the present callback is about; 0 for none.
         self.tick_at = MonoNs(0)
         self._open: dict[str, Order] = {}
         self._ended: OrderedDict[str, Order] = OrderedDict()
@@ -123,34 +127,37 @@ class OrderClient:
         self.balances: dict[str, Balance] = {}
         self.are_balances_told = False
         self.status = TradingStatus(reason=self._why_off) if ports is None else TradingStatus(reason="starting")
-        # What was decided here and not told yet.
+        # Refusals that `next_news` has not returned yet.
         self._news: deque[News] = deque()
-        # Cancels that found the command ring full: they are sent when there is room, whatever else happens.
+        # Cancels that found the command ring full; they are sent as soon as there is room.
         self._unsent: list[Command] = []
         self._report_records = RingRecords(REPORTS, f"reports of {strategy}")
-        # Sentences in the log about calls that named no order.
+        # Sentences logged about calls that named no order.
         self._mistakes: set[str] = set()
-        # Everything that was told to the strategy, for the comparison with journal and venue.
+        # Everything told to the strategy, to be compared with the journal and the venue.
         self.fills_told = Tally()
         self._fills_known: OrderedDict[str, None] = OrderedDict()  # their Kraken ids, the last FILLS_REMEMBERED
         self.fills_repeated = 0
         self.ends_told = Tally()
-        self.refused = 0  # by the desk itself: never reached the router
-        self.untold = 0  # refusals beyond NEWS_KEPT_MAX: their orders say it, on_order does not; fills of no order
+        self.refused = 0  # here: never sent to the router
+        # Refusals beyond NEWS_KEPT_MAX, which the orders say and on_order does not; and
+        # fills of unknown orders.
+        self.untold = 0
         self._ended_because = ""
         self.mistakes = 0  # calls that left no order to tell of
 
     def bind(self, wake: Callable[[], None]) -> None:
-        """From now on orders are taken on this thread alone; `wake` has it look at what others asked for."""
+        """Take orders on the calling thread alone from now on; `wake` makes it look at
+        calls of other threads."""
         self._thread, self._wake = get_ident(), wake
 
     @property
     def reports_unreadable(self) -> int:
-        """Records of the report ring that were none."""
+        """Records of the report ring that could not be read."""
         return self._report_records.unreadable
 
     def _why_not_here(self) -> str:
-        """Why a call must not be taken on this thread; empty on the strategy's own."""
+        """Why the calling thread may not send commands; empty on the strategy's own."""
         if not self._thread:
             return ""
         if os.getpid() != self._pid:
@@ -158,14 +165,15 @@ class OrderClient:
         return "" if get_ident() == self._thread else ELSEWHERE
 
     def _hand_over(self, what: Callable[[], None]) -> bool:
-        """Have it done on the strategy's own thread; False when that has left too much lying."""
+        """Queue a call for the strategy's own thread; False when NEWS_KEPT_MAX calls wait
+        already."""
         if len(self._from_elsewhere) >= NEWS_KEPT_MAX:
             return False
         self._from_elsewhere.append(what)
         self._wake()
         return True
 
-    # --- what the strategy asks for
+    # --- commands of the strategy
 
     @property
     def open_orders(self) -> Sequence[Order]:
@@ -175,12 +183,13 @@ class OrderClient:
         return self._open.get(order_id) or self._ended.get(order_id) or self._by_order_id.get(order_id)
 
     def balance(self, asset: str) -> Balance | None:
-        """None while Kraken has not told; nothing of it when it told of others alone."""
+        """One asset; None while Kraken has not told any, all zero once it told only
+        others."""
         known = self.balances.get(asset)
         return Balance(asset) if known is None and self.are_balances_told else known
 
     def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
-        """A new order, on its way or REFUSED."""
+        """Send a new order. Returns it as NEW, on its way, or REFUSED with the reason."""
         if why_not := self._why_not_here():
             return self._refuse_elsewhere(symbol, side, options, why_not)
         issued_at, at = self._mono_ns(), self._wall_ns()
@@ -195,7 +204,8 @@ class OrderClient:
         return order
 
     def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
-        """Several orders of one pair in one request; one that cannot be said is the end of all, as at Kraken."""
+        """Send several orders of one pair in one command; if one is invalid, all are
+        REFUSED, as at Kraken."""
         if why_not := self._why_not_here():
             rows: Any = orders if isinstance(orders, (list, tuple)) else ()
             return [self._refuse_elsewhere(*_said_of(row), why_not) for row in rows]
@@ -226,7 +236,10 @@ class OrderClient:
         return made
 
     def amend(self, order: Order, options: AmendOptions) -> bool:
-        """Ask for a change; False when it cannot be asked for, with the reason on an order that could be changed."""
+        """Send an amend; False when it was not sent.
+
+        `order.reason` says why, if the order could be amended at all.
+        """
         if why_not := self._why_not_here():
             if isinstance(order, Order) and why_not is not FORKED:
                 self._hand_over(lambda: self._note(order, reason=f"amend refused: {why_not}"))
@@ -255,7 +268,10 @@ class OrderClient:
         return True
 
     def cancel(self, orders: Sequence[Order]) -> None:
-        """Ask for the end of orders; those that are over are left alone. A list among them counts as its orders."""
+        """Send cancels of the orders that are open.
+
+        A list among the arguments counts as its orders.
+        """
         if why_not := self._why_not_here():
             self._cancel_elsewhere(lambda: self.cancel(orders), why_not)
             return
@@ -274,7 +290,8 @@ class OrderClient:
             order.report = _changed(order.report, is_busy=True)
 
     def cancel_all(self, symbol: str) -> None:
-        """Ask for the end of all open orders on a pair, or (empty) on all; any other name is told in the log."""
+        """Send a cancel of all open orders, on one pair or (empty symbol) on all; any other
+        symbol is logged."""
         if why_not := self._why_not_here():
             self._cancel_elsewhere(lambda: self.cancel_all(symbol), why_not)
             return
@@ -285,26 +302,31 @@ class OrderClient:
         self._send_surely(CancelAll(self._strategy, str.__str__(symbol)))  # not a StrEnum
 
     def end(self, reason: str) -> None:
-        """The strategy was halted: tell the router, who cancels its orders or keeps them."""
+        """Tell the router that the strategy was halted; it cancels the orders or keeps
+        them, as configured."""
         self._ended_because = reason
         said = reason[:TEXT_CHARS_MAX].encode(errors="replace").decode()  # an exception's text may be no Unicode
         self._send_surely(StrategyEnded(self._strategy, said))
 
-    # --- what the router reports
+    # --- reports of the router
 
     def ready(self) -> bool:
-        """Is there news for the strategy?"""
+        """Is there something for `next_news` or `serve` to do?"""
         return bool(self._news or self._from_elsewhere) or (self._ports is not None and self._ports.reports.ready())
 
     def serve(self) -> None:
-        """Send what found the ring full, and do what other threads asked for; while a callback waits, too."""
+        """Send cancels that found the ring full and run calls of other threads; also while
+        a callback waits."""
         if self._unsent:
             self._send_unsent()
         while self._from_elsewhere:
             self._from_elsewhere.popleft()()
 
     def next_news(self) -> News | None:
-        """The next thing to tell the strategy; None when there is nothing. State is up to date when it is returned."""
+        """The next thing to tell the strategy; None when there is nothing.
+
+        State here includes it already.
+        """
         self.serve()
         if self._news:
             return self._news.popleft()
@@ -353,7 +375,8 @@ class OrderClient:
         return None if before == report else order
 
     def _apply_fill(self, fill: Fill) -> Fill | None:
-        """News, unless it was told: a router that began anew tells again what its predecessor may not have told."""
+        """The fill with its order; None for one told before: a new router repeats what its
+        predecessor may not have told."""
         if fill.exec_id in self._fills_known:
             self.fills_repeated += 1
             return None
@@ -381,7 +404,7 @@ class OrderClient:
     def _intent(
         self, side: str, symbol: str, qty: Amount, options: OrderOptions, at: WallNs
     ) -> tuple[OrderIntent | None, str]:
-        """The order in ticks and lots, or why it cannot be said."""
+        """The order in ticks and lots; or None, and why it is invalid."""
         if not isinstance(symbol, str):
             return None, f"the symbol must be the name of a pair, such as BTC/USD, not {shown(symbol)}"
         pair = self._pairs.get(symbol)
@@ -399,7 +422,8 @@ class OrderClient:
         return f"{shown(symbol)} cannot be traded: add it to the strategy's symbols{near}"
 
     def _batch_order(self, row: Any, at: WallNs) -> tuple[Order, OrderIntent | None, str]:
-        """One order of a batch, what it says, or why it cannot be said."""
+        """One order of a batch with its intent; or None in place of that, and why it is
+        invalid."""
         if not isinstance(row, (list, tuple)) or len(row) != 4:
             what = f"{len(row)} of them" if isinstance(row, (list, tuple)) else shown(row)
             wrong = f"it must be (side, symbol, qty, options), not {what}"
@@ -413,7 +437,7 @@ class OrderClient:
         tag = options.get("tag") if isinstance(options, dict) else None
         if intent is not None:
             return Order(OrderReport.of_intent(key, intent, at), tag)
-        # What can be told of an order that could not even be said.
+        # An invalid order shows as much as could be read of it.
         named, bought = symbol if isinstance(symbol, str) else "", side if isinstance(side, str) else ""
         return Order(OrderReport(key=key, symbol=named, side=bought, changed_at=at), tag)
 
@@ -427,7 +451,8 @@ class OrderClient:
         self._put_news(order)
 
     def _refuse_elsewhere(self, symbol: object, side: object, options: Any, why: str) -> Order:
-        """An order that is refused here and now; the strategy's own thread is told of it when it comes to it."""
+        """A REFUSED order; `on_order` is called for it on the strategy's own thread
+        later."""
         order = self._new_order(symbol, side, None, options, self._wall_ns())
         order.report = _changed(order.report, state=OrderState.REFUSED, reason=why)
         if why is not FORKED and not self._hand_over(lambda: self._tell_refused(order)):
@@ -457,14 +482,16 @@ class OrderClient:
                       reason=f"{NEWS_KEPT_MAX} wait for the strategy already")  # fmt: skip
 
     def _tell_mistake(self, sentence: str) -> None:
-        """Of a call that leaves no order to tell of: once each, however often the strategy makes it."""
+        """Count a call that names no order, and log its sentence once, however often the
+        call is made."""
         self.mistakes += 1
         if sentence not in self._mistakes and len(self._mistakes) < MISTAKES_TOLD_MAX:
             self._mistakes.add(sentence)
             log.error("mistake of the strategy", strategy=self._strategy, reason=sentence)
 
     def _send_order(self, command: Submit | SubmitBatch | Amend) -> str:
-        """Send it; empty, or why it did not leave."""
+        """Publish an order or an amend; returns why it was not published, or an empty
+        text."""
         if self._ports is None:
             return self._why_off
         if self._ended_because:
@@ -485,7 +512,7 @@ class OrderClient:
         return sent
 
     def _send_surely(self, command: Command) -> None:
-        """Send it now, or as soon as there is room."""
+        """Publish a cancel now, or as soon as there is room."""
         if self._ports is None or (not self._unsent and self._send(command)):
             return
         if command not in self._unsent:
@@ -501,12 +528,13 @@ def _nothing() -> None:
 
 
 def _each(given: Any) -> Collection[Any]:
-    """The orders of a list, a set or the like; anything else is one."""
+    """The elements of a list, a set or the like; anything else as the only element."""
     return given if isinstance(given, Collection) and not isinstance(given, (str, bytes)) else (given,)
 
 
 def _said_of(row: Any) -> tuple[object, object, Any]:
-    """Symbol, side and options of one order of a batch, as far as it has them."""
+    """Symbol, side and options of one row of a batch; empty ones when it has another
+    shape."""
     if isinstance(row, (list, tuple)) and len(row) == 4:
         return row[1], row[0], row[3]
     return "", "", {}

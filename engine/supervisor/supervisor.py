@@ -158,7 +158,7 @@ class Supervisor:
                 clock=self.clock,
                 latency=self._latency,
                 limits=limits,
-                desk_ports=self._trading.desk_ports(named.name) if self._trading is not None else None,
+                order_ports=self._trading.order_ports(named.name) if self._trading is not None else None,
                 counters=host_counters,
             )
             for named in strategies
@@ -267,7 +267,7 @@ class Supervisor:
 
     def told(self) -> list[Told]:
         """What the strategies' callbacks were told of orders, for the comparison with the venue's ledger."""
-        return [Told(hosted.desk.fills_told, hosted.desk.ends_told) for hosted in self._hosted]
+        return [Told(hosted.order_client.fills_told, hosted.order_client.ends_told) for hosted in self._hosted]
 
     async def _start_strategies(self, seconds: float | None) -> None:
         """Till every on_start has returned, `seconds` are over, or it is to stop; StrategyError if one fails."""

@@ -116,8 +116,8 @@ class Trading:
         self.private_feed = self._actor(PRIVATE_FEED, PRIVATE_FEED_COUNTERS, self._feed_launch, clock, on_news)
         self.actors = [self.router, self.private_feed]
 
-    def desk_ports(self, strategy: str) -> OrderPorts:
-        """What a strategy's desk needs."""
+    def order_ports(self, strategy: str) -> OrderPorts:
+        """The rings of a strategy's orders."""
         ring = self._reports[strategy].memory
         return OrderPorts(self._publisher, GatedSubscriber(ring), self._tags[strategy], self._account.run)
 

@@ -34,7 +34,7 @@ from engine.orders.venue_facts import (
     SnapshotEnded,
 )
 from engine.ring import Publisher
-from engine.strategy.orders import Fill, latest_report
+from engine.strategy.orders import Fill
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 from tests.order_router.exchange import Exchange

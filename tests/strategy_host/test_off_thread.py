@@ -108,7 +108,7 @@ def test_cancels_of_another_thread_leave_while_an_async_callback_waits() -> None
         desk, market = Desk(), Market()
         market.take(*frames()[:20])
         hosted = market.host(Waiting())
-        hosted.desk = desk.desk
+        hosted.order_client = desk.desk
         desk.desk.bind(lambda: None)
         order = desk.working()
         market.take(trade("BTC/USD", 1))

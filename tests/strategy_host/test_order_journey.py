@@ -60,7 +60,7 @@ class Hosted:
         self.strategy = Strategy()
         hosted = HostedStrategy(
             self.strategy, "quoter", symbols=["BTC/USD"], ports=[], clock=SystemClock(), latency=new_histogram(),
-            desk_ports=OrderPorts(Publisher(commands), GatedSubscriber(reports), "quoter", 1),
+            order_ports=OrderPorts(Publisher(commands), GatedSubscriber(reports), "quoter", 1),
         )  # fmt: skip
         asyncio.run(hosted.start())
         hosted.context.pairs["BTC/USD"] = Pair("BTC/USD", 1, 8, qty_min_lots=5000, cost_min=Decimal("0.5"))
