@@ -439,7 +439,7 @@ class World:
                 assert told.state is OrderState.REFUSED
                 assert not made
                 continue
-            report, is_so = latest_report(told), order_report(order)
+            report, is_so = told.report, order_report(order)
             if report.reason.startswith("amend refused: "):  # our own word, which is in no journal
                 is_so = msgspec.structs.replace(is_so, reason=report.reason)
             assert report == is_so
