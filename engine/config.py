@@ -346,9 +346,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Setting(NamedTuple):
     """One thing that can be set."""
 
-    path: str  # feed.depth; strategy[].target
+    path: str
+    """feed.depth; strategy[].target"""
+    kind: str
+    """What its value may be, in words: a whole number from 1 to 16."""
     meaning: str
-    default: object  # msgspec.NODEFAULT when it must be given
+    default: object
+    """msgspec.NODEFAULT when it must be given."""
 
 
 # --- what the rest of the engine calls
@@ -763,13 +767,34 @@ def _settings_of(cls: type[Struct], prefix: str) -> Iterator[Setting]:
                 default = field.default
                 if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
                     default = field.default_factory()
-                yield Setting(f"{prefix}{key}", _meaning(field), default)
+                yield Setting(f"{prefix}{key}", _kind_words(field.type), _meaning(field), default)
 
 
 def _meaning(field: schema.Field) -> str:
     kind = field.type
     described = (kind.extra_json_schema or {}) if isinstance(kind, schema.Metadata) else {}
     return str(described.get("description", ""))
+
+
+def _kind_words(kind: schema.Type) -> str:
+    """What a value of this type may be, in words."""
+    match kind:
+        case schema.Metadata() | schema.UnionType():
+            return _kind_words(kind.type if isinstance(kind, schema.Metadata) else kind.types[0])
+        case schema.VarTupleType():
+            return f"a list of {_kind_words(kind.item_type)}"
+        case schema.LiteralType():
+            return " or ".join(", ".join(map(str, kind.values)).rsplit(", ", 1))
+        case schema.BoolType():
+            return "true or false"
+        case schema.DictType():
+            return "a table"
+        case schema.IntType():
+            return f"a whole number from {kind.ge:,} to {kind.le:,}"
+        case schema.FloatType():
+            return f"a number from {kind.ge:,g} to {kind.le:,g}"
+        case _:
+            return "text"
 
 
 def _without_none(table: Any) -> Any:

@@ -199,15 +199,15 @@ class BookTop:
         header = unpack_header(record)
         _, code, price_decimals, qty_decimals, _, bids, asks, levels, time_text, received_at, number = header
         self.symbol = symbol
-        # When the frame reached this host.
         self.received_at: MonoNs = received_at
+        """When the frame reached this host."""
         self._time_text: bytes = time_text
-        # Updates of this pair since its feed's process started; a snapshot brings none.
         self.update_number: int = number
-        # LIVE in every record of a ring; the board also keeps the last book of a pair in doubt.
+        """Updates of this pair since its feed's process started; a snapshot brings none."""
         self.state: int = code & STATE_BITS
-        # False from the moment at which the pair has been silent for `feed.book_silence_s`, until its next record.
+        """LIVE in every record of a ring; the board also keeps the last book of a pair in doubt."""
         self.is_proved: bool = code < UNPROVED
+        """False once the pair has been silent for `feed.book_silence_s`, until its next record."""
         self.price_decimals: int = price_decimals
         self.qty_decimals: int = qty_decimals
         self._bid_count: int = bids
