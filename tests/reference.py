@@ -31,7 +31,7 @@ from engine.strategy.orders import Balance, Fill, Order, Position, TradingStatus
 
 DOCS = Path(__file__).parents[1] / "engine" / "docs"
 PROSE_COLUMNS = 92
-WRITTEN = "<!-- Written from the code by tools/write-docs; edit the code's own words, not this page. -->"
+WRITTEN = "<!-- Written from the code by tools/write-docs; edit the code, not this page. -->"
 
 
 class Member(NamedTuple):

@@ -1,8 +1,10 @@
 """The pages that people read say what the code says."""
 
+import ast
 import asyncio
 import inspect
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -113,3 +115,168 @@ def test_every_link_between_pages_leads_somewhere(path: Path) -> None:
             broken.append(link)
 
     assert broken == []
+
+
+# --- which process runs which file: the map of ARCHITECTURE.md
+
+# What each process begins with. A command is any of `engine` that ends by itself.
+ENTRIES = {
+    "public_feed": ("engine.public_feed.process",),
+    "private_feed": ("engine.private_feed.process",),
+    "order_router": ("engine.order_router.process",),
+    "engine": ("engine.cli.run", "engine.cli.view"),
+    "venue": ("engine.cli.venue", "engine.venue.server"),
+    "replay": ("engine.cli.replay", "engine.replay"),
+    "command": ("engine.cli.check", "engine.cli.control", "engine.cli.orders", "engine.cli.settings"),
+}
+ALL = "all"
+
+
+def architecture_map() -> dict[str, set[str]]:
+    """Each file or folder of the map, and the processes that it names for it."""
+    text = (ENGINE / "ARCHITECTURE.md").read_text()
+    section = text.partition("## Which process runs which file")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w/.]+)` \| (.*) \|$", section, flags=re.MULTILINE)
+    named = {}
+    for place, cell in rows:
+        # What stands behind the semicolon is a remark, about a part of the folder.
+        words = set(re.findall(r"[a-z_]+", re.split("[;:]", cell)[0]))
+        named[place] = set(ENTRIES) if ALL in words else words
+    return named
+
+
+def file_of(module: str) -> Path:
+    """The file of a module or package."""
+    path = ROOT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def imported_by(path: Path) -> Iterator[str]:
+    """Modules of the engine that a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("engine."):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if file_of(whole).is_file() else str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("engine."))
+
+
+def reach(entries: tuple[str, ...]) -> set[Path]:
+    """Every file that these modules import, and those that they import."""
+    seen: set[Path] = set()
+    todo = [file_of(module) for module in entries]
+    while todo:
+        if (path := todo.pop()) not in seen:
+            seen.add(path)
+            todo += map(file_of, imported_by(path))
+            todo += [path.parent / "__init__.py"] if path.parent != ENGINE else []
+    return seen
+
+
+def test_the_map_names_every_file_and_folder() -> None:
+    """Each module and folder of the engine stands in the map, or a folder above it does; each that it names exists."""
+    named = architecture_map()
+    modules = [path.relative_to(ENGINE) for path in sorted(ENGINE.rglob("*.py"))]
+    unnamed = [
+        str(module)
+        for module in modules
+        if str(module) != "__init__.py"
+        and not {str(module), *(f"{parent}/" for parent in module.parents)} & named.keys()
+        and module.parts != ("kraken", "__init__.py")
+    ]
+
+    assert unnamed == []
+    assert [place for place in named if not (ENGINE / place).exists()] == []
+    assert {process for processes in named.values() for process in processes} <= ENTRIES.keys()
+
+
+def test_the_map_names_no_process_that_cannot_run_a_file() -> None:
+    """Every process named for a file or folder imports it, or something in it."""
+    reaches = {process: reach(entries) for process, entries in ENTRIES.items()}
+    wrong = []
+    for place, processes in architecture_map().items():
+        of_place = set((ENGINE / place).rglob("*.py")) if place.endswith("/") else {ENGINE / place}
+        wrong += [
+            f"{place}: {process}"
+            for process in sorted(processes)
+            if not of_place & reaches[process] and place != "__main__.py"
+        ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("room", ["public_feed", "private_feed", "order_router", "venue", "replay.py"])
+def test_a_room_of_one_process_is_run_by_no_other(room: str) -> None:
+    """The map names its own process for it, and beside that the replay at most."""
+    named = architecture_map()
+    place = room if room.endswith(".py") else f"{room}/"
+
+    assert room.removesuffix(".py") in named[place]
+    assert named[place] <= {room.removesuffix(".py"), "replay"}
+
+
+def test_the_glossary_gives_each_word_one_meaning() -> None:
+    """No word is explained twice."""
+    section = (ENGINE / "ARCHITECTURE.md").read_text().partition("## Glossary")[2].partition("\n## ")[0]
+    words = re.findall(r"^\| ([a-z' ,]+) \| ", section, flags=re.MULTILINE)
+    words = [word for word in words if word != "word"]
+
+    assert len(words) > 50
+    assert [word for word in words if words.count(word) > 1] == []
+
+
+# --- prose wraps
+
+# Files and folders whose docstrings and comments wrap; the rest follows as it is worked on.
+WRAPPED = (
+    "summary.py",
+)  # fmt: skip
+WRAPPED_MODULES = sorted({path for place in WRAPPED for path in
+                          ((ENGINE / place).rglob("*.py") if place.endswith("/") else [ENGINE / place])})  # fmt: skip
+# Sections of ARCHITECTURE.md that do not wrap yet.
+UNWRAPPED_SECTIONS = ("## The picture", "## Layers", "## Follow one order")
+# Tables, drawings, columns, addresses: what is laid out in lines of its own.
+LAID_OUT = re.compile(r"^\s*\||[─-╿►◄▲▼]|\S\s{3,}\S|https?://|^\s*(>>>|\$ )")
+
+
+def prose_of_module(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number, line) of each docstring, and of each comment that has a line of its own."""
+    text = path.read_text()
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        for statement in getattr(node, "body", ()) if isinstance(getattr(node, "body", ()), list) else ():
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str())):
+                    yield from ((n, lines[n - 1]) for n in range(statement.lineno, statement.end_lineno + 1))
+    yield from ((n, line) for n, line in enumerate(lines, start=1) if line.lstrip().startswith("# "))
+
+
+def prose_of_page(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number, line) of a page, without its code blocks."""
+    in_code, section = False, ""
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if line.startswith("```"):
+            in_code = not in_code
+        elif line.startswith("## "):
+            section = line
+        if not in_code and section not in UNWRAPPED_SECTIONS:
+            yield number, line
+
+
+def too_wide(lines: Iterable[tuple[int, str]]) -> list[str]:
+    """Prose that is wider than it may be."""
+    return [f"line {number}: {line.strip()}" for number, line in sorted(set(lines))
+            if len(line) > reference.PROSE_COLUMNS and not LAID_OUT.search(line)]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_the_prose_of_a_page_wraps(path: Path) -> None:
+    """A reader's eye finds the next line: 92 columns, tables and code blocks excepted."""
+    assert too_wide(prose_of_page(path)) == []
+
+
+@pytest.mark.parametrize("path", WRAPPED_MODULES, ids=name_of)
+def test_the_prose_of_a_module_wraps(path: Path) -> None:
+    """Docstrings and comments too: 92 columns, drawings and addresses excepted."""
+    assert too_wide(prose_of_module(path)) == []
