@@ -230,7 +230,8 @@ def test_the_glossary_gives_each_word_one_meaning() -> None:
 
 # Files and folders whose docstrings and comments wrap; the rest follows as it is worked on.
 WRAPPED = (
-    "summary.py",
+    "cli/", "clock.py", "config.py", "credentials.py", "endpoints.py", "errors.py", "replay.py", "secret.py",
+    "state_directory.py", "summary.py", "timestamps.py", "units.py",
 )  # fmt: skip
 WRAPPED_MODULES = sorted({path for place in WRAPPED for path in
                           ((ENGINE / place).rglob("*.py") if place.endswith("/") else [ENGINE / place])})  # fmt: skip
@@ -267,7 +268,7 @@ def prose_of_page(path: Path) -> Iterator[tuple[int, str]]:
 def too_wide(lines: Iterable[tuple[int, str]]) -> list[str]:
     """Prose that is wider than it may be."""
     return [f"line {number}: {line.strip()}" for number, line in sorted(set(lines))
-            if len(line) > reference.PROSE_COLUMNS and not LAID_OUT.search(line)]  # fmt: skip
+            if len(line.removesuffix('"""')) > reference.PROSE_COLUMNS and not LAID_OUT.search(line)]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
