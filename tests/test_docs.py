@@ -232,9 +232,12 @@ def test_the_glossary_gives_each_word_one_meaning() -> None:
 WRAPPED = (
     "cli/", "clock.py", "config.py", "credentials.py", "endpoints.py", "errors.py", "replay.py", "secret.py",
     "state_directory.py", "summary.py", "timestamps.py", "units.py",
+    "venue/__init__.py", "venue/market/", "venue/setup/", "venue/trading/", "venue/wire/",
 )  # fmt: skip
+NOT_YET = ("venue/market/pulse.py",)
 WRAPPED_MODULES = sorted({path for place in WRAPPED for path in
-                          ((ENGINE / place).rglob("*.py") if place.endswith("/") else [ENGINE / place])})  # fmt: skip
+                          ((ENGINE / place).rglob("*.py") if place.endswith("/") else [ENGINE / place])}
+                         - {ENGINE / place for place in NOT_YET})  # fmt: skip
 # Sections of ARCHITECTURE.md that do not wrap yet.
 UNWRAPPED_SECTIONS = ("## The picture", "## Layers", "## Follow one order")
 # Tables, drawings, columns, addresses: what is laid out in lines of its own.
