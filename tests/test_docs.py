@@ -232,9 +232,9 @@ def test_the_glossary_gives_each_word_one_meaning() -> None:
 WRAPPED = (
     "cli/", "clock.py", "config.py", "credentials.py", "endpoints.py", "errors.py", "replay.py", "secret.py",
     "state_directory.py", "summary.py", "timestamps.py", "units.py",
-    "venue/__init__.py", "venue/market/", "venue/setup/", "venue/trading/", "venue/wire/",
+    "venue/__init__.py", "venue/market/", "venue/rest/", "venue/setup/", "venue/trading/", "venue/wire/",
 )  # fmt: skip
-NOT_YET = ("venue/market/pulse.py",)
+NOT_YET = ("venue/market/pulse.py", "venue/rest/server.py", "venue/rest/door.py")
 WRAPPED_MODULES = sorted({path for place in WRAPPED for path in
                           ((ENGINE / place).rglob("*.py") if place.endswith("/") else [ENGINE / place])}
                          - {ENGINE / place for place in NOT_YET})  # fmt: skip
