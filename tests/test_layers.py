@@ -1,6 +1,4 @@
-"""The layer table of the design: a module imports only its own package and the layers
-below.
-"""
+"""The layer table of the design, enforced: a module imports only its own package and the layers below it."""
 
 import ast
 from pathlib import Path
@@ -27,14 +25,14 @@ LAYER_OF = {home: layer for layer, homes in LAYERS.items() for home in homes}
 
 # Layer 0 knows only the standard library, but for the vocabulary that all speak.
 VOCABULARY = {"units", "errors", "endpoints", "clock"}
-# Neighbours in one layer that the design joins: `python -m engine` is the command line too.
+# Neighbours in one layer that the design joins: `python -m engine` is the command line's other door.
 NEIGHBOURS = {("__main__", "cli")}
 
-# The public face: what a strategy's file imports.
+# The public face: what a strategy's file needs, and nothing else.
 FACE = {"engine.market", "engine.records", "engine.strategy"}
 
 PURE = ("kraken", "market", "records", "topology", "timestamps", "units", "wide", "orders")
-# The one file of a pure package that writes; its formats are pure again.
+# The one file of a pure package that writes; all that it knows of the format is pure again.
 WRITES = {"engine.orders.journal"}
 IMPURE = {"socket", "asyncio", "time", "os", "random", "uuid", "secrets", "threading", "multiprocessing", "subprocess"}
 
@@ -46,9 +44,7 @@ def home_of(module):
 
 
 def name_of(path):
-    """engine/kraken/public/messages.py is engine.kraken.messages; a package is its own
-    name.
-    """
+    """engine/kraken/public/messages.py is engine.kraken.messages; a package is its own name."""
     parts = path.relative_to(ENGINE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -87,9 +83,7 @@ def test_every_module_has_a_home():
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_point_down(path):
-    """A module imports its own package and layers below. The public face imports records
-    and strategy only.
-    """
+    """The one rule: own package and layers below. The public face imports records and strategy only."""
     name = name_of(path)
     up = []
     for module, line in imports_of(path):
@@ -105,9 +99,7 @@ def test_imports_point_down(path):
 
 
 def test_the_vocabulary_knows_only_itself():
-    """units, errors, endpoints and clock import the standard library and one another, never
-    a ring.
-    """
+    """units, errors, endpoints and clock import the standard library and one another, never a ring."""
     homes = {
         home: {home_of(m) for m, _ in imports_of(ENGINE / f"{home}.py") if m.startswith("engine.")}
         for home in VOCABULARY
@@ -127,16 +119,14 @@ def test_the_venue_shares_no_code_with_what_it_judges(path):
 
 
 def is_pure(path):
-    """Whether the module must be free of side effects."""
+    """Must this module leave the world alone?"""
     name = name_of(path)
     return name == "engine.strategy.api" or (home_of(name) in PURE and name not in WRITES)
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if is_pure(p)], ids=name_of)
 def test_pure_code_knows_no_socket_clock_or_chance(path):
-    """Bytes and a time go in, events and bytes come out: replay and simulation run the same
-    code.
-    """
+    """Bytes and a time go in, events and bytes come out: replay and simulation run the same code."""
     impure = [f"line {line}: {module}" for module, line in imports_of(path) if module.split(".")[0] in IMPURE]
 
     assert impure == []
@@ -163,8 +153,7 @@ def test_plugins_see_nothing_of_money():
         "units",
         "wide",
     }
-    # Of the orders' package: what an order and a report are, and which amounts are
-    # possible; nothing that counts or writes.
+    # Of the orders' package: what an order and a report are, which amounts can be, and nothing that counts or writes.
     words = {"amounts", "intent", "life", "rings.reports", "rings.framing"}
     assert {module.removeprefix("engine.orders.") for module in reach if module.startswith("engine.orders.")} <= words
 
@@ -191,9 +180,7 @@ def circles(edges):
 
 
 def modules_imported_by(path):
-    """The engine's modules that a file imports; `from room import module` is an import of
-    the module.
-    """
+    """The engine's modules that a file imports; `from room import module` is an import of the module."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("engine."):
             for alias in node.names:
@@ -205,7 +192,7 @@ def modules_imported_by(path):
 
 
 def test_no_module_and_no_room_imports_itself_in_a_circle():
-    """Each can be read after those that it imports."""
+    """Each can be read, and understood, after those that it imports."""
     modules = {name_of(path): set(modules_imported_by(path)) for path in MODULES if "examples" not in path.parts}
     rooms = {}
     for module, imported in modules.items():
@@ -218,7 +205,7 @@ def test_no_module_and_no_room_imports_itself_in_a_circle():
 
 
 def test_no_room_is_larger_than_one_can_look_over():
-    """A folder of code has at most ROOM_FILES_MAX files."""
+    """A folder of code has at most so many files."""
     counts = {room: len(list(room.glob("*.py"))) for room in {path.parent for path in MODULES}}
 
     assert {str(room): count for room, count in counts.items() if count > ROOM_FILES_MAX} == {}

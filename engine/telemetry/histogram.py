@@ -67,7 +67,7 @@ class HistogramSnapshot:
 
 
 def _bucket_last_ns(bucket: int) -> int:
-    """The longest duration of a bucket, except of the last one, which is unbounded."""
+    """Longest duration that falls into a bucket, the last one aside: that one takes everything."""
     shift = max(0, (bucket >> SUB_BUCKET_BITS) - 1)
     return ((bucket - (shift << SUB_BUCKET_BITS) + 1) << shift) - 1
 

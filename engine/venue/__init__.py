@@ -1,8 +1,7 @@
-"""A Kraken-faithful exchange on loopback: for newcomers and for tests.
+"""A Kraken-faithful exchange on loopback: what newcomers run first and what tests trade against.
 
-It shares no encode or decode code with `engine.kraken`: it writes and reads its own text,
-so that one bug cannot hide another. Frames captured from the real Kraken are the judge of
-both.
+It shares no encode or decode code with `engine.kraken`: it writes and reads its own text, so that one bug cannot
+hide another. Frames captured from the real Kraken are the judge of both.
 
                                 history (before it opened)
                                    ▼
@@ -10,6 +9,5 @@ both.
     (seeded)       (pure)       (what the public sees)      (frames)        (turns)   ├─► public ───► server
                                                             capture, playback ────────┘   (protocol)  (sockets)
 
-`engine.venue.server` has the entry points: `serve(settings, ready, stop)` and, for tests,
-`Venue(settings)`.
+`engine.venue.server` has the doors: `serve(settings, ready, stop)` and, for tests, `Venue(settings)`.
 """

@@ -39,9 +39,7 @@ def test_publish_stores_in_the_order_readers_rely_on(make_ring, children, is_gat
 
 @pytest.mark.parametrize("subscribe", [lambda memory: Subscriber(memory, 1), GatedSubscriber])
 def test_subscribers_check_the_stamp_after_copying(make_ring, children, subscribe):
-    """A slot that is overwritten under the copy is thrown away: lapped, or for a gate an
-    error, never a record.
-    """
+    """A slot that is overwritten under the copy is thrown away: lapped, or for a gate an error, never a record."""
     memory = make_ring(gate_count=1)
     publisher = Publisher(memory)
     publisher.try_publish(b"x")
@@ -119,9 +117,7 @@ def test_a_record_that_cannot_be_packed_takes_no_sequence(make_ring):
 
 @pytest.mark.parametrize(("slot_count", "resumes_at"), [(2, 11), (4, 10), (16, 27)])
 def test_a_lapped_subscriber_jumps_and_counts_exactly(make_ring, slot_count, resumes_at):
-    """It goes on a quarter of the ring behind the cursor, and everything before that is in
-    its gap count.
-    """
+    """It goes on a quarter of the ring behind the cursor, and everything before that is in its gap count."""
     memory = make_ring(slot_count=slot_count)
     publisher, subscriber = Publisher(memory), Subscriber(memory)
     fill(publisher, 10 if slot_count < 16 else 30)
@@ -157,9 +153,7 @@ def test_poll_many_reads_round_the_end_of_the_ring(make_ring):
 
 
 def test_poll_many_discards_a_batch_that_was_overtaken(make_ring):
-    """If the oldest slot was overwritten while the batch was copied, nothing of the batch
-    is trusted.
-    """
+    """If the oldest slot was overwritten while the batch was copied, nothing of the batch is trusted."""
     memory = make_ring()
     publisher, subscriber = Publisher(memory), Subscriber(memory)
     fill(publisher, 3)
@@ -175,9 +169,7 @@ def test_poll_many_discards_a_batch_that_was_overtaken(make_ring):
 
 
 def test_where_a_subscriber_begins(make_ring):
-    """After the cursor by default, or with the oldest record left, or at a sequence, but
-    not in the future.
-    """
+    """After the cursor by default, or with the oldest record left, or at a sequence, but not in the future."""
     memory = make_ring()
     fill(Publisher(memory), 6)
 
@@ -232,9 +224,7 @@ def test_a_successor_begins_a_new_epoch(make_ring):
 
 
 def test_a_full_ring_says_so_and_loses_nothing(make_ring):
-    """Full is an answer: the record is not published, everything already there stays, and
-    it is counted.
-    """
+    """Full is an answer: the record is not published, everything already there stays, and it is counted."""
     memory = make_ring(gate_count=2)
     publisher, quick, slow = Publisher(memory), GatedSubscriber(memory, 0), GatedSubscriber(memory, 1)
     published = [publisher.try_publish(bytes([number]) * 16) for number in range(6)]
@@ -250,9 +240,7 @@ def test_a_full_ring_says_so_and_loses_nothing(make_ring):
 
 
 def test_a_record_is_consumed_when_the_next_is_asked_for(make_ring):
-    """A subscriber killed at work finds the record again; one that came back for more does
-    not.
-    """
+    """A subscriber killed at work finds the record again; one that came back for more does not."""
     memory = make_ring(gate_count=1)
     publisher, subscriber = Publisher(memory), GatedSubscriber(memory)
     for number in range(3):
@@ -275,9 +263,7 @@ def test_records_wait_for_a_subscriber_that_is_not_there_yet(make_ring):
 
 
 def test_a_closed_gate_holds_nobody_up_and_reopens_at_the_cursor(make_ring):
-    """After close the publisher goes on alone; the gate's next life gets what is published
-    after it began.
-    """
+    """After close the publisher goes on alone; the gate's next life gets what is published after it began."""
     memory = make_ring(gate_count=1)
     publisher, subscriber = Publisher(memory), GatedSubscriber(memory)
     subscriber.close_gate()
@@ -290,9 +276,7 @@ def test_a_closed_gate_holds_nobody_up_and_reopens_at_the_cursor(make_ring):
 
 
 def test_a_gate_whose_reopening_was_killed_is_reopened(make_ring):
-    """Killed before its second look at the cursor it may have been passed; it was promised
-    nothing until then.
-    """
+    """Killed before its second look at the cursor it may have been passed; it was promised nothing until then."""
     memory = make_ring(gate_count=1)
     publisher, subscriber = Publisher(memory), GatedSubscriber(memory)
     subscriber.close_gate()

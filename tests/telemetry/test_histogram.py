@@ -51,9 +51,7 @@ def test_merged_is_as_if_recorded_in_one(recorded_each, percent):
 
 
 def test_every_duration_has_one_bucket_and_buckets_meet():
-    """Each bucket ends where the next begins, from 0 to beyond 100 s, and recording finds
-    the same edges.
-    """
+    """Each bucket ends where the next begins, from 0 to beyond 100 s, and recording finds the same edges."""
     edges = [_bucket_last_ns(bucket) for bucket in range(BUCKET_COUNT)]
     histogram = new_histogram()
     for edge in edges:
@@ -67,9 +65,7 @@ def test_every_duration_has_one_bucket_and_buckets_meet():
 
 
 def test_what_no_bucket_can_hold_is_still_counted():
-    """Beyond the last bucket, and below 0: neither lost nor an error, and the maximum stays
-    exact.
-    """
+    """Beyond the last bucket, and below 0: neither lost nor an error, and the maximum stays exact."""
     histogram = new_histogram()
     histogram.record(-5)
     histogram.record(3600 * 10**9)

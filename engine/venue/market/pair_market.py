@@ -115,7 +115,7 @@ class PairMarket:
         for action in range(WARM_UP_ACTIONS):
             self.act(WallNs(began_at + WARM_UP_NS * action // WARM_UP_ACTIONS))
 
-    # --- engine events
+    # --- engine events -----------------------------------------------------------------------------------------------
 
     def act(self, now: WallNs) -> int:
         """Let the order flow take one action; returns the best rank that changed, see

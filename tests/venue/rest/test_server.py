@@ -1,6 +1,4 @@
-"""The REST door: whose requests it takes, what it says to all others, its faults, and the
-venue's own paths.
-"""
+"""The REST door: whose requests it takes, what it says to all others, its faults, and the venue's own paths."""
 
 import asyncio
 import contextlib
@@ -52,13 +50,11 @@ async def orders_of(client: RestClient) -> list[dict[str, Any]]:
     return list((await client.own("GET", "ledger"))["orders"])
 
 
-# --- who is listened to
+# --- who is listened to ----------------------------------------------------------------------------------------------
 
 
 async def test_requests_that_are_not_signed_are_refused():
-    """Without key, with a key that nobody has, with a wrong signature, over another body,
-    over another path.
-    """
+    """Without key, with a key that nobody has, with a wrong signature, over another body, over another path."""
     async with standing_venue() as (_, client):
         body, form = b"nonce=1", "application/x-www-form-urlencoded"
         sign = api_sign(client.secret, "/0/private/Balance", "1", body)
@@ -77,9 +73,7 @@ async def test_requests_that_are_not_signed_are_refused():
 
 
 async def test_calls_that_kraken_has_and_the_venue_has_not():
-    """A good key may not; a bad one is refused as anywhere; a name that Kraken does not
-    know is unknown.
-    """
+    """A good key may not; a bad one is refused as anywhere; a name that Kraken does not know is unknown."""
     async with standing_venue() as (_, client):
         every = await client.with_key(permissions=list(PERMISSIONS))
         stranger = RestClient(client.session, client.url, "nobody", client.secret)
@@ -140,13 +134,11 @@ async def test_what_is_not_offered():
             assert await response.json() == {"error": ["EGeneral:Unknown method"]}
 
 
-# --- how often
+# --- how often -------------------------------------------------------------------------------------------------------
 
 
 def test_the_counter_fills_and_decays():
-    """Twenty plain calls, then one every second (tier pro); history counts more, trading
-    not at all.
-    """
+    """Twenty plain calls, then one every second (tier pro); history counts more, trading not at all."""
     counter, now = RestCounter("pro"), MonoNs(NS_PER_S)
     for _ in range(20):
         counter.charge("Balance", now)
@@ -186,13 +178,11 @@ async def test_each_key_has_its_own_counter():
         await other.result("Balance")
 
 
-# --- trouble
+# --- trouble ---------------------------------------------------------------------------------------------------------
 
 
 async def test_an_answer_that_never_comes_though_the_order_lives():
-    """`drop-answer`: the client waits in vain, the ledger has the order; the next one is
-    answered again.
-    """
+    """`drop-answer`: the client waits in vain, the ledger has the order; the next one is answered again."""
     async with standing_venue() as (_, client):
         await client.own("POST", "faults", {"kind": "drop-answer", "method": "AddOrder"})
         with pytest.raises(TimeoutError):
@@ -259,9 +249,7 @@ async def test_cloudflares_page():
 
 
 async def test_a_look_at_the_past():
-    """`rest-lag`: OpenOrders does not know an order yet that QueryOrders and the ledger
-    know.
-    """
+    """`rest-lag`: OpenOrders does not know an order yet that QueryOrders and the ledger know."""
     async with standing_venue() as (_, client):
         await client.own("POST", "faults", {"kind": "rest-lag", "count": 3})
         txid = (await client.result("AddOrder", **limit_buy()))["txid"][0]
@@ -288,7 +276,7 @@ async def test_a_batch_of_which_one_row_is_refused():
     assert [placed["txid"] for placed in rows if "txid" in placed] == [order["order_id"] for order in orders]
 
 
-# --- the venue's own paths
+# --- the venue's own paths -------------------------------------------------------------------------------------------
 
 
 async def test_the_ledger_tells_what_happened():
@@ -384,13 +372,11 @@ async def test_prices_move_in_the_books_that_the_websocket_shows():
     assert float(levels[1][1]) >= 1.5
 
 
-# --- whatever comes
+# --- whatever comes --------------------------------------------------------------------------------------------------
 
 
 async def test_nonsense_is_refused_and_never_breaks_the_venue():
-    """Random parameters of all types: every answer is JSON with status 200, and the venue
-    goes on.
-    """
+    """Random parameters of all types: every answer is JSON with status 200, and the venue goes on."""
     rng = random.Random(5)
     names = (  # noqa: SIM905
         "pair type ordertype volume price price2 oflags leverage timeinforce expiretm starttm deadline validate "

@@ -129,9 +129,7 @@ def test_frames_can_go_missing_or_come_twice_or_in_bad_company():
 
 
 def test_a_rate_is_a_rate_and_a_seed_is_a_seed():
-    """About one in ten, the same ones again with the same seed, and only of the symbol that
-    was named.
-    """
+    """About one in ten, the same ones again with the same seed, and only of the symbol that was named."""
 
     def dropped(seed: int) -> list[int]:
         line = line_of("drop=0.1@BTC/USD", seed=seed)
@@ -241,9 +239,7 @@ async def test_silent_means_not_even_heartbeats():
 
 
 async def test_mute_leaves_the_rest():
-    """One symbol's book falls silent while heartbeats and the other symbol go on; a new
-    subscription is heard.
-    """
+    """One symbol's book falls silent while heartbeats and the other symbol go on; a new subscription is heard."""
     async with Venue(settings_of("mute@0.1@BTC/USD", heartbeat_s=0.02)) as venue, connected(venue.public_url) as client:
         client.subscribe("book", "BTC/USD", "ETH/USD")
         async with asyncio.timeout(2):

@@ -19,9 +19,7 @@ STILL = VenueSettings(port=0, symbols=("BTC/USD", "ETH/USD"), rate=0, snapshot_d
 
 
 async def test_the_server_speaks_first_and_then_waits():
-    """One status frame, even before the reply to a request sent at once; no heartbeat
-    without a subscription.
-    """
+    """One status frame, even before the reply to a request sent at once; no heartbeat without a subscription."""
     settings = VenueSettings(port=0, symbols=("BTC/USD",), heartbeat_s=0.02)
     async with Venue(settings) as venue, connected(venue.public_url) as client:
         client.ask(method="ping")
@@ -36,9 +34,7 @@ async def test_the_server_speaks_first_and_then_waits():
 
 
 async def test_heartbeats_come_at_their_own_pace():
-    """From the first successful subscription on, whatever else flows, and on after the last
-    unsubscribe.
-    """
+    """From the first successful subscription on, whatever else flows, and on after the last unsubscribe."""
     settings = VenueSettings(port=0, symbols=("BTC/USD",), rate=2000, heartbeat_s=0.05)
     async with Venue(settings) as venue, connected(venue.public_url) as client:
         client.subscribe("book", "XBT/USD")
@@ -84,9 +80,7 @@ async def test_a_book_over_the_socket_verifies(depth: int):
 
 
 async def test_unsubscribe_and_subscribe_gives_exactly_one_new_snapshot():
-    """The only way to a fresh one on a live socket: nothing after the ack, superseded
-    snapshots never come.
-    """
+    """The only way to a fresh one on a live socket: nothing after the ack, superseded snapshots never come."""
     settings = VenueSettings(port=0, symbols=("BTC/USD",), rate=3000, snapshot_delay_ms=(20, 20))
     async with Venue(settings) as venue, connected(venue.public_url) as client:
         client.subscribe("book", "BTC/USD")
@@ -170,9 +164,7 @@ async def test_a_trade_snapshot_holds_the_last_fifty():
 
 
 async def test_ticker_triggers():
-    """`bbo` tells changes of the best prices, `trades` tells trades at their time; never
-    crossed.
-    """
+    """`bbo` tells changes of the best prices, `trades` tells trades at their time; never crossed."""
     async with Venue(LIVELY) as venue, connected(venue.public_url) as client:
         client.subscribe("ticker", "BTC/USD", event_trigger="bbo")
         client.subscribe("ticker", "ETH/USD")
@@ -194,9 +186,7 @@ async def test_ticker_triggers():
 
 @pytest.mark.parametrize("interval", INTERVALS)
 async def test_candles_of_every_interval(interval: int):
-    """Oldest first, the update replaces the current one, and the deprecated timestamp is
-    the interval's end.
-    """
+    """Oldest first, the update replaces the current one, and the deprecated timestamp is the interval's end."""
     async with Venue(LIVELY) as venue, connected(venue.public_url) as client:
         client.subscribe("ohlc", "BTC/USD", interval=interval)
         ack, snapshot, update = await client.reply(), await client.of("ohlc"), await client.of("ohlc")
@@ -214,10 +204,7 @@ async def test_candles_of_every_interval(interval: int):
 
 
 async def test_an_idle_connection_is_closed():
-    """No subscription and no request: a close frame.
-
-    A subscription or a ping of either kind keeps it up.
-    """
+    """No subscription and no request: a close frame. A subscription or a ping of either kind keeps it up."""
     settings = VenueSettings(port=0, symbols=("BTC/USD",), rate=0, idle_close_s=0.3)
     async with (
         Venue(settings) as venue,
@@ -260,9 +247,7 @@ async def test_a_client_that_does_not_read_is_disconnected():
 
 
 async def test_the_rate_is_kept_and_a_stall_is_not_made_up_for():
-    """As many book messages at depth 10 as asked for, within a fifth; after a second of
-    standing still no flood.
-    """
+    """As many book messages at depth 10 as asked for, within a fifth; after a second of standing still no flood."""
     import time
 
     settings = VenueSettings(port=0, rate=1500, seed=1, snapshot_delay_ms=(1, 1))
