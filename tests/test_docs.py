@@ -237,8 +237,8 @@ WRAPPED = (
 )  # fmt: skip
 NOT_YET = (
     "net/__init__.py", "net/link.py", "net/traffic.py", "net/websocket.py", "processes/__init__.py",
-    "processes/callback_words.py", "processes/launch.py", "processes/traffic.py", "supervisor/actor.py",
-    "supervisor/callback_watch.py", "supervisor/trading.py",
+    "processes/callback_words.py", "processes/traffic.py", "supervisor/actor.py",
+    "supervisor/callback_watch.py",
     "telemetry/__init__.py", "telemetry/counters.py", "telemetry/heartbeat.py", "telemetry/histogram.py",
     "venue/market/pulse.py", "venue/rest/server.py", "venue/rest/door.py",
 )  # fmt: skip
