@@ -1,4 +1,4 @@
-"""For a repeated log line: write it at once, then less and less often, then once a minute."""
+"""For lines of log that could be said again and again: said at once, then ever more rarely, then once a minute."""
 
 from engine.units import NS_PER_S, MonoNs
 
@@ -8,7 +8,7 @@ NEVER_YET = MonoNs(-(1 << 62))
 
 
 class Rarely:
-    """One kind of line. The caller counts the lines left out, and writes the count."""
+    """One kind of line. Whoever asks counts what is not said, and says the count."""
 
     __slots__ = ("_next_at", "_pause_ns")
 
@@ -17,9 +17,7 @@ class Rarely:
         self._pause_ns = PAUSE_NS_MIN
 
     def is_time(self, now: MonoNs) -> bool:
-        """Whether to write the line now. Call it at each occurrence; after a quiet minute
-        the answer is True again.
-        """
+        """Is it to be said now? Asked each time that it could be; after a quiet minute it is said at once again."""
         if now < self._next_at:
             return False
         went_on = now < self._next_at + PAUSE_NS_MAX
