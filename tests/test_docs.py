@@ -240,6 +240,7 @@ NOT_YET = (
     "kraken/connection/error_catalog.py", "kraken/connection/messages.py", "kraken/connection/requests.py",
     "kraken/connection/salvage.py", "kraken/rest/order_replies.py", "kraken/rest/replies.py",
     "net/__init__.py", "net/link.py", "net/traffic.py", "net/websocket.py",
+    "ring/layout.py", "ring/ring.py",
     "processes/callback_words.py", "processes/traffic.py", "supervisor/actor.py",
     "supervisor/callback_watch.py",
     "telemetry/__init__.py", "telemetry/counters.py", "telemetry/heartbeat.py", "telemetry/histogram.py",

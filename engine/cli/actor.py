@@ -72,7 +72,7 @@ async def _say_left_out() -> None:
 def die_with_parent(parent_pid: int) -> None:
     """Have the kernel kill this process when its parent dies, be it by SIGKILL."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it died before prctl was called
+    if os.getppid() != parent_pid:  # it died before we asked
         sys.exit(1)
 
 

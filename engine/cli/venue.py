@@ -230,7 +230,7 @@ def _delay_range(option: str, text: str) -> tuple[float, float]:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel send SIGTERM when the parent ends, and exit now if it already has."""
+    """Have the kernel send SIGTERM when the parent ends, and end now if it already has."""
     import ctypes
     import os
 

@@ -1,5 +1,4 @@
-"""One publisher, many subscribers, fixed-size records; the memory and the order of stores
-are in layout.py.
+"""One publisher, many subscribers, fixed-size records; the memory and the order of stores are in layout.py.
 
 Two modes of one structure:
 
@@ -7,8 +6,7 @@ Two modes of one structure:
                 and counts exactly what it jumped over (market data)
     gated       the publisher may not pass the slowest gate; full is a return value (everything that changes money)
 
-A record comes back with `record_bytes` bytes, filled up with zeros if it was published
-shorter.
+A record comes back with `record_bytes` bytes, filled up with zeros if it was published shorter.
 """
 
 from collections.abc import Iterable
@@ -29,13 +27,12 @@ from engine.ring.layout import (
 )
 
 OLDEST = 0
-"""As `first_sequence`: start with the oldest record that is still in the ring."""
+"""As `first_sequence`: begin with the oldest record still in the ring."""
 
-# A lapped subscriber continues a quarter of the ring behind the cursor. Further back it
-# would soon be lapped again, having read what is about to be overwritten; further ahead it
-# would skip records that it has time to read. A quarter leaves the publisher three quarters
-# of the ring before it laps again, so a subscriber that is slower only in bursts recovers
-# in one jump, and keeps the newest records.
+# A lapped subscriber goes on a quarter of the ring behind the cursor. Further back it would soon be lapped again,
+# having read what is about to be overwritten; further ahead it would skip records that it has time to read. A
+# quarter leaves the publisher three quarters of the ring to run before it is lapped again, so a subscriber that is
+# slower only in bursts recovers in one jump, and it keeps the newest records, which are the ones worth having.
 LAP_BACKLOG_DIVISOR = 4
 
 
@@ -47,19 +44,17 @@ def ring_bytes(record_bytes: int, slot_count: int, *, gate_count: int = 0, doorb
 def format_ring(
     memory: Memory, *, record_bytes: int, slot_count: int, gate_count: int = 0, doorbell_count: int = 8
 ) -> None:
-    """Write the header of an empty ring into this memory: gated if it has gates, otherwise
-    broadcast.
+    """Make an empty ring of this memory: gated if it has gates, otherwise broadcast.
 
-    Every gate starts open at 0: what is published before its subscriber first attaches is
-    kept for it.
+    Every gate starts open at 0: what is published before its subscriber first attaches is kept for it.
     """
     RingLayout.plan(record_bytes, slot_count, gate_count, doorbell_count).write(memory)
 
 
 class Publisher:
-    """The one writer of a ring, or the successor of one that was killed.
+    """The one writer of a ring, successor of any publisher that wrote it before.
 
-    `doorbells` are the (index, eventfd) of processes that may sleep behind this ring.
+    `doorbells` are the (index, eventfd) of those who may sleep behind this ring.
     """
 
     __slots__ = (
@@ -87,28 +82,26 @@ class Publisher:
         self._slots = layout.first_slot_word
         self._slot_words = layout.slot_bytes // WORD_BYTES
         self._mask = layout.slot_count - 1
-        # Fills a shorter record with zeros, in one call and without a slice object.
+        # Fills a shorter record up with zeros, in one call and without a slice object.
         self._pack = Struct(f"{layout.record_bytes}s").pack_into
-        # The longest record of each mode; -1 for the mode that this ring lacks, so that one
-        # comparison refuses both misuses.
+        # Longest record of each mode; -1 for the mode this ring has not, so that one comparison refuses both misuses.
         is_gated = layout.mode == GATED
         self._broadcast_bytes_max = -1 if is_gated else layout.record_bytes
         self._gated_bytes_max = layout.record_bytes if is_gated else -1
         self._gate_words = [layout.gate_word(gate) for gate in range(layout.gate_count)]
-        # The highest sequence that certainly fits, by the last look at the gates. Gates
-        # only move up.
+        # Highest sequence that certainly fits, from when the gates were last read. Gates only move up.
         self._free_upto = 0
         # How often try_publish found the ring full. Never goes down.
         self.full_count = 0
         # Sequence of the last record published.
         self.cursor = self._take_over()
-        # The cursor at the last flush: a burst without records rings no doorbell.
+        # Cursor at the last flush: a burst without records rings nobody.
         self._flushed = self.cursor
         self._bells = Bells(memory, doorbells)
         self._bells.ring_all()
 
     def _take_over(self) -> int:
-        """Continue where a killed publisher ended; see "No kill breaks it" in layout.py."""
+        """Begin a publisher's life where the one before was killed; see "No kill breaks it" in layout.py."""
         words = self._words
         words[EPOCH] = words[EPOCH] + 1
         sequence = words[CURSOR] + 1
@@ -119,7 +112,7 @@ class Publisher:
 
     @property
     def epoch(self) -> int:
-        """How many publishers this ring has had, this one included."""
+        """Which publisher's life this is, the first being 1."""
         return self._words[EPOCH]
 
     @property
@@ -127,11 +120,10 @@ class Publisher:
         return self._layout.record_bytes
 
     def publish(self, record: bytes) -> None:
-        """Broadcast one record. Sleepers are woken by the next `flush`."""
+        """Broadcast one record. Sleepers hear of it at the next `flush`."""
         if len(record) > self._broadcast_bytes_max:
             raise self._misuse(record)
-        # Hot, as are the polls below: every word and name here was measured in
-        # bench/test_ring.py.
+        # Hot, as are the polls below: every word and name here was measured in bench/test_ring.py.
         sequence = self.cursor + 1
         words = self._words
         stamp = self._slots + (sequence & self._mask) * self._slot_words
@@ -142,7 +134,7 @@ class Publisher:
         self.cursor = sequence  # last: a record that cannot be packed takes no sequence
 
     def try_publish(self, record: bytes) -> bool:
-        """Publish one record; False, and no effect, when the slowest gate leaves no room."""
+        """Publish one record unless the slowest gate stands in the way: then False, and nothing has changed."""
         if len(record) > self._gated_bytes_max:
             raise self._misuse(record)
         sequence = self.cursor + 1
@@ -159,20 +151,16 @@ class Publisher:
         return True
 
     def flush(self) -> None:
-        """End a burst: wake the sleepers. Costs a fence and a load per doorbell when there
-        are none.
-        """
+        """End of a burst: ring those who sleep. Costs a fence and a load per doorbell when nobody does."""
         if self._flushed != self.cursor:
             self._flushed = self.cursor
             self._bells.ring_sleepers()
 
     def _has_room(self, sequence: int) -> bool:
-        """Read the gates again: whether all have consumed the record that `sequence` would
-        overwrite.
+        """Read the gates again: has everybody consumed the record that `sequence` would overwrite?
 
-        A gate that is reopened starts at the cursor (see GatedSubscriber). The fence
-        ensures that either we see it open or it sees our cursor, and counting room from the
-        cursor at most keeps us off its records.
+        A gate that is reopened begins at the cursor (see GatedSubscriber). The fence makes sure that we either see
+        it open or that it sees our cursor, and counting room from the cursor at most keeps us off its records.
         """
         full_fence()
         words = self._words
@@ -189,7 +177,7 @@ class Publisher:
 
 
 class _Reader:
-    """What subscribers of both modes share: the place of the slots and the next sequence."""
+    """What reading takes in either mode: the place of the slots and the next sequence."""
 
     __slots__ = ("_copy", "_copy_slots", "_layout", "_mask", "_memory", "_slot_words", "_slots", "_words")
 
@@ -204,7 +192,7 @@ class _Reader:
         self._mask = layout.slot_count - 1
         # Copies the record out of one slot.
         self._copy = Struct(f"{layout.record_bytes}s").unpack_from
-        # Copies the records of adjacent slots, without stamps and padding.
+        # Copies the records out of slots that lie side by side, stamps and padding left out.
         padding = layout.slot_bytes - WORD_BYTES - layout.record_bytes
         self._copy_slots = Struct(f"{WORD_BYTES}x{layout.record_bytes}s{padding}x").iter_unpack
 
@@ -214,28 +202,26 @@ class _Reader:
 
     @property
     def epoch(self) -> int:
-        """How many publishers the ring has had; a change means that one was restarted."""
+        """Lives of the publisher so far; a change means that it was restarted."""
         return self._words[EPOCH]
 
     @property
     def lag(self) -> int:
-        """How many records were published beyond the last one read."""
+        """How many records were published that we have not reached."""
         return max(0, self._words[CURSOR] + 1 - self.next_sequence)
 
     def ready(self) -> bool:
-        """Whether there is anything to poll, or to learn of a lap."""
+        """Is there anything to poll, be it only the news that we were lapped?"""
         sequence = self.next_sequence
         words = self._words
         stamp = words[self._slots + (sequence & self._mask) * self._slot_words]
         return stamp >= sequence or words[CURSOR] >= sequence
 
     def _copy_published(self, first: int, last: int) -> list[bytes]:
-        """The records `first` to `last`, in at most two passes, because the ring is a
-        circle.
+        """The records `first` to `last`, in at most two passes, the ring being a circle.
 
-        The cursor has passed them, so they were whole once. The caller loads the stamp of
-        `first` afterwards: the publisher overwrites in order, so if it has not begun with
-        `first` it has begun with none of them.
+        The cursor has passed them, so they were whole once. The caller loads the stamp of `first` afterwards: the
+        publisher overwrites in order, so if it has not begun with `first` it has begun with none of them.
         """
         mask, slot_words = self._mask, self._slot_words
         begin = self._slots + (first & mask) * slot_words
@@ -249,20 +235,18 @@ class _Reader:
 
 
 class Subscriber(_Reader):
-    """Reads a ring without holding the publisher; may be lapped, and counts what it missed.
+    """Reads a ring without holding anybody up; may be lapped, and then says by how much.
 
-    It can also watch a gated ring (recorder, monitor) without affecting its gates.
-
+    Also watches a gated ring (recorder, monitor) without a say in its gates.
     Always: received_count + gap_count == next_sequence - first_sequence.
     """
 
     __slots__ = ("first_sequence", "gap_count", "next_sequence")
 
     def __init__(self, memory: Memory, first_sequence: int | None = None) -> None:
-        """Start after the present cursor, at a given sequence, or with the OLDEST record.
+        """Begin after the present cursor, or at a given sequence, or with the OLDEST record.
 
-        On a busy ring the oldest record may be gone at the first poll; that is then a gap
-        like any other.
+        On a busy ring the oldest record may be gone at the first poll; that is then a gap like any other.
         """
         super().__init__(memory)
         cursor = self._words[CURSOR]
@@ -272,13 +256,11 @@ class Subscriber(_Reader):
             first_sequence = max(1, cursor + 1 - self._layout.slot_count)
         elif not 1 <= first_sequence <= cursor + 2:  # + 2: a killed publisher may have stamped cursor + 1
             raise MisuseError(f"no subscriber can begin at sequence {first_sequence}: the cursor is at {cursor}")
-        # The sequence at which this subscriber started.
+        # Where this subscriber began.
         self.first_sequence = first_sequence
-        # Next sequence to read. Everything from first_sequence up to it is received or
-        # counted in gap_count.
+        # Next sequence to read. Everything from first_sequence up to it is received or counted in gap_count.
         self.next_sequence = first_sequence
-        # Records that were overwritten before they were read, or jumped over. Never goes
-        # down.
+        # Records that were overwritten before we read them, or jumped over. Never goes down.
         self.gap_count = 0
 
     @property
@@ -301,13 +283,11 @@ class Subscriber(_Reader):
         return self._poll_lapped()
 
     def poll_many(self, limit: int) -> list[bytes]:
-        """Up to `limit` next records, cheaper for each than `poll`; empty if there is none
-        yet.
-        """
+        """Up to `limit` next records, at less cost for each than `poll`; empty if there is none yet."""
         sequence = self.next_sequence
         words = self._words
         last = min(words[CURSOR], sequence + limit - 1)
-        if last - sequence <= self._mask:  # a whole ring behind is certainly lapped: copy nothing
+        if last - sequence <= self._mask:  # a whole ring behind is lapped for certain: copy nothing
             if last > sequence:
                 records = self._copy_published(sequence, last)
                 if words[self._slots + (sequence & self._mask) * self._slot_words] == sequence:
@@ -315,13 +295,12 @@ class Subscriber(_Reader):
                     return records
             elif limit < 1:
                 return []
-        # One record, none, one that a killed publisher stamped without moving the cursor,
-        # or a lap.
+        # One record, none, one that a killed publisher stamped without moving the cursor, or lapped.
         record = self.poll()
         return [] if record is None else [record]
 
     def jump_to(self, sequence: int) -> None:
-        """Continue at `sequence`, forward only, and count what lies between as gap.
+        """Go on at `sequence`, forward only, and count what lies between as gap.
 
         For a lapped reader that takes the state from elsewhere: see `BoardReader.catch_up`.
         """
@@ -337,9 +316,8 @@ class Subscriber(_Reader):
     def _poll_lapped(self) -> bytes | None:
         """`poll` when the record was overwritten, or published between two of our loads.
 
-        The cursor has passed the next sequence, so it was stamped once: any other stamp now
-        means a lap. One try after the jump is enough; a publisher that laps again is met at
-        the next poll.
+        The cursor has passed the next sequence, so it was stamped once: any other stamp now means lapped. One try
+        after the jump is enough; a publisher that overtakes us once more is met at the next poll.
         """
         words, slots, mask, slot_words = self._words, self._slots, self._mask, self._slot_words
         if words[slots + (self.next_sequence & mask) * slot_words] != self.next_sequence:
@@ -356,42 +334,36 @@ class Subscriber(_Reader):
 
 
 class GatedSubscriber(_Reader):
-    """Reads a gated ring through a gate of its own: the publisher cannot pass it, so
-    nothing is lost.
+    """Reads a gated ring through a gate of its own: the publisher cannot pass it, so nothing is lost.
 
-    A record counts as consumed when the *next* poll asks for more (or at `release`): a
-    subscriber that is killed while it works on a record gets it again after its restart. So
-    a record comes at least once, and its reader remembers which ones it has acted on (the
-    journal does). The gate belongs to the subscriber, killed or not, until it is closed;
-    after that the publisher does not wait for it, and later records are not for this
-    subscriber.
+    A record counts as consumed when the *next* poll asks for more (or at `release`): a subscriber killed while it
+    works on a record finds it again in its next life. So a record comes at least once, and whoever acts on it
+    remembers what it acted on (the journal does). The gate belongs to the subscriber, killed or not, until it is
+    closed; after that the publisher does not wait for it, and what it then publishes is not for this subscriber.
     """
 
     __slots__ = ("_gate", "_released", "next_sequence", "received_count")
 
     def __init__(self, memory: Memory, gate: int = 0) -> None:
         super().__init__(memory)
-        # Index of our gate word, which holds the last sequence that was consumed.
+        # Index of our gate word, which holds the last sequence we have consumed.
         self._gate = self._layout.gate_word(gate)
         consumed, cursor = self._words[self._gate], self._words[CURSOR]
-        # More than a ring behind: a predecessor was killed in `_reopen`, and its gate never
-        # held the publisher.
+        # More than a ring behind: a predecessor was killed in `_reopen`, and its gate never held the publisher.
         if consumed == GATE_CLOSED or cursor - consumed > self._layout.slot_count:
             self._reopen()
-        # The last sequence consumed: the value of the gate word.
+        # Last sequence consumed: what the gate word holds.
         self._released = self._words[self._gate]
         # Next sequence to read.
         self.next_sequence = self._released + 1
-        # Records polled by this process.
+        # Records this life has polled.
         self.received_count = 0
 
     def _reopen(self) -> None:
-        """Start again at the cursor: first hold the publisher near it, then read its real
-        place.
+        """Begin again at the cursor: first hold the publisher near it, then look where it really is.
 
-        Between these two it may continue as if the gate were closed, but not past what it
-        had seen before our fence, and `Publisher._has_room` has the other half of the
-        argument.
+        Between these two it may go on as if the gate were closed, but not past what it had seen before our fence,
+        and `Publisher._has_room` has the other half of the argument.
         """
         words = self._words
         words[self._gate] = words[CURSOR]
@@ -399,9 +371,7 @@ class GatedSubscriber(_Reader):
         words[self._gate] = words[CURSOR]
 
     def poll(self) -> bytes | None:
-        """The next record, or None if there is none yet. Either way the earlier ones are
-        consumed.
-        """
+        """The next record, or None if there is none yet. Either way the ones before are consumed."""
         sequence = self.next_sequence
         words = self._words
         if self._released != sequence - 1:
@@ -419,9 +389,7 @@ class GatedSubscriber(_Reader):
         return record  # type: ignore[no-any-return]
 
     def poll_many(self, limit: int) -> list[bytes]:
-        """Up to `limit` next records, all of which the next poll consumes. Empty if there
-        is none yet.
-        """
+        """Up to `limit` next records; all of them are consumed at the next poll. Empty if there is none yet."""
         sequence = self.next_sequence
         last = min(self._words[CURSOR], sequence + limit - 1)
         if last <= sequence:  # one record, none, or one that a killed publisher stamped without moving the cursor
@@ -436,13 +404,11 @@ class GatedSubscriber(_Reader):
         return records
 
     def release(self) -> None:
-        """Consume what was polled so far, which frees its slots for the publisher."""
+        """Consume what was polled so far: its room is the publisher's again."""
         self._released = self._words[self._gate] = self.next_sequence - 1
 
     def close_gate(self) -> None:
-        """Let the publisher continue without this subscriber. The supervisor calls it for a
-        dead one too.
-        """
+        """Let the publisher go on without us. The supervisor does it too, for a subscriber that is dead for good."""
         self._words[self._gate] = GATE_CLOSED
 
     def _overrun(self) -> MisuseError:

@@ -135,8 +135,7 @@ class Supervisor:
             errors_per_minute_max=config.engine.strategy_errors_per_minute_max,
             lag_ns_max=int(config.engine.strategy_lag_s_max * NS_PER_S),
         )
-        # Which callback each strategy is in. The router reads it too, because it must
-        # notice when this process stops.
+        # What each strategy is in, for the router too: it must notice what stops this process.
         names = strategy_counter_names([named.name for named in strategies])
         self._host_counters = Segment.create("counters-host", counters_bytes(names))
         format_counters(self._host_counters.memory, names)

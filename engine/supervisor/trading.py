@@ -63,7 +63,7 @@ from engine.topology import (
 )
 from engine.units import NS_PER_S, MonoNs
 
-LENGTH_BYTES = 4  # before the status on its board
+LENGTH_BYTES = 4  # in front of the status on its board
 
 log = structlog.get_logger("supervisor")
 
@@ -172,7 +172,7 @@ class Trading:
         return bool(status.get("is_open")) or status.get("mode") == TradingMode.HALTED.value
 
     def status(self) -> dict[str, Any]:
-        """The status that the router last published; empty before the first."""
+        """What the router last said of itself; empty before it has."""
         record = self._status_board.read(0)
         if record is None:
             return {}

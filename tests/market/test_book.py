@@ -1,6 +1,4 @@
-"""Book against a naive reference, Kraken's own examples, and every genuine message that we
-have.
-"""
+"""Book against a naive reference, Kraken's own examples, and every genuine message that we have."""
 
 import gc
 import tracemalloc
@@ -46,9 +44,7 @@ def units(levels, decimals):
 
 
 def apply(book, bids, asks):
-    """As a session applies a message: as floats, and from the text when those are not
-    exact.
-    """
+    """As a session applies a message: as floats, and from the text when those are not exact."""
     try:
         return book.apply(floats(bids), floats(asks))
     except UnitsTooLarge:
@@ -107,9 +103,7 @@ class BookMachine(RuleBasedStateMachine):
             assert checksum == self.naive.checksum()
 
     def top_bits(self):
-        """The bits of the largest of the published levels, where one of its numbers is
-        larger than a word.
-        """
+        """The bits of the largest of the published levels, where one of its numbers is larger than a word."""
         top = self.naive.levels("bids")[: self.publish_levels] + self.naive.levels("asks")[: self.publish_levels]
         levels = [[int(number.replace(".", "")) for number in level] for level in top]
         return max((sum(map(int.bit_length, level)) for level in levels if max(level) > WORD_MAX), default=0)
@@ -131,9 +125,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def update(self, data):
-        """A few entries near the top: absent levels deleted, prices twice, both sides,
-        crossings between them.
-        """
+        """A few entries near the top: absent levels deleted, prices twice, both sides, crossings between them."""
         near = st.tuples(st.integers(-30, 30), st.sampled_from([0, 0, 1, 7, 5_100_000_000]))
         entries = st.lists(near, max_size=9)
         bids, asks = data.draw(entries), data.draw(entries)
@@ -141,9 +133,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 30))
     def sweep(self, count):
-        """An aggressive buyer consumes asks and rests: bids come first on the wire, so the
-        book is crossed between.
-        """
+        """An aggressive buyer consumes asks and rests: bids come first on the wire, so the book is crossed between."""
         swept = [ticks for ticks, _ in self.book.asks.levels()][:count]
         if swept:
             self.message([(swept[-1], 3)], [(ticks, 0) for ticks in swept])
@@ -162,9 +152,7 @@ class BookMachine(RuleBasedStateMachine):
         deleted=st.integers(0, 12),
     )
     def junk(self, ticks, lots, deleted):
-        """Somebody offers far away, or far too much; in the same message the best asks may
-        go.
-        """
+        """Somebody offers far away, or far too much; in the same message the best asks may go."""
         gone = [(level[0], 0) for level in self.book.asks.levels()][:deleted]
         self.message([], [*gone, (ticks, lots), (ticks + 1, 1)])
 
@@ -199,9 +187,7 @@ def test_the_worked_example_of_the_book_guide():
 
 @pytest.mark.parametrize("file", ["doc_book_examples.jsonl", "doc_book_examples_padded.jsonl"])
 def test_the_matic_pair_of_the_book_page(file):
-    """As printed, without trailing zeros, and padded: at the pair's precision it is the
-    same book.
-    """
+    """As printed, without trailing zeros, and padded: at the pair's precision it is the same book."""
     book = Book(10, 4, 8)
     checksums = [
         book.apply(*map(floats, sides(read(line)["data"][0]))) for line in (KRAKEN / file).read_text().splitlines()
@@ -211,9 +197,7 @@ def test_the_matic_pair_of_the_book_page(file):
 
 
 def test_the_matic_pair_as_printed_does_not_verify_as_text():
-    """Why precision matters: the text of the page, taken as it stands, gives another
-    number.
-    """
+    """Why precision matters: the text of the page, taken as it stands, gives another number."""
     naive = NaiveBook(10)
     naive.apply(*sides(read((KRAKEN / "doc_book_examples.jsonl").read_text().splitlines()[0])["data"][0]))
 
@@ -222,9 +206,7 @@ def test_the_matic_pair_as_printed_does_not_verify_as_text():
 
 @pytest.mark.parametrize(("file", "messages"), [(CAPTURES[0], 2052), (CAPTURES[1], 2962)])
 def test_every_genuine_message_verifies_twice(file, messages):
-    """Book and the text-based checker both agree with Kraken after each message, and with
-    one another.
-    """
+    """Book and the text-based checker both agree with Kraken after each message, and with one another."""
     books, naives, verified = {}, {}, 0
     for frame in map(read, (KRAKEN / file).read_text().splitlines()):
         if frame.get("channel") != "book":
@@ -257,9 +239,7 @@ def ladder(book, levels, *, mid=1000):
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_a_better_level_pushes_the_worst_out(depth):
-    """Kraken sends no delete for what falls out of the window; we drop it, and its price
-    may come back.
-    """
+    """Kraken sends no delete for what falls out of the window; we drop it, and its price may come back."""
     book = Book(depth, 0, 0)
     ladder(book, depth, mid=5000)
     worst = list(book.asks.levels())[-1]
@@ -307,9 +287,7 @@ def test_locked_and_crossed_are_both_crossed(bid_and_ask):
 
 @pytest.mark.parametrize("first_deleted", [0, 11])
 def test_a_message_that_begins_as_floats_and_ends_as_units_is_applied_once(first_deleted):
-    """The best ask is deleted before the number that is too large is met: the checksum must
-    not remember it.
-    """
+    """The best ask is deleted before the number that is too large is met: the checksum must not remember it."""
     book, naive = Book(25, 1, 8), NaiveBook(25)
     bids = [(text(900 - i, 1), text(1, 8)) for i in range(25)]
     asks = [(text(1000 + i, 1), text(1, 8)) for i in range(25)]
@@ -337,9 +315,7 @@ def test_an_absurd_level_stays_out_of_the_top_or_is_an_error():
 
 @given(st.integers(0, 10), st.integers(1, UNITS_MAX_OF_FLOAT))
 def test_floats_give_exact_integers_up_to_their_bound(decimals, number):
-    """2**50 units are found again from the nearest float, at every precision that pairs
-    have.
-    """
+    """2**50 units are found again from the nearest float, at every precision that pairs have."""
     book = Book(10, decimals, decimals)
     book.apply(floats([(text(number, decimals), text(number, decimals))]), [])
 
@@ -359,9 +335,7 @@ def test_beyond_that_bound_floats_are_refused(decimals, number):
 
 
 def test_more_levels_than_sortedlist_keeps_in_one_list():
-    """A message larger than any depth: it splits its keys at 2,000, and we search only its
-    first list.
-    """
+    """A message larger than any depth: it splits its keys at 2,000, and we search only its first list."""
     book, naive = Book(1000, 0, 0), NaiveBook(1000)
     asks = [(str(5000 + i), "1") for i in range(3000)]
     for message in (asks[1:], [asks[0]], [(asks[0][0], "0"), asks[1000]]):
@@ -373,9 +347,7 @@ def test_more_levels_than_sortedlist_keeps_in_one_list():
 
 
 def test_clear_forgets_everything_but_the_plan():
-    """A snapshot replaces the book wholesale; depth and published levels stay, wide numbers
-    do not.
-    """
+    """A snapshot replaces the book wholesale; depth and published levels stay, wide numbers do not."""
     book = Book(25, 0, 0, publish_levels=5)
     ladder(book, 25)
     book.apply_units([], [Level(2**70, 1)])

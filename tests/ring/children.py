@@ -1,5 +1,4 @@
-"""What the tests of this folder run in other processes: `python children.py <function>
-<integers>`.
+"""What the tests of this folder run in other processes: `python children.py <function> <integers>`.
 
 The integers are descriptors and counts; an answer is printed as one line.
 """
@@ -58,9 +57,7 @@ class WatchedWords:
 
 
 def watch_pack(writer: Publisher | BoardWriter, before_store: Callable[[int, int], None]) -> None:
-    """Make the record go into its slot in two halves, each told of first: a kill may come
-    in the middle.
-    """
+    """Make the record go into its slot in two halves, each told of first: a kill may come in the middle."""
     pack = writer._pack
 
     def pack_in_halves(memory: memoryview, offset: int, record: bytes) -> None:
@@ -86,9 +83,7 @@ def kill_at(store: int) -> Callable[[int, int], None]:
 
 
 def publish_until_killed(fd: int, store: int, is_gated: int) -> None:
-    """A publisher's whole life: takes over, publishes its cursor + 1000, dies before the
-    given store.
-    """
+    """A publisher's whole life: takes over, publishes its cursor + 1000, dies before the given store."""
     before_store = kill_at(store)
     as_words = ring_module.as_words
     ring_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
@@ -100,9 +95,7 @@ def publish_until_killed(fd: int, store: int, is_gated: int) -> None:
 
 
 def store_until_killed(fd: int, store: int) -> None:
-    """A board writer that stores 1001, 1002… in slot 0 and completes up to each, dead
-    before the given store.
-    """
+    """A board writer that stores 1001, 1002… in slot 0 and completes up to each, dead before the given store."""
     before_store = kill_at(store)
     as_words = board_module.as_words
     board_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
@@ -141,9 +134,7 @@ def publish_gated(fd: int, count: int) -> None:
 
 
 def read_gated(fd: int, count: int) -> None:
-    """Read until `count` through gate 0; print how many came, and how many of them were not
-    the next number.
-    """
+    """Read until `count` through gate 0; print how many came, and how many of them were not the next number."""
     subscriber = GatedSubscriber(Segment.attach(fd).memory)
     wrong_count = 0
     while subscriber.next_sequence <= count:
@@ -156,9 +147,7 @@ def read_gated(fd: int, count: int) -> None:
 
 
 def sleep_and_answer(left_fd: int, right_fd: int, answer_fd: int, eventfd: int, count: int) -> None:
-    """Sleep at two rings behind one eventfd and answer every record; print the sleeps and
-    the missed wake-ups.
-    """
+    """Sleep at two rings behind one eventfd and answer every record; print the sleeps and the missed wake-ups."""
     memories = [Segment.attach(left_fd).memory, Segment.attach(right_fd).memory]
     subscribers = [Subscriber(memory, 1) for memory in memories]
     doorbells = [Doorbell(memory, 3, eventfd) for memory in memories]
@@ -180,11 +169,9 @@ def sleep_and_answer(left_fd: int, right_fd: int, answer_fd: int, eventfd: int, 
 
 
 def store_then_load(fd: int, me: int, round_count: int) -> None:
-    """Round by round with the other process: store into my word, fence, load its word;
-    print where that was old.
+    """Round by round with the other process: store into my word, fence, load its word; print where that was old.
 
-    The first two lines of the segment say who has begun which round, the next two are what
-    is stored and loaded.
+    The first two lines of the segment say who has begun which round, the next two are what is stored and loaded.
     """
     words = Segment.attach(fd).memory.cast("Q")
     my_round, its_round, mine, its = me * 8, (1 - me) * 8, 16 + me * 8, 16 + (1 - me) * 8
@@ -201,9 +188,7 @@ def store_then_load(fd: int, me: int, round_count: int) -> None:
 
 
 def read_board(fd: int, count: int) -> None:
-    """Read slot 0 `count` times; print the torn records, the steps back, the misses, and
-    reads behind completeness.
-    """
+    """Read slot 0 `count` times; print the torn records, the steps back, the misses, and reads behind completeness."""
     reader = BoardReader(Segment.attach(fd, writable=False).memory)
     torn_count = back_count = behind_count = last = 0
     while reader.read(0) is None:  # the writer is still starting
@@ -222,7 +207,6 @@ def read_board(fd: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    # Most of the above runs until it is killed: not beyond the test that started it,
-    # however that one ended.
+    # Most of the above runs until it is killed: not beyond the test that started it, however that one ended.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     globals()[sys.argv[1]](*map(int, sys.argv[2:]))

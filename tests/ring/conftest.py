@@ -29,9 +29,7 @@ def children() -> ModuleType:
 
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
-    """Run a function of children.py in a process of its own: `spawn("publish_gated", fd,
-    1000, fds=[fd])`.
-    """
+    """Run a function of children.py in a process of its own: `spawn("publish_gated", fd, 1000, fds=[fd])`."""
     started: list[subprocess.Popen[str]] = []
 
     def spawn_child(function: str, *numbers: int, fds: list[int]) -> subprocess.Popen[str]:
@@ -48,9 +46,7 @@ def spawn() -> Iterator[Spawn]:
 
 @pytest.fixture
 def make_ring() -> Callable[..., bytearray]:
-    """An empty ring in plain memory, of four slots and 16-byte records unless told
-    otherwise.
-    """
+    """An empty ring in plain memory, of four slots and 16-byte records unless told otherwise."""
 
     def make(record_bytes: int = 16, slot_count: int = 4, gate_count: int = 0) -> bytearray:
         memory = bytearray(ring_bytes(record_bytes, slot_count, gate_count=gate_count))
