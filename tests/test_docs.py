@@ -242,7 +242,7 @@ NOT_YET = (
     "net/__init__.py", "net/link.py", "net/traffic.py", "net/websocket.py",
     "ring/layout.py", "ring/ring.py",
     "processes/callback_words.py", "processes/traffic.py", "supervisor/actor.py",
-    "supervisor/callback_watch.py",
+    "supervisor/callback_watch.py", "supervisor/supervisor.py",
     "telemetry/__init__.py", "telemetry/counters.py", "telemetry/heartbeat.py", "telemetry/histogram.py",
     "telemetry/rarely.py",
     "venue/market/pulse.py", "venue/rest/server.py", "venue/rest/door.py",
