@@ -3,12 +3,10 @@
     router ─► put ─► bounded queue ─► thread ─► history.sqlite (WAL)
                          └─ full: counted, and mended from the journal by the next reader
 
-Trading never depends on this file: it can be deleted at any time, and is made again from
-the journal. A slow disk, or a full one, costs rows here and nothing else. Nor does it use
-the journal's space: the WAL is bounded, and while the disk is nearly full the WAL is
-released and nothing is written here. Numbers are exact text, as Kraken writes them; times
-are UTC text to the microsecond, beside nanoseconds since 1970 in the columns that end in
-`_ns`.
+Nothing trades by this file: it can be deleted at any time, and is made anew from the journal. A slow disk, or none,
+costs rows here and nothing else. Nor does it take the journal's room: the WAL is bounded, and while the disk is nearly
+full the WAL is given back and nothing is written here. Numbers are exact text, as Kraken writes them; times are UTC
+text to the microsecond, beside nanoseconds since 1970 in the columns that end in `_ns`.
 """
 
 import os
@@ -34,14 +32,14 @@ from engine.units import WallNs, units_text
 
 SCHEMA_VERSION: Final = 2
 QUEUE_ROWS_MAX: Final = 50_000  # some minutes of the busiest trading; about 30 MB
-BATCH_ROWS_MAX: Final = 64  # of one transaction: some 2 ms, so that the router's own thread gets its turns
+BATCH_ROWS_MAX: Final = 64  # of one transaction: some 2 ms, in which the router's own thread gets its turns
 REBUILD_ROWS_MAX: Final = 1000
 WRITE_INTERVAL_S: Final = 0.1
 RETRY_INTERVAL_S: Final = 1.0  # after a failed write
 BUSY_MS: Final = 5000  # how long one writer waits for another
 CLOSE_DEADLINE_S: Final = 5.0
 ROWS_MAX: Final = 10_000  # of one query
-WAL_PAGES_MAX: Final = 64  # of 4 kB, before they are moved into the file; readers may delay that for a while
+WAL_PAGES_MAX: Final = 64  # of 4 kB, before they are moved into the file; readers may hold that up for a while
 WAL_BYTES_KEPT: Final = 256 * 1024  # of a WAL that was moved into the file
 WAL_BYTES_MAX: Final = 8 * 1024 * 1024  # behind a reader that does not end; then rows wait, and at last are dropped
 DISK_FREE_BYTES_MIN: Final = 2 * 1024 * 1024  # less is for the journal alone
@@ -50,17 +48,17 @@ log = structlog.get_logger("history")
 
 
 class OrderRow(Struct, frozen=True):
-    """One order in its present state. The columns of `orders`, in their order."""
+    """One order as it stands. The columns of `orders`, in their order."""
 
     id: str
-    """The engine's id, the client order id; of an order that is not ours, Kraken's."""
+    """The engine's: its client order id; of an order that is not ours, Kraken's."""
     order_id: str
     strategy: str
     symbol: str
     side: str
     type: str
     qty: str
-    """0 for an order that names an amount of money, in `cash_qty`."""
+    """0 for an order that names the money, in `cash_qty`."""
     cash_qty: str | None
     filled: str
     limit_price: str | None
@@ -84,7 +82,7 @@ class FillRow(Struct, frozen=True):
 
     exec_id: str
     id: str
-    """The id of its order, as in `orders`."""
+    """Of its order, as in `orders`."""
     order_id: str
     trade_id: int
     strategy: str
@@ -104,7 +102,7 @@ class HistoryError(UserError):
 
 
 class _NoRoom(OSError):
-    """The free space that is left is reserved for the journal."""
+    """What room there is belongs to the journal."""
 
 
 def _columns(row: type[Struct]) -> str:
@@ -137,7 +135,7 @@ CREATE TABLE IF NOT EXISTS condition (one INTEGER PRIMARY KEY CHECK (one = 1), l
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
-# An older state never replaces a newer one: the writer and a repair may run side by side.
+# An older state never replaces a newer one: the writer and a mend may run side by side.
 _PUT_ORDER = (
     f"INSERT INTO orders ({_columns(OrderRow)}) VALUES ({_marks(OrderRow)}) ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in OrderRow.__struct_fields__ if name != "id")
@@ -150,7 +148,7 @@ _PUT_FILL = f"INSERT OR REPLACE INTO fills ({_columns(FillRow)}) VALUES ({_marks
 
 
 def order_row(order: TrackedOrder) -> OrderRow:
-    """The row of an order in its present state."""
+    """An order as it stands now."""
     intent, decimals = order.intent, order.qty_decimals
     avg_price = order.avg_price
     return OrderRow(
@@ -186,7 +184,7 @@ def order_object(columns: Mapping[str, Any], pending: str = "") -> dict[str, Any
 
 
 def fill_row(order: TrackedOrder, fill: Filled) -> FillRow:
-    """The row of one fill of an order."""
+    """One fill of an order."""
     return FillRow(
         exec_id=fill.exec_id,
         id=order.key,
@@ -235,9 +233,7 @@ def _time_text(at: WallNs) -> str:
 
 
 class HistoryWriter:
-    """Writes the history: `put`, `put_order` and `put_fill` only append to a queue; a
-    thread writes.
-    """
+    """The router's pen: `put`, `put_order` and `put_fill` only append to a queue; a thread writes."""
 
     def __init__(
         self, path: Path, *, queue_rows_max: int = QUEUE_ROWS_MAX, interval_s: float = WRITE_INTERVAL_S
@@ -247,8 +243,7 @@ class HistoryWriter:
         self._queue_rows_max = queue_rows_max
         self._interval_s = interval_s
         self._stop = threading.Event()
-        # Rows that found the queue full; the next successful write marks the file as
-        # incomplete.
+        # Rows that found the queue full; the next successful write marks the file as incomplete.
         self.dropped = 0
         self._dropped_marked = 0
         self.written = 0
@@ -259,28 +254,24 @@ class HistoryWriter:
 
     @property
     def waiting(self) -> int:
-        """The number of rows that are not written yet."""
+        """Rows that are not written yet."""
         return len(self._queue)
 
     def put(self, order: TrackedOrder, fill: Filled | None = None) -> bool:
-        """Queue a change of an order, in its present state; False when it was dropped.
-        Never waits.
-        """
-        # The thread makes the texts, from a copy, because the order goes on changing.
+        """Have a change of an order written, as the order stands now; False when it was dropped. Never waits."""
+        # The texts are made by the thread, from a copy: the order goes on changing.
         return self._put(_Change(replace(order, fees=dict(order.fees)), fill))
 
     def put_order(self, row: OrderRow) -> bool:
-        """Queue a row; False when it was dropped. Never waits."""
+        """Have it written; False when it was dropped. Never waits."""
         return self._put(row)
 
     def put_fill(self, row: FillRow) -> bool:
-        """Queue a row; False when it was dropped. Never waits."""
+        """Have it written; False when it was dropped. Never waits."""
         return self._put(row)
 
     def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> None:
-        """Write what waits and end; after the deadline the rest is left, and repaired
-        later.
-        """
+        """Write what waits and end; a disk that takes longer is left behind, and its rows are mended later."""
         self._stop.set()
         self._thread.join(deadline_s)
 
@@ -303,8 +294,7 @@ class HistoryWriter:
                 _check_room(self.path, connection)
                 self._write_all(connection, batch)
             except (sqlite3.Error, OSError) as error:
-                # The batch is kept and tried again; meanwhile the queue fills up, and then
-                # rows are dropped.
+                # The batch is kept and tried again; meanwhile the queue fills up, and then rows are dropped.
                 self._note_failure(error)
                 if connection is not None:
                     with suppress(sqlite3.Error):
@@ -346,15 +336,13 @@ class HistoryWriter:
 
 
 def _check_room(path: Path, connection: sqlite3.Connection) -> None:
-    """Raise _NoRoom when the disk is nearly full, or a reader keeps a WAL that has grown
-    too long.
-    """
+    """_NoRoom when the disk is nearly full, or a reader holds up a WAL that has grown too long."""
     disk = os.statvfs(path.parent)
     is_short = disk.f_bavail * disk.f_frsize < DISK_FREE_BYTES_MIN
     wal = _wal_of(path)
     wal_bytes = wal.stat().st_size if wal.exists() else 0
     if wal_bytes > (0 if is_short else WAL_BYTES_MAX):
-        # Never waits for a reader: what it delays is tried again with the next rows.
+        # Never waits for a reader: what it holds up is tried again with the next rows.
         connection.execute("PRAGMA busy_timeout = 0")
         try:
             is_held_up = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -371,10 +359,7 @@ def _wal_of(path: Path) -> Path:
 
 
 def _open_to_write(path: Path) -> sqlite3.Connection:
-    """Open the file, creating it if needed.
-
-    One that is not ours or is damaged is moved aside, because the journal has it all.
-    """
+    """The file, made if need be; one that is not ours or is damaged is moved aside, for the journal has it all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         return _connect(path)
@@ -390,8 +375,7 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Created here, because SQLite would let everybody read it, and gives the WAL the file's
-    # permissions.
+    # Made here, for SQLite would let everybody read it, and gives the WAL the permissions that the file has.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     path.chmod(0o600)
     connection = sqlite3.connect(path, timeout=BUSY_MS / 1000)
@@ -407,7 +391,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
         connection.executescript(_SCHEMA)
         with connection:
-            # A new file is incomplete until the journal has been read into it.
+            # A file that begins is incomplete until the journal has been read into it.
             connection.execute("INSERT OR IGNORE INTO condition VALUES (1, 1, 0, 0)")
     except BaseException:
         connection.close()
@@ -416,7 +400,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _begin_writing(connection: sqlite3.Connection) -> None:
-    """Mark the file incomplete if an earlier writer was killed, which may have lost rows."""
+    """A writer that was killed may have left rows behind: then its successor's file is incomplete."""
     with connection:
         connection.execute("UPDATE condition SET lost = lost + is_open, is_open = 1")
 
@@ -426,25 +410,24 @@ def _put_rows(connection: sqlite3.Connection, rows: Sequence[OrderRow | FillRow]
     connection.executemany(_PUT_FILL, [astuple(row) for row in rows if isinstance(row, FillRow)])
 
 
-# --- repairing and reading, in the process of the reader, never in the router's
+# --- mending and reading: in the process of whoever asks, never in the router's
 
 
 def is_incomplete(path: Path, *, is_running: bool) -> bool:
-    """Whether the file may lack rows of the journal. A writer that was killed loses some."""
+    """Are there rows that the journal has and this file may lack? A writer that was killed leaves some behind."""
     try:
         with closing(_open_to_read(path)) as connection:
             lost, mended, is_open = connection.execute("SELECT lost, mended, is_open FROM condition").fetchone()
     except (HistoryError, sqlite3.Error, TypeError):
-        return True  # missing or damaged: `rebuild` starts it again
+        return True  # it is not there, or damaged: `rebuild` begins it anew
     return bool(lost > mended or (is_open and not is_running))
 
 
 def rebuild(path: Path, records: Iterable[Record], *, is_running: bool = True) -> int:
-    """Write everything in the journal to the file, beside a writer at work; returns the
-    records read.
+    """Bring everything that the journal tells into the file, beside a writer at work; how many records were read.
 
-    `records` are those of `engine.orders.journal.read_journal`. Nothing is removed: what
-    the journal no longer has stays. Raises HistoryError when the file cannot be written.
+    `records` are those of `engine.orders.journal.read_journal`. Nothing is removed: what the journal has forgotten
+    stays. HistoryError when the file cannot be written.
     """
     try:
         connection = _open_to_write(path)
@@ -474,7 +457,7 @@ def _write_records(connection: sqlite3.Connection, records: Iterable[Record]) ->
 
     for record in records:
         count += 1
-        with suppress(EngineError):  # a hole in the journal: the next snapshot repairs the state
+        with suppress(EngineError):  # a hole in the journal: the next snapshot sets it right
             change = blotter.apply(record)
             if change is not None:
                 orders[change.order.key] = order_row(change.order)
@@ -490,7 +473,7 @@ def _write_records(connection: sqlite3.Connection, records: Iterable[Record]) ->
 
 
 def fills_of(path: Path) -> int:
-    """The number of fills in the history; 0 when it cannot be read."""
+    """How many fills the history knows; 0 when there is none that can be read."""
     with suppress(HistoryError, sqlite3.Error), closing(_open_to_read(path)) as connection:
         count: int = connection.execute("SELECT count(*) FROM fills").fetchone()[0]
         return count
@@ -506,18 +489,14 @@ def query_orders(
     state: str | None = None,
     rows_max: int = ROWS_MAX,
 ) -> list[dict[str, Any]]:
-    """Orders submitted since then, as dicts with the names in OrderRow: the newest
-    `rows_max`, oldest first.
-    """
+    """Orders submitted since then, as dicts with the names in OrderRow: the newest `rows_max`, the oldest first."""
     return _query(path, "orders", "submitted_ns", since, rows_max, strategy=strategy, symbol=symbol, state=state)
 
 
 def query_fills(
     path: Path, since: WallNs, *, strategy: str | None = None, symbol: str | None = None, rows_max: int = ROWS_MAX
 ) -> list[dict[str, Any]]:
-    """Fills since then, as dicts with the names in FillRow: the newest `rows_max`, oldest
-    first.
-    """
+    """Fills since then, as dicts with the names in FillRow: the newest `rows_max`, the oldest first."""
     return _query(path, "fills", "kraken_ns", since, rows_max, strategy=strategy, symbol=symbol)
 
 

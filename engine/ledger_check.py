@@ -1,4 +1,4 @@
-"""The comparison of a run's three accounts, order by order and fill by fill.
+"""Three records of one run, compared order by order and fill by fill: the venue's ledger, the journal, the strategy.
 
     ledger      what the venue really accepted, and what became of it
     journal     what the router wrote of it
@@ -30,7 +30,7 @@ DIFFERENCES_SHOWN_MAX: Final = 20
 
 
 class VenueOrder(Struct, frozen=True):
-    """One order of the venue's ledger; only the fields that are compared."""
+    """One order of the venue's ledger; of its fields, those that are compared."""
 
     order_id: str
     cl_ord_id: str | None
@@ -52,7 +52,7 @@ class VenueFill(Struct, frozen=True):
     cost: Decimal
     fee: Decimal
     base_change: Decimal | None = None
-    """The change of the base currency's balance; None when the ledger does not have it."""
+    """Of the account's balance in the base currency; None when the ledger does not tell."""
 
 
 class Ledger(Struct, frozen=True):
@@ -71,7 +71,7 @@ class Told(Struct, frozen=True):
 
 
 def fetch_ledger(rest_url: str) -> Ledger:
-    """Fetch the ledger of the built-in venue."""
+    """The ledger of the built-in venue."""
     with urlopen(f"{rest_url}/venue/ledger", timeout=LEDGER_DEADLINE_S) as answer:
         return msgspec.json.decode(answer.read(), type=Ledger)
 
@@ -92,15 +92,13 @@ def compare_with_ledger(rest_url: str, state_dir: Path, told: Iterable[Told]) ->
 
 
 def read_state(state_dir: Path) -> tuple[dict[str, TrackedOrder], dict[str, tuple[Filled, TrackedOrder]]]:
-    """Every order and every fill in the journal, by their ids; deleted segments are
-    missing.
-    """
+    """Every order and every fill that the journal tells of, by their ids; segments that are gone are not told."""
     blotter = Blotter()
     orders: dict[str, TrackedOrder] = {}
     fills: dict[str, tuple[Filled, TrackedOrder]] = {}
     for _, record in read_journal(state_dir):
         if isinstance(record, Snapshot) and orders:
-            continue  # sums up what was read already
+            continue  # sums up what was read
         change = blotter.apply(record)
         if change is None:
             continue
@@ -174,8 +172,7 @@ def _fills_differ(theirs: Sequence[VenueFill], ours: Mapping[str, tuple[Filled, 
         fill, order = known
         qty = units_decimal(fill.qty, fill.qty_decimals)
         fee, changed = sum((fee.qty for fee in fill.fees), Decimal(0)), _base_change(order, fill)
-        # REST gives a fee in the base currency by its worth alone: it was rounded up, by a
-        # unit at most.
+        # REST tells a fee in the base currency by its worth alone: it was taken off rounded up, by a unit at most.
         more = fee - venue.fee
         if order.intent.fee_preference == "base" and 0 < more <= _unit(venue.fee):
             fee, changed = fee - more, changed + more
@@ -196,7 +193,7 @@ def _fills_differ(theirs: Sequence[VenueFill], ours: Mapping[str, tuple[Filled, 
 
 
 def _base_change(order: TrackedOrder, fill: Filled) -> Decimal:
-    """The journal's change of the account's base currency by a fill."""
+    """What the journal says that a fill changed the account's base currency by."""
     if fill.base_change is not None:
         return fill.base_change
     qty = units_decimal(fill.qty, fill.qty_decimals)
@@ -205,7 +202,7 @@ def _base_change(order: TrackedOrder, fill: Filled) -> Decimal:
 
 
 def _unit(shown: Decimal) -> Decimal:
-    """The last decimal of a number as it is written."""
+    """The last decimal of a number as it is shown."""
     return Decimal(1).scaleb(int(shown.as_tuple().exponent))
 
 
@@ -214,9 +211,7 @@ def _told_differ(
     fills: Mapping[str, tuple[Filled, TrackedOrder]],
     told: Sequence[Told],
 ) -> Iterable[str]:
-    """Compare the strategies' callbacks with the journal; orders of no strategy are told to
-    none.
-    """
+    """The strategies' callbacks against the journal; orders that nobody's strategy sent are told to nobody."""
     fills_journal, ends_journal = Tally(), Tally()
     for fill, order in fills.values():
         if order.strategy:

@@ -102,16 +102,12 @@ def build_summary(
     }
 
 
-def trading_summary(trading: TradingView | None, refused_by_clients: int) -> dict[str, Any]:
-    """The summary's keys about orders, fills, positions and money; all zero without
-    `trading`.
-
-    `refused_by_clients` counts orders that were refused before they reached the router.
-    """
+def trading_summary(trading: TradingView | None, refused_by_desks: int) -> dict[str, Any]:
+    """Orders, fills, positions and money; all zero for an engine that does not trade."""
     counts = trading.counters.snapshot() if trading is not None else {}
     status = trading.status if trading is not None else {}
     orders = {name: counts.get(name, 0) for name in ORDER_TOTALS}
-    orders["refused"] += refused_by_clients
+    orders["refused"] += refused_by_desks
     return {
         "orders": orders,
         "fills": counts.get("fills", 0),

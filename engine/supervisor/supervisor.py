@@ -274,9 +274,7 @@ class Supervisor:
         return ATTEMPTS_MAX // (len(self._feeds) + (2 if account is not None else 0))
 
     def told(self) -> list[Told]:
-        """What the strategies' callbacks were told of orders, for the comparison with the
-        venue's ledger.
-        """
+        """What the strategies' callbacks were told of orders, for the comparison with the venue's ledger."""
         return [Told(hosted.desk.fills_told, hosted.desk.ends_told) for hosted in self._hosted]
 
     async def _start_strategies(self, seconds: float | None) -> None:

@@ -126,7 +126,7 @@ class Trading:
         self.actors = [self.router, self.private_feed]
 
     def desk_ports(self, strategy: str) -> OrderPorts:
-        """The rings of one strategy's orders."""
+        """What a strategy's desk needs."""
         ring = self._reports[strategy].memory
         return OrderPorts(self._publisher, GatedSubscriber(ring), self._tags[strategy], self._account.run)
 
