@@ -15,8 +15,8 @@ READS_TIME = {
     *("time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"),
     *("time.clock_gettime", "time.clock_gettime_ns", "datetime.now", "datetime.utcnow", "date.today"),
 }
-# Modules that may: the clock itself; the stopwatch of a replay, whose own clock is the capture's; the command
-# line, which waits for processes and people.
+# Modules that may: the clock itself; the stopwatch of a replay, whose own clock is the
+# capture's; the command line, which waits for processes and people.
 MAY_READ_TIME = {"clock.py", "replay.py"}
 MAY_READ_TIME_BELOW = ("cli",)
 
@@ -26,7 +26,7 @@ PURE = ("kraken/", "market/", "orders/", "strategy/", "records.py", "topology.py
 
 
 def place(path):
-    """For test names and messages: public_feed/feed.py."""
+    """A path for test names and messages: public_feed/feed.py."""
     return str(path.relative_to(ENGINE))
 
 
@@ -47,7 +47,7 @@ def is_public(node):
 
 @pytest.mark.parametrize("path", MODULES, ids=place)
 def test_only_the_clock_asks_for_the_time(path):
-    """Everything else takes `now`, or holds a Clock: so replay and tests own the time."""
+    """Everything else takes `now`, or holds a Clock: so replay and tests control the time."""
     if place(path) in MAY_READ_TIME or place(path).startswith(MAY_READ_TIME_BELOW):
         return
     tree = tree_of(path)
@@ -64,7 +64,7 @@ def test_only_the_clock_asks_for_the_time(path):
 
 @pytest.mark.parametrize("path", [p for p in MODULES if place(p).startswith(PURE)], ids=place)
 def test_pure_code_throws_no_dice(path):
-    """No random, no uuid4: a seed is a parameter."""
+    """Pure code uses no random and no uuid4: a seed is a parameter."""
     used = [
         alias.name
         for node in ast.walk(tree_of(path))
@@ -79,7 +79,9 @@ def test_pure_code_throws_no_dice(path):
 
 @pytest.mark.parametrize("path", [p for p in MODULES if not place(p).startswith("ring/")], ids=place)
 def test_nothing_packs_into_shared_words(path):
-    """pack_into zeroes its target first, and another process can see the zero: payloads only, and only in the ring."""
+    """pack_into zeroes its target first, and another process can see the zero: only
+    payloads in the ring may use it.
+    """
     used = [
         node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute) and node.attr == "pack_into"
     ]
@@ -98,7 +100,7 @@ def test_nothing_is_left_for_later(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=place)
 def test_classes_are_named_after_things(path):
-    """Not after job titles."""
+    """No class is named after a job title."""
     titled = [node.name for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)
               and node.name.endswith(JOB_TITLES)]  # fmt: skip
 
@@ -107,7 +109,7 @@ def test_classes_are_named_after_things(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=place)
 def test_every_module_and_every_public_thing_is_introduced(path):
-    """A docstring for each module, class and module-level function."""
+    """Each module, class and module-level function has a docstring."""
     tree = tree_of(path)
     silent = [] if ast.get_docstring(tree) else ["the module"]
     silent += [
@@ -122,7 +124,9 @@ def test_every_module_and_every_public_thing_is_introduced(path):
 
 
 def test_an_installed_engine_lacks_no_file():
-    """What is not a module of a package is package data: README and errors point to the examples."""
+    """Every file that is no module of a package is package data: README and errors point to
+    some.
+    """
     packages = {path.parent for path in ENGINE.rglob("__init__.py")}
     others = {path for path in ENGINE.rglob("*") if path.is_file() and "__pycache__" not in path.parts
               and not (path.suffix == ".py" and path.parent in packages)}  # fmt: skip

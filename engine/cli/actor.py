@@ -1,7 +1,7 @@
 """A child process: `python -m engine actor public_feed --launch-fd N`.
 
-It is stopped by SIGTERM and leaves SIGINT to the parent, who got it from the same terminal. The feeds die with their
-parent; the order router outlives it, for as long as its orders need.
+SIGTERM stops it; SIGINT is left to the parent, which gets it from the same terminal. The
+feeds die with their parent; the order router outlives it, for as long as its orders need.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ log = structlog.get_logger("actor")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the actor that the command line names; its exit code."""
+    """Run the child process that the arguments name; returns its exit code."""
     actor, _, launch_fd = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Imported one by one: no process loads what another one needs.
@@ -84,7 +84,7 @@ def _run(
     news = socket.socket(fileno=launch.news_fd)
 
     def tell(item: News) -> None:
-        with suppress(OSError):  # a full or closed socket: the log has it too
+        with suppress(OSError):  # a full or closed socket: the log has the same news
             news.send(encode_news(item), socket.MSG_DONTWAIT)
 
     async def run_until_done() -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from tests.integration.rig import CAPTURES, Engines, summary_of
+from tests.reference import summary_keys, summary_keys_told
 
 COMMAND = r"`engine (run|replay|venue|settings|status|stop|check|orders|balances|cancel|halt|resume)([^`]*)`"
 README = Path(__file__).parents[2] / "README.md"
@@ -28,7 +29,9 @@ def test_the_first_strategy_runs_as_it_stands(engines: Engines, tmp_path: Path):
 
 
 def test_the_strategy_that_trades_does_so_as_it_stands(engines: Engines, tmp_path: Path):
-    """The README's second strategy: it quotes, is filled, begins again, and every record agrees."""
+    """The README's second strategy quotes, is filled, begins again; every record agrees; the summary has the keys
+    that engine/docs/summary-and-status.md tells, and no others.
+    """
     _, code = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     bot = tmp_path / "my_bot.py"
     bot.write_text(code)
@@ -43,6 +46,7 @@ def test_the_strategy_that_trades_does_so_as_it_stands(engines: Engines, tmp_pat
     assert summary["orders"]["submitted"] > 0
     assert summary["ledger"]["agree"], summary["ledger"]["differences"]
     assert summary["ledger"]["fills"] == summary["fills"] > 0
+    assert set(summary_keys(summary)) == summary_keys_told()
 
 
 def test_every_option_that_the_readme_names_exists(engines: Engines):

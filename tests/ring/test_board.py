@@ -1,4 +1,6 @@
-"""The board holds the last record of every pair, whole, whoever dies; and it makes a lapped reader whole again."""
+"""The board holds the last record of every pair, whole, whoever dies; and it makes a lapped
+reader whole again.
+"""
 
 import pytest
 from hypothesis import given, settings
@@ -50,7 +52,9 @@ def test_store_writes_the_older_copy_in_the_order_readers_rely_on(children):
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=8)), max_size=40))
 def test_a_read_is_the_last_store(stores):
-    """Slot by slot, filled up with zeros, None where nothing was stored; a successor changes nothing."""
+    """Slot by slot, filled up with zeros, None where nothing was stored; a successor
+    changes nothing.
+    """
     memory = make_board()
     reader, last = BoardReader(memory), {}
     for index, record in stores:
@@ -114,7 +118,9 @@ def test_misuse_and_other_memories_are_refused():
 
 
 def test_a_successor_completes_nothing_it_has_not_stored():
-    """Its predecessor may have published what never got to the board, for any pair the board held."""
+    """Its predecessor may have published what never got to the board, for any pair the
+    board held.
+    """
     memory = make_board()
     first, reader = BoardWriter(memory), BoardReader(memory)
     for index in (0, 2):
@@ -130,16 +136,18 @@ def test_a_successor_completes_nothing_it_has_not_stored():
     assert (reader.complete_upto, second.inherited_count) == (10, 0)
 
 
-# One change of a pair, how much the reader reads after it, and whether it ends a burst; mostly the reader is away, so
-# that it is lapped within bursts as well as between them.
+# One change of a pair, how much the reader reads after it, and whether it ends a burst;
+# mostly the reader is away, so that it is lapped within bursts as well as between them.
 changes = st.tuples(st.integers(0, 5), st.sampled_from([0] * 12 + [1, 2, 20]), st.sampled_from([True] + [False] * 5))
 
 
 @given(st.lists(changes, min_size=1, max_size=120))
 @settings(max_examples=300)
 def test_a_lapped_reader_ends_with_every_pair_up_to_date(history):
-    """Bursts of any shape, a reader of any appetite, quiet pairs included: no update is lost, none is set back
-    for good. When the last burst has ended its view of every pair is the publisher's."""
+    """Bursts of any shape, a reader of any appetite, quiet pairs included: no update is
+    lost, none is set back for good. When the last burst has ended its view of every pair is
+    the publisher's.
+    """
     memory = bytearray(ring_bytes(16, 8))
     format_ring(memory, record_bytes=16, slot_count=8)
     board_memory = make_board(16, 6)
@@ -186,7 +194,9 @@ def test_a_lapped_reader_ends_with_every_pair_up_to_date(history):
 
 
 def test_a_board_is_whole_and_never_behind_its_promise_between_processes(spawn, children):
-    """Read at full speed while another process stores: no torn record, no step back, none older than complete_upto."""
+    """Read at full speed while another process stores: no torn record, no step back, none
+    older than complete_upto.
+    """
     segment = Segment.create("board", board_bytes(children.RECORD_BYTES, 1))
     format_board(segment.memory, record_bytes=children.RECORD_BYTES, slot_count=1)
     writer = spawn("store_for_ever", segment.fd, fds=[segment.fd])

@@ -1,4 +1,6 @@
-"""What a strategy may ask of an order, and the one sentence that it gets for what it may not."""
+"""What a strategy may ask of an order, and the one sentence that it gets for what it may
+not.
+"""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal

@@ -1,4 +1,6 @@
-"""What the venue's tests share: a client, a checker of the update law, the genuine messages, a loop for async tests."""
+"""What the venue's tests share: a client, a checker of the update law, the genuine
+messages, a loop for async tests.
+"""
 
 import asyncio
 import inspect

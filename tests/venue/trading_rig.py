@@ -1,4 +1,6 @@
-"""Two ways to trade in tests: the bare core under a clock that stands still, and a client on a real socket."""
+"""Two ways to trade in tests: the bare core under a clock that stands still, and a client
+on a real socket.
+"""
 
 import asyncio
 import contextlib
@@ -205,7 +207,9 @@ def new_token(venue: Venue) -> str:
 
 @contextlib.asynccontextmanager
 async def trading(venue: Venue, *channels: str, **params: Any) -> AsyncIterator[Trader]:
-    """A trader on a connection of its own, subscribed to these channels, snapshots read; `params` are executions'."""
+    """A trader on a connection of its own, subscribed to these channels, snapshots read;
+    `params` are executions'.
+    """
     async with connected(venue.private_url) as client:
         trader = Trader(client, new_token(venue))
         for channel in channels:

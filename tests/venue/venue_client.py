@@ -1,4 +1,6 @@
-"""A client that knows nothing of the venue's code: it sends text and keeps every frame that comes, in order."""
+"""A client that knows nothing of the venue's code: it sends text and keeps every frame that
+comes, in order.
+"""
 
 import asyncio
 import contextlib
@@ -24,7 +26,7 @@ class Client(WSListener):
         self._came = asyncio.Event()
         self._transport: WSTransport
 
-    # --- the socket --------------------------------------------------------------------------------------------------
+    # --- the socket
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -48,7 +50,7 @@ class Client(WSListener):
 
     def resume_writing(self) -> None: ...
 
-    # --- what tests do -----------------------------------------------------------------------------------------------
+    # --- what tests do
 
     def ask(self, **request: Any) -> None:
         self.say(json.dumps(request))
@@ -108,7 +110,8 @@ class Client(WSListener):
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Client]:
     """A client, connected; gone when the block ends."""
-    # Without aiofastnet, which on uvloop does not notice a reset that comes together with data.
+    # Without aiofastnet, which on uvloop does not notice a reset that comes together with
+    # data.
     transport, client = await ws_connect(Client, url, use_aiofastnet=False, max_frame_size=1 << 24)
     assert isinstance(client, Client)
     try:

@@ -32,7 +32,9 @@ def market_frames(client: Client) -> list[str]:
 
 
 async def test_all_of_a_capture_byte_for_byte(genuine: Path):
-    """Books and trades of both pairs, subscribed at about the same time, come in the capture's own order."""
+    """Books and trades of both pairs, subscribed at about the same time, come in the
+    capture's own order.
+    """
     expected = market_lines(genuine / TWO_PAIRS)
     async with Venue(capture_settings(genuine / TWO_PAIRS)) as venue, connected(venue.public_url) as client:
         client.subscribe("book", "BTC/USD", "ETH/USD", depth=10)
@@ -69,7 +71,9 @@ async def test_rounds_begin_with_the_snapshot(genuine: Path):
 
 
 async def test_a_new_subscription_starts_again_and_leaves_the_other_alone(genuine: Path):
-    """Unsubscribe and subscribe in mid-stream: snapshot first; the other book goes on in order."""
+    """Unsubscribe and subscribe in mid-stream: snapshot first; the other book goes on in
+    order.
+    """
     eth = market_lines(genuine / TWO_PAIRS, '"channel":"book"', "ETH/USD")
     settings = capture_settings(genuine / TWO_PAIRS, pace="original")
     async with Venue(settings) as venue, connected(venue.public_url) as client:
@@ -115,7 +119,9 @@ async def test_the_original_pace_is_that_of_the_receive_clock(genuine: Path, tmp
 
 
 async def test_what_a_capture_does_not_hold_is_refused(genuine: Path):
-    """In Kraken's words: the symbol, or the depth where the symbol's book is held at another."""
+    """In Kraken's words: the symbol, or the depth where the symbol's book is held at
+    another.
+    """
     async with Venue(capture_settings(genuine / ONE_PAIR)) as venue, connected(venue.public_url) as client:
         client.subscribe("book", "ETH/USD", depth=25)
         client.subscribe("book", "BTC/USD", depth=10)
@@ -134,7 +140,9 @@ async def test_what_a_capture_does_not_hold_is_refused(genuine: Path):
 
 
 async def test_precisions_are_told_even_where_the_capture_has_none(genuine: Path):
-    """The instrument channel of a capture without one: its pairs, with the precision of their number text."""
+    """The instrument channel of a capture without one: its pairs, with the precision of
+    their number text.
+    """
     async with Venue(capture_settings(genuine / TWO_PAIRS)) as venue, connected(venue.public_url) as client:
         client.ask(method="subscribe", params={"channel": "instrument"})
         pairs = (await client.of("instrument"))["data"]["pairs"]
@@ -146,7 +154,9 @@ async def test_precisions_are_told_even_where_the_capture_has_none(genuine: Path
 
 
 async def test_single_samples_of_the_other_channels_are_served_too(genuine: Path):
-    """Candles under their interval, tickers whatever triggered them, the genuine instrument snapshot itself."""
+    """Candles under their interval, tickers whatever triggered them, the genuine instrument
+    snapshot itself.
+    """
     names = ("ohlc", "ticker", "instrument")
     settings = capture_settings(*(genuine / f"{name}.jsonl" for name in names))
     async with Venue(settings) as venue, connected(venue.public_url) as client:
@@ -163,7 +173,9 @@ async def test_single_samples_of_the_other_channels_are_served_too(genuine: Path
 
 
 async def test_a_slow_reader_holds_a_fast_capture_back(genuine: Path):
-    """At full speed for ever, the venue waits for the socket and keeps no more than its buffer."""
+    """At full speed for ever, the venue waits for the socket and keeps no more than its
+    buffer.
+    """
     settings = capture_settings(genuine / ONE_PAIR, repeat=0, write_buffer_bytes_max=1_000_000)
     async with Venue(settings) as venue, connected(venue.public_url) as client:
         client.subscribe("book", "BTC/USD", depth=25)

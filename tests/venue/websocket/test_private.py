@@ -1,4 +1,6 @@
-"""The private WebSocket over real sockets: sessions, subscriptions, methods, and the streams' own pace."""
+"""The private WebSocket over real sockets: sessions, subscriptions, methods, and the
+streams' own pace.
+"""
 
 import asyncio
 import json
@@ -17,7 +19,7 @@ def settings(**changes) -> VenueSettings:
     return msgspec.structs.replace(STILL, **changes)
 
 
-# --- session ---------------------------------------------------------------------------------------------------------
+# --- session
 
 
 async def test_a_status_comes_first_and_heartbeats_after_the_first_subscription():
@@ -115,7 +117,7 @@ async def test_permissions_of_the_key_count():
     assert balances["success"]
 
 
-# --- subscriptions ---------------------------------------------------------------------------------------------------
+# --- subscriptions
 
 
 async def test_the_ack_of_executions_tells_the_tier():
@@ -176,7 +178,9 @@ async def test_unsubscribing_ends_the_stream():
 
 
 async def test_order_status_and_ratecounter_shape_the_stream():
-    """Without order_status only openings and endings; with ratecounter each row has the pair's counter."""
+    """Without order_status only openings and endings; with ratecounter each row has the
+    pair's counter.
+    """
     async with (
         Venue(settings(count_rates=True)) as venue,
         trading(venue, "executions", order_status=False) as quiet,
@@ -199,7 +203,7 @@ async def test_public_channels_are_not_here():
     assert "Try ws.kraken.com" in reply["error"]
 
 
-# --- methods ---------------------------------------------------------------------------------------------------------
+# --- methods
 
 
 async def test_orders_from_first_to_last():
@@ -288,7 +292,9 @@ async def test_deadlines_have_a_window():
 
 
 async def test_a_batch_cancel_is_answered_flat():
-    """The count beside `success` and no result, as on the wire in 2024 and in 2026; nothing open counts as none."""
+    """The count beside `success` and no result, as on the wire in 2024 and in 2026; nothing
+    open counts as none.
+    """
     async with Venue(settings()) as venue, trading(venue) as trader:
         order = await trader.limit()
         first = await trader.ask("batch_cancel", orders=[order["result"]["order_id"], "OAAAAA-BBBBB-CCCCCC"])
@@ -311,7 +317,7 @@ async def test_fok_is_for_orders_with_a_limit():
 
 
 async def test_the_dead_mans_switch_is_driven_by_the_venues_own_timer():
-    """Nobody asks anything, and the orders go."""
+    """The orders are canceled without any request."""
     async with Venue(STILL) as venue, trading(venue, "executions") as trader:
         await trader.limit()
         armed = await trader.ask("cancel_all_orders_after", timeout=1)
@@ -325,11 +331,14 @@ async def test_the_dead_mans_switch_is_driven_by_the_venues_own_timer():
     assert disarmed["result"]["triggerTime"] == "0"
 
 
-# --- the two paths ---------------------------------------------------------------------------------------------------
+# --- the two paths
 
 
 async def test_answers_and_streams_overtake_each_other():
-    """Two independent paths: sometimes the ack is first, sometimes the row. Each keeps its own order."""
+    """Two independent paths: sometimes the ack is first, sometimes the row.
+
+    Each keeps its own order.
+    """
     async with Venue(STILL) as venue, trading(venue, "executions") as trader:
         for number in range(40):
             await trader.limit(cl_ord_id=f"o{number}")
@@ -359,7 +368,7 @@ async def test_the_front_end_answers_before_the_engine():
 
 
 async def test_a_clients_trade_is_public():
-    """His order in the book, his fill on the tape, with the same price and trade id."""
+    """The order is in the public book, its fill is a public trade, with the same price and id."""
     async with Venue(STILL) as venue, connected(venue.public_url) as public:
         public.subscribe("book", "BTC/USD", depth=10)
         public.subscribe("trade", "BTC/USD", snapshot=False)

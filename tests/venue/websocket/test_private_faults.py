@@ -1,4 +1,6 @@
-"""What faults do to trading requests, each as an exact script: what the ledger says, and what the client saw."""
+"""What faults do to trading requests, each as an exact script: what the ledger says, and
+what the client saw.
+"""
 
 import asyncio
 import json
@@ -140,7 +142,9 @@ async def test_one_row_of_a_batch_is_refused_while_others_live():
 
 
 def test_rates_are_seeded_and_can_be_switched():
-    """The same seed strikes the same requests; a symbol narrows it; set and clear take effect at once."""
+    """The same seed strikes the same requests; a symbol narrows it; set and clear take
+    effect at once.
+    """
     specs = (parse_fault("drop-answer=0.3"), parse_fault("lost=1@ETH/USD"))
 
     def struck(seed: int) -> list[str | None]:
