@@ -7,29 +7,30 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from engine.net.control_socket import NobodyListens, ask
+from tests.integration.forked_commands import ForkedCommands
+from tests.waiting import PATIENCE_S, eventually
+
 STRATEGIES = Path(__file__).parent / "strategies" / "diary.py"
 CAPTURES = Path(__file__).parents[1] / "data" / "kraken"
-PATIENCE_S = 60.0  # of a wait that ends as soon as its condition holds: a loaded machine may take its time
-LOOK_INTERVAL_S = 0.02
+ANSWER_S_MAX = 5.0  # of a question to an engine, which may stand still
 
+COMMANDS = ForkedCommands()
 ENGINE = (sys.executable, "-P", "-m", "engine")
 
 
-def eventually(condition: Callable[[], Any], what: str) -> Any:
-    """Wait until `condition` is true, and return what it returned."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(LOOK_INTERVAL_S)
-    raise AssertionError(f"never came true: {what}")
+def ask_engine(runtime: Path, socket_name: str, request: dict[str, Any], name: str = "default") -> dict[str, Any]:
+    """What an engine, or its order router, answers to a request; empty while nobody listens."""
+    try:
+        return ask(runtime / "kraken-engine" / name / socket_name, request, ANSWER_S_MAX)
+    except NobodyListens:
+        return {}
 
 
 class Diary:
@@ -67,10 +68,7 @@ class Engines:
 
     def call(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run `engine …` to its end."""
-        command = (*ENGINE, *map(str, arguments))
-        return subprocess.run(
-            command, capture_output=True, text=True, env=self.environment, cwd=self.folder, timeout=PATIENCE_S
-        )
+        return COMMANDS.call([str(each) for each in arguments], folder=self.folder, environment=self.environment)
 
     def start(self, *arguments: object) -> "RunningEngine":
         """Start `engine run …`."""
@@ -121,9 +119,7 @@ class RunningEngine:
 
     def status(self) -> dict[str, Any]:
         """The summary so far; empty while the engine does not answer yet."""
-        answer = self.engines.call("status", "--json")
-        found: dict[str, Any] = json.loads(answer.stdout) if answer.returncode == 0 else {}
-        return found
+        return ask_engine(self.engines.runtime, "control", {"command": "status"})
 
     def wait_for(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
         """The first status for which `condition` holds."""

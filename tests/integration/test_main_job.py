@@ -107,7 +107,8 @@ def test_several_strategies_and_shards_each_get_their_pairs(engines: Engines, tm
 def test_status_and_stop_speak_to_a_running_engine(engines: Engines, tmp_path: Path):
     """`engine status --json` has the summary's keys while it runs; `engine stop` ends it cleanly."""
     engine = engines.start("--venue", "local", "--symbols", "BTC/USD", "--summary", tmp_path / "out.json")
-    status = engine.wait_until_live()
+    engine.wait_until_live()
+    status = json.loads(engines.call("status", "--json").stdout)
     text = engines.call("status")
     stopped = engines.call("stop")
 

@@ -24,9 +24,8 @@ import msgspec
 import psutil
 
 from engine.ledger_check import Ledger, Told, compare, read_state
-from engine.net.control_socket import NobodyListens, ask
 from engine.orders.tally import Tally
-from tests.integration.rig import PATIENCE_S, Diary, Engines, eventually
+from tests.integration.rig import ENGINE, PATIENCE_S, Diary, Engines, ask_engine, eventually
 
 PUPPET: Final = Path(__file__).parent / "strategies" / "puppet.py"
 OVER: Final = ("FILLED", "CANCELED", "EXPIRED", "REJECTED", "REFUSED")
@@ -408,7 +407,7 @@ class TradingEngine:
         log = (path if self._logs else Path(os.devnull)).open("w")
         with log:
             self.process = subprocess.Popen(
-                (*_engine(), "run", str(self.config), "--summary", str(self.summary_path)),
+                (*ENGINE, "run", str(self.config), "--summary", str(self.summary_path)),
                 stdout=log, stderr=log, text=True, env=environment, cwd=self.folder,
             )  # fmt: skip
         if wait:
@@ -461,10 +460,7 @@ class TradingEngine:
     # --- questions
 
     def _ask(self, socket_name: str, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return ask(self.engines.runtime / "kraken-engine" / "default" / socket_name, request, 5.0)
-        except NobodyListens:
-            return {}
+        return ask_engine(self.engines.runtime, socket_name, request)
 
     def status(self) -> dict[str, Any]:
         """The engine's summary so far; empty while it does not answer."""
@@ -554,10 +550,9 @@ class TradingEngine:
 
     def wait_until_agreed(self, *, told: bool = True) -> None:
         """Until ledger, journal and callbacks say the same, and then once more."""
-        deadline = time.monotonic() + AGREED_S_MAX
-        while (differences := self.differences(told=told)) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert differences == [], self.log()[-3000:]
+        with suppress(AssertionError):  # the differences themselves say more
+            eventually(lambda: not self.differences(told=told), "all agree", AGREED_S_MAX)
+        assert self.differences(told=told) == [], self.log()[-3000:]
 
     def _told_of(self, puppet: str, orders: Any) -> Told:
         fills, ends, over = Tally(), Tally(), {}
@@ -604,12 +599,6 @@ class TradingEngine:
                 yield f"fill {fill.exec_id} was told otherwise"
         for exec_id in fills:
             yield f"fill {exec_id} was told, and the venue has none such"
-
-
-def _engine() -> tuple[str, ...]:
-    from tests.integration.rig import ENGINE
-
-    return ENGINE
 
 
 def is_alive(pid: int) -> bool:
