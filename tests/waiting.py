@@ -3,6 +3,7 @@
     eventually    a condition outside this thread: a process, a file, a socket
     until         a condition on this event loop
     turns         a counted number of turns of this event loop
+    moment        no waiting: a moment that dice have chosen, at which to strike
     stall         no waiting: this process stands still, which is what the test is about
 
 This is the only module of the tests that sleeps; `tests/test_tidy.py` names the few other places
@@ -49,6 +50,11 @@ async def turns(count: int = 1) -> None:
     """Let the event loop go round so many times: what was ready has run, and what that made ready."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+def moment(seconds: float) -> None:
+    """Let a random moment of what other processes do come about: where it strikes is the test's input."""
+    time.sleep(seconds)
 
 
 def stall(seconds: float) -> None:

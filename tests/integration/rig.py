@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,18 +39,32 @@ class Diary:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # What has been read of it, and up to which byte: always the end of a line.
+        self._entries: list[dict[str, Any]] = []
+        self._read_bytes = 0
 
     def entries(self, *kinds: str) -> list[dict[str, Any]]:
         """Entries of these kinds, in order; all of them when none is named."""
+        self._read_on()
+        return [entry for entry in self._entries if not kinds or entry["what"] in kinds]
+
+    def _read_on(self) -> None:
         if not self.path.exists():
-            return []
-        whole_lines = self.path.read_text().rpartition("\n")[0].splitlines()
-        entries = [json.loads(line) for line in whole_lines]
-        return [entry for entry in entries if not kinds or entry["what"] in kinds]
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._read_bytes)
+            whole_lines, newline, _ = file.read().rpartition(b"\n")
+        self._entries += map(json.loads, whole_lines.splitlines())
+        self._read_bytes += len(whole_lines) + len(newline)
 
     def states(self, symbol: str) -> list[str]:
         """The states of a pair, in order."""
         return [entry["state"] for entry in self.entries("state") if entry["symbol"] == symbol]
+
+
+def age_ns(entry: dict[str, Any]) -> int:
+    """How long ago a puppet wrote this."""
+    return time.monotonic_ns() - int(entry["at_ns"])
 
 
 class Engines:

@@ -13,6 +13,7 @@ from tests.integration.trading_rig import OVER, TradingEngine, TradingVenue
 
 # An order is in doubt soon here, so that many of them take little time.
 SOON = "deadline_s = 0.6\nanswer_timeout_s = 0.9\nbreaker_failures = 50\nqueue_wait_s_max = 30"
+WAITED_NS = 1_200_000_000  # more than `answer_timeout_s`
 FATES = ("lost", "answer lost", "executed late", "answer late")
 DEEDS = ("add", "amend", "cancel", "batch add", "batch cancel")
 LINKS = ("stays", "drops", "drops, the feed's stays")
@@ -25,8 +26,6 @@ CELLS = [
 ]
 # Kraken counts each pair's orders and cancels for itself: each deed has a pair of its own.
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "ETH/BTC", "XRP/USD")
-RESOLVED_S_MAX = 2.0
-SLACK_S = 1.5  # of a machine that is busy with other things
 
 
 class Pool:
@@ -134,10 +133,6 @@ class Deed:
         return True
 
 
-def ended_at(engine: TradingEngine, names: list[str]) -> float:
-    return max(float(engine.told(name)[-1]["at_ns"]) / 1e9 for name in names)
-
-
 @pytest.mark.parametrize(("link", "fate", "whats"), CELLS)
 def test_never_two_live_orders_for_one_intent(
     engine: TradingEngine, link: str, fate: str, whats: tuple[str, ...]
@@ -161,14 +156,13 @@ def test_never_two_live_orders_for_one_intent(
         eventually(lambda: venue.struck(kind) >= before + len(deeds), f"{kind} has struck each of them")
     else:
         eventually(lambda: all(has_happened(engine, deed) for deed in deeds), "the venue has done it")
-    returned_at = time.monotonic()
     if link != "stays":
         relay.cut("" if link == "drops" else "orders")
         relay.free()
         eventually(lambda: relay.carries("orders", "feed"), "the link is back")
-        returned_at = time.monotonic()
     elif not kind:
-        time.sleep(1.2)  # longer than the engine waits for an answer
+        done_at_ns = time.monotonic_ns()
+        eventually(lambda: time.monotonic_ns() - done_at_ns > WAITED_NS, "the engine's patience is over")
         relay.free()
     for deed in deeds:
         eventually(deed.is_certain, f"the strategy knows how every order of the {deed.what} stands")
@@ -177,8 +171,6 @@ def test_never_two_live_orders_for_one_intent(
     for deed in deeds:
         for name in deed.names:
             assert len(engine.at_venue(name)) <= 1
-        if link != "stays":
-            assert ended_at(engine, deed.names) - returned_at < RESOLVED_S_MAX + SLACK_S
         if deed.what.endswith("add"):
             there = [bool(engine.at_venue(name)) for name in deed.names]
             told = [engine.told(name)[-1]["state"] in ("WORKING", "PARTIAL", "FILLED") for name in deed.names]

@@ -170,6 +170,8 @@ class Relay:
         # Kinds of connection whose requests, or whose answers, are held up.
         self._held_up: set[str] = set()
         self._held_down: set[str] = set()
+        # Set when either changes, and then replaced.
+        self._held_changed = asyncio.Event()
         # The kind of connection that is reset whenever it comes; "all", or empty for none.
         self._down = ""
         self._server: asyncio.Server | None = None
@@ -212,13 +214,19 @@ class Relay:
 
     def up(self) -> None:
         """Let them come again."""
-        self._do(lambda: setattr(self, "_down", ""))
+
+        def rise() -> None:
+            self._down = ""
+
+        self._do(rise)
 
     def hold(self, *, requests: Sequence[str] = (), answers: Sequence[str] = ()) -> None:
         """From now on, hold up what connections of these kinds ask, and what they are told; () lets all pass."""
 
         def change() -> None:
             self._held_up, self._held_down = set(requests), set(answers)
+            self._held_changed.set()
+            self._held_changed = asyncio.Event()
 
         self._do(change)
 
@@ -303,7 +311,9 @@ class Relay:
                 while line.kind and line.kind in (self._held_up if is_up else self._held_down):
                     if reading.done():
                         return
-                    await asyncio.sleep(0.005)
+                    change = asyncio.ensure_future(self._held_changed.wait())
+                    await asyncio.wait({reading, change}, return_when=asyncio.FIRST_COMPLETED)
+                    change.cancel()
                 if is_up:
                     line.learn(data)
                     if line.kind and line.kind == self._down:
@@ -393,6 +403,9 @@ class TradingEngine:
             text += f'params = {{ path = "{folder / name}"{params} }}\n'
         self.config = folder / "engine.toml"
         self.config.write_text(text + strategies)
+        # Hangs so far; the file that ends the last one has its number.
+        self._hangs = 0
+        self._diaries: dict[str, Diary] = {}
         self._wish_files = {name: (folder / f"{name}.wishes").open("a", buffering=1) for name in names}
         self.process: subprocess.Popen[str]
 
@@ -490,9 +503,21 @@ class TradingEngine:
         """Have a puppet do something."""
         self._wish_files[puppet or self.names[0]].write(json.dumps({"do": do, **fields}) + "\n")
 
+    def hang(self, how: str = "sleep", puppet: str = "", **fields: Any) -> None:
+        """Have a puppet hang (sleep, spin, or flood and sleep) until `wake`."""
+        self._hangs += 1
+        self.wish(how, puppet, until=str(self.folder / f"wake-{self._hangs}"), **fields)
+
+    def wake(self) -> None:
+        """Have the puppet that hangs go on."""
+        (self.folder / f"wake-{self._hangs}").touch()
+
     def diary(self, puppet: str = "") -> Diary:
         """What a puppet was told."""
-        return Diary(self.folder / (puppet or self.names[0]))
+        name = puppet or self.names[0]
+        if name not in self._diaries:
+            self._diaries[name] = Diary(self.folder / name)
+        return self._diaries[name]
 
     def told(self, name: str, puppet: str = "") -> list[dict[str, Any]]:
         """What a puppet was told of the order of this name, oldest first."""

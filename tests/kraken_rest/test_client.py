@@ -28,6 +28,7 @@ from engine.venue.server import Venue
 from engine.venue.setup.keys import KeySpec
 from engine.venue.setup.settings import VenueSettings
 from tests.net.rig import Rest, answer, silence
+from tests.waiting import until
 
 SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
 CANCEL_ALL = rest_requests.cancel_all()
@@ -152,8 +153,7 @@ def test_a_call_that_never_got_its_turn_was_not_sent(run, tmp_path: Path) -> Non
     async def scenario() -> None:
         async with Rest([silence]) as server, Desk(server.url, tmp_path, clock=SystemClock()) as desk:
             hanging = asyncio.ensure_future(desk.rest.call(CANCEL_ALL, deadline_s=0.6))
-            while not server.requests:
-                await asyncio.sleep(0.01)
+            await until(lambda: server.requests)
             with pytest.raises(NotSent, match="earlier calls"):
                 await desk.rest.call(CANCEL_ALL, deadline_s=0.1)
             with pytest.raises(InDoubt):

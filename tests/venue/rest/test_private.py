@@ -379,7 +379,7 @@ async def test_a_token(genuine: Path):
     async with standing_venue() as (venue, client):
         answer = await client.result("GetWebSocketsToken")
         assert venue.floor is not None
-        holder = venue.floor.tokens.check(answer["token"], venue._clock.mono_ns())
+        holder = venue.floor.tokens.check(answer["token"], venue.clock.mono_ns())
 
     assert answer.keys() == captured(genuine, "GetWebSocketsToken").keys()
     assert re.fullmatch(r"[A-Za-z0-9+/]{43}", answer["token"])
