@@ -25,6 +25,30 @@ LEFTOVERS = ("FIX" + "ME", "XX" + "X", "HA" + "CK")
 PURE = ("kraken/", "market/", "orders/", "strategy/", "records.py", "topology.py", "units.py", "timestamps.py")
 
 
+TESTS = Path(__file__).parent
+TEST_MODULES = sorted(TESTS.rglob("*.py"))
+# Where a test may sleep, and why: waits belong to tests.waiting, which waits for a condition.
+MAY_SLEEP = {
+    "waiting.py": "the waits themselves",
+    "virtual_time.py": "virtual time passes at once",
+    "integration/strategies/diary.py": "strategies that are slow, or hang until a test wakes them",
+    "integration/strategies/leaving.py": "a strategy whose task goes on for a while",
+    "integration/strategies/puppet.py": "a strategy that hangs as it is told",
+}
+# Whose private names a test may use, and why; "room/file.py": names.
+MAY_REACH_INTO = {
+    "ring/children.py": {"_words", "_copy", "_copy_slots", "_pack"},  # deaths between two stores of a process
+    "integration/strategies/poisoner.py": {"_desk", "_ports"},  # a hostile plugin, which does just that
+}
+# Public in spite of their names: of the standard library, and what named tuples offer.
+DOCUMENTED = {"_exit", "_current_frames", "_replace", "_asdict", "_fields", "_make"}
+
+
+def place_of_test(path):
+    """For test names and messages: net/test_tls.py."""
+    return str(path.relative_to(TESTS))
+
+
 def place(path):
     """For test names and messages: public_feed/feed.py."""
     return str(path.relative_to(ENGINE))
@@ -119,6 +143,82 @@ def test_every_module_and_every_public_thing_is_introduced(path):
     ]
 
     assert silent == []
+
+
+@pytest.mark.parametrize("path", TEST_MODULES, ids=place_of_test)
+def test_no_test_sleeps(path):
+    """It waits for what it waits for (tests/waiting.py): fixed times are too long, or under load too short.
+
+    `sleep(0)` is a turn of the event loop, and waits for nothing.
+    """
+    if place_of_test(path) in MAY_SLEEP:
+        return
+    slept = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).rpartition(".")[2] == "sleep"
+        and [ast.unparse(argument) for argument in node.args] != ["0"]
+    ]
+
+    assert slept == []
+
+
+@pytest.mark.parametrize("path", [p for p in TEST_MODULES if p.name not in MAY_SLEEP], ids=place_of_test)
+def test_no_test_asserts_how_long_something_took(path):
+    """A machine that is busy with other things is slower; what must be soon is a claim about an order of events."""
+    timed = [
+        f"line {node.lineno}: {name}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Assert)
+        for name, _ in names_used(node)
+        if name in ("time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns")
+    ]
+
+    assert timed == []
+
+
+# Rooms whose tests still reach into what they test, or into each other.
+NOT_YET_PUBLIC = ("order_router/",)
+
+
+@pytest.mark.parametrize("path", [p for p in TEST_MODULES if not place_of_test(p).startswith(NOT_YET_PUBLIC)],
+                         ids=place_of_test)  # fmt: skip
+def test_no_test_reaches_into_private_names(path):
+    """What a test needs to see is something that a user or `engine status` may want to see: then it is public."""
+    allowed = DOCUMENTED | MAY_REACH_INTO.get(place_of_test(path), set())
+    reached = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+        and node.attr not in allowed
+    ]
+    reached += [
+        f"line {node.lineno}: {alias.name}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name.startswith("_")
+    ]
+
+    assert reached == []
+
+
+@pytest.mark.parametrize("path", [p for p in TEST_MODULES if p.name.startswith("test_")
+                                  and not place_of_test(p).startswith(NOT_YET_PUBLIC)], ids=place_of_test)  # fmt: skip
+def test_what_tests_share_is_in_a_rig(path):
+    """No test file imports another: a helper of two files belongs to its room's rig. No path is edited either."""
+    imported = [
+        f"line {node.lineno}: {node.module}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2].startswith("test_")
+    ]
+    edited = [f"line {line}" for name, line in names_used(tree_of(path)) if name == "sys.path"]
+
+    assert imported + edited == []
 
 
 def test_an_installed_engine_lacks_no_file():

@@ -3,7 +3,7 @@
     eventually    a condition outside this thread: a process, a file, a socket
     until         a condition on this event loop
     turns         a counted number of turns of this event loop
-    moment        no waiting: a moment that dice have chosen, at which to strike
+    moment        no waiting: the moment of the next blow, or the pace of a load
     stall         no waiting: this process stands still, which is what the test is about
 
 This is the only module of the tests that sleeps; `tests/test_tidy.py` names the few other places
@@ -53,7 +53,7 @@ async def turns(count: int = 1) -> None:
 
 
 def moment(seconds: float) -> None:
-    """Let a random moment of what other processes do come about: where it strikes is the test's input."""
+    """Let time pass before the next blow or order: when it comes is the test's input, not a wait for anything."""
     time.sleep(seconds)
 
 

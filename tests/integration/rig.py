@@ -1,5 +1,6 @@
 """Real engines for the integration tests: processes, run directories and diaries of their own."""
 
+import base64
 import json
 import os
 import shutil
@@ -8,9 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 
@@ -170,3 +173,25 @@ def summary_of(path: Path) -> dict[str, Any]:
 def segments_of(pid: int) -> list[str]:
     """The shared segments that a process has mapped."""
     return [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "memfd:" in line]
+
+
+def forms(secret: str) -> list[bytes]:
+    """A secret as it could be met: as text, in a URL, in JSON, decoded."""
+    raw = base64.b64decode(secret + "=" * (-len(secret) % 4))
+    texts = (secret, quote(secret, safe=""), secret.replace("/", "\\/"), raw.hex())
+    return [raw, *(text.encode() for text in texts)]
+
+
+def places_of(process: psutil.Process) -> Iterator[tuple[str, bytes]]:
+    """What others can read of a process: its command line, its environment, and the memory that it shares."""
+    proc = Path("/proc") / str(process.pid)
+    for name in ("cmdline", "environ", "comm"):
+        with suppress(OSError):
+            yield f"{process.pid} {name}", (proc / name).read_bytes()
+    with suppress(OSError):
+        for link in (proc / "fd").iterdir():
+            with suppress(OSError):
+                target = os.readlink(link)
+                # The engine's process keeps the key of its environment for the router's next life, sealed.
+                if "memfd:" in target and "credentials" not in target:
+                    yield f"{process.pid} {target}", link.read_bytes()

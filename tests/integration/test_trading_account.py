@@ -217,8 +217,8 @@ def test_orders_by_rest_live_once_whatever_becomes_of_the_answer(start: Start, v
 
 
 def test_a_lost_answer_by_rest_holds_up_no_cancel(start: Start, venue: TradingVenue) -> None:
-    """Cancels have somewhere to be."""
-    engine = start()
+    """Cancels have somewhere to be: one is over while the order is still waited for."""
+    engine = start(trading="deadline_s = 20\nanswer_timeout_s = 25")
     engine.lose_trading_link()
     engine.wish("order", name="other", away=3.0)
     engine.wait_for_state("other", "WORKING")
@@ -228,15 +228,7 @@ def test_a_lost_answer_by_rest_holds_up_no_cancel(start: Start, venue: TradingVe
     eventually(lambda: venue.struck("lost") > struck_before, "it has struck")
     engine.wish("cancel", names=["other"])
     engine.wait_for_state("other", "CANCELED")
-    assert engine.told("a")[-1]["state"] == "SENT" or took_s(engine, "other") < 5.0
-    assert took_s(engine, "other") < 5.0
-
-
-def took_s(engine: TradingEngine, name: str) -> float:
-    """From its last report but one to its end."""
-    told = engine.told(name)
-    busy = next(entry for entry in told if entry["busy"] and entry["state"] == "WORKING")
-    return float(told[-1]["at_ns"] - busy["at_ns"]) / 1e9
+    assert engine.told("a")[-1]["state"] in ("SENT", "UNKNOWN")
 
 
 def test_rest_that_tells_of_a_while_ago_ends_no_order_that_lives(start: Start, venue: TradingVenue) -> None:

@@ -5,7 +5,6 @@ The venue counts REST calls as Kraken does, refused ones as well, up to twice th
 
 import os
 import signal
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from engine.venue.setup.keys import LOCKOUT_FAILURES
 from tests.integration.rig import PATIENCE_S, Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue, stopped
+from tests.waiting import moment
 
 QTY = {"BTC/USD": "0.0002", "ETH/USD": "0.005", "SOL/USD": "0.1", "XRP/USD": "10"}
 BUSY = tuple(QTY)
@@ -65,7 +65,7 @@ def test_certain_pairs_are_traded_soon_after_a_stall_and_every_order_is_decided_
         names.append(f"o{len(names)}")
         symbol = BUSY[len(names) % len(BUSY)]
         engine.wish("order", name=names[-1], symbol=symbol, order_type="market", qty=QTY[symbol])
-        time.sleep(1 / ORDERS_PER_S)  # the load itself
+        moment(1 / ORDERS_PER_S)
 
     try:
         eventually(lambda: engine.router("status")["rate"]["tier"] == tier, "the tier is known")

@@ -12,7 +12,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -177,7 +176,6 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
-        self.accepted_at = 0.0
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._thread.start()
         self._started.wait(PATIENCE_S)
@@ -274,7 +272,6 @@ class Relay:
         if self._down == "all" or (self._down and await asyncio.to_thread(_is_of, writer, self._down)):
             writer.transport.abort()
             return
-        self.accepted_at = time.monotonic()
         try:
             venue_reader, venue_writer = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:

@@ -9,7 +9,7 @@ import uvloop
 
 from tests.waiting import turns
 
-HANG_S = 20.0  # a scenario that takes longer hangs
+HANG_S = 120.0  # a scenario that takes longer hangs
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
