@@ -1,6 +1,7 @@
 """The repository tests its own shape."""
 
 import ast
+import functools
 import tomllib
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def place(path):
     return str(path.relative_to(ENGINE))
 
 
+@functools.cache
 def tree_of(path):
     return ast.parse(path.read_text())
 
@@ -145,80 +147,89 @@ def test_every_module_and_every_public_thing_is_introduced(path):
     assert silent == []
 
 
-@pytest.mark.parametrize("path", TEST_MODULES, ids=place_of_test)
-def test_no_test_sleeps(path):
+def offences(offences_of, *, but_not=()):
+    """What a rule finds in the files of the tests, by file; the files that keep it are left out."""
+    found = {place_of_test(path): offences_of(path) for path in TEST_MODULES
+             if not place_of_test(path).startswith(tuple(but_not))}  # fmt: skip
+    return {place: lines for place, lines in found.items() if lines}
+
+
+def test_no_test_sleeps():
     """It waits for what it waits for (tests/waiting.py): fixed times are too long, or under load too short.
 
     `sleep(0)` is a turn of the event loop, and waits for nothing.
     """
-    if place_of_test(path) in MAY_SLEEP:
-        return
-    slept = [
-        f"line {node.lineno}: {ast.unparse(node)}"
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Call)
-        and ast.unparse(node.func).rpartition(".")[2] == "sleep"
-        and [ast.unparse(argument) for argument in node.args] != ["0"]
-    ]
 
-    assert slept == []
+    def slept(path):
+        return [
+            f"line {node.lineno}: {ast.unparse(node)}"
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func).rpartition(".")[2] == "sleep"
+            and [ast.unparse(argument) for argument in node.args] != ["0"]
+        ]
+
+    assert offences(slept, but_not=MAY_SLEEP) == {}
 
 
-@pytest.mark.parametrize("path", [p for p in TEST_MODULES if p.name not in MAY_SLEEP], ids=place_of_test)
-def test_no_test_asserts_how_long_something_took(path):
+def test_no_test_asserts_how_long_something_took():
     """A machine that is busy with other things is slower; what must be soon is a claim about an order of events."""
-    timed = [
-        f"line {node.lineno}: {name}"
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Assert)
-        for name, _ in names_used(node)
-        if name in ("time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns")
-    ]
 
-    assert timed == []
+    def timed(path):
+        return [
+            f"line {node.lineno}: {name}"
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Assert)
+            for name, _ in names_used(node)
+            if name in ("time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns")
+        ]
+
+    assert offences(timed) == {}
 
 
 # Rooms whose tests still reach into what they test, or into each other.
 NOT_YET_PUBLIC = ("order_router/",)
 
 
-@pytest.mark.parametrize("path", [p for p in TEST_MODULES if not place_of_test(p).startswith(NOT_YET_PUBLIC)],
-                         ids=place_of_test)  # fmt: skip
-def test_no_test_reaches_into_private_names(path):
+def test_no_test_reaches_into_private_names():
     """What a test needs to see is something that a user or `engine status` may want to see: then it is public."""
-    allowed = DOCUMENTED | MAY_REACH_INTO.get(place_of_test(path), set())
-    reached = [
-        f"line {node.lineno}: {ast.unparse(node)}"
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Attribute)
-        and node.attr.startswith("_")
-        and not node.attr.startswith("__")
-        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
-        and node.attr not in allowed
-    ]
-    reached += [
-        f"line {node.lineno}: {alias.name}"
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-        if alias.name.startswith("_")
-    ]
 
-    assert reached == []
+    def is_own(node):
+        return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+
+    def reached(path):
+        allowed = DOCUMENTED | MAY_REACH_INTO.get(place_of_test(path), set())
+        nodes = list(ast.walk(tree_of(path)))
+        attributes = [
+            (node.lineno, node.attr)
+            for node in nodes
+            if isinstance(node, ast.Attribute) and not node.attr.startswith("__") and not is_own(node)
+        ]
+        imports = [
+            (node.lineno, each.name) for node in nodes if isinstance(node, ast.ImportFrom) for each in node.names
+        ]
+        return [
+            f"line {line}: {name}"
+            for line, name in attributes + imports
+            if name.startswith("_") and name not in allowed
+        ]
+
+    assert offences(reached, but_not=NOT_YET_PUBLIC) == {}
 
 
-@pytest.mark.parametrize("path", [p for p in TEST_MODULES if p.name.startswith("test_")
-                                  and not place_of_test(p).startswith(NOT_YET_PUBLIC)], ids=place_of_test)  # fmt: skip
-def test_what_tests_share_is_in_a_rig(path):
+def test_what_tests_share_is_in_a_rig():
     """No test file imports another: a helper of two files belongs to its room's rig. No path is edited either."""
-    imported = [
-        f"line {node.lineno}: {node.module}"
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2].startswith("test_")
-    ]
-    edited = [f"line {line}" for name, line in names_used(tree_of(path)) if name == "sys.path"]
 
-    assert imported + edited == []
+    def shared(path):
+        tree = tree_of(path)
+        imported = [
+            f"line {node.lineno}: {node.module}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2].startswith("test_")
+        ]
+        return imported + [f"line {line}: {name}" for name, line in names_used(tree) if name == "sys.path"]
+
+    assert offences(shared, but_not=NOT_YET_PUBLIC) == {}
 
 
 def test_an_installed_engine_lacks_no_file():

@@ -88,6 +88,10 @@ class Engines:
         """Run `engine …` to its end."""
         return COMMANDS.call([str(each) for each in arguments], folder=self.folder, environment=self.environment)
 
+    def status(self) -> dict[str, Any]:
+        """The summary so far of the engine named default; empty while it does not answer."""
+        return ask_engine(self.runtime, "control", {"command": "status"})
+
     def start(self, *arguments: object) -> "RunningEngine":
         """Start `engine run …`."""
         return RunningEngine(self, self.spawn("run", *arguments))
@@ -137,7 +141,7 @@ class RunningEngine:
 
     def status(self) -> dict[str, Any]:
         """The summary so far; empty while the engine does not answer yet."""
-        return ask_engine(self.engines.runtime, "control", {"command": "status"})
+        return self.engines.status()
 
     def wait_for(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
         """The first status for which `condition` holds."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, segments_of, summary_of
+from tests.integration.rig import PATIENCE_S, STRATEGIES, Diary, Engines, eventually, segments_of, summary_of
 
 
 def test_a_killed_feed_is_stale_before_any_further_book_and_comes_back(engines: Engines, tmp_path: Path):
@@ -98,7 +98,7 @@ def test_a_dead_local_venue_ends_the_run_with_its_reason(engines: Engines, tmp_p
     (venue,) = [child for child in engine.children() if "venue" in " ".join(child.cmdline())]
     venue.kill()
 
-    assert engine.process.wait(30) == 1
+    assert engine.process.wait(PATIENCE_S) == 1
     assert "local venue" in summary_of(tmp_path / "out.json")["exit"]
 
 
