@@ -9,7 +9,8 @@ import pytest
 import structlog
 from hypothesis import settings
 
-# Files that take longest, for tools/test gives files to its workers in this order: what begins last ends last.
+# Files that take longest, for tools/test gives files to its workers in this order: what
+# begins last ends last.
 LONGEST_FIRST = (
     "test_trading_account", "test_trading_deaths", "test_ends", "test_trading_retries", "test_faults",
     "test_trading_kills", "test_output", "test_trading_hangs", "test_trading_journal", "test_trading_precision",
@@ -18,7 +19,9 @@ LONGEST_FIRST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that wait for processes first, longest first: the others, which only compute, fill what they leave."""
+    """Files that wait for processes first, longest first: the others, which only compute,
+    fill what they leave.
+    """
 
     def rank(item: pytest.Item) -> tuple[bool, int]:
         name = item.path.stem
@@ -28,7 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
-# Left alone structlog draws each traceback with rich, its source in colors: 50 ms for a line that nobody reads.
+# Left alone structlog draws each traceback with rich, its source in colors: 50 ms for a
+# line that nobody reads.
 structlog.configure(
     processors=[*structlog.get_config()["processors"][:-1],
                 structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]

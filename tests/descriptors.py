@@ -1,4 +1,6 @@
-"""The descriptors of this process: counted, and closed as the kernel closes those of a process that is killed."""
+"""The descriptors of this process: counted, and closed as the kernel closes those of a
+process that is killed.
+"""
 
 import os
 from contextlib import suppress
@@ -16,7 +18,9 @@ def descriptor_of(path: Path) -> int:
 
 
 def close_as_a_death_would(directory: Path) -> None:
-    """Close every descriptor of a file below `directory`: its locks are dropped, its owner has no chance to write."""
+    """Close every descriptor of a file below `directory`: its locks are dropped, its owner
+    has no chance to write.
+    """
     for path, descriptor in _targets().items():
         if path.is_relative_to(directory):
             os.close(descriptor)

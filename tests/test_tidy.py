@@ -28,7 +28,8 @@ PURE = ("kraken/", "market/", "orders/", "strategy/", "records.py", "topology.py
 
 TESTS = Path(__file__).parent
 TEST_MODULES = sorted(TESTS.rglob("*.py"))
-# Where a test may sleep, and why: waits belong to tests.waiting, which waits for a condition.
+# Where a test may sleep, and why: waits belong to tests.waiting, which waits for a
+# condition.
 MAY_SLEEP = {
     "waiting.py": "the waits themselves",
     "virtual_time.py": "virtual time passes at once",
@@ -148,7 +149,9 @@ def test_every_module_and_every_public_thing_is_introduced(path):
 
 
 def offences(offences_of, *, but_not=()):
-    """What a rule finds in the files of the tests, by file; the files that keep it are left out."""
+    """What a rule finds in the files of the tests, by file; the files that keep it are left
+    out.
+    """
     found = {place_of_test(path): offences_of(path) for path in TEST_MODULES
              if not place_of_test(path).startswith(tuple(but_not))}  # fmt: skip
     return {place: lines for place, lines in found.items() if lines}
@@ -173,7 +176,9 @@ def test_no_test_sleeps():
 
 
 def test_no_test_asserts_how_long_something_took():
-    """A machine that is busy with other things is slower; what must be soon is a claim about an order of events."""
+    """A machine that is busy with other things is slower; what must be soon is a claim
+    about an order of events.
+    """
 
     def timed(path):
         return [
@@ -192,7 +197,9 @@ NOT_YET_PUBLIC = ("order_router/",)
 
 
 def test_no_test_reaches_into_private_names():
-    """What a test needs to see is something that a user or `engine status` may want to see: then it is public."""
+    """What a test needs to see is something that a user or `engine status` may want to see:
+    then it is public.
+    """
 
     def is_own(node):
         return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
@@ -218,7 +225,9 @@ def test_no_test_reaches_into_private_names():
 
 
 def test_what_tests_share_is_in_a_rig():
-    """No test file imports another: a helper of two files belongs to its room's rig. No path is edited either."""
+    """No test file imports another: a helper of two files belongs to its room's rig. No
+    path is edited either.
+    """
 
     def shared(path):
         tree = tree_of(path)

@@ -50,6 +50,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         waits = timeout >= LONG_JUMP_S or self._jumps % LOOKS_BETWEEN_WAITS == 0
         events = super().select(WAIT_S if waits else 0)
         if not events:
-            # A microsecond more, so that no rounding of the loop's floats leaves the timer in the future.
+            # A microsecond more, so that no rounding of the loop's floats leaves the timer
+            # in the future.
             self._clock.advance(int(timeout * NS_PER_S) + NS_PER_US)
         return events

@@ -24,7 +24,9 @@ T = TypeVar("T")
 
 
 def eventually(condition: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
-    """Wait until `condition` is true; what it returned. AssertionError that names `what` after `patience_s`."""
+    """Wait until `condition` is true; what it returned. AssertionError that names `what`
+    after `patience_s`.
+    """
     deadline = time.monotonic() + patience_s
     while True:
         if found := condition():
@@ -35,7 +37,9 @@ def eventually(condition: Callable[[], T], what: str, patience_s: float = PATIEN
 
 
 async def until(condition: Callable[[], T], what: str = "the condition", patience_s: float = PATIENCE_S) -> T:
-    """`eventually` for the event loop, by the loop's own clock: other tasks go on meanwhile."""
+    """`eventually` for the event loop, by the loop's own clock: other tasks go on
+    meanwhile.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s
     while True:
@@ -47,13 +51,17 @@ async def until(condition: Callable[[], T], what: str = "the condition", patienc
 
 
 async def turns(count: int = 1) -> None:
-    """Let the event loop go round so many times: what was ready has run, and what that made ready."""
+    """Let the event loop go round so many times: what was ready has run, and what that made
+    ready.
+    """
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 def moment(seconds: float) -> None:
-    """Let time pass before the next blow or order: when it comes is the test's input, not a wait for anything."""
+    """Let time pass before the next blow or order: when it comes is the test's input, not a
+    wait for anything.
+    """
     time.sleep(seconds)
 
 

@@ -115,7 +115,9 @@ class LogLimit:
 
     @property
     def remembered(self) -> tuple[int, int]:
-        """How many subjects, and how many events, it knows: at most SUBJECTS_MAX, and EVENTS_MAX and all others."""
+        """How many subjects, and how many events, it knows: at most SUBJECTS_MAX, and
+        EVENTS_MAX and all others.
+        """
         return len(self._series), len(self._events)
 
     def _series_of(self, key: tuple[str, ...], now: MonoNs) -> _Series:

@@ -1,4 +1,6 @@
-"""The program of `forked_commands`: a line of JSON asks for a command, a line with its wait status answers."""
+"""The program of `forked_commands`: a line of JSON asks for a command, a line with its wait
+status answers.
+"""
 
 import json
 import os

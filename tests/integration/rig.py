@@ -30,7 +30,9 @@ ENGINE = (sys.executable, "-P", "-m", "engine")
 
 
 def ask_engine(runtime: Path, socket_name: str, request: dict[str, Any], name: str = "default") -> dict[str, Any]:
-    """What an engine, or its order router, answers to a request; empty while nobody listens."""
+    """What an engine, or its order router, answers to a request; empty while nobody
+    listens.
+    """
     try:
         return ask(runtime / "kraken-engine" / name / socket_name, request, ANSWER_S_MAX)
     except NobodyListens:
@@ -187,7 +189,9 @@ def forms(secret: str) -> list[bytes]:
 
 
 def places_of(process: psutil.Process) -> Iterator[tuple[str, bytes]]:
-    """What others can read of a process: its command line, its environment, and the memory that it shares."""
+    """What others can read of a process: its command line, its environment, and the memory
+    that it shares.
+    """
     proc = Path("/proc") / str(process.pid)
     for name in ("cmdline", "environ", "comm"):
         with suppress(OSError):
@@ -196,6 +200,7 @@ def places_of(process: psutil.Process) -> Iterator[tuple[str, bytes]]:
         for link in (proc / "fd").iterdir():
             with suppress(OSError):
                 target = os.readlink(link)
-                # The engine's process keeps the key of its environment for the router's next life, sealed.
+                # The engine's process keeps the key of its environment for the router's
+                # next life, sealed.
                 if "memfd:" in target and "credentials" not in target:
                     yield f"{process.pid} {target}", link.read_bytes()

@@ -18,7 +18,9 @@ def test_a_killed_feed_is_stale_before_any_further_book_and_comes_back(engines: 
     )  # fmt: skip
 
     def wait_for_snapshot(number: int) -> None:
-        """Until each pair's books of so many lives of the feed are counted, which it does ten times a second."""
+        """Until each pair's books of so many lives of the feed are counted, which it does
+        ten times a second.
+        """
         engine.wait_for(
             lambda s: all(pair["snapshots"] == number for pair in s["symbols"].values()), "it is live and counted"
         )

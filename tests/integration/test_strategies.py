@@ -8,7 +8,9 @@ MISSED = 9_000  # records, while a strategy sleeps: three seconds of the venue's
 
 
 def test_a_strategy_that_sleeps_is_lapped_told_and_given_the_newest_books(engines: Engines, tmp_path: Path):
-    """The feed goes on for thousands of records, the gap is counted, and the next book is today's."""
+    """The feed goes on for thousands of records, the gap is counted, and the next book is
+    today's.
+    """
     config = tmp_path / "engine.toml"
     config.write_text(
         f"""

@@ -88,7 +88,9 @@ class Peer:
             pass
 
     async def left(self, within_s: float | None = None) -> bool:
-        """Wait until the client has left, and say nothing; False when it has not `within_s` seconds."""
+        """Wait until the client has left, and say nothing; False when it has not `within_s`
+        seconds.
+        """
         try:
             async with asyncio.timeout(within_s):
                 while await self._reader.read(1 << 16):
@@ -292,7 +294,9 @@ def answer(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
 
 
 class Rest:
-    """A server whose connections each follow a script, a list of what to do with each request."""
+    """A server whose connections each follow a script, a list of what to do with each
+    request.
+    """
 
     def __init__(self, *connections: list[bytes | Callable[..., Awaitable[None]]], tls=None) -> None:
         self._scripts = list(connections)

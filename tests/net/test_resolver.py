@@ -166,7 +166,9 @@ def test_two_connections_share_one_lookup(run: Callable[..., None]) -> None:
 
 
 def test_what_is_remembered_is_bounded(run: Callable[..., None]) -> None:
-    """So many hosts, so many addresses of each: without DNS the last ones are known, and no other."""
+    """So many hosts, so many addresses of each: without DNS the last ones are known, and no
+    other.
+    """
 
     async def scenario() -> None:
         dns = Dns(*[loopback(i) for i in range(1, 100)])

@@ -375,7 +375,9 @@ def test_a_days_loss_halts_and_another_day_begins_at_nothing():
 
 
 def test_what_the_checks_remember_is_bounded():
-    """However many orders pass: of those within the window the last ones are known, and no other."""
+    """However many orders pass: of those within the window the last ones are known, and no
+    other.
+    """
     desk = Desk(duplicate_window_ns=NS_PER_S, orders_per_s_max=10**12)
     for number in range(3 * DUPLICATES_REMEMBERED_MAX):
         desk.risk.approved("quoter", limit("buy", f"1.{number:08}", "100"), MonoNs(number))

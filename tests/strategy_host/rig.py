@@ -1,4 +1,6 @@
-"""A strategy's orders without a router: what it asks for is read from the command ring, answers are written by hand."""
+"""A strategy's orders without a router: what it asks for is read from the command ring,
+answers are written by hand.
+"""
 
 from decimal import Decimal
 from typing import Any

@@ -21,13 +21,17 @@ def genuine() -> Path:
 
 @pytest.fixture
 def virtual_time() -> VirtualTime:
-    """The clock of a test that waits for timers, to be given to its venue: see `tests.virtual_time`."""
+    """The clock of a test that waits for timers, to be given to its venue: see
+    `tests.virtual_time`.
+    """
     return VirtualTime()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run an async test on the venue's own kind of loop, or in virtual time; it must leave no task behind."""
+    """Run an async test on the venue's own kind of loop, or in virtual time; it must leave
+    no task behind.
+    """
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}

@@ -13,7 +13,9 @@ RATE = 1500.0
 
 
 class Beats:
-    """A pulse under a clock by hand: its wake-ups come in real time, what is due goes by the clock."""
+    """A pulse under a clock by hand: its wake-ups come in real time, what is due goes by
+    the clock.
+    """
 
     def __init__(self) -> None:
         self.clock = ManualClock(1)
@@ -52,7 +54,9 @@ async def test_the_rate_is_kept(beats: Beats) -> None:
 
 
 async def test_a_stall_is_not_made_up_for(beats: Beats) -> None:
-    """After a minute of standing still come the events of CATCH_UP_NS, not those of the minute."""
+    """After a minute of standing still come the events of CATCH_UP_NS, not those of the
+    minute.
+    """
     beats.pulse.start()
     await beats.pass_ns(10 * NS_PER_MS)
     after_stall = await beats.pass_ns(60 * NS_PER_S)

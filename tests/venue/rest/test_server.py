@@ -185,7 +185,9 @@ async def test_each_key_has_its_own_counter():
 
 @contextlib.asynccontextmanager
 async def unanswered(venue: Venue, kind: str, call: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
-    """A call that the fault has struck. What is asked in the block is answered before it; then it is given up."""
+    """A call that the fault has struck. What is asked in the block is answered before it;
+    then it is given up.
+    """
     waiting = asyncio.ensure_future(call)
     await until(lambda: venue.fault_counts.get(kind), "the fault has struck")
     yield

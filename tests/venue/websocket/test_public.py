@@ -251,7 +251,9 @@ async def test_a_client_that_does_not_read_is_disconnected():
 
 
 async def test_each_event_of_the_venue_is_one_book_message_at_depth_10():
-    """Whatever the pairs and their depth: a rate of 1,500 is 1,500 messages a second. See `test_pulse` for the pace."""
+    """Whatever the pairs and their depth: a rate of 1,500 is 1,500 messages a second. See
+    `test_pulse` for the pace.
+    """
     async with Venue(STILL) as venue, connected(venue.public_url) as client:
         assert venue.exchange is not None
         client.subscribe("book", *venue.exchange.markets)
