@@ -9,7 +9,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from engine.market import Book
 from engine.records import (
     BODY_NUMBERS_MAX,
     HEADER_BYTES,
@@ -39,14 +38,14 @@ from engine.records import (
 )
 from engine.timestamps import wall_ns
 from engine.units import units_decimal, units_text
-from engine.wide import LEVEL_BYTES, pack_levels
+from engine.wide import pack_levels
+from tests.market.rig import STAMP, book_record
 
 pair_indexes = st.integers(0, 2**16 - 1)
 decimals = st.integers(0, 18)
 numbers_of_a_record = st.integers(-(2**127), 2**127 - 1)
 times = st.integers(0, 2**63 - 1)
 texts = st.text(max_size=60)
-STAMP = "2026-08-02T03:35:51.661460Z"
 STAMP_NS = 1785641751_661460_000
 
 
@@ -57,22 +56,6 @@ def in_slot(record, publish_levels=10):
     slot = bytearray(b"\xa5" * record_bytes_needed(publish_levels))
     slot[: len(record)] = record
     return bytes(slot)
-
-
-def book_record(bids, asks, publish_levels=10, *, price_decimals=1, qty_decimals=8, state=FeedState.LIVE, time=STAMP):
-    """A BOOK_TOP of (ticks, lots), packed from a Book's own columns as the feed does."""
-    book = Book(1000, price_decimals, qty_decimals, publish_levels)
-    book.apply_units(*([_Units(*level) for level in levels] for levels in (bids, asks)))
-    tops = (book.bids.top_units, book.asks.top_units)
-    counts = [len(top) // LEVEL_BYTES for top in tops]
-    return book_top_packer(publish_levels)(
-        Kind.BOOK_TOP, state, price_decimals, qty_decimals, 7, *counts, publish_levels, time.encode(), 42, 99, *tops
-    )
-
-
-class _Units:
-    def __init__(self, price, qty):
-        self.price, self.qty = price, qty
 
 
 # --- texts and words come back

@@ -66,7 +66,7 @@ class HistogramSnapshot:
     max_ns: int
 
 
-def _bucket_last_ns(bucket: int) -> int:
+def bucket_last_ns(bucket: int) -> int:
     """Longest duration that falls into a bucket, the last one aside: that one takes everything."""
     shift = max(0, (bucket >> SUB_BUCKET_BITS) - 1)
     return ((bucket - (shift << SUB_BUCKET_BITS) + 1) << shift) - 1
@@ -148,7 +148,7 @@ def _percentile(counts: Sequence[int], max_ns: int, percent: float) -> int:
     for bucket, count in enumerate(counts[:-1]):
         left -= count
         if left <= 0:
-            return min(_bucket_last_ns(bucket), max_ns)
+            return min(bucket_last_ns(bucket), max_ns)
     return max_ns
 
 

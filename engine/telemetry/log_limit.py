@@ -117,6 +117,13 @@ class LogLimit:
         allowance.lines -= 1
         return Line(fields, left_out)
 
+    @property
+    def remembered(self) -> tuple[int, int]:
+        """How many subjects, and how many events, it knows: at most SUBJECTS_MAX, and
+        EVENTS_MAX and all others.
+        """
+        return len(self._series), len(self._events)
+
     def _series_of(self, key: tuple[str, ...], now: MonoNs) -> _Series:
         series = self._series.get(key)
         if series is None:

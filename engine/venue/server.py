@@ -86,7 +86,7 @@ class Venue:
 
     def __init__(self, settings: VenueSettings, clock: Clock | None = None) -> None:
         self._settings = settings
-        self._clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self._connections: set[Conversation] = set()
         self._unflushed: dict[Conversation, None] = {}  # those with frames of this tick
         self._flush_is_due = False  # at the end of this turn of the loop
@@ -115,6 +115,11 @@ class Venue:
         self.fault_counts: dict[str, int] = {}  # how often each kind of fault has struck
         self._sides_begun: set[str] = set()  # to which there has been a connection
 
+    @property
+    def open_connections(self) -> int:
+        """WebSocket connections of either side that are open at present."""
+        return len(self._connections)
+
     async def __aenter__(self) -> Self:
         settings = self._settings
         loop = asyncio.get_running_loop()
@@ -127,7 +132,7 @@ class Venue:
                 wanted = settings.port and settings.port + 1
             self.private_url = self._url(await self._listen(self._accept_private, wanted, "--private-port"))
             self.rest = RestServer(
-                settings, self.floor, self.keys, self._clock, lambda: self.system, self.fault_counts, self.notices
+                settings, self.floor, self.keys, self.clock, lambda: self.system, self.fault_counts, self.notices
             )
             try:
                 await self.rest.start()
@@ -155,7 +160,7 @@ class Venue:
 
     def _announce(self, event_id: int, in_s: float) -> None:
         """Have a maintenance that is to come listed among the notices."""
-        starts_at = WallNs(self._clock.wall_ns() + int(in_s * NS_PER_S))
+        starts_at = WallNs(self.clock.wall_ns() + int(in_s * NS_PER_S))
         lasts_s = self._settings.maintenance_phase_s * sum(share for _, share in LADDER)
         ends_at = WallNs(starts_at + int(lasts_s * NS_PER_S) + 1)
         self.notices.plan(Maintenance(event_id=event_id, title=MAINTENANCE_TITLE, starts_at=starts_at, ends_at=ends_at))
@@ -167,7 +172,7 @@ class Venue:
         if self._notice_due is not None:
             self._notice_due.cancel()
             self._notice_due = None
-        now = self._clock.wall_ns()
+        now = self.clock.wall_ns()
         self.notices.begin(now)
         due_at = self.notices.next_change(now)
         if due_at is not None:
@@ -244,13 +249,13 @@ class Venue:
     def _open_source(self, timers: Timers) -> Source:
         settings = self._settings
         if settings.capture:
-            return CaptureSource(read_captures(settings.capture), settings, timers, self._clock, self._snapshot_delay_s)
+            return CaptureSource(read_captures(settings.capture), settings, timers, self.clock, self._snapshot_delay_s)
         pairs = pairs_of_symbols(settings.symbols)
         check_symbols(settings.faults, [pair.symbol for pair in pairs])
-        self.exchange = Exchange(pairs, settings.seed, self._clock, timers, self._snapshot_delay_s)
+        self.exchange = Exchange(pairs, settings.seed, self.clock, timers, self._snapshot_delay_s)
         self._open_floor(self.exchange)
         if settings.rate > 0:
-            self._pulse = Pulse(settings.rate, settings.seed, self._clock, self.exchange.next_event, self._flush)
+            self._pulse = Pulse(settings.rate, settings.seed, self.clock, self.exchange.next_event, self._flush)
         return self.exchange
 
     def _open_floor(self, exchange: Exchange) -> None:
@@ -276,12 +281,12 @@ class Venue:
             self._due = None
         due_at = self.floor.trading.next_due()
         if due_at is not None:
-            wait_s = min(max(0.0, (due_at - self._clock.wall_ns()) / NS_PER_S), DUE_WAIT_S_MAX)
+            wait_s = min(max(0.0, (due_at - self.clock.wall_ns()) / NS_PER_S), DUE_WAIT_S_MAX)
             self._due = asyncio.get_running_loop().call_later(wait_s, self._do_due)
 
     def _do_due(self) -> None:
         assert self.floor is not None
-        self.floor.trading.advance(self._clock.wall_ns())
+        self.floor.trading.advance(self.clock.wall_ns())
         self._await_due()
 
     def _snapshot_delay_s(self) -> float:
@@ -323,7 +328,7 @@ class Venue:
             link=door,
             house=self,
             timers=asyncio.get_running_loop(),
-            clock=self._clock,
+            clock=self.clock,
             settings=self._settings,
             fault_counts=self.fault_counts,
         )
@@ -342,7 +347,7 @@ class Venue:
             link=door,
             house=self,
             timers=asyncio.get_running_loop(),
-            clock=self._clock,
+            clock=self.clock,
             settings=self._settings,
             snapshot_delay_s=self._private_snapshot_delay_s,
         )
@@ -423,7 +428,7 @@ class Venue:
             pulse.stop()
             self._pulse = quiet
             quiet.start()
-        self.notices.begin(WallNs(self._clock.wall_ns() + START_SLACK_NS))
+        self.notices.begin(WallNs(self.clock.wall_ns() + START_SLACK_NS))
         for system, share in LADDER:
             self._refusing = loss == "all" and system == "maintenance"
             self._enter(system)
@@ -449,7 +454,7 @@ class Venue:
             return None
         rate = max(QUIET_SHARE * self._settings.rate, QUIET_EVENTS_MIN / phase_s)
         event = self.exchange.quiet_event
-        return Pulse(min(rate, self._settings.rate), self._settings.seed, self._clock, event, self._flush)
+        return Pulse(min(rate, self._settings.rate), self._settings.seed, self.clock, event, self._flush)
 
     def _close_connections(self, connections: Iterable[Conversation]) -> None:
         for connection in list(connections):

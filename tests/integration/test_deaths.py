@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, segments_of, summary_of
+from tests.integration.rig import PATIENCE_S, STRATEGIES, Diary, Engines, eventually, segments_of, summary_of
 
 
 def test_a_killed_feed_is_stale_before_any_further_book_and_comes_back(engines: Engines, tmp_path: Path):
@@ -16,12 +16,21 @@ def test_a_killed_feed_is_stale_before_any_further_book_and_comes_back(engines: 
         "--venue", "local", "--venue-options", "--rate 5000", "--symbols", "BTC/USD,ETH/USD",
         "--strategy", f"{STRATEGIES}:Diary", "--param", f"path={diary.path}", "--summary", tmp_path / "out.json",
     )  # fmt: skip
-    engine.wait_until_live()
+
+    def wait_for_snapshot(number: int) -> None:
+        """Until each pair's books of so many lives of the feed are counted, which it does
+        ten times a second.
+        """
+        engine.wait_for(
+            lambda s: all(pair["snapshots"] == number for pair in s["symbols"].values()), "it is live and counted"
+        )
+
+    wait_for_snapshot(1)
     for restarts in (1, 2):
         (pid,) = engine.feed_pids()
         os.kill(pid, signal.SIGKILL)
         engine.wait_for(lambda s, n=restarts: s["restarts"]["public_feed-0"] == n, "the feed was restarted")
-        engine.wait_until_live()
+        wait_for_snapshot(restarts + 1)
     engine.stop()
     summary = summary_of(tmp_path / "out.json")
 
@@ -91,7 +100,7 @@ def test_a_dead_local_venue_ends_the_run_with_its_reason(engines: Engines, tmp_p
     (venue,) = [child for child in engine.children() if "venue" in " ".join(child.cmdline())]
     venue.kill()
 
-    assert engine.process.wait(30) == 1
+    assert engine.process.wait(PATIENCE_S) == 1
     assert "local venue" in summary_of(tmp_path / "out.json")["exit"]
 
 

@@ -35,13 +35,14 @@ def test_the_strategy_that_trades_does_so_as_it_stands(engines: Engines, tmp_pat
     _, code = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     bot = tmp_path / "my_bot.py"
     bot.write_text(code)
-    run = engines.call(
-        "run", "--venue", "local", "--symbols", "BTC/USD", "--strategy", bot, "--param", "pace_s=0.3", "--seconds", 6,
+    engine = engines.start(
+        "--venue", "local", "--symbols", "BTC/USD", "--strategy", bot, "--param", "pace_s=0.3",
         "--summary", tmp_path / "out.json",
     )  # fmt: skip
+    engine.wait_for(lambda s: s["fills"], "it is filled")
+    assert engine.stop() == 0, engines.logs()
     summary = summary_of(tmp_path / "out.json")
 
-    assert run.returncode == 0, run.stderr
     assert summary["strategies"]["Turnover"]["errors"] == 0
     assert summary["orders"]["submitted"] > 0
     assert summary["ledger"]["agree"], summary["ledger"]["differences"]

@@ -1,7 +1,6 @@
 """The belief of Kraken's counter of REST calls, judged by the venue's counter, under a clock by hand."""
 
 import itertools
-import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from engine.kraken_rest.call_counter import COUNTER_DECAY_PER_S, COUNTER_MAX, Ca
 from engine.net.key_lock import KeyLock
 from engine.units import NS_PER_MS, NS_PER_S
 from engine.venue.rest.counter import RestCounter
+from tests.descriptors import close_as_a_death_would
 
 TIERS = sorted(COUNTER_MAX)
 NOW = 1_795_000_000 * NS_PER_S
@@ -157,7 +157,7 @@ def test_a_killed_process_leaves_its_belief_to_the_next(tmp_path: Path, step_s: 
     lock, counter = life(tmp_path, clock)
     spend(lock, counter, clock, 18)
     # Killed: nothing is released in order.
-    os.close(lock._fd)
+    close_as_a_death_would(tmp_path)
     clock.advance(5 * NS_PER_S)
     clock = ManualClock(mono_ns=clock.mono_ns(), wall_ns=clock.wall_ns() + step_s * NS_PER_S)
     lock, counter = life(tmp_path, clock)

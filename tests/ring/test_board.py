@@ -19,7 +19,8 @@ from engine.ring import (
     format_ring,
     ring_bytes,
 )
-from engine.ring.board import COMPLETE_UPTO, READ_TRIES_MAX
+from engine.ring.board import COMPLETE_UPTO, FIRST_COPY, READ_TRIES_MAX
+from engine.ring.layout import WORD_BYTES, slot_bytes_for
 
 GIVE_UP_S = 120  # a child that has not answered by then hangs
 
@@ -34,9 +35,11 @@ def test_store_writes_the_older_copy_in_the_order_readers_rely_on(children):
     """Copy cleared, record, copy stamped; copies in turn; complete_upto after all of it."""
     writer = BoardWriter(make_board())
     log = []
-    writer._words = children.WatchedWords(writer._words, lambda *store: log.append(store))
+    children.watch_words(writer, lambda *store: log.append(store))
     children.watch_pack(writer, lambda *store: log.append(store))
-    even, odd = writer._even_copy(2), writer._even_copy(2) + writer._copy_words
+    copy_words = slot_bytes_for(writer.record_bytes) // WORD_BYTES
+    even = FIRST_COPY + 2 * 2 * copy_words
+    odd = even + copy_words
     for number in range(1, 4):
         writer.store(2, bytes([number]))
     writer.complete(3)
@@ -69,33 +72,27 @@ def test_a_read_that_never_settles_is_given_up_and_counted(children):
     memory = make_board()
     writer, reader = BoardWriter(memory), BoardReader(memory)
     writer.store(0, b"before")
-    copy, copies = reader._copy, []
+    copies = []
 
-    def copy_while_stored_twice(*place):
-        copies.append(copy(*place))
+    def store_twice():
+        copies.append(0)
         writer.store(0, b"after")
         writer.store(0, b"again")
-        return copies[-1]
 
-    reader._copy = copy_while_stored_twice
+    children.act_around_copies(reader, after=store_twice)
+
     assert reader.read(0) is None
     assert (reader.torn_count, len(copies)) == (1, READ_TRIES_MAX)
-    reader._copy = copy
-    assert reader.read(0) == b"again\0\0\0"
+    assert BoardReader(memory).read(0) == b"again\0\0\0"
 
 
-def test_one_store_during_a_read_does_not_disturb_it():
+def test_one_store_during_a_read_does_not_disturb_it(children):
     """The copy that is being read is not the one that is being written."""
     memory = make_board()
     writer, reader = BoardWriter(memory), BoardReader(memory)
     writer.store(0, b"before")
-    copy = reader._copy
+    children.act_around_copies(reader, before=lambda: writer.store(0, b"after"))
 
-    def copy_while_stored_once(*place):
-        writer.store(0, b"after")
-        return copy(*place)
-
-    reader._copy = copy_while_stored_once
     assert reader.read(0) == b"before\0\0"
 
 

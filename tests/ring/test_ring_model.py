@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from engine.ring import GatedSubscriber, Publisher, Subscriber, format_ring, ring_bytes
+from tests.ring.children import watch_words
 
 RECORD_BYTES = 12
 slot_counts = st.sampled_from([2, 4, 8, 16])
@@ -24,20 +25,16 @@ class Killed(BaseException):
     """The publisher is dead at this store."""
 
 
-class DyingWords:
-    """Words whose owner dies before a given store."""
+def dies_at(store):
+    """Told of each store before it is made, it dies before the one of this number."""
+    left = [store]
 
-    def __init__(self, words, store):
-        self.words, self.left = words, store
-
-    def __getitem__(self, index):
-        return self.words[index]
-
-    def __setitem__(self, index, value):
-        if self.left == 0:
+    def before_store(_index, _value):
+        if left[0] == 0:
             raise Killed
-        self.left -= 1
-        self.words[index] = value
+        left[0] -= 1
+
+    return before_store
 
 
 class BroadcastMachine(RuleBasedStateMachine):
@@ -74,7 +71,7 @@ class BroadcastMachine(RuleBasedStateMachine):
         a record.
         """
         record = self.next_record()
-        self.publisher._words = DyingWords(self.publisher._words, store)
+        watch_words(self.publisher, dies_at(store))
         with suppress(Killed):
             self.publisher.publish(record)
         if store == 2:

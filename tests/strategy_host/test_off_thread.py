@@ -16,7 +16,7 @@ from engine.strategy.orders import Order
 from engine.strategy_host import order_client
 from engine.strategy_host.hosted_strategy import CALLS_WAITING_MAX
 from tests.public_feed.rig import Market, frames, trade
-from tests.strategy_host.test_order_client import Desk
+from tests.strategy_host.rig import Desk
 
 THREADS, ORDERS_EACH = 6, 150
 

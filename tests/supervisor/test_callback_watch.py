@@ -140,7 +140,7 @@ def test_an_async_callback_is_named_by_the_line_at_which_it_waits() -> None:
     """Of the strategy's own file, and of what it waits for."""
 
     async def helper() -> None:
-        await asyncio.sleep(3600)  # it waits here
+        await asyncio.Event().wait()  # it waits here
 
     async def on_fill() -> None:
         await helper()
@@ -155,7 +155,7 @@ def test_an_async_callback_is_named_by_the_line_at_which_it_waits() -> None:
 
     line = asyncio.run(scenario())
 
-    assert line.startswith(f"test_callback_watch.py:{line_number('it waits here')} in helper, in tasks.py:")
+    assert line.startswith(f"test_callback_watch.py:{line_number('it waits here')} in helper, in locks.py:")
 
 
 def test_a_coroutine_that_runs_or_has_ended_waits_nowhere() -> None:

@@ -124,6 +124,7 @@ def test_what_is_remembered_has_a_bound():
         log.now += NS_PER_MS
     log.end()
 
-    assert len(log.limit._series) <= SUBJECTS_MAX
-    assert len(log.limit._events) <= EVENTS_MAX + 1
+    subjects, events = log.limit.remembered
+    assert subjects <= SUBJECTS_MAX
+    assert events <= EVENTS_MAX + 1
     assert log.told == 6 * SUBJECTS_MAX

@@ -21,6 +21,7 @@ from engine.cli.venue import venue
 from engine.errors import UserError
 from tests.venue.rest_client import RestClient, limit_buy
 from tests.venue.venue_client import connected
+from tests.waiting import eventually
 
 COMMAND = [sys.executable, "-c", "from engine.cli.venue import venue; venue()"]
 
@@ -91,9 +92,12 @@ def test_whoever_asks_twice_is_not_answered_worse(signal_number: int):
     process = subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    while process.poll() is None:
+
+    def has_ended_after_another() -> bool:
         process.send_signal(signal_number)
-        time.sleep(0.001)
+        return process.poll() is not None
+
+    eventually(has_ended_after_another, "the venue ends")
     _, complaints = process.communicate()
 
     assert process.returncode == 0

@@ -19,7 +19,8 @@ from engine.venue.server import Venue
 from engine.venue.setup.settings import VenueSettings
 from engine.venue.trading.client_order import AmendSpec, ClientOrder, EditSpec, OrderSpec
 from engine.venue.trading.trading import Trading
-from tests.venue.venue_client import PATIENCE_S, Client, connected
+from tests.venue.venue_client import Client, connected
+from tests.waiting import PATIENCE_S
 
 OPENED_AT = 1_780_000_000 * NS_PER_S
 FUNDS = {
@@ -153,7 +154,7 @@ class Trader:
                 rows = [row for row in self.all_rows() if wanted(row)]
                 if len(rows) >= count:
                     return rows
-                await self.client._more()
+                await self.client.more()
 
     def all_rows(self, channel: str | None = None) -> list[dict[str, Any]]:
         return [
@@ -181,7 +182,7 @@ class Trader:
                 found = [message for message in map(json.loads, self.client.frames) if wanted(message)]
                 if len(found) >= count:
                     return found
-                await self.client._more()
+                await self.client.more()
 
 
 STILL = VenueSettings(
@@ -202,7 +203,7 @@ def later(seconds: float) -> str:
 
 def new_token(venue: Venue) -> str:
     assert venue.floor is not None
-    return venue.floor.tokens.issue(venue.keys.default, venue._clock.mono_ns())
+    return venue.floor.tokens.issue(venue.keys.default, venue.clock.mono_ns())
 
 
 @contextlib.asynccontextmanager

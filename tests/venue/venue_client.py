@@ -10,7 +10,7 @@ from typing import Any
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-PATIENCE_S = 5.0  # after which a test that waits for a frame has failed
+from tests.waiting import PATIENCE_S
 
 
 class Client(WSListener):
@@ -70,6 +70,9 @@ class Client(WSListener):
     def stop_reading(self) -> None:
         self._transport.underlying_transport.pause_reading()
 
+    def read_on(self) -> None:
+        self._transport.underlying_transport.resume_reading()
+
     def drop(self) -> None:
         self._transport.disconnect(graceful=False)
 
@@ -82,7 +85,7 @@ class Client(WSListener):
                     message = json.loads(self.frames[self._seen - 1])
                     if wanted(message):
                         return message
-                await self._more()
+                await self.more()
 
     async def reply(self) -> dict[str, Any]:
         """The next reply to a request."""
@@ -98,9 +101,10 @@ class Client(WSListener):
         """Wait until what has come is enough."""
         async with asyncio.timeout(PATIENCE_S):
             while not enough(self):
-                await self._more()
+                await self.more()
 
-    async def _more(self) -> None:
+    async def more(self) -> None:
+        """Wait until something has come; EOFError when the connection has ended."""
         if self.ended.is_set():
             raise EOFError(f"the connection ended after {len(self.frames)} frames")
         self._came.clear()

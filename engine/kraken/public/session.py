@@ -180,6 +180,16 @@ class PublicSession:
         return self._liveness.ping_rtt_ns
 
     @property
+    def requests_waiting(self) -> int:
+        """Subscriptions to be asked for or given back that wait for their turn."""
+        return self._subscriptions.waiting
+
+    @property
+    def requests_unanswered(self) -> int:
+        """Requests that Kraken has not answered yet, as far as they are remembered."""
+        return self._subscriptions.unanswered
+
+    @property
     def system(self) -> str:
         """The venue's last word on its matching engine."""
         return self._status.system

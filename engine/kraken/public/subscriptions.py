@@ -174,6 +174,11 @@ class Subscriptions:
             lane.drop(subscription)
 
     @property
+    def unanswered(self) -> int:
+        """How many requests are remembered that Kraken has not answered."""
+        return len(self._unanswered)
+
+    @property
     def waiting(self) -> int:
         """How many wait for their turn."""
         return sum(map(len, (self._given_back, self._doubted, self._wanted, self._quiet)))

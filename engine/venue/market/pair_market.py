@@ -115,6 +115,11 @@ class PairMarket:
         for action in range(WARM_UP_ACTIONS):
             self.act(WallNs(began_at + WARM_UP_NS * action // WARM_UP_ACTIONS))
 
+    def check(self) -> None:
+        """Assert what must hold of the book and of its public view."""
+        self.book.check()
+        self._feed.check()
+
     # --- engine events -----------------------------------------------------------------------------------------------
 
     def act(self, now: WallNs) -> int:

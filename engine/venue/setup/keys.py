@@ -172,6 +172,12 @@ class KeyRing:
         """The key with this public text, or None."""
         return self._keys.get(key)
 
+    def failures(self, key: str) -> int:
+        """Calls with this public text, be it a key's or not, that were refused since the
+        last good one.
+        """
+        return self._failures.get(key, (0, MonoNs(0)))[0]
+
     def authenticate(self, key: str, sign: str, path: str, nonce: str | None, body: bytes, now: MonoNs) -> ApiKey:
         """The key of a request; raises VenueReject in Kraken's words for an unknown, forged
         or repeated one.

@@ -17,7 +17,7 @@ from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.venue_facts import BalanceFact, ExecutionFact, FeedLost, Outcome, SnapshotBegan, SnapshotEnded
 from engine.units import INT64_MAX
 from tests.kraken.connection.hostile import LONG_TEXT_CHARS, TOKENS, with_value, wounded
-from tests.kraken.rest.test_replies import FILES, PAIRS, READERS, WITH_PAIRS, body, reader
+from tests.kraken.rest.rig import FILES, PAIRS, READERS, WITH_PAIRS, body, reader
 from tests.kraken.wire import (
     D10,
     DATA,

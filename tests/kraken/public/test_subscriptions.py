@@ -449,6 +449,6 @@ def test_requests_that_are_never_answered_do_not_pile_up():
         session.poll(now)
         session.to_send()
 
-    ledger = session._subscriptions
-    assert len(ledger._unanswered) <= 2 * len(ledger.all) + REQUESTS_BURST
-    assert ledger.waiting <= 2 * len(ledger.all)
+    subscriptions = 2 * 4 + 1  # books, trades, tickers and candles of two pairs, at most, and the instruments
+    assert session.requests_unanswered <= 2 * subscriptions + REQUESTS_BURST
+    assert session.requests_waiting <= 2 * subscriptions

@@ -2,7 +2,6 @@
 
 import json
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,24 +12,12 @@ from engine.kraken.rest import order_replies
 from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest.replies import RestRefusal
 from engine.orders.venue_facts import Fee, OrderLookup, Outcome
+from tests.kraken.rest.rig import DATA, FILES, PAIRS, READERS, WITH_PAIRS, body, reader
 
-DATA = Path(__file__).parents[2] / "data" / "kraken" / "private"
 HTML = (
     b"<!DOCTYPE html><html><head><title>api.kraken.com | 520: Web server is returning an unknown error</title></head>"
     b"<body><h1>Error 520</h1></body></html>"
 )
-
-
-def body(name):
-    folder = "rest_public" if (DATA / "rest_public" / f"{name}.json").exists() else "rest_private"
-    return (DATA / folder / f"{name}.json").read_bytes()
-
-
-PAIRS = rest_replies.read_asset_pairs(200, body("AssetPairs"))
-
-
-def reader(function):
-    return getattr(rest_replies, function, None) or getattr(order_replies, function)
 
 
 def read(function, name, *more):
@@ -40,41 +27,6 @@ def read(function, name, *more):
 
 
 # --- every genuine answer
-
-READERS = {
-    "AddOrder": "read_add_order",
-    "AddOrderBatch": "read_add_order_batch",
-    "AmendOrder": "read_amend_order",
-    "AssetPairs": "read_asset_pairs",
-    "Balance": "read_balance",
-    "BalanceEx": "read_balance_ex",
-    "CancelAll": "read_cancel",
-    "CancelAllOrdersAfter": "read_cancel_all_orders_after",
-    "CancelOrder": "read_cancel",
-    "CancelOrderBatch": "read_cancel",
-    "ClosedOrders": "read_closed_orders",
-    "EditOrder": "read_edit_order",
-    "GetApiKeyInfo": "read_api_key_info",
-    "GetWebSocketsToken": "read_websockets_token",
-    "OpenOrders": "read_open_orders",
-    "OrderAmends": "read_order_amends",
-    "QueryOrders": "read_query_orders",
-    "QueryTrades": "read_query_trades",
-    "SystemStatus": "read_system_status",
-    "Time": "read_time",
-    "TradeVolume": "read_trade_volume",
-    "TradesHistory": "read_trades_history",
-}
-WITH_PAIRS = {
-    "read_closed_orders", "read_open_orders", "read_query_orders", "read_query_trades", "read_trades_history",
-    "read_trade_volume",
-}  # fmt: skip
-FILES = [
-    path.stem
-    for folder in ("rest_private", "rest_public")
-    for path in sorted((DATA / folder).glob("*.json"))
-    if path.stem.partition("_")[0] in READERS
-]
 
 
 @pytest.mark.parametrize("name", FILES)

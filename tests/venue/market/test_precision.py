@@ -27,8 +27,7 @@ CALM = Decimal("0.01")
 def relist(floor: Floor, price_decimals: int, qty_decimals: int = 8) -> None:
     floor.trading.relist(floor.symbol, price_decimals, qty_decimals, floor.at)
     floor.trading.check_invariants()
-    floor.book.check()
-    floor.market._feed.check()
+    floor.market.check()
 
 
 def terms(order: Any) -> tuple[Any, ...]:

@@ -13,7 +13,8 @@ from engine.venue.setup.settings import VenueSettings
 from engine.venue.websocket.faults import parse_fault
 from tests.venue.market.update_law import LawBook, read
 from tests.venue.trading_rig import trading
-from tests.venue.venue_client import PATIENCE_S, Client, connected
+from tests.venue.venue_client import Client, connected
+from tests.waiting import PATIENCE_S, until
 
 PHASES = ["online", "maintenance", "cancel_only", "post_only", "online"]
 
@@ -150,9 +151,7 @@ async def test_all_sockets_may_be_lost_as_it_begins():
         with pytest.raises(Exception, match="503"):
             async with connected(venue.public_url):
                 pass
-        async with asyncio.timeout(PATIENCE_S):
-            while venue.system == "maintenance":
-                await asyncio.sleep(0.01)
+        await until(lambda: venue.system != "maintenance")
         async with connected(venue.public_url) as again:
             await until_online(again)
 

@@ -2,7 +2,6 @@
 streams' own pace.
 """
 
-import asyncio
 import json
 from datetime import datetime, timedelta
 
@@ -13,6 +12,8 @@ from engine.venue.server import Venue
 from engine.venue.setup.settings import VenueSettings
 from tests.venue.trading_rig import STILL, later, new_token, trading
 from tests.venue.venue_client import connected
+from tests.virtual_time import VirtualTime
+from tests.waiting import until
 
 
 def settings(**changes) -> VenueSettings:
@@ -22,11 +23,11 @@ def settings(**changes) -> VenueSettings:
 # --- session
 
 
-async def test_a_status_comes_first_and_heartbeats_after_the_first_subscription():
+async def test_a_status_comes_first_and_heartbeats_after_the_first_subscription(virtual_time: VirtualTime):
     """Nothing else is said to a client who asks nothing."""
-    async with Venue(settings(heartbeat_s=0.02)) as venue, connected(venue.private_url) as client:
+    async with Venue(settings(heartbeat_s=1.0), virtual_time) as venue, connected(venue.private_url) as client:
         first = await client.next()
-        await asyncio.sleep(0.1)
+        await virtual_time.passes(30)
         assert len(client.frames) == 1
         client.ask(method="subscribe", params={"channel": "balances", "token": new_token(venue)})
         await client.next(lambda message: message == {"channel": "heartbeat"})
@@ -35,12 +36,12 @@ async def test_a_status_comes_first_and_heartbeats_after_the_first_subscription(
     assert first["data"][0]["system"] == "online"
 
 
-async def test_pings_keep_a_connection_that_is_closed_when_idle():
+async def test_pings_keep_a_connection_that_is_closed_when_idle(virtual_time: VirtualTime):
     """A pong has neither success nor result."""
-    async with Venue(settings(idle_close_s=0.3)) as venue, connected(venue.private_url) as client:
+    async with Venue(settings(idle_close_s=60.0), virtual_time) as venue, connected(venue.private_url) as client:
         client.ask(method="ping", req_id=694480169830934)
         pong = await client.reply()
-        await asyncio.wait_for(client.ended.wait(), 5)
+        await client.ended.wait()
 
     assert set(pong) == {"method", "req_id", "time_in", "time_out"}
     assert client.close_code == 1000
@@ -108,7 +109,7 @@ async def test_permissions_of_the_key_count():
 
     async with Venue(STILL) as venue, trading(venue) as trader:
         looker = venue.keys.add(KeySpec(permissions=("query-funds", "create-ws-token")))
-        trader.token = venue.floor.tokens.issue(looker, venue._clock.mono_ns())
+        trader.token = venue.floor.tokens.issue(looker, venue.clock.mono_ns())
         add = await trader.limit()
         executions = await trader.ask("subscribe", channel="executions")
         balances = await trader.ask("subscribe", channel="balances")
@@ -392,9 +393,7 @@ async def test_requests_on_their_way_are_executed_when_the_client_goes():
             trader.send(
                 "add_order", order_type="limit", side="buy", symbol="BTC/USD", limit_price=50_000.0, order_qty=0.01
             )
-            await asyncio.sleep(0.01)
             trader.client.drop()
-        while not venue.floor.trading.ledger.orders():
-            await asyncio.sleep(0.005)
+        await until(venue.floor.trading.ledger.orders)
 
         assert len(venue.floor.trading.account(1).open_orders) == 1

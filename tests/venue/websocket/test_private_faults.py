@@ -2,7 +2,6 @@
 what the client saw.
 """
 
-import asyncio
 import json
 
 import msgspec
@@ -13,16 +12,12 @@ from engine.venue.server import Venue
 from engine.venue.websocket.faults import parse_fault
 from engine.venue.websocket.private_faults import PrivateFaults
 from tests.venue.trading_rig import STILL, later, trading
+from tests.virtual_time import VirtualTime
 
 
 def accepted(venue: Venue) -> list[str | None]:
     """The client ids of what the venue has really accepted."""
     return [order.cl_ord_id for order in venue.floor.trading.ledger.orders()]
-
-
-async def quiet(seconds: float = 0.05) -> None:
-    """Longer than any answer takes."""
-    await asyncio.sleep(seconds)
 
 
 def replies(trader) -> list[dict]:
@@ -39,15 +34,15 @@ def replies(trader) -> list[dict]:
         ("token-death", False, "ESession:Invalid session"),
     ],
 )
-async def test_what_was_done_and_what_was_said(kind, executed, error):
+async def test_what_was_done_and_what_was_said(kind, executed, error, virtual_time: VirtualTime):
     """Exactly the next request suffers; the one after it does not."""
-    async with Venue(STILL) as venue, trading(venue) as trader:
+    async with Venue(STILL, virtual_time) as venue, trading(venue) as trader:
         venue.floor.faults.script(kind, method="add_order")
         trader.send(
             "add_order", order_type="limit", side="buy", symbol="BTC/USD", limit_price=50_000.0, order_qty=0.01,
             cl_ord_id="struck",
         )  # fmt: skip
-        await quiet()
+        await virtual_time.passes(30)
         said = [reply.get("error") for reply in replies(trader)]
         await trader.limit(cl_ord_id="spared")
 
@@ -80,7 +75,7 @@ async def test_a_cut_on_a_request_executes_it_or_not(seed):
     async with Venue(msgspec.structs.replace(STILL, seed=seed)) as venue, trading(venue) as trader:
         venue.floor.faults.script("private-cut")
         trader.send("add_order", order_type="limit", side="buy", symbol="BTC/USD", limit_price=50_000.0, order_qty=0.01)
-        await asyncio.wait_for(trader.client.ended.wait(), 5)
+        await trader.client.ended.wait()
 
         assert trader.client.close_code is None
         assert replies(trader) == []
@@ -167,6 +162,6 @@ async def test_timed_cuts_and_closes_hit_private_connections_too():
     """`cut@S` and `close:CODE@S` are for every connection then open."""
     settings = msgspec.structs.replace(STILL, faults=(parse_fault("close:1012@0.1"), parse_fault("lost@0")))
     async with Venue(settings) as venue, trading(venue) as trader:
-        await asyncio.wait_for(trader.client.ended.wait(), 5)
+        await trader.client.ended.wait()
 
     assert trader.client.close_code == 1012
