@@ -33,6 +33,22 @@ class RunBegan(Struct, frozen=True, array_like=True, tag="run"):
     at: WallNs
 
 
+class Queued(Struct, frozen=True, array_like=True, tag="que"):
+    """New orders, one or a batch, wait for the rate counter: not a byte of them has left. `Submitted` ends it."""
+
+    strategy: str
+    orders: list[tuple[str, OrderIntent]]
+    """(client order id, what is wanted)."""
+    at: WallNs
+
+
+class Unqueued(Struct, frozen=True, array_like=True, tag="unq"):
+    """One of them does not wait any more, and has not left: its strategy was told so."""
+
+    key: str
+    at: WallNs
+
+
 class Submitted(Struct, frozen=True, array_like=True, tag="sub"):
     """An order is about to leave: written before its first byte does."""
 
@@ -227,6 +243,8 @@ class Snapshot(Struct, frozen=True, array_like=True, tag="snap"):
 
 Record = (
     RunBegan
+    | Queued
+    | Unqueued
     | Submitted
     | Acknowledged
     | Rejected

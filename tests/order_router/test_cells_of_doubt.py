@@ -26,6 +26,7 @@ from tests.orders.rig import limit
 
 RESOLVED_NS_MAX: Final = 2 * NS_PER_S
 QUIET_NS: Final = 3 * NS_PER_S  # in which nothing may change any more
+BEFORE_HEARTBEAT_NS: Final = 600 * NS_PER_MS
 CANCEL_AFTER_NS: Final = 40 * NS_PER_MS
 DROP_AFTER_NS: Final = 50 * NS_PER_MS  # the exchange has the request by then, and its answer is on its way
 DOWN_NS: Final = 500 * NS_PER_MS
@@ -61,7 +62,7 @@ def way_of(fate: str, route: str, deed: str) -> Way:
         case "answer lost":
             return Way(names, back_ns=None)
         case "executed late":
-            return Way(names, there_ns=700 * NS_PER_MS)
+            return Way(names, there_ns=900 * NS_PER_MS)  # not long before its deadline, by WebSocket
         case "after its deadline":
             return Way(names, there_ns=DEADLINE_NS[route] + 300 * NS_PER_MS)
         case _:
@@ -139,6 +140,8 @@ def run_cell(world: World, what: str, fate: str, link: str, route: str, meanwhil
     if route == "rest":
         world.cut_trading()
         world.run(NS_PER_S)
+    # So that Kraken is heard while a request that is late is on its way: what has been heard until then proves nothing.
+    world.run(BEFORE_HEARTBEAT_NS)
     way = world.way = way_of(fate, route, what)
     deed.do()
     if meanwhile != "rests":

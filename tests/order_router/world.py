@@ -19,8 +19,9 @@ import msgspec
 
 from engine.kraken_rest.call_queue import RestCall
 from engine.order_router.core.report_outbox import order_report
+from engine.order_router.core.settings import CoreSettings
 from engine.orders.blotter import Blotter, fold
-from engine.orders.journal_records import RequestRefused, decode_record
+from engine.orders.journal_records import Filled, RequestRefused, decode_record
 from engine.orders.life import OrderState
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS, Command
@@ -38,7 +39,7 @@ from engine.strategy.orders import Fill
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 from tests.order_router.exchange import Exchange
-from tests.order_router.rig import STRATEGY, TICK_NS, RouterRig, asset_pairs_body, ring
+from tests.order_router.rig import SETTINGS, STRATEGY, TICK_NS, RouterRig, asset_pairs_body, ring
 from tests.orders.rig import PAIRS
 
 LATENCY_NS: Final = 30 * NS_PER_MS
@@ -77,7 +78,7 @@ USUAL: Final = Way(())
 class World:
     """One strategy, one router after the other, one exchange."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: CoreSettings = SETTINGS) -> None:
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = count()
         # The n-th step from now at which the router dies, and that of the next one's life; 0 and less: none. Steps so
@@ -85,7 +86,7 @@ class World:
         self.step_to_die = self.step_to_die_again = 0
         self.steps: list[str] = []
         self.way = USUAL
-        self.rig = RouterRig(on_step=self._step)
+        self.rig = RouterRig(settings=settings, on_step=self._step)
         self.clock = self.rig.clock
         self.exchange = Exchange(self.rig.now, self._on_fact)
         self.has_feed = self.has_trading = False
@@ -99,6 +100,7 @@ class World:
         self.deaths = 0
         self.begun_at = 0
         self._folded, self._folded_count = Blotter(), 0
+        self._fills_written: set[str] = set()
         # Orders of which the journal says that their amend certainly did not happen, and why.
         self._amends_refused: dict[str, str] = {}
         self.intents: set[str] = set()
@@ -385,6 +387,9 @@ class World:
             return
         for record in map(decode_record, written[self._folded_count :]):
             self._folded.apply(record)
+            if isinstance(record, Filled):
+                assert record.exec_id not in self._fills_written, f"{record.exec_id} is in the journal twice"
+                self._fills_written.add(record.exec_id)
             if isinstance(record, RequestRefused) and record.is_certain and record.request == "amend":
                 self._amends_refused[record.key] = record.reason
         self._folded_count = len(written)

@@ -24,7 +24,7 @@ from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.breaker import Breaker, BreakerState
 from engine.orders.intent import OrderIntent
-from engine.orders.journal_records import AmendSent, Submitted
+from engine.orders.journal_records import AmendSent, Queued, Submitted, Unqueued
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.quick_check import QuickCheck
@@ -104,6 +104,15 @@ class NewOrders:
         """Is an answer to come, or an order waiting: a bad moment for anything that takes milliseconds?"""
         return self._websocket.session.is_waiting or len(self._queue) > 0
 
+    def resume(self) -> None:
+        """After a restart: what waited for the rate counter waits still."""
+        for queued in list(self._blotter.queued.values()):
+            orders = tuple(queued.orders)
+            if not self._queue.put(orders[0][1].symbol, orders[0][0], Waiting(queued.strategy, orders), self._now.mono):
+                self._refuse(
+                    queued.strategy, orders, f"{len(self._queue)} orders wait for Kraken's rate counter already"
+                )
+
     # --- new orders
 
     def submit(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
@@ -146,10 +155,18 @@ class NewOrders:
                     self._send(strategy, orders, judged, MonoNs(0), MonoNs(0))
 
     def drop(self, key: str) -> bool:
-        """A queued order is not wanted any more; False when it does not wait here."""
+        """A queued order is not wanted any more; False when it does not wait here. Others of its batch wait on."""
         for symbol in self._queue.symbols():
-            if (waiting := self._queue.remove(symbol, key)) is not None:
-                self._refuse(waiting.entry.strategy, waiting.entry.orders, "canceled before it was sent")
+            for waiting in self._queue.all_of(symbol):
+                strategy, orders = waiting.entry.strategy, waiting.entry.orders
+                dropped = tuple(order for order in orders if order[0] == key)
+                if not dropped:
+                    continue
+                if rest := tuple(order for order in orders if order[0] != key):
+                    self._queue.replace(symbol, waiting.key, rest[0][0], Waiting(strategy, rest))
+                else:
+                    self._queue.remove(symbol, waiting.key)
+                self._refuse(strategy, dropped, "canceled before it was sent")
                 return True
         return False
 
@@ -158,9 +175,10 @@ class NewOrders:
         for queued_symbol in self._queue.symbols():
             if not symbol or queued_symbol == symbol:
                 for key in [
-                    waiting.key
+                    key
                     for waiting in self._queue.all_of(queued_symbol)
                     if strategy is None or waiting.entry.strategy == strategy
+                    for key, _ in waiting.entry.orders
                 ]:
                     self.drop(key)
 
@@ -169,11 +187,14 @@ class NewOrders:
         if not self._settings.queues_over_rate or wait_ns > self._settings.queue_wait_ns_max:
             wait_s = wait_ns / NS_PER_S
             self._refuse(strategy, orders, f"Kraken's rate counter of {symbol} has no room for another {wait_s:.1f} s")
-        elif self._queue.put(symbol, orders[0][0], Waiting(strategy, orders), now):
-            self.counts["queued"] += 1
-        else:
+        elif self._queue.is_full:
             self.counts["queue_full"] += 1
             self._refuse(strategy, orders, f"{len(self._queue)} orders wait for Kraken's rate counter already")
+        elif self._records.commit_before([Queued(strategy, list(orders), self._now.wall)]):
+            self._queue.put(symbol, orders[0][0], Waiting(strategy, orders), now)
+            self.counts["queued"] += 1
+        else:
+            self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
 
     def _judge(self, strategy: str, orders: Orders, now: MonoNs) -> Pair | str:
         """The pair as it is now, when these orders may leave; or else why they must not."""
@@ -296,7 +317,10 @@ class NewOrders:
         return userrefs
 
     def _refuse(self, strategy: str, orders: Orders, why: str) -> None:
+        """Told first: after a death between the two a strategy is told once more that what waited is refused."""
         self._records.refuse(strategy, orders, why)
+        if waited := [key for key, _ in orders if self._blotter.is_queued(key)]:
+            self._records.commit([Unqueued(key, self._now.wall) for key in waited])
 
     # --- amends
 

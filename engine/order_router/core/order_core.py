@@ -177,6 +177,7 @@ class OrderCore:
             elif order.pending == "amend":
                 self.settle(order.key)
         self.cancels.resume()
+        self.new_orders.resume()
         for outbox in self.records.outboxes.values():
             for report in self.everything(outbox.strategy, WallNs(self._now.wall - ENDED_TOLD_NS)):
                 outbox.send(report)
