@@ -160,8 +160,8 @@ def _class_of_entry_point(name: str) -> type[Strategy]:
 
 
 def _check_callbacks(cls: type[Strategy], name: str) -> None:
-    """A misspelt callback would be silence for ever: an `on_…` that nearly is one is
-    refused."""
+    """StrategyError for a method `on_…` that is nearly a callback: misspelt, it would never
+    be called."""
     for attribute in dir(cls):
         if attribute.startswith("on_") and attribute not in CALLBACKS and callable(getattr(cls, attribute)):
             near = get_close_matches(attribute, CALLBACKS, n=1, cutoff=0.75)

@@ -367,7 +367,7 @@ class OrderClient:
         if report.order_id and not report.state.is_terminal:
             self._by_order_id[report.order_id] = order
         if not report.state.is_terminal:
-            self._open[order.id] = order
+            self._open[report.key] = order
         elif before is None or before.state is not report.state:
             if report.state in TALLIED_ENDS:
                 self.ends_told.add(report.key, report.state.name)
@@ -393,9 +393,10 @@ class OrderClient:
         return fill
 
     def _end(self, order: Order) -> None:
-        self._open.pop(order.id, None)
-        self._by_order_id.pop(order.order_id, None)
-        self._ended[order.id] = order
+        report = order.report
+        self._open.pop(report.key, None)
+        self._by_order_id.pop(report.order_id, None)
+        self._ended[report.key] = order
         while len(self._ended) > ENDED_ORDERS_KEPT:
             self._ended.popitem(last=False)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.kraken.private.messages import ExecutionRow
 from engine.orders.venue_facts import ExecutionFact
 
 ENGINE = Path(__file__).parents[2] / "engine"
@@ -77,3 +78,21 @@ def test_every_field_is_read_somewhere(module):
         if field not in read and not (name == "ExecutionRow" and field in ExecutionFact.__struct_fields__)
     ]
     assert unread == []
+
+
+# Where a fill passes: from Kraken's frame to the strategy's callback.
+ROOMS_OF_A_FILL = ("kraken/private", "private_feed", "orders", "order_router", "strategy_host", "strategy")
+
+
+def test_a_fill_has_four_shapes_from_the_wire_to_the_callback():
+    """The row, decoded as the fact that crosses the account ring; the journal's record; what on_fill is called with."""
+    shapes = {
+        name
+        for room in ROOMS_OF_A_FILL
+        for path in (ENGINE / room).rglob("*.py")
+        for name, fields in classes_of(".".join(path.relative_to(ENGINE.parent).with_suffix("").parts))
+        if "exec_id" in fields and {"price", "last_price"} & set(fields)
+    }
+
+    assert shapes == {"ExecutionRow", "ExecutionFact", "Filled", "Fill"}
+    assert issubclass(ExecutionRow, ExecutionFact)

@@ -6,10 +6,8 @@ byte  0          4
       │ length   │ MessagePack                │ unused  │   little-endian
       └──────────┴────────────────────────────┴─────────┘
 
-A record that cannot be read is one lost record: counted, logged and left behind. Whoever
-reads such a ring may own real money, as the order router does: a record that ended its
-process would be found again by the successor, and end that too, for ever, and nobody could
-cancel anything.
+A record that cannot be read is counted, logged and skipped. It must not end the process that
+reads it: the successor would find it again and end too, and nobody could cancel an order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -54,7 +52,7 @@ class Framing(Generic[T]):
         """The bytes for a slot; MisuseError when they do not fit, or a value cannot be
         encoded.
 
-        The types of its fields are not checked here: whoever makes a message does that.
+        The types of its fields are not checked here; the maker of a message checks them.
         """
         try:
             body = self._encode(message)
