@@ -40,7 +40,7 @@ from engine.records import (
     book_top_packer,
     pack_candle,
     pack_feed_state,
-    pack_header,
+    pack_head,
     pack_pair,
     pack_ticker,
     pack_trade,
@@ -327,16 +327,16 @@ class PublicFeed:
         pair_index, price_decimals, qty_decimals = self._decimals(trade.symbol, (trade.price,), (trade.qty,))
         record = pack_trade(
             pair_index,
-            decimal_units(trade.price, price_decimals),
-            decimal_units(trade.qty, qty_decimals),
-            price_decimals,
-            qty_decimals,
-            trade.side,
-            trade.ord_type,
-            trade.trade_id,
-            trade.timestamp,
-            self._session.heard_at,
-            event.history,
+            price_ticks=decimal_units(trade.price, price_decimals),
+            qty_lots=decimal_units(trade.qty, qty_decimals),
+            price_decimals=price_decimals,
+            qty_decimals=qty_decimals,
+            side=trade.side,
+            order_type=trade.ord_type,
+            trade_id=trade.trade_id,
+            kraken_time=trade.timestamp,
+            received_at=self._session.heard_at,
+            history=event.history,
         )
         self._publish(record)
         if trade.trade_id == self._session.tape.newest_id(trade.symbol):
@@ -352,9 +352,16 @@ class PublicFeed:
         percent_decimals = max(PERCENT_DECIMALS, decimals_of(t.change_pct))
         change_pct = decimal_units(t.change_pct, percent_decimals)
         numbers = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
-        now = self._session.heard_at
         self._publish(
-            pack_ticker(pair_index, numbers, price_decimals, qty_decimals, percent_decimals, t.timestamp, now)
+            pack_ticker(
+                pair_index,
+                numbers,
+                price_decimals=price_decimals,
+                qty_decimals=qty_decimals,
+                percent_decimals=percent_decimals,
+                kraken_time=t.timestamp,
+                received_at=self._session.heard_at,
+            )
         )
 
     def _publish_candle(self, event: CandleChanged) -> None:
@@ -369,9 +376,15 @@ class PublicFeed:
             begin,
             event.missed,
         )
-        now = self._session.heard_at
         record = pack_candle(
-            pair_index, numbers, price_decimals, qty_decimals, c.interval, event.closed, now, event.history
+            pair_index,
+            numbers,
+            price_decimals=price_decimals,
+            qty_decimals=qty_decimals,
+            interval_min=c.interval,
+            closed=event.closed,
+            received_at=self._session.heard_at,
+            history=event.history,
         )
         self._publish(record)
         if not event.closed:
@@ -498,7 +511,7 @@ def settle_dead(shard: Shard, ring: Memory, board: BoardWriter, before: BoardRea
 
 def empty_top(pair_index: int) -> bytes:
     """A BOOK_TOP without levels: what the board holds of a pair that has had no book."""
-    return pack_header(BOOK_TOP, FeedState.STALE, 0, 0, pair_index, 0, 0, 0, b"", 0, 0)
+    return pack_head(Kind.BOOK_TOP, pair_index, code=FeedState.STALE)
 
 
 def with_state(top: bytes, state: FeedState, *, is_proved: bool = True) -> bytes:
