@@ -1,11 +1,11 @@
 """HTTPS for Kraken's REST: one request, one answer, and what a failure proves.
 
-    DNS, connecting, TLS fail; deadline before the request begins      NotSent: nothing has left, safe to send again
+    DNS, connecting, TLS fail; deadline before the request begins      NotSent: no byte was sent, safe to send again
     anything later: reset, deadline, torn or endless answer            InDoubt: it may have been carried out
     a complete answer, whatever its status                             HttpAnswer
 
-A POST is sent once. aiohttp repeats GETs whose kept connection turned out dead, and nothing else. Redirects are not
-followed: a signature is made for one host and path.
+A POST is sent once. aiohttp only repeats GETs whose kept connection turned out to be dead.
+Redirects are not followed, for a signature is valid for one host and path.
 """
 
 import asyncio
@@ -31,7 +31,8 @@ from engine.net.tls import client_context
 
 DEADLINE_S: Final = 10.0  # from the call to the last byte of its answer
 CONNECT_DEADLINE_S: Final = 4.0  # DNS, TCP and TLS
-KEPT_S: Final = 10.0  # an idle connection; the longer it is kept, the likelier it is dead when it is used
+# An idle connection is kept; the longer, the more likely it is dead when it is used.
+KEPT_S: Final = 10.0
 CONNECTIONS_MAX: Final = 4
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024  # all pairs of Kraken are 2 MB
 CHUNK_BYTES: Final = 64 * 1024
@@ -45,25 +46,25 @@ class HttpAnswer(NamedTuple):
     status: int
     body: bytes
     took_ns: int
-    """From the call to the last byte, connecting included."""
+    """From the call to the last byte, including connecting."""
     retry_after_s: int = 0
-    """The server's wish to be left alone; 0 when it has none."""
+    """Retry-After of the answer; 0 without one."""
 
 
 class RequestFailed(EngineError):
-    """No complete answer; the branch says what that proves."""
+    """No complete answer; the subclass says what that proves."""
 
 
 class NotSent(RequestFailed):
-    """Not a byte of the request has left this process."""
+    """No byte of the request was sent."""
 
 
 class InDoubt(RequestFailed):
-    """At least a part of the request has left; nobody knows whether it was carried out."""
+    """At least a part of the request was sent; it may have been carried out."""
 
 
 class _Attempt:
-    """How far one request has come."""
+    """The progress of one request."""
 
     __slots__ = ("has_begun",)
 
@@ -73,7 +74,7 @@ class _Attempt:
 
 
 class HttpsClient:
-    """Kept connections to one service. Use it on one event loop; `close` it there."""
+    """Kept connections to one service; use and `close` it on one event loop."""
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class HttpsClient:
         ca_file: Path | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        """ConfigError when the address may not be talked to, or `ca_file` cannot be used."""
+        """ConfigError when the address is not allowed, or `ca_file` cannot be used."""
         endpoint = check_rest_url(base_url)
         self.base_url = base_url.rstrip("/")
         self._clock = clock
@@ -107,7 +108,9 @@ class HttpsClient:
         deadline_s: float | None = None,
         body_bytes_max: int = BODY_BYTES_MAX,
     ) -> HttpAnswer:
-        """The answer to one request; NotSent or InDoubt when there is none. `target` begins with a slash."""
+        """The answer to one request; NotSent or InDoubt when there is none. `target` begins
+        with a slash.
+        """
         patience_s = self._deadline_s if deadline_s is None else deadline_s
         self.requests += 1
         attempt = _Attempt()
@@ -116,12 +119,13 @@ class HttpsClient:
             async with asyncio.timeout(patience_s):
                 status, answer, retry_after_s = await self._ask(method, target, headers, body, attempt, body_bytes_max)
         except (aiohttp.ClientError, OSError, EngineError, ValueError, EOFError) as error:
-            # Not chained: aiohttp's errors carry the request's headers, and with them the signature.
+            # Not chained: aiohttp's errors carry the request's headers, and with them the
+            # signature.
             raise self._failure(attempt, error, f"{method} {target.partition('?')[0]}", patience_s) from None
         return HttpAnswer(status, answer, self._clock.mono_ns() - started_at, retry_after_s)
 
     async def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -159,7 +163,7 @@ class HttpsClient:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_KnownAddresses(self._resolver),
-                use_dns_cache=False,  # the resolver has a memory of its own
+                use_dns_cache=False,  # the resolver has a cache of its own
                 ssl=self._tls,
                 limit=CONNECTIONS_MAX,
                 keepalive_timeout=KEPT_S,
@@ -187,7 +191,7 @@ async def _note_beginning(_: object, context: SimpleNamespace, __: object) -> No
 
 
 class _KnownAddresses(AbstractResolver):
-    """Our resolver, with its deadline and its memory, as aiohttp asks for one."""
+    """Adapts `Resolver`, with its deadline and cache, to aiohttp."""
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
@@ -206,11 +210,11 @@ class _KnownAddresses(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """There is nothing to give up."""
+        """Nothing to close."""
 
 
 def _words(error: Exception, patience_s: float) -> str:
-    """What went wrong, without an address or a header in it."""
+    """The error as text, without addresses and headers."""
     match error:
         case aiohttp.ServerTimeoutError() | aiohttp.ConnectionTimeoutError():
             return f"no connection within {CONNECT_DEADLINE_S:g} s"
@@ -236,7 +240,7 @@ def _words(error: Exception, patience_s: float) -> str:
 
 
 def _system_words(error: OSError) -> str:
-    """The operating system's; event loops put words of their own into `strerror`."""
+    """The operating system's text; event loops put texts of their own into `strerror`."""
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return error.strerror or str(error) or type(error).__name__

@@ -1,4 +1,5 @@
-"""One signer per API key on this host, the floor under its nonces, and what its calls have used of Kraken's counter.
+"""One signer per API key on this host, the floor under its nonces, and what its calls have
+used of Kraken's counter.
 
     $XDG_STATE_HOME/kraken-engine/keys/FINGERPRINT         mode 0600, in a directory of mode 0700
         kraken-engine key 1
@@ -9,15 +10,18 @@
               00000… 3f6a…                   wall clock, and the boot that the former belongs to
         crc 1a2b3c4d
 
-Kraken takes a nonce only when it is above all that it has seen of a key, for ever. Two programs that sign with one key
-spoil each other's calls, so the file is locked while one does; a lock dies with its process.
+Kraken accepts a nonce only if it is above every nonce that it has seen of the key. Two
+programs that sign with one key invalidate each other's calls, so the file is locked while
+one does; a lock ends with its process.
 
-The floor is reserved ahead, one block of ten seconds at a time: it is written before the first nonce of the block is
-used, so a killed process never repeats one, and a call that changes orders costs no write. It is not forced to the
-disk: after a loss of power the clock itself has moved on.
+The floor is reserved ahead, one block of ten seconds at a time: it is written before the
+first nonce of the block is used, so a killed process never repeats one, and a call that
+changes orders costs no write. It is not forced to the disk: after a loss of power the clock
+itself has moved on.
 
-The counter is Kraken's and goes on when a process dies: its successor must not begin with a belief of zero. How long
-ago it was noted is told by the monotonic clock; by the wall clock, which may have been set, only after a boot.
+The counter is Kraken's and goes on when a process dies: its successor must not begin with a
+belief of zero. How long ago it was noted is told by the monotonic clock; by the wall clock,
+which may have been set, only after a boot.
 """
 
 import fcntl
@@ -46,12 +50,12 @@ log = structlog.get_logger("key_lock")
 
 
 def keys_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the keys of this user have their files."""
+    """The directory of this user's key files."""
     return state_root(environment) / "keys"
 
 
 class CallsNoted(NamedTuple):
-    """Where Kraken's counter of the key's calls stood."""
+    """Kraken's counter of the key's calls, as last noted."""
 
     millipoints: int
     tier: str
@@ -60,14 +64,14 @@ class CallsNoted(NamedTuple):
     boot: str
 
     def age_ns(self, clock: Clock, boot: str) -> int:
-        """How long ago that was, at least: 0 where no clock can tell."""
+        """How long ago that was, at least; 0 when no clock can tell."""
         if self.boot == boot and boot:
             return max(0, clock.mono_ns() - self.mono_ns)
         return max(0, clock.wall_ns() - self.wall_ns)
 
     @property
     def line(self) -> str:
-        """As the file has it, always of one length."""
+        """The text of the file, always of the same length."""
         return (
             f"calls {self.millipoints:09d} {self.tier or '-':{TIER_CHARS_MAX}.{TIER_CHARS_MAX}} "
             f"{self.mono_ns:023d} {self.wall_ns:023d} {self.boot or '-':{BOOT_CHARS_MAX}.{BOOT_CHARS_MAX}}"
@@ -75,7 +79,7 @@ class CallsNoted(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> "CallsNoted":
-        """From what follows the word; ValueError when it is something else."""
+        """Parse the text of the file; ValueError when it has another form."""
         millipoints, tier, mono_ns, wall_ns, boot = text.split()
         return cls(
             int(millipoints), "" if tier == "-" else tier, int(mono_ns), int(wall_ns), "" if boot == "-" else boot
@@ -86,10 +90,13 @@ NO_CALLS = CallsNoted(0, "", 0, 0, "")
 
 
 class KeyLock:
-    """This process signs with the key, and nobody else on this host. `release` it, or end."""
+    """The right of this process to sign with a key, exclusive on this host until `release`
+    or its end.
+    """
 
     def __init__(self, api_key: str, directory: Path | None = None, *, boot: str | None = None) -> None:
-        """ConfigError when another process signs with the key, or the directory cannot be used.
+        """ConfigError when another process signs with the key, or the directory cannot be
+        used.
 
         `boot` is `clock.boot_id`, unless a test has one of its own.
         """
@@ -100,17 +107,20 @@ class KeyLock:
         self._reserved, self._locked_until, self._calls = self._read()
         # The last nonce used, or the end of what may have been used by an earlier process.
         self._last = self._reserved
-        # Writes that failed; calls go on, for the clock alone is nearly always above the floor.
+        # Writes that failed; calls continue, for the clock alone is nearly always above the
+        # floor.
         self.failures = 0
         self._write()
 
     @property
     def floor(self) -> int:
-        """Every later nonce is above this."""
+        """Every later nonce is above this one."""
         return self._last
 
     def next_nonce(self, wall_ns: WallNs) -> int:
-        """The nonce of a call made now: the time, or the one after the last when the clock has not moved on."""
+        """The nonce of a call made now: the time, or the one after the last when the clock
+        has not moved on.
+        """
         if self._fd < 0:
             raise MisuseError("the key is released")
         self._last = max(wall_ns, self._last + 1)
@@ -120,26 +130,32 @@ class KeyLock:
         return self._last
 
     def note_lockout(self, wall_ns: WallNs) -> None:
-        """Kraken has locked the key out: who comes after us must know."""
+        """Note a lockout of the key in the file, for later processes."""
         self._locked_until = wall_ns + LOCKOUT_NS
         self._write()
 
     def lockout_left_ns(self, wall_ns: WallNs) -> int:
-        """How long an earlier process would still wait for; never more than a lockout lasts, whatever the clock did."""
+        """Remaining time of a lockout that an earlier process noted; at most the length of
+        a lockout.
+        """
         return min(max(0, self._locked_until - wall_ns), LOCKOUT_NS)
 
     def note_calls(self, tier: str, points: float, clock: Clock) -> None:
-        """Where Kraken's counter stands by our belief: who comes after us goes on from there."""
+        """Note the estimate of Kraken's counter in the file, for later processes."""
         self._calls = CallsNoted(int(points * 1000), tier, clock.mono_ns(), clock.wall_ns(), self._boot)
         if self._fd >= 0:
             self._write()
 
     def calls_before(self, clock: Clock) -> tuple[str, float, int]:
-        """Tier (empty when nothing was noted), points as they were noted last, and how long ago that was, in ns."""
+        """Tier (empty when nothing was noted), points as last noted, and how long ago that
+        was, in ns.
+        """
         return self._calls.tier, self._calls.millipoints / 1000, self._calls.age_ns(clock, self._boot)
 
     def release(self) -> None:
-        """Let others sign; may be called again. What was reserved and not used is given back."""
+        """Release the lock, and the reserved nonces that were not used; further calls have
+        no effect.
+        """
         if self._fd < 0:
             return
         self._reserved = self._last
@@ -169,7 +185,8 @@ class KeyLock:
         )
         text = f"{body}crc {crc32(body.encode()):08x}\n".encode()
         try:
-            # Always of one length, over the old one: a killed process leaves the one or the other.
+            # Always of one length, over the old one: a killed process leaves the one or the
+            # other.
             os.pwrite(self._fd, text, 0)
             if os.fstat(self._fd).st_size != len(text):
                 os.ftruncate(self._fd, len(text))

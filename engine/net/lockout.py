@@ -1,8 +1,10 @@
-"""Kraken's lockout of a key that failed too often: a quarter of an hour without a call, or it begins anew.
+"""Kraken's lockout of a key that failed too often: 15 minutes from the last call.
 
-Pure: time is passed in. Whoever sends authenticated calls asks `check` first, and tells `note` of each lockout.
+Pure: time is passed in. A sender of authenticated calls calls `check` first, and `note` at
+each lockout.
 
-Source: https://support.kraken.com (EGeneral:Temporary lockout), 15 minutes from the last call.
+Source: https://support.kraken.com (EGeneral:Temporary lockout), 15 minutes from the last
+call.
 """
 
 import math
@@ -15,28 +17,30 @@ LOCKOUT_TEXT = "EGeneral:Temporary lockout"
 
 
 class LockedOut(EngineError):
-    """The call was not made: Kraken has locked the key out, and every call would prolong it."""
+    """The call was not made, for Kraken has locked the key out, and any call would prolong
+    it.
+    """
 
 
 class Lockout:
-    """Open, or closed until a moment."""
+    """Whether calls may be made, and when again."""
 
     def __init__(self, until: int = 0) -> None:
-        # No authenticated call before this.
+        # When authenticated calls may be made again.
         self.until = MonoNs(until)
         self.count = 0
 
     def note(self, now: MonoNs) -> None:
-        """Kraken has answered with its lockout."""
+        """Note that Kraken has answered with a lockout."""
         self.until = MonoNs(now + LOCKOUT_NS)
         self.count += 1
 
     def remaining_ns(self, now: MonoNs) -> int:
-        """How long no call may be made; 0 when it may."""
+        """Remaining time without calls; 0 when calls may be made."""
         return max(0, self.until - now)
 
     def check(self, now: MonoNs) -> None:
-        """LockedOut while no authenticated call may be made."""
+        """Raise LockedOut while no authenticated call may be made."""
         if (left_ns := self.remaining_ns(now)) > 0:
             minutes = math.ceil(left_ns / (60 * NS_PER_S))
             raise LockedOut(

@@ -3,8 +3,8 @@
     opened ─► to_send ─► ┌ receive … receive ─► to_send   for each burst of frames ┐ ─► closed
                          └ poll ─► to_send ─► dead        about every 20 ms        ┘
 
-Times are CLOCK_MONOTONIC nanoseconds. What a session returns are its events (type E); an exception that
-escapes it ends the connection, and a new one is made.
+Times are CLOCK_MONOTONIC nanoseconds. What a session returns are its events (type E); an
+exception that escapes it ends the connection, and a new one is made.
 """
 
 from collections.abc import Sequence
@@ -16,34 +16,44 @@ E_co = TypeVar("E_co", covariant=True)
 
 
 class Session(Protocol[E_co]):
-    """One session outlives its connections; no two of them are open at the same time."""
+    """A session; it outlives its connections, of which at most one is open at a time."""
 
     @property
     def reconnect_delay_floor_ns(self) -> int:
-        """Least wait before the next attempt: 5 s after maintenance, 0 otherwise. Read when a connection or an
-        attempt ends; not after close code 1012, with which a server that is back says so."""
+        """Shortest wait before the next attempt, in ns: 5 s after maintenance, else 0. Read
+        when a connection or an attempt has ended, except after close code 1012, which a
+        server sends that has restarted.
+        """
         ...
 
     def opened(self, now: MonoNs) -> None:
-        """A connection is up: forget what the last one said, queue the first requests."""
+        """Begin a connection: reset what belonged to the last one, and queue the first
+        requests.
+        """
         ...
 
     def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[E_co]:
-        """One text message; `received_at` is when the event loop handed over the bytes that completed it."""
+        """Process one text message; `received_at` is when the event loop handed over its
+        last bytes.
+        """
         ...
 
     def poll(self, now: MonoNs) -> Sequence[E_co]:
-        """Timers: deadlines, pacing, pings, watchdogs. Called about every 20 ms while a connection is up."""
+        """Check deadlines, pacing, pings and silence. Called about every 20 ms while a
+        connection is up.
+        """
         ...
 
     def to_send(self) -> Sequence[bytes]:
-        """The requests due now; they leave the session's hands. Asked after `opened`, each burst and each poll."""
+        """Take the requests that are due. Called after `opened`, each burst and each poll."""
         ...
 
     def dead(self, now: MonoNs) -> str | None:
-        """Why the connection must be cut, e.g. "silent for 3.2 s"; None while it is fine. Asked after each poll."""
+        """The reason to cut the connection ("no frame for 3.2 s"); None otherwise. Called
+        after each poll.
+        """
         ...
 
     def closed(self, now: MonoNs, reason: str) -> Sequence[E_co]:
-        """The connection is gone. Called exactly once after each `opened`."""
+        """End the connection. Called exactly once after each `opened`."""
         ...

@@ -1,6 +1,6 @@
-"""The one TLS context the engine uses: verification on, host name checked, TLS 1.2 or newer.
+"""The engine's TLS context: certificate and host name are verified, TLS 1.2 or newer.
 
-No certificate is pinned: Kraken stands behind Cloudflare, which rotates them.
+No certificate is pinned, for Kraken uses Cloudflare, which rotates them.
 """
 
 import ssl
@@ -10,7 +10,9 @@ from engine.errors import ConfigError
 
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Trusts the system's authorities, and those in `ca_file` (PEM) too; ConfigError when it cannot be used."""
+    """A context that trusts the system's authorities and those in `ca_file` (PEM);
+    ConfigError for an invalid file.
+    """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_file is not None:

@@ -1,1 +1,3 @@
-"""What every process of the engine shares: a child's launch and its runner, and what crosses between two of them."""
+"""What the engine's processes share: launch data, the runner, and formats that cross
+processes.
+"""

@@ -1,1 +1,3 @@
-"""The engine process: starts actors, hands them their rings, restarts or stops them, and tells how they are."""
+"""Runs in the engine process: starts, restarts and stops the actors, and reports their
+state.
+"""

@@ -3,11 +3,11 @@
     $XDG_RUNTIME_DIR/kraken-engine/NAME, or /tmp/kraken-engine-UID/NAME       mode 0700
         lock       held by the engine while it runs; its text is the engine's pid
         control    its Unix socket, mode 0600
-        router     the order router's, for `engine orders`, `cancel`, `halt`: it answers though a strategy hangs
+        router     the order router's, for `engine orders`, `cancel`, `halt`: it answers even if a strategy hangs
         token      the order router's, for the private feed
         state/     journal and history of an account at the local venue: they end with it
 
-A lock dies with its process, so a directory left behind by `kill -9` is taken over as it is.
+A lock ends with its process, so a directory left behind by `kill -9` can be reused.
 """
 
 import fcntl
@@ -21,12 +21,13 @@ SOCKET_PATH_BYTES_MAX = 107  # unix(7)
 
 
 class RunDirectory:
-    """One engine's directory, by its name."""
+    """The directory of the engine of one name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         base = os.environ.get("XDG_RUNTIME_DIR")
-        # As with the state directory, only an absolute path counts: `engine stop` may be said in another directory.
+        # As for the state directory, only an absolute path is used: `engine stop` may run
+        # in another directory.
         is_set = base is not None and Path(base).is_absolute()
         root = Path(base or "") / "kraken-engine" if is_set else Path(f"/tmp/kraken-engine-{os.getuid()}")
         self.path = root / name
@@ -39,7 +40,9 @@ class RunDirectory:
         self._lock_fd = -1
 
     def acquire(self) -> None:
-        """Make the directory ours; ConfigError when another engine of this name is running, or it cannot be made."""
+        """Create and lock the directory; ConfigError when that fails or another engine of
+        this name is running.
+        """
         try:
             self._acquire()
         except OSError as error:
@@ -80,7 +83,9 @@ class RunDirectory:
             path.unlink(missing_ok=True)
 
     def _forked(self) -> None:
-        """A process that a strategy forked off may outlive the engine: it must not hold its lock."""
+        """Release the lock in a process that a strategy forked off, which may outlive the
+        engine.
+        """
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
@@ -104,7 +109,7 @@ class RunDirectory:
         return None
 
     def release(self) -> None:
-        """Leave nothing behind."""
+        """Remove everything in the directory, and the directory, and release the lock."""
         if self._lock_fd < 0:
             return
         for path in self._sockets:

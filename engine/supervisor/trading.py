@@ -1,9 +1,10 @@
-"""The trading side of one run: its rings, and the places of the private feed and the order router.
+"""The trading part of one run: its rings, the private feed and the order router.
 
     strategy host ─ command ─► order_router ─ report-s ─► strategy host          account ring: private_feed ─► router
 
-The router outlives the engine: when the engine's process dies, the router sees its news socket end, cancels what is
-open (or keeps it, as configured) and exits. The private feed dies with the engine.
+The router outlives the engine: when the engine's process dies, the router sees its news
+socket close, cancels the open orders (or keeps them, as configured) and exits. The private
+feed ends with the engine.
 """
 
 import os
@@ -62,17 +63,19 @@ log = structlog.get_logger("supervisor")
 
 
 class Account(Struct, frozen=True):
-    """Whom to trade with, and where the state of that lives."""
+    """The account to trade with, and where its state is kept."""
 
     private_url: str
     rest_url: str
     credentials_fd: int
-    """What the router takes its key from; empty for one that it finds itself."""
+    """A descriptor from which the router reads its key; without content, the router finds
+    the key itself.
+    """
     is_live: bool
-    """Real money."""
+    """Whether orders cost real money."""
     state_dir: Path
     run: int
-    """Number of this run, never the same twice in one state directory."""
+    """Number of this run, unique in one state directory."""
 
 
 class Trading:
@@ -108,7 +111,7 @@ class Trading:
         self._status_board = BoardReader(self._status.memory)
         self._histogram_segments = {name: _histogram_segment(name) for name in ROUTER_HISTOGRAMS}
         self.histograms = {name: Histogram(segment.memory) for name, segment in self._histogram_segments.items()}
-        # On which the router asks the private feed for fresh snapshots.
+        # The router requests fresh snapshots from the private feed on this socket.
         self._nudge_of_router, self._nudge_of_feed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._publisher = Publisher(self._command_ring.memory, [(ROUTER_DOORBELL, self._router_eventfd)])
         self._tags = order_tags(strategies)
@@ -117,7 +120,7 @@ class Trading:
         self.actors = [self.router, self.private_feed]
 
     def desk_ports(self, strategy: str) -> OrderPorts:
-        """What a strategy's desk needs."""
+        """The ports of a strategy's order client."""
         ring = self._reports[strategy].memory
         return OrderPorts(self._publisher, GatedSubscriber(ring), self._tags[strategy], self._account.run)
 
@@ -132,14 +135,18 @@ class Trading:
         self.private_feed.start()
 
     async def stop(self, deadline_s: float) -> None:
-        """The router first: it cancels what is open, and needs the private feed to see it done."""
+        """Stop the router, which cancels the open orders, and then the private feed, which
+        confirms the cancels to it.
+        """
         await self.router.stop(deadline_s + self._config.trading.answer_timeout_s)
         await self.private_feed.stop(deadline_s)
         self._nudge_of_feed.close()
         self._nudge_of_router.close()
 
     def left_open(self) -> str:
-        """After `stop`: the sentence about orders that were to be canceled and are not known to be; mostly empty."""
+        """After `stop`: a sentence about orders whose cancel is not confirmed; empty
+        without any.
+        """
         trading, orders = self._config.trading, self.router.counters.get("own_open")
         if not orders or trading.on_stop != "cancel":
             return ""
@@ -152,16 +159,16 @@ class Trading:
 
     @property
     def has_opened(self) -> bool:
-        """Are orders taken, or halted by a person, which only a person ends?"""
+        """Whether the router takes orders, or is halted by a person, who alone can resume."""
         status = self.status()
         return bool(status.get("is_open")) or status.get("mode") == TradingMode.HALTED.value
 
     def status(self) -> dict[str, Any]:
-        """What the router last said of itself; empty before it has."""
+        """The router's last status; empty before the first."""
         return read_status(self._status_board)
 
     def view(self) -> TradingView:
-        """What the summary shows."""
+        """The trading part of the summary's input."""
         return TradingView(self.router.counters, self.histograms, self.status())
 
     def _actor(
@@ -177,7 +184,7 @@ class Trading:
             name,
             counter_names,
             make_launch=make_launch,
-            on_death=_nothing_to_say,
+            on_death=_ignore_death,
             on_news=on_news,
             settings=self._config.engine,
             clock=clock,
@@ -250,5 +257,7 @@ def _histogram_segment(name: str) -> Segment:
     return segment
 
 
-def _nothing_to_say(reason: str, now: MonoNs) -> None:
-    """A dead router or private feed has successors that find everything in their rings and the journal."""
+def _ignore_death(reason: str, now: MonoNs) -> None:
+    """Nothing to do when a router or private feed has died: its successor finds all in
+    rings and journal.
+    """

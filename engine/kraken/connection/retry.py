@@ -1,14 +1,14 @@
-"""When to ask again, by what the last answer meant: one policy for everything that is asked for until it is had.
+"""When to retry, by the meaning of the last error: one policy for every repeated request.
 
-    the key or its permissions      not again, until something changes: a person resumes, or a process starts
+    the key or its permissions      never, until a person resumes trading or a process starts
     lockout                         after a quarter of an hour
     too many calls                  2 s, 4 s … 60 s
     anything else                   from `first_ns`, doubling up to `pause_ns_max`; drawn from the upper half
 
-Too many calls are Kraken's word on *all* calls of the key, so these pauses are longer than those for a network that
-fails; within them the key's counter decides (`call_counter`).
+"Too many calls" concerns *all* calls of the key, so these pauses are longer than those
+after a network failure; within them the key's counter decides (`call_counter`).
 
-Pure: time and chance are passed in.
+Pure: time and random numbers are passed in.
 """
 
 from collections.abc import Callable
@@ -28,34 +28,39 @@ NEVER: Final = MonoNs(2**63 - 1)
 
 
 class Retry:
-    """The pauses of one thing that is asked for."""
+    """The retry schedule of one request."""
 
     def __init__(
         self, chance: Callable[[], float], *, first_ns: int = FIRST_NS, pause_ns_max: int = PAUSE_NS_MAX
     ) -> None:
-        """`chance` gives numbers from 0 up to 1: clients that failed together must not come back together."""
+        """`chance` returns random numbers in [0, 1), so that clients that failed together
+        do not retry together.
+        """
         self._chance = chance
         self._first_ns = first_ns
         self._pause_ns_max = pause_ns_max
-        # Not before this; NEVER while only a change can help.
+        # When the next attempt may be made; NEVER while only a change from outside can
+        # help.
         self.at = MonoNs(0)
         self.failures_in_a_row = 0
 
     @property
     def is_over(self) -> bool:
-        """Is there no point in asking until something changes?"""
+        """Whether a retry is pointless until something changes from outside."""
         return self.at == NEVER
 
     def is_due(self, now: MonoNs) -> bool:
-        """May it be asked for?"""
+        """Whether an attempt may be made."""
         return now >= self.at
 
     def wait_ns(self, now: MonoNs) -> int:
-        """How long until it may; 0 when it may."""
+        """Time until the next attempt may be made; 0 when it may be made now."""
         return max(0, self.at - now)
 
     def failed(self, kind: ErrorKind, now: MonoNs, lockout_ns: int = LOCKOUT_PAUSE_NS) -> None:
-        """It was asked for at `now`, or just before, and this came of it; `lockout_ns` is what is left of a lockout."""
+        """Note a failed attempt and schedule the next; `lockout_ns` is the remaining time
+        of a lockout.
+        """
         self.failures_in_a_row += 1
         if kind in LASTING:
             self.at = NEVER
@@ -65,11 +70,14 @@ class Retry:
             self.at = MonoNs(now + self._pause_ns(kind))
 
     def succeeded(self) -> None:
-        """It was had: the next failure begins anew."""
+        """Note a success: an attempt may be made at once, and pauses start from the
+        shortest again.
+        """
         self.failures_in_a_row = 0
         self.at = MonoNs(0)
 
-    # Something has changed that may make the difference: a person has resumed trading, another way is open.
+    # The same after a change from outside: a person has resumed trading, or another route
+    # is open.
     anew = succeeded
 
     def _pause_ns(self, kind: ErrorKind) -> int:
