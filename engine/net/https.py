@@ -1,11 +1,11 @@
 """HTTPS for Kraken's REST: one request, one answer, and what a failure proves.
 
-    DNS, connecting, TLS fail; deadline before the request begins      NotSent: no byte was sent, safe to send again
+    DNS, connecting, TLS fail; deadline before the request begins      NotSent: nothing has left, safe to send again
     anything later: reset, deadline, torn or endless answer            InDoubt: it may have been carried out
     a complete answer, whatever its status                             HttpAnswer
 
-A POST is sent once. aiohttp only repeats GETs whose kept connection turned out to be dead.
-Redirects are not followed, for a signature is valid for one host and path.
+A POST is sent once. aiohttp repeats GETs whose kept connection turned out dead, and nothing
+else. Redirects are not followed, because a signature is made for one host and path.
 """
 
 import asyncio
@@ -29,10 +29,9 @@ from engine.errors import EngineError
 from engine.net.resolver import Resolver, Unreachable
 from engine.net.tls import client_context
 
-DEADLINE_S: Final = 10.0  # from the call to the last byte of its answer
+DEADLINE_S: Final = 10.0  # from the call to the last byte of the answer
 CONNECT_DEADLINE_S: Final = 4.0  # DNS, TCP and TLS
-# An idle connection is kept; the longer, the more likely it is dead when it is used.
-KEPT_S: Final = 10.0
+KEPT_S: Final = 10.0  # an idle connection; the longer it is kept, the likelier it is dead when it is used
 CONNECTIONS_MAX: Final = 4
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024  # all pairs of Kraken are 2 MB
 CHUNK_BYTES: Final = 64 * 1024
@@ -46,21 +45,21 @@ class HttpAnswer(NamedTuple):
     status: int
     body: bytes
     took_ns: int
-    """From the call to the last byte, including connecting."""
+    """From the call to the last byte, connecting included."""
     retry_after_s: int = 0
-    """Retry-After of the answer; 0 without one."""
+    """How long the server asks us to stay away; 0 when it does not."""
 
 
 class RequestFailed(EngineError):
-    """No complete answer; the subclass says what that proves."""
+    """There is no complete answer; the subclass says what that proves."""
 
 
 class NotSent(RequestFailed):
-    """No byte of the request was sent."""
+    """Not a byte of the request has left this process."""
 
 
 class InDoubt(RequestFailed):
-    """At least a part of the request was sent; it may have been carried out."""
+    """At least a part of the request has left; whether it was carried out is unknown."""
 
 
 class _Attempt:
@@ -74,7 +73,7 @@ class _Attempt:
 
 
 class HttpsClient:
-    """Kept connections to one service; use and `close` it on one event loop."""
+    """Kept connections to one service. Use it on one event loop; `close` it there."""
 
     def __init__(
         self,
@@ -85,14 +84,14 @@ class HttpsClient:
         ca_file: Path | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        """ConfigError when the address is not allowed, or `ca_file` cannot be used."""
+        """Raises ConfigError when the address is not allowed, or `ca_file` cannot be used."""
         endpoint = check_rest_url(base_url)
         self.base_url = base_url.rstrip("/")
         self._clock = clock
         self._deadline_s = deadline_s
         self._resolver = resolver or Resolver()
         self._tls: ssl.SSLContext | bool = client_context(ca_file) if endpoint.is_secure else True
-        # Made with the first request: it belongs to the loop that runs then.
+        # Made with the first request, because it belongs to the loop that runs then.
         self._session: aiohttp.ClientSession | None = None
         self.requests = 0
         self.not_sent = 0
@@ -108,8 +107,8 @@ class HttpsClient:
         deadline_s: float | None = None,
         body_bytes_max: int = BODY_BYTES_MAX,
     ) -> HttpAnswer:
-        """The answer to one request; NotSent or InDoubt when there is none. `target` begins
-        with a slash.
+        """Send one request and return its answer; raises NotSent or InDoubt. `target`
+        begins with a slash.
         """
         patience_s = self._deadline_s if deadline_s is None else deadline_s
         self.requests += 1
@@ -163,12 +162,12 @@ class HttpsClient:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_KnownAddresses(self._resolver),
-                use_dns_cache=False,  # the resolver has a cache of its own
+                use_dns_cache=False,  # the resolver remembers addresses itself
                 ssl=self._tls,
                 limit=CONNECTIONS_MAX,
                 keepalive_timeout=KEPT_S,
             ),
-            # The whole has its deadline in `request`.
+            # `request` has the deadline of the whole.
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_DEADLINE_S, sock_connect=CONNECT_DEADLINE_S),
             headers={"User-Agent": _user_agent(), "Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -191,7 +190,7 @@ async def _note_beginning(_: object, context: SimpleNamespace, __: object) -> No
 
 
 class _KnownAddresses(AbstractResolver):
-    """Adapts `Resolver`, with its deadline and cache, to aiohttp."""
+    """Adapts our resolver, with its deadline and its memory, to aiohttp."""
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
@@ -210,11 +209,11 @@ class _KnownAddresses(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """No effect: there is nothing to close."""
 
 
 def _words(error: Exception, patience_s: float) -> str:
-    """The error as text, without addresses and headers."""
+    """Describe what went wrong, without an address or a header."""
     match error:
         case aiohttp.ServerTimeoutError() | aiohttp.ConnectionTimeoutError():
             return f"no connection within {CONNECT_DEADLINE_S:g} s"
@@ -240,7 +239,7 @@ def _words(error: Exception, patience_s: float) -> str:
 
 
 def _system_words(error: OSError) -> str:
-    """The operating system's text; event loops put texts of their own into `strerror`."""
+    """The operating system's message; event loops put words of their own into `strerror`."""
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return error.strerror or str(error) or type(error).__name__

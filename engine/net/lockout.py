@@ -1,10 +1,9 @@
-"""Kraken's lockout of a key that failed too often: 15 minutes from the last call.
+"""Kraken's lockout of a key that failed too often: a quarter of an hour without a call.
 
-Pure: time is passed in. A sender of authenticated calls calls `check` first, and `note` at
-each lockout.
+Each call starts it again. Pure: time is passed in. Call `check` before each authenticated
+call, and `note` at each lockout.
 
-Source: https://support.kraken.com (EGeneral:Temporary lockout), 15 minutes from the last
-call.
+Source: https://support.kraken.com (EGeneral:Temporary lockout), 15 minutes from the last call.
 """
 
 import math
@@ -17,26 +16,26 @@ LOCKOUT_TEXT = "EGeneral:Temporary lockout"
 
 
 class LockedOut(EngineError):
-    """The call was not made, for Kraken has locked the key out, and any call would prolong
+    """The call was not made: Kraken has locked the key out, and every call would prolong
     it.
     """
 
 
 class Lockout:
-    """Whether calls may be made, and when again."""
+    """Whether authenticated calls may be made."""
 
     def __init__(self, until: int = 0) -> None:
-        # When authenticated calls may be made again.
+        # No authenticated call before this.
         self.until = MonoNs(until)
         self.count = 0
 
     def note(self, now: MonoNs) -> None:
-        """Note that Kraken has answered with a lockout."""
+        """Record that Kraken has answered with its lockout."""
         self.until = MonoNs(now + LOCKOUT_NS)
         self.count += 1
 
     def remaining_ns(self, now: MonoNs) -> int:
-        """Remaining time without calls; 0 when calls may be made."""
+        """How long no call may be made; 0 when calls may be made."""
         return max(0, self.until - now)
 
     def check(self, now: MonoNs) -> None:

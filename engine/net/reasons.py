@@ -22,8 +22,7 @@ CLOSE_CODES = {
     1013: "try again later",
     1014: "bad gateway",
 }
-# Cloudflare's ban lasts 10 minutes; a longer value is probably a mistake.
-RETRY_AFTER_S_MAX = 600
+RETRY_AFTER_S_MAX = 600  # Cloudflare's ban lasts 10 minutes; a longer wish is more likely a mistake
 
 
 def connect_failure_text(error: BaseException) -> str:
@@ -42,18 +41,17 @@ def connect_failure_text(error: BaseException) -> str:
 
 
 def retry_after_s(error: BaseException) -> int:
-    """Retry-After of a 429 or 503 in seconds, at most 600; 0 without one."""
+    """Seconds in the Retry-After of a 429 or 503, at most 600; 0 without one."""
     if not isinstance(error, WSHandshakeError) or error.response is None:
         return 0
     wish = error.response.headers.get("Retry-After", "").strip()
-    # A date is allowed too, but not used with a 429.
-    if not (wish.isascii() and wish.isdigit()):
+    if not (wish.isascii() and wish.isdigit()):  # a date is allowed too, but is not used with a 429
         return 0
     return RETRY_AFTER_S_MAX if len(wish) > 4 else min(int(wish), RETRY_AFTER_S_MAX)
 
 
 def close_text(code: int | None, reason: str) -> str:
-    """A close frame as text: `closed by the server: 1012 service restart "deploy"`."""
+    """Describe a close frame: `closed by the server: 1012 service restart "deploy"`."""
     if code is None:
         return "closed by the server without a code"
     name = CLOSE_CODES.get(code, "")

@@ -1,13 +1,13 @@
-"""From a host name to a connected socket: DNS with a deadline and a cache, every address in
-turn.
+"""From a host name to a connected socket: DNS with a deadline and a memory, every address
+in turn.
 
-The last addresses of a host are kept and used when DNS fails, so that a broken name server
-does not cut us off from the venue. TLS still verifies the *name*, so an address that
-belongs to another host by now is refused.
+A name server that is down must not keep us from a venue that is up: the last addresses that
+DNS gave for a host are remembered and used when it fails. TLS still verifies the *name*, so
+an address that now belongs to another host is refused.
 
-getaddrinfo blocks its thread and cannot be interrupted. It runs in a daemon thread, at most
-one per host: the loop's executor would fill up with stuck lookups and delay the end of the
-process.
+getaddrinfo blocks its thread and cannot be interrupted. It runs in a daemon thread of its
+own, at most one per host: the loop's executor would fill up with stuck lookups and delay
+the end of the process.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ from engine.errors import EngineError
 LOOKUP_DEADLINE_S = 5.0  # the usual resolv.conf gives up on one server after 5 s
 CONNECT_DEADLINE_S = 3.0  # per address; one lost SYN is resent after 1 s
 ADDRESSES_PER_HOST_MAX = 8  # Cloudflare gives 2 to 4
-HOSTS_MAX = 16  # the engine talks to three
+HOSTS_MAX = 16  # the engine uses three
 
 
 class Address(NamedTuple):
-    """One way to reach a host."""
+    """One address of a host."""
 
     family: socket.AddressFamily
     sockaddr: tuple[str, int] | tuple[str, int, int, int]
@@ -42,7 +42,7 @@ Lookup = Callable[[str, int], Sequence[Address]]
 
 
 def system_lookup(host: str, port: int) -> Sequence[Address]:
-    """The addresses by getaddrinfo, in its order; OSError when it fails. Blocks."""
+    """The addresses that getaddrinfo gives, in its order; raises OSError. Blocks."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [
         Address(family, (str(at[0]), port) if len(at) == 2 else (str(at[0]), port, *at[2:4]))
@@ -52,7 +52,7 @@ def system_lookup(host: str, port: int) -> Sequence[Address]:
 
 
 class Resolver:
-    """Resolves and connects; one per process, so that connections to a host share its
+    """Resolves and connects. One per process, so that connections to a host share its
     addresses.
     """
 
@@ -66,17 +66,18 @@ class Resolver:
         self._lookup = lookup
         self._lookup_deadline_s = lookup_deadline_s
         self._connect_deadline_s = connect_deadline_s
-        # Lookups in progress: a hanging DNS costs at most one thread per host.
+        # Lookups that have not returned, so that a hanging DNS costs one thread per host
+        # and no more.
         self._running: dict[tuple[str, int], Future[Sequence[Address]]] = {}
-        # The last addresses of each host, the one that worked last first; at most HOSTS_MAX
-        # hosts, then the oldest is dropped.
+        # The last answer for each host, the address that worked last first. At most
+        # HOSTS_MAX, the oldest is dropped.
         self._known: dict[tuple[str, int], list[Address]] = {}
-        # Lookups that failed and were answered from the cache.
+        # Lookups that failed and were answered from memory.
         self.stale_answers = 0
 
     async def connect(self, host: str, port: int) -> socket.socket:
-        """A connected, non-blocking socket to the first address that answers; Unreachable
-        when none does.
+        """A connected, non-blocking socket to the first address that answers; raises
+        Unreachable.
         """
         failures = []
         for address in await self.addresses(host, port):
@@ -92,7 +93,9 @@ class Resolver:
         raise Unreachable(f"cannot connect to {host} port {port}: {', '.join(failures)}")
 
     async def addresses(self, host: str, port: int) -> Sequence[Address]:
-        """The addresses of `host`, fresh or cached; Unreachable when there are none."""
+        """The addresses of `host`, fresh or remembered; raises Unreachable when there are
+        none.
+        """
         key = (host, port)
         try:
             fresh = await self._resolve(host, port)
@@ -117,8 +120,7 @@ class Resolver:
             await asyncio.wait({answer}, timeout=self._lookup_deadline_s)
         finally:
             if not answer.done():
-                # Only this wait; the lookup continues, and the next attempt awaits it.
-                answer.cancel()
+                answer.cancel()  # ends this wait only; the lookup itself goes on and the next attempt joins it
         if answer.cancelled():
             raise TimeoutError(f"no answer within {self._lookup_deadline_s:g} s")
         self._running.pop(key, None)
@@ -128,8 +130,7 @@ class Resolver:
 
     def _start_lookup(self, host: str, port: int) -> Future[Sequence[Address]]:
         answer: Future[Sequence[Address]] = Future()
-        # So that a caller that is canceled does not cancel it.
-        answer.set_running_or_notify_cancel()
+        answer.set_running_or_notify_cancel()  # from now on a waiter that gives up cannot cancel it
 
         def look_up() -> None:
             try:
@@ -147,8 +148,8 @@ class Resolver:
             async with asyncio.timeout(self._connect_deadline_s):
                 await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
             if sock.getsockname() == sock.getpeername():
-                # Nobody listens, and the kernel has chosen that very port for our end: TCP
-                # connects it to itself.
+                # No server listens, and the kernel has chosen that very port for our end:
+                # TCP connects it to itself.
                 raise ConnectionRefusedError("connection refused")
         except BaseException:
             sock.close()
@@ -163,7 +164,7 @@ class Resolver:
 
 
 def _words(error: Exception) -> str:
-    """The operating system's text; event loops put texts of their own into `strerror`."""
+    """The operating system's message; event loops put words of their own into `strerror`."""
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return str(getattr(error, "strerror", None) or error).lower()

@@ -1,3 +1,3 @@
-"""What the engine's processes share: launch data, the runner, and formats that cross
-processes.
+"""Code that every process of the engine shares: a child's launch, its runner, and small
+messages between two.
 """

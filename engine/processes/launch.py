@@ -1,4 +1,4 @@
-"""The launch data of a child process: one JSON object in a memfd, and inherited file
+"""The launch of a child process: one JSON object in a memfd, which names the inherited
 descriptors.
 """
 
@@ -15,28 +15,27 @@ from engine.telemetry.log import LogFormat
 from engine.topology import Shard
 
 Conflation = Literal["none", "burst"]
-"""Publish every verified book, or each pair's newest once at the end of a burst of frames.
-"""
+"""Publish every verified book, or each pair's newest once at the end of a burst of frames."""
 
 
 class ActorLaunch(Struct, frozen=True, kw_only=True):
-    """The launch data of every child."""
+    """The launch of any child."""
 
     ca_file: str | None
     attempts_max: int
-    """Connection attempts per ten minutes: this process's share of Kraken's limit for one
-    IP address.
+    """Connection attempts in ten minutes: this process's share of what Kraken allows one
+    address.
     """
     counters_fd: int
     news_fd: int
-    """A socket for News to the supervisor; it closes when the supervisor dies."""
+    """A socket for News to the supervisor; its other end closes when the supervisor dies."""
     parent_pid: int
     log_level: str
     log_format: LogFormat
 
 
 class FeedLaunch(ActorLaunch, frozen=True, kw_only=True):
-    """The launch data of a public feed."""
+    """The launch of a public feed."""
 
     shard: Shard
     url: str
@@ -46,60 +45,62 @@ class FeedLaunch(ActorLaunch, frozen=True, kw_only=True):
     ring_fd: int
     board_fd: int
     doorbells: list[tuple[int, int]]
-    """(index, eventfd) of each doorbell of the market ring."""
+    """(index, eventfd) of processes that may sleep behind the market ring."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """The descriptors that the child must inherit, besides that of the launch data."""
+        """The descriptors that the child must inherit, beside the launch itself."""
         return (self.ring_fd, self.board_fd, self.counters_fd, self.news_fd, *(fd for _, fd in self.doorbells))
 
 
 class PrivateFeedLaunch(ActorLaunch, frozen=True, kw_only=True):
-    """The launch data of the private feed."""
+    """The launch of the private feed."""
 
     url: str
     token_path: str
-    """Path of the order router's Unix socket for tokens."""
+    """The order router's Unix socket for tokens."""
     ring_fd: int
     doorbells: list[tuple[int, int]]
     nudge_fd: int
-    """A socket on which the router requests fresh snapshots."""
+    """A socket on which the router asks for fresh snapshots."""
     heartbeat_silence_ns: int
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """The descriptors that the child must inherit, besides that of the launch data."""
+        """The descriptors that the child must inherit, beside the launch itself."""
         return (self.ring_fd, self.counters_fd, self.news_fd, self.nudge_fd, *(fd for _, fd in self.doorbells))
 
 
 class ReportPort(Struct, frozen=True):
-    """The report ring of one strategy."""
+    """The order router's connection to one strategy."""
 
     strategy: str
     ring_fd: int
 
 
 class MarketView(Struct, frozen=True):
-    """The board of one shard, for the router."""
+    """One shard's board and counters, for the order router."""
 
     shard: Shard
     board_fd: int
     counters_fd: int
-    """The counters of the shard's feed, with its heartbeat."""
+    """The counters of the shard's feed, which show that it lives."""
 
 
 class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
-    """The launch data of the order router; the API key comes through `credentials_fd`."""
+    """The launch of the order router, without the key, which comes through
+    `credentials_fd`.
+    """
 
     url: str
     rest_url: str
     credentials_fd: int
     is_live: bool
-    """Real money: the key's permissions and the risk limits are checked before the first
-    order.
+    """True for real money: the key's permissions and our limits are checked before the
+    first order.
     """
     run: int
-    """Number of this run of the engine, part of every client order id."""
+    """The number of this run of the engine, a part of every client order id."""
     state_dir: str
     token_path: str
     control_path: str
@@ -110,11 +111,11 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
     command_fd: int
     account_fd: int
     eventfd: int
-    """The eventfd of the router's doorbells."""
+    """The eventfd that the router sleeps behind."""
     reports: list[ReportPort]
     host_counters_fd: int
-    """The counters of the strategy host: which callback each strategy is in, in the order
-    of `reports`.
+    """The counters of the strategies' host, with each strategy's callback words. In the
+    order of `reports`.
     """
     hang_ns_max: int
     report_doorbells: list[tuple[int, int]]
@@ -125,7 +126,7 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """The descriptors that the child must inherit, besides that of the launch data."""
+        """The descriptors that the child must inherit, beside the launch itself."""
         return (
             self.command_fd,
             self.account_fd,
@@ -144,11 +145,11 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
 
 
 class News(Struct, frozen=True):
-    """A message of a child to the supervisor, one per datagram."""
+    """One datagram from a child to the supervisor."""
 
     kind: str
-    """refused: a subscription was refused permanently. fatal: the child cannot run with
-    this configuration.
+    """refused: a subscription was refused for good. fatal: the child cannot run as it is
+    configured.
     """
     text: str
     """One sentence for the user."""
@@ -165,7 +166,7 @@ L = TypeVar("L", bound=ActorLaunch)
 
 
 def write_launch(launch: ActorLaunch) -> int:
-    """Write the launch data to a memfd; returns its descriptor."""
+    """Write a launch; returns a descriptor that a child can read it from."""
     fd = os.memfd_create("launch", 0)
     os.write(fd, msgspec.json.encode(launch))
     os.lseek(fd, 0, os.SEEK_SET)
@@ -173,13 +174,13 @@ def write_launch(launch: ActorLaunch) -> int:
 
 
 def read_launch(fd: int, kind: type[L]) -> L:
-    """Read the launch data from an inherited descriptor and close it."""
+    """Read the launch behind an inherited descriptor, and close that."""
     with os.fdopen(fd, "rb") as file:
         return msgspec.json.decode(file.read(), type=kind)
 
 
 def actor_command(python: str, actor: str, launch_fd: int) -> Sequence[str]:
-    """The command line of a child; -P, so that a user's files cannot hide the engine's
+    """The command line of a child. -P: a user's own files must not hide the engine's
     modules.
     """
     return (python, "-P", "-m", "engine", "actor", actor, "--launch-fd", str(launch_fd))

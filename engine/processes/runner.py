@@ -1,9 +1,9 @@
-"""Runs an actor that reads rings in an event loop; idle, it sleeps behind doorbells or
-spins.
+"""How an actor that reads rings waits: asleep behind doorbells, or spinning, in its
+thread's event loop.
 
 do_work ─► something? ─► do_work …
-    └────► nothing ───► spin: look again            sleep: arm the doorbells, look once more, wait for
-                                                           an eventfd, a timer, or RECHECK_NS
+    └────► nothing ───► spin: look again     sleep: arm the doorbells, look once more,
+                                                    wait: eventfd, timer, or RECHECK_NS
 """
 
 import asyncio
@@ -16,35 +16,33 @@ from engine.ring import RECHECK_NS, Doorbell, try_sleep
 from engine.units import NS_PER_S, MonoNs
 
 GC_THRESHOLDS = (20_000, 50, 1_000)
-# Polls of the rings per turn of the event loop: a turn costs 2 µs, a poll 0.3.
-SPIN_CYCLES = 200
+SPIN_CYCLES = 200  # looks at the rings between two turns of the event loop, which costs 2 µs, a look 0.3
 
 
 class Duty(Protocol):
-    """The work of an actor that the runner drives: the strategy host, or the order router."""
+    """An actor's duty cycle, as the runner sees it: the strategy host, or the order router."""
 
     rescues: int
-    """Wake-ups that were missed: records found by a later poll although no doorbell rang.
-    """
+    """Records found by looking again although no doorbell rang."""
 
     def do_work(self) -> int:
-        """Process what is available; returns the number of records taken."""
+        """Take what there is; returns the number of records taken."""
         ...
 
     def ready(self) -> bool:
-        """Whether a record is available."""
+        """Whether there is something to take."""
         ...
 
     def next_timer(self) -> MonoNs:
-        """When `do_work` is due although no record came; 0 for never."""
+        """When it must work although nothing arrived; 0 for never."""
         ...
 
     def count(self) -> None:
-        """Write the shared counters."""
+        """Bring the shared counters up to date."""
         ...
 
     def wake_with(self, wake: Callable[[], None]) -> None:
-        """Take the function that requests a call of `do_work` from within the event loop."""
+        """Keep `wake`, to be called when something within the loop needs a turn."""
         ...
 
 
@@ -57,22 +55,21 @@ class LoopRunner:
         self._clock = clock
         self._spin = spin
         self._loop = asyncio.get_running_loop()
-        # Receives the exception that a turn raised, and no result. The owner of the runner
-        # awaits it.
+        # Fulfilled only with what a turn raised. Its starter waits for it.
         self.failed: asyncio.Future[None] = self._loop.create_future()
         # The eventfd that all doorbells share.
         self._eventfd = doorbells[0].eventfd
-        # True while the actor sleeps with its doorbells armed.
+        # True while the actor sleeps and its doorbells are armed.
         self._asleep = False
         # True while a cycle is scheduled.
         self._scheduled = False
         self._stopping = False
-        # When the actor's next timer is due, and the handle of its wake-up.
+        # When the actor's next timer is due, and the loop's handle for it.
         self._timer_at = MonoNs(0)
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin the duty cycle."""
+        """Start the duty cycle."""
         self._loop.add_reader(self._eventfd, self._rung)
         self._duty.wake_with(self._schedule)
         self._look_again()
@@ -87,25 +84,25 @@ class LoopRunner:
             self._timer.cancel()
 
     def _rung(self) -> None:
-        # The work first, then the doorbells: a ring that is not answered yet costs its
-        # publisher nothing, since it rings once per sleep.
+        # The work comes first, and the doorbells are disarmed right after it: a ring that
+        # is not answered yet costs its publisher nothing, since it rings once a sleep.
         if not self._scheduled:
             self._cycle()
 
     def _schedule(self) -> None:
-        """Schedule a cycle in the next turn of the event loop."""
+        """Look at the rings in the next turn of the loop, asleep or not."""
         if not self._scheduled and not self._stopping:
             self._scheduled = True
             self._loop.call_soon(self._cycle)
 
     def _look_again(self) -> None:
-        """Every RECHECK_NS: write the counters, and check for a missed wake-up."""
+        """Every RECHECK_NS: update the counters, and check for a missed wake-up."""
         if self._stopping:
             return
         self._loop.call_later(RECHECK_NS / NS_PER_S, self._look_again)
         self._duty.count()
         if self._asleep and self._duty.ready():
-            # With a timer due, no wake-up was missed.
+            # What a timer is about to wake us for was not missed.
             self._duty.rescues += not (self._timer_at and self._clock.mono_ns() >= self._timer_at)
             self._schedule()
 
@@ -116,9 +113,7 @@ class LoopRunner:
                 doorbell.disarm()
 
     def _cycle(self) -> None:
-        """One turn. An exception ends the actor, for a loop that goes on without it would
-        only look alive.
-        """
+        """One turn. What it raises ends the actor, which would otherwise only look alive."""
         self._scheduled = False
         if self._stopping:
             return
@@ -146,7 +141,7 @@ class LoopRunner:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """Schedule a wake-up for the actor's next timer."""
+        """Schedule the actor's next timer."""
         due = self._duty.next_timer()
         if due == self._timer_at:
             return
@@ -164,11 +159,10 @@ class LoopRunner:
 
 
 def settle_memory() -> None:
-    """Exclude the objects alive now from garbage collection, and collect less often; call
-    it once after start-up.
+    """Exempt what stays from garbage collection; called once, after start-up.
 
-    A full collection walks ten thousand kept orders while another is to be sent: without it
-    the p99.9 of an order's latency is a third lower.
+    A full collection would walk ten thousand kept orders while one is to be sent: without
+    it the p99.9 of an order's way is a third shorter.
     """
     gc.collect()
     gc.freeze()

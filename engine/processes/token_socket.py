@@ -1,4 +1,4 @@
-"""Requests a WebSocket token from the order router over its Unix socket in the run
+"""Requests for a WebSocket token to the order router, through its Unix socket in the run
 directory.
 """
 
@@ -15,28 +15,26 @@ from engine.kraken.connection.retry import LOCKOUT_PAUSE_NS
 from engine.net.control_socket import NobodyListens
 from engine.secret import Secret
 
-ASK_DEADLINE_S: Final = 15.0  # the router's request of a token may take 10 s
+ASK_DEADLINE_S: Final = 15.0  # a token's request may take 10 s
 ANSWER_BYTES_MAX: Final = 64 * 1024
 
-# Tokens that this process received, kept so that its logs are searched for them.
+# Tokens that this process was given, so that its logs are searched for them.
 _given_to_us: deque[Secret] = deque(maxlen=4)
 
 
 class NoToken(EngineError):
-    """The router has no token; the text says why, and when it requests the next."""
+    """No token can be had now; the text says why, and when the next is asked for."""
 
     def __init__(self, text: str, kind: ErrorKind = ErrorKind.TRANSPORT, lockout_ns: int = LOCKOUT_PAUSE_NS) -> None:
-        """`kind` classifies Kraken's error; `lockout_ns` is the remaining time of a
-        lockout.
-        """
+        """`kind` is the kind of Kraken's error; `lockout_ns` what is left of a lockout."""
         super().__init__(text)
         self.kind = kind
         self.lockout_ns = lockout_ns
 
 
 async def ask_token(path: Path, deadline_s: float = ASK_DEADLINE_S) -> str:
-    """A fresh token from the router; NoToken when it has none, NobodyListens when no router
-    answers.
+    """A fresh token from the router behind the socket; raises NoToken, or NobodyListens
+    without a router.
     """
     try:
         async with asyncio.timeout(deadline_s):

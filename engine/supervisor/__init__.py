@@ -1,3 +1,3 @@
-"""Runs in the engine process: starts, restarts and stops the actors, and reports their
-state.
+"""The engine process: starts the children, gives them their rings, restarts and stops them,
+and reports on them.
 """

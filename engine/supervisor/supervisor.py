@@ -1,14 +1,15 @@
-"""The supervisor: creates the shared memory, starts the actors and restarts them until the
-engine stops.
+"""The supervisor: creates the shared memory, starts the processes, and keeps them alive
+until the end.
 
-    segments ─► order router, private feed ─► strategy host (a thread here) ─► trading is open ─► public feeds
-                              stop: public feeds, order router (its orders first), private feed, host, summary
+    start:  segments ─► order router, private feed ─► strategy host (a thread here)
+                     ─► trading is open ─► public feeds
+    stop:   public feeds ─► order router (its orders first) ─► private feed ─► host ─► summary
 
-Strategies see no market before they can trade it: a strategy may send an order on the first
-book of a run.
+Strategies see no market before they can trade it: an order may answer the first book of a
+run.
 
-A feed that dies is restarted; meanwhile the supervisor publishes every pair of its shard as
-stale, in the ring before any further book.
+A feed that dies is restarted, and until its successor publishes the supervisor publishes
+for it: every pair of the shard is stale, in the ring, before any further book.
 """
 
 import asyncio
@@ -64,8 +65,8 @@ from engine.topology import (
 )
 from engine.units import NS_PER_S, MonoNs
 
-WATCH_INTERVAL_S = 0.25  # between two checks of heartbeats and callbacks
-TRADING_WAIT_S = 10.0  # for trading to open; then the public feeds start without it
+WATCH_INTERVAL_S = 0.25  # how often the heartbeats are checked
+TRADING_WAIT_S = 10.0  # for trading to open; then the market is followed without it
 TRADING_LOOK_S = 0.02
 CLEAN = "clean"
 
@@ -73,7 +74,7 @@ log = structlog.get_logger("supervisor")
 
 
 class NamedStrategy(Struct):
-    """A loaded strategy and the pairs that it follows."""
+    """A loaded strategy, and the pairs that it follows."""
 
     name: str
     strategy: Strategy
@@ -81,7 +82,7 @@ class NamedStrategy(Struct):
 
 
 class _Feed:
-    """One shard: its shared memory, which outlives its processes, and its actor."""
+    """One shard: its memory, which outlives its processes, and its process."""
 
     def __init__(self, shard: Shard, config: Config, supervisor: "Supervisor") -> None:
         self.shard = shard
@@ -98,7 +99,7 @@ class _Feed:
             shard.counter_names,
             make_launch=lambda _: supervisor.feed_launch(self),
             on_death=lambda reason, now: supervisor.feed_died(self, reason, now),
-            on_news=lambda news: supervisor.on_feed_news(self, news),
+            on_news=lambda news: supervisor.feed_told(self, news),
             settings=config.engine,
             clock=supervisor.clock,
         )
@@ -119,19 +120,18 @@ class Supervisor:
         directory: RunDirectory,
         account: Account | None = None,
     ) -> None:
-        """`account`: what to trade with; None for an engine that only receives market data."""
+        """`account` is what to trade on; None for an engine that only watches."""
         self._config = config
         self._url = url
         self._directory = directory
         self.clock = SystemClock()
         self._began_at = self.clock.mono_ns()
         self._feeds = [_Feed(shard, config, self) for shard in plan_shards(config.symbols, config.feed.shards)]
-        # The eventfd of the strategy host's doorbells, rung by every feed.
+        # The strategy host's doorbell, rung by every feed.
         self._eventfd = open_eventfd()
         self._latency = new_histogram()
         limits = HostLimits.of(config.engine)
-        # Which callback each strategy is in, for the router too, which must notice a hang
-        # of this process.
+        # What each strategy is in, for the router too: it must notice what stops this process.
         names = strategy_counter_names([named.name for named in strategies])
         self._host_counters = Segment.create("counters-host", counters_bytes(names))
         format_counters(self._host_counters.memory, names)
@@ -145,7 +145,7 @@ class Supervisor:
                 markets=[MarketView(feed.shard, feed.board.fd, feed.actor.counters_segment.fd) for feed in self._feeds],
                 host_eventfd=self._eventfd,
                 clock=self.clock,
-                on_news=self._on_router_news,
+                on_news=self._router_told,
                 attempts_max=self._attempts_max(account),
                 host_counters_fd=self._host_counters.fd,
             )
@@ -172,7 +172,7 @@ class Supervisor:
             rings += self._trading.report_memories
         doorbells = [Doorbell(ring, STRATEGY_HOST_DOORBELL, self._eventfd) for ring in rings]
         self._thread = HostThread(self._host, doorbells, self.clock, spin=config.engine.spin)
-        self._callback_watch = CallbackWatch(
+        self._watch_of_callbacks = CallbackWatch(
             [
                 Watched(
                     hosted.name,
@@ -185,10 +185,10 @@ class Supervisor:
             host_counters,
             lambda: self._thread.thread_id,
         )
-        # Why the engine stops: "clean", or the failure. None while it runs.
+        # Why the engine stops: "clean", or what went wrong. None while it runs.
         self._exit_reason: str | None = None
         self._stop_requested = asyncio.Event()
-        # The user's mistake that ended the run, if one did.
+        # What ended the run, if it was the user's mistake.
         self._mistake: UserError | None = None
 
     # --- one run
@@ -196,10 +196,10 @@ class Supervisor:
     async def run(
         self, seconds: float | None, on_tick: Callable[[dict[str, Any]], None], tick_s: float
     ) -> UserError | None:
-        """Run until `request_stop`, `engine stop`, or for `seconds`; calls `on_tick` with
-        the summary every `tick_s`.
+        """Run until `request_stop`, `engine stop`, or `seconds` are over; returns a user's
+        mistake that ended it.
 
-        Returns the user's mistake that ended the run, if one did.
+        `on_tick` is called with the summary every `tick_s`.
         """
         commands = {"status": lambda _: self.summary(), "stop": self._stop_command}
         server = await serve_control(self._directory.control_path, commands)
@@ -209,8 +209,7 @@ class Supervisor:
                 self._trading.start()
             tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.summary, tick_s))]
             tasks[0].add_done_callback(self._watch_ended)
-            # An on_start that blocks may keep the watch from starting.
-            self._restart_traceback_timer()
+            self._arm_the_last_witness()  # the first on_start may keep the watch from starting
             asyncio.wrap_future(self._thread.ended).add_done_callback(self._host_ended)
             await self._start_strategies(seconds)
             if self._trading is not None and not self._stop_requested.is_set():
@@ -236,7 +235,7 @@ class Supervisor:
         return self._mistake
 
     def request_stop(self, reason: str) -> None:
-        """Stop soon; of several reasons the first is reported."""
+        """Stop soon; the first reason given is the one that is reported."""
         if self._exit_reason is None:
             self._exit_reason = reason
         self._stop_requested.set()
@@ -254,7 +253,7 @@ class Supervisor:
         )
         now = self.clock.mono_ns()
         for name, conduct in summary["strategies"].items():
-            conduct |= self._callback_watch.conduct(name, now)
+            conduct |= self._watch_of_callbacks.conduct(name, now)
         summary["strategy_host"] = self._host.vitals()
         summary["pid"] = os.getpid()
         summary["venue"] = self._url
@@ -267,20 +266,18 @@ class Supervisor:
         return feeds if self._trading is None else [*feeds, *self._trading.actors]
 
     def _attempts_max(self, account: Account | None) -> int:
-        """Each process's share of the connection attempts that Kraken allows per IP
-        address.
-        """
+        """Each process's share of the connection attempts that Kraken allows one address."""
         return ATTEMPTS_MAX // (len(self._feeds) + (2 if account is not None else 0))
 
     def told(self) -> list[Told]:
-        """What was reported to the strategies' callbacks, for the comparison with the
-        venue's ledger.
-        """
+        """What the strategies' callbacks were told of orders, for the comparison with the venue's ledger."""
         return [Told(hosted.desk.fills_told, hosted.desk.ends_told) for hosted in self._hosted]
 
     async def _start_strategies(self, seconds: float | None) -> None:
-        """Wait until every on_start has returned, `seconds` are over, or a stop is
-        requested; StrategyError if one fails.
+        """Wait until every on_start has returned, `seconds` are over, or a stop was
+        requested.
+
+        Raises StrategyError if one fails.
         """
         if self._stop_requested.is_set():
             return
@@ -292,10 +289,10 @@ class Supervisor:
             started.result()
         else:
             self.request_stop(CLEAN)
-            started.add_done_callback(_ignore_outcome)
+            started.add_done_callback(_forget)
 
     async def _until_open(self, trading: Trading) -> None:
-        """Wait until the router takes orders, at most TRADING_WAIT_S."""
+        """Wait until orders are taken, or are not to be expected soon."""
         with suppress(TimeoutError):
             async with asyncio.timeout(TRADING_WAIT_S):
                 while not (trading.has_opened or self._stop_requested.is_set()):
@@ -311,8 +308,8 @@ class Supervisor:
             self.request_stop(CLEAN)
 
     async def _stop(self) -> None:
-        """Stop the feeds, so that strategies can take all that was published, then the
-        router, then the strategies.
+        """Feeds first, so that strategies get everything that was published; orders next;
+        then the strategies.
         """
         if self._exit_reason is None:
             self._exit_reason = CLEAN
@@ -324,9 +321,9 @@ class Supervisor:
                 self._exit_reason = left
                 log.error("orders are left open", reason=left)
         if not await self._thread.stop(deadline_s):
-            self._callback_watch.look(self.clock.mono_ns())
+            self._watch_of_callbacks.look(self.clock.mono_ns())
             log.error("a strategy does not come back from its callback", waited_s=deadline_s)
-            self._exit_reason = f"a strategy did not stop in time: {self._callback_watch.sentence}"
+            self._exit_reason = f"a strategy did not stop in time: {self._watch_of_callbacks.sentence}"
         for actor in self._actors:
             actor.close()
 
@@ -351,24 +348,24 @@ class Supervisor:
     # --- the feeds
 
     def feed_died(self, feed: _Feed, reason: str, now: MonoNs) -> None:
-        """Publish the pairs of a feed whose process has ended as stale."""
+        """Publish that the pairs of a feed are stale, after its process has ended."""
         publisher = Publisher(feed.ring.memory, [(STRATEGY_HOST_DOORBELL, self._eventfd)])
         board, before = BoardWriter(feed.board.memory), BoardReader(feed.board.memory)
         settle_dead(feed.shard, feed.ring.memory, board, before)
         announce_stale(feed.shard, publisher, board, before, reason, now)
 
-    def on_feed_news(self, feed: _Feed, news: News) -> None:
-        """End the run on a fatal error or a refused pair, except for a pair that was live,
-        which may be delisted.
+    def feed_told(self, feed: _Feed, news: News) -> None:
+        """Handle news of a feed. A live pair that is refused later (delisted, say) becomes
+        untrusted, alone.
         """
         if news.kind == "fatal" or not feed.was_live(news.symbol):
             self._fail(UserError(news.text))
 
-    def _on_router_news(self, news: News) -> None:
+    def _router_told(self, news: News) -> None:
         self._fail(UserError(news.text))
 
     def feed_launch(self, feed: _Feed) -> tuple[FeedLaunch, tuple[int, ...]]:
-        """The launch data of a feed's process, and the descriptors it inherits."""
+        """The launch of a feed's process, and the descriptors that it inherits."""
         config, intervals = self._config, self._config.feed.candle_intervals_min
         launch = FeedLaunch(
             shard=feed.shard,
@@ -403,7 +400,7 @@ class Supervisor:
         return launch, launch.descriptors
 
     async def _watch(self) -> None:
-        """Check heartbeats and callbacks every WATCH_INTERVAL_S, and log what was left out."""
+        """Kill each process without a heartbeat; its end is then handled like any other."""
         silence_ns_max = int(self._config.engine.actor_silence_s * NS_PER_S)
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
@@ -411,13 +408,15 @@ class Supervisor:
             now = self.clock.mono_ns()
             for actor in self._actors if not self._stop_requested.is_set() else ():
                 actor.kill_if_silent(now, silence_ns_max)
-            self._callback_watch.look(now)
-            self._restart_traceback_timer()
+            self._watch_of_callbacks.look(now)
+            self._arm_the_last_witness()
 
-    def _restart_traceback_timer(self) -> None:
-        """Restart a timer of `hang_s_max` after which a thread that does not need the
-        interpreter's lock writes all stack traces: only so is a library found that keeps
-        the lock from the watch.
+    def _arm_the_last_witness(self) -> None:
+        """Have faulthandler's thread write a traceback after `hang_s_max`, unless armed
+        again before.
+
+        It needs no interpreter's lock, so it works when a library keeps that lock from the
+        watch.
         """
         with suppress(OSError, ValueError, RuntimeError):
             faulthandler.dump_traceback_later(self._config.engine.hang_s_max)
@@ -431,8 +430,8 @@ def file_of(strategy: Strategy) -> str:
         return ""
 
 
-def _ignore_outcome(started: "asyncio.Future[None]") -> None:
-    """Ignore the outcome of a start that is not awaited any more."""
+def _forget(started: "asyncio.Future[None]") -> None:
+    """Retrieve the outcome of a start that nobody waits for any more."""
     if not started.cancelled():
         started.exception()
 

@@ -1,10 +1,11 @@
-"""The trading part of one run: its rings, the private feed and the order router.
+"""The trading side of one run: its rings, the private feed and the order router.
 
-    strategy host ─ command ─► order_router ─ report-s ─► strategy host          account ring: private_feed ─► router
+    strategy host ─ command ─► order_router ─ report-s ─► strategy host
+    private_feed ─ account ──► order_router
 
 The router outlives the engine: when the engine's process dies, the router sees its news
-socket close, cancels the open orders (or keeps them, as configured) and exits. The private
-feed ends with the engine.
+socket end, cancels what is open (or keeps it, as configured) and exits. The private feed
+dies with the engine.
 """
 
 import os
@@ -63,23 +64,23 @@ log = structlog.get_logger("supervisor")
 
 
 class Account(Struct, frozen=True):
-    """The account to trade with, and where its state is kept."""
+    """The account to trade on, and where its state is stored."""
 
     private_url: str
     rest_url: str
     credentials_fd: int
-    """A descriptor from which the router reads its key; without content, the router finds
-    the key itself.
+    """The descriptor that the router takes its key from; empty for a key that it finds
+    itself.
     """
     is_live: bool
-    """Whether orders cost real money."""
+    """True for real money."""
     state_dir: Path
     run: int
-    """Number of this run, unique in one state directory."""
+    """The number of this run, never the same twice in one state directory."""
 
 
 class Trading:
-    """Rings, boards and processes of one run's orders."""
+    """The rings, boards and processes of one run's orders."""
 
     def __init__(
         self,
@@ -111,7 +112,7 @@ class Trading:
         self._status_board = BoardReader(self._status.memory)
         self._histogram_segments = {name: _histogram_segment(name) for name in ROUTER_HISTOGRAMS}
         self.histograms = {name: Histogram(segment.memory) for name, segment in self._histogram_segments.items()}
-        # The router requests fresh snapshots from the private feed on this socket.
+        # By which the router asks the private feed for fresh snapshots.
         self._nudge_of_router, self._nudge_of_feed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._publisher = Publisher(self._command_ring.memory, [(ROUTER_DOORBELL, self._router_eventfd)])
         self._tags = order_tags(strategies)
@@ -120,7 +121,7 @@ class Trading:
         self.actors = [self.router, self.private_feed]
 
     def desk_ports(self, strategy: str) -> OrderPorts:
-        """The ports of a strategy's order client."""
+        """What a strategy's desk needs."""
         ring = self._reports[strategy].memory
         return OrderPorts(self._publisher, GatedSubscriber(ring), self._tags[strategy], self._account.run)
 
@@ -135,8 +136,8 @@ class Trading:
         self.private_feed.start()
 
     async def stop(self, deadline_s: float) -> None:
-        """Stop the router, which cancels the open orders, and then the private feed, which
-        confirms the cancels to it.
+        """Stop the router first: it cancels what is open, and needs the private feed to see
+        it done.
         """
         await self.router.stop(deadline_s + self._config.trading.answer_timeout_s)
         await self.private_feed.stop(deadline_s)
@@ -144,8 +145,8 @@ class Trading:
         self._nudge_of_router.close()
 
     def left_open(self) -> str:
-        """After `stop`: a sentence about orders whose cancel is not confirmed; empty
-        without any.
+        """After `stop`: a sentence about orders that may still be open against the
+        configuration; else empty.
         """
         trading, orders = self._config.trading, self.router.counters.get("own_open")
         if not orders or trading.on_stop != "cancel":
@@ -159,16 +160,18 @@ class Trading:
 
     @property
     def has_opened(self) -> bool:
-        """Whether the router takes orders, or is halted by a person, who alone can resume."""
+        """Whether orders are taken, or a person has halted trading, which only a person
+        ends.
+        """
         status = self.status()
         return bool(status.get("is_open")) or status.get("mode") == TradingMode.HALTED.value
 
     def status(self) -> dict[str, Any]:
-        """The router's last status; empty before the first."""
+        """What the router last said of itself; empty before it has."""
         return read_status(self._status_board)
 
     def view(self) -> TradingView:
-        """The trading part of the summary's input."""
+        """The part of trading that the summary reads."""
         return TradingView(self.router.counters, self.histograms, self.status())
 
     def _actor(
@@ -184,7 +187,7 @@ class Trading:
             name,
             counter_names,
             make_launch=make_launch,
-            on_death=_ignore_death,
+            on_death=_nothing_to_say,
             on_news=on_news,
             settings=self._config.engine,
             clock=clock,
@@ -257,7 +260,7 @@ def _histogram_segment(name: str) -> Segment:
     return segment
 
 
-def _ignore_death(reason: str, now: MonoNs) -> None:
-    """Nothing to do when a router or private feed has died: its successor finds all in
-    rings and journal.
+def _nothing_to_say(reason: str, now: MonoNs) -> None:
+    """Nothing to do: the successor of a router or private feed finds everything in the
+    rings and the journal.
     """

@@ -1,4 +1,4 @@
-"""Events that every session of Kraken's WebSocket can report."""
+"""Events that every session of Kraken's WebSocket reports, whatever its channels are."""
 
 from msgspec import Struct
 
@@ -8,7 +8,7 @@ FRAME_BYTES_SHOWN_MAX = 200
 
 
 class SystemChanged(Struct, frozen=True, gc=False):
-    """The venue's status, on connecting and at each change, with the notices that are new."""
+    """The venue's status, on connecting and whenever it changes, with its new notices."""
 
     system: str
     version: str
@@ -16,10 +16,10 @@ class SystemChanged(Struct, frozen=True, gc=False):
 
 
 class FrameNotUnderstood(Struct, frozen=True, gc=False):
-    """A frame was counted and skipped; `kind` is "malformed", "unknown" or "refused" (an
-    error of Kraken).
+    """A frame was counted and skipped.
 
-    Every one is counted; at most one a second and kind is reported.
+    `kind` is "malformed", "unknown" or "refused" (an error without a subscription).
+    Reported rarely, counted always.
     """
 
     kind: str
@@ -29,5 +29,5 @@ class FrameNotUnderstood(Struct, frozen=True, gc=False):
 
 
 def silence_text(silent_ns: int) -> str:
-    """A duration for reason texts: `3.2 s`."""
+    """A silence for a reason's text: 3.2 s."""
     return f"{silent_ns / 1e9:.1f} s"

@@ -1,23 +1,20 @@
-"""What every session watches: whether its connection is alive, and frames it cannot use.
+"""Whether a connection is alive, and which of its frames could not be read: shared by all
+sessions.
 
-Heartbeats come about once a second, but only while a channel is subscribed. A pong only
-proves that the socket works: it counts as a sign of life before the first subscription,
-when no other frame can come.
+Heartbeats come about once a second, but only where some channel is subscribed. A pong
+proves a socket, not a feed: it counts as life only before the first subscription, when
+nothing else can come.
 """
 
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, FrameNotUnderstood, silence_text
 from engine.units import NS_PER_S, MonoNs
 
-# Kraken closes a connection after a minute without requests or data.
-PING_INTERVAL_NS = 15 * NS_PER_S
-# Before the first subscription only pongs come: two lost ones are enough.
-PONG_SILENCE_NS = 3 * PING_INTERVAL_NS
-# Kraken: at least five seconds between attempts after maintenance.
-MAINTENANCE_DELAY_NS = 5 * NS_PER_S
-# At most one report of a malformed or unknown frame per kind in this time.
-REPORT_INTERVAL_NS = NS_PER_S
-UNKNOWN_NAMES_MAX = 64  # remembered, to report each once
-DETAIL_CHARS_MAX = 200  # of a report, whose text may come from the frame
+PING_INTERVAL_NS = 15 * NS_PER_S  # Kraken closes a connection after a minute without requests or data
+PONG_SILENCE_NS = 3 * PING_INTERVAL_NS  # before the first subscription only pongs come: two lost ones are enough
+MAINTENANCE_DELAY_NS = 5 * NS_PER_S  # Kraken: at least five seconds between attempts after maintenance
+REPORT_INTERVAL_NS = NS_PER_S  # at most one report of a malformed or unknown frame per kind in this time
+UNKNOWN_NAMES_MAX = 64  # remembered, so that each is reported once
+DETAIL_CHARS_MAX = 200  # of a report: its text may come from the frame
 
 
 class Liveness:
@@ -25,11 +22,11 @@ class Liveness:
 
     def __init__(self, silence_ns_max: int) -> None:
         self._silence_ns_max = silence_ns_max
-        # Whether a connection is up; and whether a channel is confirmed on it, so that
-        # heartbeats are due.
+        # Whether a connection is open, and whether Kraken has confirmed a channel on it, so
+        # that heartbeats are due.
         self.is_open = False
         self.is_subscribed = False
-        # When a frame other than a pong was last received, and when a pong was.
+        # When the last frame other than a pong arrived, and the last pong.
         self.heard_at = MonoNs(0)
         self.pong_at = MonoNs(0)
         # Counted since the process started.
@@ -37,12 +34,12 @@ class Liveness:
         self.pongs = 0
         # Round trip of the last answered application ping; 0 before.
         self.ping_rtt_ns = 0
-        # When the next ping is due; and when the unanswered ping was sent, 0 without one.
+        # When the next ping is due, and when the unanswered one was sent; 0 without one.
         self._ping_at = MonoNs(0)
         self._pinged_at = MonoNs(0)
 
     def opened(self, now: MonoNs) -> None:
-        """Begin a connection, on which nothing is subscribed."""
+        """Record that a connection is open, without subscriptions."""
         self.is_open = True
         self.is_subscribed = False
         self.heard_at = self.pong_at = now
@@ -50,12 +47,12 @@ class Liveness:
         self._pinged_at = MonoNs(0)
 
     def closed(self) -> None:
-        """End the connection."""
+        """Record that the connection has ended."""
         self.is_open = False
         self.is_subscribed = False
 
     def ponged(self, now: MonoNs) -> None:
-        """Count a pong, and measure the round trip."""
+        """Record a pong."""
         self.pongs += 1
         self.pong_at = now
         if self._pinged_at:
@@ -63,7 +60,7 @@ class Liveness:
             self._pinged_at = MonoNs(0)
 
     def ping_due(self, now: MonoNs) -> bool:
-        """Whether a ping is due; if so it counts as sent, and the next is scheduled."""
+        """Whether a ping is due; if it is, it counts as sent."""
         if not self.is_open or now < self._ping_at:
             return False
         self._ping_at = MonoNs(now + PING_INTERVAL_NS)
@@ -71,7 +68,7 @@ class Liveness:
         return True
 
     def dead(self, now: MonoNs) -> str | None:
-        """The reason to cut the connection; None while it is alive."""
+        """Why the connection must be cut; None while it lives."""
         if not self.is_open:
             return None
         if self.is_subscribed:
@@ -82,21 +79,19 @@ class Liveness:
 
 
 class Oddities:
-    """Frames that are counted and skipped; at most one per kind and REPORT_INTERVAL_NS is
-    reported.
-    """
+    """Frames that were counted and skipped. Reported rarely, counted always."""
 
     def __init__(self) -> None:
         # Since the process started.
         self.malformed = 0
         self.unknown = 0
-        # Unknown channels and methods that were reported; and when each kind may be
+        # Names of unknown channels and methods that were reported; when each kind may be
         # reported again.
         self._unknown_seen: set[str] = set()
         self._report_at: dict[str, MonoNs] = {}
 
     def count_malformed(self, error: Exception, frame: bytes, now: MonoNs) -> tuple[FrameNotUnderstood, ...]:
-        """Count a frame that cannot be read; returns the event to report, or nothing."""
+        """Count a frame that cannot be read; returns the event to report, if any."""
         self.malformed += 1
         return self.report("malformed", str(error), frame, now)
 
@@ -112,9 +107,7 @@ class Oddities:
         return events
 
     def report(self, kind: str, detail: str, frame: bytes, now: MonoNs) -> tuple[FrameNotUnderstood, ...]:
-        """The event, or nothing when one of this kind was reported within
-        REPORT_INTERVAL_NS.
-        """
+        """The event, unless one of this kind was reported just now."""
         if now < self._report_at.get(kind, now):
             return ()
         self._report_at[kind] = MonoNs(now + REPORT_INTERVAL_NS)

@@ -1,4 +1,4 @@
-"""Exact texts of the numbers, times and strings in requests, as Kraken accepts them.
+"""Exact texts for requests: numbers, times and strings, as Kraken's front end accepts them.
 
 Kraken wants JSON numbers, not strings, for prices and quantities. A whole number gets a
 decimal point too: the front end asks for a `number_float`, and only the form with a point
@@ -14,7 +14,7 @@ from engine.errors import MisuseError
 from engine.units import DIGITS_MAX, NS_PER_MS, NS_PER_S, WallNs, units_text
 
 quoted = encode_basestring_ascii
-"""A JSON string with its quotes; the standard library's C code, as fast as a lookup."""
+"""A JSON string with its quotes; C code of the standard library, as fast as a lookup."""
 
 
 def units_number(units: int, decimals: int) -> str:
@@ -27,7 +27,7 @@ def units_number(units: int, decimals: int) -> str:
 
 
 def decimal_text(value: Decimal) -> str:
-    """All digits of a Decimal without an exponent, as REST takes them in a string."""
+    """The digits of a Decimal without an exponent, which REST takes as a string."""
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < -DIGITS_MAX or value.adjusted() > DIGITS_MAX:
         raise MisuseError(f"{value} is not a number that can be sent")
@@ -50,8 +50,7 @@ def _second_text(second: int) -> str:
 
 
 def time_ms_text(at: WallNs) -> str:
-    """RFC 3339 with milliseconds, rounded down, so that a deadline is never later than
-    intended.
+    """RFC 3339 with milliseconds, rounded down, so that a deadline never becomes later.
 
     >>> time_ms_text(WallNs(1721555639050999999))
     '2024-07-21T09:53:59.050Z'

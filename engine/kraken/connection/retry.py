@@ -1,14 +1,15 @@
-"""When to retry, by the meaning of the last error: one policy for every repeated request.
+"""When to ask again, by the meaning of the last answer: one policy for everything that is
+needed.
 
-    the key or its permissions      never, until a person resumes trading or a process starts
+    the key or its permissions      not again, until something changes: a person resumes, or a process starts
     lockout                         after a quarter of an hour
     too many calls                  2 s, 4 s … 60 s
     anything else                   from `first_ns`, doubling up to `pause_ns_max`; drawn from the upper half
 
-"Too many calls" concerns *all* calls of the key, so these pauses are longer than those
-after a network failure; within them the key's counter decides (`call_counter`).
+Too many calls concerns *all* calls of the key, so these pauses are longer than those for a
+network that fails; within them the key's counter decides (`call_counter`).
 
-Pure: time and random numbers are passed in.
+Pure: time and chance are passed in.
 """
 
 from collections.abc import Callable
@@ -28,39 +29,36 @@ NEVER: Final = MonoNs(2**63 - 1)
 
 
 class Retry:
-    """The retry schedule of one request."""
+    """The pauses of one thing that is asked for."""
 
     def __init__(
         self, chance: Callable[[], float], *, first_ns: int = FIRST_NS, pause_ns_max: int = PAUSE_NS_MAX
     ) -> None:
-        """`chance` returns random numbers in [0, 1), so that clients that failed together
-        do not retry together.
+        """`chance` gives numbers from 0 up to 1, so that clients that failed together do
+        not return together.
         """
         self._chance = chance
         self._first_ns = first_ns
         self._pause_ns_max = pause_ns_max
-        # When the next attempt may be made; NEVER while only a change from outside can
-        # help.
+        # Not before this; NEVER while only a change can help.
         self.at = MonoNs(0)
         self.failures_in_a_row = 0
 
     @property
     def is_over(self) -> bool:
-        """Whether a retry is pointless until something changes from outside."""
+        """Whether asking is useless until something changes."""
         return self.at == NEVER
 
     def is_due(self, now: MonoNs) -> bool:
-        """Whether an attempt may be made."""
+        """Whether it may be asked for now."""
         return now >= self.at
 
     def wait_ns(self, now: MonoNs) -> int:
-        """Time until the next attempt may be made; 0 when it may be made now."""
+        """How long until it may be asked for; 0 for now."""
         return max(0, self.at - now)
 
     def failed(self, kind: ErrorKind, now: MonoNs, lockout_ns: int = LOCKOUT_PAUSE_NS) -> None:
-        """Note a failed attempt and schedule the next; `lockout_ns` is the remaining time
-        of a lockout.
-        """
+        """Record a failure at `now`; `lockout_ns` is what is left of a lockout."""
         self.failures_in_a_row += 1
         if kind in LASTING:
             self.at = NEVER
@@ -70,14 +68,12 @@ class Retry:
             self.at = MonoNs(now + self._pause_ns(kind))
 
     def succeeded(self) -> None:
-        """Note a success: an attempt may be made at once, and pauses start from the
-        shortest again.
-        """
+        """Record a success: the next failure starts the pauses again."""
         self.failures_in_a_row = 0
         self.at = MonoNs(0)
 
-    # The same after a change from outside: a person has resumed trading, or another route
-    # is open.
+    # Something has changed that may help: a person has resumed trading, or another route is
+    # open.
     anew = succeeded
 
     def _pause_ns(self, kind: ErrorKind) -> int:

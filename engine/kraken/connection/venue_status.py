@@ -1,10 +1,10 @@
-"""Kraken's status messages, sent on connecting and whenever something changes.
+"""Kraken's own state: its status frames, on connecting and whenever something changes.
 
-    online ─► maintenance ─► cancel_only ─► post_only ─► online      a maintenance as observed in 2026
+    online ─► maintenance ─► cancel_only ─► post_only ─► online      a maintenance as it was seen in 2026
 
-Any state may be the first. Each message has two lists of notices: `upcoming_maintenance`,
-which an entry leaves when its window begins (which does not mean that it was canceled), and
-`emergency`, whose entries change until they are resolved.
+Any state may be the first. The frames also have two lists of notices:
+`upcoming_maintenance`, which an entry leaves when its window begins (so that is no
+cancellation), and `emergency`, whose entries change until they are resolved.
 """
 
 from collections.abc import Sequence
@@ -18,37 +18,36 @@ from engine.kraken.connection.events import SystemChanged
 from engine.kraken.connection.liveness import MAINTENANCE_DELAY_NS
 from engine.kraken.connection.messages import Notice
 
-# Remembered, to report each once; one of maintenance has at most five phases.
-NOTICES_MAX: Final = 256
-# Of the state's name and of the version; genuine ones have about twelve.
-SYSTEM_CHARS_MAX: Final = 40
+NOTICES_MAX: Final = 256  # remembered, so that each is reported once; one of maintenance comes in at most five phases
+SYSTEM_CHARS_MAX: Final = 40  # of the state's name and of the version: Kraken's have a dozen
 
 MAINTENANCE: Final = "maintenance"
 CLOSED: Final = (MAINTENANCE, "cancel_only")
-"""States in which nothing is matched, no order is accepted, and books are usually silent.
-"""
+"""States without matching, in which no order is taken and silent books are normal."""
 
 
 class VenueStatus:
-    """The state of the venue by its status channel."""
+    """What the status channel has said so far."""
 
     def __init__(self) -> None:
-        # State of the matching engine: online, post_only, cancel_only or maintenance; empty
-        # before the first status.
+        # The last state of the matching engine: online, post_only, cancel_only or
+        # maintenance.
         self.system = ""
-        # Kraken's number of the connection, as text; empty before its first status.
+        # Kraken's number of the connection, as its text; empty before its first status.
         self.connection_id = b""
-        # A hash of each notice as last reported.
+        # The content of each notice in its last version, as a hash.
         self._told: dict[tuple[object, ...], int] = {}
 
     @property
     def is_closed(self) -> bool:
-        """Whether Kraken, by its status, accepts no orders."""
+        """Whether Kraken takes no orders, by its own word."""
         return self.system in CLOSED
 
     def receive(self, frame: bytes) -> tuple[list[SystemChanged], bool, list[Exception]]:
-        """Process a status frame; returns its events, whether the connection's number
-        changed, and decoding errors.
+        """Read a status frame.
+
+        Returns its events, whether it is of another connection than before, and the errors
+        of what cannot be read.
         """
         events = []
         is_other = False
@@ -67,17 +66,17 @@ class VenueStatus:
 
     @property
     def reconnect_delay_floor_ns(self) -> int:
-        """Shortest pause before the next connection, in ns: 5 s while Kraken accepts no
-        orders, as it asks; else 0.
+        """The least pause before the next connection: Kraken asks for more after
+        maintenance.
         """
         return MAINTENANCE_DELAY_NS if self.is_closed else 0
 
     def _fresh(self, kind: str, field: Raw) -> Sequence[Notice]:
-        """The notices that are new or have changed."""
+        """The notices that are new, or have changed."""
         fresh = []
         for notice in messages.notices(field):
-            # An announcement has phases that may be listed together; an emergency is one
-            # entry that changes.
+            # An announcement comes in phases that may exist side by side; an emergency is
+            # one entry that changes.
             content = hash(msgspec.json.encode(notice))
             name = str(notice.event_id)[:SYSTEM_CHARS_MAX] if notice.event_id else content
             key = (kind, name, notice.phase[:SYSTEM_CHARS_MAX])
