@@ -86,7 +86,9 @@ class PublicSession:
         # changed since `take_counted`.
         self._watch = FeedWatch(tuple(self.feeds.values()))
         self._counted = set(self.feeds.values())
-        self._note_count = self._counted.add  # hot: bound once
+        # Marks such a feed; for whoever changes a feed's counters past `receive`, too. Hot: bound
+        # once.
+        self.note_counted = self._counted.add
         self._feed_of = self.feeds.get  # hot: bound once
         self._subscriptions = Subscriptions(
             self._wanted(),
@@ -296,7 +298,7 @@ class PublicSession:
             if feed is None or not feed.streaming:
                 self._ignore(feed, received_at)
                 continue
-            self._note_count(feed)
+            self.note_counted(feed)
             feed.heard_at = received_at
             feed.timestamp = data.timestamp
             book = feed.book
@@ -381,7 +383,7 @@ class PublicSession:
         return events
 
     def _load(self, feed: BookFeed, data: messages.ExactBookData, received_at: MonoNs) -> Sequence[Event]:
-        self._note_count(feed)
+        self.note_counted(feed)
         feed.heard_at = received_at
         feed.resync_at = MonoNs(0)
         if feed.subscription is not None:
@@ -408,12 +410,12 @@ class PublicSession:
         """Set a feed's state; returns the event, or nothing when the feed is in that state
         already.
         """
-        self._note_count(feed)
+        self.note_counted(feed)
         return state_changed(feed, state, reason)
 
     def _ignore(self, feed: BookFeed | None, received_at: MonoNs) -> None:
         if feed is not None:
-            self._note_count(feed)
+            self.note_counted(feed)
             feed.ignored += 1
             feed.heard_at = received_at
 
@@ -443,7 +445,7 @@ class PublicSession:
         feed.resync_at = MonoNs(0)
         feed.resynced_at = now
         feed.resyncs += 1
-        self._note_count(feed)
+        self.note_counted(feed)
         self._subscriptions.renew(feed.subscription)
 
     # --- the other channels
@@ -722,7 +724,7 @@ class PublicSession:
         if needs_proof and not feed.is_renewed and not self._status.is_closed and feed.subscription is not None:
             feed.is_renewed = True
             feed.renewals += 1
-            self._note_count(feed)
+            self.note_counted(feed)
             self._subscriptions.renew_idly(feed.subscription)
         return events
 
