@@ -1,8 +1,8 @@
-"""The order router's status for other processes: one JSON object on a board of one slot.
+"""The order router's status as others read it: one JSON object on a board of one slot.
 
 byte  0               4
       ┌───────────────┬──────────────────────────────┐
-      │ bytes of text │ a JSON object, then unused   │
+      │ bytes of text │ a JSON object, then anything │
       └───────────────┴──────────────────────────────┘
 """
 
@@ -22,12 +22,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def format_status_board(memory: Memory) -> None:
-    """Format memory of STATUS_BOARD_BYTES as an empty status board."""
+    """Make an empty status board of this memory of STATUS_BOARD_BYTES."""
     format_board(memory, record_bytes=ROUTER_STATUS_BYTES, slot_count=1)
 
 
 def store_status(board: BoardWriter, status: Mapping[str, Any]) -> bool:
-    """Store the status; False, and the board is unchanged, when its text exceeds
+    """Replace the status; False, and the board is as it was, when the text is longer than
     TEXT_BYTES_MAX.
     """
     text = _encode(status)
@@ -38,7 +38,7 @@ def store_status(board: BoardWriter, status: Mapping[str, Any]) -> bool:
 
 
 def read_status(board: BoardReader) -> dict[str, Any]:
-    """The status stored last; empty before the first."""
+    """The status that was stored last; empty before the first."""
     record = board.read(0)
     if record is None:
         return {}

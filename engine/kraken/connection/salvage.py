@@ -35,7 +35,7 @@ ShortText = Annotated[str, Meta(max_length=64)]
 
 AssetName = Annotated[str, Meta(max_length=32)]
 
-EXACT_FLOAT_MAX = 2**53  # below it a float represents a whole number exactly
+EXACT_FLOAT_MAX = 2**53  # below it a float is the whole number that was written
 OUT_OF_RANGE = "Number out of range"
 
 # Maps a text to its form: every digit as 0, letters in lower case.
