@@ -18,7 +18,9 @@ def end_with_parent(parent_pid: int, signal_number: int) -> bool:
 
 
 def forbid_dumps() -> None:
-    """Keep this process's memory out of core files, and from debuggers and tracers of the same user."""
+    """Keep this process's memory out of core files, and from debuggers and tracers of the
+    same user.
+    """
     _prctl(PR_SET_DUMPABLE, 0)
 
 

@@ -53,7 +53,6 @@ TEXT_BYTES_MAX = 160  # of a reason or a pair: fits a slot of ten levels, and of
 TRADE_NUMBERS, TICKER_NUMBERS, CANDLE_NUMBERS = 2, 11, 9
 BODY_NUMBERS_MAX = TICKER_NUMBERS
 
-pack_header = HEADER.pack
 unpack_header = HEADER.unpack_from
 
 
@@ -138,6 +137,21 @@ def book_top_packer(publish_levels: int) -> Callable[..., bytes]:
     """
     block = f"{publish_levels * LEVEL_BYTES}s"
     return Packing(HEADER_FORMAT + block + block).pack
+
+
+def pack_head(
+    kind: Kind,
+    pair_index: int = 0,
+    *,
+    code: int = 0,
+    price_decimals: int = 0,
+    qty_decimals: int = 0,
+    time_text: bytes = b"",
+    received_at: int = 0,
+    number: int = 0,
+) -> bytes:
+    """The header of a record without levels; struct.error when a number does not fit its field."""
+    return HEADER.pack(kind, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, time_text, received_at, number)
 
 
 def record_bytes_needed(publish_levels: int) -> int:
@@ -419,6 +433,7 @@ _CANDLE_CLOSED, _CANDLE_HISTORY = 1, 2
 
 def pack_trade(
     pair_index: int,
+    *,
     price_ticks: int,
     qty_lots: int,
     price_decimals: int,
@@ -436,9 +451,17 @@ def pack_trade(
     needs 64.
     """
     code = _TRADE_CODES[side, order_type if order_type in ORDER_TYPES else "other"] | (_TRADE_HISTORY * history)
-    return pack_header(
-        Kind.TRADE, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, kraken_time.encode(), received_at, trade_id
-    ) + pack_numbers((price_ticks, qty_lots))
+    head = pack_head(
+        Kind.TRADE,
+        pair_index,
+        code=code,
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        time_text=kraken_time.encode(),
+        received_at=received_at,
+        number=trade_id,
+    )
+    return head + pack_numbers((price_ticks, qty_lots))
 
 
 def unpack_trade(symbol: str, record: bytes) -> Trade:
@@ -447,22 +470,23 @@ def unpack_trade(symbol: str, record: bytes) -> Trade:
     ticks, lots = unpack_numbers(record, HEADER_BYTES, TRADE_NUMBERS)
     return Trade(
         symbol,
-        PriceTicks(ticks),
-        QtyLots(lots),
-        price_decimals,
-        qty_decimals,
-        SIDES[code & 1],
-        ORDER_TYPES[code >> 1 & 3],
-        trade_id,
-        _wall_ns(time_text),
-        received_at,
-        bool(code & _TRADE_HISTORY),
+        price_ticks=PriceTicks(ticks),
+        qty_lots=QtyLots(lots),
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        side=SIDES[code & 1],
+        order_type=ORDER_TYPES[code >> 1 & 3],
+        trade_id=trade_id,
+        kraken_time=_wall_ns(time_text),
+        received_at=received_at,
+        history=bool(code & _TRADE_HISTORY),
     )
 
 
 def pack_ticker(
     pair_index: int,
     numbers: tuple[int, ...],
+    *,
     price_decimals: int,
     qty_decimals: int,
     percent_decimals: int,
@@ -473,19 +497,16 @@ def pack_ticker(
 
     Raises OverflowError when one needs more than 128 bits.
     """
-    return pack_header(
+    head = pack_head(
         Kind.TICKER,
-        0,
-        price_decimals,
-        qty_decimals,
         pair_index,
-        0,
-        0,
-        0,
-        kraken_time.encode(),
-        received_at,
-        percent_decimals,
-    ) + pack_numbers(numbers)
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        time_text=kraken_time.encode(),
+        received_at=received_at,
+        number=percent_decimals,
+    )
+    return head + pack_numbers(numbers)
 
 
 def unpack_ticker(symbol: str, record: bytes) -> Ticker:
@@ -514,6 +535,7 @@ def unpack_ticker(symbol: str, record: bytes) -> Ticker:
 def pack_candle(
     pair_index: int,
     numbers: tuple[int, ...],
+    *,
     price_decimals: int,
     qty_decimals: int,
     interval_min: int,
@@ -526,9 +548,16 @@ def pack_candle(
     Raises OverflowError when one needs more than 128 bits.
     """
     code = _CANDLE_CLOSED * closed | _CANDLE_HISTORY * history
-    return pack_header(
-        Kind.CANDLE, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, b"", received_at, interval_min
-    ) + pack_numbers(numbers)
+    head = pack_head(
+        Kind.CANDLE,
+        pair_index,
+        code=code,
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        received_at=received_at,
+        number=interval_min,
+    )
+    return head + pack_numbers(numbers)
 
 
 def unpack_candle(symbol: str, record: bytes) -> Candle:
@@ -559,7 +588,7 @@ def pack_feed_state(
 ) -> bytes:
     """Pack a FEED_STATE record; a reason too long for a slot is cut."""
     text, code = _cut(reason), state | (0 if is_proved else UNPROVED)
-    return pack_header(Kind.FEED_STATE, code, 0, 0, pair_index, 0, 0, 0, b"", received_at, len(text)) + text
+    return pack_head(Kind.FEED_STATE, pair_index, code=code, received_at=received_at, number=len(text)) + text
 
 
 def unpack_feed_state(symbol: str, record: bytes) -> FeedStateChange:
@@ -570,7 +599,7 @@ def unpack_feed_state(symbol: str, record: bytes) -> FeedStateChange:
 def pack_venue_status(system: str, received_at: int) -> bytes:
     """Pack a VENUE_STATUS record, which belongs to no pair."""
     text = _cut(system)
-    return pack_header(Kind.VENUE_STATUS, 0, 0, 0, 0, 0, 0, 0, b"", received_at, len(text)) + text
+    return pack_head(Kind.VENUE_STATUS, received_at=received_at, number=len(text)) + text
 
 
 def unpack_venue_status(record: bytes) -> VenueStatus:
@@ -604,9 +633,15 @@ def pack_pair(pair_index: int, price_decimals: int, qty_decimals: int, rules: Pa
     body = _encode(rules)
     if len(body) > TEXT_BYTES_MAX:
         raise ValueError(f"the rules of a pair need {len(body)} bytes, a slot holds {TEXT_BYTES_MAX}")
-    return (
-        pack_header(Kind.PAIR, 0, price_decimals, qty_decimals, pair_index, 0, 0, 0, b"", received_at, len(body)) + body
+    head = pack_head(
+        Kind.PAIR,
+        pair_index,
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        received_at=received_at,
+        number=len(body),
     )
+    return head + body
 
 
 def unpack_pair(record: bytes) -> tuple[int, int, PairRules]:

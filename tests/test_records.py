@@ -61,6 +61,20 @@ def in_slot(record, publish_levels=10):
 # --- texts and words come back
 
 
+def plain_trade(**changed):
+    """A trade of one tick and one lot, but for what a test changes."""
+    plain = {"price_ticks": 1, "qty_lots": 1, "price_decimals": 0, "qty_decimals": 0, "side": "buy"}
+    plain |= {"order_type": "limit", "trade_id": 1, "kraken_time": "", "received_at": 0}
+    return pack_trade(0, **(plain | changed))
+
+
+def plain_ticker(numbers):
+    """A ticker of these numbers in whole units."""
+    return pack_ticker(
+        0, numbers, price_decimals=0, qty_decimals=0, percent_decimals=2, kraken_time=STAMP, received_at=0
+    )
+
+
 @given(
     pair_indexes,
     numbers_of_a_record,
@@ -78,7 +92,17 @@ def test_trades_come_back(
 ):
     """Every field of a trade comes back, whatever was in its slot before."""
     record = pack_trade(
-        pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, trade_id, STAMP, now, history
+        pair_index,
+        price_ticks=ticks,
+        qty_lots=lots,
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        side=side,
+        order_type=order_type,
+        trade_id=trade_id,
+        kraken_time=STAMP,
+        received_at=now,
+        history=history,
     )
     trade = unpack_trade("BTC/USD", in_slot(record))
 
@@ -91,7 +115,7 @@ def test_trades_come_back(
 
 def test_an_order_type_of_tomorrow_is_other():
     """Kraken may name more order types than limit and market."""
-    record = pack_trade(0, 1, 1, 0, 0, "sell", "iceberg", 1, "", 0)
+    record = plain_trade(side="sell", order_type="iceberg")
 
     assert unpack_trade("A/B", record).order_type == "other"
     assert unpack_trade("A/B", record).kraken_time == 0
@@ -102,7 +126,15 @@ def test_tickers_come_back(numbers, price_decimals, qty_decimals, percent_decima
     """Prices come back at the price's decimals, quantities at theirs, the percentage at its
     own.
     """
-    record = pack_ticker(3, tuple(numbers), price_decimals, qty_decimals, percent_decimals, STAMP, now)
+    record = pack_ticker(
+        3,
+        tuple(numbers),
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        percent_decimals=percent_decimals,
+        kraken_time=STAMP,
+        received_at=now,
+    )
     ticker = unpack_ticker("A/B", in_slot(record))
     found = (ticker.bid, ticker.bid_qty, ticker.ask, ticker.ask_qty, ticker.last, ticker.volume, ticker.vwap)
     places = (price_decimals, qty_decimals, price_decimals, qty_decimals, price_decimals, qty_decimals, price_decimals)
@@ -124,7 +156,16 @@ def test_tickers_come_back(numbers, price_decimals, qty_decimals, percent_decima
 )
 def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, closed, history, now):
     """Prices, volume, trades, the interval's begin and the candle's certainty come back."""
-    record = pack_candle(1, tuple(numbers), price_decimals, qty_decimals, interval, closed, now, history)
+    record = pack_candle(
+        1,
+        tuple(numbers),
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        interval_min=interval,
+        closed=closed,
+        received_at=now,
+        history=history,
+    )
     candle = unpack_candle("A/B", in_slot(record))
 
     assert (candle.open, candle.high, candle.low, candle.close, candle.vwap) == tuple(
@@ -202,17 +243,17 @@ def test_a_number_of_more_than_128_bits_is_an_error(number):
     cut.
     """
     with pytest.raises(OverflowError):
-        pack_trade(0, number, 1, 0, 0, "buy", "limit", 1, "", 0)
+        plain_trade(price_ticks=number)
     with pytest.raises(OverflowError):
-        pack_ticker(0, (number,) * 11, 0, 0, 2, "", 0)
+        plain_ticker((number,) * 11)
     with pytest.raises(OverflowError):
-        pack_candle(0, (number,) * 9, 0, 0, 1, False, 0)
+        pack_candle(0, (number,) * 9, price_decimals=0, qty_decimals=0, interval_min=1, closed=False, received_at=0)
 
 
 def test_a_trade_id_of_more_than_64_bits_is_an_error():
     """Kraken's trade ids have 32 bits; a larger one is counted where it is published."""
     with pytest.raises(StructError):
-        pack_trade(0, 1, 1, 0, 0, "buy", "limit", 2**70, "", 0)
+        plain_trade(trade_id=2**70)
 
 
 # --- sizes
@@ -227,7 +268,7 @@ def test_every_record_fits_its_slot(publish_levels):
         book_record([(10**6 - i, 1 + i) for i in range(publish_levels)], levels, publish_levels),
         pack_feed_state(0, FeedState.STALE, "x" * 1000, 0),
         pack_venue_status("x" * 1000, 0),
-        pack_ticker(0, (1,) * BODY_NUMBERS_MAX, 0, 0, 2, STAMP, 0),
+        plain_ticker((1,) * BODY_NUMBERS_MAX),
     ]
 
     assert max(map(len, records)) == needed

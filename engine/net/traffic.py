@@ -1,8 +1,10 @@
-"""What goes over the connections of one session, counted: pure, so that feeds may read it without a socket."""
+"""Counters of the connections of one session; pure, so that actors can read them without a
+socket.
+"""
 
 
 class Traffic:
-    """Plain ints, counted since the process started; none ever goes down."""
+    """Counted since the process started; none ever decreases."""
 
     def __init__(self) -> None:
         self.connects = 0  # handshakes completed

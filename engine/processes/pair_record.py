@@ -1,11 +1,11 @@
-"""A PAIR record of a market ring or board, as the pair that it tells of."""
+"""Decodes the PAIR record of a market ring or board."""
 
 from engine.market import Pair
 from engine.records import unpack_pair
 
 
 def pair_in(symbol: str, record: bytes) -> Pair:
-    """The pair that a PAIR record tells of."""
+    """The Pair of a PAIR record."""
     price_decimals, qty_decimals, rules = unpack_pair(record)
     return Pair(
         symbol,

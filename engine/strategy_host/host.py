@@ -12,19 +12,22 @@ pauses.
 import asyncio
 from collections.abc import Callable, Sequence
 from math import inf
+from operator import attrgetter
 
 import structlog
 
 from engine.clock import Clock
 from engine.errors import StrategyError
 from engine.strategy_host.hosted_strategy import HostedStrategy, shown
-from engine.telemetry import Counters, Heartbeat
+from engine.telemetry import CounterGroup, Counters, Heartbeat
 from engine.topology import STRATEGY_COUNTERS
 from engine.units import NS_PER_S, MonoNs
 
 MEASURE_NS = NS_PER_S  # over which seconds of callbacks a second are told
 CONTENDED = 0.75  # of the thread's time: beyond it the others' median delay would be more than twice their own
 RELAXED = 0.5  # while a strategy pauses: until there is enough time again for certain
+
+_strategy_counts = attrgetter(*STRATEGY_COUNTERS)
 
 log = structlog.get_logger("strategy_host")
 
@@ -36,6 +39,10 @@ class StrategyHost:
         self.strategies = strategies
         self._counters = counters
         self._heartbeat = Heartbeat(counters)
+        self._strategy_counters = [
+            CounterGroup(counters, names, levels=names)  # they end with their host: there is nothing to go on from
+            for names in ([f"{strategy.name} {name}" for name in STRATEGY_COUNTERS] for strategy in strategies)
+        ]
         self._clock = clock
         # Records found by looking again although no doorbell rang; see ring/doorbell.py.
         self.rescues = 0
@@ -101,11 +108,9 @@ class StrategyHost:
         if now - self._measured_at >= MEASURE_NS:
             self._share(now - self._measured_at)
             self._measured_at = now
-        counters = self._counters
-        for strategy in self.strategies:
-            for name in STRATEGY_COUNTERS:
-                counters.set(f"{strategy.name} {name}", int(getattr(strategy, name)))
-        counters.set("rescues", self.rescues)
+        for strategy, counters in zip(self.strategies, self._strategy_counters, strict=True):
+            counters.write(_strategy_counts(strategy))
+        self._counters.set("rescues", self.rescues)
         self._heartbeat.beat(now)
 
     def _share(self, elapsed_ns: int) -> None:

@@ -1,4 +1,6 @@
-"""What a process tells about itself: counters and latency histograms in shared memory, read without disturbing it."""
+"""What a process tells about itself: counters and latency histograms in shared memory, read
+without disturbing it.
+"""
 
 from engine.telemetry.counters import CounterGroup, Counters, counters_bytes, format_counters, new_counters
 from engine.telemetry.heartbeat import Heartbeat

@@ -1,4 +1,4 @@
-"""The sign of life of a process: a counter that it moves, and that whoever watches it compares with the clock."""
+"""The heartbeat of a process: a counter that holds when the process last worked."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ HEARTBEAT_COUNTER: Final = "heartbeat_ns"
 
 
 class Heartbeat:
-    """The heartbeat among some counters. One process beats, the others look."""
+    """The heartbeat among some counters. One process beats, others read it."""
 
     __slots__ = ("_index", "_values")
 
@@ -18,14 +18,14 @@ class Heartbeat:
         self._index = counters.index(HEARTBEAT_COUNTER)
 
     def beat(self, now: MonoNs) -> None:
-        """Show that the process is alive at `now`."""
+        """Note that the process works at `now`."""
         self._values[self._index] = now
 
     def end(self) -> None:
-        """Show that no further beat is to be expected."""
+        """Note that no further beat will follow."""
         self._values[self._index] = 0
 
     @property
     def last_at(self) -> MonoNs:
-        """When it last beat; 0 before the first time and after `end`."""
+        """When the process last worked; 0 before the first beat and after `end`."""
         return MonoNs(self._values[self._index])

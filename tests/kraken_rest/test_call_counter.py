@@ -1,6 +1,7 @@
 """The belief of Kraken's counter of REST calls, judged by the venue's counter, under a clock by hand."""
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest

@@ -1,9 +1,10 @@
-"""Which pairs have something due now, so that the time it takes follows what happens and not how many are followed.
+"""Which pairs have a deadline to check now: the cost follows what happens, not the number
+of pairs.
 
     watch() ─► watched: due on every tick ── rest() ─► resting: due again at a given time
 
-A thousand healthy pairs rest: each is due once per `book_silence_ns`. A pair in doubt, or one that was asked for a
-fresh snapshot, is watched until the session lets it rest again.
+Healthy pairs rest, and each is due once per `book_silence_ns`. A pair in doubt, or one that
+is being renewed, is watched: due on every tick until the session lets it rest again.
 """
 
 from collections.abc import Sequence
@@ -14,32 +15,37 @@ from engine.units import MonoNs
 
 
 class FeedWatch:
-    """Every pair is watched, or rests until a time that is written down: none is forgotten."""
+    """The schedule of all pairs: each is watched, or rests until a known time."""
 
     def __init__(self, feeds: Sequence[BookFeed]) -> None:
-        """`feeds` in the order of their pair index; all are watched at first."""
+        """`feeds` are in the order of their pair index; all are watched at first."""
         self._feeds = feeds
         self._watched = set(range(len(feeds)))
-        # When each pair is due, 0 for one without such a time; and these times with their pair index, a heap in which
-        # one that has been replaced by an earlier is void.
+        # When each pair is due, 0 without such a time; and a heap of (due time, pair
+        # index), in which an entry that was replaced by an earlier one is void.
         self._due_at = [MonoNs(0)] * len(feeds)
         self._resting: list[tuple[MonoNs, int]] = []
 
     def watch(self, feed: BookFeed) -> None:
-        """Have the feed due on every tick from now on."""
+        """Make the feed due on every tick, until `rest`."""
         self._watched.add(feed.pair_index)
 
     def rest(self, feed: BookFeed, until: MonoNs) -> None:
-        """Leave the feed alone until then, unless it is watched before."""
+        """Make the feed due at `until`, or earlier if `watch` is called or an earlier time
+        is known.
+        """
         index = feed.pair_index
         self._watched.discard(index)
         due_at = self._due_at[index]
-        if not 0 < due_at <= until:  # an earlier one is enough: the feed then comes to rest anew
+        # An earlier time is enough: `rest` is called again then.
+        if not 0 < due_at <= until:
             self._due_at[index] = until
             heappush(self._resting, (until, index))
 
     def due(self, now: MonoNs) -> list[BookFeed]:
-        """The feeds to be looked at now, in the order of their pairs; they are watched until they are let rest."""
+        """The feeds to check now, in the order of their pairs; they stay due until `rest`
+        is called.
+        """
         while self._resting and self._resting[0][0] <= now:
             due_at, index = heappop(self._resting)
             if due_at == self._due_at[index]:
@@ -48,6 +54,6 @@ class FeedWatch:
         return [self._feeds[index] for index in sorted(self._watched)]
 
     def check(self) -> None:
-        """Assert that each feed is watched, or will be due."""
+        """Assert that each feed is watched or has a due time."""
         for index, due_at in enumerate(self._due_at):
             assert (due_at, index) in self._resting if due_at else index in self._watched

@@ -1,6 +1,7 @@
-"""The sentence about a subscription that Kraken refuses: its own words, and what to change.
+"""The sentence about a refused subscription: Kraken's words, and what to change.
 
-What an error means is in the catalogue; here it is told of a pair, among those that Kraken lists.
+The meaning of an error is in the catalogue; this adds the pair, and names that Kraken
+lists.
 """
 
 from collections.abc import Mapping
@@ -10,14 +11,17 @@ from typing import Final
 from engine.kraken.connection.error_catalog import PAIR_NOT_SUPPORTED, UNKNOWN_TEXT, meaning
 from engine.market import capitals, may_be_tokenized, v2_symbol
 
-DELISTED: Final = "delisted"  # status of a pair that is gone, as the instrument channel tells it
+# Status of a pair that is gone, as the instrument channel tells it.
+DELISTED: Final = "delisted"
 GUIDE: Final = "see https://docs.kraken.com/api/docs/guides/spot-ws-intro"
 
 
 def refusal_text(error: str, channel: str, symbol: str, listed: Mapping[str, str]) -> str:
-    """Which subscription was refused, in Kraken's words, and what to change; `symbol` is "all pairs" for none.
+    """Which subscription was refused, in Kraken's words, and what to change; `symbol` is
+    "all pairs" for none.
 
-    `listed` is the status of each pair that the instrument channel told of; empty before its snapshot.
+    `listed` is the status of each pair that the instrument channel told of; empty before
+    its snapshot.
     """
     what = meaning(error)
     if what is PAIR_NOT_SUPPORTED:
@@ -28,7 +32,9 @@ def refusal_text(error: str, channel: str, symbol: str, listed: Mapping[str, str
 
 
 def _symbol_mend(symbol: str, listed: Mapping[str, str]) -> str:
-    """What to write for a pair that Kraken does not offer: a listed name, or what a v1 name or wrong case means."""
+    """What to write for a pair that Kraken does not offer: a listed name, or what a v1 name
+    or wrong case means.
+    """
     if symbol in listed:
         return f"Kraken lists the pair as {listed[symbol]} and does not offer it; take it out of `symbols`"
     offered = [name for name, status in listed.items() if status != DELISTED]
