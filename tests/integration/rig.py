@@ -22,6 +22,8 @@ from tests.integration.forked_commands import ForkedCommands
 from tests.waiting import PATIENCE_S, eventually
 
 STRATEGIES = Path(__file__).parent / "strategies" / "diary.py"
+# Of the local venue, where the market's pace does not matter: its own is a busy day's.
+CALM = ("--venue", "local", "--venue-options", "--rate 100")
 CAPTURES = Path(__file__).parents[1] / "data" / "kraken"
 ANSWER_S_MAX = 5.0  # of a question to an engine, which may stand still
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.integration.rig import PATIENCE_S, STRATEGIES, Diary, Engines, eventually, summary_of
+from tests.integration.rig import CALM, PATIENCE_S, STRATEGIES, Diary, Engines, eventually, summary_of
 
 CONTRACT = {
     "seconds", "symbols", "trades", "tickers", "candles", "heartbeats", "unknown", "malformed", "rings",
@@ -17,7 +17,7 @@ PAIR_CONTRACT = {
 def test_a_run_on_the_local_venue_ends_with_the_summary_that_is_promised(engines: Engines, tmp_path: Path):
     """Every key of the contract, every checksum verified, nothing lost, nothing made up."""
     engine = engines.start(
-        "--venue", "local", "--symbols", "BTC/USD,ETH/USD,XRP/USD", "--strategy", f"{STRATEGIES}:Diary",
+        *CALM, "--symbols", "BTC/USD,ETH/USD,XRP/USD", "--strategy", f"{STRATEGIES}:Diary",
         "--param", f"path={tmp_path / 'diary'}", "--summary", tmp_path / "out.json",
     )  # fmt: skip
     engine.wait_for(lambda s: s["heartbeats"] >= 2 and s["latency_us"]["wire_to_strategy"]["count"] > 100, "it flows")
@@ -46,7 +46,7 @@ def test_a_run_on_the_local_venue_ends_with_the_summary_that_is_promised(engines
 def test_a_strategy_gets_everything_that_was_published_until_the_engine_stops(engines: Engines, tmp_path: Path):
     """Books verified and books called back are the same number, and in order, without a gap."""
     engine = engines.start(
-        "--venue", "local", "--symbols", "BTC/USD,ETH/USD", "--strategy", f"{STRATEGIES}:Diary",
+        *CALM, "--symbols", "BTC/USD,ETH/USD", "--strategy", f"{STRATEGIES}:Diary",
         "--param", f"path={tmp_path / 'diary'}", "--summary", tmp_path / "out.json",
     )  # fmt: skip
     engine.wait_for(lambda s: s["trades"] and s["tickers"] and s["rings"]["market-0"]["published"] > 200, "it flows")
@@ -67,7 +67,7 @@ def test_a_strategy_gets_everything_that_was_published_until_the_engine_stops(en
 def test_the_last_word_of_a_diary_tells_pairs_and_venue(engines: Engines, tmp_path: Path):
     """At on_stop the context knows every pair's precision, 0 and 5 decimals included, and the venue's status."""
     engine = engines.start(
-        "--venue", "local", "--symbols", "BTC/JPY,VET/USDT,DOGE/USD", "--strategy", f"{STRATEGIES}:Diary",
+        *CALM, "--symbols", "BTC/JPY,VET/USDT,DOGE/USD", "--strategy", f"{STRATEGIES}:Diary",
         "--param", f"path={tmp_path / 'diary'}", "--depth", 25,
     )  # fmt: skip
     engine.wait_until_live()
@@ -118,7 +118,7 @@ def test_several_strategies_and_shards_each_get_their_pairs(engines: Engines, tm
 
 def test_status_and_stop_speak_to_a_running_engine(engines: Engines, tmp_path: Path):
     """`engine status --json` has the summary's keys while it runs; `engine stop` ends it cleanly."""
-    engine = engines.start("--venue", "local", "--symbols", "BTC/USD", "--summary", tmp_path / "out.json")
+    engine = engines.start(*CALM, "--symbols", "BTC/USD", "--summary", tmp_path / "out.json")
     engine.wait_until_live()
     status = json.loads(engines.call("status", "--json").stdout)
     text = engines.call("status")
@@ -140,7 +140,7 @@ def test_timers_tick_and_conflation_keeps_the_newest(engines: Engines, tmp_path:
     config.write_text('[feed]\nconflate = "burst"\n')
     diary = Diary(tmp_path / "diary")
     engine = engines.start(
-        config, "--venue", "local", "--symbols", "BTC/USD", "--strategy", f"{STRATEGIES}:Timed",
+        config, *CALM, "--symbols", "BTC/USD", "--strategy", f"{STRATEGIES}:Timed",
         "--param", f"path={diary.path}", "--param", "books=true", "--summary", tmp_path / "out.json",
     )  # fmt: skip
     eventually(lambda: len(diary.entries("timer")) >= 5 and diary.entries("book"), "five timers, and a book")
@@ -154,7 +154,7 @@ def test_timers_tick_and_conflation_keeps_the_newest(engines: Engines, tmp_path:
 def test_the_first_book_of_a_run_can_be_quoted(engines: Engines, tmp_path: Path):
     """A strategy sees no market before its orders are taken."""
     engine = engines.start(
-        "--venue", "local", "--symbols", "BTC/USD", "--strategy", STRATEGIES.parent / "first_book.py",
+        *CALM, "--symbols", "BTC/USD", "--strategy", STRATEGIES.parent / "first_book.py",
         "--summary", tmp_path / "out.json",
     )  # fmt: skip
     engine.wait_for(lambda s: s["orders"]["acknowledged"] or s["orders"]["refused"], "its order is answered")

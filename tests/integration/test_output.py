@@ -3,6 +3,7 @@
 import fcntl
 import os
 import resource
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine.supervisor.run_directory import RunDirectory
-from tests.integration.rig import ENGINE, PATIENCE_S, Engines, eventually, summary_of
+from tests.integration.rig import CALM, ENGINE, PATIENCE_S, Engines, eventually, summary_of
 
 QUOTER = Path(__file__).parents[2] / "engine" / "strategy" / "examples" / "quoter.py"
 PIPE_BYTES_MIN = 4096  # fcntl(2): the smallest pipe there is
@@ -20,7 +21,7 @@ PIPE_BYTES_MIN = 4096  # fcntl(2): the smallest pipe there is
 def trading_run(engines: Engines, tmp_path: Path, *more: object) -> Sequence[str]:
     """`engine run` on the local venue, quoting, with a view."""
     return (
-        *ENGINE, "run", "--venue", "local", "--symbols", "BTC/USD", "--strategy", str(QUOTER), "--view",
+        *ENGINE, "run", *CALM, "--symbols", "BTC/USD", "--strategy", str(QUOTER), "--view",
         "--summary", str(tmp_path / "out.json"), *map(str, more),
     )  # fmt: skip
 
@@ -55,7 +56,7 @@ def assert_it_traded_to_its_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shell", ["| head -1", "> /dev/full", ">&-", "<&- >&- 2>&-"])
 def test_output_that_nobody_takes_ends_the_view_alone(engines: Engines, tmp_path: Path, shell: str) -> None:
     """A reader that has seen enough, a full disk, a stream that is closed: the run goes on to its end."""
-    command = " ".join(trading_run(engines, tmp_path))
+    command = shlex.join(trading_run(engines, tmp_path))
     done = run_until_it_has_traded(engines, tmp_path, ["bash", "-o", "pipefail", "-c", f"{command} {shell}"])
 
     assert done.returncode == 0, done.stderr
@@ -89,7 +90,7 @@ def test_pipes_that_nobody_reads_stop_nobody(engines: Engines, tmp_path: Path) -
 def refused(engines: Engines, *arguments: str, **options: Any) -> str:
     """The one sentence of an `engine run` that the system refuses."""
     done = subprocess.run(
-        (*ENGINE, "run", "--venue", "local", "--symbols", "BTC/USD", "--log-level", "error", *arguments),
+        (*ENGINE, "run", *CALM, "--symbols", "BTC/USD", "--log-level", "error", *arguments),
         capture_output=True, text=True, timeout=PATIENCE_S, **{"env": engines.environment} | options,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
@@ -170,7 +171,7 @@ def test_settings_prints_a_configuration_that_is_taken(engines: Engines, tmp_pat
     """An installed engine has no examples in sight: the command prints the one with every setting."""
     settings = engines.call("settings")
     (tmp_path / "my.toml").write_text(settings.stdout)
-    run = engines.call("run", tmp_path / "my.toml", "--venue", "local", "--seconds", 1)
+    run = engines.call("run", tmp_path / "my.toml", *CALM, "--seconds", 1)
 
     assert "order_notional_max" in settings.stdout
     assert run.returncode == 0, run.stderr

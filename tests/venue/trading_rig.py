@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from engine.clock import ManualClock
+from engine.clock import Clock, ManualClock, SystemClock
 from engine.units import NS_PER_S, WallNs
 from engine.venue.market.exchange import Exchange
 from engine.venue.market.matching import BUY, SELL
@@ -22,6 +22,7 @@ from engine.venue.trading.trading import Trading
 from tests.venue.venue_client import Client, connected
 from tests.waiting import PATIENCE_S
 
+SYSTEM_CLOCK = SystemClock()
 OPENED_AT = 1_780_000_000 * NS_PER_S
 FUNDS = {
     "USD": Decimal(1_000_000),
@@ -195,9 +196,9 @@ STILL = VenueSettings(
 )
 
 
-def later(seconds: float) -> str:
-    """A moment from now as a deadline is written."""
-    moment = datetime.now(UTC) + timedelta(seconds=seconds)
+def later(seconds: float, clock: Clock = SYSTEM_CLOCK) -> str:
+    """A moment from now, by the venue's clock, as a deadline is written."""
+    moment = datetime.fromtimestamp(clock.wall_ns() / NS_PER_S, UTC) + timedelta(seconds=seconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

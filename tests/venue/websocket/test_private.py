@@ -282,11 +282,14 @@ async def test_deprecated_parameters_are_taken_with_a_warning():
     assert "stop_price is deprecated" in stop["result"]["warnings"][0]
 
 
-async def test_deadlines_have_a_window():
+async def test_deadlines_have_a_window(virtual_time: VirtualTime):
     """Half a second to a minute ahead; what is over is over."""
-    async with Venue(STILL) as venue, trading(venue) as trader:
-        over = await trader.limit(deadline=later(-1))
-        near, far = await trader.limit(deadline=later(0.2)), await trader.limit(deadline=later(90))
+    async with Venue(STILL, virtual_time) as venue, trading(venue) as trader:
+        over = await trader.limit(deadline=later(-1, virtual_time))
+        near, far = (
+            await trader.limit(deadline=later(0.2, virtual_time)),
+            await trader.limit(deadline=later(90, virtual_time)),
+        )
 
     assert over["error"] == "EService:Deadline elapsed"
     assert near["error"] == far["error"] == "EGeneral:Invalid arguments:deadline"
@@ -317,9 +320,9 @@ async def test_fok_is_for_orders_with_a_limit():
     assert refused["error"] == "EGeneral:Invalid arguments:time_in_force"
 
 
-async def test_the_dead_mans_switch_is_driven_by_the_venues_own_timer():
+async def test_the_dead_mans_switch_is_driven_by_the_venues_own_timer(virtual_time: VirtualTime):
     """The orders are canceled without any request."""
-    async with Venue(STILL) as venue, trading(venue, "executions") as trader:
+    async with Venue(STILL, virtual_time) as venue, trading(venue, "executions") as trader:
         await trader.limit()
         armed = await trader.ask("cancel_all_orders_after", timeout=1)
         (row,) = await trader.rows(lambda row: row.get("exec_type") == "canceled")

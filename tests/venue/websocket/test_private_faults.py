@@ -51,13 +51,13 @@ async def test_what_was_done_and_what_was_said(kind, executed, error, virtual_ti
     assert venue.fault_counts == {kind: 1}
 
 
-async def test_a_late_request_is_executed_before_its_deadline():
+async def test_a_late_request_is_executed_before_its_deadline(virtual_time: VirtualTime):
     """Overtaken by what came after it, answered when it was done."""
-    async with Venue(STILL) as venue, trading(venue) as trader:
+    async with Venue(STILL, virtual_time) as venue, trading(venue) as trader:
         venue.floor.faults.script("late")
         late = trader.send(
             "add_order", order_type="limit", side="buy", symbol="BTC/USD", limit_price=50_000.0, order_qty=0.01,
-            cl_ord_id="late", deadline=later(0.6),
+            cl_ord_id="late", deadline=later(0.6, virtual_time),
         )  # fmt: skip
         await trader.limit(cl_ord_id="soon")
         answer = (await trader.answers(late))[0]
