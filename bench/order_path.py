@@ -20,15 +20,15 @@ from engine.clock import SystemClock
 from engine.history import HistoryWriter
 from engine.kraken.private.session import PrivateSession, PrivateSettings
 from engine.kraken.trading.session import TradingSession, TradingSettings
-from engine.order_router.cancels import OrderCancels
-from engine.order_router.commit import OrderRecords
-from engine.order_router.dead_man import DeadMan
-from engine.order_router.executions import AccountFacts
-from engine.order_router.gate import TradingGate
+from engine.order_router.core.cancels import OrderCancels
+from engine.order_router.core.commit import OrderRecords
+from engine.order_router.core.dead_man import DeadMan
+from engine.order_router.core.executions import AccountFacts
+from engine.order_router.core.gate import TradingGate
 from engine.order_router.market_boards import BoardPort, MarketBoards
-from engine.order_router.new_orders import EntrySettings, NewOrders, Waiting
-from engine.order_router.replies import OrderReplies
-from engine.order_router.report_outbox import ReportOutbox
+from engine.order_router.core.new_orders import NewOrderSettings, NewOrders, Waiting
+from engine.order_router.core.replies import OrderReplies
+from engine.order_router.core.report_outbox import ReportOutbox
 from engine.order_router.router import OrderRouter
 from engine.order_router.wire import OrderWire
 from engine.orders.balances import Balances
@@ -302,7 +302,7 @@ class OrderPath:
             records, gate, self.boards, self.wire, cancels, self.rates, self.risk, no_rest, clock, is_tier_fixed=True
         )
         self.entry = NewOrders(
-            EntrySettings(
+            NewOrderSettings(
                 deadline_ns=NS_PER_S,
                 command_ttl_ns=FOREVER_NS,
                 rest_fallback=False,

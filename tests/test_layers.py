@@ -10,7 +10,7 @@ MODULES = sorted(ENGINE.rglob("*.py"))
 
 # Home of a module: the part of `engine` that it belongs to, and the layer of that part.
 LAYERS = {
-    0: ("ring", "units", "errors", "clock", "endpoints", "timestamps", "secret", "wide"),
+    0: ("ring", "units", "errors", "clock", "endpoints", "timestamps", "secret", "wide", "instant"),
     1: ("telemetry", "records", "market", "credentials", "state_directory"),
     2: ("topology", "orders"),
     3: ("config", "strategy", "kraken", "net", "history", "ledger_check"),
@@ -24,7 +24,7 @@ LAYERS = {
 LAYER_OF = {home: layer for layer, homes in LAYERS.items() for home in homes}
 
 # Layer 0 knows only the standard library, but for the vocabulary that all speak.
-VOCABULARY = {"units", "errors", "endpoints", "clock"}
+VOCABULARY = {"units", "errors", "endpoints", "clock", "instant"}
 # Neighbours in one layer that the design joins: `python -m engine` is the command line's other door.
 NEIGHBOURS = {("__main__", "cli")}
 
@@ -35,6 +35,10 @@ PURE = ("kraken", "market", "records", "topology", "timestamps", "units", "wide"
 # The one file of a pure package that writes; all that it knows of the format is pure again.
 WRITES = {"engine.orders.journal"}
 IMPURE = {"socket", "asyncio", "time", "os", "random", "uuid", "secrets", "threading", "multiprocessing", "subprocess"}
+
+# Beyond these, the order core brings in nothing that opens, maps or waits.
+IMPURE_OF_CORE = IMPURE | {"aiohttp", "ctypes", "fcntl", "mmap", "pathlib", "picows", "select", "signal", "sqlite3",
+                           "ssl", "tempfile", "uvloop"}  # fmt: skip
 
 
 def home_of(module):
@@ -98,8 +102,47 @@ def test_imports_point_down(path):
     assert up == []
 
 
+def everything_behind(roots):
+    """Modules of the engine that are imported with these, at whatever distance, and which module brought each in."""
+    known = {name_of(path): path for path in MODULES}
+    brought_by = dict.fromkeys(roots, "")
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        for module, _ in imports_of(known[name]):
+            parts = module.split(".")
+            # With a module come the packages that it lives in.
+            for end in range(2, len(parts) + 1):
+                one = ".".join(parts[:end])
+                if one in known and one not in brought_by:
+                    brought_by[one] = name
+                    waiting.append(one)
+    return brought_by
+
+
+def test_the_order_core_brings_in_nothing_that_does_io():
+    """No socket, file, clock, ring, task or await: not in its own files, and not in what they import."""
+    known = {name_of(path): path for path in MODULES}
+    core = {name for name in known if name.startswith("engine.order_router.core")}
+    behind = everything_behind(core)
+    impure = {
+        f"{name} (by {behind[name]}) imports {module}"
+        for name in behind
+        for module, _ in imports_of(known[name])
+        if module.partition(".")[0] in IMPURE_OF_CORE or module in ("engine.clock", "engine.ring")
+    }
+    awaits = {
+        name for name in core for node in ast.walk(ast.parse(known[name].read_text()))
+        if isinstance(node, ast.Await | ast.AsyncFunctionDef)
+    }  # fmt: skip
+
+    assert len(core) > 15
+    assert impure == set()
+    assert awaits == set()
+
+
 def test_the_vocabulary_knows_only_itself():
-    """units, errors, endpoints and clock import the standard library and one another, never a ring."""
+    """units, errors, endpoints, clock and instant import the standard library and one another, never a ring."""
     homes = {
         home: {home_of(m) for m, _ in imports_of(ENGINE / f"{home}.py") if m.startswith("engine.")}
         for home in VOCABULARY

@@ -1,89 +1,50 @@
-"""The router's calls to Kraken's REST: within the key's own counter, and with one kind of answer.
+"""The call queue over HTTPS: sends what is due, and gives it what comes back.
 
-    ask(request, read) ─► counter ─► KrakenRest ─► read(status, body) ─► the answer, or a RestRefusal
-
-What cannot be sent, or is in doubt, comes back as a refusal like Kraken's own, with what it says of the outcome.
+CallQueue ─► take_due ─► KrakenRest.call ─► answered or failed ─► CallQueue        ask: the same, to be awaited
 """
 
 import asyncio
-import random
 from collections.abc import Callable
-from typing import Final, TypeVar
-
-import structlog
+from typing import Any, TypeVar
 
 from engine.clock import Clock
 from engine.errors import EngineError
-from engine.kraken.connection.error_catalog import ErrorKind, Meaning, throttled_until_s
-from engine.kraken.connection.retry import Retry
-from engine.kraken.rest import requests as rest_requests
-from engine.kraken.rest.pairs import TOKENIZED, RestPairs
-from engine.kraken.rest.replies import STATUS_OK, RestRefusal, read_asset_pairs
+from engine.instant import Instant
+from engine.kraken.rest.pairs import RestPairs
+from engine.kraken.rest.replies import RestRefusal
 from engine.kraken.rest.requests import RestRequest
-from engine.kraken_rest.call_counter import CallCounter, Urgency, call_cost
+from engine.kraken_rest.call_counter import CallCounter, Urgency
+from engine.kraken_rest.call_queue import DEADLINE_S, CallQueue, RestCall
 from engine.kraken_rest.client import KrakenRest
-from engine.net.https import DEADLINE_S, HttpAnswer, InDoubt
-from engine.net.lockout import LockedOut
-from engine.orders.venue_facts import Outcome
+from engine.kraken_rest.pair_names import ask_pairs
+from engine.net.https import InDoubt
+from engine.net.key_lock import KeyLock
+from engine.net.lockout import Lockout
 from engine.telemetry import Histogram
 from engine.units import NS_PER_S, MonoNs
 
 T = TypeVar("T")
 
-PAIRS_PAUSE_NS_MAX: Final = 10 * NS_PER_S  # orders in doubt wait for the pairs' names
-
-NOT_SENT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.TRANSPORT, "nothing was sent")
-NO_ANSWER: Final = Meaning(Outcome.UNKNOWN, ErrorKind.TRANSPORT, "no answer came, so it is looked up what became of it")
-LOCKED_OUT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.LOCKOUT, "nothing is sent until the lockout is over")
-
-log = structlog.get_logger("rest")
-
 
 class RestCalls:
-    """Calls of the router."""
+    """The calls of one process. Use it on one event loop."""
 
-    def __init__(self, rest: KrakenRest, clock: Clock, latency: Histogram | None = None) -> None:
+    def __init__(
+        self, rest: KrakenRest, clock: Clock, now: Instant | None = None, latency: Histogram | None = None
+    ) -> None:
+        """`now` is set to `clock` before each answer is told: pass the one that those who put calls work with."""
         self.rest = rest
         self._clock = clock
-        self._mono_ns = clock.mono_ns
+        self._now = now or Instant()
+        self._look_at_clock()
+        self.queue = _queue_of(rest.key, clock, self._now)
+        self.queue.on_put = self._wake
         self._latency = latency
-        self.counter = self._counter_of_before()
-        # How REST names pairs, once that is known.
-        self.pairs: RestPairs | None = None
-        self.calls = 0
-        self.failures = 0
-
-    @property
-    def locked_out_s(self) -> float:
-        """How long no authenticated call may be made; 0 as a rule."""
-        return self.rest.lockout.remaining_ns(self._mono_ns()) / NS_PER_S
-
-    def set_tier(self, tier: str) -> None:
-        """The account's tier is known."""
-        self.counter.tier = tier
-        self._keep_counter()
-
-    async def learn_pairs(self) -> RestPairs:
-        """How REST names pairs: asked until it is known."""
-        retry = Retry(random.random, pause_ns_max=PAIRS_PAUSE_NS_MAX)
-        while self.pairs is None:
-            answer = await self.ask_pairs()
-            if isinstance(answer, RestRefusal):
-                retry.failed(answer.meaning.kind, self._mono_ns())
-                await asyncio.sleep(min(retry.wait_ns(self._mono_ns()), PAIRS_PAUSE_NS_MAX) / NS_PER_S)
-            else:
-                self.pairs = answer
-        return self.pairs
-
-    async def ask_pairs(self) -> RestRefusal | RestPairs:
-        """All pairs, tokenized stocks among them as far as Kraken tells them: others do not wait for those."""
-        pairs = await self.ask(rest_requests.asset_pairs(), read_asset_pairs)
-        if isinstance(pairs, RestRefusal):
-            return pairs
-        tokenized = await self.ask(rest_requests.asset_pairs(asset_class=TOKENIZED), read_asset_pairs)
-        if isinstance(tokenized, RestRefusal):
-            return pairs
-        return RestPairs([*pairs.all.values(), *tokenized.all.values()])
+        # Raises what whoever was told of an answer raised: a fault of ours, with which nothing may go on.
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._is_woken = False
+        self._timer: asyncio.TimerHandle | None = None
 
     async def ask(
         self,
@@ -92,59 +53,101 @@ class RestCalls:
         deadline_s: float = DEADLINE_S,
         urgency: Urgency = Urgency.TRUTH,
     ) -> RestRefusal | T:
-        """Kraken's answer, read; or why there is none, and what that says of the outcome.
-
-        A call that reads waits for room in the key's counter first, which `deadline_s` does not include.
-        """
-        cost = call_cost(request.name) if request.is_private and not request.is_mutating else 0
-        if cost:
-            while wait_ns := self.counter.wait_ns(cost, self._mono_ns(), urgency):
-                await asyncio.sleep(wait_ns / NS_PER_S)
-            self.counter.charge(cost, self._mono_ns())
-            self._keep_counter()
-        self.calls += 1
+        """Kraken's answer, read; or why there is none, and what that says of the outcome."""
+        answer: asyncio.Future[RestRefusal | T] = asyncio.get_running_loop().create_future()
+        call = RestCall(request, read, _into(answer), deadline_s=deadline_s, urgency=urgency)
+        self._look_at_clock()
+        self.queue.put(call)
         try:
-            answer = await self.rest.call(request, deadline_s=deadline_s, urgency=urgency)
+            return await answer
+        except asyncio.CancelledError:
+            self.queue.forget(call)
+            raise
+
+    async def ask_pairs(self) -> RestRefusal | RestPairs:
+        """All pairs, by the names that REST has for them."""
+        answer: asyncio.Future[RestRefusal | RestPairs] = asyncio.get_running_loop().create_future()
+        self._look_at_clock()
+        ask_pairs(self.queue, _into(answer))
+        return await answer
+
+    async def close(self, deadline_s: float) -> None:
+        """Let what is under way end, for so long at most; then give up the rest."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=deadline_s)
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._sending:
+            task.cancel()
+
+    def _look_at_clock(self) -> None:
+        self._now.set(self._clock.mono_ns(), self._clock.wall_ns())
+
+    def _wake(self) -> None:
+        """Soon, and once: whoever puts a call is in the middle of something."""
+        if not self._is_woken:
+            self._is_woken = True
+            asyncio.get_running_loop().call_soon(self._send_due)
+
+    def _send_due(self) -> None:
+        self._is_woken = False
+        self._look_at_clock()
+        while (call := self.queue.take_due()) is not None:
+            task = asyncio.get_running_loop().create_task(self._send(call))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self.queue.next_due()
+        wait_s = None if due is None else max(0.0, (due - self._clock.mono_ns()) / NS_PER_S)
+        self._timer = None if wait_s is None else asyncio.get_running_loop().call_later(wait_s, self._wake)
+
+    def _sent(self, task: "asyncio.Task[None]") -> None:
+        self._sending.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self.failed.done():
+            self.failed.set_exception(error)
+
+    async def _send(self, call: RestCall) -> None:
+        try:
+            answer = await self.rest.call(call.request, deadline_s=call.left_s(self._clock.mono_ns()))
         except EngineError as error:
-            self.failures += 1
-            log.warning("call failed", call=request.name, reason=str(error))
-            kind = NO_ANSWER if isinstance(error, InDoubt) else LOCKED_OUT if isinstance(error, LockedOut) else NOT_SENT
-            return RestRefusal(str(error), kind, 0)
+            self._look_at_clock()
+            self.queue.failed(call, str(error), is_in_doubt=isinstance(error, InDoubt))
+            return
         if self._latency is not None:
             self._latency.record(answer.took_ns)
-        result = read(answer.status, answer.body)
-        if isinstance(result, RestRefusal):
-            self.failures += 1
-            log.warning("call refused", call=request.name, error=result.error)
-        self._learn(cost, answer, result if isinstance(result, RestRefusal) else None)
-        return result
+        self._look_at_clock()
+        self.queue.answered(call, answer.status, answer.body, answer.retry_after_s)
 
-    def _learn(self, cost: int, answer: HttpAnswer, refusal: RestRefusal | None) -> None:
-        """What an answer says of the key's counter."""
-        now = self._mono_ns()
-        if answer.retry_after_s:
-            self.counter.hold(answer.retry_after_s * NS_PER_S, now)
-        if refusal is not None and refusal.meaning.kind is ErrorKind.CALL_LIMIT:
-            until_s = throttled_until_s(refusal.error)
-            if until_s is not None:
-                self.counter.hold(until_s * NS_PER_S - self._clock.wall_ns(), now)
-            else:
-                self.counter.refused(cost, now)
-        elif cost and (refusal is None or refusal.status == STATUS_OK):
-            self.counter.accepted(now)
-        else:
-            return
-        self._keep_counter()
 
-    def _counter_of_before(self) -> CallCounter:
-        """Where an earlier process of this key has left Kraken's counter."""
-        if self.rest.key is None:
-            return CallCounter()
-        tier, points, age_ns = self.rest.key.calls_before(self._clock)
-        now = self._mono_ns()
-        return CallCounter(tier, points=points, now=MonoNs(now - age_ns))
+class _KeyFile:
+    """What the queue has noted goes into the key's file."""
 
-    def _keep_counter(self) -> None:
-        if self.rest.key is not None:
-            level = self.counter.level(self._mono_ns())
-            self.rest.key.note_calls(level.tier, level.points, self._clock)
+    def __init__(self, key: KeyLock, clock: Clock) -> None:
+        self._key = key
+        self._clock = clock
+
+    def note_calls(self, tier: str, points: float) -> None:
+        self._key.note_calls(tier, points, self._clock)
+
+    def note_lockout(self) -> None:
+        self._key.note_lockout(self._clock.wall_ns())
+
+
+def _queue_of(key: KeyLock | None, clock: Clock, now: Instant) -> CallQueue:
+    """A queue that begins where an earlier process of this key has left Kraken's counter, and its lockout."""
+    if key is None:
+        return CallQueue(now)
+    tier, points, age_ns = key.calls_before(clock)
+    counter = CallCounter(tier, points=points, now=MonoNs(now.mono - age_ns))
+    left_ns = key.lockout_left_ns(clock.wall_ns())
+    lockout = Lockout(now.mono + left_ns if left_ns > 0 else 0)
+    return CallQueue(now, counter=counter, lockout=lockout, notes=_KeyFile(key, clock))
+
+
+def _into(answer: "asyncio.Future[Any]") -> Callable[[Any], None]:
+    def take(result: Any) -> None:
+        if not answer.done():
+            answer.set_result(result)
+
+    return take

@@ -21,16 +21,16 @@ from engine.credentials import no_core_dumps
 from engine.kraken.connection.retry import LOCKOUT_PAUSE_NS
 from engine.kraken_rest.preflight import run_preflight
 from engine.net.control_socket import serve_control
-from engine.order_router.assembly import RouterParts, assemble
 from engine.order_router.router import OrderRouter
-from engine.order_router.tokens import serve_tokens
+from engine.order_router.shell import RouterShell, assemble
+from engine.order_router.token_server import serve_tokens
 from engine.processes.launch import News, RouterLaunch, Tell
 from engine.processes.runner import LoopRunner, settle_memory
-from engine.processes.token_socket import NoToken
 from engine.units import NS_PER_S
 
 WORK_INTERVAL_S: Final = 0.05  # between two looks at tokens, counters and the status board
 ORPHAN_DEADLINE_S: Final = 30.0  # for the last orders of an engine that is gone; then the dead man's switch must do
+REST_DEADLINE_S: Final = 2.0  # for calls that are under way at the end, the dead man's switch among them
 NUDGE: Final = b"snapshot"
 
 
@@ -41,24 +41,22 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     """Route orders until SIGTERM, or until the engine is gone and its orders are taken care of."""
     no_core_dumps(allow=launch.trading.core_dumps)
     clock = SystemClock()
-    parts = assemble(launch, clock)
-    router = parts.router
-    router.begin()
+    shell = assemble(launch, clock)
+    router, core = shell.router, shell.core
+    router.look_at_clock()
+    core.begin()
     settle_memory()
-    runner = LoopRunner(router, parts.doorbells, clock, spin=launch.trading.spin)
+    runner = LoopRunner(router, shell.doorbells, clock, spin=launch.trading.spin)
     stopping, orphaned = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     _watch_engine(loop, launch, orphaned)
     if launch.is_live:
-        router.shut("the key and the account are being checked")
-    servers = await _serve(launch, parts)
-    works = (
-        parts.connection.run(), parts.resolver.run(), _authorise(parts, clock), _look_after(parts),
-        _check_account(launch, parts, tell, clock),
-    )  # fmt: skip
+        core.shut("the key and the account are being checked")
+    servers = await _serve(launch, shell)
+    works = (shell.connection.run(), _look_after(shell), shell.rest.failed, _check_account(launch, shell, tell, clock))
     tasks: list[asyncio.Future[None]] = [asyncio.ensure_future(work) for work in works]
-    if parts.is_successor:
+    if shell.is_successor:
         _ask_for_snapshot(launch)
     runner.start()
     ends = [asyncio.ensure_future(event.wait()) for event in (stopping, orphaned)]
@@ -75,13 +73,13 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
             router.do_work()
         for server in servers:
             server.close()
-        await _close(parts)
+        await _close(shell)
 
 
-async def _serve(launch: RouterLaunch, parts: RouterParts) -> list[asyncio.AbstractServer]:
-    commands = {**parts.status.commands(), "where": lambda _: {"state_dir": launch.state_dir}}
+async def _serve(launch: RouterLaunch, shell: RouterShell) -> list[asyncio.AbstractServer]:
+    commands = {**shell.status.commands(), "where": lambda _: {"state_dir": launch.state_dir}}
     return [
-        await serve_tokens(Path(launch.token_path), parts.tokens),
+        await serve_tokens(Path(launch.token_path), shell.router),
         await serve_control(Path(launch.control_path), commands),
     ]
 
@@ -102,70 +100,52 @@ async def _until_over(
             return
 
 
-async def _close(parts: RouterParts) -> None:
-    parts.counters.count()
-    parts.status.publish(now_too=True)
-    await parts.by_rest.close()
-    await parts.connection.stop()
-    await parts.tokens.close()
-    await parts.https.close()
-    if parts.history is not None:
-        await asyncio.to_thread(parts.history.close)
-    parts.journal.close()
-    parts.key_lock.release()
+async def _close(shell: RouterShell) -> None:
+    shell.counters.count()
+    shell.status.publish(now_too=True)
+    await shell.rest.close(REST_DEADLINE_S)
+    await shell.connection.stop()
+    await shell.https.close()
+    if shell.history is not None:
+        await asyncio.to_thread(shell.history.close)
+    shell.journal.close()
+    shell.key_lock.release()
 
 
 async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan: bool) -> None:
     """Cancel what is open, or keep it; the switch that would cancel it later is switched off only when all is done."""
+    core = router.core
+    router.look_at_clock()
     if is_orphan:
-        router.gate.feed_reason = "the private feed is gone with the engine"
-    router.shut("the engine is gone" if is_orphan else "the engine is stopping")
+        core.gate.feed_reason = "the private feed is gone with the engine"
+    core.shut("the engine is gone" if is_orphan else "the engine is stopping")
     policy = trading.on_engine_loss if is_orphan else trading.on_stop
-    log.info("stopping", orders=len(router.own_open), policy=policy, orphan=is_orphan)
+    log.info("stopping", orders=len(core.own_open), policy=policy, orphan=is_orphan)
     if policy == "cancel":
-        router.cancel_all_of(None)
+        core.cancel_all_of(None)
         with suppress(TimeoutError):
             async with asyncio.timeout(ORPHAN_DEADLINE_S):
-                while router.own_open:
-                    router.cancel_all_of(None)
+                while core.own_open:
+                    router.look_at_clock()
+                    core.cancel_all_of(None)
                     await asyncio.sleep(WORK_INTERVAL_S)
-        if router.own_open:
-            log.error("orders are left open for the dead man's switch", orders=len(router.own_open))
+        if core.own_open:
+            log.error("orders are left open for the dead man's switch", orders=len(core.own_open))
             return
     if trading.dead_man_s:
-        router.dead_man.disarm()
+        router.look_at_clock()
+        core.dead_man.disarm()
         await asyncio.sleep(WORK_INTERVAL_S)
 
 
-async def _authorise(parts: RouterParts, clock: Clock) -> None:
-    """A fresh token for each connection, and another when Kraken refuses it."""
-    wanted, connects = parts.token_wanted, 0
+async def _look_after(shell: RouterShell) -> None:
     while True:
-        if parts.connection.connects != connects:
-            connects = parts.connection.connects
-            parts.tokens.reachable_again()
-        if parts.session.wants_token:
-            try:
-                parts.session.authorise(await parts.tokens.fresh(), clock.mono_ns())
-                parts.connection.send_due()
-            except NoToken as error:
-                log.warning("no token", reason=str(error))
-                await asyncio.sleep(WORK_INTERVAL_S * 5)
-        wanted.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(WORK_INTERVAL_S / 2):
-                await wanted.wait()
-
-
-async def _look_after(parts: RouterParts) -> None:
-    while True:
-        parts.tokens.do_work()
-        parts.counters.count()
-        parts.status.publish()
+        shell.counters.count()
+        shell.status.publish()
         await asyncio.sleep(WORK_INTERVAL_S)
 
 
-async def _check_account(launch: RouterLaunch, parts: RouterParts, tell: Tell, clock: Clock) -> None:
+async def _check_account(launch: RouterLaunch, shell: RouterShell, tell: Tell, clock: Clock) -> None:
     """Before the first order with real money: may the key do what is needed, and nothing more?
 
     A no ends a run that begins. One under way has orders to look after: its router stays, takes none, and asks again
@@ -173,13 +153,18 @@ async def _check_account(launch: RouterLaunch, parts: RouterParts, tell: Tell, c
     """
     if not launch.is_live:
         return
-    while (failure := await run_preflight(parts.rest, launch.symbols, clock)) is not None:
-        parts.router.shut(failure)
-        if not parts.is_successor:
+    while (failure := await run_preflight(shell.rest, launch.symbols, clock)) is not None:
+        _shut(shell.router, failure)
+        if not shell.is_successor:
             tell(News("fatal", failure))
             return
         await asyncio.sleep(LOCKOUT_PAUSE_NS / NS_PER_S)
-    parts.router.shut("")
+    _shut(shell.router, "")
+
+
+def _shut(router: OrderRouter, reason: str) -> None:
+    router.look_at_clock()
+    router.core.shut(reason)
 
 
 def _ask_for_snapshot(launch: RouterLaunch) -> None:

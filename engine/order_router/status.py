@@ -11,17 +11,13 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import asdict
 
-from engine.clock import Clock
 from engine.errors import ConfigError
 from engine.history import order_object, order_row
-from engine.kraken_rest.calls import RestCalls
 from engine.net.control_socket import Answer, Command, Request
-from engine.order_router.market_boards import MarketBoards
+from engine.order_router.core.order_core import OrderCore
+from engine.order_router.core.ports import BoardsPort
 from engine.order_router.router import OrderRouter
-from engine.order_router.tokens import TokenSource
-from engine.orders.breaker import Breaker
 from engine.orders.positions import PositionState
-from engine.orders.rate_counter import RateCounters
 from engine.ring import BoardWriter
 from engine.topology import ROUTER_STATUS_BYTES
 from engine.units import NS_PER_MS, MonoNs
@@ -37,52 +33,38 @@ _encode = msgspec.json.Encoder().encode
 class RouterStatus:
     """The router as others see it."""
 
-    def __init__(
-        self,
-        router: OrderRouter,
-        board: BoardWriter,
-        tokens: TokenSource,
-        rest: RestCalls,
-        breakers: Mapping[str, Breaker],
-        boards: MarketBoards,
-        rates: RateCounters,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, router: OrderRouter, board: BoardWriter, boards: BoardsPort) -> None:
         self._router = router
+        self._core = router.core
         self._board = board
-        self._tokens = tokens
-        self._rest = rest
-        self._breakers = breakers
         self._boards = boards
-        self._rates = rates
-        self._mono_ns = clock.mono_ns
         self._published_at = MonoNs(0)
-        self._published_gate = router.gate.report
+        self._published_gate = router.core.gate.report
 
     def publish(self, *, now_too: bool = False) -> None:
         """Put the status on its board, when it is time for it: at once when trading opens or closes, or `now_too`."""
-        now, gate = self._mono_ns(), self._router.gate.report
+        now, gate = self._router.look_at_clock(), self._core.gate.report
         if not now_too and now - self._published_at < PUBLISH_NS and gate == self._published_gate:
             return
         self._published_at, self._published_gate = now, gate
         text = _encode(self.status())
         if len(text) > ROUTER_STATUS_BYTES - LENGTH_BYTES:
-            text = _encode({"mode": self._router.gate.report.mode, "reason": "the status is too long for its board"})
+            text = _encode({"mode": self._core.gate.report.mode, "reason": "the status is too long for its board"})
         self._board.store(0, len(text).to_bytes(LENGTH_BYTES, "little") + text)
 
     def status(self) -> dict[str, Any]:
         """Everything, as the summary shows it."""
-        router, now = self._router, self._mono_ns()
-        gate = router.gate.report
-        held = _total_positions(router)
+        core, now = self._core, self._router.look_at_clock()
+        gate = core.gate.report
+        held = _total_positions(core)
         by_currency = self._profit(held)
         main = next(iter(by_currency), "")
         return {
             "mode": gate.mode,
             "is_open": gate.is_open,
             "reason": gate.reason,
-            "open_orders": len(router.blotter.open),
-            "unknown": len(router.blotter.in_doubt()),
+            "open_orders": len(core.blotter.open),
+            "unknown": len(core.blotter.in_doubt()),
             "positions": {
                 symbol: {"qty": _text(state.qty), "avg_price": _text(state.avg_price)} for symbol, state in held.items()
             },
@@ -96,23 +78,23 @@ class RouterStatus:
                     "realized": _text(state.realized),
                     "fees": _text(state.fees),
                 }
-                for strategy, symbol, state in router.blotter.positions.items()
+                for strategy, symbol, state in core.blotter.positions.items()
             },
-            "token": self._tokens.statistics(),
-            "breaker": {route: breaker.state(now).value for route, breaker in self._breakers.items()}
-            | {"openings": sum(breaker.openings for breaker in self._breakers.values())},
+            "token": self._core.tokens.statistics(),
+            "breaker": {route: breaker.state(now).value for route, breaker in self._core.breakers.items()}
+            | {"openings": sum(breaker.openings for breaker in self._core.breakers.values())},
             "rate": {
-                "tier": self._rates.tier.name,
-                "counts": {symbol: str(count) for symbol, count in self._rates.counts(now).items()},
+                "tier": self._core.rates.tier.name,
+                "counts": {symbol: str(count) for symbol, count in self._core.rates.counts(now).items()},
             },
-            "locked_out_s": round(self._rest.locked_out_s, 1),
-            "hanging": dict(router.hanging),
-            "oddities": [f"{odd.key}: {odd.what}" for odd in router.blotter.oddities][-10:],
+            "locked_out_s": round(self._core.calls.locked_out_s, 1),
+            "hanging": dict(core.hanging),
+            "oddities": [f"{odd.key}: {odd.what}" for odd in core.blotter.oddities][-10:],
         }
 
     def commands(self) -> Mapping[str, Command]:
         """What the control socket answers."""
-        return {
+        answers: dict[str, Command] = {
             "orders": self._orders,
             "balances": self._balances,
             "cancel": self._cancel,
@@ -120,15 +102,23 @@ class RouterStatus:
             "resume": self._resume,
             "status": lambda _: self.status(),
         }
+        return {name: self._at_this_moment(answer) for name, answer in answers.items()}
+
+    def _at_this_moment(self, answer: Command) -> Command:
+        def answer_now(request: Request) -> Any:
+            self._router.look_at_clock()
+            return answer(request)
+
+        return answer_now
 
     def _orders(self, _: Request) -> Answer:
-        orders = sorted(self._router.blotter.open.values(), key=lambda order: order.submitted_at)
+        orders = sorted(self._core.blotter.open.values(), key=lambda order: order.submitted_at)
         shown = [order_object(asdict(order_row(order)), order.pending) for order in orders[:ORDERS_SHOWN_MAX]]
         return {"orders": shown, "count": len(orders)}
 
     def _balances(self, _: Request) -> Answer:
-        balances = self._router.records.balances
-        held = balances.held(self._router.blotter.open.values())
+        balances = self._core.records.balances
+        held = balances.held(self._core.blotter.open.values())
         rows = [(asset, balances.wallet(asset, held)) for asset in sorted(balances.assets())]
         return {
             "balances": [
@@ -145,25 +135,25 @@ class RouterStatus:
 
     def _cancel(self, request: Request) -> Answer:
         if request.get("all"):
-            return {"canceling": self._router.cancel_all_of(None)}
+            return {"canceling": self._core.cancel_all_of(None)}
         ids = request.get("ids", [])
         if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
             raise ConfigError("ids are a list of texts, as `engine orders` shows them")
-        unknown = [name for name in ids if not self._router.cancel_by_id(name)]
+        unknown = [name for name in ids if not self._core.cancel_by_id(name)]
         if unknown:
             raise ConfigError(f"no open order is called {unknown[0][:ID_CHARS_SHOWN_MAX]}; `engine orders` lists them")
         return {"canceling": len(ids)}
 
     def _halt(self, request: Request) -> Answer:
         if request.get("reducing"):
-            self._router.reduce("as a person asked")
-            return {"mode": self._router.gate.report.mode, "canceling": 0}
-        canceling = self._router.halt("as a person asked")
-        return {"mode": self._router.gate.report.mode, "canceling": canceling}
+            self._core.reduce("as a person asked")
+            return {"mode": self._core.gate.report.mode, "canceling": 0}
+        canceling = self._core.halt("as a person asked")
+        return {"mode": self._core.gate.report.mode, "canceling": canceling}
 
     def _resume(self, _: Request) -> Answer:
-        self._router.resume()
-        return {"mode": self._router.gate.report.mode}
+        self._core.resume()
+        return {"mode": self._core.gate.report.mode}
 
     def _profit(self, held: Mapping[str, PositionState]) -> dict[str, dict[str, str]]:
         sums: dict[str, list[Decimal]] = {}
@@ -178,10 +168,10 @@ class RouterStatus:
         }
 
 
-def _total_positions(router: OrderRouter) -> dict[str, PositionState]:
+def _total_positions(core: OrderCore) -> dict[str, PositionState]:
     """What all strategies together hold, pair by pair."""
     totals: dict[str, PositionState] = {}
-    for _, symbol, state in router.blotter.positions.items():
+    for _, symbol, state in core.blotter.positions.items():
         total = totals.setdefault(symbol, PositionState())
         total.qty += state.qty
         total.cost += state.cost

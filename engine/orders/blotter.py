@@ -152,6 +152,10 @@ class Blotter:
             return order if not order.order_id or not order_id or order.order_id == order_id else None
         return None if key is None else self.get(key)
 
+    def order_of(self, told: ExecutionFact | OrderLookup) -> TrackedOrder | None:
+        """The order that a report or a lookup is about: decided here and nowhere else."""
+        return self.find(told.order_id, told.cl_ord_id, told.own_userref)
+
     def in_doubt(self) -> list[TrackedOrder]:
         """Orders that must be looked up."""
         return [order for order in self.open.values() if order.state is S.UNKNOWN]
@@ -229,8 +233,7 @@ class Blotter:
         """One row of the executions channel, of a snapshot or news; `pair_of` tells what is known of a pair now."""
         if fact.order_qty is not None and fact.order_qty < 0:  # it would hold less than nothing
             return self._odd(f"an order of {fact.order_qty}", fact.order_id)
-        # The closing order that another one spawns may carry its parent's userref.
-        order = self.find(fact.order_id, fact.cl_ord_id, None if fact.ord_ref_id else fact.order_userref)
+        order = self.order_of(fact)
         if order is not None:
             return self._reported(order, order.state, fact, pair_of, at)
         adopted = self._adopted(fact, pair_of, at)
@@ -251,7 +254,7 @@ class Blotter:
 
     def on_lookup(self, found: OrderLookup, at: WallNs) -> Sequence[Record]:
         """What REST says of one of our orders; its fills must have been counted before."""
-        order = self.find(found.order_id, found.cl_ord_id, found.own_userref)
+        order = self.order_of(found)
         if order is None:
             return NO_RECORDS
         records = list(self._acknowledged(order, found.order_id, at))

@@ -22,7 +22,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from engine.errors import EngineError, UserError
+from engine.errors import UserError
 from engine.orders.journal_format import (
     HEADER_BYTES,
     RECORD_BYTES_MAX,
@@ -32,7 +32,7 @@ from engine.orders.journal_format import (
     pack_record,
     scan,
 )
-from engine.orders.journal_records import Record, Snapshot, decode_record, encode_record
+from engine.orders.journal_records import JournalError, Record, Snapshot, decode_record, encode_record
 
 Durability = Literal["process", "power"]
 
@@ -48,10 +48,6 @@ FALLOC_FL_KEEP_SIZE: Final = 1  # linux/falloc.h
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-
-
-class JournalError(EngineError):
-    """A record could not be written: no order may leave. Its text is one sentence."""
 
 
 class JournalUnusable(UserError):

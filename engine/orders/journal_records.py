@@ -14,9 +14,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from engine.errors import EngineError
 from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.venue_facts import Fee
 from engine.units import QtyLots, WallNs
+
+
+class JournalError(EngineError):
+    """A record could not be written: no order may leave. Its text is one sentence."""
 
 
 class RunBegan(Struct, frozen=True, array_like=True, tag="run"):

@@ -104,6 +104,10 @@ class Positions:
         """What all strategies together hold of a pair."""
         return total_of(state.qty for (_, held), state in self._states.items() if held == symbol)
 
+    def symbols_held(self) -> set[str]:
+        """Pairs of which some strategy holds something."""
+        return {symbol for (_, symbol), state in self._states.items() if state.qty}
+
     def unpriced(self, marks: Mapping[str, Decimal]) -> list[str]:
         """Pairs of which something is held, and that have no mark."""
         return sorted({symbol for (_, symbol), state in self._states.items() if state.qty and symbol not in marks})

@@ -78,6 +78,11 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     """Kraken's rate counter of the pair, when it tells."""
     is_snapshot: bool = False
 
+    @property
+    def own_userref(self) -> int | None:
+        """A closing order carries the userref of its parent, which is not its own name."""
+        return None if self.ord_ref_id else self.order_userref
+
 
 class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b"):
     """One asset, from a snapshot or after one entry of the ledger."""

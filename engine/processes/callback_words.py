@@ -12,6 +12,7 @@ evidence of a hang, for whoever is not the thread that hangs:
 """
 
 import os
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from engine.strategy.api import CALLBACKS
@@ -49,6 +50,23 @@ class CallbackWords:
         """When the callback began that is under way, and its name; (0, "") while there is none."""
         began, number = self._values[self._began], self._values[self._number]
         return (MonoNs(began), CALLBACK_NAMES[number]) if began else (MonoNs(0), "")
+
+
+class StrategyWords:
+    """The words of all strategies of one host, and its heartbeat, for who reads them."""
+
+    def __init__(self, counters: Counters, strategies: Sequence[str]) -> None:
+        self._words = {strategy: CallbackWords(counters, strategy) for strategy in strategies}
+        self._values = counters.values
+        self._heartbeat = counters.index("heartbeat_ns")
+
+    def callback(self, strategy: str) -> tuple[MonoNs, str]:
+        """When the callback began that is under way, and its name; (0, "") while there is none."""
+        return self._words[strategy].read()
+
+    def heartbeat_ns(self) -> int:
+        """When the event loop last turned over; 0 before all strategies have come back from on_start."""
+        return self._values[self._heartbeat]
 
 
 class ForkedWords(CallbackWords):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.order_router.report_outbox import HELD_BACK_MAX
+from engine.order_router.core.report_outbox import HELD_BACK_MAX
 from engine.orders.rings.reports import REPORT_SLOTS
 from tests.integration.rig import Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue

@@ -7,7 +7,7 @@ import pytest
 from engine.clock import ManualClock
 from engine.kraken.connection.error_catalog import ErrorKind, meaning
 from engine.kraken.trading.session import TradingSession, TradingSettings
-from engine.order_router.dead_man import DeadMan
+from engine.order_router.core.dead_man import DeadMan
 from engine.order_router.wire import OrderWire
 from engine.units import NS_PER_MS, NS_PER_S
 

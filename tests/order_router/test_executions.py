@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 
 from engine.clock import ManualClock
 from engine.kraken.trading.session import TradingSession, TradingSettings
-from engine.order_router.cancels import OrderCancels
-from engine.order_router.commit import OrderRecords
-from engine.order_router.executions import FEED_SILENCE_NS, UNSEEN, AccountFacts
-from engine.order_router.gate import TradingGate
+from engine.order_router.core.cancels import OrderCancels
+from engine.order_router.core.commit import OrderRecords
+from engine.order_router.core.executions import FEED_SILENCE_NS, UNSEEN, AccountFacts
+from engine.order_router.core.gate import TradingGate
 from engine.order_router.market_boards import MarketBoards
 from engine.order_router.wire import OrderWire
 from engine.orders.balances import Balances

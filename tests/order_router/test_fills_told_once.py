@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.clock import ManualClock
-from engine.order_router.commit import UNWRITTEN_MAX, OrderRecords
-from engine.order_router.report_outbox import HELD_BACK_MAX, ReportOutbox
+from engine.order_router.core.commit import UNWRITTEN_MAX, OrderRecords
+from engine.order_router.core.report_outbox import HELD_BACK_MAX, ReportOutbox
 from engine.orders import blotter as blotters
 from engine.orders.balances import Balances
 from engine.orders.blotter import fold

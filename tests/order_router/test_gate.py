@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.order_router.gate import TradingGate
+from engine.order_router.core.gate import TradingGate
 from engine.orders.risk import Risk, RiskLimits
 
 

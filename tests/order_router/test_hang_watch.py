@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from engine.clock import ManualClock
-from engine.order_router.hang_watch import STEP_NS_MAX, HangWatch
-from engine.order_router.report_outbox import ReportOutbox
+from engine.order_router.core.hang_watch import STEP_NS_MAX, HangWatch
+from engine.order_router.core.report_outbox import ReportOutbox
 from engine.orders.intent import OrderIntent
 from engine.orders.journal_records import Submitted
 from engine.orders.rings.reports import REPORTS, TradingReport

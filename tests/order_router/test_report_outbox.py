@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from engine.clock import ManualClock
 from engine.market import Pair
 from engine.order_router import report_outbox
-from engine.order_router.report_outbox import HELD_BACK_MAX, TOLD_ONCE_MAX, ReportOutbox
+from engine.order_router.core.report_outbox import HELD_BACK_MAX, TOLD_ONCE_MAX, ReportOutbox
 from engine.orders.life import OrderState
 from engine.orders.rings.reports import (
     REPORT_RECORD_BYTES,

@@ -15,7 +15,7 @@ import uvloop
 from engine.clock import ManualClock
 from engine.kraken.connection.error_catalog import ErrorKind
 from engine.net.control_socket import NobodyListens
-from engine.order_router.tokens import AGE_S_MAX, BREAKER_FAILURES, PAUSE_S_MIN, REFRESH_S, TokenSource, serve_tokens
+from engine.order_router.core.tokens import AGE_S_MAX, BREAKER_FAILURES, PAUSE_S_MIN, REFRESH_S, TokenSource, serve_tokens
 from engine.processes.token_socket import NoToken, ask_token
 from engine.units import NS_PER_S
 

@@ -14,9 +14,9 @@ from zlib import crc32
 import pytest
 
 from engine.orders.blotter import Blotter, fold
-from engine.orders.journal import SEGMENTS_KEPT, Journal, JournalError, JournalUnusable, read_journal
+from engine.orders.journal import SEGMENTS_KEPT, Journal, JournalUnusable, read_journal
 from engine.orders.journal_format import HEAD_BYTES, HEADER_BYTES, VERSION, pack_header, pack_record, scan
-from engine.orders.journal_records import Acknowledged, RunBegan, Submitted, encode_record
+from engine.orders.journal_records import Acknowledged, JournalError, RunBegan, Submitted, encode_record
 from tests.orders.rig import AT, KEY, ORDER_ID, submitted
 
 RUN = RunBegan(1, "0.1.0", "abcd1234", AT)

@@ -11,15 +11,15 @@ from structlog.testing import capture_logs
 from engine.clock import ManualClock
 from engine.errors import MisuseError, UnreadableRecord
 from engine.kraken.trading.session import TradingSession, TradingSettings
-from engine.order_router.cancels import OrderCancels
-from engine.order_router.commit import OrderRecords
-from engine.order_router.dead_man import DeadMan
-from engine.order_router.executions import AccountFacts
-from engine.order_router.gate import TradingGate
+from engine.order_router.core.cancels import OrderCancels
+from engine.order_router.core.commit import OrderRecords
+from engine.order_router.core.dead_man import DeadMan
+from engine.order_router.core.executions import AccountFacts
+from engine.order_router.core.gate import TradingGate
 from engine.order_router.market_boards import MarketBoards
-from engine.order_router.new_orders import EntrySettings, NewOrders, Waiting
-from engine.order_router.replies import OrderReplies
-from engine.order_router.report_outbox import ReportOutbox
+from engine.order_router.core.new_orders import NewOrderSettings, NewOrders, Waiting
+from engine.order_router.core.replies import OrderReplies
+from engine.order_router.core.report_outbox import ReportOutbox
 from engine.order_router.router import OrderRouter
 from engine.order_router.wire import OrderWire
 from engine.orders.balances import Balances
@@ -191,7 +191,7 @@ class Router:
         )
         facts = AccountFacts(records, gate, boards, wire, cancels, rates, risk, unused, clock, is_tier_fixed=True)
         entry = NewOrders(
-            EntrySettings(
+            NewOrderSettings(
                 deadline_ns=NS_PER_S, command_ttl_ns=NS_PER_S, rest_fallback=False, queues_over_rate=False,
                 queue_wait_ns_max=0,
             ),

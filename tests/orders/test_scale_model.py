@@ -17,7 +17,7 @@ from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.pairs import RestPair
 from engine.kraken.trading import order_requests
 from engine.market import Pair
-from engine.order_router.report_outbox import order_report
+from engine.order_router.core.report_outbox import order_report
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter, fold
 from engine.orders.intent import Amendment, OrderIntent

@@ -11,7 +11,7 @@ import uvloop
 from engine.clock import ManualClock
 from engine.kraken.private.session import PrivateSession, PrivateSettings
 from engine.net.control_socket import NobodyListens
-from engine.order_router.executions import FEED_SILENCE_NS
+from engine.order_router.core.executions import FEED_SILENCE_NS
 from engine.orders.rings.account_ring import ACCOUNT_FACTS, ACCOUNT_RECORD_BYTES
 from engine.orders.rings.ring_records import RingRecords
 from engine.orders.venue_facts import FeedAlive, FeedLost

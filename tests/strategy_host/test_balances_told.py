@@ -4,8 +4,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from engine.clock import ManualClock
-from engine.order_router.commit import OrderRecords
-from engine.order_router.report_outbox import ReportOutbox
+from engine.order_router.core.commit import OrderRecords
+from engine.order_router.core.report_outbox import ReportOutbox
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
 from engine.orders.journal import Journal

@@ -53,10 +53,21 @@ class AnswerRow(Struct, frozen=True, gc=False):
         return self.meaning.outcome if self.meaning else None
 
 
+class Purpose(Struct, frozen=True, gc=False):
+    """What a request is about; it travels with the request, and comes back with whatever is heard of it."""
+
+    what: str
+    """add, amend, cancel, batch_add, batch_cancel or dead_man."""
+    keys: tuple[str, ...] = ()
+    """The engine's ids of its orders, in the order in which they were sent."""
+
+
 class Answer(Struct, frozen=True, kw_only=True, gc=False):
     """Kraken's answer to a trading request. Which fields are set depends on the method."""
 
     req_id: int | None
+    purpose: Purpose | None = None
+    """Of the request; None when no request of this session has its number."""
     method: str
     """Of the request where it is known; "error" when Kraken could not read it."""
     success: bool
@@ -97,6 +108,7 @@ class Pending(Struct, frozen=True, gc=False):
     sent_at: MonoNs
     grant: int
     """Which of the session's tokens it carries; they are counted."""
+    purpose: Purpose
 
 
 class Unanswered(Struct, frozen=True, gc=False):

@@ -27,6 +27,7 @@ from engine.kraken.private.events import (
     ChannelRefused,
     LinkLost,
     Pending,
+    Purpose,
     Timing,
     TokenRefused,
     TradingEvent,
@@ -45,7 +46,7 @@ from engine.units import NS_PER_S, MonoNs
 
 HEARTBEAT = b'{"channel":"heartbeat"}'
 WARNINGS_MAX = 16  # of one answer
-GIVEN_UP_MAX = 1024  # requests remembered after their time, so that a late answer finds them
+GIVEN_UP_MAX = 8192  # requests remembered after their time, so that a late answer finds them
 RETRY_INTERVAL_NS = 5 * NS_PER_S  # after a first attempt to subscribe that was refused
 RETRY_INTERVAL_NS_MAX = 60 * NS_PER_S  # to which it doubles while Kraken refuses
 ADDS = ("add_order", "batch_add", "edit_order")
@@ -77,6 +78,7 @@ class TradingSession:
         self.status = VenueStatus()
         self.oddities = Oddities()
         # Counted since the process started.
+        self.openings = 0
         self.sent = 0
         self.answered = 0
         self.refused = 0
@@ -129,6 +131,7 @@ class TradingSession:
 
     def opened(self, now: MonoNs) -> None:
         """A connection is up. Each wants a fresh token: `authorise` must follow."""
+        self.openings += 1
         self.liveness.opened(now)
         self.status.connection_id = b""
         self._token = ""
@@ -166,8 +169,12 @@ class TradingSession:
 
     # --- requests
 
-    def send(self, method: str, build: Callable[[str, int], bytes], now: MonoNs) -> tuple[int, bytes] | None:
-        """Number a request and remember it; `build(token, req_id)` makes its bytes, which must be written at once.
+    def send(
+        self, method: str, purpose: Purpose, build: Callable[[str, int], bytes], now: MonoNs
+    ) -> tuple[int, bytes] | None:
+        """Number a request and remember it with its purpose, which comes back with its answer, or without one.
+
+        `build(token, req_id)` makes its bytes, which must be written at once.
 
         None when it cannot be sent: no connection, no token, or too many requests wait. Then nothing has happened.
         """
@@ -175,7 +182,7 @@ class TradingSession:
             return None
         self._req_id = req_id = self._req_id + 1
         frame = build(self._token, req_id)
-        self._pending[req_id] = Pending(req_id, method, now, self._grants)
+        self._pending[req_id] = Pending(req_id, method, now, self._grants, purpose)
         self.sent += 1
         return req_id, frame
 
@@ -247,6 +254,7 @@ class TradingSession:
             self.refused += 1
         return Answer(
             req_id=reply.req_id,
+            purpose=request.purpose if request else None,
             method=method,
             success=success,
             timing=timing,
@@ -272,6 +280,7 @@ class TradingSession:
         request, timing = self._request_of(reply.req_id)
         return Answer(
             req_id=reply.req_id,
+            purpose=request.purpose if request else None,
             method=request.method if request else reply.method,
             success=False,
             timing=timing,

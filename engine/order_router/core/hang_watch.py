@@ -7,8 +7,7 @@ stood still as a whole, this process with it, proves nothing against a strategy.
 from collections.abc import Sequence
 from typing import Final
 
-from engine.processes.callback_words import CallbackWords
-from engine.telemetry import Counters
+from engine.order_router.core.ports import WordsPort
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 STEP_NS_MAX: Final = 200 * NS_PER_MS
@@ -33,9 +32,8 @@ class _Still:
 class HangWatch:
     """The strategies of one host."""
 
-    def __init__(self, counters: Counters, strategies: Sequence[str], hang_ns_max: int) -> None:
-        self._counters = counters
-        self._words = {strategy: CallbackWords(counters, strategy) for strategy in strategies}
+    def __init__(self, words: WordsPort, strategies: Sequence[str], hang_ns_max: int) -> None:
+        self._words = words
         self._stills = {strategy: _Still() for strategy in strategies}
         self._host = _Still()
         self._hang_ns_max = hang_ns_max
@@ -47,19 +45,19 @@ class HangWatch:
         self._looked_at = now
         most_s = f"{self._hang_ns_max / NS_PER_S:g} s"
         hanging: dict[str, str] = {}
-        for strategy, words in self._words.items():
-            began, callback = words.read()
+        for strategy in self._stills:
+            began, callback = self._words.callback(strategy)
             if self._stills[strategy].look(began, step_ns) >= self._hang_ns_max:
                 hanging[strategy] = f"{strategy} has not returned from {callback} for {most_s}"
-        if self._host.look(self._counters.get("heartbeat_ns"), step_ns) >= self._hang_ns_max:
+        if self._host.look(self._words.heartbeat_ns(), step_ns) >= self._hang_ns_max:
             # Whoever is in a callback holds the others up; a heartbeat may have begun to stand a little earlier.
             longest = max(self._stills, key=lambda strategy: self._stills[strategy].stood_ns)
             why = f"the engine's strategies have given no sign of life for {most_s}"
             if self._stills[longest].stood_ns:
-                why = f"{longest} has not returned from {self._words[longest].read()[1]} for {most_s}"
-            hanging |= {strategy: why for strategy in self._words if strategy not in hanging}
+                why = f"{longest} has not returned from {self._words.callback(longest)[1]} for {most_s}"
+            hanging |= {strategy: why for strategy in self._stills if strategy not in hanging}
         return hanging
 
     def has_begun(self) -> bool:
         """Have all strategies come back from on_start?"""
-        return self._counters.get("heartbeat_ns") > 0
+        return self._words.heartbeat_ns() > 0

@@ -11,10 +11,11 @@ is back, REST has told how the order stands) ends them.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from engine.clock import Clock
+from engine.instant import Instant
+from engine.kraken.private.events import Purpose
 from engine.kraken.trading import order_requests
-from engine.order_router.commit import OrderRecords
-from engine.order_router.wire import OrderWire
+from engine.order_router.core.commit import OrderRecords
+from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.journal_records import CancelSent
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters, cancel_cost
@@ -32,17 +33,16 @@ class OrderCancels:
     def __init__(
         self,
         records: OrderRecords,
-        wire: OrderWire,
+        websocket: WebSocketRoute,
         rates: RateCounters,
         by_rest: Callable[[Sequence[TrackedOrder]], None],
-        clock: Clock,
+        now: Instant,
     ) -> None:
         self._records = records
-        self._wire = wire
+        self._websocket = websocket
         self._rates = rates
         self._by_rest = by_rest
-        self._mono_ns = clock.mono_ns
-        self._wall_ns = clock.wall_ns
+        self._now = now
         # When the next attempt for an order is due.
         self._due: dict[str, MonoNs] = {}
         # How often in a row each was sent; the pauses between them grow.
@@ -56,7 +56,7 @@ class OrderCancels:
     def retry(self, key: str, after_ns: int = 0) -> None:
         """An attempt came to nothing; only for orders whose end is wanted."""
         if key in self._due:
-            self._due[key] = MonoNs(self._mono_ns() + after_ns)
+            self._due[key] = MonoNs(self._now.mono + after_ns)
 
     def resume(self) -> None:
         """After a restart: what was wanted before is wanted still."""
@@ -73,7 +73,7 @@ class OrderCancels:
             for order in due:
                 self._due[order.key] = MonoNs(now + RETRY_NS)
             return
-        at = self._wall_ns()
+        at = self._now.wall
         # The journal's trouble is no reason to leave an order open: what a cancel changes, Kraken knows.
         self._records.commit([CancelSent(order.key, at) for order in due])
         self.sent += len(due)
@@ -96,7 +96,7 @@ class OrderCancels:
         if order.pending == "amend" or order.state is OrderState.SENT:
             self._due[key] = MonoNs(now + SOON_NS)
             return None
-        cost = cancel_cost(self._wall_ns() - order.aged_from)
+        cost = cancel_cost(self._now.wall - order.aged_from)
         if wait_ns := self._rates.cancel_wait_ns(order.symbol, cost, now):
             self._due[key] = MonoNs(now + min(wait_ns, RETRY_NS))
             return None
@@ -114,7 +114,8 @@ class OrderCancels:
         def build(token: str, req_id: int) -> bytes:
             return order_requests.batch_cancel(order_ids=order_ids, cl_ord_ids=cl_ord_ids, token=token, req_id=req_id)
 
-        if not self._wire.send("batch_cancel", build, "batch_cancel", tuple(order.key for order in orders)):
+        purpose = Purpose("batch_cancel", tuple(order.key for order in orders))
+        if not self._websocket.send("batch_cancel", purpose, build):
             self._by_rest(orders)
 
     def _send_one(self, order: TrackedOrder) -> bool:
@@ -125,4 +126,4 @@ class OrderCancels:
                 return order_requests.cancel_order(order_userref=order.userref, token=token, req_id=req_id)
             return order_requests.cancel_order(cl_ord_id=order.key, token=token, req_id=req_id)
 
-        return self._wire.send("cancel_order", build, "cancel", (order.key,))
+        return self._websocket.send("cancel_order", Purpose("cancel", (order.key,)), build)

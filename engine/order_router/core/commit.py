@@ -13,13 +13,12 @@ from typing import Final
 import msgspec
 import structlog
 
-from engine.clock import Clock
-from engine.history import HistoryWriter
-from engine.order_router.report_outbox import ReportOutbox, order_report
+from engine.instant import Instant
+from engine.order_router.core.ports import HistoryPort, JournalPort
+from engine.order_router.core.report_outbox import ReportOutbox, order_report
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter, Change
 from engine.orders.intent import OrderIntent
-from engine.orders.journal import Journal, JournalError
 from engine.orders.journal_records import (
     Absent,
     Acknowledged,
@@ -27,6 +26,7 @@ from engine.orders.journal_records import (
     Ended,
     Filled,
     FillsTold,
+    JournalError,
     Record,
     Rejected,
     Submitted,
@@ -63,20 +63,22 @@ class OrderRecords:
     def __init__(
         self,
         blotter: Blotter,
-        journal: Journal,
-        lines: Mapping[str, ReportOutbox],
+        journal: JournalPort,
+        outboxes: Mapping[str, ReportOutbox],
         balances: Balances,
-        clock: Clock,
-        history: HistoryWriter | None = None,
+        now: Instant,
+        history: HistoryPort | None = None,
+        *,
+        on_journal: Callable[[str], None],
     ) -> None:
+        """`on_journal` is called with the reason when the journal begins to fail, and with "" when it writes again."""
         self.blotter = blotter
         self._journal = journal
-        self.lines = lines
+        self.outboxes = outboxes
         self.balances = balances
         self._history = history
-        self._wall_ns = clock.wall_ns
-        # Called with the reason when the journal begins to fail, and with "" when it writes again.
-        self.on_journal: Callable[[str], None] = _ignore
+        self._now = now
+        self._on_journal = on_journal
         self._unwritten: list[Record] = []
         self._is_failing = False
         self._balances_changed: set[str] = set()
@@ -108,7 +110,7 @@ class OrderRecords:
         if self._is_failing:
             self._is_failing = False
             log.info("journal writes again")
-            self.on_journal("")
+            self._on_journal("")
         self.counts["journal_records"] += len(records)
         return True
 
@@ -147,14 +149,14 @@ class OrderRecords:
         self._balances_changed.update((base, quote))
         if self._history is not None:
             self._history.put(order, change.fill)
-        line = self.lines.get(order.strategy)
-        if line is not None:
+        outbox = self.outboxes.get(order.strategy)
+        if outbox is not None:
             if change.fill is None:
-                line.send(order_report(order))
+                outbox.send(order_report(order))
             else:
-                line.send(self._position_report(order.strategy, order.symbol))
-                line.send(order_report(order))
-                line.send(_fill_report(order, change.fill, MonoNs(received_at)))
+                outbox.send(self._position_report(order.strategy, order.symbol))
+                outbox.send(order_report(order))
+                outbox.send(_fill_report(order, change.fill, MonoNs(received_at)))
         return change
 
     def retry_journal(self) -> None:
@@ -166,7 +168,7 @@ class OrderRecords:
         """Begin a new segment when the present one is long."""
         if self._journal.wants_compaction:
             try:
-                self._journal.compact(self.blotter.snapshot(self._wall_ns()))
+                self._journal.compact(self.blotter.snapshot(self._now.wall))
             except JournalError as error:
                 log.error("journal not compacted", error=str(error))
 
@@ -177,7 +179,7 @@ class OrderRecords:
         if not self._is_failing:
             self._is_failing = True
             log.critical("the journal cannot be written, no order is taken", error=error)
-            self.on_journal(error)
+            self._on_journal(error)
 
     def recount(self, records: Sequence[Record]) -> None:
         """Count what an earlier life of this run has written; the blotter knows the orders by now."""
@@ -209,19 +211,19 @@ class OrderRecords:
 
     def refuse(self, strategy: str, orders: Iterable[tuple[str, OrderIntent]], why: str) -> None:
         """Our own word on new orders: not in the journal, for nothing happened."""
-        line = self.lines.get(strategy)
+        outbox = self.outboxes.get(strategy)
         for key, intent in orders:
             self.counts["refused"] += 1
             log.debug("order refused", strategy=strategy, id=key, symbol=intent.symbol, reason=why)
-            if line is not None:
-                line.send(_refusal(key, intent, why, self._wall_ns()))
+            if outbox is not None:
+                outbox.send(_refusal(key, intent, why, self._now.wall))
 
     def report(self, order: TrackedOrder | None, reason: str = "") -> None:
         """Tell the strategy how an order stands, perhaps with a word that is not in the journal."""
-        if order is None or (line := self.lines.get(order.strategy)) is None:
+        if order is None or (outbox := self.outboxes.get(order.strategy)) is None:
             return
         report = order_report(order)
-        line.send(msgspec.structs.replace(report, reason=reason[:REASON_CHARS_MAX]) if reason else report)
+        outbox.send(msgspec.structs.replace(report, reason=reason[:REASON_CHARS_MAX]) if reason else report)
 
     def everything(self, strategy: str, since: WallNs) -> Iterable[Report]:
         """All there is to say to a strategy of its orders and of money: what is open, and what ended since then.
@@ -247,13 +249,13 @@ class OrderRecords:
         """Tell the fills of this run that the strategies may not have been told: the last router may have died between
         the journal and their rings, or kept reports that found a ring full. Who knows one drops it."""
         for strategy, fills in self.blotter.untold.items():
-            line = self.lines.get(strategy)
-            for fill in fills if line is not None else ():
+            outbox = self.outboxes.get(strategy)
+            for fill in fills if outbox is not None else ():
                 order = self.blotter.get(fill.key)
-                if line is None or order is None:
+                if outbox is None or order is None:
                     continue
-                line.send(order_report(order))
-                line.send(_fill_report(order, fill, MonoNs(0)))
+                outbox.send(order_report(order))
+                outbox.send(_fill_report(order, fill, MonoNs(0)))
 
     def note_fills_told(self, now: MonoNs) -> None:
         """Write down, once a second at most, which fills the strategies' rings hold."""
@@ -261,10 +263,10 @@ class OrderRecords:
             return
         self._fills_told_at = MonoNs(now + FILLS_TOLD_NS)
         for strategy, fills in list(self.blotter.untold.items()):
-            line = self.lines.get(strategy)
-            told = fills[-1].exec_id if line is None else line.fill_told
+            outbox = self.outboxes.get(strategy)
+            told = fills[-1].exec_id if outbox is None else outbox.fill_told
             if any(fill.exec_id == told for fill in fills):
-                self.commit([FillsTold(strategy, told, self._wall_ns())])
+                self.commit([FillsTold(strategy, told, self._now.wall)])
 
     def balance_changed(self, *assets: str) -> None:
         """Kraken told of these."""
@@ -279,8 +281,8 @@ class OrderRecords:
     def tell_balances(self, now: MonoNs) -> None:
         """Kraken has told them all: what changed, and that this is so."""
         self._report_balances_now(now)
-        for line in self.lines.values():
-            line.send(BalancesTold())
+        for outbox in self.outboxes.values():
+            outbox.send(BalancesTold())
 
     def _report_balances_now(self, now: MonoNs) -> None:
         self._balances_at = MonoNs(now + BALANCE_REPORT_NS)
@@ -290,8 +292,8 @@ class OrderRecords:
             report = self._balance_report(asset, held)
             if self._reported_balances.get(asset) != report:
                 self._reported_balances[asset] = report
-                for line in self.lines.values():
-                    line.send(report)
+                for outbox in self.outboxes.values():
+                    outbox.send(report)
         self._balances_changed -= known
 
     def _balance_report(self, asset: str, held: Mapping[str, Decimal]) -> BalanceReport:
@@ -342,7 +344,3 @@ def _refusal(key: str, intent: OrderIntent, why: str, at: WallNs) -> OrderReport
         False,
         at,
     )
-
-
-def _ignore(_: str) -> None:
-    pass

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from engine.clock import Clock
+from engine.instant import Instant
 from engine.kraken.connection.error_catalog import ErrorKind, Meaning
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
 from engine.kraken.private.events import (
@@ -18,36 +18,36 @@ from engine.kraken.private.events import (
     AnswerRow,
     ChannelRefused,
     LinkLost,
+    Purpose,
     Timing,
     TokenRefused,
     TradingEvent,
     Unanswered,
 )
-from engine.order_router.cancels import OrderCancels
-from engine.order_router.commit import OrderRecords
-from engine.order_router.dead_man import DeadMan
-from engine.order_router.gate import TradingGate
-from engine.order_router.wire import OrderWire, Purpose
+from engine.order_router.core.cancels import OrderCancels
+from engine.order_router.core.commit import OrderRecords
+from engine.order_router.core.dead_man import DeadMan
+from engine.order_router.core.gate import TradingGate
 from engine.orders.breaker import Breaker
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters
 from engine.orders.venue_facts import Outcome
-from engine.telemetry import Histogram
 from engine.units import NS_PER_S, WallNs
 
 RATE_LIMITED_RETRY_NS: Final = NS_PER_S  # of a cancel
 TROUBLE: Final = (ErrorKind.SERVICE, ErrorKind.TRANSPORT)  # Kraken's own: these count for the breaker
-UNKNOWN_TIME: Final = WallNs(0)
 
 log = structlog.get_logger("order_router")
 
 
-class LookUps(Protocol):
-    """Who asks Kraken what became of an order."""
+class Resolver(Protocol):
+    """Who asks Kraken what became of orders; see `resolver`."""
 
-    def look_up(self, key: str, not_before: WallNs) -> None: ...
+    def look_up(self, key: str, deadline: WallNs) -> None: ...
 
     def settle(self, key: str) -> None: ...
+
+    def reconcile(self, keys: Sequence[str]) -> None: ...
 
 
 class OrderReplies:
@@ -56,31 +56,30 @@ class OrderReplies:
     def __init__(
         self,
         records: OrderRecords,
-        wire: OrderWire,
         gate: TradingGate,
         cancels: OrderCancels,
         dead_man: DeadMan,
         rates: RateCounters,
         breaker: Breaker,
-        resolver: LookUps,
-        clock: Clock,
-        ack: Histogram,
-        wants_token: Callable[[str], None],
+        resolver: Resolver,
+        now: Instant,
+        *,
+        on_acknowledged: Callable[[int], None],
+        on_token_refused: Callable[[str], None],
     ) -> None:
-        """`wants_token` is called when the trading session needs another token, with why."""
+        """`on_acknowledged` is told how long each answer took, in ns; `on_token_refused` why Kraken does not take the
+        session's token any more."""
         self._records = records
         self._blotter = records.blotter
-        self._wire = wire
         self._gate = gate
         self._cancels = cancels
         self._dead_man = dead_man
         self._rates = rates
         self._breaker = breaker
         self._resolver = resolver
-        self._mono_ns = clock.mono_ns
-        self._wall_ns = clock.wall_ns
-        self._ack = ack
-        self._wants_token = wants_token
+        self._now = now
+        self._on_acknowledged = on_acknowledged
+        self._on_token_refused = on_token_refused
         self.counts = dict.fromkeys(("in_doubt", "rate_limited"), 0)
 
     def on_events(self, events: Sequence[TradingEvent]) -> None:
@@ -90,13 +89,13 @@ class OrderReplies:
                 case Answer():
                     self._on_answer(event)
                 case Unanswered(request, _):
-                    self._in_doubt(self._wire.purpose(request.req_id), "no answer came in time")
+                    self._in_doubt(request.purpose, "no answer came in time")
                     self._failed()
                 case LinkLost(reason, pending):
-                    self._on_link_lost(reason, [self._wire.purpose(request.req_id) for request in pending])
+                    self._on_link_lost(reason, [request.purpose for request in pending])
                 case TokenRefused(reason):
                     log.warning("token refused", reason=reason)
-                    self._wants_token(reason)
+                    self._on_token_refused(reason)
                 case ChannelRefused(channel, advice):
                     log.warning("subscription refused", channel=channel, advice=advice)
                 case SystemChanged(system):
@@ -104,37 +103,31 @@ class OrderReplies:
                 case FrameNotUnderstood(kind, detail, frame):
                     log.warning(f"{kind} frame", detail=detail, frame=frame.decode(errors="replace"))
 
-    def on_answer(
-        self,
-        purpose: Purpose,
-        success: bool,
-        order_id: str | None,
-        error: str,
-        what: Meaning | None,
-        rows: Sequence[AnswerRow] = (),
-        kraken_time: WallNs = UNKNOWN_TIME,
-    ) -> None:
-        """An answer to one of our requests, by whatever route; `what` is None when it succeeded."""
+    def take(self, answer: Answer) -> None:
+        """An answer to one of our requests, by whatever route."""
+        purpose, what, error = answer.purpose, answer.meaning, answer.error or ""
+        if purpose is None:
+            return
         if what is not None and what.kind is ErrorKind.RATE_LIMIT:
             self._note_rate_limit(purpose.keys)
         match purpose.what:
             case "add":
-                self._on_add(purpose.keys[0], order_id, error, what)
+                self._on_add(purpose.keys[0], answer.order_id, error, what)
             case "batch_add":
-                self._on_batch(purpose.keys, error, what, rows)
+                self._on_batch(purpose.keys, error, what, answer.rows)
             case "amend":
-                self._on_amend(purpose.keys[0], success, error, what, kraken_time)
+                self._on_amend(purpose.keys[0], answer.success, error, what, answer.time_in)
             case "cancel" | "batch_cancel":
-                self._on_cancel(purpose.keys, success, error, what)
+                self._on_cancel(purpose.keys, answer.success, error, what)
             case "dead_man":
-                self._dead_man.answered(success, error, what.kind if what is not None else ErrorKind.TRANSPORT)
+                self._dead_man.answered(answer.success, error, what.kind if what is not None else ErrorKind.TRANSPORT)
 
     def doubt(self, key: str, why: str) -> None:
         """Nobody knows what became of a new order: it is looked up."""
         order = self._blotter.get(key)
         if order is None or not order.is_open:
             return
-        records = self._blotter.on_doubt(key, why, self._wall_ns())
+        records = self._blotter.on_doubt(key, why, self._now.wall)
         if records:
             self.counts["in_doubt"] += 1
             log.warning("order in doubt", id=key, reason=why)
@@ -143,20 +136,18 @@ class OrderReplies:
             self._resolver.look_up(key, order.deadline)
 
     def _on_answer(self, answer: Answer) -> None:
-        purpose = self._wire.purpose(answer.req_id)
-        if purpose is None or answer.timing in (Timing.AGAIN, Timing.STRANGE):
+        """An answer on the trading connection."""
+        if answer.purpose is None or answer.timing in (Timing.AGAIN, Timing.STRANGE):
             return
         if answer.timing is Timing.EXPECTED and answer.took_ns:
-            self._ack.record(answer.took_ns)
+            self._on_acknowledged(answer.took_ns)
         if answer.meaning is not None and answer.meaning.kind in TROUBLE:
             self._failed()
         elif answer.timing is Timing.EXPECTED:
             self._breaker.succeeded()
-        self.on_answer(
-            purpose, answer.success, answer.order_id, answer.error or "", answer.meaning, answer.rows, answer.time_in
-        )
+        self.take(answer)
 
-    def _on_link_lost(self, reason: str, purposes: Sequence[Purpose | None]) -> None:
+    def _on_link_lost(self, reason: str, purposes: Sequence[Purpose]) -> None:
         for purpose in purposes:
             self._in_doubt(purpose, f"the connection was lost: {reason}")
         if purposes:
@@ -164,7 +155,7 @@ class OrderReplies:
         self._dead_man.refresh_soon()
 
     def _on_add(self, key: str, order_id: str | None, error: str, what: Meaning | None) -> None:
-        at = self._wall_ns()
+        at = self._now.wall
         if what is not None and what.outcome is not Outcome.NOT_PLACED:
             self.doubt(key, what.sentence(error))
         elif what is not None:
@@ -186,7 +177,7 @@ class OrderReplies:
                 self.doubt(key, "the answer to the batch says nothing of this order")
 
     def _on_amend(self, key: str, success: bool, error: str, what: Meaning | None, kraken_time: WallNs) -> None:
-        at = self._wall_ns()
+        at = self._now.wall
         if success:
             self._records.commit(self._blotter.on_amended(key, at, kraken_time))
         elif what is None or what.outcome is Outcome.UNKNOWN:
@@ -212,10 +203,8 @@ class OrderReplies:
             else:
                 log.warning("cancel refused", id=key, error=error)
 
-    def _in_doubt(self, purpose: Purpose | None, why: str) -> None:
+    def _in_doubt(self, purpose: Purpose, why: str) -> None:
         """A request without an answer."""
-        if purpose is None:
-            return
         match purpose.what:
             case "add" | "batch_add":
                 for key in purpose.keys:
@@ -232,8 +221,8 @@ class OrderReplies:
         self.counts["rate_limited"] += 1
         for key in keys:
             if (order := self._blotter.get(key)) is not None:
-                self._rates.of(order.symbol).exceeded(self._mono_ns())
+                self._rates.of(order.symbol).exceeded(self._now.mono)
 
     def _failed(self) -> None:
-        if self._breaker.failed(self._mono_ns()):
+        if self._breaker.failed(self._now.mono):
             log.error("circuit breaker open", openings=self._breaker.openings)

@@ -7,16 +7,17 @@ A feed that says nothing at all for three seconds cannot be relied upon either; 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
-from engine.clock import Clock
-from engine.order_router.cancels import OrderCancels
-from engine.order_router.commit import OrderRecords
-from engine.order_router.gate import TradingGate
-from engine.order_router.market_boards import MarketBoards
-from engine.order_router.wire import OrderWire
+from engine.instant import Instant
+from engine.order_router.core.cancels import OrderCancels
+from engine.order_router.core.commit import OrderRecords
+from engine.order_router.core.gate import TradingGate
+from engine.order_router.core.ports import BoardsPort
+from engine.order_router.core.replies import Resolver
+from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.intent import Amendment
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters, tier_of
@@ -40,14 +41,6 @@ FEED_SILENT: Final = "the private feed's process gives no sign of life"
 log = structlog.get_logger("order_router")
 
 
-class Reconciler(Protocol):
-    """Who asks REST how orders stand."""
-
-    def reconcile(self, keys: list[str]) -> None: ...
-
-    def settle(self, key: str) -> None: ...
-
-
 class AccountFacts:
     """From Kraken's word to records."""
 
@@ -55,27 +48,28 @@ class AccountFacts:
         self,
         records: OrderRecords,
         gate: TradingGate,
-        boards: MarketBoards,
-        wire: OrderWire,
+        boards: BoardsPort,
+        websocket: WebSocketRoute,
         cancels: OrderCancels,
         rates: RateCounters,
         risk: Risk,
-        resolver: Reconciler,
-        clock: Clock,
+        resolver: Resolver,
+        now: Instant,
         *,
         is_tier_fixed: bool,
+        on_tier: Callable[[str], None],
     ) -> None:
+        """`on_tier` is called with the tier's name when Kraken tells it; a fixed one is not asked for."""
         self._records = records
         self._blotter = records.blotter
         self._gate = gate
         self._boards = boards
-        self._wire = wire
+        self._websocket = websocket
         self._cancels = cancels
         self._rates = rates
         self._risk = risk
         self._resolver = resolver
-        self._mono_ns = clock.mono_ns
-        self._wall_ns = clock.wall_ns
+        self._now = now
         self._is_tier_fixed = is_tier_fixed
         # Kraken's ids, or assets, of the snapshot that is being told; None between two.
         self._listed: set[str] | None = None
@@ -88,14 +82,13 @@ class AccountFacts:
         self._is_silent = False
         # When Kraken was last heard, all of which has been told.
         self._heard_at = MonoNs(0)
-        # Called with the tier's name when Kraken tells it.
-        self.on_tier: Callable[[str], None] = _ignore
+        self._on_tier = on_tier
         self._assets: list[str] | None = None
         self.counts = dict.fromkeys(("snapshots_reconciled", "resolved"), 0)
 
     def take(self, fact: AccountFact) -> None:
         """One fact of the account ring."""
-        self._told_at = self._mono_ns()
+        self._told_at = self._now.mono
         if self._is_silent:
             self._end_silence(fact)
         match fact:
@@ -130,11 +123,11 @@ class AccountFacts:
         if self._listed is not None and fact.is_snapshot and fact.exec_type != "trade":
             self._listed.add(fact.order_id)
         if fact.rate_count is not None and fact.symbol is not None:
-            is_idle = not self._wire.session.is_waiting
-            self._rates.of(fact.symbol).correct(fact.rate_count, self._mono_ns(), is_idle=is_idle)
-        order = self._blotter.find(fact.order_id, fact.cl_ord_id, fact.order_userref)
+            is_idle = not self._websocket.session.is_waiting
+            self._rates.of(fact.symbol).correct(fact.rate_count, self._now.mono, is_idle=is_idle)
+        order = self._blotter.order_of(fact)
         was_unknown = order is not None and order.state is OrderState.UNKNOWN
-        records = self._blotter.on_execution(fact, self._boards.pair, self._wall_ns())
+        records = self._blotter.on_execution(fact, self._boards.pair, self._now.wall)
         self._records.commit(records, received_at=fact.received_at)
         if was_unknown and order is not None:
             self._note_resolved(order.key)
@@ -142,19 +135,19 @@ class AccountFacts:
     def _end_balances(self) -> None:
         if self._assets is not None:
             self._records.balance_changed(*self._records.balances.forget_others(self._assets))
-            self._records.tell_balances(self._mono_ns())
+            self._records.tell_balances(self._now.mono)
             # After the reports: a strategy that hears that it may trade knows what it has.
             self._gate.has_balances = True
         self._assets = None
 
     def _end_executions(self, fact: SnapshotEnded) -> None:
-        now = self._mono_ns()
+        now = self._now.mono
         if fact.max_rate_count is not None and not self._is_tier_fixed:
             self._note_tier(fact.max_rate_count, now)
         listed, self._listed = self._listed or set(), None
-        self.unbroken_since = self._wall_ns()
+        self.unbroken_since = self._now.wall
         # What was sent after the snapshot was asked for may be missing in it, and is news of its own.
-        asked_at = self._wall_ns() - (now - fact.asked_at if fact.asked_at else 0)
+        asked_at = self._now.wall - (now - fact.asked_at if fact.asked_at else 0)
         gone = [
             order.key
             for order in self._blotter.open.values()
@@ -175,7 +168,7 @@ class AccountFacts:
 
     def _end_silence(self, fact: AccountFact) -> None:
         """It speaks again. What it was late with comes first; Kraken's own word of just now comes last."""
-        if isinstance(fact, FeedAlive) and self._mono_ns() - fact.heard_at > FEED_SILENCE_NS:
+        if isinstance(fact, FeedAlive) and self._now.mono - fact.heard_at > FEED_SILENCE_NS:
             return
         if isinstance(fact, FeedAlive | FeedLost):
             self._is_silent = False
@@ -187,12 +180,12 @@ class AccountFacts:
         if tier != self._rates.tier:
             log.info("tier", name=tier.name, open_orders_max=tier.open_orders_max)
         self._rates.set_tier(tier, now)
-        self.on_tier(tier.name)
+        self._on_tier(tier.name)
         self._risk.open_orders_cap = tier.open_orders_max
 
     def has_heard_until(self, at: WallNs) -> bool:
         """Has Kraken been heard after this moment? A feed that is silent proves nothing."""
-        return self._wall_ns() - (self._mono_ns() - self._heard_at) >= at
+        return self._now.wall - (self._now.mono - self._heard_at) >= at
 
     # --- what REST found out
 
@@ -218,8 +211,8 @@ class AccountFacts:
 
     def found(self, lookup: OrderLookup, fills: list[ExecutionFact]) -> None:
         """How an order stands at Kraken, and its fills that were fetched with it."""
-        at = self._wall_ns()
-        order = self._blotter.find(lookup.order_id, lookup.cl_ord_id, lookup.own_userref)
+        at = self._now.wall
+        order = self._blotter.order_of(lookup)
         if order is None:
             return
         was_unknown, pending = order.state is OrderState.UNKNOWN, order.pending
@@ -240,12 +233,12 @@ class AccountFacts:
     def absent(self, key: str) -> None:
         """After its deadline it is nowhere to be found: Kraken never had it."""
         reason = "it never reached Kraken: after its deadline it is neither open nor in what was told of the account"
-        self._records.commit(self._blotter.on_absent(key, reason, self._wall_ns()))
+        self._records.commit(self._blotter.on_absent(key, reason, self._now.wall))
         self._note_resolved(key)
 
     def not_sent(self, key: str, why: str) -> None:
         """An order that was to go by REST and certainly did not."""
-        self._records.commit(self._blotter.on_rejected(key, f"not sent: {why}", self._wall_ns()))
+        self._records.commit(self._blotter.on_rejected(key, f"not sent: {why}", self._now.wall))
 
     def _note_resolved(self, key: str) -> None:
         order = self._blotter.get(key)
@@ -264,7 +257,3 @@ def _would_show(amendment: Amendment | None, lookup: OrderLookup) -> bool:
             (amendment.trigger_price, lookup.trigger_price),
         )
     )
-
-
-def _ignore(_: str) -> None:
-    pass

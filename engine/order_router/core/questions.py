@@ -25,14 +25,14 @@ from typing import Any, Final, NamedTuple, Protocol
 import structlog
 from msgspec import Struct
 
-from engine.clock import Clock
+from engine.instant import Instant
 from engine.kraken.rest import order_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.pairs import RestPairs
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken.rest.requests import RestRequest
 from engine.kraken_rest.call_counter import Urgency
-from engine.order_router.doubt.search import FoundOrders, OrderSearch
+from engine.order_router.core.search import FoundOrders, OrderSearch
 from engine.orders.blotter import Blotter
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
@@ -114,15 +114,16 @@ class _Running(NamedTuple):
 class OrderQuestions:
     """What is to be asked, and who waits for it."""
 
-    def __init__(self, blotter: Blotter, clock: Clock, *, lag_ns_max: int) -> None:
-        """`lag_ns_max` is how far REST may ever lag; at Kraken, fills were seen a minute ahead of it."""
+    def __init__(self, blotter: Blotter, told: Told, now: Instant, *, lag_ns_max: int) -> None:
+        """`told` hears what is found out; `lag_ns_max` is how far REST may ever lag.
+
+        At Kraken, fills were seen a minute ahead of it.
+        """
         self._blotter = blotter
         # Deadlines are Kraken's to read, by the wall clock; how long we wait is nobody else's business.
-        self._wall_ns = clock.wall_ns
-        self._mono_ns = clock.mono_ns
+        self._now = now
         self._lag_ns_max = lag_ns_max
-        # Whom to tell; made after this one, which it asks.
-        self.facts: Told
+        self._told = told
         # Orders that a snapshot did not list.
         self._unlisted: dict[str, None] = {}
         self._found_unlisted = FoundOrders(blotter.knows_fill)
@@ -153,7 +154,7 @@ class OrderQuestions:
     def settle(self, key: str) -> None:
         """Find out how an order stands of which a change, a cancel or a fill is in doubt."""
         delay_ns = min(SETTLE_DELAY_NS << min(self._in_vain.get(key, 0), 20), AGAIN_NS_MAX)
-        self._settles.setdefault(key, MonoNs(self._mono_ns() + delay_ns))
+        self._settles.setdefault(key, MonoNs(self._now.mono + delay_ns))
 
     def reconcile(self, keys: Sequence[str]) -> None:
         """Find out what became of orders that a snapshot did not list."""
@@ -189,13 +190,15 @@ class OrderQuestions:
             return
         for key in keys:
             self._unlisted.pop(key, None)
-        self.facts.accounted_for(keys)
+        self._told.accounted_for(keys)
 
     # --- what only the orders themselves wait for
 
     def next_look(self) -> Question | None:
         """The next call about orders in doubt, in change or held to be absent; None when none is due."""
-        now = self._mono_ns()
+        if not self._is_anything_waited_for:
+            return None
+        now = self._now.mono
         self._begin_looks(now)
         self._end_looks()
         if (request := self._found.request) is not None:
@@ -213,12 +216,11 @@ class OrderQuestions:
             return None
         return self._search_question(self._last_look, Urgency.LATER)
 
-    def next_look_at(self) -> MonoNs | None:
-        """When `next_look` may have another; None while nothing is waited for."""
-        times = list(self._settles.values())
-        if self._doubts:
-            times.append(MonoNs(self._mono_ns() + BEAT_NS))  # what is heard meanwhile may spare a look
-        return min(times or [*self._absent.values(), *self._history_at.values()], default=None)
+    @property
+    def _is_anything_waited_for(self) -> bool:
+        return bool(
+            self._doubts or self._settles or self._running or self._absent or self._last_look or self._found.request
+        )
 
     def _search_question(self, search: OrderSearch, urgency: Urgency) -> Question:
         assert search.request is not None
@@ -227,13 +229,13 @@ class OrderQuestions:
         return Question(search.request, read, partial(self._take_search, search, search.named), urgency)
 
     def _take_search(self, search: OrderSearch, named: str, rows: Sequence[OrderLookup]) -> None:
-        if not search.asks_history and (self.facts.unbroken_since is None or search is self._last_look):
-            self._history_at[search] = MonoNs(self._mono_ns() + LAG_NS)
+        if not search.asks_history and (self._told.unbroken_since is None or search is self._last_look):
+            self._history_at[search] = MonoNs(self._now.mono + LAG_NS)
         found = search.take(rows, named)
         for key, row in found.items():
             if (doubt := self._doubts.get(key)) is not None:
                 doubt.search = None
-                doubt.not_before = MonoNs(self._mono_ns() + doubt.again_ns)  # should it be in doubt still
+                doubt.not_before = MonoNs(self._now.mono + doubt.again_ns)  # should it be in doubt still
                 doubt.again_ns = min(2 * doubt.again_ns, AGAIN_NS_MAX)
                 self._telling[row.order_id] = key
             elif search is self._last_look:
@@ -251,8 +253,8 @@ class OrderQuestions:
         """Tell of every order whose fills are known; one that no snapshot had listed is accounted for then."""
         for row, fills in found.ready():
             self._telling.pop(row.order_id, None)
-            self.facts.found(row, fills)
-            order = self._blotter.find(row.order_id, row.cl_ord_id, row.own_userref)
+            self._told.found(row, fills)
+            order = self._blotter.order_of(row)
             if order is None:
                 continue
             if order.pending or order.fills_missing:
@@ -308,8 +310,8 @@ class OrderQuestions:
         looks: dict[str, _Look] = {}
         for doubt in self._doubts.values():
             if doubt.search is None and doubt.key not in self._telling.values():
-                look = self._look_of(doubt, in_doubt[doubt.key], self._wall_ns())
-                if _on_the_beat(look.at) <= self._wall_ns() and doubt.not_before <= now:
+                look = self._look_of(doubt, in_doubt[doubt.key], self._now.wall)
+                if _on_the_beat(look.at) <= self._now.wall and doubt.not_before <= now:
                     looks[doubt.key] = look
         for asks_closed in (False, True):
             chosen = {key: look for key, look in looks.items() if look.asks_closed is asks_closed}
@@ -326,14 +328,14 @@ class OrderQuestions:
                     self._doubts[key].search = search
 
     def _look_of(self, doubt: _Doubt, order: TrackedOrder, now: WallNs) -> _Look:
-        since, over_at = self.facts.unbroken_since, doubt.over_at
+        since, over_at = self._told.unbroken_since, doubt.over_at
         if since is None:
             if doubt.looks == 0:
                 return _Look(over_at, asks_closed=False, is_proof=False)
             return _Look(WallNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
         if since >= order.submitted_at:
             return _Look(WallNs(max(over_at, since) + LAG_NS), asks_closed=True, is_proof=True)
-        if self.facts.has_heard_until(over_at):
+        if self._told.has_heard_until(over_at):
             return _Look(over_at, asks_closed=False, is_proof=True)
         if now < over_at + HEARTBEAT_PATIENCE_NS:
             return _Look(WallNs(over_at + HEARTBEAT_PATIENCE_NS), asks_closed=False, is_proof=False)
@@ -359,9 +361,9 @@ class OrderQuestions:
 
     def _give_up(self, key: str, *, is_certain: bool) -> None:
         """It is absent; if REST alone says so, it is looked for once more when REST can lag no more."""
-        self.facts.absent(key)
+        self._told.absent(key)
         if not is_certain and len(self._absent) < ABSENT_MAX:
-            self._absent[key] = MonoNs(self._mono_ns() + self._lag_ns_max)
+            self._absent[key] = MonoNs(self._now.mono + self._lag_ns_max)
 
     def _begin_last_look(self, now: MonoNs) -> None:
         due = [key for key, at in self._absent.items() if at <= now]

@@ -6,19 +6,21 @@
 Nothing leaves before the journal has it, and what certainly did not leave says so.
 """
 
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from msgspec import Struct
 
-from engine.clock import Clock
+from engine.instant import Instant
+from engine.kraken.private.events import Purpose
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.trading import order_requests
 from engine.kraken.trading.order_requests import UNWRITABLE, BatchRow
-from engine.order_router.commit import OrderRecords
-from engine.order_router.gate import TradingGate
-from engine.order_router.market_boards import MarketBoards
-from engine.order_router.wire import OrderWire
+from engine.order_router.core.commit import OrderRecords
+from engine.order_router.core.gate import TradingGate
+from engine.order_router.core.ports import BoardsPort
+from engine.order_router.core.rest_route import RestRoute
+from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.breaker import Breaker, BreakerState
 from engine.orders.intent import OrderIntent
 from engine.orders.journal_records import AmendSent, Submitted
@@ -28,7 +30,6 @@ from engine.orders.rate_counter import ADD, RateCost, RateCounters, amend_cost, 
 from engine.orders.rings.commands import Amend
 from engine.orders.risk import Risk
 from engine.orders.tracked_order import TrackedOrder
-from engine.telemetry import Histogram
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 USERREF_RANGE: Final = 2_000_000_000
@@ -46,7 +47,7 @@ class Waiting(Struct, frozen=True):
     orders: Orders
 
 
-class EntrySettings(Struct, frozen=True, kw_only=True):
+class NewOrderSettings(Struct, frozen=True, kw_only=True):
     """See config.TradingConfig."""
 
     deadline_ns: int
@@ -56,52 +57,39 @@ class EntrySettings(Struct, frozen=True, kw_only=True):
     queue_wait_ns_max: int
 
 
-class RestRoute(Protocol):
-    """The second way out."""
-
-    @property
-    def is_reachable(self) -> bool: ...
-
-    def add(self, orders: Sequence[TrackedOrder]) -> None: ...
-
-    def amend(self, order: TrackedOrder) -> None: ...
-
-
 class NewOrders:
     """The way out for everything but cancels."""
 
     def __init__(
         self,
-        settings: EntrySettings,
+        settings: NewOrderSettings,
         *,
         records: OrderRecords,
         gate: TradingGate,
-        boards: MarketBoards,
-        wire: OrderWire,
+        boards: BoardsPort,
+        websocket: WebSocketRoute,
         rest: RestRoute,
         risk: Risk,
         rates: RateCounters,
         queue: PendingQueue[Waiting],
         breaker: Breaker,
-        clock: Clock,
-        strategy_to_wire: Histogram,
-        tick_to_order: Histogram,
+        now: Instant,
+        on_sent: Callable[[MonoNs, MonoNs], None],
     ) -> None:
+        """`on_sent` is told when an order has left: when the strategy asked for it, and the record that moved it."""
         self._settings = settings
         self._records = records
         self._blotter = records.blotter
         self._gate = gate
         self._boards = boards
-        self._wire = wire
+        self._websocket = websocket
         self._rest = rest
         self._risk = risk
         self._rates = rates
         self._queue = queue
         self._breaker = breaker
-        self._mono_ns = clock.mono_ns
-        self._wall_ns = clock.wall_ns
-        self._strategy_to_wire = strategy_to_wire
-        self._tick_to_order = tick_to_order
+        self._now = now
+        self._on_sent = on_sent
         # Strategies whose orders are not taken, and why.
         self.barred: dict[str, str] = {}
         self.counts = dict.fromkeys(("commands_stale", "commands_repeated", "amends", "queued", "queue_full"), 0)
@@ -109,13 +97,13 @@ class NewOrders:
     @property
     def is_busy(self) -> bool:
         """Is an answer to come, or an order waiting: a bad moment for anything that takes milliseconds?"""
-        return self._wire.session.is_waiting or len(self._queue) > 0
+        return self._websocket.session.is_waiting or len(self._queue) > 0
 
     # --- new orders
 
     def submit(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
         """New orders, one or a batch: all of them leave, or none."""
-        now = self._mono_ns()
+        now = self._now.mono
         if any(self._blotter.get(key) is not None or key in self._queue for key, _ in orders):
             self.counts["commands_repeated"] += 1  # a killed predecessor had taken it
             return
@@ -208,7 +196,7 @@ class NewOrders:
         return None
 
     def _send(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
-        now, at, symbol = self._mono_ns(), self._wall_ns(), orders[0][1].symbol
+        now, at, symbol = self._now.mono, self._now.wall, orders[0][1].symbol
         route = self._route(now)
         if route is None:
             self._refuse(strategy, orders, self._why_no_route(now))
@@ -233,21 +221,16 @@ class NewOrders:
             is_sent = route == "websocket" and self._send_by_websocket(records, deadline)
         except UNWRITABLE as error:
             is_sent, route, why_not = False, "", f"no request can carry it: {error}"
-        left_at = self._mono_ns()
+        if is_sent:
+            self._on_sent(issued_at, tick_at)
         tracked = [change.order for record in records if (change := self._records.apply(record)) is not None]
         if is_sent:
-            self._measure(left_at, issued_at, tick_at)
-        elif route == "rest":
+            return
+        if route == "rest":
             self._rest.add(tracked)
         else:
             for order in tracked:
                 self._records.commit(self._blotter.on_rejected(order.key, f"not sent: {why_not}", at))
-
-    def _measure(self, left_at: MonoNs, issued_at: MonoNs, tick_at: MonoNs) -> None:
-        if issued_at:
-            self._strategy_to_wire.record(left_at - issued_at)
-        if tick_at:
-            self._tick_to_order.record(left_at - tick_at)
 
     def _send_by_websocket(self, records: Sequence[Submitted], deadline: WallNs) -> bool:
         first = records[0]
@@ -260,7 +243,7 @@ class NewOrders:
                     req_id=req_id,
                 )  # fmt: skip
 
-            return self._wire.send("add_order", build, "add", (first.key,))
+            return self._websocket.send("add_order", Purpose("add", (first.key,)), build)
         rows = [
             BatchRow(record.intent, record.key if record.userref is None else None, record.userref)
             for record in records
@@ -269,10 +252,12 @@ class NewOrders:
         def build_batch(token: str, req_id: int) -> bytes:
             return order_requests.batch_add(rows, deadline=deadline, token=token, req_id=req_id)
 
-        return self._wire.send("batch_add", build_batch, "batch_add", tuple(record.key for record in records))
+        return self._websocket.send(
+            "batch_add", Purpose("batch_add", tuple(record.key for record in records)), build_batch
+        )
 
     def _route(self, now: MonoNs) -> str | None:
-        if self._wire.is_ready and self._breaker.allows(now):
+        if self._websocket.is_ready and self._breaker.allows(now):
             return "websocket"
         return "rest" if self._settings.rest_fallback and self._rest.is_reachable else None
 
@@ -286,7 +271,7 @@ class NewOrders:
         if all(intent.conditional is None for _, intent in orders):
             return [None] * len(orders)
         taken = {order.userref for order in self._blotter.open.values()}
-        userref = self._wall_ns() // NS_PER_MS % USERREF_RANGE
+        userref = self._now.wall // NS_PER_MS % USERREF_RANGE
         userrefs: list[int | None] = []
         for _, intent in orders:
             if intent.conditional is None:
@@ -305,7 +290,7 @@ class NewOrders:
 
     def amend(self, command: Amend) -> None:
         """Change an open order in place."""
-        now, at = self._mono_ns(), self._wall_ns()
+        now, at = self._now.mono, self._now.wall
         order = self._blotter.open.get(command.cl_ord_id)
         if order is None:
             self._records.report(self._blotter.get(command.cl_ord_id))
@@ -325,7 +310,7 @@ class NewOrders:
         except UNWRITABLE as error:
             is_sent, why_not = False, f"no request can carry it: {error}"
         if is_sent:
-            self._measure(self._mono_ns(), command.issued_at, command.tick_at)
+            self._on_sent(command.issued_at, command.tick_at)
         elif why_not is NO_CONNECTION and self._settings.rest_fallback and self._rest.is_reachable:
             self._rest.amend(order)
         else:
@@ -358,7 +343,7 @@ class NewOrders:
         )
         if why is not None:
             return why
-        if wait_ns := self._rates.wait_ns(symbol, amend_cost(self._wall_ns() - order.aged_from), now):
+        if wait_ns := self._rates.wait_ns(symbol, amend_cost(self._now.wall - order.aged_from), now):
             return f"Kraken's rate counter of {symbol} has no room for another {wait_ns / NS_PER_S:.1f} s"
         return None
 
@@ -374,7 +359,7 @@ class NewOrders:
                 deadline=deadline, token=token, req_id=req_id,
             )  # fmt: skip
 
-        return self._wire.send("amend_order", build, "amend", (order.key,))
+        return self._websocket.send("amend_order", Purpose("amend", (order.key,)), build)
 
 
 def _cost(orders: Orders) -> RateCost:

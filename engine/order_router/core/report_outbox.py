@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from engine.order_router.core.ports import ReportPort
 from engine.orders.life import OrderState
 from engine.orders.rings.reports import (
     REASON_CHARS_MAX,
@@ -23,7 +24,6 @@ from engine.orders.rings.reports import (
     ResyncEnded,
 )
 from engine.orders.tracked_order import TrackedOrder
-from engine.ring import Publisher
 
 HELD_BACK_MAX: Final = 8192
 TOLD_ONCE_MAX: Final = 50_000  # beside them, of a strategy that hangs through all of this
@@ -34,7 +34,7 @@ log = structlog.get_logger("order_router")
 class ReportOutbox:
     """One strategy's report ring, from the publishing side."""
 
-    def __init__(self, strategy: str, publisher: Publisher) -> None:
+    def __init__(self, strategy: str, publisher: ReportPort) -> None:
         self.strategy = strategy
         self._publisher = publisher
         # Reports that found the ring full, oldest first.

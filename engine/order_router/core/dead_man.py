@@ -5,17 +5,17 @@ One timer for the whole account: it ends everybody's orders, and another program
 Source: https://docs.kraken.com/api/docs/websocket-v2/cancel_after
 """
 
-import random
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from engine.clock import Clock
+from engine.instant import Instant
 from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.connection.retry import Retry
+from engine.kraken.private.events import Purpose
 from engine.kraken.trading import order_requests
-from engine.order_router.wire import OrderWire
+from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.units import NS_PER_S, MonoNs
 
 RETRY_NS: Final = NS_PER_S  # after a first refresh that failed
@@ -34,16 +34,16 @@ class DeadMan:
         self,
         timeout_s: int,
         refresh_ns: int,
-        wire: OrderWire,
+        websocket: WebSocketRoute,
         arm_by_rest: Callable[[int], None],
-        clock: Clock,
-        chance: Callable[[], float] = random.random,
+        now: Instant,
+        chance: Callable[[], float],
     ) -> None:
         self._timeout_s = timeout_s
         self._refresh_ns = refresh_ns
-        self._wire = wire
+        self._websocket = websocket
         self._arm_by_rest = arm_by_rest
-        self._mono_ns = clock.mono_ns
+        self._now = now
         self._refresh_at = MonoNs(0)
         self._retry = Retry(chance, first_ns=RETRY_NS, pause_ns_max=refresh_ns)
         # The last refresh went by REST, for there was no other way.
@@ -63,7 +63,7 @@ class DeadMan:
         """Tell Kraken that we live, when it is time for it."""
         if not self._timeout_s or self._is_over:
             return
-        if self._retry.failures_in_a_row and self._went_by_rest and self._wire.is_ready:
+        if self._retry.failures_in_a_row and self._went_by_rest and self._websocket.is_ready:
             self.refresh_anew()  # another way is open, and REST's troubles are not its own
         if now >= self._refresh_at:
             self._refresh_at = MonoNs(now + self._refresh_ns)
@@ -86,7 +86,7 @@ class DeadMan:
 
     def answered(self, success: bool, error: str, kind: ErrorKind = ErrorKind.TRANSPORT) -> None:
         """Kraken has heard of us, or not; `kind` is what its error is about."""
-        now = self._mono_ns()
+        now = self._now.mono
         if not success:
             log.warning("dead man's switch not set", error=error)
             self._retry.failed(kind, now)
@@ -105,8 +105,8 @@ class DeadMan:
         def build(token: str, req_id: int) -> bytes:
             return order_requests.cancel_all_orders_after(timeout_s, token=token, req_id=req_id)
 
-        was_ready = self._wire.is_ready
-        is_sent = self._wire.send("cancel_all_orders_after", build, "dead_man", ())
+        was_ready = self._websocket.is_ready
+        is_sent = self._websocket.send("cancel_all_orders_after", Purpose("dead_man"), build)
         self._went_by_rest = not is_sent and not was_ready
         if not is_sent:
             self._arm_by_rest(timeout_s)

@@ -1,0 +1,486 @@
+"""The order core: the only owner of orders, made of its parts. Pure: inputs come as calls, outputs leave through ports.
+
+    commands ─► NewOrders, OrderCancels ─► WebSocketRoute, or RestRoute behind it ─► Kraken
+    replies ──► OrderReplies ─┐
+    executions ► AccountFacts ┴─► OrderRecords: journal, blotter, report outboxes
+    time ─────► whatever is due: cancels, queued orders, tokens, questions to REST, the dead man's switch
+
+Nothing in here waits, and no part holds another that holds it: what one part wants of another that is made later goes
+through the core. A strategy that hangs, or leaves its reports lying, is barred, and its orders end as configured.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import Final
+
+import structlog
+
+from engine.kraken.private.events import Answer, TradingEvent
+from engine.kraken_rest.pair_names import PairNames
+from engine.order_router.core.cancels import OrderCancels
+from engine.order_router.core.commit import OrderRecords
+from engine.order_router.core.dead_man import DeadMan
+from engine.order_router.core.executions import AccountFacts
+from engine.order_router.core.gate import TradingGate
+from engine.order_router.core.hang_watch import HangWatch
+from engine.order_router.core.new_orders import NewOrders, Waiting
+from engine.order_router.core.ports import Ports
+from engine.order_router.core.questions import OrderQuestions
+from engine.order_router.core.replies import OrderReplies
+from engine.order_router.core.report_outbox import ReportOutbox
+from engine.order_router.core.resolver import OrderResolver
+from engine.order_router.core.rest_route import RestRoute
+from engine.order_router.core.settings import CoreSettings
+from engine.order_router.core.tokens import NoToken, TokenSource
+from engine.order_router.core.websocket_route import WebSocketRoute
+from engine.orders.balances import Balances
+from engine.orders.blotter import Blotter
+from engine.orders.breaker import Breaker
+from engine.orders.journal_records import DayBegan, ModeChanged, Record
+from engine.orders.life import OrderState
+from engine.orders.pending_queue import PendingQueue
+from engine.orders.rate_counter import STARTER, TIERS, RateCounters
+from engine.orders.rings.commands import Amend, Cancel, CancelAll, Command, StrategyEnded, Submit, SubmitBatch
+from engine.orders.rings.reports import REASON_CHARS_MAX, Report, TradingReport
+from engine.orders.risk import DailyLoss, Risk, TradingMode
+from engine.orders.tracked_order import TrackedOrder
+from engine.orders.venue_facts import AccountFact
+from engine.secret import Secret
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
+
+TIMER_NS: Final = 20 * NS_PER_MS  # the finest that anything in here waits for
+ENDED_TOLD_NS: Final = 600 * NS_PER_S  # how long ago an order may have ended that a new router tells of
+BEHIND_MARGIN_NS: Final = 10 * NS_PER_S  # before it was noticed that a strategy leaves its reports lying
+LOSS_CHECK_NS: Final = NS_PER_S
+LOSS_UNKNOWN_SAID_NS: Final = 60 * NS_PER_S
+FILLS_CHECK_NS: Final = 2 * NS_PER_S
+FILLS_CHECKED_MAX: Final = 200  # orders that are over: fills come late by seconds, not by hundreds of orders
+TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # for the trading connection, after it was told that there is none
+
+BEHIND: Final = "the strategy does not take its reports; orders are refused until it has"
+
+log = structlog.get_logger("order_router")
+
+
+def build(
+    settings: CoreSettings,
+    ports: Ports,
+    blotter: Blotter,
+    *,
+    written_in_run: Sequence[Record] = (),
+    unwritten: Sequence[Record] = (),
+) -> "OrderCore":
+    """The core over what its journal came to (`fold`); `begin` must follow, when the shell can carry its calls out.
+
+    `written_in_run` is what earlier lives of the router wrote in this run of the engine; `unwritten` what happened and
+    the journal has not taken yet.
+    """
+    core = OrderCore(settings, ports, blotter)
+    core.records.recount(written_in_run)
+    if unwritten:
+        core.records.write(unwritten, is_fact=True)
+    return core
+
+
+class OrderCore:
+    """Orders from the strategies' commands to Kraken and back. The shell sets `ports.now` before each call."""
+
+    def __init__(self, settings: CoreSettings, ports: Ports, blotter: Blotter) -> None:
+        """Use `build`."""
+        now = self._now = ports.now
+        self._cancels_on_halt = settings.cancels_on_halt
+        self._session = ports.session
+        self._socket = ports.socket
+        self._boards = ports.boards
+        self.calls = ports.calls
+        self.blotter = blotter
+        self.risk = Risk(settings.limits)
+        self._daily_loss = DailyLoss(settings.limits.daily_loss_max, blotter.day, blotter.day_totals)
+        is_tier_fixed = settings.tier != "auto"
+        if is_tier_fixed:
+            ports.calls.set_tier(settings.tier)
+        self.rates = RateCounters(TIERS[settings.tier] if is_tier_fixed else STARTER, settings.cancel_reserve_percent)
+        self.breakers = {
+            name: Breaker(settings.breaker_failures, settings.breaker_open_ns) for name in ("websocket", "rest")
+        }
+        outboxes = {strategy: ReportOutbox(strategy, port) for strategy, port in ports.reports.items()}
+        self.gate = TradingGate(self.risk, self._tell_all)
+        self.records = OrderRecords(
+            blotter, ports.journal, outboxes, Balances(), now, ports.history, on_journal=self._on_journal
+        )
+        names = PairNames(ports.calls, now, ports.chance)
+        self.tokens = TokenSource(ports.calls, now, ports.chance, refresh_ns=settings.token_refresh_ns)
+        websocket = WebSocketRoute(ports.session, ports.socket, now)
+        rest = RestRoute(
+            ports.calls, names, self.breakers["rest"], now, answered=self._on_rest_answer, settle=self.settle
+        )
+        self.cancels = OrderCancels(self.records, websocket, self.rates, rest.cancel, now)
+        self.dead_man = DeadMan(
+            settings.dead_man_s, settings.dead_man_refresh_ns, websocket, rest.arm_dead_man, now, ports.chance
+        )
+        self.replies = OrderReplies(
+            self.records, self.gate, self.cancels, self.dead_man, self.rates, self.breakers["websocket"], self, now,
+            on_acknowledged=ports.on_acknowledged, on_token_refused=self._on_token_refused,
+        )  # fmt: skip
+        self.account = AccountFacts(
+            self.records, self.gate, ports.boards, websocket, self.cancels, self.rates, self.risk, self, now,
+            is_tier_fixed=is_tier_fixed, on_tier=ports.calls.set_tier,
+        )  # fmt: skip
+        questions = OrderQuestions(blotter, self.account, now, lag_ns_max=settings.rest_lag_ns_max)
+        self._resolver = OrderResolver(questions, ports.calls, names, now, ports.chance)
+        self.new_orders = NewOrders(
+            settings.new_orders,
+            records=self.records,
+            gate=self.gate,
+            boards=ports.boards,
+            websocket=websocket,
+            rest=rest,
+            risk=self.risk,
+            rates=self.rates,
+            queue=PendingQueue[Waiting](settings.queue_orders_max),
+            breaker=self.breakers["websocket"],
+            now=now,
+            on_sent=ports.on_sent,
+        )
+        self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)
+        self.commands_taken = 0
+        self._loss_at = MonoNs(0)
+        # Held pairs that this run does not follow; and when it was logged last that a loss is not known.
+        self._at_cost: list[str] = []
+        self._loss_unknown_said_at = MonoNs(-LOSS_UNKNOWN_SAID_NS)
+        self._fills_at = MonoNs(0)
+        # Strategies that hang, and how; those that leave their reports lying, and since when.
+        self.hanging: dict[str, str] = {}
+        self._behind: dict[str, WallNs] = {}
+        # The trading session's connections so far, and when it may ask for a token again; never while it waits for one.
+        self._openings = 0
+        self._token_at = MonoNs(0)
+        self._is_token_awaited = False
+
+    # --- inputs
+
+    def begin(self) -> None:
+        """After the journal was read: what was under way when the last router ended is in doubt."""
+        # A halt outlives the router that was told of it; only a person resumes.
+        if self.blotter.mode == TradingMode.HALTED.name:
+            self.risk.halt(self.blotter.mode_reason)
+        elif self.blotter.mode == TradingMode.REDUCING.name:
+            self.risk.reduce(self.blotter.mode_reason)
+        for order in list(self.blotter.open.values()):
+            if order.state in (OrderState.SENT, OrderState.UNKNOWN):
+                self.look_up(order.key, order.deadline)
+                self.replies.doubt(order.key, "the order router was started anew")
+            elif order.pending == "amend":
+                self.settle(order.key)
+        self.cancels.resume()
+        for outbox in self.records.outboxes.values():
+            for report in self.everything(outbox.strategy, WallNs(self._now.wall - ENDED_TOLD_NS)):
+                outbox.send(report)
+        self.records.tell_fills_again()
+        self.gate.tell()
+
+    def everything(self, strategy: str, since: WallNs) -> Iterable[Report]:
+        """All there is to say to a strategy: what is open, and what ended since then."""
+        yield self.gate.report
+        yield from self.records.everything(strategy, since)
+
+    def take_command(self, command: Command) -> None:
+        """One record of the command ring."""
+        self.commands_taken += 1
+        match command:
+            case Submit(strategy, key, intent, issued_at, tick_at):
+                self.new_orders.submit(strategy, ((key, intent),), issued_at, tick_at)
+            case SubmitBatch(strategy, orders, issued_at, tick_at):
+                self.new_orders.submit(strategy, tuple(orders), issued_at, tick_at)
+            case Amend():
+                self.new_orders.amend(command)
+            case Cancel(_, keys):
+                for key in keys:
+                    self._want_cancel(key)
+                self._send_cancels()
+            case CancelAll(strategy, symbol):
+                self.cancel_all_of(strategy, symbol)
+            case StrategyEnded(strategy, reason):
+                self._end_strategy(strategy, reason)
+
+    def take_fact(self, fact: AccountFact) -> None:
+        """One record of the account ring."""
+        self.account.take(fact)
+
+    def on_unreadable(self, records: int, *, of_account: bool) -> None:
+        """So many records of a ring could not be read, and are left behind.
+
+        What the account's ring did not tell is asked of Kraken: any open order may be the one that it was about.
+        """
+        self.records.counts["records_unreadable"] += records
+        if of_account:
+            for order in self.own_open:
+                if order.order_id:
+                    self.settle(order.key)
+
+    def on_trading_events(self, events: Sequence[TradingEvent]) -> None:
+        """What the trading session made of a frame, of time, or of its connection's end."""
+        self.replies.on_events(events)
+
+    def end_burst(self) -> None:
+        """Several inputs have come together, and these were all: the strategies may look."""
+        self.gate.tell()
+        for outbox in self.records.outboxes.values():
+            outbox.flush()
+
+    def on_time(self) -> None:
+        """Do what is due: call it every TIMER_NS."""
+        now = self._now.mono
+        self._authorise(now)
+        self.tokens.ask_due()
+        self.account.watch(now)
+        self._send_cancels()
+        self.new_orders.send_queued(now)
+        self._watch_hangs(now)
+        if not self.gate.shut_reason and not self._is_left_alone():
+            self.dead_man.refresh(now)
+        self._watch_strategies()
+        self._watch_fills(now)
+        self._watch_loss(now)
+        self._resolver.ask_due()
+        self.records.report_balances(now)
+        self.records.note_fills_told(now)
+        self.records.retry_journal()
+        if not self.new_orders.is_busy:
+            self.records.compact_journal()
+        self.gate.tell()
+
+    # --- what is in doubt, for the parts that find it so
+
+    def look_up(self, key: str, deadline: WallNs) -> None:
+        """Have Kraken asked whether there is an order that it does not begin with after `deadline`."""
+        self._resolver.look_up(key, deadline)
+
+    def settle(self, key: str) -> None:
+        """Have Kraken asked how an order stands."""
+        self._resolver.settle(key)
+
+    def reconcile(self, keys: Sequence[str]) -> None:
+        """Have Kraken asked what became of orders that a snapshot did not list."""
+        self._resolver.reconcile(keys)
+
+    # --- cancels
+
+    @property
+    def own_open(self) -> list[TrackedOrder]:
+        """Open orders of our strategies."""
+        return [order for order in self.blotter.open.values() if not order.is_external]
+
+    def cancel_all_of(self, strategy: str | None, symbol: str = "") -> int:
+        """Want the end of a strategy's open orders, or (None) of all that are ours; how many there are."""
+        self.new_orders.drop_all(strategy, symbol)
+        keys = [
+            order.key
+            for order in self.own_open
+            if (strategy is None or order.strategy == strategy) and (not symbol or order.symbol == symbol)
+        ]
+        for key in keys:
+            self.cancels.want(key)
+        self._send_cancels()
+        return len(keys)
+
+    def cancel_by_id(self, name: str) -> bool:
+        """Want the end of one order, by the engine's id or Kraken's; False when there is none open."""
+        order = self.blotter.open.get(name) or self.blotter.find(order_id=name)
+        if order is None or not order.is_open:
+            return self.new_orders.drop(name)
+        self.cancels.want(order.key)
+        self._send_cancels()
+        return True
+
+    def _want_cancel(self, key: str) -> None:
+        if key in self.blotter.open:
+            self.cancels.want(key)
+        elif not self.new_orders.drop(key):
+            self.records.report(self.blotter.get(key))
+
+    def _send_cancels(self) -> None:
+        self.cancels.send(self._now.mono, is_maintenance=self.gate.venue_status == "maintenance")
+
+    def _end_strategy(self, strategy: str, reason: str) -> None:
+        self.new_orders.barred[strategy] = f"the strategy was halted: {reason}"
+        log.error("strategy ended", strategy=strategy, reason=reason)
+        if self._cancels_on_halt:
+            self.cancel_all_of(strategy)
+
+    # --- the mode
+
+    def halt(self, reason: str) -> int:
+        """Take no more orders, and end those that are open; how many there are."""
+        self.risk.halt(reason)
+        self._keep_mode()
+        return self.cancel_all_of(None)
+
+    def reduce(self, reason: str) -> None:
+        """Take only what makes positions smaller."""
+        self.risk.reduce(reason)
+        self._keep_mode()
+
+    def resume(self) -> None:
+        """A person wants it to go on: what only a person could mend is asked for again."""
+        self.tokens.anew()
+        self.dead_man.refresh_anew()
+        self._resolver.ask_anew()
+        self.risk.resume()
+        self._keep_mode()
+
+    def shut(self, reason: str) -> None:
+        """Take no orders for a reason of our own; empty ends it."""
+        self.gate.shut_reason = reason
+        self.gate.tell()
+
+    def _on_journal(self, error: str) -> None:
+        """The journal cannot be written, or (empty) can be again: then a person resumes."""
+        self.gate.journal_reason = f"the journal cannot be written: {error}" if error else ""
+        if error:
+            self.risk.halt(self.gate.journal_reason)
+        self.gate.tell()
+
+    def _keep_mode(self) -> None:
+        self.records.commit([ModeChanged(self.risk.mode.name, self.risk.mode_reason, self._now.wall)])
+        self.gate.tell()
+
+    # --- time
+
+    def _authorise(self, now: MonoNs) -> None:
+        """A fresh token for each connection, and another when Kraken refuses it."""
+        if self._session.openings != self._openings:
+            self._openings = self._session.openings
+            self.tokens.reachable_again()
+        if self._session.wants_token and not self._is_token_awaited and now >= self._token_at:
+            self._is_token_awaited = True
+            self.tokens.give(self._take_token)
+
+    def _take_token(self, given: Secret | NoToken) -> None:
+        self._is_token_awaited = False
+        if isinstance(given, NoToken):
+            self._token_at = MonoNs(self._now.mono + TOKEN_RETRY_NS)
+            log.warning("no token", reason=str(given))
+            return
+        self._session.authorise(given.reveal(), self._now.mono)
+        self._socket.send_due()
+
+    def _on_token_refused(self, reason: str) -> None:
+        if (refused := self.tokens.token) is not None:
+            self.tokens.invalidate(refused, f"Kraken refuses the token ({reason})")
+        self._authorise(self._now.mono)
+
+    def _on_rest_answer(self, answer: Answer) -> None:
+        self.replies.take(answer)
+
+    def _tell_all(self, report: TradingReport) -> None:
+        for outbox in self.records.outboxes.values():
+            outbox.send(report)
+
+    def _watch_hangs(self, now: MonoNs) -> None:
+        """A strategy that hangs sends nothing new and its orders end as configured, until its callback has returned."""
+        if self._hangs is None:
+            return
+        found = self._hangs.look(now)
+        for strategy, why in found.items():
+            if strategy not in self.hanging:
+                if not self._hangs.has_begun() and not self._has_traded(strategy):
+                    continue  # a long on_start: what an earlier run left open stays as that run left it
+                self._begin_hang(strategy, why)
+            self.new_orders.barred.setdefault(strategy, self.hanging[strategy])
+            # Orders may turn up while it hangs: closing orders of its fills, or what was in doubt.
+            if self._cancels_on_halt and any(not order.cancel_wanted for order in self.blotter.open_of(strategy)):
+                self.cancel_all_of(strategy)
+        for strategy in [strategy for strategy in self.hanging if strategy not in found]:
+            why = self.hanging.pop(strategy)
+            if self.new_orders.barred.get(strategy) == why:
+                del self.new_orders.barred[strategy]
+            log.info("strategy is back", strategy=strategy)
+            self.records.outboxes[strategy].send(self.gate.report)
+
+    def _begin_hang(self, strategy: str, why: str) -> None:
+        self.hanging[strategy] = f"{why}; no orders are taken from {strategy} until it has"
+        ends = "canceled" if self._cancels_on_halt else "kept"
+        log.error("strategy hangs", strategy=strategy, reason=why, its_orders=ends)
+        # Found behind whatever it hangs in: first why, then what became of its orders, then that trading is open again.
+        closed = TradingReport(self.risk.mode.value, False, self.hanging[strategy][:REASON_CHARS_MAX])
+        self.records.outboxes[strategy].send(closed)
+        if self._cancels_on_halt:
+            self.cancel_all_of(strategy)
+
+    def _has_traded(self, strategy: str) -> bool:
+        """Has it an order open that it sent in this run?"""
+        began_at = self.blotter.run_began_at
+        return any(order.submitted_at >= began_at for order in self.blotter.open_of(strategy))
+
+    def _is_left_alone(self) -> bool:
+        """Do all strategies hang, with orders that should have been canceled and still are open?
+
+        Then nobody speaks for them to Kraken: its dead man's switch ends what our cancels did not.
+        """
+        return self._cancels_on_halt and len(self.hanging) == len(self.records.outboxes) and bool(self.own_open)
+
+    def _watch_strategies(self) -> None:
+        """A strategy that leaves its reports lying sends nothing new, and its orders end as configured."""
+        now = self._now.wall
+        for strategy, outbox in self.records.outboxes.items():
+            if outbox.is_behind:
+                since = WallNs(self._behind.get(strategy, now) - BEHIND_MARGIN_NS)
+                outbox.catch_up(lambda strategy=strategy, since=since: self.everything(strategy, since))  # type: ignore[misc]
+            if outbox.is_behind:
+                self.new_orders.barred.setdefault(strategy, BEHIND)
+            if outbox.is_behind and strategy not in self._behind:
+                self._behind[strategy] = now
+                log.error("strategy does not take its reports", strategy=strategy)
+                if self._cancels_on_halt:
+                    self.cancel_all_of(strategy)
+            elif not outbox.is_behind and strategy in self._behind:
+                del self._behind[strategy]
+                if self.new_orders.barred.get(strategy) == BEHIND:
+                    del self.new_orders.barred[strategy]
+                log.info("strategy takes its reports again", strategy=strategy)
+
+    def _watch_fills(self, now: MonoNs) -> None:
+        """Ask for fills that Kraken has counted and that did not come."""
+        if now < self._fills_at:
+            return
+        self._fills_at = MonoNs(now + FILLS_CHECK_NS)
+        newest = islice(reversed(self.blotter.ended.values()), FILLS_CHECKED_MAX)
+        for order in (*self.blotter.open.values(), *newest):
+            if order.fills_missing and order.order_id and not order.is_external:
+                self.settle(order.key)
+
+    def _watch_loss(self, now: MonoNs) -> None:
+        if now < self._loss_at:
+            return
+        self._loss_at = MonoNs(now + LOSS_CHECK_NS)
+        held = self.blotter.positions.symbols_held()
+        marks = {symbol: mark for symbol in held if (mark := self._boards.mark(symbol)) is not None}
+        if not self._is_loss_known(marks, now):
+            return
+        totals, at = self.blotter.positions.totals(marks), self._now.wall
+        if self._daily_loss.begins(at):
+            self._daily_loss.begin(totals, at)
+            self.records.commit([DayBegan(self._daily_loss.day, totals, at)])
+        why = self._daily_loss.refusal(totals)
+        if why is not None and self.risk.mode is not TradingMode.HALTED:
+            log.critical("trading halted", reason=why)
+            self.halt(why)
+
+    def _is_loss_known(self, marks: Mapping[str, Decimal], now: MonoNs) -> bool:
+        """Has all that is held a price? Without that of a pair that is followed, a loss would only seem one.
+
+        One that is not followed in this run will have none, and cannot be traded: it counts at cost, and that is said.
+        """
+        unpriced = self.blotter.positions.unpriced(marks)
+        if awaited := [symbol for symbol in unpriced if symbol in self._boards.symbols]:
+            if self._daily_loss.is_limited and now - self._loss_unknown_said_at >= LOSS_UNKNOWN_SAID_NS:
+                self._loss_unknown_said_at = now
+                log.warning("the day's loss is not known", reason=f"no price yet of {', '.join(awaited)}")
+            return False
+        if unpriced and not self._at_cost:
+            log.warning("positions count at cost for the day's loss", symbols=unpriced,
+                        reason="these pairs are not followed")  # fmt: skip
+        self._at_cost = unpriced
+        return True

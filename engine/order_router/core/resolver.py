@@ -1,0 +1,106 @@
+"""Has Kraken's REST asked what became of orders: `OrderQuestions` says what, this says when.
+
+    next_truth ─┐
+                ├─► pauses after failures ─► the key's counter ─► CallQueue ─► the answer is taken
+    next_look ──┘
+
+The two are asked for side by side, so that what trading waits for never waits behind what only one pair waits for.
+While the counter has no room for a question, the next one is chosen anew: a cheaper one may have come.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from engine.instant import Instant
+from engine.kraken.connection.retry import LOCKOUT_PAUSE_NS, Retry
+from engine.kraken.rest.replies import RestRefusal
+from engine.kraken_rest.call_counter import call_cost
+from engine.kraken_rest.call_queue import CallQueue, RestCall
+from engine.kraken_rest.pair_names import PairNames
+from engine.order_router.core.questions import OrderQuestions, Question
+from engine.units import NS_PER_MS, NS_PER_S, WallNs
+
+LOOK_DEADLINE_S: Final = 2.0
+RETRY_NS: Final = 300 * NS_PER_MS  # after a first call that failed
+RETRY_NS_MAX: Final = 5 * NS_PER_S  # a strategy waits for each answer; the key's counter has pauses of its own
+
+
+class _Asker:
+    """One question at a time, of one kind."""
+
+    def __init__(self, next_question: Callable[[], Question | None], chance: Callable[[], float]) -> None:
+        self.next_question = next_question
+        self.retry = Retry(chance, first_ns=RETRY_NS, pause_ns_max=RETRY_NS_MAX)
+        self.is_asking = False
+
+
+class OrderResolver:
+    """The core's eyes at REST."""
+
+    def __init__(
+        self,
+        questions: OrderQuestions,
+        calls: CallQueue,
+        names: PairNames,
+        now: Instant,
+        chance: Callable[[], float],
+    ) -> None:
+        self._questions = questions
+        self._calls = calls
+        self._names = names
+        self._now = now
+        self._truth = _Asker(questions.next_truth, chance)
+        self._look = _Asker(questions.next_look, chance)
+
+    def look_up(self, key: str, deadline: WallNs) -> None:
+        """Find out what became of an order in doubt, which Kraken does not begin with after `deadline`."""
+        self._questions.look_up(key, deadline)
+
+    def settle(self, key: str) -> None:
+        """Find out how an order stands of which a change, a cancel or a fill is in doubt."""
+        self._questions.settle(key)
+
+    def reconcile(self, keys: Sequence[str]) -> None:
+        """Find out what became of orders that a snapshot did not list."""
+        self._questions.reconcile(keys)
+
+    def ask_anew(self) -> None:
+        """Something has changed, such as the key's permissions: ask what was refused before."""
+        self._truth.retry.anew()
+        self._look.retry.anew()
+
+    def ask_due(self) -> None:
+        """Ask what is due at this moment; the names of the pairs first, without which no answer can be read."""
+        self._names.ask_due()
+        if self._names.pairs is not None:
+            self._ask(self._truth)
+            self._ask(self._look)
+
+    def _ask(self, asker: _Asker) -> None:
+        if asker.is_asking or (question := asker.next_question()) is None or self._wait_ns(question, asker.retry):
+            return
+        asker.is_asking = True
+        self._calls.put(RestCall(
+            question.request,
+            lambda status, body: question.read(status, body, self._names.pairs),  # type: ignore[arg-type]
+            partial(self._answered, asker, question),
+            deadline_s=LOOK_DEADLINE_S,
+            urgency=question.urgency,
+        ))  # fmt: skip
+
+    def _wait_ns(self, question: Question, retry: Retry) -> int:
+        """How long this must not be asked: after a failure, or because the key's counter has no room for it."""
+        now = self._now.mono
+        room_ns = self._calls.counter.wait_ns(call_cost(question.request.name), now, question.urgency)
+        return max(retry.wait_ns(now), room_ns)
+
+    def _answered(self, asker: _Asker, question: Question, answer: Any) -> None:
+        asker.is_asking = False
+        if isinstance(answer, RestRefusal):
+            left_ns = int(self._calls.locked_out_s * NS_PER_S)
+            asker.retry.failed(answer.meaning.kind, self._now.mono, left_ns or LOCKOUT_PAUSE_NS)
+        else:
+            asker.retry.succeeded()
+            question.take(answer)
+        self._ask(asker)

@@ -1,0 +1,202 @@
+"""The REST route of requests, when the WebSocket cannot carry them.
+
+    AddOrder, AddOrderBatch, AmendOrder ─► sent once; in doubt like any other when no answer comes
+    CancelOrder ─► how the order then stands is asked for
+    CancelAllOrdersAfter ─► the dead man's switch
+
+Private calls of a key go one after the other, so each has a deadline of its own, and how many may wait is bounded.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from engine.instant import Instant
+from engine.kraken.connection.error_catalog import Meaning
+from engine.kraken.private.events import Answer, Purpose
+from engine.kraken.rest import order_replies
+from engine.kraken.rest import requests as rest_requests
+from engine.kraken.rest.pairs import RestPair
+from engine.kraken.rest.replies import RestRefusal
+from engine.kraken.rest.requests import RestRequest
+from engine.kraken.trading.order_requests import UNWRITABLE, BatchRow
+from engine.kraken_rest.call_counter import Urgency
+from engine.kraken_rest.call_queue import NOT_SENT, CallQueue, RestCall
+from engine.kraken_rest.pair_names import PairNames
+from engine.orders.breaker import Breaker
+from engine.orders.tracked_order import TrackedOrder
+from engine.units import WallNs
+
+ADD_DEADLINE_S: Final = 2.5
+CANCEL_DEADLINE_S: Final = 1.5  # one that hangs must not hold up the next for long
+DEAD_MAN_DEADLINE_S: Final = 2.0
+IN_FLIGHT_MAX: Final = 64
+CANCELS_WAITING_MAX: Final = 1000
+
+
+class RestRoute:
+    """The second way out."""
+
+    def __init__(
+        self,
+        calls: CallQueue,
+        names: PairNames,
+        breaker: Breaker,
+        now: Instant,
+        *,
+        answered: Callable[[Answer], None],
+        settle: Callable[[str], None],
+    ) -> None:
+        """`answered` is told what came of each request; `settle` is called with an order whose end nobody may tell."""
+        self._calls = calls
+        self._names = names
+        self._breaker = breaker
+        self._now = now
+        self._answered = answered
+        self._settle = settle
+        # Requests without an answer yet, cancels aside.
+        self._in_flight = 0
+        # Orders whose cancel is under way (the first) or waits: each deadline begins with its call.
+        self._canceling: dict[str, TrackedOrder] = {}
+
+    @property
+    def is_reachable(self) -> bool:
+        """Would an order have a chance?"""
+        return self._names.pairs is not None and self._has_room and self._breaker.allows(self._now.mono)
+
+    @property
+    def _has_room(self) -> bool:
+        return not self._calls.locked_out_s and self._in_flight < IN_FLIGHT_MAX
+
+    def add(self, orders: Sequence[TrackedOrder]) -> None:
+        """Send new orders: one, or a batch of one pair."""
+        purpose = Purpose("add" if len(orders) == 1 else "batch_add", tuple(order.key for order in orders))
+        pair = self._names.pairs.find(orders[0].symbol) if self._names.pairs is not None else None
+        if pair is None:
+            self._refuse(purpose, "REST does not know the pair", NOT_SENT)
+            return
+        try:
+            request = _add_request(orders, pair)
+        except UNWRITABLE as error:
+            self._refuse(purpose, f"no request can carry it: {error}", NOT_SENT)
+            return
+        read = order_replies.read_add_order if len(orders) == 1 else order_replies.read_add_order_batch
+        self._send(RestCall(
+            request, read, partial(self._added, purpose), deadline_s=ADD_DEADLINE_S, urgency=Urgency.ORDER
+        ))  # fmt: skip
+
+    def amend(self, order: TrackedOrder) -> None:
+        """Send the amend that is under way."""
+        if order.amendment is None:
+            return
+        purpose = Purpose("amend", (order.key,))
+        trigger = order.intent.trigger
+        try:
+            request = rest_requests.amend_order(
+                order.amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
+                trigger_price_type=trigger.price_type if trigger is not None else None,
+                deadline=rest_requests.rest_deadline(WallNs(0), self._now.wall),
+            )  # fmt: skip
+        except UNWRITABLE as error:
+            self._refuse(purpose, f"no request can carry it: {error}", NOT_SENT)
+            return
+        self._send(RestCall(
+            request, order_replies.read_amend_order, partial(self._amended, purpose), deadline_s=ADD_DEADLINE_S,
+            urgency=Urgency.ORDER,
+        ))  # fmt: skip
+
+    def cancel(self, orders: Sequence[TrackedOrder]) -> None:
+        """Send cancels; one that is under way has nothing to gain from another."""
+        if not self._has_room:
+            return
+        is_idle = not self._canceling
+        for order in orders:
+            if len(self._canceling) < CANCELS_WAITING_MAX:
+                self._canceling.setdefault(order.key, order)
+        if is_idle:
+            self._cancel_next()
+
+    def arm_dead_man(self, timeout_s: int) -> None:
+        """Set the dead man's switch, however much is under way: it is answered in any case."""
+        self._send(RestCall(
+            rest_requests.cancel_all_orders_after(timeout_s), order_replies.read_cancel_all_orders_after,
+            self._armed, deadline_s=DEAD_MAN_DEADLINE_S, urgency=Urgency.DEAD_MAN,
+        ))  # fmt: skip
+
+    def _send(self, call: RestCall) -> None:
+        self._in_flight += 1
+        self._calls.put(call)
+
+    # --- what came of them
+
+    def _added(self, purpose: Purpose, answer: Any) -> None:
+        self._in_flight -= 1
+        if isinstance(answer, RestRefusal):
+            self._failed(purpose, answer)
+            return
+        self._breaker.succeeded()
+        if purpose.what == "batch_add":
+            self._answered(_answer(purpose, rows=tuple(answer)))
+        else:
+            self._answered(_answer(purpose, order_id=answer.order_ids[0] if answer.order_ids else None))
+
+    def _amended(self, purpose: Purpose, answer: Any) -> None:
+        self._in_flight -= 1
+        if isinstance(answer, RestRefusal):
+            self._failed(purpose, answer)
+        else:
+            self._answered(_answer(purpose))
+
+    def _armed(self, answer: Any) -> None:
+        self._in_flight -= 1
+        if isinstance(answer, RestRefusal):
+            self._refuse(Purpose("dead_man"), answer.error, answer.meaning)
+        else:
+            self._answered(_answer(Purpose("dead_man")))
+
+    def _cancel_next(self) -> None:
+        if not self._canceling:
+            return
+        order = next(iter(self._canceling.values()))
+        request = (
+            rest_requests.cancel_order(order_id=order.order_id)
+            if order.order_id
+            else rest_requests.cancel_order(userref=order.userref)
+            if order.userref is not None
+            else rest_requests.cancel_order(cl_ord_id=order.key)
+        )
+        self._calls.put(RestCall(
+            request, order_replies.read_cancel, partial(self._canceled, order.key), deadline_s=CANCEL_DEADLINE_S,
+            urgency=Urgency.CANCEL,
+        ))  # fmt: skip
+
+    def _canceled(self, key: str, answer: Any) -> None:
+        self._canceling.pop(key, None)
+        if isinstance(answer, RestRefusal):
+            self._failed(Purpose("cancel", (key,)), answer)
+        else:
+            self._settle(key)  # no executions tell of it while the private feed is down
+        self._cancel_next()
+
+    def _failed(self, purpose: Purpose, refusal: RestRefusal) -> None:
+        if refusal.status == 0 or refusal.status >= 500:
+            self._breaker.failed(self._now.mono)
+        self._refuse(purpose, refusal.error, refusal.meaning)
+
+    def _refuse(self, purpose: Purpose, error: str, what: Meaning) -> None:
+        self._answered(Answer(req_id=None, purpose=purpose, method="", success=False, error=error, meaning=what))
+
+
+def _answer(purpose: Purpose, *, order_id: str | None = None, rows: tuple[Any, ...] = ()) -> Answer:
+    """Yes."""
+    return Answer(req_id=None, purpose=purpose, method="", success=True, order_id=order_id, rows=rows)
+
+
+def _add_request(orders: Sequence[TrackedOrder], pair: RestPair) -> RestRequest:
+    first = orders[0]
+    if len(orders) == 1:
+        return rest_requests.add_order(
+            first.intent, pair=pair, cl_ord_id=first.cl_ord_id, userref=first.userref, deadline=first.deadline
+        )
+    rows = [BatchRow(order.intent, order.cl_ord_id, order.userref) for order in orders]
+    return rest_requests.add_order_batch(rows, pair=pair, deadline=first.deadline)

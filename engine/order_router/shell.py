@@ -1,0 +1,248 @@
+"""The order core's shell: its ports over files, sockets and shared memory, as the supervisor handed them over.
+
+    key ─► KrakenRest ─► RestCalls ─► CallQueue ─┐
+    journal file ─► blotter ─────────────────────┤
+    boards, callback words, report rings ────────┼─► Ports ─► build ─► OrderCore ◄─ OrderRouter ◄─ rings
+    trading session ◄─► connection ──────────────┘
+
+`process` runs what is put together here.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from engine.clock import Clock
+from engine.credentials import load_credentials, take_over
+from engine.history import HistoryWriter, fills_of
+from engine.instant import Instant
+from engine.kraken.private.events import TradingEvent
+from engine.kraken.rest.signing import Signer
+from engine.kraken.trading.session import TradingSession, TradingSettings
+from engine.kraken_rest.calls import RestCalls
+from engine.kraken_rest.client import KrakenRest
+from engine.net.backoff import Backoff
+from engine.net.budget import ConnectionBudget
+from engine.net.https import HttpsClient
+from engine.net.key_lock import KeyLock
+from engine.net.resolver import Resolver
+from engine.net.websocket import WebSocketConnection
+from engine.order_router.core.order_core import OrderCore, build
+from engine.order_router.core.ports import Ports
+from engine.order_router.counters import RouterCounters
+from engine.order_router.market_boards import BoardPort, MarketBoards
+from engine.order_router.router import OrderRouter
+from engine.order_router.settings import core_settings
+from engine.order_router.status import RouterStatus
+from engine.orders.blotter import Blotter, fold
+from engine.orders.journal import Journal
+from engine.orders.journal_records import JournalError, Record, RunBegan
+from engine.processes.callback_words import StrategyWords
+from engine.processes.launch import RouterLaunch
+from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segment
+from engine.secret import fingerprint
+from engine.state_directory import HISTORY_FILE
+from engine.telemetry import Counters, Histogram
+from engine.topology import ROUTER_COUNTERS, ROUTER_DOORBELL, ROUTER_HISTOGRAMS, strategy_counter_names
+from engine.units import NS_PER_S, MonoNs
+
+log = structlog.get_logger("order_router")
+
+
+class RouterShell(NamedTuple):
+    """All that runs, and all that must be closed."""
+
+    core: OrderCore
+    router: OrderRouter
+    https: HttpsClient
+    key_lock: KeyLock
+    rest: RestCalls
+    journal: Journal
+    history: HistoryWriter | None
+    connection: WebSocketConnection[TradingEvent]
+    status: RouterStatus
+    counters: RouterCounters
+    doorbells: list[Doorbell]
+    is_successor: bool
+    """Did another router serve this run of the engine before?"""
+
+
+def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
+    """Make it, in a process with a running event loop; ConfigError for a key or a journal that cannot be used."""
+    trading = launch.trading
+    memories = {fd: Segment.attach(fd).memory for fd in _segment_fds(launch)}
+    histograms = {
+        name: Histogram(memories[fd]) for name, fd in zip(ROUTER_HISTOGRAMS, launch.histogram_fds, strict=True)
+    }
+    shared = Counters(memories[launch.counters_fd], ROUTER_COUNTERS)
+    is_successor = shared.get("heartbeat_ns") > 0
+    shared.set("heartbeat_ns", clock.mono_ns())
+    now, names = Instant(clock.mono_ns(), clock.wall_ns()), Resolver()
+    https, key_lock, signer = _open_rest(launch, clock, names)
+    rest = RestCalls(KrakenRest(https, clock, signer=signer, key=key_lock), clock, now, histograms["rest"])
+    opened = _open_journal(launch, signer, clock, is_successor=is_successor)
+    history = HistoryWriter(Path(launch.state_dir) / HISTORY_FILE) if trading.history else None
+    session = TradingSession(TradingSettings(answer_deadline_ns=int(trading.answer_timeout_s * NS_PER_S)))
+    # The connection tells the router what comes, which is made when the core is; nothing comes before it runs.
+    routers: list[OrderRouter] = []
+    connection: WebSocketConnection[TradingEvent] = WebSocketConnection(
+        launch.url,
+        session,
+        on_events=lambda events: routers[0].on_trading_events(events),
+        on_burst_end=lambda: routers[0].core.end_burst(),
+        clock=clock,
+        backoff=Backoff(random.Random()),
+        budget=ConnectionBudget(attempts_max=launch.attempts_max),
+        resolver=names,
+        ca_file=Path(launch.ca_file) if launch.ca_file else None,
+    )
+    boards = _boards(launch, memories, clock)
+    strategies = [port.strategy for port in launch.reports]
+    ports = Ports(
+        now=now,
+        session=session,
+        socket=connection,
+        calls=rest.queue,
+        journal=opened.journal,
+        reports={port.strategy: Publisher(memories[port.ring_fd], launch.report_doorbells) for port in launch.reports},
+        boards=boards,
+        words=StrategyWords(
+            Counters(memories[launch.host_counters_fd], strategy_counter_names(strategies)), strategies
+        ),
+        history=history,
+        on_sent=_latency_meter(histograms, clock),
+        on_acknowledged=histograms["ack"].record,
+        chance=random.random,
+    )
+    core = build(
+        core_settings(trading, launch.risk, launch.hang_ns_max), ports, opened.blotter,
+        written_in_run=opened.of_run, unwritten=opened.unwritten,
+    )  # fmt: skip
+    router = OrderRouter(
+        core, now, commands=GatedSubscriber(memories[launch.command_fd]),
+        account=GatedSubscriber(memories[launch.account_fd]), clock=clock,
+    )  # fmt: skip
+    routers.append(router)
+    return RouterShell(
+        core=core,
+        router=router,
+        https=https,
+        key_lock=key_lock,
+        rest=rest,
+        journal=opened.journal,
+        history=history,
+        connection=connection,
+        status=RouterStatus(router, BoardWriter(memories[launch.status_fd]), boards),
+        counters=RouterCounters(shared, router, connection, clock),
+        doorbells=[
+            Doorbell(memories[fd], ROUTER_DOORBELL, launch.eventfd) for fd in (launch.command_fd, launch.account_fd)
+        ],
+        is_successor=is_successor,
+    )
+
+
+def _boards(launch: RouterLaunch, memories: dict[int, memoryview], clock: Clock) -> MarketBoards:
+    return MarketBoards(
+        [
+            BoardPort(
+                view.shard, memories[view.board_fd], Counters(memories[view.counters_fd], view.shard.counter_names)
+            )
+            for view in launch.markets
+        ],
+        clock,
+    )
+
+
+def _latency_meter(histograms: dict[str, Histogram], clock: Clock) -> Callable[[MonoNs, MonoNs], None]:
+    """Called when an order's bytes are with the socket: how long ago did the strategy ask, and the market move?"""
+    strategy_to_wire, tick_to_order = histograms["strategy_to_wire"], histograms["tick_to_order"]
+
+    def measure(issued_at: MonoNs, tick_at: MonoNs) -> None:
+        left_at = clock.mono_ns()
+        if issued_at:
+            strategy_to_wire.record(left_at - issued_at)
+        if tick_at:
+            tick_to_order.record(left_at - tick_at)
+
+    return measure
+
+
+def _open_rest(launch: RouterLaunch, clock: Clock, names: Resolver) -> tuple[HttpsClient, KeyLock, Signer]:
+    trading = launch.trading
+    credentials = load_credentials(
+        file=Path(trading.credentials_file) if trading.credentials_file else None,
+        keyring=trading.keyring,
+        handed_over=take_over(launch.credentials_fd),
+    )
+    log.info("key", fingerprint=credentials.fingerprint, source=credentials.source)
+    if credentials.warning is not None:
+        log.warning("key", warning=credentials.warning)
+    # Play money's keys are one venue's own: two engines on this machine may meet the same one.
+    key_lock = KeyLock(credentials.api_key, None if launch.is_live else Path(launch.state_dir) / "keys")
+    ca_file = Path(launch.ca_file) if launch.ca_file else None
+    https = HttpsClient(launch.rest_url, clock=clock, resolver=names, ca_file=ca_file)
+    return https, key_lock, Signer(credentials.api_key, credentials.secret)
+
+
+class _OpenJournal(NamedTuple):
+    journal: Journal
+    blotter: Blotter
+    of_run: Sequence[Record]
+    """What earlier lives of the router wrote in this run of the engine."""
+    unwritten: Sequence[Record]
+    """What the journal did not take yet."""
+
+
+def _open_journal(launch: RouterLaunch, signer: Signer, clock: Clock, *, is_successor: bool) -> _OpenJournal:
+    """The journal and what it comes to; JournalError when it takes no record and no router served this run before.
+
+    A successor has orders to look after: it cancels and reconciles though the disk is full, and takes no new order.
+    """
+    state_dir = Path(launch.state_dir)
+    journal, records, report = Journal.open(state_dir, durability=launch.trading.durability)
+    log.info("journal", report=str(report))
+    if not records and (fills := fills_of(state_dir / HISTORY_FILE)):
+        log.warning(
+            "the journal is empty, the history is not: positions and the day's loss begin at zero; move the journal "
+            "back, or check positions by hand",
+            journal=str(journal.path), history=str(state_dir / HISTORY_FILE), fills=fills,
+        )  # fmt: skip
+    blotter = fold(records)
+    began = RunBegan(launch.run, _version(), fingerprint(signer.api_key), clock.wall_ns())
+    unwritten: Sequence[Record] = ()
+    try:
+        journal.append(began)
+    except JournalError:
+        if not is_successor:
+            raise
+        unwritten = (began,)
+    blotter.apply(began)
+    for place, record in enumerate(records):
+        if isinstance(record, RunBegan) and record.run == launch.run:
+            return _OpenJournal(journal, blotter, records[place:], unwritten)
+    return _OpenJournal(journal, blotter, (), unwritten)
+
+
+def _segment_fds(launch: RouterLaunch) -> list[int]:
+    return [
+        launch.command_fd,
+        launch.account_fd,
+        launch.counters_fd,
+        launch.host_counters_fd,
+        launch.status_fd,
+        *launch.histogram_fds,
+        *(port.ring_fd for port in launch.reports),
+        *(view.board_fd for view in launch.markets),
+        *(view.counters_fd for view in launch.markets),
+    ]
+
+
+def _version() -> str:
+    try:
+        return version("kraken-engine")
+    except PackageNotFoundError:
+        return "unknown"
