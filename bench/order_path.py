@@ -18,37 +18,31 @@ from rig import CAPTURE_DEPTH_10, book_frames, symbols_of
 
 from engine.clock import SystemClock
 from engine.history import HistoryWriter
+from engine.instant import Instant
 from engine.kraken.private.session import PrivateSession, PrivateSettings
 from engine.kraken.trading.session import TradingSession, TradingSettings
-from engine.order_router.core.cancels import OrderCancels
-from engine.order_router.core.commit import OrderRecords
-from engine.order_router.core.dead_man import DeadMan
-from engine.order_router.core.executions import AccountFacts
-from engine.order_router.core.gate import TradingGate
+from engine.kraken_rest.call_queue import CallQueue
+from engine.order_router.core.new_orders import NewOrderSettings
+from engine.order_router.core.order_core import build
+from engine.order_router.core.ports import Ports
+from engine.order_router.core.settings import CoreSettings
 from engine.order_router.market_boards import BoardPort, MarketBoards
-from engine.order_router.core.new_orders import NewOrderSettings, NewOrders, Waiting
-from engine.order_router.core.replies import OrderReplies
-from engine.order_router.core.report_outbox import ReportOutbox
 from engine.order_router.router import OrderRouter
-from engine.order_router.wire import OrderWire
-from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
-from engine.orders.breaker import Breaker
 from engine.orders.journal import Journal
-from engine.orders.pending_queue import PendingQueue
-from engine.orders.rate_counter import RateCounters, Tier
+from engine.orders.rate_counter import Tier
 from engine.orders.rings.account_ring import ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMAND_SLOTS
 from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORT_SLOTS
-from engine.orders.risk import DailyLoss, Risk, RiskLimits
+from engine.orders.risk import RiskLimits
 from engine.private_feed.feed import PrivateFeed
 from engine.records import PairRules, pack_pair
 from engine.ring import BoardWriter, GatedSubscriber, Publisher, Segment, format_ring, open_eventfd, ring_bytes
 from engine.strategy.order_options import OrderOptions
 from engine.strategy.orders import Order
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
-from engine.telemetry import new_counters, new_histogram
-from engine.topology import PRIVATE_FEED_COUNTERS, ROUTER_HISTOGRAMS, Shard
+from engine.telemetry import new_counters
+from engine.topology import PRIVATE_FEED_COUNTERS, Shard
 from engine.units import NS_PER_S, units_decimal
 
 STRATEGY = "Bench"
@@ -76,6 +70,9 @@ class Frames:
         self._ours, self._theirs = socket.socketpair()
 
     can_send = True
+
+    def send_due(self) -> None:
+        """The session has nothing of its own to send here."""
 
     def send(self, request: bytes) -> bool:
         """As the connection does, without a WebSocket's frame around it."""
@@ -125,13 +122,15 @@ class Stamps:
         return median(journey.get(name, 0) for journey in settled) / 1e3
 
 
-class NoRest:
-    """In place of the resolver: nothing is ever asked of it here."""
-
-    is_reachable = False
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"the benchmark's path called {name}")
+SETTINGS = CoreSettings(
+    new_orders=NewOrderSettings(
+        deadline_ns=NS_PER_S, command_ttl_ns=FOREVER_NS, rest_fallback=False, queues_over_rate=False,
+        queue_wait_ns_max=0,
+    ),
+    limits=OPEN_LIMITS, queue_orders_max=100, tier="auto", cancel_reserve_percent=0, rest_lag_ns_max=NS_PER_S,
+    dead_man_s=0, dead_man_refresh_ns=NS_PER_S, token_refresh_ns=FOREVER_NS, breaker_failures=5,
+    breaker_open_ns=60 * NS_PER_S, hang_ns_max=FOREVER_NS, cancels_on_halt=True,
+)  # fmt: skip
 
 
 class OrderPath:
@@ -161,15 +160,18 @@ class OrderPath:
         self.session = TradingSession(TradingSettings(answer_deadline_ns=FOREVER_NS))
         self.session.opened(clock.mono_ns())
         self.session.authorise(TOKEN, clock.mono_ns())
-        self.wire = OrderWire(self.session, clock)
-        self.wire.socket = self.frames
-        self.rates = RateCounters(UNLIMITED)
-        self.risk = Risk(OPEN_LIMITS)
-        self.blotter = Blotter()
-        self.line = ReportOutbox(STRATEGY, self.reports_in)
         self.boards = boards
-        self.router = self._router(clock)
-        self._open_gate()
+        self.blotter = Blotter()
+        now = Instant(clock.mono_ns(), clock.wall_ns())
+        core_ports = Ports(
+            now=now, session=self.session, socket=self.frames, calls=CallQueue(now), journal=self.journal,
+            reports={STRATEGY: self.reports_in}, boards=boards, words=None, history=self.history,
+            on_sent=lambda issued_at, tick_at: None, on_acknowledged=lambda took_ns: None, chance=lambda: 0.5,
+        )  # fmt: skip
+        self.core = build(SETTINGS, core_ports, self.blotter)
+        self.core.rates.set_tier(UNLIMITED, clock.mono_ns())
+        self.router = OrderRouter(self.core, now, commands=self.commands_out, account=self.account_out, clock=clock)
+        self.core.begin()
 
         self.feed_session = PrivateSession(PrivateSettings())
         self.feed = PrivateFeed(
@@ -205,9 +207,8 @@ class OrderPath:
     def answer(self, frame: bytes) -> None:
         """An answer on the trading connection."""
         events = self.session.receive(frame, self.clock.mono_ns())
-        self.router.answers.on_events(events)
-        self.router.gate.tell()
-        self.router.flush()
+        self.router.on_trading_events(events)
+        self.core.end_burst()
 
     def execute(self, frame: bytes) -> None:
         """A frame on the private feed's connection, to the account ring."""
@@ -285,68 +286,6 @@ class OrderPath:
         self.feed_counters = new_counters(shard.counter_names)
         self.feed_counters.set("heard_ns", clock.mono_ns())
         return MarketBoards([BoardPort(shard, memory[1], self.feed_counters)], clock)
-
-    def _router(self, clock: SystemClock) -> OrderRouter:
-        self.histograms = {name: new_histogram() for name in ROUTER_HISTOGRAMS}
-        no_rest: Any = NoRest()
-        gate = TradingGate(self.risk, self.line.send)
-        records = OrderRecords(self.blotter, self.journal, {STRATEGY: self.line}, Balances(), clock, self.history)
-        breaker = Breaker(5, 60 * NS_PER_S)
-        cancels = OrderCancels(records, self.wire, self.rates, lambda orders: None, clock)
-        dead_man = DeadMan(0, NS_PER_S, self.wire, lambda timeout_s: None, clock)
-        answers = OrderReplies(
-            records, self.wire, gate, cancels, dead_man, self.rates, breaker, no_rest, clock, self.histograms["ack"],
-            lambda why: None,
-        )  # fmt: skip
-        facts = AccountFacts(
-            records, gate, self.boards, self.wire, cancels, self.rates, self.risk, no_rest, clock, is_tier_fixed=True
-        )
-        self.entry = NewOrders(
-            NewOrderSettings(
-                deadline_ns=NS_PER_S,
-                command_ttl_ns=FOREVER_NS,
-                rest_fallback=False,
-                queues_over_rate=False,
-                queue_wait_ns_max=0,
-            ),
-            records=records,
-            gate=gate,
-            boards=self.boards,
-            wire=self.wire,
-            rest=no_rest,
-            risk=self.risk,
-            rates=self.rates,
-            queue=PendingQueue[Waiting](100),
-            breaker=breaker,
-            clock=clock,
-            strategy_to_wire=self.histograms["strategy_to_wire"],
-            tick_to_order=self.histograms["tick_to_order"],
-        )
-        router = OrderRouter(
-            records=records,
-            gate=gate,
-            boards=self.boards,
-            entry=self.entry,
-            cancels=cancels,
-            answers=answers,
-            facts=facts,
-            dead_man=dead_man,
-            risk=self.risk,
-            daily_loss=DailyLoss(Decimal(10**15)),
-            commands=self.commands_out,
-            account=self.account_out,
-            clock=clock,
-            settle=lambda key: None,
-            look_up=lambda order: None,
-            cancels_on_halt=True,
-        )
-        router.begin()
-        return router
-
-    def _open_gate(self) -> None:
-        self.router.gate.feed_reason = ""
-        self.router.gate.has_balances = True
-        self.router.gate.tell()
 
     def _begin_account(self) -> None:
         """Both snapshots, empty."""

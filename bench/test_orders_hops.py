@@ -63,13 +63,13 @@ def test_strategy_to_wire(benchmark: Any, path: OrderPath, monkeypatch: pytest.M
     stamps, bare_us, nap_s = Stamps(), [], NAP_S[pace]
     stamps.wrap(path, "submit", "desk")
     stamps.wrap(path, "route", "router")
-    stamps.wrap(path.entry, "submit", "entry")
-    stamps.wrap(path.entry, "_refusal", "risk")
-    stamps.wrap(path.rates, "wait_ns", "counter")
-    stamps.wrap(path.rates, "charge", "counter")
-    stamps.wrap(path.router.records, "write", "journal")
-    stamps.wrap(path.wire, "send", "wire")
-    stamps.wrap(path.router.records, "apply", "apply")
+    stamps.wrap(path.core.new_orders, "submit", "entry")
+    stamps.wrap(path.core.new_orders, "_refusal", "risk")
+    stamps.wrap(path.core.rates, "wait_ns", "counter")
+    stamps.wrap(path.core.rates, "charge", "counter")
+    stamps.wrap(path.core.records, "write", "journal")
+    stamps.wrap(path.core.new_orders._websocket, "send", "wire")
+    stamps.wrap(path.core.records, "apply", "apply")
     with monkeypatch.context() as patch:
         patch.setattr(order_requests, "add_order", order_requests.add_order)  # put back what wrap replaces
         stamps.wrap(order_requests, "add_order", "encode")
@@ -119,7 +119,7 @@ def test_risk_beside_open_orders(benchmark: Any, path: OrderPath, open_orders: i
     intent = path.blotter.open[order.id].intent
     end(path, order, 0)
     path.frames.take()
-    refusal = path.entry._refusal
+    refusal = path.core.new_orders._refusal
     mono_ns = path.clock.mono_ns
 
     def check_all() -> None:
@@ -146,9 +146,9 @@ def test_wire_to_callback(benchmark: Any, path: OrderPath, pace: str) -> None:
     for owner, method, name in (
         (path.session, "receive", "session"), (path, "answer", "router"), (path, "news", "desk"),
         (path, "execute", "private_feed"), (path, "route", "router"), (path.feed_session, "receive", "session"),
-        (path.router.records, "write", "journal"), (path.blotter, "apply", "blotter"),
+        (path.core.records, "write", "journal"), (path.blotter, "apply", "blotter"),
         (path.blotter, "on_execution", "decide"), (path.blotter, "on_acknowledged", "decide"),
-        (path.line, "send", "report"),
+        (path.core.records.outboxes["Bench"], "send", "report"),
     ):  # fmt: skip
         stamps.wrap(owner, method, name)
     acks, fills = Stamps(), Stamps()

@@ -16,10 +16,11 @@ class Instant:
         self.mono = MonoNs(mono_ns)
         self.wall = WallNs(wall_ns)
 
-    def set(self, mono_ns: int, wall_ns: int) -> None:
+    def set(self, mono_ns: MonoNs, wall_ns: WallNs) -> None:
         """The next input comes at this moment."""
-        self.mono, self.wall = MonoNs(mono_ns), WallNs(wall_ns)
+        self.mono = mono_ns
+        self.wall = wall_ns
 
     def advance(self, ns: int) -> None:
         """Move both readings forward."""
-        self.set(self.mono + ns, self.wall + ns)
+        self.set(MonoNs(self.mono + ns), WallNs(self.wall + ns))

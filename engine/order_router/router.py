@@ -59,13 +59,17 @@ class OrderRouter:
         if self.look_at_clock() >= self._timer_at:
             self._timer_at = MonoNs(self._now.mono + TIMER_NS)
             core.on_time()
-        core.end_burst()
+        if facts:
+            core.end_burst()
+        else:
+            core.flush()
         return len(facts) + len(commands)
 
     def look_at_clock(self) -> MonoNs:
         """Tell the core what time it is, before whatever it is to be told next."""
-        self._now.set(self._mono_ns(), self._wall_ns())
-        return self._now.mono
+        now = self._now.mono = self._mono_ns()
+        self._now.wall = self._wall_ns()
+        return now
 
     def on_trading_events(self, events: Sequence[TradingEvent]) -> None:
         """What the trading connection brought."""

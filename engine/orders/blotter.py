@@ -229,11 +229,20 @@ class Blotter:
             Amended(key, asked.qty, asked.limit_price, asked.price_decimals, asked.qty_decimals, "", at, kraken_time),
         )
 
-    def on_execution(self, fact: ExecutionFact, pair_of: Callable[[str], Pair | None], at: WallNs) -> Sequence[Record]:
-        """One row of the executions channel, of a snapshot or news; `pair_of` tells what is known of a pair now."""
+    def on_execution(
+        self,
+        fact: ExecutionFact,
+        pair_of: Callable[[str], Pair | None],
+        at: WallNs,
+        order: TrackedOrder | None = None,
+    ) -> Sequence[Record]:
+        """One row of the executions channel, of a snapshot or news; `pair_of` tells what is known of a pair now.
+
+        `order` is what `order_of` says of it, for those who have asked already.
+        """
         if fact.order_qty is not None and fact.order_qty < 0:  # it would hold less than nothing
             return self._odd(f"an order of {fact.order_qty}", fact.order_id)
-        order = self.order_of(fact)
+        order = order or self.order_of(fact)
         if order is not None:
             return self._reported(order, order.state, fact, pair_of, at)
         adopted = self._adopted(fact, pair_of, at)
@@ -663,6 +672,29 @@ class Blotter:
         )
         return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
 
+    def check(self) -> None:
+        """Assert every invariant of the state; for tests, the simulator, and for whoever doubts."""
+        for orders, is_open in ((self.open, True), (self.ended, False)):
+            for key, order in orders.items():
+                assert order.key == key
+                assert order.is_open is is_open, f"{key} is {order.state.name}"
+                _check_order(order)
+        assert self.open.keys().isdisjoint(self.ended)
+        assert len(self.ended) <= ENDED_KEPT
+        open_on = {order.key: symbol for symbol, orders in self._open_on.items() for order in orders.values()}
+        assert open_on == {order.key: order.symbol for order in self.open.values()}
+        by_order_id = {order.order_id: order.key for order in self.open.values() if order.order_id}
+        assert len(by_order_id) == sum(bool(order.order_id) for order in self.open.values()), "two orders with one id"
+        assert all(self._key_of_order_id.get(order_id) == key for order_id, key in by_order_id.items())
+        assert all(self.get(key) is not None for key in self._key_of_order_id.values())
+        assert all(self.get(key) is not None for key in self._key_of_userref.values())
+        assert len(self._exec_ids) <= EXEC_IDS_KEPT
+        assert self.parked == sum(map(len, self._parked.values())) <= PARKED_MAX
+        assert self._parked.keys().isdisjoint(by_order_id), "a report waits for an order that is known"
+        for fills in self.untold.values():
+            assert 0 < len(fills) <= UNTOLD_MAX
+            assert all(fill.exec_id in self._exec_ids for fill in fills)
+
     def state_hash(self) -> str:
         """The same for the same state, whatever way it came about."""
         raw = self.snapshot(WallNs(0)).blotter
@@ -787,6 +819,16 @@ def _count(order: TrackedOrder, filled: QtyLots, decimals: int) -> None:
     """Kraken has counted so much as filled; never less than before."""
     order.refine(order.price_decimals, decimals)
     order.filled_at_venue = QtyLots(max(order.filled_at_venue, rescaled(filled, decimals, order.qty_decimals)))
+
+
+def _check_order(order: TrackedOrder) -> None:
+    """What must hold of one order, whatever has happened to it."""
+    assert min(order.qty, order.filled, order.filled_before, order.filled_at_venue) >= 0
+    assert (order.pending == "amend") == (order.amendment is not None), f"{order.key}: {order.pending or 'nothing'}"
+    assert order.is_open or not (order.pending or order.cancel_wanted)
+    assert order.order_id or order.state not in (S.WORKING, S.PARTIAL)
+    assert order.filled or not order.cost
+    assert order.state not in (S.SENT, S.UNKNOWN, S.WORKING) or not order.filled
 
 
 def _allows(state: OrderState, event: OrderEvent) -> bool:

@@ -127,7 +127,7 @@ class AccountFacts:
             self._rates.of(fact.symbol).correct(fact.rate_count, self._now.mono, is_idle=is_idle)
         order = self._blotter.order_of(fact)
         was_unknown = order is not None and order.state is OrderState.UNKNOWN
-        records = self._blotter.on_execution(fact, self._boards.pair, self._now.wall)
+        records = self._blotter.on_execution(fact, self._boards.pair, self._now.wall, order)
         self._records.commit(records, received_at=fact.received_at)
         if was_unknown and order is not None:
             self._note_resolved(order.key)

@@ -224,8 +224,12 @@ class OrderCore:
         self.replies.on_events(events)
 
     def end_burst(self) -> None:
-        """Several inputs have come together, and these were all: the strategies may look."""
+        """End of what came together from Kraken: tell whether orders are taken, let the strategies look."""
         self.gate.tell()
+        self.flush()
+
+    def flush(self) -> None:
+        """Let the strategies look at their reports."""
         for outbox in self.records.outboxes.values():
             outbox.flush()
 
