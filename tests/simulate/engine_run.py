@@ -9,6 +9,7 @@ from random import Random
 from typing import Final
 
 from engine.kraken.public.session import PublicSettings
+from engine.strategy.orders import Order
 from engine.strategy_host.host import StrategyHost
 from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits
 from engine.strategy_host.order_client import OrderPorts
@@ -17,7 +18,7 @@ from engine.topology import plan_shards, strategy_counter_names
 from engine.units import NS_PER_MS, NS_PER_US
 from tests.simulate.feeds import SimFeed
 from tests.simulate.kernel import Kernel, Process, SimClock
-from tests.simulate.network import Weather
+from tests.simulate.orders import OrderRings, SimPrivateFeed, SimRouter, World
 from tests.simulate.strategies import SimStrategy
 from tests.simulate.venue import SimVenue
 
@@ -118,10 +119,7 @@ class EngineRun:
 
     def __init__(
         self,
-        kernel: Kernel,
-        clock: SimClock,
-        weather: Weather,
-        venue: SimVenue,
+        world: World,
         *,
         number: int,
         symbols: Sequence[str],
@@ -131,9 +129,13 @@ class EngineRun:
         settings: dict[str, int],
         ring_slots: int,
         conflate: bool,
+        told: Callable[[str, Order], None],
+        after_router: Callable[[SimRouter], None],
     ) -> None:
+        kernel, clock, weather, venue = world.kernel, world.clock, world.weather, world.venue
         self._kernel = kernel
         self.number = number
+        self._after_router = after_router
         rng = kernel.rng(f"run {number}")
         self.process = Process(kernel, "engine")
         self.process.begin()
@@ -155,16 +157,48 @@ class EngineRun:
         strategies = []
         for index in range(strategy_count):
             name = f"strategy{index}"
-            strategy = SimStrategy(name, kernel, venue, self.process, kernel.rng(f"{name} of run {number}"))
+            strategy = SimStrategy(name, kernel, venue, self.process, kernel.rng(f"{name} of run {number}"), told)
             strategy.timer_s = timer_s
             strategies.append(strategy)
-        self.host = SimHost(kernel, clock, self.process, rng, strategies, symbols, self.feeds, lambda _: None)
+        names = [strategy.name for strategy in strategies]
+        rings = OrderRings(names, self.process)
+        self.host = SimHost(
+            kernel,
+            clock,
+            self.process,
+            rng,
+            strategies,
+            symbols,
+            self.feeds,
+            lambda name: rings.ports(name, number, self._wake_router),
+        )
+        self.router = SimRouter(
+            world,
+            number,
+            rng,
+            rings,
+            names,
+            self.feeds,
+            self.host.counters,
+            wake_host=self._router_worked,
+            nudge=lambda: self.private_feed.nudge(),
+        )
+        self.private_feed = SimPrivateFeed(world, rng, rings, self.router)
 
     def _wake_host(self) -> None:
         self.host.wake()
 
+    def _wake_router(self) -> None:
+        self.router.wake()
+
+    def _router_worked(self) -> None:
+        self.host.wake()
+        self._after_router(self.router)
+
     def start(self) -> None:
         """Everything begins."""
+        self.router.start()
+        self.private_feed.start()
         self.host.start()
         for feed in self.feeds:
             feed.start()
@@ -177,8 +211,11 @@ class EngineRun:
         """The engine's process is killed, and its feeds die with it."""
         self.process.die()
         for feed in self.feeds:
-            feed._is_ending = True
+            feed.is_ending = True
             feed.process.die()
+        self.private_feed.is_ending = True
+        self.private_feed.process.die()
+        self.router.orphaned()
 
     def check(self) -> None:
         """What always holds."""

@@ -18,22 +18,10 @@ from tests.simulate.kernel import Process
 if TYPE_CHECKING:
     from tests.simulate.simulation import Simulation
 
-FAULT_KINDS: Final = frozenset(
-    {
-        "cut",
-        "half-open",
-        "down",
-        "stall",
-        "split",
-        "frames",
-        "kill",
-        "stop",
-        "maintenance",
-        "precision",
-        "strategy",
-        "clock",
-    }
-)
+FAULT_KINDS: Final = frozenset({
+    "clock", "cut", "disk", "down", "engine", "frames", "half-open", "kill", "maintenance", "precision", "requests",
+    "rest", "split", "stall", "stop", "strategy", "token",
+})  # fmt: skip
 MEAN_GAP_S: Final = 1.2  # between two faults
 
 
@@ -57,6 +45,9 @@ class FaultPlan:
             "precision": self._precision,
             "strategy": self._strategy,
             "clock": self._step_clock,
+            "engine": self._engine,
+            "disk": self._disk,
+            "token": self._token,
         }
 
     def begin(self) -> None:
@@ -64,8 +55,12 @@ class FaultPlan:
         kernel, rng = self._simulation.kernel, self._rng
         if "split" in self._kinds and rng.random() < 0.5:
             self._simulation.weather.split_share = rng.choice((0.02, 0.3))
+        if "rest" in self._kinds:
+            rest = self._simulation.rest_weather
+            for name in ("lag_share", "refused_share", "lost_share", "reply_lost_share"):
+                setattr(rest, name, rng.choice((0.0, 0.0, 0.05, 0.3)))
         weights = {"cut": 4, "half-open": 2, "down": 1, "stall": 2, "kill": 4, "stop": 2, "maintenance": 0.5,
-                   "precision": 1, "strategy": 3, "clock": 1}  # fmt: skip
+                   "precision": 1, "strategy": 3, "clock": 1, "engine": 0.5, "disk": 1, "token": 0.7}  # fmt: skip
         kinds = [kind for kind in sorted(self._strike) if kind in self._kinds]
         if not kinds:
             return
@@ -136,6 +131,26 @@ class FaultPlan:
         self._rng.choice(self._victims).stop_for(
             int(self._rng.choice((30, 300, 3_000)) * self._rng.random() * NS_PER_MS)
         )
+
+    def _engine(self) -> None:
+        self._simulation.kill_engine()
+
+    def _disk(self) -> None:
+        """Full, or broken, for a while; then a person resumes."""
+        disk, kernel, rng = self._simulation.disk, self._simulation.kernel, self._rng
+        if rng.random() < 0.8:
+            disk.is_full = True
+        else:
+            disk.fails = True
+        until_ns = int(rng.uniform(0.1, 3) * NS_PER_S)
+        kernel.after(until_ns, disk.heal)
+        kernel.after(until_ns + NS_PER_S, self._simulation.resume)
+
+    def _token(self) -> None:
+        """All tokens of the key are dead."""
+        venue = self._simulation.venue
+        assert venue.floor is not None
+        venue.floor.tokens.revoke_all()
 
     # --- venue
 

@@ -75,7 +75,7 @@ class SimFeed:
         self.connection: SimConnection[object] | None = None
         self._delay = RestartDelay(0.1, 2.0)
         self._began_at = MonoNs(0)
-        self._is_ending = False
+        self.is_ending = False
         self.process.on_death.append(self._died)
         self.process.on_doomed.append(self._watch_stores)
 
@@ -118,7 +118,7 @@ class SimFeed:
 
     def stop(self) -> None:
         """The engine stops."""
-        self._is_ending = True
+        self.is_ending = True
         if self.process.is_alive:
             self.feed.begin_close()
             assert self.connection is not None
@@ -151,7 +151,7 @@ class SimFeed:
         self.feed._publish = self._publisher.publish
 
     def _died(self) -> None:
-        if not self._is_ending:
+        if not self.is_ending:
             self._kernel.after(int(self._rng.random() * NOTICED_NS_MAX), self._noticed)
 
     def _noticed(self) -> None:

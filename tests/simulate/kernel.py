@@ -183,7 +183,9 @@ class Kernel(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        return asyncio.Task(coro, loop=self, **options)
+        task = asyncio.Task(coro, loop=self, **options)
+        task.add_done_callback(_died_in_task)
+        return task
 
     def get_debug(self) -> bool:
         return False
@@ -195,6 +197,8 @@ class Kernel(asyncio.AbstractEventLoop):
         return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if context.get("exception") is None:
+            return  # a task that waited still when the world ended
         raise Violation("no task fails unseen", f"{context.get('message')}: {context.get('exception')!r}")
 
 
@@ -298,6 +302,11 @@ class Process:
             deferred, self._deferred = self._deferred, []
             for each in deferred:
                 self.kernel.at(self.kernel.now, self._fire, *each)
+
+
+def _died_in_task(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and isinstance(error := task.exception(), Death):
+        error.process.die()
 
 
 def _nothing() -> None:

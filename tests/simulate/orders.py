@@ -163,6 +163,8 @@ class SimRouter:
         self._lives = 0
         self._is_scheduled = False
         self._timer_at = 0
+        # The end under way, of an engine that is gone.
+        self._ending: Any = None
         # Who waits for a token of this life.
         self._askers: list[Any] = []
         self.is_over = False
@@ -242,7 +244,17 @@ class SimRouter:
             clock=clock,
         )
         self.rest = SimRest(
-            kernel, process, world.weather, world.rest_weather, world.venue, clock, now, queue, signer, key, self._end_burst
+            kernel,
+            process,
+            world.weather,
+            world.rest_weather,
+            world.venue,
+            clock,
+            now,
+            queue,
+            signer,
+            key,
+            self._end_burst,
         )
 
     def _open_journal(self, signer: Signer, is_successor: bool) -> tuple[Blotter, Sequence[Record], Sequence[Record]]:
@@ -326,7 +338,7 @@ class SimRouter:
         if not self.process.is_alive:
             self.is_over = True
             return
-        self._world.kernel.create_task(self._end(is_orphan=True))
+        self._ending = self._world.kernel.create_task(self._end(is_orphan=True))
 
     async def _end(self, *, is_orphan: bool) -> None:
         life = self.process.life
@@ -338,10 +350,14 @@ class SimRouter:
 
     def _died(self) -> None:
         """What the kernel does: its files are closed, its sockets too; the supervisor notices."""
+        if self._ending is not None:
+            self._ending.cancel()
         if self.journal is not None:
             drop_descriptors(self.journal._fd, self.journal._lock_fd)
+            self.journal._fd = self.journal._lock_fd = -1
         if self._key is not None:
             drop_descriptors(self._key._fd)
+            self._key._fd = -1
         self.journal = self._key = None
         askers, self._askers = self._askers, []
         for asker in askers:
@@ -458,5 +474,3 @@ def _nothing_sent(issued_at: MonoNs, tick_at: MonoNs) -> None:
 
 def _nothing_acknowledged(took_ns: int) -> None:
     """Nobody measures."""
-
-

@@ -1,6 +1,6 @@
 """REST in virtual time: the real call queue, signatures and nonces; HTTP that lags, refuses, loses replies.
 
-    CallQueue ─► take_due ─► sign ─► on its way ─► RestDoor ─► on its way back ─► answered, or failed
+CallQueue ─► take_due ─► sign ─► on its way ─► RestDoor ─► on its way back ─► answered, or failed
 """
 
 from collections.abc import Callable
@@ -146,5 +146,3 @@ class _Exchange:
 def _http(method: str, target: str, headers: dict[str, str], body: bytes) -> HttpRequest:
     path, _, query = target.partition("?")
     return HttpRequest(method, path, tuple(parse_qsl(query)), headers, body, headers.get("Content-Type", ""))
-
-

@@ -26,10 +26,19 @@ OPEN_MAX: Final = 12  # that a strategy keeps open
 class SimStrategy(Strategy):
     """Told of everything, it checks; on its timer, it trades."""
 
-    def __init__(self, name: str, kernel: Kernel, venue: "SimVenue", process: Process, rng: Random) -> None:
+    def __init__(
+        self,
+        name: str,
+        kernel: Kernel,
+        venue: "SimVenue",
+        process: Process,
+        rng: Random,
+        told: Callable[[str, Order], None],
+    ) -> None:
         self.name = name
         self._kernel, self._venue, self._process, self._rng = kernel, venue, process, rng
-        self.is_trading = False
+        self._told = told
+        self.is_trading = True
         # What it shall do in its next callback instead of behaving.
         self.mood: list[Callable[[], None]] = []
         self._trades_seen: dict[str, int] = {}
@@ -39,7 +48,6 @@ class SimStrategy(Strategy):
         self.fills: dict[str, Fill] = {}
         # The last state that it was told of, by order id.
         self.orders: dict[str, Order] = {}
-        self.ends: dict[str, str] = {}
 
     # --- the market
 
@@ -75,10 +83,7 @@ class SimStrategy(Strategy):
     def on_order(self, order: Order) -> None:
         self._kernel.note("order", f"{self.name} {order.id} {order.state.name} {order.reason}")
         self.orders[order.id] = order
-        if order.is_open:
-            self.ends.pop(order.id, None)
-        else:
-            self.ends[order.id] = order.state.name
+        self._told(self.name, order)
         self._misbehave()
 
     def on_fill(self, fill: Fill) -> None:
