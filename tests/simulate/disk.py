@@ -1,7 +1,7 @@
 """A disk that fills up, fails, and is left in the middle of a write by whoever dies there.
 
-The real `Journal` and `KeyLock` write real files in memory (a folder of /dev/shm); what they call `os` is this module's,
-which decides what a write does. Files of a process that died stay as they were, with half a record at their end if that
+The real `Journal` and `KeyLock` write real files in memory (a folder of /dev/shm); what they
+call `os` is this module's, which decides what a write does. Files of a process that died stay as they were, with half a record at their end if that
 is where it died.
 """
 
@@ -38,6 +38,8 @@ class SimDisk:
         self.writer: Process | None = None
         self.is_full = False
         self.fails = False
+        # Did a write meet with an error of the device since a person last looked?
+        self.has_failed = False
 
     def close(self) -> None:
         """Nothing is left."""
@@ -57,6 +59,7 @@ class SimDisk:
         if writer is not None:
             writer.point()
         if self.fails:
+            self.has_failed = True
             raise OSError(errno.EIO, "Input/output error")
         if self.is_full:
             fits = self._rng.randrange(len(data)) if self._rng.random() < 0.5 else 0

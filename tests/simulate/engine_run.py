@@ -84,6 +84,7 @@ class SimHost:
         self.host.do_work()
         if not self.process.is_alive:
             return
+        self.check()
         if self.host.ready():
             self.wake()
         due = self.host.next_timer()
@@ -180,7 +181,8 @@ class EngineRun:
             names,
             self.feeds,
             self.host.counters,
-            wake_host=self._router_worked,
+            wake_host=self._wake_host,
+            worked=self._router_worked,
             nudge=lambda: self.private_feed.nudge(),
         )
         self.private_feed = SimPrivateFeed(world, rng, rings, self.router)
@@ -192,7 +194,6 @@ class EngineRun:
         self.router.wake()
 
     def _router_worked(self) -> None:
-        self.host.wake()
         self._after_router(self.router)
 
     def start(self) -> None:
@@ -216,10 +217,6 @@ class EngineRun:
         self.private_feed.is_ending = True
         self.private_feed.process.die()
         self.router.orphaned()
-
-    def check(self) -> None:
-        """What always holds."""
-        self.host.check()
 
     def check_at_rest(self, venue: SimVenue) -> None:
         """What holds once nothing goes wrong any more and time has passed."""

@@ -23,7 +23,7 @@ from tests.simulate.kernel import Kernel
 from tests.simulate.orders import SimRouter
 from tests.simulate.venue import SimVenue
 
-CHECK_EVERY: Final = 64  # turns of the router
+CHECK_EVERY: Final = 200  # turns of the router
 BALANCE_WORDS: Final = "strategies were told"  # how the sentences about callbacks begin
 
 

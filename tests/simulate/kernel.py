@@ -83,8 +83,6 @@ class Kernel(asyncio.AbstractEventLoop):
         self._hash = hashlib.blake2b(digest_size=16)
         self._same_moment = 0
         self.is_told = story is not None
-        # Called after every event: what must always hold.
-        self.after_step: Callable[[], None] = _nothing
         self.processes: list[Process] = []
         self._accusation: Violation | None = None
 
@@ -151,7 +149,6 @@ class Kernel(asyncio.AbstractEventLoop):
                 death.process.die()
             if self._accusation is not None:
                 raise self._accusation
-            self.after_step()
         self.now = max(self.now, when)
 
     @contextmanager
@@ -272,7 +269,7 @@ class Process:
         return self.kernel.at(when, self._fire, self.life, call, arguments)
 
     def _fire(self, life: int, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        if life != self.life:
+        if life != self.life or not self.is_alive:
             return
         if self._held_up:
             self._deferred.append((life, call, arguments))
@@ -307,7 +304,3 @@ class Process:
 def _died_in_task(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and isinstance(error := task.exception(), Death):
         error.process.die()
-
-
-def _nothing() -> None:
-    pass

@@ -149,11 +149,15 @@ class SimRouter:
         host_counters: Counters,
         *,
         wake_host: Callable[[], None],
+        worked: Callable[[], None],
         nudge: Callable[[], None],
     ) -> None:
         self._world, self._run, self._rng, self._rings = world, run, rng, rings
         self._strategies, self._feeds, self._host_counters = list(strategies), list(feeds), host_counters
-        self._wake_host, self._nudge = wake_host, nudge
+        self._wake_host, self._worked, self._nudge = wake_host, worked, nudge
+        # This life's report rings, and how many reports the host was woken for.
+        self._reports: list[Publisher] = []
+        self._reported = 0
         self.process = Process(world.kernel, "order_router")
         self.core: OrderCore | None = None
         self.journal: Journal | None = None
@@ -219,13 +223,15 @@ class SimRouter:
         )
         boards = MarketBoards([BoardPort(feed.shard, feed.board, feed.counters) for feed in self._feeds], clock)
         process.on_doomed.clear()
+        reports = {name: mortal(Publisher(ring), process) for name, ring in self._rings.reports.items()}
+        self._reports, self._reported = list(reports.values()), 0
         ports = Ports(
             now=now,
             session=session,
             socket=self.connection,
             calls=queue,
             journal=self.journal,  # type: ignore[arg-type]
-            reports={name: mortal(Publisher(ring), process) for name, ring in self._rings.reports.items()},
+            reports=reports,
             boards=boards,
             words=StrategyWords(self._host_counters, self._strategies),
             history=None,
@@ -285,6 +291,11 @@ class SimRouter:
             self._is_scheduled = True
             self.process.after(int(self._rng.random() * WAKE_NS_MAX), self._turn)
 
+    def wake_if_ready(self) -> None:
+        """The same, unless there is nothing to take."""
+        if self.core is not None and self._router.ready():
+            self.wake()
+
     def _turn(self) -> None:
         self._is_scheduled = False
         self._world.disk.writer = self.process
@@ -309,7 +320,11 @@ class SimRouter:
             self._after_work()
 
     def _after_work(self) -> None:
-        self._wake_host()
+        self._worked()
+        reported = sum([publisher.cursor for publisher in self._reports])
+        if reported != self._reported:
+            self._reported = reported
+            self._wake_host()
 
     async def ask_token(self) -> str:
         """What the private feed asks through the router's socket."""
@@ -452,7 +467,7 @@ class SimPrivateFeed:
         assert self.feed is not None
         self.feed.do_work()
         self.process.after(WORK_NS, self._work)
-        self._router.wake()
+        self._router.wake_if_ready()
 
     def _died(self) -> None:
         self.feed = None

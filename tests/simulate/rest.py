@@ -55,6 +55,7 @@ class SimRest:
         self._venue, self._clock, self._now = venue, clock, now
         self._queue, self._signer, self._key = queue, signer, key
         self._after_answer = after_answer
+        self._life = process.life
         self._is_woken = False
         self._timer: Timer | None = None
         queue.on_put = self._wake
@@ -102,6 +103,8 @@ class SimRest:
     def come_back(self, exchange: "_Exchange", reply: HttpReply | None) -> None:
         """The venue has answered."""
         weather, trouble = self._weather, self._trouble
+        if self._life != self._process.life:
+            return  # who asked is dead
         if reply is not None and trouble.rng.random() < trouble.reply_lost_share:
             return
         at = max(self._kernel.now + weather.latency_ns(), weather.stalled_until)

@@ -5,6 +5,7 @@ plan (from the seed) ─► venue, network, engine ─► a day with faults ─�
 """
 
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,8 +30,10 @@ from tests.simulate.venue import SimVenue
 # Pairs of few levels, so that a venue opens in milliseconds; one of them thinner than a checksum.
 SYMBOLS: Final = ("EUR/USD", "MINA/GBP", "PENGU/USD", "SOL/USD")
 DAY_S: Final = 12.0  # of a seed, unless it is told otherwise
-REST_S: Final = 45.0  # until everything must have come to rest
-REST_STEP_S: Final = 5.0
+QUIET_S: Final = 6.0  # after the day, before the market stops
+REST_S: Final = 90.0  # until everything must have come to rest
+REST_STEP_S: Final = 3.0
+SHORT_DEAD_MAN_S: Final = 10
 RUN_PAUSE_NS: Final = 300 * NS_PER_MS  # between two looks whether the next run may begin
 ORDERS_PER_TIMER: Final = 0.85  # that a strategy asks for when its timer rings
 REQUEST_FAULTS: Final = (
@@ -85,7 +88,7 @@ class Simulation:
         self.rest_weather = RestWeather(kernel.rng("rest"))
         self.venue = SimVenue(kernel, self._venue_settings(seed, rng, faults))
         self.disk = SimDisk(kernel, kernel.rng("disk"))
-        dead_man_s = rng.choice((10, 10, 60))
+        dead_man_s = rng.choice((SHORT_DEAD_MAN_S, 60, 60))
         trading = TradingConfig(
             dead_man_s=dead_man_s,
             dead_man_refresh_s=dead_man_s / 3,
@@ -112,7 +115,6 @@ class Simulation:
         self.run_count = 0
         self.run = self._new_run()
         self.faults = FaultPlan(self, faults, kernel.rng("faults"))
-        kernel.after_step = self._after_step
 
     def _new_run(self) -> EngineRun:
         self.run_count += 1
@@ -166,9 +168,6 @@ class Simulation:
         run = self.run
         return [*(feed.process for feed in run.feeds), run.router.process, run.router.process, run.private_feed.process]
 
-    def _after_step(self) -> None:
-        self.run.check()
-
     # --- the engine's own death
 
     def kill_engine(self) -> None:
@@ -215,7 +214,9 @@ class Simulation:
             strategy.is_trading = False
             strategy.mood.clear()
         kernel.after(NS_PER_S, self.resume)
-        kernel.run_until(kernel.now + int(REST_S / 2 * NS_PER_S))
+        # So long that a dead man's switch which nobody refreshes strikes, if it is one of the short ones.
+        quiet_s = SHORT_DEAD_MAN_S + QUIET_S if self.world.trading.dead_man_s == SHORT_DEAD_MAN_S else QUIET_S
+        kernel.run_until(kernel.now + int(quiet_s * NS_PER_S))
         self.venue.hold_still()
         deadline = kernel.now + int(REST_S * NS_PER_S)
         while True:
@@ -230,8 +231,14 @@ class Simulation:
 
     def resume(self) -> None:
         """A person looks after an engine that a full disk, say, has halted."""
-        if (core := self.run.router.core) is not None:
-            core.resume()
+        router = self.run.router
+        if self.disk.has_failed:
+            # After such an error the journal takes nothing more: "check the disk, then start the engine again".
+            self.disk.has_failed = False
+            router.process.die()
+            self.kernel.after(3 * NS_PER_S, self.resume)
+        elif router.core is not None:
+            router.core.resume()
 
     def _why_not_at_rest(self) -> Violation | None:
         try:
@@ -260,6 +267,9 @@ def simulate(
     except Violation as violation:
         outcome.violation, outcome.invariant = str(violation), violation.invariant
         simulation.kernel.note("VIOLATION", str(violation))
+    except Exception as error:  # whatever it is: the engine, or this simulator, has broken a rule of its own
+        where = "".join(traceback.format_exception(error)[-4:])
+        outcome.violation, outcome.invariant = f"nothing raises: {error!r}\n{where}", "nothing raises"
     kernel = simulation.kernel
     outcome.digest, outcome.steps, outcome.at_s = kernel.digest, kernel.steps, kernel.elapsed_s
     outcome.counts = simulation.faults.counts | {
