@@ -1,8 +1,8 @@
 """A disk that fills up, fails, and is left in the middle of a write by whoever dies there.
 
 The real `Journal` and `KeyLock` write real files in memory (a folder of /dev/shm); what they
-call `os` is this module's, which decides what a write does. Files of a process that died stay as they were, with half a record at their end if that
-is where it died.
+call `os` is this module's, which decides what a write does. Files of a process that died stay
+as they were, with half a record at their end if that is where it died.
 """
 
 import errno

@@ -4,6 +4,7 @@ The venue's ledger knows nothing of answers, streams or faults; it is watched he
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from engine.orders.life import OrderState
 from engine.strategy.orders import Order
 from engine.strategy_host.hosted_strategy import HostedStrategy
 from engine.units import NS_PER_S
+from engine.venue.setup.keys import FUNDED_ACCOUNT
 from engine.venue.trading.client_order import ClientOrder, Execution
 from engine.venue.trading.order_places import DEAD_MAN_REASON
 from tests.simulate.disk import SimDisk
@@ -24,6 +26,9 @@ from tests.simulate.orders import SimRouter
 from tests.simulate.venue import SimVenue
 
 CHECK_EVERY: Final = 200  # turns of the router
+STARVED_EVERY: Final = 16
+STARVED_NS: Final = 3 * NS_PER_S
+CANCEL_COST_MAX: Final = 8 + 2  # of a young order, and what our own count may be ahead of Kraken's
 BALANCE_WORDS: Final = "strategies were told"  # how the sentences about callbacks begin
 
 
@@ -47,6 +52,9 @@ class Judge:
         # Since when nothing goes wrong any more; None while it may.
         self.quiet_since: int | None = None
         self._turns = 0
+        # Cancels that wait though they need not, and since when.
+        self._starved: dict[str, int] = {}
+        self._nonce = 0
 
     # --- the ledger
 
@@ -113,8 +121,40 @@ class Judge:
     def after_turn(self, router: SimRouter) -> None:
         """Every so often: the blotter is sound, and it is what the journal's bytes come to."""
         self._turns += 1
+        if self._turns % STARVED_EVERY == 0:
+            self._look_for_starved(router)
         if self._turns % CHECK_EVERY == 0:
             self.check_router(router)
+
+    def _look_for_starved(self, router: SimRouter) -> None:
+        """A cancel that Kraken would take, and that is not sent."""
+        core, floor = router.core, self._venue.floor
+        if core is None or floor is None or not router.process.is_alive:
+            return
+        account, now = floor.trading.account(FUNDED_ACCOUNT), self._kernel.now
+        starved = {}
+        can_send = router.connection.can_send and self._venue.system == "online"
+        for key in core.cancels._due if can_send else ():
+            order = core.blotter.open.get(key)
+            if order is None or order.pending or core.cancels._attempts.get(key) or order.state not in _WORKING:
+                continue
+            taken = account.counter(order.symbol).value(floor.exchange.event_time())
+            if taken + CANCEL_COST_MAX > account.limits.threshold:
+                continue
+            since = starved[key] = self._starved.get(key, now)
+            if now - since > STARVED_NS:
+                self._kernel.accuse(
+                    "cancels are never starved",
+                    f"{key} waits for {(now - since) / NS_PER_S:.1f} s, and Kraken has room: {taken:.1f} of "
+                    f"{account.limits.threshold}",
+                )
+        self._starved = starved
+
+    def nonce(self, nonce: int) -> None:
+        """A call is signed."""
+        if nonce <= self._nonce:
+            self._kernel.accuse("every nonce is new", f"{nonce} after {self._nonce}")
+        self._nonce = max(nonce, self._nonce)
 
     def check_router(self, router: SimRouter) -> None:
         """Now."""
@@ -165,9 +205,21 @@ class Judge:
         theirs = {order.id for order in strategy.context.orders}
         if ours != theirs:
             return f"{strategy.name} has open {sorted(theirs)}, the journal {sorted(ours)}"
+        held: dict[str, Decimal] = {}
+        for fill in self.ledger.fills:
+            order = blotter.find(order_id=fill.order_id)
+            if order is not None and order.strategy == strategy.name:
+                held[fill.symbol] = held.get(fill.symbol, Decimal(0)) + Decimal(fill.base_change)
+        for symbol in strategy.context.symbols:
+            if blotter.positions.qty(strategy.name, symbol) != held.get(symbol, 0):
+                return (
+                    f"{strategy.name} holds {blotter.positions.qty(strategy.name, symbol)} of {symbol}, its fills "
+                    f"credited {held.get(symbol, 0)}"
+                )
         return ""
 
 
+_WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)
 _IN_DOUBT: Final = (OrderState.UNKNOWN, OrderState.SENT)
 
 

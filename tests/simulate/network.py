@@ -340,8 +340,7 @@ class SimConnection(Generic[E]):
             return
         now = self._kernel.now
         self._before()
-        taken = 0
-        for opcode, payload in frames:
+        for taken, (opcode, payload) in enumerate(frames, 1):
             if not self._is_live or self._wire is not wire:
                 return
             self.frames_received += 1
@@ -355,7 +354,6 @@ class SimConnection(Generic[E]):
                 self._close_code = code
                 self._end(close_text(code, payload[2:].decode("utf-8", "replace")), code=1000)
                 return
-            taken += 1
             if taken % BURST_FRAMES_MAX == 0:
                 self._end_burst()
         self._end_burst()

@@ -57,6 +57,7 @@ NOTICED_NS_MAX: Final = 5 * NS_PER_MS
 WORK_NS: Final = int(WORK_INTERVAL_S * NS_PER_S)
 COMMAND_SLOTS: Final = 64
 ACCOUNT_SLOTS: Final = 128
+SEGMENT_BYTES_MAX: Final = 80 * 1024  # small, so that a long day has several
 REPORT_SLOTS: Final = 256
 PRIVATE_ROUTE, TRADING_ROUTE = "private", "trading"
 
@@ -94,9 +95,11 @@ class World:
         trading: TradingConfig,
         risk: RiskConfig,
         hang_ns_max: int,
+        on_nonce: Callable[[int], None],
     ) -> None:
         self.kernel, self.clock, self.weather, self.rest_weather = kernel, clock, weather, rest_weather
         self.venue, self.disk, self.trading, self.risk, self.hang_ns_max = venue, disk, trading, risk, hang_ns_max
+        self.on_nonce = on_nonce
 
 
 class OrderRings:
@@ -261,12 +264,13 @@ class SimRouter:
             signer,
             key,
             self._end_burst,
+            world.on_nonce,
         )
 
     def _open_journal(self, signer: Signer, is_successor: bool) -> tuple[Blotter, Sequence[Record], Sequence[Record]]:
         """What `shell._open_journal` does."""
         world = self._world
-        self.journal, records, found = Journal.open(Path(world.disk.folder), segment_bytes_max=64 * 1024)
+        self.journal, records, found = Journal.open(Path(world.disk.folder), segment_bytes_max=SEGMENT_BYTES_MAX)
         world.kernel.note("journal", world.disk.said(found))
         blotter = fold(records)
         began = RunBegan(self._run, "simulated", fingerprint(signer.api_key), world.clock.wall_ns())

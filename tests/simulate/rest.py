@@ -50,12 +50,14 @@ class SimRest:
         signer: Signer,
         key: KeyLock,
         after_answer: Callable[[], None],
+        on_nonce: Callable[[int], None],
     ) -> None:
         self._kernel, self._process, self._weather, self._trouble = kernel, process, weather, rest_weather
         self._venue, self._clock, self._now = venue, clock, now
         self._queue, self._signer, self._key = queue, signer, key
         self._after_answer = after_answer
         self._life = process.life
+        self._on_nonce = on_nonce
         self._is_woken = False
         self._timer: Timer | None = None
         queue.on_put = self._wake
@@ -84,7 +86,9 @@ class SimRest:
         exchange = _Exchange(self, call)
         deadline_ns = int(call.left_s(self._clock.mono_ns()) * NS_PER_S)
         if call.request.is_private:
-            signed = sign(call.request, self._signer, self._key.next_nonce(self._clock.wall_ns()))
+            nonce = self._key.next_nonce(self._clock.wall_ns())
+            self._on_nonce(nonce)
+            signed = sign(call.request, self._signer, nonce)
             request = _http(signed.method, signed.target, signed.headers, signed.body)
         else:
             request = _http(call.request.method, call.request.target, {}, b"")

@@ -36,6 +36,7 @@ REST_STEP_S: Final = 3.0
 SHORT_DEAD_MAN_S: Final = 10
 RUN_PAUSE_NS: Final = 300 * NS_PER_MS  # between two looks whether the next run may begin
 ORDERS_PER_TIMER: Final = 0.85  # that a strategy asks for when its timer rings
+SPOILING: Final = ("corrupt", "badcrc", "drop", "duplicate", "mute")
 REQUEST_FAULTS: Final = (
     "drop-answer",
     "late",
@@ -99,10 +100,19 @@ class Simulation:
             rest_fallback=rng.random() < 0.8,
         )
         risk = RiskConfig(orders_per_s_max=rng.choice((20.0, 200.0)), price_collar_percent=20.0)
-        self.world = World(
-            kernel, self.clock, self.weather, self.rest_weather, self.venue, self.disk, trading, risk, 2 * NS_PER_S
-        )
         self.judge = Judge(kernel, self.venue, self.disk, dead_man_s)
+        self.world = World(
+            kernel,
+            self.clock,
+            self.weather,
+            self.rest_weather,
+            self.venue,
+            self.disk,
+            trading,
+            risk,
+            2 * NS_PER_S,
+            self.judge.nonce,
+        )
         self._shard_count, self._strategy_count = rng.randint(1, 2), rng.randint(1, 3)
         rate = orders_per_s or rng.choice((3.0, 10.0, 20.0))
         self._timer_s = self._strategy_count / rate / ORDERS_PER_TIMER
@@ -241,13 +251,24 @@ class Simulation:
             router.core.resume()
 
     def _why_not_at_rest(self) -> Violation | None:
+        run = self.run
         try:
-            self.run.check_at_rest(self.venue)
+            run.check_at_rest(self.venue)
+            self._check_mismatches()
         except Violation as violation:
             return violation
-        run = self.run
         why = self.judge.at_rest(run.router, run.host.hosted, is_one_run=self.run_count == 1)
         return Violation("at rest ledger = journal = strategies", why) if why else None
+
+    def _check_mismatches(self) -> None:
+        """A checksum fails where a frame was spoiled or a pair got another precision, and nowhere else."""
+        spoiled = sum(self.venue.fault_counts.get(kind, 0) for kind in SPOILING) + self.venue.relist_count
+        if spoiled:
+            return
+        for feed in self.run.feeds:
+            for symbol in feed.shard.symbols:
+                if count := feed.counters.get(f"{symbol} mismatches"):
+                    raise Violation("only a spoiled book fails its checksum", f"{symbol}: {count} times")
 
 
 def simulate(

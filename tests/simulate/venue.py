@@ -117,11 +117,13 @@ class SimVenue(VenueCore):
         # The record of each pair that was compared last.
         self._checked: dict[str, bytes] = {}
         self._checked_mark: dict[str, tuple[int, int]] = {}
+        self.relist_count = 0
         self._relist_pair = self.floor.trading.relist
         self.floor.trading.relist = self._relisted  # type: ignore[method-assign]
 
     def _relisted(self, symbol: str, price_decimals: int, qty_decimals: int, at: WallNs) -> None:
         self._relist_pair(symbol, price_decimals, qty_decimals, at)
+        self.relist_count += 1
         self.truths[symbol].relisted()
         self._kernel.note("relisted", f"{symbol} {price_decimals}x{qty_decimals}")
 
