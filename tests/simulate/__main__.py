@@ -31,7 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--day", type=float, default=DAY_S, metavar="S", help=f"seconds of a day ({DAY_S:g})")
     parser.add_argument("--orders", type=float, metavar="PER_S", help="orders a second; drawn from the seed by default")
     parser.add_argument("--trace", action="store_true", help="with --seed: tell the story")
-    parser.add_argument("--plant", default="", metavar="NAME", help=f"a bug to be found: {', '.join(sorted(PLANTS))}")
+    parser.add_argument(
+        "--plant", default="", metavar="NAME", help=f"a bug to be found: {', '.join(sorted(PLANTS))}; or each"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes side by side")
     parser.add_argument("--go-on", action="store_true", help="do not stop at the first violation")
     parser.add_argument("--verify", action="store_true", help="run each seed twice: the hash must be the same")
@@ -53,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         faults = frozenset(options.faults.split(","))
         if unknown := faults - FAULT_KINDS:
             parser.error(f"--faults {','.join(sorted(unknown))}: choose from {', '.join(sorted(FAULT_KINDS))}")
-    if options.plant and options.plant not in PLANTS:
+    if options.plant and options.plant not in (*PLANTS, "each"):
         parser.error(f"--plant {options.plant}: choose from {', '.join(sorted(PLANTS))}")
     if options.seed is not None:
         if options.trace:
@@ -71,7 +73,23 @@ def main(arguments: list[str] | None = None) -> int:
         first, last = (int(text) for text in options.seeds.split(":"))
     except ValueError:
         parser.error(f"--seeds {options.seeds}: write A:B, such as 1:200")
+    if options.plant == "each":
+        return _each_plant(range(first, last + 1), faults, options)
     return _many(range(first, last + 1), faults, options)
+
+
+def _each_plant(seeds: range, faults: frozenset[str], options: argparse.Namespace) -> int:
+    """A table: how many seeds each planted bug took to be found, and what found it."""
+    missed = 0
+    for name in sorted(PLANTS):
+        work = partial(run_seed, faults=faults, day_s=options.day, orders_per_s=options.orders, planted=name)
+        with ProcessPoolExecutor(options.jobs) as pool:
+            outcomes = pool.map(work, seeds)
+            found = next(((number, each) for number, each in enumerate(outcomes, 1) if each.violation), None)
+            pool.shutdown(cancel_futures=True)
+        missed += found is None
+        print(f"| {name} | {found[0] if found else 'not found'} | {found[1].invariant if found else ''} |", flush=True)
+    return 1 if missed else 0
 
 
 def _many(seeds: range, faults: frozenset[str], options: argparse.Namespace) -> int:

@@ -40,6 +40,8 @@ class SimDisk:
         self.fails = False
         # Did a write meet with an error of the device since a person last looked?
         self.has_failed = False
+        # Was the key's file not written? Then only the clock keeps the nonces of two processes apart.
+        self.keys_failed = False
 
     def close(self) -> None:
         """Nothing is left."""
@@ -90,8 +92,9 @@ class SimDisk:
                 return disk.write(descriptor, data)
 
             def pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
-                if disk.is_full or disk.fails:
-                    raise OSError(errno.ENOSPC, "No space left on device")
+                if disk.fails:  # a full disk takes what goes over bytes that are there
+                    disk.keys_failed = True
+                    raise OSError(errno.EIO, "Input/output error")
                 return os.pwrite(descriptor, data, offset)
 
         before = journal.os, key_lock.os

@@ -64,7 +64,7 @@ class FaultPlan:
         kinds = [kind for kind in sorted(self._strike) if kind in self._kinds]
         if not kinds:
             return
-        gap_s = MEAN_GAP_S * rng.choice((0.5, 1.0, 3.0))
+        gap_s = MEAN_GAP_S * rng.choice((0.5, 1.0, 3.0, 6.0))
         at_s = rng.expovariate(1 / gap_s)
         while at_s < self._simulation.day_s:
             kind = rng.choices(kinds, [weights[each] for each in kinds])[0]
@@ -136,8 +136,11 @@ class FaultPlan:
         self._simulation.kill_engine()
 
     def _disk(self) -> None:
-        """Full, or broken, for a while; then a person resumes."""
+        """Full, or broken, for a while, then a person resumes; or the journal's segment is full."""
         disk, kernel, rng = self._simulation.disk, self._simulation.kernel, self._rng
+        if rng.random() < 0.4:
+            self._simulation.run.router.compact()
+            return
         if rng.random() < 0.8:
             disk.is_full = True
         else:

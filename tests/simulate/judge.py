@@ -26,6 +26,7 @@ from tests.simulate.orders import SimRouter
 from tests.simulate.venue import SimVenue
 
 CHECK_EVERY: Final = 200  # turns of the router
+RECOVERED_S: Final = 8.0  # after the last fault every connection stands, and the switch has been refreshed
 STARVED_EVERY: Final = 16
 STARVED_NS: Final = 3 * NS_PER_S
 CANCEL_COST_MAX: Final = 8 + 2  # of a young order, and what our own count may be ahead of Kraken's
@@ -35,9 +36,8 @@ BALANCE_WORDS: Final = "strategies were told"  # how the sentences about callbac
 class Judge:
     """Watches the venue's ledger, and is told what strategies are told."""
 
-    def __init__(self, kernel: Kernel, venue: SimVenue, disk: SimDisk, dead_man_s: int) -> None:
+    def __init__(self, kernel: Kernel, venue: SimVenue, disk: SimDisk) -> None:
         self._kernel, self._venue, self._disk = kernel, venue, disk
-        self._dead_man_s = dead_man_s
         assert venue.floor is not None
         self.ledger = ledger = venue.floor.trading.ledger
         self._accept, self._change, self._fill = ledger.accepted, ledger.changed, ledger.filled
@@ -84,7 +84,7 @@ class Judge:
             self._kernel.note("ended", f"{order.order_id} {order.status} {order.reason}")
             if order.reason == DEAD_MAN_REASON and self.quiet_since is not None:
                 quiet_s = (self._kernel.now - self.quiet_since) / NS_PER_S
-                if quiet_s > self._dead_man_s + 5:
+                if quiet_s > RECOVERED_S:
                     self._kernel.accuse(
                         "the dead man's switch strikes the dead alone",
                         f"{order.order_id} ended by it though nothing has gone wrong for {quiet_s:.0f} s",
@@ -152,7 +152,7 @@ class Judge:
 
     def nonce(self, nonce: int) -> None:
         """A call is signed."""
-        if nonce <= self._nonce:
+        if nonce <= self._nonce and not self._disk.keys_failed:
             self._kernel.accuse("every nonce is new", f"{nonce} after {self._nonce}")
         self._nonce = max(nonce, self._nonce)
 

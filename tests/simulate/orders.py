@@ -56,7 +56,6 @@ WAKE_NS_MAX: Final = 100 * NS_PER_US
 NOTICED_NS_MAX: Final = 5 * NS_PER_MS
 WORK_NS: Final = int(WORK_INTERVAL_S * NS_PER_S)
 COMMAND_SLOTS: Final = 64
-ACCOUNT_SLOTS: Final = 128
 SEGMENT_BYTES_MAX: Final = 80 * 1024  # small, so that a long day has several
 REPORT_SLOTS: Final = 256
 PRIVATE_ROUTE, TRADING_ROUTE = "private", "trading"
@@ -96,18 +95,19 @@ class World:
         risk: RiskConfig,
         hang_ns_max: int,
         on_nonce: Callable[[int], None],
+        account_slots: int,
     ) -> None:
         self.kernel, self.clock, self.weather, self.rest_weather = kernel, clock, weather, rest_weather
         self.venue, self.disk, self.trading, self.risk, self.hang_ns_max = venue, disk, trading, risk, hang_ns_max
-        self.on_nonce = on_nonce
+        self.on_nonce, self.account_slots = on_nonce, account_slots
 
 
 class OrderRings:
     """The rings of one run's orders, and what they are made for."""
 
-    def __init__(self, strategies: Sequence[str], host: Process) -> None:
+    def __init__(self, strategies: Sequence[str], host: Process, account_slots: int) -> None:
         self.command = gated_ring(COMMAND_RECORD_BYTES, COMMAND_SLOTS)
-        self.account = gated_ring(ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS)
+        self.account = gated_ring(ACCOUNT_RECORD_BYTES, account_slots)
         self.reports = {name: gated_ring(REPORT_RECORD_BYTES, REPORT_SLOTS) for name in strategies}
         self._tags = order_tags(strategies)
         self._publisher = Publisher(self.command)
@@ -329,6 +329,15 @@ class SimRouter:
         if reported != self._reported:
             self._reported = reported
             self._wake_host()
+
+    def compact(self) -> None:
+        """Begin a new segment of the journal now, as if the present one were full."""
+        world, core = self._world, self.core
+        if core is not None and self.journal is not None and self.process.is_alive:
+            world.kernel.note("compacts")
+            world.disk.writer = self.process
+            with suppress(JournalError):
+                self.journal.compact(core.blotter.snapshot(world.clock.wall_ns()))
 
     async def ask_token(self) -> str:
         """What the private feed asks through the router's socket."""

@@ -215,7 +215,18 @@ def _snapshot_applied_twice() -> Undo:
 def _closing_order_mistaken() -> Undo:
     """A closing order is taken for its parent, whose userref it carries."""
     mistaken = property(lambda self: self.order_userref)
+
+    def make(find: Any) -> Any:
+        def find_by_userref(
+            self: Blotter, order_id: str | None = None, cl_ord_id: str | None = None, userref: int | None = None
+        ) -> Any:
+            found = find(self, order_id, cl_ord_id, userref)
+            return self.get(self._key_of_userref.get(userref or 0, "")) if found is None else found
+
+        return find_by_userref
+
     return _all(
+        _patch(Blotter, "find", make),
         _patch(ExecutionFact, "own_userref", lambda _: mistaken),
         _patch(OrderLookup, "own_userref", lambda _: mistaken),
     )

@@ -32,6 +32,7 @@ SYMBOLS: Final = ("EUR/USD", "MINA/GBP", "PENGU/USD", "SOL/USD")
 DAY_S: Final = 12.0  # of a seed, unless it is told otherwise
 QUIET_S: Final = 6.0  # after the day, before the market stops
 REST_S: Final = 90.0  # until everything must have come to rest
+FAULT_SHARE: Final = 0.6  # of the kinds that are wanted, those that strike in one day
 REST_STEP_S: Final = 3.0
 SHORT_DEAD_MAN_S: Final = 10
 RUN_PAUSE_NS: Final = 300 * NS_PER_MS  # between two looks whether the next run may begin
@@ -83,6 +84,8 @@ class Simulation:
         self.clock = SimClock(kernel)
         self.day_s = day_s
         rng = kernel.rng("plan")
+        # Not all at once: what one kind heals, another cannot show.
+        faults = frozenset(kind for kind in sorted(faults) if rng.random() < FAULT_SHARE)
         self._symbols = tuple(sorted(rng.sample(SYMBOLS, rng.randint(2, len(SYMBOLS)))))
         base_us, jitter_us = rng.choice((200, 2_000, 10_000, 40_000)), rng.choice((50, 500, 8_000))
         self.weather = Weather(kernel, kernel.rng("weather"), base_us=base_us, jitter_us=jitter_us)
@@ -100,7 +103,7 @@ class Simulation:
             rest_fallback=rng.random() < 0.8,
         )
         risk = RiskConfig(orders_per_s_max=rng.choice((20.0, 200.0)), price_collar_percent=20.0)
-        self.judge = Judge(kernel, self.venue, self.disk, dead_man_s)
+        self.judge = Judge(kernel, self.venue, self.disk)
         self.world = World(
             kernel,
             self.clock,
@@ -112,6 +115,7 @@ class Simulation:
             risk,
             2 * NS_PER_S,
             self.judge.nonce,
+            rng.choice((16, 128)),
         )
         self._shard_count, self._strategy_count = rng.randint(1, 2), rng.randint(1, 3)
         rate = orders_per_s or rng.choice((3.0, 10.0, 20.0))
