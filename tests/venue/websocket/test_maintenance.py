@@ -8,7 +8,8 @@ from itertools import groupby
 import pytest
 
 from engine.errors import ConfigError
-from engine.venue.server import LADDER, Venue
+from engine.venue.core import LADDER
+from engine.venue.server import Venue
 from engine.venue.setup.settings import VenueSettings
 from engine.venue.websocket.faults import parse_fault
 from tests.venue.market.update_law import LawBook, read
