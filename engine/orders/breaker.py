@@ -32,6 +32,11 @@ class Breaker:
         # How often it opened, ever.
         self.openings = 0
 
+    @property
+    def is_closed(self) -> bool:
+        """Is everything well, without a look at the time?"""
+        return self._opened_at is None
+
     def state(self, now: MonoNs) -> BreakerState:
         """Where it stands."""
         if self._opened_at is None:

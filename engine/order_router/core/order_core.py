@@ -194,7 +194,7 @@ class OrderCore:
         self.commands_taken += 1
         match command:
             case Submit(strategy, key, intent, issued_at, tick_at):
-                self.new_orders.submit(strategy, ((key, intent),), issued_at, tick_at)
+                self.new_orders.submit_one(strategy, key, intent, issued_at, tick_at)
             case SubmitBatch(strategy, orders, issued_at, tick_at):
                 self.new_orders.submit(strategy, tuple(orders), issued_at, tick_at)
             case Amend():
