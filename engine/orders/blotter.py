@@ -568,7 +568,9 @@ class Blotter:
         self._move(order, E.FILL, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
         order.changed_at = record.at
         if order.strategy:
-            untold = self.untold.setdefault(order.strategy, deque())
+            untold = self.untold.get(order.strategy)
+            if untold is None:
+                untold = self.untold[order.strategy] = deque()
             untold.append(record)
             if len(untold) > UNTOLD_MAX:
                 untold.popleft()

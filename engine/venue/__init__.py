@@ -9,5 +9,6 @@ hide another. Frames captured from the real Kraken are the judge of both.
     (seeded)       (pure)       (what the public sees)      (frames)        (turns)   ├─► public ───► server
                                                             capture, playback ────────┘   (protocol)  (sockets)
 
+`engine.venue.core` is all of it without a socket, by a clock and timers that it is handed: a simulation drives it.
 `engine.venue.server` has the doors: `serve(settings, ready, stop)` and, for tests, `Venue(settings)`.
 """

@@ -30,7 +30,7 @@ from engine.units import NS_PER_S
 from engine.venue.server import Venue
 from engine.venue.setup.keys import KeySpec
 from engine.venue.setup.settings import VenueSettings
-from tests.net.test_https import Rest, answer, silence
+from tests.net.rig import Rest, answer, silence
 
 SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
 CANCEL_ALL = rest_requests.cancel_all()

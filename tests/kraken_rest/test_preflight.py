@@ -25,7 +25,7 @@ from engine.units import NS_PER_MS, NS_PER_S, WallNs
 from engine.venue.server import Venue
 from engine.venue.setup.keys import LOCKOUT_FAILURES, PERMISSIONS, TRADING_PERMISSIONS, KeySpec
 from engine.venue.setup.settings import VenueSettings
-from tests.net.test_https import Rest, answer
+from tests.net.rig import Rest, answer
 
 WRONG_SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
 SYMBOLS = ("BTC/USD", "ETH/USD")

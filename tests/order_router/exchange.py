@@ -214,7 +214,7 @@ class Exchange:
         return ExecutionFact(
             exec_type=exec_type, order_id=order.order_id, timestamp=self._at, cl_ord_id=order.cl_ord_id,
             order_userref=order.userref, symbol=order.symbol, side=order.side, order_type="limit",
-            order_status="partially_filled" if order.filled else "new", order_qty=order.qty, limit_price=order.price,
+            order_qty=order.qty, limit_price=order.price,
             cum_qty=order.filled, is_snapshot=is_snapshot,
         )  # fmt: skip
 
@@ -232,7 +232,7 @@ class Exchange:
         is_filled = order.status == "closed"
         return ExecutionFact(
             exec_type="filled" if is_filled else "canceled", order_id=order.order_id, timestamp=self._at,
-            cl_ord_id=order.cl_ord_id, order_status="filled" if is_filled else "canceled", cum_qty=order.filled,
+            cl_ord_id=order.cl_ord_id, cum_qty=order.filled,
             reason=None if is_filled else "User requested",
         )  # fmt: skip
 

@@ -197,6 +197,10 @@ class Boards:
         bid, ask = (PriceTicks(price * 10**pair.price_decimals) for price in (100, 101))
         return TopOfBook(bid, ask, pair.price_decimals, True, 0)
 
+    def best(self, symbol: str) -> tuple[PriceTicks | None, PriceTicks | None, int, bool, int] | None:
+        top = self.top(symbol)
+        return top and (top.best_bid, top.best_ask, top.price_decimals, top.is_live, top.age_ns)
+
     def mark(self, symbol: str) -> Decimal | None:
         return self.marks.get(symbol)
 

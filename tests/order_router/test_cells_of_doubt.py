@@ -114,7 +114,7 @@ class Deed:
                 change = Amendment(
                     price_decimals=1, qty_decimals=8, qty=QtyLots(2 * 10**8), limit_price=PriceTicks(995)
                 )
-                return Amend(STRATEGY, self.keys[0], change, now, MonoNs(0))
+                return Amend(self.keys[0], change, now, MonoNs(0))
             case _:
                 return Cancel(STRATEGY, self.keys)
 

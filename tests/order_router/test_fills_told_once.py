@@ -62,7 +62,13 @@ class Trading:
         self.line = ReportOutbox(NAME, Publisher(self.reports))
         outboxes = {NAME: self.line} if self.is_run else {}
         self.records = OrderRecords(
-            blotter, self.journal, outboxes, Balances(), self.clock.now, on_journal=lambda reason: None
+            blotter,
+            self.journal,
+            outboxes,
+            Balances(),
+            self.clock.now,
+            on_journal=lambda reason: None,
+            on_change=lambda order, is_fill: None,
         )
         for report in self.records.everything(NAME, WallNs(0)):
             self.line.send(report)

@@ -7,7 +7,7 @@ import msgspec
 from engine.order_router.core.hang_watch import STEP_NS_MAX, HangWatch
 from engine.orders.journal_records import RunBegan
 from engine.orders.rings.commands import StrategyEnded
-from engine.orders.rings.reports import TradingReport
+from engine.orders.rings.reports import TradingStatus
 from engine.processes.callback_words import NUMBER_OF, CallbackWords, StrategyWords
 from engine.telemetry import new_counters
 from engine.topology import strategy_counter_names
@@ -135,9 +135,9 @@ class Watched:
     def wanted_canceled(self) -> set[str]:
         return {key for key, order in self.rig.core.blotter.open.items() if order.cancel_wanted}
 
-    def told(self) -> list[TradingReport]:
+    def told(self) -> list[TradingStatus]:
         """What one of them was told of trading."""
-        return [report for report in self.rig.told("quoter") if isinstance(report, TradingReport)]
+        return [report for report in self.rig.told("quoter") if isinstance(report, TradingStatus)]
 
     def refreshes(self) -> int:
         """How often Kraken was told that somebody lives, since the last time; each time it has heard it."""

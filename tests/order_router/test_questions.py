@@ -41,7 +41,7 @@ class Kraken:
         """An order that Kraken had."""
         row = OrderLookup(
             order_id=f"O{key}", status=status if closed_at else "open", cl_ord_id=key, side="buy", qty=Decimal(1),
-            opened_at=WallNs(opened_at), closed_at=WallNs(closed_at), filled_qty=Decimal(trades) / 10,
+            opened_at=WallNs(opened_at), filled_qty=Decimal(trades) / 10,
             trade_ids=tuple(f"T{key}{number}" for number in range(trades)),
         )  # fmt: skip
         self.rows.append((row, closed_at))

@@ -13,13 +13,13 @@ from engine.orders.life import OrderState
 from engine.orders.rings.reports import (
     REPORT_RECORD_BYTES,
     REPORTS,
-    FillReport,
+    Fill,
     OrderReport,
-    PositionReport,
+    Position,
     Report,
     ResyncBegan,
     ResyncEnded,
-    TradingReport,
+    TradingStatus,
 )
 from engine.ring import GatedSubscriber, Publisher
 from engine.strategy_host.order_client import OrderClient, OrderPorts
@@ -35,15 +35,15 @@ def report_ring() -> bytearray:
 
 def report(number: int, state: OrderState = OrderState.WORKING) -> OrderReport:
     return OrderReport(
-        f"quoter000001{number:06d}", f"O{number}", "BTC/USD", "buy", "limit", state, "", QtyLots(100), QtyLots(0), None,
-        None, Decimal(0), (), 1, 8, False, WallNs(number),
+        key=f"quoter000001{number:06d}", order_id=f"O{number}", symbol="BTC/USD", side="buy", order_type="limit",
+        state=state, qty_lots=QtyLots(100), price_decimals=1, qty_decimals=8, changed_at=WallNs(number),
     )  # fmt: skip
 
 
-def fill(number: int) -> FillReport:
-    return FillReport(
-        f"quoter{number}", "O", f"T{number}", 1, "BTC/USD", "buy", QtyLots(1), Decimal(1), Decimal(1), (), "maker", 8,
-        WallNs(0), MonoNs(0),
+def fill(number: int) -> Fill:
+    return Fill(
+        key=f"quoter{number}", exec_id=f"T{number}", trade_id=1, symbol="BTC/USD", side="buy", qty=Decimal("1E-8"),
+        price=Decimal(1), cost=Decimal(1), fees={}, liquidity="maker", kraken_time=WallNs(0), received_at=MonoNs(0),
     )  # fmt: skip
 
 
@@ -84,14 +84,14 @@ def test_a_strategy_that_sleeps_for_too_long_is_told_everything_anew() -> None:
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     for number in range(SLOTS + HELD_BACK_MAX + 10):
         line.send(report(number))
-    state: list[Report] = [TradingReport("ACTIVE", True, ""), report(1, OrderState.FILLED), report(2)]
+    state: list[Report] = [TradingStatus("ACTIVE", True, ""), report(1, OrderState.FILLED), report(2)]
 
     found = drained(line, reader, state)
     line.send(report(3))
 
     # What was in the ring already, then: so many were lost, everything, and that was everything.
     assert found[:SLOTS] == [report(number) for number in range(SLOTS)]
-    assert found[SLOTS:] == [ResyncBegan(HELD_BACK_MAX + 10), *state, ResyncEnded()]
+    assert found[SLOTS:] == [ResyncBegan(), *state, ResyncEnded()]
     assert taken(reader) == [report(3)]
     assert line.resyncs == 1
 
@@ -107,7 +107,7 @@ def test_fills_are_told_once_each_however_long_the_strategy_slept() -> None:
             fills.append(fill(number))
             line.send(fills[-1])
 
-    assert [each for each in drained(line, reader, []) if isinstance(each, FillReport)] == fills
+    assert [each for each in drained(line, reader, []) if isinstance(each, Fill)] == fills
     assert line.resyncs == 1
 
 
@@ -145,15 +145,15 @@ def test_the_desk_is_right_again_after_a_resynchronisation() -> None:
     desk = OrderClient("quoter", ports, {"BTC/USD": Pair("BTC/USD", 1, 8)}, clock)
     line.send(report(1))
     assert desk.next_news() is not None
-    for each in (ResyncBegan(7), PositionReport("BTC/USD", Decimal(1), Decimal(2), Decimal(3), Decimal(4)),
+    for each in (ResyncBegan(), Position("BTC/USD", Decimal(1), Decimal(2), Decimal(3), Decimal(4)),
                  report(1, OrderState.FILLED), report(2), ResyncEnded()):  # fmt: skip
         line.send(each)
     told = []
     while (news := desk.next_news()) is not None:
         told.append(news)
 
-    assert [getattr(each, "id", None) for each in told] == [report(1).cl_ord_id, report(2).cl_ord_id]
-    assert [order.id for order in desk.open_orders] == [report(2).cl_ord_id]
+    assert [getattr(each, "id", None) for each in told] == [report(1).key, report(2).key]
+    assert [order.id for order in desk.open_orders] == [report(2).key]
     assert desk.positions["BTC/USD"].qty == 1
     assert desk.ends_told.count == 1
 
@@ -176,6 +176,6 @@ def test_what_is_never_told_is_counted_and_said_and_a_refusal_goes_before_a_fill
     told = drained(line, reader, [])
 
     assert line.untold == 2
-    assert [it for it in told[SLOTS:] if isinstance(it, FillReport)] == [fill(number) for number in range(3)]
-    assert [it.cl_ord_id for it in told[SLOTS:] if isinstance(it, OrderReport)] == [report(102).cl_ord_id]
+    assert [it for it in told[SLOTS:] if isinstance(it, Fill)] == [fill(number) for number in range(3)]
+    assert [it.key for it in told[SLOTS:] if isinstance(it, OrderReport)] == [report(102).key]
     assert [entry["untold"] for entry in logs if entry["event"] == "reports are never told"] == [1, 2]

@@ -35,7 +35,7 @@ from engine.orders.venue_facts import (
     SnapshotEnded,
 )
 from engine.ring import Publisher
-from engine.strategy.orders import Fill, latest_report
+from engine.strategy.orders import Fill
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 from tests.order_router.exchange import Exchange
@@ -451,7 +451,7 @@ class World:
                 assert told.state is OrderState.REFUSED
                 assert not made
                 continue
-            report, is_so = latest_report(told), order_report(order)
+            report, is_so = told.report, order_report(order)
             if report.reason.startswith("amend refused: "):  # our own word, which is in no journal
                 is_so = msgspec.structs.replace(is_so, reason=report.reason)
             assert report == is_so

@@ -11,9 +11,8 @@ from engine.orders.intent import OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS, CancelAll, Submit, SubmitBatch
-from engine.orders.rings.framing import LENGTH
+from engine.orders.rings.framing import LENGTH, TOLD_MAX, RingRecords
 from engine.orders.rings.reports import REPORTS, OrderReport
-from engine.orders.rings.ring_records import TOLD_MAX, RingRecords
 from engine.orders.venue_facts import FeedAlive
 from engine.ring import GatedSubscriber, Publisher
 from engine.units import NS_PER_S, MonoNs, QtyLots
@@ -144,7 +143,7 @@ def test_a_command_that_cannot_be_read_holds_up_nobody() -> None:
     unreadable = rig.core.records.counts["records_unreadable"]
     rig.begin_anew()
 
-    assert [(it.cl_ord_id, it.state) for it in told] == [("before", OrderState.REFUSED), ("after", OrderState.REFUSED)]
+    assert [(it.key, it.state) for it in told] == [("before", OrderState.REFUSED), ("after", OrderState.REFUSED)]
     assert unreadable == len(poison)
     assert sum(entry["event"] == "unreadable record" for entry in logs) == len(poison)
     assert rig.router.do_work() == 0

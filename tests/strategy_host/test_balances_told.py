@@ -8,10 +8,9 @@ from engine.order_router.core.report_outbox import ReportOutbox
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES
-from engine.orders.rings.reports import REPORT_RECORD_BYTES, BalanceReport, BalancesTold
+from engine.orders.rings.reports import REPORT_RECORD_BYTES, Balance, BalancesTold
 from engine.orders.venue_facts import BalanceFact
 from engine.ring import GatedSubscriber, Publisher
-from engine.strategy.orders import Balance
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, WallNs
 from tests.clocks import ShellClock
@@ -32,7 +31,7 @@ class Account:
         self.balances = Balances()
         self.records = OrderRecords(
             Blotter(), JournalInMemory(), {"quoter": self.line}, self.balances, self.clock.now,
-            on_journal=lambda reason: None,
+            on_journal=lambda reason: None, on_change=lambda order, is_fill: None,
         )  # fmt: skip
 
     def report(self) -> list[object]:
@@ -98,7 +97,7 @@ def test_a_strategy_that_fell_behind_is_told_whether_all_balances_are_known() ->
     account.snapshot(USD="100")
 
     everything = list(account.records.everything("quoter", WallNs(0)))
-    assert [type(each) for each in everything] == [BalanceReport, BalancesTold]
+    assert [type(each) for each in everything] == [Balance, BalancesTold]
 
 
 def test_a_desk_without_trading_knows_no_balance() -> None:

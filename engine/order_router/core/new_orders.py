@@ -16,6 +16,7 @@ from engine.kraken.private.events import Purpose
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.trading import order_requests
 from engine.kraken.trading.order_requests import UNWRITABLE, BatchRow
+from engine.market import Pair
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.ports import BoardsPort
@@ -26,6 +27,7 @@ from engine.orders.intent import OrderIntent
 from engine.orders.journal_records import AmendSent, Queued, Submitted, Unqueued
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
+from engine.orders.quick_check import QuickCheck
 from engine.orders.rate_counter import ADD, RateCost, RateCounters, amend_cost, batch_add_cost
 from engine.orders.rings.commands import Amend
 from engine.orders.risk import Risk
@@ -33,6 +35,7 @@ from engine.orders.tracked_order import TrackedOrder
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 USERREF_RANGE: Final = 2_000_000_000
+NO_USERREF: Final = [None]
 WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)
 NO_CONNECTION: Final = "there is no connection to Kraken"
 
@@ -70,6 +73,7 @@ class NewOrders:
         websocket: WebSocketRoute,
         rest: RestRoute,
         risk: Risk,
+        quick_check: QuickCheck,
         rates: RateCounters,
         queue: PendingQueue[Waiting],
         breaker: Breaker,
@@ -85,6 +89,7 @@ class NewOrders:
         self._websocket = websocket
         self._rest = rest
         self._risk = risk
+        self._quick_check = quick_check
         self._rates = rates
         self._queue = queue
         self._breaker = breaker
@@ -121,13 +126,14 @@ class NewOrders:
             waited_s, most_s = (now - issued_at) / NS_PER_S, self._settings.command_ttl_ns / NS_PER_S
             self._refuse(strategy, orders, f"it waited {waited_s:.1f} s for the router, more than {most_s:g} s")
             return
-        if why := self._refusal(strategy, orders, now):
-            self._refuse(strategy, orders, why)
+        judged = self._judge(strategy, orders, now)
+        if isinstance(judged, str):
+            self._refuse(strategy, orders, judged)
             return
         symbol = orders[0][1].symbol
         wait_ns = self._rates.wait_ns(symbol, _cost(orders), now)
         if wait_ns == 0 and not self._queue.waiting(symbol):
-            self._send(strategy, orders, issued_at, tick_at)
+            self._send(strategy, orders, judged, issued_at, tick_at)
         else:
             self._wait(strategy, orders, wait_ns, now)
 
@@ -141,11 +147,12 @@ class NewOrders:
                 if self._rates.wait_ns(symbol, _cost(orders), now):
                     break
                 self._queue.pop(symbol)
-                if why := self._refusal(strategy, orders, now):
-                    self._refuse(strategy, orders, why)
+                judged = self._judge(strategy, orders, now)
+                if isinstance(judged, str):
+                    self._refuse(strategy, orders, judged)
                 else:
                     # How long it waited for its turn is no latency of ours.
-                    self._send(strategy, orders, MonoNs(0), MonoNs(0))
+                    self._send(strategy, orders, judged, MonoNs(0), MonoNs(0))
 
     def drop(self, key: str) -> bool:
         """A queued order is not wanted any more; False when it does not wait here. Others of its batch wait on."""
@@ -189,18 +196,22 @@ class NewOrders:
         else:
             self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
 
-    def _refusal(self, strategy: str, orders: Orders, now: MonoNs) -> str | None:
-        """Why these orders must not leave; None when they may."""
-        if why := self._gate.closed_reason_of(orders[0][1].symbol) or self.barred.get(strategy):
+    def _judge(self, strategy: str, orders: Orders, now: MonoNs) -> Pair | str:
+        """The pair as it is now, when these orders may leave; or else why they must not."""
+        first = orders[0][1]
+        symbol = first.symbol
+        if why := self._gate.closed_reason_of(symbol) or self.barred.get(strategy):
             return why
+        pair = self._boards.pair(symbol)
+        if pair is None:
+            return f"the venue has not told what {symbol} is like yet"
+        is_alone = len(orders) == 1 and not self._gate.why_not(post_only=first.post_only)
+        if is_alone and self._quick_check.allows(strategy, first, pair, now):
+            return pair
         before: list[OrderIntent] = []
         for _, intent in orders:
             if why := self._gate.why_not(post_only=intent.post_only):
                 return why
-            symbol = intent.symbol
-            pair = self._boards.pair(symbol)
-            if pair is None:
-                return f"the venue has not told what {symbol} is like yet"
             why = self._risk.refusal(
                 intent,
                 strategy=strategy,
@@ -214,9 +225,10 @@ class NewOrders:
             if why is not None:
                 return why
             before.append(intent)
-        return None
+        return pair
 
-    def _send(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
+    def _send(self, strategy: str, orders: Orders, pair: Pair, issued_at: MonoNs, tick_at: MonoNs) -> None:
+        """Into the journal, then to Kraken; whatever can wait comes after the bytes."""
         now, at, symbol = self._now.mono, self._now.wall, orders[0][1].symbol
         route = self._route(now)
         if route is None:
@@ -225,18 +237,13 @@ class NewOrders:
         deadline = WallNs(at + self._settings.deadline_ns)
         if route == "rest":
             deadline = rest_requests.rest_deadline(deadline, at)
-        pair = self._boards.pair(symbol)
-        base_decimals = None if pair is None else pair.base_decimals
         records = [
-            Submitted(key, strategy, intent, deadline, route, userref, at, base_decimals)
+            Submitted(key, strategy, intent, deadline, route, userref, at, pair.base_decimals)
             for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
         ]
         if not self._records.write(records):
             self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
             return
-        self._rates.charge(symbol, _cost(orders), now)
-        for _, intent in orders:
-            self._risk.approved(strategy, intent, now)
         why_not = NO_CONNECTION
         try:
             is_sent = route == "websocket" and self._send_by_websocket(records, deadline)
@@ -244,6 +251,9 @@ class NewOrders:
             is_sent, route, why_not = False, "", f"no request can carry it: {error}"
         if is_sent:
             self._on_sent(issued_at, tick_at)
+        self._rates.charge(symbol, _cost(orders), now)
+        for _, intent in orders:
+            self._risk.approved(strategy, intent, now)
         tracked = [change.order for record in records if (change := self._records.apply(record)) is not None]
         if is_sent:
             return
@@ -287,8 +297,10 @@ class NewOrders:
             return f"the circuit breaker is open for another {self._breaker.wait_ns(now) / NS_PER_S:.0f} s"
         return NO_CONNECTION
 
-    def _userrefs(self, orders: Orders) -> list[int | None]:
+    def _userrefs(self, orders: Orders) -> Sequence[int | None]:
         """What orders are known by that cannot carry a client order id: numbers that no open order has."""
+        if len(orders) == 1 and orders[0][1].conditional is None:  # hot
+            return NO_USERREF
         if all(intent.conditional is None for _, intent in orders):
             return [None] * len(orders)
         taken = {order.userref for order in self._blotter.open.values()}
@@ -315,9 +327,9 @@ class NewOrders:
     def amend(self, command: Amend) -> None:
         """Change an open order in place."""
         now, at = self._now.mono, self._now.wall
-        order = self._blotter.open.get(command.cl_ord_id)
+        order = self._blotter.open.get(command.key)
         if order is None:
-            self._records.report(self._blotter.get(command.cl_ord_id))
+            self._records.report(self._blotter.get(command.key))
             return
         if why := self._amend_refusal(order, command, now):
             self._records.report(order, f"amend refused: {why}")

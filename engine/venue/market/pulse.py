@@ -1,20 +1,14 @@
 """When the next engine event is due: the venue's rate, in irregular steps, to a tenth of a millisecond.
 
-The event loop's own timers count in milliseconds, in which ten messages would leave together at 10,000 a second; a
-timerfd wakes the loop when the next one is due. After a stall the venue goes on from now: what it missed beyond
+An alarm wakes it when the next one is due. After a stall the venue goes on from now: what it missed beyond
 CATCH_UP_NS is not made up for, so a backlog never builds up.
 """
 
-import asyncio
-import contextlib
-import ctypes
-import os
 from collections.abc import Callable
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from engine.clock import Clock
-from engine.errors import MisuseError
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
 
 CATCH_UP_NS: Final = 50 * NS_PER_MS  # events missed longer ago than this are not made up for
@@ -28,11 +22,29 @@ BURST_GAP: Final = 0.02  # of the mean gap
 _CALM_GAP: Final = (1 - BURST_SHARE * BURST_GAP) / (1 - BURST_SHARE)  # which keeps the mean at one
 
 
+class AlarmPort(Protocol):
+    """What wakes the pulse, once for each `set`."""
+
+    def set(self, delay_ns: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+NewAlarm = Callable[[Callable[[], None]], AlarmPort]
+"""Makes an alarm that calls this when it rings."""
+
+
 class Pulse:
     """Calls `event` at `rate` a second, and `after` once the events of a wake-up are done."""
 
     def __init__(
-        self, rate: float, seed: int, clock: Clock, event: Callable[[], None], after: Callable[[], None]
+        self,
+        rate: float,
+        seed: int,
+        clock: Clock,
+        new_alarm: NewAlarm,
+        event: Callable[[], None],
+        after: Callable[[], None],
     ) -> None:
         self._gap_ns = NS_PER_S / rate
         self._rng = Random(f"{seed} pulse")
@@ -40,12 +52,13 @@ class Pulse:
         self._event = event
         self._after = after
         self._due = 0.0  # monotonic time of the next event, in ns
-        self._alarm: Alarm | None = None  # None while stopped
+        self._new_alarm = new_alarm
+        self._alarm: AlarmPort | None = None  # None while stopped
 
     def start(self) -> None:
-        """Begin to beat on the running loop."""
+        """Begin to beat."""
         self._due = self._clock.mono_ns() + self._next_gap_ns()
-        self._alarm = Alarm(self._wake)
+        self._alarm = self._new_alarm(self._wake)
         self._alarm.set(SLEEP_NS_MIN)
 
     def stop(self) -> None:
@@ -74,43 +87,3 @@ class Pulse:
         self._after()
         if self._alarm is not None:  # an event may have stopped us
             self._alarm.set(MonoNs(max(int(self._due - self._clock.mono_ns()), SLEEP_NS_MIN)))
-
-
-class _TimeSpec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _TimerSpec(ctypes.Structure):
-    _fields_ = (("interval", _TimeSpec), ("value", _TimeSpec))
-
-
-_CLOCK_MONOTONIC: Final = 1
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-class Alarm:
-    """A timerfd on the running loop. Python has its own from 3.13 on."""
-
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._descriptor = _libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._descriptor < 0:
-            raise MisuseError(f"timerfd_create: {os.strerror(ctypes.get_errno())}")
-        self._ring = ring
-        self._spec = _TimerSpec()
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._descriptor, self._read)
-
-    def set(self, delay_ns: int) -> None:
-        """Ring once, this much later."""
-        value = self._spec.value
-        value.seconds, value.nanoseconds = divmod(delay_ns, NS_PER_S)
-        _libc.timerfd_settime(self._descriptor, 0, ctypes.byref(self._spec), None)
-
-    def close(self) -> None:
-        self._loop.remove_reader(self._descriptor)
-        os.close(self._descriptor)
-
-    def _read(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._descriptor, 8)
-        self._ring()

@@ -134,6 +134,11 @@ class FaultLine:
         else:
             self._armed.append(spec)
 
+    def clear(self) -> None:
+        """No fault strikes any more; a stream that is muted stays so until it is subscribed again."""
+        self._rated.clear()
+        self._armed.clear()
+
     def unmute(self, key: StreamKey) -> None:
         """A new subscription is heard again."""
         self._muted.discard(key)

@@ -1,0 +1,117 @@
+"""`python -m tests.simulate --seeds 1:200`: seeds, each a day of the whole engine in virtual time.
+
+Exit code 0 when every promise held, 1 when one did not (seed, step and the first invariant that was violated are
+printed), 2 for an option that makes no sense.
+"""
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+from tests.simulate.faults import FAULT_KINDS
+from tests.simulate.plants import PLANTS, plant
+from tests.simulate.simulation import DAY_S, Outcome, simulate
+
+
+def run_seed(seed: int, faults: frozenset[str], day_s: float, orders_per_s: float | None, planted: str) -> Outcome:
+    """One seed, in whatever process."""
+    with plant(planted):
+        return simulate(seed, faults, day_s=day_s, orders_per_s=orders_per_s)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulate", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", default="1:200", metavar="A:B", help="from A to B, both included (1:200)")
+    parser.add_argument("--seed", type=int, metavar="N", help="this one alone")
+    parser.add_argument("--faults", default="all", metavar="KINDS",
+                        help=f"all, none, or some of: {', '.join(sorted(FAULT_KINDS))}")  # fmt: skip
+    parser.add_argument("--day", type=float, default=DAY_S, metavar="S", help=f"seconds of a day ({DAY_S:g})")
+    parser.add_argument("--orders", type=float, metavar="PER_S", help="orders a second; drawn from the seed by default")
+    parser.add_argument("--trace", action="store_true", help="with --seed: tell the story")
+    parser.add_argument(
+        "--plant", default="", metavar="NAME", help=f"a bug to be found: {', '.join(sorted(PLANTS))}; or each"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes side by side")
+    parser.add_argument("--go-on", action="store_true", help="do not stop at the first violation")
+    parser.add_argument("--verify", action="store_true", help="run each seed twice: the hash must be the same")
+    return parser
+
+
+def _say(outcome: Outcome) -> None:
+    print(
+        f"seed {outcome.seed}: violated at step {outcome.steps}, {outcome.at_s:.6f} s: {outcome.violation}", flush=True
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    faults = {"all": FAULT_KINDS, "none": frozenset()}.get(options.faults)
+    if faults is None:
+        faults = frozenset(options.faults.split(","))
+        if unknown := faults - FAULT_KINDS:
+            parser.error(f"--faults {','.join(sorted(unknown))}: choose from {', '.join(sorted(FAULT_KINDS))}")
+    if options.plant and options.plant not in (*PLANTS, "each"):
+        parser.error(f"--plant {options.plant}: choose from {', '.join(sorted(PLANTS))}")
+    if options.seed is not None:
+        if options.trace:
+            with plant(options.plant):
+                outcome = simulate(
+                    options.seed, faults, day_s=options.day, orders_per_s=options.orders, story=sys.stdout
+                )
+        else:
+            outcome = run_seed(options.seed, faults, options.day, options.orders, options.plant)
+        if outcome.violation:
+            _say(outcome)
+        print(f"seed {outcome.seed}: {outcome.steps} steps, hash {outcome.digest}, {outcome.counts}")
+        return 1 if outcome.violation else 0
+    try:
+        first, last = (int(text) for text in options.seeds.split(":"))
+    except ValueError:
+        parser.error(f"--seeds {options.seeds}: write A:B, such as 1:200")
+    if options.plant == "each":
+        return _each_plant(range(first, last + 1), faults, options)
+    return _many(range(first, last + 1), faults, options)
+
+
+def _each_plant(seeds: range, faults: frozenset[str], options: argparse.Namespace) -> int:
+    """A table: how many seeds each planted bug took to be found, and what found it."""
+    missed = 0
+    for name in sorted(PLANTS):
+        work = partial(run_seed, faults=faults, day_s=options.day, orders_per_s=options.orders, planted=name)
+        with ProcessPoolExecutor(options.jobs) as pool:
+            outcomes = pool.map(work, seeds)
+            found = next(((number, each) for number, each in enumerate(outcomes, 1) if each.violation), None)
+            pool.shutdown(cancel_futures=True)
+        missed += found is None
+        print(f"| {name} | {found[0] if found else 'not found'} | {found[1].invariant if found else ''} |", flush=True)
+    return 1 if missed else 0
+
+
+def _many(seeds: range, faults: frozenset[str], options: argparse.Namespace) -> int:
+    began = time.perf_counter()
+    done = violated = steps = 0
+    work = partial(run_seed, faults=faults, day_s=options.day, orders_per_s=options.orders, planted=options.plant)
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for outcome in pool.map(work, seeds, chunksize=4 if len(seeds) > 50 else 1):
+            done += 1
+            steps += outcome.steps
+            if options.verify and work(outcome.seed).digest != outcome.digest:
+                outcome.violation = outcome.invariant = "the same seed tells the same story"
+            if outcome.violation:
+                violated += 1
+                _say(outcome)
+                if not options.go_on:
+                    pool.shutdown(cancel_futures=True)
+                    break
+    took_s = time.perf_counter() - began
+    print(f"{done} seeds, {steps} steps, {violated} violated, {took_s:.1f} s")
+    return 1 if violated else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

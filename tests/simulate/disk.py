@@ -1,0 +1,112 @@
+"""A disk that fills up, fails, and is left in the middle of a write by whoever dies there.
+
+The real `Journal` and `KeyLock` write real files in memory (a folder of /dev/shm); what they
+call `os` is this module's, which decides what a write does. Files of a process that died stay
+as they were, with half a record at their end if that is where it died.
+"""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from engine.net import key_lock
+from engine.orders import journal
+from tests.simulate.kernel import Kernel, Process
+
+_numbers = count()
+
+
+class SimDisk:
+    """The folder, and the mood of the disk under it."""
+
+    def __init__(self, kernel: Kernel, rng: Random) -> None:
+        self._kernel = kernel
+        self._rng = rng
+        root = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
+        # Always of one length: its name is in sentences that strategies are told, cut to a length.
+        self.folder = Path(root) / f"simulate-{os.getpid():08d}-{next(_numbers):08d}"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        # Whose writes are under way.
+        self.writer: Process | None = None
+        self.is_full = False
+        self.fails = False
+        # Did a write meet with an error of the device since a person last looked?
+        self.has_failed = False
+        # Was the key's file not written? Then only the clock keeps the nonces of two processes apart.
+        self.keys_failed = False
+
+    def close(self) -> None:
+        """Nothing is left."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def heal(self) -> None:
+        """There is room again."""
+        self.is_full = self.fails = False
+
+    def said(self, text: str) -> str:
+        """A sentence without the folder's name, which differs from process to process."""
+        return text.replace(str(self.folder), "STATE")
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        """Of the journal: all, some, or nothing of it; or the writer dies before, within or after it."""
+        writer = self.writer
+        if writer is not None:
+            writer.point()
+        if self.fails:
+            self.has_failed = True
+            raise OSError(errno.EIO, "Input/output error")
+        if self.is_full:
+            fits = self._rng.randrange(len(data)) if self._rng.random() < 0.5 else 0
+            if not fits:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return os.write(descriptor, data[:fits])
+        if writer is not None and writer.is_doomed and len(data) > 1:
+            part = self._rng.randrange(1, len(data))
+            os.write(descriptor, data[:part])
+            writer.point()
+            os.write(descriptor, data[part:])
+            writer.point()
+            return len(data)
+        return os.write(descriptor, data)
+
+    @contextmanager
+    def mounted(self) -> Iterator[None]:
+        """The journal's and the key file's `os` is this disk's."""
+        disk = self
+
+        class _Os:
+            """`os`, but for what this disk decides."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(os, name)
+
+            def write(self, descriptor: int, data: bytes) -> int:
+                return disk.write(descriptor, data)
+
+            def pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
+                if disk.fails:  # a full disk takes what goes over bytes that are there
+                    disk.keys_failed = True
+                    raise OSError(errno.EIO, "Input/output error")
+                return os.pwrite(descriptor, data, offset)
+
+        before = journal.os, key_lock.os
+        journal.os = key_lock.os = _Os()  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            journal.os, key_lock.os = before
+
+
+def drop_descriptors(*descriptors: int) -> None:
+    """What the kernel does with the files of a process that died."""
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -1,0 +1,269 @@
+"""One run of the engine: the process that the user starts, with its strategies, and the children that it keeps alive.
+
+When the engine's process dies the public and private feeds die with it, as the kernel has them do; the order router
+goes on until it has settled the orders, and the next run finds its journal.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final
+
+from engine.kraken.public.session import PublicSettings
+from engine.ring import Subscriber
+from engine.strategy.orders import Order
+from engine.strategy_host.host import StrategyHost
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits
+from engine.strategy_host.order_client import OrderPorts
+from engine.telemetry import new_counters, new_histogram
+from engine.topology import plan_shards, strategy_counter_names
+from engine.units import NS_PER_MS, NS_PER_US
+from tests.simulate.feeds import SimFeed
+from tests.simulate.kernel import Kernel, Process, SimClock
+from tests.simulate.orders import OrderRings, SimPrivateFeed, SimRouter, World
+from tests.simulate.strategies import SimStrategy
+from tests.simulate.venue import SimVenue
+
+COUNT_NS: Final = 50 * NS_PER_MS  # the runner's RECHECK_NS
+WAKE_NS_MAX: Final = 200 * NS_PER_US
+
+
+class CountingSubscriber(Subscriber):
+    """Counts the records that it hands out, and those that are put back."""
+
+    __slots__ = ("_is_polling", "_next", "taken")
+
+    def __init__(self, memory: bytearray, first_sequence: int) -> None:
+        self.taken = 0
+        self._is_polling = True
+        self._next = 0
+        super().__init__(memory, first_sequence)
+        self._is_polling = False
+
+    @property
+    def next_sequence(self) -> int:
+        return self._next
+
+    @next_sequence.setter
+    def next_sequence(self, sequence: int) -> None:
+        if not self._is_polling and sequence < self._next:
+            self.taken -= self._next - sequence
+        self._next = sequence
+
+    def poll(self) -> bytes | None:
+        was_polling, self._is_polling = self._is_polling, True
+        record = super().poll()
+        self._is_polling = was_polling
+        self.taken += record is not None
+        return record
+
+    def poll_many(self, limit: int) -> list[bytes]:
+        taken, self._is_polling = self.taken, True
+        records = super().poll_many(limit)
+        self._is_polling = False
+        self.taken = taken + len(records)
+        return records
+
+
+class SimHost:
+    """The strategies' thread: what `LoopRunner` does, with the kernel for a loop."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        clock: SimClock,
+        process: Process,
+        rng: Random,
+        strategies: Sequence[SimStrategy],
+        symbols: Sequence[str],
+        feeds: Sequence[SimFeed],
+        ports: Callable[[str], OrderPorts | None],
+    ) -> None:
+        self._kernel, self.process, self._rng = kernel, process, rng
+        self.counters = new_counters(strategy_counter_names([strategy.name for strategy in strategies]))
+        self.strategies = list(strategies)
+        self.hosted = [
+            HostedStrategy(
+                strategy,
+                strategy.name,
+                symbols=symbols,
+                ports=[feed.port for feed in feeds],
+                clock=clock,
+                latency=new_histogram(),
+                limits=HostLimits(errors_per_minute_max=1000),
+                first_sequence=1,
+                order_ports=ports(strategy.name),
+                counters=self.counters,
+            )
+            for strategy in strategies
+        ]
+        for hosted in self.hosted:
+            for feed, source in zip(hosted._feeds, feeds, strict=True):
+                feed.subscriber = CountingSubscriber(source.ring, 1)
+        self.host = StrategyHost(self.hosted, self.counters, clock)
+        self.host.wake_with(self.wake)
+        self._is_scheduled = False
+        self._timer_at = 0
+        self.has_started = False
+
+    def start(self) -> None:
+        self._kernel.create_task(self._start())
+
+    async def _start(self) -> None:
+        await self.host.on_start()
+        self.has_started = True
+        self.process.after(COUNT_NS, self._count)
+        self.wake()
+
+    def wake(self) -> None:
+        """Somebody rang: a turn, a moment later."""
+        if not self._is_scheduled and self.has_started and self.process.is_alive:
+            self._is_scheduled = True
+            self.process.after(int(self._rng.random() * WAKE_NS_MAX), self._turn)
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        self.host.do_work()
+        if not self.process.is_alive:
+            return
+        self.check()
+        if self.host.ready():
+            self.wake()
+        due = self.host.next_timer()
+        if due and due != self._timer_at:
+            self._timer_at = due
+            self.process.at(due, self._timer)
+
+    def _timer(self) -> None:
+        self._timer_at = 0
+        self.wake()
+
+    def _count(self) -> None:
+        self.process.after(COUNT_NS, self._count)
+        self.host.count()
+        if self.host.ready():
+            self.wake()
+
+    def check(self) -> None:
+        """Received and missed records of every strategy are all that was published."""
+        for hosted in self.hosted:
+            for feed in hosted._feeds:
+                subscriber = feed.subscriber
+                assert isinstance(subscriber, CountingSubscriber)
+                if subscriber.taken + subscriber.gap_count != subscriber.next_sequence - 1:
+                    self._kernel.accuse(
+                        "received + gaps = published",
+                        f"{hosted.name}: {subscriber.taken} + {subscriber.gap_count} of {subscriber.next_sequence - 1}",
+                    )
+
+
+class EngineRun:
+    """All processes of one run."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        number: int,
+        symbols: Sequence[str],
+        shard_count: int,
+        strategy_count: int,
+        timer_s: float,
+        settings: dict[str, int],
+        ring_slots: int,
+        conflate: bool,
+        told: Callable[[str, Order], None],
+        after_router: Callable[[SimRouter], None],
+    ) -> None:
+        kernel, clock, weather, venue = world.kernel, world.clock, world.weather, world.venue
+        self._kernel = kernel
+        self.number = number
+        self._after_router = after_router
+        rng = kernel.rng(f"run {number}")
+        self.process = Process(kernel, "engine")
+        self.process.begin()
+        self.feeds = [
+            SimFeed(
+                kernel,
+                weather,
+                venue,
+                shard,
+                clock,
+                rng,
+                settings=PublicSettings(symbols=shard.symbols, **settings),  # type: ignore[arg-type]
+                ring_slots=ring_slots,
+                conflate=conflate,
+                wake=self._wake_host,
+            )
+            for shard in plan_shards(symbols, shard_count)
+        ]
+        strategies = []
+        for index in range(strategy_count):
+            name = f"strategy{index}"
+            strategy = SimStrategy(name, kernel, venue, self.process, kernel.rng(f"{name} of run {number}"), told)
+            strategy.timer_s = timer_s
+            strategies.append(strategy)
+        names = [strategy.name for strategy in strategies]
+        rings = OrderRings(names, self.process, world.account_slots)
+        self.host = SimHost(
+            kernel,
+            clock,
+            self.process,
+            rng,
+            strategies,
+            symbols,
+            self.feeds,
+            lambda name: rings.ports(name, number, self._wake_router),
+        )
+        self.router = SimRouter(
+            world,
+            number,
+            rng,
+            rings,
+            names,
+            self.feeds,
+            self.host.counters,
+            wake_host=self._wake_host,
+            worked=self._router_worked,
+            nudge=lambda: self.private_feed.nudge(),
+        )
+        self.private_feed = SimPrivateFeed(world, rng, rings, self.router)
+
+    def _wake_host(self) -> None:
+        self.host.wake()
+
+    def _wake_router(self) -> None:
+        self.router.wake()
+
+    def _router_worked(self) -> None:
+        self._after_router(self.router)
+
+    def start(self) -> None:
+        """Everything begins."""
+        self.router.start()
+        self.private_feed.start()
+        self.host.start()
+        for feed in self.feeds:
+            feed.start()
+
+    @property
+    def strategies(self) -> list[SimStrategy]:
+        return self.host.strategies
+
+    def die(self) -> None:
+        """The engine's process is killed, and its feeds die with it."""
+        self.process.die()
+        for feed in self.feeds:
+            feed.is_ending = True
+            feed.process.die()
+        self.private_feed.is_ending = True
+        self.private_feed.process.die()
+        self.router.orphaned()
+
+    def check_at_rest(self, venue: SimVenue) -> None:
+        """What holds once nothing goes wrong any more and time has passed."""
+        for feed in self.feeds:
+            for index, symbol in enumerate(feed.shard.symbols):
+                venue.check_book_now(symbol, feed.observer.board_of(index))
+        for hosted in self.host.hosted:
+            for symbol, book in hosted.context.books.items():
+                venue.check_strategy_book(hosted.name, symbol, book, hosted.context.states[symbol])

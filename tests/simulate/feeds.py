@@ -1,0 +1,206 @@
+"""The public feeds: each shard's memory, which outlives its processes, and the process that fills it now.
+
+What `public_feed.process` and the supervisor do around the real `PublicFeed`: a death is
+noticed, the shard is said to be stale, and a successor begins on the same ring and board.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from engine.kraken.public.session import PublicSession, PublicSettings
+from engine.public_feed.feed import PublicFeed, announce_stale, settle_dead
+from engine.public_feed.process import PAIR_PATIENCE_NS, WORK_INTERVAL_S
+from engine.records import FeedState, Kind, pair_index_of, state_of
+from engine.ring import (
+    BoardReader,
+    BoardWriter,
+    Publisher,
+    Subscriber,
+    board_bytes,
+    format_board,
+    format_ring,
+    ring_bytes,
+)
+from engine.strategy_host.hosted_strategy import MarketPort
+from engine.supervisor.children import RestartDelay
+from engine.telemetry import new_counters
+from engine.topology import Shard, market_record_bytes
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+from tests.ring.children import WatchedWords, watch_pack
+from tests.simulate.kernel import Kernel, Process, SimClock, Violation
+from tests.simulate.network import SimConnection, Weather
+from tests.simulate.venue import SimVenue
+
+PUBLISH_LEVELS: Final = 10
+NOTICED_NS_MAX: Final = 5 * NS_PER_MS  # from a process's end to the supervisor's knowledge of it
+WORK_NS: Final = int(WORK_INTERVAL_S * NS_PER_S)
+POLL_RECORDS: Final = 512
+
+
+class SimFeed:
+    """One shard."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        weather: Weather,
+        venue: SimVenue,
+        shard: Shard,
+        clock: SimClock,
+        rng: Random,
+        *,
+        settings: PublicSettings,
+        ring_slots: int,
+        conflate: bool,
+        wake: Callable[[], None],
+    ) -> None:
+        self.shard = shard
+        self.process = Process(kernel, shard.actor_name)
+        self.route = f"public-{shard.number}"
+        self._kernel, self._weather, self._venue, self._clock, self._rng = kernel, weather, venue, clock, rng
+        self._settings = settings
+        self._conflate = conflate
+        self._wake = wake
+        record_bytes = market_record_bytes(PUBLISH_LEVELS)
+        self.ring = bytearray(ring_bytes(record_bytes, ring_slots))
+        format_ring(self.ring, record_bytes=record_bytes, slot_count=ring_slots)
+        self.board = bytearray(board_bytes(record_bytes, shard.board_slots))
+        format_board(self.board, record_bytes=record_bytes, slot_count=shard.board_slots)
+        self.counters = new_counters(shard.counter_names)
+        self.port = MarketPort(shard, self.ring, self.board)
+        self.observer = RingObserver(self, venue)
+        self.refusals: list[tuple[str, str]] = []
+        self.restarts = 0
+        self.connection: SimConnection[object] | None = None
+        self._delay = RestartDelay(0.1, 2.0)
+        self._began_at = MonoNs(0)
+        self.is_ending = False
+        self.process.on_death.append(self._died)
+        self.process.on_doomed.append(self._watch_stores)
+
+    def start(self) -> None:
+        """A life begins: its first, or a successor's."""
+        process, clock = self.process, self._clock
+        process.begin()
+        self._began_at = clock.mono_ns()
+        session = PublicSession(self._settings)
+        self._publisher = Publisher(self.ring)
+        self._board_writer = BoardWriter(self.board)
+        feed = self.feed = PublicFeed(
+            self.shard,
+            session,
+            publisher=self._publisher,
+            board=self._board_writer,
+            board_reader=BoardReader(self.board),
+            counters=self.counters,
+            clock=clock,
+            refused=lambda symbol, advice: self.refusals.append((symbol, advice)),
+            conflate="burst" if self._conflate else "none",
+            pair_patience_ns=PAIR_PATIENCE_NS,
+        )
+        feed.on_start()
+        self.connection = connection = SimConnection(
+            self._kernel,
+            process,
+            self._weather,
+            self.route,
+            session,
+            venue=self._venue,
+            connect=self._venue.connect,
+            on_events=feed.on_events,
+            on_burst_end=self._burst_ended,
+        )
+        feed.traffic = connection
+        connection.start()
+        process.after(WORK_NS, self._work)
+        self._told()
+
+    def stop(self) -> None:
+        """The engine stops."""
+        self.is_ending = True
+        if self.process.is_alive:
+            self.feed.begin_close()
+            assert self.connection is not None
+            self.connection.stop()
+            self.feed.on_close()
+
+    def _burst_ended(self) -> None:
+        self.feed.on_burst_end()
+        self._told()
+
+    def _work(self) -> None:
+        self.feed.do_work()
+        self.process.after(WORK_NS, self._work)
+        self._told()
+
+    def _told(self) -> None:
+        self._wake()
+        self.observer.look()
+
+    # --- death
+
+    def _watch_stores(self) -> None:
+        """From now on it may die between any two stores, and in the middle of a record."""
+        point = self.process.point
+        for writer in (self._publisher, self._board_writer):
+            if not isinstance(writer._words, WatchedWords):
+                writer._words = WatchedWords(writer._words, point)  # type: ignore[assignment]
+                watch_pack(writer, point)
+        # The feed has this one bound.
+        self.feed._publish = self._publisher.publish
+
+    def _died(self) -> None:
+        if not self.is_ending:
+            self._kernel.after(int(self._rng.random() * NOTICED_NS_MAX), self._noticed)
+
+    def _noticed(self) -> None:
+        """What `Supervisor.feed_died` and `Actor` do."""
+        now = self._clock.mono_ns()
+        publisher = Publisher(self.ring)
+        board, before = BoardWriter(self.board), BoardReader(self.board)
+        settle_dead(self.shard, self.ring, board, before)
+        announce_stale(self.shard, publisher, board, before, f"{self.shard.actor_name} died", now)
+        self._told()
+        self.restarts += 1
+        delay_ns = int(self._delay.after_life(self._began_at, now) * NS_PER_S)
+        self._kernel.after(delay_ns, self.start)
+
+
+class RingObserver:
+    """Reads everything that a feed publishes, the moment it is published, and compares it with the venue."""
+
+    def __init__(self, feed: SimFeed, venue: SimVenue) -> None:
+        self._feed = feed
+        self._venue = venue
+        self._subscriber = Subscriber(feed.ring, 1)
+        self._board = BoardReader(feed.board)
+        self.published = 0
+        self.books = 0
+        self.states = [FeedState.STALE] * len(feed.shard.symbols)
+
+    def board_of(self, index: int) -> bytes | None:
+        """What the board has of a pair."""
+        return self._board.read(index)
+
+    def look(self) -> None:
+        """Take what is new; Violation when a live book was never the venue's."""
+        while records := self._subscriber.poll_many(POLL_RECORDS):
+            self.published += len(records)
+            for record in records:
+                kind = record[0]
+                if kind == Kind.BOOK_TOP:
+                    index = pair_index_of(record)
+                    self.books += 1
+                    if self.states[index] is not FeedState.LIVE:
+                        raise Violation("a book in doubt says so", f"{self._feed.shard.symbols[index]}: a book while "
+                                        f"{self.states[index]}")  # fmt: skip
+                    self._venue.check_book(self._feed.shard.symbols[index], record)
+                elif kind == Kind.FEED_STATE:
+                    self.states[pair_index_of(record)] = state_of(record)
+        if self._subscriber.gap_count:
+            raise Violation("the observer sees everything", f"{self._subscriber.gap_count} records lost")
+        for index, symbol in enumerate(self._feed.shard.symbols):
+            top = self._board.read(index)
+            if top is not None and state_of(top) is FeedState.LIVE:
+                self._venue.check_book(symbol, top)

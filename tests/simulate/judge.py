@@ -1,0 +1,233 @@
+"""What may never be, of orders: compared with what the venue really did, at the moment at which it is said.
+
+The venue's ledger knows nothing of answers, streams or faults; it is watched here as it is written.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from engine.ledger_check import Ledger, Told, compare, read_state
+from engine.orders.blotter import Blotter, fold
+from engine.orders.journal import read_journal
+from engine.orders.journal_records import Record, Snapshot
+from engine.orders.life import OrderState
+from engine.strategy.orders import Order
+from engine.strategy_host.hosted_strategy import HostedStrategy
+from engine.units import NS_PER_S
+from engine.venue.setup.keys import FUNDED_ACCOUNT
+from engine.venue.trading.client_order import ClientOrder, Execution
+from engine.venue.trading.order_places import DEAD_MAN_REASON
+from tests.simulate.disk import SimDisk
+from tests.simulate.kernel import Kernel
+from tests.simulate.orders import SimRouter
+from tests.simulate.venue import SimVenue
+
+CHECK_EVERY: Final = 200  # turns of the router
+RECOVERED_S: Final = 8.0  # after the last fault every connection stands, and the switch has been refreshed
+STARVED_EVERY: Final = 16
+STARVED_NS: Final = 3 * NS_PER_S
+CANCEL_COST_MAX: Final = 8 + 2  # of a young order, and what our own count may be ahead of Kraken's
+BALANCE_WORDS: Final = "strategies were told"  # how the sentences about callbacks begin
+
+
+class Judge:
+    """Watches the venue's ledger, and is told what strategies are told."""
+
+    def __init__(self, kernel: Kernel, venue: SimVenue, disk: SimDisk) -> None:
+        self._kernel, self._venue, self._disk = kernel, venue, disk
+        assert venue.floor is not None
+        self.ledger = ledger = venue.floor.trading.ledger
+        self._accept, self._change, self._fill = ledger.accepted, ledger.changed, ledger.filled
+        ledger.accepted = self._accepted  # type: ignore[method-assign]
+        ledger.changed = self._changed  # type: ignore[method-assign]
+        ledger.filled = self._filled  # type: ignore[method-assign]
+        # By the name that the engine gave it: cl_ord_id, or a userref where an order cannot carry one.
+        self._orders: dict[str | int, ClientOrder] = {}
+        self._by_order_id: dict[str, ClientOrder] = {}
+        self._never: set[str] = set()  # ids of which strategies were told that there is no such order
+        self.accepted_count = self.fill_count = 0
+        # Since when nothing goes wrong any more; None while it may.
+        self.quiet_since: int | None = None
+        self._turns = 0
+        # Cancels that wait though they need not, and since when.
+        self._starved: dict[str, int] = {}
+        self._nonce = 0
+
+    # --- the ledger
+
+    def _accepted(self, order: ClientOrder) -> None:
+        self._accept(order)
+        self.accepted_count += 1
+        self._by_order_id[order.order_id] = order
+        name = self._name_of(order)
+        self._kernel.note("accepted", f"{order.order_id} {name} {order.symbol}")
+        if name is None:
+            return
+        if (before := self._orders.get(name)) is not None:
+            self._kernel.accuse("no two orders for one intent", f"{name}: {before.order_id}, and {order.order_id}")
+        if name in self._never:
+            self._kernel.accuse("no end without evidence", f"{name} was told to be rejected, and is accepted now")
+        self._orders[name] = order
+
+    def _name_of(self, order: ClientOrder) -> str | int | None:
+        if order.cl_ord_id is not None:
+            return order.cl_ord_id
+        # A closing order has the userref of the order that it closes, and no closing order of its own.
+        return order.order_userref if order.spec.conditional is not None else None
+
+    def _changed(self, order: ClientOrder) -> None:
+        self._change(order)
+        if not order.is_open:
+            self._kernel.note("ended", f"{order.order_id} {order.status} {order.reason}")
+            if order.reason == DEAD_MAN_REASON and self.quiet_since is not None:
+                quiet_s = (self._kernel.now - self.quiet_since) / NS_PER_S
+                if quiet_s > RECOVERED_S:
+                    self._kernel.accuse(
+                        "the dead man's switch strikes the dead alone",
+                        f"{order.order_id} ended by it though nothing has gone wrong for {quiet_s:.0f} s",
+                    )
+
+    def _filled(self, order: ClientOrder, execution: Execution) -> None:
+        self._fill(order, execution)
+        self.fill_count += 1
+        self._kernel.note("filled", f"{order.order_id} {execution.exec_id}")
+
+    # --- what strategies are told
+
+    def told(self, strategy: str, order: Order) -> None:
+        """An order's state, as on_order has it."""
+        state = order.state
+        if not state.is_terminal or state is OrderState.REFUSED:
+            return
+        there = self._by_order_id.get(order.order_id) or self._orders.get(order.id)
+        if state is OrderState.REJECTED:
+            if there is not None:
+                self._accuse(strategy, order, f"the venue accepted it as {there.order_id}, {there.status}")
+            self._never.add(order.id)
+        elif there is None:
+            self._accuse(strategy, order, "the venue never had it")
+        elif there.is_open or there.status != state.name.lower():
+            self._accuse(strategy, order, f"it is {there.status} at the venue")
+
+    def _accuse(self, strategy: str, order: Order, found: str) -> None:
+        self._kernel.accuse("no end without evidence", f"{strategy}: {order.id} {order.order_id} {order.state.name}, "
+                            f"and {found}")  # fmt: skip
+
+    # --- the router
+
+    def after_turn(self, router: SimRouter) -> None:
+        """Every so often: the blotter is sound, and it is what the journal's bytes come to."""
+        self._turns += 1
+        if self._turns % STARVED_EVERY == 0:
+            self._look_for_starved(router)
+        if self._turns % CHECK_EVERY == 0:
+            self.check_router(router)
+
+    def _look_for_starved(self, router: SimRouter) -> None:
+        """A cancel that Kraken would take, and that is not sent."""
+        core, floor = router.core, self._venue.floor
+        if core is None or floor is None or not router.process.is_alive:
+            return
+        account, now = floor.trading.account(FUNDED_ACCOUNT), self._kernel.now
+        starved = {}
+        can_send = router.connection.can_send and self._venue.system == "online"
+        for key in core.cancels._due if can_send else ():
+            order = core.blotter.open.get(key)
+            if order is None or order.pending or core.cancels._attempts.get(key) or order.state not in _WORKING:
+                continue
+            taken = account.counter(order.symbol).value(floor.exchange.event_time())
+            if taken + CANCEL_COST_MAX > account.limits.threshold:
+                continue
+            since = starved[key] = self._starved.get(key, now)
+            if now - since > STARVED_NS:
+                self._kernel.accuse(
+                    "cancels are never starved",
+                    f"{key} waits for {(now - since) / NS_PER_S:.1f} s, and Kraken has room: {taken:.1f} of "
+                    f"{account.limits.threshold}",
+                )
+        self._starved = starved
+
+    def nonce(self, nonce: int) -> None:
+        """A call is signed."""
+        if nonce <= self._nonce and not self._disk.keys_failed:
+            self._kernel.accuse("every nonce is new", f"{nonce} after {self._nonce}")
+        self._nonce = max(nonce, self._nonce)
+
+    def check_router(self, router: SimRouter) -> None:
+        """Now."""
+        core = router.core
+        if core is None or not router.process.is_alive:
+            return
+        try:
+            core.blotter.check()
+        except AssertionError as error:
+            self._kernel.accuse("the blotter is sound", str(error))
+        if core.gate.journal_reason:
+            return  # what the disk did not take is not in the journal yet
+        folded = self._fold()
+        if folded.state_hash() != core.blotter.state_hash():
+            self._kernel.accuse("journal fold = state", _difference(folded, core.blotter))
+
+    def _fold(self) -> Blotter:
+        records: list[Record] = []
+        for _, record in read_journal(self._disk.folder):
+            if isinstance(record, Snapshot):
+                records = []
+            records.append(record)
+        return fold(records)
+
+    # --- at rest
+
+    def at_rest(self, router: SimRouter, hosted: Sequence[HostedStrategy], *, is_one_run: bool) -> str:
+        """Why venue, journal and strategies do not agree yet; empty when they do."""
+        core = router.core
+        if core is None or not router.process.is_alive:
+            return "there is no order router"
+        if doubted := [order.key for order in core.blotter.open.values() if order.state in _IN_DOUBT]:
+            return f"in doubt: {', '.join(doubted)}"
+        ledger = msgspec.json.decode(self.ledger.as_json(), type=Ledger)
+        told = [Told(each.order_client.fills_told, each.order_client.ends_told) for each in hosted]
+        differences = compare(ledger, *read_state(self._disk.folder), told)
+        if not is_one_run:
+            differences = [each for each in differences if not each.startswith(BALANCE_WORDS)]
+        if differences:
+            return "; ".join(differences[:3])
+        for strategy in hosted:
+            if why := self._strategy_differs(strategy, core.blotter):
+                return why
+        return ""
+
+    def _strategy_differs(self, strategy: HostedStrategy, blotter: Blotter) -> str:
+        ours = {order.key for order in blotter.open_of(strategy.name)}
+        theirs = {order.id for order in strategy.context.orders}
+        if ours != theirs:
+            return f"{strategy.name} has open {sorted(theirs)}, the journal {sorted(ours)}"
+        held: dict[str, Decimal] = {}
+        for fill in self.ledger.fills:
+            order = blotter.find(order_id=fill.order_id)
+            if order is not None and order.strategy == strategy.name:
+                held[fill.symbol] = held.get(fill.symbol, Decimal(0)) + Decimal(fill.base_change)
+        for symbol in strategy.context.symbols:
+            if blotter.positions.qty(strategy.name, symbol) != held.get(symbol, 0):
+                return (
+                    f"{strategy.name} holds {blotter.positions.qty(strategy.name, symbol)} of {symbol}, its fills "
+                    f"credited {held.get(symbol, 0)}"
+                )
+        return ""
+
+
+_WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)
+_IN_DOUBT: Final = (OrderState.UNKNOWN, OrderState.SENT)
+
+
+def _difference(folded: Blotter, state: Blotter) -> str:
+    """The first thing in which two blotters differ."""
+    for name in ("open", "ended"):
+        ours, theirs = getattr(state, name), getattr(folded, name)
+        for key in [*ours, *theirs]:
+            if ours.get(key) != theirs.get(key):
+                return f"{name} {key}: {ours.get(key)} and the journal has {theirs.get(key)}"
+    return "something else than orders"

@@ -1,0 +1,323 @@
+"""One seed: a world that is drawn from it, a day in that world, and the rest after it.
+
+plan (from the seed) ─► venue, network, engine ─► a day with faults ─► quiet: faults off, time runs on ─► at rest
+                                                    every step: what always holds                        what then holds
+"""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final, TextIO
+
+import structlog
+
+from engine.config import RiskConfig, TradingConfig
+from engine.units import NS_PER_MS, NS_PER_S
+from engine.venue.setup.settings import FaultSpec, VenueSettings
+from tests.simulate.disk import SimDisk
+from tests.simulate.engine_run import EngineRun
+from tests.simulate.faults import FAULT_KINDS, FaultPlan
+from tests.simulate.judge import Judge
+from tests.simulate.kernel import BEGAN_MONO_NS, Kernel, Process, SimClock, Violation
+from tests.simulate.network import Weather
+from tests.simulate.orders import World
+from tests.simulate.rest import RestWeather
+from tests.simulate.venue import SimVenue
+
+# Pairs of few levels, so that a venue opens in milliseconds; one of them thinner than a checksum.
+SYMBOLS: Final = ("EUR/USD", "MINA/GBP", "PENGU/USD", "SOL/USD")
+DAY_S: Final = 12.0  # of a seed, unless it is told otherwise
+QUIET_S: Final = 6.0  # after the day, before the market stops
+REST_S: Final = 90.0  # until everything must have come to rest
+FAULT_SHARE: Final = 0.6  # of the kinds that are wanted, those that strike in one day
+REST_STEP_S: Final = 3.0
+SHORT_DEAD_MAN_S: Final = 10
+RUN_PAUSE_NS: Final = 300 * NS_PER_MS  # between two looks whether the next run may begin
+ORDERS_PER_TIMER: Final = 0.85  # that a strategy asks for when its timer rings
+SPOILING: Final = ("corrupt", "badcrc", "drop", "duplicate", "mute")
+REQUEST_FAULTS: Final = (
+    "drop-answer",
+    "late",
+    "unavailable",
+    "unavailable-done",
+    "token-death",
+    "sequence-gap",
+    "snapshot-again",
+    "reorder",
+    "batch-refusal",
+    "lost",
+    "private-cut",
+    "html-520",
+    "rest-lag",
+)
+
+
+@dataclass
+class Outcome:
+    """How one seed ended."""
+
+    seed: int
+    digest: str = ""
+    steps: int = 0
+    violation: str = ""
+    invariant: str = ""
+    at_s: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Simulation:
+    """The world of one seed."""
+
+    def __init__(
+        self,
+        seed: int,
+        faults: frozenset[str] = FAULT_KINDS,
+        *,
+        day_s: float = DAY_S,
+        orders_per_s: float | None = None,
+        story: TextIO | None = None,
+    ) -> None:
+        self.kernel = kernel = Kernel(seed, story)
+        self.clock = SimClock(kernel)
+        self.day_s = day_s
+        rng = kernel.rng("plan")
+        # Not all at once: what one kind heals, another cannot show.
+        faults = frozenset(kind for kind in sorted(faults) if rng.random() < FAULT_SHARE)
+        self._symbols = tuple(sorted(rng.sample(SYMBOLS, rng.randint(2, len(SYMBOLS)))))
+        base_us, jitter_us = rng.choice((200, 2_000, 10_000, 40_000)), rng.choice((50, 500, 8_000))
+        self.weather = Weather(kernel, kernel.rng("weather"), base_us=base_us, jitter_us=jitter_us)
+        self.rest_weather = RestWeather(kernel.rng("rest"))
+        self.venue = SimVenue(kernel, self._venue_settings(seed, rng, faults))
+        self.disk = SimDisk(kernel, kernel.rng("disk"))
+        dead_man_s = rng.choice((SHORT_DEAD_MAN_S, 60, 60))
+        trading = TradingConfig(
+            dead_man_s=dead_man_s,
+            dead_man_refresh_s=dead_man_s / 3,
+            on_strategy_halt=rng.choice(("cancel", "cancel", "keep")),
+            on_engine_loss=rng.choice(("cancel", "cancel", "keep")),
+            over_rate=rng.choice(("queue", "refuse")),
+            trade_while_unknown=rng.random() < 0.3,
+            rest_fallback=rng.random() < 0.8,
+        )
+        risk = RiskConfig(orders_per_s_max=rng.choice((20.0, 200.0)), price_collar_percent=20.0)
+        self.judge = Judge(kernel, self.venue, self.disk)
+        self.world = World(
+            kernel,
+            self.clock,
+            self.weather,
+            self.rest_weather,
+            self.venue,
+            self.disk,
+            trading,
+            risk,
+            2 * NS_PER_S,
+            self.judge.nonce,
+            rng.choice((16, 128)),
+        )
+        self._shard_count, self._strategy_count = rng.randint(1, 2), rng.randint(1, 3)
+        rate = orders_per_s or rng.choice((3.0, 10.0, 20.0))
+        self._timer_s = self._strategy_count / rate / ORDERS_PER_TIMER
+        self._feed_settings = {
+            "depth": rng.choice((10, 10, 25)),
+            "book_silence_ns": 5 * NS_PER_S,
+            "subscribe_deadline_ns": 3 * NS_PER_S,
+        }
+        self._ring_slots, self._conflate = rng.choice((1024, 4096)), rng.random() < 0.3
+        self.run_count = 0
+        self.run = self._new_run()
+        self.faults = FaultPlan(self, faults, kernel.rng("faults"))
+
+    def _new_run(self) -> EngineRun:
+        self.run_count += 1
+        return EngineRun(
+            self.world,
+            number=self.run_count,
+            symbols=self._symbols,
+            shard_count=self._shard_count,
+            strategy_count=self._strategy_count,
+            timer_s=self._timer_s,
+            settings=self._feed_settings,
+            ring_slots=self._ring_slots,
+            conflate=self._conflate,
+            told=self.judge.told,
+            after_router=self.judge.after_turn,
+        )
+
+    def _venue_settings(self, seed: int, rng: Random, faults: frozenset[str]) -> VenueSettings:
+        """The venue, and the faults that are its own."""
+        rates: list[tuple[str, float]] = []
+        if "frames" in faults:
+            for kind in ("corrupt", "badcrc", "drop", "duplicate", "noise", "unknown", "mute"):
+                share = rng.choice((0.0005, 0.005, 0.02)) * (0.1 if kind == "mute" else 1)
+                rates += [(kind, share)] * (rng.random() < 0.4)
+        if "cut" in faults:
+            for kind in ("cut", "silent"):
+                rates += [(kind, rng.choice((0.0002, 0.002)))] * (rng.random() < 0.3)
+        if "requests" in faults:
+            for kind in REQUEST_FAULTS:
+                rates += [(kind, rng.choice((0.003, 0.03)))] * (rng.random() < 0.4)
+        specs = [FaultSpec(kind, rate=rate) for kind, rate in rates]
+        if "cut" in faults and rng.random() < 0.3:
+            specs.append(FaultSpec("close", rate=0.001, close_code=rng.choice((1001, 1012, 1013))))
+        return VenueSettings(
+            port=0,
+            seed=seed,
+            symbols=self._symbols,
+            rate=rng.choice((5.0, 20.0, 60.0)),
+            faults=tuple(specs),
+            tier=rng.choice(("starter", "intermediate", "pro")),
+            engine_latency_ms=rng.choice(((0.2, 1.0), (1.0, 30.0))),
+            crossing_post_only=rng.choice(("cancel", "refuse")),
+            batch_cancel_shape=rng.choice(("orders_cancelled", "count")),
+            maintenance_phase_s=rng.choice((0.5, 2.0)),
+            maintenance_loss=rng.choice(("none", "private", "all")),
+        )
+
+    @property
+    def mortals(self) -> list[Process]:
+        """Processes that may be killed alone."""
+        run = self.run
+        return [*(feed.process for feed in run.feeds), run.router.process, run.router.process, run.private_feed.process]
+
+    # --- the engine's own death
+
+    def kill_engine(self) -> None:
+        """The user's process is gone; the next run begins when the router has come to its end."""
+        if self.run.process.is_alive:
+            self.run.die()
+            self.kernel.after(RUN_PAUSE_NS, self._begin_again)
+
+    def _begin_again(self) -> None:
+        if not self.run.router.is_over:
+            self.kernel.after(RUN_PAUSE_NS, self._begin_again)
+            return
+        self.run = self._new_run()
+        self.run.start()
+        for strategy in self.run.strategies:
+            strategy.is_trading = self.judge.quiet_since is None
+
+    # --- the day
+
+    def go(self) -> None:
+        """The day, and the rest after it; Violation for the first promise that does not hold."""
+        kernel = self.kernel
+        with kernel.running(), self.disk.mounted():
+            try:
+                self.venue.start()
+                self.run.start()
+                self.faults.begin()
+                kernel.run_until(BEGAN_MONO_NS + int(self.day_s * NS_PER_S))
+                self._come_to_rest()
+            finally:
+                self.disk.close()
+
+    def _come_to_rest(self) -> None:
+        """Faults end, time runs on, the market stops: then everybody must agree."""
+        kernel = self.kernel
+        kernel.note("quiet")
+        self.faults.end()
+        self.venue.quiet()
+        self.weather.heal()
+        self.rest_weather.heal()
+        self.disk.heal()
+        self.judge.quiet_since = kernel.now
+        for strategy in self.run.strategies:
+            strategy.is_trading = False
+            strategy.mood.clear()
+        kernel.after(NS_PER_S, self.resume)
+        # So long that a dead man's switch which nobody refreshes strikes, if it is one of the short ones.
+        quiet_s = SHORT_DEAD_MAN_S + QUIET_S if self.world.trading.dead_man_s == SHORT_DEAD_MAN_S else QUIET_S
+        kernel.run_until(kernel.now + int(quiet_s * NS_PER_S))
+        self.venue.hold_still()
+        deadline = kernel.now + int(REST_S * NS_PER_S)
+        while True:
+            kernel.run_until(kernel.now + int(REST_STEP_S * NS_PER_S))
+            why_not = self._why_not_at_rest()
+            if why_not is None:
+                break
+            if kernel.now >= deadline:
+                raise why_not
+        self.judge.check_router(self.run.router)
+        kernel.run_until(kernel.now + 1)
+
+    def resume(self) -> None:
+        """A person looks after an engine that a full disk, say, has halted."""
+        router = self.run.router
+        if self.disk.has_failed:
+            # After such an error the journal takes nothing more: "check the disk, then start the engine again".
+            self.disk.has_failed = False
+            router.process.die()
+            self.kernel.after(3 * NS_PER_S, self.resume)
+        elif router.core is not None:
+            router.core.resume()
+
+    def _why_not_at_rest(self) -> Violation | None:
+        run = self.run
+        try:
+            run.check_at_rest(self.venue)
+            self._check_mismatches()
+        except Violation as violation:
+            return violation
+        why = self.judge.at_rest(run.router, run.host.hosted, is_one_run=self.run_count == 1)
+        return Violation("at rest ledger = journal = strategies", why) if why else None
+
+    def _check_mismatches(self) -> None:
+        """A checksum fails where a frame was spoiled or a pair got another precision, and nowhere else."""
+        spoiled = sum(self.venue.fault_counts.get(kind, 0) for kind in SPOILING) + self.venue.relist_count
+        if spoiled:
+            return
+        for feed in self.run.feeds:
+            for symbol in feed.shard.symbols:
+                if count := feed.counters.get(f"{symbol} mismatches"):
+                    raise Violation("only a spoiled book fails its checksum", f"{symbol}: {count} times")
+
+
+def simulate(
+    seed: int,
+    faults: frozenset[str] = FAULT_KINDS,
+    *,
+    day_s: float = DAY_S,
+    orders_per_s: float | None = None,
+    story: TextIO | None = None,
+) -> Outcome:
+    """One seed, from its beginning to its rest."""
+    outcome = Outcome(seed)
+    try:
+        with silent_logs():
+            simulation = Simulation(seed, faults, day_s=day_s, orders_per_s=orders_per_s, story=story)
+            simulation.go()
+    except Violation as violation:
+        outcome.violation, outcome.invariant = str(violation), violation.invariant
+        simulation.kernel.note("VIOLATION", str(violation))
+    except Exception as error:  # whatever it is: the engine, or this simulator, has broken a rule of its own
+        where = "".join(traceback.format_exception(error)[-4:])
+        outcome.violation, outcome.invariant = f"nothing raises: {error!r}\n{where}", "nothing raises"
+    kernel = simulation.kernel
+    outcome.digest, outcome.steps, outcome.at_s = kernel.digest, kernel.steps, kernel.elapsed_s
+    outcome.counts = simulation.faults.counts | {
+        "books": sum(feed.observer.books for feed in simulation.run.feeds),
+        "published": sum(feed.observer.published for feed in simulation.run.feeds),
+        "runs": simulation.run_count,
+        "orders": simulation.judge.accepted_count,
+        "fills": simulation.judge.fill_count,
+    }
+    return outcome
+
+
+@contextmanager
+def silent_logs() -> Iterator[None]:
+    """The engine's log lines cost time, and say nothing that the story does not."""
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.ReturnLoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

@@ -1,0 +1,205 @@
+"""Strategies of the simulation: they trade by their dice, and compare what they are told with what may be told.
+
+They behave, until the seed says otherwise: then one hangs in a callback, raises, waits in
+an async callback, or asks for a hundred orders at once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.records import BookTop, FeedState, Trade
+from engine.strategy.api import Strategy
+from engine.strategy.orders import Conditional, Fill, Order, TradingStatus
+from engine.units import NS_PER_S
+from tests.simulate.kernel import Kernel, Process
+
+if TYPE_CHECKING:
+    from tests.simulate.venue import SimVenue
+
+FLOOD: Final = 100  # orders at once
+OPEN_MAX: Final = 12  # that a strategy keeps open
+
+
+class SimStrategy(Strategy):
+    """Told of everything, it checks; on its timer, it trades."""
+
+    def __init__(
+        self,
+        name: str,
+        kernel: Kernel,
+        venue: "SimVenue",
+        process: Process,
+        rng: Random,
+        told: Callable[[str, Order], None],
+    ) -> None:
+        self.name = name
+        self._kernel, self._venue, self._process, self._rng = kernel, venue, process, rng
+        self._told = told
+        self.is_trading = True
+        # What it shall do in its next callback instead of behaving.
+        self.mood: list[Callable[[], None]] = []
+        self._trades_seen: dict[str, int] = {}
+        self._last_book: dict[str, tuple[int, int]] = {}
+        self.books = 0
+        # By exec_id.
+        self.fills: dict[str, Fill] = {}
+        # The last state that it was told of, by order id.
+        self.orders: dict[str, Order] = {}
+
+    # --- the market
+
+    def on_book(self, book: BookTop) -> None:
+        self.books += 1
+        if self.context.state(book.symbol) is not FeedState.LIVE:
+            self._kernel.accuse("a book in doubt says so", f"{self.name} was told a book of {book.symbol} while "
+                            f"{self.context.state(book.symbol)}")  # fmt: skip
+        now = (book.received_at, book.update_number)
+        if now < self._last_book.get(book.symbol, (0, 0)):
+            self._kernel.accuse("no book goes back", f"{self.name}: {book.symbol} {now} after {self._last_book}")
+        self._last_book[book.symbol] = now
+        self._venue.check_told(book)
+        self._misbehave()
+
+    def on_trade(self, trade: Trade) -> None:
+        seen = self._trades_seen.get(trade.symbol, 0)
+        if trade.trade_id <= seen and not trade.history:
+            self._kernel.accuse(
+                "every trade is told once", f"{self.name}: {trade.symbol} {trade.trade_id} after {seen}"
+            )
+        self._trades_seen[trade.symbol] = max(seen, trade.trade_id)
+
+    def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
+        self._kernel.note("state", f"{self.name} {symbol} {state} {reason}")
+
+    def _misbehave(self) -> None:
+        if self.mood:
+            self.mood.pop()()
+
+    # --- orders
+
+    def on_order(self, order: Order) -> None:
+        self._kernel.note("order", f"{self.name} {order.id} {order.state.name} {order.reason}")
+        self.orders[order.id] = order
+        self._told(self.name, order)
+        self._misbehave()
+
+    def on_fill(self, fill: Fill) -> None:
+        self._kernel.note("fill", f"{self.name} {fill.exec_id}")
+        if fill.exec_id in self.fills:
+            self._kernel.accuse("every fill is told once", f"{self.name}: {fill.exec_id}")
+        self.fills[fill.exec_id] = fill
+
+    def on_trading(self, status: TradingStatus) -> None:
+        self._kernel.note("trading", f"{self.name} {status.is_open} {status.reason}")
+
+    def on_timer(self) -> Any:
+        self._misbehave()
+        if not self.is_trading or not self.context.trading.is_open:
+            return None
+        dice = self._rng.random()
+        if dice < 0.02:
+            return self._ponder()
+        self.act(dice)
+        return None
+
+    async def _ponder(self) -> None:
+        """An async callback: this strategy's records wait meanwhile."""
+        await asyncio.sleep(self._rng.random() * 0.05)
+        if self.is_trading:
+            self.place()
+
+    def act(self, dice: float) -> None:
+        """One thing that a strategy does."""
+        working = [order for order in self.context.orders if order.is_working]
+        if dice < 0.55 and len(self.context.orders) < OPEN_MAX:
+            self.place()
+        elif dice < 0.62 and len(self.context.orders) < OPEN_MAX:
+            self.place_batch()
+        elif dice < 0.76 and working:
+            self.change(self._rng.choice(working))
+        elif dice < 0.97 and self.context.orders:
+            many = self._rng.random() < 0.1
+            orders = list(self.context.orders)
+            self.cancel(*(orders if many else [self._rng.choice(orders)]))
+        elif dice > 0.985:
+            self.cancel_all()
+
+    def place(self) -> None:
+        """A new order somewhere around the market."""
+        symbol = self._rng.choice(self.context.symbols)
+        if (made := self._order(symbol)) is not None:
+            side, qty, options = made
+            (self.buy if side == "buy" else self.sell)(symbol, qty, **options)
+
+    def place_batch(self) -> None:
+        symbol = self._rng.choice(self.context.symbols)
+        rows = [made for _ in range(self._rng.randint(2, 5)) if (made := self._order(symbol)) is not None]
+        if len(rows) > 1:
+            self.submit_batch([(side, symbol, qty, options) for side, qty, options in rows])
+
+    def _order(self, symbol: str) -> tuple[str, Decimal, Any] | None:
+        rng, book, pair = self._rng, self.context.book(symbol), self.context.pair(symbol)
+        if book is None or pair is None or book.best_bid is None or book.best_ask is None:
+            return None
+        side = rng.choice(("buy", "sell"))
+        options: dict[str, Any] = {}
+        dice = rng.random()
+        away = -1 if side == "buy" else 1
+        near, far = book.best_bid.price, book.best_ask.price
+        if side == "sell":
+            near, far = far, near
+        if dice < 0.5:
+            options["limit"] = near + away * rng.randint(0, 8) * pair.tick
+            options["post_only"] = rng.random() < 0.5
+        elif dice < 0.8:
+            options["limit"] = far - away * rng.randint(0, 3) * pair.tick
+            if rng.random() < 0.3:
+                options["time_in_force"] = "ioc"
+        elif dice < 0.88:
+            options["limit"] = near + away * rng.randint(5, 12) * pair.tick
+            options["time_in_force"] = "gtd"
+            options["expire_at"] = (self.context.wall_now() // NS_PER_S + rng.randint(2, 8)) * NS_PER_S
+        if "limit" in options:
+            options["limit"] = pair.round_price(options["limit"], "down")
+            price = options["limit"]
+        else:
+            price = far
+        if dice >= 0.93:
+            closing = pair.round_price(price * (101 if side == "buy" else 99) / 100, "down")
+            options["conditional"] = Conditional("limit", limit_price=closing)
+        least = max(pair.qty(pair.qty_min_lots), pair.cost_min / price * Decimal("1.02"))
+        qty = pair.round_qty(least * rng.randint(100, 400) / 100, "up")
+        return side, qty, options
+
+    def change(self, order: Order) -> None:
+        """Amend an order: another price, or less of it."""
+        pair = self.context.pair(order.symbol)
+        if pair is None or order.limit_price is None:
+            return
+        if self._rng.random() < 0.7:
+            limit = order.limit_price + self._rng.choice((-2, -1, 1, 2)) * pair.tick
+            self.amend(order, limit=pair.round_price(limit, "down"))
+        else:
+            self.amend(order, qty=pair.round_qty(order.qty * self._rng.randint(80, 120) / 100, "up"))
+
+    # --- moods
+
+    def hang(self, ns: int) -> None:
+        """Keep the thread for so long; everybody else goes on."""
+        self._kernel.note("hangs", f"{self.name} {ns / NS_PER_S:.3f}")
+        self._process.hold(ns)
+
+    def fail(self) -> None:
+        """Raise."""
+        self._kernel.note("raises", self.name)
+        raise RuntimeError("a strategy's own mistake")
+
+    def flood(self) -> None:
+        """Ask for a hundred orders at once."""
+        self._kernel.note("floods", self.name)
+        if self.is_trading:
+            for _ in range(FLOOD):
+                self.place()

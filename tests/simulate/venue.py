@@ -1,0 +1,200 @@
+"""The venue in virtual time, and what it really did: the judge of everything that the engine says.
+
+The whole `VenueCore` runs on the kernel's events. Beside it stands the truth of its books: the best ten levels of each
+pair at each moment at which they changed, read from the matching engine and not from what the venue tells.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from engine.records import BookTop, FeedState, state_of
+from engine.units import WallNs, units_text
+from engine.venue.core import VenueCore
+from engine.venue.market.matching import BUY, SELL, Outcome
+from engine.venue.market.pair_market import PairMarket
+from engine.venue.rest.door import HttpReply, HttpRequest
+from engine.venue.setup.settings import VenueSettings
+from engine.venue.wire.text import utc_us
+from tests.simulate.kernel import BEGAN_MONO_NS, BEGAN_WALL_NS, Kernel, Timer, Violation
+
+TRUTHS_KEPT: Final = 200_000  # moments of one pair
+LEVELS: Final = 10
+
+Levels = tuple[tuple[str, str], ...]
+"""(price, quantity) as text, best first."""
+
+
+class VenueClock:
+    """The venue's own clock, which nobody steps."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def mono_ns(self) -> Any:
+        return self._kernel.now
+
+    def wall_ns(self) -> Any:
+        return WallNs(self._kernel.now - BEGAN_MONO_NS + BEGAN_WALL_NS)
+
+
+class _Alarm:
+    """What wakes the pulse."""
+
+    def __init__(self, kernel: Kernel, ring: Callable[[], None]) -> None:
+        self._kernel = kernel
+        self._ring = ring
+        self._timer: Timer | None = None
+
+    def set(self, delay_ns: int) -> None:
+        self._timer = self._kernel.after(delay_ns, self._ring)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class _Truth:
+    """One pair's books as they were, by the time that the venue tells of them."""
+
+    def __init__(self, market: PairMarket) -> None:
+        self._market = market
+        self._publish = market.publish
+        # By the text of the moment: bids and asks, in each precision that they had then; in the order of time.
+        self.books: dict[str, list[tuple[Levels, Levels]]] = {}
+        self.now = self._read()
+        self.changed_at = 0
+        self._note(market._changed_at)
+        market.publish = self._watched  # type: ignore[method-assign]
+
+    def _watched(self, outcome: Outcome, now: WallNs) -> int:
+        rank = self._publish(outcome, now)
+        if outcome.changes:
+            if rank < LEVELS:
+                self.now = self._read()
+            self._note(now)
+        return rank
+
+    def relisted(self) -> None:
+        """The same book in another precision: told from the next change on, or by a snapshot of the last one."""
+        self.now = self._read()
+        self._note(self._market._changed_at)
+
+    def _note(self, at: WallNs) -> None:
+        self.changed_at = at
+        self.books.setdefault(utc_us(at), []).append(self.now)
+        if len(self.books) > TRUTHS_KEPT:
+            del self.books[next(iter(self.books))]
+
+    def _read(self) -> tuple[Levels, Levels]:
+        pair, book = self._market.pair, self._market.book
+        return _best(book.levels(BUY, LEVELS), pair), _best(book.levels(SELL, LEVELS), pair)
+
+
+def _best(levels: Any, pair: Any) -> Levels:
+    decimals = pair.price_decimals, pair.qty_decimals
+    return tuple([(units_text(price, decimals[0]), units_text(qty, decimals[1])) for price, qty in levels])
+
+
+def _texts(book: BookTop) -> tuple[Levels, Levels]:
+    return (
+        tuple([(level.price_text, level.qty_text) for level in book.bids]),
+        tuple([(level.price_text, level.qty_text) for level in book.asks]),
+    )
+
+
+class SimVenue(VenueCore):
+    """The venue's core, driven by the kernel."""
+
+    def __init__(self, kernel: Kernel, settings: VenueSettings) -> None:
+        super().__init__(settings, VenueClock(kernel), kernel, lambda ring: _Alarm(kernel, ring))
+        self.open()
+        assert self.exchange is not None
+        assert self.floor is not None
+        self._kernel = kernel
+        self.truths = {symbol: _Truth(market) for symbol, market in self.exchange.markets.items()}
+        # The record of each pair that was compared last.
+        self._checked: dict[str, bytes] = {}
+        self._checked_mark: dict[str, tuple[int, int]] = {}
+        self.relist_count = 0
+        self._relist_pair = self.floor.trading.relist
+        self.floor.trading.relist = self._relisted  # type: ignore[method-assign]
+
+    def _relisted(self, symbol: str, price_decimals: int, qty_decimals: int, at: WallNs) -> None:
+        self._relist_pair(symbol, price_decimals, qty_decimals, at)
+        self.relist_count += 1
+        self.truths[symbol].relisted()
+        self._kernel.note("relisted", f"{symbol} {price_decimals}x{qty_decimals}")
+
+    def quiet(self) -> None:
+        """No fault strikes any more; what has been struck stays as it is."""
+        self._settings = msgspec.structs.replace(self._settings, faults=())
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        for connection in self._connections:
+            if connection.faults is not None:
+                connection.faults.clear()
+        if self.floor is not None:
+            self.floor.faults.clear()
+
+    def call(self, request: HttpRequest, reply: Callable[[HttpReply | None], None]) -> None:
+        """REST."""
+        assert self.rest_door is not None
+        self.rest_door.answer(request, reply)
+
+    def hold_still(self) -> None:
+        """The order flow stops: at rest, so that everybody can come to the same book."""
+        if self._pulse is not None:
+            self._pulse.stop()
+
+    # --- the judge
+
+    def check_book(self, symbol: str, record: bytes) -> None:
+        """Violation unless a live BOOK_TOP record is the venue's book as it once was."""
+        if record != self._checked.get(symbol):
+            book = BookTop(symbol, record)
+            self._check(book)
+            self._checked[symbol] = record
+            self._checked_mark[symbol] = (book.received_at, book.update_number)
+
+    def check_told(self, book: BookTop) -> None:
+        """The same of a book that a strategy was told; what is wrong is raised at the end of the step."""
+        if (book.received_at, book.update_number) != self._checked_mark.get(book.symbol):
+            self._check(book)
+
+    def _check(self, book: BookTop) -> None:
+        symbol, told = book.symbol, _texts(book)
+        moment = utc_us(book.kraken_time)
+        truths = self.truths[symbol].books.get(moment)
+        if truths is None or told not in truths:
+            self._kernel.accuse(
+                "no live book differs from the venue's", f"{symbol} at {moment}: {told}, the venue had {truths}"
+            )
+
+    def check_book_now(self, symbol: str, record: bytes | None) -> None:
+        """Violation unless a record is the venue's book as it is now, and live."""
+        self.check_live(symbol, record)
+        truth = self.truths[symbol]
+        moment = utc_us(WallNs(truth.changed_at))
+        assert record is not None
+        told = BookTop(symbol, record)
+        levels = _texts(told)
+        if levels != truth.now:
+            raise Violation(
+                "at rest every book is the venue's",
+                f"{symbol}: {levels} of {utc_us(told.kraken_time)}, the venue has {truth.now} of {moment}",
+            )
+
+    def check_live(self, symbol: str, record: bytes | None) -> None:
+        """Violation unless there is a live book."""
+        if record is None or state_of(record) is not FeedState.LIVE:
+            raise Violation("at rest every book is live", f"{symbol}: {record and state_of(record)}")
+
+    def check_strategy_book(self, strategy: str, symbol: str, book: BookTop | None, state: FeedState) -> None:
+        """Violation unless what a strategy has of a pair is the venue's book as it is now."""
+        if book is None or state is not FeedState.LIVE:
+            raise Violation("at rest every book is live", f"{strategy}: {symbol} is {state}, {book}")
+        if _texts(book) != self.truths[symbol].now:
+            raise Violation("at rest every book is the venue's", f"{strategy}: {symbol}")
