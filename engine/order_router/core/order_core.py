@@ -269,6 +269,10 @@ class OrderCore:
         """Have Kraken asked how an order stands; not yet, if that says so."""
         self._resolver.settle(key, not_before)
 
+    def acknowledged(self, key: str) -> None:
+        """Kraken has answered that it has an order, of which the executions have not told."""
+        self.account.note_acknowledged(key)
+
     def reconcile(self, keys: Sequence[str]) -> None:
         """Have Kraken asked what became of orders that a snapshot did not list."""
         self._resolver.reconcile(keys)
