@@ -40,6 +40,8 @@ class SimDisk:
         self.fails = False
         # Did a write meet with an error of the device since a person last looked?
         self.has_failed = False
+        # Was there ever one? What the journal had not taken by then is lost with its process.
+        self.has_lost = False
         # Was the key's file not written? Then only the clock keeps the nonces of two processes apart.
         self.keys_failed = False
 
@@ -61,7 +63,7 @@ class SimDisk:
         if writer is not None:
             writer.point()
         if self.fails:
-            self.has_failed = True
+            self.has_failed = self.has_lost = True
             raise OSError(errno.EIO, "Input/output error")
         if self.is_full:
             fits = self._rng.randrange(len(data)) if self._rng.random() < 0.5 else 0

@@ -103,7 +103,7 @@ class Simulation:
             rest_fallback=rng.random() < 0.8,
         )
         risk = RiskConfig(orders_per_s_max=rng.choice((20.0, 200.0)), price_collar_percent=20.0)
-        self.judge = Judge(kernel, self.venue, self.disk)
+        self.judge = Judge(kernel, self.venue, self.disk, self.weather)
         self.world = World(
             kernel,
             self.clock,
