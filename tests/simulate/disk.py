@@ -34,6 +34,7 @@ class SimDisk:
         self.folder = Path(root) / f"simulate-{os.getpid():08d}-{next(_numbers):08d}"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
+        kernel.hidden = str(self.folder).encode()
         # Whose writes are under way.
         self.writer: Process | None = None
         self.is_full = False
@@ -52,10 +53,6 @@ class SimDisk:
     def heal(self) -> None:
         """There is room again."""
         self.is_full = self.fails = False
-
-    def said(self, text: str) -> str:
-        """A sentence without the folder's name, which differs from process to process."""
-        return text.replace(str(self.folder), "STATE")
 
     def write(self, descriptor: int, data: bytes) -> int:
         """Of the journal: all, some, or nothing of it; or the writer dies before, within or after it."""
@@ -89,6 +86,9 @@ class SimDisk:
 
             def __getattr__(self, name: str) -> Any:
                 return getattr(os, name)
+
+            def fstatvfs(self, descriptor: int) -> Any:
+                raise OSError(errno.ENOSYS, "room is not reserved here")
 
             def write(self, descriptor: int, data: bytes) -> int:
                 return disk.write(descriptor, data)

@@ -26,6 +26,7 @@ from tests.simulate.kernel import Kernel, Process
 HANDSHAKE_NS: Final = 5 * NS_PER_S  # net.websocket gives up then
 FORGOTTEN_NS: Final = 20 * NS_PER_S  # the venue's TCP takes so long to give up a peer that is gone
 TEXT, CLOSE = 1, 8  # opcodes
+POLL_NS: Final = 40 * NS_PER_MS  # "about every 20 ms": polls are most of a calm day's events
 
 E = TypeVar("E")
 
@@ -214,7 +215,7 @@ class SimConnection(Generic[E]):
         on_events: Callable[[Sequence[E]], None],
         on_burst_end: Callable[[], None],
         before: Callable[[], None] | None = None,
-        poll_ns: int = 20 * NS_PER_MS,
+        poll_ns: int = POLL_NS,
     ) -> None:
         """`before` is called before the session is given anything: an actor that keeps the time for it sets it."""
         self._kernel = kernel
