@@ -1,6 +1,8 @@
-"""The baseline of the order benchmarks: one process on picows that decodes, and sends add_order as text.
+"""The baseline of the order benchmarks: one process on picows that decodes, and sends
+add_order as text.
 
-No book, no checksum, no risk, no rate counter, no journal, no report: what a client costs that does nothing else.
+No book, no checksum, no risk, no rate counter, no journal, no report: what a client costs
+that does nothing else.
 """
 
 import asyncio
@@ -150,7 +152,9 @@ class BareClient:
 
 
 def trade(ready: dict[str, str], folder: Path, seconds: float, every_ms: float, symbol: str) -> Told:
-    """What bench/strategies.py's Trader does, without an engine; `ready` has the addresses and the key."""
+    """What bench/strategies.py's Trader does, without an engine; `ready` has the addresses
+    and the key.
+    """
 
     async def main(client: BareClient, _rest: KrakenRest) -> None:
         next_at = 0
@@ -181,7 +185,9 @@ def trade(ready: dict[str, str], folder: Path, seconds: float, every_ms: float, 
 
 
 def run(ready: dict[str, str], folder: Path, main: Callable[[BareClient, KrakenRest], Awaitable[None]]) -> Told:
-    """Run `main` with a client that has a token, and with the engine's own REST client, which fetched it."""
+    """Run `main` with a client that has a token, and with the engine's own REST client,
+    which fetched it.
+    """
 
     async def whole() -> Told:
         clock = SystemClock()

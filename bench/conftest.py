@@ -1,4 +1,4 @@
-"""The rig lies beside the benchmarks."""
+"""Makes bench/rig.py importable by the benchmarks."""
 
 import sys
 from pathlib import Path

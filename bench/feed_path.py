@@ -1,4 +1,6 @@
-"""The book path as one object: session, books, ring and board, as in the feed's process but without a socket."""
+"""The book path as one object: session, books, ring and board, as in the feed's process but
+without a socket.
+"""
 
 from collections.abc import Sequence
 

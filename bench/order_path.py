@@ -93,6 +93,7 @@ class Stamps:
 
     def __init__(self) -> None:
         self._took_ns: dict[str, int] = {}
+        self._began_ns: dict[str, int] = {}
         self.journeys: list[dict[str, int]] = []
 
     def wrap(self, owner: Any, method: str, name: str) -> None:
@@ -105,6 +106,21 @@ class Stamps:
                 return call(*arguments, **named)
             finally:
                 took[name] = took.get(name, 0) + clock() - began
+
+        setattr(owner, method, measured)
+
+    def begin(self, name: str) -> None:
+        """What `wrap_until` measures under `name` begins here."""
+        self._began_ns[name] = time.perf_counter_ns()
+
+    def wrap_until(self, owner: Any, method: str, name: str) -> None:
+        """Have the time from `begin(name)` to the end of a call of `owner.method` measured."""
+        call, took, began, clock = getattr(owner, method), self._took_ns, self._began_ns, time.perf_counter_ns
+
+        def measured(*arguments: Any, **named: Any) -> Any:
+            result = call(*arguments, **named)
+            took[name] = clock() - began.get(name, 0)
+            return result
 
         setattr(owner, method, measured)
 

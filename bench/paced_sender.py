@@ -1,4 +1,5 @@
-"""A server that sends genuine book updates at a steady rate, each stamped with its time of sending.
+"""A server that sends genuine book updates at a steady rate, each stamped with its time of
+sending.
 
     python bench/paced_sender.py 2000
 

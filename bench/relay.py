@@ -1,8 +1,10 @@
-"""Stands between a venue and its client, and notes when each frame that matters passed: what is seen from outside.
+"""Stands between a venue and its client, and notes when each frame that matters passed:
+what is seen from outside.
 
     python bench/relay.py PUBLIC_URL PRIVATE_URL OUT
 
-Prints one line of JSON with the addresses to use instead. On SIGTERM it writes to OUT, all in CLOCK_MONOTONIC:
+Prints one line of JSON with the addresses to use instead. On SIGTERM it writes to OUT, all
+in CLOCK_MONOTONIC:
 
     books    kraken's timestamp → when the book update was sent on to the client
     orders   client order id    → when the order arrived
@@ -123,7 +125,7 @@ class Downstream(WSListener):
 
 
 def ignore(frame: bytes, at: int) -> None:
-    """Of no interest."""
+    """Nothing to do."""
 
 
 async def main(public: str, private: str, out: Path) -> None:

@@ -1,4 +1,6 @@
-"""What several benchmarks share: genuine frames, a venue's frames, engines as processes, percentiles."""
+"""What several benchmarks share: genuine frames, a venue's frames, engines as processes,
+percentiles.
+"""
 
 import json
 import os
@@ -59,7 +61,9 @@ def symbols_of(frames: Sequence[bytes]) -> tuple[str, ...]:
 
 
 def interleave(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
-    """Seconds of each work in each round, taken in turn, so that a noisy minute falls on all of them."""
+    """Seconds of each work in each round, taken in turn, so that a noisy minute falls on
+    all of them.
+    """
     seconds: list[list[float]] = [[] for _ in works]
     for _ in range(rounds):
         for number, work in enumerate(works):
@@ -99,7 +103,9 @@ class Venue:
 
 
 class Relay:
-    """bench/relay.py as a process between a venue and its client; `ready` has its addresses, and the venue's key."""
+    """bench/relay.py as a process between a venue and its client; `ready` has its
+    addresses, and the venue's key.
+    """
 
     def __init__(self, venue: Venue, folder: Path) -> None:
         self._out = folder / "relay.json"
@@ -123,7 +129,9 @@ class Relay:
 
 
 def trading_settings(ready: Mapping[str, str], more: str = "") -> tuple[str, dict[str, str]]:
-    """Settings of an engine that trades at a venue with every limit opened, and the environment with its key."""
+    """Settings of an engine that trades at a venue with every limit opened, and the
+    environment with its key.
+    """
     settings = f"""
 {more}
 [venue]
@@ -162,7 +170,9 @@ def run_engine(
     params: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> Any:
-    """Run the engine for some seconds with one strategy of bench/strategies.py: (summary, what it wrote)."""
+    """Run the engine for some seconds with one strategy of bench/strategies.py: (summary,
+    what it wrote).
+    """
     config, out, told = folder / "engine.toml", folder / "summary.json", folder / "told.json"
     listed = ", ".join(f'"{symbol}"' for symbol in symbols)
     config.write_text(

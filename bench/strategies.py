@@ -14,7 +14,7 @@ QTY = Decimal("0.001")
 
 
 class Measuring(Strategy):
-    """Writes its findings."""
+    """Writes what it measured when it stops."""
 
     out: str
 
@@ -43,7 +43,9 @@ class Throughput(Measuring):
 
 
 class Slow(Measuring):
-    """Takes 50 µs a book: slower than any feed at full rate, so it is lapped again and again."""
+    """Takes 50 µs a book: slower than any feed at full rate, so it is lapped again and
+    again.
+    """
 
     def on_book(self, book: BookTop) -> None:
         until = time.perf_counter_ns() + 50_000
@@ -71,7 +73,9 @@ class Busy(Measuring):
 
 
 class WireLatency(Measuring):
-    """From the sender's stamp, which is the message's timestamp, to the callback; microseconds."""
+    """From the sender's stamp, which is the message's timestamp, to the callback;
+    microseconds.
+    """
 
     def on_start(self) -> None:
         self._took_us: list[float] = []
@@ -107,7 +111,9 @@ class Recovery(Measuring):
 
 
 class Trader(Measuring):
-    """Takes 0.001 of the best price with an IOC order, each side in turn, once in `every_ms`, on a book update."""
+    """Takes 0.001 of the best price with an IOC order, each side in turn, once in
+    `every_ms`, on a book update.
+    """
 
     every_ms: float = 10.0
 
@@ -145,9 +151,11 @@ class Trader(Measuring):
 
 
 class Volleys(Measuring):
-    """Asks for `orders` orders at once, spread over its pairs, none of which can trade; and again when all are over.
+    """Asks for `orders` orders at once, spread over its pairs, none of which can trade; and
+    again when all are over.
 
-    Between two volleys one order a pair goes alone: the venue's row of it tells that its rate counter is empty.
+    Between two volleys one order a pair goes alone: the venue's row of it tells that its
+    rate counter is empty.
     """
 
     orders: int = 1000

@@ -1,4 +1,6 @@
-"""Print the results of `pytest bench --benchmark-json FILE` as a table: `python bench/table.py FILE`."""
+"""Print the results of `pytest bench --benchmark-json FILE` as a table: `python
+bench/table.py FILE`.
+"""
 
 import json
 import sys
@@ -6,7 +8,9 @@ from pathlib import Path
 
 
 def main(path: Path) -> None:
-    """One row a benchmark: its name, its ratio to the baseline of the same run, and what else it found."""
+    """One row a benchmark: its name, its ratio to the baseline of the same run, and what
+    else it found.
+    """
     results = json.loads(path.read_text())
     machine = results["machine_info"]
     print(f"Python {machine['python_version']}, {machine.get('cpu', {}).get('brand_raw', machine['processor'])}, "

@@ -56,7 +56,9 @@ def venue_frames(depth: int) -> list[bytes]:
 
 @pytest.mark.parametrize("source", ["genuine depth 10", "genuine depth 25", "venue depth 10", "venue depth 25"])
 def test_book_path(benchmark: Any, source: str) -> None:
-    """One core, no socket: decode, apply, verify, pack, publish, and the board once a burst."""
+    """One core, no socket: decode, apply, verify, pack, publish, and the board once a
+    burst.
+    """
     frames = {
         "genuine depth 10": lambda: book_frames(CAPTURE_DEPTH_10),
         "genuine depth 25": lambda: book_frames(CAPTURE_DEPTH_25),

@@ -1,4 +1,5 @@
-"""Wire to strategy: from the sender's write on loopback to the strategy's callback, at a given rate.
+"""Wire to strategy: from the sender's write on loopback to the strategy's callback, at a
+given rate.
 
 The sender stamps each genuine book update with its time of sending, in Kraken's own
 `timestamp` (microseconds). Asleep: every process sleeps until it is woken. Spinning: the

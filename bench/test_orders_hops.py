@@ -64,7 +64,7 @@ def test_strategy_to_wire(benchmark: Any, path: OrderPath, monkeypatch: pytest.M
     stamps.wrap(path, "submit", "desk")
     stamps.wrap(path, "route", "router")
     stamps.wrap(path.core.new_orders, "submit", "entry")
-    stamps.wrap(path.core.new_orders, "_refusal", "risk")
+    stamps.wrap(path.core.new_orders, "_judge", "risk")
     stamps.wrap(path.core.rates, "wait_ns", "counter")
     stamps.wrap(path.core.rates, "charge", "counter")
     stamps.wrap(path.core.records, "write", "journal")
@@ -74,6 +74,7 @@ def test_strategy_to_wire(benchmark: Any, path: OrderPath, monkeypatch: pytest.M
         patch.setattr(order_requests, "add_order", order_requests.add_order)  # put back what wrap replaces
         stamps.wrap(order_requests, "add_order", "encode")
         stamps.wrap(path.frames, "send", "socket")
+        stamps.wrap_until(path.frames, "send", "to_bytes")
 
         def journeys() -> None:
             for number in range(JOURNEYS):
@@ -81,6 +82,7 @@ def test_strategy_to_wire(benchmark: Any, path: OrderPath, monkeypatch: pytest.M
                 nap(nap_s)
                 order = path.submit()
                 nap(nap_s)
+                stamps.begin("to_bytes")
                 path.route()
                 stamps.end_journey()
                 path.frames.take()
@@ -105,10 +107,11 @@ def test_strategy_to_wire(benchmark: Any, path: OrderPath, monkeypatch: pytest.M
         "entry_itself": us("entry") - inner - us("apply"),
         "apply_and_report": us("apply"),
         "all": us("desk") + us("router"),
+        "to_bytes": us("desk") + us("to_bytes"),
     }
     bare = median(bare_us)
     benchmark.extra_info.update({name: round(took, 1) for name, took in found.items()})
-    benchmark.extra_info.update(bare_us=round(bare, 1), ratio=round(found["all"] / bare, 1))
+    benchmark.extra_info.update(bare_us=round(bare, 1), ratio=round(found["to_bytes"] / bare, 1))
 
 
 @pytest.mark.parametrize("open_orders", OPEN_ORDERS)
@@ -119,12 +122,12 @@ def test_risk_beside_open_orders(benchmark: Any, path: OrderPath, open_orders: i
     intent = path.blotter.open[order.id].intent
     end(path, order, 0)
     path.frames.take()
-    refusal = path.core.new_orders._refusal
+    judge, pair = path.core.new_orders._judge, path.pair
     mono_ns = path.clock.mono_ns
 
     def check_all() -> None:
         for _ in range(1000):
-            assert refusal("Bench", (("other", intent),), mono_ns()) is None
+            assert judge("Bench", (("other", intent),), mono_ns()) == pair
 
     check_all()
     (with_none_s,) = interleave(5, check_all)

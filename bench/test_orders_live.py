@@ -1,14 +1,17 @@
-"""Orders through the real processes: engine, public feed, order router, private feed, against `engine venue`.
+"""Orders through the real processes: engine, public feed, order router, private feed,
+against `engine venue`.
 
-A relay between the venue and its client notes when each frame passes, so everything is seen from outside too:
+A relay between the venue and its client notes when each frame passes, so everything is seen
+from outside too:
 
     to_wire   the strategy's call → the order's frame at the relay           (summary: strategy_to_wire)
     tick      a book update sent on → the order that it caused at the relay  (summary: tick_to_order)
     ack       the first word of an order sent on → on_order with its id
     fill      the row of a fill sent on → on_fill
 
-The baseline, in the same run and through the same relay, is one process on picows that decodes the same frames and
-sends the same orders: no book, risk, rate counter or journal. Relay, venue and client share the machine's cores.
+The baseline, in the same run and through the same relay, is one process on picows that
+decodes the same frames and sends the same orders: no book, risk, rate counter or journal.
+Relay, venue and client share the machine's cores.
 """
 
 import asyncio
@@ -64,7 +67,9 @@ def books_of(notes: Notes) -> dict[int, int]:
 
 @pytest.mark.parametrize(("per_s", "waiting"), [(50, "asleep"), (200, "asleep"), (200, "spinning")])
 def test_order_latency(benchmark: Any, tmp_path: Path, per_s: int, waiting: str) -> None:
-    """p50, p99, p99.9 in µs of every stretch, beside the baseline's; `ratio` is that of tick's medians."""
+    """p50, p99, p99.9 in µs of every stretch, beside the baseline's; `ratio` is that of
+    tick's medians.
+    """
     every_ms = 1000 / per_s
     with Venue(*AT_ONCE, "--symbols", SYMBOL, "--rate", 2 * per_s) as venue:
         with Relay(venue, tmp_path) as relay:
@@ -99,16 +104,20 @@ def test_order_latency(benchmark: Any, tmp_path: Path, per_s: int, waiting: str)
 
 
 def volleys_per_s(volleys: Sequence[tuple[int, Sequence[str]]], reached: Mapping[str, int]) -> float:
-    """Orders a second, from the call for a volley's first order to when the last has `reached` something: the median.
+    """Orders a second, from the call for a volley's first order to when the last has
+    `reached` something: the median.
 
-    The first volley is left out (imports, page faults), and one that the end of the run cut short.
+    The first volley is left out (imports, page faults), and one that the end of the run cut
+    short.
     """
     whole = [(began, keys) for began, keys in volleys[1:] if all(key in reached for key in keys)]
     return median(len(keys) * 1e9 / (max(reached[key] for key in keys) - began) for began, keys in whole)
 
 
 def bare_volleys(relay: Relay, folder: Path) -> tuple[list[tuple[int, list[str]]], Told]:
-    """Volleys of the baseline, as fast as it can write them: when each began, and its orders; and what it was told."""
+    """Volleys of the baseline, as fast as it can write them: when each began, and its
+    orders; and what it was told.
+    """
     volleys: list[tuple[int, list[str]]] = []
 
     async def main(client: BareClient, _rest: KrakenRest) -> None:
@@ -124,9 +133,11 @@ def bare_volleys(relay: Relay, folder: Path) -> tuple[list[tuple[int, list[str]]
 
 
 def test_orders_per_second(benchmark: Any, tmp_path: Path) -> None:
-    """Orders asked for in one callback, none of which trades: until the last is at the relay, until the last is over.
+    """Orders asked for in one callback, none of which trades: until the last is at the
+    relay, until the last is over.
 
-    A router that is busy with orders is busy with their answers and rows, too. The ratio is that of the latter.
+    A router that is busy with orders is busy with their answers and rows, too. The ratio is
+    that of the latter.
     """
     with Venue(*AT_ONCE, "--symbols", ",".join(VOLLEY_SYMBOLS), "--rate", 40) as venue:
         with Relay(venue, tmp_path) as relay:

@@ -1,7 +1,8 @@
-"""An order by REST beside one by WebSocket, to the same venue: from the call to the venue's answer.
+"""An order by REST beside one by WebSocket, to the same venue: from the call to the venue's
+answer.
 
-REST is the engine's own signed client on a kept connection, which is the router's fallback; the WebSocket is the
-baseline client's. One order after the other, none of which trades.
+REST is the engine's own signed client on a kept connection, which is the router's fallback;
+the WebSocket is the baseline client's. One order after the other, none of which trades.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""Venue → feed process → ring → strategy callback, through all three processes, as fast as they go.
+"""Venue → feed process → ring → strategy callback, through all three processes, as fast as
+they go.
 
 The venue replays a genuine capture as fast as the socket takes it. The baseline, in the
 same run, is one process that receives the same stream with picows and decodes it with
@@ -78,7 +79,9 @@ def test_full_rate(benchmark: Any, tmp_path: Path) -> None:
 
 
 def test_full_rate_with_a_slow_strategy(benchmark: Any, tmp_path: Path) -> None:
-    """A strategy of 50 µs a book is lapped: the gap is counted exactly, and its last book is the right one."""
+    """A strategy of 50 µs a book is lapped: the gap is counted exactly, and its last book
+    is the right one.
+    """
     with full_rate() as venue:
         summary, told = benchmark.pedantic(
             run_engine, args=(tmp_path, venue.url, "Slow", SECONDS, BOOKS_ONLY, SYMBOLS), rounds=1

@@ -1,4 +1,5 @@
-"""How long: from start to the first verified book in a strategy, and from `kill -9` of a feed to all books live.
+"""How long: from start to the first verified book in a strategy, and from `kill -9` of a
+feed to all books live.
 
 Targets: a cold start within 2 s; all books verified within 2 s of a kill under 5,000
 messages a second. The baseline is the bare start of a Python that imports nothing.
@@ -74,14 +75,16 @@ def test_cold_start_and_recovery(benchmark: Any, tmp_path: Path) -> None:
 
 
 def kill_a_feed(told_path: Path, folder: Path) -> tuple[int, dict[str, Any]]:
-    """SIGKILL to the feed; when, and what the strategy wrote once every pair was live again."""
+    """SIGKILL to the feed; when, and what the strategy wrote once every pair was live
+    again.
+    """
     status = subprocess.run(
         (*ENGINE, "status", "--json"),
         env=os.environ | {"XDG_RUNTIME_DIR": str(folder)},
         capture_output=True,
         check=True,
     )
-    (pid,) = json.loads(status.stdout)["processes"].values()
+    pid = json.loads(status.stdout)["processes"]["public_feed-0"]
     killed_ns = time.monotonic_ns()
     os.kill(pid, signal.SIGKILL)
 

@@ -1,11 +1,15 @@
-"""What the ring costs, each time beside what Python itself takes for the same bytes in the same run.
+"""What the ring costs, each time beside what Python itself takes for the same bytes in the
+same run.
 
-    python -m pytest bench/test_ring.py --benchmark-columns=median --benchmark-json=ring.json
+    python -m pytest bench/test_ring.py --benchmark-columns=median
+    --benchmark-json=ring.json
 
-Part of tick-to-order: publish and poll are on it once per ring (market, command), the board store once per burst, the
-histogram once per hop. `extra_info` holds ns per operation, the baseline's, and their ratio: the ratio is what carries
-over to another machine. Records are a top-ten BookTop (352 bytes). The hops are measured at 2,000 records a second,
-a busy market, with the reader awake (spinning) and asleep (eventfd); their baseline is a socketpair, asleep as well.
+Part of tick-to-order: publish and poll are on it once per ring (market, command), the board
+store once per burst, the histogram once per hop. `extra_info` holds ns per operation, the
+baseline's, and their ratio: the ratio is what carries over to another machine. Records are
+a top-ten BookTop (352 bytes). The hops are measured at 2,000 records a second, a busy
+market, with the reader awake (spinning) and asleep (eventfd); their baseline is a
+socketpair, asleep as well.
 """
 
 import os
@@ -62,7 +66,9 @@ def measure(
     prepare: Callable[[], object] = nothing,
     prepare_baseline: Callable[[], object] = nothing,
 ) -> None:
-    """Run both in rounds of EACH operations; medians, so that a neighbour on the core does not count."""
+    """Run both in rounds of EACH operations; medians, so that a neighbour on the core does
+    not count.
+    """
     elapsed = []
     for _ in range(ROUNDS):
         prepare_baseline()
@@ -137,7 +143,9 @@ def test_publish_and_flush(benchmark: Any) -> None:
 
 
 def test_poll(benchmark: Any) -> None:
-    """One book change out of the ring; against a deque that hands over the object without a copy."""
+    """One book change out of the ring; against a deque that hands over the object without a
+    copy.
+    """
     memory = make_ring()
     publisher, subscriber, queued = Publisher(memory), Subscriber(memory), deque[bytes]()
     measure(
@@ -216,21 +224,28 @@ def test_board_store(benchmark: Any) -> None:
 
 
 def test_board_read(benchmark: Any) -> None:
-    """The price collar's look at one pair; against a dict that hands over the object without a copy."""
+    """The price collar's look at one pair; against a dict that hands over the object
+    without a copy.
+    """
     memory, last = make_board(), {7: RECORD}
     BoardWriter(memory).store(7, RECORD)
     measure(benchmark, repeat(BoardReader(memory).read, 7), repeat(last.__getitem__, 7))
 
 
 def test_histogram_record(benchmark: Any) -> None:
-    """One latency of 40 µs, once per hop; against appending it to a list, which would grow without bound."""
+    """One latency of 40 µs, once per hop; against appending it to a list, which would grow
+    without bound.
+    """
     memory, kept = bytearray(Histogram.bytes_needed), list[int]()
     Histogram.format(memory)
     measure(benchmark, repeat(Histogram(memory).record, 40_000), repeat(kept.append, 40_000))
 
 
 def read_hops(how: str, ring_fd: int, histogram_fd: int, wake_fd: int) -> None:
-    """The other process: reads HOP_COUNT records and records the age of each. Says "ready" first."""
+    """The other process: reads HOP_COUNT records and records the age of each.
+
+    Says "ready" first.
+    """
     subscriber = Subscriber(memory := Segment.attach(ring_fd).memory)
     record_age = Histogram(Segment.attach(histogram_fd).memory).record
     if how == "socket":
@@ -254,7 +269,9 @@ def read_hops(how: str, ring_fd: int, histogram_fd: int, wake_fd: int) -> None:
 
 
 def hop(how: str) -> Histogram:
-    """Send HOP_COUNT records to another process at HOPS_PER_S; how old they were when it had read them."""
+    """Send HOP_COUNT records to another process at HOPS_PER_S; how old they were when it
+    had read them.
+    """
     ring = Segment.create("hop", ring_bytes(RECORD_BYTES, SLOT_COUNT))
     format_ring(ring.memory, record_bytes=RECORD_BYTES, slot_count=SLOT_COUNT)
     ages = Segment.create("ages", Histogram.bytes_needed)
@@ -289,7 +306,9 @@ def hop(how: str) -> Histogram:
 
 @pytest.mark.parametrize("how", ["awake", "asleep"])
 def test_hop(benchmark: Any, how: str) -> None:
-    """From `publish` in one process to the record in the hands of another, beside a socketpair in the same run."""
+    """From `publish` in one process to the record in the hands of another, beside a
+    socketpair in the same run.
+    """
     baseline = hop("socket").snapshot()
     ours = benchmark.pedantic(hop, args=(how,), rounds=1).snapshot()
     for name, snapshot in (("hop", ours), ("socketpair", baseline)):

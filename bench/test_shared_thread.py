@@ -1,8 +1,9 @@
-"""One slow strategy beside eight that do next to nothing: what it costs them that they share a thread.
+"""One slow strategy beside eight that do next to nothing: what it costs them that they
+share a thread.
 
-The same stream at 1,000 updates a second, twice: with eight strategies that note when each book came, and with a
-ninth beside them that takes 1 ms a book, as much as there is. Target: p50 and p99 of the eight within twice of what
-they are without it, and no gap of theirs.
+The same stream at 1,000 updates a second, twice: with eight strategies that note when each
+book came, and with a ninth beside them that takes 1 ms a book, as much as there is. Target:
+p50 and p99 of the eight within twice of what they are without it, and no gap of theirs.
 """
 
 import json

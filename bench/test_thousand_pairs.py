@@ -1,4 +1,7 @@
-"""A thousand pairs in one feed: what their books take, and how fast they go. Target: under 5 MB."""
+"""A thousand pairs in one feed: what their books take, and how fast they go.
+
+Target: under 5 MB.
+"""
 
 import logging
 import tracemalloc

@@ -13,7 +13,9 @@ from engine.units import MonoNs, WallNs
 
 
 def boot_id() -> str:
-    """Which start of this machine it is: monotonic times of two processes compare within one. Empty when not told."""
+    """The id of this boot, within which monotonic times can be compared; empty when
+    unknown.
+    """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -32,13 +34,13 @@ class SystemClock:
     """The clocks of this host."""
 
     def __init__(self) -> None:
-        # Hot: the functions themselves, with no frame of ours around the call.
+        # Hot: the functions themselves, without a call of ours around them.
         self.mono_ns = cast(Callable[[], MonoNs], time.monotonic_ns)
         self.wall_ns = cast(Callable[[], WallNs], time.time_ns)
 
 
 class ManualClock:
-    """A clock that stands still until it is set: replay moves it along a capture, tests where they like."""
+    """A clock that stands still until it is set, by a replay or a test."""
 
     def __init__(self, mono_ns: int = 0, wall_ns: int = 0) -> None:
         self._mono_ns = mono_ns

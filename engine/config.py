@@ -1,16 +1,17 @@
-"""Options: a TOML file, or none, becomes frozen Structs whose defaults are safe.
+"""The configuration: a TOML file, or none, becomes frozen Structs whose defaults are safe.
 
     engine.toml ──► load_config ──┐
                                   ├──► Config ──► override (command line) ──► Config
                       Config() ───┘
 
-Whatever is wrong is a ConfigError of one sentence: the place, what it must be, what it is.
+Any error is a ConfigError of one sentence: the place, what it must be, what it is.
 
     engine.toml: feed.dept is not a setting; did you mean feed.depth?
     engine.toml: feed.depth must be a whole number, not "ten"
     --depth must be one of 10, 25, 100, 500, 1000, not 27
 
-Each limit carries its unit in its name and its reason in its description, which `settings()` lists.
+Each limit has its unit in its name and its reason in its description, which `settings()`
+lists.
 """
 
 import json
@@ -38,13 +39,27 @@ RING_SLOTS_MIN, RING_SLOTS_MAX = 1 << 10, 1 << 22  # 0.4 MB and 1.6 GB at ten le
 VALUE_CHARS_SHOWN_MAX = 60
 
 NAME = re.compile(r"[a-z0-9_-]{1,32}")
-# BASE/QUOTE in the letters that Kraken uses: 1INCH/USD, ETH2.S/ETH, AAPLx/USD. Whether there is such a pair, it says.
+# BASE/QUOTE in the letters that Kraken uses: 1INCH/USD, ETH2.S/ETH, AAPLx/USD. Whether the
+# pair exists, Kraken decides.
 SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,23}/[A-Za-z0-9][A-Za-z0-9.-]{0,23}")
-QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "AUD", "CHF", "JPY", "BTC", "XBT", "ETH")  # for advice only
+QUOTES = (
+    "USDT",
+    "USDC",
+    "USD",
+    "EUR",
+    "GBP",
+    "CAD",
+    "AUD",
+    "CHF",
+    "JPY",
+    "BTC",
+    "XBT",
+    "ETH",
+)  # only for advice in errors
 
 
 class VenueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[venue]: whom we talk to."""
+    """[venue]: the addresses of Kraken's services."""
 
     url: Annotated[
         str,
@@ -65,7 +80,7 @@ class VenueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[feed]: what is read from the public side, and when it counts as silent."""
+    """[feed]: what to read of market data, and when silence counts."""
 
     shards: Annotated[
         int, Meta(ge=1, le=16, description="processes the pairs are spread over; one takes ten busy pairs with ease")
@@ -125,7 +140,7 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[engine]: the process that runs strategies and looks after the others."""
+    """[engine]: the process that runs strategies and starts the others."""
 
     spin: Annotated[bool, Meta(description="the strategy host never sleeps: faster, costs one core")] = False
     restart_delay_min_s: Annotated[
@@ -161,7 +176,7 @@ CountLimit = Annotated[int, Meta(ge=0, le=225)] | None
 
 
 class TradingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[trading]: the account, and how orders live and die."""
+    """[trading]: the account, and what becomes of its orders."""
 
     enabled: Annotated[
         bool, Meta(description="trade on Kraken; needs a key and [risk] limits. The local venue always trades")
@@ -254,7 +269,9 @@ class PairRisk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RiskConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[risk]: what no strategy can go beyond. The router checks every order, behind the last line of plugin code."""
+    """[risk]: limits that no strategy can exceed. The router checks every order against
+    them.
+    """
 
     order_notional_max: Annotated[
         Limit,
@@ -315,7 +332,7 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[log]: what is said, and how."""
+    """[log]: which lines are written, and how."""
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="the least important line that is shown")
@@ -326,7 +343,7 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that can be set. `Config()` reads BTC/USD from Kraken and runs nothing."""
+    """The whole configuration. `Config()` reads BTC/USD from Kraken and runs no strategy."""
 
     name: Annotated[
         str, Meta(description="names the run directory, so that two engines on one machine do not meet; a-z 0-9 _ -")
@@ -344,29 +361,39 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Setting(NamedTuple):
-    """One thing that can be set."""
+    """One setting: its place, type, meaning and default."""
 
-    path: str  # feed.depth; strategy[].target
+    path: str
+    """feed.depth; strategy[].target"""
+    kind: str
+    """The values that it takes, in words: a whole number from 1 to 16."""
     meaning: str
-    default: object  # msgspec.NODEFAULT when it must be given
+    default: object
+    """msgspec.NODEFAULT when it must be given."""
 
 
-# --- what the rest of the engine calls
+# --- the interface
 
 
 def load_config(path: Path) -> Config:
-    """The configuration in a TOML file, checked; paths in it count from the file's folder. ConfigError."""
+    """Read and check a TOML file; its relative paths count from the file's folder.
+
+    Raises ConfigError.
+    """
     table = _read(path)
     config = _convert(table, _Place(f"{path}: "))
     return _anchored(config, path.parent)
 
 
 def override(config: Config, options: Mapping[str, str] | None = None, /, **changes: object) -> Config:
-    """`config` with settings replaced, and checked again; None leaves a setting as it is.
+    """A copy of `config` with these settings, checked again; None leaves a setting as it
+    is.
 
-    override(config, {"feed.depth": "--depth"}, **{"feed.depth": 25, "symbols": ("BTC/USD",)})
+    override(config, {"feed.depth": "--depth"}, **{"feed.depth": 25, "symbols":
+    ("BTC/USD",)})
 
-    `options` says how the user wrote a setting; errors call it so.
+    `options` gives the command line's name of a setting, which errors then use. Raises
+    ConfigError.
     """
     table: dict[str, Any] = msgspec.to_builtins(config)
     place = _Place("", dict(options or {}))
@@ -384,13 +411,13 @@ def override(config: Config, options: Mapping[str, str] | None = None, /, **chan
 
 
 def parse_symbols(text: str, place: str = "symbols") -> tuple[str, ...]:
-    """`BTC/USD,ETH/USD` as symbols; ConfigError, with `place` for where the text stands."""
+    """Parse `BTC/USD,ETH/USD`; raises ConfigError, which begins with `place`."""
     symbols = [part.strip() for part in text.split(",") if part.strip()]
     return _checked_symbols(symbols, place, place)
 
 
 def settings() -> Iterator[Setting]:
-    """Every setting, with its meaning and default, in the order of the file."""
+    """Every setting, with its type, meaning and default, in the order of the file."""
     yield from _settings_of(Config, "")
 
 
@@ -422,7 +449,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _toml_failure(message: str, text: str) -> str:
-    """`Invalid value (at line 1, column 6)` as `line 1, column 6: invalid value`."""
+    """Reword `Invalid value (at line 1, column 6)` as `line 1, column 6: invalid value`."""
     what, _, where = message.rpartition(" (at ")
     if where.startswith("end of document"):
         written = text.rstrip()
@@ -431,7 +458,9 @@ def _toml_failure(message: str, text: str) -> str:
 
 
 def _anchored(config: Config, folder: Path) -> Config:
-    """With its file paths counted from the configuration's folder, not from where the program was started."""
+    """Make file paths absolute: they count from the configuration's folder, not the current
+    one.
+    """
     venue = config.venue
     if venue.ca_file is not None:
         venue = msgspec.structs.replace(venue, ca_file=str(folder / venue.ca_file))
@@ -449,7 +478,9 @@ def _anchored(config: Config, folder: Path) -> Config:
 
 
 def _is_file(target: str) -> bool:
-    """`bots/quoter.py` and `bots/quoter.py:Quoter` are; `bots.quoter:Quoter` and `quoter` are not."""
+    """Whether the target is a file: `bots/quoter.py:Quoter` is, `bots.quoter:Quoter` is
+    not.
+    """
     place = target.rpartition(":")[0] or target
     return place.endswith(".py") or "/" in place
 
@@ -458,18 +489,18 @@ def _is_file(target: str) -> bool:
 
 
 class _Place:
-    """How the user knows a setting: its path in a file, or the option that gave it."""
+    """The user's name of a setting: its path in a file, or the option that set it."""
 
     def __init__(self, prefix: str, options: Mapping[str, str] | None = None) -> None:
         self._prefix = prefix
         self._options = options or {}
 
     def __call__(self, path: str) -> str:
-        """The place to begin a sentence with."""
+        """The place at the beginning of a sentence."""
         return self._option(path) or f"{self._prefix}{path}"
 
     def short(self, path: str) -> str:
-        """The place within a sentence that names another one already."""
+        """The place within a sentence that has named another one already."""
         return self._option(path) or path
 
     def _option(self, path: str) -> str | None:
@@ -478,7 +509,9 @@ class _Place:
 
 
 def _convert(table: dict[str, Any], place: _Place) -> Config:
-    """The one way to a Config: shape and types first, then the rules that tie settings together."""
+    """The one way to a Config: shape and types first, then the rules that tie settings
+    together.
+    """
     config: Config = _convert_struct(Config, table, "", place)
     _check_rules(config, place)
     return config
@@ -505,7 +538,7 @@ def _convert_value(kind: schema.Type, value: object, path: str, place: _Place) -
     match kind:
         case schema.Metadata():
             return _convert_value(kind.type, value, path, place)
-        case schema.UnionType():  # X or nothing; nothing is written by leaving it out
+        case schema.UnionType():  # X or None, which TOML expresses by leaving the key out
             return _convert_value(kind.types[0], value, path, place)
         case schema.StructType():
             return _convert_struct(kind.cls, value, path, place)
@@ -558,7 +591,7 @@ def _within(least: float | None, most: float | None, number: Any, path: str, pla
     return number
 
 
-# --- checking: the rules that tie settings together, all of them
+# --- checking: the rules that tie settings together
 
 
 def _check_rules(config: Config, place: _Place) -> None:
@@ -625,7 +658,7 @@ def _check_trading(config: Config, place: _Place) -> None:
 
 
 def check_live_limits(config: Config, place: "_Place | None" = None) -> None:
-    """ConfigError unless the limits are set without which nobody should trade real money."""
+    """Raise ConfigError unless the limits are set that trading with real money needs."""
     named = place or _Place("")
     for key in ("order_notional_max", "position_notional_max", "daily_loss_max"):
         if getattr(config.risk, key) is None:
@@ -664,7 +697,10 @@ def _check_strategies(config: Config, place: _Place) -> None:
 
 
 def _checked_symbols(symbols: Sequence[str], place: str, short: str) -> tuple[str, ...]:
-    """`symbols`, when each is BASE/QUOTE in the names of Kraken's v2, and none is there twice."""
+    """Return `symbols` if each is BASE/QUOTE in v2's names and none is there twice.
+
+    Raises ConfigError.
+    """
     if not symbols:
         raise _error(f"{place} must name at least one pair, e.g. BTC/USD")
     if len(symbols) > SYMBOLS_MAX:
@@ -686,12 +722,15 @@ def _checked_symbols(symbols: Sequence[str], place: str, short: str) -> tuple[st
 
 
 def _likely_symbol(text: str) -> str:
-    """What `xbt/usd`, `BTC-USD` or `BTCUSD` plainly means: BTC/USD; a name that may be Kraken's stays as it is."""
+    """The symbol that `xbt/usd`, `BTC-USD` or `BTCUSD` means: BTC/USD.
+
+    A name that may be Kraken's stays as it is.
+    """
     return v2_symbol(capitals(_slashed(text)))
 
 
 def _slashed(text: str) -> str:
-    """`BTC-USD`, `BTC / USD` and `BTCUSD` as BTC/USD."""
+    """Write `BTC-USD`, `BTC / USD` and `BTCUSD` as BTC/USD."""
     if "/" in text:
         return re.sub(r"\s*/\s*", "/", text.strip())
     plain = re.sub(r"[-_: ]", "/", text.strip())
@@ -701,11 +740,13 @@ def _slashed(text: str) -> str:
     return f"{plain[: -len(quote)]}/{plain[-len(quote) :]}" if quote else plain
 
 
-# --- words
+# --- texts of errors
 
 
 def _unknown(path: str, place: _Place, siblings: Sequence[str] = ()) -> str:
-    """`feed.dept is not a setting; did you mean feed.depth?`"""
+    """The sentence for an unknown key: `feed.dept is not a setting; did you mean
+    feed.depth?`
+    """
     by_leaf = {setting.path.rpartition(".")[2]: setting.path for setting in settings() if "[]" not in setting.path}
     leaf = path.rpartition(".")[2]
     near = get_close_matches(path, siblings, n=1) or [by_leaf[near] for near in get_close_matches(leaf, by_leaf, n=1)]
@@ -714,7 +755,7 @@ def _unknown(path: str, place: _Place, siblings: Sequence[str] = ()) -> str:
 
 
 def _shown(value: object) -> str:
-    """`value` as the user would have written it, in few characters of one line."""
+    """`value` as the user would have written it, on one line and cut."""
     match value:
         case str():
             shown = json.dumps(value)
@@ -738,7 +779,7 @@ def _key(key: object) -> str:
 
 
 def _error(sentence: str) -> ConfigError:
-    """One line, whatever the file put into it."""
+    """A ConfigError on one line, whatever the file contains."""
     return ConfigError("".join(char if char.isprintable() else ascii(char)[1:-1] for char in sentence))
 
 
@@ -763,7 +804,7 @@ def _settings_of(cls: type[Struct], prefix: str) -> Iterator[Setting]:
                 default = field.default
                 if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
                     default = field.default_factory()
-                yield Setting(f"{prefix}{key}", _meaning(field), default)
+                yield Setting(f"{prefix}{key}", _kind_words(field.type), _meaning(field), default)
 
 
 def _meaning(field: schema.Field) -> str:
@@ -772,8 +813,29 @@ def _meaning(field: schema.Field) -> str:
     return str(described.get("description", ""))
 
 
+def _kind_words(kind: schema.Type) -> str:
+    """The values that this type takes, in words."""
+    match kind:
+        case schema.Metadata() | schema.UnionType():
+            return _kind_words(kind.type if isinstance(kind, schema.Metadata) else kind.types[0])
+        case schema.VarTupleType():
+            return f"a list of {_kind_words(kind.item_type)}"
+        case schema.LiteralType():
+            return " or ".join(", ".join(map(str, kind.values)).rsplit(", ", 1))
+        case schema.BoolType():
+            return "true or false"
+        case schema.DictType():
+            return "a table"
+        case schema.IntType():
+            return f"a whole number from {kind.ge:,} to {kind.le:,}"
+        case schema.FloatType():
+            return f"a number from {kind.ge:,g} to {kind.le:,g}"
+        case _:
+            return "text"
+
+
 def _without_none(table: Any) -> Any:
-    """TOML has no null: what is not set is not there."""
+    """Drop what is None: TOML has no null."""
     match table:
         case dict():
             return {key: _without_none(value) for key, value in table.items() if value is not None}

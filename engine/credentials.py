@@ -1,4 +1,4 @@
-"""Where an API key comes from, and how it reaches the order router and nobody else.
+"""Where an API key is found, and how it reaches the order router and no other process.
 
     1  $CREDENTIALS_DIRECTORY/kraken_api_key, …/kraken_api_secret      systemd: LoadCredential=
     2  the desktop's keyring, when configured                          service kraken-engine: api_key, api_secret
@@ -7,9 +7,10 @@
 
 Never a command-line option: every user of the machine can read those.
 
-The router reads 1 to 3 itself, so the process that runs strategies never has the secret. What only that process can
-know (its environment, the local venue's play money) it gives to the router in a sealed memfd, which has no name and
-is gone with its last descriptor:
+The router reads 1 to 3 itself, so the process that runs strategies never has the secret. A
+key that only the engine process can know (from its environment, or of the local venue) is
+given to the router in a sealed memfd, which has no name and is gone with its last
+descriptor:
 
     engine: descriptor = hand_over(take_environment())     before any strategy is loaded
     router: load_credentials(…, handed_over=take_over(descriptor))
@@ -33,6 +34,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.errors import ConfigError
+from engine.prctl import forbid_dumps
 from engine.secret import Secret, fingerprint
 
 KEY_VARIABLE = "KRAKEN_API_KEY"
@@ -48,18 +50,17 @@ KEY_CHARS_MAX = 256  # Kraken's have 56
 KRAKEN_KEY_CHARS, KRAKEN_SECRET_CHARS = 56, 88
 GROUP_AND_OTHERS, OTHERS = 0o077, 0o007
 
-PR_SET_DUMPABLE = 4  # linux/prctl.h
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 class Credentials(Struct, frozen=True):
-    """One API key, from one place."""
+    """One API key and where it was found."""
 
     api_key: str
     """The public part."""
     secret: Secret
     source: str
-    """For people: where it was found."""
+    """Where it was found, for people."""
 
     @property
     def fingerprint(self) -> str:
@@ -87,7 +88,9 @@ def load_credentials(
     handed_over: Credentials | None = None,
     environment: MutableMapping[str, str] = os.environ,
 ) -> Credentials:
-    """The first key that there is, in the order above; ConfigError when there is none, or it cannot be used."""
+    """The first key in the order above; raises ConfigError when there is none, or it is
+    unusable.
+    """
     found = find_credentials(file=file, keyring=keyring, environment=environment)
     found = found or handed_over or take_environment(environment)
     if found is None:
@@ -101,7 +104,7 @@ def load_credentials(
 def find_credentials(
     *, file: Path | None = None, keyring: bool = False, environment: MutableMapping[str, str] = os.environ
 ) -> Credentials | None:
-    """A key from the places that any process of this user can read: 1 to 3."""
+    """The first key of the places that any process of this user can read (1 to 3), or None."""
     directory = environment.get(DIRECTORY_VARIABLE)
     if directory and (found := _from_directory(Path(directory))) is not None:
         return found
@@ -111,9 +114,11 @@ def find_credentials(
 
 
 def take_environment(environment: MutableMapping[str, str] = os.environ) -> Credentials | None:
-    """The key of this process's environment, which is wiped: `ps` and children see it no more.
+    """The key in this process's environment, or None; it is wiped there, for `ps` and for
+    children.
 
-    Call it early: before another library has copied the environment, and before strategies are loaded.
+    Call it early: before another library has copied the environment, and before strategies
+    are loaded.
     """
     api_key, secret = environment.get(KEY_VARIABLE), environment.get(SECRET_VARIABLE)
     for name in (KEY_VARIABLE, SECRET_VARIABLE):
@@ -130,7 +135,7 @@ def take_environment(environment: MutableMapping[str, str] = os.environ) -> Cred
 
 
 def checked(api_key: str, secret: str, source: str) -> Credentials:
-    """Both texts as Credentials; ConfigError when they cannot be a key."""
+    """Both texts as Credentials; raises ConfigError when they cannot be a key."""
     api_key, secret = api_key.strip(), secret.strip()
     if len(api_key) == KRAKEN_SECRET_CHARS and len(secret) == KRAKEN_KEY_CHARS:
         raise ConfigError(f"{source}: api_key and api_secret are exchanged; the secret is the longer one")
@@ -149,9 +154,11 @@ def checked(api_key: str, secret: str, source: str) -> Credentials:
 
 
 def hand_over(credentials: Credentials | None) -> int:
-    """A descriptor for the router to inherit: a sealed memfd with the key, or empty for none.
+    """A descriptor for the router to inherit: a sealed memfd with the key, or an empty one
+    for None.
 
-    Give it to every life of the router, and to no other process. It closes with exec unless it is passed on.
+    Give it to each router process that is started, and to no other. It is closed by exec
+    unless it is passed on.
     """
     fd = os.memfd_create("credentials", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     if credentials is not None:
@@ -162,9 +169,10 @@ def hand_over(credentials: Credentials | None) -> int:
 
 
 def take_over(fd: int) -> Credentials | None:
-    """The key behind an inherited descriptor, which is closed; None when it is empty."""
+    """The key in an inherited descriptor, which is closed; None when it is empty."""
     try:
-        # Read at its place: the position is shared with whoever inherited the descriptor too.
+        # Read at an offset: the file position is shared with others who inherited the
+        # descriptor.
         text = os.pread(fd, FILE_BYTES_MAX, 0)
     finally:
         os.close(fd)
@@ -175,24 +183,26 @@ def take_over(fd: int) -> Credentials | None:
 
 
 def no_core_dumps(*, allow: bool = False) -> None:
-    """Keep this process's memory out of core files and from debuggers; `allow` is the switch for debugging it.
+    """Keep this process's memory out of core files and from debuggers, unless `allow` is
+    set.
 
-    A process that cannot be dumped cannot be traced either, py-spy included.
+    A process that cannot be dumped cannot be traced either, by py-spy for example.
     """
     if allow:
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    forbid_dumps()
 
 
 # --- the places
 
 
 def _from_directory(directory: Path) -> Credentials | None:
-    # systemd owns these files and opens them to us by an ACL, which shows as bits of the group.
+    # systemd owns these files and opens them to this user by an ACL, which shows as group
+    # bits.
     key_path, secret_path = directory / DIRECTORY_KEY, directory / DIRECTORY_SECRET
     if not key_path.exists() and not secret_path.exists():
-        return None  # the unit has other credentials
+        return None  # the service has other credentials
     source = f"${DIRECTORY_VARIABLE}"
     texts = [_read_private(path, forbidden=OTHERS, any_owner=True) for path in (key_path, secret_path)]
     return checked(texts[0], texts[1], source)
@@ -208,7 +218,7 @@ def _from_keyring() -> Credentials | None:
     try:
         api_key = keyring.get_password(KEYRING_NAME, "api_key")
         secret = keyring.get_password(KEYRING_NAME, "api_secret")
-    except Exception as error:  # whatever the desktop's backend raises
+    except Exception as error:  # whatever the keyring's backend raises
         raise ConfigError(
             f"the keyring cannot be read ({type(error).__name__}); unlock it, or set trading.keyring = false"
         ) from None
@@ -225,7 +235,7 @@ def _from_file(path: Path) -> Credentials:
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError):
-        # Not the parser's own words: they may quote the text.
+        # Not the parser's own message: it may quote the text.
         raise ConfigError(f'{path} is neither TOML nor two lines; write api_key = "…" and api_secret = "…"') from None
     for name in ("api_key", "api_secret"):
         if not isinstance(table.get(name), str):
@@ -234,9 +244,11 @@ def _from_file(path: Path) -> Credentials:
 
 
 def _read_private(path: Path, *, forbidden: int, any_owner: bool = False) -> str:
-    """The text of a file that nobody else can read; ConfigError, with the mend, when somebody can."""
+    """The text of a file that no other user can read; raises ConfigError with a remedy if
+    one can.
+    """
     try:
-        # Not blocking: a named pipe would wait for its writer.
+        # Non-blocking: opening a named pipe would wait for its writer.
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -265,7 +277,9 @@ def _read_private(path: Path, *, forbidden: int, any_owner: bool = False) -> str
 
 
 def _wipe_variable(name: str) -> None:
-    """Overwrite a variable where the kernel and `ps` read it; deleting it only forgets the place."""
+    """Overwrite a variable where the kernel and `ps` read it; deleting it would leave the
+    text there.
+    """
     libc = ctypes.CDLL(None)
     libc.getenv.restype = ctypes.c_void_p
     address = libc.getenv(name.encode())

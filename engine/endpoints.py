@@ -1,11 +1,12 @@
-"""Which addresses the engine may talk to: TLS everywhere, plain text on this machine only.
+"""The addresses that the engine may talk to: TLS everywhere, plain text on this machine
+only.
 
     wss://ws.kraken.com/v2      yes
     ws://127.0.0.1:8080/v2      yes: loopback, the built-in venue
     ws://ws.kraken.com/v2       no:  anyone on the way could read and change it
 
 A URL is checked where it is read (configuration) and again where it is used (connection),
-so no path leads around it.
+so no path avoids the check.
 """
 
 from ipaddress import IPv4Network, IPv6Address, ip_address
@@ -20,7 +21,7 @@ DEFAULT_PORTS = {"wss": 443, "ws": 80, "https": 443, "http": 80}
 
 
 class _Kind(NamedTuple):
-    """What may be asked of a URL."""
+    """What a URL of this kind must be."""
 
     name: str
     secure: str  # its scheme
@@ -42,12 +43,14 @@ class Endpoint(NamedTuple):
 
 
 def check_url(url: str) -> Endpoint:
-    """A WebSocket `url` taken apart, or a ConfigError of one sentence that names it and the mend."""
+    """Take a WebSocket URL apart; raises ConfigError, naming the URL and the remedy, if it
+    may not be used.
+    """
     return _check(url, _WEBSOCKET)
 
 
 def check_rest_url(url: str) -> Endpoint:
-    """The base `url` of a REST service taken apart, or a ConfigError as from `check_url`."""
+    """Take the base URL of a REST service apart; raises ConfigError as `check_url` does."""
     endpoint = _check(url, _REST)
     if (query := urlsplit(url).query) or url.endswith("?"):
         raise ConfigError(f"{url} is not a REST address: remove ?{query}")
@@ -82,7 +85,9 @@ def _check(url: str, kind: _Kind) -> Endpoint:
 
 
 def is_loopback(host: str) -> bool:
-    """Is `host` this machine: localhost, 127.0.0.0/8 or ::1? Names that merely begin like one are not."""
+    """Whether `host` is this machine: localhost, 127.0.0.0/8 or ::1, and no name that only
+    begins like one.
+    """
     if host == "localhost":
         return True
     try:
@@ -93,5 +98,5 @@ def is_loopback(host: str) -> bool:
 
 
 def _without_credentials(parts: SplitResult) -> str:
-    """The URL with what stands before @ left out: a password must not reach a log."""
+    """The URL without what precedes the @: a password must not reach a log."""
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,22 +1,22 @@
-"""What can go wrong, as a tree; the branch decides the reaction.
+"""The errors of the engine as a tree; the branch decides the reaction.
 
 EngineError
-├── UserError               bad input: one sentence that names the place and the mend, exit code 2
+├── UserError               bad input: one sentence with place and remedy, exit code 2
 │   ├── ConfigError         configuration file or command line
 │   ├── StrategyError       a strategy that cannot be loaded or set up
 │   └── CaptureError        a capture file that cannot be replayed
-├── UnreadableRecord        a slot of a ring holds no message: count it, tell it, go on with the next
+├── UnreadableRecord        a ring's slot holds no message: count it, report it, skip it
 ├── VenueReject             Kraken said no: tell the user what to change
 └── MisuseError             our own code broke a rule: crash, never retry
 """
 
 
 class EngineError(Exception):
-    """Any error of the engine's own."""
+    """The base of every error that the engine raises."""
 
 
 class UserError(EngineError):
-    """Something the user gave us cannot work. Its text is one sentence, shown as it is, without a traceback."""
+    """The user's input cannot work. Its text is one sentence, shown without a traceback."""
 
 
 class ConfigError(UserError):
@@ -40,4 +40,4 @@ class UnreadableRecord(EngineError):
 
 
 class MisuseError(EngineError):
-    """A rule of our own was broken; the process must not go on."""
+    """A rule of our own was broken; the process must not continue."""

@@ -1,12 +1,13 @@
 """Orders and fills for people, in SQLite: `engine orders --since`, or any SQL tool.
 
     router ─► put ─► bounded queue ─► thread ─► history.sqlite (WAL)
-                         └─ full: counted, and mended from the journal by the next reader
+                         └─ full: counted, and rebuilt from the journal by the next reader
 
-Nothing trades by this file: it can be deleted at any time, and is made anew from the journal. A slow disk, or none,
-costs rows here and nothing else. Nor does it take the journal's room: the WAL is bounded, and while the disk is nearly
-full the WAL is given back and nothing is written here. Numbers are exact text, as Kraken writes them; times are UTC
-text to the microsecond, beside nanoseconds since 1970 in the columns that end in `_ns`.
+Trading does not depend on this file: it can be deleted at any time, and is rebuilt from the
+journal. A slow or full disk only loses rows here. The file does not take the journal's
+room: the WAL is bounded, and while the disk is nearly full it is truncated and nothing is
+written. Numbers are exact text, as Kraken writes them; times are UTC text to the
+microsecond, beside nanoseconds since 1970 in the columns that end in `_ns`.
 """
 
 import os
@@ -51,7 +52,7 @@ class OrderRow(Struct, frozen=True):
     """One order as it stands. The columns of `orders`, in their order."""
 
     id: str
-    """The engine's: its client order id; of an order that is not ours, Kraken's."""
+    """The engine's key: its client order id; of an order that is not ours, Kraken's id."""
     order_id: str
     strategy: str
     symbol: str
@@ -102,7 +103,7 @@ class HistoryError(UserError):
 
 
 class _NoRoom(OSError):
-    """What room there is belongs to the journal."""
+    """The room that is left on the disk is for the journal."""
 
 
 def _columns(row: type[Struct]) -> str:
@@ -129,7 +130,7 @@ CREATE TABLE IF NOT EXISTS fills (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS fills_by_order ON fills (id);
 CREATE INDEX IF NOT EXISTS fills_by_time ON fills (kraken_ns);
--- How many times rows were lost, and how many of those have been mended from the journal; is a writer at work?
+-- How many times rows were lost, and how many of those were rebuilt from the journal; is a writer at work?
 CREATE TABLE IF NOT EXISTS condition (one INTEGER PRIMARY KEY CHECK (one = 1), lost INTEGER, mended INTEGER,
     is_open INTEGER);
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -233,7 +234,8 @@ def _time_text(at: WallNs) -> str:
 
 
 class HistoryWriter:
-    """The router's pen: `put`, `put_order` and `put_fill` only append to a queue; a thread writes."""
+    """Writes rows in a thread of its own; `put`, `put_order` and `put_fill` append to its
+    queue and never wait."""
 
     def __init__(
         self, path: Path, *, queue_rows_max: int = QUEUE_ROWS_MAX, interval_s: float = WRITE_INTERVAL_S
@@ -243,7 +245,8 @@ class HistoryWriter:
         self._queue_rows_max = queue_rows_max
         self._interval_s = interval_s
         self._stop = threading.Event()
-        # Rows that found the queue full; the next successful write marks the file as incomplete.
+        # Rows dropped for a full queue; the next successful write marks the file as
+        # incomplete.
         self.dropped = 0
         self._dropped_marked = 0
         self.written = 0
@@ -258,20 +261,22 @@ class HistoryWriter:
         return len(self._queue)
 
     def put(self, order: TrackedOrder, fill: Filled | None = None) -> bool:
-        """Have a change of an order written, as the order stands now; False when it was dropped. Never waits."""
+        """Queue an order as it stands now, with the fill that changed it; False when the
+        queue is full."""
         # The texts are made by the thread, from a copy: the order goes on changing.
         return self._put(_Change(replace(order, fees=dict(order.fees)), fill))
 
     def put_order(self, row: OrderRow) -> bool:
-        """Have it written; False when it was dropped. Never waits."""
+        """Queue a row; False when the queue is full."""
         return self._put(row)
 
     def put_fill(self, row: FillRow) -> bool:
-        """Have it written; False when it was dropped. Never waits."""
+        """Queue a row; False when the queue is full."""
         return self._put(row)
 
     def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> None:
-        """Write what waits and end; a disk that takes longer is left behind, and its rows are mended later."""
+        """Write the queue and end the thread; after `deadline_s` seconds it is abandoned,
+        and rebuilt later."""
         self._stop.set()
         self._thread.join(deadline_s)
 
@@ -294,7 +299,8 @@ class HistoryWriter:
                 _check_room(self.path, connection)
                 self._write_all(connection, batch)
             except (sqlite3.Error, OSError) as error:
-                # The batch is kept and tried again; meanwhile the queue fills up, and then rows are dropped.
+                # The batch is kept and tried again; meanwhile the queue fills up, and then
+                # rows are dropped.
                 self._note_failure(error)
                 if connection is not None:
                     with suppress(sqlite3.Error):
@@ -336,7 +342,8 @@ class HistoryWriter:
 
 
 def _check_room(path: Path, connection: sqlite3.Connection) -> None:
-    """_NoRoom when the disk is nearly full, or a reader holds up a WAL that has grown too long."""
+    """Truncate the WAL if need be; _NoRoom when the disk is nearly full or a reader keeps
+    the WAL too long."""
     disk = os.statvfs(path.parent)
     is_short = disk.f_bavail * disk.f_frsize < DISK_FREE_BYTES_MIN
     wal = _wal_of(path)
@@ -359,7 +366,8 @@ def _wal_of(path: Path) -> Path:
 
 
 def _open_to_write(path: Path) -> sqlite3.Connection:
-    """The file, made if need be; one that is not ours or is damaged is moved aside, for the journal has it all."""
+    """Open the file, or create it; one that is damaged or not ours is moved aside and begun
+    anew."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         return _connect(path)
@@ -375,7 +383,8 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Made here, for SQLite would let everybody read it, and gives the WAL the permissions that the file has.
+    # Made here, for SQLite would let everybody read it, and gives the WAL the permissions
+    # that the file has.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     path.chmod(0o600)
     connection = sqlite3.connect(path, timeout=BUSY_MS / 1000)
@@ -400,7 +409,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _begin_writing(connection: sqlite3.Connection) -> None:
-    """A writer that was killed may have left rows behind: then its successor's file is incomplete."""
+    """Mark the file as being written; one that a killed writer left so is counted as
+    incomplete."""
     with connection:
         connection.execute("UPDATE condition SET lost = lost + is_open, is_open = 1")
 
@@ -410,11 +420,14 @@ def _put_rows(connection: sqlite3.Connection, rows: Sequence[OrderRow | FillRow]
     connection.executemany(_PUT_FILL, [astuple(row) for row in rows if isinstance(row, FillRow)])
 
 
-# --- mending and reading: in the process of whoever asks, never in the router's
+# --- rebuilding and reading: in the process of the reader, never in the router
 
 
 def is_incomplete(path: Path, *, is_running: bool) -> bool:
-    """Are there rows that the journal has and this file may lack? A writer that was killed leaves some behind."""
+    """May the file lack rows that the journal has?
+
+    True after dropped rows and a killed writer.
+    """
     try:
         with closing(_open_to_read(path)) as connection:
             lost, mended, is_open = connection.execute("SELECT lost, mended, is_open FROM condition").fetchone()
@@ -424,10 +437,12 @@ def is_incomplete(path: Path, *, is_running: bool) -> bool:
 
 
 def rebuild(path: Path, records: Iterable[Record], *, is_running: bool = True) -> int:
-    """Bring everything that the journal tells into the file, beside a writer at work; how many records were read.
+    """Write everything that the journal tells into the file; returns the number of records
+    read.
 
-    `records` are those of `engine.orders.journal.read_journal`. Nothing is removed: what the journal has forgotten
-    stays. HistoryError when the file cannot be written.
+    A writer may be at work meanwhile. `records` are those of
+    `engine.orders.journal.read_journal`. No row is removed: those that the journal has
+    forgotten stay. HistoryError when the file cannot be written.
     """
     try:
         connection = _open_to_write(path)
@@ -489,14 +504,16 @@ def query_orders(
     state: str | None = None,
     rows_max: int = ROWS_MAX,
 ) -> list[dict[str, Any]]:
-    """Orders submitted since then, as dicts with the names in OrderRow: the newest `rows_max`, the oldest first."""
+    """The newest `rows_max` orders submitted since then, oldest first, as dicts with the
+    names in OrderRow."""
     return _query(path, "orders", "submitted_ns", since, rows_max, strategy=strategy, symbol=symbol, state=state)
 
 
 def query_fills(
     path: Path, since: WallNs, *, strategy: str | None = None, symbol: str | None = None, rows_max: int = ROWS_MAX
 ) -> list[dict[str, Any]]:
-    """Fills since then, as dicts with the names in FillRow: the newest `rows_max`, the oldest first."""
+    """The newest `rows_max` fills since then, oldest first, as dicts with the names in
+    FillRow."""
     return _query(path, "fills", "kraken_ns", since, rows_max, strategy=strategy, symbol=symbol)
 
 

@@ -1,10 +1,11 @@
-"""Three records of one run, compared order by order and fill by fill: the venue's ledger, the journal, the strategy.
+"""Three records of one run, compared order by order and fill by fill: the venue's ledger,
+the journal, the strategy.
 
-    ledger      what the venue really accepted, and what became of it
-    journal     what the router wrote of it
+    ledger      what the venue accepted, and how it ended
+    journal     what the router wrote
     strategy    what callbacks were told, as counts and digests (`Tally`)
 
-They must agree: no order twice, none forgotten, no end without the venue's word.
+They must agree: no order twice, none missing, no end that the venue does not confirm.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ DIFFERENCES_SHOWN_MAX: Final = 20
 
 
 class VenueOrder(Struct, frozen=True):
-    """One order of the venue's ledger; of its fields, those that are compared."""
+    """One order of the venue's ledger: the fields that are compared."""
 
     order_id: str
     cl_ord_id: str | None
@@ -92,7 +93,7 @@ def compare_with_ledger(rest_url: str, state_dir: Path, told: Iterable[Told]) ->
 
 
 def read_state(state_dir: Path) -> tuple[dict[str, TrackedOrder], dict[str, tuple[Filled, TrackedOrder]]]:
-    """Every order and every fill that the journal tells of, by their ids; segments that are gone are not told."""
+    """All orders and fills of the journal segments that are still there, by their ids."""
     blotter = Blotter()
     orders: dict[str, TrackedOrder] = {}
     fills: dict[str, tuple[Filled, TrackedOrder]] = {}
@@ -117,7 +118,7 @@ def compare(
     fills: Mapping[str, tuple[Filled, TrackedOrder]],
     told: Sequence[Told],
 ) -> list[str]:
-    """Every difference, as a sentence; none when all agree."""
+    """All differences, each as a sentence; empty when all agree."""
     return [
         *([] if ledger.complete else ["the venue's ledger is not complete"]),
         *_orders_differ(ledger.orders, orders),
@@ -172,7 +173,8 @@ def _fills_differ(theirs: Sequence[VenueFill], ours: Mapping[str, tuple[Filled, 
         fill, order = known
         qty = units_decimal(fill.qty, fill.qty_decimals)
         fee, changed = sum((fee.qty for fee in fill.fees), Decimal(0)), _base_change(order, fill)
-        # REST tells a fee in the base currency by its worth alone: it was taken off rounded up, by a unit at most.
+        # REST tells a fee in the base currency only by its value: ours is rounded up, by
+        # one unit at most.
         more = fee - venue.fee
         if order.intent.fee_preference == "base" and 0 < more <= _unit(venue.fee):
             fee, changed = fee - more, changed + more
@@ -193,7 +195,7 @@ def _fills_differ(theirs: Sequence[VenueFill], ours: Mapping[str, tuple[Filled, 
 
 
 def _base_change(order: TrackedOrder, fill: Filled) -> Decimal:
-    """What the journal says that a fill changed the account's base currency by."""
+    """The change of the account's base currency by a fill, according to the journal."""
     if fill.base_change is not None:
         return fill.base_change
     qty = units_decimal(fill.qty, fill.qty_decimals)
@@ -211,7 +213,8 @@ def _told_differ(
     fills: Mapping[str, tuple[Filled, TrackedOrder]],
     told: Sequence[Told],
 ) -> Iterable[str]:
-    """The strategies' callbacks against the journal; orders that nobody's strategy sent are told to nobody."""
+    """Compare the strategies' callbacks with the journal, without orders that no strategy
+    sent."""
     fills_journal, ends_journal = Tally(), Tally()
     for fill, order in fills.values():
         if order.strategy:

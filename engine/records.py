@@ -8,18 +8,21 @@ byte  0      1      2        3        4       6      8      10       12         
       │      │      │ decim. │ decim. │ index │      │      │        │ _time, text│ _at (Mono) │        │
       └──────┴──────┴────────┴────────┴───────┴──────┴──────┴────────┴────────────┴────────────┴────────┘
 
-followed by its body of levels (BOOK_TOP), of numbers of 128 bits (TRADE, TICKER, CANDLE) or of UTF-8
-text (FEED_STATE, VENUE_STATUS, PAIR):
+followed by its body of levels (BOOK_TOP), of numbers of 128 bits (TRADE, TICKER, CANDLE) or
+of UTF-8 text (FEED_STATE, VENUE_STATUS, PAIR):
 
-    BOOK_TOP      two blocks, bids and asks, each with room for `levels` levels of 16 bytes, best first: price and
-                  quantity as 64-bit words, or one wide level, see `engine.wide`; `bids` and `asks` count them; `code`
-                  is the feed state, and in a board 4 more while the book is unproved; `number` counts the pair's
-                  updates
-    TRADE         price, quantity; `code` says side, order type and history, `number` is Kraken's trade id
-    TICKER        bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change in percent; `number` is
-                  the decimals of the percentage
-    CANDLE        open, high, low, close, vwap, volume, trades, interval_begin, intervals missed; `number` is the
-                  interval in minutes, `code` 1 says closed, 2 history, 3 both
+    BOOK_TOP      two blocks, bids and asks, each with room for `levels` levels of 16 bytes,
+                  best first: price and quantity as 64-bit words, or one wide level, see
+                  `engine.wide`; `bids` and `asks` count them; `code` is the feed state,
+                  and on a board 4 more while the book is unproved; `number` counts the
+                  pair's updates
+    TRADE         price, quantity; `code` has side, order type and history, `number` is
+                  Kraken's trade id
+    TICKER        bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change,
+                  change in percent; `number` is the decimals of the percentage
+    CANDLE        open, high, low, close, vwap, volume, trades, interval_begin,
+                  intervals missed; `number` is the interval in minutes, `code` 1 is
+                  closed, 2 history, 3 both
     FEED_STATE    the reason, as text; `code` is the state, and 4 more while the book is unproved
     PAIR          the pair's rules as JSON
     VENUE_STATUS  online, cancel_only, post_only or maintenance, as text
@@ -43,19 +46,18 @@ from engine.timestamps import wall_ns
 from engine.units import MonoNs, PriceTicks, QtyLots, WallNs, units_decimal, units_text
 from engine.wide import LEVEL_BYTES, NUMBER_BYTES, pack_numbers, unpack_numbers, wide_level
 
-HEADER_FORMAT = "<BBBBHHHH28sqq"  # Kraken prints 27 characters of time; parsed only when somebody asks
+HEADER_FORMAT = "<BBBBHHHH28sqq"  # Kraken prints 27 characters of time; parsed only on request
 HEADER = Packing(HEADER_FORMAT)
 HEADER_BYTES = HEADER.size
 TEXT_BYTES_MAX = 160  # of a reason or a pair: fits a slot of ten levels, and of one
 TRADE_NUMBERS, TICKER_NUMBERS, CANDLE_NUMBERS = 2, 11, 9
 BODY_NUMBERS_MAX = TICKER_NUMBERS
 
-pack_header = HEADER.pack
 unpack_header = HEADER.unpack_from
 
 
 class Kind(IntEnum):
-    """What a record is; its first byte."""
+    """The kind of a record; its first byte."""
 
     BOOK_TOP = 1
     TRADE = 2
@@ -69,11 +71,11 @@ class Kind(IntEnum):
 class FeedState(IntEnum):
     """Whether a pair's book may be trusted.
 
-    live: its last checksum verified. stale: in doubt, being resynchronised, or Kraken is in maintenance.
-    untrusted: resynchronised again and again without success; retried slowly.
+    live: its last checksum verified. stale: in doubt, being resynchronised, or Kraken is in
+    maintenance. untrusted: resynchronised again and again without success; retried slowly.
 
-    A live book may be unproved: it has long had no message, on a connection that lives, and a fresh
-    snapshot has been asked for.
+    A live book may be unproved: it has long had no message, on a connection that lives, and
+    a fresh snapshot has been asked for.
     """
 
     STALE = 0
@@ -84,22 +86,22 @@ class FeedState(IntEnum):
         return self.name.lower()
 
 
-UNPROVED = 4  # beside the state in a record's `code`
+UNPROVED = 4  # added to the state in a record's `code`
 STATE_BITS = 3
 
 
 def state_of(record: bytes) -> FeedState:
-    """The state in a BOOK_TOP or FEED_STATE record."""
+    """The state of a BOOK_TOP or FEED_STATE record."""
     return FeedState(record[1] & STATE_BITS)
 
 
 def pair_index_of(record: bytes) -> int:
-    """The pair that a record is about."""
+    """The pair index of a record."""
     return record[4] | record[5] << 8
 
 
 def received_at_of(record: bytes) -> MonoNs:
-    """When what a record tells reached this host."""
+    """When the frame of a record reached this host."""
     received_at: MonoNs = unpack_header(record)[9]
     return received_at
 
@@ -113,9 +115,10 @@ def best_prices(record: bytes) -> tuple[PriceTicks | None, PriceTicks | None]:
 
 
 def price_reached(record: bytes, side: str, qty: Decimal) -> Decimal | None:
-    """How deep into a BOOK_TOP record an order of `side` (buy, sell) and this quantity reaches.
+    """The price down to which an order of `side` (buy, sell) and this quantity would trade.
 
-    None when the levels that are published do not hold so much. Amounts, not units: the record's scale is its own.
+    None when the published levels do not hold so much. Amounts, not units: the record has
+    its own scale.
     """
     book, lots = BookTop("", record), 0
     for level in book.asks if side == "buy" else book.bids:
@@ -126,21 +129,38 @@ def price_reached(record: bytes, side: str, qty: Decimal) -> Decimal | None:
 
 
 def book_top_packer(publish_levels: int) -> Callable[..., bytes]:
-    """Packs a BOOK_TOP: the header's eleven fields, then the block of the bids and that of the asks as bytes.
+    """Returns a function that packs a BOOK_TOP: the header's eleven fields, then bids, then
+    asks.
 
-    One call, no joining: the blocks are as the book's sides keep them, shorter ones are filled up.
+    One call, no joining: the blocks are as the book's sides keep them, and shorter ones are
+    filled with zeros.
     """
     block = f"{publish_levels * LEVEL_BYTES}s"
     return Packing(HEADER_FORMAT + block + block).pack
 
 
+def pack_head(
+    kind: Kind,
+    pair_index: int = 0,
+    *,
+    code: int = 0,
+    price_decimals: int = 0,
+    qty_decimals: int = 0,
+    time_text: bytes = b"",
+    received_at: int = 0,
+    number: int = 0,
+) -> bytes:
+    """The header of a record without levels; struct.error when a number does not fit its field."""
+    return HEADER.pack(kind, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, time_text, received_at, number)
+
+
 def record_bytes_needed(publish_levels: int) -> int:
-    """Bytes of the longest record when a book's record carries `publish_levels` levels a side."""
+    """Bytes of the longest record when a book's record has `publish_levels` levels a side."""
     return HEADER_BYTES + max(2 * publish_levels * LEVEL_BYTES, BODY_NUMBERS_MAX * NUMBER_BYTES, TEXT_BYTES_MAX)
 
 
 class Level(Struct, frozen=True, gc=False):
-    """One price of a book and the quantity that stands there."""
+    """One price of a book and the quantity at it."""
 
     price_ticks: PriceTicks
     qty_lots: QtyLots
@@ -187,9 +207,9 @@ def _level_at(record: bytes, offset: int) -> tuple[PriceTicks, QtyLots]:
 class BookTop:
     """The best levels of one pair's verified book, as of one message of Kraken's.
 
-    Shapes: `bids` and `asks` are tuples of Level, best first; either may be shorter
-    than the other, or empty, on a thin pair. The first ten levels a side are proved
-    by Kraken's checksum; deeper ones cannot be.
+    Shapes: `bids` and `asks` are tuples of Level, best first; either may be shorter than
+    the other, or empty, on a thin pair. Kraken's checksum proves the first ten levels a
+    side; deeper ones have none.
     """
 
     __slots__ = ("_ask_count", "_asks_at", "_bid_count", "_record", "_time_text", "is_proved", "price_decimals",
@@ -199,20 +219,24 @@ class BookTop:
         header = unpack_header(record)
         _, code, price_decimals, qty_decimals, _, bids, asks, levels, time_text, received_at, number = header
         self.symbol = symbol
-        # When the frame reached this host.
         self.received_at: MonoNs = received_at
+        """When the frame reached this host."""
         self._time_text: bytes = time_text
-        # Updates of this pair since its feed's process started; a snapshot brings none.
         self.update_number: int = number
-        # LIVE in every record of a ring; the board also keeps the last book of a pair in doubt.
+        """Updates of this pair since its feed's process started; a snapshot brings none."""
         self.state: int = code & STATE_BITS
-        # False from the moment at which the pair has been silent for `feed.book_silence_s`, until its next record.
+        """LIVE in every record of a ring; the board also keeps the last book of a pair in
+        doubt.
+        """
         self.is_proved: bool = code < UNPROVED
+        """False once the pair has been silent for `feed.book_silence_s`, until its next
+        record.
+        """
         self.price_decimals: int = price_decimals
         self.qty_decimals: int = qty_decimals
         self._bid_count: int = bids
         self._ask_count: int = asks
-        # Where the block of the asks begins.
+        # The offset of the block of the asks.
         self._asks_at: int = HEADER_BYTES + LEVEL_BYTES * levels
         self._record = record
 
@@ -223,12 +247,12 @@ class BookTop:
 
     @property
     def best_bid(self) -> Level | None:
-        """The highest bid; None while nobody bids."""
+        """The highest bid; None without bids."""
         return self._level(HEADER_BYTES, self._bid_count)
 
     @property
     def best_ask(self) -> Level | None:
-        """The lowest ask; None while nobody offers."""
+        """The lowest ask; None without asks."""
         return self._level(self._asks_at, self._ask_count)
 
     @property
@@ -281,7 +305,7 @@ class BookTop:
 
 
 class Trade(Struct, frozen=True, gc=False):
-    """A print: one fill on Kraken's tape. Each is told once.
+    """A public trade: one fill on Kraken's tape. Each is told once.
 
     Source: https://docs.kraken.com/api/docs/websocket-v2/trade
     """
@@ -292,15 +316,15 @@ class Trade(Struct, frozen=True, gc=False):
     price_decimals: int
     qty_decimals: int
     side: str
-    """The aggressor's: buy or sell."""
+    """The taker's: buy or sell."""
     order_type: str
-    """The aggressor's: limit or market."""
+    """The taker's: limit or market."""
     trade_id: int
     """Grows by one a fill, per pair: a gap is a lost trade."""
     kraken_time: WallNs
     received_at: MonoNs
     history: bool = False
-    """It fell into an outage, and Kraken's snapshot after it tells it late."""
+    """True if it happened in an outage and was read from Kraken's snapshot after it."""
 
     @property
     def price(self) -> Decimal:
@@ -312,7 +336,9 @@ class Trade(Struct, frozen=True, gc=False):
 
 
 class Ticker(Struct, frozen=True, gc=False):
-    """Best prices and the last 24 hours of a pair; 0 is what Kraken writes, or leaves out, of a pair without trades.
+    """Best prices and the last 24 hours of a pair.
+
+    0 is what Kraken writes, or leaves out, of a pair without trades.
 
     Source: https://docs.kraken.com/api/docs/websocket-v2/ticker
     """
@@ -324,12 +350,12 @@ class Ticker(Struct, frozen=True, gc=False):
     ask_qty: Decimal
     last: Decimal
     volume: Decimal
-    """Base currency, 24 hours."""
+    """Of the last 24 hours, in base currency."""
     vwap: Decimal
     low: Decimal
     high: Decimal
     change: Decimal
-    """Quote currency, 24 hours."""
+    """Of the last 24 hours, in quote currency."""
     change_pct: Decimal
     kraken_time: WallNs
     """0 when the message did not say."""
@@ -339,12 +365,15 @@ class Ticker(Struct, frozen=True, gc=False):
 class Candle(Struct, frozen=True, gc=False):
     """One interval of trades, as far as it has come.
 
-    Kraken sends a candle only when a trade changes it, so an interval without trades has none. A candle that is
-    forming is told at each change; it is told once more, `closed`, when a later one of its pair and interval begins,
-    which may be long after its own end.
-    What happened while nobody listened, at the start and in an outage, comes from Kraken's snapshot, marked `history`;
-    the snapshot's last candle is the one that is forming. When the snapshot does not reach back to the candle that
-    was forming, that one is never closed, and the next candle's `missed` says so.
+    Kraken sends a candle only when a trade changes it, so an interval without trades has
+    none. A candle that is forming is told at each change; it is told once more, `closed`,
+    when a later one of its pair and interval begins, which may be long after its own end.
+
+    Candles from before the start, and from an outage, come from Kraken's snapshot, marked
+    `history`; the snapshot's last candle is the one that is forming. When the snapshot does
+    not reach back to the candle that was forming, that one is never closed, and the next
+    candle's `missed` says so.
+
     Source: https://docs.kraken.com/api/docs/websocket-v2/ohlc
     """
 
@@ -359,13 +388,18 @@ class Candle(Struct, frozen=True, gc=False):
     volume: Decimal
     trades: int
     closed: bool
-    """These are its final numbers. Told once of a candle, and never when an outage may have hidden a trade of it."""
+    """True for the final numbers. Told once of a candle, and never when an outage may have
+    hidden a trade of it.
+    """
     received_at: MonoNs
     history: bool = False
-    """Closed before it was told: at the start, from before; after a reconnect, from during the outage."""
+    """True if it was over before it was told: from before the start, or from an outage."""
     missed: int = 0
-    """Intervals right before this one of which the end, or everything, is unknown: the first of them is the candle
-    that was told last. 0 but for the first candle after an outage that Kraken's snapshot does not cover."""
+    """The number of intervals right before this one whose end, or everything, is unknown.
+
+    The first of them is the candle that was told last. 0 except for the first candle after
+    an outage that Kraken's snapshot does not cover.
+    """
 
 
 class FeedStateChange(Struct, frozen=True, gc=False):
@@ -393,12 +427,13 @@ ORDER_TYPES = ("limit", "market", "other")
 _TRADE_CODES = {
     (side, order_type): s | t << 1 for s, side in enumerate(SIDES) for t, order_type in enumerate(ORDER_TYPES)
 }
-_TRADE_HISTORY = 8  # beside the code
+_TRADE_HISTORY = 8  # added to the code
 _CANDLE_CLOSED, _CANDLE_HISTORY = 1, 2
 
 
 def pack_trade(
     pair_index: int,
+    *,
     price_ticks: int,
     qty_lots: int,
     price_decimals: int,
@@ -410,59 +445,72 @@ def pack_trade(
     received_at: int,
     history: bool = False,
 ) -> bytes:
-    """A TRADE record; OverflowError when a number needs more than 128 bits, struct.error when an id needs 64."""
+    """Pack a TRADE record.
+
+    Raises OverflowError when a number needs more than 128 bits, struct.error when an id
+    needs 64.
+    """
     code = _TRADE_CODES[side, order_type if order_type in ORDER_TYPES else "other"] | (_TRADE_HISTORY * history)
-    return pack_header(
-        Kind.TRADE, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, kraken_time.encode(), received_at, trade_id
-    ) + pack_numbers((price_ticks, qty_lots))
+    head = pack_head(
+        Kind.TRADE,
+        pair_index,
+        code=code,
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        time_text=kraken_time.encode(),
+        received_at=received_at,
+        number=trade_id,
+    )
+    return head + pack_numbers((price_ticks, qty_lots))
 
 
 def unpack_trade(symbol: str, record: bytes) -> Trade:
-    """The Trade of a TRADE record."""
+    """Unpack a TRADE record."""
     _, code, price_decimals, qty_decimals, _, _, _, _, time_text, received_at, trade_id = unpack_header(record)
     ticks, lots = unpack_numbers(record, HEADER_BYTES, TRADE_NUMBERS)
     return Trade(
         symbol,
-        PriceTicks(ticks),
-        QtyLots(lots),
-        price_decimals,
-        qty_decimals,
-        SIDES[code & 1],
-        ORDER_TYPES[code >> 1 & 3],
-        trade_id,
-        _wall_ns(time_text),
-        received_at,
-        bool(code & _TRADE_HISTORY),
+        price_ticks=PriceTicks(ticks),
+        qty_lots=QtyLots(lots),
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        side=SIDES[code & 1],
+        order_type=ORDER_TYPES[code >> 1 & 3],
+        trade_id=trade_id,
+        kraken_time=_wall_ns(time_text),
+        received_at=received_at,
+        history=bool(code & _TRADE_HISTORY),
     )
 
 
 def pack_ticker(
     pair_index: int,
     numbers: tuple[int, ...],
+    *,
     price_decimals: int,
     qty_decimals: int,
     percent_decimals: int,
     kraken_time: str,
     received_at: int,
 ) -> bytes:
-    """A TICKER record of its eleven numbers (see the module); OverflowError when one needs more than 128 bits."""
-    return pack_header(
+    """Pack a TICKER record of its eleven numbers (see the module).
+
+    Raises OverflowError when one needs more than 128 bits.
+    """
+    head = pack_head(
         Kind.TICKER,
-        0,
-        price_decimals,
-        qty_decimals,
         pair_index,
-        0,
-        0,
-        0,
-        kraken_time.encode(),
-        received_at,
-        percent_decimals,
-    ) + pack_numbers(numbers)
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        time_text=kraken_time.encode(),
+        received_at=received_at,
+        number=percent_decimals,
+    )
+    return head + pack_numbers(numbers)
 
 
 def unpack_ticker(symbol: str, record: bytes) -> Ticker:
-    """The Ticker of a TICKER record."""
+    """Unpack a TICKER record."""
     _, _, price_decimals, qty_decimals, _, _, _, _, time_text, received_at, percent_decimals = unpack_header(record)
     numbers = unpack_numbers(record, HEADER_BYTES, TICKER_NUMBERS)
     bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct = numbers
@@ -487,6 +535,7 @@ def unpack_ticker(symbol: str, record: bytes) -> Ticker:
 def pack_candle(
     pair_index: int,
     numbers: tuple[int, ...],
+    *,
     price_decimals: int,
     qty_decimals: int,
     interval_min: int,
@@ -494,15 +543,25 @@ def pack_candle(
     received_at: int,
     history: bool = False,
 ) -> bytes:
-    """A CANDLE record of its nine numbers (see the module); OverflowError when one needs more than 128 bits."""
+    """Pack a CANDLE record of its nine numbers (see the module).
+
+    Raises OverflowError when one needs more than 128 bits.
+    """
     code = _CANDLE_CLOSED * closed | _CANDLE_HISTORY * history
-    return pack_header(
-        Kind.CANDLE, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, b"", received_at, interval_min
-    ) + pack_numbers(numbers)
+    head = pack_head(
+        Kind.CANDLE,
+        pair_index,
+        code=code,
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        received_at=received_at,
+        number=interval_min,
+    )
+    return head + pack_numbers(numbers)
 
 
 def unpack_candle(symbol: str, record: bytes) -> Candle:
-    """The Candle of a CANDLE record."""
+    """Unpack a CANDLE record."""
     _, code, price_decimals, qty_decimals, _, _, _, _, _, received_at, interval_min = unpack_header(record)
     numbers = unpack_numbers(record, HEADER_BYTES, CANDLE_NUMBERS)
     first, high, low, close, vwap, volume, trades, interval_begin, missed = numbers
@@ -527,24 +586,24 @@ def unpack_candle(symbol: str, record: bytes) -> Candle:
 def pack_feed_state(
     pair_index: int, state: FeedState, reason: str, received_at: int, *, is_proved: bool = True
 ) -> bytes:
-    """A FEED_STATE record; a reason too long for a slot is cut."""
+    """Pack a FEED_STATE record; a reason too long for a slot is cut."""
     text, code = _cut(reason), state | (0 if is_proved else UNPROVED)
-    return pack_header(Kind.FEED_STATE, code, 0, 0, pair_index, 0, 0, 0, b"", received_at, len(text)) + text
+    return pack_head(Kind.FEED_STATE, pair_index, code=code, received_at=received_at, number=len(text)) + text
 
 
 def unpack_feed_state(symbol: str, record: bytes) -> FeedStateChange:
-    """The FeedStateChange of a FEED_STATE record."""
+    """Unpack a FEED_STATE record."""
     return FeedStateChange(symbol, state_of(record), _text(record), received_at_of(record), record[1] < UNPROVED)
 
 
 def pack_venue_status(system: str, received_at: int) -> bytes:
-    """A VENUE_STATUS record; it belongs to no pair."""
+    """Pack a VENUE_STATUS record, which belongs to no pair."""
     text = _cut(system)
-    return pack_header(Kind.VENUE_STATUS, 0, 0, 0, 0, 0, 0, 0, b"", received_at, len(text)) + text
+    return pack_head(Kind.VENUE_STATUS, received_at=received_at, number=len(text)) + text
 
 
 def unpack_venue_status(record: bytes) -> VenueStatus:
-    """The VenueStatus of a VENUE_STATUS record."""
+    """Unpack a VENUE_STATUS record."""
     return VenueStatus(_text(record), received_at_of(record))
 
 
@@ -552,7 +611,7 @@ _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 class PairRules(Struct, array_like=True, frozen=True):
-    """A PAIR record's body: what the venue's instrument channel says of a pair."""
+    """The body of a PAIR record: what the instrument channel says of a pair."""
 
     price_increment_ticks: int
     qty_increment_lots: int
@@ -568,17 +627,25 @@ _decode_pair_rules = msgspec.json.Decoder(PairRules).decode
 
 
 def pack_pair(pair_index: int, price_decimals: int, qty_decimals: int, rules: PairRules, received_at: int) -> bytes:
-    """A PAIR record; ValueError when the rules need more text than a slot holds."""
+    """Pack a PAIR record; raises ValueError when the rules need more text than a slot
+    holds.
+    """
     body = _encode(rules)
     if len(body) > TEXT_BYTES_MAX:
         raise ValueError(f"the rules of a pair need {len(body)} bytes, a slot holds {TEXT_BYTES_MAX}")
-    return (
-        pack_header(Kind.PAIR, 0, price_decimals, qty_decimals, pair_index, 0, 0, 0, b"", received_at, len(body)) + body
+    head = pack_head(
+        Kind.PAIR,
+        pair_index,
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        received_at=received_at,
+        number=len(body),
     )
+    return head + body
 
 
 def unpack_pair(record: bytes) -> tuple[int, int, PairRules]:
-    """Price decimals, quantity decimals and rules of a PAIR record."""
+    """Unpack a PAIR record into price decimals, quantity decimals and rules."""
     header = unpack_header(record)
     return header[2], header[3], _decode_pair_rules(_text(record))
 

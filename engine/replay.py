@@ -1,10 +1,11 @@
-"""Replay: genuine frames from files, through the same session, books, ring and strategies, in one process.
+"""Replay: captured frames through the same session, books, ring and strategies, in one
+process.
 
     capture ─► PublicSession ─► PublicFeed ─► ring, board ─► HostedStrategy ─► strategies
 
-One line of a capture is one frame. Time is the capture's: the receive clock beside it
-(`NAME.recv_ns.txt`) where there is one, otherwise Kraken's own timestamps. Each
-capture is a connection of its own: its pairs are stale until its snapshots.
+One line of a capture is one frame. The clock follows the capture: the receive times beside
+it (`NAME.recv_ns.txt`) where there are any, otherwise Kraken's own timestamps. Each capture
+is a connection of its own: its pairs are stale until its snapshots.
 """
 
 import time
@@ -28,7 +29,7 @@ from engine.summary import ShardView, build_summary
 from engine.telemetry import new_counters, new_histogram
 from engine.timestamps import wall_ns
 from engine.topology import Shard, market_record_bytes, strategy_counter_names
-from engine.units import NS_PER_MS, NS_PER_S
+from engine.units import NS_PER_S
 
 RING_SLOTS = 4096  # the strategies take every record before the next frame is fed
 LINE_CHARS_SHOWN_MAX = 40
@@ -58,11 +59,13 @@ class Capture:
         self.path = path
         clock_path = path.with_name(path.name.removesuffix(".jsonl") + ".recv_ns.txt")
         self._clock_path = clock_path if clock_path.is_file() else None
-        # The pairs it holds, in the order of their appearance.
+        # The pairs that it holds, in order of appearance.
         self.symbols = self._scan()
 
     def frames(self) -> Iterator[tuple[bytes, int]]:
-        """Each frame, with its receive time in ns, or Kraken's, or 0 where neither is known."""
+        """Each frame with its receive time in ns; with Kraken's time, or 0, where that is
+        not known.
+        """
         received_at = self._receive_times()
         for frame in self._lines():
             yield frame, (next(received_at, 0) if received_at is not None else _kraken_time(frame))
@@ -113,7 +116,9 @@ class Capture:
 async def replay(
     captures: Sequence[Capture], symbols: Sequence[str], strategies: Sequence[tuple[str, Strategy]], config: Config
 ) -> dict[str, Any]:
-    """Feed every frame, let the strategies take what comes of it, and sum up."""
+    """Feed every frame, let the strategies take each record that follows; returns the
+    summary.
+    """
     began_ns = time.perf_counter_ns()
     clock = ManualClock(mono_ns=1)
     shard = Shard(0, tuple(symbols))
@@ -123,7 +128,7 @@ async def replay(
     board = bytearray(board_bytes(record_bytes, shard.board_slots))
     format_board(board, record_bytes=record_bytes, slot_count=shard.board_slots)
     counters = new_counters(shard.counter_names)
-    # Depth None: the captures tell how deep they are.
+    # Depth None: the captures show how deep they are.
     session = PublicSession(
         PublicSettings(symbols=shard.symbols, depth=None, publish_levels=config.feed.publish_levels)
     )
@@ -135,16 +140,12 @@ async def replay(
         board_reader=BoardReader(board),
         counters=counters,
         clock=clock,
-        refused=lambda symbol, advice: None,  # a refusal in a capture was its recorder's
+        refused=lambda symbol, advice: None,  # a refusal in a capture was meant for its recorder
     )
     latency = new_histogram()
     stopwatch = _Stopwatch()
     port = MarketPort(shard, ring, board)
-    limits = HostLimits(
-        slow_callback_ns=int(config.engine.slow_callback_ms * NS_PER_MS),
-        errors_per_minute_max=config.engine.strategy_errors_per_minute_max,
-        lag_ns_max=int(config.engine.strategy_lag_s_max * NS_PER_S),
-    )
+    limits = HostLimits.of(config.engine)
     hosted = [
         HostedStrategy(
             strategy,
@@ -179,7 +180,7 @@ async def replay(
             if events:
                 feed.on_events(events)
             feed.on_burst_end()
-            session.to_send()  # a request has nowhere to go
+            session.to_send()  # requests are discarded: there is no connection
             await _drain(host)
     feed.on_close()
     await host.on_close()
@@ -195,7 +196,7 @@ async def replay(
 
 
 class _Stopwatch:
-    """Real time since a frame was fed: in a replay the clock of everything else is the capture's."""
+    """Measures real time since a frame was fed; everything else uses the capture's clock."""
 
     def __init__(self) -> None:
         self.fed_at_ns = 0
@@ -205,7 +206,7 @@ class _Stopwatch:
 
 
 async def _drain(host: StrategyHost) -> None:
-    """Let every strategy take every record, waiting for its async callbacks."""
+    """Let every strategy take every record, and wait for its async callbacks."""
     while True:
         work = host.do_work()
         waiting = [strategy.waiting for strategy in host.strategies if strategy.waiting is not None]
@@ -218,7 +219,7 @@ async def _drain(host: StrategyHost) -> None:
 
 def _kraken_time(frame: bytes) -> int:
     if b'"ohlc"' in frame[:40]:
-        return 0  # its rows are stamped with the end of their interval, which is yet to come
+        return 0  # its rows carry the end of their interval, which is in the future
     for key in TIMED_BY:
         start = frame.rfind(key)
         if start >= 0:

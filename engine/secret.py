@@ -1,11 +1,12 @@
-"""Texts that must not get out: API secrets and WebSocket tokens.
+"""Texts that must not be shown: API secrets and WebSocket tokens.
 
     Secret("kQH5…")  ─► print, format, log     Secret(…)
                      ─► pickle, copy, JSON     an exception
                      ─► reveal()               the text, at the one place that needs it
 
-A text may still escape in somebody else's words, in an error message for example. So every living Secret is known to
-`redact`, through which this process's logs and tracebacks go: in a process that holds none it does nothing.
+A text may still escape in another library's words, in an error message for example. So
+`redact`, through which this process's logs and tracebacks go, knows every living Secret; in
+a process without one it does nothing.
 """
 
 import hashlib
@@ -18,24 +19,25 @@ from urllib.parse import quote
 
 from engine.errors import MisuseError
 
-SECRETS_MAX = 1024  # alive at once; a process has one key and a token or two, so more is a leak
+SECRETS_MAX = 1024  # alive at once; a process has one key and a token or two, so more means a leak
 FORGOTTEN_MAX = 16  # replaced tokens that are still looked for: a late message may quote one
-REDACTED_CHARS_MIN = 8  # a shorter text would be found everywhere
+REDACTED_CHARS_MIN = 8  # a shorter text would match everywhere
 DEPTH_MAX = 8  # of nested values in a log line
 FINGERPRINT_BYTES = 6
 
 REDACTED = "[redacted]"
-# Parts of names whose texts are never shown. API-Sign is not the secret, but proves its possession.
+# Parts of names whose texts are never shown. API-Sign is not the secret, but proves its
+# possession.
 SECRET_NAMES = ("secret", "token", "password", "passphrase", "api_sign", "authorization", "private_key", "otp")
 HARMLESS_NAMES = ("token_path",)
 
-# Texts to look for, by a number of their Secret; then those of the last Secrets that are gone.
+# Texts to look for, by their Secret's number; then those of the last Secrets that are gone.
 _alive: dict[int, tuple[str, ...]] = {}
 _forgotten: deque[tuple[str, ...]] = deque(maxlen=FORGOTTEN_MAX)
 
 
 class Secret:
-    """A text that shows itself only to who asks for it by name."""
+    """A text that is shown only by `reveal`."""
 
     __slots__ = ("__weakref__", "_text")
 
@@ -61,7 +63,7 @@ class Secret:
         return repr(self)
 
     def __eq__(self, other: object) -> bool:
-        """In a time that does not tell where the texts differ."""
+        """Compare in a time that does not depend on where the texts differ."""
         if not isinstance(other, Secret):
             return NotImplemented
         return hmac.compare_digest(self._text.encode(), other._text.encode())
@@ -70,7 +72,7 @@ class Secret:
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce_ex__(self, _: object) -> NoReturn:
-        """Of pickle, copy and deepcopy."""
+        """Raise MisuseError for pickle, copy and deepcopy."""
         raise MisuseError("a secret is neither pickled nor copied")
 
     def __init_subclass__(cls) -> NoReturn:
@@ -78,7 +80,7 @@ class Secret:
 
 
 def fingerprint(api_key: str) -> str:
-    """A short name for a key, made of its *public* part: for file names and logs."""
+    """A short name for a key, made of its *public* part, for file names and logs."""
     return hashlib.blake2b(api_key.encode(), digest_size=FINGERPRINT_BYTES).hexdigest()
 
 
@@ -92,7 +94,9 @@ def redact(text: str) -> str:
 
 
 def redact_secrets(_: object, __: str, event: Any) -> Any:
-    """A structlog processor: no text under a name such as `token`, and no secret of this process under any."""
+    """A structlog processor: hide texts under names such as `token`, and this process's
+    secrets anywhere.
+    """
     return _clean(event, 0)
 
 
@@ -112,12 +116,13 @@ def _clean(value: Any, depth: int) -> Any:
         return [_clean(inner, depth + 1) for inner in value]
     if isinstance(value, bytes | bytearray | memoryview):
         return redact(repr(bytes(value)))
-    # Exceptions and other objects are shown by their repr: it is redacted with the line that it ends in.
+    # Exceptions and other objects are shown by their repr, and redacted with the rendered
+    # line.
     return value
 
 
 def _may_hold_text(value: object) -> bool:
-    """Counts and ages of tokens are no secrets."""
+    """Whether the value may be a secret text: counts and ages of tokens are not."""
     return value is not None and not isinstance(value, int | float)
 
 
@@ -127,7 +132,9 @@ def _is_secret_name(name: object) -> bool:
 
 
 def _forms(text: str) -> tuple[str, ...]:
-    """A text as it may be met: as it is, in a URL, and in JSON that escapes slashes."""
+    """The text in the forms in which it may appear: as it is, in a URL, and in JSON that
+    escapes slashes.
+    """
     return tuple(dict.fromkeys((text, quote(text, safe=""), text.replace("/", "\\/"))))
 
 

@@ -1,4 +1,4 @@
-"""The state directory of one engine: what must outlive it.
+"""The state directory of one engine: what must outlive its process.
 
 $XDG_STATE_HOME/kraken-engine/NAME                 mode 0700; ~/.local/state when the variable is not set
     run                 number of the last run
@@ -16,13 +16,15 @@ from engine.units import NS_PER_S
 
 RUN_FILE = "run"
 HISTORY_FILE = "history.sqlite"
-EPOCH_S = 1_735_689_600  # 2025-01-01: runs are numbered by seconds since then, or one more than the last
+EPOCH_S = 1_735_689_600  # 2025-01-01: a run's number is the seconds since then, or one more than the last
 
 
 def state_root(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where all that outlives this user's engines lies; ConfigError when the user has no home.
+    """The directory for all engines of this user; raises ConfigError when the user has no
+    home.
 
-    As in the XDG Base Directory Specification, a variable that is not an absolute path is taken for none.
+    As in the XDG Base Directory Specification, a variable that is not an absolute path is
+    ignored.
     """
     base = environment.get("XDG_STATE_HOME")
     if base and Path(base).is_absolute():
@@ -36,14 +38,16 @@ def state_root(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def default_state_dir(name: str) -> Path:
-    """Where the state of the engine of this name lives."""
+    """The default state directory of the engine of this name."""
     return state_root() / name
 
 
 def next_run(state_dir: Path) -> int:
-    """The number of a run that begins: larger than all before, and written down before it is used.
+    """The number of a run that begins: larger than all before, and stored before it is
+    used.
 
-    It counts in seconds since 2025, so it grows even when the file is lost, and by one when the clock was set back.
+    It counts seconds since 2025, so it grows even when the file is lost, and by one when
+    the clock was set back.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
-"""What a run amounts to: the object of `--summary`, of `engine status`, and of the live view.
+"""The summary of a run: the object of `--summary`, of `engine status`, and of the live
+view.
 
-Everything in it is read from what the actors measured: their counters, their rings
-and their boards. Its keys are a contract.
+Everything in it is read from counters, rings and boards of the processes. Its keys are a
+contract; engine/docs/summary-and-status.md says what each means.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,16 +28,16 @@ PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "renewals", "ign
 
 
 class TradingView(Struct, frozen=True):
-    """What can be read of the order router from outside it."""
+    """What another process can read of the order router."""
 
     counters: Counters
     histograms: Mapping[str, Histogram]
     status: Mapping[str, Any]
-    """What the router last said of itself; empty before it has."""
+    """The status that the router last published; empty before the first."""
 
 
 class ShardView(Struct, frozen=True):
-    """What can be read of one public feed from outside it."""
+    """What another process can read of one public feed."""
 
     port: MarketPort
     counters: Counters
@@ -52,7 +53,12 @@ def build_summary(
     exit_reason: str,
     trading: TradingView | None = None,
 ) -> dict[str, Any]:
-    """The summary as of now."""
+    """The summary at this moment, ready to be encoded as JSON.
+
+    `seconds` is how long the run has lasted, `restarts` counts by name of process, and
+    `exit_reason` is `running`, `clean` or the reason of the end. `trading` is None for an
+    engine that does not trade.
+    """
     symbols: dict[str, Any] = {}
     totals = dict.fromkeys(TOTALS, 0)
     feeds: dict[str, Any] = {}
@@ -88,7 +94,7 @@ def build_summary(
         },
         "latency_us": {"wire_to_strategy": latency_us(latency)}
         | ({name: latency_us(histogram) for name, histogram in trading.histograms.items()} if trading else {}),
-        **trading_summary(trading, sum(strategy.desk.refused for strategy in strategies)),
+        **trading_summary(trading, sum(strategy.order_client.refused for strategy in strategies)),
         "restarts": dict(restarts),
         "feeds": feeds,
         "strategies": {strategy.name: _conduct(strategy) for strategy in strategies},
@@ -96,12 +102,12 @@ def build_summary(
     }
 
 
-def trading_summary(trading: TradingView | None, refused_by_desks: int) -> dict[str, Any]:
+def trading_summary(trading: TradingView | None, refused_by_clients: int) -> dict[str, Any]:
     """Orders, fills, positions and money; all zero for an engine that does not trade."""
     counts = trading.counters.snapshot() if trading is not None else {}
     status = trading.status if trading is not None else {}
     orders = {name: counts.get(name, 0) for name in ORDER_TOTALS}
-    orders["refused"] += refused_by_desks
+    orders["refused"] += refused_by_clients
     return {
         "orders": orders,
         "fills": counts.get("fills", 0),
@@ -118,12 +124,12 @@ def trading_summary(trading: TradingView | None, refused_by_desks: int) -> dict[
 
 
 def published(port: MarketPort) -> int:
-    """Records published to a ring since the engine started."""
+    """How many records were published to the ring since the engine started."""
     return Subscriber(port.ring).next_sequence - 1
 
 
 def latency_us(histogram: Histogram) -> dict[str, float | int]:
-    """A histogram's figures in microseconds."""
+    """A histogram's count, percentiles and maximum, in microseconds to one decimal."""
     figures = histogram.snapshot()
     return {
         "count": figures.count,
@@ -172,8 +178,8 @@ def _conduct(strategy: HostedStrategy) -> dict[str, Any]:
         "hung": 0,
         "hangs": None,
         "halted": strategy.halted,
-        "untold": strategy.desk.untold,
-        "mistakes": strategy.desk.mistakes,
+        "untold": strategy.order_client.untold,
+        "mistakes": strategy.order_client.mistakes,
         "calls_refused": strategy.calls_refused,
-        "reports_unreadable": strategy.desk.reports_unreadable,
+        "reports_unreadable": strategy.order_client.reports_unreadable,
     }

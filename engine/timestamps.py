@@ -13,13 +13,15 @@ _SECOND_CHARS = 19  # "2026-08-02T03:35:51"
 _NS_DIGITS = 9
 
 
-@lru_cache(maxsize=16)  # what comes together is of the same second
+@lru_cache(maxsize=16)  # timestamps of one moment share their second
 def _unix_second(text: str) -> int:
     return int(datetime.fromisoformat(text + "+00:00").timestamp())
 
 
 def wall_ns(text: str) -> WallNs:
-    """0 for an empty or unreadable text, or a time before 1970 or after 2262: it informs, it decides nothing.
+    """Nanoseconds since 1970; 0 for an empty or unreadable text, or outside 1970 to 2262.
+
+    These times inform and decide nothing, so an unreadable one is no error.
 
     >>> wall_ns("1970-01-01T00:00:01.000002Z")
     1000002000

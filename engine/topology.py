@@ -1,4 +1,4 @@
-"""Which ring joins whom: the engine's shared memory as one table.
+"""The engine's shared memory as one table: each ring, its publisher and its subscribers.
 
     ring      publisher                          subscribers                      mode
     ────────  ─────────────────────────────────  ───────────────────────────────  ─────────
@@ -8,14 +8,13 @@
     account   private_feed                       the order router                  gated
     report-s  the order router                   strategy s, in the host           gated
 
-A ring of reports for each strategy: one that hangs fills its own and holds up nobody else. The last three are there
-when the engine trades.
+Each strategy has a ring of reports of its own, so one that hangs holds up no other. The
+last three exist when the engine trades.
 
-Beside each market ring stands a board of one slot a pair (its last BOOK_TOP), one
-more a pair (its last PAIR record), one for the last VENUE_STATUS, and two more a pair
-(its newest TRADE, its newest CANDLE), by which a feed goes on where its predecessor
-ended. Pairs are spread over the shards in turn; a pair's index in records is its place
-in its shard.
+Each market ring has a board, with one slot per pair for its last BOOK_TOP, one per pair for
+its last PAIR record, one for the last VENUE_STATUS, and two per pair for its newest TRADE
+and newest CANDLE, after which the successor of a dead feed continues. Pairs are spread over
+the shards in turn; the index of a pair in records is its place in its shard.
 """
 
 from collections.abc import Sequence
@@ -24,13 +23,14 @@ from msgspec import Struct
 
 from engine.records import record_bytes_needed
 
-STRATEGY_HOST_DOORBELL = 0  # index of the strategy host's doorbell at every market ring, and at report rings
+# Index of the strategy host's doorbell at every market ring, and at report rings.
+STRATEGY_HOST_DOORBELL = 0
 ROUTER_DOORBELL = 0  # index of the order router's doorbell at the command and account rings
 COMMAND_RING, ACCOUNT_RING = "command", "account"
 PRIVATE_FEED, ORDER_ROUTER = "private_feed", "order_router"
-ROUTER_STATUS_BYTES = 256 * 1024  # of the router's status on its board: positions, balances, limits as JSON
+ROUTER_STATUS_BYTES = 256 * 1024  # of the router's status on its board, as JSON
 
-# What a public feed counts; the second list once a pair.
+# The counters of a public feed; the second list once per pair.
 FEED_COUNTERS = (
     "heartbeat_ns", "heard_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects",
     "session_errors", "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed",
@@ -45,7 +45,8 @@ PRIVATE_FEED_COUNTERS = (
     "gaps", "held_back", "tokens", "ping_rtt_ns",
 )  # fmt: skip
 
-# What the order router counts. `unknown_open` and the like are levels, the others only grow.
+# The counters of the order router. `unknown_open` and similar are levels, the others only
+# grow.
 ROUTER_COUNTERS = (
     "heartbeat_ns", "rescues", "frames", "connects", "connect_failures", "disconnects", "session_errors",
     "commands", "commands_stale", "commands_repeated", "records_unreadable",
@@ -58,15 +59,15 @@ ROUTER_COUNTERS = (
 )  # fmt: skip
 ROUTER_HISTOGRAMS = ("strategy_to_wire", "ack", "tick_to_order", "rest")
 
-# What the strategy host counts; the second list once a strategy.
+# The counters of the strategy host; the second list once per strategy.
 HOST_COUNTERS = ("heartbeat_ns", "rescues")
 STRATEGY_COUNTERS = ("received", "gaps", "laps", "callbacks", "errors", "slow", "slowest_ns", "busy_ns", "halted")
-# What it is in at this moment; see processes/callback_words.py.
+# The callback that it is in; see processes/callback_words.py.
 STRATEGY_WORDS = ("callback_began_ns", "callback")
 
 
 class Shard(Struct, frozen=True):
-    """One public feed: its number and its pairs, in index order."""
+    """The pairs of one public feed, in the order of their index."""
 
     number: int
     symbols: tuple[str, ...]
@@ -82,7 +83,7 @@ class Shard(Struct, frozen=True):
     @property
     def counter_names(self) -> tuple[str, ...]:
         """Names of this feed's counters."""
-        return FEED_COUNTERS + tuple(f"{symbol} {name}" for symbol in self.symbols for name in PAIR_COUNTERS)
+        return FEED_COUNTERS + tuple(name for symbol in self.symbols for name in pair_counters(symbol))
 
     @property
     def board_slots(self) -> int:
@@ -106,13 +107,20 @@ class Shard(Struct, frozen=True):
         return 3 * len(self.symbols) + 1 + pair_index
 
 
+def pair_counters(symbol: str, names: Sequence[str] = PAIR_COUNTERS) -> tuple[str, ...]:
+    """Names of a pair's counters among those of its feed."""
+    return tuple(f"{symbol} {name}" for name in names)
+
+
 def report_ring(strategy: str) -> str:
     """Name of the ring that tells a strategy what became of its orders."""
     return f"report-{strategy}"
 
 
 def plan_shards(symbols: Sequence[str], shard_count: int) -> tuple[Shard, ...]:
-    """Spread the pairs over the feeds in turn; never more feeds than pairs."""
+    """Spread the pairs over at most `shard_count` feeds in turn; never more feeds than
+    pairs.
+    """
     count = min(shard_count, len(symbols))
     return tuple(Shard(number, tuple(symbols[number::count])) for number in range(count))
 

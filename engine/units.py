@@ -1,11 +1,12 @@
-"""The units of the engine, one type for each: a count of ticks is never added to a count of lots.
+"""The units of the engine, one type for each: ticks are never added to lots.
 
-Integers inside, text at the border. Kraken's number text at the precision of its
-pair, without the point and leading zeros, *is* `str(ticks)` and `str(lots)`.
+Integers inside, text at the border. Kraken's text of a number at its pair's precision,
+without the point and leading zeros, *is* `str(ticks)` and `str(lots)`.
 
-A count of units means nothing without its scale, the decimals that it was made with, and Kraken changes those of a
-living pair: whatever goes to another process, to the disk or into later hours takes its scale along, and two counts
-meet only after `aligned`, or as Decimals.
+A count of units means nothing without its scale, the decimals that it was made with, and
+Kraken changes those of a pair while it trades. So a count that goes to another process, to
+the disk or into a later hour carries its scale, and two counts meet only after `aligned`,
+or as Decimals.
 """
 
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
@@ -27,11 +28,11 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
 
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1  # what a word of shared memory, a record and MessagePack hold
-UNITS_MAX = INT64_MAX  # ticks or lots: beyond it no record, journal or database holds them
-DIGITS_MAX = 30  # before the point, and behind it: "1e999999999" is eleven bytes of text and gigabytes of integer
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1  # the range of a word of shared memory, of a record and of MessagePack
+UNITS_MAX = INT64_MAX  # ticks or lots: no record, journal or database holds more
+DIGITS_MAX = 30  # before and after the point: "1e999999999" is eleven bytes of text and gigabytes of integer
 
-# Never rounds, whatever precision a strategy has set for the arithmetic of its thread.
+# Never rounds, whatever precision a strategy has set for its thread's arithmetic.
 _EXACT = Context(prec=2 * DIGITS_MAX + 4, traps=[Inexact, InvalidOperation])
 
 _multiply = _EXACT.multiply
@@ -41,7 +42,9 @@ _UNIT = tuple(
 
 
 def units_text(units: int, decimals: int) -> str:
-    """Exact text of `units` × 10**-decimals: `units_text(5, 2) == "0.05"`, as Kraken writes it."""
+    """Exact text of `units` × 10**-decimals: `units_text(5, 2) == "0.05"`, as Kraken writes
+    it.
+    """
     if decimals == 0:
         return str(units)
     sign, digits = ("-", -units) if units < 0 else ("", units)
@@ -54,8 +57,17 @@ def units_decimal(units: int, decimals: int) -> Decimal:
     return _multiply(units, _UNIT[decimals])
 
 
+def decimals_of(number: Decimal) -> int:
+    """How many decimals a number is written with: 2 for 0.50; 0 for one that is not finite."""
+    exponent = number.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
 def decimal_units(value: Decimal, decimals: int) -> int:
-    """`value` as a whole number of 10**-decimals; ValueError when it is finer than that, not finite or absurd."""
+    """`value` as a whole number of 10**-decimals.
+
+    Raises ValueError when it is finer than that, not finite, or of absurd size.
+    """
     if not value.is_finite() or value.adjusted() > DIGITS_MAX or decimals > DIGITS_MAX:
         raise ValueError(f"{value} is not a number of units")
     try:
@@ -65,7 +77,9 @@ def decimal_units(value: Decimal, decimals: int) -> int:
 
 
 def rescaled(units: int, decimals: int, finer: int) -> int:
-    """The same amount as a count of 10**-finer; ValueError when those units are coarser than its own."""
+    """The same amount as a count of 10**-finer; raises ValueError when those units are
+    coarser.
+    """
     if finer < decimals:
         raise ValueError(f"{units} × 10**-{decimals} cannot be told in units of 10**-{finer}")
     factor: int = 10 ** (finer - decimals)
@@ -73,7 +87,9 @@ def rescaled(units: int, decimals: int, finer: int) -> int:
 
 
 def aligned(units: int, decimals: int, others: int, their_decimals: int) -> tuple[int, int]:
-    """Two counts of different units as counts of the smaller unit, exact: what can be compared and added."""
+    """Two counts of different units as counts of the smaller unit, exact: comparable,
+    addable.
+    """
     if decimals == their_decimals:
         return units, others
     finer = max(decimals, their_decimals)
@@ -81,9 +97,11 @@ def aligned(units: int, decimals: int, others: int, their_decimals: int) -> tupl
 
 
 def exact_units(value: Decimal, least_decimals: int) -> tuple[int, int]:
-    """(units, decimals) of `value`, in the coarsest scale of at least `least_decimals` that holds it whole.
+    """(units, decimals) of `value`, in the coarsest scale with `least_decimals` or more
+    that is exact.
 
-    ValueError when it is not finite, absurd, finer than any scale, or more than `UNITS_MAX` units.
+    Raises ValueError when it is not finite, absurd, finer than any scale, or more than
+    `UNITS_MAX` units.
     """
     for decimals in range(least_decimals, DIGITS_MAX + 1):
         try:

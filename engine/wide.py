@@ -1,4 +1,5 @@
-"""Numbers beyond 64 bits in records of fixed size: Kraken lists coins of which a billion cost a cent.
+"""Numbers beyond 64 bits in records of fixed size: Kraken lists coins of which a billion
+cost a cent.
 
 A level of a book has 16 bytes. Nearly always they are two words:
 
@@ -7,17 +8,20 @@ A level of a book has 16 bytes. Nearly always they are two words:
          │ price in ticks             │ quantity in lots           │ 0 │
          └────────────────────────────┴────────────────────────────┴───┘
 
-A level of which a number needs more than 63 bits is one number of 128 bits, which says itself where it is cut:
+A level of which a number needs more than 63 bits is one number of 128 bits, which says
+itself where it is cut:
 
     bit  0              p                                120       127
          ┌──────────────┬────────────────────────────────┬─────────┬───┐
          │ price        │ quantity                       │ p       │ 1 │
          └──────────────┴────────────────────────────────┴─────────┴───┘
 
-So price and quantity may have 120 bits together: a level worth 10**18 of the quote currency at ten price and eight
-quantity decimals. *Instead of* 32 bytes a level, which would double each slot of the ring for a handful of pairs.
+So price and quantity may have 120 bits together: a level worth 10**18 of the quote currency
+at ten price and eight quantity decimals. *Instead of* 32 bytes a level, which would double
+each slot of the ring for a handful of pairs.
 
-The numbers of other records, which are rarer, have 128 bits each, with their sign: 38 digits.
+The numbers of other records, which are rarer, have 128 bits each, with their sign: 38
+digits.
 """
 
 from collections.abc import Sequence
@@ -37,9 +41,9 @@ _WIDE: Final = 1 << 127
 
 
 def pack_levels(units: Sequence[int]) -> bytes:
-    """Price in ticks, quantity in lots, price, quantity, … as 16 bytes a level.
+    """Pack price in ticks, quantity in lots, price, quantity, … into 16 bytes a level.
 
-    OverflowError: a price and its quantity have more than 120 bits together.
+    Raises OverflowError when a price and its quantity have more than 120 bits together.
     """
     return b"".join(_pack_level(ticks, lots) for ticks, lots in zip(units[::2], units[1::2], strict=True))
 
@@ -54,7 +58,7 @@ def _pack_level(ticks: int, lots: int) -> bytes:
 
 
 def wide_level(first_word: int, second_word: int) -> tuple[PriceTicks, QtyLots]:
-    """Ticks and lots of a level whose second word is negative as a signed one: it is wide."""
+    """Ticks and lots of a wide level: one whose second word is negative as a signed number."""
     level = (second_word & _WORD_MASK) << 64 | (first_word & _WORD_MASK)
     price_bits = level >> LEVEL_BITS_MAX & 0x7F
     both = level & (1 << LEVEL_BITS_MAX) - 1
@@ -62,12 +66,12 @@ def wide_level(first_word: int, second_word: int) -> tuple[PriceTicks, QtyLots]:
 
 
 def pack_numbers(numbers: Sequence[int]) -> bytes:
-    """Signed numbers of 128 bits, one behind the other. OverflowError: one needs more."""
+    """Pack signed numbers into 128 bits each; raises OverflowError when one needs more."""
     return b"".join(number.to_bytes(NUMBER_BYTES, "little", signed=True) for number in numbers)
 
 
 def unpack_numbers(record: bytes, offset: int, count: int) -> list[int]:
-    """`count` signed numbers of 128 bits, from `offset` on."""
+    """Unpack `count` signed numbers of 128 bits, from `offset` on."""
     end = offset + count * NUMBER_BYTES
     return [
         int.from_bytes(record[start : start + NUMBER_BYTES], "little", signed=True)

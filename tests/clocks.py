@@ -15,3 +15,8 @@ class ShellClock(ManualClock):
         """Move everything forward by `ns`."""
         super().advance(ns)
         self.now.set(self.mono_ns(), self.wall_ns())
+
+    def step_wall(self, ns: int) -> None:
+        """Set the wall clock forward, or back: durations are not concerned."""
+        self._wall_ns += ns
+        self.now.set(self.mono_ns(), self.wall_ns())

@@ -1,4 +1,4 @@
-"""Options: TOML in, frozen Structs out, or one sentence that says what to change."""
+"""Configuration: TOML in, frozen Structs out, or one sentence that says what to change."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def load(folder: Path, toml: str | bytes) -> Config:
 
 
 def refusal(folder: Path, toml: str | bytes) -> str:
-    """The sentence, with the folder left out."""
+    """The sentence of the error, without the folder."""
     with pytest.raises(ConfigError) as refused:
         load(folder, toml)
     return str(refused.value).replace(f"{folder}/", "")
@@ -43,12 +43,14 @@ def refusal(folder: Path, toml: str | bytes) -> str:
 
 
 def test_an_empty_file_is_the_defaults(folder: Path) -> None:
-    """Nothing has to be set."""
+    """Every setting has a default."""
     assert load(folder, "") == Config()
 
 
 def test_values_of_a_file_replace_defaults(folder: Path) -> None:
-    """What is written counts, what is not keeps its default; a whole number will do for a number."""
+    """A setting that is given replaces its default, the others keep theirs; an integer is a
+    number.
+    """
     config = load(
         folder,
         """
@@ -78,7 +80,9 @@ def test_values_of_a_file_replace_defaults(folder: Path) -> None:
 
 
 def test_paths_count_from_the_folder_of_the_file(folder: Path) -> None:
-    """`target = "bot.py"` stands beside engine.toml, wherever the engine is started; modules are found elsewhere."""
+    """`target = "bot.py"` means a file beside engine.toml, wherever the engine is started;
+    a module does not.
+    """
     tables = "".join(
         f'[[strategy]]\ntarget = "{t}"\n' for t in ("bot.py", "bots/a.py:A", "/abs/b.py", "bots.a:A", "quoter")
     )
@@ -95,9 +99,12 @@ def test_paths_count_from_the_folder_of_the_file(folder: Path) -> None:
 
 
 def test_the_example_shows_every_setting_at_its_default() -> None:
-    """The documented example loads, has every key there is, and is the defaults but for pairs and its strategy."""
+    """The documented example loads, has every key, and is the defaults except for pairs and
+    strategy.
+    """
     config = load_config(EXAMPLE)
-    # Settings without a default stand there as comments: `# key = value`, or a table's `# [[table]]`.
+    # Settings without a default are comments there: `# key = value`, or a table's `#
+    # [[table]]`.
     written = tomllib.loads(re.sub(r"^# (?=\[\[|\w+ = )", "", EXAMPLE.read_text(), flags=re.M))
 
     def keys(table: dict[str, Any], prefix: str = "") -> set[str]:
@@ -117,7 +124,7 @@ def test_the_example_shows_every_setting_at_its_default() -> None:
 
 
 def test_every_setting_says_what_it_means() -> None:
-    """No setting without a sentence; every path is known once."""
+    """Every setting has a meaning, and every path exists once."""
     paths = [setting.path for setting in all_settings()]
 
     assert len(paths) == len(set(paths))
@@ -128,7 +135,7 @@ UNITS = r"_(s|ms|min)(_min|_max)?$|_per_(s|minute)(_max)?$|_delay_m\w+_s$|_perce
 
 
 def test_every_number_says_its_unit() -> None:
-    """A number's name ends in its unit, or counts things; a silence of 3 what?"""
+    """A number's name ends in its unit, or counts things: a silence of 3 what?"""
     counts = {"shards", "depth", "publish_levels", "ring_slots", "symbols_per_request", "breaker_failures"}
     for setting in all_settings():
         name = setting.path.rpartition(".")[2]
@@ -137,7 +144,7 @@ def test_every_number_says_its_unit() -> None:
 
 
 def test_configuration_is_frozen() -> None:
-    """Nobody changes a setting behind another's back."""
+    """A setting cannot be assigned to."""
     with pytest.raises(AttributeError):
         Config().feed.depth = 25  # type: ignore[misc]
 
@@ -287,7 +294,7 @@ def test_configuration_is_frozen() -> None:
     ],
 )
 def test_one_sentence(folder: Path, toml: str | bytes, sentence: str) -> None:
-    """File, place, what it must be, what it is; on one line."""
+    """An error has file, place, what it must be and what it is, on one line."""
     told = refusal(folder, toml)
 
     assert told.startswith(sentence)
@@ -295,7 +302,7 @@ def test_one_sentence(folder: Path, toml: str | bytes, sentence: str) -> None:
 
 
 def test_a_file_that_cannot_be_read(folder: Path) -> None:
-    """Missing, a folder, or no possible name."""
+    """A file that is missing, a folder, or no possible name gives one sentence."""
     for path, words in [
         (folder / "nope.toml", "nope.toml cannot be read: no such file or directory"),
         (folder, "cannot be read: is a directory"),
@@ -343,7 +350,7 @@ def test_override_replaces_and_checks() -> None:
     ],
 )
 def test_override_names_the_option(changes: dict[str, object], sentence: str) -> None:
-    """The user wrote --depth, so the sentence says --depth."""
+    """If the user wrote --depth, the sentence says --depth."""
     options = {"feed.depth": "--depth", "feed.publish_levels": "--levels", "symbols": "--symbols"}
     with pytest.raises(ConfigError) as refused:
         override(Config(), options, **changes)
@@ -359,7 +366,9 @@ def test_override_names_the_option(changes: dict[str, object], sentence: str) ->
     ],
 )
 def test_symbols_are_taken_as_kraken_writes_them(symbol: str) -> None:
-    """Digits first, dots, the small x of tokenized stocks: wherever a symbol is written, letter for letter."""
+    """Digits first, dots, the small x of tokenized stocks: symbols are taken letter for
+    letter, everywhere.
+    """
     config = override(
         Config(),
         symbols=parse_symbols(symbol, "--symbols"),
@@ -380,7 +389,7 @@ def test_symbols_are_taken_as_kraken_writes_them(symbol: str) -> None:
     ],
 )
 def test_parse_symbols_refuses(text: str, sentence: str) -> None:
-    """The same rules and words as for the file."""
+    """--symbols has the same rules and words as the file."""
     with pytest.raises(ConfigError) as refused:
         parse_symbols(text, "--symbols")
 
@@ -442,13 +451,13 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def to_toml(table: dict[str, Any]) -> str:
-    """Every value inline: what TOML can say, in the shortest way."""
+    """Every value inline: TOML in the shortest form."""
 
     def value(of: Any) -> str:
         match of:
             case bool():
                 return str(of).lower()
-            case str():  # escapes of JSON are escapes of TOML, but for DEL, and characters beyond the first plane
+            case str():  # escapes of JSON are escapes of TOML, except for DEL and characters beyond the first plane
                 return "".join(c if c.isalnum() and c.isascii() else f"\\U{ord(c):08X}" for c in of).join('""')
             case list():
                 return f"[{', '.join(map(value, of))}]"
@@ -461,7 +470,7 @@ def to_toml(table: dict[str, Any]) -> str:
 
 
 def assert_config_or_sentence(make: Callable[[], Config]) -> None:
-    """It is a configuration, or a ConfigError of one line."""
+    """The text is a configuration, or raises a ConfigError of one line."""
     outcome: Config | ConfigError
     try:
         outcome = make()
@@ -474,7 +483,9 @@ def assert_config_or_sentence(make: Callable[[], Config]) -> None:
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(configs())
 def test_round_trip(folder: Path, table: dict[str, Any]) -> None:
-    """What is written is what is read; and overriding nothing with everything changes nothing."""
+    """What is written is what is read; and overriding everything with itself changes
+    nothing.
+    """
     config = load(folder, to_toml(table))
     read = msgspec.to_builtins(config)
 
@@ -503,19 +514,21 @@ def test_round_trip(folder: Path, table: dict[str, Any]) -> None:
 @settings(deadline=None)
 @given(st.dictionaries(keys, toml_values, max_size=5))
 def test_any_table_is_a_configuration_or_one_sentence(folder: Path, table: dict[str, Any]) -> None:
-    """Right keys with wrong values, wrong keys, anything nested: never another exception, never a second line."""
+    """Right keys with wrong values, wrong keys, anything nested: never another exception or
+    a second line.
+    """
     assert_config_or_sentence(lambda: load(folder, to_toml(table)))
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_a_configuration_or_one_sentence(folder: Path, raw: bytes) -> None:
-    """Not even TOML."""
+    """Bytes that are not even TOML give one sentence."""
     assert_config_or_sentence(lambda: load(folder, raw))
 
 
 @settings(deadline=None)
 @given(st.text(), st.text(max_size=8))
 def test_any_text_is_symbols_or_one_sentence(text: str, place: str) -> None:
-    """From the command line too."""
+    """So does any text of --symbols."""
     assert_config_or_sentence(lambda: override(Config(), symbols=parse_symbols(text, place)))

@@ -39,7 +39,7 @@ def toml(tmp_path: Path, mode: int = 0o600) -> Path:
 
 
 def sentence(place, **options) -> str:
-    """What the user is told; it must never hold the secret."""
+    """The sentence that the user gets; it must never contain the secret."""
     with pytest.raises(ConfigError) as refused:
         place(**options)
     text = str(refused.value)
@@ -59,7 +59,7 @@ def sentence(place, **options) -> str:
     ids=["toml", "two lines", "comments and blanks", "from Windows"],
 )
 def test_a_file_of_either_form_gives_the_key(tmp_path, text) -> None:
-    """TOML, or the key and the secret on a line each."""
+    """A file is TOML, or the key and the secret on a line each."""
     found = load_credentials(file=write(tmp_path / "key", text), environment={})
 
     assert (found.api_key, found.secret.reveal()) == (KEY, SECRET)
@@ -70,14 +70,16 @@ def test_a_file_of_either_form_gives_the_key(tmp_path, text) -> None:
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o666])
 def test_a_file_that_others_can_read_is_refused(tmp_path, mode) -> None:
-    """With the very command that mends it."""
+    """The sentence has the very command that corrects the permissions."""
     path = toml(tmp_path, mode)
 
     assert sentence(load_credentials, file=path).endswith(f"(mode {mode:04o}); run: chmod 600 {path}")
 
 
 def test_a_link_a_folder_and_a_pipe_are_refused(tmp_path) -> None:
-    """A link may be turned to another file between two looks; a pipe would wait for ever."""
+    """Neither is read: a link may lead to another file a moment later, and a pipe would
+    wait for ever.
+    """
     link, pipe = tmp_path / "link", tmp_path / "pipe"
     link.symlink_to(toml(tmp_path))
     os.mkfifo(pipe, 0o600)
@@ -90,7 +92,7 @@ def test_a_link_a_folder_and_a_pipe_are_refused(tmp_path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
 def test_a_file_of_another_user_is_refused(tmp_path) -> None:
-    """Its owner could change the key, and read ours."""
+    """A file of another user is refused: its owner could change the key, and read ours."""
     path = toml(tmp_path)
     os.chown(path, 12345, -1)
 
@@ -111,12 +113,14 @@ def test_a_file_of_another_user_is_refused(tmp_path) -> None:
     ],
 )
 def test_a_file_that_holds_no_key_says_what_is_wrong(tmp_path, text, said) -> None:
-    """In one sentence, without a word of what it holds."""
+    """An unusable file gets one sentence, without a word of its contents."""
     assert said in sentence(load_credentials, file=write(tmp_path / "key", text), environment={})
 
 
 def test_exchanged_texts_are_noticed() -> None:
-    """The commonest mistake, which Kraken answers with `Invalid key`."""
+    """Exchanging key and secret is the commonest mistake, which Kraken answers with
+    `Invalid key`.
+    """
     key, secret = "A" * 56, "B" * 86 + "=="
 
     assert "exchanged" in sentence(lambda: checked(secret, key, "the file"))
@@ -124,7 +128,7 @@ def test_exchanged_texts_are_noticed() -> None:
 
 
 def test_the_places_are_asked_in_their_order(tmp_path, monkeypatch) -> None:
-    """systemd, keyring, file, then what was handed over, then the environment."""
+    """The order is systemd, keyring, file, then what was handed over, then the environment."""
     folder = tmp_path / "credentials"
     folder.mkdir()
     write(folder / "kraken_api_key", "systemd\n", 0o440)
@@ -150,7 +154,7 @@ def test_the_places_are_asked_in_their_order(tmp_path, monkeypatch) -> None:
 
 
 def test_a_missing_or_locked_keyring_is_one_sentence(monkeypatch) -> None:
-    """Whatever its backend raises."""
+    """Any exception of the keyring's backend becomes one sentence."""
     monkeypatch.setitem(sys.modules, "keyring", None)
     assert "install kraken-engine[keyring]" in sentence(find_credentials, keyring=True, environment={})
 
@@ -162,7 +166,7 @@ def test_a_missing_or_locked_keyring_is_one_sentence(monkeypatch) -> None:
 
 
 def test_half_a_key_in_the_environment_is_a_mistake() -> None:
-    """And is taken away all the same."""
+    """One of the two variables alone is refused, and removed from the environment all the same."""
     environment = {SECRET_VARIABLE: SECRET}
 
     assert f"{KEY_VARIABLE} is not set" in sentence(take_environment, environment=environment)
@@ -183,7 +187,9 @@ print(found.secret.reveal().encode() in left, "{SECRET_VARIABLE}" in os.environ)
 
 
 def test_a_key_of_the_environment_is_wiped_where_ps_reads_it() -> None:
-    """Deleting a variable leaves its text in the process's memory, and in /proc."""
+    """Deleting a variable leaves its text in the process's memory and in /proc; wiping does
+    not.
+    """
     done = subprocess.run(
         [sys.executable, "-c", WIPING],
         env={**os.environ, KEY_VARIABLE: KEY, SECRET_VARIABLE: SECRET},
@@ -197,7 +203,9 @@ def test_a_key_of_the_environment_is_wiped_where_ps_reads_it() -> None:
 
 
 def test_a_key_is_handed_over_as_often_as_the_router_starts() -> None:
-    """In a sealed memfd: nobody can change it, and nothing is left of it when its descriptors are closed."""
+    """The key travels in a sealed memfd: it cannot be changed, and is gone with its
+    descriptors.
+    """
     given = checked(KEY, SECRET, ENVIRONMENT)
     fd = hand_over(given)
     try:
@@ -214,12 +222,12 @@ def test_a_key_is_handed_over_as_often_as_the_router_starts() -> None:
 
 
 def test_an_empty_hand_gives_nothing() -> None:
-    """A router that finds its key itself is handed an empty descriptor."""
+    """A router that finds its key itself gets an empty descriptor."""
     assert take_over(hand_over(None)) is None
 
 
 def test_credentials_cannot_be_encoded() -> None:
-    """They hold a Secret."""
+    """Credentials contain a Secret, which JSON and MessagePack refuse."""
     import msgspec
 
     with pytest.raises(TypeError):
@@ -238,7 +246,7 @@ print(resource.getrlimit(resource.RLIMIT_CORE)[0], ctypes.CDLL(None).prctl(3, 0,
 
 @pytest.mark.parametrize("switch", ["forbid", "allow"])
 def test_a_process_with_a_key_cannot_be_dumped(switch) -> None:
-    """Unless somebody who debugs it says so."""
+    """Core dumps are off unless the user switches them on for debugging."""
     done = subprocess.run([sys.executable, "-c", NOT_DUMPED, switch], capture_output=True, text=True, check=True)
     limit, dumpable = map(int, done.stdout.split())
 

@@ -1,4 +1,4 @@
-"""Which addresses the engine may talk to."""
+"""The addresses that the engine may talk to."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ from engine.errors import ConfigError
     ],
 )
 def test_allowed(url: str, host: str, port: int, is_secure: bool) -> None:
-    """TLS anywhere, plain text to this machine; host and port are taken out of the URL."""
+    """TLS anywhere, plain text on this machine; host and port are taken from the URL."""
     assert check_url(url) == Endpoint(url, host, port, is_secure)
 
 
@@ -56,7 +56,7 @@ def test_allowed(url: str, host: str, port: int, is_secure: bool) -> None:
     ],
 )
 def test_refused_in_one_sentence_that_names_the_url(url: str, words: str) -> None:
-    """Everything else, lookalikes of loopback first of all."""
+    """Everything else is refused, lookalikes of loopback first of all."""
     with pytest.raises(ConfigError) as refused:
         check_url(url)
 
@@ -66,7 +66,7 @@ def test_refused_in_one_sentence_that_names_the_url(url: str, words: str) -> Non
 
 
 def test_a_password_is_not_repeated() -> None:
-    """Credentials in a URL would end up in logs; the error is no place for them either."""
+    """Credentials in a URL would reach logs; the error does not repeat them either."""
     with pytest.raises(ConfigError) as refused:
         check_url("wss://user:hunter2@ws.kraken.com/v2")
 
@@ -75,7 +75,7 @@ def test_a_password_is_not_repeated() -> None:
 
 @given(st.text() | st.from_regex(r"(wss?|http)://[a-z0-9.:@#\[\]%/-]*", fullmatch=True))
 def test_whatever_the_text_it_is_an_endpoint_or_one_sentence(url: str) -> None:
-    """No other exception, and nothing plain that is not loopback."""
+    """Any text gives an endpoint or a ConfigError, and nothing plain that is not loopback."""
     outcome: Endpoint | ConfigError
     try:
         outcome = check_url(url)

@@ -2,8 +2,6 @@
 
 import os
 import sqlite3
-import time
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from engine.orders.intent import OrderIntent
 from engine.orders.journal_records import Acknowledged, Ended, Filled, Record, Rejected, RunBegan, Submitted
 from engine.orders.venue_facts import Fee
 from engine.units import PriceTicks, QtyLots, WallNs
+from tests.waiting import eventually
 
 AT = 1_795_000_000_000_000_000
 MS = 1_000_000
@@ -79,14 +78,6 @@ def feed(writer: HistoryWriter, records: list[Record]) -> None:
     for record in records:
         if (change := blotter.apply(record)) is not None:
             writer.put(change.order, change.fill)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.005)
-    raise AssertionError("it never came to that")
 
 
 def everything(path: Path) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
@@ -183,7 +174,7 @@ def test_a_mend_beside_a_writer_never_brings_back_an_older_state(tmp_path: Path)
     path, records = tmp_path / "history.sqlite", life(1)
     writer = HistoryWriter(path)
     feed(writer, records)
-    until(lambda: writer.written > 0 and not writer.waiting)
+    eventually(lambda: writer.written > 0 and not writer.waiting, "it is written")
     rebuild(path, records[:3])
     writer.close()
 
@@ -195,7 +186,7 @@ def test_rows_that_found_no_room_are_counted_and_mended(tmp_path: Path) -> None:
     path, records = tmp_path / "history.sqlite", [record for number in range(20) for record in life(number)]
     rebuild(path, [])
     writer = HistoryWriter(path, queue_rows_max=10, interval_s=3600)
-    until(lambda: path.with_name("history.sqlite-wal").exists())
+    eventually(lambda: path.with_name("history.sqlite-wal").exists(), "it is written")
     feed(writer, records)
     assert writer.dropped >= 80
     writer.close()
@@ -215,7 +206,7 @@ def test_what_a_killed_writer_left_behind_is_mended(tmp_path: Path) -> None:
     if pid == 0:
         writer = HistoryWriter(path)
         feed(writer, life(1))
-        until(lambda: writer.written > 0)
+        eventually(lambda: writer.written > 0, "it is written")
         feed(writer, life(2))
         os._exit(0)
     os.waitpid(pid, 0)
@@ -235,9 +226,9 @@ def test_a_disk_that_fails_for_a_while_costs_nothing(tmp_path: Path, monkeypatch
     folder.write_text("not a folder")
     writer = HistoryWriter(folder / "history.sqlite", interval_s=0.01)
     feed(writer, life(1))
-    until(lambda: writer.errors > 1)
+    eventually(lambda: writer.errors > 1, "it is written")
     folder.unlink()
-    until(lambda: writer.written > 0 and not writer.waiting)
+    eventually(lambda: writer.written > 0 and not writer.waiting, "it is written")
     writer.close()
 
     assert writer.dropped == 0
@@ -250,7 +241,7 @@ def test_the_wal_is_bounded(tmp_path: Path) -> None:
     writer = HistoryWriter(path, interval_s=0.001)
     for number in range(1, 400):
         feed(writer, life(number))
-    until(lambda: not writer.waiting)
+    eventually(lambda: not writer.waiting, "it is written")
     wal_bytes = path.with_name("history.sqlite-wal").stat().st_size
     writer.close()
 
@@ -267,16 +258,16 @@ def test_a_reader_that_does_not_end_holds_up_rows_and_not_the_disk(
     path = tmp_path / "history.sqlite"
     writer = HistoryWriter(path, interval_s=0.001)
     feed(writer, life(1))
-    until(lambda: writer.written > 0 and not writer.waiting)
+    eventually(lambda: writer.written > 0 and not writer.waiting, "it is written")
     reader = sqlite3.connect(path)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM orders").fetchone()
     for number in range(2, 800):
         feed(writer, life(number))
-    until(lambda: writer.errors > 0)
+    eventually(lambda: writer.errors > 0, "it is written")
     wal_bytes = path.with_name("history.sqlite-wal").stat().st_size
     reader.close()
-    until(lambda: not writer.waiting)
+    eventually(lambda: not writer.waiting, "it is written")
     writer.close()
 
     assert wal_bytes < 2 * 512 * 1024
@@ -291,18 +282,18 @@ def test_a_disk_that_is_nearly_full_is_left_to_the_journal(tmp_path: Path, monke
     path = tmp_path / "history.sqlite"
     writer = HistoryWriter(path, interval_s=0.001)
     feed(writer, life(1))
-    until(lambda: writer.written > 0 and not writer.waiting)
+    eventually(lambda: writer.written > 0 and not writer.waiting, "it is written")
     disk = os.statvfs(tmp_path)
     free = history.DISK_FREE_BYTES_MIN // disk.f_frsize
     full = os.statvfs_result([*disk[:4], free - 1, *disk[5:]])
     monkeypatch.setattr(os, "statvfs", lambda _: full)
     feed(writer, life(2))
-    until(lambda: writer.errors > 0)
+    eventually(lambda: writer.errors > 0, "it is written")
     wal = path.with_name("history.sqlite-wal")
     wal_bytes = wal.stat().st_size if wal.exists() else 0
     rows = len(query_orders(path, WallNs(0)))
     monkeypatch.setattr(os, "statvfs", lambda _: disk)
-    until(lambda: not writer.waiting)
+    eventually(lambda: not writer.waiting, "it is written")
     writer.close()
 
     assert (wal_bytes, rows) == (0, 1)
@@ -317,7 +308,7 @@ def test_files_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path) -> N
     try:
         writer = HistoryWriter(path, interval_s=0.001)
         feed(writer, life(1))
-        until(lambda: writer.written > 0 and not writer.waiting)
+        eventually(lambda: writer.written > 0 and not writer.waiting, "it is written")
         modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
         writer.close()
     finally:

@@ -10,7 +10,7 @@ MODULES = sorted(ENGINE.rglob("*.py"))
 
 # Home of a module: the part of `engine` that it belongs to, and the layer of that part.
 LAYERS = {
-    0: ("ring", "units", "errors", "clock", "endpoints", "timestamps", "secret", "wide", "instant"),
+    0: ("ring", "units", "errors", "clock", "instant", "endpoints", "timestamps", "prctl", "secret", "wide"),
     1: ("telemetry", "records", "market", "credentials", "state_directory"),
     2: ("topology", "orders"),
     3: ("config", "strategy", "kraken", "net", "history", "ledger_check"),

@@ -1,4 +1,4 @@
-"""Records: what goes into a slot comes out of it, and nothing that lay there before."""
+"""Records: what goes into a slot comes out of it, and nothing of the slot's older record."""
 
 from decimal import Decimal, localcontext
 from itertools import chain
@@ -9,7 +9,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from engine.market import Book
 from engine.records import (
     BODY_NUMBERS_MAX,
     HEADER_BYTES,
@@ -39,41 +38,41 @@ from engine.records import (
 )
 from engine.timestamps import wall_ns
 from engine.units import units_decimal, units_text
-from engine.wide import LEVEL_BYTES, pack_levels
+from engine.wide import pack_levels
+from tests.market.rig import STAMP, book_record
 
 pair_indexes = st.integers(0, 2**16 - 1)
 decimals = st.integers(0, 18)
 numbers_of_a_record = st.integers(-(2**127), 2**127 - 1)
 times = st.integers(0, 2**63 - 1)
 texts = st.text(max_size=60)
-STAMP = "2026-08-02T03:35:51.661460Z"
 STAMP_NS = 1785641751_661460_000
 
 
 def in_slot(record, publish_levels=10):
-    """The record as it comes back: a slot is longer, and full of an older record's bytes."""
+    """The record as a reader gets it: a slot is longer, and full of an older record's
+    bytes.
+    """
     slot = bytearray(b"\xa5" * record_bytes_needed(publish_levels))
     slot[: len(record)] = record
     return bytes(slot)
 
 
-def book_record(bids, asks, publish_levels=10, *, price_decimals=1, qty_decimals=8, state=FeedState.LIVE, time=STAMP):
-    """A BOOK_TOP of (ticks, lots), packed from a Book's own columns as the feed does."""
-    book = Book(1000, price_decimals, qty_decimals, publish_levels)
-    book.apply_units(*([_Units(*level) for level in levels] for levels in (bids, asks)))
-    tops = (book.bids.top_units, book.asks.top_units)
-    counts = [len(top) // LEVEL_BYTES for top in tops]
-    return book_top_packer(publish_levels)(
-        Kind.BOOK_TOP, state, price_decimals, qty_decimals, 7, *counts, publish_levels, time.encode(), 42, 99, *tops
-    )
-
-
-class _Units:
-    def __init__(self, price, qty):
-        self.price, self.qty = price, qty
-
-
 # --- texts and words come back
+
+
+def plain_trade(**changed):
+    """A trade of one tick and one lot, but for what a test changes."""
+    plain = {"price_ticks": 1, "qty_lots": 1, "price_decimals": 0, "qty_decimals": 0, "side": "buy"}
+    plain |= {"order_type": "limit", "trade_id": 1, "kraken_time": "", "received_at": 0}
+    return pack_trade(0, **(plain | changed))
+
+
+def plain_ticker(numbers):
+    """A ticker of these numbers in whole units."""
+    return pack_ticker(
+        0, numbers, price_decimals=0, qty_decimals=0, percent_decimals=2, kraken_time=STAMP, received_at=0
+    )
 
 
 @given(
@@ -91,9 +90,19 @@ class _Units:
 def test_trades_come_back(
     pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, history, trade_id, now
 ):
-    """Every field of a trade, whatever lay in its slot before."""
+    """Every field of a trade comes back, whatever was in its slot before."""
     record = pack_trade(
-        pair_index, ticks, lots, price_decimals, qty_decimals, side, order_type, trade_id, STAMP, now, history
+        pair_index,
+        price_ticks=ticks,
+        qty_lots=lots,
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        side=side,
+        order_type=order_type,
+        trade_id=trade_id,
+        kraken_time=STAMP,
+        received_at=now,
+        history=history,
     )
     trade = unpack_trade("BTC/USD", in_slot(record))
 
@@ -105,8 +114,8 @@ def test_trades_come_back(
 
 
 def test_an_order_type_of_tomorrow_is_other():
-    """Kraken may name more than limit and market."""
-    record = pack_trade(0, 1, 1, 0, 0, "sell", "iceberg", 1, "", 0)
+    """Kraken may name more order types than limit and market."""
+    record = plain_trade(side="sell", order_type="iceberg")
 
     assert unpack_trade("A/B", record).order_type == "other"
     assert unpack_trade("A/B", record).kraken_time == 0
@@ -114,8 +123,18 @@ def test_an_order_type_of_tomorrow_is_other():
 
 @given(st.lists(numbers_of_a_record, min_size=11, max_size=11), decimals, decimals, decimals, times)
 def test_tickers_come_back(numbers, price_decimals, qty_decimals, percent_decimals, now):
-    """Prices at the price's decimals, quantities at theirs, the percentage at its own."""
-    record = pack_ticker(3, tuple(numbers), price_decimals, qty_decimals, percent_decimals, STAMP, now)
+    """Prices come back at the price's decimals, quantities at theirs, the percentage at its
+    own.
+    """
+    record = pack_ticker(
+        3,
+        tuple(numbers),
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        percent_decimals=percent_decimals,
+        kraken_time=STAMP,
+        received_at=now,
+    )
     ticker = unpack_ticker("A/B", in_slot(record))
     found = (ticker.bid, ticker.bid_qty, ticker.ask, ticker.ask_qty, ticker.last, ticker.volume, ticker.vwap)
     places = (price_decimals, qty_decimals, price_decimals, qty_decimals, price_decimals, qty_decimals, price_decimals)
@@ -136,8 +155,17 @@ def test_tickers_come_back(numbers, price_decimals, qty_decimals, percent_decima
     times,
 )
 def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, closed, history, now):
-    """Prices, volume, trades, the begin of the interval, and how certain it is."""
-    record = pack_candle(1, tuple(numbers), price_decimals, qty_decimals, interval, closed, now, history)
+    """Prices, volume, trades, the interval's begin and the candle's certainty come back."""
+    record = pack_candle(
+        1,
+        tuple(numbers),
+        price_decimals=price_decimals,
+        qty_decimals=qty_decimals,
+        interval_min=interval,
+        closed=closed,
+        received_at=now,
+        history=history,
+    )
     candle = unpack_candle("A/B", in_slot(record))
 
     assert (candle.open, candle.high, candle.low, candle.close, candle.vwap) == tuple(
@@ -161,7 +189,7 @@ def test_states_come_back_without_the_tail_of_an_older_text(pair_index, state, r
 
 @given(texts, times)
 def test_the_status_comes_back(system, now):
-    """online, or whatever Kraken says tomorrow."""
+    """online, or any status that Kraken may use tomorrow."""
     assume(len(system.encode()) <= TEXT_BYTES_MAX)
     status = unpack_venue_status(in_slot(pack_venue_status(system, now)))
 
@@ -181,7 +209,7 @@ def test_the_rules_of_a_pair_come_back(price_increment, qty_increment, qty_min, 
 
 @given(st.text(alphabet="aé漢🎉", min_size=TEXT_BYTES_MAX, max_size=300))
 def test_a_text_too_long_for_its_slot_is_cut_between_two_letters(reason):
-    """It says that it was cut, and is still text."""
+    """A reason that is too long is cut, says so, and is still text."""
     record = pack_feed_state(0, FeedState.STALE, reason, 0)
     told = unpack_feed_state("A/B", in_slot(record)).reason
 
@@ -192,14 +220,18 @@ def test_a_text_too_long_for_its_slot_is_cut_between_two_letters(reason):
 
 
 def test_a_text_that_is_no_text_is_still_told():
-    """A lone surrogate, as from an operating system's error: `stale` must never be lost over its reason."""
+    """A lone surrogate, as from an operating system's error: `stale` must never be lost
+    because of its reason.
+    """
     record = pack_feed_state(0, FeedState.STALE, "host \udcff gone", 0)
 
     assert unpack_feed_state("A/B", record).reason == "host ? gone"
 
 
 def test_rules_longer_than_a_slot_are_an_error_of_the_data():
-    """A status of a thousand letters is Kraken's doing: a ValueError that is counted, not a crash of the feed."""
+    """A status of a thousand letters is Kraken's mistake: a ValueError that is counted, not
+    a crash of the feed.
+    """
     rules = PairRules(1, 1, 0, Decimal(0), "x" * 1000, 5)
     with pytest.raises(ValueError, match=r"the rules of a pair need \d+ bytes, a slot holds 160"):
         pack_pair(0, 1, 8, rules, 0)
@@ -207,19 +239,21 @@ def test_rules_longer_than_a_slot_are_an_error_of_the_data():
 
 @pytest.mark.parametrize("number", [2**127, -(2**127) - 1])
 def test_a_number_of_more_than_128_bits_is_an_error(number):
-    """Counted where it is published; never cut."""
+    """A number that is too large raises and is counted where it is published; it is never
+    cut.
+    """
     with pytest.raises(OverflowError):
-        pack_trade(0, number, 1, 0, 0, "buy", "limit", 1, "", 0)
+        plain_trade(price_ticks=number)
     with pytest.raises(OverflowError):
-        pack_ticker(0, (number,) * 11, 0, 0, 2, "", 0)
+        plain_ticker((number,) * 11)
     with pytest.raises(OverflowError):
-        pack_candle(0, (number,) * 9, 0, 0, 1, False, 0)
+        pack_candle(0, (number,) * 9, price_decimals=0, qty_decimals=0, interval_min=1, closed=False, received_at=0)
 
 
 def test_a_trade_id_of_more_than_64_bits_is_an_error():
-    """Kraken's are of 32 bits; more is counted where it is published."""
+    """Kraken's trade ids have 32 bits; a larger one is counted where it is published."""
     with pytest.raises(StructError):
-        pack_trade(0, 1, 1, 0, 0, "buy", "limit", 2**70, "", 0)
+        plain_trade(trade_id=2**70)
 
 
 # --- sizes
@@ -227,14 +261,14 @@ def test_a_trade_id_of_more_than_64_bits_is_an_error():
 
 @pytest.mark.parametrize("publish_levels", [1, 2, 5, 10, 25, 100, 500, 1000])
 def test_every_record_fits_its_slot(publish_levels):
-    """Full books, the longest texts and all words, at every number of published levels."""
+    """Full books, the longest texts and all words fit, at every number of published levels."""
     levels = [(10**6 + i, 1 + i) for i in range(publish_levels)]
     needed = record_bytes_needed(publish_levels)
     records = [
         book_record([(10**6 - i, 1 + i) for i in range(publish_levels)], levels, publish_levels),
         pack_feed_state(0, FeedState.STALE, "x" * 1000, 0),
         pack_venue_status("x" * 1000, 0),
-        pack_ticker(0, (1,) * BODY_NUMBERS_MAX, 0, 0, 2, STAMP, 0),
+        plain_ticker((1,) * BODY_NUMBERS_MAX),
     ]
 
     assert max(map(len, records)) == needed
@@ -244,14 +278,17 @@ def test_every_record_fits_its_slot(publish_levels):
 
 # --- the view of a book
 
-# Quantities of a word, of a coin worth next to nothing, and the most that a record can carry with such a price.
+# Quantities of a word, of a coin worth next to nothing, and the largest that a record can
+# hold with such a price.
 lots_of_a_level = st.integers(1, 2**63 - 1) | st.integers(2**63, 2**66) | st.integers(2**63, 2**80 - 1)
 sides = st.lists(st.tuples(st.integers(1, 10**12), lots_of_a_level), max_size=25, unique_by=lambda level: level[0])
 
 
 @given(sides, sides, st.sampled_from([1, 5, 10, 25]), decimals, decimals)
 def test_a_book_top_is_the_best_of_the_book(bids, asks, publish_levels, price_decimals, qty_decimals):
-    """Best first, as many as published or as there are; in ticks, exact decimals and Kraken's text."""
+    """Best first, as many as published or as there are; in ticks, exact decimals and
+    Kraken's text.
+    """
     record = book_record(bids, asks, publish_levels, price_decimals=price_decimals, qty_decimals=qty_decimals)
     top = BookTop("A/B", in_slot(record, publish_levels))
     best = (sorted(bids, reverse=True)[:publish_levels], sorted(asks)[:publish_levels])
@@ -267,7 +304,7 @@ def test_a_book_top_is_the_best_of_the_book(bids, asks, publish_levels, price_de
 
 
 def test_what_a_strategy_reads_of_a_book():
-    """Symbol, times, numbers, spread and mid."""
+    """Symbol, times, numbers, spread and mid come back."""
     top = BookTop("BTC/USD", book_record([(453283, 5), (453282, 6)], [(453286, 7)]))
 
     assert (top.symbol, top.state, top.update_number, top.received_at) == ("BTC/USD", FeedState.LIVE, 99, 42)
@@ -279,7 +316,7 @@ def test_what_a_strategy_reads_of_a_book():
 
 @pytest.mark.parametrize(("bids", "asks"), [([], []), ([(1, 1)], []), ([], [(1, 1)])])
 def test_a_side_without_levels(bids, asks):
-    """None and empty tuples, not zeros: nobody bids at 0."""
+    """An empty side gives None and empty tuples, not zeros: nobody bids at 0."""
     top = BookTop("A/B", in_slot(book_record(bids, asks)))
 
     assert (len(top.bids), len(top.asks)) == (len(bids), len(asks))
@@ -289,7 +326,7 @@ def test_a_side_without_levels(bids, asks):
 
 
 def test_the_middle_is_exact_in_a_thread_of_few_digits():
-    """Whatever a strategy has set for its own arithmetic."""
+    """Whatever precision a strategy has set for its own arithmetic."""
     even, odd = (BookTop("BTC/USD", book_record([(635000, 1)], [(ask, 1)])) for ask in (635002, 635003))
     with localcontext(prec=3):
         middles = even.mid, odd.mid
@@ -310,7 +347,9 @@ def test_the_middle_is_exact_in_a_thread_of_few_digits():
     ],
 )
 def test_kraken_time_in_every_spelling(text, ns):
-    """Six decimals or nine; what cannot be read is 0 or its whole second: a timestamp decides nothing."""
+    """Six decimals or nine; an unreadable time is 0 or its whole second: a timestamp
+    decides nothing.
+    """
     assert wall_ns(text) == ns
     if len(text) <= 28:
         assert BookTop("A/B", book_record([], [], time=text)).kraken_time == ns
@@ -318,7 +357,9 @@ def test_kraken_time_in_every_spelling(text, ns):
 
 @given(st.text(max_size=40))
 def test_any_timestamp_may_be_asked_for(text):
-    """Whatever Kraken wrote, even cut in the middle of a letter: a number, never an exception in a strategy."""
+    """Whatever Kraken wrote, even cut inside a letter: a number, never an exception in a
+    strategy.
+    """
     assert isinstance(wall_ns(text), int)
     assert isinstance(BookTop("A/B", book_record([], [], time=text)).kraken_time, int)
 
@@ -332,7 +373,9 @@ def test_the_layout_is_as_it_is_drawn():
 
 
 def test_the_layout_of_a_wide_level_is_as_it_is_drawn():
-    """Where a number needs more than 63 bits: the price from bit 0, the quantity behind it, the cut, a mark."""
+    """Where a number needs more than 63 bits: the price from bit 0, the quantity behind it,
+    the cut, a mark.
+    """
     record = book_record([(5, 2**63)], [(7, 8)], publish_levels=2)
     wide = 5 | 2**63 << 3 | 3 << 120 | 1 << 127
 
@@ -357,13 +400,13 @@ def test_any_level_of_120_bits_comes_back(levels):
 
 @pytest.mark.parametrize("level", [(2**100, 2**20), (2**63, 2**64), (1, 2**120)])
 def test_a_level_of_more_than_120_bits_is_an_error(level):
-    """Nobody offers for 10**18 of a currency: never cut, but refused."""
+    """A level worth 10**18 of a currency is refused, never cut."""
     with pytest.raises(OverflowError, match=r"a level of \d+ ticks and \d+ lots has more than 120 bits"):
         pack_levels([1, 1, *level])
 
 
 def test_an_order_reaches_through_wide_levels():
-    """The router reads what strategies read, whatever the size of its numbers."""
+    """The router reads the numbers that strategies read, whatever their size."""
     record = in_slot(book_record([(99, 2**63), (98, 2**70)], [(101, 2**64), (103, 2**65)]))
 
     assert best_prices(record) == (99, 101)
@@ -384,7 +427,9 @@ def test_an_order_reaches_through_wide_levels():
     ],
 )
 def test_an_order_reaches_as_deep_as_its_quantity(side, lots, reached):
-    """Level by level, in amounts; beyond what is published nobody knows."""
+    """The price reached is summed level by level; beyond the published levels it is
+    unknown.
+    """
     record = in_slot(book_record([(99, 3), (98, 4)], [(101, 5), (103, 7)]))
 
     assert price_reached(record, side, Decimal(lots).scaleb(-8)) == (reached and Decimal(reached))

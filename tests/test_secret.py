@@ -1,4 +1,4 @@
-"""A secret does not get out: not by printing, not by copying, not through a log."""
+"""A secret is never shown: not by printing, not by copying, not through a log."""
 
 import copy
 import gc
@@ -21,7 +21,7 @@ CANARY = "cAnArY+kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76=="
 
 @pytest.mark.parametrize("show", [repr, str, "{}".format, "{:>80}".format, "{!r}".format, "%s".__mod__, "%r".__mod__])
 def test_a_secret_cannot_be_printed(show) -> None:
-    """However it is turned into text."""
+    """Every conversion to text hides the secret."""
     assert "cAnArY" not in show(Secret(CANARY))
 
 
@@ -31,7 +31,7 @@ def test_a_secret_cannot_be_printed(show) -> None:
     ids=lambda encode: f"{encode.__module__}.{encode.__name__}",
 )
 def test_a_secret_cannot_be_encoded_or_copied(encode) -> None:
-    """Alone or inside something else."""
+    """Pickle, copy and JSON refuse a secret, alone or inside something else."""
     for value in (Secret(CANARY), {"key": [Secret(CANARY)]}):
         if encode is copy.copy and isinstance(value, dict):
             continue  # a shallow copy holds the very same secret
@@ -40,7 +40,7 @@ def test_a_secret_cannot_be_encoded_or_copied(encode) -> None:
 
 
 def test_a_secret_has_no_hash_and_no_attributes() -> None:
-    """A hash of the text could be looked up in a table."""
+    """A secret has no hash: it could be looked up in a table."""
     secret = Secret(CANARY)
 
     with pytest.raises(TypeError):
@@ -51,7 +51,7 @@ def test_a_secret_has_no_hash_and_no_attributes() -> None:
 
 
 def test_secrets_are_equal_by_their_texts() -> None:
-    """And unequal to the text itself."""
+    """Equal secrets are equal, and unequal to the text itself."""
     assert Secret(CANARY) == Secret(CANARY)
     assert Secret(CANARY) != Secret(CANARY + "x")
     assert Secret(CANARY) != CANARY
@@ -59,23 +59,23 @@ def test_secrets_are_equal_by_their_texts() -> None:
 
 
 def test_a_fingerprint_tells_keys_apart_and_not_what_they_are() -> None:
-    """Short, the same every time, fit for a file name."""
+    """A fingerprint is short, always the same, and fit for a file name."""
     assert fingerprint("key one") == fingerprint("key one") != fingerprint("key two")
     assert fingerprint("key one").isalnum()
 
 
 def test_a_living_secret_is_redacted_in_any_text() -> None:
-    """As it is, in a URL, and in JSON with escaped slashes."""
+    """A secret is redacted as it is, in a URL, and in JSON with escaped slashes."""
     secret = Secret(CANARY)
     in_url = CANARY.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
     escaped = CANARY.replace("/", "\\/")
 
     assert redact(f"a {CANARY} b {in_url} c {escaped}") == f"a {REDACTED} b {REDACTED} c {REDACTED}"
-    assert secret.reveal() == CANARY  # it lives until here
+    assert secret.reveal() == CANARY  # keeps it alive until here
 
 
 def test_only_the_last_forgotten_secrets_are_looked_for() -> None:
-    """Tokens come and go: a late message about the last ones is redacted, and memory stays flat."""
+    """Tokens that were replaced are redacted for a while, and memory does not grow."""
     for number in range(FORGOTTEN_MAX + 1):
         Secret(f"token number {number:04d}")
     gc.collect()
@@ -85,7 +85,7 @@ def test_only_the_last_forgotten_secrets_are_looked_for() -> None:
 
 
 def test_a_short_text_is_not_looked_for() -> None:
-    """It would be found in every line."""
+    """A very short text is not redacted: it would match in every line."""
     secret = Secret("usd")
 
     assert redact("BTC/usd") == "BTC/usd"
@@ -93,7 +93,7 @@ def test_a_short_text_is_not_looked_for() -> None:
 
 
 def test_texts_under_telling_names_are_redacted_and_numbers_are_not() -> None:
-    """Counts and ages of tokens are what people want to see."""
+    """Counts and ages of tokens are shown."""
     event = {
         "event": "x",
         "token": "abc",
@@ -117,7 +117,9 @@ def test_texts_under_telling_names_are_redacted_and_numbers_are_not() -> None:
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
 def test_a_canary_is_in_no_log_line(log_format, monkeypatch) -> None:
-    """Not as an event, a value, an exception's text, a frame's variable, nor through the standard library's logs."""
+    """Neither as an event, a value, an exception's text, nor a frame's variable, nor
+    through the standard library's logs.
+    """
     secret = Secret(CANARY)
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)

@@ -1,6 +1,7 @@
 """The repository tests its own shape."""
 
 import ast
+import functools
 import tomllib
 from pathlib import Path
 
@@ -15,8 +16,8 @@ READS_TIME = {
     *("time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"),
     *("time.clock_gettime", "time.clock_gettime_ns", "datetime.now", "datetime.utcnow", "date.today"),
 }
-# Modules that may: the clock itself; the stopwatch of a replay, whose own clock is the capture's; the command
-# line, which waits for processes and people.
+# Modules that may: the clock itself; the stopwatch of a replay, whose own clock is the
+# capture's; the command line, which waits for processes and people.
 MAY_READ_TIME = {"clock.py", "replay.py"}
 MAY_READ_TIME_BELOW = ("cli",)
 
@@ -25,11 +26,37 @@ LEFTOVERS = ("FIX" + "ME", "XX" + "X", "HA" + "CK")
 PURE = ("kraken/", "market/", "orders/", "strategy/", "records.py", "topology.py", "units.py", "timestamps.py")
 
 
+TESTS = Path(__file__).parent
+TEST_MODULES = sorted(TESTS.rglob("*.py"))
+# Where a test may sleep, and why: waits belong to tests.waiting, which waits for a
+# condition.
+MAY_SLEEP = {
+    "waiting.py": "the waits themselves",
+    "virtual_time.py": "virtual time passes at once",
+    "integration/strategies/diary.py": "strategies that are slow, or hang until a test wakes them",
+    "integration/strategies/leaving.py": "a strategy whose task goes on for a while",
+    "integration/strategies/puppet.py": "a strategy that hangs as it is told",
+}
+# Whose private names a test may use, and why; "room/file.py": names.
+MAY_REACH_INTO = {
+    "ring/children.py": {"_words", "_copy", "_copy_slots", "_pack"},  # deaths between two stores of a process
+    "integration/strategies/poisoner.py": {"_desk", "_ports"},  # a hostile plugin, which does just that
+}
+# Public in spite of their names: of the standard library, and what named tuples offer.
+DOCUMENTED = {"_exit", "_current_frames", "_replace", "_asdict", "_fields", "_make"}
+
+
+def place_of_test(path):
+    """For test names and messages: net/test_tls.py."""
+    return str(path.relative_to(TESTS))
+
+
 def place(path):
-    """For test names and messages: public_feed/feed.py."""
+    """A path for test names and messages: public_feed/feed.py."""
     return str(path.relative_to(ENGINE))
 
 
+@functools.cache
 def tree_of(path):
     return ast.parse(path.read_text())
 
@@ -47,7 +74,7 @@ def is_public(node):
 
 @pytest.mark.parametrize("path", MODULES, ids=place)
 def test_only_the_clock_asks_for_the_time(path):
-    """Everything else takes `now`, or holds a Clock: so replay and tests own the time."""
+    """Everything else takes `now`, or holds a Clock: so replay and tests control the time."""
     if place(path) in MAY_READ_TIME or place(path).startswith(MAY_READ_TIME_BELOW):
         return
     tree = tree_of(path)
@@ -64,7 +91,7 @@ def test_only_the_clock_asks_for_the_time(path):
 
 @pytest.mark.parametrize("path", [p for p in MODULES if place(p).startswith(PURE)], ids=place)
 def test_pure_code_throws_no_dice(path):
-    """No random, no uuid4: a seed is a parameter."""
+    """Pure code uses no random and no uuid4: a seed is a parameter."""
     used = [
         alias.name
         for node in ast.walk(tree_of(path))
@@ -79,7 +106,9 @@ def test_pure_code_throws_no_dice(path):
 
 @pytest.mark.parametrize("path", [p for p in MODULES if not place(p).startswith("ring/")], ids=place)
 def test_nothing_packs_into_shared_words(path):
-    """pack_into zeroes its target first, and another process can see the zero: payloads only, and only in the ring."""
+    """pack_into zeroes its target first, and another process can see the zero: only
+    payloads in the ring may use it.
+    """
     used = [
         node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute) and node.attr == "pack_into"
     ]
@@ -98,7 +127,7 @@ def test_nothing_is_left_for_later(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=place)
 def test_classes_are_named_after_things(path):
-    """Not after job titles."""
+    """No class is named after a job title."""
     titled = [node.name for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)
               and node.name.endswith(JOB_TITLES)]  # fmt: skip
 
@@ -107,7 +136,7 @@ def test_classes_are_named_after_things(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=place)
 def test_every_module_and_every_public_thing_is_introduced(path):
-    """A docstring for each module, class and module-level function."""
+    """Each module, class and module-level function has a docstring."""
     tree = tree_of(path)
     silent = [] if ast.get_docstring(tree) else ["the module"]
     silent += [
@@ -121,8 +150,103 @@ def test_every_module_and_every_public_thing_is_introduced(path):
     assert silent == []
 
 
+def offences(offences_of, *, but_not=()):
+    """What a rule finds in the files of the tests, by file; the files that keep it are left
+    out.
+    """
+    found = {place_of_test(path): offences_of(path) for path in TEST_MODULES
+             if not place_of_test(path).startswith(tuple(but_not))}  # fmt: skip
+    return {place: lines for place, lines in found.items() if lines}
+
+
+def test_no_test_sleeps():
+    """It waits for what it waits for (tests/waiting.py): fixed times are too long, or under load too short.
+
+    `sleep(0)` is a turn of the event loop, and waits for nothing.
+    """
+
+    def slept(path):
+        return [
+            f"line {node.lineno}: {ast.unparse(node)}"
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func).rpartition(".")[2] == "sleep"
+            and [ast.unparse(argument) for argument in node.args] != ["0"]
+        ]
+
+    assert offences(slept, but_not=MAY_SLEEP) == {}
+
+
+def test_no_test_asserts_how_long_something_took():
+    """A machine that is busy with other things is slower; what must be soon is a claim
+    about an order of events.
+    """
+
+    def timed(path):
+        return [
+            f"line {node.lineno}: {name}"
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Assert)
+            for name, _ in names_used(node)
+            if name in ("time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns")
+        ]
+
+    assert offences(timed) == {}
+
+
+# Rooms whose tests still reach into what they test, or into each other.
+NOT_YET_PUBLIC = ("order_router/",)
+
+
+def test_no_test_reaches_into_private_names():
+    """What a test needs to see is something that a user or `engine status` may want to see:
+    then it is public.
+    """
+
+    def is_own(node):
+        return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+
+    def reached(path):
+        allowed = DOCUMENTED | MAY_REACH_INTO.get(place_of_test(path), set())
+        nodes = list(ast.walk(tree_of(path)))
+        attributes = [
+            (node.lineno, node.attr)
+            for node in nodes
+            if isinstance(node, ast.Attribute) and not node.attr.startswith("__") and not is_own(node)
+        ]
+        imports = [
+            (node.lineno, each.name) for node in nodes if isinstance(node, ast.ImportFrom) for each in node.names
+        ]
+        return [
+            f"line {line}: {name}"
+            for line, name in attributes + imports
+            if name.startswith("_") and name not in allowed
+        ]
+
+    assert offences(reached, but_not=NOT_YET_PUBLIC) == {}
+
+
+def test_what_tests_share_is_in_a_rig():
+    """No test file imports another: a helper of two files belongs to its room's rig. No
+    path is edited either.
+    """
+
+    def shared(path):
+        tree = tree_of(path)
+        imported = [
+            f"line {node.lineno}: {node.module}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2].startswith("test_")
+        ]
+        return imported + [f"line {line}: {name}" for name, line in names_used(tree) if name == "sys.path"]
+
+    assert offences(shared, but_not=NOT_YET_PUBLIC) == {}
+
+
 def test_an_installed_engine_lacks_no_file():
-    """What is not a module of a package is package data: README and errors point to the examples."""
+    """Every file that is no module of a package is package data: README and errors point to
+    some.
+    """
     packages = {path.parent for path in ENGINE.rglob("__init__.py")}
     others = {path for path in ENGINE.rglob("*") if path.is_file() and "__pycache__" not in path.parts
               and not (path.suffix == ".py" and path.parent in packages)}  # fmt: skip

@@ -14,7 +14,9 @@ numbers = st.integers(-(10**30), 10**30)
 
 @given(numbers, decimals)
 def test_units_survive_text_and_decimal(units, places):
-    """units → text → Decimal → units is exact, far beyond 64 bits, negative numbers included."""
+    """units → text → Decimal → units is exact, far beyond 64 bits, negative numbers
+    included.
+    """
     text, exact = units_text(units, places), units_decimal(units, places)
 
     assert Decimal(text) == exact
@@ -23,14 +25,18 @@ def test_units_survive_text_and_decimal(units, places):
 
 @given(st.integers(0, 10**12), decimals)
 def test_the_checksum_text_is_the_units_themselves(units, places):
-    """Kraken's rule (no point, no leading zeros) gives the integer's own text; of zero it leaves nothing."""
+    """Kraken's rule (no point, no leading zeros) gives the integer's own text; for zero it
+    gives none.
+    """
     token = units_text(units, places).replace(".", "").lstrip("0")
 
     assert token == (str(units) if units else "")
 
 
 def test_a_strategy_that_sets_decimal_precision_changes_nothing():
-    """`getcontext().prec` belongs to the strategy's own arithmetic: prices keep every digit."""
+    """`getcontext().prec` belongs to the strategy's own arithmetic: prices keep every
+    digit.
+    """
     with localcontext() as context:
         context.prec = 3
         assert getcontext().prec == 3
@@ -56,12 +62,12 @@ def test_numbers_finer_than_their_units_are_refused(number):
 
 @pytest.mark.parametrize(("number", "units"), [("1e-8", 1), ("0e-999999999", 0), ("5.000000000000", 500_000_000)])
 def test_zeros_at_the_end_are_no_decimals(number, units):
-    """Exponents and trailing zeros are ways of writing, not precision."""
+    """Exponents and trailing zeros are notation, not precision."""
     assert decimal_units(Decimal(number), 8) == units
 
 
 def test_absurd_decimals_are_refused():
-    """A precision comes off the wire too."""
+    """A precision comes off the wire too, and may be absurd."""
     with pytest.raises(ValueError, match="is not a number of units"):
         decimal_units(Decimal(1), DIGITS_MAX + 1)
 
@@ -76,7 +82,7 @@ def test_texts_as_kraken_writes_them(units, places, text):
 
 @given(st.integers(-(10**12), 10**12), st.integers(0, 9), st.integers(-(10**12), 10**12), st.integers(0, 9))
 def test_counts_of_two_scales_are_compared_as_the_amounts_that_they_are(one, its, other, theirs):
-    """Exact, whichever is the finer."""
+    """Two counts are aligned exactly, whichever is the finer."""
     ours, others = aligned(one, its, other, theirs)
 
     assert (ours < others, ours == others) == (
@@ -85,7 +91,7 @@ def test_counts_of_two_scales_are_compared_as_the_amounts_that_they_are(one, its
 
 
 def test_a_count_is_never_told_in_coarser_units():
-    """That would round it."""
+    """A coarser scale is refused, because it would round."""
     assert rescaled(5, 1, 3) == 500
     with pytest.raises(ValueError, match="cannot be told in units of 10\\*\\*-1"):
         rescaled(500, 3, 1)
@@ -97,7 +103,7 @@ def test_a_count_is_never_told_in_coarser_units():
      ("5", 3, (5000, 3)), ("1e-30", 0, (1, 30)), ("-0.5", 0, (-5, 1)), ("0", 8, (0, 8))],
 )  # fmt: skip
 def test_the_coarsest_scale_that_tells_an_amount_whole(text, least, told):
-    """The order's own, or as much finer as it must be."""
+    """The scale is the order's own, or as much finer as needed."""
     assert exact_units(Decimal(text), least) == told
 
 
@@ -105,6 +111,6 @@ def test_the_coarsest_scale_that_tells_an_amount_whole(text, least, told):
     "text", ["NaN", "Infinity", "1e-31", "1e30", "1e999999999", "1e-999999999", "10000000000.1234567891"]
 )
 def test_what_no_record_holds_has_no_scale(text):
-    """More than 63 bits of units, or finer than any."""
+    """More than 63 bits of units, or finer than any scale, is refused."""
     with pytest.raises(ValueError, match="cannot be told in whole units"):
         exact_units(Decimal(text), 8)

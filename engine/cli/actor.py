@@ -1,12 +1,10 @@
 """A child process: `python -m engine actor public_feed --launch-fd N`.
 
-It is stopped by SIGTERM and leaves SIGINT to the parent, who got it from the same terminal. The feeds die with their
-parent; the order router outlives it, for as long as its orders need.
+SIGTERM stops it; SIGINT is left to the parent, which gets it from the same terminal. The
+feeds die with their parent; the order router outlives it, for as long as its orders need.
 """
 
 import asyncio
-import ctypes
-import os
 import signal
 import socket
 import sys
@@ -19,6 +17,7 @@ import uvloop
 from setproctitle import setproctitle
 
 from engine.errors import EngineError
+from engine.prctl import end_with_parent
 from engine.processes.launch import (
     ActorLaunch,
     FeedLaunch,
@@ -31,14 +30,13 @@ from engine.processes.launch import (
 )
 from engine.telemetry.log import configure_log, say_left_out
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 EXIT_MISCONFIGURED = 2
 
 log = structlog.get_logger("actor")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the actor that the command line names; its exit code."""
+    """Run the child process that the arguments name; returns its exit code."""
     actor, _, launch_fd = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Imported one by one: no process loads what another one needs.
@@ -71,8 +69,7 @@ async def _say_left_out() -> None:
 
 def die_with_parent(parent_pid: int) -> None:
     """Have the kernel kill this process when its parent dies, be it by SIGKILL."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it died before we asked
+    if not end_with_parent(parent_pid, signal.SIGKILL):
         sys.exit(1)
 
 
@@ -87,7 +84,7 @@ def _run(
     news = socket.socket(fileno=launch.news_fd)
 
     def tell(item: News) -> None:
-        with suppress(OSError):  # a full or closed socket: the log has it too
+        with suppress(OSError):  # a full or closed socket: the log has the same news
             news.send(encode_news(item), socket.MSG_DONTWAIT)
 
     async def run_until_done() -> None:

@@ -1,4 +1,4 @@
-"""Asking a running engine, or its order router, by the engine's name."""
+"""Requests to a running engine, or to its order router, found by the engine's name."""
 
 import click
 
@@ -10,7 +10,9 @@ name_option = click.option("--name", default="default", show_default=True, help=
 
 
 def ask_engine(name: str, request: Request) -> Answer:
-    """The engine's answer; ConfigError, with the mend, when there is none."""
+    """Ask the engine; returns its answer, raises ConfigError with a remedy when there is
+    none.
+    """
     try:
         return _unless_error(ask(RunDirectory(name).control_path, request))
     except NobodyListens:
@@ -18,7 +20,9 @@ def ask_engine(name: str, request: Request) -> Answer:
 
 
 def ask_router(name: str, request: Request) -> Answer:
-    """The answer of the engine's order router; ConfigError, with the mend, when there is none."""
+    """Ask the order router; returns its answer, raises ConfigError with a remedy when there
+    is none.
+    """
     try:
         return _unless_error(ask(RunDirectory(name).router_path, request))
     except NobodyListens:

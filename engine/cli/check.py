@@ -1,4 +1,4 @@
-"""`engine check`: what stands between a configuration and trading, found without trading.
+"""`engine check`: prove that a configuration can trade, without trading.
 
 config ─► credentials ─► REST: system, clock, symbols, key, balances ─► token ─► private WebSocket ─► limits
 """
@@ -41,7 +41,7 @@ COLORS = {Level.OK: "green", Level.ADVICE: "cyan", Level.WARNING: "yellow", Leve
 
 
 class _Place(Struct, frozen=True):
-    """Whom to ask, with which key, and where the key's nonces are kept."""
+    """Which services to ask, with which key, and where the key's nonces are kept."""
 
     rest_url: str
     private_url: str
@@ -60,7 +60,7 @@ class _Place(Struct, frozen=True):
     help="local for the built-in exchange; live for Kraken as configured; or the URL of a REST service (https) or of "
     "a private WebSocket (wss), once each.  [default: as configured]",
 )
-@click.option("--venue-options", default="", metavar="TEXT", help='Of the local venue: "--seed 7".')
+@click.option("--venue-options", default="", metavar="TEXT", help='Options for the local venue: "--seed 7".')
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def check(config_path: Path | None, venues: Sequence[str], venue_options: str, as_json: bool) -> int:
     """Prove keys, permissions, clock and limits, without trading.
@@ -87,7 +87,7 @@ def check(config_path: Path | None, venues: Sequence[str], venue_options: str, a
 
 
 def _read(config_path: Path | None, venues: Sequence[str]) -> Config:
-    venues = tuple(url for url in venues if url != LIVE)  # as configured, which is what there is without the option
+    venues = tuple(url for url in venues if url != LIVE)  # without the option, the configured services are asked
     rest = [url for url in venues if url.startswith(("http://", "https://"))]
     private = [url for url in venues if url.startswith(("ws://", "wss://"))]
     if venues != (LOCAL,) and len(rest) + len(private) < len(venues):
@@ -104,7 +104,9 @@ def _read(config_path: Path | None, venues: Sequence[str]) -> Config:
 
 
 def _local_place(config: Config, options: str, stack: ExitStack) -> _Place:
-    """The built-in exchange, for as long as the check takes; its key is play money, and so are its nonces."""
+    """Start the built-in exchange for the time of the check; its key and nonces are thrown
+    away.
+    """
     ready = stack.enter_context(LocalVenue(config, shlex.split(options))).ready()
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kraken-engine-check-")))
     credentials = checked(ready.api_key, ready.api_secret, "the local venue")
@@ -147,7 +149,8 @@ async def _examine(config: Config, place: _Place) -> list[Finding]:
         if key is not None and _may_go_on(told.findings):
             probe = await _probe(rest, place, clock, ca_file)
             names = {finding.name for finding in probe.findings}
-            # REST tells the time to the second, the WebSocket to the microsecond: what both found well is told once.
+            # REST gives the time in seconds, the WebSocket in microseconds: what both found
+            # well is shown once, as the WebSocket saw it.
             findings = [row for row in findings if row.name not in names or row.level is not Level.OK]
             findings += probe.findings
         findings += _limit_findings(config, told.pairs, probe, is_local=place.is_local)
@@ -159,7 +162,7 @@ async def _examine(config: Config, place: _Place) -> list[Finding]:
 
 
 def _may_go_on(findings: Sequence[Finding]) -> bool:
-    """Is a token worth asking for? After a refused key it would only be one more failed call."""
+    """Whether to ask for a token: after a refused key that would be one more failed call."""
     return all(finding.level is not Level.FAILURE for finding in findings if finding.name in ("rest", "key"))
 
 
@@ -175,7 +178,7 @@ async def _probe(rest: RestCalls, place: _Place, clock: Clock, ca_file: Path | N
 
 
 def _limit_findings(config: Config, pairs: RestPairs, probe: Probe | None, *, is_local: bool) -> list[Finding]:
-    """Are there limits, and can anything be traded within them?"""
+    """Check that the limits are set, and that an order of each pair fits into them."""
     findings = []
     try:
         check_live_limits(config)

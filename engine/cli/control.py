@@ -1,4 +1,4 @@
-"""`engine status` and `engine stop`: asked of a running engine through its control socket."""
+"""`engine status` and `engine stop`, which ask a running engine through its control socket."""
 
 import sys
 import time

@@ -1,11 +1,12 @@
-"""The one door out of `engine run`, whatever it is that ends it.
+"""The end of `engine run`, whatever causes it.
 
     SIGTERM, SIGINT, SIGHUP ─► StopSignals ─► Supervisor.request_stop ─► orders, summary, ledger ─► leave(code)
     `engine stop`, --seconds, a failure, a strategy's mistake ───┘
 
-A signal is a wish for a clean end from the first line of a run to its last: one that comes before there is a
-supervisor is kept for it, and more of them change nothing. `leave` ends the process though a plugin's threads or
-atexit handlers do not. The deadlines of all steps stand in engine/ARCHITECTURE.md, "Every end, and its deadlines".
+A signal asks for a clean end at any time of a run: one that arrives before there is a
+supervisor is kept for it, and further signals change nothing. `leave` ends the process even
+when a strategy's threads or atexit handlers do not return. The deadlines of all steps are
+in engine/ARCHITECTURE.md, "Every end, and its deadlines".
 """
 
 import faulthandler
@@ -21,45 +22,51 @@ from typing import NoReturn
 
 from engine.telemetry.log import drain_log, write_line
 
-START_STOP_S = 5.0  # for a run that is asked to stop before it has begun: a plugin's import may never end
-LEAVE_S = 5.0  # for what plugins left behind: threads that are no daemons, atexit handlers
-LEAVE_MARGIN_S = 2.0  # more, for one that keeps the interpreter's lock for itself
+START_STOP_S = 5.0  # for a run that is asked to stop before it has begun: a strategy's import may never end
+LEAVE_S = 5.0  # for what strategies left behind: threads that are no daemons, atexit handlers
+LEAVE_MARGIN_S = 2.0  # more, for a thread that keeps the interpreter's lock
 TOO_LATE = f"it was to stop while it started, and had not begun {START_STOP_S:g} s later"
 EXIT_FAILED = 1
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StartInterrupted(KeyboardInterrupt):
-    """Asked to stop before there was a supervisor, and something did not let it come to one."""
+    """A signal arrived before there was a supervisor, and none was made in time."""
 
 
 class StopSignals:
-    """Signals that ask for a clean end."""
+    """The signals that ask for a clean end, and whom to tell of one."""
 
     def __init__(self) -> None:
-        # What a signal calls; None before there is a supervisor, and when it has ended.
+        # What a signal calls; None before there is a supervisor, and after it has ended.
         self._stop: Callable[[], object] | None = None
         self._requested = False
         self._has_ended = False
-        # Was it interrupted because it had not begun in time?
+        # Whether the start was interrupted because it took too long.
         self._was_late = False
         self._numbers = [n for n in SIGNALS if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
 
     def install(self) -> None:
-        """Take the signals. Once more after strangers' code has been imported, which may have taken them too."""
+        """Install the handlers. Call it again after a strategy was imported, which may have
+        replaced them.
+        """
         for number in self._numbers:
             signal.signal(number, self._signalled)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._numbers)
 
     def begin(self, stop: Callable[[], object]) -> None:
-        """There is somebody to tell; at once, if there was a signal already."""
+        """Have signals call `stop` from now on; call it at once if a signal has arrived
+        already.
+        """
         self._stop = stop
         if self._requested:
             signal.setitimer(signal.ITIMER_REAL, 0)
             stop()
 
     def end(self) -> None:
-        """It has ended: what is left is bounded, and not to be interrupted."""
+        """Ignore signals from now on: what is left has a deadline, and must not be
+        interrupted.
+        """
         self._stop, self._has_ended = None, True
 
     def _signalled(self, _: int, __: FrameType | None) -> None:
@@ -67,7 +74,7 @@ class StopSignals:
         if self._stop is not None:
             self._stop()
         elif first and not self._has_ended:
-            signal.signal(signal.SIGALRM, self._too_late)  # not before: strategies may have a use for it
+            signal.signal(signal.SIGALRM, self._too_late)  # not earlier: strategies may use SIGALRM themselves
             signal.setitimer(signal.ITIMER_REAL, START_STOP_S)
 
     def _too_late(self, _: int, __: FrameType | None) -> None:
@@ -78,23 +85,27 @@ class StopSignals:
             drain_log()
             os._exit(EXIT_FAILED)
         self._was_late = True
-        signal.setitimer(signal.ITIMER_REAL, LEAVE_S)  # a plugin's bare `except:` catches this too
+        signal.setitimer(
+            signal.ITIMER_REAL, LEAVE_S
+        )  # once more, in case a strategy's bare `except:` catches this exception
         raise StartInterrupted
 
 
 class _Left:
-    """Did strangers' code run in this process, which may have left something behind?"""
+    """Whether strategy code ran in this process, which may have left something behind."""
 
     behind = False
 
 
 def expect_leftovers() -> None:
-    """From now on `leave` has a deadline."""
+    """Give `leave` a deadline from now on."""
     _Left.behind = True
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with this exit code, within LEAVE_S of whatever strategies left behind."""
+    """End the process with this exit code, within LEAVE_S of whatever strategies left
+    behind.
+    """
     if _Left.behind:
         threading.Thread(target=_end_late, args=(code,), name="leave", daemon=True).start()
         with suppress(OSError, ValueError, RuntimeError):

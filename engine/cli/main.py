@@ -1,7 +1,8 @@
-"""The command `engine`: one place where a mistake becomes one sentence and exit code 2.
+"""The command `engine`: the place where a mistake becomes one sentence and exit code 2.
 
-So does what the operating system refuses: too few file descriptors, a read-only file system, no room. And nobody who
-stops reading the output (`| head`), closes it, or cannot print a sign makes a command fail with a traceback.
+Refusals of the operating system are treated the same: too few file descriptors, a read-only
+file system, no space. Output that is closed, not read (`| head`) or cannot print a
+character never makes a command fail with a traceback.
 """
 
 import errno
@@ -20,10 +21,10 @@ from engine.cli.output import give_up_output
 from engine.errors import UserError
 
 EXIT_MISTAKE = 2
-EXIT_NO_OUTPUT = 1  # standard output could not take what the command had to say
+EXIT_NO_OUTPUT = 1  # standard output could not take what the command printed
 STANDARD_STREAMS = 3  # input, output and errors
 
-# What to do about what the operating system says.
+# What the user can do about an error of the operating system.
 MENDS = {
     errno.EMFILE: "raise the limit on open files, for example `ulimit -n 1024`",
     errno.ENFILE: "this machine has no file descriptors left: end other programs or raise fs.file-max",
@@ -36,7 +37,8 @@ MENDS = {
     errno.EAGAIN: "raise the limit on processes, for example `ulimit -u 4096`",
 }
 
-# Each command is imported when it is called: `engine stop` need not load the engine.
+# Each command is imported when it is called, so that `engine stop` does not load the
+# engine.
 COMMANDS = {
     "run": ("engine.cli.run", "Run strategies on a venue's live market data."),
     "replay": ("engine.cli.replay", "Replay captured frames through the same engine, in one process."),
@@ -54,7 +56,7 @@ COMMANDS = {
 
 
 class _Commands(click.Group):
-    """The commands, by name, loaded on demand."""
+    """The commands, by name, imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -76,11 +78,13 @@ def engine() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 when all went well, 2 for a mistake of the user's."""
+    """Run the command line and exit: with 0 when all went well, with 2 for a user's
+    mistake.
+    """
     prepare_streams()
     try:
         code = engine.main(arguments, prog_name="engine", standalone_mode=False)
-        if not sys.stdout.closed:  # by a strategy, say
+        if not sys.stdout.closed:  # a strategy may have closed it
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
@@ -108,10 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def prepare_streams() -> None:
-    """Have all three standard streams, and have them print what they can of any text.
+    """Open all three standard streams, and have them print any text as well as they can.
 
-    A stream that the caller has closed would leave its number to the next file or socket that is opened, which then
-    gets what is written for people.
+    A stream that the caller has closed would leave its number to the next file or socket,
+    which would then get the text meant for people.
     """
     while (fd := os.open(os.devnull, os.O_RDWR)) < STANDARD_STREAMS:
         os.set_inheritable(fd, True)
@@ -124,7 +128,7 @@ def prepare_streams() -> None:
 
 
 def os_error_sentence(error: OSError) -> str:
-    """What the operating system refused, where, and the mend."""
+    """One sentence: what the operating system refused, where, and what to do."""
     reason = (error.strerror or str(error)).lower()
     place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     mend = MENDS.get(error.errno or 0, "see the system's log")

@@ -1,4 +1,6 @@
-"""Options that several commands share, and how they become a configuration and strategies."""
+"""Options that several commands share, and their conversion to a configuration and
+strategies.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -16,13 +18,13 @@ from engine.strategy.api import Strategy
 from engine.strategy.loader import fingerprint, load_class, make_strategy
 from engine.supervisor.supervisor import NamedStrategy
 
-WRITE_DEADLINE_S = 5.0  # for a summary: it may go into a pipe
+WRITE_DEADLINE_S = 5.0  # for a summary, which may go into a pipe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def engine_options(command: F) -> F:
-    """The options of `engine run` and `engine replay`."""
+    """Add the options that `engine run` and `engine replay` share."""
     for option in reversed(
         (
             click.option("--symbols", help="Pairs, as BTC/USD,ETH/USD."),
@@ -39,9 +41,10 @@ def engine_options(command: F) -> F:
 
 
 def read_config(config_path: Path | None, changes: dict[str, tuple[str, object]]) -> Config:
-    """The file's settings, or the defaults, with the command line's in their place.
+    """The file's settings, or the defaults, with those of the command line in their place.
 
-    `changes` maps a setting to the option that gave it and its value; None leaves it as it is.
+    `changes` maps a setting to the option that set it and its value; None leaves the
+    setting as it is. Raises ConfigError.
     """
     config = load_config(config_path) if config_path is not None else Config()
     options = {path: option for path, (option, _) in changes.items()}
@@ -49,12 +52,12 @@ def read_config(config_path: Path | None, changes: dict[str, tuple[str, object]]
 
 
 def read_symbols(text: str | None) -> tuple[str, ...] | None:
-    """The value of --symbols."""
+    """Parse the value of --symbols; None stays None. Raises ConfigError."""
     return None if text is None else parse_symbols(text, "--symbols")
 
 
 def read_strategies(targets: Sequence[str], params: Sequence[str]) -> tuple[StrategyConfig, ...] | None:
-    """The strategies of the command line, in place of the file's; None when it names none."""
+    """The strategies of the command line; None when it names none, and the file's apply."""
     if params and len(targets) != 1:
         raise ConfigError("--param belongs to one --strategy; put the parameters of several into a --config file")
     values = dict(_param(text) for text in params)
@@ -62,7 +65,9 @@ def read_strategies(targets: Sequence[str], params: Sequence[str]) -> tuple[Stra
 
 
 def make_strategies(config: Config, symbols: Sequence[str], say: Callable[..., object]) -> list[NamedStrategy]:
-    """Load every strategy of the configuration; StrategyError or ConfigError names the one that cannot be."""
+    """Load every strategy of the configuration; StrategyError or ConfigError names the
+    wrong one.
+    """
     strategies: list[NamedStrategy] = []
     taken: set[str] = set()
     for entry in config.strategies:
@@ -77,7 +82,7 @@ def make_strategies(config: Config, symbols: Sequence[str], say: Callable[..., o
 
 
 def write_summary(path: Path | None, summary: dict[str, Any]) -> None:
-    """Write the summary as one JSON object; ConfigError when the place cannot be written."""
+    """Write the summary as one JSON object; raises ConfigError when it cannot be written."""
     if path is None:
         return
     text = msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
@@ -100,7 +105,9 @@ def write_summary(path: Path | None, summary: dict[str, Any]) -> None:
 
 
 def check_writable(path: Path | None) -> None:
-    """Refuse a summary that could not be written before the run, not after it."""
+    """Raise ConfigError now, before the run, when the summary could not be written after
+    it.
+    """
     if path is None:
         return
     if not path.parent.is_dir():
@@ -112,7 +119,7 @@ def check_writable(path: Path | None) -> None:
 
 
 def _free_name(cls: type[Strategy], taken: set[str]) -> str:
-    """The class's name, with a number when several strategies are of one class."""
+    """The class's name, with a number appended when several strategies are of one class."""
     name, number = cls.__name__, 2
     while name in taken:
         name, number = f"{cls.__name__}-{number}", number + 1

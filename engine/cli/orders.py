@@ -1,6 +1,7 @@
-"""`engine orders`, `balances`, `cancel`, `halt`, `resume`: asked of the order router itself.
+"""`engine orders`, `balances`, `cancel`, `halt`, `resume`, which ask the order router
+itself.
 
-The router answers though a strategy hangs or the engine's own process does.
+The router answers even when a strategy or the engine's own process hangs.
 """
 
 import sys
@@ -28,10 +29,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 @name_option
 @json_option
 @click.option("--since", metavar="TIME", help="From the history: 90m, 12h, 7d, or a date such as 2026-11-21.")
-@click.option("--strategy", help="Only this strategy's.")
-@click.option(
-    "--state-dir", type=click.Path(path_type=Path), help="Of an engine that does not run: where its history is."
-)
+@click.option("--strategy", help="Only orders of this strategy.")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="State directory of an engine that does not run.")
 def orders(name: str, as_json: bool, since: str | None, strategy: str | None, state_dir: Path | None) -> None:
     """Show open orders; with --since, all orders of that time from the history."""
     if since is None:
@@ -82,7 +81,7 @@ def balances(name: str, as_json: bool) -> None:
 
 @click.command()
 @name_option
-@click.option("--all", "everything", is_flag=True, help="Every open order of this engine.")
+@click.option("--all", "everything", is_flag=True, help="Cancel every open order of this engine.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 def cancel(name: str, everything: bool, ids: tuple[str, ...]) -> None:
     """Cancel orders, by the engine's id or Kraken's."""
@@ -110,7 +109,7 @@ def resume(name: str) -> None:
 
 
 def _moment(text: str) -> datetime:
-    """`12h` ago, or a date and time in UTC."""
+    """Parse `12h` (ago), or a date and time in UTC. Raises ConfigError."""
     if text[:-1].isdigit() and text[-1] in PERIODS:
         return datetime.now(UTC) - timedelta(**{PERIODS[text[-1]]: int(text[:-1])})
     try:
@@ -123,7 +122,7 @@ def _moment(text: str) -> datetime:
 
 
 def _state_dir(name: str) -> Path:
-    """Where the running engine writes, or where one of this name would."""
+    """The running engine's state directory, or the default one for this name."""
     try:
         return Path(ask_router(name, {"command": "where"})["state_dir"])
     except ConfigError:
@@ -131,7 +130,7 @@ def _state_dir(name: str) -> Path:
 
 
 def _from_history(state_dir: Path, since: datetime, strategy: str | None, is_running: bool) -> list[dict[str, Any]]:
-    # Imported here: nothing else of these commands needs a database.
+    # Imported here: none of the other commands needs a database.
     from engine.history import is_incomplete, order_object, query_orders, rebuild
     from engine.orders.journal import read_journal
 

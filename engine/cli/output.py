@@ -1,4 +1,4 @@
-"""Standard output that cannot be written: given up, so that nobody fails by it later."""
+"""Giving up standard output that cannot be written, so that nothing fails by it later."""
 
 import os
 import sys
@@ -8,10 +8,10 @@ STDOUT_FD: Final = 1
 
 
 def give_up_output() -> None:
-    """Send to nowhere what is printed from now on, and what waits in Python's buffers.
+    """Discard what is printed from now on, and what waits in Python's buffers.
 
-    For output that fails, and for output that blocks: a thread may stay behind in a write to the old stream, whose
-    buffer the end of the process must then not flush.
+    For output that fails and for output that blocks: a thread may be blocked in a write to
+    the old stream, whose buffer must then not be flushed at the end of the process.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, STDOUT_FD)

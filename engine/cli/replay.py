@@ -39,7 +39,9 @@ def replay(
     log_level: str | None,
     log_format: str | None,
 ) -> int:
-    """Replay captured frames, one a line, through the same sessions, books, ring and strategies."""
+    """Replay captured frames, one a line, through the same sessions, books, ring and
+    strategies.
+    """
     from engine.cli.view import status_text
     from engine.replay import Capture
     from engine.replay import replay as run_replay
@@ -59,7 +61,8 @@ def replay(
     configure_log(config.log.level, config.log.format, "replay")
     opened = [Capture(path) for path in captures]
     held = dict.fromkeys(symbol for capture in opened for symbol in capture.symbols)
-    # The pairs of a file's configuration are those of its live runs: a replay takes what the captures hold.
+    # The pairs of a configuration file are those of live runs; a replay takes what the
+    # captures hold.
     followed = wanted or tuple(held)
     missing = [symbol for symbol in followed if symbol not in held]
     if missing or not followed:
@@ -72,7 +75,7 @@ def replay(
             summary = runner.run(
                 run_replay(opened, followed, [(named.name, named.strategy) for named in strategies], config)
             )
-        except (SystemExit, GeneratorExit) as error:  # of a strategy's own task: asyncio lets it through
+        except (SystemExit, GeneratorExit) as error:  # raised by a strategy's own task: asyncio lets it through
             raise StrategyError(f"a strategy's task raised {error!r}, which ended the replay") from error
     write_summary(summary_path, summary)
     click.echo(status_text(summary))

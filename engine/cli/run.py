@@ -1,4 +1,4 @@
-"""`engine run`: the engine, until Ctrl-C, `engine stop`, or a number of seconds."""
+"""`engine run`: runs the engine until Ctrl-C, `engine stop`, or a number of seconds."""
 
 import asyncio
 import shlex
@@ -50,12 +50,14 @@ log = structlog.get_logger("engine")
 @engine_options
 @click.option(
     "--venue",
-    help="local: the built-in exchange, where orders are play. live: Kraken, with real money. Or the URL of a public "
-    "WebSocket.  [default: Kraken's, without orders]",
+    help="local: the built-in exchange, where orders are play money. live: Kraken, with real money. Or the URL of a "
+    "public WebSocket.  [default: Kraken's, without orders]",
 )
-@click.option("--venue-options", default="", metavar="TEXT", help='Of the local venue: "--rate 5000 --seed 7".')
-@click.option("--name", help="Names the engine for status and stop.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+@click.option(
+    "--venue-options", default="", metavar="TEXT", help='Options for the local venue: "--rate 5000 --seed 7".'
+)
+@click.option("--name", help="The engine's name, for `engine status` and the like.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
 @click.option("--depth", type=int, help="Book levels a side.")
 @click.option("--shards", type=int, help="Public feed processes.")
 @click.option("--view", is_flag=True, help="Show books and latency live on standard output.")
@@ -103,7 +105,8 @@ def run(
     stops.install()
     try:
         with LocalVenue(config, shlex.split(venue_options)) if venue == LOCAL else nullcontext() as local:
-            # Before a line of a plugin runs: what the environment held of a key is then in no plugin's reach.
+            # Before any strategy code runs: a key in the environment is then out of its
+            # reach.
             credentials_fd = _hand_over_environment() if local is None and config.trading.enabled else None
             expect_leftovers()
             strategies = make_strategies(config, config.symbols, log.info)
@@ -125,14 +128,16 @@ def run(
     except ConfigError as error:
         if summary["exit"] == CLEAN:
             raise
-        click.echo(f"engine: {error}", err=True)  # and what ended the run decides the exit code
+        click.echo(f"engine: {error}", err=True)  # what ended the run decides the exit code
     if mistake is not None:
         raise mistake
     return 0 if summary["exit"] == "clean" else EXIT_FAILED
 
 
 def _compared(ready: "VenueReady", account: Account, told: list[Told]) -> dict[str, Any]:
-    """The summary's `ledger`; whatever is wrong with journal or ledger, there is a summary."""
+    """The summary's `ledger`; an error in journal or ledger is told there, and raises
+    nothing.
+    """
     try:
         return compare_with_ledger(ready.rest, account.state_dir, told)
     except Exception as error:
@@ -141,7 +146,9 @@ def _compared(ready: "VenueReady", account: Account, told: list[Told]) -> dict[s
 
 
 def _check_one_venue(config: Config) -> None:
-    """Books of one venue and orders to another is a mistake that costs money."""
+    """Raise ConfigError for books of one venue and orders to another: that mistake costs
+    money.
+    """
     venue, kraken = config.venue, VenueConfig()
     orders_at_kraken = kraken.private_url == venue.private_url or kraken.rest_url == venue.rest_url
     if config.trading.enabled and venue.url != kraken.url and orders_at_kraken:
@@ -183,7 +190,11 @@ def _run(
 
 
 def _hand_over_environment() -> int:
-    """The environment's key, if it holds one, for the router alone: what was in this process cannot be dumped."""
+    """Take a key from the environment into a memfd for the router alone; returns its
+    descriptor.
+
+    This process can no longer be dumped then, because the key was in it.
+    """
     credentials = take_environment()
     if credentials is not None:
         no_core_dumps()
@@ -193,9 +204,11 @@ def _hand_over_environment() -> int:
 def _account(
     config: Config, directory: RunDirectory, ready: "VenueReady | None", credentials_fd: int | None
 ) -> Account | None:
-    """Whom to trade with: the local venue always, Kraken when the configuration says so, else nobody."""
+    """The account to trade with: the local venue's always, Kraken's when configured, else
+    None.
+    """
     if ready is not None:
-        # The venue's account begins and ends with this run, and so does what is written of it.
+        # The venue's account begins and ends with this run, and so does its journal.
         state_dir = directory.state_path
         return Account(
             private_url=ready.private,
@@ -219,7 +232,7 @@ def _account(
 
 
 class VenueReady(msgspec.Struct):
-    """What the local venue says when it takes connections."""
+    """The line that the local venue prints when it takes connections."""
 
     public: str
     private: str
@@ -241,7 +254,8 @@ class LocalVenue:
         command = (sys.executable, "-P", "-m", "engine", "venue", "--port", "0", "--die-with-parent")
         symbols = ("--symbols", ",".join(config.symbols))
         rate = ("--rate", LOCAL_RATE)
-        # The user's options come last and win. Started before the strategies are loaded: each takes a while.
+        # The user's options come last and win. Started before the strategies are loaded,
+        # because both take a while.
         self.process = subprocess.Popen(
             (*command, *symbols, *rate, *options),
             stdin=subprocess.DEVNULL,
@@ -252,7 +266,9 @@ class LocalVenue:
         )
 
     def ready(self) -> VenueReady:
-        """Wait for its ready line; its own sentence, when it could not start, is ours."""
+        """Wait until it takes connections; raises ConfigError with the venue's own sentence
+        if it could not start.
+        """
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         line = self.process.stdout.readline()
@@ -278,7 +294,7 @@ class LocalVenue:
 
 
 def _relay(lines: IO[str]) -> None:
-    """Pass the venue's log on: a pipe that nobody reads would stop it one day."""
+    """Copy the venue's log to ours: a full pipe would stop it."""
     with lines:
         for line in lines:
             write_line(line)

@@ -10,15 +10,15 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 @click.command("venue")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to serve on.")
-@click.option("--port", default=8765, show_default=True, help="Of the public WebSocket; 0 takes any free one.")
-@click.option("--private-port", type=int, help="Of the private WebSocket.  [default: the one after --port]")
-@click.option("--rest-port", type=int, help="Of REST.  [default: the second after --port]")
+@click.option("--port", default=8765, show_default=True, help="Port of the public WebSocket; 0 takes any free one.")
+@click.option("--private-port", type=int, help="Port of the private WebSocket.  [default: the one after --port]")
+@click.option("--rest-port", type=int, help="Port of REST.  [default: the second after --port]")
 @click.option(
     "--seed",
     default=0,
     show_default=True,
-    help="Of order flow, delays and faults: same seed, same venue. The history before it ends where the venue opens: "
-    "opened at another moment, its trades and candles are others.",
+    help="Seed of order flow, delays and faults: same seed, same venue. Only the history before the venue opens, its "
+    "trades and candles, depends on the moment at which it opens.",
 )
 @click.option("--symbols", default="", metavar="A,B,C", help="Pairs to list.  [default: all that the venue knows]")
 @click.option(
@@ -47,11 +47,15 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     type=click.Choice(["original", "max"]),
     default="original",
     show_default=True,
-    help="Of a capture: as it was recorded, or as fast as the client reads.",
+    help="Send a capture as it was recorded, or as fast as the client reads.",
 )
-@click.option("--repeat", default=1, show_default=True, help="Rounds of a capture; 0 repeats it for ever.")
+@click.option("--repeat", default=1, show_default=True, help="How often to send a capture; 0 repeats it for ever.")
 @click.option(
-    "--snapshot-delay-ms", default="10-40", show_default=True, metavar="MS[-MS]", help="From a subscription's ack."
+    "--snapshot-delay-ms",
+    default="10-40",
+    show_default=True,
+    metavar="MS[-MS]",
+    help="Delay from a subscription's confirmation to its snapshot.",
 )
 @click.option("--heartbeat-s", default=1.0, show_default=True, help="Seconds between heartbeats.")
 @click.option("--idle-close-s", default=60.0, show_default=True, help="Seconds until an idle connection is closed.")
@@ -61,7 +65,8 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     "--maintenance-phase-s",
     default=1.0,
     show_default=True,
-    help="Of the phase cancel_only of the fault maintenance, the others in Kraken's proportion. Kraken's own: 100.",
+    help="Length of the phase cancel_only of the fault maintenance; the others keep Kraken's proportion to it. "
+    "Kraken's own takes 100.",
 )
 @click.option(
     "--maintenance-loss",
@@ -75,22 +80,31 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     type=click.Choice(["starter", "intermediate", "pro"]),
     default="intermediate",
     show_default=True,
-    help="Of the funded account: rate counters, and how many orders it may have open.",
+    help="Tier of the funded account: its rate counters, and how many orders it may have open.",
 )
-@click.option("--fee-volume-usd", default=0.0, show_default=True, help="Traded in 30 days before: decides the fees.")
-@click.option("--no-rate-counter", is_flag=True, help="Neither count requests nor limit open orders.")
 @click.option(
-    "--engine-latency-ms", default="1-3", show_default=True, metavar="MS[-MS]", help="Of every trading request."
+    "--fee-volume-usd",
+    default=0.0,
+    show_default=True,
+    help="What the account traded in the 30 days before; it decides the fees.",
+)
+@click.option("--no-rate-counter", is_flag=True, help="Do not count requests and do not limit open orders.")
+@click.option(
+    "--engine-latency-ms",
+    default="1-3",
+    show_default=True,
+    metavar="MS[-MS]",
+    help="How long the venue takes for a trading request.",
 )
 @click.option(
     "--rest-lag-ms",
     default="500-3000",
     show_default=True,
     metavar="MS[-MS]",
-    help="How far the fault rest-lag looks back.",
+    help="How old the state is that the fault rest-lag shows.",
 )
 @click.option("--ledger", default="", metavar="FILE", help="Write every accepted order and every fill to this file.")
-@click.option("--clock-offset-s", default=0.0, show_default=True, help="By how much REST's Time is wrong.")
+@click.option("--clock-offset-s", default=0.0, show_default=True, help="Seconds by which REST's Time is wrong.")
 @click.option("--die-with-parent", is_flag=True, help="End when the process that started this one ends.")
 def venue(
     host: str,
@@ -122,14 +136,17 @@ def venue(
 ) -> None:
     """Serve a Kraken-faithful exchange on loopback.
 
-    Prints one line of JSON when it is ready and logs to standard error; it ends on SIGTERM or Ctrl-C. The line has
-    the addresses of the public and the private WebSocket and of REST, and the API key and secret of a funded account:
-    {"public": "ws://127.0.0.1:8765/v2", "private": "ws://127.0.0.1:8766/v2", "rest": "http://127.0.0.1:8767",
-    "api_key": "...", "api_secret": "..."}. With --capture there is the public WebSocket alone.
+    Prints one line of JSON when it is ready and logs to standard error; it ends on SIGTERM
+    or Ctrl-C. The line has the addresses of the public and the private WebSocket and of
+    REST, and the API key and secret of a funded account. With --capture there is the public
+    WebSocket alone.
+
+    {"public": "ws://127.0.0.1:8765/v2", "private": "ws://127.0.0.1:8766/v2",
+    "rest": "http://127.0.0.1:8767", "api_key": "...", "api_secret": "..."}
     """
     if die_with_parent:
         _die_with_parent()
-    # Imported here: the other commands of `engine` need not wait for the venue's libraries.
+    # Imported here: the other commands of `engine` do not need the venue's libraries.
     from engine.venue.setup.rate_counter import Tier
     from engine.venue.setup.settings import MaintenanceLoss, Pace, VenueSettings
     from engine.venue.websocket.faults import parse_fault
@@ -187,7 +204,8 @@ def venue(
         stop = asyncio.Event()
 
         def end(*_: object) -> None:
-            # Not the loop's own signal handlers: on its close they become fatal, and whoever asked twice would kill us.
+            # Not the loop's own signal handlers: when it closes they become fatal, and a
+            # second signal would kill this process.
             for signal_number in ENDING_SIGNALS:
                 signal.signal(signal_number, signal.SIG_IGN)
             loop.call_soon_threadsafe(stop.set)
@@ -201,7 +219,7 @@ def venue(
 
 
 def _delay_range(option: str, text: str) -> tuple[float, float]:
-    """`10-40` or `25`, in milliseconds."""
+    """Parse milliseconds such as `25`, or a range such as `10-40`. Raises ConfigError."""
     from engine.errors import ConfigError
 
     low, _, high = text.partition("-")
@@ -213,11 +231,9 @@ def _delay_range(option: str, text: str) -> tuple[float, float]:
 
 def _die_with_parent() -> None:
     """Have the kernel send SIGTERM when the parent ends, and end now if it already has."""
-    import ctypes
     import os
 
-    parent = os.getppid()
-    death_signal = 1  # PR_SET_PDEATHSIG
-    ctypes.CDLL(None).prctl(death_signal, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:
+    from engine.prctl import end_with_parent
+
+    if not end_with_parent(os.getppid(), signal.SIGTERM):
         raise SystemExit(0)

@@ -1,9 +1,10 @@
-"""The live view: what the running engine measures, as a table that redraws, or as a line a second.
+"""The live view: the newest summary as a table that redraws, or as a line a second.
 
     supervisor ─ summary ─► ViewThread.update: the newest one waits ─► its thread: drawn, written
 
-Drawing happens in a thread of its own and nothing waits for it. Output that is closed, full, stopped or cannot print a
-sign ends the view, with one line in the log, and never the engine.
+Drawing happens in a thread of its own and nothing waits for it. Output that is closed,
+full, stopped or cannot print a character ends the view, with one line in the log, and never
+the engine.
 """
 
 import sys
@@ -24,10 +25,10 @@ from engine.cli.output import give_up_output
 
 REDRAW_S = 0.5
 LINE_S = 1.0
-QUIET_S = 3600.0  # nobody looks
-LINE_CHARS = 160  # of a table that goes to a file or a pipe: no quantity is cut
+QUIET_S = 3600.0  # with no view nothing is to be drawn
+LINE_CHARS = 160  # of a table that goes to a file or a pipe: wide enough for every quantity
 
-LAST_PICTURE_S: Final = 1.0  # for the output to take the picture of the end
+LAST_PICTURE_S: Final = 1.0  # for the output to take the last picture
 
 log = structlog.get_logger("view")
 
@@ -35,7 +36,7 @@ STATE_STYLES = {"live": "green", "stale": "yellow", "untrusted": "red"}
 
 
 class View(Protocol):
-    """Takes the summary again and again."""
+    """Something that is given the summary every `interval_s` seconds."""
 
     interval_s: float
 
@@ -43,11 +44,15 @@ class View(Protocol):
 
 
 class _Picture(AbstractContextManager["_Picture"], View, Protocol):
-    """A view that writes to standard output when it is updated: it may block, and raise whatever output raises."""
+    """A view that writes to standard output in `update`: it may block, and raise an error
+    of output.
+    """
 
 
 def open_view(wanted: bool) -> "AbstractContextManager[View]":
-    """A table on a terminal, lines elsewhere, nothing when not wanted. It never blocks and never raises."""
+    """A table on a terminal, lines elsewhere, nothing when not wanted. Never blocks, never
+    raises.
+    """
     if not wanted:
         return _NoView()
     return ViewThread(_TableView() if sys.stdout.isatty() else _LineView())
@@ -64,7 +69,9 @@ class _NoView(AbstractContextManager[View]):
 
 
 class ViewThread(AbstractContextManager[View]):
-    """Draws a picture of the newest summary, in a thread of its own, until the output fails or the view is closed."""
+    """Draws the newest summary in a thread of its own, until the output fails or the view
+    is closed.
+    """
 
     def __init__(self, picture: _Picture) -> None:
         self._picture = picture
@@ -85,16 +92,16 @@ class ViewThread(AbstractContextManager[View]):
             self._changed.notify()
         self._thread.join(LAST_PICTURE_S)
         if self._thread.is_alive():
-            give_up_output()  # it is blocked there, and would be at the end of the process
+            give_up_output()  # it is blocked in a write, and would block the end of the process too
 
     def update(self, summary: dict[str, Any]) -> None:
-        """Have it drawn soon, unless a newer one comes first."""
+        """Draw this summary soon, unless a newer one comes first."""
         with self._changed:
             self._next = summary
             self._changed.notify()
 
     def _run(self) -> None:
-        # Whatever goes wrong with a picture is no reason to stop trading.
+        # An error in the view is no reason to stop trading.
         try:
             with self._picture:
                 while (summary := self._wait()) is not None:
@@ -112,7 +119,7 @@ class ViewThread(AbstractContextManager[View]):
 
 
 class _Rates:
-    """Book messages a second of each pair, from one look to the next."""
+    """Book messages a second of each pair, between two calls of `update`."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
@@ -241,7 +248,9 @@ def _counts(summary: dict[str, Any]) -> str:
 
 
 def _trading(summary: dict[str, Any]) -> list[str]:
-    """Orders, fills, what is held and what came of it; nothing for an engine that does not trade."""
+    """Lines about orders, fills, positions and profit; none for an engine that does not
+    trade.
+    """
     trading = summary["trading"]
     if trading["mode"] == "off":
         return []
@@ -282,7 +291,7 @@ def _trading(summary: dict[str, Any]) -> list[str]:
 
 
 def _rounded(amount: str) -> str:
-    """For people; the summary has every digit."""
+    """Four decimals, for people; the summary has every digit."""
     return f"{Decimal(amount):.4f}".rstrip("0").rstrip(".")
 
 

@@ -18,15 +18,16 @@ V1_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}
 
 Rounding = Literal["down", "up"]
 Number = Decimal | str | int | float
-"""A float counts as the shortest decimal that means it, as in an order: 0.1 is 0.1."""
+"""A float stands for the shortest decimal that it prints as: 0.1 is 0.1."""
 
-_DIGITS = 2 * DIGITS_MAX + 4  # any number that an order can have, by any step
-# Of more digits than that, what is cut off goes the way that the whole does.
+_DIGITS = 2 * DIGITS_MAX + 4  # enough for any number of an order, divided by any step
+# Beyond that many digits the intermediate result is rounded in the same direction.
 _WIDE = {"down": Context(prec=_DIGITS, rounding=ROUND_FLOOR), "up": Context(prec=_DIGITS, rounding=ROUND_CEILING)}
 
 
-# Kraken's names are in capitals, but for the x of a tokenized stock (AAPLx, Vx). With at most its first letter in
-# capitals a name is a slip; where it ends in x besides, nobody can say whether AVAX or AVAx was meant.
+# Kraken's names are in capitals, except for the x of a tokenized stock (AAPLx, Vx). A name
+# with at most its first letter in capitals is a mistake; if it also ends in x, AVAX or AVAx
+# may be meant.
 _CASE_SLIP = re.compile(r"(?![A-Z]x$)(?=.*[a-z])[A-Z]?[^A-Z]*")
 
 
@@ -36,17 +37,21 @@ def v2_symbol(symbol: str) -> str:
 
 
 def capitals(symbol: str) -> str:
-    """The name with those parts in capitals that plainly should be: eth/Usd is ETH/USD, AAPLx/usd is AAPLx/USD."""
+    """The name with mistyped parts in capitals: eth/Usd gives ETH/USD, AAPLx/usd gives
+    AAPLx/USD.
+    """
     return "/".join(asset.upper() if _CASE_SLIP.fullmatch(asset) else asset for asset in symbol.split("/"))
 
 
 def may_be_tokenized(symbol: str) -> bool:
-    """Is the name written so that AVAX or AVAx may be meant: avax/usd?"""
+    """Whether a name in lower case may mean a tokenized stock: avax/usd may be AVAX or
+    AVAx.
+    """
     return any(asset.endswith("x") and _CASE_SLIP.fullmatch(asset) is not None for asset in symbol.split("/"))
 
 
 class Pair(Struct, frozen=True):
-    """What the venue says of one pair.
+    """The venue's data of one pair.
 
     Units: one tick is 10**-price_decimals of the quote currency, one lot is
     10**-qty_decimals of the base currency.
@@ -56,30 +61,37 @@ class Pair(Struct, frozen=True):
     price_decimals: int
     qty_decimals: int
     price_increment_ticks: int = 1
-    """Prices are whole multiples of this."""
+    """Prices are multiples of this."""
     qty_increment_lots: int = 1
-    """Quantities are whole multiples of this."""
+    """Quantities are multiples of this."""
     qty_min_lots: int = 0
-    """The smallest order."""
+    """The minimum quantity of an order."""
     cost_min: Decimal = Decimal(0)
-    """The smallest price × quantity of an order, in quote currency."""
+    """The minimum price × quantity of an order, in quote currency."""
     status: str = "online"
-    """online, cancel_only, post_only, limit_only, reduce_only, maintenance, delisted or work_in_progress."""
+    """online, cancel_only, post_only, limit_only, reduce_only, maintenance, delisted or
+    work_in_progress.
+    """
     base_decimals: int | None = None
-    """Of the base currency in the account: what is bought is credited in whole units of 10**-base_decimals, which may
-    be coarser than a lot. None until the venue has told."""
+    """Precision of the base currency in the account: purchases are credited in units of
+    10**-base_decimals, which may be coarser than a lot. None until the venue has sent it.
+    """
     quote_decimals: int | None = None
-    """The same of the quote currency."""
+    """The same for the quote currency."""
     cost_decimals: int = 8
     """An amount of quote currency to spend is a multiple of 10**-cost_decimals."""
 
     def price_ticks(self, price: Number) -> PriceTicks:
-        """The price in ticks; ValueError, naming the increment, when it lies between two of them."""
+        """The price in ticks; ValueError, naming the increment, when it is no multiple of
+        that.
+        """
         ticks = self._units(price, self.price_decimals, self.price_increment_ticks, "price")
         return PriceTicks(ticks)
 
     def qty_lots(self, qty: Number) -> QtyLots:
-        """The quantity in lots; ValueError, naming the increment, when it lies between two of them."""
+        """The quantity in lots; ValueError, naming the increment, when it is no multiple of
+        that.
+        """
         return QtyLots(self._units(qty, self.qty_decimals, self.qty_increment_lots, "quantity"))
 
     def price(self, ticks: PriceTicks) -> Decimal:
@@ -115,8 +127,8 @@ class Pair(Struct, frozen=True):
     def round_qty(self, qty: Number, direction: Rounding) -> Decimal:
         """The nearest quantity on the step that is not above ("down") or not below ("up").
 
-        The step is the coarser of the lot and of what the account can hold: such a quantity can be ordered, and is
-        credited as it is.
+        The step is a multiple of both the lot and the account's precision, so that the
+        quantity can be ordered and is credited without rounding.
         """
         step_lots = self.qty_increment_lots
         if self.base_decimals is not None and self.base_decimals < self.qty_decimals:
@@ -139,7 +151,7 @@ def _decimal(value: Number) -> Decimal:
 
 
 def _stepped(value: Decimal, step: Decimal, direction: Rounding) -> Decimal:
-    # Whatever precision a strategy has set for the arithmetic of its thread: it rounds here and nowhere else.
+    # A context of its own: a strategy may have changed the decimal precision of its thread.
     context = _WIDE.get(direction)
     if context is None:
         raise ValueError(f'the direction of rounding is "down" or "up", not {direction!r}')

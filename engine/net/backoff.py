@@ -1,13 +1,15 @@
-"""How long to wait before the next connection attempt, as a pure function of time and chance.
+"""The wait before the next connection attempt, as a pure function of time and chance.
 
-Kraken: "random disconnects: reconnect instantly a handful of times; after maintenance: at least 5 seconds
-between attempts", https://docs.kraken.com/exchange/guides/websockets/reconnection
+Kraken: "random disconnects: reconnect instantly a handful of times; after maintenance: at
+least 5 seconds between attempts",
+https://docs.kraken.com/exchange/guides/websockets/reconnection
 
     connection dropped, 1st to 3rd time in a row     at once
     after that, and whenever connecting fails        0 to 0.5 s, 0 to 1 s, 0 to 2 s … 0 to 30 s
-    connection was healthy for 30 s                  all is forgotten
+    connection was healthy for 30 s                  as at the start
 
-The wait is drawn from the whole range ("full jitter"): clients that were cut together do not come back together.
+The wait is drawn from the whole range ("full jitter"), so that clients which lost their
+connections together do not return together.
 """
 
 from random import Random
@@ -21,7 +23,9 @@ HEALTHY_NS = 30 * NS_PER_S  # long enough for every subscription to have been co
 
 
 class Backoff:
-    """The waits of one connection. `random` is the only source of chance, so a seed repeats them."""
+    """The waits of one connection. `random` is the only source of chance, so a seed repeats
+    them.
+    """
 
     def __init__(
         self,
@@ -37,7 +41,7 @@ class Backoff:
         self._ceiling_ns_max = ceiling_ns_max
         self._instant_retries_max = instant_retries_max
         self._healthy_ns = healthy_ns
-        # When the connection came up; None while there is none.
+        # When the connection was opened; None while there is none.
         self._opened_at: MonoNs | None = None
         # Drops that may still be answered at once. Full again after a healthy connection.
         self._instant_retries_left = instant_retries_max
@@ -45,11 +49,13 @@ class Backoff:
         self._waits = 0
 
     def opened(self, now: MonoNs) -> None:
-        """A connection is up."""
+        """Record that a connection is open."""
         self._opened_at = now
 
     def retry_at(self, now: MonoNs, floor_ns: int = 0) -> MonoNs:
-        """The connection is gone, or did not come about: when to try again, not before `now + floor_ns`."""
+        """Record that the connection ended or failed; returns when to try again, at `now +
+        floor_ns` or later.
+        """
         opened_at, self._opened_at = self._opened_at, None
         if opened_at is not None and now - opened_at >= self._healthy_ns:
             self._waits = 0

@@ -1,10 +1,10 @@
-"""A control socket: one JSON object asks, one answers, each on a line.
+"""A control socket: one JSON object as request, one as answer, each on a line.
 
     {"command":"status"}                    ─►  the summary, as `--summary` writes it
     {"command":"cancel","ids":["…"]}        ─►  {"canceling":1}
 
-A Unix socket in the run directory, mode 0600, and only for this user's processes. Whatever is sent, the answer to
-what cannot be carried out is {"error":"one sentence"}.
+A Unix socket in the run directory, mode 0600, and only for this user's processes. A request
+that cannot be carried out, whatever it is, gets {"error":"one sentence"}.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ async def serve_control(
 
 
 def ask(path: Path, request: Request, deadline_s: float = ANSWER_DEADLINE_S) -> Answer:
-    """The answer of the process behind the socket; NobodyListens when there is none."""
+    """The answer of the process behind the socket; raises NobodyListens when there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(deadline_s)
         try:
@@ -86,7 +86,10 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes | None:
-    """The request; None when it is too long, after its end has been waited for, so that the asker hears the answer."""
+    """The request, or None when it is too long.
+
+    Its end is waited for even then, so that the caller can read the answer.
+    """
     try:
         return await reader.readuntil(b"\n")
     except asyncio.IncompleteReadError as error:
@@ -109,7 +112,7 @@ async def _answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
         return await answer if isinstance(answer, Awaitable) else answer
     except EngineError as error:
         return {"error": str(error)}
-    except Exception as error:  # a fault of ours must not leave the asker without an answer
+    except Exception as error:  # an error of our own must not leave the caller without an answer
         log.exception("a command failed", command=request["command"])
         return {"error": f"the command failed: {type(error).__name__}; the log says more"}
 

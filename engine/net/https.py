@@ -4,8 +4,8 @@
     anything later: reset, deadline, torn or endless answer            InDoubt: it may have been carried out
     a complete answer, whatever its status                             HttpAnswer
 
-A POST is sent once. aiohttp repeats GETs whose kept connection turned out dead, and nothing else. Redirects are not
-followed: a signature is made for one host and path.
+A POST is sent once. aiohttp repeats GETs whose kept connection turned out dead, and nothing
+else. Redirects are not followed, because a signature is made for one host and path.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from engine.errors import EngineError
 from engine.net.resolver import Resolver, Unreachable
 from engine.net.tls import client_context
 
-DEADLINE_S: Final = 10.0  # from the call to the last byte of its answer
+DEADLINE_S: Final = 10.0  # from the call to the last byte of the answer
 CONNECT_DEADLINE_S: Final = 4.0  # DNS, TCP and TLS
 KEPT_S: Final = 10.0  # an idle connection; the longer it is kept, the likelier it is dead when it is used
 CONNECTIONS_MAX: Final = 4
@@ -47,11 +47,11 @@ class HttpAnswer(NamedTuple):
     took_ns: int
     """From the call to the last byte, connecting included."""
     retry_after_s: int = 0
-    """The server's wish to be left alone; 0 when it has none."""
+    """How long the server asks us to stay away; 0 when it does not."""
 
 
 class RequestFailed(EngineError):
-    """No complete answer; the branch says what that proves."""
+    """There is no complete answer; the subclass says what that proves."""
 
 
 class NotSent(RequestFailed):
@@ -59,11 +59,11 @@ class NotSent(RequestFailed):
 
 
 class InDoubt(RequestFailed):
-    """At least a part of the request has left; nobody knows whether it was carried out."""
+    """At least a part of the request has left; whether it was carried out is unknown."""
 
 
 class _Attempt:
-    """How far one request has come."""
+    """The progress of one request."""
 
     __slots__ = ("has_begun",)
 
@@ -84,14 +84,14 @@ class HttpsClient:
         ca_file: Path | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        """ConfigError when the address may not be talked to, or `ca_file` cannot be used."""
+        """Raises ConfigError when the address is not allowed, or `ca_file` cannot be used."""
         endpoint = check_rest_url(base_url)
         self.base_url = base_url.rstrip("/")
         self._clock = clock
         self._deadline_s = deadline_s
         self._resolver = resolver or Resolver()
         self._tls: ssl.SSLContext | bool = client_context(ca_file) if endpoint.is_secure else True
-        # Made with the first request: it belongs to the loop that runs then.
+        # Made with the first request, because it belongs to the loop that runs then.
         self._session: aiohttp.ClientSession | None = None
         self.requests = 0
         self.not_sent = 0
@@ -107,7 +107,9 @@ class HttpsClient:
         deadline_s: float | None = None,
         body_bytes_max: int = BODY_BYTES_MAX,
     ) -> HttpAnswer:
-        """The answer to one request; NotSent or InDoubt when there is none. `target` begins with a slash."""
+        """Send one request and return its answer; raises NotSent or InDoubt. `target`
+        begins with a slash.
+        """
         patience_s = self._deadline_s if deadline_s is None else deadline_s
         self.requests += 1
         attempt = _Attempt()
@@ -116,12 +118,13 @@ class HttpsClient:
             async with asyncio.timeout(patience_s):
                 status, answer, retry_after_s = await self._ask(method, target, headers, body, attempt, body_bytes_max)
         except (aiohttp.ClientError, OSError, EngineError, ValueError, EOFError) as error:
-            # Not chained: aiohttp's errors carry the request's headers, and with them the signature.
+            # Not chained: aiohttp's errors carry the request's headers, and with them the
+            # signature.
             raise self._failure(attempt, error, f"{method} {target.partition('?')[0]}", patience_s) from None
         return HttpAnswer(status, answer, self._clock.mono_ns() - started_at, retry_after_s)
 
     async def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -159,12 +162,12 @@ class HttpsClient:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_KnownAddresses(self._resolver),
-                use_dns_cache=False,  # the resolver has a memory of its own
+                use_dns_cache=False,  # the resolver remembers addresses itself
                 ssl=self._tls,
                 limit=CONNECTIONS_MAX,
                 keepalive_timeout=KEPT_S,
             ),
-            # The whole has its deadline in `request`.
+            # `request` has the deadline of the whole.
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_DEADLINE_S, sock_connect=CONNECT_DEADLINE_S),
             headers={"User-Agent": _user_agent(), "Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -187,7 +190,7 @@ async def _note_beginning(_: object, context: SimpleNamespace, __: object) -> No
 
 
 class _KnownAddresses(AbstractResolver):
-    """Our resolver, with its deadline and its memory, as aiohttp asks for one."""
+    """Adapts our resolver, with its deadline and its memory, to aiohttp."""
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
@@ -206,11 +209,11 @@ class _KnownAddresses(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """There is nothing to give up."""
+        """No effect: there is nothing to close."""
 
 
 def _words(error: Exception, patience_s: float) -> str:
-    """What went wrong, without an address or a header in it."""
+    """Describe what went wrong, without an address or a header."""
     match error:
         case aiohttp.ServerTimeoutError() | aiohttp.ConnectionTimeoutError():
             return f"no connection within {CONNECT_DEADLINE_S:g} s"
@@ -236,7 +239,7 @@ def _words(error: Exception, patience_s: float) -> str:
 
 
 def _system_words(error: OSError) -> str:
-    """The operating system's; event loops put words of their own into `strerror`."""
+    """The operating system's message; event loops put words of their own into `strerror`."""
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return error.strerror or str(error) or type(error).__name__

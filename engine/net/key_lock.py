@@ -1,4 +1,5 @@
-"""One signer per API key on this host, the floor under its nonces, and what its calls have used of Kraken's counter.
+"""One signer per API key on this host, the floor under its nonces, and its use of Kraken's
+counter.
 
     $XDG_STATE_HOME/kraken-engine/keys/FINGERPRINT         mode 0600, in a directory of mode 0700
         kraken-engine key 1
@@ -9,15 +10,18 @@
               00000… 3f6a…                   wall clock, and the boot that the former belongs to
         crc 1a2b3c4d
 
-Kraken takes a nonce only when it is above all that it has seen of a key, for ever. Two programs that sign with one key
-spoil each other's calls, so the file is locked while one does; a lock dies with its process.
+Kraken accepts a nonce only when it is above all that it has seen of a key, for ever. Two
+programs that sign with one key spoil each other's calls, so the file is locked while one
+does; a lock dies with its process.
 
-The floor is reserved ahead, one block of ten seconds at a time: it is written before the first nonce of the block is
-used, so a killed process never repeats one, and a call that changes orders costs no write. It is not forced to the
-disk: after a loss of power the clock itself has moved on.
+The floor is reserved ahead, one block of ten seconds at a time: it is written before the
+first nonce of the block is used, so a killed process never repeats one, and a call that
+changes orders costs no write. It is not forced to the disk: after a loss of power the clock
+itself has moved on.
 
-The counter is Kraken's and goes on when a process dies: its successor must not begin with a belief of zero. How long
-ago it was noted is told by the monotonic clock; by the wall clock, which may have been set, only after a boot.
+The counter is Kraken's and goes on when a process dies, so its successor must not assume
+zero. The age of the stored value is measured by the monotonic clock, and only after a boot
+by the wall clock, which may have been set.
 """
 
 import fcntl
@@ -36,7 +40,7 @@ from engine.secret import fingerprint
 from engine.state_directory import state_root
 from engine.units import NS_PER_S, WallNs
 
-BLOCK_NS = 10 * NS_PER_S  # of nonces; a restart goes on at most so far ahead of the clock
+BLOCK_NS = 10 * NS_PER_S  # of nonces; a restart continues at most so far ahead of the clock
 FILE_BYTES_MAX = 512
 TITLE = "kraken-engine key 1"
 TIER_CHARS_MAX = 16
@@ -46,12 +50,12 @@ log = structlog.get_logger("key_lock")
 
 
 def keys_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the keys of this user have their files."""
+    """The directory for the files of this user's keys."""
     return state_root(environment) / "keys"
 
 
 class CallsNoted(NamedTuple):
-    """Where Kraken's counter of the key's calls stood."""
+    """The state of Kraken's counter of the key's calls at one moment."""
 
     millipoints: int
     tier: str
@@ -60,14 +64,14 @@ class CallsNoted(NamedTuple):
     boot: str
 
     def age_ns(self, clock: Clock, boot: str) -> int:
-        """How long ago that was, at least: 0 where no clock can tell."""
+        """The least age of the note; 0 where no clock can tell."""
         if self.boot == boot and boot:
             return max(0, clock.mono_ns() - self.mono_ns)
         return max(0, clock.wall_ns() - self.wall_ns)
 
     @property
     def line(self) -> str:
-        """As the file has it, always of one length."""
+        """The line in the file, always of one length."""
         return (
             f"calls {self.millipoints:09d} {self.tier or '-':{TIER_CHARS_MAX}.{TIER_CHARS_MAX}} "
             f"{self.mono_ns:023d} {self.wall_ns:023d} {self.boot or '-':{BOOT_CHARS_MAX}.{BOOT_CHARS_MAX}}"
@@ -75,7 +79,7 @@ class CallsNoted(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> "CallsNoted":
-        """From what follows the word; ValueError when it is something else."""
+        """Parse the line after its first word; raises ValueError."""
         millipoints, tier, mono_ns, wall_ns, boot = text.split()
         return cls(
             int(millipoints), "" if tier == "-" else tier, int(mono_ns), int(wall_ns), "" if boot == "-" else boot
@@ -86,21 +90,26 @@ NO_CALLS = CallsNoted(0, "", 0, 0, "")
 
 
 class KeyLock:
-    """This process signs with the key, and nobody else on this host. `release` it, or end."""
+    """Holds the lock: this process signs with the key, and no other on this host, until
+    `release`.
+    """
 
     def __init__(self, api_key: str, directory: Path | None = None, *, boot: str | None = None) -> None:
-        """ConfigError when another process signs with the key, or the directory cannot be used.
+        """Raises ConfigError when another process signs with the key, or the directory
+        cannot be used.
 
-        `boot` is `clock.boot_id`, unless a test has one of its own.
+        `boot` is `clock.boot_id`, except in tests.
         """
         self._boot = boot_id() if boot is None else boot
         name = fingerprint(api_key)
         self.path = (directory or keys_directory()) / name
         self._fd = _open_locked(self.path, name)
         self._reserved, self._locked_until, self._calls = self._read()
-        # The last nonce used, or the end of what may have been used by an earlier process.
+        # The last nonce used, or the end of the block that an earlier process may have
+        # used.
         self._last = self._reserved
-        # Writes that failed; calls go on, for the clock alone is nearly always above the floor.
+        # Writes that failed; calls continue, because the clock alone is nearly always above
+        # the floor.
         self.failures = 0
         self._write()
 
@@ -110,7 +119,9 @@ class KeyLock:
         return self._last
 
     def next_nonce(self, wall_ns: WallNs) -> int:
-        """The nonce of a call made now: the time, or the one after the last when the clock has not moved on."""
+        """The nonce of a call made now: the time, or the last nonce plus one if the clock
+        has not advanced.
+        """
         if self._fd < 0:
             raise MisuseError("the key is released")
         self._last = max(wall_ns, self._last + 1)
@@ -120,26 +131,30 @@ class KeyLock:
         return self._last
 
     def note_lockout(self, wall_ns: WallNs) -> None:
-        """Kraken has locked the key out: who comes after us must know."""
+        """Store that Kraken has locked the key out, for later processes."""
         self._locked_until = wall_ns + LOCKOUT_NS
         self._write()
 
     def lockout_left_ns(self, wall_ns: WallNs) -> int:
-        """How long an earlier process would still wait for; never more than a lockout lasts, whatever the clock did."""
+        """What is left of a lockout that an earlier process stored; never more than a
+        lockout lasts.
+        """
         return min(max(0, self._locked_until - wall_ns), LOCKOUT_NS)
 
     def note_calls(self, tier: str, points: float, clock: Clock) -> None:
-        """Where Kraken's counter stands by our belief: who comes after us goes on from there."""
+        """Store the state of Kraken's counter by our own count, from which a later process
+        continues.
+        """
         self._calls = CallsNoted(int(points * 1000), tier, clock.mono_ns(), clock.wall_ns(), self._boot)
         if self._fd >= 0:
             self._write()
 
     def calls_before(self, clock: Clock) -> tuple[str, float, int]:
-        """Tier (empty when nothing was noted), points as they were noted last, and how long ago that was, in ns."""
+        """Tier (empty without a note), points, and their age in ns, as stored last."""
         return self._calls.tier, self._calls.millipoints / 1000, self._calls.age_ns(clock, self._boot)
 
     def release(self) -> None:
-        """Let others sign; may be called again. What was reserved and not used is given back."""
+        """Unlock the key; may be called again. Unused reserved nonces are given back."""
         if self._fd < 0:
             return
         self._reserved = self._last
@@ -169,7 +184,8 @@ class KeyLock:
         )
         text = f"{body}crc {crc32(body.encode()):08x}\n".encode()
         try:
-            # Always of one length, over the old one: a killed process leaves the one or the other.
+            # Always of one length, over the old one: a killed process leaves the one or the
+            # other.
             os.pwrite(self._fd, text, 0)
             if os.fstat(self._fd).st_size != len(text):
                 os.ftruncate(self._fd, len(text))

@@ -1,4 +1,4 @@
-"""One connection's life, from the upgrade to its end: frames in, requests out, timers, the close.
+"""One connection, from the upgrade to its end: frames in, requests out, timers, the close.
 
 What the sources of picows 2.3.1 taught us:
 * A PING that picows answers itself never reaches the listener; were it the last frame of a buffer, nobody would
@@ -8,8 +8,8 @@ What the sources of picows 2.3.1 taught us:
 * After a protocol error picows sends a CLOSE and disconnects 10 ms later, gracefully, which can take for ever on a
   dead peer. So the next tick aborts.
 * Its read buffer doubles whenever a read fills it, so under load or after a stall one read can hold 12,000 frames
-  (2.6 MB, measured). So a burst ends after 64 frames at the latest: whoever sleeps until the burst's end starts to
-  work while we are still receiving.
+  (2.6 MB, measured). So a burst ends after 64 frames at the latest: subscribers that sleep until the end of the
+  burst start to work while we are still receiving.
 """
 
 import asyncio
@@ -23,34 +23,27 @@ from engine.clock import Clock
 from engine.errors import MisuseError
 from engine.net.reasons import close_text
 from engine.net.session import Session
+from engine.net.traffic import Traffic
 from engine.units import NS_PER_MS, MonoNs
 
 log = structlog.get_logger(__name__)
 
-MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # whole or in fragments; an instrument snapshot is about 0.6 MB
-BURST_FRAMES_MAX = 64  # about 0.3 ms of work; the cost of ending a burst is then below 1 % of it
-STALL_NS_MAX = 200 * NS_PER_MS  # a tick that late was held up by us, and says nothing about the server
+# Whole or in fragments; an instrument snapshot is about 0.6 MB.
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+# About 0.3 ms of work; the cost of ending a burst is then below 1 % of it.
+BURST_FRAMES_MAX = 64
+# A later tick was delayed by this process, and proves nothing about the server.
+STALL_NS_MAX = 200 * NS_PER_MS
 FRAME_BYTES_LOGGED_MAX = 200  # of a message that the session could not take
-CLOSE_REASON_BYTES_MAX = 123  # RFC 6455 §5.5: a control frame carries 125 bytes, two of them the code
+# RFC 6455 §5.5: a control frame carries 125 bytes, two of them the code.
+CLOSE_REASON_BYTES_MAX = 123
 
 TEXT = WSMsgType.TEXT  # hot: a global is one load
 E = TypeVar("E")
 
 
-class Traffic:
-    """What went over the connections of one session. Plain ints; none ever goes down."""
-
-    def __init__(self) -> None:
-        self.connects = 0  # handshakes completed
-        self.disconnects = 0  # completed connections that have ended, whoever ended them
-        self.frames_received = 0  # of every kind
-        self.bytes_received = 0  # payload of text and its fragments
-        self.binary_frames = 0  # ignored: Kraken sends none
-        self.session_errors = 0  # exceptions that escaped the session or a callback
-
-
 class Link(WSListener, Generic[E]):
-    """The listener of one connection. Made before the handshake, used for one connection only."""
+    """The picows listener of one connection, created before its handshake."""
 
     def __init__(
         self,
@@ -81,13 +74,15 @@ class Link(WSListener, Generic[E]):
         self.transport: WSTransport | None = None
         # Between the session's `opened` and its `closed`.
         self.live = False
-        # Why the link ended. A MisuseError instead, when a rule of our own was broken: nothing may go on.
+        # The reason of the end; or a MisuseError raised by session or callback, which ends
+        # the process.
         self.ended: asyncio.Future[str] = self._loop.create_future()
-        # When the bytes at hand were handed over; None between two socket buffers.
+        # When the event loop handed over the present buffer; None between two buffers.
         self._received_at: MonoNs | None = None
         # The count of frames at which the burst ends though the socket has more.
         self._burst_end_at = 0
-        # The start of a message whose last fragment has not come; None when no message is open.
+        # The start of a message whose last fragment has not come; None when no message is
+        # open.
         self._fragments: bytearray | None = None
         # Of the server's close frame; None without one.
         self.close_code: int | None = None
@@ -114,7 +109,8 @@ class Link(WSListener, Generic[E]):
             self._fail(error, b"")
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        # Hot: over 100,000 calls a second. The commonest case first, no call that is not needed.
+        # Hot: over 100,000 calls a second. The commonest case first, no call that is not
+        # needed.
         if not self.live:
             self._frame_after_end(transport, frame)
             return
@@ -143,7 +139,8 @@ class Link(WSListener, Generic[E]):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         handshake = transport.close_handshake
         sent = handshake.sent if handshake is not None else None
-        if sent is not None:  # and not by us, for we end the link first: picows found a protocol error
+        # And not by us, for we end the link first: picows found a protocol error.
+        if sent is not None:
             self._end(f"the server broke the WebSocket protocol: {sent.reason or 'no detail known'}")
         else:
             self._end("connection lost without a close frame")
@@ -160,33 +157,39 @@ class Link(WSListener, Generic[E]):
 
     @property
     def was_up(self) -> bool:
-        """Was the upgrade completed, whatever came after?"""
+        """Whether the upgrade was completed."""
         return self.transport is not None
 
     def cut(self, reason: str) -> None:
-        """End the connection at once: tell the session, send a close frame, do not wait for the answer."""
+        """End the connection at once: notify the session, send a close frame, do not wait
+        for the answer.
+        """
         self._drop(WSCloseCode.GOING_AWAY, reason)
 
     def close(self, reason: str) -> None:
-        """End the connection politely: the server has `close_deadline_s` to answer our close frame."""
+        """End the connection with a close frame, which the server has `close_deadline_s` to
+        answer.
+        """
         if self.live and self.transport is not None:
             self._end(reason)
             self._send_close(self.transport, WSCloseCode.OK, "")
             self._abort_timer = self._loop.call_later(self._close_deadline_s, self.abort)
 
     def abort(self) -> None:
-        """Close the socket without a word; the last resort."""
+        """Close the socket without a close frame."""
         self._end("aborted")
         if self.transport is not None:
             self.transport.disconnect(graceful=False)
 
     @property
     def can_send(self) -> bool:
-        """Would the socket take a request now?"""
+        """Whether the socket accepts a request now."""
         return self.live and self.transport is not None and not self._writing_paused
 
     def send(self, request: bytes) -> bool:
-        """Hand one request to the socket now; False when it cannot take it, and then not a byte of it has left."""
+        """Give one request to the socket; False when that is not possible, and then no byte
+        was sent.
+        """
         if not self.live or self.transport is None or self._writing_paused:
             return False
         self.transport.send(TEXT, request)
@@ -206,7 +209,7 @@ class Link(WSListener, Generic[E]):
                 await self.transport.wait_disconnected()
         except TimeoutError:
             log.warning("socket does not close", url=self._url, waited_s=deadline_s)
-        except Exception as error:  # what made picows disconnect; `ended` has told of it
+        except Exception as error:  # what made picows disconnect; `ended` has the reason
             log.debug("protocol error", url=self._url, error=repr(error))
 
     # Rare frames
@@ -214,10 +217,11 @@ class Link(WSListener, Generic[E]):
     def _rare_frame(self, transport: WSTransport, frame: WSFrame, payload: bytes, received_at: MonoNs) -> None:
         match frame.msg_type:
             case WSMsgType.PING:
-                if not self._writing_paused:  # a server that pings and does not read must not fill our memory
+                # A server that pings and does not read must not fill our memory.
+                if not self._writing_paused:
                     transport.send_pong(payload)
             case WSMsgType.PONG:
-                pass  # only application data counts as life, and the session saw none
+                pass  # only application data is a sign of life
             case WSMsgType.CLOSE:
                 self._closed_by_server(transport, payload)
             case WSMsgType.BINARY:
@@ -234,7 +238,9 @@ class Link(WSListener, Generic[E]):
         self._abort_timer = self._loop.call_later(self._close_deadline_s, self.abort)
 
     def _fragment(self, frame: WSFrame, payload: bytes, received_at: MonoNs) -> None:
-        """A text message in parts: TEXT without fin, CONTINUATION …, CONTINUATION with fin (RFC 6455 §5.4)."""
+        """A text message in parts: TEXT without fin, CONTINUATION …, CONTINUATION with fin
+        (RFC 6455 §5.4).
+        """
         is_first = frame.msg_type is TEXT
         if is_first is (self._fragments is not None):
             what = "a new message inside a fragmented one" if is_first else "a fragment of no message"
@@ -252,7 +258,7 @@ class Link(WSListener, Generic[E]):
                 self._on_events(events)
 
     def _frame_after_end(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Only the server's half of our close still matters."""
+        """Process only the server's answer to our close frame."""
         if frame.msg_type is WSMsgType.CLOSE:
             transport.disconnect()
 
@@ -271,7 +277,8 @@ class Link(WSListener, Generic[E]):
             transport.send(TEXT, request)
 
     def _send_close(self, transport: WSTransport, code: WSCloseCode, reason: str) -> None:
-        text = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode("utf-8", "ignore")  # never half a character
+        # Never half a character.
+        text = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode("utf-8", "ignore")
         transport.send_close(code, text)
 
     # Timers and ends
@@ -284,8 +291,9 @@ class Link(WSListener, Generic[E]):
         now = self._mono_ns()
         held_up_ns, self._polled_at = now - self._polled_at, now
         if held_up_ns > STALL_NS_MAX:
-            # We slept (SIGSTOP, a suspended machine, a slow callback). What the server sent meanwhile may still lie
-            # in the socket: read it before calling the server silent. The next tick judges.
+            # This process was held up (SIGSTOP, a suspended machine, a slow callback).
+            # Frames of that time may still be in the socket: they are read before the next
+            # tick decides whether the server is silent.
             return
         try:
             if events := self._session.poll(now):
@@ -307,7 +315,9 @@ class Link(WSListener, Generic[E]):
             self.transport.disconnect(graceful=False)
 
     def _fail(self, error: Exception, message: bytes) -> None:
-        """The session or a callback raised: say it once, with what it choked on, and start afresh."""
+        """Log an exception of the session or a callback with its message, and end the
+        connection.
+        """
         self._traffic.session_errors += 1
         shown = message[:FRAME_BYTES_LOGGED_MAX]
         log.error("session failed", url=self._url, error=repr(error), frame=shown, exc_info=error)
@@ -317,7 +327,7 @@ class Link(WSListener, Generic[E]):
         self._drop(WSCloseCode.INTERNAL_ERROR, reason)
 
     def _end(self, reason: str) -> None:
-        """Tell the session, once, and whoever waits for `ended`."""
+        """Mark the end of the connection, once: notify the session and fulfil `ended`."""
         if not self.live:
             return
         self.live = False

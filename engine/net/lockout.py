@@ -1,6 +1,7 @@
-"""Kraken's lockout of a key that failed too often: a quarter of an hour without a call, or it begins anew.
+"""Kraken's lockout of a key that failed too often: a quarter of an hour without a call.
 
-Pure: time is passed in. Whoever sends authenticated calls asks `check` first, and tells `note` of each lockout.
+Each call starts it again. Pure: time is passed in. Call `check` before each authenticated
+call, and `note` at each lockout.
 
 Source: https://support.kraken.com (EGeneral:Temporary lockout), 15 minutes from the last call.
 """
@@ -15,11 +16,13 @@ LOCKOUT_TEXT = "EGeneral:Temporary lockout"
 
 
 class LockedOut(EngineError):
-    """The call was not made: Kraken has locked the key out, and every call would prolong it."""
+    """The call was not made: Kraken has locked the key out, and every call would prolong
+    it.
+    """
 
 
 class Lockout:
-    """Open, or closed until a moment."""
+    """Whether authenticated calls may be made."""
 
     def __init__(self, until: int = 0) -> None:
         # No authenticated call before this.
@@ -27,16 +30,16 @@ class Lockout:
         self.count = 0
 
     def note(self, now: MonoNs) -> None:
-        """Kraken has answered with its lockout."""
+        """Record that Kraken has answered with its lockout."""
         self.until = MonoNs(now + LOCKOUT_NS)
         self.count += 1
 
     def remaining_ns(self, now: MonoNs) -> int:
-        """How long no call may be made; 0 when it may."""
+        """How long no call may be made; 0 when calls may be made."""
         return max(0, self.until - now)
 
     def check(self, now: MonoNs) -> None:
-        """LockedOut while no authenticated call may be made."""
+        """Raise LockedOut while no authenticated call may be made."""
         if (left_ns := self.remaining_ns(now)) > 0:
             minutes = math.ceil(left_ns / (60 * NS_PER_S))
             raise LockedOut(

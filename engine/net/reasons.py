@@ -26,7 +26,7 @@ RETRY_AFTER_S_MAX = 600  # Cloudflare's ban lasts 10 minutes; a longer wish is m
 
 
 def connect_failure_text(error: BaseException) -> str:
-    """Why there is no connection: `HTTP 429 Too Many Requests instead of 101`."""
+    """Why a connection failed: `HTTP 429 Too Many Requests instead of 101`."""
     if isinstance(error, WSHandshakeError):
         return _handshake_text(error)
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -41,17 +41,17 @@ def connect_failure_text(error: BaseException) -> str:
 
 
 def retry_after_s(error: BaseException) -> int:
-    """Seconds the server asked us to stay away (Retry-After of a 429 or 503), at most 600; 0 when it did not."""
+    """Seconds in the Retry-After of a 429 or 503, at most 600; 0 without one."""
     if not isinstance(error, WSHandshakeError) or error.response is None:
         return 0
     wish = error.response.headers.get("Retry-After", "").strip()
-    if not (wish.isascii() and wish.isdigit()):  # a date is allowed too, but nobody sends one with a 429
+    if not (wish.isascii() and wish.isdigit()):  # a date is allowed too, but is not used with a 429
         return 0
     return RETRY_AFTER_S_MAX if len(wish) > 4 else min(int(wish), RETRY_AFTER_S_MAX)
 
 
 def close_text(code: int | None, reason: str) -> str:
-    """What a close frame says: `closed by the server: 1012 service restart "deploy"`."""
+    """Describe a close frame: `closed by the server: 1012 service restart "deploy"`."""
     if code is None:
         return "closed by the server without a code"
     name = CLOSE_CODES.get(code, "")
@@ -61,7 +61,8 @@ def close_text(code: int | None, reason: str) -> str:
 
 
 def _handshake_text(error: WSHandshakeError) -> str:
-    # The status line itself: picows knows no status that http.HTTPStatus lacks, and Cloudflare sends 520 to 530.
+    # The status line itself: picows knows no status that http.HTTPStatus lacks, and
+    # Cloudflare sends 520 to 530.
     status_line = (error.raw_header or b"").split(b"\r\n", 1)[0].decode("ascii", "replace")
     version, _, status = status_line.partition(" ")
     code = status[:3]

@@ -1,11 +1,13 @@
-"""From a host name to a connected socket: DNS with a deadline and a memory, every address in turn.
+"""From a host name to a connected socket: DNS with a deadline and a memory, every address
+in turn.
 
-A name server that is down must not keep us from a venue that is up: the last addresses that DNS gave for a
-host are remembered and used when it fails. TLS still verifies the *name*, so an address that has changed hands
-is refused, not trusted.
+A name server that is down must not keep us from a venue that is up: the last addresses that
+DNS gave for a host are remembered and used when it fails. TLS still verifies the *name*, so
+an address that now belongs to another host is refused.
 
-getaddrinfo blocks its thread and cannot be interrupted. It runs in a daemon thread of its own, at most one per host:
-the loop's executor would fill up with stuck lookups and hold up the end of the process.
+getaddrinfo blocks its thread and cannot be interrupted. It runs in a daemon thread of its
+own, at most one per host: the loop's executor would fill up with stuck lookups and delay
+the end of the process.
 """
 
 import asyncio
@@ -22,25 +24,25 @@ from engine.errors import EngineError
 LOOKUP_DEADLINE_S = 5.0  # the usual resolv.conf gives up on one server after 5 s
 CONNECT_DEADLINE_S = 3.0  # per address; one lost SYN is resent after 1 s
 ADDRESSES_PER_HOST_MAX = 8  # Cloudflare gives 2 to 4
-HOSTS_MAX = 16  # the engine talks to three
+HOSTS_MAX = 16  # the engine uses three
 
 
 class Address(NamedTuple):
-    """One way to reach a host."""
+    """One address of a host."""
 
     family: socket.AddressFamily
     sockaddr: tuple[str, int] | tuple[str, int, int, int]
 
 
 class Unreachable(EngineError):
-    """No socket to the host; the text says of which step and address."""
+    """No connection to the host; the text names the step and the address."""
 
 
 Lookup = Callable[[str, int], Sequence[Address]]
 
 
 def system_lookup(host: str, port: int) -> Sequence[Address]:
-    """What getaddrinfo says, in its order; OSError when it says nothing. Blocks."""
+    """The addresses that getaddrinfo gives, in its order; raises OSError. Blocks."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [
         Address(family, (str(at[0]), port) if len(at) == 2 else (str(at[0]), port, *at[2:4]))
@@ -50,7 +52,9 @@ def system_lookup(host: str, port: int) -> Sequence[Address]:
 
 
 class Resolver:
-    """Resolves and connects. One per process: connections to the same host share what is known of it."""
+    """Resolves and connects. One per process, so that connections to a host share its
+    addresses.
+    """
 
     def __init__(
         self,
@@ -62,15 +66,19 @@ class Resolver:
         self._lookup = lookup
         self._lookup_deadline_s = lookup_deadline_s
         self._connect_deadline_s = connect_deadline_s
-        # Lookups that have not come back, so that a hanging DNS costs one thread per host and no more.
+        # Lookups that have not returned, so that a hanging DNS costs one thread per host
+        # and no more.
         self._running: dict[tuple[str, int], Future[Sequence[Address]]] = {}
-        # The last answer for each host, the address that worked last first. At most HOSTS_MAX, the oldest leaves.
+        # The last answer for each host, the address that worked last first. At most
+        # HOSTS_MAX, the oldest is dropped.
         self._known: dict[tuple[str, int], list[Address]] = {}
         # Lookups that failed and were answered from memory.
         self.stale_answers = 0
 
     async def connect(self, host: str, port: int) -> socket.socket:
-        """A connected, non-blocking socket to the first address that answers; Unreachable when none does."""
+        """A connected, non-blocking socket to the first address that answers; raises
+        Unreachable.
+        """
         failures = []
         for address in await self.addresses(host, port):
             try:
@@ -85,7 +93,9 @@ class Resolver:
         raise Unreachable(f"cannot connect to {host} port {port}: {', '.join(failures)}")
 
     async def addresses(self, host: str, port: int) -> Sequence[Address]:
-        """The addresses of `host`, fresh or remembered; Unreachable when there are none."""
+        """The addresses of `host`, fresh or remembered; raises Unreachable when there are
+        none.
+        """
         key = (host, port)
         try:
             fresh = await self._resolve(host, port)
@@ -110,7 +120,7 @@ class Resolver:
             await asyncio.wait({answer}, timeout=self._lookup_deadline_s)
         finally:
             if not answer.done():
-                answer.cancel()  # this wait only; the lookup itself goes on and the next attempt joins it
+                answer.cancel()  # ends this wait only; the lookup itself goes on and the next attempt joins it
         if answer.cancelled():
             raise TimeoutError(f"no answer within {self._lookup_deadline_s:g} s")
         self._running.pop(key, None)
@@ -138,7 +148,8 @@ class Resolver:
             async with asyncio.timeout(self._connect_deadline_s):
                 await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
             if sock.getsockname() == sock.getpeername():
-                # Nobody listens, and the kernel has chosen that very port for our end: TCP connects it to itself.
+                # No server listens, and the kernel has chosen that very port for our end:
+                # TCP connects it to itself.
                 raise ConnectionRefusedError("connection refused")
         except BaseException:
             sock.close()
@@ -153,7 +164,7 @@ class Resolver:
 
 
 def _words(error: Exception) -> str:
-    """What the operating system calls it; event loops put words of their own into `strerror`."""
+    """The operating system's message; event loops put words of their own into `strerror`."""
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return str(getattr(error, "strerror", None) or error).lower()

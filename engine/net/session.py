@@ -1,10 +1,10 @@
-"""What a WebSocket connection drives: the protocol of a venue, without a socket or a clock.
+"""The interface of a session: the protocol of a venue, without a socket or a clock.
 
     opened ─► to_send ─► ┌ receive … receive ─► to_send   for each burst of frames ┐ ─► closed
                          └ poll ─► to_send ─► dead        about every 20 ms        ┘
 
-Times are CLOCK_MONOTONIC nanoseconds. What a session returns are its events (type E); an exception that
-escapes it ends the connection, and a new one is made.
+Times are CLOCK_MONOTONIC nanoseconds. A session returns its events (type E); an exception
+that escapes it ends the connection, and a new one is made.
 """
 
 from collections.abc import Sequence
@@ -20,30 +20,41 @@ class Session(Protocol[E_co]):
 
     @property
     def reconnect_delay_floor_ns(self) -> int:
-        """Least wait before the next attempt: 5 s after maintenance, 0 otherwise. Read when a connection or an
-        attempt ends; not after close code 1012, with which a server that is back says so."""
+        """The least wait before the next attempt: 5 s after maintenance, 0 otherwise.
+
+        Read when a connection or an attempt ends; not after close code 1012, by which a
+        server says that it is back.
+        """
         ...
 
     def opened(self, now: MonoNs) -> None:
-        """A connection is up: forget what the last one said, queue the first requests."""
+        """A connection is open: forget the last one's state, queue the first requests."""
         ...
 
     def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[E_co]:
-        """One text message; `received_at` is when the event loop handed over the bytes that completed it."""
+        """Process one text message; `received_at` is when the event loop had its last
+        bytes.
+        """
         ...
 
     def poll(self, now: MonoNs) -> Sequence[E_co]:
-        """Timers: deadlines, pacing, pings, watchdogs. Called about every 20 ms while a connection is up."""
+        """Process timers: deadlines, pacing, pings, watchdogs. Called about every 20 ms
+        while connected.
+        """
         ...
 
     def to_send(self) -> Sequence[bytes]:
-        """The requests due now; they leave the session's hands. Asked after `opened`, each burst and each poll."""
+        """Take the requests that are due now. Called after `opened`, each burst and each
+        poll.
+        """
         ...
 
     def dead(self, now: MonoNs) -> str | None:
-        """Why the connection must be cut, e.g. "silent for 3.2 s"; None while it is fine. Asked after each poll."""
+        """Why the connection must be cut, e.g. "silent for 3.2 s"; None while it is fine.
+        Called after each poll.
+        """
         ...
 
     def closed(self, now: MonoNs, reason: str) -> Sequence[E_co]:
-        """The connection is gone. Called exactly once after each `opened`."""
+        """The connection has ended. Called exactly once after each `opened`."""
         ...

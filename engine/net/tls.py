@@ -1,6 +1,6 @@
-"""The one TLS context the engine uses: verification on, host name checked, TLS 1.2 or newer.
+"""The one TLS context of the engine: verification on, host name checked, TLS 1.2 or newer.
 
-No certificate is pinned: Kraken stands behind Cloudflare, which rotates them.
+No certificate is pinned: Kraken is behind Cloudflare, which rotates them.
 """
 
 import ssl
@@ -10,7 +10,10 @@ from engine.errors import ConfigError
 
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Trusts the system's authorities, and those in `ca_file` (PEM) too; ConfigError when it cannot be used."""
+    """A context that trusts the system's authorities, and those in `ca_file` (PEM).
+
+    Raises ConfigError when the file cannot be used.
+    """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_file is not None:

@@ -1,18 +1,22 @@
-"""One WebSocket connection that drives a sans-I/O session and never gives up.
+"""One WebSocket connection that drives a sans-I/O session and reconnects until it is
+stopped.
 
     socket ──frames──► Session.receive() ──events──► on_events()       for each frame
                                                      on_burst_end()    when the socket has no more, or after 64
            ◄─requests─ Session.to_send()                               after each burst and each tick
               tick ──► Session.poll(), Session.dead()                  every 20 ms
 
-This module connects and reconnects; `link` holds what happens while a connection is up. Attempts are paced by a
-Backoff (how long to wait) and a ConnectionBudget (how often Kraken's edge allows it). Every await on the network
-has a deadline.
+This module connects and reconnects; `link` serves a connection that is up. Attempts are
+paced by a Backoff (how long to wait) and a ConnectionBudget (how often Kraken's edge allows
+it). Every await on the network has a deadline.
 
 What the sources of picows 2.3.1 taught us:
-* A cancelled ws_connect leaves its socket open. So we shut the socket down and let ws_connect come to its end.
-* A server that closes before it answers the upgrade makes ws_connect return normally, with a listener of None.
-* Redirects would be followed over the socket we made for the first host. So none is followed.
+* A cancelled ws_connect leaves its socket open. So we shut the socket down and let
+  ws_connect come to its end.
+* A server that closes before it answers the upgrade makes ws_connect return normally, with
+  a listener of None.
+* Redirects would be followed over the socket we made for the first host. So none is
+  followed.
 """
 
 import asyncio
@@ -31,21 +35,23 @@ from engine.endpoints import check_url
 from engine.errors import MisuseError
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
-from engine.net.link import MESSAGE_BYTES_MAX, Link, Traffic
+from engine.net.link import MESSAGE_BYTES_MAX, Link
 from engine.net.reasons import connect_failure_text, retry_after_s
 from engine.net.resolver import Resolver
 from engine.net.session import Session
 from engine.net.tls import client_context
+from engine.net.traffic import Traffic
 from engine.units import NS_PER_S, MonoNs
 
 __all__ = ["Session", "WebSocketConnection"]
 
 log = structlog.get_logger(__name__)
 
-POLL_INTERVAL_S = 0.02  # the finest timer a session has; 50 polls a second cost about 0.1 % of a core
+# The finest timer a session has; 50 polls a second cost about 0.1 % of a core.
+POLL_INTERVAL_S = 0.02
 HANDSHAKE_DEADLINE_S = 5.0  # TLS and upgrade together; usual are 0.1 to 0.5 s
 CLOSE_DEADLINE_S = 1.0  # for the server's half of a close, then the socket is aborted
-READ_BUFFER_BYTES = 64 * 1024  # at first; picows doubles it whenever a read fills it
+READ_BUFFER_BYTES = 64 * 1024  # initially; picows doubles it whenever a read fills it
 STOPPED = "stopped by us"
 SERVICE_RESTART = 1012
 
@@ -53,7 +59,9 @@ E = TypeVar("E")
 
 
 class WebSocketConnection(Traffic, Generic[E]):
-    """Keeps one session connected to `url`. All of it lives in the thread of the loop that runs `run()`."""
+    """Keeps one session connected to `url`; for use in the thread of the event loop that
+    runs `run()`.
+    """
 
     def __init__(
         self,
@@ -91,27 +99,29 @@ class WebSocketConnection(Traffic, Generic[E]):
         self._close_deadline_s = close_deadline_s
         self._poll_interval_s = poll_interval_s
 
-        # The connection being made, in use or being closed; None between two of them.
+        # The connection that is being made, in use or being closed; None between two of
+        # them.
         self._link: Link[E] | None = None
-        # How to end what run() waits for at the moment, other than time.
+        # Ends what run() awaits at the moment, unless that is time.
         self._interrupt: Callable[[], object] = _nothing
         self._stopping = asyncio.Event()
         # Clear while run() runs.
         self._returned = asyncio.Event()
         self._returned.set()
 
-        # Attempts that ended before the handshake was completed. The other counters are those of Traffic.
-        self.connect_failures = 0
-        # Why the last attempt or connection ended, one sentence; empty before the first, unchanged by `stop`.
+        # Why the last attempt or connection ended, one sentence; empty before the first,
+        # unchanged by `stop`.
         self.last_error = ""
 
     @property
     def connected(self) -> bool:
-        """Is a connection up, and the session told so?"""
+        """Whether a connection is up and the session knows it."""
         return self._link is not None and self._link.live
 
     async def run(self) -> None:
-        """Connect, serve, reconnect until `stop`. Raises MisuseError alone, when session or callbacks raised it."""
+        """Connect, serve and reconnect until `stop`; raises only the MisuseError of a
+        session or callback.
+        """
         if not self._returned.is_set():
             raise MisuseError(f"{self._endpoint.url}: run() runs already")
         self._returned.clear()
@@ -125,32 +135,38 @@ class WebSocketConnection(Traffic, Generic[E]):
             self._returned.set()
 
     async def stop(self) -> None:
-        """Say goodbye with a close frame and wait until run() has returned: `close_deadline_s`, hardly more."""
+        """Close with a close frame and wait until run() has returned, about
+        `close_deadline_s` at most.
+        """
         self._stopping.set()
         self._interrupt()
         await self._returned.wait()
 
     def cut(self, reason: str) -> None:
-        """End the connection that is up, at once; run() makes a new one. Does nothing while there is none."""
+        """End the present connection at once, so that run() makes a new one; no effect
+        while there is none.
+        """
         if self._link is not None:
             self._link.cut(reason)
 
     @property
     def can_send(self) -> bool:
-        """Would the socket take a request now?"""
+        """Whether the socket accepts a request now."""
         return self._link is not None and self._link.can_send
 
     def send(self, request: bytes) -> bool:
-        """Hand one request to the socket now; False when it cannot take it, and then not a byte of it has left."""
+        """Give one request to the socket; False when that is not possible, and then no byte
+        was sent.
+        """
         return self._link is not None and self._link.send(request)
 
     def send_due(self) -> None:
-        """Have the session asked for its requests at once: something outside the connection gave it one."""
+        """Send the session's due requests now, without waiting for the next frame or tick."""
         if self._link is not None:
             self._link.send_due()
 
     async def _turn_comes(self, retry_at: MonoNs) -> bool:
-        """Wait for backoff and budget; False when there shall be no further attempt."""
+        """Wait until backoff and budget allow an attempt; False when `stop` was called."""
         self._interrupt = _nothing  # the event is enough
         while not self._stopping.is_set():
             now = self._clock.mono_ns()
@@ -163,7 +179,9 @@ class WebSocketConnection(Traffic, Generic[E]):
         return False
 
     async def _connect_and_serve(self) -> int:
-        """One attempt and the connection that comes of it; the least wait before the next, in ns."""
+        """Make one attempt and serve the connection; returns the shortest wait before the
+        next attempt, in ns.
+        """
         self._budget.spend(self._clock.mono_ns())
         link = self._link = Link(
             self._session,
@@ -179,32 +197,38 @@ class WebSocketConnection(Traffic, Generic[E]):
             floor_ns = await self._connect(link)
             if link.was_up:
                 await self._serve(link)
-                # Kraken restarts its sockets when its engine is back already, whatever it had said of maintenance.
+                # Kraken restarts its sockets when its engine is back, whatever its last
+                # status was.
                 is_back = link.close_code == SERVICE_RESTART
                 floor_ns = 0 if is_back else self._session.reconnect_delay_floor_ns
             else:
                 floor_ns = max(floor_ns, self._session.reconnect_delay_floor_ns)
         finally:
-            link.abort()  # whatever happened, cancellation too: the session is told, the socket closed
+            # In any case, cancellation included: the session is notified and the socket
+            # closed.
+            link.abort()
         return floor_ns
 
     async def _connect(self, link: Link[E]) -> int:
-        """Try to bring `link` up; the server's wish to be left alone if it refused, in ns."""
+        """Try to connect `link`; returns the server's Retry-After in ns if it refused, else
+        0.
+        """
         try:
             sock = await self._dial()
             if sock is not None:
                 await self._shake_hands_in_time(sock, link)
-        except Exception as error:  # whatever DNS, picows, aiofastnet and OpenSSL raise; none of our rules is in there
+        except Exception as error:  # any error of DNS, picows, aiofastnet or OpenSSL; none of them is a MisuseError
             if not link.was_up and not self._stopping.is_set():
                 self._note_failure(connect_failure_text(error))
             return retry_after_s(error) * NS_PER_S
         return 0
 
     async def _shake_hands_in_time(self, sock: socket.socket, link: Link[E]) -> None:
-        """Bring `link` up over `sock`, or raise."""
+        """Complete the handshake of `link` over `sock` in time, or raise."""
         overdue = False
 
-        # Shut down, not canceled: whoever reads the socket meets its end and cleans up, at any stage of the handshake.
+        # Shut down, not canceled: the reader of the socket then sees its end and cleans up,
+        # at any stage.
         def give_up() -> None:
             nonlocal overdue
             if not link.was_up:
@@ -244,7 +268,8 @@ class WebSocketConnection(Traffic, Generic[E]):
         return sock
 
     async def _shake_hands(self, sock: socket.socket, link: Link[E]) -> None:
-        # Our own deadline comes first; these are for the case that picows does not notice the shut socket.
+        # Our own deadline comes first; these apply if picows does not notice the socket's
+        # shutdown.
         last_resort_s = self._handshake_deadline_s + self._close_deadline_s
         tls_options: dict[str, Any] = {
             "ssl_handshake_timeout": last_resort_s,
@@ -259,7 +284,8 @@ class WebSocketConnection(Traffic, Generic[E]):
             enable_auto_pong=False,
             max_frame_size=MESSAGE_BYTES_MAX,
             max_redirects=0,
-            # aiofastnet 1.2 on uvloop 0.23 never notices a reset that comes together with data.
+            # aiofastnet 1.2 on uvloop 0.23 never notices a reset that comes together with
+            # data.
             use_aiofastnet=False,
             read_buffer_init_size=READ_BUFFER_BYTES,
             **(tls_options if self._tls is not None else {}),
@@ -268,7 +294,7 @@ class WebSocketConnection(Traffic, Generic[E]):
             raise ConnectionAbortedError("the server closed the connection before it answered the upgrade")
 
     async def _serve(self, link: Link[E]) -> None:
-        """Stay until `link` has ended and its socket is closed."""
+        """Wait until `link` has ended and its socket is closed."""
         self._backoff.opened(self._clock.mono_ns())
         log.info("connected", url=self._endpoint.url, connects=self.connects)
         self._interrupt = partial(link.close, STOPPED)
@@ -285,13 +311,13 @@ class WebSocketConnection(Traffic, Generic[E]):
 
 
 def _close_unused(dialing: "asyncio.Future[socket.socket]") -> None:
-    """Nobody takes the socket any more that may just have been connected."""
+    """Close a socket that was connected after its caller had given up."""
     if not dialing.cancelled() and dialing.exception() is None:
         dialing.result().close()
 
 
 def _shut(sock: socket.socket) -> None:
-    """Make whoever reads `sock` see its end; nothing when it is closed already."""
+    """Shut the socket down, so that its reader sees the end; no effect when it is closed."""
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
 

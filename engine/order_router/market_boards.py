@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -10,10 +10,13 @@ from engine.clock import Clock
 from engine.market import Pair
 from engine.orders.risk import TopOfBook
 from engine.processes.pair_record import pair_in
-from engine.records import BookTop, FeedState, best_prices, state_of
+from engine.records import STATE_BITS, BookTop, FeedState, best_prices, state_of
 from engine.ring import BoardReader
 from engine.telemetry import Counters
 from engine.topology import Shard
+from engine.units import PriceTicks
+
+LIVE: Final = FeedState.LIVE.value
 
 
 class BoardPort(Struct, frozen=True):
@@ -73,6 +76,15 @@ class MarketBoards:
             return None
         age_ns = self._mono_ns() - place.counters[place.heard]
         return TopOfBook(*best_prices(record), record[2], state_of(record) is FeedState.LIVE, age_ns, record)
+
+    def best(self, symbol: str) -> tuple[PriceTicks | None, PriceTicks | None, int, bool, int] | None:
+        """The same as plain numbers: best bid and ask, their decimals, is the book live, its age in ns."""
+        place = self._places.get(symbol)
+        record = None if place is None else place.board.read(place.slot)
+        if place is None or record is None:
+            return None
+        bid, ask = best_prices(record)
+        return bid, ask, record[2], record[1] & STATE_BITS == LIVE, self._mono_ns() - place.counters[place.heard]
 
     def mark(self, symbol: str) -> Decimal | None:
         """The middle of the book, to value positions with; None without one."""

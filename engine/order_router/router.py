@@ -12,7 +12,7 @@ from engine.kraken.private.events import TradingEvent
 from engine.order_router.core.order_core import TIMER_NS, OrderCore
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.rings.commands import COMMANDS
-from engine.orders.rings.ring_records import RingRecords
+from engine.orders.rings.framing import RingRecords
 from engine.ring import GatedSubscriber
 from engine.units import MonoNs
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-import msgspec
 from msgspec.structs import asdict
 
 from engine.errors import ConfigError
@@ -18,16 +17,13 @@ from engine.order_router.core.order_core import OrderCore
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.router import OrderRouter
 from engine.orders.positions import PositionState
+from engine.processes.status_board import store_status
 from engine.ring import BoardWriter
-from engine.topology import ROUTER_STATUS_BYTES
 from engine.units import NS_PER_MS, MonoNs
 
 PUBLISH_NS: Final = 250 * NS_PER_MS
-LENGTH_BYTES: Final = 4
 ORDERS_SHOWN_MAX: Final = 1000
 ID_CHARS_SHOWN_MAX: Final = 80
-
-_encode = msgspec.json.Encoder().encode
 
 
 class RouterStatus:
@@ -47,10 +43,10 @@ class RouterStatus:
         if not now_too and now - self._published_at < PUBLISH_NS and gate == self._published_gate:
             return
         self._published_at, self._published_gate = now, gate
-        text = _encode(self.status())
-        if len(text) > ROUTER_STATUS_BYTES - LENGTH_BYTES:
-            text = _encode({"mode": self._core.gate.report.mode, "reason": "the status is too long for its board"})
-        self._board.store(0, len(text).to_bytes(LENGTH_BYTES, "little") + text)
+        if not store_status(self._board, self.status()):
+            store_status(
+                self._board, {"mode": gate.mode, "reason": "the status is too long for its board"}
+            )  # fmt: skip
 
     def status(self) -> dict[str, Any]:
         """Everything, as the summary shows it."""

@@ -1,14 +1,16 @@
-"""Are the amounts of an order, or of a change of one, exact on its pair? One rule, for the desk and for the router.
+"""Are the amounts of an order, or of a change of one, exact on its pair? One rule, for
+strategy host and router.
 
-    quantity, displayed quantity              whole multiples of the pair's quantity step
-    prices, and distances in quote currency   whole multiples of its tick; a distance may be negative
-    cash to spend                             whole multiples of its smallest cost, 10**-cost_decimals
+    quantity, displayed quantity              multiples of the pair's quantity step
+    prices, and distances in quote currency   multiples of its tick; a distance may be negative
+    cash to spend                             multiples of 10**-cost_decimals
     per cent                                  any: Kraken documents no bound
 
-What is off these steps Kraken refuses after a round trip, and a position stands there without its stop. Amounts of
-another scale than the pair's present one are refused before anything else is looked at.
+Kraken would refuse what is off these steps after a round trip, and leave a position without
+its stop. Amounts in another scale than the pair's present one are refused first.
 
-Source: https://docs.kraken.com/api/docs/websocket-v2/add_order, and the instrument channel for the steps
+Source: https://docs.kraken.com/api/docs/websocket-v2/add_order, and the instrument channel
+for the steps
 """
 
 from decimal import Decimal
@@ -23,7 +25,8 @@ TRAILING_LIMIT: Final = "trailing-stop-limit"
 
 
 def order_refusal(intent: OrderIntent, pair: Pair) -> str | None:
-    """Why an amount of a new order cannot be, in one sentence that names it and its step; None when all can."""
+    """Why an amount of a new order is invalid, in one sentence that names it and its step;
+    None if none is."""
     why = scale_refusal(intent, pair)
     if why is None and intent.cash_qty is not None:
         why = _cash_refusal(intent.cash_qty, pair)
@@ -46,9 +49,9 @@ def order_refusal(intent: OrderIntent, pair: Pair) -> str | None:
 def amend_refusal(
     amendment: Amendment, order_type: str, trigger_type: str, limit_offset_type: str, pair: Pair
 ) -> str | None:
-    """The same of what an amendment changes; what it leaves alone is not looked at.
+    """The same for the amounts that an amendment changes.
 
-    The types are the order's own words for what its trigger and its offset are; empty where it has none.
+    The types are those of the order's trigger and limit offset; empty where it has none.
     """
     return (
         scale_refusal(amendment, pair)
@@ -62,7 +65,8 @@ def amend_refusal(
 
 
 def scale_refusal(asked: OrderIntent | Amendment, pair: Pair) -> str | None:
-    """Why amounts in this scale are not sent: the pair has another one by now."""
+    """Why amounts in this scale are not sent, when the pair has another one by now; None
+    otherwise."""
     if asked.price_decimals == pair.price_decimals and asked.qty_decimals == pair.qty_decimals:
         return None
     return (
@@ -72,7 +76,8 @@ def scale_refusal(asked: OrderIntent | Amendment, pair: Pair) -> str | None:
 
 
 def usual_trigger_type(order_type: str) -> str:
-    """What the trigger of such an order is when nothing is said: a distance of trailing stops, a price of others."""
+    """The type of a trigger when none is given: an amount for trailing stops, a price for
+    others."""
     return "quote" if order_type.startswith("trailing") else "static"
 
 
@@ -101,7 +106,8 @@ def _ticks_refusal(name: str, ticks: int, pair: Pair) -> str | None:
 
 
 def _price_refusal(name: str, price: Decimal | None, price_type: str, pair: Pair) -> str | None:
-    """A price, or a distance from one, as its type says."""
+    """Why a price, or a distance from one, is invalid for its type; None when it is
+    valid."""
     if price is None:
         return None
     if not price.is_finite():
@@ -141,7 +147,7 @@ def _nothing(name: str, amount: Decimal) -> str:
 
 
 def _shown(amount: Decimal) -> str:
-    """Its digits, unless they are without end."""
+    """Its digits, cut when there are very many."""
     exponent = amount.as_tuple().exponent
     is_plain = isinstance(exponent, int) and exponent >= -DIGITS_MAX and amount.adjusted() <= DIGITS_MAX
     text = f"{amount:f}" if is_plain else f"{amount}"

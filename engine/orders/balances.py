@@ -1,12 +1,14 @@
-"""What the account has in the wallets that can be traded from, and of that what our open orders hold.
+"""The balances of the wallets that can be traded from, and what open orders reserve of
+them.
 
-A snapshot tells each wallet's balance. An update tells one entry of the ledger, with its amount, its fee, and a balance
-of which Kraken does not say whether wallets that earn are in it: "total amount of this asset held in the account". So
-amounts are added to what the snapshot told, and that balance may only make the sum less. Until the first snapshot has
-come, nothing is known: not that there is nothing.
+A snapshot tells the balance of each wallet. An update tells one entry of the ledger: its
+amount, its fee, and a balance that may or may not include earning wallets ("total amount of
+this asset held in the account"). So amounts are added to the total of the snapshot, and the
+update's balance is an upper limit of the sum. Before the first snapshot a balance is
+unknown, which is not zero.
 
-The channel tells totals only. What is held follows from the open orders of the account, whoever's they are: a buy holds
-what it would pay at its limit, a sell what it would give.
+The channel tells totals only. What is held is computed from all open orders of the account:
+a buy holds what it would pay at its limit, a sell its quantity.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,9 +28,8 @@ TAKER_FEE_PERCENT: Final = Decimal("0.40")  # of the smallest volume; for holds,
 
 
 class Wallet(Struct, frozen=True):
-    """One asset, as a report shows it."""
+    """The balance of one asset."""
 
-    asset: str
     total: Decimal
     held: Decimal
     free: Decimal
@@ -36,23 +37,24 @@ class Wallet(Struct, frozen=True):
 
 
 class Balances:
-    """Totals by asset."""
+    """The totals of all assets."""
 
     def __init__(self, fee_percent: Decimal = TAKER_FEE_PERCENT) -> None:
         self._fee_percent = fee_percent
         self._totals: dict[str, Decimal] = {}
         self._earning: dict[str, Decimal] = {}
-        # Has a snapshot come to its end? What none told of is nothing, from then on.
+        # Is a snapshot complete? From then on an asset that it did not name is 0.
         self.is_told = False
-        # May entries of the ledger be missing since the last snapshot? Then nothing is more until the next.
+        # May ledger entries be missing since the last snapshot? Then no total grows until
+        # the next.
         self._has_gap = False
 
     def assets(self) -> tuple[str, ...]:
-        """Everything that Kraken has told of."""
+        """All assets that Kraken has named."""
         return tuple(self._totals)
 
     def apply(self, fact: BalanceFact) -> bool:
-        """Let Kraken's word be so; False when it is no news."""
+        """Take a balance or a ledger entry; True when a total changed."""
         asset, known = fact.asset, self._totals.get(fact.asset)
         if known is None and (len(self._totals) >= ASSETS_MAX or not (fact.is_snapshot or self.is_told)):
             return False
@@ -71,15 +73,21 @@ class Balances:
         return is_news
 
     def doubt(self) -> None:
-        """What the feed tells has a hole, until the next snapshot."""
+        """Note that ledger entries may be missing, until the next snapshot."""
         self._has_gap = True
 
     def is_known(self, asset: str) -> bool:
-        """Has Kraken told how much of it there is, be it by not naming it?"""
+        """Is the total known?
+
+        True, too, for an asset that a complete snapshot did not name.
+        """
         return self.is_told or asset in self._totals
 
     def forget_others(self, assets: Iterable[str]) -> list[str]:
-        """A snapshot told of these alone: all others are nothing now. Those that were something, for a report."""
+        """Set all other assets to 0: the snapshot named only these.
+
+        Returns those that were not 0 before.
+        """
         self.is_told, self._has_gap = True, False
         listed = set(assets)
         gone = [asset for asset, total in self._totals.items() if asset not in listed and total]
@@ -88,11 +96,11 @@ class Balances:
         return gone
 
     def total(self, asset: str) -> Decimal:
-        """All of it, in wallets that can be traded from; 0 also while it is not known."""
+        """The total in wallets that can be traded from; 0 also while it is unknown."""
         return self._totals.get(asset, ZERO)
 
     def held(self, orders: Iterable[TrackedOrder]) -> dict[str, Decimal]:
-        """What open orders reserve, by asset. An order in doubt counts as open."""
+        """What these orders reserve, by asset; an order in doubt counts as open."""
         held: dict[str, Decimal] = {}
         for order in orders:
             if order.is_open and not order.intent.margin and (hold := self._hold_of(order))[1]:
@@ -100,20 +108,20 @@ class Balances:
         return held
 
     def free(self, asset: str, held: Mapping[str, Decimal]) -> Decimal:
-        """What a new order may still use; never less than nothing, for the fee in a hold is an estimate."""
+        """What a new order may still use; at least 0, for the fee in a hold is an
+        estimate."""
         return max(subtract(self.total(asset), held.get(asset, ZERO)), ZERO)
 
     def wallet(self, asset: str, held: Mapping[str, Decimal]) -> Wallet:
-        """One asset with all that is known of it."""
-        return Wallet(
-            asset, self.total(asset), held.get(asset, ZERO), self.free(asset, held), self._earning.get(asset, ZERO)
-        )
+        """The balance of one asset; `held` is what `held()` returned."""
+        earning = self._earning.get(asset, ZERO)
+        return Wallet(self.total(asset), held.get(asset, ZERO), self.free(asset, held), earning)
 
     def _hold_of(self, order: TrackedOrder) -> tuple[str, Decimal]:
         """The asset and the amount that one order reserves.
 
-        A market buy has no price to reserve at; it is over before that matters. A stop's price is its trigger, when
-        that is a price.
+        A market buy reserves nothing, for it has no price and ends at once. A stop without
+        limit reserves at its trigger, when that is a price.
         """
         intent = order.intent
         base, _, quote = intent.symbol.partition("/")

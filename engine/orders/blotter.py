@@ -29,6 +29,7 @@ from engine.orders.journal_records import (
     Amended,
     AmendSent,
     CancelSent,
+    CancelWanted,
     Counted,
     DayBegan,
     Ended,
@@ -36,12 +37,14 @@ from engine.orders.journal_records import (
     FillsTold,
     InDoubt,
     ModeChanged,
+    Queued,
     Record,
     Rejected,
     RequestRefused,
     RunBegan,
     Snapshot,
     Submitted,
+    Unqueued,
 )
 from engine.orders.life import TRANSITIONS, OrderEvent, OrderState
 from engine.orders.money import add, at_precision, divide, multiply, subtract
@@ -59,6 +62,7 @@ LOTS_DECIMALS: Final = 8  # of a pair that we do not follow, at least
 
 S, E = OrderState, OrderEvent
 ENDS: Final = {"filled": E.FILL_LAST, "canceled": E.CANCEL, "expired": E.EXPIRE}
+OVER_AT_REST: Final = {"closed": "filled", "canceled": "canceled", "expired": "expired"}  # the states of `ENDS`
 _NO_ORDERS: Final[dict[str, TrackedOrder]] = {}
 NO_RECORDS: Final[tuple[Record, ...]] = ()
 NEVER: Final = WallNs(0)
@@ -93,6 +97,7 @@ class _State(Struct):
     day: int = 0
     day_totals: dict[str, Decimal] = {}
     untold: dict[str, list[Filled]] = {}
+    queued: list[Queued] = []
 
 
 class Blotter:
@@ -118,6 +123,8 @@ class Blotter:
         self.day, self.day_totals = state.day, state.day_totals  # the UTC day, and the totals that it began with
         # Fills of this run of the engine that the strategies' reports may not hold yet, oldest first.
         self.untold: dict[str, deque[Filled]] = {strategy: deque(fills) for strategy, fills in state.untold.items()}
+        # Orders of this run of the engine that wait for the rate counter, by the first one's key.
+        self.queued: dict[str, Queued] = {queued.orders[0][0]: queued for queued in state.queued}
         self.open: dict[str, TrackedOrder] = {}
         self.ended: OrderedDict[str, TrackedOrder] = OrderedDict((order.key, order) for order in state.ended)
         self.positions = Positions()
@@ -171,6 +178,10 @@ class Blotter:
     def knows_fill(self, exec_id: str) -> bool:
         """Has this fill been counted?"""
         return exec_id in self._exec_ids
+
+    def is_queued(self, key: str) -> bool:
+        """Does this order wait for the rate counter?"""
+        return any(key == waiting for queued in self.queued.values() for waiting, _ in queued.orders)
 
     # --- deciding: what happened becomes records
 
@@ -268,14 +279,14 @@ class Blotter:
             return NO_RECORDS
         records = list(self._acknowledged(order, found.order_id, at))
         state = _after(order.state, records)
-        if found.status == "closed":
-            records += self._ended(order, state, "filled", "", found.filled_qty, at)
-        elif found.status in ("canceled", "expired"):
-            records += self._ended(order, state, found.status, found.reason or "", found.filled_qty, at)
+        # Of an open order only then: REST lags behind, and would undo an amend that was reported already. One that is
+        # over it tells as it was at its end, with an amend whose answer and report were both lost.
+        if found.status in OVER_AT_REST or order.pending == "amend" or order.state is S.UNKNOWN:
+            records += self._differs(order, state, found.qty, found.limit_price, found.trigger_price, at)
+        if found.status in OVER_AT_REST:
+            reason = "" if found.status == "closed" else found.reason or ""
+            records += self._ended(order, state, OVER_AT_REST[found.status], reason, found.filled_qty, at)
         else:
-            # Only then: REST lags behind, and would undo an amend that was reported already.
-            if order.pending == "amend" or order.state is S.UNKNOWN:
-                records += self._differs(order, state, found.qty, found.limit_price, found.trigger_price, at)
             records += self._counted(order, state, found.filled_qty, at)
         return records
 
@@ -481,8 +492,14 @@ class Blotter:
             case RunBegan():
                 if record.run != self.run:
                     self.run, self.run_began_at = record.run, record.at
-                    self.untold.clear()  # of a run that is over: its strategies are gone
+                    # Of a run that is over: its strategies are gone.
+                    self.untold.clear()
+                    self.queued.clear()
                     self.fills_given_up = 0
+            case Queued(orders=orders):
+                self.queued[orders[0][0]] = record
+            case Unqueued(key=key):
+                self._unqueue(key)
             case FillsTold():
                 self._apply_told(record)
             case ModeChanged():
@@ -497,6 +514,8 @@ class Blotter:
 
     def _apply_submitted(self, record: Submitted) -> Change:
         intent = record.intent
+        if self.queued:
+            self._unqueue(record.key)
         if (twin := self.get(record.key)) is not None:
             self._odd("submitted twice", record.key)  # the first one counts: only it can have left
             return Change(twin)
@@ -549,7 +568,9 @@ class Blotter:
         self._move(order, E.FILL, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
         order.changed_at = record.at
         if order.strategy:
-            untold = self.untold.setdefault(order.strategy, deque())
+            untold = self.untold.get(order.strategy)
+            if untold is None:
+                untold = self.untold[order.strategy] = deque()
             untold.append(record)
             if len(untold) > UNTOLD_MAX:
                 untold.popleft()
@@ -564,6 +585,16 @@ class Blotter:
                 record.base_change,
             )
         return Change(order, fill=record)
+
+    def _unqueue(self, key: str) -> None:
+        """An order waits no longer; the others of its batch do."""
+        queued = self.queued.get(key) or next(
+            (it for it in self.queued.values() if any(key == waiting for waiting, _ in it.orders)), None
+        )
+        if queued is not None:
+            del self.queued[queued.orders[0][0]]
+            if rest := [order for order in queued.orders if order[0] != key]:
+                self.queued[rest[0][0]] = Queued(queued.strategy, rest, queued.at)
 
     def _apply_told(self, record: FillsTold) -> None:
         untold = self.untold.get(record.strategy)
@@ -589,8 +620,11 @@ class Blotter:
                 self._move(order, E.DOUBT, reason)
             case Absent(reason=reason):
                 self._move(order, E.ABSENT, reason)
-            case AmendSent(amendment=amendment):
+            case AmendSent(amendment=amendment, deadline=deadline):
                 order.pending, order.amendment, order.reason = "amend", amendment, ""
+                order.amend_deadline = deadline
+            case CancelWanted():
+                order.cancel_wanted = True
             case CancelSent():
                 order.pending, order.cancel_wanted = "cancel", True
             case RequestRefused(request=request, reason=reason, is_certain=is_certain):
@@ -669,6 +703,7 @@ class Blotter:
             self.day,
             self.day_totals,
             {strategy: list(fills) for strategy, fills in self.untold.items()},
+            list(self.queued.values()),
         )
         return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
 
@@ -691,6 +726,9 @@ class Blotter:
         assert len(self._exec_ids) <= EXEC_IDS_KEPT
         assert self.parked == sum(map(len, self._parked.values())) <= PARKED_MAX
         assert self._parked.keys().isdisjoint(by_order_id), "a report waits for an order that is known"
+        for key, queued in self.queued.items():
+            assert key == queued.orders[0][0]
+            assert all(self.get(waiting) is None for waiting, _ in queued.orders)
         for fills in self.untold.values():
             assert 0 < len(fills) <= UNTOLD_MAX
             assert all(fill.exec_id in self._exec_ids for fill in fills)

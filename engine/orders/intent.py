@@ -1,8 +1,10 @@
-"""What a strategy wants: a new order, or a change of one, in ticks and lots of the scale that it says.
+"""What a strategy asks for: a new order or a change of one, in ticks and lots of the scale
+that it names.
 
-Quantities and limit prices are integers of 10**-qty_decimals and 10**-price_decimals, the precision that its pair had
-when the strategy asked; what is rare (offsets, percentages, triggers) is an exact Decimal. Words are
-Kraken's, https://docs.kraken.com/api/docs/websocket-v2/add_order
+Quantities and limit prices are integers of 10**-qty_decimals and 10**-price_decimals, the
+precision that the pair had when the strategy asked; rare amounts (offsets, percentages,
+triggers) are exact Decimals. Words are Kraken's:
+https://docs.kraken.com/api/docs/websocket-v2/add_order
 """
 
 from decimal import Decimal
@@ -16,10 +18,11 @@ Side = Literal["buy", "sell"]
 
 
 class Trigger(Struct, frozen=True, array_like=True):
-    """When a stop or take-profit order comes alive."""
+    """What triggers a stop or take-profit order."""
 
     price: Decimal
-    """A price, per cent or an amount, as `price_type` says; of a trailing stop, a distance."""
+    """A price, per cent or an amount, as `price_type` says; of a trailing stop, a
+    distance."""
     price_type: str = "static"
     """static, pct or quote."""
     reference: str = "last"
@@ -27,10 +30,12 @@ class Trigger(Struct, frozen=True, array_like=True):
 
 
 class Conditional(Struct, frozen=True, array_like=True):
-    """The closing order that each fill of an order spawns, of the filled size and on the other side.
+    """The closing order that Kraken places for each fill, of the filled quantity on the
+    other side.
 
-    After a purchase it sells what was traded. Where less was credited (lots finer than the asset, fees in the base
-    currency) Kraken may refuse it for want of funds: sell the position from `on_fill` there.
+    After a buy it sells what was traded. Where less was credited (lots finer than the
+    asset, fees in the base currency) Kraken may refuse it with insufficient funds: sell the
+    position from `on_fill` there.
     """
 
     order_type: str
@@ -79,7 +84,7 @@ class Amendment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As in OrderIntent; they need not be those that the order was opened with."""
     qty_decimals: int
     qty: QtyLots | None = None
-    """The whole order, what has been filled included."""
+    """The whole order, filled part included."""
     limit_price: PriceTicks | None = None
     limit_offset: Decimal | None = None
     trigger_price: Decimal | None = None

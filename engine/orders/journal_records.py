@@ -33,6 +33,22 @@ class RunBegan(Struct, frozen=True, array_like=True, tag="run"):
     at: WallNs
 
 
+class Queued(Struct, frozen=True, array_like=True, tag="que"):
+    """New orders, one or a batch, wait for the rate counter: not a byte of them has left. `Submitted` ends it."""
+
+    strategy: str
+    orders: list[tuple[str, OrderIntent]]
+    """(client order id, what is wanted)."""
+    at: WallNs
+
+
+class Unqueued(Struct, frozen=True, array_like=True, tag="unq"):
+    """One of them does not wait any more, and has not left: its strategy was told so."""
+
+    key: str
+    at: WallNs
+
+
 class Submitted(Struct, frozen=True, array_like=True, tag="sub"):
     """An order is about to leave: written before its first byte does."""
 
@@ -89,6 +105,8 @@ class AmendSent(Struct, frozen=True, array_like=True, tag="amd?"):
     key: str
     amendment: Amendment
     at: WallNs
+    deadline: WallNs = WallNs(0)
+    """Kraken does not begin with it later than this."""
 
 
 class Amended(Struct, frozen=True, array_like=True, tag="amd"):
@@ -117,6 +135,13 @@ class RequestRefused(Struct, frozen=True, array_like=True, tag="ref"):
     at: WallNs
     is_certain: bool = True
     """False: nobody has told, and nobody can be asked."""
+
+
+class CancelWanted(Struct, frozen=True, array_like=True, tag="can"):
+    """An order's end is wanted, and its cancel cannot leave yet: behind an amend, an answer or the rate counter."""
+
+    key: str
+    at: WallNs
 
 
 class CancelSent(Struct, frozen=True, array_like=True, tag="can?"):
@@ -218,6 +243,8 @@ class Snapshot(Struct, frozen=True, array_like=True, tag="snap"):
 
 Record = (
     RunBegan
+    | Queued
+    | Unqueued
     | Submitted
     | Acknowledged
     | Rejected
@@ -226,6 +253,7 @@ Record = (
     | AmendSent
     | Amended
     | RequestRefused
+    | CancelWanted
     | CancelSent
     | Filled
     | FillsTold

@@ -6,9 +6,10 @@
      ▼       ▼        │
   REFUSED  REJECTED ◄─┘                          by us · by Kraken, or never reached it
 
-Rule 1: every state, event and transition is in this file. If the table does not allow it, it cannot happen.
-Rule 2: this file does not know where an event came from. Kraken's answer (order router) and the execution report
-(private feed) arrive on two connections, in either order, so both orders are in the table.
+Rule 1: every state, event and transition is in this file. If the table does not allow it,
+it cannot happen. Rule 2: this file does not know where an event came from. Kraken's answer
+(order router) and the execution report (private feed) arrive on two connections, in either
+order, so both orders are in the table.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ class OrderState(Enum):
     """What is known of an order."""
 
     NEW = "new"
-    """Asked for by a strategy; not a byte of it has left."""
+    """Asked for by a strategy; nothing of it has been sent."""
     SENT = "sent"
     """On its way; Kraken has not answered."""
     WORKING = "working"
@@ -34,11 +35,12 @@ class OrderState(Enum):
     CANCELED = "canceled"
     EXPIRED = "expired"
     REJECTED = "rejected"
-    """Kraken said no, or has proved never to have had it."""
+    """Kraken rejected it, or has proved never to have had it."""
     REFUSED = "refused"
-    """Our own checks said no; it never left."""
+    """Our own checks refused it; it was never sent."""
     UNKNOWN = "unknown"
-    """Sent, and what became of it is in doubt. It may be open, filled or nothing."""
+    """Sent, and its fate is in doubt: it may be open, over, or never have reached
+    Kraken."""
 
     is_terminal: bool
     """Is the order over?"""
@@ -46,7 +48,8 @@ class OrderState(Enum):
     """May the order trade, now or still?"""
 
     def __init__(self, word: str) -> None:
-        # Hot: asked of every order at every step; a plain attribute costs a seventh of a look into a set of members.
+        # Hot: asked of every order at every step; a plain attribute costs a seventh of a
+        # look into a set of members.
         self.is_terminal = word in ("filled", "canceled", "expired", "rejected", "refused")
         self.is_open = not self.is_terminal
 
@@ -58,19 +61,19 @@ class OrderEvent(Enum):
     """What can happen to an order."""
 
     SEND = "send"
-    """Its bytes leave."""
+    """It is sent."""
     REFUSE = "refuse"
-    """Our own checks said no."""
+    """Our own checks refused it."""
     ACKNOWLEDGE = "acknowledge"
     """Kraken has it: an answer, a report, or a lookup that finds it open."""
     REJECT = "reject"
-    """Kraken said no, and that is certain."""
+    """Kraken rejected it, for certain."""
     DOUBT = "doubt"
-    """No answer, or one that says nothing certain."""
+    """No answer, or one that leaves the outcome open."""
     ABSENT = "absent"
     """Looked for after its deadline, and not there: Kraken never had it."""
     FILL = "fill"
-    """A part traded, or all of it: that it was all, FILL_LAST says."""
+    """A part or all of it traded; FILL_LAST says that it was all."""
     FILL_LAST = "fill_last"
     CANCEL = "cancel"
     EXPIRE = "expire"
@@ -88,7 +91,8 @@ _AT_KRAKEN: Final = {E.FILL: S.PARTIAL, E.FILL_LAST: S.FILLED, E.CANCEL: S.CANCE
 TRANSITIONS: Final[Mapping[OrderState, Mapping[OrderEvent, OrderState]]] = MappingProxyType(
     {
         S.NEW: {E.SEND: S.SENT, E.REFUSE: S.REFUSED},
-        # Sent once more: only when certainly nothing of the first left, by the other route. Refused: the same.
+        # Sent again, by the other route, or refused: only when certainly nothing was sent
+        # before.
         S.SENT: {
             E.SEND: S.SENT,
             E.REFUSE: S.REFUSED,
@@ -104,15 +108,17 @@ TRANSITIONS: Final[Mapping[OrderState, Mapping[OrderEvent, OrderState]]] = Mappi
             E.DOUBT: S.UNKNOWN,
             **_AT_KRAKEN,
         },
-        # Doubt of an open order is about where it stands, not whether it is.
+        # Doubt about an open order concerns its fills, not that it is open.
         S.WORKING: {E.ACKNOWLEDGE: S.WORKING, E.DOUBT: S.WORKING, **_AT_KRAKEN},
         S.PARTIAL: {E.ACKNOWLEDGE: S.PARTIAL, E.DOUBT: S.PARTIAL, **_AT_KRAKEN},
-        # Late news of an order that is over changes nothing: the answer may come after the last report, the end may
-        # outrun the report of a fill before it, and a snapshot repeats old fills.
+        # Late news of an order that is over changes nothing: the answer may come after the
+        # last report, the end may outrun the report of a fill before it, and a snapshot
+        # repeats old fills.
         S.FILLED: {E.ACKNOWLEDGE: S.FILLED, E.DOUBT: S.FILLED, E.FILL: S.FILLED, E.FILL_LAST: S.FILLED},
         S.CANCELED: {E.ACKNOWLEDGE: S.CANCELED, E.DOUBT: S.CANCELED, E.FILL: S.CANCELED, E.CANCEL: S.CANCELED},
         S.EXPIRED: {E.ACKNOWLEDGE: S.EXPIRED, E.DOUBT: S.EXPIRED, E.FILL: S.EXPIRED, E.EXPIRE: S.EXPIRED},
-        # What Kraken reports of an order outranks that it was thought never to have been there: it lives again.
+        # A report of Kraken's outranks our belief that it never had the order: the order is
+        # open again.
         S.REJECTED: {
             E.REJECT: S.REJECTED,
             E.DOUBT: S.REJECTED,

@@ -1,7 +1,9 @@
-"""Arithmetic of money that does not depend on the precision a thread has set: sums and products are exact.
+"""Arithmetic of money, independent of the decimal context of the thread: sums and products
+are exact.
 
-Sixty digits hold any product of a price and a quantity that `engine.units` lets in. Quotients (an average price, the
-share of a cost) are rounded, the same on every replay.
+Sixty digits hold any product of a price and a quantity that `engine.units` accepts.
+Quotients (an average price, the share of a cost) are rounded, in the same way on every
+replay.
 """
 
 from collections.abc import Iterable
@@ -26,9 +28,9 @@ _TRILLIONTH: Final = Decimal(1).scaleb(-12)
 
 
 def average(total: Decimal, count: Decimal) -> Decimal:
-    """A quotient for people: sixteen digits at most, and no zeros behind them that say nothing."""
+    """A quotient of at most sixteen digits, without trailing zeros."""
     quotient = _QUOTIENT.divide(total, count).normalize(_QUOTIENT)
-    # 12E+3 is how an exponent begins to be seen by people.
+    # Without an exponent: 12E+3 becomes 12000.
     return quotient.quantize(_ONE, context=MONEY) if quotient == quotient.to_integral_value() else quotient
 
 
@@ -38,7 +40,8 @@ def total_of(amounts: Iterable[Decimal]) -> Decimal:
 
 
 def at_precision(amount: Decimal, decimals: int) -> Decimal:
-    """An amount as Kraken's ledger books it: rounded to its asset's precision, a half to the even neighbour.
+    """An amount as Kraken's ledger books it: rounded to its asset's precision, a half to
+    the even neighbour.
 
     So Kraken's support says, of a fill of 39148.13654 that credited 39148.1365:
     https://github.com/freqtrade/freqtrade/issues/11765
@@ -47,7 +50,8 @@ def at_precision(amount: Decimal, decimals: int) -> Decimal:
 
 
 def share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
-    """So much of an amount as `part` is of `whole`; rounded to a trillionth, and all of it for all."""
+    """`amount` × `part` / `whole`, rounded to a trillionth; exactly `amount` when part is
+    whole."""
     return (
         amount
         if part == whole

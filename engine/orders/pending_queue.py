@@ -75,6 +75,14 @@ class PendingQueue(Generic[T]):
             return None
         return self._took(symbol, queue, queue.popleft())
 
+    def replace(self, symbol: str, key: str, new_key: str, entry: T) -> None:
+        """Another entry, in the place of the one of this key and waiting since then."""
+        queue = self._queues[symbol]
+        place = next(place for place, waiting in enumerate(queue) if waiting.key == key)
+        queue[place] = Waiting(new_key, entry, queue[place].since)
+        self._keys.discard(key)
+        self._keys.add(new_key)
+
     def remove(self, symbol: str, key: str) -> Waiting[T] | None:
         """Take one out of turn: it was canceled before it was sent."""
         queue = self._queues.get(symbol)

@@ -1,8 +1,9 @@
-"""What each strategy holds of each pair, from its own fills, at average cost.
+"""The position of each strategy in each pair, from its own fills, at average cost.
 
-Exact Decimals in quote currency. What is kept is the cost of what is held, not its average price, which is a rounded
-quotient: a fill that makes a position larger adds to the cost, one that makes it smaller takes its share of it out and
-realises the difference, one that turns it round does both. So what was won and lost in the end is exact.
+Exact Decimals in quote currency. A position keeps the cost of what is held, not its average
+price, which is a rounded quotient. A fill that enlarges a position adds to the cost; one
+that reduces it releases its share of the cost and realizes the difference; one that
+reverses it does both. So the final profit is exact.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,9 +20,10 @@ class PositionState(Struct):
     """One strategy's position in one pair."""
 
     qty: Decimal = ZERO
-    """Negative when more was sold than bought. As the account has it: what fills credited, not what they traded."""
+    """Negative when more was sold than bought. What fills credited to the account, not what
+    they traded."""
     cost: Decimal = ZERO
-    """What is held was bought for; negative for a position that was sold."""
+    """Paid for what is held; negative for a position that was sold."""
     realized: Decimal = ZERO
     """Profit of what was closed, before fees."""
     fees: Decimal = ZERO
@@ -29,7 +31,7 @@ class PositionState(Struct):
 
     @property
     def avg_price(self) -> Decimal:
-        """0 without a position."""
+        """In quote currency; 0 without a position."""
         return average(self.cost, self.qty) if self.qty else ZERO
 
     def fill(
@@ -41,10 +43,12 @@ class PositionState(Struct):
         base_fee: Decimal = ZERO,
         base_change: Decimal | None = None,
     ) -> None:
-        """Count one fill; `fee` is all of its fees in quote currency, `base_fee` what was taken in the base currency.
+        """Add one fill.
 
-        A fee taken in the base currency is as if so much had been sold, at the price of the fill, to pay it.
-        `base_change` is what the account's balance changed by, where rounding makes that something else.
+        `fee` is all of its fees in quote currency. `base_fee` is what was taken in the base
+        currency: as if so much had been sold at the price of the fill. `base_change` is the
+        change of the account's balance where rounding makes it differ from `qty` and
+        `base_fee`.
         """
         signed = qty if side == "buy" else -qty
         self._trade(signed, price)
@@ -55,7 +59,7 @@ class PositionState(Struct):
             self._round(subtract(base_change, subtract(signed, base_fee)))
 
     def _round(self, change: Decimal) -> None:
-        """So much came or went by rounding: nobody paid for it."""
+        """Add a difference by rounding, at no cost."""
         before, self.qty = self.qty, add(self.qty, change)
         if before and (not self.qty or (self.qty > 0) != (before > 0)):
             self.realized = subtract(self.realized, self.cost)
@@ -77,11 +81,11 @@ class PositionState(Struct):
             self.qty = self.cost = ZERO
 
     def unrealized(self, mark: Decimal | None) -> Decimal:
-        """What closing everything at `mark` would add; 0 without a price."""
+        """The profit of closing everything at `mark`, before fees; 0 without a mark."""
         return ZERO if mark is None or self.qty == 0 else subtract(multiply(mark, self.qty), self.cost)
 
     def total(self, mark: Decimal | None) -> Decimal:
-        """Everything won or lost so far, after fees, were it closed at `mark`."""
+        """The profit so far, after fees, with what is held valued at `mark`."""
         return subtract(add(self.realized, self.unrealized(mark)), self.fees)
 
 
@@ -90,30 +94,39 @@ class Positions:
 
     def __init__(self) -> None:
         self._states: dict[tuple[str, str], PositionState] = {}
+        self._by_symbol: dict[str, list[PositionState]] = {}
 
     def of(self, strategy: str, symbol: str) -> PositionState:
-        """The position, which is made when there is none yet."""
-        return self._states.setdefault((strategy, symbol), PositionState())
+        """The position; a new one where there is none yet."""
+        state = self._states.get((strategy, symbol))
+        if state is None:
+            state = self._states[strategy, symbol] = PositionState()
+            self._by_symbol.setdefault(symbol, []).append(state)
+        return state
 
     def qty(self, strategy: str, symbol: str) -> Decimal:
-        """What is held; 0 where nothing ever was."""
+        """The quantity held; 0 without a position."""
         state = self._states.get((strategy, symbol))
         return ZERO if state is None else state.qty
 
     def total_qty(self, symbol: str) -> Decimal:
-        """What all strategies together hold of a pair."""
-        return total_of(state.qty for (_, held), state in self._states.items() if held == symbol)
+        """The quantity that all strategies together hold of a pair."""
+        states = self._by_symbol.get(symbol)
+        if not states:
+            return ZERO
+        return states[0].qty if len(states) == 1 else total_of(state.qty for state in states)
 
     def symbols_held(self) -> set[str]:
         """Pairs of which some strategy holds something."""
         return {symbol for (_, symbol), state in self._states.items() if state.qty}
 
     def unpriced(self, marks: Mapping[str, Decimal]) -> list[str]:
-        """Pairs of which something is held, and that have no mark."""
+        """Pairs with a position that have no mark."""
         return sorted({symbol for (_, symbol), state in self._states.items() if state.qty and symbol not in marks})
 
     def totals(self, marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
-        """Won or lost after fees, by quote currency, with what is held valued at `marks` (by pair), or else at cost."""
+        """Profit after fees by quote currency, with positions valued at `marks` (by pair),
+        else at cost."""
         totals: dict[str, Decimal] = {}
         for (_, symbol), state in self._states.items():
             quote = symbol.partition("/")[2]
@@ -126,12 +139,16 @@ class Positions:
             yield strategy, symbol, state
 
     def load(self, rows: list[tuple[str, str, PositionState]]) -> None:
-        """Begin with these."""
+        """Replace all positions by these."""
         self._states = {(strategy, symbol): state for strategy, symbol, state in rows}
+        self._by_symbol = {}
+        for (_, symbol), state in self._states.items():
+            self._by_symbol.setdefault(symbol, []).append(state)
 
 
 def fee_in_quote(symbol: str, fees: tuple[tuple[str, Decimal], ...], price: Decimal) -> Decimal:
-    """A fill's fees in its quote currency; a fee in a third currency has no price here and counts as nothing."""
+    """A fill's fees in its quote currency; a fee in a third currency has no price here and
+    counts as 0."""
     base, _, quote = symbol.partition("/")
     total = ZERO
     for asset, amount in fees:
@@ -143,6 +160,6 @@ def fee_in_quote(symbol: str, fees: tuple[tuple[str, Decimal], ...], price: Deci
 
 
 def fee_in_base(symbol: str, fees: tuple[tuple[str, Decimal], ...]) -> Decimal:
-    """What of a fill's fees was taken in its base currency."""
+    """The part of a fill's fees that was taken in its base currency."""
     base = symbol.partition("/")[0]
     return total_of(amount for asset, amount in fees if asset == base)

@@ -35,6 +35,7 @@ ZERO: Final = Decimal(0)
 HUNDRED: Final = Decimal(100)
 DUPLICATES_REMEMBERED_MAX: Final = 4096
 NS_PER_DAY: Final = 86_400 * NS_PER_S
+ORDER_TOKENS: Final = 1000 * NS_PER_S  # what an order takes from the budget
 
 RESTING: Final = ("limit", "iceberg")
 """Order types that meet the book on arrival, at their limit or better, or rest in it."""
@@ -115,6 +116,8 @@ class Risk:
         self._budget = _Budget(limits.orders_per_s_max)
         # When an order alike was last approved, oldest first.
         self._recent: OrderedDict[tuple[object, ...], MonoNs] = OrderedDict()
+        # The same of plain limit orders, by what they say themselves: for a yes that need not count in amounts.
+        self._recent_plain: OrderedDict[tuple[object, ...], MonoNs] = OrderedDict()
 
     # --- the mode
 
@@ -228,10 +231,16 @@ class Risk:
         """A new order leaves: it takes from the budget, and another one alike would be a duplicate."""
         self._budget.take(now)
         if self.limits.duplicate_window_ns:
-            self._recent.pop(key := _likeness(strategy, intent), None)
-            self._recent[key] = now
-            while len(self._recent) > DUPLICATES_REMEMBERED_MAX:
-                self._recent.popitem(last=False)
+            _remember(self._recent, _likeness(strategy, intent), now)
+            if intent.order_type == "limit":
+                _remember(self._recent_plain, _plain_likeness(strategy, intent), now)
+
+    def is_plainly_paced(self, strategy: str, intent: OrderIntent, now: MonoNs) -> bool:
+        """Does neither the budget nor an order alike stand against a limit order of its pair's present scale?"""
+        if self._budget.level_at(now) < ORDER_TOKENS:
+            return False
+        at = self._recent_plain.get(_plain_likeness(strategy, intent))
+        return at is None or now - at >= self.limits.duplicate_window_ns
 
     def amend_approved(self, now: MonoNs) -> None:
         """An amend leaves."""
@@ -433,16 +442,17 @@ class _Budget:
 
     def refusal(self, now: MonoNs, ahead: int) -> str | None:
         """Why another order is one too many, after `ahead` others that leave with it."""
-        if self._level_at(now) >= (ahead + 1) * 1000 * NS_PER_S:
+        if self.level_at(now) >= (ahead + 1) * ORDER_TOKENS:
             return None
         return f"orders and amends come faster than risk.orders_per_s_max = {self._per_s:f}"
 
     def take(self, now: MonoNs) -> None:
         """One leaves."""
-        self._level = max(self._level_at(now) - 1000 * NS_PER_S, 0)
+        self._level = max(self.level_at(now) - ORDER_TOKENS, 0)
         self._as_of = now
 
-    def _level_at(self, now: MonoNs) -> int:
+    def level_at(self, now: MonoNs) -> int:
+        """What it holds."""
         if self._as_of is None:
             return self._level
         return min(self._level + max(now - self._as_of, 0) * self._rate, self._full)
@@ -543,6 +553,17 @@ def _left_of(order: TrackedOrder, pair: Pair, top: TopOfBook | None) -> Decimal:
     if change is not None and change.qty is not None:
         whole = max(whole, units_decimal(change.qty, change.qty_decimals))  # it may have happened already
     return subtract(whole, order.filled_in_all)
+
+
+def _remember(recent: OrderedDict[tuple[object, ...], MonoNs], likeness: tuple[object, ...], now: MonoNs) -> None:
+    recent[likeness] = now
+    recent.move_to_end(likeness)
+    if len(recent) > DUPLICATES_REMEMBERED_MAX:
+        recent.popitem(last=False)
+
+
+def _plain_likeness(strategy: str, intent: OrderIntent) -> tuple[object, ...]:
+    return strategy, intent.symbol, intent.side, intent.limit_price, intent.qty
 
 
 def _likeness(strategy: str, intent: OrderIntent) -> tuple[object, ...]:

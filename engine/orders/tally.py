@@ -1,6 +1,8 @@
-"""A count and a digest of things told, in any order and in little memory: are two records of a day the same?
+"""A count and a digest of what was told, in any order: compares two records of a day in
+little memory.
 
-The digest is the sum of each thing's hash, so the order does not matter, and one thing missing or told twice shows.
+The digest is the sum of the hashes of all entries: their order does not matter; a missing
+or repeated one shows.
 """
 
 from collections.abc import Iterable
@@ -11,7 +13,7 @@ _MODULUS: Final = 1 << 128
 
 
 class Tally:
-    """What was told so far."""
+    """Count and digest of what was told so far."""
 
     __slots__ = ("count", "digest")
 
@@ -19,19 +21,19 @@ class Tally:
         self.count = 0
         self.digest = 0
 
-    def add(self, *facts: object) -> None:
-        """One thing more, as its facts."""
+    def add(self, *fields: object) -> None:
+        """Add one entry, given as its fields."""
         self.count += 1
-        self.digest = (self.digest + _hash(facts)) % _MODULUS
+        self.digest = (self.digest + _hash(fields)) % _MODULUS
 
-    def remove(self, *facts: object) -> None:
-        """One thing that was told before is not so any more."""
+    def remove(self, *fields: object) -> None:
+        """Take back one entry that was added before."""
         self.count -= 1
-        self.digest = (self.digest - _hash(facts)) % _MODULUS
+        self.digest = (self.digest - _hash(fields)) % _MODULUS
 
     @classmethod
     def sum(cls, tallies: Iterable["Tally"]) -> "Tally":
-        """Several tallies of different things as one."""
+        """One tally of the entries of several."""
         total = cls()
         for tally in tallies:
             total.count += tally.count
@@ -45,6 +47,6 @@ class Tally:
         return hash((self.count, self.digest))
 
 
-def _hash(facts: tuple[object, ...]) -> int:
-    text = "\x1f".join(map(str, facts))
+def _hash(fields: tuple[object, ...]) -> int:
+    text = "\x1f".join(map(str, fields))
     return int.from_bytes(blake2b(text.encode(), digest_size=16).digest(), "big")

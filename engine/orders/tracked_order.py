@@ -48,6 +48,8 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     """amend or cancel while a request is under way; at most one at a time."""
     amendment: Amendment | None = None
     """The one under way."""
+    amend_deadline: WallNs = WallNs(0)
+    """Kraken does not begin with the last one later than this."""
     cancel_wanted: bool = False
     """Somebody asked for its end, and it has not come yet."""
     submitted_at: WallNs = WallNs(0)

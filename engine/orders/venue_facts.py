@@ -1,11 +1,13 @@
-"""What Kraken says of orders and money, in words of our own: made from its messages, eaten by the blotter.
+"""Facts: what Kraken tells of orders and money, in the engine's units. Made from its
+messages, read by the router.
 
-Every field but the order's id may be missing: Kraken's reports of the end of an order carry no symbol, no side and no
-quantity. Numbers are Decimals of Kraken's own text.
+Every field but the order's id may be missing: Kraken's reports of the end of an order carry
+no symbol, no side and no quantity. Numbers are Decimals of Kraken's own text.
 """
 
 from decimal import Decimal
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
 
@@ -13,12 +15,14 @@ from engine.units import MonoNs, WallNs
 
 
 class Outcome(Enum):
-    """What an error, or silence, says of the order or of the change that was asked for."""
+    """What an error, or the lack of an answer, says of the order or of the requested
+    change."""
 
     NOT_PLACED = "not_placed"
-    """Certainly nothing happened."""
+    """Nothing happened, for certain."""
     UNKNOWN = "unknown"
-    """It may have happened or not, or still happen: ask before anything else."""
+    """It may have happened, or may still happen: it must be looked up before anything
+    else."""
     ALREADY_PLACED = "already_placed"
     """This request did nothing, but an order with this id is open."""
     NOT_OPEN = "not_open"
@@ -26,17 +30,37 @@ class Outcome(Enum):
 
 
 class Fee(Struct, frozen=True, array_like=True):
-    """What a fill cost."""
+    """One fee of a fill."""
 
     asset: str
     qty: Decimal
 
 
-class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="x"):
-    """One row of the executions channel."""
+# How the fields of an ExecutionFact are called in Kraken's rows and in the account ring,
+# where that differs. A leading underscore marks those that no row has: whatever Kraken adds
+# to its rows cannot set them.
+EXECUTION_NAMES: Final = {
+    "liquidity": "liquidity_ind",
+    "received_at": "_received_at",
+    "is_fee_asset_told": "_is_fee_asset_told",
+    "fee_preference": "_fee_preference",
+    "trigger_price": "_trigger_price",
+    "is_snapshot": "_is_snapshot",
+}
+
+
+class ExecutionFact(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag="x", tag_field="fact", rename=EXECUTION_NAMES
+):
+    """One row of the executions channel, or one fill that REST told.
+
+    The private feed decodes Kraken's rows as a subclass of this,
+    `kraken.private.messages.ExecutionRow`, and the account ring carries them as they are.
+    """
 
     exec_type: str
-    """pending_new, new, trade, filled, canceled, expired, amended, restated, status, iceberg_refill, or a newer one."""
+    """pending_new, new, trade, filled, canceled, expired, amended, restated, status,
+    iceberg_refill, or a newer one."""
     order_id: str
     timestamp: WallNs
     received_at: MonoNs = MonoNs(0)
@@ -45,13 +69,10 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     symbol: str | None = None
     side: str | None = None
     order_type: str | None = None
-    order_status: str | None = None
     order_qty: Decimal | None = None
     limit_price: Decimal | None = None
     """None also while it is only a distance from the trigger."""
     cum_qty: Decimal | None = None
-    cum_cost: Decimal | None = None
-    avg_price: Decimal | None = None
     exec_id: str | None = None
     trade_id: int | None = None
     last_qty: Decimal | None = None
@@ -61,21 +82,19 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     """m or t."""
     fees: tuple[Fee, ...] = ()
     is_fee_asset_told: bool = True
-    """False where Kraken says what the fee is worth in quote currency, and not in which currency it was taken."""
+    """False where Kraken says what the fee is worth in quote currency, and not in which
+    currency it was taken."""
     reason: str | None = None
     time_in_force: str | None = None
     post_only: bool | None = None
     fee_preference: str | None = None
     """base where the order pays its fees in the base currency."""
-    display_qty: Decimal | None = None
-    trigger_status: str | None = None
-    """untriggered or triggered."""
     trigger_price: Decimal | None = None
     """A price, per cent or an amount, as in the order."""
     ord_ref_id: str | None = None
     """The order whose conditional close this one is."""
     rate_count: Decimal | None = None
-    """Kraken's rate counter of the pair, when it tells."""
+    """Kraken's rate counter of the pair; None when the row does not have it."""
     is_snapshot: bool = False
 
     @property
@@ -84,57 +103,53 @@ class ExecutionFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
         return None if self.ord_ref_id else self.order_userref
 
 
-class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b"):
+class BalanceFact(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="b", tag_field="fact"):
     """One asset, from a snapshot or after one entry of the ledger."""
 
     asset: str
     balance: Decimal
-    """Of a snapshot: in all wallets that can be traded from. Of an entry of the ledger: afterwards, in those wallets or
-    in all of the account; Kraken does not say which."""
+    """Of a snapshot: in all wallets that can be traded from. Of an entry of the ledger:
+    afterwards, in those wallets or in all of the account; Kraken does not say which."""
     earning: Decimal = Decimal(0)
     """Of the others; known from snapshots only."""
     is_snapshot: bool = False
     amount: Decimal | None = None
     fee: Decimal | None = None
-    ledger_id: str = ""
-    ref_id: str = ""
-    kind: str = ""
-    """Of the ledger's entry: trade, deposit, …"""
-    timestamp: WallNs = WallNs(0)
 
 
-class FeedLost(Struct, frozen=True, tag="l"):
-    """What the private feed tells may have holes until the next snapshot, which is on its way unless `trouble` says
-    otherwise."""
+class FeedLost(Struct, frozen=True, tag="l", tag_field="fact"):
+    """Facts may be missing until the next snapshot, which is on its way unless `trouble`
+    says otherwise."""
 
     reason: str
     channel: str = ""
-    """executions or balances, whose messages have a gap: the connection stands, and a fresh snapshot has been asked
-    for. Empty: the connection is gone, and with it both."""
+    """executions or balances, whose messages have a gap: the connection stands, and a fresh
+    snapshot has been asked for. Empty: the connection is gone, and with it both."""
     trouble: str = ""
     """Why no snapshot is on its way: "cannot be reached", "has no token", "is refused"."""
 
 
-class FeedAlive(Struct, frozen=True, tag="a"):
-    """Kraken was heard on the private connection, and everything heard until then has been told."""
+class FeedAlive(Struct, frozen=True, tag="a", tag_field="fact"):
+    """When Kraken was last heard on the private connection; everything it sent until then
+    has been published."""
 
     heard_at: MonoNs
 
 
-class SnapshotBegan(Struct, frozen=True, tag="s"):
+class SnapshotBegan(Struct, frozen=True, tag="s", tag_field="fact"):
     """The rows of a snapshot of one channel follow: executions or balances."""
 
     channel: str
 
 
-class SnapshotEnded(Struct, frozen=True, tag="e"):
-    """All rows of the snapshot were told; what follows is news."""
+class SnapshotEnded(Struct, frozen=True, tag="e", tag_field="fact"):
+    """The snapshot is complete; updates follow."""
 
     channel: str
     max_rate_count: int | None = None
     """Threshold of the account's tier."""
     asked_at: MonoNs = MonoNs(0)
-    """When the snapshot was asked for: what was sent later may be missing in it."""
+    """When the snapshot was asked for: orders sent later may be missing in it."""
 
 
 AccountFact = ExecutionFact | BalanceFact | FeedLost | FeedAlive | SnapshotBegan | SnapshotEnded
@@ -148,28 +163,20 @@ class OrderLookup(Struct, frozen=True, kw_only=True):
     """pending, open, closed (filled), canceled or expired."""
     cl_ord_id: str | None = None
     order_userref: int | None = None
-    symbol: str | None = None
-    """v2 name; None when the pair is not known."""
-    pair: str = ""
-    """Kraken's own name for it there."""
     side: str | None = None
-    order_type: str | None = None
     qty: Decimal | None = None
-    """In the base currency; None when the order names the money, for then REST counts in that."""
+    """In the base currency; None when the order names the money, for then REST counts in
+    that."""
     filled_qty: Decimal | None = None
-    """Likewise: what was filled, its fills tell."""
-    cost: Decimal = Decimal(0)
-    fee: Decimal = Decimal(0)
-    avg_price: Decimal = Decimal(0)
+    """Likewise; its fills tell what was filled."""
     limit_price: Decimal | None = None
     trigger_price: Decimal | None = None
     """None without one, and for a distance or per cent."""
     reason: str | None = None
     opened_at: WallNs = WallNs(0)
-    closed_at: WallNs = WallNs(0)
     trade_ids: tuple[str, ...] = ()
     parent_id: str | None = None
-    """Kraken's id of the order that called this one forth, as a closing order is."""
+    """Kraken's id of the order whose conditional close this one is."""
 
     @property
     def own_userref(self) -> int | None:

@@ -1,10 +1,12 @@
-"""The private feed: what Kraken says of our orders and money becomes facts in the account ring, for the router.
+"""The private feed: writes what Kraken tells of orders and money into the account ring, for
+the order router.
 
 frames ─► PrivateSession ─► on_events() ─► facts ─► account ring (gated: the router misses none)
                             on_burst_end() ──────► its doorbell
 
-Every connection begins with a fresh token from the router. A router that is away leaves its ring to fill up: what
-does not fit waits here, and when that is full too the connection is given up, for its successor's snapshot says all.
+Every connection begins with a fresh token from the router. While the router is away the
+ring fills up: what does not fit is held back here, and when that is full too, the
+connection is cut: the snapshot of the next one tells everything.
 """
 
 import asyncio
@@ -23,24 +25,24 @@ from engine.kraken.connection.retry import Retry
 from engine.kraken.private.events import ChannelRefused, TokenRefused
 from engine.kraken.private.session import Phase, PrivateEvent, PrivateSession
 from engine.net.control_socket import NobodyListens
+from engine.net.traffic import Traffic
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedAlive, FeedLost, SnapshotEnded
-from engine.processes.traffic import TrafficPort
 from engine.ring import Publisher
-from engine.telemetry import Counters
+from engine.telemetry import Counters, Heartbeat
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 HELD_BACK_MAX: Final = 8192  # facts that wait for room in the account ring
 TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # after a first ask for a token that failed: the router may be starting
 TOKEN_RETRY_NS_MAX: Final = 5 * NS_PER_S  # the router has pauses of its own, by what Kraken says
-ALIVE_NS: Final = 200 * NS_PER_MS  # between two words on when Kraken was heard
-SIGN_NS: Final = 500 * NS_PER_MS  # between two signs of our own life, when Kraken was not heard
+ALIVE_NS: Final = 200 * NS_PER_MS  # between two FeedAlive facts
+SIGN_NS: Final = 500 * NS_PER_MS  # the same while Kraken is silent: this process is alive
 
 log = structlog.get_logger("private_feed")
 
 
 class ConnectionPort(Protocol):
-    """What the feed can do to its connection."""
+    """What the feed does with its connection."""
 
     def cut(self, reason: str) -> None: ...
 
@@ -51,7 +53,7 @@ class ConnectionPort(Protocol):
 
 
 class PrivateFeed:
-    """The account's feed, in its own process."""
+    """The private feed's actor: session in, account ring out."""
 
     def __init__(
         self,
@@ -63,10 +65,12 @@ class PrivateFeed:
         ask_token: Callable[[], Awaitable[str]],
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`ask_token` gives a token that no connection has had yet; EngineError when there is none to be had."""
+        """`ask_token` returns a token that no connection has used yet; it raises
+        EngineError when there is none."""
         self._session = session
         self._publisher = publisher
         self._counters = counters
+        self._heartbeat = Heartbeat(counters)
         self._clock = clock
         self._ask_token = ask_token
         self._token_retry = Retry(chance, first_ns=TOKEN_RETRY_NS, pause_ns_max=TOKEN_RETRY_NS_MAX)
@@ -77,7 +81,7 @@ class PrivateFeed:
         self._failures_told = 0
         # Set once the connection is there.
         self.connection: ConnectionPort | None = None
-        self.traffic: TrafficPort | None = None
+        self.traffic: Traffic | None = None
         # Facts that found the ring full, oldest first.
         self._held_back: deque[bytes] = deque()
         self._held_back_count = 0
@@ -93,12 +97,12 @@ class PrivateFeed:
         self._has_refused_token = False
 
     def on_start(self) -> None:
-        """An earlier life may have ended in the middle of anything."""
+        """Publish FeedLost: a predecessor may have ended in the middle of a snapshot."""
         self._publish(FeedLost("the private feed starts"))
         self._publisher.flush()
 
     def on_events(self, events: Sequence[PrivateEvent]) -> None:
-        """Facts to the ring, oddities to the log."""
+        """Publish facts; log everything else."""
         for event in events:
             match event:
                 case ExecutionFact():
@@ -110,7 +114,8 @@ class PrivateFeed:
                 case TokenRefused(reason):
                     log.warning("token refused", reason=reason)
                     self._refused += 1
-                    # The first may have died on its way; of several in a row each costs the key a call.
+                    # The first may have expired on its way; from the second on each costs
+                    # the key a REST call.
                     if self._refusals.failures_in_a_row or self._has_refused_token:
                         self._refusals.failed(ErrorKind.TOKEN, self._clock.mono_ns())
                     self._has_refused_token = True
@@ -133,11 +138,12 @@ class PrivateFeed:
                     self._publish(event)
 
     def on_burst_end(self) -> None:
-        """End of a burst: the router may look."""
+        """Ring the router's doorbell."""
         self._publisher.flush()
 
     def do_work(self) -> None:
-        """Ten times a second: a token where one is wanted, what waits for room, the counters."""
+        """Called every 20 ms: ask for a token, publish held-back facts and FeedAlive, write
+        the counters."""
         now = self._clock.mono_ns()
         self._tell_of_connecting()
         may_ask = self._token_retry.is_due(now) and self._refusals.is_due(now)
@@ -158,7 +164,8 @@ class PrivateFeed:
         self._count(now)
 
     def nudge(self) -> None:
-        """The router asks for everything anew: a new connection begins with snapshots."""
+        """Cut the connection, since the router asks for snapshots: a new one begins with
+        them."""
         if self.connection is not None:
             self.connection.cut("the order router asks for a snapshot")
 
@@ -166,7 +173,7 @@ class PrivateFeed:
         try:
             token = await self._ask_token()
         except EngineError as error:
-            # A router that is only starting is no news.
+            # A router that is only starting is not worth a warning.
             is_news = not isinstance(error, NobodyListens)
             (log.warning if is_news else log.debug)("no token", reason=str(error))
             self._token_retry.failed(ErrorKind.TRANSPORT, self._clock.mono_ns())
@@ -182,7 +189,8 @@ class PrivateFeed:
             self._asking = None
 
     def _tell_of_connecting(self) -> None:
-        """Tell the router of each failure to connect, and that it is over: why trading is shut is its to say."""
+        """Publish each failure to connect, and the recovery: the router reports why trading
+        is closed."""
         if self.connection is None or self.traffic is None:
             return
         if self.traffic.connect_failures > self._failures_told:
@@ -194,14 +202,14 @@ class PrivateFeed:
             self._tell_trouble("connected, the snapshot is on its way")
 
     def _tell_trouble(self, reason: str, trouble: str = "") -> None:
-        """Say why there are no executions; while there are, nothing must say that they have a hole."""
+        """Publish why there are no executions; nothing while they are live and complete."""
         if not self._has_executions:
             self._publish(FeedLost(reason, trouble=trouble))
             self._publisher.flush()
 
     @property
     def _has_executions(self) -> bool:
-        """Has the snapshot of executions come, and nothing of them been missed since?"""
+        """Has the snapshot of executions arrived, with no gap since?"""
         return self._session.streams["executions"].phase is Phase.LIVE
 
     def _publish(self, fact: AccountFact) -> None:
@@ -219,7 +227,8 @@ class PrivateFeed:
         self._held_back.append(record)
 
     def _give_up(self, why: str) -> None:
-        """Facts are lost: forget what the router did not take, and begin anew with a connection and its snapshots."""
+        """Drop the held-back facts, publish FeedLost and cut the connection: snapshots
+        replace what is lost."""
         log.error("facts are lost", reason=why, facts_dropped=len(self._held_back))
         self._held_back.clear()
         self._held_back.append(ACCOUNT_FACTS.pack(FeedLost(why)))
@@ -233,7 +242,7 @@ class PrivateFeed:
 
     def _count(self, now: MonoNs) -> None:
         counters, session = self._counters, self._session
-        counters.set("heartbeat_ns", now)
+        self._heartbeat.beat(now)
         counters.set("executions", self._executions)
         counters.set("balances", self._balances)
         counters.set("refused", self._refused)

@@ -1,4 +1,5 @@
-"""The private feed's process: its ring, its session, its connection, until SIGTERM or its parent's end."""
+"""The private feed's process: its ring, its session, its connection, until SIGTERM or its
+parent's end."""
 
 import asyncio
 import random

@@ -1,1 +1,3 @@
-"""What every process of the engine shares: a child's launch and its runner, and what crosses between two of them."""
+"""Code that every process of the engine shares: a child's launch, its runner, and small
+messages between two.
+"""

@@ -1,14 +1,16 @@
-"""What a strategy is in at this moment: two words in shared memory that its own thread writes, and anybody reads.
+"""Which callback a strategy is in: two words in shared memory, written by its thread, read
+by any process.
 
-    callback_began_ns   when the callback began that has not come to its end, by CLOCK_MONOTONIC; 0 while there is none
-    callback            which one: its place in CALLBACK_NAMES
+    callback_began_ns   when the present callback began, by CLOCK_MONOTONIC; 0 while there is none
+    callback            which one: its index in CALLBACK_NAMES
 
-Beside them stands the host's `heartbeat_ns`, which its event loop moves twenty times a second. Together they are the
-evidence of a hang, for whoever is not the thread that hangs:
+With the host's `heartbeat_ns`, which its event loop writes twenty times a second, they are
+the evidence of a hang for other threads and processes:
 
-    a word stands, the heartbeat moves      an async callback waits: it holds up its own strategy alone
-    a word stands, and so does the heartbeat    a callback holds the thread: every strategy of the host hangs with it
-    the heartbeat stands alone              a task of a strategy's own holds the thread, or the process stands still
+    callback   heartbeat   meaning
+    the same   moves       an async callback waits, and delays its own strategy alone
+    the same   stands      a callback blocks the thread, and with it every strategy of the host
+    none       stands      a strategy's own task blocks the thread, or the process is stopped
 """
 
 import os
@@ -37,17 +39,17 @@ class CallbackWords:
         self._number = counters.index(f"{strategy} callback")
 
     def begin(self, number: int, at: MonoNs) -> None:
-        """A callback begins. For the strategy's own thread alone, as is `end`."""
+        """Note the begin of a callback; only for the strategy's own thread, as `end`."""
         values = self._values
         values[self._number] = number
         values[self._began] = at
 
     def end(self) -> None:
-        """It has come to its end."""
+        """Note the end of the callback."""
         self._values[self._began] = 0
 
     def read(self) -> tuple[MonoNs, str]:
-        """When the callback began that is under way, and its name; (0, "") while there is none."""
+        """When the present callback began, and its name; (0, "") while there is none."""
         began, number = self._values[self._began], self._values[self._number]
         return (MonoNs(began), CALLBACK_NAMES[number]) if began else (MonoNs(0), "")
 
@@ -70,9 +72,10 @@ class StrategyWords:
 
 
 class ForkedWords(CallbackWords):
-    """In a process that a strategy forked off: it ends where its callback would go on as the engine.
+    """For a process that a strategy forked off: ends it when its callback returns into the
+    engine.
 
-    It shares rings and event loop with the engine: each would take what is the other's.
+    It shares rings and event loop with the engine, so each would take records of the other.
     """
 
     __slots__ = ()
@@ -81,10 +84,10 @@ class ForkedWords(CallbackWords):
         pass
 
     def begin(self, number: int, at: MonoNs) -> NoReturn:
-        """A callback begins, in the wrong process."""
+        """End the forked process: a callback began in it."""
         self.end()
 
     def end(self) -> NoReturn:
-        """The callback that forked has come to its end."""
+        """End the forked process: the callback that forked has returned in it."""
         os.write(2, b"engine: a process that a strategy forked off came back from its callback; it is ended\n")
         os._exit(1)

@@ -1,4 +1,6 @@
-"""What a child process is handed: one JSON object in a memfd, beside the descriptors that it names."""
+"""The launch of a child process: one JSON object in a memfd, which names the inherited
+descriptors.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,21 +19,23 @@ Conflation = Literal["none", "burst"]
 
 
 class ActorLaunch(Struct, frozen=True, kw_only=True):
-    """What every child needs."""
+    """The launch of any child."""
 
     ca_file: str | None
     attempts_max: int
-    """Connection attempts in ten minutes: this process's share of what Kraken allows one address."""
+    """Connection attempts in ten minutes: this process's share of what Kraken allows one
+    address.
+    """
     counters_fd: int
     news_fd: int
-    """A socket for News to the supervisor; when the supervisor dies, its end closes."""
+    """A socket for News to the supervisor; its other end closes when the supervisor dies."""
     parent_pid: int
     log_level: str
     log_format: LogFormat
 
 
 class FeedLaunch(ActorLaunch, frozen=True, kw_only=True):
-    """Everything that a public feed needs to run."""
+    """The launch of a public feed."""
 
     shard: Shard
     url: str
@@ -41,16 +45,16 @@ class FeedLaunch(ActorLaunch, frozen=True, kw_only=True):
     ring_fd: int
     board_fd: int
     doorbells: list[tuple[int, int]]
-    """(index, eventfd) of who may sleep behind the market ring."""
+    """(index, eventfd) of processes that may sleep behind the market ring."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What the child must inherit, beside the launch itself."""
+        """The descriptors that the child must inherit, beside the launch itself."""
         return (self.ring_fd, self.board_fd, self.counters_fd, self.news_fd, *(fd for _, fd in self.doorbells))
 
 
 class PrivateFeedLaunch(ActorLaunch, frozen=True, kw_only=True):
-    """Everything that the private feed needs to run."""
+    """The launch of the private feed."""
 
     url: str
     token_path: str
@@ -63,36 +67,40 @@ class PrivateFeedLaunch(ActorLaunch, frozen=True, kw_only=True):
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What the child must inherit, beside the launch itself."""
+        """The descriptors that the child must inherit, beside the launch itself."""
         return (self.ring_fd, self.counters_fd, self.news_fd, self.nudge_fd, *(fd for _, fd in self.doorbells))
 
 
 class ReportPort(Struct, frozen=True):
-    """One strategy, as the router reports to it."""
+    """The order router's connection to one strategy."""
 
     strategy: str
     ring_fd: int
 
 
 class MarketView(Struct, frozen=True):
-    """One shard's board, as the router reads it."""
+    """One shard's board and counters, for the order router."""
 
     shard: Shard
     board_fd: int
     counters_fd: int
-    """Of the shard's feed: it shows that it lives."""
+    """The counters of the shard's feed, which show that it lives."""
 
 
 class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
-    """Everything that the order router needs to run, but the key: that comes through `credentials_fd`."""
+    """The launch of the order router, without the key, which comes through
+    `credentials_fd`.
+    """
 
     url: str
     rest_url: str
     credentials_fd: int
     is_live: bool
-    """Real money: the key's permissions and our limits are checked before the first order."""
+    """True for real money: the key's permissions and our limits are checked before the
+    first order.
+    """
     run: int
-    """Number of this run of the engine, in every client order id."""
+    """The number of this run of the engine, a part of every client order id."""
     state_dir: str
     token_path: str
     control_path: str
@@ -103,10 +111,12 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
     command_fd: int
     account_fd: int
     eventfd: int
-    """What the router sleeps behind."""
+    """The eventfd that the router sleeps behind."""
     reports: list[ReportPort]
     host_counters_fd: int
-    """Of the strategies' host: they show what each strategy is in. In the order of `reports`."""
+    """The counters of the strategies' host, with each strategy's callback words. In the
+    order of `reports`.
+    """
     hang_ns_max: int
     report_doorbells: list[tuple[int, int]]
     nudge_fd: int
@@ -116,7 +126,7 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What the child must inherit, beside the launch itself."""
+        """The descriptors that the child must inherit, beside the launch itself."""
         return (
             self.command_fd,
             self.account_fd,
@@ -135,17 +145,19 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
 
 
 class News(Struct, frozen=True):
-    """What a child tells the supervisor, one datagram each."""
+    """One datagram from a child to the supervisor."""
 
     kind: str
-    """refused: a subscription was refused for good. fatal: the child cannot run as it is configured."""
+    """refused: a subscription was refused for good. fatal: the child cannot run as it is
+    configured.
+    """
     text: str
     """One sentence for the user."""
     symbol: str = ""
 
 
 Tell = Callable[[News], None]
-"""Tells the supervisor."""
+"""Sends news to the supervisor."""
 
 encode_news = msgspec.json.Encoder().encode
 decode_news = msgspec.json.Decoder(News).decode
@@ -154,7 +166,7 @@ L = TypeVar("L", bound=ActorLaunch)
 
 
 def write_launch(launch: ActorLaunch) -> int:
-    """A descriptor that a child can read the launch from."""
+    """Write a launch; returns a descriptor that a child can read it from."""
     fd = os.memfd_create("launch", 0)
     os.write(fd, msgspec.json.encode(launch))
     os.lseek(fd, 0, os.SEEK_SET)
@@ -162,11 +174,13 @@ def write_launch(launch: ActorLaunch) -> int:
 
 
 def read_launch(fd: int, kind: type[L]) -> L:
-    """The launch behind an inherited descriptor, which is closed."""
+    """Read the launch behind an inherited descriptor, and close that."""
     with os.fdopen(fd, "rb") as file:
         return msgspec.json.decode(file.read(), type=kind)
 
 
 def actor_command(python: str, actor: str, launch_fd: int) -> Sequence[str]:
-    """The command line of a child. -P: a user's own files must not hide the engine's modules."""
+    """The command line of a child. -P: a user's own files must not hide the engine's
+    modules.
+    """
     return (python, "-P", "-m", "engine", "actor", actor, "--launch-fd", str(launch_fd))

@@ -1,8 +1,9 @@
-"""How an actor that reads rings idles: asleep behind doorbells, or spinning, in the event loop of its thread.
+"""How an actor that reads rings waits: asleep behind doorbells, or spinning, in its
+thread's event loop.
 
 do_work ─► something? ─► do_work …
-    └────► nothing ───► spin: look again            sleep: arm the doorbells, look once more, wait for
-                                                           an eventfd, a timer, or RECHECK_NS
+    └────► nothing ───► spin: look again     sleep: arm the doorbells, look once more,
+                                                    wait: eventfd, timer, or RECHECK_NS
 """
 
 import asyncio
@@ -15,25 +16,25 @@ from engine.ring import RECHECK_NS, Doorbell, try_sleep
 from engine.units import NS_PER_S, MonoNs
 
 GC_THRESHOLDS = (20_000, 50, 1_000)
-SPIN_CYCLES = 200  # looks at the rings between two turns of the event loop: it costs 2 µs, a look 0.3
+SPIN_CYCLES = 200  # looks at the rings between two turns of the event loop, which costs 2 µs, a look 0.3
 
 
 class Duty(Protocol):
-    """An actor's work, as the runner sees it: the strategy host, or the order router."""
+    """An actor's duty cycle, as the runner sees it: the strategy host, or the order router."""
 
     rescues: int
     """Records found by looking again although no doorbell rang."""
 
     def do_work(self) -> int:
-        """Take what there is; the number of records taken."""
+        """Take what there is; returns the number of records taken."""
         ...
 
     def ready(self) -> bool:
-        """Is there something to take?"""
+        """Whether there is something to take."""
         ...
 
     def next_timer(self) -> MonoNs:
-        """When it wants to work though nothing came; 0 for never."""
+        """When it must work although nothing arrived; 0 for never."""
         ...
 
     def count(self) -> None:
@@ -41,7 +42,7 @@ class Duty(Protocol):
         ...
 
     def wake_with(self, wake: Callable[[], None]) -> None:
-        """Be given what calls for a turn from within the loop."""
+        """Keep `wake`, to be called when something within the loop needs a turn."""
         ...
 
 
@@ -54,28 +55,28 @@ class LoopRunner:
         self._clock = clock
         self._spin = spin
         self._loop = asyncio.get_running_loop()
-        # Fulfilled with what a turn raised; never otherwise. Whoever starts the runner waits for it.
+        # Fulfilled only with what a turn raised. Its starter waits for it.
         self.failed: asyncio.Future[None] = self._loop.create_future()
         # The eventfd that all doorbells share.
         self._eventfd = doorbells[0].eventfd
-        # Is the host asleep, its doorbells armed?
+        # True while the actor sleeps and its doorbells are armed.
         self._asleep = False
-        # Is a cycle scheduled?
+        # True while a cycle is scheduled.
         self._scheduled = False
         self._stopping = False
-        # When the actor's next timer is due, and what will wake us for it.
+        # When the actor's next timer is due, and the loop's handle for it.
         self._timer_at = MonoNs(0)
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin the duty cycle."""
+        """Start the duty cycle."""
         self._loop.add_reader(self._eventfd, self._rung)
         self._duty.wake_with(self._schedule)
         self._look_again()
         self._schedule()
 
     def stop(self) -> None:
-        """End the duty cycle; the host is closed by its owner."""
+        """End the duty cycle; the actor is closed by its owner."""
         self._stopping = True
         self._loop.remove_reader(self._eventfd)
         self._wake_up()
@@ -83,8 +84,8 @@ class LoopRunner:
             self._timer.cancel()
 
     def _rung(self) -> None:
-        # The work comes first, and the doorbells are put right behind it: a ring that we have not answered yet
-        # costs its publisher nothing, since it rings once a sleep.
+        # The work comes first, and the doorbells are disarmed right after it: a ring that
+        # is not answered yet costs its publisher nothing, since it rings once a sleep.
         if not self._scheduled:
             self._cycle()
 
@@ -95,7 +96,7 @@ class LoopRunner:
             self._loop.call_soon(self._cycle)
 
     def _look_again(self) -> None:
-        """Every RECHECK_NS: bring the counters up to date, and look whether a wake-up was missed."""
+        """Every RECHECK_NS: update the counters, and check for a missed wake-up."""
         if self._stopping:
             return
         self._loop.call_later(RECHECK_NS / NS_PER_S, self._look_again)
@@ -112,7 +113,7 @@ class LoopRunner:
                 doorbell.disarm()
 
     def _cycle(self) -> None:
-        """One turn. What it raises ends the actor: one whose loop goes on without it would only look alive."""
+        """One turn. What it raises ends the actor, which would otherwise only look alive."""
         self._scheduled = False
         if self._stopping:
             return
@@ -140,7 +141,7 @@ class LoopRunner:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """Have the next timer wake us."""
+        """Schedule the actor's next timer."""
         due = self._duty.next_timer()
         if due == self._timer_at:
             return
@@ -158,10 +159,10 @@ class LoopRunner:
 
 
 def settle_memory() -> None:
-    """Keep the garbage collector from walking, again and again, what will stay: after start-up, once.
+    """Exempt what stays from garbage collection; called once, after start-up.
 
-    A collection of everything walks ten thousand kept orders, in the middle of one that is to leave: without it p99.9
-    of an order's way is a third shorter.
+    A full collection would walk ten thousand kept orders while one is to be sent: without
+    it the p99.9 of an order's way is a third shorter.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,6 @@
-"""Asking the order router for a WebSocket token, through its Unix socket in the run directory."""
+"""Requests for a WebSocket token to the order router, through its Unix socket in the run
+directory.
+"""
 
 import asyncio
 from collections import deque
@@ -21,17 +23,19 @@ _given_to_us: deque[Secret] = deque(maxlen=4)
 
 
 class NoToken(EngineError):
-    """There is no token to be had now; the text says why, and when the next is asked for."""
+    """No token can be had now; the text says why, and when the next is asked for."""
 
     def __init__(self, text: str, kind: ErrorKind = ErrorKind.TRANSPORT, lockout_ns: int = LOCKOUT_PAUSE_NS) -> None:
-        """`kind` is what Kraken's error is about; `lockout_ns` what is left of a lockout."""
+        """`kind` is the kind of Kraken's error; `lockout_ns` what is left of a lockout."""
         super().__init__(text)
         self.kind = kind
         self.lockout_ns = lockout_ns
 
 
 async def ask_token(path: Path, deadline_s: float = ASK_DEADLINE_S) -> str:
-    """A fresh token of the router behind the socket; NoToken, or NobodyListens when there is no router."""
+    """A fresh token from the router behind the socket; raises NoToken, or NobodyListens
+    without a router.
+    """
     try:
         async with asyncio.timeout(deadline_s):
             line = await _ask(path)

@@ -1,4 +1,4 @@
-"""The public feed: a session's events become records in a market ring, and the board beside it.
+"""The public feed: turns a session's events into records of a market ring and its board.
 
 frames ─► PublicSession ─► on_events() ─► records ─► ring       each change
                            on_burst_end() ─────────► board      the last of each pair, once a burst
@@ -6,8 +6,9 @@ frames ─► PublicSession ─► on_events() ─► records ─► ring       
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import ROUND_CEILING, Decimal
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
@@ -29,8 +30,8 @@ from engine.kraken.public.events import (
 )
 from engine.kraken.public.messages import PairData
 from engine.kraken.public.session import PublicSession
+from engine.net.traffic import Traffic
 from engine.processes.launch import Conflation
-from engine.processes.traffic import TrafficPort
 from engine.records import (
     UNPROVED,
     FeedState,
@@ -39,7 +40,7 @@ from engine.records import (
     book_top_packer,
     pack_candle,
     pack_feed_state,
-    pack_header,
+    pack_head,
     pack_pair,
     pack_ticker,
     pack_trade,
@@ -49,39 +50,60 @@ from engine.records import (
     unpack_trade,
 )
 from engine.ring import BoardReader, BoardWriter, Memory, Publisher, Subscriber
-from engine.telemetry import Counters
+from engine.telemetry import CounterGroup, Counters, Heartbeat
 from engine.timestamps import wall_ns
-from engine.topology import PAIR_COUNTERS, Shard
-from engine.units import DIGITS_MAX, MonoNs, decimal_units
+from engine.topology import PAIR_COUNTERS, Shard, pair_counters
+from engine.units import DIGITS_MAX, MonoNs, decimal_units, decimals_of
 from engine.wide import LEVEL_BYTES
 
-PERCENT_DECIMALS = 2  # of a ticker's change in percent, at least
+PERCENT_DECIMALS = 2  # of a ticker's percentage, at least
 RECORDS_READ_MAX: Final = 256  # of a ring at a time
-PAIR_STATUS_BYTES_MAX: Final = 24  # theirs have sixteen at most
-UNTOLD_MAX: Final = 1024  # books of a pair that wait for it; more, and they wait no longer
+PAIR_STATUS_BYTES_MAX: Final = 24  # genuine ones have sixteen at most
+# Books that wait for the data of their pair; then they are published without it.
+PAIR_WAIT_BOOKS_MAX: Final = 1024
 
-BOOK_TOP, LIVE = int(Kind.BOOK_TOP), int(FeedState.LIVE)  # hot: an enum member costs a lookup
+# Counters named as the session's attributes; and those of the connection, by their
+# attributes.
+SESSION_COUNTERS: Final = (
+    "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed", "candles_repeated",
+    "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "ping_rtt_ns",
+)  # fmt: skip
+TRAFFIC_COUNTERS: Final = {
+    "frames": "frames_received",
+    "bytes": "bytes_received",
+    "binary_frames": "binary_frames",
+    "session_errors": "session_errors",
+    "connects": "connects",
+    "connect_failures": "connect_failures",
+    "disconnects": "disconnects",
+}
+_session_counts = attrgetter(*SESSION_COUNTERS)
+_traffic_counts = attrgetter(*TRAFFIC_COUNTERS.values())
+_pair_counts = attrgetter(*PAIR_COUNTERS)
+
+# Hot: an enum member costs a lookup.
+BOOK_TOP, LIVE = int(Kind.BOOK_TOP), int(FeedState.LIVE)
 
 log = structlog.get_logger("public_feed")
 
 
 class RefusalPort(Protocol):
-    """Where refused subscriptions are told: the supervisor decides what they mean."""
+    """Called for each refused subscription; the supervisor decides what follows."""
 
     def __call__(self, symbol: str, advice: str) -> None: ...
 
 
-class _Untold(NamedTuple):
-    """Books of a pair that has not been told."""
+class _PairWait(NamedTuple):
+    """The books of a pair that wait until the data of the pair are published."""
 
     event: StateChanged
-    """That the book is live."""
+    """The change of state to live, which waits too."""
     until: MonoNs
     books: list[bytes]
 
 
 class PublicFeed:
-    """One shard's feed. The same object runs in its own process, and in a replay's."""
+    """The feed of one shard, in a process of its own or in a replay."""
 
     def __init__(
         self,
@@ -97,7 +119,9 @@ class PublicFeed:
         conflate: Conflation = "none",
         pair_patience_ns: int = 0,
     ) -> None:
-        """`pair_patience_ns`: how long a book that is live waits for what Kraken has to tell of its pair."""
+        """`pair_patience_ns`: how long a live book waits for the data of its pair before it
+        is published.
+        """
         self._shard = shard
         self._session = session
         self._publisher = publisher
@@ -106,36 +130,48 @@ class PublicFeed:
         self._publish_levels = session.settings.publish_levels
         self._pack_book_top = book_top_packer(session.settings.publish_levels)
         self._board = board
-        # The same board, to look at: the last book of a pair in doubt, and what an earlier life of this feed left.
+        # Reads the same board: the last book of a pair in doubt, and what an earlier
+        # process of this feed stored.
         self._board_reader = board_reader
-        self._counters = counters
         self._clock = clock
         self._refused = refused
         self._conflate = conflate == "burst"
-        # The connection's counters; None in a replay, which has none.
-        self.traffic: TrafficPort | None = None
-        # Records of the board's slots that changed in this burst, and books to be published at its end.
+        # The connection's counters; None in a replay.
+        self.traffic: Traffic | None = None
+        # Records by board slot that changed in this burst; and feeds whose book is
+        # published at its end.
         self._dirty: dict[int, bytes] = {}
         self._dirty_feeds: dict[int, BookFeed] = {}
         self._pair_patience_ns = pair_patience_ns
-        # Pairs that have been told, with the decimals of their prices and quantities; and books that wait for theirs.
-        self._pairs_told = {
+        # Price and quantity decimals of the pairs whose data are published; and the books
+        # that wait for theirs.
+        self._pairs_published = {
             index: (record[2], record[3])
             for index in range(len(shard.symbols))
             if (record := board_reader.read(shard.pair_slot(index))) is not None
         }
-        self._untold: dict[int, _Untold] = {}
-        # The engine is stopping: what the end of the connection does to the books is no news.
+        self._pair_waits: dict[int, _PairWait] = {}
+        # True once the engine stops: the end of the connection is then not published as
+        # doubt.
         self._closing = False
-        # The venue's state that was logged last.
-        self._system_told = ""
-        # When Kraken was last heard, in the counters: written with each burst, for an order may depend on it.
+        # The venue's state as last logged.
+        self._system_logged = ""
+        # The counter of when Kraken was last heard: written with each burst, for risk
+        # checks depend on it.
         self._heard = counters.values, counters.index("heard_ns")
-        # Events that no record can carry, for a number is absurd: more than 128 bits, or no number at all.
+        # Events that no record can hold: a number has more than 128 bits, or is none.
         self._unpublishable = 0
-        # What earlier lives of this feed counted: the counters go on from there.
-        self._inherited = counters.snapshot()
-        self._tell: dict[type, Any] = {
+        # The shared counters, grouped by their source; they include what earlier processes
+        # counted.
+        self._heartbeat = Heartbeat(counters)
+        self._session_counters = CounterGroup(counters, SESSION_COUNTERS, levels=("ping_rtt_ns",))
+        self._traffic_counters = CounterGroup(counters, tuple(TRAFFIC_COUNTERS))
+        self._own_counters = CounterGroup(counters, ("unpublishable",))
+        self._pair_counters = [
+            CounterGroup(counters, pair_counters(symbol), levels=pair_counters(symbol, ("state",)))
+            for symbol in shard.symbols
+        ]
+        self._publishers: dict[type, Callable[[Any], bytes | None]] = {
             StateChanged: self._publish_state,
             BookUnproved: self._publish_unproved,
             TradePrinted: self._publish_trade,
@@ -143,19 +179,23 @@ class PublicFeed:
             CandleChanged: self._publish_candle,
             PairChanged: self._publish_pair,
             SystemChanged: self._publish_system,
-            Refused: self._tell_refusal,
+            Refused: self._report_refusal,
             FrameNotUnderstood: self._log_frame,
         }
 
     def on_start(self, reason: str = "starting") -> None:
-        """Say of every pair that it is stale, before any book; go on with its trades and candles where they ended."""
+        """Publish every pair as stale, and continue its trades and candles after the last
+        published ones.
+        """
         now = self._clock.mono_ns()
         for pair_index, symbol in enumerate(self._shard.symbols):
             self._resume(pair_index, symbol)
         announce_stale(self._shard, self._publisher, self._board, self._board_reader, reason, now)
 
     def _resume(self, pair_index: int, symbol: str) -> None:
-        """What an earlier life of this feed told last is on the board: it is not told again, and a gap is one."""
+        """Continue a pair after the trade and candle that an earlier process of this feed
+        published last.
+        """
         record = self._board_reader.read(self._shard.trade_slot(pair_index))
         if record is not None:
             trade = unpack_trade(symbol, record)
@@ -166,63 +206,71 @@ class PublicFeed:
             self._session.candle_series.resume(symbol, candle.interval_min, candle.interval_begin)
 
     def on_events(self, events: Sequence[Event]) -> None:
-        """Publish what happened; `on_burst_end` follows when the socket has no more."""
+        """Publish events; `on_burst_end` follows when the socket has no more frames."""
         if self._closing:
             return
+        live_record: bytes | None = None
         for event in events:
-            # Hot: the type test is one load and one comparison.
+            # Hot: the type test is one load and one comparison, and a call is spared where
+            # it can be.
             if type(event) is BookChanged:
                 feed = event.feed
                 if not feed.streaming:
-                    continue  # a later entry of the same frame put the book in doubt
-                if self._untold and (untold := self._untold.get(feed.pair_index)) is not None:
-                    untold.books.append(self._book_record(feed))
-                    if len(untold.books) > UNTOLD_MAX:
-                        self._tell_books(feed.pair_index)
+                    continue  # a later entry of the same frame has put the book in doubt
+                if self._pair_waits and (wait := self._pair_waits.get(feed.pair_index)) is not None:
+                    wait.books.append(self._book_record(feed))
+                    if len(wait.books) > PAIR_WAIT_BOOKS_MAX:
+                        self._end_pair_wait(feed.pair_index)
                     continue
                 if self._conflate:
                     self._dirty_feeds[feed.pair_index] = feed
                 else:
-                    self._publish_book(feed)
+                    # The event of a book that became live directly follows that of its
+                    # state, which packed the record.
+                    record = live_record or self._book_record(feed)
+                    live_record = None
+                    self._publish(record)
+                    self._dirty[feed.pair_index] = record
             else:
-                self._publish_rare(event)
+                live_record = self._publish_rare(event)
 
     def on_burst_end(self) -> None:
-        """The socket has no more for now: what was held back goes out, and sleepers are woken."""
+        """Publish what conflation held back, store the board and wake subscribers."""
         if self._dirty_feeds:
             for feed in self._dirty_feeds.values():
                 if feed.streaming:
-                    self._publish_book(feed)
+                    record = self._dirty[feed.pair_index] = self._book_record(feed)
+                    self._publish(record)
             self._dirty_feeds.clear()
         self._settle()
 
     def begin_close(self) -> None:
-        """The engine is stopping: the last word on each pair is the market's, not that of our closing."""
+        """Publish nothing from now on: the end of our connection is not a doubt about the
+        market.
+        """
         self._closing = True
 
     def do_work(self) -> int:
-        """The part of the duty cycle that no frame drives: counters and the sign of life."""
-        if self._untold:
+        """Work that no frame drives: books that wait for their pair, counters, heartbeat;
+        returns 0.
+        """
+        if self._pair_waits:
             now = self._clock.mono_ns()
-            for pair_index, untold in list(self._untold.items()):
-                if now >= untold.until:
-                    log.warning("pair not told", symbol=untold.event.symbol)
-                    self._tell_books(pair_index)
+            for pair_index, wait in list(self._pair_waits.items()):
+                if now < wait.until:
+                    break  # all wait equally long, so the following ones are not due either
+                log.warning("pair data missing", symbol=wait.event.symbol)
+                self._end_pair_wait(pair_index)
             self._settle()
         self._count()
         return 0
 
     def on_close(self) -> None:
-        """The last counts, and nothing held back."""
+        """Publish what is held back and write the counters a last time."""
         self.on_burst_end()
         self._count()
 
     # --- records
-
-    def _publish_book(self, feed: BookFeed) -> None:
-        record = self._book_record(feed)
-        self._publish(record)
-        self._dirty[feed.pair_index] = record
 
     def _book_record(self, feed: BookFeed) -> bytes:
         book = feed.book
@@ -243,32 +291,43 @@ class PublicFeed:
             asks,
         )
 
-    def _publish_rare(self, event: Event) -> None:
+    def _publish_rare(self, event: Event) -> bytes | None:
+        """Publish any other event; returns the packed book of a pair that became live, else
+        None.
+        """
         try:
-            self._tell[type(event)](event)
+            return self._publishers[type(event)](event)
         except (struct.error, ValueError, ArithmeticError) as error:
             self._unpublishable += 1
             if self._unpublishable == 1:
                 log.warning(
                     "a number does not fit a record", error=str(error)[:DETAIL_CHARS_MAX], feed=type(event).__name__
                 )
+            return None
 
-    def _publish_state(self, event: StateChanged) -> None:
+    def _publish_state(self, event: StateChanged) -> bytes | None:
         feed = self._session.feeds[event.symbol]
         pair_index = feed.pair_index
-        self._dirty_feeds.pop(pair_index, None)  # held back for the end of the burst, and in doubt since
-        self._untold.pop(pair_index, None)
-        if event.state is FeedState.LIVE:
-            if self._pair_patience_ns and not self._is_told(feed):
-                # Kraken answers subscriptions in any order; a book without its pair cannot be traded, and one in
-                # another precision than its pair would be mixed with it.
-                self._untold[pair_index] = _Untold(event, MonoNs(self._clock.mono_ns() + self._pair_patience_ns), [])
-                return
-            # On the board before it is in the ring: whoever hears of it there may answer with an order at once.
-            if feed.streaming:  # a later entry of the same frame may have put it in doubt again
-                self._board.store(pair_index, self._book_record(feed))
+        self._dirty_feeds.pop(pair_index, None)  # held back, and in doubt since
+        self._pair_waits.pop(pair_index, None)
+        if event.state is FeedState.LIVE and self._pair_patience_ns and not self._is_pair_published(feed):
+            # Kraken answers subscriptions in any order. A book without the data of its pair
+            # cannot be traded, and one in another precision than its pair could be misread.
+            self._pair_waits[pair_index] = _PairWait(event, MonoNs(self._clock.mono_ns() + self._pair_patience_ns), [])
+            return None
+        # A later entry of the same frame may have put the book in doubt again.
+        live_record = self._book_record(feed) if event.state is FeedState.LIVE and feed.streaming else None
+        self._announce_state(event, pair_index, live_record)
+        return live_record
+
+    def _announce_state(self, event: StateChanged, pair_index: int, live_record: bytes | None) -> None:
+        """Publish a change of state; a live book is stored on the board first, for a
+        strategy that reads the change in the ring may send an order at once.
+        """
+        if live_record is not None:
+            self._board.store(pair_index, live_record)
         self._publish(pack_feed_state(pair_index, event.state, event.reason, self._clock.mono_ns()))
-        last_top = self._dirty.get(pair_index) or self._board_reader.read(pair_index) or empty_top(pair_index)
+        last_top = self._last_top(pair_index) if live_record is None else live_record
         self._dirty[pair_index] = with_state(last_top, event.state)
         if event.state is FeedState.LIVE:
             log.info("book live", symbol=event.symbol, reason=event.reason)
@@ -279,25 +338,31 @@ class PublicFeed:
         pair_index = self._session.feeds[event.symbol].pair_index
         now = self._clock.mono_ns()
         self._publish(pack_feed_state(pair_index, FeedState.LIVE, event.reason, now, is_proved=False))
-        last_top = self._dirty.get(pair_index) or self._board_reader.read(pair_index) or empty_top(pair_index)
-        self._dirty[pair_index] = with_state(last_top, FeedState.LIVE, is_proved=False)
-        log.debug("book unproved", symbol=event.symbol, reason=event.reason)  # not a line for each of a thousand pairs
+        self._dirty[pair_index] = with_state(self._last_top(pair_index), FeedState.LIVE, is_proved=False)
+        # A warning for each of a thousand pairs would be too much.
+        log.debug("book unproved", symbol=event.symbol, reason=event.reason)
+
+    def _last_top(self, pair_index: int) -> bytes:
+        """The record of the pair's last book, in doubt or not; one without levels before
+        the first.
+        """
+        return self._dirty.get(pair_index) or self._board_reader.read(pair_index) or empty_top(pair_index)
 
     def _publish_trade(self, event: TradePrinted) -> None:
         trade = event.trade
         pair_index, price_decimals, qty_decimals = self._decimals(trade.symbol, (trade.price,), (trade.qty,))
         record = pack_trade(
             pair_index,
-            decimal_units(trade.price, price_decimals),
-            decimal_units(trade.qty, qty_decimals),
-            price_decimals,
-            qty_decimals,
-            trade.side,
-            trade.ord_type,
-            trade.trade_id,
-            trade.timestamp,
-            self._session.heard_at,
-            event.history,
+            price_ticks=decimal_units(trade.price, price_decimals),
+            qty_lots=decimal_units(trade.qty, qty_decimals),
+            price_decimals=price_decimals,
+            qty_decimals=qty_decimals,
+            side=trade.side,
+            order_type=trade.ord_type,
+            trade_id=trade.trade_id,
+            kraken_time=trade.timestamp,
+            received_at=self._session.heard_at,
+            history=event.history,
         )
         self._publish(record)
         if trade.trade_id == self._session.tape.newest_id(trade.symbol):
@@ -310,12 +375,19 @@ class PublicFeed:
         pair_index, price_decimals, qty_decimals = self._decimals(t.symbol, prices, qtys)
         bid, ask, last, vwap, low, high, change = (decimal_units(price, price_decimals) for price in prices)
         bid_qty, ask_qty, volume = (decimal_units(qty, qty_decimals) for qty in qtys)
-        percent_decimals = max(PERCENT_DECIMALS, _decimals_of(t.change_pct))
+        percent_decimals = max(PERCENT_DECIMALS, decimals_of(t.change_pct))
         change_pct = decimal_units(t.change_pct, percent_decimals)
         numbers = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
-        now = self._session.heard_at
         self._publish(
-            pack_ticker(pair_index, numbers, price_decimals, qty_decimals, percent_decimals, t.timestamp, now)
+            pack_ticker(
+                pair_index,
+                numbers,
+                price_decimals=price_decimals,
+                qty_decimals=qty_decimals,
+                percent_decimals=percent_decimals,
+                kraken_time=t.timestamp,
+                received_at=self._session.heard_at,
+            )
         )
 
     def _publish_candle(self, event: CandleChanged) -> None:
@@ -330,9 +402,15 @@ class PublicFeed:
             begin,
             event.missed,
         )
-        now = self._session.heard_at
         record = pack_candle(
-            pair_index, numbers, price_decimals, qty_decimals, c.interval, event.closed, now, event.history
+            pair_index,
+            numbers,
+            price_decimals=price_decimals,
+            qty_decimals=qty_decimals,
+            interval_min=c.interval,
+            closed=event.closed,
+            received_at=self._session.heard_at,
+            history=event.history,
         )
         self._publish(record)
         if not event.closed:
@@ -343,25 +421,29 @@ class PublicFeed:
         pair_index = self._session.feeds[pair.symbol].pair_index
         rules = pair_rules(pair, event.base_decimals, event.quote_decimals)
         record = pack_pair(pair_index, pair.price_precision, pair.qty_precision, rules, self._session.heard_at)
-        # On the board first: no book of the pair is there, or in the ring, before it.
+        # On the board first, so that no book of the pair is published before its data.
         self._board.store(self._shard.pair_slot(pair_index), record)
         self._publish(record)
-        self._pairs_told[pair_index] = (pair.price_precision, pair.qty_precision)
-        if pair_index in self._untold and self._is_told(self._session.feeds[pair.symbol]):
-            self._tell_books(pair_index)
+        self._pairs_published[pair_index] = (pair.price_precision, pair.qty_precision)
+        if pair_index in self._pair_waits and self._is_pair_published(self._session.feeds[pair.symbol]):
+            self._end_pair_wait(pair_index)
 
-    def _is_told(self, feed: BookFeed) -> bool:
-        """Has the pair been told, in the precision that its book is in? An empty book may not know its own."""
-        told = self._pairs_told.get(feed.pair_index)
+    def _is_pair_published(self, feed: BookFeed) -> bool:
+        """Whether the data of the pair are published in the precision of its book, which
+        may be empty and not know it.
+        """
+        told = self._pairs_published.get(feed.pair_index)
         return told is not None and (feed.is_guess or told == (feed.book.price_decimals, feed.book.qty_decimals))
 
-    def _tell_books(self, pair_index: int) -> None:
-        """The books that waited for their pair wait no more."""
-        untold = self._untold.pop(pair_index)
-        book = self._session.feeds[untold.event.symbol].book
-        self._pairs_told[pair_index] = (book.price_decimals, book.qty_decimals)
-        self._publish_state(untold.event)
-        for record in untold.books:
+    def _end_pair_wait(self, pair_index: int) -> None:
+        """Publish the books that waited for the data of their pair."""
+        wait = self._pair_waits.pop(pair_index)
+        book = self._session.feeds[wait.event.symbol].book
+        self._pairs_published[pair_index] = (book.price_decimals, book.qty_decimals)
+        # The event of a book follows that of its state, so there is one unless it is in
+        # doubt again.
+        self._announce_state(wait.event, pair_index, wait.books[-1] if wait.books else None)
+        for record in wait.books:
             self._publish(record)
             self._dirty[pair_index] = record
 
@@ -369,33 +451,37 @@ class PublicFeed:
         record = pack_venue_status(event.system, self._session.heard_at)
         self._publish(record)
         self._dirty[self._shard.status_slot] = record
-        if event.system != self._system_told:
-            self._system_told = event.system
+        if event.system != self._system_logged:
+            self._system_logged = event.system
             log.info("venue status", system=event.system, version=event.version)
         for notice in event.notices:
             log.warning("venue notice", **_notice_fields(notice))
 
     def _decimals(self, symbol: str, prices: Sequence[Decimal], qtys: Sequence[Decimal]) -> tuple[int, int, int]:
-        """Index of a pair, and the decimals that hold these numbers exactly: the pair's, or more if they have more."""
+        """The index of a pair, and price and quantity decimals that hold these numbers
+        exactly: at least the pair's.
+        """
         feed = self._session.feeds[symbol]
         price_decimals, qty_decimals = feed.decimals_known or (feed.book.price_decimals, feed.book.qty_decimals)
         return (
             feed.pair_index,
-            max(price_decimals, *(_decimals_of(price) for price in prices)),
-            max(qty_decimals, *(_decimals_of(qty) for qty in qtys)),
+            max(price_decimals, *(decimals_of(price) for price in prices)),
+            max(qty_decimals, *(decimals_of(qty) for qty in qtys)),
         )
 
-    def _tell_refusal(self, event: Refused) -> None:
+    def _report_refusal(self, event: Refused) -> None:
         log.error("subscription refused", channel=event.channel, symbol=event.symbol, advice=event.advice)
         self._refused(event.symbol, event.advice)
 
     def _log_frame(self, event: FrameNotUnderstood) -> None:
         log.warning(f"{event.kind} frame", detail=event.detail, frame=event.frame.decode(errors="replace"))
 
-    # --- the end of a burst
+    # --- end of a burst
 
     def _settle(self) -> None:
-        """Ring those who sleep, and bring the board up to the ring while they wake."""
+        """Wake sleeping subscribers, then store on the board what changed since the last
+        burst.
+        """
         values, index = self._heard
         values[index] = self._session.heard_at
         self._publisher.flush()
@@ -409,47 +495,23 @@ class PublicFeed:
     # --- counters
 
     def _count(self) -> None:
-        """Bring the shared counters up to date; what earlier lives of this feed counted stays in."""
-        session, counts = self._session, {}
-        for name in (
-            "trades",
-            "trades_missed",
-            "trades_repeated",
-            "tickers",
-            "candles",
-            "candles_missed",
-            "candles_repeated",
-            "heartbeats",
-            "level3",
-            "pongs",
-            "unknown",
-            "malformed",
-            "refused",
-        ):
-            counts[name] = getattr(session, name)
-        counts["unpublishable"] = self._unpublishable
+        """Write the shared counters that changed."""
+        self._session_counters.write(_session_counts(self._session))
+        self._own_counters.write((self._unpublishable,))
         if self.traffic is not None:
-            counts["frames"] = self.traffic.frames_received
-            counts["bytes"] = self.traffic.bytes_received
-            for name in ("binary_frames", "session_errors", "connects", "connect_failures", "disconnects"):
-                counts[name] = getattr(self.traffic, name)
-        for feed in session.feeds.values():
-            for name in PAIR_COUNTERS:
-                counts[f"{feed.symbol} {name}"] = getattr(feed, name)
-        inherited = self._inherited
-        for name, count in counts.items():
-            self._counters.set(name, int(count) + (0 if name.endswith(" state") else inherited[name]))
-        self._counters.set("ping_rtt_ns", session.ping_rtt_ns)
-        self._counters.set("heartbeat_ns", self._clock.mono_ns())
+            self._traffic_counters.write(_traffic_counts(self.traffic))
+        for feed in self._session.take_counted():
+            self._pair_counters[feed.pair_index].write(_pair_counts(feed))
+        self._heartbeat.beat(self._clock.mono_ns())
 
 
 def announce_stale(
     shard: Shard, publisher: Publisher, board: BoardWriter, before: BoardReader, reason: str, now: int
 ) -> None:
-    """Publish that every pair of a shard is stale, and put its board in order.
+    """Publish every pair of a shard as stale, and complete its board.
 
-    For a feed that begins, and for the supervisor when a feed has died: one writer
-    at a time, so strategies hear of it in the ring, before any later book.
+    Called by a feed that begins, and by the supervisor when a feed has died: there is one
+    writer at a time, so strategies read it in the ring before any later book.
     """
     for pair_index in range(len(shard.symbols)):
         publisher.publish(pack_feed_state(pair_index, FeedState.STALE, reason, now))
@@ -463,9 +525,11 @@ def announce_stale(
 
 
 def settle_dead(shard: Shard, ring: Memory, board: BoardWriter, before: BoardReader) -> None:
-    """Put on the board what a feed that died had published of trades and candles since it last did so itself.
+    """Store on the board the trades and candles that a dead feed published after its last
+    burst.
 
-    Otherwise its successor would tell them a second time. Before `announce_stale`, which completes the board.
+    Otherwise its successor would publish them again. Call it before `announce_stale`, which
+    completes the board.
     """
     unsettled = Subscriber(ring, before.complete_upto + 1)
     while records := unsettled.poll_many(RECORDS_READ_MAX):
@@ -481,8 +545,8 @@ def settle_dead(shard: Shard, ring: Memory, board: BoardWriter, before: BoardRea
 
 
 def empty_top(pair_index: int) -> bytes:
-    """A BOOK_TOP without levels: what the board holds of a pair that has had no book."""
-    return pack_header(BOOK_TOP, FeedState.STALE, 0, 0, pair_index, 0, 0, 0, b"", 0, 0)
+    """A BOOK_TOP record without levels, for a pair that has had no book."""
+    return pack_head(Kind.BOOK_TOP, pair_index, code=FeedState.STALE)
 
 
 def with_state(top: bytes, state: FeedState, *, is_proved: bool = True) -> bytes:
@@ -491,7 +555,7 @@ def with_state(top: bytes, state: FeedState, *, is_proved: bool = True) -> bytes
 
 
 def _notice_fields(notice: Notice) -> dict[str, str]:
-    """What is told of a notice: the fields that it has, each cut."""
+    """The fields of a notice that are not empty, for the log, each cut to DETAIL_CHARS_MAX."""
     fields = {
         "title": notice.title,
         "phase": notice.phase,
@@ -506,9 +570,11 @@ def _notice_fields(notice: Notice) -> dict[str, str]:
 
 
 def pair_rules(pair: PairData, base_decimals: int | None = None, quote_decimals: int | None = None) -> PairRules:
-    """Kraken's numbers of a pair in its ticks and lots; an increment of one unit where it gives none.
+    """Kraken's data of a pair in its ticks and lots; an increment of one unit where it
+    gives none.
 
-    A smallest order that is finer than the lots, as a coarser precision may leave it behind, is the next lot above.
+    A minimum order quantity that is finer than a lot, as after a change of precision, is
+    rounded up to a lot.
     """
     lot = Decimal(1).scaleb(-pair.qty_precision)
     price_increment = pair.price_increment or Decimal(1).scaleb(-pair.price_precision)
@@ -523,8 +589,3 @@ def pair_rules(pair: PairData, base_decimals: int | None = None, quote_decimals:
         base_decimals=base_decimals,
         quote_decimals=quote_decimals,
     )
-
-
-def _decimals_of(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0

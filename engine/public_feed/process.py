@@ -1,4 +1,6 @@
-"""The public feed's process: its rings, its session, its connection, until SIGTERM."""
+"""The public feed's process: attaches the rings, and runs session and connection until
+SIGTERM.
+"""
 
 import asyncio
 import random
@@ -20,8 +22,9 @@ from engine.ring import BoardReader, BoardWriter, Publisher, Segment
 from engine.telemetry import Counters
 from engine.units import NS_PER_S
 
-WORK_INTERVAL_S = 0.1  # between two duty cycles that no frame drives
-PAIR_PATIENCE_NS = 5 * NS_PER_S  # of a book with the description of its pair, which usually comes first
+WORK_INTERVAL_S = 0.1  # between two calls of `do_work`
+# How long a book waits for the data of its pair, which usually come first.
+PAIR_PATIENCE_NS = 5 * NS_PER_S
 
 
 async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> None:
@@ -70,7 +73,7 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
     await connection.stop()
     feed.on_close()
     with suppress(asyncio.CancelledError):
-        await connecting  # what it raised, a broken rule of our own, ends the process
+        await connecting  # a MisuseError ends the process
 
 
 async def _work(feed: PublicFeed) -> None:
@@ -80,5 +83,5 @@ async def _work(feed: PublicFeed) -> None:
 
 
 def _spin(loop: asyncio.AbstractEventLoop) -> None:
-    """Keep the loop from ever sleeping in its poll."""
+    """Keep the event loop from sleeping."""
     loop.call_soon(_spin, loop)

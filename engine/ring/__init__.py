@@ -1,4 +1,6 @@
-"""Shared-memory rings between processes. Start reading at layout.py: the memory map and the ordering argument."""
+"""Shared-memory rings between processes. Start with layout.py: the memory map and the
+ordering argument.
+"""
 
 from engine.ring.board import BoardReader, BoardWriter, board_bytes, format_board
 from engine.ring.doorbell import RECHECK_NS, Doorbell, Readable, full_fence, open_eventfd, try_sleep

@@ -1,4 +1,5 @@
-"""The last record of every pair: where the ring carries each change, the board holds the state.
+"""The last record of every pair: where the ring carries each change, the board holds the
+state.
 
 byte      0        8        16       24       32       40       48       56
           ┌────────┬────────┬────────┬────────┬────────┬────────┬────────┬────────┐
@@ -12,28 +13,35 @@ byte      0        8        16       24       32       40       48       56
           │ stamp  │ record: odd copy of slot 0                      │ padding    │  × slot_count
           └────────┴─────────────────────────────────────────────────┴────────────┘
 
-A slot has two copies. Store n of a slot (1, 2, 3…) goes to copy n % 2, in the order of a ring slot and for the same
-reason (see layout.py): stamp 0, record, stamp n. A reader takes the copy with the higher stamp and loads that stamp
-again after copying. So the writer always works on the older copy, while the newer one stays readable:
+A slot has two copies. Store n of a slot (1, 2, 3…) goes to copy n % 2, in the order of a
+ring slot and for the same reason (see layout.py): stamp 0, record, stamp n. A reader takes
+the copy with the higher stamp and loads that stamp again after copying. So the writer
+always works on the older copy, while the newer one stays readable:
 
-* a reader never waits for a store in flight; it tries again only if the slot was stored twice while it copied once;
-* a writer killed between any two stores leaves stamp 0 on the older copy and takes nothing from anybody. The next
-  store continues from the higher stamp, into that same older copy, and so repairs it.
+* a reader never waits for a store in flight; it tries again only if the slot was stored
+  twice while it copied once;
+* a writer killed between any two stores leaves stamp 0 on the older copy, and readers still
+  have the newer one. The next store continues from the higher stamp, into that same older
+  copy, and so repairs it.
 
-It costs twice the memory (a board of 500 pairs and ten levels: 0.4 MB) and one more word load per read. With one copy
-a killed feed would leave the router's price collar without a price until the feed is back.
+It costs twice the memory (a board of 500 pairs and ten levels: 0.4 MB) and one more word
+load per read. With one copy a killed feed would leave the router's price collar without a
+price until the feed is back.
 
-`complete_upto` = u says: for every pair, the board holds its last record up to ring sequence u, or a later one. The
-writer moves it at the end of a burst, after it has published the burst and stored every pair the burst touched.
+`complete_upto` = u says: for every pair, the board holds its last record up to ring
+sequence u, or a later one. The writer moves it at the end of a burst, after it has
+published the burst and stored every pair the burst touched.
 
-A lapped reader (`catch_up`) loads u first, then goes on at ring sequence u + 1, then reads the pairs from the board.
-For any pair, its last change up to u is on the board, whether that was in the last burst or an hour ago; every change
-after u comes through the ring. Nothing is lost. What it may see twice are changes after u that were on the board
-already when it read: it then gets them again, in order, and ends in the same state.
+A lapped reader (`catch_up`) loads u first, then goes on at ring sequence u + 1, then reads
+the pairs from the board. For any pair, its last change up to u is on the board, whether
+that was in the last burst or an hour ago; every change after u comes through the ring.
+Nothing is lost. What it may see twice are changes after u that were on the board already
+when it read: it then gets them again, in order, and ends in the same state.
 
-A successor of a killed writer inherits a promise it cannot keep: its predecessor may have published records that
-never got to the board. `complete` therefore stands still until the successor has stored every pair that the board
-held, which is what a feed does when it starts: all books are stale, and it says so for each pair.
+A successor of a killed writer inherits a promise it cannot keep: its predecessor may have
+published records that never got to the board. `complete` therefore stands still until the
+successor has stored every pair that the board held, which is what a feed does when it
+starts: all books are stale, and it says so for each pair.
 """
 
 from struct import Struct
@@ -56,8 +64,9 @@ BOARD_MAGIC = b"EngBoard"
 COMPLETE_UPTO = CURSOR  # the writer's line lies where the publisher's does in a ring
 FIRST_COPY = FIRST_GATE
 
-# A read fails when its slot was stored twice meanwhile. Stores of one pair are tens of microseconds apart and a read
-# takes one, so two failures in a row are rare; the bound is for a reader that the scheduler stops again and again.
+# A read fails when its slot was stored twice meanwhile. Stores of one pair are tens of
+# microseconds apart and a read takes one, so two failures in a row are rare; the bound is
+# for a reader that the scheduler stops again and again.
 READ_TRIES_MAX = 8
 
 
@@ -69,13 +78,13 @@ def board_bytes(record_bytes: int, slot_count: int) -> int:
 
 
 def format_board(memory: Memory, *, record_bytes: int, slot_count: int) -> None:
-    """Make an empty board of this memory: one slot per pair index."""
+    """Write the header of an empty board into this memory, with one slot per pair index."""
     fields = (slot_bytes_for(record_bytes), slot_count, record_bytes)
     write_header(memory, BOARD_MAGIC, board_bytes(record_bytes, slot_count), fields)
 
 
 class _Board:
-    """What both sides know: where the two copies of a slot are."""
+    """What writer and reader share: where the two copies of a slot are."""
 
     __slots__ = ("_copy_words", "_memory", "_words", "record_bytes", "slot_count")
 
@@ -91,23 +100,24 @@ class _Board:
         return self._words[COMPLETE_UPTO]
 
     def _even_copy(self, index: int) -> int:
-        """Word of the even copy's stamp; the odd copy follows."""
+        """The word index of the even copy's stamp; the odd copy follows."""
         if not 0 <= index < self.slot_count:
             raise MisuseError(f"there is no slot {index} on a board of {self.slot_count}")
         return FIRST_COPY + 2 * index * self._copy_words
 
 
 class BoardWriter(_Board):
-    """The one writer of a board, successor of any that wrote it before."""
+    """The one writer of a board, or the successor of one that was killed."""
 
     __slots__ = ("_inherited", "_pack", "_store_counts")
 
     def __init__(self, memory: Memory) -> None:
         super().__init__(memory)
         self._pack = Struct(f"{self.record_bytes}s").pack_into
-        # How often each slot was stored, predecessors included: the higher of its two stamps.
+        # How often each slot was stored, by predecessors too: the higher of its two stamps.
         self._store_counts = [self._newer_stamp(index) for index in range(self.slot_count)]
-        # Slots a predecessor left that we have not stored yet; while there are any, the board is not complete.
+        # Slots with a predecessor's record that are not stored yet; while there are any,
+        # the board is not complete.
         self._inherited = {index for index, count in enumerate(self._store_counts) if count}
 
     def _newer_stamp(self, index: int) -> int:
@@ -136,9 +146,9 @@ class BoardWriter(_Board):
             self._inherited.discard(index)
 
     def complete(self, sequence: int) -> None:
-        """Every pair that changed up to this ring sequence has been stored.
+        """Declare that every pair that changed up to this ring sequence has been stored.
 
-        Has no effect until everything inherited has been stored again.
+        Has no effect until every inherited slot has been stored again.
         """
         if not self._inherited:
             self._words[COMPLETE_UPTO] = sequence
@@ -156,7 +166,9 @@ class BoardReader(_Board):
         self.torn_count = 0
 
     def read(self, index: int) -> bytes | None:
-        """The last record of a pair; None if there has been none, or if it cannot be had now (`torn_count`)."""
+        """The last record of a pair; None before the first, and after too many torn reads
+        (`torn_count`).
+        """
         words = self._words
         even = self._even_copy(index)
         odd = even + self._copy_words
@@ -174,11 +186,13 @@ class BoardReader(_Board):
         return None
 
     def catch_up(self, subscriber: Subscriber) -> bool:
-        """Move a lapped subscriber to where this board is complete; True when every pair must now be read from it.
+        """Move a lapped subscriber to where this board is complete; True when every pair
+        must be read now.
 
-        Call it as soon as `gap_count` has grown, and do not poll again until it says True: False means that the
-        burst which lapped the subscriber has not ended, so that what it missed is not all on the board. (Polling
-        on meanwhile would take it past what the board is complete for, and the board would set it back.)
+        Call it as soon as `gap_count` has grown, and do not poll again until it returns
+        True. False means that the burst which lapped the subscriber has not ended, so the
+        board lacks a part of what it missed. (Polling meanwhile would take it past the
+        sequence for which the board is complete, and the board would set it back.)
         """
         upto = self.complete_upto
         if upto + 1 < subscriber.next_sequence:

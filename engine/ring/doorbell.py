@@ -1,8 +1,9 @@
 """Sleeping without ever missing a record, and without a system call when nobody sleeps.
 
-A process that has nothing to read waits on an eventfd; it may wait for several rings on the same one. At each
-ring it has one word, `sleep`, that it alone writes: odd while it sleeps, even while it is awake, and never the same
-odd number for two sleeps, not even across its restarts.
+A process that has nothing to read waits on an eventfd; it may wait for several rings on the
+same one. At each ring it has one word, `sleep`, that it alone writes: odd while it sleeps,
+even while it is awake, and never the same odd number for two sleeps, not even across its
+restarts.
 
     the subscriber, before it waits           the publisher, at the end of a burst
     1  sleep ← odd                            A  stamps and cursor (published)
@@ -10,23 +11,27 @@ odd number for two sleeps, not even across its restarts.
     3  look at the ring once more             C  load sleep
     4  nothing there: wait on the eventfd     D  odd: write the eventfd
 
-Why the fences: x86-64 keeps stores in order and loads in order, but a load may pass an *earlier store* that still
-waits in the store buffer. Without 2 the subscriber could look at the ring (3) before its word is visible, without B
-the publisher could look at the word (C) before its record is visible, and both would see the past: asleep with a
-record in the ring. With both fences one of them is later and sees the other's store: either 3 finds the record or C
-finds the sleeper.
+Why the fences: x86-64 keeps stores in order and loads in order, but a load may pass an
+*earlier store* that still waits in the store buffer. Without 2 the subscriber could look at
+the ring (3) before its word is visible, without B the publisher could look at the word (C)
+before its record is visible, and both would see the past: asleep with a record in the ring.
+With both fences one of them is later and sees the other's store: either 3 finds the record
+or C finds the sleeper.
 
-The fence is an uncontended `threading.Lock`, taken and released: `sem_trywait` compares and exchanges, `sem_post`
-adds (from Python 3.14: two compare-and-exchanges), each a locked instruction, and a locked instruction is a full
-fence on x86-64. tests/ring/test_doorbell.py holds it to that between two processes.
+The fence is an uncontended `threading.Lock`, taken and released: `sem_trywait` compares and
+exchanges, `sem_post` adds (from Python 3.14: two compare-and-exchanges), each a locked
+instruction, and a locked instruction is a full fence on x86-64. tests/ring/test_doorbell.py
+holds it to that between two processes.
 
-Why a sleep has a number: a woken process needs microseconds until it says that it is awake, and a busy publisher
-ends several bursts meanwhile. It remembers which sleep it has rung for and spares the system call (0.4 µs) on the
-others. That is safe because a ring for sleep n stays in the eventfd until the subscriber, awake, drains it, and the
-next sleep has another number.
+Why a sleep has a number: a woken process needs microseconds until it says that it is awake,
+and a busy publisher ends several bursts meanwhile. It remembers which sleep it has rung for
+and spares the system call (0.4 µs) on the others. That is safe because a ring for sleep n
+stays in the eventfd until the subscriber, awake, drains it, and the next sleep has another
+number.
 
-What remains: a publisher killed between A and D rings nobody. Its successor rings every doorbell once; until then,
-and for any hole in this argument, the runner looks again every RECHECK_NS and counts what it finds then.
+What remains: a publisher killed between A and D rings nobody. Its successor rings every
+doorbell once; until then, and for any hole in this argument, the runner looks again every
+RECHECK_NS and counts what it finds then.
 """
 
 import os
@@ -39,11 +44,13 @@ from engine.ring.layout import Memory, RingLayout, as_words
 from engine.units import NS_PER_MS
 
 RECHECK_NS = 50 * NS_PER_MS
-"""Longest wait for an eventfd before looking at the rings anyway: what a missed wake-up would cost at most."""
+"""Longest wait for an eventfd before looking at the rings: the most that a missed wake-up
+costs.
+"""
 
 
 class Readable(Protocol):
-    """Anything that can tell whether there is something to read."""
+    """Anything that knows whether there is something to read."""
 
     def ready(self) -> bool: ...
 
@@ -53,23 +60,25 @@ _acquire, _release = (_lock := Lock()).acquire, _lock.release
 
 
 def full_fence() -> None:
-    """Everything stored before is visible to every process before anything is loaded after."""
+    """Make every earlier store visible to all processes before any later load."""
     _acquire()
     _release()
 
 
 def open_eventfd() -> int:
-    """An eventfd as doorbells need it: draining one that nobody rang does not block."""
+    """An eventfd for doorbells: draining one that was not rung does not block."""
     return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
 
 class Doorbell:
-    """The subscriber's side: one process's bell at one ring. Its memory must be writable."""
+    """The subscriber's side: one process's doorbell at one ring. Its memory must be
+    writable.
+    """
 
     def __init__(self, memory: Memory, index: int, eventfd: int) -> None:
         self._words = as_words(memory)
         self._word = RingLayout.read(memory).doorbell_word(index)
-        # Wait for this one to become readable. Belongs to the process, not to the doorbell.
+        # The eventfd to wait on; it belongs to the process, not to the doorbell.
         self.eventfd = eventfd
         self.disarm()  # a predecessor may have been killed in its sleep
 
@@ -80,18 +89,18 @@ class Doorbell:
         full_fence()
 
     def disarm(self) -> None:
-        """Awake: ask for no more rings and forget those that came."""
+        """Announce that the subscriber is awake, and forget earlier rings."""
         words, word = self._words, self._word
         words[word] = (words[word] + 1) & ~1
-        with suppress(BlockingIOError):  # nobody rang
+        with suppress(BlockingIOError):  # the eventfd was not rung
             os.eventfd_read(self.eventfd)
 
 
 def try_sleep(doorbells: Sequence[Doorbell], subscribers: Iterable[Readable]) -> bool:
-    """Arm every doorbell and look once more: True when it is safe to wait on their eventfd.
+    """Arm every doorbell and look once more; True when it is safe to wait on their eventfd.
 
-    False means that there is something to read, and everything is disarmed again. After a True, disarm each
-    doorbell on waking.
+    False means that there is something to read, and everything is disarmed again. After
+    True, disarm each doorbell on waking.
     """
     for doorbell in doorbells:
         doorbell.arm()
@@ -103,19 +112,19 @@ def try_sleep(doorbells: Sequence[Doorbell], subscribers: Iterable[Readable]) ->
 
 
 class _Bell:
-    """One doorbell as its publisher knows it."""
+    """One doorbell, on the publisher's side."""
 
     __slots__ = ("eventfd", "rung_sleep", "word")
 
     def __init__(self, word: int, eventfd: int) -> None:
         self.word = word
         self.eventfd = eventfd
-        # The last sleep we rang for; even numbers are no sleep.
+        # The last sleep that was rung for; even numbers are no sleep.
         self.rung_sleep = 0
 
 
 class Bells:
-    """The publisher's side: every doorbell of one ring that somebody may sleep behind."""
+    """The publisher's side: the doorbells of one ring."""
 
     __slots__ = ("_bells", "_words")
 
@@ -125,12 +134,14 @@ class Bells:
         self._bells = [_Bell(layout.doorbell_word(index), eventfd) for index, eventfd in doorbells]
 
     def ring_all(self) -> None:
-        """Ring everybody, asleep or not: our predecessor may have died with a record out and nobody told."""
+        """Ring every doorbell, asleep or not: a killed predecessor may have published
+        without ringing.
+        """
         for bell in self._bells:
             os.eventfd_write(bell.eventfd, 1)
 
     def ring_sleepers(self) -> None:
-        """Ring those who sleep, once for each sleep."""
+        """Ring the sleeping ones, once for each sleep."""
         if not self._bells:
             return
         words = self._words

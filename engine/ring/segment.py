@@ -1,10 +1,12 @@
-"""Shared memory without a name: nothing to clean up, even after `kill -9` of everything.
+"""Shared memory without a name: nothing is left of it, even after `kill -9` of everything.
 
-A segment is a memfd. Whoever holds its descriptor can map it, the kernel frees it with the last holder, and it
-never appears in /dev/shm. The engine creates it and hands the descriptor to its children (`pass_fds`).
+A segment is a memfd. A process with its descriptor can map it, the kernel frees it with the
+last descriptor and mapping, and it never appears in /dev/shm. The engine creates it and
+gives the descriptor to its children (`pass_fds`).
 
-Its pages are allocated when it is created, so a machine short of memory says so at the start and not with SIGBUS in
-the middle of a trade; and it is sealed against resizing, so no process can take mapped pages from under another.
+Its pages are allocated when it is created, so a machine short of memory says so at the
+start and not with SIGBUS in the middle of a trade. It is sealed against resizing, so no
+process can take mapped pages from another.
 """
 
 import fcntl
@@ -30,20 +32,23 @@ class Segment:
     """One mapped memfd. Owns its descriptor: `close` closes it."""
 
     def __init__(self, fd: int, byte_count: int, *, writable: bool) -> None:
-        # The memfd, to be handed on to child processes; -1 once closed.
+        # The memfd, for child processes to inherit; -1 once closed.
         self._fd = fd
-        # Populated at once: a page fault later would be a latency spike in the hot path.
+        # Populated at once: a later page fault would be a latency spike in the hot path.
         protection = PROT_READ | PROT_WRITE if writable else PROT_READ
         self._map = mmap(fd, byte_count, flags=MAP_SHARED | MAP_POPULATE, prot=protection)
-        # What the structures (ring, board, counters) are laid on.
+        # The memory that structures (ring, board, counters) are laid on.
         self._memory = memoryview(self._map)
 
     @classmethod
     def create(cls, name: str, byte_count: int) -> "Segment":
-        """A new zeroed segment; `name` is what /proc/<pid>/maps shows, and need not be unique."""
+        """Create a zeroed segment; `name` is shown in /proc/<pid>/maps, and need not be
+        unique.
+        """
         if byte_count < 1:
             raise MisuseError(f"segment {name!r} has at least 1 byte, not {byte_count}")
-        # More than the machine has would be tried page by page until the kernel starts killing.
+        # The kernel would try more than the machine has page by page, until it starts
+        # killing.
         if byte_count > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
             raise NoSharedMemory(name, byte_count, "more than the machine has")
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -57,7 +62,9 @@ class Segment:
 
     @classmethod
     def attach(cls, fd: int, writable: bool = True) -> "Segment":
-        """The segment behind an inherited descriptor, which it takes over; read-only for those who only look."""
+        """Map the segment of an inherited descriptor and take the descriptor over;
+        read-only unless `writable`.
+        """
         try:
             is_sealed = fcntl.fcntl(fd, fcntl.F_GET_SEALS) & SEALS == SEALS
         except OSError:
@@ -77,9 +84,10 @@ class Segment:
         return self._memory
 
     def close(self) -> None:
-        """Give up the descriptor and the mapping; may be called again.
+        """Close the descriptor and the mapping; may be called again.
 
-        A ring or board still laid on the memory keeps the mapping alive, harmlessly, until it is dropped itself.
+        A ring or board that is still laid on the memory keeps the mapping alive,
+        harmlessly, until it is dropped itself.
         """
         if self._fd < 0:
             return

@@ -1,29 +1,32 @@
-"""What a strategy is, and what it is given.
+"""The base class of strategies, and the context that each is given.
 
     class SpreadWatch(Strategy):
-        symbol: str = "BTC/USD"                 # a parameter: a typed field, set in TOML under params
+        symbol: str = "BTC/USD"         # a parameter: a typed field, set in TOML under params
 
         def on_book(self, book: BookTop) -> None:
             if book.symbol == self.symbol:
                 print(book.best_bid, book.best_ask, book.spread)
 
-Orders are sent with `self.buy`, `self.sell`, `self.amend`, `self.cancel`; each returns at once, and what becomes of
-an order is told by `on_order` (each change of its state, with the reason) and `on_fill`. None of them ever raises for
-what the market or a limit says, nor for what it was handed: an order that cannot go out is `REFUSED`, and its `reason`
-says what to change, in one sentence that names the option. That is so for a price of NaN, an option that is misspelt or
-does not exist, a stop without trigger, a moment in the past. A refused order is over: `context.orders` never has it.
+Orders are sent with `self.buy`, `self.sell`, `self.amend` and `self.cancel`. Each returns
+at once; `on_order` tells every change of an order's state, with the reason, and `on_fill`
+every fill. None of them raises, whatever its arguments are: an order that cannot be sent is
+`REFUSED`, and its `reason` says what to change, in one sentence that names the option. So
+it is with a price of NaN, a misspelt option, a stop without trigger, a time in the past. A
+refused order is over and never in `context.orders`.
 
-All of that is for the strategy's own thread, which calls its callbacks. A thread that a strategy started itself reads
-what it likes, and hands over what it wants done: `self.context.call_soon(self.buy, "BTC/USD", qty)`. Orders that it
-asks for itself are `REFUSED` and say so; its cancels are handed over.
+Call them on the strategy's own thread, which calls its callbacks. A thread that the
+strategy started itself may read everything; it sends orders with
+`self.context.call_soon(self.buy, "BTC/USD", qty)`. Orders that it sends directly are
+`REFUSED` and say so; its cancels are handed over to the strategy's thread.
 
-Whatever a callback raises, SystemExit too, is counted as an error of the strategy. One that does not return is named
-in log and status after half a second, and after `engine.hang_s_max` the strategy counts as one that hangs: its orders
-are cancelled (or kept, as `trading.on_strategy_halt` says), and it sends none until it has returned.
+Whatever a callback raises, SystemExit included, is counted as an error of the strategy. One
+that does not return is named in log and status after half a second. After
+`engine.hang_s_max` seconds the strategy counts as hanging: its orders are canceled (or
+kept, as `trading.on_strategy_halt` says), and it sends none until the callback returns.
 
-Callbacks may be plain or `async`. One strategy's callbacks never overlap: while an
-async one waits, later records stay in the ring, other strategies go on, and what the
-ring overwrites meanwhile is counted and mended from the board.
+Callbacks may be plain or `async`. One strategy's callbacks never overlap: while an async
+one waits, later records stay in the ring and other strategies go on. What the ring
+overwrites meanwhile is counted, and the strategy is then told the newest state instead.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,7 +43,7 @@ Answer = Awaitable[None] | None
 
 
 class Logger(Protocol):
-    """A structured logger: an event, and its facts by name."""
+    """A structured logger: an event, and its fields by name."""
 
     def debug(self, event: str, **facts: object) -> object: ...
 
@@ -52,7 +55,8 @@ class Logger(Protocol):
 
 
 class Context(Protocol):
-    """The engine, as one strategy sees it."""
+    """What the engine offers one strategy: market data, its orders and balances, a clock, a
+    log."""
 
     @property
     def symbols(self) -> Sequence[str]:
@@ -67,9 +71,10 @@ class Context(Protocol):
     def book(self, symbol: str) -> BookTop | None:
         """The newest book of a pair that this strategy was given.
 
-        Its `state` says whether it is live, and `is_proved` whether Kraken has spoken of the pair lately: it is False
-        from `feed.book_silence_s` of the pair's silence on until a message or a fresh snapshot proves the book.
-        None before the first. KeyError, naming the pairs there are, for a symbol that is not followed.
+        Its `state` says whether it is live. `is_proved` is False when Kraken has sent
+        nothing about the pair for `feed.book_silence_s` seconds, until a message or a fresh
+        snapshot confirms the book. None before the first book. KeyError, naming the pairs
+        there are, for a symbol that the strategy does not follow.
         """
         ...
 
@@ -78,12 +83,15 @@ class Context(Protocol):
         ...
 
     def pair(self, symbol: str) -> Pair | None:
-        """Precisions, increments and status of a pair; None until the venue has told. KeyError as for `book`."""
+        """Precisions, increments and status of a pair; None until Kraken has sent them.
+
+        KeyError as for `book`.
+        """
         ...
 
     @property
     def venue_status(self) -> str:
-        """online, cancel_only, post_only or maintenance; empty before the venue has told."""
+        """online, cancel_only, post_only or maintenance; empty until Kraken has said."""
         ...
 
     @property
@@ -97,18 +105,19 @@ class Context(Protocol):
         ...
 
     def order(self, order_id: str) -> Order | None:
-        """An order by the engine's id, or by Kraken's; None when it is not known any more."""
+        """An order by its `id` or its `order_id`; None when it is unknown or ended too long
+        ago."""
         ...
 
     def position(self, symbol: str) -> Position:
-        """What the strategy holds of a pair, by its own fills: what they credited. KeyError as for `book`."""
+        """What the strategy holds of a pair, by its own fills. KeyError as for `book`."""
         ...
 
     def balance(self, asset: str) -> Balance | None:
-        """One asset of the account, such as USD or BTC; all zero for one that it does not hold.
+        """One asset of the account, such as USD or BTC; all zero for one that is not held.
 
-        None while Kraken has not told, which it has before orders are taken (`trading.is_open`); so in an engine that
-        does not trade.
+        None until Kraken has told the balances, which is before orders are taken
+        (`trading.is_open`), and always in an engine that does not trade.
         """
         ...
 
@@ -133,27 +142,31 @@ class Context(Protocol):
         ...
 
     def call_soon(self, function: Callable[..., Any], *arguments: object) -> bool:
-        """Have a function called on the strategy's own thread, between two callbacks; safe from any thread.
+        """Call a function on the strategy's own thread, between two callbacks. Safe from
+        any thread.
 
-        False when it will not be: 1,024 calls wait already, or the strategy was halted. What the function raises
-        counts as an error of the strategy's callbacks.
+        False when it will not be called: 1,024 calls wait already, or the strategy was
+        halted. What the function raises counts as an error of a callback.
         """
         ...
 
     def now(self) -> MonoNs:
-        """For durations: the clock that stamps `received_at`. In a replay, the capture's."""
+        """CLOCK_MONOTONIC, which stamps `received_at`, for durations.
+
+        In a replay, the capture's.
+        """
         ...
 
     def wall_now(self) -> WallNs:
-        """For calendars. In a replay, the capture's."""
+        """Nanoseconds since 1970 UTC, for dates and times. In a replay, the capture's."""
         ...
 
 
 class Strategy:
-    """Derive from it, give parameters as typed fields, and override the callbacks that you want.
+    """Base class: parameters are typed fields, callbacks are the methods that you override.
 
-    Parameters are the annotated fields of the class and its bases, except names that
-    begin with an underscore and ClassVars. A parameter without a default must be set.
+    Parameters are the annotated fields of the class and its bases, except names that begin
+    with an underscore and ClassVars. A parameter without a default must be set.
     """
 
     context: Context
@@ -163,16 +176,21 @@ class Strategy:
     """Seconds from one `on_timer` to the next; 0 means never."""
 
     def on_start(self) -> Answer:
-        """Before the first record. An exception here stops the engine: the strategy is not ready to run."""
+        """Called before the first record. What it raises stops the engine."""
         return None
 
     def on_book(self, book: BookTop) -> Answer:
-        """A pair's book changed, and its checksum verified. After a gap: the newest book of each pair."""
+        """A pair's book changed, and its checksum verified.
+
+        After a gap: the newest book of each pair.
+        """
         return None
 
     def on_trade(self, trade: Trade) -> Answer:
-        """A fill on the tape, told once. One that fell into an outage comes late, marked `history`, when Kraken's
-        snapshot of the last fifty tells it; one that never comes is counted (`trades_missed`).
+        """A trade of the market, told once.
+
+        One that fell into an outage is told late, marked `history`, from Kraken's snapshot
+        of the last fifty. One that is missing there too is counted (`trades_missed`).
         """
         return None
 
@@ -183,34 +201,40 @@ class Strategy:
     def on_candle(self, candle: Candle) -> Answer:
         """A candle changed, or was closed.
 
-        `candle.history` tells what was over before it was told (at the start, after an outage) from news, and
-        `candle.missed` how many intervals an outage hid; a candle of which something may be unknown is never `closed`.
+        `candle.history` marks candles that ended before they were told, at the start and
+        after an outage; `candle.missed` counts the intervals that an outage hid. A candle
+        that may be incomplete is never `closed`.
         """
         return None
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> Answer:
-        """A pair's book became live, stale or untrusted. After `stale` no book of the pair comes before `live`.
+        """A pair's book became live, stale or untrusted. After `stale` no book of the pair
+        comes before `live`.
 
-        It is also called, with LIVE and a reason that begins with "unproved:", when a pair has been silent for so long
-        that its book is asked to prove itself; the next `on_book` of the pair is the proof. See `Context.book`.
+        It is also called, with LIVE and a reason that begins with "unproved:", when a pair
+        has been silent for so long that its book is checked against a fresh snapshot; the
+        next `on_book` of the pair confirms it. See `Context.book`.
         """
         return None
 
     def on_pair(self, pair: Pair) -> Answer:
-        """What Kraken says of a pair changed: its precision, increments, minimums or status; at first, what it is.
+        """Precision, increments, minimums or status of a pair changed, or are known for the
+        first time.
 
-        `context.pair` tells the same from now on. It comes before the pair's first book, and before any book in a new
-        precision. Open orders keep what they have; new orders and amends must fit the pair as it is now, and one that
-        was on its way meanwhile is refused with a reason that says so: round again, and ask again.
+        `context.pair` returns the same from now on. The call comes before the pair's first
+        book, and before any book in a new precision. Open orders keep theirs. New orders
+        and amends must fit the pair as it is now; one that was on its way meanwhile is
+        refused with a reason that says so, and can be rounded and sent again.
         """
         return None
 
     def on_order(self, order: Order) -> Answer:
-        """One of the strategy's orders changed its state, or an amend or cancel of it was answered; see its reason."""
+        """An order of the strategy changed its state, or an amend or cancel was answered;
+        see `order.reason`."""
         return None
 
     def on_fill(self, fill: Fill) -> Answer:
-        """One of the strategy's orders traded. Each fill is told once."""
+        """An order of the strategy traded. Each fill is told once."""
         return None
 
     def on_balance(self, balance: Balance) -> Answer:
@@ -226,17 +250,19 @@ class Strategy:
         return None
 
     def on_stop(self) -> Answer:
-        """After the last record; the engine is stopping."""
+        """Called after the last record, when the engine stops."""
         return None
 
     # --- orders
 
     def buy(self, symbol: str, qty: Amount, **options: Unpack[OrderOptions]) -> Order:
-        """Send an order to buy `qty` of the base currency: at `limit` if it is given, else at the market.
+        """Send an order to buy `qty` of the base currency: a limit order with `limit`, else
+        a market order.
 
         buy("BTC/USD", Decimal("0.01"), limit=book.best_bid.price, post_only=True)
 
-        Always returns an order: on its way, or `REFUSED` with the reason. See `OrderOptions` for the options.
+        Returns the order, on its way or `REFUSED` with the reason; never raises. See
+        `OrderOptions`.
         """
         return self.context.submit("buy", symbol, qty, options)
 
@@ -245,33 +271,38 @@ class Strategy:
         return self.context.submit("sell", symbol, qty, options)
 
     def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
-        """Send 2 to 15 orders of one pair in one request, each as (side, symbol, qty, options).
+        """Send 2 to 15 orders of one pair in one request, each as (side, symbol, qty,
+        options).
 
-        Kraken checks them together, and one that cannot be is the end of all; after that each lives alone. Orders come
-        back in the order given: all on their way, or all `REFUSED` with the reason, which says which one is wrong. What
-        is no list of orders, or an empty one, gives an empty list and an error in the log.
+        Kraken checks them together: if one is invalid, none is placed. After that each is
+        on its own. Returns the orders in the order given: all on their way, or all
+        `REFUSED` with the reason, which names the invalid one. Anything but a list of
+        orders, or an empty one, returns an empty list and logs an error.
         """
         return self.context.submit_batch(orders)
 
     def amend(self, order: Order, **options: Unpack[AmendOptions]) -> bool:
-        """Change an order in place: `qty` (what has been filled included), `limit`, and so on.
+        """Change an open order in place: `qty` (filled part included), `limit`, and so on.
 
-        Less quantity keeps the place in the queue, another price or more quantity loses it. False when the order
-        cannot be amended now: it is over, or an amend or cancel of it is under way; `is_working` says so before. False,
-        too, when the change cannot be: then `order.reason` says why, and `on_order` tells it.
+        Less quantity keeps the place in the queue; another price or more quantity loses it.
+        Returns False when the order cannot be amended now, which `is_working` tells
+        beforehand: it is over, or an amend or cancel of it is under way. Returns False,
+        too, when the change is invalid: then `order.reason` says why, and `on_order` is
+        called.
         """
         return self.context.amend(order, options)
 
     def cancel(self, *orders: Order) -> None:
-        """Cancel orders that are open; one that is over already is left alone.
+        """Cancel orders; those that are over already are skipped.
 
-        A list of orders counts as its orders. What is no order (a variable that is still None) is told in the log, and
-        keeps none of the others alive.
+        A list of orders counts as its orders. Arguments that are not orders are logged and
+        skipped; the others are canceled.
         """
         self.context.cancel(orders)
 
     def cancel_all(self, symbol: str = "") -> None:
-        """Cancel all open orders of this strategy, on one pair or on all; another name is told in the log."""
+        """Cancel all open orders of this strategy, on one pair or on all; an unknown symbol
+        is logged."""
         self.context.cancel_all(symbol)
 
 

@@ -41,7 +41,8 @@ def load_class(target: str) -> type[Strategy]:
 
 
 def make_strategy(cls: type[Strategy], params: dict[str, Any], name: str) -> Strategy:
-    """A strategy with its parameters set, every one of its declared type; StrategyError names the one that is not."""
+    """A strategy with its parameters set, every one of its declared type; StrategyError
+    names the one that is not."""
     _check_callbacks(cls, name)
     fields = parameters(cls)
     for key in params:
@@ -81,7 +82,8 @@ def parameters(cls: type[Strategy]) -> dict[str, Any]:
 
 
 def fingerprint(cls: type[Strategy]) -> str:
-    """The first 12 digits of the SHA-256 of the file that a class stands in; empty when it has none."""
+    """The first 12 digits of the SHA-256 of the file that a class stands in; empty when it
+    has none."""
     try:
         return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()[:12]
     except (OSError, TypeError):
@@ -158,7 +160,8 @@ def _class_of_entry_point(name: str) -> type[Strategy]:
 
 
 def _check_callbacks(cls: type[Strategy], name: str) -> None:
-    """A misspelt callback would be silence for ever: an `on_…` that nearly is one is refused."""
+    """StrategyError for a method `on_…` that is nearly a callback: misspelt, it would never
+    be called."""
     for attribute in dir(cls):
         if attribute.startswith("on_") and attribute not in CALLBACKS and callable(getattr(cls, attribute)):
             near = get_close_matches(attribute, CALLBACKS, n=1, cutoff=0.75)
@@ -169,7 +172,8 @@ def _check_callbacks(cls: type[Strategy], name: str) -> None:
 
 
 def _told(error: BaseException, path: Path | None = None) -> str:
-    """An exception as part of a sentence, with the line that it came from: in the user's file, or in which other."""
+    """An exception as part of a sentence, with the line that it came from: in the user's
+    file, or in which other."""
     if isinstance(error, SyntaxError):
         text, file, line = error.msg, error.filename, error.lineno
     else:

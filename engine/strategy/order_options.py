@@ -1,13 +1,16 @@
-"""What can be asked of an order beside pair, side and quantity; and how that becomes exact integers.
+"""The options of an order beside pair, side and quantity, and their conversion into exact
+integers.
 
-Names are short here for people to write; Kraken's own are in `engine.orders.intent`. Amounts may be Decimal, str, int
-or float; a float counts as the shortest decimal that means it (0.1 is 0.1). Words may be in capitals. None is the same
-as left out, but for one thing: `limit=None` does not make a market order of what was meant to have a price.
+Names are short for people to write; Kraken's own are in `engine.orders.intent`. Amounts may
+be Decimal, str, int or float; a float counts as the shortest decimal that means it (0.1 is
+0.1). Words may be in capitals. None is the same as left out, with one exception:
+`limit=None` is refused, so that no market order is made of one that should have a price.
 
-    option ─► order_options: is there such a one? ─► option_values: of the right kind? ─► order_kinds: do they agree?
+    option ─► order_options: does it exist? ─► option_rules: is it valid, and do all agree?
 
-A TypedDict is not checked when the code runs, and what a plugin hands over may be anything: every option is read by
-its entry in a table here, and what has none is refused. What comes out can be sent as it is.
+A TypedDict is not checked at run time, and a plugin may pass anything: every option has a
+reader in a table here, and one without a reader is refused. The result can be sent as it
+is.
 """
 
 from collections.abc import Mapping
@@ -18,28 +21,26 @@ from typing import Any, Final, Literal, TypedDict, cast
 from engine.market import Pair
 from engine.orders.amounts import amend_refusal, order_refusal, usual_trigger_type
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Side, Trigger
-from engine.strategy.option_values import (
+from engine.strategy.option_rules import (
+    CLOSING,
+    KINDS,
+    LIMITED,
+    TRIGGERED,
     Reader,
     anything,
+    check_amend,
+    check_kind,
+    check_together,
     conditional_of,
     decimal,
     flag,
     limit_ticks,
     moment,
+    no_such_option,
     order_lots,
     positive,
     some_lots,
     word_of,
-)
-from engine.strategy.order_kinds import (
-    CLOSING,
-    KINDS,
-    LIMITED,
-    TRIGGERED,
-    check_amend,
-    check_kind,
-    check_together,
-    no_such_option,
 )
 from engine.units import WallNs
 
@@ -58,20 +59,23 @@ class OrderOptions(TypedDict, total=False):
     order_type: OrderType
     """When left out: limit with a `limit`, market without."""
     post_only: bool
-    """Never take: Kraken cancels the order if it would on arrival."""
+    """Never take: Kraken cancels the order if it would trade on arrival."""
     time_in_force: Literal["gtc", "gtd", "ioc", "fok"]
     expire_at: WallNs | datetime
-    """With gtd: at most a month ahead, in whole seconds. Nanoseconds since 1970, or a datetime with a timezone."""
+    """With gtd: at most a month ahead, in whole seconds. Nanoseconds since 1970, or a
+    datetime with a timezone."""
     effective_at: WallNs | datetime
     """Scheduled start, as `expire_at`."""
     trigger: Amount
-    """Of stops and take-profits: a price, or how far from the last one (-2 with pct); of trailing stops: a distance.
-    See `trigger_type`."""
+    """Of stops and take-profits: a price, or how far from the last one (-2 with pct); of
+    trailing stops: a distance. See `trigger_type`."""
     trigger_type: Literal["static", "pct", "quote"]
-    """What `trigger` is: a price, per cent, or an amount in quote currency; static unless given, quote for trailing."""
+    """What `trigger` is: a price, per cent, or an amount in quote currency; static unless
+    given, quote for trailing."""
     trigger_reference: Literal["last", "index"]
     limit_offset: Amount
-    """Of a trailing-stop-limit: how far its limit lies from the trigger; see `limit_offset_type`."""
+    """Of a trailing-stop-limit: how far its limit lies from the trigger; see
+    `limit_offset_type`."""
     limit_offset_type: Literal["pct", "quote"]
     display_qty: Amount
     """Of an iceberg: what the book shows, at least 1/15 of the order."""
@@ -79,7 +83,7 @@ class OrderOptions(TypedDict, total=False):
     margin: bool
     fee_preference: Literal["base", "quote"]
     stp_type: Literal["cancel_newest", "cancel_oldest", "cancel_both"]
-    """What Kraken does when the order would meet another of the same account."""
+    """What Kraken does when the order would trade with another of the same account."""
     cash_qty: Amount
     """Of a market buy: spend this much quote currency; `qty` is then 0."""
     conditional: Conditional
@@ -89,16 +93,17 @@ class OrderOptions(TypedDict, total=False):
 
 
 class AmendOptions(TypedDict, total=False):
-    """What of an open order can be changed; https://docs.kraken.com/api/docs/websocket-v2/amend_order"""
+    """What of an open order can be changed;
+    https://docs.kraken.com/api/docs/websocket-v2/amend_order"""
 
     qty: Amount
-    """The whole order, what has been filled included."""
+    """The whole order, filled part included."""
     limit: Amount
     trigger: Amount
     limit_offset: Amount
     display_qty: Amount
     post_only: bool
-    """Refuse the amend if its new price would take; without it, it takes."""
+    """Refuse the amend if the new price would trade at once; without it, it trades."""
 
 
 _READERS: Final[Mapping[str, Reader]] = {
@@ -132,15 +137,17 @@ _AMEND_READERS: Final[Mapping[str, Reader]] = {
 }
 _side = word_of("buy", "sell")
 
-# Options that cannot contradict one another once the order's type takes them (gtd apart): most orders have no others.
+# Options that cannot contradict one another once the order's type takes them (except gtd):
+# most orders have no others.
 _RESTING: Final = frozenset(("limit", "post_only", "order_type"))
 _TAKING: Final = frozenset(("limit", "time_in_force", "order_type"))
 
 
 def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: WallNs) -> OrderIntent:
-    """The order in the pair's ticks and lots; ValueError, in one sentence, when it cannot be.
+    """The order in the pair's ticks and lots; ValueError, in one sentence, when it is
+    invalid.
 
-    `now` is what times are measured with: an order does not expire in the past.
+    `expire_at` and `effective_at` must lie after `now`.
     """
     given = _read(pair, options, _READERS)
     order_type = given.get("order_type")
@@ -201,9 +208,11 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
 def make_amendment(
     pair: Pair, order_type: str, options: AmendOptions, *, trigger_type: str = "", limit_offset_type: str = ""
 ) -> Amendment:
-    """The change in the pair's ticks and lots; ValueError as from `make_intent`, and when nothing is to change.
+    """The change in the pair's ticks and lots; ValueError as from `make_intent`, and when
+    nothing is to change.
 
-    The types are what the order's trigger and offset are, in the words of `OrderOptions`; empty: as usual for its type.
+    The types are those of the order's trigger and limit offset, as in `OrderOptions`;
+    empty: the usual one.
     """
     given = _read(pair, options, _AMEND_READERS, is_amend=True)
     if not given.keys() - {"post_only"}:
@@ -225,7 +234,7 @@ def make_amendment(
 
 
 def _read(pair: Pair, options: Any, readers: Mapping[str, Reader], *, is_amend: bool = False) -> dict[str, Any]:
-    """What was given, each as its reader says; what asks for nothing is left out."""
+    """The options as their readers return them; those that ask for nothing are left out."""
     if not isinstance(options, dict):
         raise ValueError("the options of an order must be a dict, such as {'limit': price}")
     given = {}

@@ -24,7 +24,7 @@ class StrategyContext:
         clock: Clock,
         strategy_log: Logger,
         pairs: dict[str, Pair | None],
-        desk: OrderClient,
+        orders: OrderClient,
         call_soon: Callable[..., bool],
     ) -> None:
         self.symbols = tuple(symbols)
@@ -36,14 +36,16 @@ class StrategyContext:
         self.books: dict[str, BookTop | None] = dict.fromkeys(self.symbols)
         self.states: dict[str, FeedState] = dict.fromkeys(self.symbols, FeedState.STALE)
         self.pairs = pairs
-        self._desk = desk
+        self._orders = orders
         self.call_soon: Callable[..., Any] = call_soon
-        self.submit: Callable[[str, str, Amount, OrderOptions], Order] = desk.submit
-        self.submit_batch: Callable[[Sequence[tuple[str, str, Amount, OrderOptions]]], list[Order]] = desk.submit_batch
-        self.amend: Callable[[Order, AmendOptions], bool] = desk.amend
-        self.cancel: Callable[[Sequence[Order]], None] = desk.cancel
-        self.cancel_all: Callable[[str], None] = desk.cancel_all
-        self.order: Callable[[str], Order | None] = desk.order
+        self.submit: Callable[[str, str, Amount, OrderOptions], Order] = orders.submit
+        self.submit_batch: Callable[[Sequence[tuple[str, str, Amount, OrderOptions]]], list[Order]] = (
+            orders.submit_batch
+        )
+        self.amend: Callable[[Order, AmendOptions], bool] = orders.amend
+        self.cancel: Callable[[Sequence[Order]], None] = orders.cancel
+        self.cancel_all: Callable[[str], None] = orders.cancel_all
+        self.order: Callable[[str], Order | None] = orders.order
 
     def book(self, symbol: str) -> BookTop | None:
         return self._of(self.books, symbol)
@@ -56,18 +58,18 @@ class StrategyContext:
 
     @property
     def orders(self) -> Sequence[Order]:
-        return self._desk.open_orders
+        return self._orders.open_orders
 
     @property
     def trading(self) -> TradingStatus:
-        return self._desk.status
+        return self._orders.status
 
     def position(self, symbol: str) -> Position:
         self._of(self.pairs, symbol)
-        return self._desk.positions.get(symbol) or Position(symbol)
+        return self._orders.positions.get(symbol) or Position(symbol)
 
     def balance(self, asset: str) -> Balance | None:
-        return self._desk.balance(asset)
+        return self._orders.balance(asset)
 
     def _of(self, table: dict[str, T], symbol: str) -> T:
         try:

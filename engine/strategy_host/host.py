@@ -1,28 +1,33 @@
-"""The strategy host: all strategies of one engine, as one actor in a thread of the engine process.
+"""The strategy host: all strategies of one engine, as one actor in a thread of the engine
+process.
 
-They share the thread. Each turn of the host begins with another strategy, and none has more than its quota of time
-while others wait; one callback is the least, for nobody can be interrupted. When all together ask for more time than
-there is, those that ask for the most rest between their turns, so that the others find the thread free. What is late
-for it is then the slow one's own records, and they are counted as its gaps. Where all ask for too much, nobody rests:
-there is nobody to spare.
+They share the thread. Each turn of the host begins with another strategy, and none has more
+than its quota of time while others wait; one callback is the least, for a callback cannot
+be interrupted. When all together need more time than there is, those that need the most
+pause between their turns, so that the others find the thread free. Only their own records
+are late then, and what they miss is counted as their gaps. When all need too much, none
+pauses.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from math import inf
+from operator import attrgetter
 
 import structlog
 
 from engine.clock import Clock
 from engine.errors import StrategyError
 from engine.strategy_host.hosted_strategy import HostedStrategy, shown
-from engine.telemetry import Counters, Rarely
+from engine.telemetry import CounterGroup, Counters, Heartbeat
 from engine.topology import STRATEGY_COUNTERS
 from engine.units import NS_PER_S, MonoNs
 
 MEASURE_NS = NS_PER_S  # over which seconds of callbacks a second are told
 CONTENDED = 0.75  # of the thread's time: beyond it the others' median delay would be more than twice their own
-RELAXED = 0.5  # while somebody rests: it goes on until there certainly is enough again
+RELAXED = 0.5  # while a strategy pauses: until there is enough time again for certain
+
+_strategy_counts = attrgetter(*STRATEGY_COUNTERS)
 
 log = structlog.get_logger("strategy_host")
 
@@ -33,14 +38,17 @@ class StrategyHost:
     def __init__(self, strategies: Sequence[HostedStrategy], counters: Counters, clock: Clock) -> None:
         self.strategies = strategies
         self._counters = counters
+        self._heartbeat = Heartbeat(counters)
+        self._strategy_counters = [
+            CounterGroup(counters, names, levels=names)  # they end with their host: there is nothing to go on from
+            for names in ([f"{strategy.name} {name}" for name in STRATEGY_COUNTERS] for strategy in strategies)
+        ]
         self._clock = clock
         # Records found by looking again although no doorbell rang; see ring/doorbell.py.
         self.rescues = 0
-        # Whose turn is first.
+        # The index of the strategy whose turn is first.
         self._first = 0
         self._measured_at = clock.mono_ns()
-        # About each strategy that asks for too much.
-        self._lines = {strategy.name: Rarely() for strategy in strategies}
         if len(strategies) > 1:
             for strategy in strategies:
                 strategy.share_the_thread()
@@ -71,7 +79,7 @@ class StrategyHost:
         return any(strategy.ready() for strategy in self.strategies)
 
     def wake_with(self, wake: Callable[[], None]) -> None:
-        """Have `wake` called when an async callback has ended."""
+        """Call `wake` whenever an async callback has ended."""
         for strategy in self.strategies:
             strategy.on_ready = wake
 
@@ -81,39 +89,40 @@ class StrategyHost:
 
     async def on_close(self) -> None:
         """Stop each strategy; one that fails does not keep the others from stopping."""
-        self._counters.set("heartbeat_ns", 0)  # the host's loop stands still from now on, and hangs no more than that
+        self._heartbeat.end()  # the loop is ending: this is not a hang
         for strategy in self.strategies:
             await strategy.stop()
         self.count()
 
     def vitals(self) -> dict[str, float]:
-        """Wake-ups that were missed and made good, and for how long the host has been busy in one callback."""
-        heard_at = self._counters.get("heartbeat_ns")
+        """`rescues`: missed wake-ups that were made good; `silent_s`: how long the host has
+        been in one callback."""
+        heard_at = self._heartbeat.last_at
         busy_ns = self._clock.mono_ns() - heard_at if heard_at else 0
         return {"rescues": self.rescues, "silent_s": round(busy_ns / NS_PER_S, 1)}
 
     def count(self) -> None:
-        """Bring the shared counters up to date, and once a second measure who asks for how much of the thread."""
+        """Write the shared counters; once a second measure how much of the thread each
+        strategy needs."""
         now = self._clock.mono_ns()
         if now - self._measured_at >= MEASURE_NS:
-            self._share(now - self._measured_at, now)
+            self._share(now - self._measured_at)
             self._measured_at = now
-        counters = self._counters
-        for strategy in self.strategies:
-            for name in STRATEGY_COUNTERS:
-                counters.set(f"{strategy.name} {name}", int(getattr(strategy, name)))
-        counters.set("rescues", self.rescues)
-        counters.set("heartbeat_ns", now)
+        for strategy, counters in zip(self.strategies, self._strategy_counters, strict=True):
+            counters.write(_strategy_counts(strategy))
+        self._counters.set("rescues", self.rescues)
+        self._heartbeat.beat(now)
 
-    def _share(self, elapsed_ns: int, now: MonoNs) -> None:
-        """Have those rest that ask for more than is left by the others, when there is not enough for all."""
+    def _share(self, elapsed_ns: int) -> None:
+        """When there is not enough time for all, set `must_rest` of those that need more
+        than the others leave."""
         wanted = {strategy: strategy.measure(elapsed_ns) for strategy in self.strategies}
         is_contended = any(strategy.must_rest for strategy in self.strategies)
         most = fair_share(list(wanted.values()), RELAXED if is_contended else CONTENDED)
-        somebody_to_spare = any(share <= most for share in wanted.values())
+        has_others = any(share <= most for share in wanted.values())
         for strategy, share in wanted.items():
-            strategy.must_rest = share > most and somebody_to_spare
-            if strategy.must_rest and self._lines[strategy.name].is_time(now):
+            strategy.must_rest = share > most and has_others
+            if strategy.must_rest:
                 log.warning(
                     "strategy asks for more time than there is, the others go first; give it an engine of its own",
                     strategy=strategy.name,
@@ -124,7 +133,8 @@ class StrategyHost:
 
 
 def fair_share(wanted: Sequence[float], of: float) -> float:
-    """The most that each may have so that what all want fits into `of` the thread; infinite when it fits anyway."""
+    """The largest share of the thread for each, so that all fit into `of`; infinite when
+    they fit anyway."""
     left, waiting = of, len(wanted)
     for share in sorted(wanted):
         if share > left / waiting:

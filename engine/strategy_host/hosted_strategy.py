@@ -1,17 +1,20 @@
-"""One strategy in its host: its place in every market ring, its orders, its callbacks, and its record of conduct.
+"""One strategy in its host: reads its market rings and reports, calls its callbacks, counts
+its errors and its time.
 
     report ring ──► do_work() ─► Strategy.on_order, on_fill, …     first: what became of its orders
     market rings ─► do_work() ─► Strategy.on_book, on_trade, …     one subscriber a ring
     boards ───────► after a gap: the newest state of every pair
 
-A strategy that raises, whatever it raises, is logged, counted, and after too many errors within a minute
-halted; one that is slow is measured and named; neither takes another down.
+Whatever a callback raises is logged and counted; after too many errors within a minute the
+strategy is halted. A slow callback is measured and logged. Neither affects the other
+strategies.
 
-A turn is a quota of time. One that asks for more time than the thread has left over rests between its turns (see
-`StrategyHost`): its records wait, and are skipped for newer ones when they are old. What becomes of its orders is
-told whether it rests or not.
+A turn is a quota of time. A strategy that needs more than the others leave pauses between
+its turns (see `StrategyHost`): its records wait, and old ones are skipped for newer ones.
+News of its orders is told all the same.
 
-What a strategy is in at this moment stands in two words that others read: see `engine.processes.callback_words`.
+Which callback a strategy is in is written into two shared words: see
+`engine.processes.callback_words`.
 """
 
 import asyncio
@@ -21,12 +24,13 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from threading import Lock
 from types import coroutine
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from msgspec import Struct
 
 from engine.clock import Clock
+from engine.config import EngineConfig
 from engine.market import Pair
 from engine.processes.callback_words import CALL_SOON, NUMBER_OF, CallbackWords, ForkedWords
 from engine.processes.pair_record import pair_in
@@ -49,18 +53,18 @@ from engine.strategy.api import CALLBACKS, Logger, Strategy
 from engine.strategy.orders import Balance, Fill, Order
 from engine.strategy_host.context import StrategyContext
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
-from engine.telemetry import Counters, Histogram, Rarely
+from engine.telemetry import Counters, Histogram
 from engine.telemetry.log import UNLIMITED
 from engine.topology import Shard
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
 
-RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy: then the others have their turn
+RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy; then the others have their turn
 BACKLOG_RECORDS_MAX = 1024  # left in a ring by a strategy that keeps pace: a few bursts of the feed
 ERROR_WINDOW_NS = 60 * NS_PER_S
-TURN_NS = 250 * NS_PER_US  # of one strategy while others wait: some thirty books of one that does little
-REST_PER_BUSY = 199  # one that must rest has half a hundredth of the thread: the others' p99 stays their own
-REST_NS_MAX = 200 * NS_PER_MS  # after one long callback: longer would be absence
-CALLS_WAITING_MAX = 1024  # of `Context.call_soon`: a thread that asks for more is told so
+TURN_NS = 250 * NS_PER_US  # of one strategy while others wait: some thirty books with a short callback
+REST_PER_BUSY = 199  # pause per busy time: 0.5 % of the thread, so that the others' p99 does not suffer
+REST_NS_MAX = 200 * NS_PER_MS  # after one long callback
+CALLS_WAITING_MAX = 1024  # of `Context.call_soon`; it returns False beyond
 
 BOOK_TOP, TRADE, TICKER, CANDLE = int(Kind.BOOK_TOP), int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
 FEED_STATE, PAIR, VENUE_STATUS = int(Kind.FEED_STATE), int(Kind.PAIR), int(Kind.VENUE_STATUS)
@@ -84,12 +88,22 @@ class MarketPort(Struct, frozen=True):
 
 
 class HostLimits(Struct, frozen=True):
-    """What a strategy may do before it is named, brought up to date, or halted."""
+    """Limits beyond which a strategy is logged as slow, skips old records, or is halted."""
 
     slow_callback_ns: int = 50 * NS_PER_MS
     errors_per_minute_max: int = 10
     lag_ns_max: int = NS_PER_S
-    """A record that waited longer is old news: the strategy goes on with the newest state instead."""
+    """A record that waited longer is skipped: the strategy goes on with the newest state
+    instead."""
+
+    @classmethod
+    def of(cls, settings: EngineConfig) -> Self:
+        """The limits that are configured."""
+        return cls(
+            slow_callback_ns=int(settings.slow_callback_ms * NS_PER_MS),
+            errors_per_minute_max=settings.strategy_errors_per_minute_max,
+            lag_ns_max=int(settings.strategy_lag_s_max * NS_PER_S),
+        )
 
 
 class _Feed:
@@ -122,16 +136,17 @@ class _Feed:
         self.polled_at = MonoNs(0)
         # Up to this sequence the ring repeats what the board has told already.
         self.board_read_at = 0
-        # Were records missed that the board has not made good yet?
+        # Were records missed for which the board has not been read yet?
         self.behind = False
-        # The pair at which reading the board goes on, when a turn ended in the middle of it.
+        # The pair at which reading the board goes on, when a turn ended in the middle of
+        # it.
         self.board_from = 0
         # Records copied at once: no more than twice what the last turn had the time for.
         self.batch_records_max = RECORDS_PER_CYCLE_MAX
 
 
 class HostedStrategy:
-    """One strategy, its place in every market ring, and its record of conduct."""
+    """One strategy, its subscribers to the market rings, and what is counted of it."""
 
     def __init__(
         self,
@@ -145,24 +160,26 @@ class HostedStrategy:
         latency_ns: Callable[[int], int] | None = None,
         limits: HostLimits | None = None,
         first_sequence: int | None = None,
-        desk_ports: OrderPorts | None = None,
+        order_ports: OrderPorts | None = None,
         why_no_trading: str = "",
         counters: Counters | None = None,
     ) -> None:
-        """`counters`: those of the host, in which others see what the strategy is in; its own when left out."""
+        """`counters`: the shared ones of the host, which show the present callback; private
+        ones when left out."""
         self.name = name
         self.strategy = strategy
         self._log: Logger = structlog.get_logger("strategy").bind(strategy=name)
         pairs: dict[str, Pair | None] = dict.fromkeys(symbols)
-        self.desk = OrderClient(name, desk_ports, pairs, clock, why_no_trading)
+        self.order_client = OrderClient(name, order_ports, pairs, clock, why_no_trading)
         own_log = structlog.get_logger("strategy").bind(strategy=name, **{UNLIMITED: True})
-        self.context = StrategyContext(symbols, clock, own_log, pairs, self.desk, self.call_soon)
+        self.context = StrategyContext(symbols, clock, own_log, pairs, self.order_client, self.call_soon)
         self._words = CallbackWords(counters, name)
         self._feeds = [
             _Feed(port, symbols, first_sequence) for port in ports if not set(symbols).isdisjoint(port.shard.symbols)
         ]
         self._mono_ns = clock.mono_ns
-        # From a frame's arrival to the callback; a replay measures with another clock than the capture's.
+        # From a frame's arrival to the callback; a replay measures with another clock than
+        # the capture's.
         self._latency = latency
         self._latency_ns = latency_ns
         self._limits = limits or HostLimits()
@@ -181,13 +198,14 @@ class HostedStrategy:
         self._timer_ns = int(strategy.timer_s * NS_PER_S)
         # When on_timer is due; 0 without a timer.
         self._timer_at = MonoNs(0)
-        # The async callback that has not come to its end: until then nothing is polled for this strategy.
+        # The async callback that has not ended: until then nothing is polled for this
+        # strategy.
         self.waiting: asyncio.Task[None] | None = None
-        # What that task waits for in the strategy's own code: shows where it is.
+        # The awaitable that the callback returned: shows where in its code the strategy is.
         self.answer: Awaitable[None] | None = None
         # Called when an async callback has ended, so that a sleeping host goes on.
         self.on_ready: Callable[[], None] = _nothing
-        # What other threads asked to be called, and the lock of who asks.
+        # Calls that other threads asked for, and their lock.
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._calls_lock = Lock()
         # The loop of the strategy's thread; None before it has started.
@@ -196,20 +214,21 @@ class HostedStrategy:
         self.has_started = False
         # Too many errors: no callback any more.
         self.halted = False
-        # Shall the rest of a batch of records stay in the ring: a callback waits, took long, or was the last one?
+        # Must the rest of a batch stay in the ring, because a callback waits, took long, or
+        # halted the strategy?
         self._batch_ends = False
         # How long a turn may be, and when this one is over; without others it has no end.
         self._turn_ns = 0
         self._turn_until = MonoNs(0)
-        # Must it rest after a turn that was too long, for the sake of the others; until when; busy_ns seen by then.
+        # Must it pause after a turn that was too long; until when; busy_ns seen by then.
         self.must_rest = False
         self._rests_until = MonoNs(0)
         self._busy_seen_ns = 0
         # At the last measurement: busy_ns, records taken, callbacks, records published.
         self._measured = (0, 0, 0, 0)
         self._error_times: deque[MonoNs] = deque(maxlen=self._limits.errors_per_minute_max + 1)
-        self._slow_lines, self._behind_lines = Rarely(), Rarely()
-        # An async callback leaves the rest of its batch in the ring, so more than one would be copied for nothing.
+        # An async callback leaves the rest of its batch in the ring, so more than one would
+        # be copied for nothing.
         is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
         self._records_per_cycle_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
         for feed in self._feeds:
@@ -224,7 +243,8 @@ class HostedStrategy:
         # Turns after which it had to rest, and calls that found too many waiting.
         self.rests = 0
         self.calls_refused = 0
-        # Seconds of callbacks a second: in the last second measured, and in the worst of them.
+        # Seconds of callbacks a second: in the last second measured, and in the worst of
+        # them.
         self.busy_share = 0.0
         self.busy_share_max = 0.0
 
@@ -235,7 +255,7 @@ class HostedStrategy:
 
     @property
     def gaps(self) -> int:
-        """Records that the rings overwrote before this strategy had come to them."""
+        """Records that the rings overwrote before this strategy read them."""
         return sum(feed.subscriber.gap_count for feed in self._feeds)
 
     def gaps_of(self, ring_name: str) -> int:
@@ -243,18 +263,20 @@ class HostedStrategy:
         return sum(feed.subscriber.gap_count for feed in self._feeds if feed.shard.ring_name == ring_name)
 
     def share_the_thread(self) -> None:
-        """There are others: a turn is a quota of time from now on."""
+        """Limit each turn to a quota of time from now on, for there are other
+        strategies."""
         self._turn_ns = TURN_NS
 
     def forked(self) -> None:
-        """This is a process that a callback has forked off: it ends where the callback would go on."""
+        """Called in a process that a callback has forked: write no shared words from it."""
         self._words = ForkedWords()
 
     async def start(self) -> None:
-        """Call on_start; what it raises is the caller's: a strategy that cannot start must not run."""
+        """Call on_start and wait for its end; what it raises is passed on, for the strategy
+        must not run then."""
         self._loop = asyncio.get_running_loop()
         self.strategy.context = self.context
-        self.desk.bind(self._wake)
+        self.order_client.bind(self._wake)
         self._words.begin(NUMBER_OF["on_start"], self._mono_ns())
         answer = self.strategy.on_start()
         if answer is not None:
@@ -267,7 +289,7 @@ class HostedStrategy:
             self._timer_at = MonoNs(self._mono_ns() + self._timer_ns)
 
     async def stop(self) -> None:
-        """Let a waiting callback end, take what is left in the rings, call on_stop."""
+        """Wait for an async callback, take the records that are left, and call on_stop."""
         if not self.has_started:
             return
         self.must_rest, self._rests_until = False, MonoNs(0)
@@ -290,16 +312,16 @@ class HostedStrategy:
         return True
 
     def _wake(self) -> None:
-        """Have the host look at this strategy. From any thread."""
+        """Make the host look at this strategy. From any thread."""
         if self._loop is not None:
             with suppress(RuntimeError):  # it has ended
                 self._loop.call_soon_threadsafe(lambda: self.on_ready())
 
     def ready(self) -> bool:
-        """Is there a record to take, for a strategy that can take it?"""
+        """Is there a record or a call that the strategy can take now?"""
         if self.waiting is not None:
             return False
-        if self.desk.ready():
+        if self.order_client.ready():
             return True
         if self.halted:
             return False
@@ -308,7 +330,7 @@ class HostedStrategy:
         return any(feed.subscriber.ready() for feed in self._feeds) and self._mono_ns() >= self._rests_until
 
     def timer_due(self) -> MonoNs:
-        """When on_timer is due, or a rest is over that records wait for; 0 for never."""
+        """When on_timer is due or a pause ends, whichever is first; 0 for neither."""
         if self._held_up:
             return MonoNs(0)
         if self._rests_until > self._mono_ns() and (not self._timer_at or self._rests_until < self._timer_at):
@@ -317,7 +339,7 @@ class HostedStrategy:
 
     @property
     def _held_up(self) -> bool:
-        """Is there no callback now: one is waiting, or there shall be none any more?"""
+        """Can no callback be called, because one is waiting or the strategy is halted?"""
         return self.waiting is not None or self.halted
 
     def do_work(self) -> int:
@@ -325,7 +347,7 @@ class HostedStrategy:
         now = self._mono_ns()
         # Without others a turn ends with its records, not with its time.
         self._turn_until = MonoNs(now + self._turn_ns) if self._turn_ns else NEVER
-        self.desk.serve()
+        self.order_client.serve()
         work = self._work_on_orders()
         if self._timer_at and not self._held_up:
             self._call_timer()
@@ -339,7 +361,7 @@ class HostedStrategy:
         return work
 
     def _is_resting(self, now: MonoNs) -> bool:
-        """Has it had so much of the thread that the others go first?"""
+        """Must it pause at `now`? Begins a pause after a turn that was too long."""
         used_ns, self._busy_seen_ns = self.busy_ns - self._busy_seen_ns, self.busy_ns
         if self.must_rest and used_ns > TURN_NS:
             self.rests += 1
@@ -347,20 +369,26 @@ class HostedStrategy:
         return now < self._rests_until
 
     def measure(self, elapsed_ns: int) -> float:
-        """Seconds of callbacks a second that the strategy would need to keep pace, since it was last measured."""
+        """Seconds of callbacks a second that the strategy needs to keep pace, since the
+        last call."""
         published = sum(feed.subscriber.next_sequence + feed.subscriber.lag for feed in self._feeds)
         before, self._measured = self._measured, (self.busy_ns, self.received, self.callbacks, published)
         busy_ns, taken, called, came = (now - then for now, then in zip(self._measured, before, strict=True))
         self.busy_share = busy_ns / elapsed_ns
         self.busy_share_max = max(self.busy_share_max, self.busy_share)
-        # What the board tells after a gap are callbacks without a record that was taken.
+        # After a gap callbacks come from the board, without a record that was taken.
         return self.busy_share * max(1.0, came / max(taken, called, 1))
 
     def _work_on_orders(self) -> int:
-        """Tell the strategy what became of its orders; one that was halted is not told, but its desk keeps up."""
+        """Call on_order, on_fill, on_balance and on_trading for what is new; state is kept
+        for a halted one, too."""
         work = 0
         self._batch_ends = False
-        while self.waiting is None and work < RECORDS_PER_CYCLE_MAX and (news := self.desk.next_news()) is not None:
+        while (
+            self.waiting is None
+            and work < RECORDS_PER_CYCLE_MAX
+            and (news := self.order_client.next_news()) is not None
+        ):
             work += 1
             if not self.halted:
                 self._tell(news)
@@ -369,7 +397,7 @@ class HostedStrategy:
         return work
 
     def _work_on_calls(self) -> int:
-        """Call what other threads wanted called."""
+        """Run the calls that other threads asked for; returns how many."""
         work = 0
         self._batch_ends = False
         while self._calls and not (self._held_up or self._batch_ends):
@@ -410,18 +438,19 @@ class HostedStrategy:
                 continue
             self._dispatch(feed, record)
             if self._batch_ends:
-                # Left in the ring: taken up when the callback has ended, or counted as a gap if it took too long.
+                # Left in the ring: taken up when the callback has ended, or counted as a
+                # gap if it took too long.
                 subscriber.next_sequence -= len(records) - index - 1
                 feed.batch_records_max = index + 1
                 return index + 1
         return len(records)
 
     def _is_old_news(self, feed: _Feed, record: bytes, now: MonoNs, away_ns: int) -> bool:
-        """Has the strategy let this record, the oldest it has not seen, wait for too long?
+        """Has this record, the oldest one not seen, waited too long because of the
+        strategy?
 
-        Decisions are made on what is so now. The waiting is the strategy's own if it
-        stayed away from the ring, or has much left in it; a record that comes late to
-        the ring, from a feed with a full socket, is the newest there is.
+        It has when the strategy stayed away from the ring or has much left in it. A record
+        that came late to the ring, from a feed with a full socket, is the newest there is.
         """
         lag_ns_max = self._limits.lag_ns_max
         if now - received_at_of(record) <= lag_ns_max:
@@ -469,7 +498,7 @@ class HostedStrategy:
         context = self.context
         book = context.books[symbol]
         if context.states[symbol] is state and (is_proved or book is None or not book.is_proved):
-            return  # a feed that begins says of every pair that it is stale: no news after its predecessor's death
+            return  # a feed that begins says STALE of every pair, which its predecessor's end has said already
         context.states[symbol] = state
         if book is not None:
             book.state, book.is_proved = state, is_proved
@@ -479,7 +508,7 @@ class HostedStrategy:
     def _change_pair(self, symbol: str, record: bytes) -> None:
         pair = pair_in(symbol, record)
         if pair == self.context.pairs[symbol]:
-            return  # a feed that connects again is told all pairs anew
+            return  # a feed that connects again publishes all pairs again
         self.context.pairs[symbol] = pair
         if self._on_pair is not None:
             self._call(self._on_pair, ON_PAIR, pair)
@@ -487,11 +516,12 @@ class HostedStrategy:
     # --- after a gap
 
     def _catch_up(self, feed: _Feed, polled: int) -> int:
-        """Bring the strategy up to date from the board, since it fell behind; the number of records dispatched.
+        """Read the board, since records were missed; returns the number of records
+        dispatched.
 
-        The board is complete up to a place in the ring, and the subscriber goes on from
-        there, so nothing lies between the two. While a burst is under way the board may
-        be behind what was polled: then that is put back, and the next cycle tries again.
+        The board is complete up to a sequence of the ring, and the subscriber goes on from
+        there. During a burst the board may be behind what was polled: then that is put
+        back, and the next cycle tries again.
         """
         subscriber = feed.subscriber
         if not feed.behind:
@@ -500,15 +530,17 @@ class HostedStrategy:
         subscriber.next_sequence -= polled
         caught_up = feed.board.catch_up(subscriber)
         skipped, feed.gaps_seen = subscriber.gap_count - feed.gaps_seen, subscriber.gap_count
-        if skipped and self._behind_lines.is_time(self._mono_ns()):
+        if skipped:
             gaps, ring = subscriber.gap_count, feed.shard.ring_name
             self._log.warning("fell behind", ring=ring, records_skipped=skipped, laps=self.laps, gaps=gaps)
         return self._read_board(feed) if caught_up else 0
 
     def _read_board(self, feed: _Feed) -> int:
-        """Tell the strategy the state of every pair, and the newest book of those that changed."""
+        """Call back with the state of every pair and the newest book of those that changed;
+        returns how many."""
         shard, work = feed.shard, 0
-        # Books before pairs: a feed tells a pair before its first book, so no book is told without its pair.
+        # Books before pairs: a feed tells a pair before its first book, so no book is told
+        # without its pair.
         books = [feed.board.read(pair_index) for pair_index in range(len(shard.symbols))]
         for slot in (shard.status_slot, *range(len(shard.symbols), shard.status_slot)):
             record = feed.board.read(slot)
@@ -543,7 +575,7 @@ class HostedStrategy:
         return work
 
     def _is_news(self, symbol: str, record: bytes) -> bool:
-        """Is this book another than the strategy has, and not an older one?"""
+        """Is this book newer than the one the strategy has?"""
         seen, book = self.context.books[symbol], BookTop(symbol, record)
         return seen is None or (book.received_at, book.update_number) > (seen.received_at, seen.update_number)
 
@@ -557,13 +589,14 @@ class HostedStrategy:
     def _call_measured(
         self, callback: Callable[..., Awaitable[None] | None], number: int, argument: object, received_at: int
     ) -> None:
-        """Call back with something that came off the wire, and measure how long it was under way."""
-        # Hot: one clock reading before and one after serve the latency, the words and the callback's own time.
+        """Call back with something received from the wire, and record its latency."""
+        # Hot: one clock reading before and one after serve the latency, the words and the
+        # callback's own time.
         began = self._mono_ns()
         self._words.begin(number, began)
         self._latency.record(began - received_at if self._latency_ns is None else self._latency_ns(received_at))
         self.callbacks += 1
-        self.desk.tick_at = MonoNs(received_at)
+        self.order_client.tick_at = MonoNs(received_at)
         try:
             answer = callback(argument)
             if answer is not None:
@@ -576,7 +609,7 @@ class HostedStrategy:
         began = self._mono_ns()
         self._words.begin(number, began)
         self.callbacks += 1
-        self.desk.tick_at = MonoNs(0)
+        self.order_client.tick_at = MonoNs(0)
         try:
             answer = callback(*arguments)
             if (answer is not None and number != CALL_SOON) or inspect.isawaitable(answer):
@@ -586,7 +619,7 @@ class HostedStrategy:
         self._returned(callback, began)
 
     def _returned(self, callback: Callable[..., Awaitable[None] | None], began: MonoNs) -> None:
-        """A callback has come back, or an async one to where it waits."""
+        """Account for a callback that returned, or an async one that began to wait."""
         now = self._mono_ns()
         if self.waiting is None:
             self._words.end()
@@ -601,12 +634,13 @@ class HostedStrategy:
         now = self._mono_ns()
         if now < self._timer_at or self._on_timer is None:
             return
-        # From now, not from when it was due: a host that was held up does not catch up in a volley.
+        # From now, not from when it was due: missed calls are not made up for.
         self._timer_at = MonoNs(now + self._timer_ns)
         self._call(self._on_timer, ON_TIMER)
 
     def _go_on(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
-        """Run an async callback as far as it goes; if it waits, this strategy's records wait with it."""
+        """Run an async callback as a task; until it ends, the strategy's records wait in
+        the rings."""
         self.answer = answer
         task = asyncio.get_running_loop().create_task(self._run(callback, answer))
         self.waiting = task
@@ -614,7 +648,8 @@ class HostedStrategy:
         task.add_done_callback(self._ended)
 
     async def _run(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
-        """What it raises is counted here: a SystemExit that left the task would end the loop of all strategies."""
+        """Count what it raises: a SystemExit that left the task would end the loop of all
+        strategies."""
         try:
             await self._in_steps(callback, answer)
         except BaseException as error:
@@ -627,7 +662,7 @@ class HostedStrategy:
     def _in_steps(
         self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]
     ) -> Generator[Any, Any, None]:
-        """Await it, and measure the strategy's own time: what it spends between two waits."""
+        """Await it, and add the time that it runs between two waits to `busy_ns`."""
         if not hasattr(answer, "__await__"):
             raise TypeError(f"it returned {type(answer).__name__}; a callback returns None or is async")
         steps = answer.__await__()
@@ -679,21 +714,18 @@ class HostedStrategy:
         if full and now - self._error_times[0] <= ERROR_WINDOW_NS and not self.halted:
             self.halted = self._batch_ends = True
             self._log.error("strategy halted", errors_per_minute=self._limits.errors_per_minute_max)
-            self.desk.end("it raised too often")
+            self.order_client.end("it raised too often")
 
     def _was_slow(self, callback: Callable[..., Awaitable[None] | None], took_ns: int) -> None:
         self.slow += 1
         self._batch_ends = True
         self.slowest_ns = max(self.slowest_ns, took_ns)
-        now = self._mono_ns()
-        if not self._slow_lines.is_time(now):
-            return
         name = getattr(callback, "__name__", "callback")
         self._log.warning("slow callback", callback=name, took_ms=round(took_ns / NS_PER_MS, 1), slow=self.slow)
 
 
 def shown(error: BaseException) -> str:
-    """An exception for the log; one whose text cannot be had must not take the host with it."""
+    """The repr of an exception for the log, or its type when its repr raises."""
     try:
         return repr(error)
     except BaseException:

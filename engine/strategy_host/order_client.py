@@ -1,35 +1,38 @@
-"""One strategy's orders on the host's side: commands out, reports in, and the objects that the strategy holds.
+"""One strategy's orders on the host's side: publishes its commands, reads its reports,
+keeps its Order objects.
 
     Strategy.buy … ─► OrderClient ─► command ring ─► order router
     Strategy.on_order … ◄─ OrderClient ◄─ report ring ◄───┘
 
-The router's reports are the one truth; what is known here before the first of them is only that an order was asked
-for. A desk without rings belongs to an engine that does not trade: it refuses every order and says so.
+The state of an order is what the router's last report of it says; before the first report
+it is NEW, asked for. Without rings, in an engine that does not trade, every order is
+refused with a reason.
 
-There is one writer: the strategy's own thread, by whom the command ring is published. What is asked for on another
-thread, or in a process that was forked off, is refused with a sentence; only cancels are handed over to the
-strategy's thread, for the end of an order is never refused. Reading is for everybody.
+Only the strategy's own thread publishes into the command ring. Orders and amends that are
+asked for on another thread, or in a forked process, are refused with a reason; cancels are
+handed over to the strategy's thread, since a cancel is never refused. Any thread may read.
 
-What a plugin hands over may be anything. An order that cannot be is REFUSED, an amend that cannot be leaves its reason
-on the order, and what names no order at all (a cancel of nothing) goes to the log: nothing here raises for it.
+A plugin may pass anything as an argument. An impossible order is REFUSED, an impossible
+amend leaves its reason on the order, and a call that names no order at all (a cancel of
+None) is logged: none of them raises.
 """
 
 import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from decimal import Decimal
 from itertools import count
 from threading import get_ident
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from engine.clock import Clock
 from engine.errors import MisuseError
 from engine.market import Pair, v2_symbol
-from engine.orders.client_order_id import client_order_id
+from engine.orders.client_order_id import client_order_ids
 from engine.orders.intent import OrderIntent
 from engine.orders.life import TERMINAL, OrderState
 from engine.orders.rings.commands import (
@@ -44,43 +47,32 @@ from engine.orders.rings.commands import (
     Submit,
     SubmitBatch,
 )
+from engine.orders.rings.framing import RingRecords
 from engine.orders.rings.reports import (
     REPORTS,
-    BalanceReport,
-    BalancesTold,
-    FillReport,
-    OrderReport,
-    PositionReport,
-    Report,
-    ResyncBegan,
-    TradingReport,
-)
-from engine.orders.rings.ring_records import RingRecords
-from engine.orders.tally import Tally
-from engine.ring import GatedSubscriber, Publisher
-from engine.strategy.option_values import did_you_mean, shown
-from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent
-from engine.strategy.orders import (
     Balance,
+    BalancesTold,
     Fill,
     Order,
+    OrderReport,
     Position,
+    Report,
     TradingStatus,
-    bring_up_to_date,
-    latest_report,
-    make_fill,
 )
-from engine.units import MonoNs, QtyLots, WallNs, units_text
+from engine.orders.tally import Tally
+from engine.ring import GatedSubscriber, Publisher
+from engine.strategy.option_rules import did_you_mean, shown
+from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent
+from engine.units import MonoNs, WallNs
 
-ENDED_ORDERS_KEPT = 10_000  # for `Context.order` and late news; the history has them all
-FILLS_REMEMBERED = 20_000  # told ones; a new router tells again no more than these
-TALLIED_ENDS = TERMINAL - {OrderState.REFUSED}  # a refusal is our own word, in nobody else's record
-CANCELS_PER_COMMAND_MAX = 50
-NEWS_KEPT_MAX = 100_000  # orders refused here, whose callbacks wait for the strategy's turn; beyond it: counted, said
-MISTAKES_TOLD_MAX = 100  # different ones, of calls that leave no order to tell of
-SAME = 1.0  # a symbol is suggested for its own letters in another form: ETC/USD is not BTC/USD
+ENDED_ORDERS_KEPT: Final = 10_000  # for `Context.order` and late news; the history has them all
+FILLS_REMEMBERED: Final = 20_000  # ids of fills told; a new router repeats no more than these
+TALLIED_ENDS: Final = TERMINAL - {OrderState.REFUSED}  # a refusal is in no record of the venue's
+CANCELS_PER_COMMAND_MAX: Final = 50
+NEWS_KEPT_MAX: Final = 100_000  # orders refused here whose callback is still to be called; beyond it they are counted
+MISTAKES_TOLD_MAX: Final = 100  # different ones, of calls that leave no order to tell of
+SAME: Final = 1.0  # a symbol is suggested for its own letters in another form: ETC/USD is not BTC/USD
 
-ZERO = Decimal(0)
 ELSEWHERE = (
     "it was asked for on another thread than the strategy's own; hand it over: "
     "self.context.call_soon(self.buy, ...), or amend, or whatever it is"
@@ -93,10 +85,10 @@ log = structlog.get_logger("strategy")
 
 
 class OrderPorts(Struct, frozen=True):
-    """The rings of one strategy's orders, and what its ids are made of."""
+    """The rings of one strategy's orders, and the parts of its client order ids."""
 
     commands: Publisher
-    """Shared by all strategies of the host, who are one thread."""
+    """Shared by all strategies of the host, which run on one thread."""
     reports: GatedSubscriber
     tag: str
     run: int
@@ -117,14 +109,16 @@ class OrderClient:
         self._mono_ns = clock.mono_ns
         self._wall_ns = clock.wall_ns
         self._why_off = why_off or "the engine does not trade; see [trading] in the configuration"
-        self._numbers = count(1)  # of the orders asked for; no two threads are given the same
-        # The strategy's own thread, 0 before it has one, and the engine's process; and what wakes that thread.
+        # The names of the orders that will be asked for; no two threads are given the same.
+        self._keys = map("off{}".format, count(1)) if ports is None else client_order_ids(ports.tag, ports.run)
+        # The strategy's own thread (0 before it has one), the engine's process, and what
+        # wakes that thread.
         self._thread = 0
         self._pid = os.getpid()
         self._wake: Callable[[], None] = _nothing
-        # What was asked for on other threads, and waits to be done on the strategy's own.
+        # Calls of other threads that are to run on the strategy's own.
         self._from_elsewhere: deque[Callable[[], None]] = deque()
-        # When the frame arrived that the strategy is acting on; 0 while it acts on none.
+        # When the frame arrived that the present callback is about; 0 for none.
         self.tick_at = MonoNs(0)
         self._open: dict[str, Order] = {}
         self._ended: OrderedDict[str, Order] = OrderedDict()
@@ -133,34 +127,37 @@ class OrderClient:
         self.balances: dict[str, Balance] = {}
         self.are_balances_told = False
         self.status = TradingStatus(reason=self._why_off) if ports is None else TradingStatus(reason="starting")
-        # What was decided here and not told yet.
+        # Refusals that `next_news` has not returned yet.
         self._news: deque[News] = deque()
-        # Cancels that found the command ring full: they are sent when there is room, whatever else happens.
+        # Cancels that found the command ring full; they are sent as soon as there is room.
         self._unsent: list[Command] = []
         self._report_records = RingRecords(REPORTS, f"reports of {strategy}")
-        # Sentences in the log about calls that named no order.
+        # Sentences logged about calls that named no order.
         self._mistakes: set[str] = set()
-        # Everything that was told to the strategy, for the comparison with journal and venue.
+        # Everything told to the strategy, to be compared with the journal and the venue.
         self.fills_told = Tally()
         self._fills_known: OrderedDict[str, None] = OrderedDict()  # their Kraken ids, the last FILLS_REMEMBERED
         self.fills_repeated = 0
         self.ends_told = Tally()
-        self.refused = 0  # by the desk itself: never reached the router
-        self.untold = 0  # refusals beyond NEWS_KEPT_MAX: their orders say it, on_order does not; fills of no order
+        self.refused = 0  # here: never sent to the router
+        # Refusals beyond NEWS_KEPT_MAX, which the orders say and on_order does not; and
+        # fills of unknown orders.
+        self.untold = 0
         self._ended_because = ""
         self.mistakes = 0  # calls that left no order to tell of
 
     def bind(self, wake: Callable[[], None]) -> None:
-        """From now on orders are taken on this thread alone; `wake` has it look at what others asked for."""
+        """Take orders on the calling thread alone from now on; `wake` makes it look at
+        calls of other threads."""
         self._thread, self._wake = get_ident(), wake
 
     @property
     def reports_unreadable(self) -> int:
-        """Records of the report ring that were none."""
+        """Records of the report ring that could not be read."""
         return self._report_records.unreadable
 
     def _why_not_here(self) -> str:
-        """Why a call must not be taken on this thread; empty on the strategy's own."""
+        """Why the calling thread may not send commands; empty on the strategy's own."""
         if not self._thread:
             return ""
         if os.getpid() != self._pid:
@@ -168,14 +165,15 @@ class OrderClient:
         return "" if get_ident() == self._thread else ELSEWHERE
 
     def _hand_over(self, what: Callable[[], None]) -> bool:
-        """Have it done on the strategy's own thread; False when that has left too much lying."""
+        """Queue a call for the strategy's own thread; False when NEWS_KEPT_MAX calls wait
+        already."""
         if len(self._from_elsewhere) >= NEWS_KEPT_MAX:
             return False
         self._from_elsewhere.append(what)
         self._wake()
         return True
 
-    # --- what the strategy asks for
+    # --- commands of the strategy
 
     @property
     def open_orders(self) -> Sequence[Order]:
@@ -185,12 +183,13 @@ class OrderClient:
         return self._open.get(order_id) or self._ended.get(order_id) or self._by_order_id.get(order_id)
 
     def balance(self, asset: str) -> Balance | None:
-        """None while Kraken has not told; nothing of it when it told of others alone."""
+        """One asset; None while Kraken has not told any, all zero once it told only
+        others."""
         known = self.balances.get(asset)
         return Balance(asset) if known is None and self.are_balances_told else known
 
     def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
-        """A new order, on its way or REFUSED."""
+        """Send a new order. Returns it as NEW, on its way, or REFUSED with the reason."""
         if why_not := self._why_not_here():
             return self._refuse_elsewhere(symbol, side, options, why_not)
         issued_at, at = self._mono_ns(), self._wall_ns()
@@ -205,7 +204,8 @@ class OrderClient:
         return order
 
     def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
-        """Several orders of one pair in one request; one that cannot be said is the end of all, as at Kraken."""
+        """Send several orders of one pair in one command; if one is invalid, all are
+        REFUSED, as at Kraken."""
         if why_not := self._why_not_here():
             rows: Any = orders if isinstance(orders, (list, tuple)) else ()
             return [self._refuse_elsewhere(*_said_of(row), why_not) for row in rows]
@@ -236,7 +236,10 @@ class OrderClient:
         return made
 
     def amend(self, order: Order, options: AmendOptions) -> bool:
-        """Ask for a change; False when it cannot be asked for, with the reason on an order that could be changed."""
+        """Send an amend; False when it was not sent.
+
+        `order.reason` says why, if the order could be amended at all.
+        """
         if why_not := self._why_not_here():
             if isinstance(order, Order) and why_not is not FORKED:
                 self._hand_over(lambda: self._note(order, reason=f"amend refused: {why_not}"))
@@ -249,7 +252,7 @@ class OrderClient:
         if not order.is_working or pair is None:
             return False
         try:
-            report = latest_report(order)
+            report = order.report
             amendment = make_amendment(
                 pair, order.order_type, options,
                 trigger_type=report.trigger_type, limit_offset_type=report.limit_offset_type,
@@ -257,15 +260,18 @@ class OrderClient:
         except ValueError as error:
             why_not = str(error)
         else:
-            why_not = self._send_order(Amend(self._strategy, order.id, amendment, issued_at, self.tick_at))
+            why_not = self._send_order(Amend(order.id, amendment, issued_at, self.tick_at))
         if why_not:
             self._note(order, reason=f"amend refused: {why_not}")
             return False
-        bring_up_to_date(order, _changed(latest_report(order), is_busy=True, reason=""))
+        order.report = _changed(order.report, is_busy=True, reason="")
         return True
 
     def cancel(self, orders: Sequence[Order]) -> None:
-        """Ask for the end of orders; those that are over are left alone. A list among them counts as its orders."""
+        """Send cancels of the orders that are open.
+
+        A list among the arguments counts as its orders.
+        """
         if why_not := self._why_not_here():
             self._cancel_elsewhere(lambda: self.cancel(orders), why_not)
             return
@@ -276,15 +282,16 @@ class OrderClient:
                     self._tell_mistake(f"cancel takes orders, as buy and sell return them, not {shown(order)}")
                 elif order.is_open:
                     wanted.append(order)
-        waiting = {key for command in self._unsent if isinstance(command, Cancel) for key in command.cl_ord_ids}
+        waiting = {key for command in self._unsent if isinstance(command, Cancel) for key in command.keys}
         ids = [order.id for order in wanted if order.id not in waiting]
         for first in range(0, len(ids), CANCELS_PER_COMMAND_MAX):
             self._send_surely(Cancel(self._strategy, ids[first : first + CANCELS_PER_COMMAND_MAX]))
         for order in wanted:
-            bring_up_to_date(order, _changed(latest_report(order), is_busy=True))
+            order.report = _changed(order.report, is_busy=True)
 
     def cancel_all(self, symbol: str) -> None:
-        """Ask for the end of all open orders on a pair, or (empty) on all; any other name is told in the log."""
+        """Send a cancel of all open orders, on one pair or (empty symbol) on all; any other
+        symbol is logged."""
         if why_not := self._why_not_here():
             self._cancel_elsewhere(lambda: self.cancel_all(symbol), why_not)
             return
@@ -295,26 +302,31 @@ class OrderClient:
         self._send_surely(CancelAll(self._strategy, str.__str__(symbol)))  # not a StrEnum
 
     def end(self, reason: str) -> None:
-        """The strategy was halted: tell the router, who cancels its orders or keeps them."""
+        """Tell the router that the strategy was halted; it cancels the orders or keeps
+        them, as configured."""
         self._ended_because = reason
         said = reason[:TEXT_CHARS_MAX].encode(errors="replace").decode()  # an exception's text may be no Unicode
         self._send_surely(StrategyEnded(self._strategy, said))
 
-    # --- what the router reports
+    # --- reports of the router
 
     def ready(self) -> bool:
-        """Is there news for the strategy?"""
+        """Is there something for `next_news` or `serve` to do?"""
         return bool(self._news or self._from_elsewhere) or (self._ports is not None and self._ports.reports.ready())
 
     def serve(self) -> None:
-        """Send what found the ring full, and do what other threads asked for; while a callback waits, too."""
+        """Send cancels that found the ring full and run calls of other threads; also while
+        a callback waits."""
         if self._unsent:
             self._send_unsent()
         while self._from_elsewhere:
             self._from_elsewhere.popleft()()
 
     def next_news(self) -> News | None:
-        """The next thing to tell the strategy; None when there is nothing. State is up to date when it is returned."""
+        """The next thing to tell the strategy; None when there is nothing.
+
+        State here includes it already.
+        """
         self.serve()
         if self._news:
             return self._news.popleft()
@@ -330,65 +342,61 @@ class OrderClient:
         match report:
             case OrderReport():
                 return self._apply_order(report)
-            case FillReport():
+            case Fill():
                 return self._apply_fill(report)
-            case PositionReport():
-                self.positions[report.symbol] = Position(
-                    report.symbol, report.qty, report.avg_price, report.realized, report.fees
-                )
-            case BalanceReport():
-                balance = Balance(report.asset, report.total, report.held, report.free, report.earning)
-                self.balances[report.asset] = balance
-                return balance
-            case TradingReport():
-                self.status = TradingStatus(report.mode, report.is_open, report.reason)
-                return self.status
+            case Position():
+                self.positions[report.symbol] = report
+            case Balance():
+                self.balances[report.asset] = report
+                return report
+            case TradingStatus():
+                self.status = report
+                return report
             case BalancesTold():
                 self.are_balances_told = True
-                return None
-            case ResyncBegan():
-                return None
         return None
 
     def _apply_order(self, report: OrderReport) -> Order | None:
-        order = self.order(report.cl_ord_id)
-        before = None if order is None else latest_report(order)
+        order = self.order(report.key)
+        before = None if order is None else order.report
         if order is None:
             order = Order(report)  # of an earlier run, or adopted
         if before is not None and before.state is not report.state and before.state in TALLIED_ENDS:
-            self.ends_told.remove(before.cl_ord_id, before.state.name)  # it was taken for over
-        bring_up_to_date(order, report)
+            self.ends_told.remove(before.key, before.state.name)  # it was taken for over
+        order.report = report
         if report.order_id and not report.state.is_terminal:
             self._by_order_id[report.order_id] = order
         if not report.state.is_terminal:
-            self._open[order.id] = order
+            self._open[report.key] = order
         elif before is None or before.state is not report.state:
             if report.state in TALLIED_ENDS:
-                self.ends_told.add(report.cl_ord_id, report.state.name)
+                self.ends_told.add(report.key, report.state.name)
             self._end(order)
         return None if before == report else order
 
-    def _apply_fill(self, report: FillReport) -> Fill | None:
-        """News, unless it was told: a router that began anew tells again what its predecessor may not have told."""
-        if report.exec_id in self._fills_known:
+    def _apply_fill(self, fill: Fill) -> Fill | None:
+        """The fill with its order; None for one told before: a new router repeats what its
+        predecessor may not have told."""
+        if fill.exec_id in self._fills_known:
             self.fills_repeated += 1
             return None
-        order = self.order(report.cl_ord_id)
+        order = self.order(fill.key)
         if order is None:  # its order is forgotten, or never was told: see ENDED_ORDERS_KEPT
             self.untold += 1
-            log.error("fill of an order that was never told", strategy=self._strategy, exec_id=report.exec_id)
+            log.error("fill of an order that was never told", strategy=self._strategy, exec_id=fill.exec_id)
             return None
-        self._fills_known[report.exec_id] = None
+        self._fills_known[fill.exec_id] = None
         if len(self._fills_known) > FILLS_REMEMBERED:
             self._fills_known.popitem(last=False)
-        qty = units_text(report.qty_lots, report.qty_decimals)
-        self.fills_told.add(report.exec_id, report.cl_ord_id, qty, report.price)
-        return make_fill(order, report)
+        self.fills_told.add(fill.exec_id, fill.key, f"{fill.qty:f}", fill.price)
+        force_setattr(fill, "_order", order)
+        return fill
 
     def _end(self, order: Order) -> None:
-        self._open.pop(order.id, None)
-        self._by_order_id.pop(order.order_id, None)
-        self._ended[order.id] = order
+        report = order.report
+        self._open.pop(report.key, None)
+        self._by_order_id.pop(report.order_id, None)
+        self._ended[report.key] = order
         while len(self._ended) > ENDED_ORDERS_KEPT:
             self._ended.popitem(last=False)
 
@@ -397,7 +405,7 @@ class OrderClient:
     def _intent(
         self, side: str, symbol: str, qty: Amount, options: OrderOptions, at: WallNs
     ) -> tuple[OrderIntent | None, str]:
-        """The order in ticks and lots, or why it cannot be said."""
+        """The order in ticks and lots; or None, and why it is invalid."""
         if not isinstance(symbol, str):
             return None, f"the symbol must be the name of a pair, such as BTC/USD, not {shown(symbol)}"
         pair = self._pairs.get(symbol)
@@ -415,7 +423,8 @@ class OrderClient:
         return f"{shown(symbol)} cannot be traded: add it to the strategy's symbols{near}"
 
     def _batch_order(self, row: Any, at: WallNs) -> tuple[Order, OrderIntent | None, str]:
-        """One order of a batch, what it says, or why it cannot be said."""
+        """One order of a batch with its intent; or None in place of that, and why it is
+        invalid."""
         if not isinstance(row, (list, tuple)) or len(row) != 4:
             what = f"{len(row)} of them" if isinstance(row, (list, tuple)) else shown(row)
             wrong = f"it must be (side, symbol, qty, options), not {what}"
@@ -425,38 +434,16 @@ class OrderClient:
         return self._new_order(symbol, side, intent, options, at), intent, wrong
 
     def _new_order(self, symbol: object, side: object, intent: OrderIntent | None, options: Any, at: WallNs) -> Order:
-        ports, number = self._ports, next(self._numbers)
-        order_id = client_order_id(ports.tag, ports.run, number) if ports else f"off{number}"
+        key = next(self._keys)
         tag = options.get("tag") if isinstance(options, dict) else None
-        if intent is None:
-            return Order(_unsaid(order_id, symbol, side, at), tag)
-        return Order(
-            OrderReport(
-                order_id,
-                "",
-                intent.symbol,
-                intent.side,
-                intent.order_type,
-                OrderState.NEW,
-                "",
-                intent.qty,
-                QtyLots(0),
-                intent.limit_price,
-                None,
-                ZERO,
-                (),
-                intent.price_decimals,
-                intent.qty_decimals,
-                is_busy=False,
-                changed_at=at,
-                trigger_type=intent.trigger.price_type if intent.trigger is not None else "",
-                limit_offset_type=intent.limit_price_type or "",
-            ),
-            tag,
-        )
+        if intent is not None:
+            return Order(OrderReport.of_intent(key, intent, at), tag)
+        # An invalid order shows as much as could be read of it.
+        named, bought = symbol if isinstance(symbol, str) else "", side if isinstance(side, str) else ""
+        return Order(OrderReport(key=key, symbol=named, side=bought, changed_at=at), tag)
 
     def _refuse(self, order: Order, why: str) -> None:
-        bring_up_to_date(order, _changed(latest_report(order), state=OrderState.REFUSED, reason=why))
+        order.report = _changed(order.report, state=OrderState.REFUSED, reason=why)
         self._tell_refused(order)
 
     def _tell_refused(self, order: Order) -> None:
@@ -465,9 +452,10 @@ class OrderClient:
         self._put_news(order)
 
     def _refuse_elsewhere(self, symbol: object, side: object, options: Any, why: str) -> Order:
-        """An order that is refused here and now; the strategy's own thread is told of it when it comes to it."""
+        """A REFUSED order; `on_order` is called for it on the strategy's own thread
+        later."""
         order = self._new_order(symbol, side, None, options, self._wall_ns())
-        bring_up_to_date(order, _changed(latest_report(order), state=OrderState.REFUSED, reason=why))
+        order.report = _changed(order.report, state=OrderState.REFUSED, reason=why)
         if why is not FORKED and not self._hand_over(lambda: self._tell_refused(order)):
             self._count_untold()
         return order
@@ -479,7 +467,7 @@ class OrderClient:
             self._tell_mistake(f"a cancel was not sent: {NEWS_KEPT_MAX} calls of other threads wait already")
 
     def _note(self, order: Order, reason: str) -> None:
-        bring_up_to_date(order, _changed(latest_report(order), reason=reason))
+        order.report = _changed(order.report, reason=reason)
         self._put_news(order)
 
     def _put_news(self, order: Order) -> None:
@@ -495,14 +483,16 @@ class OrderClient:
                       reason=f"{NEWS_KEPT_MAX} wait for the strategy already")  # fmt: skip
 
     def _tell_mistake(self, sentence: str) -> None:
-        """Of a call that leaves no order to tell of: once each, however often the strategy makes it."""
+        """Count a call that names no order, and log its sentence once, however often the
+        call is made."""
         self.mistakes += 1
         if sentence not in self._mistakes and len(self._mistakes) < MISTAKES_TOLD_MAX:
             self._mistakes.add(sentence)
             log.error("mistake of the strategy", strategy=self._strategy, reason=sentence)
 
     def _send_order(self, command: Submit | SubmitBatch | Amend) -> str:
-        """Send it; empty, or why it did not leave."""
+        """Publish an order or an amend; returns why it was not published, or an empty
+        text."""
         if self._ports is None:
             return self._why_off
         if self._ended_because:
@@ -523,7 +513,7 @@ class OrderClient:
         return sent
 
     def _send_surely(self, command: Command) -> None:
-        """Send it now, or as soon as there is room."""
+        """Publish a cancel now, or as soon as there is room."""
         if self._ports is None or (not self._unsent and self._send(command)):
             return
         if command not in self._unsent:
@@ -539,38 +529,16 @@ def _nothing() -> None:
 
 
 def _each(given: Any) -> Collection[Any]:
-    """The orders of a list, a set or the like; anything else is one."""
+    """The elements of a list, a set or the like; anything else as the only element."""
     return given if isinstance(given, Collection) and not isinstance(given, (str, bytes)) else (given,)
 
 
 def _said_of(row: Any) -> tuple[object, object, Any]:
-    """Symbol, side and options of one order of a batch, as far as it has them."""
+    """Symbol, side and options of one row of a batch; empty ones when it has another
+    shape."""
     if isinstance(row, (list, tuple)) and len(row) == 4:
         return row[1], row[0], row[3]
     return "", "", {}
-
-
-def _unsaid(order_id: str, symbol: object, side: object, at: WallNs) -> OrderReport:
-    """Of an order that could not even be said: what can be told of it."""
-    return OrderReport(
-        order_id,
-        "",
-        symbol if isinstance(symbol, str) else "",
-        side if isinstance(side, str) else "",
-        "",
-        OrderState.NEW,
-        "",
-        QtyLots(0),
-        QtyLots(0),
-        None,
-        None,
-        ZERO,
-        (),
-        0,
-        0,
-        is_busy=False,
-        changed_at=at,
-    )
 
 
 def _changed(report: OrderReport, **changes: object) -> OrderReport:

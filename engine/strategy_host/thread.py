@@ -1,4 +1,5 @@
-"""The strategy host's thread, with its own event loop: a strategy that blocks does not block the supervisor."""
+"""The strategy host's thread, with its own event loop: a strategy that blocks does not
+block the supervisor."""
 
 import asyncio
 import os
@@ -31,17 +32,19 @@ class HostThread:
         self._doorbells = doorbells
         self._clock = clock
         self._spin = spin
-        # Fulfilled when every strategy has started, or with what one of them raised.
+        # Done when every strategy has started; fails with what one of them raised.
         self._started: Future[None] = Future()
-        # Fulfilled when the thread is at its end.
+        # Done when the thread has ended.
         self._ended: Future[None] = Future()
         self._loop = uvloop.new_event_loop()
         self._stopping = asyncio.Event()
-        # Daemon: a strategy stuck in a callback must not keep the process from exiting.
+        # Daemon: a strategy that hangs in a callback must not keep the process from
+        # exiting.
         self._thread = threading.Thread(target=self._run, name="strategy-host", daemon=True)
 
     def start(self) -> "asyncio.Future[None]":
-        """Start every strategy; what is returned fails with StrategyError when one of them fails."""
+        """Start the thread and every strategy; the future fails with StrategyError when one
+        of them fails."""
         self._thread.start()
         return asyncio.wrap_future(self._started)
 
@@ -51,7 +54,8 @@ class HostThread:
         return self._thread.ident or 0
 
     async def stop(self, deadline_s: float) -> bool:
-        """Let the strategies take what is left and stop; False when one is stuck past the deadline."""
+        """Let the strategies take what is left and stop; False when one has not after
+        `deadline_s` seconds."""
         if not self.thread_id:
             return True
         with suppress(RuntimeError):  # the loop has ended on its own
@@ -63,7 +67,7 @@ class HostThread:
 
     @property
     def ended(self) -> Future[None]:
-        """Fulfilled, or failed, when the thread is at its end."""
+        """Done, or failed with what the host raised, when the thread has ended."""
         return self._ended
 
     def _forked(self) -> None:
@@ -79,7 +83,8 @@ class HostThread:
                     self._loop.run_until_complete(main)
                 except BaseException as error:
                     if not main.done():
-                        # Of a strategy's own task or timer: a SystemExit, say, which asyncio lets through.
+                        # Of a strategy's own task or timer: a SystemExit, say, which
+                        # asyncio lets through.
                         log.error("a strategy's task raised", error=shown(error), exc_info=error)
             failure = None if main.cancelled() else main.exception()
             if failure is None and not self._stopping.is_set():
@@ -87,7 +92,8 @@ class HostThread:
             self._end_with(failure)
 
     def _end_with(self, error: BaseException | None) -> None:
-        """All strategies have stopped, or the host has failed; what is left is the loop's to close."""
+        """Settle both futures: all strategies have stopped, or the host has failed with
+        `error`."""
         if not self._started.done():
             self._started.set_exception(error or StrategyError("stopped before every strategy had started"))
             error = None

@@ -1,1 +1,3 @@
-"""The engine process: starts actors, hands them their rings, restarts or stops them, and tells how they are."""
+"""The engine process: starts the children, gives them their rings, restarts and stops them,
+and reports on them.
+"""

@@ -1,4 +1,4 @@
-"""One place for a child process: what outlives its processes, and the process that fills it now.
+"""An actor of the engine: what outlives its processes, and its current process.
 
 start ─► alive ─► died ─► on_death ─► delay ─► start …        until `stop`
 """
@@ -17,11 +17,11 @@ from engine.config import EngineConfig
 from engine.processes.launch import ActorLaunch, News, actor_command, decode_news, write_launch
 from engine.ring import Segment
 from engine.supervisor.children import Child, RestartDelay, exit_text
-from engine.telemetry import Counters, counters_bytes, format_counters
+from engine.telemetry import Counters, Heartbeat, counters_bytes, format_counters
 from engine.units import NS_PER_S, MonoNs
 
 NEWS_BYTES_MAX = 4096
-START_UP_NS = 20 * NS_PER_S  # until a process that was started gives its first sign of life
+START_UP_NS = 20 * NS_PER_S  # until a started process must show its first heartbeat
 
 log = structlog.get_logger("supervisor")
 
@@ -41,7 +41,9 @@ class Actor:
         settings: EngineConfig,
         clock: Clock,
     ) -> None:
-        """`make_launch` gives what a process is handed, and the descriptors it must inherit; `on_death` is told why."""
+        """`make_launch` returns the launch data of a process and the descriptors it
+        inherits; `on_death` gets the reason.
+        """
         self.name = name
         self._kind = kind
         self._make_launch = make_launch
@@ -51,19 +53,20 @@ class Actor:
         self.counters_segment = Segment.create(f"counters-{name}", counters_bytes(counter_names))
         format_counters(self.counters_segment.memory, counter_names)
         self.counters = Counters(self.counters_segment.memory, counter_names)
-        # Our end and the child's of the socket for news.
+        self._heartbeat = Heartbeat(self.counters)
+        # The supervisor's and the child's end of the socket for news.
         self._news, self.news_of_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._news.setblocking(False)
         self.child: Child | None = None
         self.restarts = 0
         self._started_at = MonoNs(0)
         self._delay = RestartDelay(settings.restart_delay_min_s, settings.restart_delay_max_s)
-        # No successor any more: the engine is stopping.
+        # True once the engine stops: a process that ends has no successor.
         self._stopping = False
 
     @property
     def pid(self) -> int | None:
-        """Of the process there is now."""
+        """Pid of the current process; None while there is none."""
         return self.child.pid if self.child is not None and self.child.alive else None
 
     def start(self) -> None:
@@ -88,24 +91,27 @@ class Actor:
             await self.child.stop(deadline_s)
 
     def release(self) -> None:
-        """Have no successor started when the process ends."""
+        """Start no successor when the process ends."""
         self._stopping = True
 
     def close(self) -> None:
-        """Give up the sockets."""
+        """Close the sockets."""
         if self.child is not None:
             asyncio.get_running_loop().remove_reader(self._news)
         self._news.close()
         self.news_of_child.close()
 
     def kill_if_silent(self, now: MonoNs, silence_ns_max: int) -> None:
-        """Kill a process that gives no sign of life: its end is then met like any other."""
+        """Kill the process when its heartbeat is older than `silence_ns_max`; it is then
+        restarted.
+        """
         if self.child is None or not self.child.alive:
             return
-        heartbeat_at = self.counters.get("heartbeat_ns")
-        if heartbeat_at < self._started_at:  # none in this life yet: a loaded machine takes its time to import
+        heartbeat_at = self._heartbeat.last_at
+        # None of this process yet: importing takes long on a loaded machine.
+        if heartbeat_at < self._started_at:
             silence_ns_max = max(silence_ns_max, START_UP_NS)
-        if now - max(int(self._started_at), heartbeat_at) > silence_ns_max:
+        if now - max(self._started_at, heartbeat_at) > silence_ns_max:
             log.error("actor gives no sign of life", name=self.name, pid=self.child.pid)
             self.child.signal(signal.SIGKILL)
 

@@ -1,9 +1,11 @@
-"""Watches from another thread what the strategies are in, and names whoever does not come back.
+"""Watches from another thread which callback each strategy is in, and reports those that
+hang.
 
     callback words, heartbeat (shared memory) ─► CallbackWatch.look() ─► log, `engine status`, summary
 
-It sees a hang within SEEN_NS and one interval of the supervisor's watch. A library that keeps the interpreter's lock
-for itself stops this thread too: then the order router, another process, sees the words stand still, and acts.
+It detects a hang within SEEN_NS and one interval of the supervisor's watch. A library that
+keeps the interpreter's lock stops this thread too; then the order router, another process,
+detects it by the same words.
 """
 
 import sys
@@ -16,25 +18,26 @@ import structlog
 from msgspec import Struct
 
 from engine.processes.callback_words import CallbackWords
-from engine.telemetry import Counters, Rarely
+from engine.telemetry import Counters, Heartbeat
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
-SEEN_NS: Final = 500 * NS_PER_MS  # a callback that has not returned for so long is named
-CALLER: Final = Path(__file__).parents[1] / "strategy_host"  # a strategy is called from here
-NOBODY: Final = ""  # in place of a strategy: what holds the thread is in no callback
+SEEN_NS: Final = 500 * NS_PER_MS  # a callback that has not returned for so long hangs
+# A strategy is called from here.
+CALLER: Final = Path(__file__).parents[1] / "strategy_host"
+NOBODY: Final = ""  # instead of a strategy: the thread is blocked outside of any callback
 
 log = structlog.get_logger("supervisor")
 
 
 class Watched(Struct, frozen=True):
-    """One strategy, as it is watched."""
+    """A strategy to watch."""
 
     name: str
     words: CallbackWords
     file: str
-    """Of its class; where it is, is said by a line of this file if there is one."""
+    """The file of its class, whose line is reported if one is on the stack."""
     answer: Callable[[], Awaitable[None] | None]
-    """What an async callback of it is in; None while there is none."""
+    """Returns what an async callback of it awaits; None while there is none."""
 
 
 class Hang(Struct, frozen=True):
@@ -43,68 +46,66 @@ class Hang(Struct, frozen=True):
     callback: str
     began_at: MonoNs
     line: str
-    """`bot.py:12 in on_book`; empty where it cannot be had."""
+    """`bot.py:12 in on_book`; empty when it is unknown."""
 
 
 class CallbackWatch:
-    """Who hangs, in what, and how often that was."""
+    """Which strategies hang, in which callback, and how often that happened."""
 
     def __init__(self, strategies: Sequence[Watched], host_counters: Counters, thread_id: Callable[[], int]) -> None:
-        """`thread_id`: of the strategies' thread; 0 while there is none."""
+        """`thread_id` returns the id of the strategies' thread; 0 while there is none."""
         self._strategies = strategies
-        self._counters = host_counters
+        self._heartbeat = Heartbeat(host_counters)
         self._thread_id = thread_id
-        # By name: what hangs now. NOBODY for a thread that is held by something else than a callback.
+        # What hangs now, by strategy; under NOBODY a thread that is blocked outside of any
+        # callback.
         self.hanging: dict[str, Hang] = {}
-        self._lines = {name: Rarely() for name in (NOBODY, *(watched.name for watched in strategies))}
-        self._named: set[str] = set()
-        # Callbacks that did not return in time.
+        # Callbacks that did not return in time, by strategy.
         self.hung = dict.fromkeys((watched.name for watched in strategies), 0)
 
     def look(self, now: MonoNs) -> None:
-        """Name whoever has not come back, once each time (those that do so again and again: rarely), and who has."""
-        heard_at = self._counters.get("heartbeat_ns")
+        """Log each callback that hangs, once, and each that has returned since."""
+        heard_at = self._heartbeat.last_at
         is_held = now - heard_at > SEEN_NS
         found: dict[str, Hang] = {}
         for watched in self._strategies:
             began, callback = watched.words.read()
             if began and now - began > SEEN_NS:
                 found[watched.name] = self._hang(watched, callback, began)
-        # A callback that has just returned had no time yet for a heartbeat: looked at once more before it is told.
+        # After a callback that has just returned no heartbeat may have come yet: the next
+        # look decides.
         in_callback = self.hanging.keys() - {NOBODY} or any(self._holds(watched) for watched in self._strategies)
         if heard_at and is_held and not in_callback:
-            found[NOBODY] = Hang("", MonoNs(heard_at), line_of(stack_of(self._frame()), ""))
+            found[NOBODY] = Hang("", heard_at, line_of(stack_of(self._frame()), ""))
         for name, hang in found.items():
             before = self.hanging.get(name)
             if before is None or before.began_at != hang.began_at:
-                self._named.discard(name)
                 if name is not NOBODY:
                     self.hung[name] += 1
-            if name not in self._named and self._lines[name].is_time(now):
-                self._name(name, hang, now)
+                self._report(name, hang, now)
         for name, hang in self.hanging.items():
-            if name not in found and name in self._named:
-                self._named.discard(name)
+            if name not in found:
                 log.warning("callback returned", strategy=name, callback=hang.callback, took_s=_s(now - hang.began_at))
         self.hanging = found
 
     def conduct(self, name: str, now: MonoNs) -> dict[str, Any]:
-        """What the summary says of a strategy: how often it hung, and how it hangs now."""
+        """The part of the summary about hangs of a strategy: how often, and the present
+        one.
+        """
         hang = self.hanging.get(name)
         shown = hang and {"callback": hang.callback, "for_s": _s(now - hang.began_at), "line": hang.line}
         return {"hung": self.hung[name], "hangs": shown}
 
     @property
     def sentence(self) -> str:
-        """Who hangs in what; empty when nobody does."""
+        """A sentence about all present hangs; empty without any."""
         told = [
             f"{name or 'a task'} does not return from {hang.callback or 'what it does'} ({hang.line or 'line unknown'})"
             for name, hang in self.hanging.items()
         ]
         return "; ".join(told)
 
-    def _name(self, name: str, hang: Hang, now: MonoNs) -> None:
-        self._named.add(name)
+    def _report(self, name: str, hang: Hang, now: MonoNs) -> None:
         log.warning(
             "callback does not return" if name else "the strategies' thread is held by something that is no callback",
             strategy=name, callback=hang.callback, since_s=_s(now - hang.began_at), line=hang.line,
@@ -118,7 +119,7 @@ class CallbackWatch:
         return Hang(callback, began, line_of(waits_at or stack_of(self._frame()), watched.file))
 
     def _holds(self, watched: Watched) -> bool:
-        """Is it this strategy's callback that the thread is in?"""
+        """Whether the thread is in a callback of this strategy."""
         began, _ = watched.words.read()
         answer = watched.answer()
         return bool(began) and (answer is None or not waits_of(answer))
@@ -128,7 +129,9 @@ class CallbackWatch:
 
 
 def waits_of(answer: object) -> list[FrameType]:
-    """The frames at which a coroutine waits, innermost first; none while it runs, or when it has ended."""
+    """The frames at which a coroutine is suspended, innermost first; empty while it runs,
+    or after its end.
+    """
     frames: list[FrameType] = []
     inner: Any = answer
     while inner is not None and getattr(inner, "cr_frame", None) is not None:
@@ -149,7 +152,9 @@ def stack_of(frame: FrameType | None) -> list[FrameType]:
 
 
 def line_of(frames: Sequence[FrameType], file: str) -> str:
-    """`bot.py:12 in on_book`: the innermost line of a file, and the innermost of all when that is in another."""
+    """`bot.py:12 in on_book`: the innermost line of a file, and the innermost of all when
+    that is in another.
+    """
     told = [
         (frame.f_code.co_filename, f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}")
         for frame in frames

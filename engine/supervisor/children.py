@@ -1,4 +1,6 @@
-"""Child processes: started with the descriptors they need, watched by pidfd, stopped in time."""
+"""Child processes: started with the descriptors that they need, watched by pidfd, stopped
+in time.
+"""
 
 import asyncio
 import os
@@ -9,11 +11,11 @@ from contextlib import suppress
 
 from engine.units import NS_PER_S, MonoNs
 
-STEADY_NS = 10 * NS_PER_S  # a process that lived so long is not one that keeps dying
+STEADY_NS = 10 * NS_PER_S  # a process that lived so long does not keep dying
 
 
 class Child:
-    """One life of one child process."""
+    """One child process, from its start to its end."""
 
     def __init__(
         self,
@@ -23,15 +25,18 @@ class Child:
         *,
         stdout: int = subprocess.DEVNULL,
     ) -> None:
-        """Start it; `on_exit` is called on the running loop with its exit code, negative for a signal."""
-        # A process group of its own: the terminal's Ctrl-C is for the engine, which stops its children in order.
+        """Start it; `on_exit` is called on the running loop with its exit code, negative
+        for a signal.
+        """
+        # A process group of its own: the terminal's Ctrl-C is for the engine, which stops
+        # its children in order.
         self.process = subprocess.Popen(
             command, pass_fds=descriptors, stdin=subprocess.DEVNULL, stdout=stdout, process_group=0
         )
         self.pid = self.process.pid
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
-        # Readable when the process has ended; immune to the pid's reuse.
+        # Readable when the process has ended; not affected by reuse of the pid.
         self._pidfd = os.pidfd_open(self.pid)
         # Set when the process has ended and been reaped.
         self.exited = asyncio.Event()
@@ -42,13 +47,13 @@ class Child:
         return not self.exited.is_set()
 
     def signal(self, number: int) -> None:
-        """Send a signal, if it is still there."""
+        """Send a signal, if the process still runs."""
         if self.alive:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
     async def stop(self, deadline_s: float) -> None:
-        """Ask it to stop; kill it when it has not by the deadline."""
+        """Send SIGTERM, and SIGKILL if it still runs after the deadline."""
         self.signal(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
@@ -66,7 +71,9 @@ class Child:
 
 
 class RestartDelay:
-    """How long to wait before a process is started again: twice as long each time, until it has lived a while."""
+    """The wait before a restart: twice as long each time, until the process has lived a
+    while.
+    """
 
     def __init__(self, min_s: float, max_s: float) -> None:
         self._min_s = min_s
@@ -74,7 +81,7 @@ class RestartDelay:
         self._next_s = min_s
 
     def after_life(self, started_at: MonoNs, ended_at: MonoNs) -> float:
-        """Seconds to wait after a life of this length."""
+        """Seconds to wait after a process that lived this long."""
         if ended_at - started_at >= STEADY_NS:
             self._next_s = self._min_s
         delay_s = self._next_s
@@ -83,7 +90,7 @@ class RestartDelay:
 
 
 def exit_text(code: int) -> str:
-    """`killed by SIGKILL`, `exit code 1`."""
+    """Describe an exit code: `killed by SIGKILL`, `exit code 1`."""
     if code >= 0:
         return f"exit code {code}"
     with suppress(ValueError):

@@ -1,19 +1,22 @@
-"""File descriptors: whether this process may open as many as a run of the engine takes."""
+"""File descriptors: whether this process may open as many as a run of the engine needs."""
 
 import resource
 from typing import Final
 
 from engine.errors import ConfigError
 
-# Measured: 60 in the order router of one shard and one strategy, 4 more for each shard; the rest is room for the
-# control sockets' visitors, for REST connections, and for what strategies open.
+# Measured: 60 in the order router of one shard and one strategy, 4 more for each shard; the
+# rest is for the control sockets' clients, REST connections, and what strategies open.
 DESCRIPTORS_MIN: Final = 128
 DESCRIPTORS_OF_SHARD: Final = 8
 DESCRIPTORS_OF_STRATEGY: Final = 4
 
 
 def ensure_descriptors(*, shards: int, strategies: int) -> None:
-    """Raise this process's limit when it is too low, for its children too; ConfigError when it may not be raised."""
+    """Raise the limit of this process and its children when it is too low.
+
+    Raises ConfigError when it may not be raised.
+    """
     needed = DESCRIPTORS_MIN + DESCRIPTORS_OF_SHARD * shards + DESCRIPTORS_OF_STRATEGY * strategies
     allowed, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY or allowed >= needed:

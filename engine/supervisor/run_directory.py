@@ -1,4 +1,4 @@
-"""The run directory: how `engine status` and `engine stop` find a running engine.
+"""The run directory, by which `engine status` and `engine stop` find a running engine.
 
     $XDG_RUNTIME_DIR/kraken-engine/NAME, or /tmp/kraken-engine-UID/NAME       mode 0700
         lock       held by the engine while it runs; its text is the engine's pid
@@ -7,7 +7,7 @@
         token      the order router's, for the private feed
         state/     journal and history of an account at the local venue: they end with it
 
-A lock dies with its process, so a directory left behind by `kill -9` is taken over as it is.
+A lock dies with its process, so a directory left by `kill -9` can be reused as it is.
 """
 
 import fcntl
@@ -21,12 +21,13 @@ SOCKET_PATH_BYTES_MAX = 107  # unix(7)
 
 
 class RunDirectory:
-    """One engine's directory, by its name."""
+    """The run directory of the engine of one name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         base = os.environ.get("XDG_RUNTIME_DIR")
-        # As with the state directory, only an absolute path counts: `engine stop` may be said in another directory.
+        # As for the state directory, only an absolute path counts: `engine stop` may run in
+        # another directory.
         is_set = base is not None and Path(base).is_absolute()
         root = Path(base or "") / "kraken-engine" if is_set else Path(f"/tmp/kraken-engine-{os.getuid()}")
         self.path = root / name
@@ -39,7 +40,10 @@ class RunDirectory:
         self._lock_fd = -1
 
     def acquire(self) -> None:
-        """Make the directory ours; ConfigError when another engine of this name is running, or it cannot be made."""
+        """Create and lock the directory.
+
+        Raises ConfigError when another engine of this name runs, or it cannot be created.
+        """
         try:
             self._acquire()
         except OSError as error:
@@ -71,16 +75,18 @@ class RunDirectory:
                 f"an engine named {self.name} is running already (pid {pid}); stop it with `engine stop`, "
                 "or give this one another --name"
             ) from None
-        shutil.rmtree(self.state_path, ignore_errors=True)  # of an engine that was killed
+        shutil.rmtree(self.state_path, ignore_errors=True)  # left by an engine that was killed
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._lock_fd = fd
         os.register_at_fork(after_in_child=self._forked)
-        for path in self._sockets:  # of an engine that was killed
+        for path in self._sockets:  # left by an engine that was killed
             path.unlink(missing_ok=True)
 
     def _forked(self) -> None:
-        """A process that a strategy forked off may outlive the engine: it must not hold its lock."""
+        """Drop the lock in a process that a strategy forked off, which may outlive the
+        engine.
+        """
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
@@ -104,7 +110,7 @@ class RunDirectory:
         return None
 
     def release(self) -> None:
-        """Leave nothing behind."""
+        """Remove the directory and unlock it."""
         if self._lock_fd < 0:
             return
         for path in self._sockets:

@@ -1,12 +1,15 @@
-"""The supervisor: makes the shared memory, starts the actors, and keeps them alive until the engine stops.
+"""The supervisor: creates the shared memory, starts the processes, and keeps them alive
+until the end.
 
-    segments ─► order router, private feed ─► strategy host (a thread here) ─► trading is open ─► public feeds
-                              stop: public feeds, order router (its orders first), private feed, host, summary
+    start:  segments ─► order router, private feed ─► strategy host (a thread here)
+                     ─► trading is open ─► public feeds
+    stop:   public feeds ─► order router (its orders first) ─► private feed ─► host ─► summary
 
-Strategies see no market before they can trade it: the first book of a run is one that an order may answer.
+Strategies see no market before they can trade it: an order may answer the first book of a
+run.
 
-A feed that dies is restarted, and until its successor speaks the supervisor speaks for
-it: every pair of the shard is stale, in the ring, before any further book.
+A feed that dies is restarted, and until its successor publishes the supervisor publishes
+for it: every pair of the shard is stale, in the ring, before any further book.
 """
 
 import asyncio
@@ -60,9 +63,9 @@ from engine.topology import (
     plan_shards,
     strategy_counter_names,
 )
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+from engine.units import NS_PER_S, MonoNs
 
-WATCH_INTERVAL_S = 0.25  # how often the signs of life are looked at
+WATCH_INTERVAL_S = 0.25  # how often the heartbeats are checked
 TRADING_WAIT_S = 10.0  # for trading to open; then the market is followed without it
 TRADING_LOOK_S = 0.02
 CLEAN = "clean"
@@ -71,7 +74,7 @@ log = structlog.get_logger("supervisor")
 
 
 class NamedStrategy(Struct):
-    """A strategy that was loaded, and the pairs that it follows."""
+    """A loaded strategy, and the pairs that it follows."""
 
     name: str
     strategy: Strategy
@@ -79,7 +82,7 @@ class NamedStrategy(Struct):
 
 
 class _Feed:
-    """One shard: its memory, which outlives its processes, and the place of the process that serves it."""
+    """One shard: its memory, which outlives its processes, and its process."""
 
     def __init__(self, shard: Shard, config: Config, supervisor: "Supervisor") -> None:
         self.shard = shard
@@ -102,7 +105,7 @@ class _Feed:
         )
 
     def was_live(self, symbol: str) -> bool:
-        """Has the pair had a snapshot since the engine started?"""
+        """Whether the pair has had a snapshot since the engine started."""
         return symbol in self.shard.symbols and self.actor.counters.get(f"{symbol} snapshots") > 0
 
 
@@ -117,21 +120,17 @@ class Supervisor:
         directory: RunDirectory,
         account: Account | None = None,
     ) -> None:
-        """`account`: what to trade on; None for an engine that only watches."""
+        """`account` is what to trade on; None for an engine that only watches."""
         self._config = config
         self._url = url
         self._directory = directory
         self.clock = SystemClock()
         self._began_at = self.clock.mono_ns()
         self._feeds = [_Feed(shard, config, self) for shard in plan_shards(config.symbols, config.feed.shards)]
-        # The strategy host's bell, rung by every feed.
+        # The strategy host's doorbell, rung by every feed.
         self._eventfd = open_eventfd()
         self._latency = new_histogram()
-        limits = HostLimits(
-            slow_callback_ns=int(config.engine.slow_callback_ms * NS_PER_MS),
-            errors_per_minute_max=config.engine.strategy_errors_per_minute_max,
-            lag_ns_max=int(config.engine.strategy_lag_s_max * NS_PER_S),
-        )
+        limits = HostLimits.of(config.engine)
         # What each strategy is in, for the router too: it must notice what stops this process.
         names = strategy_counter_names([named.name for named in strategies])
         self._host_counters = Segment.create("counters-host", counters_bytes(names))
@@ -141,11 +140,11 @@ class Supervisor:
             Trading(
                 config,
                 account,
-                directory,
-                [named.name for named in strategies],
-                [MarketView(feed.shard, feed.board.fd, feed.actor.counters_segment.fd) for feed in self._feeds],
-                self._eventfd,
-                self.clock,
+                directory=directory,
+                strategies=[named.name for named in strategies],
+                markets=[MarketView(feed.shard, feed.board.fd, feed.actor.counters_segment.fd) for feed in self._feeds],
+                host_eventfd=self._eventfd,
+                clock=self.clock,
                 on_news=self._router_told,
                 attempts_max=self._attempts_max(account),
                 host_counters_fd=self._host_counters.fd,
@@ -162,7 +161,7 @@ class Supervisor:
                 clock=self.clock,
                 latency=self._latency,
                 limits=limits,
-                desk_ports=self._trading.desk_ports(named.name) if self._trading is not None else None,
+                order_ports=self._trading.order_ports(named.name) if self._trading is not None else None,
                 counters=host_counters,
             )
             for named in strategies
@@ -197,9 +196,10 @@ class Supervisor:
     async def run(
         self, seconds: float | None, on_tick: Callable[[dict[str, Any]], None], tick_s: float
     ) -> UserError | None:
-        """Run until `request_stop`, `engine stop`, or `seconds` are over; `on_tick` sees the summary every `tick_s`.
+        """Run until `request_stop`, `engine stop`, or `seconds` are over; returns a user's
+        mistake that ended it.
 
-        What is returned, if anything, is a mistake of the user's that ended the run.
+        `on_tick` is called with the summary every `tick_s`.
         """
         commands = {"status": lambda _: self.summary(), "stop": self._stop_command}
         server = await serve_control(self._directory.control_path, commands)
@@ -209,7 +209,7 @@ class Supervisor:
                 self._trading.start()
             tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.summary, tick_s))]
             tasks[0].add_done_callback(self._watch_ended)
-            self._arm_the_last_witness()  # the first on_start may never let the watch begin
+            self._arm_the_last_witness()  # the first on_start may keep the watch from starting
             asyncio.wrap_future(self._thread.ended).add_done_callback(self._host_ended)
             await self._start_strategies(seconds)
             if self._trading is not None and not self._stop_requested.is_set():
@@ -235,13 +235,13 @@ class Supervisor:
         return self._mistake
 
     def request_stop(self, reason: str) -> None:
-        """Stop soon; the first reason given is the one that is told."""
+        """Stop soon; the first reason given is the one that is reported."""
         if self._exit_reason is None:
             self._exit_reason = reason
         self._stop_requested.set()
 
     def summary(self) -> dict[str, Any]:
-        """The run so far."""
+        """The summary of the run so far."""
         summary = build_summary(
             seconds=(self.clock.mono_ns() - self._began_at) / NS_PER_S,
             shards=[ShardView(feed.port, feed.actor.counters) for feed in self._feeds],
@@ -271,10 +271,14 @@ class Supervisor:
 
     def told(self) -> list[Told]:
         """What the strategies' callbacks were told of orders, for the comparison with the venue's ledger."""
-        return [Told(hosted.desk.fills_told, hosted.desk.ends_told) for hosted in self._hosted]
+        return [Told(hosted.order_client.fills_told, hosted.order_client.ends_told) for hosted in self._hosted]
 
     async def _start_strategies(self, seconds: float | None) -> None:
-        """Till every on_start has returned, `seconds` are over, or it is to stop; StrategyError if one fails."""
+        """Wait until every on_start has returned, `seconds` are over, or a stop was
+        requested.
+
+        Raises StrategyError if one fails.
+        """
         if self._stop_requested.is_set():
             return
         started = self._thread.start()
@@ -304,7 +308,9 @@ class Supervisor:
             self.request_stop(CLEAN)
 
     async def _stop(self) -> None:
-        """Feeds first, so that strategies take everything that was published; orders next; then the strategies."""
+        """Feeds first, so that strategies get everything that was published; orders next;
+        then the strategies.
+        """
         if self._exit_reason is None:
             self._exit_reason = CLEAN
         deadline_s = self._config.engine.stop_deadline_s
@@ -342,14 +348,16 @@ class Supervisor:
     # --- the feeds
 
     def feed_died(self, feed: _Feed, reason: str, now: MonoNs) -> None:
-        """Say for a feed whose process has ended that its pairs are stale."""
+        """Publish that the pairs of a feed are stale, after its process has ended."""
         publisher = Publisher(feed.ring.memory, [(STRATEGY_HOST_DOORBELL, self._eventfd)])
         board, before = BoardWriter(feed.board.memory), BoardReader(feed.board.memory)
         settle_dead(feed.shard, feed.ring.memory, board, before)
         announce_stale(feed.shard, publisher, board, before, reason, now)
 
     def feed_told(self, feed: _Feed, news: News) -> None:
-        """A pair that was live and is refused later (delisted, say) is untrusted, and the others go on."""
+        """Handle news of a feed. A live pair that is refused later (delisted, say) becomes
+        untrusted, alone.
+        """
         if news.kind == "fatal" or not feed.was_live(news.symbol):
             self._fail(UserError(news.text))
 
@@ -357,7 +365,7 @@ class Supervisor:
         self._fail(UserError(news.text))
 
     def feed_launch(self, feed: _Feed) -> tuple[FeedLaunch, tuple[int, ...]]:
-        """What a feed's process is handed."""
+        """The launch of a feed's process, and the descriptors that it inherits."""
         config, intervals = self._config, self._config.feed.candle_intervals_min
         launch = FeedLaunch(
             shard=feed.shard,
@@ -392,7 +400,7 @@ class Supervisor:
         return launch, launch.descriptors
 
     async def _watch(self) -> None:
-        """Kill what gives no sign of life: its end is then met like any other."""
+        """Kill each process without a heartbeat; its end is then handled like any other."""
         silence_ns_max = int(self._config.engine.actor_silence_s * NS_PER_S)
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
@@ -404,14 +412,18 @@ class Supervisor:
             self._arm_the_last_witness()
 
     def _arm_the_last_witness(self) -> None:
-        """Have a thread that needs no interpreter's lock tell where this process is, as raw text, if a library keeps
-        that lock from the watch: armed anew, it says nothing for `hang_s_max`."""
+        """Have faulthandler's thread write a traceback after `hang_s_max`, unless armed
+        again before.
+
+        It needs no interpreter's lock, so it works when a library keeps that lock from the
+        watch.
+        """
         with suppress(OSError, ValueError, RuntimeError):
             faulthandler.dump_traceback_later(self._config.engine.hang_s_max)
 
 
 def file_of(strategy: Strategy) -> str:
-    """The file that a strategy's class stands in; empty when it has none."""
+    """The file of a strategy's class; empty when it has none."""
     try:
         return inspect.getfile(type(strategy))
     except (OSError, TypeError):
@@ -419,7 +431,7 @@ def file_of(strategy: Strategy) -> str:
 
 
 def _forget(started: "asyncio.Future[None]") -> None:
-    """A strategy that is not waited for any more has started, or not."""
+    """Retrieve the outcome of a start that nobody waits for any more."""
     if not started.cancelled():
         started.exception()
 

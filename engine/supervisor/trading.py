@@ -1,9 +1,11 @@
-"""The trading side of one run: its rings, and the places of the private feed and the order router.
+"""The trading side of one run: its rings, the private feed and the order router.
 
-    strategy host ─ command ─► order_router ─ report-s ─► strategy host          account ring: private_feed ─► router
+    strategy host ─ command ─► order_router ─ report-s ─► strategy host
+    private_feed ─ account ──► order_router
 
-The router outlives the engine: when the engine's process dies, the router sees its news socket end, cancels what is
-open (or keeps it, as configured) and exits. The private feed dies with the engine.
+The router outlives the engine: when the engine's process dies, the router sees its news
+socket end, cancels what is open (or keeps it, as configured) and exits. The private feed
+dies with the engine.
 """
 
 import os
@@ -12,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 from msgspec import Struct
 
@@ -30,13 +31,12 @@ from engine.processes.launch import (
     ReportPort,
     RouterLaunch,
 )
+from engine.processes.status_board import STATUS_BOARD_BYTES, format_status_board, read_status
 from engine.ring import (
     BoardReader,
     GatedSubscriber,
     Publisher,
     Segment,
-    board_bytes,
-    format_board,
     format_ring,
     open_eventfd,
     ring_bytes,
@@ -55,44 +55,43 @@ from engine.topology import (
     ROUTER_COUNTERS,
     ROUTER_DOORBELL,
     ROUTER_HISTOGRAMS,
-    ROUTER_STATUS_BYTES,
     STRATEGY_HOST_DOORBELL,
     report_ring,
 )
 from engine.units import NS_PER_S, MonoNs
 
-LENGTH_BYTES = 4  # in front of the status on its board
-
 log = structlog.get_logger("supervisor")
 
 
 class Account(Struct, frozen=True):
-    """Whom to trade with, and where the state of that lives."""
+    """The account to trade on, and where its state is stored."""
 
     private_url: str
     rest_url: str
     credentials_fd: int
-    """What the router takes its key from; empty for one that it finds itself."""
+    """The descriptor that the router takes its key from; empty for a key that it finds
+    itself.
+    """
     is_live: bool
-    """Real money."""
+    """True for real money."""
     state_dir: Path
     run: int
-    """Number of this run, never the same twice in one state directory."""
+    """The number of this run, never the same twice in one state directory."""
 
 
 class Trading:
-    """Rings, boards and processes of one run's orders."""
+    """The rings, boards and processes of one run's orders."""
 
     def __init__(
         self,
         config: Config,
         account: Account,
+        *,
         directory: RunDirectory,
         strategies: Sequence[str],
         markets: Sequence[MarketView],
         host_eventfd: int,
         clock: Clock,
-        *,
         on_news: Callable[[News], None],
         attempts_max: int,
         host_counters_fd: int,
@@ -108,12 +107,12 @@ class Trading:
         self._command_ring = _gated_ring(COMMAND_RING, COMMAND_RECORD_BYTES, COMMAND_SLOTS)
         self._account_ring = _gated_ring(ACCOUNT_RING, ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS)
         self._reports = {name: _gated_ring(report_ring(name), REPORT_RECORD_BYTES, REPORT_SLOTS) for name in strategies}
-        self._status = Segment.create("router-status", board_bytes(ROUTER_STATUS_BYTES, 1))
-        format_board(self._status.memory, record_bytes=ROUTER_STATUS_BYTES, slot_count=1)
+        self._status = Segment.create("router-status", STATUS_BOARD_BYTES)
+        format_status_board(self._status.memory)
         self._status_board = BoardReader(self._status.memory)
         self._histogram_segments = {name: _histogram_segment(name) for name in ROUTER_HISTOGRAMS}
         self.histograms = {name: Histogram(segment.memory) for name, segment in self._histogram_segments.items()}
-        # On which the router asks the private feed for fresh snapshots.
+        # By which the router asks the private feed for fresh snapshots.
         self._nudge_of_router, self._nudge_of_feed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._publisher = Publisher(self._command_ring.memory, [(ROUTER_DOORBELL, self._router_eventfd)])
         self._tags = order_tags(strategies)
@@ -121,8 +120,8 @@ class Trading:
         self.private_feed = self._actor(PRIVATE_FEED, PRIVATE_FEED_COUNTERS, self._feed_launch, clock, on_news)
         self.actors = [self.router, self.private_feed]
 
-    def desk_ports(self, strategy: str) -> OrderPorts:
-        """What a strategy's desk needs."""
+    def order_ports(self, strategy: str) -> OrderPorts:
+        """The rings of a strategy's orders."""
         ring = self._reports[strategy].memory
         return OrderPorts(self._publisher, GatedSubscriber(ring), self._tags[strategy], self._account.run)
 
@@ -137,14 +136,18 @@ class Trading:
         self.private_feed.start()
 
     async def stop(self, deadline_s: float) -> None:
-        """The router first: it cancels what is open, and needs the private feed to see it done."""
+        """Stop the router first: it cancels what is open, and needs the private feed to see
+        it done.
+        """
         await self.router.stop(deadline_s + self._config.trading.answer_timeout_s)
         await self.private_feed.stop(deadline_s)
         self._nudge_of_feed.close()
         self._nudge_of_router.close()
 
     def left_open(self) -> str:
-        """After `stop`: the sentence about orders that were to be canceled and are not known to be; mostly empty."""
+        """After `stop`: a sentence about orders that may still be open against the
+        configuration; else empty.
+        """
         trading, orders = self._config.trading, self.router.counters.get("own_open")
         if not orders or trading.on_stop != "cancel":
             return ""
@@ -157,21 +160,18 @@ class Trading:
 
     @property
     def has_opened(self) -> bool:
-        """Are orders taken, or halted by a person, which only a person ends?"""
+        """Whether orders are taken, or a person has halted trading, which only a person
+        ends.
+        """
         status = self.status()
         return bool(status.get("is_open")) or status.get("mode") == TradingMode.HALTED.value
 
     def status(self) -> dict[str, Any]:
         """What the router last said of itself; empty before it has."""
-        record = self._status_board.read(0)
-        if record is None:
-            return {}
-        length = int.from_bytes(record[:LENGTH_BYTES], "little")
-        status: dict[str, Any] = msgspec.json.decode(record[LENGTH_BYTES : LENGTH_BYTES + length])
-        return status
+        return read_status(self._status_board)
 
     def view(self) -> TradingView:
-        """What the summary shows."""
+        """The part of trading that the summary reads."""
         return TradingView(self.router.counters, self.histograms, self.status())
 
     def _actor(
@@ -261,4 +261,6 @@ def _histogram_segment(name: str) -> Segment:
 
 
 def _nothing_to_say(reason: str, now: MonoNs) -> None:
-    """A dead router or private feed has successors that find everything in their rings and the journal."""
+    """Nothing to do: the successor of a router or private feed finds everything in the
+    rings and the journal.
+    """

@@ -1,14 +1,17 @@
-"""What a process tells about itself: counters and latency histograms in shared memory, read without disturbing it."""
+"""What a process tells about itself: counters and latency histograms in shared memory, read
+without disturbing it.
+"""
 
-from engine.telemetry.counters import Counters, counters_bytes, format_counters, new_counters
+from engine.telemetry.counters import CounterGroup, Counters, counters_bytes, format_counters, new_counters
+from engine.telemetry.heartbeat import Heartbeat
 from engine.telemetry.histogram import Histogram, HistogramSnapshot, merged_percentile, merged_snapshot, new_histogram
-from engine.telemetry.rarely import Rarely
 
 __all__ = [
+    "CounterGroup",
     "Counters",
+    "Heartbeat",
     "Histogram",
     "HistogramSnapshot",
-    "Rarely",
     "counters_bytes",
     "format_counters",
     "merged_percentile",

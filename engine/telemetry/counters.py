@@ -1,4 +1,4 @@
-"""Named counters in shared memory: one process counts, any process looks.
+"""Named counters in shared memory: one process writes them, any process reads them.
 
 byte      0        8        16       24       32       40       48
           ┌────────┬────────┬────────┬────────┬────────┬────────┬─────────────────┐
@@ -8,11 +8,12 @@ byte      0        8        16       24       32       40       48
       128 │ value 0│ value 1│ … signed 64-bit, one writer for all of them          │
           └────────┴────────┴──────────────────────────────────────────────────────┘
 
-Which value is which is in the code, not in the memory, so both sides must have the same names in the same order: the
-hash in the header says so, and another build is refused. Values outlive their writer: a restarted actor counts on.
+The names are not in the memory, so both sides must have the same names in the same order;
+the hash in the header verifies that, and refuses another build. Values outlive the process
+that writes them: a restarted actor continues to count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 
 from engine.errors import MisuseError
@@ -28,21 +29,25 @@ def _names_hash(names: Sequence[str]) -> int:
 
 
 def counters_bytes(names: Sequence[str]) -> int:
-    """Size of the memory that `format_counters` needs for these names."""
+    """Bytes of memory that `format_counters` needs for these names; MisuseError when names
+    repeat or are too many.
+    """
     if not 1 <= len(names) <= COUNTER_COUNT_MAX or len(set(names)) != len(names):
         raise MisuseError(f"counters have from 1 to {COUNTER_COUNT_MAX} different names")
     return HEADER_BYTES + len(names) * WORD_BYTES
 
 
 def format_counters(memory: Memory, names: Sequence[str]) -> None:
-    """Make counters of this memory, all at 0."""
+    """Format memory as counters with these names, all 0."""
     write_header(memory, COUNTERS_MAGIC, counters_bytes(names), (len(names), _names_hash(names)))
 
 
 class Counters:
-    """The values under their names. One process sets and adds; on a read-only memory the others take snapshots.
+    """Access to counters by name. One process writes; others read snapshots, on read-only
+    memory.
 
-    In a hot path: `values, index = counters.values, counters.index("gaps")` once, then `values[index] += 1`.
+    In a hot path, bind once: `values, index = counters.values, counters.index("gaps")`,
+    then `values[index] += 1`.
     """
 
     def __init__(self, memory: Memory, names: Sequence[str]) -> None:
@@ -50,19 +55,22 @@ class Counters:
         if (count, names_hash) != (len(names), _names_hash(names)):
             expected = f"{len(names)} with hash {_names_hash(names):#x}"
             raise LayoutMismatch("counter names", expected, f"{count} with hash {names_hash:#x}")
-        # The values in the order of the names; each assignment is one store that never tears.
+        # The values in the order of the names; each assignment is one store, which never
+        # tears.
         self.values = memoryview(memory).cast("B")[HEADER_BYTES:].cast("q")
         self._indices = {name: index for index, name in enumerate(names)}
 
     def index(self, name: str) -> int:
-        """Place of a counter in `values`."""
+        """Index of a counter in `values`; MisuseError for an unknown name."""
         try:
             return self._indices[name]
         except KeyError:
             raise MisuseError(f"there is no counter {name!r}") from None
 
     def set(self, name: str, value: int) -> None:
-        """One beyond 64 bits is set as far as they reach: what is counted must not end who counts."""
+        """Set a counter; a value beyond 64 bits is clamped, for a count must not end its
+        process.
+        """
         self.values[self.index(name)] = max(INT64_MIN, min(value, INT64_MAX))
 
     def add(self, name: str, increment: int = 1) -> None:
@@ -72,12 +80,41 @@ class Counters:
         return self.values[self.index(name)]
 
     def snapshot(self) -> dict[str, int]:
-        """Every counter now. Each is whole; two of them may be of moments a microsecond apart."""
+        """Every counter by name. Each value is whole; two may have been read a microsecond
+        apart.
+        """
         return dict(zip(self._indices, self.values, strict=True))
 
 
+class CounterGroup:
+    """Some counters that one process writes together, with their indices looked up once.
+
+    Each count is added to the value that an earlier process left.
+    """
+
+    __slots__ = ("_indices", "_inherited", "_values")
+
+    def __init__(self, counters: Counters, names: Sequence[str], *, levels: Collection[str] = ()) -> None:
+        """`levels` are the names of values that are no counts: they are written without
+        addition.
+        """
+        self._values = counters.values
+        self._indices = tuple(map(counters.index, names))
+        self._inherited = tuple(0 if name in levels else counters.get(name) for name in names)
+
+    def write(self, counts: Iterable[int]) -> None:
+        """Store the counts of this process, in the order of the names; ValueError for
+        another number of counts.
+
+        A value beyond 64 bits is clamped.
+        """
+        values = self._values
+        for index, inherited, count in zip(self._indices, self._inherited, counts, strict=True):
+            values[index] = max(INT64_MIN, min(inherited + count, INT64_MAX))
+
+
 def new_counters(names: Sequence[str]) -> Counters:
-    """Counters at 0 in memory of this process's own."""
+    """Counters with these names, all 0, in private memory."""
     memory = bytearray(counters_bytes(names))
     format_counters(memory, names)
     return Counters(memory, names)

@@ -10,13 +10,14 @@ byte      0        8        16       24       32       40       48
       192 │ count 0│ count 1│ … one per bucket                                    │
           └────────┴────────┴─────────────────────────────────────────────────────┘
 
-Log-linear, the idea of HdrHistogram: every power of two is cut into 32 buckets of equal width. Up to 63 ns a bucket
-is one nanosecond wide; above, a bucket that begins at v is v/32 wide at most, so the upper edge by which we speak
-for it is at most 3.2 % above what was recorded, and never below: a percentile does not flatter. The last bucket ends
-at 2**37 ns (137 s) and takes everything beyond; sum and max are exact always.
+Log-linear, the idea of HdrHistogram: every power of two is cut into 32 buckets of equal
+width. Up to 63 ns a bucket is one nanosecond wide; above, a bucket that begins at v is v/32
+wide at most, so the upper edge by which we speak for it is at most 3.2 % above what was
+recorded, and never below: a percentile does not flatter. The last bucket ends at 2**37 ns
+(137 s) and takes everything beyond; sum and max are exact always.
 
-Each word is whole at any moment. A reader that looks between two stores of one `record` sees a count without its
-sum: by one record, for a microsecond.
+Each word is whole at any moment. A reader that looks between two stores of one `record`
+sees a count without its sum: by one record, for a microsecond.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,7 +38,7 @@ from engine.ring.layout import (
 )
 
 HISTOGRAM_MAGIC = b"EngHisto"
-SUB_BUCKET_BITS = 5  # 2**5 buckets to a power of two: 1/32, the 3 % that a latency need not be better known than
+SUB_BUCKET_BITS = 5  # 2**5 buckets to a power of two: 1/32, about 3 %, is precise enough for a latency
 VALUE_BITS_MAX = 37  # 2**37 ns = 137 s: more than any timeout of ours
 BUCKET_COUNT = (VALUE_BITS_MAX - SUB_BUCKET_BITS + 1) << SUB_BUCKET_BITS
 LINEAR_BITS = SUB_BUCKET_BITS + 1  # durations of so many bits have a bucket each
@@ -53,7 +54,9 @@ assert BUCKET_COUNT - 1 == (SHIFT_MAX << SUB_BUCKET_BITS) + (1 << LINEAR_BITS) -
 
 @dataclass(frozen=True, slots=True)
 class HistogramSnapshot:
-    """What one histogram, or several together, had recorded at one moment; all 0 if nothing."""
+    """The records of one histogram, or of several together, at one moment; all 0 without
+    records.
+    """
 
     count: int
     sum_ns: int
@@ -63,7 +66,7 @@ class HistogramSnapshot:
     max_ns: int
 
 
-def _bucket_last_ns(bucket: int) -> int:
+def bucket_last_ns(bucket: int) -> int:
     """Longest duration that falls into a bucket, the last one aside: that one takes everything."""
     shift = max(0, (bucket >> SUB_BUCKET_BITS) - 1)
     return ((bucket - (shift << SUB_BUCKET_BITS) + 1) << shift) - 1
@@ -76,7 +79,7 @@ class Histogram:
 
     @staticmethod
     def format(memory: Memory) -> None:
-        """Make an empty histogram of this memory of `bytes_needed`."""
+        """Write the header of an empty histogram into this memory of `bytes_needed`."""
         write_header(memory, HISTOGRAM_MAGIC, Histogram.bytes_needed, (BUCKET_COUNT,))
 
     def __init__(self, memory: Memory) -> None:
@@ -89,7 +92,10 @@ class Histogram:
         self._max_ns = self._words[MAX]
 
     def record(self, ns: int) -> None:
-        """Count one duration. A negative one, possible between clocks of different hosts, counts as 0."""
+        """Count one duration.
+
+        A negative one, possible between clocks of different hosts, counts as 0.
+        """
         if ns < 0:
             ns = 0
         words = self._words
@@ -105,14 +111,16 @@ class Histogram:
             words[LAST_BUCKET] += 1
 
     def percentile(self, percent: float) -> int:
-        """The duration that this share of all records did not exceed, 0 < percent <= 100; 0 if there are none."""
+        """The duration that this share of all records did not exceed, 0 < percent <= 100; 0
+        without records.
+        """
         return merged_percentile([self], percent)
 
     def snapshot(self) -> HistogramSnapshot:
         return merged_snapshot([self])
 
     def _load(self) -> tuple[list[int], int, int]:
-        """Bucket counts, sum and max as they are now."""
+        """The present bucket counts, sum and max."""
         return self._words[FIRST_BUCKET:].tolist(), self._words[SUM], self._words[MAX]
 
 
@@ -134,12 +142,13 @@ def _percentile(counts: Sequence[int], max_ns: int, percent: float) -> int:
         raise MisuseError(f"a percentile is above 0 and at most 100, not {percent}")
     if not (count_total := sum(counts)):
         return 0
-    # How many records from the smallest on; rounded first, for 99.9 % of 1,000 is 999 and not 999.0000000000001.
+    # The number of records from the smallest on; rounded first, because 99.9 % of 1,000 is
+    # 999 and not 999.0000000000001.
     left = max(1, ceil(round(count_total * percent / 100, 6)))
     for bucket, count in enumerate(counts[:-1]):
         left -= count
         if left <= 0:
-            return min(_bucket_last_ns(bucket), max_ns)
+            return min(bucket_last_ns(bucket), max_ns)
     return max_ns
 
 

@@ -1,11 +1,13 @@
-"""Logs: structlog to standard error, for people or as JSON, never a line per frame, never a secret.
+"""Logs: structlog to standard error, for people or as JSON, never a line per frame, never a
+secret.
 
-Lines that come again and again are said now and then, with how many were left out (`log_limit`); those of a strategy's
-own log are its author's and are all written. Secrets are looked for twice: by the names of what is logged, and in each
-finished line, tracebacks included.
+Repeated lines are written less and less often, with the number that was left out
+(`log_limit`); those of a strategy's own log are all written. Secrets are searched for
+twice: by the names of what is logged, and in each finished line, tracebacks included.
 
-Lines are written by a thread of their own. A terminal that is stopped (Ctrl-S), a pipe that nobody reads, a full disk
-or a closed stream delays or loses lines of the log, and nothing else.
+Lines are written by a thread of their own. A terminal that is stopped (Ctrl-S), a pipe that
+nobody reads, a full disk or a closed stream delays or loses lines of the log, and nothing
+else.
 """
 
 import atexit
@@ -26,7 +28,7 @@ from engine.secret import redact, redact_secrets
 from engine.telemetry.log_limit import Line, LogLimit
 
 LogFormat = Literal["console", "json"]
-UNLIMITED = "_unlimited"  # bound to a logger, whose lines are all written
+UNLIMITED = "_unlimited"  # bound to a logger all of whose lines are written
 
 LINES_WAITING_MAX: Final = 10_000  # for a stream that takes none; about 2 MB
 EXIT_WAIT_S: Final = 1.0  # for a stream to take the last lines
@@ -35,7 +37,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 
 def configure_log(level: str, log_format: LogFormat, actor: str) -> None:
-    """Set up the logs of this process; every line names the actor that wrote it."""
+    """Set up the logs of this process; every line names `actor`."""
     renderer: structlog.types.Processor
     if log_format == "json":
         renderer = structlog.processors.JSONRenderer()
@@ -64,7 +66,8 @@ def configure_log(level: str, log_format: LogFormat, actor: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
-    # picows and asyncio log through the standard library: warnings and worse go to the same stream.
+    # picows and asyncio log through the standard library: warnings and worse go to the same
+    # stream.
     lines = logging.StreamHandler(stream)
     lines.addFilter(limited.admits)
     lines.setFormatter(_RedactedLines(f"%(levelname)s {actor} %(name)s: %(message)s"))
@@ -74,7 +77,9 @@ def configure_log(level: str, log_format: LogFormat, actor: str) -> None:
 
 
 def say_left_out() -> None:
-    """Write the lines that were left out and whose turn has come; each process calls it about once a second."""
+    """Write the lines that were left out and are due; each process calls it about once a
+    second.
+    """
     if _limited is not None:
         _limited.say_left_out()
 
@@ -85,7 +90,7 @@ def _say_the_rest() -> None:
 
 
 class _Limited:
-    """The last processor: the line, or nothing for one that is left out."""
+    """The last processor: passes a line on, or drops one that is left out."""
 
     def __init__(self, render: structlog.types.Processor, stream: TextIO) -> None:
         global _limited
@@ -109,13 +114,15 @@ class _Limited:
         return self._text(line, logger, method)
 
     def admits(self, record: logging.LogRecord) -> bool:
-        """The same for a line of the standard library's logging; what is left out is said in our own form."""
+        """Whether to write a line of the standard library's logging; lines left out are
+        reported in our own form.
+        """
         fields = {"event": f"{record.name}: {record.getMessage()}", "level": record.levelname.lower()}
         with self._lock:
             return self._limit.take(record.name, fields, self._mono_ns()) is not None
 
     def say_left_out(self, *, all_of_them: bool = False) -> None:
-        """See the function of this name; at the end of the process all that is left."""
+        """See the function of this name; `all_of_them` is for the end of the process."""
         with self._lock:
             lines = self._limit.due(self._mono_ns(), all_of_them=all_of_them)
         for line in lines:
@@ -131,21 +138,23 @@ _limited: _Limited | None = None
 
 
 class LineWriter:
-    """A text stream that never blocks and never fails: `write` appends to a queue, a daemon thread does the rest.
+    """A text stream that never blocks and never fails: a daemon thread writes what `write`
+    queues.
 
-    Beyond `LINES_WAITING_MAX` waiting lines the newest are lost; how many is said when the stream takes lines again.
+    Beyond `LINES_WAITING_MAX` waiting lines the newest are lost; their number is written
+    when the stream takes lines again.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
-        # Lines that found the queue full: ever, and when that was last said.
+        # Lines that found the queue full: in all, and by the last report of them.
         self.lost = 0
         self._lost_told = 0
         self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> int:
-        """Have it written, soon; lost, and counted, when too much waits already."""
+        """Queue a line; it is lost, and counted, when too many wait already."""
         if self._lines.qsize() >= LINES_WAITING_MAX:
             self.lost += 1
             return len(text)
@@ -156,10 +165,12 @@ class LineWriter:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: the thread flushes whenever no line waits."""
+        """No effect: the thread flushes whenever no line waits."""
 
     def drain(self, timeout_s: float = EXIT_WAIT_S) -> bool:
-        """Wait until everything that was handed over is written; False when the stream did not take it in time."""
+        """Wait until every queued line is written; False when the stream did not take it in
+        time.
+        """
         if self._thread is None:
             return True
         is_written = threading.Event()
@@ -209,18 +220,23 @@ def log_stream() -> TextIO:
 
 
 def drain_log(timeout_s: float = EXIT_WAIT_S) -> bool:
-    """Write out the lines that wait; for whoever ends the process. False when they were not all taken in time."""
+    """Write the waiting lines before the process ends; False when they were not all taken
+    in time.
+    """
     return True if _writer is None else _writer.drain(timeout_s)
 
 
 def _end_log() -> None:
     if not drain_log():
-        # The thread is blocked in a write: the end of the process must not flush that stream, for it would wait too.
+        # The thread is blocked in a write: flushing that stream at the end of the process
+        # would block too.
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def write_line(text: str) -> None:
-    """Pass on a finished line of another process, with its line feed, to the same stream as the log."""
+    """Copy a finished line of another process, with its line feed, to the stream of the
+    log.
+    """
     if _writer is None:
         with suppress(OSError, ValueError):
             sys.stderr.write(text)

@@ -1,12 +1,14 @@
-"""Lines of a log that come again and again: said once, then now and then, with how many were left out.
+"""A limit for repeated log lines: written once, then now and then, with the number left
+out.
 
     line ─► take() ─► Line                                     said
                   └─► None: counted, the last one is kept      due() says it when its turn comes
 
-Two limits. Lines that say the same (their numbers aside) have growing pauses between them, from five seconds to ten
-minutes, until they have not come for ten. Lines of one event, whatever they are about, may be a hundred at once and one
-every two minutes after that. So the last word on anything is said in the end, and a night full of one trouble is a
-few dozen lines, or a few hundred where it has many subjects.
+Two limits. Lines that say the same (their numbers aside) have growing pauses between them,
+from five seconds to ten minutes, until they have been absent for ten minutes. Lines of one
+event, whatever their subject, may be a hundred at once and one every two minutes after
+that. So the last line of each kind is written in the end, and a night full of one trouble
+is a few dozen lines, or a few hundred where it has many subjects.
 
 Pure: time is passed in.
 """
@@ -20,7 +22,7 @@ PAUSE_NS_MIN: Final = 5 * NS_PER_S
 PAUSE_NS_MAX: Final = 600 * NS_PER_S
 LINES_AT_ONCE_MAX: Final = 100  # of one event
 LINE_EVERY_NS: Final = 120 * NS_PER_S  # of one event that has used these up
-SUBJECTS_MAX: Final = 2048  # remembered; of one that is forgotten the event keeps the count
+SUBJECTS_MAX: Final = 2048  # remembered; the event keeps the count of a forgotten one
 EVENTS_MAX: Final = 256  # they are words of our own, so there are fewer
 
 Fields = dict[str, Any]
@@ -32,7 +34,7 @@ class Line(NamedTuple):
 
     fields: Fields
     left_out: int
-    """Lines like it that were not written since the last one that was."""
+    """Lines like it that were left out since the last one that was written."""
 
 
 class _Series:
@@ -41,17 +43,17 @@ class _Series:
     __slots__ = ("last", "left_out", "next_at", "pause_ns", "seen_at")
 
     def __init__(self) -> None:
-        # The next is written from then on; the pause after that one.
+        # When the next may be written; the pause after that one.
         self.next_at = MonoNs(0)
         self.pause_ns = PAUSE_NS_MIN
         self.seen_at = MonoNs(0)
-        # Lines that were not written, and the last of them.
+        # Lines that were left out, and the last of them.
         self.left_out = 0
         self.last: Fields | None = None
 
 
 class _Allowance:
-    """Lines of one event."""
+    """How many lines of one event may be written."""
 
     __slots__ = ("as_of", "last", "left_out", "lines")
 
@@ -68,15 +70,15 @@ class _Allowance:
 
 
 class LogLimit:
-    """What one process has said, and what it has left out."""
+    """The lines that one process has written and left out."""
 
     def __init__(self) -> None:
-        # By event and what the line says; the one that came last is at the end.
+        # By event and subject; the newest is at the end.
         self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
         self._events: dict[str, _Allowance] = {}
 
     def take(self, event: str, fields: Fields, now: MonoNs) -> Line | None:
-        """The line, when it is to be written; None when it is left out for now."""
+        """The line, if it is to be written; None if it is left out for now."""
         series = self._series_of((event, *_subject(fields)), now)
         if now < series.next_at:
             series.left_out += 1
@@ -90,7 +92,9 @@ class LogLimit:
         return self._say(series, allowance, fields, 0, now)
 
     def due(self, now: MonoNs, *, all_of_them: bool = False) -> list[Line]:
-        """Lines that were left out and whose turn has come (at the end of the process: all); call it once a second."""
+        """Lines that were left out and are due (with `all_of_them`: all); call it once a
+        second.
+        """
         lines = []
         for key, series in self._series.items():
             if series.last is not None and (all_of_them or now >= series.next_at):
@@ -112,6 +116,13 @@ class LogLimit:
         series.pause_ns = min(2 * series.pause_ns, PAUSE_NS_MAX)
         allowance.lines -= 1
         return Line(fields, left_out)
+
+    @property
+    def remembered(self) -> tuple[int, int]:
+        """How many subjects, and how many events, it knows: at most SUBJECTS_MAX, and
+        EVENTS_MAX and all others.
+        """
+        return len(self._series), len(self._events)
 
     def _series_of(self, key: tuple[str, ...], now: MonoNs) -> _Series:
         series = self._series.get(key)
@@ -139,7 +150,9 @@ class LogLimit:
 
 
 def _subject(fields: Fields) -> tuple[str, ...]:
-    """What a line says, its numbers aside: "asked again in 3.2 s" is "asked again in 0.4 s"."""
+    """What a line says, without its numbers: "asked again in 3.2 s" is "asked again in 0.4
+    s".
+    """
     return tuple(
         value.translate(_NO_DIGITS) if isinstance(value, str) else str(value)
         for value in fields.values()

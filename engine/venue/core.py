@@ -54,7 +54,7 @@ class VenueCore:
     def __init__(self, settings: VenueSettings, clock: Clock, timers: Timers, new_alarm: NewAlarm) -> None:
         """`timers` call back later, `new_alarm` makes what wakes the pulse; both by `clock`."""
         self._settings = settings
-        self._clock = clock
+        self.clock = clock
         self._event_timers = timers
         self._new_alarm = new_alarm
         self._connections: dict[Conversation, None] = {}  # in the order in which they came
@@ -92,7 +92,7 @@ class VenueCore:
                 settings,
                 self.floor,
                 self.keys,
-                self._clock,
+                self.clock,
                 timers,
                 lambda: self.system,
                 self.fault_counts,
@@ -139,7 +139,7 @@ class VenueCore:
 
     def _announce(self, event_id: int, in_s: float) -> None:
         """Have a maintenance that is to come listed among the notices."""
-        starts_at = WallNs(self._clock.wall_ns() + int(in_s * NS_PER_S))
+        starts_at = WallNs(self.clock.wall_ns() + int(in_s * NS_PER_S))
         lasts_s = self._settings.maintenance_phase_s * sum(share for _, share in LADDER)
         ends_at = WallNs(starts_at + int(lasts_s * NS_PER_S) + 1)
         self.notices.plan(Maintenance(event_id=event_id, title=MAINTENANCE_TITLE, starts_at=starts_at, ends_at=ends_at))
@@ -151,7 +151,7 @@ class VenueCore:
         if self._notice_due is not None:
             self._notice_due.cancel()
             self._notice_due = None
-        now = self._clock.wall_ns()
+        now = self.clock.wall_ns()
         self.notices.begin(now)
         due_at = self.notices.next_change(now)
         if due_at is not None:
@@ -162,14 +162,14 @@ class VenueCore:
     def _open_source(self, timers: Timers) -> Source:
         settings = self._settings
         if settings.capture:
-            return CaptureSource(read_captures(settings.capture), settings, timers, self._clock, self._snapshot_delay_s)
+            return CaptureSource(read_captures(settings.capture), settings, timers, self.clock, self._snapshot_delay_s)
         pairs = pairs_of_symbols(settings.symbols)
         check_symbols(settings.faults, [pair.symbol for pair in pairs])
-        self.exchange = Exchange(pairs, settings.seed, self._clock, timers, self._snapshot_delay_s)
+        self.exchange = Exchange(pairs, settings.seed, self.clock, timers, self._snapshot_delay_s)
         self._open_floor(self.exchange)
         if settings.rate > 0:
             self._pulse = Pulse(
-                settings.rate, settings.seed, self._clock, self._new_alarm, self.exchange.next_event, self._flush
+                settings.rate, settings.seed, self.clock, self._new_alarm, self.exchange.next_event, self._flush
             )
         return self.exchange
 
@@ -196,12 +196,12 @@ class VenueCore:
             self._due = None
         due_at = self.floor.trading.next_due()
         if due_at is not None:
-            wait_s = min(max(0.0, (due_at - self._clock.wall_ns()) / NS_PER_S), DUE_WAIT_S_MAX)
+            wait_s = min(max(0.0, (due_at - self.clock.wall_ns()) / NS_PER_S), DUE_WAIT_S_MAX)
             self._due = self._event_timers.call_later(wait_s, self._do_due)
 
     def _do_due(self) -> None:
         assert self.floor is not None
-        self.floor.trading.advance(self._clock.wall_ns())
+        self.floor.trading.advance(self.clock.wall_ns())
         self._await_due()
 
     def _snapshot_delay_s(self) -> float:
@@ -223,7 +223,7 @@ class VenueCore:
             link=link,
             house=self,
             timers=self._event_timers,
-            clock=self._clock,
+            clock=self.clock,
             settings=self._settings,
             fault_counts=self.fault_counts,
         )
@@ -242,7 +242,7 @@ class VenueCore:
             link=link,
             house=self,
             timers=self._event_timers,
-            clock=self._clock,
+            clock=self.clock,
             settings=self._settings,
             snapshot_delay_s=self._private_snapshot_delay_s,
         )
@@ -333,7 +333,7 @@ class VenueCore:
             pulse.stop()
             self._pulse = quiet
             quiet.start()
-        self.notices.begin(WallNs(self._clock.wall_ns() + START_SLACK_NS))
+        self.notices.begin(WallNs(self.clock.wall_ns() + START_SLACK_NS))
         for system, share in LADDER:
             self.is_refusing = loss == "all" and system == "maintenance"
             self._enter(system)
@@ -360,7 +360,7 @@ class VenueCore:
         rate = max(QUIET_SHARE * self._settings.rate, QUIET_EVENTS_MIN / phase_s)
         event = self.exchange.quiet_event
         rate = min(rate, self._settings.rate)
-        return Pulse(rate, self._settings.seed, self._clock, self._new_alarm, event, self._flush)
+        return Pulse(rate, self._settings.seed, self.clock, self._new_alarm, event, self._flush)
 
     def _close_connections(self, connections: Iterable[Conversation]) -> None:
         for connection in list(connections):

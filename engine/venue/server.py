@@ -65,6 +65,11 @@ class Venue(VenueCore):
         self.private_url = ""  # likewise, empty with a capture
         self.rest: RestServer | None = None  # likewise, None with a capture
 
+    @property
+    def open_connections(self) -> int:
+        """WebSocket connections of either side that are open at present."""
+        return len(self._connections)
+
     async def __aenter__(self) -> Self:
         settings = self._settings
         self.open()

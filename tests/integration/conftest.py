@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.rig import Engines
+from tests.integration.rig import COMMANDS, Engines
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands() -> Iterator[None]:
+    """The program behind `Engines.call` ends with the tests."""
+    yield
+    COMMANDS.close()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Real engines for the integration tests: processes, run directories and diaries of their own."""
 
+import base64
 import json
 import os
 import shutil
@@ -8,28 +9,36 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 
-STRATEGIES = Path(__file__).parent / "strategies" / "diary.py"
-CAPTURES = Path(__file__).parents[1] / "data" / "kraken"
-PATIENCE_S = 60.0  # of a wait that ends as soon as its condition holds: a loaded machine may take its time
-LOOK_INTERVAL_S = 0.02
+from engine.net.control_socket import NobodyListens, ask
+from tests.integration.forked_commands import ForkedCommands
+from tests.waiting import PATIENCE_S, eventually
 
+STRATEGIES = Path(__file__).parent / "strategies" / "diary.py"
+# Of the local venue, where the market's pace does not matter: its own is a busy day's.
+CALM = ("--venue", "local", "--venue-options", "--rate 100")
+CAPTURES = Path(__file__).parents[1] / "data" / "kraken"
+ANSWER_S_MAX = 5.0  # of a question to an engine, which may stand still
+
+COMMANDS = ForkedCommands()
 ENGINE = (sys.executable, "-P", "-m", "engine")
 
 
-def eventually(condition: Callable[[], Any], what: str) -> Any:
-    """Wait until `condition` is true, and return what it returned."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(LOOK_INTERVAL_S)
-    raise AssertionError(f"never came true: {what}")
+def ask_engine(runtime: Path, socket_name: str, request: dict[str, Any], name: str = "default") -> dict[str, Any]:
+    """What an engine, or its order router, answers to a request; empty while nobody
+    listens.
+    """
+    try:
+        return ask(runtime / "kraken-engine" / name / socket_name, request, ANSWER_S_MAX)
+    except NobodyListens:
+        return {}
 
 
 class Diary:
@@ -37,18 +46,32 @@ class Diary:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # What has been read of it, and up to which byte: always the end of a line.
+        self._entries: list[dict[str, Any]] = []
+        self._read_bytes = 0
 
     def entries(self, *kinds: str) -> list[dict[str, Any]]:
         """Entries of these kinds, in order; all of them when none is named."""
+        self._read_on()
+        return [entry for entry in self._entries if not kinds or entry["what"] in kinds]
+
+    def _read_on(self) -> None:
         if not self.path.exists():
-            return []
-        whole_lines = self.path.read_text().rpartition("\n")[0].splitlines()
-        entries = [json.loads(line) for line in whole_lines]
-        return [entry for entry in entries if not kinds or entry["what"] in kinds]
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._read_bytes)
+            whole_lines, newline, _ = file.read().rpartition(b"\n")
+        self._entries += map(json.loads, whole_lines.splitlines())
+        self._read_bytes += len(whole_lines) + len(newline)
 
     def states(self, symbol: str) -> list[str]:
         """The states of a pair, in order."""
         return [entry["state"] for entry in self.entries("state") if entry["symbol"] == symbol]
+
+
+def age_ns(entry: dict[str, Any]) -> int:
+    """How long ago a puppet wrote this."""
+    return time.monotonic_ns() - int(entry["at_ns"])
 
 
 class Engines:
@@ -67,10 +90,11 @@ class Engines:
 
     def call(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run `engine …` to its end."""
-        command = (*ENGINE, *map(str, arguments))
-        return subprocess.run(
-            command, capture_output=True, text=True, env=self.environment, cwd=self.folder, timeout=PATIENCE_S
-        )
+        return COMMANDS.call([str(each) for each in arguments], folder=self.folder, environment=self.environment)
+
+    def status(self) -> dict[str, Any]:
+        """The summary so far of the engine named default; empty while it does not answer."""
+        return ask_engine(self.runtime, "control", {"command": "status"})
 
     def start(self, *arguments: object) -> "RunningEngine":
         """Start `engine run …`."""
@@ -121,9 +145,7 @@ class RunningEngine:
 
     def status(self) -> dict[str, Any]:
         """The summary so far; empty while the engine does not answer yet."""
-        answer = self.engines.call("status", "--json")
-        found: dict[str, Any] = json.loads(answer.stdout) if answer.returncode == 0 else {}
-        return found
+        return self.engines.status()
 
     def wait_for(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
         """The first status for which `condition` holds."""
@@ -159,3 +181,28 @@ def summary_of(path: Path) -> dict[str, Any]:
 def segments_of(pid: int) -> list[str]:
     """The shared segments that a process has mapped."""
     return [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "memfd:" in line]
+
+
+def forms(secret: str) -> list[bytes]:
+    """A secret as it could be met: as text, in a URL, in JSON, decoded."""
+    raw = base64.b64decode(secret + "=" * (-len(secret) % 4))
+    texts = (secret, quote(secret, safe=""), secret.replace("/", "\\/"), raw.hex())
+    return [raw, *(text.encode() for text in texts)]
+
+
+def places_of(process: psutil.Process) -> Iterator[tuple[str, bytes]]:
+    """What others can read of a process: its command line, its environment, and the memory
+    that it shares.
+    """
+    proc = Path("/proc") / str(process.pid)
+    for name in ("cmdline", "environ", "comm"):
+        with suppress(OSError):
+            yield f"{process.pid} {name}", (proc / name).read_bytes()
+    with suppress(OSError):
+        for link in (proc / "fd").iterdir():
+            with suppress(OSError):
+                target = os.readlink(link)
+                # The engine's process keeps the key of its environment for the router's
+                # next life, sealed.
+                if "memfd:" in target and "credentials" not in target:
+                    yield f"{process.pid} {target}", link.read_bytes()

@@ -1,13 +1,8 @@
 """The API secret and the tokens are in one process's memory, and nowhere else that anybody could look."""
 
-import base64
 import json
-import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 import psutil
 import pytest
@@ -16,7 +11,7 @@ from engine import strategy
 from engine.units import MonoNs
 from engine.venue.setup.keys import KeyRing
 from engine.venue.websocket.tokens import Tokens
-from tests.integration.rig import Engines, eventually
+from tests.integration.rig import Engines, eventually, forms, places_of
 
 SEED = 7
 TOKENS = 50  # of the venue's first ones: more than a short run needs
@@ -39,28 +34,6 @@ target = "{quoter}"
 level = "debug"
 format = "json"
 """
-
-
-def forms(secret: str) -> list[bytes]:
-    """A secret as it could be met: as text, in a URL, in JSON, decoded."""
-    raw = base64.b64decode(secret + "=" * (-len(secret) % 4))
-    texts = (secret, quote(secret, safe=""), secret.replace("/", "\\/"), raw.hex())
-    return [raw, *(text.encode() for text in texts)]
-
-
-def places_of(process: psutil.Process) -> Iterator[tuple[str, bytes]]:
-    """What others can read of a process: its command line, its environment, and the memory that it shares."""
-    proc = Path("/proc") / str(process.pid)
-    for name in ("cmdline", "environ", "comm"):
-        with suppress(OSError):
-            yield f"{process.pid} {name}", (proc / name).read_bytes()
-    with suppress(OSError):
-        for link in (proc / "fd").iterdir():
-            with suppress(OSError):
-                target = os.readlink(link)
-                # The engine's process keeps the key of its environment for the router's next life, sealed.
-                if "memfd:" in target and "credentials" not in target:
-                    yield f"{process.pid} {target}", link.read_bytes()
 
 
 def found_in(text: bytes, needles: list[bytes]) -> bool:

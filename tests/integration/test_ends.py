@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.rig import CAPTURES, PATIENCE_S, Engines, RunningEngine, eventually, summary_of
+from tests.integration.rig import CALM, CAPTURES, PATIENCE_S, Engines, RunningEngine, eventually, summary_of
 
 LEAVING = Path(__file__).parent / "strategies" / "leaving.py"
 ENDS_AT_ONCE = ("nothing", "exit", "task", "async on_start")
@@ -16,13 +16,13 @@ NEVER_RETURNS = ("on_start", "on_stop")
 SETTINGS = "[engine]\nstop_deadline_s = 1.0\n"
 
 
-def started(engines: Engines, folder: Path, how: str, *options: object) -> RunningEngine:
-    """An engine with a strategy of that kind, on a venue of its own."""
+def started(engines: Engines, folder: Path, how: str, *options: object, venue: tuple[str, ...] = CALM) -> RunningEngine:
+    """An engine with a strategy of that kind, on a venue of its own unless another is named."""
     config = folder / "engine.toml"
     config.write_text(
         f'{SETTINGS}[[strategy]]\ntarget = "{LEAVING}:Leaving"\nname = "it"\nparams = {{ how = "{how}" }}\n'
     )
-    return engines.start(config, "--venue", "local", "--summary", folder / "out.json", *options)
+    return engines.start(config, *venue, "--summary", folder / "out.json", *options)
 
 
 def has_an_order(engine: RunningEngine) -> Any:
@@ -78,7 +78,8 @@ def test_a_signal_while_the_engine_starts_is_kept_until_it_can_end_in_order(
     engines: Engines, tmp_path: Path, number: signal.Signals
 ) -> None:
     """As soon as it has its run directory."""
-    engine = started(engines, tmp_path, "nothing")
+    _, url = engines.venue()  # one that is there already, for `engine run` has a deadline to have begun by
+    engine = started(engines, tmp_path, "nothing", venue=("--venue", url))
     lock = engines.runtime / "kraken-engine" / "default" / "lock"
     eventually(lambda: lock.exists() and lock.read_text(), "it has begun")
     code = engine.stop(number)
@@ -91,7 +92,7 @@ def test_a_strategy_whose_import_never_ends_is_given_up(engines: Engines, tmp_pa
     """There is no run to sum up: one sentence, and an exit code that is not 0."""
     bot = tmp_path / "bot.py"
     bot.write_text(f"open({str(tmp_path / 'imported')!r}, 'w').close()\nwhile True:\n    pass\n")
-    engine = engines.start("--venue", "local", "--strategy", bot, "--summary", tmp_path / "out.json")
+    engine = engines.start(*CALM, "--strategy", bot, "--summary", tmp_path / "out.json")
     eventually((tmp_path / "imported").exists, "its import began")
     code = engine.stop()
 
@@ -106,7 +107,7 @@ def test_an_import_that_swallows_its_interruption_is_ended_all_the_same(engines:
     bot = tmp_path / "bot.py"
     loop = "while True:\n    try:\n        time.sleep(3600)\n    except BaseException:\n        pass\n"
     bot.write_text(f"import time\nopen({str(tmp_path / 'imported')!r}, 'w').close()\n{loop}")
-    engine = engines.start("--venue", "local", "--strategy", bot)
+    engine = engines.start(*CALM, "--strategy", bot)
     eventually((tmp_path / "imported").exists, "its import began")
     code = engine.stop()
 
@@ -125,12 +126,12 @@ def test_a_process_that_a_strategy_forked_off_does_not_hold_the_name_of_an_engin
         "    def on_start(self):\n        child = multiprocessing.Process(target=time.sleep, args=(3600,))\n"
         f"        child.start()\n        pathlib.Path({str(pid_file)!r}).write_text(str(child.pid))\n"
     )
-    first = engines.start("--venue", "local", "--strategy", bot)
+    first = engines.start(*CALM, "--strategy", bot)
     eventually(lambda: pid_file.exists() and pid_file.read_text(), "it has forked")
     first.process.kill()
     first.process.wait()
     try:
-        again = engines.start("--venue", "local", "--seconds", 0.5, "--summary", tmp_path / "out.json")
+        again = engines.start(*CALM, "--seconds", 0.5, "--summary", tmp_path / "out.json")
         code = again.process.wait(PATIENCE_S)
     finally:
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
@@ -141,7 +142,7 @@ def test_a_process_that_a_strategy_forked_off_does_not_hold_the_name_of_an_engin
 def test_a_strategys_module_cannot_take_the_signals(engines: Engines, tmp_path: Path) -> None:
     """They are the engine's again when it has been imported; an output that it closed is no failure of the run."""
     engine = engines.start(
-        "--venue", "local", "--strategy", f"{LEAVING}:Grabbing", "--summary", tmp_path / "out.json"
+        *CALM, "--strategy", f"{LEAVING}:Grabbing", "--summary", tmp_path / "out.json"
     )  # fmt: skip
     has_an_order(engine)
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, summary_of
+from tests.integration.rig import CALM, PATIENCE_S, STRATEGIES, Diary, Engines, eventually, summary_of
 
 CONTRACT = {
     "seconds", "symbols", "trades", "tickers", "candles", "heartbeats", "unknown", "malformed", "rings",
@@ -16,13 +16,15 @@ PAIR_CONTRACT = {
 
 def test_a_run_on_the_local_venue_ends_with_the_summary_that_is_promised(engines: Engines, tmp_path: Path):
     """Every key of the contract, every checksum verified, nothing lost, nothing made up."""
-    run = engines.call(
-        "run", "--venue", "local", "--symbols", "BTC/USD,ETH/USD,XRP/USD", "--strategy", f"{STRATEGIES}:Diary",
-        "--param", f"path={tmp_path / 'diary'}", "--seconds", 7, "--summary", tmp_path / "out.json",
+    engine = engines.start(
+        *CALM, "--symbols", "BTC/USD,ETH/USD,XRP/USD", "--strategy", f"{STRATEGIES}:Diary",
+        "--param", f"path={tmp_path / 'diary'}", "--summary", tmp_path / "out.json",
     )  # fmt: skip
+    engine.wait_for(lambda s: s["heartbeats"] >= 2 and s["latency_us"]["wire_to_strategy"]["count"] > 100, "it flows")
+    engine.wait_for(lambda s: all(pair["updates"] > 10 for pair in s["symbols"].values()), "every pair flows")
+    assert engine.stop() == 0, engines.logs()
     summary = summary_of(tmp_path / "out.json")
 
-    assert run.returncode == 0, run.stderr
     assert set(summary) >= CONTRACT
     assert summary["exit"] == "clean"
     assert list(summary["symbols"]) == ["BTC/USD", "ETH/USD", "XRP/USD"]
@@ -43,10 +45,12 @@ def test_a_run_on_the_local_venue_ends_with_the_summary_that_is_promised(engines
 
 def test_a_strategy_gets_everything_that_was_published_until_the_engine_stops(engines: Engines, tmp_path: Path):
     """Books verified and books called back are the same number, and in order, without a gap."""
-    engines.call(
-        "run", "--venue", "local", "--symbols", "BTC/USD,ETH/USD", "--strategy", f"{STRATEGIES}:Diary",
-        "--param", f"path={tmp_path / 'diary'}", "--seconds", 3, "--summary", tmp_path / "out.json",
+    engine = engines.start(
+        *CALM, "--symbols", "BTC/USD,ETH/USD", "--strategy", f"{STRATEGIES}:Diary",
+        "--param", f"path={tmp_path / 'diary'}", "--summary", tmp_path / "out.json",
     )  # fmt: skip
+    engine.wait_for(lambda s: s["trades"] and s["tickers"] and s["rings"]["market-0"]["published"] > 200, "it flows")
+    engine.stop()
     summary, diary = summary_of(tmp_path / "out.json"), Diary(tmp_path / "diary")
     books = diary.entries("book")
 
@@ -62,10 +66,12 @@ def test_a_strategy_gets_everything_that_was_published_until_the_engine_stops(en
 
 def test_the_last_word_of_a_diary_tells_pairs_and_venue(engines: Engines, tmp_path: Path):
     """At on_stop the context knows every pair's precision, 0 and 5 decimals included, and the venue's status."""
-    engines.call(
-        "run", "--venue", "local", "--symbols", "BTC/JPY,VET/USDT,DOGE/USD", "--strategy", f"{STRATEGIES}:Diary",
-        "--param", f"path={tmp_path / 'diary'}", "--seconds", 5, "--depth", 25,
+    engine = engines.start(
+        *CALM, "--symbols", "BTC/JPY,VET/USDT,DOGE/USD", "--strategy", f"{STRATEGIES}:Diary",
+        "--param", f"path={tmp_path / 'diary'}", "--depth", 25,
     )  # fmt: skip
+    engine.wait_until_live()
+    engine.stop()
     (stop,) = Diary(tmp_path / "diary").entries("stop")
 
     assert stop["pairs"] == {"BTC/JPY": [0, 8], "VET/USDT": [6, 5], "DOGE/USD": [7, 8]}
@@ -91,13 +97,19 @@ def test_several_strategies_and_shards_each_get_their_pairs(engines: Engines, tm
         params = {{ path = "{tmp_path / "some"}" }}
         """
     )
-    run = engines.call(
-        "run", config, "--venue", "local", "--venue-options", "--rate 200", "--seconds", 7,
-        "--summary", tmp_path / "out.json",
-    )  # fmt: skip
+    engine = engines.start(
+        config, "--venue", "local", "--venue-options", "--rate 200", "--summary", tmp_path / "out.json"
+    )
+    followed = {"all": {"BTC/USD", "ETH/USD", "XRP/USD", "SOL/USD"}, "some": {"ETH/USD", "XRP/USD"}}
+    diaries = {name: Diary(tmp_path / name) for name in followed}
+    for name, symbols in followed.items():
+        eventually(
+            lambda name=name, symbols=symbols: {e["symbol"] for e in diaries[name].entries("book")} >= symbols,
+            f"{name} has a book of each of its pairs",
+        )
+    assert engine.stop() == 0, engines.logs()
     summary = summary_of(tmp_path / "out.json")
 
-    assert run.returncode == 0, run.stderr
     assert set(summary["rings"]) == {"market-0", "market-1"}
     assert {entry["symbol"] for entry in Diary(tmp_path / "all").entries("book")} == set(summary["symbols"])
     assert {entry["symbol"] for entry in Diary(tmp_path / "some").entries("book")} == {"ETH/USD", "XRP/USD"}
@@ -106,8 +118,9 @@ def test_several_strategies_and_shards_each_get_their_pairs(engines: Engines, tm
 
 def test_status_and_stop_speak_to_a_running_engine(engines: Engines, tmp_path: Path):
     """`engine status --json` has the summary's keys while it runs; `engine stop` ends it cleanly."""
-    engine = engines.start("--venue", "local", "--symbols", "BTC/USD", "--summary", tmp_path / "out.json")
-    status = engine.wait_until_live()
+    engine = engines.start(*CALM, "--symbols", "BTC/USD", "--summary", tmp_path / "out.json")
+    engine.wait_until_live()
+    status = json.loads(engines.call("status", "--json").stdout)
     text = engines.call("status")
     stopped = engines.call("stop")
 
@@ -116,7 +129,7 @@ def test_status_and_stop_speak_to_a_running_engine(engines: Engines, tmp_path: P
     assert status["strategy_host"]["rescues"] == 0
     assert "BTC/USD" in text.stdout
     assert stopped.returncode == 0
-    assert engine.process.wait(10) == 0
+    assert engine.process.wait(PATIENCE_S) == 0
     assert json.loads((tmp_path / "out.json").read_text())["exit"] == "clean"
     assert engines.call("status").returncode == 2
 
@@ -127,7 +140,7 @@ def test_timers_tick_and_conflation_keeps_the_newest(engines: Engines, tmp_path:
     config.write_text('[feed]\nconflate = "burst"\n')
     diary = Diary(tmp_path / "diary")
     engine = engines.start(
-        config, "--venue", "local", "--symbols", "BTC/USD", "--strategy", f"{STRATEGIES}:Timed",
+        config, *CALM, "--symbols", "BTC/USD", "--strategy", f"{STRATEGIES}:Timed",
         "--param", f"path={diary.path}", "--param", "books=true", "--summary", tmp_path / "out.json",
     )  # fmt: skip
     eventually(lambda: len(diary.entries("timer")) >= 5 and diary.entries("book"), "five timers, and a book")
@@ -140,13 +153,14 @@ def test_timers_tick_and_conflation_keeps_the_newest(engines: Engines, tmp_path:
 
 def test_the_first_book_of_a_run_can_be_quoted(engines: Engines, tmp_path: Path):
     """A strategy sees no market before its orders are taken."""
-    run = engines.call(
-        "run", "--venue", "local", "--symbols", "BTC/USD", "--strategy", STRATEGIES.parent / "first_book.py",
-        "--seconds", 2, "--summary", tmp_path / "out.json",
+    engine = engines.start(
+        *CALM, "--symbols", "BTC/USD", "--strategy", STRATEGIES.parent / "first_book.py",
+        "--summary", tmp_path / "out.json",
     )  # fmt: skip
+    engine.wait_for(lambda s: s["orders"]["acknowledged"] or s["orders"]["refused"], "its order is answered")
+    assert engine.stop() == 0, engines.logs()
     summary = summary_of(tmp_path / "out.json")
 
-    assert run.returncode == 0, run.stderr
     assert summary["orders"]["refused"] == 0
     assert summary["orders"]["acknowledged"] == summary["ledger"]["orders"] == 1
     assert summary["ledger"]["agree"] is True

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import resource
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,18 +12,37 @@ from typing import Any
 import pytest
 
 from engine.supervisor.run_directory import RunDirectory
-from tests.integration.rig import ENGINE, PATIENCE_S, Engines, summary_of
+from tests.integration.rig import CALM, ENGINE, PATIENCE_S, Engines, eventually, summary_of
 
 QUOTER = Path(__file__).parents[2] / "engine" / "strategy" / "examples" / "quoter.py"
 PIPE_BYTES_MIN = 4096  # fcntl(2): the smallest pipe there is
 
 
 def trading_run(engines: Engines, tmp_path: Path, *more: object) -> Sequence[str]:
-    """`engine run` on the local venue, quoting for four seconds, with a view."""
+    """`engine run` on the local venue, quoting, with a view."""
     return (
-        *ENGINE, "run", "--venue", "local", "--symbols", "BTC/USD", "--strategy", str(QUOTER), "--seconds", "4",
-        "--view", "--summary", str(tmp_path / "out.json"), *map(str, more),
+        *ENGINE, "run", *CALM, "--symbols", "BTC/USD", "--strategy", str(QUOTER), "--view",
+        "--summary", str(tmp_path / "out.json"), *map(str, more),
     )  # fmt: skip
+
+
+def run_until_it_has_traded(
+    engines: Engines, tmp_path: Path, command: Sequence[str], **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run it until an order has left, and end it with `engine stop`."""
+    output, errors = tmp_path / "output", tmp_path / "errors"
+    with output.open("w") as out, errors.open("w") as err:
+        run = subprocess.Popen(command, **{"stdout": out, "stderr": err, "env": engines.environment} | options)
+    try:
+        eventually(
+            lambda: run.poll() is not None or engines.status().get("orders", {}).get("acknowledged"), "it has traded"
+        )
+        assert run.poll() is None, errors.read_text()
+        engines.call("stop")
+        run.wait(PATIENCE_S)
+    finally:
+        run.kill()
+    return subprocess.CompletedProcess(command, run.returncode, output.read_text(), errors.read_text())
 
 
 def assert_it_traded_to_its_end(tmp_path: Path) -> None:
@@ -36,11 +56,8 @@ def assert_it_traded_to_its_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shell", ["| head -1", "> /dev/full", ">&-", "<&- >&- 2>&-"])
 def test_output_that_nobody_takes_ends_the_view_alone(engines: Engines, tmp_path: Path, shell: str) -> None:
     """A reader that has seen enough, a full disk, a stream that is closed: the run goes on to its end."""
-    command = " ".join(trading_run(engines, tmp_path))
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", f"{command} {shell}"],
-        capture_output=True, text=True, env=engines.environment, timeout=PATIENCE_S,
-    )  # fmt: skip
+    command = shlex.join(trading_run(engines, tmp_path))
+    done = run_until_it_has_traded(engines, tmp_path, ["bash", "-o", "pipefail", "-c", f"{command} {shell}"])
 
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -49,10 +66,8 @@ def test_output_that_nobody_takes_ends_the_view_alone(engines: Engines, tmp_path
 
 def test_a_terminal_that_cannot_print_a_sign_gets_another(engines: Engines, tmp_path: Path) -> None:
     """µ and · are no ASCII."""
-    done = subprocess.run(
-        trading_run(engines, tmp_path),
-        capture_output=True, text=True, env=engines.environment | {"PYTHONIOENCODING": "ascii"}, timeout=PATIENCE_S,
-    )  # fmt: skip
+    ascii_only = engines.environment | {"PYTHONIOENCODING": "ascii"}
+    done = run_until_it_has_traded(engines, tmp_path, trading_run(engines, tmp_path), env=ascii_only)
 
     assert done.returncode == 0, done.stderr
     assert "verified" in done.stdout
@@ -63,23 +78,19 @@ def test_pipes_that_nobody_reads_stop_nobody(engines: Engines, tmp_path: Path) -
     """Both pipes are full after some lines: everything trades on, ends in time, and reports."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES_MIN)
-    with subprocess.Popen(
-        trading_run(engines, tmp_path, "--log-level", "debug"), stdout=writer, stderr=writer, env=engines.environment
-    ) as run:
-        os.close(writer)
-        try:
-            assert run.wait(PATIENCE_S) == 0
-        finally:
-            run.kill()
-            os.close(reader)
+    command = trading_run(engines, tmp_path, "--log-level", "debug")
+    done = run_until_it_has_traded(engines, tmp_path, command, stdout=writer, stderr=writer)
+    os.close(writer)
+    os.close(reader)
 
+    assert done.returncode == 0
     assert_it_traded_to_its_end(tmp_path)
 
 
 def refused(engines: Engines, *arguments: str, **options: Any) -> str:
     """The one sentence of an `engine run` that the system refuses."""
     done = subprocess.run(
-        (*ENGINE, "run", "--venue", "local", "--symbols", "BTC/USD", "--log-level", "error", *arguments),
+        (*ENGINE, "run", *CALM, "--symbols", "BTC/USD", "--log-level", "error", *arguments),
         capture_output=True, text=True, timeout=PATIENCE_S, **{"env": engines.environment} | options,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
@@ -98,9 +109,8 @@ def test_too_few_descriptors_is_one_sentence(engines: Engines, most: int) -> Non
 
 def test_a_soft_limit_on_descriptors_is_raised(engines: Engines, tmp_path: Path) -> None:
     """What may be raised is raised: a login's 24 of 4,096 are no reason to refuse."""
-    done = subprocess.run(
-        trading_run(engines, tmp_path),
-        capture_output=True, text=True, env=engines.environment, timeout=PATIENCE_S,
+    done = run_until_it_has_traded(
+        engines, tmp_path, trading_run(engines, tmp_path),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, 4096)),
     )  # fmt: skip
 
@@ -161,7 +171,7 @@ def test_settings_prints_a_configuration_that_is_taken(engines: Engines, tmp_pat
     """An installed engine has no examples in sight: the command prints the one with every setting."""
     settings = engines.call("settings")
     (tmp_path / "my.toml").write_text(settings.stdout)
-    run = engines.call("run", tmp_path / "my.toml", "--venue", "local", "--seconds", 1)
+    run = engines.call("run", tmp_path / "my.toml", *CALM, "--seconds", 1)
 
     assert "order_notional_max" in settings.stdout
     assert run.returncode == 0, run.stderr

@@ -4,23 +4,31 @@ from pathlib import Path
 
 from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, summary_of
 
+MISSED = 9_000  # records, while a strategy sleeps: three seconds of the venue's
+
 
 def test_a_strategy_that_sleeps_is_lapped_told_and_given_the_newest_books(engines: Engines, tmp_path: Path):
-    """Three seconds in a callback: the feed does not slow down, the gap is counted, and the next book is today's."""
+    """The feed goes on for thousands of records, the gap is counted, and the next book is
+    today's.
+    """
     config = tmp_path / "engine.toml"
     config.write_text(
         f"""
         symbols = ["BTC/USD", "ETH/USD", "MINA/GBP"]
         [[strategy]]
         target = "{STRATEGIES}:Sleeper"
-        params = {{ path = "{tmp_path / "sleeper"}", sleep_s = 3.0 }}
+        params = {{ path = "{tmp_path / "sleeper"}", until = "{tmp_path / "wake"}" }}
         """
     )
     diary = Diary(tmp_path / "sleeper")
     engine = engines.start(
         config, "--venue", "local", "--venue-options", "--rate 3000", "--summary", tmp_path / "out.json"
     )
-    eventually(lambda: diary.entries("awake"), "it slept and woke")
+    eventually(lambda: diary.entries("sleep"), "it sleeps")
+    published = engine.status()["rings"]["market-0"]["published"]
+    engine.wait_for(lambda s: s["rings"]["market-0"]["published"] > published + MISSED, "the feed goes on")
+    (tmp_path / "wake").touch()
+    eventually(lambda: diary.entries("awake"), "it wakes")
     woke = len(diary.entries())
     eventually(lambda: len(diary.entries()) > woke + 500, "it goes on")
     engine.stop()
@@ -38,7 +46,6 @@ def test_a_strategy_that_sleeps_is_lapped_told_and_given_the_newest_books(engine
     assert conduct["gaps"] == summary["rings"]["market-0"]["gaps"] > 1000
     assert conduct["received"] + conduct["gaps"] == summary["rings"]["market-0"]["published"]
     assert conduct["slow"] >= 1
-    assert conduct["slowest_ms"] >= 3000
     # The first book of a busy pair after waking is thousands of updates on, not the next one.
     assert after["BTC/USD"] > before["BTC/USD"] + 500
     assert all(pair["state"] == "live" and pair["mismatches"] == 0 for pair in summary["symbols"].values())

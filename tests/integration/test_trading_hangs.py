@@ -12,7 +12,7 @@ from tests.integration.rig import Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue
 
 HANG_S_MAX = 2.0
-SECONDS = 8  # of a hang that is over in the end
+LOCK_S = 8  # for which a library keeps the interpreter's lock; nothing in that process could end it earlier
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +50,14 @@ def test_a_strategy_that_does_not_return_is_named_and_the_orders_of_all_who_shar
     engine = two_at(venue, tmp_path)
     try:
         rest_both(engine)
-        engine.wish(how, "bad", seconds=SECONDS)
+        engine.hang(how, "bad")
         shown = eventually(lambda: engine.status()["strategies"]["bad"]["hangs"], "it is seen")
         eventually(lambda: engine.at_venue("a", "bad")[0]["status"] == "canceled", "its order is canceled")
         eventually(lambda: engine.at_venue("a", "good")[0]["status"] == "canceled", "the other's is, too")
         assert not engine.diary("bad").entries("awake")
         named = lines(engine, "callback does not return")
         ended = lines(engine, "strategy hangs")
+        engine.wake()
 
         assert shown["callback"] == "on_timer"
         assert re.fullmatch(rf"puppet.py:\d+ in do_{how}", shown["line"])
@@ -87,7 +88,7 @@ def test_a_library_that_keeps_the_interpreters_lock_is_noticed_by_the_router(
     engine = two_at(venue, tmp_path)
     try:
         rest_both(engine)
-        engine.wish("hold_lock", "bad", seconds=SECONDS)
+        engine.wish("hold_lock", "bad", seconds=LOCK_S)
         eventually(lambda: engine.at_venue("a", "bad")[0]["status"] == "canceled", "its order is canceled")
         eventually(lambda: engine.at_venue("a", "good")[0]["status"] == "canceled", "the other's is, too")
         assert not engine.diary("bad").entries("awake")
@@ -108,8 +109,9 @@ def test_orders_of_a_strategy_that_hangs_are_kept_when_so_configured(venue: Trad
     engine = two_at(venue, tmp_path, 'on_strategy_halt = "keep"')
     try:
         rest_both(engine)
-        engine.wish("spin", "bad", seconds=HANG_S_MAX + 2)
+        engine.hang("spin", "bad")
         eventually(lambda: lines(engine, "strategy hangs"), "it hangs")
+        engine.wake()
         eventually(lambda: engine.diary("bad").entries("awake"), "it is back")
         assert engine.at_venue("a", "bad")[0]["status"] == "new"
         eventually(lambda: engine.router("status")["hanging"] == {}, "and known to be")
@@ -127,7 +129,7 @@ def test_an_engine_whose_strategy_hangs_is_stopped_and_says_who_kept_it(venue: T
     try:
         engine.wish("order", name="a", away=3.0)
         engine.wait_for_state("a", "WORKING")
-        engine.wish("spin", seconds=600)
+        engine.hang("spin")
         eventually(lambda: engine.diary().entries("asleep"), "it hangs")
         summary = engine.stop()
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,10 +11,13 @@ import psutil
 import pytest
 
 from engine.orders.rings.reports import REPORT_SLOTS
-from tests.integration.rig import Engines, eventually
+from engine.units import NS_PER_S
+from tests.integration.rig import Engines, age_ns, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue
+from tests.waiting import moment
 
 SEED = 20261121
+COMMAND_TTL_NS = NS_PER_S // 2
 KILLS = int(os.environ.get("ENGINE_TEST_KILLS", "6"))
 SOON = "deadline_s = 0.6\nanswer_timeout_s = 0.9"
 
@@ -44,7 +46,7 @@ def test_a_router_killed_at_any_moment_of_an_order_explains_every_one(venue: Tra
             for _ in range(12):
                 number += 1
                 engine.wish("order", name=f"o{number}", away=3.0 + number % 7, qty="0.001")
-            time.sleep(rng.uniform(0.0, 0.06))
+            moment(rng.uniform(0.0, 0.06))
             os.kill(pid, signal.SIGKILL)
             eventually(lambda pid=pid: engine.status().get("processes", {}).get("order_router") not in (None, pid),
                        "there is another router")  # fmt: skip
@@ -70,7 +72,9 @@ def test_a_halt_outlives_the_router_and_stale_orders_are_refused_by_one_that_com
     venue: TradingVenue, folder: Path
 ) -> None:
     """Only a person resumes. An order that waited for a hanging router for longer than its time to live is refused."""
-    engine = TradingEngine(venue, folder, trading=f"{SOON}\ncommand_ttl_s = 0.5", relay=False).start()
+    engine = TradingEngine(
+        venue, folder, trading=f"{SOON}\ncommand_ttl_s = {COMMAND_TTL_NS / NS_PER_S}", relay=False
+    ).start()
     try:
         engine.wish("order", name="early", away=4.0)
         engine.wait_for_state("early", "WORKING")
@@ -78,8 +82,8 @@ def test_a_halt_outlives_the_router_and_stale_orders_are_refused_by_one_that_com
         router.suspend()
         engine.wish("order", name="late", away=4.5)
         engine.wish("cancel", names=["early"])
-        eventually(lambda: len(engine.diary().entries("named")) == 2, "both were asked for")
-        time.sleep(0.7)
+        _, late = eventually(lambda: (named := engine.diary().entries("named"))[1:] and named, "both were asked for")
+        eventually(lambda: age_ns(late) > COMMAND_TTL_NS, "the second is too old")
         router.resume()
         assert "waited" in engine.wait_for_state("late", "REFUSED")["reason"]
         engine.wait_for_state("early", "CANCELED")  # cancels are never too old
@@ -108,11 +112,13 @@ def test_fills_are_told_once_each_although_their_router_is_killed_again_and_agai
                 engine.wish("order", name=f"o{number}", side="buy" if number % 2 else "sell", away=-1.0, qty="0.003")
             eventually(lambda before=fills_before: engine.counts()["fills"] > before, "fills come")
             if kill % 2:
-                engine.wish("sleep", seconds=0.3)  # it takes nothing while its router dies
-            time.sleep(rng.uniform(0.0, 0.06))
+                engine.hang()  # it takes nothing while its router dies
+            moment(rng.uniform(0.0, 0.06))
             os.kill(pid, signal.SIGKILL)
             eventually(lambda pid=pid: engine.status().get("processes", {}).get("order_router") not in (None, pid),
                        "there is another router")  # fmt: skip
+            if kill % 2:
+                engine.wake()
         eventually(engine.is_open, "the router takes orders")
         eventually(lambda: not engine.router("status")["unknown"], "nothing is in doubt")
 
@@ -142,13 +148,14 @@ def test_fills_that_a_killed_router_kept_for_a_strategy_that_hung_are_told_when_
             engine.wish("order", name=f"{number}", away=number * 0.004, qty="0.3")
         for number in range(20):
             engine.wait_for_state(f"{number}", "WORKING", "PARTIAL", "FILLED", "REFUSED")
-        engine.wish("flood", count=REPORT_SLOTS + 2000, then_sleep_s=6.0)
+        engine.hang("flood", count=REPORT_SLOTS + 2000)
         eventually(lambda: engine.counts()["reports_held_back"] > 0, "reports are kept aside")
         fills_before = engine.counts()["fills"]
         eventually(lambda: engine.counts()["fills"] > fills_before, "a fill comes that finds the ring full")
         pid = engine.pid("order_router")
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: engine.pid("order_router") != pid, "there is another router")
+        engine.wake()
         eventually(lambda: engine.diary().entries("awake"), "it wakes")
         eventually(engine.is_open, "the router takes orders")
         engine.wish("cancel_all")

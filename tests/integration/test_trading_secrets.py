@@ -9,8 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.rig import Engines, eventually
-from tests.integration.test_canary import forms, places_of
+from tests.integration.rig import Engines, eventually, forms, places_of
 from tests.integration.trading_rig import TradingEngine, TradingVenue
 
 CHUNK = 1 << 20

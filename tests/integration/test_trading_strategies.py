@@ -52,13 +52,14 @@ def test_a_person_can_end_everything_while_a_strategy_hangs(two: TradingEngine, 
     """`engine cancel --all` and `engine halt` are the router's, whom no strategy can hold up."""
     two.wish("order", "bad", name="a", away=3.0)
     two.wait_for_state("a", "WORKING", puppet="bad")
-    two.wish("sleep", "bad", seconds=3.0)
+    two.hang(puppet="bad")
     eventually(lambda: two.diary("bad").entries("asleep"), "the strategy hangs")
     answer = two.engines.call(*(("cancel", "--all") if command == "cancel" else ("halt",)))
     assert answer.returncode == 0, answer.stderr
     eventually(lambda: two.at_venue("a", "bad")[0]["status"] == "canceled", "its order is canceled")
     assert not two.diary("bad").entries("awake")
     assert two.router("orders")["orders"] == []
+    two.wake()
     two.wait_for_state("a", "CANCELED", puppet="bad")
     two.wish("order", "good", name="b", away=3.0)
     if command == "halt":
@@ -83,11 +84,12 @@ def test_a_strategy_that_leaves_its_reports_lying_is_refused_canceled_and_then_t
         engine.wish("order", name="trading", away=0.0, qty="9")
         engine.wait_for_state("trading", "WORKING", "PARTIAL", "FILLED")
         # Refusals fill the ring as well as fills, and faster.
-        engine.wish("flood", count=refusals, then_sleep_s=3.0)
+        engine.hang("flood", count=refusals)
         eventually(lambda: engine.diary().entries("asleep"), "the strategy hangs")
         eventually(lambda: engine.at_venue("resting")[0]["status"] == "canceled", "its order is canceled")
         eventually(lambda: engine.counts()["reports_held_back"] > 0, "reports are kept aside")
         assert not engine.diary().entries("awake")
+        engine.wake()
         engine.wait_for_state("resting", "CANCELED")
         eventually(lambda: engine.diary().entries("awake"), "it wakes")
         eventually(lambda: (engine.counts()["resyncs"] > 0) == (refusals > HELD_BACK_MAX + REPORT_SLOTS), "it is told")
@@ -111,7 +113,11 @@ def test_fills_of_a_strategy_that_slept_through_everything_are_told_when_it_wake
             engine.wish("order", name=f"{number}", away=number * 0.004, qty="0.3")
         for number in range(ORDERS):
             engine.wait_for_state(f"{number}", "WORKING", "PARTIAL", "FILLED", "REFUSED")
-        engine.wish("flood", count=REPORT_SLOTS + HELD_BACK_MAX + 1000, then_sleep_s=3.0)
+        engine.hang("flood", count=REPORT_SLOTS + HELD_BACK_MAX + 1000)
+        eventually(lambda: engine.diary().entries("asleep"), "the strategy hangs")
+        fills_before = engine.counts()["fills"]
+        eventually(lambda: engine.counts()["fills"] > fills_before, "a fill comes that nobody can be told of")
+        engine.wake()
         eventually(lambda: engine.diary().entries("awake"), "it wakes")
         engine.wish("cancel_all")
         eventually(lambda: not engine.router("orders")["orders"], "nothing is open")

@@ -16,6 +16,7 @@ import pytest
 from engine import strategy
 from tests.integration.rig import ENGINE, PATIENCE_S, Engines, eventually, summary_of
 from tests.integration.trading_rig import TradingEngine, TradingVenue
+from tests.waiting import moment
 
 QUOTER = Path(strategy.__file__).parent / "examples" / "quoter.py"
 SECONDS = float(os.environ.get("TRADING_WEATHER_S", "6"))
@@ -67,7 +68,7 @@ def test_ledger_journal_and_callbacks_agree_whatever_the_weather(
         while time.monotonic() < ends_at:
             # Connections that have been healthy for half a minute come back at once; in a short run they need not be.
             pause_s = dice.uniform(1.0, 4.0) if SECONDS < LONG_S else dice.uniform(10.0, 50.0)
-            time.sleep(min(pause_s, max(0.0, ends_at - time.monotonic())))
+            moment(min(pause_s, max(0.0, ends_at - time.monotonic())))
             if weather.endswith("cuts"):
                 engine.relay.cut(dice.choice(("", "orders", "feed")))
             elif weather.endswith("kills"):

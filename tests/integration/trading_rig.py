@@ -12,7 +12,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,9 +23,8 @@ import msgspec
 import psutil
 
 from engine.ledger_check import Ledger, Told, compare, read_state
-from engine.net.control_socket import NobodyListens, ask
 from engine.orders.tally import Tally
-from tests.integration.rig import PATIENCE_S, Diary, Engines, eventually
+from tests.integration.rig import ENGINE, PATIENCE_S, Diary, Engines, ask_engine, eventually
 
 PUPPET: Final = Path(__file__).parent / "strategies" / "puppet.py"
 OVER: Final = ("FILLED", "CANCELED", "EXPIRED", "REJECTED", "REFUSED")
@@ -171,12 +169,13 @@ class Relay:
         # Kinds of connection whose requests, or whose answers, are held up.
         self._held_up: set[str] = set()
         self._held_down: set[str] = set()
+        # Set when either changes, and then replaced.
+        self._held_changed = asyncio.Event()
         # The kind of connection that is reset whenever it comes; "all", or empty for none.
         self._down = ""
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
-        self.accepted_at = 0.0
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._thread.start()
         self._started.wait(PATIENCE_S)
@@ -213,13 +212,19 @@ class Relay:
 
     def up(self) -> None:
         """Let them come again."""
-        self._do(lambda: setattr(self, "_down", ""))
+
+        def rise() -> None:
+            self._down = ""
+
+        self._do(rise)
 
     def hold(self, *, requests: Sequence[str] = (), answers: Sequence[str] = ()) -> None:
         """From now on, hold up what connections of these kinds ask, and what they are told; () lets all pass."""
 
         def change() -> None:
             self._held_up, self._held_down = set(requests), set(answers)
+            self._held_changed.set()
+            self._held_changed = asyncio.Event()
 
         self._do(change)
 
@@ -267,7 +272,6 @@ class Relay:
         if self._down == "all" or (self._down and await asyncio.to_thread(_is_of, writer, self._down)):
             writer.transport.abort()
             return
-        self.accepted_at = time.monotonic()
         try:
             venue_reader, venue_writer = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:
@@ -304,7 +308,9 @@ class Relay:
                 while line.kind and line.kind in (self._held_up if is_up else self._held_down):
                     if reading.done():
                         return
-                    await asyncio.sleep(0.005)
+                    change = asyncio.ensure_future(self._held_changed.wait())
+                    await asyncio.wait({reading, change}, return_when=asyncio.FIRST_COMPLETED)
+                    change.cancel()
                 if is_up:
                     line.learn(data)
                     if line.kind and line.kind == self._down:
@@ -394,6 +400,9 @@ class TradingEngine:
             text += f'params = {{ path = "{folder / name}"{params} }}\n'
         self.config = folder / "engine.toml"
         self.config.write_text(text + strategies)
+        # Hangs so far; the file that ends the last one has its number.
+        self._hangs = 0
+        self._diaries: dict[str, Diary] = {}
         self._wish_files = {name: (folder / f"{name}.wishes").open("a", buffering=1) for name in names}
         self.process: subprocess.Popen[str]
 
@@ -408,7 +417,7 @@ class TradingEngine:
         log = (path if self._logs else Path(os.devnull)).open("w")
         with log:
             self.process = subprocess.Popen(
-                (*_engine(), "run", str(self.config), "--summary", str(self.summary_path)),
+                (*ENGINE, "run", str(self.config), "--summary", str(self.summary_path)),
                 stdout=log, stderr=log, text=True, env=environment, cwd=self.folder,
             )  # fmt: skip
         if wait:
@@ -461,10 +470,7 @@ class TradingEngine:
     # --- questions
 
     def _ask(self, socket_name: str, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return ask(self.engines.runtime / "kraken-engine" / "default" / socket_name, request, 5.0)
-        except NobodyListens:
-            return {}
+        return ask_engine(self.engines.runtime, socket_name, request)
 
     def status(self) -> dict[str, Any]:
         """The engine's summary so far; empty while it does not answer."""
@@ -494,9 +500,21 @@ class TradingEngine:
         """Have a puppet do something."""
         self._wish_files[puppet or self.names[0]].write(json.dumps({"do": do, **fields}) + "\n")
 
+    def hang(self, how: str = "sleep", puppet: str = "", **fields: Any) -> None:
+        """Have a puppet hang (sleep, spin, or flood and sleep) until `wake`."""
+        self._hangs += 1
+        self.wish(how, puppet, until=str(self.folder / f"wake-{self._hangs}"), **fields)
+
+    def wake(self) -> None:
+        """Have the puppet that hangs go on."""
+        (self.folder / f"wake-{self._hangs}").touch()
+
     def diary(self, puppet: str = "") -> Diary:
         """What a puppet was told."""
-        return Diary(self.folder / (puppet or self.names[0]))
+        name = puppet or self.names[0]
+        if name not in self._diaries:
+            self._diaries[name] = Diary(self.folder / name)
+        return self._diaries[name]
 
     def told(self, name: str, puppet: str = "") -> list[dict[str, Any]]:
         """What a puppet was told of the order of this name, oldest first."""
@@ -554,10 +572,9 @@ class TradingEngine:
 
     def wait_until_agreed(self, *, told: bool = True) -> None:
         """Until ledger, journal and callbacks say the same, and then once more."""
-        deadline = time.monotonic() + AGREED_S_MAX
-        while (differences := self.differences(told=told)) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert differences == [], self.log()[-3000:]
+        with suppress(AssertionError):  # the differences themselves say more
+            eventually(lambda: not self.differences(told=told), "all agree", AGREED_S_MAX)
+        assert self.differences(told=told) == [], self.log()[-3000:]
 
     def _told_of(self, puppet: str, orders: Any) -> Told:
         fills, ends, over = Tally(), Tally(), {}
@@ -604,12 +621,6 @@ class TradingEngine:
                 yield f"fill {fill.exec_id} was told otherwise"
         for exec_id in fills:
             yield f"fill {exec_id} was told, and the venue has none such"
-
-
-def _engine() -> tuple[str, ...]:
-    from tests.integration.rig import ENGINE
-
-    return ENGINE
 
 
 def is_alive(pid: int) -> bool:

@@ -154,10 +154,12 @@ STEPS = {"forward": 10**6, "back": -(10**6), "not at all": 0}
 def test_a_killed_process_leaves_its_belief_to_the_next(tmp_path: Path, step_s: int) -> None:
     """With the tier, less what has decayed since by the monotonic clock; the wall clock may be set meanwhile."""
     clock = ManualClock(mono_ns=10**12, wall_ns=NOW)
-    lock, counter = life(tmp_path, clock)
-    spend(lock, counter, clock, 18)
-    # Killed: nothing is released in order.
-    os.close(lock._fd)
+    if (pid := os.fork()) == 0:
+        try:
+            spend(*life(tmp_path, clock), clock, 18)
+        finally:
+            os._exit(0)  # nothing is released in order
+    os.waitpid(pid, 0)
     clock.advance(5 * NS_PER_S)
     clock = ManualClock(mono_ns=clock.mono_ns(), wall_ns=clock.wall_ns() + step_s * NS_PER_S)
     lock, counter = life(tmp_path, clock)

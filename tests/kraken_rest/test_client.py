@@ -1,7 +1,9 @@
-"""REST for one key: nonces in their order, nothing sent twice in doubt, silence after a lockout."""
+"""REST for one key over HTTPS: nonces in their order, nothing sent twice in doubt, silence after a lockout.
+
+Which call goes when is tried in `test_call_queue`, without a socket.
+"""
 
 import asyncio
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,20 +16,21 @@ from engine.clock import ManualClock, SystemClock
 from engine.errors import MisuseError, VenueReject
 from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest import requests as rest_requests
+from engine.kraken.rest.replies import RestRefusal
 from engine.kraken.rest.requests import RestRequest
 from engine.kraken.rest.signing import Signer
-from engine.kraken_rest.call_counter import Urgency
+from engine.kraken_rest.call_queue import RestCall
 from engine.kraken_rest.calls import RestCalls
 from engine.kraken_rest.client import KrakenRest
-from engine.net.https import HttpsClient, InDoubt, NotSent
+from engine.net.https import HttpsClient, NotSent
 from engine.net.key_lock import KeyLock
-from engine.net.lockout import LOCKOUT_NS, LockedOut
+from engine.net.lockout import LOCKOUT_NS
 from engine.secret import Secret
 from engine.units import NS_PER_S
 from engine.venue.server import Venue
 from engine.venue.setup.keys import KeySpec
 from engine.venue.setup.settings import VenueSettings
-from tests.net.test_https import Rest, answer, silence
+from tests.net.rig import Rest, answer, silence
 
 SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
 CANCEL_ALL = rest_requests.cancel_all()
@@ -52,6 +55,11 @@ class Desk:
         self.lock = KeyLock(key, folder)
         self.https = HttpsClient(url, clock=SystemClock())
         self.rest = KrakenRest(self.https, self.clock, signer=Signer(key, Secret(secret)), key=self.lock)
+        self.calls = RestCalls(self.rest, self.clock)
+
+    async def ask(self, request: RestRequest) -> RestRefusal | bytes:
+        """The text of Kraken's result, or why there is none."""
+        return await self.calls.ask(request, rest_replies.refusal_or_result)
 
     async def __aenter__(self) -> "Desk":
         return self
@@ -72,7 +80,7 @@ def nonces(requests: list[bytes]) -> list[int]:
     return [int(msgspec.json.decode(request.partition(b"\r\n\r\n")[2])["nonce"]) for request in requests]
 
 
-def test_twenty_calls_at_once_arrive_in_the_order_of_their_nonces(run, tmp_path: Path) -> None:
+def test_many_calls_at_once_arrive_in_the_order_of_their_nonces(run, tmp_path: Path) -> None:
     """The venue refuses any that is not above the last, and none is refused."""
 
     async def scenario() -> None:
@@ -81,10 +89,11 @@ def test_twenty_calls_at_once_arrive_in_the_order_of_their_nonces(run, tmp_path:
             async with Desk(
                 venue.rest.url, tmp_path, key=default.key, secret=default.secret, clock=SystemClock()
             ) as desk:
-                answers = await asyncio.gather(*(desk.rest.call(BALANCE) for _ in range(20)))
+                desk.calls.queue.set_tier("pro")
+                answers = await asyncio.gather(*(desk.ask(BALANCE) for _ in range(19)))
                 token, expires_s = await desk.rest.websockets_token()
 
-        assert all(b'"error":[]' in got.body for got in answers)
+        assert all(isinstance(got, bytes) for got in answers)
         assert (len(token), expires_s) == (43, 900)
 
     run(scenario())
@@ -103,100 +112,77 @@ def test_a_refused_token_is_a_sentence(run, tmp_path: Path) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize(("request_", "times"), [(BALANCE, 2), (CANCEL_ALL, 1)], ids=["reads", "changes"])
-def test_a_refused_nonce_is_tried_once_more_where_nothing_is_changed(
-    run, tmp_path: Path, request_: RestRequest, times: int
-) -> None:
-    """With a fresh nonce; the second refusal is the answer."""
+def test_a_nonce_that_was_refused_is_followed_by_a_fresh_one(run, tmp_path: Path) -> None:
+    """Of a call that only reads; the second refusal is the answer."""
 
     async def scenario() -> None:
         async with Rest([refusal("EAPI:Invalid nonce")] * 3) as server, Desk(server.url, tmp_path) as desk:
-            got = await desk.rest.call(request_)
+            got = await desk.ask(BALANCE)
             used = nonces(server.requests)
 
-            assert b"Invalid nonce" in got.body
-            assert len(used) == times
-            assert all(earlier < later for earlier, later in itertools.pairwise(used))
+        assert isinstance(got, RestRefusal)
+        assert "Invalid nonce" in got.error
+        assert len(used) == 2
+        assert used[0] < used[1]
 
     run(scenario())
 
 
-def test_no_authenticated_call_is_made_for_a_quarter_of_an_hour_after_a_lockout(run, tmp_path: Path) -> None:
-    """Not by this process and not by its successor; public calls go on."""
+def test_the_next_process_of_a_key_keeps_silent_for_the_rest_of_a_lockout(run, tmp_path: Path) -> None:
+    """Every call would prolong it."""
 
     async def scenario() -> None:
-        steps = [refusal("EGeneral:Temporary lockout"), answer(b"{}"), DONE]
-        async with Rest(steps) as server:
+        async with Rest([refusal("EGeneral:Temporary lockout"), DONE], [DONE]) as server:
             async with Desk(server.url, tmp_path) as desk:
-                await desk.rest.call(BALANCE)
-                for request in (BALANCE, CANCEL_ALL):
-                    with pytest.raises(LockedOut, match="15 minutes"):
-                        await desk.rest.call(request)
-                await desk.rest.call(rest_requests.time())
-            assert len(server.requests) == 2
-            async with Desk(
-                server.url, tmp_path, clock=ManualClock(mono_ns=5, wall_ns=NOW + LOCKOUT_NS // 3)
-            ) as successor:
-                with pytest.raises(LockedOut, match="10 minutes"):
-                    await successor.rest.call(BALANCE)
-                successor.clock.advance(LOCKOUT_NS)
-                await successor.rest.call(BALANCE)
-            assert len(server.requests) == 3
+                await desk.ask(BALANCE)
+                refused = [await desk.ask(request) for request in (BALANCE, CANCEL_ALL)]
+                await desk.ask(rest_requests.time())
+            sent_before = len(server.requests)
+            clock = ManualClock(mono_ns=5, wall_ns=NOW + LOCKOUT_NS // 3)
+            async with Desk(server.url, tmp_path, clock=clock) as successor:
+                refused.append(await successor.ask(BALANCE))
+                clock.advance(LOCKOUT_NS)
+                last = await successor.ask(BALANCE)
+            sent = len(server.requests)
+
+        texts = [got.error for got in refused if isinstance(got, RestRefusal)]
+        assert ["15 minutes" in text for text in texts] == [True, True, False]
+        assert "10 minutes" in texts[2]
+        assert (sent_before, sent) == (2, 3)
+        assert last == b"{}"
 
     run(scenario())
 
 
-def test_a_call_that_never_got_its_turn_was_not_sent(run, tmp_path: Path) -> None:
-    """One that hangs holds the others up; they are in no doubt."""
-
-    async def scenario() -> None:
-        async with Rest([silence]) as server, Desk(server.url, tmp_path, clock=SystemClock()) as desk:
-            hanging = asyncio.ensure_future(desk.rest.call(CANCEL_ALL, deadline_s=0.6))
-            while not server.requests:
-                await asyncio.sleep(0.01)
-            with pytest.raises(NotSent, match="earlier calls"):
-                await desk.rest.call(CANCEL_ALL, deadline_s=0.1)
-            with pytest.raises(InDoubt):
-                await hanging
-
-            assert len(server.requests) == 1
-
-    run(scenario())
-
-
-def test_the_most_urgent_call_goes_next(run, tmp_path: Path) -> None:
-    """The dead man's switch does not wait behind lookups; of equal ones the first that came."""
-
-    async def scenario() -> None:
-        async with Rest([DONE] * 5) as server, Desk(server.url, tmp_path, clock=SystemClock()) as desk:
-            calls = (
-                (BALANCE, Urgency.TRUTH),
-                (rest_requests.closed_orders(), Urgency.LATER),
-                (rest_requests.open_orders(), Urgency.LOOK),
-                (rest_requests.query_orders(["OQCLML-BW3P3-BUCMWZ"]), Urgency.LOOK),
-                (rest_requests.cancel_all_orders_after(60), Urgency.DEAD_MAN),
-            )
-            await asyncio.gather(*(desk.rest.call(request, urgency=urgency) for request, urgency in calls))
-            names = [request.split(b" ")[1].rpartition(b"/")[2].decode() for request in server.requests]
-
-        assert names == ["Balance", "CancelAllOrdersAfter", "OpenOrders", "QueryOrders", "ClosedOrders"]
-
-    run(scenario())
-
-
-def test_a_call_that_is_given_up_while_it_waits_costs_nobody_a_turn(run, tmp_path: Path) -> None:
-    """Those behind it go on."""
+def test_one_who_does_not_wait_any_longer_holds_up_nobody(run, tmp_path: Path) -> None:
+    """The call is not sent, and those behind it go on."""
 
     async def scenario() -> None:
         async with Rest([DONE] * 3) as server, Desk(server.url, tmp_path, clock=SystemClock()) as desk:
-            calls = [asyncio.ensure_future(desk.rest.call(BALANCE)) for _ in range(3)]
+            asking = [asyncio.ensure_future(desk.ask(BALANCE)) for _ in range(3)]
             await asyncio.sleep(0)
-            calls[1].cancel()
-            got = await asyncio.gather(*calls, return_exceptions=True)
-            await desk.rest.call(BALANCE)
+            asking[1].cancel()
+            got = await asyncio.gather(*asking, return_exceptions=True)
+            await desk.ask(BALANCE)
 
         assert isinstance(got[1], asyncio.CancelledError)
         assert len(server.requests) == 3
+
+    run(scenario())
+
+
+def test_a_call_under_way_is_given_up_at_the_end(run, tmp_path: Path) -> None:
+    """The process need not wait for Kraken."""
+
+    async def scenario() -> None:
+        async with Rest([silence]) as server, Desk(server.url, tmp_path, clock=SystemClock()) as desk:
+            told: list[object] = []
+            desk.calls.queue.put(RestCall(BALANCE, rest_replies.read_balance, told.append))
+            while not server.requests:
+                await asyncio.sleep(0.001)
+            await desk.calls.close(0.01)
+
+        assert told == []
 
     run(scenario())
 
@@ -207,14 +193,13 @@ def test_what_calls_have_used_of_krakens_counter_is_known_to_the_next_process(ru
     async def scenario() -> None:
         steps = [refusal("EAPI:Rate limit exceeded")] * 2
         async with Rest(steps) as server, Desk(server.url, tmp_path) as desk:
-            rest = RestCalls(desk.rest, desk.clock)
-            rest.set_tier("pro")
+            desk.calls.queue.set_tier("pro")
             for _ in range(2):
-                await rest.ask(BALANCE, rest_replies.read_balance)
+                await desk.ask(BALANCE)
                 desk.clock.advance(10 * NS_PER_S)
-            wait_ns = rest.counter.wait_ns(1, desk.clock.mono_ns())
+            wait_ns = desk.calls.queue.counter.wait_ns(1, desk.clock.mono_ns())
         async with Desk(server.url, tmp_path, clock=desk.clock) as successor:
-            counter = RestCalls(successor.rest, successor.clock).counter
+            counter = successor.calls.queue.counter
 
             assert counter.level(desk.clock.mono_ns()).tier == "pro"
             assert counter.wait_ns(1, desk.clock.mono_ns()) == pytest.approx(wait_ns, abs=NS_PER_S // 100)
@@ -223,23 +208,15 @@ def test_what_calls_have_used_of_krakens_counter_is_known_to_the_next_process(ru
     run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("step", "wait_s"),
-    [
-        (refusal(f"EService: Throttled: {NOW // NS_PER_S + 40}"), 40),
-        (answer(b"<html>", status="429 Too Many Requests", headers="Retry-After: 25\r\n"), 25),
-    ],
-    ids=["throttled", "retry after"],
-)
-def test_a_moment_that_kraken_names_is_waited_for_by_all_calls(run, tmp_path: Path, step: bytes, wait_s: int) -> None:
-    """Whatever the belief of the counter is."""
+def test_the_pause_that_a_server_wishes_for_is_waited_for_by_all_calls(run, tmp_path: Path) -> None:
+    """Retry-After, of whatever answer."""
 
     async def scenario() -> None:
+        step = answer(b"<html>", status="429 Too Many Requests", headers="Retry-After: 25\r\n")
         async with Rest([step]) as server, Desk(server.url, tmp_path) as desk:
-            rest = RestCalls(desk.rest, desk.clock)
-            await rest.ask(rest_requests.cancel_all_orders_after(60), rest_replies.read_balance)
+            await desk.ask(rest_requests.cancel_all_orders_after(60))
 
-            assert rest.counter.wait_ns(1, desk.clock.mono_ns()) == wait_s * NS_PER_S
+            assert desk.calls.queue.counter.wait_ns(1, desk.clock.mono_ns()) == 25 * NS_PER_S
 
     run(scenario())
 

@@ -1,4 +1,5 @@
-"""Kraken's book guide, obeyed to the letter and without a thought for speed: the judge of `Book`.
+"""Kraken's book guide, obeyed to the letter and without a thought for speed: the judge of
+`Book`.
 
 Text in, text out: a level is a pair of strings as the wire has them, and no code is
 shared with the engine.
@@ -22,7 +23,9 @@ class NaiveBook:
         self.asks = {}
 
     def apply(self, bids, asks):
-        """ "Process the entries in the order of the array": quantity 0 removes, anything else replaces."""
+        """ "Process the entries in the order of the array": quantity 0 removes, anything
+        else replaces.
+        """
         for side, levels in ((self.bids, bids), (self.asks, asks)):
             for price, qty in levels:
                 if Decimal(qty) == 0:
@@ -38,7 +41,9 @@ class NaiveBook:
         return list({"bids": self.bids, "asks": self.asks}[side].values())
 
     def checksum(self):
-        """Asks ascending, then bids descending, ten at most; without the point and leading zeros."""
+        """Asks ascending, then bids descending, ten at most; without the point and leading
+        zeros.
+        """
         top = self.levels("asks")[:CHECKSUM_LEVELS] + self.levels("bids")[:CHECKSUM_LEVELS]
         text = "".join(number.replace(".", "").lstrip("0") for level in top for number in level)
         return zlib.crc32(text.encode("ascii"))

@@ -89,7 +89,9 @@ def test_rounding_goes_where_it_is_told(value: str, direction: Rounding, rounded
 def test_a_quantity_is_rounded_to_what_can_be_ordered_and_held(
     increment: int, base_decimals: int | None, down: str, up: str
 ) -> None:
-    """An account may hold an asset in coarser units than its pair trades, and the other way round."""
+    """An account may hold an asset in coarser units than its pair trades, and the other way
+    round.
+    """
     pair = Pair("PENGU/USD", 6, 5, qty_increment_lots=increment, base_decimals=base_decimals)
 
     assert pair.round_qty("39148.13654", "down") == Decimal(down)

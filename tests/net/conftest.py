@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import uvloop
 
-HANG_S = 20.0  # a scenario that takes longer hangs
+from tests.waiting import turns
+
+HANG_S = 120.0  # a scenario that takes longer hangs
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -18,8 +20,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Coroutine[Any, Any
     async def guarded(scenario: Coroutine[Any, Any, None]) -> None:
         async with asyncio.timeout(HANG_S):
             await scenario
-        for _ in range(5):  # transports close in the next turns of the loop
-            await asyncio.sleep(0)
+        await turns(5)  # transports close in them
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, f"tasks left behind: {left}"
 

@@ -3,22 +3,23 @@
 import asyncio
 import base64
 import hashlib
-import os
 import random
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from engine.clock import SystemClock
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
-from engine.net.resolver import Resolver
+from engine.net.resolver import Address, Resolver
 from engine.net.websocket import WebSocketConnection
 from engine.units import MonoNs
+from tests.waiting import until
 
+POLL_INTERVAL_S = 0.002
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 TLS = Path(__file__).parent.parent / "data" / "tls"
 
@@ -86,11 +87,19 @@ class Peer:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
 
-    async def left(self) -> None:
-        """Wait until the client has left; say nothing."""
-        with suppress(ConnectionError):
-            while await self._reader.read(1 << 16):
-                pass
+    async def left(self, within_s: float | None = None) -> bool:
+        """Wait until the client has left, and say nothing; False when it has not `within_s`
+        seconds.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                while await self._reader.read(1 << 16):
+                    pass
+        except ConnectionError:
+            pass
+        except TimeoutError:
+            return False
+        return True
 
     def pause(self) -> None:
         """Read nothing more."""
@@ -216,11 +225,11 @@ class Rig:
             self.session,
             on_events=options.pop("on_events", self._on_events),
             on_burst_end=options.pop("on_burst_end", self._on_burst_end),
-            clock=SystemClock(),
+            clock=options.pop("clock", None) or SystemClock(),
             backoff=options.pop("backoff", None) or impatient(),
             budget=options.pop("budget", None) or ConnectionBudget(attempts_max=10_000),
             resolver=options.pop("resolver", None) or Resolver(),
-            **{"poll_interval_s": 0.002, "close_deadline_s": 0.05, **options},
+            **{"poll_interval_s": POLL_INTERVAL_S, "close_deadline_s": 0.05, **options},
         )
         self.running: asyncio.Task[None] | None = None
 
@@ -235,11 +244,16 @@ class Rig:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Let the loop run until `condition` holds; the scenario's deadline is the limit."""
-        while not condition():
-            await asyncio.sleep(0.001)
+
+        def look() -> object:
+            if found := condition():
+                return found
             assert self.running is not None
             if self.running.done():
                 self.running.result()
+            return None
+
+        await until(look)
 
     async def connected(self, times: int = 1) -> None:
         await self.until(lambda: self.connection.connects >= times)
@@ -261,5 +275,81 @@ def patient() -> Backoff:
     return Backoff(random.Random(1), first_ceiling_ns=10**13, ceiling_ns_max=10**13)
 
 
-def open_fds() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def server_context(names: list[str | None] | None = None) -> ssl.SSLContext:
+    """A server that is venue.test; it notes the names that clients asked for (SNI)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "venue.pem", TLS / "venue.key")
+    if names is not None:
+        context.sni_callback = lambda _socket, name, _context: names.append(name)
+    return context
+
+
+def pointing_at(port: int) -> Resolver:
+    """Every name is 127.0.0.1 at this port."""
+    return Resolver(lambda _host, _port: [Address(socket.AF_INET, ("127.0.0.1", port))])
+
+
+def answer(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
+
+
+class Rest:
+    """A server whose connections each follow a script, a list of what to do with each
+    request.
+    """
+
+    def __init__(self, *connections: list[bytes | Callable[..., Awaitable[None]]], tls=None) -> None:
+        self._scripts = list(connections)
+        self._tls = tls
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.connections = 0
+        self.requests: list[bytes] = []
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def has_hung_up(self) -> bool:
+        """Has the server closed every connection that it took?"""
+        return bool(self._tasks) and all(task.done() for task in self._tasks)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        try:
+            for step in self._scripts[min(self.connections, len(self._scripts)) - 1]:
+                self.requests.append(await read_request(reader))
+                if isinstance(step, bytes):
+                    writer.write(step)
+                    await writer.drain()
+                else:
+                    await step(writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+    return head + await reader.readexactly(length)
+
+
+async def silence(_: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()

@@ -3,8 +3,6 @@
 import asyncio
 import gzip
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Self
 
 import pytest
 
@@ -12,69 +10,10 @@ from engine.clock import SystemClock
 from engine.errors import ConfigError
 from engine.net.https import HttpsClient, InDoubt, NotSent, RequestFailed
 from engine.net.resolver import Resolver
-from tests.net.rig import TLS
-from tests.net.test_tls import pointing_at, server_context
+from tests.net.rig import TLS, Rest, answer, pointing_at, server_context, silence
+from tests.waiting import turns, until
 
 SIGNATURE = "c2lnbmF0dXJlIG9mIGEgY2FsbA=="
-
-
-def answer(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
-
-
-class Rest:
-    """A server whose connections each follow a script, a list of what to do with each request."""
-
-    def __init__(self, *connections: list[bytes | Callable[..., Awaitable[None]]], tls=None) -> None:
-        self._scripts = list(connections)
-        self._tls = tls
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.connections = 0
-        self.requests: list[bytes] = []
-        self.port = 0
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        try:
-            for step in self._scripts[min(self.connections, len(self._scripts)) - 1]:
-                self.requests.append(await read_request(reader))
-                if isinstance(step, bytes):
-                    writer.write(step)
-                    await writer.drain()
-                else:
-                    await step(writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-
-async def read_request(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
-    return head + await reader.readexactly(length)
-
-
-async def silence(_: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(3600)
 
 
 async def reset(writer: asyncio.StreamWriter) -> None:
@@ -260,9 +199,8 @@ def test_a_connection_that_was_seen_to_close_is_not_used_again(run) -> None:
         async with Rest([answer(b"1")], [answer(b"2")]) as server:  # the first closes after its only answer
             https = client(server.url)
             await https.request("POST", "/first", body=b"1")
-            while server._tasks and not all(task.done() for task in server._tasks):
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.05)
+            await until(lambda: server.has_hung_up)
+            await turns(5)  # the client's end sees it
             second = await https.request("POST", "/second", body=b"2")
             await https.close()
 

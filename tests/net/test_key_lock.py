@@ -1,6 +1,5 @@
 """One signer per key, and nonces that never go back: not with the clock, not with a death."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from engine.errors import ConfigError, MisuseError
 from engine.net.key_lock import BLOCK_NS, KeyLock, keys_directory
 from engine.net.lockout import LOCKOUT_NS, LockedOut, Lockout
 from engine.units import NS_PER_S, MonoNs, WallNs
+from tests.descriptors import close_as_a_death_would
 
 NOW = WallNs(1_795_000_000 * NS_PER_S)
 
@@ -38,7 +38,7 @@ def test_no_nonce_is_used_twice_whatever_dies_when(tmp_path_factory: pytest.Temp
     for offset, dies in lives:
         used.append(lock.next_nonce(WallNs(NOW + offset)))
         if dies:
-            os.close(lock._fd)  # what the kernel does
+            close_as_a_death_would(directory)
             lock = KeyLock("key", directory)
     lock.release()
 
@@ -167,7 +167,7 @@ def test_a_lockout_outlives_the_process(tmp_path: Path) -> None:
     """A router that is started again does not prolong it; a clock that went back cannot make it last for ever."""
     lock = KeyLock("key", tmp_path)
     lock.note_lockout(NOW)
-    os.close(lock._fd)
+    close_as_a_death_would(tmp_path)
     successor = KeyLock("key", tmp_path)
 
     assert successor.lockout_left_ns(WallNs(NOW + NS_PER_S)) == LOCKOUT_NS - NS_PER_S

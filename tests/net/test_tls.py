@@ -1,6 +1,5 @@
 """TLS: what is not verified is not talked to. The certificates are in tests/data/tls."""
 
-import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -8,28 +7,14 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
-from engine.net.resolver import Address, Resolver
 from engine.net.tls import client_context
-from tests.net.rig import TLS, Peer, Rig, Server, open_fds, text
+from tests.descriptors import open_fds
+from tests.net.rig import TLS, Peer, Rig, Server, pointing_at, server_context, text
 
 
 async def greets(peer: Peer) -> None:
     await peer.accept(followed_by=text(b"hello"))
     await peer.gone()
-
-
-def server_context(names: list[str | None] | None = None) -> ssl.SSLContext:
-    """A server that is venue.test; it notes the names that clients asked for (SNI)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(TLS / "venue.pem", TLS / "venue.key")
-    if names is not None:
-        context.sni_callback = lambda _socket, name, _context: names.append(name)
-    return context
-
-
-def pointing_at(port: int) -> Resolver:
-    """Every name is 127.0.0.1 at this port."""
-    return Resolver(lambda _host, _port: [Address(socket.AF_INET, ("127.0.0.1", port))])
 
 
 def test_a_verified_server_is_talked_to_by_its_name(run: Callable[..., None]) -> None:

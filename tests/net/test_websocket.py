@@ -1,37 +1,43 @@
 """A connection that never gives up, against servers that misbehave on real sockets."""
 
 import asyncio
+import itertools
 import random
 import socket
-import time
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from engine.clock import ManualClock
 from engine.errors import ConfigError, MisuseError
 from engine.net import link
 from engine.net.backoff import Backoff
-from engine.net.budget import ConnectionBudget
+from engine.net.budget import WINDOW_NS, ConnectionBudget
 from engine.net.resolver import Address, Resolver
-from engine.units import MonoNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+from tests.descriptors import open_fds
 from tests.net.rig import (
     BINARY,
     CLOSE,
     CONTINUATION,
     PING,
+    POLL_INTERVAL_S,
     PONG,
     TEXT,
+    NotingSession,
     Peer,
     Rig,
     Script,
     Server,
     frame,
     impatient,
-    open_fds,
     patient,
     text,
 )
+from tests.waiting import PATIENCE_S, stall, turns, until
 
 BURST_END = ("burst end", None)
 
@@ -324,6 +330,23 @@ def test_silence_cuts_the_connection(run):
     run(scenario())
 
 
+class EasilyOffended(NotingSession):
+    """Calls its connection dead after a quarter of a second without a frame."""
+
+    SILENCE_NS_MAX = 250 * NS_PER_MS
+
+    def opened(self, now: MonoNs) -> None:
+        self.heard_at = now
+        super().opened(now)
+
+    def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[bytes]:
+        self.heard_at = received_at
+        return super().receive(frame, received_at)
+
+    def dead(self, now: MonoNs) -> str | None:
+        return "silent" if now - self.heard_at > self.SILENCE_NS_MAX else None
+
+
 def test_our_own_stall_is_not_the_servers_silence(run):
     """After a stall of ours the socket is read before the session judges: what lay in it counts as heard in time."""
 
@@ -335,17 +358,14 @@ def test_our_own_stall_is_not_the_servers_silence(run):
             peers.append(peer)
             await peer.gone()
 
-        async with Server(script) as server, Rig(server.url) as rig:
+        clock = ManualClock()
+        async with Server(script) as server, Rig(server.url, clock=clock, session=EasilyOffended()) as rig:
             await rig.connected()
-            heard_at = [time.monotonic_ns()]
-            receive = rig.session.receive
-            rig.connection._link._receive = lambda data, at: heard_at.append(at) or receive(data, at)
-            rig.session.dead = lambda now: "silent" if now - heard_at[-1] > 250_000_000 else None
             for i in range(3):
                 peers[0].write(text(b"%d" % i))
-                time.sleep(0.3)
+                clock.advance(3 * EasilyOffended.SILENCE_NS_MAX)
+                stall(10 * POLL_INTERVAL_S)  # the frame lies in the socket and the tick is due, both at once
                 await rig.until(lambda wanted=i + 1: len(rig.session.of("frame")) == wanted)
-            rig.session.dead = lambda now: None
 
             assert rig.connection.disconnects == 0
 
@@ -353,8 +373,17 @@ def test_our_own_stall_is_not_the_servers_silence(run):
 
 
 def test_a_server_that_does_not_read_stops_our_requests(run):
-    """When the transport's buffer is full, requests stay with the session, whose queue is bounded."""
-    taken = []
+    """When the transport's buffer is full, requests stay with the session, whose queue is bounded.
+
+    The session is polled twenty times more and not asked once for what it has to send.
+    """
+
+    class Talkative(NotingSession):
+        asked = 0
+
+        def to_send(self) -> list[bytes]:
+            self.asked += 1
+            return [b"x" * 262_144]
 
     async def deaf(peer: Peer) -> None:
         await peer.accept()
@@ -362,17 +391,14 @@ def test_a_server_that_does_not_read_stops_our_requests(run):
         await asyncio.Event().wait()
 
     async def scenario():
-        async with Server(deaf) as server, Rig(server.url, close_deadline_s=0.01) as rig:
-            rig.session.to_send = lambda: taken.append(1) or [b"x" * 262_144]
+        async with Server(deaf) as server, Rig(server.url, close_deadline_s=0.01, session=Talkative()) as rig:
             await rig.connected()
-            rig.connection._link._to_send = rig.session.to_send
-            before = -1
-            while before != len(taken):
-                before = len(taken)
-                await asyncio.sleep(0.05)
+            await rig.until(lambda: not rig.connection.can_send)
+            asked, polled = rig.session.asked, rig.session.polls
+            await rig.until(lambda: rig.session.polls >= polled + 20)
 
             assert rig.connection.connected
-            assert rig.session.polls > 0
+            assert rig.session.asked == asked
 
     run(scenario())
 
@@ -428,7 +454,7 @@ def test_a_refused_upgrade_is_told_and_retried(run, answer, reason):
     async def refuses(peer: Peer) -> None:
         await peer.read_upgrade()
         peer.write(answer)
-        await asyncio.sleep(0)
+        await turns()
 
     async def scenario():
         async with Server(refuses, refuses, sends()) as server, Rig(server.url) as rig:
@@ -451,16 +477,17 @@ def test_a_server_that_never_answers_is_left(run):
 
     async def trickles(peer: Peer) -> None:
         await peer.read_upgrade()
-        for byte in b"HTTP/1.1 101 Switching Protocols and so on and so forth":
+        for byte in itertools.cycle(b"HTTP/1.1 101 Switching Protocols and so on and so forth "):
             peer.write(bytes([byte]))
-            await asyncio.sleep(0.02)
+            if await peer.left(within_s=0.02):
+                return
 
     async def scenario():
-        async with Server(silent, trickles, sends()) as server, Rig(server.url, handshake_deadline_s=0.1) as rig:
+        async with Server(silent, trickles, sends()) as server, Rig(server.url, handshake_deadline_s=0.5) as rig:
             await rig.connected()
 
             assert rig.connection.connect_failures == 2
-            assert rig.connection.last_error == f"{server.url}: no answer to the handshake within 0.1 s"
+            assert rig.connection.last_error == f"{server.url}: no answer to the handshake within 0.5 s"
 
     run(scenario())
 
@@ -613,15 +640,25 @@ def test_cut_replaces_the_connection(run):
 
 def test_the_first_drops_are_retried_at_once_and_the_fourth_waits(run):
     """Backoff of an hour: three drops do not feel it, the fourth does."""
+    waits_ns = []
+
+    class NotedBackoff(Backoff):
+        def retry_at(self, now: MonoNs, floor_ns: int = 0) -> MonoNs:
+            at = super().retry_at(now, floor_ns)
+            waits_ns.append(at - now)
+            return at
 
     async def drops(peer: Peer) -> None:
         await peer.accept()
 
     async def scenario():
-        async with Server(drops) as server, Rig(server.url, backoff=patient()) as rig:
-            await rig.until(lambda: rig.connection.disconnects == 4)
-            await asyncio.sleep(0.05)
+        backoff = NotedBackoff(random.Random(1), first_ceiling_ns=10**13, ceiling_ns_max=10**13)
+        async with Server(drops) as server, Rig(server.url, backoff=backoff) as rig:
+            await rig.until(lambda: len(waits_ns) == 4)
+            await turns(5)
 
+            assert waits_ns[:3] == [0, 0, 0]
+            assert waits_ns[3] > 60 * NS_PER_S
             assert rig.connection.connects == 4
 
     run(scenario())
@@ -693,6 +730,14 @@ def test_a_server_that_is_back_says_so_and_is_connected_to_at_once(run):
 def test_a_storm_stays_inside_the_budget(run):
     """A server that closes each connection at once gets as many attempts as the budget holds, then none."""
 
+    class NotedBudget(ConnectionBudget):
+        made_wait_ns = 0
+
+        def earliest(self, now: MonoNs) -> MonoNs:
+            at = super().earliest(now)
+            self.made_wait_ns = at - now
+            return at
+
     async def drops(peer: Peer) -> None:
         await peer.accept()
 
@@ -701,12 +746,12 @@ def test_a_storm_stays_inside_the_budget(run):
         peer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
 
     async def scenario():
-        budget = ConnectionBudget(attempts_max=20)
+        budget = NotedBudget(attempts_max=20)
         async with Server(*[drops, refuses] * 50) as server, Rig(server.url, budget=budget) as rig:
-            await rig.until(lambda: rig.connection.disconnects + rig.connection.connect_failures == 20)
-            await asyncio.sleep(0.05)
+            await rig.until(lambda: budget.made_wait_ns > 0)
 
             assert server.accepted == 20
+            assert budget.made_wait_ns > WINDOW_NS / 2
 
     run(scenario())
 
@@ -838,8 +883,11 @@ async def ignores_close(peer: Peer) -> None:
 def test_stop_returns_in_every_phase(run, phase):
     """With deadlines of an hour, stop() would hang if it waited for one of them."""
 
+    asked, released = threading.Event(), threading.Event()
+
     def never(host: str, port: int) -> list[Address]:
-        time.sleep(0.3)
+        asked.set()
+        released.wait(PATIENCE_S)
         return []
 
     async def scenario():
@@ -862,7 +910,7 @@ def test_stop_returns_in_every_phase(run, phase):
                 reached = {
                     "waiting": lambda: rig.connection.connect_failures == 1,
                     "handshake": lambda: server.accepted == 1,
-                    "resolving": lambda: rig.connection._interrupt.__name__ == "cancel",
+                    "resolving": asked.is_set,
                 }
                 await rig.until(reached.get(phase, lambda: rig.connection.connected))
                 await rig.connection.stop()
@@ -870,6 +918,7 @@ def test_stop_returns_in_every_phase(run, phase):
                 assert rig.running is not None
                 await rig.running
                 assert not rig.connection.connected
+                released.set()
                 assert rig.connection.connect_failures == (1 if phase == "waiting" else 0)
                 assert rig.session.of("closed") == (["stopped by us"] if phase.startswith("open") else [])
 
@@ -910,14 +959,12 @@ def test_a_canceled_run_closes_its_socket(run, phase):
             before = open_fds()
             rig = Rig(server.url, backoff=impatient())
             task = asyncio.create_task(rig.connection.run())
-            while not (server.accepted and (phase == "handshake" or rig.connection.connected)):
-                await asyncio.sleep(0.001)
+            await until(lambda: server.accepted and (phase == "handshake" or rig.connection.connected))
             task.cancel()
 
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert len(rig.session.of("closed")) == len(rig.session.of("opened"))
-            while open_fds() > before:
-                await asyncio.sleep(0.001)
+            await until(lambda: open_fds() <= before, "every descriptor is closed")
 
     run(scenario())

@@ -4,41 +4,29 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.clock import ManualClock
 from engine.kraken.connection.error_catalog import ErrorKind, meaning
 from engine.kraken.trading.session import TradingSession, TradingSettings
 from engine.order_router.core.dead_man import DeadMan
-from engine.order_router.wire import OrderWire
+from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.units import NS_PER_MS, NS_PER_S
+from tests.clocks import ShellClock
+from tests.order_router.rig import Socket
 
 TIMEOUT_S, REFRESH_S = 60, 20
-
-
-class Socket:
-    """Takes every request."""
-
-    can_send = True
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-
-    def send(self, request: bytes) -> bool:
-        self.sent.append(request)
-        return True
 
 
 class Rig:
     """A switch whose refreshes go by REST, as long as the WebSocket has no token."""
 
     def __init__(self) -> None:
-        self.clock = ManualClock(mono_ns=10**12)
+        self.clock = ShellClock(mono_ns=10**12)
         self.session = TradingSession(TradingSettings())
-        self.wire = OrderWire(self.session, self.clock)
-        self.wire.socket = self.socket = Socket()
+        self.socket = Socket(self.session)
+        route = WebSocketRoute(self.session, self.socket, self.clock.now)
         # When REST was asked, and what it answers.
         self.asked_at: list[float] = []
         self.error = ""
-        self.dead_man = DeadMan(TIMEOUT_S, REFRESH_S * NS_PER_S, self.wire, self._arm, self.clock, lambda: 1.0)
+        self.dead_man = DeadMan(TIMEOUT_S, REFRESH_S * NS_PER_S, route, self._arm, self.clock.now, lambda: 1.0)
 
     def _arm(self, timeout_s: int) -> None:
         self.asked_at.append(self.clock.mono_ns() / NS_PER_S)

@@ -1,116 +1,76 @@
 """Whether the feed of the account can be relied upon: pairs that are certain are traded, the rest waits."""
 
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from engine.clock import ManualClock
-from engine.kraken.trading.session import TradingSession, TradingSettings
-from engine.order_router.core.cancels import OrderCancels
-from engine.order_router.core.commit import OrderRecords
-from engine.order_router.core.executions import FEED_SILENCE_NS, UNSEEN, AccountFacts
-from engine.order_router.core.gate import TradingGate
-from engine.order_router.market_boards import MarketBoards
-from engine.order_router.wire import OrderWire
-from engine.orders.balances import Balances
-from engine.orders.blotter import Blotter
+from engine.order_router.core.executions import FEED_SILENCE_NS, UNSEEN
 from engine.orders.intent import Amendment, Trigger
-from engine.orders.journal import Journal
 from engine.orders.journal_records import AmendSent
-from engine.orders.rate_counter import RateCounters
-from engine.orders.risk import Risk, RiskLimits
-from engine.orders.venue_facts import (
-    BalanceFact,
-    ExecutionFact,
-    FeedAlive,
-    FeedLost,
-    OrderLookup,
-    SnapshotBegan,
-    SnapshotEnded,
-)
-from engine.units import NS_PER_S, QtyLots
+from engine.orders.rings.commands import Cancel
+from engine.orders.venue_facts import ExecutionFact, FeedAlive, FeedLost, OrderLookup
+from engine.units import NS_PER_S, MonoNs, QtyLots, WallNs
+from tests.order_router.rig import RouterRig
 from tests.orders.rig import AT, limit, submitted
-
-
-class Asked:
-    """What REST would be asked about."""
-
-    def __init__(self) -> None:
-        self.reconciled: list[str] = []
-        self.settled: list[str] = []
-
-    def reconcile(self, keys: list[str]) -> None:
-        self.reconciled += keys
-
-    def settle(self, key: str) -> None:
-        self.settled.append(key)
 
 
 class Account:
     """A router's view of the account, with two open orders."""
 
-    def __init__(self, folder: Path) -> None:
-        self.clock = ManualClock(mono_ns=10**12, wall_ns=AT)
-        self.journal = Journal.open(folder)[0]
-        self.records = OrderRecords(Blotter(), self.journal, {}, Balances(), self.clock)
-        risk = Risk(RiskLimits())
-        self.gate = TradingGate(risk, lambda _: None)
-        wire = OrderWire(TradingSession(TradingSettings()), self.clock)
-        rates = RateCounters()
-        self.by_rest: list[str] = []
-        cancels = OrderCancels(
-            self.records, wire, rates, lambda orders: self.by_rest.extend(order.key for order in orders), self.clock
-        )
-        self.asked = Asked()
-        self.facts = AccountFacts(
-            self.records, self.gate, MarketBoards([], self.clock), wire, cancels, rates, risk, self.asked, self.clock,
-            is_tier_fixed=False,
-        )  # fmt: skip
+    def __init__(self) -> None:
+        self.rig = RouterRig()
+        self.clock, self.core = self.rig.clock, self.rig.core
+        self.core.begin()
+        self.rig.know_pairs()
+        records = self.core.records
         for key, symbol in (("one", "BTC/USD"), ("two", "ETH/USD")):
-            self.records.commit([submitted(key=key, intent=limit(symbol=symbol))])
-            self.records.commit(self.records.blotter.on_acknowledged(key, f"O{key}", self.clock.wall_ns()))
+            records.commit([submitted(key=key, intent=limit(symbol=symbol))])
+            records.commit(records.blotter.on_acknowledged(key, f"O{key}", self.clock.wall_ns()))
         self.clock.advance(NS_PER_S)
 
     def snapshot(self, *listed: str) -> None:
         """The feed is there again, with these orders open."""
-        asked_at = self.clock.mono_ns()
-        self.facts.take(SnapshotBegan("executions"))
-        for key in listed:
-            self.facts.take(
-                ExecutionFact(exec_type="new", order_id=f"O{key}", timestamp=AT, cl_ord_id=key, is_snapshot=True)
-            )
-        self.facts.take(SnapshotEnded("executions", None, asked_at))
-        self.facts.take(SnapshotBegan("balances"))
-        self.facts.take(BalanceFact(asset="USD", balance=Decimal(1), is_snapshot=True))
-        self.facts.take(SnapshotEnded("balances"))
+        self.rig.snapshot(*(
+            ExecutionFact(exec_type="new", order_id=f"O{key}", timestamp=AT, cl_ord_id=key, is_snapshot=True)
+            for key in listed
+        ))  # fmt: skip
+
+    def take(self, fact: Any) -> None:
+        self.rig.fact(fact)
 
     def reasons(self) -> tuple[str, str]:
         """Why no order is taken on either pair."""
-        return self.gate.closed_reason_of("BTC/USD"), self.gate.closed_reason_of("ETH/USD")
+        return self.core.gate.closed_reason_of("BTC/USD"), self.core.gate.closed_reason_of("ETH/USD")
+
+
+def order_row(key: str, *, status: str) -> dict[str, Any]:
+    """An order as REST tells it."""
+    return {
+        "cl_ord_id": key, "status": status, "opentm": AT / NS_PER_S, "vol": "1", "vol_exec": "0", "cost": "0",
+        "fee": "0", "price": "0", "descr": {"pair": "ETHUSD", "type": "buy", "ordertype": "limit", "price": "100"},
+    }  # fmt: skip
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Iterator[Account]:
-    account = Account(tmp_path)
-    yield account
-    account.journal.close()
+def account() -> Account:
+    return Account()
 
 
 def test_an_order_that_a_snapshot_does_not_list_shuts_its_own_pair_only(account: Account) -> None:
     """Until REST has told of it; the gate itself is open."""
     account.snapshot("one")
-    before = account.reasons()
-    account.facts.accounted_for(["two"])
+    before, is_open = account.reasons(), account.core.gate.report.is_open
+    account.rig.work_for(NS_PER_S // 10)
+    question = account.rig.take_call("QueryOrders")
+    account.rig.answer(question, {"Otwo": order_row("two", status="canceled")})
 
-    assert account.asked.reconciled == ["two"]
-    assert account.gate.report.is_open
+    assert question.request.fields["txid"] == "Otwo"
+    assert is_open
     assert before == ("", "open orders on ETH/USD that Kraken does not list are looked up")
     assert account.reasons() == ("", "")
-    assert account.facts.counts["snapshots_reconciled"] == 1
+    assert account.core.account.counts["snapshots_reconciled"] == 1
 
 
 def test_a_later_snapshot_that_lists_all_makes_every_pair_certain(account: Account) -> None:
@@ -118,7 +78,7 @@ def test_a_later_snapshot_that_lists_all_makes_every_pair_certain(account: Accou
     account.snapshot()
     account.snapshot("one", "two")
     certain = account.reasons()
-    account.facts.accounted_for(["one", "two"])
+    account.core.account.accounted_for(["one", "two"])
 
     assert certain == account.reasons() == ("", "")
 
@@ -135,7 +95,7 @@ def test_a_later_snapshot_that_lists_all_makes_every_pair_certain(account: Accou
 def test_the_reason_is_what_the_feed_lacks(account: Account, fact: FeedLost, reason: str) -> None:
     """It is reconciled only while a snapshot is on its way."""
     account.snapshot("one", "two")
-    account.facts.take(fact)
+    account.take(fact)
 
     assert account.reasons() == (reason, reason)
 
@@ -145,25 +105,24 @@ def test_a_fact_that_cannot_be_is_told_in_the_log(account: Account) -> None:
     account.snapshot("one", "two")
     with capture_logs() as logs:
         for exec_type in ("filled", "canceled", "canceled"):
-            account.facts.take(ExecutionFact(exec_type=exec_type, order_id="Oone", timestamp=AT, cl_ord_id="one"))
+            account.take(ExecutionFact(exec_type=exec_type, order_id="Oone", timestamp=AT, cl_ord_id="one"))
     told = [(line["id"], line["quarantined"]) for line in logs if line["event"] == "fact not acted upon"]
 
     assert told[0] == ("one", 1)
-    assert len(told) == account.records.blotter.quarantined
+    assert len(told) == account.core.blotter.quarantined
 
 
 def test_a_feed_that_says_nothing_for_three_seconds_shuts_the_gate_until_it_speaks(account: Account) -> None:
     """What it is late with does not open it: the last thing that Kraken said must be of just now."""
     account.snapshot("one", "two")
     account.clock.advance(FEED_SILENCE_NS)
-    account.facts.watch(account.clock.mono_ns())
+    account.rig.work()
     in_time = account.reasons()
-    account.clock.advance(1)
-    account.facts.watch(account.clock.mono_ns())
+    account.rig.work_for(1)
     silent = account.reasons()
-    account.facts.take(FeedAlive(account.clock.mono_ns() - FEED_SILENCE_NS - 1))
+    account.take(FeedAlive(MonoNs(account.clock.mono_ns() - FEED_SILENCE_NS - 1)))
     late = account.reasons()
-    account.facts.take(FeedAlive(account.clock.mono_ns()))
+    account.take(FeedAlive(account.clock.mono_ns()))
 
     assert in_time == ("", "")
     assert silent == late == ("the private feed's process gives no sign of life",) * 2
@@ -173,9 +132,8 @@ def test_a_feed_that_says_nothing_for_three_seconds_shuts_the_gate_until_it_spea
 def test_a_frozen_feed_that_comes_back_with_a_lost_connection_says_so(account: Account) -> None:
     """Then its snapshot opens the gate, as ever."""
     account.snapshot("one", "two")
-    account.clock.advance(2 * FEED_SILENCE_NS)
-    account.facts.watch(account.clock.mono_ns())
-    account.facts.take(FeedLost("connection lost: silent"))
+    account.rig.work_for(2 * FEED_SILENCE_NS)
+    account.take(FeedLost("connection lost: silent"))
     lost = account.reasons()
     account.snapshot("one", "two")
 
@@ -184,19 +142,27 @@ def test_a_frozen_feed_that_comes_back_with_a_lost_connection_says_so(account: A
 
 
 def test_a_cancel_that_ends_nothing_is_sent_less_and_less(account: Account) -> None:
-    """By REST here, for there is no connection; each would cost the pair's counter."""
+    """Kraken says yes each time, and the order stays; each costs the pair's counter."""
     account.snapshot("one", "two")
-    cancels = account.facts._cancels
-    cancels.want("one")
-    for _ in range(120 * 50):
-        cancels.send(account.clock.mono_ns(), is_maintenance=False)
-        account.clock.advance(NS_PER_S // 50)
-    in_two_minutes = len(account.by_rest)
+    account.rig.connect()
+    account.rig.command(Cancel("quoter", ["one"]))
+    cancels: list[dict[str, Any]] = []
+
+    def answer() -> None:
+        account.rig.keep_alive()
+        for request in account.rig.socket.take():
+            if request["method"] == "cancel_order":
+                cancels.append(request)
+                account.rig.frame({"method": "cancel_order", "req_id": request["req_id"], "success": True,
+                                   "result": {"order_id": "Oone"}})  # fmt: skip
+
+    account.rig.work_for(120 * NS_PER_S, answer)
+    in_two_minutes = len(cancels)
     account.snapshot("one", "two")
-    cancels.send(account.clock.mono_ns(), is_maintenance=False)
+    account.rig.work_for(NS_PER_S // 10, answer)
 
     assert 6 <= in_two_minutes <= 9
-    assert len(account.by_rest) == in_two_minutes + 1, "a feed that is back ends the pause"
+    assert len(cancels) == in_two_minutes + 1, "a feed that is back ends the pause"
 
 
 @pytest.mark.parametrize(
@@ -212,12 +178,59 @@ def test_a_cancel_that_ends_nothing_is_sent_less_and_less(account: Account) -> N
 def test_an_amend_in_doubt_is_said_to_have_failed_only_where_that_shows(
     account: Account, change: dict[str, Any], told: dict[str, Any], reason: str
 ) -> None:
-    """REST tells quantity, limit and trigger of an order: what else an amend was to change may be so, or may not."""
+    """REST tells quantity, limit and trigger of an order: what else an amend was to change may be so, or may not.
+
+    Its deadline is over, and everything that the executions had to tell until then was told.
+    """
+    account.snapshot("one", "two")
     stop = limit("sell", price=None, order_type="stop-loss", trigger=Trigger(Decimal(90)))
-    account.records.commit([submitted(key="stop", intent=stop)])
-    account.records.commit(account.records.blotter.on_acknowledged("stop", "Ostop", AT))
-    account.records.commit([AmendSent("stop", Amendment(price_decimals=1, qty_decimals=8, **change), AT)])
-    account.facts.found(OrderLookup(order_id="Ostop", status="open", **told), [])
-    order = account.records.blotter.open["stop"]
+    records = account.core.records
+    records.commit([submitted(key="stop", intent=stop)])
+    records.commit(records.blotter.on_acknowledged("stop", "Ostop", AT))
+    records.commit([AmendSent("stop", Amendment(price_decimals=1, qty_decimals=8, **change), AT)])
+    account.core.account.found(OrderLookup(order_id="Ostop", status="open", **told), [])
+    order = records.blotter.open["stop"]
 
     assert (order.pending, order.reason) == ("", reason)
+
+
+def test_an_amend_in_doubt_is_not_said_to_have_failed_before_its_deadline(account: Account) -> None:
+    """Kraken may begin with it until then; and what it then did, the executions tell a moment later."""
+    account.snapshot("one", "two")
+    records, sent_at = account.core.records, account.clock.wall_ns()
+    change = Amendment(price_decimals=1, qty_decimals=8, qty=QtyLots(5))
+    records.commit([AmendSent("one", change, sent_at, WallNs(sent_at + NS_PER_S))])
+    account.core.settle("one")
+    told: list[tuple[float, str]] = []
+
+    def answer() -> None:
+        account.rig.keep_alive()
+        while (call := account.rig.calls.take_due()) is not None:
+            account.rig.answer(call, {"Oone": order_row("one", status="open")})
+        order = records.blotter.open["one"]
+        if not order.pending and not told:
+            told.append(((account.clock.wall_ns() - sent_at) / NS_PER_S, order.reason))
+
+    account.rig.work_for(4 * NS_PER_S, answer)
+
+    assert [reason for _, reason in told] == ["amend refused: Kraken did not get it"]
+    assert 1.2 <= told[0][0] <= 2
+
+
+def test_an_amend_that_rest_alone_could_tell_of_stays_in_doubt(account: Account) -> None:
+    """REST lags: an order that it tells as it was before proves nothing."""
+    account.snapshot("one", "two")
+    account.take(FeedLost("connection lost: reset"))
+    records, sent_at = account.core.records, account.clock.wall_ns()
+    change = Amendment(price_decimals=1, qty_decimals=8, qty=QtyLots(5))
+    records.commit([AmendSent("one", change, sent_at, WallNs(sent_at + NS_PER_S))])
+    account.core.settle("one")
+
+    def answer() -> None:
+        while (call := account.rig.calls.take_due()) is not None:
+            account.rig.answer(call, {"Oone": order_row("one", status="open")})
+
+    account.rig.work_for(4 * NS_PER_S, answer)
+    order = records.blotter.open["one"]
+
+    assert (order.pending, order.reason) == ("", f"amend in doubt: {UNSEEN}")

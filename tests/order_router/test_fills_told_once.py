@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.clock import ManualClock
 from engine.order_router.core.commit import UNWRITTEN_MAX, OrderRecords
 from engine.order_router.core.report_outbox import HELD_BACK_MAX, ReportOutbox
 from engine.orders import blotter as blotters
@@ -17,23 +16,19 @@ from engine.orders.journal_records import Ended, Filled, Record, RunBegan, Submi
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
 from engine.orders.venue_facts import Fee
-from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
+from engine.ring import GatedSubscriber, Publisher
 from engine.strategy.orders import Fill
 from engine.strategy_host import order_client
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, QtyLots, WallNs
+from tests.clocks import ShellClock
+from tests.order_router.rig import ring
 from tests.orders.rig import AT, PAIRS, limit
 
 NAME = "quoter"
 KEY = "quoter000001000001"
 FILLS = 12
 SLOTS = 8
-
-
-def ring(record_bytes: int) -> bytearray:
-    memory = bytearray(ring_bytes(record_bytes, SLOTS, gate_count=1))
-    format_ring(memory, record_bytes=record_bytes, slot_count=SLOTS, gate_count=1)
-    return memory
 
 
 def filled(number: int) -> Filled:
@@ -47,12 +42,14 @@ class Trading:
     """A strategy's desk, and the routers that serve it one after the other."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.clock, self.run = folder, ManualClock(1, AT), 1
-        self.reports = ring(REPORT_RECORD_BYTES)
-        ports = OrderPorts(Publisher(ring(COMMAND_RECORD_BYTES)), GatedSubscriber(self.reports), NAME, self.run)
+        self.folder, self.clock, self.run = folder, ShellClock(1, AT), 1
+        self.reports = ring(REPORT_RECORD_BYTES, SLOTS)
+        ports = OrderPorts(Publisher(ring(COMMAND_RECORD_BYTES, SLOTS)), GatedSubscriber(self.reports), NAME, self.run)
         self.desk = OrderClient(NAME, ports, dict(PAIRS), self.clock)
         self.told: list[Fill] = []
         self.journal: Journal | None = None
+        # Is the strategy configured in this run?
+        self.is_run = True
         self.start()
 
     def start(self) -> None:
@@ -63,7 +60,16 @@ class Trading:
         self.journal.append(began)
         blotter.apply(began)
         self.line = ReportOutbox(NAME, Publisher(self.reports))
-        self.records = OrderRecords(blotter, self.journal, {NAME: self.line}, Balances(), self.clock)
+        outboxes = {NAME: self.line} if self.is_run else {}
+        self.records = OrderRecords(
+            blotter,
+            self.journal,
+            outboxes,
+            Balances(),
+            self.clock.now,
+            on_journal=lambda reason: None,
+            on_change=lambda order, is_fill: None,
+        )
         for report in self.records.everything(NAME, WallNs(0)):
             self.line.send(report)
         self.records.tell_fills_again()
@@ -211,8 +217,10 @@ def test_fills_of_an_earlier_run_are_not_told_to_this_one(trading: Trading) -> N
 
 def test_fills_of_a_strategy_that_is_not_run_any_more_are_kept_for_nobody(trading: Trading) -> None:
     """Nobody will take them."""
+    trading.kill()
+    trading.is_run = False
+    trading.start()
     trading.do(filled(0))
-    trading.records.lines = {}
     trading.records.note_fills_told(trading.clock.mono_ns())
 
     assert trading.records.blotter.untold == {}

@@ -1,21 +1,20 @@
 """The router sees who hangs by words that do not move, bars it, and ends its orders as configured."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
-import pytest
+import msgspec
 
-from engine.clock import ManualClock
 from engine.order_router.core.hang_watch import STEP_NS_MAX, HangWatch
-from engine.order_router.core.report_outbox import ReportOutbox
-from engine.orders.intent import OrderIntent
-from engine.orders.journal_records import Submitted
-from engine.orders.rings.reports import REPORTS, TradingReport
-from engine.processes.callback_words import NUMBER_OF, CallbackWords
+from engine.orders.journal_records import RunBegan
+from engine.orders.rings.commands import StrategyEnded
+from engine.orders.rings.reports import TradingStatus
+from engine.processes.callback_words import NUMBER_OF, CallbackWords, StrategyWords
 from engine.telemetry import new_counters
 from engine.topology import strategy_counter_names
-from engine.units import NS_PER_MS, NS_PER_S, QtyLots, WallNs
-from tests.orders.test_ring_records import AT, Router
+from engine.units import NS_PER_MS, NS_PER_S
+from tests.clocks import ShellClock
+from tests.order_router.rig import SETTINGS, RouterRig
+from tests.orders.rig import AT, submitted
 
 HANG_NS_MAX = 5 * NS_PER_S
 LOOK_NS = 20 * NS_PER_MS
@@ -24,23 +23,28 @@ LOOK_NS = 20 * NS_PER_MS
 class Host:
     """The words of two strategies, and a clock."""
 
-    def __init__(self) -> None:
-        self.clock = ManualClock(AT, AT)
+    def __init__(self, clock: ShellClock | None = None) -> None:
+        self.clock = clock or ShellClock(AT, AT)
         self.counters = new_counters(strategy_counter_names(["quoter", "other"]))
         self.words = {name: CallbackWords(self.counters, name) for name in ("quoter", "other")}
-        self.watch = HangWatch(self.counters, ["quoter", "other"], HANG_NS_MAX)
+        self.told = StrategyWords(self.counters, ["quoter", "other"])
+        self.watch = HangWatch(self.told, ["quoter", "other"], HANG_NS_MAX)
         self.beats = True
 
     def enter(self, strategy: str, callback: str) -> None:
         self.words[strategy].begin(NUMBER_OF[callback], self.clock.mono_ns())
+
+    def beat(self) -> None:
+        """The event loop turns over, unless something holds it."""
+        if self.beats:
+            self.counters.set("heartbeat_ns", self.clock.mono_ns())
 
     def pass_time(self, seconds: float) -> dict[str, str]:
         """Looks at a steady pace; what the last one saw."""
         found: dict[str, str] = {}
         for _ in range(int(seconds * NS_PER_S) // LOOK_NS):
             self.clock.advance(LOOK_NS)
-            if self.beats:
-                self.counters.set("heartbeat_ns", self.clock.mono_ns())
+            self.beat()
             found = self.watch.look(self.clock.mono_ns())
         return found
 
@@ -100,134 +104,149 @@ def test_a_machine_that_stood_still_proves_nothing() -> None:
 # --- what the router does about it
 
 
-class Rig:
+class Watched:
     """A router that watches a host of two strategies."""
 
-    def __init__(self, folder: Path, *, cancels: bool) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.host = Host()
-        self.router_rig = Router(folder)
-        self.host.clock = self.router_rig.clock
-        self.router = self.router_rig.router
-        self.router._hangs = self.host.watch
-        self.router._cancels_on_halt = cancels
-        self.router.records.lines["other"] = ReportOutbox("other", self.router_rig.line._publisher)  # type: ignore[index]
-        self.host.pass_time(0.1)
-
-    def order(self, key: str, strategy: str, at: int = AT) -> None:
-        intent = OrderIntent(
-            symbol="BTC/USD", side="buy", order_type="limit", price_decimals=1, qty_decimals=8, qty=QtyLots(1)
+        self.rig = RouterRig(
+            strategies=("quoter", "other"),
+            settings=msgspec.structs.replace(SETTINGS, hang_ns_max=HANG_NS_MAX, **settings),
+            words=self.host.told,
+            clock=self.host.clock,
         )
-        records = self.router.records
-        records.commit([Submitted(key, strategy, intent, WallNs(at + NS_PER_S), "websocket", None, WallNs(at))])
-        records.commit(records.blotter.on_acknowledged(key, f"O{key}", WallNs(at)))
+        self.rig.core.begin()
+        self.pass_time(0.1)
+        self.told()
+
+    @property
+    def barred(self) -> dict[str, str]:
+        return self.rig.core.new_orders.barred
+
+    def order(self, key: str, strategy: str, at: int | None = None) -> None:
+        """It has an order open, which was sent at that moment."""
+        records, sent_at = self.rig.core.records, self.host.clock.wall_ns() if at is None else at
+        records.commit([submitted(key=key, strategy=strategy, at=sent_at)])
+        records.commit(records.blotter.on_acknowledged(key, f"O{key}", sent_at))
 
     def pass_time(self, seconds: float) -> None:
-        for _ in range(int(seconds * NS_PER_S) // LOOK_NS):
-            self.host.clock.advance(LOOK_NS)
-            if self.host.beats:
-                self.host.counters.set("heartbeat_ns", self.host.clock.mono_ns())
-            self.router._watch_hangs(self.host.clock.mono_ns())
+        self.rig.work_for(int(seconds * NS_PER_S), self.host.beat)
 
     def wanted_canceled(self) -> set[str]:
-        return {key for key, order in self.router.blotter.open.items() if order.cancel_wanted}
+        return {key for key, order in self.rig.core.blotter.open.items() if order.cancel_wanted}
 
-    def told(self) -> list[TradingReport]:
-        """What was told of trading."""
-        self.router.flush()
-        told = [REPORTS.unpack(record) for record in self.router_rig.reports.poll_many(64)]
-        return [report for report in told if isinstance(report, TradingReport)]
+    def told(self) -> list[TradingStatus]:
+        """What one of them was told of trading."""
+        return [report for report in self.rig.told("quoter") if isinstance(report, TradingStatus)]
+
+    def refreshes(self) -> int:
+        """How often Kraken was told that somebody lives, since the last time; each time it has heard it."""
+        asked = [request for request in self.rig.socket.take() if request["method"] == "cancel_all_orders_after"]
+        for request in asked:
+            result = {"currentTime": "2026-01-01T00:00:00Z", "triggerTime": "2026-01-01T00:01:00Z"}
+            self.rig.frame({"method": request["method"], "req_id": request["req_id"], "success": True,
+                            "result": result})  # fmt: skip
+        return len(asked)
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    """As configured by default: their orders are canceled."""
-    rig = Rig(tmp_path, cancels=True)
-    yield rig
-    rig.router_rig.journal.close()
-
-
-def test_orders_of_who_hangs_are_canceled_and_it_is_barred_until_it_is_back(rig: Rig) -> None:
+def test_orders_of_who_hangs_are_canceled_and_it_is_barred_until_it_is_back() -> None:
     """An async callback: the other strategy and its orders are not concerned."""
-    rig.order("a", "quoter")
-    rig.order("b", "other")
-    rig.host.enter("quoter", "on_book")
-    rig.pass_time(5.1)
+    watched = Watched()
+    watched.order("a", "quoter")
+    watched.order("b", "other")
+    watched.host.enter("quoter", "on_book")
+    watched.pass_time(5.1)
 
-    assert rig.wanted_canceled() == {"a"}
-    assert list(rig.router.entry.barred) == ["quoter"]
-    assert rig.router.hanging["quoter"].startswith("quoter has not returned from on_book for 5 s")
-    assert [report.is_open for report in rig.told()] == [False]
-    rig.order("a2", "quoter")  # it was in doubt, or closes what a fill opened
-    rig.pass_time(0.1)
-    assert rig.wanted_canceled() == {"a", "a2"}
-    rig.host.words["quoter"].end()
-    rig.pass_time(0.1)
-    assert rig.router.entry.barred == {}
-    assert rig.told() == [rig.router.gate.report]
+    assert watched.wanted_canceled() == {"a"}
+    assert list(watched.barred) == ["quoter"]
+    assert watched.rig.core.hanging["quoter"].startswith("quoter has not returned from on_book for 5 s")
+    assert [report.is_open for report in watched.told()] == [False]
+    watched.order("a2", "quoter")  # it was in doubt, or closes what a fill opened
+    watched.pass_time(0.1)
+    assert watched.wanted_canceled() == {"a", "a2"}
+    watched.host.words["quoter"].end()
+    watched.pass_time(0.1)
+    assert watched.barred == {}
+    assert watched.told() == [watched.rig.core.gate.report]
 
 
-def test_a_held_thread_ends_the_orders_of_all(rig: Rig) -> None:
+def test_a_held_thread_ends_the_orders_of_all() -> None:
     """They hang with it."""
-    rig.order("a", "quoter")
-    rig.order("b", "other")
-    rig.host.enter("quoter", "on_book")
-    rig.host.beats = False
-    rig.pass_time(5.1)
+    watched = Watched()
+    watched.order("a", "quoter")
+    watched.order("b", "other")
+    watched.host.enter("quoter", "on_book")
+    watched.host.beats = False
+    watched.pass_time(5.1)
 
-    assert rig.wanted_canceled() == {"a", "b"}
-    assert set(rig.router.entry.barred) == {"quoter", "other"}
-
-
-def test_orders_are_kept_when_so_configured(tmp_path: Path) -> None:
-    """Barred all the same."""
-    rig = Rig(tmp_path, cancels=False)
-    rig.order("a", "quoter")
-    rig.host.enter("quoter", "on_book")
-    rig.pass_time(5.1)
-    rig.router_rig.journal.close()
-
-    assert rig.wanted_canceled() == set()
-    assert list(rig.router.entry.barred) == ["quoter"]
-    assert not rig.router._is_left_alone()
+    assert watched.wanted_canceled() == {"a", "b"}
+    assert set(watched.barred) == {"quoter", "other"}
 
 
-def test_a_bar_for_good_is_not_lifted(rig: Rig) -> None:
+def test_orders_are_kept_when_so_configured() -> None:
+    """Barred all the same; and Kraken's switch is fed, for they are to stay."""
+    watched = Watched(cancels_on_halt=False, dead_man_s=60, dead_man_refresh_ns=NS_PER_S)
+    watched.rig.connect()
+    watched.order("a", "quoter")
+    watched.host.enter("quoter", "on_book")
+    watched.host.beats = False
+    watched.pass_time(5.1)
+    watched.refreshes()
+    watched.pass_time(3)
+
+    assert watched.wanted_canceled() == set()
+    assert set(watched.barred) == {"quoter", "other"}
+    assert watched.refreshes() > 0
+
+
+def test_a_bar_for_good_is_not_lifted() -> None:
     """A strategy that was halted stays halted."""
-    rig.router.entry.barred["quoter"] = "the strategy was halted: it raised too often"
-    rig.host.enter("quoter", "on_book")
-    rig.pass_time(5.1)
-    rig.host.words["quoter"].end()
-    rig.pass_time(0.1)
+    watched = Watched()
+    watched.rig.command(StrategyEnded("quoter", "it raised too often"))
+    watched.host.enter("quoter", "on_book")
+    watched.pass_time(5.1)
+    watched.host.words["quoter"].end()
+    watched.pass_time(0.1)
 
-    assert rig.router.entry.barred["quoter"] == "the strategy was halted: it raised too often"
+    assert watched.barred["quoter"] == "the strategy was halted: it raised too often"
 
 
-def test_a_long_on_start_leaves_alone_what_an_earlier_run_left_open(rig: Rig) -> None:
+def test_a_long_on_start_leaves_alone_what_an_earlier_run_left_open() -> None:
     """Before the host has begun, only who has sent orders in this run hangs."""
-    rig.router.blotter.run_began_at = WallNs(AT)
-    rig.order("old", "quoter", AT - NS_PER_S)
-    rig.host.counters.set("heartbeat_ns", 0)
-    rig.host.beats = False
-    rig.host.enter("quoter", "on_start")
-    rig.pass_time(6)
-    assert rig.wanted_canceled() == set()
-    rig.order("new", "quoter", AT + 1)
-    rig.pass_time(0.1)
+    watched = Watched()
+    run_began_at = watched.host.clock.wall_ns()
+    watched.rig.core.records.commit([RunBegan(2, "test", "key", run_began_at)])
+    watched.order("old", "quoter", run_began_at - NS_PER_S)
+    watched.host.counters.set("heartbeat_ns", 0)
+    watched.host.beats = False
+    watched.host.enter("quoter", "on_start")
+    watched.pass_time(6)
+    assert watched.wanted_canceled() == set()
+    watched.order("new", "quoter")
+    watched.pass_time(0.1)
 
-    assert rig.wanted_canceled() == {"old", "new"}
+    assert watched.wanted_canceled() == {"old", "new"}
 
 
-def test_nobody_speaks_to_kraken_for_a_hung_engine_whose_orders_are_open(rig: Rig) -> None:
+def test_nobody_speaks_to_kraken_for_a_hung_engine_whose_orders_are_open() -> None:
     """Our cancels went, and the order still is open: the dead man's switch is to end it. With none open it is fed."""
-    rig.host.enter("quoter", "on_book")
-    rig.host.beats = False
-    rig.pass_time(5.1)
-    assert not rig.router._is_left_alone()
-    rig.order("a", "quoter")
-    rig.pass_time(0.1)
-    assert rig.router._is_left_alone()
-    rig.host.beats = True
-    rig.host.words["quoter"].end()
-    rig.pass_time(0.1)
+    watched = Watched(dead_man_s=60, dead_man_refresh_ns=NS_PER_S)
+    watched.rig.connect()
+    watched.host.enter("quoter", "on_book")
+    watched.host.beats = False
+    watched.pass_time(5.1)
+    watched.refreshes()
+    watched.pass_time(3)
+    without_orders = watched.refreshes()
+    watched.order("a", "quoter")
+    watched.pass_time(0.1)
+    watched.refreshes()
+    watched.pass_time(3)
+    left_alone = watched.refreshes()
+    watched.host.beats = True
+    watched.host.words["quoter"].end()
+    watched.pass_time(3)
 
-    assert not rig.router._is_left_alone()
+    assert without_orders > 0
+    assert left_alone == 0
+    assert watched.refreshes() > 0

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.clock import ManualClock
 from engine.kraken.trading.order_requests import BATCH_ADD_MAX
 from engine.kraken_rest.call_counter import Urgency, call_cost
 from engine.order_router.core.questions import LAG_ALONE_NS, LAG_NS, OrderQuestions
@@ -18,6 +17,7 @@ from engine.orders.journal_records import Submitted
 from engine.orders.life import OrderState
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
 from engine.units import NS_PER_MS, NS_PER_S, WallNs
+from tests.clocks import ShellClock
 from tests.orders.rig import AT, commit, limit
 
 PAGE = 50
@@ -27,7 +27,7 @@ assert BATCH_ADD_MAX < PAGE
 class Kraken:
     """Orders as REST tells them, as of `lag_ns` ago."""
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: ShellClock) -> None:
         self.clock = clock
         self.lag_ns = 0
         # How far each call lags, when that differs from call to call.
@@ -40,7 +40,7 @@ class Kraken:
         """An order that Kraken had."""
         row = OrderLookup(
             order_id=f"O{key}", status=status if closed_at else "open", cl_ord_id=key, side="buy", qty=Decimal(1),
-            opened_at=WallNs(opened_at), closed_at=WallNs(closed_at), filled_qty=Decimal(trades) / 10,
+            opened_at=WallNs(opened_at), filled_qty=Decimal(trades) / 10,
             trade_ids=tuple(f"T{key}{number}" for number in range(trades)),
         )  # fmt: skip
         self.rows.append((row, closed_at))
@@ -98,7 +98,7 @@ class Told:
         self.found_keys.append(lookup.cl_ord_id)
         self.fills[lookup.cl_ord_id] = len(fills)
         blotter, at = self.rig.blotter, self.rig.clock.wall_ns()
-        order = blotter.find(lookup.order_id, lookup.cl_ord_id, lookup.own_userref)
+        order = blotter.order_of(lookup)
         if not order.order_id:
             commit(blotter, blotter.on_acknowledged(order.key, lookup.order_id, at))
         commit(blotter, blotter.on_lookup(lookup, at))
@@ -115,11 +115,11 @@ class Rig:
     """Questions, their blotter and their Kraken."""
 
     def __init__(self, lag_ns_max: int = 60 * NS_PER_S) -> None:
-        self.clock = ManualClock(mono_ns=10**12, wall_ns=AT)
+        self.clock = ShellClock(mono_ns=10**12, wall_ns=AT)
         self.blotter = Blotter()
         self.kraken = Kraken(self.clock)
-        self.questions = OrderQuestions(self.blotter, self.clock, lag_ns_max=lag_ns_max)
-        self.told = self.questions.facts = Told(self)
+        self.told = Told(self)
+        self.questions = OrderQuestions(self.blotter, self.told, self.clock.now, lag_ns_max=lag_ns_max)
         self.failures = 0
 
     def send(self, key: str, deadline_ns: int = NS_PER_S) -> None:
@@ -388,7 +388,7 @@ def test_a_wall_clock_that_is_set_holds_up_nothing(step_s: int) -> None:
     rig.send("key")
     commit(rig.blotter, rig.blotter.on_acknowledged("key", "Okey", rig.clock.wall_ns()))
     rig.questions.settle("key")
-    rig.clock._wall_ns += step_s * NS_PER_S
+    rig.clock.step_wall(step_s * NS_PER_S)
     for _ in range(10):
         rig.clock.advance(100 * NS_PER_MS)
         if (question := rig.questions.next_look()) is not None:

@@ -7,44 +7,43 @@ from structlog.testing import capture_logs
 
 from engine.clock import ManualClock
 from engine.market import Pair
-from engine.order_router import report_outbox
+from engine.order_router.core import report_outbox
 from engine.order_router.core.report_outbox import HELD_BACK_MAX, TOLD_ONCE_MAX, ReportOutbox
 from engine.orders.life import OrderState
 from engine.orders.rings.reports import (
     REPORT_RECORD_BYTES,
     REPORTS,
-    FillReport,
+    Fill,
     OrderReport,
-    PositionReport,
+    Position,
     Report,
     ResyncBegan,
     ResyncEnded,
-    TradingReport,
+    TradingStatus,
 )
-from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
+from engine.ring import GatedSubscriber, Publisher
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import MonoNs, QtyLots, WallNs
+from tests.order_router.rig import ring
 
 SLOTS = 16
 
 
-def ring() -> bytearray:
-    memory = bytearray(ring_bytes(REPORT_RECORD_BYTES, SLOTS, gate_count=1))
-    format_ring(memory, record_bytes=REPORT_RECORD_BYTES, slot_count=SLOTS, gate_count=1)
-    return memory
+def report_ring() -> bytearray:
+    return ring(REPORT_RECORD_BYTES, SLOTS)
 
 
 def report(number: int, state: OrderState = OrderState.WORKING) -> OrderReport:
     return OrderReport(
-        f"quoter000001{number:06d}", f"O{number}", "BTC/USD", "buy", "limit", state, "", QtyLots(100), QtyLots(0), None,
-        None, Decimal(0), (), 1, 8, False, WallNs(number),
+        key=f"quoter000001{number:06d}", order_id=f"O{number}", symbol="BTC/USD", side="buy", order_type="limit",
+        state=state, qty_lots=QtyLots(100), price_decimals=1, qty_decimals=8, changed_at=WallNs(number),
     )  # fmt: skip
 
 
-def fill(number: int) -> FillReport:
-    return FillReport(
-        f"quoter{number}", "O", f"T{number}", 1, "BTC/USD", "buy", QtyLots(1), Decimal(1), Decimal(1), (), "maker", 8,
-        WallNs(0), MonoNs(0),
+def fill(number: int) -> Fill:
+    return Fill(
+        key=f"quoter{number}", exec_id=f"T{number}", trade_id=1, symbol="BTC/USD", side="buy", qty=Decimal("1E-8"),
+        price=Decimal(1), cost=Decimal(1), fees={}, liquidity="maker", kraken_time=WallNs(0), received_at=MonoNs(0),
     )  # fmt: skip
 
 
@@ -67,7 +66,7 @@ def drained(line: ReportOutbox, reader: GatedSubscriber, everything: list[Report
 
 def test_what_finds_the_ring_full_waits_and_comes_in_order() -> None:
     """The strategy is behind, which bars its orders; when it takes what it has, the rest follows, once each."""
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     sent = [report(number) for number in range(5 * SLOTS)]
     for each in sent:
@@ -81,25 +80,25 @@ def test_what_finds_the_ring_full_waits_and_comes_in_order() -> None:
 
 def test_a_strategy_that_sleeps_for_too_long_is_told_everything_anew() -> None:
     """More than can wait is given up, counted, and made good by all there is to say; then news again."""
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     for number in range(SLOTS + HELD_BACK_MAX + 10):
         line.send(report(number))
-    state: list[Report] = [TradingReport("ACTIVE", True, ""), report(1, OrderState.FILLED), report(2)]
+    state: list[Report] = [TradingStatus("ACTIVE", True, ""), report(1, OrderState.FILLED), report(2)]
 
     found = drained(line, reader, state)
     line.send(report(3))
 
     # What was in the ring already, then: so many were lost, everything, and that was everything.
     assert found[:SLOTS] == [report(number) for number in range(SLOTS)]
-    assert found[SLOTS:] == [ResyncBegan(HELD_BACK_MAX + 10), *state, ResyncEnded()]
+    assert found[SLOTS:] == [ResyncBegan(), *state, ResyncEnded()]
     assert taken(reader) == [report(3)]
     assert line.resyncs == 1
 
 
 def test_fills_are_told_once_each_however_long_the_strategy_slept() -> None:
     """A fill has no later report that makes good for it."""
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     fills = []
     for number in range(SLOTS + HELD_BACK_MAX + 300):
@@ -108,13 +107,13 @@ def test_fills_are_told_once_each_however_long_the_strategy_slept() -> None:
             fills.append(fill(number))
             line.send(fills[-1])
 
-    assert [each for each in drained(line, reader, []) if isinstance(each, FillReport)] == fills
+    assert [each for each in drained(line, reader, []) if isinstance(each, Fill)] == fills
     assert line.resyncs == 1
 
 
 def test_a_refusal_is_told_however_long_the_strategy_slept() -> None:
     """No journal has it, and the order would be waited for for ever."""
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     refused = report(5, OrderState.REFUSED)
     for number in range(SLOTS + HELD_BACK_MAX + 10):
@@ -126,7 +125,7 @@ def test_a_refusal_is_told_however_long_the_strategy_slept() -> None:
 
 def test_what_is_given_up_beyond_its_bound_is_counted() -> None:
     """Of refusals the newest go; the strategy is told of all others."""
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     for number in range(SLOTS + HELD_BACK_MAX + TOLD_ONCE_MAX + 7):
         line.send(report(number, OrderState.REFUSED))
@@ -140,21 +139,21 @@ def test_what_is_given_up_beyond_its_bound_is_counted() -> None:
 
 def test_the_desk_is_right_again_after_a_resynchronisation() -> None:
     """Orders that ended unseen have ended, and each end is told once."""
-    memory, commands = ring(), ring()
+    memory, commands = report_ring(), report_ring()
     line, clock = ReportOutbox("quoter", Publisher(memory)), ManualClock()
     ports = OrderPorts(Publisher(commands), GatedSubscriber(memory), "quoter", 1)
     desk = OrderClient("quoter", ports, {"BTC/USD": Pair("BTC/USD", 1, 8)}, clock)
     line.send(report(1))
     assert desk.next_news() is not None
-    for each in (ResyncBegan(7), PositionReport("BTC/USD", Decimal(1), Decimal(2), Decimal(3), Decimal(4)),
+    for each in (ResyncBegan(), Position("BTC/USD", Decimal(1), Decimal(2), Decimal(3), Decimal(4)),
                  report(1, OrderState.FILLED), report(2), ResyncEnded()):  # fmt: skip
         line.send(each)
     told = []
     while (news := desk.next_news()) is not None:
         told.append(news)
 
-    assert [getattr(each, "id", None) for each in told] == [report(1).cl_ord_id, report(2).cl_ord_id]
-    assert [order.id for order in desk.open_orders] == [report(2).cl_ord_id]
+    assert [getattr(each, "id", None) for each in told] == [report(1).key, report(2).key]
+    assert [order.id for order in desk.open_orders] == [report(2).key]
     assert desk.positions["BTC/USD"].qty == 1
     assert desk.ends_told.count == 1
 
@@ -165,7 +164,7 @@ def test_what_is_never_told_is_counted_and_said_and_a_refusal_goes_before_a_fill
     """Kept are four: of three refusals and three fills the fills, and one refusal."""
     monkeypatch.setattr(report_outbox, "TOLD_ONCE_MAX", 4)
     monkeypatch.setattr(report_outbox, "HELD_BACK_MAX", 0)
-    memory = ring()
+    memory = report_ring()
     line, reader = ReportOutbox("quoter", Publisher(memory)), GatedSubscriber(memory)
     for number in range(SLOTS):
         line.send(report(number))
@@ -177,6 +176,6 @@ def test_what_is_never_told_is_counted_and_said_and_a_refusal_goes_before_a_fill
     told = drained(line, reader, [])
 
     assert line.untold == 2
-    assert [it for it in told[SLOTS:] if isinstance(it, FillReport)] == [fill(number) for number in range(3)]
-    assert [it.cl_ord_id for it in told[SLOTS:] if isinstance(it, OrderReport)] == [report(102).cl_ord_id]
+    assert [it for it in told[SLOTS:] if isinstance(it, Fill)] == [fill(number) for number in range(3)]
+    assert [it.key for it in told[SLOTS:] if isinstance(it, OrderReport)] == [report(102).key]
     assert [entry["untold"] for entry in logs if entry["event"] == "reports are never told"] == [1, 2]

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from engine.kraken.private.facts import balance_fact
 from engine.kraken.private.messages import read_balances
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
@@ -95,7 +94,7 @@ def told(*frames):
     balances = Balances()
     for frame in frames:
         message, _ = read_balances(frame.encode())
-        facts = [balance_fact(row, is_snapshot=message.type == "snapshot") for row in message.data]
+        facts = [row.fact(is_snapshot=message.type == "snapshot") for row in message.data]
         for each in facts:
             if each is not None:
                 balances.apply(each)

@@ -35,7 +35,7 @@ ONE = 10**8  # lots of a whole coin
 def pending_new(**more):
     """The first report of an order."""
     told = {"symbol": "BTC/USD", "side": "buy", "order_type": "limit", "order_qty": Decimal("1.00000000")}
-    return fact("pending_new", **{**told, "limit_price": Decimal("100.0"), "cum_cost": Decimal(0), **more})
+    return fact("pending_new", **{**told, "limit_price": Decimal("100.0"), **more})
 
 
 def new(**more):
@@ -45,7 +45,7 @@ def new(**more):
 
 def end(exec_type, cum="1", **more):
     """The last: neither symbol nor side."""
-    return fact(exec_type, cum_qty=Decimal(cum), cum_cost=Decimal(cum) * 100, **more)
+    return fact(exec_type, cum_qty=Decimal(cum), **more)
 
 
 def lookup(status, **more):
@@ -81,9 +81,9 @@ def test_answer_and_reports_make_the_same_order_in_any_order():
 
 
 def test_a_trade_row_never_completes_an_order():
-    """Kraken calls the last fill partially_filled, and a snapshot's fills filled: only `filled` is the end."""
+    """Its order_status says nothing (a snapshot's fills are all "filled"): only an execution `filled` is the end."""
     blotter, order = sent()
-    tell(blotter, trade(qty="1", order_status="filled"))
+    tell(blotter, trade(qty="1"))
     assert (order.state, order.remaining) == (S.PARTIAL, 0)
     tell(blotter, end("filled"))
 

@@ -191,7 +191,7 @@ class Mending(RuleBasedStateMachine):
             exec_type="trade", timestamp=self.tick(), symbol="BTC/USD", side=truth.side, exec_id=f"T{self.number}",
             trade_id=self.number, last_qty=lots * LOT, last_price=price, cost=price * lots * LOT, liquidity="m",
             fees=(Fee(fee_asset, lots * LOT * (Decimal("0.25") if fee_asset == "USD" else Decimal("0.0025"))),),
-            order_status="partially_filled", **truth.ids,
+            **truth.ids,
         )  # fmt: skip
         truth.filled += lots
         truth.cost += trade.cost

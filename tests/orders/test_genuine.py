@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.kraken.private.facts import execution_fact
 from engine.kraken.private.messages import read_executions
 from engine.market import Pair
 from engine.orders.blotter import Blotter
@@ -32,7 +31,8 @@ def facts(name):
     for line in (DATA / name).read_bytes().splitlines():
         message = read_executions(line)[0]
         for row in message.data:
-            yield execution_fact(row, MonoNs(0), is_snapshot=message.type == "snapshot")
+            row.tell(MonoNs(0), is_snapshot=message.type == "snapshot")
+            yield row
 
 
 def play(blotter, name):

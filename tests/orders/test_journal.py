@@ -17,6 +17,7 @@ from engine.orders.blotter import Blotter, fold
 from engine.orders.journal import SEGMENTS_KEPT, Journal, JournalUnusable, read_journal
 from engine.orders.journal_format import HEAD_BYTES, HEADER_BYTES, VERSION, pack_header, pack_record, scan
 from engine.orders.journal_records import Acknowledged, JournalError, RunBegan, Submitted, encode_record
+from tests.descriptors import descriptor_of
 from tests.orders.rig import AT, KEY, ORDER_ID, submitted
 
 RUN = RunBegan(1, "0.1.0", "abcd1234", AT)
@@ -215,9 +216,10 @@ def test_a_file_that_cannot_be_put_in_order_takes_nothing_more(tmp_path):
     """Read-only under our feet: half a record might be there, so every append fails until a fresh start."""
     journal, _, _ = Journal.open(tmp_path)
     journal.append(RUN)
+    writing = descriptor_of(journal.path)
     for flags in (os.O_RDONLY, os.O_RDWR | os.O_APPEND):  # it is writable again the second time, and yet not used
         fd = os.open(journal.path, flags)
-        os.dup2(fd, journal._fd)
+        os.dup2(fd, writing)
         os.close(fd)
         with pytest.raises(JournalError, match="start the engine again"):
             journal.append(ACK)

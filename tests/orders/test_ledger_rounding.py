@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.kraken.private.facts import execution_fact
 from engine.kraken.private.messages import ExecutionRow
 from engine.market import Pair
 from engine.orders.blotter import Blotter, fold
@@ -15,7 +14,7 @@ from engine.orders.journal_records import Filled, Submitted, decode_record, enco
 from engine.orders.money import at_precision
 from engine.orders.positions import PositionState
 from engine.orders.venue_facts import ExecutionFact, Fee
-from engine.units import MonoNs, QtyLots, WallNs
+from engine.units import QtyLots, WallNs
 from tests.orders.rig import AT
 
 D = Decimal
@@ -40,7 +39,7 @@ class Account:
             symbol=self.pair.symbol, side=side, order_type="market", price_decimals=self.pair.price_decimals,
             qty_decimals=self.pair.qty_decimals, qty=self.pair.qty_lots(qty), **options,
         )  # fmt: skip
-        self._apply(
+        self.apply(
             Submitted(
                 key, "quoter", intent, WallNs(AT + 1), "websocket", None, AT, self.pair.base_decimals,
             )
@@ -58,9 +57,9 @@ class Account:
             last_price=D(price), cost=D(qty) * D(price), fees=fees, **more,
         )  # fmt: skip
         for record in self.blotter.on_execution(fact, self.pairs.get, AT):
-            self._apply(record)
+            self.apply(record)
 
-    def _apply(self, record: object) -> None:
+    def apply(self, record: object) -> None:
         again = decode_record(encode_record(record))
         self.journal.append(again)
         self.blotter.apply(again)
@@ -167,7 +166,7 @@ def test_a_closing_order_is_rounded_as_its_pair_says() -> None:
         order_qty=D("5.00000"), limit_price=D("0.02"), ord_ref_id=f"O{parent}",
     )  # fmt: skip
     for record in account.blotter.on_execution(fact, account.pairs.get, AT):
-        account._apply(record)
+        account.apply(record)
     account.pairs = {}
     account.fill("OCLOSE", "4.99996")
 
@@ -183,9 +182,8 @@ def test_an_order_that_was_found_at_kraken_pays_where_kraken_says() -> None:
         exec_type="pending_new", order_id="OCLOSE", symbol="PENGU/USD", side="sell", order_type="limit",
         order_qty=D("5.00000"), limit_price=D("0.02"), ord_ref_id=f"O{parent}", fee_ccy_pref="fcib",
     )  # fmt: skip
-    told = execution_fact(row, MonoNs(0), is_snapshot=False)
-    for record in account.blotter.on_execution(told, account.pairs.get, AT):
-        account._apply(record)
+    for record in account.blotter.on_execution(row, account.pairs.get, AT):
+        account.apply(record)
     account.fill("OCLOSE", "5", price="0.02", fees=(Fee("USD", D("0.0004")),), is_fee_asset_told=False)
 
     assert account.position.qty == D("4.9800")

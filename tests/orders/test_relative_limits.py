@@ -6,7 +6,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from engine.kraken.private.facts import execution_fact
 from engine.kraken.private.messages import ExecutionRow
 from engine.orders.balances import Balances
 from engine.orders.intent import Amendment, Conditional, Trigger
@@ -25,7 +24,8 @@ ROW = {
 def told(blotter, exec_type, *, is_snapshot=False, **fields):
     """Kraken's own row, through the border."""
     row = msgspec.json.decode(json.dumps(ROW | {"exec_type": exec_type} | fields), type=ExecutionRow)
-    tell(blotter, execution_fact(row, MonoNs(0), is_snapshot=is_snapshot))
+    row.tell(MonoNs(0), is_snapshot=is_snapshot)
+    tell(blotter, row)
 
 
 @pytest.mark.parametrize("price_type", ["quote", "pct"])

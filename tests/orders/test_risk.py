@@ -8,10 +8,18 @@ from msgspec.structs import replace
 from engine.orders.blotter import Blotter
 from engine.orders.intent import Amendment, Trigger
 from engine.orders.journal_records import AmendSent
-from engine.orders.risk import DailyLoss, PairLimits, Risk, RiskLimits, TopOfBook, TradingMode
+from engine.orders.risk import (
+    DUPLICATES_REMEMBERED_MAX,
+    DailyLoss,
+    PairLimits,
+    Risk,
+    RiskLimits,
+    TopOfBook,
+    TradingMode,
+)
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
+from tests.market.rig import book_record
 from tests.orders.rig import AT, PAIR, commit, fact, limit, submitted, tell
-from tests.test_records import book_record
 
 D = Decimal
 TOP = TopOfBook(PriceTicks(999), PriceTicks(1001), 1, is_live=True, age_ns=0)  # 99.9 and 100.1
@@ -367,12 +375,16 @@ def test_a_days_loss_halts_and_another_day_begins_at_nothing():
 
 
 def test_what_the_checks_remember_is_bounded():
-    """However many orders pass."""
-    desk = Desk(duplicate_window_ns=NS_PER_S)
-    for number in range(10_000):
-        desk.risk.approved("quoter", limit(price=str(number)), MonoNs(number))
+    """However many orders pass: of those within the window the last ones are known, and no
+    other.
+    """
+    desk = Desk(duplicate_window_ns=NS_PER_S, orders_per_s_max=10**12)
+    for number in range(3 * DUPLICATES_REMEMBERED_MAX):
+        desk.risk.approved("quoter", limit("buy", f"1.{number:08}", "100"), MonoNs(number))
+    said = [desk.ask(limit("buy", f"1.{number:08}", "100")) for number in (0, 3 * DUPLICATES_REMEMBERED_MAX - 1)]
 
-    assert len(desk.risk._recent) <= 4096
+    assert said[0] is None
+    assert "the same order was sent" in said[1]
 
 
 def cash(amount: str):

@@ -20,8 +20,8 @@ from engine.orders.risk import PairLimits, Risk, RiskLimits, TopOfBook
 from engine.orders.venue_facts import OrderLookup
 from engine.strategy.order_options import make_amendment, make_intent
 from engine.units import MonoNs, PriceTicks, QtyLots, WallNs
+from tests.market.rig import book_record
 from tests.orders.rig import AT, KEY, ORDER_ID, commit, fact, sent, submitted, tell, trade
-from tests.test_records import book_record
 
 D = Decimal
 COARSE, FINE = Pair("BTC/USD", 1, 8, cost_decimals=5), Pair("BTC/USD", 2, 9, cost_decimals=5)

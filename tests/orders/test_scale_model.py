@@ -115,7 +115,7 @@ class Life(RuleBasedStateMachine):
         if not options or qty <= self.filled:
             return
         made = make_amendment(self.heard, "limit", options)
-        command = COMMANDS.unpack(COMMANDS.pack(Amend("quoter", self.key, made, MonoNs(0), MonoNs(0))))
+        command = COMMANDS.unpack(COMMANDS.pack(Amend(self.key, made, MonoNs(0), MonoNs(0))))
         assert isinstance(command, Amend)
         amendment = command.amendment
         why = Risk(RiskLimits(price_collar_percent=D(10**9))).amend_refusal(
@@ -273,7 +273,7 @@ class Life(RuleBasedStateMachine):
 
     def look_up(self, status: str) -> None:
         found = OrderLookup(
-            order_id=f"O{self.number}", status=status, cl_ord_id=self.key, symbol="BTC/USD", side=self.side,
+            order_id=f"O{self.number}", status=status, cl_ord_id=self.key, side=self.side,
             qty=as_printed(self.qty, self.kraken.qty_decimals),
             filled_qty=as_printed(self.filled, self.kraken.qty_decimals),
             limit_price=as_printed(self.limit, self.kraken.price_decimals),

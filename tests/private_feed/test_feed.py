@@ -13,7 +13,7 @@ from engine.kraken.private.session import PrivateSession, PrivateSettings
 from engine.net.control_socket import NobodyListens
 from engine.order_router.core.executions import FEED_SILENCE_NS
 from engine.orders.rings.account_ring import ACCOUNT_FACTS, ACCOUNT_RECORD_BYTES
-from engine.orders.rings.ring_records import RingRecords
+from engine.orders.rings.framing import RingRecords
 from engine.orders.venue_facts import FeedAlive, FeedLost
 from engine.private_feed.feed import PrivateFeed
 from engine.processes.token_socket import NoToken

@@ -53,11 +53,12 @@ class Market:
 
     def start_feed(self, conflate: Any = "none") -> None:
         """A feed's life begins: its first, or a successor's."""
+        self.publisher = Publisher(self.ring)
         self.session = PublicSession(PublicSettings(symbols=self.shard.symbols, depth=None))
         self.feed = PublicFeed(
             self.shard,
             self.session,
-            publisher=Publisher(self.ring),
+            publisher=self.publisher,
             board=BoardWriter(self.board),
             board_reader=BoardReader(self.board),
             counters=self.counters,

@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from engine.ring import (
     BoardReader,
@@ -54,6 +55,36 @@ class WatchedWords:
     def __setitem__(self, index: int, value: int) -> None:
         self._before_store(index, value)
         self._words[index] = value
+
+
+def watch_words(writer: Publisher | BoardWriter, before_store: Callable[[int, int], None]) -> None:
+    """Be told of every store of a word before it is made."""
+    writer._words = WatchedWords(writer._words, before_store)
+
+
+def act_around_copies(
+    reader: Subscriber | GatedSubscriber | BoardReader,
+    *,
+    before: Callable[[], None] = lambda: None,
+    after: Callable[[], None] = lambda: None,
+) -> None:
+    """Do something between a reader's first look at a stamp and its copy, or between the copy and its second look.
+
+    What another process does in these moments cannot be had otherwise.
+    """
+
+    def around(copy: Callable[..., Any]) -> Callable[..., Any]:
+        def copy_and_act(*place: Any) -> Any:
+            before()
+            record = copy(*place)
+            after()
+            return record
+
+        return copy_and_act
+
+    reader._copy = around(reader._copy)
+    if isinstance(reader, Subscriber):
+        reader._copy_slots = around(reader._copy_slots)
 
 
 def watch_pack(writer: Publisher | BoardWriter, before_store: Callable[[int, int], None]) -> None:

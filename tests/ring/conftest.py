@@ -1,6 +1,5 @@
 """Rings in plain memory, and children in processes of their own that never outlive a test."""
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+import tests.ring.children
 from engine.ring import format_ring, ring_bytes
 
 CHILDREN = Path(__file__).with_name("children.py")
@@ -19,12 +19,7 @@ Spawn = Callable[..., subprocess.Popen[str]]
 @pytest.fixture(scope="session")
 def children() -> ModuleType:
     """What children run, for the tests' own use."""
-    spec = importlib.util.spec_from_file_location("ring_children", CHILDREN)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tests.ring.children
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""The board holds the last record of every pair, whole, whoever dies; and it makes a lapped reader whole again."""
+"""The board holds the last record of every pair, whole, whoever dies; and it makes a lapped
+reader whole again.
+"""
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,8 @@ from engine.ring import (
     format_ring,
     ring_bytes,
 )
-from engine.ring.board import COMPLETE_UPTO, READ_TRIES_MAX
+from engine.ring.board import COMPLETE_UPTO, FIRST_COPY, READ_TRIES_MAX
+from engine.ring.layout import WORD_BYTES, slot_bytes_for
 
 GIVE_UP_S = 120  # a child that has not answered by then hangs
 
@@ -32,9 +35,11 @@ def test_store_writes_the_older_copy_in_the_order_readers_rely_on(children):
     """Copy cleared, record, copy stamped; copies in turn; complete_upto after all of it."""
     writer = BoardWriter(make_board())
     log = []
-    writer._words = children.WatchedWords(writer._words, lambda *store: log.append(store))
+    children.watch_words(writer, lambda *store: log.append(store))
     children.watch_pack(writer, lambda *store: log.append(store))
-    even, odd = writer._even_copy(2), writer._even_copy(2) + writer._copy_words
+    copy_words = slot_bytes_for(writer.record_bytes) // WORD_BYTES
+    even = FIRST_COPY + 2 * 2 * copy_words
+    odd = even + copy_words
     for number in range(1, 4):
         writer.store(2, bytes([number]))
     writer.complete(3)
@@ -50,7 +55,9 @@ def test_store_writes_the_older_copy_in_the_order_readers_rely_on(children):
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=8)), max_size=40))
 def test_a_read_is_the_last_store(stores):
-    """Slot by slot, filled up with zeros, None where nothing was stored; a successor changes nothing."""
+    """Slot by slot, filled up with zeros, None where nothing was stored; a successor
+    changes nothing.
+    """
     memory = make_board()
     reader, last = BoardReader(memory), {}
     for index, record in stores:
@@ -65,33 +72,27 @@ def test_a_read_that_never_settles_is_given_up_and_counted(children):
     memory = make_board()
     writer, reader = BoardWriter(memory), BoardReader(memory)
     writer.store(0, b"before")
-    copy, copies = reader._copy, []
+    copies = []
 
-    def copy_while_stored_twice(*place):
-        copies.append(copy(*place))
+    def store_twice():
+        copies.append(0)
         writer.store(0, b"after")
         writer.store(0, b"again")
-        return copies[-1]
 
-    reader._copy = copy_while_stored_twice
+    children.act_around_copies(reader, after=store_twice)
+
     assert reader.read(0) is None
     assert (reader.torn_count, len(copies)) == (1, READ_TRIES_MAX)
-    reader._copy = copy
-    assert reader.read(0) == b"again\0\0\0"
+    assert BoardReader(memory).read(0) == b"again\0\0\0"
 
 
-def test_one_store_during_a_read_does_not_disturb_it():
+def test_one_store_during_a_read_does_not_disturb_it(children):
     """The copy that is being read is not the one that is being written."""
     memory = make_board()
     writer, reader = BoardWriter(memory), BoardReader(memory)
     writer.store(0, b"before")
-    copy = reader._copy
+    children.act_around_copies(reader, before=lambda: writer.store(0, b"after"))
 
-    def copy_while_stored_once(*place):
-        writer.store(0, b"after")
-        return copy(*place)
-
-    reader._copy = copy_while_stored_once
     assert reader.read(0) == b"before\0\0"
 
 
@@ -114,7 +115,9 @@ def test_misuse_and_other_memories_are_refused():
 
 
 def test_a_successor_completes_nothing_it_has_not_stored():
-    """Its predecessor may have published what never got to the board, for any pair the board held."""
+    """Its predecessor may have published what never got to the board, for any pair the
+    board held.
+    """
     memory = make_board()
     first, reader = BoardWriter(memory), BoardReader(memory)
     for index in (0, 2):
@@ -130,16 +133,18 @@ def test_a_successor_completes_nothing_it_has_not_stored():
     assert (reader.complete_upto, second.inherited_count) == (10, 0)
 
 
-# One change of a pair, how much the reader reads after it, and whether it ends a burst; mostly the reader is away, so
-# that it is lapped within bursts as well as between them.
+# One change of a pair, how much the reader reads after it, and whether it ends a burst;
+# mostly the reader is away, so that it is lapped within bursts as well as between them.
 changes = st.tuples(st.integers(0, 5), st.sampled_from([0] * 12 + [1, 2, 20]), st.sampled_from([True] + [False] * 5))
 
 
 @given(st.lists(changes, min_size=1, max_size=120))
 @settings(max_examples=300)
 def test_a_lapped_reader_ends_with_every_pair_up_to_date(history):
-    """Bursts of any shape, a reader of any appetite, quiet pairs included: no update is lost, none is set back
-    for good. When the last burst has ended its view of every pair is the publisher's."""
+    """Bursts of any shape, a reader of any appetite, quiet pairs included: no update is
+    lost, none is set back for good. When the last burst has ended its view of every pair is
+    the publisher's.
+    """
     memory = bytearray(ring_bytes(16, 8))
     format_ring(memory, record_bytes=16, slot_count=8)
     board_memory = make_board(16, 6)
@@ -186,7 +191,9 @@ def test_a_lapped_reader_ends_with_every_pair_up_to_date(history):
 
 
 def test_a_board_is_whole_and_never_behind_its_promise_between_processes(spawn, children):
-    """Read at full speed while another process stores: no torn record, no step back, none older than complete_upto."""
+    """Read at full speed while another process stores: no torn record, no step back, none
+    older than complete_upto.
+    """
     segment = Segment.create("board", board_bytes(children.RECORD_BYTES, 1))
     format_board(segment.memory, record_bytes=children.RECORD_BYTES, slot_count=1)
     writer = spawn("store_for_ever", segment.fd, fds=[segment.fd])

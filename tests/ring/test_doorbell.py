@@ -33,11 +33,13 @@ def is_rung(eventfd):
 
 
 def test_the_fence_is_one(spawn):
-    """Two processes each store and then load what the other stores: one of them always sees the other's store.
+    """Two processes each store and then load what the other stores: one of them always sees
+    the other's store.
 
-    With nothing between store and load both saw the past in 1 of 4,000 rounds on the machine this was written on, so
-    pure Python is not too slow to be reordered. (Two calls that are no fence hid it there too: this test can prove
-    the fence broken, the argument that it is right is in doorbell.py.)
+    With nothing between store and load both saw the past in 1 of 4,000 rounds on the
+    machine this was written on, so pure Python is not too slow to be reordered. (Two calls
+    that are no fence hid it there too: this test can prove the fence broken, the argument
+    that it is right is in doorbell.py.)
     """
     segment = Segment.create("fence", 4 * 64)
     sides = [spawn("store_then_load", segment.fd, me, ROUND_COUNT, fds=[segment.fd]) for me in (0, 1)]
@@ -49,8 +51,10 @@ def test_the_fence_is_one(spawn):
 
 
 def test_no_wake_up_is_missed_under_load(spawn, children, eventfd):
-    """Single records, published around the moment at which the other process falls asleep at two rings: every one
-    wakes it or is found by its last look. A missed ring would be found by the slow re-check, and counted."""
+    """Single records, published around the moment at which the other process falls asleep
+    at two rings: every one wakes it or is found by its last look. A missed ring would be
+    found by the slow re-check, and counted.
+    """
     plan = {"record_bytes": children.RECORD_BYTES, "slot_count": 16}
     left, right, answer = (Segment.create(name, ring_bytes(**plan)) for name in ("left", "right", "answer"))
     for segment in (left, right, answer):
@@ -80,7 +84,10 @@ def test_no_wake_up_is_missed_under_load(spawn, children, eventfd):
 
 
 def test_only_sleepers_are_rung_and_once_for_each_sleep(make_ring, eventfd):
-    """Awake: no ring. Asleep: one ring, however many bursts pass until it wakes. Asleep again: one more."""
+    """Awake: no ring.
+
+    Asleep: one ring, however many bursts pass until it wakes. Asleep again: one more.
+    """
     memory = make_ring()
     doorbell = Doorbell(memory, 0, eventfd)
     publisher = Publisher(memory, [(0, eventfd)])
@@ -104,7 +111,9 @@ def test_only_sleepers_are_rung_and_once_for_each_sleep(make_ring, eventfd):
 
 
 def test_try_sleep_refuses_while_there_is_something_to_read(make_ring, eventfd):
-    """A record that came before the doorbell was armed is found by the last look, and everything is disarmed."""
+    """A record that came before the doorbell was armed is found by the last look, and
+    everything is disarmed.
+    """
     first, second = make_ring(), make_ring()
     doorbells = [Doorbell(first, 0, eventfd), Doorbell(second, 1, eventfd)]
     subscribers = [Subscriber(first), Subscriber(second)]

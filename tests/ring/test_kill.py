@@ -1,7 +1,9 @@
-"""A writer killed with SIGKILL between any two of its stores: nobody reads a torn record, its successor goes on.
+"""A writer killed with SIGKILL between any two of its stores: nobody reads a torn record,
+its successor goes on.
 
-The child dies before the n-th store of its life, for every n until the ring has gone round and a store in every
-state of it was hit; a record goes into its slot in two halves, so that a kill comes in the middle as well.
+The child dies before the n-th store of its life, for every n until the ring has gone round
+and a store in every state of it was hit; a record goes into its slot in two halves, so that
+a kill comes in the middle as well.
 """
 
 import os
@@ -22,7 +24,7 @@ from engine.ring import (
     format_ring,
     ring_bytes,
 )
-from engine.ring.layout import CURSOR
+from engine.ring.layout import CURSOR, WORD_BYTES, RingLayout
 
 SLOT_COUNT = 4
 STORES_PER_RECORD = 5  # stamp 0, two halves, stamp, cursor
@@ -57,16 +59,20 @@ def kill_all(spawn, function, segments, *numbers):
 def stamped_upto(memory):
     """The newest sequence that a slot carries."""
     words = memory.cast("Q")
-    publisher = Subscriber(memory)  # only for the places of the slots
-    return max(words[publisher._slots + slot * publisher._slot_words] for slot in range(SLOT_COUNT))
+    layout = RingLayout.read(memory)
+    slot_words = layout.slot_bytes // WORD_BYTES
+    return max(words[layout.first_slot_word + slot * slot_words] for slot in range(SLOT_COUNT))
 
 
 @pytest.mark.parametrize("is_gated", [False, True])
 def test_a_ring_survives_a_kill_at_every_store(spawn, segment, children, is_gated):
-    """What was stamped is read, what was not is never seen, and the successor continues with the next sequence."""
+    """What was stamped is read, what was not is never seen, and the successor continues
+    with the next sequence.
+    """
     record_bytes, gate_count = children.RECORD_BYTES, int(is_gated)
     plan = {"record_bytes": record_bytes, "slot_count": SLOT_COUNT, "gate_count": gate_count}
-    # A gated ring is full after SLOT_COUNT records: the child would spin, so it dies before that.
+    # A gated ring is full after SLOT_COUNT records: the child would spin, so it dies before
+    # that.
     store_count = 1 + STORES_PER_RECORD * SLOT_COUNT if is_gated else RING_STORES
     rings = [segment(ring_bytes(**plan)) for _ in range(store_count)]
     for ring in rings:
@@ -91,7 +97,8 @@ def test_a_ring_survives_a_kill_at_every_store(spawn, segment, children, is_gate
         seen += [children.number_of(record) for record in iter(subscriber.poll, None)]
         seen_late += [children.number_of(record) for record in iter(oldest.poll, None)]
 
-        # Each sequence has one record for everybody: life one up to the last stamp, life two after it.
+        # Each sequence has one record for everybody: life one up to the last stamp, life
+        # two after it.
         expected = [1000 + sequence for sequence in range(1, stamped + 1)] + [2001 + stamped, 2002 + stamped]
         assert seen == expected[len(expected) - len(seen) :]
         assert seen_late == expected[len(expected) - len(seen_late) :]
@@ -106,7 +113,9 @@ def test_a_ring_survives_a_kill_at_every_store(spawn, segment, children, is_gate
 
 @pytest.mark.parametrize("store", range(3))
 def test_a_successor_killed_while_taking_over_changes_nothing(spawn, segment, children, store):
-    """Epoch and adopted cursor can be stored again: the second successor ends where the first would have."""
+    """Epoch and adopted cursor can be stored again: the second successor ends where the
+    first would have.
+    """
     ring = segment(ring_bytes(children.RECORD_BYTES, SLOT_COUNT))
     format_ring(ring.memory, record_bytes=children.RECORD_BYTES, slot_count=SLOT_COUNT)
     Publisher(ring.memory).publish(children.record_of(1001))
@@ -118,7 +127,9 @@ def test_a_successor_killed_while_taking_over_changes_nothing(spawn, segment, ch
 
 
 def test_a_board_survives_a_kill_at_every_store(spawn, segment, children):
-    """The last whole record stays readable, complete_upto never runs ahead of it, and the next store repairs all."""
+    """The last whole record stays readable, complete_upto never runs ahead of it, and the
+    next store repairs all.
+    """
     boards = [segment(board_bytes(children.RECORD_BYTES, 2)) for _ in range(BOARD_STORES)]
     for board in boards:
         format_board(board.memory, record_bytes=children.RECORD_BYTES, slot_count=2)
@@ -141,7 +152,9 @@ def test_a_board_survives_a_kill_at_every_store(spawn, segment, children):
 
 
 def test_a_publisher_killed_at_full_speed_is_continued(spawn, segment, children):
-    """Killed anywhere, by nobody's plan: the successor goes on and every record is received or counted."""
+    """Killed anywhere, by nobody's plan: the successor goes on and every record is received
+    or counted.
+    """
     ring = segment(ring_bytes(children.RECORD_BYTES, 64))
     format_ring(ring.memory, record_bytes=children.RECORD_BYTES, slot_count=64)
     subscriber = Subscriber(ring.memory, 1)

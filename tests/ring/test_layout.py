@@ -47,7 +47,9 @@ def test_other_machines_are_refused_in_one_sentence():
     ],
 )
 def test_attach_refuses_what_it_does_not_know(make_ring, word, value, sentence):
-    """A memory of another kind, build, byte order or size is refused, saying what was expected and what found."""
+    """A memory of another kind, build, byte order or size is refused, saying what was
+    expected and what found.
+    """
     memory = make_ring()
     as_words(memory)[word] = value
 
@@ -64,7 +66,9 @@ def test_attach_refuses_memory_too_small_for_a_header():
 
 
 def test_format_needs_exactly_the_planned_memory():
-    """Memory of another size is a mistake of the caller's, found before anything is written."""
+    """Memory of another size is a mistake of the caller's, found before anything is
+    written.
+    """
     memory = bytearray(ring_bytes(16, 4) + 8)
 
     with pytest.raises(MisuseError, match="takes 960 bytes and the memory has 968"):
@@ -73,7 +77,9 @@ def test_format_needs_exactly_the_planned_memory():
 
 
 def test_format_refuses_misaligned_memory():
-    """A word across two cache lines could tear, so a memory that begins off a word is refused."""
+    """A word across two cache lines could tear, so a memory that begins off a word is
+    refused.
+    """
     memory = memoryview(bytearray(ring_bytes(16, 4) + 8))
 
     with pytest.raises(MisuseError, match="multiple of 8"):

@@ -4,7 +4,13 @@ import pytest
 
 from engine.errors import MisuseError
 from engine.ring import OLDEST, GatedSubscriber, Publisher, Subscriber
-from engine.ring.layout import CURSOR, EPOCH
+from engine.ring.layout import CURSOR, EPOCH, WORD_BYTES, RingLayout, as_words
+
+
+def stamp_word(memory, slot):
+    """Where the stamp of a slot is."""
+    layout = RingLayout.read(memory)
+    return layout.first_slot_word + slot * (layout.slot_bytes // WORD_BYTES)
 
 
 def fill(publisher, count):
@@ -22,11 +28,12 @@ def drain(subscriber):
 @pytest.mark.parametrize("is_gated", [False, True])
 def test_publish_stores_in_the_order_readers_rely_on(make_ring, children, is_gated):
     """Slot cleared, record, slot stamped, cursor moved: in that order, in either mode."""
-    publisher = Publisher(make_ring(gate_count=int(is_gated)))
+    memory = make_ring(gate_count=int(is_gated))
+    publisher = Publisher(memory)
     log = []
-    publisher._words = children.WatchedWords(publisher._words, lambda *store: log.append(store))
+    children.watch_words(publisher, lambda *store: log.append(store))
     children.watch_pack(publisher, lambda *store: log.append(store))
-    slot = publisher._slots + 1 * publisher._slot_words
+    slot = stamp_word(memory, 1)
 
     if is_gated:
         publisher.try_publish(b"x")
@@ -44,15 +51,13 @@ def test_subscribers_check_the_stamp_after_copying(make_ring, children, subscrib
     publisher = Publisher(memory)
     publisher.try_publish(b"x")
     subscriber = subscribe(memory)
-    copy = subscriber._copy
+    words = as_words(memory)
 
-    def overwritten_meanwhile(*place):
-        record = copy(*place)
-        subscriber._words[publisher._slots + publisher._slot_words] = 0
-        subscriber._words[CURSOR] = 4
-        return record
+    def overwrite():
+        words[stamp_word(memory, 1)] = 0
+        words[CURSOR] = 4
 
-    subscriber._copy = overwritten_meanwhile
+    children.act_around_copies(subscriber, after=overwrite)
 
     if subscribe is GatedSubscriber:
         with pytest.raises(MisuseError, match="passed a gate at 0"):
@@ -152,18 +157,13 @@ def test_poll_many_reads_round_the_end_of_the_ring(make_ring):
     assert subscriber.received_count == 13
 
 
-def test_poll_many_discards_a_batch_that_was_overtaken(make_ring):
+def test_poll_many_discards_a_batch_that_was_overtaken(make_ring, children):
     """If the oldest slot was overwritten while the batch was copied, nothing of the batch is trusted."""
     memory = make_ring()
     publisher, subscriber = Publisher(memory), Subscriber(memory)
     fill(publisher, 3)
-    copy = subscriber._copy_slots
+    children.act_around_copies(subscriber, before=lambda: fill(publisher, 3))
 
-    def copy_while_lapped(slots):
-        fill(publisher, 3)
-        return copy(slots)
-
-    subscriber._copy_slots = copy_while_lapped
     assert [int.from_bytes(record, "little") for record in subscriber.poll_many(3)] == [6]
     assert (subscriber.received_count, subscriber.gap_count) == (1, 5)
 
@@ -219,7 +219,7 @@ def test_a_successor_begins_a_new_epoch(make_ring):
     second = Publisher(memory)
     fill(second, 1)
 
-    assert (second.epoch, subscriber.epoch, subscriber._words[EPOCH]) == (2, 2, 2)
+    assert (second.epoch, subscriber.epoch, as_words(memory)[EPOCH]) == (2, 2, 2)
     assert drain(subscriber) == [1, 2, 3, 4]
 
 
@@ -282,7 +282,7 @@ def test_a_gate_whose_reopening_was_killed_is_reopened(make_ring):
     subscriber.close_gate()
     for _ in range(9):
         publisher.try_publish(b"x")
-    subscriber._words[subscriber._gate] = 2
+    as_words(memory)[RingLayout.read(memory).gate_word(0)] = 2
 
     assert GatedSubscriber(memory).next_sequence == 10
 

@@ -1,4 +1,6 @@
-"""The ring against a plain list: whatever is done to it, it answers as the list says it must."""
+"""The ring against a plain list: whatever is done to it, it answers as the list says it
+must.
+"""
 
 from contextlib import suppress
 
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from engine.ring import GatedSubscriber, Publisher, Subscriber, format_ring, ring_bytes
+from tests.ring.children import watch_words
 
 RECORD_BYTES = 12
 slot_counts = st.sampled_from([2, 4, 8, 16])
@@ -22,24 +25,23 @@ class Killed(BaseException):
     """The publisher is dead at this store."""
 
 
-class DyingWords:
-    """Words whose owner dies before a given store."""
+def dies_at(store):
+    """Told of each store before it is made, it dies before the one of this number."""
+    left = [store]
 
-    def __init__(self, words, store):
-        self.words, self.left = words, store
-
-    def __getitem__(self, index):
-        return self.words[index]
-
-    def __setitem__(self, index, value):
-        if self.left == 0:
+    def before_store(_index, _value):
+        if left[0] == 0:
             raise Killed
-        self.left -= 1
-        self.words[index] = value
+        left[0] -= 1
+
+    return before_store
 
 
 class BroadcastMachine(RuleBasedStateMachine):
-    """`published` is the model: record s is published[s - 1]. One subscriber reads `received` of it."""
+    """`published` is the model: record s is published[s - 1].
+
+    One subscriber reads `received` of it.
+    """
 
     @initialize(slot_count=slot_counts)
     def start(self, slot_count):
@@ -51,7 +53,9 @@ class BroadcastMachine(RuleBasedStateMachine):
         self.received_count = 0
 
     def next_record(self):
-        """Self-checking and different for every try, so that a record of a dead publisher is known as such."""
+        """Self-checking and different for every try, so that a record of a dead publisher
+        is known as such.
+        """
         return len(self.published).to_bytes(8, "little") + self.publisher.epoch.to_bytes(4, "little")
 
     @rule(count=st.integers(1, 20))
@@ -63,9 +67,11 @@ class BroadcastMachine(RuleBasedStateMachine):
 
     @rule(store=st.integers(0, 2))
     def die_publishing(self, store):
-        """Killed before stamp 0, before stamp s, or before the cursor; only the last leaves a record."""
+        """Killed before stamp 0, before stamp s, or before the cursor; only the last leaves
+        a record.
+        """
         record = self.next_record()
-        self.publisher._words = DyingWords(self.publisher._words, store)
+        watch_words(self.publisher, dies_at(store))
         with suppress(Killed):
             self.publisher.publish(record)
         if store == 2:
@@ -73,7 +79,9 @@ class BroadcastMachine(RuleBasedStateMachine):
         self.publisher = Publisher(self.memory)
 
     def expect_lap(self):
-        """Where the subscriber must go on: at its next sequence, or after a jump if that was overwritten."""
+        """Where the subscriber must go on: at its next sequence, or after a jump if that
+        was overwritten.
+        """
         cursor, sequence = len(self.published), self.subscriber.next_sequence
         if cursor - sequence < self.slot_count:
             return sequence, False
@@ -87,7 +95,8 @@ class BroadcastMachine(RuleBasedStateMachine):
             assert record is None
             assert self.subscriber.next_sequence == expected
         elif record is None:
-            # A kill cleared this slot for a record that never came: lapped one record early, never misread.
+            # A kill cleared this slot for a record that never came: lapped one record
+            # early, never misread.
             assert self.subscriber.next_sequence > expected
         else:
             assert record == self.published[self.subscriber.next_sequence - 2]

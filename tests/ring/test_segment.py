@@ -13,7 +13,9 @@ from engine.ring import NoSharedMemory, Publisher, Segment, Subscriber, format_r
 
 
 def open_fds() -> set[str]:
-    """What the descriptors of this process stand for; the one that lists them is gone by then."""
+    """What the descriptors of this process stand for; the one that lists them is gone by
+    then.
+    """
     links = (Path("/proc/self/fd") / fd for fd in os.listdir("/proc/self/fd"))
     return {os.readlink(link) for link in links if link.is_symlink()}
 
@@ -94,7 +96,9 @@ def test_more_memory_than_the_machine_has_is_one_sentence():
 
 
 def test_a_failed_allocation_is_an_error_at_creation():
-    """Memory that cannot be had is an error now, not a SIGBUS later; the descriptor is not leaked."""
+    """Memory that cannot be had is an error now, not a SIGBUS later; the descriptor is not
+    leaked.
+    """
     code = (
         "import os, resource\n"
         "from engine.ring import NoSharedMemory, Segment\n"

@@ -7,7 +7,9 @@ GIVE_UP_S = 120  # a child that has not answered by then hangs
 
 
 def test_no_torn_record_in_two_million(spawn, children):
-    """A reader that is lapped all the time never accepts a torn record, and received + gaps == published."""
+    """A reader that is lapped all the time never accepts a torn record, and received + gaps
+    == published.
+    """
     segment = Segment.create("torn", ring_bytes(children.RECORD_BYTES, 256))
     format_ring(segment.memory, record_bytes=children.RECORD_BYTES, slot_count=256)
     subscriber = Subscriber(segment.memory, 1)

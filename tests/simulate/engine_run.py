@@ -91,7 +91,7 @@ class SimHost:
                 latency=new_histogram(),
                 limits=HostLimits(errors_per_minute_max=1000),
                 first_sequence=1,
-                desk_ports=ports(strategy.name),
+                order_ports=ports(strategy.name),
                 counters=self.counters,
             )
             for strategy in strategies

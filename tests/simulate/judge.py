@@ -196,7 +196,7 @@ class Judge:
         if doubted := [order.key for order in core.blotter.open.values() if order.state in _IN_DOUBT]:
             return f"in doubt: {', '.join(doubted)}"
         ledger = msgspec.json.decode(self.ledger.as_json(), type=Ledger)
-        told = [Told(each.desk.fills_told, each.desk.ends_told) for each in hosted]
+        told = [Told(each.order_client.fills_told, each.order_client.ends_told) for each in hosted]
         differences = compare(ledger, *read_state(self._disk.folder), told)
         if not is_one_run or self._disk.has_lost:
             # Callbacks of an engine that died, or facts that died with a broken disk, cannot be compared.

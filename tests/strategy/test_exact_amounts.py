@@ -1,6 +1,8 @@
-"""Every amount of an order and of an amend is exact on its pair, or refused with its step: by the desk, and behind it.
+"""Every amount of an order and of an amend is exact on its pair, or refused with its step:
+by the desk, and behind it.
 
-A position stands there without its stop when Kraken refuses a trigger that is off the tick after a round trip.
+A position stands there without its stop when Kraken refuses a trigger that is off the tick
+after a round trip.
 """
 
 from decimal import Decimal
@@ -101,7 +103,9 @@ def test_an_amount_on_its_step_goes_out(side, qty, options):
 
 @pytest.mark.parametrize(("side", "qty", "options", "name", "step"), OFF)
 def test_the_router_does_not_trust_the_desk(side, qty, options, name, step):
-    """What a desk with another idea of the tick let through is refused by the risk check in the same words."""
+    """What a desk with another idea of the tick let through is refused by the risk check in
+    the same words.
+    """
     finer = replace(PAIR, price_increment_ticks=1, qty_increment_lots=1, cost_decimals=10)
     intent = make_intent(finer, side, qty, options, NOW)
 
@@ -166,7 +170,9 @@ def test_what_a_change_means_is_what_the_order_means_by_it(order_type, options, 
 
 
 def test_the_router_looks_at_what_an_amend_changes_and_at_that_alone():
-    """An order of before a coarser step keeps its quantity; a stop's new trigger must be on the tick all the same."""
+    """An order of before a coarser step keeps its quantity; a stop's new trigger must be on
+    the tick all the same.
+    """
     stop = OrderIntent(
         symbol="BTC/USD", side="sell", order_type="stop-loss", price_decimals=1, qty_decimals=8,
         qty=QtyLots(100_001), trigger=Trigger(D(60_000)),
@@ -195,7 +201,9 @@ ANY = st.decimals(allow_nan=True, allow_infinity=True)
 @example(D("-1e-999999999"), D("sNaN"), "quote")
 @given(ANY, ANY, st.sampled_from(["static", "quote", "pct"]))
 def test_no_number_raises_behind_the_desk(price, cash, price_type):
-    """The router takes what is in its ring: NaN and endless numbers are refused before anything counts with them."""
+    """The router takes what is in its ring: NaN and endless numbers are refused before
+    anything counts with them.
+    """
     stop = OrderIntent(
         symbol="BTC/USD", side="sell", order_type="stop-loss", price_decimals=1, qty_decimals=8, qty=QtyLots(100_000),
         trigger=Trigger(price, price_type),

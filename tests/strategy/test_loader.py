@@ -1,4 +1,6 @@
-"""Finding a strategy's class and giving it its parameters; whatever is wrong is one sentence that names the place."""
+"""Finding a strategy's class and giving it its parameters; whatever is wrong is one
+sentence that names the place.
+"""
 
 from decimal import Decimal
 from pathlib import Path
@@ -171,7 +173,9 @@ def test_nonsense_is_a_sentence_too(target):
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_imported_names_the_line(write, text, words):
-    """The user's own line, not one of ours or of the import machinery; an exit is no exit of the engine."""
+    """The user's own line, not one of ours or of the import machinery; an exit is no exit
+    of the engine.
+    """
     path = write("broken.py", text)
     sentence = refusal(path)
 

@@ -1,4 +1,6 @@
-"""What a strategy may ask of an order, and the one sentence that it gets for what it may not."""
+"""What a strategy may ask of an order, and the one sentence that it gets for what it may
+not.
+"""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -9,7 +11,7 @@ import pytest
 from engine import Conditional
 from engine.market import Pair
 from engine.orders.intent import Trigger
-from engine.strategy.order_kinds import EXPIRY_NS_MAX, KINDS
+from engine.strategy.option_rules import EXPIRY_NS_MAX, KINDS
 from engine.strategy.order_options import AmendOptions, OrderOptions, make_amendment, make_intent
 from engine.units import NS_PER_S, WallNs
 

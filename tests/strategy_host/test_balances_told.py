@@ -1,43 +1,38 @@
 """A balance that Kraken has not told is not zero: a strategy is given none."""
 
 from decimal import Decimal
-from pathlib import Path
 
 from engine.clock import ManualClock
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.report_outbox import ReportOutbox
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
-from engine.orders.journal import Journal
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES
-from engine.orders.rings.reports import REPORT_RECORD_BYTES, BalanceReport, BalancesTold
+from engine.orders.rings.reports import REPORT_RECORD_BYTES, Balance, BalancesTold
 from engine.orders.venue_facts import BalanceFact
-from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
-from engine.strategy.orders import Balance
+from engine.ring import GatedSubscriber, Publisher
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, WallNs
+from tests.clocks import ShellClock
+from tests.order_router.rig import JournalInMemory, ring
 from tests.orders.rig import AT, PAIRS, submitted
 
 D = Decimal
 
 
-def ring(record_bytes: int) -> bytearray:
-    memory = bytearray(ring_bytes(record_bytes, 64, gate_count=1))
-    format_ring(memory, record_bytes=record_bytes, slot_count=64, gate_count=1)
-    return memory
-
-
 class Account:
     """A desk, and the router's records behind it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.clock, reports = ManualClock(NS_PER_S, AT), ring(REPORT_RECORD_BYTES)
+    def __init__(self) -> None:
+        self.clock, reports = ShellClock(NS_PER_S, AT), ring(REPORT_RECORD_BYTES)
         ports = OrderPorts(Publisher(ring(COMMAND_RECORD_BYTES)), GatedSubscriber(reports), "quoter", 1)
         self.desk = OrderClient("quoter", ports, dict(PAIRS), self.clock)
         self.line = ReportOutbox("quoter", Publisher(reports))
         self.balances = Balances()
-        journal, _, _ = Journal.open(folder)
-        self.records = OrderRecords(Blotter(), journal, {"quoter": self.line}, self.balances, self.clock)
+        self.records = OrderRecords(
+            Blotter(), JournalInMemory(), {"quoter": self.line}, self.balances, self.clock.now,
+            on_journal=lambda reason: None, on_change=lambda order, is_fill: None,
+        )  # fmt: skip
 
     def report(self) -> list[object]:
         """What the strategy is told when the time for balances has come."""
@@ -59,9 +54,9 @@ class Account:
         self.records.tell_balances(self.clock.mono_ns())
 
 
-def test_before_the_snapshot_there_is_no_balance_and_after_it_there_is_one_of_every_asset(tmp_path: Path) -> None:
+def test_before_the_snapshot_there_is_no_balance_and_after_it_there_is_one_of_every_asset() -> None:
     """Of one that Kraken did not name there is nothing, and that is known."""
-    account = Account(tmp_path)
+    account = Account()
     assert account.desk.balance("USD") is None
     account.snapshot(USD="100")
     told = account.news()
@@ -71,9 +66,9 @@ def test_before_the_snapshot_there_is_no_balance_and_after_it_there_is_one_of_ev
     assert account.desk.balance("BTC") == Balance("BTC")
 
 
-def test_an_order_tells_no_balance_that_is_not_known(tmp_path: Path) -> None:
+def test_an_order_tells_no_balance_that_is_not_known() -> None:
     """What it holds of its currencies is reported when their balances have been told, and not as a part of nothing."""
-    account = Account(tmp_path)
+    account = Account()
     account.records.commit([submitted()])
     told = account.report()
     assert [news for news in told if isinstance(news, Balance)] == []
@@ -85,9 +80,9 @@ def test_an_order_tells_no_balance_that_is_not_known(tmp_path: Path) -> None:
     assert usd.free == 1000 - usd.held
 
 
-def test_an_entry_of_the_ledger_before_the_snapshot_is_no_balance(tmp_path: Path) -> None:
+def test_an_entry_of_the_ledger_before_the_snapshot_is_no_balance() -> None:
     """It says what changed, and of what is not known."""
-    account = Account(tmp_path)
+    account = Account()
     if account.balances.apply(BalanceFact(asset="USD", balance=D(90), amount=D(-9), fee=D(1))):
         account.records.balance_changed("USD")
 
@@ -95,14 +90,14 @@ def test_an_entry_of_the_ledger_before_the_snapshot_is_no_balance(tmp_path: Path
     assert account.desk.balance("USD") is None
 
 
-def test_a_strategy_that_fell_behind_is_told_whether_all_balances_are_known(tmp_path: Path) -> None:
+def test_a_strategy_that_fell_behind_is_told_whether_all_balances_are_known() -> None:
     """As part of everything."""
-    account = Account(tmp_path)
+    account = Account()
     assert not any(isinstance(each, BalancesTold) for each in account.records.everything("quoter", WallNs(0)))
     account.snapshot(USD="100")
 
     everything = list(account.records.everything("quoter", WallNs(0)))
-    assert [type(each) for each in everything] == [BalanceReport, BalancesTold]
+    assert [type(each) for each in everything] == [Balance, BalancesTold]
 
 
 def test_a_desk_without_trading_knows_no_balance() -> None:

@@ -55,7 +55,7 @@ def test_books_come_in_order_after_live():
         first = next(entry for entry in strategy.story if entry[1] == symbol)
         assert first == ("state", symbol, "live")
     assert hosted.gaps == 0
-    assert hosted.received == market.feed._publisher.cursor
+    assert hosted.received == market.publisher.cursor
 
 
 def test_only_followed_pairs_are_told():
@@ -86,7 +86,7 @@ def test_a_lapped_strategy_gets_the_newest_of_every_pair_and_nothing_twice():
 
     assert hosted.gaps > 1000
     assert hosted.laps == 1
-    assert hosted.received + hosted.gaps == market.feed._publisher.cursor
+    assert hosted.received + hosted.gaps == market.publisher.cursor
     for symbol in SYMBOLS:
         newest = market.session.feeds[symbol].updates
         assert strategy.books(symbol) == [newest]
@@ -158,7 +158,7 @@ def test_a_lap_in_mid_burst_waits_for_the_board():
     assert told_in_mid_burst == []
     for symbol in SYMBOLS:
         assert strategy.books(symbol) == [market.session.feeds[symbol].updates]
-    assert hosted.received + hosted.gaps == market.feed._publisher.cursor
+    assert hosted.received + hosted.gaps == market.publisher.cursor
 
 
 def test_old_news_is_skipped_for_the_newest():
@@ -175,7 +175,7 @@ def test_old_news_is_skipped_for_the_newest():
     drain(hosted)
 
     assert hosted.laps == 1
-    assert hosted.gaps == market.feed._publisher.cursor - hosted.received > 1000
+    assert hosted.gaps == market.publisher.cursor - hosted.received > 1000
     for symbol in SYMBOLS:
         updates = market.session.feeds[symbol].updates
         assert strategy.books(symbol) == list(range(skipped_to[symbol], updates + 1))
@@ -201,7 +201,7 @@ def test_after_a_callback_that_blocked_nothing_of_its_batch_is_told_late():
     for symbol in SYMBOLS:
         assert strategy.books(symbol)[-1] == market.session.feeds[symbol].updates
     assert len(strategy.story) == 20 + len(SYMBOLS)
-    assert hosted.received + hosted.gaps == market.feed._publisher.cursor
+    assert hosted.received + hosted.gaps == market.publisher.cursor
 
 
 def test_a_feeds_successor_is_heard_without_a_second_stale():

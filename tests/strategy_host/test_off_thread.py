@@ -16,7 +16,7 @@ from engine.strategy.orders import Order
 from engine.strategy_host import order_client
 from engine.strategy_host.hosted_strategy import CALLS_WAITING_MAX
 from tests.public_feed.rig import Market, frames, trade
-from tests.strategy_host.test_order_client import Desk
+from tests.strategy_host.rig import Desk
 
 THREADS, ORDERS_EACH = 6, 150
 
@@ -108,7 +108,7 @@ def test_cancels_of_another_thread_leave_while_an_async_callback_waits() -> None
         desk, market = Desk(), Market()
         market.take(*frames()[:20])
         hosted = market.host(Waiting())
-        hosted.desk = desk.desk
+        hosted.order_client = desk.desk
         desk.desk.bind(lambda: None)
         order = desk.working()
         market.take(trade("BTC/USD", 1))

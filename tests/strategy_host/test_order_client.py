@@ -14,78 +14,24 @@ from structlog.testing import capture_logs
 from engine import Conditional
 from engine.clock import ManualClock
 from engine.kraken.trading.order_requests import BatchRow, add_order, amend_order, batch_add
-from engine.market import Pair
 from engine.orders.intent import OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import (
-    COMMAND_RECORD_BYTES,
-    COMMANDS,
     Amend,
     Cancel,
     CancelAll,
-    Command,
     StrategyEnded,
     Submit,
     SubmitBatch,
 )
-from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, OrderReport, TradingReport
-from engine.orders.risk import Risk, RiskLimits, TopOfBook
-from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
-from engine.strategy.order_kinds import KINDS
-from engine.strategy.orders import Order, latest_report
-from engine.strategy_host.order_client import OrderClient, OrderPorts
-from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
+from engine.orders.rings.reports import REPORTS, Order, TradingStatus
+from engine.orders.risk import Risk, RiskLimits
+from engine.strategy.option_rules import KINDS
+from engine.strategy_host.order_client import OrderClient
+from engine.units import NS_PER_S, MonoNs, WallNs
+from tests.strategy_host.rig import NOW, OTHER, PAIR, TOP, Desk
 
-NOW = 1_800_000_000 * NS_PER_S
-PAIR = Pair("BTC/USD", 1, 8, qty_min_lots=5000, cost_min=Decimal("0.5"))
-OTHER = Pair("ETH/USD", 2, 8, qty_min_lots=5000, cost_min=Decimal("0.5"))
-TOP = TopOfBook(PriceTicks(599_999), PriceTicks(600_001), 1, is_live=True, age_ns=0)
 DEADLINE = WallNs(NOW + NS_PER_S)
-
-
-def ring(record_bytes: int, slot_count: int) -> bytearray:
-    memory = bytearray(ring_bytes(record_bytes, slot_count, gate_count=1))
-    format_ring(memory, record_bytes=record_bytes, slot_count=slot_count, gate_count=1)
-    return memory
-
-
-class Desk:
-    """A desk on real rings, and what the router finds in them."""
-
-    def __init__(self, slot_count: int = 64) -> None:
-        commands, reports = ring(COMMAND_RECORD_BYTES, slot_count), ring(REPORT_RECORD_BYTES, 64)
-        self.commands = GatedSubscriber(commands)
-        self.reports = Publisher(reports)
-        ports = OrderPorts(Publisher(commands), GatedSubscriber(reports), "quoter", 1)
-        pairs: dict[str, Pair | None] = {"BTC/USD": PAIR, "ETH/USD": OTHER, "SOL/USD": None}
-        self.desk = OrderClient("quoter", ports, pairs, ManualClock(1, NOW))
-
-    def submit(self, qty: Any = "1", side: Any = "buy", symbol: Any = "BTC/USD", **options: Any) -> Order:
-        return self.desk.submit(side, symbol, qty, options)  # type: ignore[arg-type]
-
-    def sent(self) -> list[Command]:
-        """Everything in the ring, decoded."""
-        return [COMMANDS.unpack(record) for record in self.commands.poll_many(64)]
-
-    def news(self) -> list[object]:
-        """All that the strategy would be told."""
-        told = []
-        while (one := self.desk.next_news()) is not None:
-            told.append(one)
-        return told
-
-    def working(self, **options: Any) -> Order:
-        """An order that Kraken has acknowledged."""
-        order = self.submit(**(options or {"limit": 60000}))
-        self.sent()
-        report = OrderReport(
-            order.id, "O1", order.symbol, order.side, order.order_type, OrderState.WORKING, "", QtyLots(10**8),
-            QtyLots(0), latest_report(order).limit_price_ticks, None, Decimal(0), (), 1, 8, False, WallNs(NOW),
-        )  # fmt: skip
-        assert self.reports.try_publish(REPORTS.pack(report))
-        self.news()
-        assert order.is_working
-        return order
 
 
 # --- refusals
@@ -331,7 +277,7 @@ def test_the_end_of_a_strategy_is_told_whatever_it_raised() -> None:
 def test_a_report_that_cannot_be_read_is_left_behind() -> None:
     """Counted, told once, and the next is taken."""
     desk = Desk()
-    for record in (b"\xff" * 100, REPORTS.pack(TradingReport("ACTIVE", True, ""))):
+    for record in (b"\xff" * 100, REPORTS.pack(TradingStatus("ACTIVE", True, ""))):
         assert desk.reports.try_publish(record)
 
     with capture_logs() as logs:
@@ -508,8 +454,8 @@ def test_whatever_is_canceled_nothing_raises(orders: Any, symbol: Any) -> None:
         desk.desk.cancel((orders, order))
 
     cancels = [command for command in desk.sent() if isinstance(command, Cancel)]
-    assert [command.cl_ord_ids for command in cancels] == [[order.id]]
-    assert latest_report(order).is_busy
+    assert [command.keys for command in cancels] == [[order.id]]
+    assert order.report.is_busy
 
 
 def test_a_cancel_that_finds_no_room_waits_once_however_often_it_is_asked_for() -> None:

@@ -7,9 +7,8 @@ from engine.clock import ManualClock
 from engine.market import Pair
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS, Amend, Command, Submit, SubmitBatch
-from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, FillReport, OrderReport
+from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, Fill, Order, OrderReport
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
-from engine.strategy.orders import Fill, Order
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
 
@@ -47,9 +46,10 @@ class Desk:
         """The order is open, and stands so."""
         self.tell(
             OrderReport(
-                order.id, "OABCDE", order.symbol, order.side, order.order_type, OrderState.WORKING, "", QtyLots(lots),
-                QtyLots(0), None if ticks is None else PriceTicks(ticks), None, D(0), (), *decimals, False,
-                WallNs(NOW), **more,
+                key=order.id, order_id="OABCDE", symbol=order.symbol, side=order.side, order_type=order.order_type,
+                state=OrderState.WORKING, qty_lots=QtyLots(lots),
+                limit_price_ticks=None if ticks is None else PriceTicks(ticks), price_decimals=decimals[0],
+                qty_decimals=decimals[1], changed_at=WallNs(NOW), **more,
             )
         )  # fmt: skip
 
@@ -84,14 +84,15 @@ def test_an_order_is_seen_in_the_scale_of_its_report() -> None:
     as_asked = order.qty, order.limit_price
     desk.works(order, lots=10**9, ticks=6_400_005, decimals=(2, 9))
     fill = desk.tell(
-        FillReport(order.id, "O1", "T1", 7, "BTC/USD", "buy", QtyLots(1), D("64000.05"), D("6.4"), (), "maker", 11,
-                   WallNs(NOW), MonoNs(1))
+        Fill(key=order.id, exec_id="T1", trade_id=7, symbol="BTC/USD", side="buy", qty=D("1E-11"), price=D("64000.05"),
+             cost=D("6.4"), fees={"USD": D("0.10")}, liquidity="maker", kraken_time=WallNs(NOW), received_at=MonoNs(1))
     )  # fmt: skip
 
     assert as_asked == (D(1), D("64000.1"))
     assert (order.qty, order.limit_price) == (D(1), D("64000.05"))
     assert isinstance(fill, Fill)
     assert fill.qty == D("1E-11")
+    assert fill.order is order
 
 
 def test_an_amend_of_a_trigger_means_what_the_order_means_by_it() -> None:

@@ -17,6 +17,7 @@ from engine.strategy_host.thread import HostThread
 from engine.telemetry import new_counters
 from engine.topology import STRATEGY_HOST_DOORBELL, strategy_counter_names
 from tests.public_feed.rig import Market
+from tests.waiting import until
 
 SOON_S, LONG_S = 0.05, 30.0
 
@@ -68,8 +69,7 @@ def test_a_task_of_a_strategys_own_that_exits_ends_nothing() -> None:
 
     async def scenario() -> bool:
         await thread.start()
-        while not strategy.ended:
-            await asyncio.sleep(0.01)
+        await until(lambda: strategy.ended)
         has_stopped = await thread.stop(LONG_S)
         assert isinstance(strategy.task.exception(), SystemExit)
         return has_stopped
@@ -85,12 +85,15 @@ def test_an_on_start_that_waits_for_ever_is_given_up_when_the_engine_stops() -> 
     """Those that had started are stopped; it is not, for it never ran."""
 
     class Waiting(Telling):
+        waits = False
+
         async def on_start(self) -> None:  # type: ignore[override]
+            self.waits = True
             await asyncio.Event().wait()
 
     async def scenario() -> bool:
         started = thread.start()
-        await asyncio.sleep(SOON_S)
+        await until(lambda: waiting.waits)
         has_stopped = await thread.stop(LONG_S)
         assert isinstance(started.exception(), StrategyError)
         return has_stopped

@@ -66,7 +66,9 @@ def test_values_outlive_their_writer(memory):
 
 @pytest.mark.parametrize("names", [("gaps", "frames", "position"), ("frames",), ("frames", "gaps", "places")])
 def test_other_names_are_refused(memory, names):
-    """Another order, number or name means another build: its numbers would be read under wrong names."""
+    """Another order, number or name means another build: its numbers would be read under
+    wrong names.
+    """
     with pytest.raises(LayoutMismatch, match=r"counter names: expected .* found 3 with hash"):
         Counters(memory, names)
 

@@ -1,4 +1,6 @@
-"""The log of a process: repeated lines are limited whoever writes them, but for a strategy's own."""
+"""The log of a process: repeated lines are limited whoever writes them, but for a
+strategy's own.
+"""
 
 import json
 import subprocess
@@ -27,7 +29,9 @@ say_left_out()
 
 
 def test_a_line_that_comes_again_and_again_is_written_twice_with_its_count():
-    """At once, and at the end of the process with how many were left out; a strategy's own lines are all there."""
+    """At once, and at the end of the process with how many were left out; a strategy's own
+    lines are all there.
+    """
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
     lines = done.stderr.splitlines()
     ours = [json.loads(line) for line in lines if line.startswith("{")]

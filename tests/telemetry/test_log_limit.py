@@ -1,4 +1,6 @@
-"""Repeated lines are few, and nothing that was left out is lost: it is counted, and the last word is said."""
+"""Repeated lines are few, and nothing that was left out is lost: it is counted, and the
+last word is said.
+"""
 
 import pytest
 
@@ -37,7 +39,9 @@ class Log:
 
 @pytest.mark.parametrize("text", ["Kraken is away", "Kraken is away (asked again in {} s)"])
 def test_a_line_seven_times_a_second_all_night_is_a_few_dozen_lines(text):
-    """Of 200,000; numbers in its text make no other line of it, and each is written or counted."""
+    """Of 200,000; numbers in its text make no other line of it, and each is written or
+    counted.
+    """
     log = Log()
     for second in range(NIGHT_S):
         for part in range(7):
@@ -72,7 +76,9 @@ def test_the_first_line_is_said_at_once_and_the_second_of_another_subject_too():
 
 
 def test_the_last_word_is_said_though_it_was_left_out_at_first():
-    """A gate that opened, closed and stayed so within five seconds is not told as open for ever."""
+    """A gate that opened, closed and stayed so within five seconds is not told as open for
+    ever.
+    """
     log = Log()
     for is_open in (True, False, True, False):
         log.say("trading", open=is_open)
@@ -118,6 +124,7 @@ def test_what_is_remembered_has_a_bound():
         log.now += NS_PER_MS
     log.end()
 
-    assert len(log.limit._series) <= SUBJECTS_MAX
-    assert len(log.limit._events) <= EVENTS_MAX + 1
+    subjects, events = log.limit.remembered
+    assert subjects <= SUBJECTS_MAX
+    assert events <= EVENTS_MAX + 1
     assert log.told == 6 * SUBJECTS_MAX

@@ -20,7 +20,9 @@ def test_lines_are_written_in_order():
 
 
 def test_a_pipe_that_nobody_reads_blocks_nobody_and_what_is_lost_is_counted():
-    """Twice the lines that may wait: `write` returns for each, and later lines say how many were lost."""
+    """Twice the lines that may wait: `write` returns for each, and later lines say how many
+    were lost.
+    """
     reader, writing_end = os.pipe()
     stream = os.fdopen(writing_end, "w")
     writer = LineWriter(stream)

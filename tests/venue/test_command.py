@@ -1,4 +1,6 @@
-"""`engine venue` as a process: one line when it is ready, a clean end, one sentence for what cannot be."""
+"""`engine venue` as a process: one line when it is ready, a clean end, one sentence for
+what cannot be.
+"""
 
 import asyncio
 import json
@@ -19,13 +21,16 @@ from engine.cli.venue import venue
 from engine.errors import UserError
 from tests.venue.rest_client import RestClient, limit_buy
 from tests.venue.venue_client import connected
+from tests.waiting import eventually
 
 COMMAND = [sys.executable, "-c", "from engine.cli.venue import venue; venue()"]
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 async def test_ready_line_service_and_end(signal_number: int):
-    """One line of JSON on standard output, a book that flows, and exit code 0 on SIGTERM or Ctrl-C."""
+    """One line of JSON on standard output, a book that flows, and exit code 0 on SIGTERM or
+    Ctrl-C.
+    """
     process = await asyncio.create_subprocess_exec(
         *COMMAND, "--port", "0", "--symbols", "BTC/USD,ETH/USD", "--seed", "7", "--rate", "500",
         "--fault", "unknown=0.01", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -49,7 +54,9 @@ async def test_ready_line_service_and_end(signal_number: int):
 
 
 async def test_the_ready_line_is_enough_to_trade(tmp_path: Path):
-    """Its key signs, its order lands in the ledger file; the clock is as wrong as it was told to be."""
+    """Its key signs, its order lands in the ledger file; the clock is as wrong as it was
+    told to be.
+    """
     ledger = tmp_path / "ledger.jsonl"
     process = await asyncio.create_subprocess_exec(
         *COMMAND, "--port", "0", "--rate", "0", "--ledger", str(ledger), "--clock-offset-s", "-86400",
@@ -71,7 +78,9 @@ async def test_the_ready_line_is_enough_to_trade(tmp_path: Path):
 
 
 def test_no_secret_is_a_flag():
-    """Keys come from the seed or from the venue's own paths, never from a command line that anybody can list."""
+    """Keys come from the seed or from the venue's own paths, never from a command line that
+    anybody can list.
+    """
     assert not [
         option for parameter in venue.params for option in parameter.opts if "key" in option or "secret" in option
     ]
@@ -83,9 +92,12 @@ def test_whoever_asks_twice_is_not_answered_worse(signal_number: int):
     process = subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    while process.poll() is None:
+
+    def has_ended_after_another() -> bool:
         process.send_signal(signal_number)
-        time.sleep(0.001)
+        return process.poll() is not None
+
+    eventually(has_ended_after_another, "the venue ends")
     _, complaints = process.communicate()
 
     assert process.returncode == 0
@@ -142,7 +154,9 @@ def test_it_dies_with_its_parent():
     ],
 )
 def test_bad_input_is_one_sentence(arguments: list[str], sentence: str):
-    """Raised as a UserError, for the command line's main to print; nothing on standard output."""
+    """Raised as a UserError, for the command line's main to print; nothing on standard
+    output.
+    """
     outcome = CliRunner().invoke(venue, ["--port", "0", *arguments])
 
     assert isinstance(outcome.exception, UserError)

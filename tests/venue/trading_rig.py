@@ -1,4 +1,6 @@
-"""Two ways to trade in tests: the bare core under a clock that stands still, and a client on a real socket."""
+"""Two ways to trade in tests: the bare core under a clock that stands still, and a client
+on a real socket.
+"""
 
 import asyncio
 import contextlib
@@ -8,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from engine.clock import ManualClock
+from engine.clock import Clock, ManualClock, SystemClock
 from engine.units import NS_PER_S, WallNs
 from engine.venue.market.exchange import Exchange
 from engine.venue.market.matching import BUY, SELL
@@ -17,8 +19,10 @@ from engine.venue.server import Venue
 from engine.venue.setup.settings import VenueSettings
 from engine.venue.trading.client_order import AmendSpec, ClientOrder, EditSpec, OrderSpec
 from engine.venue.trading.trading import Trading
-from tests.venue.venue_client import PATIENCE_S, Client, connected
+from tests.venue.venue_client import Client, connected
+from tests.waiting import PATIENCE_S
 
+SYSTEM_CLOCK = SystemClock()
 OPENED_AT = 1_780_000_000 * NS_PER_S
 FUNDS = {
     "USD": Decimal(1_000_000),
@@ -151,7 +155,7 @@ class Trader:
                 rows = [row for row in self.all_rows() if wanted(row)]
                 if len(rows) >= count:
                     return rows
-                await self.client._more()
+                await self.client.more()
 
     def all_rows(self, channel: str | None = None) -> list[dict[str, Any]]:
         return [
@@ -179,7 +183,7 @@ class Trader:
                 found = [message for message in map(json.loads, self.client.frames) if wanted(message)]
                 if len(found) >= count:
                     return found
-                await self.client._more()
+                await self.client.more()
 
 
 STILL = VenueSettings(
@@ -192,20 +196,22 @@ STILL = VenueSettings(
 )
 
 
-def later(seconds: float) -> str:
-    """A moment from now as a deadline is written."""
-    moment = datetime.now(UTC) + timedelta(seconds=seconds)
+def later(seconds: float, clock: Clock = SYSTEM_CLOCK) -> str:
+    """A moment from now, by the venue's clock, as a deadline is written."""
+    moment = datetime.fromtimestamp(clock.wall_ns() / NS_PER_S, UTC) + timedelta(seconds=seconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def new_token(venue: Venue) -> str:
     assert venue.floor is not None
-    return venue.floor.tokens.issue(venue.keys.default, venue._clock.mono_ns())
+    return venue.floor.tokens.issue(venue.keys.default, venue.clock.mono_ns())
 
 
 @contextlib.asynccontextmanager
 async def trading(venue: Venue, *channels: str, **params: Any) -> AsyncIterator[Trader]:
-    """A trader on a connection of its own, subscribed to these channels, snapshots read; `params` are executions'."""
+    """A trader on a connection of its own, subscribed to these channels, snapshots read;
+    `params` are executions'.
+    """
     async with connected(venue.private_url) as client:
         trader = Trader(client, new_token(venue))
         for channel in channels:

@@ -1,4 +1,6 @@
-"""A client that knows nothing of the venue's code: it sends text and keeps every frame that comes, in order."""
+"""A client that knows nothing of the venue's code: it sends text and keeps every frame that
+comes, in order.
+"""
 
 import asyncio
 import contextlib
@@ -8,7 +10,7 @@ from typing import Any
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-PATIENCE_S = 5.0  # after which a test that waits for a frame has failed
+from tests.waiting import PATIENCE_S
 
 
 class Client(WSListener):
@@ -24,7 +26,7 @@ class Client(WSListener):
         self._came = asyncio.Event()
         self._transport: WSTransport
 
-    # --- the socket --------------------------------------------------------------------------------------------------
+    # --- the socket
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -48,7 +50,7 @@ class Client(WSListener):
 
     def resume_writing(self) -> None: ...
 
-    # --- what tests do -----------------------------------------------------------------------------------------------
+    # --- what tests do
 
     def ask(self, **request: Any) -> None:
         self.say(json.dumps(request))
@@ -68,6 +70,9 @@ class Client(WSListener):
     def stop_reading(self) -> None:
         self._transport.underlying_transport.pause_reading()
 
+    def read_on(self) -> None:
+        self._transport.underlying_transport.resume_reading()
+
     def drop(self) -> None:
         self._transport.disconnect(graceful=False)
 
@@ -80,7 +85,7 @@ class Client(WSListener):
                     message = json.loads(self.frames[self._seen - 1])
                     if wanted(message):
                         return message
-                await self._more()
+                await self.more()
 
     async def reply(self) -> dict[str, Any]:
         """The next reply to a request."""
@@ -96,9 +101,10 @@ class Client(WSListener):
         """Wait until what has come is enough."""
         async with asyncio.timeout(PATIENCE_S):
             while not enough(self):
-                await self._more()
+                await self.more()
 
-    async def _more(self) -> None:
+    async def more(self) -> None:
+        """Wait until something has come; EOFError when the connection has ended."""
         if self.ended.is_set():
             raise EOFError(f"the connection ended after {len(self.frames)} frames")
         self._came.clear()
@@ -108,7 +114,8 @@ class Client(WSListener):
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Client]:
     """A client, connected; gone when the block ends."""
-    # Without aiofastnet, which on uvloop does not notice a reset that comes together with data.
+    # Without aiofastnet, which on uvloop does not notice a reset that comes together with
+    # data.
     transport, client = await ws_connect(Client, url, use_aiofastnet=False, max_frame_size=1 << 24)
     assert isinstance(client, Client)
     try:

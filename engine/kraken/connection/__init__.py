@@ -1,1 +1,3 @@
-"""What every WebSocket session has in common: envelopes and status, liveness, errors, when to ask again."""
+"""What every WebSocket session shares: envelopes and status, liveness, errors, and when to
+ask again.
+"""

@@ -1,19 +1,23 @@
-"""What each of Kraken's error texts means: for the order, and for whoever reads it.
+"""What each of Kraken's error texts means for the order, and what to do about it.
 
-Texts are matched by their beginning, for Kraken appends details (`EGeneral:Invalid arguments:volume minimum not
-met`) and writes a blank after a colon now and then (`EService: Throttled: 1750000000`). The longest match wins.
+Texts are matched by their beginning, for Kraken appends details (`EGeneral:Invalid
+arguments:volume minimum not met`) and writes a blank after a colon now and then (`EService:
+Throttled: 1750000000`). The longest match wins.
 
-A text that nobody has seen proves nothing: an order that met it is in doubt, unless its category is one that is
-decided before an order can reach the matching engine.
+A text that nobody has seen proves nothing: an order that met it is in doubt, unless its
+category is one that is decided before an order can reach the matching engine.
 
-Source: https://docs.kraken.com/api/docs/guides/spot-errors, corrected by captures and published clients.
+Source: https://docs.kraken.com/api/docs/guides/spot-errors, corrected by captures and
+published clients.
 """
 
 import re
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
+from engine.kraken.connection.requests import BOOK_DEPTHS
 from engine.orders.venue_facts import Outcome
 
 
@@ -21,7 +25,7 @@ class ErrorKind(StrEnum):
     """What an error is about; it decides what a program does next."""
 
     ARGUMENT = "argument"
-    """The request itself is wrong: changing nothing helps nothing."""
+    """Invalid argument; resending it unchanged cannot succeed."""
     DUPLICATE = "duplicate"
     """An open order has this client order id already."""
     FUNDS = "funds"
@@ -31,9 +35,9 @@ class ErrorKind(StrEnum):
     ORDER_LIMIT = "order_limit"
     """Too many open orders."""
     RATE_LIMIT = "rate_limit"
-    """Of the matching engine, per pair: wait for it to decay."""
+    """The matching engine's rate counter of the pair is full; it decays with time."""
     CALL_LIMIT = "call_limit"
-    """Of REST, or of messages: wait, then send less."""
+    """Too many REST calls or messages: wait, then send fewer."""
     NOT_OPEN = "not_open"
     """The order that was to be changed is not open."""
     UNCHANGED = "unchanged"
@@ -41,37 +45,37 @@ class ErrorKind(StrEnum):
     CANCEL_PENDING = "cancel_pending"
     MARKET_MODE = "market_mode"
     SERVICE = "service"
-    """Kraken has trouble of its own; these count for a circuit breaker."""
+    """A failure on Kraken's side; it counts for the circuit breaker."""
     DEADLINE = "deadline"
     AUTH = "auth"
-    """Wrong key or signature: no call will ever succeed."""
+    """Wrong key or signature; no call can succeed."""
     PERMISSION = "permission"
-    """The key may not do this."""
+    """The key lacks the permission."""
     ACCOUNT = "account"
-    """The account may not do this."""
+    """The account is not allowed to do this."""
     NONCE = "nonce"
     TOKEN = "token"
     """A new WebSocket token is needed."""
     LOCKOUT = "lockout"
-    """Fifteen minutes without a call, or it grows."""
+    """The key is locked out for fifteen minutes; any call prolongs it."""
     SUBSCRIBED = "subscribed"
-    """The channel is subscribed already: what was wanted is so."""
+    """The channel is subscribed already."""
     TRANSPORT = "transport"
-    """No answer of the application came at all."""
+    """Kraken's application did not answer."""
     UNKNOWN = "unknown"
 
 
 class Meaning(Struct, frozen=True):
-    """One error, read."""
+    """The meaning of one error text."""
 
     outcome: Outcome
-    """What it says of the order, or of the request about an order."""
+    """What it proves about the order, or about the request for it."""
     kind: ErrorKind
     advice: str
-    """A sentence without its first capital: what to change, or what happens now."""
+    """What to change, or what happens now: a sentence in lower case without a full stop."""
 
     def sentence(self, error: str) -> str:
-        """Kraken's words with ours."""
+        """Kraken's text with the advice."""
         return f"Kraken says {error!r}: {self.advice}"
 
 
@@ -82,6 +86,10 @@ _K = ErrorKind
 
 _FIX = "the request is wrong, change it before sending it again"
 _LOOK_UP = "Kraken had trouble, so it is looked up what became of the order before anything is sent again"
+
+# It comes in frames of other shapes too, so sessions look for it.
+MESSAGE_RATE_EXCEEDED: Final = "Exceeded msg rate"
+PAIR_NOT_SUPPORTED: Final = Meaning(_NO, _K.ARGUMENT, "Kraken has no such pair; write it as BTC/USD")
 
 # By the beginning of the text, blanks after colons taken out.
 _CATALOG: dict[str, Meaning] = {
@@ -125,9 +133,20 @@ _CATALOG: dict[str, Meaning] = {
     "Malformed request": Meaning(_NO, _K.ARGUMENT, "Kraken could not read a request; this is a fault of the engine"),
     "Unsupported field": Meaning(_NO, _K.ARGUMENT, "Kraken does not know a field; this is a fault of the engine"),
     "Unsupported event": Meaning(_NO, _K.ARGUMENT, "Kraken has no such method or channel at this address"),
-    "Currency pair not supported": Meaning(_NO, _K.ARGUMENT, "Kraken has no such pair; write it as BTC/USD"),
+    "Currency pair not supported": PAIR_NOT_SUPPORTED,
+    "Subscription depth not supported": Meaning(
+        _NO, _K.ARGUMENT, f"set feed.depth to one of {', '.join(map(str, BOOK_DEPTHS))}"
+    ),
     "Already subscribed": Meaning(_NO, _K.SUBSCRIBED, "nothing is to be done, the channel is subscribed"),
-    "Exceeded msg rate": Meaning(_DOUBT, _K.CALL_LIMIT, "too many messages; send fewer"),
+    "Already subscribed to one ohlc interval": Meaning(_NO, _K.ARGUMENT, "ask for one candle interval only"),
+    "Private data and trading are unavailable": Meaning(
+        _NO, _K.ARGUMENT, "this channel is not a public one, use another endpoint"
+    ),
+    "Public market data subscriptions are unavailable": Meaning(
+        _NO, _K.ARGUMENT, "set venue.url to the public endpoint, wss://ws.kraken.com/v2"
+    ),
+    MESSAGE_RATE_EXCEEDED: Meaning(_DOUBT, _K.CALL_LIMIT, "too many messages; send fewer"),
+    f"EGeneral:{MESSAGE_RATE_EXCEEDED}": Meaning(_DOUBT, _K.CALL_LIMIT, "too many messages; send fewer"),
     # another order, or the order's own state, is in the way
     "EOrder:Unknown order": Meaning(_GONE, _K.NOT_OPEN, "the order is not open any more, or not yet; it is looked up"),
     "EOrder:Invalid order": Meaning(_GONE, _K.NOT_OPEN, "Kraken never gave this order id; the order is looked up"),
@@ -178,7 +197,8 @@ _CATALOG: dict[str, Meaning] = {
         _NO, _K.REDUCE_ONLY, "a US account that is no eligible contract participant may only reduce"
     ),
     "EOrder:Reduce only:No position exists": Meaning(_NO, _K.REDUCE_ONLY, "there is no position to reduce"),
-    # It was in the market: it matched what it could, and the rest was canceled. Only the executions tell how much.
+    # It was in the market: it matched what it could, and the rest was canceled. Only the
+    # executions tell how much.
     "EOrder:Reduce only:Position is closed": Meaning(
         _DOUBT, _K.REDUCE_ONLY, "the position is closed, and the rest of the order canceled; its fills are looked up"
     ),
@@ -236,9 +256,10 @@ _CATALOG: dict[str, Meaning] = {
 _FIELD_MISSING = Meaning(_NO, _K.ARGUMENT, "a field is missing in a request; this is a fault of the engine")
 _FIELD_TYPE = Meaning(_NO, _K.ARGUMENT, "a field of a request has the wrong type; this is a fault of the engine")
 
-# What a category alone proves of the order, and nothing of whether it may pass: no kind of what only a person can
-# mend. These are decided before an order reaches the matching engine; EOrder is not among
-# them (`EOrder:Reduce only:Position is closed` comes from an order that has traded), nor are EGeneral and EService.
+# What a category alone proves of the order, and nothing of whether it may pass: no kind of
+# what only a person can mend. These are decided before an order reaches the matching
+# engine; EOrder is not among them (`EOrder:Reduce only:Position is closed` comes from an
+# order that has traded), nor are EGeneral and EService.
 _CATEGORIES: dict[str, Meaning] = {
     "EAPI": Meaning(_NO, _K.UNKNOWN, "Kraken refuses the call before looking at the order"),
     "EAuth": Meaning(_NO, _K.UNKNOWN, "Kraken refuses the account before looking at the order"),
@@ -251,15 +272,18 @@ _CATEGORIES: dict[str, Meaning] = {
 UNKNOWN_TEXT = Meaning(
     _DOUBT, _K.UNKNOWN, "the engine does not know this error, so it is looked up what became of the order"
 )
+UNREADABLE = Meaning(_DOUBT, _K.UNKNOWN, "Kraken's answer cannot be read, so it is looked up what became of the order")
 NO_ANSWER = Meaning(_DOUBT, _K.TRANSPORT, "no answer came, so it is looked up what became of the order")
 
 _LONGEST_FIRST = sorted(_CATALOG, key=len, reverse=True)
 _BLANKS = re.compile(r":\s+")
-TEXT_CHARS_MAX = 300  # of an error; the rest of a longer one says nothing that we match
+TEXT_CHARS_MAX = 300  # of an error; the rest of a longer one is not matched
 
 
 def meaning(error: str) -> Meaning:
-    """What an error text of Kraken means, from REST or from the WebSocket."""
+    """The meaning of an error text from REST or the WebSocket; UNKNOWN_TEXT for an unknown
+    one.
+    """
     text = _BLANKS.sub(":", error[:TEXT_CHARS_MAX].strip())
     for beginning in _LONGEST_FIRST:
         if text.startswith(beginning) and _ends_well(text, beginning):
@@ -272,7 +296,9 @@ def meaning(error: str) -> Meaning:
 
 
 def _ends_well(text: str, beginning: str) -> bool:
-    """Is the rest a detail, and not the rest of a longer phrase? `EOrder:Invalid order book` is another error."""
+    """Whether the rest is a detail and not part of a longer phrase: `EOrder:Invalid order
+    book` is another error.
+    """
     rest = text[len(beginning) :]
     return not rest or rest[0] in ":.[," or (rest[0] == " " and not text.startswith("EOrder:"))
 

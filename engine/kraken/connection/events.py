@@ -1,4 +1,4 @@
-"""What every session of Kraken's WebSocket reports, whatever its channels are."""
+"""Events that every session of Kraken's WebSocket reports, whatever its channels are."""
 
 from msgspec import Struct
 
@@ -8,7 +8,7 @@ FRAME_BYTES_SHOWN_MAX = 200
 
 
 class SystemChanged(Struct, frozen=True, gc=False):
-    """The venue's status, on connecting and whenever it changes, with its notices that are new."""
+    """The venue's status, on connecting and whenever it changes, with its new notices."""
 
     system: str
     version: str
@@ -16,8 +16,9 @@ class SystemChanged(Struct, frozen=True, gc=False):
 
 
 class FrameNotUnderstood(Struct, frozen=True, gc=False):
-    """A frame was counted and left: `kind` is "malformed", "unknown" or "refused" (an error without a subscription).
+    """A frame was counted and skipped.
 
+    `kind` is "malformed", "unknown" or "refused" (an error without a subscription).
     Reported rarely, counted always.
     """
 
@@ -28,5 +29,5 @@ class FrameNotUnderstood(Struct, frozen=True, gc=False):
 
 
 def silence_text(silent_ns: int) -> str:
-    """3.2 s, for the reasons."""
+    """A silence for a reason's text: 3.2 s."""
     return f"{silent_ns / 1e9:.1f} s"

@@ -1,14 +1,16 @@
-"""Whether a connection is alive, and what its frames could not tell: what all our sessions watch alike.
+"""Whether a connection is alive, and which of its frames could not be read: shared by all
+sessions.
 
-Heartbeats come about once a second, but only where some channel is subscribed. A pong proves a socket, not a feed:
-it counts as life only before the first subscription, when nothing else can come.
+Heartbeats come about once a second, but only where some channel is subscribed. A pong
+proves a socket, not a feed: it counts as life only before the first subscription, when
+nothing else can come.
 """
 
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, FrameNotUnderstood, silence_text
 from engine.units import NS_PER_S, MonoNs
 
 PING_INTERVAL_NS = 15 * NS_PER_S  # Kraken closes a connection after a minute without requests or data
-PONG_SILENCE_NS = 3 * PING_INTERVAL_NS  # before the first subscription only pongs come: two of them lost is enough
+PONG_SILENCE_NS = 3 * PING_INTERVAL_NS  # before the first subscription only pongs come: two lost ones are enough
 MAINTENANCE_DELAY_NS = 5 * NS_PER_S  # Kraken: at least five seconds between attempts after maintenance
 REPORT_INTERVAL_NS = NS_PER_S  # at most one report of a malformed or unknown frame per kind in this time
 UNKNOWN_NAMES_MAX = 64  # remembered, so that each is reported once
@@ -20,10 +22,11 @@ class Liveness:
 
     def __init__(self, silence_ns_max: int) -> None:
         self._silence_ns_max = silence_ns_max
-        # Is a connection up? Has Kraken confirmed a channel on it, so that heartbeats are due?
+        # Whether a connection is open, and whether Kraken has confirmed a channel on it, so
+        # that heartbeats are due.
         self.is_open = False
         self.is_subscribed = False
-        # When a frame other than a pong last came, and when a pong did.
+        # When the last frame other than a pong arrived, and the last pong.
         self.heard_at = MonoNs(0)
         self.pong_at = MonoNs(0)
         # Counted since the process started.
@@ -31,12 +34,12 @@ class Liveness:
         self.pongs = 0
         # Round trip of the last answered application ping; 0 before.
         self.ping_rtt_ns = 0
-        # When we ping next, and when the ping left that is not yet answered; 0 without one.
+        # When the next ping is due, and when the unanswered one was sent; 0 without one.
         self._ping_at = MonoNs(0)
         self._pinged_at = MonoNs(0)
 
     def opened(self, now: MonoNs) -> None:
-        """A connection is up; nothing is subscribed on it."""
+        """Record that a connection is open, without subscriptions."""
         self.is_open = True
         self.is_subscribed = False
         self.heard_at = self.pong_at = now
@@ -44,12 +47,12 @@ class Liveness:
         self._pinged_at = MonoNs(0)
 
     def closed(self) -> None:
-        """The connection is gone."""
+        """Record that the connection has ended."""
         self.is_open = False
         self.is_subscribed = False
 
     def ponged(self, now: MonoNs) -> None:
-        """A pong came."""
+        """Record a pong."""
         self.pongs += 1
         self.pong_at = now
         if self._pinged_at:
@@ -57,7 +60,7 @@ class Liveness:
             self._pinged_at = MonoNs(0)
 
     def ping_due(self, now: MonoNs) -> bool:
-        """Is it time for a ping? When it is, it counts as sent."""
+        """Whether a ping is due; if it is, it counts as sent."""
         if not self.is_open or now < self._ping_at:
             return False
         self._ping_at = MonoNs(now + PING_INTERVAL_NS)
@@ -76,23 +79,24 @@ class Liveness:
 
 
 class Oddities:
-    """Frames that were counted and left. Reported rarely, counted always."""
+    """Frames that were counted and skipped. Reported rarely, counted always."""
 
     def __init__(self) -> None:
         # Since the process started.
         self.malformed = 0
         self.unknown = 0
-        # Names of unknown channels and methods that were reported; when each kind may be reported again.
+        # Names of unknown channels and methods that were reported; when each kind may be
+        # reported again.
         self._unknown_seen: set[str] = set()
         self._report_at: dict[str, MonoNs] = {}
 
     def count_malformed(self, error: Exception, frame: bytes, now: MonoNs) -> tuple[FrameNotUnderstood, ...]:
-        """A frame that cannot be read."""
+        """Count a frame that cannot be read; returns the event to report, if any."""
         self.malformed += 1
         return self.report("malformed", str(error), frame, now)
 
     def count_unknown(self, name: str, frame: bytes, now: MonoNs) -> tuple[FrameNotUnderstood, ...]:
-        """A frame of a channel or method that we do not know; each name is reported once."""
+        """Count a frame of an unknown channel or method; each name is reported once."""
         self.unknown += 1
         name = name[:DETAIL_CHARS_MAX]
         if name in self._unknown_seen or len(self._unknown_seen) >= UNKNOWN_NAMES_MAX:

@@ -1,20 +1,25 @@
-"""What Kraken's WebSocket says whatever was subscribed: envelopes, replies, and its word on itself.
+"""Messages of every connection of Kraken's WebSocket: envelopes, replies, status.
 
-Source: https://docs.kraken.com/api/docs/category/websocket-api-v2, corrected by what the wire shows.
+Source: https://docs.kraken.com/api/docs/category/websocket-api-v2, corrected by what the
+wire shows.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from engine.kraken.connection.salvage import DECODE_ERRORS, Reader, entries_reader
 
+HEARTBEAT: Final = b'{"channel":"heartbeat"}'
+"""As Kraken writes it today; any other spelling is decoded like other messages."""
+
 
 class Envelope(Struct, gc=False):
-    """What every message is told apart by. A reply has `method`, channel data have `channel` and `type`.
+    """The fields that identify a message: a reply has `method`, channel data have `channel`
+    and `type`.
 
-    One genuine error carries both `method` and `channel`, so `method` is looked at first.
+    One genuine error carries both `method` and `channel`, so `method` is checked first.
     """
 
     method: str | None = None
@@ -40,7 +45,7 @@ class Reply(Struct, gc=False):
     """{"method":"subscribe","result":{"channel":"book","depth":10,"snapshot":true,"symbol":"BTC/USD"},
     "success":true,"time_in":"2026-05-14T15:06:07.846137Z","time_out":"2026-05-14T15:06:07.846205Z"}
 
-    or {"error":"Currency pair not supported XBT/USD","method":"subscribe","success":false,"symbol":"XBT/USD",…};
+    or {"error":"Currency pair not supported XBT/USD","method":"subscribe","success":false,…};
     a pong has neither `success` nor `result`.
     """
 
@@ -64,12 +69,14 @@ class NextStep(Struct, frozen=True):
 
 
 class Notice(Struct, gc=False):
-    """An entry of `upcoming_maintenance`, with a phase, or of `emergency`, with an impact; all may be missing.
+    """An entry of `upcoming_maintenance`, with a phase, or of `emergency`, with an impact;
+    all may be missing.
 
     {"event_id":4821,"title":"Elevated API error rates","incident_status":"identified","impact":"critical",
     "affected_services":["spot_ws"],"started_at_utc":"2026-05-08T14:23:11Z","next_steps":[…],"source_url":"https://…"}
 
-    Read apart from the rest of the status, by `notices`: its shape must not cost us the word on the engine itself.
+    `notices` decodes it apart from the status, so that an unexpected shape does not lose
+    the system state.
     """
 
     event_id: int | str = 0
@@ -86,7 +93,7 @@ class Notice(Struct, gc=False):
 
     @property
     def expected_restart_utc(self) -> str | None:
-        """When Kraken expects to be back, of an emergency; None when it does not say."""
+        """When Kraken expects to be back from an emergency; None when it does not say."""
         return next((step.expected_at_utc for step in self.next_steps if step.type == "expected_restart"), None)
 
 
@@ -94,7 +101,7 @@ class StatusData(Struct, gc=False):
     """{"version":"2.0.10","system":"online","api_version":"v2","connection_id":18125794168470749634,
     "upcoming_maintenance":[],"emergency":[]}
 
-    `connection_id` is an unsigned 64-bit number, or absent: compared as text, whatever it is.
+    `connection_id` is an unsigned 64-bit number, or absent: compared as text.
     https://docs.kraken.com/api/docs/websocket-v2/status
     """
 
@@ -111,7 +118,7 @@ class StatusMessage(Struct, gc=False):
     data: list[StatusData]
 
 
-# One decoder a message type, made once a process.
+# One decoder per message type, created once per process.
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_reply = msgspec.json.Decoder(Reply).decode
 decode_status = msgspec.json.Decoder(StatusMessage).decode
@@ -119,12 +126,14 @@ read_reply = Reader(Reply).decode
 read_statuses = entries_reader(StatusData)
 _decode_raw_list = msgspec.json.Decoder(list[Raw] | None).decode
 _read_notice = Reader(Notice).decode
-NOTICES_READ_MAX = 50  # of a list; there have been three
-NOTICE_CHARS_MAX = 200  # of a notice whose shape is not known
+NOTICES_READ_MAX = 50  # of a list; at most three have been seen
+NOTICE_CHARS_MAX = 200  # of a notice of unknown shape
 
 
 def notices(field: Raw) -> list[Notice]:
-    """The entries of `upcoming_maintenance` or `emergency`; one of an unknown shape has its own text as its title."""
+    """The entries of `upcoming_maintenance` or `emergency`; the title of one of unknown
+    shape is its text.
+    """
     try:
         entries = _decode_raw_list(field) or []
     except DECODE_ERRORS:

@@ -1,8 +1,8 @@
-"""Exact texts for what we send: numbers, times and strings, as Kraken's front end takes them.
+"""Exact texts for requests: numbers, times and strings, as Kraken's front end accepts them.
 
-Kraken wants JSON numbers, not strings, for prices and quantities. A whole number gets a decimal point too: the
-front end asks for a `number_float`, and only the form with a point is proven. There is never an exponent and
-never a float.
+Kraken wants JSON numbers, not strings, for prices and quantities. A whole number gets a
+decimal point too: the front end asks for a `number_float`, and only the form with a point
+is proven. There is never an exponent and never a float.
 """
 
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def units_number(units: int, decimals: int) -> str:
 
 
 def decimal_text(value: Decimal) -> str:
-    """The digits of a Decimal as they are, without an exponent: what REST takes as a string."""
+    """The digits of a Decimal without an exponent, which REST takes as a string."""
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < -DIGITS_MAX or value.adjusted() > DIGITS_MAX:
         raise MisuseError(f"{value} is not a number that can be sent")
@@ -50,7 +50,7 @@ def _second_text(second: int) -> str:
 
 
 def time_ms_text(at: WallNs) -> str:
-    """RFC 3339 with milliseconds, rounded down: a deadline never becomes later than it was meant.
+    """RFC 3339 with milliseconds, rounded down, so that a deadline never becomes later.
 
     >>> time_ms_text(WallNs(1721555639050999999))
     '2024-07-21T09:53:59.050Z'
@@ -60,7 +60,7 @@ def time_ms_text(at: WallNs) -> str:
 
 
 def time_s_text(at: WallNs) -> str:
-    """RFC 3339 in whole seconds, rounded down: of expire_time and effective_time.
+    """RFC 3339 in whole seconds, rounded down, for expire_time and effective_time.
 
     >>> time_s_text(WallNs(1721555639999999999))
     '2024-07-21T09:53:59Z'

@@ -1,18 +1,24 @@
-"""The requests that we send, as bytes.
+"""The requests of every connection, as bytes.
 
 Source: https://docs.kraken.com/api/docs/websocket-v2/subscribe
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+
+# Levels a side that the book channel offers; any other is refused.
+BOOK_DEPTHS: Final = (10, 25, 100, 500, 1000)
 
 _encode = msgspec.json.Encoder().encode
 
 
 class SubscribeParams(Struct):
-    """`symbol` is an array in a request, though a string in its acknowledgement."""
+    """The parameters of (un)subscribe; `symbol` is an array here, and a string in the
+    acknowledgement.
+    """
 
     channel: str
     symbol: Sequence[str] | UnsetType = UNSET
@@ -21,7 +27,9 @@ class SubscribeParams(Struct):
     event_trigger: str | UnsetType = UNSET
     snapshot: bool | UnsetType = UNSET
     include_tokenized_assets: bool | UnsetType = UNSET
-    """Of the instrument channel: tell of stocks such as AAPLx/USD too, which it leaves out by itself."""
+    """For the instrument channel: include stocks such as AAPLx/USD, which it omits by
+    default.
+    """
 
 
 class Request(Struct):
@@ -33,15 +41,17 @@ class Request(Struct):
 
 
 def subscribe(params: SubscribeParams, req_id: int) -> bytes:
-    """Ask for a channel of some pairs; each is acknowledged on its own."""
+    """Subscribe to a channel of some pairs; Kraken acknowledges each pair separately."""
     return _encode(Request("subscribe", params, req_id))
 
 
 def unsubscribe(params: SubscribeParams, req_id: int) -> bytes:
-    """Give a channel of some pairs back; depth and interval are repeated, as Kraken asks."""
+    """Unsubscribe a channel of some pairs; Kraken requires depth and interval again."""
     return _encode(Request("unsubscribe", params, req_id))
 
 
 def ping(req_id: int) -> bytes:
-    """An application ping: answered by a pong with the same req_id; `params` would be refused."""
+    """An application ping, answered by a pong with the same req_id; `params` would be
+    refused.
+    """
     return _encode(Request("ping", req_id=req_id))

@@ -1,12 +1,13 @@
-"""When to ask again, by what the last answer meant: one policy for everything that is asked for until it is had.
+"""When to ask again, by the meaning of the last answer: one policy for everything that is
+needed.
 
     the key or its permissions      not again, until something changes: a person resumes, or a process starts
     lockout                         after a quarter of an hour
     too many calls                  2 s, 4 s … 60 s
     anything else                   from `first_ns`, doubling up to `pause_ns_max`; drawn from the upper half
 
-Too many calls are Kraken's word on *all* calls of the key, so these pauses are longer than those for a network that
-fails; within them the key's counter decides (`call_counter`).
+Too many calls concerns *all* calls of the key, so these pauses are longer than those for a
+network that fails; within them the key's counter decides (`call_counter`).
 
 Pure: time and chance are passed in.
 """
@@ -33,7 +34,9 @@ class Retry:
     def __init__(
         self, chance: Callable[[], float], *, first_ns: int = FIRST_NS, pause_ns_max: int = PAUSE_NS_MAX
     ) -> None:
-        """`chance` gives numbers from 0 up to 1: clients that failed together must not come back together."""
+        """`chance` gives numbers from 0 up to 1, so that clients that failed together do
+        not return together.
+        """
         self._chance = chance
         self._first_ns = first_ns
         self._pause_ns_max = pause_ns_max
@@ -43,19 +46,19 @@ class Retry:
 
     @property
     def is_over(self) -> bool:
-        """Is there no point in asking until something changes?"""
+        """Whether asking is useless until something changes."""
         return self.at == NEVER
 
     def is_due(self, now: MonoNs) -> bool:
-        """May it be asked for?"""
+        """Whether it may be asked for now."""
         return now >= self.at
 
     def wait_ns(self, now: MonoNs) -> int:
-        """How long until it may; 0 when it may."""
+        """How long until it may be asked for; 0 for now."""
         return max(0, self.at - now)
 
     def failed(self, kind: ErrorKind, now: MonoNs, lockout_ns: int = LOCKOUT_PAUSE_NS) -> None:
-        """It was asked for at `now`, or just before, and this came of it; `lockout_ns` is what is left of a lockout."""
+        """Record a failure at `now`; `lockout_ns` is what is left of a lockout."""
         self.failures_in_a_row += 1
         if kind in LASTING:
             self.at = NEVER
@@ -65,11 +68,12 @@ class Retry:
             self.at = MonoNs(now + self._pause_ns(kind))
 
     def succeeded(self) -> None:
-        """It was had: the next failure begins anew."""
+        """Record a success: the next failure starts the pauses again."""
         self.failures_in_a_row = 0
         self.at = MonoNs(0)
 
-    # Something has changed that may make the difference: a person has resumed trading, another way is open.
+    # Something has changed that may help: a person has resumed trading, or another route is
+    # open.
     anew = succeeded
 
     def _pause_ns(self, kind: ErrorKind) -> int:

@@ -1,14 +1,15 @@
-"""Reading messages whose shape is not quite the one we know: what decides nothing costs nothing.
+"""Decoding of messages whose shape differs from the documented one.
 
-Kraken changes types and adds values without a version. A message is decoded as a whole first, which is fast; when that
-fails, entry by entry and field by field:
+Kraken changes types and adds values without a version. A message is decoded as a whole
+first, which is fast; when that fails, entry by entry and field by field:
 
     a field with a default      left at its default, unless the Struct names it in ESSENTIAL
-    any other field             costs its entry
-    an entry of a list          is left out by `read_entries`, with the reason; the others are taken
+    any other field             its entry cannot be read
+    an entry of a list          skipped by `entries_reader`, which returns the error; the others are used
 
-Limits of numbers and texts are part of a field's type (`Annotated[int, Meta(…)]`), so one beyond them is a wrong value
-like any other. What is no JSON at all, or nested beyond the decoder's stack, costs its message.
+Limits of numbers and texts are part of a field's type (`Annotated[int, Meta(…)]`), so one
+beyond them is an invalid value like any other. A message that is no JSON, or nested beyond
+the decoder's stack, cannot be read.
 """
 
 from collections.abc import Callable
@@ -24,25 +25,27 @@ from msgspec import Meta, Raw, Struct
 from engine.units import DIGITS_MAX, INT64_MAX, INT64_MIN
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What the decoders raise, whatever the bytes."""
+"""What the decoders raise for any bytes."""
 
 Word = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
 """A whole number that a counter, a record and MessagePack can hold."""
 
 ShortText = Annotated[str, Meta(max_length=64)]
-"""An id, a name or a time of Kraken's: the longest genuine ones have some 40 characters."""
+"""An id, a name or a time; the longest genuine ones have about 40 characters."""
 
 AssetName = Annotated[str, Meta(max_length=32)]
 
+NULL_TEXTS: Final = frozenset({"", "none", "null", "nil", "0"})
 EXACT_FLOAT_MAX = 2**53  # below it a float is the whole number that was written
 OUT_OF_RANGE = "Number out of range"
 
-# A text in its form: every digit as 0, letters small.
+# Maps a text to its form: every digit as 0, letters in lower case.
 _FORM: Final = bytes.maketrans(
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"0000000000abcdefghijklmnopqrstuvwxyz"
 )  # fmt: skip
-# What the form of a number beyond the bounds shows: many digits in a row, an exponent, a word for no number; or
-# characters that may hide one. Most texts have none of it, and are not looked through value by value (hot).
+# What the form of a number beyond the bounds contains: many digits in a row, an exponent,
+# NaN or infinity; or an escape that may hide one. Most texts contain none of these, and
+# need no check value by value (hot).
 _SUSPECT: Final = (
     b"0" * (DIGITS_MAX + 1), b"0e0", b"0e-", b"0e+", b".e0", b".e-", b".e+", b"0_0", b"nan", b"inf", b"\\",
 )  # fmt: skip
@@ -61,36 +64,47 @@ _decode_message = msgspec.json.Decoder(_Message).decode
 
 
 def _entries(frame: bytes) -> list[Raw]:
-    """The entries of {"data":[…]}; of {"data":{…}}, as the instrument channel has it, the one."""
+    """The entries of {"data":[…]}, or the only one of {"data":{…}}, as in the instrument
+    channel.
+    """
     data = _decode_message(frame).data
     return _decode_list(data) if bytes(data).startswith(b"[") else [data]
 
 
+def is_null(text: str) -> bool:
+    """Is it one of the ways in which Kraken's gateways print that there is nothing, a Python None among them?"""
+    return text.strip().lower() in NULL_TEXTS
+
+
 def cut(text: str, bytes_max: int) -> str:
-    """As much of a text of Kraken's as fits so many bytes: records have room for bytes, not for characters."""
+    """The beginning of a text that fits into so many bytes of UTF-8."""
     raw = text.encode(errors="replace")
     return text if len(raw) <= bytes_max else raw[:bytes_max].decode(errors="ignore")
 
 
 class Reader(Generic[T]):
-    """Decodes texts of one type, without the fields that cannot be read and decide nothing."""
+    """Decodes one type, leaving unreadable fields that are not essential at their defaults."""
 
     def __init__(self, shape: type[T], *, strict: bool = True, is_bounded: bool = False) -> None:
-        """`strict=False` takes numbers that are written as texts, as Kraken's REST does.
+        """`strict=False` accepts numbers that are written as texts, as Kraken's REST does.
 
-        `is_bounded`: a Decimal that is no number, or has more than DIGITS_MAX digits before or behind its point, is a
-        wrong value.
+        `is_bounded`: a Decimal that is not finite, or has more than DIGITS_MAX digits
+        before or after its point, is an invalid value.
         """
         self._shape = shape
         self._is_bounded = is_bounded
         self._decode = msgspec.json.Decoder(shape, strict=strict).decode
 
     def decode(self, text: bytes | Raw) -> T:
-        """The value; raises one of DECODE_ERRORS when a field that decides cannot be read."""
+        """The decoded value; raises one of DECODE_ERRORS when an essential field cannot be
+        read.
+        """
         return self.read(text)[0]
 
     def read(self, text: bytes | Raw) -> tuple[T, Exception | None]:
-        """The same, and what is wrong with the fields that were left out; None when all are there."""
+        """The same, and the error of the fields that were left out; None when all were
+        read.
+        """
         try:
             value = self._decode(text)
         except msgspec.ValidationError as error:
@@ -101,21 +115,26 @@ class Reader(Generic[T]):
 
 
 def _is_suspect(text: bytes | Raw) -> bool:
-    """May there be a number in it that is none, or has more than DIGITS_MAX digits before or behind its point?"""
+    """Whether the text may contain a number that is not finite or exceeds DIGITS_MAX
+    digits.
+    """
     form = bytes(text).translate(_FORM)
     return not form.isascii() or any(sign in form for sign in _SUSPECT)
 
 
 def entries_reader(shape: type[T]) -> Callable[[bytes], tuple[list[T], list[Exception]]]:
-    """A function that reads the entries of {"data":[…]}, and why some of them cannot be read.
+    """A function that returns the readable entries of {"data":[…]}, and the errors of the
+    others.
 
-    It raises one of DECODE_ERRORS when there is no such list. What is no number, written as a text, is a wrong value.
+    It raises one of DECODE_ERRORS without such a list. A Decimal that is not finite is an
+    invalid value.
     """
     message = msgspec.defstruct("Message", [("data", list[shape])])  # type: ignore[valid-type]
     decode: Callable[[bytes], Any] = msgspec.json.Decoder(message).decode
 
     numbers = [field.name for field in msgspec.structs.fields(cast(type[Struct], shape)) if field.type is Decimal]
-    numbers_of = attrgetter(*numbers, numbers[0]) if numbers else None  # twice one, so that one alone is a tuple too
+    # One of them twice, so that a single one gives a tuple too.
+    numbers_of = attrgetter(*numbers, numbers[0]) if numbers else None
 
     def read(frame: bytes) -> tuple[list[T], list[Exception]]:
         try:
@@ -130,12 +149,14 @@ def entries_reader(shape: type[T]) -> Callable[[bytes], tuple[list[T], list[Exce
 
 
 def read_list(shape: type[T], text: bytes | Raw) -> tuple[list[T], list[Exception]]:
-    """The entries of a bare list, in the same way."""
+    """The readable entries of a bare list, and the errors of the others."""
     return _read_each(shape, _decode_list(text))
 
 
 def split(frame: bytes, head: bytes) -> list[bytes]:
-    """A message of several entries as messages of one each, which begin with `head`; raises one of DECODE_ERRORS."""
+    """One message per entry of a message, each beginning with `head`; raises one of
+    DECODE_ERRORS.
+    """
     return [b'%b"data":[%b]}' % (head, bytes(entry)) for entry in _entries(frame)]
 
 
@@ -156,7 +177,7 @@ def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
 
 
 def _fits(value: Any) -> bool:
-    """Are all Decimals in it numbers of a size that can be calculated with?"""
+    """Whether all Decimals in a value are finite and within DIGITS_MAX digits."""
     if isinstance(value, Decimal):
         return (
             value.is_finite() and value.adjusted() <= DIGITS_MAX and cast(int, value.as_tuple().exponent) >= -DIGITS_MAX
@@ -169,7 +190,9 @@ def _fits(value: Any) -> bool:
 
 
 def _salvage(shape: Any, text: bytes | Raw) -> Any:
-    """The value of this type, field by field; ValidationError when a field that decides cannot be read."""
+    """Decode a value field by field; ValidationError when an essential field cannot be
+    read.
+    """
     try:
         value = _decoder(shape).decode(text)
         if not _fits(value):
@@ -192,7 +215,7 @@ def _salvage(shape: Any, text: bytes | Raw) -> Any:
 
 
 def _whole(shape: Any, text: bytes | Raw) -> Any:
-    """A whole number that is written with a point: 7.0 is 7."""
+    """A whole number that is written with a decimal point: 7.0 is 7."""
     number: float = _decoder(float).decode(text)
     if not number.is_integer() or abs(number) > EXACT_FLOAT_MAX:
         raise msgspec.ValidationError(OUT_OF_RANGE)
@@ -218,7 +241,7 @@ def _salvage_struct(shape: type[Struct], text: bytes | Raw) -> Struct:
                 raise msgspec.ValidationError(f"{error}: `{field.encode_name}`") from None
     try:
         return shape(**known)
-    except ValueError as error:  # its own rule on what goes together
+    except ValueError as error:  # raised by the Struct's own check
         raise msgspec.ValidationError(str(error)) from None
 
 

@@ -11,13 +11,16 @@ from engine.units import MonoNs, WallNs
 
 
 class TokenRefused(Struct, frozen=True, gc=False):
-    """Kraken does not take this session's token any more: it waits for `authorise` with a new one."""
+    """Kraken refused this session's token: it needs `authorise` with a new one."""
 
     reason: str
 
 
 class ChannelRefused(Struct, frozen=True, gc=False):
-    """Kraken refused a private channel; `advice` is one sentence that says what to change. It is asked for again."""
+    """Kraken refused a private channel.
+
+    It is asked for again; `advice` says what to change, in one sentence.
+    """
 
     channel: str
     advice: str
@@ -25,19 +28,20 @@ class ChannelRefused(Struct, frozen=True, gc=False):
 
 
 class Timing(StrEnum):
-    """When an answer came, as its request sees it."""
+    """When an answer arrived, relative to its request."""
 
     EXPECTED = "expected"
     LATE = "late"
     """`Unanswered` was reported before."""
     AGAIN = "again"
-    """The request was answered before: a cancel of several orders is answered once for each."""
+    """The request was answered before: a cancel of several orders is answered once for
+    each."""
     STRANGE = "strange"
     """No request of this session has its number, or it has none."""
 
 
 class AnswerRow(Struct, frozen=True, gc=False):
-    """What became of one order of a batch, in the order that they were sent."""
+    """The answer for one order of a batch; rows come in the order of the request."""
 
     order_id: str | None
     cl_ord_id: str | None
@@ -49,7 +53,7 @@ class AnswerRow(Struct, frozen=True, gc=False):
 
     @property
     def outcome(self) -> Outcome | None:
-        """What to think of this order; None when it was placed."""
+        """What the error says of the order; None when it was placed."""
         return self.meaning.outcome if self.meaning else None
 
 
@@ -84,7 +88,8 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     count: int | None = None
     """Of orders canceled."""
     rows: tuple[AnswerRow, ...] = ()
-    """Of batch_add. Read each, whatever `success` says: some orders may live although others were refused."""
+    """Of batch_add. Read each, whatever `success` says: some orders may live although
+    others were refused."""
     current_at: WallNs = WallNs(0)
     """Of the dead man's switch: Kraken's time, and when it will fire (0 when disarmed)."""
     trigger_at: WallNs = WallNs(0)
@@ -96,12 +101,13 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def outcome(self) -> Outcome | None:
-        """What to think of the order, or of the change to it; None when the request succeeded."""
+        """What the error says of the order, or of the change to it; None when the request
+        succeeded."""
         return self.meaning.outcome if self.meaning else None
 
 
 class Pending(Struct, frozen=True, gc=False):
-    """A request that waits for its answer."""
+    """A request that has no answer yet."""
 
     req_id: int
     method: str
@@ -112,7 +118,10 @@ class Pending(Struct, frozen=True, gc=False):
 
 
 class Unanswered(Struct, frozen=True, gc=False):
-    """No answer within the session's patience: the outcome is unknown. A late answer is still reported."""
+    """No answer within the deadline: the outcome is unknown.
+
+    A late answer is still reported.
+    """
 
     request: Pending
     waited_ns: int

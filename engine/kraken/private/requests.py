@@ -1,4 +1,5 @@
-"""Requests of the private channels: subscribe, unsubscribe. Trading requests are in `order_requests`.
+"""Requests of the private channels: subscribe, unsubscribe. Trading requests are in
+`order_requests`.
 
 Source: https://docs.kraken.com/api/docs/websocket-v2/executions and …/balances
 """
@@ -11,19 +12,21 @@ Channel = Literal["executions", "balances"]
 
 
 def subscribe_executions(token: str, req_id: int) -> bytes:
-    """Open orders and the last 50 fills first, then every change, with the rate counter."""
+    """Subscribe: a snapshot of open orders and of the last 50 fills, then every change with
+    the rate counter."""
     return _request(
         "subscribe", "executions", '"snap_orders":true,"snap_trades":true,"ratecounter":true', token, req_id
     )
 
 
 def subscribe_balances(token: str, req_id: int, *, snapshot: bool = True) -> bytes:
-    """Every asset first (unless `snapshot` is false), then every ledger entry."""
+    """Subscribe: a snapshot of every asset (unless `snapshot` is false), then every ledger
+    entry."""
     return _request("subscribe", "balances", f'"snapshot":{"true" if snapshot else "false"}', token, req_id)
 
 
 def unsubscribe(channel: Channel, token: str, req_id: int) -> bytes:
-    """Give a channel back: the only way to a fresh snapshot on a live connection."""
+    """Unsubscribe, which is the only way to a fresh snapshot on a live connection."""
     return _request("unsubscribe", channel, "", token, req_id)
 
 

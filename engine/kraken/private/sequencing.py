@@ -1,41 +1,43 @@
-"""The order of one private channel's messages: `sequence` counts them 1, 2, 3 … from each subscription's snapshot.
+"""The order of one private channel's messages: `sequence` counts them 1, 2, 3 … from each
+subscription's snapshot.
 
-    in order        ──► passed on
-    ahead           ──► held, for a short time and a small number, until the missing one comes
-    behind, known   ──► a duplicate: dropped and counted
-    missing for good, or behind and unknown ──► a gap: only a fresh snapshot helps, Kraken replays nothing
+    in order                                ──► passed on
+    ahead                                   ──► held until the missing one comes, for a bounded time
+    behind, known                           ──► a duplicate: dropped and counted
+    missing for good, or behind and unknown ──► a gap: only a snapshot helps, Kraken replays nothing
 
-Knows no messages: whatever stands for one is passed through.
+The content of a message is not looked at.
 """
 
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from engine.units import MonoNs
 
 M = TypeVar("M")
 
-HELD_MAX = 32  # messages ahead of a missing one; at Kraken's pace far more than any reordering
-SEEN_MAX = 64  # frames remembered, to tell a duplicate from a numbering that began anew
+HELD_MAX: Final = 32  # messages ahead of a missing one; at Kraken's pace far more than any reordering
+SEEN_MAX: Final = 64  # frames remembered, to tell a duplicate from a numbering that began anew
 
 
 class Gap(NamedTuple):
-    """Messages are missing: `expected` never came, `got` did."""
+    """Messages are missing: `expected` never came, `got` came in its place."""
 
     expected: int
     got: int
 
 
 class Sequencer(Generic[M]):
-    """One subscription's numbering."""
+    """The sequence numbers of one channel's subscription."""
 
     def __init__(self, window_ns: int) -> None:
         self._window_ns = window_ns
-        # The number of the next message; None while a snapshot is awaited, when everything is passed on as it comes.
+        # The number of the next message; None until a snapshot arrives: then everything is
+        # passed on as it comes.
         self.expected: int | None = None
-        # Messages ahead of `expected`, and when their waiting ends; 0 while nothing waits.
+        # Messages ahead of `expected`, and until when they are held; 0 while none is.
         self._held: dict[int, M] = {}
         self._deadline = MonoNs(0)
-        # The last frames by number: a duplicate is one of the same number and the same bytes.
+        # The last frames by number: a duplicate has the same number and the same bytes.
         self._seen: dict[int, bytes] = {}
         # Since the process started.
         self.duplicates = 0
@@ -44,11 +46,12 @@ class Sequencer(Generic[M]):
 
     @property
     def is_waiting(self) -> bool:
-        """Is a message missing that may still come?"""
+        """Is a message missing that may still arrive?"""
         return bool(self._held)
 
     def reset(self) -> list[M]:
-        """A snapshot is awaited; what was held is given back, for it is true all the same."""
+        """Forget the numbering until a snapshot arrives; returns the messages that were
+        held."""
         held = [self._held[number] for number in sorted(self._held)]
         self.expected = None
         self._held.clear()
@@ -57,7 +60,8 @@ class Sequencer(Generic[M]):
         return held
 
     def snapshot(self, sequence: int | None, frame: bytes) -> list[M]:
-        """A snapshot came: counting goes on from it, over updates that outran it. What was held is given back."""
+        """Count on from a snapshot, past updates that arrived before it; returns the
+        messages that were held."""
         outran = self._seen if self.expected is None else {}
         held = self.reset()
         if sequence is None:
@@ -70,14 +74,16 @@ class Sequencer(Generic[M]):
         return held
 
     def is_duplicate(self, sequence: int | None, frame: bytes) -> bool:
-        """Is this the same message as one that came with this number? Then it is counted, and nothing else."""
+        """Count a frame that repeats the one of this number, and return True; False for any
+        other."""
         if self.expected is None or sequence is None or self._seen.get(sequence) != frame:
             return False
         self.duplicates += 1
         return True
 
     def take(self, sequence: int | None, message: M, frame: bytes, now: MonoNs) -> tuple[list[M], Gap | None]:
-        """One update: the messages that are due now, in order, and the gap that it proves, if any."""
+        """Take one update; returns the messages that are due now, in order, and the gap
+        that it proves."""
         if self.expected is None or sequence is None:
             if sequence is not None:
                 self._remember(sequence, frame)
@@ -96,13 +102,14 @@ class Sequencer(Generic[M]):
         return ([], None) if len(self._held) <= HELD_MAX else ([], self._gap(sequence))
 
     def overdue(self, now: MonoNs) -> Gap | None:
-        """The gap that time has proved: a message is missing, and its followers have waited long enough."""
+        """The gap whose later messages have been held for as long as they may be; None
+        without one."""
         if not 0 < self._deadline <= now:
             return None
         return self._gap(min(self._held))
 
     def _gap(self, got: int) -> Gap:
-        # The caller asks for a snapshot, and `reset` gives back what is held.
+        # The caller then asks for a snapshot, and `reset` returns what is held.
         self.gaps += 1
         self._deadline = MonoNs(0)
         return Gap(self.expected or 0, got)

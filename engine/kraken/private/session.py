@@ -1,18 +1,19 @@
 """The account's own streams, executions and balances, without a socket or a clock.
 
     authorise(token) ──► both channels subscribed, each with its snapshot
-    receive(frame)   ──► facts, in Kraken's order: SnapshotBegan, rows, SnapshotEnded, then one fact a row
-    poll(now)        ──► what did not come: acknowledgements, snapshots, a missing number of the sequence
+    receive(frame)   ──► facts, in Kraken's order: SnapshotBegan, rows, SnapshotEnded, then updates
+    poll(now)        ──► what is overdue: acknowledgements, snapshots, a missing sequence number
 
-A channel whose messages have a gap is given back and asked for again, with its snapshot: Kraken replays nothing. Until
-that has come, its facts are still told (they are true), after a FeedLost that says not to rely on their being complete.
+A channel with a gap in its sequence is unsubscribed and subscribed again, with a snapshot:
+Kraken replays nothing. Until the snapshot has come, its facts are still reported (they are
+true), after a FeedLost: they may be incomplete.
 
 One session outlives its connections; each connection needs a fresh token.
 """
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import cast
+from typing import Final, cast
 
 from msgspec import Struct
 
@@ -25,7 +26,6 @@ from engine.kraken.connection.salvage import DECODE_ERRORS
 from engine.kraken.connection.venue_status import VenueStatus
 from engine.kraken.private import requests as private_requests
 from engine.kraken.private.events import ChannelRefused, TokenRefused
-from engine.kraken.private.facts import balance_fact, execution_fact
 from engine.kraken.private.messages import (
     BalancesMessage,
     ChannelReply,
@@ -40,10 +40,14 @@ from engine.orders.venue_facts import AccountFact, FeedLost, SnapshotBegan, Snap
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 HEARTBEAT = b'{"channel":"heartbeat"}'
-RESYNC_INTERVAL_NS = NS_PER_S  # at most one fresh snapshot of a channel in this time; trading waits for each
-RETRY_INTERVAL_NS = 5 * NS_PER_S  # after a refusal
-RETRY_INTERVAL_NS_MAX = 60 * NS_PER_S  # to which it doubles while Kraken refuses
-ATTEMPTS_MAX = 3  # unanswered in a row, after which the connection is given up
+# How Kraken's messages of the private channels begin: one that begins so is decoded once,
+# as what it is. `type` is part of it, for an error may have `channel` and `method`.
+EXECUTIONS_HEAD: Final = b'{"channel":"executions","type":"'
+BALANCES_HEAD: Final = b'{"channel":"balances","type":"'
+RESYNC_INTERVAL_NS: Final = NS_PER_S  # at most one snapshot of a channel in this time; trading waits for it
+RETRY_INTERVAL_NS: Final = 5 * NS_PER_S  # after a refusal
+RETRY_INTERVAL_NS_MAX: Final = 60 * NS_PER_S  # to which it doubles while Kraken refuses
+ATTEMPTS_MAX: Final = 3  # unanswered in a row, after which the connection is cut
 
 PrivateEvent = AccountFact | TokenRefused | ChannelRefused | SystemChanged | FrameNotUnderstood
 Message = ExecutionsMessage | BalancesMessage
@@ -52,20 +56,20 @@ NO_EVENTS: tuple[PrivateEvent, ...] = ()
 
 
 class PrivateSettings(Struct, frozen=True, kw_only=True):
-    """How long a private session waits."""
+    """Deadlines of a private session."""
 
     heartbeat_silence_ns: int = 3 * NS_PER_S
     subscribe_deadline_ns: int = 5 * NS_PER_S
     """For the acknowledgement and the snapshot together."""
     reorder_window_ns: int = 200 * NS_PER_MS
-    """How long messages wait for one that is missing before them."""
+    """How long messages ahead of a missing one are held."""
 
 
 class Phase(Enum):
     """Where a channel stands on this connection."""
 
     IDLE = auto()  # no token yet, or refused: asked for again at `retry_at`
-    LEAVING = auto()  # given back, so that it can be asked for again; unanswered
+    LEAVING = auto()  # unsubscribe sent, to subscribe again for a snapshot; not confirmed yet
     ASKED = auto()  # subscribed; its snapshot has not come
     LIVE = auto()  # its snapshot has come
 
@@ -77,10 +81,12 @@ class Stream:
         self.channel = channel
         self.phase = Phase.IDLE
         self.sequencer: Sequencer[Message] = Sequencer(window_ns)
-        # When the answer that is awaited is late, and when the channel is asked for (again); 0 for neither.
+        # When the answer that is awaited is late, and when the channel is asked for
+        # (again); 0 for neither.
         self.deadline = MonoNs(0)
         self.retry_at = MonoNs(0)
-        # When it was last asked for; how often in a row without an answer; the pause after the next refusal.
+        # When it was last asked for; how often in a row without an answer; the pause after
+        # the next refusal.
         self.asked_at = MonoNs(0)
         self.attempts = 0
         self.pause_ns = RETRY_INTERVAL_NS
@@ -104,7 +110,8 @@ class PrivateSession:
             channel: Stream(channel, settings.reorder_window_ns)
             for channel in cast(tuple[Channel, ...], ("executions", "balances"))
         }
-        # The threshold of the account's rate counters, from the acknowledgement; None before.
+        # The threshold of the account's rate counters, from the acknowledgement; None
+        # before.
         self.max_rate_count: int | None = None
         # What the requests carry; empty while there is none that Kraken takes.
         self._token = ""
@@ -116,75 +123,84 @@ class PrivateSession:
 
     @property
     def reconnect_delay_floor_ns(self) -> int:
-        """The least pause before the next connection: Kraken asks for more after maintenance."""
+        """The least pause before the next connection: Kraken asks for more after
+        maintenance."""
         return self.status.reconnect_delay_floor_ns
 
     @property
     def wants_token(self) -> bool:
-        """Is a connection up that waits for `authorise`?"""
+        """Is a connection open that has no token yet?"""
         return self.liveness.is_open and not self._token
 
     @property
     def is_live(self) -> bool:
-        """Have both snapshots come, and nothing been missed since?"""
+        """Have both snapshots arrived, with no gap since?"""
         return all(stream.phase is Phase.LIVE for stream in self.streams.values())
 
     @property
     def duplicates(self) -> int:
-        """Messages that came twice, since the process started."""
+        """Messages received twice since the process started."""
         return sum(stream.sequencer.duplicates for stream in self.streams.values())
 
     @property
     def reordered(self) -> int:
-        """Messages that came before their turn."""
+        """Messages received ahead of a missing one."""
         return sum(stream.sequencer.reordered for stream in self.streams.values())
 
     @property
     def gaps(self) -> int:
-        """How often messages were missing for good."""
+        """Gaps in the sequence that no late message filled."""
         return sum(stream.sequencer.gaps for stream in self.streams.values())
 
     def opened(self, now: MonoNs) -> None:
-        """A connection is up: Kraken restores nothing, and wants a fresh token: `authorise` must follow."""
+        """Begin a connection.
+
+        Kraken restores no subscription and wants a fresh token: call `authorise` next.
+        """
         self.liveness.opened(now)
         self.status.connection_id = b""
         self._token = ""
         self._outbox.clear()
         for stream in self.streams.values():
-            self._rest(stream)
+            self._reset(stream)
             stream.attempts = 0
             stream.pause_ns = RETRY_INTERVAL_NS
 
     def authorise(self, token: str, now: MonoNs) -> None:
-        """A token for this connection, at its beginning or because the last one was refused."""
+        """Use this token on the connection, at its beginning or after TokenRefused, and
+        subscribe."""
         if not self.liveness.is_open:
             return
         self._token = token
         for stream in self.streams.values():
             if stream.phase is Phase.IDLE:
-                self._ask(stream, now)
+                self._subscribe(stream, now)
 
     def closed(self, now: MonoNs, reason: str) -> Sequence[PrivateEvent]:
-        """The connection is gone: what happens now is told by the next snapshot."""
+        """End the connection.
+
+        Returns what was held back, then FeedLost: the next snapshot tells what is missed.
+        """
         self.liveness.closed()
         self._token = ""
         self._outbox.clear()
         events: list[PrivateEvent] = []
         for stream in self.streams.values():
-            self._tell_all(stream, stream.sequencer.reset(), now, events)
-            self._rest(stream)
+            self._report_all(stream, stream.sequencer.reset(), now, events)
+            self._reset(stream)
         events.append(FeedLost(f"connection lost: {reason}"))
         return events
 
     def dead(self, now: MonoNs) -> str | None:
-        """Why the connection must be cut: silence, or a channel that never comes."""
+        """Why the connection must be cut (silence, or no snapshot after ATTEMPTS_MAX
+        requests); None if not."""
         for stream in self.streams.values():
             if stream.attempts > ATTEMPTS_MAX:
                 return f"no snapshot of {stream.channel} after {ATTEMPTS_MAX} requests"
         return self.liveness.dead(now)
 
     def to_send(self) -> list[bytes]:
-        """The requests for the wire; they are taken, and must be sent in this order."""
+        """Take the requests that wait; the caller must send them in this order."""
         if not self._outbox:
             return []
         frames, self._outbox = self._outbox, []
@@ -193,13 +209,24 @@ class PrivateSession:
     # --- frames
 
     def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[PrivateEvent]:
-        """Take one text frame; the facts that it means, in order."""
+        """Decode one text frame; returns its facts in Kraken's order.
+
+        Never raises for what a frame holds.
+        """
         if frame == HEARTBEAT:
             self.liveness.heartbeats += 1
             self.liveness.heard_at = received_at
             return NO_EVENTS
         channel = None
         try:
+            # Hot: most frames are executions and balances, and need no look at what they
+            # are.
+            if frame.startswith(EXECUTIONS_HEAD):
+                channel = "executions"
+                return self._receive_executions(frame, received_at)
+            if frame.startswith(BALANCES_HEAD):
+                channel = "balances"
+                return self._receive_balances(frame, received_at)
             envelope = decode_envelope(frame)
             if envelope.method == "pong":
                 self.liveness.ponged(received_at)
@@ -208,8 +235,10 @@ class PrivateSession:
             if envelope.method is not None:
                 return self._receive_reply(envelope.method, frame, received_at)
             channel = envelope.channel
-            if channel in self.streams:
-                return self._receive_message(channel, frame, received_at)
+            if channel == "executions":
+                return self._receive_executions(frame, received_at)
+            if channel == "balances":
+                return self._receive_balances(frame, received_at)
             if channel == "status":
                 return self._receive_status(frame, received_at)
             if channel == "heartbeat":
@@ -220,11 +249,16 @@ class PrivateSession:
             self.liveness.heard_at = received_at
             return self._malformed(error, channel, frame, received_at)
 
-    def _receive_message(self, channel: str, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
-        is_execution = channel == "executions"
-        message: Message
-        message, left_out = read_executions(frame) if is_execution else read_balances(frame)
-        events = self._take(message, channel, frame, now)
+    def _receive_executions(self, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
+        self.liveness.heard_at = now
+        message, left_out = read_executions(frame)
+        events = self._take(message, "executions", frame, now)
+        return events if left_out is None else (*events, *self.oddities.count_malformed(left_out, frame, now))
+
+    def _receive_balances(self, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
+        self.liveness.heard_at = now
+        message, left_out = read_balances(frame)
+        events = self._take(message, "balances", frame, now)
         return events if left_out is None else (*events, *self.oddities.count_malformed(left_out, frame, now))
 
     def _take(self, message: Message, channel: str, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
@@ -232,13 +266,13 @@ class PrivateSession:
         events: list[PrivateEvent] = []
         if message.type == "snapshot":
             if not stream.sequencer.is_duplicate(message.sequence, frame):
-                self._tell_all(stream, stream.sequencer.snapshot(message.sequence, frame), now, events)
+                self._report_all(stream, stream.sequencer.snapshot(message.sequence, frame), now, events)
                 self._snapshot(stream, message, now, events)
             return events
         due, gap = stream.sequencer.take(message.sequence, message, frame, now)
         for update in due:
             stream.updates += 1
-            _tell(update, now, events)
+            _report(update, now, events)
         if gap is not None:
             self._lost(stream, _gap_text(stream, gap), now, events)
         return events
@@ -251,31 +285,33 @@ class PrivateSession:
         stream.pause_ns = RETRY_INTERVAL_NS
         self.liveness.is_subscribed = True
         events.append(SnapshotBegan(stream.channel))
-        _tell(message, now, events)
+        _report(message, now, events)
         max_rate_count = self.max_rate_count if stream.channel == "executions" else None
         events.append(SnapshotEnded(stream.channel, max_rate_count, stream.asked_at))
 
-    def _tell_all(self, stream: Stream, updates: Sequence[Message], now: MonoNs, events: list[PrivateEvent]) -> None:
+    def _report_all(self, stream: Stream, updates: Sequence[Message], now: MonoNs, events: list[PrivateEvent]) -> None:
         for update in updates:
             stream.updates += 1
-            _tell(update, now, events)
+            _report(update, now, events)
 
     def _lost(self, stream: Stream, reason: str, now: MonoNs, events: list[PrivateEvent]) -> None:
-        """Something of this channel is missing: tell what waits behind it, say so, and ask for a snapshot."""
-        self._tell_all(stream, stream.sequencer.reset(), now, events)
+        """Messages are missing: report those held behind them, then FeedLost, and ask for a
+        snapshot."""
+        self._report_all(stream, stream.sequencer.reset(), now, events)
         if stream.phase is not Phase.LIVE:
-            return  # a snapshot is on its way already
+            return  # a snapshot has been asked for already
         events.append(FeedLost(reason, stream.channel))
         stream.resyncs += 1
         if now - stream.asked_at >= RESYNC_INTERVAL_NS:
-            self._leave(stream, now)
+            self._unsubscribe(stream, now)
         else:
-            self._rest(stream)
+            self._reset(stream)
             stream.phase = Phase.LEAVING
             stream.retry_at = MonoNs(stream.asked_at + RESYNC_INTERVAL_NS)
 
     def _malformed(self, error: Exception, channel: str | None, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
-        """A frame that cannot be read; of one of our channels it was a message, which is lost now."""
+        """Count a frame that cannot be read; a message of one of our channels is lost with
+        it."""
         events: list[PrivateEvent] = [*self.oddities.count_malformed(error, frame, now)]
         head = frame[:80]
         for stream in self.streams.values():
@@ -301,11 +337,11 @@ class PrivateSession:
         stream = self._stream_of(reply)
         if stream is None:
             if reply.success:
-                return NO_EVENTS  # of a request that was given up
+                return NO_EVENTS  # the answer to a request that timed out
             return self.oddities.report("refused", f"{method}: {reply.error}", frame, now)
         stream.req_id = 0
         if method == "unsubscribe":
-            return self._left(stream, reply, now)
+            return self._unsubscribed(stream, reply, now)
         if reply.success:
             return self._confirmed(stream, reply)
         return self._refused(stream, (reply.error or "no reason given")[:DETAIL_CHARS_MAX], now)
@@ -320,49 +356,49 @@ class PrivateSession:
         return self.streams.get(channel or "")
 
     def _confirmed(self, stream: Stream, reply: ChannelReply) -> Sequence[PrivateEvent]:
-        # The deadline stays: the channel is only there when its snapshot is.
+        # The deadline stays: the channel is live only with its snapshot.
         self.liveness.is_subscribed = True
         if reply.result is not None and reply.result.maxratecount is not None:
             self.max_rate_count = reply.result.maxratecount
         return NO_EVENTS
 
-    def _left(self, stream: Stream, reply: ChannelReply, now: MonoNs) -> Sequence[PrivateEvent]:
+    def _unsubscribed(self, stream: Stream, reply: ChannelReply, now: MonoNs) -> Sequence[PrivateEvent]:
         if not reply.success:
-            what = meaning(reply.error or "")
-            if what.kind is ErrorKind.TOKEN:
+            known = meaning(reply.error or "")
+            if known.kind is ErrorKind.TOKEN:
                 return self._token_refused(stream, (reply.error or "")[:DETAIL_CHARS_MAX])
-        self._ask(stream, now)  # not subscribed was what we wanted, whatever Kraken calls it
+        self._subscribe(stream, now)  # also after an error: not being subscribed is what was wanted
         return NO_EVENTS
 
     def _refused(self, stream: Stream, error: str, now: MonoNs) -> Sequence[PrivateEvent]:
-        what = meaning(error)
-        if what.kind is ErrorKind.TOKEN:
+        known = meaning(error)
+        if known.kind is ErrorKind.TOKEN:
             return self._token_refused(stream, error)
-        if what.kind is ErrorKind.SUBSCRIBED:
-            self._leave(stream, now)  # and no snapshot comes, so it is given back first
+        if known.kind is ErrorKind.SUBSCRIBED:
+            self._unsubscribe(stream, now)  # without a snapshot: so unsubscribe first
             return NO_EVENTS
-        self._rest(stream)
+        self._reset(stream)
         stream.attempts = 0
         stream.retry_at = MonoNs(now + stream.pause_ns)
         stream.pause_ns = min(2 * stream.pause_ns, RETRY_INTERVAL_NS_MAX)
-        return (ChannelRefused(stream.channel, f"Kraken refuses {stream.channel} ({error}): {what.advice}", what),)
+        return (ChannelRefused(stream.channel, f"Kraken refuses {stream.channel} ({error}): {known.advice}", known),)
 
     def _token_refused(self, stream: Stream, error: str) -> Sequence[PrivateEvent]:
-        self._rest(stream)
+        self._reset(stream)
         if not self._token:
-            return NO_EVENTS  # the other channel's refusal has told it
+            return NO_EVENTS  # reported already, for the other channel
         self._token = ""
         return (TokenRefused(error),)
 
-    # --- what we ask for
+    # --- requests
 
-    def _rest(self, stream: Stream) -> None:
+    def _reset(self, stream: Stream) -> None:
         stream.phase = Phase.IDLE
         stream.sequencer.reset()
         stream.deadline = stream.retry_at = MonoNs(0)
         stream.req_id = 0
 
-    def _ask(self, stream: Stream, now: MonoNs) -> None:
+    def _subscribe(self, stream: Stream, now: MonoNs) -> None:
         stream.phase = Phase.ASKED
         stream.sequencer.reset()
         stream.attempts += 1
@@ -374,7 +410,7 @@ class PrivateSession:
         )
         self._send(stream, build, now)
 
-    def _leave(self, stream: Stream, now: MonoNs) -> None:
+    def _unsubscribe(self, stream: Stream, now: MonoNs) -> None:
         stream.phase = Phase.LEAVING
         self._send(stream, lambda token, req_id: private_requests.unsubscribe(stream.channel, token, req_id), now)
 
@@ -388,7 +424,8 @@ class PrivateSession:
     # --- time
 
     def poll(self, now: MonoNs) -> Sequence[PrivateEvent]:
-        """Look at the clocks: pings due, answers late, messages missing."""
+        """Do what is due at `now`: a ping, a request again, the snapshot of a channel with
+        a gap."""
         if not self.liveness.is_open:
             return NO_EVENTS
         if self.liveness.ping_due(now):
@@ -400,34 +437,37 @@ class PrivateSession:
             if gap is not None:
                 self._lost(stream, _gap_text(stream, gap), now, events)
             if self._token and 0 < stream.retry_at <= now:
-                self._again(stream, now)
+                self._retry(stream, now)
             elif self._token and 0 < stream.deadline <= now:
                 waited = silence_text(self.settings.subscribe_deadline_ns)
-                events += self._late(stream, waited, now)
+                events += self._timed_out(stream, waited, now)
         return events
 
-    def _again(self, stream: Stream, now: MonoNs) -> None:
+    def _retry(self, stream: Stream, now: MonoNs) -> None:
         if stream.phase is Phase.LEAVING:
-            self._leave(stream, now)
+            self._unsubscribe(stream, now)
         else:
-            self._ask(stream, now)
+            self._subscribe(stream, now)
 
-    def _late(self, stream: Stream, waited: str, now: MonoNs) -> Sequence[PrivateEvent]:
-        """No answer, or an acknowledgement without a snapshot: give it back and ask again."""
+    def _timed_out(self, stream: Stream, waited: str, now: MonoNs) -> Sequence[PrivateEvent]:
+        """No answer, or an acknowledgement without a snapshot: unsubscribe, and subscribe
+        again."""
         if stream.phase is Phase.LEAVING:
-            self._ask(stream, now)
+            self._subscribe(stream, now)
         else:
-            self._leave(stream, now)
+            self._unsubscribe(stream, now)
         return self.oddities.report("refused", f"no snapshot of {stream.channel} within {waited}", b"", now)
 
 
-def _tell(message: Message, now: MonoNs, events: list[PrivateEvent]) -> None:
+def _report(message: Message, now: MonoNs, events: list[PrivateEvent]) -> None:
     is_snapshot = message.type == "snapshot"
     if isinstance(message, ExecutionsMessage):
-        events += [execution_fact(row, now, is_snapshot=is_snapshot) for row in message.data]
+        for row in message.data:
+            row.tell(now, is_snapshot=is_snapshot)
+        events += message.data
         return
     for leg in message.data:
-        fact = balance_fact(leg, is_snapshot=is_snapshot)
+        fact = leg.fact(is_snapshot=is_snapshot)
         if fact is not None:
             events.append(fact)
 

@@ -1,1 +1,3 @@
-"""The public session: instruments, books, trades, tickers and candles. For the public feed and the replay."""
+"""The public session: instruments, books, trades, tickers and candles. For the public feed
+and the replay.
+"""

@@ -1,4 +1,5 @@
-"""One pair's book as Kraken streams it: snapshot, updates, proof, and doubt.
+"""One pair's book subscription: snapshot, updates, checksum verification and
+resynchronization.
 
             snapshot verifies               checksum differs, crossed, connection lost, Kraken's maintenance
     STALE ─────────────────────► LIVE ─────────────────────────────────────────────► STALE
@@ -6,34 +7,37 @@
       └──────────────────────── snapshot verifies ◄── retried slowly ◄── UNTRUSTED ◄───┘
 
 Between a failure and the next snapshot every update is ignored: sixty bad updates in
-flight cost one resynchronisation. Silence alone is no failure: the book stays live, is marked
-unproved, and a fresh snapshot is asked for when nothing more urgent is to be asked. During
-maintenance a book goes on streaming, but is stale; the first update that verifies
-afterwards, or a fresh snapshot, makes it live again.
+flight cost one resynchronization. Silence alone is no failure: the book stays live and is
+marked unproved, and a fresh snapshot is requested when no request of higher priority waits.
+During maintenance a book keeps receiving updates but is stale; the first update that
+verifies afterwards, or a fresh snapshot, makes it live again.
 """
 
 from collections import deque
-from decimal import Decimal
 
 from msgspec import Struct
 
+from engine.kraken.connection.requests import BOOK_DEPTHS
 from engine.kraken.public.messages import BookData, ExactBookData, ExactLevel
-from engine.kraken.public.rejects import BOOK_DEPTHS
 from engine.kraken.public.subscriptions import Phase, Subscription
 from engine.market import Book
 from engine.records import FeedState
-from engine.units import NS_PER_S, MonoNs, decimal_units
+from engine.units import NS_PER_S, MonoNs, decimal_units, decimals_of
 
-FAILURES_MAX = 3  # of one pair within the window: then it is untrusted
+FAILURES_MAX = 3  # of one pair within the window: the pair is then untrusted
 FAILURE_WINDOW_NS = 60 * NS_PER_S
-RESYNC_INTERVAL_NS = 5 * NS_PER_S  # at least, between two of a pair: each is two requests and a snapshot
+# At least, between two resynchronizations of a pair: each costs two requests and a
+# snapshot.
+RESYNC_INTERVAL_NS = 5 * NS_PER_S
 UNTRUSTED_RETRY_NS = 60 * NS_PER_S
-REASON_CHARS_MAX = 400  # of a change of state: a sentence, with numbers of Kraken's in it
-DECIMALS_MAX = 18  # more than any pair has; beyond it a number is junk
+REASON_CHARS_MAX = 400  # of a change of state: one sentence, with Kraken's numbers in it
+DECIMALS_MAX = 18  # more than any pair has; a number with more is invalid
 
 
 class BookChanged(Struct, frozen=True, gc=False):
-    """A book message was applied and its checksum verified: `feed.book` is the pair's live book."""
+    """A book message was applied and its checksum verified: `feed.book` is the pair's live
+    book.
+    """
 
     feed: "BookFeed"
 
@@ -54,7 +58,7 @@ class UnitsLevel(Struct, gc=False):
 
 
 class BookFeed:
-    """The state of one pair's book subscription."""
+    """The book of one pair, the state of its subscription and its counters."""
 
     __slots__ = ("book", "changed", "crossings", "decimals_known", "depth", "failures", "given_back_at",
                  "heard_at", "ignored", "is_guess", "is_renewed", "is_unproved", "mismatches", "pair_index",
@@ -67,39 +71,48 @@ class BookFeed:
     ) -> None:
         self.symbol = symbol
         self.pair_index = pair_index
-        # Subscribed levels a side; None until an acknowledgement or a snapshot tells.
+        # Subscribed levels a side; None until an acknowledgement or a snapshot says.
         self.depth = depth
         self.publish_levels = publish_levels
-        # (price decimals, quantity decimals) from the instrument channel; None until it spoke.
+        # (price decimals, quantity decimals) from the instrument channel; None before its
+        # first message.
         self.decimals_known: tuple[int, int] | None = None
-        # What we asked Kraken for; None in a replay, where nobody is asked.
+        # The request for this book; set by the session.
         self.subscription: Subscription | None = None
         self.book = Book(depth or BOOK_DEPTHS[0], 0, 0, publish_levels)
-        # Are the book's decimals a guess? So it is when its snapshot had no level to tell them by.
+        # True while the book's decimals are not known: its snapshot had no level to take
+        # them from.
         self.is_guess = False
         self.state = FeedState.STALE
-        # Has a snapshot been verified, and nothing gone wrong since? Otherwise updates are ignored.
+        # True from a verified snapshot until the next failure; while False, updates are
+        # ignored.
         self.streaming = False
-        # The last message's timestamp, as text.
+        # Kraken's timestamp of the last message, as text.
         self.timestamp = ""
-        # When this channel of this pair last said anything; 0 before.
+        # When the last message of this book was received; 0 before the first.
         self.heard_at = MonoNs(0)
-        # After so much silence the pair is resynchronised; it doubles from one silence to the next, until an
-        # update comes: `updates` as it was at the last silence tells.
+        # After so long without a message a fresh snapshot is requested. Doubles from one
+        # silence to the next until an update arrives, which `updates`, as it was at the
+        # last silence, shows.
         self.silence_ns_max = silence_ns_max
         self.updates_at_silence = -1
-        # Has it been silent for so long, and said nothing since? Has it been asked to prove itself by a fresh snapshot?
+        # Silent for longer than that; and: a fresh snapshot has been requested because of
+        # it.
         self.is_unproved = False
         self.is_renewed = False
-        # When Kraken confirmed that a live book was given back to prove itself; 0 when it was not.
+        # When Kraken confirmed the unsubscription of a live book that is being renewed; 0
+        # otherwise.
         self.given_back_at = MonoNs(0)
-        # When the next resynchronisation may start; 0 when none is needed. When the last one started.
+        # When the next resynchronization may start, 0 when none is needed; when the last
+        # one started.
         self.resync_at = MonoNs(0)
         self.resynced_at = MonoNs(-RESYNC_INTERVAL_NS)
-        # Times of the last failures, for the rule of three.
+        # Times of the last failures: FAILURES_MAX of them within the window make the pair
+        # untrusted.
         self.failures: deque[MonoNs] = deque(maxlen=FAILURES_MAX)
-        # Counted since the process started: messages applied, messages ignored while in doubt, wrong checksums,
-        # crossed books with a right checksum, resynchronisations asked for, quiet books asked to prove themselves.
+        # Counted since the process started: snapshots, updates applied, updates ignored
+        # while the book was in doubt, wrong checksums, crossed books with a right checksum,
+        # resynchronizations, renewals of silent books.
         self.snapshots = 0
         self.updates = 0
         self.ignored = 0
@@ -107,17 +120,20 @@ class BookFeed:
         self.crossings = 0
         self.resyncs = 0
         self.renewals = 0
-        # The event of a verified message: always the same one, so none is made on the hot path.
+        # The event of a verified message: always the same object, so the hot path creates
+        # none.
         self.changed = (BookChanged(self),)
 
     @property
     def verified(self) -> int:
-        """Messages, snapshots included, whose checksum was right."""
+        """Number of messages, snapshots included, whose checksum was right."""
         return self.snapshots + self.updates - self.mismatches
 
     @property
     def is_forgotten(self) -> bool:
-        """In doubt, and nothing is under way that could end it: no request, no answer awaited, no refusal."""
+        """Whether the book is in doubt without any request, awaited answer or refusal that
+        could end that.
+        """
         asked = self.subscription
         return (
             not (self.streaming or self.resync_at)
@@ -126,12 +142,20 @@ class BookFeed:
             and asked.phase in (Phase.REQUESTED, Phase.CONFIRMED)
         )
 
-    def load(self, data: ExactBookData) -> bool:
-        """Replace the book wholesale by a snapshot; did its checksum verify?
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the book is live, proved and not being renewed: only a long silence can
+        change its state.
+        """
+        is_asked = self.is_unproved or self.is_renewed or self.given_back_at
+        return self.streaming and self.state is FeedState.LIVE and not is_asked
 
-        The decimals of the snapshot's own text are tried first: on the wire they are
-        the precision that the checksum is made of. Some recorders drop trailing zeros,
-        and then the instrument channel's word is right.
+    def load(self, data: ExactBookData) -> bool:
+        """Replace the whole book by a snapshot; returns whether its checksum verified.
+
+        The decimals of the snapshot's own text are tried first: on the wire they are the
+        precision that the checksum is computed with. Some recorders drop trailing zeros;
+        then the precision of the instrument channel is right.
         """
         self.snapshots += 1
         self.timestamp = data.timestamp
@@ -142,12 +166,17 @@ class BookFeed:
         return False
 
     def reread(self, data: ExactBookData | None) -> bool:
-        """Begin again from the first update of a book that was empty: its text tells the decimals at last."""
+        """Rebuild a book that was empty from its first update, whose text shows the
+        decimals.
+
+        Returns whether the checksum verified; False for an update that cannot be read
+        (None).
+        """
         self.is_guess = False
         return data is not None and self._fill(data)
 
     def apply_exact(self, data: ExactBookData) -> bool:
-        """Apply an update from its text; False when it makes no sense."""
+        """Apply an update with every digit of its text; False when a number is invalid."""
         try:
             bids = [_units(level, self.book.price_decimals, self.book.qty_decimals) for level in data.bids]
             asks = [_units(level, self.book.price_decimals, self.book.qty_decimals) for level in data.asks]
@@ -157,7 +186,9 @@ class BookFeed:
         return True
 
     def failed(self, now: MonoNs) -> FeedState:
-        """Note one failure; the state it leads to. Asks for a resynchronisation as soon as that state allows."""
+        """End the stream after a failure and schedule a resynchronization; returns the
+        state to enter.
+        """
         self.end()
         self.failures.append(now)
         is_third = len(self.failures) == FAILURES_MAX and now - self.failures[0] <= FAILURE_WINDOW_NS
@@ -168,13 +199,13 @@ class BookFeed:
         return FeedState.STALE
 
     def end(self) -> None:
-        """The stream ends here: only a snapshot begins another."""
+        """Ignore every update from now on, until a snapshot is loaded."""
         self.streaming = False
         self.is_unproved = self.is_renewed = False
         self.given_back_at = MonoNs(0)
 
     def describe_mismatch(self, data: BookData | ExactBookData) -> str:
-        """The reason given for a wrong checksum."""
+        """The reason text of a wrong checksum."""
         return f"checksum {self.book.checksum():#010x}, Kraken says {data.checksum:#010x}"
 
     def _fill(self, data: ExactBookData) -> bool:
@@ -191,15 +222,12 @@ class BookFeed:
         levels = (*data.bids, *data.asks)
         if not levels:
             return [self.decimals_known or (0, 0)]
-        candidates = [(max(_decimals(level.price) for level in levels), max(_decimals(level.qty) for level in levels))]
+        candidates = [
+            (max(decimals_of(level.price) for level in levels), max(decimals_of(level.qty) for level in levels))
+        ]
         if self.decimals_known and self.decimals_known not in candidates:
             candidates.append(self.decimals_known)
         return [decimals for decimals in candidates if max(decimals) <= DECIMALS_MAX]
-
-
-def _decimals(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def _units(level: ExactLevel, price_decimals: int, qty_decimals: int) -> UnitsLevel:
@@ -210,7 +238,9 @@ def _units(level: ExactLevel, price_decimals: int, qty_decimals: int) -> UnitsLe
 
 
 def state_changed(feed: BookFeed, state: FeedState, reason: str) -> tuple[StateChanged, ...]:
-    """Move a pair's feed to `state`; nothing is reported when it is there already."""
+    """Set a feed's state; returns the event, or nothing when the feed is in that state
+    already.
+    """
     if feed.state is state:
         return ()
     feed.state = state

@@ -1,13 +1,15 @@
-"""Candles of each pair and interval: which one is still forming, which is closed for certain, which were missed.
+"""The candles of each pair and interval: which is forming, which is closed, which were
+missed.
 
-Kraken tells a candle anew, whole, at each trade, and never that it is closed: it is when a later one begins, if every
-message in between was heard. After an outage the snapshot says how the candle that we knew ended, if it reaches back
-so far; if it does not, nobody tells, and that candle is never closed. Candles are compared with candles alone, never
-with our clock.
+Kraken sends the whole candle again at each trade and never says that it is closed. A candle
+is closed when a later one begins and every message in between was received. After an outage
+the snapshot shows the final values of the candle that was forming, if it reaches back far
+enough; otherwise that candle is never reported as closed. Candles are compared with other
+candles only, never with the local clock.
 
-    forming ── a later one begins ──► closed, told once
+    forming ── a later one begins ──► closed, reported once
        │
-       └── interrupted ── told again by Kraken ──────► forming
+       └── interrupted ── sent again by Kraken ───────► forming
                      └── a later one begins ─────────► missed, with the intervals up to that one
 
 Source: https://docs.kraken.com/api/docs/websocket-v2/ohlc
@@ -21,8 +23,10 @@ from engine.kraken.public.messages import CandleData
 from engine.timestamps import wall_ns
 from engine.units import NS_PER_S, WallNs
 
-AHEAD_NS_MAX: Final = 60 * NS_PER_S  # of its message's own time: until a candle of tomorrow all others are old
-INTERVALS_MIN: Final = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)  # what Kraken offers; bounds the series of a pair
+# After its message's own time; a later candle would make all real ones look old.
+AHEAD_NS_MAX: Final = 60 * NS_PER_S
+# That Kraken offers; bounds the number of series of a pair.
+INTERVALS_MIN: Final = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
 
 _Key = tuple[str, int]
 
@@ -34,40 +38,49 @@ class _Series:
 
     def __init__(self, begin: WallNs, candle: CandleData | None, *, is_whole: bool) -> None:
         self.begin = begin
-        # As it was told last; None when that was by another process.
+        # As reported last; None when another process reported it.
         self.candle = candle
-        # Has every message since it was told been heard? Then nothing has happened in it that we do not know.
+        # True while every message since the last report was received, so that no trade can
+        # be missing.
         self.is_whole = is_whole
 
 
 class CandleSeries:
-    """The series of all pairs, and what was counted of them."""
+    """The series of all pairs, with counters."""
 
     def __init__(self) -> None:
-        # Intervals of an outage whose end, or all, nobody told; candles that were told before, or are older.
+        # Counted: intervals of which the final values are unknown; candles that were
+        # reported before or are older.
         self.missed = 0
         self.repeated = 0
         self._series: dict[_Key, _Series] = {}
 
     def forget(self, symbol: str) -> None:
-        """Begin anew: nothing that was told bears on what comes now."""
-        for key in [key for key in self._series if key[0] == symbol]:
-            del self._series[key]
+        """Forget the series of a pair: the next candle starts a new one."""
+        for interval_min in INTERVALS_MIN:
+            self._series.pop((symbol, interval_min), None)
 
     def interrupt(self, symbol: str | None = None) -> None:
-        """Messages of this pair, or of all, may have been lost: what is forming may have gone on."""
-        for key, series in self._series.items():
-            if symbol in (None, key[0]):
-                series.is_whole = False
+        """Note that messages of this pair, or of all, may have been lost: the forming
+        candle may be incomplete.
+        """
+        if symbol is None:
+            concerned = list(self._series.values())
+        else:
+            concerned = [one for minutes in INTERVALS_MIN if (one := self._series.get((symbol, minutes))) is not None]
+        for series in concerned:
+            series.is_whole = False
 
     def resume(self, symbol: str, interval_min: int, begin: WallNs) -> None:
-        """Go on after this candle, which another process told last."""
+        """Continue after this candle, the last that another process reported."""
         self._series[symbol, interval_min] = _Series(begin, None, is_whole=False)
 
     def take(self, candles: Sequence[CandleData], told_at: str, *, is_snapshot: bool) -> list[CandleChanged]:
-        """What one message tells anew, oldest first; `told_at` is its time by Kraken, as text, perhaps empty.
+        """The events of one message, oldest first; `told_at` is Kraken's time of the
+        message, possibly empty.
 
-        ValueError, with nothing taken: an interval that Kraken does not offer, no time, or one that is yet to come.
+        ValueError, and nothing is taken, for an interval that Kraken does not offer, or a
+        begin that is missing or in the future.
         """
         stamp = wall_ns(told_at)
         for candle in candles:
@@ -110,12 +123,13 @@ class CandleSeries:
             known = rows.get(series.begin)
             later = {begin: candle for begin, candle in rows.items() if begin > series.begin}
             self.repeated += len(rows) - len(later) - (known is not None)
-            if not later:  # nothing has begun since; or it is older than what we have been told
+            # No later candle has begun, or the snapshot is older than the last report.
+            if not later:
                 return self._go_on(series, known) if known is not None else []
             if known is not None:
                 ended = known if series.candle is None else _later(series.candle, known)
                 events.append(CandleChanged(ended, closed=True, history=True))
-            elif min(rows) < series.begin:  # it reaches back beyond our candle, which is the only one it does not tell
+            elif min(rows) < series.begin:  # it reaches further back than our candle, which alone is missing in it
                 missed = self._miss(key, series.begin, series.begin)
             else:
                 missed = self._miss(key, series.begin, min(later))
@@ -133,7 +147,9 @@ class CandleSeries:
         return CandleChanged(candle, closed=False, missed=missed)
 
     def _go_on(self, series: _Series, candle: CandleData) -> list[CandleChanged]:
-        """The newest candle, told once more: no news when we know as much, and know that it is so still."""
+        """Take the newest candle again; returns no event when it changes nothing and none
+        was missed.
+        """
         known = series.candle
         if known is not None and (candle.trades < known.trades or (candle == known and series.is_whole)):
             self.repeated += 1
@@ -142,14 +158,14 @@ class CandleSeries:
         return [CandleChanged(candle, closed=False)]
 
     def _miss(self, key: _Key, begin: WallNs, next_begin: WallNs) -> int:
-        """Count the interval that began at `begin`, and those after it up to `next_begin`; how many."""
+        """Count the intervals from `begin` up to `next_begin` as missed; returns how many."""
         missed = max(1, (next_begin - begin) // (key[1] * 60 * NS_PER_S))
         self.missed += missed
         return missed
 
 
 def _later(first: CandleData, second: CandleData) -> CandleData:
-    """Of two states of one candle the one of more trades, else the second."""
+    """Of two states of one candle the one with more trades, else the second."""
     return first if first.trades > second.trades else second
 
 

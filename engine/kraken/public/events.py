@@ -1,7 +1,7 @@
-"""What a public session reports: things that happened, in our units where the pair's precision is known.
+"""The events of a public session, in ticks and lots where the pair's precision is known.
 
-`BookChanged` is the hot one: it is made once a pair and reported again and again;
-its `feed` holds the news.
+`BookChanged` is the frequent one: one object per pair, reported for each update; `feed`
+holds the book.
 """
 
 from msgspec import Struct
@@ -12,9 +12,10 @@ from engine.kraken.public.messages import CandleData, PairData, TickerData, Trad
 
 
 class BookUnproved(Struct, frozen=True, gc=False):
-    """A live book has long had no message, on a connection that lives: it stays live, and is asked to prove itself.
+    """A live book has had no message for long on a live connection: it stays live and is
+    renewed.
 
-    The proof is its next BookChanged.
+    Its next BookChanged proves it again.
     """
 
     symbol: str
@@ -22,7 +23,9 @@ class BookUnproved(Struct, frozen=True, gc=False):
 
 
 class TradePrinted(Struct, frozen=True, gc=False):
-    """One fill on the tape, told once; `history` says that a snapshot told it, after an outage that it fell into."""
+    """One public trade, reported once; `history`: it fell into an outage and came with the
+    snapshot after it.
+    """
 
     trade: TradeData
     history: bool = False
@@ -44,16 +47,18 @@ class CandleChanged(Struct, frozen=True, gc=False):
 
 
 class PairChanged(Struct, frozen=True, gc=False):
-    """The instrument channel's word on a pair that we follow, or on one of its assets."""
+    """What the instrument channel says of a followed pair, or of one of its assets."""
 
     pair: PairData
     base_decimals: int | None = None
-    """Of balances in the base currency; None until Kraken has told."""
+    """Decimals of balances in the base currency; None until Kraken has sent them."""
     quote_decimals: int | None = None
 
 
 class Refused(Struct, frozen=True, gc=False):
-    """Kraken refused a subscription for good; `advice` is one sentence that names the pair and the mend."""
+    """Kraken refused a subscription permanently; `advice` is one sentence that names the
+    pair and the remedy.
+    """
 
     channel: str
     symbol: str

@@ -1,9 +1,10 @@
 """Kraken's messages as typed Structs: their names, and the fields that we use.
 
-Unknown fields are ignored: Kraken adds and drops them without a version. A field that decides nothing costs nothing
-when it has another type than we know; see `engine.kraken.connection.salvage`, also for ESSENTIAL. Numbers of
-the commonest message, the book update, are floats, which is exact enough to find the
-ticks again; everywhere else they are Decimals, which keep the text's precision.
+Unknown fields are ignored: Kraken adds and removes them without a version. A field of an
+unexpected type that no decision depends on is left at its default; see
+`engine.kraken.connection.salvage`, also for ESSENTIAL. Numbers of the most frequent
+message, the book update, are floats, which is exact enough to recover the ticks; all others
+are Decimals, which keep the precision of the text.
 
 Source: https://docs.kraken.com/api/docs/category/websocket-api-v2, corrected by what
 the wire shows where the two disagree.
@@ -50,14 +51,14 @@ class BookMessage(Struct, gc=False):
 
 
 class ExactLevel(Struct, gc=False):
-    """A level whose numbers keep every digit of their text."""
+    """A level whose numbers keep every digit of the text."""
 
     price: Decimal
     qty: Decimal
 
 
 class ExactBookData(Struct, gc=False):
-    """BookData, to be read from a snapshot, or from an update whose numbers are too large for floats."""
+    """BookData of a snapshot, or of an update whose numbers are too large for floats."""
 
     symbol: str
     bids: list[ExactLevel]
@@ -91,7 +92,9 @@ class TradeData(Struct, gc=False):
     timestamp: str = ""
 
     def __post_init__(self) -> None:
-        """Nothing is traded for nothing: such an entry is one that cannot be read."""
+        """ValueError for a price or quantity that is not positive: the entry cannot be
+        used.
+        """
         for number in (self.price, self.qty):
             if number.is_signed() or not number:
                 raise ValueError(f"{number} is neither the price nor the quantity of a trade")
@@ -107,7 +110,8 @@ class TickerData(Struct, gc=False):
     """{"symbol":"BTC/USD","bid":83744.2,"bid_qty":0.56251979,"ask":83744.3,"ask_qty":0.00044780,"last":83744.3,
     "volume":3156.84782110,"vwap":84174.6,"low":83163.6,"high":85247.4,"change":-429.3,"change_pct":-0.51,…}
 
-    Only pairs traded within 24 hours have all of them. https://docs.kraken.com/api/docs/websocket-v2/ticker
+    Only pairs traded within 24 hours have all of them.
+    https://docs.kraken.com/api/docs/websocket-v2/ticker
     """
 
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(
@@ -139,8 +143,8 @@ class CandleData(Struct, gc=False):
     """{"symbol":"BTC/USD","open":85754.8,"high":85754.8,"low":85754.7,"close":85754.8,"trades":5,
     "volume":0.00126522,"vwap":85754.7,"interval_begin":"2026-10-06T18:06:00.000000000Z","interval":1,…}
 
-    Its `timestamp` is deprecated and, against the documentation, the interval's end: not read.
-    https://docs.kraken.com/api/docs/websocket-v2/ohlc
+    Its `timestamp` is deprecated and, against the documentation, the interval's end: not
+    read. https://docs.kraken.com/api/docs/websocket-v2/ohlc
     """
 
     symbol: str
@@ -170,7 +174,8 @@ class AssetData(Struct, gc=False):
 
     id: str
     precision: int | None = None
-    """Decimals of balances in the ledger, which may be fewer than those of a pair's quantities."""
+    """Decimals of balances in the ledger; may be fewer than those of a pair's quantities.
+    """
 
 
 class PairData(Struct, gc=False):
@@ -231,7 +236,9 @@ class NewOrders(Struct, gc=False):
 
 
 class Level3Data(Struct, gc=False):
-    """One pair's orders; keys come in either of two orders. https://docs.kraken.com/api/docs/websocket-v2/level3"""
+    """One pair's orders; keys come in either of two orders.
+    https://docs.kraken.com/api/docs/websocket-v2/level3
+    """
 
     symbol: str
     bids: list[NewOrders]
@@ -252,7 +259,7 @@ class _Stamp(Struct, gc=False):
     timestamp: Raw = Raw(b'""')
 
 
-# One decoder a message type, made once a process.
+# One decoder per message type, created once per process.
 decode_book = msgspec.json.Decoder(BookMessage).decode
 decode_exact_book = msgspec.json.Decoder(ExactBookMessage).decode
 decode_trade = msgspec.json.Decoder(TradeMessage).decode
@@ -260,7 +267,7 @@ decode_ticker = msgspec.json.Decoder(TickerMessage).decode
 decode_candle = msgspec.json.Decoder(CandleMessage).decode
 decode_instrument = msgspec.json.Decoder(InstrumentMessage).decode
 decode_level3 = msgspec.json.Decoder(Level3Message).decode
-# The same for messages whose entries, or fields, may be of other types than we know.
+# Decoders for messages whose entries or fields may have unexpected types.
 read_book = Reader(BookMessage).decode
 read_exact_book = Reader(ExactBookMessage).decode
 read_trades = entries_reader(TradeData)
@@ -282,7 +289,9 @@ _decode_raw_instrument = msgspec.json.Decoder(_RawInstrumentMessage).decode
 
 
 def read_instrument(frame: bytes) -> tuple[InstrumentData, list[Exception]]:
-    """The assets and pairs that can be read, and why the others cannot; raises one of DECODE_ERRORS without any."""
+    """The assets and pairs that can be read, and the errors of the others; raises one of
+    DECODE_ERRORS without any.
+    """
     try:
         return decode_instrument(frame).data, []
     except msgspec.ValidationError:
@@ -293,5 +302,7 @@ def read_instrument(frame: bytes) -> tuple[InstrumentData, list[Exception]]:
 
 
 def stamp_of(frame: bytes) -> str:
-    """When Kraken says that it made a message (the ohlc channel does); empty when it says nothing that can be read."""
+    """Kraken's timestamp of a message (the ohlc channel has one); empty without one that
+    can be read.
+    """
     return bytes(_decode_stamp(frame).timestamp).decode(errors="replace").strip('"')

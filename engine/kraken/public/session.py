@@ -2,9 +2,9 @@
 
     frame bytes ──► receive() ──► events     (what happened)
     time ─────────► poll()    ──► events     (what did not happen in time)
-                        └───────► to_send()  (what we must ask)
+                        └───────► to_send()  (requests)
 
-One session outlives its connections: `opened` and `closed` tell it of them.
+One session outlives its connections; `opened` and `closed` mark their beginning and end.
 """
 
 import re
@@ -14,43 +14,53 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from engine.kraken.connection.error_catalog import MESSAGE_RATE_EXCEEDED, ErrorKind, meaning
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, silence_text
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
-from engine.kraken.connection.messages import Reply, decode_envelope, read_reply
+from engine.kraken.connection.messages import HEARTBEAT, Reply, decode_envelope, read_reply
+from engine.kraken.connection.requests import BOOK_DEPTHS
 from engine.kraken.connection.salvage import DECODE_ERRORS, split
 from engine.kraken.connection.venue_status import MAINTENANCE, VenueStatus
-from engine.kraken.public import messages, rejects
-from engine.kraken.public.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed, state_changed
+from engine.kraken.public import messages
+from engine.kraken.public.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed, StateChanged, state_changed
 from engine.kraken.public.candle_series import CandleSeries
 from engine.kraken.public.events import NO_EVENTS, BookUnproved, Event, PairChanged, Refused, TickerChanged
+from engine.kraken.public.feed_watch import FeedWatch
 from engine.kraken.public.messages import AssetData, BookData, PairData, decode_book
+from engine.kraken.public.refusals import DELISTED, refusal_text
 from engine.kraken.public.subscriptions import Phase, Subscription, Subscriptions
 from engine.kraken.public.trade_tape import TradeTape
 from engine.market.book import UnitsTooLarge
 from engine.records import FeedState
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
-# How today's wire begins; another order of keys takes the slower way, with the same outcome.
+# How frames begin today; another order of keys is decoded more slowly, with the same
+# result.
 BOOK_UPDATE = b'{"channel":"book","type":"update",'
 BOOK_SNAPSHOT = b'{"channel":"book","type":"snapshot",'
-HEARTBEAT = b'{"channel":"heartbeat"}'
 
-TIMER_INTERVAL_NS = 100 * NS_PER_MS  # how often the deadlines of all subscriptions are looked at
-SILENCE_GROWTH_MAX = 16  # a quiet pair is asked for proof 1, 2, 4 … this many times less often
-PROOF_PATIENCE_NS = 2 * NS_PER_S  # a book that was given back to prove itself is live for so long without a snapshot
-CLOSED_RETRY_NS = 60 * NS_PER_S  # after a snapshot that did not come while Kraken takes no orders
-DELISTED: Final = "delisted"  # the instrument channel's status of a pair that is no more
+TIMER_INTERVAL_NS = 100 * NS_PER_MS  # between two checks of the deadlines
+SILENCE_GROWTH_MAX = 16  # a silent pair is renewed 1, 2, 4 … this many times less often
+# How long a book stays live between its unsubscription for renewal and the new snapshot.
+PROOF_PATIENCE_NS = 2 * NS_PER_S
+CLOSED_RETRY_NS = 60 * NS_PER_S  # after a missing snapshot while Kraken takes no orders
+
+PASSING: Final = frozenset({ErrorKind.SERVICE, ErrorKind.MARKET_MODE, ErrorKind.TRANSPORT})
+"""Errors of Kraken's own that pass: the subscription is requested again after its deadline.
+"""
 
 _SYMBOL_IN_TEXT: Final = re.compile(rb'"symbol":"([^"]{1,40})"')
 
 
 class PublicSettings(Struct, frozen=True, kw_only=True):
-    """What a public session asks for, and how long it waits."""
+    """What a public session subscribes to, and its time limits."""
 
     symbols: tuple[str, ...]
     """The pairs; a pair's place here is its index in records and on the board."""
     depth: int | None = 10
-    """Book levels a side; None, in a replay, takes what the capture's acknowledgements and snapshots tell."""
+    """Book levels a side; None, in a replay, takes the depth from the capture's
+    acknowledgements and snapshots.
+    """
     publish_levels: int = 10
     trades: bool = True
     tickers: bool = True
@@ -64,7 +74,7 @@ class PublicSettings(Struct, frozen=True, kw_only=True):
 
 
 class PublicSession:
-    """One connection's worth of public channels for some pairs."""
+    """The public channels of some pairs, on one connection after another."""
 
     def __init__(self, settings: PublicSettings) -> None:
         self.settings = settings
@@ -72,33 +82,45 @@ class PublicSession:
             symbol: BookFeed(symbol, index, settings.depth, settings.publish_levels, settings.book_silence_ns)
             for index, symbol in enumerate(settings.symbols)
         }
+        # Which pairs have a deadline to check; and the feeds whose counters or state
+        # changed since `take_counted`.
+        self._watch = FeedWatch(tuple(self.feeds.values()))
+        self._counted = set(self.feeds.values())
+        # Marks such a feed; for whoever changes a feed's counters past `receive`, too. Hot: bound
+        # once.
+        self.note_counted = self._counted.add
+        self._feed_of = self.feeds.get  # hot: bound once
         self._subscriptions = Subscriptions(
             self._wanted(),
             requests_per_s=settings.requests_per_s,
             symbols_per_request=settings.symbols_per_request,
             deadline_ns=settings.subscribe_deadline_ns,
         )
-        # The connection's signs of life, Kraken's word on itself, and frames that could not be used.
+        # The connection's signs of life, Kraken's status messages, and frames that could
+        # not be used.
         self._liveness = Liveness(settings.heartbeat_silence_ns)
         self._status = VenueStatus()
         self._oddities = Oddities()
-        # Frames counted since the process started; of books, see the feeds.
+        # Counted since the process started; for books, see the feeds.
         self.tape = TradeTape()
         self.tickers = 0
         self.candles = 0
         self.candle_series = CandleSeries()
         self.level3 = 0
-        # Errors from Kraken that refuse none of our subscriptions for good.
+        # Errors from Kraken that refuse no subscription permanently.
         self.refused = 0
-        # Has Kraken said on this connection that it is in maintenance? Then books are silent, and none is live.
+        # True while Kraken, by its status on this connection, is in maintenance: books are
+        # silent, and none is live.
         self._in_maintenance = False
-        # When the subscriptions' deadlines are looked at next.
+        # When the deadlines are checked next.
         self._timers_at = MonoNs(0)
-        # Requests for the wire, not yet taken.
+        # Requests to be sent, not yet taken by `to_send`.
         self._outbox: list[bytes] = []
-        # Every pair of the instrument channel and its status, for advice; empty before its snapshot.
+        # The status of every pair of the instrument channel, for advice; empty before its
+        # snapshot.
         self._listed: dict[str, str] = {}
-        # Of the pairs that we follow: what the channel last said of each, and of their assets' precisions.
+        # For the followed pairs: the channel's last data of each, and the precisions of
+        # their assets.
         self._pairs_told: dict[str, PairData] = {}
         self._asset_decimals: dict[str, int | None] = {
             asset: None for symbol in settings.symbols for asset in symbol.split("/")
@@ -116,47 +138,49 @@ class PublicSession:
 
     @property
     def heard_at(self) -> MonoNs:
-        """When a frame other than a pong last came: pongs prove a socket, not a feed."""
+        """When a frame other than a pong was last received: a pong only proves that the
+        socket works.
+        """
         return self._liveness.heard_at
 
     @property
     def heartbeats(self) -> int:
-        """Counted since the process started, as are the next three."""
+        """Heartbeats of Kraken, counted since the process started, as all that follow."""
         return self._liveness.heartbeats
 
     @property
     def pongs(self) -> int:
-        """Answered pings."""
+        """Pings that were answered."""
         return self._liveness.pongs
 
     @property
     def trades(self) -> int:
-        """Trades told, each once."""
-        return self.tape.told
+        """Trades reported, each once."""
+        return self.tape.reported
 
     @property
     def trades_missed(self) -> int:
-        """Fills that Kraken numbered and we never saw; one that comes late is missed no longer."""
+        """Trade ids that were never received; one that comes late is subtracted."""
         return self.tape.missed
 
     @property
     def trades_repeated(self) -> int:
-        """Trades that came again, and were not told again."""
+        """Trades that were received again, and not reported again."""
         return self.tape.repeated
 
     @property
     def candles_missed(self) -> int:
-        """Intervals of an outage whose candle, or its end, nobody told."""
+        """Intervals of outages whose candle, or its final values, never came."""
         return self.candle_series.missed
 
     @property
     def candles_repeated(self) -> int:
-        """Candles that came again, or late, and were not told again."""
+        """Candles that were received again or late, and not reported."""
         return self.candle_series.repeated
 
     @property
     def unknown(self) -> int:
-        """Frames of channels and methods that we do not know."""
+        """Frames of unknown channels and methods."""
         return self._oddities.unknown
 
     @property
@@ -170,36 +194,59 @@ class PublicSession:
         return self._liveness.ping_rtt_ns
 
     @property
+    def requests_waiting(self) -> int:
+        """Subscriptions to be asked for or given back that wait for their turn."""
+        return self._subscriptions.waiting
+
+    @property
+    def requests_unanswered(self) -> int:
+        """Requests that Kraken has not answered yet, as far as they are remembered."""
+        return self._subscriptions.unanswered
+
+    @property
     def system(self) -> str:
-        """The venue's last word on its matching engine."""
+        """State of the matching engine, as Kraken last reported it; empty before its first
+        status.
+        """
         return self._status.system
+
+    def take_counted(self) -> list[BookFeed]:
+        """The feeds whose counters or state changed since the last call, in no order."""
+        counted = list(self._counted)
+        self._counted.clear()
+        return counted
 
     # --- the connection's life
 
     def opened(self, now: MonoNs) -> None:
-        """A connection is up: Kraken restores nothing, so everything is asked for again."""
+        """Begin a connection: queue all subscriptions, for Kraken restores none; no book is
+        live.
+        """
         self._liveness.opened(now)
-        self._liveness.is_subscribed = True  # asked for at once, so that silence counts from now on
+        # Requests are sent at once, so silence counts from now on.
+        self._liveness.is_subscribed = True
         self._status.connection_id = b""
         self._in_maintenance = False
         self._timers_at = now
         self._outbox.clear()
         self._subscriptions.opened()
         for feed in self.feeds.values():
-            feed.end()
+            self._end(feed)
             feed.resync_at = MonoNs(0)
             feed.heard_at = now
         self._outbox += self._subscriptions.due(now)
 
     def closed(self, now: MonoNs, reason: str) -> Sequence[Event]:
-        """The connection is gone: every book is in doubt."""
+        """End a connection: every book becomes stale."""
         self._liveness.closed()
         self._outbox.clear()
         self.candle_series.interrupt()
         return self.doubt(self.settings.symbols, f"connection lost: {reason}")
 
     def begin_recording(self, symbols: Sequence[str], name: str) -> Sequence[Event]:
-        """A recording of these pairs begins, of another connection and perhaps another day."""
+        """Begin a recording of these pairs, which another connection made, perhaps on
+        another day.
+        """
         self._status.connection_id = b""
         for symbol in symbols:
             self.tape.forget(symbol)
@@ -207,27 +254,31 @@ class PublicSession:
         return self.doubt(symbols, f"{name} begins")
 
     def doubt(self, symbols: Sequence[str], reason: str) -> Sequence[Event]:
-        """These pairs' books end here; only a snapshot makes them live again."""
+        """Make these pairs' books stale until a snapshot; returns the events."""
         events = NO_EVENTS
         for symbol in symbols:
             feed = self.feeds[symbol]
-            feed.end()
+            self._end(feed)
             feed.resync_at = MonoNs(0)
             feed.depth = self.settings.depth
-            events += state_changed(feed, FeedState.STALE, reason)
+            events += self._change_state(feed, FeedState.STALE, reason)
         return events
 
     def dead(self, now: MonoNs) -> str | None:
-        """Why the connection must be cut: silence, where Kraken promises a heartbeat a second."""
+        """The reason to cut the connection, which is silence although Kraken sends a
+        heartbeat per second; else None.
+        """
         return self._liveness.dead(now)
 
     @property
     def reconnect_delay_floor_ns(self) -> int:
-        """The least pause before the next connection: Kraken asks for more after maintenance."""
+        """Shortest pause before the next connection, in ns: 5 s while Kraken takes no
+        orders, as it asks; else 0.
+        """
         return self._status.reconnect_delay_floor_ns
 
     def to_send(self) -> list[bytes]:
-        """The requests for the wire; they are taken, and must be sent in this order."""
+        """Take the requests that are due; they must be sent in this order."""
         if not self._outbox:
             return []
         frames, self._outbox = self._outbox, []
@@ -236,8 +287,8 @@ class PublicSession:
     # --- frames
 
     def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
-        """Take one text frame; the events that it means, in order."""
-        # Hot: nine frames of ten are book updates of a healthy pair, and begin as they do today.
+        """Process one text frame; returns its events, in order."""
+        # Hot: nine frames of ten are book updates of a healthy pair.
         if not frame.startswith(BOOK_UPDATE):
             events = self._receive_rare(frame, received_at)
             if events is not None:
@@ -253,10 +304,11 @@ class PublicSession:
             return self._malformed(error, frame, received_at)
         events = NO_EVENTS
         for data in entries:
-            feed = self.feeds.get(data.symbol)
+            feed = self._feed_of(data.symbol)
             if feed is None or not feed.streaming:
                 self._ignore(feed, received_at)
                 continue
+            self.note_counted(feed)
             feed.heard_at = received_at
             feed.timestamp = data.timestamp
             book = feed.book
@@ -283,13 +335,17 @@ class PublicSession:
             elif feed.state is not FeedState.LIVE:
                 if not self._in_maintenance:
                     reason = "an update after maintenance verified"
-                    events = (*events, *state_changed(feed, FeedState.LIVE, reason), *feed.changed)
+                    events = (*events, *self._change_state(feed, FeedState.LIVE, reason), *feed.changed)
             else:
                 events = (*events, *feed.changed) if events else feed.changed
         return events
 
     def _read_strange_book(self, frame: bytes, received_at: MonoNs) -> tuple[list[BookData], Sequence[Event] | None]:
-        """An update with a value of another type than we know: its one entry, or what became of it, or of several."""
+        """Read an update with a value of an unexpected type.
+
+        Returns its one entry and None; or no entry and the events, when it has several or
+        cannot be read.
+        """
         try:
             parts = split(frame, BOOK_UPDATE)
             if len(parts) > 1:
@@ -299,7 +355,7 @@ class PublicSession:
             return [], self._malformed(error, frame, received_at)
 
     def _receive_rare(self, frame: bytes, received_at: MonoNs) -> Sequence[Event] | None:
-        """Anything but a book update of today's key order; None for one of another order."""
+        """Process any other frame; None for a book update whose keys have another order."""
         if frame == HEARTBEAT:
             return self._receive_heartbeat(frame, None, received_at)
         try:
@@ -312,8 +368,8 @@ class PublicSession:
             receiver = self._receivers.get(envelope.channel or "")
             if receiver is not None:
                 return receiver(frame, envelope.type, received_at)
-            if envelope.channel is None and rejects.MESSAGE_RATE_EXCEEDED.encode() in frame:
-                return self._rate_exceeded(frame, received_at)
+            if envelope.channel is None and MESSAGE_RATE_EXCEEDED.encode() in frame:
+                return self._rate_exceeded(MESSAGE_RATE_EXCEEDED, frame, received_at)
             return self._oddities.count_unknown(f"channel {envelope.channel}", frame, received_at)
         except DECODE_ERRORS as error:
             self._liveness.heard_at = received_at
@@ -337,6 +393,7 @@ class PublicSession:
         return events
 
     def _load(self, feed: BookFeed, data: messages.ExactBookData, received_at: MonoNs) -> Sequence[Event]:
+        self.note_counted(feed)
         feed.heard_at = received_at
         feed.resync_at = MonoNs(0)
         if feed.subscription is not None:
@@ -346,29 +403,49 @@ class PublicSession:
         if feed.book.crossed():
             feed.crossings += 1
             return self._failed(feed, "snapshot: best bid at or above best ask", received_at)
-        feed.end()
+        self._end(feed)
         feed.streaming = True
         if self._in_maintenance:
             return NO_EVENTS
-        return (*state_changed(feed, FeedState.LIVE, "snapshot verified"), *feed.changed)
+        return (*self._change_state(feed, FeedState.LIVE, "snapshot verified"), *feed.changed)
+
+    def _end(self, feed: BookFeed) -> None:
+        """Ignore a pair's updates until a snapshot, and check its deadlines on every tick
+        until it is at rest again.
+        """
+        feed.end()
+        self._watch.watch(feed)
+
+    def _change_state(self, feed: BookFeed, state: FeedState, reason: str) -> tuple[StateChanged, ...]:
+        """Set a feed's state; returns the event, or nothing when the feed is in that state
+        already.
+        """
+        self.note_counted(feed)
+        return state_changed(feed, state, reason)
 
     def _ignore(self, feed: BookFeed | None, received_at: MonoNs) -> None:
         if feed is not None:
+            self.note_counted(feed)
             feed.ignored += 1
             feed.heard_at = received_at
 
     def _failed(self, feed: BookFeed, reason: str, now: MonoNs) -> Sequence[Event]:
-        """A book is in doubt: say so, and ask for this pair's snapshot before anything else."""
+        """Put a book in doubt and queue its resynchronization before other requests;
+        returns the events.
+        """
         events = self._put_in_doubt(feed, reason, now)
         self._outbox += self._subscriptions.due(now)
         return events
 
     def _put_in_doubt(self, feed: BookFeed, reason: str, now: MonoNs) -> Sequence[Event]:
-        """The same, for several at a time: `due` follows, and asks for them together."""
+        """The same without sending: the caller collects the due requests, several pairs in
+        one.
+        """
+        self._watch.watch(feed)
         state = feed.failed(now)
         if state is FeedState.UNTRUSTED:
             reason += "; third failure within a minute, retried slowly"
-        events = state_changed(feed, state, reason)
+        events = self._change_state(feed, state, reason)
         self._resynchronize_due(feed, now)
         return events
 
@@ -378,6 +455,7 @@ class PublicSession:
         feed.resync_at = MonoNs(0)
         feed.resynced_at = now
         feed.resyncs += 1
+        self.note_counted(feed)
         self._subscriptions.renew(feed.subscription)
 
     # --- the other channels
@@ -396,7 +474,7 @@ class PublicSession:
 
     def _receive_candle(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         candles, unreadable = messages.read_candles(frame)
-        if unreadable:  # how these pairs' candles end may have been told there
+        if unreadable:  # an unreadable entry may have held the end of these pairs' candles
             for symbol in _symbols_named(frame) or (None,):
                 self.candle_series.interrupt(symbol)
         ours = [candle for candle in candles if candle.symbol in self.feeds]
@@ -431,14 +509,17 @@ class PublicSession:
                 events.append(self._pair_changed(pair))
                 if pair.status == DELISTED:
                     events += self._gone(feed, f"Kraken has taken {pair.symbol} off its list")
-        told = {pair.symbol for pair in pairs}
-        for symbol, known in self._pairs_told.items():
-            if symbol not in told and not changed.isdisjoint(symbol.split("/")):
-                events.append(self._pair_changed(known))
+        if changed:
+            told = {pair.symbol for pair in pairs}
+            for symbol, known in self._pairs_told.items():
+                if symbol not in told and not changed.isdisjoint(symbol.split("/")):
+                    events.append(self._pair_changed(known))
         return events
 
     def _note_assets(self, assets: Sequence[AssetData]) -> set[str]:
-        """Take note of the precisions of our pairs' assets; those that changed."""
+        """Store the precisions of the followed pairs' assets; returns the assets whose
+        precision changed.
+        """
         changed = set()
         for asset in assets:
             decimals = asset.precision
@@ -454,33 +535,35 @@ class PublicSession:
         return PairChanged(pair, self._asset_decimals.get(base), self._asset_decimals.get(quote))
 
     def _precision_changed(self, feed: BookFeed, now: MonoNs) -> Sequence[Event]:
-        """Ticks and lots of a book mean something else from now on: a snapshot in the new ones begins it anew."""
+        """Make a book stale whose precision changed, and request a snapshot in the new one."""
         price_decimals, qty_decimals = feed.decimals_known or (0, 0)
         if not feed.streaming or (feed.book.price_decimals, feed.book.qty_decimals) == (price_decimals, qty_decimals):
             return NO_EVENTS
-        feed.end()
+        self._end(feed)
         feed.resync_at = MonoNs(max(now, feed.resynced_at + RESYNC_INTERVAL_NS))
         reason = f"precision is {price_decimals} and {qty_decimals} decimals now; asking for a fresh snapshot"
-        events = state_changed(feed, FeedState.STALE, reason)
+        events = self._change_state(feed, FeedState.STALE, reason)
         self._resynchronize_due(feed, now)
         self._outbox += self._subscriptions.due(now)
         return events
 
     def _gone(self, feed: BookFeed, reason: str) -> Sequence[Event]:
-        """Kraken does not offer this pair: nothing is asked for it any more on this connection."""
-        feed.end()
+        """Make a pair untrusted that Kraken does not offer; nothing is requested for it on
+        this connection any more.
+        """
+        self._end(feed)
         feed.resync_at = MonoNs(0)
         if feed.subscription is not None:
             feed.subscription.phase = Phase.REFUSED
             feed.subscription.deadline = MonoNs(0)
             self._subscriptions.forget(feed.subscription)
-        return state_changed(feed, FeedState.UNTRUSTED, reason)
+        return self._change_state(feed, FeedState.UNTRUSTED, reason)
 
     def _receive_status(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         was_closed = self._status.is_closed
         changes, is_other_connection, unreadable = self._status.receive(frame)
         events: list[Event] = [*changes, *self._count_unreadable(unreadable, frame, received_at)]
-        if is_other_connection:  # nothing of the old one goes on
+        if is_other_connection:  # nothing of the old one continues
             self.candle_series.interrupt()
             events = [*self.doubt(self.settings.symbols, "another connection begins"), *events]
         if changes:
@@ -488,7 +571,8 @@ class PublicSession:
         if self._in_maintenance:
             for feed in self.feeds.values():
                 if feed.state is FeedState.LIVE:
-                    events += state_changed(feed, FeedState.STALE, "Kraken is in maintenance")
+                    self._watch.watch(feed)
+                    events += self._change_state(feed, FeedState.STALE, "Kraken is in maintenance")
         elif was_closed and not self._status.is_closed:
             for feed in self.feeds.values():
                 if feed.resync_at and feed.state is FeedState.STALE:
@@ -501,7 +585,7 @@ class PublicSession:
         return NO_EVENTS
 
     def _receive_level3(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
-        self.level3 += 1  # counted only: there is no book to apply it to
+        self.level3 += 1  # only counted: there is no level3 book
         return NO_EVENTS
 
     # --- replies
@@ -511,10 +595,12 @@ class PublicSession:
             self._liveness.ponged(received_at)
             return NO_EVENTS
         self._liveness.heard_at = received_at
-        if rejects.MESSAGE_RATE_EXCEEDED in (reply.error or ""):
-            return self._rate_exceeded(frame, received_at)
+        kind = None if reply.success else meaning(reply.error or "").kind
+        if kind is ErrorKind.CALL_LIMIT:
+            return self._rate_exceeded(reply.error or "", frame, received_at)
         concerned = self._subscriptions.replied(reply)
-        if not reply.success and (reply.method != "subscribe" or not concerned):
+        if kind in PASSING or (not reply.success and (reply.method != "subscribe" or not concerned)):
+            # A refused subscription keeps its deadline and is requested again after it.
             self.refused += 1
             return self._oddities.report("refused", f"{reply.method}: {reply.error}", frame, received_at)
         events: Sequence[Event] = NO_EVENTS
@@ -530,47 +616,51 @@ class PublicSession:
         if reply.method == "unsubscribe":
             if feed is None or not feed.streaming:
                 return NO_EVENTS
-            if feed.is_renewed:  # to prove itself, while nothing is known against it
+            if feed.is_renewed:  # a renewal of a silent book: it stays live
                 feed.given_back_at = now
                 return NO_EVENTS
-            feed.end()
-            return state_changed(feed, FeedState.STALE, "unsubscribed; waiting for a snapshot")
+            self._end(feed)
+            return self._change_state(feed, FeedState.STALE, "unsubscribed; waiting for a snapshot")
         subscription.phase = Phase.CONFIRMED
         if feed is None:
             subscription.deadline = MonoNs(0)
         else:
-            # The deadline stays: a book is only there when its snapshot is.
+            # The deadline stays: the subscription of a book succeeds with its snapshot.
             depth = reply.result.depth if reply.result else None
-            feed.depth = depth if depth in rejects.BOOK_DEPTHS else feed.depth
+            feed.depth = depth if depth in BOOK_DEPTHS else feed.depth
         return NO_EVENTS
 
     def _rejected(self, subscription: Subscription, reply: Reply, now: MonoNs) -> Sequence[Event]:
         error = (reply.error or "no reason given")[:DETAIL_CHARS_MAX]
-        if error == rejects.ALREADY_SUBSCRIBED and subscription.channel == "book":
-            return NO_EVENTS  # and no snapshot comes: the deadline passes, and the pair is given back and asked again
-        if error == rejects.ALREADY_SUBSCRIBED:
+        kind = meaning(error).kind
+        if kind is ErrorKind.SUBSCRIBED and subscription.channel == "book":
+            # No snapshot comes: after the deadline it is unsubscribed and subscribed again.
+            return NO_EVENTS
+        if kind is ErrorKind.SUBSCRIBED:
             subscription.phase = Phase.CONFIRMED
             subscription.deadline = MonoNs(0)
             return NO_EVENTS
         subscription.phase = Phase.REFUSED
         subscription.deadline = MonoNs(0)
         symbol = subscription.symbol or "all pairs"
-        advice = rejects.advice(error, subscription.channel, symbol, self._listed)
+        advice = refusal_text(error, subscription.channel, symbol, self._listed)
         events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
             events = (*self._gone(feed, advice), *events)
         return events
 
-    def _rate_exceeded(self, frame: bytes, now: MonoNs) -> Sequence[Event]:
+    def _rate_exceeded(self, error: str, frame: bytes, now: MonoNs) -> Sequence[Event]:
         self._subscriptions.slow_down(now)
         self.refused += 1
-        return self._oddities.report("refused", f"{rejects.MESSAGE_RATE_EXCEEDED}: sending less", frame, now)
+        return self._oddities.report("refused", f"{error}: sending less", frame, now)
 
     # --- time
 
     def poll(self, now: MonoNs) -> Sequence[Event]:
-        """Look at the clocks: requests due, answers late, pairs silent."""
+        """Check the time: requests that are due, answers that are late, pairs that are
+        silent; returns the events.
+        """
         if not self._liveness.is_open:
             return NO_EVENTS
         if self._liveness.ping_due(now):
@@ -584,9 +674,8 @@ class PublicSession:
 
     def _poll_subscriptions(self, now: MonoNs) -> Sequence[Event]:
         if self._in_maintenance:
-            return (
-                NO_EVENTS  # minutes of silence are the rule, and asking would be a storm: everything waits for its end
-            )
+            # Silence is normal then, and requests would be a storm: all waits for its end.
+            return NO_EVENTS
         events: list[Event] = []
         for subscription in self._subscriptions.overdue(now):
             if subscription.channel != "book":
@@ -595,29 +684,32 @@ class PublicSession:
             waited = silence_text(self.settings.subscribe_deadline_ns)
             feed = self.feeds[subscription.symbol or ""]
             if feed.streaming and feed.state is FeedState.LIVE and not feed.is_unproved:
-                feed.is_renewed = False  # an update has proved it meanwhile
-            elif self._status.is_closed:  # late snapshots are no failure then: asked for again rarely, and at the end
-                feed.end()
+                feed.is_renewed = False  # an update has verified since
+            elif self._status.is_closed:  # a late snapshot is no failure then
+                self._end(feed)
                 feed.resync_at = MonoNs(now + CLOSED_RETRY_NS)
-                events += state_changed(feed, FeedState.STALE, f"no snapshot: Kraken is in {self._status.system}")
+                events += self._change_state(feed, FeedState.STALE, f"no snapshot: Kraken is in {self._status.system}")
             else:
                 events += self._put_in_doubt(feed, f"no snapshot within {waited}", now)
-        for feed in self.feeds.values():
+        for feed in self._watch.due(now):
             self._resynchronize_due(feed, now)
             if feed.streaming:
                 events += self._watch_silence(feed, now)
+                if feed.is_at_rest:
+                    self._watch.rest(feed, self._silent_for_too_long_at(feed, now))
             elif feed.is_forgotten:
                 feed.resync_at = MonoNs(max(now, feed.resynced_at + RESYNC_INTERVAL_NS))
         return events
 
     def _watch_silence(self, feed: BookFeed, now: MonoNs) -> Sequence[Event]:
-        """A quiet pair may be a mute subscription: a fresh snapshot tells, asked for ever less often.
+        """Mark a silent book as unproved and have it renewed, at growing intervals: its
+        subscription may be dead.
 
-        Until it has come the book is live and unproved, for Kraken, heard on this connection, has said nothing else.
+        Until the snapshot the book stays live, for the connection lives and nothing
+        contradicts it.
         """
         events = NO_EVENTS
         silent_ns = now - feed.heard_at
-        # Hot with a thousand pairs, ten times a second: most of them have spoken lately, and nothing is asked of them.
         if silent_ns <= self.settings.book_silence_ns and not feed.is_renewed and feed.state is FeedState.LIVE:
             feed.is_unproved = False
             return NO_EVENTS
@@ -625,33 +717,43 @@ class PublicSession:
             feed.silence_ns_max = self.settings.book_silence_ns
             if feed.is_unproved:  # an update has verified since
                 feed.is_unproved = False
-                if feed.is_renewed and self._needs_no_proof(feed):
+                if feed.is_renewed and self._cancel_idle_renewal(feed):
                     feed.is_renewed = False
         if feed.given_back_at and now - feed.given_back_at > PROOF_PATIENCE_NS:
-            feed.end()
+            self._end(feed)
             waited = silence_text(PROOF_PATIENCE_NS)
-            return state_changed(feed, FeedState.STALE, f"no snapshot within {waited} of asking for a fresh one")
+            return self._change_state(feed, FeedState.STALE, f"no snapshot within {waited} of asking for a fresh one")
         if feed.state is FeedState.LIVE and not feed.is_unproved and silent_ns > feed.silence_ns_max:
             feed.silence_ns_max = min(2 * feed.silence_ns_max, SILENCE_GROWTH_MAX * self.settings.book_silence_ns)
             feed.updates_at_silence = feed.updates
             feed.is_unproved = True
             reason = f"unproved: book silent for {silence_text(silent_ns)}; asking for a fresh snapshot"
             events = (BookUnproved(feed.symbol, reason),)
-        needs_proof = feed.is_unproved or feed.state is not FeedState.LIVE  # the latter: stale since a maintenance
+        # Not live: stale since a maintenance.
+        needs_proof = feed.is_unproved or feed.state is not FeedState.LIVE
         if needs_proof and not feed.is_renewed and not self._status.is_closed and feed.subscription is not None:
             feed.is_renewed = True
             feed.renewals += 1
-            self._subscriptions.prove(feed.subscription)
+            self.note_counted(feed)
+            self._subscriptions.renew_idly(feed.subscription)
         return events
 
-    def _needs_no_proof(self, feed: BookFeed) -> bool:
-        return feed.subscription is not None and self._subscriptions.needs_no_proof(feed.subscription)
+    def _silent_for_too_long_at(self, feed: BookFeed, now: MonoNs) -> MonoNs:
+        """When to check a feed at rest again: no later than its silence can be too long,
+        whatever arrives until then.
+        """
+        shortest_ns = self.settings.book_silence_ns  # the limit after a further update
+        allowed_ns = feed.silence_ns_max if feed.updates == feed.updates_at_silence else shortest_ns
+        return MonoNs(min(feed.heard_at + allowed_ns, now + shortest_ns) + 1)
 
-    # --- what we do not understand
+    def _cancel_idle_renewal(self, feed: BookFeed) -> bool:
+        return feed.subscription is not None and self._subscriptions.cancel_idle_renewal(feed.subscription)
+
+    # --- frames that cannot be read
 
     def _malformed(self, error: Exception, frame: bytes, now: MonoNs) -> Sequence[Event]:
-        """A frame that cannot be read. What it would have told is lost: live books that it names are in doubt, and how
-        the candles that are forming end.
+        """Count and report a frame that cannot be read; its content is lost, so the live
+        books that it names become stale, and its forming candles incomplete.
         """
         events: Sequence[Event] = self._oddities.count_malformed(error, frame, now)
         head = frame[:FRAME_BYTES_SHOWN_MAX]
@@ -666,10 +768,12 @@ class PublicSession:
         return events
 
     def _count_unreadable(self, errors: Sequence[Exception], frame: bytes, now: MonoNs) -> Sequence[Event]:
-        """Entries of a message that cannot be read: each is counted, and costs itself alone."""
+        """Count and report the entries of a message that cannot be read; the others are
+        used.
+        """
         return [event for error in errors for event in self._oddities.count_malformed(error, frame, now)]
 
-    # --- what we ask for
+    # --- subscriptions
 
     def _wanted(self) -> list[Subscription]:
         settings = self.settings
@@ -688,7 +792,9 @@ class PublicSession:
 
 
 def _exact(frame: bytes, entries: Sequence[BookData], data: BookData) -> messages.ExactBookData | None:
-    """The entry `data` of a book frame, its numbers with every digit of their text; None when one is absurd."""
+    """The entry `data` of a book frame with every digit of its numbers; None when one is
+    out of bounds.
+    """
     position = next(index for index, entry in enumerate(entries) if entry is data)
     try:
         return messages.read_exact_book(frame).data[position]
@@ -697,5 +803,5 @@ def _exact(frame: bytes, entries: Sequence[BookData], data: BookData) -> message
 
 
 def _symbols_named(frame: bytes) -> list[str]:
-    """The pairs that a frame of which something cannot be read is about, as far as its text shows."""
+    """The pairs named in a frame that cannot be read, found in its text."""
     return [symbol.decode(errors="replace") for symbol in dict.fromkeys(_SYMBOL_IN_TEXT.findall(frame))]

@@ -1,17 +1,20 @@
-"""What we want from Kraken, what it has confirmed, and the requests in between.
+"""The subscriptions of one connection: wanted, requested, confirmed, and the requests for
+them.
 
     opened(), want() ─► wanted  ┐
     renew()          ─► doubted ├─► due() paced, batched, numbered ──► the wire
-    prove()          ─► quiet   ┘                │
+    renew_idly()     ─► silent  ┘                │
     replied() ◄── acknowledgement or error, one a symbol ◄──┘   or overdue()
 
-A book in doubt goes before what is merely wanted, and a quiet pair that shall only prove itself comes last: it leaves
-the burst untouched, so that doubt never waits for it. What was given back is asked for before anything else.
+Priorities: first subscribe what has just been unsubscribed, then books in doubt, then what
+was never requested; renewals of silent books come last and leave the burst unused, so that
+they never delay a book in doubt.
 
-A request for fifty symbols is answered fifty times. Each (channel, symbol) has its
-own deadline, which starts when its request leaves, so a long queue is not late.
+A request for fifty symbols is answered fifty times. Each (channel, symbol) has its own
+deadline, which starts when its request is sent, so waiting in the queue does not count.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
@@ -22,13 +25,14 @@ from engine.kraken.connection.messages import Reply
 from engine.kraken.connection.requests import SubscribeParams
 from engine.units import NS_PER_S, MonoNs
 
-REQUESTS_BURST = 10  # requests that may leave at once before pacing begins
-QUIET_INTERVAL_NS = NS_PER_S  # between two requests for quiet pairs that are not full: others join them meanwhile
-RATE_PENALTY_NS = 5 * NS_PER_S  # silence on our side after Kraken's "Exceeded msg rate"
+REQUESTS_BURST = 10  # requests that may be sent at once before pacing begins
+# Between two requests for silent pairs that are not full, so that more pairs share one.
+QUIET_INTERVAL_NS = NS_PER_S
+RATE_PENALTY_NS = 5 * NS_PER_S  # without requests after Kraken's "Exceeded msg rate"
 
 
 class Phase(Enum):
-    """Where a subscription stands."""
+    """The progress of a subscription."""
 
     WANTED = auto()  # queued, or to be queued again
     REQUESTED = auto()  # on the wire, unanswered
@@ -52,24 +56,24 @@ class Subscription:
         snapshot: bool = True,
     ) -> None:
         self.channel = channel
-        # None: the channel has no pairs.
+        # None for a channel without pairs.
         self.symbol = symbol
         self.depth = depth
         self.interval = interval
         self.trigger = trigger
         self.snapshot = snapshot
         self.phase = Phase.WANTED
-        # When the answer is late; 0 while none is awaited.
+        # When the awaited answer is late; 0 while none is awaited.
         self.deadline = MonoNs(0)
 
     @property
     def like(self) -> tuple[object, ...]:
-        """What subscriptions of one request have in common."""
+        """What the subscriptions of one request have in common: the key to group them by."""
         return self.channel, self.depth, self.interval, self.trigger, self.snapshot
 
 
 class _Lane:
-    """Subscriptions that wait for their turn, each once; those alike leave together."""
+    """A queue of subscriptions, each at most once; those of the same kind share requests."""
 
     __slots__ = ("_groups",)
 
@@ -96,7 +100,9 @@ class _Lane:
             self._groups.pop(subscription.like, None)
 
     def take(self, count_max: int) -> list[Subscription]:
-        """The next request's worth, those first that came first."""
+        """Remove and return up to `count_max` subscriptions for one request, in order of
+        arrival.
+        """
         taken = list(next(iter(self._groups.values())))[:count_max]
         for subscription in taken:
             self.drop(subscription)
@@ -107,7 +113,7 @@ class _Lane:
 
 
 class Subscriptions:
-    """The ledger of one connection's subscriptions and requests."""
+    """The subscriptions of one connection, its unanswered requests and their pacing."""
 
     def __init__(
         self, wanted: Sequence[Subscription], *, requests_per_s: float, symbols_per_request: int, deadline_ns: int
@@ -116,65 +122,82 @@ class Subscriptions:
         self._interval_ns = int(NS_PER_S / requests_per_s)
         self._symbols_per_request = symbols_per_request
         self._deadline_ns = deadline_ns
-        # What waits for its turn, in the order of their turns; a subscription is in one of the first two and in one of
-        # the others at most: given back and to be asked for at once; in doubt, to be given back; to be asked for;
-        # quiet, to be given back when there is nothing else to do.
-        self._given_back, self._doubted, self._wanted, self._quiet = _Lane(), _Lane(), _Lane(), _Lane()
-        # When the next quiet pairs may leave, unless they fill a request.
-        self._quiet_at = MonoNs(0)
-        # Requests on the wire, by number, with what they have not been answered for. A request that Kraken never
-        # answers is asked again under another number, and forgotten when there are too many.
+        # The queues, by priority. A subscription is in at most one of the first two, and in
+        # at most one of the others: to subscribe after their unsubscription; in doubt, to
+        # unsubscribe; to subscribe; silent, to unsubscribe when nothing else waits.
+        self._resubscribe, self._doubted, self._wanted, self._silent = _Lane(), _Lane(), _Lane(), _Lane()
+        # When the next request for silent pairs may be sent; a full one need not wait.
+        self._silent_at = MonoNs(0)
+        # Sent requests by number, with the subscriptions that are not answered yet. What
+        # Kraken never answers is requested again under another number; the oldest entry is
+        # dropped beyond `_unanswered_max`.
         self._unanswered: dict[int, tuple[str, list[Subscription]]] = {}
         self._unanswered_max = 2 * len(wanted) + REQUESTS_BURST
-        # When the next request may leave, if the burst is spent.
+        # (deadline, subscription) in the order of the deadlines, for all have the same
+        # length. An entry whose subscription has another deadline by now, or none, is void.
+        self._deadlines: deque[tuple[MonoNs, Subscription]] = deque()
+        # When the next request may be sent once the burst is used up.
         self._paced_until = MonoNs(0)
-        # Numbers grow over reconnects, so a late answer is never taken for another.
+        # Numbers keep growing across reconnects, so a late answer is never matched with
+        # another request.
         self._req_id = 0
 
     def opened(self) -> None:
-        """A new connection: Kraken remembers nothing, so everything is wanted again."""
-        for lane in (self._given_back, self._doubted, self._wanted, self._quiet):
+        """Queue every subscription: Kraken keeps none across connections."""
+        for lane in (self._resubscribe, self._doubted, self._wanted, self._silent):
             lane.clear()
         self._unanswered.clear()
+        self._deadlines.clear()
         for subscription in self.all.values():
             self.want(subscription)
 
     def want(self, subscription: Subscription) -> None:
-        """Ask for it (again)."""
+        """Queue a subscription to be requested."""
         subscription.phase = Phase.WANTED
         subscription.deadline = MonoNs(0)
         self._wanted.put([subscription])
 
     def renew(self, subscription: Subscription) -> None:
-        """Give it back and ask for it again: the only way to a fresh snapshot on a live connection."""
+        """Queue it to be unsubscribed and subscribed again: the only way to a fresh
+        snapshot on a live connection.
+        """
         subscription.phase = Phase.WANTED
         subscription.deadline = MonoNs(0)
-        if subscription not in self._given_back:
+        if subscription not in self._resubscribe:
             self.forget(subscription)
             self._doubted.put([subscription])
 
-    def prove(self, subscription: Subscription) -> None:
-        """The same, when there is nothing more urgent: there is no doubt, only silence."""
-        self._quiet.put([subscription])
+    def renew_idly(self, subscription: Subscription) -> None:
+        """The same with the lowest priority, for a book that is only silent."""
+        self._silent.put([subscription])
 
-    def needs_no_proof(self, subscription: Subscription) -> bool:
-        """It has proved itself: need it not be given back any more? No, when it already is."""
-        was_waiting = subscription in self._quiet
-        self._quiet.drop(subscription)
+    def cancel_idle_renewal(self, subscription: Subscription) -> bool:
+        """Drop a renewal of lowest priority; False when its request has been sent already,
+        or there is none.
+        """
+        was_waiting = subscription in self._silent
+        self._silent.drop(subscription)
         return was_waiting
 
     def forget(self, subscription: Subscription) -> None:
-        """Nothing is to be asked for it any more."""
-        for lane in (self._given_back, self._doubted, self._wanted, self._quiet):
+        """Remove a subscription from every queue."""
+        for lane in (self._resubscribe, self._doubted, self._wanted, self._silent):
             lane.drop(subscription)
 
     @property
+    def unanswered(self) -> int:
+        """How many requests are remembered that Kraken has not answered."""
+        return len(self._unanswered)
+
+    @property
     def waiting(self) -> int:
-        """How many wait for their turn."""
-        return sum(map(len, (self._given_back, self._doubted, self._wanted, self._quiet)))
+        """Number of subscriptions in the queues."""
+        return sum(map(len, (self._resubscribe, self._doubted, self._wanted, self._silent)))
 
     def due(self, now: MonoNs) -> list[bytes]:
-        """The requests that may leave now: one an interval, of which a burst may be ahead of time."""
+        """The requests that may be sent now: one per interval, and up to a burst ahead of
+        that.
+        """
         frames: list[bytes] = []
         while self._paced_until <= now + (REQUESTS_BURST - 1) * self._interval_ns:
             frame = self._next(now)
@@ -186,25 +209,25 @@ class Subscriptions:
 
     def _next(self, now: MonoNs) -> bytes | None:
         count_max = self._symbols_per_request
-        if self._given_back:
-            return self._subscribe(self._given_back.take(count_max), now)
+        if self._resubscribe:
+            return self._subscribe(self._resubscribe.take(count_max), now)
         if self._doubted:
             return self._unsubscribe(self._doubted.take(count_max))
         if self._wanted:
             return self._subscribe(self._wanted.take(count_max), now)
-        is_due = now >= self._quiet_at or len(self._quiet) >= count_max
-        if self._quiet and is_due and self._paced_until <= now:
-            self._quiet_at = MonoNs(now + QUIET_INTERVAL_NS)
-            return self._unsubscribe(self._quiet.take(count_max))
+        is_due = now >= self._silent_at or len(self._silent) >= count_max
+        if self._silent and is_due and self._paced_until <= now:
+            self._silent_at = MonoNs(now + QUIET_INTERVAL_NS)
+            return self._unsubscribe(self._silent.take(count_max))
         return None
 
     def ping(self) -> bytes:
-        """An application ping, numbered like the other requests."""
+        """The bytes of an application ping, numbered like the other requests."""
         self._req_id += 1
         return requests.ping(self._req_id)
 
     def replied(self, reply: Reply) -> list[Subscription]:
-        """The subscriptions that this acknowledgement or error is about."""
+        """The subscriptions that an acknowledgement or error is about."""
         result = reply.result
         symbol = reply.symbol or (result.symbol if result else None)
         channel = result.channel if result else reply.channel
@@ -216,20 +239,25 @@ class Subscriptions:
         return [found] if found else []
 
     def overdue(self, now: MonoNs) -> list[Subscription]:
-        """Subscriptions whose answer is late; each is named once."""
-        late = [s for s in self.all.values() if 0 < s.deadline <= now]
-        for subscription in late:
-            subscription.deadline = MonoNs(0)
+        """Subscriptions whose answer is late; each is returned once."""
+        late, deadlines = [], self._deadlines
+        while deadlines and deadlines[0][0] <= now:
+            deadline, subscription = deadlines.popleft()
+            if subscription.deadline == deadline:
+                subscription.deadline = MonoNs(0)
+                late.append(subscription)
         return late
 
     def slow_down(self, now: MonoNs) -> None:
-        """Kraken said "Exceeded msg rate": nothing leaves for a while, then at the pace again."""
+        """After Kraken's "Exceeded msg rate": send nothing for RATE_PENALTY_NS, then at the
+        usual pace without a burst.
+        """
         self._paced_until = MonoNs(now + RATE_PENALTY_NS + REQUESTS_BURST * self._interval_ns)
 
     def _unsubscribe(self, subscriptions: list[Subscription]) -> bytes:
         for subscription in subscriptions:
             subscription.phase = Phase.WANTED
-        self._given_back.put(subscriptions)
+        self._resubscribe.put(subscriptions)
         return requests.unsubscribe(self._params("unsubscribe", subscriptions), self._req_id)
 
     def _subscribe(self, subscriptions: list[Subscription], now: MonoNs) -> bytes:
@@ -240,10 +268,13 @@ class Subscriptions:
         for subscription in subscriptions:
             subscription.phase = Phase.REQUESTED
             subscription.deadline = MonoNs(now + self._deadline_ns)
+            self._deadlines.append((subscription.deadline, subscription))
         return requests.subscribe(params, self._req_id)
 
     def _params(self, method: str, subscriptions: list[Subscription]) -> SubscribeParams:
-        """What a request of the next number names; it is remembered until it is answered."""
+        """The parameters of a request under the next number; it is remembered until it is
+        answered.
+        """
         self._req_id += 1
         self._unanswered[self._req_id] = (method, list(subscriptions))
         if len(self._unanswered) > self._unanswered_max:
@@ -257,7 +288,8 @@ class Subscriptions:
         )
 
     def _answered(self, req_id: int, method: str, channel: str | None, symbol: str | None) -> list[Subscription]:
-        # Numbers are ours alone on a live connection; in a capture they are its recorder's, and mean other requests.
+        # On a live connection all numbers are ours; in a capture they are its recorder's
+        # and mean other requests.
         asked, waiting = self._unanswered[req_id]
         answered = [
             s for s in waiting if asked == method and channel in (None, s.channel) and symbol in (None, s.symbol)

@@ -1,12 +1,12 @@
-"""Kraken's trades of each pair, told once: what is new, what is told again, what never came.
+"""The public trades of each pair, each reported once: which are new, repeated or missed.
 
-A trade id grows by one a fill, per pair, for ever: a gap is a lost message, across a reconnect too, where the snapshot
-of the last fifty trades fills it as far as it reaches.
+A pair's trade ids grow by one per fill, so a gap means a lost message, also across a
+reconnect; the snapshot of the last fifty trades then fills it as far as it reaches.
 
-    id beyond the newest ─► new; what lies between is missed
-    id that was missed   ─► late: told, and missed no longer
-    any other            ─► told before: counted, not told again
-    … but of a later time, or far away ─► the numbers began anew: new
+    id above the newest  ─► new; the ids between are missed
+    id that was missed   ─► late: reported, and no longer missed
+    any other            ─► repeated: counted, not reported again
+    … but of a later time, or far away ─► a new numbering began: new
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,15 @@ from engine.kraken.public.messages import TradeData
 from engine.timestamps import wall_ns
 from engine.units import WallNs
 
-MISSED_IDS_KEPT: Final = 256  # of a pair, the newest: five snapshots' worth; one that comes later counts as told before
-GAP_MAX: Final = 10_000_000  # ids: months of the busiest pair. A longer jump, either way, is another numbering
+# The newest of a pair, as many as five snapshots hold; one that comes later counts as
+# repeated.
+MISSED_IDS_KEPT: Final = 256
+# Ids, months of the busiest pair; a larger jump in either direction is a new numbering.
+GAP_MAX: Final = 10_000_000
 
 
 class _Tape:
-    """How far the trades of one pair have been told."""
+    """How far the trades of one pair have been reported."""
 
     __slots__ = ("missed_ids", "newest_at", "newest_id")
 
@@ -30,15 +33,15 @@ class _Tape:
         self.newest_id = newest_id
         # Kraken's time of the latest trade.
         self.newest_at = newest_at
-        # Ids that were passed over and may still come, in their order; MISSED_IDS_KEPT of them at most.
+        # Missing ids that may still come, ascending; at most MISSED_IDS_KEPT.
         self.missed_ids: dict[int, None] = {}
 
     def is_far(self, trade_id: int) -> bool:
-        """Is this an id of another numbering?"""
+        """Whether this id belongs to another numbering."""
         return abs(trade_id - self.newest_id) > GAP_MAX
 
     def pass_over(self, trade_id: int) -> None:
-        """Remember what lies between the newest trade and this one."""
+        """Remember the ids between the newest trade and this one as missed."""
         for missed_id in range(max(self.newest_id + 1, trade_id - MISSED_IDS_KEPT), trade_id):
             self.missed_ids[missed_id] = None
         while len(self.missed_ids) > MISSED_IDS_KEPT:
@@ -46,36 +49,40 @@ class _Tape:
 
 
 class TradeTape:
-    """The tapes of all pairs, and what was counted of them."""
+    """The trades of all pairs, with counters."""
 
     def __init__(self) -> None:
-        # Trades told; ids that never came; trades that were told before.
-        self.told = 0
+        # Counted: trades reported; ids that never came; trades that were reported before.
+        self.reported = 0
         self.missed = 0
         self.repeated = 0
         self._tapes: dict[str, _Tape] = {}
 
     def forget(self, symbol: str) -> None:
-        """Begin anew: nothing that was told bears on what comes now."""
+        """Forget a pair's trades: the next one starts a new numbering."""
         self._tapes.pop(symbol, None)
 
     def resume(self, symbol: str, newest_id: int, newest_at: WallNs) -> None:
-        """Go on after this trade, which somebody else has told."""
+        """Continue after this trade, the last that another process reported."""
         self._tapes[symbol] = _Tape(newest_id, newest_at)
 
     def newest_id(self, symbol: str) -> int | None:
-        """The highest id that was told of a pair, or stood in a first snapshot; None before any."""
+        """The highest id reported for a pair, or seen in its first snapshot; None before
+        any.
+        """
         tape = self._tapes.get(symbol)
         return None if tape is None else tape.newest_id
 
     def take(self, trades: Sequence[TradeData]) -> list[TradePrinted]:
-        """An update: those of its trades that are to be told."""
-        return [TradePrinted(trade) for trade in trades if self._is_to_be_told(trade)]
+        """The events of an update: its trades that were not reported before."""
+        return [TradePrinted(trade) for trade in trades if self._is_new(trade)]
 
     def take_snapshot(self, trades: Sequence[TradeData]) -> list[TradePrinted]:
-        """A snapshot: those of its trades, in the order of their ids, that an outage kept from us.
+        """The events of a snapshot: its trades that an outage withheld, in the order of
+        their ids.
 
-        Of a pair of which nothing has been told, in this numbering, none: what was before we came is nobody's news.
+        None for a pair without a reported trade in this numbering: older trades are not
+        reported.
         """
         ordered = sorted(trades, key=lambda trade: trade.trade_id)
         before_us = {trade.symbol for trade in ordered if self._is_unknown(trade)}
@@ -85,14 +92,14 @@ class TradeTape:
         return [
             TradePrinted(trade, history=True)
             for trade in ordered
-            if trade.symbol not in before_us and self._is_to_be_told(trade)
+            if trade.symbol not in before_us and self._is_new(trade)
         ]
 
     def _is_unknown(self, trade: TradeData) -> bool:
         tape = self._tapes.get(trade.symbol)
         return tape is None or tape.is_far(trade.trade_id)
 
-    def _is_to_be_told(self, trade: TradeData) -> bool:
+    def _is_new(self, trade: TradeData) -> bool:
         trade_id, at = trade.trade_id, wall_ns(trade.timestamp)
         tape = self._tapes.get(trade.symbol)
         if tape is None or tape.is_far(trade_id):
@@ -109,5 +116,5 @@ class TradeTape:
         else:
             self.repeated += 1
             return False
-        self.told += 1
+        self.reported += 1
         return True

@@ -1,1 +1,1 @@
-"""Requests to Kraken's REST API, their signatures, and what its replies say. For the order router, `engine check`."""
+"""Requests to Kraken's REST API, their signatures, and the meaning of its replies."""

@@ -11,12 +11,11 @@ from typing import ClassVar, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from engine.kraken.connection.error_catalog import meaning
-from engine.kraken.connection.salvage import DECODE_ERRORS, OUT_OF_RANGE, Reader, ShortText, Word, cut
+from engine.kraken.connection.error_catalog import UNREADABLE, meaning
+from engine.kraken.connection.salvage import DECODE_ERRORS, OUT_OF_RANGE, Reader, ShortText, Word, cut, is_null
 from engine.kraken.private.events import AnswerRow
-from engine.kraken.private.facts import NULL_TEXTS
 from engine.kraken.rest.pairs import RestPairs
-from engine.kraken.rest.replies import ERROR_BYTES_MAX, UNREADABLE, RestRefusal, read_result, seconds_ns
+from engine.kraken.rest.replies import ERROR_BYTES_MAX, RestRefusal, read_result, seconds_ns
 from engine.kraken.rest.requests import has_trigger
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.timestamps import wall_ns
@@ -37,7 +36,7 @@ _decode_decimal = msgspec.json.Decoder(Decimal, strict=False).decode
 def _text(raw: Raw) -> str | None:
     """A text, or None in whatever form it is printed."""
     value = _decode_any(raw)
-    return None if value is None or str(value).strip().lower() in NULL_TEXTS else str(value)
+    return None if value is None or is_null(str(value)) else str(value)
 
 
 def _words(raw: Raw) -> str:
@@ -77,7 +76,6 @@ def _texts(raw: Raw) -> tuple[str, ...]:
 class _Descr(Struct):
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("price", "price2"))
 
-    pair: str
     type: str
     ordertype: str
     price: str | None = "0"
@@ -93,14 +91,10 @@ class _Order(Struct):
     descr: _Descr
     vol: Decimal
     vol_exec: Decimal = Decimal(0)
-    cost: Raw = _NOTHING
-    fee: Raw = _NOTHING
-    price: Raw = _NOTHING
     refid: Raw = _NOTHING
     userref: Raw = _NOTHING
     cl_ord_id: Raw = _NOTHING
     opentm: Raw = _NOTHING
-    closetm: Raw = _NOTHING
     reason: Raw = _NOTHING
     oflags: str | None = ""
     trades: Raw = _NOTHING
@@ -237,7 +231,7 @@ def _read_rows(
         return RestRefusal(f"an answer that cannot be read ({error})", UNREADABLE, status)
 
 
-def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
+def _lookup(order_id: str, order: _Order, _: RestPairs) -> OrderLookup:
     descr = order.descr
     # "vol: volume of order (base currency unless viqc set in oflags)", vol_exec likewise; oflags is a set.
     is_triggered = has_trigger(descr.ordertype)
@@ -248,20 +242,13 @@ def _lookup(order_id: str, order: _Order, pairs: RestPairs) -> OrderLookup:
         cl_ord_id=_text(order.cl_ord_id),
         order_userref=_whole(order.userref),
         parent_id=_text(order.refid),
-        symbol=pairs.symbol(descr.pair),
-        pair=descr.pair,
         side=descr.type,
-        order_type=descr.ordertype,
         qty=order.vol if is_in_base else None,
         filled_qty=order.vol_exec if is_in_base else None,
-        cost=_number(order.cost),
-        fee=_number(order.fee),
-        avg_price=_number(order.price),
         limit_price=_plain_price(descr.price2 if is_triggered else descr.price),
         trigger_price=_plain_price(descr.price) if is_triggered else None,
         reason=_words(order.reason) or None,
         opened_at=seconds_ns(_number(order.opentm)),
-        closed_at=seconds_ns(_number(order.closetm)),
         trade_ids=_texts(order.trades),
     )
 

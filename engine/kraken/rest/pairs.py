@@ -1,7 +1,9 @@
-"""Kraken's three names of a pair, joined: REST's id XXBTZUSD and altname XBTUSD, and the v2 symbol BTC/USD.
+"""Kraken's three names of a pair, joined: REST's id XXBTZUSD and altname XBTUSD, and the v2
+symbol BTC/USD.
 
-Orders take an altname, open orders answer with one, trades answer with an id. The v2 symbol follows from AssetPairs'
-`wsname`, in which two assets bear old names (XBT is BTC, XDG is DOGE).
+Orders take an altname, open orders are listed with one, trades with an id. The v2 symbol
+follows from AssetPairs' `wsname`, in which two assets have old names (XBT is BTC, XDG is
+DOGE).
 
 Source: https://docs.kraken.com/api/docs/rest-api/get-tradable-asset-pairs
 """
@@ -13,7 +15,8 @@ from msgspec import Struct
 
 from engine.market import v2_symbol
 
-# Assets whose REST id is an X (crypto) or Z (money) before a name of three letters; newer ones have one name.
+# Assets whose REST id is an X (crypto) or Z (money) before a name of three letters; newer
+# ones have one name.
 _OLD_ASSETS = {
     "XXBT": "BTC",
     "XBT": "BTC",
@@ -36,7 +39,9 @@ _OLD_ASSETS = {
     "ZUSD": "USD",
 }
 WALLET_SUFFIXES = (".S", ".M", ".B", ".F", ".T")
-"""Of assets in balances: staked, opt-in rewards, yield bearing, Kraken Rewards, tokenized."""
+"""Suffixes of assets in balances: staked, opt-in rewards, yield bearing, Kraken Rewards,
+tokenized.
+"""
 
 
 def v2_asset(name: str) -> str:
@@ -54,7 +59,7 @@ TOKENIZED = "tokenized_asset"
 
 
 class RestPair(Struct, frozen=True, kw_only=True):
-    """One pair, as AssetPairs tells of it."""
+    """One pair of AssetPairs."""
 
     id: str
     altname: str
@@ -67,18 +72,20 @@ class RestPair(Struct, frozen=True, kw_only=True):
     cost_decimals: int
     status: str = "online"
     asset_class: str = CURRENCY
-    """Of the base: `CURRENCY`, or `TOKENIZED` for stocks such as AAPLx."""
+    """The class of the base: `CURRENCY`, or `TOKENIZED` for stocks such as AAPLx."""
     order_min: Decimal = Decimal(0)
     cost_min: Decimal = Decimal(0)
     tick_size: Decimal | None = None
     leverage_buy: tuple[int, ...] = ()
     leverage_sell: tuple[int, ...] = ()
     taker_fee_pct: Decimal | None = None
-    """Of the lowest tier; TradeVolume tells the account's own."""
+    """The fees of the lowest tier; TradeVolume has the account's own."""
     maker_fee_pct: Decimal | None = None
 
     def leverage_max(self, side: str) -> int:
-        """The leverage that `margin: true` means on the WebSocket: the pair's highest, at most 5; 0 without any."""
+        """The leverage that `margin: true` means on the WebSocket: the pair's highest, at
+        most 5; 0 without any.
+        """
         offered = self.leverage_buy if side == "buy" else self.leverage_sell
         return min(max(offered, default=0), LEVERAGE_MAX)
 
@@ -102,11 +109,13 @@ class RestPairs:
         return self._by_name.get(name) or self._by_name.get(v2_symbol(name))
 
     def symbol(self, name: str) -> str | None:
-        """The v2 symbol of a pair that REST names; None when it is not known."""
+        """The v2 symbol of a pair in REST's name; None when it is not known."""
         pair = self.find(name)
         return pair.symbol if pair else None
 
     def order_name(self, symbol: str) -> str:
-        """What an order calls the pair: its altname; the symbol, which Kraken takes as well, when it is not known."""
+        """The pair's name in an order: its altname; the symbol, which Kraken accepts too,
+        when it is not known.
+        """
         pair = self.find(symbol)
         return pair.altname if pair else symbol

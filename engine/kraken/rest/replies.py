@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from engine.kraken.connection.error_catalog import ErrorKind, Meaning, meaning
+from engine.kraken.connection.error_catalog import UNREADABLE, ErrorKind, Meaning, meaning
 from engine.kraken.connection.messages import Notice, notices
 from engine.kraken.connection.salvage import DECODE_ERRORS, Reader, Word, cut
 from engine.kraken.connection.venue_status import SYSTEM_CHARS_MAX
@@ -56,9 +56,6 @@ _NEVER_ARRIVED = Meaning(
 )
 _IN_DOUBT = Meaning(
     Outcome.UNKNOWN, ErrorKind.TRANSPORT, "no answer of Kraken's application came, so it is looked up what became of it"
-)
-UNREADABLE = Meaning(
-    Outcome.UNKNOWN, ErrorKind.UNKNOWN, "Kraken's answer cannot be read, so it is looked up what became of the order"
 )
 # Of the 4xx, these two may stand for a call that was passed on.
 _TIMEOUTS = (408, 499)

@@ -1,8 +1,10 @@
-"""Kraken's REST calls, as values: path and fields here, nonce and signature when one leaves.
+"""Kraken's REST calls, as values: path and fields here, nonce and signature when one is
+sent.
 
-Bodies are JSON, with numbers as strings, as REST wants them. Names and places differ from the WebSocket's: an order's
-limit is `price`, or `price2` where a trigger takes `price`; a relative price is a string with a sign and perhaps a
-per cent behind it; post-only and the fee's currency are `oflags`. AmendOrder alone uses the WebSocket's names.
+Bodies are JSON, with numbers as strings, as REST wants them. Names differ from the
+WebSocket's: an order's limit is `price`, or `price2` where a trigger takes `price`; a
+relative price is a string with a sign and perhaps a per cent behind it; post-only and the
+fee's currency are `oflags`. AmendOrder alone uses the WebSocket's names.
 
 Source: https://docs.kraken.com/api/docs/rest-api/add-order and its neighbours
 """
@@ -35,7 +37,7 @@ PUBLIC = "/0/public/"
 CONTENT_TYPE = "application/json"
 DEADLINE_MIN_NS = 2 * NS_PER_S  # REST: a deadline lies between now + 2 s and now + 60 s
 DEADLINE_MAX_NS = 60 * NS_PER_S
-DEADLINE_SPARE_NS = NS_PER_S  # for the way there, and the calls before it
+DEADLINE_SPARE_NS = NS_PER_S  # for transit, and for the calls before it
 QUERY_IDS_MAX = 50  # of QueryOrders
 QUERY_TRADES_MAX = 20
 
@@ -50,7 +52,9 @@ class RestRequest(Struct, frozen=True):
     path: str
     fields: Fields = {}
     is_mutating: bool = False
-    """Does it change orders? Then no answer means that its outcome is unknown, and it is never sent again blindly."""
+    """Whether it changes orders. Then no answer means that its outcome is unknown, and it
+    is never sent again blindly.
+    """
 
     @property
     def name(self) -> str:
@@ -59,21 +63,25 @@ class RestRequest(Struct, frozen=True):
 
     @property
     def is_private(self) -> bool:
-        """Must it be signed?"""
+        """Whether it must be signed."""
         return self.path.startswith(PRIVATE)
 
     @property
     def target(self) -> str:
-        """What follows the host: the path, and for a public call its parameters."""
+        """The part of the URL after the host: the path, and for a public call its
+        parameters.
+        """
         return f"{self.path}?{urlencode(self.fields)}" if self.fields and not self.is_private else self.path
 
     def body(self, nonce: int) -> bytes:
-        """The bytes to sign and to send. The nonce is text: in nanoseconds it is beyond what many parsers keep."""
+        """The bytes to sign and to send. The nonce is text, because many parsers cannot
+        hold it as a number.
+        """
         return _encode({"nonce": str(nonce), **self.fields})
 
 
 class SignedCall(NamedTuple):
-    """A private call, ready for the wire."""
+    """A private call with its signature."""
 
     method: str
     target: str
@@ -82,14 +90,16 @@ class SignedCall(NamedTuple):
 
 
 def sign(request: RestRequest, signer: Signer, nonce: int) -> SignedCall:
-    """The call with its nonce, its signature and its headers."""
+    """Sign a call: its nonce, its signature and its headers."""
     body = request.body(nonce)
     headers = {**signer.headers(request.path, nonce, body), "Content-Type": CONTENT_TYPE}
     return SignedCall(request.method, request.path, headers, body)
 
 
 def rest_deadline(deadline: WallNs, now: WallNs) -> WallNs:
-    """The deadline that REST accepts for an order whose own is `deadline`: two seconds from now, and one to spare."""
+    """The deadline that REST accepts for an order whose own is `deadline`: two seconds from
+    now, and one to spare.
+    """
     return WallNs(min(max(deadline, now + DEADLINE_MIN_NS + DEADLINE_SPARE_NS), now + DEADLINE_MAX_NS))
 
 
@@ -97,19 +107,19 @@ def rest_deadline(deadline: WallNs, now: WallNs) -> WallNs:
 
 
 def time() -> RestRequest:
-    """Kraken's clock, in whole seconds."""
+    """Ask for Kraken's clock, in whole seconds."""
     return RestRequest("GET", f"{PUBLIC}Time")
 
 
 def system_status() -> RestRequest:
-    """online, post_only, cancel_only or maintenance."""
+    """Ask for the state: online, post_only, cancel_only or maintenance."""
     return RestRequest("GET", f"{PUBLIC}SystemStatus")
 
 
 def asset_pairs(names: Sequence[str] = (), asset_class: str | None = None) -> RestRequest:
-    """Pairs with their names, precisions and fees; all of them when none is named.
+    """Ask for pairs with their names, precisions and fees; for all when none is named.
 
-    Tokenized stocks are told only when their class is asked for: `TOKENIZED`.
+    Tokenized stocks are included only when their class is asked for: `TOKENIZED`.
     """
     fields: Fields = {"pair": ",".join(names)} if names else {}
     return RestRequest("GET", f"{PUBLIC}AssetPairs", fields | ({"aclass_base": asset_class} if asset_class else {}))
@@ -119,35 +129,37 @@ def asset_pairs(names: Sequence[str] = (), asset_class: str | None = None) -> Re
 
 
 def get_websockets_token() -> RestRequest:
-    """A token for authenticated WebSocket requests."""
+    """Ask for a token for authenticated WebSocket requests."""
     return _private("GetWebSocketsToken")
 
 
 def get_api_key_info() -> RestRequest:
-    """The key's own permissions; needs none of them."""
+    """Ask for the key's own permissions, which needs none of them."""
     return _private("GetApiKeyInfo")
 
 
 def balance() -> RestRequest:
-    """Totals by asset."""
+    """Ask for totals by asset."""
     return _private("Balance")
 
 
 def balance_ex() -> RestRequest:
-    """Totals and what open orders hold, by asset."""
+    """Ask for totals and what open orders hold, by asset."""
     return _private("BalanceEx")
 
 
 def trade_volume(pairs: Sequence[str] = ()) -> RestRequest:
-    """The account's volume of 30 days, and its fees for these pairs."""
+    """Ask for the account's volume of 30 days, and its fees for these pairs."""
     return _private("TradeVolume", {"pair": ",".join(pairs)} if pairs else {})
 
 
-# --- what became of orders
+# --- the state of orders
 
 
 def open_orders(*, cl_ord_id: str | None = None, userref: int | None = None, trades: bool = True) -> RestRequest:
-    """Open orders: those of one client order id or userref, or all. May be seconds behind."""
+    """Ask for open orders: of one client order id or userref, or all. May be seconds
+    behind.
+    """
     return _private("OpenOrders", {"trades": trades, **_which(cl_ord_id, userref)})
 
 
@@ -161,9 +173,11 @@ def closed_orders(
     closetime: str = "",
     trades: bool = True,
 ) -> RestRequest:
-    """Fifty closed orders, the newest first. `start_s` (unix seconds) is exclusive, `end_s` inclusive.
+    """Ask for fifty closed orders, newest first. `start_s` (unix seconds) is exclusive,
+    `end_s` inclusive.
 
-    They bound when an order was opened or closed; with `closetime` "open" or "close", one of the two.
+    They limit when an order was opened or closed; with `closetime` "open" or "close", one
+    of the two.
     """
     fields: Fields = {"trades": trades, "consolidate_taker": False, "without_count": True}
     fields |= _which(cl_ord_id, userref)
@@ -179,14 +193,16 @@ def closed_orders(
 
 
 def query_orders(order_ids: Sequence[str], *, trades: bool = True) -> RestRequest:
-    """Up to fifty orders by Kraken's ids, open or closed. An id that Kraken never gave is left out of the answer."""
+    """Ask for up to fifty orders by Kraken's ids, open or closed. Unknown ids are left out
+    of the answer.
+    """
     if not 1 <= len(order_ids) <= QUERY_IDS_MAX:
         raise MisuseError(f"QueryOrders takes 1 to {QUERY_IDS_MAX} order ids, not {len(order_ids)}")
     return _private("QueryOrders", {"txid": ",".join(order_ids), "trades": trades, "consolidate_taker": False})
 
 
 def trades_history(*, start_s: int | None = None, end_s: int | None = None, offset: int = 0) -> RestRequest:
-    """Fifty fills, the newest first; each on its own, as the executions channel tells them."""
+    """Ask for fifty fills, newest first; each on its own, as in the executions channel."""
     fields: Fields = {"type": "all", "trades": False, "consolidate_taker": False, "without_count": True}
     if start_s is not None:
         fields["start"] = start_s
@@ -198,14 +214,14 @@ def trades_history(*, start_s: int | None = None, end_s: int | None = None, offs
 
 
 def query_trades(trade_ids: Sequence[str]) -> RestRequest:
-    """Up to twenty fills by their execution ids."""
+    """Ask for up to twenty fills by their execution ids."""
     if not 1 <= len(trade_ids) <= QUERY_TRADES_MAX:
         raise MisuseError(f"QueryTrades takes 1 to {QUERY_TRADES_MAX} ids, not {len(trade_ids)}")
     return _private("QueryTrades", {"txid": ",".join(trade_ids), "trades": False})
 
 
 def order_amends(order_id: str) -> RestRequest:
-    """Every amend of one order, the original first."""
+    """Ask for every amend of one order, the original first."""
     return _private("OrderAmends", {"order_id": order_id})
 
 
@@ -220,7 +236,7 @@ def add_order(
     userref: int | None = None,
     deadline: WallNs,
 ) -> RestRequest:
-    """A new order; `deadline` from `rest_deadline`."""
+    """Place an order; `deadline` from `rest_deadline`."""
     fields = {**_pair_fields(pair), **_order_fields(intent, pair, cl_ord_id, userref)}
     fields["deadline"] = time_ms_text(deadline)
     if intent.validate:
@@ -235,7 +251,7 @@ def add_order_batch(
     deadline: WallNs,
     validate: bool = False,
 ) -> RestRequest:
-    """2 to 15 new orders of one pair."""
+    """Place 2 to 15 orders of one pair."""
     if not BATCH_ADD_MIN <= len(rows) <= BATCH_ADD_MAX:
         raise MisuseError(f"a batch has {BATCH_ADD_MIN} to {BATCH_ADD_MAX} orders, not {len(rows)}")
     orders = [_order_fields(row.intent, pair, row.cl_ord_id, row.order_userref) for row in rows]
@@ -254,7 +270,7 @@ def amend_order(
     trigger_price_type: str | None = None,
     deadline: WallNs,
 ) -> RestRequest:
-    """Change an open order in place; types of relative prices as in `order_requests.amend_order`."""
+    """Change an open order; types of relative prices as in `order_requests.amend_order`."""
     if (order_id is None) == (cl_ord_id is None):
         raise MisuseError("an amend has either an order id or a client order id")
     fields: Fields = {"txid": order_id} if order_id is not None else {"cl_ord_id": cl_ord_id}
@@ -275,7 +291,9 @@ def amend_order(
 
 
 def edit_order(edit: OrderEdit, *, pair: RestPair, order_type: str, deadline: WallNs) -> RestRequest:
-    """Cancel an order and place a changed one. The order's type says which of the two prices is its limit."""
+    """Cancel an order and place a changed one. The order's type decides which of the two
+    prices is its limit.
+    """
     fields: Fields = {"txid": edit.order_id, "pair": pair.altname}
     if edit.qty is not None:
         fields["volume"] = units_text(edit.qty, edit.qty_decimals)
@@ -297,7 +315,7 @@ def edit_order(edit: OrderEdit, *, pair: RestPair, order_type: str, deadline: Wa
 def cancel_order(
     *, order_id: str | None = None, cl_ord_id: str | None = None, userref: int | None = None
 ) -> RestRequest:
-    """Cancel one order; by a userref, all that bear it."""
+    """Cancel one order; by a userref, all that have it."""
     given = [name for name in (order_id, cl_ord_id, userref) if name is not None]
     if len(given) != 1:
         raise MisuseError("a cancel names its order in exactly one way")
@@ -324,7 +342,7 @@ def cancel_all() -> RestRequest:
 
 
 def cancel_all_orders_after(timeout_s: int) -> RestRequest:
-    """The dead man's switch; 0 disarms."""
+    """Arm the dead man's switch; 0 disarms it."""
     if not 0 <= timeout_s <= DEAD_MAN_S_MAX:
         raise MisuseError(f"a dead man's switch of {timeout_s} s is not between 0 and {DEAD_MAN_S_MAX} s")
     return _change("CancelAllOrdersAfter", {"timeout": timeout_s})
@@ -350,7 +368,9 @@ def _which(cl_ord_id: str | None, userref: int | None) -> Fields:
 
 
 def _pair_fields(pair: RestPair) -> Fields:
-    """What names a pair to REST: beside its name the class of its base, where that is no currency."""
+    """The fields that name a pair: its name, and the class of its base, where that is no
+    currency.
+    """
     fields: Fields = {"pair": pair.altname}
     return fields if pair.asset_class == CURRENCY else fields | {"asset_class": pair.asset_class}
 
@@ -404,7 +424,7 @@ def _prices(order_type: str, limit: str | None, trigger: Trigger | None) -> Fiel
         return {} if limit is None else {"price2" if has_trigger(order_type) else "price": limit}
     text = _price_text(trigger.price, trigger.price_type)
     if order_type.startswith("trailing"):
-        text = "+" + text.lstrip("+-")  # a distance from the peak: always positive, the side says where it lies
+        text = "+" + text.lstrip("+-")  # a distance from the peak: always positive, the side decides its direction
     fields: Fields = {"price": text}
     if limit is not None:
         fields["price2"] = limit
@@ -414,7 +434,7 @@ def _prices(order_type: str, limit: str | None, trigger: Trigger | None) -> Fiel
 
 
 def has_trigger(order_type: str) -> bool:
-    """Does an order of this type wait for a trigger price?"""
+    """Whether an order of this type waits for a trigger price."""
     return order_type.startswith(("stop-loss", "take-profit", "trailing-stop"))
 
 

@@ -17,7 +17,10 @@ from engine.secret import Secret
 
 
 class Signer:
-    """Signs the calls of one API key. Holds the secret as a started HMAC, which cannot be printed or pickled."""
+    """Signs the calls of one API key.
+
+    Holds the secret as a started HMAC, which cannot be printed or pickled.
+    """
 
     __slots__ = ("_started", "api_key")
 
@@ -39,7 +42,7 @@ class Signer:
         return base64.b64encode(mac.digest()).decode()
 
     def headers(self, path: str, nonce: int, body: bytes) -> dict[str, str]:
-        """The two headers that make a call an authenticated one."""
+        """The two headers that authenticate a call."""
         return {"API-Key": self.api_key, "API-Sign": self.sign(path, nonce, body)}
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.kraken.connection import requests
-from engine.kraken.connection.error_catalog import NO_ANSWER, ErrorKind, Meaning, meaning
+from engine.kraken.connection.error_catalog import NO_ANSWER, UNREADABLE, ErrorKind, Meaning, meaning
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.connection.messages import decode_envelope
 from engine.kraken.connection.salvage import DECODE_ERRORS, cut
@@ -53,9 +53,6 @@ ADDS = ("add_order", "batch_add", "edit_order")
 CHANNEL_METHODS = ("subscribe", "unsubscribe")
 
 NO_EVENTS: tuple[TradingEvent, ...] = ()
-UNREADABLE = Meaning(
-    Outcome.UNKNOWN, ErrorKind.UNKNOWN, "Kraken's answer cannot be read, so it is looked up what became of the order"
-)
 
 
 class TradingSettings(Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from engine.kraken.private.events import Purpose
 from engine.kraken.trading import order_requests
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.websocket_route import WebSocketRoute
-from engine.orders.journal_records import CancelSent
+from engine.orders.journal_records import CancelSent, CancelWanted
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters, cancel_cost
 from engine.orders.tracked_order import TrackedOrder
@@ -66,12 +66,15 @@ class OrderCancels:
 
     def send(self, now: MonoNs, *, is_maintenance: bool) -> None:
         """Send what is due."""
-        due = [order for key, at in list(self._due.items()) if (order := self._ready(key, at, now)) is not None]
-        if not due:
+        if not self._due:
             return
+        due = [order for key, at in list(self._due.items()) if (order := self._ready(key, at, now)) is not None]
         if is_maintenance:
             for order in due:
                 self._due[order.key] = MonoNs(now + RETRY_NS)
+            due = []
+        self._note_waiting(due)
+        if not due:
             return
         at = self._now.wall
         # The journal's trouble is no reason to leave an order open: what a cancel changes, Kraken knows.
@@ -83,6 +86,14 @@ class OrderCancels:
             self._due[order.key] = MonoNs(now + min(RETRY_NS << min(attempts - 1, 10), RETRY_NS_MAX))
         for first in range(0, len(due), order_requests.BATCH_CANCEL_MAX):
             self._send_together(due[first : first + order_requests.BATCH_CANCEL_MAX])
+
+    def _note_waiting(self, due: Sequence[TrackedOrder]) -> None:
+        """Write down which ends are wanted and cannot be asked for yet: the next router has to ask for them."""
+        leaving, at = {order.key for order in due}, self._now.wall
+        orders = (self._records.blotter.open.get(key) for key in self._due if key not in leaving)
+        waiting = [order for order in orders if order is not None and not order.cancel_wanted]
+        if waiting:
+            self._records.commit([CancelWanted(order.key, at) for order in waiting])
 
     def _ready(self, key: str, due_at: MonoNs, now: MonoNs) -> TrackedOrder | None:
         """The order, when its cancel can go out now."""

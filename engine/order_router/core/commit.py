@@ -34,15 +34,15 @@ from engine.orders.journal_records import (
 from engine.orders.life import OrderState
 from engine.orders.rings.reports import (
     REASON_CHARS_MAX,
-    BalanceReport,
+    Balance,
     BalancesTold,
-    FillReport,
+    Fill,
     OrderReport,
-    PositionReport,
+    Position,
     Report,
 )
 from engine.orders.tracked_order import TrackedOrder
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs, QtyLots, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs, units_decimal
 
 UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
 BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
@@ -70,8 +70,12 @@ class OrderRecords:
         history: HistoryPort | None = None,
         *,
         on_journal: Callable[[str], None],
+        on_change: Callable[[TrackedOrder, bool], None],
     ) -> None:
-        """`on_journal` is called with the reason when the journal begins to fail, and with "" when it writes again."""
+        """`on_journal` is called with the reason when the journal begins to fail, and with "" when it writes again.
+
+        `on_change` is told each order that a record has changed, and whether by a fill.
+        """
         self.blotter = blotter
         self._journal = journal
         self.outboxes = outboxes
@@ -79,11 +83,12 @@ class OrderRecords:
         self._history = history
         self._now = now
         self._on_journal = on_journal
+        self._on_change = on_change
         self._unwritten: list[Record] = []
         self._is_failing = False
         self._balances_changed: set[str] = set()
         self._balances_at = MonoNs(0)
-        self._reported_balances: dict[str, BalanceReport] = {}
+        self._reported_balances: dict[str, Balance] = {}
         self._fills_told_at = MonoNs(0)
         # How many facts that cannot be have been logged; see `Blotter.quarantined`.
         self._quarantined_told = blotter.quarantined
@@ -139,6 +144,7 @@ class OrderRecords:
         if change is None:
             return None
         order = change.order
+        self._on_change(order, change.fill is not None)
         self._count(order, record)
         if isinstance(record, Adopted):
             if order.strategy:
@@ -296,51 +302,31 @@ class OrderRecords:
                     outbox.send(report)
         self._balances_changed -= known
 
-    def _balance_report(self, asset: str, held: Mapping[str, Decimal]) -> BalanceReport:
+    def _balance_report(self, asset: str, held: Mapping[str, Decimal]) -> Balance:
         wallet = self.balances.wallet(asset, held)
-        return BalanceReport(asset, wallet.total, wallet.held, wallet.free, wallet.earning)
+        return Balance(asset, wallet.total, wallet.held, wallet.free, wallet.earning)
 
-    def _position_report(self, strategy: str, symbol: str) -> PositionReport:
+    def _position_report(self, strategy: str, symbol: str) -> Position:
         state = self.blotter.positions.of(strategy, symbol)
-        return PositionReport(symbol, state.qty, state.avg_price, state.realized, state.fees)
+        return Position(symbol, state.qty, state.avg_price, state.realized, state.fees)
 
 
-def _fill_report(order: TrackedOrder, fill: Filled, received_at: MonoNs) -> FillReport:
-    return FillReport(
-        order.key,
-        order.order_id,
-        fill.exec_id,
-        fill.trade_id,
-        order.symbol,
-        order.intent.side,
-        fill.qty,
-        fill.price,
-        fill.cost,
-        tuple((fee.asset, fee.qty) for fee in fill.fees),
-        fill.liquidity,
-        fill.qty_decimals,
-        fill.kraken_time,
-        received_at,
+def _fill_report(order: TrackedOrder, fill: Filled, received_at: MonoNs) -> Fill:
+    return Fill(
+        key=order.key,
+        exec_id=fill.exec_id,
+        trade_id=fill.trade_id,
+        symbol=order.symbol,
+        side=order.intent.side,
+        qty=units_decimal(fill.qty, fill.qty_decimals),
+        price=fill.price,
+        cost=fill.cost,
+        fees={fee.asset: fee.qty for fee in fill.fees},
+        liquidity=fill.liquidity,
+        kraken_time=fill.kraken_time,
+        received_at=received_at,
     )
 
 
 def _refusal(key: str, intent: OrderIntent, why: str, at: WallNs) -> OrderReport:
-    return OrderReport(
-        key,
-        "",
-        intent.symbol,
-        intent.side,
-        intent.order_type,
-        OrderState.REFUSED,
-        why[:REASON_CHARS_MAX],
-        intent.qty,
-        QtyLots(0),
-        intent.limit_price,
-        None,
-        Decimal(0),
-        (),
-        intent.price_decimals,
-        intent.qty_decimals,
-        False,
-        at,
-    )
+    return OrderReport.of_intent(key, intent, at, state=OrderState.REFUSED, reason=why[:REASON_CHARS_MAX])

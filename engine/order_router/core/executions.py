@@ -16,12 +16,14 @@ from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.ports import BoardsPort
+from engine.order_router.core.questions import DEADLINE_MARGIN_NS, HEARTBEAT_PATIENCE_NS
 from engine.order_router.core.replies import Resolver
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.intent import Amendment
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters, tier_of
 from engine.orders.risk import Risk
+from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import (
     AccountFact,
     BalanceFact,
@@ -224,11 +226,25 @@ class AccountFacts:
         if was_unknown:
             self._note_resolved(order.key)
         if order.is_open and pending and order.pending == pending:
-            # An amend that shows in the order is done by now; this one did not happen. A cancel is tried again.
-            is_certain = pending != "amend" or _would_show(order.amendment, lookup)
-            why = "Kraken did not get it" if is_certain else UNSEEN
-            self._records.commit(self._blotter.on_request_refused(order.key, pending, why, at, is_certain=is_certain))
+            if pending == "amend":
+                self._take_unseen(order, lookup)
+            else:  # a cancel is tried again
+                self._records.commit(self._blotter.on_request_refused(order.key, pending, "Kraken did not get it", at))
         self._cancels.retry(order.key)
+
+    def _take_unseen(self, order: TrackedOrder, lookup: OrderLookup) -> None:
+        """An amend does not show in its order: Kraken may begin with it until its deadline, and REST lags.
+
+        So the executions are the witness: when they have told everything until then, it did not happen.
+        """
+        at, over_at = self._now.wall, WallNs(order.amend_deadline + DEADLINE_MARGIN_NS)
+        is_told = self.unbroken_since is not None and self.has_heard_until(over_at)
+        if at < over_at or (not is_told and at < over_at + HEARTBEAT_PATIENCE_NS):
+            self._resolver.settle(order.key, over_at)
+            return
+        is_certain = is_told and _would_show(order.amendment, lookup)
+        why = "Kraken did not get it" if is_certain else UNSEEN
+        self._records.commit(self._blotter.on_request_refused(order.key, "amend", why, at, is_certain=is_certain))
 
     def absent(self, key: str) -> None:
         """After its deadline it is nowhere to be found: Kraken never had it."""

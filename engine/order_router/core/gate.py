@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from engine.orders.rings.reports import REASON_CHARS_MAX, TradingReport
+from engine.orders.rings.reports import REASON_CHARS_MAX, TradingStatus
 from engine.orders.risk import Risk, TradingMode
 
 CLOSED_STATES: Final = ("maintenance", "cancel_only")
@@ -23,7 +23,7 @@ log = structlog.get_logger("order_router")
 class TradingGate:
     """The reasons, in the order in which they are told."""
 
-    def __init__(self, risk: Risk, tell: Callable[[TradingReport], None]) -> None:
+    def __init__(self, risk: Risk, tell: Callable[[TradingStatus], None]) -> None:
         """`tell` is called with each change."""
         self._risk = risk
         self._tell = tell
@@ -37,6 +37,8 @@ class TradingGate:
         # Kraken's own state; empty before it has told.
         self.venue_status = ""
         self._told = ("", False, "")
+        # What it was told for.
+        self._told_for: tuple[object, ...] = ()
 
     @property
     def closed_reason(self) -> str:
@@ -62,12 +64,12 @@ class TradingGate:
         return ""
 
     @property
-    def report(self) -> TradingReport:
+    def report(self) -> TradingStatus:
         """Mode, whether orders are taken, and why not, or which alone."""
         closed, mode = self.closed_reason, self._risk.mode
         is_open = not closed and mode is not TradingMode.HALTED
         reason = closed or self._risk.mode_reason or self.why_not(post_only=False)
-        return TradingReport(mode.value, is_open, reason[:REASON_CHARS_MAX])
+        return TradingStatus(mode.value, is_open, reason[:REASON_CHARS_MAX])
 
     def enter(self, system: str) -> None:
         """Kraken's state."""
@@ -77,6 +79,13 @@ class TradingGate:
 
     def tell(self) -> None:
         """Tell of it when it has changed."""
+        reasons = (
+            self._risk.mode, self._risk.mode_reason, self.shut_reason, self.journal_reason, self.feed_reason,
+            self.has_balances, self.venue_status,
+        )  # fmt: skip
+        if reasons == self._told_for:  # hot: asked after every burst
+            return
+        self._told_for = reasons
         report = self.report
         told = (report.mode, report.is_open, report.reason)
         if told != self._told:

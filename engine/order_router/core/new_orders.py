@@ -16,6 +16,7 @@ from engine.kraken.private.events import Purpose
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.trading import order_requests
 from engine.kraken.trading.order_requests import UNWRITABLE, BatchRow
+from engine.market import Pair
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.ports import BoardsPort
@@ -23,9 +24,10 @@ from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.breaker import Breaker, BreakerState
 from engine.orders.intent import OrderIntent
-from engine.orders.journal_records import AmendSent, Submitted
+from engine.orders.journal_records import AmendSent, Queued, Submitted, Unqueued
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
+from engine.orders.quick_check import QuickCheck
 from engine.orders.rate_counter import ADD, RateCost, RateCounters, amend_cost, batch_add_cost
 from engine.orders.rings.commands import Amend
 from engine.orders.risk import Risk
@@ -33,6 +35,7 @@ from engine.orders.tracked_order import TrackedOrder
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 USERREF_RANGE: Final = 2_000_000_000
+NO_USERREF: Final = [None]
 WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)
 NO_CONNECTION: Final = "there is no connection to Kraken"
 
@@ -70,6 +73,7 @@ class NewOrders:
         websocket: WebSocketRoute,
         rest: RestRoute,
         risk: Risk,
+        quick_check: QuickCheck,
         rates: RateCounters,
         queue: PendingQueue[Waiting],
         breaker: Breaker,
@@ -85,6 +89,7 @@ class NewOrders:
         self._websocket = websocket
         self._rest = rest
         self._risk = risk
+        self._quick_check = quick_check
         self._rates = rates
         self._queue = queue
         self._breaker = breaker
@@ -99,6 +104,15 @@ class NewOrders:
         """Is an answer to come, or an order waiting: a bad moment for anything that takes milliseconds?"""
         return self._websocket.session.is_waiting or len(self._queue) > 0
 
+    def resume(self) -> None:
+        """After a restart: what waited for the rate counter waits still."""
+        for queued in list(self._blotter.queued.values()):
+            orders = tuple(queued.orders)
+            if not self._queue.put(orders[0][1].symbol, orders[0][0], Waiting(queued.strategy, orders), self._now.mono):
+                self._refuse(
+                    queued.strategy, orders, f"{len(self._queue)} orders wait for Kraken's rate counter already"
+                )
+
     # --- new orders
 
     def submit(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
@@ -112,13 +126,14 @@ class NewOrders:
             waited_s, most_s = (now - issued_at) / NS_PER_S, self._settings.command_ttl_ns / NS_PER_S
             self._refuse(strategy, orders, f"it waited {waited_s:.1f} s for the router, more than {most_s:g} s")
             return
-        if why := self._refusal(strategy, orders, now):
-            self._refuse(strategy, orders, why)
+        judged = self._judge(strategy, orders, now)
+        if isinstance(judged, str):
+            self._refuse(strategy, orders, judged)
             return
         symbol = orders[0][1].symbol
         wait_ns = self._rates.wait_ns(symbol, _cost(orders), now)
         if wait_ns == 0 and not self._queue.waiting(symbol):
-            self._send(strategy, orders, issued_at, tick_at)
+            self._send(strategy, orders, judged, issued_at, tick_at)
         else:
             self._wait(strategy, orders, wait_ns, now)
 
@@ -132,17 +147,26 @@ class NewOrders:
                 if self._rates.wait_ns(symbol, _cost(orders), now):
                     break
                 self._queue.pop(symbol)
-                if why := self._refusal(strategy, orders, now):
-                    self._refuse(strategy, orders, why)
+                judged = self._judge(strategy, orders, now)
+                if isinstance(judged, str):
+                    self._refuse(strategy, orders, judged)
                 else:
                     # How long it waited for its turn is no latency of ours.
-                    self._send(strategy, orders, MonoNs(0), MonoNs(0))
+                    self._send(strategy, orders, judged, MonoNs(0), MonoNs(0))
 
     def drop(self, key: str) -> bool:
-        """A queued order is not wanted any more; False when it does not wait here."""
+        """A queued order is not wanted any more; False when it does not wait here. Others of its batch wait on."""
         for symbol in self._queue.symbols():
-            if (waiting := self._queue.remove(symbol, key)) is not None:
-                self._refuse(waiting.entry.strategy, waiting.entry.orders, "canceled before it was sent")
+            for waiting in self._queue.all_of(symbol):
+                strategy, orders = waiting.entry.strategy, waiting.entry.orders
+                dropped = tuple(order for order in orders if order[0] == key)
+                if not dropped:
+                    continue
+                if rest := tuple(order for order in orders if order[0] != key):
+                    self._queue.replace(symbol, waiting.key, rest[0][0], Waiting(strategy, rest))
+                else:
+                    self._queue.remove(symbol, waiting.key)
+                self._refuse(strategy, dropped, "canceled before it was sent")
                 return True
         return False
 
@@ -151,9 +175,10 @@ class NewOrders:
         for queued_symbol in self._queue.symbols():
             if not symbol or queued_symbol == symbol:
                 for key in [
-                    waiting.key
+                    key
                     for waiting in self._queue.all_of(queued_symbol)
                     if strategy is None or waiting.entry.strategy == strategy
+                    for key, _ in waiting.entry.orders
                 ]:
                     self.drop(key)
 
@@ -162,24 +187,31 @@ class NewOrders:
         if not self._settings.queues_over_rate or wait_ns > self._settings.queue_wait_ns_max:
             wait_s = wait_ns / NS_PER_S
             self._refuse(strategy, orders, f"Kraken's rate counter of {symbol} has no room for another {wait_s:.1f} s")
-        elif self._queue.put(symbol, orders[0][0], Waiting(strategy, orders), now):
-            self.counts["queued"] += 1
-        else:
+        elif self._queue.is_full:
             self.counts["queue_full"] += 1
             self._refuse(strategy, orders, f"{len(self._queue)} orders wait for Kraken's rate counter already")
+        elif self._records.commit_before([Queued(strategy, list(orders), self._now.wall)]):
+            self._queue.put(symbol, orders[0][0], Waiting(strategy, orders), now)
+            self.counts["queued"] += 1
+        else:
+            self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
 
-    def _refusal(self, strategy: str, orders: Orders, now: MonoNs) -> str | None:
-        """Why these orders must not leave; None when they may."""
-        if why := self._gate.closed_reason_of(orders[0][1].symbol) or self.barred.get(strategy):
+    def _judge(self, strategy: str, orders: Orders, now: MonoNs) -> Pair | str:
+        """The pair as it is now, when these orders may leave; or else why they must not."""
+        first = orders[0][1]
+        symbol = first.symbol
+        if why := self._gate.closed_reason_of(symbol) or self.barred.get(strategy):
             return why
+        pair = self._boards.pair(symbol)
+        if pair is None:
+            return f"the venue has not told what {symbol} is like yet"
+        is_alone = len(orders) == 1 and not self._gate.why_not(post_only=first.post_only)
+        if is_alone and self._quick_check.allows(strategy, first, pair, now):
+            return pair
         before: list[OrderIntent] = []
         for _, intent in orders:
             if why := self._gate.why_not(post_only=intent.post_only):
                 return why
-            symbol = intent.symbol
-            pair = self._boards.pair(symbol)
-            if pair is None:
-                return f"the venue has not told what {symbol} is like yet"
             why = self._risk.refusal(
                 intent,
                 strategy=strategy,
@@ -193,9 +225,10 @@ class NewOrders:
             if why is not None:
                 return why
             before.append(intent)
-        return None
+        return pair
 
-    def _send(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
+    def _send(self, strategy: str, orders: Orders, pair: Pair, issued_at: MonoNs, tick_at: MonoNs) -> None:
+        """Into the journal, then to Kraken; whatever can wait comes after the bytes."""
         now, at, symbol = self._now.mono, self._now.wall, orders[0][1].symbol
         route = self._route(now)
         if route is None:
@@ -204,18 +237,13 @@ class NewOrders:
         deadline = WallNs(at + self._settings.deadline_ns)
         if route == "rest":
             deadline = rest_requests.rest_deadline(deadline, at)
-        pair = self._boards.pair(symbol)
-        base_decimals = None if pair is None else pair.base_decimals
         records = [
-            Submitted(key, strategy, intent, deadline, route, userref, at, base_decimals)
+            Submitted(key, strategy, intent, deadline, route, userref, at, pair.base_decimals)
             for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
         ]
         if not self._records.write(records):
             self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
             return
-        self._rates.charge(symbol, _cost(orders), now)
-        for _, intent in orders:
-            self._risk.approved(strategy, intent, now)
         why_not = NO_CONNECTION
         try:
             is_sent = route == "websocket" and self._send_by_websocket(records, deadline)
@@ -223,6 +251,9 @@ class NewOrders:
             is_sent, route, why_not = False, "", f"no request can carry it: {error}"
         if is_sent:
             self._on_sent(issued_at, tick_at)
+        self._rates.charge(symbol, _cost(orders), now)
+        for _, intent in orders:
+            self._risk.approved(strategy, intent, now)
         tracked = [change.order for record in records if (change := self._records.apply(record)) is not None]
         if is_sent:
             return
@@ -266,8 +297,10 @@ class NewOrders:
             return f"the circuit breaker is open for another {self._breaker.wait_ns(now) / NS_PER_S:.0f} s"
         return NO_CONNECTION
 
-    def _userrefs(self, orders: Orders) -> list[int | None]:
+    def _userrefs(self, orders: Orders) -> Sequence[int | None]:
         """What orders are known by that cannot carry a client order id: numbers that no open order has."""
+        if len(orders) == 1 and orders[0][1].conditional is None:  # hot
+            return NO_USERREF
         if all(intent.conditional is None for _, intent in orders):
             return [None] * len(orders)
         taken = {order.userref for order in self._blotter.open.values()}
@@ -284,35 +317,43 @@ class NewOrders:
         return userrefs
 
     def _refuse(self, strategy: str, orders: Orders, why: str) -> None:
+        """Told first: after a death between the two a strategy is told once more that what waited is refused."""
         self._records.refuse(strategy, orders, why)
+        if waited := [key for key, _ in orders if self._blotter.is_queued(key)]:
+            self._records.commit([Unqueued(key, self._now.wall) for key in waited])
 
     # --- amends
 
     def amend(self, command: Amend) -> None:
         """Change an open order in place."""
         now, at = self._now.mono, self._now.wall
-        order = self._blotter.open.get(command.cl_ord_id)
+        order = self._blotter.open.get(command.key)
         if order is None:
-            self._records.report(self._blotter.get(command.cl_ord_id))
+            self._records.report(self._blotter.get(command.key))
             return
         if why := self._amend_refusal(order, command, now):
             self._records.report(order, f"amend refused: {why}")
             return
         cost = amend_cost(at - order.aged_from)
-        if not self._records.commit_before([AmendSent(order.key, command.amendment, at)]):
+        goes_by_rest = not self._websocket.is_ready and self._settings.rest_fallback and self._rest.is_reachable
+        deadline = WallNs(at + self._settings.deadline_ns)
+        if goes_by_rest:
+            deadline = rest_requests.rest_deadline(deadline, at)
+        if not self._records.commit_before([AmendSent(order.key, command.amendment, at, deadline)]):
             self._records.report(order, f"amend refused: the journal cannot be written: {self._gate.journal_reason}")
             return
         self.counts["amends"] += 1
         self._rates.charge(order.symbol, cost, now)
         self._risk.amend_approved(now)
+        if goes_by_rest:
+            self._rest.amend(order)
+            return
         try:
-            is_sent, why_not = self._send_amend(order, WallNs(at + self._settings.deadline_ns)), NO_CONNECTION
+            is_sent, why_not = self._send_amend(order), NO_CONNECTION
         except UNWRITABLE as error:
             is_sent, why_not = False, f"no request can carry it: {error}"
         if is_sent:
             self._on_sent(command.issued_at, command.tick_at)
-        elif why_not is NO_CONNECTION and self._settings.rest_fallback and self._rest.is_reachable:
-            self._rest.amend(order)
         else:
             self._records.commit(self._blotter.on_request_refused(order.key, "amend", why_not, at))
 
@@ -347,7 +388,7 @@ class NewOrders:
             return f"Kraken's rate counter of {symbol} has no room for another {wait_ns / NS_PER_S:.1f} s"
         return None
 
-    def _send_amend(self, order: TrackedOrder, deadline: WallNs) -> bool:
+    def _send_amend(self, order: TrackedOrder) -> bool:
         amendment, trigger = order.amendment, order.intent.trigger
         if amendment is None:
             return False
@@ -356,7 +397,7 @@ class NewOrders:
             return order_requests.amend_order(
                 amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
                 trigger_price_type=trigger.price_type if trigger is not None else None,
-                deadline=deadline, token=token, req_id=req_id,
+                deadline=order.amend_deadline, token=token, req_id=req_id,
             )  # fmt: skip
 
         return self._websocket.send("amend_order", Purpose("amend", (order.key,)), build)

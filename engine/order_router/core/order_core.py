@@ -40,9 +40,10 @@ from engine.orders.breaker import Breaker
 from engine.orders.journal_records import DayBegan, ModeChanged, Record
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
+from engine.orders.quick_check import QuickCheck
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
 from engine.orders.rings.commands import Amend, Cancel, CancelAll, Command, StrategyEnded, Submit, SubmitBatch
-from engine.orders.rings.reports import REASON_CHARS_MAX, Report, TradingReport
+from engine.orders.rings.reports import REASON_CHARS_MAX, Report, TradingStatus
 from engine.orders.risk import DailyLoss, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import AccountFact
@@ -53,7 +54,6 @@ TIMER_NS: Final = 20 * NS_PER_MS  # the finest that anything in here waits for
 ENDED_TOLD_NS: Final = 600 * NS_PER_S  # how long ago an order may have ended that a new router tells of
 BEHIND_MARGIN_NS: Final = 10 * NS_PER_S  # before it was noticed that a strategy leaves its reports lying
 LOSS_CHECK_NS: Final = NS_PER_S
-LOSS_UNKNOWN_SAID_NS: Final = 60 * NS_PER_S
 FILLS_CHECK_NS: Final = 2 * NS_PER_S
 FILLS_CHECKED_MAX: Final = 200  # orders that are over: fills come late by seconds, not by hundreds of orders
 TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # for the trading connection, after it was told that there is none
@@ -105,10 +105,13 @@ class OrderCore:
             name: Breaker(settings.breaker_failures, settings.breaker_open_ns) for name in ("websocket", "rest")
         }
         outboxes = {strategy: ReportOutbox(strategy, port) for strategy, port in ports.reports.items()}
+        self.quick_check = QuickCheck(self.risk, blotter.positions, ports.boards.best)
+        self.quick_check.begin(blotter.open.values())
         self.gate = TradingGate(self.risk, self._tell_all)
         self.records = OrderRecords(
-            blotter, ports.journal, outboxes, Balances(), now, ports.history, on_journal=self._on_journal
-        )
+            blotter, ports.journal, outboxes, Balances(), now, ports.history, on_journal=self._on_journal,
+            on_change=self.quick_check.changed,
+        )  # fmt: skip
         names = PairNames(ports.calls, now, ports.chance)
         self.tokens = TokenSource(ports.calls, now, ports.chance, refresh_ns=settings.token_refresh_ns)
         websocket = WebSocketRoute(ports.session, ports.socket, now)
@@ -137,6 +140,7 @@ class OrderCore:
             websocket=websocket,
             rest=rest,
             risk=self.risk,
+            quick_check=self.quick_check,
             rates=self.rates,
             queue=PendingQueue[Waiting](settings.queue_orders_max),
             breaker=self.breakers["websocket"],
@@ -146,9 +150,8 @@ class OrderCore:
         self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)
         self.commands_taken = 0
         self._loss_at = MonoNs(0)
-        # Held pairs that this run does not follow; and when it was logged last that a loss is not known.
+        # Held pairs that this run does not follow.
         self._at_cost: list[str] = []
-        self._loss_unknown_said_at = MonoNs(-LOSS_UNKNOWN_SAID_NS)
         self._fills_at = MonoNs(0)
         # Strategies that hang, and how; those that leave their reports lying, and since when.
         self.hanging: dict[str, str] = {}
@@ -174,6 +177,7 @@ class OrderCore:
             elif order.pending == "amend":
                 self.settle(order.key)
         self.cancels.resume()
+        self.new_orders.resume()
         for outbox in self.records.outboxes.values():
             for report in self.everything(outbox.strategy, WallNs(self._now.wall - ENDED_TOLD_NS)):
                 outbox.send(report)
@@ -261,9 +265,9 @@ class OrderCore:
         """Have Kraken asked whether there is an order that it does not begin with after `deadline`."""
         self._resolver.look_up(key, deadline)
 
-    def settle(self, key: str) -> None:
-        """Have Kraken asked how an order stands."""
-        self._resolver.settle(key)
+    def settle(self, key: str, not_before: WallNs | None = None) -> None:
+        """Have Kraken asked how an order stands; not yet, if that says so."""
+        self._resolver.settle(key, not_before)
 
     def reconcile(self, keys: Sequence[str]) -> None:
         """Have Kraken asked what became of orders that a snapshot did not list."""
@@ -378,7 +382,7 @@ class OrderCore:
     def _on_rest_answer(self, answer: Answer) -> None:
         self.replies.take(answer)
 
-    def _tell_all(self, report: TradingReport) -> None:
+    def _tell_all(self, report: TradingStatus) -> None:
         for outbox in self.records.outboxes.values():
             outbox.send(report)
 
@@ -408,7 +412,7 @@ class OrderCore:
         ends = "canceled" if self._cancels_on_halt else "kept"
         log.error("strategy hangs", strategy=strategy, reason=why, its_orders=ends)
         # Found behind whatever it hangs in: first why, then what became of its orders, then that trading is open again.
-        closed = TradingReport(self.risk.mode.value, False, self.hanging[strategy][:REASON_CHARS_MAX])
+        closed = TradingStatus(self.risk.mode.value, False, self.hanging[strategy][:REASON_CHARS_MAX])
         self.records.outboxes[strategy].send(closed)
         if self._cancels_on_halt:
             self.cancel_all_of(strategy)
@@ -461,7 +465,7 @@ class OrderCore:
         self._loss_at = MonoNs(now + LOSS_CHECK_NS)
         held = self.blotter.positions.symbols_held()
         marks = {symbol: mark for symbol in held if (mark := self._boards.mark(symbol)) is not None}
-        if not self._is_loss_known(marks, now):
+        if not self._is_loss_known(marks):
             return
         totals, at = self.blotter.positions.totals(marks), self._now.wall
         if self._daily_loss.begins(at):
@@ -472,15 +476,14 @@ class OrderCore:
             log.critical("trading halted", reason=why)
             self.halt(why)
 
-    def _is_loss_known(self, marks: Mapping[str, Decimal], now: MonoNs) -> bool:
+    def _is_loss_known(self, marks: Mapping[str, Decimal]) -> bool:
         """Has all that is held a price? Without that of a pair that is followed, a loss would only seem one.
 
         One that is not followed in this run will have none, and cannot be traded: it counts at cost, and that is said.
         """
         unpriced = self.blotter.positions.unpriced(marks)
         if awaited := [symbol for symbol in unpriced if symbol in self._boards.symbols]:
-            if self._daily_loss.is_limited and now - self._loss_unknown_said_at >= LOSS_UNKNOWN_SAID_NS:
-                self._loss_unknown_said_at = now
+            if self._daily_loss.is_limited:
                 log.warning("the day's loss is not known", reason=f"no price yet of {', '.join(awaited)}")
             return False
         if unpriced and not self._at_cost:

@@ -14,7 +14,7 @@ from engine.market import Pair
 from engine.orders.journal_records import Filled, Record, Snapshot
 from engine.orders.risk import TopOfBook
 from engine.orders.tracked_order import TrackedOrder
-from engine.units import MonoNs
+from engine.units import MonoNs, PriceTicks
 
 
 class JournalPort(Protocol):
@@ -60,6 +60,10 @@ class BoardsPort(Protocol):
     def pair(self, symbol: str) -> Pair | None: ...
 
     def top(self, symbol: str) -> TopOfBook | None: ...
+
+    def best(self, symbol: str) -> tuple[PriceTicks | None, PriceTicks | None, int, bool, int] | None:
+        """`top` as plain numbers: best bid and ask, their decimals, is the book live, its age in ns."""
+        ...
 
     def mark(self, symbol: str) -> Decimal | None: ...
 

@@ -151,9 +151,11 @@ class OrderQuestions:
         """Find out what became of an order in doubt, which Kraken does not begin with after `deadline`."""
         self._doubts.setdefault(key, _Doubt(key, WallNs(deadline + DEADLINE_MARGIN_NS)))
 
-    def settle(self, key: str) -> None:
-        """Find out how an order stands of which a change, a cancel or a fill is in doubt."""
+    def settle(self, key: str, not_before: WallNs | None = None) -> None:
+        """Find out how an order stands of which a change, a cancel or a fill is in doubt; not yet, if that says so."""
         delay_ns = min(SETTLE_DELAY_NS << min(self._in_vain.get(key, 0), 20), AGAIN_NS_MAX)
+        if not_before is not None:
+            delay_ns = min(max(not_before - self._now.wall, AGAIN_NS), AGAIN_NS_MAX)
         self._settles.setdefault(key, MonoNs(self._now.mono + delay_ns))
 
     def reconcile(self, keys: Sequence[str]) -> None:

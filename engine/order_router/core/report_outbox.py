@@ -17,7 +17,7 @@ from engine.orders.life import OrderState
 from engine.orders.rings.reports import (
     REASON_CHARS_MAX,
     REPORTS,
-    FillReport,
+    Fill,
     OrderReport,
     Report,
     ResyncBegan,
@@ -76,8 +76,8 @@ class ReportOutbox:
             if self.untold & (self.untold - 1) == 0:  # the first, then ever more rarely
                 log.error("reports are never told", strategy=self.strategy, untold=self.untold, kept=TOLD_ONCE_MAX)
             refusal = None
-            if isinstance(report, FillReport):
-                refusal = next((kept for kept in self._told_once if not isinstance(kept, FillReport)), None)
+            if isinstance(report, Fill):
+                refusal = next((kept for kept in self._told_once if not isinstance(kept, Fill)), None)
             if refusal is None:
                 return
             self._told_once.remove(refusal)
@@ -86,7 +86,7 @@ class ReportOutbox:
     def catch_up(self, everything: Callable[[], Iterable[Report]]) -> None:
         """Bring a strategy that fell behind up to date, as far as there is room: news, or all there is to say."""
         if self._lost:
-            self._held_back = deque((ResyncBegan(self._lost), *everything(), *self._told_once, ResyncEnded()))
+            self._held_back = deque((ResyncBegan(), *everything(), *self._told_once, ResyncEnded()))
             self._told_once.clear()
             self._lost = 0
             self.resyncs += 1
@@ -98,7 +98,7 @@ class ReportOutbox:
         """Put it into the ring; False when that is full."""
         if not self._publisher.try_publish(REPORTS.pack(report)):
             return False
-        if type(report) is FillReport:
+        if type(report) is Fill:
             self.fill_told = report.exec_id
         return True
 
@@ -109,29 +109,29 @@ class ReportOutbox:
 
 def _is_told_once(report: Report) -> bool:
     """A fill, or our own refusal: no later report says it again."""
-    return isinstance(report, FillReport) or (isinstance(report, OrderReport) and report.state is OrderState.REFUSED)
+    return isinstance(report, Fill) or (isinstance(report, OrderReport) and report.state is OrderState.REFUSED)
 
 
 def order_report(order: TrackedOrder) -> OrderReport:
     """All there is to say of an order."""
     return OrderReport(
-        order.key,
-        order.order_id,
-        order.intent.symbol,
-        order.intent.side,
-        order.intent.order_type,
-        order.state,
-        order.reason[:REASON_CHARS_MAX],
-        order.qty,
-        order.filled_known,
-        order.limit_price,
-        order.avg_price,
-        order.cost,
-        tuple(order.fees.items()),
-        order.price_decimals,
-        order.qty_decimals,
-        bool(order.pending) or order.cancel_wanted,
-        order.changed_at,
-        order.intent.trigger.price_type if order.intent.trigger is not None else "",
-        order.intent.limit_price_type or "",
+        key=order.key,
+        order_id=order.order_id,
+        symbol=order.intent.symbol,
+        side=order.intent.side,
+        order_type=order.intent.order_type,
+        state=order.state,
+        reason=order.reason[:REASON_CHARS_MAX],
+        qty_lots=order.qty,
+        filled_lots=order.filled_known,
+        limit_price_ticks=order.limit_price,
+        avg_price=order.avg_price,
+        cost=order.cost,
+        fees=tuple(order.fees.items()),
+        price_decimals=order.price_decimals,
+        qty_decimals=order.qty_decimals,
+        is_busy=bool(order.pending) or order.cancel_wanted,
+        changed_at=order.changed_at,
+        trigger_type=order.intent.trigger.price_type if order.intent.trigger is not None else "",
+        limit_offset_type=order.intent.limit_price_type or "",
     )

@@ -57,9 +57,9 @@ class OrderResolver:
         """Find out what became of an order in doubt, which Kraken does not begin with after `deadline`."""
         self._questions.look_up(key, deadline)
 
-    def settle(self, key: str) -> None:
-        """Find out how an order stands of which a change, a cancel or a fill is in doubt."""
-        self._questions.settle(key)
+    def settle(self, key: str, not_before: WallNs | None = None) -> None:
+        """Find out how an order stands of which a change, a cancel or a fill is in doubt; not yet, if that says so."""
+        self._questions.settle(key, not_before)
 
     def reconcile(self, keys: Sequence[str]) -> None:
         """Find out what became of orders that a snapshot did not list."""

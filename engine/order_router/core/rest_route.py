@@ -25,7 +25,6 @@ from engine.kraken_rest.call_queue import NOT_SENT, CallQueue, RestCall
 from engine.kraken_rest.pair_names import PairNames
 from engine.orders.breaker import Breaker
 from engine.orders.tracked_order import TrackedOrder
-from engine.units import WallNs
 
 ADD_DEADLINE_S: Final = 2.5
 CANCEL_DEADLINE_S: Final = 1.5  # one that hangs must not hold up the next for long
@@ -95,7 +94,7 @@ class RestRoute:
             request = rest_requests.amend_order(
                 order.amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
                 trigger_price_type=trigger.price_type if trigger is not None else None,
-                deadline=rest_requests.rest_deadline(WallNs(0), self._now.wall),
+                deadline=order.amend_deadline,
             )  # fmt: skip
         except UNWRITABLE as error:
             self._refuse(purpose, f"no request can carry it: {error}", NOT_SENT)

@@ -1,1 +1,2 @@
-"""What crosses the rings of orders: commands, reports and account facts, and how they are framed."""
+"""What crosses the rings of orders: commands, reports and account facts, and how they are
+framed."""

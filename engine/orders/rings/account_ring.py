@@ -1,4 +1,5 @@
-"""The account ring: what the private feed hears of orders and money, for the order router alone."""
+"""The account ring: what the private feed hears of orders and money, for the order router
+alone."""
 
 from engine.orders.rings.framing import Framing
 from engine.orders.venue_facts import AccountFact

@@ -1,7 +1,8 @@
 """What a strategy host asks of the order router, through the command ring.
 
-`issued_at` is CLOCK_MONOTONIC of this host: the router refuses an order or an amend that is older than its time to
-live, a cancel never. `tick_at` is when the frame arrived that made the strategy act; 0 when none did.
+`key` is the engine's name of an order. `issued_at` is CLOCK_MONOTONIC of this host: the
+router refuses an order or an amend that is older than its time to live, never a cancel.
+`tick_at` is when the frame arrived that the strategy reacted to; 0 without one.
 """
 
 from typing import Annotated
@@ -22,7 +23,7 @@ class Submit(Struct, frozen=True, array_like=True, tag="s"):
     """Send a new order."""
 
     strategy: str
-    cl_ord_id: str
+    key: str
     intent: OrderIntent
     issued_at: MonoNs
     tick_at: MonoNs
@@ -40,18 +41,17 @@ class SubmitBatch(Struct, frozen=True, array_like=True, tag="b"):
 class Amend(Struct, frozen=True, array_like=True, tag="a"):
     """Change an open order in place."""
 
-    strategy: str
-    cl_ord_id: str
+    key: str
     amendment: Amendment
     issued_at: MonoNs
     tick_at: MonoNs
 
 
 class Cancel(Struct, frozen=True, array_like=True, tag="c"):
-    """Cancel orders: one by a request of its own, several together."""
+    """Cancel orders: a single one with cancel_order, several with batch_cancel."""
 
     strategy: str
-    cl_ord_ids: list[str]
+    keys: list[str]
 
 
 class CancelAll(Struct, frozen=True, array_like=True, tag="x"):
@@ -62,7 +62,8 @@ class CancelAll(Struct, frozen=True, array_like=True, tag="x"):
 
 
 class StrategyEnded(Struct, frozen=True, array_like=True, tag="e"):
-    """A strategy was halted: it sends nothing any more, and its orders are canceled or kept as configured."""
+    """A strategy was halted: it sends no more commands; its orders are canceled or kept as
+    configured."""
 
     strategy: str
     reason: str

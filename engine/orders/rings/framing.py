@@ -1,31 +1,41 @@
-"""How a Struct lies in a slot of a ring: its length, then MessagePack; a slot has a fixed size, a Struct has not.
+"""How a message lies in a slot of a ring: its length, then MessagePack; a slot has a fixed
+size, a Struct has not.
 
 byte  0          4
       ┌──────────┬────────────────────────────┬─────────┐
       │ length   │ MessagePack                │ unused  │   little-endian
       └──────────┴────────────────────────────┴─────────┘
+
+A record that cannot be read is counted, logged and skipped. It must not end the process that
+reads it: the successor would find it again and end too, and nobody could cancel an order.
 """
 
+from collections.abc import Iterable, Iterator
 from struct import Struct as Packing
 from struct import error as Unpackable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+import structlog
 
 from engine.errors import MisuseError, UnreadableRecord
 
-LENGTH = Packing("<I")
-EXCERPT_BYTES_MAX = 160  # of a record that cannot be read, for the log
+LENGTH: Final = Packing("<I")
+EXCERPT_BYTES_MAX: Final = 160  # of a record that cannot be read, for the log
+TOLD_MAX: Final = 100  # lines in the log, of one ring; all are counted
 
-# What the encoder raises for a whole number beyond 64 bits, a type it does not know, a text that is not Unicode, and a
-# nesting without end; and the decoder for bytes that are no MessagePack, or not of the union.
+log = structlog.get_logger("ring")
+
+# What the encoder raises for a whole number beyond 64 bits, an unknown type, a text that is
+# not Unicode and endless nesting; and the decoder for bytes that are not MessagePack, or
+# not of the union.
 UNENCODABLE = (OverflowError, TypeError, ValueError, RecursionError, msgspec.MsgspecError)
 UNDECODABLE = (*UNENCODABLE, Unpackable)
 T = TypeVar("T")
 
 
 def excerpt(record: bytes) -> str:
-    """What a record holds, for the log: its length, and the beginning of its bytes."""
+    """The length and the first bytes of a record, for the log."""
     body = record[LENGTH.size :].rstrip(b"\0")
     return f"{len(body)} bytes, beginning {body[:EXCERPT_BYTES_MAX]!r}"
 
@@ -39,9 +49,10 @@ class Framing(Generic[T]):
         self._body_bytes_max = record_bytes - LENGTH.size
 
     def pack(self, message: T) -> bytes:
-        """MisuseError when the message is longer than a slot, or holds what MessagePack has no form for.
+        """The bytes for a slot; MisuseError when they do not fit, or a value cannot be
+        encoded.
 
-        Only that is found here: a Struct does not check what it is made of, so whoever makes a message does.
+        The types of its fields are not checked here; the maker of a message checks them.
         """
         try:
             body = self._encode(message)
@@ -52,10 +63,38 @@ class Framing(Generic[T]):
         return LENGTH.pack(len(body)) + body
 
     def unpack(self, record: bytes) -> T:
-        """The message in a slot; UnreadableRecord, with what the slot holds, when it is none of the union."""
+        """The message in a slot; UnreadableRecord, with an excerpt, when it is not one of
+        the union."""
         try:
             (length,) = LENGTH.unpack_from(record)
             message: T = self._decode(memoryview(record)[4 : 4 + length])
         except UNDECODABLE as error:
             raise UnreadableRecord(f"{error}; it holds {excerpt(record)}") from None
         return message
+
+
+class RingRecords(Generic[T]):
+    """Reads the messages of one ring; records that cannot be read are counted and left
+    out."""
+
+    def __init__(self, framing: Framing[T], ring: str) -> None:
+        self._unpack = framing.unpack
+        self._ring = ring
+        # Records left behind. Never goes down.
+        self.unreadable = 0
+
+    def read(self, record: bytes) -> T | None:
+        """The message in a record; None, counted and logged, when it cannot be read."""
+        try:
+            return self._unpack(record)
+        except UnreadableRecord as error:
+            self.unreadable += 1
+            if self.unreadable <= TOLD_MAX:
+                log.error("unreadable record", ring=self._ring, reason=str(error), unreadable=self.unreadable)
+            return None
+
+    def read_all(self, records: Iterable[bytes]) -> Iterator[T]:
+        """The messages in a batch of records, each decoded when it is asked for."""
+        for record in records:
+            if (message := self.read(record)) is not None:
+                yield message

@@ -1,45 +1,53 @@
 """What the order router tells a strategy, through the report ring of that strategy.
 
-A report carries state, not steps: an OrderReport says all there is to say of an order, so a reader that missed some
-is right again with the next. After a time in which a strategy took nothing and the ring was full, the router sends
-everything anew between ResyncBegan and ResyncEnded.
+A report carries state, not steps: an OrderReport says all there is to say of an order, so a
+reader that missed some is right again with the next. After a time in which a strategy took
+nothing and the ring was full, the router sends everything anew between ResyncBegan and
+ResyncEnded.
+
+Fill, Position, Balance and TradingStatus are handed to the strategy as they are; an Order
+holds the newest report of one order, and says it in Decimals.
 """
 
 from decimal import Decimal
+from typing import Any, Final
 
 from msgspec import Struct
 
+from engine.orders.intent import OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.rings.framing import Framing
-from engine.units import MonoNs, PriceTicks, QtyLots, WallNs
+from engine.units import MonoNs, PriceTicks, QtyLots, WallNs, units_decimal
 
-REPORT_RECORD_BYTES = 1016
-REPORT_SLOTS = 4096
-REASON_CHARS_MAX = 240  # in a report; the log has all of it
+REPORT_RECORD_BYTES: Final = 1016
+REPORT_SLOTS: Final = 4096
+REASON_CHARS_MAX: Final = 240  # in a report; the log has all of it
+ZERO: Final = Decimal(0)
 
 
-class OrderReport(Struct, frozen=True, array_like=True, tag="o"):
+class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
     """One order as it stands."""
 
-    cl_ord_id: str
-    order_id: str
+    key: str
+    """The engine's name of the order."""
+    order_id: str = ""
     """Kraken's; empty until it is known."""
     symbol: str
     side: str
-    order_type: str
-    state: OrderState
-    reason: str
-    """Why it is in this state, or why a request about it was refused; empty when there is nothing to explain."""
-    qty_lots: QtyLots
-    filled_lots: QtyLots
-    limit_price_ticks: PriceTicks | None
-    avg_price: Decimal | None
-    cost: Decimal
-    fees: tuple[tuple[str, Decimal], ...]
+    order_type: str = ""
+    state: OrderState = OrderState.NEW
+    reason: str = ""
+    """Why it is in this state, or why a request about it was refused; empty without one."""
+    qty_lots: QtyLots = QtyLots(0)
+    filled_lots: QtyLots = QtyLots(0)
+    limit_price_ticks: PriceTicks | None = None
+    avg_price: Decimal | None = None
+    cost: Decimal = ZERO
+    fees: tuple[tuple[str, Decimal], ...] = ()
     """(asset, amount), of all fills."""
-    price_decimals: int
-    qty_decimals: int
-    is_busy: bool
+    price_decimals: int = 0
+    qty_decimals: int = 0
+    is_busy: bool = False
     """Is an amend or a cancel under way?"""
     changed_at: WallNs
     trigger_type: str = ""
@@ -47,76 +55,240 @@ class OrderReport(Struct, frozen=True, array_like=True, tag="o"):
     limit_offset_type: str = ""
     """pct or quote, of an order whose limit follows its trigger."""
 
+    @classmethod
+    def of_intent(
+        cls, key: str, intent: OrderIntent, at: WallNs, *, state: OrderState = OrderState.NEW, reason: str = ""
+    ) -> "OrderReport":
+        """An order of which nothing is known but what was asked for."""
+        return cls(
+            key=key,
+            symbol=intent.symbol,
+            side=intent.side,
+            order_type=intent.order_type,
+            state=state,
+            reason=reason,
+            qty_lots=intent.qty,
+            limit_price_ticks=intent.limit_price,
+            price_decimals=intent.price_decimals,
+            qty_decimals=intent.qty_decimals,
+            changed_at=at,
+            trigger_type=intent.trigger.price_type if intent.trigger is not None else "",
+            limit_offset_type=intent.limit_price_type or "",
+        )
 
-class FillReport(Struct, frozen=True, array_like=True, tag="f"):
-    """One fill."""
 
-    cl_ord_id: str
-    order_id: str
+class Order(Struct, eq=False):
+    """One order: what was asked for, and how it stands.
+
+    The engine keeps it up to date; strategies only read it. Two orders are never equal.
+    """
+
+    report: OrderReport
+    """The newest; for the engine alone."""
+    tag: object = None
+    """Whatever the strategy attached to it."""
+
+    @property
+    def id(self) -> str:
+        """The engine's own name of it, unique for ever; Kraken knows it as cl_ord_id."""
+        return self.report.key
+
+    @property
+    def order_id(self) -> str:
+        """Kraken's id; empty until Kraken has acknowledged."""
+        return self.report.order_id
+
+    @property
+    def symbol(self) -> str:
+        return self.report.symbol
+
+    @property
+    def side(self) -> str:
+        """buy or sell."""
+        return self.report.side
+
+    @property
+    def order_type(self) -> str:
+        """limit, market, …: Kraken's word."""
+        return self.report.order_type
+
+    @property
+    def state(self) -> OrderState:
+        return self.report.state
+
+    @property
+    def reason(self) -> str:
+        """Why it is in this state, or why the last amend or cancel was refused; empty
+        without one."""
+        return self.report.reason
+
+    @property
+    def qty(self) -> Decimal:
+        """The whole order, filled part included.
+
+        0 of an order that names the money to spend, until Kraken has told the quantity.
+        """
+        return self._qty(self.report.qty_lots)
+
+    @property
+    def filled_qty(self) -> Decimal:
+        """As Kraken counts it.
+
+        The fills that make it up may be told later, each once, by `on_fill`.
+        """
+        return self._qty(self.report.filled_lots)
+
+    @property
+    def remaining_qty(self) -> Decimal:
+        """Still to be filled; of an order that is over, what was not filled."""
+        # Of an order that names the money, the quantity is known only when Kraken has told
+        # it.
+        return self._qty(QtyLots(max(0, self.report.qty_lots - self.report.filled_lots)))
+
+    @property
+    def limit_price(self) -> Decimal | None:
+        """None for orders without one, such as market."""
+        ticks = self.report.limit_price_ticks
+        return None if ticks is None else units_decimal(ticks, self.report.price_decimals)
+
+    @property
+    def avg_price(self) -> Decimal | None:
+        """Of its fills; None before the first."""
+        return self.report.avg_price
+
+    @property
+    def cost(self) -> Decimal:
+        """Price × quantity of its fills in the quote currency, fees not included."""
+        return self.report.cost
+
+    @property
+    def fees(self) -> dict[str, Decimal]:
+        """Of its fills, by asset."""
+        return dict(self.report.fees)
+
+    @property
+    def changed_at(self) -> WallNs:
+        """When it came into this state."""
+        return self.report.changed_at
+
+    @property
+    def is_open(self) -> bool:
+        """May it still trade? True for an order in doubt, too."""
+        return not self.report.state.is_terminal
+
+    @property
+    def is_working(self) -> bool:
+        """Is it open at Kraken, with no amend or cancel under way: one that can be amended
+        now?"""
+        report = self.report
+        return report.state in (OrderState.WORKING, OrderState.PARTIAL) and not report.is_busy
+
+    @property
+    def is_filled(self) -> bool:
+        return self.report.state is OrderState.FILLED
+
+    @property
+    def is_unknown(self) -> bool:
+        """Is it in doubt: sent, and Kraken has not said what became of it?"""
+        return self.report.state is OrderState.UNKNOWN
+
+    def _qty(self, lots: QtyLots) -> Decimal:
+        return units_decimal(lots, self.report.qty_decimals)
+
+    def __repr__(self) -> str:
+        price = self.limit_price
+        at = "" if price is None else f" at {price:f}"
+        what = f"{self.side} {self.qty:f} {self.symbol}{at}"
+        return f"Order({self.id} {what}: {self.state.name}, {self.filled_qty:f} filled)"
+
+
+class Fill(Struct, frozen=True, array_like=True, kw_only=True, tag="f"):
+    """One fill of one of the strategy's orders."""
+
+    key: str
+    """The engine's name of the order, as `order.id`."""
     exec_id: str
+    """Kraken's; never the same twice."""
     trade_id: int
+    """On the public tape; 0 when Kraken did not say."""
     symbol: str
     side: str
-    qty_lots: QtyLots
+    """buy or sell."""
+    qty: Decimal
+    """In the base currency."""
     price: Decimal
     cost: Decimal
-    fees: tuple[tuple[str, Decimal], ...]
+    """Price × quantity in the quote currency, fees not included."""
+    fees: dict[str, Decimal]
+    """By asset."""
     liquidity: str
-    """maker, taker, or empty when Kraken did not say."""
-    qty_decimals: int
+    """maker or taker; empty when Kraken did not say."""
     kraken_time: WallNs
     received_at: MonoNs
-    """0 when a router that began anew tells what its predecessor may not have told."""
+    """When the news reached this host; 0 of a fill that another order router heard of, and
+    died."""
+    _order: Any = None
+    """See `order`; None in the ring."""
+
+    @property
+    def order(self) -> Order:
+        """The order that was filled, by this fill or a part of it."""
+        return self._order  # type: ignore[no-any-return]
 
 
-class PositionReport(Struct, frozen=True, array_like=True, tag="p"):
-    """What a strategy holds of a pair, by its own fills, at average cost. Amounts in the quote currency."""
+class Position(Struct, frozen=True, array_like=True, tag="p"):
+    """What a strategy holds of a pair, by its own fills, at average cost."""
 
     symbol: str
-    qty: Decimal
-    avg_price: Decimal
-    realized: Decimal
-    fees: Decimal
+    qty: Decimal = ZERO
+    """Negative when more was sold than bought.
+
+    This is what fills credited: Kraken's ledger rounds each of them to the precision of the
+    asset, which may be coarser than the pair's lots, and takes off fees in the base
+    currency.
+    """
+    avg_price: Decimal = ZERO
+    realized: Decimal = ZERO
+    """Profit of what was closed, before fees, in the quote currency."""
+    fees: Decimal = ZERO
+    """Of all fills, in the quote currency."""
 
 
-class BalanceReport(Struct, frozen=True, array_like=True, tag="w"):
-    """One asset of the account; shared by all strategies."""
+class Balance(Struct, frozen=True, array_like=True, tag="w"):
+    """One asset of the account, which all strategies share."""
 
     asset: str
-    total: Decimal
-    held: Decimal
+    total: Decimal = ZERO
+    held: Decimal = ZERO
     """Reserved by open orders."""
-    free: Decimal
-    earning: Decimal
+    free: Decimal = ZERO
+    earning: Decimal = ZERO
     """In wallets that cannot be traded from; not in `total`."""
 
 
 class BalancesTold(Struct, frozen=True, array_like=True, tag="k"):
-    """Kraken has told all balances: what no report tells of is nothing."""
+    """Kraken has told all balances: an asset that no report names is not held."""
 
 
-class TradingReport(Struct, frozen=True, array_like=True, tag="t"):
-    """Whether orders are taken now."""
+class TradingStatus(Struct, frozen=True, array_like=True, tag="t"):
+    """Whether orders are taken now, and if not, why."""
 
-    mode: str
-    """ACTIVE, REDUCING or HALTED."""
-    is_open: bool
+    mode: str = "HALTED"
+    """ACTIVE; REDUCING: only what makes positions smaller; HALTED: cancels only, until
+    `engine resume`."""
+    is_open: bool = False
     """Would an order of this strategy be looked at now?"""
-    reason: str
+    reason: str = "the engine does not trade"
 
 
 class ResyncBegan(Struct, frozen=True, array_like=True, tag="["):
     """Reports were lost; what follows is everything."""
-
-    reports_lost: int
 
 
 class ResyncEnded(Struct, frozen=True, array_like=True, tag="]"):
     """What follows is news again."""
 
 
-Report = (
-    OrderReport | FillReport | PositionReport | BalanceReport | BalancesTold | TradingReport | ResyncBegan | ResyncEnded
-)
+Report = OrderReport | Fill | Position | Balance | BalancesTold | TradingStatus | ResyncBegan | ResyncEnded
 
 REPORTS: Framing[Report] = Framing(Report, REPORT_RECORD_BYTES)

@@ -2,8 +2,8 @@
 
     engine run --strategy quoter.py --venue local --symbols BTC/USD --view
 
-A demonstration of the order API, not of how to earn money: at the fees of a small account the spread of a busy pair
-does not pay for both sides of it.
+A demonstration of the order API, not of how to earn money: at the fees of a small account
+the spread of a busy pair does not pay for both sides of it.
 """
 
 from decimal import Decimal
@@ -14,7 +14,8 @@ PAUSE_NS = 500_000_000  # after an order that the engine refused
 
 
 class Quoter(Strategy):
-    """Keeps a bid and an offer some ticks away from the best prices, and amends them when the market moves."""
+    """Keeps a bid and an offer some ticks away from the best prices, and amends them when
+    the market moves."""
 
     symbol: str = "BTC/USD"
     qty: Decimal = Decimal("0.001")
@@ -58,7 +59,8 @@ class Quoter(Strategy):
         if not order.is_open:
             self.quotes[order.side] = None
         if order.reason and order.state is not OrderState.CANCELED:
-            # A limit of the engine's, or a no of Kraken's: asking again at once would not help.
+            # A limit of the engine's, or a no of Kraken's: asking again at once would not
+            # help.
             self.quiet_until = self.context.now() + PAUSE_NS
             self.context.log.info("not so", state=order.state.name, reason=order.reason)
 

@@ -1,6 +1,7 @@
 """Watch the spread of every pair, and say when it becomes wide.
 
-engine run --venue local --symbols BTC/USD,ETH/USD --strategy engine/strategy/examples/spread_watch.py
+engine run --venue local --symbols BTC/USD,ETH/USD --strategy
+engine/strategy/examples/spread_watch.py
 """
 
 from decimal import Decimal
@@ -9,7 +10,8 @@ from engine import BookTop, FeedState, Strategy
 
 
 class SpreadWatch(Strategy):
-    """Keeps each pair's widest spread in basis points, and logs each new record beyond `alert_bps`."""
+    """Keeps each pair's widest spread in basis points, and logs each new record beyond
+    `alert_bps`."""
 
     alert_bps: Decimal = Decimal(20)
     timer_s: float = 5.0

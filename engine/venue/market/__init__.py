@@ -1,1 +1,3 @@
-"""The venue's public market: matching, the seeded order flow, books, candles, the day, and what is announced."""
+"""The venue's public market: matching, the seeded order flow, books, candles, the ticker's
+day, and announcements.
+"""

@@ -1,16 +1,19 @@
-"""What the public book channel says of one pair: depth-limited windows, told by their steps.
+"""The public book channel of one pair: windows of limited depth, and the updates that
+change them.
 
-The law, measured on genuine captures (8,863 updates, four symbols, no exception): replay a message entry by entry,
-cutting the book to its depth after each; then
+The rules, measured on genuine captures (8,863 updates, four symbols, no exception). Apply a
+message entry by entry, and cut the book to its depth after each; then
 
 1. a modify changes the quantity;
 2. a delete hits a level that is there;
-3. a delete in a full window is followed at once, in the same array, by the level that moves in at the far end; where
-   several orders stand on that level it may be announced order by order with growing quantity;
-4. any other insert lands inside the window and pushes the worst level out without a word;
-5. after the message both sides hold exactly `depth` levels, unless the book itself is shorter.
+3. a delete in a full window is followed at once, in the same array, by the level that moves
+   in at the far end; where several orders stand on that level it may be announced order by
+   order with growing quantity;
+4. any other insert lands inside the window and pushes the worst level out silently;
+5. after the message both sides hold exactly `depth` levels, unless the book is shorter.
 
-One message per engine event per depth, none when the window did not change. Pure: steps in, entries' text out.
+One message per engine event per depth, and none when the window did not change. Pure:
+changes of levels in, entries' text out.
 """
 
 from bisect import bisect_left
@@ -23,18 +26,19 @@ from engine.units import PriceTicks
 from engine.venue.market.matching import BUY, SELL, LevelChange, Order, Side
 from engine.venue.wire.text import NumberText, number_text
 
-DEPTHS: Final = (10, 25, 100, 500, 1000)  # that Kraken offers; any other is refused, not rounded
+DEPTHS: Final = (10, 25, 100, 500, 1000)  # the depths that Kraken offers; any other is refused, not rounded
 CHECKSUM_LEVELS: Final = 10  # a side, whatever the depth
 
-# A level with several orders that moves into a window is mostly announced at once, seldom order by order (1 of 1,800
-# refills in the captures at hand, with 2 orders). Here: one in eight of those with few enough orders, chosen by an
-# order id, so that neither the time nor who else is subscribed plays a part.
+# A level with several orders that moves into a window is mostly announced at once, seldom
+# order by order (1 of 1,800 refills in the captures at hand, with 2 orders). Here it is one
+# in eight of those with few enough orders, chosen by an order id, so that it depends
+# neither on the time nor on other subscribers.
 REFILL_ORDERS_MAX: Final = 4
 REFILL_BY_ORDER_OF: Final = 8
 
 
 class _FeedSide:
-    """The levels of one side as the feed has told them so far."""
+    """The levels of one side as the feed has published them so far."""
 
     __slots__ = ("changed_s", "keys", "qty", "sign", "tokens", "top", "top_changed")
 
@@ -56,18 +60,18 @@ class _FeedSide:
 
 
 class _Window:
-    """One depth that somebody has subscribed."""
+    """One depth that has subscribers."""
 
     __slots__ = ("asks", "bids", "depth")
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
-        self.bids: list[str] = []  # entries of the event that is being told
+        self.bids: list[str] = []  # entries of the event that is being published
         self.asks: list[str] = []
 
 
 class WindowUpdate:
-    """What one engine event did to one window."""
+    """The change of one window by one engine event."""
 
     __slots__ = ("asks", "bids", "depth")
 
@@ -78,7 +82,7 @@ class WindowUpdate:
 
 
 class BookFeed:
-    """The public view of one pair's book, for every depth at once."""
+    """The public view of one pair's book, at every depth."""
 
     def __init__(
         self, price_decimals: int, qty_decimals: int, orders_at: Callable[[Side, PriceTicks], Iterable[Order]]
@@ -86,27 +90,28 @@ class BookFeed:
         self._price_text: NumberText = number_text(price_decimals)
         self._qty_text: NumberText = number_text(qty_decimals)
         self._zero_text = self._qty_text(0)
-        self._orders_at = orders_at  # what stands on a level now, for the order-by-order refill
+        self._orders_at = orders_at  # the orders on a level now, for the order-by-order refill
         self._bids = _FeedSide(-1)
         self._asks = _FeedSide(+1)
-        self._windows: list[_Window] = []  # those that are subscribed
+        self._windows: list[_Window] = []  # those that have subscribers
         self._deepest = 0  # the deepest of them
 
     def watch(self, depth: int) -> None:
-        """Begin to tell this window's steps."""
+        """Start to write updates of the window of this depth."""
         if all(window.depth != depth for window in self._windows):
             self._windows.append(_Window(depth))
             self._deepest = max(self._deepest, depth)
 
     def unwatch(self, depth: int) -> None:
-        """Stop telling this window's steps."""
+        """Stop writing updates of the window of this depth."""
         self._windows = [window for window in self._windows if window.depth != depth]
         self._deepest = max((window.depth for window in self._windows), default=0)
 
     def apply(self, changes: list[LevelChange], at_s: int = 0) -> int:
-        """Take the steps of one engine event, which happened at `at_s`; the best rank that changed, counted from 0.
+        """Apply the changes of one engine event at `at_s`; returns the best rank that
+        changed, from 0.
 
-        What the windows have to say of it is then in `updates`.
+        `updates` then returns what the windows have to publish.
         """
         best_rank = 1 << 62
         for change in changes:
@@ -144,8 +149,8 @@ class BookFeed:
     def checksum(self) -> int:
         """CRC-32 of the best ten asks, then the best ten bids.
 
-        Book checksum guide: each number at full precision without its point and leading zeros, which for integers of
-        ticks and lots is their plain decimal text.
+        Book checksum guide: each number at full precision without its point and leading
+        zeros, which for integers of ticks and lots is their plain decimal text.
         """
         return crc32((self._asks.top_text() + self._bids.top_text()).encode())
 
@@ -166,10 +171,10 @@ class BookFeed:
         feed_side = self._bids if side is BUY else self._asks
         return feed_side.changed_s.get(price * feed_side.sign, 0)
 
-    # --- entries -----------------------------------------------------------------------------------------------------
+    # --- entries
 
     def _tell(self, side: _FeedSide, book_side: Side, price: PriceTicks, rank: int, qty: int) -> None:
-        """Write one step into every window that can see it."""
+        """Write one change into every window that includes it."""
         entry = f'{{"price":{self._price_text(price)},"qty":{self._qty_text(qty) if qty else self._zero_text}}}'
         for window in self._windows:
             if rank < window.depth:
@@ -179,15 +184,18 @@ class BookFeed:
                     self._refill(entries, side, book_side, side.keys[window.depth - 1])
 
     def _refill(self, entries: list[str], side: _FeedSide, book_side: Side, key: int) -> None:
-        """Announce the level that moved in at the far end, order by order where they are few."""
+        """Announce the level that moved in at the far end, order by order where they are
+        few.
+        """
         price = PriceTicks(key * side.sign)
         total = side.qty[key]
         price_text = self._price_text(price)
         orders = list(self._orders_at(book_side, price))
         if 1 < len(orders) <= REFILL_ORDERS_MAX and orders[-1].order_id % REFILL_BY_ORDER_OF == 0:
             running = list(accumulate(order.open_qty for order in orders))
-            # The book is already where the whole event left it: its orders can be told one by one only while they
-            # still are what this level held at this step.
+            # The book is already in its state after the whole event: its orders can be
+            # announced one by one only if they still are what this level held at this
+            # change.
             if running.pop() == total:
                 entries.extend([f'{{"price":{price_text},"qty":{self._qty_text(qty)}}}' for qty in running])
         entries.append(f'{{"price":{price_text},"qty":{self._qty_text(total)}}}')

@@ -1,7 +1,8 @@
-"""Candles of one pair, all nine intervals of Kraken's ohlc channel, from before the venue was opened until now.
+"""Candles of one pair, for all nine intervals of Kraken's ohlc channel, with those before
+the opening.
 
-An interval without a trade has no candle; the current one is told anew, whole, at every trade; nothing is told when
-an interval ends without one.
+An interval without a trade has no candle. The current candle is published again, as a
+whole, at every trade; nothing is published when an interval ends without one.
 """
 
 from collections import deque
@@ -16,8 +17,8 @@ from engine.venue.market.history import BARS_TOLD, MINUTES_TOLD, History
 from engine.venue.market.precision import Change
 
 INTERVALS: Final = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)  # minutes
-CANDLES_KEPT: Final = BARS_TOLD  # of each interval: what REST's OHLC tells
-CANDLES_TOLD: Final = 12  # of a snapshot: genuine ones of 1-minute candles cover about 12 minutes
+CANDLES_KEPT: Final = BARS_TOLD  # of each interval: as many as REST's OHLC returns
+CANDLES_TOLD: Final = 12  # in a snapshot: genuine ones of 1-minute candles cover about 12 minutes
 
 
 class Candle(msgspec.Struct, gc=False):
@@ -30,14 +31,14 @@ class Candle(msgspec.Struct, gc=False):
     close: PriceTicks
     trades: int
     qty: int  # lots
-    cost: int  # sum of ticks × lots, from which the volume-weighted price is made
+    cost: int  # sum of ticks × lots, from which the volume-weighted price is computed
 
     def vwap(self) -> PriceTicks:
         """Volume-weighted mean price, rounded half up."""
         return PriceTicks((2 * self.cost + self.qty) // (2 * self.qty))
 
     def append(self, other: "Candle") -> None:
-        """Take in what was traded later in the same interval."""
+        """Add later trades of the same interval."""
         self.high, self.low = max(self.high, other.high), min(self.low, other.low)
         self.close = other.close
         self.trades += other.trades
@@ -45,21 +46,23 @@ class Candle(msgspec.Struct, gc=False):
         self.cost += other.cost
 
     def relist(self, change: Change) -> None:
-        """Tell it in other units, rounded where these are coarser."""
+        """Convert to another precision, rounding where that is coarser."""
         self.open, self.high = change.price(self.open), change.price(self.high)
         self.low, self.close = change.price(self.low), change.price(self.close)
         self.qty, self.cost = change.qty(QtyLots(self.qty)), change.cost(self.cost)
 
 
 class Candles:
-    """The last candles of every interval. The past is joined to an interval as far as that is read."""
+    """The last candles of every interval, joined to the seeded past as far back as they are
+    read.
+    """
 
     def __init__(self, past: History | None = None) -> None:
         self._past = past  # None: nothing was traded before
         self._series: dict[int, deque[Candle]] = {
             interval: deque(maxlen=MINUTES_TOLD if interval == 1 else CANDLES_KEPT) for interval in INTERVALS
         }
-        self._joined = dict.fromkeys(INTERVALS, 0)  # how many candles back the past has been joined to each
+        self._joined = dict.fromkeys(INTERVALS, 0)  # how many candles back each interval has been joined to the past
 
     def add(self, price: PriceTicks, qty: QtyLots, traded_at: WallNs) -> None:
         """Count one fill in the current candle of every interval."""
@@ -81,7 +84,7 @@ class Candles:
             candle.cost += price * qty
 
     def relist(self, change: Change) -> None:
-        """Tell them in other units."""
+        """Convert to another precision."""
         for series in self._series.values():
             for candle in series:
                 candle.relist(change)
@@ -91,22 +94,26 @@ class Candles:
         return (self._join(interval, 1) or self.kept(interval))[-1]
 
     def last(self, interval: int) -> Iterable[Candle]:
-        """What a snapshot tells, oldest first."""
+        """The candles of a snapshot, oldest first."""
         series = self.kept(interval)
         return islice(series, max(0, len(series) - CANDLES_TOLD), None)
 
     def kept(self, interval: int) -> deque[Candle]:
-        """All that are known, oldest first: CANDLES_KEPT of them, of minutes as many as a day has."""
+        """All known candles, oldest first: CANDLES_KEPT of them, of minutes as many as a
+        day has.
+        """
         return self._join(interval, self._series[interval].maxlen or CANDLES_KEPT)
 
     def _join(self, interval: int, count: int) -> deque[Candle]:
-        """Put so many candles of the past before those that are there; an interval of both becomes one candle."""
+        """Put `count` candles of the past before the present ones; an interval in both
+        becomes one candle.
+        """
         series, joined = self._series[interval], self._joined[interval]
         if self._past is None or joined >= count:
             return series
         self._joined[interval] = count
         older = folded(self._past, interval, count)
-        if joined and series:  # the interval of the opening is whole already
+        if joined and series:  # the interval of the opening is complete already
             older = [candle for candle in older if candle.begin_s < series[0].begin_s]
         elif older and series and older[-1].begin_s == series[0].begin_s:
             older[-1].append(series[0])
@@ -117,7 +124,7 @@ class Candles:
 
 
 def folded(past: History, interval: int, count: int) -> list[Candle]:
-    """The candles of the past, oldest first: those of the last `count` intervals."""
+    """The candles of the last `count` intervals of the past, oldest first."""
     span_s = interval * 60
     candles: list[Candle] = []
     for bar in past.bars((past.until_s // span_s + 1 - count) * span_s):

@@ -1,7 +1,8 @@
-"""The last 24 hours of one pair, as its ticker tells them: volume, extremes, change.
+"""The last 24 hours of one pair for its ticker: volume, extremes, change.
 
-The window moves by the minute: it is the 1-minute candles that began in it, so it agrees with the candles of every
-interval. Sums and extremes are kept up to date, so that a ticker costs the same however lively the day was.
+The window moves by the minute: it is the 1-minute candles that began in it, so it agrees
+with the candles of every interval. Sums and extremes are kept up to date, so a ticker costs
+the same however many trades the day had.
 """
 
 from collections import deque
@@ -16,7 +17,9 @@ DAY_S: Final = 86_400
 
 
 class DayTotals(msgspec.Struct, frozen=True, gc=False):
-    """What happened in a window. Without a trade all prices are those of the last one before it, and `cost` is 0."""
+    """The totals of a window. Without a trade all prices are the last one before it, and
+    `cost` is 0.
+    """
 
     open: PriceTicks  # of the first trade in it
     last: PriceTicks
@@ -32,7 +35,9 @@ class DayTotals(msgspec.Struct, frozen=True, gc=False):
         return PriceTicks((2 * self.cost + self.qty) // (2 * self.qty)) if self.qty else self.last
 
     def change_pct_hundredths(self) -> int:
-        """Change since `open` in hundredths of a per cent, rounded half away from zero: -360 is written `-3.60`."""
+        """Change since `open` in hundredths of a per cent, rounded half away from zero:
+        -360 is written `-3.60`.
+        """
         change = self.last - self.open
         magnitude = (2 * abs(change) * 10_000 + self.open) // (2 * self.open)
         return -magnitude if change < 0 else magnitude
@@ -43,16 +48,16 @@ class Day:
 
     def __init__(self, candles: Candles) -> None:
         self._candles = candles
-        self._watched = False  # has anybody asked yet? Until then nothing is counted
+        self._watched = False  # False until the first request: nothing is counted before that
         self._minutes: deque[Candle] = deque()  # in the window, oldest first: at most 1,441
-        self._highs: deque[Candle] = deque()  # those of them that no later one tops, so highest first
+        self._highs: deque[Candle] = deque()  # those of them that no later one exceeds, so highest first
         self._lows: deque[Candle] = deque()
         self._trades = 0
         self._qty = 0
         self._cost = 0
 
     def add(self, price: PriceTicks, qty: QtyLots) -> None:
-        """Count one fill, which the candles have counted before."""
+        """Count one fill, which the candles have counted already."""
         if not self._watched:
             return
         minute = self._candles.current(1)
@@ -64,7 +69,7 @@ class Day:
         self._rank(minute)
 
     def relist(self) -> None:
-        """The candles are told in other units from now on: count them anew when somebody asks."""
+        """The candles changed their precision: count them again at the next request."""
         self._watched = False
         for minutes in (self._minutes, self._highs, self._lows):
             minutes.clear()
@@ -90,7 +95,7 @@ class Day:
         return DayTotals(minutes[0].open, last, high, low, self._qty, self._cost, self._trades)
 
     def today(self, now: WallNs) -> DayTotals:
-        """What came since midnight UTC: the daily candle."""
+        """The totals since midnight UTC: the daily candle."""
         candle = self._candles.current(1440)
         if candle.begin_s != now // NS_PER_S // DAY_S * DAY_S:
             last = candle.close
@@ -98,7 +103,7 @@ class Day:
         return DayTotals(candle.open, candle.close, candle.high, candle.low, candle.qty, candle.cost, candle.trades)
 
     def _watch(self) -> None:
-        """Begin to count, with all that the candles know."""
+        """Start counting, with every candle that is known."""
         if self._watched:
             return
         self._watched = True
@@ -110,7 +115,7 @@ class Day:
             self._rank(minute)
 
     def _rank(self, minute: Candle) -> None:
-        """Put the newest minute, as it now is, behind those that it does not top."""
+        """Put the newest minute behind those that it does not exceed."""
         highs, lows = self._highs, self._lows
         while highs and highs[-1].high <= minute.high:
             highs.pop()

@@ -1,7 +1,8 @@
-"""All pairs of the venue, alive: whose turn it is, what time it is, and who listens.
+"""All pairs of the venue: which one acts next, the time of each event, and who is
+subscribed.
 
-The sequence of engine events is a function of the seed and the pairs alone; the time only appears as timestamps, and
-at which pace the events come is the server's business.
+The sequence of engine events is a function of the seed and the pairs alone. Time appears
+only in timestamps, and the server decides the pace of the events.
 """
 
 from bisect import bisect
@@ -19,20 +20,21 @@ from engine.venue.wire.stream import StreamKey, Subscriber, Timers
 from engine.venue.wire.text import asset_row, instrument_text, pair_row
 from engine.venue.wire.wire import text_frame
 
-# Of all actions some 60 % change the ten best levels of their pair. So many in a row that do not would mean a flow
-# that has stopped working; the limit keeps the server's tick finite even then.
+# Some 60 % of all actions change the ten best levels of their pair. So many in a row that
+# do not would mean that the flow has stopped working; the limit keeps the server's tick
+# finite even then.
 ACTIONS_PER_EVENT_MAX: Final = 200
 
 INSTRUMENT = StreamKey("instrument", "")
 
 
 def unsupported(symbol: str) -> str:
-    """Kraken's words for a symbol that it does not list, v1 and lower-case names included."""
+    """Kraken's error for a symbol that it does not list, v1 and lower-case names included."""
     return f"Currency pair not supported {symbol}"
 
 
 class Exchange:
-    """The living source of all streams."""
+    """The source of all streams of the living venue."""
 
     def __init__(
         self,
@@ -55,8 +57,9 @@ class Exchange:
     def next_event(self) -> None:
         """Let the order flow act until some pair's ten best levels have changed.
 
-        One call is one book message at depth 10, which is the unit of the venue's rate. Actions deeper in the book
-        happen on the way: they are what makes deeper windows livelier than shallow ones.
+        One call is one book message at depth 10, which is the unit of the venue's rate.
+        Actions deeper in the book happen on the way; they make deeper windows change more
+        often than shallow ones.
         """
         market = self._next_turn()
         for _ in range(ACTIONS_PER_EVENT_MAX):
@@ -64,7 +67,9 @@ class Exchange:
                 return
 
     def quiet_event(self) -> None:
-        """The same without a trade: what still happens to the books during a maintenance."""
+        """As `next_event`, without a trade: what still happens to the books during a
+        maintenance.
+        """
         market = self._next_turn()
         for _ in range(ACTIONS_PER_EVENT_MAX):
             if market.act_quietly(self.event_time()) < CHECKSUM_LEVELS:
@@ -85,16 +90,20 @@ class Exchange:
         self._last_event_at = at
         return at
 
-    # --- the source of streams ---------------------------------------------------------------------------------------
+    # --- the source of streams
 
     def refusal(self, key: StreamKey) -> str | None:
-        """Kraken's words for a stream that is not to be had; None for one that is."""
+        """Kraken's error for a stream that does not exist; None for one that does."""
         if key.channel != "instrument" and key.symbol not in self.markets:
             return unsupported(key.symbol)
         return None
 
     def start(self, subscriber: Subscriber, key: StreamKey, snapshot: bool) -> Callable[[], None]:
-        """Begin a stream: its snapshot after the usual delay, updates from then on; at once when none is wanted."""
+        """Start a stream: its snapshot after the usual delay, then updates; updates at once
+        without one.
+
+        Returns a function that ends it.
+        """
         if key == INSTRUMENT:
             return self._start_instruments(subscriber, snapshot)
         market = self.markets[key.symbol]
@@ -116,7 +125,7 @@ class Exchange:
         return stop
 
     def tell_pair(self, symbol: str) -> None:
-        """A pair is listed in other words from now on: an update to whoever follows the instruments."""
+        """Publish an update of the instrument channel: a pair's listing has changed."""
         frame = instruments_frame((self.markets[symbol].pair,), "update")
         for subscriber in self._instrument_subscribers:
             subscriber.deliver(INSTRUMENT, frame)
@@ -141,7 +150,9 @@ class Exchange:
 
 
 def instruments_frame(pairs: tuple[PairSpec, ...], kind: str = "snapshot") -> bytes:
-    """The snapshot of the instrument channel, or an update: the pairs that have changed, without assets."""
+    """The instrument channel's snapshot, or an update with the pairs that changed, without
+    assets.
+    """
     names = dict.fromkeys(name for pair in pairs for name in (pair.quote, pair.base)) if kind == "snapshot" else {}
     assets = [ASSETS[name] for name in names if name in ASSETS]
     return text_frame(

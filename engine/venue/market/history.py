@@ -1,15 +1,18 @@
-"""What was traded in one pair before the venue was opened: one seeded history, from which everything folds.
+"""The trades of one pair before the venue was opened: one seeded history that everything is
+derived from.
 
-Candles of every interval, the ticker's day and the trades that REST tells all come from the same bars, so they agree
-wherever they overlap. The nearer the past, the finer the bars:
+Candles of every interval, the ticker's day and the trades of REST all come from the same
+bars, so they agree wherever they overlap. The nearer the past, the finer the bars:
 
     LISTED_S ── days ──┬─ 4 h ─┬─ 1 h ─┬─ 30 min ─┬─ 15 min ─┬─ 5 min ─┬─ 1 min ──► until
 
-Every stage reaches back far enough for as many candles of its interval as are ever told, and begins where a bar of
-the next coarser one ends. A bar's trades follow from its own numbers, so their sums are known without making them.
+Every stage reaches back far enough for as many candles of its interval as are ever
+published, and begins where a bar of the next coarser one ends. A bar's trades follow from
+its own numbers, so their sums are known without making them.
 
-Pure and lazy: a function of the pair, the seed and the moment of opening alone, of which nothing is computed before
-somebody asks, and then only as far back as he asks. Some 8,000 bars a pair (2 MB) once all of it has been told.
+Pure and lazy: a function of the pair, the seed and the moment of opening alone. Nothing is
+computed before it is asked for, and then only as far back as asked: some 8,000 bars a pair
+(2 MB) for all of it.
 """
 
 from collections.abc import Iterator
@@ -24,23 +27,24 @@ from engine.venue.market.matching import BUY, SELL, OrderType, Side
 from engine.venue.market.pairs import PairSpec
 from engine.venue.market.precision import Change
 
-LISTED_S: Final = 1_420_070_400  # 2015-01-01: nothing was traded before
-# Minutes of a stage's bars, each of which divides the next → trades a minute of the liveliest pair: the further back,
-# the fewer, so that all of them together stay below the ids of today.
+LISTED_S: Final = 1_420_070_400  # 2015-01-01: the first trade
+# Minutes of a stage's bars, each of which divides the next → trades a minute of the
+# liveliest pair: the further back, the fewer, so that all of them together stay below
+# today's ids.
 STAGES: Final = {1: 20.0, 5: 16.0, 15: 12.0, 30: 8.0, 60: 6.0, 240: 4.0, 1440: 1.0}
-LIVELIEST_WEIGHT: Final = 10  # of that pair, see `PairSpec`
+LIVELIEST_WEIGHT: Final = 10  # of the liveliest pair, see `PairSpec`
 DAY_MINUTES: Final = 1440
-BARS_TOLD: Final = 720  # of every interval: what REST's OHLC tells
-MINUTES_TOLD: Final = DAY_MINUTES + 1  # of the finest bars, for the ticker's 24 hours move by the minute
+BARS_TOLD: Final = 720  # of every interval: as many as REST's OHLC returns
+MINUTES_TOLD: Final = DAY_MINUTES + 1  # of the finest bars, because the ticker's 24 hours move by the minute
 QUIET_SHARE: Final = 0.25  # of the minutes pass without a trade; longer bars have some
 BAR_TRADES_MIN: Final = 4  # open, both extremes, close
-SWING: Final = 0.0004  # of the price, in one minute; it grows with the root of the time
+SWING: Final = 0.0004  # of the price, in one minute; it grows with the square root of the time
 
 assert all(coarse % fine == 0 for fine, coarse in pairwise(STAGES))
 
 
 class Trade(NamedTuple):
-    """One fill as the public is told of it; `side` and `order_type` are the taker's."""
+    """One public trade; `side` and `order_type` are the taker's."""
 
     at: WallNs  # fills of one taker are a nanosecond apart, so that no two trades share their time
     price: PriceTicks
@@ -51,7 +55,9 @@ class Trade(NamedTuple):
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
-    """The trades of one span: from the open to both extremes, then evenly to the close, all of one quantity."""
+    """The trades of one span: from the open to both extremes, then evenly to the close, all
+    of one quantity.
+    """
 
     begin_s: int
     span_s: int
@@ -76,7 +82,9 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
         return self.lots * (self.open + self.high + self.low + way + self.close)
 
     def _path(self) -> tuple[tuple[PriceTicks, PriceTicks], int, int]:
-        """Both extremes as they were met, and how it went from the second to the close: ticks a step, steps."""
+        """Both extremes in the order in which they were met, then ticks a step and steps to
+        the close.
+        """
         extremes = (self.low, self.high) if self.close >= self.open else (self.high, self.low)
         steps = self.trades - BAR_TRADES_MIN
         way = self.close - extremes[1]
@@ -84,7 +92,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
         return extremes, step if way >= 0 else -step, steps
 
     def told(self) -> Iterator[Trade]:
-        """The trades, oldest first; their sum is what the bar says."""
+        """The trades, oldest first; their sums are those of the bar."""
         extremes, step, steps = self._path()
         prices = [self.open, *extremes, *(PriceTicks(extremes[1] + step * n) for n in range(1, steps + 1)), self.close]
         before = self.open - self.first_trade_id % 2
@@ -106,16 +114,18 @@ class History:
     """The past of one pair."""
 
     def __init__(self, pair: PairSpec, seed: int, until: WallNs, last_trade_id: int) -> None:
-        self.until_s = until // NS_PER_S // 60 * 60  # what comes later is traded for real
+        self.until_s = until // NS_PER_S // 60 * 60  # later trades are real ones
         self._pair = pair
         self._seed = seed
         self._stages: list[list[Bar]] = []  # as many as were asked for, the finest first; their bars oldest first
-        self._begin_s = self.until_s  # of the oldest stage that is there
+        self._begin_s = self.until_s  # of the oldest stage so far
         self._open = PriceTicks(pair.mid_ticks)  # its first price: where the stage before it ends
-        self._first_trade_id = last_trade_id + 1  # likewise
+        self._first_trade_id = last_trade_id + 1  # the id of its first trade
 
     def relist(self, change: Change) -> None:
-        """Tell it in other units, rounded where they are coarser; what is invented later is invented in these."""
+        """Convert to another precision, rounding where that is coarser; later stages are
+        made in it.
+        """
         self._pair = change.after
         self._open = change.price(self._open)
         self._stages = [
@@ -134,7 +144,7 @@ class History:
         ]
 
     def bars(self, since_s: int) -> Iterator[Bar]:
-        """Those that began at `since_s` or later, oldest first."""
+        """The bars that began at `since_s` or later, oldest first."""
         while self._begin_s > max(since_s, LISTED_S) and len(self._stages) < len(STAGES):
             self._go_back()
         for stage in reversed(self._stages):
@@ -143,13 +153,13 @@ class History:
                     yield bar
 
     def trades(self, after: WallNs) -> Iterator[Trade]:
-        """Those after this moment, oldest first."""
+        """The trades after this moment, oldest first."""
         for bar in self.bars(after // NS_PER_S - DAY_MINUTES * 60):
             if (bar.begin_s + bar.span_s) * NS_PER_S > after:
                 yield from (trade for trade in bar.told() if trade.at > after)
 
     def last_trades(self, count: int) -> list[Trade]:
-        """The newest, oldest first."""
+        """The newest trades, oldest first."""
         told: list[Trade] = []
         for bar in reversed(list(self.bars(self.until_s - DAY_MINUTES * 60))):
             if len(told) >= count:
@@ -158,7 +168,7 @@ class History:
         return told[-count:] if count else []
 
     def _go_back(self) -> None:
-        """Invent one more stage, from its newest bar to its oldest."""
+        """Make one more stage, from its newest bar to its oldest."""
         intervals = list(STAGES)
         interval = intervals[len(self._stages)]
         span_s = interval * 60

@@ -1,14 +1,17 @@
 """The matching engine of one pair: a book of orders in price-time priority.
 
-Pure and deterministic: orders in, events out; integers only (ticks and lots); no clock, no socket, no random number.
-The order flow and the clients' own orders come in by the same doors. Each call returns an `Outcome`: what traded, and
-every step by which an aggregated level changed, in the order in which it happened. From these steps the public book
-is written (`book_feed`), as Kraken's wire shows one entry per maker fill of a sweep.
+Pure and deterministic: orders in, events out; integers only (ticks and lots); no clock, no
+socket, no random number. The order flow and the clients' orders use the same calls. Each
+returns an `Outcome`: the fills, and every change of an aggregated level, in order.
+`book_feed` writes the public book from these changes, as Kraken shows one entry per maker
+fill of a sweep.
 
-An iceberg shows `display_qty` at a time and keeps the rest hidden; what is shown again goes to the end of its level's
-queue. Orders of one client never trade with each other (`Stp`); the order flow's own may.
+An iceberg shows `display_qty` at a time and keeps the rest hidden; the next part goes to
+the end of its level's queue. Orders of one client never trade with each other (`Stp`); the
+order flow's own may.
 
-Both sides keep their levels best first under one ascending *key*: the price of an ask, the negated price of a bid.
+Both sides keep their levels best first under one ascending *key*: the price of an ask, the
+negated price of a bid.
 """
 
 from bisect import bisect_left
@@ -25,7 +28,7 @@ from engine.venue.market.precision import Change
 
 
 class Side(Enum):
-    """Who an order belongs to: those who buy or those who sell. The value is Kraken's word."""
+    """The side of an order. The value is Kraken's word."""
 
     BUY = "buy"
     SELL = "sell"
@@ -36,20 +39,20 @@ SELL = Side.SELL
 
 
 OrderType = Literal["limit", "market"]
-"""Of the order that acted, in Kraken's words: what a trade print says of its taker."""
+"""The type of the order that acted, in Kraken's words, as a public trade names its taker."""
 
 Stp = Literal["cancel_newest", "cancel_oldest", "cancel_both"]
-"""Self-trade prevention: which order goes when a client's order meets another one of his."""
+"""Self-trade prevention: which order is canceled when two of one client meet."""
 
 FLOW_OWNER = 0  # the venue's own order flow, which may trade with itself
 NO_LOTS = QtyLots(0)
 
 
 class Order(msgspec.Struct, gc=False):
-    """A resting order, or the one on its way in. Only this module changes it."""
+    """A resting order, or an incoming one. Only this module changes it."""
 
     order_id: int
-    owner: int  # whose it is; 0 is the venue's own order flow
+    owner: int  # the client; 0 is the venue's own order flow
     side: Side
     price: PriceTicks
     open_qty: QtyLots  # shown and still to be filled; 0 once it has left the book
@@ -59,7 +62,7 @@ class Order(msgspec.Struct, gc=False):
 
 
 class Fill(msgspec.Struct, frozen=True, gc=False):
-    """One maker met by one taker. The price is the maker's."""
+    """One maker filled by one taker, at the maker's price."""
 
     maker_order_id: int
     maker_owner: int
@@ -71,7 +74,9 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
 
 
 class LevelChange(msgspec.Struct, frozen=True, gc=False):
-    """The aggregated quantity of one level after one step; 0 means that the level is gone."""
+    """The aggregated quantity of one level after one change; 0 means that the level is
+    gone.
+    """
 
     side: Side
     price: PriceTicks
@@ -86,21 +91,21 @@ class Refill(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outcome(msgspec.Struct, gc=False):
-    """All that one action did to the book, in the order in which it happened."""
+    """Everything that one action did to the book, in order."""
 
     order_id: int
     order_type: OrderType
     fills: list[Fill]
     changes: list[LevelChange]
-    resting_qty: QtyLots = QtyLots(0)  # of this order, when the action was over, hidden part included
+    resting_qty: QtyLots = QtyLots(0)  # of this order when the action is over, hidden part included
     left_qty: QtyLots = QtyLots(0)  # of this order: neither traded nor resting, so canceled
     self_met: bool = False  # it met an order of the same client, and that ended it
-    expelled: list[Order] = []  # orders of the same client that had to go, as they were
+    expelled: list[Order] = []  # orders of the same client that were canceled, as they were before
     refilled: list[Refill] = []  # icebergs that showed their next part
 
 
 class OrderNotFound(VenueReject):
-    """No open order has this id: it was filled or canceled, or it never was."""
+    """No open order has this id: it was filled or canceled, or never existed."""
 
     def __init__(self, order_id: int) -> None:
         super().__init__(f"there is no open order {order_id}")
@@ -118,7 +123,7 @@ class _BookSide:
         self.totals: dict[int, int] = {}  # key → sum of the orders' open quantities
 
     def add(self, order: Order) -> int:
-        """Queue an order behind its level's others; what the level now holds."""
+        """Queue an order behind its level's others; returns the level's new quantity."""
         key = order.price * self.sign
         level = self.levels.get(key)
         if level is None:
@@ -131,7 +136,9 @@ class _BookSide:
         return total
 
     def shrink(self, order: Order, qty: int) -> int:
-        """Take `qty` from an order where it stands, the whole of it with its place; what the level still holds."""
+        """Take `qty` from an order in its place; a whole order loses the place. Returns the
+        level's new quantity.
+        """
         key = order.price * self.sign
         order.open_qty = QtyLots(order.open_qty - qty)
         total = self.totals[key] - qty
@@ -157,7 +164,7 @@ class OrderBook:
         self._orders: dict[int, Order] = {}  # every resting order by id
         self._last_order_id = 0
 
-    # --- actions -----------------------------------------------------------------------------------------------------
+    # --- actions
 
     def limit(
         self,
@@ -170,7 +177,7 @@ class OrderBook:
         rest: bool = True,
         stp: Stp = "cancel_newest",
     ) -> Outcome:
-        """Take what the price allows, then rest the remainder (unless told not to) behind the orders already there."""
+        """Trade as far as the price allows, then rest the remainder, unless told not to."""
         if price <= 0 or qty <= 0:
             raise MisuseError(f"a limit order of {qty} lots at {price} ticks")
         order = self._new_order(owner, side, price, qty)
@@ -186,7 +193,7 @@ class OrderBook:
     def market(
         self, owner: int, side: Side, qty: QtyLots, *, worst: PriceTicks | None = None, stp: Stp = "cancel_newest"
     ) -> Outcome:
-        """Take whatever is there, best first, not beyond `worst`; what finds no maker is canceled."""
+        """Trade at the best prices, not beyond `worst`; what finds no maker is canceled."""
         if qty <= 0:
             raise MisuseError(f"a market order of {qty} lots")
         order = self._new_order(owner, side, PriceTicks(0), qty)
@@ -196,7 +203,7 @@ class OrderBook:
         return outcome
 
     def cancel(self, order_id: int) -> Outcome:
-        """Take an order out of the book."""
+        """Remove an order from the book; raises OrderNotFound."""
         order = self._orders.pop(order_id, None)
         if order is None:
             raise OrderNotFound(order_id)
@@ -213,11 +220,12 @@ class OrderBook:
         display_qty: QtyLots | None = None,
         stp: Stp = "cancel_newest",
     ) -> Outcome:
-        """Change an order under its id; `qty` is the whole order, what has been filled included.
+        """Change an order and keep its id; `qty` is the whole order, fills included.
 
-        Amend guide: less quantity keeps the place in the queue; another price or more quantity loses it; another
-        displayed quantity keeps it, and counts from the next part on. A new price that crosses the book trades like a
-        new order.
+        Raises OrderNotFound. Amend guide: less quantity keeps the place in the queue;
+        another price or more quantity loses it; another displayed quantity keeps it, and
+        counts from the next part on. A new price that crosses the book trades like a new
+        order.
         """
         order = self._orders.get(order_id)
         if order is None:
@@ -246,7 +254,10 @@ class OrderBook:
         return outcome
 
     def relist(self, change: Change) -> None:
-        """Tell every order in other units. Clients' orders must be the same in them; numbers and queues stay."""
+        """Convert every order to another precision, keeping numbers and queues.
+
+        Clients' orders must be exact in it.
+        """
         resting = [
             order for side in (self._bids, self._asks) for key in side.keys for order in side.levels[key].values()
         ]
@@ -257,7 +268,7 @@ class OrderBook:
             order.display_qty, order.hidden_qty = change.qty(order.display_qty), change.qty(order.hidden_qty)
             (self._bids if order.side is BUY else self._asks).add(order)
 
-    # --- what stands in the book -------------------------------------------------------------------------------------
+    # --- reading
 
     def best(self, side: Side) -> PriceTicks | None:
         """The best price of a side, None when it is empty."""
@@ -268,12 +279,14 @@ class OrderBook:
         return len((self._bids if side is BUY else self._asks).keys)
 
     def price_at(self, side: Side, rank: int) -> PriceTicks:
-        """The price of the level that has `rank` better ones; IndexError when there are fewer."""
+        """The price of the level with `rank` better ones; raises IndexError when there are
+        fewer.
+        """
         book_side = self._bids if side is BUY else self._asks
         return PriceTicks(book_side.keys[rank] * book_side.sign)
 
     def level_qty(self, side: Side, price: PriceTicks) -> QtyLots:
-        """What stands at a price: 0 when nothing does."""
+        """The quantity at a price; 0 without a level."""
         book_side = self._bids if side is BUY else self._asks
         return QtyLots(book_side.totals.get(price * book_side.sign, 0))
 
@@ -283,13 +296,15 @@ class OrderBook:
         return book_side.levels.get(price * book_side.sign, {}).values()
 
     def order(self, order_id: int) -> Order | None:
-        """An open order, None when it has left the book."""
+        """An open order; None when it has left the book."""
         return self._orders.get(order_id)
 
     def reachable(self, owner: int, side: Side, limit: PriceTicks | None, stp: Stp) -> Iterable[tuple[PriceTicks, int]]:
-        """Price and quantity of the makers that an order of `side` would meet, hidden parts included, best first.
+        """Price and quantity of the makers that an order would meet, hidden parts included,
+        best first.
 
-        An order of the same client is passed over, or ends it, as self-trade prevention would.
+        An order of the same client is skipped, or ends the list, as self-trade prevention
+        would decide.
         """
         makers = self._asks if side is BUY else self._bids
         worst_key = None if limit is None else limit * makers.sign
@@ -304,7 +319,9 @@ class OrderBook:
                 yield maker.price, maker.open_qty + maker.hidden_qty
 
     def levels(self, side: Side, depth: int | None = None) -> list[tuple[PriceTicks, QtyLots]]:
-        """Price and quantity of the best `depth` levels (all of them by default), best first."""
+        """Price and quantity of the best `depth` levels (all of them by default), best
+        first.
+        """
         book_side = self._bids if side is BUY else self._asks
         return [
             (PriceTicks(key * book_side.sign), QtyLots(book_side.totals[key])) for key in islice(book_side.keys, depth)
@@ -330,14 +347,16 @@ class OrderBook:
         best_bid, best_ask = self.best(BUY), self.best(SELL)
         assert best_bid is None or best_ask is None or best_bid < best_ask, "never crossed, never locked"
 
-    # --- steps -------------------------------------------------------------------------------------------------------
+    # --- steps
 
     def _new_order(self, owner: int, side: Side, price: PriceTicks, qty: QtyLots) -> Order:
         self._last_order_id += 1
         return Order(self._last_order_id, owner, side, price, qty)
 
     def _take(self, taker: Order, outcome: Outcome, limit: PriceTicks | None, stp: Stp) -> None:
-        """Fill `taker` against the other side, best price first and first in time first, up to `limit`."""
+        """Fill `taker` against the other side, best price first and first in time first, up
+        to `limit`.
+        """
         makers = self._asks if taker.side is BUY else self._bids
         maker_side = SELL if taker.side is BUY else BUY
         worst_key = None if limit is None else limit * makers.sign
@@ -356,7 +375,7 @@ class OrderBook:
             if not maker.open_qty:
                 if maker.hidden_qty:
                     total = self._show_next(makers, maker, outcome)
-                    unchanged = maker.open_qty == qty  # what was shown again is what was taken
+                    unchanged = maker.open_qty == qty  # the next part is as large as what was taken
                 else:
                     del self._orders[maker.order_id]
             maker.filled_qty = QtyLots(maker.filled_qty + qty)
@@ -376,14 +395,18 @@ class OrderBook:
         outcome.changes.append(LevelChange(order.side, order.price, QtyLots(total)))
 
     def _show_next(self, side: _BookSide, order: Order, outcome: Outcome) -> int:
-        """Show the next part of an iceberg, behind the others of its level; what the level now holds."""
+        """Show the next part of an iceberg, behind the others of its level; returns the
+        level's quantity.
+        """
         order.open_qty = QtyLots(min(order.display_qty, order.hidden_qty))
         order.hidden_qty = QtyLots(order.hidden_qty - order.open_qty)
         outcome.refilled.append(Refill(order.order_id, order.open_qty))
         return side.add(order)
 
     def _rest(self, order: Order, outcome: Outcome) -> None:
-        """Queue what is left of an order at its price, of an iceberg the part that it shows."""
+        """Queue the remainder of an order at its price; of an iceberg, the part that it
+        shows.
+        """
         outcome.resting_qty = order.open_qty
         if order.open_qty:
             if 0 < order.display_qty < order.open_qty:
@@ -394,7 +417,7 @@ class OrderBook:
             outcome.changes.append(LevelChange(order.side, order.price, QtyLots(total)))
 
     def _amend_qty(self, side: _BookSide, order: Order, more: int, outcome: Outcome) -> None:
-        """Less keeps the place, more goes to the end of the queue, the same changes nothing.
+        """Change a quantity: less keeps the place, more goes to the end of the queue.
 
         An iceberg gives from its hidden part first, and adds to it.
         """

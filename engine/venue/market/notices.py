@@ -1,9 +1,10 @@
-"""What the venue says of its own troubles: maintenance that is planned, and incidents that are not over.
+"""The venue's announcements: planned maintenance, and incidents that are not resolved.
 
-Both lists come with every status frame, and with REST's SystemStatus. Planned maintenance is listed from 72 hours
-before its window until the window starts: that it is gone means that it begins, not that it was called off. An
-incident is listed, and changes as more is known of it, until it is resolved. The state of the matching engine
-(online, maintenance, …) depends on neither. Pure: the time is given.
+Both lists are in every status frame, and in REST's SystemStatus. Planned maintenance is
+listed from 72 hours before its window until the window starts: when it disappears it
+begins, it was not canceled. An incident is listed, and changes as more is known of it,
+until it is resolved. The state of the matching engine (online, maintenance, …) depends on
+neither. Pure: the time is given.
 
 https://docs.kraken.com/api-reference/market-data/get-system-status
 """
@@ -19,11 +20,12 @@ from engine.venue.wire.text import utc_us
 
 LISTED_NS: Final = 72 * 3600 * NS_PER_S  # before its window starts
 CANCEL_BEFORE_NS: Final = 300 * NS_PER_S  # ahead of the window: by then orders should have been canceled
-NOTICES_MAX: Final = 64  # of each kind, so that nothing grows without a bound
-RESOLVED: Final = "resolved"  # the incident_status of what is over
+NOTICES_MAX: Final = 64  # of each kind, as a bound
+RESOLVED: Final = "resolved"  # the incident_status of one that is over
 
-# Phase and recommended action by the time that is left, the nearest first. `announced` and `approaching_30m` are seen
-# with their actions; the other actions are our reading of their names.
+# Phase and recommended action by the time that is left, the nearest first. `announced` and
+# `approaching_30m` are seen with their actions; the other actions are our reading of their
+# names.
 _PHASES: Final = (
     (30 * NS_PER_S, "final_warning_30s", "disconnect_and_wait"),
     (300 * NS_PER_S, "imminent_5m", "cancel_open_orders"),
@@ -33,11 +35,11 @@ _PHASES: Final = (
 )
 
 TimeText = Callable[[WallNs], str]
-"""How a time is written: to the microsecond on the WebSocket, to the second by REST."""
+"""Writes a time: to the microsecond on the WebSocket, to the second by REST."""
 
 
 class Maintenance(msgspec.Struct, frozen=True, kw_only=True):
-    """A window in which the venue will be worked on."""
+    """A planned window of maintenance."""
 
     event_id: int
     title: str
@@ -56,7 +58,7 @@ class NextStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
-    """Trouble that is not over; the next word on it has the same id."""
+    """An incident that is not resolved; its updates have the same id."""
 
     event_id: int
     title: str
@@ -69,33 +71,36 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Notices:
-    """Both lists, as they change."""
+    """Both lists and their changes."""
 
     def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
-        """`on_change` is called when the lists have become others, but not when they do so by time alone."""
+        """`on_change` is called when the lists change, except by time alone."""
         self._planned: dict[int, Maintenance] = {}
         self._incidents: dict[int, Incident] = {}
         self._on_change = on_change
 
-    # --- what happens ------------------------------------------------------------------------------------------------
+    # --- changes
 
     def plan(self, maintenance: Maintenance) -> None:
-        """Announce a window, or another time for one; ConfigError when too many are planned or it ends too early."""
+        """Announce a window, or change its time.
+
+        Raises ConfigError when too many are planned or it ends before it starts.
+        """
         if maintenance.ends_at <= maintenance.starts_at:
             raise ConfigError(f"maintenance {maintenance.event_id}: its end must come after its start")
         self._put(self._planned, maintenance.event_id, maintenance)
 
     def call_off(self, event_id: int) -> None:
-        """A window is planned no more."""
+        """Cancel a planned window."""
         if self._planned.pop(event_id, None) is not None:
             self._on_change()
 
     def begin(self, at: WallNs) -> None:
-        """The windows that start by then have begun: they are listed no more. Tells nobody."""
+        """Remove the windows that start by then from the list, without calling `on_change`."""
         self._planned = {key: planned for key, planned in self._planned.items() if planned.starts_at > at}
 
     def report(self, incident: Incident) -> None:
-        """Say that there is an incident, or what is new of it; one that is resolved is listed no more."""
+        """Add or update an incident; a resolved one is removed."""
         if incident.incident_status != RESOLVED:
             self._put(self._incidents, incident.event_id, incident)
         elif self._incidents.pop(incident.event_id, None) is not None:
@@ -107,10 +112,12 @@ class Notices:
         notices[event_id] = notice
         self._on_change()
 
-    # --- what is told ------------------------------------------------------------------------------------------------
+    # --- reading
 
     def next_change(self, at: WallNs) -> WallNs | None:
-        """When the lists next become others by time alone: an entry comes, enters another phase, or leaves."""
+        """When the lists next change by time alone: an entry appears, enters another phase,
+        or leaves.
+        """
         moments = [
             WallNs(planned.starts_at - before_ns)
             for planned in self._planned.values()
@@ -119,7 +126,9 @@ class Notices:
         return min((moment for moment in moments if moment > at), default=None)
 
     def status_fields(self, at: WallNs) -> dict[str, Any]:
-        """Both lists as the status channel has them: keys in alphabetical order, microseconds."""
+        """Both lists as the status channel has them: keys in alphabetical order,
+        microseconds.
+        """
         fields = self._fields(at, utc_us)
         return {name: [_alphabetical(entry) for entry in entries] for name, entries in fields.items()}
 
@@ -128,7 +137,7 @@ class Notices:
         return self._fields(at, _utc_s)
 
     def schedule(self, at: WallNs) -> list[dict[str, Any]]:
-        """All that is planned, however far ahead, as MaintenanceSchedule has it."""
+        """Everything that is planned, however far ahead, as MaintenanceSchedule has it."""
         return [_planned_entry(planned, at, _utc_s) for planned in self._upcoming(at, None)]
 
     def _fields(self, at: WallNs, text: TimeText) -> dict[str, Any]:
@@ -138,7 +147,7 @@ class Notices:
         }
 
     def _upcoming(self, at: WallNs, within_ns: int | None) -> list[Maintenance]:
-        """What has not started, the nearest first."""
+        """Windows that have not started, the nearest first."""
         upcoming = [
             planned
             for planned in self._planned.values()
@@ -190,5 +199,5 @@ def _alphabetical(value: Any) -> Any:
 
 
 def _utc_s(at: WallNs) -> str:
-    """`2026-05-08T14:28:00Z`"""
+    """Write `2026-05-08T14:28:00Z`."""
     return f"{utc_us(at)[:19]}Z"

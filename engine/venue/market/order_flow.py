@@ -1,9 +1,10 @@
-"""Those who trade one pair when nobody else does: a seeded stream of orders into its matching engine.
+"""The market's other traders: a seeded stream of orders into one pair's matching engine.
 
-The flow is shaped after genuine captures: most actions are limit orders and cancels near the top of the book, sizes
-are heavy-tailed with some round and some tiny ones (0.00000029 BTC has been seen at the best ask), a few per cent of
-the actions take, some of these sweep several levels, and some aggressive limit orders rest what they could not take.
-A fair price that returns to its mean keeps the price from drifting away.
+The flow is shaped after genuine captures: most actions are limit orders and cancels near
+the top of the book; sizes are heavy-tailed with some round and some tiny ones (0.00000029
+BTC has been seen at the best ask); a few per cent of the actions take, some of these sweep
+several levels, and some aggressive limit orders rest their remainder. A fair price that
+returns to its mean keeps the price from drifting away.
 
 Deterministic: the same pair, seed and book give the same actions. Time plays no part.
 """
@@ -18,11 +19,11 @@ from engine.venue.market.matching import BUY, SELL, Order, OrderBook, Outcome, S
 from engine.venue.market.pairs import PairSpec
 from engine.venue.market.precision import Change
 
-FLOW_OWNER: Final = 0  # whose orders these are; the flow leaves all others alone
+FLOW_OWNER: Final = 0  # the owner of the flow's orders; the flow never touches others
 
-NEAR_LEVELS: Final = 10  # the levels that the flow calls near: the depth that most clients subscribe
-NEAR_SHARE: Final = 0.72  # of the actions aim at the near levels, the rest deeper: what makes deep windows livelier
-MARKET_SHARE: Final = 0.04  # takers: enough for a lively tape, few enough that most updates are quotes, as on the wire
+NEAR_LEVELS: Final = 10  # the levels that the flow calls near: the depth that most clients subscribe to
+NEAR_SHARE: Final = 0.72  # of the actions are near, the rest deeper, so that deep windows change more often
+MARKET_SHARE: Final = 0.04  # takers: enough for a lively tape, few enough that most updates are quotes, as at Kraken
 AGGRESSIVE_SHARE: Final = 0.02  # takers that rest a remainder: messages with both sides
 AMEND_SHARE: Final = 0.22
 SWEEP_LEVELS_MAX: Final = 6
@@ -34,29 +35,30 @@ assert MARKET_SHARE + AGGRESSIVE_SHARE + AMEND_SHARE < 1
 
 
 class OrderFlow:
-    """One pair's crowd."""
+    """The order flow of one pair."""
 
     def __init__(self, pair: PairSpec, book: OrderBook, seed: int) -> None:
         self._book = book
         self._rng = Random(f"{seed} {pair.symbol}")
         self._random = self._rng.random  # hot: one load
-        self._fair = float(pair.mid_ticks)  # where the crowd believes the price to be, in ticks
+        self._fair = float(pair.mid_ticks)  # what the flow takes for the fair price, in ticks
         self._suit(pair)
 
     def _suit(self, pair: PairSpec) -> None:
         self._pair = pair
-        # Standard deviation of one step of the fair price; its stationary deviation is 1/sqrt(2 × FAIR_RETURN) as much.
+        # Standard deviation of one step of the fair price; its stationary deviation is
+        # 1/sqrt(2 × FAIR_RETURN) as much.
         self._fair_step = min(2.0 * pair.gap_ticks, FAIR_SPREAD_OF_MID * pair.mid_ticks * (2 * FAIR_RETURN) ** 0.5)
-        self._levels_min = max(3, min(pair.levels_target // 3, 120))  # a side is never taken or canceled below this
+        self._levels_min = max(3, min(pair.levels_target // 3, 120))  # a side never gets fewer levels by the flow
         self._near_span = NEAR_LEVELS * pair.gap_ticks  # usual distance from the first to the tenth level
 
     def relist(self, change: Change) -> None:
-        """Go on in other units."""
+        """Continue in another precision."""
         self._fair = max(1.0, self._fair * 10.0 ** (change.after.price_decimals - change.before.price_decimals))
         self._suit(change.after)
 
     def open_book(self) -> list[Outcome]:
-        """Fill an empty book to the pair's usual depth, some junk far away included."""
+        """Fill an empty book to the pair's usual depth, with some junk orders far away."""
         outcomes = []
         mid = self._pair.mid_ticks
         for side, sign in ((BUY, -1), (SELL, +1)):
@@ -67,13 +69,14 @@ class OrderFlow:
                 orders = 1 if self._random() < 0.8 else 2 + int(2 * self._random())
                 outcomes += [self._place(side, price) for _ in range(orders)]
                 price += sign * (1 + int(self._rng.expovariate(1.0) * self._pair.gap_ticks * (1 + rank / 50)))
-            # Junk orders are real: an ask of 886110000000.00 has been seen in a deep book, and a bid at one tick.
+            # Junk orders are real: an ask of 886110000000.00 has been seen in a deep book,
+            # and a bid at one tick.
             junk_prices = (1, max(1, mid // 20)) if side is BUY else (mid * 40, mid * 1_000_000)
             outcomes += [self._place(side, price) for price in junk_prices]
         return outcomes
 
     def act(self) -> Outcome:
-        """Let the crowd do one thing. An outcome without changes means that it thought better of it."""
+        """Take one action. An outcome without changes means that it was not possible."""
         self._fair += FAIR_RETURN * (self._pair.mid_ticks - self._fair)
         self._fair += self._fair_step * 3.46 * (self._random() - 0.5)  # uniform with a deviation of one step
         draw = self._random()
@@ -92,18 +95,20 @@ class OrderFlow:
         return self._cancel(side, near)
 
     def withdraw(self) -> Outcome:
-        """Let the crowd take an order back, or add one that rests: all that happens while nothing is matched."""
+        """Cancel an order of the flow, or add one that rests: all that happens while
+        nothing is matched.
+        """
         return self._cancel(BUY if self._random() < 0.5 else SELL, near=True)
 
-    # --- what the crowd does -----------------------------------------------------------------------------------------
+    # --- actions
 
     def _place(self, side: Side, price: int) -> Outcome:
         return self._book.limit(FLOW_OWNER, side, PriceTicks(price), self._qty())
 
     def _add(self, side: Side, near: bool) -> Outcome:
-        """Rest an order: into the spread, among the levels, or behind the last one."""
+        """Rest an order: inside the spread, among the levels, or behind the last one."""
         best_bid, best_ask = self._book.best(BUY), self._book.best(SELL)
-        if best_bid is None or best_ask is None:  # taken empty by somebody else: start again around the fair price
+        if best_bid is None or best_ask is None:  # emptied by clients: start again around the fair price
             own_far = self._fair - 1 if side is BUY else self._fair + 1
             return self._place_uncrossed(side, int(own_far))
         spread = best_ask - best_bid
@@ -121,7 +126,9 @@ class OrderFlow:
         return self._place_uncrossed(side, anchor + int((2 * self._random() - 0.8) * reach) * outward)
 
     def _improve(self, best_bid: PriceTicks, best_ask: PriceTicks) -> Outcome:
-        """A better quote than the best, more likely on the side that the fair price favors."""
+        """Place a better quote than the best, more likely on the side that the fair price
+        favors.
+        """
         mid = (best_bid + best_ask) / 2
         step = 1 + int(self._random() ** 2 * min(best_ask - best_bid - 1, 3 * self._pair.gap_ticks))
         if self._random() < (0.8 if self._fair > mid else 0.2):
@@ -142,7 +149,7 @@ class OrderFlow:
         return self._add(side, near) if order is None else self._book.cancel(order.order_id)
 
     def _amend(self, side: Side) -> Outcome:
-        """Less, more, or another price: a third each, roughly."""
+        """Amend an order: less, more, or another price, a third each, roughly."""
         near = self._random() < NEAR_SHARE
         order = self._some_order(side, near)
         if order is None:
@@ -162,7 +169,9 @@ class OrderFlow:
         return self._book.amend(order.order_id, price=PriceTicks(price))
 
     def _market(self) -> Outcome:
-        """Take part of the best level, or sweep some. Half of the takers use a limit at the touch instead."""
+        """Take part of the best level, or sweep some. Half of the takers use a limit at the
+        touch instead.
+        """
         side = self._taker_side()
         makers = SELL if side is BUY else BUY
         room = self._book.level_count(makers) - self._levels_min
@@ -177,7 +186,9 @@ class OrderFlow:
         return self._book.limit(FLOW_OWNER, side, levels[-1][0], QtyLots(qty))
 
     def _aggressive_limit(self) -> Outcome:
-        """Consume whole levels of the other side and rest the remainder at the last one's price."""
+        """Take whole levels of the other side and rest the remainder at the last one's
+        price.
+        """
         side = self._taker_side()
         makers = SELL if side is BUY else BUY
         room = self._book.level_count(makers) - self._levels_min
@@ -187,10 +198,12 @@ class OrderFlow:
         qty = sum(qty for _, qty in levels) + self._qty()
         return self._book.limit(FLOW_OWNER, side, levels[-1][0], QtyLots(qty))
 
-    # --- what the crowd considers ------------------------------------------------------------------------------------
+    # --- choices
 
     def _taker_side(self) -> Side:
-        """Buyers outnumber sellers while the price is below the fair one: this is what turns the price back."""
+        """Choose the taker's side: buyers prevail below the fair price, which turns the
+        price back.
+        """
         best_bid, best_ask = self._book.best(BUY), self._book.best(SELL)
         if best_bid is None or best_ask is None:
             return BUY if best_bid is None else SELL
@@ -198,7 +211,9 @@ class OrderFlow:
         return BUY if self._random() < 0.5 + max(-0.4, min(0.4, lean)) else SELL
 
     def _add_share(self, side: Side, near: bool) -> float:
-        """How likely an order rather than a cancel: so that the top stays as dense, the book as deep as it is usual."""
+        """The probability of an order instead of a cancel, which keeps the book at its
+        usual depth.
+        """
         count = self._book.level_count(side)
         lack = (self._pair.levels_target - count) / self._pair.levels_target
         if near and count >= 2 * NEAR_LEVELS:
@@ -207,7 +222,9 @@ class OrderFlow:
         return 0.5 + max(-0.4, min(0.4, lack))
 
     def _rank(self, count: int, near: bool) -> int:
-        """How far down the book: evenly among the near levels, a tenth as often for every tenfold beyond them."""
+        """Choose a rank: evenly among the near levels, a tenth as often for every tenfold
+        beyond them.
+        """
         if near or count <= NEAR_LEVELS:
             return min(count - 1, int(NEAR_LEVELS * self._random()))
         return min(count - 1, int(NEAR_LEVELS * (count / NEAR_LEVELS) ** self._random()))
@@ -222,16 +239,19 @@ class OrderFlow:
         return own[int(self._random() * len(own))] if own else None
 
     def _qty(self) -> QtyLots:
-        """Heavy-tailed about the pair's typical quantity; some round ones, some of a few lots."""
+        """Choose a quantity: heavy-tailed about the pair's typical one, some round, some of
+        a few lots.
+        """
         draw = self._random()
         if draw < 0.02:
             return QtyLots(1 + int(self._random() * 100))
         if draw < 0.15:
             return QtyLots(max(1, int(self._pair.typical_lots * _ROUND_SHARES[int(self._random() * 4)])))
-        # The sum of three uniforms is near enough to a normal deviate, and three times as fast.
+        # The sum of three uniforms is near enough to a normal deviate, and three times as
+        # fast.
         deviate = 2.0 * (self._random() + self._random() + self._random() - 1.5)
         return QtyLots(max(1, int(self._pair.typical_lots * exp(1.4 * deviate))))
 
 
-_ROUND_SHARES: Final = (0.001, 0.1, 1.0, 10.0)  # of the typical quantity: the sizes that many use
+_ROUND_SHARES: Final = (0.001, 0.1, 1.0, 10.0)  # of the typical quantity: round sizes
 assert all(less < more for less, more in pairwise(_ROUND_SHARES))

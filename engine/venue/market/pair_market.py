@@ -1,7 +1,8 @@
-"""One pair of the exchange: its matching engine, and all that the public sees of it.
+"""One pair of the exchange: its matching engine, and everything public about it.
 
-Every engine event comes through `publish`: the trade frame first, immediately followed by the book frames that it
-causes (measured on genuine captures), then ticker and candles. What nobody subscribes is not written.
+Every engine event goes through `publish`: the trade frame first, then at once the book
+frames that it causes (measured on genuine captures), then ticker and candles. A stream
+without subscribers is not written.
 """
 
 from collections import deque
@@ -33,11 +34,11 @@ from engine.venue.wire.text import (
 )
 from engine.venue.wire.wire import text_frame
 
-TRADES_KEPT: Final = 20_000  # since the opening (4 MB); the history before it is made when it is asked for
-TRADES_TOLD: Final = 50  # of the trade channel's snapshot
-SPREADS_KEPT: Final = 200  # what REST's Spread tells
-NOTHING_CHANGED: Final = 1 << 62  # the rank of a change that there was not
-WARM_UP_ACTIONS: Final = 800  # of the order flow before the doors open: a shaped book and a tape with something on it
+TRADES_KEPT: Final = 20_000  # since the opening (4 MB); the history before it is computed on request
+TRADES_TOLD: Final = 50  # in the trade channel's snapshot
+SPREADS_KEPT: Final = 200  # as many as REST's Spread returns
+NOTHING_CHANGED: Final = 1 << 62  # a rank beyond every level
+WARM_UP_ACTIONS: Final = 800  # of the order flow before the first client: a shaped book and a tape with trades
 WARM_UP_NS: Final = 50 * NS_PER_S  # over which they are spread
 
 
@@ -53,22 +54,26 @@ class PairMarket:
         self._past = History(pair, seed, WallNs(opened_at - WARM_UP_NS), self._last_trade_id)
         self._candles = Candles(self._past)
         self._day = Day(self._candles)
-        self._tape: deque[Trade] = deque(maxlen=TRADES_KEPT)  # what was traded since, oldest first
-        self._bbo: tuple[PriceTicks | None, PriceTicks | None] = (None, None)  # best prices as last told
+        self._tape: deque[Trade] = deque(maxlen=TRADES_KEPT)  # trades since the opening, oldest first
+        self._bbo: tuple[PriceTicks | None, PriceTicks | None] = (
+            None,
+            None,
+        )  # the best prices that were published last
         self._spreads: deque[tuple[int, PriceTicks, PriceTicks]] = deque(maxlen=SPREADS_KEPT)
-        # Told of every event with fills, with the id of its first trade, once the public has been told: `order_life`.
+        # Called for every event with fills, with the id of its first trade, once it is
+        # published: `order_life`.
         self.on_trades: Callable[[PairMarket, Outcome, int, WallNs], None] | None = None
-        self.last = pair.mid_ticks  # price of the last trade: what triggers go by
-        self._changed_at = opened_at  # time of the last change of the book, at whatever depth
+        self.last = pair.mid_ticks  # price of the last trade, which triggers go by
+        self._changed_at = opened_at  # time of the last change of the book, at any depth
         self._subscribers: dict[StreamKey, dict[Subscriber, None]] = {}  # only streams that have some
-        self._key_of_depth: dict[int, StreamKey] = {}  # of the windows that are subscribed
+        self._key_of_depth: dict[int, StreamKey] = {}  # of the windows that have subscribers
         self._trade_key = StreamKey("trade", pair.symbol)
         self._ticker_keys = (StreamKey("ticker", pair.symbol, "trades"), StreamKey("ticker", pair.symbol, "bbo"))
         self._begin_feed()
         self._open(opened_at)
 
     def _begin_feed(self) -> None:
-        """The public view, in the pair's present precision."""
+        """Create the public view in the pair's present precision."""
         pair = self.pair
         self._price_text = number_text(pair.price_decimals)
         self._qty_text = number_text(pair.qty_decimals)
@@ -79,7 +84,9 @@ class PairMarket:
             self._feed.watch(depth)
 
     def relist(self, pair: PairSpec) -> None:
-        """Go on in another precision. Books are told in it from their next update on, without another snapshot."""
+        """Continue in another precision. Book updates use it from the next one on, without
+        another snapshot.
+        """
         change = Change(self.pair, pair)
         self.pair = pair
         self.book.relist(change)
@@ -100,7 +107,7 @@ class PairMarket:
         self._bbo = self._best_prices()
 
     def _open(self, opened_at: WallNs) -> None:
-        """Fill the book, and let the crowd trade for a while before anybody looks."""
+        """Fill the book, and let the order flow trade for a while before the first client."""
         began_at = WallNs(opened_at - WARM_UP_NS)
         for outcome in self._flow.open_book():
             self.publish(outcome, began_at)
@@ -108,18 +115,29 @@ class PairMarket:
         for action in range(WARM_UP_ACTIONS):
             self.act(WallNs(began_at + WARM_UP_NS * action // WARM_UP_ACTIONS))
 
+    def check(self) -> None:
+        """Assert what must hold of the book and of its public view."""
+        self.book.check()
+        self._feed.check()
+
     # --- engine events -----------------------------------------------------------------------------------------------
 
     def act(self, now: WallNs) -> int:
-        """Let the order flow do one thing; the best rank that changed, see `BookFeed.apply`."""
+        """Let the order flow take one action; returns the best rank that changed, see
+        `BookFeed.apply`.
+        """
         return self.publish(self._flow.act(), now)
 
     def act_quietly(self, now: WallNs) -> int:
-        """Let the order flow do one thing that matches nothing; the best rank that changed."""
+        """Let the order flow take an action that matches nothing; returns the best rank
+        that changed.
+        """
         return self.publish(self._flow.withdraw(), now)
 
     def publish(self, outcome: Outcome, now: WallNs) -> int:
-        """Tell the subscribers of one engine event; the best rank that changed, see `BookFeed.apply`."""
+        """Publish one engine event; returns the best rank that changed, see
+        `BookFeed.apply`.
+        """
         first_trade_id = self._last_trade_id + 1
         if outcome.fills:
             self._tell_trades(outcome, now)
@@ -130,7 +148,9 @@ class PairMarket:
         return best_rank
 
     def _tell_book(self, outcome: Outcome, now: WallNs) -> int:
-        """Book, ticker and candles. An iceberg that shows again what was taken of it changes no level."""
+        """Publish book, ticker and candles. An iceberg that shows its next part may change
+        no level.
+        """
         if not outcome.changes and not outcome.fills:
             return NOTHING_CHANGED
         best_rank = NOTHING_CHANGED
@@ -157,7 +177,8 @@ class PairMarket:
 
     def _tell_trades(self, outcome: Outcome, now: WallNs) -> None:
         fills, tape = outcome.fills, self._tape
-        # The same microsecond for all of them, but no two at once: a cursor must be able to fall between them.
+        # The same microsecond for all of them, but distinct nanoseconds: a cursor must fit
+        # between them.
         at = max(now, tape[-1].at + 1) if tape else now
         for rank, fill in enumerate(fills):
             self._last_trade_id += 1
@@ -194,10 +215,10 @@ class PairMarket:
                 for subscriber in subscribers:
                     subscriber.deliver(key, frame)
 
-    # --- subscribers -------------------------------------------------------------------------------------------------
+    # --- subscribers
 
     def join(self, key: StreamKey, subscriber: Subscriber) -> None:
-        """From now on `subscriber` gets this stream's updates."""
+        """Send this stream's updates to `subscriber` from now on."""
         self._subscribers.setdefault(key, {})[subscriber] = None
         if key.channel == "book":
             depth = int(key.parameter)
@@ -205,7 +226,7 @@ class PairMarket:
             self._feed.watch(depth)
 
     def leave(self, key: StreamKey, subscriber: Subscriber) -> None:
-        """No further frame of this stream to `subscriber`; nothing happens when it never joined."""
+        """Stop sending this stream to `subscriber`; without effect when it was not sent."""
         subscribers = self._subscribers.get(key)
         if subscribers is None:
             return
@@ -218,10 +239,11 @@ class PairMarket:
                 self._feed.unwatch(depth)
 
     def snapshot(self, key: StreamKey, now: WallNs) -> bytes:
-        """The frame that a stream begins with."""
+        """The first frame of a stream."""
         if key.channel == "book":
             levels = self._feed.snapshot(int(key.parameter))
-            # The time of the last change, which for a quiet pair is before the subscription.
+            # The time of the last change, which for a quiet pair is before the
+            # subscription.
             text = book_text(
                 self.pair.symbol, "snapshot", levels.bids, levels.asks, self._feed.checksum(), self._changed_at
             )
@@ -235,7 +257,7 @@ class PairMarket:
             text = candle_text("snapshot", now, rows)
         return text_frame(text)
 
-    # --- what REST asks ----------------------------------------------------------------------------------------------
+    # --- for REST
 
     def last_trades(self, count: int) -> list[Trade]:
         """The newest trades, oldest first."""
@@ -245,7 +267,9 @@ class PairMarket:
         return list(islice(tape, len(tape) - count, None))
 
     def trades(self, after: int) -> Iterator[Trade]:
-        """The trades after a moment, oldest first; of those since the opening the last TRADES_KEPT."""
+        """The trades after a moment, oldest first; of those since the opening the last
+        TRADES_KEPT.
+        """
         tape = self._tape
         if not tape or tape[0].at > after:
             yield from self._past.trades(WallNs(after))
@@ -253,11 +277,11 @@ class PairMarket:
 
     @property
     def spreads(self) -> Iterable[tuple[int, PriceTicks, PriceTicks]]:
-        """How the best prices moved: second, bid, ask, oldest first; 0 for an empty side."""
+        """Changes of the best prices: second, bid, ask, oldest first; 0 for an empty side."""
         return self._spreads
 
     def level_changed_s(self, side: Side, price: PriceTicks) -> int:
-        """When the level of this price last changed, in seconds."""
+        """When the level at this price last changed, in seconds."""
         return self._feed.changed_s(side, price)
 
     @property
@@ -270,7 +294,7 @@ class PairMarket:
         """The candles of every interval."""
         return self._candles
 
-    # --- rows --------------------------------------------------------------------------------------------------------
+    # --- rows
 
     def _best_prices(self) -> tuple[PriceTicks | None, PriceTicks | None]:
         bid, ask = self._feed.best(BUY), self._feed.best(SELL)

@@ -1,7 +1,7 @@
-"""The instruments that the venue lists, and how their books behave.
+"""The instruments that the venue lists, and the character of their books.
 
-Precisions, minima and assets are those that Kraken's instrument channel showed in 2024–2026; prices are those of
-some day in 2026, from where the order flow takes them.
+Precisions, minima and assets are those that Kraken's instrument channel showed in
+2024–2026; prices are those of some day in 2026, from which the order flow moves them.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ class AssetSpec(msgspec.Struct, frozen=True):
 
 
 class PairSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One pair: what the instrument channel says of it, and the habits of those who trade it."""
+    """One pair: its entry in the instrument channel, and the shape of its order flow."""
 
     symbol: str
     price_decimals: int
@@ -30,9 +30,9 @@ class PairSpec(msgspec.Struct, frozen=True, kw_only=True):
     cost_decimals: int
     qty_min: str
     cost_min: str
-    mid_ticks: PriceTicks  # where the price starts, and returns to
+    mid_ticks: PriceTicks  # the first price, to which the flow returns
     gap_ticks: int  # usual distance between neighboring levels
-    levels_target: int  # levels a side that the flow keeps up
+    levels_target: int  # levels a side that the flow maintains
     typical_lots: QtyLots  # median order quantity
     weight: float  # share of the venue's events, relative to the other pairs
 
@@ -51,8 +51,9 @@ def _pair(symbol: str, price_decimals: int, qty_decimals: int, **rest: object) -
     )
 
 
-# All others are deep enough for a full window at depth 100, BTC/USD at depth 1000. MINA/GBP is thin on purpose: fewer
-# than ten levels at times, as pairs on Kraken are, which is where checksums that assume ten levels break.
+# All others are deep enough for a full window at depth 100, BTC/USD at depth 1000. MINA/GBP
+# is thin on purpose: fewer than ten levels at times, as pairs on Kraken are, where
+# checksums that assume ten levels fail.
 PAIRS: Final = (
     _pair("BTC/USD", 1, 8, cost_decimals=5, qty_min="0.00005000", cost_min="0.50",
           mid_ticks=635_017, gap_ticks=7, levels_target=1_200, typical_lots=5_000_000, weight=10),
@@ -74,8 +75,8 @@ PAIRS: Final = (
           mid_ticks=9_981_250, gap_ticks=350, levels_target=260, typical_lots=2_000_000, weight=1),
     _pair("VET/USDT", 6, 5, cost_decimals=5, qty_min="200.00000", cost_min="0.5000",
           mid_ticks=25_417, gap_ticks=3, levels_target=260, typical_lots=350_000_000, weight=1),
-    # Lots of five decimals, of an asset of four: what is bought is credited rounded. So says Kraken's support; minima
-    # and price are guesses.
+    # Lots of five decimals, of an asset of four: what is bought is credited rounded, says
+    # Kraken's support; minima and price are guesses.
     _pair("PENGU/USD", 6, 5, cost_decimals=8, qty_min="230.00000", cost_min="0.50",
           mid_ticks=21_734, gap_ticks=3, levels_target=260, typical_lots=400_000_000, weight=1),
 )  # fmt: skip
@@ -101,12 +102,12 @@ ASSETS: Final = {
 
 PAIR_OF_SYMBOL: Final = {pair.symbol: pair for pair in PAIRS}
 
-# Kraken's v1 names, which v2 refuses: the commonest reason for a symbol that is not listed.
+# Kraken's v1 names, which v2 refuses: the commonest reason for an unknown symbol.
 _V1_NAMES: Final = {"XBT": "BTC", "XDG": "DOGE"}
 
 
 def pairs_of_symbols(symbols: tuple[str, ...]) -> tuple[PairSpec, ...]:
-    """The pairs of these symbols, in the venue's own order; all of them when none is named."""
+    """The pairs of these symbols, in the venue's own order; all of them when none is given."""
     for symbol in symbols:
         if symbol not in PAIR_OF_SYMBOL:
             base, _, quote = symbol.upper().partition("/")

@@ -1,9 +1,10 @@
-"""A pair that is listed in another precision while it lives: what its numbers become.
+"""A pair whose listed precision changes while it trades: the conversion of its numbers.
 
-Kraken changes the precisions of pairs now and then, in a maintenance that it announces; the instrument channel tells
-the new ones. Going finer, every number stays what it is. Going coarser, the crowd's orders move outward to the next
-tick, so that no book crosses, and what was told of the past is rounded. A client's order that would become another one
-is not for this module: `trading` ends it first.
+Kraken changes the precisions of pairs now and then, in a maintenance that it announces; the
+instrument channel publishes the new ones. To a finer precision every number keeps its
+value. To a coarser one the flow's orders move outward to the next tick, so that no book
+crosses, and past numbers are rounded. A client's order that would change its value is
+canceled first, by `trading`.
 """
 
 import re
@@ -17,13 +18,13 @@ from engine.units import PriceTicks, QtyLots, units_decimal
 from engine.venue.market.pairs import PairSpec
 
 DECIMALS_MAX: Final = 12
-MID_TICKS_MIN: Final = 100  # a price of fewer ticks is no market any more
+MID_TICKS_MIN: Final = 100  # a price of fewer ticks makes no market
 
 _NUMBER: Final = re.compile(r'"(price|qty)":([0-9.]+)')
 
 
 def relisted(pair: PairSpec, price_decimals: int, qty_decimals: int) -> PairSpec:
-    """The pair in another precision; ConfigError when nothing could be traded in it."""
+    """The pair in another precision; raises ConfigError when nothing could be traded in it."""
     if not (0 <= price_decimals <= DECIMALS_MAX and 0 <= qty_decimals <= DECIMALS_MAX):
         raise ConfigError(f"precision: decimals are from 0 to {DECIMALS_MAX}, not {price_decimals} and {qty_decimals}")
     change = Change(pair, msgspec.structs.replace(pair, price_decimals=price_decimals, qty_decimals=qty_decimals))
@@ -42,13 +43,13 @@ def relisted(pair: PairSpec, price_decimals: int, qty_decimals: int) -> PairSpec
 
 
 class Change(msgspec.Struct, frozen=True):
-    """From one precision to another."""
+    """The conversion from one precision to another."""
 
     before: PairSpec
     after: PairSpec
 
     def price(self, ticks: PriceTicks) -> PriceTicks:
-        """The nearest price, at least a tick."""
+        """The nearest price, at least one tick."""
         return PriceTicks(max(1, _shifted(ticks, self._price_shift)))
 
     def outward(self, ticks: PriceTicks, is_bid: bool) -> PriceTicks:
@@ -59,7 +60,7 @@ class Change(msgspec.Struct, frozen=True):
         return PriceTicks(max(1, ticks // factor if is_bid else -(-ticks // factor)))
 
     def qty(self, lots: QtyLots) -> QtyLots:
-        """The nearest quantity; at least a lot of what is more than nothing."""
+        """The nearest quantity; at least one lot for anything above 0."""
         return QtyLots(max(1, _shifted(lots, self._qty_shift))) if lots else lots
 
     def cost(self, cost: int) -> int:
@@ -67,15 +68,15 @@ class Change(msgspec.Struct, frozen=True):
         return _shifted(cost, self._price_shift + self._qty_shift)
 
     def holds_price(self, ticks: PriceTicks | None) -> bool:
-        """Is it a price still, to the digit?"""
+        """Whether a price keeps its exact value."""
         return ticks is None or self._price_shift >= 0 or ticks % 10**-self._price_shift == 0
 
     def holds_qty(self, lots: QtyLots) -> bool:
-        """Is it a quantity still, to the digit?"""
+        """Whether a quantity keeps its exact value."""
         return self._qty_shift >= 0 or lots % 10**-self._qty_shift == 0
 
     def row(self, text: str) -> str:
-        """A row of the trade channel, its numbers printed anew."""
+        """Rewrite a row of the trade channel in the new precision."""
 
         def printed(match: re.Match[str]) -> str:
             decimals = self.after.price_decimals if match[1] == "price" else self.after.qty_decimals
@@ -93,7 +94,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def _shifted(units: int, shift: int) -> int:
-    """× 10**shift, half up."""
+    """Multiply by 10**shift, rounding half up."""
     if shift >= 0:
         finer: int = units * 10**shift
         return finer
@@ -102,5 +103,5 @@ def _shifted(units: int, shift: int) -> int:
 
 
 def is_told(amount: Decimal, decimals: int) -> bool:
-    """Can so many decimals tell it?"""
+    """Whether `decimals` can express the amount exactly."""
     return amount == amount.quantize(Decimal(1).scaleb(-decimals))

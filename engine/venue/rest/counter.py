@@ -1,6 +1,6 @@
-"""The counter that bounds how often one API key may call REST: what a call costs, and how it decays.
+"""The counter that limits REST calls by API key: the cost of each call, and the decay.
 
-Calls of the matching engine do not count here; they have their own counter (`rate_counter`).
+Calls of the matching engine do not count here; they have their own (`rate_counter`).
 https://docs.kraken.com/api/docs/guides/spot-rest-ratelimits
 """
 
@@ -12,7 +12,7 @@ from engine.venue.setup.rate_counter import Tier
 
 LIMIT_EXCEEDED: Final = "EAPI:Rate limit exceeded"
 
-_TIERS: Final[dict[Tier, tuple[int, float]]] = {  # most points, points a second by which it decays
+_TIERS: Final[dict[Tier, tuple[int, float]]] = {  # most points; decay in points a second
     "starter": (15, 0.33),
     "intermediate": (20, 0.5),
     "pro": (20, 1.0),
@@ -30,14 +30,15 @@ _FREE: Final = frozenset(
         "CancelAllOrdersAfter",
     }
 )
-# 2 on Kraken's newest page and in its own SDK and command line, 4 on the page of May 2026: a client had better count 4.
+# 2 on Kraken's newest page and in its own SDK and command line, 4 on the page of May 2026:
+# a client had better count 4.
 _HISTORY: Final = frozenset({"ClosedOrders", "TradesHistory", "QueryTrades", "Ledgers", "QueryLedgers"})
 HISTORY_COST: Final = 2
-INSISTENCE_FACTOR: Final = 2  # how far above its limit the counter goes for those who do not stop asking
+INSISTENCE_FACTOR: Final = 2  # how far above its limit refused calls can raise the counter
 
 
 def cost(method: str) -> int:
-    """Of one call."""
+    """The points of one call."""
     if method in _FREE:
         return 0
     return HISTORY_COST if method in _HISTORY else 1
@@ -54,7 +55,7 @@ class RestCounter:
         self._at = MonoNs(0)
 
     def charge(self, method: str, now: MonoNs) -> None:
-        """Count a call; VenueReject when there is no room for it. A refused one counts too: asking on prolongs it."""
+        """Count a call; raises VenueReject without room for it. A refused call counts too."""
         points = cost(method)
         if not points:
             return

@@ -1,7 +1,8 @@
-"""What REST calls the assets and pairs of the venue: older names than those of WebSocket v2.
+"""REST's names of the venue's assets and pairs, which are older than those of WebSocket v2.
 
-An asset has an id (`XXBT`, `ZUSD`, `USDT`) and an alternative name (`XBT`, `USD`); a pair an id (`XXBTZUSD`), an
-alternative name (`XBTUSD`), a v1 name (`XBT/USD`) and the v2 symbol (`BTC/USD`). Requests may use any of them.
+An asset has an id (`XXBT`, `ZUSD`, `USDT`) and an alternative name (`XBT`, `USD`); a pair
+an id (`XXBTZUSD`), an alternative name (`XBTUSD`), a v1 name (`XBT/USD`) and the v2 symbol
+(`BTC/USD`). Requests may use any of them.
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from engine.venue.market.pairs import ASSETS, PairSpec
 UNKNOWN_PAIR: Final = "EQuery:Unknown asset pair"
 UNKNOWN_ASSET: Final = "EQuery:Unknown asset"
 
-# The oldest assets carry a prefix: X for coins, Z for money.
+# The oldest assets have a prefix: X for coins, Z for money.
 _IDS: Final = {
     "BTC": "XXBT",
     "ETH": "XETH",
@@ -27,7 +28,8 @@ _IDS: Final = {
     "JPY": "ZJPY",
 }
 _ALTNAMES: Final = {"BTC": "XBT", "DOGE": "XDG"}
-# Pairs of two such assets are named by both ids, all others by their alternative name; DOGE came too late for it.
+# Pairs of two such assets are named by both ids, all others by their alternative name,
+# DOGE's among them.
 _SHORT_IDS: Final = frozenset({"DOGE/USD"})
 
 
@@ -43,17 +45,17 @@ class PairNames(msgspec.Struct, frozen=True):
 
 
 def asset_id(asset: str) -> str:
-    """`asset_id("BTC") == "XXBT"`"""
+    """`asset_id("BTC") == "XXBT"`."""
     return _IDS.get(asset, asset)
 
 
 def asset_altname(asset: str) -> str:
-    """`asset_altname("BTC") == "XBT"`"""
+    """`asset_altname("BTC") == "XBT"`."""
     return _ALTNAMES.get(asset, asset)
 
 
 def asset_decimals(asset: str) -> int:
-    """The precision of its balances."""
+    """The decimals of its balances."""
     spec = ASSETS.get(asset)
     return spec.precision if spec is not None else 8
 
@@ -82,7 +84,7 @@ class NameBook:
         self._pair_of: dict[str, PairSpec] = {}
         for pair in self.pairs:
             names = self.names[pair.symbol]
-            slashed_ids = f"{names.base_id}/{names.quote_id}"  # as an example of Kraken's own page has it
+            slashed_ids = f"{names.base_id}/{names.quote_id}"  # used in an example of Kraken's own page
             for name in (pair.symbol, pair.base + pair.quote, names.wsname, names.altname, names.pair_id, slashed_ids):
                 self._pair_of[name] = pair
         self.assets = tuple(dict.fromkeys(asset for pair in self.pairs for asset in (pair.base, pair.quote)))
@@ -92,16 +94,18 @@ class NameBook:
                 self._asset_of[name] = asset
 
     def pair(self, name: str) -> PairSpec:
-        """The pair of this name, of whatever kind; VenueReject when none is listed."""
+        """The pair with this name, of any kind; raises VenueReject when none is listed."""
         pair = self._pair_of.get(name.strip().upper())
         if pair is None:
             raise VenueReject(UNKNOWN_PAIR)
         return pair
 
     def keyed(self, names: Iterable[str], display: bool) -> dict[str, PairSpec]:
-        """The pairs of these names, by the key of each in an answer; VenueReject when one is not listed.
+        """The pairs with these names, by the key of each in a reply; raises VenueReject for
+        one not listed.
 
-        A name with a slash stays as it was asked; any other becomes the id, or with `display` the v2 symbol.
+        A name with a slash is its own key; any other becomes the id, or with `display` the
+        v2 symbol.
         """
         pairs = {}
         for name in names:
@@ -111,14 +115,18 @@ class NameBook:
         return pairs
 
     def asset(self, name: str) -> str:
-        """The asset of this name, in v2's words."""
+        """The asset with this name, in v2's words; raises VenueReject when it is not
+        listed.
+        """
         asset = self._asset_of.get(name.strip().upper())
         if asset is None:
             raise VenueReject(UNKNOWN_ASSET)
         return asset
 
     def listed(self, names: str) -> list[PairSpec]:
-        """The pairs of a list with commas; all of them when it is empty."""
+        """The pairs of a list with commas; all of them when it is empty. Raises
+        VenueReject.
+        """
         if not names.strip():
             return list(self.pairs)
         return [self.pair(name) for name in names.split(",")]

@@ -1,7 +1,8 @@
-"""The trading calls of REST: AddOrder to CancelAllOrdersAfter, over the same engine as the private WebSocket.
+"""The trading calls of REST, AddOrder to CancelAllOrdersAfter, over the private WebSocket's
+engine.
 
-Each call takes the key that asks, the parameters and the time, and answers with the `result` of the reply; a refusal
-is a `VenueReject` with Kraken's words.
+Each call takes the key, the parameters and the time, and returns the `result` of the reply;
+it raises VenueReject with Kraken's words.
 """
 
 import re
@@ -34,14 +35,16 @@ _USERREF: Final = re.compile(r"-?\d{1,10}")
 
 
 def check_order_id(text: str) -> str:
-    """The text, if it could be the id of an order."""
+    """Return the text if it could be an order's id; else raise VenueReject."""
     if not _ORDER_ID.fullmatch(text):
         raise VenueReject(INVALID_ORDER)
     return text
 
 
 def _open_id(cl_ord_id: str) -> str:
-    """The client's own id, if it could be an order's: one that has no legal form never was."""
+    """Return the client order id if it has a legal form; else raise VenueReject: no order
+    has it.
+    """
     try:
         check_client_id(cl_ord_id)
     except VenueReject:
@@ -50,17 +53,21 @@ def _open_id(cl_ord_id: str) -> str:
 
 
 class RestOrders:
-    """What changes orders."""
+    """The calls that change orders."""
 
     def __init__(self, trading: Trading, faults: PrivateFaults, book: NameBook) -> None:
         self._trading = trading
         self._faults = faults
         self._book = book
 
-    # --- placing -----------------------------------------------------------------------------------------------------
+    # --- placing
 
     def add_order(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"txid":["O…"],"descr":{"order":"buy 1.25000000 XBTUSD @ limit 37500.0"}}`, without txid when validated."""
+        """Return `{"txid":["O…"],"descr":{"order":"buy 1.25000000 XBTUSD @ limit
+        37500.0"}}`.
+
+        Without txid when it was only to be validated.
+        """
         market = self._market(params)
         validate = params.flag("validate")
         spec = new_order(params, market, at, read_deadline(params, at), validate)
@@ -71,7 +78,11 @@ class RestOrders:
         return {"txid": [order.order_id], "descr": self._description(spec, market, order)}
 
     def add_order_batch(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"orders":[{"txid":"O…","descr":{…}},{"error":"EOrder:Insufficient funds"}]}`: the txid is no list here."""
+        """Return `{"orders":[{"txid":"O…","descr":{…}},{"error":"EOrder:Insufficient
+        funds"}]}`.
+
+        The txid is no list here.
+        """
         market = self._market(params)
         validate = params.flag("validate")
         deadline = read_deadline(params, at)
@@ -94,16 +105,16 @@ class RestOrders:
             row["close"] = description["close"]
         return row
 
-    # --- changing ----------------------------------------------------------------------------------------------------
+    # --- changing
 
     def amend_order(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"amend_id":"T…"}`"""
+        """Return `{"amend_id":"T…"}`."""
         order = self._named_order(api_key, params)
         change = amend(params, order, self._trading.markets[order.symbol], at)
         return {"amend_id": self._trading.amend(api_key.account_id, change, at).amend_id}
 
     def edit_order(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """The new txid, and what has become of the old one."""
+        """Return the new txid, and the state of the old order."""
         market = self._market(params)
         validate = params.flag("validate")
         old = self._edited_order(api_key, params)
@@ -129,7 +140,7 @@ class RestOrders:
         return result
 
     def _edited_order(self, api_key: ApiKey, params: Params) -> ClientOrder:
-        """By txid, or by a userref that only one open order has."""
+        """The order by txid, or by a userref that only one open order has."""
         name = params.required("txid")
         account = self._trading.account(api_key.account_id)
         if _USERREF.fullmatch(name):
@@ -143,7 +154,7 @@ class RestOrders:
         return order
 
     def _named_order(self, api_key: ApiKey, params: Params) -> ClientOrder:
-        """By txid or by the client's own id; exactly one of them."""
+        """The order by txid or by client order id; exactly one of them is given."""
         account = self._trading.account(api_key.account_id)
         order_id, cl_ord_id = params.text("txid"), params.text("cl_ord_id")
         if (order_id is None) == (cl_ord_id is None):
@@ -156,10 +167,12 @@ class RestOrders:
             raise VenueReject(UNKNOWN_ORDER)
         return order
 
-    # --- canceling ---------------------------------------------------------------------------------------------------
+    # --- canceling
 
     def cancel_order(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"count":1}`; by txid, by userref, which may be many orders', or by the client's own id."""
+        """Return `{"count":1}`; by txid, by userref, which several orders may have, or by
+        client order id.
+        """
         account_id = api_key.account_id
         if params.has("txid"):
             names = params.texts("txid")
@@ -187,7 +200,7 @@ class RestOrders:
         return count
 
     def cancel_order_batch(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"count":2}`: how many of them were open."""
+        """Return `{"count":2}`: how many of them were open."""
         names, cl_ord_ids = _batch_names(params), params.texts("cl_ord_ids")
         if not 1 <= len(names) + len(cl_ord_ids) <= CANCEL_BATCH_MAX:
             raise invalid("orders")
@@ -197,22 +210,26 @@ class RestOrders:
         return {"count": self._cancel_many(api_key.account_id, names, cl_ord_ids, at)}
 
     def cancel_all(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"count":4}`; 0 is a success too."""
+        """Return `{"count":4}`; 0 is a success too."""
         return {"count": self._trading.cancel_all(api_key.account_id, at)}
 
     def cancel_all_orders_after(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"currentTime":"2023-03-24T17:41:56Z","triggerTime":"2023-03-24T17:42:56Z"}`, `"0"` when it is disarmed."""
+        """Return
+        `{"currentTime":"2023-03-24T17:41:56Z","triggerTime":"2023-03-24T17:42:56Z"}`.
+
+        The trigger time is `"0"` when the switch is disarmed.
+        """
         timeout_s = params.integer("timeout")
         if timeout_s is None:
             raise invalid("timeout")
         strikes_at = self._trading.cancel_all_orders_after(api_key.account_id, timeout_s, at)
-        # Whole seconds on both sides, so that the two always lie `timeout` apart.
+        # Whole seconds on both sides, so that the two are always `timeout` apart.
         return {
             "currentTime": utc_s(at // NS_PER_S),
             "triggerTime": "0" if strikes_at is None else utc_s(at // NS_PER_S + timeout_s),
         }
 
-    # --- words -------------------------------------------------------------------------------------------------------
+    # --- texts
 
     def _market(self, params: Params) -> PairMarket:
         return self._trading.markets[self._book.pair(params.required("pair")).symbol]
@@ -225,7 +242,9 @@ class RestOrders:
         *,
         edited_prices: tuple[str, str] | None = None,
     ) -> dict[str, str]:
-        """In Kraken's words. An edit's alone has the prices as they were asked, and names the pair by its id."""
+        """Describe an order in Kraken's words. EditOrder's has the prices as they were
+        given, and the pair's id.
+        """
         pair = market.pair
         names = self._book.names[pair.symbol]
         name = names.altname if edited_prices is None else names.pair_id
@@ -242,7 +261,7 @@ def _order_name(name: str) -> str:
 
 
 def _batch_names(params: Params) -> list[str]:
-    """Order ids, userrefs as text or number, or objects that name either."""
+    """Order ids, userrefs as text or number, or objects with either."""
     names = []
     for element in params.elements("orders"):
         if isinstance(element, dict):
@@ -254,7 +273,9 @@ def _batch_names(params: Params) -> list[str]:
 
 
 def trading_calls(orders: RestOrders) -> dict[str, tuple[tuple[str, ...], RestCall]]:
-    """Method → the permissions that it needs, all of them or one of those joined by `|`, and what it does."""
+    """By method: the permissions it needs (all of them, or one of those joined by `|`), and
+    its function.
+    """
     modify, close = "modify-trades", "close-trades"
     either = f"{modify}|{close}"
     return {

@@ -1,7 +1,8 @@
-"""The body of a REST request, form or JSON, and its parameters one by one.
+"""The body of a REST request, form or JSON, and its parameters by type.
 
-Kraken's REST wants text where WebSocket wants numbers, and takes either: `"volume": "1.25"` and `"volume": 1.25` are
-the same. A form writes nested parameters with brackets, `close[ordertype]=limit` or `orders[0][volume]=1`.
+Kraken's REST wants text where WebSocket wants numbers, and accepts either: `"volume":
+"1.25"` and `"volume": 1.25` are the same. A form writes nested parameters with brackets,
+`close[ordertype]=limit` or `orders[0][volume]=1`.
 """
 
 import re
@@ -28,12 +29,14 @@ _DEADLINE: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|
 
 
 def is_json(body: bytes, content_type: str) -> bool:
-    """Is the body meant as JSON? One that begins like an object is, whatever its header says."""
+    """Whether to read the body as JSON: a body that begins like an object is, whatever its
+    header says.
+    """
     return content_type.startswith("application/json") or body.lstrip()[:1] == b"{"
 
 
 def read_body(body: bytes, content_type: str) -> dict[str, Any] | None:
-    """The parameters of a request; None when the body is neither form nor JSON object."""
+    """The parameters of a request; None when the body is neither a form nor a JSON object."""
     if is_json(body, content_type):
         try:
             fields = _decode(body) if body.strip() else {}
@@ -48,7 +51,10 @@ def read_body(body: bytes, content_type: str) -> dict[str, Any] | None:
 
 
 def read_form(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """`[("close[price]", "1")]` becomes `{"close": {"price": "1"}}`; a key that comes twice counts once, the first."""
+    """Nest a form's pairs: `[("close[price]", "1")]` becomes `{"close": {"price": "1"}}`.
+
+    Of a key that comes twice the first counts.
+    """
     fields: dict[str, Any] = {}
     for key, value in pairs:
         match = _KEY.fullmatch(key)
@@ -83,24 +89,24 @@ def elements(value: object, name: str) -> list[Any]:
 
 
 class Params:
-    """Named parameters, asked for by type; VenueReject names the one that cannot be read.
+    """Named parameters, read by type; VenueReject names the one that cannot be read.
 
-    None and empty text mean that a parameter was not given, as clients fill in forms.
+    None and empty text count as not given, because clients fill in forms with them.
     """
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self._fields = fields
 
     def has(self, name: str) -> bool:
-        """Was it given, and not empty?"""
+        """Whether the parameter was given and is not empty."""
         return self._fields.get(name) not in (None, "")
 
     def raw(self, name: str) -> Any:
-        """As it came; None when it did not."""
+        """The value as it was received; None when it was not."""
         return self._fields.get(name)
 
     def text(self, name: str) -> str | None:
-        """A text; None when it was not given."""
+        """A text; None when not given."""
         value = self._fields.get(name)
         if value is None or value == "":
             return None
@@ -111,21 +117,21 @@ class Params:
         return value
 
     def required(self, name: str) -> str:
-        """A text that has to be there."""
+        """A text that must be given."""
         value = self.text(name)
         if value is None:
             raise invalid(name)
         return value
 
     def choice(self, name: str, choices: Iterable[str]) -> str | None:
-        """One of these texts."""
+        """One of these texts; None when not given."""
         value = self.text(name)
         if value is not None and value not in choices:
             raise invalid(name)
         return value
 
     def flag(self, name: str) -> bool:
-        """A yes or no: JSON's own, or a text; no when it was not given."""
+        """True or false, from JSON's own or from text; False when not given."""
         value = self._fields.get(name)
         if isinstance(value, bool):
             return value
@@ -137,7 +143,7 @@ class Params:
         raise invalid(name)
 
     def decimal(self, name: str) -> Decimal | None:
-        """A number without exponent."""
+        """A number without exponent; None when not given."""
         value = self._fields.get(name)
         if value is None or value == "":
             return None
@@ -147,7 +153,7 @@ class Params:
         return number
 
     def integer(self, name: str) -> int | None:
-        """A whole number."""
+        """A whole number; None when not given."""
         value = self.text(name)
         if value is None:
             return None
@@ -156,18 +162,18 @@ class Params:
         return int(value)
 
     def elements(self, name: str) -> list[Any]:
-        """The elements of a list; empty when it was not given."""
+        """The elements of a list; empty when not given."""
         return elements(self._fields[name], name) if self.has(name) else []
 
     def texts(self, name: str) -> list[str]:
-        """The texts of a list; empty when it was not given."""
+        """The texts of a list; empty when not given."""
         values = self.elements(name)
         if not all(isinstance(value, (str, int)) for value in values):
             raise invalid(name)
         return [str(value) for value in values]
 
     def inner(self, name: str) -> "Params | None":
-        """The parameters of an object; None when it was not given."""
+        """The parameters of an object; None when not given."""
         value = self._fields.get(name)
         if value is None or value == "" or value == {}:
             return None
@@ -176,7 +182,7 @@ class Params:
         return Params(value)
 
     def moment(self, name: str, at: WallNs) -> WallNs | None:
-        """A time in seconds since 1970, or `+n` seconds from now; None when it was not given or is 0."""
+        """A time in seconds since 1970, or `+n` seconds from now; None when not given or 0."""
         value = self.text(name)
         if value is None:
             return None
@@ -189,7 +195,7 @@ class Params:
         return WallNs(at + ns if value.startswith("+") else ns)
 
     def deadline(self) -> WallNs | None:
-        """The parameter `deadline`: RFC 3339."""
+        """The parameter `deadline`, RFC 3339; None when not given."""
         value = self.text("deadline")
         if value is None:
             return None
@@ -200,7 +206,9 @@ class Params:
 
 
 def to_decimal(value: object) -> Decimal | None:
-    """A number of JSON or of text; None for what is none, or has an absurd number of digits."""
+    """A number from JSON or text; None for anything else, and for an absurd number of
+    digits.
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -217,7 +225,9 @@ def to_decimal(value: object) -> Decimal | None:
 
 
 def nonce_of(fields: dict[str, Any]) -> str | None:
-    """The nonce of a body as text, whether it came as number or text; None without a usable one."""
+    """The nonce of a body as text, whether it was a number or text; None without a usable
+    one.
+    """
     nonce = fields.get("nonce")
     if isinstance(nonce, bool) or not isinstance(nonce, (int, str)):
         return None
@@ -225,5 +235,5 @@ def nonce_of(fields: dict[str, Any]) -> str | None:
 
 
 def unreadable() -> VenueReject:
-    """What is said of a body that is neither form nor JSON object."""
+    """The refusal of a body that is neither a form nor a JSON object."""
     return VenueReject("EAPI:Bad request")

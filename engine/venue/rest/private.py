@@ -1,7 +1,8 @@
-"""The private calls of REST that only read: balances, orders, trades, entries, fees, and what the key may do.
+"""The private calls of REST that only read: balances, orders, trades, entries, fees, key
+permissions.
 
-Each call takes the key that asks, the parameters and the time, and answers with the `result` of the reply; a refusal
-is a `VenueReject` with Kraken's words.
+Each call takes the key, the parameters and the time, and returns the `result` of the reply;
+it raises VenueReject with Kraken's words.
 """
 
 import re
@@ -29,10 +30,10 @@ from engine.venue.websocket.tokens import LIFE_S, Tokens
 QUERY_ORDERS_MAX: Final = 50
 QUERY_TRADES_MAX: Final = 20
 QUERY_LEDGERS_MAX: Final = 20
-TRADES_PAGE_MAX: Final = 100  # a larger `limit` of TradesHistory means this one
+TRADES_PAGE_MAX: Final = 100  # a larger `limit` of TradesHistory counts as this one
 PAIR_CLASSES: Final = (PAIR_CLASS, "equity_pair", "futures_contract", "synthetic_pair", "external_pair")
 TRADE_TYPES: Final = ("all", "any position", "closed position", "closing position", "no position")
-FOREX: Final = "forex"  # the class of all pairs that are listed, in the words of TradeVolume
+FOREX: Final = "forex"  # the class of all listed pairs, in the words of TradeVolume
 PAIR_CLASSES_OF_FEES: Final = (
     FOREX, "currency", "equity", "equity_pair", "nft", "derivatives", "tokenized_asset", "futures_contract",
 )  # fmt: skip
@@ -42,11 +43,11 @@ LEDGER_TYPES: Final = (
 )  # fmt: skip
 
 Delay = Callable[[WallNs], WallNs | None]
-"""How far behind a look at the orders is: the moment it shows, None for now."""
+"""The moment whose state a query of orders shows; None for now."""
 
 
 class RestPrivate:
-    """What only reads."""
+    """The calls that only read."""
 
     def __init__(
         self, trading: Trading, book: NameBook, tokens: Tokens, clock: Clock, key_made_at_s: int, delay: Delay
@@ -58,14 +59,14 @@ class RestPrivate:
         self._key_made_at_s = key_made_at_s
         self._delay = delay
 
-    # --- the key -----------------------------------------------------------------------------------------------------
+    # --- the key
 
     def get_websockets_token(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"token":"…","expires":900}`"""
+        """Return `{"token":"…","expires":900}`."""
         return {"token": self._tokens.issue(api_key, self._clock.mono_ns()), "expires": LIFE_S}
 
     def get_api_key_info(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """What the key is and may."""
+        """Describe the key and its permissions."""
         return {
             "api_key_name": f"account {api_key.account_id}",
             "api_key": api_key.key,
@@ -82,10 +83,10 @@ class RestPrivate:
             "last_used": str(at // NS_PER_S),
         }
 
-    # --- money -------------------------------------------------------------------------------------------------------
+    # --- money
 
     def balance(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"XXBT":"10.0000000000","ZUSD":"1000000.0000"}`"""
+        """Return `{"XXBT":"10.0000000000","ZUSD":"1000000.0000"}`."""
         account = self._account(api_key)
         return {
             asset_id(asset): padded(total, asset_decimals(asset))
@@ -93,7 +94,7 @@ class RestPrivate:
         }
 
     def balance_ex(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"ZUSD":{"balance":"1000000.0000","hold_trade":"25.0000"}}`"""
+        """Return `{"ZUSD":{"balance":"1000000.0000","hold_trade":"25.0000"}}`."""
         account = self._account(api_key)
         return {
             asset_id(asset): {
@@ -104,7 +105,7 @@ class RestPrivate:
         }
 
     def trade_balance(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """The whole account in one currency. There is no margin, so equity is what it is worth."""
+        """The whole account in one currency. Without margin, equity is its worth."""
         account = self._account(api_key)
         unit = self._usd_value(self._book.asset(params.text("asset") or "ZUSD"))
         if not unit:
@@ -122,8 +123,9 @@ class RestPrivate:
         return Decimal(str(self._trading.usd_value(asset)))
 
     def trade_volume(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """The volume of 30 days and what else decides the tier; the fees of the pairs that are asked for, and with
-        `fee_schedule` the fees of every tier.
+        """The volume of 30 days, the tier, and the fees of the pairs asked for.
+
+        With `fee_schedule` also the fees of every tier.
         """
         account = self._account(api_key)
         pairs = [self._book.pair(name) for name in _names_of_pairs(params)]
@@ -151,7 +153,9 @@ class RestPrivate:
         return result
 
     def _fees(self, pairs: list[PairSpec], tier: FeeTier, ppm: Callable[[FeeTier], int]) -> dict[str, Any]:
-        """The fee of a tier, the extremes, and what comes next; the highest tier has no next."""
+        """The fee of a tier, the extremes, and the next tier's; the highest tier has no
+        next.
+        """
         above = [row for row in FEE_TIERS if row.volume_usd > tier.volume_usd]
         fees = {
             "fee": _percent(ppm(tier)),
@@ -163,21 +167,21 @@ class RestPrivate:
         }
         return {self._book.names[pair.symbol].pair_id: fees for pair in pairs}
 
-    # --- orders ------------------------------------------------------------------------------------------------------
+    # --- orders
 
     def open_orders(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"open":{"O…":{…}}}`"""
+        """Return `{"open":{"O…":{…}}}`."""
         views = open_views(self._account(api_key), params, self._delay(at))
         return {"open": {view.order.order_id: self._order_row(view, params) for view in views}}
 
     def closed_orders(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"closed":{"O…":{…}},"count":99}`, fifty at a time"""
+        """Return `{"closed":{"O…":{…}},"count":99}`, fifty at a time."""
         views = closed_views(self._account(api_key), params, self._delay(at))
         closed = {view.order.order_id: self._order_row(view, params) for view in page(views, params)}
         return _counted({"closed": closed}, len(views), params)
 
     def query_orders(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """Orders by id, open or closed; an id that never was is left out."""
+        """Orders by id, open or closed; unknown ids are left out."""
         account = self._account(api_key)
         userref, cl_ord_id = params.integer("userref"), params.text("cl_ord_id")
         result = {}
@@ -193,7 +197,7 @@ class RestPrivate:
         return order_row(view, self._book.names[view.order.symbol], params.flag("trades"))
 
     def order_amends(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"amends":[{…"amend_type":"original"…},{…"user"…}],"count":2}`"""
+        """Return `{"amends":[{…"amend_type":"original"…},{…"user"…}],"count":2}`."""
         order_id = check_order_id(params.required("order_id"))
         order = self._account(api_key).order(order_id)
         if order is None:
@@ -201,10 +205,12 @@ class RestPrivate:
         versions = self._trading.amendments(order)
         return {"amends": [amend_row(version, order.pair) for version in versions], "count": len(versions)}
 
-    # --- trades and entries ------------------------------------------------------------------------------------------
+    # --- trades and entries
 
     def trades_history(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"count":396,"trades":{"T…":{…}}}`, newest first, fifty at a time or `limit` of them"""
+        """Return `{"count":396,"trades":{"T…":{…}}}`, newest first, fifty at a time or
+        `limit` of them.
+        """
         account = self._account(api_key)
         symbol, span = self._wanted_symbol(params), Span(params, account)
         rows_max = _trades_max(params)
@@ -221,7 +227,10 @@ class RestPrivate:
         return _counted({"trades": trades}, len(groups), params)
 
     def _wanted_symbol(self, params: Params) -> str | None:
-        """The one pair whose trades are asked for, by any of its names; None for all. `aclass` is that pair's class."""
+        """The one pair whose trades are asked for, by any of its names; None for all.
+
+        `aclass` is that pair's class.
+        """
         pair_class = params.choice("aclass", PAIR_CLASSES) or PAIR_CLASS
         name = params.text("pair")
         if name is None:
@@ -244,7 +253,7 @@ class RestPrivate:
         return trade_row(fills, self._book.names[fills[0].pair.symbol], with_ledgers)
 
     def ledgers(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """`{"ledger":{"L…":{…}},"count":2}`, newest first, fifty at a time"""
+        """Return `{"ledger":{"L…":{…}},"count":2}`, newest first, fifty at a time."""
         account = self._account(api_key)
         kind = params.choice("type", LEDGER_TYPES) or "all"
         names = params.texts("asset")
@@ -265,7 +274,9 @@ class RestPrivate:
         return {ledger_id: ledger_row(entries[ledger_id]) for ledger_id in ids if ledger_id in entries}
 
     def open_positions(self, api_key: ApiKey, params: Params, at: WallNs) -> Any:
-        """None: the venue lends nothing. A map by position, but a list where they are put together by market."""
+        """Return no position, because the venue lends nothing: a map by position, or a list
+        by market.
+        """
         return [] if params.choice("consolidation", ("market",)) else {}
 
     def _account(self, api_key: ApiKey) -> Account:
@@ -273,7 +284,9 @@ class RestPrivate:
 
 
 def _names_of_pairs(params: Params) -> list[str]:
-    """The pairs of `pair`: names, or objects of name and class, `{"asset":"XBTUSD","aclass":"forex"}`."""
+    """The pairs in `pair`: names, or objects of name and class,
+    `{"asset":"XBTUSD","aclass":"forex"}`.
+    """
     names = []
     for element in params.elements("pair"):
         if not isinstance(element, dict):
@@ -289,7 +302,7 @@ def _names_of_pairs(params: Params) -> list[str]:
 
 
 def _schedule(active: FeeTier) -> list[dict[str, Any]]:
-    """The fees of every tier; the first has no condition, and the one that holds is marked."""
+    """The fees of every tier; the first has no condition, and the current one is marked."""
     tiers: list[dict[str, Any]] = []
     for row in FEE_TIERS:
         tier: dict[str, Any] = {"maker_fee": _percent(row.maker_ppm), "taker_fee": _percent(row.taker_ppm)}
@@ -302,12 +315,12 @@ def _schedule(active: FeeTier) -> list[dict[str, Any]]:
 
 
 def _percent(ppm: int) -> str:
-    """2600 millionths are `0.2600` per cent."""
+    """Write 2600 millionths as `0.2600` per cent."""
     return padded(Decimal(ppm) / 10_000, 4)
 
 
 def _trades_max(params: Params) -> int:
-    """Rows of one page of trades: `limit`, of which more than 100 are not given."""
+    """Rows of one page of trades: `limit`, at most 100."""
     limit = params.integer("limit")
     if limit is not None and limit < 1:
         raise invalid("limit")
@@ -315,7 +328,7 @@ def _trades_max(params: Params) -> int:
 
 
 def _counted(result: dict[str, Any], count: int, params: Params) -> dict[str, Any]:
-    """With the number of all rows, of which a page shows some, unless it is not wanted."""
+    """Add the number of all rows, of which a page shows some, unless it is not wanted."""
     return result if params.flag("without_count") else result | {"count": count}
 
 
@@ -326,7 +339,9 @@ def _check_id(text: str, name: str) -> str:
 
 
 def reading_calls(private: RestPrivate) -> dict[str, tuple[tuple[str, ...], RestCall]]:
-    """Method → the permissions that it needs, all of them or one of those joined by `|`, and what it does."""
+    """By method: the permissions it needs (all of them, or one of those joined by `|`), and
+    its function.
+    """
     funds, ledger = "query-funds", "query-ledger"
     open_trades, closed_trades = "query-open-trades", "query-closed-trades"
     either = f"{open_trades}|{closed_trades}"

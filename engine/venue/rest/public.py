@@ -1,8 +1,9 @@
-"""The public calls of REST: the clock, the listings, and the markets as they stand.
+"""The public calls of REST: the clock, the listings, and the present markets.
 
-Each call takes the parameters and answers with the `result` of the reply. Prices of Ticker, Depth, Trades and Spread
-are written at the cost precision, or at the price precision where that is finer, those of OHLC always at the latter,
-as in genuine answers.
+Each call takes the parameters and returns the `result` of the reply; it raises VenueReject
+with Kraken's words. Prices of Ticker, Depth, Trades and Spread are written at the cost
+precision, or at the price precision where that is finer; those of OHLC always at the
+latter, as in genuine replies.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ NS_SINCE_MIN: Final = 10**12  # a `since` below is in seconds, one above in nano
 
 
 class RestPublic:
-    """What needs no key."""
+    """The calls that need no key."""
 
     def __init__(
         self,
@@ -68,21 +69,26 @@ class RestPublic:
         self._notices = notices
         self._transparency = RestTransparency(exchange.markets, book, _price)
 
-    # --- the venue ---------------------------------------------------------------------------------------------------
+    # --- the venue
 
     def time(self, params: Params) -> Any:
-        """`{"unixtime":1762820224,"rfc1123":"Tue, 11 Nov 25 00:17:04 +0000"}`; the one clock that can be set wrong."""
+        """Return `{"unixtime":1762820224,"rfc1123":"Tue, 11 Nov 25 00:17:04 +0000"}`.
+
+        This is the one clock of the venue that can be set wrong.
+        """
         now_s = (self._clock.wall_ns() + self._clock_offset_ns) // NS_PER_S
         return {"unixtime": now_s, "rfc1123": strftime("%a, %d %b %y %H:%M:%S +0000", gmtime(now_s))}
 
     def system_status(self, params: Params) -> Any:
-        """`{"status":"online","timestamp":"2025-11-11T00:17:10Z","upcoming_maintenance":[],"emergency":[]}`"""
+        """Return
+        `{"status":"online","timestamp":"…","upcoming_maintenance":[],"emergency":[]}`.
+        """
         now = self._clock.wall_ns()
         timestamp = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(now // NS_PER_S))
         return {"status": self._system(), "timestamp": timestamp, **self._notices.rest_fields(now)}
 
     def maintenance_schedule(self, params: Params) -> Any:
-        """`{"events":[…]}`: what SystemStatus lists of planned maintenance, however far ahead it is."""
+        """Return `{"events":[…]}`: all planned maintenance, however far ahead."""
         return {"events": self._notices.schedule(self._clock.wall_ns())}
 
     def assets(self, params: Params) -> Any:
@@ -96,7 +102,7 @@ class RestPublic:
         return {asset if display else asset_id(asset): _asset_row(asset) for asset in chosen}
 
     def asset_pairs(self, params: Params) -> Any:
-        """The listed pairs; `info` chooses a part of each."""
+        """The listed pairs; `info` selects a part of each."""
         kind, display = params.choice("info", tuple(_INFO)) or "info", _display(params)
         pairs = self._pairs(params, "aclass_base")
         if params.choice("execution_venue", EXECUTION_VENUES) not in (None, EXECUTION_VENUES[0]):
@@ -107,19 +113,19 @@ class RestPublic:
         }
 
     def _pairs(self, params: Params, aclass: str) -> dict[str, PairSpec]:
-        """The pairs that are asked for, all when none is named, by their keys in the answer."""
+        """The pairs asked for, all when none is named, by their keys in the reply."""
         names = params.texts("pair")
         if not _are_listed(params, aclass):
             if names:
                 raise VenueReject(UNKNOWN_PAIR)
             return {}
         keyed = self._book.keyed(names or [names.pair_id for names in self._book.names.values()], _display(params))
-        return {key: self._markets[pair.symbol].pair for key, pair in keyed.items()}  # as it is now
+        return {key: self._markets[pair.symbol].pair for key, pair in keyed.items()}  # in its present precision
 
-    # --- the markets -------------------------------------------------------------------------------------------------
+    # --- the markets
 
     def ticker(self, params: Params) -> Any:
-        """Best prices, last trade, and what happened today and in 24 hours."""
+        """Best prices, last trade, and the totals of today and of 24 hours."""
         pairs = self._pairs(params, "asset_class")
         return {key: self._ticker_row(self._markets[pair.symbol]) for key, pair in pairs.items()}
 
@@ -154,7 +160,9 @@ class RestPublic:
         }
 
     def depth(self, params: Params) -> Any:
-        """The best levels of both sides. Quantities are rounded to three decimals, as Kraken's are."""
+        """The best levels of both sides, quantities rounded to three decimals, as Kraken's
+        are.
+        """
         market, key = self._market(params)
         count = params.integer("count")
         count = DEPTH_DEFAULT if count is None else count
@@ -175,7 +183,9 @@ class RestPublic:
         return {key: {"asks": rows(SELL), "bids": rows(BUY)}}
 
     def grouped_book(self, params: Params) -> Any:
-        """The book in steps of several ticks: bids are counted at the step below, asks at the one above."""
+        """The book in steps of several ticks: bids count at the step below, asks at the one
+        above.
+        """
         market, _ = self._market(params)
         pair = market.pair
         depth = params.choice("depth", GROUPED_DEPTHS) or GROUPED_DEPTHS[0]
@@ -199,7 +209,9 @@ class RestPublic:
         return {"pair": pair.symbol, "grouping": grouping, "bids": rows(BUY), "asks": rows(SELL)}
 
     def ohlc(self, params: Params) -> Any:
-        """Up to 720 candles, the last one unfinished; intervals without a trade have one too."""
+        """Up to 720 candles, the last one unfinished; intervals without a trade have one
+        too.
+        """
         market, key = self._market(params)
         interval = params.integer("interval")
         interval = 1 if interval is None else interval
@@ -207,7 +219,7 @@ class RestPublic:
             raise invalid("interval")
         since_s = (_since_ns(params) or 0) // NS_PER_S
         candles = _without_gaps(market.candles.kept(interval), interval, self._clock.wall_ns() // NS_PER_S)
-        # The last one is always there, whatever `since` says.
+        # The last one is always included, whatever `since` says.
         wanted = [candle for candle in candles[:-1] if candle.begin_s > since_s] + candles[-1:]
         rows = [_candle_row(candle, market.pair) for candle in wanted]
         finished = candles[-2].begin_s if len(candles) > 1 else candles[-1].begin_s
@@ -226,7 +238,7 @@ class RestPublic:
         return {key: [_trade_row(trade, market.pair) for trade in trades], "last": str(last)}
 
     def spread(self, params: Params) -> Any:
-        """How the best prices have moved."""
+        """The changes of the best prices."""
         market, key = self._market(params)
         pair = market.pair
         since_s = (_since_ns(params) or 0) // NS_PER_S
@@ -234,7 +246,7 @@ class RestPublic:
         return {key: rows, "last": rows[-1][0] if rows else since_s}
 
     def _market(self, params: Params) -> tuple[PairMarket, str]:
-        """The market of the one pair that is asked for, and the key of the answer."""
+        """The market of the one pair asked for, and its key in the reply."""
         name = params.required("pair")
         if not _are_listed(params, "asset_class"):
             raise VenueReject(UNKNOWN_PAIR)
@@ -242,7 +254,7 @@ class RestPublic:
         return self._markets[pair.symbol], key
 
     def calls(self) -> dict[str, PublicCall]:
-        """Method → what it does."""
+        """By method: its function."""
         return {
             "Time": self.time,
             "SystemStatus": self.system_status,
@@ -260,12 +272,12 @@ class RestPublic:
         }
 
 
-# --- rows ------------------------------------------------------------------------------------------------------------
+# --- rows
 
 LISTED_CLASSES: Final = ("currency", "forex")  # Kraken's words for assets and for pairs of them
 ASSET_CLASSES: Final = (*LISTED_CLASSES, "tokenized_asset")
-EXECUTION_VENUES: Final = ("international", "bitnomial_exchange")  # the pairs of the first are listed here
-_INFO: Final[dict[str, tuple[str, ...]]] = {  # what each `info` leaves of a row; empty: everything
+EXECUTION_VENUES: Final = ("international", "bitnomial_exchange")  # the listed pairs belong to the first
+_INFO: Final[dict[str, tuple[str, ...]]] = {  # the fields of a row that each `info` selects; empty: all
     "info": (),
     "leverage": ("leverage_buy", "leverage_sell"),
     "fees": ("fees", "fees_maker", "fee_volume_currency"),
@@ -274,17 +286,23 @@ _INFO: Final[dict[str, tuple[str, ...]]] = {  # what each `info` leaves of a row
 
 
 def _are_listed(params: Params, name: str) -> bool:
-    """Is the class that is asked for the one that the venue lists? Tokenized shares are not."""
+    """Whether the class asked for is the one that the venue lists; tokenized shares are
+    not.
+    """
     return params.choice(name, ASSET_CLASSES) in (None, *LISTED_CLASSES)
 
 
 def _display(params: Params) -> bool:
-    """Are assets and pairs to be named as the WebSocket names them? `assetVersion=1`, the only one there is."""
+    """Whether to use the WebSocket's names of assets and pairs: `assetVersion=1`, the only
+    version.
+    """
     return params.choice("assetVersion", ("1",)) is not None
 
 
 def _part(row: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """Of a row what `info` asks for. With `margin` one field goes by another name than in the whole row."""
+    """Select the fields of a row that `info` asks for. With `margin` one field has another
+    name.
+    """
     if not keys:
         return row
     row["margin_level"] = row["margin_stop"]
@@ -304,8 +322,10 @@ def _asset_row(asset: str) -> dict[str, Any]:
 
 
 def _pair_row(pair: PairSpec, names: PairNames, display: bool) -> dict[str, Any]:
-    """One pair. There is no margin trading, so no leverage; fees are told by TradeVolume alone, as Kraken does
-    since 2026-09-08: both lists are empty for every pair.
+    """One pair. Without margin trading there is no leverage.
+
+    Both lists of fees are empty for every pair, as at Kraken since 2026-09-08: TradeVolume
+    has the fees.
     """
     return {
         "altname": names.altname,
@@ -335,7 +355,7 @@ def _pair_row(pair: PairSpec, names: PairNames, display: bool) -> dict[str, Any]
 
 
 def _bare(text: str) -> str:
-    """`"0.00005000"` becomes `"0.00005"`."""
+    """Drop trailing zeros: `"0.00005000"` becomes `"0.00005"`."""
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -348,7 +368,7 @@ def _price(ticks: int, pair: PairSpec) -> str:
 
 
 def _rough(qty: Decimal) -> str:
-    """A quantity to three decimals, but never 0: that would say that the level is gone."""
+    """A quantity to three decimals, but never 0, which would mean that the level is gone."""
     return padded(max(qty, Decimal("0.001")), 3)
 
 
@@ -369,7 +389,7 @@ def _candle_row(candle: Candle, pair: PairSpec) -> list[Any]:
 
 
 def _mean_price(span: DayTotals, pair: PairSpec) -> str:
-    """Cost by quantity with all its decimals, which a tick does not have."""
+    """Cost by quantity with all its decimals, more than a tick has."""
     mean = units_decimal(span.cost, pair.price_decimals) / span.qty if span.qty else Decimal(0)
     return padded(mean, _price_decimals(pair))
 
@@ -381,7 +401,9 @@ def _trade_row(trade: Trade, pair: PairSpec) -> list[Any]:
 
 
 def _without_gaps(candles: Sequence[Candle], interval: int, now_s: int) -> list[Candle]:
-    """The last CANDLES_KEPT intervals up to now, oldest first; those without a trade have a candle too."""
+    """The last CANDLES_KEPT intervals up to now, oldest first, with candles for those
+    without a trade.
+    """
     span_s = interval * 60
     first_s = max(now_s // span_s * span_s - (CANDLES_KEPT - 1) * span_s, candles[0].begin_s)
     last = candles[0]
@@ -395,13 +417,13 @@ def _without_gaps(candles: Sequence[Candle], interval: int, now_s: int) -> list[
 
 
 def _quiet(last: Candle, begin_s: int) -> Candle:
-    """An interval after this one, in which nothing was traded."""
+    """A candle without trades, at the last one's close."""
     close = last.close
     return Candle(begin_s, close, close, close, close, 0, 0, 0)
 
 
 def _since_ns(params: Params) -> int | None:
-    """`since` in nanoseconds, whatever it was given in; None when it was not."""
+    """`since` in nanoseconds, from either unit; None when not given."""
     since = params.decimal("since")
     if since is None:
         return None

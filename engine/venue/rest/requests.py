@@ -1,8 +1,10 @@
-"""REST's order requests, translated into the venue's own (WebSocket v2 names, exact numbers).
+"""REST's order requests, translated into the venue's own (WebSocket v2 names, exact
+numbers).
 
-What REST alone has: `price` means the limit of a limit order and the trigger of a stop, `price2` the limit of a stop;
-prices may be relative, `+` and `-` and `#` in front and `%` behind; flags come as a list of words. The venue's checks
-of an order are the same for both ways in, and are not done here.
+Peculiar to REST: `price` means the limit of a limit order and the trigger of a stop,
+`price2` the limit of a stop; prices may be relative, with `+`, `-` or `#` in front and `%`
+behind; flags are a list of words. The venue's checks of an order are the same for both
+interfaces, and are not done here. Every function raises VenueReject.
 """
 
 import re
@@ -41,9 +43,9 @@ _STP_TYPES: Final = ("cancel-newest", "cancel-oldest", "cancel-both")
 _FLAGS: Final = frozenset({"post", "fcib", "fciq", "nompp", "viqc"})
 _PRICE: Final = re.compile(r"([+\-#]?)([0-9.]+)(%?)")
 
-EXPIRY_NS_MIN: Final = 5 * NS_PER_S  # of an expiry that is given as a distance
+EXPIRY_NS_MIN: Final = 5 * NS_PER_S  # of an expiry given as a distance
 
-# What the venue's checks name in v2's words, in the words of the calls that place an order.
+# v2's names in the venue's checks → the names in the calls that place an order.
 _ORDER_WORDS: Final = {
     "cash_order_qty": "viqc",
     "conditional": "close",
@@ -51,7 +53,7 @@ _ORDER_WORDS: Final = {
     "effective_time": "starttm",
     "expire_time": "expiretm",
     "limit_price": "price",
-    "limit_price_type": "price2",  # of a trailing stop's limit, the only one that has a type
+    "limit_price_type": "price2",  # of a trailing stop's limit, the only one with a type
     "post_only": "post",
     "price_type": "price",
     "time_in_force": "timeinforce",
@@ -59,7 +61,7 @@ _ORDER_WORDS: Final = {
     "trigger_price_type": "price",
     "triggers": "price",
 }
-# AmendOrder has v2's words, but no types: a price tells by its sign and its % what it is.
+# AmendOrder has v2's names, but no types: a price shows its type by its sign and %.
 _AMEND_WORDS: Final = {
     "limit_price_type": "limit_price",
     "trigger_price_type": "trigger_price",
@@ -90,14 +92,14 @@ class RestPrice(msgspec.Struct, frozen=True):
 
 
 def in_rest_words(call: str, refusal: VenueReject) -> VenueReject:
-    """The same refusal with the parameter named as this call of REST names it."""
+    """The same refusal, with the parameter named as this call of REST names it."""
     start, _, name = str(refusal).rpartition(":")
     word = _WORDS_OF_CALL.get(call, {}).get(name) if start == INVALID else None
     return refusal if word is None else invalid(word)
 
 
 def rest_price(params: Params, name: str) -> RestPrice | None:
-    """`37500`, `+1%`, `#25.5`; None when it was not given."""
+    """Read `37500`, `+1%` or `#25.5`; None when not given."""
     text = params.text(name)
     if text is None:
         return None
@@ -109,7 +111,9 @@ def rest_price(params: Params, name: str) -> RestPrice | None:
 
 
 def signed(price: RestPrice, side: Side, kind: str) -> Decimal:
-    """The distance with its sign; `#` goes where an order of this kind makes sense: below the market for a buyer."""
+    """The distance with its sign; `#` means the usual direction, below the market for a
+    buyer.
+    """
     is_up = price.sign == "+" or (
         price.sign == "#" and (side is SELL) != (kind.startswith("stop-loss") or kind in TRAILING_KINDS)
     )
@@ -117,17 +121,21 @@ def signed(price: RestPrice, side: Side, kind: str) -> Decimal:
 
 
 def _absolute(price: RestPrice, reference: PriceTicks, side: Side, kind: str, pair: PairSpec) -> Decimal:
-    """The price that a limit comes to, half up to the tick where it is relative to `reference`."""
+    """The absolute price of a limit, half up to the tick where it is relative to
+    `reference`.
+    """
     if price.price_type == "static":
         return price.value
     if not price.sign:
-        raise VenueReject(BAD_PRICE)  # a bare percentage
+        raise VenueReject(BAD_PRICE)  # a percentage without a sign
     ticks = reference + offset_ticks(signed(price, side, kind), price.price_type, reference, pair)
     return units_decimal(ticks, pair.price_decimals)
 
 
 def _triggers(price: RestPrice, kind: OrderKind, side: Side, reference: str) -> Triggers:
-    """The trigger of a stop or take order; a trailing one is a distance whether it has a sign or not."""
+    """The trigger of a stop or take order; a trailing one is a distance with or without a
+    sign.
+    """
     chosen = cast(Literal["last", "index"], reference)
     if kind in TRAILING_KINDS:
         if price.sign not in ("", "+"):
@@ -147,7 +155,7 @@ class _Prices(msgspec.Struct, frozen=True):
 
 
 def _prices(params: Params, kind: OrderKind, side: Side, market: PairMarket) -> _Prices:
-    """`price` and `price2` by what they mean for the kind of order."""
+    """`price` and `price2` by their meaning for the kind of order."""
     price, price2 = rest_price(params, "price"), rest_price(params, "price2")
     pair = market.pair
     if kind not in TRIGGER_KINDS:
@@ -169,12 +177,12 @@ def _prices(params: Params, kind: OrderKind, side: Side, market: PairMarket) -> 
 
 
 def _limit_offset(price2: RestPrice) -> tuple[Decimal, PriceType]:
-    """How far the limit of a trailing stop lies from its trigger, and in which unit."""
+    """The distance from a trailing stop's trigger to its limit, and its unit."""
     return (-price2.value if price2.sign == "-" else price2.value), ("pct" if price2.is_pct else "quote")
 
 
 def _trigger_ticks(triggers: Triggers, kind: OrderKind, side: Side, market: PairMarket) -> PriceTicks:
-    """Where the trigger stands, half up to the tick: what a relative limit is a distance from."""
+    """The trigger's price, half up to the tick, which a relative limit refers to."""
     if triggers.price_type == "static":
         return PriceTicks(int(triggers.price.scaleb(market.pair.price_decimals).to_integral_value(ROUND_HALF_UP)))
     return PriceTicks(trigger_ticks(triggers, kind, side, market.last, market.pair))
@@ -223,7 +231,7 @@ def _fee_preference(flags: set[str]) -> Literal["base", "quote"] | None:
 
 
 def _leveraged(params: Params) -> bool:
-    """Is margin asked for? `none`, or how many times, such as `2:1` or `2`."""
+    """Whether margin is asked for: `none`, or a factor such as `2:1` or `2`."""
     leverage = params.text("leverage")
     if leverage in (None, "none", "0"):
         return False
@@ -282,7 +290,7 @@ def new_order(params: Params, market: PairMarket, at: WallNs, deadline: WallNs |
 
 
 def _expiry(params: Params, at: WallNs) -> WallNs | None:
-    """When the order expires; a distance, `+n`, must be of five seconds or more."""
+    """When the order expires; a distance, `+n`, must be five seconds or more."""
     expire_time = params.moment("expiretm", at)
     is_distance = (params.text("expiretm") or "").startswith("+")
     if expire_time is not None and is_distance and expire_time - at < EXPIRY_NS_MIN:
@@ -335,7 +343,7 @@ def amend(params: Params, order: ClientOrder, market: PairMarket, at: WallNs) ->
 
 
 def edit(params: Params, old: ClientOrder, market: PairMarket, at: WallNs, validate: bool) -> EditSpec:
-    """EditOrder: what is not given stays as it was."""
+    """EditOrder: what is not given keeps its value."""
     flags = _flags(params)
     kind = old.order_type
     limit_price, triggers = None, None

@@ -1,8 +1,8 @@
-"""REST's pen: how orders, fills and entries look in its answers.
+"""REST's encoder: orders, fills and entries as its replies write them.
 
-Numbers are text at the precision of the pair or asset: prices in a description at the price precision, everything
-else about money at the cost precision; times are seconds with a fraction. The keys and their order are those of
-genuine answers of 2026.
+Numbers are text at the precision of the pair or asset: prices in a description at the price
+precision, all other money at the cost precision; times are seconds with a fraction. The
+keys and their order are those of genuine replies of 2026.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from engine.venue.trading.client_order import (
 )
 
 SPOT_POSITION: Final = "TKH2SE-M7IF5-CFI7LT"
-"""What every spot fill names as its position: genuine answers all have this one."""
+"""The position that every spot fill names, in all genuine replies."""
 
 PAIR_CLASS: Final = "forex"
 """The class (`aclass`) of every spot pair."""
@@ -38,26 +38,28 @@ _US: Final = 6
 
 
 def padded(value: Decimal | int, decimals: int) -> str:
-    """`padded(Decimal("1.5"), 4) == "1.5000"`; digits beyond the precision are rounded half to even."""
+    """`padded(Decimal("1.5"), 4) == "1.5000"`; digits beyond the precision are rounded half
+    to even.
+    """
     return f"{value:.{decimals}f}"
 
 
 def seconds(at: WallNs) -> float:
-    """A time as orders and trades tell it, to the microsecond."""
+    """A time in orders and trades, in seconds to the microsecond."""
     return round(at / NS_PER_S, _US)
 
 
 def whole_seconds(at: WallNs | None) -> int:
-    """A time as starttm and expiretm tell it; 0 for none."""
+    """A time in starttm and expiretm; 0 for none."""
     return 0 if at is None else at // NS_PER_S
 
 
 def utc_s(at_s: int) -> str:
-    """`2023-03-24T17:41:56Z`: whole seconds, as CancelAllOrdersAfter tells them."""
+    """Write `2023-03-24T17:41:56Z`: whole seconds, as CancelAllOrdersAfter does."""
     return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(at_s))
 
 
-# --- descriptions ----------------------------------------------------------------------------------------------------
+# --- descriptions
 
 
 def _words(kind: str) -> str:
@@ -65,7 +67,7 @@ def _words(kind: str) -> str:
 
 
 def offset_text(value: Decimal, price_type: str, pair: PairSpec) -> str:
-    """`+1.0000%` or `+25.0`: the distance of a trailing stop."""
+    """Write `+1.0000%` or `+25.0`: the distance of a trailing stop."""
     return f"{value:+.4f}%" if price_type == "pct" else f"{value:+.{pair.price_decimals}f}"
 
 
@@ -84,7 +86,7 @@ def _limit_text(limit: Decimal | None, price_type: str | None, kind: str, pair: 
 
 
 def prices_text(spec: OrderSpec, pair: PairSpec, limit_price: Decimal | None) -> tuple[str, str]:
-    """`descr.price` and `descr.price2`; the limit as it now stands, where there is one."""
+    """`descr.price` and `descr.price2`, with the present limit where there is one."""
     kind = spec.order_type
     limit = spec.limit_price if limit_price is None or kind == "trailing-stop-limit" else limit_price
     limit_text = _limit_text(limit, spec.limit_price_type, kind, pair)
@@ -94,7 +96,9 @@ def prices_text(spec: OrderSpec, pair: PairSpec, limit_price: Decimal | None) ->
 
 
 def edited_prices_text(spec: OrderSpec, pair: PairSpec, asked: tuple[str | None, str | None]) -> tuple[str, str]:
-    """The prices of EditOrder's answer: as they were asked, `0.89` and not `0.8900`, unless they were distances."""
+    """The prices of EditOrder's reply: as they were given, `0.89` and not `0.8900`, unless
+    distances.
+    """
     price, price2 = (
         text if word is None or word[:1] in "+-#" or word.endswith("%") else word
         for word, text in zip(asked, prices_text(spec, pair, None), strict=True)
@@ -103,7 +107,7 @@ def edited_prices_text(spec: OrderSpec, pair: PairSpec, asked: tuple[str | None,
 
 
 def volume_text(spec: OrderSpec, pair: PairSpec, qty: Decimal) -> str:
-    """The volume of an order: its quantity, or with `viqc` the amount of the quote currency that it names."""
+    """The volume of an order: its quantity, or with `viqc` its amount of quote currency."""
     return padded(qty if spec.cash_order_qty is None else spec.cash_order_qty, pair.qty_decimals)
 
 
@@ -115,11 +119,12 @@ def order_text(
     limit_price: Decimal | None = None,
     prices: tuple[str, str] | None = None,
 ) -> str:
-    """`buy 1.25000000 XBTUSD @ stop loss 27500.0 -> limit 27400.0`
+    """Write `buy 1.25000000 XBTUSD @ stop loss 27500.0 -> limit 27400.0`.
 
-    Of a `viqc` order the number is the amount of the quote currency, and nothing but the flag says so, as ccxt met
-    it in 2024; ten years earlier the wire had `buy 1.00000000 (EUR) XBTEUR`. `prices` are the texts of `descr.price`
-    and `descr.price2` where they are not those of the order.
+    In a `viqc` order the number is the amount of the quote currency, and only the flag
+    shows it, as ccxt met it in 2024; ten years earlier the wire had `buy 1.00000000 (EUR)
+    XBTEUR`. `prices` are the texts of `descr.price` and `descr.price2` where they are not
+    those of the order.
     """
     kind = spec.order_type
     price, price2 = prices or prices_text(spec, pair, limit_price)
@@ -133,7 +138,9 @@ def order_text(
 
 
 def close_text(conditional: Conditional | None, pair: PairSpec) -> str:
-    """`close position @ stop loss 22000.0 -> limit 21000.0`; empty for an order without one."""
+    """Write `close position @ stop loss 22000.0 -> limit 21000.0`; empty for an order
+    without one.
+    """
     if conditional is None:
         return ""
     kind = conditional.order_type
@@ -145,11 +152,11 @@ def close_text(conditional: Conditional | None, pair: PairSpec) -> str:
     return text if conditional.limit_price is None else f"{text} -> limit {limit}"
 
 
-# --- rows ------------------------------------------------------------------------------------------------------------
+# --- rows
 
 
 class OrderView(msgspec.Struct, frozen=True):
-    """What is told of an order: as it now stands, or as it stood a while ago."""
+    """An order as a reply shows it: in its present state, or in that of a while ago."""
 
     order: ClientOrder
     is_open: bool
@@ -218,7 +225,7 @@ def order_row(view: OrderView, names: PairNames, with_trades: bool) -> dict[str,
 
 
 def _stop_prices(order: ClientOrder, money: int) -> dict[str, str]:
-    """Where the trigger stands and what came of it; zeros for what has none."""
+    """The trigger's price and time; zeros for an order without one."""
     stop = limit = Decimal(0)
     decimals = order.pair.price_decimals
     if order.order_type in TRAILING_KINDS:
@@ -240,7 +247,9 @@ def _misc(view: OrderView) -> str:
 
 
 def _oflags(order: ClientOrder) -> str:
-    """A set of words, in the order of the wire: `post,fciq` in June 2026. Where `viqc` stands is not known."""
+    """A set of words, in the order of the wire: `post,fciq` in June 2026. The place of
+    `viqc` is unknown.
+    """
     flags = ["post"] if order.post_only else []
     flags.append("fcib" if order.spec.fee_preference == "base" else "fciq")
     if order.spec.cash_order_qty is not None:
@@ -249,12 +258,14 @@ def _oflags(order: ClientOrder) -> str:
 
 
 def _traded_as(kind: str) -> str:
-    """What an order of this kind has become when it trades: a stop-loss takes as a market order."""
+    """The kind as which an order trades: a stop-loss takes as a market order."""
     return "limit" if kind in LIMIT_KINDS else "market"
 
 
 def trade_row(fills: Sequence[Execution], names: PairNames, with_ledgers: bool) -> dict[str, Any]:
-    """One row of TradesHistory and QueryTrades: one fill, or all that one taker made at once."""
+    """One row of TradesHistory and QueryTrades: one fill, or all that one taker made at
+    once.
+    """
     first, pair = fills[0], fills[0].pair
     money = max(pair.cost_decimals, pair.price_decimals)
     qty = sum((fill.qty for fill in fills), Decimal(0))
@@ -300,7 +311,7 @@ def ledger_row(entry: LedgerEntry) -> dict[str, Any]:
 
 
 def amend_row(amendment: Amendment, pair: PairSpec) -> dict[str, Any]:
-    """One row of OrderAmends; what an order does not have is not named."""
+    """One row of OrderAmends; fields that an order lacks are left out."""
     row: dict[str, Any] = {
         "amend_id": amendment.amend_id,
         "amend_type": amendment.amend_type,

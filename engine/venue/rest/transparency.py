@@ -1,7 +1,8 @@
-"""The public calls of REST that European rules ask for: the book before trades, the trades after them.
+"""The public calls of REST that European rules require: PreTrade and PostTrade.
 
-Both name their pair by its v2 symbol and describe it with the codes of financial reporting. The shapes are those of
-Kraken's page and of a PostTrade answer of 2026-05; the token codes of other assets than Bitcoin are left empty.
+Both name their pair by its v2 symbol and describe it with the codes of financial reporting.
+The shapes are those of Kraken's page and of a PostTrade reply of 2026-05; the token codes
+of assets other than Bitcoin are left empty.
 """
 
 import re
@@ -25,7 +26,7 @@ from engine.venue.wire.text import utc_ns
 
 LEVELS_TOLD: Final = 10
 TRADES_TOLD: Final = 1000
-LOOK_BACK_NS: Final = 86_400 * NS_PER_S  # how far before `to_ts` trades are looked for where no `from_ts` is given
+LOOK_BACK_NS: Final = 86_400 * NS_PER_S  # the period before `to_ts` that is searched where no `from_ts` is given
 VENUE: Final = "PGSL"  # market identifier code
 MONEY: Final = frozenset({"USD", "EUR", "GBP", "JPY"})
 TOKEN_CODES: Final = {"BTC": ("V15WLZJMF", "BTC,XBT")}  # digital token identifier, short name
@@ -50,7 +51,7 @@ class RestTransparency:
         self._price_text = price_text
 
     def pre_trade(self, params: Params) -> Any:
-        """The ten best levels of both sides, with how many orders stand on each."""
+        """The ten best levels of both sides, with the number of orders on each."""
         market = self._markets[self._book.pair(params.required("symbol")).symbol]
         about = _about(market.pair)
         return about | {
@@ -77,7 +78,9 @@ class RestTransparency:
         return rows
 
     def post_trade(self, params: Params) -> Any:
-        """The newest trades, or the first ones after `from_ts`, of one pair or of all, oldest first."""
+        """The newest trades, or the first ones after `from_ts`, of one pair or of all,
+        oldest first.
+        """
         name = params.text("symbol")
         markets = [self._markets[self._book.pair(name).symbol]] if name else list(self._markets.values())
         from_at, to_at = _moment(params, "from_ts"), _moment(params, "to_ts")
@@ -114,7 +117,7 @@ class RestTransparency:
 
 
 def _about(pair: PairSpec) -> dict[str, str]:
-    """What both calls say of a pair."""
+    """The fields about a pair that both calls share."""
     base_code, base_short = TOKEN_CODES.get(pair.base, ("", ""))
     quote_code, quote_short = TOKEN_CODES.get(pair.quote, ("", ""))
     return {

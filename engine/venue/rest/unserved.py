@@ -1,6 +1,8 @@
-"""The private calls of REST that Kraken has and the venue has not: money in and out, earning, reports, subaccounts.
+"""The private calls of Kraken's REST that the venue lacks: money in and out, earning,
+reports, subaccounts.
 
-A key without the permission is told so by Kraken, and no key of the venue has any of these.
+Kraken refuses them to a key without the permission, and no key of the venue has any of
+these.
 """
 
 from typing import Any, Final
@@ -26,7 +28,9 @@ UNSERVED: Final = (
 
 
 def unserved_calls() -> dict[str, tuple[tuple[str, ...], RestCall]]:
-    """Method → the permissions that are asked for first, and the call, which refuses every key."""
+    """By method: the permissions that are checked first, and the call, which refuses every
+    key.
+    """
     return dict.fromkeys(UNSERVED, ((), _denied))
 
 

@@ -1,7 +1,7 @@
-"""An account's orders as REST shows them: chosen, ordered, cut into pages, and perhaps seen with a delay.
+"""An account's orders as REST shows them: selected, sorted, in pages, and possibly delayed.
 
-The genuine REST lags behind the engine at times. A view `as_of` an earlier moment leaves out what came later: orders,
-fills, amends and ends.
+The genuine REST lags behind the engine at times. A view `as_of` an earlier moment leaves
+out later orders, fills, amends and ends.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ Row = TypeVar("Row")
 
 
 def current_view(order: ClientOrder) -> OrderView:
-    """An order as it stands."""
+    """An order in its present state."""
     return OrderView(
         order,
         order.is_open,
@@ -37,7 +37,7 @@ def current_view(order: ClientOrder) -> OrderView:
 
 
 def view_of(order: ClientOrder, account: Account, as_of: WallNs | None) -> OrderView | None:
-    """An order as it stood; None when it had not been placed yet. `as_of` None means now."""
+    """An order in its state then; None when it had not been placed. `as_of` None means now."""
     if as_of is None:
         return current_view(order)
     if order.opened_at > as_of:
@@ -88,7 +88,7 @@ def closed_views(account: Account, params: Params, as_of: WallNs | None) -> list
 
 
 def _newest_first(account: Account, as_of: WallNs | None) -> Iterable[ClientOrder]:
-    """What is open, or what was open then."""
+    """The orders that are open, or were open then."""
     if as_of is None:
         return reversed(account.open_orders.values())
     since_ended = [order for order in account.closed_orders.values() if (order.closed_at or 0) > as_of]
@@ -96,7 +96,9 @@ def _newest_first(account: Account, as_of: WallNs | None) -> Iterable[ClientOrde
 
 
 def _is_wanted(order: ClientOrder, params: Params) -> bool:
-    """By userref or by the client's own id, where the request names one."""
+    """Whether the userref or client order id of the request, where there is one, is the
+    order's.
+    """
     userref, cl_ord_id = params.integer("userref"), params.text("cl_ord_id")
     if userref is not None and order.order_userref != userref:
         return False
@@ -104,14 +106,16 @@ def _is_wanted(order: ClientOrder, params: Params) -> bool:
 
 
 class Span:
-    """`start`, exclusive, to `end`, inclusive: seconds since 1970, or the id of an order, trade or entry."""
+    """From `start`, exclusive, to `end`, inclusive: seconds since 1970, or the id of an
+    order or entry.
+    """
 
     def __init__(self, params: Params, account: Account) -> None:
         self._start = _moment(params, "start", account)
         self._end = _moment(params, "end", account)
 
     def holds(self, at: WallNs) -> bool:
-        """Does the time lie within?"""
+        """Whether the time is within the span."""
         return (self._start is None or at > self._start) and (self._end is None or at <= self._end)
 
 
@@ -132,7 +136,7 @@ def _moment(params: Params, name: str, account: Account) -> int | None:
 
 
 def page(rows: Sequence[Row], params: Params, rows_max: int = PAGE) -> Sequence[Row]:
-    """So many of them, from the offset `ofs` on."""
+    """`rows_max` of the rows, from the offset `ofs` on."""
     offset = params.integer("ofs") or 0
     if offset < 0:
         raise invalid("ofs")
@@ -140,7 +144,9 @@ def page(rows: Sequence[Row], params: Params, rows_max: int = PAGE) -> Sequence[
 
 
 def merged(executions: Iterable[Execution]) -> list[list[Execution]]:
-    """Fills, those that a taker made at once put together, as `consolidate_taker` does by default."""
+    """Fills, with those that a taker made at once put together, the default of
+    `consolidate_taker`.
+    """
     groups: list[list[Execution]] = []
     for execution in executions:
         last = groups[-1][0] if groups else None

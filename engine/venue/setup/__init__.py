@@ -1,1 +1,1 @@
-"""How a venue is set up: its settings, API keys, and the rate counters of their tiers."""
+"""The venue's set-up: its settings, API keys, and rate limits by tier."""

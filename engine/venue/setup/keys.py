@@ -1,8 +1,9 @@
-"""API keys: who asks, what he may do, and whether the request is really his and new.
+"""API keys: who sends a request, what the key permits, and whether the request is authentic
+and new.
 
-A key is two texts: the public part travels with every request, the secret signs it. The default key belongs to the
-funded account and is made from the seed, so that a venue that is started again knows it still. Only the secrets of
-play money are in here.
+A key is two texts: the public part travels with every request, the secret signs it. The
+default key belongs to the funded account and is made from the seed, so that a venue that is
+started again accepts it still. There are only secrets of play money here.
 """
 
 import base64
@@ -43,17 +44,17 @@ TRADING_PERMISSIONS: Final = (
     "query-ledger",
     "create-ws-token",
 )
-"""What a trading program needs; nothing that could take money away."""
+"""What a trading program needs; nothing that could withdraw funds."""
 
 FUNDED_ACCOUNT: Final = 1
-"""The account that the default key belongs to."""
+"""The account of the default key."""
 
 KEYS_MAX: Final = 1000
 FUNDS_MAX: Final = 10**12  # of one asset
 NONCE_MAX: Final = 2**64 - 1
-NONCES_KEPT: Final = 4096  # of one key with a window; a lagging nonce below all of them is refused
-LOCKOUT_FAILURES: Final = 20  # in a row, of one key text
-LOCKOUT_NS: Final = 900 * NS_PER_S  # from the last call, each of which prolongs it
+NONCES_KEPT: Final = 4096  # for one key with a window; a nonce below all of them is refused
+LOCKOUT_FAILURES: Final = 20  # in a row, with one key text
+LOCKOUT_NS: Final = 900 * NS_PER_S  # from the last call; each call prolongs it
 LOCKOUTS_KEPT: Final = 1000  # key texts whose failures are remembered
 
 INVALID_KEY: Final = "EAPI:Invalid key"
@@ -67,13 +68,13 @@ _SECRET_BYTES: Final = 64  # 88 characters
 
 
 class KeySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key that is wanted: its texts are made by the venue where none are given."""
+    """A key to be added; the venue makes its texts where none are given."""
 
     permissions: tuple[str, ...] = TRADING_PERMISSIONS
-    nonce_window: int = 0  # in units of the nonce: how far one may lag behind the highest
-    tier: Tier = "intermediate"  # of the REST counter, and of the account where the key is its first
+    nonce_window: int = 0  # in units of the nonce: how far one may be below the highest
+    tier: Tier = "intermediate"  # of the REST counter, and of the account if the key is its first
     account_id: int = FUNDED_ACCOUNT
-    funds: dict[str, Decimal] = {}  # of the account where the key is its first; none named: enough of every asset
+    funds: dict[str, Decimal] = {}  # of the account if the key is its first; empty: enough of every asset
     key: str = ""
     secret: str = ""  # base64
 
@@ -101,28 +102,30 @@ class ApiKey:
         self.tier: Tier = spec.tier
         self.account_id = spec.account_id
         self.last_nonce = 0  # the highest used; 0 before the first
-        self._nonces: list[int] = []  # the highest used, sorted: what a window lets come late may not come twice
+        self._nonces: list[int] = []  # the highest used, sorted: a late nonce within the window must still be new
         self._secret_bytes = base64.b64decode(secret, validate=True)
 
     def __repr__(self) -> str:
         return f"ApiKey({self.key[:6]}…, account {self.account_id})"
 
     def may(self, permission: str) -> bool:
-        """Has it been given this permission?"""
+        """Whether the key has this permission."""
         return permission in self.permissions
 
     def require(self, *any_of: str) -> None:
-        """Refuse what none of these permissions allows."""
+        """Raise VenueReject unless the key has one of these permissions."""
         if self.permissions.isdisjoint(any_of):
             raise VenueReject(PERMISSION_DENIED)
 
     def signature(self, path: str, nonce: str, body: bytes) -> str:
-        """`base64(HMAC-SHA512(secret, path ‖ SHA256(nonce ‖ body)))`"""
+        """Sign: `base64(HMAC-SHA512(secret, path ‖ SHA256(nonce ‖ body)))`."""
         digest = hashlib.sha256(nonce.encode() + body).digest()
         return base64.b64encode(hmac.new(self._secret_bytes, path.encode() + digest, hashlib.sha512).digest()).decode()
 
     def use_nonce(self, nonce: int) -> None:
-        """Refuse a nonce that lags further than the window, or that was used before."""
+        """Record a nonce; raises VenueReject if it is outside the window, or was used
+        before.
+        """
         if not self._is_fresh(nonce):
             raise VenueReject(INVALID_NONCE)
         insort(self._nonces, nonce)
@@ -139,19 +142,20 @@ class ApiKey:
 
 
 class KeyRing:
-    """All keys of the venue, and who has failed too often to be listened to."""
+    """All keys of the venue, and the key texts that are locked out after failures."""
 
     def __init__(self, seed: int, tier: Tier = "intermediate", specs: Iterable[KeySpec] = ()) -> None:
         self._rng = Random(f"{seed} API keys")
         self._keys: dict[str, ApiKey] = {}
-        # By key text, known or not: how often in a row it failed, and when last.
+        # By key text, known or not: the number of failures in a row, and the time of the
+        # last.
         self._failures: dict[str, tuple[int, MonoNs]] = {}
         self.default = self.add(KeySpec(tier=tier))
         for spec in specs:
             self.add(spec)
 
     def add(self, spec: KeySpec) -> ApiKey:
-        """One more key; ConfigError when its texts cannot be used."""
+        """Add a key; raises ConfigError when its texts cannot be used."""
         if len(self._keys) >= KEYS_MAX:
             raise ConfigError(f"API key: the venue holds {KEYS_MAX} keys already, start another venue")
         key = spec.key or self._text(_KEY_BYTES)
@@ -165,11 +169,19 @@ class KeyRing:
         return api_key
 
     def find(self, key: str) -> ApiKey | None:
-        """The key of this public text."""
+        """The key with this public text, or None."""
         return self._keys.get(key)
 
+    def failures(self, key: str) -> int:
+        """Calls with this public text, be it a key's or not, that were refused since the
+        last good one.
+        """
+        return self._failures.get(key, (0, MonoNs(0)))[0]
+
     def authenticate(self, key: str, sign: str, path: str, nonce: str | None, body: bytes, now: MonoNs) -> ApiKey:
-        """Whose request this is; VenueReject with Kraken's words when it is nobody's, forged, or not new."""
+        """The key of a request; raises VenueReject in Kraken's words for an unknown, forged
+        or repeated one.
+        """
         failures, failed_at = self._failures.get(key, (0, MonoNs(0)))
         if failures >= LOCKOUT_FAILURES:
             if now - failed_at < LOCKOUT_NS:

@@ -1,6 +1,7 @@
 """Kraken's trading rate counter: one per account and pair, decaying with time.
 
-What an action costs depends on the age of the order that it touches, counted from its creation or its last amend.
+The cost of an action depends on the age of the order that it touches, counted from its
+creation or its last amend.
 https://docs.kraken.com/api/docs/guides/spot-ratelimits
 """
 
@@ -15,7 +16,7 @@ Action = Literal["add", "amend", "edit", "cancel"]
 
 
 class TierLimits(msgspec.Struct, frozen=True):
-    """What an account of a tier may do on one pair."""
+    """The limits of a tier's account on one pair."""
 
     threshold: int
     decay_per_s: float
@@ -29,7 +30,7 @@ TIERS: Final[dict[Tier, TierLimits]] = {
 }
 
 _FIXED: Final[dict[Action, int]] = {"add": 1, "amend": 1, "edit": 1, "cancel": 0}
-# (age in seconds, exclusive; cost): the first bound above the age counts, none means free.
+# (age in seconds, exclusive; cost): the first bound above the age applies, none means free.
 _BY_AGE: Final[dict[Action, tuple[tuple[int, int], ...]]] = {
     "add": (),
     "amend": ((5, 3), (10, 2), (15, 1)),
@@ -39,7 +40,9 @@ _BY_AGE: Final[dict[Action, tuple[tuple[int, int], ...]]] = {
 
 
 def cost(action: Action, age_ns: int = 0) -> int:
-    """Of one action on an order of this age; an order that is not there costs the fixed part alone, age -1."""
+    """The points of one action on an order of this age; age -1, of an order that is not
+    open, costs the fixed part.
+    """
     if age_ns >= 0:
         for bound_s, by_age in _BY_AGE[action]:
             if age_ns < bound_s * NS_PER_S:
@@ -48,7 +51,7 @@ def cost(action: Action, age_ns: int = 0) -> int:
 
 
 class RateCounter:
-    """One pair's counter of one account."""
+    """The counter of one pair and account."""
 
     __slots__ = ("_at", "_limits", "_value")
 
@@ -58,7 +61,7 @@ class RateCounter:
         self._at = WallNs(0)
 
     def value(self, at: WallNs) -> float:
-        """What has not decayed yet."""
+        """The points that have not decayed at `at`."""
         if at > self._at:
             decayed = (at - self._at) / NS_PER_S * self._limits.decay_per_s
             self._value = max(0.0, self._value - decayed)
@@ -66,9 +69,9 @@ class RateCounter:
         return self._value
 
     def admits(self, points: float, at: WallNs) -> bool:
-        """Is there room for these points?"""
+        """Whether there is room for these points."""
         return self.value(at) + points <= self._limits.threshold
 
     def charge(self, points: float, at: WallNs) -> None:
-        """Add points, past the threshold too: what is accepted is paid for."""
+        """Add points, past the threshold too: what is accepted is charged."""
         self._value = self.value(at) + points

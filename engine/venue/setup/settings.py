@@ -1,4 +1,4 @@
-"""What the venue can be told, as frozen Structs, each with its unit and its default."""
+"""The venue's settings as frozen Structs, each with its unit and its default."""
 
 from ipaddress import ip_address
 from typing import Final, Literal
@@ -18,54 +18,61 @@ PATHS_V1: Final = ("", "/")  # of WebSocket v1, which is not served
 
 
 class FaultSpec(msgspec.Struct, frozen=True):
-    """One kind of trouble: at a rate per outgoing data frame, or once at a moment. Exactly one of the two is set."""
+    """One kind of fault: at a rate per outgoing data frame, or once at a moment. Exactly
+    one is set.
+    """
 
     kind: str
     rate: float | None = None  # probability for each data frame of the symbol
-    at_s: float | None = None  # once, that long after the venue began to serve
+    at_s: float | None = None  # once, so long after the venue began to serve
     symbol: str | None = None  # only frames of this symbol; None means of any
     close_code: int = 0  # of kind "close"
-    decimals: tuple[int, int] = (0, 0)  # of kind "precision": of prices and of quantities
+    decimals: tuple[int, int] = (0, 0)  # of kind "precision": decimals of prices and of quantities
 
 
 class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that shapes one venue."""
+    """Every setting of one venue."""
 
-    host: str = "127.0.0.1"  # loopback only: the venue has no authentication to speak of
-    port: int = 8765  # 0: any free one
-    seed: int = 0  # of the order flow, the delays, the connection ids and the faults
+    host: str = "127.0.0.1"  # loopback only: the venue's authentication protects nothing
+    port: int = 8765  # of the public WebSocket; 0: any free one
+    seed: int = 0  # of order flow, delays, connection ids and faults
     symbols: tuple[str, ...] = ()  # the pairs that are listed; empty means all that the venue knows
-    rate: float = 100.0  # book messages a second, all pairs together, seen at depth 10; 0: the books stand still
+    rate: float = 100.0  # book messages a second, all pairs together, at depth 10; 0: the books stand still
     faults: tuple[FaultSpec, ...] = ()
 
-    capture: tuple[str, ...] = ()  # files of genuine frames to serve instead of the living exchange
+    capture: tuple[str, ...] = ()  # files of genuine frames to serve instead of the exchange
     pace: Pace = "original"
     repeat: int = 1  # rounds of the capture; 0: for ever
 
-    snapshot_delay_ms: tuple[float, float] = (10.0, 40.0)  # from the ack to the snapshot, evenly drawn between the two
+    snapshot_delay_ms: tuple[float, float] = (10.0, 40.0)  # from the confirmation to the snapshot, drawn evenly
     heartbeat_s: float = 1.0  # measured: 1.000 s ± 26 ms whatever else flows
-    idle_close_s: float = 60.0  # a connection without subscriptions that asks nothing is closed
+    idle_close_s: float = 60.0  # a connection without subscriptions and requests is closed
     requests_per_s: float = 50.0  # of one connection, sustained; Kraken publishes no number
-    requests_burst: int = 100  # that may come at once on top of it
-    write_buffer_bytes_max: int = 8 * 1024 * 1024  # a client that reads slower than this allows is disconnected
-    # Of the phase cancel_only of the fault "maintenance", the others in Kraken's proportion; 100 is Kraken's own pace.
+    requests_burst: int = 100  # that may come at once beyond that
+    write_buffer_bytes_max: int = 8 * 1024 * 1024  # a client that leaves more unread is disconnected
+    # The length of the phase cancel_only of the fault "maintenance"; the others keep
+    # Kraken's proportion. 100 is Kraken's own pace.
     maintenance_phase_s: float = 1.0
-    # Which connections a maintenance costs: none; the private ones, as it comes to post_only; or all, as it begins.
+    # The connections that a maintenance closes: none; the private ones, in post_only; or
+    # all, at its start.
     maintenance_loss: MaintenanceLoss = "none"
 
-    private_port: int | None = None  # of the private WebSocket; None: the one after `port`, any free one where that is
-    tier: Tier = "intermediate"  # of the funded account: its rate counter and how many orders it may have open
-    fee_volume_usd: float = 0.0  # what the funded account is said to have traded in 30 days: its fees
-    count_rates: bool = True  # False: no rate counter and no limit of open orders, for those who measure speed
-    engine_latency_ms: tuple[float, float] = (1.0, 3.0)  # of a trading request, evenly drawn between the two
-    rest_lag_ms: tuple[float, float] = (500.0, 3000.0)  # how far behind the fault rest-lag looks, likewise
-    # The answer to batch_cancel: that of the wire in 2024 and 2026, or the page's.
+    private_port: int | None = None  # of the private WebSocket; None: the one after `port`, or any free one
+    tier: Tier = "intermediate"  # of the funded account: its rate counters, and the number of open orders
+    fee_volume_usd: float = 0.0  # traded by the funded account in 30 days; decides its fees
+    count_rates: bool = True  # False: neither a rate counter nor a limit of open orders, for measuring speed
+    engine_latency_ms: tuple[float, float] = (1.0, 3.0)  # of a trading request, drawn evenly
+    rest_lag_ms: tuple[float, float] = (
+        500.0,
+        3000.0,
+    )  # how old the state is that the fault rest-lag shows, drawn evenly
+    # The reply to batch_cancel: that of the wire in 2024 and 2026, or the documentation's.
     batch_cancel_shape: Literal["orders_cancelled", "count"] = "orders_cancelled"
     crossing_post_only: Literal["cancel", "refuse"] = "cancel"  # accepted and then canceled, or refused with an error
-    rest_port: int | None = None  # of REST; None: the second after `port`, any free one where that is
-    keys: tuple[KeySpec, ...] = ()  # further API keys, beside the one that is made from the seed
-    clock_offset_s: float = 0.0  # by which REST's Time, and nothing else, is wrong
-    ledger: str = ""  # file to which every accepted order and every fill is written; empty: none
+    rest_port: int | None = None  # of REST; None: the second after `port`, or any free one
+    keys: tuple[KeySpec, ...] = ()  # further API keys, beside the one made from the seed
+    clock_offset_s: float = 0.0  # added to REST's Time, and to nothing else
+    ledger: str = ""  # file for every accepted order and every fill; empty: none
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host):
@@ -106,7 +113,7 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_loopback(host: str) -> bool:
-    """Can only this machine reach a server on `host`?"""
+    """Whether only this machine can reach a server on `host`."""
     if host == "localhost":
         return True
     try:

@@ -1,8 +1,8 @@
-"""One account of the venue: what it owns, what it has open, what it has traded, and who listens to it.
+"""One account of the venue: balances, orders, fills, and the listeners to its changes.
 
-Only `trading` and its parts change an account; WebSocket and REST read it. Balances are totals: what open orders
-reserve is told by `held`. Everything that grows is bounded: the oldest closed orders, executions and entries are
-forgotten first.
+Only `trading` and its parts change an account; WebSocket and REST read it. Balances are
+totals; `held` is the part that open orders reserve. Everything that grows is bounded: the
+oldest closed orders, executions and entries are dropped first.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ ZERO: Final = Decimal(0)
 
 
 class AccountListener(Protocol):
-    """Whoever is told of an account as it changes: a private connection's subscriptions."""
+    """Receives an account's changes: a private connection's subscriptions."""
 
     def execution(self, exec_type: str, row: str, symbol: str, at: WallNs) -> None:
         """One row of the executions channel, as JSON text."""
@@ -31,15 +31,15 @@ class AccountListener(Protocol):
 
 
 class Account:
-    """Everything of one account."""
+    """The whole state of one account."""
 
     def __init__(self, account_id: int, tier: Tier, funds: dict[str, Decimal], volume_usd: float = 0.0) -> None:
         self.account_id = account_id
         self.tier: Tier = tier
-        self.balances: dict[str, Decimal] = dict(funds)  # totals by asset, open orders' reserves included
-        self.holds: dict[str, Decimal] = {}  # of these, what open orders reserve
+        self.balances: dict[str, Decimal] = dict(funds)  # totals by asset, the reserves of open orders included
+        self.holds: dict[str, Decimal] = {}  # the part of them that open orders reserve
         self.open_orders: dict[str, ClientOrder] = {}  # by order id, oldest first
-        self.closed_orders: dict[str, ClientOrder] = {}  # likewise, in the order of their end
+        self.closed_orders: dict[str, ClientOrder] = {}  # by order id, in the order of their end
         self.executions: dict[str, Execution] = {}  # by exec id, oldest first
         self.entries: dict[str, LedgerEntry] = {}  # by ledger id, oldest first
         self.volume = FeeVolume(volume_usd)
@@ -49,26 +49,28 @@ class Account:
         self._by_cl_ord_id: dict[str, ClientOrder] = {}  # of the open orders
         self._open_per_symbol: dict[str, int] = {}
 
-    # --- reading -----------------------------------------------------------------------------------------------------
+    # --- reading
 
     @property
     def limits(self) -> TierLimits:
         return TIERS[self.tier]
 
     def held(self, asset: str) -> Decimal:
-        """What open orders reserve of an asset."""
+        """The amount of an asset that open orders reserve."""
         return self.holds.get(asset, ZERO)
 
     def free(self, asset: str) -> Decimal:
-        """What a new order may reserve of it."""
+        """The amount of an asset that a new order may reserve."""
         return self.balances.get(asset, ZERO) - self.holds.get(asset, ZERO)
 
     def order(self, order_id: str) -> ClientOrder | None:
-        """An order by its id, open or closed (of the last CLOSED_ORDERS_MAX)."""
+        """An order by its id, open or one of the last CLOSED_ORDERS_MAX closed ones; else
+        None.
+        """
         return self.open_orders.get(order_id) or self.closed_orders.get(order_id)
 
     def open_by_cl_ord_id(self, cl_ord_id: str) -> ClientOrder | None:
-        """The open order with the client's own id, of which there is at most one."""
+        """The open order with this client order id, or None; there is at most one."""
         return self._by_cl_ord_id.get(cl_ord_id)
 
     def open_by_userref(self, userref: int) -> list[ClientOrder]:
@@ -93,29 +95,31 @@ class Account:
     def fee_tier(self, at: WallNs) -> FeeTier:
         return fee_tier(self.volume.usd(at))
 
-    # --- telling -----------------------------------------------------------------------------------------------------
+    # --- rows for the listeners
 
     def tell(self, exec_type: str, row: str, symbol: str, at: WallNs) -> None:
-        """One row of the executions channel for every listener."""
+        """Send one row of the executions channel to every listener."""
         for listener in self.listeners:
             listener.execution(exec_type, row, symbol, at)
 
     def tell_balance(self, row: str) -> None:
-        """One row of the balances channel for every listener."""
+        """Send one row of the balances channel to every listener."""
         for listener in self.listeners:
             listener.balance(row)
 
-    # --- changing: `trading` and its parts alone ---------------------------------------------------------------------
+    # --- changes, by `trading` and its parts alone
 
     def opened(self, order: ClientOrder) -> None:
-        """An accepted order joins the open ones."""
+        """Add an accepted order to the open ones."""
         self.open_orders[order.order_id] = order
         self._open_per_symbol[order.symbol] = self._open_per_symbol.get(order.symbol, 0) + 1
         if order.cl_ord_id is not None:
             self._by_cl_ord_id[order.cl_ord_id] = order
 
     def closed(self, order: ClientOrder) -> None:
-        """An order has ended: its id is free again, its reserve given back."""
+        """Move an order to the closed ones and release its reserve; its client order id is
+        free again.
+        """
         del self.open_orders[order.order_id]
         self._open_per_symbol[order.symbol] -= 1
         if order.cl_ord_id is not None:
@@ -125,7 +129,7 @@ class Account:
         _forget(self.closed_orders, CLOSED_ORDERS_MAX)
 
     def reserve(self, order: ClientOrder, amount: Decimal) -> None:
-        """Reserve this much for an order, instead of what was reserved for it before."""
+        """Reserve this much for an order, instead of what was reserved before."""
         self.holds[order.hold_asset] = self.holds.get(order.hold_asset, ZERO) + amount - order.hold
         order.hold = amount
 
@@ -142,6 +146,6 @@ class Account:
 
 
 def _forget(kept: dict[str, Any], count_max: int) -> None:
-    """Drop the oldest beyond a bound."""
+    """Drop the oldest entries beyond `count_max`."""
     while len(kept) > count_max:
         del kept[next(iter(kept))]

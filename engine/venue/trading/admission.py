@@ -1,7 +1,8 @@
-"""Whether a request may be done at all: the venue's state, the rate counter, what the order asks, its funds.
+"""Whether a request is accepted: the venue's state, the rate counter, the order's terms,
+its funds.
 
-Nothing is done to an order here; the rate counter alone is charged, and what it was charged stays charged whatever
-comes after. Refusals are raised in Kraken's words.
+No order is changed here. Only the rate counter is charged, and the charge stays whatever
+follows. Refusals are raised as VenueReject in Kraken's words.
 """
 
 from collections.abc import Collection
@@ -23,24 +24,26 @@ RATE_EXCEEDED: Final = "EOrder:Rate limit exceeded"
 
 
 class Admission:
-    """The door that every request of every account goes through."""
+    """The checks that every request of every account must pass."""
 
     def __init__(self, markets: dict[str, PairMarket], *, count_rates: bool, refuse_crossing_post_only: bool) -> None:
         self._markets = markets
         self._count_rates = count_rates
         self._refuse_crossing_post_only = refuse_crossing_post_only
-        self.system = "online"  # or cancel_only, maintenance, post_only: what may be done at all
+        self.system = "online"  # or cancel_only, maintenance, post_only: the requests that are accepted
 
-    # --- new orders --------------------------------------------------------------------------------------------------
+    # --- new orders
 
     def admit(self, account: Account, spec: OrderSpec, at: WallNs) -> tuple[PairMarket, Terms, tuple[str, Decimal]]:
-        """All of it for one order: its market, its terms, and what it reserves of which asset."""
+        """Check one order completely; returns its market, its terms, and the asset and
+        amount to reserve.
+        """
         self.charge_new(account, spec, 1, at)
         market, terms = self.accept(account, spec, at)
         return market, terms, self.check_funds(account, spec, market, terms, at)
 
     def charge_new(self, account: Account, spec: OrderSpec, points: float, at: WallNs) -> None:
-        """The fixed part is charged on receipt, whether or not the order can be."""
+        """Charge the fixed part, on receipt, whether or not the order is accepted."""
         if spec.deadline is not None and at > spec.deadline:
             raise VenueReject(ELAPSED)
         if spec.symbol in self._markets:
@@ -49,7 +52,9 @@ class Admission:
     def accept(
         self, account: Account, spec: OrderSpec, at: WallNs, *, counted: bool = True
     ) -> tuple[PairMarket, Terms]:
-        """Everything but the funds. A batch, not `counted` here, asks for room later: one order after the other."""
+        """Check everything but the funds. A batch, not `counted` here, needs room for each
+        order later.
+        """
         self._check_system(spec.post_only and spec.order_type == "limit")
         market = market_of(spec, self._markets)
         check_spec(spec, at)
@@ -64,42 +69,44 @@ class Admission:
         return market, terms
 
     def check_room(self, account: Account, symbol: str) -> None:
-        """May the account have one more order open?"""
+        """Raise VenueReject if the account may not have one more order open."""
         if self._count_rates and account.open_count(symbol) >= account.limits.open_orders_max:
             raise VenueReject("EOrder:Orders limit exceeded")
 
     def check_funds(
         self, account: Account, spec: OrderSpec, market: PairMarket, terms: Terms, at: WallNs
     ) -> tuple[str, Decimal]:
-        """What the order reserves, and of which asset."""
+        """The asset and amount that the order reserves; raises VenueReject if it is not
+        free.
+        """
         asset, amount = reserve_of(account, spec, market, terms, at)
         if amount > account.free(asset):
             raise VenueReject(NO_FUNDS)
         return asset, amount
 
-    # --- orders that are open ----------------------------------------------------------------------------------------
+    # --- orders that are open
 
     def admit_change(
         self, account: Account, action: Action, order: ClientOrder, change: AmendSpec | EditSpec, at: WallNs
     ) -> None:
-        """May this order be changed now, whatever the change is?"""
+        """Raise VenueReject if this order cannot be changed now, whatever the change is."""
         if change.deadline is not None and at > change.deadline:
             raise VenueReject(ELAPSED)
         self._charge_aged(account, action, order, at)
         self._check_system(change.post_only)
 
     def admit_cancels(self) -> None:
-        """May anything be canceled now?"""
+        """Raise VenueReject if nothing can be canceled now."""
         if self.system == "maintenance":
             raise VenueReject("EService:Unavailable")
 
     def charge_cancels(self, account: Account, orders: Collection[ClientOrder], at: WallNs) -> None:
-        """One after the other, until one finds no room."""
+        """Charge one after the other, until there is no room."""
         for order in orders:
             self._charge_aged(account, "cancel", order, at)
 
     def charge_cancel_batch(self, account: Account, orders: Collection[ClientOrder], at: WallNs) -> None:
-        """All or none, and accepted even when it overshoots."""
+        """Charge all or none; accepted even when it exceeds the threshold."""
         if not self._count_rates:
             return
         for symbol in {order.symbol for order in orders}:
@@ -109,12 +116,12 @@ class Admission:
             account.counter(order.symbol).charge(cost("cancel", at - order.changed_at), at)
 
     def charge_cancel_all(self, account: Account, orders: Collection[ClientOrder], at: WallNs) -> None:
-        """One point a pair; never refused."""
+        """Charge one point a pair; never refused."""
         if self._count_rates:
             for symbol in {order.symbol for order in orders}:
                 account.counter(symbol).charge(1, at)
 
-    # --- small print -------------------------------------------------------------------------------------------------
+    # --- details
 
     def _check_system(self, allowed_in_post_only: bool) -> None:
         if self.system == "online" or (self.system == "post_only" and allowed_in_post_only):

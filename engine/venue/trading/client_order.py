@@ -1,8 +1,9 @@
-"""A client's order as the venue knows it: what was asked, what has become of it, and what was filled.
+"""A client's order: the request, its state, and its fills.
 
-The request (`OrderSpec`, `AmendSpec`, `EditSpec`) speaks WebSocket v2 names with numbers as `Decimal`; WebSocket and
-REST both translate into it. `ClientOrder` is its life: integers inside (ticks, lots, units of cost), `Decimal` views
-for whoever prints it. Only `trading` and its parts change it.
+The request (`OrderSpec`, `AmendSpec`, `EditSpec`) has WebSocket v2 names and numbers as
+`Decimal`; WebSocket and REST both translate into it. `ClientOrder` is the order's state:
+integers inside (ticks, lots, units of cost), `Decimal` views for output. Only `trading` and
+its parts change it.
 """
 
 from decimal import Decimal
@@ -24,7 +25,9 @@ TimeInForce = Literal["gtc", "gtd", "ioc", "fok"]
 Stp = Literal["cancel_newest", "cancel_oldest", "cancel_both"]
 Status = Literal["pending_new", "new", "partially_filled", "filled", "canceled", "expired"]
 Place = Literal["scheduled", "untriggered", "book", "gone"]
-"""Where an order is: waiting for its effective time, for its trigger, in the book (or on its way), or ended."""
+"""The order's place: waiting for its effective time or its trigger, in the book (or on its
+way), or ended.
+"""
 
 KINDS: Final = frozenset(OrderKind.__args__)  # type: ignore[attr-defined]
 LIMIT_KINDS: Final = frozenset({"limit", "iceberg", "stop-loss-limit", "take-profit-limit", "trailing-stop-limit"})
@@ -36,15 +39,17 @@ ICEBERG_SHARE_MAX: Final = 15  # the displayed part is at least a fifteenth of t
 
 
 class Triggers(msgspec.Struct, frozen=True):
-    """When a stop or take order acts. The price's meaning is its type's; trailing: the distance from the peak."""
+    """When a stop or take order acts. `price_type` gives the price's meaning; trailing: the
+    distance from the peak.
+    """
 
     price: Decimal
     price_type: PriceType = "static"
-    reference: Literal["last", "index"] = "last"  # the venue has no index price of its own: it falls back to last
+    reference: Literal["last", "index"] = "last"  # the venue has no index price: it uses last
 
 
 class Conditional(msgspec.Struct, frozen=True):
-    """The order that each fill calls forth, of the opposite side and the filled quantity."""
+    """The order that each fill causes, of the opposite side and the filled quantity."""
 
     order_type: OrderKind
     limit_price: Decimal | None = None
@@ -54,7 +59,7 @@ class Conditional(msgspec.Struct, frozen=True):
 
 
 class OrderSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A new order as asked, after the front end's typing checks, in WebSocket v2 names."""
+    """A new order after the front end's type checks, in WebSocket v2 names."""
 
     order_type: OrderKind
     side: Literal["buy", "sell"]
@@ -82,11 +87,11 @@ class OrderSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AmendSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What `amend_order` may change; exactly one of the two ids is given."""
+    """The changes of an `amend_order`; exactly one of the two ids is given."""
 
     order_id: str | None = None
     cl_ord_id: str | None = None
-    order_qty: Decimal | None = None  # of the whole order, what has been filled included
+    order_qty: Decimal | None = None  # of the whole order, fills included
     limit_price: Decimal | None = None
     limit_price_type: PriceType | None = None
     trigger_price: Decimal | None = None
@@ -97,7 +102,7 @@ class AmendSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EditSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What `edit_order` may change: the old order is canceled, a new one takes its place."""
+    """The changes of an `edit_order`: the old order is canceled, a new one takes its place."""
 
     order_id: str  # or, on REST, a userref that only one open order has
     symbol: str
@@ -128,10 +133,10 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     price_ticks: PriceTicks
     qty_lots: QtyLots
     cost_units: int  # × 10**-cost_decimals of the pair
-    fee_units: int  # likewise
+    fee_units: int  # in the same units
     fee_usd_units: int  # × 10**-fee_usd_decimals
-    base_fee: Decimal | None = None  # what was taken in the base currency instead; None where it was not
-    base_change: Decimal  # of the balance of the base currency, that fee included
+    base_fee: Decimal | None = None  # the fee where it was taken in the base currency; None where it was not
+    base_change: Decimal  # of the base currency's balance, a fee in it included
     is_maker: bool
     at: WallNs
     ledger_ids: tuple[str, str] = ("", "")  # of the two legs, base first
@@ -150,22 +155,26 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fee(self) -> Decimal:
-        """In quote currency, as REST tells it: what it is worth, where it was taken in the base currency."""
+        """The fee in quote currency, as REST gives it; its worth, where it was taken in the
+        base currency.
+        """
         return units_decimal(self.fee_units, self.pair.cost_decimals)
 
     @property
     def fee_asset(self) -> str:
-        """What it was taken in."""
+        """The asset that the fee was taken in."""
         return self.pair.quote if self.base_fee is None else self.pair.base
 
     @property
     def fee_taken(self) -> Decimal:
-        """In that asset."""
+        """The fee in that asset."""
         return self.fee if self.base_fee is None else self.base_fee
 
 
 class Amendment(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of an order's terms, as REST's OrderAmends lists them; the first is what was placed."""
+    """One version of an order's terms, as REST's OrderAmends lists them; the first is the
+    original.
+    """
 
     amend_id: str
     amend_type: Literal["original", "user", "restated"]
@@ -180,7 +189,7 @@ class Amendment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One leg of what moved a balance: Δbalance = amount − fee."""
+    """One leg of a change of a balance: Δbalance = amount − fee."""
 
     ledger_id: str
     ref_id: str
@@ -193,7 +202,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClientOrder(msgspec.Struct, kw_only=True, eq=False):
-    """The life of one order."""
+    """One order from its acceptance on."""
 
     order_id: str
     account_id: int
@@ -203,18 +212,18 @@ class ClientOrder(msgspec.Struct, kw_only=True, eq=False):
     order_type: OrderKind
     cl_ord_id: str | None
     order_userref: int | None
-    ref_order_id: str | None = None  # the order whose fill called this one forth (REST: refid)
-    sequence: int = 0  # of all orders of the venue, in the order in which they were accepted
+    ref_order_id: str | None = None  # the order whose fill caused this one (REST: refid)
+    sequence: int = 0  # of all orders of the venue, in order of acceptance
 
     qty_lots: QtyLots
-    limit_ticks: PriceTicks | None  # None: takes whatever price there is; of trailing limits, set when triggered
+    limit_ticks: PriceTicks | None  # None: any price; of trailing limits, set when triggered
     display_lots: QtyLots = QtyLots(0)  # shown at a time; 0: all of it
     post_only: bool = False
 
     place: Place = "book"
     status: Status = "pending_new"
     book_order_id: int = 0  # in the matching engine; 0 while it is not there
-    trigger_ticks: PriceTicks | None = None  # where the trigger now stands; trailing ones move
+    trigger_ticks: PriceTicks | None = None  # the present trigger price; trailing ones move
     trail_ticks: int = 0  # the distance that a trailing trigger keeps
     peak_ticks: PriceTicks | None = None  # the best price seen by a trailing order
     triggered_at: WallNs | None = None
@@ -225,9 +234,9 @@ class ClientOrder(msgspec.Struct, kw_only=True, eq=False):
     fee_units: int = 0
     fee_usd_units: int = 0
     opened_at: WallNs = WallNs(0)
-    changed_at: WallNs = WallNs(0)  # placed or last amended: what the rate counter calls its age
+    changed_at: WallNs = WallNs(0)  # placed or last amended; the rate counter's age counts from here
     closed_at: WallNs | None = None
-    reason: str | None = None  # why it ended, None while it lives or when it was filled
+    reason: str | None = None  # why it ended; None while it is open or when it was filled
     amended: bool = False
     hold_asset: str = ""
     hold: Decimal = Decimal(0)  # reserved of that asset while it is open
@@ -252,7 +261,7 @@ class ClientOrder(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def avg_ticks(self) -> PriceTicks:
-        """The mean price of what was filled, half up to the tick; 0 while nothing was."""
+        """The mean price of its fills, half up to the tick; 0 without a fill."""
         if not self.cum_lots:
             return PriceTicks(0)
         pair = self.pair
@@ -261,7 +270,9 @@ class ClientOrder(msgspec.Struct, kw_only=True, eq=False):
         return PriceTicks((numerator + denominator) // (2 * denominator))
 
     def can_relist(self, change: Change) -> bool:
-        """Is it the same order, to the digit, in another precision? Only static prices count: others follow."""
+        """Whether another precision can express the order exactly; only its static prices
+        count.
+        """
         triggers, close = self.spec.triggers, self.spec.conditional
         is_static = triggers is not None and triggers.price_type == "static"
         closing = (
@@ -278,7 +289,7 @@ class ClientOrder(msgspec.Struct, kw_only=True, eq=False):
         )  # fmt: skip
 
     def relist(self, change: Change) -> None:
-        """Tell it in other units."""
+        """Convert to another precision."""
         self.pair = change.after
         self.qty_lots, self.cum_lots = change.qty(self.qty_lots), change.qty(self.cum_lots)
         self.display_lots = change.qty(self.display_lots)
@@ -292,7 +303,7 @@ class ClientOrder(msgspec.Struct, kw_only=True, eq=False):
             self.peak_ticks = change.price(self.peak_ticks)
             self.trail_ticks = change.price(PriceTicks(self.trail_ticks))
 
-    # --- the same for people and for REST ----------------------------------------------------------------------------
+    # --- the same as Decimals, for REST
 
     @property
     def order_qty(self) -> Decimal:
@@ -312,7 +323,7 @@ class ClientOrder(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def limit_price(self) -> Decimal | None:
-        """The limit as it now stands, in prices; None without one (trailing limits: before the trigger)."""
+        """The present limit; None without one (trailing limits: before the trigger)."""
         return None if self.limit_ticks is None else units_decimal(self.limit_ticks, self.pair.price_decimals)
 
     @property

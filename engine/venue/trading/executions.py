@@ -1,9 +1,10 @@
 """The rows of the executions and balances channels, as Kraken writes them.
 
-The set of keys is one per `exec_type`, their order that of genuine frames; prices at the pair's price precision,
-quantities at its lot precision, costs at its cost precision, balances at the asset's. Terminal rows carry no symbol.
-Where no genuine row is known (`expired`, `status`, `iceberg_refill`) the row is the nearest known one's, with the keys
-of Kraken's page.
+Each `exec_type` has one set of keys, in the order of genuine frames. Prices have the pair's
+price precision, quantities its lot precision, costs its cost precision, balances the
+asset's. Terminal rows carry no symbol. Where no genuine row is known (`expired`, `status`,
+`iceberg_refill`) the row is like the most similar known one, with the keys of Kraken's
+page.
 """
 
 from decimal import Decimal
@@ -34,7 +35,9 @@ class PairText(NamedTuple):
 
 
 def usd_decimals(pair: PairSpec) -> int:
-    """The precision of `fee_usd_equiv`: measured 5 on BTC/USD and 7 on ADX/USD (cost precision), 4 on BTC/USDT."""
+    """The precision of `fee_usd_equiv`: measured 5 on BTC/USD and 7 on ADX/USD (cost
+    precision), 4 on BTC/USDT.
+    """
     return pair.cost_decimals if pair.quote == "USD" else USD_DECIMALS
 
 
@@ -55,22 +58,22 @@ def _quoted(text: str) -> str:
 
 
 def _ids(cl_ord_id: str | None, order_userref: int | None) -> str:
-    """The client's own id; a `order_userref` of 0 where he gave neither."""
+    """The client order id, or an `order_userref`, which is 0 where the client gave neither."""
     if cl_ord_id is not None:
         return f'"cl_ord_id":{_quoted(cl_ord_id)}'
     return f'"order_userref":{order_userref or 0}'
 
 
-# --- executions ------------------------------------------------------------------------------------------------------
+# --- executions
 
 
 def pending_new_row(order: ClientOrder, at: WallNs) -> str:
-    """The first row of an order, the only one that tells all of what was asked."""
+    """The first row of an order, the only one with all of the request."""
     return "{" + _terms(order, "pending_new") + f',"timestamp":"{utc_us(at)}"}}'
 
 
 def snapshot_order_row(order: ClientOrder) -> str:
-    """An open order in the snapshot: what was asked, and what has been filled of it."""
+    """An open order in the snapshot: its request, and its fills so far."""
     text = _text_of(order.pair)
     return (
         "{"
@@ -132,7 +135,7 @@ def _limit_price_type(order: ClientOrder) -> str:
 
 
 def _limit_price(order: ClientOrder, text: PairText) -> str:
-    if order.limit_ticks is None:  # a trailing limit's is an offset until it is triggered
+    if order.limit_ticks is None:  # a trailing limit's price is an offset until it is triggered
         return f"{order.spec.limit_price or Decimal(0):f}"
     return text.price(order.limit_ticks)
 
@@ -172,13 +175,13 @@ def _contingent(order: ClientOrder) -> str:
 
 
 def _short_ids(order: ClientOrder) -> str:
-    """What ends the short rows: the client's id, whether post-only, then later the venue's id."""
+    """The end of the short rows: the client's id, post-only, then the venue's id."""
     post_only = ',"post_only":true' if order.post_only else ""
     return f"{_ids(order.cl_ord_id, order.order_userref)}{post_only}"
 
 
 def new_row(order: ClientOrder, at: WallNs) -> str:
-    """It is live."""
+    """The order is live."""
     return (
         f'{{"timestamp":"{utc_us(at)}","order_status":"new","exec_type":"new",{_short_ids(order)},'
         f'"order_id":"{order.order_id}"}}'
@@ -186,7 +189,9 @@ def new_row(order: ClientOrder, at: WallNs) -> str:
 
 
 def trade_row(order: ClientOrder, execution: Execution) -> str:
-    """A fill. The status says `partially_filled` even where nothing is left: completion is told by `filled` alone."""
+    """A fill. The status is `partially_filled` even for the last: only `filled` tells
+    completion.
+    """
     text = _text_of(order.pair)
     return (
         f"{{{_trade_head(execution, text)},"
@@ -198,7 +203,7 @@ def trade_row(order: ClientOrder, execution: Execution) -> str:
 
 
 def snapshot_trade_row(execution: Execution) -> str:
-    """A fill in the snapshot: without what its order had come to, and always `filled`."""
+    """A fill in the snapshot: without its order's totals, and always `filled`."""
     text = _text_of(execution.pair)
     sender = "" if execution.sender_sub_id is None else f'"sender_sub_id":{_quoted(execution.sender_sub_id)},'
     return (
@@ -225,7 +230,7 @@ def _trade_fees(execution: Execution, text: PairText) -> str:
 
 
 def filled_row(order: ClientOrder, at: WallNs) -> str:
-    """Nothing is left of it."""
+    """The order is filled completely."""
     return (
         f'{{"timestamp":"{utc_us(at)}","order_status":"filled","exec_type":"filled",{_totals(order)},'
         f'{_ids(order.cl_ord_id, order.order_userref)},"order_id":"{order.order_id}"}}'
@@ -233,7 +238,7 @@ def filled_row(order: ClientOrder, at: WallNs) -> str:
 
 
 def ended_row(order: ClientOrder, at: WallNs) -> str:
-    """It was canceled, or it expired."""
+    """The order was canceled, or it expired."""
     reason = _quoted(order.reason or "")
     return (
         f'{{"timestamp":"{utc_us(at)}","order_status":"{order.status}","exec_type":"{order.status}",{_totals(order)},'
@@ -250,7 +255,7 @@ def _totals(order: ClientOrder) -> str:
 
 
 def amended_row(order: ClientOrder, at: WallNs, reason: str) -> str:
-    """Its terms are others from now on."""
+    """The order's terms have changed."""
     text = _text_of(order.pair)
     limit = ""
     if order.order_type in LIMIT_KINDS:
@@ -266,7 +271,7 @@ def amended_row(order: ClientOrder, at: WallNs, reason: str) -> str:
 
 
 def status_row(order: ClientOrder, at: WallNs) -> str:
-    """Its trigger has been pulled."""
+    """The order was triggered."""
     text = _text_of(order.pair)
     return (
         f'{{"timestamp":"{utc_us(at)}","exec_type":"status","order_status":"{order.status}",{_triggers(order, text)},'
@@ -284,7 +289,7 @@ def refill_row(order: ClientOrder, shown_lots: int, at: WallNs) -> str:
     )
 
 
-# --- balances --------------------------------------------------------------------------------------------------------
+# --- balances
 
 
 def asset_text(asset: str, amount: Decimal) -> str:
@@ -302,7 +307,7 @@ def balance_row(asset: str, balance: Decimal) -> str:
 
 
 def ledger_row(entry: LedgerEntry) -> str:
-    """One leg of what moved a balance."""
+    """One leg of a change of a balance."""
     return (
         f'{{"ledger_id":"{entry.ledger_id}","ref_id":"{entry.ref_id}","timestamp":"{utc_us(entry.at)}",'
         f'"type":"{entry.kind}","asset":"{entry.asset}","asset_class":"currency","category":"{entry.kind}",'

@@ -1,4 +1,4 @@
-"""What trading costs: Kraken's maker and taker rates by the volume of the last 30 days, and its rounding.
+"""Fees: Kraken's maker and taker rates by the volume of the last 30 days, and its rounding.
 
 Genuine fills agree with half up at the pair's cost precision: 12.70744 × 0.4 % = 0.05083.
 """
@@ -62,10 +62,12 @@ def fee_units(cost: int, rate_ppm: int) -> int:
 
 
 class FeeVolume:
-    """One account's volume of the last 30 days, in US dollars, day by day (at most 31 of them are kept)."""
+    """One account's volume of the last 30 days, in US dollars, day by day (at most 31 of
+    them are kept).
+    """
 
     def __init__(self, start_usd: float = 0.0) -> None:
-        self._start_usd = start_usd  # what the account is said to have traded before the venue opened
+        self._start_usd = start_usd  # the volume that the account is given before the venue opened
         self._days: deque[list[float]] = deque(maxlen=WINDOW_DAYS + 1)  # [day number, dollars]
 
     def add(self, usd: float, at: WallNs) -> None:

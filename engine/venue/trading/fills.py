@@ -1,6 +1,7 @@
-"""What trades do to the clients' orders, whoever caused the trades: their fills, and the triggers that they pull.
+"""The effect of trades on the clients' orders: fills and triggers.
 
-Nothing is matched here. What a trade calls forth is put down at `OrderPlaces.called_forth`, and acts later.
+Nothing is matched here. Orders that a trade causes are put into `OrderPlaces.follow_ups`,
+and act later.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from engine.venue.trading.triggers import pulled
 
 
 class Fills:
-    """The clients' part of every trade of the venue."""
+    """Applies every trade of the venue to the clients' orders."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class Fills:
         self._ids = ids
 
     def apply(self, market: PairMarket, outcome: Outcome, first_trade_id: int, at: WallNs) -> None:
-        """The fills of one engine event: the clients' part first, then the triggers."""
+        """Apply one engine event: the clients' fills first, then the triggers."""
         symbol = market.pair.symbol
         completed: list[ClientOrder] = []
         if in_book := self._places.in_book[symbol]:
@@ -60,7 +61,9 @@ class Fills:
     def _fill(
         self, order: ClientOrder, fill: Fill, is_maker: bool, trade_id: int, at: WallNs, completed: list[ClientOrder]
     ) -> None:
-        """One fill of one order; it joins `completed` when nothing of it is left."""
+        """Apply one fill to one order, which joins `completed` when it is filled
+        completely.
+        """
         account = self._accounts[order.account_id]
         execution, base, quote = settle(
             account,
@@ -81,13 +84,13 @@ class Fills:
             for entry in (base, quote):
                 account.tell_balance(rows.ledger_row(entry))
         if order.spec.conditional is not None:
-            self._places.called_forth.append(Closing(order, fill.qty))
+            self._places.follow_ups.append(Closing(order, fill.qty))
         if not order.remaining_lots:
             completed.append(order)
 
 
 def _release(account: Account, order: ClientOrder, at: WallNs) -> None:
-    """Reserve only for what is still to be filled."""
+    """Keep the reserve only for what is still to be filled."""
     left, taker_ppm = order.remaining_lots, account.fee_tier(at).taker_ppm
     if order.side is SELL:
         account.reserve(order, selling_reserve(order.pair, left, order.spec, taker_ppm))

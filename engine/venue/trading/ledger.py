@@ -1,8 +1,9 @@
-"""What the venue really did: every order that it accepted, amended and ended, and every fill of one.
+"""The venue's ledger: every order that it accepted, amended and ended, and every fill.
 
-The judge of whoever trades here. It is written at the moment of the deed, knows nothing of answers, streams or
-faults, and is never corrected. In memory, up to ENTRIES_MAX orders and as many fills; and, where a file is named, as
-one JSON object a line, flushed at once, so that it outlives even a killed venue.
+It is what tests compare engines with. It is written when the event happens, depends on no
+reply, stream or fault, and is never corrected. It is kept in memory, up to ENTRIES_MAX
+orders and as many fills, and in a file, where one is named, as one JSON object a line,
+flushed at once, so that it outlives a killed venue.
 """
 
 from pathlib import Path
@@ -14,13 +15,13 @@ import msgspec
 from engine.errors import ConfigError
 from engine.venue.trading.client_order import ClientOrder, Execution
 
-ENTRIES_MAX: Final = 1_000_000  # orders, and fills; beyond it `complete` is false, and only the file goes on
+ENTRIES_MAX: Final = 1_000_000  # orders, and fills; beyond it `complete` is false, and only the file is continued
 
 _to_json = msgspec.json.Encoder().encode
 
 
 class LedgerOrder(msgspec.Struct, frozen=True):
-    """One accepted order, as it now stands."""
+    """One accepted order in its present state."""
 
     order_id: str
     account_id: int
@@ -55,7 +56,7 @@ class LedgerFill(msgspec.Struct, frozen=True):
     cost: str
     fee: str
     fee_asset: str
-    base_change: str  # of the balance of the base currency, fees in it included
+    base_change: str  # of the base currency's balance, fees in it included
     maker: bool
     at: int
 
@@ -64,7 +65,8 @@ class Ledger:
     """Append-only record of all accounts."""
 
     def __init__(self, path: str = "") -> None:
-        # By order id, in the order of acceptance: the order itself while it lives, what it came to when it has ended.
+        # By order id, in order of acceptance: the order itself while it is open, its final
+        # state after that.
         self._orders: dict[str, ClientOrder | LedgerOrder] = {}
         self.fills: list[LedgerFill] = []
         self.complete = True  # False once anything had to be left out of memory
@@ -90,7 +92,7 @@ class Ledger:
             self._file = None
 
     def accepted(self, order: ClientOrder) -> None:
-        """The engine took this order."""
+        """Record that an order was accepted."""
         if len(self._orders) < ENTRIES_MAX:
             self._orders[order.order_id] = order
         else:
@@ -99,14 +101,14 @@ class Ledger:
             self._write("accepted", _entry(order))
 
     def changed(self, order: ClientOrder) -> None:
-        """It was amended or triggered, or it ended."""
+        """Record that an order was amended or triggered, or has ended."""
         if self._file is not None:
             self._write("changed" if order.is_open else "ended", _entry(order))
         if not order.is_open and order.order_id in self._orders:
             self._orders[order.order_id] = _entry(order)
 
     def filled(self, order: ClientOrder, execution: Execution) -> None:
-        """It was filled, in part or wholly."""
+        """Record a fill."""
         fill = LedgerFill(
             exec_id=execution.exec_id,
             trade_id=execution.trade_id,
@@ -131,7 +133,9 @@ class Ledger:
             self._write("fill", fill)
 
     def orders(self, account_id: int | None = None) -> list[LedgerOrder]:
-        """All accepted orders as they now stand, in the order of acceptance; of one account, or of all."""
+        """All accepted orders in their present state, in order of acceptance; of one
+        account, or of all.
+        """
         return [
             _entry(order) if isinstance(order, ClientOrder) else order
             for order in self._orders.values()
@@ -139,7 +143,7 @@ class Ledger:
         ]
 
     def as_json(self, account_id: int | None = None) -> bytes:
-        """`{"orders":[…],"fills":[…],"complete":true}`, of one account or of all."""
+        """Write `{"orders":[…],"fills":[…],"complete":true}`, of one account or of all."""
         orders = self.orders(account_id)
         known = None if account_id is None else {entry.order_id for entry in orders}
         fills = [fill for fill in self.fills if known is None or fill.order_id in known]

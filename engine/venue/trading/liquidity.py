@@ -1,7 +1,9 @@
-"""What the book holds for an order: whether it crosses, what it costs, how much of it can be had.
+"""The liquidity for an order in the book: whether it crosses, its cost, and how much can
+trade.
 
-Nothing here changes the book; only `affordable` fits the reserve of its order. An account's own orders count as
-self-trade prevention would have them: passed over, or the end of what can be reached.
+Nothing here changes the book; only `affordable` adjusts its order's reserve. An account's
+own orders count as self-trade prevention would treat them: skipped, or the end of the
+reachable part.
 """
 
 from decimal import Decimal
@@ -17,11 +19,13 @@ from engine.venue.trading.fees import cost_units
 from engine.venue.trading.order_checks import DIGITS_MAX, TOO_SMALL, Terms, check_cash, invalid, qty_lots
 from engine.venue.trading.settlement import buying_reserve, quote_ppm, selling_reserve, spending
 
-MARKET_PROTECTION_PCT: Final = 10  # a market order does not trade further than this from the best price
+MARKET_PROTECTION_PCT: Final = 10  # a market order trades at most this far from the best price
 
 
 def lots_of(spec: OrderSpec, market: PairMarket) -> QtyLots:
-    """The order's quantity; of an order that names a cost, what that buys now."""
+    """The order's quantity; of an order that names a cost, the quantity which that buys
+    now.
+    """
     if spec.cash_order_qty is None:
         assert spec.order_qty is not None
         return qty_lots(spec.order_qty, market.pair)
@@ -44,7 +48,7 @@ def lots_of(spec: OrderSpec, market: PairMarket) -> QtyLots:
 
 
 def reserve_of(account: Account, spec: OrderSpec, market: PairMarket, terms: Terms, at: WallNs) -> tuple[str, Decimal]:
-    """What a new order must find free."""
+    """The asset and amount that a new order must find free."""
     pair = market.pair
     taker_ppm = account.fee_tier(at).taker_ppm
     if terms.side is SELL:
@@ -58,7 +62,7 @@ def reserve_of(account: Account, spec: OrderSpec, market: PairMarket, terms: Ter
 
 
 def cost_of_taking(account: Account, spec: OrderSpec, market: PairMarket, lots: int) -> int:
-    """What buying so much at the market would cost now."""
+    """The cost of buying `lots` at the market now."""
     total, left = 0, lots
     worst = worst_price(market, BUY)
     for price, qty in market.book.reachable(account.account_id, BUY, worst, spec.stp_type):
@@ -71,7 +75,9 @@ def cost_of_taking(account: Account, spec: OrderSpec, market: PairMarket, lots: 
 
 
 def worst_price(market: PairMarket, side: Side) -> PriceTicks | None:
-    """The furthest price that a market order may take; None when there is nothing to take."""
+    """The furthest price that a market order may trade at; None when the other side is
+    empty.
+    """
     best = market.book.best(SELL if side is BUY else BUY)
     if best is None:
         return None
@@ -80,7 +86,7 @@ def worst_price(market: PairMarket, side: Side) -> PriceTicks | None:
 
 
 def crosses(market: PairMarket, side: Side, limit: PriceTicks | None) -> bool:
-    """Would an order at this limit take?"""
+    """Whether an order at this limit would take."""
     best = market.book.best(SELL if side is BUY else BUY)
     if best is None or limit is None:
         return False
@@ -88,7 +94,7 @@ def crosses(market: PairMarket, side: Side, limit: PriceTicks | None) -> bool:
 
 
 def is_fillable(account: Account, market: PairMarket, order: ClientOrder, worst: PriceTicks | None) -> bool:
-    """Is there enough for the whole order, up to this price?"""
+    """Whether the whole order could be filled, up to this price."""
     left = order.remaining_lots
     for _, qty in market.book.reachable(account.account_id, order.side, worst, order.spec.stp_type):
         left = QtyLots(left - qty)
@@ -100,7 +106,9 @@ def is_fillable(account: Account, market: PairMarket, order: ClientOrder, worst:
 def affordable(
     account: Account, market: PairMarket, order: ClientOrder, worst: PriceTicks | None, at: WallNs
 ) -> QtyLots:
-    """How much of a triggered market buy the account can pay for now; its reserve is fitted to that."""
+    """The lots of a triggered market buy that the account can pay for; fits its reserve to
+    them.
+    """
     pair = market.pair
     taker_ppm = quote_ppm(order.spec, account.fee_tier(at).taker_ppm)
     funds = account.free(pair.quote) + order.hold
@@ -108,7 +116,7 @@ def affordable(
     for price, qty in market.book.reachable(account.account_id, BUY, worst, order.spec.stp_type):
         taken = min(qty, order.remaining_lots - lots)
         while taken and spending(pair, cost + cost_units(pair, price, QtyLots(taken)), taker_ppm) > funds:
-            taken //= 2  # good enough: what is left over is canceled
+            taken //= 2  # approximate: what remains is canceled
         lots += taken
         cost += cost_units(pair, price, QtyLots(taken))
         if taken < qty:

@@ -1,4 +1,4 @@
-"""What an order would become: by an amend, by an edit, by the close that its fill calls forth.
+"""The orders that result from an amend, an edit, or a conditional close.
 
 Terms and requests as they would be; nothing here changes an account or a book.
 """
@@ -38,7 +38,7 @@ from engine.venue.trading.triggers import trail, trigger_ticks
 
 
 def amended_terms(order: ClientOrder, change: AmendSpec) -> tuple[QtyLots, PriceTicks | None, QtyLots]:
-    """Lots, limit and displayed lots as they would be."""
+    """The lots, limit and displayed lots that would result."""
     pair = order.pair
     lots, limit, display = order.qty_lots, order.limit_ticks, order.display_lots
     if change.limit_price_type not in (None, "static") and order.order_type != "trailing-stop-limit":
@@ -51,7 +51,7 @@ def amended_terms(order: ClientOrder, change: AmendSpec) -> tuple[QtyLots, Price
     if change.order_qty is not None:
         lots = qty_lots(change.order_qty, pair)
         if lots <= order.cum_lots:
-            lots = order.cum_lots  # what has been filled stays, the rest goes
+            lots = order.cum_lots  # fills stay, the remainder is dropped
             if not lots:
                 raise VenueReject(TOO_SMALL)
         else:
@@ -67,7 +67,9 @@ def amended_terms(order: ClientOrder, change: AmendSpec) -> tuple[QtyLots, Price
 
 
 def amended_spec(order: ClientOrder, change: AmendSpec, market: PairMarket) -> OrderSpec:
-    """The request as it would have been; the very same where only terms change."""
+    """The request that would have given these terms; the same object where only terms
+    change.
+    """
     spec = order.spec
     if change.trigger_price is not None or change.trigger_price_type is not None:
         if spec.triggers is None or order.triggered_at is not None:
@@ -79,7 +81,7 @@ def amended_spec(order: ClientOrder, change: AmendSpec, market: PairMarket) -> O
             if order.order_type in TRAILING_KINDS and price_type == "static":
                 raise invalid("trigger_price_type")
             triggers = Triggers(change.trigger_price, price_type, spec.triggers.reference)
-            first_trigger(triggers, order.order_type, order.side, market)  # refused before anything has changed
+            first_trigger(triggers, order.order_type, order.side, market)  # raises before anything has changed
             if triggers != spec.triggers:
                 spec = msgspec.structs.replace(spec, triggers=triggers)
     trailing_offset = order.order_type == "trailing-stop-limit" and order.triggered_at is None
@@ -94,7 +96,7 @@ def amended_spec(order: ClientOrder, change: AmendSpec, market: PairMarket) -> O
 def amended_reserve(
     order: ClientOrder, spec: OrderSpec, limit: PriceTicks | None, lots: int, taker_ppm: int
 ) -> Decimal:
-    """What an amended order must have for what is left of it."""
+    """The amount that the remainder of an amended order must reserve."""
     left = lots - order.cum_lots
     if order.side is SELL:
         return selling_reserve(order.pair, left, spec, taker_ppm)
@@ -102,7 +104,7 @@ def amended_reserve(
     if spec.triggers is not None and spec.triggers.price_type == "static":
         trigger = price_ticks(spec.triggers.price, order.pair)
     price = limit or trigger
-    if price is None:  # a market order that is scheduled: as its share of what was reserved for all of it
+    if price is None:  # a scheduled market order: its share of the whole order's reserve
         return order.hold * left / order.remaining_lots
     return buying_reserve(order.pair, price, left, quote_ppm(spec, taker_ppm))
 
@@ -141,7 +143,9 @@ def version_of(
 
 
 def edited_spec(old: ClientOrder, change: EditSpec) -> OrderSpec:
-    """The order that takes the place of an edited one: neither its client id nor its post-only flag is inherited."""
+    """The order that replaces an edited one; it inherits neither the client id nor the
+    post-only flag.
+    """
     total = old.order_qty if change.order_qty is None else change.order_qty
     if total <= old.cum_qty:
         raise VenueReject("EOrder:Not enough leaves qty")
@@ -171,7 +175,9 @@ def edited_spec(old: ClientOrder, change: EditSpec) -> OrderSpec:
 
 
 def closing_order(primary: ClientOrder, market: PairMarket, lots: QtyLots) -> tuple[OrderSpec, Terms]:
-    """The order that a fill of one with a conditional close calls forth: the other side, the filled quantity."""
+    """The order that a fill causes by its conditional close: the other side, the filled
+    quantity.
+    """
     conditional = primary.spec.conditional
     assert conditional is not None
     pair = market.pair

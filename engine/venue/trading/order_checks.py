@@ -1,7 +1,9 @@
-"""Whether an order can be at all, in Kraken's words: everything that does not depend on funds or on other orders.
+"""The checks of an order that depend neither on funds nor on other orders, in Kraken's
+words.
 
-A request that passes becomes `Terms`: whole ticks and lots. Prices, and distances in quote currency, must be on the
-tick; quantities finer than a lot are cut off, as Kraken's own examples show nine decimals where a pair has eight.
+A request that passes becomes `Terms`: whole ticks and lots. Prices, and distances in quote
+currency, must be on the tick; quantities finer than a lot are cut off, as Kraken's own
+examples show nine decimals where a pair has eight. Every check raises VenueReject.
 """
 
 import re
@@ -43,10 +45,11 @@ DEADLINE_NS_DEFAULT: Final = 5 * NS_PER_S
 DEADLINE_NS_MAX: Final = 60 * NS_PER_S
 DEADLINE_NS_MIN_WS: Final = 500 * NS_PER_MS
 DEADLINE_NS_MIN_REST: Final = 2 * NS_PER_S
-TRANSIT_NS: Final = 100 * NS_PER_MS  # a deadline is set before its request travels: so much less is still taken
+TRANSIT_NS: Final = 100 * NS_PER_MS  # allowed for the transit of a request: its deadline was set before it was sent
 DIGITS_MAX: Final = 25
 
-# Client order ids: a UUID with dashes, its 32 digits alone, or up to 18 printable characters.
+# Client order ids: a UUID with dashes, its 32 digits alone, or up to 18 printable
+# characters.
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 _FREE_ID: Final = re.compile(r"[!-~][ -~]{0,17}")
 
@@ -62,12 +65,12 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 def invalid(detail: str) -> VenueReject:
-    """A payload that contradicts itself; the detail names the parameter."""
+    """A request that contradicts itself; `detail` names the parameter."""
     return VenueReject(f"{INVALID}:{detail}")
 
 
 def check_deadline(deadline: WallNs | None, received_at: WallNs, least_ns: int = DEADLINE_NS_MIN_WS) -> None:
-    """Refuse a deadline that is over, too near or too far. None is the default of five seconds."""
+    """Check that a deadline is not over, too near or too far; None means five seconds."""
     if deadline is None:
         return
     if deadline <= received_at:
@@ -77,13 +80,13 @@ def check_deadline(deadline: WallNs | None, received_at: WallNs, least_ns: int =
 
 
 def check_client_id(cl_ord_id: str | None) -> None:
-    """One of the three legal forms."""
+    """Check that a client order id has one of the three legal forms."""
     if cl_ord_id is not None and not _UUID.fullmatch(cl_ord_id) and not _FREE_ID.fullmatch(cl_ord_id):
         raise invalid("cl_ord_id")
 
 
 def price_ticks(price: Decimal, pair: PairSpec) -> PriceTicks:
-    """A price of the client in ticks."""
+    """Convert a client's price to ticks."""
     if not price > 0:
         raise VenueReject(BAD_PRICE)
     try:
@@ -93,7 +96,7 @@ def price_ticks(price: Decimal, pair: PairSpec) -> PriceTicks:
 
 
 def check_distance(distance: Decimal | None, price_type: PriceType, pair: PairSpec) -> None:
-    """A distance from a price: on the tick in quote currency, anything in per cent."""
+    """Check a distance from a price: on the tick in quote currency, anything in per cent."""
     if distance is not None and price_type == "quote":
         try:
             decimal_units(distance, pair.price_decimals)
@@ -102,7 +105,7 @@ def check_distance(distance: Decimal | None, price_type: PriceType, pair: PairSp
 
 
 def check_cash(cash: Decimal, pair: PairSpec) -> None:
-    """An amount to spend is a multiple of the pair's smallest cost."""
+    """Check that an amount to spend is a multiple of the pair's smallest cost."""
     try:
         decimal_units(cash, pair.cost_decimals)
     except ValueError:
@@ -110,26 +113,28 @@ def check_cash(cash: Decimal, pair: PairSpec) -> None:
 
 
 def qty_lots(qty: Decimal, pair: PairSpec) -> QtyLots:
-    """A quantity of the client in lots, what is finer cut off."""
+    """Convert a client's quantity to lots, cutting off what is finer."""
     if not qty > 0 or not qty.is_finite() or qty.adjusted() > DIGITS_MAX:
         raise invalid("volume")
     return QtyLots(int(qty.scaleb(pair.qty_decimals)))
 
 
 def check_minimum(lots: int, pair: PairSpec) -> None:
-    """At least the pair's smallest order."""
+    """Check the pair's smallest order."""
     if lots < decimal_units(Decimal(pair.qty_min), pair.qty_decimals):
         raise VenueReject(TOO_SMALL)
 
 
 def check_cost(price: PriceTicks, lots: QtyLots, pair: PairSpec) -> None:
-    """At least the pair's smallest cost."""
+    """Check the pair's smallest cost."""
     if cost_units(pair, price, lots) < Decimal(pair.cost_min).scaleb(pair.cost_decimals):
         raise VenueReject(TOO_CHEAP)
 
 
 def check_display(display: QtyLots, lots: int) -> None:
-    """What an iceberg shows: at least a fifteenth of it, at most all."""
+    """Check the displayed part of an iceberg: at least a fifteenth of the order, at most
+    all.
+    """
     if not 0 < display <= lots or display * ICEBERG_SHARE_MAX < lots:
         raise invalid("display_qty")
 
@@ -143,7 +148,7 @@ def market_of(spec: OrderSpec, markets: dict[str, PairMarket]) -> PairMarket:
 
 
 def check_spec(spec: OrderSpec, at: WallNs) -> None:
-    """Parameters that contradict each other, whatever the market."""
+    """Check that the parameters agree with each other, whatever the market."""
     kind = spec.order_type
     if kind not in KINDS:
         raise invalid("ordertype")
@@ -210,7 +215,9 @@ def _check_conditional(spec: OrderSpec) -> None:
 
 
 def terms_of(spec: OrderSpec, market: PairMarket, lots: QtyLots) -> Terms:
-    """Ticks and lots of an order that `check_spec` has passed; `lots` are given for those that name a cost."""
+    """Ticks and lots of an order that `check_spec` has passed; `lots` is its quantity, or
+    what its cost buys.
+    """
     pair = market.pair
     kind = spec.order_type
     side = BUY if spec.side == "buy" else SELL
@@ -232,7 +239,9 @@ def terms_of(spec: OrderSpec, market: PairMarket, lots: QtyLots) -> Terms:
 
 
 def _check_closing_prices(conditional: Conditional, pair: PairSpec) -> None:
-    """Prices of the closing order: one that could not be placed is refused with the order that calls it forth."""
+    """Check the prices of the closing order, so that it can be placed when a fill causes
+    it.
+    """
     trigger = conditional.trigger_price
     if conditional.order_type in TRAILING_KINDS and (trigger is None or not trigger > 0):
         raise VenueReject(BAD_PRICE)
@@ -246,7 +255,7 @@ def _check_closing_prices(conditional: Conditional, pair: PairSpec) -> None:
 
 
 def first_trigger(triggers: Triggers, kind: OrderKind, side: Side, market: PairMarket) -> PriceTicks:
-    """Where the trigger of such an order stands at first, new or amended."""
+    """The first trigger price of such an order, new or amended."""
     trailing = kind in TRAILING_KINDS
     if triggers.price_type == "static":
         if trailing:

@@ -1,14 +1,15 @@
-"""The life of an accepted order: placed, started, matched, brought to new terms, taken out.
+"""The life of an accepted order: placed, started, matched, amended, removed.
 
     place ──► start ──► match ──► OrderBook ──► PairMarket.publish ──► the public
-      ▲         │         ▲                             │ on_trades (the crowd's too)
+      ▲         │         ▲                             │ on_trades (the order flow's too)
       │         ▼         │                             ▼
       │    untriggered    │                           Fills
       │ closes            │ triggered                   │
-      └─────────────── called_forth ◄───────────────────┘
+      └────────────── follow_ups ◄──────────────────────┘
 
-What an action calls forth (triggered orders, conditional closes) waits until the action is over, so that no matching
-ever happens inside another. Whoever begins an action here ends it with `conclude`.
+Orders that an action causes (triggered orders, conditional closes) wait until the action is
+over, so that no matching happens inside another. The code that begins an action ends it
+with `conclude`.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,7 +43,7 @@ from engine.venue.trading.triggers import pulled, trail, trailing_limit
 
 
 class OrderLife:
-    """What the venue does to the orders that it has accepted."""
+    """The venue's actions on accepted orders."""
 
     def __init__(
         self,
@@ -64,12 +65,12 @@ class OrderLife:
         self._reminders = reminders
         self._ledger = ledger
         self._ids = ids
-        self._busy = False  # with an action; what it calls forth waits
+        self._busy = False  # an action is under way; orders that it causes wait
         self._order_count = 0
         for market in markets.values():
             market.on_trades = self._trades_happened
 
-    # --- into the venue ----------------------------------------------------------------------------------------------
+    # --- placing
 
     def place(
         self,
@@ -81,7 +82,7 @@ class OrderLife:
         at: WallNs,
         ref_order_id: str | None = None,
     ) -> ClientOrder:
-        """Give an accepted order its place: scheduled, waiting for its trigger, or in the book."""
+        """Place an accepted order: scheduled, waiting for its trigger, or into the book."""
         self._order_count += 1
         order = ClientOrder(
             order_id=self._ids.next("O"),
@@ -121,7 +122,7 @@ class OrderLife:
         return order
 
     def start(self, account: Account, market: PairMarket, order: ClientOrder, at: WallNs) -> None:
-        """An order goes live: to wait for its trigger, or into the book."""
+        """Start an order: it waits for its trigger, or goes into the book."""
         if order.is_triggered_kind:
             order.status = "new"
             self._places.await_trigger(order)
@@ -140,7 +141,7 @@ class OrderLife:
         self._match(account, market, order, at)
 
     def _match(self, account: Account, market: PairMarket, order: ClientOrder, at: WallNs) -> None:
-        """Into the book; whatever can neither trade nor rest is canceled."""
+        """Match an order; cancel what can neither trade nor rest."""
         spec, book = order.spec, market.book
         limit = order.limit_ticks
         lots = order.remaining_lots
@@ -174,10 +175,12 @@ class OrderLife:
         if order.is_open and not outcome.resting_qty:
             self._places.canceled(order, SELF_TRADE if outcome.self_met else reason, at)
 
-    # --- while it is open --------------------------------------------------------------------------------------------
+    # --- while it is open
 
     def amended(self, market: PairMarket, order: ClientOrder, is_moved: bool, at: WallNs) -> None:
-        """The order has new terms: bring the book, or its waiting, to them; `is_moved` when its limit is another."""
+        """Bring book, trigger or schedule to an order's new terms; `is_moved` if its limit
+        changed.
+        """
         if order.remaining_lots <= 0:
             self.cancel(order, USER, at)
             return
@@ -201,16 +204,16 @@ class OrderLife:
             self._places.canceled(order, SELF_TRADE, at)
 
     def _expel(self, market: PairMarket, outcome: Outcome, at: WallNs) -> None:
-        """Older orders that self-trade prevention took out of the book."""
+        """End older orders that self-trade prevention took out of the book."""
         for expelled in outcome.expelled:
             order = self._places.in_book[market.pair.symbol].get(expelled.order_id)
             if order is not None:
                 self._places.canceled(order, SELF_TRADE, at)
 
-    # --- out of the venue --------------------------------------------------------------------------------------------
+    # --- ending
 
     def cancel(self, order: ClientOrder, reason: str, at: WallNs) -> None:
-        """End an order, if it is still open."""
+        """Cancel an order, if it is still open."""
         if order.is_open:
             self._take_out(order, at)
             self._places.canceled(order, reason, at)
@@ -221,15 +224,15 @@ class OrderLife:
         self._places.expired(order, at)
 
     def _take_out(self, order: ClientOrder, at: WallNs) -> None:
-        """Out of the book, if it is there."""
+        """Remove an order from the book, if it is there."""
         market = self._markets[order.symbol]
         if order.place == "book" and market.book.order(order.book_order_id) is not None:
             self._publish(market, market.book.cancel(order.book_order_id), at)
 
-    # --- what trades do, and what they call forth --------------------------------------------------------------------
+    # --- trades, and the orders that they cause
 
     def _publish(self, market: PairMarket, outcome: Outcome, at: WallNs) -> None:
-        """Tell the public; fills come back through `_trades_happened`."""
+        """Publish an outcome; its fills come back through `_trades_happened`."""
         was_busy, self._busy = self._busy, True
         try:
             market.publish(outcome, self._after(at))
@@ -237,17 +240,21 @@ class OrderLife:
             self._busy = was_busy
 
     def _trades_happened(self, market: PairMarket, outcome: Outcome, first_trade_id: int, at: WallNs) -> None:
-        """Trades of one engine event; when they are the crowd's, they are an action of their own."""
+        """Apply the trades of one engine event; those of the order flow are an action of
+        their own.
+        """
         self._fills.apply(market, outcome, first_trade_id, at)
         self.conclude(at)
 
     def conclude(self, at: WallNs) -> None:
-        """The action is over: let triggered and conditional orders act, until none is called forth any more."""
-        if self._busy:  # it is part of another
+        """End an action: let triggered and conditional orders act, until there are none
+        left.
+        """
+        if self._busy:  # part of another action
             return
         self._busy = True
         try:
-            waiting = self._places.called_forth
+            waiting = self._places.follow_ups
             while waiting:
                 called = waiting.popleft()
                 if isinstance(called, Closing):
@@ -258,7 +265,7 @@ class OrderLife:
             self._busy = False
 
     def _activate(self, order: ClientOrder, at: WallNs) -> None:
-        """A triggered order acts, unless it was ended meanwhile."""
+        """Let a triggered order act, unless it has ended meanwhile."""
         if not order.is_open:
             return
         account, market = self._accounts[order.account_id], self._markets[order.symbol]
@@ -281,10 +288,10 @@ class OrderLife:
         self._match(account, market, order, at)
 
     def _close_conditionally(self, closing: Closing, at: WallNs) -> None:
-        """A fill of an order with a conditional close: the opposite order of that quantity."""
+        """Place the order of a conditional close for one fill."""
         primary = closing.primary
         account, market = self._accounts[primary.account_id], self._markets[primary.symbol]
         spec, terms = closing_order(primary, market, closing.lots)
         asset, amount = reserve_of(account, spec, market, terms, at)
-        if amount <= account.free(asset):  # a close that cannot be paid for never comes to life
+        if amount <= account.free(asset):  # a close that cannot be paid for is not placed
             self.place(account, market, spec, terms, (asset, amount), at, ref_order_id=primary.order_id)

@@ -1,4 +1,6 @@
-"""Which open orders a request means: by Kraken's id, by the client's own, or by a number that several may share."""
+"""The open orders that a request names: by Kraken's id, the client order id, or a shared
+number.
+"""
 
 from typing import Final
 
@@ -10,7 +12,7 @@ UNKNOWN_ORDER: Final = "EOrder:Unknown order"
 
 
 def open_order(account: Account, order_id: str | None, cl_ord_id: str | None) -> ClientOrder:
-    """The one order that one of the two ids names."""
+    """The one open order that one of the two ids names; raises VenueReject without one."""
     if order_id is not None:
         order = account.open_orders.get(order_id)
     else:
@@ -21,7 +23,7 @@ def open_order(account: Account, order_id: str | None, cl_ord_id: str | None) ->
 
 
 def open_orders_of_userref(account: Account, userref: int) -> list[ClientOrder]:
-    """All with this number, oldest first; at least one."""
+    """All open orders with this number, oldest first; raises VenueReject without one."""
     orders = account.open_by_userref(userref)
     if not orders:
         raise VenueReject(UNKNOWN_ORDER)
@@ -29,7 +31,9 @@ def open_orders_of_userref(account: Account, userref: int) -> list[ClientOrder]:
 
 
 def order_to_edit(account: Account, name: str) -> ClientOrder:
-    """By its id, or by a userref that only one open order has."""
+    """The open order with this id, or with this userref, if it is the only one; else raises
+    VenueReject.
+    """
     order = account.open_orders.get(name)
     if order is None and _is_userref(name):
         orders = account.open_by_userref(int(name))
@@ -40,7 +44,9 @@ def order_to_edit(account: Account, name: str) -> ClientOrder:
 
 
 def orders_of_batch(account: Account, names: list[str], cl_ord_ids: list[str]) -> list[ClientOrder]:
-    """What is open of these (ids, or userrefs as text; the client's own ids), each once; possibly nothing."""
+    """The open ones among these (ids, or userrefs as text; client order ids), each once;
+    may be none.
+    """
     orders: dict[str, ClientOrder] = {}
     for name in names:
         order = account.open_orders.get(name)

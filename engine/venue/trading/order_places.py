@@ -1,8 +1,9 @@
-"""Where the clients' orders are: waiting for their trigger, in the book, called forth by a trade, ended.
+"""The place of each client's order: waiting for its trigger, in the book, about to act,
+ended.
 
-An order's account has it from its acceptance to its end. Here it is found by what moves it: by its number in the book
-(fills), by its pair (triggers). Whatever ends, ends here, once: the account's reserve goes back, the ledger and the
-account's listeners are told.
+An order belongs to its account from its acceptance to its end. Here it is found by what
+moves it: by its number in the book (fills), or by its pair (triggers). Every order ends
+here, once: its account's reserve is released, ledger and listeners are told.
 """
 
 from collections import deque
@@ -17,7 +18,8 @@ from engine.venue.trading.account import Account
 from engine.venue.trading.client_order import ClientOrder
 from engine.venue.trading.ledger import Ledger
 
-# Why an order ended. The first four were seen on the wire or in Kraken's support pages, the others are ours.
+# Why an order ended. The first four were seen on the wire or in Kraken's support pages, the
+# others are our own.
 USER: Final = "User requested"
 POST_ONLY_REASON: Final = "Post only order"
 SELF_TRADE: Final = "Cannot trade with self"
@@ -32,7 +34,9 @@ RELISTED: Final = "Pair precision changed"
 
 
 class Closing(NamedTuple):
-    """A fill of an order with a conditional close: the opposite order of that quantity is due."""
+    """A fill of an order with a conditional close: the opposite order of that quantity is
+    due.
+    """
 
     primary: ClientOrder
     lots: QtyLots
@@ -45,14 +49,14 @@ class OrderPlaces:
         self._markets = markets
         self._accounts = accounts
         self._ledger = ledger
-        # By symbol, and read as they are by what trades do; only the methods below change them.
+        # By symbol, read by the effects of trades; only the methods below change them.
         self.in_book: dict[str, dict[int, ClientOrder]] = {symbol: {} for symbol in markets}  # by number in the book
         self.untriggered: dict[str, dict[str, ClientOrder]] = {symbol: {} for symbol in markets}  # by order id
-        # What the action that is under way has called forth, first come first: orders whose trigger was pulled, and
-        # closes. At most the untriggered orders and the fills of one action: it is empty between actions.
-        self.called_forth: deque[ClientOrder | Closing] = deque()
+        # Orders that the present action has caused, in order: triggered ones, and closes.
+        # At most the untriggered orders and the fills of one action; empty between actions.
+        self.follow_ups: deque[ClientOrder | Closing] = deque()
 
-    # --- from place to place -----------------------------------------------------------------------------------------
+    # --- changes of place
 
     def await_trigger(self, order: ClientOrder) -> None:
         """From now on trades may trigger the order."""
@@ -60,32 +64,32 @@ class OrderPlaces:
         self.untriggered[order.symbol][order.order_id] = order
 
     def pull(self, order: ClientOrder, last: PriceTicks) -> None:
-        """This trade triggers the order: it acts when the present action is over."""
+        """Trigger the order at this price; it acts when the present action is over."""
         self.untriggered[order.symbol].pop(order.order_id, None)
         order.triggered_ticks = last
-        self.called_forth.append(order)
+        self.follow_ups.append(order)
 
     def enter_book(self, order: ClientOrder, book_order_id: int) -> None:
-        """The matching engine has it: from now on fills find it."""
+        """The matching engine has the order: from now on fills find it."""
         order.book_order_id = book_order_id
         self.in_book[order.symbol][book_order_id] = order
 
-    # --- the end -----------------------------------------------------------------------------------------------------
+    # --- the end
 
     def filled(self, order: ClientOrder, at: WallNs) -> None:
-        """Nothing is left to be filled."""
+        """End an order that is filled completely."""
         order.status = "filled"
         account = self._leave(order, at)
         if account.listeners:
             account.tell("filled", rows.filled_row(order, at), order.symbol, at)
 
     def canceled(self, order: ClientOrder, reason: str, at: WallNs) -> None:
-        """Canceled by whomever; the book has already forgotten it."""
+        """End a canceled order, which the book has removed already."""
         order.status, order.reason = "canceled", reason
         self._ended(order, at)
 
     def expired(self, order: ClientOrder, at: WallNs) -> None:
-        """Its time was over; the book has already forgotten it."""
+        """End an expired order, which the book has removed already."""
         order.status, order.reason = "expired", EXPIRED_REASON
         self._ended(order, at)
 
@@ -96,7 +100,7 @@ class OrderPlaces:
             account.tell(order.status, rows.ended_row(order, at), order.symbol, at)
 
     def _leave(self, order: ClientOrder, at: WallNs) -> Account:
-        """Out of whatever place it had; its account, which has given the reserve back."""
+        """Remove an order from its place and release its reserve; returns its account."""
         order.place, order.closed_at = "gone", at
         self.in_book[order.symbol].pop(order.book_order_id, None)
         account = self._accounts[order.account_id]

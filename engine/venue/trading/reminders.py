@@ -1,7 +1,7 @@
-"""What has to happen by itself at its time: orders that expire or begin, and the accounts' dead man's switches.
+"""Scheduled checks: orders that expire or start, and the accounts' dead man's switches.
 
-A reminder is only a time to look: whoever is reminded finds out whether there is still anything to do. So nothing is
-ever taken back; what has lost its meaning is swept out when there is too much of it.
+A reminder is only a time to check: its receiver finds out whether there is still anything
+to do. So none is ever canceled; obsolete ones are removed when there are too many.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 from engine.units import WallNs
 from engine.venue.trading.account import Account
 
-DUE_MAX: Final = 100_000  # entries waiting for their time before those of ended orders are swept out
+DUE_MAX: Final = 100_000  # waiting reminders, before those of ended orders are removed
 
 
 class Reminder(NamedTuple):
-    """One moment of one order, or of an account's dead man's switch."""
+    """A time to check one order, or an account's dead man's switch."""
 
     due_at: WallNs
     account_id: int
@@ -23,20 +23,20 @@ class Reminder(NamedTuple):
 
 
 class Reminders:
-    """All of them, soonest first."""
+    """All reminders, soonest first."""
 
     def __init__(self, accounts: Mapping[int, Account], on_added: Callable[[], None] | None = None) -> None:
-        """`on_added` is told when `next_at` may have come nearer."""
+        """`on_added` is called when `next_at` may have become earlier."""
         self._accounts = accounts
         self._on_added = on_added
         self._due: list[Reminder] = []  # a heap
 
     def next_at(self) -> WallNs | None:
-        """When the first is due; None: there is none."""
+        """The time of the first reminder; None without one."""
         return self._due[0].due_at if self._due else None
 
     def add(self, due_at: WallNs, account_id: int, order_id: str = "") -> None:
-        """Remind of an order, or of the account's dead man's switch."""
+        """Add a reminder of an order, or of the account's dead man's switch."""
         if len(self._due) >= DUE_MAX:
             self._due = [reminder for reminder in self._due if self._has_meaning(reminder)]
             heapify(self._due)
@@ -45,7 +45,7 @@ class Reminders:
             self._on_added()
 
     def take(self, at: WallNs) -> Iterator[Reminder]:
-        """What is due at this time, also what is added meanwhile; what has been told is forgotten."""
+        """Remove and return what is due at `at`, also what is added meanwhile."""
         while self._due and self._due[0].due_at <= at:
             yield heappop(self._due)
 

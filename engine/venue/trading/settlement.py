@@ -1,9 +1,12 @@
-"""What a fill moves: costs and fees, balances and their entries, and what an open order reserves.
+"""The settlement of a fill: costs and fees, balances and their entries, and reserves of
+open orders.
 
-Amounts of a fill are whole units of the pair's cost precision; what moves a balance is rounded to the precision of its
-asset, a half to the even neighbour, fill by fill: Kraken's ledger shows a cost of 19.97427 as 19.9743, and its support
-explains so why 39148.13654 PENGU bought (lots of five decimals) credited 39148.1365 (an asset of four). Many fills of a
-sale may thus take a unit or two more than was sold: a balance may go below nothing by so much.
+Amounts of a fill are whole units of the pair's cost precision. A change of a balance is
+rounded to the precision of its asset, a half to the even neighbour, fill by fill: Kraken's
+ledger shows a cost of 19.97427 as 19.9743, and its support explains so why 39148.13654
+PENGU bought (lots of five decimals) credited 39148.1365 (an asset of four). Many fills of a
+sale may thus take a unit or two more than was sold: a balance may go below nothing by so
+much.
 """
 
 from base64 import b32encode
@@ -21,11 +24,11 @@ from engine.venue.trading.client_order import ClientOrder, Execution, LedgerEntr
 from engine.venue.trading.executions import usd_decimals
 from engine.venue.trading.fees import cost_units, fee_units
 
-# What one unit is worth where no market of ours says so.
+# The value of one unit where none of our markets gives it.
 _USD_BY_HAND: Final = {"USD": 1.0, "USDT": 1.0, "USDC": 1.0, "GBP": 1.34, "JPY": 0.00636}
 
 
-# What the funded account begins with, of the assets that the venue lists.
+# The funded account's first balances, of the assets that the venue lists.
 _FUNDS: Final = {
     "USD": 1_000_000,
     "EUR": 1_000_000,
@@ -52,13 +55,13 @@ def default_funds(markets: dict[str, PairMarket]) -> dict[str, Decimal]:
 
 
 class Ids:
-    """Kraken's ids: 6-5-6 characters of base 32, the first telling what is named."""
+    """Kraken's ids: 6-5-6 characters of base 32, the first of which gives the kind."""
 
     def __init__(self, seed: int) -> None:
         self._rng = Random(f"{seed} ids")
 
     def next(self, initial: str) -> str:
-        """`O` an order, `T` a trade or an amend, `L` an entry of the ledger."""
+        """A new id: `O` an order, `T` a trade or an amend, `L` an entry of the ledger."""
         text = b32encode(self._rng.randbytes(10)).decode()
         return f"{initial}{text[:5]}-{text[5:10]}-{text[10:16]}"
 
@@ -74,17 +77,17 @@ def at_precision(asset: str, amount: Decimal) -> Decimal:
 
 
 def pays_in_base(spec: OrderSpec) -> bool:
-    """Is the fee of its fills taken in the base currency (`fcib`)?"""
+    """Whether the fees of its fills are taken in the base currency (`fcib`)."""
     return spec.fee_preference == "base"
 
 
 def quote_ppm(spec: OrderSpec, taker_ppm: int) -> int:
-    """The highest fee that a buyer must have in quote currency."""
+    """The highest fee, in millionths, that a buyer must have in quote currency."""
     return 0 if pays_in_base(spec) else taker_ppm
 
 
 def usd_value(asset: str, markets: dict[str, PairMarket]) -> float:
-    """What one unit of an asset is worth in US dollars."""
+    """The value of one unit of an asset in US dollars."""
     if asset in _USD_BY_HAND:
         return _USD_BY_HAND[asset]
     market = markets.get(f"{asset}/USD")
@@ -101,7 +104,9 @@ def usd_value(asset: str, markets: dict[str, PairMarket]) -> float:
 
 
 def buying_reserve(pair: PairSpec, price: PriceTicks, lots: int, taker_ppm: int) -> Decimal:
-    """What a buyer at this limit must have: the cost and the highest fee, rounded up."""
+    """The amount that a buyer at this limit must have: the cost and the highest fee,
+    rounded up.
+    """
     if not lots:
         return Decimal(0)
     cost = cost_units(pair, price, QtyLots(lots)) + 1
@@ -115,7 +120,9 @@ def spending(pair: PairSpec, cost: int, taker_ppm: int) -> Decimal:
 
 
 def selling_reserve(pair: PairSpec, lots: int, spec: OrderSpec, taker_ppm: int) -> Decimal:
-    """What a seller must have: the quantity, and the highest fee where it is taken there; rounded up."""
+    """The amount that a seller must have: the quantity, and the highest fee if taken there;
+    rounded up.
+    """
     qty = units_decimal(lots, pair.qty_decimals)
     if pays_in_base(spec):
         qty += (qty * taker_ppm).scaleb(-6)
@@ -134,7 +141,9 @@ def settle(
     ids: Ids,
     at: WallNs,
 ) -> tuple[Execution, LedgerEntry, LedgerEntry]:
-    """One fill: the order's sums, the account's balances, the two entries (base first)."""
+    """Settle one fill: the order's sums, the account's balances, the two entries (base
+    first).
+    """
     pair = order.pair
     tier = account.fee_tier(at)
     cost = cost_units(pair, price, lots)

@@ -4,9 +4,10 @@
     order flow ───────────────────────────────────┘                        │ on_trades
     accounts' listeners ◄── rows ◄── OrderPlaces, Fills ◄──────────────────┘
 
-Pure: every action is given its time, `advance` does what has become due (expiries, scheduled orders, dead man's
-switches), and `next_due` says when to call it. Here is what each request means; `admission` says whether it may be
-done, `order_life` does it.
+Pure: every action is given its time, `advance` does what has become due (expiries,
+scheduled orders, dead man's switches), and `next_due` says when to call it. This module
+defines the effect of each request; `admission` decides whether it is accepted, `order_life`
+carries it out.
 
 Refusals are raised as `VenueReject`, whose text is Kraken's error string.
 """
@@ -51,7 +52,7 @@ from engine.venue.trading.settlement import Ids, usd_value
 
 BATCH_ADD_MAX: Final = 15
 BATCH_CANCEL_MAX: Final = 50
-AMENDMENTS_MAX: Final = 1_000  # of one order that are remembered: the first and the newest
+AMENDMENTS_MAX: Final = 1_000  # versions of one order that are kept: the first and the newest
 DEAD_MAN_S_MAX: Final = 86_400  # exclusive
 
 NOT_EDITABLE: Final = "EOrder:Order not editable"
@@ -70,7 +71,7 @@ class Trading:
         refuse_crossing_post_only: bool = False,
         on_reminder: Callable[[], None] | None = None,
     ) -> None:
-        """`on_reminder` is told when `next_due` may have come nearer."""
+        """`on_reminder` is called when `next_due` may have become earlier."""
         self._exchange = exchange
         self._markets = markets = exchange.markets
         self._after = exchange.after
@@ -87,17 +88,17 @@ class Trading:
 
     @property
     def system(self) -> str:
-        """online, cancel_only, post_only or maintenance: what may be done at all."""
+        """online, cancel_only, post_only or maintenance: the requests that are accepted."""
         return self._admission.system
 
     @system.setter
     def system(self, system: str) -> None:
         self._admission.system = system
 
-    # --- accounts ----------------------------------------------------------------------------------------------------
+    # --- accounts
 
     def open_account(self, account_id: int, tier: Tier, funds: dict[str, Decimal], volume_usd: float = 0.0) -> Account:
-        """A new account with these balances; its id is more than 0."""
+        """Open an account with these balances; its id is more than 0."""
         account = self._accounts[account_id] = Account(account_id, tier, funds, volume_usd)
         return account
 
@@ -113,7 +114,7 @@ class Trading:
         return self._markets
 
     def usd_value(self, asset: str) -> float:
-        """One unit of an asset in US dollars, by the venue's own markets."""
+        """The value of one unit of an asset in US dollars, by the venue's own markets."""
         return usd_value(asset, self._markets)
 
     def amendments(self, order: ClientOrder) -> list[Amendment]:
@@ -122,14 +123,16 @@ class Trading:
             order.amendments.append(version_of(self._ids, order, "original", None, order.post_only, order.opened_at))
         return order.amendments
 
-    # --- placing -----------------------------------------------------------------------------------------------------
+    # --- placing
 
     def check(self, account_id: int, spec: OrderSpec, at: WallNs) -> None:
-        """`validate`: raise where `add` would; nothing is placed, the rate counter is charged all the same."""
+        """`validate`: raise where `add` would and charge the rate counter, but place
+        nothing.
+        """
         self._admission.admit(self._accounts[account_id], spec, at)
 
     def add(self, account_id: int, spec: OrderSpec, at: WallNs) -> ClientOrder:
-        """Place an order; what became of it at once is in the order that is returned."""
+        """Place an order and return it in its state after the request; raises VenueReject."""
         account = self._accounts[account_id]
         market, terms, reserve = self._admission.admit(account, spec, at)
         order = self._life.place(account, market, spec, terms, reserve, at)
@@ -145,9 +148,10 @@ class Trading:
     def add_batch(
         self, account_id: int, specs: list[OrderSpec], at: WallNs, refused_row: int | None = None
     ) -> list[ClientOrder | VenueReject]:
-        """All are checked first, and one bad one raises for all; then each meets the state of its account alone.
+        """Check all, raising for all if one is wrong; then accept or refuse each by the
+        account's state.
 
-        `refused_row` is a fault's: that row is refused as if its funds were missing.
+        `refused_row` is a fault: that row is refused as if its funds were missing.
         """
         account, admission = self._accounts[account_id], self._admission
         _check_batch_length(specs)
@@ -173,10 +177,10 @@ class Trading:
         self._life.conclude(at)
         return placed
 
-    # --- changing ----------------------------------------------------------------------------------------------------
+    # --- changing
 
     def amend(self, account_id: int, change: AmendSpec, at: WallNs) -> Amendment:
-        """Change an open order where it stands."""
+        """Change an open order in its place; raises VenueReject."""
         account = self._accounts[account_id]
         order = open_order(account, change.order_id, change.cl_ord_id)
         self._admission.admit_change(account, "amend", order, change, at)
@@ -212,7 +216,9 @@ class Trading:
         return version
 
     def edit(self, account_id: int, change: EditSpec, at: WallNs) -> ClientOrder:
-        """The older way of changing: cancel the order and place another with what is left of the quantity."""
+        """Cancel the order and place another with what is left of the quantity; raises
+        VenueReject.
+        """
         account = self._accounts[account_id]
         if change.symbol not in self._markets:
             raise VenueReject(unsupported(change.symbol))
@@ -236,7 +242,7 @@ class Trading:
         self._life.conclude(at)
         return order
 
-    # --- canceling ---------------------------------------------------------------------------------------------------
+    # --- canceling
 
     def cancel(
         self,
@@ -247,7 +253,9 @@ class Trading:
         cl_ord_id: str | None = None,
         userref: int | None = None,
     ) -> list[ClientOrder]:
-        """Cancel one open order, or all with a userref; exactly one of the three names them."""
+        """Cancel one open order, or all with a userref; exactly one of the three is given.
+        Returns the orders.
+        """
         account = self._accounts[account_id]
         self._admission.admit_cancels()
         if userref is not None:
@@ -261,7 +269,9 @@ class Trading:
     def cancel_batch(
         self, account_id: int, at: WallNs, order_ids: list[str], cl_ord_ids: list[str] | None = None
     ) -> int:
-        """Cancel what is open of these (ids, or userrefs as text); how many were."""
+        """Cancel the open ones among these (ids, or userrefs as text); returns how many
+        there were.
+        """
         account = self._accounts[account_id]
         self._admission.admit_cancels()
         if len(order_ids) + len(cl_ord_ids or ()) > BATCH_CANCEL_MAX:
@@ -272,7 +282,9 @@ class Trading:
         return len(orders)
 
     def cancel_all(self, account_id: int, at: WallNs, reason: str = USER) -> int:
-        """Cancel every open order of the account, untriggered ones included; how many there were."""
+        """Cancel every open order of the account, untriggered ones included; returns how
+        many there were.
+        """
         account = self._accounts[account_id]
         self._admission.admit_cancels()
         orders = list(account.open_orders.values())
@@ -285,13 +297,14 @@ class Trading:
             self._life.cancel(order, reason, at)
         self._life.conclude(at)
 
-    # --- the listing -------------------------------------------------------------------------------------------------
+    # --- the listing
 
     def relist(self, symbol: str, price_decimals: int, qty_decimals: int, at: WallNs) -> None:
-        """List a pair in another precision; ConfigError when it cannot be.
+        """List a pair in another precision; raises ConfigError when it cannot be.
 
-        Orders that would become others are canceled, all others go on with their numbers, places and fills. The
-        instrument channel tells it; who follows the book must begin it anew.
+        Orders that would change their values are canceled, all others keep their numbers,
+        places and fills. The instrument channel publishes the change; subscribers of the
+        book must start it again.
         """
         market = self._markets.get(symbol)
         if market is None:
@@ -309,10 +322,10 @@ class Trading:
                 self.ledger.changed(order)
         self._exchange.tell_pair(symbol)
 
-    # --- time --------------------------------------------------------------------------------------------------------
+    # --- time
 
     def cancel_all_orders_after(self, account_id: int, timeout_s: int, at: WallNs) -> WallNs | None:
-        """Arm the account's dead man's switch, or disarm it with 0; when it will strike."""
+        """Arm the account's dead man's switch, or disarm it with 0; returns when it fires."""
         account = self._accounts[account_id]
         if timeout_s < 0:
             raise invalid("timeout")
@@ -326,14 +339,16 @@ class Trading:
         return account.dead_man_at
 
     def next_due(self) -> WallNs | None:
-        """When `advance` has something to do; None: never, or not before the maintenance is over."""
+        """When `advance` has something to do; None: never, or not before the maintenance is
+        over.
+        """
         return None if self.system == "maintenance" else self._reminders.next_at()
 
     def advance(self, at: WallNs) -> None:
         """Do what has become due: expiries, scheduled orders, dead man's switches.
 
-        Nothing while in maintenance: "all orders are cancelled when the engine returns", says Kraken's page of a switch
-        that was left armed.
+        Nothing while in maintenance: "all orders are cancelled when the engine returns",
+        says Kraken's page of a switch that was left armed.
         """
         if self.system == "maintenance":
             return

@@ -1,7 +1,9 @@
-"""Prices that depend on other prices: where a stop or take order triggers, and how a trailing one follows.
+"""Trigger prices: where a stop or take order triggers, and how a trailing one follows the
+price.
 
-All of it goes by the last trade. Distances in per cent or in quote units, as Kraken's `price_type` says; half up to
-the tick. A stop-loss acts when the price gets worse for its owner, a take-profit when it gets better.
+All of it goes by the last trade. Distances are in per cent or in quote units, as Kraken's
+`price_type` says; half up to the tick. A stop-loss acts when the price gets worse for its
+owner, a take-profit when it gets better.
 """
 
 from decimal import ROUND_HALF_UP, Decimal
@@ -21,7 +23,7 @@ def offset_ticks(price: Decimal, price_type: PriceType, reference: int, pair: Pa
 
 
 def trigger_ticks(triggers: Triggers, order_type: OrderKind, side: Side, last: PriceTicks, pair: PairSpec) -> int:
-    """Where a trigger stands when its order is placed; a static one is not this function's business."""
+    """The trigger price when its order is placed; not for static triggers."""
     distance = offset_ticks(triggers.price, triggers.price_type, last, pair)
     if order_type in TRAILING_KINDS:
         return last + distance if side is BUY else last - distance
@@ -29,7 +31,7 @@ def trigger_ticks(triggers: Triggers, order_type: OrderKind, side: Side, last: P
 
 
 def pulled(order: ClientOrder, last: PriceTicks) -> bool:
-    """Does this price trigger the order? A trailing order first follows it."""
+    """Whether this price triggers the order. A trailing order first follows it."""
     if order.order_type in TRAILING_KINDS:
         follow(order, last)
     trigger = order.trigger_ticks
@@ -60,7 +62,9 @@ def trail(order: ClientOrder) -> None:
 
 
 def trailing_limit(order: ClientOrder) -> PriceTicks:
-    """The limit of a trailing-stop-limit at this moment: its trigger and the offset it was given."""
+    """The limit of a trailing-stop-limit when it is triggered: its trigger and the given
+    offset.
+    """
     trigger = order.trigger_ticks
     assert trigger is not None
     offset = order.spec.limit_price or Decimal(0)

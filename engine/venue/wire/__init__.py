@@ -1,1 +1,1 @@
-"""What the venue writes on the wire: number and time text, frames, streams, and delays."""
+"""The venue's wire format: number and time text, frames, streams, and delays."""

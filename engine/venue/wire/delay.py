@@ -1,7 +1,7 @@
-"""What takes its time: a queue whose entries come out in order, each not before its moment.
+"""A delay line: entries come out in order, each not before its time.
 
-One timer serves any number of entries, and all that are due come out together. With no delay at all they come out
-at once.
+One timer serves any number of entries, and all that are due come out together. Without a
+delay they come out at once.
 """
 
 from collections import deque
@@ -14,7 +14,9 @@ from engine.venue.wire.stream import Timer, Timers
 
 
 class DelayLine:
-    """First in, first out, later. Bounded by whoever fills it: a client's requests and their rows are few."""
+    """First in, first out, later. Its users bound it: a client's requests and their rows
+    are few.
+    """
 
     def __init__(self, timers: Timers, clock: Clock, emit: Callable[[Any], None], after: Callable[[], None]) -> None:
         self._timers = timers
@@ -22,14 +24,14 @@ class DelayLine:
         self._emit = emit  # called with each entry
         self._after = after  # called once when all that were due have come out
         self._entries: deque[tuple[MonoNs, Any]] = deque()
-        self._last_due = MonoNs(0)  # entries never overtake each other
+        self._last_due = MonoNs(0)  # an entry never overtakes an earlier one
         self._timer: Timer | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def put(self, entry: Any, delay_ns: int) -> None:
-        """Let it out after this long, but not before those that were put in earlier."""
+        """Emit `entry` after `delay_ns`, but not before earlier entries."""
         now = self._clock.mono_ns()
         due = MonoNs(max(now + delay_ns, self._last_due))
         self._last_due = due
@@ -38,7 +40,7 @@ class DelayLine:
             self._arm(due - now)
 
     def close(self) -> None:
-        """Forget everything."""
+        """Discard every entry."""
         self._entries.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,11 +1,13 @@
-"""What can be subscribed: one channel of one symbol with its parameter, and who listens to it."""
+"""Streams: one channel of one symbol with its parameter, and its subscribers."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 
 class StreamKey(NamedTuple):
-    """Names one stream. The parameter is the book's depth, the candles' interval or the ticker's trigger."""
+    """Identifies a stream. The parameter is the book's depth, the candles' interval or the
+    ticker's trigger.
+    """
 
     channel: str
     symbol: str  # empty for the instrument channel, which has none
@@ -13,37 +15,42 @@ class StreamKey(NamedTuple):
 
 
 class Subscriber(Protocol):
-    """Whoever frames are delivered to: a connection."""
+    """What frames are delivered to: a connection."""
 
-    # Has the socket asked for a rest? Only a source that can wait (a capture at full speed) need care.
+    # Whether the socket has asked to pause. Only a source that can wait (a capture at full
+    # speed) looks at it.
     paused: bool
-    # Called once each when the rest is over; a source that waits adds its own here.
+    # Called once each when the pause is over; a source that waits adds its own function
+    # here.
     waiting: list[Callable[[], None]]
-    # Do frames arrive as they were sent? False with faults: then each frame must be delivered by itself.
+    # Whether frames arrive as they were sent. False with faults: then each frame must be
+    # delivered by itself.
     plain: bool
 
     def deliver(self, key: StreamKey, frame: bytes) -> None:
-        """Queue one frame; it is the same bytes for all subscribers of the stream."""
+        """Queue one frame; its bytes are shared by all subscribers of the stream."""
 
     def deliver_chunk(self, chunk: bytes) -> None:
-        """Send many frames at once, as they are; only to a plain subscriber."""
+        """Send many frames at once, unchanged; only to a plain subscriber."""
 
     def flush(self) -> None:
-        """Send what is queued now, rather than at the end of the venue's tick."""
+        """Send what is queued now, before the end of the venue's tick."""
 
 
 class Source(Protocol):
-    """Where streams come from: the living exchange, or a capture."""
+    """What streams come from: the exchange, or a capture."""
 
     def refusal(self, key: StreamKey) -> str | None:
-        """Kraken's words for a stream that is not to be had here; None for one that is."""
+        """Kraken's error for a stream that this source lacks; None for one that it has."""
 
     def start(self, subscriber: Subscriber, key: StreamKey, snapshot: bool) -> Callable[[], None]:
-        """Begin a stream, a little later if it begins with a snapshot. The answer stops it, whenever it is called."""
+        """Start a stream, a little later if it begins with a snapshot; returns a function
+        that ends it.
+        """
 
 
 class Timers(Protocol):
-    """The part of an event loop that the venue needs."""
+    """The part of an event loop that the venue uses."""
 
     def call_soon(self, callback: Callable[[], None]) -> "Timer": ...
 
@@ -51,6 +58,6 @@ class Timers(Protocol):
 
 
 class Timer(Protocol):
-    """A call that is still to come."""
+    """A scheduled call."""
 
     def cancel(self) -> None: ...

@@ -1,7 +1,8 @@
-"""WebSocket frames as a server writes them: unmasked, so that one encoding serves every connection (RFC 6455 §5.2).
+"""WebSocket frames as a server writes them: unmasked, so one encoding serves every
+connection (RFC 6455 §5.2).
 
-Frames are made once, as bytes with their header, and shared by all who subscribe to the same thing; many of them go
-to a socket in one write. picows would build each header anew for each connection.
+Frames are made once, as bytes with their header, and shared by all subscribers; many go to
+a socket in one write. picows would build each header again for each connection.
 """
 
 from typing import Final
@@ -26,15 +27,15 @@ def text_frame(text: str) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """A close with its code; 1005 is written as no code at all."""
+    """A close frame with its code; 1005 is written as no code."""
     return _frame(_CLOSE, b"" if code == 1005 else code.to_bytes(2, "big") + reason.encode())
 
 
 def pong_frame(payload: bytes) -> bytes:
-    """The answer to a ping, with its payload."""
+    """The reply to a ping, with its payload."""
     return _frame(_PONG, payload)
 
 
 def payload_start(frame: bytes) -> int:
-    """Where the payload of one of our frames begins."""
+    """The offset of the payload in one of our frames."""
     return {126: 4, 127: 10}.get(frame[1], 2)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 
 from engine import BookTop, Candle, FeedState, Strategy, Ticker, Trade
@@ -60,9 +61,9 @@ class Diary(Strategy):
 
 
 class Sleeper(Diary):
-    """Blocks for `sleep_s` in its hundredth book, then writes on."""
+    """Blocks in its hundredth book until there is the file `until`, then writes on."""
 
-    sleep_s: float = 3.0
+    until: str
 
     def on_start(self) -> None:
         super().on_start()
@@ -72,7 +73,8 @@ class Sleeper(Diary):
         self._books += 1
         if self._books == 100:
             self.write("sleep")
-            time.sleep(self.sleep_s)
+            while not os.access(self.until, os.F_OK):
+                time.sleep(0.01)
             self.write("awake")
         super().on_book(book)
 

@@ -22,7 +22,7 @@ class Poisoner(Strategy):
         if self.is_done or not Path(self.path).exists():
             return
         self.is_done = True
-        desk = self.context._desk  # type: ignore[attr-defined]
+        client = self.context._orders  # type: ignore[attr-defined]
         now = self.context.now()
         wrong: Any = "tomorrow"
         order = OrderIntent(
@@ -34,7 +34,7 @@ class Poisoner(Strategy):
             qty=QtyLots(10**6),
             expire_at=wrong,
         )
-        commands = desk._ports.commands
+        commands = client._ports.commands
         for record in (
             COMMANDS.pack(Submit("poisoner", "poison", order, now, MonoNs(0))),
             COMMANDS.pack(SubmitBatch("poisoner", [], now, MonoNs(0))),

@@ -94,17 +94,17 @@ class Puppet(Strategy):
         """The end of all."""
         self.cancel_all()
 
-    def do_sleep(self, seconds: float) -> None:
-        """Hang."""
+    def do_sleep(self, until: str) -> None:
+        """Hang until there is this file."""
         self.write("asleep")
-        time.sleep(seconds)
+        while not os.access(until, os.F_OK):
+            time.sleep(0.01)
         self.write("awake")
 
-    def do_spin(self, seconds: float) -> None:
-        """Hang without waiting for anything."""
+    def do_spin(self, until: str) -> None:
+        """Hang until there is this file, and compute all the while."""
         self.write("asleep")
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        while not os.access(until, os.F_OK):
             pass
         self.write("awake")
 
@@ -114,7 +114,7 @@ class Puppet(Strategy):
         ctypes.PyDLL(None).sleep(seconds)
         self.write("awake")
 
-    def do_flood(self, count: int, then_sleep_s: float) -> None:
+    def do_flood(self, count: int, until: str) -> None:
         """Orders that are refused, as fast as the router takes them; then hang with all the answers lying there."""
         while count:
             order = self.buy(self.symbol, "0.01", limit="1", tag="flood")
@@ -122,7 +122,7 @@ class Puppet(Strategy):
                 count -= 1
             else:
                 time.sleep(0.001)  # the command ring is full
-        self.do_sleep(then_sleep_s)
+        self.do_sleep(until)
 
     def do_churn(self, seed: int, per_s: float) -> None:
         """From now on, do something or other so often, until told with 0."""

@@ -9,9 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from engine.kraken.private.facts import execution_fact
 from engine.kraken.private.messages import read_executions
-from engine.units import MonoNs
 
 
 @pytest.mark.parametrize("order_qty", [{}, {"order_qty": 50.0}, {"order_qty": 0.00078791}, {"order_qty": 0}])
@@ -23,8 +21,7 @@ def test_money_is_never_taken_for_a_quantity(order_qty):
         "order_status": "new", "cum_qty": 0.0, "avg_price": 0.0, "timestamp": "2026-11-28T21:57:47.824337Z",
     }  # fmt: skip
     frame = {"channel": "executions", "type": "snapshot", "data": [row], "sequence": 1}
-    message = read_executions(json.dumps(frame).encode())[0]
-    fact = execution_fact(message.data[0], MonoNs(0), is_snapshot=True)
+    (fact,) = read_executions(json.dumps(frame).encode())[0].data
 
     assert fact.order_qty is None
     assert fact.cum_qty == Decimal(0)

@@ -1,7 +1,6 @@
 """Defects measured in the peers, each as one story from the first frame to what a strategy would be told."""
 
 import re
-import time
 
 from engine.kraken.public.session import PublicSettings
 from tests.kraken.wire import (
@@ -82,15 +81,12 @@ def test_python_kraken_sdk_resubscribes_once_a_bad_update():
     tape = Tape()
     session = live(tape)
     bad = [with_wrong_checksum(tape.nudge()) for _ in range(60)]
-    began = time.process_time()
     for frame in bad:
         session.receive(frame, T0)
-    took = time.process_time() - began
     poll(session, T0, T0 + 3 * S)
     requests = sent(session)
 
     assert [request["method"] for request in requests] == ["unsubscribe", "subscribe"]
-    assert took < 0.1
 
 
 def test_cryptofeed_and_ccxt_close_the_connection_over_one_pair():

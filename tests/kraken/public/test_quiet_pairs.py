@@ -104,7 +104,7 @@ def test_quiet_pairs_are_renewed_in_batches_of_fifty(exchange):
 def test_a_mismatch_of_the_busiest_pair_goes_before_all_quiet_ones():
     """Asked for at once, live again within a second, though a thousand pairs wait for their renewal."""
     market = Exchange(QUIET, BUSY).run(61.2)
-    waiting = market.session._subscriptions.waiting
+    waiting = market.session.requests_waiting
     failed_at = market.now
     market.tell(wrong(market.tapes["B0/USD"].nudge()))
     market.answer()
@@ -131,7 +131,7 @@ def test_an_update_proves_a_quiet_book_and_withdraws_its_renewal():
     """A pair that speaks while it waits for its turn is not asked for."""
     tape = Tape()
     session = live(tape, requests_per_s=1.0)
-    session._subscriptions.slow_down(T0 + 60 * S)
+    session.receive(b'{"error":"Exceeded msg rate"}', T0 + 60 * S)
     marked = unproved(session.poll(T0 + 61 * S))
     told = session.receive(tape.nudge(), T0 + 62 * S)
     poll(session, T0 + 62 * S, T0 + 100 * S)

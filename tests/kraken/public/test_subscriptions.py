@@ -310,6 +310,25 @@ def test_an_error_that_refuses_none_of_our_subscriptions_is_counted_and_told(fra
     assert changed(session.receive(tape.nudge(), T0)) == ["BTC/USD"]
 
 
+@pytest.mark.parametrize(
+    "trouble", ["EService:Unavailable", "EGeneral:Internal error", "EService:Market in maintenance"]
+)
+def test_a_subscription_refused_for_trouble_that_passes_is_asked_for_again(trouble):
+    """Kraken's own trouble refuses no pair for good: it is counted and told, and after the deadline asked for again."""
+    session = quiet_session("BTC/USD")
+    instrument, request = session.to_send()
+    events = [
+        *session.receive(error(instrument, trouble), T0),
+        *session.receive(error(request, trouble, "BTC/USD"), T0),
+    ]
+    poll(session, T0, T0 + 10 * S)
+    again = [(ask["method"], ask["params"]["channel"]) for ask in sent(session) if ask["method"] != "ping"]
+
+    assert [type(event) for event in events] == [FrameNotUnderstood]  # one a second is told, both are counted
+    assert session.refused == 2
+    assert again == [("unsubscribe", "book"), ("subscribe", "book"), ("subscribe", "instrument")]
+
+
 # --- already subscribed
 
 
@@ -351,6 +370,7 @@ TOO_FAST = [
     b'{"error":"Exceeded msg rate","method":"subscribe","success":false,"symbol":"P0/USD"}',
     b'{"error":"EGeneral:Exceeded msg rate","method":"subscribe","req_id":2,"success":false}',
     b'{"error":"Exceeded msg rate","method":"ping","success":false}',
+    b'{"error":"EService: Throttled: 1750000000","method":"subscribe","success":false,"symbol":"P0/USD"}',
 ]
 
 
@@ -429,6 +449,6 @@ def test_requests_that_are_never_answered_do_not_pile_up():
         session.poll(now)
         session.to_send()
 
-    ledger = session._subscriptions
-    assert len(ledger._unanswered) <= 2 * len(ledger.all) + REQUESTS_BURST
-    assert ledger.waiting <= 2 * len(ledger.all)
+    subscriptions = 2 * 4 + 1  # books, trades, tickers and candles of two pairs, at most, and the instruments
+    assert session.requests_unanswered <= 2 * subscriptions + REQUESTS_BURST
+    assert session.requests_waiting <= 2 * subscriptions

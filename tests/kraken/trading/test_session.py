@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
 from engine.kraken.connection.liveness import PING_INTERVAL_NS, PONG_SILENCE_NS
-from engine.kraken.private.events import Answer, ChannelRefused, LinkLost, Timing, TokenRefused, Unanswered
+from engine.kraken.private.events import (
+    Answer,
+    ChannelRefused,
+    LinkLost,
+    Purpose,
+    Timing,
+    TokenRefused,
+    Unanswered,
+)
 from engine.kraken.trading import order_requests
 from engine.kraken.trading.session import RETRY_INTERVAL_NS, TradingSession, TradingSettings
 from engine.orders.venue_facts import Outcome
@@ -20,6 +28,7 @@ from engine.units import NS_PER_MS, NS_PER_S
 DATA = Path(__file__).parents[2] / "data" / "kraken" / "private"
 T0 = 1_000 * NS_PER_S
 S, MS = NS_PER_S, NS_PER_MS
+CANCEL_A1 = Purpose("cancel", ("a1",))
 STATUS = b'{"channel":"status","type":"update","data":[{"system":"%b","connection_id":1}]}'
 TIMES = '"time_in":"2026-01-21T12:33:34.457870Z","time_out":"2026-01-21T12:33:34.460575Z"'
 
@@ -45,7 +54,7 @@ def cancel(session, method="cancel_order", now=T0):
     def build(token, req_id):
         return order_requests.cancel_order(cl_ord_id="a1", token=token, req_id=req_id)
 
-    sent = session.send(method, build, now)
+    sent = session.send(method, CANCEL_A1, build, now)
     return None if sent is None else sent[0]
 
 
@@ -187,6 +196,7 @@ def test_an_answer_finds_its_request():
     assert isinstance(event, Answer)
     assert (event.req_id, event.method, event.success, event.timing) == (req_id, "add_order", True, Timing.EXPECTED)
     assert (event.order_id, event.cl_ord_id, event.outcome) == ("OXZPAJ-ONWQU-KMAMPL", "a1", None)
+    assert event.purpose == CANCEL_A1
     assert event.took_ns == 3 * MS
     assert event.time_out - event.time_in == 2_705_000
     assert session.pending == ()
@@ -194,7 +204,9 @@ def test_an_answer_finds_its_request():
 
 def test_requests_are_numbered_and_carry_the_token():
     session = ready_session()
-    number, frame = session.send("cancel_all", lambda t, n: order_requests.cancel_all(token=t, req_id=n), T0)
+    number, frame = session.send(
+        "cancel_all", Purpose("cancel"), lambda t, n: order_requests.cancel_all(token=t, req_id=n), T0
+    )
 
     assert json.loads(frame) == {"method": "cancel_all", "params": {"token": "the token"}, "req_id": number}
     assert cancel(session) == number + 1

@@ -13,7 +13,9 @@ trades = st.lists(st.tuples(st.integers(1, 1000), st.integers(1, 1000), st.integ
 
 @given(trades)
 def test_a_candle_is_its_trades(fills):
-    """Open, extremes, close, count, volume and volume-weighted price of the trades of its minute."""
+    """Open, extremes, close, count, volume and volume-weighted price of the trades of its
+    minute.
+    """
     candles, at_s, by_minute = Candles(), MIDNIGHT_S, {}
     for price, qty, later_s in fills:
         at_s += later_s
@@ -59,7 +61,9 @@ class TradedDay(Day):
 
 @given(trades, st.booleans())
 def test_the_day_is_its_trades(fills, asked):
-    """Within 24 hours everything counts, whether it is watched from before the first trade or asked for at last."""
+    """Within 24 hours everything counts, whether it is watched from before the first trade
+    or asked for at last.
+    """
     day, at_s = TradedDay(asked), MIDNIGHT_S
     for price, qty, later_s in fills:
         at_s += later_s
@@ -75,7 +79,9 @@ def test_the_day_is_its_trades(fills, asked):
 
 @given(st.lists(st.tuples(st.integers(1, 1000), st.integers(1, 9), st.integers(0, 40_000)), min_size=1, max_size=60))
 def test_the_window_moves_by_the_minute(fills):
-    """At any moment the day is the 1-minute candles that began in its 24 hours: sums, extremes, first price."""
+    """At any moment the day is the 1-minute candles that began in its 24 hours: sums,
+    extremes, first price.
+    """
     day, at_s = TradedDay(), MIDNIGHT_S
     for price, qty, later_s in fills:
         at_s += later_s
@@ -102,7 +108,9 @@ def test_yesterday_is_forgotten():
 
 
 def test_a_day_without_a_trade_stands_at_the_last_price():
-    """Nothing was traded today, nor in 24 hours: no volume, all prices those of the last trade."""
+    """Nothing was traded today, nor in 24 hours: no volume, all prices those of the last
+    trade.
+    """
     day = TradedDay()
     day.trade(100, 5, MIDNIGHT_S)
     later = WallNs((MIDNIGHT_S + 3 * 86_400) * NS_PER_S)

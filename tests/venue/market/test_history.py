@@ -10,7 +10,7 @@ from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
 from engine.venue.market.candles import CANDLES_KEPT, INTERVALS, Candles, folded
 from engine.venue.market.history import LISTED_S, STAGES, Bar, History, Trade
 from engine.venue.market.pairs import PAIR_OF_SYMBOL, PAIRS
-from tests.venue.rest_client import RestClient, limit_buy, standing_venue
+from tests.venue.rest_client import THREE_PAIRS, RestClient, limit_buy, standing_venue
 from tests.venue.venue_client import connected
 
 OPENED_S = 1_785_641_871  # 2026-08-02T03:37:51Z
@@ -239,7 +239,7 @@ def numbers(row: list[Any]) -> list[float]:
 
 async def test_the_websocket_tells_the_day_of_rest():
     """Volume, extremes, number of trades and last price of 24 hours are the same; the change is from their first."""
-    async with standing_venue() as (venue, client), connected(venue.public_url) as socket:
+    async with standing_venue(symbols=THREE_PAIRS) as (venue, client), connected(venue.public_url) as socket:
         socket.subscribe("ticker", "BTC/USD", "ETH/USD", "DOGE/USD")
         told = {}
         while len(told) < 3:

@@ -94,7 +94,9 @@ def fills_of(outcome: Outcome) -> list[tuple[int, int, int]]:
 @settings(deadline=None, max_examples=200)
 @given(actions)
 def test_the_book_is_the_plain_one(steps):
-    """Whatever comes: same fills in the same order, same levels, invariants hold, no quantity is made or lost."""
+    """Whatever comes: same fills in the same order, same levels, invariants hold, no
+    quantity is made or lost.
+    """
     book, plain = OrderBook(), PlainBook()
     told: dict[tuple[Side, int], int] = {}  # what the level changes have said so far
     submitted, canceled, traded = 0, 0, 0
@@ -134,7 +136,9 @@ def test_the_book_is_the_plain_one(steps):
 
 
 def test_a_sweep_tells_one_step_per_maker():
-    """The changes of a sweep are its maker fills, one each, with what the level still holds."""
+    """The changes of a sweep are its maker fills, one each, with what the level still
+    holds.
+    """
     book = OrderBook()
     first, second = book.limit(7, SELL, 100, 5), book.limit(8, SELL, 100, 3)
     book.limit(9, SELL, 101, 4)

@@ -1,4 +1,6 @@
-"""What the venue announces: the entries of the genuine frames, when they come, change and go, and who is told."""
+"""What the venue announces: the entries of the genuine frames, when they come, change and
+go, and who is told.
+"""
 
 import json
 from typing import Any
@@ -86,7 +88,9 @@ def test_a_status_frame_is_the_genuine_one_letter_by_letter():
 
 
 def test_entries_of_rest_are_the_documented_ones():
-    """Other times, other order of keys: as the pages of SystemStatus and MaintenanceSchedule have them."""
+    """Other times, other order of keys: as the pages of SystemStatus and
+    MaintenanceSchedule have them.
+    """
     notices = Notices()
     began = WallNs(1_778_250_191 * NS_PER_S)
     step = NextStep(applies_to=("spot_trading",), type="expected_restart", expected_at=WallNs(began + 409 * NS_PER_S))
@@ -158,7 +162,9 @@ def test_the_moments_at_which_the_lists_change_by_themselves():
 
 
 def test_an_incident_changes_until_it_is_resolved():
-    """The newest word on each is listed; a resolved one is not, nor one that was resolved before it was heard of."""
+    """The newest word on each is listed; a resolved one is not, nor one that was resolved
+    before it was heard of.
+    """
     notices = Notices()
     notices.report(trouble())
     notices.report(trouble(event_id=5000))
@@ -192,7 +198,10 @@ def test_what_cannot_be_planned_is_one_sentence():
 
 
 async def test_every_connection_is_told_of_every_change_once():
-    """Public and private: a window planned, called off; an incident, more of it, its end. REST tells the same."""
+    """Public and private: a window planned, called off; an incident, more of it, its end.
+
+    REST tells the same.
+    """
     word = {"event_id": 1, "incident_status": "identified", "impact": "critical", "restart_in_s": 60}
     async with (
         standing_venue() as (venue, client),

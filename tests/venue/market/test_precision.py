@@ -1,4 +1,6 @@
-"""A live pair is listed in another precision: orders, books, candles, REST and the instrument channel agree on it."""
+"""A live pair is listed in another precision: orders, books, candles, REST and the
+instrument channel agree on it.
+"""
 
 import json
 from decimal import Decimal
@@ -25,8 +27,7 @@ CALM = Decimal("0.01")
 def relist(floor: Floor, price_decimals: int, qty_decimals: int = 8) -> None:
     floor.trading.relist(floor.symbol, price_decimals, qty_decimals, floor.at)
     floor.trading.check_invariants()
-    floor.book.check()
-    floor.market._feed.check()
+    floor.market.check()
 
 
 def terms(order: Any) -> tuple[Any, ...]:
@@ -36,7 +37,7 @@ def terms(order: Any) -> tuple[Any, ...]:
 @settings(max_examples=20)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(5, 9)), min_size=1, max_size=6))
 def test_the_books_stay_sound_through_any_changes(scales: list[tuple[int, int]]) -> None:
-    """Never crossed, and the crowd goes on: finer, coarser, and back again."""
+    """Never crossed, and the order flow continues: finer, coarser, and back again."""
     floor = Floor()
     for price_decimals, qty_decimals in scales:
         relist(floor, price_decimals, qty_decimals)
@@ -48,7 +49,9 @@ def test_the_books_stay_sound_through_any_changes(scales: list[tuple[int, int]])
 
 
 def test_resting_orders_are_the_same_in_a_finer_precision() -> None:
-    """Quantity, fills, limit, trigger, shown part and what they hold; a fill afterwards is one of theirs."""
+    """Quantity, fills, limit, trigger, shown part and what they hold; a fill afterwards is
+    one of theirs.
+    """
     floor = Floor()
     plain = floor.add(limit_price=floor.price("buy"), qty="0.5")
     iceberg = floor.add("iceberg", limit_price=floor.price("buy", 1000), qty="0.1", display_qty="0.01")
@@ -71,7 +74,9 @@ def floor_ahead(floor: Floor, order: Any) -> Decimal:
 
 
 def test_an_order_that_would_become_another_one_ends() -> None:
-    """64000.05 is no price of one decimal: canceled with the reason, what it held is free; the others go on."""
+    """64000.05 is no price of one decimal: canceled with the reason, what it held is free;
+    the others go on.
+    """
     floor = Floor()
     relist(floor, 2, 9)
     price = floor.price("buy", 100_000).quantize(D("0.1"))
@@ -103,7 +108,7 @@ def test_prices_are_judged_by_the_present_tick() -> None:
 
 
 def test_a_precision_that_cannot_tell_the_price_is_refused() -> None:
-    """And the pair goes on as it was."""
+    """The pair continues in its old precision."""
     floor = Floor("DOGE/USD")
     for decimals, sentence in (((0, 8), "DOGE/USD stands at 0.1463215"), ((13, 8), "decimals are from 0 to 12")):
         with pytest.raises(ConfigError, match=sentence):
@@ -115,7 +120,9 @@ def test_a_precision_that_cannot_tell_the_price_is_refused() -> None:
 
 
 async def test_the_instrument_channel_tells_and_books_go_on_in_the_new_precision() -> None:
-    """An update with the pair alone; a book that is begun anew verifies, number by number in the new decimals."""
+    """An update with the pair alone; a book that is begun anew verifies, number by number
+    in the new decimals.
+    """
     lively = VenueSettings(port=0, seed=3, symbols=("BTC/USD", "ETH/USD"), rate=2000, snapshot_delay_ms=(1, 3))
     async with Venue(lively) as venue, connected(venue.public_url) as client:
         client.ask(method="subscribe", params={"channel": "instrument"})
@@ -145,7 +152,9 @@ async def test_the_instrument_channel_tells_and_books_go_on_in_the_new_precision
 
 
 async def test_rest_and_the_private_channel_tell_open_orders_in_the_new_precision() -> None:
-    """AssetPairs, OpenOrders, Ticker, Trades and OHLC; and the venue's own path does what the fault does."""
+    """AssetPairs, OpenOrders, Ticker, Trades and OHLC; and the venue's own path does what
+    the fault does.
+    """
     async with standing_venue() as (_, client):
         (txid,) = (await client.result("AddOrder", **limit_buy()))["txid"]
         before = await client.public("OHLC", pair="XBTUSD")
@@ -196,7 +205,9 @@ def test_the_fault_is_told_in_one_word() -> None:
 
 
 async def test_the_fault_strikes_once_at_its_moment() -> None:
-    """Counted from the first client on; one that cannot be is told in the log, and harms nobody."""
+    """Counted from the first client on; one that cannot be is told in the log, and harms
+    nobody.
+    """
     faults = tuple(map(parse_fault, ("precision:2x7@0.01@BTC/USD", "precision:0x8@0.02@DOGE/USD")))
     chosen = VenueSettings(port=0, symbols=("BTC/USD", "DOGE/USD"), rate=0, snapshot_delay_ms=(1, 2), faults=faults)
     async with Venue(chosen) as venue, connected(venue.public_url) as client:

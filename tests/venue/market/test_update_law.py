@@ -1,4 +1,6 @@
-"""The book channel against the law that genuine captures obey, judged by a checker that the captures have judged."""
+"""The book channel against the law that genuine captures obey, judged by a checker that the
+captures have judged.
+"""
 
 import json
 from collections import Counter
@@ -63,7 +65,9 @@ def exchange_of(*pairs: PairSpec, seed: int = 7) -> Exchange:
     ],
 )
 def test_genuine_captures_obey_the_law(genuine: Path, name: str, books: dict[str, int], updates: int):
-    """The judge itself: every genuine update passes the checker, both-sided ones and every kind of step included."""
+    """The judge itself: every genuine update passes the checker, both-sided ones and every
+    kind of step included.
+    """
     held = {symbol: LawBook(depth) for symbol, depth in books.items()}
     count = 0
     for line in (genuine / name).read_text().splitlines():
@@ -81,7 +85,9 @@ def test_genuine_captures_obey_the_law(genuine: Path, name: str, books: dict[str
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.symbol)
 def test_the_venue_obeys_the_law(pair: PairSpec, depth: int):
-    """Each pair at each depth: law and checksum hold for every message, and the client's book is the venue's own."""
+    """Each pair at each depth: law and checksum hold for every message, and the client's
+    book is the venue's own.
+    """
     exchange, reader = exchange_of(pair), Reader()
     exchange.start(reader, StreamKey("book", pair.symbol, depth), snapshot=True)
     market = exchange.markets[pair.symbol]
@@ -101,7 +107,9 @@ def test_the_venue_obeys_the_law(pair: PairSpec, depth: int):
 
 
 def test_all_kinds_of_steps_occur():
-    """In the venue's stream as on the wire: both-sided messages, and refills that grow order by order."""
+    """In the venue's stream as on the wire: both-sided messages, and refills that grow
+    order by order.
+    """
     exchange, reader = exchange_of(PAIR_OF_SYMBOL["BTC/USD"]), Reader()
     exchange.start(reader, StreamKey("book", "BTC/USD", 10), snapshot=True)
     for _ in range(EVENTS):
@@ -130,7 +138,9 @@ def test_a_thin_pair_has_fewer_than_ten_levels_at_times():
 
 
 def test_the_flow_is_stationary():
-    """After a long time no price has drifted away, no book has grown or dried up; only the thin one is thin."""
+    """After a long time no price has drifted away, no book has grown or dried up; only the
+    thin one is thin.
+    """
     exchange = exchange_of(*PAIRS)
     for _ in range(30_000):
         exchange.next_event()
@@ -161,7 +171,9 @@ def test_the_same_seed_gives_the_same_engine_events(symbol: str):
 
 
 def test_the_same_seed_gives_the_same_frames():
-    """Across all pairs, at a clock that repeats: the whole stream is a function of the seed."""
+    """Across all pairs, at a clock that repeats: the whole stream is a function of the
+    seed.
+    """
 
     def texts(seed: int) -> list[tuple[StreamKey, str]]:
         exchange, reader = exchange_of(*PAIRS, seed=seed), Reader()
@@ -218,7 +230,9 @@ def test_the_trade_frame_comes_immediately_before_its_book_frame():
 
 
 def test_a_refill_is_told_order_by_order():
-    """Two orders on the level that moves in: two entries with growing quantity, the second the whole."""
+    """Two orders on the level that moves in: two entries with growing quantity, the second
+    the whole.
+    """
     book = OrderBook()
     feed = BookFeed(1, 8, book.orders_at)
     for price, qty in ((100, 5), (101, 6), (200, 1), (201, 1), (202, 1), (203, 1), (102, 7), (102, 8)):

@@ -1,7 +1,9 @@
-"""The update law and the checksum of Kraken's book channel, checked from the text of the frames alone.
+"""The update law and the checksum of Kraken's book channel, checked from the text of the
+frames alone.
 
-Written from the protocol's description and proved on genuine captures; it shares no line with the venue. A number is
-the text that came over the wire, so a lost zero is a wrong checksum.
+Written from the protocol's description and proved on genuine captures; it shares no line
+with the venue. A number is the text that came over the wire, so a lost zero is a wrong
+checksum.
 """
 
 import json
@@ -20,9 +22,11 @@ def read(frame: str) -> dict[str, Any]:
 
 
 class LawBook:
-    """One symbol at one depth as a client holds it: every entry must obey the law, every message its checksum.
+    """One symbol at one depth as a client holds it: every entry must obey the law, every
+    message its checksum.
 
-    `shorter` says that the venue's own book may have fewer levels than the depth, so a full window need not stay so.
+    `shorter` says that the venue's own book may have fewer levels than the depth, so a full
+    window need not stay so.
     """
 
     def __init__(self, depth: int, shorter: bool = False) -> None:
@@ -48,7 +52,9 @@ class LawBook:
         assert int(entry["checksum"]) == self.checksum()
 
     def checksum(self) -> int:
-        """The best ten asks, then the best ten bids: number text without its point and leading zeros."""
+        """The best ten asks, then the best ten bids: number text without its point and
+        leading zeros.
+        """
         text = ""
         for name in ("asks", "bids"):
             for key in self._ordered(name)[:CHECKSUM_LEVELS]:

@@ -7,7 +7,7 @@ import pytest
 
 from engine.units import units_decimal
 from engine.venue.server import Venue
-from tests.venue.rest_client import RestClient, limit_buy, standing_venue
+from tests.venue.rest_client import THREE_PAIRS, RestClient, limit_buy, standing_venue
 
 ORDER_ID = r"O[A-Z2-7]{5}-[A-Z2-7]{5}-[A-Z2-7]{6}"
 
@@ -401,7 +401,7 @@ async def test_an_amended_trigger():
 
 async def test_an_edit_is_another_order():
     """A new txid; the old order ended as replaced."""
-    async with standing_venue() as (_, client):
+    async with standing_venue(symbols=THREE_PAIRS) as (_, client):
         txid = (await client.result("AddOrder", **limit_buy(userref="7")))["txid"][0]
         edited = await client.result("EditOrder", pair="XBTUSD", txid="7", volume="0.03", price="50002")
         old = (await client.result("QueryOrders", txid=txid))[txid]

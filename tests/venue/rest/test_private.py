@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.venue.setup.keys import PERMISSIONS
-from tests.venue.rest_client import RestClient, limit_buy, standing_venue
+from tests.venue.rest_client import THREE_PAIRS, RestClient, limit_buy, standing_venue
 
 
 def captured(genuine: Path, name: str) -> Any:
@@ -165,7 +165,7 @@ async def test_a_triggered_order_trades_as_another_kind(kind: str, prices: dict[
 
 async def test_trades_can_be_those_of_one_pair():
     """By any of its names; the count is that pair's; a name that is none is refused, even before a fill was made."""
-    async with standing_venue() as (_, client):
+    async with standing_venue(symbols=THREE_PAIRS) as (_, client):
         early = await client.error("TradesHistory", pair="NOPE")
         await sell_at_market(client, "0.001")
         await client.result("AddOrder", pair="ETHUSD", type="sell", ordertype="market", volume="0.1")
@@ -209,7 +209,7 @@ async def test_trades_come_in_pages_of_the_size_asked_for():
 async def test_a_ledger_entry_looks_like_a_documented_one(genuine: Path):
     """Both legs of a trade, newest first; one can be asked for by its id."""
     expected = first(captured(genuine, "Ledgers_doc")["ledger"])
-    async with standing_venue() as (_, client):
+    async with standing_venue(symbols=THREE_PAIRS) as (_, client):
         await sell_at_market(client, "0.001")
         result = await client.result("Ledgers")
         euros = await client.result("Ledgers", asset="XETH")
@@ -229,7 +229,7 @@ async def test_balances_look_like_genuine_ones(genuine: Path):
     genuine_decimals = {
         asset: len(text.partition(".")[2]) for asset, text in captured(genuine, "Balance").items() if asset != "USDC"
     }
-    async with standing_venue() as (_, client):
+    async with standing_venue(symbols=THREE_PAIRS) as (_, client):
         await place(client, price="50000", volume="0.1")
         balances = await client.result("Balance")
         extended = await client.result("BalanceEx")
@@ -245,7 +245,7 @@ async def test_balances_look_like_genuine_ones(genuine: Path):
 
 async def test_the_account_as_a_whole(genuine: Path):
     """TradeBalance and TradeVolume have the genuine fields; a pair is found by the documented `XXBT/ZUSD` too."""
-    async with standing_venue(fee_volume_usd=60_000.0) as (_, client):
+    async with standing_venue(symbols=THREE_PAIRS, fee_volume_usd=60_000.0) as (_, client):
         worth = await client.result("TradeBalance", asset="ZUSD")
         in_bitcoin = await client.result("TradeBalance", asset="XBT")
         fees = await client.result("TradeVolume", pair="XXBT/ZUSD, XETH/ZUSD")
@@ -379,7 +379,7 @@ async def test_a_token(genuine: Path):
     async with standing_venue() as (venue, client):
         answer = await client.result("GetWebSocketsToken")
         assert venue.floor is not None
-        holder = venue.floor.tokens.check(answer["token"], venue._clock.mono_ns())
+        holder = venue.floor.tokens.check(answer["token"], venue.clock.mono_ns())
 
     assert answer.keys() == captured(genuine, "GetWebSocketsToken").keys()
     assert re.fullmatch(r"[A-Za-z0-9+/]{43}", answer["token"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.venue.market.matching import BUY, SELL
-from tests.venue.rest_client import limit_buy, standing_venue
+from tests.venue.rest_client import THREE_PAIRS, limit_buy, standing_venue
 
 TEXT_NUMBER = re.compile(r"\d+(\.\d+)?")
 
@@ -36,7 +36,7 @@ async def test_the_listing_is_complete(genuine: Path):
     expected["execution_venue"] = "international"  # since 2026-04
     for key in ("long_position_limit", "short_position_limit"):
         del expected[key]
-    async with standing_venue() as (_, client):
+    async with standing_venue(symbols=THREE_PAIRS) as (_, client):
         pairs = (await client.public("AssetPairs"))["result"]
 
     row = pairs["XXBTZUSD"]
@@ -61,19 +61,21 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("call", ["AssetPairs", "Ticker", "Depth", "OHLC", "Trades", "Spread"])
 @pytest.mark.parametrize(("name", "key"), NAMES.items())
-async def test_every_name_of_a_pair_is_understood(call: str, name: str, key: str):
-    """The id, the alternative name, v1's and v2's; the answer uses the id, but a name with a slash as it was asked."""
+async def test_every_name_of_a_pair_is_understood(name: str, key: str):
+    """By every call: the id, the alternative name, v1's and v2's. The answer uses the id, but a name with a slash
+    as it was asked."""
+    calls = ("AssetPairs", "Ticker", "Depth", "OHLC", "Trades", "Spread")
     async with standing_venue() as (_, client):
-        answer = (await client.public(call, pair=name))["result"]
+        answers = {call: (await client.public(call, pair=name))["result"] for call in calls}
 
-    assert [found for found in answer if found != "last"] == [key]
+    keys = {call: [found for found in answer if found != "last"] for call, answer in answers.items()}
+    assert keys == {call: [key] for call in calls}
 
 
 async def test_several_pairs_are_each_named_as_they_were_asked():
     """In the order of the request; spaces between them do not count."""
-    async with standing_venue() as (_, client):
+    async with standing_venue(symbols=THREE_PAIRS) as (_, client):
         pairs = (await client.public("AssetPairs", pair="DOGE/USD,XDGUSD, ETH/USD"))["result"]
         tickers = (await client.public("Ticker", pair="ETHUSD,BTC/USD"))["result"]
 
@@ -97,7 +99,7 @@ async def test_display_names_when_they_are_asked_for(call: str):
 
 async def test_display_names_of_assets_and_in_pairs():
     """Assets by their v2 names, pairs with them; alternative names stay."""
-    async with standing_venue() as (_, client):
+    async with standing_venue(symbols=THREE_PAIRS) as (_, client):
         assets = (await client.public("Assets", assetVersion=1))["result"]
         pairs = (await client.public("AssetPairs", assetVersion=1))["result"]
 
@@ -154,7 +156,7 @@ async def test_no_shares_are_listed():
 async def test_assets(genuine: Path):
     """By id, with the fields of the genuine answer."""
     expected = captured(genuine, "Assets")["XXBT"]
-    async with standing_venue() as (_, client):
+    async with standing_venue(symbols=THREE_PAIRS) as (_, client):
         everything = (await client.public("Assets"))["result"]
         chosen = (await client.public("Assets", asset="XBT,ZUSD"))["result"]
         unknown = await client.public("Assets", asset="GOLD")
@@ -256,7 +258,7 @@ async def test_the_book_before_trades():
 
 async def test_trades_after_the_fact():
     """Of one pair the trades that Trades has; of all pairs in the order of time; paged by `from_ts`."""
-    async with standing_venue() as (_, client):
+    async with standing_venue(symbols=THREE_PAIRS) as (_, client):
         told = (await client.public("PostTrade", symbol="BTC/USD", count=20))["result"]
         trades = (await client.public("Trades", pair="BTC/USD", count=20))["result"]["BTC/USD"]
         since = told["trades"][9]["trade_ts"]

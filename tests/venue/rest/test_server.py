@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine.venue.server import Venue
 from engine.venue.setup.keys import PERMISSIONS, TRADING_PERMISSIONS, KeySpec
 from engine.venue.setup.settings import VenueSettings
 from tests.venue.rest_client import RestClient, api_sign, limit_buy, standing_venue
+from tests.waiting import until
 
 EVERY_CALL = {
     "Balance": "query-funds",
@@ -181,25 +183,37 @@ async def test_each_key_has_its_own_counter():
 # --- trouble ---------------------------------------------------------------------------------------------------------
 
 
+@contextlib.asynccontextmanager
+async def unanswered(venue: Venue, kind: str, call: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
+    """A call that the fault has struck. What is asked in the block is answered before it;
+    then it is given up.
+    """
+    waiting = asyncio.ensure_future(call)
+    await until(lambda: venue.fault_counts.get(kind), "the fault has struck")
+    yield
+    assert not waiting.done()
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+
+
 async def test_an_answer_that_never_comes_though_the_order_lives():
     """`drop-answer`: the client waits in vain, the ledger has the order; the next one is answered again."""
-    async with standing_venue() as (_, client):
+    async with standing_venue() as (venue, client):
         await client.own("POST", "faults", {"kind": "drop-answer", "method": "AddOrder"})
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.form("AddOrder", **limit_buy(cl_ord_id="lost")), 0.2)
-        orders = await orders_of(client)
-        await client.result("AddOrder", **limit_buy())
+        async with unanswered(venue, "drop-answer", client.form("AddOrder", **limit_buy(cl_ord_id="lost"))):
+            orders = await orders_of(client)
+            await client.result("AddOrder", **limit_buy())
 
     assert [order["cl_ord_id"] for order in orders] == ["lost"]
 
 
 async def test_a_request_that_never_arrives():
     """`lost`: no answer and no order."""
-    async with standing_venue() as (_, client):
+    async with standing_venue() as (venue, client):
         await client.own("POST", "faults", {"kind": "lost", "method": "add_order"})
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.form("AddOrder", **limit_buy()), 0.2)
-        assert await orders_of(client) == []
+        async with unanswered(venue, "lost", client.form("AddOrder", **limit_buy())):
+            assert await orders_of(client) == []
 
 
 @pytest.mark.parametrize(("kind", "count"), [("unavailable", 0), ("unavailable-done", 1)])
@@ -213,14 +227,10 @@ async def test_a_service_that_says_it_is_unavailable(kind: str, count: int):
 
 async def test_an_order_that_is_executed_late():
     """`late`: the answer comes, but not at once."""
-    async with standing_venue(faults=()) as (_, client):
+    async with standing_venue(faults=()) as (venue, client):
         await client.own("POST", "faults", {"kind": "late"})
-        waiting = asyncio.ensure_future(client.form("AddOrder", **limit_buy()))
-        await asyncio.sleep(0.1)
-        before = await orders_of(client)
-        waiting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await waiting
+        async with unanswered(venue, "late", client.form("AddOrder", **limit_buy())):
+            before = await orders_of(client)
 
     assert before == []
 

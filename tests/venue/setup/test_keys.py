@@ -1,4 +1,6 @@
-"""API keys and tokens: the official signature, nonces, permissions, lockouts, and how long a token lives."""
+"""API keys and tokens: the official signature, nonces, permissions, lockouts, and how long
+a token lives.
+"""
 
 import json
 from pathlib import Path
@@ -64,7 +66,9 @@ def test_the_default_key_is_that_of_the_seed():
 
 
 def test_a_nonce_must_rise():
-    """The same one again, a lower one, none, and what is no number are refused; a jump is not."""
+    """The same one again, a lower one, none, and what is no number are refused; a jump is
+    not.
+    """
     ring = KeyRing(0)
     use(ring, ring.default, "10")
     use(ring, ring.default, str(NONCE_MAX - 1))
@@ -75,7 +79,9 @@ def test_a_nonce_must_rise():
 
 
 def test_a_window_lets_nonces_come_late_but_once():
-    """Within the window any order will do, twice will not; the window's far edge is outside."""
+    """Within the window any order will do, twice will not; the window's far edge is
+    outside.
+    """
     ring = KeyRing(0)
     api_key = ring.add(KeySpec(nonce_window=5))
     for nonce in ("100", "98", "96", "99"):
@@ -113,7 +119,9 @@ def test_an_unknown_key():
 
 
 def test_a_lockout_follows_many_failures_and_is_prolonged_by_asking():
-    """Twenty failures in a row lock a key out for a quarter of an hour after the last call; others go on."""
+    """Twenty failures in a row lock a key out for a quarter of an hour after the last call;
+    others go on.
+    """
     ring = KeyRing(0)
     other = ring.add(KeySpec())
     for _ in range(LOCKOUT_FAILURES):
@@ -168,7 +176,7 @@ def test_a_key_does_not_show_its_secret():
     assert api_key.secret not in str(api_key)
 
 
-# --- tokens ----------------------------------------------------------------------------------------------------------
+# --- tokens
 
 
 def test_a_token_lives_for_a_quarter_of_an_hour():

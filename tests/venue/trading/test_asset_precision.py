@@ -1,4 +1,6 @@
-"""Assets have a precision of their own, which may be coarser than their pair's lots: every fill is booked rounded."""
+"""Assets have a precision of their own, which may be coarser than their pair's lots: every
+fill is booked rounded.
+"""
 
 import json
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -19,7 +21,9 @@ PENGU = "PENGU/USD"
 
 
 def bought(*qtys: str, **options: Any) -> Floor:
-    """An account with nothing but dollars that has bought so much, each from a maker of its own."""
+    """An account with nothing but dollars that has bought so much, each from a maker of its
+    own.
+    """
     floor = Floor(PENGU)
     for qty in qtys:
         fill(floor, "buy", qty, **options)
@@ -80,7 +84,9 @@ def test_each_fill_is_rounded_for_itself() -> None:
 
 
 def test_a_resting_sale_holds_what_an_account_can_hold() -> None:
-    """Rounded up to the asset's precision; as Kraken has it, in totals and not in the stream."""
+    """Rounded up to the asset's precision; as Kraken has it, in totals and not in the
+    stream.
+    """
     floor = bought("2000.00000")
     order = floor.add("limit", "sell", "1000.00004", limit_price="0.03")
     held = floor.account.held("PENGU")
@@ -92,7 +98,9 @@ def test_a_resting_sale_holds_what_an_account_can_hold() -> None:
 
 
 def test_a_fee_in_the_base_currency_is_taken_off_what_was_bought() -> None:
-    """fcib: the fee at the asset's precision, in the trade and in the ledger; nothing of it in dollars."""
+    """fcib: the fee at the asset's precision, in the trade and in the ledger; nothing of it
+    in dollars.
+    """
     floor = Floor(PENGU)
     row = fill(floor, "buy", "10000.00004", fee_preference="base")
     base, quote = floor.moved
@@ -123,7 +131,9 @@ def test_the_ledger_tells_what_each_fill_changed_the_balance_by() -> None:
 
 
 async def test_instruments_and_assets_tell_the_precision_and_rest_pads_to_it() -> None:
-    """As Kraken's Assets and Balance have it; a REST fee is told in quote currency whatever it was taken in."""
+    """As Kraken's Assets and Balance have it; a REST fee is told in quote currency whatever
+    it was taken in.
+    """
     async with standing_venue(symbols=(PENGU,)) as (_, client):
         assets = (await client.public("Assets", asset="PENGU"))["result"]
         pairs = (await client.public("AssetPairs", pair="PENGUUSD"))["result"]

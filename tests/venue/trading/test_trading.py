@@ -1,4 +1,6 @@
-"""The trading core: what becomes of an order, by Kraken's rules, under a clock that stands still."""
+"""The trading core: what becomes of an order, by Kraken's rules, under a clock that stands
+still.
+"""
 
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -26,11 +28,13 @@ def refused(call, *args, **kwargs):
     return str(refusal.value)
 
 
-# --- life cycles -----------------------------------------------------------------------------------------------------
+# --- life cycles
 
 
 def test_a_resting_order_is_pending_then_new_then_canceled():
-    """Rows in Kraken's order; the new row repeats the time of pending_new; the reserve is given back."""
+    """Rows in Kraken's order; the new row repeats the time of pending_new; the reserve is
+    given back.
+    """
     floor = Floor()
     order = floor.add(cl_ord_id="one")
     held = floor.account.held("USD")
@@ -97,7 +101,7 @@ def test_clients_orders_stand_in_the_public_book():
     assert (before, during, floor.book.level_qty(BUY, 500_000)) == (0, 50_000_000, 0)
 
 
-# --- time in force, post-only, self-trade ----------------------------------------------------------------------------
+# --- time in force, post-only, self-trade
 
 
 def test_ioc_cancels_what_it_could_not_take():
@@ -178,7 +182,7 @@ def test_nobody_trades_with_himself(stp, old_lives, new_lives):
     floor.trading.check_invariants()
 
 
-# --- market orders, icebergs, triggers, conditional closes ----------------------------------------------------------
+# --- market orders, icebergs, triggers, conditional closes
 
 
 def test_a_market_order_is_protected_from_a_thin_book():
@@ -306,7 +310,7 @@ def test_each_fill_of_a_conditional_order_calls_forth_its_opposite():
     assert {child.limit_price for child in children} == {Decimal("70000.0")}
 
 
-# --- amend and edit --------------------------------------------------------------------------------------------------
+# --- amend and edit
 
 
 def test_an_amend_keeps_id_and_fills():
@@ -373,7 +377,9 @@ def test_a_trigger_can_be_amended():
 
 
 def test_an_edit_replaces_the_order():
-    """Old id canceled with its reason, new id without the client's id, only what was left of the quantity."""
+    """Old id canceled with its reason, new id without the client's id, only what was left
+    of the quantity.
+    """
     floor = Floor()
     order = floor.add("limit", "buy", "0.02", limit_price=floor.price("buy", -1), cl_ord_id="mine", post_only=True)
     floor.crowd_takes("sell", "0.005")
@@ -386,7 +392,7 @@ def test_an_edit_replaces_the_order():
     assert error == "EOrder:Not enough leaves qty"
 
 
-# --- refusals --------------------------------------------------------------------------------------------------------
+# --- refusals
 
 
 @pytest.mark.parametrize(
@@ -482,7 +488,7 @@ def test_states_of_the_venue_allow_what_they_say(system, add, post_only, cancel)
     assert outcome(floor.cancel, order) == cancel
 
 
-# --- batches, cancels, the dead man's switch ------------------------------------------------------------------------
+# --- batches, cancels, the dead man's switch
 
 
 def test_a_batch_is_checked_as_a_whole_and_funded_row_by_row():
@@ -542,7 +548,7 @@ def test_the_dead_mans_switch_strikes_once_unless_it_is_refreshed():
     )
 
 
-# --- rate counter, caps, fees ----------------------------------------------------------------------------------------
+# --- rate counter, caps, fees
 
 
 def test_the_rate_counter_is_the_guides():
@@ -601,11 +607,14 @@ def test_fees_fall_with_volume():
     assert floor.account.fee_tier(floor.at).taker_ppm == 4000
 
 
-# --- the ledger ------------------------------------------------------------------------------------------------------
+# --- the ledger
 
 
 def test_the_ledger_says_what_became_of_every_order(tmp_path):
-    """Accepted, changed, ended, filled: in memory and, line by line, in its file. Refused ones are not in it."""
+    """Accepted, changed, ended, filled: in memory and, line by line, in its file.
+
+    Refused ones are not in it.
+    """
     from engine.venue.trading.ledger import Ledger
 
     path = tmp_path / "ledger.jsonl"
@@ -630,7 +639,7 @@ def test_the_ledger_says_what_became_of_every_order(tmp_path):
     assert events == ["accepted", "changed", "accepted", "fill", "ended", "accepted", "ended"]
 
 
-# --- the public's view -----------------------------------------------------------------------------------------------
+# --- the public's view
 
 
 class BookReader:
@@ -652,7 +661,9 @@ class BookReader:
 
 
 def test_the_public_book_keeps_its_law_while_clients_trade():
-    """Icebergs, sweeps, amends and canceled self-trades: each frame obeys the law and its checksum."""
+    """Icebergs, sweeps, amends and canceled self-trades: each frame obeys the law and its
+    checksum.
+    """
     floor = Floor()
     key, reader = StreamKey("book", "BTC/USD", 10), BookReader()
     reader.deliver(key, floor.market.snapshot(key, floor.at))
@@ -676,7 +687,7 @@ def test_the_public_book_keeps_its_law_while_clients_trade():
     assert reader.book.levels("bids")[0][0] == str(floor.price("buy"))
 
 
-# --- whatever comes --------------------------------------------------------------------------------------------------
+# --- whatever comes
 
 steps = st.lists(
     st.tuples(
@@ -695,7 +706,9 @@ steps = st.lists(
 @settings(deadline=None, max_examples=60)
 @given(steps)
 def test_orders_books_and_accounts_agree_whatever_comes(steps):
-    """After every step: books and invariants hold, balances are the sum of their entries, fills that of the orders."""
+    """After every step: books and invariants hold, balances are the sum of their entries,
+    fills that of the orders.
+    """
     floor = Floor()
     for kind, side, away, size in steps:
         qty = str(Decimal(size) / 1000)
@@ -773,7 +786,7 @@ def test_a_closing_order_that_could_not_be_placed_is_refused_at_once(conditional
         floor.add("market", "buy", "0.01", conditional=conditional)
 
 
-# --- amounts that are off the tick -----------------------------------------------------------------------------------
+# --- amounts that are off the tick
 
 
 @pytest.mark.parametrize(
@@ -792,7 +805,9 @@ def test_a_closing_order_that_could_not_be_placed_is_refused_at_once(conditional
     ],
 )
 def test_every_amount_is_on_its_tick(order_type: str, side: str, options: dict[str, Any], error: str):
-    """Distances in quote currency as prices are, cash at the cost precision: Kraken cuts off nothing but lots."""
+    """Distances in quote currency as prices are, cash at the cost precision: Kraken cuts
+    off nothing but lots.
+    """
     floor = Floor()
     with pytest.raises(VenueReject, match=error):
         floor.add(order_type, side, options.pop("qty", "0.01"), **options)

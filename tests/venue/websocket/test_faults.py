@@ -1,6 +1,5 @@
 """Each kind of trouble does what it says, by seed, and leaves the venue's own books alone."""
 
-import asyncio
 import json
 from collections import Counter
 
@@ -14,6 +13,7 @@ from engine.venue.wire.stream import StreamKey
 from engine.venue.wire.wire import payload_start, text_frame
 from tests.venue.market.update_law import LawBook, read
 from tests.venue.venue_client import Client, connected
+from tests.virtual_time import VirtualTime
 
 BOOK = StreamKey("book", "BTC/USD", 10)
 UPDATE = (
@@ -196,8 +196,7 @@ async def test_the_venues_books_do_not_suffer():
         await read_book(client, 300)
         assert venue.exchange is not None
         for market in venue.exchange.markets.values():
-            market.book.check()
-            market._feed.check()
+            market.check()
 
 
 async def test_cut_ends_without_a_close_frame():
@@ -205,7 +204,7 @@ async def test_cut_ends_without_a_close_frame():
     async with Venue(settings_of("cut@0.1")) as venue:
         async with connected(venue.public_url) as client:
             client.subscribe("book", "BTC/USD")
-            await asyncio.wait_for(client.ended.wait(), 2)
+            await client.ended.wait()
         async with connected(venue.public_url) as again:
             await read_book(again, 50)
 
@@ -216,38 +215,49 @@ async def test_close_tells_its_code():
     """A close frame, then the end."""
     async with Venue(settings_of("close:1012@0.1")) as venue, connected(venue.public_url) as client:
         client.subscribe("book", "BTC/USD")
-        await asyncio.wait_for(client.ended.wait(), 2)
+        await client.ended.wait()
 
     assert client.close_code == 1012
 
 
-async def test_silent_means_not_even_heartbeats():
+def flow(venue: Venue, events: int) -> None:
+    """So many events of the order flow, at once."""
+    assert venue.exchange is not None
+    for _ in range(events):
+        venue.exchange.next_event()
+
+
+async def test_silent_means_not_even_heartbeats(virtual_time: VirtualTime):
     """The socket stays open, requests are not answered, nothing comes."""
-    async with Venue(settings_of("silent@0.1", heartbeat_s=0.02)) as venue, connected(venue.public_url) as client:
-        await read_book(client, 20)
-        async with asyncio.timeout(2):
-            while "silent" not in venue.fault_counts:
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
-        before = len(client.frames)
+    settings = settings_of("silent@5", heartbeat_s=1.0, rate=0.0)
+    async with Venue(settings, virtual_time) as venue, connected(venue.public_url) as client:
+        client.subscribe("book", "BTC/USD")
+        await client.of("book", "snapshot")
+        flow(venue, 20)
+        await virtual_time.passes(10)
+        struck, before = dict(venue.fault_counts), len(client.frames)
+        flow(venue, 20)
         client.ask(method="ping")
-        await asyncio.sleep(0.1)
+        await virtual_time.passes(30)
         still_open = not client.ended.is_set()
 
+    assert struck == {"silent": 1}
+    assert before >= 10
     assert len(client.frames) == before
     assert still_open
 
 
-async def test_mute_leaves_the_rest():
+async def test_mute_leaves_the_rest(virtual_time: VirtualTime):
     """One symbol's book falls silent while heartbeats and the other symbol go on; a new subscription is heard."""
-    async with Venue(settings_of("mute@0.1@BTC/USD", heartbeat_s=0.02)) as venue, connected(venue.public_url) as client:
+    settings = settings_of("mute@5@BTC/USD", heartbeat_s=1.0, rate=0.0)
+    async with Venue(settings, virtual_time) as venue, connected(venue.public_url) as client:
         client.subscribe("book", "BTC/USD", "ETH/USD")
-        async with asyncio.timeout(2):
-            while "mute" not in venue.fault_counts:
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(0.02)
-        before = len(client.frames)
-        await asyncio.sleep(0.2)
+        await virtual_time.passes(10)
+        flow(venue, 20)  # the fault strikes with the pair's next frame
+        await virtual_time.passes(1)
+        struck, before = dict(venue.fault_counts), len(client.frames)
+        flow(venue, 100)
+        await virtual_time.passes(10)
         kinds = Counter()
         for text in client.frames[before:]:
             message = json.loads(text)
@@ -256,6 +266,7 @@ async def test_mute_leaves_the_rest():
         client.subscribe("book", "BTC/USD")
         await client.next(lambda message: message.get("type") == "snapshot" and message["channel"] == "book")
 
+    assert struck == {"mute": 1}
     assert kinds["book", "BTC/USD"] == 0
     assert kinds["book", "ETH/USD"] > 20
     assert kinds["heartbeat", ""] > 3

@@ -14,7 +14,9 @@ from engine.venue.setup.settings import VenueSettings
 from engine.venue.websocket.faults import parse_fault
 from tests.venue.market.update_law import LawBook, read
 from tests.venue.trading_rig import trading
-from tests.venue.venue_client import PATIENCE_S, Client, connected
+from tests.venue.venue_client import Client, connected
+from tests.virtual_time import VirtualTime
+from tests.waiting import PATIENCE_S, until
 
 PHASES = ["online", "maintenance", "cancel_only", "post_only", "online"]
 
@@ -80,9 +82,11 @@ async def test_a_maintenance_goes_through_krakens_phases_on_open_sockets():
         ("post_only", None, "EService:Market in post_only mode", None),
     ],
 )
-async def test_what_may_be_done_in_each_phase(system: str, post_only: str | None, plain: str, cancel: str | None):
+async def test_what_may_be_done_in_each_phase(
+    system: str, post_only: str | None, plain: str, cancel: str | None, virtual_time: VirtualTime
+):
     """Orders of before survive; nothing is canceled in maintenance; post_only takes post-only limits alone."""
-    async with Venue(settings(maintenance_phase_s=0.5, rate=0.0)) as venue, trading(venue) as trader:
+    async with Venue(settings(maintenance_phase_s=0.5, rate=0.0), virtual_time) as venue, trading(venue) as trader:
         first = await trader.limit()
         venue.begin_maintenance()
         await trader.client.next(
@@ -95,9 +99,9 @@ async def test_what_may_be_done_in_each_phase(system: str, post_only: str | None
     assert [answer.get("error") for answer in (resting, other, canceled)] == [post_only, plain, cancel]
 
 
-async def test_a_dead_mans_switch_strikes_when_the_engine_returns():
+async def test_a_dead_mans_switch_strikes_when_the_engine_returns(virtual_time: VirtualTime):
     """Left armed over a maintenance it cancels everything, but not before orders can be canceled again."""
-    async with Venue(settings(maintenance_phase_s=1.5, rate=0.0)) as venue, trading(venue) as trader:
+    async with Venue(settings(maintenance_phase_s=1.5, rate=0.0), virtual_time) as venue, trading(venue) as trader:
         await trader.ask("subscribe", channel="executions")
         await trader.limit()
         await trader.ask("cancel_all_orders_after", timeout=1)
@@ -109,9 +113,9 @@ async def test_a_dead_mans_switch_strikes_when_the_engine_returns():
     assert systems(frames[:canceled])[-2:] == ["maintenance", "cancel_only"]
 
 
-async def test_a_crossing_post_only_order_never_takes_in_post_only():
+async def test_a_crossing_post_only_order_never_takes_in_post_only(virtual_time: VirtualTime):
     """It is accepted and canceled with its reason, as when the venue is online."""
-    async with Venue(settings(maintenance_phase_s=0.5, rate=0.0)) as venue, trading(venue) as trader:
+    async with Venue(settings(maintenance_phase_s=0.5, rate=0.0), virtual_time) as venue, trading(venue) as trader:
         await trader.ask("subscribe", channel="executions")
         venue.begin_maintenance()
         await trader.client.next(
@@ -151,9 +155,7 @@ async def test_all_sockets_may_be_lost_as_it_begins():
         with pytest.raises(Exception, match="503"):
             async with connected(venue.public_url):
                 pass
-        async with asyncio.timeout(PATIENCE_S):
-            while venue.system == "maintenance":
-                await asyncio.sleep(0.01)
+        await until(lambda: venue.system != "maintenance")
         async with connected(venue.public_url) as again:
             await until_online(again)
 

@@ -1,6 +1,7 @@
-"""The private WebSocket over real sockets: sessions, subscriptions, methods, and the streams' own pace."""
+"""The private WebSocket over real sockets: sessions, subscriptions, methods, and the
+streams' own pace.
+"""
 
-import asyncio
 import json
 from datetime import datetime, timedelta
 
@@ -11,20 +12,22 @@ from engine.venue.server import Venue
 from engine.venue.setup.settings import VenueSettings
 from tests.venue.trading_rig import STILL, later, new_token, trading
 from tests.venue.venue_client import connected
+from tests.virtual_time import VirtualTime
+from tests.waiting import until
 
 
 def settings(**changes) -> VenueSettings:
     return msgspec.structs.replace(STILL, **changes)
 
 
-# --- session ---------------------------------------------------------------------------------------------------------
+# --- session
 
 
-async def test_a_status_comes_first_and_heartbeats_after_the_first_subscription():
+async def test_a_status_comes_first_and_heartbeats_after_the_first_subscription(virtual_time: VirtualTime):
     """Nothing else is said to a client who asks nothing."""
-    async with Venue(settings(heartbeat_s=0.02)) as venue, connected(venue.private_url) as client:
+    async with Venue(settings(heartbeat_s=1.0), virtual_time) as venue, connected(venue.private_url) as client:
         first = await client.next()
-        await asyncio.sleep(0.1)
+        await virtual_time.passes(30)
         assert len(client.frames) == 1
         client.ask(method="subscribe", params={"channel": "balances", "token": new_token(venue)})
         await client.next(lambda message: message == {"channel": "heartbeat"})
@@ -33,12 +36,12 @@ async def test_a_status_comes_first_and_heartbeats_after_the_first_subscription(
     assert first["data"][0]["system"] == "online"
 
 
-async def test_pings_keep_a_connection_that_is_closed_when_idle():
+async def test_pings_keep_a_connection_that_is_closed_when_idle(virtual_time: VirtualTime):
     """A pong has neither success nor result."""
-    async with Venue(settings(idle_close_s=0.3)) as venue, connected(venue.private_url) as client:
+    async with Venue(settings(idle_close_s=60.0), virtual_time) as venue, connected(venue.private_url) as client:
         client.ask(method="ping", req_id=694480169830934)
         pong = await client.reply()
-        await asyncio.wait_for(client.ended.wait(), 5)
+        await client.ended.wait()
 
     assert set(pong) == {"method", "req_id", "time_in", "time_out"}
     assert client.close_code == 1000
@@ -106,7 +109,7 @@ async def test_permissions_of_the_key_count():
 
     async with Venue(STILL) as venue, trading(venue) as trader:
         looker = venue.keys.add(KeySpec(permissions=("query-funds", "create-ws-token")))
-        trader.token = venue.floor.tokens.issue(looker, venue._clock.mono_ns())
+        trader.token = venue.floor.tokens.issue(looker, venue.clock.mono_ns())
         add = await trader.limit()
         executions = await trader.ask("subscribe", channel="executions")
         balances = await trader.ask("subscribe", channel="balances")
@@ -115,7 +118,7 @@ async def test_permissions_of_the_key_count():
     assert balances["success"]
 
 
-# --- subscriptions ---------------------------------------------------------------------------------------------------
+# --- subscriptions
 
 
 async def test_the_ack_of_executions_tells_the_tier():
@@ -176,7 +179,9 @@ async def test_unsubscribing_ends_the_stream():
 
 
 async def test_order_status_and_ratecounter_shape_the_stream():
-    """Without order_status only openings and endings; with ratecounter each row has the pair's counter."""
+    """Without order_status only openings and endings; with ratecounter each row has the
+    pair's counter.
+    """
     async with (
         Venue(settings(count_rates=True)) as venue,
         trading(venue, "executions", order_status=False) as quiet,
@@ -199,7 +204,7 @@ async def test_public_channels_are_not_here():
     assert "Try ws.kraken.com" in reply["error"]
 
 
-# --- methods ---------------------------------------------------------------------------------------------------------
+# --- methods
 
 
 async def test_orders_from_first_to_last():
@@ -277,18 +282,23 @@ async def test_deprecated_parameters_are_taken_with_a_warning():
     assert "stop_price is deprecated" in stop["result"]["warnings"][0]
 
 
-async def test_deadlines_have_a_window():
+async def test_deadlines_have_a_window(virtual_time: VirtualTime):
     """Half a second to a minute ahead; what is over is over."""
-    async with Venue(STILL) as venue, trading(venue) as trader:
-        over = await trader.limit(deadline=later(-1))
-        near, far = await trader.limit(deadline=later(0.2)), await trader.limit(deadline=later(90))
+    async with Venue(STILL, virtual_time) as venue, trading(venue) as trader:
+        over = await trader.limit(deadline=later(-1, virtual_time))
+        near, far = (
+            await trader.limit(deadline=later(0.2, virtual_time)),
+            await trader.limit(deadline=later(90, virtual_time)),
+        )
 
     assert over["error"] == "EService:Deadline elapsed"
     assert near["error"] == far["error"] == "EGeneral:Invalid arguments:deadline"
 
 
 async def test_a_batch_cancel_is_answered_flat():
-    """The count beside `success` and no result, as on the wire in 2024 and in 2026; nothing open counts as none."""
+    """The count beside `success` and no result, as on the wire in 2024 and in 2026; nothing
+    open counts as none.
+    """
     async with Venue(settings()) as venue, trading(venue) as trader:
         order = await trader.limit()
         first = await trader.ask("batch_cancel", orders=[order["result"]["order_id"], "OAAAAA-BBBBB-CCCCCC"])
@@ -310,9 +320,9 @@ async def test_fok_is_for_orders_with_a_limit():
     assert refused["error"] == "EGeneral:Invalid arguments:time_in_force"
 
 
-async def test_the_dead_mans_switch_is_driven_by_the_venues_own_timer():
-    """Nobody asks anything, and the orders go."""
-    async with Venue(STILL) as venue, trading(venue, "executions") as trader:
+async def test_the_dead_mans_switch_is_driven_by_the_venues_own_timer(virtual_time: VirtualTime):
+    """The orders are canceled without any request."""
+    async with Venue(STILL, virtual_time) as venue, trading(venue, "executions") as trader:
         await trader.limit()
         armed = await trader.ask("cancel_all_orders_after", timeout=1)
         (row,) = await trader.rows(lambda row: row.get("exec_type") == "canceled")
@@ -325,11 +335,14 @@ async def test_the_dead_mans_switch_is_driven_by_the_venues_own_timer():
     assert disarmed["result"]["triggerTime"] == "0"
 
 
-# --- the two paths ---------------------------------------------------------------------------------------------------
+# --- the two paths
 
 
 async def test_answers_and_streams_overtake_each_other():
-    """Two independent paths: sometimes the ack is first, sometimes the row. Each keeps its own order."""
+    """Two independent paths: sometimes the ack is first, sometimes the row.
+
+    Each keeps its own order.
+    """
     async with Venue(STILL) as venue, trading(venue, "executions") as trader:
         for number in range(40):
             await trader.limit(cl_ord_id=f"o{number}")
@@ -359,7 +372,7 @@ async def test_the_front_end_answers_before_the_engine():
 
 
 async def test_a_clients_trade_is_public():
-    """His order in the book, his fill on the tape, with the same price and trade id."""
+    """The order is in the public book, its fill is a public trade, with the same price and id."""
     async with Venue(STILL) as venue, connected(venue.public_url) as public:
         public.subscribe("book", "BTC/USD", depth=10)
         public.subscribe("trade", "BTC/USD", snapshot=False)
@@ -383,9 +396,7 @@ async def test_requests_on_their_way_are_executed_when_the_client_goes():
             trader.send(
                 "add_order", order_type="limit", side="buy", symbol="BTC/USD", limit_price=50_000.0, order_qty=0.01
             )
-            await asyncio.sleep(0.01)
             trader.client.drop()
-        while not venue.floor.trading.ledger.orders():
-            await asyncio.sleep(0.005)
+        await until(venue.floor.trading.ledger.orders)
 
         assert len(venue.floor.trading.account(1).open_orders) == 1

@@ -1,4 +1,6 @@
-"""The private WebSocket's messages beside the genuine ones: keys and their order, padding, texts."""
+"""The private WebSocket's messages beside the genuine ones: keys and their order, padding,
+texts.
+"""
 
 import json
 import re
@@ -70,7 +72,9 @@ def our_rows() -> dict[tuple[str, bool, bool], str]:
 
 
 def test_every_kind_of_row_has_the_genuine_keys_in_their_order(private):
-    """Clients read rows by exec_type: what a genuine one holds, ours holds, and nothing else."""
+    """Clients read rows by exec_type: what a genuine one holds, ours holds, and nothing
+    else.
+    """
     ours = our_rows()
     compared = 0
     for name, row, _ in rows_of(private, *ALL):
@@ -149,7 +153,9 @@ def test_balances_have_the_genuine_keys_and_padding(private):
 
 
 def test_a_fee_is_rounded_as_the_genuine_ones():
-    """12.70744 × 0.4 % = 0.05083; 132.9995 × 0.26 % = 0.3458 at four decimals; 180.31654 × 0.38 % = 0.685203."""
+    """12.70744 × 0.4 % = 0.05083; 132.9995 × 0.26 % = 0.3458 at four decimals; 180.31654 ×
+    0.38 % = 0.685203.
+    """
     from engine.venue.trading.fees import fee_units
 
     assert fee_units(1_270_744, 4000) == 5_083
@@ -158,7 +164,9 @@ def test_a_fee_is_rounded_as_the_genuine_ones():
 
 
 def test_requests_of_the_pages_are_understood(private):
-    """Every trading example of Kraken's pages and of published clients passes the front end's typing checks."""
+    """Every trading example of Kraken's pages and of published clients passes the front
+    end's typing checks.
+    """
     refused = []
     for request in messages(private / "ws_requests.jsonl"):
         parsed = parse_private_request(json.dumps(request).encode())

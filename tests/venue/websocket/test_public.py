@@ -1,30 +1,32 @@
 """The life of a connection over real sockets, in Kraken's order of things."""
 
-import asyncio
 import json
 from itertools import pairwise
 
 import pytest
 
 from engine.errors import ConfigError, UserError
+from engine.units import NS_PER_S
 from engine.venue.market.book_feed import DEPTHS
 from engine.venue.market.candles import INTERVALS
 from engine.venue.server import Venue
 from engine.venue.setup.settings import VenueSettings
 from tests.venue.market.update_law import LawBook, read
 from tests.venue.venue_client import connected
+from tests.virtual_time import VirtualTime
+from tests.waiting import until
 
 LIVELY = VenueSettings(port=0, seed=3, symbols=("BTC/USD", "ETH/USD"), rate=2000, snapshot_delay_ms=(1, 3))
 STILL = VenueSettings(port=0, symbols=("BTC/USD", "ETH/USD"), rate=0, snapshot_delay_ms=(1, 3))
 
 
-async def test_the_server_speaks_first_and_then_waits():
+async def test_the_server_speaks_first_and_then_waits(virtual_time: VirtualTime):
     """One status frame, even before the reply to a request sent at once; no heartbeat without a subscription."""
-    settings = VenueSettings(port=0, symbols=("BTC/USD",), heartbeat_s=0.02)
-    async with Venue(settings) as venue, connected(venue.public_url) as client:
+    settings = VenueSettings(port=0, symbols=("BTC/USD",), rate=0, heartbeat_s=1.0)
+    async with Venue(settings, virtual_time) as venue, connected(venue.public_url) as client:
         client.ask(method="ping")
         first, second = await client.next(), await client.next()
-        await asyncio.sleep(0.1)
+        await virtual_time.passes(30)
 
     assert first["channel"] == "status"
     assert first["data"][0]["system"] == "online"
@@ -33,20 +35,24 @@ async def test_the_server_speaks_first_and_then_waits():
     assert len(client.frames) == 2
 
 
-async def test_heartbeats_come_at_their_own_pace():
+async def test_heartbeats_come_at_their_own_pace(virtual_time: VirtualTime):
     """From the first successful subscription on, whatever else flows, and on after the last unsubscribe."""
-    settings = VenueSettings(port=0, symbols=("BTC/USD",), rate=2000, heartbeat_s=0.05)
-    async with Venue(settings) as venue, connected(venue.public_url) as client:
+    settings = VenueSettings(port=0, symbols=("BTC/USD",), rate=0, heartbeat_s=1.0)
+    came_at_ns = []
+    async with Venue(settings, virtual_time) as venue, connected(venue.public_url) as client:
+        assert venue.exchange is not None
         client.subscribe("book", "XBT/USD")
         client.subscribe("book", "BTC/USD")
-        await client.of("heartbeat")
-        began = asyncio.get_running_loop().time()
-        client.unsubscribe("book", "BTC/USD")
-        for _ in range(6):
+        for number in range(8):
             await client.of("heartbeat")
-        took = asyncio.get_running_loop().time() - began
+            came_at_ns.append(virtual_time.mono_ns())
+            venue.exchange.next_event()
+            if number == 3:
+                client.unsubscribe("book", "BTC/USD")
+                await client.reply()
 
-    assert 0.2 < took < 0.8
+    gaps_s = [(later - earlier) / NS_PER_S for earlier, later in pairwise(came_at_ns)]
+    assert gaps_s == pytest.approx([1.0] * 7, abs=0.01)
     assert json.loads(client.frames[-1]) == {"channel": "heartbeat"}
 
 
@@ -203,22 +209,22 @@ async def test_candles_of_every_interval(interval: int):
         assert row["high"] >= max(row["open"], row["close"], row["vwap"])
 
 
-async def test_an_idle_connection_is_closed():
+async def test_an_idle_connection_is_closed(virtual_time: VirtualTime):
     """No subscription and no request: a close frame. A subscription or a ping of either kind keeps it up."""
-    settings = VenueSettings(port=0, symbols=("BTC/USD",), rate=0, idle_close_s=0.3)
+    settings = VenueSettings(port=0, symbols=("BTC/USD",), rate=0, idle_close_s=60.0)
     async with (
-        Venue(settings) as venue,
+        Venue(settings, virtual_time) as venue,
         connected(venue.public_url) as idle,
         connected(venue.public_url) as asking,
         connected(venue.public_url) as subscribed,
     ):
         subscribed.subscribe("trade", "BTC/USD")
-        for _ in range(8):
-            await asyncio.sleep(0.05)
+        for _ in range(4):
+            await virtual_time.passes(40)
             asking.ask(method="ping")
-        await asyncio.wait_for(idle.ended.wait(), 1)
         up = [not client.ended.is_set() for client in (asking, subscribed)]
 
+    assert idle.ended.is_set()
     assert idle.close_code == 1000
     assert up == [True, True]
 
@@ -240,32 +246,26 @@ async def test_a_client_that_does_not_read_is_disconnected():
         other.subscribe("book", "BTC/USD")
         await slow.reply()
         slow.stop_reading()
-        async with asyncio.timeout(10):
-            while len(venue._connections) == 2:
-                await asyncio.sleep(0.02)
+        await until(lambda: venue.open_connections == 1, "the slow one is disconnected")
         await other.of("book", "update")
 
 
-async def test_the_rate_is_kept_and_a_stall_is_not_made_up_for():
-    """As many book messages at depth 10 as asked for, within a fifth; after a second of standing still no flood."""
-    import time
-
-    settings = VenueSettings(port=0, rate=1500, seed=1, snapshot_delay_ms=(1, 1))
-    async with Venue(settings) as venue, connected(venue.public_url) as client:
+async def test_each_event_of_the_venue_is_one_book_message_at_depth_10():
+    """Whatever the pairs and their depth: a rate of 1,500 is 1,500 messages a second. See
+    `test_pulse` for the pace.
+    """
+    async with Venue(STILL) as venue, connected(venue.public_url) as client:
         assert venue.exchange is not None
         client.subscribe("book", *venue.exchange.markets)
-        await client.of("book", "update")
-        await asyncio.sleep(0.2)
-        before = len(client.frames)
-        await asyncio.sleep(2)
-        in_two_seconds = len(client.frames) - before
-        time.sleep(1)  # the whole process: venue and client
-        before = len(client.frames)
-        await asyncio.sleep(0.2)
-        after_stall = len(client.frames) - before
+        for _ in venue.exchange.markets:
+            await client.of("book", "snapshot")
+        for _ in range(500):
+            venue.exchange.next_event()
+        client.ask(method="ping")
+        await client.next(lambda message: message.get("method") == "pong")
 
-    assert 2400 < in_two_seconds < 3600
-    assert after_stall < 0.5 * 1500
+    updates = [frame for frame in client.frames if '"channel":"book","type":"update"' in frame]
+    assert len(updates) == 500
 
 
 async def test_the_address_is_loopback_and_the_port_free():

@@ -1,4 +1,6 @@
-"""Every error text, as Kraken words it, over a real socket; the socket stays open through all of them."""
+"""Every error text, as Kraken words it, over a real socket; the socket stays open through
+all of them.
+"""
 
 import json
 from pathlib import Path
@@ -90,7 +92,9 @@ REFUSED = [
 
 
 async def test_every_refusal_in_krakens_words(genuine: Path):
-    """Text, method, req_id and symbol of each error; keys alphabetical; and a ping is answered after all of them."""
+    """Text, method, req_id and symbol of each error; keys alphabetical; and a ping is
+    answered after all of them.
+    """
     samples = [json.loads(line) for line in (genuine / "errors.jsonl").read_text().splitlines()]
     key_orders = {tuple(sample) for sample in samples if "status" not in sample}
     async with Venue(STILL) as venue, connected(venue.public_url) as client:
@@ -122,7 +126,9 @@ def test_anything_else_is_malformed(text: bytes):
 
 
 async def test_one_bad_symbol_does_not_cost_the_others():
-    """One reply per symbol, in order, each with its own success; the good ones are subscribed."""
+    """One reply per symbol, in order, each with its own success; the good ones are
+    subscribed.
+    """
     async with Venue(STILL) as venue, connected(venue.public_url) as client:
         client.subscribe("book", "BTC/USD", "XBT/USD", "ETH/USD")
         replies = [await client.reply() for _ in range(3)]
@@ -134,7 +140,9 @@ async def test_one_bad_symbol_does_not_cost_the_others():
 
 
 async def test_nothing_is_subscribed_twice():
-    """The same again, another depth, another interval: refused, and no second snapshot comes."""
+    """The same again, another depth, another interval: refused, and no second snapshot
+    comes.
+    """
     async with Venue(STILL) as venue, connected(venue.public_url) as client:
         client.subscribe("book", "BTC/USD")
         client.subscribe("ohlc", "BTC/USD", interval=1)
@@ -161,7 +169,9 @@ async def test_nothing_is_subscribed_twice():
 
 
 async def test_too_many_requests_are_refused():
-    """Above the burst the answer is `Exceeded msg rate`, and the request is not carried out."""
+    """Above the burst the answer is `Exceeded msg rate`, and the request is not carried
+    out.
+    """
     settings = VenueSettings(port=0, symbols=("BTC/USD",), rate=0, requests_per_s=0.001, requests_burst=3)
     async with Venue(settings) as venue, connected(venue.public_url) as client:
         for number in range(4):

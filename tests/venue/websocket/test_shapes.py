@@ -1,4 +1,6 @@
-"""Every frame of the venue against a genuine one, key for key in order, and number for number in kind."""
+"""Every frame of the venue against a genuine one, key for key in order, and number for
+number in kind.
+"""
 
 import json
 import re
@@ -32,7 +34,9 @@ def genuine_messages(genuine: Path, name: str) -> list[dict[str, Any]]:
 
 
 async def test_frames_have_the_shape_of_genuine_ones(genuine: Path):
-    """Status, acks, snapshots and updates of every channel, errors, pong: as the newest genuine sample of each."""
+    """Status, acks, snapshots and updates of every channel, errors, pong: as the newest
+    genuine sample of each.
+    """
     acks, errors = genuine_messages(genuine, "acks"), genuine_messages(genuine, "errors")
     ticker, trade, ohlc = (genuine_messages(genuine, name) for name in ("ticker", "trade", "ohlc"))
     status = genuine_messages(genuine, "status_heartbeat_pong")
@@ -89,7 +93,9 @@ async def test_frames_have_the_shape_of_genuine_ones(genuine: Path):
 
 
 async def test_the_instrument_channel_lists_pairs_and_assets_as_kraken_does(genuine: Path):
-    """One snapshot, an object; no pair offers the leverage and no asset the loan that the venue does not give."""
+    """One snapshot, an object; no pair offers the leverage and no asset the loan that the
+    venue does not give.
+    """
     newest, _ = genuine_messages(genuine, "instrument")
     async with Venue(LIVELY) as venue, connected(venue.public_url) as client:
         client.ask(method="subscribe", params={"channel": "instrument"})
@@ -104,7 +110,8 @@ async def test_the_instrument_channel_lists_pairs_and_assets_as_kraken_does(genu
     assert pairs["EUR/USD"] == genuine_pair
     assert shape(pairs["BTC/USD"]) == shape(genuine_pair)
     assert not any(pair["marginable"] for pair in pairs.values())
-    # Genuine assets of the same kind, those that cannot be borrowed, stand last in the sample.
+    # Genuine assets of the same kind, those that cannot be borrowed, stand last in the
+    # sample.
     assert shape(assets["USD"]) == shape(newest["data"]["assets"][-1])
     assert not any(asset["borrowable"] for asset in assets.values())
     assert list(assets) == ["USD", "BTC", "EUR"]
@@ -112,7 +119,9 @@ async def test_the_instrument_channel_lists_pairs_and_assets_as_kraken_does(genu
 
 
 async def test_numbers_carry_the_full_precision_of_their_pair():
-    """Fixed decimals with trailing zeros; pairs with a price precision of 0 print bare integers."""
+    """Fixed decimals with trailing zeros; pairs with a price precision of 0 print bare
+    integers.
+    """
     settings = VenueSettings(port=0, seed=5, symbols=("BTC/JPY", "VET/USDT"), rate=3000, snapshot_delay_ms=(1, 5))
     async with Venue(settings) as venue, connected(venue.public_url) as client:
         for channel, extra in (("book", {}), ("trade", {}), ("ticker", {}), ("ohlc", {"interval": 1})):

@@ -1,4 +1,6 @@
-"""What the venue's door takes for WebSocket, byte by byte: clients differ more in it than in what they subscribe."""
+"""What the venue accepts as WebSocket, byte by byte: clients differ more here than in what
+they subscribe to.
+"""
 
 import asyncio
 import contextlib
@@ -28,7 +30,9 @@ class Wire:
         self._writer = writer
 
     async def upgrade(self, path: str = "/v2", then: bytes = b"", **headers: str) -> str:
-        """Ask for the upgrade, with `then` in the same segment; the status line of the answer."""
+        """Ask for the upgrade, with `then` in the same segment; the status line of the
+        answer.
+        """
         asked = {
             "Host": "127.0.0.1",
             "Upgrade": "websocket",
@@ -82,7 +86,9 @@ def frame(first_byte: int, payload: bytes) -> bytes:
     ],
 )
 async def test_every_usual_way_to_ask_for_the_upgrade(headers: dict[str, str]):
-    """Browsers and proxies send `Connection: keep-alive, Upgrade`; no extension is ever taken up."""
+    """Browsers and proxies send `Connection: keep-alive, Upgrade`; no extension is ever
+    taken up.
+    """
     async with Venue(STILL) as venue, wired(venue) as wire:
         status = await wire.upgrade(**headers)
         _, greeting = await wire.frame()
@@ -125,7 +131,7 @@ async def test_websocket_v1_is_closed_with_a_sentence(path: str):
 
 
 async def test_other_paths_are_not_found():
-    """Neither v2 nor v1."""
+    """A path that is neither v2 nor v1 gets 404."""
     async with Venue(STILL) as venue, wired(venue) as wire:
         status = await wire.upgrade("/v3")
 
@@ -174,7 +180,9 @@ async def test_a_ping_between_the_fragments_of_a_request():
     ids=["continues nothing", "begins twice", "begins twice, otherwise", "compressed"],
 )
 async def test_frames_that_make_no_message_end_the_connection(frames: bytes):
-    """RFC 6455 §5.4 and §5.2: close code 1002, as for everything else that is not WebSocket, and nothing after it."""
+    """RFC 6455 §5.4 and §5.2: close code 1002, as for everything else that is not
+    WebSocket, and nothing after it.
+    """
     async with Venue(STILL) as venue, wired(venue) as wire:
         await wire.upgrade()
         await wire.frame()

@@ -1,0 +1,261 @@
+"""A yes to a plain limit order, by comparing integers: what it does not plainly allow, `Risk.refusal` decides.
+
+    allows(order) is True  ⇒  Risk.refusal(order) is None        never the other way round
+
+Most orders are limit orders in their pair's scale, on pairs whose other open orders are so too. For
+these, everything that a limit is held against is kept as an integer: what is open on each side in
+lots, the nearest own prices in ticks, the position rounded against us, and each limit scaled once. An
+order that is anything else, on whichever side, makes its pair odd, and sends all to the general code.
+
+Pure, as `risk` is; `changed` must be told of every order that a record has changed.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Final, Protocol
+
+from engine.market import Pair
+from engine.orders.intent import OrderIntent
+from engine.orders.life import OrderState
+from engine.orders.positions import Positions
+from engine.orders.risk import IMMEDIATE, NO_LIMITS, RESTING, Risk, TradingMode
+from engine.orders.tracked_order import TrackedOrder
+from engine.units import MonoNs, PriceTicks
+
+Part = tuple[bool, int, int]
+"""Of an open order: is it a buy, how many lots of it are left, and where it rests in ticks (0: nowhere)."""
+
+NO_BOUND: Final = 1 << 200
+REACH_UNIT: Final = 100_000  # the collar counts thousandths of a per cent
+
+
+class Best(Protocol):
+    """The best prices of a pair in ticks (None: nobody is there), their decimals, whether the book is live, and how
+    many nanoseconds ago its feed was heard; None before the first book."""
+
+    def __call__(self, symbol: str) -> tuple[PriceTicks | None, PriceTicks | None, int, bool, int] | None: ...
+
+
+class _Open:
+    """What is open on one pair, in one scale, and what is held of it."""
+
+    __slots__ = ("buy_lots", "buys", "odd", "parts", "position", "price_decimals", "qty_decimals", "sell_lots", "sells")
+
+    def __init__(self, price_decimals: int, qty_decimals: int) -> None:
+        self.price_decimals = price_decimals
+        self.qty_decimals = qty_decimals
+        self.parts: dict[str, Part] = {}
+        # Orders that are not counted here.
+        self.odd: set[str] = set()
+        self.buy_lots = 0
+        self.sell_lots = 0
+        # Prices at which own orders rest, in ticks, lowest first: few enough for plain lists.
+        self.buys: list[int] = []
+        self.sells: list[int] = []
+        # What all strategies hold, rounded down and up to lots.
+        self.position = (0, 0)
+
+    def is_in_scale_of(self, order: TrackedOrder) -> bool:
+        """Are its amounts counted in the same units?"""
+        return order.price_decimals == self.price_decimals and order.qty_decimals == self.qty_decimals
+
+    def set(self, key: str, part: Part | None) -> None:
+        """So much of an order is open, or nothing that is counted here."""
+        before = self.parts.pop(key, None)
+        if part is not None:
+            self.parts[key] = part
+        if before is not None and part is not None and before[0] is part[0] and before[2] == part[2]:
+            if before[1] != part[1]:  # hot: a fill
+                self._add(part[0], part[1] - before[1])
+            return
+        if before is not None:
+            self._add(before[0], -before[1])
+            if before[2]:
+                prices = self.buys if before[0] else self.sells
+                del prices[bisect_left(prices, before[2])]
+        if part is not None:
+            self._add(part[0], part[1])
+            if part[2]:
+                insort(self.buys if part[0] else self.sells, part[2])
+
+    def _add(self, is_buy: bool, lots: int) -> None:
+        if is_buy:
+            self.buy_lots += lots
+        else:
+            self.sell_lots += lots
+
+    def hold(self, qty: Decimal) -> None:
+        """So much is held."""
+        exact = qty.scaleb(self.qty_decimals)
+        towards_zero = int(exact)
+        self.position = (
+            towards_zero - 1 if exact < towards_zero else towards_zero,
+            towards_zero + 1 if exact > towards_zero else towards_zero,
+        )
+
+    def part_of(self, order: TrackedOrder) -> Part | None:
+        """What an open order comes to here; None when it is not in this scale, or cannot be counted so simply."""
+        intent = order.intent
+        if (
+            not self.is_in_scale_of(order)
+            or order.amendment is not None
+            or order.state is OrderState.UNKNOWN
+            or intent.cash_qty is not None
+            or intent.order_type in IMMEDIATE
+        ):
+            return None
+        left = order.qty - order.filled - order.filled_before
+        ticks = order.limit_price or 0 if intent.order_type in RESTING else 0
+        return intent.side == "buy", max(left, 0), ticks
+
+
+class _Bounds:
+    """The limits of one pair, in its ticks and lots."""
+
+    __slots__ = (
+        "cap", "cost_min", "is_open", "made_at", "notional_max", "orders_max", "pair", "position_max",
+        "position_notional_max", "qty_max", "reach_down", "reach_up",
+    )  # fmt: skip
+
+    def __init__(self, pair: Pair, risk: Risk, now: MonoNs) -> None:
+        limits = risk.limits
+        own = limits.pairs.get(pair.symbol, NO_LIMITS)
+        lots, both = pair.qty_decimals, pair.price_decimals + pair.qty_decimals
+        # Made anew when either changes.
+        self.pair, self.cap, self.made_at = pair, risk.open_orders_cap, now
+        self.is_open = pair.status == "online" and (limits.symbols is None or pair.symbol in limits.symbols)
+        self.cost_min = _scaled(pair.cost_min, both, ROUND_CEILING)
+        self.notional_max = _bound(limits.order_notional_max, both)
+        self.position_notional_max = _bound(limits.position_notional_max, both)
+        self.qty_max = _bound(own.order_qty_max, lots)
+        self.position_max = _bound(own.position_qty_max, lots)
+        counts = (limits.open_orders_max, own.open_orders_max, risk.open_orders_cap)
+        self.orders_max = min(count for count in counts if count is not None)
+        reach = _scaled(limits.price_collar_percent, 3, ROUND_FLOOR)
+        self.reach_up, self.reach_down = REACH_UNIT + reach, REACH_UNIT - reach
+
+
+def _scaled(amount: Decimal, decimals: int, rounding: str) -> int:
+    return int(amount.scaleb(decimals).to_integral_value(rounding))
+
+
+def _bound(amount: Decimal | None, decimals: int) -> int:
+    return NO_BOUND if amount is None else _scaled(amount, decimals, ROUND_FLOOR)
+
+
+class QuickCheck:
+    """The numbers of all pairs."""
+
+    def __init__(self, risk: Risk, positions: Positions, best: Best) -> None:
+        self._risk = risk
+        self._positions = positions
+        self._best = best
+        self._open: dict[str, _Open] = {}
+        self._bounds: dict[str, _Bounds] = {}
+
+    def begin(self, orders: Iterable[TrackedOrder]) -> None:
+        """Count these, which are open."""
+        for order in orders:
+            self.changed(order)
+
+    def changed(self, order: TrackedOrder, is_fill: bool = False) -> None:
+        """A record has been applied to an order, perhaps one of a fill."""
+        symbol = order.intent.symbol
+        own = self._open.get(symbol)
+        if own is None or not (own.parts or own.odd or own.is_in_scale_of(order)):
+            own = self._open[symbol] = _Open(order.price_decimals, order.qty_decimals)
+            is_fill = True
+        part = own.part_of(order) if order.is_open else None
+        own.set(order.key, part)
+        if part is None and order.is_open:
+            own.odd.add(order.key)
+        elif own.odd:
+            own.odd.discard(order.key)
+        if is_fill:
+            own.hold(self._positions.total_qty(symbol))
+
+    def allows(self, strategy: str, intent: OrderIntent, pair: Pair, now: MonoNs) -> bool:
+        """May this new order leave at once, alone? False: perhaps it may, ask `Risk.refusal`."""
+        risk = self._risk
+        ticks, lots = intent.limit_price, intent.qty
+        if (
+            ticks is None
+            or intent.order_type != "limit"
+            or intent.time_in_force != "gtc"
+            or intent.trigger is not None
+            or intent.cash_qty is not None
+            or intent.display_qty is not None
+            or intent.conditional is not None
+            or intent.limit_offset is not None
+            or risk.mode is not TradingMode.ACTIVE
+        ):
+            return False
+        symbol = pair.symbol
+        bounds = self._bounds.get(symbol)
+        if bounds is None or bounds.pair is not pair or bounds.cap != risk.open_orders_cap:
+            bounds = self._bounds[symbol] = _Bounds(pair, risk, now)
+        own = self._open.get(symbol)
+        if own is None:
+            own = self._open[symbol] = self._begin_pair(pair)
+        price_decimals, notional = pair.price_decimals, ticks * lots
+        if (
+            not bounds.is_open
+            or own.odd
+            or own.qty_decimals != pair.qty_decimals
+            or own.price_decimals != price_decimals
+            or intent.qty_decimals != pair.qty_decimals
+            or intent.price_decimals != price_decimals
+            or lots <= 0
+            or ticks <= 0
+            or lots < pair.qty_min_lots
+            or lots % pair.qty_increment_lots
+            or ticks % pair.price_increment_ticks
+            or lots > bounds.qty_max
+            or notional < bounds.cost_min
+            or notional > bounds.notional_max
+            or len(own.parts) >= bounds.orders_max
+        ):
+            return False
+        best = self._best(symbol)
+        if best is None or best[2] != price_decimals or not best[3] or best[4] > risk.limits.book_age_ns_max:
+            return False
+        if intent.side == "buy":
+            other, nearest = best[1], own.sells[0] if own.sells else NO_BOUND
+            worst = own.buy_lots + lots + own.position[1]
+            is_beyond = other is None or ticks * REACH_UNIT > other * bounds.reach_up or ticks >= nearest
+        else:
+            other, nearest = best[0], own.buys[-1] if own.buys else 0
+            worst = own.sell_lots + lots - own.position[0]
+            is_beyond = other is None or ticks * REACH_UNIT < other * bounds.reach_down or ticks <= nearest
+        return not (
+            is_beyond
+            or worst > bounds.position_max
+            or worst * ticks > bounds.position_notional_max
+            or now - bounds.made_at < risk.limits.duplicate_window_ns  # what was sent before is in another scale
+            or not risk.is_plainly_paced(strategy, intent, now)
+        )
+
+    def check(self, open_orders: Iterable[TrackedOrder]) -> None:
+        """Assert that the numbers are those of these orders, which are all that are open."""
+        keys: dict[str, set[str]] = {}
+        for order in open_orders:
+            own = self._open[order.symbol]
+            keys.setdefault(order.symbol, set()).add(order.key)
+            assert own.parts.get(order.key) == own.part_of(order)
+            assert (order.key in own.odd) == (own.part_of(order) is None)
+        for symbol, own in self._open.items():
+            assert own.parts.keys() | own.odd == keys.get(symbol, set())
+            parts = own.parts.values()
+            assert own.buy_lots == sum(left for is_buy, left, _ in parts if is_buy)
+            assert own.sell_lots == sum(left for is_buy, left, _ in parts if not is_buy)
+            assert list(own.buys) == sorted(ticks for is_buy, _, ticks in parts if is_buy and ticks)
+            assert list(own.sells) == sorted(ticks for is_buy, _, ticks in parts if not is_buy and ticks)
+            held = self._positions.total_qty(symbol).scaleb(own.qty_decimals)
+            assert own.position[0] <= held <= own.position[1]
+            assert own.position[1] - own.position[0] <= 1
+
+    def _begin_pair(self, pair: Pair) -> _Open:
+        own = _Open(pair.price_decimals, pair.qty_decimals)
+        own.hold(self._positions.total_qty(pair.symbol))
+        return own

@@ -1,0 +1,355 @@
+"""The pages of engine/docs that are written from the code; `tools/write-docs` writes them.
+
+    click commands ─► commands.md        Config's schema ─► configuration.md
+    engine/strategy/api.py, orders.py, order_options.py, records.py, pair.py ─► callbacks.md
+
+`tests/test_docs.py` compares the pages with what `pages` returns, so a page cannot differ from the
+code. The fourth page, summary-and-status.md, is written by hand and compared with a real summary.
+"""
+
+import ast
+import inspect
+import re
+import textwrap
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import msgspec
+
+from engine.cli.main import COMMANDS, engine
+from engine.config import Config, Setting, settings
+from engine.market.pair import Pair
+from engine.orders.intent import Conditional
+from engine.orders.life import OrderState
+from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade
+from engine.strategy.api import CALLBACKS, Context, Strategy
+from engine.strategy.order_options import AmendOptions, OrderOptions
+from engine.strategy.orders import Balance, Fill, Order, Position, TradingStatus
+
+DOCS = Path(__file__).parents[1] / "engine" / "docs"
+PROSE_COLUMNS = 92
+WRITTEN = "<!-- Written from the code by tools/write-docs; edit the code, not this page. -->"
+
+
+class Member(NamedTuple):
+    """A public field, property or method of a class."""
+
+    name: str
+    signature: str
+    """As one writes it: `buy(symbol, qty, **options)`, `qty: Decimal`."""
+    text: str
+    """The first paragraph of its docstring; empty when it has none."""
+
+
+def pages() -> dict[Path, str]:
+    """Each page that is written from the code, and its text."""
+    return {
+        DOCS / "commands.md": commands_page(),
+        DOCS / "configuration.md": configuration_page(),
+        DOCS / "callbacks.md": callbacks_page(),
+    }
+
+
+# --- commands
+
+
+def commands_page() -> str:
+    """Every command of `engine` with its arguments and options."""
+    parts = [
+        "# Commands",
+        prose(
+            "A mistake of the user's is answered by one sentence on standard error that names the place and the "
+            "mend, and by exit code 2. `engine run` exits with 0 after a clean end that was asked for, and with 1 "
+            "after any other; `exit` in the [summary](summary-and-status.md) names the reason."
+        ),
+        table(("command", "what it does"), ((f"[`engine {name}`](#engine-{name})", about) for name, (_, about) in
+                                            COMMANDS.items())),
+    ]  # fmt: skip
+    for name in COMMANDS:
+        command = command_of(name)
+        parts.append(f"## engine {name}")
+        parts.append(f"```\nengine {name} {' '.join(command.collect_usage_pieces(click.Context(command)))}\n```")
+        parts += [prose(paragraph) for paragraph in inspect.cleandoc(command.help or "").split("\n\n")]
+        if rows := [option_row(option) for option in command.params if isinstance(option, click.Option)]:
+            parts.append(table(("option", "value", "default", "meaning"), rows))
+    return page(parts)
+
+
+def command_of(name: str) -> click.Command:
+    """The command `engine NAME`."""
+    assert isinstance(engine, click.Group)
+    command = engine.get_command(click.Context(engine), name)
+    assert command is not None
+    return command
+
+
+def option_row(option: click.Option) -> tuple[str, str, str, str]:
+    """An option as a row: how it is written, its value, its default, its meaning."""
+    told, _, default = (option.help or "").partition("[default: ")
+    if default:
+        default = default.rstrip("]")
+    elif option.show_default and option.default not in ("", None):
+        default = f"`{option.default:g}`" if isinstance(option.default, float) else f"`{option.default}`"
+    if option.is_flag:
+        value = ""
+    elif isinstance(option.type, click.Choice):
+        value = " ".join(f"`{choice}`" for choice in option.type.choices)
+    elif option.metavar:
+        value = f"`{option.metavar}`"
+    else:
+        value = {"integer": "a whole number", "float": "a number", "float range": "a number", "path": "a file",
+                 "text": "text"}[option.type.name]  # fmt: skip
+    if option.multiple:
+        value += ", repeatable"
+    return f"`{option.opts[0]}`", value, default, told.strip()
+
+
+# --- configuration
+
+
+def configuration_page() -> str:
+    """Every setting with its type, default and meaning."""
+    parts = [
+        "# Configuration",
+        prose(
+            "`engine settings > my.toml` prints a file with every setting at its default; `engine run my.toml` "
+            "reads it. Every setting has a default except those marked *must be given*, and options of the command "
+            "line win over the file. What is wrong in a file is answered by one sentence that names the setting."
+        ),
+        prose("Paths in a file count from the folder of that file. Times are in seconds unless the name says else."),
+    ]
+    by_table: dict[str, list[Setting]] = {}
+    for setting in settings():
+        by_table.setdefault(setting.path.rpartition(".")[0], []).append(setting)
+    for name, of_table in by_table.items():
+        about = inspect.getdoc(struct_of(name)) or ""
+        if name:
+            parts.append(f"## [[{name[:-2]}]]" if name.endswith("[]") else f"## [{name}]")
+            parts.append(prose(capital(about.partition(": ")[2])))
+        else:
+            parts.append("## Top level")
+        parts.append(
+            table(
+                ("key", "type", "default", "meaning"),
+                ((f"`{setting.path.rpartition('.')[2]}`", setting.kind, toml(setting.default), setting.meaning)
+                 for setting in of_table),
+            )
+        )  # fmt: skip
+    return page(parts)
+
+
+def struct_of(table_name: str) -> type[msgspec.Struct]:
+    """The Struct behind `feed`, `strategy[]` or `risk.pair[]`."""
+    struct: type[msgspec.Struct] = Config
+    for key in filter(None, table_name.replace("[]", "").split(".")):
+        fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+        kind = fields[key].type
+        struct = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
+    return struct
+
+
+def toml(default: object) -> str:
+    """A default as the file writes it."""
+    if default is msgspec.NODEFAULT:
+        return "*must be given*"
+    if default is None:
+        return "none"
+    if default == {}:
+        return "`{}`"
+    text = msgspec.json.encode(default).decode()
+    return f"`{text}`"
+
+
+# --- the strategy's side
+
+
+def callbacks_page() -> str:
+    """Everything that a strategy's file uses: callbacks, order calls, context, and what they take and give."""
+    members = {member.name: member for member in members_of(Strategy)}
+    calls = [member for name, member in members.items() if name not in CALLBACKS]
+    parts = [
+        "# Strategies: callbacks, order calls, context",
+        prose(
+            "A strategy is a class derived from `engine.Strategy`. Its annotated fields are its parameters, set "
+            "with `--param` or under `params` in the configuration. A strategy imports its types from `engine`: "
+            "`from engine import BookTop, Order, Strategy`."
+        ),
+        prose(
+            "Amounts are exact Decimals in the pair's own currencies. `MonoNs` is nanoseconds of this host's "
+            "monotonic clock, `WallNs` nanoseconds since 1970 UTC; `PriceTicks` and `QtyLots` are counts of the "
+            "smallest steps that the decimals beside them allow. The tables give the first paragraph of each "
+            "docstring; `engine/strategy/api.py` has the rest."
+        ),
+        "## Callbacks",
+        prose(
+            "Plain or `async`; one strategy's callbacks never overlap. Whatever a callback raises counts as an "
+            "error of the strategy; more than `engine.strategy_errors_per_minute_max` a minute halt it."
+        ),
+        member_table("callback", [members[name] for name in CALLBACKS]),
+        "## Order calls and fields of a strategy",
+        prose(
+            "Each call returns at once. None of them raises for what it was given, nor for what a limit or the "
+            "market says: an order that cannot be sent comes back `REFUSED`, and its `reason` says what to change."
+        ),
+        member_table("call or field", calls),
+        "## `self.context`",
+        member_table("member", [m for m in members_of(Context) if not m.text.startswith("See `Strategy.")]),
+    ]
+    for cls in (
+        *(Order, OrderState, OrderOptions, AmendOptions, Conditional),
+        *(Fill, Position, Balance, TradingStatus),
+        *(BookTop, Level, FeedState, Trade, Ticker, Candle, Pair),
+    ):
+        parts += [f"## {cls.__name__}", *map(prose, paragraphs(inspect.getdoc(cls)))]
+        parts.append(member_table("member", list(members_of(cls))))
+    return page(parts)
+
+
+def members_of(cls: type) -> Iterator[Member]:
+    """The public members of a class, in the order of its source, read from the source itself."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(definition, ast.ClassDef)
+    body = definition.body
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        match node:
+            case ast.FunctionDef(name=name) if not name.startswith("_"):
+                is_property = any(isinstance(mark, ast.Name) and mark.id == "property" for mark in node.decorator_list)
+                returned = "" if node.returns is None else ast.unparse(node.returns)
+                arguments = ", ".join(arguments_of(node.args))
+                written = f"{name}: {returned}" if is_property else f"{name}({arguments})"
+                if not is_property and returned not in ("None", "Answer"):
+                    written += f" -> {returned}"
+                yield Member(name, written, first_paragraph(ast.get_docstring(node)))
+            case ast.AnnAssign(target=ast.Name(id=name)) if not name.startswith("_"):
+                value = "" if node.value is None else f" = {ast.unparse(node.value)}"
+                yield Member(name, f"{name}: {ast.unparse(node.annotation)}{value}", text_after(after))
+            case ast.Assign(targets=[ast.Name(id=name)]) if name.isupper():  # of an enumeration
+                yield Member(name, name, text_after(after))
+            case _:
+                yield from attributes_of(node)
+
+
+def attributes_of(node: ast.stmt) -> Iterator[Member]:
+    """What `__init__` gives an object."""
+    if not (isinstance(node, ast.FunctionDef) and node.name == "__init__"):
+        return
+    for statement, after in zip(node.body, [*node.body[1:], None], strict=True):
+        match statement:
+            case ast.Assign(targets=[ast.Attribute(attr=name)]) if not name.startswith("_"):
+                yield Member(name, name, text_after(after))
+            case ast.AnnAssign(target=ast.Attribute(attr=name)) if not name.startswith("_"):
+                yield Member(name, f"{name}: {ast.unparse(statement.annotation)}", text_after(after))
+
+
+def arguments_of(arguments: ast.arguments) -> Iterator[str]:
+    """As the caller sees them: without `self`, and without types that only a checker reads."""
+    for argument in arguments.args[1:]:
+        yield argument.arg
+    if arguments.vararg is not None:
+        yield f"*{arguments.vararg.arg}"
+    if arguments.kwarg is not None:
+        yield f"**{arguments.kwarg.arg}"
+
+
+def text_after(node: ast.stmt | None) -> str:
+    """The docstring that follows a field; empty when none does."""
+    match node:
+        case ast.Expr(value=ast.Constant(value=str(text))):
+            return first_paragraph(text)
+        case _:
+            return ""
+
+
+def member_table(head: str, members: Iterable[Member]) -> str:
+    """Members as a table."""
+    return table((head, "meaning"), ((f"`{member.signature}`", member.text) for member in members))
+
+
+# --- Markdown
+
+
+def page(parts: Iterable[str]) -> str:
+    """A page of these blocks, with a remark that it is written."""
+    title, *rest = parts
+    return "\n\n".join([title, WRITTEN, *rest]) + "\n"
+
+
+def prose(text: str) -> str:
+    """A paragraph, wrapped."""
+    return textwrap.fill(" ".join(text.split()), PROSE_COLUMNS, break_long_words=False, break_on_hyphens=False)
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table; what would end a cell is escaped."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def paragraphs(text: str | None) -> list[str]:
+    """The paragraphs of a docstring, each on one line."""
+    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", inspect.cleandoc(text or ""))]
+
+
+def first_paragraph(text: str | None) -> str:
+    """The first paragraph of a docstring on one line."""
+    return paragraphs(text)[0]
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter first."""
+    return text[:1].upper() + text[1:]
+
+
+# --- the page that is written by hand
+
+
+# Objects of the summary whose keys are names: of what.
+NAMED = {
+    "symbols": "<symbol>",
+    "processes": "<process>",
+    "restarts": "<process>",
+    "rings": "<ring>",
+    "feeds": "<process>",
+    "latency_us": "<latency>",
+    "strategies": "<strategy>",
+    "positions": "<symbol>",
+    "pnl.by_currency": "<currency>",
+    "trading.by_strategy": "<strategy and symbol>",
+    "trading.rate.counts": "<symbol>",
+}
+
+
+def summary_keys_told() -> set[str]:
+    """The keys on summary-and-status.md: the first cells of its tables of two columns."""
+    text = (DOCS / "summary-and-status.md").read_text(encoding="utf-8")
+    return set(re.findall(r"^\| `([^`]+)` \| [^|]+ \|$", text, flags=re.MULTILINE))
+
+
+def latencies_told() -> set[str]:
+    """The latencies on that page: the first cells of its table of three columns."""
+    text = (DOCS / "summary-and-status.md").read_text(encoding="utf-8")
+    return set(re.findall(r"^\| `([^`]+)` \| [^|]+ \| [^|]+ \|$", text, flags=re.MULTILINE))
+
+
+def summary_keys(summary: object, path: str = "") -> Iterator[str]:
+    """The key of every value in a summary, as the page writes it: `symbols.<symbol>.updates`."""
+    if path == "strategies.<strategy>.hangs" or not isinstance(summary, dict):
+        yield path
+        return
+    for key, inner in summary.items():
+        step = NAMED.get(path, key)
+        yield from summary_keys(inner, f"{path}.{step}" if path else step)
+
+
+def write() -> None:
+    """Write every page."""
+    DOCS.mkdir(exist_ok=True)
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,76 @@
+"""A strategy is handed the router's reports themselves, under the names that are documented."""
+
+from decimal import Decimal
+
+import pytest
+
+from engine import Balance, Fill, Order, OrderState, Position, TradingStatus
+from engine.orders.rings.reports import REPORTS, OrderReport
+from engine.units import MonoNs, QtyLots, WallNs
+from tests.strategy_host.test_order_client import Desk
+
+# What README and the examples call them: a strategy that is out there reads these.
+DOCUMENTED = {
+    Order: (
+        *("id", "tag", "order_id", "symbol", "side", "order_type", "state", "reason", "qty", "filled_qty"),
+        *("remaining_qty", "limit_price", "avg_price", "cost", "fees", "changed_at", "is_open", "is_working"),
+        *("is_filled", "is_unknown"),
+    ),
+    Fill: (
+        *("order", "exec_id", "trade_id", "symbol", "side", "qty", "price", "cost", "fees", "liquidity"),
+        *("kraken_time", "received_at"),
+    ),
+    Position: ("symbol", "qty", "avg_price", "realized", "fees"),
+    Balance: ("asset", "total", "held", "free", "earning"),
+    TradingStatus: ("mode", "is_open", "reason"),
+}
+
+
+def fill_of(key: str, exec_id: str = "T1") -> Fill:
+    return Fill(
+        key=key, exec_id=exec_id, trade_id=7, symbol="BTC/USD", side="buy", qty=Decimal("0.01000000"),
+        price=Decimal("60000.1"), cost=Decimal("600.001"), fees={"USD": Decimal("0.9600"), "BTC": Decimal("1E-8")},
+        liquidity="taker", kraken_time=WallNs(5), received_at=MonoNs(6),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("view", DOCUMENTED, ids=lambda view: view.__name__)
+def test_every_documented_name_is_there(view: type) -> None:
+    """A field or a property of each."""
+    assert [name for name in DOCUMENTED[view] if not hasattr(view, name)] == []
+
+
+def test_a_fill_is_told_as_the_router_wrote_it() -> None:
+    """To the last digit, with the order that the strategy holds."""
+    desk = Desk()
+    order = desk.working()
+    assert desk.reports.try_publish(REPORTS.pack(fill_of(order.id)))
+    (fill,) = desk.news()
+
+    assert isinstance(fill, Fill)
+    assert fill.order is order
+    sent = fill_of(order.id)
+    names = [name for name in DOCUMENTED[Fill] if name != "order"]
+    assert [str(getattr(fill, name)) for name in names] == [str(getattr(sent, name)) for name in names]
+
+
+def test_orders_are_told_apart_by_what_they_are() -> None:
+    """Not by what they say: a strategy keeps them in sets and as keys."""
+    report = OrderReport(key="quoter000001000001", symbol="BTC/USD", side="buy", changed_at=WallNs(1))
+    one, other = Order(report), Order(report)
+
+    assert one != other
+    assert len({one, other, one}) == 2
+
+
+def test_an_order_says_what_its_newest_report_says() -> None:
+    """In Decimals, of the scale that the report names."""
+    order = Order(OrderReport(key="k", symbol="BTC/USD", side="buy", changed_at=WallNs(1)), tag="mine")
+    order.report = OrderReport(
+        key="k", order_id="O1", symbol="BTC/USD", side="buy", order_type="limit", state=OrderState.PARTIAL,
+        qty_lots=QtyLots(150), filled_lots=QtyLots(50), price_decimals=1, qty_decimals=2, changed_at=WallNs(2),
+    )  # fmt: skip
+
+    assert (order.id, order.tag, order.order_id, order.state) == ("k", "mine", "O1", OrderState.PARTIAL)
+    assert [str(qty) for qty in (order.qty, order.filled_qty, order.remaining_qty)] == ["1.50", "0.50", "1.00"]
+    assert repr(order) == "Order(k buy 1.50 BTC/USD: PARTIAL, 0.50 filled)"
