@@ -34,19 +34,15 @@ def test_another_seed_tells_another_story():
     assert simulate(7, day_s=1).digest != simulate(8, day_s=1).digest
 
 
-# Planted bug, and a seed that finds it; see README.md for how many it took from the first one on.
-FOUND_BY = {
-    "fill-counted-twice": 3,
-    "journal-after-send": 2,
-    "nonce-reused": 1,
-    "snapshot-applied-twice": 2,
-}
+# Those that are found soon; README.md has a table of all.
+FOUND_SOON = ("fill-counted-twice", "journal-after-send", "nonce-reused", "unknown-resent")
+SEEDS_MAX = 15
 
 
-@pytest.mark.parametrize(("name", "seed"), FOUND_BY.items())
-def test_a_planted_bug_is_found(name, seed):
-    """The simulator is able to find bugs: these, and in README.md all of them."""
+@pytest.mark.parametrize("name", FOUND_SOON)
+def test_a_planted_bug_is_found(name):
+    """The simulator is able to find bugs."""
     with plant(name):
-        outcome = simulate(seed)
+        is_found = any(simulate(seed).violation for seed in range(1, SEEDS_MAX + 1))
 
-    assert outcome.violation
+    assert is_found
