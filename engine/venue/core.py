@@ -57,7 +57,7 @@ class VenueCore:
         self.clock = clock
         self._event_timers = timers
         self._new_alarm = new_alarm
-        self._connections: set[Conversation] = set()
+        self._connections: dict[Conversation, None] = {}  # in the order in which they came
         self._unflushed: dict[Conversation, None] = {}  # those with frames of this tick
         self._flush_is_due = False  # at the end of this turn of the loop
         self._connection_count = 0  # ever accepted: the number of the next one
@@ -227,7 +227,7 @@ class VenueCore:
             settings=self._settings,
             fault_counts=self.fault_counts,
         )
-        self._connections.add(connection)
+        self._connections[connection] = None
         return connection
 
     def connect_private(self, link: Link) -> PrivateConnection:
@@ -246,12 +246,12 @@ class VenueCore:
             settings=self._settings,
             snapshot_delay_s=self._private_snapshot_delay_s,
         )
-        self._connections.add(connection)
+        self._connections[connection] = None
         return connection
 
     def disconnect(self, connection: Conversation) -> None:
         """A connection has gone."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         self._unflushed.pop(connection, None)
         connection.end()
 

@@ -34,12 +34,15 @@ class SimDisk:
         self.folder = Path(root) / f"simulate-{os.getpid():08d}-{next(_numbers):08d}"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
+        kernel.hidden = str(self.folder).encode()
         # Whose writes are under way.
         self.writer: Process | None = None
         self.is_full = False
         self.fails = False
         # Did a write meet with an error of the device since a person last looked?
         self.has_failed = False
+        # Was there ever one? What the journal had not taken by then is lost with its process.
+        self.has_lost = False
         # Was the key's file not written? Then only the clock keeps the nonces of two processes apart.
         self.keys_failed = False
 
@@ -51,17 +54,13 @@ class SimDisk:
         """There is room again."""
         self.is_full = self.fails = False
 
-    def said(self, text: str) -> str:
-        """A sentence without the folder's name, which differs from process to process."""
-        return text.replace(str(self.folder), "STATE")
-
     def write(self, descriptor: int, data: bytes) -> int:
         """Of the journal: all, some, or nothing of it; or the writer dies before, within or after it."""
         writer = self.writer
         if writer is not None:
             writer.point()
         if self.fails:
-            self.has_failed = True
+            self.has_failed = self.has_lost = True
             raise OSError(errno.EIO, "Input/output error")
         if self.is_full:
             fits = self._rng.randrange(len(data)) if self._rng.random() < 0.5 else 0
@@ -87,6 +86,9 @@ class SimDisk:
 
             def __getattr__(self, name: str) -> Any:
                 return getattr(os, name)
+
+            def fstatvfs(self, descriptor: int) -> Any:
+                raise OSError(errno.ENOSYS, "room is not reserved here")
 
             def write(self, descriptor: int, data: bytes) -> int:
                 return disk.write(descriptor, data)

@@ -16,28 +16,29 @@ from engine.orders.journal_records import Record, Snapshot
 from engine.orders.life import OrderState
 from engine.strategy.orders import Order
 from engine.strategy_host.hosted_strategy import HostedStrategy
-from engine.units import NS_PER_S
+from engine.units import NS_PER_S, MonoNs
 from engine.venue.setup.keys import FUNDED_ACCOUNT
 from engine.venue.trading.client_order import ClientOrder, Execution
 from engine.venue.trading.order_places import DEAD_MAN_REASON
 from tests.simulate.disk import SimDisk
 from tests.simulate.kernel import Kernel
-from tests.simulate.orders import SimRouter
+from tests.simulate.network import Weather
+from tests.simulate.orders import TRADING_ROUTE, SimRouter
 from tests.simulate.venue import SimVenue
 
 CHECK_EVERY: Final = 200  # turns of the router
 RECOVERED_S: Final = 8.0  # after the last fault every connection stands, and the switch has been refreshed
 STARVED_EVERY: Final = 16
 STARVED_NS: Final = 3 * NS_PER_S
-CANCEL_COST_MAX: Final = 8 + 2  # of a young order, and what our own count may be ahead of Kraken's
-BALANCE_WORDS: Final = "strategies were told"  # how the sentences about callbacks begin
+CANCEL_COST_MAX: Final = 8  # of a young order
+TOLD_WORDS: Final = "strategies were told"  # how the sentences about callbacks begin
 
 
 class Judge:
     """Watches the venue's ledger, and is told what strategies are told."""
 
-    def __init__(self, kernel: Kernel, venue: SimVenue, disk: SimDisk) -> None:
-        self._kernel, self._venue, self._disk = kernel, venue, disk
+    def __init__(self, kernel: Kernel, venue: SimVenue, disk: SimDisk, weather: Weather) -> None:
+        self._kernel, self._venue, self._disk, self._weather = kernel, venue, disk, weather
         assert venue.floor is not None
         self.ledger = ledger = venue.floor.trading.ledger
         self._accept, self._change, self._fill = ledger.accepted, ledger.changed, ledger.filled
@@ -84,7 +85,9 @@ class Judge:
             self._kernel.note("ended", f"{order.order_id} {order.status} {order.reason}")
             if order.reason == DEAD_MAN_REASON and self.quiet_since is not None:
                 quiet_s = (self._kernel.now - self.quiet_since) / NS_PER_S
-                if quiet_s > RECOVERED_S:
+                # A wire that takes requests and carries none is cut when the venue's bytes end, too.
+                is_deaf = any(wire.swallows_there for wire in self._weather.open_wires(TRADING_ROUTE))
+                if quiet_s > RECOVERED_S and not is_deaf:
                     self._kernel.accuse(
                         "the dead man's switch strikes the dead alone",
                         f"{order.order_id} ended by it though nothing has gone wrong for {quiet_s:.0f} s",
@@ -138,7 +141,11 @@ class Judge:
             order = core.blotter.open.get(key)
             if order is None or order.pending or core.cancels._attempts.get(key) or order.state not in _WORKING:
                 continue
-            taken = account.counter(order.symbol).value(floor.exchange.event_time())
+            # Our own count may be ahead of Kraken's: what was lost on its way was charged here.
+            taken = max(
+                account.counter(order.symbol).value(floor.exchange.event_time()),
+                float(core.rates.of(order.symbol).count(MonoNs(now))),
+            )
             if taken + CANCEL_COST_MAX > account.limits.threshold:
                 continue
             since = starved[key] = self._starved.get(key, now)
@@ -191,14 +198,23 @@ class Judge:
         ledger = msgspec.json.decode(self.ledger.as_json(), type=Ledger)
         told = [Told(each.order_client.fills_told, each.order_client.ends_told) for each in hosted]
         differences = compare(ledger, *read_state(self._disk.folder), told)
-        if not is_one_run:
-            differences = [each for each in differences if not each.startswith(BALANCE_WORDS)]
+        if not is_one_run or self._disk.has_lost:
+            # Callbacks of an engine that died, or facts that died with a broken disk, cannot be compared.
+            differences = [each for each in differences if not each.startswith(TOLD_WORDS)]
+        differences = [each for each in differences if not self._is_unseen_closing_order(each)]
         if differences:
             return "; ".join(differences[:3])
-        for strategy in hosted:
+        for strategy in () if self._disk.has_lost else hosted:
             if why := self._strategy_differs(strategy, core.blotter):
                 return why
         return ""
+
+    def _is_unseen_closing_order(self, difference: str) -> bool:
+        """A closing order that Kraken made and that ended in a gap, unfilled: no name of ours finds it."""
+        order_id = difference.removeprefix("the venue has order ").partition(" ")[0]
+        order = self._by_order_id.get(order_id)
+        is_unknown = difference.endswith("the journal does not")
+        return is_unknown and order is not None and bool(order.ref_order_id) and not (order.is_open or order.cum_lots)
 
     def _strategy_differs(self, strategy: HostedStrategy, blotter: Blotter) -> str:
         ours = {order.key for order in blotter.open_of(strategy.name)}

@@ -85,6 +85,8 @@ class Kernel(asyncio.AbstractEventLoop):
         self.is_told = story is not None
         self.processes: list[Process] = []
         self._accusation: Violation | None = None
+        # A name that differs from run to run, and is none of the story.
+        self.hidden = b"\0"
 
     def rng(self, name: str) -> Random:
         """Chance of its own for each purpose: one more die here changes none elsewhere."""
@@ -95,6 +97,8 @@ class Kernel(asyncio.AbstractEventLoop):
     def note(self, what: str, data: bytes | str = b"") -> None:
         """Put into the hash what happens."""
         text = data.encode() if isinstance(data, str) else data
+        if self.hidden in text:
+            text = text.replace(self.hidden, b"STATE")
         self._hash.update(b"%d %s %d " % (self.now, what.encode(), len(text)))
         self._hash.update(text)
         if self._story is not None:

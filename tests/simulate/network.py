@@ -26,6 +26,7 @@ from tests.simulate.kernel import Kernel, Process
 HANDSHAKE_NS: Final = 5 * NS_PER_S  # net.websocket gives up then
 FORGOTTEN_NS: Final = 20 * NS_PER_S  # the venue's TCP takes so long to give up a peer that is gone
 TEXT, CLOSE = 1, 8  # opcodes
+POLL_NS: Final = 40 * NS_PER_MS  # "about every 20 ms": polls are most of a calm day's events
 
 E = TypeVar("E")
 
@@ -75,6 +76,7 @@ class Wire:
         self._arrives_there = self._arrives_here = 0
         self.swallows_there = self.swallows_here = False
         self.is_gone = False
+        self._writes_left: int | None = None
         self._buffer = b""
 
     # --- the venue's side: what `conversation.Link` asks
@@ -89,6 +91,9 @@ class Wire:
         weather, kernel = self._weather, self._kernel
         if self.swallows_here or self.is_gone:
             return
+        if self._writes_left is not None:
+            self._writes_left -= 1
+            self.swallows_here = self._writes_left <= 0
         at = max(self._arrives_here, kernel.now + weather.latency_ns(), weather.stalled_until)
         if weather.split_share and len(frames) > 2 and weather.rng.random() < weather.split_share:
             place = weather.rng.randrange(1, len(frames))
@@ -172,6 +177,9 @@ class Wire:
         """From now on bytes of these directions vanish, and nobody is told."""
         self.swallows_here |= here
         self.swallows_there |= there
+        if there and not here:
+            # Nor are the venue's bytes acknowledged: so much it sends, and then its TCP waits.
+            self._writes_left = self._weather.rng.randint(3, 20)
         self._kernel.after(FORGOTTEN_NS, self._end_there)
 
 
@@ -207,7 +215,7 @@ class SimConnection(Generic[E]):
         on_events: Callable[[Sequence[E]], None],
         on_burst_end: Callable[[], None],
         before: Callable[[], None] | None = None,
-        poll_ns: int = 20 * NS_PER_MS,
+        poll_ns: int = POLL_NS,
     ) -> None:
         """`before` is called before the session is given anything: an actor that keeps the time for it sets it."""
         self._kernel = kernel

@@ -54,9 +54,8 @@ from tests.simulate.venue import SimVenue
 
 WAKE_NS_MAX: Final = 100 * NS_PER_US
 NOTICED_NS_MAX: Final = 5 * NS_PER_MS
-WORK_NS: Final = int(WORK_INTERVAL_S * NS_PER_S)
+WORK_NS: Final = 2 * int(WORK_INTERVAL_S * NS_PER_S)  # as the polls of a connection
 COMMAND_SLOTS: Final = 64
-SEGMENT_BYTES_MAX: Final = 80 * 1024  # small, so that a long day has several
 REPORT_SLOTS: Final = 256
 PRIVATE_ROUTE, TRADING_ROUTE = "private", "trading"
 
@@ -96,10 +95,12 @@ class World:
         hang_ns_max: int,
         on_nonce: Callable[[int], None],
         account_slots: int,
+        segment_bytes_max: int,
     ) -> None:
         self.kernel, self.clock, self.weather, self.rest_weather = kernel, clock, weather, rest_weather
         self.venue, self.disk, self.trading, self.risk, self.hang_ns_max = venue, disk, trading, risk, hang_ns_max
         self.on_nonce, self.account_slots = on_nonce, account_slots
+        self.segment_bytes_max = segment_bytes_max
 
 
 class OrderRings:
@@ -191,7 +192,7 @@ class SimRouter:
         try:
             self._assemble(is_successor)
         except (JournalUnusable, JournalError) as error:
-            world.kernel.note("router cannot begin", world.disk.said(str(error)))
+            world.kernel.note("router cannot begin", str(error))
             process.die()
             return
         assert self.core is not None
@@ -270,8 +271,8 @@ class SimRouter:
     def _open_journal(self, signer: Signer, is_successor: bool) -> tuple[Blotter, Sequence[Record], Sequence[Record]]:
         """What `shell._open_journal` does."""
         world = self._world
-        self.journal, records, found = Journal.open(Path(world.disk.folder), segment_bytes_max=SEGMENT_BYTES_MAX)
-        world.kernel.note("journal", world.disk.said(found))
+        self.journal, records, found = Journal.open(Path(world.disk.folder), segment_bytes_max=world.segment_bytes_max)
+        world.kernel.note("journal", found)
         blotter = fold(records)
         began = RunBegan(self._run, "simulated", fingerprint(signer.api_key), world.clock.wall_ns())
         unwritten: Sequence[Record] = ()

@@ -15,6 +15,7 @@ from typing import Final, TextIO
 import structlog
 
 from engine.config import RiskConfig, TradingConfig
+from engine.orders.journal import SEGMENT_BYTES_MAX
 from engine.units import NS_PER_MS, NS_PER_S
 from engine.venue.setup.settings import FaultSpec, VenueSettings
 from tests.simulate.disk import SimDisk
@@ -35,6 +36,8 @@ REST_S: Final = 90.0  # until everything must have come to rest
 FAULT_SHARE: Final = 0.6  # of the kinds that are wanted, those that strike in one day
 REST_STEP_S: Final = 3.0
 SHORT_DEAD_MAN_S: Final = 10
+SHORT_DAY_S: Final = 30.0
+SEGMENT_BYTES_SHORT: Final = 120 * 1024  # of the journal on a short day: a busy one has two
 RUN_PAUSE_NS: Final = 300 * NS_PER_MS  # between two looks whether the next run may begin
 ORDERS_PER_TIMER: Final = 0.85  # that a strategy asks for when its timer rings
 SPOILING: Final = ("corrupt", "badcrc", "drop", "duplicate", "mute")
@@ -103,7 +106,7 @@ class Simulation:
             rest_fallback=rng.random() < 0.8,
         )
         risk = RiskConfig(orders_per_s_max=rng.choice((20.0, 200.0)), price_collar_percent=20.0)
-        self.judge = Judge(kernel, self.venue, self.disk)
+        self.judge = Judge(kernel, self.venue, self.disk, self.weather)
         self.world = World(
             kernel,
             self.clock,
@@ -116,6 +119,7 @@ class Simulation:
             2 * NS_PER_S,
             self.judge.nonce,
             rng.choice((16, 128)),
+            SEGMENT_BYTES_SHORT if day_s <= SHORT_DAY_S else SEGMENT_BYTES_MAX,
         )
         self._shard_count, self._strategy_count = rng.randint(1, 2), rng.randint(1, 3)
         rate = orders_per_s or rng.choice((3.0, 10.0, 20.0))

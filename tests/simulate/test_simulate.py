@@ -1,0 +1,48 @@
+"""Two hundred days of the whole engine; and that the simulator would notice.
+
+A violation is reproduced with `python -m tests.simulate --seed N --trace`.
+"""
+
+import pytest
+
+from tests.simulate.faults import FAULT_KINDS
+from tests.simulate.plants import plant
+from tests.simulate.simulation import simulate
+
+SEEDS_A_TEST = 10
+# Shorter than the days of the command line, so that two hundred take less than a minute of work.
+DAY_S = 6.0
+
+
+@pytest.mark.parametrize("first", range(1, 201, SEEDS_A_TEST))
+def test_every_promise_holds_on_a_day_of_faults(first):
+    """Nothing is violated at any step, and at rest the venue's ledger, the journal and the strategies agree."""
+    outcomes = [simulate(seed, FAULT_KINDS, day_s=DAY_S) for seed in range(first, first + SEEDS_A_TEST)]
+
+    assert [(outcome.seed, outcome.violation) for outcome in outcomes if outcome.violation] == []
+
+
+def test_the_same_seed_tells_the_same_story():
+    """Byte for byte: the hash of all events of a day, and their number."""
+    once, again = (simulate(7, FAULT_KINDS, day_s=DAY_S) for _ in range(2))
+
+    assert (once.digest, once.steps) == (again.digest, again.steps)
+
+
+def test_another_seed_tells_another_story():
+    """The hash is one of what happened."""
+    assert simulate(7, day_s=1).digest != simulate(8, day_s=1).digest
+
+
+# Those that are found soon; README.md has a table of all.
+FOUND_SOON = ("fill-counted-twice", "journal-after-send", "nonce-reused", "unknown-resent")
+SEEDS_MAX = 15
+
+
+@pytest.mark.parametrize("name", FOUND_SOON)
+def test_a_planted_bug_is_found(name):
+    """The simulator is able to find bugs."""
+    with plant(name):
+        is_found = any(simulate(seed).violation for seed in range(1, SEEDS_MAX + 1))
+
+    assert is_found
