@@ -42,7 +42,13 @@ MAY_SLEEP = {
 MAY_REACH_INTO = {
     "ring/children.py": {"_words", "_copy", "_copy_slots", "_pack"},  # deaths between two stores of a process
     "simulate/feeds.py": {"_publish", "_words"},  # deaths between two stores
-    "simulate/orders.py": {"_words", "_fd", "_lock_fd"},  # likewise, and those of a process with its files
+    "simulate/orders.py": {
+        "_words",
+        "_fd",
+        "_lock_fd",
+        "_queue_of",
+        "_end_orders",
+    },  # likewise, and those of a process with its files
     "simulate/engine_run.py": {"_feeds"},  # what a strategy's death leaves behind
     "simulate/judge.py": {"_due", "_attempts"},  # is every queue bounded?
     "simulate/kernel.py": {"_set_running_loop"},  # asyncio's, for a loop in virtual time

@@ -179,7 +179,7 @@ def test_a_call_under_way_is_given_up_at_the_end(run, tmp_path: Path) -> None:
         async with Rest([silence]) as server, Desk(server.url, tmp_path, clock=SystemClock()) as desk:
             told: list[object] = []
             desk.calls.queue.put(RestCall(BALANCE, rest_replies.read_balance, told.append))
-            await until(lambda: server.requests)
+            await until(lambda: server.requests, "the call is under way")
             await desk.calls.close(0.01)
 
         assert told == []
