@@ -102,7 +102,7 @@ class NewOrders:
     @property
     def is_busy(self) -> bool:
         """Is an answer to come, or an order waiting: a bad moment for anything that takes milliseconds?"""
-        return self._websocket.session.is_waiting or len(self._queue) > 0
+        return self._websocket.session.is_waiting or self._queue.size > 0
 
     def resume(self) -> None:
         """After a restart: what waited for the rate counter waits still."""
@@ -110,7 +110,7 @@ class NewOrders:
             orders = tuple(queued.orders)
             if not self._queue.put(orders[0][1].symbol, orders[0][0], Waiting(queued.strategy, orders), self._now.mono):
                 self._refuse(
-                    queued.strategy, orders, f"{len(self._queue)} orders wait for Kraken's rate counter already"
+                    queued.strategy, orders, f"{self._queue.size} orders wait for Kraken's rate counter already"
                 )
 
     # --- new orders
@@ -130,10 +130,10 @@ class NewOrders:
             key in blotter.open
             or key in blotter.ended
             or now - issued_at > self._settings.command_ttl_ns
-            or len(self._queue)
+            or self._queue.size
             or strategy in self.barred
             or intent.conditional is not None
-            or not self._breaker.is_closed
+            or self._breaker.opened_at is not None
             or not self._websocket.is_ready
             or not self._gate.is_plainly_open(symbol)
             or (pair := self._boards.pair(symbol)) is None
@@ -230,7 +230,7 @@ class NewOrders:
             self._refuse(strategy, orders, f"Kraken's rate counter of {symbol} has no room for another {wait_s:.1f} s")
         elif self._queue.is_full:
             self.counts["queue_full"] += 1
-            self._refuse(strategy, orders, f"{len(self._queue)} orders wait for Kraken's rate counter already")
+            self._refuse(strategy, orders, f"{self._queue.size} orders wait for Kraken's rate counter already")
         elif self._records.commit_before([Queued(strategy, list(orders), self._now.wall)]):
             self._queue.put(symbol, orders[0][0], Waiting(strategy, orders), now)
             self.counts["queued"] += 1
