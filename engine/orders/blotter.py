@@ -266,7 +266,7 @@ class Blotter:
         for early in self._parked.pop(fact.order_id, ()):
             self.parked -= 1
             # What a snapshot counts as filled has these fills in it.
-            if state.is_open and not (fact.is_snapshot and early.exec_type == "trade"):
+            if state.is_open and not (order.filled_before and fact.is_snapshot and early.exec_type == "trade"):
                 more = self._reported(order, state, early, pair_of, at)
                 records += more
                 state = _after(state, more)
@@ -900,7 +900,9 @@ def _adopted_order(record: Adopted) -> TrackedOrder:
         cl_ord_id=record.cl_ord_id,
         userref=record.userref,
         order_id=record.order_id,
-        filled_before=record.filled,
+        # What a closing order of ours has filled already was told by nobody yet, and is asked for; of an order that is
+        # not ours, or that the journal has forgotten, it was another's.
+        filled_before=QtyLots(0) if record.parent else record.filled,
         filled_at_venue=record.filled,
         submitted_at=record.at,
         aged_from=record.at,

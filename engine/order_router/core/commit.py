@@ -86,6 +86,8 @@ class OrderRecords:
         self._on_change = on_change
         self._unwritten: list[Record] = []
         self._is_failing = False
+        # When open orders of this process's life left, by the clock that nobody sets.
+        self._sent_at: dict[str, MonoNs] = {}
         self._balances_changed: set[str] = set()
         self._balances_at = MonoNs(0)
         self._reported_balances: dict[str, Balance] = {}
@@ -144,6 +146,10 @@ class OrderRecords:
         if change is None:
             return None
         order = change.order
+        if isinstance(record, Submitted):
+            self._sent_at[order.key] = self._now.mono
+        elif not order.is_open:
+            self._sent_at.pop(order.key, None)
         self._on_change(order, change.fill is not None)
         self._count(order, record)
         if isinstance(record, Adopted):
@@ -164,6 +170,10 @@ class OrderRecords:
                 outbox.send(order_report(order))
                 outbox.send(_fill_report(order, change.fill, MonoNs(received_at)))
         return change
+
+    def sent_at(self, key: str) -> MonoNs | None:
+        """When an open order was sent; None when that was in an earlier life of the router, or not by us."""
+        return self._sent_at.get(key)
 
     def retry_journal(self) -> None:
         """Has the disk room again?"""

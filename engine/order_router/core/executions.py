@@ -75,8 +75,9 @@ class AccountFacts:
         self._is_tier_fixed = is_tier_fixed
         # Kraken's ids, or assets, of the snapshot that is being told; None between two.
         self._listed: set[str] | None = None
-        # Since when, or since which snapshot, every execution has been told; None while there may be holes.
-        self.unbroken_since: WallNs | None = None
+        # Since when, or since which snapshot, every execution has been told; None while there may be holes. What came
+        # before what is told by the clock that nobody sets: the wall clock may have been set back in between.
+        self.unbroken_since: MonoNs | None = None
         # Open orders that the snapshot did not list, and their pairs.
         self._unaccounted: dict[str, str] = {}
         # When the feed's process last said anything, and whether that is so long ago that orders are not taken.
@@ -147,13 +148,13 @@ class AccountFacts:
         if fact.max_rate_count is not None and not self._is_tier_fixed:
             self._note_tier(fact.max_rate_count, now)
         listed, self._listed = self._listed or set(), None
-        self.unbroken_since = self._now.wall
+        self.unbroken_since = now
         # What was sent after the snapshot was asked for may be missing in it, and is news of its own.
-        asked_at = self._now.wall - (now - fact.asked_at if fact.asked_at else 0)
+        asked_at = fact.asked_at or now
         gone = [
             order.key
             for order in self._blotter.open.values()
-            if order.order_id and order.order_id not in listed and order.submitted_at < asked_at
+            if order.order_id and order.order_id not in listed and (self.sent_at(order.key) or 0) < asked_at
         ]
         self._unaccounted = {key: self._blotter.open[key].symbol for key in gone}
         self._gate.feed_reason, self._gate.uncertain = "", frozenset()
@@ -185,9 +186,13 @@ class AccountFacts:
         self._on_tier(tier.name)
         self._risk.open_orders_cap = tier.open_orders_max
 
-    def has_heard_until(self, at: WallNs) -> bool:
+    def has_heard_until(self, at: MonoNs) -> bool:
         """Has Kraken been heard after this moment? A feed that is silent proves nothing."""
-        return self._now.wall - (self._now.mono - self._heard_at) >= at
+        return self._heard_at >= at
+
+    def sent_at(self, key: str) -> MonoNs | None:
+        """When an open order was sent; None when that was in an earlier life of the router."""
+        return self._records.sent_at(key)
 
     def note_acknowledged(self, key: str) -> None:
         """Kraken's answer came before any report of this order.
@@ -247,7 +252,8 @@ class AccountFacts:
         So the executions are the witness: when they have told everything until then, it did not happen.
         """
         at, over_at = self._now.wall, WallNs(order.amend_deadline + DEADLINE_MARGIN_NS)
-        is_told = self.unbroken_since is not None and self.has_heard_until(over_at)
+        over_at_mono = MonoNs(self._now.mono + over_at - at)
+        is_told = self.unbroken_since is not None and self.has_heard_until(over_at_mono)
         if at < over_at or (not is_told and at < over_at + HEARTBEAT_PATIENCE_NS):
             self._resolver.settle(order.key, over_at)
             return

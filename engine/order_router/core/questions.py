@@ -34,7 +34,6 @@ from engine.kraken.rest.requests import RestRequest
 from engine.kraken_rest.call_counter import Urgency
 from engine.order_router.core.search import FoundOrders, OrderSearch
 from engine.orders.blotter import OVER_AT_REST, Blotter
-from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
@@ -57,9 +56,11 @@ log = structlog.get_logger("order_resolver")
 class Told(Protocol):
     """Who hears what was found out, and knows what the executions have told."""
 
-    unbroken_since: WallNs | None
+    unbroken_since: MonoNs | None
 
-    def has_heard_until(self, at: WallNs) -> bool: ...
+    def has_heard_until(self, at: MonoNs) -> bool: ...
+
+    def sent_at(self, key: str) -> MonoNs | None: ...
 
     def found(self, lookup: OrderLookup, fills: list[ExecutionFact]) -> None: ...
 
@@ -82,7 +83,7 @@ class _Doubt:
 
     __slots__ = ("again_ns", "key", "looks", "not_before", "over_at", "search")
 
-    def __init__(self, key: str, over_at: WallNs) -> None:
+    def __init__(self, key: str, over_at: MonoNs) -> None:
         self.key = key
         # Kraken does not begin with it after this.
         self.over_at = over_at
@@ -98,7 +99,7 @@ class _Doubt:
 class _Look(Struct, frozen=True):
     """What is to be done next about an order in doubt."""
 
-    at: WallNs
+    at: MonoNs
     asks_closed: bool
     is_proof: bool
     """Is an order that this look does not find absent?"""
@@ -120,7 +121,6 @@ class OrderQuestions:
         At Kraken, fills were seen a minute ahead of it.
         """
         self._blotter = blotter
-        # Deadlines are Kraken's to read, by the wall clock; how long we wait is nobody else's business.
         self._now = now
         self._lag_ns_max = lag_ns_max
         self._told = told
@@ -149,7 +149,18 @@ class OrderQuestions:
 
     def look_up(self, key: str, deadline: WallNs) -> None:
         """Find out what became of an order in doubt, which Kraken does not begin with after `deadline`."""
-        self._doubts.setdefault(key, _Doubt(key, WallNs(deadline + DEADLINE_MARGIN_NS)))
+        if key in self._doubts:
+            return
+        # From when it left, by the clock that nobody sets. Of an order of an earlier life only the wall clock knows,
+        # and it may have been set back since: never longer than the order had when it left.
+        order = self._blotter.get(key)
+        life_ns = max(0, deadline - order.submitted_at) if order is not None else 0
+        sent_at = self._told.sent_at(key)
+        if sent_at is None:
+            over_at = self._now.mono + min(life_ns, max(0, deadline - self._now.wall))
+        else:
+            over_at = sent_at + life_ns
+        self._doubts[key] = _Doubt(key, MonoNs(over_at + DEADLINE_MARGIN_NS))
 
     def settle(self, key: str, not_before: WallNs | None = None) -> None:
         """Find out how an order stands of which a change, a cancel or a fill is in doubt; not yet, if that says so."""
@@ -330,8 +341,8 @@ class OrderQuestions:
         looks: dict[str, _Look] = {}
         for doubt in self._doubts.values():
             if doubt.search is None and doubt.key not in self._telling.values():
-                look = self._look_of(doubt, in_doubt[doubt.key], self._now.wall)
-                if _on_the_beat(look.at) <= self._now.wall and doubt.not_before <= now:
+                look = self._look_of(doubt, now)
+                if _on_the_beat(look.at) <= now and doubt.not_before <= now:
                     looks[doubt.key] = look
         for asks_closed in (False, True):
             chosen = {key: look for key, look in looks.items() if look.asks_closed is asks_closed}
@@ -347,19 +358,19 @@ class OrderQuestions:
                 for key in chosen:
                     self._doubts[key].search = search
 
-    def _look_of(self, doubt: _Doubt, order: TrackedOrder, now: WallNs) -> _Look:
-        since, over_at = self._told.unbroken_since, doubt.over_at
+    def _look_of(self, doubt: _Doubt, now: MonoNs) -> _Look:
+        since, over_at, sent_at = self._told.unbroken_since, doubt.over_at, self._told.sent_at(doubt.key)
         if since is None:
             if doubt.looks == 0:
                 return _Look(over_at, asks_closed=False, is_proof=False)
-            return _Look(WallNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
-        if since >= order.submitted_at:
-            return _Look(WallNs(max(over_at, since) + LAG_NS), asks_closed=True, is_proof=True)
+            return _Look(MonoNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
+        if sent_at is None or since >= sent_at:
+            return _Look(MonoNs(max(over_at, since) + LAG_NS), asks_closed=True, is_proof=True)
         if self._told.has_heard_until(over_at):
             return _Look(over_at, asks_closed=False, is_proof=True)
         if now < over_at + HEARTBEAT_PATIENCE_NS:
-            return _Look(WallNs(over_at + HEARTBEAT_PATIENCE_NS), asks_closed=False, is_proof=False)
-        return _Look(WallNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
+            return _Look(MonoNs(over_at + HEARTBEAT_PATIENCE_NS), asks_closed=False, is_proof=False)
+        return _Look(MonoNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
 
     def _end_looks(self) -> None:
         """Searches that are over: what they did not find is absent, where that is a proof."""
