@@ -1,8 +1,9 @@
-"""A circuit breaker: after failures in a row nothing is tried for a while, then one attempt decides.
+"""A circuit breaker: after several failures in a row nothing is sent for a while, then one
+probe decides.
 
     CLOSED ── n failures in a row ──► OPEN ── after a time ──► HALF_OPEN (one probe) ──► CLOSED, or OPEN again
 
-Cancels do not ask it: they always pass. Time is passed in.
+Cancels do not ask it: they are always sent. Time is passed in.
 """
 
 from enum import Enum
@@ -11,7 +12,7 @@ from engine.units import MonoNs
 
 
 class BreakerState(Enum):
-    """Whether anything is tried."""
+    """Whether requests are sent."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -19,7 +20,7 @@ class BreakerState(Enum):
 
 
 class Breaker:
-    """Of one route."""
+    """The breaker of one route."""
 
     def __init__(self, failures_max: int = 5, open_ns: int = 60_000_000_000) -> None:
         self._failures_max = failures_max
@@ -29,7 +30,7 @@ class Breaker:
         self.opened_at: MonoNs | None = None
         # When the probe left; None while none is under way.
         self._probed_at: MonoNs | None = None
-        # How often it opened, ever.
+        # How often it has opened.
         self.openings = 0
 
     def state(self, now: MonoNs) -> BreakerState:
@@ -39,9 +40,11 @@ class Breaker:
         return BreakerState.OPEN if now - self.opened_at < self._open_ns else BreakerState.HALF_OPEN
 
     def allows(self, now: MonoNs) -> bool:
-        """May an attempt be made? A True while half-open is the one probe: its result must be told.
+        """True if a request may be sent. While half-open, True makes it the probe, whose
+        result must be reported.
 
-        A probe of which nothing is heard for as long as the breaker stays open is given up for another.
+        A probe without a result for as long as the breaker stays open is replaced by
+        another.
         """
         state = self.state(now)
         if state is BreakerState.CLOSED:
@@ -58,14 +61,15 @@ class Breaker:
         return 0 if self.opened_at is None else max(self.opened_at + self._open_ns - now, 0)
 
     def succeeded(self) -> None:
-        """An attempt worked: everything is well again."""
+        """Note a success: the breaker closes."""
         self._failures = 0
         self.opened_at = self._probed_at = None
 
     def failed(self, now: MonoNs) -> bool:
-        """An attempt failed for a reason that is not its own; True when this opened the breaker.
+        """Note a failure for a reason other than the request itself; True if it opened the
+        breaker.
 
-        Late failures of attempts from before it opened do not make it open for longer.
+        Late failures of requests sent before it opened do not keep it open for longer.
         """
         if self.state(now) is BreakerState.OPEN:
             return False

@@ -1,9 +1,10 @@
-"""Where decisions become facts: into the journal, into the blotter, out to strategies and history, in this order.
+"""The one path by which journal records take effect, in this order:
 
     records ─► write (journal) ─► apply (blotter) ─► report rings, history, counts
 
-When the journal cannot be written, no order leaves: trading is shut and the alarm is raised. What Kraken tells is
-taken all the same, kept for the journal's better days, and after a restart Kraken would tell it again.
+While the journal cannot be written, no order is sent: trading is shut and an alarm is
+raised. Facts from Kraken still take effect. They are queued and written later; after a
+restart Kraken would tell them again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,7 +49,7 @@ UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not tak
 BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
 FILLS_TOLD_NS: Final = NS_PER_S  # so many fills, at most, does a router tell that its predecessor had told
 
-# What a router's next life counts again from the journal.
+# The counts that a restarted router restores from the journal.
 RECOUNTED: Final = (
     "submitted", "by_websocket", "by_rest", "acknowledged", "filled", "canceled", "expired", "rejected", "fills",
     "adopted", "journal_records",
@@ -58,7 +59,7 @@ log = structlog.get_logger("order_router")
 
 
 class OrderRecords:
-    """The journal and all that follows from it."""
+    """Writes records to the journal, applies them, and reports their effects."""
 
     def __init__(
         self,
@@ -72,9 +73,11 @@ class OrderRecords:
         on_journal: Callable[[str], None],
         on_change: Callable[[TrackedOrder, bool], None],
     ) -> None:
-        """`on_journal` is called with the reason when the journal begins to fail, and with "" when it writes again.
+        """`on_journal` is called with the error when the journal begins to fail, and with
+        "" when it can be written again.
 
-        `on_change` is told each order that a record has changed, and whether by a fill.
+        `on_change` is called with each order that a record has changed, and whether by a
+        fill.
         """
         self.blotter = blotter
         self._journal = journal
@@ -92,9 +95,9 @@ class OrderRecords:
         self._balances_at = MonoNs(0)
         self._reported_balances: dict[str, Balance] = {}
         self._fills_told_at = MonoNs(0)
-        # How many facts that cannot be have been logged; see `Blotter.quarantined`.
+        # How many of the quarantined facts were logged; see `Blotter.quarantined`.
         self._quarantined_told = blotter.quarantined
-        # Since the process started, and by it; see topology.ROUTER_COUNTERS.
+        # Counts since this process started; the names are in topology.ROUTER_COUNTERS.
         self.counts: dict[str, int] = dict.fromkeys(
             (*RECOUNTED, "refused", "journal_errors", "records_unreadable"), 0
         )  # fmt: skip
@@ -102,7 +105,10 @@ class OrderRecords:
     # --- in
 
     def write(self, records: Sequence[Record], *, is_fact: bool = False) -> bool:
-        """Into the journal; False when it could not be. Facts are kept for a better moment, and are so all the same."""
+        """Append records to the journal; False if the write failed, and then an intent must
+        not be sent. With `is_fact` the records are queued on failure, written later, and
+        the result is True.
+        """
         try:
             if self._unwritten:
                 self._journal.append_all(self._unwritten)
@@ -122,7 +128,10 @@ class OrderRecords:
         return True
 
     def commit(self, records: Sequence[Record], *, received_at: int = 0) -> None:
-        """Write and apply what happened, whether the journal takes it or not."""
+        """Journal and apply facts. If the journal cannot be written they are applied all
+        the same and written later. `received_at` is when they arrived, MonoNs; 0 if
+        unknown.
+        """
         if records:
             self.write(records, is_fact=True)
             for record in records:
@@ -133,7 +142,9 @@ class OrderRecords:
             self._quarantined_told = self.blotter.quarantined
 
     def commit_before(self, records: Sequence[Record]) -> bool:
-        """Write and apply what is about to happen; False, and nothing is so, when the journal cannot take it."""
+        """Journal and apply an intent. False if the journal cannot be written; then nothing
+        is applied.
+        """
         if not self.write(records):
             return False
         for record in records:
@@ -141,7 +152,9 @@ class OrderRecords:
         return True
 
     def apply(self, record: Record, received_at: int = 0) -> Change | None:
-        """Let a written record be so, and tell whom it concerns."""
+        """Apply a record to the blotter, and report, count and store the change. Returns
+        the change, or None if the record changed nothing.
+        """
         change = self.blotter.apply(record)
         if change is None:
             return None
@@ -176,12 +189,16 @@ class OrderRecords:
         return self._sent_at.get(key)
 
     def retry_journal(self) -> None:
-        """Has the disk room again?"""
+        """Append the records held back while the journal could not be written, if there are
+        any.
+        """
         if self._is_failing:
             self.write((), is_fact=True)
 
     def compact_journal(self) -> None:
-        """Begin a new segment when the present one is long."""
+        """Start a new journal segment if the current one has reached its length. An error
+        is logged.
+        """
         if self._journal.wants_compaction:
             try:
                 self._journal.compact(self.blotter.snapshot(self._now.wall))
@@ -198,7 +215,9 @@ class OrderRecords:
             self._on_journal(error)
 
     def recount(self, records: Sequence[Record]) -> None:
-        """Count what an earlier life of this run has written; the blotter knows the orders by now."""
+        """Add to the counts what earlier routers of this run wrote; the blotter must hold
+        it already.
+        """
         for record in records:
             key = getattr(record, "key", "")
             order = self.blotter.get(key) if key else None
@@ -226,7 +245,7 @@ class OrderRecords:
     # --- out
 
     def refuse(self, strategy: str, orders: Iterable[tuple[str, OrderIntent]], why: str) -> None:
-        """Our own word on new orders: not in the journal, for nothing happened."""
+        """Report orders as refused by us. Nothing is journaled, because nothing was sent."""
         outbox = self.outboxes.get(strategy)
         for key, intent in orders:
             self.counts["refused"] += 1
@@ -235,16 +254,20 @@ class OrderRecords:
                 outbox.send(_refusal(key, intent, why, self._now.wall))
 
     def report(self, order: TrackedOrder | None, reason: str = "") -> None:
-        """Tell the strategy how an order stands, perhaps with a word that is not in the journal."""
+        """Report an order's state to its strategy, with `reason` instead of the journaled
+        one if given.
+        """
         if order is None or (outbox := self.outboxes.get(order.strategy)) is None:
             return
         report = order_report(order)
         outbox.send(msgspec.structs.replace(report, reason=reason[:REASON_CHARS_MAX]) if reason else report)
 
     def everything(self, strategy: str, since: WallNs) -> Iterable[Report]:
-        """All there is to say to a strategy of its orders and of money: what is open, and what ended since then.
+        """The reports that bring a strategy up to date: its open orders, those that ended
+        since `since`, and balances.
 
-        What ended before this run of the engine began is never told: a strategy would take it for news.
+        Orders that ended before this run began are left out: a strategy would take them for
+        news.
         """
         for held, symbol, _ in list(self.blotter.positions.items()):
             if held == strategy:
@@ -262,8 +285,10 @@ class OrderRecords:
             yield order_report(order)
 
     def tell_fills_again(self) -> None:
-        """Tell the fills of this run that the strategies may not have been told: the last router may have died between
-        the journal and their rings, or kept reports that found a ring full. Who knows one drops it."""
+        """Report again the fills of this run that strategies may have missed: the last
+        router may have died between journal and report ring, or with reports held back. A
+        strategy drops those that it knows.
+        """
         for strategy, fills in self.blotter.untold.items():
             outbox = self.outboxes.get(strategy)
             for fill in fills if outbox is not None else ():
@@ -274,7 +299,7 @@ class OrderRecords:
                 outbox.send(_fill_report(order, fill, MonoNs(0)))
 
     def note_fills_told(self, now: MonoNs) -> None:
-        """Write down, once a second at most, which fills the strategies' rings hold."""
+        """Journal, at most once a second, the newest fill in each strategy's report ring."""
         if now < self._fills_told_at or self._is_failing:
             return
         self._fills_told_at = MonoNs(now + FILLS_TOLD_NS)
@@ -285,17 +310,17 @@ class OrderRecords:
                 self.commit([FillsTold(strategy, told, self._now.wall)])
 
     def balance_changed(self, *assets: str) -> None:
-        """Kraken told of these."""
+        """Mark the balances of these assets to be reported."""
         self._balances_changed.update(assets)
 
     def report_balances(self, now: MonoNs) -> None:
-        """Tell the strategies what changed, a few times a second at most."""
+        """Report the marked balances if they changed, at most every BALANCE_REPORT_NS."""
         if not self._balances_changed or now < self._balances_at:
             return
         self._report_balances_now(now)
 
     def tell_balances(self, now: MonoNs) -> None:
-        """Kraken has told them all: what changed, and that this is so."""
+        """Report the marked balances at once, and that all balances are now known."""
         self._report_balances_now(now)
         for outbox in self.outboxes.values():
             outbox.send(BalancesTold())
