@@ -292,7 +292,7 @@ def test_an_unlisted_order_is_accounted_for_when_its_fills_are_told() -> None:
         rig.send(key)
         commit(rig.blotter, rig.blotter.on_acknowledged(key, f"O{key}", rig.clock.wall_ns()))
     rig.kraken.add("filled", rig.clock.wall_ns() - 1, rig.clock.wall_ns(), trades=3, status="closed")
-    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.told.unbroken_since = rig.clock.mono_ns()
     rig.clock.advance(LAG_NS)
     rig.questions.reconcile(["filled", "unknown"])
     orders = rig.questions.next_truth()
@@ -332,8 +332,8 @@ def test_what_rest_tells_as_of_before_the_snapshot_accounts_for_nothing(lag_ms: 
     rig.send("key")
     commit(rig.blotter, rig.blotter.on_acknowledged("key", "Okey", rig.clock.wall_ns()))
     rig.clock.advance(NS_PER_S)
-    since = rig.told.unbroken_since = rig.clock.wall_ns()
-    ended_at = since - NS_PER_MS
+    rig.told.unbroken_since = rig.clock.mono_ns()
+    ended_at = rig.clock.wall_ns() - NS_PER_MS
     rig.kraken.add("key", ended_at - lived_ms * NS_PER_MS, ended_at)
     rig.questions.reconcile(["key"])
     rig.run(1)
@@ -350,7 +350,7 @@ def test_an_order_that_rest_has_open_for_long_is_asked_for_once_more_when_it_can
     commit(rig.blotter, rig.blotter.on_acknowledged("key", "Okey", rig.clock.wall_ns()))
     rig.kraken.add("key", rig.clock.wall_ns() - 60 * NS_PER_S, rig.clock.wall_ns())
     rig.clock.advance(NS_PER_S)
-    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.told.unbroken_since = rig.clock.mono_ns()
     rig.questions.reconcile(["key"])
     rig.run(2)
     accounted, is_open = list(rig.told.accounted), rig.blotter.get("key").is_open
@@ -396,7 +396,7 @@ def test_no_order_is_decided_wrongly(fates, lags_ms, others, failures, has_snaps
     told = set()
     if has_snapshot:  # of what is open then, the executions tell
         rig.clock.advance(1300 * NS_PER_MS)
-        since, rig.told.unbroken_since = rig.clock.wall_ns(), rig.clock.mono_ns()
+        since, rig.told.unbroken_since = rig.clock.mono_ns(), rig.clock.mono_ns()
         told = {row.cl_ord_id for row, end in rig.kraken.rows if row.cl_ord_id in had and not 0 < end < since}
         for key in told:
             commit(rig.blotter, rig.blotter.on_acknowledged(key, f"O{key}", since))

@@ -33,7 +33,7 @@ from engine.orders.breaker import Breaker
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters
 from engine.orders.venue_facts import Outcome
-from engine.units import NS_PER_S, WallNs
+from engine.units import NS_PER_S, MonoNs, WallNs
 
 RATE_LIMITED_RETRY_NS: Final = NS_PER_S  # of a cancel
 TROUBLE: Final = (ErrorKind.SERVICE, ErrorKind.TRANSPORT)  # these count for the breaker
