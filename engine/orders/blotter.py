@@ -93,7 +93,6 @@ class _State(Struct):
     exec_ids: list[str]
     positions: list[tuple[str, str, PositionState]]
     run: int
-    run_began_at: WallNs = WallNs(0)
     mode: str = ""
     mode_reason: str = ""
     day: int = 0
@@ -120,9 +119,8 @@ class Blotter:
         self.parked = 0
 
     def _begin(self, state: _State) -> None:
-        # The run of the engine that the last router belonged to, and when the first router
-        # of that run opened the journal.
-        self.run, self.run_began_at = state.run, state.run_began_at
+        # The run of the engine that the last router belonged to.
+        self.run = state.run
         self.mode, self.mode_reason = state.mode, state.mode_reason  # a name of TradingMode; empty: never changed
         self.day, self.day_totals = state.day, state.day_totals  # the UTC day, and the totals that it began with
         # Fills of this run of the engine that the strategies' report rings may not hold
@@ -522,7 +520,7 @@ class Blotter:
                 return self._apply_adopted(record)
             case RunBegan():
                 if record.run != self.run:
-                    self.run, self.run_began_at = record.run, record.at
+                    self.run = record.run
                     # These belong to an ended run, whose strategies are gone.
                     self.untold.clear()
                     self.queued.clear()
@@ -566,6 +564,7 @@ class Blotter:
             submitted_at=record.at,
             aged_from=record.at,
             changed_at=record.at,
+            sent_in_run=self.run,
             base_decimals=record.base_decimals,
         )
         self._open(order)
@@ -577,6 +576,7 @@ class Blotter:
         if (known := self.find(record.order_id)) is not None:
             return Change(known)
         order = _adopted_order(record)
+        order.sent_in_run = self.run
         self._open(order)
         self._key_of_order_id[record.order_id] = record.key
         return Change(order, is_new=True)
@@ -697,11 +697,13 @@ class Blotter:
             return
         order.state, order.reason = after, reason
         if order.is_open:
+            order.ended_in_run = 0
             if order.key not in self.open:  # it was rejected or absent as far as we knew, and is open
                 self.ended.pop(order.key, None)
                 self._open(order)
             return
         order.pending, order.amendment, order.cancel_wanted = "", None, False
+        order.ended_in_run = self.run
         if self.open.pop(order.key, None) is not None:
             del self._open_on[order.symbol][order.key]
         self.ended[order.key] = order
@@ -728,7 +730,6 @@ class Blotter:
             list(self._exec_ids),
             [(strategy, symbol, position) for strategy, symbol, position in self.positions.items()],
             self.run,
-            self.run_began_at,
             self.mode,
             self.mode_reason,
             self.day,

@@ -64,6 +64,11 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     amended_at_venue: WallNs = WallNs(0)
     """By Kraken's clock, the latest amend known; late reports of older ones change nothing."""
     changed_at: WallNs = WallNs(0)
+    sent_in_run: int = 0
+    """Number of the engine's run in which it was sent, or found. Runs are told apart by this:
+    the wall clock may be set back within one."""
+    ended_in_run: int = 0
+    """The same of its end; 0 while it is open."""
     base_decimals: int | None = None
     """Decimals of the base currency's balance when the order was sent; None if unknown."""
 

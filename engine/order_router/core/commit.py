@@ -18,7 +18,7 @@ from engine.instant import Instant
 from engine.order_router.core.ports import HistoryPort, JournalPort
 from engine.order_router.core.report_outbox import ReportOutbox, order_report
 from engine.orders.balances import Balances
-from engine.orders.blotter import Blotter, Change
+from engine.orders.blotter import ENDED_KEPT, Blotter, Change
 from engine.orders.intent import OrderIntent
 from engine.orders.journal_records import (
     Absent,
@@ -46,6 +46,7 @@ from engine.orders.tracked_order import TrackedOrder
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs, units_decimal
 
 UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
+ENDED_TOLD_MAX: Final = 1000  # ended orders that a strategy is told of again, beside those that it missed
 BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
 FILLS_TOLD_NS: Final = NS_PER_S  # so many fills, at most, does a router tell that its predecessor had told
 
@@ -91,6 +92,8 @@ class OrderRecords:
         self._is_failing = False
         # When open orders of this process's life left, by the clock that nobody sets.
         self._sent_at: dict[str, MonoNs] = {}
+        # When orders ended, or were changed after their end, in this process's life; oldest first.
+        self._ended_at: dict[str, MonoNs] = {}
         self._balances_changed: set[str] = set()
         self._balances_at = MonoNs(0)
         self._reported_balances: dict[str, Balance] = {}
@@ -163,6 +166,10 @@ class OrderRecords:
             self._sent_at[order.key] = self._now.mono
         elif not order.is_open:
             self._sent_at.pop(order.key, None)
+        if not order.is_open:
+            self._ended_at[order.key] = self._now.mono
+            if len(self._ended_at) > ENDED_KEPT:
+                del self._ended_at[next(iter(self._ended_at))]
         self._on_change(order, change.fill is not None)
         self._count(order, record)
         if isinstance(record, Adopted):
@@ -262,9 +269,9 @@ class OrderRecords:
         report = order_report(order)
         outbox.send(msgspec.structs.replace(report, reason=reason[:REASON_CHARS_MAX]) if reason else report)
 
-    def everything(self, strategy: str, since: WallNs) -> Iterable[Report]:
-        """The reports that bring a strategy up to date: its open orders, those that ended
-        since `since`, and balances.
+    def everything(self, strategy: str, since: MonoNs | None = None) -> Iterable[Report]:
+        """The reports that bring a strategy up to date: its open orders, the last
+        ENDED_TOLD_MAX that ended and all that ended since `since`, and balances.
 
         Orders that ended before this run began are left out: a strategy would take them for
         news.
@@ -277,10 +284,13 @@ class OrderRecords:
             yield self._balance_report(asset, held_now)
         if self.balances.is_told:
             yield BalancesTold()
-        told_from = max(since, self.blotter.run_began_at)
-        for order in list(self.blotter.ended.values()):
-            if order.strategy == strategy and order.changed_at >= told_from:
+        run = self.blotter.run
+        ended = [it for it in self.blotter.ended.values() if it.strategy == strategy and it.ended_in_run == run]
+        for order in ended[:-ENDED_TOLD_MAX]:
+            if since is not None and self._ended_at.get(order.key, MonoNs(0)) >= since:
                 yield order_report(order)
+        for order in ended[-ENDED_TOLD_MAX:]:
+            yield order_report(order)
         for order in self.blotter.open_of(strategy):
             yield order_report(order)
 

@@ -53,7 +53,6 @@ from engine.secret import Secret
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 TIMER_NS: Final = 20 * NS_PER_MS  # the shortest time that anything here waits for
-ENDED_TOLD_NS: Final = 600 * NS_PER_S  # a restarted router reports orders that ended in this time
 BEHIND_MARGIN_NS: Final = 10 * NS_PER_S  # before a strategy was seen not to read its reports
 LOSS_CHECK_NS: Final = NS_PER_S
 FILLS_CHECK_NS: Final = 2 * NS_PER_S
@@ -161,7 +160,7 @@ class OrderCore:
         # Strategies that hang, each with how; strategies that do not read their reports,
         # and since when.
         self.hanging: dict[str, str] = {}
-        self._behind: dict[str, WallNs] = {}
+        self._behind: dict[str, MonoNs] = {}
         # The trading session's connections so far, and when it may ask for a token again;
         # no time while it waits for one.
         self._openings = 0
@@ -188,14 +187,14 @@ class OrderCore:
         self.cancels.resume()
         self.new_orders.resume()
         for outbox in self.records.outboxes.values():
-            for report in self.everything(outbox.strategy, WallNs(self._now.wall - ENDED_TOLD_NS)):
+            for report in self.everything(outbox.strategy):
                 outbox.send(report)
         self.records.tell_fills_again()
         self.gate.tell()
 
-    def everything(self, strategy: str, since: WallNs) -> Iterable[Report]:
-        """The reports that bring a strategy up to date: open orders, and those that ended
-        since `since`.
+    def everything(self, strategy: str, since: MonoNs | None = None) -> Iterable[Report]:
+        """The reports that bring a strategy up to date: open orders, and those that ended,
+        all since `since` and some before.
         """
         yield self.gate.report
         yield from self.records.everything(strategy, since)
@@ -451,8 +450,7 @@ class OrderCore:
 
     def _has_traded(self, strategy: str) -> bool:
         """True if the strategy has an open order that it sent in this run."""
-        began_at = self.blotter.run_began_at
-        return any(order.submitted_at >= began_at for order in self.blotter.open_of(strategy))
+        return any(order.sent_in_run == self.blotter.run for order in self.blotter.open_of(strategy))
 
     def _is_left_alone(self) -> bool:
         """True if all strategies hang and orders that should be canceled are still open.
@@ -466,10 +464,10 @@ class OrderCore:
         """Take no new orders of a strategy that does not read its reports, and cancel its
         orders if so configured.
         """
-        now = self._now.wall
+        now = self._now.mono
         for strategy, outbox in self.records.outboxes.items():
             if outbox.is_behind:
-                since = WallNs(self._behind.get(strategy, now) - BEHIND_MARGIN_NS)
+                since = MonoNs(self._behind.get(strategy, now) - BEHIND_MARGIN_NS)
                 outbox.catch_up(lambda strategy=strategy, since=since: self.everything(strategy, since))  # type: ignore[misc]
             if outbox.is_behind:
                 self.new_orders.barred.setdefault(strategy, BEHIND)
