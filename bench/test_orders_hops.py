@@ -63,8 +63,8 @@ def test_strategy_to_wire(benchmark: Any, path: OrderPath, monkeypatch: pytest.M
     stamps, bare_us, nap_s = Stamps(), [], NAP_S[pace]
     stamps.wrap(path, "submit", "desk")
     stamps.wrap(path, "route", "router")
-    stamps.wrap(path.core.new_orders, "submit", "entry")
-    stamps.wrap(path.core.new_orders, "_judge", "risk")
+    stamps.wrap(path.core.new_orders, "submit_one", "entry")
+    stamps.wrap(path.core.quick_check, "allows", "risk")
     stamps.wrap(path.core.rates, "wait_ns", "counter")
     stamps.wrap(path.core.rates, "charge", "counter")
     stamps.wrap(path.core.records, "write", "journal")

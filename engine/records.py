@@ -150,7 +150,10 @@ def pack_head(
     received_at: int = 0,
     number: int = 0,
 ) -> bytes:
-    """The header of a record without levels; struct.error when a number does not fit its field."""
+    """Pack the header of a record without levels.
+
+    Raises struct.error when a number does not fit its field.
+    """
     return HEADER.pack(kind, code, price_decimals, qty_decimals, pair_index, 0, 0, 0, time_text, received_at, number)
 
 

@@ -1,4 +1,4 @@
-"""One pair's order book, as deep as it is subscribed, proved by Kraken's checksum.
+"""One pair's order book at its subscribed depth, with Kraken's checksum.
 
 A side keeps three columns in the order of its price, best first:
 
@@ -26,14 +26,15 @@ from engine.units import PriceTicks, QtyLots
 from engine.wide import pack_levels
 
 CHECKSUM_LEVELS = 10  # a side, whatever the subscribed depth
-UNITS_MAX_OF_FLOAT = 2**50  # a float × 10**decimals is off by under ½ unit up to here, so rounding is exact
+# A float × 10**decimals is off by under ½ unit up to here, so rounding is exact.
+UNITS_MAX_OF_FLOAT = 2**50
 UNITS_MAX_OF_WORD = 2**63 - 1  # what a column of 64-bit words holds
 UNBOUNDED = 10**40  # beyond any number Kraken writes
 KEYS_PER_LIST = 2**28  # more than any book has: SortedList then keeps all keys in one list, and we may search in it
 
 
 class PricedLevel(Protocol):
-    """One level as it comes off the wire: numbers in the pair's currencies, or in units when they are exact."""
+    """A level of a message: numbers in the pair's currencies, or ticks and lots when exact."""
 
     @property
     def price(self) -> float: ...
@@ -43,7 +44,9 @@ class PricedLevel(Protocol):
 
 
 class UnitsTooLarge(ValueError):
-    """A level's number is too large to be exact as a float: the message must be read again as text."""
+    """A number of a level is too large to be exact as a float: decode the message again as
+    text.
+    """
 
 
 class Side:
@@ -58,14 +61,16 @@ class Side:
         self.depth = depth
         # Words in `top_units`: two a level.
         self._units_published = 2 * publish_levels
-        # The columns of the module's docstring. The units become a list when a number needs more than 64 bits.
+        # The columns of the module's docstring. The units become a list when a number needs
+        # more than 64 bits.
         self._keys = SortedList()
         self._keys._reset(KEYS_PER_LIST)
         self.units: array[int] | list[int] = array("q")
         self._tokens: list[bytes] = []
         # The checksum's text of the ten best levels.
         self.top_text = b""
-        # Price and quantity of the best `publish_levels` levels, 16 bytes a level as records have them.
+        # Price and quantity of the best `publish_levels` levels, 16 bytes a level as
+        # records have them.
         self.top_units = b""
 
     def __len__(self) -> int:
@@ -81,7 +86,7 @@ class Side:
         return next(self.levels(), None)
 
     def clear(self) -> None:
-        """Forget every level."""
+        """Remove every level."""
         self.__init__(  # type: ignore[misc]
             descending=self._descending, depth=self.depth, publish_levels=self._units_published // 2
         )
@@ -95,7 +100,8 @@ class Side:
         units_max: int,
         changed_from: int,
     ) -> bool:
-        """Set or delete each level in wire order, drop what lies beyond the depth; did the top change?
+        """Set or delete each level in wire order and cut to the depth; returns whether the
+        top changed.
 
         `price × price_scale + half`, cut to an integer, is the price in ticks, the
         same for quantities; numbers that are units already come with scales 1 and
@@ -137,7 +143,8 @@ class Side:
             if index < changed_from:
                 changed_from = index
 
-        # Book guide: "truncate your book to the subscribed depth"; levels that fall out of it get no delete.
+        # Book guide: "truncate your book to the subscribed depth"; levels that fall out of
+        # it get no delete.
         count, depth = len(tokens), self.depth
         while count > depth:
             count -= 1
@@ -149,16 +156,19 @@ class Side:
             return False
         self.top_text = b"".join(tokens if count <= CHECKSUM_LEVELS else tokens[:CHECKSUM_LEVELS])
         top = units if 2 * count <= units_published else units[:units_published]
-        # A column of words is what a record holds already; OverflowError of `pack_levels`: no record can carry it.
+        # A column of words is what a record holds already; OverflowError of `pack_levels`:
+        # no record can carry it.
         self.top_units = top.tobytes() if type(top) is array else pack_levels(top)
         return True
 
     def widen(self) -> None:
-        """Let the units hold numbers of more than 64 bits: coins worth next to nothing have them, and junk orders."""
+        """Make room for numbers of more than 64 bits, as in pairs of nearly worthless
+        coins.
+        """
         self.units = list(self.units)
 
     def check(self) -> None:
-        """Assert every invariant of a side; for tests, and for whoever doubts."""
+        """Assert every invariant of a side."""
         levels = list(self.levels())
         self._keys._check()
         assert list(self._keys) == [-ticks if self._descending else ticks for ticks, _ in levels]
@@ -175,7 +185,7 @@ class Book:
 
         messages ──► apply() ──► checksum(), crossed(), bids and asks
 
-    The owner decides what a wrong checksum means; the book only knows its levels.
+    The owner compares the checksum and decides what a wrong one means.
     """
 
     __slots__ = ("_asks_crc", "_price_scale", "_qty_scale", "asks", "bids", "depth", "price_decimals", "qty_decimals")
@@ -188,15 +198,18 @@ class Book:
         self._qty_scale = 10.0**qty_decimals
         self.bids = Side(descending=True, depth=depth, publish_levels=publish_levels)
         self.asks = Side(descending=False, depth=depth, publish_levels=publish_levels)
-        # CRC32 of the asks' text alone: the bids' text continues it, so a change of bids leaves it as it is.
+        # CRC32 of the asks' text alone: the bids' text continues it, so a change of bids
+        # leaves it as it is.
         self._asks_crc = 0
 
     def apply(self, bids: Sequence[PricedLevel], asks: Sequence[PricedLevel]) -> int:
-        """Apply one message, in wire order, both sides; the checksum of what it leaves.
+        """Apply one message to both sides, in wire order; returns the checksum of the
+        result.
 
-        UnitsTooLarge: a number is too large to be exact; apply the same message with `apply_units`.
+        Raises UnitsTooLarge when a number is too large to be exact; apply the message with
+        `apply_units` then.
         """
-        # Hot, and so without the calls that would read better.
+        # Hot: no calls that can be avoided.
         if asks and self.asks.apply(asks, self._price_scale, self._qty_scale, 0.5, UNITS_MAX_OF_FLOAT, UNBOUNDED):
             self._asks_crc = crc32(self.asks.top_text)
         if bids:
@@ -204,9 +217,10 @@ class Book:
         return crc32(self.bids.top_text, self._asks_crc)
 
     def apply_units(self, bids: Sequence[PricedLevel], asks: Sequence[PricedLevel]) -> None:
-        """Apply one message whose prices are ticks and whose quantities are lots, of any size.
+        """Apply one message of ticks and lots, of any size.
 
-        OverflowError: a level of the top has more than the 120 bits that a record has for it, see `engine.wide`.
+        Raises OverflowError when a level of the top exceeds the 120 bits of a record, see
+        `engine.wide`.
         """
         for side, levels in ((self.asks, asks), (self.bids, bids)):
             try:
@@ -217,13 +231,14 @@ class Book:
         self._asks_crc = crc32(self.asks.top_text)
 
     def clear(self) -> None:
-        """Forget every level: a snapshot replaces the book wholesale."""
+        """Remove every level."""
         self.bids.clear()
         self.asks.clear()
         self._asks_crc = 0
 
     def checksum(self) -> int:
-        """CRC32 over the ten best asks, then the ten best bids, fewer when the book is thin.
+        """CRC32 over the ten best asks, then the ten best bids, fewer when the book is
+        thin.
 
         Kraken: price and quantity at full precision, without the point and leading
         zeros, which is exactly `str(ticks)` and `str(lots)`.
@@ -231,7 +246,9 @@ class Book:
         return crc32(self.bids.top_text, self._asks_crc)
 
     def crossed(self) -> bool:
-        """Is the best bid at or above the best ask? Only after a whole message: in between, a sweep may cross."""
+        """Whether the best bid is at or above the best ask; valid after a whole message
+        only.
+        """
         bids, asks = self.bids.units, self.asks.units
         return bids[0] >= asks[0] if bids and asks else False
 

@@ -25,8 +25,8 @@ class Breaker:
         self._failures_max = failures_max
         self._open_ns = open_ns
         self._failures = 0
-        # When it opened; None while it is closed.
-        self._opened_at: MonoNs | None = None
+        # When it opened; None while it is closed. Read it, for it costs no call.
+        self.opened_at: MonoNs | None = None
         # When the probe left; None while none is under way.
         self._probed_at: MonoNs | None = None
         # How often it opened, ever.
@@ -34,9 +34,9 @@ class Breaker:
 
     def state(self, now: MonoNs) -> BreakerState:
         """Where it stands."""
-        if self._opened_at is None:
+        if self.opened_at is None:
             return BreakerState.CLOSED
-        return BreakerState.OPEN if now - self._opened_at < self._open_ns else BreakerState.HALF_OPEN
+        return BreakerState.OPEN if now - self.opened_at < self._open_ns else BreakerState.HALF_OPEN
 
     def allows(self, now: MonoNs) -> bool:
         """May an attempt be made? A True while half-open is the one probe: its result must be told.
@@ -55,12 +55,12 @@ class Breaker:
 
     def wait_ns(self, now: MonoNs) -> int:
         """How long until something is tried again; 0 unless it is open."""
-        return 0 if self._opened_at is None else max(self._opened_at + self._open_ns - now, 0)
+        return 0 if self.opened_at is None else max(self.opened_at + self._open_ns - now, 0)
 
     def succeeded(self) -> None:
         """An attempt worked: everything is well again."""
         self._failures = 0
-        self._opened_at = self._probed_at = None
+        self.opened_at = self._probed_at = None
 
     def failed(self, now: MonoNs) -> bool:
         """An attempt failed for a reason that is not its own; True when this opened the breaker.
@@ -70,8 +70,8 @@ class Breaker:
         if self.state(now) is BreakerState.OPEN:
             return False
         self._failures += 1
-        if self._opened_at is None and self._failures < self._failures_max:
+        if self.opened_at is None and self._failures < self._failures_max:
             return False
-        self._opened_at, self._probed_at = now, None
+        self.opened_at, self._probed_at = now, None
         self.openings += 1
         return True

@@ -25,13 +25,11 @@ class PendingQueue(Generic[T]):
 
     def __init__(self, size_max: int) -> None:
         self._size_max = size_max
-        self._size = 0
+        # How many wait. Read it, for it costs no call.
+        self.size = 0
         self._queues: dict[str, deque[Waiting[T]]] = {}
         # The keys of all that wait.
         self._keys: set[str] = set()
-
-    def __len__(self) -> int:
-        return self._size
 
     def __contains__(self, key: str) -> bool:
         return key in self._keys
@@ -39,7 +37,7 @@ class PendingQueue(Generic[T]):
     @property
     def is_full(self) -> bool:
         """Would `put` say no?"""
-        return self._size >= self._size_max
+        return self.size >= self._size_max
 
     def put(self, symbol: str, key: str, entry: T, now: MonoNs) -> bool:
         """Wait as the last of a pair; False when as many wait as may."""
@@ -47,7 +45,7 @@ class PendingQueue(Generic[T]):
             return False
         self._queues.setdefault(symbol, deque()).append(Waiting(key, entry, now))
         self._keys.add(key)
-        self._size += 1
+        self.size += 1
         return True
 
     def symbols(self) -> tuple[str, ...]:
@@ -103,5 +101,5 @@ class PendingQueue(Generic[T]):
         if not queue:
             del self._queues[symbol]
         self._keys.discard(waiting.key)
-        self._size -= 1
+        self.size -= 1
         return waiting

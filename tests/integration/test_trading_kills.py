@@ -18,7 +18,7 @@ from tests.waiting import moment
 
 SEED = 20261121
 COMMAND_TTL_NS = NS_PER_S // 2
-KILLS = int(os.environ.get("ENGINE_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("ENGINE_TEST_KILLS", "3"))
 SOON = "deadline_s = 0.6\nanswer_timeout_s = 0.9"
 
 

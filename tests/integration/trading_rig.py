@@ -30,7 +30,6 @@ PUPPET: Final = Path(__file__).parent / "strategies" / "puppet.py"
 OVER: Final = ("FILLED", "CANCELED", "EXPIRED", "REJECTED", "REFUSED")
 OPEN = ("WORKING", "PARTIAL")
 ENDED_THERE: Final = ("filled", "canceled", "expired")
-AGREED_S_MAX: Final = 20.0  # ledger, journal and callbacks are read one after the other, while things go on
 MASKED: Final = 0x80
 PROCESSES: Final = {"orders": "order_router", "feed": "private_feed"}  # by the kind of their connection
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
@@ -573,8 +572,9 @@ class TradingEngine:
     def wait_until_agreed(self, *, told: bool = True) -> None:
         """Until ledger, journal and callbacks say the same, and then once more."""
         with suppress(AssertionError):  # the differences themselves say more
-            eventually(lambda: not self.differences(told=told), "all agree", AGREED_S_MAX)
-        assert self.differences(told=told) == [], self.log()[-3000:]
+            eventually(lambda: not self.differences(told=told), "all agree")
+        if differences := self.differences(told=told):
+            raise AssertionError(f"they differ: {differences}; {self.log()[-3000:]}")
 
     def _told_of(self, puppet: str, orders: Any) -> Told:
         fills, ends, over = Tally(), Tally(), {}

@@ -21,7 +21,7 @@ D = Decimal
 UNKNOWN_ORDER = "EOrder:Unknown order"
 DEADLINE_ELAPSED = "EService:Deadline elapsed"
 NOT_UNIQUE = "EGeneral:Invalid arguments:cl_ord_id not unique"
-TRADES_TOLD = 50  # of a snapshot
+TRADES_TOLD = 50  # of a snapshot; others may have had more since
 
 
 class Trade(NamedTuple):
@@ -66,6 +66,7 @@ class Exchange:
         self._now = now
         self._on_fact = on_fact
         self.rest_lag_ns = 0
+        self.trades_told = TRADES_TOLD
         # What each order was, from which moment on; the last is what it is.
         self._lives: dict[str, list[tuple[WallNs, ExchangeOrder]]] = {}
         self.trades: dict[str, Trade] = {}
@@ -206,7 +207,7 @@ class Exchange:
     def snapshot(self) -> list[ExecutionFact]:
         """Open orders, and the last trades."""
         rows = [self._order_fact(order, "new", is_snapshot=True) for order in self.orders if order.is_open]
-        trades = list(self.trades.values())[-TRADES_TOLD:]
+        trades = list(self.trades.values())[-self.trades_told :] if self.trades_told else []
         return rows + [self._trade_fact(trade, is_snapshot=True) for trade in trades]
 
     def _order_fact(self, order: ExchangeOrder, exec_type: str, *, is_snapshot: bool = False) -> ExecutionFact:

@@ -137,6 +137,8 @@ def run_cell(world: World, what: str, fate: str, link: str, route: str, meanwhil
     deed = Deed(world, what)
     deed.prepare()
     world.exchange.rest_lag_ns = REST_LAG_NS[meanwhile]
+    if meanwhile == "is filled":
+        world.exchange.trades_told = 0  # as when others have traded more than a snapshot tells: REST has it alone
     if route == "rest":
         world.cut_trading()
         world.run(NS_PER_S)

@@ -8,6 +8,7 @@ from itertools import cycle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.kraken.trading.order_requests import BATCH_ADD_MAX
 from engine.kraken_rest.call_counter import Urgency, call_cost
@@ -56,7 +57,10 @@ class Kraken:
         if name == "OpenOrders":
             return [row for row, end in known if not 0 < end <= as_of]
         if name == "QueryOrders":
-            return [row for row, _ in known if row.order_id in fields["txid"].split(",")]
+            asked = fields["txid"].split(",")
+            return [
+                row if 0 < end <= as_of else replace(row, status="open") for row, end in known if row.order_id in asked
+            ]
         if name == "QueryTrades":
             return [_fill(trade_id) for trade_id in fields["txid"].split(",")]
         start, end = fields["start"] * NS_PER_S, fields.get("end", 2**40) * NS_PER_S
@@ -282,12 +286,14 @@ def test_what_trading_waits_for_is_asked_beside_the_rest() -> None:
 
 
 def test_an_unlisted_order_is_accounted_for_when_its_fills_are_told() -> None:
-    """Not before: a position would be wrong; one that Kraken does not know is accounted for at once."""
+    """Not before: a position would be wrong. One that REST does not know is accounted for, if REST had time enough."""
     rig = Rig()
     for key in ("filled", "unknown"):
         rig.send(key)
         commit(rig.blotter, rig.blotter.on_acknowledged(key, f"O{key}", rig.clock.wall_ns()))
     rig.kraken.add("filled", rig.clock.wall_ns() - 1, rig.clock.wall_ns(), trades=3, status="closed")
+    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.clock.advance(LAG_NS)
     rig.questions.reconcile(["filled", "unknown"])
     orders = rig.questions.next_truth()
     orders.take(rig.kraken.answer(orders))
@@ -315,6 +321,43 @@ def test_an_order_that_cannot_be_settled_is_asked_for_less_and_less() -> None:
         rig.run(1)
 
     assert 10 <= rig.kraken.asked.count("QueryOrders") <= 40
+
+
+@pytest.mark.parametrize("lag_ms", [100, 300, 499])
+@pytest.mark.parametrize("lived_ms", [900, 3], ids=["told as open", "not told at all"])
+def test_what_rest_tells_as_of_before_the_snapshot_accounts_for_nothing(lag_ms: int, lived_ms: int) -> None:
+    """The snapshot does not list it, so it is over: REST that still has it open, or has not got it yet, lags."""
+    rig = Rig()
+    rig.kraken.lag_ns = lag_ms * NS_PER_MS
+    rig.send("key")
+    commit(rig.blotter, rig.blotter.on_acknowledged("key", "Okey", rig.clock.wall_ns()))
+    rig.clock.advance(NS_PER_S)
+    since = rig.told.unbroken_since = rig.clock.wall_ns()
+    ended_at = since - NS_PER_MS
+    rig.kraken.add("key", ended_at - lived_ms * NS_PER_MS, ended_at)
+    rig.questions.reconcile(["key"])
+    rig.run(1)
+
+    assert rig.blotter.get("key").state is OrderState.CANCELED
+    assert rig.told.accounted == ["key"]
+
+
+def test_an_order_that_rest_has_open_for_long_is_asked_for_once_more_when_it_can_lag_no_more() -> None:
+    """Its pair is traded meanwhile; nobody else would ever tell that it is over."""
+    rig = Rig(lag_ns_max=20 * NS_PER_S)
+    rig.kraken.lag_ns = 10 * NS_PER_S
+    rig.send("key")
+    commit(rig.blotter, rig.blotter.on_acknowledged("key", "Okey", rig.clock.wall_ns()))
+    rig.kraken.add("key", rig.clock.wall_ns() - 60 * NS_PER_S, rig.clock.wall_ns())
+    rig.clock.advance(NS_PER_S)
+    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.questions.reconcile(["key"])
+    rig.run(2)
+    accounted, is_open = list(rig.told.accounted), rig.blotter.get("key").is_open
+    rig.run(30)
+
+    assert (accounted, is_open) == (["key"], True)
+    assert rig.blotter.get("key").state is OrderState.CANCELED
 
 
 # --- no order is decided wrongly

@@ -78,7 +78,8 @@ USUAL: Final = Way(())
 class World:
     """One strategy, one router after the other, one exchange."""
 
-    def __init__(self, settings: CoreSettings = SETTINGS) -> None:
+    def __init__(self, settings: CoreSettings = SETTINGS, *, follows_amends: bool = True) -> None:
+        """`follows_amends`: no order is amended twice, so the journal's word on an amend can be judged."""
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = count()
         # The n-th step from now at which the router dies, and that of the next one's life; 0 and less: none. Steps so
@@ -101,6 +102,7 @@ class World:
         self.begun_at = 0
         self._folded, self._folded_count = Blotter(), 0
         self._fills_written: set[str] = set()
+        self._follows_amends = follows_amends
         # Orders of which the journal says that their amend certainly did not happen, and why.
         self._amends_refused: dict[str, str] = {}
         self.intents: set[str] = set()
@@ -390,7 +392,12 @@ class World:
             if isinstance(record, Filled):
                 assert record.exec_id not in self._fills_written, f"{record.exec_id} is in the journal twice"
                 self._fills_written.add(record.exec_id)
-            if isinstance(record, RequestRefused) and record.is_certain and record.request == "amend":
+            if (
+                self._follows_amends
+                and type(record) is RequestRefused
+                and record.is_certain
+                and record.request == "amend"
+            ):
                 self._amends_refused[record.key] = record.reason
         self._folded_count = len(written)
         blotter = self.rig.core.blotter

@@ -16,7 +16,7 @@ from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.ports import BoardsPort
-from engine.order_router.core.questions import DEADLINE_MARGIN_NS, HEARTBEAT_PATIENCE_NS
+from engine.order_router.core.questions import DEADLINE_MARGIN_NS, HEARTBEAT_PATIENCE_NS, LAG_NS
 from engine.order_router.core.replies import Resolver
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.intent import Amendment
@@ -193,6 +193,15 @@ class AccountFacts:
     def sent_at(self, key: str) -> MonoNs | None:
         """When an open order was sent; None when that was in an earlier life of the router."""
         return self._records.sent_at(key)
+
+    def note_acknowledged(self, key: str) -> None:
+        """Kraken's answer came before any report of this order.
+
+        If a snapshot came in between, the order may have been over by then, and no report will ever come.
+        """
+        order, since = self._blotter.open.get(key), self.unbroken_since
+        if order is not None and since is not None and since >= order.submitted_at:
+            self._resolver.settle(key, WallNs(since + LAG_NS))
 
     # --- what REST found out
 

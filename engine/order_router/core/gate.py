@@ -16,6 +16,7 @@ from engine.orders.risk import Risk, TradingMode
 
 CLOSED_STATES: Final = ("maintenance", "cancel_only")
 POST_ONLY: Final = "post_only"
+RESTRICTED: Final = (*CLOSED_STATES, POST_ONLY)
 
 log = structlog.get_logger("order_router")
 
@@ -56,6 +57,17 @@ class TradingGate:
         if symbol in self.uncertain:
             return f"open orders on {symbol} that Kraken does not list are looked up"
         return ""
+
+    def is_plainly_open(self, symbol: str) -> bool:
+        """Are orders of every kind taken on this pair?"""
+        return not (
+            self.shut_reason
+            or self.journal_reason
+            or self.feed_reason
+            or not self.has_balances
+            or self.venue_status in RESTRICTED
+            or symbol in self.uncertain
+        )
 
     def why_not(self, *, post_only: bool) -> str:
         """Why an order of this kind is not taken, though others may be; empty while it is."""

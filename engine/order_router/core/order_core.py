@@ -194,7 +194,7 @@ class OrderCore:
         self.commands_taken += 1
         match command:
             case Submit(strategy, key, intent, issued_at, tick_at):
-                self.new_orders.submit(strategy, ((key, intent),), issued_at, tick_at)
+                self.new_orders.submit_one(strategy, key, intent, issued_at, tick_at)
             case SubmitBatch(strategy, orders, issued_at, tick_at):
                 self.new_orders.submit(strategy, tuple(orders), issued_at, tick_at)
             case Amend():
@@ -268,6 +268,10 @@ class OrderCore:
     def settle(self, key: str, not_before: WallNs | None = None) -> None:
         """Have Kraken asked how an order stands; not yet, if that says so."""
         self._resolver.settle(key, not_before)
+
+    def acknowledged(self, key: str) -> None:
+        """Kraken has answered that it has an order, of which the executions have not told."""
+        self.account.note_acknowledged(key)
 
     def reconcile(self, keys: Sequence[str]) -> None:
         """Have Kraken asked what became of orders that a snapshot did not list."""

@@ -33,7 +33,7 @@ from engine.kraken.rest.replies import RestRefusal
 from engine.kraken.rest.requests import RestRequest
 from engine.kraken_rest.call_counter import Urgency
 from engine.order_router.core.search import FoundOrders, OrderSearch
-from engine.orders.blotter import Blotter
+from engine.orders.blotter import OVER_AT_REST, Blotter
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
@@ -124,8 +124,8 @@ class OrderQuestions:
         self._now = now
         self._lag_ns_max = lag_ns_max
         self._told = told
-        # Orders that a snapshot did not list.
-        self._unlisted: dict[str, None] = {}
+        # Orders that a snapshot did not list, and when they are asked for (again).
+        self._unlisted: dict[str, MonoNs] = {}
         self._found_unlisted = FoundOrders(blotter.knows_fill)
         # Orders in doubt, and the looks that are under way.
         self._doubts: dict[str, _Doubt] = {}
@@ -167,11 +167,12 @@ class OrderQuestions:
         delay_ns = min(SETTLE_DELAY_NS << min(self._in_vain.get(key, 0), 20), AGAIN_NS_MAX)
         if not_before is not None:
             delay_ns = min(max(not_before - self._now.wall, AGAIN_NS), AGAIN_NS_MAX)
-        self._settles.setdefault(key, MonoNs(self._now.mono + delay_ns))
+        at = MonoNs(self._now.mono + delay_ns)
+        self._settles[key] = min(self._settles.get(key, at), at)
 
     def reconcile(self, keys: Sequence[str]) -> None:
         """Find out what became of orders that a snapshot did not list."""
-        self._unlisted.update(dict.fromkeys(keys))
+        self._unlisted.update(dict.fromkeys(keys, MonoNs(0)))
 
     # --- what trading waits for
 
@@ -181,7 +182,8 @@ class OrderQuestions:
             take = partial(self._take_fills, self._found_unlisted)
             return Question(request, order_replies.read_query_trades, take, Urgency.TRUTH)
         self._account_for([key for key in self._unlisted if not self._ids_of([key])])  # forgotten since
-        keys = list(self._unlisted)[: rest_requests.QUERY_IDS_MAX]
+        now = self._now.mono
+        keys = [key for key, at in self._unlisted.items() if at <= now][: rest_requests.QUERY_IDS_MAX]
         ids = self._ids_of(keys)
         if not ids:
             return None
@@ -191,10 +193,26 @@ class OrderQuestions:
         )  # fmt: skip
 
     def _take_unlisted(self, keys: Sequence[str], rows: Sequence[OrderLookup]) -> None:
-        for row in rows:
-            self._found_unlisted.add(row)
-        told = {row.order_id for row in rows}
-        untold = [key for key in keys if (order := self._blotter.get(key)) is None or order.order_id not in told]
+        """What REST tells of them. One that is open there, or not known, may be told as of before the snapshot."""
+        rows_told = {row.order_id: row for row in rows}
+        since, wall, now = self._told.unbroken_since, self._now.wall, self._now.mono
+        lag_ns = LAG_NS if since is None else min(since + LAG_NS - wall, LAG_NS)
+        untold: list[str] = []
+        for key in keys:
+            order = self._blotter.get(key)
+            row = None if order is None else rows_told.get(order.order_id)
+            if row is not None and row.status in OVER_AT_REST:
+                self._found_unlisted.add(row)
+            elif order is not None and lag_ns > 0:
+                self._unlisted[key] = MonoNs(now + lag_ns)
+            else:
+                if row is not None:
+                    self._found_unlisted.add(row)
+                else:
+                    untold.append(key)
+                if order is not None and order.is_open:
+                    # Once more, when REST can lag no more: if it is over, nobody else will ever tell.
+                    self._settles.setdefault(key, MonoNs(now + self._lag_ns_max))
         self._tell(self._found_unlisted)
         self._account_for(untold)
 

@@ -45,6 +45,8 @@ class Resolver(Protocol):
 
     def look_up(self, key: str, deadline: WallNs) -> None: ...
 
+    def acknowledged(self, key: str) -> None: ...
+
     def settle(self, key: str, not_before: WallNs | None = None) -> None: ...
 
     def reconcile(self, keys: Sequence[str]) -> None: ...
@@ -161,7 +163,9 @@ class OrderReplies:
         elif what is not None:
             self._records.commit(self._blotter.on_rejected(key, what.sentence(error), at))
         elif order_id:
-            self._records.commit(self._blotter.on_acknowledged(key, order_id, at))
+            if records := self._blotter.on_acknowledged(key, order_id, at):
+                self._records.commit(records)
+                self._resolver.acknowledged(key)
         else:
             self._records.commit(self._blotter.on_rejected(key, "only checked, as was asked for", at))
 

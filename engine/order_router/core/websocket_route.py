@@ -1,11 +1,15 @@
 """The WebSocket route of requests: numbered by the session, which keeps their purpose, and written to the socket."""
 
 from collections.abc import Callable
+from functools import partial
 
 from engine.instant import Instant
 from engine.kraken.private.events import Purpose
+from engine.kraken.trading.order_requests import add_order
 from engine.kraken.trading.session import TradingSession
 from engine.order_router.core.ports import SocketPort
+from engine.orders.intent import OrderIntent
+from engine.units import WallNs
 
 
 class WebSocketRoute:
@@ -21,6 +25,10 @@ class WebSocketRoute:
         """Is there a connection with a token, and room in its socket?"""
         return self.session.is_ready and self._socket.can_send
 
+    def send_order(self, intent: OrderIntent, key: str, deadline: WallNs) -> bool:
+        """Write a new order that is known by its client order id; False as from `send`."""
+        return self.send("add_order", Purpose("add", (key,)), partial(_add_order, intent, key, deadline))
+
     def send(self, method: str, purpose: Purpose, build: Callable[[str, int], bytes]) -> bool:
         """Write a request; False when not a byte of it has left, and then nothing will be heard of it."""
         numbered = self.session.send(method, purpose, build, self._now.mono)
@@ -31,3 +39,7 @@ class WebSocketRoute:
             self.session.withdraw(req_id)
             return False
         return True
+
+
+def _add_order(intent: OrderIntent, key: str, deadline: WallNs, token: str, req_id: int) -> bytes:
+    return add_order(intent, cl_ord_id=key, deadline=deadline, token=token, req_id=req_id)

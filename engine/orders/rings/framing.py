@@ -16,7 +16,6 @@ from struct import error as Unpackable
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-import structlog
 
 from engine.errors import MisuseError, UnreadableRecord
 
@@ -24,7 +23,6 @@ LENGTH: Final = Packing("<I")
 EXCERPT_BYTES_MAX: Final = 160  # of a record that cannot be read, for the log
 TOLD_MAX: Final = 100  # lines in the log, of one ring; all are counted
 
-log = structlog.get_logger("ring")
 
 # What the encoder raises for a whole number beyond 64 bits, an unknown type, a text that is
 # not Unicode and endless nesting; and the decoder for bytes that are not MessagePack, or
@@ -90,7 +88,12 @@ class RingRecords(Generic[T]):
         except UnreadableRecord as error:
             self.unreadable += 1
             if self.unreadable <= TOLD_MAX:
-                log.error("unreadable record", ring=self._ring, reason=str(error), unreadable=self.unreadable)
+                # Not at the top: whoever imports a strategy's names must not wait for the log.
+                import structlog
+
+                structlog.get_logger("ring").error(
+                    "unreadable record", ring=self._ring, reason=str(error), unreadable=self.unreadable
+                )
             return None
 
     def read_all(self, records: Iterable[bytes]) -> Iterator[T]:
