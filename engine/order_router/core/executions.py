@@ -199,9 +199,9 @@ class AccountFacts:
 
         If a snapshot came in between, the order may have been over by then, and no report will ever come.
         """
-        order, since = self._blotter.open.get(key), self.unbroken_since
-        if order is not None and since is not None and since >= order.submitted_at:
-            self._resolver.settle(key, WallNs(since + LAG_NS))
+        since = self.unbroken_since
+        if key in self._blotter.open and since is not None and since >= (self.sent_at(key) or 0):
+            self._resolver.settle(key, WallNs(self._now.wall - (self._now.mono - since) + LAG_NS))
 
     # --- what REST found out
 
