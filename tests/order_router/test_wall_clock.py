@@ -7,12 +7,13 @@ from engine.units import NS_PER_S, MonoNs, WallNs
 from tests.orders.rig import AT, KEY, commit, submitted
 
 HOUR_NS = 3600 * NS_PER_S
+SENT_AT = MonoNs(1000 * NS_PER_S)
 
 
 class Told:
     """What is known of executions; the order left at second 1000."""
 
-    def __init__(self, unbroken_since=None, sent_at=MonoNs(1000 * NS_PER_S)):
+    def __init__(self, unbroken_since=None, sent_at=SENT_AT):
         self.unbroken_since = unbroken_since
         self._sent_at = sent_at
 
