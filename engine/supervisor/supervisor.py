@@ -131,7 +131,8 @@ class Supervisor:
         self._eventfd = open_eventfd()
         self._latency = new_histogram()
         limits = HostLimits.of(config.engine)
-        # What each strategy is in, for the router too: it must notice what stops this process.
+        # The current callback of each strategy, for the router too, which must notice a
+        # hang of this process.
         names = strategy_counter_names([named.name for named in strategies])
         self._host_counters = Segment.create("counters-host", counters_bytes(names))
         format_counters(self._host_counters.memory, names)
@@ -270,7 +271,9 @@ class Supervisor:
         return ATTEMPTS_MAX // (len(self._feeds) + (2 if account is not None else 0))
 
     def told(self) -> list[Told]:
-        """What the strategies' callbacks were told of orders, for the comparison with the venue's ledger."""
+        """What the strategies' callbacks were told of orders, to compare with the venue's
+        ledger.
+        """
         return [Told(hosted.order_client.fills_told, hosted.order_client.ends_told) for hosted in self._hosted]
 
     async def _start_strategies(self, seconds: float | None) -> None:

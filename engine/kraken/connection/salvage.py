@@ -72,7 +72,9 @@ def _entries(frame: bytes) -> list[Raw]:
 
 
 def is_null(text: str) -> bool:
-    """Is it one of the ways in which Kraken's gateways print that there is nothing, a Python None among them?"""
+    """True for the texts with which Kraken's gateways print an absent value, such as
+    Python's None.
+    """
     return text.strip().lower() in NULL_TEXTS
 
 

@@ -56,7 +56,7 @@ ENGINE_SHARE: Final = 0.5  # of a request's latency that passes before the engin
 # the reply's, sometimes longer.
 STREAM_SHARES: Final = (0.1, 0.9)
 OVERTAKEN_NS: Final = (5 * NS_PER_MS, 30 * NS_PER_MS)  # how long a reordered request is held up
-OPEN_CLOSE: Final = frozenset({"new", "filled", "canceled", "expired"})  # exec types sent with order_status=false; others are left out
+OPEN_CLOSE: Final = frozenset({"new", "filled", "canceled", "expired"})  # sent with order_status=false too
 
 _PERMISSIONS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     # One of each group is required.
