@@ -285,7 +285,7 @@ class VenueCore:
             connection.flush()
         self._unflushed.clear()
 
-    # --- trouble -----------------------------------------------------------------------------------------------------
+    # --- faults and maintenance --------------------------------------------------------------------------------------
 
     def _strike(self, spec: FaultSpec, side: str) -> None:
         """Apply a timed fault to one side. A maintenance or a change of precision concerns

@@ -79,7 +79,7 @@ def is_null(text: str) -> bool:
 
 
 def cut(text: str, bytes_max: int) -> str:
-    """The beginning of a text that fits into so many bytes of UTF-8."""
+    """The beginning of a text, at most `bytes_max` bytes of UTF-8."""
     raw = text.encode(errors="replace")
     return text if len(raw) <= bytes_max else raw[:bytes_max].decode(errors="ignore")
 

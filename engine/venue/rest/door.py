@@ -227,7 +227,7 @@ class RestDoor:
             counter = self._counters[api_key.key] = RestCounter(api_key.tier)
         return counter
 
-    # --- trading, and what can befall it -----------------------------------------------------------------------------
+    # --- trading, and its faults -------------------------------------------------------------------------------------
 
     def _trade(self, name: str, call: RestCall, api_key: ApiKey, params: Params) -> _Steps:
         """Process a trading request after half of the engine's latency; the reply takes the
