@@ -210,7 +210,7 @@ class Supervisor:
                 self._trading.start()
             tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.summary, tick_s))]
             tasks[0].add_done_callback(self._watch_ended)
-            self._arm_the_last_witness()  # the first on_start may keep the watch from starting
+            self._arm_faulthandler()  # the first on_start may keep the watch from starting
             asyncio.wrap_future(self._thread.ended).add_done_callback(self._host_ended)
             await self._start_strategies(seconds)
             if self._trading is not None and not self._stop_requested.is_set():
@@ -412,9 +412,9 @@ class Supervisor:
             for actor in self._actors if not self._stop_requested.is_set() else ():
                 actor.kill_if_silent(now, silence_ns_max)
             self._watch_of_callbacks.look(now)
-            self._arm_the_last_witness()
+            self._arm_faulthandler()
 
-    def _arm_the_last_witness(self) -> None:
+    def _arm_faulthandler(self) -> None:
         """Have faulthandler's thread write a traceback after `hang_s_max`, unless armed
         again before.
 

@@ -17,7 +17,7 @@ from engine.venue.market.exchange import Exchange
 from engine.venue.market.notices import Maintenance, Notices
 from engine.venue.market.pairs import pairs_of_symbols
 from engine.venue.market.pulse import NewAlarm, Pulse
-from engine.venue.rest.door import RestDoor
+from engine.venue.rest.api import RestApi
 from engine.venue.setup.keys import FUNDED_ACCOUNT, KeyRing
 from engine.venue.setup.settings import FaultSpec, VenueSettings
 from engine.venue.trading.ledger import Ledger
@@ -27,7 +27,7 @@ from engine.venue.websocket.capture import read_captures
 from engine.venue.websocket.conversation import Conversation, Link
 from engine.venue.websocket.faults import KINDS, check_symbols
 from engine.venue.websocket.playback import CaptureSource
-from engine.venue.websocket.private import PrivateConnection, TradingFloor
+from engine.venue.websocket.private import PrivateConnection, TradingSide
 from engine.venue.websocket.private_faults import PRIVATE_KINDS, PrivateFaults
 from engine.venue.websocket.public import PublicConnection
 from engine.venue.websocket.tokens import Tokens
@@ -82,10 +82,10 @@ class VenueCore:
         self._notice_due: Timer | None = None  # when time alone changes them
         self._source: Source
         self.exchange: Exchange | None = None  # None when a capture is served
-        self.floor: TradingFloor | None = None  # None too: a capture cannot be traded
+        self.trading_side: TradingSide | None = None  # None too: a capture cannot be traded
         self.keys = KeyRing(settings.seed, settings.tier, settings.keys)
         self.system = "online"
-        self.rest_door: RestDoor | None = None  # None too
+        self.rest_api: RestApi | None = None  # None too
         self.fault_counts: dict[str, int] = {}  # occurrences of each kind of fault
         self._sides_begun: set[str] = set()  # those that have had a connection
 
@@ -95,10 +95,10 @@ class VenueCore:
         """
         settings, timers = self._settings, self._event_timers
         self._source = self._open_source(timers)
-        if self.floor is not None:
-            self.rest_door = RestDoor(
+        if self.trading_side is not None:
+            self.rest_api = RestApi(
                 settings,
-                self.floor,
+                self.trading_side,
                 self.keys,
                 self.clock,
                 timers,
@@ -112,7 +112,7 @@ class VenueCore:
         if self._pulse is not None:
             self._pulse.start()
         for spec in self._settings.faults:
-            if spec.at_s is not None and spec.kind in PRIVATE_KINDS and self.floor is not None:
+            if spec.at_s is not None and spec.kind in PRIVATE_KINDS and self.trading_side is not None:
                 self._timers.append(self._event_timers.call_later(spec.at_s, self._script(spec.kind)))
 
     def shut(self) -> None:
@@ -122,16 +122,16 @@ class VenueCore:
         for timer in (*self._timers, self._notice_due, self._due, self._maintenance_due):
             if timer is not None:
                 timer.cancel()
-        if self.rest_door is not None:
-            self.rest_door.close()
+        if self.rest_api is not None:
+            self.rest_api.close()
         for connection in list(self._connections):
             connection.reset()
         self._ledger.close()
 
     def _script(self, kind: str) -> Callable[[], None]:
-        floor = self.floor
-        assert floor is not None
-        return lambda: floor.faults.script(kind)
+        trading_side = self.trading_side
+        assert trading_side is not None
+        return lambda: trading_side.faults.script(kind)
 
     def _begin_side(self, side: str) -> None:
         """On the first connection to a side (public or private), start the timers of its
@@ -178,14 +178,14 @@ class VenueCore:
         pairs = pairs_of_symbols(settings.symbols)
         check_symbols(settings.faults, [pair.symbol for pair in pairs])
         self.exchange = Exchange(pairs, settings.seed, self.clock, timers, self._snapshot_delay_s)
-        self._open_floor(self.exchange)
+        self._open_trading_side(self.exchange)
         if settings.rate > 0:
             self._pulse = Pulse(
                 settings.rate, settings.seed, self.clock, self._new_alarm, self.exchange.next_event, self._flush
             )
         return self.exchange
 
-    def _open_floor(self, exchange: Exchange) -> None:
+    def _open_trading_side(self, exchange: Exchange) -> None:
         """Create the trading side, with one funded account."""
         settings = self._settings
         trading = Trading(
@@ -198,24 +198,24 @@ class VenueCore:
         )
         trading.open_account(FUNDED_ACCOUNT, settings.tier, default_funds(exchange.markets), settings.fee_volume_usd)
         faults = PrivateFaults(settings.faults, settings.seed, self.fault_counts)
-        self.floor = TradingFloor(exchange, trading, Tokens(settings.seed), faults)
+        self.trading_side = TradingSide(exchange, trading, Tokens(settings.seed), faults)
 
     def _await_due(self) -> None:
         """Set a timer for what the trading core must do by itself: expiries, dead man's
         switches.
         """
-        assert self.floor is not None
+        assert self.trading_side is not None
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        due_at = self.floor.trading.next_due()
+        due_at = self.trading_side.trading.next_due()
         if due_at is not None:
             wait_s = min(max(0.0, (due_at - self.clock.wall_ns()) / NS_PER_S), DUE_WAIT_S_MAX)
             self._due = self._event_timers.call_later(wait_s, self._do_due)
 
     def _do_due(self) -> None:
-        assert self.floor is not None
-        self.floor.trading.advance(self.clock.wall_ns())
+        assert self.trading_side is not None
+        self.trading_side.trading.advance(self.clock.wall_ns())
         self._await_due()
 
     def _snapshot_delay_s(self) -> float:
@@ -235,7 +235,7 @@ class VenueCore:
             self._rng.getrandbits(64),  # regularly beyond 2^63, as Kraken's are
             source=self._source,
             link=link,
-            house=self,
+            venue=self,
             timers=self._event_timers,
             clock=self.clock,
             settings=self._settings,
@@ -246,15 +246,15 @@ class VenueCore:
 
     def connect_private(self, link: Link) -> PrivateConnection:
         """Open a private connection on this link."""
-        assert self.floor is not None
+        assert self.trading_side is not None
         self._begin_side(PRIVATE)
         self._private_count += 1
         connection = PrivateConnection(
             self._private_count,
             self._private_rng.getrandbits(64),
-            floor=self.floor,
+            trading_side=self.trading_side,
             link=link,
-            house=self,
+            venue=self,
             timers=self._event_timers,
             clock=self.clock,
             settings=self._settings,
@@ -316,11 +316,11 @@ class VenueCore:
     def _relist(self, spec: FaultSpec) -> None:
         """Give a pair another precision; if that is impossible, log it and change nothing."""
         assert spec.symbol is not None
-        if self.floor is None:
+        if self.trading_side is None:
             log.error("fault cannot strike", kind=spec.kind, reason="a capture is served as it was recorded")
             return
         try:
-            self.floor.trading.relist(spec.symbol, *spec.decimals, self.floor.exchange.event_time())
+            self.trading_side.trading.relist(spec.symbol, *spec.decimals, self.trading_side.exchange.event_time())
         except ConfigError as error:
             log.error("fault cannot strike", kind=spec.kind, reason=str(error))
             return
@@ -387,7 +387,7 @@ class VenueCore:
     def _enter(self, system: str) -> None:
         log.info("status", system=system)
         self.system = system
-        if self.floor is not None:
-            self.floor.trading.system = system
+        if self.trading_side is not None:
+            self.trading_side.trading.system = system
             self._do_due()
         self._tell_all()

@@ -80,12 +80,12 @@ class Venue(VenueCore):
         self.open()
         port = await self._listen(self._accept, settings.port, "--port")
         self.public_url = self._url(port)
-        if self.rest_door is not None:
+        if self.rest_api is not None:
             wanted = settings.private_port
             if wanted is None:
                 wanted = settings.port and settings.port + 1
             self.private_url = self._url(await self._listen(self._accept_private, wanted, "--private-port"))
-            self.rest = RestServer(settings, self.rest_door)
+            self.rest = RestServer(settings, self.rest_api)
             try:
                 await self.rest.start()
             except BaseException:
@@ -165,10 +165,10 @@ class Venue(VenueCore):
             return WSUpgradeResponseWithListener(response, None)
         path = request.path.decode(errors="replace").partition("?")[0]
         if path in PATHS_V1:
-            return _ClosedDoor()
+            return _V1Refusal()
         if path.rstrip("/") != PATH:
             return None  # 404
-        return _Door(self, connect)
+        return _ConnectionSocket(self, connect)
 
 
 class _LoopTimers:
@@ -192,7 +192,7 @@ def _understand_connection(request: WSUpgradeRequest) -> None:
         request.headers["Connection"] = "Upgrade"
 
 
-class _ClosedDoor(WSListener):
+class _V1Refusal(WSListener):
     """Refuses a client at WebSocket v1's path, with the reason."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -200,7 +200,7 @@ class _ClosedDoor(WSListener):
         transport.disconnect()
 
 
-class _Door(WSListener):
+class _ConnectionSocket(WSListener):
     """The socket of one connection."""
 
     def __init__(self, venue: Venue, connect: Callable[[Link], Conversation]) -> None:

@@ -72,7 +72,7 @@ def test_an_order_that_waits_for_the_rate_counter_survives_the_router():
             each
             for seed in range(1, 100)
             if (each := Simulation(seed, frozenset(), orders_per_s=60.0)).world.trading.over_rate == "queue"
-            and each.venue.floor.trading.account(1).limits.threshold == 60
+            and each.venue.trading_side.trading.account(1).limits.threshold == 60
         )
         router = simulation.run.router
 

@@ -1,5 +1,5 @@
 """The HTTP server of the venue's REST API, on a loopback port of its own, around
-`RestDoor`.
+`RestApi`.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from engine.errors import UserError
-from engine.venue.rest.door import HttpReply, HttpRequest, RestDoor, errors_reply
+from engine.venue.rest.api import HttpReply, HttpRequest, RestApi, errors_reply
 from engine.venue.setup.settings import VenueSettings
 
 SHUTDOWN_S: Final = 1.0
@@ -23,9 +23,9 @@ ORIGIN_ERROR: Final = 520  # Cloudflare's own code, without a phrase in HTTP
 class RestServer:
     """The HTTP side of one venue: `await start()`, then `url`, then `await stop()`."""
 
-    def __init__(self, settings: VenueSettings, door: RestDoor) -> None:
+    def __init__(self, settings: VenueSettings, api: RestApi) -> None:
         self._settings = settings
-        self._door = door
+        self._api = api
         self._runner: web.ServerRunner | None = None
         self.url = ""  # http://127.0.0.1:8767, set once it serves
 
@@ -53,11 +53,11 @@ class RestServer:
 
     async def stop(self) -> None:
         """Stop listening; requests under way are dropped."""
-        self._door.close()
+        self._api.close()
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
-        self._door.close()
+        self._api.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -75,7 +75,7 @@ class RestServer:
             if not answered.done():  # its client has gone
                 answered.set_result(reply)
 
-        self._door.answer(asked, take)
+        self._api.answer(asked, take)
         reply = await answered
         if reply is None:
             if request.transport is not None:

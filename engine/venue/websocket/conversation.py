@@ -34,7 +34,7 @@ class Link(Protocol):
         """Break the connection off, dropping unsent bytes."""
 
 
-class House(Protocol):
+class VenuePort(Protocol):
     """The part of the venue that a connection uses."""
 
     system: str  # online, cancel_only, maintenance, post_only
@@ -55,14 +55,14 @@ class Conversation:
         connection_id: int,
         *,
         link: Link,
-        house: House,
+        venue: VenuePort,
         timers: Timers,
         clock: Clock,
         settings: VenueSettings,
     ) -> None:
         self._connection_id = connection_id
         self._link = link
-        self._house = house
+        self._venue = venue
         self._timers = timers
         self._clock = clock
         self._settings = settings
@@ -113,8 +113,8 @@ class Conversation:
 
     def tell_status(self) -> None:
         """Send the venue's status and notices, on connect and when either changes."""
-        notices = self._house.notices.status_fields(self._clock.wall_ns())
-        self._send(status_text(self._house.system, self._connection_id, notices))
+        notices = self._venue.notices.status_fields(self._clock.wall_ns())
+        self._send(status_text(self._venue.system, self._connection_id, notices))
         self.flush()
 
     def receive_ping(self, payload: bytes) -> None:
@@ -205,4 +205,4 @@ class Conversation:
         self._out.clear()
 
     def begin_maintenance(self) -> None:
-        self._house.begin_maintenance()
+        self._venue.begin_maintenance()

@@ -24,7 +24,7 @@ from engine.venue.trading.account import Account
 from engine.venue.trading.client_order import ClientOrder
 from engine.venue.trading.order_checks import DEADLINE_NS_DEFAULT, check_deadline
 from engine.venue.trading.trading import Trading
-from engine.venue.websocket.conversation import Conversation, House, Link
+from engine.venue.websocket.conversation import Conversation, Link, VenuePort
 from engine.venue.websocket.private_faults import PrivateFaults
 from engine.venue.websocket.private_requests import (
     Subscribe,
@@ -73,7 +73,7 @@ _PERMISSIONS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 }
 
 
-class TradingFloor(NamedTuple):
+class TradingSide(NamedTuple):
     """The parts that all private connections, and REST, share."""
 
     exchange: Exchange
@@ -163,16 +163,16 @@ class PrivateConnection(Conversation):
         number: int,
         connection_id: int,
         *,
-        floor: TradingFloor,
+        trading_side: TradingSide,
         link: Link,
-        house: House,
+        venue: VenuePort,
         timers: Timers,
         clock: Clock,
         settings: VenueSettings,
         snapshot_delay_s: Callable[[], float],
     ) -> None:
-        super().__init__(connection_id, link=link, house=house, timers=timers, clock=clock, settings=settings)
-        self._exchange, self._trading, self._tokens, self._private_faults = floor
+        super().__init__(connection_id, link=link, venue=venue, timers=timers, clock=clock, settings=settings)
+        self._exchange, self._trading, self._tokens, self._private_faults = trading_side
         self._snapshot_delay_s = snapshot_delay_s
         self._rng = Random(f"{settings.seed} latency of private connection {number}")
         low_ms, high_ms = settings.engine_latency_ms

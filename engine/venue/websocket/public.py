@@ -17,7 +17,7 @@ import msgspec
 from engine.clock import Clock
 from engine.units import NS_PER_S, MonoNs, WallNs
 from engine.venue.setup.settings import VenueSettings
-from engine.venue.websocket.conversation import Conversation, House, Link
+from engine.venue.websocket.conversation import Conversation, Link, VenuePort
 from engine.venue.websocket.faults import FaultLine, frame_faults
 from engine.venue.websocket.requests import (
     ALREADY_ONE_INTERVAL,
@@ -50,13 +50,13 @@ class PublicConnection(Conversation):
         *,
         source: Source,
         link: Link,
-        house: House,
+        venue: VenuePort,
         timers: Timers,
         clock: Clock,
         settings: VenueSettings,
         fault_counts: dict[str, int],
     ) -> None:
-        super().__init__(connection_id, link=link, house=house, timers=timers, clock=clock, settings=settings)
+        super().__init__(connection_id, link=link, venue=venue, timers=timers, clock=clock, settings=settings)
         self._source = source
         # By channel and symbol: a connection has each only once, whatever the depth or
         # interval.
@@ -169,7 +169,7 @@ class PublicConnection(Conversation):
         if not self._open or self._silent:
             return
         if not self._out:
-            self._house.flush_soon(self)
+            self._venue.flush_soon(self)
         if self._faults is None:
             self._out.append(frame)
         else:

@@ -31,7 +31,7 @@ from engine.venue.setup.keys import ApiKey, KeyRing, KeySpec
 from engine.venue.setup.settings import VenueSettings
 from engine.venue.trading.order_checks import DEADLINE_NS_DEFAULT, INVALID
 from engine.venue.trading.settlement import at_precision, default_funds
-from engine.venue.websocket.private import TradingFloor
+from engine.venue.websocket.private import TradingSide
 from engine.venue.wire.stream import Timer, Timers
 
 HELD_S: Final = 60.0  # how long a fault keeps a request without an answer
@@ -99,13 +99,13 @@ Reply = Callable[[HttpReply | None], None]
 _Steps = Generator[float, None, HttpReply | None]
 
 
-class RestDoor:
+class RestApi:
     """The REST API of one venue."""
 
     def __init__(
         self,
         settings: VenueSettings,
-        floor: TradingFloor,
+        trading_side: TradingSide,
         keys: KeyRing,
         clock: Clock,
         timers: Timers,
@@ -115,7 +115,7 @@ class RestDoor:
     ) -> None:
         self._notices = notices
         self._settings = settings
-        self._floor = floor
+        self._trading_side = trading_side
         self._keys = keys
         self._clock = clock
         self._timers = timers
@@ -126,10 +126,12 @@ class RestDoor:
         self._counters: dict[str, RestCounter] = {}  # by key; KEYS_MAX at most
         self._held = 0  # requests delayed by faults
         self._waiting: dict[Timer, Reply] = {}  # requests on their way
-        book = NameBook(market.pair for market in floor.exchange.markets.values())
-        self._public = RestPublic(floor.exchange, book, clock, settings.clock_offset_s, system, notices).calls()
-        private = RestPrivate(floor.trading, book, floor.tokens, clock, clock.wall_ns() // NS_PER_S, self._as_of)
-        self._trading_calls = trading_calls(RestOrders(floor.trading, floor.faults, book))
+        book = NameBook(market.pair for market in trading_side.exchange.markets.values())
+        self._public = RestPublic(trading_side.exchange, book, clock, settings.clock_offset_s, system, notices).calls()
+        private = RestPrivate(
+            trading_side.trading, book, trading_side.tokens, clock, clock.wall_ns() // NS_PER_S, self._as_of
+        )
+        self._trading_calls = trading_calls(RestOrders(trading_side.trading, trading_side.faults, book))
         self._calls = unserved_calls() | reading_calls(private) | self._trading_calls
         self._book = book
         for spec in settings.keys:
@@ -179,7 +181,7 @@ class RestDoor:
         if call is None:
             return errors_reply(UNKNOWN_METHOD)
         fields = read_form(request.query) | (read_body(body, request.content_type) or {})
-        if self._floor.faults.strikes("html-520", name):
+        if self._trading_side.faults.strikes("html-520", name):
             return _cloudflare()
         try:
             return _result(call(Params(fields)))
@@ -211,13 +213,13 @@ class RestDoor:
         params = Params(fields)
         if name in self._trading_calls:
             return (yield from self._trade(name, call, api_key, params))
-        if self._floor.faults.strikes("html-520", name):
+        if self._trading_side.faults.strikes("html-520", name):
             return _cloudflare()
         return self._execute(name, call, api_key, params)
 
     def _execute(self, name: str, call: RestCall, api_key: ApiKey, params: Params) -> HttpReply:
         try:
-            return _result(call(api_key, params, self._floor.exchange.event_time()))
+            return _result(call(api_key, params, self._trading_side.exchange.event_time()))
         except VenueReject as refusal:
             return errors_reply(str(in_rest_words(name, refusal)))
 
@@ -238,7 +240,7 @@ class RestDoor:
             return (yield from self._hold())
         if fault == "unavailable":
             return errors_reply(UNAVAILABLE)
-        if fault == "html-520" and self._floor.faults.coin():
+        if fault == "html-520" and self._trading_side.faults.coin():
             return _cloudflare()
         if fault == "late":
             yield from self._wait(self._late_s(params))
@@ -255,7 +257,7 @@ class RestDoor:
 
     def _fault(self, name: str, params: Params) -> str | None:
         """The fault of this request, at most one; None if it has none."""
-        faults = self._floor.faults
+        faults = self._trading_side.faults
         if faults.are_quiet:
             return None
         method, symbols = METHOD_OF_CALL[name], self._symbols(params)
@@ -276,7 +278,7 @@ class RestDoor:
             deadline = None
         if deadline is not None:
             room_ns = max(0, deadline - self._clock.wall_ns())
-        return room_ns * (0.3 + 0.65 * self._floor.faults.share()) / NS_PER_S
+        return room_ns * (0.3 + 0.65 * self._trading_side.faults.share()) / NS_PER_S
 
     def _hold(self) -> _Steps:
         """Give no reply: the connection is cut after HELD_S unless the client gives up
@@ -306,7 +308,7 @@ class RestDoor:
         """The time of the state that a query shows under the fault rest-lag; None without
         it, for the current state.
         """
-        faults = self._floor.faults
+        faults = self._trading_side.faults
         if faults.are_quiet or not faults.strikes("rest-lag"):
             return None
         near_ms, far_ms = self._settings.rest_lag_ms
@@ -325,7 +327,7 @@ class RestDoor:
             if (request.method, path) == ("GET", "/venue/ledger"):
                 account = dict(request.query).get("account")
                 account_id = int(account) if account is not None and account.isdigit() else None
-                return HttpReply(self._floor.trading.ledger.as_json(account_id))
+                return HttpReply(self._trading_side.trading.ledger.as_json(account_id))
             if (request.method, path) == ("GET", "/venue/faults"):
                 return _json({"counts": self._fault_counts})
             if (request.method, path) == ("POST", "/venue/faults"):
@@ -348,8 +350,8 @@ class RestDoor:
         """`{"kind":"drop-answer","count":1,"method":"add_order"}`,
         `{"kind":"lost","rate":0.1}`, `{"clear":true}`
         """
-        wish = msgspec.convert(fields, _FaultWish)
-        faults = self._floor.faults
+        wish = msgspec.convert(fields, _FaultRequest)
+        faults = self._trading_side.faults
         if wish.clear:
             faults.clear()
         if wish.kind and wish.rate is not None:
@@ -362,9 +364,9 @@ class RestDoor:
 
     def _relist(self, fields: dict[str, Any]) -> HttpReply:
         """`{"symbol":"BTC/USD","price_decimals":2,"qty_decimals":8}`"""
-        wish = msgspec.convert(fields, _PrecisionWish)
-        at = self._floor.exchange.event_time()
-        self._floor.trading.relist(wish.symbol, wish.price_decimals, wish.qty_decimals, at)
+        wish = msgspec.convert(fields, _PrecisionRequest)
+        at = self._trading_side.exchange.event_time()
+        self._trading_side.trading.relist(wish.symbol, wish.price_decimals, wish.qty_decimals, at)
         return _json({})
 
     def _make_key(self, fields: dict[str, Any]) -> HttpReply:
@@ -380,7 +382,7 @@ class RestDoor:
         """`{"event_id":21,"title":"…","starts_in_s":3600,"lasts_s":900}`; without a start
         the maintenance is called off.
         """
-        wish = msgspec.convert(fields, _Window)
+        wish = msgspec.convert(fields, _MaintenanceRequest)
         if wish.starts_in_s is None:
             self._notices.call_off(wish.event_id)
         else:
@@ -395,7 +397,7 @@ class RestDoor:
         """`{"event_id":4821,"title":"…","incident_status":"identified",
         "impact":"critical","restart_in_s":600}`
         """
-        wish = msgspec.convert(fields, _Trouble)
+        wish = msgspec.convert(fields, _EmergencyRequest)
         steps: tuple[NextStep, ...] = ()
         if wish.restart_in_s is not None:
             restart_at = self._ahead(wish.restart_in_s)
@@ -421,7 +423,7 @@ class RestDoor:
 
     def open_account(self, spec: KeySpec) -> None:
         """Create and fund the account of a key, unless it exists."""
-        trading = self._floor.trading
+        trading = self._trading_side.trading
         if all(account.account_id != spec.account_id for account in trading.accounts):
             funds = {asset: at_precision(asset, amount) for asset, amount in spec.funds.items()}
             trading.open_account(spec.account_id, spec.tier, funds or default_funds(trading.markets))
@@ -429,11 +431,11 @@ class RestDoor:
     def _revoke(self, fields: dict[str, Any]) -> HttpReply:
         """`{"token":"…"}`, or `{}` for all tokens."""
         token = fields.get("token")
-        tokens = self._floor.tokens
+        tokens = self._trading_side.tokens
         return _json({"revoked": int(tokens.revoke(str(token))) if token is not None else tokens.revoke_all()})
 
 
-class _FaultWish(msgspec.Struct, forbid_unknown_fields=True):
+class _FaultRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /venue/faults`."""
 
     kind: str = ""
@@ -443,7 +445,7 @@ class _FaultWish(msgspec.Struct, forbid_unknown_fields=True):
     clear: bool = False
 
 
-class _PrecisionWish(msgspec.Struct, forbid_unknown_fields=True):
+class _PrecisionRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /venue/precision`."""
 
     symbol: str
@@ -451,7 +453,7 @@ class _PrecisionWish(msgspec.Struct, forbid_unknown_fields=True):
     qty_decimals: int
 
 
-class _Window(msgspec.Struct, forbid_unknown_fields=True):
+class _MaintenanceRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /venue/maintenance`."""
 
     event_id: int
@@ -460,7 +462,7 @@ class _Window(msgspec.Struct, forbid_unknown_fields=True):
     lasts_s: float = 900.0
 
 
-class _Trouble(msgspec.Struct, forbid_unknown_fields=True):
+class _EmergencyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /venue/emergency`; a repeated event_id updates the same incident."""
 
     event_id: int
