@@ -262,7 +262,7 @@ class CallQueue:
 
 
 def _nothing() -> None:
-    """Do nothing: nobody listens."""
+    """Do nothing."""
 
 
 def _ignore(_: Any) -> None:

@@ -5,7 +5,7 @@ clock.
     send(build)      ──► the bytes to write at once, numbered, and remembered until they are answered
     receive(frame)   ──► Answer, late or not
     poll(now)        ──► Unanswered, when an answer does not come in time
-    closed(reason)   ──► LinkLost, with every request whose outcome nobody knows
+    closed(reason)   ──► LinkLost, with every request whose outcome is unknown
 
 Only Kraken's replies come here; what becomes of orders is told by the executions channel,
 on another connection.

@@ -48,7 +48,7 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs, units_decimal
 UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
 ENDED_TOLD_MAX: Final = 1000  # ended orders that a strategy is told of again, beside those that it missed
 BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
-FILLS_TOLD_NS: Final = NS_PER_S  # so many fills, at most, does a router tell that its predecessor had told
+FILLS_TOLD_NS: Final = NS_PER_S  # a restarted router repeats the fills of this time at most
 
 # The counts that a restarted router restores from the journal.
 RECOUNTED: Final = (

@@ -1,7 +1,7 @@
 """Searches for orders at REST, call by call, as pure state: no socket, no clock.
 
     OrderSearch   orders that may be there: open ones first, then closed ones, page by page
-    FoundOrders   how orders stand, with the fills that nobody has told yet, twenty a call
+    FoundOrders   how orders stand, with the missing fills, twenty a call
 
 `request` is the next call, None if there is none; `take` takes its answer. A failed call
 changes nothing: what was learned stays, and `request` is the same call again.

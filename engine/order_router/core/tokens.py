@@ -114,8 +114,8 @@ class TokenSource:
             self._ask([taker])
 
     def invalidate(self, token: str, reason: str = "the token was refused") -> None:
-        """Drop a token that Kraken refused (ESession, EAPI:Invalid token); whoever asks
-        next gets another.
+        """Drop a token that Kraken refused (ESession, EAPI:Invalid token); the next `give`
+        gives another.
 
         The next is requested at once; only if several in a row were refused as soon as they
         were used, after a growing pause.

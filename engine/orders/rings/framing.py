@@ -6,8 +6,9 @@ byte  0          4
       │ length   │ MessagePack                │ unused  │   little-endian
       └──────────┴────────────────────────────┴─────────┘
 
-A record that cannot be read is counted, logged and skipped. It must not end the process that
-reads it: the successor would find it again and end too, and nobody could cancel an order.
+A record that cannot be read is counted, logged and skipped. It must not end the process
+that reads it: the successor would find it again and end too, and nobody could cancel an
+order.
 """
 
 from collections.abc import Iterable, Iterator
