@@ -335,7 +335,7 @@ def test_beyond_that_bound_floats_are_refused(decimals, number):
 
 
 def test_more_levels_than_sortedlist_keeps_in_one_list():
-    """A message larger than any depth: it splits its keys at 2,000, and we search only its first list."""
+    """A message larger than any depth: it splits its keys at 2,000, and a place counts over all of its lists."""
     book, naive = Book(1000, 0, 0), NaiveBook(1000)
     asks = [(str(5000 + i), "1") for i in range(3000)]
     for message in (asks[1:], [asks[0]], [(asks[0][0], "0"), asks[1000]]):
