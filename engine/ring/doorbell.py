@@ -35,7 +35,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import Protocol
 
-from engine.ring.layout import Memory, RingLayout, as_words
+from engine.ring.layout import Memory, RingLayout, as_words, check_machine
 from engine.units import NS_PER_MS
 
 RECHECK_NS = 50 * NS_PER_MS
@@ -67,6 +67,7 @@ class Doorbell:
     """The subscriber's side: one process's bell at one ring. Its memory must be writable."""
 
     def __init__(self, memory: Memory, index: int, eventfd: int) -> None:
+        check_machine()
         self._words = as_words(memory)
         self._word = RingLayout.read(memory).doorbell_word(index)
         # Wait for this one to become readable. Belongs to the process, not to the doorbell.

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from engine.native import CORE
 from engine.ring import (
     BoardReader,
     BoardWriter,
@@ -84,11 +85,15 @@ def kill_at(store: int) -> Callable[[int, int], None]:
 
 def publish_until_killed(fd: int, store: int, is_gated: int) -> None:
     """A publisher's whole life: takes over, publishes its cursor + 1000, dies before the given store."""
-    before_store = kill_at(store)
-    as_words = ring_module.as_words
-    ring_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
-    publisher = Publisher(Segment.attach(fd).memory)
-    watch_pack(publisher, before_store)
+    if CORE is not None:
+        CORE.end_stores(store, "kill")
+        publisher = Publisher(Segment.attach(fd).memory)
+    else:
+        before_store = kill_at(store)
+        as_words = ring_module.as_words
+        ring_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
+        publisher = Publisher(Segment.attach(fd).memory)
+        watch_pack(publisher, before_store)
     publish = publisher.try_publish if is_gated else publisher.publish
     while True:
         publish(record_of(publisher.cursor + 1 + 1000))
@@ -96,11 +101,15 @@ def publish_until_killed(fd: int, store: int, is_gated: int) -> None:
 
 def store_until_killed(fd: int, store: int) -> None:
     """A board writer that stores 1001, 1002… in slot 0 and completes up to each, dead before the given store."""
-    before_store = kill_at(store)
-    as_words = board_module.as_words
-    board_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
-    writer = BoardWriter(Segment.attach(fd).memory)
-    watch_pack(writer, before_store)
+    if CORE is not None:
+        CORE.end_stores(store, "kill")
+        writer = BoardWriter(Segment.attach(fd).memory)
+    else:
+        before_store = kill_at(store)
+        as_words = board_module.as_words
+        board_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
+        writer = BoardWriter(Segment.attach(fd).memory)
+        watch_pack(writer, before_store)
     number = 1000
     while True:
         number += 1

@@ -22,7 +22,7 @@ from engine.ring import (
     format_ring,
     ring_bytes,
 )
-from engine.ring.layout import CURSOR
+from engine.ring.layout import CURSOR, WORD_BYTES, RingLayout
 
 SLOT_COUNT = 4
 STORES_PER_RECORD = 5  # stamp 0, two halves, stamp, cursor
@@ -56,9 +56,9 @@ def kill_all(spawn, function, segments, *numbers):
 
 def stamped_upto(memory):
     """The newest sequence that a slot carries."""
-    words = memory.cast("Q")
-    publisher = Subscriber(memory)  # only for the places of the slots
-    return max(words[publisher._slots + slot * publisher._slot_words] for slot in range(SLOT_COUNT))
+    words, layout = memory.cast("Q"), RingLayout.read(memory)
+    slot_words = layout.slot_bytes // WORD_BYTES
+    return max(words[layout.first_slot_word + slot * slot_words] for slot in range(SLOT_COUNT))
 
 
 @pytest.mark.parametrize("is_gated", [False, True])

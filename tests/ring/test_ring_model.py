@@ -2,13 +2,23 @@
 
 from contextlib import suppress
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
-from engine.ring import GatedSubscriber, Publisher, Subscriber, format_ring, ring_bytes
+from engine.native import CORE
+from engine.ring import format_ring, ring_bytes
+from tests.ring.implementations import IMPLEMENTATIONS
 
 RECORD_BYTES = 12
+NATIVE_STORES = (0, 3, 4)  # before stamp 0, before stamp s, before the cursor: the record goes in two halves
 slot_counts = st.sampled_from([2, 4, 8, 16])
 
 
@@ -41,12 +51,14 @@ class DyingWords:
 class BroadcastMachine(RuleBasedStateMachine):
     """`published` is the model: record s is published[s - 1]. One subscriber reads `received` of it."""
 
+    writers = readers = IMPLEMENTATIONS["portable"]
+
     @initialize(slot_count=slot_counts)
     def start(self, slot_count):
         self.slot_count = slot_count
         self.memory = make_ring(slot_count)
-        self.publisher = Publisher(self.memory)
-        self.subscriber = Subscriber(self.memory)
+        self.publisher = self.writers.Publisher(self.memory)
+        self.subscriber = self.readers.Subscriber(self.memory)
         self.published = []
         self.received_count = 0
 
@@ -65,12 +77,17 @@ class BroadcastMachine(RuleBasedStateMachine):
     def die_publishing(self, store):
         """Killed before stamp 0, before stamp s, or before the cursor; only the last leaves a record."""
         record = self.next_record()
-        self.publisher._words = DyingWords(self.publisher._words, store)
-        with suppress(Killed):
+        if self.writers is CORE:
+            CORE.end_stores(NATIVE_STORES[store])
             self.publisher.publish(record)
+            CORE.end_stores(None)
+        else:
+            self.publisher._words = DyingWords(self.publisher._words, store)
+            with suppress(Killed):
+                self.publisher.publish(record)
         if store == 2:
             self.published.append(record)
-        self.publisher = Publisher(self.memory)
+        self.publisher = self.writers.Publisher(self.memory)
 
     def expect_lap(self):
         """Where the subscriber must go on: at its next sequence, or after a jump if that was overwritten."""
@@ -112,7 +129,7 @@ class BroadcastMachine(RuleBasedStateMachine):
 
     @rule(from_oldest=st.booleans())
     def subscribe_anew(self, from_oldest):
-        self.subscriber = Subscriber(self.memory, 0 if from_oldest else None)
+        self.subscriber = self.readers.Subscriber(self.memory, 0 if from_oldest else None)
         self.received_count = 0
 
     @rule()
@@ -134,12 +151,14 @@ class BroadcastMachine(RuleBasedStateMachine):
 class GatedMachine(RuleBasedStateMachine):
     """Two gates; the model knows what each has consumed (None: closed)."""
 
+    writers = readers = IMPLEMENTATIONS["portable"]
+
     @initialize(slot_count=slot_counts)
     def start(self, slot_count):
         self.slot_count = slot_count
         self.memory = make_ring(slot_count, gate_count=2)
-        self.publisher = Publisher(self.memory)
-        self.subscribers = [GatedSubscriber(self.memory, gate) for gate in (0, 1)]
+        self.publisher = self.writers.Publisher(self.memory)
+        self.subscribers = [self.readers.GatedSubscriber(self.memory, gate) for gate in (0, 1)]
         self.consumed = [0, 0]
         self.published = []
 
@@ -155,7 +174,7 @@ class GatedMachine(RuleBasedStateMachine):
 
     @rule()
     def succeed_publisher(self):
-        self.publisher = Publisher(self.memory)
+        self.publisher = self.writers.Publisher(self.memory)
 
     @rule(gate=st.sampled_from([0, 1]))
     def poll(self, gate):
@@ -190,12 +209,18 @@ class GatedMachine(RuleBasedStateMachine):
     @rule(gate=st.sampled_from([0, 1]))
     def begin_next_life(self, gate):
         """An open gate goes on after what it consumed; a closed one at the cursor."""
-        self.subscribers[gate] = GatedSubscriber(self.memory, gate)
+        self.subscribers[gate] = self.readers.GatedSubscriber(self.memory, gate)
         if self.consumed[gate] is None:
             self.consumed[gate] = len(self.published)
         assert self.subscribers[gate].next_sequence == self.consumed[gate] + 1
 
 
-TestBroadcast = BroadcastMachine.TestCase
-TestGated = GatedMachine.TestCase
-TestBroadcast.settings = TestGated.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+@pytest.mark.parametrize("machine", [BroadcastMachine, GatedMachine])
+def test_the_ring_answers_as_its_model(pairing, machine):
+    """Whatever is published, polled, killed and begun anew, in whatever order."""
+    writer, reader = pairing
+    roles = {"writers": IMPLEMENTATIONS[writer], "readers": IMPLEMENTATIONS[reader]}
+    run_state_machine_as_test(
+        type(machine.__name__, (machine,), roles),
+        settings=settings(max_examples=150, stateful_step_count=40, deadline=None),
+    )
