@@ -147,6 +147,7 @@ def test_plugins_see_nothing_of_money():
     assert {home_of(module) for module in reach} <= {
         "errors",
         "market",
+        "native",
         "orders",
         "records",
         "strategy",

@@ -133,9 +133,11 @@ class Side:
 
         # Book guide: "truncate your book to the subscribed depth"; levels that fall out of it get no delete.
         depth = self.depth
-        while count > depth:
-            count -= 1
-            del keys[count], units[2 * count :], tokens[count]
+        if count > depth:
+            del units[2 * depth :], tokens[depth:]  # at once, or the array keeps its memory
+            while count > depth:
+                count -= 1
+                del keys[count]
 
         units_published = self._units_published
         if changed_from >= CHECKSUM_LEVELS and 2 * changed_from >= units_published:
