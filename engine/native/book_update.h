@@ -93,7 +93,7 @@ static inline int update_scan(const char *frame, size_t size, BookUpdate *out) {
     uint64_t checksum = 0;
     if ((p = UPDATE_EXPECT(p, end, "{\"channel\":\"book\",\"type\":\"update\",\"data\":[{\"symbol\":\"")) == NULL) return 0;
     out->symbol = p;
-    while (p < end && *p != '"' && *p != '\\') p++;
+    while (p < end && *p >= ' ' && *p < 0x7f && *p != '"' && *p != '\\') p++; /* others need decoding */
     out->symbol_size = (int32_t)(p - out->symbol);
     if ((p = UPDATE_EXPECT(p, end, "\",\"bids\":[")) == NULL) return 0;
     if ((p = update_side(p, end, out, &count)) == NULL) return 0;

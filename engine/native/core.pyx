@@ -991,3 +991,261 @@ cdef class Book:
         else:
             self._wide.check()
         assert not self.crossed()
+
+
+# --- the lane: a frame's bytes, their book, its record in the ring
+
+cdef enum:
+    BOOK_TOP = 1  # engine.records.Kind and FeedState; the lane's maker says the same, or there is no lane
+    LIVE = 1
+    TIME_BYTES = 28
+    LEVEL_BYTES = 16
+
+cdef packed struct Header:
+    # engine/records.py has the drawing
+    uint8_t kind, code, price_decimals, qty_decimals
+    uint16_t pair_index, bids, asks, levels
+    char kraken_time[TIME_BYTES]
+    int64_t received_at, number
+
+
+cdef class BookStatus:
+    """See engine.kraken.public.book_status.BookStatus: what the session and the lane both read and write."""
+
+    cdef public object book
+    cdef object _state
+    cdef object _timestamp  # None: the lane's bytes are newer
+    cdef public bint streaming
+    cdef public bint is_direct
+    cdef bint is_live
+    cdef int32_t time_size
+    cdef char time[TIME_BYTES]
+    cdef public int64_t heard_at
+    cdef public int64_t updates
+
+    @property
+    def state(self):
+        return self._state
+
+    @state.setter
+    def state(self, state):
+        self._state = state
+        self.is_live = int(state) == LIVE
+
+    @property
+    def timestamp(self):
+        if self._timestamp is None:
+            self._timestamp = self.time[: self.time_size].decode("ascii")
+        return self._timestamp
+
+    @timestamp.setter
+    def timestamp(self, str timestamp not None):
+        self._timestamp = timestamp
+
+
+cdef class LanePair:
+    """A pair as the lane needs it."""
+
+    cdef BookStatus status
+    cdef bytes symbol
+    cdef uint16_t index
+    cdef char* record  # the last one published
+    cdef bint is_dirty  # and not yet stored on the board
+
+    def __dealloc__(self):
+        PyMem_Free(self.record)
+
+
+cdef class Lane:
+    """See engine.public_feed.lane: book updates from their bytes to their records.
+
+    What it does not take, it has not counted, published or told. The one trace it may leave is in the book: a message
+    whose checksum it finds wrong, or after which the book is crossed, has been applied. The session then applies it
+    again, which changes nothing (levels are absolute, and what a first time dropped beyond the depth a second time
+    drops too), finds the same, and does what is to be done about it.
+    """
+
+    cdef Publisher publisher
+    cdef BoardWriter board
+    cdef dict pairs
+    cdef LanePair last
+    cdef void** dirty
+    cdef Py_ssize_t dirty_count
+    cdef Py_ssize_t levels, record_bytes
+    cdef object session_receive
+    cdef object hear
+    cdef int64_t heard_at
+    cdef bint is_closed
+    cdef readonly uint64_t taken
+
+    def __init__(self, Publisher publisher not None, BoardWriter board not None, feeds, Py_ssize_t publish_levels,
+                 receive, hear, *, int book_top, int live):
+        cdef LanePair pair
+        cdef BookStatus status
+        find_ring_names()
+        self.record_bytes = sizeof(Header) + 2 * LEVEL_BYTES * publish_levels
+        if self.record_bytes > min(publisher.room, board.room) or publisher.is_gated:
+            raise MisuseError(f"records of {publish_levels} levels do not fit the ring")
+        if (book_top, live) != (BOOK_TOP, LIVE):
+            raise MisuseError("records have other numbers than the lane was built for")
+        self.publisher, self.board, self.levels = publisher, board, publish_levels
+        self.session_receive, self.hear = receive, hear
+        self.pairs = {}
+        for symbol, feed in feeds.items():
+            pair = LanePair.__new__(LanePair)
+            pair.status, pair.symbol, pair.index = feed, symbol.encode(), feed.pair_index
+            pair.record = <char*>PyMem_Calloc(1, self.record_bytes)
+            if pair.record == NULL:
+                raise MemoryError
+            self.pairs[pair.symbol] = pair
+        PyMem_Free(self.dirty)
+        self.dirty = <void**>PyMem_Calloc(max(len(self.pairs), 1), sizeof(void*))
+        if self.dirty == NULL:
+            raise MemoryError
+        self.dirty_count = 0
+        self.last = None
+
+    def __dealloc__(self):
+        PyMem_Free(self.dirty)
+
+    def receive(self, bytes frame not None, received_at):
+        """Take a frame, or have the session take it; the events that are to be told."""
+        cdef int64_t at = received_at
+        if self.take(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), at):
+            if at != self.heard_at:
+                self.hear(received_at)
+                self.heard_at = at
+            return ()
+        return self.session_receive(frame, received_at)
+
+    cdef bint take(self, const char* frame, size_t size, int64_t received_at) except -1:
+        """Apply, verify and publish a plain update of a live book; False: it is not that, see the class."""
+        cdef BookUpdate update
+        cdef LanePair pair
+        cdef BookStatus status
+        cdef Book book
+        if self.is_closed or not update_scan(frame, size, &update):
+            return False
+        pair = self.last
+        if (
+            pair is None
+            or PyBytes_GET_SIZE(pair.symbol) != update.symbol_size
+            or memcmp(PyBytes_AS_STRING(pair.symbol), update.symbol, update.symbol_size)
+        ):
+            pair = self.find(&update)
+            if pair is None:
+                return False
+        status = pair.status
+        if not (status.streaming and status.is_live and status.is_direct) or type(status.book) is not Book:
+            return False
+        book = <Book>status.book
+        if book._wide is not None or not update_to_pair(&update, book.price_decimals, book.qty_decimals):
+            return False
+        if not apply_update(book, &update) or book.crc() != update.checksum or book.is_crossed():
+            return False
+        status.updates += 1
+        status.heard_at = received_at
+        status._timestamp = None
+        status.time_size = update.time_size
+        memcpy(status.time, update.time, update.time_size)
+        self.tell(pair, book, received_at)
+        self.taken += 1
+        return True
+
+    cdef LanePair find(self, BookUpdate* update):
+        """The pair of an update, which the next one is likely to be of too; None when it is none of ours."""
+        pair = self.pairs.get(PyBytes_FromStringAndSize(update.symbol, update.symbol_size))
+        if pair is not None:
+            self.last = pair
+        return pair
+
+    cdef void tell(self, LanePair pair, Book book, int64_t received_at) noexcept:
+        """Publish the book's top, and keep the record for the board."""
+        cdef Header* header = <Header*>pair.record
+        cdef char* bids = pair.record + sizeof(Header)
+        cdef char* asks = bids + LEVEL_BYTES * self.levels
+        cdef BookStatus status = pair.status
+        header.kind = BOOK_TOP
+        header.code = LIVE
+        header.price_decimals = <uint8_t>book.price_decimals
+        header.qty_decimals = <uint8_t>book.qty_decimals
+        header.pair_index = pair.index
+        header.levels = <uint16_t>self.levels
+        memset(header.kraken_time, 0, TIME_BYTES)
+        memcpy(header.kraken_time, status.time, status.time_size)
+        header.received_at = received_at
+        header.number = status.updates
+        header.bids = put_levels(bids, &book.bid_side, min(self.levels, book.publish_levels), self.levels)
+        header.asks = put_levels(asks, &book.ask_side, min(self.levels, book.publish_levels), self.levels)
+        self.publisher.put(pair.record, self.record_bytes)
+        if not pair.is_dirty:
+            pair.is_dirty = True
+            self.dirty[self.dirty_count] = <void*>pair
+            self.dirty_count += 1
+
+    def store(self, dict older not None):
+        """Bring the board up to what the lane has published; what `older` holds of the same pairs is dropped."""
+        cdef Py_ssize_t k
+        cdef LanePair pair
+        for k in range(self.dirty_count):
+            pair = <LanePair>self.dirty[k]
+            self.board.put(pair.index, pair.record, self.record_bytes)
+            pair.is_dirty = False
+            if older:
+                older.pop(pair.index, None)
+        self.dirty_count = 0
+
+    def close(self):
+        """From now on everything is the session's."""
+        self.is_closed = True
+
+
+cdef inline uint16_t put_levels(char* block, BookSide* side, Py_ssize_t levels_max, Py_ssize_t room) noexcept nogil:
+    """The best levels of a side into their block, zeros behind them; how many."""
+    cdef Py_ssize_t count = min(<Py_ssize_t>side.count, levels_max)
+    if count:
+        memcpy(block, side.units, LEVEL_BYTES * count)
+    memset(block + LEVEL_BYTES * count, 0, LEVEL_BYTES * (room - count))
+    return <uint16_t>count
+
+
+cdef inline bint apply_update(Book book, BookUpdate* update) noexcept:
+    """Both sides; False, and nothing has changed, when there is no memory."""
+    cdef int32_t changed_from, k
+    if not side_reserve(&book.ask_side, update.ask_count) or not side_reserve(&book.bid_side, update.bid_count):
+        return False
+    if update.ask_count:
+        changed_from = UNCHANGED
+        for k in range(update.bid_count, update.bid_count + update.ask_count):
+            changed_from = side_apply(
+                &book.ask_side, update.levels[k].price.number, update.levels[k].qty.number, changed_from
+            )
+        if side_settle(&book.ask_side, changed_from):
+            book.asks_crc = crc32_of(0, book.ask_side.text, book.ask_side.text_size)
+    if update.bid_count:
+        changed_from = UNCHANGED
+        for k in range(update.bid_count):
+            changed_from = side_apply(
+                &book.bid_side, update.levels[k].price.number, update.levels[k].qty.number, changed_from
+            )
+        side_settle(&book.bid_side, changed_from)
+    return True
+
+
+def scanned(bytes frame not None):
+    """What the scanner makes of a frame, for tests: symbol, bids, asks, checksum, time; None when it is not its own.
+
+    A level is the digits and the decimals of its price, and those of its quantity.
+    """
+    cdef BookUpdate update
+    cdef int32_t k
+    if not update_scan(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), &update):
+        return None
+    levels = [
+        (update.levels[k].price.number, update.levels[k].price.decimals,
+         update.levels[k].qty.number, update.levels[k].qty.decimals)
+        for k in range(update.bid_count + update.ask_count)
+    ]
+    symbol = PyBytes_FromStringAndSize(update.symbol, update.symbol_size)
+    time = PyBytes_FromStringAndSize(update.time, update.time_size)
+    return symbol, levels[: update.bid_count], levels[update.bid_count :], update.checksum, time

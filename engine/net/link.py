@@ -60,6 +60,7 @@ class Link(WSListener, Generic[E]):
         url: str,
         on_events: Callable[[Sequence[E]], None],
         on_burst_end: Callable[[], None],
+        receive: Callable[[bytes, MonoNs], Sequence[E]],
         clock: Clock,
         poll_interval_s: float,
         close_deadline_s: float,
@@ -73,7 +74,7 @@ class Link(WSListener, Generic[E]):
         self._close_deadline_s = close_deadline_s
         self._loop = asyncio.get_running_loop()
         # Hot: bound once, a call per frame.
-        self._receive = session.receive
+        self._receive = receive
         self._to_send = session.to_send
         self._mono_ns = clock.mono_ns
 

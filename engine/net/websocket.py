@@ -62,6 +62,7 @@ class WebSocketConnection(Traffic, Generic[E]):
         *,
         on_events: Callable[[Sequence[E]], None],
         on_burst_end: Callable[[], None],
+        receive: Callable[[bytes, MonoNs], Sequence[E]] | None = None,
         clock: Clock,
         backoff: Backoff,
         budget: ConnectionBudget,
@@ -76,6 +77,8 @@ class WebSocketConnection(Traffic, Generic[E]):
         on_events     takes what the session made of a frame, a poll or a close; never an empty sequence
         on_burst_end  is called when everything a read of the socket gave has been received (and every 64 frames of a
                       longer one), also when no frame of it made events; and after the events of a poll or a close
+        receive       takes a message in the session's stead, and has the session take it where it must; None: the
+                      session takes each
         """
         super().__init__()
         self._endpoint = check_url(url)
@@ -83,6 +86,7 @@ class WebSocketConnection(Traffic, Generic[E]):
         self._session = session
         self._on_events = on_events
         self._on_burst_end = on_burst_end
+        self._receive = session.receive if receive is None else receive
         self._clock = clock
         self._backoff = backoff
         self._budget = budget
@@ -171,6 +175,7 @@ class WebSocketConnection(Traffic, Generic[E]):
             url=self._endpoint.url,
             on_events=self._on_events,
             on_burst_end=self._on_burst_end,
+            receive=self._receive,
             clock=self._clock,
             poll_interval_s=self._poll_interval_s,
             close_deadline_s=self._close_deadline_s,

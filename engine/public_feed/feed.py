@@ -31,6 +31,7 @@ from engine.kraken.public.messages import PairData
 from engine.kraken.public.session import PublicSession
 from engine.processes.launch import Conflation
 from engine.processes.traffic import TrafficPort
+from engine.public_feed.lane import lane_of
 from engine.records import (
     UNPROVED,
     FeedState,
@@ -112,6 +113,10 @@ class PublicFeed:
         self._clock = clock
         self._refused = refused
         self._conflate = conflate == "burst"
+        # Books held back for the end of a burst are not the lane's: it publishes each.
+        self._lane = None if self._conflate else lane_of(session, publisher, board)
+        # What takes the frames: the lane's, past session and events where it can, or the session's. Hot: bound once.
+        self.receive = session.receive if self._lane is None else self._lane.receive
         # The connection's counters; None in a replay, which has none.
         self.traffic: TrafficPort | None = None
         # Records of the board's slots that changed in this burst, and books to be published at its end.
@@ -169,6 +174,7 @@ class PublicFeed:
         """Publish what happened; `on_burst_end` follows when the socket has no more."""
         if self._closing:
             return
+        self._store_lane()
         for event in events:
             # Hot: the type test is one load and one comparison.
             if type(event) is BookChanged:
@@ -199,10 +205,13 @@ class PublicFeed:
     def begin_close(self) -> None:
         """The engine is stopping: the last word on each pair is the market's, not that of our closing."""
         self._closing = True
+        if self._lane is not None:
+            self._lane.close()
 
     def do_work(self) -> int:
         """The part of the duty cycle that no frame drives: counters and the sign of life."""
         if self._untold:
+            self._store_lane()
             now = self._clock.mono_ns()
             for pair_index, untold in list(self._untold.items()):
                 if now >= untold.until:
@@ -255,6 +264,7 @@ class PublicFeed:
 
     def _publish_state(self, event: StateChanged) -> None:
         feed = self._session.feeds[event.symbol]
+        feed.is_direct = False
         pair_index = feed.pair_index
         self._dirty_feeds.pop(pair_index, None)  # held back for the end of the burst, and in doubt since
         self._untold.pop(pair_index, None)
@@ -271,6 +281,7 @@ class PublicFeed:
         last_top = self._dirty.get(pair_index) or self._board_reader.read(pair_index) or empty_top(pair_index)
         self._dirty[pair_index] = with_state(last_top, event.state)
         if event.state is FeedState.LIVE:
+            feed.is_direct = True
             log.info("book live", symbol=event.symbol, reason=event.reason)
         else:
             log.warning("book in doubt", symbol=event.symbol, state=str(event.state), reason=event.reason)
@@ -399,12 +410,18 @@ class PublicFeed:
         values, index = self._heard
         values[index] = self._session.heard_at
         self._publisher.flush()
+        self._store_lane()
         if self._dirty:
             store = self._board.store
             for index, record in self._dirty.items():
                 store(index, record)
             self._dirty.clear()
         self._board.complete(self._publisher.cursor)
+
+    def _store_lane(self) -> None:
+        """Store what the lane has published before anything newer comes: so what is `_dirty` is always the newest."""
+        if self._lane is not None:
+            self._lane.store(self._dirty)
 
     # --- counters
 

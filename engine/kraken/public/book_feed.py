@@ -17,6 +17,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from engine.kraken.public.book_status import BookStatus
 from engine.kraken.public.messages import BookData, ExactBookData, ExactLevel
 from engine.kraken.public.rejects import BOOK_DEPTHS
 from engine.kraken.public.subscriptions import Phase, Subscription
@@ -53,14 +54,13 @@ class UnitsLevel(Struct, gc=False):
     qty: int
 
 
-class BookFeed:
+class BookFeed(BookStatus):
     """The state of one pair's book subscription."""
 
-    __slots__ = ("book", "changed", "crossings", "decimals_known", "depth", "failures", "given_back_at",
-                 "heard_at", "ignored", "is_guess", "is_renewed", "is_unproved", "mismatches", "pair_index",
+    __slots__ = ("changed", "crossings", "decimals_known", "depth", "failures", "given_back_at",
+                 "ignored", "is_guess", "is_renewed", "is_unproved", "mismatches", "pair_index",
                  "publish_levels", "renewals", "resync_at", "resynced_at", "resyncs", "silence_ns_max", "snapshots",
-                 "state", "streaming", "subscription", "symbol", "timestamp", "updates",
-                 "updates_at_silence")  # fmt: skip
+                 "subscription", "symbol", "updates_at_silence")  # fmt: skip
 
     def __init__(
         self, symbol: str, pair_index: int, depth: int | None, publish_levels: int, silence_ns_max: int
@@ -78,11 +78,9 @@ class BookFeed:
         # Are the book's decimals a guess? So it is when its snapshot had no level to tell them by.
         self.is_guess = False
         self.state = FeedState.STALE
-        # Has a snapshot been verified, and nothing gone wrong since? Otherwise updates are ignored.
         self.streaming = False
-        # The last message's timestamp, as text.
+        self.is_direct = False
         self.timestamp = ""
-        # When this channel of this pair last said anything; 0 before.
         self.heard_at = MonoNs(0)
         # After so much silence the pair is resynchronised; it doubles from one silence to the next, until an
         # update comes: `updates` as it was at the last silence tells.

@@ -235,6 +235,10 @@ class PublicSession:
 
     # --- frames
 
+    def hear(self, received_at: MonoNs) -> None:
+        """A book update came that somebody else has taken: Kraken lives."""
+        self._liveness.heard_at = received_at
+
     def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
         """Take one text frame; the events that it means, in order."""
         # Hot: nine frames of ten are book updates of a healthy pair, and begin as they do today.
