@@ -4,6 +4,7 @@ Optional: without a C compiler the installation succeeds, and the engine runs on
 """
 
 from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -19,13 +20,18 @@ for path in SOURCES:
 setup(
     ext_modules=[
         Extension(
-            "engine.native.core",
-            ["engine/native/core.pyx"],
+            f"engine.native.{name}",
+            [f"engine/native/{name}.pyx"],
             depends=[str(path) for path in SOURCES],
-            define_macros=[("ENGINE_SOURCE_HASH", f'"{DIGEST.hexdigest()}"')],
+            include_dirs=["engine/native"],
+            define_macros=[
+                ("ENGINE_SOURCE_HASH", f'"{DIGEST.hexdigest()}"'),
+                ("ENGINE_PICOWS_VERSION", f'"{version("picows")}"'),  # whose C interface the listener is built for
+            ],
             # A fused multiply and add would round otherwise than Python does.
             extra_compile_args=["-O3", "-g0", "-ffp-contract=off", "-fno-strict-aliasing"],
             optional=True,
         )
+        for name in ("core", "listener")
     ]
 )

@@ -45,6 +45,22 @@ def _choose() -> tuple[Any, str]:
     return core, ""
 
 
+def find_listener(picows_version: str) -> tuple[Any, str]:
+    """The compiled listener, for whoever has imported picows, whose C interface it uses; or None and why not."""
+    if CORE is None:
+        return None, WHY_PORTABLE
+    try:
+        module = import_module("engine.native.listener")
+    except ImportError as error:
+        return None, f"the compiled listener cannot be loaded: {error}"
+    if module.SOURCE_HASH != CORE.SOURCE_HASH:
+        return None, "the compiled listener was built from other sources than the rest; run tools/setup"
+    if picows_version != module.PICOWS_VERSION:
+        versions = f"picows {module.PICOWS_VERSION}, and {picows_version} is installed"
+        return None, f"the compiled listener was built for {versions}; run tools/setup"
+    return module, ""
+
+
 CORE, WHY_PORTABLE = _choose()
 IS_NATIVE: Final[bool] = CORE is not None
 DESCRIPTION: Final[str] = "yes" if IS_NATIVE else f"no ({WHY_PORTABLE})"

@@ -13,6 +13,7 @@ full fence.
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
+from cpython.pycapsule cimport PyCapsule_New
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -75,6 +76,14 @@ cdef extern from "book_update.h" nogil:
         UpdateLevel* levels
     int update_scan(const char* frame, size_t size, BookUpdate* out)
     int update_to_pair(BookUpdate* update, uint32_t price_decimals, uint32_t qty_decimals)
+
+cdef extern from "frame_taker.h":
+    const char* FRAME_TAKER
+    ctypedef struct FrameTaker:
+        int (*take)(
+            void* lane, const char* frame, size_t size, int64_t received_at, object received_at_object
+        ) except -1
+        void* lane
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int* overflow) except? -1
@@ -1076,6 +1085,7 @@ cdef class Lane:
     cdef object hear
     cdef int64_t heard_at
     cdef bint is_closed
+    cdef FrameTaker frame_taker
     cdef readonly uint64_t taken
 
     def __init__(self, Publisher publisher not None, BoardWriter board not None, feeds, Py_ssize_t publish_levels,
@@ -1110,13 +1120,15 @@ cdef class Lane:
 
     def receive(self, bytes frame not None, received_at):
         """Take a frame, or have the session take it; the events that are to be told."""
-        cdef int64_t at = received_at
-        if self.take(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), at):
-            if at != self.heard_at:
-                self.hear(received_at)
-                self.heard_at = at
+        if take_frame(<void*>self, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), received_at, received_at):
             return ()
         return self.session_receive(frame, received_at)
+
+    def taker(self):
+        """For the compiled listener: how to give this lane a frame that is still in the socket's buffer."""
+        self.frame_taker.take = take_frame
+        self.frame_taker.lane = <void*>self
+        return PyCapsule_New(&self.frame_taker, FRAME_TAKER, NULL)
 
     cdef bint take(self, const char* frame, size_t size, int64_t received_at) except -1:
         """Apply, verify and publish a plain update of a live book; False: it is not that, see the class."""
@@ -1198,6 +1210,19 @@ cdef class Lane:
     def close(self):
         """From now on everything is the session's."""
         self.is_closed = True
+
+
+cdef int take_frame(
+    void* lane, const char* frame, size_t size, int64_t received_at, object received_at_object
+) except -1:
+    """`Lane.take`, and the session told, once for each time at which something came, that Kraken lives."""
+    cdef Lane self = <Lane>lane
+    if not self.take(frame, size, received_at):
+        return 0
+    if received_at != self.heard_at:
+        self.hear(received_at_object)
+        self.heard_at = received_at
+    return 1
 
 
 cdef inline uint16_t put_levels(char* block, BookSide* side, Py_ssize_t levels_max, Py_ssize_t room) noexcept nogil:

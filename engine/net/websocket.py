@@ -31,7 +31,7 @@ from engine.endpoints import check_url
 from engine.errors import MisuseError
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
-from engine.net.link import MESSAGE_BYTES_MAX, Link, Traffic
+from engine.net.link import MESSAGE_BYTES_MAX, Link, Traffic, link_of
 from engine.net.reasons import connect_failure_text, retry_after_s
 from engine.net.resolver import Resolver
 from engine.net.session import Session
@@ -63,6 +63,7 @@ class WebSocketConnection(Traffic, Generic[E]):
         on_events: Callable[[Sequence[E]], None],
         on_burst_end: Callable[[], None],
         receive: Callable[[bytes, MonoNs], Sequence[E]] | None = None,
+        lane: object | None = None,
         clock: Clock,
         backoff: Backoff,
         budget: ConnectionBudget,
@@ -79,6 +80,7 @@ class WebSocketConnection(Traffic, Generic[E]):
                       longer one), also when no frame of it made events; and after the events of a poll or a close
         receive       takes a message in the session's stead, and has the session take it where it must; None: the
                       session takes each
+        lane          what may take frames before `receive`, in the socket's own buffer; None: nothing
         """
         super().__init__()
         self._endpoint = check_url(url)
@@ -87,6 +89,7 @@ class WebSocketConnection(Traffic, Generic[E]):
         self._on_events = on_events
         self._on_burst_end = on_burst_end
         self._receive = session.receive if receive is None else receive
+        self._lane = lane
         self._clock = clock
         self._backoff = backoff
         self._budget = budget
@@ -169,9 +172,10 @@ class WebSocketConnection(Traffic, Generic[E]):
     async def _connect_and_serve(self) -> int:
         """One attempt and the connection that comes of it; the least wait before the next, in ns."""
         self._budget.spend(self._clock.mono_ns())
-        link = self._link = Link(
+        link = self._link = link_of(
             self._session,
             self,
+            lane=self._lane,
             url=self._endpoint.url,
             on_events=self._on_events,
             on_burst_end=self._on_burst_end,

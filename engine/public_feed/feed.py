@@ -113,10 +113,10 @@ class PublicFeed:
         self._clock = clock
         self._refused = refused
         self._conflate = conflate == "burst"
-        # Books held back for the end of a burst are not the lane's: it publishes each.
-        self._lane = None if self._conflate else lane_of(session, publisher, board)
+        # Takes plain book updates where it can; None without. Books held back for the end of a burst are not its.
+        self.lane = None if self._conflate else lane_of(session, publisher, board)
         # What takes the frames: the lane's, past session and events where it can, or the session's. Hot: bound once.
-        self.receive = session.receive if self._lane is None else self._lane.receive
+        self.receive = session.receive if self.lane is None else self.lane.receive
         # The connection's counters; None in a replay, which has none.
         self.traffic: TrafficPort | None = None
         # Records of the board's slots that changed in this burst, and books to be published at its end.
@@ -205,8 +205,8 @@ class PublicFeed:
     def begin_close(self) -> None:
         """The engine is stopping: the last word on each pair is the market's, not that of our closing."""
         self._closing = True
-        if self._lane is not None:
-            self._lane.close()
+        if self.lane is not None:
+            self.lane.close()
 
     def do_work(self) -> int:
         """The part of the duty cycle that no frame drives: counters and the sign of life."""
@@ -420,8 +420,8 @@ class PublicFeed:
 
     def _store_lane(self) -> None:
         """Store what the lane has published before anything newer comes: so what is `_dirty` is always the newest."""
-        if self._lane is not None:
-            self._lane.store(self._dirty)
+        if self.lane is not None:
+            self.lane.store(self._dirty)
 
     # --- counters
 

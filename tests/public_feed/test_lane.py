@@ -62,8 +62,8 @@ def state_of(market):
 def both(**options):
     """The same market with the lane and without."""
     with_lane, without = Market(**options), Market(writers=PORTABLE_WRITERS, **options)
-    assert with_lane.feed._lane is not None
-    assert without.feed._lane is None
+    assert with_lane.feed.lane is not None
+    assert without.feed.lane is None
     return with_lane, without
 
 
@@ -98,7 +98,7 @@ def test_a_capture_leaves_the_same_ring_and_board(capture, burst):
 
     assert_same(with_lane, without)
     updates = sum(b'"channel":"book","type":"update"' in line for line in lines)
-    assert with_lane.feed._lane.taken == updates
+    assert with_lane.feed.lane.taken == updates
 
 
 def data_of(line):
@@ -232,14 +232,14 @@ def test_books_that_wait_for_their_pair_are_not_the_lanes():
     with_lane, without = both(pair_patience_ns=5 * NS_PER_S)
     for market in (with_lane, without):
         market.take(*CAPTURED[: SNAPSHOT_AT + 20])
-    waiting = with_lane.feed._lane.taken
+    waiting = with_lane.feed.lane.taken
     for market in (with_lane, without):
         market.clock.advance(6 * NS_PER_S)
         market.feed.do_work()
         market.take(*CAPTURED[SNAPSHOT_AT + 20 : SNAPSHOT_AT + 40])
 
     assert waiting == 0
-    assert with_lane.feed._lane.taken > 10
+    assert with_lane.feed.lane.taken > 10
     assert_same(with_lane, without)
 
 
@@ -252,14 +252,14 @@ def test_the_end_of_the_engine_is_the_end_of_the_lane():
         market.feed.begin_close()
         market.take(*CAPTURED[SNAPSHOT_AT + 20 : SNAPSHOT_AT + 40])
 
-    assert with_lane.feed._lane.taken > 10
+    assert with_lane.feed.lane.taken > 10
     assert_same(with_lane, without)
 
 
 @needs_lane
 def test_held_back_books_are_not_the_lanes():
     """`conflate = "burst"` publishes the last of each pair; the lane publishes each."""
-    assert Market(conflate="burst").feed._lane is None
+    assert Market(conflate="burst").feed.lane is None
 
 
 def test_without_the_lane_the_session_takes_every_frame():
@@ -361,7 +361,7 @@ def test_the_lane_takes_only_live_books_that_stream(state):
     market = Market()
     market.take(*CAPTURED[: SNAPSHOT_AT + 20])
     (symbol,) = {symbol for symbol in market.session.feeds if symbol.encode() in UPDATES[0]}
-    feed, lane = market.session.feeds[symbol], market.feed._lane
+    feed, lane = market.session.feeds[symbol], market.feed.lane
     taken = lane.taken
     for name, doubt in (("state", state), ("streaming", False), ("is_direct", False)):
         before = getattr(feed, name)
