@@ -286,6 +286,12 @@ class PublicSession:
 
     # --- frames
 
+    def hear(self, received_at: MonoNs) -> None:
+        """Note that a book update was received that the compiled lane has processed: Kraken
+        is alive.
+        """
+        self._liveness.heard_at = received_at
+
     def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
         """Process one text frame; returns its events, in order."""
         # Hot: nine frames of ten are book updates of a healthy pair.

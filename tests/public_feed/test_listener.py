@@ -1,0 +1,162 @@
+"""The lane behind a socket: what picows gives the compiled listener is published as if the feed had been given it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from engine.clock import ManualClock
+from engine.net import link
+from engine.net.budget import ConnectionBudget
+from engine.net.resolver import Resolver
+from engine.net.websocket import WebSocketConnection
+from tests.net.rig import CONTINUATION, PING, TEXT, Peer, Server, frame, patient, text
+from tests.public_feed.rig import Market, flip_checksum, frames
+from tests.waiting import until
+
+pytestmark = pytest.mark.skipif(link.LISTENER is None, reason="there is no compiled listener")
+
+CAPTURED = frames()
+HANG_S = 30.0
+
+
+def fed(*payloads: bytes) -> Market:
+    """A market that was given these messages at one moment, as one burst of the listener is."""
+    market = Market(slot_count=4096)
+    for payload in payloads:
+        if events := market.feed.receive(payload, market.clock.mono_ns()):
+            market.feed.on_events(events)
+    market.feed.on_burst_end()
+    return market
+
+
+def served(*writes: bytes, count: int) -> tuple[Market, Any, list[int]]:
+    """A market behind a real connection, its counters, and how many frames each burst had."""
+    market = Market(slot_count=4096)
+    bursts = []
+
+    def on_burst_end() -> None:
+        market.feed.on_burst_end()
+        bursts.append(connection.frames_received)
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for raw in writes:
+            peer.write(raw)
+        await peer.gone()
+
+    async def scenario() -> None:
+        nonlocal connection
+        async with asyncio.timeout(HANG_S), Server(script) as server:
+            connection = WebSocketConnection(
+                server.url,
+                market.session,
+                on_events=market.feed.on_events,
+                on_burst_end=on_burst_end,
+                receive=market.feed.receive,
+                lane=market.feed.lane,
+                clock=ManualClock(mono_ns=1),
+                backoff=patient(),
+                budget=ConnectionBudget(attempts_max=10),
+                resolver=Resolver(),
+            )
+            running = asyncio.create_task(connection.run())
+            await until(lambda: connection.frames_received >= count or running.done(), "every frame")
+            assert not running.done()
+            market.feed.begin_close()
+            await connection.stop()
+            await running
+
+    connection: Any = None
+    asyncio.run(scenario())
+    return market, connection, bursts
+
+
+@pytest.mark.parametrize("frames_a_write", [1, 7, 500])
+def test_a_capture_comes_through_the_socket_whole(frames_a_write):
+    """However it is cut into writes: the same ring, and every frame and byte counted once."""
+    payloads = CAPTURED[:1500]
+    writes = [text(*payloads[at : at + frames_a_write]) for at in range(0, len(payloads), frames_a_write)]
+    market, connection, bursts = served(*writes, count=len(payloads))
+    direct = fed(*payloads)
+
+    assert market.ring == direct.ring
+    assert market.feed.lane.taken == direct.feed.lane.taken > 1_000
+    assert connection.frames_received == len(payloads)
+    assert connection.bytes_received == sum(map(len, payloads))
+    assert connection.session_errors == 0
+    assert all(later - before <= 64 for before, later in zip([0, *bursts], bursts, strict=False))
+
+
+def test_fragments_and_pings_between_are_not_the_lanes():
+    """A message in two frames is read whole, by the session; control frames count and disturb nothing."""
+    payloads = CAPTURED[:200]
+    raw = b""
+    for number, payload in enumerate(payloads):
+        if number % 3 == 0:
+            raw += frame(TEXT, payload[:40], fin=False) + frame(PING, b"?") + frame(CONTINUATION, payload[40:])
+        else:
+            raw += frame(TEXT, payload)
+    frame_count = len(payloads) + 2 * len(range(0, len(payloads), 3))
+    market, connection, _ = served(raw, count=frame_count)
+
+    direct = fed(*payloads)
+    assert market.ring == direct.ring
+    assert connection.frames_received == frame_count
+    assert connection.bytes_received == sum(map(len, payloads))
+    assert 0 < market.feed.lane.taken <= direct.feed.lane.taken
+
+
+def test_a_wrong_checksum_in_the_socket_is_the_sessions():
+    """The book is in doubt from that message on, and what follows is ignored, as without the lane."""
+    payloads = [*CAPTURED[:40], flip_checksum(CAPTURED[40]), *CAPTURED[41:80]]
+    market, connection, _ = served(text(*payloads), count=len(payloads))
+
+    assert market.ring == fed(*payloads).ring
+    assert sum(feed.mismatches for feed in market.session.feeds.values()) == 1
+    assert connection.session_errors == 0
+
+
+def test_what_a_burst_ends_in_ends_the_connection_once():
+    """An error in the end of a burst that the lane took is told, and a new connection would be made."""
+    market = Market()
+    told = []
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        peer.write(text(*CAPTURED[:20]))
+        peer.write(text(*CAPTURED[20:21]))
+        await peer.gone()
+
+    def on_burst_end() -> None:
+        if market.feed.lane.taken and not told:
+            told.append(market.feed.lane.taken)
+            raise RuntimeError("full")
+        market.feed.on_burst_end()
+
+    async def scenario() -> None:
+        async with asyncio.timeout(HANG_S), Server(script) as server:
+            connection: Any = WebSocketConnection(
+                server.url,
+                market.session,
+                on_events=market.feed.on_events,
+                on_burst_end=on_burst_end,
+                receive=market.feed.receive,
+                lane=market.feed.lane,
+                clock=ManualClock(mono_ns=1),
+                backoff=patient(),
+                budget=ConnectionBudget(attempts_max=10),
+                resolver=Resolver(),
+            )
+            running = asyncio.create_task(connection.run())
+            await until(lambda: connection.session_errors or running.done(), "the session's error")
+            assert not running.done()
+            await connection.stop()
+            await running
+            assert connection.session_errors == 1
+            assert "RuntimeError: full" in connection.last_error
+
+    with capture_logs() as logs:
+        asyncio.run(scenario())
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["session failed"]
