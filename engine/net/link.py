@@ -349,12 +349,12 @@ if LISTENER is not None:
 
         def __init__(self, session: Session[Any], traffic: Traffic, *, lane: object, **options: Any) -> None:
             super().__init__(session, traffic, **options)
-            self.set_lane(lane, traffic, self._take_general, self._end_taken_burst, self._mono_ns)
+            self.set_lane(lane, traffic, self._take_general, self._end_mixed_burst, self._mono_ns, BURST_FRAMES_MAX)
 
         def _take_general(self, transport: WSTransport, frame: WSFrame) -> None:
             Link.on_ws_frame(self, transport, frame)
 
-        def _end_taken_burst(self, transport: WSTransport) -> None:
+        def _end_mixed_burst(self, transport: WSTransport) -> None:
             try:
                 self._end_burst(transport)
             except Exception as error:

@@ -113,10 +113,6 @@ class PublicFeed:
         self._clock = clock
         self._refused = refused
         self._conflate = conflate == "burst"
-        # Takes plain book updates where it can; None without. Books held back for the end of a burst are not its.
-        self.lane = None if self._conflate else lane_of(session, publisher, board)
-        # What takes the frames: the lane's, past session and events where it can, or the session's. Hot: bound once.
-        self.receive = session.receive if self.lane is None else self.lane.receive
         # The connection's counters; None in a replay, which has none.
         self.traffic: TrafficPort | None = None
         # Records of the board's slots that changed in this burst, and books to be published at its end.
@@ -136,6 +132,10 @@ class PublicFeed:
         self._system_told = ""
         # When Kraken was last heard, in the counters: written with each burst, for an order may depend on it.
         self._heard = counters.values, counters.index("heard_ns")
+        # Takes plain book updates where it can; None without. Books held back for the end of a burst are not its.
+        self.lane = None if self._conflate else lane_of(session, publisher, board, self._heard, self._dirty)
+        # What takes the frames: the lane's, past session and events where it can, or the session's. Hot: bound once.
+        self.receive = session.receive if self.lane is None else self.lane.receive
         # Events that no record can carry, for a number is absurd: more than 128 bits, or no number at all.
         self._unpublishable = 0
         # What earlier lives of this feed counted: the counters go on from there.
@@ -407,10 +407,11 @@ class PublicFeed:
 
     def _settle(self) -> None:
         """Ring those who sleep, and bring the board up to the ring while they wake."""
+        if self.lane is not None and self.lane.settle():
+            return
         values, index = self._heard
         values[index] = self._session.heard_at
         self._publisher.flush()
-        self._store_lane()
         if self._dirty:
             store = self._board.store
             for index, record in self._dirty.items():
@@ -421,7 +422,7 @@ class PublicFeed:
     def _store_lane(self) -> None:
         """Store what the lane has published before anything newer comes: so what is `_dirty` is always the newest."""
         if self.lane is not None:
-            self.lane.store(self._dirty)
+            self.lane.store()
 
     # --- counters
 

@@ -35,10 +35,17 @@ class Lane(Protocol):
         """Take a frame, or have the session take it: its events, which are to be told."""
         ...
 
-    def store(self, older: dict[int, bytes]) -> None:
+    def store(self) -> None:
         """Store on the board the last record of each pair that it has published since the last time.
 
-        What waits for the board in `older`, by pair, and is of one of these pairs, is dropped.
+        What waits for the board beside it, and is of one of these pairs, is dropped: it is older.
+        """
+        ...
+
+    def settle(self) -> bool:
+        """The end of a burst: sleepers rung, the board up to date, the time Kraken was heard in the counters.
+
+        False, and only `store` is done, when something waits for the board beside what the lane has published.
         """
         ...
 
@@ -47,8 +54,18 @@ class Lane(Protocol):
         ...
 
 
-def lane_of(session: PublicSession, publisher: Publisher, board: BoardWriter) -> Lane | None:
-    """The lane into this ring and board; None where they, or the records' byte order, are not the compiled ones'."""
+def lane_of(
+    session: PublicSession,
+    publisher: Publisher,
+    board: BoardWriter,
+    heard_counter: tuple[memoryview, int],
+    waiting: dict[int, bytes],
+) -> Lane | None:
+    """The lane into this ring and board; None where they, or the records' byte order, are not the compiled ones'.
+
+    `heard_counter`: values and index of the counter that tells when Kraken was last heard. `waiting`: records that
+    wait for the board until the burst's end, by pair.
+    """
     if CORE is None or sys.byteorder != "little":
         return None
     if type(publisher) is not CORE.Publisher or type(board) is not CORE.BoardWriter:
@@ -59,7 +76,9 @@ def lane_of(session: PublicSession, publisher: Publisher, board: BoardWriter) ->
         session.feeds,
         session.settings.publish_levels,
         session.receive,
-        session.hear,
+        session.heard,
+        heard_counter,
+        waiting,
         book_top=int(Kind.BOOK_TOP),
         live=int(FeedState.LIVE),
     )

@@ -4,7 +4,10 @@ Heartbeats come about once a second, but only where some channel is subscribed. 
 it counts as life only before the first subscription, when nothing else can come.
 """
 
+from typing import TYPE_CHECKING
+
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, FrameNotUnderstood, silence_text
+from engine.native import CORE
 from engine.units import NS_PER_S, MonoNs
 
 PING_INTERVAL_NS = 15 * NS_PER_S  # Kraken closes a connection after a minute without requests or data
@@ -15,7 +18,18 @@ UNKNOWN_NAMES_MAX = 64  # remembered, so that each is reported once
 DETAIL_CHARS_MAX = 200  # of a report: its text may come from the frame
 
 
-class Liveness:
+if TYPE_CHECKING or CORE is None:
+
+    class Heard:
+        """What a compiled lane, which takes frames past the session, writes of its liveness."""
+
+        heard_at: MonoNs
+        """When a frame other than a pong last came."""
+else:
+    Heard = CORE.Heard
+
+
+class Liveness(Heard):
     """The signs of life of one session's connection."""
 
     def __init__(self, silence_ns_max: int) -> None:
@@ -23,7 +37,7 @@ class Liveness:
         # Is a connection up? Has Kraken confirmed a channel on it, so that heartbeats are due?
         self.is_open = False
         self.is_subscribed = False
-        # When a frame other than a pong last came, and when a pong did.
+        # The latter: when a pong last came.
         self.heard_at = MonoNs(0)
         self.pong_at = MonoNs(0)
         # Counted since the process started.

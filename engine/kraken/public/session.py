@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, silence_text
-from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
+from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Heard, Liveness, Oddities
 from engine.kraken.connection.messages import Reply, decode_envelope, read_reply
 from engine.kraken.connection.salvage import DECODE_ERRORS, split
 from engine.kraken.connection.venue_status import MAINTENANCE, VenueStatus
@@ -118,6 +118,11 @@ class PublicSession:
     def heard_at(self) -> MonoNs:
         """When a frame other than a pong last came: pongs prove a socket, not a feed."""
         return self._liveness.heard_at
+
+    @property
+    def heard(self) -> Heard:
+        """Where whoever takes frames past the session says that Kraken was heard."""
+        return self._liveness
 
     @property
     def heartbeats(self) -> int:
@@ -234,10 +239,6 @@ class PublicSession:
         return frames
 
     # --- frames
-
-    def hear(self, received_at: MonoNs) -> None:
-        """A book update came that somebody else has taken: Kraken lives."""
-        self._liveness.heard_at = received_at
 
     def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
         """Take one text frame; the events that it means, in order."""
