@@ -39,26 +39,34 @@ cdef class Listener(WSListener):
     cdef public bint live
     cdef public object _received_at
     cdef FrameTaker* taker
-    cdef object lane, capsule, traffic, take_general, end_burst, mono_ns
+    cdef object lane, capsule, traffic, take_general, end_burst, fail, mono_ns
     # Taken since the traffic's counters were brought up to date, and the number at which the burst ends.
     cdef int64_t frames, payload_bytes, frames_max, received_at, burst_frames_max
     # Has a frame been somebody else's since a burst was last ended here?
     cdef bint is_mixed
 
-    def set_lane(self, lane, traffic, take_general, end_burst, mono_ns, burst_frames_max):
-        """`take_general` takes what the lane does not, `end_burst` ends a burst of both; both with the transport."""
+    def set_lane(self, lane, traffic, take_general, end_burst, fail, mono_ns, burst_frames_max):
+        """`take_general` takes what the lane does not, `end_burst` ends a burst of both; both with the transport.
+
+        `fail` is told what the lane raised, and the frame, which is none: the lane's frames raise nothing by themselves.
+        """
         self.burst_frames_max, self.is_mixed = burst_frames_max, True
         self.lane, self.capsule, self.traffic = lane, lane.taker(), traffic
-        self.take_general, self.end_burst, self.mono_ns = take_general, end_burst, mono_ns
+        self.take_general, self.end_burst, self.fail, self.mono_ns = take_general, end_burst, fail, mono_ns
         self.taker = <FrameTaker*>PyCapsule_GetPointer(self.capsule, FRAME_TAKER)
 
     cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
         if self.taker != NULL and self.live and frame.msg_type == WSMsgType.TEXT and frame.fin:
-            if self._received_at is None:
-                self._received_at = self.mono_ns()
-            self.received_at = self._received_at
-            if self.taker.take(self.taker.lane, frame.payload_ptr, frame.payload_size, self.received_at):
-                self.taken(transport, frame)
+            try:
+                if self._received_at is None:
+                    self._received_at = self.mono_ns()
+                self.received_at = self._received_at
+                if self.taker.take(self.taker.lane, frame.payload_ptr, frame.payload_size, self.received_at):
+                    self.taken(transport, frame)
+                    return
+            except Exception as error:
+                self.count()
+                self.fail(error, b"")
                 return
         self.count()
         self.is_mixed = True

@@ -1,6 +1,7 @@
 """The lane behind a socket: what picows gives the compiled listener is published as if the feed had been given it."""
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from engine.net import link
 from engine.net.budget import ConnectionBudget
 from engine.net.resolver import Resolver
 from engine.net.websocket import WebSocketConnection
-from engine.ring import BoardReader, Subscriber
+from engine.public_feed.feed import PublicFeed
+from engine.ring import BoardReader, BoardWriter, Doorbell, Publisher, Subscriber, open_eventfd
 from tests.net.rig import CONTINUATION, PING, TEXT, Peer, Server, frame, patient, text
 from tests.public_feed.rig import Market, flip_checksum, frames
 
@@ -166,3 +168,59 @@ def test_what_a_burst_ends_in_ends_the_connection_once():
     with capture_logs() as logs:
         asyncio.run(scenario())
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["session failed"]
+
+
+def test_a_doorbell_that_cannot_be_rung_ends_the_connection():
+    """The end of a burst that the lane took whole fails like any other: told, counted, and begun anew."""
+    market = Market(slot_count=4096)
+    market.feed = PublicFeed(
+        market.shard,
+        market.session,
+        publisher=Publisher(market.ring, [(0, eventfd := open_eventfd())]),
+        board=BoardWriter(market.board),
+        board_reader=BoardReader(market.board),
+        counters=market.counters,
+        clock=market.clock,
+        refused=lambda symbol, advice: None,
+    )
+    updates = [payload for payload in CAPTURED[:60] if b'"update","data":[{"symbol"' in payload]
+    first = [payload for payload in CAPTURED[:60] if payload not in updates]
+    asleep = Doorbell(market.ring, 0, open_eventfd())
+    unwritable = os.open(os.devnull, os.O_RDONLY)
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        peer.write(text(*first, *updates[:3]))
+        while market.feed.lane.taken < 3:
+            await asyncio.sleep(0.001)
+        asleep.arm()
+        os.dup2(unwritable, eventfd)
+        peer.write(text(updates[3]))
+        await peer.gone()
+
+    async def scenario() -> None:
+        async with asyncio.timeout(HANG_S), Server(script) as server:
+            connection: Any = WebSocketConnection(
+                server.url,
+                market.session,
+                on_events=market.feed.on_events,
+                on_burst_end=market.feed.on_burst_end,
+                receive=market.feed.receive,
+                lane=market.feed.lane,
+                clock=ManualClock(mono_ns=1),
+                backoff=patient(),
+                budget=ConnectionBudget(attempts_max=10),
+                resolver=Resolver(),
+            )
+            running = asyncio.create_task(connection.run())
+            while not connection.session_errors:
+                await asyncio.sleep(0.001)
+                assert not running.done()
+            await connection.stop()
+            await running
+            assert connection.session_errors == 1
+            assert "Bad file descriptor" in connection.last_error
+
+    asyncio.run(scenario())
+    for fd in (unwritable, eventfd, asleep.eventfd):
+        os.close(fd)
