@@ -14,6 +14,8 @@ from statistics import median
 from feed_path import FeedPath
 from rig import symbols_of
 
+from engine.units import MonoNs
+
 COLD_GAP_S = 0.0004
 COLD_FRAMES = 1_500
 
@@ -21,10 +23,13 @@ COLD_FRAMES = 1_500
 def cold_s(path: FeedPath, frames: list[bytes]) -> float:
     """Median seconds of a frame that comes after a rest, as on a quiet connection."""
     seconds = []
+    receive, on_events, on_burst_end = path.feed.receive, path.feed.on_events, path.feed.on_burst_end
     for frame in frames[:COLD_FRAMES]:
         time.sleep(COLD_GAP_S)
         began = time.perf_counter()
-        path.take([frame])
+        if events := receive(frame, MonoNs(time.monotonic_ns())):
+            on_events(events)
+        on_burst_end()
         seconds.append(time.perf_counter() - began)
     return median(seconds)
 

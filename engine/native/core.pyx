@@ -80,9 +80,8 @@ cdef extern from "book_update.h" nogil:
 cdef extern from "frame_taker.h":
     const char* FRAME_TAKER
     ctypedef struct FrameTaker:
-        int (*take)(
-            void* lane, const char* frame, size_t size, int64_t received_at, object received_at_object
-        ) except -1
+        int (*take)(void* lane, const char* frame, size_t size, int64_t received_at) except -1
+        int (*settle)(void* lane) except -1
         void* lane
 
 cdef extern from "Python.h":
@@ -665,9 +664,12 @@ cdef class BoardWriter(Board):
     def store(self, Py_ssize_t index, bytes record not None):
         self.put(index, PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record))
 
-    def complete(self, uint64_t sequence):
+    cdef inline void complete_to(self, uint64_t sequence) noexcept nogil:
         if self.inherited_count == 0:
             store_release(self.words + CURSOR, sequence)
+
+    def complete(self, uint64_t sequence):
+        self.complete_to(sequence)
 
 
 cdef class BoardReader(Board):
@@ -1052,6 +1054,12 @@ cdef class BookStatus:
         self._timestamp = timestamp
 
 
+cdef class Heard:
+    """See engine.kraken.public.book_status.PlainHeard."""
+
+    cdef public int64_t heard_at
+
+
 cdef class LanePair:
     """A pair as the lane needs it."""
 
@@ -1082,15 +1090,18 @@ cdef class Lane:
     cdef Py_ssize_t dirty_count
     cdef Py_ssize_t levels, record_bytes
     cdef object session_receive
-    cdef object hear
     cdef object note_counted
-    cdef int64_t heard_at
+    cdef Heard heard
+    cdef Held counters
+    cdef uint64_t* heard_counter
+    cdef dict older  # what waits for the board beside the lane's own, by pair
     cdef bint is_closed
     cdef FrameTaker frame_taker
     cdef readonly uint64_t taken
 
     def __init__(self, Publisher publisher not None, BoardWriter board not None, feeds, Py_ssize_t publish_levels,
-                 receive, hear, note_counted, *, int book_top, int live):
+                 receive, Heard heard not None, note_counted, heard_counter, dict older not None, *,
+                 int book_top, int live):
         cdef LanePair pair
         cdef BookStatus status
         find_ring_names()
@@ -1100,7 +1111,13 @@ cdef class Lane:
         if (book_top, live) != (BOOK_TOP, LIVE):
             raise MisuseError("records have other numbers than the lane was built for")
         self.publisher, self.board, self.levels = publisher, board, publish_levels
-        self.session_receive, self.hear, self.note_counted = receive, hear, note_counted
+        self.session_receive, self.heard, self.older = receive, heard, older
+        self.note_counted = note_counted
+        values, index = heard_counter
+        if not 0 <= index < len(values):
+            raise MisuseError(f"there is no counter {index} of {len(values)}")
+        self.counters = Held(values, True)
+        self.heard_counter = self.counters.words + <size_t>index
         self.pairs = {}
         for symbol, feed in feeds.items():
             pair = LanePair.__new__(LanePair)
@@ -1121,13 +1138,14 @@ cdef class Lane:
 
     def receive(self, bytes frame not None, received_at):
         """Take a frame, or have the session take it; the events that are to be told."""
-        if take_frame(<void*>self, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), received_at, received_at):
+        if take_frame(<void*>self, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), received_at):
             return ()
         return self.session_receive(frame, received_at)
 
     def taker(self):
         """For the compiled listener: how to give this lane a frame that is still in the socket's buffer."""
         self.frame_taker.take = take_frame
+        self.frame_taker.settle = settle_lane
         self.frame_taker.lane = <void*>self
         return PyCapsule_New(&self.frame_taker, FRAME_TAKER, NULL)
 
@@ -1196,8 +1214,8 @@ cdef class Lane:
             self.dirty[self.dirty_count] = <void*>pair
             self.dirty_count += 1
 
-    def store(self, dict older not None):
-        """Bring the board up to what the lane has published; what `older` holds of the same pairs is dropped.
+    cpdef store(self):
+        """Bring the board up to what the lane has published; what waits of the same pairs beside it is dropped.
 
         The session learns which feeds have counted since: it writes the counters of no other.
         """
@@ -1208,25 +1226,37 @@ cdef class Lane:
             self.board.put(pair.index, pair.record, self.record_bytes)
             pair.is_dirty = False
             self.note_counted(pair.status)
-            if older:
-                older.pop(pair.index, None)
+            if self.older:
+                self.older.pop(pair.index, None)
         self.dirty_count = 0
+
+    def settle(self):
+        """The end of a burst, when nothing waits for the board beside the lane's own; False: something does."""
+        return settle_lane(<void*>self) == 1
 
     def close(self):
         """From now on everything is the session's."""
         self.is_closed = True
 
 
-cdef int take_frame(
-    void* lane, const char* frame, size_t size, int64_t received_at, object received_at_object
-) except -1:
-    """`Lane.take`, and the session told, once for each time at which something came, that Kraken lives."""
+cdef int take_frame(void* lane, const char* frame, size_t size, int64_t received_at) except -1:
     cdef Lane self = <Lane>lane
     if not self.take(frame, size, received_at):
         return 0
-    if received_at != self.heard_at:
-        self.hear(received_at_object)
-        self.heard_at = received_at
+    self.heard.heard_at = received_at
+    return 1
+
+
+cdef int settle_lane(void* lane) except -1:
+    cdef Lane self = <Lane>lane
+    if self.older:
+        self.store()
+        if self.older:
+            return 0
+    store_relaxed(self.heard_counter, <uint64_t>self.heard.heard_at)
+    self.publisher.flush()
+    self.store()
+    self.board.complete_to(self.publisher.cursor)
     return 1
 
 

@@ -359,16 +359,18 @@ if LISTENER is not None:
 
         def __init__(self, session: Session[Any], traffic: Traffic, *, lane: object, **options: Any) -> None:
             super().__init__(session, traffic, **options)
-            self.set_lane(lane, traffic, self._take_general, self._end_taken_burst, self._mono_ns)
+            self.set_lane(
+                lane,
+                traffic,
+                self._take_general,
+                self._end_burst,
+                self._fail,
+                self._mono_ns,
+                BURST_FRAMES_MAX,
+            )
 
         def _take_general(self, transport: WSTransport, frame: WSFrame) -> None:
             Link.on_ws_frame(self, transport, frame)
-
-        def _end_taken_burst(self, transport: WSTransport) -> None:
-            try:
-                self._end_burst(transport)
-            except Exception as error:
-                self._fail(error, b"")
 
 
 def link_of(session: Session[E], traffic: Traffic, *, lane: object | None, **options: Any) -> Link[E]:

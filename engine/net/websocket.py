@@ -88,7 +88,8 @@ class WebSocketConnection(Traffic, Generic[E]):
                       longer one), also when no frame of it made events; and after the events of a poll or a close
         receive       takes a message in the session's stead, and has the session take it where it must; None: the
                       session takes each
-        lane          what may take frames before `receive`, in the socket's own buffer; None: nothing
+        lane          what may take frames before `receive`, in the socket's own buffer, and end a burst of which it
+                      took every frame without `on_burst_end`; None: nothing
         """
         super().__init__()
         self._endpoint = check_url(url)

@@ -137,12 +137,6 @@ class PublicFeed:
         self._clock = clock
         self._refused = refused
         self._conflate = conflate == "burst"
-        # Takes plain book updates where it can; None without. Books that are held back for
-        # the end of a burst are not its.
-        self.lane = None if self._conflate else lane_of(session, publisher, board)
-        # What takes the frames: the lane, past session and events where it can, or the
-        # session. Hot: bound once.
-        self.receive = session.receive if self.lane is None else self.lane.receive
         # The connection's counters; None in a replay.
         self.traffic: Traffic | None = None
         # Records by board slot that changed in this burst; and feeds whose book is
@@ -166,6 +160,12 @@ class PublicFeed:
         # The counter of when Kraken was last heard: written with each burst, for risk
         # checks depend on it.
         self._heard = counters.values, counters.index("heard_ns")
+        # Takes plain book updates where it can; None without. Books that are held back for
+        # the end of a burst are not its.
+        self.lane = None if self._conflate else lane_of(session, publisher, board, self._heard, self._dirty)
+        # What takes the frames: the lane, past session and events where it can, or the
+        # session. Hot: bound once.
+        self.receive = session.receive if self.lane is None else self.lane.receive
         # Events that no record can hold: a number has more than 128 bits, or is none.
         self._unpublishable = 0
         # The shared counters, grouped by their source; they include what earlier processes
@@ -495,10 +495,11 @@ class PublicFeed:
         """Wake sleeping subscribers, then store on the board what changed since the last
         burst.
         """
+        if self.lane is not None and self.lane.settle():
+            return
         values, index = self._heard
         values[index] = self._session.heard_at
         self._publisher.flush()
-        self._store_lane()
         if self._dirty:
             store = self._board.store
             for index, record in self._dirty.items():
@@ -511,7 +512,7 @@ class PublicFeed:
         is always the newest. The session's counted feeds are complete afterwards.
         """
         if self.lane is not None:
-            self.lane.store(self._dirty)
+            self.lane.store()
 
     # --- counters
 

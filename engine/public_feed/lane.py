@@ -37,12 +37,21 @@ class Lane(Protocol):
         """Take a frame, or have the session take it: its events, which are to be told."""
         ...
 
-    def store(self, older: dict[int, bytes]) -> None:
+    def store(self) -> None:
         """Store on the board the last record of each pair that it has published since the
         last call, and tell the session that the counters of these pairs have changed.
 
-        Records of these pairs in `older`, which holds by pair what waits for the board, are
-        dropped.
+        Records of these pairs that wait for the board beside it are dropped: they are
+        older.
+        """
+        ...
+
+    def settle(self) -> bool:
+        """End a burst: wake sleeping subscribers, store the board, write when Kraken was
+        last heard to the counters.
+
+        Returns False, and has only done `store`, when records wait for the board beside
+        those that the lane has published.
         """
         ...
 
@@ -51,9 +60,18 @@ class Lane(Protocol):
         ...
 
 
-def lane_of(session: PublicSession, publisher: Publisher, board: BoardWriter) -> Lane | None:
+def lane_of(
+    session: PublicSession,
+    publisher: Publisher,
+    board: BoardWriter,
+    heard_counter: tuple[memoryview, int],
+    waiting: dict[int, bytes],
+) -> Lane | None:
     """The lane into this ring and board; None where they, or the records' byte order, are
     not those of the compiled implementation.
+
+    `heard_counter`: values and index of the counter of when Kraken was last heard.
+    `waiting`: records that wait for the board until the end of the burst, by pair.
     """
     if CORE is None or sys.byteorder != "little":
         return None
@@ -65,8 +83,10 @@ def lane_of(session: PublicSession, publisher: Publisher, board: BoardWriter) ->
         session.feeds,
         session.settings.publish_levels,
         session.receive,
-        session.hear,
+        session.heard,
         session.note_counted,
+        heard_counter,
+        waiting,
         book_top=int(Kind.BOOK_TOP),
         live=int(FeedState.LIVE),
     )

@@ -146,6 +146,7 @@ class SimFeed:
         # A lane stores by itself, so it takes nothing from here on.
         if self.feed.lane is not None:
             self.feed.lane.close()
+            self.feed.lane = None
         self.feed._publish, self.feed._board = self._mortal_publisher.publish, self._mortal_board
 
     def _died(self) -> None:

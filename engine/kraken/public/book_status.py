@@ -1,5 +1,5 @@
-"""What the session and the compiled lane of the public feed both read and write of one
-pair's book.
+"""What the session and the compiled lane of the public feed both read and write: of each
+pair's book, and of the connection's liveness.
 
 The lane (`engine/public_feed/lane.py`) takes plain updates of live books past the session.
 Both count in the same place, so that neither has to be brought up to date with the other.
@@ -34,7 +34,16 @@ class PlainBookStatus:
     """Messages applied since the process started."""
 
 
+class PlainHeard:
+    """The part of a connection's liveness that the lane writes; the portable one."""
+
+    heard_at: MonoNs
+    """When a frame other than a pong was last received."""
+
+
 if TYPE_CHECKING or CORE is None:
     BookStatus = PlainBookStatus
+    Heard = PlainHeard
 else:
     BookStatus = CORE.BookStatus
+    Heard = CORE.Heard
