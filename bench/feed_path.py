@@ -48,7 +48,7 @@ class FeedPath:
 
     def take(self, frames: Sequence[bytes]) -> None:
         """All frames, in bursts."""
-        receive, on_events, on_burst_end = self.session.receive, self.feed.on_events, self.feed.on_burst_end
+        receive, on_events, on_burst_end = self.feed.receive, self.feed.on_events, self.feed.on_burst_end
         mono_ns = SystemClock().mono_ns
         for start in range(0, len(frames), BURST):
             received_at = mono_ns()

@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from engine import native
+
 
 def main(path: Path) -> None:
     """One row a benchmark: its name, its ratio to the baseline of the same run, and what
@@ -13,6 +15,7 @@ def main(path: Path) -> None:
     """
     results = json.loads(path.read_text())
     machine = results["machine_info"]
+    print(f"native: {native.DESCRIPTION}")
     print(f"Python {machine['python_version']}, {machine.get('cpu', {}).get('brand_raw', machine['processor'])}, "
           f"{machine.get('cpu', {}).get('count', '?')} cores")  # fmt: skip
     print()

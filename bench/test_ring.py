@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from engine import native
 from engine.ring import (
     BoardReader,
     BoardWriter,
@@ -40,6 +41,7 @@ from engine.ring import (
     ring_bytes,
     try_sleep,
 )
+from engine.ring import ring as portable_ring
 from engine.telemetry import Histogram
 
 RECORD_BYTES = 352
@@ -128,6 +130,36 @@ def copy_out_of_memory() -> Callable[[], None]:
 def test_publish(benchmark: Any) -> None:
     """One book change into the market ring; against a bare copy of the bytes."""
     measure(benchmark, repeat(Publisher(make_ring()).publish, RECORD), copy_into_memory())
+
+
+@pytest.mark.skipif(native.CORE is None, reason="there is nothing to compare the portable ring with")
+def test_publish_and_poll(benchmark: Any) -> None:
+    """A book's record of 376 bytes in and out, one at a time: the compiled ring against the portable one."""
+    record = bytes(376)
+    rounds: dict[str, list[float]] = {"native": [], "portable": []}
+    works: dict[str, Callable[[], None]] = {}
+    for name, implementation in (("native", native.CORE), ("portable", portable_ring)):
+        memory = bytearray(ring_bytes(len(record), SLOT_COUNT))
+        format_ring(memory, record_bytes=len(record), slot_count=SLOT_COUNT)
+        publish, poll = implementation.Publisher(memory).publish, implementation.Subscriber(memory).poll
+
+        def work(publish: Callable[[bytes], None] = publish, poll: Callable[[], bytes | None] = poll) -> None:
+            for _ in range(EACH):
+                publish(record)
+                poll()
+
+        works[name] = work
+    for _ in range(ROUNDS):
+        for name, work in works.items():
+            began_at = time.perf_counter_ns()
+            work()
+            rounds[name].append((time.perf_counter_ns() - began_at) / EACH)
+    benchmark.pedantic(works["native"], rounds=5)
+    native_ns, portable_ns = median(rounds["native"]), median(rounds["portable"])
+    benchmark.extra_info.update(
+        ns_each=round(native_ns), ns_target=250, portable_ns_each=round(portable_ns),
+        ratio=round(median(n / p for n, p in zip(rounds["native"], rounds["portable"], strict=True)), 3),
+    )  # fmt: skip
 
 
 def test_publish_and_flush(benchmark: Any) -> None:

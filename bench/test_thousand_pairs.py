@@ -13,8 +13,8 @@ from feed_path import FeedPath
 from rig import CAPTURE_DEPTH_10, book_frames, decode_baseline, interleave
 
 from engine.kraken.public.messages import decode_exact_book
-from engine.market import Book
 from engine.market.book import CHECKSUM_LEVELS
+from engine.market.books import Book
 
 PAIRS = 1000
 ROUNDS = 7

@@ -176,7 +176,7 @@ async def replay(
                 clock.advance(max(0, captured_at + offset_ns - clock.mono_ns()))
             frames += 1
             stopwatch.fed_at_ns = time.perf_counter_ns()
-            events = session.receive(frame, clock.mono_ns())
+            events = feed.receive(frame, clock.mono_ns())
             if events:
                 feed.on_events(events)
             feed.on_burst_end()

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from engine.native import DESCRIPTION
 from engine.records import BookTop, FeedState, Level
 from engine.ring import BoardReader, Subscriber
 from engine.strategy_host.hosted_strategy import HostedStrategy, MarketPort
@@ -98,6 +99,7 @@ def build_summary(
         "restarts": dict(restarts),
         "feeds": feeds,
         "strategies": {strategy.name: _conduct(strategy) for strategy in strategies},
+        "native": DESCRIPTION,
         "exit": exit_reason,
     }
 

@@ -10,6 +10,7 @@ MODULES = sorted(ENGINE.rglob("*.py"))
 
 # Home of a module: the part of `engine` that it belongs to, and the layer of that part.
 LAYERS = {
+    -1: ("native",),
     0: ("ring", "units", "errors", "clock", "instant", "endpoints", "timestamps", "prctl", "secret", "wide"),
     1: ("telemetry", "records", "market", "credentials", "state_directory"),
     2: ("topology", "orders"),

@@ -31,6 +31,7 @@ from engine.kraken_rest.calls import RestCalls
 from engine.kraken_rest.client import KrakenRest
 from engine.kraken_rest.preflight import Finding, Level, examine
 from engine.kraken_rest.private_probe import Probe, probe_private
+from engine.native import DESCRIPTION, IS_NATIVE
 from engine.net.https import HttpsClient
 from engine.net.key_lock import KeyLock
 from engine.secret import Secret
@@ -69,7 +70,7 @@ def check(config_path: Path | None, venues: Sequence[str], venue_options: str, a
     """
     config = _read(config_path, venues)
     configure_log("error", config.log.format, "check")
-    findings: list[Finding] = []
+    findings = [Finding("native", Level.OK if IS_NATIVE else Level.ADVICE, DESCRIPTION)]
     with ExitStack() as stack:
         place = (
             _local_place(config, venue_options, stack) if venues == (LOCAL,) else _configured_place(config, findings)

@@ -226,6 +226,7 @@ def _drawn(summary: dict[str, Any], rates: dict[str, float] | None) -> Group:
     return Group(
         table,
         Text(_counts(summary)),
+        Text(f"native: {summary['native']}"),
         *(Text(line) for line in _trading(summary)),
         *(Text(line) for line in _strategies(summary)),
     )

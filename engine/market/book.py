@@ -14,7 +14,6 @@ Source: https://docs.kraken.com/api/docs/guides/spot-ws-book-v2
 """
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Protocol
@@ -30,7 +29,6 @@ CHECKSUM_LEVELS = 10  # a side, whatever the subscribed depth
 UNITS_MAX_OF_FLOAT = 2**50
 UNITS_MAX_OF_WORD = 2**63 - 1  # what a column of 64-bit words holds
 UNBOUNDED = 10**40  # beyond any number Kraken writes
-KEYS_PER_LIST = 2**28  # more than any book has: SortedList then keeps all keys in one list, and we may search in it
 
 
 class PricedLevel(Protocol):
@@ -64,7 +62,6 @@ class Side:
         # The columns of the module's docstring. The units become a list when a number needs
         # more than 64 bits.
         self._keys = SortedList()
-        self._keys._reset(KEYS_PER_LIST)
         self.units: array[int] | list[int] = array("q")
         self._tokens: list[bytes] = []
         # The checksum's text of the ten best levels.
@@ -110,34 +107,31 @@ class Side:
         message again is harmless: levels are absolute. `changed_from` is the best
         index that such a first try may have changed; UNBOUNDED when there was none.
         """
-        # Hot: every book update runs through here once or twice, so locals, no calls that can be spared, and the
-        # keys' one inner list searched and shortened in place: four times as fast as through SortedList's
-        # methods, which assume many lists.
+        # Hot: every book update runs through here once or twice, so locals, and no calls that can be spared.
         keys, units, tokens = self._keys, self.units, self._tokens
-        lists = keys._lists
+        place_of = keys.bisect_left
         descending = self._descending
-        inner = lists[0] if lists else ()
+        count = len(tokens)
         for level in levels:
             ticks = int(level.price * price_scale + half)
             lots = int(level.qty * qty_scale + half)
             if ticks > units_max or lots > units_max:
                 raise UnitsTooLarge(f"{max(ticks, lots)} units")
             key = -ticks if descending else ticks
-            index = bisect_left(inner, key)
-            if index < len(inner) and inner[index] == key:
+            index = place_of(key)
+            if index < count and units[2 * index] == ticks:
                 if lots:
                     units[2 * index + 1] = lots
                     tokens[index] = b"%d%d" % (ticks, lots)
                 else:
-                    keys._delete(0, index)
-                    del units[2 * index : 2 * index + 2], tokens[index]
-                    inner = lists[0] if lists else ()
+                    del keys[index], units[2 * index : 2 * index + 2], tokens[index]
+                    count -= 1
             elif lots:
                 keys.add(key)
                 units.insert(2 * index, lots)
                 units.insert(2 * index, ticks)
                 tokens.insert(index, b"%d%d" % (ticks, lots))
-                inner = lists[0]
+                count += 1
             else:
                 continue  # a delete of a level that we dropped, or never had
             if index < changed_from:
@@ -145,11 +139,12 @@ class Side:
 
         # Book guide: "truncate your book to the subscribed depth"; levels that fall out of
         # it get no delete.
-        count, depth = len(tokens), self.depth
-        while count > depth:
-            count -= 1
-            keys._delete(0, count)
-            del units[2 * count :], tokens[count]
+        depth = self.depth
+        if count > depth:
+            del units[2 * depth :], tokens[depth:]  # at once, or the array keeps its memory
+            while count > depth:
+                count -= 1
+                del keys[count]
 
         units_published = self._units_published
         if changed_from >= CHECKSUM_LEVELS and 2 * changed_from >= units_published:
@@ -170,7 +165,6 @@ class Side:
     def check(self) -> None:
         """Assert every invariant of a side."""
         levels = list(self.levels())
-        self._keys._check()
         assert list(self._keys) == [-ticks if self._descending else ticks for ticks, _ in levels]
         assert all(a < b for a, b in pairwise(self._keys))
         assert len(levels) == len(self._tokens) <= self.depth

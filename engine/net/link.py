@@ -14,11 +14,13 @@ What the sources of picows 2.3.1 taught us:
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from importlib.metadata import version
+from typing import Any, Generic, TypeVar
 
 import structlog
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
+from engine import native
 from engine.clock import Clock
 from engine.errors import MisuseError
 from engine.net.reasons import close_text
@@ -38,6 +40,10 @@ FRAME_BYTES_LOGGED_MAX = 200  # of a message that the session could not take
 # RFC 6455 §5.5: a control frame carries 125 bytes, two of them the code.
 CLOSE_REASON_BYTES_MAX = 123
 
+LISTENER, WHY_PORTABLE = native.find_listener(version("picows"))
+if native.IS_NATIVE and LISTENER is None:
+    log.warning("frames go the portable way from the socket", reason=WHY_PORTABLE)
+
 TEXT = WSMsgType.TEXT  # hot: a global is one load
 E = TypeVar("E")
 
@@ -53,6 +59,7 @@ class Link(WSListener, Generic[E]):
         url: str,
         on_events: Callable[[Sequence[E]], None],
         on_burst_end: Callable[[], None],
+        receive: Callable[[bytes, MonoNs], Sequence[E]],
         clock: Clock,
         poll_interval_s: float,
         close_deadline_s: float,
@@ -66,7 +73,7 @@ class Link(WSListener, Generic[E]):
         self._close_deadline_s = close_deadline_s
         self._loop = asyncio.get_running_loop()
         # Hot: bound once, a call per frame.
-        self._receive = session.receive
+        self._receive = receive
         self._to_send = session.to_send
         self._mono_ns = clock.mono_ns
 
@@ -343,3 +350,31 @@ class Link(WSListener, Generic[E]):
             self._fail(error, b"")
         if not self.ended.done():
             self.ended.set_result(reason)
+
+
+if LISTENER is not None:
+
+    class CompiledLink(LISTENER.Listener, Link[Any]):  # type: ignore[misc,name-defined]
+        """A link that gives its frames to a compiled lane first, in the socket's own buffer; the rest is Link's."""
+
+        def __init__(self, session: Session[Any], traffic: Traffic, *, lane: object, **options: Any) -> None:
+            super().__init__(session, traffic, **options)
+            self.set_lane(
+                lane,
+                traffic,
+                self._take_general,
+                self._end_burst,
+                self._fail,
+                self._mono_ns,
+                BURST_FRAMES_MAX,
+            )
+
+        def _take_general(self, transport: WSTransport, frame: WSFrame) -> None:
+            Link.on_ws_frame(self, transport, frame)
+
+
+def link_of(session: Session[E], traffic: Traffic, *, lane: object | None, **options: Any) -> Link[E]:
+    """A link for one connection: compiled where there is a lane, and the listener for it."""
+    if lane is None or LISTENER is None:
+        return Link(session, traffic, **options)
+    return CompiledLink(session, traffic, lane=lane, **options)

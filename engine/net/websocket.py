@@ -35,7 +35,7 @@ from engine.endpoints import check_url
 from engine.errors import MisuseError
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
-from engine.net.link import MESSAGE_BYTES_MAX, Link
+from engine.net.link import MESSAGE_BYTES_MAX, Link, link_of
 from engine.net.reasons import connect_failure_text, retry_after_s
 from engine.net.resolver import Resolver
 from engine.net.session import Session
@@ -70,6 +70,8 @@ class WebSocketConnection(Traffic, Generic[E]):
         *,
         on_events: Callable[[Sequence[E]], None],
         on_burst_end: Callable[[], None],
+        receive: Callable[[bytes, MonoNs], Sequence[E]] | None = None,
+        lane: object | None = None,
         clock: Clock,
         backoff: Backoff,
         budget: ConnectionBudget,
@@ -84,6 +86,10 @@ class WebSocketConnection(Traffic, Generic[E]):
         on_events     takes what the session made of a frame, a poll or a close; never an empty sequence
         on_burst_end  is called when everything a read of the socket gave has been received (and every 64 frames of a
                       longer one), also when no frame of it made events; and after the events of a poll or a close
+        receive       takes a message in the session's stead, and has the session take it where it must; None: the
+                      session takes each
+        lane          what may take frames before `receive`, in the socket's own buffer, and end a burst of which it
+                      took every frame without `on_burst_end`; None: nothing
         """
         super().__init__()
         self._endpoint = check_url(url)
@@ -91,6 +97,8 @@ class WebSocketConnection(Traffic, Generic[E]):
         self._session = session
         self._on_events = on_events
         self._on_burst_end = on_burst_end
+        self._receive = session.receive if receive is None else receive
+        self._lane = lane
         self._clock = clock
         self._backoff = backoff
         self._budget = budget
@@ -183,12 +191,14 @@ class WebSocketConnection(Traffic, Generic[E]):
         next attempt, in ns.
         """
         self._budget.spend(self._clock.mono_ns())
-        link = self._link = Link(
+        link = self._link = link_of(
             self._session,
             self,
+            lane=self._lane,
             url=self._endpoint.url,
             on_events=self._on_events,
             on_burst_end=self._on_burst_end,
+            receive=self._receive,
             clock=self._clock,
             poll_interval_s=self._poll_interval_s,
             close_deadline_s=self._close_deadline_s,

@@ -32,6 +32,7 @@ from engine.kraken.public.messages import PairData
 from engine.kraken.public.session import PublicSession
 from engine.net.traffic import Traffic
 from engine.processes.launch import Conflation
+from engine.public_feed.lane import lane_of
 from engine.records import (
     UNPROVED,
     FeedState,
@@ -159,6 +160,12 @@ class PublicFeed:
         # The counter of when Kraken was last heard: written with each burst, for risk
         # checks depend on it.
         self._heard = counters.values, counters.index("heard_ns")
+        # Takes plain book updates where it can; None without. Books that are held back for
+        # the end of a burst are not its.
+        self.lane = None if self._conflate else lane_of(session, publisher, board, self._heard, self._dirty)
+        # What takes the frames: the lane, past session and events where it can, or the
+        # session. Hot: bound once.
+        self.receive = session.receive if self.lane is None else self.lane.receive
         # Events that no record can hold: a number has more than 128 bits, or is none.
         self._unpublishable = 0
         # The shared counters, grouped by their source; they include what earlier processes
@@ -210,6 +217,7 @@ class PublicFeed:
         if self._closing:
             return
         live_record: bytes | None = None
+        self._store_lane()
         for event in events:
             # Hot: the type test is one load and one comparison, and a call is spared where
             # it can be.
@@ -249,11 +257,14 @@ class PublicFeed:
         market.
         """
         self._closing = True
+        if self.lane is not None:
+            self.lane.close()
 
     def do_work(self) -> int:
         """Work that no frame drives: books that wait for their pair, counters, heartbeat;
         returns 0.
         """
+        self._store_lane()
         if self._pair_waits:
             now = self._clock.mono_ns()
             for pair_index, wait in list(self._pair_waits.items()):
@@ -307,6 +318,7 @@ class PublicFeed:
 
     def _publish_state(self, event: StateChanged) -> bytes | None:
         feed = self._session.feeds[event.symbol]
+        feed.is_direct = False
         pair_index = feed.pair_index
         self._dirty_feeds.pop(pair_index, None)  # held back, and in doubt since
         self._pair_waits.pop(pair_index, None)
@@ -330,6 +342,7 @@ class PublicFeed:
         last_top = self._last_top(pair_index) if live_record is None else live_record
         self._dirty[pair_index] = with_state(last_top, event.state)
         if event.state is FeedState.LIVE:
+            self._session.feeds[event.symbol].is_direct = True
             log.info("book live", symbol=event.symbol, reason=event.reason)
         else:
             log.warning("book in doubt", symbol=event.symbol, state=str(event.state), reason=event.reason)
@@ -482,6 +495,8 @@ class PublicFeed:
         """Wake sleeping subscribers, then store on the board what changed since the last
         burst.
         """
+        if self.lane is not None and self.lane.settle():
+            return
         values, index = self._heard
         values[index] = self._session.heard_at
         self._publisher.flush()
@@ -491,6 +506,13 @@ class PublicFeed:
                 store(index, record)
             self._dirty.clear()
         self._board.complete(self._publisher.cursor)
+
+    def _store_lane(self) -> None:
+        """Store what the lane has published, before anything newer is: so what is `_dirty`
+        is always the newest. The session's counted feeds are complete afterwards.
+        """
+        if self.lane is not None:
+            self.lane.store()
 
     # --- counters
 

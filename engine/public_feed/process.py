@@ -51,6 +51,8 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
         session,
         on_events=feed.on_events,
         on_burst_end=feed.on_burst_end,
+        receive=feed.receive,
+        lane=feed.lane,
         clock=clock,
         backoff=Backoff(random.Random()),
         budget=ConnectionBudget(attempts_max=launch.attempts_max),

@@ -54,6 +54,7 @@ from engine.ring.layout import (
     WORD_BYTES,
     Memory,
     as_words,
+    check_machine,
     read_header,
     slot_bytes_for,
     write_header,
@@ -89,6 +90,7 @@ class _Board:
     __slots__ = ("_copy_words", "_memory", "_words", "record_bytes", "slot_count")
 
     def __init__(self, memory: Memory) -> None:
+        check_machine()
         slot_bytes, self.slot_count, self.record_bytes = read_header(memory, BOARD_MAGIC)[:3]
         self._copy_words = slot_bytes // WORD_BYTES
         self._memory = memoryview(memory).cast("B")

@@ -40,7 +40,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import Protocol
 
-from engine.ring.layout import Memory, RingLayout, as_words
+from engine.ring.layout import Memory, RingLayout, as_words, check_machine
 from engine.units import NS_PER_MS
 
 RECHECK_NS = 50 * NS_PER_MS
@@ -76,6 +76,7 @@ class Doorbell:
     """
 
     def __init__(self, memory: Memory, index: int, eventfd: int) -> None:
+        check_machine()
         self._words = as_words(memory)
         self._word = RingLayout.read(memory).doorbell_word(index)
         # The eventfd to wait on; it belongs to the process, not to the doorbell.

@@ -47,7 +47,8 @@ of times, so it may be killed between them as well.
 
 Words go through `memory.cast("Q")[i]`, one 8-byte store, never through `struct.pack_into`: that zeroes its target
 first, and another process sees the zero (measured: 4 to 28 % of reads). Records may go through it: they are
-under stamp 0 while it works. Other machines than x86-64 order stores otherwise and are refused.
+under stamp 0 while it works. Other machines than x86-64 order stores otherwise: there the portable implementation
+is refused, and the compiled one (`engine/native`), which says with fences what x86-64 does by itself, is needed.
 """
 
 import ctypes
@@ -101,10 +102,13 @@ class UnsupportedMachine(UserError):
     """Shared memory is ordered otherwise on this machine than the rings rely on."""
 
 
-def check_machine(machine: str) -> None:
-    """Refuse any machine that does not keep stores in program order."""
+def check_machine(machine: str = platform.machine()) -> None:
+    """Refuse any machine that does not keep stores in program order, for whoever stores or loads without fences."""
     if machine not in ("x86_64", "AMD64"):
-        raise UnsupportedMachine(f"the rings need an x86-64 machine and this one is {machine or 'unknown'}")
+        raise UnsupportedMachine(
+            f"the portable rings need an x86-64 machine and this one is {machine or 'unknown'}: "
+            "run tools/setup where there is a C compiler, which builds rings for any machine"
+        )
 
 
 def as_words(memory: Memory) -> memoryview:
@@ -126,7 +130,6 @@ def slot_bytes_for(record_bytes: int) -> int:
 
 def write_header(memory: Memory, magic: bytes, total_bytes: int, fields: Sequence[int]) -> None:
     """Clear the memory and write its header, the magic last: whoever finds the magic finds all of it."""
-    check_machine(platform.machine())
     view = memoryview(memory).cast("B")
     if len(view) != total_bytes:
         raise MisuseError(f"this structure takes {total_bytes} bytes and the memory has {len(view)}")
@@ -147,7 +150,6 @@ def write_header(memory: Memory, magic: bytes, total_bytes: int, fields: Sequenc
 
 def read_header(memory: Memory, magic: bytes) -> tuple[int, ...]:
     """The structure's own fields, once its header is proved to be of this layout; LayoutMismatch otherwise."""
-    check_machine(platform.machine())
     view = memoryview(memory).cast("B")
     name = magic.rstrip(b"\0").decode()
     if len(view) < HEADER_BYTES or len(view) % WORD_BYTES:

@@ -24,6 +24,7 @@ from engine.ring.layout import (
     Memory,
     RingLayout,
     as_words,
+    check_machine,
 )
 
 OLDEST = 0
@@ -51,6 +52,15 @@ def format_ring(
     RingLayout.plan(record_bytes, slot_count, gate_count, doorbell_count).write(memory)
 
 
+def publish_misuse(layout: RingLayout, byte_count: int) -> MisuseError:
+    """Why a record of so many bytes was refused by `publish` or `try_publish`."""
+    if byte_count > layout.record_bytes:
+        return MisuseError(f"a record of {byte_count} bytes in a ring of {layout.record_bytes}")
+    if layout.mode == GATED:
+        return MisuseError("a gated ring is published to with try_publish, which can be full")
+    return MisuseError("a broadcast ring is never full: publish to it with publish")
+
+
 class Publisher:
     """The one writer of a ring, successor of any publisher that wrote it before.
 
@@ -76,6 +86,7 @@ class Publisher:
     )
 
     def __init__(self, memory: Memory, doorbells: Iterable[tuple[int, int]] = ()) -> None:
+        check_machine()
         layout = self._layout = RingLayout.read(memory)
         self._memory = memoryview(memory).cast("B")
         self._words = as_words(memory)
@@ -122,7 +133,7 @@ class Publisher:
     def publish(self, record: bytes) -> None:
         """Broadcast one record. Sleepers hear of it at the next `flush`."""
         if len(record) > self._broadcast_bytes_max:
-            raise self._misuse(record)
+            raise publish_misuse(self._layout, len(record))
         # Hot, as are the polls below: every word and name here was measured in bench/test_ring.py.
         sequence = self.cursor + 1
         words = self._words
@@ -136,7 +147,7 @@ class Publisher:
     def try_publish(self, record: bytes) -> bool:
         """Publish one record unless the slowest gate stands in the way: then False, and nothing has changed."""
         if len(record) > self._gated_bytes_max:
-            raise self._misuse(record)
+            raise publish_misuse(self._layout, len(record))
         sequence = self.cursor + 1
         if sequence > self._free_upto and not self._has_room(sequence):
             self.full_count += 1
@@ -168,13 +179,6 @@ class Publisher:
         self._free_upto = min(slowest, self.cursor) + self._layout.slot_count
         return sequence <= self._free_upto
 
-    def _misuse(self, record: bytes) -> MisuseError:
-        if len(record) > self._layout.record_bytes:
-            return MisuseError(f"a record of {len(record)} bytes in a ring of {self._layout.record_bytes}")
-        if self._layout.mode == GATED:
-            return MisuseError("a gated ring is published to with try_publish, which can be full")
-        return MisuseError("a broadcast ring is never full: publish to it with publish")
-
 
 class _Reader:
     """What reading takes in either mode: the place of the slots and the next sequence."""
@@ -184,6 +188,7 @@ class _Reader:
     next_sequence: int
 
     def __init__(self, memory: Memory) -> None:
+        check_machine()
         layout = self._layout = RingLayout.read(memory)
         self._memory = memoryview(memory).cast("B")
         self._words = as_words(memory)

@@ -197,6 +197,14 @@ def test_a_key_from_the_environment_is_taken_with_a_warning(venue: CheckedVenue)
     assert found["credentials"][0][0] == "warning"
 
 
+def test_which_implementation_runs_is_said(venue: CheckedVenue) -> None:
+    """The portable one with the reason, and as advice: nothing is wrong."""
+    code, found = venue.findings(venue.config(), ENGINE_PORTABLE="1")
+
+    assert code == 0
+    assert found["native"] == [("advice", "no (ENGINE_PORTABLE is set)")]
+
+
 def test_a_venue_that_is_not_there_is_one_sentence(engines: Engines) -> None:
     """REST that nobody answers on; and a --venue that is none."""
     done = engines.call("check", "--venue", "http://127.0.0.1:1", "--venue", "ws://127.0.0.1:1/v2")

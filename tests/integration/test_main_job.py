@@ -7,7 +7,7 @@ from tests.integration.rig import CALM, PATIENCE_S, STRATEGIES, Diary, Engines, 
 
 CONTRACT = {
     "seconds", "symbols", "trades", "tickers", "candles", "heartbeats", "unknown", "malformed", "rings",
-    "latency_us", "restarts", "exit",
+    "latency_us", "restarts", "native", "exit",
 }  # fmt: skip
 PAIR_CONTRACT = {
     "snapshots", "updates", "verified", "mismatches", "resyncs", "state", "best_bid", "best_ask",

@@ -1,6 +1,6 @@
 """Records of books for tests, packed as the feed does."""
 
-from engine.market import Book
+from engine.market.books import Book
 from engine.records import (
     FeedState,
     Kind,

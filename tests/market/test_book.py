@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from engine.market import Book
+from engine.market import book as portable
 from engine.market.book import UNITS_MAX_OF_FLOAT, UnitsTooLarge
+from engine.native import CORE
 from engine.wide import pack_levels
 from tests.market.naive_book import NaiveBook, read, sides, text
 
@@ -24,6 +25,17 @@ CAPTURES = (
 DEPTHS = (10, 25, 100, 500, 1000)
 WORD_MAX = 2**63 - 1
 LEVEL_BITS_MAX = 120  # of price and quantity of a level that is published
+
+
+BOOKS = {"portable": portable.Book} | ({} if CORE is None else {"native": CORE.Book})
+Book = portable.Book  # of the test at hand: see `implementation`
+for_either_book = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(autouse=True, params=BOOKS.values(), ids=BOOKS.keys())
+def implementation(request, monkeypatch):
+    """Every test of this file with each implementation."""
+    monkeypatch.setattr(request.module, "Book", request.param)
 
 
 class Level(NamedTuple):
@@ -167,7 +179,9 @@ class BookMachine(RuleBasedStateMachine):
             assert side.top_units == pack_levels(top)
 
 
-TestBookMachine = BookMachine.TestCase
+def test_any_messages_leave_the_book_that_the_naive_one_has():
+    """Snapshots, updates, sweeps, the edge of the window, and numbers of every size, in any order."""
+    run_state_machine_as_test(BookMachine)
 
 
 # --- Kraken's own examples
@@ -313,6 +327,7 @@ def test_an_absurd_level_stays_out_of_the_top_or_is_an_error():
         book.apply_units([], [Level(1001 + i, 0) for i in range(3)])
 
 
+@for_either_book
 @given(st.integers(0, 10), st.integers(1, UNITS_MAX_OF_FLOAT))
 def test_floats_give_exact_integers_up_to_their_bound(decimals, number):
     """2**50 units are found again from the nearest float, at every precision that pairs have."""
@@ -322,6 +337,7 @@ def test_floats_give_exact_integers_up_to_their_bound(decimals, number):
     assert list(book.bids.levels()) == [(number, number)]
 
 
+@for_either_book
 @given(st.integers(0, 10), st.integers(UNITS_MAX_OF_FLOAT + 1, 2**90))
 def test_beyond_that_bound_floats_are_refused(decimals, number):
     """Before anything has changed: the caller reads the text again."""
@@ -335,7 +351,7 @@ def test_beyond_that_bound_floats_are_refused(decimals, number):
 
 
 def test_more_levels_than_sortedlist_keeps_in_one_list():
-    """A message larger than any depth: it splits its keys at 2,000, and we search only its first list."""
+    """A message larger than any depth: it splits its keys at 2,000, and a place counts over all of its lists."""
     book, naive = Book(1000, 0, 0), NaiveBook(1000)
     asks = [(str(5000 + i), "1") for i in range(3000)]
     for message in (asks[1:], [asks[0]], [(asks[0][0], "0"), asks[1000]]):
@@ -344,6 +360,68 @@ def test_more_levels_than_sortedlist_keeps_in_one_list():
         assert_same(book, naive)
 
     assert checksum == naive.checksum()
+
+
+@pytest.mark.parametrize(("number", "error"), [(float("nan"), ValueError), (float("inf"), OverflowError)])
+@pytest.mark.parametrize("is_price", [True, False])
+def test_what_is_no_number_is_an_error_and_leaves_the_book_whole(number, error, is_price):
+    """JSON has neither, and 1e999 is one."""
+    book = Book(10, 0, 0)
+    ladder(book, 12)
+    before = book.checksum()
+    with pytest.raises(error):
+        book.apply([Level(number, 1) if is_price else Level(1, number)], [])
+
+    assert book.checksum() == before
+    book.check()
+
+
+def test_negative_numbers_are_kept_as_they_come():
+    """Kraken has none; what came is in the book, and the checksum will be another than Kraken's."""
+    book, oracle = Book(10, 0, 0), portable.Book(10, 0, 0)
+    for each in (book, oracle):
+        each.apply([Level(5, 1)], [Level(7, 1), Level(6, -2), Level(-3, 4)])
+    by_floats = list(book.asks.levels())
+    book.clear()
+    book.apply_units([Level(5, 1)], [Level(7, 1), Level(6, -2)])
+
+    assert by_floats == list(oracle.asks.levels())
+    assert list(book.asks.levels()) == [(6, -2), (7, 1)]
+
+
+def test_a_wide_book_goes_on_as_one_and_is_plain_again_when_cleared():
+    """A number beyond 63 bits anywhere: updates, the other side, and everything that is asked of the book."""
+    book, naive = Book(25, 0, 0), NaiveBook(25)
+    for bids, asks in (
+        ([("5", "1")], [("7", "2"), ("8", "3")]),
+        ([], [(str(2**70), "9")]),
+        ([("4", "6"), ("5", "0")], [("7", "0")]),
+        ([], [(str(2**70), "0")]),
+    ):
+        naive.apply(bids, asks)
+        assert apply(book, bids, asks) == naive.checksum()
+        assert_same(book, naive)
+        assert (len(book.bids), len(book.asks)) == (len(naive.levels("bids")), len(naive.levels("asks")))
+        assert book.asks.best() == next(iter(book.asks.levels()))
+    book.clear()
+    ladder(book, 3)
+
+    assert list(book.asks.levels()) == [(1001, 1), (1002, 2), (1003, 3)]
+    book.check()
+
+
+def test_room_that_one_large_message_took_is_given_back():
+    """A hundred thousand levels at once leave a book of ten."""
+    book = Book(10, 0, 0)
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    book.apply([], [Level(100_000 + i, 1) for i in range(100_000)])
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(book.asks) == 10
+    assert after - before < 500_000  # of 1.6 MB
 
 
 def test_clear_forgets_everything_but_the_plan():

@@ -218,6 +218,10 @@ class NotingSession:
 class Rig:
     """A connection, its session and its callbacks, all noted in one log: `session.log`."""
 
+    # What may take frames before the session, of the connections that are given no other: see `listener` in
+    # test_websocket.py.
+    lane: Any = None
+
     def __init__(self, url: str, **options: Any) -> None:
         self.session: NotingSession = options.pop("session", None) or NotingSession()
         self.connection: WebSocketConnection[bytes] = WebSocketConnection(
@@ -229,7 +233,7 @@ class Rig:
             backoff=options.pop("backoff", None) or impatient(),
             budget=options.pop("budget", None) or ConnectionBudget(attempts_max=10_000),
             resolver=options.pop("resolver", None) or Resolver(),
-            **{"poll_interval_s": POLL_INTERVAL_S, "close_deadline_s": 0.05, **options},
+            **{"poll_interval_s": POLL_INTERVAL_S, "close_deadline_s": 0.05, "lane": self.lane, **options},
         )
         self.running: asyncio.Task[None] | None = None
 

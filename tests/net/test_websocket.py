@@ -37,9 +37,19 @@ from tests.net.rig import (
     patient,
     text,
 )
+from tests.public_feed.rig import Market
 from tests.waiting import PATIENCE_S, stall, turns, until
 
 BURST_END = ("burst end", None)
+
+
+@pytest.fixture(autouse=True, params=["portable", "compiled"])
+def listener(request, monkeypatch):
+    """Every test with either listener; the compiled one has a lane without a pair, so every frame is the session's."""
+    if request.param == "compiled":
+        if link.LISTENER is None:
+            pytest.skip("there is no compiled listener")
+        monkeypatch.setattr(Rig, "lane", Market(symbols=("NO/PAIR",)).feed.lane)
 
 
 def sends(*writes: bytes) -> Script:

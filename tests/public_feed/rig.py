@@ -38,7 +38,9 @@ class Market:
         conflate: Any = "none",
         symbols: Sequence[str] = SYMBOLS,
         pair_patience_ns: int = 0,
+        writers: tuple[Any, Any] = (Publisher, BoardWriter),
     ) -> None:
+        self._writers = writers
         self.shard = Shard(0, tuple(symbols))
         record_bytes = market_record_bytes(10)
         self.ring = bytearray(ring_bytes(record_bytes, slot_count))
@@ -53,13 +55,13 @@ class Market:
 
     def start_feed(self, conflate: Any = "none") -> None:
         """A feed's life begins: its first, or a successor's."""
-        self.publisher = Publisher(self.ring)
+        self.publisher = self._writers[0](self.ring)
         self.session = PublicSession(PublicSettings(symbols=self.shard.symbols, depth=None))
         self.feed = PublicFeed(
             self.shard,
             self.session,
             publisher=self.publisher,
-            board=BoardWriter(self.board),
+            board=self._writers[1](self.board),
             board_reader=BoardReader(self.board),
             counters=self.counters,
             clock=self.clock,
@@ -78,7 +80,7 @@ class Market:
         """One burst of frames, each a microsecond after the last."""
         for frame in frames:
             self.clock.advance(1_000)
-            events = self.session.receive(frame, self.clock.mono_ns())
+            events = self.feed.receive(frame, self.clock.mono_ns())
             if events:
                 self.feed.on_events(events)
         if end_burst:

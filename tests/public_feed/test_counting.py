@@ -99,3 +99,20 @@ def test_the_next_book_of_a_burst_is_not_the_one_that_went_live(conflate):
 
     assert newest == BoardReader(market.board).read(0)
     assert int.from_bytes(newest[48:56], "little") == 1
+
+
+def test_what_the_lane_takes_is_counted():
+    """Updates that the compiled lane takes past the session are in the counters, those of a
+    burst that has not ended too.
+    """
+    market = Market(symbols=SYMBOLS)
+    if market.feed.lane is None:
+        pytest.skip("there is no compiled lane")
+    tape, quiet = Tape("AAA/USD"), Tape("BBB/USD")
+    market.take(tape.snapshot(), quiet.snapshot(), tape.nudge())
+    market.feed.do_work()
+    market.take(tape.nudge(), quiet.nudge(), tape.nudge(), end_burst=False)
+    market.feed.do_work()
+
+    assert market.feed.lane.taken == 4
+    assert (market.counters.get("AAA/USD updates"), market.counters.get("BBB/USD updates")) == (3, 1)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from engine.native import CORE
 from engine.ring import (
     BoardReader,
     BoardWriter,
@@ -62,28 +63,22 @@ def watch_words(writer: Publisher | BoardWriter, before_store: Callable[[int, in
     writer._words = WatchedWords(writer._words, before_store)
 
 
-def act_around_copies(
-    reader: Subscriber | GatedSubscriber | BoardReader,
-    *,
-    before: Callable[[], None] = lambda: None,
-    after: Callable[[], None] = lambda: None,
-) -> None:
-    """Do something between a reader's first look at a stamp and its copy, or between the copy and its second look.
+def act_after_copies(reader: Subscriber | GatedSubscriber | BoardReader, happen: Callable[[], None]) -> None:
+    """Do something between a portable reader's copy of a record, or of several, and its second look at the stamp.
 
-    What another process does in these moments cannot be had otherwise.
+    What another process does in that moment cannot be had otherwise.
     """
 
     def around(copy: Callable[..., Any]) -> Callable[..., Any]:
         def copy_and_act(*place: Any) -> Any:
-            before()
-            record = copy(*place)
-            after()
-            return record
+            records = tuple(copy(*place))
+            happen()
+            return records
 
         return copy_and_act
 
     reader._copy = around(reader._copy)
-    if isinstance(reader, Subscriber):
+    if hasattr(reader, "_copy_slots"):
         reader._copy_slots = around(reader._copy_slots)
 
 
@@ -115,11 +110,15 @@ def kill_at(store: int) -> Callable[[int, int], None]:
 
 def publish_until_killed(fd: int, store: int, is_gated: int) -> None:
     """A publisher's whole life: takes over, publishes its cursor + 1000, dies before the given store."""
-    before_store = kill_at(store)
-    as_words = ring_module.as_words
-    ring_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
-    publisher = Publisher(Segment.attach(fd).memory)
-    watch_pack(publisher, before_store)
+    if CORE is not None:
+        CORE.end_stores(store, "kill")
+        publisher = Publisher(Segment.attach(fd).memory)
+    else:
+        before_store = kill_at(store)
+        as_words = ring_module.as_words
+        ring_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
+        publisher = Publisher(Segment.attach(fd).memory)
+        watch_pack(publisher, before_store)
     publish = publisher.try_publish if is_gated else publisher.publish
     while True:
         publish(record_of(publisher.cursor + 1 + 1000))
@@ -127,11 +126,15 @@ def publish_until_killed(fd: int, store: int, is_gated: int) -> None:
 
 def store_until_killed(fd: int, store: int) -> None:
     """A board writer that stores 1001, 1002… in slot 0 and completes up to each, dead before the given store."""
-    before_store = kill_at(store)
-    as_words = board_module.as_words
-    board_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
-    writer = BoardWriter(Segment.attach(fd).memory)
-    watch_pack(writer, before_store)
+    if CORE is not None:
+        CORE.end_stores(store, "kill")
+        writer = BoardWriter(Segment.attach(fd).memory)
+    else:
+        before_store = kill_at(store)
+        as_words = board_module.as_words
+        board_module.as_words = lambda memory: WatchedWords(as_words(memory), before_store)
+        writer = BoardWriter(Segment.attach(fd).memory)
+        watch_pack(writer, before_store)
     number = 1000
     while True:
         number += 1

@@ -3,10 +3,11 @@ reader whole again.
 """
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import MisuseError
+from engine.native import CORE
 from engine.ring import (
     BoardReader,
     BoardWriter,
@@ -20,7 +21,8 @@ from engine.ring import (
     ring_bytes,
 )
 from engine.ring.board import COMPLETE_UPTO, FIRST_COPY, READ_TRIES_MAX
-from engine.ring.layout import WORD_BYTES, slot_bytes_for
+from engine.ring.layout import WORD_BYTES, as_words, slot_bytes_for
+from tests.ring.implementations import PORTABLE_WRITER
 
 GIVE_UP_S = 120  # a child that has not answered by then hangs
 
@@ -31,6 +33,7 @@ def make_board(record_bytes=8, slot_count=4):
     return memory
 
 
+@pytest.mark.parametrize("pairing", PORTABLE_WRITER[:1], indirect=True)
 def test_store_writes_the_older_copy_in_the_order_readers_rely_on(children):
     """Copy cleared, record, copy stamped; copies in turn; complete_upto after all of it."""
     writer = BoardWriter(make_board())
@@ -53,7 +56,36 @@ def test_store_writes_the_older_copy_in_the_order_readers_rely_on(children):
     ]
 
 
+@pytest.mark.skipif(CORE is None, reason="there is no native writer to end")
+def test_the_native_writer_stores_in_the_order_readers_rely_on():
+    """The older copy cleared, the record in two halves, the copy stamped, then
+    complete_upto.
+    """
+    found = []
+    for stores in range(6):
+        memory = make_board()
+        words, copy_words = as_words(memory), slot_bytes_for(8) // WORD_BYTES
+        writer = CORE.BoardWriter(memory)
+        writer.store(2, b"before")
+        older, newer = FIRST_COPY + 4 * copy_words, FIRST_COPY + 5 * copy_words
+        words[older] = 99
+        CORE.end_stores(stores)
+        try:
+            writer.store(2, b"abcd")
+            writer.complete(7)
+        finally:
+            CORE.end_stores(None)
+        found.append((words[older], bytes(memory[older * 8 + 8 : older * 8 + 12]), words[COMPLETE_UPTO]))
+        assert (words[newer], bytes(memory[newer * 8 + 8 : newer * 8 + 14])) == (1, b"before")
+
+    nothing, half, whole = bytes(4), b"ab\0\0", b"abcd"
+    assert found == [
+        (99, nothing, 0), (0, nothing, 0), (0, half, 0), (0, whole, 0), (2, whole, 0), (2, whole, 7)
+    ]  # fmt: skip
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=8)), max_size=40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_read_is_the_last_store(stores):
     """Slot by slot, filled up with zeros, None where nothing was stored; a successor
     changes nothing.
@@ -67,31 +99,32 @@ def test_a_read_is_the_last_store(stores):
     assert reader.torn_count == 0
 
 
-def test_a_read_that_never_settles_is_given_up_and_counted(children):
+def test_a_read_that_never_settles_is_given_up_and_counted(when_copied):
     """Overwritten at every try: None, never a torn record, and visible in torn_count."""
     memory = make_board()
     writer, reader = BoardWriter(memory), BoardReader(memory)
     writer.store(0, b"before")
-    copies = []
+    copies, is_busy = [], True
 
     def store_twice():
         copies.append(0)
-        writer.store(0, b"after")
-        writer.store(0, b"again")
+        for record in (b"after", b"again") if is_busy else ():
+            writer.store(0, record)
 
-    children.act_around_copies(reader, after=store_twice)
+    when_copied(reader, store_twice)
 
     assert reader.read(0) is None
     assert (reader.torn_count, len(copies)) == (1, READ_TRIES_MAX)
-    assert BoardReader(memory).read(0) == b"again\0\0\0"
+    is_busy = False
+    assert reader.read(0) == b"again\0\0\0"
 
 
-def test_one_store_during_a_read_does_not_disturb_it(children):
+def test_one_store_during_a_read_does_not_disturb_it(when_copied):
     """The copy that is being read is not the one that is being written."""
     memory = make_board()
     writer, reader = BoardWriter(memory), BoardReader(memory)
     writer.store(0, b"before")
-    children.act_around_copies(reader, before=lambda: writer.store(0, b"after"))
+    when_copied(reader, lambda: writer.store(0, b"after"))
 
     assert reader.read(0) == b"before\0\0"
 
@@ -139,7 +172,7 @@ changes = st.tuples(st.integers(0, 5), st.sampled_from([0] * 12 + [1, 2, 20]), s
 
 
 @given(st.lists(changes, min_size=1, max_size=120))
-@settings(max_examples=300)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_lapped_reader_ends_with_every_pair_up_to_date(history):
     """Bursts of any shape, a reader of any appetite, quiet pairs included: no update is
     lost, none is set back for good. When the last burst has ended its view of every pair is

@@ -19,13 +19,16 @@ from engine.ring.layout import (
 
 
 def test_other_machines_are_refused_in_one_sentence():
-    """The ordering argument holds on x86-64 alone, and the user is told so."""
+    """The portable rings' argument holds on x86-64 alone, and the user is told so, and what to do."""
     check_machine("x86_64")
     check_machine("AMD64")
 
     with pytest.raises(UnsupportedMachine) as refusal:
         check_machine("aarch64")
-    assert str(refusal.value) == "the rings need an x86-64 machine and this one is aarch64"
+    assert str(refusal.value) == (
+        "the portable rings need an x86-64 machine and this one is aarch64: "
+        "run tools/setup where there is a C compiler, which builds rings for any machine"
+    )
     assert isinstance(refusal.value, UserError)
 
 

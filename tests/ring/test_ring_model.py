@@ -4,14 +4,25 @@ must.
 
 from contextlib import suppress
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
-from engine.ring import GatedSubscriber, Publisher, Subscriber, format_ring, ring_bytes
+from engine.native import CORE
+from engine.ring import format_ring, ring_bytes
 from tests.ring.children import watch_words
+from tests.ring.implementations import IMPLEMENTATIONS
 
 RECORD_BYTES = 12
+# Before stamp 0, before stamp s, before the cursor: the record goes in two halves.
+NATIVE_STORES = (0, 3, 4)
 slot_counts = st.sampled_from([2, 4, 8, 16])
 
 
@@ -43,12 +54,14 @@ class BroadcastMachine(RuleBasedStateMachine):
     One subscriber reads `received` of it.
     """
 
+    writers = readers = IMPLEMENTATIONS["portable"]
+
     @initialize(slot_count=slot_counts)
     def start(self, slot_count):
         self.slot_count = slot_count
         self.memory = make_ring(slot_count)
-        self.publisher = Publisher(self.memory)
-        self.subscriber = Subscriber(self.memory)
+        self.publisher = self.writers.Publisher(self.memory)
+        self.subscriber = self.readers.Subscriber(self.memory)
         self.published = []
         self.received_count = 0
 
@@ -71,12 +84,17 @@ class BroadcastMachine(RuleBasedStateMachine):
         a record.
         """
         record = self.next_record()
-        watch_words(self.publisher, dies_at(store))
-        with suppress(Killed):
+        if self.writers is CORE:
+            CORE.end_stores(NATIVE_STORES[store])
             self.publisher.publish(record)
+            CORE.end_stores(None)
+        else:
+            watch_words(self.publisher, dies_at(store))
+            with suppress(Killed):
+                self.publisher.publish(record)
         if store == 2:
             self.published.append(record)
-        self.publisher = Publisher(self.memory)
+        self.publisher = self.writers.Publisher(self.memory)
 
     def expect_lap(self):
         """Where the subscriber must go on: at its next sequence, or after a jump if that
@@ -121,7 +139,7 @@ class BroadcastMachine(RuleBasedStateMachine):
 
     @rule(from_oldest=st.booleans())
     def subscribe_anew(self, from_oldest):
-        self.subscriber = Subscriber(self.memory, 0 if from_oldest else None)
+        self.subscriber = self.readers.Subscriber(self.memory, 0 if from_oldest else None)
         self.received_count = 0
 
     @rule()
@@ -143,12 +161,14 @@ class BroadcastMachine(RuleBasedStateMachine):
 class GatedMachine(RuleBasedStateMachine):
     """Two gates; the model knows what each has consumed (None: closed)."""
 
+    writers = readers = IMPLEMENTATIONS["portable"]
+
     @initialize(slot_count=slot_counts)
     def start(self, slot_count):
         self.slot_count = slot_count
         self.memory = make_ring(slot_count, gate_count=2)
-        self.publisher = Publisher(self.memory)
-        self.subscribers = [GatedSubscriber(self.memory, gate) for gate in (0, 1)]
+        self.publisher = self.writers.Publisher(self.memory)
+        self.subscribers = [self.readers.GatedSubscriber(self.memory, gate) for gate in (0, 1)]
         self.consumed = [0, 0]
         self.published = []
 
@@ -164,7 +184,7 @@ class GatedMachine(RuleBasedStateMachine):
 
     @rule()
     def succeed_publisher(self):
-        self.publisher = Publisher(self.memory)
+        self.publisher = self.writers.Publisher(self.memory)
 
     @rule(gate=st.sampled_from([0, 1]))
     def poll(self, gate):
@@ -199,12 +219,18 @@ class GatedMachine(RuleBasedStateMachine):
     @rule(gate=st.sampled_from([0, 1]))
     def begin_next_life(self, gate):
         """An open gate goes on after what it consumed; a closed one at the cursor."""
-        self.subscribers[gate] = GatedSubscriber(self.memory, gate)
+        self.subscribers[gate] = self.readers.GatedSubscriber(self.memory, gate)
         if self.consumed[gate] is None:
             self.consumed[gate] = len(self.published)
         assert self.subscribers[gate].next_sequence == self.consumed[gate] + 1
 
 
-TestBroadcast = BroadcastMachine.TestCase
-TestGated = GatedMachine.TestCase
-TestBroadcast.settings = TestGated.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+@pytest.mark.parametrize("machine", [BroadcastMachine, GatedMachine])
+def test_the_ring_answers_as_its_model(pairing, machine):
+    """Whatever is published, polled, killed and begun anew, in whatever order."""
+    writer, reader = pairing
+    roles = {"writers": IMPLEMENTATIONS[writer], "readers": IMPLEMENTATIONS[reader]}
+    run_state_machine_as_test(
+        type(machine.__name__, (machine,), roles),
+        settings=settings(max_examples=150, stateful_step_count=40, deadline=None),
+    )

@@ -6,7 +6,7 @@ goes on until it has settled the orders, and the next run finds its journal.
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from engine.kraken.public.session import PublicSettings
 from engine.ring import Subscriber
@@ -27,27 +27,30 @@ COUNT_NS: Final = 50 * NS_PER_MS  # the runner's RECHECK_NS
 WAKE_NS_MAX: Final = 200 * NS_PER_US
 
 
+NEXT_SEQUENCE: Any = Subscriber.next_sequence  # the attribute of either implementation
+
+
 class CountingSubscriber(Subscriber):
     """Counts the records that it hands out, and those that are put back."""
 
-    __slots__ = ("_is_polling", "_next", "taken")
+    __slots__ = ("_is_polling", "taken")
 
     def __init__(self, memory: bytearray, first_sequence: int) -> None:
         self.taken = 0
         self._is_polling = True
-        self._next = 0
         super().__init__(memory, first_sequence)
         self._is_polling = False
 
     @property
     def next_sequence(self) -> int:
-        return self._next
+        sequence: int = NEXT_SEQUENCE.__get__(self)
+        return sequence
 
     @next_sequence.setter
     def next_sequence(self, sequence: int) -> None:
-        if not self._is_polling and sequence < self._next:
-            self.taken -= self._next - sequence
-        self._next = sequence
+        if not self._is_polling:
+            self.taken -= max(0, self.next_sequence - sequence)
+        NEXT_SEQUENCE.__set__(self, sequence)
 
     def poll(self) -> bytes | None:
         was_polling, self._is_polling = self._is_polling, True

@@ -27,8 +27,8 @@ from engine.supervisor.children import RestartDelay
 from engine.telemetry import new_counters
 from engine.topology import Shard, market_record_bytes
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
-from tests.ring.children import WatchedWords, watch_pack
 from tests.simulate.kernel import Kernel, Process, SimClock, Violation
+from tests.simulate.mortal import mortal
 from tests.simulate.network import SimConnection, Weather
 from tests.simulate.venue import SimVenue
 
@@ -85,13 +85,13 @@ class SimFeed:
         process.begin()
         self._began_at = clock.mono_ns()
         session = PublicSession(self._settings)
-        self._publisher = Publisher(self.ring)
-        self._board_writer = BoardWriter(self.board)
+        publisher, board = Publisher(self.ring), BoardWriter(self.board)
+        self._mortal_publisher, self._mortal_board = mortal(publisher, process), mortal(board, process)
         feed = self.feed = PublicFeed(
             self.shard,
             session,
-            publisher=self._publisher,
-            board=self._board_writer,
+            publisher=publisher,
+            board=board,
             board_reader=BoardReader(self.board),
             counters=self.counters,
             clock=clock,
@@ -110,6 +110,7 @@ class SimFeed:
             connect=self._venue.connect,
             on_events=feed.on_events,
             on_burst_end=self._burst_ended,
+            receive=feed.receive,
         )
         feed.traffic = connection
         connection.start()
@@ -142,13 +143,11 @@ class SimFeed:
 
     def _watch_stores(self) -> None:
         """From now on it may die between any two stores, and in the middle of a record."""
-        point = self.process.point
-        for writer in (self._publisher, self._board_writer):
-            if not isinstance(writer._words, WatchedWords):
-                writer._words = WatchedWords(writer._words, point)  # type: ignore[assignment]
-                watch_pack(writer, point)
-        # The feed has this one bound.
-        self.feed._publish = self._publisher.publish
+        # A lane stores by itself, so it takes nothing from here on.
+        if self.feed.lane is not None:
+            self.feed.lane.close()
+            self.feed.lane = None
+        self.feed._publish, self.feed._board = self._mortal_publisher.publish, self._mortal_board
 
     def _died(self) -> None:
         if not self.is_ending:

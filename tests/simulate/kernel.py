@@ -252,6 +252,13 @@ class Process:
                 tell()
 
     @property
+    def points_left(self) -> int | None:
+        """How many points it passes before it dies; None while it is not doomed. 0 once it
+        is dead, for what is still under way.
+        """
+        return self._points_left if self.is_alive else 0
+
+    @property
     def is_doomed(self) -> bool:
         return self._points_left is not None
 

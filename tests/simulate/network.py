@@ -214,6 +214,7 @@ class SimConnection(Generic[E]):
         connect: Callable[[Link], Conversation],
         on_events: Callable[[Sequence[E]], None],
         on_burst_end: Callable[[], None],
+        receive: Callable[..., Sequence[E]] | None = None,
         before: Callable[[], None] | None = None,
         poll_ns: int = POLL_NS,
     ) -> None:
@@ -227,6 +228,7 @@ class SimConnection(Generic[E]):
         self._connect = connect
         self._on_events = on_events
         self._on_burst_end = on_burst_end
+        self._receive = receive or session.receive
         self._before = before or _nothing
         self._poll_ns = poll_ns
         self._wire: Wire | None = None
@@ -355,7 +357,7 @@ class SimConnection(Generic[E]):
             if opcode == TEXT:
                 self.bytes_received += len(payload)
                 self._kernel.note(f"{self._route}<", payload)
-                if events := self._session.receive(payload, now):  # type: ignore[arg-type]
+                if events := self._receive(payload, now):
                     self._on_events(events)
             elif opcode == CLOSE:
                 code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else None

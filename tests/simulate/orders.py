@@ -44,10 +44,10 @@ from engine.supervisor.children import RestartDelay
 from engine.telemetry import Counters, new_counters
 from engine.topology import PRIVATE_FEED_COUNTERS
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
-from tests.ring.children import WatchedWords, watch_pack
 from tests.simulate.disk import SimDisk, drop_descriptors
 from tests.simulate.feeds import SimFeed
 from tests.simulate.kernel import Death, Kernel, Process, SimClock
+from tests.simulate.mortal import mortal
 from tests.simulate.network import SimConnection, Weather
 from tests.simulate.rest import RestWeather, SimRest
 from tests.simulate.venue import SimVenue
@@ -65,18 +65,6 @@ def gated_ring(record_bytes: int, slot_count: int) -> bytearray:
     ring = bytearray(ring_bytes(record_bytes, slot_count, gate_count=1))
     format_ring(ring, record_bytes=record_bytes, slot_count=slot_count, gate_count=1)
     return ring
-
-
-def mortal(publisher: Publisher, process: Process) -> Publisher:
-    """One whose process may die between any two stores, from the moment at which it is doomed."""
-
-    def watch() -> None:
-        if not isinstance(publisher._words, WatchedWords):
-            publisher._words = WatchedWords(publisher._words, process.point)  # type: ignore[assignment]
-            watch_pack(publisher, process.point)
-
-    process.on_doomed.append(watch)
-    return publisher
 
 
 class World:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from engine.errors import MisuseError
 from engine.kraken.private.events import Purpose
 from engine.kraken.private.sequencing import Sequencer
 from engine.kraken.trading import order_requests
 from engine.kraken.trading.session import TradingSession
 from engine.market.book import Side
+from engine.native import IS_NATIVE, PORTABLE_VARIABLE
 from engine.net.key_lock import KeyLock
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.dead_man import DeadMan
@@ -283,9 +285,17 @@ PLANTS: dict[str, Callable[[], Undo]] = {
 }
 
 
+# These are planted in the portable rings and books, which a process may not have.
+OF_PORTABLE = {"lap-forgotten", "publish-before-stamp", "truncation-skipped"}
+
+
 @contextmanager
 def plant(name: str) -> Iterator[None]:
-    """The engine with this bug; none for an empty name."""
+    """The engine with this bug; none for an empty name. MisuseError where the code that it
+    changes is not what runs.
+    """
+    if name in OF_PORTABLE and IS_NATIVE:
+        raise MisuseError(f"{name} changes the portable implementation: set {PORTABLE_VARIABLE}=1")
     undo = PLANTS[name]() if name else None
     try:
         yield

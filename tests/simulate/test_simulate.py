@@ -3,8 +3,13 @@
 A violation is reproduced with `python -m tests.simulate --seed N --trace`.
 """
 
+import os
+import subprocess
+import sys
+
 import pytest
 
+from engine.native import CORE, PORTABLE_VARIABLE
 from tests.simulate.faults import FAULT_KINDS
 from tests.simulate.plants import plant
 from tests.simulate.simulation import simulate
@@ -27,6 +32,20 @@ def test_the_same_seed_tells_the_same_story():
     once, again = (simulate(7, FAULT_KINDS, day_s=DAY_S) for _ in range(2))
 
     assert (once.digest, once.steps) == (again.digest, again.steps)
+
+
+@pytest.mark.skipif(CORE is None, reason="there is no extension to compare with")
+def test_either_implementation_tells_the_same_story():
+    """Rings, boards, books and the lane are compiled here and portable there: the hash of
+    all events of a day of faults is the same.
+    """
+    outcome = simulate(7, FAULT_KINDS, day_s=DAY_S)
+    command = [sys.executable, "-m", "tests.simulate", "--seed", "7", "--day", str(DAY_S)]
+    told = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {PORTABLE_VARIABLE: "1"}, check=True
+    )
+
+    assert f"seed 7: {outcome.steps} steps, hash {outcome.digest}," in told.stdout
 
 
 def test_another_seed_tells_another_story():

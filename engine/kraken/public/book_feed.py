@@ -18,9 +18,10 @@ from collections import deque
 from msgspec import Struct
 
 from engine.kraken.connection.requests import BOOK_DEPTHS
+from engine.kraken.public.book_status import BookStatus
 from engine.kraken.public.messages import BookData, ExactBookData, ExactLevel
 from engine.kraken.public.subscriptions import Phase, Subscription
-from engine.market import Book
+from engine.market.books import Book
 from engine.records import FeedState
 from engine.units import NS_PER_S, MonoNs, decimal_units, decimals_of
 
@@ -57,14 +58,13 @@ class UnitsLevel(Struct, gc=False):
     qty: int
 
 
-class BookFeed:
+class BookFeed(BookStatus):
     """The book of one pair, the state of its subscription and its counters."""
 
-    __slots__ = ("book", "changed", "crossings", "decimals_known", "depth", "failures", "given_back_at",
-                 "heard_at", "ignored", "is_guess", "is_renewed", "is_unproved", "mismatches", "pair_index",
+    __slots__ = ("changed", "crossings", "decimals_known", "depth", "failures", "given_back_at",
+                 "ignored", "is_guess", "is_renewed", "is_unproved", "mismatches", "pair_index",
                  "publish_levels", "renewals", "resync_at", "resynced_at", "resyncs", "silence_ns_max", "snapshots",
-                 "state", "streaming", "subscription", "symbol", "timestamp", "updates",
-                 "updates_at_silence")  # fmt: skip
+                 "subscription", "symbol", "updates_at_silence")  # fmt: skip
 
     def __init__(
         self, symbol: str, pair_index: int, depth: int | None, publish_levels: int, silence_ns_max: int
@@ -84,12 +84,9 @@ class BookFeed:
         # them from.
         self.is_guess = False
         self.state = FeedState.STALE
-        # True from a verified snapshot until the next failure; while False, updates are
-        # ignored.
         self.streaming = False
-        # Kraken's timestamp of the last message, as text.
+        self.is_direct = False
         self.timestamp = ""
-        # When the last message of this book was received; 0 before the first.
         self.heard_at = MonoNs(0)
         # After so long without a message a fresh snapshot is requested. Doubles from one
         # silence to the next until an update arrives, which `updates`, as it was at the

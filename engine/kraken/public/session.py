@@ -23,6 +23,7 @@ from engine.kraken.connection.salvage import DECODE_ERRORS, split
 from engine.kraken.connection.venue_status import MAINTENANCE, VenueStatus
 from engine.kraken.public import messages
 from engine.kraken.public.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed, StateChanged, state_changed
+from engine.kraken.public.book_status import Heard
 from engine.kraken.public.candle_series import CandleSeries
 from engine.kraken.public.events import NO_EVENTS, BookUnproved, Event, PairChanged, Refused, TickerChanged
 from engine.kraken.public.feed_watch import FeedWatch
@@ -73,6 +74,10 @@ class PublicSettings(Struct, frozen=True, kw_only=True):
     symbols_per_request: int = 50
 
 
+class PublicLiveness(Heard, Liveness):
+    """The liveness of a connection, of which the compiled lane writes a part."""
+
+
 class PublicSession:
     """The public channels of some pairs, on one connection after another."""
 
@@ -98,7 +103,7 @@ class PublicSession:
         )
         # The connection's signs of life, Kraken's status messages, and frames that could
         # not be used.
-        self._liveness = Liveness(settings.heartbeat_silence_ns)
+        self._liveness = PublicLiveness(settings.heartbeat_silence_ns)
         self._status = VenueStatus()
         self._oddities = Oddities()
         # Counted since the process started; for books, see the feeds.
@@ -142,6 +147,13 @@ class PublicSession:
         socket works.
         """
         return self._liveness.heard_at
+
+    @property
+    def heard(self) -> Heard:
+        """Where the compiled lane, which takes frames past the session, writes when Kraken
+        was heard.
+        """
+        return self._liveness
 
     @property
     def heartbeats(self) -> int:
