@@ -190,8 +190,7 @@ def test_a_doorbell_that_cannot_be_rung_ends_the_connection():
     async def script(peer: Peer) -> None:
         await peer.accept()
         peer.write(text(*first, *updates[:3]))
-        while market.feed.lane.taken < 3:
-            await asyncio.sleep(0.001)
+        await until(lambda: market.feed.lane.taken == 3, "three updates")
         asleep.arm()
         os.dup2(unwritable, eventfd)
         peer.write(text(updates[3]))
@@ -212,9 +211,8 @@ def test_a_doorbell_that_cannot_be_rung_ends_the_connection():
                 resolver=Resolver(),
             )
             running = asyncio.create_task(connection.run())
-            while not connection.session_errors:
-                await asyncio.sleep(0.001)
-                assert not running.done()
+            await until(lambda: connection.session_errors or running.done(), "the session's error")
+            assert not running.done()
             await connection.stop()
             await running
             assert connection.session_errors == 1

@@ -16,7 +16,8 @@ from engine.clock import SystemClock
 from engine.market import Pair
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS, Submit
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
-from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
+from engine.ring import GatedSubscriber, format_ring, ring_bytes
+from engine.ring.ring import Publisher
 from engine.strategy_host.hosted_strategy import HostedStrategy
 from engine.strategy_host.order_client import OrderPorts
 from engine.telemetry import new_histogram
@@ -25,7 +26,8 @@ from engine.units import NS_PER_S
 ENGINE = Path(engine.__file__).parent
 IN_AN_HOUR = SystemClock().wall_ns() + 3600 * NS_PER_S
 FILES_MAX = 8  # and `orders/amounts.py`, of an order that has more than a limit
-# Called at the end of the journey, and what comes after it is the router's.
+# Called at the end of the journey, and what comes after it is the router's. The portable
+# one, which is what somebody reads: the compiled one does the same in no file of Python's.
 LAST_CALL = ("ring/ring.py", "try_publish")
 
 USUAL: dict[str, dict[str, Any]] = {
