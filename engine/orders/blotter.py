@@ -940,8 +940,9 @@ def _adopted_order(record: Adopted) -> TrackedOrder:
         cl_ord_id=record.cl_ord_id,
         userref=record.userref,
         order_id=record.order_id,
-        # What a closing order of ours has filled already was told by nobody yet, and is asked for; of an order that is
-        # not ours, or that the journal has forgotten, it was another's.
+        # What a closing order of ours has filled already was told by nobody yet, and is
+        # asked for; of an order that is not ours, or that the journal has forgotten, it was
+        # another's.
         filled_before=QtyLots(0) if record.parent else record.filled,
         filled_at_venue=record.filled,
         submitted_at=record.at,

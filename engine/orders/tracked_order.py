@@ -65,7 +65,8 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     """By Kraken's clock, the latest amend known; late reports of older ones change nothing."""
     changed_at: WallNs = WallNs(0)
     sent_in_run: int = 0
-    """Number of the engine's run in which it was sent, or found. Runs are told apart by this:
+    """Number of the engine's run in which it was sent, or found. Runs are told apart by
+    this:
     the wall clock may be set back within one."""
     ended_in_run: int = 0
     """The same of its end; 0 while it is open."""

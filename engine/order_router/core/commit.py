@@ -92,7 +92,8 @@ class OrderRecords:
         self._is_failing = False
         # When open orders of this process's life left, by the clock that nobody sets.
         self._sent_at: dict[str, MonoNs] = {}
-        # When orders ended, or were changed after their end, in this process's life; oldest first.
+        # When orders ended, or were changed after their end, in this process's life; oldest
+        # first.
         self._ended_at: dict[str, MonoNs] = {}
         self._balances_changed: set[str] = set()
         self._balances_at = MonoNs(0)
@@ -192,7 +193,9 @@ class OrderRecords:
         return change
 
     def sent_at(self, key: str) -> MonoNs | None:
-        """When an open order was sent; None when that was in an earlier life of the router, or not by us."""
+        """When an open order was sent; None when that was in an earlier life of the router,
+        or not by us.
+        """
         return self._sent_at.get(key)
 
     def retry_journal(self) -> None:

@@ -80,8 +80,9 @@ class AccountFacts:
         # Kraken's order ids, or assets, in the snapshot being received; None outside a
         # snapshot.
         self._listed: set[str] | None = None
-        # Since when, or since which snapshot, every execution has been told; None while there may be holes. What came
-        # before what is told by the clock that nobody sets: the wall clock may have been set back in between.
+        # Since when, or since which snapshot, every execution has been told; None while
+        # there may be holes. What came before what is told by the clock that nobody sets:
+        # the wall clock may have been set back in between.
         self.unbroken_since: MonoNs | None = None
         # Open orders that the snapshot did not list, and their pairs.
         self._unaccounted: dict[str, str] = {}
@@ -157,7 +158,8 @@ class AccountFacts:
             self._note_tier(fact.max_rate_count, now)
         listed, self._listed = self._listed or set(), None
         self.unbroken_since = now
-        # What was sent after the snapshot was asked for may be missing in it, and is news of its own.
+        # What was sent after the snapshot was asked for may be missing in it, and is news
+        # of its own.
         asked_at = fact.asked_at or now
         gone = [
             order.key

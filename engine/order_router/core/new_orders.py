@@ -104,7 +104,9 @@ class NewOrders:
 
     @property
     def is_busy(self) -> bool:
-        """Is an answer to come, or an order waiting: a bad moment for anything that takes milliseconds?"""
+        """True while a reply is outstanding or an order is queued: then work that takes
+        milliseconds should wait.
+        """
         return self._websocket.session.is_waiting or self._queue.size > 0
 
     def resume(self) -> None:

@@ -89,7 +89,8 @@ class RingRecords(Generic[T]):
         except UnreadableRecord as error:
             self.unreadable += 1
             if self.unreadable <= TOLD_MAX:
-                # Not at the top: whoever imports a strategy's names must not wait for the log.
+                # Not at the top: whoever imports a strategy's names must not wait for the
+                # log.
                 import structlog
 
                 structlog.get_logger("ring").error(
