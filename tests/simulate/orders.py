@@ -31,7 +31,7 @@ from engine.orders.client_order_id import order_tags
 from engine.orders.journal import Journal, JournalUnusable
 from engine.orders.journal_records import JournalError, Record, RunBegan
 from engine.orders.rings.account_ring import ACCOUNT_RECORD_BYTES
-from engine.orders.rings.commands import COMMAND_RECORD_BYTES
+from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
 from engine.private_feed.feed import PrivateFeed
 from engine.private_feed.process import WORK_INTERVAL_S
@@ -119,7 +119,8 @@ class _HostPublisher:
     def try_publish(self, record: bytes) -> bool:
         if not self._host.is_alive:
             return False
-        self._host.kernel.note("command", record[4 : 4 + int.from_bytes(record[:4], "little")])
+        body = record[4 : 4 + int.from_bytes(record[:4], "little")]
+        self._host.kernel.note("command", body, lambda: str(COMMANDS.unpack(record)))
         return self._publisher.try_publish(record)
 
     def flush(self) -> None:

@@ -247,8 +247,8 @@ def _absent_too_soon() -> Undo:
     """An order in doubt that one look does not find is taken for rejected, before its deadline too."""
 
     def make(look_of: Any) -> Any:
-        def look_now(self: OrderQuestions, doubt: Any, order: Any, now: WallNs) -> Any:
-            look = look_of(self, doubt, order, now)
+        def look_now(self: OrderQuestions, doubt: Any, now: Any) -> Any:
+            look = look_of(self, doubt, now)
             return type(look)(now, asks_closed=False, is_proof=True)
 
         return look_now
