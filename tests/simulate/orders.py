@@ -48,7 +48,7 @@ from tests.simulate.disk import SimDisk, drop_descriptors
 from tests.simulate.feeds import SimFeed
 from tests.simulate.kernel import Death, Kernel, Process, SimClock
 from tests.simulate.mortal import mortal
-from tests.simulate.network import SimConnection, Weather
+from tests.simulate.network import GapOverhearer, SimConnection, Weather
 from tests.simulate.rest import RestWeather, SimRest
 from tests.simulate.venue import SimVenue
 
@@ -439,6 +439,7 @@ class SimPrivateFeed:
             connect=world.venue.connect_private,
             on_events=self._on_events,
             on_burst_end=self._end_burst,
+            overhearer=GapOverhearer(process),
         )
         self.connection = connection
         feed.connection = feed.traffic = connection
