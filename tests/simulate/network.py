@@ -26,7 +26,7 @@ from tests.simulate.kernel import Kernel, Process
 HANDSHAKE_NS: Final = 5 * NS_PER_S  # net.websocket gives up then
 FORGOTTEN_NS: Final = 20 * NS_PER_S  # the venue's TCP takes so long to give up a peer that is gone
 TEXT, CLOSE = 1, 8  # opcodes
-EXECUTIONS: Final = b'{"channel":"executions"'
+EXECUTIONS: Final = b'{"channel":"executions","type":'
 GAP_PATIENCE_NS: Final = 15 * NS_PER_S  # longer than any pause between two requests for a snapshot, or a standstill
 POLL_NS: Final = 40 * NS_PER_MS  # "about every 20 ms": polls are most of a calm day's events
 
