@@ -152,9 +152,10 @@ SETTINGS = CoreSettings(
 class OrderPath:
     """Takes what a strategy asks for and what Kraken says, leaves frames and news."""
 
-    def __init__(self, folder: Path, *, keeps_history: bool = False) -> None:
+    def __init__(self, folder: Path, *, keeps_history: bool = False, more_pairs: int = 0) -> None:
+        """`more_pairs`: so many beside those of the capture are followed, without a book."""
         clock = self.clock = SystemClock()
-        boards = self._boards(clock)
+        boards = self._boards(clock, more_pairs)
         self.pair = boards.pair(SYMBOL)
         assert self.pair is not None
         self.journal = Journal.open(folder)[0]
@@ -178,7 +179,7 @@ class OrderPath:
         self.session.authorise(TOKEN, clock.mono_ns())
         self.boards = boards
         self.blotter = Blotter()
-        now = Instant(clock.mono_ns(), clock.wall_ns())
+        now = self.now = Instant(clock.mono_ns(), clock.wall_ns())
         core_ports = Ports(
             now=now, session=self.session, socket=self.frames, calls=CallQueue(now), journal=self.journal,
             reports={STRATEGY: self.reports_in}, boards=boards, words=None, history=self.history,
@@ -289,10 +290,10 @@ class OrderPath:
 
     # --- making it
 
-    def _boards(self, clock: SystemClock) -> MarketBoards:
+    def _boards(self, clock: SystemClock, more_pairs: int) -> MarketBoards:
         """The board as genuine frames have left it, and the pair's rules beside it."""
         frames = book_frames(CAPTURE_DEPTH_10)
-        symbols = symbols_of(frames)
+        symbols = [*symbols_of(frames), *(f"P{number:04}/USD" for number in range(more_pairs))]
         memory = FeedPath.new_memory(symbols)
         FeedPath(symbols, memory).take(frames[:200])
         shard = Shard(0, tuple(symbols))

@@ -8,12 +8,15 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import structlog
 from feed_path import FeedPath
+from order_path import OrderPath
 from rig import CAPTURE_DEPTH_10, book_frames
 
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
@@ -22,6 +25,8 @@ PAIRS = (10, 100, 1000)
 BUSY_PAIRS = 10
 STRETCH = 200  # frames of the genuine BTC/USD stream that each busy pair has
 ROUNDS = 15
+ORDERS = 100  # whose fills are measured together
+CAPTURED_PAIRS = 2
 CAPTURED = b'"BTC/USD"'
 POLL_NS, WORK_NS = 20 * NS_PER_MS, 100 * NS_PER_MS  # of the connection's ticks and of the duty cycle
 
@@ -91,7 +96,53 @@ def feed_second_us(pairs: int) -> float:
     return SettledFeed(pairs).second() * 1e6
 
 
-COSTS: dict[str, Callable[[int], float]] = {"frame": frame_us, "feed_second": feed_second_us}
+def fill_us(pairs: int) -> float:
+    """The two rows of a fill: from the private feed's socket to the strategy's callback, through the order router."""
+    with TemporaryDirectory() as folder:
+        path = OrderPath(Path(folder), more_pairs=pairs - CAPTURED_PAIRS)
+        took_s = 0.0
+        for number in range(ORDERS):
+            order = path.submit()
+            path.route()
+            path.frames.take()
+            path.answer(path.ack_frame(order, number))
+            path.news()
+            frames = path.fill_frames(order, number)
+            began = time.perf_counter()
+            for frame in frames:
+                path.execute(frame)
+                path.route()
+                path.news()
+            took_s += time.perf_counter() - began
+        path.close()
+    return took_s / ORDERS * 1e6
+
+
+def router_second_us(pairs: int) -> float:
+    """A second of the order router in which nothing happens: all that time brings, the day's loss included."""
+    with TemporaryDirectory() as folder:
+        path = OrderPath(Path(folder), more_pairs=pairs - CAPTURED_PAIRS)
+        order = path.submit()
+        path.route()
+        path.answer(path.ack_frame(order, 0))
+        for frame in path.fill_frames(order, 0):
+            path.execute(frame)
+        path.route()
+        began = time.perf_counter()
+        for _ in range(NS_PER_S // POLL_NS):
+            path.now.advance(POLL_NS)
+            path.core.on_time()
+        took_s = time.perf_counter() - began
+        path.close()
+    return took_s * 1e6
+
+
+COSTS: dict[str, Callable[[int], float]] = {
+    "frame": frame_us,
+    "feed_second": feed_second_us,
+    "fill": fill_us,
+    "router_second": router_second_us,
+}
 
 
 @pytest.mark.parametrize("cost", COSTS)

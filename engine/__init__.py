@@ -1,6 +1,6 @@
 """A multi-process trading engine for Kraken's spot exchange.
 
-What a strategy's file needs is here; see `engine.strategy.api`.
+These are the names that a strategy's file needs; see `engine.strategy.api`.
 """
 
 from engine.market import Pair

@@ -424,9 +424,9 @@ def _put_rows(connection: sqlite3.Connection, rows: Sequence[OrderRow | FillRow]
 
 
 def is_incomplete(path: Path, *, is_running: bool) -> bool:
-    """May the file lack rows that the journal has?
+    """True if the file may lack rows that the journal has.
 
-    True after dropped rows and a killed writer.
+    So it is after dropped rows and a killed writer.
     """
     try:
         with closing(_open_to_read(path)) as connection:

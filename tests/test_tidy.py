@@ -38,11 +38,26 @@ MAY_SLEEP = {
     "integration/strategies/diary.py": "strategies that are slow, or hang until a test wakes them",
     "integration/strategies/leaving.py": "a strategy whose task goes on for a while",
     "integration/strategies/puppet.py": "a strategy that hangs as it is told",
+    "simulate/": "virtual time passes at once",
 }
 # Whose private names a test may use, and why; "room/file.py": names.
 MAY_REACH_INTO = {
     "ring/children.py": {"_words", "_copy", "_copy_slots", "_pack"},  # deaths between two stores of a process
-    "integration/strategies/poisoner.py": {"_desk", "_ports"},  # a hostile plugin, which does just that
+    "simulate/feeds.py": {"_publish", "_words"},  # deaths between two stores
+    "simulate/orders.py": {
+        "_words",
+        "_fd",
+        "_lock_fd",
+        "_queue_of",
+        "_end_orders",
+    },  # likewise, and those of a process with its files
+    "simulate/engine_run.py": {"_feeds"},  # what a strategy's death leaves behind
+    "simulate/judge.py": {"_due", "_attempts"},  # is every queue bounded?
+    "simulate/kernel.py": {"_set_running_loop"},  # asyncio's, for a loop in virtual time
+    "simulate/network.py": {"_arrives_here"},
+    "simulate/test_findings.py": {"_queue"},
+    "simulate/venue.py": {"_changed_at"},
+    "integration/strategies/poisoner.py": {"_orders", "_ports"},  # a hostile plugin, which does just that
 }
 # Public in spite of their names: of the standard library, and what named tuples offer.
 DOCUMENTED = {"_exit", "_current_frames", "_replace", "_asdict", "_fields", "_make"}

@@ -1,11 +1,13 @@
-"""Calls of one key to Kraken's REST: which goes next, and what its answer means for the others. Pure.
+"""Calls of one key to Kraken's REST: which goes next, and what an answer means for the
+others. Pure.
 
     put ─► room in the key's counter ─► turn: one private call at a time, the most urgent first ─► take_due
     answered, failed ─► lockout, counter, nonce refused once ─► RestCall.answered(the answer, or a RestRefusal)
 
-Private calls of a key go one after the other: on parallel connections a later nonce may arrive
-first, and Kraken then refuses the earlier. What cannot be sent, or is in doubt, comes back as a
-refusal like Kraken's own, with what it says of the outcome. Nothing is ever sent again in doubt.
+Private calls of a key go one after the other: on parallel connections a later nonce may
+arrive first, and Kraken then refuses the earlier. A call that cannot be sent, or whose
+outcome is in doubt, ends with a refusal of our own that says what is known of the outcome.
+A call in doubt is never repeated.
 """
 
 from collections import deque
@@ -34,11 +36,11 @@ LOCKED_OUT: Final = Meaning(Outcome.NOT_PLACED, ErrorKind.LOCKOUT, "nothing is s
 log = structlog.get_logger("rest")
 
 Read = Callable[[int, bytes], Any]
-"""(HTTP status, body) to the answer, or a RestRefusal."""
+"""Decodes (HTTP status, body) into the answer, or a RestRefusal."""
 
 
 class RestCall:
-    """One call; whoever puts it into the queue is told of its end exactly once."""
+    """One call. Its `answered` is called exactly once, unless the call is forgotten."""
 
     __slots__ = ("answered", "cost", "deadline_s", "give_up_at", "read", "request", "tries_left", "urgency")
 
@@ -53,26 +55,27 @@ class RestCall:
     ) -> None:
         """`answered` is called with what `read` makes of the answer, or with a RestRefusal.
 
-        A call that reads waits for room in the key's counter first, which `deadline_s` does not include.
+        A call that reads first waits for room in the key's counter; `deadline_s` does not
+        include that.
         """
         self.request = request
         self.read = read
         self.answered = answered
         self.deadline_s = deadline_s
         self.urgency = urgency
-        # Points in the key's counter; calls that change orders are counted elsewhere.
+        # Points in the key's counter; calls that change orders have another counter.
         self.cost = call_cost(request.name) if request.is_private and not request.is_mutating else 0
         # None until there is room in the counter.
         self.give_up_at: MonoNs | None = None
         self.tries_left = 1 if request.is_mutating else TRIES_MAX
 
     def left_s(self, now: MonoNs) -> float:
-        """What is left of its deadline."""
+        """Seconds left until its deadline."""
         return self.deadline_s if self.give_up_at is None else max(0.0, (self.give_up_at - now) / NS_PER_S)
 
 
 class KeyNotes(Protocol):
-    """Where it is written down what the next process of this key must know."""
+    """Stores what the next process of this key must know: the counter and a lockout."""
 
     def note_calls(self, tier: str, points: float) -> None: ...
 
@@ -80,7 +83,7 @@ class KeyNotes(Protocol):
 
 
 class CallQueue:
-    """All calls of one key, and its public ones beside."""
+    """All calls of one key, and the public calls of its process."""
 
     def __init__(
         self, now: Instant, *, counter: CallCounter | None = None, lockout: Lockout | None = None,
@@ -90,12 +93,12 @@ class CallQueue:
         self.counter = counter or CallCounter()
         self.lockout = lockout or Lockout()
         self._notes = notes
-        # Told when there is a call to take.
+        # Called when there is a call to take.
         self.on_put: Callable[[], None] = _nothing
         self._public: deque[RestCall] = deque()
         # Private calls, the most urgent first, then first come first served.
         self._waiting: list[RestCall] = []
-        # The private call whose turn it is; and whether it is to be sent (again).
+        # The private call that is under way, and whether it must be sent (again).
         self._turn: RestCall | None = None
         self._is_turn_due = False
         self.calls = 0
@@ -103,18 +106,18 @@ class CallQueue:
 
     @property
     def locked_out_s(self) -> float:
-        """How long no authenticated call may be made; 0 as a rule."""
+        """Seconds for which no authenticated call may be made; usually 0."""
         return self.lockout.remaining_ns(self._now.mono) / NS_PER_S
 
     def set_tier(self, tier: str) -> None:
-        """The account's tier is known."""
+        """Use the limits of this tier."""
         self.counter.tier = tier
         self._note_counter()
 
     # --- in
 
     def put(self, call: RestCall) -> None:
-        """Have it sent when it is its turn."""
+        """Queue a call."""
         if not call.request.is_private:
             self._public.append(call)
         else:
@@ -125,7 +128,7 @@ class CallQueue:
         self.on_put()
 
     def forget(self, call: RestCall) -> None:
-        """Nobody waits for it any more: it is not sent, if it was not, and nothing is told of it."""
+        """Drop a call: it is not sent if it was not yet, and its `answered` is not called."""
         call.answered = _ignore
         if call in self._waiting:
             self._waiting.remove(call)
@@ -133,7 +136,7 @@ class CallQueue:
     # --- what is due
 
     def take_due(self) -> RestCall | None:
-        """The next call to be sent at this moment; None while there is none. Ask until there is none."""
+        """The next call to send now; None if there is none. Call it until it returns None."""
         self._admit()
         if self._public:
             return self._begin(self._public.popleft())
@@ -153,7 +156,9 @@ class CallQueue:
         return self._begin(self._turn)
 
     def next_due(self) -> MonoNs | None:
-        """When `take_due` is to be asked again though nothing else happens; None while nothing waits."""
+        """When `take_due` may return a call though nothing else happens; None if nothing
+        waits.
+        """
         now = self._now.mono
         if self._public or self._is_turn_due:
             return now
@@ -166,7 +171,9 @@ class CallQueue:
         return min(times, default=None)
 
     def _admit(self) -> None:
-        """Give room in the counter to those who wait for it; end those whose time is up."""
+        """Give waiting calls their room in the counter; end those that are past their
+        deadline.
+        """
         now = self._now.mono
         for call in tuple(self._waiting):
             if call.give_up_at is None:
@@ -190,7 +197,7 @@ class CallQueue:
     # --- what came of it
 
     def answered(self, call: RestCall, status: int, body: bytes, retry_after_s: int = 0) -> None:
-        """A complete answer to a call that was taken; `retry_after_s` is the server's wish to be left alone."""
+        """Take a complete answer to a call; `retry_after_s` is the server's Retry-After."""
         if call.request.is_private and self._is_nonce_tried_again(call, status, body):
             return
         result = call.read(status, body)
@@ -201,7 +208,9 @@ class CallQueue:
         self._end(call, result, is_failure=refusal is not None)
 
     def failed(self, call: RestCall, reason: str, *, is_in_doubt: bool) -> None:
-        """No complete answer: it certainly did not leave, or (in doubt) it may have been carried out."""
+        """Take the failure of a call: it was certainly not sent, or (`is_in_doubt`) may
+        have been carried out.
+        """
         self._refuse(call, reason, NO_ANSWER if is_in_doubt else NOT_SENT)
 
     def _is_nonce_tried_again(self, call: RestCall, status: int, body: bytes) -> bool:
@@ -230,7 +239,7 @@ class CallQueue:
         self.on_put()
 
     def _learn(self, cost: int, refusal: RestRefusal | None, retry_after_s: int) -> None:
-        """What an answer says of the key's counter."""
+        """Correct the key's counter by an answer."""
         now = self._now.mono
         if retry_after_s:
             self.counter.hold(retry_after_s * NS_PER_S, now)
@@ -253,8 +262,8 @@ class CallQueue:
 
 
 def _nothing() -> None:
-    """Nobody needs to be told."""
+    """Do nothing."""
 
 
 def _ignore(_: Any) -> None:
-    """Nobody waits for this answer any more."""
+    """Drop the answer of a forgotten call."""

@@ -1,4 +1,5 @@
-"""The call queue over HTTPS: sends what is due, and gives it what comes back.
+"""Carries the call queue out over HTTPS: sends the calls that are due, and hands the
+answers back.
 
 CallQueue ─► take_due ─► KrakenRest.call ─► answered or failed ─► CallQueue        ask: the same, to be awaited
 """
@@ -32,7 +33,9 @@ class RestCalls:
     def __init__(
         self, rest: KrakenRest, clock: Clock, now: Instant | None = None, latency: Histogram | None = None
     ) -> None:
-        """`now` is set to `clock` before each answer is told: pass the one that those who put calls work with."""
+        """`now` is set from `clock` before each answer is handed on: pass the instant that
+        the callers work with.
+        """
         self.rest = rest
         self._clock = clock
         self._now = now or Instant()
@@ -40,7 +43,8 @@ class RestCalls:
         self.queue = _queue_of(rest.key, clock, self._now)
         self.queue.on_put = self._wake
         self._latency = latency
-        # Raises what whoever was told of an answer raised: a fault of ours, with which nothing may go on.
+        # Carries an exception of an `answered` callback: a fault of ours, after which
+        # nothing may go on.
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sending: set[asyncio.Task[None]] = set()
         self._is_woken = False
@@ -53,7 +57,7 @@ class RestCalls:
         deadline_s: float = DEADLINE_S,
         urgency: Urgency = Urgency.TRUTH,
     ) -> RestRefusal | T:
-        """Kraken's answer, read; or why there is none, and what that says of the outcome."""
+        """Kraken's answer, decoded, or the refusal with what it says of the outcome."""
         answer: asyncio.Future[RestRefusal | T] = asyncio.get_running_loop().create_future()
         call = RestCall(request, read, _into(answer), deadline_s=deadline_s, urgency=urgency)
         self._look_at_clock()
@@ -65,14 +69,14 @@ class RestCalls:
             raise
 
     async def ask_pairs(self) -> RestRefusal | RestPairs:
-        """All pairs, by the names that REST has for them."""
+        """All pairs, with the names that REST has for them."""
         answer: asyncio.Future[RestRefusal | RestPairs] = asyncio.get_running_loop().create_future()
         self._look_at_clock()
         ask_pairs(self.queue, _into(answer))
         return await answer
 
     async def close(self, deadline_s: float) -> None:
-        """Let what is under way end, for so long at most; then give up the rest."""
+        """Wait up to `deadline_s` seconds for calls under way, then abandon the rest."""
         if self._sending:
             await asyncio.wait(self._sending, timeout=deadline_s)
         if self._timer is not None:
@@ -84,7 +88,9 @@ class RestCalls:
         self._now.set(self._clock.mono_ns(), self._clock.wall_ns())
 
     def _wake(self) -> None:
-        """Soon, and once: whoever puts a call is in the middle of something."""
+        """Send what is due in the next turn of the event loop, since the caller may be in
+        the middle of something.
+        """
         if not self._is_woken:
             self._is_woken = True
             asyncio.get_running_loop().call_soon(self._send_due)
@@ -121,7 +127,7 @@ class RestCalls:
 
 
 class _KeyFile:
-    """What the queue has noted goes into the key's file."""
+    """Stores the queue's notes in the key's file."""
 
     def __init__(self, key: KeyLock, clock: Clock) -> None:
         self._key = key
@@ -135,7 +141,9 @@ class _KeyFile:
 
 
 def _queue_of(key: KeyLock | None, clock: Clock, now: Instant) -> CallQueue:
-    """A queue that begins where an earlier process of this key has left Kraken's counter, and its lockout."""
+    """A queue that continues with the counter and lockout that an earlier process of this
+    key noted.
+    """
     if key is None:
         return CallQueue(now)
     tier, points, age_ns = key.calls_before(clock)

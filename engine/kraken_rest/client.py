@@ -1,7 +1,7 @@
 """One call of Kraken's REST over HTTPS: nonce, signature, request, answer.
 
-Which call may be made when is decided by `engine.kraken_rest.call_queue`; what an answer means is read by
-`engine.kraken.rest.replies`.
+`engine.kraken_rest.call_queue` decides when a call may be made;
+`engine.kraken.rest.replies` decodes the answers.
 """
 
 from engine.clock import Clock
@@ -14,7 +14,7 @@ from engine.net.key_lock import KeyLock
 
 
 class KrakenRest:
-    """One service, and the key to its private side when there is one."""
+    """One REST service, and the key to its private side if there is one."""
 
     def __init__(
         self, https: HttpsClient, clock: Clock, *, signer: Signer | None = None, key: KeyLock | None = None
@@ -29,7 +29,7 @@ class KrakenRest:
     async def call(self, request: RestRequest, *, deadline_s: float = DEADLINE_S) -> HttpAnswer:
         """The answer to `request`, which is sent once.
 
-        NotSent: it may be sent again. InDoubt: it may have been carried out.
+        Raises NotSent if it may be sent again, InDoubt if it may have been carried out.
         """
         if not request.is_private:
             return await self._https.request(request.method, request.target, deadline_s=deadline_s)
@@ -41,7 +41,9 @@ class KrakenRest:
         )
 
     async def websockets_token(self) -> tuple[str, int]:
-        """A new token and the seconds it may wait for its first use; EngineError when there is none."""
+        """A new token, and the seconds within which it must be used. Raises EngineError if
+        there is none.
+        """
         answer = await self.call(get_websockets_token())
         token = read_websockets_token(answer.status, answer.body)
         if isinstance(token, RestRefusal):
@@ -49,5 +51,5 @@ class KrakenRest:
         return token.token, token.expires_s
 
     async def close(self) -> None:
-        """Give up the connections; the key's lock belongs to whoever made it."""
+        """Close the connections; the key's lock belongs to the caller."""
         await self._https.close()

@@ -1,4 +1,4 @@
-"""How REST names pairs: asked for once, by two calls, until it is known. Pure."""
+"""The names that REST has for pairs: two calls, repeated until they are answered. Pure."""
 
 from collections.abc import Callable
 from typing import Final
@@ -15,7 +15,9 @@ PAUSE_NS_MAX: Final = 10 * NS_PER_S  # orders in doubt wait for the pairs' names
 
 
 def ask_pairs(calls: CallQueue, answered: Callable[[RestRefusal | RestPairs], None]) -> None:
-    """All pairs, tokenized stocks among them as far as Kraken tells them: others do not wait for those."""
+    """Ask for all pairs. Tokenized stocks are included if Kraken tells them; without them
+    the result holds the others.
+    """
 
     def add_tokenized(pairs: RestRefusal | RestPairs) -> None:
         if isinstance(pairs, RestRefusal):
@@ -40,13 +42,15 @@ class PairNames:
         self._calls = calls
         self._now = now
         self._retry = Retry(chance, pause_ns_max=PAUSE_NS_MAX)
-        # Not before this, whatever it was refused for.
+        # The earliest time of the next call, whatever the last was refused for.
         self._ask_at = MonoNs(0)
         self._is_asked = False
         self.pairs: RestPairs | None = None
 
     def ask_due(self) -> None:
-        """Ask for them, unless they are known or were refused a moment ago."""
+        """Ask for the names unless they are known, being asked for, or were refused shortly
+        before.
+        """
         if self.pairs is None and not self._is_asked and self._now.mono >= self._ask_at:
             self._is_asked = True
             ask_pairs(self._calls, self._take)

@@ -1,10 +1,9 @@
-"""What must be true before the first order: asked of Kraken gently, without trading, before live trading and by
-`engine check`.
+"""Checks before live trading and for `engine check`: few calls to Kraken, and no orders.
 
     system ─► clock ─► symbols ─► key ─► balances            each a Finding: ok, advice, warning or failure
 
-A wrong key is asked with once: failed authenticated calls lead to a lockout of fifteen minutes. Each failure is one
-sentence that says what to change.
+A wrong key is used once only, since failed authenticated calls lead to a lockout of fifteen
+minutes. Each failure is one sentence that says what to change.
 """
 
 import asyncio
@@ -27,13 +26,13 @@ from engine.units import NS_PER_MS, NS_PER_S, WallNs
 
 OFFSET_WARNING_NS: Final = 250 * NS_PER_MS  # of our clock to Kraken's: a quarter of the usual deadline of an order
 OFFSET_FAILURE_NS: Final = 2 * NS_PER_S
-EXPIRY_WARNING_NS: Final = 7 * 24 * 3600 * NS_PER_S  # before the key's own end
+EXPIRY_WARNING_NS: Final = 7 * 24 * 3600 * NS_PER_S  # before the key expires
 PAUSE_S_MIN: Final = 1.0  # between two tries while Kraken cannot be reached
 PAUSE_S_MAX: Final = 30.0
 NOTICES_SHOWN_MAX: Final = 5  # of a kind
 NOTICE_CHARS_MAX: Final = 400
 
-# The boxes on Kraken's page of a key, by the permission that each gives.
+# The labels on Kraken's page of a key, by the permission that each grants.
 BOXES: Final = {
     "query-funds": "Funds: Query",
     "query-open-trades": "Orders and trades: Query open orders & trades",
@@ -45,7 +44,7 @@ BOXES: Final = {
 WITHDRAW: Final = "withdraw-funds"
 WITHDRAW_BOX: Final = "Funds: Withdraw"
 
-# Troubles that pass, or that at least say nothing of key and configuration.
+# Errors that pass with time, or that at least say nothing of key and configuration.
 _PASSING: Final = (ErrorKind.TRANSPORT, ErrorKind.SERVICE, ErrorKind.CALL_LIMIT)
 
 log = structlog.get_logger("preflight")
@@ -61,47 +60,53 @@ class Level(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     level: Level
     text: str
-    """One sentence."""
+    """The finding in one sentence."""
     is_passing: bool = False
-    """A failure that may be gone at the next try: Kraken could not be asked."""
+    """True for a failure that may be gone at the next try: Kraken could not be asked."""
 
 
 class Preflight(NamedTuple):
-    """What Kraken's REST told."""
+    """The results of all checks."""
 
     findings: list[Finding]
     pairs: RestPairs
 
     @property
     def failure(self) -> Finding | None:
-        """The first; None when trading may start."""
+        """The first failure; None if trading may start."""
         return next((finding for finding in self.findings if finding.level is Level.FAILURE), None)
 
 
 class ClockOffset(NamedTuple):
-    """How far our clock is ahead of Kraken's, at least and at most: between the two lies what the network took."""
+    """How far our clock is ahead of Kraken's: at least and at most, as the network's delay
+    leaves it open.
+    """
 
     low_ns: int
     high_ns: int
 
     @classmethod
     def of_exchange(cls, sent_at: WallNs, kraken_in: WallNs, kraken_out: WallNs, received_at: WallNs) -> "ClockOffset":
-        """From one question: Kraken had it after we sent it, and answered before we heard."""
+        """The offset from one exchange: Kraken received after we sent, and replied before
+        we received.
+        """
         return cls(sent_at - kraken_in, received_at - kraken_out)
 
     @property
     def certain_ns(self) -> int:
-        """The least that the clocks differ; 0 when they may agree."""
+        """The least that the clocks differ; 0 if they may agree."""
         return max(self.low_ns, -self.high_ns, 0)
 
 
 def clock_finding(offset: ClockOffset) -> Finding:
-    """What to think of our clock: orders carry a deadline by it, which Kraken reads by its own."""
+    """The finding on our clock: orders carry a deadline by it, which Kraken compares with
+    its own.
+    """
     certain_ns = offset.certain_ns
     if certain_ns < OFFSET_WARNING_NS:
         middle_ms = (offset.low_ns + offset.high_ns) / 2 / NS_PER_MS
@@ -120,9 +125,11 @@ def clock_finding(offset: ClockOffset) -> Finding:
 
 
 async def run_preflight(rest: RestCalls, symbols: Sequence[str], clock: Clock) -> str | None:
-    """Why live trading must not start, in one sentence; None when it may. Waits while Kraken cannot be reached.
+    """Why live trading must not start, in one sentence; None if it may. Waits while Kraken
+    cannot be reached.
 
-    One call of the key: a start must fit what earlier ones have left of its counter, and balances come by the feed.
+    It makes one call of the key: a start must fit into what earlier ones left of the key's
+    counter, and balances come by the feed.
     """
     pause_s = PAUSE_S_MIN
     while True:
@@ -142,7 +149,7 @@ async def run_preflight(rest: RestCalls, symbols: Sequence[str], clock: Clock) -
 async def examine(
     rest: RestCalls, symbols: Sequence[str], clock: Clock, *, with_key: bool = True, with_balances: bool = True
 ) -> Preflight:
-    """Look at everything that REST can tell; with no key, at what is public."""
+    """Check everything that REST can tell; without a key, what is public."""
     findings: list[Finding] = []
     status = await rest.ask(rest_requests.system_status(), rest_replies.read_system_status)
     if isinstance(status, RestRefusal):
@@ -166,7 +173,7 @@ async def _examine_clock(rest: RestCalls, clock: Clock) -> Finding:
     received_at = clock.wall_ns()
     if isinstance(kraken_time, RestRefusal):
         return _refused("clock", kraken_time)
-    # Kraken tells whole seconds: it was this moment, or any in the second after it.
+    # Kraken tells whole seconds, so its time is anywhere in the second that follows.
     return clock_finding(ClockOffset.of_exchange(sent_at, WallNs(kraken_time + NS_PER_S), kraken_time, received_at))
 
 
@@ -176,7 +183,7 @@ async def _examine_key(rest: RestCalls, clock: Clock, *, with_balances: bool) ->
         return [_refused("key", info)]
     findings = [_permission_finding(info.permissions), *_key_findings(info, clock.wall_ns())]
     if findings[0].level is Level.FAILURE or not with_balances:
-        return findings  # more calls would only fail in their turn
+        return findings  # more calls would fail too
     balances = await rest.ask(rest_requests.balance_ex(), rest_replies.read_balance_ex)
     if isinstance(balances, RestRefusal):
         return [*findings, _refused("balances", balances)]
@@ -271,7 +278,7 @@ def _key_findings(info: ApiKeyInfo, now: WallNs) -> list[Finding]:
 
 
 def _listed(names: Sequence[str], names_max: int = 8) -> str:
-    """`A, B and C`; of many the first."""
+    """`A, B and C`; of more than `names_max` the first ones."""
     if len(names) > names_max:
         return f"{', '.join(names[:names_max])} and {len(names) - names_max} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

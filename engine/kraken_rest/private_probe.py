@@ -1,6 +1,7 @@
-"""One look at the private WebSocket with a token: does it open, do both channels come, and what do they tell?
+"""Tests the private WebSocket with a token: whether it connects, and what both channels
+tell.
 
-The session and the connection are those of the private feed; nothing is ever ordered.
+It uses the private feed's session and connection, and never sends an order.
 """
 
 import asyncio
@@ -32,11 +33,11 @@ PING_ID: Final = 1_000_000  # beyond the numbers of the session's own requests
 
 
 class Probe(Struct, frozen=True):
-    """What came of it."""
+    """The result of the test."""
 
     findings: list[Finding]
     max_rate_count: int | None = None
-    """The threshold of the account's tier; None when it was not told."""
+    """The threshold of the account's tier; None if Kraken did not tell it."""
 
     @property
     def open_orders_max(self) -> int:
@@ -56,7 +57,9 @@ _decode_pong = msgspec.json.Decoder(_Pong).decode
 
 
 class _ProbeSession:
-    """A private session that is authorised at once, and asks for Kraken's time beside."""
+    """A private session that is given its token at once, and asks for Kraken's time as
+    well.
+    """
 
     def __init__(self, token: str, clock: Clock) -> None:
         self.inner = PrivateSession(PrivateSettings())
@@ -99,7 +102,7 @@ class _ProbeSession:
         return self.inner.closed(now, reason)
 
     def on_events(self, events: Sequence[PrivateEvent]) -> None:
-        """Look for what decides."""
+        """Take the events that decide the result."""
         for event in events:
             match event:
                 case ExecutionFact(is_snapshot=True, exec_type=kind) if kind != "trade":
@@ -127,7 +130,7 @@ class _ProbeSession:
 async def probe_private(
     url: str, token: str, clock: Clock, *, ca_file: Path | None = None, deadline_s: float = DEADLINE_S
 ) -> Probe:
-    """Connect, subscribe to executions and balances, and leave."""
+    """Connect, subscribe to executions and balances, and disconnect."""
     session = _ProbeSession(token, clock)
     connection: WebSocketConnection[PrivateEvent] = WebSocketConnection(
         url,
@@ -156,7 +159,8 @@ def _judge(session: _ProbeSession, last_error: str | None, url: str, deadline_s:
     findings = [] if session.offset is None else [clock_finding(session.offset)]
     if session.refusal:
         return Probe([*findings, Finding("private", Level.FAILURE, session.refusal)])
-    # After our own farewell the session is closed, so what it has counted tells whether all came.
+    # The session is closed by our own disconnect, so its counts tell whether everything
+    # came.
     missing = [name for name, stream in session.inner.streams.items() if not stream.snapshots]
     if missing:
         why = f" ({last_error})" if last_error else ""

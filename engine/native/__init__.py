@@ -1,9 +1,11 @@
-"""Which implementation of the hot paths runs in this process: the compiled one, or the portable one in plain Python.
+"""Which implementation of the hot paths runs in this process: the compiled one, or the
+portable one in plain Python.
 
-The compiled one is `engine.native.core`, an extension that is built at installation where there is a C compiler.
-Both have the same interfaces and the same memory formats, so that processes of either kind work together; a package
-that has two implementations of something chooses here, once, when it is imported. The fallback is never silent:
-`engine status`, `engine check`, a run's summary and the benchmarks show `DESCRIPTION`.
+The compiled one is `engine.native.core`, an extension that is built at installation where
+there is a C compiler. Both have the same interfaces and the same memory formats, so that
+processes of either kind work together; a package that has two implementations of something
+chooses here, once, when it is imported. The fallback is never silent: `engine status`,
+`engine check`, a run's summary and the benchmarks show `DESCRIPTION`.
 """
 
 import os
@@ -16,7 +18,9 @@ PORTABLE_VARIABLE: Final = "ENGINE_PORTABLE"  # set to anything but 0 or nothing
 
 
 def source_hash(folder: Path) -> str:
-    """A name for what an extension is built from; empty where the sources do not lie in the folder."""
+    """A name for what an extension is built from; empty where the sources do not lie in the
+    folder.
+    """
     sources = sorted((*folder.glob("*.pyx"), *folder.glob("*.pxd"), *folder.glob("*.h")))
     if not sources:
         return ""
@@ -46,7 +50,9 @@ def _choose() -> tuple[Any, str]:
 
 
 def find_listener(picows_version: str) -> tuple[Any, str]:
-    """The compiled listener, for whoever has imported picows, whose C interface it uses; or None and why not."""
+    """The compiled listener, for whoever has imported picows, whose C interface it uses; or
+    None and why not.
+    """
     if CORE is None:
         return None, WHY_PORTABLE
     try:

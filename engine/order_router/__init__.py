@@ -1,4 +1,6 @@
-"""The order router's process: it owns orders, journal, risk, rate counters, the API key and the dead man's switch.
+"""The order router's process: owns orders, journal, risk, rate counters, the API key and
+the dead man's switch.
 
-`core` decides, and is pure; `shell` puts its ports together, `router` is the duty cycle, `process` runs it.
+`core` decides, and is pure; `shell` builds it over real ports, `router` is the duty cycle,
+and `process` runs it.
 """

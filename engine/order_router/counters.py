@@ -1,4 +1,6 @@
-"""The order router's counters in shared memory, which outlive its process: `engine status` shows them."""
+"""The order router's counters in shared memory, which outlive its process: `engine status`
+shows them.
+"""
 
 from engine.clock import Clock
 from engine.kraken.private.events import TradingEvent
@@ -9,7 +11,7 @@ from engine.telemetry import Counters
 
 
 class RouterCounters:
-    """Brings them up to date. What earlier lives of the router counted is gone on from."""
+    """Updates the counters, continuing from what earlier routers of this run counted."""
 
     def __init__(
         self,
@@ -22,11 +24,12 @@ class RouterCounters:
         self._router = router
         self._connection = connection
         self._mono_ns = clock.mono_ns
-        # What the journal tells is counted anew by each life; a killed one had told its last orders to nobody else.
+        # Counts that the journal holds are restored from it by each router: a killed one
+        # may not have written its last.
         self._inherited = counters.snapshot() | dict.fromkeys(RECOUNTED, 0)
 
     def count(self) -> None:
-        """Write what they stand at."""
+        """Write the current counts to shared memory."""
         core, connection = self._router.core, self._connection
         outboxes = core.records.outboxes.values()
         grown = (

@@ -1,4 +1,6 @@
-"""The books and rules of all pairs, as the order router sees them: read from the boards, without following a ring."""
+"""Current books and rules of all pairs for the order router, read from boards without
+following a ring.
+"""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -20,7 +22,9 @@ LIVE: Final = FeedState.LIVE.value
 
 
 class BoardPort(Struct, frozen=True):
-    """One shard's board, and the counters in which its feed shows when it last heard Kraken."""
+    """One shard's board, and the counters in which its feed writes when it last heard
+    Kraken.
+    """
 
     shard: Shard
     board: memoryview | bytearray
@@ -28,14 +32,14 @@ class BoardPort(Struct, frozen=True):
 
 
 class _Place(NamedTuple):
-    """Where a pair is found."""
+    """The shard and slots of a pair."""
 
     board: BoardReader
     slot: int
     pair_slot: int
     counters: memoryview
     heard: int
-    """Index in the counters of when the feed last heard Kraken."""
+    """Index of the counter for when the feed last heard Kraken."""
 
 
 class MarketBoards:
@@ -48,8 +52,9 @@ class MarketBoards:
             board, heard = BoardReader(port.board), port.counters.index("heard_ns")
             for index, symbol in enumerate(port.shard.symbols):
                 self._places[symbol] = _Place(board, index, port.shard.pair_slot(index), port.counters.values, heard)
-        # What the boards said last of each pair, and what that means: read anew each time, for Kraken changes the
-        # precision of living pairs, but decoded only when it is another record.
+        # The last record of each pair, and what it decodes to. The board is read each time,
+        # because Kraken changes the precision of existing pairs; a record is decoded only
+        # if it differs.
         self._pairs: dict[str, tuple[bytes, Pair]] = {}
 
     @property
@@ -57,7 +62,9 @@ class MarketBoards:
         return tuple(self._places)
 
     def book(self, symbol: str) -> BookTop | None:
-        """The last book of a pair; its `state` says whether it is live. None before the first."""
+        """The last book of a pair; its `state` says whether it is live. None before the
+        first.
+        """
         place = self._places.get(symbol)
         if place is None:
             return None
@@ -65,10 +72,12 @@ class MarketBoards:
         return None if record is None else BookTop(symbol, record)
 
     def top(self, symbol: str) -> TopOfBook | None:
-        """The best prices of a pair, and whether they may be relied on; None before the first book.
+        """The best prices of a pair, and whether they are reliable; None before the first
+        book.
 
-        A quiet pair's last update may be old and still be the truth: its age is that of the last frame of any kind,
-        heartbeats included, that Kraken sent on the pair's connection.
+        The age is that of the last frame of any kind, heartbeats included, that Kraken sent
+        on the pair's connection: the last update of a quiet pair may be old and still be
+        true.
         """
         place = self._places.get(symbol)
         record = None if place is None else place.board.read(place.slot)
@@ -78,7 +87,9 @@ class MarketBoards:
         return TopOfBook(*best_prices(record), record[2], state_of(record) is FeedState.LIVE, age_ns, record)
 
     def best(self, symbol: str) -> tuple[PriceTicks | None, PriceTicks | None, int, bool, int] | None:
-        """The same as plain numbers: best bid and ask, their decimals, is the book live, its age in ns."""
+        """`top` as plain numbers: best bid, best ask, their decimals, whether the book is
+        live, its age in ns.
+        """
         place = self._places.get(symbol)
         record = None if place is None else place.board.read(place.slot)
         if place is None or record is None:
@@ -87,12 +98,12 @@ class MarketBoards:
         return bid, ask, record[2], record[1] & STATE_BITS == LIVE, self._mono_ns() - place.counters[place.heard]
 
     def mark(self, symbol: str) -> Decimal | None:
-        """The middle of the book, to value positions with; None without one."""
+        """The mid price of the book, for the value of positions; None without one."""
         book = self.book(symbol)
         return None if book is None else book.mid
 
     def pair(self, symbol: str) -> Pair | None:
-        """Precisions and rules of a pair as its board has them now; None until the venue has told them."""
+        """A pair's current precision and rules; None until the venue has told them."""
         known = self._pairs.get(symbol)
         place = self._places.get(symbol)
         record = None if place is None else place.board.read(place.pair_slot)

@@ -1,7 +1,9 @@
-"""The order router's process: runs the router, and ends it so that no order is forgotten.
+"""The order router's process: runs the router, and ends it so that no order is left
+unattended.
 
-It outlives the engine. When the engine stops, or its process is gone, the router ends what is open (or keeps it, as
-configured), switches the dead man's switch off, and exits; when it cannot, the switch does it.
+It outlives the engine. When the engine stops, or its process is gone, the router cancels
+what is open (or keeps it, as configured), disarms the dead man's switch, and exits. If it
+cannot cancel, the switch stays armed and does it.
 """
 
 import asyncio
@@ -28,9 +30,9 @@ from engine.processes.launch import News, RouterLaunch, Tell
 from engine.processes.runner import LoopRunner, settle_memory
 from engine.units import NS_PER_S
 
-WORK_INTERVAL_S: Final = 0.05  # between two looks at tokens, counters and the status board
-ORPHAN_DEADLINE_S: Final = 30.0  # for the last orders of an engine that is gone; then the dead man's switch must do
-REST_DEADLINE_S: Final = 2.0  # for calls that are under way at the end, the dead man's switch among them
+WORK_INTERVAL_S: Final = 0.05  # between two updates of tokens, counters and the status board
+ORPHAN_DEADLINE_S: Final = 30.0  # for canceling after the engine is gone; then the dead man's switch does it
+REST_DEADLINE_S: Final = 2.0  # for calls under way at the end, such as disarming the dead man's switch
 NUDGE: Final = b"snapshot"
 
 
@@ -38,7 +40,9 @@ log = structlog.get_logger("order_router")
 
 
 async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell) -> None:
-    """Route orders until SIGTERM, or until the engine is gone and its orders are taken care of."""
+    """Route orders until SIGTERM, or until the engine is gone and its orders are dealt
+    with.
+    """
     no_core_dumps(allow=launch.trading.core_dumps)
     clock = SystemClock()
     shell = assemble(launch, clock)
@@ -87,9 +91,9 @@ async def _serve(launch: RouterLaunch, shell: RouterShell) -> list[asyncio.Abstr
 async def _until_over(
     works: list[asyncio.Future[None]], failed: asyncio.Future[None], ends: Sequence[asyncio.Future[Any]]
 ) -> None:
-    """Until the engine wants us to end, or is gone.
+    """Wait until the engine wants us to end, or is gone.
 
-    What a work raises is a broken rule of our own and ends the process; the last of them may come to its end.
+    An exception of a work is a broken rule of our own and ends the process.
     """
     watched: set[asyncio.Future[Any]] = {*works, failed, *ends}
     while True:
@@ -113,7 +117,9 @@ async def _close(shell: RouterShell) -> None:
 
 
 async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan: bool) -> None:
-    """Cancel what is open, or keep it; the switch that would cancel it later is switched off only when all is done."""
+    """Cancel what is open, or keep it as configured. The dead man's switch is disarmed only
+    when all is done.
+    """
     core = router.core
     router.look_at_clock()
     if is_orphan:
@@ -146,10 +152,12 @@ async def _look_after(shell: RouterShell) -> None:
 
 
 async def _check_account(launch: RouterLaunch, shell: RouterShell, tell: Tell, clock: Clock) -> None:
-    """Before the first order with real money: may the key do what is needed, and nothing more?
+    """Check, before the first order with real money, that the key has the permissions it
+    needs and no more.
 
-    A no ends a run that begins. One under way has orders to look after: its router stays, takes none, and asks again
-    after the quarter of an hour that a lockout takes.
+    A failure ends a run that begins. In a run under way there may be orders to look after,
+    so the router stays, takes no orders, and checks again after the fifteen minutes that a
+    lockout lasts.
     """
     if not launch.is_live:
         return
@@ -168,14 +176,14 @@ def _shut(router: OrderRouter, reason: str) -> None:
 
 
 def _ask_for_snapshot(launch: RouterLaunch) -> None:
-    """What the private feed told the router before us, it tells again."""
+    """Have the private feed repeat what it told the router before us."""
     nudge = socket.socket(fileno=launch.nudge_fd)
     with suppress(OSError):
         nudge.send(NUDGE, socket.MSG_DONTWAIT)
 
 
 def _watch_engine(loop: asyncio.AbstractEventLoop, launch: RouterLaunch, orphaned: asyncio.Event) -> None:
-    """Know when the engine's process is gone, be it by SIGKILL."""
+    """Set `orphaned` when the engine's process is gone, even by SIGKILL."""
     try:
         pidfd = os.pidfd_open(launch.parent_pid)
     except ProcessLookupError:

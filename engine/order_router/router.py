@@ -1,6 +1,7 @@
-"""The order router's duty cycle: rings and the clock in, calls of the core out.
+"""The order router's duty cycle: passes records of the rings, and time, to the order core.
 
-A record that cannot be read is left behind: it must not take everybody's cancels with it.
+A record that cannot be decoded is skipped and counted, so that it does not block the
+cancels behind it.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,12 +21,12 @@ RECORDS_PER_CYCLE_MAX: Final = 64
 
 
 class OrderRouter:
-    """The core, between its rings."""
+    """The order core between its rings, as an actor."""
 
     def __init__(
         self, core: OrderCore, now: Instant, *, commands: GatedSubscriber, account: GatedSubscriber, clock: Clock
     ) -> None:
-        """`now` is the one that the core works with."""
+        """`now` must be the instant that the core works with."""
         self.core = core
         self._now = now
         self._commands = commands
@@ -35,11 +36,13 @@ class OrderRouter:
         self._mono_ns = clock.mono_ns
         self._wall_ns = clock.wall_ns
         self._timer_at = MonoNs(0)
-        # Wake-ups that were missed; see `processes.runner`.
+        # Wake-ups that were missed and made good; see `processes.runner`.
         self.rescues = 0
 
     def do_work(self) -> int:
-        """Take what the rings hold, then what time has brought; the number of records taken."""
+        """Take what the rings hold, then do what is due; returns the number of records
+        taken.
+        """
         core = self.core
         facts = self._account.poll_many(RECORDS_PER_CYCLE_MAX)
         unreadable = self._account_records.unreadable
@@ -66,28 +69,30 @@ class OrderRouter:
         return len(facts) + len(commands)
 
     def look_at_clock(self) -> MonoNs:
-        """Tell the core what time it is, before whatever it is to be told next."""
+        """Set the core's time and return it; call it before each input to the core."""
         now = self._now.mono = self._mono_ns()
         self._now.wall = self._wall_ns()
         return now
 
     def on_trading_events(self, events: Sequence[TradingEvent]) -> None:
-        """What the trading connection brought."""
+        """Take what came on the trading connection."""
         self.look_at_clock()
         self.core.on_trading_events(events)
 
     # --- for the runner
 
     def ready(self) -> bool:
-        """Is there a record to take?"""
+        """True if a ring holds a record."""
         return self._commands.ready() or self._account.ready()
 
     def next_timer(self) -> MonoNs:
-        """When time is to be looked at again."""
+        """When `do_work` must be called again though no record comes."""
         return self._timer_at
 
     def wake_with(self, wake: Callable[[], None]) -> None:
-        """Be given what calls for another turn; the timer is fine enough for what comes from REST."""
+        """Part of the actor's interface; not needed, because the timer is short enough for
+        REST's answers.
+        """
 
     def count(self) -> None:
-        """The process brings the shared counters up to date; nothing to do here."""
+        """Part of the actor's interface; the process updates the shared counters itself."""

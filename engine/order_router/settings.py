@@ -1,4 +1,4 @@
-"""From a user's configuration to what the order core understands."""
+"""Converts a user's configuration to the order core's settings."""
 
 from decimal import Decimal
 
@@ -10,7 +10,7 @@ from engine.units import NS_PER_MS, NS_PER_S
 
 
 def core_settings(trading: TradingConfig, risk: RiskConfig, hang_ns_max: int) -> CoreSettings:
-    """All of it."""
+    """The settings of the order core."""
     return CoreSettings(
         new_orders=NewOrderSettings(
             deadline_ns=int(trading.deadline_s * NS_PER_S),
@@ -59,7 +59,7 @@ def _limits(risk: RiskConfig, trading: TradingConfig) -> RiskLimits:
 
 
 def _exact(number: float) -> Decimal:
-    """The shortest decimal that means it: what the user wrote."""
+    """The shortest decimal that a float prints as, which is what the user wrote."""
     return Decimal(repr(number))
 
 

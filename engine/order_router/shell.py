@@ -1,11 +1,12 @@
-"""The order core's shell: its ports over files, sockets and shared memory, as the supervisor handed them over.
+"""The order core's shell: its ports over the files, sockets and shared memory that the
+supervisor passed on.
 
     key ─► KrakenRest ─► RestCalls ─► CallQueue ─┐
     journal file ─► blotter ─────────────────────┤
     boards, callback words, report rings ────────┼─► Ports ─► build ─► OrderCore ◄─ OrderRouter ◄─ rings
     trading session ◄─► connection ──────────────┘
 
-`process` runs what is put together here.
+`process` runs what is built here.
 """
 
 import random
@@ -54,7 +55,7 @@ log = structlog.get_logger("order_router")
 
 
 class RouterShell(NamedTuple):
-    """All that runs, and all that must be closed."""
+    """The parts that run, and those that must be closed."""
 
     core: OrderCore
     router: OrderRouter
@@ -68,11 +69,13 @@ class RouterShell(NamedTuple):
     counters: RouterCounters
     doorbells: list[Doorbell]
     is_successor: bool
-    """Did another router serve this run of the engine before?"""
+    """True if another router served this run of the engine before."""
 
 
 def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
-    """Make it, in a process with a running event loop; ConfigError for a key or a journal that cannot be used."""
+    """Build the shell, in a process with a running event loop. Raises UserError for an
+    unusable key or journal, JournalError if the journal takes no record.
+    """
     trading = launch.trading
     memories = {fd: Segment.attach(fd).memory for fd in _segment_fds(launch)}
     histograms = {
@@ -87,7 +90,8 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
     opened = _open_journal(launch, signer, clock, is_successor=is_successor)
     history = HistoryWriter(Path(launch.state_dir) / HISTORY_FILE) if trading.history else None
     session = TradingSession(TradingSettings(answer_deadline_ns=int(trading.answer_timeout_s * NS_PER_S)))
-    # The connection tells the router what comes, which is made when the core is; nothing comes before it runs.
+    # The connection needs the router, which is made after the core; nothing is received
+    # before it runs.
     routers: list[OrderRouter] = []
     connection: WebSocketConnection[TradingEvent] = WebSocketConnection(
         launch.url,
@@ -158,7 +162,9 @@ def _boards(launch: RouterLaunch, memories: dict[int, memoryview], clock: Clock)
 
 
 def _latency_meter(histograms: dict[str, Histogram], clock: Clock) -> Callable[[MonoNs, MonoNs], None]:
-    """Called when an order's bytes are with the socket: how long ago did the strategy ask, and the market move?"""
+    """A function to call when an order's bytes were written: it records the time since the
+    strategy's command and since the market record.
+    """
     strategy_to_wire, tick_to_order = histograms["strategy_to_wire"], histograms["tick_to_order"]
 
     def measure(issued_at: MonoNs, tick_at: MonoNs) -> None:
@@ -181,7 +187,8 @@ def _open_rest(launch: RouterLaunch, clock: Clock, names: Resolver) -> tuple[Htt
     log.info("key", fingerprint=credentials.fingerprint, source=credentials.source)
     if credentials.warning is not None:
         log.warning("key", warning=credentials.warning)
-    # Play money's keys are one venue's own: two engines on this machine may meet the same one.
+    # Play-money keys belong to one venue each, so two engines on this machine may have the
+    # same one.
     key_lock = KeyLock(credentials.api_key, None if launch.is_live else Path(launch.state_dir) / "keys")
     ca_file = Path(launch.ca_file) if launch.ca_file else None
     https = HttpsClient(launch.rest_url, clock=clock, resolver=names, ca_file=ca_file)
@@ -192,15 +199,17 @@ class _OpenJournal(NamedTuple):
     journal: Journal
     blotter: Blotter
     of_run: Sequence[Record]
-    """What earlier lives of the router wrote in this run of the engine."""
+    """What earlier routers wrote in this run of the engine."""
     unwritten: Sequence[Record]
-    """What the journal did not take yet."""
+    """Records that the journal has not taken yet."""
 
 
 def _open_journal(launch: RouterLaunch, signer: Signer, clock: Clock, *, is_successor: bool) -> _OpenJournal:
-    """The journal and what it comes to; JournalError when it takes no record and no router served this run before.
+    """Open the journal and fold it. Raises JournalError if it takes no record and no router
+    served this run before.
 
-    A successor has orders to look after: it cancels and reconciles though the disk is full, and takes no new order.
+    A successor has orders to look after: with a full disk it still cancels and reconciles,
+    and takes no new order.
     """
     state_dir = Path(launch.state_dir)
     journal, records, report = Journal.open(state_dir, durability=launch.trading.durability)

@@ -1,4 +1,5 @@
-"""What the order router says of itself: its status on a board for the engine, and its answers on a control socket.
+"""The order router's status on a board for the engine, and its commands on a control
+socket.
 
 status()       mode, gate, positions, profit and loss, tokens, breaker, rate counters    4 times a second
 commands()     orders, balances, cancel, halt, resume: for people, though a strategy hangs
@@ -27,7 +28,7 @@ ID_CHARS_SHOWN_MAX: Final = 80
 
 
 class RouterStatus:
-    """The router as others see it."""
+    """Publishes the status and answers commands."""
 
     def __init__(self, router: OrderRouter, board: BoardWriter, boards: BoardsPort) -> None:
         self._router = router
@@ -38,7 +39,9 @@ class RouterStatus:
         self._published_gate = router.core.gate.report
 
     def publish(self, *, now_too: bool = False) -> None:
-        """Put the status on its board, when it is time for it: at once when trading opens or closes, or `now_too`."""
+        """Write the status to its board every PUBLISH_NS, and at once if trading opens or
+        closes or with `now_too`.
+        """
         now, gate = self._router.look_at_clock(), self._core.gate.report
         if not now_too and now - self._published_at < PUBLISH_NS and gate == self._published_gate:
             return
@@ -49,7 +52,7 @@ class RouterStatus:
             )  # fmt: skip
 
     def status(self) -> dict[str, Any]:
-        """Everything, as the summary shows it."""
+        """The status object, as the summary shows it."""
         core, now = self._core, self._router.look_at_clock()
         gate = core.gate.report
         held = _total_positions(core)
@@ -64,7 +67,8 @@ class RouterStatus:
             "positions": {
                 symbol: {"qty": _text(state.qty), "avg_price": _text(state.avg_price)} for symbol, state in held.items()
             },
-            # Several quote currencies are never added up: the first is shown here, all of them beside it.
+            # Amounts in different quote currencies are not added up: the first is shown
+            # here, all of them in `by_currency`.
             "pnl": by_currency.get(main, {"realized": "0", "unrealized": "0", "fees": "0"})
             | {"currency": main, "by_currency": by_currency},
             "by_strategy": {
@@ -89,7 +93,7 @@ class RouterStatus:
         }
 
     def commands(self) -> Mapping[str, Command]:
-        """What the control socket answers."""
+        """The commands of the control socket, by name."""
         answers: dict[str, Command] = {
             "orders": self._orders,
             "balances": self._balances,
@@ -165,7 +169,7 @@ class RouterStatus:
 
 
 def _total_positions(core: OrderCore) -> dict[str, PositionState]:
-    """What all strategies together hold, pair by pair."""
+    """The positions of all strategies together, by pair."""
     totals: dict[str, PositionState] = {}
     for _, symbol, state in core.blotter.positions.items():
         total = totals.setdefault(symbol, PositionState())
@@ -177,6 +181,6 @@ def _total_positions(core: OrderCore) -> dict[str, PositionState]:
 
 
 def _text(number: Decimal) -> str:
-    """Exact, without an exponent and without zeros that say nothing."""
+    """Exact decimal text, without an exponent or trailing zeros."""
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,4 +1,6 @@
-"""WebSocket tokens for the private feed, over a Unix socket of mode 0600: for this user's processes only."""
+"""Serves WebSocket tokens to the private feed, over a Unix socket of mode 0600: for this
+user's processes only.
+"""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +13,7 @@ from engine.secret import Secret
 
 
 async def serve_tokens(path: Path, router: OrderRouter) -> asyncio.AbstractServer:
-    """Give each process that asks a fresh token, until the server is closed."""
+    """Serve each process that asks a fresh token, until the returned server is closed."""
 
     async def give(_: Request) -> Answer:
         given: asyncio.Future[Secret | NoToken] = asyncio.get_running_loop().create_future()

@@ -1,1 +1,3 @@
-"""The life of orders, without sockets and clocks: intents, states, journal, risk, limits and money."""
+"""The life of orders, without sockets and clocks: intents, states, journal, risk, limits
+and money.
+"""

@@ -1,16 +1,5 @@
-"""Are the amounts of an order, or of a change of one, exact on its pair? One rule, for
+"""Whether the amounts of an order, or of an amend, are exact on its pair: one rule for
 strategy host and router.
-
-    quantity, displayed quantity              multiples of the pair's quantity step
-    prices, and distances in quote currency   multiples of its tick; a distance may be negative
-    cash to spend                             multiples of 10**-cost_decimals
-    per cent                                  any: Kraken documents no bound
-
-Kraken would refuse what is off these steps after a round trip, and leave a position without
-its stop. Amounts in another scale than the pair's present one are refused first.
-
-Source: https://docs.kraken.com/api/docs/websocket-v2/add_order, and the instrument channel
-for the steps
 """
 
 from decimal import Decimal

@@ -77,7 +77,7 @@ class Balances:
         self._has_gap = True
 
     def is_known(self, asset: str) -> bool:
-        """Is the total known?
+        """True if the total is known.
 
         True, too, for an asset that a complete snapshot did not name.
         """

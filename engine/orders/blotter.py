@@ -2,12 +2,14 @@
 
     what Kraken or the router says ─► decide: on_…() ─► records ─► journal ─► apply() ─► Change ─► reports
 
-Deciding changes nothing; applying decides nothing. So the state after a restart is what the journal's records come
-to, and a crash between any two steps leaves either a record that is applied again or none at all.
+Deciding changes nothing; applying decides nothing. So the state after a restart is the fold
+of the journal's records, and a crash between any two steps leaves either a record that is
+applied again or none at all.
 
-Facts come on two connections and in any order: an order may be filled before it is acknowledged, and a report of its
-end knows no symbol. Every fact is joined to its order by the ids it has; what the table in `life` does not allow is
-counted and put aside, never raised.
+Facts come on two connections and in any order: an order may be filled before it is
+acknowledged, and a report of its end has no symbol. Every fact is joined to its order by
+the ids it has. What the table in `life` does not allow is counted and set aside, never
+raised.
 """
 
 from collections import OrderedDict, deque
@@ -53,7 +55,7 @@ from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.units import PriceTicks, QtyLots, WallNs, aligned, exact_units, rescaled, units_decimal
 
-ENDED_KEPT: Final = 10_000  # orders that are over: late news finds them, `engine orders` shows them
+ENDED_KEPT: Final = 10_000  # ended orders, for late reports and `engine orders`
 EXEC_IDS_KEPT: Final = 50_000  # Kraken's snapshots repeat the last fifty fills
 UNTOLD_MAX: Final = 10_000  # fills of one strategy that its reports may not hold yet; older ones are given up
 ODDITIES_KEPT: Final = 100
@@ -69,7 +71,7 @@ NEVER: Final = WallNs(0)
 
 
 class Change(Struct, frozen=True):
-    """What a record did."""
+    """The effect of a record on one order."""
 
     order: TrackedOrder
     fill: Filled | None = None
@@ -77,21 +79,20 @@ class Change(Struct, frozen=True):
 
 
 class Oddity(Struct, frozen=True):
-    """Something that cannot be, as far as we know: counted, kept for people, and not acted upon."""
+    """A fact that contradicts what we know: counted, kept for people, and not acted upon."""
 
     what: str
     key: str
 
 
 class _State(Struct):
-    """What a snapshot of the blotter holds."""
+    """The state of the blotter, as a snapshot record holds it."""
 
     orders: list[TrackedOrder]
     ended: list[TrackedOrder]
     exec_ids: list[str]
     positions: list[tuple[str, str, PositionState]]
     run: int
-    run_began_at: WallNs = WallNs(0)
     mode: str = ""
     mode_reason: str = ""
     day: int = 0
@@ -105,25 +106,28 @@ class Blotter:
 
     def __init__(self) -> None:
         self._begin(_State([], [], [], [], 0))
-        # What was counted and not acted upon; not part of the state.
+        # Facts that were counted and not acted upon; not part of the state.
         self.oddities: deque[Oddity] = deque(maxlen=ODDITIES_KEPT)
         self.quarantined = 0
         self.fills_repeated = 0
-        # Fills that no later life of the router can tell any more, for a strategy left more than UNTOLD_MAX lying.
+        # Fills that a restarted router can no longer report, because a strategy left more
+        # than UNTOLD_MAX unread.
         self.fills_given_up = 0
-        # Reports of orders that are not known yet, by Kraken's id: the end of one may outrun its beginning. Not part of
-        # the state either.
+        # Reports of orders that are not known yet, by Kraken's id: an order's end may come
+        # before its acknowledgement. Not part of the state either.
         self._parked: OrderedDict[str, list[ExecutionFact]] = OrderedDict()
         self.parked = 0
 
     def _begin(self, state: _State) -> None:
-        # The engine's run that the last router belonged to, and when its first one opened the journal.
-        self.run, self.run_began_at = state.run, state.run_began_at
-        self.mode, self.mode_reason = state.mode, state.mode_reason  # TradingMode's name; empty: never changed
+        # The run of the engine that the last router belonged to.
+        self.run = state.run
+        self.mode, self.mode_reason = state.mode, state.mode_reason  # a name of TradingMode; empty: never changed
         self.day, self.day_totals = state.day, state.day_totals  # the UTC day, and the totals that it began with
-        # Fills of this run of the engine that the strategies' reports may not hold yet, oldest first.
+        # Fills of this run of the engine that the strategies' report rings may not hold
+        # yet, oldest first.
         self.untold: dict[str, deque[Filled]] = {strategy: deque(fills) for strategy, fills in state.untold.items()}
-        # Orders of this run of the engine that wait for the rate counter, by the first one's key.
+        # Orders of this run of the engine that wait for the rate counter, by the key of the
+        # first.
         self.queued: dict[str, Queued] = {queued.orders[0][0]: queued for queued in state.queued}
         self.open: dict[str, TrackedOrder] = {}
         self.ended: OrderedDict[str, TrackedOrder] = OrderedDict((order.key, order) for order in state.ended)
@@ -144,31 +148,34 @@ class Blotter:
     # --- looking
 
     def get(self, key: str) -> TrackedOrder | None:
-        """An order by the engine's id."""
+        """The order with this key; None if it is not known."""
         return self.open.get(key) or self.ended.get(key)
 
     def find(
         self, order_id: str | None = None, cl_ord_id: str | None = None, userref: int | None = None
     ) -> TrackedOrder | None:
-        """An order by whatever Kraken calls it."""
+        """The order with any of these ids of Kraken's; None if it is not known."""
         key = self._key_of_order_id.get(order_id) if order_id else None
         if key is None and cl_ord_id and (order := self.get(cl_ord_id)) is not None:
-            # An id may be used again once its order is over: then Kraken's id tells the two apart.
+            # A client order id or userref may be used again once its order has ended;
+            # Kraken's id then tells the two apart.
             return order if not order.order_id or not order_id or order.order_id == order_id else None
         if key is None and userref and (order := self.get(self._key_of_userref.get(userref, ""))) is not None:
             return order if not order.order_id or not order_id or order.order_id == order_id else None
         return None if key is None else self.get(key)
 
     def order_of(self, told: ExecutionFact | OrderLookup) -> TrackedOrder | None:
-        """The order that a report or a lookup is about: decided here and nowhere else."""
+        """The order that a report or lookup is about, or None. Nothing else decides this."""
         return self.find(told.order_id, told.cl_ord_id, told.own_userref)
 
     def in_doubt(self) -> list[TrackedOrder]:
-        """Orders that must be looked up."""
+        """The orders that must be looked up."""
         return [order for order in self.open.values() if order.state is S.UNKNOWN]
 
     def open_on(self, symbol: str) -> Collection[TrackedOrder]:
-        """Open orders on a pair, whoever's they are; look at them before the next record is applied."""
+        """All open orders on a pair, also those of others; use the result before the next
+        record is applied.
+        """
         return self._open_on.get(symbol, _NO_ORDERS).values()
 
     def open_of(self, strategy: str) -> list[TrackedOrder]:
@@ -176,17 +183,17 @@ class Blotter:
         return [order for order in self.open.values() if order.strategy == strategy]
 
     def knows_fill(self, exec_id: str) -> bool:
-        """Has this fill been counted?"""
+        """True if this fill was counted already."""
         return exec_id in self._exec_ids
 
     def is_queued(self, key: str) -> bool:
-        """Does this order wait for the rate counter?"""
+        """True if this order waits for the rate counter."""
         return any(key == waiting for queued in self.queued.values() for waiting, _ in queued.orders)
 
     # --- deciding: what happened becomes records
 
     def on_acknowledged(self, key: str, order_id: str, at: WallNs) -> Sequence[Record]:
-        """Kraken's answer to an order: it has it."""
+        """Records of a reply with which Kraken accepted an order."""
         order = self.get(key)
         if order is None or not order_id:
             return NO_RECORDS
@@ -195,7 +202,7 @@ class Blotter:
         return self._acknowledged(order, order_id, at)
 
     def on_rejected(self, key: str, reason: str, at: WallNs) -> Sequence[Record]:
-        """Kraken's answer to an order: no, for certain."""
+        """Records of a reply with which Kraken refused an order for certain."""
         order = self.open.get(key)
         if order is None:
             return NO_RECORDS
@@ -204,14 +211,14 @@ class Blotter:
         return (Rejected(key, reason, at),)
 
     def on_doubt(self, key: str, reason: str, at: WallNs) -> Sequence[Record]:
-        """Nobody knows what became of an order that was sent."""
+        """Records of an order that was sent and whose outcome is unknown."""
         order = self.open.get(key)
         if order is None or order.state is not S.SENT:
             return NO_RECORDS
         return (InDoubt(key, reason, at),)
 
     def on_absent(self, key: str, reason: str, at: WallNs) -> Sequence[Record]:
-        """Looked for after its deadline, and not there."""
+        """Records of an order that was looked for after its deadline and not found."""
         order = self.open.get(key)
         if order is None or not _allows(order.state, E.ABSENT):
             return NO_RECORDS
@@ -220,17 +227,20 @@ class Blotter:
     def on_request_refused(
         self, key: str, request: str, reason: str, at: WallNs, *, is_certain: bool = True
     ) -> Sequence[Record]:
-        """Kraken's answer to an amend or cancel: no. Or the request's outcome is settled by what the order now is."""
+        """Records of a refused amend or cancel, or of one whose outcome follows from the
+        order's state.
+        """
         order = self.open.get(key)
         if order is None or not request or order.pending != request:
             return NO_RECORDS
         return (RequestRefused(key, request, reason, at, is_certain),)
 
     def on_amended(self, key: str, at: WallNs, kraken_time: WallNs = NEVER) -> Sequence[Record]:
-        """Kraken's answer to an amend: done, as it was asked for. The report may have come before.
+        """Records of a reply with which Kraken carried out an amend; its report may have
+        come before.
 
-        `kraken_time` is when Kraken received the request (`Answer.time_in`): a report of an earlier amend that comes
-        late is told by it.
+        `kraken_time` is when Kraken received the request (`Answer.time_in`): it identifies
+        late reports of earlier amends.
         """
         order = self.open.get(key)
         asked = None if order is None or order.pending != "amend" else order.amendment
@@ -247,11 +257,12 @@ class Blotter:
         at: WallNs,
         order: TrackedOrder | None = None,
     ) -> Sequence[Record]:
-        """One row of the executions channel, of a snapshot or news; `pair_of` tells what is known of a pair now.
+        """Records of one row of the executions channel, in a snapshot or an update;
+        `pair_of` gives a pair's current rules.
 
-        `order` is what `order_of` says of it, for those who have asked already.
+        `order` is the result of `order_of`, if the caller has it already.
         """
-        if fact.order_qty is not None and fact.order_qty < 0:  # it would hold less than nothing
+        if fact.order_qty is not None and fact.order_qty < 0:  # no quantity is negative
             return self._odd(f"an order of {fact.order_qty}", fact.order_id)
         order = order or self.order_of(fact)
         if order is not None:
@@ -266,21 +277,24 @@ class Blotter:
         for early in self._parked.pop(fact.order_id, ()):
             self.parked -= 1
             # What a snapshot counts as filled has these fills in it.
-            if state.is_open and not (fact.is_snapshot and early.exec_type == "trade"):
+            if state.is_open and not (order.filled_before and fact.is_snapshot and early.exec_type == "trade"):
                 more = self._reported(order, state, early, pair_of, at)
                 records += more
                 state = _after(state, more)
         return records
 
     def on_lookup(self, found: OrderLookup, at: WallNs) -> Sequence[Record]:
-        """What REST says of one of our orders; its fills must have been counted before."""
+        """Records of what REST tells of one of our orders; its fills must have been counted
+        before.
+        """
         order = self.order_of(found)
         if order is None:
             return NO_RECORDS
         records = list(self._acknowledged(order, found.order_id, at))
         state = _after(order.state, records)
-        # Of an open order only then: REST lags behind, and would undo an amend that was reported already. One that is
-        # over it tells as it was at its end, with an amend whose answer and report were both lost.
+        # Of an open order only then: REST lags behind and would undo an amend that was
+        # reported already. An ended order is told as it was at its end, with an amend whose
+        # reply and report were both lost.
         if found.status in OVER_AT_REST or order.pending == "amend" or order.state is S.UNKNOWN:
             records += self._differs(order, state, found.qty, found.limit_price, found.trigger_price, at)
         if found.status in OVER_AT_REST:
@@ -294,7 +308,9 @@ class Blotter:
         self, order: TrackedOrder, exec_id: str, trade_id: int, qty: Decimal, price: Decimal, cost: Decimal,
         fees: tuple[Fee, ...], liquidity: str, kraken_time: WallNs, at: WallNs, base_decimals: int | None,
     ) -> Sequence[Record]:  # fmt: skip
-        """One fill of an order, from wherever it is known; `base_decimals` are those of its base currency's balance."""
+        """Records of one fill of an order, from any source; `base_decimals` are those of
+        its base currency's balance.
+        """
         if exec_id in self._exec_ids:
             self.fills_repeated += 1
             return NO_RECORDS
@@ -304,7 +320,7 @@ class Blotter:
         if not _allows(order.state, E.FILL):
             return self._odd(f"a fill while {order.state.name}", order.key)
         if add(order.filled_in_all, qty) > order.order_qty and order.intent.cash_qty is None:
-            # Counted, and believed.
+            # Noted as an oddity, but Kraken's report counts.
             self._odd(f"{add(order.filled_in_all, qty):f} is filled of {order.order_qty:f}", order.key)
         change = None if base_decimals is None else _base_change(order, qty, fees, base_decimals)
         return (
@@ -322,7 +338,9 @@ class Blotter:
         pair_of: Callable[[str], Pair | None],
         at: WallNs,
     ) -> Sequence[Record]:
-        """One report of an order that is in `state`, or will be when the records before these are applied."""
+        """Records of one report of an order that is in `state`, or will be once the records
+        before these are applied.
+        """
         is_trade = fact.exec_type == "trade"
         records: list[Record] = []
         if not order.order_id or (state in (S.SENT, S.UNKNOWN) and not is_trade):
@@ -336,7 +354,8 @@ class Blotter:
             case "amended" | "restated":
                 records += self._amended(order, state, fact, at)
             case _ if fact.is_snapshot or not order.qty:
-                # An amend whose answer was lost shows here, and the quantity of an order that was to spend an amount.
+                # This also shows an amend whose reply was lost, and the quantity of an
+                # order that names an amount to spend.
                 records += self._differs(order, state, fact.order_qty, fact.limit_price, fact.trigger_price, at)
                 records += self._counted(order, state, fact.cum_qty, at)
         return records
@@ -380,7 +399,9 @@ class Blotter:
         return (Ended(order.key, exec_type, reason, lots, decimals, at),)
 
     def _amended(self, order: TrackedOrder, state: OrderState, fact: ExecutionFact, at: WallNs) -> Sequence[Record]:
-        """A report of an amend: of the one under way, of one before, or of one that was not ours."""
+        """Records of a report of an amend: the one under way, an earlier one, or one that
+        was not ours.
+        """
         if state.is_terminal or fact.timestamp < order.amended_at_venue:
             return NO_RECORDS
         told = _Terms.told(order, fact.order_qty, fact.limit_price)
@@ -398,7 +419,9 @@ class Blotter:
         trigger_price: Decimal | None,
         at: WallNs,
     ) -> Sequence[Record]:
-        """An open order as a snapshot or a lookup tells it."""
+        """Records of an open order's terms, as a snapshot or lookup tells them, if they
+        differ from ours.
+        """
         if state.is_terminal:
             return NO_RECORDS
         told = _Terms.told(order, qty, limit_price if order.limit_price is not None else None)
@@ -408,7 +431,9 @@ class Blotter:
         return (told.amended(order, at, NEVER, is_trigger_moved or told.are_as_asked(order)),)
 
     def _counted(self, order: TrackedOrder, state: OrderState, cum_qty: Decimal | None, at: WallNs) -> Sequence[Record]:
-        """More is filled than we have seen: the fills must be asked for."""
+        """A record if Kraken counts more as filled than we received: the missing fills must
+        be asked for.
+        """
         lots, decimals = _lots(order, cum_qty or None)
         if state.is_terminal or lots is None:
             return NO_RECORDS
@@ -416,15 +441,17 @@ class Blotter:
         return (Counted(order.key, lots, decimals, at),) if counted > known else NO_RECORDS
 
     def _adopted(self, fact: ExecutionFact, pair_of: Callable[[str], Pair | None], at: WallNs) -> Adopted | None:
-        """An order that the journal does not know: somebody else's, or a conditional close of ours."""
+        """The record of an order that the journal does not know: somebody else's, or a
+        conditional close of ours.
+        """
         if not fact.symbol or fact.side is None or fact.order_qty is None or fact.exec_type == "trade":
             return None
         if fact.side not in ("buy", "sell"):
             self._odd(f"an order to {fact.side}", fact.order_id)
             return None
         pair = pair_of(fact.symbol)
-        # Of a pair that is not followed, Kraken's own text shows the precision: it pads its numbers. And an order may
-        # be finer than what its pair has become.
+        # For a pair that is not followed, Kraken's text shows the precision, since it pads
+        # its numbers. An order may also be finer than its pair is now.
         price_decimals = pair.price_decimals if pair is not None else _decimals(fact.limit_price, 0)
         qty_decimals = pair.qty_decimals if pair is not None else _decimals(fact.order_qty, LOTS_DECIMALS)
         parent = self.find(fact.ord_ref_id) if fact.ord_ref_id else None
@@ -435,7 +462,7 @@ class Blotter:
         close = None if parent is None else parent.intent.conditional
         limit = None
         try:
-            # The finest of them all, then each in it.
+            # All amounts are expressed in the finest scale among them.
             _, qty_decimals = exact_units(fact.cum_qty or Decimal(0), qty_decimals)
             qty, qty_decimals = exact_units(fact.order_qty, qty_decimals)
             filled, _ = exact_units(fact.cum_qty or Decimal(0), qty_decimals)
@@ -465,7 +492,9 @@ class Blotter:
         )  # fmt: skip
 
     def _park(self, fact: ExecutionFact) -> None:
-        """Keep a report until its order is known. Old fills in a snapshot belong to orders that are long over."""
+        """Keep a report until its order is known. Old fills in a snapshot belong to orders
+        that ended long ago.
+        """
         if fact.is_snapshot or not fact.order_id:
             return
         self._parked.setdefault(fact.order_id, []).append(fact)
@@ -481,7 +510,7 @@ class Blotter:
     # --- applying: records become state
 
     def apply(self, record: Record) -> Change | None:
-        """Let a record of the journal be so; None when it changes no order."""
+        """Apply one journal record; None if it changes no order."""
         match record:
             case Submitted():
                 return self._apply_submitted(record)
@@ -491,8 +520,8 @@ class Blotter:
                 return self._apply_adopted(record)
             case RunBegan():
                 if record.run != self.run:
-                    self.run, self.run_began_at = record.run, record.at
-                    # Of a run that is over: its strategies are gone.
+                    self.run = record.run
+                    # These belong to an ended run, whose strategies are gone.
                     self.untold.clear()
                     self.queued.clear()
                     self.fills_given_up = 0
@@ -535,6 +564,7 @@ class Blotter:
             submitted_at=record.at,
             aged_from=record.at,
             changed_at=record.at,
+            sent_in_run=self.run,
             base_decimals=record.base_decimals,
         )
         self._open(order)
@@ -546,6 +576,7 @@ class Blotter:
         if (known := self.find(record.order_id)) is not None:
             return Change(known)
         order = _adopted_order(record)
+        order.sent_in_run = self.run
         self._open(order)
         self._key_of_order_id[record.order_id] = record.key
         return Change(order, is_new=True)
@@ -587,7 +618,7 @@ class Blotter:
         return Change(order, fill=record)
 
     def _unqueue(self, key: str) -> None:
-        """An order waits no longer; the others of its batch do."""
+        """Take one order off the queue; the others of its batch stay."""
         queued = self.queued.get(key) or next(
             (it for it in self.queued.values() if any(key == waiting for waiting, _ in it.orders)), None
         )
@@ -666,11 +697,13 @@ class Blotter:
             return
         order.state, order.reason = after, reason
         if order.is_open:
-            if order.key not in self.open:  # it was taken for rejected, and lives
+            order.ended_in_run = 0
+            if order.key not in self.open:  # it was rejected or absent as far as we knew, and is open
                 self.ended.pop(order.key, None)
                 self._open(order)
             return
         order.pending, order.amendment, order.cancel_wanted = "", None, False
+        order.ended_in_run = self.run
         if self.open.pop(order.key, None) is not None:
             del self._open_on[order.symbol][order.key]
         self.ended[order.key] = order
@@ -690,14 +723,13 @@ class Blotter:
     # --- as a whole
 
     def snapshot(self, at: WallNs) -> Snapshot:
-        """Everything, as one record."""
+        """The whole state as one record."""
         state = _State(
             list(self.open.values()),
             list(self.ended.values()),
             list(self._exec_ids),
             [(strategy, symbol, position) for strategy, symbol, position in self.positions.items()],
             self.run,
-            self.run_began_at,
             self.mode,
             self.mode_reason,
             self.day,
@@ -708,7 +740,7 @@ class Blotter:
         return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
 
     def check(self) -> None:
-        """Assert every invariant of the state; for tests, the simulator, and for whoever doubts."""
+        """Assert every invariant of the state; for tests and the simulator."""
         for orders, is_open in ((self.open, True), (self.ended, False)):
             for key, order in orders.items():
                 assert order.key == key
@@ -734,13 +766,13 @@ class Blotter:
             assert all(fill.exec_id in self._exec_ids for fill in fills)
 
     def state_hash(self) -> str:
-        """The same for the same state, whatever way it came about."""
+        """A hash that is equal for equal states, whatever the history."""
         raw = self.snapshot(WallNs(0)).blotter
         return blake2b(bytes(raw), digest_size=16).hexdigest()
 
 
 def fold(records: Iterable[Record]) -> Blotter:
-    """The blotter that a journal comes to."""
+    """The blotter that these journal records fold to."""
     blotter = Blotter()
     for record in records:
         blotter.apply(record)
@@ -748,13 +780,15 @@ def fold(records: Iterable[Record]) -> Blotter:
 
 
 def missing_from(orders: Collection[TrackedOrder], order_ids: Collection[str]) -> list[TrackedOrder]:
-    """Those of `orders` that Kraken has acknowledged and does not list as open."""
+    """The acknowledged orders among `orders` that are not in Kraken's list of open ones."""
     listed = set(order_ids)
     return [order for order in orders if order.is_open and order.order_id and order.order_id not in listed]
 
 
 class _Terms(Struct, frozen=True):
-    """Quantity and limit of an order as Kraken tells them, in a scale that holds them; None where it does not say."""
+    """An order's quantity and limit as Kraken tells them, in a scale that can express them;
+    None where it does not tell.
+    """
 
     qty: QtyLots | None
     qty_decimals: int
@@ -763,18 +797,20 @@ class _Terms(Struct, frozen=True):
 
     @classmethod
     def told(cls, order: TrackedOrder, qty: Decimal | None, limit_price: Decimal | None) -> "_Terms":
-        """In the order's own scale where that is fine enough. Kraken tells 0 for a limit that there is not."""
+        """In the order's own scale if that is fine enough. Kraken tells 0 for a missing
+        limit.
+        """
         return cls(*_lots(order, qty), *_ticks(order, limit_price or None))
 
     def are_as_known(self, order: TrackedOrder) -> bool:
-        """Do they say nothing new?"""
+        """True if they differ in nothing from what we know."""
         return (self.qty is None or _is_same(order.qty, order.qty_decimals, self.qty, self.qty_decimals)) and (
             self.limit_price is None
             or _is_same(order.limit_price, order.price_decimals, self.limit_price, self.price_decimals)
         )
 
     def are_as_asked(self, order: TrackedOrder) -> bool:
-        """Do they show that the amend under way has happened?"""
+        """True if they show that the amend under way was carried out."""
         asked = order.amendment
         if asked is None:
             return False
@@ -786,7 +822,7 @@ class _Terms(Struct, frozen=True):
         )
 
     def amended(self, order: TrackedOrder, at: WallNs, kraken_time: WallNs, is_answer: bool) -> Amended:
-        """The record that the order has them now."""
+        """The record that sets the order to these terms."""
         return Amended(
             order.key,
             self.qty,
@@ -801,7 +837,9 @@ class _Terms(Struct, frozen=True):
 
 
 def _moves_only(amendment: Amendment | None, trigger_price: Decimal | None) -> bool:
-    """Is the amend under way one of the trigger, which alone shows it, and is the trigger there where it was to be?"""
+    """True if the amend under way changes the trigger only, and the trigger is where it was
+    to be.
+    """
     return (
         amendment is not None
         and trigger_price is not None
@@ -812,14 +850,16 @@ def _moves_only(amendment: Amendment | None, trigger_price: Decimal | None) -> b
 
 
 def _trigger_of(close: Conditional) -> Trigger | None:
-    """What sets off a closing order, as its parent said it: Kraken's reports do not tell what the number means."""
+    """The trigger of a closing order as its parent gave it: Kraken's reports do not tell
+    what the number means.
+    """
     if close.trigger_price is None:
         return None
     return Trigger(close.trigger_price, close.trigger_price_type or usual_trigger_type(close.order_type))
 
 
 def _is_same(units: int | None, decimals: int, others: int | None, their_decimals: int) -> bool:
-    """The same amount, or both none."""
+    """True if both amounts are equal, or both None."""
     if units is None or others is None:
         return units is others
     ours, theirs = aligned(units, decimals, others, their_decimals)
@@ -827,9 +867,9 @@ def _is_same(units: int | None, decimals: int, others: int | None, their_decimal
 
 
 def _lots(order: TrackedOrder, qty: Decimal | None) -> tuple[QtyLots | None, int]:
-    """A quantity of Kraken's with its scale: the order's, or a finer one where that cannot tell it.
+    """A quantity of Kraken's with its scale: the order's, or a finer one if needed.
 
-    None when there is none, or when no number of units can say it.
+    None if there is none, or if no number of units can express it.
     """
     if qty is not None:
         try:
@@ -854,13 +894,13 @@ def _ticks(order: TrackedOrder, price: Decimal | None) -> tuple[PriceTicks | Non
 
 
 def _count(order: TrackedOrder, filled: QtyLots, decimals: int) -> None:
-    """Kraken has counted so much as filled; never less than before."""
+    """Set what Kraken counts as filled; it never decreases."""
     order.refine(order.price_decimals, decimals)
     order.filled_at_venue = QtyLots(max(order.filled_at_venue, rescaled(filled, decimals, order.qty_decimals)))
 
 
 def _check_order(order: TrackedOrder) -> None:
-    """What must hold of one order, whatever has happened to it."""
+    """Assert the invariants of one order."""
     assert min(order.qty, order.filled, order.filled_before, order.filled_at_venue) >= 0
     assert (order.pending == "amend") == (order.amendment is not None), f"{order.key}: {order.pending or 'nothing'}"
     assert order.is_open or not (order.pending or order.cancel_wanted)
@@ -874,7 +914,7 @@ def _allows(state: OrderState, event: OrderEvent) -> bool:
 
 
 def _after(state: OrderState, records: Iterable[Record]) -> OrderState:
-    """The state when these records, of one order, have been applied."""
+    """The state once these records, all of one order, are applied."""
     for record in records:
         match record:
             case Acknowledged():
@@ -900,7 +940,10 @@ def _adopted_order(record: Adopted) -> TrackedOrder:
         cl_ord_id=record.cl_ord_id,
         userref=record.userref,
         order_id=record.order_id,
-        filled_before=record.filled,
+        # What a closing order of ours has filled already was told by nobody yet, and is
+        # asked for; of an order that is not ours, or that the journal has forgotten, it was
+        # another's.
+        filled_before=QtyLots(0) if record.parent else record.filled,
         filled_at_venue=record.filled,
         submitted_at=record.at,
         aged_from=record.at,
@@ -910,7 +953,8 @@ def _adopted_order(record: Adopted) -> TrackedOrder:
 
 
 def _base_change(order: TrackedOrder, qty: Decimal, fees: tuple[Fee, ...], decimals: int) -> Decimal | None:
-    """What a fill changes the account's base currency by; None where that is what was traded, less the fee in it.
+    """The change of the account's base currency by a fill; None if it is the traded
+    quantity less the fee in that currency.
 
     Kraken's ledger rounds each fill, and its fee, to the asset's precision.
     """
@@ -921,7 +965,9 @@ def _base_change(order: TrackedOrder, qty: Decimal, fees: tuple[Fee, ...], decim
 
 
 def _fees_in_base(order: TrackedOrder, fact: ExecutionFact, decimals: int | None) -> tuple[Fee, ...]:
-    """Fees told in quote currency of an order that pays in the base currency: never less than Kraken took of it."""
+    """Fees that Kraken told in quote currency, for an order that pays them in base
+    currency; rounded up.
+    """
     if not fact.last_price:
         return fact.fees
     step = Decimal(1).scaleb(-(order.qty_decimals if decimals is None else decimals))
@@ -930,6 +976,6 @@ def _fees_in_base(order: TrackedOrder, fact: ExecutionFact, decimals: int | None
 
 
 def _decimals(value: Decimal | None, least: int) -> int:
-    """How many decimals a number of Kraken's shows."""
+    """The number of decimals that a number of Kraken's shows, and at least `least`."""
     exponent = value.as_tuple().exponent if value is not None else 0
     return max(least, -exponent) if isinstance(exponent, int) else least

@@ -1,8 +1,9 @@
-"""A circuit breaker: after failures in a row nothing is tried for a while, then one attempt decides.
+"""A circuit breaker: after several failures in a row nothing is sent for a while, then one
+probe decides.
 
     CLOSED ── n failures in a row ──► OPEN ── after a time ──► HALF_OPEN (one probe) ──► CLOSED, or OPEN again
 
-Cancels do not ask it: they always pass. Time is passed in.
+Cancels do not ask it: they are always sent. Time is passed in.
 """
 
 from enum import Enum
@@ -11,7 +12,7 @@ from engine.units import MonoNs
 
 
 class BreakerState(Enum):
-    """Whether anything is tried."""
+    """Whether requests are sent."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -19,34 +20,31 @@ class BreakerState(Enum):
 
 
 class Breaker:
-    """Of one route."""
+    """The breaker of one route."""
 
     def __init__(self, failures_max: int = 5, open_ns: int = 60_000_000_000) -> None:
         self._failures_max = failures_max
         self._open_ns = open_ns
         self._failures = 0
-        # When it opened; None while it is closed.
-        self._opened_at: MonoNs | None = None
+        # When it opened; None while it is closed. Read it, for it costs no call.
+        self.opened_at: MonoNs | None = None
         # When the probe left; None while none is under way.
         self._probed_at: MonoNs | None = None
-        # How often it opened, ever.
+        # How often it has opened.
         self.openings = 0
-
-    @property
-    def is_closed(self) -> bool:
-        """Is everything well, without a look at the time?"""
-        return self._opened_at is None
 
     def state(self, now: MonoNs) -> BreakerState:
         """Where it stands."""
-        if self._opened_at is None:
+        if self.opened_at is None:
             return BreakerState.CLOSED
-        return BreakerState.OPEN if now - self._opened_at < self._open_ns else BreakerState.HALF_OPEN
+        return BreakerState.OPEN if now - self.opened_at < self._open_ns else BreakerState.HALF_OPEN
 
     def allows(self, now: MonoNs) -> bool:
-        """May an attempt be made? A True while half-open is the one probe: its result must be told.
+        """True if a request may be sent. While half-open, True makes it the probe, whose
+        result must be reported.
 
-        A probe of which nothing is heard for as long as the breaker stays open is given up for another.
+        A probe without a result for as long as the breaker stays open is replaced by
+        another.
         """
         state = self.state(now)
         if state is BreakerState.CLOSED:
@@ -60,23 +58,24 @@ class Breaker:
 
     def wait_ns(self, now: MonoNs) -> int:
         """How long until something is tried again; 0 unless it is open."""
-        return 0 if self._opened_at is None else max(self._opened_at + self._open_ns - now, 0)
+        return 0 if self.opened_at is None else max(self.opened_at + self._open_ns - now, 0)
 
     def succeeded(self) -> None:
-        """An attempt worked: everything is well again."""
+        """Note a success: the breaker closes."""
         self._failures = 0
-        self._opened_at = self._probed_at = None
+        self.opened_at = self._probed_at = None
 
     def failed(self, now: MonoNs) -> bool:
-        """An attempt failed for a reason that is not its own; True when this opened the breaker.
+        """Note a failure for a reason other than the request itself; True if it opened the
+        breaker.
 
-        Late failures of attempts from before it opened do not make it open for longer.
+        Late failures of requests sent before it opened do not keep it open for longer.
         """
         if self.state(now) is BreakerState.OPEN:
             return False
         self._failures += 1
-        if self._opened_at is None and self._failures < self._failures_max:
+        if self.opened_at is None and self._failures < self._failures_max:
             return False
-        self._opened_at, self._probed_at = now, None
+        self.opened_at, self._probed_at = now, None
         self.openings += 1
         return True

@@ -1,14 +1,16 @@
-"""The journal: an append-only file of records, written before the first byte of an order leaves.
+"""The journal: an append-only file of records, written before the first byte of an order is
+sent.
 
-Survives the death of the process always (what `write` has taken, the kernel keeps), and the loss of power with
-`durability="power"`, which waits for the disk at every record.
+It survives the death of the process always (the kernel keeps what `write` has taken), and
+the loss of power with `durability="power"`, which waits for the disk at every record.
 
     00000001.journal   begins with nothing
     00000002.journal   begins with a Snapshot of all before it, and so on; some old segments are kept, for people
 
-One router at a time: the folder's `journal.lock` names its process. Room for a segment is reserved when it begins, so
-what fills the disk later (the history beside it, or another program) does not take the journal's. The only file I/O
-of this package, all of it in calls that the router makes.
+One router at a time: `journal.lock` in the folder is locked by its process. Disk space for
+a whole segment is reserved when it begins, so that other files (the history beside it, or
+another program's) cannot take it. This is the only file I/O of this package, and only the
+router calls it.
 """
 
 import ctypes
@@ -41,7 +43,7 @@ SEGMENTS_KEPT: Final = 8
 LOCK: Final = "journal.lock"  # `lock` is the run directory's, which may be this one
 PID_CHARS: Final = 10
 RESERVE_MARGIN_BYTES: Final = 1024 * 1024  # beyond a full segment, for what is written until the next one begins
-RESERVE_SHARE_MAX: Final = 4  # at most a fourth of what is free: a small disk has other things to hold
+RESERVE_SHARE_MAX: Final = 4  # at most a fourth of the free space of a small disk
 SUFFIX: Final = ".journal"
 UNFINISHED: Final = ".journal-unfinished"
 FALLOC_FL_KEEP_SIZE: Final = 1  # linux/falloc.h
@@ -51,11 +53,13 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 class JournalUnusable(UserError):
-    """A journal that must not be traded on. Its text names the file, the place and the mend."""
+    """The journal must not be traded on. The text names the file, the place and the mend."""
 
 
 class Journal:
-    """The segment that is written to. Made by `open`; `append` is on the way of every order."""
+    """The segment that is being written. Made by `open`; `append` is on the path of every
+    order.
+    """
 
     def __init__(self, folder: Path, durability: Durability, segment_bytes_max: int) -> None:
         self._folder = folder
@@ -65,17 +69,18 @@ class Journal:
         self._lock_fd = -1
         self._fd = -1
         self._segment = 0
-        # Where the next record begins; everything before it is whole.
+        # Offset of the next record; everything before it is complete.
         self._end = 0
-        # Of the next record; never goes back, over all segments.
+        # Sequence of the next record; it never decreases, over all segments.
         self._sequence = 1
-        # Why nothing can be appended any more; empty while all is well.
+        # Why nothing can be appended any more; empty if it can.
         self._broken = ""
-        # Of a record that was never written to its end; cut off when the journal was opened. 0 as a rule.
+        # Bytes of an incomplete last record that were cut off when the journal was opened;
+        # usually 0.
         self.torn_bytes = 0
-        # Up to here the file system has promised the segment room; 0 where it makes no promises.
+        # Offset up to which the file system has reserved space; 0 if it reserves none.
         self.reserved_to = 0
-        # Since it was opened.
+        # Records since it was opened.
         self.records_written = 0
         self.errors = 0
 
@@ -83,9 +88,11 @@ class Journal:
     def open(
         cls, folder: Path, *, durability: Durability = "process", segment_bytes_max: int = SEGMENT_BYTES_MAX
     ) -> tuple["Journal", list[Record], str]:
-        """The journal in a folder, which is made if need be; its records from the last snapshot on; what was found.
+        """Open or create the journal in a folder. Returns it, its records from the last
+        snapshot on, and a sentence on what was found.
 
-        JournalUnusable when another router has it, when it is damaged, or when another version of the engine wrote it.
+        Raises JournalUnusable if another router holds it, if it is damaged, or if another
+        version of the engine wrote it.
         """
         journal = cls(folder, durability, segment_bytes_max)
         try:
@@ -106,26 +113,30 @@ class Journal:
 
     @property
     def path(self) -> Path:
-        """The segment that is written to."""
+        """The segment that is being written."""
         return _segment_path(self._folder, self._segment)
 
     @property
     def wants_compaction(self) -> bool:
-        """Is the segment long enough to begin a new one, when there is time?"""
+        """True if the segment is long enough for `compact`."""
         return self._end > self._segment_bytes_max
 
     def append(self, record: Record) -> None:
-        """Write one record; when this returns, it survives. JournalError, at once, when it could not be written."""
+        """Write one record; it is durable when this returns. Raises JournalError if it
+        could not be written.
+        """
         self._write(pack_record(self._sequence, encode_record(record)), 1)
 
     def append_all(self, records: Sequence[Record]) -> None:
-        """Write several records with one call: all of them, or none."""
+        """Write several records with one call: all of them, or none and JournalError."""
         if records:
             packed = [pack_record(self._sequence + i, encode_record(record)) for i, record in enumerate(records)]
             self._write(b"".join(packed), len(packed))
 
     def compact(self, snapshot: Snapshot) -> None:
-        """Begin a new segment with all that the records so far came to. JournalError leaves the old one in use."""
+        """Begin a new segment with a snapshot of all records so far. On JournalError the
+        old segment stays in use.
+        """
         segment = self._segment + 1
         unfinished = self._folder / f"{segment:08d}{UNFINISHED}"
         fd = -1
@@ -133,7 +144,8 @@ class Journal:
             content = pack_header(segment, self._sequence) + pack_record(self._sequence, encode_record(snapshot))
             fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
             _write_whole(fd, content)
-            # Here a wait for the disk costs nothing, and a name without its content would be damage.
+            # A wait for the disk does no harm here, and a file name without its content
+            # would be damage.
             os.fsync(fd)
             unfinished.rename(_segment_path(self._folder, segment))
             self._sync_folder()
@@ -153,7 +165,7 @@ class Journal:
             _segment_path(self._folder, old).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give the journal back."""
+        """Close the file and release the lock."""
         for fd in (self._fd, self._lock_fd):
             if fd >= 0:
                 os.close(fd)
@@ -177,7 +189,7 @@ class Journal:
         self.records_written += count
 
     def _undo(self, error: OSError) -> None:
-        """Leave no half of a record behind, so that the next one is sound when there is room again."""
+        """Cut off a record that was written in part, so that the next one can follow."""
         self.errors += 1
         why = f"the journal {self.path} cannot be written: {error.strerror}"
         try:
@@ -185,16 +197,17 @@ class Journal:
         except OSError as second:
             self._broken = f"{why}; nor can it be put in order ({second.strerror}), start the engine again to do so"
         if error.errno == errno.EIO:
-            # What the disk holds is unknown now: after such an error a later success proves nothing.
+            # The content of the disk is unknown now: after such an error a later success
+            # proves nothing.
             self._broken = f"{why}; check the disk, then start the engine again"
-        self._reserve()  # what was cut off gave its room back
+        self._reserve()  # cutting gave the reserved space back
         raise JournalError(self._broken or why) from None
 
     def _reserve(self) -> None:
-        """Have the file system set room aside behind the end of the segment, as much as it can spare.
+        """Reserve disk space behind the end of the segment, as much as can be spared.
 
-        The size of the file stays what it is. No room, or a file system that reserves none, is no error here: what
-        cannot be written later says so then.
+        The file's size does not change. A lack of space, or a file system that reserves
+        none, is no error here: a later write reports it.
         """
         self.reserved_to = 0
         with suppress(OSError):
@@ -225,7 +238,8 @@ class Journal:
                 f"the journal in {self._folder} is in use by process {holder}; stop that engine first, or give this "
                 "one another name or state_dir"
             ) from None
-        # For people. Always of one length, over the old one; a disk that is full is no reason not to trade.
+        # For people. Always of the same length, written over the old one; a full disk is no
+        # reason not to trade.
         with suppress(OSError):
             os.pwrite(self._lock_fd, f"{os.getpid():<{PID_CHARS}}\n".encode(), 0)
 
@@ -261,7 +275,7 @@ class Journal:
         return records
 
     def _begin(self) -> None:
-        """The first segment of a new journal."""
+        """Begin the first segment of a new journal."""
         self._segment = 1
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         _write_whole(self._fd, pack_header(1, self._sequence))
@@ -271,10 +285,12 @@ class Journal:
 
 
 def read_journal(folder: Path) -> Iterator[tuple[int, Record]]:
-    """(sequence, record) of everything that is kept, older segments too: to make the history anew.
+    """Yield (sequence, record) of everything that is kept, in older segments too, to
+    rebuild the history.
 
-    Reads beside a router that writes. A snapshot stands where its segment begins; what it sums up is told as well, as
-    far as older segments are still there. Ends at the first damage of a segment, and goes on with the next.
+    A router may be writing meanwhile. A snapshot comes where its segment begins, after the
+    records that it sums up, as far as their segments still exist. Reading a segment ends at
+    its first damage, and continues with the next segment.
     """
     for segment in _segments(folder):
         try:
@@ -299,7 +315,7 @@ def _segments(folder: Path) -> list[int]:
 
 
 def _records(path: Path, found: Scan, segment: int) -> list[Record]:
-    """What a scan found, decoded; JournalUnusable when any of it cannot be trusted."""
+    """The decoded records of a scan; JournalUnusable if any cannot be trusted."""
     if found.damage is not None:
         raise JournalUnusable(_damaged(path, *found.damage))
     header = found.header
@@ -346,10 +362,11 @@ def _write_whole(fd: int, content: bytes) -> None:
 
 
 def _fallocate(fd: int, offset: int, length: int) -> None:
-    """fallocate(2), which leaves the file as long as it is; Python has `posix_fallocate` alone, which does not.
+    """fallocate(2) with FALLOC_FL_KEEP_SIZE, which does not change the file's length;
+    Python has only `posix_fallocate`, which does.
 
-    Lasts until the file is truncated, beyond the end of this process. OSError when there is no room, or the file
-    system reserves none.
+    It lasts until the file is truncated, beyond the end of this process. Raises OSError if
+    there is no space, or the file system reserves none.
     """
     if _libc.fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length):
         code = ctypes.get_errno()

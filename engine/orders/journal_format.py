@@ -1,4 +1,4 @@
-"""How the journal lies on disk, and how what is left of it after a crash is read.
+"""The journal's format on disk, and how to read what a crash left of it.
 
 A segment is a file: a header, then records one after another.
 
@@ -12,9 +12,10 @@ byte  0          4                    12         16         20
       │          │                    │ these 12 │ payload  │ (length bytes)    │
       └──────────┴────────────────────┴──────────┴──────────┴───────────────────┘
 
-A record that the file ends in the middle of was never written to its end, so its order never left: it is a torn tail
-and is cut. Anything else that does not add up is damage: the head's own checksum tells a flipped length from a torn
-record. What follows damage is never replayed, for the state would be a wrong one.
+If the file ends in the middle of its last record, that record was never completed, so its
+order was never sent: it is a torn tail and is cut off. Any other contradiction is damage;
+the head's own checksum distinguishes a changed length from a torn record. Records behind
+damage are never replayed, because the state would be wrong.
 """
 
 from struct import Struct as Packing
@@ -34,7 +35,7 @@ HEAD_BYTES: Final = _HEAD.size + _CHECKSUMS.size
 
 
 class SegmentHeader(NamedTuple):
-    """What a segment says of itself."""
+    """The header of a segment."""
 
     version: int
     segment: int
@@ -42,7 +43,7 @@ class SegmentHeader(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """Where a segment stops making sense, and why."""
+    """Where a segment is damaged, and why."""
 
     offset: int
     record: int
@@ -51,16 +52,16 @@ class Damage(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What a segment holds, as far as it can be trusted."""
+    """The content of a segment, up to its end or first damage."""
 
     header: SegmentHeader | None
-    """None when the file is too short to have one: the crash came before the first record."""
+    """None if the file is too short to have one: the crash came before the first record."""
     payloads: list[tuple[int, memoryview]]
     """(sequence, MessagePack) of each record, in order."""
     end: int
-    """Where the last whole record ends."""
+    """Offset of the end of the last complete record."""
     torn_bytes: int
-    """Of a record that was never written to its end."""
+    """Bytes of an incomplete last record."""
     damage: Damage | None
 
 
@@ -77,7 +78,9 @@ def pack_record(sequence: int, payload: bytes) -> bytes:
 
 
 def scan(content: bytes) -> Scan:
-    """Read a segment. Never raises for what it finds; a header of another version ends the reading at once."""
+    """Read a segment. Never raises for its content; reading ends at a header of another
+    version.
+    """
     if len(content) < HEADER_BYTES:
         return Scan(None, [], 0, len(content), None)
     body = content[: _HEADER.size]

@@ -1,11 +1,11 @@
-"""What the journal holds: every change of an order's state, as it was decided. The blotter is their fold, and nothing
-else; so what a crash leaves behind is exactly what was written.
+"""The journal's records: every change of an order's state, as it was decided. The blotter's
+state is their fold and nothing else, so a crash leaves exactly what was written.
 
-A record says the scale of its own amounts (decimals beside ticks and lots): a pair's precision changes between two
-records, and an order's own may have become finer since.
+A record has the scale of its own amounts (decimals beside ticks and lots): a pair's
+precision may change between two records, and an order's own may have become finer.
 
-Records are never changed once they exist in somebody's journal: a new need is a new field with a default, or a new
-record.
+A kind of record is never changed once it exists in somebody's journal: a new need is a new
+field with a default, or a new kind of record.
 """
 
 from decimal import Decimal
@@ -21,7 +21,7 @@ from engine.units import QtyLots, WallNs
 
 
 class JournalError(EngineError):
-    """A record could not be written: no order may leave. Its text is one sentence."""
+    """A record could not be written, so no order may be sent. The text is one sentence."""
 
 
 class RunBegan(Struct, frozen=True, array_like=True, tag="run"):
@@ -34,41 +34,43 @@ class RunBegan(Struct, frozen=True, array_like=True, tag="run"):
 
 
 class Queued(Struct, frozen=True, array_like=True, tag="que"):
-    """New orders, one or a batch, wait for the rate counter: not a byte of them has left. `Submitted` ends it."""
+    """New orders, one or a batch, wait for the rate counter and were not sent. `Submitted`
+    ends it.
+    """
 
     strategy: str
     orders: list[tuple[str, OrderIntent]]
-    """(client order id, what is wanted)."""
+    """(client order id, intent) of each."""
     at: WallNs
 
 
 class Unqueued(Struct, frozen=True, array_like=True, tag="unq"):
-    """One of them does not wait any more, and has not left: its strategy was told so."""
+    """A queued order was refused without being sent, and its strategy was told."""
 
     key: str
     at: WallNs
 
 
 class Submitted(Struct, frozen=True, array_like=True, tag="sub"):
-    """An order is about to leave: written before its first byte does."""
+    """An order is about to be sent: written before its first byte."""
 
     key: str
-    """What the engine calls it: its client order id."""
+    """Its client order id."""
     strategy: str
     intent: OrderIntent
     deadline: WallNs
-    """Kraken does not begin with it later than this."""
+    """Kraken does not accept it after this."""
     route: str
     """websocket or rest."""
     userref: int | None
-    """What Kraken knows it by when it cannot carry a client order id; None for all others."""
+    """Its id at Kraken if it cannot carry a client order id; None for all others."""
     at: WallNs
     base_decimals: int | None = None
-    """Of the base currency in the account; None when Kraken has not told."""
+    """Decimals of the base currency's balance; None if Kraken has not told."""
 
 
 class Acknowledged(Struct, frozen=True, array_like=True, tag="ack"):
-    """Kraken has it."""
+    """Kraken accepted the order."""
 
     key: str
     order_id: str
@@ -76,7 +78,7 @@ class Acknowledged(Struct, frozen=True, array_like=True, tag="ack"):
 
 
 class Rejected(Struct, frozen=True, array_like=True, tag="rej"):
-    """Kraken said no."""
+    """Kraken refused the order."""
 
     key: str
     reason: str
@@ -84,7 +86,7 @@ class Rejected(Struct, frozen=True, array_like=True, tag="rej"):
 
 
 class InDoubt(Struct, frozen=True, array_like=True, tag="doubt"):
-    """Nobody knows what became of it."""
+    """The order was sent, and its outcome is unknown."""
 
     key: str
     reason: str
@@ -92,7 +94,7 @@ class InDoubt(Struct, frozen=True, array_like=True, tag="doubt"):
 
 
 class Absent(Struct, frozen=True, array_like=True, tag="absent"):
-    """Looked for after its deadline, and Kraken never had it."""
+    """The order was looked for after its deadline and not found: Kraken never received it."""
 
     key: str
     reason: str
@@ -100,17 +102,17 @@ class Absent(Struct, frozen=True, array_like=True, tag="absent"):
 
 
 class AmendSent(Struct, frozen=True, array_like=True, tag="amd?"):
-    """A change is about to leave."""
+    """An amend is about to be sent."""
 
     key: str
     amendment: Amendment
     at: WallNs
     deadline: WallNs = WallNs(0)
-    """Kraken does not begin with it later than this."""
+    """Kraken does not accept it after this."""
 
 
 class Amended(Struct, frozen=True, array_like=True, tag="amd"):
-    """The order is now so; None where Kraken did not say."""
+    """The order's terms are now these; None where Kraken did not tell."""
 
     key: str
     qty: QtyLots | None
@@ -120,13 +122,13 @@ class Amended(Struct, frozen=True, array_like=True, tag="amd"):
     reason: str
     at: WallNs
     kraken_time: WallNs = WallNs(0)
-    """When it became so; 0 when that is not known."""
+    """When they changed; 0 if unknown."""
     is_answer: bool = True
-    """The answer to the request that is under way; otherwise a report, which may be about another one."""
+    """True for the reply to the request under way; a report may be about another request."""
 
 
 class RequestRefused(Struct, frozen=True, array_like=True, tag="ref"):
-    """An amend or a cancel did not happen, as far as is known; the order stands as it stood."""
+    """An amend or a cancel did not happen, as far as is known; the order is unchanged."""
 
     key: str
     request: str
@@ -134,25 +136,27 @@ class RequestRefused(Struct, frozen=True, array_like=True, tag="ref"):
     reason: str
     at: WallNs
     is_certain: bool = True
-    """False: nobody has told, and nobody can be asked."""
+    """False if nothing told so, and nothing can be asked."""
 
 
 class CancelWanted(Struct, frozen=True, array_like=True, tag="can"):
-    """An order's end is wanted, and its cancel cannot leave yet: behind an amend, an answer or the rate counter."""
+    """An order's end was requested, and its cancel cannot be sent yet: it waits for an
+    amend, a reply or the rate counter.
+    """
 
     key: str
     at: WallNs
 
 
 class CancelSent(Struct, frozen=True, array_like=True, tag="can?"):
-    """A cancel is about to leave. That it is wanted stays true until the order is over."""
+    """A cancel is about to be sent. It stays wanted until the order has ended."""
 
     key: str
     at: WallNs
 
 
 class Filled(Struct, frozen=True, array_like=True, tag="fill"):
-    """A part traded; whether it was the last part, `Ended` says."""
+    """A fill; whether it was the last one, `Ended` tells."""
 
     key: str
     exec_id: str
@@ -166,13 +170,16 @@ class Filled(Struct, frozen=True, array_like=True, tag="fill"):
     kraken_time: WallNs
     at: WallNs
     base_change: Decimal | None = None
-    """What it changed the account's base currency by, fees in it included (negative: less), where Kraken's ledger
-    rounds it. None: by the quantity, and by what of the fees is in the base currency."""
+    """The change of the account's base currency, fees in it included (negative: less),
+    where Kraken's ledger rounds it. None: by the quantity, and the fees in the base
+    currency.
+    """
 
 
 class FillsTold(Struct, frozen=True, array_like=True, tag="told"):
-    """A strategy's reports hold this fill, and all of its fills that stand before it in the journal: the router's next
-    life need not tell them again."""
+    """A strategy's report ring holds this fill, and all its fills before it in the journal:
+    a restarted router need not report them again.
+    """
 
     strategy: str
     exec_id: str
@@ -180,7 +187,9 @@ class FillsTold(Struct, frozen=True, array_like=True, tag="told"):
 
 
 class Counted(Struct, frozen=True, array_like=True, tag="cnt"):
-    """Kraken counts so much as filled, more than it had told before: the fills themselves are missing here."""
+    """Kraken counts this much as filled, more than it had told before; fills are missing
+    here.
+    """
 
     key: str
     filled: QtyLots
@@ -189,32 +198,32 @@ class Counted(Struct, frozen=True, array_like=True, tag="cnt"):
 
 
 class Ended(Struct, frozen=True, array_like=True, tag="end"):
-    """It is over: filled, canceled or expired."""
+    """The order was filled, canceled or expired."""
 
     key: str
     state: str
     reason: str
     filled: QtyLots | None
-    """As Kraken counts; fills that are missing here come later, or never, and are counted."""
+    """As Kraken counts; fills missing here come later, or never, and are counted."""
     qty_decimals: int
     at: WallNs
 
 
 class Adopted(Struct, frozen=True, array_like=True, tag="adopt"):
-    """An order was found at Kraken that this journal knows nothing of."""
+    """An order was found at Kraken that this journal does not know."""
 
     key: str
     order_id: str
     strategy: str
-    """Of the parent, for an order that a conditional close spawned; empty for anybody else's."""
+    """That of the parent for a conditional close; empty for an order that is not ours."""
     intent: OrderIntent
     filled: QtyLots
-    """Before we saw it, in the lots of its intent: no fills of ours."""
+    """Filled before we found it, in lots of its intent: no fills of ours."""
     cl_ord_id: str | None
     userref: int | None
     at: WallNs
     parent: str = ""
-    """What the engine calls the order whose fill called this one forth."""
+    """The key of the order whose fill created this one."""
     base_decimals: int | None = None
 
 
@@ -235,7 +244,7 @@ class DayBegan(Struct, frozen=True, array_like=True, tag="day"):
 
 
 class Snapshot(Struct, frozen=True, array_like=True, tag="snap"):
-    """All that the records before it came to: a new segment of the journal begins with one."""
+    """The fold of all records before it: a new segment of the journal begins with one."""
 
     blotter: msgspec.Raw
     at: WallNs
@@ -270,6 +279,8 @@ _decoder: Any = msgspec.msgpack.Decoder(Record)
 
 
 def decode_record(data: bytes | memoryview) -> Record:
-    """msgspec.DecodeError, or its ValidationError, when these are not the bytes of a record."""
+    """Decode one record. Raises msgspec.DecodeError, or its ValidationError, for other
+    bytes.
+    """
     record: Record = _decoder.decode(data)
     return record

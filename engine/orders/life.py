@@ -43,9 +43,9 @@ class OrderState(Enum):
     Kraken."""
 
     is_terminal: bool
-    """Is the order over?"""
+    """True once the order has ended."""
     is_open: bool
-    """May the order trade, now or still?"""
+    """True while the order may trade."""
 
     def __init__(self, word: str) -> None:
         # Hot: asked of every order at every step; a plain attribute costs a seventh of a

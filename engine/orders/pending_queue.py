@@ -1,6 +1,7 @@
-"""Orders that wait for the rate counter: first come first served on each pair, and never more than a bound.
+"""A bounded queue of orders that wait for the rate counter, first in first out on each
+pair.
 
-A pair that has no room holds up only its own. Cancels do not wait here.
+A pair without room delays only its own orders. Cancels do not wait here.
 """
 
 from collections import deque
@@ -13,7 +14,7 @@ T = TypeVar("T")
 
 
 class Waiting(NamedTuple, Generic[T]):
-    """One order, and since when it waits."""
+    """One entry, and since when it waits."""
 
     key: str
     entry: T
@@ -21,17 +22,15 @@ class Waiting(NamedTuple, Generic[T]):
 
 
 class PendingQueue(Generic[T]):
-    """What waits, by pair; `entry` is whatever the owner needs to send it."""
+    """Entries by pair; `entry` is whatever the owner needs to send the order."""
 
     def __init__(self, size_max: int) -> None:
         self._size_max = size_max
-        self._size = 0
+        # How many wait. Read it, for it costs no call.
+        self.size = 0
         self._queues: dict[str, deque[Waiting[T]]] = {}
-        # The keys of all that wait.
+        # The keys of all entries.
         self._keys: set[str] = set()
-
-    def __len__(self) -> int:
-        return self._size
 
     def __contains__(self, key: str) -> bool:
         return key in self._keys
@@ -39,44 +38,44 @@ class PendingQueue(Generic[T]):
     @property
     def is_full(self) -> bool:
         """Would `put` say no?"""
-        return self._size >= self._size_max
+        return self.size >= self._size_max
 
     def put(self, symbol: str, key: str, entry: T, now: MonoNs) -> bool:
-        """Wait as the last of a pair; False when as many wait as may."""
+        """Append an entry to its pair's queue; False if the queue is full."""
         if self.is_full or key in self._keys:
             return False
         self._queues.setdefault(symbol, deque()).append(Waiting(key, entry, now))
         self._keys.add(key)
-        self._size += 1
+        self.size += 1
         return True
 
     def symbols(self) -> tuple[str, ...]:
-        """The pairs on which something waits."""
+        """The pairs with entries."""
         return tuple(self._queues)
 
     def waiting(self, symbol: str) -> int:
-        """How many wait on a pair: a new order must not overtake them."""
+        """The number of entries of a pair; a new order must not overtake them."""
         queue = self._queues.get(symbol)
         return len(queue) if queue else 0
 
     def first(self, symbol: str) -> Waiting[T] | None:
-        """Whose turn it is on a pair."""
+        """The oldest entry of a pair; None if there is none."""
         queue = self._queues.get(symbol)
         return queue[0] if queue else None
 
     def all_of(self, symbol: str) -> tuple[Waiting[T], ...]:
-        """All that wait on a pair, first come first."""
+        """All entries of a pair, oldest first."""
         return tuple(self._queues.get(symbol, ()))
 
     def pop(self, symbol: str) -> Waiting[T] | None:
-        """Take the first of a pair."""
+        """Remove and return the oldest entry of a pair; None if there is none."""
         queue = self._queues.get(symbol)
         if not queue:
             return None
         return self._took(symbol, queue, queue.popleft())
 
     def replace(self, symbol: str, key: str, new_key: str, entry: T) -> None:
-        """Another entry, in the place of the one of this key and waiting since then."""
+        """Replace the entry with this key; the new one keeps its position and time."""
         queue = self._queues[symbol]
         place = next(place for place, waiting in enumerate(queue) if waiting.key == key)
         queue[place] = Waiting(new_key, entry, queue[place].since)
@@ -84,7 +83,7 @@ class PendingQueue(Generic[T]):
         self._keys.add(new_key)
 
     def remove(self, symbol: str, key: str) -> Waiting[T] | None:
-        """Take one out of turn: it was canceled before it was sent."""
+        """Remove and return an entry out of turn; None if it is not here."""
         queue = self._queues.get(symbol)
         for waiting in queue or ():
             if queue is not None and waiting.key == key:
@@ -93,7 +92,9 @@ class PendingQueue(Generic[T]):
         return None
 
     def expired(self, now: MonoNs, wait_ns_max: int) -> Iterator[tuple[str, Waiting[T]]]:
-        """Take what has waited for too long, oldest first."""
+        """Remove and return the entries that waited longer than `wait_ns_max`, oldest
+        first.
+        """
         for symbol in self.symbols():
             while (first := self.first(symbol)) is not None and now - first.since > wait_ns_max:
                 self.pop(symbol)
@@ -103,5 +104,5 @@ class PendingQueue(Generic[T]):
         if not queue:
             del self._queues[symbol]
         self._keys.discard(waiting.key)
-        self._size -= 1
+        self.size -= 1
         return waiting

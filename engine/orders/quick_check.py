@@ -1,13 +1,15 @@
-"""A yes to a plain limit order, by comparing integers: what it does not plainly allow, `Risk.refusal` decides.
+"""A fast approval of plain limit orders, by comparing integers; `Risk.refusal` decides
+about all others.
 
     allows(order) is True  ⇒  Risk.refusal(order) is None        never the other way round
 
-Most orders are limit orders in their pair's scale, on pairs whose other open orders are so too. For
-these, everything that a limit is held against is kept as an integer: what is open on each side in
-lots, the nearest own prices in ticks, the position rounded against us, and each limit scaled once. An
-order that is anything else, on whichever side, makes its pair odd, and sends all to the general code.
+Most orders are limit orders in their pair's scale, on pairs whose other open orders are so
+too. For these, everything that a limit is compared with is kept as an integer: the open
+lots of each side, the nearest own prices in ticks, the position rounded against us, and
+each limit scaled once. Any other open order, on either side, marks its pair as odd, and
+then the general code decides about all its orders.
 
-Pure, as `risk` is; `changed` must be told of every order that a record has changed.
+Pure, as `risk` is; `changed` must be called for every order that a record has changed.
 """
 
 from bisect import bisect_left, insort
@@ -24,21 +26,25 @@ from engine.orders.tracked_order import TrackedOrder
 from engine.units import MonoNs, PriceTicks
 
 Part = tuple[bool, int, int]
-"""Of an open order: is it a buy, how many lots of it are left, and where it rests in ticks (0: nowhere)."""
+"""Of an open order: whether it is a buy, the lots left of it, and its price in the book in
+ticks (0: none).
+"""
 
 NO_BOUND: Final = 1 << 200
 REACH_UNIT: Final = 100_000  # the collar counts thousandths of a per cent
 
 
 class Best(Protocol):
-    """The best prices of a pair in ticks (None: nobody is there), their decimals, whether the book is live, and how
-    many nanoseconds ago its feed was heard; None before the first book."""
+    """The best prices of a pair in ticks (None: that side is empty), their decimals,
+    whether the book is live, and how many nanoseconds ago its feed was heard; None before
+    the first book.
+    """
 
     def __call__(self, symbol: str) -> tuple[PriceTicks | None, PriceTicks | None, int, bool, int] | None: ...
 
 
 class _Open:
-    """What is open on one pair, in one scale, and what is held of it."""
+    """The open orders and the position of one pair, in one scale."""
 
     __slots__ = ("buy_lots", "buys", "odd", "parts", "position", "price_decimals", "qty_decimals", "sell_lots", "sells")
 
@@ -46,22 +52,23 @@ class _Open:
         self.price_decimals = price_decimals
         self.qty_decimals = qty_decimals
         self.parts: dict[str, Part] = {}
-        # Orders that are not counted here.
+        # Orders that cannot be counted here.
         self.odd: set[str] = set()
         self.buy_lots = 0
         self.sell_lots = 0
-        # Prices at which own orders rest, in ticks, lowest first: few enough for plain lists.
+        # Prices of own orders in the book, in ticks, lowest first: few enough for plain
+        # lists.
         self.buys: list[int] = []
         self.sells: list[int] = []
-        # What all strategies hold, rounded down and up to lots.
+        # The position of all strategies, rounded down and up to lots.
         self.position = (0, 0)
 
     def is_in_scale_of(self, order: TrackedOrder) -> bool:
-        """Are its amounts counted in the same units?"""
+        """True if the order's amounts are in the same units."""
         return order.price_decimals == self.price_decimals and order.qty_decimals == self.qty_decimals
 
     def set(self, key: str, part: Part | None) -> None:
-        """So much of an order is open, or nothing that is counted here."""
+        """Set what is counted of an order; None if it has ended or cannot be counted."""
         before = self.parts.pop(key, None)
         if part is not None:
             self.parts[key] = part
@@ -86,7 +93,7 @@ class _Open:
             self.sell_lots += lots
 
     def hold(self, qty: Decimal) -> None:
-        """So much is held."""
+        """Set the position."""
         exact = qty.scaleb(self.qty_decimals)
         towards_zero = int(exact)
         self.position = (
@@ -95,7 +102,9 @@ class _Open:
         )
 
     def part_of(self, order: TrackedOrder) -> Part | None:
-        """What an open order comes to here; None when it is not in this scale, or cannot be counted so simply."""
+        """What is counted of an open order; None if it has another scale, or cannot be
+        counted so simply.
+        """
         intent = order.intent
         if (
             not self.is_in_scale_of(order)
@@ -122,7 +131,7 @@ class _Bounds:
         limits = risk.limits
         own = limits.pairs.get(pair.symbol, NO_LIMITS)
         lots, both = pair.qty_decimals, pair.price_decimals + pair.qty_decimals
-        # Made anew when either changes.
+        # Computed again if either changes.
         self.pair, self.cap, self.made_at = pair, risk.open_orders_cap, now
         self.is_open = pair.status == "online" and (limits.symbols is None or pair.symbol in limits.symbols)
         self.cost_min = _scaled(pair.cost_min, both, ROUND_CEILING)
@@ -145,7 +154,7 @@ def _bound(amount: Decimal | None, decimals: int) -> int:
 
 
 class QuickCheck:
-    """The numbers of all pairs."""
+    """The integers of all pairs."""
 
     def __init__(self, risk: Risk, positions: Positions, best: Best) -> None:
         self._risk = risk
@@ -155,12 +164,12 @@ class QuickCheck:
         self._bounds: dict[str, _Bounds] = {}
 
     def begin(self, orders: Iterable[TrackedOrder]) -> None:
-        """Count these, which are open."""
+        """Count these open orders."""
         for order in orders:
             self.changed(order)
 
     def changed(self, order: TrackedOrder, is_fill: bool = False) -> None:
-        """A record has been applied to an order, perhaps one of a fill."""
+        """Note that a record, perhaps of a fill, was applied to an order."""
         symbol = order.intent.symbol
         own = self._open.get(symbol)
         if own is None or not (own.parts or own.odd or own.is_in_scale_of(order)):
@@ -176,7 +185,9 @@ class QuickCheck:
             own.hold(self._positions.total_qty(symbol))
 
     def allows(self, strategy: str, intent: OrderIntent, pair: Pair, now: MonoNs) -> bool:
-        """May this new order leave at once, alone? False: perhaps it may, ask `Risk.refusal`."""
+        """True if this new order may be sent at once, alone. False: `Risk.refusal` must
+        decide.
+        """
         risk = self._risk
         ticks, lots = intent.limit_price, intent.qty
         if (
@@ -232,12 +243,14 @@ class QuickCheck:
             is_beyond
             or worst > bounds.position_max
             or worst * ticks > bounds.position_notional_max
-            or now - bounds.made_at < risk.limits.duplicate_window_ns  # what was sent before is in another scale
+            or now - bounds.made_at < risk.limits.duplicate_window_ns  # earlier orders are in another scale
             or not risk.is_plainly_paced(strategy, intent, now)
         )
 
     def check(self, open_orders: Iterable[TrackedOrder]) -> None:
-        """Assert that the numbers are those of these orders, which are all that are open."""
+        """Assert that the numbers are those of `open_orders`, which must be all open
+        orders.
+        """
         keys: dict[str, set[str]] = {}
         for order in open_orders:
             own = self._open[order.symbol]

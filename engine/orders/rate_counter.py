@@ -1,8 +1,10 @@
-"""Kraken's counter of an account's transactions on one pair: every one adds to it, time takes away.
+"""Kraken's counter of an account's transactions on one pair: each adds to it, and it decays
+with time.
 
-Older orders are cheaper to change: nothing but time makes a cancel free. Above the tier's threshold Kraken refuses.
-Counted in whole numbers: a cost in hundredths of Kraken's count (a batch of three costs 1.5), a level in hundredths
-times nanoseconds, for the decay of 2.34 a second is 234 of these each nanosecond.
+Changing an order costs less the older it is. Above the tier's threshold Kraken refuses.
+Counted in integers: costs in hundredths of Kraken's count (a batch of three costs 1.5),
+levels in hundredths times nanoseconds, because a decay of 2.34 a second is 234 of these
+each nanosecond.
 
 Source: https://docs.kraken.com/api/docs/guides/spot-ratelimits
 """
@@ -20,7 +22,9 @@ RateCost = NewType("RateCost", int)
 COSTS_PER_COUNT: Final = 100
 
 Ages = tuple[tuple[int, int], ...]
-"""(age in seconds, exclusive; hundredths): the first row that is older than the order counts; no row, no cost."""
+"""(age in seconds, exclusive; hundredths): the first row that is older than the order
+counts; no row, no cost.
+"""
 
 _AMEND: Final[Ages] = ((5, 300), (10, 200), (15, 100))
 _EDIT: Final[Ages] = ((5, 600), (10, 500), (15, 400), (45, 200), (90, 100))
@@ -32,7 +36,7 @@ DEAD_MAN: Final = RateCost(100)
 
 
 class Tier(Struct, frozen=True):
-    """What Kraken allows an account on each pair."""
+    """The limits of an account on each pair."""
 
     name: str
     threshold: int
@@ -47,27 +51,31 @@ TIERS: Final = {tier.name: tier for tier in (STARTER, INTERMEDIATE, PRO)}
 
 
 def tier_of(max_rate_count: int | None) -> Tier:
-    """The tier that the executions channel's acknowledgement tells; the smallest when it tells nothing we know."""
+    """The tier with the threshold that the executions channel's acknowledgement tells; the
+    smallest if it is unknown.
+    """
     return next((tier for tier in (PRO, INTERMEDIATE) if tier.threshold == max_rate_count), STARTER)
 
 
 def amend_cost(age_ns: int) -> RateCost:
-    """Of an amend of an order that was made, or last amended, so long ago."""
+    """The cost of amending an order whose creation or last amend was `age_ns` ago."""
     return RateCost(100 + _by_age(_AMEND, age_ns))
 
 
 def edit_cost(age_ns: int) -> RateCost:
-    """Of a cancel and a new order in one request."""
+    """The cost of a cancel and a new order in one request."""
     return RateCost(100 + _by_age(_EDIT, age_ns))
 
 
 def cancel_cost(age_ns: int) -> RateCost:
-    """Of one cancel, in a batch or alone."""
+    """The cost of one cancel, in a batch or alone."""
     return RateCost(_by_age(_CANCEL, age_ns))
 
 
 def batch_add_cost(orders: int) -> RateCost:
-    """Of a batch: half of its orders. Some clients charge one more; Kraken's page does not."""
+    """The cost of a batch: half of its orders. Some clients charge one more; Kraken's page
+    does not.
+    """
     return RateCost(orders * 50)
 
 
@@ -79,13 +87,13 @@ def _by_age(ages: Ages, age_ns: int) -> int:
 
 
 class RateCounter:
-    """The counter of one pair, as we believe it to stand at Kraken."""
+    """The estimated counter of one pair."""
 
     __slots__ = ("_as_of", "_level", "_tier")
 
     def __init__(self, tier: Tier = STARTER) -> None:
         self._tier = tier
-        # In hundredths × nanoseconds, as it was at `_as_of`.
+        # In hundredths × nanoseconds, at `_as_of`.
         self._level = 0
         self._as_of = MonoNs(0)
 
@@ -94,30 +102,33 @@ class RateCounter:
         return self._tier
 
     def set_tier(self, tier: Tier, now: MonoNs) -> None:
-        """Another tier decays at another pace from now on."""
+        """Use this tier's threshold, and its decay from `now` on."""
         self._decay(now)
         self._tier = tier
 
     def count(self, now: MonoNs) -> Decimal:
-        """Where it stands, in Kraken's own count, rounded up to hundredths."""
+        """The level in Kraken's own count, rounded up to hundredths."""
         return Decimal(-(-self._level_at(now) // NS_PER_S)).scaleb(-2)
 
     def wait_ns(self, cost: RateCost, now: MonoNs, reserve_percent: int = 0) -> int:
-        """How long until a transaction fits under the threshold, less what is reserved; 0 when it does now.
+        """Nanoseconds until a transaction fits below the threshold, less the reserve; 0 if
+        it fits now.
 
-        One that costs more than there ever is room for waits for an empty counter.
+        One that costs more than there ever is room for waits until the counter is empty.
         """
         room = self._tier.threshold * (100 - reserve_percent) * NS_PER_S - cost * NS_PER_S
         excess = self._level_at(now) - max(room, 0)
         return max(-(-excess // self._tier.decay_hundredths_per_s), 0)
 
     def charge(self, cost: RateCost, now: MonoNs) -> None:
-        """A transaction leaves now. Kraken charges for refused ones, too."""
+        """Charge a transaction sent now. Kraken charges for refused ones, too."""
         self._decay(now)
         self._level += cost * NS_PER_S
 
     def correct(self, count: Decimal, now: MonoNs, *, is_idle: bool) -> None:
-        """Kraken tells its own count. A lower one than ours counts only when no request is under way (`is_idle`)."""
+        """Take Kraken's own count. A lower one than ours is used only if no request is
+        under way (`is_idle`).
+        """
         if not count.is_finite() or not 0 <= count < 10_000:
             return
         self._decay(now)
@@ -125,7 +136,9 @@ class RateCounter:
         self._level = told if is_idle else max(self._level, told)
 
     def exceeded(self, now: MonoNs) -> None:
-        """Kraken refused for its rate: the counter stands at the threshold at least."""
+        """Note that Kraken refused because of the rate: the counter is at the threshold at
+        least.
+        """
         self._decay(now)
         self._level = max(self._level, self._tier.threshold * COSTS_PER_COUNT * NS_PER_S)
 
@@ -138,7 +151,7 @@ class RateCounter:
 
 
 class RateCounters:
-    """The counters of all pairs of one account; one a pair, and pairs are few."""
+    """The counters of all pairs of one account."""
 
     def __init__(self, tier: Tier = STARTER, reserve_percent: int = 20) -> None:
         self.tier = tier
@@ -153,23 +166,23 @@ class RateCounters:
         return counter
 
     def set_tier(self, tier: Tier, now: MonoNs) -> None:
-        """Kraken has told the tier."""
+        """Use this tier for all pairs."""
         self.tier = tier
         for counter in self._counters.values():
             counter.set_tier(tier, now)
 
     def wait_ns(self, symbol: str, cost: RateCost, now: MonoNs) -> int:
-        """How long an order or an amend must wait: it leaves the reserve to cancels."""
+        """Nanoseconds that an order or amend must wait; it leaves the reserve to cancels."""
         return self.of(symbol).wait_ns(cost, now, self._reserve_percent)
 
     def cancel_wait_ns(self, symbol: str, cost: RateCost, now: MonoNs) -> int:
-        """How long a cancel must wait: the whole counter is its own."""
+        """Nanoseconds that a cancel must wait; it may use the whole counter."""
         return self.of(symbol).wait_ns(cost, now)
 
     def charge(self, symbol: str, cost: RateCost, now: MonoNs) -> None:
-        """A transaction leaves now."""
+        """Charge a transaction sent now."""
         self.of(symbol).charge(cost, now)
 
     def counts(self, now: MonoNs) -> dict[str, Decimal]:
-        """Where every pair stands, for people."""
+        """The level of every pair, for people."""
         return {symbol: counter.count(now) for symbol, counter in self._counters.items()}

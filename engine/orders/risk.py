@@ -1,17 +1,19 @@
-"""Limits that no strategy can go beyond, checked by the router behind the last line of plugin code.
+"""Limits that no strategy can exceed, checked by the router after all strategy code.
 
-Every refusal is a sentence that names the limit and the number that broke it. Cancels are never refused.
+Every refusal is a sentence with the limit and the number that exceeded it. Cancels are
+never refused.
 
     mode       ACTIVE · REDUCING: only what makes a position smaller · HALTED: nothing but cancels; a person resumes
     the pair   known, allowed, open; increments and minimums, so that nothing is sent that Kraken must refuse
     the book   live and fresh; a limit not too far beyond the other side; no own order in the way
     sizes      order quantity and notional, position with everything open filled, open orders, orders a second
 
-Orders, books and the pair may each be in a scale of their own, for Kraken changes the precision of living pairs. A new
-order must be in the pair's; all else is compared as exact Decimals, or as counts of one unit.
+Orders, books and the pair may each have another scale, because Kraken changes the precision
+of existing pairs. A new order must be in the pair's scale; everything else is compared as
+exact Decimals, or as counts of one unit.
 
-Pure: the state of the world is passed in. What an approved order changes here (the budget of orders a second, the
-memory for duplicates) is only what `approved` is told.
+Pure: everything is passed in. The only state here (the budget of orders a second, the
+memory for duplicates) is changed by `approved`.
 """
 
 from collections import OrderedDict
@@ -38,12 +40,12 @@ NS_PER_DAY: Final = 86_400 * NS_PER_S
 ORDER_TOKENS: Final = 1000 * NS_PER_S  # what an order takes from the budget
 
 RESTING: Final = ("limit", "iceberg")
-"""Order types that meet the book on arrival, at their limit or better, or rest in it."""
+"""Order types that on arrival match the book at their limit or better, or rest in it."""
 IMMEDIATE: Final = ("market", "settle-position")
 
 
 class TradingMode(Enum):
-    """What is let through."""
+    """Which requests are accepted."""
 
     ACTIVE = "ACTIVE"
     REDUCING = "REDUCING"
@@ -53,7 +55,7 @@ class TradingMode(Enum):
 
 
 class PairLimits(Struct, frozen=True, kw_only=True):
-    """Limits of one pair, in its base currency; None: none beside the general ones."""
+    """Limits of one pair, in its base currency; None: only the general ones."""
 
     order_qty_max: Decimal | None = None
     position_qty_max: Decimal | None = None
@@ -68,35 +70,37 @@ class RiskLimits(Struct, frozen=True, kw_only=True):
     daily_loss_max: Decimal | None = None
     price_collar_percent: Decimal = Decimal(5)
     open_orders_max: int = 40
-    """Per pair, of all strategies and of anybody else on the account."""
+    """Per pair, counting all strategies and all others on the account."""
     orders_per_s_max: Decimal = Decimal(20)
     book_age_ns_max: int = 5 * NS_PER_S
     duplicate_window_ns: int = 10 * NS_PER_MS
-    """0: never."""
+    """0: duplicates are not refused."""
     self_trade_guard: bool = True
     trade_while_unknown: bool = False
     symbols: frozenset[str] | None = None
-    """Pairs that may be traded; None: every one that is followed."""
+    """Pairs that may be traded; None: every followed pair."""
     pairs: Mapping[str, PairLimits] = {}
 
 
 class TopOfBook(Struct, frozen=True):
-    """The best prices of a pair whose book has verified."""
+    """The best prices of a pair with a verified book."""
 
     best_bid: PriceTicks | None
-    """None: nobody bids."""
+    """None: there is no bid."""
     best_ask: PriceTicks | None
     price_decimals: int
-    """The book's own: its pair may have others by now."""
+    """The book's own; its pair's may have changed since."""
     is_live: bool
     """False: the book is in doubt, or there is none."""
     age_ns: int
-    """Since its feed was last heard."""
+    """Time since its feed last heard Kraken."""
     record: bytes = b""
-    """The BOOK_TOP record itself, for the levels behind the best; empty when only these are known."""
+    """The BOOK_TOP record, with the levels behind the best; empty if only these are known."""
 
     def other_side(self, side: str) -> Decimal | None:
-        """The best price that an order of `side` would meet."""
+        """The best price on the side that an order of `side` would trade with; None if that
+        is empty.
+        """
         ticks = self.best_ask if side == "buy" else self.best_bid
         return None if ticks is None else units_decimal(ticks, self.price_decimals)
 
@@ -105,33 +109,33 @@ NO_LIMITS: Final = PairLimits()
 
 
 class Risk:
-    """The limits, the mode, and the memory that two of the limits need."""
+    """The limits, the trading mode, and the state that two of the limits need."""
 
     def __init__(self, limits: RiskLimits, mode: TradingMode = TradingMode.ACTIVE, mode_reason: str = "") -> None:
         self.limits = limits
         self.mode = mode
         self.mode_reason = mode_reason
-        # Kraken's own bound on open orders of a pair, once the account's tier is known.
+        # Kraken's own limit of open orders of a pair, once the account's tier is known.
         self.open_orders_cap: int | None = None
         self._budget = _Budget(limits.orders_per_s_max)
-        # When an order alike was last approved, oldest first.
+        # When an equal order was last approved, oldest first.
         self._recent: OrderedDict[tuple[object, ...], MonoNs] = OrderedDict()
-        # The same of plain limit orders, by what they say themselves: for a yes that need not count in amounts.
+        # The same for plain limit orders, by their own fields, for the fast approval.
         self._recent_plain: OrderedDict[tuple[object, ...], MonoNs] = OrderedDict()
 
     # --- the mode
 
     def halt(self, reason: str) -> None:
-        """Nothing but cancels from now on."""
+        """Refuse everything but cancels from now on."""
         self.mode, self.mode_reason = TradingMode.HALTED, reason
 
     def reduce(self, reason: str) -> None:
-        """Only smaller positions from now on; a halt stays a halt."""
+        """Accept only orders that make positions smaller from now on; a halt stays a halt."""
         if self.mode is not TradingMode.HALTED:
             self.mode, self.mode_reason = TradingMode.REDUCING, reason
 
     def resume(self) -> None:
-        """A person has looked at it: everything is let through again."""
+        """Accept all requests again, as a person asked."""
         self.mode, self.mode_reason = TradingMode.ACTIVE, ""
 
     # --- the checks
@@ -148,13 +152,14 @@ class Risk:
         now: MonoNs,
         batch: Sequence[OrderIntent] = (),
     ) -> str | None:
-        """Why a new order must not leave; None when it may.
+        """Why a new order must not be sent; None if it may.
 
-        `open_orders` are all of the account on this pair (`Blotter.open_on`), `position` is what all strategies hold
-        of it (`Positions.total_qty`), `batch` holds the orders of the same batch that were looked at before it.
-        Changes nothing: tell `approved` when the order leaves.
+        `open_orders` are all of the account on this pair (`Blotter.open_on`), `position` is
+        what all strategies hold of it (`Positions.total_qty`), `batch` holds the orders of
+        the same batch that were checked before it. Changes nothing: call `approved` when
+        the order is sent.
         """
-        if why := amounts.order_refusal(intent, pair):  # first of all: what follows counts with these amounts
+        if why := amounts.order_refusal(intent, pair):  # first, because the rest relies on these amounts
             return why
         side = intent.side
         limit = None if intent.limit_price is None else units_decimal(intent.limit_price, intent.price_decimals)
@@ -188,7 +193,9 @@ class Risk:
         position: Decimal,
         now: MonoNs,
     ) -> str | None:
-        """Why an open order must not be changed so; None when it may. As `refusal`, which see."""
+        """Why an open order must not be amended like this; None if it may. Parameters as in
+        `refusal`.
+        """
         trigger_type = order.intent.trigger.price_type if order.intent.trigger is not None else ""
         offset_type = order.intent.limit_price_type or ""
         if why := amounts.amend_refusal(amendment, order.intent.order_type, trigger_type, offset_type, pair):
@@ -228,7 +235,9 @@ class Risk:
         )
 
     def approved(self, strategy: str, intent: OrderIntent, now: MonoNs) -> None:
-        """A new order leaves: it takes from the budget, and another one alike would be a duplicate."""
+        """Note that a new order is sent: it takes from the budget, and an equal one would
+        be a duplicate.
+        """
         self._budget.take(now)
         if self.limits.duplicate_window_ns:
             _remember(self._recent, _likeness(strategy, intent), now)
@@ -236,14 +245,16 @@ class Risk:
                 _remember(self._recent_plain, _plain_likeness(strategy, intent), now)
 
     def is_plainly_paced(self, strategy: str, intent: OrderIntent, now: MonoNs) -> bool:
-        """Does neither the budget nor an order alike stand against a limit order of its pair's present scale?"""
+        """True if neither the budget nor an equal order forbids a limit order in its pair's
+        present scale.
+        """
         if self._budget.level_at(now) < ORDER_TOKENS:
             return False
         at = self._recent_plain.get(_plain_likeness(strategy, intent))
         return at is None or now - at >= self.limits.duplicate_window_ns
 
     def amend_approved(self, now: MonoNs) -> None:
-        """An amend leaves."""
+        """Note that an amend is sent."""
         self._budget.take(now)
 
     # --- one by one
@@ -275,7 +286,9 @@ class Risk:
         return f"Kraken has {pair.symbol} in {pair.status} mode, which this order does not fit"
 
     def _amount_refusal(self, intent: OrderIntent, pair: Pair, price: Decimal | None) -> str | None:
-        """Kraken's own minimums: an order that breaks them costs a request and the rate counter."""
+        """Kraken's minimums: an order below them would cost a request and points of the
+        rate counter.
+        """
         if intent.cash_qty is not None:
             if intent.cash_qty < pair.cost_min:
                 return f"{intent.cash_qty:f} to spend is less than the pair's minimum of {pair.cost_min:f}"
@@ -302,7 +315,9 @@ class Risk:
     def _collar_refusal(
         self, side: str, order_type: str, limit: Decimal | None, pair: Pair, top: TopOfBook | None
     ) -> str | None:
-        """A limit far beyond the other side is a typing error. A stop's limit waits for its trigger."""
+        """A limit far beyond the other side is a typing error. A stop's limit is not
+        checked before its trigger.
+        """
         if top is None or order_type not in (*RESTING, *IMMEDIATE):
             return None
         reference = top.other_side(side)
@@ -360,7 +375,9 @@ class Risk:
         return None
 
     def _position_refusal(self, side: str, pair: Pair, price: Decimal | None, worst: Decimal) -> str | None:
-        """Were everything open on this side filled: a bound on what it comes to, on the side that it goes to."""
+        """The position limit if everything open on this side were filled; checked on the
+        side that the order moves the position to.
+        """
         own = self.limits.pairs.get(pair.symbol, NO_LIMITS).position_qty_max
         most = self.limits.position_notional_max
         if worst <= 0 or (own is None and most is None):
@@ -388,7 +405,9 @@ class Risk:
         top: TopOfBook | None,
         others: "_Others",
     ) -> str | None:
-        """Would it meet an own order? A market order reaches as deep as its quantity; at most as far as the collar."""
+        """Why the order would trade with an own order. A market order reaches as deep as
+        its quantity, and at most to the collar.
+        """
         nearest = others.nearest
         if nearest is None or not self.limits.self_trade_guard or order_type not in (*RESTING, *IMMEDIATE):
             return None
@@ -421,7 +440,9 @@ class Risk:
     def _price(
         self, side: str, limit: Decimal | None, trigger: Decimal | None, top: TopOfBook | None
     ) -> Decimal | None:
-        """What an order is measured with: its limit, its trigger, or the best price of the other side."""
+        """The price to value an order at: its limit, its trigger, or the best price of the
+        other side.
+        """
         if limit is not None:
             return limit
         if trigger is not None:
@@ -430,7 +451,9 @@ class Risk:
 
 
 class _Budget:
-    """Orders a second, as a bucket that holds those of one second and fills steadily. In tokens times nanoseconds."""
+    """Orders a second, as a bucket that holds those of one second and refills steadily. In
+    tokens times nanoseconds.
+    """
 
     def __init__(self, per_s: Decimal) -> None:
         self._per_s = per_s
@@ -441,59 +464,65 @@ class _Budget:
         self._as_of: MonoNs | None = None
 
     def refusal(self, now: MonoNs, ahead: int) -> str | None:
-        """Why another order is one too many, after `ahead` others that leave with it."""
+        """Why another order is too many, after `ahead` others that are sent with it; None
+        if it is not.
+        """
         if self.level_at(now) >= (ahead + 1) * ORDER_TOKENS:
             return None
         return f"orders and amends come faster than risk.orders_per_s_max = {self._per_s:f}"
 
     def take(self, now: MonoNs) -> None:
-        """One leaves."""
+        """Take one order's tokens."""
         self._level = max(self.level_at(now) - ORDER_TOKENS, 0)
         self._as_of = now
 
     def level_at(self, now: MonoNs) -> int:
-        """What it holds."""
+        """The tokens that it holds."""
         if self._as_of is None:
             return self._level
         return min(self._level + max(now - self._as_of, 0) * self._rate, self._full)
 
 
 class _Others(Struct, gc=False):
-    """What of all other open orders on a pair matters to an order of one side."""
+    """What matters of all other open orders on a pair to an order of one side."""
 
     side: str
     pair: Pair
     count: int = 0
     lots: int = 0
-    """What is left of those on its own side, in lots of the pair: the hot part, for most orders are in its scale."""
+    """Lots left of those on its own side, in the pair's scale. Hot, since most orders are
+    in that scale.
+    """
     more: Decimal = ZERO
-    """The same of those in another scale."""
+    """The same for those in another scale."""
     taking: Decimal = ZERO
-    """Of both, what takes from the book at once, as it would."""
+    """The part of both that takes from the book at once, as this order would."""
     nearest_ticks: PriceTicks | None = None
-    """The limit of the other side that it would meet first, in `nearest_decimals`."""
+    """The limit of the other side that it would trade with first, in `nearest_decimals`."""
     nearest_decimals: int = 0
     nearest_name: str = ""
 
     @property
     def nearest(self) -> Decimal | None:
-        """As a price."""
+        """The same as a price."""
         return None if self.nearest_ticks is None else units_decimal(self.nearest_ticks, self.nearest_decimals)
 
     def worst(self, qty: Decimal, position: Decimal) -> Decimal:
-        """How far to its own side the position would go with everything there filled; negative: it stays beyond."""
+        """The position towards its own side with everything there filled; negative if it
+        stays on the other side.
+        """
         open_qty = add(add(units_decimal(self.lots, self.pair.qty_decimals), self.more), qty)
         return add(position if self.side == "buy" else -position, open_qty)
 
     def stands(self, qty: Decimal, order_type: str) -> None:
-        """So much more is open on its own side."""
+        """Count more quantity open on its own side."""
         if qty > 0:
             self.more = add(self.more, qty)
             if order_type in IMMEDIATE:
                 self.taking = add(self.taking, qty)
 
     def meets(self, limit: PriceTicks, price_decimals: int, name: str) -> None:
-        """One rests on the other side."""
+        """Note an order resting on the other side."""
         if self.nearest_ticks is not None:
             theirs, nearest = aligned(limit, price_decimals, self.nearest_ticks, self.nearest_decimals)
             if theirs >= nearest if self.side == "buy" else theirs <= nearest:
@@ -502,12 +531,14 @@ class _Others(Struct, gc=False):
 
 
 def _static_trigger(intent: OrderIntent) -> Decimal | None:
-    """What sets an order off, where that is a price."""
+    """The trigger price of an order, if it is an absolute price."""
     return intent.trigger.price if intent.trigger is not None and intent.trigger.price_type == "static" else None
 
 
 def _qty_of(intent: OrderIntent, pair: Pair, top: TopOfBook | None) -> Decimal:
-    """What an order may come to; one that names the money buys no more than that does at the best ask."""
+    """The most that an order may trade; one that names an amount buys no more than that
+    does at the best ask.
+    """
     best_ask = None if top is None or intent.cash_qty is None else top.other_side("buy")
     if intent.cash_qty is None or not best_ask:
         return units_decimal(intent.qty, intent.qty_decimals)
@@ -521,7 +552,9 @@ def _survey(
     open_orders: Collection[TrackedOrder],
     batch: Sequence[OrderIntent],
 ) -> _Others:
-    """One pass over all that is open, and over the orders of the same batch; hot, for they may be hundreds."""
+    """One pass over all open orders, and over the orders of the same batch. Hot: there may
+    be hundreds.
+    """
     others = _Others(side, pair, len(open_orders) + len(batch))
     for order in open_orders:
         intent = order.intent
@@ -547,11 +580,13 @@ def _survey(
 
 
 def _left_of(order: TrackedOrder, pair: Pair, top: TopOfBook | None) -> Decimal:
-    """What of an open order may still trade, were an amend under way to make it larger."""
+    """The most that an open order may still trade, counting an amend under way that makes
+    it larger.
+    """
     change = order.amendment
     whole = order.order_qty if order.intent.cash_qty is None else _qty_of(order.intent, pair, top)
     if change is not None and change.qty is not None:
-        whole = max(whole, units_decimal(change.qty, change.qty_decimals))  # it may have happened already
+        whole = max(whole, units_decimal(change.qty, change.qty_decimals))  # it may have been carried out already
     return subtract(whole, order.filled_in_all)
 
 
@@ -567,40 +602,45 @@ def _plain_likeness(strategy: str, intent: OrderIntent) -> tuple[object, ...]:
 
 
 def _likeness(strategy: str, intent: OrderIntent) -> tuple[object, ...]:
-    # As amounts: 64000.0 in one scale is 64000.00 in another.
+    # Compared as amounts: 64000.0 in one scale is 64000.00 in another.
     limit = None if intent.limit_price is None else units_decimal(intent.limit_price, intent.price_decimals)
     qty = units_decimal(intent.qty, intent.qty_decimals)
     return strategy, intent.symbol, intent.side, intent.order_type, limit, qty, intent.cash_qty
 
 
 class DailyLoss:
-    """What was lost since the UTC day began, by quote currency: realised and not, after fees."""
+    """The loss since the UTC day began, by quote currency: realized and unrealized, after
+    fees.
+    """
 
     def __init__(self, loss_max: Decimal | None, day: int = 0, at_start: Mapping[str, Decimal] | None = None) -> None:
         self._loss_max = loss_max
-        # Number of the UTC day since 1970, and what `Positions.totals` said as it began; both are in the journal.
+        # Number of the UTC day since 1970, and `Positions.totals` when it began; both are
+        # in the journal.
         self.day = day
         self.at_start: dict[str, Decimal] = dict(at_start or {})
 
     @property
     def is_limited(self) -> bool:
-        """Is there a bound?"""
+        """True if there is a limit."""
         return self._loss_max is not None
 
     def begins(self, now: WallNs) -> bool:
-        """Is it another day than the one that is counted? A clock that is set back does not begin yesterday again."""
+        """True if `now` is in a later day than the one that is counted. A clock set back
+        does not begin a day again.
+        """
         return now // NS_PER_DAY > self.day
 
     def begin(self, totals: Mapping[str, Decimal], now: WallNs) -> None:
-        """A new day: count from here."""
+        """Begin a new day from these totals."""
         self.day, self.at_start = now // NS_PER_DAY, dict(totals)
 
     def lost(self, totals: Mapping[str, Decimal]) -> dict[str, Decimal]:
-        """Lost since the day began, by quote currency; a gain is negative."""
+        """The loss since the day began, by quote currency; a gain is negative."""
         return {quote: subtract(self.at_start.get(quote, ZERO), total) for quote, total in totals.items()}
 
     def refusal(self, totals: Mapping[str, Decimal]) -> str | None:
-        """Why trading must be halted; None when the loss is within its limit."""
+        """Why trading must be halted; None if the loss is within its limit."""
         if self._loss_max is None:
             return None
         for quote, lost in sorted(self.lost(totals).items()):

@@ -1,4 +1,6 @@
-"""One order as the router knows it. Only the blotter changes it, and only by records of the journal."""
+"""One order as the router knows it. Only the blotter changes it, and only by journal
+records.
+"""
 
 from decimal import Decimal
 
@@ -17,49 +19,59 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     """One order."""
 
     key: str
-    """The engine's name for it: its client order id; of an order that is not ours, Kraken's id."""
+    """Its client order id; for an order that is not ours, Kraken's id."""
     strategy: str
     """Empty for an order that is not ours."""
     intent: OrderIntent
     price_decimals: int
-    """Of `limit_price`. The order's own: its pair may have others by now, its intent and an amendment say theirs."""
+    """Decimals of `limit_price`. The order's own: its pair's may have changed since, and an
+    intent or amendment has its own.
+    """
     qty_decimals: int
-    """Likewise, of all quantities here."""
+    """Decimals of all quantities here, likewise the order's own."""
     qty: QtyLots
     """As last amended."""
     limit_price: PriceTicks | None
     state: OrderState = OrderState.NEW
     reason: str = ""
     cl_ord_id: str | None = None
-    """What Kraken knows it by; None when that is a userref, or its own id alone."""
+    """The client order id at Kraken; None if Kraken knows it by userref or by its own id
+    only.
+    """
     userref: int | None = None
     order_id: str = ""
     route: str = ""
     deadline: WallNs = WallNs(0)
     filled: QtyLots = QtyLots(0)
-    """By the fills that we have seen."""
+    """The sum of the fills that we received."""
     filled_before: QtyLots = QtyLots(0)
-    """Of an adopted order: what had been filled before we saw it."""
+    """Of an adopted order: filled before we adopted it."""
     filled_at_venue: QtyLots = QtyLots(0)
-    """As Kraken last counted; more than ours means that fills are missing."""
+    """As Kraken last told; if more than ours, fills are missing."""
     cost: Decimal = ZERO
     fees: dict[str, Decimal] = field(default_factory=dict)
     pending: str = ""
     """amend or cancel while a request is under way; at most one at a time."""
     amendment: Amendment | None = None
-    """The one under way."""
+    """The amend under way."""
     amend_deadline: WallNs = WallNs(0)
-    """Kraken does not begin with the last one later than this."""
+    """Kraken does not accept the last amend after this."""
     cancel_wanted: bool = False
-    """Somebody asked for its end, and it has not come yet."""
+    """True once its end was requested, until it has ended."""
     submitted_at: WallNs = WallNs(0)
     aged_from: WallNs = WallNs(0)
-    """Creation or last amend: what the rate counter's age costs count from."""
+    """Creation or last amend, from which the rate counter's age costs count."""
     amended_at_venue: WallNs = WallNs(0)
-    """By Kraken's clock, the youngest amend that we know of: reports of older ones come late and change nothing."""
+    """By Kraken's clock, the latest amend known; late reports of older ones change nothing."""
     changed_at: WallNs = WallNs(0)
+    sent_in_run: int = 0
+    """Number of the engine's run in which it was sent, or found. Runs are told apart by
+    this:
+    the wall clock may be set back within one."""
+    ended_in_run: int = 0
+    """The same of its end; 0 while it is open."""
     base_decimals: int | None = None
-    """Of the base currency in the account, when the order was sent; None when that was not known."""
+    """Decimals of the base currency's balance when the order was sent; None if unknown."""
 
     @property
     def symbol(self) -> str:
@@ -71,12 +83,12 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
 
     @property
     def is_open(self) -> bool:
-        """May it still trade?"""
+        """True if it may still trade."""
         return not self.state.is_terminal
 
     @property
     def is_external(self) -> bool:
-        """Was it found at Kraken, and no strategy of ours knows it?"""
+        """True if it was found at Kraken and belongs to no strategy of ours."""
         return not self.strategy
 
     @property
@@ -85,17 +97,17 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
 
     @property
     def filled_known(self) -> QtyLots:
-        """As Kraken counts it, or as the fills that we have seen sum up: the more."""
+        """The larger of Kraken's total and the sum of the fills that we received."""
         return QtyLots(max(self.filled_at_venue, self.filled + self.filled_before))
 
     @property
     def fills_missing(self) -> QtyLots:
-        """What Kraken has counted as filled and we have seen no fill of."""
+        """The quantity that Kraken counts as filled without a fill that we received."""
         return QtyLots(max(0, self.filled_at_venue - self.filled - self.filled_before))
 
     @property
     def order_qty(self) -> Decimal:
-        """As last amended."""
+        """The quantity as last amended."""
         return units_decimal(self.qty, self.qty_decimals)
 
     @property
@@ -105,22 +117,26 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
 
     @property
     def filled_qty(self) -> Decimal:
-        """By the fills that we have seen."""
+        """The sum of the fills that we received."""
         return units_decimal(self.filled, self.qty_decimals)
 
     @property
     def filled_in_all(self) -> Decimal:
-        """By those fills, and before we saw it."""
+        """The same, plus what was filled before we adopted it."""
         return units_decimal(self.filled + self.filled_before, self.qty_decimals)
 
     def can_refine(self, price_decimals: int, qty_decimals: int) -> bool:
-        """Can all amounts be told in the finer of the order's scale and this one?"""
+        """True if all amounts can be expressed in the finer of the order's scale and this
+        one.
+        """
         ticks = rescaled(self.limit_price or 0, self.price_decimals, max(price_decimals, self.price_decimals))
         lots = rescaled(max(self.qty, self.filled_known), self.qty_decimals, max(qty_decimals, self.qty_decimals))
         return max(ticks, lots) <= UNITS_MAX
 
     def refine(self, price_decimals: int, qty_decimals: int) -> None:
-        """Tell all amounts in the finer of the order's scale and this one: none of them changes."""
+        """Express all amounts in the finer of the order's scale and this one; no amount
+        changes.
+        """
         if price_decimals > self.price_decimals:
             if self.limit_price is not None:
                 self.limit_price = PriceTicks(rescaled(self.limit_price, self.price_decimals, price_decimals))
@@ -134,11 +150,11 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
             self.qty_decimals = qty_decimals
 
     def move_trigger(self, price: Decimal) -> None:
-        """An amend has moved what sets the order off."""
+        """Set the trigger price, as an amend changed it."""
         if self.intent.trigger is not None:
             self.intent = replace(self.intent, trigger=replace(self.intent.trigger, price=price))
 
     @property
     def avg_price(self) -> Decimal | None:
-        """Of the fills that we have seen."""
+        """The average price of the fills that we received; None without fills."""
         return average(self.cost, self.filled_qty) if self.filled else None

@@ -209,7 +209,7 @@ class PrivateFeed:
 
     @property
     def _has_executions(self) -> bool:
-        """Has the snapshot of executions arrived, with no gap since?"""
+        """True if the snapshot of executions has arrived, with no gap since."""
         return self._session.streams["executions"].phase is Phase.LIVE
 
     def _publish(self, fact: AccountFact) -> None:

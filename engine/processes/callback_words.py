@@ -55,7 +55,7 @@ class CallbackWords:
 
 
 class StrategyWords:
-    """The words of all strategies of one host, and its heartbeat, for who reads them."""
+    """The words of all strategies of one host, and its heartbeat, for readers."""
 
     def __init__(self, counters: Counters, strategies: Sequence[str]) -> None:
         self._words = {strategy: CallbackWords(counters, strategy) for strategy in strategies}
@@ -63,11 +63,11 @@ class StrategyWords:
         self._heartbeat = counters.index("heartbeat_ns")
 
     def callback(self, strategy: str) -> tuple[MonoNs, str]:
-        """When the callback began that is under way, and its name; (0, "") while there is none."""
+        """When the current callback began, and its name; (0, "") outside a callback."""
         return self._words[strategy].read()
 
     def heartbeat_ns(self) -> int:
-        """When the event loop last turned over; 0 before all strategies have come back from on_start."""
+        """When the event loop last ran; 0 until all strategies have returned from on_start."""
         return self._values[self._heartbeat]
 
 

@@ -75,7 +75,7 @@ class StrategyHost:
         return work
 
     def ready(self) -> bool:
-        """Is there a record for any strategy that can take one?"""
+        """True if there is a record for any strategy that can take one."""
         return any(strategy.ready() for strategy in self.strategies)
 
     def wake_with(self, wake: Callable[[], None]) -> None:

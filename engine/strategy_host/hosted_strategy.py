@@ -318,7 +318,7 @@ class HostedStrategy:
                 self._loop.call_soon_threadsafe(lambda: self.on_ready())
 
     def ready(self) -> bool:
-        """Is there a record or a call that the strategy can take now?"""
+        """True if there is a record or a call that the strategy can take now."""
         if self.waiting is not None:
             return False
         if self.order_client.ready():
@@ -339,7 +339,9 @@ class HostedStrategy:
 
     @property
     def _held_up(self) -> bool:
-        """Can no callback be called, because one is waiting or the strategy is halted?"""
+        """True if no callback can be called, because one is waiting or the strategy is
+        halted.
+        """
         return self.waiting is not None or self.halted
 
     def do_work(self) -> int:
@@ -361,7 +363,7 @@ class HostedStrategy:
         return work
 
     def _is_resting(self, now: MonoNs) -> bool:
-        """Must it pause at `now`? Begins a pause after a turn that was too long."""
+        """True if it must pause at `now`. Begins a pause after a turn that was too long."""
         used_ns, self._busy_seen_ns = self.busy_ns - self._busy_seen_ns, self.busy_ns
         if self.must_rest and used_ns > TURN_NS:
             self.rests += 1
@@ -446,11 +448,8 @@ class HostedStrategy:
         return len(records)
 
     def _is_old_news(self, feed: _Feed, record: bytes, now: MonoNs, away_ns: int) -> bool:
-        """Has this record, the oldest one not seen, waited too long because of the
-        strategy?
-
-        It has when the strategy stayed away from the ring or has much left in it. A record
-        that came late to the ring, from a feed with a full socket, is the newest there is.
+        """True if this record, the oldest one not seen, has waited too long because of the
+        strategy.
         """
         lag_ns_max = self._limits.lag_ns_max
         if now - received_at_of(record) <= lag_ns_max:
@@ -575,7 +574,7 @@ class HostedStrategy:
         return work
 
     def _is_news(self, symbol: str, record: bytes) -> bool:
-        """Is this book newer than the one the strategy has?"""
+        """True if this book is newer than the one the strategy has."""
         seen, book = self.context.books[symbol], BookTop(symbol, record)
         return seen is None or (book.received_at, book.update_number) > (seen.received_at, seen.update_number)
 

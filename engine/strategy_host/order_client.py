@@ -311,7 +311,7 @@ class OrderClient:
     # --- reports of the router
 
     def ready(self) -> bool:
-        """Is there something for `next_news` or `serve` to do?"""
+        """True if there is something for `next_news` or `serve` to do."""
         return bool(self._news or self._from_elsewhere) or (self._ports is not None and self._ports.reports.ready())
 
     def serve(self) -> None:

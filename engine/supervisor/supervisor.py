@@ -131,7 +131,8 @@ class Supervisor:
         self._eventfd = open_eventfd()
         self._latency = new_histogram()
         limits = HostLimits.of(config.engine)
-        # What each strategy is in, for the router too: it must notice what stops this process.
+        # The current callback of each strategy, for the router too, which must notice a
+        # hang of this process.
         names = strategy_counter_names([named.name for named in strategies])
         self._host_counters = Segment.create("counters-host", counters_bytes(names))
         format_counters(self._host_counters.memory, names)
@@ -209,7 +210,7 @@ class Supervisor:
                 self._trading.start()
             tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.summary, tick_s))]
             tasks[0].add_done_callback(self._watch_ended)
-            self._arm_the_last_witness()  # the first on_start may keep the watch from starting
+            self._arm_faulthandler()  # the first on_start may keep the watch from starting
             asyncio.wrap_future(self._thread.ended).add_done_callback(self._host_ended)
             await self._start_strategies(seconds)
             if self._trading is not None and not self._stop_requested.is_set():
@@ -270,7 +271,9 @@ class Supervisor:
         return ATTEMPTS_MAX // (len(self._feeds) + (2 if account is not None else 0))
 
     def told(self) -> list[Told]:
-        """What the strategies' callbacks were told of orders, for the comparison with the venue's ledger."""
+        """What the strategies' callbacks were told of orders, to compare with the venue's
+        ledger.
+        """
         return [Told(hosted.order_client.fills_told, hosted.order_client.ends_told) for hosted in self._hosted]
 
     async def _start_strategies(self, seconds: float | None) -> None:
@@ -409,9 +412,9 @@ class Supervisor:
             for actor in self._actors if not self._stop_requested.is_set() else ():
                 actor.kill_if_silent(now, silence_ns_max)
             self._watch_of_callbacks.look(now)
-            self._arm_the_last_witness()
+            self._arm_faulthandler()
 
-    def _arm_the_last_witness(self) -> None:
+    def _arm_faulthandler(self) -> None:
         """Have faulthandler's thread write a traceback after `hang_s_max`, unless armed
         again before.
 

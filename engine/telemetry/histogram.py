@@ -67,7 +67,9 @@ class HistogramSnapshot:
 
 
 def bucket_last_ns(bucket: int) -> int:
-    """Longest duration that falls into a bucket, the last one aside: that one takes everything."""
+    """The longest duration that a bucket counts, except the last bucket, which counts all
+    longer ones.
+    """
     shift = max(0, (bucket >> SUB_BUCKET_BITS) - 1)
     return ((bucket - (shift << SUB_BUCKET_BITS) + 1) << shift) - 1
 

@@ -1,7 +1,8 @@
-"""A Kraken-faithful exchange on loopback: what newcomers run first and what tests trade against.
+"""An exchange on loopback that behaves like Kraken: newcomers run it first, and tests trade
+against it.
 
-It shares no encode or decode code with `engine.kraken`: it writes and reads its own text, so that one bug cannot
-hide another. Frames captured from the real Kraken are the judge of both.
+It shares no encoding or decoding code with `engine.kraken`, so that one fault cannot hide
+another. Both are checked against frames captured from the real Kraken.
 
                                 history (before it opened)
                                    ▼
@@ -9,6 +10,7 @@ hide another. Frames captured from the real Kraken are the judge of both.
     (seeded)       (pure)       (what the public sees)      (frames)        (turns)   ├─► public ───► server
                                                             capture, playback ────────┘   (protocol)  (sockets)
 
-`engine.venue.core` is all of it without a socket, by a clock and timers that it is handed: a simulation drives it.
-`engine.venue.server` has the doors: `serve(settings, ready, stop)` and, for tests, `Venue(settings)`.
+`engine.venue.core` is the whole venue without a socket; the clock and timers are passed in,
+so a simulation can drive it. `engine.venue.server` adds the sockets: `serve(settings,
+ready, stop)` and, for tests, `Venue(settings)`.
 """

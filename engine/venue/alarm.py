@@ -1,7 +1,7 @@
-"""An alarm on the running event loop, to a tenth of a millisecond.
+"""An alarm on the running event loop, precise to a tenth of a millisecond.
 
-The loop's own timers count in milliseconds, in which ten messages would leave together at 10,000 a second; a timerfd
-wakes the loop when the next one is due.
+The loop's own timers count in milliseconds, so at 10,000 messages a second ten would be
+sent together; a timerfd wakes the loop when the next one is due.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Alarm:
         self._loop.add_reader(self._descriptor, self._read)
 
     def set(self, delay_ns: int) -> None:
-        """Ring once, this much later."""
+        """Ring once, `delay_ns` from now."""
         value = self._spec.value
         value.seconds, value.nanoseconds = divmod(delay_ns, NS_PER_S)
         _libc.timerfd_settime(self._descriptor, 0, ctypes.byref(self._spec), None)

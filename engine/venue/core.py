@@ -1,6 +1,6 @@
-"""The whole venue without a socket: markets, floor, connections, faults and maintenance, by a clock and timers.
+"""The whole venue without a socket: markets, trading, connections, faults and maintenance.
 
-`engine.venue.server` puts sockets around it; a simulation drives it under a clock of its own.
+`engine.venue.server` puts sockets around it; a simulation drives it with its own clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ from engine.venue.market.exchange import Exchange
 from engine.venue.market.notices import Maintenance, Notices
 from engine.venue.market.pairs import pairs_of_symbols
 from engine.venue.market.pulse import NewAlarm, Pulse
-from engine.venue.rest.door import RestDoor
+from engine.venue.rest.api import RestApi
 from engine.venue.setup.keys import FUNDED_ACCOUNT, KeyRing
 from engine.venue.setup.settings import FaultSpec, VenueSettings
 from engine.venue.trading.ledger import Ledger
@@ -27,7 +27,7 @@ from engine.venue.websocket.capture import read_captures
 from engine.venue.websocket.conversation import Conversation, Link
 from engine.venue.websocket.faults import KINDS, check_symbols
 from engine.venue.websocket.playback import CaptureSource
-from engine.venue.websocket.private import PrivateConnection, TradingFloor
+from engine.venue.websocket.private import PrivateConnection, TradingSide
 from engine.venue.websocket.private_faults import PRIVATE_KINDS, PrivateFaults
 from engine.venue.websocket.public import PublicConnection
 from engine.venue.websocket.tokens import Tokens
@@ -35,24 +35,29 @@ from engine.venue.wire.stream import Source, Timer, Timers
 
 log = structlog.get_logger(__name__)
 
-PUBLIC, PRIVATE = "public", "private"  # the sides
+PUBLIC, PRIVATE = "public", "private"  # the two sides
 SERVICE_RESTART: Final = 1012  # close code of a maintenance, as a private socket met it on 2026-10-01
-NOTICE_LAG_S: Final = 0.001  # after the moment at which a notice becomes another
-START_SLACK_NS: Final = 50 * NS_PER_MS  # a maintenance that begins so much before its announced time is that one
-DUE_WAIT_S_MAX: Final = 3600.0  # between looks at what is due, so that a clock that was set does not matter for long
-# The phases of a maintenance and their lengths, of which cancel_only's is one: some 110, 100 and 95 s on 2026-10-01.
+NOTICE_LAG_S: Final = 0.001  # after the time at which a notice changes
+START_SLACK_NS: Final = 50 * NS_PER_MS  # a maintenance that begins this much early is the announced one
+DUE_WAIT_S_MAX: Final = 3600.0  # between looks at what is due, so a clock that was set matters no longer than this
+# The phases of a maintenance and their lengths, in units of cancel_only's: some 110, 100
+# and 95 s on 2026-10-01.
 LADDER: Final = (("maintenance", 1.1), ("cancel_only", 1.0), ("post_only", 0.95))
-PRIVATE_LOSS_SHARE: Final = 11 / 95  # of post_only that had passed when that private socket was closed
-QUIET_SHARE: Final = 0.01  # of the venue's rate: what the books move during a maintenance
-QUIET_EVENTS_MIN: Final = 3  # but so many in a phase
+PRIVATE_LOSS_SHARE: Final = 11 / 95  # of post_only, after which that private socket was closed
+QUIET_SHARE: Final = 0.01  # of the venue's rate, during a maintenance
+QUIET_EVENTS_MIN: Final = 3  # in each phase at least
 MAINTENANCE_TITLE: Final = "Spot Exchange Maintenance"
 
 
 class VenueCore:
-    """One exchange: `open()`, then `connect` and `connect_private` for each client, `rest.answer`, then `shut()`."""
+    """One venue: `open()`, `start()`, then `connect` and `connect_private` for each client,
+    `rest.answer` for each REST request, and `shut()`.
+    """
 
     def __init__(self, settings: VenueSettings, clock: Clock, timers: Timers, new_alarm: NewAlarm) -> None:
-        """`timers` call back later, `new_alarm` makes what wakes the pulse; both by `clock`."""
+        """`timers` calls back later, `new_alarm` makes the alarm of the pulse; both use
+        `clock`.
+        """
         self._settings = settings
         self.clock = clock
         self._event_timers = timers
@@ -62,35 +67,38 @@ class VenueCore:
         self._flush_is_due = False  # at the end of this turn of the loop
         self._connection_count = 0  # ever accepted: the number of the next one
         self._rng = Random(f"{settings.seed} connections")  # ids and delays
-        # The private connections draw from their own: who trades does not change what the public sees.
+        # Private connections have a generator of their own, so trading does not change what
+        # the public sees.
         self._private_count = 0
         self._private_rng = Random(f"{settings.seed} private connections")
         self._pulse: Pulse | None = None  # None where nothing moves by itself: at rate 0, or with a capture
-        self._due: Timer | None = None  # of what the trading core has to do next by itself
+        self._due: Timer | None = None  # for what the trading core must do by itself next
         self._ledger = Ledger(settings.ledger)
-        self._maintenance: Iterator[float] | None = None  # the one under way: how long its steps wait
+        self._maintenance: Iterator[float] | None = None  # the one under way; yields the wait before each step
         self._maintenance_due: Timer | None = None  # its next step
         self.is_refusing = False  # connections, during the outage of a maintenance
         self._timers: list[Timer] = []  # of the timed faults
         self.notices = Notices(self._tell_all)
-        self._notice_due: Timer | None = None  # when they become others by time alone
+        self._notice_due: Timer | None = None  # when time alone changes them
         self._source: Source
         self.exchange: Exchange | None = None  # None when a capture is served
-        self.floor: TradingFloor | None = None  # likewise: a capture cannot be traded
+        self.trading_side: TradingSide | None = None  # None too: a capture cannot be traded
         self.keys = KeyRing(settings.seed, settings.tier, settings.keys)
         self.system = "online"
-        self.rest_door: RestDoor | None = None  # likewise
-        self.fault_counts: dict[str, int] = {}  # how often each kind of fault has struck
-        self._sides_begun: set[str] = set()  # to which there has been a connection
+        self.rest_api: RestApi | None = None  # None too
+        self.fault_counts: dict[str, int] = {}  # occurrences of each kind of fault
+        self._sides_begun: set[str] = set()  # those that have had a connection
 
     def open(self) -> None:
-        """Make the markets and the floor; nothing moves yet. ConfigError for settings that cannot be."""
+        """Create the markets and the trading side; nothing happens in them yet. Raises
+        ConfigError for invalid settings.
+        """
         settings, timers = self._settings, self._event_timers
         self._source = self._open_source(timers)
-        if self.floor is not None:
-            self.rest_door = RestDoor(
+        if self.trading_side is not None:
+            self.rest_api = RestApi(
                 settings,
-                self.floor,
+                self.trading_side,
                 self.keys,
                 self.clock,
                 timers,
@@ -100,33 +108,35 @@ class VenueCore:
             )
 
     def start(self) -> None:
-        """Let the markets move, and the clock of the faults run that are timed for trading."""
+        """Start the markets, and the timers of trading faults."""
         if self._pulse is not None:
             self._pulse.start()
         for spec in self._settings.faults:
-            if spec.at_s is not None and spec.kind in PRIVATE_KINDS and self.floor is not None:
+            if spec.at_s is not None and spec.kind in PRIVATE_KINDS and self.trading_side is not None:
                 self._timers.append(self._event_timers.call_later(spec.at_s, self._script(spec.kind)))
 
     def shut(self) -> None:
-        """End: nothing moves any more, and every connection is broken off."""
+        """Stop the markets and reset every connection."""
         if self._pulse is not None:
             self._pulse.stop()
         for timer in (*self._timers, self._notice_due, self._due, self._maintenance_due):
             if timer is not None:
                 timer.cancel()
-        if self.rest_door is not None:
-            self.rest_door.close()
+        if self.rest_api is not None:
+            self.rest_api.close()
         for connection in list(self._connections):
             connection.reset()
         self._ledger.close()
 
     def _script(self, kind: str) -> Callable[[], None]:
-        floor = self.floor
-        assert floor is not None
-        return lambda: floor.faults.script(kind)
+        trading_side = self.trading_side
+        assert trading_side is not None
+        return lambda: trading_side.faults.script(kind)
 
     def _begin_side(self, side: str) -> None:
-        """A connection: the first one to each of the two sides starts the clock of the faults timed for it."""
+        """On the first connection to a side (public or private), start the timers of its
+        faults.
+        """
         if side in self._sides_begun:
             return
         self._sides_begun.add(side)
@@ -138,14 +148,16 @@ class VenueCore:
                     self._announce(number, spec.at_s)
 
     def _announce(self, event_id: int, in_s: float) -> None:
-        """Have a maintenance that is to come listed among the notices."""
+        """Add a future maintenance to the notices."""
         starts_at = WallNs(self.clock.wall_ns() + int(in_s * NS_PER_S))
         lasts_s = self._settings.maintenance_phase_s * sum(share for _, share in LADDER)
         ends_at = WallNs(starts_at + int(lasts_s * NS_PER_S) + 1)
         self.notices.plan(Maintenance(event_id=event_id, title=MAINTENANCE_TITLE, starts_at=starts_at, ends_at=ends_at))
 
     def _tell_all(self) -> None:
-        """Tell every connection the state and the notices, and again when time alone makes these others."""
+        """Send the status and the notices to every connection, and again when time alone
+        changes the notices.
+        """
         for connection in list(self._connections):
             connection.tell_status()
         if self._notice_due is not None:
@@ -166,15 +178,15 @@ class VenueCore:
         pairs = pairs_of_symbols(settings.symbols)
         check_symbols(settings.faults, [pair.symbol for pair in pairs])
         self.exchange = Exchange(pairs, settings.seed, self.clock, timers, self._snapshot_delay_s)
-        self._open_floor(self.exchange)
+        self._open_trading_side(self.exchange)
         if settings.rate > 0:
             self._pulse = Pulse(
                 settings.rate, settings.seed, self.clock, self._new_alarm, self.exchange.next_event, self._flush
             )
         return self.exchange
 
-    def _open_floor(self, exchange: Exchange) -> None:
-        """Where clients trade, with one funded account."""
+    def _open_trading_side(self, exchange: Exchange) -> None:
+        """Create the trading side, with one funded account."""
         settings = self._settings
         trading = Trading(
             exchange,
@@ -186,22 +198,24 @@ class VenueCore:
         )
         trading.open_account(FUNDED_ACCOUNT, settings.tier, default_funds(exchange.markets), settings.fee_volume_usd)
         faults = PrivateFaults(settings.faults, settings.seed, self.fault_counts)
-        self.floor = TradingFloor(exchange, trading, Tokens(settings.seed), faults)
+        self.trading_side = TradingSide(exchange, trading, Tokens(settings.seed), faults)
 
     def _await_due(self) -> None:
-        """Wake the trading core when it has something to do by itself: expiries, dead man's switches."""
-        assert self.floor is not None
+        """Set a timer for what the trading core must do by itself: expiries, dead man's
+        switches.
+        """
+        assert self.trading_side is not None
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        due_at = self.floor.trading.next_due()
+        due_at = self.trading_side.trading.next_due()
         if due_at is not None:
             wait_s = min(max(0.0, (due_at - self.clock.wall_ns()) / NS_PER_S), DUE_WAIT_S_MAX)
             self._due = self._event_timers.call_later(wait_s, self._do_due)
 
     def _do_due(self) -> None:
-        assert self.floor is not None
-        self.floor.trading.advance(self.clock.wall_ns())
+        assert self.trading_side is not None
+        self.trading_side.trading.advance(self.clock.wall_ns())
         self._await_due()
 
     def _snapshot_delay_s(self) -> float:
@@ -213,7 +227,7 @@ class VenueCore:
     # --- connections -------------------------------------------------------------------------------------------------
 
     def connect(self, link: Link) -> PublicConnection:
-        """A new public connection behind its link."""
+        """Open a public connection on this link."""
         self._begin_side(PUBLIC)
         self._connection_count += 1
         connection = PublicConnection(
@@ -221,7 +235,7 @@ class VenueCore:
             self._rng.getrandbits(64),  # regularly beyond 2^63, as Kraken's are
             source=self._source,
             link=link,
-            house=self,
+            venue=self,
             timers=self._event_timers,
             clock=self.clock,
             settings=self._settings,
@@ -231,16 +245,16 @@ class VenueCore:
         return connection
 
     def connect_private(self, link: Link) -> PrivateConnection:
-        """A new private one."""
-        assert self.floor is not None
+        """Open a private connection on this link."""
+        assert self.trading_side is not None
         self._begin_side(PRIVATE)
         self._private_count += 1
         connection = PrivateConnection(
             self._private_count,
             self._private_rng.getrandbits(64),
-            floor=self.floor,
+            trading_side=self.trading_side,
             link=link,
-            house=self,
+            venue=self,
             timers=self._event_timers,
             clock=self.clock,
             settings=self._settings,
@@ -250,7 +264,7 @@ class VenueCore:
         return connection
 
     def disconnect(self, connection: Conversation) -> None:
-        """A connection has gone."""
+        """Note that a connection has ended."""
         self._connections.pop(connection, None)
         self._unflushed.pop(connection, None)
         connection.end()
@@ -261,7 +275,7 @@ class VenueCore:
 
     def flush_soon(self, connection: Conversation) -> None:
         self._unflushed[connection] = None
-        if not self._flush_is_due:  # a trade of a client's: no tick of the pulse will flush it
+        if not self._flush_is_due:  # for a client's trade, which no tick of the pulse flushes
             self._flush_is_due = True
             self._event_timers.call_soon(self._flush)
 
@@ -271,10 +285,12 @@ class VenueCore:
             connection.flush()
         self._unflushed.clear()
 
-    # --- trouble -----------------------------------------------------------------------------------------------------
+    # --- faults and maintenance --------------------------------------------------------------------------------------
 
     def _strike(self, spec: FaultSpec, side: str) -> None:
-        """The moment of a timed fault of one side; a maintenance is for both, and waits for the public one."""
+        """Apply a timed fault to one side. A maintenance or a change of precision concerns
+        both and waits for the public one.
+        """
         log.info("fault", kind=spec.kind, symbol=spec.symbol, side=side, connections=len(self._connections))
         if spec.kind == "maintenance":
             if side == PUBLIC or PUBLIC not in self._sides_begun:
@@ -298,23 +314,23 @@ class VenueCore:
                 connection.close(spec.close_code)
 
     def _relist(self, spec: FaultSpec) -> None:
-        """A pair gets another precision; one that cannot have it is told in the log, and goes on as it was."""
+        """Give a pair another precision; if that is impossible, log it and change nothing."""
         assert spec.symbol is not None
-        if self.floor is None:
+        if self.trading_side is None:
             log.error("fault cannot strike", kind=spec.kind, reason="a capture is served as it was recorded")
             return
         try:
-            self.floor.trading.relist(spec.symbol, *spec.decimals, self.floor.exchange.event_time())
+            self.trading_side.trading.relist(spec.symbol, *spec.decimals, self.trading_side.exchange.event_time())
         except ConfigError as error:
             log.error("fault cannot strike", kind=spec.kind, reason=str(error))
             return
         self.fault_counts["precision"] = self.fault_counts.get("precision", 0) + 1
 
     def begin_maintenance(self) -> None:
-        """Go through the phases of a maintenance, unless one is under way."""
+        """Begin a maintenance and go through its phases; no effect while one is under way."""
         if self._maintenance is None:
             self._maintenance = self._maintain()
-            # Not in the middle of what this strikes.
+            # Later, because the caller may be in the middle of something that this changes.
             self._maintenance_due = self._event_timers.call_soon(self._go_on_maintaining)
 
     def _go_on_maintaining(self) -> None:
@@ -326,7 +342,9 @@ class VenueCore:
             self._maintenance_due = self._event_timers.call_later(wait_s, self._go_on_maintaining)
 
     def _maintain(self) -> Iterator[float]:
-        """Kraken's phases in their order. Nothing is matched until the venue is online again, and books hardly move."""
+        """Go through Kraken's phases in order, yielding the seconds of each. Nothing is
+        matched until the venue is online again, and books hardly move.
+        """
         loss, unit_s = self._settings.maintenance_loss, self._settings.maintenance_phase_s
         pulse, quiet = self._pulse, self._quiet_pulse(unit_s)
         if pulse is not None and quiet is not None:
@@ -354,7 +372,7 @@ class VenueCore:
         self._enter("online")
 
     def _quiet_pulse(self, phase_s: float) -> Pulse | None:
-        """What little moves the books during a maintenance; None where nothing moves by itself."""
+        """The slow pulse of the books during a maintenance; None if there is no pulse."""
         if self._pulse is None or self.exchange is None:
             return None
         rate = max(QUIET_SHARE * self._settings.rate, QUIET_EVENTS_MIN / phase_s)
@@ -369,7 +387,7 @@ class VenueCore:
     def _enter(self, system: str) -> None:
         log.info("status", system=system)
         self.system = system
-        if self.floor is not None:
-            self.floor.trading.system = system
+        if self.trading_side is not None:
+            self.trading_side.trading.system = system
             self._do_due()
         self._tell_all()

@@ -1,6 +1,7 @@
-"""The doors of the venue: sockets on loopback, each with its connection behind it.
+"""The venue's sockets on loopback, each with its connection.
 
-`serve` runs a venue until it is told to stop; `Venue` is the same for tests, as an async context manager.
+`serve` runs a venue until it is told to stop; `Venue` is the same for tests, as an async
+context manager.
 """
 
 import asyncio
@@ -49,25 +50,29 @@ SOCKET_BUFFER_HIGH: Final = 256 * 1024  # bytes waiting for the socket at which 
 
 
 async def serve(settings: VenueSettings, ready: Callable[[dict[str, str]], None], stop: asyncio.Event) -> None:
-    """Serve until `stop` is set; `ready` is given the addresses once they take connections."""
+    """Serve until `stop` is set; `ready` is called with the addresses once connections are
+    accepted.
+    """
     async with Venue(settings) as venue:
         ready(venue.addresses())
         await stop.wait()
 
 
 class Venue(VenueCore):
-    """One exchange on loopback: `async with Venue(VenueSettings(port=0)) as venue: connect(venue.public_url)`."""
+    """One venue on loopback: `async with Venue(VenueSettings(port=0)) as venue:
+    connect(venue.public_url)`.
+    """
 
     def __init__(self, settings: VenueSettings, clock: Clock | None = None) -> None:
         super().__init__(settings, clock or SystemClock(), _LoopTimers(), Alarm)
         self._servers: list[asyncio.Server] = []
-        self.public_url = ""  # set once the venue serves
+        self.public_url = ""  # set when the venue serves
         self.private_url = ""  # likewise, empty with a capture
         self.rest: RestServer | None = None  # likewise, None with a capture
 
     @property
     def open_connections(self) -> int:
-        """WebSocket connections of either side that are open at present."""
+        """The number of open WebSocket connections of both sides."""
         return len(self._connections)
 
     async def __aenter__(self) -> Self:
@@ -75,12 +80,12 @@ class Venue(VenueCore):
         self.open()
         port = await self._listen(self._accept, settings.port, "--port")
         self.public_url = self._url(port)
-        if self.rest_door is not None:
+        if self.rest_api is not None:
             wanted = settings.private_port
             if wanted is None:
                 wanted = settings.port and settings.port + 1
             self.private_url = self._url(await self._listen(self._accept_private, wanted, "--private-port"))
-            self.rest = RestServer(settings, self.rest_door)
+            self.rest = RestServer(settings, self.rest_api)
             try:
                 await self.rest.start()
             except BaseException:
@@ -90,7 +95,9 @@ class Venue(VenueCore):
         return self
 
     async def _listen(self, accept: _Accept, port: int, option: str) -> int:
-        """Open one door; the port that it has got."""
+        """Listen on a port (0: any) and return it. Raises UserError, naming `option`, if it
+        is not available.
+        """
         host = self._settings.host
         try:
             server = await ws_create_server(
@@ -100,8 +107,9 @@ class Venue(VenueCore):
                 enable_auto_pong=False,
                 max_frame_size=REQUEST_BYTES_MAX,
                 logger_name="venue",
-                # aiofastnet 1.2 on uvloop 0.23 does not notice a reset that comes together with data: the loop drops
-                # its poll on the error, and the connection would stay for ever.
+                # aiofastnet 1.2 on uvloop 0.23 does not notice a reset that comes together
+                # with data: the loop stops polling the socket on the error, and the
+                # connection would stay for ever.
                 use_aiofastnet=False,
             )
         except OSError as error:
@@ -119,7 +127,7 @@ class Venue(VenueCore):
         return f"ws://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
 
     def addresses(self) -> dict[str, str]:
-        """Where the venue serves, as the ready line tells it."""
+        """The venue's addresses, as the ready line shows them."""
         addresses = {"public": self.public_url}
         if self.private_url:
             addresses["private"] = self.private_url
@@ -139,7 +147,7 @@ class Venue(VenueCore):
         if self.rest is not None:
             await self.rest.stop()
         self.shut()
-        for _ in range(3):  # the loop's turns that a broken connection needs to be reported gone
+        for _ in range(3):  # turns of the loop until a reset connection is reported as gone
             await asyncio.sleep(0)
 
     def _accept(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
@@ -157,14 +165,14 @@ class Venue(VenueCore):
             return WSUpgradeResponseWithListener(response, None)
         path = request.path.decode(errors="replace").partition("?")[0]
         if path in PATHS_V1:
-            return _ClosedDoor()
+            return _V1Refusal()
         if path.rstrip("/") != PATH:
             return None  # 404
-        return _Door(self, connect)
+        return _ConnectionSocket(self, connect)
 
 
 class _LoopTimers:
-    """The running loop's."""
+    """The timers of the running event loop."""
 
     def call_soon(self, callback: Callable[[], None]) -> Timer:
         return asyncio.get_running_loop().call_soon(callback)
@@ -174,24 +182,25 @@ class _LoopTimers:
 
 
 def _understand_connection(request: WSUpgradeRequest) -> None:
-    """Leave of the header `Connection` what picows understands.
+    """Reduce the header `Connection` to what picows understands.
 
-    It is a list (RFC 9110 §7.6.1), and browsers and proxies send `keep-alive, Upgrade`; picows knows the word alone.
+    The header is a list (RFC 9110 §7.6.1), and browsers and proxies send `keep-alive,
+    Upgrade`; picows accepts the single word only.
     """
     wishes = ",".join(request.headers.getall("Connection", [])).lower().split(",")
     if "upgrade" in (wish.strip() for wish in wishes):
         request.headers["Connection"] = "Upgrade"
 
 
-class _ClosedDoor(WSListener):
-    """Where WebSocket v1 would be: whoever comes is told that it is not here."""
+class _V1Refusal(WSListener):
+    """Refuses a client at WebSocket v1's path, with the reason."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         transport.underlying_transport.write(close_frame(POLICY_VIOLATION, V1_NOT_SERVED))
         transport.disconnect()
 
 
-class _Door(WSListener):
+class _ConnectionSocket(WSListener):
     """The socket of one connection."""
 
     def __init__(self, venue: Venue, connect: Callable[[Link], Conversation]) -> None:
@@ -202,7 +211,7 @@ class _Door(WSListener):
         self._transport: WSTransport
         self._socket: asyncio.Transport
         self._fragments = bytearray()  # of a message that comes in several frames
-        self._unfinished = False  # has such a message begun, and not ended yet?
+        self._unfinished = False  # True while such a message has begun and not ended
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -214,7 +223,8 @@ class _Door(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
-            # No extension is ever agreed on, so RSV1 (compressed) has no meaning here: RFC 6455 §5.2 and §5.4.
+            # No extension is ever agreed on, so RSV1 (compressed) has no meaning here: RFC
+            # 6455 §5.2 and §5.4.
             if frame.rsv1 or self._unfinished != (kind == WSMsgType.CONTINUATION):
                 self._connection.close(PROTOCOL_ERROR)
                 return
@@ -245,7 +255,7 @@ class _Door(WSListener):
     def write(self, frames: bytes) -> None:
         self._socket.write(frames)
         if self._socket.get_write_buffer_size() > self._venue.write_buffer_bytes_max:
-            # Kraken's servers queue for a slow reader too, but nothing may grow without a bound.
+            # Kraken's servers queue for a slow reader too, but everything here has a bound.
             log.warning("slow client disconnected", unsent_bytes=self._socket.get_write_buffer_size())
             self._connection.reset()
 
@@ -254,7 +264,7 @@ class _Door(WSListener):
 
     def reset(self) -> None:
         with contextlib.suppress(OSError):  # already gone
-            # No lingering: the client sees a reset, not an orderly end.
+            # Without lingering the client sees a reset instead of an orderly end.
             self._socket.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
             )

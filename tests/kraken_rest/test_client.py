@@ -31,6 +31,7 @@ from engine.venue.server import Venue
 from engine.venue.setup.keys import KeySpec
 from engine.venue.setup.settings import VenueSettings
 from tests.net.rig import Rest, answer, silence
+from tests.waiting import until
 
 SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
 CANCEL_ALL = rest_requests.cancel_all()
@@ -178,8 +179,7 @@ def test_a_call_under_way_is_given_up_at_the_end(run, tmp_path: Path) -> None:
         async with Rest([silence]) as server, Desk(server.url, tmp_path, clock=SystemClock()) as desk:
             told: list[object] = []
             desk.calls.queue.put(RestCall(BALANCE, rest_replies.read_balance, told.append))
-            while not server.requests:
-                await asyncio.sleep(0.001)
+            await until(lambda: server.requests, "the call is under way")
             await desk.calls.close(0.01)
 
         assert told == []

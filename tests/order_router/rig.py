@@ -234,7 +234,7 @@ class RouterRig:
         self.readers = {strategy: GatedSubscriber(memory) for strategy, memory in self.report_rings.items()}
         # Answers' latencies, as the core told them.
         self.took_ns: list[int] = []
-        self.lives = 0
+        self.lives, self.run = 0, 1
         self.begin_anew(Blotter() if journal is not None else None)
 
     @property
@@ -247,7 +247,7 @@ class RouterRig:
         `core.begin` must follow.
         """
         self.lives += 1
-        began = RunBegan(1, "test", "key", self.clock.wall_ns())
+        began = RunBegan(self.run, "test", "key", self.clock.wall_ns())
         self.journal.append(began)
         if blotter is None:
             blotter = fold(self.memory.records())

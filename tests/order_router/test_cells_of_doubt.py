@@ -30,7 +30,9 @@ BEFORE_HEARTBEAT_NS: Final = 600 * NS_PER_MS
 CANCEL_AFTER_NS: Final = 40 * NS_PER_MS
 DROP_AFTER_NS: Final = 50 * NS_PER_MS  # the exchange has the request by then, and its answer is on its way
 DOWN_NS: Final = 500 * NS_PER_MS
+LONG_DOWN_NS: Final = 1200 * NS_PER_MS  # a request that is late begins, and its order ends, while nobody listens
 TRADES_AFTER_NS: Final = 200 * NS_PER_MS  # while the links are down
+TRADES_LATE_NS: Final = 1150 * NS_PER_MS
 FILL_AFTER_NS: Final = 20 * NS_PER_MS  # of an order that begins later than that
 
 DEEDS: Final = ("add", "amend", "cancel", "batch add", "batch cancel", "add and cancel")
@@ -148,7 +150,8 @@ def run_cell(world: World, what: str, fate: str, link: str, route: str, meanwhil
     deed.do()
     if meanwhile != "rests":
         share = Decimal(1) if meanwhile == "is filled" else Decimal("0.25")
-        world.at(TRADES_AFTER_NS, lambda: trade(world, deed, share, 4 * NS_PER_S))
+        after_ns = TRADES_LATE_NS if fate == "executed late" else TRADES_AFTER_NS
+        world.at(after_ns, lambda: trade(world, deed, share, 4 * NS_PER_S))
     world.run(DROP_AFTER_NS)
     assert way.struck == 1
     own_drops, feed_drops = link in ("all drop", "its own drops"), link in ("all drop", "the feed drops")
@@ -156,7 +159,8 @@ def run_cell(world: World, what: str, fate: str, link: str, route: str, meanwhil
         world.cut_trading() if route == "websocket" else world.cut_rest()
     if feed_drops:
         world.cut_feed()
-    world.run(DOWN_NS)
+    down_ns = LONG_DOWN_NS if fate == "executed late" else DOWN_NS
+    world.run(down_ns)
     if own_drops:
         world.connect_trading() if route == "websocket" else world.mend_rest()
     if feed_drops:
@@ -165,7 +169,7 @@ def run_cell(world: World, what: str, fate: str, link: str, route: str, meanwhil
     # What is to come by itself must have come first: a deadline that passes, a request or an answer that is late.
     patience_ns = max(DEADLINE_NS[route], PATIENCE_NS[route], (way.there_ns or 0) + LATENCY_NS)
     story = f"nothing is in doubt after {what}, {fate}, {link}, {route}, {meanwhile}"
-    world.run_until(deed.is_settled, RESOLVED_NS_MAX, story, patience_ns - DROP_AFTER_NS - DOWN_NS)
+    world.run_until(deed.is_settled, RESOLVED_NS_MAX, story, max(patience_ns - DROP_AFTER_NS - down_ns, 0))
     world.run(QUIET_NS)
     assert deed.is_settled(), world.story()
     world.agree()

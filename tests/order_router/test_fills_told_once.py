@@ -70,7 +70,7 @@ class Trading:
             on_journal=lambda reason: None,
             on_change=lambda order, is_fill: None,
         )
-        for report in self.records.everything(NAME, WallNs(0)):
+        for report in self.records.everything(NAME):
             self.line.send(report)
         self.records.tell_fills_again()
 
@@ -86,7 +86,7 @@ class Trading:
         """The router looks after the line from time to time, while the strategy takes what it has."""
         self.take()
         while self.line.is_behind:
-            self.line.catch_up(lambda: self.records.everything(NAME, WallNs(0)))
+            self.line.catch_up(lambda: self.records.everything(NAME))
             self.take()
 
     def take(self) -> None:
@@ -165,7 +165,7 @@ def test_reports_that_were_given_up_lose_no_fill_and_a_death_then_loses_none_eit
         trading.do(filled(number))
     for _ in range(HELD_BACK_MAX):
         trading.records.report(trading.records.blotter.get(KEY))
-    trading.line.catch_up(lambda: trading.records.everything(NAME, WallNs(0)))
+    trading.line.catch_up(lambda: trading.records.everything(NAME))
     assert trading.line.resyncs == 1
     trading.take()
     trading.kill()

@@ -215,8 +215,8 @@ def test_a_long_on_start_leaves_alone_what_an_earlier_run_left_open() -> None:
     """Before the host has begun, only who has sent orders in this run hangs."""
     watched = Watched()
     run_began_at = watched.host.clock.wall_ns()
-    watched.rig.core.records.commit([RunBegan(2, "test", "key", run_began_at)])
-    watched.order("old", "quoter", run_began_at - NS_PER_S)
+    watched.order("old", "quoter", run_began_at)
+    watched.rig.core.records.commit([RunBegan(2, "test", "key", run_began_at - NS_PER_S)])  # the clock was set back
     watched.host.counters.set("heartbeat_ns", 0)
     watched.host.beats = False
     watched.host.enter("quoter", "on_start")

@@ -17,7 +17,7 @@ from engine.orders.blotter import Blotter
 from engine.orders.journal_records import Submitted
 from engine.orders.life import OrderState
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
-from engine.units import NS_PER_MS, NS_PER_S, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 from tests.clocks import ShellClock
 from tests.orders.rig import AT, commit, limit
 
@@ -88,15 +88,19 @@ class Told:
 
     def __init__(self, rig: "Rig") -> None:
         self.rig = rig
-        self.unbroken_since: WallNs | None = None
+        self.unbroken_since: MonoNs | None = None
+        self.sent: dict[str, MonoNs] = {}
         self.heard_until = 0
         self.found_keys: list[str] = []
         self.absent_keys: list[str] = []
         self.accounted: list[str] = []
         self.fills: dict[str, int] = {}
 
-    def has_heard_until(self, at: WallNs) -> bool:
+    def has_heard_until(self, at: MonoNs) -> bool:
         return self.heard_until >= at
+
+    def sent_at(self, key: str) -> MonoNs | None:
+        return self.sent.get(key)
 
     def found(self, lookup: OrderLookup, fills: list[ExecutionFact]) -> None:
         self.found_keys.append(lookup.cl_ord_id)
@@ -131,6 +135,7 @@ class Rig:
         now = self.clock.wall_ns()
         commit(self.blotter, [Submitted(key, "quoter", limit(), WallNs(now + deadline_ns), "websocket", None, now)])
         commit(self.blotter, self.blotter.on_doubt(key, "no answer", now))
+        self.told.sent[key] = self.clock.mono_ns()
         self.questions.look_up(key, WallNs(now + deadline_ns))
 
     def run(self, seconds: float, fails=lambda: False) -> None:
@@ -163,7 +168,7 @@ def stalled(rig: Rig, count: int, *, executed) -> list[str]:
         if executed(number):
             rig.kraken.add(key, rig.clock.wall_ns() + 1, rig.clock.wall_ns() + 2)
         rig.clock.advance(40 * NS_PER_MS)
-    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.told.unbroken_since = rig.clock.mono_ns()
     return keys
 
 
@@ -191,7 +196,7 @@ def test_orders_that_closed_beside_them_are_paged_through() -> None:
     for number in range(220):
         rig.clock.advance(5 * NS_PER_MS)
         rig.kraken.add(f"other{number}", rig.clock.wall_ns() - 1, rig.clock.wall_ns())
-    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.told.unbroken_since = rig.clock.mono_ns()
     rig.run(4)
 
     assert rig.told.found_keys == ["first"]
@@ -205,7 +210,7 @@ def test_a_page_that_tells_of_an_earlier_moment_leaves_nothing_out() -> None:
     for key in keys:
         rig.send(key)
     at = rig.clock.wall_ns()
-    rig.told.unbroken_since = WallNs(at + 1)
+    rig.told.unbroken_since = MonoNs(rig.clock.mono_ns() + 1)
     for number in range(90):
         rig.kraken.add(f"before{number}", at - NS_PER_S, at + 1 + number)
     rig.kraken.add(keys[1], at + 1, at + 47)
@@ -253,7 +258,7 @@ def test_fills_are_asked_for_twenty_a_call_whosever_they_are() -> None:
     for number in range(40):
         rig.send(f"key{number}")
         rig.kraken.add(f"key{number}", now + 1, now + 2, trades=1, status="closed")
-    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.told.unbroken_since = rig.clock.mono_ns()
     rig.run(4)
 
     assert rig.kraken.asked == ["OpenOrders", "ClosedOrders", "QueryTrades", "QueryTrades"]
@@ -287,7 +292,7 @@ def test_an_unlisted_order_is_accounted_for_when_its_fills_are_told() -> None:
         rig.send(key)
         commit(rig.blotter, rig.blotter.on_acknowledged(key, f"O{key}", rig.clock.wall_ns()))
     rig.kraken.add("filled", rig.clock.wall_ns() - 1, rig.clock.wall_ns(), trades=3, status="closed")
-    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.told.unbroken_since = rig.clock.mono_ns()
     rig.clock.advance(LAG_NS)
     rig.questions.reconcile(["filled", "unknown"])
     orders = rig.questions.next_truth()
@@ -327,8 +332,8 @@ def test_what_rest_tells_as_of_before_the_snapshot_accounts_for_nothing(lag_ms: 
     rig.send("key")
     commit(rig.blotter, rig.blotter.on_acknowledged("key", "Okey", rig.clock.wall_ns()))
     rig.clock.advance(NS_PER_S)
-    since = rig.told.unbroken_since = rig.clock.wall_ns()
-    ended_at = since - NS_PER_MS
+    rig.told.unbroken_since = rig.clock.mono_ns()
+    ended_at = rig.clock.wall_ns() - NS_PER_MS
     rig.kraken.add("key", ended_at - lived_ms * NS_PER_MS, ended_at)
     rig.questions.reconcile(["key"])
     rig.run(1)
@@ -345,7 +350,7 @@ def test_an_order_that_rest_has_open_for_long_is_asked_for_once_more_when_it_can
     commit(rig.blotter, rig.blotter.on_acknowledged("key", "Okey", rig.clock.wall_ns()))
     rig.kraken.add("key", rig.clock.wall_ns() - 60 * NS_PER_S, rig.clock.wall_ns())
     rig.clock.advance(NS_PER_S)
-    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.told.unbroken_since = rig.clock.mono_ns()
     rig.questions.reconcile(["key"])
     rig.run(2)
     accounted, is_open = list(rig.told.accounted), rig.blotter.get("key").is_open
@@ -391,7 +396,7 @@ def test_no_order_is_decided_wrongly(fates, lags_ms, others, failures, has_snaps
     told = set()
     if has_snapshot:  # of what is open then, the executions tell
         rig.clock.advance(1300 * NS_PER_MS)
-        since = rig.told.unbroken_since = rig.clock.wall_ns()
+        since, rig.told.unbroken_since = rig.clock.mono_ns(), rig.clock.mono_ns()
         told = {row.cl_ord_id for row, end in rig.kraken.rows if row.cl_ord_id in had and not 0 < end < since}
         for key in told:
             commit(rig.blotter, rig.blotter.on_acknowledged(key, f"O{key}", since))
@@ -410,7 +415,7 @@ def test_an_order_that_rest_tells_of_a_minute_late_lives_again() -> None:
         rig.send(f"key{number}")
     rig.kraken.add("key7", rig.clock.wall_ns() + 1, rig.clock.wall_ns() + 2)
     rig.kraken.lag_ns = 30 * NS_PER_S
-    rig.told.unbroken_since = rig.clock.wall_ns() + 1
+    rig.told.unbroken_since = MonoNs(rig.clock.mono_ns() + 1)
     rig.run(5)
     wrongly = "key7" in rig.told.absent_keys
     before = rig.kraken.points
@@ -445,7 +450,7 @@ def test_nothing_is_absent_before_its_deadline_and_rests_lag() -> None:
     """Kraken may begin with it until then."""
     rig = Rig()
     rig.send("key", deadline_ns=2 * NS_PER_S)
-    rig.told.unbroken_since = rig.clock.wall_ns()
+    rig.told.unbroken_since = rig.clock.mono_ns()
     rig.run(2.2 + LAG_NS / NS_PER_S - 0.2)
     assert rig.told.absent_keys == []
     rig.run(1)

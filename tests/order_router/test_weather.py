@@ -89,7 +89,7 @@ class Weather:
         self.world.ask(self._submit())
 
     def _add_batch(self) -> None:
-        orders = [(it.cl_ord_id, it.intent) for it in (self._submit() for _ in range(self.chance.randint(2, 4)))]
+        orders = [(it.key, it.intent) for it in (self._submit() for _ in range(self.chance.randint(2, 4)))]
         self.world.ask(SubmitBatch(STRATEGY, orders, self.world.clock.mono_ns(), MonoNs(0)))
 
     def _amend(self) -> None:
@@ -99,7 +99,7 @@ class Weather:
                 limit_price=PriceTicks(self.chance.randint(800, 990)),
             )  # fmt: skip
             key = self.chance.choice(self.keys)
-            self.world.ask(Amend(STRATEGY, key, change, self.world.clock.mono_ns(), MonoNs(0)))
+            self.world.ask(Amend(key, change, self.world.clock.mono_ns(), MonoNs(0)))
 
     def _cancel(self) -> None:
         if self.keys:

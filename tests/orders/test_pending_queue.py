@@ -16,9 +16,9 @@ def test_first_come_first_served_on_each_pair():
     """And each pair by itself."""
     waiting = queue(("A", "a1", 0), ("B", "b1", 1), ("A", "a2", 2))
 
-    assert (waiting.first("A").key, waiting.waiting("A"), len(waiting)) == ("a1", 2, 3)
+    assert (waiting.first("A").key, waiting.waiting("A"), waiting.size) == ("a1", 2, 3)
     assert [waiting.pop("A").entry, waiting.pop("B").entry, waiting.pop("A").entry] == ["A1", "B1", "A2"]
-    assert (waiting.pop("A"), waiting.first("A"), waiting.symbols(), len(waiting)) == (None, None, (), 0)
+    assert (waiting.pop("A"), waiting.first("A"), waiting.symbols(), waiting.size) == (None, None, (), 0)
 
 
 def test_full_is_an_answer():
@@ -49,4 +49,4 @@ def test_what_waited_too_long_is_taken_out():
     waiting = queue(("A", "a1", 0), ("A", "a2", 50), ("B", "b1", 10))
 
     assert [(symbol, gone.key) for symbol, gone in waiting.expired(MonoNs(111), 100)] == [("A", "a1"), ("B", "b1")]
-    assert (waiting.symbols(), len(waiting)) == (("A",), 1)
+    assert (waiting.symbols(), waiting.size) == (("A",), 1)

@@ -152,8 +152,8 @@ class FaultPlan:
     def _token(self) -> None:
         """All tokens of the key are dead."""
         venue = self._simulation.venue
-        assert venue.floor is not None
-        venue.floor.tokens.revoke_all()
+        assert venue.trading_side is not None
+        venue.trading_side.tokens.revoke_all()
 
     # --- venue
 
@@ -162,13 +162,13 @@ class FaultPlan:
 
     def _precision(self) -> None:
         venue, rng = self._simulation.venue, self._rng
-        assert venue.floor is not None
+        assert venue.trading_side is not None
         symbol = rng.choice(sorted(venue.truths))
-        pair = venue.floor.exchange.markets[symbol].pair
+        pair = venue.trading_side.exchange.markets[symbol].pair
         price = max(0, pair.price_decimals + rng.choice((-1, 0, 1)))
         qty = max(0, pair.qty_decimals + rng.choice((-1, 0, 1)))
         try:
-            venue.floor.trading.relist(symbol, price, qty, venue.floor.exchange.event_time())
+            venue.trading_side.trading.relist(symbol, price, qty, venue.trading_side.exchange.event_time())
         except ConfigError:
             self._simulation.kernel.note("cannot be listed so", f"{symbol} {price}x{qty}")
 
@@ -181,5 +181,5 @@ class FaultPlan:
         strategy.mood.append(rng.choice((lambda: strategy.hang(hang_ns), strategy.fail, strategy.flood)))
 
     def _step_clock(self) -> None:
-        step_s = self._rng.choice((-3600, -2, -0.05, 0.05, 2, 3600)) * self._rng.random()
+        step_s = self._rng.choice((-3600, -40, -2, -0.05, 0.05, 2, 40, 3600)) * self._rng.random()
         self._simulation.clock.wall_offset_ns += int(step_s * NS_PER_S)

@@ -39,8 +39,8 @@ class Judge:
 
     def __init__(self, kernel: Kernel, venue: SimVenue, disk: SimDisk, weather: Weather) -> None:
         self._kernel, self._venue, self._disk, self._weather = kernel, venue, disk, weather
-        assert venue.floor is not None
-        self.ledger = ledger = venue.floor.trading.ledger
+        assert venue.trading_side is not None
+        self.ledger = ledger = venue.trading_side.trading.ledger
         self._accept, self._change, self._fill = ledger.accepted, ledger.changed, ledger.filled
         ledger.accepted = self._accepted  # type: ignore[method-assign]
         ledger.changed = self._changed  # type: ignore[method-assign]
@@ -131,10 +131,10 @@ class Judge:
 
     def _look_for_starved(self, router: SimRouter) -> None:
         """A cancel that Kraken would take, and that is not sent."""
-        core, floor = router.core, self._venue.floor
-        if core is None or floor is None or not router.process.is_alive:
+        core, side = router.core, self._venue.trading_side
+        if core is None or side is None or not router.process.is_alive:
             return
-        account, now = floor.trading.account(FUNDED_ACCOUNT), self._kernel.now
+        account, now = side.trading.account(FUNDED_ACCOUNT), self._kernel.now
         starved = {}
         can_send = router.connection.can_send and self._venue.system == "online"
         for key in core.cancels._due if can_send else ():
@@ -143,7 +143,7 @@ class Judge:
                 continue
             # Our own count may be ahead of Kraken's: what was lost on its way was charged here.
             taken = max(
-                account.counter(order.symbol).value(floor.exchange.event_time()),
+                account.counter(order.symbol).value(side.exchange.event_time()),
                 float(core.rates.of(order.symbol).count(MonoNs(now))),
             )
             if taken + CANCEL_COST_MAX > account.limits.threshold:

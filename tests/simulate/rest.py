@@ -1,6 +1,6 @@
 """REST in virtual time: the real call queue, signatures and nonces; HTTP that lags, refuses, loses replies.
 
-CallQueue ─► take_due ─► sign ─► on its way ─► RestDoor ─► on its way back ─► answered, or failed
+CallQueue ─► take_due ─► sign ─► on its way ─► RestApi ─► on its way back ─► answered, or failed
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from engine.kraken.rest.signing import Signer
 from engine.kraken_rest.call_queue import CallQueue, RestCall
 from engine.net.key_lock import KeyLock
 from engine.units import NS_PER_S
-from engine.venue.rest.door import HttpReply, HttpRequest
+from engine.venue.rest.api import HttpReply, HttpRequest
 from tests.simulate.kernel import Kernel, Process, SimClock, Timer
 from tests.simulate.network import Weather
 from tests.simulate.venue import SimVenue

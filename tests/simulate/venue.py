@@ -14,7 +14,7 @@ from engine.units import WallNs, units_text
 from engine.venue.core import VenueCore
 from engine.venue.market.matching import BUY, SELL, Outcome
 from engine.venue.market.pair_market import PairMarket
-from engine.venue.rest.door import HttpReply, HttpRequest
+from engine.venue.rest.api import HttpReply, HttpRequest
 from engine.venue.setup.settings import VenueSettings
 from engine.venue.wire.text import utc_us
 from tests.simulate.kernel import BEGAN_MONO_NS, BEGAN_WALL_NS, Kernel, Timer, Violation
@@ -111,15 +111,15 @@ class SimVenue(VenueCore):
         super().__init__(settings, VenueClock(kernel), kernel, lambda ring: _Alarm(kernel, ring))
         self.open()
         assert self.exchange is not None
-        assert self.floor is not None
+        assert self.trading_side is not None
         self._kernel = kernel
         self.truths = {symbol: _Truth(market) for symbol, market in self.exchange.markets.items()}
         # The record of each pair that was compared last.
         self._checked: dict[str, bytes] = {}
         self._checked_mark: dict[str, tuple[int, int]] = {}
         self.relist_count = 0
-        self._relist_pair = self.floor.trading.relist
-        self.floor.trading.relist = self._relisted  # type: ignore[method-assign]
+        self._relist_pair = self.trading_side.trading.relist
+        self.trading_side.trading.relist = self._relisted  # type: ignore[method-assign]
 
     def _relisted(self, symbol: str, price_decimals: int, qty_decimals: int, at: WallNs) -> None:
         self._relist_pair(symbol, price_decimals, qty_decimals, at)
@@ -136,13 +136,13 @@ class SimVenue(VenueCore):
         for connection in self._connections:
             if connection.faults is not None:
                 connection.faults.clear()
-        if self.floor is not None:
-            self.floor.faults.clear()
+        if self.trading_side is not None:
+            self.trading_side.faults.clear()
 
     def call(self, request: HttpRequest, reply: Callable[[HttpReply | None], None]) -> None:
         """REST."""
-        assert self.rest_door is not None
-        self.rest_door.answer(request, reply)
+        assert self.rest_api is not None
+        self.rest_api.answer(request, reply)
 
     def hold_still(self) -> None:
         """The order flow stops: at rest, so that everybody can come to the same book."""

@@ -12,7 +12,7 @@ from engine.orders.rings.reports import REPORT_RECORD_BYTES, Balance, BalancesTo
 from engine.orders.venue_facts import BalanceFact
 from engine.ring import GatedSubscriber, Publisher
 from engine.strategy_host.order_client import OrderClient, OrderPorts
-from engine.units import NS_PER_S, WallNs
+from engine.units import NS_PER_S
 from tests.clocks import ShellClock
 from tests.order_router.rig import JournalInMemory, ring
 from tests.orders.rig import AT, PAIRS, submitted
@@ -93,10 +93,10 @@ def test_an_entry_of_the_ledger_before_the_snapshot_is_no_balance() -> None:
 def test_a_strategy_that_fell_behind_is_told_whether_all_balances_are_known() -> None:
     """As part of everything."""
     account = Account()
-    assert not any(isinstance(each, BalancesTold) for each in account.records.everything("quoter", WallNs(0)))
+    assert not any(isinstance(each, BalancesTold) for each in account.records.everything("quoter"))
     account.snapshot(USD="100")
 
-    everything = list(account.records.everything("quoter", WallNs(0)))
+    everything = list(account.records.everything("quoter"))
     assert [type(each) for each in everything] == [Balance, BalancesTold]
 
 

@@ -7,7 +7,7 @@ import pytest
 from engine import Balance, Fill, Order, OrderState, Position, TradingStatus
 from engine.orders.rings.reports import REPORTS, OrderReport
 from engine.units import MonoNs, QtyLots, WallNs
-from tests.strategy_host.test_order_client import Desk
+from tests.strategy_host.rig import Desk
 
 # What README and the examples call them: a strategy that is out there reads these.
 DOCUMENTED = {

@@ -203,8 +203,8 @@ def later(seconds: float, clock: Clock = SYSTEM_CLOCK) -> str:
 
 
 def new_token(venue: Venue) -> str:
-    assert venue.floor is not None
-    return venue.floor.tokens.issue(venue.keys.default, venue.clock.mono_ns())
+    assert venue.trading_side is not None
+    return venue.trading_side.tokens.issue(venue.keys.default, venue.clock.mono_ns())
 
 
 @contextlib.asynccontextmanager

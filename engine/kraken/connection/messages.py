@@ -42,10 +42,12 @@ class ReplyResult(Struct, gc=False):
 
 
 class Reply(Struct, gc=False):
-    """{"method":"subscribe","result":{"channel":"book","depth":10,"snapshot":true,"symbol":"BTC/USD"},
-    "success":true,"time_in":"2026-05-14T15:06:07.846137Z","time_out":"2026-05-14T15:06:07.846205Z"}
+    """{"method":"subscribe","result":{"channel":"book","depth":10,"snapshot":true,
+    "symbol":"BTC/USD"},"success":true,"time_in":"2026-05-14T15:06:07.846137Z",
+    "time_out":"2026-05-14T15:06:07.846205Z"}
 
-    or {"error":"Currency pair not supported XBT/USD","method":"subscribe","success":false,…};
+    or {"error":"Currency pair not supported XBT/USD","method":"subscribe",
+    "success":false,…};
     a pong has neither `success` nor `result`.
     """
 
@@ -61,7 +63,9 @@ class Reply(Struct, gc=False):
 
 
 class NextStep(Struct, frozen=True):
-    """{"applies_to":["spot_trading"],"type":"expected_restart","expected_at_utc":"2026-05-08T14:30:00Z"}"""
+    """{"applies_to":["spot_trading"],"type":"expected_restart",
+    "expected_at_utc":"2026-05-08T14:30:00Z"}
+    """
 
     type: str = ""
     expected_at_utc: str = ""
@@ -72,8 +76,9 @@ class Notice(Struct, gc=False):
     """An entry of `upcoming_maintenance`, with a phase, or of `emergency`, with an impact;
     all may be missing.
 
-    {"event_id":4821,"title":"Elevated API error rates","incident_status":"identified","impact":"critical",
-    "affected_services":["spot_ws"],"started_at_utc":"2026-05-08T14:23:11Z","next_steps":[…],"source_url":"https://…"}
+    {"event_id":4821,"title":"Elevated API error rates","incident_status":"identified",
+    "impact":"critical","affected_services":["spot_ws"],
+    "started_at_utc":"2026-05-08T14:23:11Z","next_steps":[…],"source_url":"https://…"}
 
     `notices` decodes it apart from the status, so that an unexpected shape does not lose
     the system state.
@@ -98,8 +103,8 @@ class Notice(Struct, gc=False):
 
 
 class StatusData(Struct, gc=False):
-    """{"version":"2.0.10","system":"online","api_version":"v2","connection_id":18125794168470749634,
-    "upcoming_maintenance":[],"emergency":[]}
+    """{"version":"2.0.10","system":"online","api_version":"v2",
+    "connection_id":18125794168470749634,"upcoming_maintenance":[],"emergency":[]}
 
     `connection_id` is an unsigned 64-bit number, or absent: compared as text.
     https://docs.kraken.com/api/docs/websocket-v2/status

@@ -33,7 +33,9 @@ class SubscribeParams(Struct):
 
 
 class Request(Struct):
-    """{"method":"subscribe","params":{"channel":"book","symbol":["BTC/USD"],"depth":10},"req_id":1}"""
+    """{"method":"subscribe","params":{"channel":"book","symbol":["BTC/USD"],"depth":10},
+    "req_id":1}
+    """
 
     method: str
     params: SubscribeParams | UnsetType = UNSET

@@ -72,12 +72,14 @@ def _entries(frame: bytes) -> list[Raw]:
 
 
 def is_null(text: str) -> bool:
-    """Is it one of the ways in which Kraken's gateways print that there is nothing, a Python None among them?"""
+    """True for the texts with which Kraken's gateways print an absent value, such as
+    Python's None.
+    """
     return text.strip().lower() in NULL_TEXTS
 
 
 def cut(text: str, bytes_max: int) -> str:
-    """The beginning of a text that fits into so many bytes of UTF-8."""
+    """The beginning of a text, at most `bytes_max` bytes of UTF-8."""
     raw = text.encode(errors="replace")
     return text if len(raw) <= bytes_max else raw[:bytes_max].decode(errors="ignore")
 

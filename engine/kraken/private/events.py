@@ -58,7 +58,9 @@ class AnswerRow(Struct, frozen=True, gc=False):
 
 
 class Purpose(Struct, frozen=True, gc=False):
-    """What a request is about; it travels with the request, and comes back with whatever is heard of it."""
+    """What a request is about; it travels with the request and is returned with its reply
+    or loss.
+    """
 
     what: str
     """add, amend, cancel, batch_add, batch_cancel or dead_man."""

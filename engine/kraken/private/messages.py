@@ -55,9 +55,9 @@ class ExecutionRow(
 ):
     """One row of the executions channel, decoded as the fact that crosses the account ring.
 
-    {"timestamp":"2026-09-10T21:32:35.921979Z","order_status":"filled","exec_type":"filled",
-    "cum_qty":1.80406743,"cum_cost":180.31654,"fee_usd_equiv":0,"avg_price":99.95,
-    "cl_ord_id":"GRID-BO-DVe742G3Eq","order_id":"OJUFYI-6DJSE-BNXAKJ"}
+    {"timestamp":"2026-09-10T21:32:35.921979Z","order_status":"filled",
+    "exec_type":"filled","cum_qty":1.80406743,"cum_cost":180.31654,"fee_usd_equiv":0,
+    "avg_price":99.95,"cl_ord_id":"GRID-BO-DVe742G3Eq","order_id":"OJUFYI-6DJSE-BNXAKJ"}
 
     A terminal row has no symbol, side or last_*; a trade row's `order_status` says nothing
     about completion. `received_at` and `is_snapshot` are set by the session, with `tell`.
@@ -178,8 +178,9 @@ class BalanceRow(Struct, gc=False):
 
     or an update, one leg of a ledger entry:
     {"ledger_id":"A5KS77-LQRMP-SMMN4B","ref_id":"AGBB7L-HT5LX-J3BB4A",
-    "timestamp":"2023-09-22T10:33:05.710082Z","type":"trade","asset":"USD","asset_class":"currency",
-    "category":"trade","wallet_type":"spot","wallet_id":"main","amount":132.9995,"fee":0.3458,"balance":500}
+    "timestamp":"2023-09-22T10:33:05.710082Z","type":"trade","asset":"USD",
+    "asset_class":"currency","category":"trade","wallet_type":"spot","wallet_id":"main",
+    "amount":132.9995,"fee":0.3458,"balance":500}
     """
 
     ESSENTIAL: ClassVar[frozenset[str]] = frozenset(("wallets", "wallet_type"))
@@ -219,14 +220,17 @@ class BalancesMessage(Struct, gc=False):
 
 
 class ChannelResult(Struct, gc=False):
-    """{"channel":"executions","maxratecount":125,"snap_orders":true,"snap_trades":true,"snapshot":true,…}"""
+    """{"channel":"executions","maxratecount":125,"snap_orders":true,"snap_trades":true,
+    "snapshot":true,…}
+    """
 
     channel: str | None = None
     maxratecount: Word | None = None
 
 
 class ChannelReply(Struct, gc=False):
-    """{"method":"subscribe","req_id":0,"result":{"channel":"executions",…},"success":true,"time_in":…,"time_out":…}
+    """{"method":"subscribe","req_id":0,"result":{"channel":"executions",…},"success":true,
+    "time_in":…,"time_out":…}
 
     or {"error":"ESession:Invalid session","method":"subscribe","success":false,…}; a pong
     has neither.
@@ -268,7 +272,8 @@ class ResultRow(Struct, gc=False):
 
 
 class TradingReply(Struct, gc=False):
-    """{"method":"add_order","req_id":7,"result":{"order_id":"OXZPAJ-ONWQU-KMAMPL"},"success":true,"time_in":…}
+    """{"method":"add_order","req_id":7,"result":{"order_id":"OXZPAJ-ONWQU-KMAMPL"},
+    "success":true,"time_in":…}
 
     batch_add's result is a list; batch_cancel may have no result, but `orders_cancelled`
     beside `success`.

@@ -46,7 +46,7 @@ class Sequencer(Generic[M]):
 
     @property
     def is_waiting(self) -> bool:
-        """Is a message missing that may still arrive?"""
+        """True while a message is missing that may still arrive."""
         return bool(self._held)
 
     def reset(self) -> list[M]:

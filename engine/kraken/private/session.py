@@ -129,12 +129,12 @@ class PrivateSession:
 
     @property
     def wants_token(self) -> bool:
-        """Is a connection open that has no token yet?"""
+        """True while a connection is open that has no token."""
         return self.liveness.is_open and not self._token
 
     @property
     def is_live(self) -> bool:
-        """Have both snapshots arrived, with no gap since?"""
+        """True if both snapshots have arrived, with no gap since."""
         return all(stream.phase is Phase.LIVE for stream in self.streams.values())
 
     @property

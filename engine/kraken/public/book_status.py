@@ -21,7 +21,9 @@ class PlainBookStatus:
     book: Book
     state: FeedState
     streaming: bool
-    """True from a verified snapshot until the next failure; while False, updates are ignored."""
+    """True from a verified snapshot until the next failure; while False, updates are
+    ignored.
+    """
     is_direct: bool
     """True while the last published state of this book is live: then its updates may be
     published without the session.

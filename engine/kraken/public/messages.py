@@ -31,8 +31,8 @@ class Level(Struct, gc=False):
 
 
 class BookData(Struct, gc=False):
-    """{"symbol":"BTC/USD","bids":[],"asks":[{"price":63395.2,"qty":0.05500000}],"checksum":261162761,
-    "timestamp":"2026-08-02T03:35:51.661460Z"}
+    """{"symbol":"BTC/USD","bids":[],"asks":[{"price":63395.2,"qty":0.05500000}],
+    "checksum":261162761,"timestamp":"2026-08-02T03:35:51.661460Z"}
 
     https://docs.kraken.com/api/docs/websocket-v2/book
     """
@@ -77,8 +77,8 @@ class ExactBookMessage(Struct, gc=False):
 
 
 class TradeData(Struct, gc=False):
-    """{"symbol":"BTC/USD","side":"buy","price":83744.3,"qty":0.00044780,"ord_type":"limit","trade_id":109116693,
-    "timestamp":"2026-09-25T17:48:26.844359Z"}
+    """{"symbol":"BTC/USD","side":"buy","price":83744.3,"qty":0.00044780,
+    "ord_type":"limit","trade_id":109116693,"timestamp":"2026-09-25T17:48:26.844359Z"}
 
     https://docs.kraken.com/api/docs/websocket-v2/trade
     """
@@ -101,14 +101,15 @@ class TradeData(Struct, gc=False):
 
 
 class TradeMessage(Struct, gc=False):
-    """{"channel":"trade","type":"update","data":[…]}: all fills of one taker order, usually."""
+    """{"channel":"trade","type":"update","data":[…]}: usually all fills of one taker order."""
 
     data: list[TradeData]
 
 
 class TickerData(Struct, gc=False):
-    """{"symbol":"BTC/USD","bid":83744.2,"bid_qty":0.56251979,"ask":83744.3,"ask_qty":0.00044780,"last":83744.3,
-    "volume":3156.84782110,"vwap":84174.6,"low":83163.6,"high":85247.4,"change":-429.3,"change_pct":-0.51,…}
+    """{"symbol":"BTC/USD","bid":83744.2,"bid_qty":0.56251979,"ask":83744.3,
+    "ask_qty":0.00044780,"last":83744.3,"volume":3156.84782110,"vwap":84174.6,
+    "low":83163.6,"high":85247.4,"change":-429.3,"change_pct":-0.51,…}
 
     Only pairs traded within 24 hours have all of them.
     https://docs.kraken.com/api/docs/websocket-v2/ticker
@@ -140,8 +141,9 @@ class TickerMessage(Struct, gc=False):
 
 
 class CandleData(Struct, gc=False):
-    """{"symbol":"BTC/USD","open":85754.8,"high":85754.8,"low":85754.7,"close":85754.8,"trades":5,
-    "volume":0.00126522,"vwap":85754.7,"interval_begin":"2026-10-06T18:06:00.000000000Z","interval":1,…}
+    """{"symbol":"BTC/USD","open":85754.8,"high":85754.8,"low":85754.7,"close":85754.8,
+    "trades":5,"volume":0.00126522,"vwap":85754.7,
+    "interval_begin":"2026-10-06T18:06:00.000000000Z","interval":1,…}
 
     Its `timestamp` is deprecated and, against the documentation, the interval's end: not
     read. https://docs.kraken.com/api/docs/websocket-v2/ohlc
@@ -160,7 +162,9 @@ class CandleData(Struct, gc=False):
 
 
 class CandleMessage(Struct, gc=False):
-    """{"channel":"ohlc","type":"update","timestamp":"2026-10-06T18:06:02.264627814Z","data":[…]}"""
+    """{"channel":"ohlc","type":"update","timestamp":"2026-10-06T18:06:02.264627814Z",
+    "data":[…]}
+    """
 
     data: list[CandleData]
     timestamp: str = ""
@@ -170,7 +174,9 @@ class CandleMessage(Struct, gc=False):
 
 
 class AssetData(Struct, gc=False):
-    """{"id":"USD","status":"enabled","precision":4,"precision_display":2,"borrowable":true,…}"""
+    """{"id":"USD","status":"enabled","precision":4,"precision_display":2,
+    "borrowable":true,…}
+    """
 
     id: str
     precision: int | None = None
@@ -180,8 +186,8 @@ class AssetData(Struct, gc=False):
 
 class PairData(Struct, gc=False):
     """{"symbol":"EUR/USD","base":"EUR","quote":"USD","status":"online","qty_precision":8,
-    "qty_increment":0.00000001,"price_precision":5,"cost_precision":5,"cost_min":0.50,"price_increment":0.00001,
-    "qty_min":0.50000000,…}
+    "qty_increment":0.00000001,"price_precision":5,"cost_precision":5,"cost_min":0.50,
+    "price_increment":0.00001,"qty_min":0.50000000,…}
 
     `cost_min` is documented as text, and is a number on the wire.
     """
@@ -224,7 +230,8 @@ class InstrumentMessage(Struct, gc=False):
 
 
 class NewOrders(Struct, gc=False):
-    """{"event":"add","order_id":"O2BN53-5RSB2-V3J57T","limit_price":0.564,"order_qty":3500.77668626,
+    """{"event":"add","order_id":"O2BN53-5RSB2-V3J57T","limit_price":0.564,
+    "order_qty":3500.77668626,
     "timestamp":"2023-10-06T18:20:27.383408052Z"}; a snapshot has no `event`.
     """
 

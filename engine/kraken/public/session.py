@@ -91,8 +91,8 @@ class PublicSession:
         # changed since `take_counted`.
         self._watch = FeedWatch(tuple(self.feeds.values()))
         self._counted = set(self.feeds.values())
-        # Marks such a feed; for whoever changes a feed's counters past `receive`, too. Hot: bound
-        # once.
+        # Marks such a feed; also for code that changes a feed's counters outside `receive`.
+        # Hot: bound once.
         self.note_counted = self._counted.add
         self._feed_of = self.feeds.get  # hot: bound once
         self._subscriptions = Subscriptions(

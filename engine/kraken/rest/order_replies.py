@@ -1,7 +1,8 @@
-"""Kraken's REST answers about orders: what became of them, and what Kraken says to new ones and to cancels.
+"""Decodes Kraken's REST replies about orders: their states and fills, and the results of
+new orders and cancels.
 
-As in `replies`, each function returns its typed answer or a RestRefusal; a changing call that is refused without
-a clear no of Kraken's has the outcome UNKNOWN.
+As in `replies`, each function returns its typed answer or a RestRefusal. A changing call
+that Kraken did not clearly refuse has the outcome UNKNOWN.
 """
 
 from collections.abc import Callable
@@ -28,19 +29,21 @@ T = TypeVar("T")
 
 _NOTHING = Raw(b"null")
 _LIQUIDITY = {b"true": "m", b"false": "t"}
-WHOLE_MAX = 2**63  # of a userref or the number of a trade: what is beyond it is no number of Kraken's
+WHOLE_MAX = 2**63  # of a userref or a trade's number; Kraken's are smaller
 _decode_any = msgspec.json.Decoder().decode
 _decode_decimal = msgspec.json.Decoder(Decimal, strict=False).decode
 
 
 def _text(raw: Raw) -> str | None:
-    """A text, or None in whatever form it is printed."""
+    """A text; None for an absent value, however it is printed."""
     value = _decode_any(raw)
     return None if value is None or is_null(str(value)) else str(value)
 
 
 def _words(raw: Raw) -> str:
-    """A text for people, cut; empty for none, and for what cannot be read: it decides nothing."""
+    """A text for people, cut; empty for an absent or unreadable one, because nothing
+    depends on it.
+    """
     try:
         return cut(_text(raw) or "", ERROR_BYTES_MAX)
     except DECODE_ERRORS:
@@ -48,7 +51,9 @@ def _words(raw: Raw) -> str:
 
 
 def _number(raw: Raw) -> Decimal:
-    """A number, quoted or not, to its last digit; 0 for none. ValidationError for what is neither, or is absurd."""
+    """A number, quoted or not, exact; 0 for an absent one. Raises ValidationError for
+    anything else, or one out of bounds.
+    """
     if _text(raw) is None:
         return Decimal(0)
     number = _decode_decimal(raw)
@@ -59,13 +64,13 @@ def _number(raw: Raw) -> Decimal:
 
 
 def _whole(raw: Raw) -> int | None:
-    """A whole number that is not 0, quoted or not; None for none."""
+    """An integer other than 0, quoted or not; None for an absent one or 0."""
     number = _number(raw)
     return int(number) or None if abs(number) < WHOLE_MAX else None
 
 
 def _texts(raw: Raw) -> tuple[str, ...]:
-    """A list of texts; empty for none."""
+    """A list of texts; empty for an absent one."""
     value = _decode_any(raw)
     return tuple(map(str, value)) if isinstance(value, list) else ()
 
@@ -109,7 +114,9 @@ class _ClosedOrders(Struct):
 
 
 class _Trade(Struct):
-    """A value of TradesHistory and QueryTrades; its key is the execution id. `pair` is an id here, not an altname."""
+    """A value of TradesHistory and QueryTrades; its key is the execution id. `pair` is an
+    id here, not an altname.
+    """
 
     ordertxid: str
     pair: str
@@ -129,7 +136,7 @@ class _Trades(Struct):
 
 
 class OrderAmend(Struct, frozen=True, kw_only=True):
-    """One state that an order was given: the original, or what an amend made of it."""
+    """One version of an order: the original, or the result of an amend."""
 
     amend_id: str
     amend_type: str
@@ -170,37 +177,39 @@ _decode_order_amends = Reader(_Amends, strict=False, is_bounded=True)
 
 
 def read_open_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
-    """Of OpenOrders."""
+    """The reply to OpenOrders."""
     answer = read_result(status, body, _decode_open_orders)
     return answer if isinstance(answer, RestRefusal) else _read_rows(answer.open, pairs, _lookup, status)
 
 
 def read_closed_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
-    """Of ClosedOrders: one page, the newest first."""
+    """The reply to ClosedOrders: one page, the newest first."""
     answer = read_result(status, body, _decode_closed_orders)
     return answer if isinstance(answer, RestRefusal) else _read_rows(answer.closed, pairs, _lookup, status)
 
 
 def read_query_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
-    """Of QueryOrders; an id that Kraken never gave is missing."""
+    """The reply to QueryOrders; unknown ids are missing in it."""
     answer = read_result(status, body, _decode_query_orders)
     return answer if isinstance(answer, RestRefusal) else _read_rows(answer, pairs, _lookup, status)
 
 
 def read_trades_history(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
-    """Of TradesHistory: one page of fills, the newest first, as the executions channel would tell them."""
+    """The reply to TradesHistory: one page of fills, the newest first, as the executions
+    channel would tell them.
+    """
     answer = read_result(status, body, _decode_trades_history)
     return answer if isinstance(answer, RestRefusal) else _read_rows(answer.trades, pairs, _fill, status)
 
 
 def read_query_trades(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
-    """Of QueryTrades."""
+    """The reply to QueryTrades."""
     answer = read_result(status, body, _decode_query_trades)
     return answer if isinstance(answer, RestRefusal) else _read_rows(answer, pairs, _fill, status)
 
 
 def read_order_amends(status: int, body: bytes) -> RestRefusal | tuple[OrderAmend, ...]:
-    """Of OrderAmends: the original first."""
+    """The reply to OrderAmends: the original first."""
     answer = read_result(status, body, _decode_order_amends)
     if isinstance(answer, RestRefusal):
         return answer
@@ -224,7 +233,9 @@ def read_order_amends(status: int, body: bytes) -> RestRefusal | tuple[OrderAmen
 def _read_rows(
     rows: dict[str, R], pairs: RestPairs, read: Callable[[str, R, RestPairs], T], status: int
 ) -> RestRefusal | tuple[T, ...]:
-    """Every row, or the refusal of all of them: a number that cannot be read decides nothing."""
+    """Every row, or a refusal of all: a row with an unreadable number must not decide
+    anything.
+    """
     try:
         return tuple(read(name, row, pairs) for name, row in rows.items())
     except DECODE_ERRORS as error:
@@ -233,7 +244,8 @@ def _read_rows(
 
 def _lookup(order_id: str, order: _Order, _: RestPairs) -> OrderLookup:
     descr = order.descr
-    # "vol: volume of order (base currency unless viqc set in oflags)", vol_exec likewise; oflags is a set.
+    # "vol: volume of order (base currency unless viqc set in oflags)", vol_exec likewise;
+    # oflags is a set.
     is_triggered = has_trigger(descr.ordertype)
     is_in_base = "viqc" not in (order.oflags or "").split(",")
     return OrderLookup(
@@ -254,7 +266,9 @@ def _lookup(order_id: str, order: _Order, _: RestPairs) -> OrderLookup:
 
 
 def _plain_price(text: str | None) -> Decimal | None:
-    """None for 0 (a market order), for nothing, and for a relative price, "+1.0000%"."""
+    """None for 0 (a market order), for an absent price, and for a relative one such as
+    "+1.0000%".
+    """
     if text is None or text[:1] in "+-#" or text.endswith("%"):
         return None
     try:
@@ -278,7 +292,8 @@ def _fill(exec_id: str, trade: _Trade, pairs: RestPairs) -> ExecutionFact:
         last_price=trade.price,
         cost=trade.cost,
         liquidity=_LIQUIDITY.get(bytes(trade.maker)),
-        # In quote currency; that an order wanted to pay in the base currency stands nowhere in this answer.
+        # In quote currency; whether an order wanted to pay in the base currency is not told
+        # here.
         fees=(Fee(pair.quote, trade.fee),) if pair else (),
         is_fee_asset_told=False,
     )
@@ -288,28 +303,30 @@ def _fill(exec_id: str, trade: _Trade, pairs: RestPairs) -> ExecutionFact:
 
 
 class RestPlaced(Struct, frozen=True):
-    """Of AddOrder: the order's ids; none when it was only validated."""
+    """The result of AddOrder: the order's ids; none if it was only validated."""
 
     order_ids: tuple[str, ...]
     description: str
 
 
 class RestEdited(Struct, frozen=True):
-    """Of EditOrder: the new order, and the one that it replaced."""
+    """The result of EditOrder: the new order, and the one that it replaced."""
 
     order_id: str
     original_order_id: str
 
 
 class RestCanceled(Struct, frozen=True):
-    """Of the cancels: how many orders, and whether Kraken is still at it."""
+    """The result of a cancel: how many orders, and whether Kraken is still canceling."""
 
     count: int
     is_pending: bool
 
 
 class DeadManSwitch(Struct, frozen=True):
-    """Of CancelAllOrdersAfter: Kraken's time, and when it will cancel everything (0 when disarmed)."""
+    """The result of CancelAllOrdersAfter: Kraken's time, and when it will cancel everything
+    (0: disarmed).
+    """
 
     current_at: WallNs
     trigger_at: WallNs
@@ -367,13 +384,15 @@ _decode_switch = Reader(_Switch, strict=False, is_bounded=True)
 
 
 def read_add_order(status: int, body: bytes) -> RestRefusal | RestPlaced:
-    """Of AddOrder."""
+    """The reply to AddOrder."""
     answer = read_result(status, body, _decode_placed)
     return answer if isinstance(answer, RestRefusal) else RestPlaced(tuple(answer.txid), answer.descr.order)
 
 
 def read_add_order_batch(status: int, body: bytes) -> RestRefusal | tuple[AnswerRow, ...]:
-    """Of AddOrderBatch: one row an order, in the order that they were sent; each may be refused alone."""
+    """The reply to AddOrderBatch: one row per order, in the order of the request; each may
+    be refused alone.
+    """
     answer = read_result(status, body, _decode_batch)
     return answer if isinstance(answer, RestRefusal) else tuple(_batch_row(row) for row in answer.orders)
 
@@ -386,25 +405,25 @@ def _batch_row(row: _BatchRow) -> AnswerRow:
 
 
 def read_amend_order(status: int, body: bytes) -> RestRefusal | str:
-    """Of AmendOrder: the amend's id."""
+    """The reply to AmendOrder: the amend's id."""
     answer = read_result(status, body, _decode_amended)
     return answer if isinstance(answer, RestRefusal) else answer.amend_id
 
 
 def read_edit_order(status: int, body: bytes) -> RestRefusal | RestEdited:
-    """Of EditOrder."""
+    """The reply to EditOrder."""
     answer = read_result(status, body, _decode_edited)
     return answer if isinstance(answer, RestRefusal) else RestEdited(answer.txid, answer.originaltxid)
 
 
 def read_cancel(status: int, body: bytes) -> RestRefusal | RestCanceled:
-    """Of CancelOrder, CancelOrderBatch and CancelAll."""
+    """The reply to CancelOrder, CancelOrderBatch and CancelAll."""
     answer = read_result(status, body, _decode_canceled)
     return answer if isinstance(answer, RestRefusal) else RestCanceled(answer.count, bool(answer.pending))
 
 
 def read_cancel_all_orders_after(status: int, body: bytes) -> RestRefusal | DeadManSwitch:
-    """Of CancelAllOrdersAfter."""
+    """The reply to CancelAllOrdersAfter."""
     answer = read_result(status, body, _decode_switch)
     if isinstance(answer, RestRefusal):
         return answer

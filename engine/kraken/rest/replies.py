@@ -1,8 +1,9 @@
-"""Kraken's REST answers, read: each function takes the HTTP status and the body, and returns its typed answer or a
-RestRefusal. Those about orders are in `order_replies`.
+"""Decodes Kraken's REST replies: each function takes the HTTP status and the body, and
+returns its typed answer or a RestRefusal. Those about orders are in `order_replies`.
 
-What is not an answer of Kraken's application (HTML of the proxy before it, an empty or a torn body, a shape that we do
-not know) leaves the outcome of a changing call unknown. Only an error that Kraken itself spells says more.
+A body that is not a reply of Kraken's application (HTML of the proxy before it, an empty or
+incomplete body, an unknown shape) leaves the outcome of a changing call unknown. Only an
+error text of Kraken's own says more.
 
 Source: https://docs.kraken.com/api/docs/guides/spot-rest-intro
 """
@@ -23,9 +24,9 @@ from engine.market import v2_symbol
 from engine.orders.venue_facts import Outcome
 from engine.units import NS_PER_S, WallNs
 
-BODY_CHARS_SHOWN_MAX = 120  # of a body that is no answer
+BODY_CHARS_SHOWN_MAX = 120  # of a body that is not a reply
 BODY_BYTES_READ_MAX = 2000
-ERROR_BYTES_MAX = 240  # of Kraken's words
+ERROR_BYTES_MAX = 240  # of Kraken's error text
 STATUS_OK = 200
 _TITLE: Final = re.compile(r"<title>([^<]*)", re.IGNORECASE)
 
@@ -33,21 +34,21 @@ T = TypeVar("T")
 
 
 class RestRefusal(Struct, frozen=True):
-    """No, or nothing that can be relied upon."""
+    """A refusal by Kraken, or no reliable reply."""
 
     error: str
-    """Kraken's words, or what came instead of them."""
+    """Kraken's error text, or what came instead of a reply."""
     meaning: Meaning
     status: int
 
     @property
     def outcome(self) -> Outcome:
-        """What a changing call must take for its outcome."""
+        """The outcome of a changing call that ended like this."""
         return self.meaning.outcome
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """One sentence for people."""
         return self.meaning.sentence(self.error)
 
 
@@ -72,7 +73,7 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 def refusal_or_result(status: int, body: bytes) -> RestRefusal | bytes:
-    """The text of `result`, or why there is none."""
+    """The text of `result`, or the refusal."""
     try:
         envelope = _decode_envelope(body)
     except DECODE_ERRORS:
@@ -86,7 +87,7 @@ def refusal_or_result(status: int, body: bytes) -> RestRefusal | bytes:
 
 
 def _refusal(errors: list[str], status: int) -> RestRefusal:
-    """Of several errors the one that leaves most in doubt decides."""
+    """The refusal; of several errors the one that leaves most in doubt decides."""
     meanings = [meaning(error) for error in errors]
     worst = next((what for what in meanings if what.outcome is Outcome.UNKNOWN), meanings[0])
     return RestRefusal(cut("; ".join(errors), ERROR_BYTES_MAX), worst, status)
@@ -94,7 +95,7 @@ def _refusal(errors: list[str], status: int) -> RestRefusal:
 
 def _no_answer(status: int, body: bytes) -> RestRefusal:
     text = body[:BODY_BYTES_READ_MAX].decode(errors="replace")
-    title = _TITLE.search(text)  # of a page for browsers, where Kraken's front end speaks for it
+    title = _TITLE.search(text)  # of an HTML page of Kraken's front end
     shown = " ".join((title[1] if title else text).split())[:BODY_CHARS_SHOWN_MAX]
     error = f"HTTP {status}: {shown}" if shown else f"HTTP {status} without a body"
     never_arrived = 300 <= status < 500 and status not in _TIMEOUTS
@@ -102,7 +103,9 @@ def _no_answer(status: int, body: bytes) -> RestRefusal:
 
 
 def read_result(status: int, body: bytes, reader: Reader[T]) -> RestRefusal | T:
-    """The `result`, without the fields that cannot be read and decide nothing."""
+    """The decoded `result`; unreadable fields that are not essential are left at their
+    defaults.
+    """
     result = refusal_or_result(status, body)
     if isinstance(result, RestRefusal):
         return result
@@ -113,7 +116,7 @@ def read_result(status: int, body: bytes, reader: Reader[T]) -> RestRefusal | T:
 
 
 def seconds_ns(seconds: Decimal | None) -> WallNs:
-    """1769057759.97471 as nanoseconds, exactly; 0 for nothing."""
+    """1769057759.97471 as nanoseconds, exactly; 0 for None."""
     return WallNs(int(seconds * NS_PER_S)) if seconds and seconds.is_finite() and seconds < 10**10 else WallNs(0)
 
 
@@ -125,7 +128,9 @@ class _Time(Struct):
 
 
 class SystemStatus(Struct, frozen=True):
-    """Kraken's word on its matching engine, and its notices, which say nothing about that."""
+    """The status of Kraken's matching engine, and its notices, which do not affect the
+    status.
+    """
 
     status: str
     """online, post_only, cancel_only or maintenance."""
@@ -135,7 +140,9 @@ class SystemStatus(Struct, frozen=True):
 
 
 class _Status(Struct):
-    """{"status":"cancel_only","timestamp":"2026-05-08T14:28:00Z","upcoming_maintenance":[],"emergency":[…]}"""
+    """{"status":"cancel_only","timestamp":"2026-05-08T14:28:00Z",
+    "upcoming_maintenance":[],"emergency":[…]}
+    """
 
     status: str
     upcoming_maintenance: Raw = Raw(b"[]")
@@ -174,13 +181,13 @@ _decode_pair = Reader(_Pair, is_bounded=True).decode
 
 
 def read_time(status: int, body: bytes) -> RestRefusal | WallNs:
-    """Kraken's time; it tells whole seconds."""
+    """Kraken's time, in whole seconds."""
     answer = read_result(status, body, _decode_time)
     return answer if isinstance(answer, RestRefusal) else WallNs(answer.unixtime * NS_PER_S)
 
 
 def read_system_status(status: int, body: bytes) -> RestRefusal | SystemStatus:
-    """Of SystemStatus."""
+    """The reply to SystemStatus."""
     answer = read_result(status, body, _decode_status)
     if isinstance(answer, RestRefusal):
         return answer
@@ -189,7 +196,7 @@ def read_system_status(status: int, body: bytes) -> RestRefusal | SystemStatus:
 
 
 def read_asset_pairs(status: int, body: bytes) -> RestRefusal | RestPairs:
-    """Every pair that can be read: one of a strange shape costs itself only."""
+    """The reply to AssetPairs: every pair that can be decoded; others are left out."""
     answer = read_result(status, body, _decode_pairs)
     if isinstance(answer, RestRefusal):
         return answer
@@ -233,7 +240,7 @@ def _first_fee(tiers: tuple[tuple[Decimal, ...], ...]) -> Decimal | None:
 
 
 class WebSocketToken(Struct, frozen=True):
-    """A token, and for how many seconds it may wait for its first use. Its text is a secret."""
+    """A token, and the seconds within which it must be used. Its text is a secret."""
 
     token: str
     expires_s: int
@@ -243,23 +250,23 @@ class WebSocketToken(Struct, frozen=True):
 
 
 class ApiKeyInfo(Struct, frozen=True, kw_only=True):
-    """What a key may do."""
+    """The permissions of a key."""
 
     name: str
     permissions: frozenset[str]
     nonce: int
-    """The highest that Kraken has seen; 0 when it does not say."""
+    """The highest nonce that Kraken has received; 0 if it does not tell."""
     nonce_window: int
     valid_until: WallNs
-    """0: for ever."""
+    """0: no expiry."""
     ip_allowlist: tuple[str, ...]
 
 
 class AssetBalance(Struct, frozen=True):
-    """One asset; without `hold_trade` when only the totals were asked for."""
+    """One asset; without `hold_trade` if only totals were requested."""
 
     asset: str
-    """In v2's name; a wallet's suffix stays."""
+    """In v2's name, with a wallet's suffix."""
     balance: Decimal
     hold_trade: Decimal = Decimal(0)
     credit: Decimal = Decimal(0)
@@ -267,7 +274,7 @@ class AssetBalance(Struct, frozen=True):
 
     @property
     def free(self) -> Decimal:
-        """What an order may still use."""
+        """The amount that is available to orders."""
         return self.balance + self.credit - self.credit_used - self.hold_trade
 
 
@@ -309,13 +316,15 @@ _decode_volume = Reader(_Volume, is_bounded=True)
 
 
 def read_websockets_token(status: int, body: bytes) -> RestRefusal | WebSocketToken:
-    """Of GetWebSocketsToken."""
+    """The reply to GetWebSocketsToken."""
     answer = read_result(status, body, _decode_token)
     return answer if isinstance(answer, RestRefusal) else WebSocketToken(answer.token, answer.expires)
 
 
 def read_api_key_info(status: int, body: bytes) -> RestRefusal | ApiKeyInfo:
-    """Of GetApiKeyInfo, whose names are documented in camelCase and were seen in snake_case."""
+    """The reply to GetApiKeyInfo, whose fields are documented in camelCase and were seen in
+    snake_case.
+    """
     answer = read_result(status, body, _decode_key)
     if isinstance(answer, RestRefusal):
         return answer
@@ -334,13 +343,13 @@ def read_api_key_info(status: int, body: bytes) -> RestRefusal | ApiKeyInfo:
 
 
 def _whole(value: object) -> int:
-    """A number that may be text; 0 when it is neither."""
+    """An integer that may be quoted; 0 for anything else."""
     text = str(value)
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else 0
 
 
 def read_balance(status: int, body: bytes) -> RestRefusal | tuple[AssetBalance, ...]:
-    """Of Balance."""
+    """The reply to Balance."""
     answer = read_result(status, body, _decode_balance)
     if isinstance(answer, RestRefusal):
         return answer
@@ -348,7 +357,7 @@ def read_balance(status: int, body: bytes) -> RestRefusal | tuple[AssetBalance, 
 
 
 def read_balance_ex(status: int, body: bytes) -> RestRefusal | tuple[AssetBalance, ...]:
-    """Of BalanceEx."""
+    """The reply to BalanceEx."""
     answer = read_result(status, body, _decode_balance_ex)
     if isinstance(answer, RestRefusal):
         return answer
@@ -359,7 +368,9 @@ def read_balance_ex(status: int, body: bytes) -> RestRefusal | tuple[AssetBalanc
 
 
 def read_trade_volume(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | dict[str, FeeRates]:
-    """Of TradeVolume: the fees by symbol. A pair without maker fees pays the taker's for both."""
+    """The reply to TradeVolume: fees by symbol. A pair without maker fees has the taker's
+    for both.
+    """
     answer = read_result(status, body, _decode_volume)
     if isinstance(answer, RestRefusal):
         return answer

@@ -1,10 +1,11 @@
-"""Every trading request of Kraken's WebSocket v2, as the bytes that go out.
+"""Every trading request of Kraken's WebSocket v2, as the bytes to send.
 
-Written by hand rather than encoded from Structs: prices and quantities are exact JSON numbers made from ticks and
-lots in the scale that the order itself says, which no encoder of floats can give, and an order is on the hot path
-(bench/ has its cost).
+Written by hand rather than encoded from Structs: prices and quantities are exact JSON
+numbers made from ticks and lots in the order's own scale, which no encoder of floats can
+give, and an order is on the hot path (bench/ has its cost).
 
-Left out on purpose: `no_mpp` (ignored by Kraken since 2025-09), the deprecated `stop_price` and `trigger`.
+Left out on purpose: `no_mpp` (ignored by Kraken since 2025-09), the deprecated `stop_price`
+and `trigger`.
 
 Source: https://docs.kraken.com/api/docs/websocket-v2/add_order and its neighbours
 """
@@ -24,11 +25,13 @@ BATCH_CANCEL_MIN, BATCH_CANCEL_MAX = 2, 50
 DEAD_MAN_S_MAX = 86_399
 USERREF_MAX = 2**31 - 1
 UNWRITABLE = (MisuseError, ValueError, TypeError, ArithmeticError)
-"""What the functions of this module, and of `rest_requests`, raise for values that no request can carry."""
+"""Raised by the functions of this module, and of `rest_requests`, for values that no
+request can carry.
+"""
 
 
 class BatchRow(Struct, frozen=True):
-    """One order of a batch, with the one identifier that it has."""
+    """One order of a batch, with its one identifier."""
 
     intent: OrderIntent
     cl_ord_id: str | None = None
@@ -36,7 +39,9 @@ class BatchRow(Struct, frozen=True):
 
 
 class OrderEdit(Struct, frozen=True, kw_only=True):
-    """What edit_order can change. It makes a new order: place in the queue, ids and fills stay with the old one."""
+    """The fields that edit_order can change. It makes a new order: queue position, ids and
+    fills stay with the old one.
+    """
 
     order_id: str
     symbol: str
@@ -63,9 +68,10 @@ def add_order(
     req_id: int,
     sender_sub_id: str | None = None,
 ) -> bytes:
-    """A new order, with the one identifier that it has.
+    """A new order, with its one identifier.
 
-    An order with a conditional close must have a userref: Kraken refuses it together with a client order id.
+    An order with a conditional close must have a userref: Kraken refuses it together with a
+    client order id.
     """
     fields = _order_fields(intent, cl_ord_id, order_userref)
     validate = ',"validate":true' if intent.validate else ""
@@ -87,9 +93,11 @@ def amend_order(
     token: str,
     req_id: int,
 ) -> bytes:
-    """Change an open order in place. The trigger is given flat here, unlike in a new order.
+    """Change an open order in place. The trigger fields are flat here, unlike in a new
+    order.
 
-    An amendment does not know its order: where that has a relative limit or trigger, its types are given here.
+    An amendment does not know its order: if that has a relative limit or trigger, its types
+    are given here.
     """
     if (order_id is None) == (cl_ord_id is None):
         raise MisuseError("an amend has either an order id or a client order id")
@@ -115,7 +123,9 @@ def amend_order(
 
 
 def edit_order(edit: OrderEdit, *, deadline: WallNs, token: str, req_id: int) -> bytes:
-    """Cancel an order and place a changed one, in one request: the old way, amend_order is the better one."""
+    """Cancel an order and place a changed one in one request. It is older than amend_order,
+    which is preferable.
+    """
     parts = [f'"order_id":{quoted(edit.order_id)}', f'"symbol":{quoted(edit.symbol)}']
     if edit.qty is not None:
         parts.append(f'"order_qty":{units_number(edit.qty, edit.qty_decimals)}')
@@ -147,7 +157,7 @@ def cancel_order(
     token: str,
     req_id: int,
 ) -> bytes:
-    """Cancel one order: a failure names no order, so each has a request of its own."""
+    """Cancel one order. A failure names no order, so each has a request of its own."""
     if order_id is not None and cl_ord_id is None and order_userref is None:
         part = f'"order_id":[{quoted(order_id)}]'
     elif cl_ord_id is not None and order_id is None and order_userref is None:
@@ -165,7 +175,9 @@ def cancel_all(*, token: str, req_id: int) -> bytes:
 
 
 def cancel_all_orders_after(timeout_s: int, *, token: str, req_id: int) -> bytes:
-    """The dead man's switch: all orders of the account are canceled in so many seconds, unless set anew. 0 disarms."""
+    """The dead man's switch: all orders of the account are canceled after `timeout_s`
+    seconds unless it is set again. 0 disarms it.
+    """
     if not 0 <= timeout_s <= DEAD_MAN_S_MAX:
         raise MisuseError(f"a dead man's switch of {timeout_s} s is not between 0 and {DEAD_MAN_S_MAX} s")
     return _request("cancel_all_orders_after", [f'"timeout":{timeout_s}'], token, req_id)
@@ -179,7 +191,9 @@ def batch_add(
     req_id: int,
     validate: bool = False,
 ) -> bytes:
-    """2 to 15 new orders of one pair. One that is invalid refuses all; one without funds is refused alone."""
+    """2 to 15 new orders of one pair. One invalid order refuses all; one without funds is
+    refused alone.
+    """
     if not BATCH_ADD_MIN <= len(rows) <= BATCH_ADD_MAX:
         raise MisuseError(f"a batch has {BATCH_ADD_MIN} to {BATCH_ADD_MAX} orders, not {len(rows)}")
     symbols = {row.intent.symbol for row in rows}
@@ -194,7 +208,7 @@ def batch_add(
 
 
 def batch_cancel(*, order_ids: Sequence[str] = (), cl_ord_ids: Sequence[str] = (), token: str, req_id: int) -> bytes:
-    """Cancel 2 to 50 orders. The answer only counts them: which ones is told by the executions.
+    """Cancel 2 to 50 orders. The reply only counts them; the executions tell which.
 
     A userref, as text, may stand among the order ids.
     """

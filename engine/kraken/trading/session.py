@@ -1,12 +1,14 @@
-"""Trading over Kraken's WebSocket v2, without a socket or a clock.
+"""The protocol of a trading connection of Kraken's WebSocket v2, without a socket or a
+clock.
 
     authorise(token) ──► balances subscribed, for an authenticated socket without a subscription is closed
     send(build)      ──► the bytes to write at once, numbered, and remembered until they are answered
     receive(frame)   ──► Answer, late or not
     poll(now)        ──► Unanswered, when an answer does not come in time
-    closed(reason)   ──► LinkLost, with every request whose outcome nobody knows
+    closed(reason)   ──► LinkLost, with every request whose outcome is unknown
 
-What becomes of orders is told by the executions channel, on another connection; here are only Kraken's answers.
+Only Kraken's replies come here; what becomes of orders is told by the executions channel,
+on another connection.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,18 +58,18 @@ NO_EVENTS: tuple[TradingEvent, ...] = ()
 
 
 class TradingSettings(Struct, frozen=True, kw_only=True):
-    """How long a trading session waits, and for how many."""
+    """The bounds of a trading session."""
 
     answer_deadline_ns: int = 5 * NS_PER_S
-    """After which an unanswered request is reported."""
+    """Time after which an unanswered request is reported."""
     pending_max: int = 4096
-    """Requests that may wait for answers; `send` refuses more."""
+    """Requests that may wait for replies; `send` refuses more."""
     heartbeat_silence_ns: int = 3 * NS_PER_S
     subscribe_deadline_ns: int = 10 * NS_PER_S
 
 
 class TradingSession:
-    """One connection's worth of trading requests and their answers."""
+    """The trading requests of one connection, and their replies."""
 
     def __init__(self, settings: TradingSettings) -> None:
         self.settings = settings
@@ -82,18 +84,21 @@ class TradingSession:
         self.late = 0
         self.strange = 0
         self.unanswered = 0
-        # What every request carries; empty while there is none that Kraken takes.
+        # The token that every request carries; empty while there is none that Kraken
+        # accepts.
         self._token = ""
-        # Tokens given to us so far: a request that fails with an old one says nothing about the new.
+        # Tokens given to us so far: a request that fails with an old one says nothing of
+        # the new one.
         self._grants = 0
-        # Numbers grow over reconnects, so a late answer is never taken for another.
+        # Request ids grow across reconnects, so a late reply is never taken for another's.
         self._req_id = 0
-        # Requests without an answer, oldest first.
+        # Requests without a reply, oldest first.
         self._pending: dict[int, Pending] = {}
-        # Requests that were given up or answered: the last ones.
+        # The latest requests that were answered or given up.
         self._given_up: dict[int, Pending] = {}
         self._answered: dict[int, Pending] = {}
-        # When the subscription is asked for (again); 0 when it is not to be. Its request, until it is answered.
+        # When to send the subscription (again), 0 for never; its request id until it is
+        # answered.
         self._subscribe_at = MonoNs(0)
         self._subscribe_pause_ns = RETRY_INTERVAL_NS
         self._subscribe_req_id = 0
@@ -103,31 +108,31 @@ class TradingSession:
 
     @property
     def reconnect_delay_floor_ns(self) -> int:
-        """The least pause before the next connection: Kraken asks for more after maintenance."""
+        """The least delay before reconnecting: Kraken asks for more after maintenance."""
         return self.status.reconnect_delay_floor_ns
 
     @property
     def is_ready(self) -> bool:
-        """May another request be sent?"""
+        """True if another request may be sent."""
         return bool(self._token) and self.liveness.is_open and len(self._pending) < self.settings.pending_max
 
     @property
     def wants_token(self) -> bool:
-        """Is a connection up that waits for `authorise`?"""
+        """True if a connection is open and waits for `authorise`."""
         return self.liveness.is_open and not self._token
 
     @property
     def is_waiting(self) -> bool:
-        """Does a request wait for its answer?"""
+        """True if a request waits for its reply."""
         return bool(self._pending)
 
     @property
     def pending(self) -> Sequence[Pending]:
-        """The requests that wait for their answers, oldest first."""
+        """The requests that wait for their replies, oldest first."""
         return tuple(self._pending.values())
 
     def opened(self, now: MonoNs) -> None:
-        """A connection is up. Each wants a fresh token: `authorise` must follow."""
+        """Note that a connection is open. Each wants a fresh token, by `authorise`."""
         self.openings += 1
         self.liveness.opened(now)
         self.status.connection_id = b""
@@ -137,7 +142,9 @@ class TradingSession:
         self._outbox.clear()
 
     def authorise(self, token: str, now: MonoNs) -> None:
-        """A token for this connection, at its beginning or because the last one was refused."""
+        """Use this token, at the beginning of a connection or because the last one was
+        refused.
+        """
         if not self.liveness.is_open:
             return
         self._token = token
@@ -145,7 +152,9 @@ class TradingSession:
         self._subscribe(now)
 
     def closed(self, now: MonoNs, reason: str) -> Sequence[TradingEvent]:
-        """The connection is gone, and with it every answer that was to come."""
+        """Note the connection's end; the result holds the requests whose outcome is unknown
+        now.
+        """
         self.liveness.closed()
         self._token = ""
         self._outbox.clear()
@@ -154,11 +163,13 @@ class TradingSession:
         return (LinkLost(reason, lost),)
 
     def dead(self, now: MonoNs) -> str | None:
-        """Why the connection must be cut: silence."""
+        """Why the connection must be cut, which is silence; None if it must not."""
         return self.liveness.dead(now)
 
     def to_send(self) -> list[bytes]:
-        """Our own requests for the wire: pings and the subscription. Those of `send` are not among them."""
+        """The session's own requests to write now: pings and the subscription, but none of
+        `send`.
+        """
         if not self._outbox:
             return []
         frames, self._outbox = self._outbox, []
@@ -169,11 +180,13 @@ class TradingSession:
     def send(
         self, method: str, purpose: Purpose, build: Callable[[str, int], bytes], now: MonoNs
     ) -> tuple[int, bytes] | None:
-        """Number a request and remember it with its purpose, which comes back with its answer, or without one.
+        """Number a request and remember it with its purpose, which comes back with the
+        reply or its loss.
 
         `build(token, req_id)` makes its bytes, which must be written at once.
 
-        None when it cannot be sent: no connection, no token, or too many requests wait. Then nothing has happened.
+        None if it cannot be sent: no connection, no token, or too many requests waiting.
+        Then nothing has happened.
         """
         if not self._token or len(self._pending) >= self.settings.pending_max:
             return None
@@ -184,14 +197,14 @@ class TradingSession:
         return req_id, frame
 
     def withdraw(self, req_id: int) -> None:
-        """A request of `send` that was not written after all: no answer will come."""
+        """Forget a request of `send` that was not written after all: no reply will come."""
         if self._pending.pop(req_id, None) is not None:
             self.sent -= 1
 
     # --- frames
 
     def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[TradingEvent]:
-        """Take one text frame; the events that it means."""
+        """Take one text frame; returns its events."""
         if frame == HEARTBEAT:
             self.liveness.heartbeats += 1
             self.liveness.heard_at = received_at
@@ -273,7 +286,9 @@ class TradingSession:
         )
 
     def _unreadable(self, reply: BareReply, now: MonoNs) -> Answer:
-        """An answer whose result has a shape that we do not know: what it says of the outcome is not trusted."""
+        """A reply whose result has an unknown shape: what it says of the outcome is not
+        trusted.
+        """
         request, timing = self._request_of(reply.req_id)
         return Answer(
             req_id=reply.req_id,
@@ -322,7 +337,7 @@ class TradingSession:
 
     def _token_refused(self, error: str, grant: int) -> Sequence[TradingEvent]:
         if not self._token or grant != self._grants:
-            return NO_EVENTS  # told already: several requests were on their way with it
+            return NO_EVENTS  # reported already: several requests carried the token
         self._token = ""
         self._subscribe_at = MonoNs(0)
         return (TokenRefused(error),)
@@ -336,7 +351,7 @@ class TradingSession:
     # --- time
 
     def poll(self, now: MonoNs) -> Sequence[TradingEvent]:
-        """Look at the clocks: pings due, answers late."""
+        """Take the time: returns the requests that are overdue, and lets pings become due."""
         if not self.liveness.is_open:
             return NO_EVENTS
         if self.liveness.ping_due(now):
@@ -366,7 +381,7 @@ def _remember(requests_known: dict[int, Pending], request: Pending) -> None:
 
 
 def _cut(text: str | None) -> str | None:
-    """Kraken's words, as long as they may be told."""
+    """Kraken's text, cut to the length that may be reported."""
     return None if text is None else cut(text, DETAIL_CHARS_MAX)
 
 
@@ -379,10 +394,10 @@ def _warnings(row: ResultRow) -> tuple[str, ...]:
 
 
 def _meaning_for(method: str, error: str | None) -> Meaning:
-    """What an error means for a request of this kind."""
+    """The meaning of an error for a request of this kind."""
     what = meaning(error) if error else NO_ANSWER
     if what.outcome is Outcome.NOT_OPEN and method in ADDS[:2]:
-        # "Unknown order" of an order that was to be made says nothing that can be relied upon.
+        # "Unknown order" in reply to a new order says nothing reliable about it.
         return Meaning(Outcome.UNKNOWN, what.kind, what.advice)
     return what
 

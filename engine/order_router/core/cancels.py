@@ -1,11 +1,14 @@
-"""Cancels: once wanted, an order's end is asked for again and again until it has come.
+"""Cancels: once the end of an order is wanted, cancels are repeated until it has ended.
 
-They pass every gate but Kraken's own: its rate counter, of which a share is kept for them, and maintenance. One alone
-is a request of its own, whose failure then names it; several go together. Behind an amend under way, or an answer that
-is to come, a cancel waits for a moment: Kraken does not promise to take the two in order.
+A cancel passes every check of our own; only Kraken's rate counter, of which a share is
+reserved for cancels, and maintenance hold it back. A single cancel is a request of its own,
+so a failure names its order; several due at once go as a batch. A cancel waits a moment
+while an amend or an acknowledgement of its order is outstanding, because Kraken does not
+promise to process the two in order.
 
-A cancel that ends nothing is followed by growing pauses, for each costs the pair's counter; whatever changes (the feed
-is back, REST has told how the order stands) ends them.
+The pause after a cancel that ended nothing grows with each attempt, because each costs
+points of the pair's rate counter. New knowledge (the feed is back, REST has told the
+order's state) ends the pause.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +31,7 @@ SOON_NS: Final = 20 * NS_PER_MS  # behind an amend under way, or an order that i
 
 
 class OrderCancels:
-    """Orders whose end is wanted."""
+    """The orders whose end is wanted, and when the next cancel of each is due."""
 
     def __init__(
         self,
@@ -43,29 +46,31 @@ class OrderCancels:
         self._rates = rates
         self._by_rest = by_rest
         self._now = now
-        # When the next attempt for an order is due.
+        # When the next cancel of each order is due.
         self._due: dict[str, MonoNs] = {}
-        # How often in a row each was sent; the pauses between them grow.
+        # Cancels sent for each order; the pause between them doubles with each.
         self._attempts: dict[str, int] = {}
         self.sent = 0
 
     def want(self, key: str) -> None:
-        """Have an open order end; `send` follows."""
+        """Cancel an open order, from the next `send` on until it has ended."""
         self._due.setdefault(key, MonoNs(0))
 
     def retry(self, key: str, after_ns: int = 0) -> None:
-        """An attempt came to nothing; only for orders whose end is wanted."""
+        """Make the next cancel of an order due in `after_ns` nanoseconds. No effect unless
+        its end is wanted.
+        """
         if key in self._due:
             self._due[key] = MonoNs(self._now.mono + after_ns)
 
     def resume(self) -> None:
-        """After a restart: what was wanted before is wanted still."""
+        """After a restart, take up the cancels that the journal holds as wanted."""
         for order in self._records.blotter.open.values():
             if order.cancel_wanted:
                 self.want(order.key)
 
     def send(self, now: MonoNs, *, is_maintenance: bool) -> None:
-        """Send what is due."""
+        """Send the cancels that are due at `now`; in maintenance put them off by RETRY_NS."""
         if not self._due:
             return
         due = [order for key, at in list(self._due.items()) if (order := self._ready(key, at, now)) is not None]
@@ -77,7 +82,8 @@ class OrderCancels:
         if not due:
             return
         at = self._now.wall
-        # The journal's trouble is no reason to leave an order open: what a cancel changes, Kraken knows.
+        # A failing journal is no reason to leave an order open: Kraken itself will tell of
+        # the cancel.
         self._records.commit([CancelSent(order.key, at) for order in due])
         self.sent += len(due)
         for order in due:
@@ -88,7 +94,7 @@ class OrderCancels:
             self._send_together(due[first : first + order_requests.BATCH_CANCEL_MAX])
 
     def _note_waiting(self, due: Sequence[TrackedOrder]) -> None:
-        """Write down which ends are wanted and cannot be asked for yet: the next router has to ask for them."""
+        """Journal the wanted cancels that cannot be sent yet, for the next router to send."""
         leaving, at = {order.key for order in due}, self._now.wall
         orders = (self._records.blotter.open.get(key) for key in self._due if key not in leaving)
         waiting = [order for order in orders if order is not None and not order.cancel_wanted]
@@ -96,7 +102,7 @@ class OrderCancels:
             self._records.commit([CancelWanted(order.key, at) for order in waiting])
 
     def _ready(self, key: str, due_at: MonoNs, now: MonoNs) -> TrackedOrder | None:
-        """The order, when its cancel can go out now."""
+        """The order if its cancel can be sent now, else None; sets when it is due next."""
         order = self._records.blotter.open.get(key)
         if order is None:
             del self._due[key]

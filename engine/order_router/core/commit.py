@@ -1,9 +1,10 @@
-"""Where decisions become facts: into the journal, into the blotter, out to strategies and history, in this order.
+"""The one path by which journal records take effect, in this order:
 
     records ─► write (journal) ─► apply (blotter) ─► report rings, history, counts
 
-When the journal cannot be written, no order leaves: trading is shut and the alarm is raised. What Kraken tells is
-taken all the same, kept for the journal's better days, and after a restart Kraken would tell it again.
+While the journal cannot be written, no order is sent: trading is shut and an alarm is
+raised. Facts from Kraken still take effect. They are queued and written later; after a
+restart Kraken would tell them again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from engine.instant import Instant
 from engine.order_router.core.ports import HistoryPort, JournalPort
 from engine.order_router.core.report_outbox import ReportOutbox, order_report
 from engine.orders.balances import Balances
-from engine.orders.blotter import Blotter, Change
+from engine.orders.blotter import ENDED_KEPT, Blotter, Change
 from engine.orders.intent import OrderIntent
 from engine.orders.journal_records import (
     Absent,
@@ -45,10 +46,11 @@ from engine.orders.tracked_order import TrackedOrder
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs, units_decimal
 
 UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
+ENDED_TOLD_MAX: Final = 1000  # ended orders that a strategy is told of again, beside those that it missed
 BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
-FILLS_TOLD_NS: Final = NS_PER_S  # so many fills, at most, does a router tell that its predecessor had told
+FILLS_TOLD_NS: Final = NS_PER_S  # a restarted router repeats the fills of this time at most
 
-# What a router's next life counts again from the journal.
+# The counts that a restarted router restores from the journal.
 RECOUNTED: Final = (
     "submitted", "by_websocket", "by_rest", "acknowledged", "filled", "canceled", "expired", "rejected", "fills",
     "adopted", "journal_records",
@@ -58,7 +60,7 @@ log = structlog.get_logger("order_router")
 
 
 class OrderRecords:
-    """The journal and all that follows from it."""
+    """Writes records to the journal, applies them, and reports their effects."""
 
     def __init__(
         self,
@@ -72,9 +74,11 @@ class OrderRecords:
         on_journal: Callable[[str], None],
         on_change: Callable[[TrackedOrder, bool], None],
     ) -> None:
-        """`on_journal` is called with the reason when the journal begins to fail, and with "" when it writes again.
+        """`on_journal` is called with the error when the journal begins to fail, and with
+        "" when it can be written again.
 
-        `on_change` is told each order that a record has changed, and whether by a fill.
+        `on_change` is called with each order that a record has changed, and whether by a
+        fill.
         """
         self.blotter = blotter
         self._journal = journal
@@ -86,13 +90,18 @@ class OrderRecords:
         self._on_change = on_change
         self._unwritten: list[Record] = []
         self._is_failing = False
+        # When open orders of this process's life left, by the clock that nobody sets.
+        self._sent_at: dict[str, MonoNs] = {}
+        # When orders ended, or were changed after their end, in this process's life; oldest
+        # first.
+        self._ended_at: dict[str, MonoNs] = {}
         self._balances_changed: set[str] = set()
         self._balances_at = MonoNs(0)
         self._reported_balances: dict[str, Balance] = {}
         self._fills_told_at = MonoNs(0)
-        # How many facts that cannot be have been logged; see `Blotter.quarantined`.
+        # How many of the quarantined facts were logged; see `Blotter.quarantined`.
         self._quarantined_told = blotter.quarantined
-        # Since the process started, and by it; see topology.ROUTER_COUNTERS.
+        # Counts since this process started; the names are in topology.ROUTER_COUNTERS.
         self.counts: dict[str, int] = dict.fromkeys(
             (*RECOUNTED, "refused", "journal_errors", "records_unreadable"), 0
         )  # fmt: skip
@@ -100,7 +109,10 @@ class OrderRecords:
     # --- in
 
     def write(self, records: Sequence[Record], *, is_fact: bool = False) -> bool:
-        """Into the journal; False when it could not be. Facts are kept for a better moment, and are so all the same."""
+        """Append records to the journal; False if the write failed, and then an intent must
+        not be sent. With `is_fact` the records are queued on failure, written later, and
+        the result is True.
+        """
         try:
             if self._unwritten:
                 self._journal.append_all(self._unwritten)
@@ -120,7 +132,10 @@ class OrderRecords:
         return True
 
     def commit(self, records: Sequence[Record], *, received_at: int = 0) -> None:
-        """Write and apply what happened, whether the journal takes it or not."""
+        """Journal and apply facts. If the journal cannot be written they are applied all
+        the same and written later. `received_at` is when they arrived, MonoNs; 0 if
+        unknown.
+        """
         if records:
             self.write(records, is_fact=True)
             for record in records:
@@ -131,7 +146,9 @@ class OrderRecords:
             self._quarantined_told = self.blotter.quarantined
 
     def commit_before(self, records: Sequence[Record]) -> bool:
-        """Write and apply what is about to happen; False, and nothing is so, when the journal cannot take it."""
+        """Journal and apply an intent. False if the journal cannot be written; then nothing
+        is applied.
+        """
         if not self.write(records):
             return False
         for record in records:
@@ -139,11 +156,21 @@ class OrderRecords:
         return True
 
     def apply(self, record: Record, received_at: int = 0) -> Change | None:
-        """Let a written record be so, and tell whom it concerns."""
+        """Apply a record to the blotter, and report, count and store the change. Returns
+        the change, or None if the record changed nothing.
+        """
         change = self.blotter.apply(record)
         if change is None:
             return None
         order = change.order
+        if isinstance(record, Submitted):
+            self._sent_at[order.key] = self._now.mono
+        elif not order.is_open:
+            self._sent_at.pop(order.key, None)
+        if not order.is_open:
+            self._ended_at[order.key] = self._now.mono
+            if len(self._ended_at) > ENDED_KEPT:
+                del self._ended_at[next(iter(self._ended_at))]
         self._on_change(order, change.fill is not None)
         self._count(order, record)
         if isinstance(record, Adopted):
@@ -165,13 +192,23 @@ class OrderRecords:
                 outbox.send(_fill_report(order, change.fill, MonoNs(received_at)))
         return change
 
+    def sent_at(self, key: str) -> MonoNs | None:
+        """When an open order was sent; None when that was in an earlier life of the router,
+        or not by us.
+        """
+        return self._sent_at.get(key)
+
     def retry_journal(self) -> None:
-        """Has the disk room again?"""
+        """Append the records held back while the journal could not be written, if there are
+        any.
+        """
         if self._is_failing:
             self.write((), is_fact=True)
 
     def compact_journal(self) -> None:
-        """Begin a new segment when the present one is long."""
+        """Start a new journal segment if the current one has reached its length. An error
+        is logged.
+        """
         if self._journal.wants_compaction:
             try:
                 self._journal.compact(self.blotter.snapshot(self._now.wall))
@@ -188,7 +225,9 @@ class OrderRecords:
             self._on_journal(error)
 
     def recount(self, records: Sequence[Record]) -> None:
-        """Count what an earlier life of this run has written; the blotter knows the orders by now."""
+        """Add to the counts what earlier routers of this run wrote; the blotter must hold
+        it already.
+        """
         for record in records:
             key = getattr(record, "key", "")
             order = self.blotter.get(key) if key else None
@@ -216,7 +255,7 @@ class OrderRecords:
     # --- out
 
     def refuse(self, strategy: str, orders: Iterable[tuple[str, OrderIntent]], why: str) -> None:
-        """Our own word on new orders: not in the journal, for nothing happened."""
+        """Report orders as refused by us. Nothing is journaled, because nothing was sent."""
         outbox = self.outboxes.get(strategy)
         for key, intent in orders:
             self.counts["refused"] += 1
@@ -225,16 +264,20 @@ class OrderRecords:
                 outbox.send(_refusal(key, intent, why, self._now.wall))
 
     def report(self, order: TrackedOrder | None, reason: str = "") -> None:
-        """Tell the strategy how an order stands, perhaps with a word that is not in the journal."""
+        """Report an order's state to its strategy, with `reason` instead of the journaled
+        one if given.
+        """
         if order is None or (outbox := self.outboxes.get(order.strategy)) is None:
             return
         report = order_report(order)
         outbox.send(msgspec.structs.replace(report, reason=reason[:REASON_CHARS_MAX]) if reason else report)
 
-    def everything(self, strategy: str, since: WallNs) -> Iterable[Report]:
-        """All there is to say to a strategy of its orders and of money: what is open, and what ended since then.
+    def everything(self, strategy: str, since: MonoNs | None = None) -> Iterable[Report]:
+        """The reports that bring a strategy up to date: its open orders, the last
+        ENDED_TOLD_MAX that ended and all that ended since `since`, and balances.
 
-        What ended before this run of the engine began is never told: a strategy would take it for news.
+        Orders that ended before this run began are left out: a strategy would take them for
+        news.
         """
         for held, symbol, _ in list(self.blotter.positions.items()):
             if held == strategy:
@@ -244,16 +287,21 @@ class OrderRecords:
             yield self._balance_report(asset, held_now)
         if self.balances.is_told:
             yield BalancesTold()
-        told_from = max(since, self.blotter.run_began_at)
-        for order in list(self.blotter.ended.values()):
-            if order.strategy == strategy and order.changed_at >= told_from:
+        run = self.blotter.run
+        ended = [it for it in self.blotter.ended.values() if it.strategy == strategy and it.ended_in_run == run]
+        for order in ended[:-ENDED_TOLD_MAX]:
+            if since is not None and self._ended_at.get(order.key, MonoNs(0)) >= since:
                 yield order_report(order)
+        for order in ended[-ENDED_TOLD_MAX:]:
+            yield order_report(order)
         for order in self.blotter.open_of(strategy):
             yield order_report(order)
 
     def tell_fills_again(self) -> None:
-        """Tell the fills of this run that the strategies may not have been told: the last router may have died between
-        the journal and their rings, or kept reports that found a ring full. Who knows one drops it."""
+        """Report again the fills of this run that strategies may have missed: the last
+        router may have died between journal and report ring, or with reports held back. A
+        strategy drops those that it knows.
+        """
         for strategy, fills in self.blotter.untold.items():
             outbox = self.outboxes.get(strategy)
             for fill in fills if outbox is not None else ():
@@ -264,7 +312,7 @@ class OrderRecords:
                 outbox.send(_fill_report(order, fill, MonoNs(0)))
 
     def note_fills_told(self, now: MonoNs) -> None:
-        """Write down, once a second at most, which fills the strategies' rings hold."""
+        """Journal, at most once a second, the newest fill in each strategy's report ring."""
         if now < self._fills_told_at or self._is_failing:
             return
         self._fills_told_at = MonoNs(now + FILLS_TOLD_NS)
@@ -275,17 +323,17 @@ class OrderRecords:
                 self.commit([FillsTold(strategy, told, self._now.wall)])
 
     def balance_changed(self, *assets: str) -> None:
-        """Kraken told of these."""
+        """Mark the balances of these assets to be reported."""
         self._balances_changed.update(assets)
 
     def report_balances(self, now: MonoNs) -> None:
-        """Tell the strategies what changed, a few times a second at most."""
+        """Report the marked balances if they changed, at most every BALANCE_REPORT_NS."""
         if not self._balances_changed or now < self._balances_at:
             return
         self._report_balances_now(now)
 
     def tell_balances(self, now: MonoNs) -> None:
-        """Kraken has told them all: what changed, and that this is so."""
+        """Report the marked balances at once, and that all balances are now known."""
         self._report_balances_now(now)
         for outbox in self.outboxes.values():
             outbox.send(BalancesTold())

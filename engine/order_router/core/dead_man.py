@@ -1,6 +1,8 @@
-"""Kraken's dead man's switch, kept from firing while we live: every refresh puts the end of all orders off.
+"""Refreshes Kraken's dead man's switch, which cancels all orders unless it is refreshed in
+time.
 
-One timer for the whole account: it ends everybody's orders, and another program that sets it sets ours.
+Kraken has one timer per account: it cancels everybody's orders, and another program that
+sets it changes ours.
 
 Source: https://docs.kraken.com/api/docs/websocket-v2/cancel_after
 """
@@ -26,8 +28,9 @@ log = structlog.get_logger("order_router")
 class DeadMan:
     """The switch, armed for as long as the router runs; `timeout_s` 0 means never.
 
-    A refresh that fails is followed by growing pauses, by what the error means, but never longer ones than usual: REST
-    that counts every refused call must not be asked once a second, and a switch that is not refreshed fires.
+    The pause after a failed refresh grows, according to what the error means, but never
+    beyond the usual interval: REST counts refused calls, so it must not be asked every
+    second, and a switch that is not refreshed fires.
     """
 
     def __init__(
@@ -46,9 +49,9 @@ class DeadMan:
         self._now = now
         self._refresh_at = MonoNs(0)
         self._retry = Retry(chance, first_ns=RETRY_NS, pause_ns_max=refresh_ns)
-        # The last refresh went by REST, for there was no other way.
+        # Whether the last refresh went by REST because the WebSocket was not available.
         self._went_by_rest = False
-        # When Kraken last said that it had heard of us; 0 before.
+        # When Kraken last confirmed a refresh; 0 before the first.
         self._heard_at = MonoNs(0)
         self._is_over = False
         self.refreshes = 0
@@ -56,11 +59,11 @@ class DeadMan:
 
     @property
     def is_armed(self) -> bool:
-        """Would it fire if we fell silent?"""
+        """True while the switch would fire if we sent nothing more."""
         return self._heard_at > 0
 
     def refresh(self, now: MonoNs) -> None:
-        """Tell Kraken that we live, when it is time for it."""
+        """Send a refresh if one is due at `now`."""
         if not self._timeout_s or self._is_over:
             return
         if self._retry.failures_in_a_row and self._went_by_rest and self._websocket.is_ready:
@@ -70,22 +73,26 @@ class DeadMan:
             self._set(self._timeout_s)
 
     def refresh_soon(self) -> None:
-        """The last refresh may not have arrived: it is time for another, unless Kraken has refused the last ones."""
+        """Make a refresh due at once, because the last may not have arrived. No effect in
+        the pause after failed refreshes.
+        """
         self._refresh_at = self._retry.at
 
     def refresh_anew(self) -> None:
-        """Something has changed: what failed before may succeed now."""
+        """End any pause after failures and make a refresh due at once: the cause may be
+        gone.
+        """
         self._retry.anew()
         self._refresh_at = MonoNs(0)
 
     def disarm(self) -> None:
-        """Switch it off for good: the orders are taken care of."""
+        """Switch it off for good; the caller has dealt with the open orders."""
         self._is_over = True
         if self.is_armed:
             self._set(0)
 
     def answered(self, success: bool, error: str, kind: ErrorKind = ErrorKind.TRANSPORT) -> None:
-        """Kraken has heard of us, or not; `kind` is what its error is about."""
+        """Take the result of a refresh; on failure `kind` is the kind of its error."""
         now = self._now.mono
         if not success:
             log.warning("dead man's switch not set", error=error)

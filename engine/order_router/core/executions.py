@@ -1,9 +1,11 @@
-"""What the private feed hears, taken into account: executions, balances, and whether it can be relied upon.
+"""Takes the facts of the private feed: executions, balances, and whether the feed is
+complete.
 
 FeedLost ─► no orders ─► SnapshotBegan ─► rows ─► SnapshotEnded ─► orders again, but on pairs with open orders that
                                                                were not listed: these are looked up ─► there too
 
-A feed that says nothing at all for three seconds cannot be relied upon either; Kraken's heartbeat comes every second.
+Orders stop as well when the feed has told nothing for three seconds; Kraken sends a
+heartbeat every second.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,7 +46,7 @@ log = structlog.get_logger("order_router")
 
 
 class AccountFacts:
-    """From Kraken's word to records."""
+    """Turns the account's facts into journal records, and opens or closes the gate."""
 
     def __init__(
         self,
@@ -61,7 +63,9 @@ class AccountFacts:
         is_tier_fixed: bool,
         on_tier: Callable[[str], None],
     ) -> None:
-        """`on_tier` is called with the tier's name when Kraken tells it; a fixed one is not asked for."""
+        """`on_tier` is called with the tier's name when Kraken tells it. With
+        `is_tier_fixed` what Kraken tells of the tier is ignored.
+        """
         self._records = records
         self._blotter = records.blotter
         self._gate = gate
@@ -73,23 +77,27 @@ class AccountFacts:
         self._resolver = resolver
         self._now = now
         self._is_tier_fixed = is_tier_fixed
-        # Kraken's ids, or assets, of the snapshot that is being told; None between two.
+        # Kraken's order ids, or assets, in the snapshot being received; None outside a
+        # snapshot.
         self._listed: set[str] | None = None
-        # Since when, or since which snapshot, every execution has been told; None while there may be holes.
-        self.unbroken_since: WallNs | None = None
+        # Since when, or since which snapshot, every execution has been told; None while
+        # there may be holes. What came before what is told by the clock that nobody sets:
+        # the wall clock may have been set back in between.
+        self.unbroken_since: MonoNs | None = None
         # Open orders that the snapshot did not list, and their pairs.
         self._unaccounted: dict[str, str] = {}
-        # When the feed's process last said anything, and whether that is so long ago that orders are not taken.
+        # When the feed's process was last heard, and whether it has been silent for so long
+        # that no orders are taken.
         self._told_at = MonoNs(0)
         self._is_silent = False
-        # When Kraken was last heard, all of which has been told.
+        # Up to when everything that Kraken sent was received.
         self._heard_at = MonoNs(0)
         self._on_tier = on_tier
         self._assets: list[str] | None = None
         self.counts = dict.fromkeys(("snapshots_reconciled", "resolved"), 0)
 
     def take(self, fact: AccountFact) -> None:
-        """One fact of the account ring."""
+        """Take one fact of the account ring."""
         self._told_at = self._now.mono
         if self._is_silent:
             self._end_silence(fact)
@@ -106,7 +114,8 @@ class AccountFacts:
             case FeedLost(reason, channel):
                 if channel != "executions":
                     self._records.balances.doubt()
-                # Balances are for reports: what an order may do is decided by executions and limits.
+                # Balances serve reports only; whether an order may be sent depends on
+                # executions and limits.
                 if channel != "balances":
                     self._gate.feed_reason = f"the private feed {fact.trouble or 'is being reconciled'}: {reason}"
                     self._listed = self.unbroken_since = None
@@ -138,7 +147,8 @@ class AccountFacts:
         if self._assets is not None:
             self._records.balance_changed(*self._records.balances.forget_others(self._assets))
             self._records.tell_balances(self._now.mono)
-            # After the reports: a strategy that hears that it may trade knows what it has.
+            # After the reports, so that a strategy told that it may trade knows its
+            # balances already.
             self._gate.has_balances = True
         self._assets = None
 
@@ -147,13 +157,14 @@ class AccountFacts:
         if fact.max_rate_count is not None and not self._is_tier_fixed:
             self._note_tier(fact.max_rate_count, now)
         listed, self._listed = self._listed or set(), None
-        self.unbroken_since = self._now.wall
-        # What was sent after the snapshot was asked for may be missing in it, and is news of its own.
-        asked_at = self._now.wall - (now - fact.asked_at if fact.asked_at else 0)
+        self.unbroken_since = now
+        # What was sent after the snapshot was asked for may be missing in it, and is news
+        # of its own.
+        asked_at = fact.asked_at or now
         gone = [
             order.key
             for order in self._blotter.open.values()
-            if order.order_id and order.order_id not in listed and order.submitted_at < asked_at
+            if order.order_id and order.order_id not in listed and (self.sent_at(order.key) or 0) < asked_at
         ]
         self._unaccounted = {key: self._blotter.open[key].symbol for key in gone}
         self._gate.feed_reason, self._gate.uncertain = "", frozenset()
@@ -163,13 +174,17 @@ class AccountFacts:
             self._resolver.reconcile(gone)
 
     def watch(self, now: MonoNs) -> None:
-        """Take no orders while the feed's process says nothing: call it when all that it has said was taken."""
+        """Close the gate if the feed's process has been silent too long. Call it when the
+        account ring is empty.
+        """
         if not self._gate.feed_reason and now - self._told_at > FEED_SILENCE_NS:
             self._is_silent = True
             self._gate.feed_reason = FEED_SILENT
 
     def _end_silence(self, fact: AccountFact) -> None:
-        """It speaks again. What it was late with comes first; Kraken's own word of just now comes last."""
+        """End the silence once the feed is current again: facts it was late with come
+        before a recent `FeedAlive`.
+        """
         if isinstance(fact, FeedAlive) and self._now.mono - fact.heard_at > FEED_SILENCE_NS:
             return
         if isinstance(fact, FeedAlive | FeedLost):
@@ -185,23 +200,30 @@ class AccountFacts:
         self._on_tier(tier.name)
         self._risk.open_orders_cap = tier.open_orders_max
 
-    def has_heard_until(self, at: WallNs) -> bool:
+    def has_heard_until(self, at: MonoNs) -> bool:
         """Has Kraken been heard after this moment? A feed that is silent proves nothing."""
-        return self._now.wall - (self._now.mono - self._heard_at) >= at
+        return self._heard_at >= at
+
+    def sent_at(self, key: str) -> MonoNs | None:
+        """When an open order was sent; None when that was in an earlier life of the router."""
+        return self._records.sent_at(key)
 
     def note_acknowledged(self, key: str) -> None:
-        """Kraken's answer came before any report of this order.
+        """Note an acknowledgement that came before any execution report of its order.
 
-        If a snapshot came in between, the order may have been over by then, and no report will ever come.
+        If a snapshot came since the order was sent, the order may have ended before it, and
+        then no report ever comes; so its state is asked for.
         """
         order, since = self._blotter.open.get(key), self.unbroken_since
-        if order is not None and since is not None and since >= order.submitted_at:
-            self._resolver.settle(key, WallNs(since + LAG_NS))
+        if order is not None and since is not None and since >= (self.sent_at(key) or 0):
+            self._resolver.settle(key, MonoNs(since + LAG_NS))
 
     # --- what REST found out
 
     def accounted_for(self, keys: Sequence[str]) -> None:
-        """REST has told of these orders, which the last snapshot did not list."""
+        """Take orders that the last snapshot did not list off the list: REST has told their
+        state.
+        """
         known = [key for key in keys if key in self._unaccounted]
         for key in known:
             del self._unaccounted[key]
@@ -209,7 +231,9 @@ class AccountFacts:
             self._note_accounted()
 
     def _note_accounted(self) -> None:
-        """Pairs whose open orders are all accounted for are traded; the rest waits."""
+        """Open the gate for pairs whose open orders are all accounted for; the others stay
+        closed.
+        """
         before, self._gate.uncertain = self._gate.uncertain, frozenset(self._unaccounted.values())
         if not self._unaccounted:
             self.counts["snapshots_reconciled"] += 1
@@ -221,7 +245,7 @@ class AccountFacts:
             self._cancels.retry(order.key)
 
     def found(self, lookup: OrderLookup, fills: list[ExecutionFact]) -> None:
-        """How an order stands at Kraken, and its fills that were fetched with it."""
+        """Take an order's state at Kraken and its missing fills, as REST told them."""
         at = self._now.wall
         order = self._blotter.order_of(lookup)
         if order is None:
@@ -242,27 +266,30 @@ class AccountFacts:
         self._cancels.retry(order.key)
 
     def _take_unseen(self, order: TrackedOrder, lookup: OrderLookup) -> None:
-        """An amend does not show in its order: Kraken may begin with it until its deadline, and REST lags.
+        """Decide about an amend that a lookup does not show. Kraken may apply it until its
+        deadline, and REST lags.
 
-        So the executions are the witness: when they have told everything until then, it did not happen.
+        So the executions decide: if all of them until after the deadline were received and
+        none shows it, it did not happen.
         """
         at, over_at = self._now.wall, WallNs(order.amend_deadline + DEADLINE_MARGIN_NS)
-        is_told = self.unbroken_since is not None and self.has_heard_until(over_at)
+        over_at_mono = MonoNs(self._now.mono + over_at - at)
+        is_told = self.unbroken_since is not None and self.has_heard_until(over_at_mono)
         if at < over_at or (not is_told and at < over_at + HEARTBEAT_PATIENCE_NS):
-            self._resolver.settle(order.key, over_at)
+            self._resolver.settle(order.key, over_at_mono)
             return
         is_certain = is_told and _would_show(order.amendment, lookup)
         why = "Kraken did not get it" if is_certain else UNSEEN
         self._records.commit(self._blotter.on_request_refused(order.key, "amend", why, at, is_certain=is_certain))
 
     def absent(self, key: str) -> None:
-        """After its deadline it is nowhere to be found: Kraken never had it."""
+        """End an order that was not found after its deadline: Kraken never received it."""
         reason = "it never reached Kraken: after its deadline it is neither open nor in what was told of the account"
         self._records.commit(self._blotter.on_absent(key, reason, self._now.wall))
         self._note_resolved(key)
 
     def not_sent(self, key: str, why: str) -> None:
-        """An order that was to go by REST and certainly did not."""
+        """Reject an order that was certainly not sent by REST, for the reason `why`."""
         self._records.commit(self._blotter.on_rejected(key, f"not sent: {why}", self._now.wall))
 
     def _note_resolved(self, key: str) -> None:
@@ -273,7 +300,9 @@ class AccountFacts:
 
 
 def _would_show(amendment: Amendment | None, lookup: OrderLookup) -> bool:
-    """Is what it was to change among what a lookup tells? Distances and displayed quantities are not."""
+    """True if a lookup shows what the amendment changes: quantity or prices do, distances
+    and displayed quantities do not.
+    """
     return amendment is None or any(
         change is not None and told is not None
         for change, told in (

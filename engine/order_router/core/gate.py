@@ -1,9 +1,11 @@
-"""Whether orders are taken, and if not, why: one answer for the router, the strategies and people.
+"""Whether orders are taken, and if not, why: one answer for the router, strategies and
+people.
 
-ours        stopping, a journal that cannot be written, a key that is being checked
-the feed's  a snapshot that has not come, or is being reconciled
-Kraken's    maintenance, cancel_only; post_only, which takes post-only orders
-a person's  ACTIVE, REDUCING, HALTED                                              see `engine.orders.risk`
+reason of     examples
+us            stopping, a journal that cannot be written, a key that is being checked
+the feed      a snapshot that has not come, or is being reconciled
+Kraken        maintenance, cancel_only; post_only, which takes post-only orders
+a person      ACTIVE, REDUCING, HALTED                                              see `engine.orders.risk`
 """
 
 from collections.abc import Callable
@@ -22,28 +24,28 @@ log = structlog.get_logger("order_router")
 
 
 class TradingGate:
-    """The reasons, in the order in which they are told."""
+    """The reasons for which orders are not taken, in the order in which they are reported."""
 
     def __init__(self, risk: Risk, tell: Callable[[TradingStatus], None]) -> None:
-        """`tell` is called with each change."""
+        """`tell` is called with the trading status after each change."""
         self._risk = risk
         self._tell = tell
-        # Reasons of our own; empty while there is none.
+        # Our own reasons; empty if there is none.
         self.shut_reason = ""
         self.journal_reason = ""
         self.feed_reason = "waiting for the account's snapshot"
         self.has_balances = False
-        # Pairs with open orders that are being looked up: nothing new there.
+        # Pairs with open orders that are being looked up; no new order is taken on them.
         self.uncertain: frozenset[str] = frozenset()
-        # Kraken's own state; empty before it has told.
+        # Kraken's status; empty until it has told it.
         self.venue_status = ""
         self._told = ("", False, "")
-        # What it was told for.
+        # The reasons at the last look, to see quickly that nothing changed.
         self._told_for: tuple[object, ...] = ()
 
     @property
     def closed_reason(self) -> str:
-        """Why no order is taken from anybody, the mode aside; empty while they are."""
+        """Why no order is taken, apart from the trading mode; empty if orders are taken."""
         if self.shut_reason or self.journal_reason or self.feed_reason:
             return self.shut_reason or self.journal_reason or self.feed_reason
         if not self.has_balances:
@@ -51,7 +53,9 @@ class TradingGate:
         return f"Kraken is in {self.venue_status}" if self.venue_status in CLOSED_STATES else ""
 
     def closed_reason_of(self, symbol: str) -> str:
-        """The same for one pair."""
+        """Why no order is taken on this pair, apart from the trading mode; empty if orders
+        are taken.
+        """
         if reason := self.closed_reason:
             return reason
         if symbol in self.uncertain:
@@ -59,7 +63,7 @@ class TradingGate:
         return ""
 
     def is_plainly_open(self, symbol: str) -> bool:
-        """Are orders of every kind taken on this pair?"""
+        """True if orders of every kind are taken on this pair, apart from the trading mode."""
         return not (
             self.shut_reason
             or self.journal_reason
@@ -70,27 +74,29 @@ class TradingGate:
         )
 
     def why_not(self, *, post_only: bool) -> str:
-        """Why an order of this kind is not taken, though others may be; empty while it is."""
+        """Why an order of this kind is not taken while others are; empty if it is taken."""
         if self.venue_status == POST_ONLY and not post_only:
             return "Kraken is in post_only: it takes limit orders with post_only=True until it is online again"
         return ""
 
     @property
     def report(self) -> TradingStatus:
-        """Mode, whether orders are taken, and why not, or which alone."""
+        """The trading status: mode, whether orders are taken, and why not or with which
+        restriction.
+        """
         closed, mode = self.closed_reason, self._risk.mode
         is_open = not closed and mode is not TradingMode.HALTED
         reason = closed or self._risk.mode_reason or self.why_not(post_only=False)
         return TradingStatus(mode.value, is_open, reason[:REASON_CHARS_MAX])
 
     def enter(self, system: str) -> None:
-        """Kraken's state."""
+        """Take Kraken's status: online, maintenance, cancel_only or post_only."""
         if system != self.venue_status:
             log.info("venue status", system=system)
         self.venue_status = system
 
     def tell(self) -> None:
-        """Tell of it when it has changed."""
+        """Report the trading status if it has changed."""
         reasons = (
             self._risk.mode, self._risk.mode_reason, self.shut_reason, self.journal_reason, self.feed_reason,
             self.has_balances, self.venue_status,

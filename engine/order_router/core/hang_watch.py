@@ -1,7 +1,8 @@
-"""Who hangs, as the order router sees it: words in shared memory that do not move.
+"""Finds strategies that hang, from words in shared memory that no longer change.
 
-How long a word has stood is added up look by look, and a look counts for no more than STEP_NS_MAX: a machine that
-stood still as a whole, this process with it, proves nothing against a strategy.
+How long a word has stood still is summed over the looks at it. One look adds STEP_NS_MAX at
+most, because a pause of the whole machine, this process included, proves nothing against a
+strategy.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ STEP_NS_MAX: Final = 200 * NS_PER_MS
 
 
 class _Still:
-    """One word, and for how long it has stood still."""
+    """One word, and for how long it has not changed."""
 
     __slots__ = ("stood_ns", "word")
 
@@ -23,14 +24,16 @@ class _Still:
         self.stood_ns = 0
 
     def look(self, word: int, step_ns: int) -> int:
-        """How long it has stood, as far as it was looked at; 0 for a word of 0."""
+        """For how many nanoseconds the word has stood still, counting `step_ns` for this
+        look; 0 for a word of 0.
+        """
         self.stood_ns = self.stood_ns + step_ns if word and word == self.word else 0
         self.word = word
         return self.stood_ns
 
 
 class HangWatch:
-    """The strategies of one host."""
+    """Watches the strategies of one host."""
 
     def __init__(self, words: WordsPort, strategies: Sequence[str], hang_ns_max: int) -> None:
         self._words = words
@@ -40,7 +43,7 @@ class HangWatch:
         self._looked_at = MonoNs(0)
 
     def look(self, now: MonoNs) -> dict[str, str]:
-        """Who hangs, and the sentence that says how."""
+        """The strategies that hang at `now`, each with a sentence that says how."""
         step_ns = min(now - self._looked_at, STEP_NS_MAX) if self._looked_at else 0
         self._looked_at = now
         most_s = f"{self._hang_ns_max / NS_PER_S:g} s"
@@ -50,7 +53,8 @@ class HangWatch:
             if self._stills[strategy].look(began, step_ns) >= self._hang_ns_max:
                 hanging[strategy] = f"{strategy} has not returned from {callback} for {most_s}"
         if self._host.look(self._words.heartbeat_ns(), step_ns) >= self._hang_ns_max:
-            # Whoever is in a callback holds the others up; a heartbeat may have begun to stand a little earlier.
+            # A strategy inside a callback holds the others up; the heartbeat may have
+            # stopped a little earlier.
             longest = max(self._stills, key=lambda strategy: self._stills[strategy].stood_ns)
             why = f"the engine's strategies have given no sign of life for {most_s}"
             if self._stills[longest].stood_ns:
@@ -59,5 +63,5 @@ class HangWatch:
         return hanging
 
     def has_begun(self) -> bool:
-        """Have all strategies come back from on_start?"""
+        """True once all strategies have returned from on_start."""
         return self._words.heartbeat_ns() > 0

@@ -1,9 +1,10 @@
-"""New orders and amends: from a command to the wire, or to a refusal that says why.
+"""New orders and amends: from a command to the socket, or to a refusal with its reason.
 
     command ─► too old? ─► gate ─► risk ─► rate counter ─► journal ─► WebSocket, or REST behind it
                                                 └─► queue, until there is room
 
-Nothing leaves before the journal has it, and what certainly did not leave says so.
+Nothing is sent before the journal holds it. An order that was certainly not sent is
+reported as rejected, with the reason.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,18 +41,18 @@ WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)
 NO_CONNECTION: Final = "there is no connection to Kraken"
 
 Orders = tuple[tuple[str, OrderIntent], ...]
-"""(client order id, what is wanted): one, or the orders of a batch."""
+"""(client order id, intent) of one order, or of each order of a batch."""
 
 
 class Waiting(Struct, frozen=True):
-    """New orders that wait for the rate counter."""
+    """New orders that wait for room in the rate counter."""
 
     strategy: str
     orders: Orders
 
 
 class NewOrderSettings(Struct, frozen=True, kw_only=True):
-    """See config.TradingConfig."""
+    """Settings of new orders; see config.TradingConfig. Times are in nanoseconds."""
 
     deadline_ns: int
     command_ttl_ns: int
@@ -61,7 +62,7 @@ class NewOrderSettings(Struct, frozen=True, kw_only=True):
 
 
 class NewOrders:
-    """The way out for everything but cancels."""
+    """Checks, journals and sends new orders and amends."""
 
     def __init__(
         self,
@@ -80,7 +81,9 @@ class NewOrders:
         now: Instant,
         on_sent: Callable[[MonoNs, MonoNs], None],
     ) -> None:
-        """`on_sent` is told when an order has left: when the strategy asked for it, and the record that moved it."""
+        """`on_sent` is called when an order has been sent, with the times of the strategy's
+        command and of the market record that caused it.
+        """
         self._settings = settings
         self._records = records
         self._blotter = records.blotter
@@ -95,45 +98,50 @@ class NewOrders:
         self._breaker = breaker
         self._now = now
         self._on_sent = on_sent
-        # Strategies whose orders are not taken, and why.
+        # Strategies whose orders are not taken, each with the reason.
         self.barred: dict[str, str] = {}
         self.counts = dict.fromkeys(("commands_stale", "commands_repeated", "amends", "queued", "queue_full"), 0)
 
     @property
     def is_busy(self) -> bool:
-        """Is an answer to come, or an order waiting: a bad moment for anything that takes milliseconds?"""
-        return self._websocket.session.is_waiting or len(self._queue) > 0
+        """True while a reply is outstanding or an order is queued: then work that takes
+        milliseconds should wait.
+        """
+        return self._websocket.session.is_waiting or self._queue.size > 0
 
     def resume(self) -> None:
-        """After a restart: what waited for the rate counter waits still."""
+        """After a restart, queue again the orders that were waiting for the rate counter."""
         for queued in list(self._blotter.queued.values()):
             orders = tuple(queued.orders)
             if not self._queue.put(orders[0][1].symbol, orders[0][0], Waiting(queued.strategy, orders), self._now.mono):
                 self._refuse(
-                    queued.strategy, orders, f"{len(self._queue)} orders wait for Kraken's rate counter already"
+                    queued.strategy, orders, f"{self._queue.size} orders wait for Kraken's rate counter already"
                 )
 
     # --- new orders
 
     def submit_one(self, strategy: str, key: str, intent: OrderIntent, issued_at: MonoNs, tick_at: MonoNs) -> None:
-        """A new order."""
+        """Take one new order: send, queue or refuse it. `tick_at` is the time of the market
+        record that caused it; 0 if there is none.
+        """
         if not self._send_plainly(strategy, key, intent, issued_at, tick_at):
             self.submit(strategy, ((key, intent),), issued_at, tick_at)
 
     def _send_plainly(self, strategy: str, key: str, intent: OrderIntent, issued_at: MonoNs, tick_at: MonoNs) -> bool:
-        """Send a plain order at once, if it plainly may leave by the WebSocket; False: the general code decides.
+        """Send an order that passes the cheapest form of every check; False if `submit`
+        must decide.
 
-        Hot. It asks what `submit` asks, in the cheapest way, and refuses nothing itself.
+        Hot. It checks what `submit` checks, and refuses nothing itself.
         """
         now, symbol, blotter = self._now.mono, intent.symbol, self._blotter
         if (
             key in blotter.open
             or key in blotter.ended
             or now - issued_at > self._settings.command_ttl_ns
-            or len(self._queue)
+            or self._queue.size
             or strategy in self.barred
             or intent.conditional is not None
-            or not self._breaker.is_closed
+            or self._breaker.opened_at is not None
             or not self._websocket.is_ready
             or not self._gate.is_plainly_open(symbol)
             or (pair := self._boards.pair(symbol)) is None
@@ -157,10 +165,10 @@ class NewOrders:
         return True
 
     def submit(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
-        """New orders, one or a batch: all of them leave, or none."""
+        """Take new orders, one or a batch: all are sent, or queued, or refused."""
         now = self._now.mono
         if any(self._blotter.get(key) is not None or key in self._queue for key, _ in orders):
-            self.counts["commands_repeated"] += 1  # a killed predecessor had taken it
+            self.counts["commands_repeated"] += 1  # the router before, which was killed, had taken it
             return
         if now - issued_at > self._settings.command_ttl_ns:
             self.counts["commands_stale"] += 1
@@ -179,7 +187,9 @@ class NewOrders:
             self._wait(strategy, orders, wait_ns, now)
 
     def send_queued(self, now: MonoNs) -> None:
-        """Send what the rate counter has room for by now; refuse what has waited for too long."""
+        """Send the queued orders that the rate counter has room for; refuse those that
+        waited too long.
+        """
         for _, waiting in list(self._queue.expired(now, self._settings.queue_wait_ns_max)):
             self._refuse(waiting.entry.strategy, waiting.entry.orders, "it waited too long for Kraken's rate counter")
         for symbol in self._queue.symbols():
@@ -192,11 +202,13 @@ class NewOrders:
                 if isinstance(judged, str):
                     self._refuse(strategy, orders, judged)
                 else:
-                    # How long it waited for its turn is no latency of ours.
+                    # The wait in the queue is not our latency, so it is not measured.
                     self._send(strategy, orders, judged, MonoNs(0), MonoNs(0))
 
     def drop(self, key: str) -> bool:
-        """A queued order is not wanted any more; False when it does not wait here. Others of its batch wait on."""
+        """Refuse a queued order instead of sending it; False if it is not queued. The
+        others of its batch stay queued.
+        """
         for symbol in self._queue.symbols():
             for waiting in self._queue.all_of(symbol):
                 strategy, orders = waiting.entry.strategy, waiting.entry.orders
@@ -212,7 +224,9 @@ class NewOrders:
         return False
 
     def drop_all(self, strategy: str | None, symbol: str) -> None:
-        """The same for all of a strategy (None: of everybody), on one pair or (empty) on all."""
+        """Refuse all queued orders of a strategy (None: of all), on one pair (empty: on all
+        pairs).
+        """
         for queued_symbol in self._queue.symbols():
             if not symbol or queued_symbol == symbol:
                 for key in [
@@ -230,7 +244,7 @@ class NewOrders:
             self._refuse(strategy, orders, f"Kraken's rate counter of {symbol} has no room for another {wait_s:.1f} s")
         elif self._queue.is_full:
             self.counts["queue_full"] += 1
-            self._refuse(strategy, orders, f"{len(self._queue)} orders wait for Kraken's rate counter already")
+            self._refuse(strategy, orders, f"{self._queue.size} orders wait for Kraken's rate counter already")
         elif self._records.commit_before([Queued(strategy, list(orders), self._now.wall)]):
             self._queue.put(symbol, orders[0][0], Waiting(strategy, orders), now)
             self.counts["queued"] += 1
@@ -238,7 +252,7 @@ class NewOrders:
             self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
 
     def _judge(self, strategy: str, orders: Orders, now: MonoNs) -> Pair | str:
-        """The pair as it is now, when these orders may leave; or else why they must not."""
+        """The pair's current rules if these orders may be sent, else the reason why not."""
         first = orders[0][1]
         symbol = first.symbol
         if why := self._gate.closed_reason_of(symbol) or self.barred.get(strategy):
@@ -269,7 +283,9 @@ class NewOrders:
         return pair
 
     def _send(self, strategy: str, orders: Orders, pair: Pair, issued_at: MonoNs, tick_at: MonoNs) -> None:
-        """Into the journal, then to Kraken; whatever can wait comes after the bytes."""
+        """Journal the orders, then send them; what can be done later follows the write to
+        the socket.
+        """
         now, at, symbol = self._now.mono, self._now.wall, orders[0][1].symbol
         route = self._route(now)
         if route is None:
@@ -339,7 +355,7 @@ class NewOrders:
         return NO_CONNECTION
 
     def _userrefs(self, orders: Orders) -> Sequence[int | None]:
-        """What orders are known by that cannot carry a client order id: numbers that no open order has."""
+        """For each order None, or a free userref if it cannot carry a client order id."""
         if len(orders) == 1 and orders[0][1].conditional is None:  # hot
             return NO_USERREF
         if all(intent.conditional is None for _, intent in orders):
@@ -358,7 +374,9 @@ class NewOrders:
         return userrefs
 
     def _refuse(self, strategy: str, orders: Orders, why: str) -> None:
-        """Told first: after a death between the two a strategy is told once more that what waited is refused."""
+        """Refuse the orders, in the journal too if they were queued. Reported first: if the
+        router dies in between, the strategy is told twice rather than never.
+        """
         self._records.refuse(strategy, orders, why)
         if waited := [key for key, _ in orders if self._blotter.is_queued(key)]:
             self._records.commit([Unqueued(key, self._now.wall) for key in waited])
@@ -366,7 +384,7 @@ class NewOrders:
     # --- amends
 
     def amend(self, command: Amend) -> None:
-        """Change an open order in place."""
+        """Amend an open order in place, or report why not."""
         now, at = self._now.mono, self._now.wall
         order = self._blotter.open.get(command.key)
         if order is None:

@@ -1,12 +1,14 @@
-"""The order core: the only owner of orders, made of its parts. Pure: inputs come as calls, outputs leave through ports.
+"""The order core: the only owner of orders. Pure: inputs are calls, outputs go through
+ports.
 
     commands ─► NewOrders, OrderCancels ─► WebSocketRoute, or RestRoute behind it ─► Kraken
     replies ──► OrderReplies ─┐
     executions ► AccountFacts ┴─► OrderRecords: journal, blotter, report outboxes
     time ─────► whatever is due: cancels, queued orders, tokens, questions to REST, the dead man's switch
 
-Nothing in here waits, and no part holds another that holds it: what one part wants of another that is made later goes
-through the core. A strategy that hangs, or leaves its reports lying, is barred, and its orders end as configured.
+Nothing here waits. No two parts hold each other: a part that needs one built later goes
+through the core. A strategy that hangs, or does not read its reports, may send no new
+orders, and its open orders are canceled if so configured.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,13 +52,12 @@ from engine.orders.venue_facts import AccountFact
 from engine.secret import Secret
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
-TIMER_NS: Final = 20 * NS_PER_MS  # the finest that anything in here waits for
-ENDED_TOLD_NS: Final = 600 * NS_PER_S  # how long ago an order may have ended that a new router tells of
-BEHIND_MARGIN_NS: Final = 10 * NS_PER_S  # before it was noticed that a strategy leaves its reports lying
+TIMER_NS: Final = 20 * NS_PER_MS  # the shortest time that anything here waits for
+BEHIND_MARGIN_NS: Final = 10 * NS_PER_S  # before a strategy was seen not to read its reports
 LOSS_CHECK_NS: Final = NS_PER_S
 FILLS_CHECK_NS: Final = 2 * NS_PER_S
-FILLS_CHECKED_MAX: Final = 200  # orders that are over: fills come late by seconds, not by hundreds of orders
-TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # for the trading connection, after it was told that there is none
+FILLS_CHECKED_MAX: Final = 200  # ended orders: fills come late by seconds, not by hundreds of orders
+TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # for the trading connection, after no token was to be had
 
 BEHIND: Final = "the strategy does not take its reports; orders are refused until it has"
 
@@ -71,10 +72,11 @@ def build(
     written_in_run: Sequence[Record] = (),
     unwritten: Sequence[Record] = (),
 ) -> "OrderCore":
-    """The core over what its journal came to (`fold`); `begin` must follow, when the shell can carry its calls out.
+    """Build the core over the orders that its journal folded to. Call `begin` once the
+    shell can carry its calls out.
 
-    `written_in_run` is what earlier lives of the router wrote in this run of the engine; `unwritten` what happened and
-    the journal has not taken yet.
+    `written_in_run` are the records that earlier routers of this run wrote; `unwritten` are
+    facts that the journal has not taken yet.
     """
     core = OrderCore(settings, ports, blotter)
     core.records.recount(written_in_run)
@@ -84,10 +86,12 @@ def build(
 
 
 class OrderCore:
-    """Orders from the strategies' commands to Kraken and back. The shell sets `ports.now` before each call."""
+    """Takes orders from the strategies' commands to Kraken and back. The shell sets
+    `ports.now` before each call.
+    """
 
     def __init__(self, settings: CoreSettings, ports: Ports, blotter: Blotter) -> None:
-        """Use `build`."""
+        """Use `build` instead."""
         now = self._now = ports.now
         self._cancels_on_halt = settings.cancels_on_halt
         self._session = ports.session
@@ -150,13 +154,15 @@ class OrderCore:
         self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)
         self.commands_taken = 0
         self._loss_at = MonoNs(0)
-        # Held pairs that this run does not follow.
+        # Pairs with a position that this run does not follow.
         self._at_cost: list[str] = []
         self._fills_at = MonoNs(0)
-        # Strategies that hang, and how; those that leave their reports lying, and since when.
+        # Strategies that hang, each with how; strategies that do not read their reports,
+        # and since when.
         self.hanging: dict[str, str] = {}
-        self._behind: dict[str, WallNs] = {}
-        # The trading session's connections so far, and when it may ask for a token again; never while it waits for one.
+        self._behind: dict[str, MonoNs] = {}
+        # The trading session's connections so far, and when it may ask for a token again;
+        # no time while it waits for one.
         self._openings = 0
         self._token_at = MonoNs(0)
         self._is_token_awaited = False
@@ -164,8 +170,10 @@ class OrderCore:
     # --- inputs
 
     def begin(self) -> None:
-        """After the journal was read: what was under way when the last router ended is in doubt."""
-        # A halt outlives the router that was told of it; only a person resumes.
+        """Start after the journal was read: requests that were under way when the last
+        router ended are in doubt.
+        """
+        # A halt outlasts the router that took it; only a person resumes trading.
         if self.blotter.mode == TradingMode.HALTED.name:
             self.risk.halt(self.blotter.mode_reason)
         elif self.blotter.mode == TradingMode.REDUCING.name:
@@ -179,18 +187,20 @@ class OrderCore:
         self.cancels.resume()
         self.new_orders.resume()
         for outbox in self.records.outboxes.values():
-            for report in self.everything(outbox.strategy, WallNs(self._now.wall - ENDED_TOLD_NS)):
+            for report in self.everything(outbox.strategy):
                 outbox.send(report)
         self.records.tell_fills_again()
         self.gate.tell()
 
-    def everything(self, strategy: str, since: WallNs) -> Iterable[Report]:
-        """All there is to say to a strategy: what is open, and what ended since then."""
+    def everything(self, strategy: str, since: MonoNs | None = None) -> Iterable[Report]:
+        """The reports that bring a strategy up to date: open orders, and those that ended,
+        all since `since` and some before.
+        """
         yield self.gate.report
         yield from self.records.everything(strategy, since)
 
     def take_command(self, command: Command) -> None:
-        """One record of the command ring."""
+        """Take one record of the command ring."""
         self.commands_taken += 1
         match command:
             case Submit(strategy, key, intent, issued_at, tick_at):
@@ -209,13 +219,14 @@ class OrderCore:
                 self._end_strategy(strategy, reason)
 
     def take_fact(self, fact: AccountFact) -> None:
-        """One record of the account ring."""
+        """Take one record of the account ring."""
         self.account.take(fact)
 
     def on_unreadable(self, records: int, *, of_account: bool) -> None:
-        """So many records of a ring could not be read, and are left behind.
+        """Note that `records` records of a ring could not be decoded and were skipped.
 
-        What the account's ring did not tell is asked of Kraken: any open order may be the one that it was about.
+        Those of the account ring may concern any open order, so Kraken is asked about all
+        of them.
         """
         self.records.counts["records_unreadable"] += records
         if of_account:
@@ -224,21 +235,23 @@ class OrderCore:
                     self.settle(order.key)
 
     def on_trading_events(self, events: Sequence[TradingEvent]) -> None:
-        """What the trading session made of a frame, of time, or of its connection's end."""
+        """Take the trading session's events: of a frame, of time, or of the end of its
+        connection.
+        """
         self.replies.on_events(events)
 
     def end_burst(self) -> None:
-        """End of what came together from Kraken: tell whether orders are taken, let the strategies look."""
+        """End a burst of frames: report whether orders are taken, and publish the reports."""
         self.gate.tell()
         self.flush()
 
     def flush(self) -> None:
-        """Let the strategies look at their reports."""
+        """Make the reports sent so far visible to the strategies."""
         for outbox in self.records.outboxes.values():
             outbox.flush()
 
     def on_time(self) -> None:
-        """Do what is due: call it every TIMER_NS."""
+        """Do what is due; call it every TIMER_NS."""
         now = self._now.mono
         self._authorise(now)
         self.tokens.ask_due()
@@ -262,30 +275,32 @@ class OrderCore:
     # --- what is in doubt, for the parts that find it so
 
     def look_up(self, key: str, deadline: WallNs) -> None:
-        """Have Kraken asked whether there is an order that it does not begin with after `deadline`."""
+        """Ask Kraken whether it has an order that it does not accept after `deadline`."""
         self._resolver.look_up(key, deadline)
 
-    def settle(self, key: str, not_before: WallNs | None = None) -> None:
-        """Have Kraken asked how an order stands; not yet, if that says so."""
+    def settle(self, key: str, not_before: MonoNs | None = None) -> None:
+        """Ask Kraken for an order's state, not before `not_before` if given."""
         self._resolver.settle(key, not_before)
 
     def acknowledged(self, key: str) -> None:
-        """Kraken has answered that it has an order, of which the executions have not told."""
+        """Note that Kraken acknowledged an order of which no execution report has come yet."""
         self.account.note_acknowledged(key)
 
     def reconcile(self, keys: Sequence[str]) -> None:
-        """Have Kraken asked what became of orders that a snapshot did not list."""
+        """Ask Kraken what became of orders that a snapshot did not list."""
         self._resolver.reconcile(keys)
 
     # --- cancels
 
     @property
     def own_open(self) -> list[TrackedOrder]:
-        """Open orders of our strategies."""
+        """The open orders of our strategies."""
         return [order for order in self.blotter.open.values() if not order.is_external]
 
     def cancel_all_of(self, strategy: str | None, symbol: str = "") -> int:
-        """Want the end of a strategy's open orders, or (None) of all that are ours; how many there are."""
+        """Cancel the open orders of a strategy (None: all that are ours), on one pair
+        (empty: on all). Returns how many.
+        """
         self.new_orders.drop_all(strategy, symbol)
         keys = [
             order.key
@@ -298,7 +313,9 @@ class OrderCore:
         return len(keys)
 
     def cancel_by_id(self, name: str) -> bool:
-        """Want the end of one order, by the engine's id or Kraken's; False when there is none open."""
+        """Cancel one order, by client order id or Kraken's id; False if none is open under
+        it.
+        """
         order = self.blotter.open.get(name) or self.blotter.find(order_id=name)
         if order is None or not order.is_open:
             return self.new_orders.drop(name)
@@ -324,18 +341,20 @@ class OrderCore:
     # --- the mode
 
     def halt(self, reason: str) -> int:
-        """Take no more orders, and end those that are open; how many there are."""
+        """Take no more orders and cancel the open ones; returns how many."""
         self.risk.halt(reason)
         self._keep_mode()
         return self.cancel_all_of(None)
 
     def reduce(self, reason: str) -> None:
-        """Take only what makes positions smaller."""
+        """Take only orders that make positions smaller."""
         self.risk.reduce(reason)
         self._keep_mode()
 
     def resume(self) -> None:
-        """A person wants it to go on: what only a person could mend is asked for again."""
+        """Take orders again, as a person asked. Requests that were refused for a reason
+        only a person can mend are tried again.
+        """
         self.tokens.anew()
         self.dead_man.refresh_anew()
         self._resolver.ask_anew()
@@ -343,12 +362,14 @@ class OrderCore:
         self._keep_mode()
 
     def shut(self, reason: str) -> None:
-        """Take no orders for a reason of our own; empty ends it."""
+        """Take no orders, for this reason of our own; an empty reason ends it."""
         self.gate.shut_reason = reason
         self.gate.tell()
 
     def _on_journal(self, error: str) -> None:
-        """The journal cannot be written, or (empty) can be again: then a person resumes."""
+        """Shut trading because the journal cannot be written. Empty `error`: it can be
+        again, and a person must resume.
+        """
         self.gate.journal_reason = f"the journal cannot be written: {error}" if error else ""
         if error:
             self.risk.halt(self.gate.journal_reason)
@@ -361,7 +382,9 @@ class OrderCore:
     # --- time
 
     def _authorise(self, now: MonoNs) -> None:
-        """A fresh token for each connection, and another when Kraken refuses it."""
+        """Give the trading session a fresh token for each connection, and another if Kraken
+        refuses it.
+        """
         if self._session.openings != self._openings:
             self._openings = self._session.openings
             self.tokens.reachable_again()
@@ -391,7 +414,9 @@ class OrderCore:
             outbox.send(report)
 
     def _watch_hangs(self, now: MonoNs) -> None:
-        """A strategy that hangs sends nothing new and its orders end as configured, until its callback has returned."""
+        """Take no new orders of a strategy that hangs, and cancel its orders if so
+        configured, until its callback returns.
+        """
         if self._hangs is None:
             return
         found = self._hangs.look(now)
@@ -401,7 +426,8 @@ class OrderCore:
                     continue  # a long on_start: what an earlier run left open stays as that run left it
                 self._begin_hang(strategy, why)
             self.new_orders.barred.setdefault(strategy, self.hanging[strategy])
-            # Orders may turn up while it hangs: closing orders of its fills, or what was in doubt.
+            # Orders may appear while it hangs: conditional closes of its fills, or orders
+            # that were in doubt.
             if self._cancels_on_halt and any(not order.cancel_wanted for order in self.blotter.open_of(strategy)):
                 self.cancel_all_of(strategy)
         for strategy in [strategy for strategy in self.hanging if strategy not in found]:
@@ -415,30 +441,33 @@ class OrderCore:
         self.hanging[strategy] = f"{why}; no orders are taken from {strategy} until it has"
         ends = "canceled" if self._cancels_on_halt else "kept"
         log.error("strategy hangs", strategy=strategy, reason=why, its_orders=ends)
-        # Found behind whatever it hangs in: first why, then what became of its orders, then that trading is open again.
+        # The strategy reads these when it returns: first the reason, then its orders' ends,
+        # then that it may trade.
         closed = TradingStatus(self.risk.mode.value, False, self.hanging[strategy][:REASON_CHARS_MAX])
         self.records.outboxes[strategy].send(closed)
         if self._cancels_on_halt:
             self.cancel_all_of(strategy)
 
     def _has_traded(self, strategy: str) -> bool:
-        """Has it an order open that it sent in this run?"""
-        began_at = self.blotter.run_began_at
-        return any(order.submitted_at >= began_at for order in self.blotter.open_of(strategy))
+        """True if the strategy has an open order that it sent in this run."""
+        return any(order.sent_in_run == self.blotter.run for order in self.blotter.open_of(strategy))
 
     def _is_left_alone(self) -> bool:
-        """Do all strategies hang, with orders that should have been canceled and still are open?
+        """True if all strategies hang and orders that should be canceled are still open.
 
-        Then nobody speaks for them to Kraken: its dead man's switch ends what our cancels did not.
+        Nothing of ours ends these orders then, so Kraken's dead man's switch is left to do
+        it.
         """
         return self._cancels_on_halt and len(self.hanging) == len(self.records.outboxes) and bool(self.own_open)
 
     def _watch_strategies(self) -> None:
-        """A strategy that leaves its reports lying sends nothing new, and its orders end as configured."""
-        now = self._now.wall
+        """Take no new orders of a strategy that does not read its reports, and cancel its
+        orders if so configured.
+        """
+        now = self._now.mono
         for strategy, outbox in self.records.outboxes.items():
             if outbox.is_behind:
-                since = WallNs(self._behind.get(strategy, now) - BEHIND_MARGIN_NS)
+                since = MonoNs(self._behind.get(strategy, now) - BEHIND_MARGIN_NS)
                 outbox.catch_up(lambda strategy=strategy, since=since: self.everything(strategy, since))  # type: ignore[misc]
             if outbox.is_behind:
                 self.new_orders.barred.setdefault(strategy, BEHIND)
@@ -454,7 +483,7 @@ class OrderCore:
                 log.info("strategy takes its reports again", strategy=strategy)
 
     def _watch_fills(self, now: MonoNs) -> None:
-        """Ask for fills that Kraken has counted and that did not come."""
+        """Ask Kraken for fills that its totals include and that were not received."""
         if now < self._fills_at:
             return
         self._fills_at = MonoNs(now + FILLS_CHECK_NS)
@@ -481,9 +510,11 @@ class OrderCore:
             self.halt(why)
 
     def _is_loss_known(self, marks: Mapping[str, Decimal]) -> bool:
-        """Has all that is held a price? Without that of a pair that is followed, a loss would only seem one.
+        """True if every position in a followed pair has a price; without one a loss could
+        be an error.
 
-        One that is not followed in this run will have none, and cannot be traded: it counts at cost, and that is said.
+        A position in a pair that this run does not follow cannot have one; it counts at
+        cost, and a warning says so.
         """
         unpriced = self.blotter.positions.unpriced(marks)
         if awaited := [symbol for symbol in unpriced if symbol in self._boards.symbols]:

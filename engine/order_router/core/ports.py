@@ -1,6 +1,8 @@
-"""What the order core needs of the world: plain calls, each answered at once, that a shell carries out.
+"""What the order core needs from outside: plain calls that return at once, carried out by a
+shell.
 
-A process gives it files, sockets and shared memory; the simulator and the tests give it theirs.
+The process implements them with files, sockets and shared memory; the simulator and the
+tests have their own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +20,9 @@ from engine.units import MonoNs, PriceTicks
 
 
 class JournalPort(Protocol):
-    """What `engine.orders.journal.Journal` does. JournalError, at once, for what could not be written."""
+    """The calls of `engine.orders.journal.Journal`. Raises JournalError for what could not
+    be written.
+    """
 
     @property
     def wants_compaction(self) -> bool: ...
@@ -31,7 +35,7 @@ class JournalPort(Protocol):
 
 
 class SocketPort(Protocol):
-    """The trading connection: it takes a request whole, or not at all."""
+    """The trading connection's socket: it takes a request as a whole, or nothing of it."""
 
     @property
     def can_send(self) -> bool: ...
@@ -39,7 +43,7 @@ class SocketPort(Protocol):
     def send(self, request: bytes) -> bool: ...
 
     def send_due(self) -> None:
-        """Write what the session has to send of its own."""
+        """Write the frames that the session itself wants to send."""
         ...
 
 
@@ -52,7 +56,7 @@ class ReportPort(Protocol):
 
 
 class BoardsPort(Protocol):
-    """Books and rules of the pairs that this run follows, as they are now."""
+    """Current books and rules of the pairs that this run follows."""
 
     @property
     def symbols(self) -> Sequence[str]: ...
@@ -62,53 +66,62 @@ class BoardsPort(Protocol):
     def top(self, symbol: str) -> TopOfBook | None: ...
 
     def best(self, symbol: str) -> tuple[PriceTicks | None, PriceTicks | None, int, bool, int] | None:
-        """`top` as plain numbers: best bid and ask, their decimals, is the book live, its age in ns."""
+        """`top` as plain numbers: best bid, best ask, their decimals, whether the book is
+        live, its age in ns.
+        """
         ...
 
     def mark(self, symbol: str) -> Decimal | None: ...
 
 
 class WordsPort(Protocol):
-    """What the strategies are in: see `engine.processes.callback_words`."""
+    """What the strategies are doing; see `engine.processes.callback_words`."""
 
     def callback(self, strategy: str) -> tuple[MonoNs, str]:
-        """When the callback began that is under way, and its name; (0, "") while there is none."""
+        """When the strategy's current callback began, and its name; (0, "") outside a
+        callback.
+        """
         ...
 
     def heartbeat_ns(self) -> int:
-        """When the strategies' event loop last turned over; 0 before all have come back from on_start."""
+        """When the strategies' event loop last ran; 0 until all have returned from
+        on_start.
+        """
         ...
 
 
 class HistoryPort(Protocol):
-    """The database for people; it must not wait."""
+    """The order history, a database for people; its calls must not block."""
 
     def put(self, order: TrackedOrder, fill: Filled | None = None) -> bool:
-        """Have a change of an order written; False when it was dropped."""
+        """Queue a change of an order to be stored; False if it was dropped."""
         ...
 
 
 class Ports(NamedTuple):
-    """All of them."""
+    """Everything that the order core needs from outside."""
 
     now: Instant
-    """Set by the shell before each input."""
+    """The current time; the shell sets it before each input."""
     session: TradingSession
-    """Numbers requests and reads what comes back; the shell gives it its frames."""
+    """The trading session: numbers requests and decodes replies. The shell gives it its
+    frames.
+    """
     socket: SocketPort
     calls: CallQueue
-    """To Kraken's REST."""
+    """The queue of calls to Kraken's REST API."""
     journal: JournalPort
     reports: Mapping[str, ReportPort]
-    """By strategy."""
+    """Report rings by strategy."""
     boards: BoardsPort
     words: WordsPort | None
-    """None: nobody looks after hanging strategies."""
+    """None: hanging strategies are not watched for."""
     history: HistoryPort | None
     on_sent: Callable[[MonoNs, MonoNs], None]
-    """Told when an order's bytes have been written: when the strategy asked for it, and the record that moved it; 0
-    where there is none."""
+    """Called when an order's bytes were written, with the times of the strategy's command
+    and of the market record that caused it; 0 where there is none.
+    """
     on_acknowledged: Callable[[int], None]
-    """Told how long an answer took, in nanoseconds."""
+    """Called with the time that an acknowledgement took, in nanoseconds."""
     chance: Callable[[], float]
-    """Numbers from 0 up to 1, for pauses."""
+    """Random numbers from 0 (inclusive) to 1, for jitter."""

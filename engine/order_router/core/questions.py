@@ -1,4 +1,5 @@
-"""What Kraken's REST is asked about orders, and what its answers prove: pure, under whatever clock.
+"""What Kraken's REST API is asked about orders, and what its answers prove. Pure, with a
+given clock.
 
     truth   orders that a snapshot did not list: fifty a call; trading of their pairs waits
     look    in doubt    the executions tell ─► found; else, once its deadline has passed:
@@ -8,11 +9,13 @@
             in change   an amend, a cancel or a fill that is in doubt: QueryOrders, fifty a call
             absent      if there had been a gap: one more look when REST can lag no more; found ─► it lives again
 
-An order is absent only when Kraken cannot begin with it any more: its deadline has passed. If every execution since it
-left was heard, without a gap in their numbers, and it is not open, it never was. After a gap the snapshot tells what is
-open, and its trades what was filled; only what ended meanwhile without a fill must be looked for at REST, which lags
-behind the matching engine. Orders that fall due together are looked for together, whatever is found is told at once,
-and a call that fails loses nothing of it. Cheap calls go before those for history.
+An order is absent only if Kraken can no longer accept it, because its deadline has passed.
+If every execution since it was sent was received, without a gap in the sequence numbers,
+and it is not open, then it never was. After a gap, the snapshot tells which orders are open
+and its trades which were filled; only an order that ended meanwhile without a fill must be
+looked for at REST, which lags behind the matching engine. Orders due together are looked
+for together, each is reported as soon as it is found, and a failed call loses nothing that
+was found. Cheap calls go before calls for history.
 
 Source: https://docs.kraken.com/api/docs/guides/spot-clordid
 """
@@ -34,32 +37,33 @@ from engine.kraken.rest.requests import RestRequest
 from engine.kraken_rest.call_counter import Urgency
 from engine.order_router.core.search import FoundOrders, OrderSearch
 from engine.orders.blotter import OVER_AT_REST, Blotter
-from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
-DEADLINE_MARGIN_NS: Final = 200 * NS_PER_MS  # Kraken's clock and ours, and the matching that had begun in time
-LAG_NS: Final = 500 * NS_PER_MS  # of REST, as a rule
+DEADLINE_MARGIN_NS: Final = 200 * NS_PER_MS  # clock difference, and orders being matched at the deadline
+LAG_NS: Final = 500 * NS_PER_MS  # usual lag of REST behind the executions
 LAG_ALONE_NS: Final = 3 * NS_PER_S  # where REST is the only witness
-AGAIN_NS: Final = 300 * NS_PER_MS  # before the next look at an order that was found and is in doubt still; it doubles
+AGAIN_NS: Final = 300 * NS_PER_MS  # before looking again at an order found but still in doubt; doubles
 AGAIN_NS_MAX: Final = 30 * NS_PER_S
 SETTLE_DELAY_NS: Final = 300 * NS_PER_MS  # the executions channel usually tells first; doubles while nothing is settled
 HEARTBEAT_PATIENCE_NS: Final = 1500 * NS_PER_MS  # Kraken's heartbeat comes once a second
-BEAT_NS: Final = 100 * NS_PER_MS  # looks are made on a beat: orders that left together are looked for together
+BEAT_NS: Final = 100 * NS_PER_MS  # looks are aligned to this, so orders sent together share one
 LOOK_GAP_NS: Final = 300 * NS_PER_MS  # between the beginnings of two looks; orders that fall due meanwhile share one
-HISTORY_GAP_NS: Final = 700 * NS_PER_MS  # of two that cost history
-ABSENT_MAX: Final = 1000  # orders that are looked for once more
-SETTLED_MAX: Final = 1000  # orders of which is remembered how often they were asked for in vain
+HISTORY_GAP_NS: Final = 700 * NS_PER_MS  # between two searches of closed orders, which cost more points
+ABSENT_MAX: Final = 1000  # orders that may wait for their last look
+SETTLED_MAX: Final = 1000  # orders whose count of fruitless questions is kept
 
 log = structlog.get_logger("order_resolver")
 
 
 class Told(Protocol):
-    """Who hears what was found out, and knows what the executions have told."""
+    """Hears the answers, and knows which executions were received."""
 
-    unbroken_since: WallNs | None
+    unbroken_since: MonoNs | None
 
-    def has_heard_until(self, at: WallNs) -> bool: ...
+    def has_heard_until(self, at: MonoNs) -> bool: ...
+
+    def sent_at(self, key: str) -> MonoNs | None: ...
 
     def found(self, lookup: OrderLookup, fills: list[ExecutionFact]) -> None: ...
 
@@ -69,7 +73,7 @@ class Told(Protocol):
 
 
 class Question(NamedTuple):
-    """One call, and what to do with its answer."""
+    """One call, and the function that takes its answer."""
 
     request: RestRequest
     read: Callable[[int, bytes, RestPairs], RestRefusal | Sequence[Any]]
@@ -82,80 +86,101 @@ class _Doubt:
 
     __slots__ = ("again_ns", "key", "looks", "not_before", "over_at", "search")
 
-    def __init__(self, key: str, over_at: WallNs) -> None:
+    def __init__(self, key: str, over_at: MonoNs) -> None:
         self.key = key
-        # Kraken does not begin with it after this.
+        # Kraken does not accept the order after this.
         self.over_at = over_at
-        # So often it was looked for and not found.
+        # How often it was looked for and not found.
         self.looks = 0
-        # After it was found and is in doubt still, and the pause after the next time.
+        # Earliest next look at an order that was found and is still in doubt, and the pause
+        # after that.
         self.not_before = MonoNs(0)
         self.again_ns = AGAIN_NS
-        # The look that is under way.
+        # The search that is under way for it.
         self.search: OrderSearch | None = None
 
 
 class _Look(Struct, frozen=True):
-    """What is to be done next about an order in doubt."""
+    """The next look at an order in doubt."""
 
-    at: WallNs
+    at: MonoNs
     asks_closed: bool
     is_proof: bool
-    """Is an order that this look does not find absent?"""
+    """True if an order that this look does not find is absent."""
 
 
 class _Running(NamedTuple):
-    """A search, and for whom."""
+    """A search, and the orders that it is for."""
 
     search: OrderSearch
     looks: dict[str, _Look]
 
 
 class OrderQuestions:
-    """What is to be asked, and who waits for it."""
+    """The questions that are due, and the orders that wait for their answers."""
 
     def __init__(self, blotter: Blotter, told: Told, now: Instant, *, lag_ns_max: int) -> None:
-        """`told` hears what is found out; `lag_ns_max` is how far REST may ever lag.
+        """`told` hears the answers; `lag_ns_max` is the most that REST may lag behind the
+        executions.
 
-        At Kraken, fills were seen a minute ahead of it.
+        At Kraken, fills were seen a minute before REST told of them.
         """
         self._blotter = blotter
-        # Deadlines are Kraken's to read, by the wall clock; how long we wait is nobody else's business.
         self._now = now
         self._lag_ns_max = lag_ns_max
         self._told = told
-        # Orders that a snapshot did not list, and when they are asked for (again).
+        # Orders that a snapshot did not list, and when to ask for them next.
         self._unlisted: dict[str, MonoNs] = {}
         self._found_unlisted = FoundOrders(blotter.knows_fill)
-        # Orders in doubt, and the looks that are under way.
+        # Orders in doubt, and the searches that are under way.
         self._doubts: dict[str, _Doubt] = {}
         self._running: list[_Running] = []
-        # When the last look began that asks for closed orders (True), or for open ones alone.
+        # When the last search began: under True one that includes closed orders, under
+        # False one of open orders.
         self._begun_at: dict[bool, MonoNs] = {}
-        # Orders of which a change is in doubt, and when they are asked for; how often that settled nothing.
+        # Orders with a change in doubt: when to ask for each next, and how often an answer
+        # settled nothing.
         self._settles: dict[str, MonoNs] = {}
         self._in_vain: OrderedDict[str, int] = OrderedDict()
-        # Where REST alone is asked, closed orders are asked for so much later that they are not told as of an earlier
-        # moment than open ones: what ended in between would be on neither list.
+        # If REST is the only witness, closed orders are asked for later than open ones by
+        # its lag. Otherwise their list could be older than that of open orders, and an
+        # order that ended in between would be on neither.
         self._history_at: dict[OrderSearch, MonoNs] = {}
-        # Orders held to be absent, and when they are looked for once more; that look, when it is under way.
+        # Orders reported absent, and when to look for each once more; that search, while it
+        # is under way.
         self._absent: dict[str, MonoNs] = {}
         self._last_look: OrderSearch | None = None
         self._found = FoundOrders(blotter.knows_fill)
-        # Orders in doubt that were found, by Kraken's id, until their fills are told.
+        # Orders in doubt that were found, by Kraken's id, until their fills are known too.
         self._telling: dict[str, str] = {}
 
     # --- what the router asks for
 
     def look_up(self, key: str, deadline: WallNs) -> None:
-        """Find out what became of an order in doubt, which Kraken does not begin with after `deadline`."""
-        self._doubts.setdefault(key, _Doubt(key, WallNs(deadline + DEADLINE_MARGIN_NS)))
+        """Find out what became of an order in doubt, which Kraken does not begin with after
+        `deadline`.
+        """
+        if key in self._doubts:
+            return
+        # From when it left, by the clock that nobody sets. Of an order of an earlier life
+        # only the wall clock knows, and it may have been set back since: never longer than
+        # the order had when it left.
+        order = self._blotter.get(key)
+        life_ns = max(0, deadline - order.submitted_at) if order is not None else 0
+        sent_at = self._told.sent_at(key)
+        if sent_at is None:
+            over_at = self._now.mono + min(life_ns, max(0, deadline - self._now.wall))
+        else:
+            over_at = sent_at + life_ns
+        self._doubts[key] = _Doubt(key, MonoNs(over_at + DEADLINE_MARGIN_NS))
 
-    def settle(self, key: str, not_before: WallNs | None = None) -> None:
-        """Find out how an order stands of which a change, a cancel or a fill is in doubt; not yet, if that says so."""
+    def settle(self, key: str, not_before: MonoNs | None = None) -> None:
+        """Find out the state of an order with an amend, cancel or fill in doubt, not before
+        `not_before` if given.
+        """
         delay_ns = min(SETTLE_DELAY_NS << min(self._in_vain.get(key, 0), 20), AGAIN_NS_MAX)
         if not_before is not None:
-            delay_ns = min(max(not_before - self._now.wall, AGAIN_NS), AGAIN_NS_MAX)
+            delay_ns = min(max(not_before - self._now.mono, AGAIN_NS), AGAIN_NS_MAX)
         at = MonoNs(self._now.mono + delay_ns)
         self._settles[key] = min(self._settles.get(key, at), at)
 
@@ -166,7 +191,7 @@ class OrderQuestions:
     # --- what trading waits for
 
     def next_truth(self) -> Question | None:
-        """The next call about orders that a snapshot did not list; None when all are accounted for."""
+        """The next call about orders that a snapshot did not list; None if none is due."""
         if (request := self._found_unlisted.request) is not None:
             take = partial(self._take_fills, self._found_unlisted)
             return Question(request, order_replies.read_query_trades, take, Urgency.TRUTH)
@@ -182,10 +207,12 @@ class OrderQuestions:
         )  # fmt: skip
 
     def _take_unlisted(self, keys: Sequence[str], rows: Sequence[OrderLookup]) -> None:
-        """What REST tells of them. One that is open there, or not known, may be told as of before the snapshot."""
+        """Take REST's answer. It may be older than the snapshot for an order that it shows
+        open or not at all.
+        """
         rows_told = {row.order_id: row for row in rows}
-        since, wall, now = self._told.unbroken_since, self._now.wall, self._now.mono
-        lag_ns = LAG_NS if since is None else min(since + LAG_NS - wall, LAG_NS)
+        since, now = self._told.unbroken_since, self._now.mono
+        lag_ns = LAG_NS if since is None else min(since + LAG_NS - now, LAG_NS)
         untold: list[str] = []
         for key in keys:
             order = self._blotter.get(key)
@@ -200,7 +227,8 @@ class OrderQuestions:
                 else:
                     untold.append(key)
                 if order is not None and order.is_open:
-                    # Once more, when REST can lag no more: if it is over, nobody else will ever tell.
+                    # Ask once more after REST's longest lag: if the order has ended,
+                    # nothing else will ever tell.
                     self._settles.setdefault(key, MonoNs(now + self._lag_ns_max))
         self._tell(self._found_unlisted)
         self._account_for(untold)
@@ -215,7 +243,9 @@ class OrderQuestions:
     # --- what only the orders themselves wait for
 
     def next_look(self) -> Question | None:
-        """The next call about orders in doubt, in change or held to be absent; None when none is due."""
+        """The next call about orders in doubt, in change or held to be absent; None if none
+        is due.
+        """
         if not self._is_anything_waited_for:
             return None
         now = self._now.mono
@@ -255,7 +285,7 @@ class OrderQuestions:
         for key, row in found.items():
             if (doubt := self._doubts.get(key)) is not None:
                 doubt.search = None
-                doubt.not_before = MonoNs(self._now.mono + doubt.again_ns)  # should it be in doubt still
+                doubt.not_before = MonoNs(self._now.mono + doubt.again_ns)  # in case it is still in doubt
                 doubt.again_ns = min(2 * doubt.again_ns, AGAIN_NS_MAX)
                 self._telling[row.order_id] = key
             elif search is self._last_look:
@@ -270,7 +300,9 @@ class OrderQuestions:
         self._tell(found)
 
     def _tell(self, found: FoundOrders) -> None:
-        """Tell of every order whose fills are known; one that no snapshot had listed is accounted for then."""
+        """Report the orders whose fills are known; those that a snapshot did not list are
+        accounted for then.
+        """
         for row, fills in found.ready():
             self._telling.pop(row.order_id, None)
             self._told.found(row, fills)
@@ -296,7 +328,7 @@ class OrderQuestions:
         if not asked:
             self._settled(due)
             return None
-        waiting = due if len(asked) < rest_requests.QUERY_IDS_MAX else asked  # the others, at once
+        waiting = due if len(asked) < rest_requests.QUERY_IDS_MAX else asked  # the rest comes next
         return Question(
             rest_requests.query_orders(self._ids_of(asked)), order_replies.read_query_orders,
             partial(self._take_settled, waiting), Urgency.LOOK,
@@ -321,7 +353,9 @@ class OrderQuestions:
     # --- orders in doubt
 
     def _begin_looks(self, now: MonoNs) -> None:
-        """One search for all orders in doubt that are due, those of a search that was not asked for yet included."""
+        """Start one search for all orders in doubt that are due, including those of a
+        search that has made no call yet.
+        """
         in_doubt = {order.key: order for order in self._blotter.in_doubt()}
         for key in [key for key in self._doubts if key not in in_doubt]:
             doubt = self._doubts.pop(key)
@@ -330,8 +364,8 @@ class OrderQuestions:
         looks: dict[str, _Look] = {}
         for doubt in self._doubts.values():
             if doubt.search is None and doubt.key not in self._telling.values():
-                look = self._look_of(doubt, in_doubt[doubt.key], self._now.wall)
-                if _on_the_beat(look.at) <= self._now.wall and doubt.not_before <= now:
+                look = self._look_of(doubt, now)
+                if _on_the_beat(look.at) <= now and doubt.not_before <= now:
                     looks[doubt.key] = look
         for asks_closed in (False, True):
             chosen = {key: look for key, look in looks.items() if look.asks_closed is asks_closed}
@@ -347,22 +381,24 @@ class OrderQuestions:
                 for key in chosen:
                     self._doubts[key].search = search
 
-    def _look_of(self, doubt: _Doubt, order: TrackedOrder, now: WallNs) -> _Look:
-        since, over_at = self._told.unbroken_since, doubt.over_at
+    def _look_of(self, doubt: _Doubt, now: MonoNs) -> _Look:
+        since, over_at, sent_at = self._told.unbroken_since, doubt.over_at, self._told.sent_at(doubt.key)
         if since is None:
             if doubt.looks == 0:
                 return _Look(over_at, asks_closed=False, is_proof=False)
-            return _Look(WallNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
-        if since >= order.submitted_at:
-            return _Look(WallNs(max(over_at, since) + LAG_NS), asks_closed=True, is_proof=True)
+            return _Look(MonoNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
+        if sent_at is None or since >= sent_at:
+            return _Look(MonoNs(max(over_at, since) + LAG_NS), asks_closed=True, is_proof=True)
         if self._told.has_heard_until(over_at):
             return _Look(over_at, asks_closed=False, is_proof=True)
         if now < over_at + HEARTBEAT_PATIENCE_NS:
-            return _Look(WallNs(over_at + HEARTBEAT_PATIENCE_NS), asks_closed=False, is_proof=False)
-        return _Look(WallNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
+            return _Look(MonoNs(over_at + HEARTBEAT_PATIENCE_NS), asks_closed=False, is_proof=False)
+        return _Look(MonoNs(over_at + LAG_ALONE_NS), asks_closed=True, is_proof=True)
 
     def _end_looks(self) -> None:
-        """Searches that are over: what they did not find is absent, where that is a proof."""
+        """End the searches that are complete: where that is a proof, orders not found are
+        absent.
+        """
         for run in [run for run in self._running if run.search.request is None]:
             self._running.remove(run)
             self._history_at.pop(run.search, None)
@@ -380,7 +416,9 @@ class OrderQuestions:
             self._last_look = None
 
     def _give_up(self, key: str, *, is_certain: bool) -> None:
-        """It is absent; if REST alone says so, it is looked for once more when REST can lag no more."""
+        """Report an order absent. If only REST says so, look for it once more after REST's
+        longest lag.
+        """
         self._told.absent(key)
         if not is_certain and len(self._absent) < ABSENT_MAX:
             self._absent[key] = MonoNs(self._now.mono + self._lag_ns_max)

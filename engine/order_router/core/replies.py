@@ -1,6 +1,7 @@
-"""What Kraken answers to our requests, and what that proves of each order.
+"""What Kraken replies to our requests, and what that proves of each order.
 
-accepted    acknowledged; what becomes of it the executions tell
+reply       effect
+accepted    acknowledged; the executions tell what becomes of it
 refused     rejected, when the error proves that nothing happened
 otherwise   in doubt: never sent again, looked up
 """
@@ -32,28 +33,28 @@ from engine.orders.breaker import Breaker
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters
 from engine.orders.venue_facts import Outcome
-from engine.units import NS_PER_S, WallNs
+from engine.units import NS_PER_S, MonoNs, WallNs
 
 RATE_LIMITED_RETRY_NS: Final = NS_PER_S  # of a cancel
-TROUBLE: Final = (ErrorKind.SERVICE, ErrorKind.TRANSPORT)  # Kraken's own: these count for the breaker
+TROUBLE: Final = (ErrorKind.SERVICE, ErrorKind.TRANSPORT)  # these count for the breaker
 
 log = structlog.get_logger("order_router")
 
 
 class Resolver(Protocol):
-    """Who asks Kraken what became of orders; see `resolver`."""
+    """Asks Kraken what became of orders; see `resolver`."""
 
     def look_up(self, key: str, deadline: WallNs) -> None: ...
 
     def acknowledged(self, key: str) -> None: ...
 
-    def settle(self, key: str, not_before: WallNs | None = None) -> None: ...
+    def settle(self, key: str, not_before: MonoNs | None = None) -> None: ...
 
     def reconcile(self, keys: Sequence[str]) -> None: ...
 
 
 class OrderReplies:
-    """From answers to records."""
+    """Turns replies into journal records."""
 
     def __init__(
         self,
@@ -69,8 +70,9 @@ class OrderReplies:
         on_acknowledged: Callable[[int], None],
         on_token_refused: Callable[[str], None],
     ) -> None:
-        """`on_acknowledged` is told how long each answer took, in ns; `on_token_refused` why Kraken does not take the
-        session's token any more."""
+        """`on_acknowledged` is called with the nanoseconds that each reply took,
+        `on_token_refused` with the reason why Kraken refuses the session's token.
+        """
         self._records = records
         self._blotter = records.blotter
         self._gate = gate
@@ -85,7 +87,7 @@ class OrderReplies:
         self.counts = dict.fromkeys(("in_doubt", "rate_limited"), 0)
 
     def on_events(self, events: Sequence[TradingEvent]) -> None:
-        """Events of the trading session."""
+        """Take events of the trading session."""
         for event in events:
             match event:
                 case Answer():
@@ -106,7 +108,7 @@ class OrderReplies:
                     log.warning(f"{kind} frame", detail=detail, frame=frame.decode(errors="replace"))
 
     def take(self, answer: Answer) -> None:
-        """An answer to one of our requests, by whatever route."""
+        """Take the reply to one of our requests, by either route."""
         purpose, what, error = answer.purpose, answer.meaning, answer.error or ""
         if purpose is None:
             return
@@ -125,7 +127,9 @@ class OrderReplies:
                 self._dead_man.answered(answer.success, error, what.kind if what is not None else ErrorKind.TRANSPORT)
 
     def doubt(self, key: str, why: str) -> None:
-        """Nobody knows what became of a new order: it is looked up."""
+        """Mark a new order as in doubt, for the reason `why`, and have it looked up. No
+        effect if it has ended.
+        """
         order = self._blotter.get(key)
         if order is None or not order.is_open:
             return
@@ -138,7 +142,7 @@ class OrderReplies:
             self._resolver.look_up(key, order.deadline)
 
     def _on_answer(self, answer: Answer) -> None:
-        """An answer on the trading connection."""
+        """Take a reply on the trading connection."""
         if answer.purpose is None or answer.timing in (Timing.AGAIN, Timing.STRANGE):
             return
         if answer.timing is Timing.EXPECTED and answer.took_ns:
@@ -170,7 +174,9 @@ class OrderReplies:
             self._records.commit(self._blotter.on_rejected(key, "only checked, as was asked for", at))
 
     def _on_batch(self, keys: Sequence[str], error: str, what: Meaning | None, rows: Sequence[AnswerRow]) -> None:
-        """Each row is an order of its own; an order without a row is in doubt, unless all were refused."""
+        """Take each row as the reply for one order. An order without a row is in doubt,
+        unless the whole batch was refused.
+        """
         for index, key in enumerate(keys):
             if index < len(rows):
                 row = rows[index]
@@ -193,22 +199,22 @@ class OrderReplies:
 
     def _on_cancel(self, keys: Sequence[str], success: bool, error: str, what: Meaning | None) -> None:
         if success:
-            if self._gate.feed_reason:  # nobody is there to tell of the end
+            if self._gate.feed_reason:  # no execution will tell of the end
                 for key in keys:
                     self._resolver.settle(key)
-            return  # the end is told by the executions; if it is not, the cancel is tried again
+            return  # the executions tell of the end; if none does, the cancel is repeated
         for key in keys:
             if key not in self._blotter.open:
                 continue
             if what is not None and what.outcome is Outcome.NOT_OPEN:
-                self._resolver.settle(key)  # over already, or not begun yet: only its own state tells
+                self._resolver.settle(key)  # ended already or not open yet: only its state tells which
             elif what is not None and what.kind is ErrorKind.RATE_LIMIT:
                 self._cancels.retry(key, RATE_LIMITED_RETRY_NS)
             else:
                 log.warning("cancel refused", id=key, error=error)
 
     def _in_doubt(self, purpose: Purpose, why: str) -> None:
-        """A request without an answer."""
+        """Take the loss of a request's reply."""
         match purpose.what:
             case "add" | "batch_add":
                 for key in purpose.keys:
@@ -217,7 +223,7 @@ class OrderReplies:
                 self._resolver.settle(purpose.keys[0])
             case "cancel" | "batch_cancel":
                 for key in purpose.keys:
-                    self._cancels.retry(key)  # a cancel may be sent again freely
+                    self._cancels.retry(key)  # repeating a cancel is harmless
             case "dead_man":
                 self._dead_man.answered(False, why, ErrorKind.TRANSPORT)
 

@@ -1,9 +1,11 @@
-"""The router's reports to one strategy: the router never waits for it.
+"""The router's reports to one strategy; the router never waits for the strategy.
 
-send() ─► ring ─► strategy          full: the reports wait here, the strategy is behind
-                                    too many: they are dropped, and everything is told anew when there is room;
-                                    what nothing tells anew (fills, refusals) is kept beside them, up to a bound
-                                    beyond which it is counted as untold, and said
+send() ─► ring ─► strategy          full: the reports are held back here, the strategy is behind
+                                    too many held back: they are dropped, and the whole
+                                    state is reported again
+                                    when there is room; reports that nothing repeats (fills,
+                                    refusals) are kept
+                                    up to a bound, and counted as untold beyond it
 """
 
 from collections import deque
@@ -26,37 +28,41 @@ from engine.orders.rings.reports import (
 from engine.orders.tracked_order import TrackedOrder
 
 HELD_BACK_MAX: Final = 8192
-TOLD_ONCE_MAX: Final = 50_000  # beside them, of a strategy that hangs through all of this
+TOLD_ONCE_MAX: Final = 50_000  # kept beside them for a strategy that does not read
 
 log = structlog.get_logger("order_router")
 
 
 class ReportOutbox:
-    """One strategy's report ring, from the publishing side."""
+    """The publishing side of one strategy's report ring."""
 
     def __init__(self, strategy: str, publisher: ReportPort) -> None:
         self.strategy = strategy
         self._publisher = publisher
         # Reports that found the ring full, oldest first.
         self._held_back: deque[Report] = deque()
-        # Reports given up since the strategy fell behind, and those among them that nothing later makes good.
+        # Reports dropped since the strategy fell behind, and the kept ones that no later
+        # report repeats.
         self._lost = 0
         self._told_once: deque[Report] = deque()
-        # Kraken's id of the last fill that the ring holds: there it survives this process.
+        # Kraken's id of the newest fill in the ring, which outlasts this process.
         self.fill_told = ""
         self.sent = 0
         self.held_back = 0
         self.resyncs = 0
-        # Fills and refusals that not even TOLD_ONCE_MAX had room for: the strategy never hears of them.
+        # Fills and refusals dropped because TOLD_ONCE_MAX were kept: the strategy never
+        # hears of them.
         self.untold = 0
 
     @property
     def is_behind(self) -> bool:
-        """Does the strategy leave its reports lying?"""
+        """True while reports are held back or were dropped because the strategy does not
+        read.
+        """
         return bool(self._held_back) or self._lost > 0
 
     def send(self, report: Report) -> None:
-        """Tell the strategy, now or when it has taken what it has."""
+        """Publish a report, or hold it back until the ring has room."""
         self.sent += 1
         if not self.is_behind and self._publish(report):
             return
@@ -70,10 +76,12 @@ class ReportOutbox:
             self._held_back.clear()
 
     def _keep(self, report: Report) -> None:
-        """Keep what nothing tells anew; when there is no room, a refusal goes before a fill."""
+        """Keep a report that nothing repeats. At the bound a fill displaces a refusal;
+        anything else is counted as untold.
+        """
         if len(self._told_once) >= TOLD_ONCE_MAX:
             self.untold += 1
-            if self.untold & (self.untold - 1) == 0:  # the first, then ever more rarely
+            if self.untold & (self.untold - 1) == 0:  # at powers of two
                 log.error("reports are never told", strategy=self.strategy, untold=self.untold, kept=TOLD_ONCE_MAX)
             refusal = None
             if isinstance(report, Fill):
@@ -84,7 +92,9 @@ class ReportOutbox:
         self._told_once.append(report)
 
     def catch_up(self, everything: Callable[[], Iterable[Report]]) -> None:
-        """Bring a strategy that fell behind up to date, as far as there is room: news, or all there is to say."""
+        """Publish held-back reports as far as there is room; if some were dropped, first
+        replace them by `everything`.
+        """
         if self._lost:
             self._held_back = deque((ResyncBegan(), *everything(), *self._told_once, ResyncEnded()))
             self._told_once.clear()
@@ -95,7 +105,7 @@ class ReportOutbox:
         self._publisher.flush()
 
     def _publish(self, report: Report) -> bool:
-        """Put it into the ring; False when that is full."""
+        """Publish a report; False if the ring is full."""
         if not self._publisher.try_publish(REPORTS.pack(report)):
             return False
         if type(report) is Fill:
@@ -103,17 +113,19 @@ class ReportOutbox:
         return True
 
     def flush(self) -> None:
-        """End of a burst: the strategy may look."""
+        """Make the published reports visible to the strategy; call it at the end of a
+        burst.
+        """
         self._publisher.flush()
 
 
 def _is_told_once(report: Report) -> bool:
-    """A fill, or our own refusal: no later report says it again."""
+    """True for fills and our own refusals, which no later report repeats."""
     return isinstance(report, Fill) or (isinstance(report, OrderReport) and report.state is OrderState.REFUSED)
 
 
 def order_report(order: TrackedOrder) -> OrderReport:
-    """All there is to say of an order."""
+    """The report of an order's current state."""
     return OrderReport(
         key=order.key,
         order_id=order.order_id,

@@ -1,11 +1,13 @@
-"""Has Kraken's REST asked what became of orders: `OrderQuestions` says what, this says when.
+"""Sends the questions about orders to Kraken's REST: `OrderQuestions` says which, this says
+when.
 
     next_truth ─┐
                 ├─► pauses after failures ─► the key's counter ─► CallQueue ─► the answer is taken
     next_look ──┘
 
-The two are asked for side by side, so that what trading waits for never waits behind what only one pair waits for.
-While the counter has no room for a question, the next one is chosen anew: a cheaper one may have come.
+The two kinds are asked independently, so a question that all trading waits for never waits
+for one that concerns a single pair. While the key's counter has no room for a question, the
+next one is chosen anew, since a cheaper one may have come.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +21,7 @@ from engine.kraken_rest.call_counter import call_cost
 from engine.kraken_rest.call_queue import CallQueue, RestCall
 from engine.kraken_rest.pair_names import PairNames
 from engine.order_router.core.questions import OrderQuestions, Question
-from engine.units import NS_PER_MS, NS_PER_S, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 LOOK_DEADLINE_S: Final = 2.0
 RETRY_NS: Final = 300 * NS_PER_MS  # after a first call that failed
@@ -27,7 +29,7 @@ RETRY_NS_MAX: Final = 5 * NS_PER_S  # a strategy waits for each answer; the key'
 
 
 class _Asker:
-    """One question at a time, of one kind."""
+    """Asks one kind of question, one at a time."""
 
     def __init__(self, next_question: Callable[[], Question | None], chance: Callable[[], float]) -> None:
         self.next_question = next_question
@@ -36,7 +38,9 @@ class _Asker:
 
 
 class OrderResolver:
-    """The core's eyes at REST."""
+    """Sends the due questions about orders to REST, within the key's counter and with
+    pauses after failures.
+    """
 
     def __init__(
         self,
@@ -54,11 +58,15 @@ class OrderResolver:
         self._look = _Asker(questions.next_look, chance)
 
     def look_up(self, key: str, deadline: WallNs) -> None:
-        """Find out what became of an order in doubt, which Kraken does not begin with after `deadline`."""
+        """Find out what became of an order in doubt that Kraken does not accept after
+        `deadline`.
+        """
         self._questions.look_up(key, deadline)
 
-    def settle(self, key: str, not_before: WallNs | None = None) -> None:
-        """Find out how an order stands of which a change, a cancel or a fill is in doubt; not yet, if that says so."""
+    def settle(self, key: str, not_before: MonoNs | None = None) -> None:
+        """Find out the state of an order with an amend, cancel or fill in doubt, not before
+        `not_before` if given.
+        """
         self._questions.settle(key, not_before)
 
     def reconcile(self, keys: Sequence[str]) -> None:
@@ -66,12 +74,14 @@ class OrderResolver:
         self._questions.reconcile(keys)
 
     def ask_anew(self) -> None:
-        """Something has changed, such as the key's permissions: ask what was refused before."""
+        """Ask again what was refused: something has changed, such as the key's permissions."""
         self._truth.retry.anew()
         self._look.retry.anew()
 
     def ask_due(self) -> None:
-        """Ask what is due at this moment; the names of the pairs first, without which no answer can be read."""
+        """Send the questions that are due. The names of pairs come first, since no answer
+        can be decoded without them.
+        """
         self._names.ask_due()
         if self._names.pairs is not None:
             self._ask(self._truth)
@@ -90,7 +100,9 @@ class OrderResolver:
         ))  # fmt: skip
 
     def _wait_ns(self, question: Question, retry: Retry) -> int:
-        """How long this must not be asked: after a failure, or because the key's counter has no room for it."""
+        """Nanoseconds until this may be asked, because of a failure or of the key's
+        counter; 0 for now.
+        """
         now = self._now.mono
         room_ns = self._calls.counter.wait_ns(call_cost(question.request.name), now, question.urgency)
         return max(retry.wait_ns(now), room_ns)

@@ -1,10 +1,11 @@
-"""The REST route of requests, when the WebSocket cannot carry them.
+"""The REST route of requests, used when the WebSocket cannot carry them.
 
     AddOrder, AddOrderBatch, AmendOrder ─► sent once; in doubt like any other when no answer comes
-    CancelOrder ─► how the order then stands is asked for
+    CancelOrder ─► the order's state is asked for afterwards
     CancelAllOrdersAfter ─► the dead man's switch
 
-Private calls of a key go one after the other, so each has a deadline of its own, and how many may wait is bounded.
+Private calls of a key go one after the other, so each has its own deadline, and the number
+that may wait is bounded.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,14 +28,14 @@ from engine.orders.breaker import Breaker
 from engine.orders.tracked_order import TrackedOrder
 
 ADD_DEADLINE_S: Final = 2.5
-CANCEL_DEADLINE_S: Final = 1.5  # one that hangs must not hold up the next for long
+CANCEL_DEADLINE_S: Final = 1.5  # short, so one that hangs does not delay the next for long
 DEAD_MAN_DEADLINE_S: Final = 2.0
 IN_FLIGHT_MAX: Final = 64
 CANCELS_WAITING_MAX: Final = 1000
 
 
 class RestRoute:
-    """The second way out."""
+    """Sends requests by REST."""
 
     def __init__(
         self,
@@ -46,21 +47,24 @@ class RestRoute:
         answered: Callable[[Answer], None],
         settle: Callable[[str], None],
     ) -> None:
-        """`answered` is told what came of each request; `settle` is called with an order whose end nobody may tell."""
+        """`answered` is called with the reply to each request, `settle` with an order whose
+        end no execution may tell.
+        """
         self._calls = calls
         self._names = names
         self._breaker = breaker
         self._now = now
         self._answered = answered
         self._settle = settle
-        # Requests without an answer yet, cancels aside.
+        # Requests, without cancels, that have no reply yet.
         self._in_flight = 0
-        # Orders whose cancel is under way (the first) or waits: each deadline begins with its call.
+        # Orders with a cancel under way (the first) or waiting. Calls are made one by one,
+        # so that each deadline begins with its call.
         self._canceling: dict[str, TrackedOrder] = {}
 
     @property
     def is_reachable(self) -> bool:
-        """Would an order have a chance?"""
+        """True if an order may be sent this way now."""
         return self._names.pairs is not None and self._has_room and self._breaker.allows(self._now.mono)
 
     @property
@@ -85,7 +89,7 @@ class RestRoute:
         ))  # fmt: skip
 
     def amend(self, order: TrackedOrder) -> None:
-        """Send the amend that is under way."""
+        """Send the pending amend of an order."""
         if order.amendment is None:
             return
         purpose = Purpose("amend", (order.key,))
@@ -105,7 +109,7 @@ class RestRoute:
         ))  # fmt: skip
 
     def cancel(self, orders: Sequence[TrackedOrder]) -> None:
-        """Send cancels; one that is under way has nothing to gain from another."""
+        """Send cancels, except for orders whose cancel is under way or waiting already."""
         if not self._has_room:
             return
         is_idle = not self._canceling
@@ -116,7 +120,9 @@ class RestRoute:
             self._cancel_next()
 
     def arm_dead_man(self, timeout_s: int) -> None:
-        """Set the dead man's switch, however much is under way: it is answered in any case."""
+        """Set the dead man's switch to `timeout_s` seconds; a result always follows, even
+        with too many calls waiting.
+        """
         self._send(RestCall(
             rest_requests.cancel_all_orders_after(timeout_s), order_replies.read_cancel_all_orders_after,
             self._armed, deadline_s=DEAD_MAN_DEADLINE_S, urgency=Urgency.DEAD_MAN,
@@ -174,7 +180,7 @@ class RestRoute:
         if isinstance(answer, RestRefusal):
             self._failed(Purpose("cancel", (key,)), answer)
         else:
-            self._settle(key)  # no executions tell of it while the private feed is down
+            self._settle(key)  # no execution tells of the end while the private feed is down
         self._cancel_next()
 
     def _failed(self, purpose: Purpose, refusal: RestRefusal) -> None:
@@ -187,7 +193,7 @@ class RestRoute:
 
 
 def _answer(purpose: Purpose, *, order_id: str | None = None, rows: tuple[Any, ...] = ()) -> Answer:
-    """Yes."""
+    """The reply to a request that Kraken accepted."""
     return Answer(req_id=None, purpose=purpose, method="", success=True, order_id=order_id, rows=rows)
 
 

@@ -1,16 +1,18 @@
-"""What is asked of REST about orders, call by call, as pure state: no socket, no clock.
+"""Searches for orders at REST, call by call, as pure state: no socket, no clock.
 
     OrderSearch   orders that may be there: open ones first, then closed ones, page by page
-    FoundOrders   how orders stand, with the fills that nobody has told yet, twenty a call
+    FoundOrders   how orders stand, with the missing fills, twenty a call
 
-`request` is the next call, None when nothing is to be asked; `take` is its answer. A call that fails changes nothing:
-what was learnt before it stays, and `request` is the same call again.
+`request` is the next call, None if there is none; `take` takes its answer. A failed call
+changes nothing: what was learned stays, and `request` is the same call again.
 
-Why a search may go on after a pause: closed orders are told newest first, so one that closes meanwhile moves the others
-to later places. Pages then overlap; they miss nothing that was closed when the search began, and what was open then is
-on the list of open orders, which is asked for first. But REST may also tell of an earlier moment than it did before,
-and then the others move to earlier places: so each page begins with places that were told, and one that brings nothing
-known may have left something out and is asked for again, from further ahead.
+Why a search may continue after a pause: closed orders are listed newest first, so an order
+that closes meanwhile moves the others to later places. Then pages overlap, but miss no
+order that was closed when the search began; an order that was open then is on the list of
+open orders, which is asked for first. But REST may also answer from an earlier state than
+before, which moves the others to earlier places. So each page begins with places that were
+listed already, and a page that repeats none of them may have left some out and is asked for
+again, from further ahead.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,19 +26,21 @@ from engine.units import NS_PER_S
 
 PAGE: Final = 50
 OVERLAP: Final = 10  # places of a page that the one before should have told
-PAGES_MAX: Final = 20  # then each order that is still missing is asked for by its own name
-BY_NAME_MAX: Final = 2  # so few missing orders are asked for by name rather than by another page
-CLOCK_MARGIN_S: Final = 5  # between our clock and Kraken's, when an order of ours is looked for among older ones
+PAGES_MAX: Final = 20  # afterwards each missing order is asked for by name
+BY_NAME_MAX: Final = 2  # up to this many are asked for by name instead of by page
+CLOCK_MARGIN_S: Final = 5  # between our clock and Kraken's, for selecting by time
 
 
 class OrderSearch:
-    """One look for several orders."""
+    """One search for several orders."""
 
     def __init__(self, orders: Sequence[TrackedOrder], *, asks_closed: bool, is_late: bool = False) -> None:
-        """`is_late`: long after the orders were sent, closed ones are chosen by when they were opened."""
-        # Those that were not found so far, by the engine's id.
+        """With `is_late`, long after the orders were sent, closed orders are selected by
+        their opening time.
+        """
+        # Orders not found yet, by client order id.
         self.missing = {order.key: order for order in orders}
-        # Calls that were answered.
+        # Calls answered so far.
         self.calls = 0
         self._asks_closed = asks_closed
         self._is_alone = len(orders) == 1
@@ -45,18 +49,18 @@ class OrderSearch:
         self._has_open = False
         self._pages = 0
         self._has_last_page = False
-        # The first place of the next page, and the closed orders that were told already.
+        # The first place of the next page, and the closed orders listed so far.
         self._offset = 0
         self._seen: set[str] = set()
 
     @property
     def asks_history(self) -> bool:
-        """Is the next call one that costs a key's counter several points?"""
+        """True if the next call costs a key's counter several points."""
         return self._has_open
 
     @property
     def request(self) -> RestRequest | None:
-        """The next call; None when the search is over."""
+        """The next call; None if the search is complete."""
         if not self.missing:
             return None
         if not self._has_open:
@@ -73,11 +77,15 @@ class OrderSearch:
 
     @property
     def named(self) -> str:
-        """The order that `request` asks for by its own name among closed ones; empty when it asks for a page."""
+        """The order that `request` asks for by name among closed orders; empty if it asks
+        for a page.
+        """
         return next(iter(self.missing), "") if self._has_open and self._goes_by_name else ""
 
     def take(self, rows: Sequence[OrderLookup], named: str) -> dict[str, OrderLookup]:
-        """The answer to `request`, and what `named` was then; the orders that it tells of, by the engine's id."""
+        """Take the answer to `request`, with the value that `named` had then; returns the
+        orders found, by client order id.
+        """
         self.calls += 1
         found = {key: row for key, order in self.missing.items() if (row := _own_row(order, rows)) is not None}
         if not self._has_open:
@@ -95,15 +103,15 @@ class OrderSearch:
         joins = self._offset == 0 or not told.isdisjoint(self._seen)
         if not joins:
             self._offset = max(0, self._offset - PAGE // 2)
-            return  # what it tells is true, but something may lie between
+            return  # valid, but orders may be missing between the pages
         if len(told) >= PAGE and told <= self._seen:
-            self._pages = PAGES_MAX  # the same page again: there is no getting further this way
+            self._pages = PAGES_MAX  # the same page again: paging makes no progress
         self._seen |= told
         self._has_last_page = len(told) < PAGE
         self._offset += PAGE - OVERLAP
 
     def forget(self, key: str) -> None:
-        """What became of this order is known from elsewhere."""
+        """Stop looking for this order."""
         self.missing.pop(key, None)
 
     @property
@@ -112,33 +120,36 @@ class OrderSearch:
 
 
 class FoundOrders:
-    """Orders that REST has told of, until their fills are told too, whichever of them the fills belong to."""
+    """Orders that REST has told of, until all their missing fills have been asked for too."""
 
     def __init__(self, knows_fill: Callable[[str], bool]) -> None:
         self._knows_fill = knows_fill
         self._waiting: list[tuple[OrderLookup, list[str]]] = []
         self._fills: dict[str, ExecutionFact] = {}
-        # Fills that were asked for; one that REST does not have yet is found missing later.
+        # Fills that were asked for. One that REST does not have yet is noticed as missing
+        # later.
         self._asked: set[str] = set()
 
     def add(self, row: OrderLookup) -> None:
-        """How an order stands."""
+        """Take an order's state."""
         unseen = [trade_id for trade_id in row.trade_ids if not self._knows_fill(trade_id)]
         self._waiting.append((row, unseen))
 
     @property
     def request(self) -> RestRequest | None:
-        """The call for fills that nobody has told; None without any."""
+        """The call for missing fills; None if there are none."""
         ids = self._to_ask
         return rest_requests.query_trades(ids) if ids else None
 
     def take(self, fills: Sequence[ExecutionFact]) -> None:
-        """The answer to `request`."""
+        """Take the answer to `request`."""
         self._asked.update(self._to_ask)
         self._fills.update({fill.exec_id: fill for fill in fills if fill.exec_id is not None})
 
     def ready(self) -> list[tuple[OrderLookup, list[ExecutionFact]]]:
-        """Orders all of whose fills were asked for, each once, with them."""
+        """The orders whose missing fills were all asked for, with these fills. Each is
+        returned once.
+        """
         ready = [(row, ids) for row, ids in self._waiting if self._asked.issuperset(ids)]
         self._waiting = [(row, ids) for row, ids in self._waiting if not self._asked.issuperset(ids)]
         told = [(row, [self._fills[trade_id] for trade_id in ids if trade_id in self._fills]) for row, ids in ready]
@@ -156,12 +167,14 @@ class FoundOrders:
 
 
 def name_of(order: TrackedOrder) -> dict[str, Any]:
-    """What finds an order at REST by its own name."""
+    """The parameters that find this order by name at REST."""
     return {"cl_ord_id": order.key} if order.userref is None else {"userref": order.userref}
 
 
 def _own_row(order: TrackedOrder, rows: Sequence[OrderLookup]) -> OrderLookup | None:
-    """The row that is this order. A closing order carries its parent's userref, and an old one may have had it too."""
+    """The row of this order, or None. A closing order has its parent's userref, and an
+    older order may have had it too.
+    """
     for row in rows:
         is_it = row.cl_ord_id == order.key if order.userref is None else row.own_userref == order.userref
         is_it = is_it and row.side in (None, order.intent.side)

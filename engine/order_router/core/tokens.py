@@ -1,12 +1,14 @@
-"""WebSocket tokens: asked for ahead of their end, and given to each new private connection.
+"""WebSocket tokens: requested before they expire, and given to each new private connection.
 
                           age   0 ── refresh_ns (10 min) ── AGE_NS_MAX (13 min) ── 15 min
     given to a connection          yes      a new one is asked for     never        dead at Kraken
 
-`give` gives a token that no connection has had, but that those who ask at the same time share. A failure makes all of
-them wait: the next request goes out after a growing, jittered pause, and after several failures in a row not for a
-minute; what only a person can mend is not asked again until `anew`. Tokens that Kraken refuses one after the other make
-them wait as well: each costs a call of the key. No token is ever logged.
+`give` gives a token that no earlier connection was given; those who ask while one request
+is under way share its token. A failed request fails all of them; the next goes out after a
+growing, jittered pause, and after several failures in a row not for a minute. After an
+error that only a person can mend, nothing is requested until `anew`. Tokens that Kraken
+refuses one after the other cause pauses as well, since each costs a call of the key. No
+token is logged.
 """
 
 from collections.abc import Callable
@@ -29,8 +31,8 @@ AGE_NS_MAX: Final = 780 * NS_PER_S  # Kraken's tokens die at 900 s; this leaves 
 REFRESH_NS: Final = 600 * NS_PER_S
 DEADLINE_S: Final = 3.0  # of one request
 PAUSE_NS_MIN: Final = 500 * NS_PER_MS  # ceiling of the first pause after a failure; it doubles with each
-PASSING: Final = (ErrorKind.TRANSPORT, ErrorKind.SERVICE)  # Kraken's own trouble, or the network's
-REFUSED_SOON_NS: Final = 5 * NS_PER_S  # a token that is refused at this age, or sooner, has hardly been of use
+PASSING: Final = (ErrorKind.TRANSPORT, ErrorKind.SERVICE)  # failures on Kraken's side or of the network
+REFUSED_SOON_NS: Final = 5 * NS_PER_S  # a token refused within this age was as good as never valid
 BREAKER_FAILURES: Final = 5
 BREAKER_OPEN_NS: Final = 60 * NS_PER_S
 
@@ -38,7 +40,7 @@ log = structlog.get_logger("tokens")
 
 
 class NoToken(EngineError):
-    """There is no token to be had now; the text says why, and when the next is asked for."""
+    """No token can be had now; the text says why, and when the next is requested."""
 
 
 Taker = Callable[["Secret | NoToken"], None]
@@ -53,20 +55,21 @@ class TokenSource:
         self._calls = calls
         self._now = now
         self._refresh_ns = min(refresh_ns, AGE_NS_MAX)
-        # The newest token, when it was asked for, and after which age it is not given away; None before the first, and
-        # after it was refused.
+        # The newest token, when it was requested, and the age from which it is not given
+        # away; None before the first, and after it was refused.
         self._token: Secret | None = None
         self._asked_at = MonoNs(0)
         self._age_ns_max = 0
-        # Has a connection had it?
+        # Whether a connection was given it.
         self._is_given = False
-        # Who waits for the request that is under way; None while none is.
+        # The takers of the request that is under way; None if none is.
         self._takers: list[Taker] | None = None
-        # When it may be asked for: after failures, and after tokens that were refused as soon as they were used.
+        # When the next request may go out: after failures, and after tokens refused as soon
+        # as they were used.
         self._retry = Retry(chance, first_ns=PAUSE_NS_MIN)
         self._refusals = Retry(chance, first_ns=PAUSE_NS_MIN)
         self._refused_in_a_row = 0
-        # What the last failure was about.
+        # The kind of the last failure.
         self._failed_for = ErrorKind.UNKNOWN
         self._is_wanted = False
         self.refreshes = 0
@@ -76,23 +79,27 @@ class TokenSource:
 
     @property
     def token(self) -> str | None:
-        """The newest token, for requests on a connection that stands; None when there is none that is sure to live."""
+        """The newest token, for requests on an established connection; None if there is
+        none that is certainly valid.
+        """
         if self._token is None or self._age_ns() >= self._age_ns_max:
             return None
         return self._token.reveal()
 
     @property
     def is_open(self) -> bool:
-        """Is the breaker open: does nothing go out for a while?"""
+        """True while the breaker is open, so that no request goes out."""
         return self._retry.failures_in_a_row >= BREAKER_FAILURES and self._now.mono < self._retry_at
 
     @property
     def _retry_at(self) -> MonoNs:
-        """No request before this."""
+        """The earliest time of the next request."""
         return max(self._retry.at, self._refusals.at)
 
     def give(self, taker: Taker) -> None:
-        """Give `taker` a token for a new connection, now or when it has come; NoToken when none can be had now."""
+        """Call `taker` with a token for a new connection, at once or when it has come; with
+        NoToken if there is none.
+        """
         self._is_wanted = True
         if self._takers is not None:
             self._takers.append(taker)
@@ -107,9 +114,11 @@ class TokenSource:
             self._ask([taker])
 
     def invalidate(self, token: str, reason: str = "the token was refused") -> None:
-        """Kraken has refused this token (ESession, EAPI:Invalid token): the next one who asks gets another.
+        """Drop a token that Kraken refused (ESession, EAPI:Invalid token); the next `give`
+        gives another.
 
-        At once; only when several in a row were refused as soon as they were used, after growing pauses.
+        The next is requested at once; only if several in a row were refused as soon as they
+        were used, after a growing pause.
         """
         if self._token is None or self._token != Secret(token):
             return
@@ -124,25 +133,29 @@ class TokenSource:
             self._refusals.failed(ErrorKind.TOKEN, self._now.mono)
 
     def reachable_again(self) -> None:
-        """Kraken has taken a connection: if it could not be reached before, ask at once, once."""
+        """Kraken has accepted a connection: if it was unreachable before, make one request
+        without a pause.
+        """
         if self._failed_for in PASSING and not self._retry.is_over:
             self._retry.at = MonoNs(0)
 
     def anew(self) -> None:
-        """Something has changed, such as the key's permissions: ask again, whatever was refused before."""
+        """Request again, whatever was refused before: something has changed, such as the
+        key's permissions.
+        """
         self._retry.anew()
         self._refusals.anew()
         self._refused_in_a_row = 0
 
     def ask_due(self) -> None:
-        """Ask for the next token when the present one is old, or was refused."""
+        """Request the next token if the present one is old or was refused."""
         if not self._is_wanted or self._takers is not None or self._now.mono < self._retry_at:
             return
         if self._token is None or self._age_ns() >= self._refresh_ns:
             self._ask([])
 
     def statistics(self) -> dict[str, Any]:
-        """For `engine status`."""
+        """Counts and ages for `engine status`."""
         return {
             "age_s": None if self._token is None else round(self._age_ns() / NS_PER_S, 1),
             "refreshes": self.refreshes,

@@ -1,4 +1,6 @@
-"""The WebSocket route of requests: numbered by the session, which keeps their purpose, and written to the socket."""
+"""The WebSocket route of requests: the session numbers them and keeps their purpose, the
+socket sends them.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +15,7 @@ from engine.units import WallNs
 
 
 class WebSocketRoute:
-    """The trading connection, as those who send requests see it."""
+    """The trading connection, as the senders of requests see it."""
 
     def __init__(self, session: TradingSession, socket: SocketPort, now: Instant) -> None:
         self.session = session
@@ -22,15 +24,17 @@ class WebSocketRoute:
 
     @property
     def is_ready(self) -> bool:
-        """Is there a connection with a token, and room in its socket?"""
+        """True if there is a connection with a token, and room in its socket."""
         return self.session.is_ready and self._socket.can_send
 
     def send_order(self, intent: OrderIntent, key: str, deadline: WallNs) -> bool:
-        """Write a new order that is known by its client order id; False as from `send`."""
+        """Send a new order that is identified by its client order id; the result is that of
+        `send`.
+        """
         return self.send("add_order", Purpose("add", (key,)), partial(_add_order, intent, key, deadline))
 
     def send(self, method: str, purpose: Purpose, build: Callable[[str, int], bytes]) -> bool:
-        """Write a request; False when not a byte of it has left, and then nothing will be heard of it."""
+        """Send a request; False if no byte of it was sent, and then no reply will come."""
         numbered = self.session.send(method, purpose, build, self._now.mono)
         if numbered is None:
             return False

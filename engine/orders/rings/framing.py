@@ -6,8 +6,9 @@ byte  0          4
       │ length   │ MessagePack                │ unused  │   little-endian
       └──────────┴────────────────────────────┴─────────┘
 
-A record that cannot be read is counted, logged and skipped. It must not end the process that
-reads it: the successor would find it again and end too, and nobody could cancel an order.
+A record that cannot be read is counted, logged and skipped. It must not end the process
+that reads it: the successor would find it again and end too, and nobody could cancel an
+order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,6 @@ from struct import error as Unpackable
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-import structlog
 
 from engine.errors import MisuseError, UnreadableRecord
 
@@ -24,7 +24,6 @@ LENGTH: Final = Packing("<I")
 EXCERPT_BYTES_MAX: Final = 160  # of a record that cannot be read, for the log
 TOLD_MAX: Final = 100  # lines in the log, of one ring; all are counted
 
-log = structlog.get_logger("ring")
 
 # What the encoder raises for a whole number beyond 64 bits, an unknown type, a text that is
 # not Unicode and endless nesting; and the decoder for bytes that are not MessagePack, or
@@ -90,7 +89,13 @@ class RingRecords(Generic[T]):
         except UnreadableRecord as error:
             self.unreadable += 1
             if self.unreadable <= TOLD_MAX:
-                log.error("unreadable record", ring=self._ring, reason=str(error), unreadable=self.unreadable)
+                # Not at the top: whoever imports a strategy's names must not wait for the
+                # log.
+                import structlog
+
+                structlog.get_logger("ring").error(
+                    "unreadable record", ring=self._ring, reason=str(error), unreadable=self.unreadable
+                )
             return None
 
     def read_all(self, records: Iterable[bytes]) -> Iterator[T]:

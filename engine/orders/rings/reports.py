@@ -48,7 +48,7 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
     price_decimals: int = 0
     qty_decimals: int = 0
     is_busy: bool = False
-    """Is an amend or a cancel under way?"""
+    """True while an amend or a cancel is under way."""
     changed_at: WallNs
     trigger_type: str = ""
     """static, pct or quote, of an order that has a trigger: what an amend of it means."""
@@ -173,13 +173,13 @@ class Order(Struct, eq=False):
 
     @property
     def is_open(self) -> bool:
-        """May it still trade? True for an order in doubt, too."""
+        """True while it may trade, also for an order in doubt."""
         return not self.report.state.is_terminal
 
     @property
     def is_working(self) -> bool:
-        """Is it open at Kraken, with no amend or cancel under way: one that can be amended
-        now?"""
+        """True if it can be amended now: it is open at Kraken, with no amend or cancel
+        under way."""
         report = self.report
         return report.state in (OrderState.WORKING, OrderState.PARTIAL) and not report.is_busy
 
@@ -189,7 +189,7 @@ class Order(Struct, eq=False):
 
     @property
     def is_unknown(self) -> bool:
-        """Is it in doubt: sent, and Kraken has not said what became of it?"""
+        """True if it is in doubt: sent, and Kraken has not told its outcome."""
         return self.report.state is OrderState.UNKNOWN
 
     def _qty(self, lots: QtyLots) -> Decimal:
@@ -277,7 +277,7 @@ class TradingStatus(Struct, frozen=True, array_like=True, tag="t"):
     """ACTIVE; REDUCING: only what makes positions smaller; HALTED: cancels only, until
     `engine resume`."""
     is_open: bool = False
-    """Would an order of this strategy be looked at now?"""
+    """True if new orders of this strategy are taken now."""
     reason: str = "the engine does not trade"
 
 

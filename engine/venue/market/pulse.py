@@ -1,7 +1,8 @@
-"""When the next engine event is due: the venue's rate, in irregular steps, to a tenth of a millisecond.
+"""Times the order flow's events: the venue's rate in irregular steps, precise to a tenth of
+a millisecond.
 
-An alarm wakes it when the next one is due. After a stall the venue goes on from now: what it missed beyond
-CATCH_UP_NS is not made up for, so a backlog never builds up.
+An alarm rings when the next event is due. After a stall the venue continues from now:
+events missed for longer than CATCH_UP_NS are dropped, so no backlog builds up.
 """
 
 from collections.abc import Callable
@@ -16,14 +17,15 @@ TICK_NS_MAX: Final = 4 * NS_PER_MS  # of work before the loop may look at its so
 EVENTS_BETWEEN_LOOKS: Final = 16  # at the clock
 SLEEP_NS_MIN: Final = 100 * NS_PER_US  # shorter sleeps cost more than they are worth: due events share a wake-up
 
-# Three events in ten follow the one before almost at once, as on the wire, where one order calls forth others.
+# Three events in ten follow the one before almost at once, as on the wire, where one order
+# causes others.
 BURST_SHARE: Final = 0.3
 BURST_GAP: Final = 0.02  # of the mean gap
 _CALM_GAP: Final = (1 - BURST_SHARE * BURST_GAP) / (1 - BURST_SHARE)  # which keeps the mean at one
 
 
 class AlarmPort(Protocol):
-    """What wakes the pulse, once for each `set`."""
+    """An alarm, which rings once after each `set`."""
 
     def set(self, delay_ns: int) -> None: ...
 
@@ -31,7 +33,7 @@ class AlarmPort(Protocol):
 
 
 NewAlarm = Callable[[Callable[[], None]], AlarmPort]
-"""Makes an alarm that calls this when it rings."""
+"""Makes an alarm that calls this function when it rings."""
 
 
 class Pulse:
@@ -56,13 +58,13 @@ class Pulse:
         self._alarm: AlarmPort | None = None  # None while stopped
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start calling `event`."""
         self._due = self._clock.mono_ns() + self._next_gap_ns()
         self._alarm = self._new_alarm(self._wake)
         self._alarm.set(SLEEP_NS_MIN)
 
     def stop(self) -> None:
-        """Beat no more, until the next `start`."""
+        """Stop calling `event`, until the next `start`."""
         if self._alarm is not None:
             self._alarm.close()
             self._alarm = None

@@ -1,4 +1,6 @@
-"""The venue's REST on a loopback port of its own: HTTP around `RestDoor`."""
+"""The HTTP server of the venue's REST API, on a loopback port of its own, around
+`RestApi`.
+"""
 
 import asyncio
 import errno
@@ -9,31 +11,32 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from engine.errors import UserError
-from engine.venue.rest.door import HttpReply, HttpRequest, RestDoor, errors_reply
+from engine.venue.rest.api import HttpReply, HttpRequest, RestApi, errors_reply
 from engine.venue.setup.settings import VenueSettings
 
 SHUTDOWN_S: Final = 1.0
 BAD_REQUEST: Final = "EAPI:Bad request"
 INTERNAL: Final = "EGeneral:Internal error"
-ORIGIN_ERROR: Final = 520  # Cloudflare's own, of which HTTP has no word
+ORIGIN_ERROR: Final = 520  # Cloudflare's own code, without a phrase in HTTP
 
 
 class RestServer:
     """The HTTP side of one venue: `await start()`, then `url`, then `await stop()`."""
 
-    def __init__(self, settings: VenueSettings, door: RestDoor) -> None:
+    def __init__(self, settings: VenueSettings, api: RestApi) -> None:
         self._settings = settings
-        self._door = door
+        self._api = api
         self._runner: web.ServerRunner | None = None
         self.url = ""  # http://127.0.0.1:8767, set once it serves
 
     async def start(self) -> None:
-        """Open the door; UserError when the port cannot be had."""
+        """Listen. Raises UserError if the port is not available."""
         settings = self._settings
         port = settings.rest_port
         if port is None:
             port = settings.port and settings.port + 2
-        # A plain server, without routes: some ten thousand calls a second instead of half of it.
+        # A plain server without routes handles twice as many calls, some ten thousand a
+        # second.
         server = web.Server(self._answer, access_log=None, logger=_http_log())
         self._runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
@@ -49,12 +52,12 @@ class RestServer:
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def stop(self) -> None:
-        """Close it; requests under way are dropped."""
-        self._door.close()
+        """Stop listening; requests under way are dropped."""
+        self._api.close()
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
-        self._door.close()
+        self._api.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -62,7 +65,7 @@ class RestServer:
         except web.HTTPRequestEntityTooLarge:
             return _response(errors_reply(BAD_REQUEST))
         except (ConnectionError, web.RequestPayloadError):
-            return _response(errors_reply(BAD_REQUEST, status=400))  # the client has gone: nobody reads this
+            return _response(errors_reply(BAD_REQUEST, status=400))  # the client is gone and reads nothing
         asked = HttpRequest(
             request.method, request.path, tuple(request.query.items()), request.headers, body, request.content_type
         )
@@ -72,7 +75,7 @@ class RestServer:
             if not answered.done():  # its client has gone
                 answered.set_result(reply)
 
-        self._door.answer(asked, take)
+        self._api.answer(asked, take)
         reply = await answered
         if reply is None:
             if request.transport is not None:
@@ -87,7 +90,9 @@ def _response(reply: HttpReply) -> web.Response:
 
 
 def _http_log() -> logging.Logger:
-    """aiohttp's complaints, without those about bytes that are not HTTP: they are the client's fault."""
+    """aiohttp's log, without its errors about bytes that are not HTTP, which are the
+    client's fault.
+    """
 
     def is_ours(record: logging.LogRecord) -> bool:
         return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

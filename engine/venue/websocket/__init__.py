@@ -1,1 +1,3 @@
-"""The venue's WebSocket side: public and private conversations, tokens, faults, captures served again."""
+"""The venue's WebSocket: public and private connections, tokens, faults, playback of
+captures.
+"""

@@ -1,9 +1,10 @@
-"""Captures of genuine frames: one raw message a line, read into streams that can be served again.
+"""Captures of genuine frames, one raw message a line, read into streams that can be played
+back.
 
-What a stream is follows from the messages: channel and symbol from the data, the depth of a book from the capture's
-own acks (or, without them, from the size of its snapshot). A stream begins with its first snapshot, if it has any.
-The receive clock is read from the `.recv_ns.txt` file beside the capture, one number a line, else it is the time that
-the messages tell.
+The messages tell each stream: channel and symbol by the data, the depth of a book by the
+capture's own acks (or, without them, by the size of its snapshot). A stream begins with its
+first snapshot, if it has any. The receive times are read from the `.recv_ns.txt` file
+beside the capture, one number a line; without that file they are the times in the messages.
 """
 
 import re
@@ -22,7 +23,7 @@ from engine.venue.market.pairs import PAIR_OF_SYMBOL, PairSpec
 from engine.venue.wire.stream import StreamKey
 from engine.venue.wire.wire import text_frame
 
-CHANNELS: Final = frozenset({"book", "trade", "ticker", "ohlc", "instrument"})  # that can be served again
+CHANNELS: Final = frozenset({"book", "trade", "ticker", "ohlc", "instrument"})  # that can be played back
 CHUNK_FRAMES: Final = 256  # in one write at full speed: some 56 kB of book updates
 
 _NUMBERS: Final = re.compile(
@@ -48,7 +49,9 @@ class Medley:
         self._chunks: dict[int, bytes] = {}  # joined frames by the index of the first; made when first needed
 
     def chunk(self, index: int) -> tuple[bytes, int]:
-        """The frames from `index` to the end of its chunk as one piece, and the index after them."""
+        """The frames from `index` to the end of its chunk as one piece, and the index after
+        them.
+        """
         end = min(index - index % CHUNK_FRAMES + CHUNK_FRAMES, len(self.frames))
         if index % CHUNK_FRAMES:
             return b"".join([frame.frame for frame in self.frames[index:end]]), end
@@ -58,16 +61,16 @@ class Medley:
         return chunk, end
 
     def index_of(self, frame: CapturedFrame) -> int:
-        """Where this frame, or the first after it, stands."""
+        """The index of this frame, or of the first after it."""
         return bisect_left(self.frames, frame)
 
 
 class Capture:
-    """All that the captures hold."""
+    """All streams of the captures."""
 
     def __init__(self, streams: dict[StreamKey, list[CapturedFrame]]) -> None:
         self.streams = streams
-        self._medleys: dict[frozenset[StreamKey], Medley] = {}  # made so far; few sets of streams are ever asked for
+        self._medleys: dict[frozenset[StreamKey], Medley] = {}  # made so far; clients ask for few sets of streams
 
     def medley(self, keys: Iterable[StreamKey]) -> Medley:
         """These streams, merged."""
@@ -79,7 +82,7 @@ class Capture:
         return self._medleys[wanted]
 
     def pairs(self) -> tuple[PairSpec, ...]:
-        """The pairs of the capture, with the precisions of their genuine number text."""
+        """The pairs of the capture, with the precision of their genuine number text."""
         symbols = dict.fromkeys(key.symbol for key in self.streams if key.symbol)
         return tuple(self._pair(symbol) for symbol in symbols)
 
@@ -113,7 +116,9 @@ class Capture:
 
 
 def read_captures(paths: Iterable[str]) -> Capture:
-    """Read files of raw messages; CaptureError in one sentence when one of them is no such thing."""
+    """Read files of raw messages. Raises CaptureError, in one sentence, if one of them is
+    something else.
+    """
     streams: dict[StreamKey, list[CapturedFrame]] = {}
     file_of_key: dict[StreamKey, str] = {}
     order = 0
@@ -132,7 +137,7 @@ def read_captures(paths: Iterable[str]) -> Capture:
 def _read(path: Path, order: int) -> dict[StreamKey, list[CapturedFrame]]:
     lines = _lines(path)
     at_ns = _receive_times(path, len(lines))
-    depth_of_symbol: dict[str, int] = {}  # as the last ack before told it
+    depth_of_symbol: dict[str, int] = {}  # by the last ack
     streams: dict[StreamKey, list[CapturedFrame]] = {}
     begun: set[StreamKey] = set()  # streams whose first snapshot has been seen
     last_at = first_at = 0
@@ -140,14 +145,14 @@ def _read(path: Path, order: int) -> dict[StreamKey, list[CapturedFrame]]:
         message = _message(path, number, line)
         at = at_ns[number - 1] if at_ns else (_told_time(message) or last_at)
         first_at = first_at or at
-        last_at = max(last_at, at)  # a snapshot tells the time of the last change, which can lie back
+        last_at = max(last_at, at)  # a snapshot has the time of the last change, which may be earlier
         _note_depth(message, depth_of_symbol)
         key = _key(message, depth_of_symbol)
         if key is None:
             continue
         if message.get("type") == "snapshot" and key not in begun:
             begun.add(key)
-            streams[key] = []  # what came before belongs to a subscription whose beginning we have not seen
+            streams[key] = []  # earlier frames are of a subscription whose snapshot is not in the capture
         streams.setdefault(key, []).append(CapturedFrame(last_at - first_at, order + number, key, text_frame(line)))
     served = {key: frames for key, frames in streams.items() if key in begun or key.channel == "trade"}
     if not served:
@@ -179,7 +184,7 @@ def _message(path: Path, number: int, line: str) -> dict[str, Any]:
 
 
 def _receive_times(path: Path, line_count: int) -> list[int]:
-    """The receive clock of each line, empty where the capture has none."""
+    """The receive time of each line; empty if the capture has none."""
     beside = path.with_name(path.name.removesuffix(".jsonl") + ".recv_ns.txt")
     if not beside.exists():
         return []
@@ -193,7 +198,7 @@ def _receive_times(path: Path, line_count: int) -> list[int]:
 
 
 def _told_time(message: dict[str, Any]) -> int:
-    """The time that a message tells, in ns; 0 when it tells none."""
+    """The time in a message, in ns; 0 if it has none."""
     row = message.get("data")
     if isinstance(row, list):
         row = row[-1] if row else None
@@ -216,7 +221,7 @@ def _note_depth(message: dict[str, Any], depth_of_symbol: dict[str, int]) -> Non
 
 
 def _key(message: dict[str, Any], depth_of_symbol: dict[str, int]) -> StreamKey | None:
-    """Which stream a message belongs to; None for all that is not market data."""
+    """The stream that a message belongs to; None if it is not market data."""
     channel, rows = message.get("channel"), message.get("data")
     if channel not in CHANNELS or "method" in message:
         return None

@@ -1,7 +1,9 @@
-"""What both WebSockets of the venue have in common: how a connection lives, beats and ends, without a socket.
+"""What both kinds of WebSocket connection have in common: status, heartbeats and end,
+without a socket.
 
-A `status` frame comes first; then nothing until a subscription succeeds; from then on a heartbeat every second
-whatever else flows. A connection that neither asks nor is subscribed is closed.
+A `status` frame comes first; then nothing until a subscription succeeds; from then on a
+heartbeat every second whatever else is sent. A connection without requests and
+subscriptions is closed.
 """
 
 from typing import Final, Protocol
@@ -16,24 +18,24 @@ from engine.venue.wire.text import HEARTBEAT, error_text, status_text
 from engine.venue.wire.wire import close_frame, pong_frame, text_frame
 
 HEARTBEAT_FRAME: Final = text_frame(HEARTBEAT)
-NORMAL_CLOSURE: Final = 1000  # what an idle connection is told; Kraken's own code is not known
+NORMAL_CLOSURE: Final = 1000  # for an idle connection; Kraken's own code is not known
 
 
 class Link(Protocol):
-    """The socket side of a connection."""
+    """The socket of a connection."""
 
     def write(self, frames: bytes) -> None:
-        """Hand bytes to the socket."""
+        """Write bytes to the socket."""
 
     def finish(self) -> None:
-        """Close once the client has answered our close frame, or a moment later."""
+        """Close once the client has answered our close frame, or after a short wait."""
 
     def reset(self) -> None:
-        """Break the connection off, unsent bytes included."""
+        """Break the connection off, dropping unsent bytes."""
 
 
-class House(Protocol):
-    """The part of the venue that a connection knows."""
+class VenuePort(Protocol):
+    """The part of the venue that a connection uses."""
 
     system: str  # online, cancel_only, maintenance, post_only
     notices: Notices
@@ -42,32 +44,32 @@ class House(Protocol):
         """Flush this connection at the end of the tick."""
 
     def begin_maintenance(self) -> None:
-        """Go through the phases of a maintenance, unless one is under way."""
+        """Begin a maintenance; no effect while one is under way."""
 
 
 class Conversation:
-    """One client's connection; what is said on it is the business of the two kinds."""
+    """One client's connection; the two kinds implement its requests."""
 
     def __init__(
         self,
         connection_id: int,
         *,
         link: Link,
-        house: House,
+        venue: VenuePort,
         timers: Timers,
         clock: Clock,
         settings: VenueSettings,
     ) -> None:
         self._connection_id = connection_id
         self._link = link
-        self._house = house
+        self._venue = venue
         self._timers = timers
         self._clock = clock
         self._settings = settings
         self._out: list[bytes] = []  # frames to send at the next flush
-        self._open = True  # until either side has begun to close
+        self._open = True  # False once either side has begun to close
         self._silent = False  # the fault: nothing is sent any more
-        self._heartbeat: Timer | None = None  # runs from the first successful subscription on, for ever
+        self._heartbeat: Timer | None = None  # runs from the first successful subscription on
         self._heartbeat_due: MonoNs = MonoNs(0)
         self._idle: Timer | None = None
         self._asked_at: MonoNs = clock.mono_ns()  # last frame of the client
@@ -80,29 +82,29 @@ class Conversation:
 
     @property
     def is_subscribed(self) -> bool:
-        """Does it hold any subscription?"""
+        """True if it has any subscription."""
         raise NotImplementedError
 
     @property
     def faults(self) -> FaultLine | None:
-        """What spoils its data frames; None for nothing."""
+        """The faults of its data frames; None for none."""
         return None
 
     def pause(self) -> None:
-        """The socket has more than it can send."""
+        """Called when the socket's buffer is full."""
 
     def resume(self) -> None:
-        """The socket has room again."""
+        """Called when the socket's buffer has room again."""
 
     # --- life --------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """The server speaks first."""
+        """Send the first frame: the server speaks first."""
         self.tell_status()
         self._idle = self._timers.call_later(self._settings.idle_close_s, self._close_if_idle)
 
     def end(self) -> None:
-        """The socket is gone."""
+        """Note that the socket is gone."""
         self._open = False
         self._out.clear()
         for timer in (self._heartbeat, self._idle):
@@ -110,13 +112,13 @@ class Conversation:
                 timer.cancel()
 
     def tell_status(self) -> None:
-        """The state of the venue and its notices, on connect and whenever either changes."""
-        notices = self._house.notices.status_fields(self._clock.wall_ns())
-        self._send(status_text(self._house.system, self._connection_id, notices))
+        """Send the venue's status and notices, on connect and when either changes."""
+        notices = self._venue.notices.status_fields(self._clock.wall_ns())
+        self._send(status_text(self._venue.system, self._connection_id, notices))
         self.flush()
 
     def receive_ping(self, payload: bytes) -> None:
-        """The WebSocket protocol's own ping also counts as a sign of life."""
+        """Answer a ping of the WebSocket protocol, which also counts as activity."""
         self._asked_at = self._clock.mono_ns()
         if self._open and not self._silent:
             self._out.append(pong_frame(payload))
@@ -132,7 +134,7 @@ class Conversation:
     # --- frames to the client ----------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Hand what is queued to the socket, in one write."""
+        """Write the queued frames to the socket at once."""
         if self._out:
             frames = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
@@ -154,7 +156,7 @@ class Conversation:
             self._arm_heartbeat()
 
     def _arm_heartbeat(self) -> None:
-        # From due time to due time: a late one does not push back those after it.
+        # Counted from due time to due time: a late one does not delay those after it.
         now = self._clock.mono_ns()
         self._heartbeat_due = MonoNs(max(self._heartbeat_due + int(self._settings.heartbeat_s * NS_PER_S), now))
         self._heartbeat = self._timers.call_later((self._heartbeat_due - now) / NS_PER_S, self._beat)
@@ -166,10 +168,11 @@ class Conversation:
         self._arm_heartbeat()
 
     def _close_if_idle(self) -> None:
-        """Close a connection that neither asks nor is subscribed.
+        """Close a connection without requests and subscriptions.
 
-        A subscription is traffic even where its pair is quiet, for it keeps the heartbeat going: connections with
-        subscriptions and without pings have stayed up for eleven hours.
+        A subscription counts as activity even if its pair is quiet, since it causes
+        heartbeats: connections with subscriptions and without pings have stayed open for
+        eleven hours.
         """
         limit_ns = int(self._settings.idle_close_s * NS_PER_S)
         idle_ns = self._clock.mono_ns() - self._asked_at
@@ -183,13 +186,13 @@ class Conversation:
     # --- what faults can do ------------------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Break off without a close frame."""
+        """Break the connection off without a close frame."""
         self._open = False
         self._out.clear()
         self._link.reset()
 
     def close(self, code: int) -> None:
-        """Say goodbye with a code; nothing is sent after it."""
+        """Send a close frame with this code; nothing is sent after it."""
         if self._open:
             self._out.append(close_frame(code))
             self._open = False
@@ -197,9 +200,9 @@ class Conversation:
             self._link.finish()
 
     def fall_silent(self) -> None:
-        """Send nothing any more, with the socket open."""
+        """Send nothing any more, and keep the socket open."""
         self._silent = True
         self._out.clear()
 
     def begin_maintenance(self) -> None:
-        self._house.begin_maintenance()
+        self._venue.begin_maintenance()

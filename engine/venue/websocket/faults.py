@@ -1,11 +1,12 @@
-"""Trouble by seed: what goes wrong on the way from the venue to one connection.
+"""Seeded faults of the frames from the venue to one connection.
 
     KIND=RATE[@SYMBOL]      each outgoing data frame (of that symbol) suffers it with this probability
     KIND@SECONDS[@SYMBOL]   once on every connection of a side then open, that long after the first one to it
 
-The kinds of `KINDS` spoil what the public is sent; those of `private_faults` befall trading requests. The venue's own
-books never suffer. One connection draws from its own generator, seeded with the venue's seed and the
-connection's number, so a failure can be told as two numbers.
+The kinds of `KINDS` change the frames of public connections; those of `private_faults`
+apply to trading requests. The venue's own books never change by them. Each connection has
+its own generator, seeded with the venue's seed and the connection's number, so two numbers
+reproduce a failure.
 """
 
 import re
@@ -36,7 +37,7 @@ KINDS: Final = {
     "precision": "precision:PRICExQTY@SECONDS@SYMBOL, the pair has so many decimals from then on (precision:2x8)",
 }
 
-# Received as a payload from the real Kraken, and what breaks parsers that trust it.
+# Received as a payload from the real Kraken; it breaks parsers that trust their input.
 NOISE_FRAME: Final = text_frame("CloudFlare WebSocket proxy restarting")
 UNKNOWN_FRAME: Final = text_frame('{"channel":"weather","type":"update","data":[{"symbol":"BTC/USD","sky":"clear"}]}')
 
@@ -45,7 +46,9 @@ _CHECKSUM: Final = re.compile(rb'(?<="checksum":)[0-9]+')
 
 
 def parse_fault(text: str) -> FaultSpec:
-    """`corrupt=0.001@BTC/USD`, `cut@5`, `close:1012=0.0001`: one fault as the command line gives it."""
+    """Parse one fault of the command line: `corrupt=0.001@BTC/USD`, `cut@5`,
+    `close:1012=0.0001`.
+    """
     match = re.fullmatch(r"([a-z][a-z0-9-]*)(?::(\w+))?(?:=([^@]*)|@([^@]*))(?:@(.+))?", text)
     if match is None:
         raise ConfigError(f"--fault {text}: write KIND=RATE[@SYMBOL] or KIND@SECONDS[@SYMBOL], such as corrupt=0.001")
@@ -81,14 +84,14 @@ def _precision(text: str, decimals: str, at_text: str | None, symbol: str | None
 
 
 def check_symbols(specs: Iterable[FaultSpec], listed: Collection[str]) -> None:
-    """ConfigError for a fault of a pair that is not listed: it would never strike, and nobody would know."""
+    """Raise ConfigError for a fault of a pair that is not listed: it would never occur."""
     for spec in specs:
         if spec.symbol is not None and spec.symbol not in listed:
             raise ConfigError(f"--fault {spec.kind} of {spec.symbol}: the venue lists {', '.join(listed)}")
 
 
 def frame_faults(specs: Iterable[FaultSpec]) -> tuple[FaultSpec, ...]:
-    """Those that spoil what the public is sent."""
+    """The faults that apply to frames of public connections."""
     return tuple(spec for spec in specs if spec.kind in KINDS)
 
 
@@ -103,7 +106,7 @@ def _number(place: str, text: str, low: float, high: float) -> float:
 
 
 class FaultTarget(Protocol):
-    """What a fault can do to a connection, beyond spoiling a frame."""
+    """What a fault can do to a connection, besides changing a frame."""
 
     def reset(self) -> None: ...
 
@@ -115,36 +118,38 @@ class FaultTarget(Protocol):
 
 
 class FaultLine:
-    """The faults of one connection: every data frame passes through it."""
+    """The faults of one connection; every data frame passes through it."""
 
     def __init__(
         self, specs: Iterable[FaultSpec], seed: int, connection_number: int, target: FaultTarget, counts: dict[str, int]
     ) -> None:
         self._rated = [(spec, spec.rate) for spec in specs if spec.rate is not None]
-        self._armed: list[FaultSpec] = []  # timed ones whose moment has come, waiting for a frame that they fit
+        self._armed: list[FaultSpec] = []  # timed ones that are due and wait for a fitting frame
         self._muted: set[StreamKey] = set()
         self._rng = Random(f"{seed} faults of connection {connection_number}")
         self._target = target
-        self._counts = counts  # how often each kind has struck, on all connections together
+        self._counts = counts  # occurrences of each kind, on all connections together
 
     def arm(self, spec: FaultSpec) -> None:
-        """The moment of a timed fault: connections suffer at once, frames when the next fitting one comes."""
+        """Apply a timed fault: to the connection at once, to a frame when the next fitting
+        one is sent.
+        """
         if spec.kind in ("cut", "silent", "close", "maintenance"):
             self._strike(spec, StreamKey("", ""), b"")
         else:
             self._armed.append(spec)
 
     def clear(self) -> None:
-        """No fault strikes any more; a stream that is muted stays so until it is subscribed again."""
+        """End all faults; a muted stream stays muted until it is subscribed again."""
         self._rated.clear()
         self._armed.clear()
 
     def unmute(self, key: StreamKey) -> None:
-        """A new subscription is heard again."""
+        """End the muting of a stream, on a new subscription."""
         self._muted.discard(key)
 
     def spoil(self, key: StreamKey, frame: bytes) -> list[bytes]:
-        """What becomes of one frame: usually itself alone."""
+        """The frames to send instead of this one: usually itself alone."""
         frames = [frame]
         if self._armed:
             fitting = [spec for spec in self._armed if _fits(spec, key, frame)]
@@ -186,7 +191,9 @@ class FaultLine:
         return []
 
     def _other_digit(self, frame: bytes, numbers: list[re.Match[bytes]], last: bool = False) -> bytes:
-        """Another digit in one of the numbers, never a leading zero: the frame stays JSON of the same length."""
+        """Change a digit in one of the numbers, never to a leading zero: the frame stays
+        JSON of the same length.
+        """
         places = [
             place for number in numbers for place in range(number.start(), number.end()) if frame[place] != ord(".")
         ]
@@ -198,12 +205,13 @@ class FaultLine:
 
 
 def _fits(spec: FaultSpec, key: StreamKey, frame: bytes) -> bool:
-    """Can this frame suffer this fault?"""
+    """True if this fault can apply to this frame."""
     if spec.symbol is not None and spec.symbol != key.symbol:
         return False
     if spec.kind == "badcrc":
         return key.channel == "book"
     if spec.kind == "corrupt":
-        # Only what the update itself says; a snapshot is genuine until the checksum of its first update.
+        # Only fields of an update: a client cannot check a snapshot before the checksum of
+        # the next update.
         return key.channel == "book" and b'"type":"update"' in frame[:64]
     return True

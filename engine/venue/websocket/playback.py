@@ -1,8 +1,10 @@
-"""Serving captures: to each connection the streams that it subscribed, at the pace of old or as fast as it reads.
+"""Plays captures back: to each connection its subscribed streams, at the recorded pace or
+as fast as it reads.
 
-Streams that one connection subscribes at about the same time are gathered and played as one medley, in the capture's
-order (so a trade still comes before its book frame). Each begins with its snapshot. When a round is over, the next
-begins with the snapshots again.
+Streams that one connection subscribes at about the same time are collected and played as
+one merged stream, in the capture's order (so a trade still comes before its book frame).
+Each begins with its snapshot. After the last frame, playback begins again with the
+snapshots.
 """
 
 from bisect import bisect_right
@@ -17,13 +19,13 @@ from engine.venue.websocket.capture import Capture, CapturedFrame
 from engine.venue.websocket.requests import DEPTH_REFUSED
 from engine.venue.wire.stream import StreamKey, Subscriber, Timer, Timers
 
-GATHER_NS_MAX: Final = NS_PER_S  # a medley begins this long after its first subscription, however many still come
-CHUNKS_PER_TURN: Final = 16  # at full speed, before other connections have theirs
+GATHER_NS_MAX: Final = NS_PER_S  # playback begins this long after the first subscription at the latest
+CHUNKS_PER_TURN: Final = 16  # at full speed, before other connections get their turn
 FRAMES_PER_TURN: Final = 512  # where frames must be delivered one by one
 
 
 class CaptureSource:
-    """The source of what the captures hold, and of nothing else."""
+    """The source of a venue that plays captures."""
 
     def __init__(
         self,
@@ -38,12 +40,15 @@ class CaptureSource:
         self._timers = timers
         self._clock = clock
         self._snapshot_delay_s = snapshot_delay_s
-        self._gathering: dict[Subscriber, Playback] = {}  # those that have not begun yet
-        # Clients ask for precisions even where the capture has none to tell: they are read from its number text.
+        self._gathering: dict[Subscriber, Playback] = {}  # those that have not begun
+        # Clients ask for precisions even if the capture does not tell them: they are read
+        # from its number text.
         self._instruments = None if INSTRUMENT in capture.streams else instruments_frame(capture.pairs())
 
     def refusal(self, key: StreamKey) -> str | None:
-        """Kraken's words for what the captures do not hold; None for what they do."""
+        """Kraken's error for a stream that the captures do not have; None for one that they
+        have.
+        """
         if _held(key) in self._capture.streams or key.channel == "instrument":
             return None
         if key.channel == "book" and any(
@@ -53,9 +58,10 @@ class CaptureSource:
         return unsupported(key.symbol)
 
     def start(self, subscriber: Subscriber, key: StreamKey, snapshot: bool) -> Callable[[], None]:
-        """Add a stream to the medley that is being gathered for this subscriber, or begin to gather one.
+        """Add a stream to those that are being collected for this subscriber, or begin to
+        collect.
 
-        A capture has its snapshots where it has them, whether or not the client asks for one.
+        A capture has its snapshots at fixed places, whether or not the client asks for one.
         """
         if key.channel == "instrument" and self._instruments is not None:
             return self._start_instruments(subscriber, key, self._instruments)
@@ -76,12 +82,14 @@ class CaptureSource:
 
 
 def _held(key: StreamKey) -> StreamKey:
-    """The key under which a capture holds a stream: what a ticker was triggered by cannot be told from it."""
+    """The key under which a capture has a stream: the trigger of a ticker cannot be told
+    from it.
+    """
     return key._replace(parameter="") if key.channel == "ticker" else key
 
 
 class Playback:
-    """One medley on its way to one subscriber."""
+    """One merged stream on its way to one subscriber."""
 
     def __init__(
         self, capture: Capture, subscriber: Subscriber, settings: VenueSettings, timers: Timers, clock: Clock
@@ -94,13 +102,13 @@ class Playback:
         self._asked_keys: dict[StreamKey, StreamKey] = {}  # as captured → as subscribed
         self._medley = capture.medley(())
         self._next = 0  # index of the next frame to send
-        self._rounds_left = settings.repeat or -1  # never 0 again when it began below it: for ever
+        self._rounds_left = settings.repeat or -1  # below 0 for ever: it never reaches 0
         self._began_at = 0  # monotonic ns at which the first frame of this round was due
         self._gathered_since = 0  # monotonic ns of the first subscription; 0 before it
         self._timer: Timer | None = None  # the next step, if it has been set for a time
 
     def add(self, key: StreamKey, held: StreamKey, delay_s: float, begun: Callable[[], object]) -> None:
-        """One more stream; the medley begins when none has been added for a snapshot's delay."""
+        """Add a stream; playback begins when none was added for a snapshot's delay."""
         now = self._clock.mono_ns()
         self._gathered_since = self._gathered_since or now
         self._asked_keys[held] = key
@@ -116,10 +124,10 @@ class Playback:
         self._timer = self._timers.call_later(min(delay_s, delay_left_s), begin)
 
     def remove(self, held: StreamKey) -> None:
-        """Go on without this stream."""
+        """Continue without this stream."""
         self._asked_keys.pop(held, None)
         if not self._began_at:
-            return  # still gathering: the medley is made when it begins
+            return  # still collecting: the streams are merged at the beginning
         before, self._medley = self._medley, self._capture.medley(self._asked_keys)
         if self._next < len(before.frames):
             self._next = self._medley.index_of(before.frames[self._next])
@@ -132,7 +140,9 @@ class Playback:
         self._step()
 
     def _step(self) -> None:
-        """Send what is due, unless the socket has asked for a rest; then go on when it is over."""
+        """Send what is due, and set the timer for the rest; while the socket is full, wait
+        for it.
+        """
         self._timer = None
         subscriber = self._subscriber
         if not self._asked_keys:
@@ -158,7 +168,7 @@ class Playback:
             self._timer = self._timers.call_soon(self._step)
 
     def _send_due(self, frames: list[CapturedFrame]) -> float:
-        """Send the frames whose time has come; seconds until the next."""
+        """Send the frames that are due; returns the seconds until the next."""
         if not frames:
             return 0.0
         elapsed = self._clock.mono_ns() - self._began_at
@@ -172,7 +182,7 @@ class Playback:
         return max(0.0, (frames[due].at_ns - heard_at) / NS_PER_S)
 
     def _send_chunks(self) -> float:
-        """Send whole chunks until the socket has enough."""
+        """Send whole chunks until the socket is full."""
         for _ in range(CHUNKS_PER_TURN):
             if self._subscriber.paused or self._next >= len(self._medley.frames):
                 break

@@ -4,9 +4,9 @@
                                               └──► engine line ──► Trading ──► answer line ──► link
                                                                       └ rows ──► stream line ──┘
 
-The front end judges a request by itself, in microseconds; what passes reaches the engine a moment later, in order.
-Answers and streams travel on lines of their own, so an answer may come before or after the rows of its order. All
-delays come from the venue's seed.
+The front end checks a request by itself, in microseconds; accepted requests reach the
+engine shortly after, in order. Replies and streams have lines of their own, so a reply may
+come before or after the rows of its order. All delays derive from the venue's seed.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from engine.venue.trading.account import Account
 from engine.venue.trading.client_order import ClientOrder
 from engine.venue.trading.order_checks import DEADLINE_NS_DEFAULT, check_deadline
 from engine.venue.trading.trading import Trading
-from engine.venue.websocket.conversation import Conversation, House, Link
+from engine.venue.websocket.conversation import Conversation, Link, VenuePort
 from engine.venue.websocket.private_faults import PrivateFaults
 from engine.venue.websocket.private_requests import (
     Subscribe,
@@ -48,17 +48,18 @@ from engine.venue.wire.text import ack_text, error_text, pong_text
 
 INVALID_SESSION: Final = "ESession:Invalid session"
 UNAVAILABLE: Final = "EService:Unavailable"
-WAITING_MAX: Final = 10_000  # requests of one connection on their way to the engine; more are answered with Busy
+WAITING_MAX: Final = 10_000  # requests of one connection on their way to the engine; more get the reply Busy
 BUSY: Final = "EService:Busy"
 
 ENGINE_SHARE: Final = 0.5  # of a request's latency that passes before the engine acts, the rest before the answer
-# The stream's delay after the engine acted, as shares of a latency: sometimes sooner than the answer, sometimes later.
+# The stream's delay after the engine acted, as shares of a latency: sometimes shorter than
+# the reply's, sometimes longer.
 STREAM_SHARES: Final = (0.1, 0.9)
 OVERTAKEN_NS: Final = (5 * NS_PER_MS, 30 * NS_PER_MS)  # how long a reordered request is held up
-OPEN_CLOSE: Final = frozenset({"new", "filled", "canceled", "expired"})  # all that order_status=false leaves
+OPEN_CLOSE: Final = frozenset({"new", "filled", "canceled", "expired"})  # sent with order_status=false too
 
 _PERMISSIONS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
-    # All of these groups are needed, of each group one.
+    # One of each group is required.
     "add_order": (("modify-trades",),),
     "amend_order": (("modify-trades",),),
     "edit_order": (("modify-trades",), ("close-trades",)),
@@ -72,8 +73,8 @@ _PERMISSIONS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 }
 
 
-class TradingFloor(NamedTuple):
-    """What all private connections share."""
+class TradingSide(NamedTuple):
+    """The parts that all private connections, and REST, share."""
 
     exchange: Exchange
     trading: Trading
@@ -82,7 +83,7 @@ class TradingFloor(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """An answer on its way; its text is written when it leaves, with the time at which it leaves."""
+    """A reply on its way; its text, with the time of sending, is made when it is sent."""
 
     method: str
     req_id: int | None
@@ -93,7 +94,7 @@ class _Answer(NamedTuple):
 
 
 class _Feed:
-    """One subscription of one account's executions or balances: its numbered frames."""
+    """One subscription to an account's executions or balances: its numbered frames."""
 
     def __init__(self, connection: "PrivateConnection", account: Account, request: Subscribe) -> None:
         self.request = request
@@ -103,17 +104,17 @@ class _Feed:
         self._timer: Timer | None = None
 
     def start(self, timers: Timers, delay_s: float) -> None:
-        """The snapshot after a moment, updates from then on."""
+        """Send the snapshot after `delay_s`, and updates from then on."""
         self._timer = timers.call_later(delay_s, self._begin)
 
     def stop(self) -> None:
-        """Nothing more of it."""
+        """Send nothing more."""
         if self._timer is not None:
             self._timer.cancel()
         self._account.listeners.pop(self, None)
 
     def execution(self, exec_type: str, row: str, symbol: str, at: WallNs) -> None:
-        """A row of the executions channel."""
+        """Send a row of the executions channel."""
         request = self.request
         if request.channel != "executions" or not (request.order_status or exec_type in OPEN_CLOSE):
             return
@@ -122,7 +123,7 @@ class _Feed:
         self._tell("update", [row])
 
     def balance(self, row: str) -> None:
-        """A row of the balances channel."""
+        """Send a row of the balances channel."""
         if self.request.channel == "balances":
             self._tell("update", [row])
 
@@ -155,29 +156,29 @@ class _Feed:
 
 
 class PrivateConnection(Conversation):
-    """What one client asks of the engine, and what his account's streams tell him."""
+    """One client's requests, and the account's subscriptions."""
 
     def __init__(
         self,
         number: int,
         connection_id: int,
         *,
-        floor: TradingFloor,
+        trading_side: TradingSide,
         link: Link,
-        house: House,
+        venue: VenuePort,
         timers: Timers,
         clock: Clock,
         settings: VenueSettings,
         snapshot_delay_s: Callable[[], float],
     ) -> None:
-        super().__init__(connection_id, link=link, house=house, timers=timers, clock=clock, settings=settings)
-        self._exchange, self._trading, self._tokens, self._private_faults = floor
+        super().__init__(connection_id, link=link, venue=venue, timers=timers, clock=clock, settings=settings)
+        self._exchange, self._trading, self._tokens, self._private_faults = trading_side
         self._snapshot_delay_s = snapshot_delay_s
         self._rng = Random(f"{settings.seed} latency of private connection {number}")
         low_ms, high_ms = settings.engine_latency_ms
         self._latency_ns = (low_ms * NS_PER_MS, high_ms * NS_PER_MS)
         self._feeds: dict[str, _Feed] = {}  # by channel
-        self._stragglers: set[Timer] = set()  # requests that faults have delayed
+        self._stragglers: set[Timer] = set()  # requests delayed by faults
         self._engine = DelayLine(timers, clock, self._reach_engine, self.flush)
         self._answers = DelayLine(timers, clock, self._write_answer, self.flush)
         self._stream = DelayLine(timers, clock, self._write_streamed, self.flush)
@@ -185,7 +186,9 @@ class PrivateConnection(Conversation):
     # --- life --------------------------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """The socket is gone: what has reached the venue is executed all the same, nobody hears of it."""
+        """Note that the socket is gone: requests that have arrived are still executed,
+        without a reply.
+        """
         for feed in self._feeds.values():
             feed.stop()
             self._tokens.unpin(feed.request.token)
@@ -201,7 +204,7 @@ class PrivateConnection(Conversation):
     # --- the front end -----------------------------------------------------------------------------------------------
 
     def receive(self, text: bytes) -> None:
-        """Answer one request, at once or once the engine has acted."""
+        """Answer one request, at once or after the engine has processed it."""
         if not self._open:
             return
         time_in = self._clock.wall_ns()
@@ -218,7 +221,9 @@ class PrivateConnection(Conversation):
         self.flush()
 
     def _admit(self, request: TradingRequest, time_in: WallNs) -> None:
-        """What the front end itself can refuse; the rest goes to the engine, if no fault befalls it."""
+        """Make the checks of the front end; an accepted request goes to the engine, unless
+        a fault prevents it.
+        """
         method, req_id = request.method, request.req_id
         for symbol in request.symbols:
             if symbol not in self._exchange.markets:
@@ -238,7 +243,7 @@ class PrivateConnection(Conversation):
         self._suffer(request, time_in, fault)
 
     def _suffer(self, request: TradingRequest, time_in: WallNs, fault: str | None) -> None:
-        """Send a request on its way to the engine, with what befalls it there."""
+        """Pass a request to the engine, with its fault."""
         delay_ns = int(self._latency() * ENGINE_SHARE)
         if fault == "lost":
             return
@@ -261,12 +266,14 @@ class PrivateConnection(Conversation):
             self._engine.put((request, time_in, fault), delay_ns)
 
     def _late_ns(self, request: TradingRequest, time_in: WallNs) -> int:
-        """Up to the deadline, just short of it."""
+        """Nanoseconds until just before the request's deadline."""
         room_ns = DEADLINE_NS_DEFAULT if request.deadline is None else max(0, request.deadline - time_in)
         return int(room_ns * (0.3 + 0.65 * self._private_faults.share()))
 
     def _straggle(self, request: TradingRequest, time_in: WallNs, delay_ns: int) -> None:
-        """Execute a request later than those that come after it, even if the connection is gone by then."""
+        """Execute a request later than those after it, even if the connection has ended by
+        then.
+        """
 
         def arrive() -> None:
             self._stragglers.discard(timer)
@@ -285,7 +292,9 @@ class PrivateConnection(Conversation):
     # --- subscriptions -----------------------------------------------------------------------------------------------
 
     def _answers_later(self, admit: Callable[[], None]) -> None:
-        """Subscriptions pass through the engine's line too: they keep their order among the trading requests."""
+        """Pass a subscription through the engine's line too, so that it keeps its order
+        among trading requests.
+        """
         self._engine.put(admit, int(self._latency() * ENGINE_SHARE))
 
     def _admit_subscription(self, request: Subscribe | Unsubscribe, time_in: WallNs) -> None:
@@ -316,7 +325,7 @@ class PrivateConnection(Conversation):
         account = self._trading.account(api_key.account_id)
         feed = self._feeds[request.channel] = _Feed(self, account, request)
         self._tokens.pin(request.token)
-        # Later than any answer takes: the ack comes first.
+        # Later than any reply takes, so that the ack comes first.
         feed.start(self._timers, self._snapshot_delay_s() + self._latency_ns[1] / NS_PER_S)
         self._start_heartbeat()
         if request.channel == "balances":
@@ -339,7 +348,7 @@ class PrivateConnection(Conversation):
         return {"channel": request.channel}
 
     def stream(self, text: str) -> None:
-        """A frame of a subscription, on its own line."""
+        """Send a frame of a subscription, on the stream line."""
         if self._open:
             low, high = STREAM_SHARES
             share = low + (high - low) * self._rng.random()
@@ -352,7 +361,7 @@ class PrivateConnection(Conversation):
             self._send(entry)
 
     def suffers(self, kind: str, channel: str) -> bool:
-        """Does this fault strike a frame of the channel?"""
+        """True if this fault applies to a frame of the channel."""
         return not self._private_faults.are_quiet and self._private_faults.strikes(kind, channel)
 
     # --- the engine --------------------------------------------------------------------------------------------------
@@ -364,7 +373,7 @@ class PrivateConnection(Conversation):
             self._execute(*arrived)
 
     def _execute(self, request: TradingRequest, time_in: WallNs, fault: str | None) -> None:
-        """Let the engine act; the answers follow unless a fault keeps them."""
+        """Let the engine process a request; replies follow unless a fault drops them."""
         method, req_id = request.method, request.req_id
         answers: list[_Answer]
         try:
@@ -382,7 +391,7 @@ class PrivateConnection(Conversation):
             self._answer(answer)
 
     def _act(self, request: TradingRequest, account_id: int, time_in: WallNs) -> list[_Answer]:
-        """One trading method."""
+        """Process a request of one trading method; returns the replies."""
         method, req_id, trading = request.method, request.req_id, self._trading
         at = self._exchange.event_time()
         result: Any
@@ -424,7 +433,7 @@ class PrivateConnection(Conversation):
         return [_Answer(method, req_id, time_in, result=result)]
 
     def _cancel(self, request: TradingRequest, account_id: int, time_in: WallNs) -> list[_Answer]:
-        """One answer per order, each as if it had been asked alone."""
+        """Cancel orders; returns one reply per order, each as if requested alone."""
         answers = []
 
         def attempt(name: str, identifier: Any, **by: Any) -> None:
@@ -474,7 +483,7 @@ class PrivateConnection(Conversation):
     # --- answers -----------------------------------------------------------------------------------------------------
 
     def _latency(self) -> float:
-        """Of one passage, in ns."""
+        """One latency, in ns."""
         low, high = self._latency_ns
         return low if low == high else low + (high - low) * self._rng.random()
 
@@ -499,7 +508,7 @@ class PrivateConnection(Conversation):
 
 
 def _named(order_id: str | None, cl_ord_id: str | None, order_userref: int | None) -> dict[str, Any]:
-    """An order as an answer names it, keys in alphabetical order."""
+    """The ids of an order as a reply has them, keys in alphabetical order."""
     named: dict[str, Any] = {}
     if cl_ord_id is not None:
         named["cl_ord_id"] = cl_ord_id

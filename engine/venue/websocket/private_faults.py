@@ -1,8 +1,10 @@
-"""Trouble with trading requests, by seed or by script: what makes an order's fate unknown to its client.
+"""Faults of trading requests, by seed or by script: they leave an order's outcome unknown
+to its client.
 
-A rate strikes each request with that probability; a script strikes exactly the next so many, which is how tests ask
-for one cell of a table. What a fault does is done by the private connection and by REST; here is only decided whom it
-strikes. The venue's ledger always tells what really happened.
+A rate applies to each request with that probability; a script applies to exactly the next
+`count` requests, which is how tests ask for one case. The private connection and REST carry
+a fault out; this module decides which requests it applies to. The venue's ledger always
+tells what really happened.
 """
 
 from random import Random
@@ -41,7 +43,7 @@ SCRIPTS_MAX: Final = 1000
 
 
 class Script(msgspec.Struct):
-    """The next `count` requests of a method (any, when empty) suffer a fault."""
+    """The next `count` requests of a method (empty: of any) have a fault."""
 
     kind: str
     count: int = 1
@@ -49,24 +51,24 @@ class Script(msgspec.Struct):
 
 
 class PrivateFaults:
-    """Who is struck next."""
+    """Decides which request has a fault."""
 
     def __init__(self, specs: tuple[FaultSpec, ...], seed: int, counts: dict[str, int]) -> None:
         self._rates: dict[str, list[tuple[float, str | None]]] = {}  # by kind: rates and their symbols
         self._scripts: list[Script] = []
         self._rng = Random(f"{seed} private faults")
-        self._counts = counts  # how often each kind has struck
+        self._counts = counts  # occurrences of each kind
         for spec in specs:
             if spec.kind in PRIVATE_KINDS and spec.rate is not None:
                 self._rates.setdefault(spec.kind, []).append((spec.rate, spec.symbol))
 
     @property
     def are_quiet(self) -> bool:
-        """Can nothing strike at all?"""
+        """True if no fault can occur."""
         return not self._rates and not self._scripts
 
     def set(self, kind: str, rate: float) -> None:
-        """From now on this kind strikes at this rate, whatever it was; 0 ends it, scripts of it included."""
+        """Set the rate of a kind; 0 ends it and its scripts."""
         _check(kind)
         if not 0 <= rate <= 1:
             raise ConfigError(f"fault {kind}: the rate {rate:g} must be from 0 to 1")
@@ -77,19 +79,19 @@ class PrivateFaults:
             self._scripts = [script for script in self._scripts if script.kind != kind]
 
     def script(self, kind: str, count: int = 1, method: str = "") -> None:
-        """The next `count` matching requests suffer it."""
+        """Give the next `count` matching requests this fault."""
         _check(kind)
         if count < 1 or len(self._scripts) >= SCRIPTS_MAX:
             raise ConfigError(f"fault {kind}: count {count} must be 1 or more, and at most {SCRIPTS_MAX} may wait")
         self._scripts.append(Script(kind, count, method))
 
     def clear(self) -> None:
-        """No faults any more."""
+        """End all faults."""
         self._rates.clear()
         self._scripts.clear()
 
     def strikes(self, kind: str, method: str = "", symbols: tuple[str, ...] = ()) -> bool:
-        """Does this kind strike here and now? Scripts first, then dice."""
+        """True if this kind applies here and now: scripts first, then the rate."""
         for script in self._scripts:
             if script.kind == kind and script.method in ("", method):
                 script.count -= 1
@@ -104,17 +106,17 @@ class PrivateFaults:
         return False
 
     def request_fault(self, method: str, symbols: tuple[str, ...] = ()) -> str | None:
-        """What befalls a whole trading request; at most one thing."""
+        """The fault of a whole trading request, at most one; None if it has none."""
         if self.are_quiet:
             return None
         return next((kind for kind in STRUCK_REQUESTS if self.strikes(kind, method, symbols)), None)
 
     def coin(self) -> bool:
-        """Executed or not?"""
+        """True or False with equal probability: whether a request is executed."""
         return self._rng.random() < 0.5
 
     def share(self) -> float:
-        """Somewhere between 0 and 1: how late, which row."""
+        """A random number from 0 to 1, for how late, or which row."""
         return self._rng.random()
 
     def _count(self, kind: str) -> None:

@@ -1,8 +1,10 @@
-"""What clients ask of the private WebSocket, read as Kraken's front end reads it: types, names and nothing else.
+"""Clients' requests on the private WebSocket, checked as Kraken's front end checks them:
+types and names only.
 
-Each frame becomes one of the requests below, or a `Refusal` in the front end's own unprefixed words. The checks come
-in the order in which genuine refusals show them: JSON, method, unknown keys, types, missing keys. Numbers are read as
-`Decimal` from their text; a string where a number is due is refused, an integer is a number.
+Each frame becomes one of the requests below, or a `Refusal` with the front end's own
+unprefixed error. The checks come in the order in which genuine refusals show them: JSON,
+method, unknown keys, types, missing keys. Numbers are read as `Decimal` from their text; a
+string in place of a number is refused, an integer is a number.
 """
 
 from collections.abc import Callable
@@ -29,7 +31,7 @@ DEPRECATED: Final = {
 
 
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True):
-    """To executions or balances."""
+    """A subscription to executions or balances."""
 
     req_id: int | None
     token: str
@@ -42,7 +44,7 @@ class Subscribe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unsubscribe(msgspec.Struct, frozen=True, kw_only=True):
-    """From one of them."""
+    """The end of a subscription."""
 
     req_id: int | None
     token: str
@@ -50,7 +52,7 @@ class Unsubscribe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TradingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the trading methods, with what it needs."""
+    """A request of one of the trading methods, with its fields."""
 
     method: str
     req_id: int | None
@@ -72,7 +74,7 @@ PrivateRequest = Ping | Subscribe | Unsubscribe | TradingRequest | Refusal
 
 
 class _Refused(Exception):
-    """Kraken's words for what is wrong with a field."""
+    """Kraken's error for a field."""
 
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -130,7 +132,7 @@ def _array(name: str, value: object) -> list[Any]:
 
 
 def _time(name: str, value: object) -> WallNs:
-    """RFC 3339, with a `Z` or an offset, with any number of decimals of the second."""
+    """An RFC 3339 time, with `Z` or an offset, and any number of decimals of the second."""
     text = _text(name, value)
     try:
         whole, _, rest = text.partition(".")
@@ -166,9 +168,11 @@ def _object(fields: dict[str, Callable[[str, object], Any]]) -> Callable[[str, o
 
 
 def _read(params: dict[str, Any], fields: dict[str, Callable[[str, object], Any]], method: str) -> dict[str, Any]:
-    """All values of an object; a key that is not known comes before any wrong type, null is as good as absent."""
+    """All values of an object. An unknown key is refused before any wrong type; null counts
+    as absent.
+    """
     if stray := params.keys() - fields.keys():
-        # The first in the alphabet, as Kraken's JSON objects are sorted.
+        # The alphabetically first, because Kraken's JSON objects are sorted.
         raise _Refused(f"Unsupported field: '{min(stray)}' for the given msg type: {method}")
     return {name: fields[name](name, params[name]) for name in sorted(params) if params[name] is not None}
 
@@ -284,7 +288,7 @@ _PING: Final = frozenset({"method", "req_id"})
 
 
 def parse_private_request(text: bytes) -> PrivateRequest:
-    """One frame of a client. Never raises: what cannot be understood is refused."""
+    """Parse one frame of a client. Never raises: an invalid one becomes a `Refusal`."""
     try:
         request = _decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
@@ -325,7 +329,9 @@ def _need(values: dict[str, Any], *names: str) -> None:
 
 
 def _named_symbol(method: str, request: dict[str, Any], params: object) -> str | None:
-    """Failed subscriptions name the symbol that they hold, wherever it stands; trading refusals do not."""
+    """The symbol in a failed subscription, wherever it stands, for the refusal; trading
+    refusals have none.
+    """
     if not method.endswith("subscribe"):
         return None
     for fields in (params, request):
@@ -414,7 +420,9 @@ def _order(values: dict[str, Any], symbol: str) -> OrderSpec:
 
 
 def _triggers(values: dict[str, Any]) -> Triggers | None:
-    """Of the object, or of the older flat keys."""
+    """The trigger fields, from the object or from the older flat keys; None if there are
+    none.
+    """
     asked = values.get("triggers")
     if asked is not None:
         _need(asked, "price")

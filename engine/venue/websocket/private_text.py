@@ -1,6 +1,7 @@
-"""The private WebSocket's pen: answers to trading requests, and the frames of executions and balances.
+"""Encodes the private WebSocket's frames: replies to trading requests, executions and
+balances.
 
-Keys of answers are alphabetical; rows come from `executions`.
+Keys of replies are alphabetical; rows come from `executions`.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ import msgspec
 from engine.units import NS_PER_S, WallNs
 from engine.venue.wire.text import utc_us
 
-# Of the acknowledgment of a subscription to executions, letter by letter.
+# The literal text in the acknowledgment of a subscription to executions.
 EXECUTIONS_WARNINGS: Final = [
     "cancel_reason is deprecated, use reason",
     "stop_price is deprecated, use triggers.price",
@@ -24,7 +25,9 @@ _json = msgspec.json.Encoder().encode
 
 
 def answer_text(method: str, req_id: int | None, result: Any, time_in: WallNs, time_out: WallNs) -> str:
-    """`{"method":"add_order","req_id":1,"result":{…},"success":true,"time_in":…,"time_out":…}`"""
+    """`{"method":"add_order","req_id":1,"result":{…},"success":true,"time_in":…,
+    "time_out":…}`
+    """
     number = "" if req_id is None else f'"req_id":{req_id},'
     return (
         f'{{"method":"{method}",{number}"result":{_json(result).decode()},"success":true,'
@@ -33,7 +36,9 @@ def answer_text(method: str, req_id: int | None, result: Any, time_in: WallNs, t
 
 
 def orders_cancelled_text(req_id: int | None, count: int, time_in: WallNs, time_out: WallNs) -> str:
-    """The answer to `batch_cancel` as the wire has it (2024, 2026): the count beside the result that is not there."""
+    """The reply to `batch_cancel` as the wire has it (2024, 2026): the count, and no
+    result.
+    """
     number = "" if req_id is None else f'"req_id":{req_id},'
     return (
         f'{{"method":"batch_cancel","orders_cancelled":{count},{number}"success":true,'
@@ -42,7 +47,9 @@ def orders_cancelled_text(req_id: int | None, count: int, time_in: WallNs, time_
 
 
 def session_refusal_text(channel: str, error: str, req_id: int | None, time_in: WallNs, time_out: WallNs) -> str:
-    """A subscription whose token is dead, the one refusal that names its channel and has a `status` (wire, 2026)."""
+    """The refusal of a subscription whose token is invalid, the only one with its channel
+    and a `status` (wire, 2026).
+    """
     number = "" if req_id is None else f'"req_id":{req_id},'
     return (
         f'{{"channel":"{channel}","error":"{error}","method":"subscribe",{number}"status":"error","success":false,'
@@ -51,7 +58,9 @@ def session_refusal_text(channel: str, error: str, req_id: int | None, time_in: 
 
 
 def whole_second(at: WallNs) -> str:
-    """`2024-05-19T19:22:20Z`, to the nearest second: the dead man's switch."""
+    """`2024-05-19T19:22:20Z`, rounded to the nearest second, as the dead man's switch has
+    it.
+    """
     return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime((at + NS_PER_S // 2) // NS_PER_S))
 
 

@@ -3,9 +3,10 @@
     frames of the client ──► receive() ──► replies ─┐
     streams (exchange or capture) ──► deliver() ────┴──► faults ──► link
 
-The life of a connection, measured on genuine captures: a `status` frame comes first; then nothing until a
-subscription succeeds; from then on a heartbeat every second whatever else flows; one ack per symbol, then the
-snapshot, then updates; after the ack of an unsubscribe no further frame of that stream.
+As measured on genuine captures: a `status` frame comes first; then nothing until a
+subscription succeeds; from then on a heartbeat every second whatever else is sent; one ack
+per symbol, then the snapshot, then updates; after the ack of an unsubscribe no further
+frame of that stream.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import msgspec
 from engine.clock import Clock
 from engine.units import NS_PER_S, MonoNs, WallNs
 from engine.venue.setup.settings import VenueSettings
-from engine.venue.websocket.conversation import Conversation, House, Link
+from engine.venue.websocket.conversation import Conversation, Link, VenuePort
 from engine.venue.websocket.faults import FaultLine, frame_faults
 from engine.venue.websocket.requests import (
     ALREADY_ONE_INTERVAL,
@@ -40,7 +41,7 @@ class _Subscription(msgspec.Struct, frozen=True):
 
 
 class PublicConnection(Conversation):
-    """What one client has subscribed, and what it is owed."""
+    """One client's subscriptions, and the frames that it is sent."""
 
     def __init__(
         self,
@@ -49,29 +50,30 @@ class PublicConnection(Conversation):
         *,
         source: Source,
         link: Link,
-        house: House,
+        venue: VenuePort,
         timers: Timers,
         clock: Clock,
         settings: VenueSettings,
         fault_counts: dict[str, int],
     ) -> None:
-        super().__init__(connection_id, link=link, house=house, timers=timers, clock=clock, settings=settings)
+        super().__init__(connection_id, link=link, venue=venue, timers=timers, clock=clock, settings=settings)
         self._source = source
-        # By channel and symbol: a connection holds each only once, whatever the depth or interval.
+        # By channel and symbol: a connection has each only once, whatever the depth or
+        # interval.
         self._subscriptions: dict[tuple[str, str], _Subscription] = {}
-        # None for a venue without faults: then every frame goes out as it is.
+        # None for a venue without faults: then every frame is sent unchanged.
         faults = frame_faults(settings.faults)
         self._faults = FaultLine(faults, settings.seed, number, self, fault_counts) if faults else None
         self.plain = self._faults is None
-        self.paused = False  # the socket has asked for a rest, see `Subscriber`
-        self.waiting: list[Callable[[], None]] = []  # for that rest to be over, see `Subscriber`
+        self.paused = False  # True while the socket's buffer is full, see `Subscriber`
+        self.waiting: list[Callable[[], None]] = []  # called when it has room again, see `Subscriber`
         self._request_credit = float(settings.requests_burst)  # requests that may come before the rate is exceeded
         self._credited_at: MonoNs = self._asked_at
 
     # --- life --------------------------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """The socket is gone."""
+        """Note that the socket is gone."""
         for subscription in self._subscriptions.values():
             subscription.stop()
         self._subscriptions.clear()
@@ -104,18 +106,18 @@ class PublicConnection(Conversation):
         self.flush()
 
     def pause(self) -> None:
-        """The socket has more than it can send."""
+        """Called when the socket's buffer is full."""
         self.paused = True
 
     def resume(self) -> None:
-        """The socket has room again."""
+        """Called when the socket's buffer has room again."""
         self.paused = False
         waiting, self.waiting = self.waiting, []
         for go_on in waiting:
             go_on()
 
     def _may_ask(self) -> bool:
-        """Count one request against the rate that a client may send at."""
+        """Count one request against the client's rate; False if it exceeds it."""
         settings = self._settings
         earned = (self._asked_at - self._credited_at) / NS_PER_S * settings.requests_per_s
         self._request_credit = min(settings.requests_burst, self._request_credit + earned)
@@ -161,11 +163,13 @@ class PublicConnection(Conversation):
     # --- frames to the client ----------------------------------------------------------------------------------------
 
     def deliver(self, key: StreamKey, frame: bytes) -> None:
-        """Queue a data frame, through the faults; it leaves at the end of the venue's tick."""
+        """Queue a data frame, through the faults; it is sent at the end of the venue's
+        tick.
+        """
         if not self._open or self._silent:
             return
         if not self._out:
-            self._house.flush_soon(self)
+            self._venue.flush_soon(self)
         if self._faults is None:
             self._out.append(frame)
         else:
@@ -185,7 +189,7 @@ class PublicConnection(Conversation):
 
 
 def _named(key: StreamKey) -> dict[str, Any]:
-    """A stream as the result of an ack names it."""
+    """The fields that name a stream in the result of an ack."""
     result: dict[str, Any] = {"channel": key.channel}
     if key.channel in PARAMETER_NAMES:
         result[PARAMETER_NAMES[key.channel]] = key.parameter

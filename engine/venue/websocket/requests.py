@@ -1,7 +1,9 @@
-"""What clients ask, read as strictly as Kraken does, and Kraken's words for what it refuses.
+"""Clients' requests on the public WebSocket, checked as strictly as Kraken does, and
+Kraken's errors.
 
-The texts are those of genuine replies where one was found; where none was (an interval that is not offered,
-unsubscribing what was never subscribed), they are Kraken's older ones, which v2 is believed to keep.
+The texts are those of genuine replies where one was found; otherwise (an interval that is
+not offered, unsubscribing what was never subscribed) they are Kraken's older ones, which v2
+is believed to keep.
 """
 
 from typing import Any, Final
@@ -39,7 +41,7 @@ PRIVATE_METHODS: Final = frozenset(
     }
 )
 
-# The parameters that each channel takes. Anything else is a stray key.
+# The parameters of each channel; any other key is refused.
 _PARAMETERS: Final = {
     "book": frozenset({"channel", "symbol", "depth", "snapshot"}),
     "trade": frozenset({"channel", "symbol", "snapshot"}),
@@ -73,13 +75,13 @@ class SubscriptionRequest(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: bool
 
     def streams(self) -> list[StreamKey]:
-        """The streams it names, with Kraken's default where it names no parameter."""
+        """The streams that it names, with Kraken's default for a missing parameter."""
         parameter = self.parameter if self.parameter is not None else DEFAULT_PARAMETERS.get(self.channel, "")
         return [StreamKey(self.channel, symbol, parameter) for symbol in self.symbols or ("",)]
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A request that is answered with an error and nothing else."""
+    """A request that is answered with an error only."""
 
     error: str
     method: str
@@ -92,7 +94,7 @@ PARAMETER_NAMES: Final = {"book": "depth", "ticker": "event_trigger", "ohlc": "i
 
 
 def parse_request(text: bytes) -> Ping | SubscriptionRequest | Refusal:
-    """One frame of a client. Never raises: what cannot be understood is refused."""
+    """Parse one frame of a client. Never raises: an invalid one becomes a `Refusal`."""
     try:
         request = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -149,7 +151,7 @@ def _parse_subscription(request: dict[str, Any], method: str, req_id: int | None
 
 
 def _parameter_refusal(channel: str, method: str, parameter: object) -> str | None:
-    """Why a depth, trigger or interval cannot be had; None when it can."""
+    """Why a depth, trigger or interval is not offered; None if it is."""
     if channel == "book" and parameter is not None and (type(parameter) is not int or parameter not in DEPTHS):
         return DEPTH_REFUSED
     if channel == "ticker" and parameter not in (None, "trades", "bbo"):
@@ -163,7 +165,7 @@ def _parameter_refusal(channel: str, method: str, parameter: object) -> str | No
 
 
 def _stray(fields: dict[str, Any], known: frozenset[str]) -> str | None:
-    """The key that does not belong; the first in the alphabet, as Kraken's JSON objects are sorted."""
+    """The unknown key: the alphabetically first, because Kraken's JSON objects are sorted."""
     return min(fields.keys() - known, default=None)
 
 
@@ -172,7 +174,7 @@ def _unsupported_field(field: str, method: str) -> str:
 
 
 def _named_symbol(request: dict[str, Any], params: object) -> str | None:
-    """The symbol that such an error names: the first of the request, wherever it stands."""
+    """The symbol that such a refusal has: the first of the request, wherever it stands."""
     for fields in (params, request):
         symbols = fields.get("symbol") if isinstance(fields, dict) else None
         if isinstance(symbols, list) and symbols:

@@ -1,7 +1,8 @@
-"""Tokens: the keys' stand-ins on the private WebSocket, good for fifteen minutes, or as long as one is held.
+"""Tokens, which stand for API keys on the private WebSocket: valid for fifteen minutes, or
+as long as one is pinned.
 
-REST issues them, every private request carries one. A subscription pins its token: it then lives until the last such
-subscription has ended.
+REST issues them, and every private request carries one. A subscription pins its token,
+which then stays valid until the last such subscription has ended.
 """
 
 import base64
@@ -12,12 +13,12 @@ from engine.units import NS_PER_S, MonoNs
 from engine.venue.setup.keys import ApiKey
 
 LIFE_S: Final = 900
-TOKENS_MAX: Final = 10_000  # alive at once; the oldest that nobody holds goes first
+TOKENS_MAX: Final = 10_000  # valid at once; the oldest without a pin is dropped first
 _TOKEN_BYTES: Final = 32
 
 
 class _Token:
-    """What is known of one token."""
+    """One token."""
 
     __slots__ = ("api_key", "issued_at", "pins")
 
@@ -38,39 +39,39 @@ class Tokens:
         self._tokens: dict[str, _Token] = {}  # oldest first
 
     def issue(self, api_key: ApiKey, now: MonoNs) -> str:
-        """A new token of this key: 43 characters of base64."""
+        """Issue a new token for this key: 43 characters of base64."""
         self._forget(now)
         token = base64.b64encode(self._rng.randbytes(_TOKEN_BYTES)).decode().rstrip("=")
         self._tokens[token] = _Token(api_key, now)
         return token
 
     def check(self, token: str, now: MonoNs) -> ApiKey | None:
-        """The key that it stands for; None when it is unknown, too old, or revoked."""
+        """The key that a token stands for; None if it is unknown, expired or revoked."""
         known = self._tokens.get(token)
         return known.api_key if known is not None and known.is_alive(now) else None
 
     def pin(self, token: str) -> None:
-        """A subscription holds it from now on; as many pins as `unpin`s end that."""
+        """Count one more subscription with this token; `unpin` ends it."""
         if known := self._tokens.get(token):
             known.pins += 1
 
     def unpin(self, token: str) -> None:
-        """One subscription has ended; nothing happens when the token is revoked meanwhile."""
+        """Count one subscription less; no effect if the token was revoked."""
         if (known := self._tokens.get(token)) and known.pins:
             known.pins -= 1
 
     def revoke(self, token: str) -> bool:
-        """It is dead from now on, held or not; False when it was unknown."""
+        """Revoke a token, pinned or not; False if it is unknown."""
         return self._tokens.pop(token, None) is not None
 
     def revoke_all(self) -> int:
-        """All of them; how many there were."""
+        """Revoke all tokens; returns how many there were."""
         count = len(self._tokens)
         self._tokens.clear()
         return count
 
     def _forget(self, now: MonoNs) -> None:
-        """Make room: first of what is dead, then of the oldest."""
+        """Make room: drop expired tokens first, then the oldest."""
         if len(self._tokens) < TOKENS_MAX:
             return
         self._tokens = {text: token for text, token in self._tokens.items() if token.is_alive(now)}

@@ -129,8 +129,8 @@ async def test_the_instrument_channel_tells_and_books_go_on_in_the_new_precision
         client.subscribe("book", "BTC/USD", depth=10)
         await client.of("instrument", "snapshot")
         await client.of("book", "update")
-        assert venue.floor is not None
-        venue.floor.trading.relist("BTC/USD", 2, 6, venue.floor.exchange.event_time())
+        assert venue.trading_side is not None
+        venue.trading_side.trading.relist("BTC/USD", 2, 6, venue.trading_side.exchange.event_time())
         told = await client.of("instrument", "update")
         client.unsubscribe("book", "BTC/USD", depth=10)
         await client.reply()
@@ -181,8 +181,8 @@ async def test_an_order_tells_its_end_in_the_precision_of_now() -> None:
     """On the private channel too, where it was opened in another."""
     async with Venue(STILL) as venue, trading(venue, "executions") as trader:
         await trader.limit(price=50_000.0, qty=0.01)
-        assert venue.floor is not None
-        venue.floor.trading.relist("BTC/USD", 2, 9, venue.floor.exchange.event_time())
+        assert venue.trading_side is not None
+        venue.trading_side.trading.relist("BTC/USD", 2, 9, venue.trading_side.exchange.event_time())
         answer = await trader.ask("amend_order", order_id=open_id(venue), limit_price=50_000.05, order_qty=0.010000001)
         (row,) = await trader.rows(lambda row: row.get("exec_type") == "amended")
 
@@ -191,8 +191,8 @@ async def test_an_order_tells_its_end_in_the_precision_of_now() -> None:
 
 
 def open_id(venue: Venue) -> str:
-    assert venue.floor is not None
-    (order,) = venue.floor.trading.account(1).open_orders
+    assert venue.trading_side is not None
+    (order,) = venue.trading_side.trading.account(1).open_orders
     return order
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from engine.clock import ManualClock
 from engine.units import NS_PER_MS, NS_PER_S
+from engine.venue.alarm import Alarm
 from engine.venue.market.pulse import CATCH_UP_NS, Pulse
 from tests.waiting import until
 
@@ -20,7 +21,7 @@ class Beats:
     def __init__(self) -> None:
         self.clock = ManualClock(1)
         self.events = self.wakes = 0
-        self.pulse = Pulse(RATE, 1, self.clock, self._event, self._after)
+        self.pulse = Pulse(RATE, 1, self.clock, Alarm, self._event, self._after)
 
     def _event(self) -> None:
         self.events += 1

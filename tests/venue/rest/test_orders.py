@@ -60,7 +60,7 @@ async def test_orders_that_are_taken(order: dict[str, str], text: str):
     """Every kind of order, described in Kraken's words; the txid is a list of one."""
     async with standing_venue() as (venue, client):
         result = await client.result("AddOrder", **limit_buy(**order))
-        accepted = venue.floor.trading.ledger.orders() if venue.floor is not None else []
+        accepted = venue.trading_side.trading.ledger.orders() if venue.trading_side is not None else []
 
     assert result == {"txid": [accepted[0].order_id], "descr": {"order": text}}
 
@@ -104,8 +104,8 @@ async def test_orders_that_are_refused(order: dict[str, str], error: str):
     """Kraken's words, and nothing is placed."""
     async with standing_venue() as (venue, client):
         assert await client.error("AddOrder", **limit_buy(**order)) == error
-        assert venue.floor is not None
-        assert venue.floor.trading.ledger.orders() == []
+        assert venue.trading_side is not None
+        assert venue.trading_side.trading.ledger.orders() == []
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ async def test_relative_prices(kind: str, side: str, price: str, expected: Any):
         last = last_price(venue)
         # A plus sign of a form's value is written %2b, which the client does.
         await client.result("AddOrder", pair="XBTUSD", ordertype=kind, type=side, price=price, volume="0.01")
-        assert venue.floor is not None
-        order = next(iter(venue.floor.trading.account(1).open_orders.values()))
+        assert venue.trading_side is not None
+        order = next(iter(venue.trading_side.trading.account(1).open_orders.values()))
 
     assert (order.limit_price if kind == "limit" else order.trigger_price) == expected(last)
 
@@ -506,8 +506,8 @@ async def test_the_dead_mans_switch():
         too_long = await client.error("CancelAllOrdersAfter", timeout="86400")
         missing = await client.error("CancelAllOrdersAfter")
         await client.result("CancelAllOrdersAfter", timeout="10")
-        assert venue.floor is not None
-        trading = venue.floor.trading
+        assert venue.trading_side is not None
+        trading = venue.trading_side.trading
         due = trading.next_due()
         assert due is not None
         trading.advance(trading.account(1).dead_man_at or due)

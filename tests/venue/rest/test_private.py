@@ -378,8 +378,8 @@ async def test_a_token(genuine: Path):
     """43 characters for 900 seconds, good for the key that asked."""
     async with standing_venue() as (venue, client):
         answer = await client.result("GetWebSocketsToken")
-        assert venue.floor is not None
-        holder = venue.floor.tokens.check(answer["token"], venue.clock.mono_ns())
+        assert venue.trading_side is not None
+        holder = venue.trading_side.tokens.check(answer["token"], venue.clock.mono_ns())
 
     assert answer.keys() == captured(genuine, "GetWebSocketsToken").keys()
     assert re.fullmatch(r"[A-Za-z0-9+/]{43}", answer["token"])

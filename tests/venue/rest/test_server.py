@@ -312,8 +312,8 @@ async def test_tokens_can_be_killed():
         assert await client.own("POST", "tokens/revoke", {"token": one}) == {"revoked": 1}
         assert await client.own("POST", "tokens/revoke", {"token": one}) == {"revoked": 0}
         assert await client.own("POST", "tokens/revoke", {}) == {"revoked": 2}
-        assert venue.floor is not None
-        alive = [venue.floor.tokens.check(token, MonoNs(0)) for token in (one, two, three)]
+        assert venue.trading_side is not None
+        alive = [venue.trading_side.tokens.check(token, MonoNs(0)) for token in (one, two, three)]
 
     assert alive == [None, None, None]
 

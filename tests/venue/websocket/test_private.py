@@ -109,7 +109,7 @@ async def test_permissions_of_the_key_count():
 
     async with Venue(STILL) as venue, trading(venue) as trader:
         looker = venue.keys.add(KeySpec(permissions=("query-funds", "create-ws-token")))
-        trader.token = venue.floor.tokens.issue(looker, venue.clock.mono_ns())
+        trader.token = venue.trading_side.tokens.issue(looker, venue.clock.mono_ns())
         add = await trader.limit()
         executions = await trader.ask("subscribe", channel="executions")
         balances = await trader.ask("subscribe", channel="balances")
@@ -265,7 +265,7 @@ async def test_validation_places_nothing():
 
         assert good["result"] == {"order_id": ""}
         assert bad["error"] == "EOrder:Insufficient funds"
-        assert venue.floor.trading.ledger.orders() == []
+        assert venue.trading_side.trading.ledger.orders() == []
 
 
 async def test_deprecated_parameters_are_taken_with_a_warning():
@@ -397,6 +397,6 @@ async def test_requests_on_their_way_are_executed_when_the_client_goes():
                 "add_order", order_type="limit", side="buy", symbol="BTC/USD", limit_price=50_000.0, order_qty=0.01
             )
             trader.client.drop()
-        await until(venue.floor.trading.ledger.orders)
+        await until(venue.trading_side.trading.ledger.orders)
 
-        assert len(venue.floor.trading.account(1).open_orders) == 1
+        assert len(venue.trading_side.trading.account(1).open_orders) == 1

@@ -17,7 +17,7 @@ from tests.virtual_time import VirtualTime
 
 def accepted(venue: Venue) -> list[str | None]:
     """The client ids of what the venue has really accepted."""
-    return [order.cl_ord_id for order in venue.floor.trading.ledger.orders()]
+    return [order.cl_ord_id for order in venue.trading_side.trading.ledger.orders()]
 
 
 def replies(trader) -> list[dict]:
@@ -37,7 +37,7 @@ def replies(trader) -> list[dict]:
 async def test_what_was_done_and_what_was_said(kind, executed, error, virtual_time: VirtualTime):
     """Exactly the next request suffers; the one after it does not."""
     async with Venue(STILL, virtual_time) as venue, trading(venue) as trader:
-        venue.floor.faults.script(kind, method="add_order")
+        venue.trading_side.faults.script(kind, method="add_order")
         trader.send(
             "add_order", order_type="limit", side="buy", symbol="BTC/USD", limit_price=50_000.0, order_qty=0.01,
             cl_ord_id="struck",
@@ -54,7 +54,7 @@ async def test_what_was_done_and_what_was_said(kind, executed, error, virtual_ti
 async def test_a_late_request_is_executed_before_its_deadline(virtual_time: VirtualTime):
     """Overtaken by what came after it, answered when it was done."""
     async with Venue(STILL, virtual_time) as venue, trading(venue) as trader:
-        venue.floor.faults.script("late")
+        venue.trading_side.faults.script("late")
         late = trader.send(
             "add_order", order_type="limit", side="buy", symbol="BTC/USD", limit_price=50_000.0, order_qty=0.01,
             cl_ord_id="late", deadline=later(0.6, virtual_time),
@@ -73,7 +73,7 @@ EXECUTED_SEEDS = (0, 3)
 async def test_a_cut_on_a_request_executes_it_or_not(seed):
     """By coin: both happen, and the client cannot tell."""
     async with Venue(msgspec.structs.replace(STILL, seed=seed)) as venue, trading(venue) as trader:
-        venue.floor.faults.script("private-cut")
+        venue.trading_side.faults.script("private-cut")
         trader.send("add_order", order_type="limit", side="buy", symbol="BTC/USD", limit_price=50_000.0, order_qty=0.01)
         await trader.client.ended.wait()
 
@@ -85,7 +85,7 @@ async def test_a_cut_on_a_request_executes_it_or_not(seed):
 async def test_a_frame_is_missing_from_the_sequence():
     """Numbered, but never sent."""
     async with Venue(STILL) as venue, trading(venue, "executions") as trader:
-        venue.floor.faults.script("sequence-gap")
+        venue.trading_side.faults.script("sequence-gap")
         await trader.limit()
         await trader.rows(lambda row: row["exec_type"] == "new")
         sequences = [
@@ -101,7 +101,7 @@ async def test_a_snapshot_tells_its_fills_twice():
     """The same exec_id, the same frame."""
     async with Venue(STILL) as venue, trading(venue) as trader:
         await trader.ask("add_order", order_type="market", side="buy", symbol="BTC/USD", order_qty=0.001)
-        venue.floor.faults.script("snapshot-again")
+        venue.trading_side.faults.script("snapshot-again")
         await trader.ask("subscribe", channel="executions", snap_trades=True)
         snapshot = await trader.frame("executions")
 
@@ -113,7 +113,7 @@ async def test_a_reordered_amend_is_overtaken_by_the_cancel():
     """Unacknowledged changes of one order have no order on a WebSocket."""
     async with Venue(STILL) as venue, trading(venue) as trader:
         await trader.limit(cl_ord_id="x")
-        venue.floor.faults.script("reorder", method="amend_order")
+        venue.trading_side.faults.script("reorder", method="amend_order")
         amend = trader.send("amend_order", cl_ord_id="x", limit_price=51_000.0)
         cancel = trader.send("cancel_order", cl_ord_id=["x"])
         canceled, amended = (await trader.answers(cancel))[0], (await trader.answers(amend))[0]
@@ -126,7 +126,7 @@ async def test_one_row_of_a_batch_is_refused_while_others_live():
     """Rows with an error among rows with an id; a lower count for a batch cancel."""
     order = {"order_type": "limit", "side": "buy", "limit_price": 50_000.0, "order_qty": 0.01}
     async with Venue(STILL) as venue, trading(venue) as trader:
-        venue.floor.faults.script("batch-refusal", count=2)
+        venue.trading_side.faults.script("batch-refusal", count=2)
         added = await trader.ask("batch_add", symbol="BTC/USD", orders=[order] * 3)
         ids = [row["order_id"] for row in added["result"] if "order_id" in row]
         canceled = await trader.ask("batch_cancel", orders=ids)

@@ -1,11 +1,12 @@
-"""What the venue's REST answers, without a socket: a request goes in, its reply comes out, perhaps later.
+"""The venue's REST API without a socket: takes a request, and gives its reply at once or
+later.
 
     /0/public/…     what needs no key                GET, or POST as some clients do
     /0/private/…    signed requests                  POST
     /venue/…        the venue's own, for tests: its ledger, more keys, faults, dead tokens, notices, precisions
 
-Kraken answers HTTP 200 with `{"error":[…],"result":…}` whatever it thinks of a request; only faults and the venue's
-own paths use other codes.
+Kraken answers every request with HTTP 200 and `{"error":[…],"result":…}`; only faults and
+the venue's own paths use other codes.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -30,17 +31,17 @@ from engine.venue.setup.keys import ApiKey, KeyRing, KeySpec
 from engine.venue.setup.settings import VenueSettings
 from engine.venue.trading.order_checks import DEADLINE_NS_DEFAULT, INVALID
 from engine.venue.trading.settlement import at_precision, default_funds
-from engine.venue.websocket.private import TradingFloor
+from engine.venue.websocket.private import TradingSide
 from engine.venue.wire.stream import Timer, Timers
 
-HELD_S: Final = 60.0  # how long a request is left without an answer by a fault, if its client waits so long
-WAITING_MAX: Final = 256  # requests that faults hold up at once
+HELD_S: Final = 60.0  # how long a fault keeps a request without an answer
+WAITING_MAX: Final = 256  # requests delayed by faults at once
 CENTURY_S: Final = 100 * 366 * 86_400
 
 UNKNOWN_METHOD: Final = "EGeneral:Unknown method"
 UNAVAILABLE: Final = "EService:Unavailable"
 
-# The names that the WebSocket gives to the same requests: scripts of faults strike both ways in.
+# The WebSocket's names of the same requests, so that scripted faults apply to both routes.
 METHOD_OF_CALL: Final = {
     "AddOrder": "add_order",
     "AddOrderBatch": "batch_add",
@@ -51,9 +52,11 @@ METHOD_OF_CALL: Final = {
     "CancelAll": "cancel_all",
     "CancelAllOrdersAfter": "cancel_all_orders_after",
 }
-# Whose orders are objects: Kraken refuses them as forms (confirmed live in 2026; its words for it are not known).
+# Requests whose orders are objects: Kraken refuses them as forms (confirmed live in 2026;
+# its exact error is not known).
 JSON_ONLY: Final = frozenset({"AddOrderBatch", "CancelOrderBatch"})
-# What can befall a trading request here; a token or a WebSocket's cut cannot.
+# The faults of a trading request here; those of tokens and of WebSocket connections do not
+# apply.
 _FAULTS: Final = ("drop-answer", "late", "unavailable", "unavailable-done", "lost")
 
 _CLOUDFLARE_520: Final = """<!DOCTYPE html>
@@ -74,13 +77,15 @@ class HttpRequest(msgspec.Struct, frozen=True):
     path: str
     query: Sequence[tuple[str, str]] = ()
     headers: Mapping[str, str] = {}
-    """`API-Key` and `API-Sign` are read; an HTTP server's own mapping, which knows no case, will do."""
+    """`API-Key` and `API-Sign` are read; a case-insensitive mapping, as HTTP servers have,
+    will do.
+    """
     body: bytes = b""
     content_type: str = ""
 
 
 class HttpReply(msgspec.Struct, frozen=True):
-    """What is answered."""
+    """The reply, as HTTP carries it."""
 
     body: bytes
     content_type: str = "application/json"
@@ -88,19 +93,19 @@ class HttpReply(msgspec.Struct, frozen=True):
 
 
 Reply = Callable[[HttpReply | None], None]
-"""Takes the reply, once; None: there is none, and the client is cut off."""
+"""Takes the reply, once; None: there is none, and the connection is cut."""
 
-# Seconds to wait, one after the other, then the reply.
+# Yields seconds to wait, and returns the reply.
 _Steps = Generator[float, None, HttpReply | None]
 
 
-class RestDoor:
-    """What REST answers at one venue."""
+class RestApi:
+    """The REST API of one venue."""
 
     def __init__(
         self,
         settings: VenueSettings,
-        floor: TradingFloor,
+        trading_side: TradingSide,
         keys: KeyRing,
         clock: Clock,
         timers: Timers,
@@ -110,21 +115,23 @@ class RestDoor:
     ) -> None:
         self._notices = notices
         self._settings = settings
-        self._floor = floor
+        self._trading_side = trading_side
         self._keys = keys
         self._clock = clock
         self._timers = timers
-        self._fault_counts = fault_counts  # how often each kind of fault has struck
+        self._fault_counts = fault_counts  # occurrences of each kind of fault
         self._rng = Random(f"{settings.seed} latency of REST")
         low_ms, high_ms = settings.engine_latency_ms
         self._latency_ns = (low_ms * NS_PER_MS, high_ms * NS_PER_MS)
-        self._counters: dict[str, RestCounter] = {}  # by key, of which there are KEYS_MAX
-        self._held = 0  # requests that a fault holds up, their clients perhaps gone
+        self._counters: dict[str, RestCounter] = {}  # by key; KEYS_MAX at most
+        self._held = 0  # requests delayed by faults
         self._waiting: dict[Timer, Reply] = {}  # requests on their way
-        book = NameBook(market.pair for market in floor.exchange.markets.values())
-        self._public = RestPublic(floor.exchange, book, clock, settings.clock_offset_s, system, notices).calls()
-        private = RestPrivate(floor.trading, book, floor.tokens, clock, clock.wall_ns() // NS_PER_S, self._as_of)
-        self._trading_calls = trading_calls(RestOrders(floor.trading, floor.faults, book))
+        book = NameBook(market.pair for market in trading_side.exchange.markets.values())
+        self._public = RestPublic(trading_side.exchange, book, clock, settings.clock_offset_s, system, notices).calls()
+        private = RestPrivate(
+            trading_side.trading, book, trading_side.tokens, clock, clock.wall_ns() // NS_PER_S, self._as_of
+        )
+        self._trading_calls = trading_calls(RestOrders(trading_side.trading, trading_side.faults, book))
         self._calls = unserved_calls() | reading_calls(private) | self._trading_calls
         self._book = book
         for spec in settings.keys:
@@ -133,7 +140,9 @@ class RestDoor:
     # --- HTTP --------------------------------------------------------------------------------------------------------
 
     def answer(self, request: HttpRequest, reply: Reply) -> None:
-        """Answer one request: `reply` is called once, now or when the engine has acted."""
+        """Answer one request: `reply` is called once, at once or after the engine has
+        processed it.
+        """
         path = request.path
         if path.startswith("/venue/"):
             reply(self._own(request, path, request.body))
@@ -147,7 +156,7 @@ class RestDoor:
             self._step(self._answer_private(request, name, request.body), reply)
 
     def close(self) -> None:
-        """Cut off whoever waits for a reply."""
+        """Cut the connections of all requests without a reply."""
         waiting, self._waiting = self._waiting, {}
         for timer, reply in waiting.items():
             timer.cancel()
@@ -172,7 +181,7 @@ class RestDoor:
         if call is None:
             return errors_reply(UNKNOWN_METHOD)
         fields = read_form(request.query) | (read_body(body, request.content_type) or {})
-        if self._floor.faults.strikes("html-520", name):
+        if self._trading_side.faults.strikes("html-520", name):
             return _cloudflare()
         try:
             return _result(call(Params(fields)))
@@ -204,13 +213,13 @@ class RestDoor:
         params = Params(fields)
         if name in self._trading_calls:
             return (yield from self._trade(name, call, api_key, params))
-        if self._floor.faults.strikes("html-520", name):
+        if self._trading_side.faults.strikes("html-520", name):
             return _cloudflare()
         return self._execute(name, call, api_key, params)
 
     def _execute(self, name: str, call: RestCall, api_key: ApiKey, params: Params) -> HttpReply:
         try:
-            return _result(call(api_key, params, self._floor.exchange.event_time()))
+            return _result(call(api_key, params, self._trading_side.exchange.event_time()))
         except VenueReject as refusal:
             return errors_reply(str(in_rest_words(name, refusal)))
 
@@ -220,16 +229,18 @@ class RestDoor:
             counter = self._counters[api_key.key] = RestCounter(api_key.tier)
         return counter
 
-    # --- trading, and what can befall it -----------------------------------------------------------------------------
+    # --- trading, and its faults -------------------------------------------------------------------------------------
 
     def _trade(self, name: str, call: RestCall, api_key: ApiKey, params: Params) -> _Steps:
-        """Let the engine act, after its usual latency; the answer takes as long again."""
+        """Process a trading request after half of the engine's latency; the reply takes the
+        other half.
+        """
         fault = self._fault(name, params)
         if fault == "lost":
             return (yield from self._hold())
         if fault == "unavailable":
             return errors_reply(UNAVAILABLE)
-        if fault == "html-520" and self._floor.faults.coin():
+        if fault == "html-520" and self._trading_side.faults.coin():
             return _cloudflare()
         if fault == "late":
             yield from self._wait(self._late_s(params))
@@ -245,8 +256,8 @@ class RestDoor:
         return response
 
     def _fault(self, name: str, params: Params) -> str | None:
-        """What befalls this request; at most one thing."""
-        faults = self._floor.faults
+        """The fault of this request, at most one; None if it has none."""
+        faults = self._trading_side.faults
         if faults.are_quiet:
             return None
         method, symbols = METHOD_OF_CALL[name], self._symbols(params)
@@ -259,7 +270,7 @@ class RestDoor:
             return ()
 
     def _late_s(self, params: Params) -> float:
-        """Up to the deadline, just short of it."""
+        """Seconds until just before the request's deadline."""
         room_ns = DEADLINE_NS_DEFAULT
         try:
             deadline = params.deadline()
@@ -267,15 +278,17 @@ class RestDoor:
             deadline = None
         if deadline is not None:
             room_ns = max(0, deadline - self._clock.wall_ns())
-        return room_ns * (0.3 + 0.65 * self._floor.faults.share()) / NS_PER_S
+        return room_ns * (0.3 + 0.65 * self._trading_side.faults.share()) / NS_PER_S
 
     def _hold(self) -> _Steps:
-        """Never answer: the client waits until it gives up, or is cut off after a minute."""
+        """Give no reply: the connection is cut after HELD_S unless the client gives up
+        earlier.
+        """
         yield from self._wait(HELD_S)
         return None
 
     def _wait(self, wait_s: float) -> Generator[float, None, None]:
-        """Hold a request up, unless too many are held already."""
+        """Delay a request, unless WAITING_MAX are delayed already."""
         if self._held >= WAITING_MAX:
             return
         self._held += 1
@@ -285,15 +298,17 @@ class RestDoor:
             self._held -= 1
 
     def _pass(self) -> Generator[float, None, None]:
-        """Half of the engine's latency."""
+        """Wait for half of the engine's latency."""
         low, high = self._latency_ns
         ns = low if low == high else low + (high - low) * self._rng.random()
         if ns:
             yield ns / 2 / NS_PER_S
 
     def _as_of(self, at: WallNs) -> WallNs | None:
-        """The moment that a look at the orders shows: now, unless the fault rest-lag strikes."""
-        faults = self._floor.faults
+        """The time of the state that a query shows under the fault rest-lag; None without
+        it, for the current state.
+        """
+        faults = self._trading_side.faults
         if faults.are_quiet or not faults.strikes("rest-lag"):
             return None
         near_ms, far_ms = self._settings.rest_lag_ms
@@ -302,7 +317,9 @@ class RestDoor:
     # --- the venue's own paths ---------------------------------------------------------------------------------------
 
     def _own(self, request: HttpRequest, path: str, body: bytes) -> HttpReply:
-        """Not Kraken's: what tests ask of the venue, in plain JSON."""
+        """Answer one of the venue's own requests, which Kraken does not have, in plain
+        JSON.
+        """
         try:
             fields = read_body(body, "application/json")
             if fields is None:
@@ -310,7 +327,7 @@ class RestDoor:
             if (request.method, path) == ("GET", "/venue/ledger"):
                 account = dict(request.query).get("account")
                 account_id = int(account) if account is not None and account.isdigit() else None
-                return HttpReply(self._floor.trading.ledger.as_json(account_id))
+                return HttpReply(self._trading_side.trading.ledger.as_json(account_id))
             if (request.method, path) == ("GET", "/venue/faults"):
                 return _json({"counts": self._fault_counts})
             if (request.method, path) == ("POST", "/venue/faults"):
@@ -330,9 +347,11 @@ class RestDoor:
         return _json({"error": f"{request.method} {path}: there is no such thing"}, status=404)
 
     def _set_fault(self, fields: dict[str, Any]) -> HttpReply:
-        """`{"kind":"drop-answer","count":1,"method":"add_order"}`, `{"kind":"lost","rate":0.1}`, `{"clear":true}`"""
-        wish = msgspec.convert(fields, _FaultWish)
-        faults = self._floor.faults
+        """`{"kind":"drop-answer","count":1,"method":"add_order"}`,
+        `{"kind":"lost","rate":0.1}`, `{"clear":true}`
+        """
+        wish = msgspec.convert(fields, _FaultRequest)
+        faults = self._trading_side.faults
         if wish.clear:
             faults.clear()
         if wish.kind and wish.rate is not None:
@@ -345,21 +364,25 @@ class RestDoor:
 
     def _relist(self, fields: dict[str, Any]) -> HttpReply:
         """`{"symbol":"BTC/USD","price_decimals":2,"qty_decimals":8}`"""
-        wish = msgspec.convert(fields, _PrecisionWish)
-        at = self._floor.exchange.event_time()
-        self._floor.trading.relist(wish.symbol, wish.price_decimals, wish.qty_decimals, at)
+        wish = msgspec.convert(fields, _PrecisionRequest)
+        at = self._trading_side.exchange.event_time()
+        self._trading_side.trading.relist(wish.symbol, wish.price_decimals, wish.qty_decimals, at)
         return _json({})
 
     def _make_key(self, fields: dict[str, Any]) -> HttpReply:
-        """`{"permissions":["query-funds"],"nonce_window":0,"tier":"pro","account_id":2}`, all optional; and `funds`."""
+        """`{"permissions":["query-funds"],"nonce_window":0,"tier":"pro","account_id":2}`,
+        all optional, and `funds`.
+        """
         spec = msgspec.convert(fields, KeySpec)
         api_key = self._keys.add(spec)
         self.open_account(spec)
         return _json({"api_key": api_key.key, "api_secret": api_key.secret})
 
     def _plan(self, fields: dict[str, Any]) -> HttpReply:
-        """`{"event_id":21,"title":"…","starts_in_s":3600,"lasts_s":900}`; without a start it is called off."""
-        wish = msgspec.convert(fields, _Window)
+        """`{"event_id":21,"title":"…","starts_in_s":3600,"lasts_s":900}`; without a start
+        the maintenance is called off.
+        """
+        wish = msgspec.convert(fields, _MaintenanceRequest)
         if wish.starts_in_s is None:
             self._notices.call_off(wish.event_id)
         else:
@@ -371,8 +394,10 @@ class RestDoor:
         return _json(self._notices.rest_fields(self._clock.wall_ns()))
 
     def _report(self, fields: dict[str, Any]) -> HttpReply:
-        """`{"event_id":4821,"title":"…","incident_status":"identified","impact":"critical","restart_in_s":600}`"""
-        wish = msgspec.convert(fields, _Trouble)
+        """`{"event_id":4821,"title":"…","incident_status":"identified",
+        "impact":"critical","restart_in_s":600}`
+        """
+        wish = msgspec.convert(fields, _EmergencyRequest)
         steps: tuple[NextStep, ...] = ()
         if wish.restart_in_s is not None:
             restart_at = self._ahead(wish.restart_in_s)
@@ -391,26 +416,26 @@ class RestDoor:
         return _json(self._notices.rest_fields(self._clock.wall_ns()))
 
     def _ahead(self, seconds: float) -> WallNs:
-        """So far from now; ConfigError when it is further than a century."""
+        """The time `seconds` from now. Raises ConfigError beyond a century."""
         if not abs(seconds) < CENTURY_S:
             raise ConfigError(f"{seconds:g} seconds from now: must be within a century")
         return WallNs(self._clock.wall_ns() + int(seconds * NS_PER_S))
 
     def open_account(self, spec: KeySpec) -> None:
-        """Fund the account of a key, unless it is there."""
-        trading = self._floor.trading
+        """Create and fund the account of a key, unless it exists."""
+        trading = self._trading_side.trading
         if all(account.account_id != spec.account_id for account in trading.accounts):
             funds = {asset: at_precision(asset, amount) for asset, amount in spec.funds.items()}
             trading.open_account(spec.account_id, spec.tier, funds or default_funds(trading.markets))
 
     def _revoke(self, fields: dict[str, Any]) -> HttpReply:
-        """`{"token":"…"}`, or `{}` for all."""
+        """`{"token":"…"}`, or `{}` for all tokens."""
         token = fields.get("token")
-        tokens = self._floor.tokens
+        tokens = self._trading_side.tokens
         return _json({"revoked": int(tokens.revoke(str(token))) if token is not None else tokens.revoke_all()})
 
 
-class _FaultWish(msgspec.Struct, forbid_unknown_fields=True):
+class _FaultRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /venue/faults`."""
 
     kind: str = ""
@@ -420,7 +445,7 @@ class _FaultWish(msgspec.Struct, forbid_unknown_fields=True):
     clear: bool = False
 
 
-class _PrecisionWish(msgspec.Struct, forbid_unknown_fields=True):
+class _PrecisionRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /venue/precision`."""
 
     symbol: str
@@ -428,7 +453,7 @@ class _PrecisionWish(msgspec.Struct, forbid_unknown_fields=True):
     qty_decimals: int
 
 
-class _Window(msgspec.Struct, forbid_unknown_fields=True):
+class _MaintenanceRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /venue/maintenance`."""
 
     event_id: int
@@ -437,8 +462,8 @@ class _Window(msgspec.Struct, forbid_unknown_fields=True):
     lasts_s: float = 900.0
 
 
-class _Trouble(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /venue/emergency`; the same event_id again is the next word on the same incident."""
+class _EmergencyRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /venue/emergency`; a repeated event_id updates the same incident."""
 
     event_id: int
     title: str = "Elevated API error rates"
@@ -453,7 +478,7 @@ class _Trouble(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def errors_reply(error: str, status: int = 200) -> HttpReply:
-    """Kraken's refusal: `{"error":["EGeneral:Unknown method"]}`."""
+    """Kraken's form of a refusal: `{"error":["EGeneral:Unknown method"]}`."""
     return HttpReply(_to_json({"error": [error]}), status=status)
 
 

@@ -1,0 +1,50 @@
+"""Closing orders that Kraken makes of our own orders' fills, told late."""
+
+from decimal import Decimal
+
+from engine.orders.blotter import Blotter
+from engine.orders.intent import Conditional
+from engine.orders.journal_records import Acknowledged
+from tests.orders.rig import AT, KEY, ORDER_ID, commit, fact, limit, submitted, tell, trade
+
+CLOSING = "OCLOSE-00000-000000"
+
+
+def blotter_with_parent():
+    """One order of ours that is known at Kraken and has a conditional close."""
+    blotter = Blotter()
+    closing = Conditional("limit", limit_price=Decimal(110))
+    commit(blotter, [submitted(intent=limit(conditional=closing), userref=7), Acknowledged(KEY, ORDER_ID, AT)])
+    return blotter
+
+
+def snapshot_row(cum_qty):
+    """The closing order as a snapshot tells it."""
+    return fact(
+        "new", order_id=CLOSING, cl_ord_id=None, order_userref=7, ord_ref_id=ORDER_ID, side="sell", symbol="BTC/USD",
+        order_qty=Decimal(2), cum_qty=cum_qty, limit_price=Decimal(110), is_snapshot=True, order_type="limit",
+    )  # fmt: skip
+
+
+def test_what_a_closing_order_has_filled_in_a_gap_is_ours():
+    """A closing order that a snapshot tells for the first time: its fills so far are missing, not somebody else's."""
+    blotter = blotter_with_parent()
+    tell(blotter, snapshot_row(Decimal(1)))
+    order = blotter.find(CLOSING)
+
+    assert order.strategy == "quoter"
+    assert order.filled_before == 0
+    assert order.fills_missing
+
+
+def test_a_fill_of_it_that_the_snapshot_tells_counts():
+    """Its fill comes in the same snapshot, before it or behind it, and is counted once."""
+    blotter = blotter_with_parent()
+    fill = trade(order_id=CLOSING, cl_ord_id=None, qty="1", is_snapshot=True)
+    tell(blotter, fill)
+    tell(blotter, snapshot_row(Decimal(1)))
+    tell(blotter, fill)
+    order = blotter.find(CLOSING)
+
+    assert order.filled == 10**8
+    assert not order.fills_missing
