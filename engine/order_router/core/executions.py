@@ -83,11 +83,10 @@ class AccountFacts:
         # Kraken's order ids, or assets, in the snapshot being received; None outside a
         # snapshot.
         self._listed: set[str] | None = None
-        # Since when, or since which snapshot, every execution has been told; None while
-        # there may be holes. What came before what is told by the clock that nobody sets:
-        # the wall clock may have been set back in between.
+        # Since when every execution was received (since the last snapshot); None while some
+        # may be missing. Monotonic, since the wall clock may be set back in between.
         self.unbroken_since: MonoNs | None = None
-        # Open orders that the snapshot did not list, and their pairs.
+        # Open orders that the last snapshot did not list, each with its pair.
         self._unaccounted: dict[str, str] = {}
         # When the feed's process was last heard, and whether it has been silent for so long
         # that no orders are taken.
@@ -163,8 +162,8 @@ class AccountFacts:
             self._note_tier(fact.max_rate_count, now)
         listed, self._listed = self._listed or set(), None
         self.unbroken_since = now
-        # What was sent after the snapshot was asked for may be missing in it, and is news
-        # of its own.
+        # An order sent after the snapshot was requested may be missing in it; its own
+        # reports follow.
         asked_at = fact.asked_at or now
         gone = [
             order.key
@@ -206,7 +205,9 @@ class AccountFacts:
         self._risk.open_orders_cap = tier.open_orders_max
 
     def has_heard_until(self, at: MonoNs) -> bool:
-        """Has Kraken been heard after this moment? A feed that is silent proves nothing."""
+        """True if everything that Kraken sent until `at` was received. Silence of the feed
+        proves nothing.
+        """
         return self._heard_at >= at
 
     def sent_at(self, key: str) -> MonoNs | None:

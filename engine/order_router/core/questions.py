@@ -163,14 +163,14 @@ class OrderQuestions:
     # --- what the router asks for
 
     def look_up(self, key: str, deadline: WallNs) -> None:
-        """Find out what became of an order in doubt, which Kraken does not begin with after
+        """Find out what became of an order in doubt that Kraken does not accept after
         `deadline`.
         """
         if key in self._doubts:
             return
-        # From when it left, by the clock that nobody sets. Of an order of an earlier life
-        # only the wall clock knows, and it may have been set back since: never longer than
-        # the order had when it left.
+        # Counted from when it was sent, on the monotonic clock. For an order sent by an
+        # earlier router only the wall clock tells, and it may have been set back since: so
+        # never longer than the order had when it was sent.
         order = self._blotter.get(key)
         life_ns = max(0, deadline - order.submitted_at) if order is not None else 0
         sent_at = self._told.sent_at(key)
