@@ -1,8 +1,9 @@
-"""Kraken's clock, by the times that its own messages tell: ours may be wrong by minutes, or be
-set while orders are under way.
+"""Kraken's clock, by the times that its own messages tell: ours may be wrong by minutes, or
+be set while orders are under way.
 
-A message takes its time, so what it tells is a little behind: the estimate is never ahead of
-Kraken's clock, and gets better with each message. Before the first one our own clock stands in.
+A message takes its time, so what it tells is a little behind: the estimate is never ahead
+of Kraken's clock, and gets better with each message. Before the first one our own clock
+stands in.
 """
 
 from engine.instant import Instant
