@@ -21,6 +21,7 @@ from engine.units import NS_PER_S, MonoNs, WallNs
 
 BEGAN_WALL_NS: Final = 1_790_000_000 * NS_PER_S  # 2026-09-21: when every run begins
 BEGAN_MONO_NS: Final = 1_000 * NS_PER_S
+TOLD_CHARS_MAX: Final = 600  # of one event, in the story
 EVENTS_AT_ONCE_MAX: Final = 200_000  # at one moment of time: more, and time does not get on
 
 
@@ -94,16 +95,16 @@ class Kernel(asyncio.AbstractEventLoop):
 
     # --- the story
 
-    def note(self, what: str, data: bytes | str = b"") -> None:
-        """Put into the hash what happens."""
+    def note(self, what: str, data: bytes | str = b"", shown: Callable[[], str] | None = None) -> None:
+        """Put into the hash what happens; `shown` is how the story has it, where `data` is no text."""
         text = data.encode() if isinstance(data, str) else data
         if self.hidden in text:
             text = text.replace(self.hidden, b"STATE")
         self._hash.update(b"%d %s %d " % (self.now, what.encode(), len(text)))
         self._hash.update(text)
         if self._story is not None:
-            shown = text[:600].decode(errors="replace")
-            self._story.write(f"{(self.now - BEGAN_MONO_NS) / NS_PER_S:12.6f} {what} {shown}\n")
+            line = text.decode(errors="replace") if shown is None else shown()
+            self._story.write(f"{self.elapsed_s:12.6f} {what} {line[:TOLD_CHARS_MAX]}\n")
 
     def accuse(self, invariant: str, found: str) -> None:
         """A violation found where an exception would be caught by others: raised at the end of the step."""

@@ -26,6 +26,8 @@ from tests.simulate.kernel import Kernel, Process
 HANDSHAKE_NS: Final = 5 * NS_PER_S  # net.websocket gives up then
 FORGOTTEN_NS: Final = 20 * NS_PER_S  # the venue's TCP takes so long to give up a peer that is gone
 TEXT, CLOSE = 1, 8  # opcodes
+EXECUTIONS: Final = b'{"channel":"executions"'
+GAP_PATIENCE_NS: Final = 15 * NS_PER_S  # longer than any pause between two requests for a snapshot, or a standstill
 POLL_NS: Final = 40 * NS_PER_MS  # "about every 20 ms": polls are most of a calm day's events
 
 E = TypeVar("E")
@@ -199,6 +201,51 @@ def _whole_frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
     return frames, data[at:]
 
 
+class Overhearer:
+    """Hears what goes over a connection, beside those whose connection it is."""
+
+    def opened(self) -> None: ...
+
+    def received(self, frame: bytes) -> None: ...
+
+    def sent(self, request: bytes) -> None: ...
+
+
+class GapOverhearer(Overhearer):
+    """Accuses a private feed that goes on behind a gap in the executions' numbers, as if nothing had been missed."""
+
+    def __init__(self, process: Process) -> None:
+        self._kernel, self._process = process.kernel, process
+        # The number that comes next; None while the channel is asked for.
+        self._expected: int | None = None
+        # Connections and requests for the channel so far: a gap is made good by either.
+        self._beginnings = 0
+
+    def opened(self) -> None:
+        self._begin()
+
+    def received(self, frame: bytes) -> None:
+        if not frame.startswith(EXECUTIONS):
+            return
+        number = int(frame.rpartition(b'"sequence":')[2].rstrip(b"}"))
+        if self._expected is not None and number > self._expected:
+            self._kernel.note("gap", f"{self._expected} to {number}")
+            self._process.after(GAP_PATIENCE_NS, self._look, self._beginnings, self._expected)
+        self._expected = number + 1
+
+    def sent(self, request: bytes) -> None:
+        if b'"executions"' in request:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._beginnings += 1
+        self._expected = None
+
+    def _look(self, beginnings: int, missed: int) -> None:
+        if beginnings == self._beginnings:
+            self._kernel.accuse("a gap is made good", f"executions go on without number {missed}")
+
+
 class SimConnection(Generic[E]):
     """What `WebSocketConnection` is in a process: keeps one session connected."""
 
@@ -216,6 +263,7 @@ class SimConnection(Generic[E]):
         on_burst_end: Callable[[], None],
         receive: Callable[..., Sequence[E]] | None = None,
         before: Callable[[], None] | None = None,
+        overhearer: Overhearer | None = None,
         poll_ns: int = POLL_NS,
     ) -> None:
         """`before` is called before the session is given anything: an actor that keeps the time for it sets it."""
@@ -230,6 +278,7 @@ class SimConnection(Generic[E]):
         self._on_burst_end = on_burst_end
         self._receive = receive or session.receive
         self._before = before or _nothing
+        self._overhearer = overhearer or Overhearer()
         self._poll_ns = poll_ns
         self._wire: Wire | None = None
         self._is_live = False
@@ -260,6 +309,7 @@ class SimConnection(Generic[E]):
             return False
         self.process.point()
         self._kernel.note(f"{self._route}>", request)
+        self._overhearer.sent(request)
         self._wire.send(request)
         self.process.point()
         return True
@@ -337,6 +387,7 @@ class SimConnection(Generic[E]):
         self._polled_at = now
         self._backoff.opened(now)  # type: ignore[arg-type]
         self._kernel.note(f"{self._route} opened")
+        self._overhearer.opened()
         self._before()
         self._session.opened(now)  # type: ignore[arg-type]
         self.send_due()
@@ -357,6 +408,7 @@ class SimConnection(Generic[E]):
             if opcode == TEXT:
                 self.bytes_received += len(payload)
                 self._kernel.note(f"{self._route}<", payload)
+                self._overhearer.received(payload)
                 if events := self._receive(payload, now):
                     self._on_events(events)
             elif opcode == CLOSE:

@@ -31,7 +31,7 @@ from engine.orders.client_order_id import order_tags
 from engine.orders.journal import Journal, JournalUnusable
 from engine.orders.journal_records import JournalError, Record, RunBegan
 from engine.orders.rings.account_ring import ACCOUNT_RECORD_BYTES
-from engine.orders.rings.commands import COMMAND_RECORD_BYTES
+from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
 from engine.private_feed.feed import PrivateFeed
 from engine.private_feed.process import WORK_INTERVAL_S
@@ -48,7 +48,7 @@ from tests.simulate.disk import SimDisk, drop_descriptors
 from tests.simulate.feeds import SimFeed
 from tests.simulate.kernel import Death, Kernel, Process, SimClock
 from tests.simulate.mortal import mortal
-from tests.simulate.network import SimConnection, Weather
+from tests.simulate.network import GapOverhearer, SimConnection, Weather
 from tests.simulate.rest import RestWeather, SimRest
 from tests.simulate.venue import SimVenue
 
@@ -119,7 +119,8 @@ class _HostPublisher:
     def try_publish(self, record: bytes) -> bool:
         if not self._host.is_alive:
             return False
-        self._host.kernel.note("command", record[4 : 4 + int.from_bytes(record[:4], "little")])
+        body = record[4 : 4 + int.from_bytes(record[:4], "little")]
+        self._host.kernel.note("command", body, lambda: str(COMMANDS.unpack(record)))
         return self._publisher.try_publish(record)
 
     def flush(self) -> None:
@@ -438,6 +439,7 @@ class SimPrivateFeed:
             connect=world.venue.connect_private,
             on_events=self._on_events,
             on_burst_end=self._end_burst,
+            overhearer=GapOverhearer(process),
         )
         self.connection = connection
         feed.connection = feed.traffic = connection

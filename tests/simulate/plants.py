@@ -25,7 +25,6 @@ from engine.orders.positions import Positions
 from engine.orders.rate_counter import RateCounters
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
 from engine.private_feed.feed import PrivateFeed
-from engine.public_feed import feed as public_feed
 from engine.ring.layout import CURSOR
 from engine.ring.ring import Publisher, Subscriber
 from engine.units import NS_PER_S, WallNs
@@ -247,8 +246,8 @@ def _absent_too_soon() -> Undo:
     """An order in doubt that one look does not find is taken for rejected, before its deadline too."""
 
     def make(look_of: Any) -> Any:
-        def look_now(self: OrderQuestions, doubt: Any, order: Any, now: WallNs) -> Any:
-            look = look_of(self, doubt, order, now)
+        def look_now(self: OrderQuestions, doubt: Any, now: Any) -> Any:
+            look = look_of(self, doubt, now)
             return type(look)(now, asks_closed=False, is_proof=True)
 
         return look_now
@@ -256,12 +255,7 @@ def _absent_too_soon() -> Undo:
     return _patch(OrderQuestions, "_look_of", make)
 
 
-def _stale_not_said() -> Undo:
-    """A feed that begins does not say that its books are stale."""
-    return _patch(public_feed.PublicFeed, "on_start", lambda _: lambda self, reason="": None)
-
-
-def _snapshot_end_forgotten() -> Undo:
+def _held_back_dropped() -> Undo:
     """What found the account ring full is dropped."""
     return _patch(PrivateFeed, "_publish_held_back", lambda _: lambda self: self._held_back.clear())
 
@@ -273,7 +267,7 @@ PLANTS: dict[str, Callable[[], Undo]] = {
     "dead-man-missed": _dead_man_missed,
     "fill-counted-twice": _fill_counted_twice,
     "gap-forgotten": _gap_forgotten,
-    "held-back-dropped": _snapshot_end_forgotten,
+    "held-back-dropped": _held_back_dropped,
     "journal-after-send": _journal_after_send,
     "lap-forgotten": _lap_forgotten,
     "late-reply-dropped": _late_reply_dropped,

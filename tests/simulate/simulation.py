@@ -162,7 +162,9 @@ class Simulation:
                 rates += [(kind, rng.choice((0.0002, 0.002)))] * (rng.random() < 0.3)
         if "requests" in faults:
             for kind in REQUEST_FAULTS:
-                rates += [(kind, rng.choice((0.003, 0.03)))] * (rng.random() < 0.4)
+                # Frames of the executions are fewer than requests, and a gap among them is soon made good.
+                shares = (0.02, 0.1) if kind == "sequence-gap" else (0.003, 0.03)
+                rates += [(kind, rng.choice(shares))] * (rng.random() < 0.4)
         specs = [FaultSpec(kind, rate=rate) for kind, rate in rates]
         if "cut" in faults and rng.random() < 0.3:
             specs.append(FaultSpec("close", rate=0.001, close_code=rng.choice((1001, 1012, 1013))))
