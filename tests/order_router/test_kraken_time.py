@@ -2,11 +2,14 @@
 
 from engine.instant import Instant
 from engine.order_router.core.kraken_time import KrakenTime
+from engine.order_router.core.search import OrderSearch
+from engine.orders.blotter import Blotter
 from engine.orders.rings.commands import Submit
+from engine.orders.venue_facts import OrderLookup
 from engine.timestamps import wall_ns
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 from tests.order_router.rig import STRATEGY, RouterRig
-from tests.orders.rig import AT, fact, limit
+from tests.orders.rig import AT, KEY, ORDER_ID, commit, fact, limit, submitted
 
 KRAKEN_AHEAD_NS = 29 * NS_PER_S
 
@@ -45,3 +48,14 @@ def test_the_deadline_of_an_order_is_by_krakens_clock() -> None:
 
     deadline = wall_ns(request["params"]["deadline"])
     assert told_at < deadline <= told_at + 20 * NS_PER_MS + rig.settings.new_orders.deadline_ns
+
+
+def test_an_order_is_found_though_our_clock_was_ahead_when_it_left() -> None:
+    """It opened at a time before the one that we sent it at: its client order id is proof enough."""
+    blotter = Blotter()
+    commit(blotter, [submitted()])
+    commit(blotter, blotter.on_doubt(KEY, "no answer", AT))
+    search = OrderSearch([blotter.open[KEY]], life_ns=NS_PER_S, asks_closed=False)
+    row = OrderLookup(order_id=ORDER_ID, cl_ord_id=KEY, status="open", side="buy", opened_at=WallNs(AT - 40 * NS_PER_S))
+
+    assert KEY in search.take([row], "")
