@@ -25,11 +25,12 @@ class FeedPath:
         ring, board = memory or self.new_memory(symbols)
         format_ring(ring, record_bytes=record_bytes, slot_count=RING_SLOTS)
         format_board(board, record_bytes=record_bytes, slot_count=shard.board_slots)
+        self.publisher = Publisher(ring)
         self.session = PublicSession(PublicSettings(symbols=shard.symbols, depth=None, publish_levels=PUBLISH_LEVELS))
         self.feed = PublicFeed(
             shard,
             self.session,
-            publisher=Publisher(ring),
+            publisher=self.publisher,
             board=BoardWriter(board),
             board_reader=BoardReader(board),
             counters=new_counters(shard.counter_names),

@@ -44,13 +44,14 @@ from msgspec import Struct
 
 from engine.timestamps import wall_ns
 from engine.units import MonoNs, PriceTicks, QtyLots, WallNs, units_decimal, units_text
-from engine.wide import LEVEL_BYTES, NUMBER_BYTES, pack_numbers, unpack_numbers, wide_level
+from engine.wide import LEVEL_BYTES, NUMBER_BYTES, pack_numbers, pack_signed, unpack_numbers, wide_level
 
 HEADER_FORMAT = "<BBBBHHHH28sqq"  # Kraken prints 27 characters of time; parsed only on request
 HEADER = Packing(HEADER_FORMAT)
 HEADER_BYTES = HEADER.size
 TEXT_BYTES_MAX = 160  # of a reason or a pair: fits a slot of ten levels, and of one
 TRADE_NUMBERS, TICKER_NUMBERS, CANDLE_NUMBERS = 2, 11, 9
+TICKER_CHANGES = 2  # of a ticker's numbers, the last ones
 BODY_NUMBERS_MAX = TICKER_NUMBERS
 
 unpack_header = HEADER.unpack_from
@@ -509,7 +510,8 @@ def pack_ticker(
         received_at=received_at,
         number=percent_decimals,
     )
-    return head + pack_numbers(numbers)
+    # The changes come last, and are negative every other day.
+    return head + pack_numbers(numbers[:-TICKER_CHANGES]) + pack_signed(numbers[-TICKER_CHANGES:])
 
 
 def unpack_ticker(symbol: str, record: bytes) -> Ticker:

@@ -9,7 +9,11 @@ the disk or into a later hour carries its scale, and two counts meet only after 
 or as Decimals.
 """
 
+import re
+from collections.abc import Sequence
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
+from functools import lru_cache
+from itertools import islice
 from typing import NewType
 
 PriceTicks = NewType("PriceTicks", int)
@@ -74,6 +78,57 @@ def decimal_units(value: Decimal, decimals: int) -> int:
         return int(value.scaleb(decimals, _EXACT).to_integral_exact(None, _EXACT))
     except DecimalException:
         raise ValueError(f"{value} has more than {decimals} decimals") from None
+
+
+def written_units(
+    numbers: Sequence[Decimal], counts: tuple[int, ...], least_decimals: tuple[int, ...]
+) -> tuple[list[int], tuple[int, ...]]:
+    """(units, decimals) of groups of numbers, `counts` in each, one group after the other.
+
+    All numbers of a group are in one scale: the coarsest of its `least_decimals` or more
+    that has every decimal they are written with, so 0.50 needs two. Raises ValueError when
+    one is not finite, of absurd size, or has absurdly many decimals.
+    """
+    # Hot: by text, since arithmetic of Decimals costs several times as much; and all at
+    # once, since nearly always they are written with the decimals of their pair.
+    joined = ",".join(map(str, numbers))
+    if "E" in joined:  # of 0.00000000 and 0.00000012
+        joined = ",".join(map(_plain_text, numbers))
+    if _plain_numbers(counts, least_decimals).fullmatch(joined):
+        return list(map(int, joined.replace(".", "").split(","))), least_decimals
+    units: list[int] = []
+    scales: list[int] = []
+    texts = map(_plain_text, numbers)
+    for count, least in zip(counts, least_decimals, strict=True):
+        group = list(islice(texts, count))
+        written = [len(text.partition(".")[2]) for text in group]
+        decimals = max(least, *written)
+        units += [int(text.replace(".", "")) * 10 ** (decimals - own) for text, own in zip(group, written, strict=True)]
+        scales.append(decimals)
+    return units, tuple(scales)
+
+
+@lru_cache(maxsize=256)  # a few scales of pairs, times three kinds of messages
+def _plain_numbers(counts: tuple[int, ...], decimals: tuple[int, ...]) -> re.Pattern[str]:
+    """Matches numbers without an exponent and within DIGITS_MAX, each with the decimals of
+    its group.
+    """
+    number = [rf"-?[0-9]{{1,{DIGITS_MAX}}}" + (rf"\.[0-9]{{{places}}}" if places else "") for places in decimals]
+    return re.compile(",".join(text for text, count in zip(number, counts, strict=True) for _ in range(count)))
+
+
+def _plain_text(number: Decimal) -> str:
+    """The digits of a number without an exponent; ValueError beyond DIGITS_MAX before or
+    after the point.
+    """
+    text = str(number)
+    if len(text) <= DIGITS_MAX and text.lstrip("-").replace(".", "").isdigit():
+        return text
+    if number.is_finite() and -DIGITS_MAX <= number.adjusted() <= DIGITS_MAX:
+        text = f"{number:f}"
+        if len(text.partition(".")[2]) <= DIGITS_MAX:
+            return text
+    raise ValueError(f"{number} is not a number of units")
 
 
 def rescaled(units: int, decimals: int, finer: int) -> int:

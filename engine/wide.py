@@ -24,8 +24,10 @@ The numbers of other records, which are rarer, have 128 bits each, with their si
 digits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from struct import Struct as Packing
+from struct import error as PackingError
 from typing import Final
 
 from engine.units import PriceTicks, QtyLots
@@ -67,6 +69,20 @@ def wide_level(first_word: int, second_word: int) -> tuple[PriceTicks, QtyLots]:
 
 def pack_numbers(numbers: Sequence[int]) -> bytes:
     """Pack signed numbers into 128 bits each; raises OverflowError when one needs more."""
+    try:  # hot: nearly always none is negative or needs more than 64 bits
+        return _word_packer(len(numbers))(*numbers)
+    except PackingError:
+        return pack_signed(numbers)
+
+
+@cache
+def _word_packer(count: int) -> Callable[..., bytes]:
+    """Packs so many numbers of 64 bits without a sign into 128 bits each."""
+    return Packing("<" + "Q8x" * count).pack
+
+
+def pack_signed(numbers: Sequence[int]) -> bytes:
+    """The same as `pack_numbers`; faster for numbers of which some are negative."""
     return b"".join(number.to_bytes(NUMBER_BYTES, "little", signed=True) for number in numbers)
 
 

@@ -228,9 +228,6 @@ def test_the_glossary_gives_each_word_one_meaning() -> None:
 
 # --- prose wraps
 
-# Modules whose docstrings and comments do not wrap yet.
-NOT_YET = ("market/book.py", "net/link.py", "net/websocket.py", "ring/layout.py", "ring/ring.py")
-WRAPPED_MODULES = sorted(set(ENGINE.rglob("*.py")) - {ENGINE / place for place in NOT_YET})
 # Tables, drawings, columns, rulers, addresses: what is laid out in lines of its own.
 LAID_OUT = re.compile(r"^\s*\||-{20,}$|[─-╿►◄▲▼]|\S\s{3,}\S|https?://|^\s*(>>>|\$ )")
 
@@ -269,7 +266,7 @@ def test_the_prose_of_a_page_wraps(path: Path) -> None:
     assert too_wide(prose_of_page(path)) == []
 
 
-@pytest.mark.parametrize("path", WRAPPED_MODULES, ids=name_of)
+@pytest.mark.parametrize("path", sorted(ENGINE.rglob("*.py")), ids=name_of)
 def test_the_prose_of_a_module_wraps(path: Path) -> None:
     """Docstrings and comments too: 92 columns, drawings and addresses excepted."""
     assert too_wide(prose_of_module(path)) == []

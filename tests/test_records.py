@@ -38,7 +38,7 @@ from engine.records import (
 )
 from engine.timestamps import wall_ns
 from engine.units import units_decimal, units_text
-from engine.wide import pack_levels
+from engine.wide import pack_levels, pack_numbers, unpack_numbers
 from tests.market.rig import STAMP, book_record
 
 pair_indexes = st.integers(0, 2**16 - 1)
@@ -56,6 +56,25 @@ def in_slot(record, publish_levels=10):
     slot = bytearray(b"\xa5" * record_bytes_needed(publish_levels))
     slot[: len(record)] = record
     return bytes(slot)
+
+
+# --- numbers of 128 bits
+
+
+@given(st.lists(st.one_of(numbers_of_a_record, st.integers(0, 2**64), st.integers(-2, 2)), max_size=11))
+def test_numbers_are_packed_as_two_s_complement_of_128_bits(numbers):
+    """Small ones take a shorter way to the same bytes."""
+    packed = b"".join(number.to_bytes(16, "little", signed=True) for number in numbers)
+
+    assert pack_numbers(numbers) == packed
+    assert unpack_numbers(packed, 0, len(numbers)) == numbers
+
+
+@pytest.mark.parametrize("number", [2**127, -(2**127) - 1])
+def test_a_number_of_more_than_128_bits_is_refused(number):
+    """Whatever stands beside it."""
+    with pytest.raises(OverflowError):
+        pack_numbers([1, number])
 
 
 # --- texts and words come back

@@ -43,14 +43,9 @@ MAY_SLEEP = {
 # Whose private names a test may use, and why; "room/file.py": names.
 MAY_REACH_INTO = {
     "ring/children.py": {"_words", "_copy", "_copy_slots", "_pack"},  # deaths between two stores of a process
-    "simulate/feeds.py": {"_publish", "_words"},  # deaths between two stores
-    "simulate/orders.py": {
-        "_words",
-        "_fd",
-        "_lock_fd",
-        "_queue_of",
-        "_end_orders",
-    },  # likewise, and those of a process with its files
+    "simulate/feeds.py": {"_publish", "_board"},  # deaths between two stores
+    # Deaths of a process with its files.
+    "simulate/orders.py": {"_fd", "_lock_fd", "_queue_of", "_end_orders"},
     "simulate/engine_run.py": {"_feeds"},  # what a strategy's death leaves behind
     "simulate/judge.py": {"_due", "_attempts"},  # is every queue bounded?
     "simulate/kernel.py": {"_set_running_loop"},  # asyncio's, for a loop in virtual time

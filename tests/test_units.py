@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.units import DIGITS_MAX, aligned, decimal_units, exact_units, rescaled, units_decimal, units_text
+from engine.units import (
+    DIGITS_MAX,
+    aligned,
+    decimal_units,
+    decimals_of,
+    exact_units,
+    rescaled,
+    units_decimal,
+    units_text,
+    written_units,
+)
 
 decimals = st.integers(0, 18)
 numbers = st.integers(-(10**30), 10**30)
@@ -114,3 +124,63 @@ def test_what_no_record_holds_has_no_scale(text):
     """More than 63 bits of units, or finer than any scale, is refused."""
     with pytest.raises(ValueError, match="cannot be told in whole units"):
         exact_units(Decimal(text), 8)
+
+
+# --- the numbers of a message, by their text
+
+
+def written(places):
+    """The texts of numbers with these decimals, as Kraken writes them."""
+    return st.integers(-(10**24), 10**24).map(lambda units: units_text(units, places))
+
+
+odd_texts = st.sampled_from(
+    ["0", "-0", "-0.00", "0.00000000", "1e5", "1.50E-7", "0E-12", "7", "1e30", "1e-30", "9" * 31 + ".5"]
+)
+some_texts = st.one_of(*(written(places) for places in (0, 1, 2, 8, 18)), odd_texts)
+
+
+@given(st.lists(some_texts, min_size=3, max_size=3), st.lists(some_texts, min_size=2, max_size=2), decimals, decimals)
+def test_the_numbers_of_a_message_are_exact(prices, qtys, price_places, qty_places):
+    """Every group is in the coarsest scale that has all its written decimals, and keeps
+    every digit.
+    """
+    numbers = [Decimal(text) for text in (*prices, *qtys)]
+    units, scales = written_units(numbers, (3, 2), (price_places, qty_places))
+    price_scale, qty_scale = scales
+
+    assert price_scale == max(price_places, *map(decimals_of, numbers[:3]))
+    assert qty_scale == max(qty_places, *map(decimals_of, numbers[3:]))
+    assert units == [
+        *(decimal_units(number, price_scale) for number in numbers[:3]),
+        *(decimal_units(number, qty_scale) for number in numbers[3:]),
+    ]
+
+
+@given(decimals, st.data())
+def test_numbers_of_their_pair_s_decimals_keep_its_scale(places, data):
+    """As nearly all are written, and whatever a strategy's thread has set as precision."""
+    texts = data.draw(st.lists(written(places), min_size=4, max_size=4))
+    with localcontext() as context:
+        context.prec = 3
+        units, scales = written_units([Decimal(text) for text in texts], (3, 1), (places, places))
+
+    assert [units_text(number, places) for number in units] == texts
+    assert scales == (places, places)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("1e999999999", "-1e999999999", "1e31", "1e-31", "0e-999999999", "0e999999999", "1" * 32, "1" * 5000),
+        *("Infinity", "-Infinity", "NaN", "sNaN", "sNaN12"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_message_with_an_absurd_number_is_refused(number, place):
+    """In any place: eleven bytes of text must not become gigabytes of integer."""
+    numbers = [Decimal("1.5"), Decimal("2.25")]
+    numbers[place] = Decimal(number)
+
+    with pytest.raises(ValueError, match="is not a number of units"):
+        written_units(numbers, (1, 1), (1, 2))

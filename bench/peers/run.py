@@ -3,6 +3,10 @@
 Two loads, both from `engine venue` on loopback. *Saturated*: a genuine capture of depth 10
 as fast as the client reads it; book messages a second. *Paced*: a living market at a steady
 rate; microseconds from the venue's stamp of a message to the user's code that has its book.
+*Orders*: a book update sent on by a relay, to the order that it caused at the relay, 50 a
+second; of the clients that have a strategy which sends some. NautilusTrader's go by REST,
+which the relay counts when the request's first bytes have come.
+
 Ours is the engine as a user runs it: three processes, every checksum verified.
 
 Each peer is installed into an environment of its own below the user's cache directory
@@ -18,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -26,14 +30,19 @@ from typing import Any, NamedTuple
 PEERS = Path(__file__).parent
 sys.path.insert(0, str(PEERS.parent))
 
-from rig import CAPTURE_DEPTH_10, Venue, percentiles, run_engine  # noqa: E402
+from rig import CAPTURE_DEPTH_10, Relay, Venue, percentiles, run_engine, trading_settings  # noqa: E402
 from tally import SYMBOLS, WARM_UP_S  # noqa: E402
+from test_orders_live import AT_ONCE, SYMBOL, WARM_UP_SHARE, books_of, stretches_us  # noqa: E402
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kraken-engine" / "peers"
 SETTINGS = "[feed]\ntrades = false\ntickers = false\ncandle_intervals_min = []\n"
 INSTALL_TIMEOUT_S = 600
 START_AND_END_S = 60.0  # beyond the seconds that a client reads
 OURS = "this engine"
+SPIN = "[engine]\nspin = true\n"
+ORDER_EVERY_MS = 20
+ORDER_BOOKS_PER_S = 100
+REST_RELAY = PEERS / "rest_relay.py"
 
 
 class Peer(NamedTuple):
@@ -43,12 +52,13 @@ class Peer(NamedTuple):
     requirement: str
     script: str
     python_min: tuple[int, int]
+    orders_script: str = ""
 
 
 KNOWN = (
     Peer("ccxt Pro", "ccxt==4.5.90", "ccxt_pro.py", (3, 11)),
     Peer("python-kraken-sdk", "python-kraken-sdk==3.5.1", "kraken_sdk.py", (3, 11)),
-    Peer("NautilusTrader", "nautilus_trader==1.231.0", "nautilus.py", (3, 12)),
+    Peer("NautilusTrader", "nautilus_trader==1.231.0", "nautilus.py", (3, 12), "nautilus_orders.py"),
 )
 
 
@@ -96,10 +106,13 @@ def installed(peer: Peer, pythons: Sequence[str]) -> Path:
     return interpreter
 
 
-def run_or_say(command: Sequence[str], timeout_s: float, what: str) -> str:
+def run_or_say(
+    command: Sequence[str], timeout_s: float, what: str, environment: Mapping[str, str] | None = None
+) -> str:
     """Its standard output; Missing with the last line of its errors."""
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        own = os.environ | dict(environment or {})
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, env=own)
     except subprocess.TimeoutExpired:
         raise Missing(f"{what}: no end after {timeout_s:.0f} s") from None
     if ran.returncode:
@@ -134,30 +147,87 @@ def run_ours(ws: str, seconds: float, strategy: str, settings: str) -> Result:
     return Result("", median(rates), took_us[int(len(took_us) * share) :])
 
 
+def order_venue() -> Venue:
+    """The venue of the orders: it answers at once, and has no rate counter."""
+    return Venue(*AT_ONCE, "--symbols", SYMBOL, "--rate", ORDER_BOOKS_PER_S)
+
+
+def orders_of_ours(seconds: float, more: str) -> Result:
+    """The engine's orders on ticks."""
+    with tempfile.TemporaryDirectory() as name, order_venue() as venue:
+        folder = Path(name)
+        with Relay(venue, folder) as relay:
+            settings, key = trading_settings(relay.ready, more)
+            _, told = run_engine(
+                folder, relay.ready["public"], "Trader", seconds, settings, [SYMBOL],
+                params=f"every_ms = {ORDER_EVERY_MS}", environment=key,
+            )  # fmt: skip
+        found = stretches_us(told["calls"], told["working"], told["filled"], relay.notes, books_of(relay.notes))
+    return Result("", 0.0, found["tick"])
+
+
+def orders_of_peer(interpreter: Path, script: str, seconds: float) -> Result:
+    """A peer's; its requests are told apart by their order."""
+    with tempfile.TemporaryDirectory() as name, order_venue() as venue:
+        folder = Path(name)
+        out = folder / "orders.json"
+        key = {"KRAKEN_API_KEY": venue.ready["api_key"], "KRAKEN_API_SECRET": venue.ready["api_secret"]}
+        with Relay(venue, folder) as relay:
+            command = (sys.executable, str(REST_RELAY), venue.ready["rest"], str(out))
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as rest_relay:
+                assert rest_relay.stdout is not None
+                try:
+                    rest = json.loads(rest_relay.stdout.readline())["rest"]
+                    public, private = relay.ready["public"], relay.ready["private"]
+                    call = (interpreter, PEERS / script, public, private, rest, seconds, ORDER_EVERY_MS)
+                    timeout_s = seconds + START_AND_END_S
+                    said = run_or_say([str(part) for part in call], timeout_s, "it did not run", key).splitlines()
+                finally:
+                    rest_relay.terminate()
+        arrived, books = json.loads(out.read_text()), books_of(relay.notes)
+    told = json.loads(said[-1]) if said and said[-1].startswith("{") else {"version": "", "stamps": []}
+    stamps = told["stamps"]
+    if not stamps or len(stamps) != len(arrived):
+        raise Missing(f"it sent {len(stamps)} orders, and {len(arrived)} came")
+    took_us = [(at - books[stamp]) / 1000 for stamp, at in zip(stamps, arrived, strict=True) if stamp in books]
+    return Result(told["version"], 0.0, took_us[int(len(took_us) * WARM_UP_SHARE) :])
+
+
 def table(results: dict[str, dict[str, list[Result]]]) -> str:
     """A line a client; medians of its rounds, and × of this engine's."""
 
     def cells(name: str) -> list[Any]:
         per_s = median(run.per_s for run in results[name]["saturated"]) if results[name]["saturated"] else None
-        runs = [percentiles(run.took_us) for run in results[name]["paced"] if run.took_us]
-        return [per_s, *(median(run[key] for run in runs) if runs else None for key in ("p50", "p99"))]
+        found = [per_s]
+        for load in ("paced", "orders"):
+            runs = [percentiles(run.took_us) for run in results[name][load] if run.took_us]
+            found += [median(run[key] for run in runs) if runs else None for key in ("p50", "p99")]
+        return found
+
+    def shown(name: str) -> list[str]:
+        per_s, p50, p99, order_p50, order_p99 = cells(name)
+        return [
+            f"{per_s:,.0f}" if per_s else "–",
+            f"{per_s / ours[0]:.2f}" if per_s and ours[0] else "–",
+            *(
+                text
+                for median_us, late_us, our_us in ((p50, p99, ours[1]), (order_p50, order_p99, ours[3]))
+                for text in (
+                    f"{median_us:,.0f} / {late_us:,.0f}" if median_us else "–",
+                    f"{median_us / our_us:.2f}" if median_us and our_us else "–",
+                )
+            ),
+        ]
 
     ours = cells(OURS)
     lines = [
-        "| client | saturated, messages/s | × of ours | paced, p50 µs | × of ours | p99 µs |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| client | saturated, messages/s | × of ours | paced, p50 / p99 µs | × of ours "
+        "| tick → order, p50 / p99 µs | × of ours |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, loads in results.items():
-        per_s, p50, p99 = cells(name)
         version = next((run.version for runs in loads.values() for run in runs if run.version), "")
-        shown = [
-            f"{per_s:,.0f}" if per_s else "–",
-            f"{per_s / ours[0]:.2f}" if per_s and ours[0] else "–",
-            f"{p50:,.0f}" if p50 else "–",
-            f"{p50 / ours[1]:.2f}" if p50 and ours[1] else "–",
-            f"{p99:,.0f}" if p99 else "–",
-        ]
-        lines.append(f"| {f'{name} {version}'.strip()} | {' | '.join(shown)} |")
+        lines.append(f"| {f'{name} {version}'.strip()} | {' | '.join(shown(name))} |")
     return "\n".join(lines)
 
 
@@ -176,17 +246,29 @@ def main() -> int:
 
     def ours(settings: str) -> Callable[[str, str, str], Result]:
         strategies = {"saturated": "Throughput", "paced": "WireLatency"}
-        return lambda load, ws, _rest: run_ours(ws, options.seconds, strategies[load], settings)
 
-    def theirs(interpreter: Path, script: str) -> Callable[[str, str, str], Result]:
-        return lambda _load, ws, rest: run_peer(interpreter, script, ws, rest, options.seconds)
+        def run(load: str, ws: str, _rest: str) -> Result:
+            if load == "orders":
+                return orders_of_ours(options.seconds, settings)
+            return run_ours(ws, options.seconds, strategies[load], SETTINGS + settings)
 
-    clients[OURS] = ours(SETTINGS)
-    clients[f"{OURS}, spinning"] = ours(SETTINGS + "[engine]\nspin = true\n")
+        return run
+
+    def theirs(interpreter: Path, peer: Peer) -> Callable[[str, str, str], Result]:
+        def run(load: str, ws: str, rest: str) -> Result:
+            if load == "orders":
+                return orders_of_peer(interpreter, peer.orders_script, options.seconds)
+            return run_peer(interpreter, peer.script, ws, rest, options.seconds)
+
+        return run
+
+    clients[OURS] = ours("")
+    clients[f"{OURS}, spinning"] = ours(SPIN)
+    without_orders = {peer.name for peer in KNOWN if not peer.orders_script}
     missing: dict[str, str] = {}
     for peer in KNOWN:
         try:
-            clients[peer.name] = theirs(installed(peer, options.python), peer.script)
+            clients[peer.name] = theirs(installed(peer, options.python), peer)
         except Missing as reason:
             missing[peer.name] = str(reason)
 
@@ -196,10 +278,10 @@ def main() -> int:
         Venue("--rate", options.rate, "--symbols", listed) as living,
         Venue("--capture", CAPTURE_DEPTH_10, "--pace", "max", "--repeat", 0) as replay,
     ):
-        for load, ws in (("saturated", replay.url), ("paced", living.url)):
+        for load, ws in (("saturated", replay.url), ("paced", living.url), ("orders", "")):
             for number in range(options.rounds):
                 for name, client in clients.items():
-                    if name in missing:
+                    if name in missing or (load == "orders" and name in without_orders):
                         continue
                     print(f"peers: {load}, round {number + 1} of {options.rounds}: {name}", file=sys.stderr)
                     try:

@@ -107,7 +107,8 @@ class Side:
         message again is harmless: levels are absolute. `changed_from` is the best
         index that such a first try may have changed; UNBOUNDED when there was none.
         """
-        # Hot: every book update runs through here once or twice, so locals, and no calls that can be spared.
+        # Hot: every book update runs through here once or twice, so locals, and no calls
+        # that can be spared.
         keys, units, tokens = self._keys, self.units, self._tokens
         place_of = keys.bisect_left
         descending = self._descending

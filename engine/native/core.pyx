@@ -187,7 +187,8 @@ cdef class Held:
     cdef uint64_t* words
 
     def __cinit__(self, memory, bint writable):
-        PyObject_GetBuffer(memory, &self.view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+        # Through a view of our own, so that whoever owns the memory can release theirs.
+        PyObject_GetBuffer(memoryview(memory), &self.view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
         self.words = <uint64_t*>self.view.buf
         if <size_t>self.view.buf % WORD_BYTES:
             find_ring_names()

@@ -1,15 +1,16 @@
 """One connection, from the upgrade to its end: frames in, requests out, timers, the close.
 
 What the sources of picows 2.3.1 taught us:
-* A PING that picows answers itself never reaches the listener; were it the last frame of a buffer, nobody would
-  see `last_in_buffer`. So we answer pings.
+* A PING that picows answers itself never reaches the listener; if it were the last frame of
+  a buffer, nobody would see `last_in_buffer`. So we answer pings.
 * picows does not answer a CLOSE. So we do.
-* Frames behind one whose callback failed, or behind a disconnect(), are still delivered. So we ask `live` first.
-* After a protocol error picows sends a CLOSE and disconnects 10 ms later, gracefully, which can take for ever on a
-  dead peer. So the next tick aborts.
-* Its read buffer doubles whenever a read fills it, so under load or after a stall one read can hold 12,000 frames
-  (2.6 MB, measured). So a burst ends after 64 frames at the latest: subscribers that sleep until the end of the
-  burst start to work while we are still receiving.
+* Frames behind one whose callback failed, or behind a disconnect(), are still delivered. So
+  we ask `live` first.
+* After a protocol error picows sends a CLOSE and disconnects 10 ms later, gracefully, which
+  can take for ever on a dead peer. So the next tick aborts.
+* Its read buffer doubles whenever a read fills it, so under load or after a stall one read
+  can hold 12,000 frames (2.6 MB, measured). So a burst ends after 64 frames at the latest:
+  subscribers that sleep until the end of the burst start to work while we are receiving.
 """
 
 import asyncio
@@ -355,7 +356,9 @@ class Link(WSListener, Generic[E]):
 if LISTENER is not None:
 
     class CompiledLink(LISTENER.Listener, Link[Any]):  # type: ignore[misc,name-defined]
-        """A link that gives its frames to a compiled lane first, in the socket's own buffer; the rest is Link's."""
+        """A link that gives its frames to a compiled lane first, in the socket's own
+        buffer; the rest is Link's.
+        """
 
         def __init__(self, session: Session[Any], traffic: Traffic, *, lane: object, **options: Any) -> None:
             super().__init__(session, traffic, **options)

@@ -84,8 +84,9 @@ class WebSocketConnection(Traffic, Generic[E]):
         """ConfigError when `url` or `ca_file` cannot be used.
 
         on_events     takes what the session made of a frame, a poll or a close; never an empty sequence
-        on_burst_end  is called when everything a read of the socket gave has been received (and every 64 frames of a
-                      longer one), also when no frame of it made events; and after the events of a poll or a close
+        on_burst_end  is called when everything a read of the socket gave has been received
+                      (and every 64 frames of a longer one), also when no frame of it made
+                      events; and after the events of a poll or a close
         receive       takes a message in the session's stead, and has the session take it where it must; None: the
                       session takes each
         lane          what may take frames before `receive`, in the socket's own buffer, and end a burst of which it

@@ -276,7 +276,7 @@ class Blotter:
         state = order.state
         for early in self._parked.pop(fact.order_id, ()):
             self.parked -= 1
-            # What a snapshot counts as filled has these fills in it.
+            # A snapshot's filled total includes these fills.
             if state.is_open and not (order.filled_before and fact.is_snapshot and early.exec_type == "trade"):
                 more = self._reported(order, state, early, pair_of, at)
                 records += more

@@ -28,13 +28,13 @@ class Breaker:
         self._failures = 0
         # When it opened; None while it is closed. Read it, for it costs no call.
         self.opened_at: MonoNs | None = None
-        # When the probe left; None while none is under way.
+        # When the probe was sent; None if none is under way.
         self._probed_at: MonoNs | None = None
         # How often it has opened.
         self.openings = 0
 
     def state(self, now: MonoNs) -> BreakerState:
-        """Where it stands."""
+        """The state at `now`."""
         if self.opened_at is None:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now - self.opened_at < self._open_ns else BreakerState.HALF_OPEN
@@ -57,7 +57,7 @@ class Breaker:
         return True
 
     def wait_ns(self, now: MonoNs) -> int:
-        """How long until something is tried again; 0 unless it is open."""
+        """Nanoseconds until a request may be sent; 0 unless the breaker is open."""
         return 0 if self.opened_at is None else max(self.opened_at + self._open_ns - now, 0)
 
     def succeeded(self) -> None:

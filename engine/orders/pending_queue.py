@@ -37,7 +37,7 @@ class PendingQueue(Generic[T]):
 
     @property
     def is_full(self) -> bool:
-        """Would `put` say no?"""
+        """True if `put` would refuse."""
         return self.size >= self._size_max
 
     def put(self, symbol: str, key: str, entry: T, now: MonoNs) -> bool:

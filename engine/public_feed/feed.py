@@ -19,6 +19,7 @@ from engine.kraken.connection.liveness import DETAIL_CHARS_MAX
 from engine.kraken.connection.messages import Notice
 from engine.kraken.connection.salvage import cut
 from engine.kraken.public.book_feed import BookChanged, BookFeed, StateChanged
+from engine.kraken.public.candle_series import begin_ns
 from engine.kraken.public.events import (
     BookUnproved,
     CandleChanged,
@@ -52,12 +53,15 @@ from engine.records import (
 )
 from engine.ring import BoardReader, BoardWriter, Memory, Publisher, Subscriber
 from engine.telemetry import CounterGroup, Counters, Heartbeat
-from engine.timestamps import wall_ns
 from engine.topology import PAIR_COUNTERS, Shard, pair_counters
-from engine.units import DIGITS_MAX, MonoNs, decimal_units, decimals_of
+from engine.units import DIGITS_MAX, MonoNs, decimal_units, written_units
 from engine.wide import LEVEL_BYTES
 
 PERCENT_DECIMALS = 2  # of a ticker's percentage, at least
+# How many numbers a message has in each scale: prices, quantities, percentages.
+TRADE_GROUPS: Final = (1, 1)
+TICKER_GROUPS: Final = (7, 3, 1)
+CANDLE_GROUPS: Final = (5, 1)
 RECORDS_READ_MAX: Final = 256  # of a ring at a time
 PAIR_STATUS_BYTES_MAX: Final = 24  # genuine ones have sixteen at most
 # Books that wait for the data of their pair; then they are published without it.
@@ -363,11 +367,14 @@ class PublicFeed:
 
     def _publish_trade(self, event: TradePrinted) -> None:
         trade = event.trade
-        pair_index, price_decimals, qty_decimals = self._decimals(trade.symbol, (trade.price,), (trade.qty,))
+        pair_index, price_decimals, qty_decimals = self._scales(trade.symbol)
+        (price_ticks, qty_lots), (price_decimals, qty_decimals) = written_units(
+            (trade.price, trade.qty), TRADE_GROUPS, (price_decimals, qty_decimals)
+        )
         record = pack_trade(
             pair_index,
-            price_ticks=decimal_units(trade.price, price_decimals),
-            qty_lots=decimal_units(trade.qty, qty_decimals),
+            price_ticks=price_ticks,
+            qty_lots=qty_lots,
             price_decimals=price_decimals,
             qty_decimals=qty_decimals,
             side=trade.side,
@@ -383,13 +390,13 @@ class PublicFeed:
 
     def _publish_ticker(self, event: TickerChanged) -> None:
         t = event.ticker
-        prices = (t.bid, t.ask, t.last, t.vwap, t.low, t.high, t.change)
-        qtys = (t.bid_qty, t.ask_qty, t.volume)
-        pair_index, price_decimals, qty_decimals = self._decimals(t.symbol, prices, qtys)
-        bid, ask, last, vwap, low, high, change = (decimal_units(price, price_decimals) for price in prices)
-        bid_qty, ask_qty, volume = (decimal_units(qty, qty_decimals) for qty in qtys)
-        percent_decimals = max(PERCENT_DECIMALS, decimals_of(t.change_pct))
-        change_pct = decimal_units(t.change_pct, percent_decimals)
+        pair_index, price_decimals, qty_decimals = self._scales(t.symbol)
+        units, (price_decimals, qty_decimals, percent_decimals) = written_units(
+            (t.bid, t.ask, t.last, t.vwap, t.low, t.high, t.change, t.bid_qty, t.ask_qty, t.volume, t.change_pct),
+            TICKER_GROUPS,
+            (price_decimals, qty_decimals, PERCENT_DECIMALS),
+        )
+        bid, ask, last, vwap, low, high, change, bid_qty, ask_qty, volume, change_pct = units
         numbers = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
         self._publish(
             pack_ticker(
@@ -405,16 +412,11 @@ class PublicFeed:
 
     def _publish_candle(self, event: CandleChanged) -> None:
         c = event.candle
-        prices = (c.open, c.high, c.low, c.close, c.vwap)
-        pair_index, price_decimals, qty_decimals = self._decimals(c.symbol, prices, (c.volume,))
-        begin = wall_ns(c.interval_begin)
-        numbers = (
-            *(decimal_units(price, price_decimals) for price in prices),
-            decimal_units(c.volume, qty_decimals),
-            c.trades,
-            begin,
-            event.missed,
+        pair_index, price_decimals, qty_decimals = self._scales(c.symbol)
+        units, (price_decimals, qty_decimals) = written_units(
+            (c.open, c.high, c.low, c.close, c.vwap, c.volume), CANDLE_GROUPS, (price_decimals, qty_decimals)
         )
+        numbers = (*units, c.trades, begin_ns(c.interval_begin), event.missed)
         record = pack_candle(
             pair_index,
             numbers,
@@ -470,17 +472,12 @@ class PublicFeed:
         for notice in event.notices:
             log.warning("venue notice", **_notice_fields(notice))
 
-    def _decimals(self, symbol: str, prices: Sequence[Decimal], qtys: Sequence[Decimal]) -> tuple[int, int, int]:
-        """The index of a pair, and price and quantity decimals that hold these numbers
-        exactly: at least the pair's.
+    def _scales(self, symbol: str) -> tuple[int, int, int]:
+        """The index of a pair, and its price and quantity decimals: a record has at least
+        as many, and more where a number is written with more.
         """
         feed = self._session.feeds[symbol]
-        price_decimals, qty_decimals = feed.decimals_known or (feed.book.price_decimals, feed.book.qty_decimals)
-        return (
-            feed.pair_index,
-            max(price_decimals, *(decimals_of(price) for price in prices)),
-            max(qty_decimals, *(decimals_of(qty) for qty in qtys)),
-        )
+        return (feed.pair_index, *(feed.decimals_known or (feed.book.price_decimals, feed.book.qty_decimals)))
 
     def _report_refusal(self, event: Refused) -> None:
         log.error("subscription refused", channel=event.channel, symbol=event.symbol, advice=event.advice)

@@ -17,7 +17,8 @@ byte      0        8        16       24       32       40       48       56
     slots │ stamp  │ record (record_bytes)                           │ padding    │  × slot_count
           └────────┴─────────────────────────────────────────────────┴────────────┘
 
-Sequences start at 1; sequence s lives in slot s % slot_count, and only while the stamp of that slot is s.
+Sequences start at 1; sequence s lives in slot s % slot_count, and only while the stamp of
+that slot is s.
 
     the publisher stores          a subscriber that wants sequence s
     1  stamp   ← 0                a  load the stamp: s, or there is nothing to copy
@@ -25,30 +26,36 @@ Sequences start at 1; sequence s lives in slot s % slot_count, and only while th
     3  stamp   ← s                c  load the stamp again: still s, or the copy is thrown away
     4  cursor  ← s
 
-No torn record is accepted. x86-64 makes stores visible in program order and keeps loads in program order. Load a
-saw s, so every byte of record s was visible to b. Had b seen one byte of a later record (s + slot_count, or beyond),
-the 0 stored before that byte would have been visible too, and c would not have seen s. Inside one `memcpy` the
-order of bytes is free, but it is bounded by the stores before and after it, and that is all the argument uses.
+No torn record is accepted. x86-64 makes stores visible in program order and keeps loads in
+program order. Load a saw s, so every byte of record s was visible to b. Had b seen one byte
+of a later record (s + slot_count, or beyond), the 0 stored before that byte would have been
+visible too, and c would not have seen s. Inside one `memcpy` the order of bytes is free,
+but it is bounded by the stores before and after it, and that is all the argument uses.
 
-No sequence is missed or read twice. A subscriber moves from s to s + 1 and by nothing else, except by a jump
-that adds what it jumped over to its gap count. A slot stamped s never holds other bytes under that stamp: a
-publisher gives each sequence to one record, its successors included, as follows.
+No sequence is missed or read twice. A subscriber moves from s to s + 1 and by nothing else,
+except by a jump that adds what it jumped over to its gap count. A slot stamped s never
+holds other bytes under that stamp: a publisher gives each sequence to one record, its
+successors included, as follows.
 
 No kill breaks it. A publisher killed after store…
     before 1    nothing happened;
     1 or 2      leaves stamp 0: nobody reads the slot, and the successor gives sequence s = cursor + 1 to its own
                 first record, in the very same slot;
     3           leaves record s whole and stamped, and subscribers may have read it, but cursor = s - 1: the
-                successor sees stamp s in the slot of cursor + 1 and adopts it (cursor ← s) instead of writing it anew;
+                successor sees stamp s in the slot of cursor + 1 and adopts it (cursor ← s)
+                instead of writing it anew;
     4           leaves nothing undone.
-A slot stamped 0 by a kill held sequence s - slot_count before: that record is overwritten (the ring was full of
-newer ones) and counts as lapped. The successor's own two stores (epoch, adopted cursor) can be repeated any number
-of times, so it may be killed between them as well.
+A slot stamped 0 by a kill held sequence s - slot_count before: that record is overwritten
+(the ring was full of newer ones) and counts as lapped. The successor's own two stores
+(epoch, adopted cursor) can be repeated any number of times, so it may be killed between
+them as well.
 
-Words go through `memory.cast("Q")[i]`, one 8-byte store, never through `struct.pack_into`: that zeroes its target
-first, and another process sees the zero (measured: 4 to 28 % of reads). Records may go through it: they are
-under stamp 0 while it works. Other machines than x86-64 order stores otherwise: there the portable implementation
-is refused, and the compiled one (`engine/native`), which says with fences what x86-64 does by itself, is needed.
+Words go through `memory.cast("Q")[i]`, one 8-byte store, never through `struct.pack_into`:
+that zeroes its target first, and another process sees the zero (measured: 4 to 28 % of
+reads). Records may go through it: they are under stamp 0 while it works. Other machines
+than x86-64 order stores otherwise: there the portable implementation is refused, and the
+compiled one (`engine/native`), which says with fences what x86-64 does by itself, is
+needed.
 """
 
 import ctypes
@@ -60,7 +67,9 @@ from typing import NamedTuple
 from engine.errors import MisuseError, UserError
 
 Memory = memoryview | bytearray | mmap
-"""Any writable buffer: a mapped segment in production, a plain bytearray in tests and replay."""
+"""Any writable buffer: a mapped segment in production, a plain bytearray in tests and
+replay.
+"""
 
 CACHE_LINE_BYTES = 64
 WORD_BYTES = 8
@@ -92,7 +101,9 @@ assert FIRST_GATE * WORD_BYTES == 3 * CACHE_LINE_BYTES
 
 
 class LayoutMismatch(MisuseError):
-    """A memory that holds something else than its reader expects: another build wrote it, or another structure."""
+    """A memory that holds something else than its reader expects: another build wrote it,
+    or another structure.
+    """
 
     def __init__(self, what: str, expected: object, found: object) -> None:
         super().__init__(f"{what}: expected {expected}, found {found}")
@@ -103,7 +114,9 @@ class UnsupportedMachine(UserError):
 
 
 def check_machine(machine: str = platform.machine()) -> None:
-    """Refuse any machine that does not keep stores in program order, for whoever stores or loads without fences."""
+    """Refuse any machine that does not keep stores in program order, for whoever stores or
+    loads without fences.
+    """
     if machine not in ("x86_64", "AMD64"):
         raise UnsupportedMachine(
             f"the portable rings need an x86-64 machine and this one is {machine or 'unknown'}: "
@@ -122,14 +135,18 @@ def round_up(byte_count: int, step: int) -> int:
 
 
 def slot_bytes_for(record_bytes: int) -> int:
-    """A stamp and a record, rounded to whole cache lines: no two slots share a line, and no stamp is split."""
+    """A stamp and a record, rounded to whole cache lines: no two slots share a line, and no
+    stamp is split.
+    """
     if record_bytes < 1:
         raise MisuseError(f"a record has at least 1 byte, not {record_bytes}")
     return round_up(WORD_BYTES + record_bytes, CACHE_LINE_BYTES)
 
 
 def write_header(memory: Memory, magic: bytes, total_bytes: int, fields: Sequence[int]) -> None:
-    """Clear the memory and write its header, the magic last: whoever finds the magic finds all of it."""
+    """Clear the memory and write its header, the magic last: whoever finds the magic finds
+    all of it.
+    """
     view = memoryview(memory).cast("B")
     if len(view) != total_bytes:
         raise MisuseError(f"this structure takes {total_bytes} bytes and the memory has {len(view)}")
@@ -149,7 +166,9 @@ def write_header(memory: Memory, magic: bytes, total_bytes: int, fields: Sequenc
 
 
 def read_header(memory: Memory, magic: bytes) -> tuple[int, ...]:
-    """The structure's own fields, once its header is proved to be of this layout; LayoutMismatch otherwise."""
+    """The structure's own fields, once its header is proved to be of this layout;
+    LayoutMismatch otherwise.
+    """
     view = memoryview(memory).cast("B")
     name = magic.rstrip(b"\0").decode()
     if len(view) < HEADER_BYTES or len(view) % WORD_BYTES:

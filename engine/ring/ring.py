@@ -1,4 +1,5 @@
-"""One publisher, many subscribers, fixed-size records; the memory and the order of stores are in layout.py.
+"""One publisher, many subscribers, fixed-size records; the memory and the order of stores
+are in layout.py.
 
 Two modes of one structure:
 
@@ -6,7 +7,8 @@ Two modes of one structure:
                 and counts exactly what it jumped over (market data)
     gated       the publisher may not pass the slowest gate; full is a return value (everything that changes money)
 
-A record comes back with `record_bytes` bytes, filled up with zeros if it was published shorter.
+A record comes back with `record_bytes` bytes, filled up with zeros if it was published
+shorter.
 """
 
 from collections.abc import Iterable
@@ -30,10 +32,11 @@ from engine.ring.layout import (
 OLDEST = 0
 """As `first_sequence`: begin with the oldest record still in the ring."""
 
-# A lapped subscriber goes on a quarter of the ring behind the cursor. Further back it would soon be lapped again,
-# having read what is about to be overwritten; further ahead it would skip records that it has time to read. A
-# quarter leaves the publisher three quarters of the ring to run before it is lapped again, so a subscriber that is
-# slower only in bursts recovers in one jump, and it keeps the newest records, which are the ones worth having.
+# A lapped subscriber goes on a quarter of the ring behind the cursor. Further back it would
+# soon be lapped again, having read what is about to be overwritten; further ahead it would
+# skip records that it has time to read. A quarter leaves the publisher three quarters of
+# the ring to run before it is lapped again, so a subscriber that is slower only in bursts
+# recovers in one jump, and it keeps the newest records, which are the ones worth having.
 LAP_BACKLOG_DIVISOR = 4
 
 
@@ -47,7 +50,8 @@ def format_ring(
 ) -> None:
     """Make an empty ring of this memory: gated if it has gates, otherwise broadcast.
 
-    Every gate starts open at 0: what is published before its subscriber first attaches is kept for it.
+    Every gate starts open at 0: what is published before its subscriber first attaches is
+    kept for it.
     """
     RingLayout.plan(record_bytes, slot_count, gate_count, doorbell_count).write(memory)
 
@@ -95,12 +99,14 @@ class Publisher:
         self._mask = layout.slot_count - 1
         # Fills a shorter record up with zeros, in one call and without a slice object.
         self._pack = Struct(f"{layout.record_bytes}s").pack_into
-        # Longest record of each mode; -1 for the mode this ring has not, so that one comparison refuses both misuses.
+        # Longest record of each mode; -1 for the mode this ring has not, so that one
+        # comparison refuses both misuses.
         is_gated = layout.mode == GATED
         self._broadcast_bytes_max = -1 if is_gated else layout.record_bytes
         self._gated_bytes_max = layout.record_bytes if is_gated else -1
         self._gate_words = [layout.gate_word(gate) for gate in range(layout.gate_count)]
-        # Highest sequence that certainly fits, from when the gates were last read. Gates only move up.
+        # Highest sequence that certainly fits, from when the gates were last read. Gates
+        # only move up.
         self._free_upto = 0
         # How often try_publish found the ring full. Never goes down.
         self.full_count = 0
@@ -112,7 +118,9 @@ class Publisher:
         self._bells.ring_all()
 
     def _take_over(self) -> int:
-        """Begin a publisher's life where the one before was killed; see "No kill breaks it" in layout.py."""
+        """Begin a publisher's life where the one before was killed; see "No kill breaks it"
+        in layout.py.
+        """
         words = self._words
         words[EPOCH] = words[EPOCH] + 1
         sequence = words[CURSOR] + 1
@@ -134,7 +142,8 @@ class Publisher:
         """Broadcast one record. Sleepers hear of it at the next `flush`."""
         if len(record) > self._broadcast_bytes_max:
             raise publish_misuse(self._layout, len(record))
-        # Hot, as are the polls below: every word and name here was measured in bench/test_ring.py.
+        # Hot, as are the polls below: every word and name here was measured in
+        # bench/test_ring.py.
         sequence = self.cursor + 1
         words = self._words
         stamp = self._slots + (sequence & self._mask) * self._slot_words
@@ -145,7 +154,9 @@ class Publisher:
         self.cursor = sequence  # last: a record that cannot be packed takes no sequence
 
     def try_publish(self, record: bytes) -> bool:
-        """Publish one record unless the slowest gate stands in the way: then False, and nothing has changed."""
+        """Publish one record unless the slowest gate stands in the way: then False, and
+        nothing has changed.
+        """
         if len(record) > self._gated_bytes_max:
             raise publish_misuse(self._layout, len(record))
         sequence = self.cursor + 1
@@ -162,16 +173,20 @@ class Publisher:
         return True
 
     def flush(self) -> None:
-        """End of a burst: ring those who sleep. Costs a fence and a load per doorbell when nobody does."""
+        """End of a burst: ring those who sleep. Costs a fence and a load per doorbell when
+        nobody does.
+        """
         if self._flushed != self.cursor:
             self._flushed = self.cursor
             self._bells.ring_sleepers()
 
     def _has_room(self, sequence: int) -> bool:
-        """Read the gates again: has everybody consumed the record that `sequence` would overwrite?
+        """Read the gates again; True if every subscriber has consumed the record that
+        `sequence` would overwrite.
 
-        A gate that is reopened begins at the cursor (see GatedSubscriber). The fence makes sure that we either see
-        it open or that it sees our cursor, and counting room from the cursor at most keeps us off its records.
+        A gate that is reopened begins at the cursor (see GatedSubscriber). The fence makes
+        sure that we either see it open or that it sees our cursor, and counting room from
+        the cursor at most keeps us off its records.
         """
         full_fence()
         words = self._words
@@ -197,7 +212,8 @@ class _Reader:
         self._mask = layout.slot_count - 1
         # Copies the record out of one slot.
         self._copy = Struct(f"{layout.record_bytes}s").unpack_from
-        # Copies the records out of slots that lie side by side, stamps and padding left out.
+        # Copies the records out of slots that lie side by side, stamps and padding left
+        # out.
         padding = layout.slot_bytes - WORD_BYTES - layout.record_bytes
         self._copy_slots = Struct(f"{WORD_BYTES}x{layout.record_bytes}s{padding}x").iter_unpack
 
@@ -216,7 +232,7 @@ class _Reader:
         return max(0, self._words[CURSOR] + 1 - self.next_sequence)
 
     def ready(self) -> bool:
-        """Is there anything to poll, be it only the news that we were lapped?"""
+        """True if `poll` has something to return, or to count as lapped."""
         sequence = self.next_sequence
         words = self._words
         stamp = words[self._slots + (sequence & self._mask) * self._slot_words]
@@ -225,8 +241,9 @@ class _Reader:
     def _copy_published(self, first: int, last: int) -> list[bytes]:
         """The records `first` to `last`, in at most two passes, the ring being a circle.
 
-        The cursor has passed them, so they were whole once. The caller loads the stamp of `first` afterwards: the
-        publisher overwrites in order, so if it has not begun with `first` it has begun with none of them.
+        The cursor has passed them, so they were whole once. The caller loads the stamp of
+        `first` afterwards: the publisher overwrites in order, so if it has not begun with
+        `first` it has begun with none of them.
         """
         mask, slot_words = self._mask, self._slot_words
         begin = self._slots + (first & mask) * slot_words
@@ -249,9 +266,11 @@ class Subscriber(_Reader):
     __slots__ = ("first_sequence", "gap_count", "next_sequence")
 
     def __init__(self, memory: Memory, first_sequence: int | None = None) -> None:
-        """Begin after the present cursor, or at a given sequence, or with the OLDEST record.
+        """Begin after the present cursor, or at a given sequence, or with the OLDEST
+        record.
 
-        On a busy ring the oldest record may be gone at the first poll; that is then a gap like any other.
+        On a busy ring the oldest record may be gone at the first poll; that is then a gap
+        like any other.
         """
         super().__init__(memory)
         cursor = self._words[CURSOR]
@@ -263,9 +282,11 @@ class Subscriber(_Reader):
             raise MisuseError(f"no subscriber can begin at sequence {first_sequence}: the cursor is at {cursor}")
         # Where this subscriber began.
         self.first_sequence = first_sequence
-        # Next sequence to read. Everything from first_sequence up to it is received or counted in gap_count.
+        # Next sequence to read. Everything from first_sequence up to it is received or
+        # counted in gap_count.
         self.next_sequence = first_sequence
-        # Records that were overwritten before we read them, or jumped over. Never goes down.
+        # Records that were overwritten before we read them, or jumped over. Never goes
+        # down.
         self.gap_count = 0
 
     @property
@@ -288,7 +309,9 @@ class Subscriber(_Reader):
         return self._poll_lapped()
 
     def poll_many(self, limit: int) -> list[bytes]:
-        """Up to `limit` next records, at less cost for each than `poll`; empty if there is none yet."""
+        """Up to `limit` next records, at less cost for each than `poll`; empty if there is
+        none yet.
+        """
         sequence = self.next_sequence
         words = self._words
         last = min(words[CURSOR], sequence + limit - 1)
@@ -300,7 +323,8 @@ class Subscriber(_Reader):
                     return records
             elif limit < 1:
                 return []
-        # One record, none, one that a killed publisher stamped without moving the cursor, or lapped.
+        # One record, none, one that a killed publisher stamped without moving the cursor,
+        # or lapped.
         record = self.poll()
         return [] if record is None else [record]
 
@@ -321,8 +345,9 @@ class Subscriber(_Reader):
     def _poll_lapped(self) -> bytes | None:
         """`poll` when the record was overwritten, or published between two of our loads.
 
-        The cursor has passed the next sequence, so it was stamped once: any other stamp now means lapped. One try
-        after the jump is enough; a publisher that overtakes us once more is met at the next poll.
+        The cursor has passed the next sequence, so it was stamped once: any other stamp now
+        means lapped. One try after the jump is enough; a publisher that overtakes us once
+        more is met at the next poll.
         """
         words, slots, mask, slot_words = self._words, self._slots, self._mask, self._slot_words
         if words[slots + (self.next_sequence & mask) * slot_words] != self.next_sequence:
@@ -339,12 +364,15 @@ class Subscriber(_Reader):
 
 
 class GatedSubscriber(_Reader):
-    """Reads a gated ring through a gate of its own: the publisher cannot pass it, so nothing is lost.
+    """Reads a gated ring through a gate of its own: the publisher cannot pass it, so
+    nothing is lost.
 
-    A record counts as consumed when the *next* poll asks for more (or at `release`): a subscriber killed while it
-    works on a record finds it again in its next life. So a record comes at least once, and whoever acts on it
-    remembers what it acted on (the journal does). The gate belongs to the subscriber, killed or not, until it is
-    closed; after that the publisher does not wait for it, and what it then publishes is not for this subscriber.
+    A record counts as consumed when the *next* poll asks for more (or at `release`): a
+    subscriber killed while it works on a record finds it again in its next life. So a
+    record comes at least once, and whoever acts on it remembers what it acted on (the
+    journal does). The gate belongs to the subscriber, killed or not, until it is closed;
+    after that the publisher does not wait for it, and what it then publishes is not for
+    this subscriber.
     """
 
     __slots__ = ("_gate", "_released", "next_sequence", "received_count")
@@ -354,7 +382,8 @@ class GatedSubscriber(_Reader):
         # Index of our gate word, which holds the last sequence we have consumed.
         self._gate = self._layout.gate_word(gate)
         consumed, cursor = self._words[self._gate], self._words[CURSOR]
-        # More than a ring behind: a predecessor was killed in `_reopen`, and its gate never held the publisher.
+        # More than a ring behind: a predecessor was killed in `_reopen`, and its gate never
+        # held the publisher.
         if consumed == GATE_CLOSED or cursor - consumed > self._layout.slot_count:
             self._reopen()
         # Last sequence consumed: what the gate word holds.
@@ -365,10 +394,11 @@ class GatedSubscriber(_Reader):
         self.received_count = 0
 
     def _reopen(self) -> None:
-        """Begin again at the cursor: first hold the publisher near it, then look where it really is.
+        """Begin again at the cursor: first hold the publisher near it, then look where it
+        really is.
 
-        Between these two it may go on as if the gate were closed, but not past what it had seen before our fence,
-        and `Publisher._has_room` has the other half of the argument.
+        Between these two it may go on as if the gate were closed, but not past what it had
+        seen before our fence, and `Publisher._has_room` has the other half of the argument.
         """
         words = self._words
         words[self._gate] = words[CURSOR]
@@ -376,7 +406,9 @@ class GatedSubscriber(_Reader):
         words[self._gate] = words[CURSOR]
 
     def poll(self) -> bytes | None:
-        """The next record, or None if there is none yet. Either way the ones before are consumed."""
+        """The next record, or None if there is none yet. Either way the ones before are
+        consumed.
+        """
         sequence = self.next_sequence
         words = self._words
         if self._released != sequence - 1:
@@ -394,7 +426,9 @@ class GatedSubscriber(_Reader):
         return record  # type: ignore[no-any-return]
 
     def poll_many(self, limit: int) -> list[bytes]:
-        """Up to `limit` next records; all of them are consumed at the next poll. Empty if there is none yet."""
+        """Up to `limit` next records; all of them are consumed at the next poll. Empty if
+        there is none yet.
+        """
         sequence = self.next_sequence
         last = min(self._words[CURSOR], sequence + limit - 1)
         if last <= sequence:  # one record, none, or one that a killed publisher stamped without moving the cursor
@@ -413,7 +447,9 @@ class GatedSubscriber(_Reader):
         self._released = self._words[self._gate] = self.next_sequence - 1
 
     def close_gate(self) -> None:
-        """Let the publisher go on without us. The supervisor does it too, for a subscriber that is dead for good."""
+        """Let the publisher go on without us. The supervisor does it too, for a subscriber
+        that is dead for good.
+        """
         self._words[self._gate] = GATE_CLOSED
 
     def _overrun(self) -> MisuseError:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from engine.kraken.trading.order_requests import BATCH_ADD_MAX
 from engine.kraken_rest.call_counter import Urgency, call_cost
+from engine.order_router.core.kraken_time import KrakenTime
 from engine.order_router.core.questions import LAG_ALONE_NS, LAG_NS, OrderQuestions
 from engine.orders.blotter import Blotter
 from engine.orders.journal_records import Submitted
@@ -127,7 +128,9 @@ class Rig:
         self.blotter = Blotter()
         self.kraken = Kraken(self.clock)
         self.told = Told(self)
-        self.questions = OrderQuestions(self.blotter, self.told, self.clock.now, lag_ns_max=lag_ns_max)
+        self.questions = OrderQuestions(
+            self.blotter, self.told, self.clock.now, KrakenTime(self.clock.now), life_ns=NS_PER_S, lag_ns_max=lag_ns_max
+        )
         self.failures = 0
 
     def send(self, key: str, deadline_ns: int = NS_PER_S) -> None:

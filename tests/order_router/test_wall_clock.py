@@ -1,6 +1,7 @@
 """A wall clock that is set back, or forward, changes no duration and no order of events."""
 
 from engine.instant import Instant
+from engine.order_router.core.kraken_time import KrakenTime
 from engine.order_router.core.questions import OrderQuestions
 from engine.orders.blotter import Blotter
 from engine.units import NS_PER_S, MonoNs, WallNs
@@ -29,7 +30,7 @@ def in_doubt(told, now):
     blotter = Blotter()
     commit(blotter, [submitted()])
     commit(blotter, blotter.on_doubt(KEY, "no answer", AT))
-    questions = OrderQuestions(blotter, told, now, lag_ns_max=60 * NS_PER_S)
+    questions = OrderQuestions(blotter, told, now, KrakenTime(now), life_ns=NS_PER_S, lag_ns_max=60 * NS_PER_S)
     questions.look_up(KEY, WallNs(AT + NS_PER_S))
     return questions
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from engine.kraken.public.book_feed import BookFeed
+from engine.kraken.public.book_feed import BookFeed, UnitsLevel
 from engine.kraken.public.messages import decode_book, decode_exact_book
+from engine.market.book import Book as PortableBook
 from engine.native import CORE, PORTABLE_VARIABLE
 from engine.records import FeedState
 from engine.ring import BoardReader
@@ -257,6 +258,31 @@ def test_the_end_of_the_engine_is_the_end_of_the_lane():
 
 
 @needs_lane
+def test_a_crossed_book_is_the_sessions_though_its_checksum_is_right():
+    """It is counted as a crossing, and the book is in doubt."""
+    with_lane, without = both()
+    for market in (with_lane, without):
+        market.take(*CAPTURED[: SNAPSHOT_AT + 20])
+    feed = without.session.feeds["BTC/USD"]
+    book = PortableBook(10, feed.book.price_decimals, feed.book.qty_decimals)
+    levels = [[UnitsLevel(*level) for level in side.levels()] for side in (feed.book.bids, feed.book.asks)]
+    crossing = UnitsLevel(levels[1][0].price + 1, 100_000_000)
+    book.apply_units([*levels[0], crossing], levels[1])
+    frame = (
+        f'{{"channel":"book","type":"update","data":[{{"symbol":"BTC/USD","bids":[{{"price":{crossing.price / 10},'
+        f'"qty":1.00000000}}],"asks":[],"checksum":{book.checksum()},"timestamp":"2026-07-07T23:00:04.000677Z"}}]}}'
+    ).encode()
+    taken = with_lane.feed.lane.taken
+    for market in (with_lane, without):
+        market.take(frame)
+
+    assert CORE.scanned(frame) is not None
+    assert with_lane.feed.lane.taken == taken
+    assert with_lane.session.feeds["BTC/USD"].crossings == 1
+    assert_same(with_lane, without)
+
+
+@needs_lane
 def test_held_back_books_are_not_the_lanes():
     """`conflate = "burst"` publishes the last of each pair; the lane publishes each."""
     assert Market(conflate="burst").feed.lane is None
@@ -360,14 +386,18 @@ def test_the_lane_takes_only_live_books_that_stream(state):
     """Whoever put a book in doubt, it is the session's from that moment on."""
     market = Market()
     market.take(*CAPTURED[: SNAPSHOT_AT + 20])
-    (symbol,) = {symbol for symbol in market.session.feeds if symbol.encode() in UPDATES[0]}
+    frame = next(frame for frame in CAPTURED[SNAPSHOT_AT + 20 :] if frame in UPDATES)
+    (symbol,) = {symbol for symbol in market.session.feeds if symbol.encode() in frame}
     feed, lane = market.session.feeds[symbol], market.feed.lane
-    taken = lane.taken
+    taken = []
     for name, doubt in (("state", state), ("streaming", False), ("is_direct", False)):
         before = getattr(feed, name)
         setattr(feed, name, doubt)
-        lane.receive(UPDATES[0], market.clock.mono_ns())
+        count = lane.taken
+        lane.receive(frame, market.clock.mono_ns())
+        taken.append(lane.taken - count)
         setattr(feed, name, before)
+    lane.receive(frame, market.clock.mono_ns())
 
-    assert taken > 0
-    assert lane.taken == taken
+    assert taken == [0, 0, 0]
+    assert lane.taken == count + 1

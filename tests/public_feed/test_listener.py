@@ -157,7 +157,7 @@ def test_what_a_burst_ends_in_ends_the_connection_once():
                 resolver=Resolver(),
             )
             running = asyncio.create_task(connection.run())
-            await until(lambda: connection.session_errors or running.done(), "the session's error")
+            await until(lambda: connection.last_error or running.done(), "the session's error")
             assert not running.done()
             await connection.stop()
             await running
@@ -211,7 +211,7 @@ def test_a_doorbell_that_cannot_be_rung_ends_the_connection():
                 resolver=Resolver(),
             )
             running = asyncio.create_task(connection.run())
-            await until(lambda: connection.session_errors or running.done(), "the session's error")
+            await until(lambda: connection.last_error or running.done(), "the session's error")
             assert not running.done()
             await connection.stop()
             await running

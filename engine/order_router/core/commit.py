@@ -90,7 +90,7 @@ class OrderRecords:
         self._on_change = on_change
         self._unwritten: list[Record] = []
         self._is_failing = False
-        # When open orders of this process's life left, by the clock that nobody sets.
+        # When open orders of this process's life left, on the monotonic clock.
         self._sent_at: dict[str, MonoNs] = {}
         # When orders ended, or were changed after their end, in this process's life; oldest
         # first.

@@ -17,6 +17,7 @@ from engine.instant import Instant
 from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
+from engine.order_router.core.kraken_time import KrakenTime
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.questions import DEADLINE_MARGIN_NS, HEARTBEAT_PATIENCE_NS, LAG_NS
 from engine.order_router.core.replies import Resolver
@@ -59,6 +60,7 @@ class AccountFacts:
         risk: Risk,
         resolver: Resolver,
         now: Instant,
+        kraken: KrakenTime,
         *,
         is_tier_fixed: bool,
         on_tier: Callable[[str], None],
@@ -76,15 +78,15 @@ class AccountFacts:
         self._risk = risk
         self._resolver = resolver
         self._now = now
+        self._kraken = kraken
         self._is_tier_fixed = is_tier_fixed
         # Kraken's order ids, or assets, in the snapshot being received; None outside a
         # snapshot.
         self._listed: set[str] | None = None
-        # Since when, or since which snapshot, every execution has been told; None while
-        # there may be holes. What came before what is told by the clock that nobody sets:
-        # the wall clock may have been set back in between.
+        # Since when every execution was received (since the last snapshot); None while some
+        # may be missing. Monotonic, since the wall clock may be set back in between.
         self.unbroken_since: MonoNs | None = None
-        # Open orders that the snapshot did not list, and their pairs.
+        # Open orders that the last snapshot did not list, each with its pair.
         self._unaccounted: dict[str, str] = {}
         # When the feed's process was last heard, and whether it has been silent for so long
         # that no orders are taken.
@@ -138,6 +140,8 @@ class AccountFacts:
             self._rates.of(fact.symbol).correct(fact.rate_count, self._now.mono, is_idle=is_idle)
         order = self._blotter.order_of(fact)
         was_unknown = order is not None and order.state is OrderState.UNKNOWN
+        if not fact.is_snapshot:
+            self._kraken.told(fact.timestamp)
         records = self._blotter.on_execution(fact, self._boards.pair, self._now.wall, order)
         self._records.commit(records, received_at=fact.received_at)
         if was_unknown and order is not None:
@@ -158,8 +162,8 @@ class AccountFacts:
             self._note_tier(fact.max_rate_count, now)
         listed, self._listed = self._listed or set(), None
         self.unbroken_since = now
-        # What was sent after the snapshot was asked for may be missing in it, and is news
-        # of its own.
+        # An order sent after the snapshot was requested may be missing in it; its own
+        # reports follow.
         asked_at = fact.asked_at or now
         gone = [
             order.key
@@ -201,7 +205,9 @@ class AccountFacts:
         self._risk.open_orders_cap = tier.open_orders_max
 
     def has_heard_until(self, at: MonoNs) -> bool:
-        """Has Kraken been heard after this moment? A feed that is silent proves nothing."""
+        """True if everything that Kraken sent until `at` was received. Silence of the feed
+        proves nothing.
+        """
         return self._heard_at >= at
 
     def sent_at(self, key: str) -> MonoNs | None:
@@ -272,7 +278,7 @@ class AccountFacts:
         So the executions decide: if all of them until after the deadline were received and
         none shows it, it did not happen.
         """
-        at, over_at = self._now.wall, WallNs(order.amend_deadline + DEADLINE_MARGIN_NS)
+        at, over_at = self._kraken.now(), WallNs(order.amend_deadline + DEADLINE_MARGIN_NS)
         over_at_mono = MonoNs(self._now.mono + over_at - at)
         is_told = self.unbroken_since is not None and self.has_heard_until(over_at_mono)
         if at < over_at or (not is_told and at < over_at + HEARTBEAT_PATIENCE_NS):
@@ -280,7 +286,9 @@ class AccountFacts:
             return
         is_certain = is_told and _would_show(order.amendment, lookup)
         why = "Kraken did not get it" if is_certain else UNSEEN
-        self._records.commit(self._blotter.on_request_refused(order.key, "amend", why, at, is_certain=is_certain))
+        self._records.commit(
+            self._blotter.on_request_refused(order.key, "amend", why, self._now.wall, is_certain=is_certain)
+        )
 
     def absent(self, key: str) -> None:
         """End an order that was not found after its deadline: Kraken never received it."""

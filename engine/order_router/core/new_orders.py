@@ -20,6 +20,7 @@ from engine.kraken.trading.order_requests import UNWRITABLE, BatchRow
 from engine.market import Pair
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
+from engine.order_router.core.kraken_time import KrakenTime
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.websocket_route import WebSocketRoute
@@ -79,6 +80,7 @@ class NewOrders:
         queue: PendingQueue[Waiting],
         breaker: Breaker,
         now: Instant,
+        kraken: KrakenTime,
         on_sent: Callable[[MonoNs, MonoNs], None],
     ) -> None:
         """`on_sent` is called when an order has been sent, with the times of the strategy's
@@ -97,6 +99,7 @@ class NewOrders:
         self._queue = queue
         self._breaker = breaker
         self._now = now
+        self._kraken = kraken
         self._on_sent = on_sent
         # Strategies whose orders are not taken, each with the reason.
         self.barred: dict[str, str] = {}
@@ -150,7 +153,7 @@ class NewOrders:
         ):
             return False
         at = self._now.wall
-        deadline = WallNs(at + self._settings.deadline_ns)
+        deadline = WallNs(self._kraken.now() + self._settings.deadline_ns)
         record = Submitted(key, strategy, intent, deadline, "websocket", None, at, pair.base_decimals)
         if not self._records.write((record,)):
             return False
@@ -291,9 +294,9 @@ class NewOrders:
         if route is None:
             self._refuse(strategy, orders, self._why_no_route(now))
             return
-        deadline = WallNs(at + self._settings.deadline_ns)
+        deadline = WallNs(self._kraken.now() + self._settings.deadline_ns)
         if route == "rest":
-            deadline = rest_requests.rest_deadline(deadline, at)
+            deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
         records = [
             Submitted(key, strategy, intent, deadline, route, userref, at, pair.base_decimals)
             for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
@@ -395,9 +398,9 @@ class NewOrders:
             return
         cost = amend_cost(at - order.aged_from)
         goes_by_rest = not self._websocket.is_ready and self._settings.rest_fallback and self._rest.is_reachable
-        deadline = WallNs(at + self._settings.deadline_ns)
+        deadline = WallNs(self._kraken.now() + self._settings.deadline_ns)
         if goes_by_rest:
-            deadline = rest_requests.rest_deadline(deadline, at)
+            deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
         if not self._records.commit_before([AmendSent(order.key, command.amendment, at, deadline)]):
             self._records.report(order, f"amend refused: the journal cannot be written: {self._gate.journal_reason}")
             return

@@ -26,6 +26,7 @@ from engine.order_router.core.dead_man import DeadMan
 from engine.order_router.core.executions import AccountFacts
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.hang_watch import HangWatch
+from engine.order_router.core.kraken_time import KrakenTime
 from engine.order_router.core.new_orders import NewOrders, Waiting
 from engine.order_router.core.ports import Ports
 from engine.order_router.core.questions import OrderQuestions
@@ -116,6 +117,7 @@ class OrderCore:
             blotter, ports.journal, outboxes, Balances(), now, ports.history, on_journal=self._on_journal,
             on_change=self.quick_check.changed,
         )  # fmt: skip
+        kraken = KrakenTime(now)
         names = PairNames(ports.calls, now, ports.chance)
         self.tokens = TokenSource(ports.calls, now, ports.chance, refresh_ns=settings.token_refresh_ns)
         websocket = WebSocketRoute(ports.session, ports.socket, now)
@@ -128,13 +130,16 @@ class OrderCore:
         )
         self.replies = OrderReplies(
             self.records, self.gate, self.cancels, self.dead_man, self.rates, self.breakers["websocket"], self, now,
-            on_acknowledged=ports.on_acknowledged, on_token_refused=self._on_token_refused,
+            kraken, on_acknowledged=ports.on_acknowledged, on_token_refused=self._on_token_refused,
         )  # fmt: skip
         self.account = AccountFacts(
-            self.records, self.gate, ports.boards, websocket, self.cancels, self.rates, self.risk, self, now,
+            self.records, self.gate, ports.boards, websocket, self.cancels, self.rates, self.risk, self, now, kraken,
             is_tier_fixed=is_tier_fixed, on_tier=ports.calls.set_tier,
         )  # fmt: skip
-        questions = OrderQuestions(blotter, self.account, now, lag_ns_max=settings.rest_lag_ns_max)
+        questions = OrderQuestions(
+            blotter, self.account, now, kraken, life_ns=settings.new_orders.deadline_ns,
+            lag_ns_max=settings.rest_lag_ns_max,
+        )  # fmt: skip
         self._resolver = OrderResolver(questions, ports.calls, names, now, ports.chance)
         self.new_orders = NewOrders(
             settings.new_orders,
@@ -149,6 +154,7 @@ class OrderCore:
             queue=PendingQueue[Waiting](settings.queue_orders_max),
             breaker=self.breakers["websocket"],
             now=now,
+            kraken=kraken,
             on_sent=ports.on_sent,
         )
         self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)

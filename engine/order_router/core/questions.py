@@ -35,6 +35,7 @@ from engine.kraken.rest.pairs import RestPairs
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken.rest.requests import RestRequest
 from engine.kraken_rest.call_counter import Urgency
+from engine.order_router.core.kraken_time import KrakenTime
 from engine.order_router.core.search import FoundOrders, OrderSearch
 from engine.orders.blotter import OVER_AT_REST, Blotter
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
@@ -119,7 +120,9 @@ class _Running(NamedTuple):
 class OrderQuestions:
     """The questions that are due, and the orders that wait for their answers."""
 
-    def __init__(self, blotter: Blotter, told: Told, now: Instant, *, lag_ns_max: int) -> None:
+    def __init__(
+        self, blotter: Blotter, told: Told, now: Instant, kraken: KrakenTime, *, life_ns: int, lag_ns_max: int
+    ) -> None:
         """`told` hears the answers; `lag_ns_max` is the most that REST may lag behind the
         executions.
 
@@ -127,6 +130,9 @@ class OrderQuestions:
         """
         self._blotter = blotter
         self._now = now
+        self._kraken = kraken
+        # How long before its deadline an order is sent.
+        self._life_ns = life_ns
         self._lag_ns_max = lag_ns_max
         self._told = told
         # Orders that a snapshot did not list, and when to ask for them next.
@@ -157,18 +163,20 @@ class OrderQuestions:
     # --- what the router asks for
 
     def look_up(self, key: str, deadline: WallNs) -> None:
-        """Find out what became of an order in doubt, which Kraken does not begin with after
+        """Find out what became of an order in doubt that Kraken does not accept after
         `deadline`.
         """
         if key in self._doubts:
             return
-        # From when it left, by the clock that nobody sets. Of an order of an earlier life
-        # only the wall clock knows, and it may have been set back since: never longer than
-        # the order had when it left.
+        # Counted from when it was sent, on the monotonic clock. For an order sent by an
+        # earlier router only the wall clock tells, and it may have been set back since: so
+        # never longer than the order had when it was sent.
         order = self._blotter.get(key)
         life_ns = max(0, deadline - order.submitted_at) if order is not None else 0
         sent_at = self._told.sent_at(key)
-        if sent_at is None:
+        if self._kraken.is_known:
+            over_at = self._now.mono + max(0, deadline - self._kraken.now())
+        elif sent_at is None:
             over_at = self._now.mono + min(life_ns, max(0, deadline - self._now.wall))
         else:
             over_at = sent_at + life_ns
@@ -376,7 +384,7 @@ class OrderQuestions:
                     if next(iter(run.looks.values())).asks_closed is asks_closed:
                         self._running.remove(run)
                         chosen |= {key: look for key, look in run.looks.items() if key in self._doubts}
-                search = OrderSearch([in_doubt[key] for key in chosen], asks_closed=asks_closed)
+                search = OrderSearch([in_doubt[key] for key in chosen], life_ns=self._life_ns, asks_closed=asks_closed)
                 self._running.append(_Running(search, chosen))
                 for key in chosen:
                     self._doubts[key].search = search
@@ -429,7 +437,7 @@ class OrderQuestions:
         for key in due:
             del self._absent[key]
         if orders:
-            self._last_look = OrderSearch(orders, asks_closed=True, is_late=True)
+            self._last_look = OrderSearch(orders, life_ns=self._life_ns, asks_closed=True, is_late=True)
 
 
 def _on_the_beat(at: int) -> int:

@@ -29,6 +29,7 @@ from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.dead_man import DeadMan
 from engine.order_router.core.gate import TradingGate
+from engine.order_router.core.kraken_time import KrakenTime
 from engine.orders.breaker import Breaker
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters
@@ -66,6 +67,7 @@ class OrderReplies:
         breaker: Breaker,
         resolver: Resolver,
         now: Instant,
+        kraken: KrakenTime,
         *,
         on_acknowledged: Callable[[int], None],
         on_token_refused: Callable[[str], None],
@@ -82,6 +84,7 @@ class OrderReplies:
         self._breaker = breaker
         self._resolver = resolver
         self._now = now
+        self._kraken = kraken
         self._on_acknowledged = on_acknowledged
         self._on_token_refused = on_token_refused
         self.counts = dict.fromkeys(("in_doubt", "rate_limited"), 0)
@@ -147,6 +150,7 @@ class OrderReplies:
             return
         if answer.timing is Timing.EXPECTED and answer.took_ns:
             self._on_acknowledged(answer.took_ns)
+        self._kraken.told(answer.time_out)
         if answer.meaning is not None and answer.meaning.kind in TROUBLE:
             self._failed()
         elif answer.timing is Timing.EXPECTED:

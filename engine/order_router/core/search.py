@@ -34,17 +34,21 @@ CLOCK_MARGIN_S: Final = 5  # between our clock and Kraken's, for selecting by ti
 class OrderSearch:
     """One search for several orders."""
 
-    def __init__(self, orders: Sequence[TrackedOrder], *, asks_closed: bool, is_late: bool = False) -> None:
-        """With `is_late`, long after the orders were sent, closed orders are selected by
-        their opening time.
+    def __init__(
+        self, orders: Sequence[TrackedOrder], *, life_ns: int, asks_closed: bool, is_late: bool = False
+    ) -> None:
+        """`life_ns`: how long before its deadline an order is sent; deadlines are by
+        Kraken's clock, and so are the times that are asked for. With `is_late`, long
+        after the orders were sent, closed orders are selected by their opening time.
         """
+        self._life_ns = life_ns
         # Orders not found yet, by client order id.
         self.missing = {order.key: order for order in orders}
         # Calls answered so far.
         self.calls = 0
         self._asks_closed = asks_closed
         self._is_alone = len(orders) == 1
-        self._start_s = min(order.submitted_at for order in orders) // NS_PER_S - CLOCK_MARGIN_S
+        self._start_s = (min(order.deadline for order in orders) - life_ns) // NS_PER_S - CLOCK_MARGIN_S
         self._end_s = max(order.deadline for order in orders) // NS_PER_S + CLOCK_MARGIN_S if is_late else None
         self._has_open = False
         self._pages = 0
@@ -87,7 +91,9 @@ class OrderSearch:
         orders found, by client order id.
         """
         self.calls += 1
-        found = {key: row for key, order in self.missing.items() if (row := _own_row(order, rows)) is not None}
+        found = {
+            key: row for key, order in self.missing.items() if (row := _own_row(order, rows, self._life_ns)) is not None
+        }
         if not self._has_open:
             self._has_open = True
         elif named:
@@ -171,13 +177,18 @@ def name_of(order: TrackedOrder) -> dict[str, Any]:
     return {"cl_ord_id": order.key} if order.userref is None else {"userref": order.userref}
 
 
-def _own_row(order: TrackedOrder, rows: Sequence[OrderLookup]) -> OrderLookup | None:
-    """The row of this order, or None. A closing order has its parent's userref, and an
-    older order may have had it too.
+def _own_row(order: TrackedOrder, rows: Sequence[OrderLookup], life_ns: int) -> OrderLookup | None:
+    """The row of this order, or None. A client order id is never used twice; a userref may
+    have been an older order's, and a closing order has its parent's.
     """
     for row in rows:
-        is_it = row.cl_ord_id == order.key if order.userref is None else row.own_userref == order.userref
-        is_it = is_it and row.side in (None, order.intent.side)
-        if is_it and row.opened_at >= order.submitted_at - CLOCK_MARGIN_S * NS_PER_S:
+        if row.side not in (None, order.intent.side):
+            continue
+        if order.userref is None:
+            is_it = row.cl_ord_id == order.key
+        else:
+            began_at = order.deadline - life_ns - CLOCK_MARGIN_S * NS_PER_S
+            is_it = row.own_userref == order.userref and row.opened_at >= began_at
+        if is_it:
             return row
     return None

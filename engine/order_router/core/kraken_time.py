@@ -1,0 +1,33 @@
+"""Kraken's clock, by the times that its own messages tell: ours may be wrong by minutes, or
+be set while orders are under way.
+
+A message takes its time, so what it tells is a little behind: the estimate is never ahead
+of Kraken's clock, and gets better with each message. Before the first one our own clock
+stands in.
+"""
+
+from engine.instant import Instant
+from engine.units import WallNs
+
+
+class KrakenTime:
+    """What time it is at Kraken."""
+
+    def __init__(self, now: Instant) -> None:
+        self._now = now
+        # Kraken's time less our monotonic one, at least; None before anything was told.
+        self._ahead_ns: int | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """True once a message has told it."""
+        return self._ahead_ns is not None
+
+    def told(self, at: WallNs) -> None:
+        """Kraken has sent a message that it dates so; 0 where it does not say."""
+        if at and (self._ahead_ns is None or at - self._now.mono > self._ahead_ns):
+            self._ahead_ns = at - self._now.mono
+
+    def now(self) -> WallNs:
+        """Kraken's time, or a little before it."""
+        return self._now.wall if self._ahead_ns is None else WallNs(self._now.mono + self._ahead_ns)
