@@ -50,7 +50,6 @@ MAY_REACH_INTO = {
     "simulate/judge.py": {"_due", "_attempts"},  # is every queue bounded?
     "simulate/kernel.py": {"_set_running_loop"},  # asyncio's, for a loop in virtual time
     "simulate/network.py": {"_arrives_here"},
-    "simulate/test_findings.py": {"_queue"},
     "simulate/venue.py": {"_changed_at"},
     "integration/strategies/poisoner.py": {"_orders", "_ports"},  # a hostile plugin, which does just that
 }
