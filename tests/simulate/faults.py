@@ -181,5 +181,5 @@ class FaultPlan:
         strategy.mood.append(rng.choice((lambda: strategy.hang(hang_ns), strategy.fail, strategy.flood)))
 
     def _step_clock(self) -> None:
-        step_s = self._rng.choice((-3600, -2, -0.05, 0.05, 2, 3600)) * self._rng.random()
+        step_s = self._rng.choice((-3600, -40, -2, -0.05, 0.05, 2, 40, 3600)) * self._rng.random()
         self._simulation.clock.wall_offset_ns += int(step_s * NS_PER_S)

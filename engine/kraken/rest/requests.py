@@ -38,6 +38,7 @@ CONTENT_TYPE = "application/json"
 DEADLINE_MIN_NS = 2 * NS_PER_S  # REST: a deadline lies between now + 2 s and now + 60 s
 DEADLINE_MAX_NS = 60 * NS_PER_S
 DEADLINE_SPARE_NS = NS_PER_S  # for transit, and for the calls before it
+LIFE_NS_MIN = DEADLINE_MIN_NS + DEADLINE_SPARE_NS  # of an order that is sent by REST
 QUERY_IDS_MAX = 50  # of QueryOrders
 QUERY_TRADES_MAX = 20
 
@@ -100,7 +101,7 @@ def rest_deadline(deadline: WallNs, now: WallNs) -> WallNs:
     """The deadline that REST accepts for an order whose own is `deadline`: two seconds from
     now, and one to spare.
     """
-    return WallNs(min(max(deadline, now + DEADLINE_MIN_NS + DEADLINE_SPARE_NS), now + DEADLINE_MAX_NS))
+    return WallNs(min(max(deadline, now + LIFE_NS_MIN), now + DEADLINE_MAX_NS))
 
 
 # --- public
