@@ -18,6 +18,7 @@ A target in targets.toml:
     figure    the key of `extra_info` with what was measured; of a list, its first (the p50)
     unit      of the figure
     shown     further keys that stand beside it in the table
+    none      of those, the keys that must be 0 where the target is to count as reached
     ratio     the key with the ratio to the baseline of the same run
     of        that baseline
     target    {ratio = …} or {figure = …}: what the engine is to reach
@@ -71,6 +72,7 @@ class Target:
     needs: Literal["native", "portable", ""] = ""
     better: Literal["less", "more"] = "less"
     shown: tuple[str, ...] = ()
+    none: tuple[str, ...] = ()
     ratio: str = ""
     of: str = ""
     target_ratio: float | None = None
@@ -107,6 +109,8 @@ class Verdict:
     def is_reached(self) -> bool | None:
         """Whether every row is where the issue wants it; None where nothing says so."""
         target = self.target
+        if any(value for key in target.none for value in self.shown.get(key, ())):
+            return False
         if target.target_ratio is not None and self.ratios:
             return all(target.is_within(ratio, target.target_ratio) for ratio in self.ratios)
         if target.target_figure is not None and self.figures:
@@ -146,7 +150,8 @@ def _read_target(entry: Mapping[str, Any]) -> Target:
         raise BadTargets(f"{place}: better is 'less' or 'more', not {entry['better']!r}")
     if not entry.get("ratio") and ("bound" in entry or "ratio" in limits):
         raise BadTargets(f"{place}: a bound and target.ratio are of a ratio, and it names none")
-    known["rows"], known["shown"] = tuple(entry["rows"]), tuple(entry.get("shown", ()))
+    for name in ("rows", "shown", "none"):
+        known[name] = tuple(entry.get(name, ()))
     return Target(**known, target_ratio=limits.get("ratio"), target_figure=limits.get("figure"))
 
 

@@ -322,3 +322,15 @@ def test_a_wrong_call_is_refused(arguments: list[str], sentence: str, capsys: py
 
     assert left.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_target_is_not_reached_by_what_must_be_none_and_is_not():
+    """A rate with records missed is no rate: it says so, though the bound holds."""
+    text = (
+        '[[target]]\nwhat = "pipeline"\nrows = ["test_pipeline.py::test_full_rate"]\nbetter = "more"\nfigure = "rate"\n'
+        'unit = "/s"\nshown = ["gaps"]\nnone = ["gaps"]\ntarget = { figure = 100 }\n'
+    )
+    (target,) = read_targets(text)
+    verdicts = [judge(target, target.rows, {target.rows[0]: [{"rate": 200, "gaps": gaps}]}) for gaps in (0, 7)]
+
+    assert [verdict.is_reached for verdict in verdicts] == [True, False]

@@ -172,7 +172,8 @@ class OrderQuestions:
         # earlier router only the wall clock tells, and it may have been set back since: so
         # never longer than the order had when it was sent.
         order = self._blotter.get(key)
-        # The deadline is by Kraken's clock and the rest by ours: their difference is bounded.
+        # The deadline is by Kraken's clock and the rest by ours: their difference is
+        # bounded.
         life_ns_max = max(self._life_ns, rest_requests.LIFE_NS_MIN)
         life_ns = min(max(0, deadline - order.submitted_at), life_ns_max) if order is not None else 0
         sent_at = self._told.sent_at(key)
