@@ -21,7 +21,7 @@ from engine.kraken.connection.error_catalog import NO_ANSWER, UNREADABLE, ErrorK
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.connection.messages import decode_envelope
 from engine.kraken.connection.salvage import DECODE_ERRORS, cut
-from engine.kraken.connection.venue_status import VenueStatus
+from engine.kraken.connection.venue_status import MAINTENANCE, VenueStatus
 from engine.kraken.private import requests as private_requests
 from engine.kraken.private.events import (
     Answer,
@@ -105,6 +105,13 @@ class TradingSession:
         self._outbox: list[bytes] = []
 
     # --- the connection's life
+
+    @property
+    def is_in_maintenance(self) -> bool:
+        """Whether Kraken has said on this connection that it is in maintenance. What an
+        earlier one said may be out of date.
+        """
+        return self.liveness.is_open and bool(self.status.connection_id) and self.status.system == MAINTENANCE
 
     @property
     def reconnect_delay_floor_ns(self) -> int:

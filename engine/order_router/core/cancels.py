@@ -70,13 +70,11 @@ class OrderCancels:
                 self.want(order.key)
 
     def send(self, now: MonoNs, *, is_maintenance: bool) -> None:
-        """Send the cancels that are due at `now`; in maintenance put them off by RETRY_NS."""
+        """Send the cancels that are due at `now`; in maintenance they stay due."""
         if not self._due:
             return
         due = [order for key, at in list(self._due.items()) if (order := self._ready(key, at, now)) is not None]
         if is_maintenance:
-            for order in due:
-                self._due[order.key] = MonoNs(now + RETRY_NS)
             due = []
         self._note_waiting(due)
         if not due:

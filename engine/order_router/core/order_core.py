@@ -336,7 +336,7 @@ class OrderCore:
             self.records.report(self.blotter.get(key))
 
     def _send_cancels(self) -> None:
-        self.cancels.send(self._now.mono, is_maintenance=self.gate.venue_status == "maintenance")
+        self.cancels.send(self._now.mono, is_maintenance=self._session.is_in_maintenance)
 
     def _end_strategy(self, strategy: str, reason: str) -> None:
         self.new_orders.barred[strategy] = f"the strategy was halted: {reason}"

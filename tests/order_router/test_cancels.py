@@ -1,0 +1,57 @@
+"""When a cancel goes out, and when it is held back."""
+
+from engine.orders.rings.commands import Cancel, Submit
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+from tests.order_router.rig import STRATEGY, RouterRig
+from tests.orders.rig import limit
+
+KEY = "quoter000000000001"
+
+
+def _rig_with_order() -> RouterRig:
+    rig = RouterRig()
+    rig.core.begin()
+    rig.connect()
+    _tell_status(rig, "online", connection_id=1)
+    rig.snapshot()
+    rig.work_for(20 * NS_PER_MS)
+    rig.command(Submit(STRATEGY, KEY, limit(price="95"), MonoNs(rig.clock.mono_ns()), MonoNs(0)))
+    (added,) = [request for request in rig.socket.take() if request["method"] == "add_order"]
+    rig.frame({"method": "add_order", "req_id": added["req_id"], "success": True,
+               "result": {"order_id": "OAAAAA-AAAAA-AAAAAA", "cl_ord_id": KEY},
+               "time_in": "2026-09-21T14:13:20.100000Z", "time_out": "2026-09-21T14:13:20.100100Z"})  # fmt: skip
+    return rig
+
+
+def _tell_status(rig: RouterRig, system: str, *, connection_id: int) -> None:
+    rig.frame({"channel": "status", "type": "update", "data": [
+        {"version": "2.0.10", "system": system, "api_version": "v2", "connection_id": connection_id}
+    ]})  # fmt: skip
+
+
+def _cancels(rig: RouterRig) -> list[str]:
+    return [request["method"] for request in rig.socket.take() if request["method"] == "cancel_order"]
+
+
+def test_maintenance_holds_cancels_back_and_its_end_sends_them_at_once():
+    rig = _rig_with_order()
+    _tell_status(rig, "maintenance", connection_id=1)
+    rig.command(Cancel(STRATEGY, [KEY]))
+    rig.work_for(2 * NS_PER_S, each=lambda: rig.keep_alive())
+    assert _cancels(rig) == []
+
+    _tell_status(rig, "cancel_only", connection_id=1)
+    rig.work_for(20 * NS_PER_MS)
+    assert _cancels(rig) == ["cancel_order"]
+
+
+def test_maintenance_that_a_lost_connection_told_holds_no_cancel_back():
+    """Whether it has ended can be known by trying alone."""
+    rig = _rig_with_order()
+    _tell_status(rig, "maintenance", connection_id=1)
+    rig.command(Cancel(STRATEGY, [KEY]))
+    rig.router.on_trading_events(rig.session.closed(rig.clock.mono_ns(), "reset"))
+    rig.connect()
+    rig.work_for(20 * NS_PER_MS)
+
+    assert _cancels(rig) == ["cancel_order"]
