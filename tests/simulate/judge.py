@@ -50,6 +50,8 @@ class Judge:
         self._by_order_id: dict[str, ClientOrder] = {}
         self._never: set[str] = set()  # ids of which strategies were told that there is no such order
         self.accepted_count = self.fill_count = 0
+        # The router works for no engine any more: it cancels what it can, and the switch ends the rest.
+        self._is_shut = False
         # Since when nothing goes wrong any more; None while it may.
         self.quiet_since: int | None = None
         self._turns = 0
@@ -87,7 +89,7 @@ class Judge:
                 quiet_s = (self._kernel.now - self.quiet_since) / NS_PER_S
                 # A wire that takes requests and carries none is cut when the venue's bytes end, too.
                 is_deaf = any(wire.swallows_there for wire in self._weather.open_wires(TRADING_ROUTE))
-                if quiet_s > RECOVERED_S and not is_deaf:
+                if quiet_s > RECOVERED_S and not is_deaf and not self._is_shut:
                     self._kernel.accuse(
                         "the dead man's switch strikes the dead alone",
                         f"{order.order_id} ended by it though nothing has gone wrong for {quiet_s:.0f} s",
@@ -124,6 +126,7 @@ class Judge:
     def after_turn(self, router: SimRouter) -> None:
         """Every so often: the blotter is sound, and it is what the journal's bytes come to."""
         self._turns += 1
+        self._is_shut = router.core is not None and bool(router.core.gate.shut_reason)
         if self._turns % STARVED_EVERY == 0:
             self._look_for_starved(router)
         if self._turns % CHECK_EVERY == 0:
