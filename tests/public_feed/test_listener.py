@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -40,6 +41,39 @@ def fed(*payloads: bytes) -> Market:
     return market
 
 
+def connected(server: Server, market: Market, on_burst_end: Callable[[], None]) -> Any:
+    """A connection of this market to the server, still to be run."""
+    return WebSocketConnection(
+        server.url,
+        market.session,
+        on_events=market.feed.on_events,
+        on_burst_end=on_burst_end,
+        receive=market.feed.receive,
+        lane=market.feed.lane,
+        clock=ManualClock(mono_ns=1),
+        backoff=patient(),
+        budget=ConnectionBudget(attempts_max=10),
+        resolver=Resolver(),
+    )
+
+
+def error_of(market: Market, script: Callable[[Peer], Awaitable[None]], on_burst_end: Callable[[], None]) -> str:
+    """The one error that ended a connection of this market while the connection's own task lived on."""
+
+    async def scenario() -> str:
+        async with asyncio.timeout(HANG_S), Server(script) as server:
+            connection = connected(server, market, on_burst_end)
+            running = asyncio.create_task(connection.run())
+            await until(lambda: connection.last_error or running.done(), "the session's error")
+            assert not running.done()
+            await connection.stop()
+            await running
+            assert connection.session_errors == 1
+            return str(connection.last_error)
+
+    return asyncio.run(scenario())
+
+
 def served(*writes: bytes, count: int) -> tuple[Market, Any]:
     """A market behind a real connection, and its counters."""
     market = Market(slot_count=4096)
@@ -53,18 +87,7 @@ def served(*writes: bytes, count: int) -> tuple[Market, Any]:
     async def scenario() -> None:
         nonlocal connection
         async with asyncio.timeout(HANG_S), Server(script) as server:
-            connection = WebSocketConnection(
-                server.url,
-                market.session,
-                on_events=market.feed.on_events,
-                on_burst_end=market.feed.on_burst_end,
-                receive=market.feed.receive,
-                lane=market.feed.lane,
-                clock=ManualClock(mono_ns=1),
-                backoff=patient(),
-                budget=ConnectionBudget(attempts_max=10),
-                resolver=Resolver(),
-            )
+            connection = connected(server, market, market.feed.on_burst_end)
             running = asyncio.create_task(connection.run())
             await until(lambda: connection.frames_received >= count or running.done(), "every frame")
             assert not running.done()
@@ -142,30 +165,8 @@ def test_what_a_burst_ends_in_ends_the_connection_once():
             raise RuntimeError("full")
         market.feed.on_burst_end()
 
-    async def scenario() -> None:
-        async with asyncio.timeout(HANG_S), Server(script) as server:
-            connection: Any = WebSocketConnection(
-                server.url,
-                market.session,
-                on_events=market.feed.on_events,
-                on_burst_end=on_burst_end,
-                receive=market.feed.receive,
-                lane=market.feed.lane,
-                clock=ManualClock(mono_ns=1),
-                backoff=patient(),
-                budget=ConnectionBudget(attempts_max=10),
-                resolver=Resolver(),
-            )
-            running = asyncio.create_task(connection.run())
-            await until(lambda: connection.last_error or running.done(), "the session's error")
-            assert not running.done()
-            await connection.stop()
-            await running
-            assert connection.session_errors == 1
-            assert "RuntimeError: full" in connection.last_error
-
     with capture_logs() as logs:
-        asyncio.run(scenario())
+        assert "RuntimeError: full" in error_of(market, script, on_burst_end)
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["session failed"]
 
 
@@ -196,28 +197,6 @@ def test_a_doorbell_that_cannot_be_rung_ends_the_connection():
         peer.write(text(updates[3]))
         await peer.gone()
 
-    async def scenario() -> None:
-        async with asyncio.timeout(HANG_S), Server(script) as server:
-            connection: Any = WebSocketConnection(
-                server.url,
-                market.session,
-                on_events=market.feed.on_events,
-                on_burst_end=market.feed.on_burst_end,
-                receive=market.feed.receive,
-                lane=market.feed.lane,
-                clock=ManualClock(mono_ns=1),
-                backoff=patient(),
-                budget=ConnectionBudget(attempts_max=10),
-                resolver=Resolver(),
-            )
-            running = asyncio.create_task(connection.run())
-            await until(lambda: connection.last_error or running.done(), "the session's error")
-            assert not running.done()
-            await connection.stop()
-            await running
-            assert connection.session_errors == 1
-            assert "Bad file descriptor" in connection.last_error
-
-    asyncio.run(scenario())
+    assert "Bad file descriptor" in error_of(market, script, market.feed.on_burst_end)
     for fd in (unwritable, eventfd, asleep.eventfd):
         os.close(fd)

@@ -6,6 +6,7 @@ heartbeat every second whatever else is sent. A connection without requests and
 subscriptions is closed.
 """
 
+from abc import ABC, abstractmethod
 from typing import Final, Protocol
 
 from engine.clock import Clock
@@ -47,7 +48,7 @@ class VenuePort(Protocol):
         """Begin a maintenance; no effect while one is under way."""
 
 
-class Conversation:
+class Conversation(ABC):
     """One client's connection; the two kinds implement its requests."""
 
     def __init__(
@@ -76,24 +77,24 @@ class Conversation:
 
     # --- what the kinds say ------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def receive(self, text: bytes) -> None:
         """Answer one request."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def is_subscribed(self) -> bool:
         """True if it has any subscription."""
-        raise NotImplementedError
 
     @property
     def faults(self) -> FaultLine | None:
         """The faults of its data frames; None for none."""
         return None
 
-    def pause(self) -> None:
+    def pause(self) -> None:  # noqa: B027 - only some have more to hold back
         """Called when the socket's buffer is full."""
 
-    def resume(self) -> None:
+    def resume(self) -> None:  # noqa: B027
         """Called when the socket's buffer has room again."""
 
     # --- life --------------------------------------------------------------------------------------------------------
