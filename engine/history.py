@@ -289,14 +289,17 @@ class HistoryWriter:
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
+        has_begun = False
         batch: list[_Item] = []
         while True:
             is_last = self._stop.is_set()
             try:
                 if connection is None:
                     connection = _open_to_write(self.path)
-                    _begin_writing(connection)
                 _check_room(self.path, connection)
+                if not has_begun:
+                    _begin_writing(connection)
+                    has_begun = True  # opened again later, the file lacks nothing for that
                 self._write_all(connection, batch)
             except (sqlite3.Error, OSError) as error:
                 # The batch is kept and tried again; meanwhile the queue fills up, and then
@@ -398,7 +401,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
-        connection.executescript(_SCHEMA)
+        if version != SCHEMA_VERSION:
+            connection.executescript(_SCHEMA)
         with connection:
             # A file that begins is incomplete until the journal has been read into it.
             connection.execute("INSERT OR IGNORE INTO condition VALUES (1, 1, 0, 0)")

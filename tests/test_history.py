@@ -283,6 +283,7 @@ def test_a_disk_that_is_nearly_full_is_left_to_the_journal(tmp_path: Path, monke
     writer = HistoryWriter(path, interval_s=0.001)
     feed(writer, life(1))
     eventually(lambda: writer.written > 0 and not writer.waiting, "it is written")
+    rebuild(path, ())
     disk = os.statvfs(tmp_path)
     free = history.DISK_FREE_BYTES_MIN // disk.f_frsize
     full = os.statvfs_result([*disk[:4], free - 1, *disk[5:]])
@@ -297,6 +298,7 @@ def test_a_disk_that_is_nearly_full_is_left_to_the_journal(tmp_path: Path, monke
     writer.close()
 
     assert (wal_bytes, rows) == (0, 1)
+    assert not is_incomplete(path, is_running=False)
     assert "for the journal" in writer.last_error
     assert len(query_orders(path, WallNs(0))) == 2
 

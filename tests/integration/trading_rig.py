@@ -570,10 +570,20 @@ class TradingEngine:
         ]
 
     def wait_until_agreed(self, *, told: bool = True) -> None:
-        """Until ledger, journal and callbacks say the same, and then once more."""
+        """Until ledger, journal and callbacks say the same.
+
+        The venue trades on while the three are read one after the other, so that only a
+        difference which stays is one.
+        """
+        differences: list[str] = []
+
+        def agree() -> bool:
+            differences[:] = self.differences(told=told)
+            return not differences
+
         with suppress(AssertionError):  # the differences themselves say more
-            eventually(lambda: not self.differences(told=told), "all agree")
-        if differences := self.differences(told=told):
+            eventually(agree, "all agree")
+        if differences:
             raise AssertionError(f"they differ: {differences}; {self.log()[-3000:]}")
 
     def _told_of(self, puppet: str, orders: Any) -> Told:
