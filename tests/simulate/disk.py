@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from engine.net import key_lock
 from engine.orders import journal
 from tests.simulate.kernel import Kernel, Process
+
+SEGMENTS_KEPT: Final = 10_000  # all: at rest every order of the day is compared with the journal
 
 _numbers = count()
 
@@ -99,12 +101,13 @@ class SimDisk:
                     raise OSError(errno.EIO, "Input/output error")
                 return os.pwrite(descriptor, data, offset)
 
-        before = journal.os, key_lock.os
+        before = journal.os, key_lock.os, journal.SEGMENTS_KEPT
         journal.os = key_lock.os = _Os()  # type: ignore[assignment]
+        journal.SEGMENTS_KEPT = SEGMENTS_KEPT  # type: ignore[misc]
         try:
             yield
         finally:
-            journal.os, key_lock.os = before
+            journal.os, key_lock.os, journal.SEGMENTS_KEPT = before  # type: ignore[misc]
 
 
 def drop_descriptors(*descriptors: int) -> None:

@@ -136,8 +136,8 @@ class SimFeed:
         self._told()
 
     def _told(self) -> None:
-        self._wake()
-        self.observer.look()
+        if self.observer.look():
+            self._wake()
 
     # --- death
 
@@ -182,8 +182,9 @@ class RingObserver:
         """What the board has of a pair."""
         return self._board.read(index)
 
-    def look(self) -> None:
-        """Take what is new; Violation when a live book was never the venue's."""
+    def look(self) -> bool:
+        """Take what is new, and say whether there was anything; Violation when a live book was never the venue's."""
+        published = self.published
         while records := self._subscriber.poll_many(POLL_RECORDS):
             self.published += len(records)
             for record in records:
@@ -199,7 +200,10 @@ class RingObserver:
                     self.states[pair_index_of(record)] = state_of(record)
         if self._subscriber.gap_count:
             raise Violation("the observer sees everything", f"{self._subscriber.gap_count} records lost")
-        for index, symbol in enumerate(self._feed.shard.symbols):
-            top = self._board.read(index)
-            if top is not None and state_of(top) is FeedState.LIVE:
-                self._venue.check_book(symbol, top)
+        is_news = self.published > published
+        if is_news or not self._feed.process.is_alive:  # dead, it may have left the board ahead of the ring
+            for index, symbol in enumerate(self._feed.shard.symbols):
+                top = self._board.read(index)
+                if top is not None and state_of(top) is FeedState.LIVE:
+                    self._venue.check_book(symbol, top)
+        return is_news

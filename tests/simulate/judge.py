@@ -5,14 +5,16 @@ The venue's ledger knows nothing of answers, streams or faults; it is watched he
 
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from engine.ledger_check import Ledger, Told, compare, read_state
-from engine.orders.blotter import Blotter, fold
-from engine.orders.journal import read_journal
-from engine.orders.journal_records import Record, Snapshot
+from engine.orders.blotter import Blotter
+from engine.orders.journal import SUFFIX
+from engine.orders.journal_format import HEAD_BYTES, HEADER_BYTES, pack_header, scan
+from engine.orders.journal_records import decode_record
 from engine.orders.life import OrderState
 from engine.strategy.orders import Order
 from engine.strategy_host.hosted_strategy import HostedStrategy
@@ -26,7 +28,7 @@ from tests.simulate.network import Weather
 from tests.simulate.orders import TRADING_ROUTE, SimRouter
 from tests.simulate.venue import SimVenue
 
-CHECK_EVERY: Final = 200  # turns of the router
+CHECK_EVERY: Final = 200  # turns of the router, or half as many as there are orders to compare if those are more
 RECOVERED_S: Final = 8.0  # after the last fault every connection stands, and the switch has been refreshed
 STARVED_EVERY: Final = 16
 STARVED_NS: Final = 3 * NS_PER_S
@@ -54,7 +56,8 @@ class Judge:
         self._is_shut = False
         # Since when nothing goes wrong any more; None while it may.
         self.quiet_since: int | None = None
-        self._turns = 0
+        self._turns = self._checked_at = 0
+        self._journal = JournalFold(disk.folder)
         # Cancels that wait though they need not, and since when.
         self._starved: dict[str, int] = {}
         self._nonce = 0
@@ -129,8 +132,11 @@ class Judge:
         self._is_shut = router.core is not None and bool(router.core.gate.shut_reason)
         if self._turns % STARVED_EVERY == 0:
             self._look_for_starved(router)
-        if self._turns % CHECK_EVERY == 0:
-            self.check_router(router)
+        if self._turns - self._checked_at >= CHECK_EVERY and router.core is not None:
+            blotter = router.core.blotter
+            if self._turns - self._checked_at >= (len(blotter.open) + len(blotter.ended)) // 2:
+                self._checked_at = self._turns
+                self.check_router(router)
 
     def _look_for_starved(self, router: SimRouter) -> None:
         """A cancel that Kraken would take, and that is not sent."""
@@ -177,17 +183,9 @@ class Judge:
             self._kernel.accuse("the blotter is sound", str(error))
         if core.gate.journal_reason:
             return  # what the disk did not take is not in the journal yet
-        folded = self._fold()
+        folded = self._journal.now()
         if folded.state_hash() != core.blotter.state_hash():
             self._kernel.accuse("journal fold = state", _difference(folded, core.blotter))
-
-    def _fold(self) -> Blotter:
-        records: list[Record] = []
-        for _, record in read_journal(self._disk.folder):
-            if isinstance(record, Snapshot):
-                records = []
-            records.append(record)
-        return fold(records)
 
     # --- at rest
 
@@ -236,6 +234,35 @@ class Judge:
                     f"credited {held.get(symbol, 0)}"
                 )
         return ""
+
+
+class JournalFold:
+    """The blotter that the journal's bytes come to: read on from where the last look ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._segment = 0
+        # Where the next record begins, and its sequence.
+        self._offset = self._sequence = 0
+        self._blotter = Blotter()
+
+    def now(self) -> Blotter:
+        """With every record that is complete now."""
+        path = max(self._folder.glob(f"*{SUFFIX}"))
+        if int(path.stem) != self._segment:  # it begins with a snapshot of all before it
+            self._segment, self._offset, self._blotter = int(path.stem), HEADER_BYTES, Blotter()
+            header = scan(path.read_bytes()[:HEADER_BYTES]).header
+            assert header is not None
+            self._sequence = header.first_sequence
+        with path.open("rb") as file:
+            file.seek(self._offset)
+            found = scan(pack_header(self._segment, self._sequence) + file.read())
+        assert found.damage is None, found.damage
+        for _, payload in found.payloads:
+            self._blotter.apply(decode_record(payload))
+            self._offset += HEAD_BYTES + len(payload)
+        self._sequence += len(found.payloads)
+        return self._blotter
 
 
 _WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)

@@ -4,13 +4,13 @@ The whole `VenueCore` runs on the kernel's events. Beside it stands the truth of
 pair at each moment at which they changed, read from the matching engine and not from what the venue tells.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from engine.records import BookTop, FeedState, state_of
-from engine.units import WallNs, units_text
+from engine.units import NS_PER_US, WallNs
 from engine.venue.core import VenueCore
 from engine.venue.market.matching import BUY, SELL, Outcome
 from engine.venue.market.pair_market import PairMarket
@@ -22,8 +22,17 @@ from tests.simulate.kernel import BEGAN_MONO_NS, BEGAN_WALL_NS, Kernel, Timer, V
 TRUTHS_KEPT: Final = 200_000  # moments of one pair
 LEVELS: Final = 10
 
-Levels = tuple[tuple[str, str], ...]
-"""(price, quantity) as text, best first."""
+Levels = Sequence[tuple[int, int]]
+"""(price, quantity) in units, best first."""
+
+
+class Moment(NamedTuple):
+    """A book as it was, in the precision that it had then."""
+
+    price_decimals: int
+    qty_decimals: int
+    bids: Levels
+    asks: Levels
 
 
 class VenueClock:
@@ -61,8 +70,8 @@ class _Truth:
     def __init__(self, market: PairMarket) -> None:
         self._market = market
         self._publish = market.publish
-        # By the text of the moment: bids and asks, in each precision that they had then; in the order of time.
-        self.books: dict[str, list[tuple[Levels, Levels]]] = {}
+        # By the microsecond, which is what the venue tells: in each precision that it had then; in the order of time.
+        self.books: dict[int, list[Moment]] = {}
         self.now = self._read()
         self.changed_at = 0
         self._note(market._changed_at)
@@ -83,24 +92,21 @@ class _Truth:
 
     def _note(self, at: WallNs) -> None:
         self.changed_at = at
-        self.books.setdefault(utc_us(at), []).append(self.now)
+        self.books.setdefault(at // NS_PER_US, []).append(self.now)
         if len(self.books) > TRUTHS_KEPT:
             del self.books[next(iter(self.books))]
 
-    def _read(self) -> tuple[Levels, Levels]:
+    def _read(self) -> Moment:
         pair, book = self._market.pair, self._market.book
-        return _best(book.levels(BUY, LEVELS), pair), _best(book.levels(SELL, LEVELS), pair)
+        return Moment(pair.price_decimals, pair.qty_decimals, book.levels(BUY, LEVELS), book.levels(SELL, LEVELS))
 
 
-def _best(levels: Any, pair: Any) -> Levels:
-    decimals = pair.price_decimals, pair.qty_decimals
-    return tuple([(units_text(price, decimals[0]), units_text(qty, decimals[1])) for price, qty in levels])
-
-
-def _texts(book: BookTop) -> tuple[Levels, Levels]:
-    return (
-        tuple([(level.price_text, level.qty_text) for level in book.bids]),
-        tuple([(level.price_text, level.qty_text) for level in book.asks]),
+def _told(book: BookTop) -> Moment:
+    return Moment(
+        book.price_decimals,
+        book.qty_decimals,
+        [(level.price_ticks, level.qty_lots) for level in book.bids],
+        [(level.price_ticks, level.qty_lots) for level in book.asks],
     )
 
 
@@ -165,26 +171,25 @@ class SimVenue(VenueCore):
             self._check(book)
 
     def _check(self, book: BookTop) -> None:
-        symbol, told = book.symbol, _texts(book)
-        moment = utc_us(book.kraken_time)
-        truths = self.truths[symbol].books.get(moment)
+        symbol, told = book.symbol, _told(book)
+        truths = self.truths[symbol].books.get(book.kraken_time // NS_PER_US)
         if truths is None or told not in truths:
             self._kernel.accuse(
-                "no live book differs from the venue's", f"{symbol} at {moment}: {told}, the venue had {truths}"
+                "no live book differs from the venue's",
+                f"{symbol} at {utc_us(book.kraken_time)}: {told}, the venue had {truths}",
             )
 
     def check_book_now(self, symbol: str, record: bytes | None) -> None:
         """Violation unless a record is the venue's book as it is now, and live."""
         self.check_live(symbol, record)
         truth = self.truths[symbol]
-        moment = utc_us(WallNs(truth.changed_at))
         assert record is not None
-        told = BookTop(symbol, record)
-        levels = _texts(told)
-        if levels != truth.now:
+        book = BookTop(symbol, record)
+        if (told := _told(book)) != truth.now:
             raise Violation(
                 "at rest every book is the venue's",
-                f"{symbol}: {levels} of {utc_us(told.kraken_time)}, the venue has {truth.now} of {moment}",
+                f"{symbol}: {told} of {utc_us(book.kraken_time)}, the venue has {truth.now} of "
+                f"{utc_us(WallNs(truth.changed_at))}",
             )
 
     def check_live(self, symbol: str, record: bytes | None) -> None:
@@ -196,5 +201,5 @@ class SimVenue(VenueCore):
         """Violation unless what a strategy has of a pair is the venue's book as it is now."""
         if book is None or state is not FeedState.LIVE:
             raise Violation("at rest every book is live", f"{strategy}: {symbol} is {state}, {book}")
-        if _texts(book) != self.truths[symbol].now:
+        if _told(book) != self.truths[symbol].now:
             raise Violation("at rest every book is the venue's", f"{strategy}: {symbol}")

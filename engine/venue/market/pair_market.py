@@ -264,7 +264,7 @@ class PairMarket:
         tape = self._tape
         if len(tape) < count:
             return [*self._past.last_trades(count - len(tape)), *tape]
-        return list(islice(tape, len(tape) - count, None))
+        return list(islice(reversed(tape), count))[::-1]
 
     def trades(self, after: int) -> Iterator[Trade]:
         """The trades after a moment, oldest first; of those since the opening the last

@@ -6,6 +6,7 @@ events missed for longer than CATCH_UP_NS are dropped, so no backlog builds up.
 """
 
 from collections.abc import Callable
+from math import ceil
 from random import Random
 from typing import Final, Protocol
 
@@ -88,4 +89,5 @@ class Pulse:
                     break
         self._after()
         if self._alarm is not None:  # an event may have stopped us
-            self._alarm.set(MonoNs(max(int(self._due - self._clock.mono_ns()), SLEEP_NS_MIN)))
+            # Rounded up: an alarm that rings a nanosecond early costs a second one.
+            self._alarm.set(MonoNs(max(ceil(self._due - self._clock.mono_ns()), SLEEP_NS_MIN)))

@@ -1,6 +1,7 @@
 """When the venue's next event is due: at its rate, and after a stall from now on."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -77,3 +78,45 @@ async def test_a_pulse_that_was_stopped_beats_no_more(beats: Beats) -> None:
         await asyncio.sleep(0)
 
     assert beats.events == before
+
+
+class ExactAlarm:
+    """Rings when it is asked to, to the nanosecond of a clock by hand."""
+
+    def __init__(self, clock: ManualClock, ring: Callable[[], None]) -> None:
+        self._clock, self._ring = clock, ring
+        self.delay_ns = 0
+
+    def set(self, delay_ns: int) -> None:
+        self.delay_ns = delay_ns
+
+    def close(self) -> None: ...
+
+    def wait(self) -> None:
+        """Let the time pass."""
+        self._clock.advance(self.delay_ns)
+        self._ring()
+
+
+def test_no_wake_up_is_too_early() -> None:
+    """An alarm that rings when it was set for finds an event due: none is a nanosecond early,
+    which would cost a second one.
+    """
+    clock, events, empty, alarms = ManualClock(1), [0], 0, []
+
+    def new_alarm(ring: Callable[[], None]) -> ExactAlarm:
+        alarms.append(ExactAlarm(clock, ring))
+        return alarms[0]
+
+    def event() -> None:
+        events[0] += 1
+
+    pulse = Pulse(RATE, 1, clock, new_alarm, event, lambda: None)
+    pulse.start()
+    alarms[0].wait()  # the first is only a beginning
+    for _ in range(1000):
+        before = events[0]
+        alarms[0].wait()
+        empty += events[0] == before
+
+    assert empty == 0
