@@ -148,9 +148,11 @@ def obey(session, now):
     """Acknowledge everything that the session asks."""
     events = []
     for request in session.to_send():
-        if json.loads(request)["method"] != "ping":
-            for answer in acks(request):
-                events += session.receive(answer, now)
+        if json.loads(request)["method"] == "ping":
+            session.receive(b'{"method":"pong"}', now)
+            continue
+        for answer in acks(request):
+            events += session.receive(answer, now)
     return events
 
 

@@ -98,9 +98,12 @@ class FaultPlan:
         weather, rng = self._simulation.weather, self._rng
         if not self._routes:
             return
-        here, there = rng.choice(((True, True), (True, False), (False, True)))
+        here, there = rng.choice(((True, True), (True, False), (False, True), (False, False)))
         for wire in weather.open_wires(rng.choice(self._routes)):
-            wire.swallow(here=here, there=there)
+            if here or there:
+                wire.swallow(here=here, there=there)
+            else:
+                wire.lose_requests()
 
     def _down(self) -> None:
         weather, rng, kernel = self._simulation.weather, self._rng, self._simulation.kernel

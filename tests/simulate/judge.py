@@ -90,7 +90,7 @@ class Judge:
             self._kernel.note("ended", f"{order.order_id} {order.status} {order.reason}")
             if order.reason == DEAD_MAN_REASON and self.quiet_since is not None:
                 quiet_s = (self._kernel.now - self.quiet_since) / NS_PER_S
-                # A wire that takes requests and carries none is cut when the venue's bytes end, too.
+                # A wire that takes requests and carries none is cut when a ping is not answered in time.
                 is_deaf = any(wire.swallows_there for wire in self._weather.open_wires(TRADING_ROUTE))
                 if quiet_s > RECOVERED_S and not is_deaf and not self._is_shut:
                     self._kernel.accuse(

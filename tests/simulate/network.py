@@ -175,6 +175,12 @@ class Wire:
         self._lost_here()
         self.swallows_here = self.swallows_there = True
 
+    def lose_requests(self) -> None:
+        """From now on a box on the way takes the client's bytes, acknowledges them, and passes none on; the venue's
+        arrive as ever. Nothing ends by itself.
+        """
+        self.swallows_there = True
+
     def swallow(self, *, here: bool, there: bool) -> None:
         """From now on bytes of these directions vanish, and nobody is told."""
         self.swallows_here |= here

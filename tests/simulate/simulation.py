@@ -265,6 +265,9 @@ class Simulation:
         try:
             run.check_at_rest(self.venue)
             self._check_mismatches()
+            for route in sorted(self.weather.wires):
+                if any(wire.swallows_there and wire.conversation for wire in self.weather.open_wires(route)):
+                    raise Violation("a connection that carries no requests is replaced", route)
         except Violation as violation:
             return violation
         why = self.judge.at_rest(run.router, run.host.hosted, is_one_run=self.run_count == 1)

@@ -1,16 +1,19 @@
 """Whether a connection is alive, and which of its frames could not be read: shared by all
 sessions.
 
-Heartbeats come about once a second, but only where some channel is subscribed. A pong
-proves a socket, not a feed: it counts as life only before the first subscription, when
-nothing else can come.
+Heartbeats come about once a second, but only where some channel is subscribed; there three
+seconds without a frame end the connection. A pong proves a socket, not a feed, so it is no
+such frame. Nor do heartbeats prove that requests arrive: a ping that is not answered ends
+the connection, whatever else comes.
 """
 
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, FrameNotUnderstood, silence_text
 from engine.units import NS_PER_S, MonoNs
 
 PING_INTERVAL_NS = 15 * NS_PER_S  # Kraken closes a connection after a minute without requests or data
-PONG_SILENCE_NS = 3 * PING_INTERVAL_NS  # before the first subscription only pongs come: two lost ones are enough
+# For a pong. Kraken answers in microseconds; the rest is the way, and what was to be read
+# before it.
+PONG_DEADLINE_NS = 5 * NS_PER_S
 MAINTENANCE_DELAY_NS = 5 * NS_PER_S  # Kraken: at least five seconds between attempts after maintenance
 REPORT_INTERVAL_NS = NS_PER_S  # at most one report of a malformed or unknown frame per kind in this time
 UNKNOWN_NAMES_MAX = 64  # remembered, so that each is reported once
@@ -20,15 +23,15 @@ DETAIL_CHARS_MAX = 200  # of a report: its text may come from the frame
 class Liveness:
     """The signs of life of one session's connection."""
 
-    def __init__(self, silence_ns_max: int) -> None:
+    def __init__(self, silence_ns_max: int, pong_deadline_ns: int = PONG_DEADLINE_NS) -> None:
         self._silence_ns_max = silence_ns_max
+        self._pong_deadline_ns = pong_deadline_ns
         # Whether a connection is open, and whether Kraken has confirmed a channel on it, so
         # that heartbeats are due.
         self.is_open = False
         self.is_subscribed = False
-        # When the last frame other than a pong arrived, and the last pong.
+        # When the last frame other than a pong arrived.
         self.heard_at = MonoNs(0)
-        self.pong_at = MonoNs(0)
         # Counted since the process started.
         self.heartbeats = 0
         self.pongs = 0
@@ -42,7 +45,7 @@ class Liveness:
         """Record that a connection is open, without subscriptions."""
         self.is_open = True
         self.is_subscribed = False
-        self.heard_at = self.pong_at = now
+        self.heard_at = now
         self._ping_at = MonoNs(now + PING_INTERVAL_NS)
         self._pinged_at = MonoNs(0)
 
@@ -52,30 +55,38 @@ class Liveness:
         self.is_subscribed = False
 
     def ponged(self, now: MonoNs) -> None:
-        """Record a pong."""
+        """Record a pong, or another answer to a ping."""
         self.pongs += 1
-        self.pong_at = now
         if self._pinged_at:
             self.ping_rtt_ns = now - self._pinged_at
             self._pinged_at = MonoNs(0)
 
     def ping_due(self, now: MonoNs) -> bool:
-        """Whether a ping is due; if it is, it counts as sent."""
-        if not self.is_open or now < self._ping_at:
+        """Whether a ping is due; if it is, it counts as sent. None is due while another
+        waits for its answer.
+        """
+        if not self.is_open or now < self._ping_at or self._pinged_at:
             return False
         self._ping_at = MonoNs(now + PING_INTERVAL_NS)
         self._pinged_at = now
         return True
 
+    def doubt_requests(self) -> None:
+        """Make a ping due at once, because a request was not answered in time: perhaps none
+        arrives.
+        """
+        self._ping_at = MonoNs(0)
+
     def dead(self, now: MonoNs) -> str | None:
         """Why the connection must be cut; None while it lives."""
         if not self.is_open:
             return None
-        if self.is_subscribed:
-            silent_ns, silent_ns_max = now - self.heard_at, self._silence_ns_max
-        else:
-            silent_ns, silent_ns_max = now - max(self.heard_at, self.pong_at), PONG_SILENCE_NS
-        return f"no frame for {silence_text(silent_ns)}" if silent_ns > silent_ns_max else None
+        if self._pinged_at and now - self._pinged_at > self._pong_deadline_ns:
+            return f"no answer to a ping for {silence_text(now - self._pinged_at)}"
+        silent_ns = now - self.heard_at
+        if self.is_subscribed and silent_ns > self._silence_ns_max:
+            return f"no frame for {silence_text(silent_ns)}"
+        return None
 
 
 class Oddities:

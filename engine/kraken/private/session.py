@@ -333,6 +333,8 @@ class PrivateSession:
     # --- replies
 
     def _receive_reply(self, method: str, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
+        if method == "ping":  # only a refused ping is answered so
+            self.liveness.ponged(now)
         reply = read_channel_reply(frame)
         stream = self._stream_of(reply)
         if stream is None:
@@ -452,6 +454,7 @@ class PrivateSession:
     def _timed_out(self, stream: Stream, waited: str, now: MonoNs) -> Sequence[PrivateEvent]:
         """No answer, or an acknowledgement without a snapshot: unsubscribe, and subscribe
         again."""
+        self.liveness.doubt_requests()
         if stream.phase is Phase.LEAVING:
             self._subscribe(stream, now)
         else:

@@ -42,6 +42,7 @@ BOOK_SNAPSHOT = b'{"channel":"book","type":"snapshot",'
 
 TIMER_INTERVAL_NS = 100 * NS_PER_MS  # between two checks of the deadlines
 SILENCE_GROWTH_MAX = 16  # a silent pair is renewed 1, 2, 4 … this many times less often
+PONG_PATIENCE_NS = 15 * NS_PER_S  # for a pong: snapshots of a thousand books may stand before it
 # How long a book stays live between its unsubscription for renewal and the new snapshot.
 PROOF_PATIENCE_NS = 2 * NS_PER_S
 CLOSED_RETRY_NS = 60 * NS_PER_S  # after a missing snapshot while Kraken takes no orders
@@ -103,7 +104,7 @@ class PublicSession:
         )
         # The connection's signs of life, Kraken's status messages, and frames that could
         # not be used.
-        self._liveness = PublicLiveness(settings.heartbeat_silence_ns)
+        self._liveness = PublicLiveness(settings.heartbeat_silence_ns, PONG_PATIENCE_NS)
         self._status = VenueStatus()
         self._oddities = Oddities()
         # Counted since the process started; for books, see the feeds.
@@ -603,8 +604,9 @@ class PublicSession:
     # --- replies
 
     def _receive_reply(self, reply: Reply, frame: bytes, received_at: MonoNs) -> Sequence[Event]:
-        if reply.method == "pong":
+        if reply.method in ("pong", "ping"):  # a refused ping is answered as such
             self._liveness.ponged(received_at)
+        if reply.method == "pong":
             return NO_EVENTS
         self._liveness.heard_at = received_at
         kind = None if reply.success else meaning(reply.error or "").kind
@@ -690,6 +692,7 @@ class PublicSession:
             return NO_EVENTS
         events: list[Event] = []
         for subscription in self._subscriptions.overdue(now):
+            self._liveness.doubt_requests()
             if subscription.channel != "book":
                 self._subscriptions.want(subscription)
                 continue

@@ -242,6 +242,7 @@ class TradingSession:
         if method in CHANNEL_METHODS:
             return self._receive_channel_reply(read_bare_reply(frame), now)
         if method == "ping":  # only a refused ping is answered so
+            self.liveness.ponged(now)
             return self.oddities.report("refused", "ping", frame, now)
         try:
             reply, left_out = read_trading_reply(frame)
@@ -378,6 +379,8 @@ class TradingSession:
             _remember(self._given_up, request)
             self.unanswered += 1
             late.append(Unanswered(request, now - request.sent_at))
+        if late:
+            self.liveness.doubt_requests()
         return late
 
 

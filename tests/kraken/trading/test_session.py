@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
-from engine.kraken.connection.liveness import PING_INTERVAL_NS, PONG_SILENCE_NS
+from engine.kraken.connection.liveness import PING_INTERVAL_NS, PONG_DEADLINE_NS
 from engine.kraken.private.events import (
     Answer,
     ChannelRefused,
@@ -168,8 +168,10 @@ def test_before_the_first_subscription_pongs_are_life():
     session.receive(b'{"method":"pong","req_id":%d}' % ping["req_id"], T0 + PING_INTERVAL_NS + 4 * MS)
 
     assert session.liveness.ping_rtt_ns == 4 * MS
-    assert session.dead(T0 + PING_INTERVAL_NS + PONG_SILENCE_NS) is None
-    assert session.dead(T0 + PING_INTERVAL_NS + PONG_SILENCE_NS + 5 * MS)
+    assert session.dead(T0 + 2 * PING_INTERVAL_NS) is None
+    session.poll(T0 + 2 * PING_INTERVAL_NS)
+    assert session.dead(T0 + 2 * PING_INTERVAL_NS + PONG_DEADLINE_NS) is None
+    assert session.dead(T0 + 2 * PING_INTERVAL_NS + PONG_DEADLINE_NS + 1)
 
 
 @pytest.mark.parametrize(
