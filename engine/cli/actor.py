@@ -16,6 +16,7 @@ import structlog
 import uvloop
 from setproctitle import setproctitle
 
+from engine.cli.loading import loading
 from engine.errors import EngineError
 from engine.prctl import end_with_parent
 from engine.processes.launch import (
@@ -42,20 +43,23 @@ def main(arguments: list[str]) -> int:
     # Imported one by one: no process loads what another one needs.
     match actor:
         case "public_feed":
-            from engine.public_feed.process import run_public_feed
+            with loading():
+                from engine.public_feed.process import run_public_feed
 
             feed = read_launch(int(launch_fd), FeedLaunch)
             die_with_parent(feed.parent_pid)
             pairs = " ".join(feed.shard.symbols)
             return _run(feed, feed.shard.actor_name, f"{actor} {feed.shard.number}: {pairs}", run_public_feed)
         case "private_feed":
-            from engine.private_feed.process import run_private_feed
+            with loading():
+                from engine.private_feed.process import run_private_feed
 
             private = read_launch(int(launch_fd), PrivateFeedLaunch)
             die_with_parent(private.parent_pid)
             return _run(private, actor, actor, run_private_feed)
         case _:
-            from engine.order_router.process import run_order_router
+            with loading():
+                from engine.order_router.process import run_order_router
 
             router = read_launch(int(launch_fd), RouterLaunch)
             return _run(router, actor, actor, run_order_router)

@@ -17,6 +17,7 @@ from typing import NoReturn
 import click
 
 from engine.cli.ending import EXIT_FAILED, leave
+from engine.cli.loading import loading
 from engine.cli.output import give_up_output
 from engine.errors import UserError
 
@@ -64,7 +65,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        with loading():
+            command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

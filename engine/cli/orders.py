@@ -11,8 +11,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from engine.cli.ask import ask_router, name_option
 from engine.errors import ConfigError
@@ -149,6 +147,9 @@ def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]], nothing: s
     if not rows:
         click.echo(nothing)
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(*heads, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)

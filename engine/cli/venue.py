@@ -5,6 +5,8 @@ from typing import Final
 
 import click
 
+from engine.cli.loading import loading
+
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -190,8 +192,9 @@ def venue(
     import structlog
     import uvloop
 
-    from engine.telemetry.log import log_stream
-    from engine.venue.server import serve
+    with loading():
+        from engine.telemetry.log import log_stream
+        from engine.venue.server import serve
 
     if not structlog.is_configured():
         structlog.configure(

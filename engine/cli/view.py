@@ -13,15 +13,15 @@ from contextlib import AbstractContextManager, suppress
 from decimal import Decimal
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from engine.cli.output import give_up_output
+
+# rich is imported by what draws: `engine run` imports this module for no view, too.
+if TYPE_CHECKING:
+    from rich.console import Group
 
 REDRAW_S = 0.5
 LINE_S = 1.0
@@ -177,6 +177,9 @@ class _TableView:
     interval_s = REDRAW_S
 
     def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
         self._rates = _Rates()
         self._live = Live(console=Console(), auto_refresh=False)
 
@@ -195,13 +198,19 @@ class _TableView:
 
 def status_text(summary: dict[str, Any]) -> str:
     """The summary for people, as text."""
+    from rich.console import Console
+
     console = Console(width=None if sys.stdout.isatty() else LINE_CHARS)
     with console.capture() as captured:
         console.print(_drawn(summary, None))
     return captured.get().rstrip()
 
 
-def _drawn(summary: dict[str, Any], rates: dict[str, float] | None) -> Group:
+def _drawn(summary: dict[str, Any], rates: dict[str, float] | None) -> "Group":
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(title=f"{summary.get('venue', 'replay')} · {summary['seconds']:.1f} s · {summary['exit']}")
     table.add_column("pair")
     table.add_column("book")
