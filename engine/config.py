@@ -175,6 +175,28 @@ Limit = Annotated[float, Meta(ge=0.0, le=1e15)] | None
 CountLimit = Annotated[int, Meta(ge=0, le=225)] | None
 
 
+class DegradedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[trading.degraded]: trading while a private WebSocket is out and REST answers."""
+
+    after_s: Annotated[
+        float, Meta(ge=0.1, le=600.0, description="how long it is out before REST stands in; a reconnect takes less")
+    ] = 2.0
+    poll_s: Annotated[
+        float,
+        Meta(ge=0.5, le=60.0, description="how often REST is asked what became of open orders; its budget allows"),
+    ] = 2.0
+    balances_s: Annotated[
+        float, Meta(ge=1.0, le=600.0, description="how often it is asked for balances; also after fills")
+    ] = 30.0
+    open_orders_max: Annotated[int, Meta(ge=1, le=225, description="open orders per pair, of all strategies")] = 10
+    orders_per_s_max: Annotated[
+        float, Meta(ge=0.1, le=1000.0, description="orders and amends a second, all strategies together")
+    ] = 2.0
+    order_percent: Annotated[
+        float, Meta(ge=0.1, le=100.0, description="largest order, as a share of risk.order_notional_max")
+    ] = 50.0
+
+
 class TradingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[trading]: the account, and what becomes of its orders."""
 
@@ -254,9 +276,14 @@ class TradingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     trade_while_unknown: Annotated[
         bool, Meta(description="let a strategy send orders on a pair on which an order of its own is in doubt")
     ] = False
+    when_private_down: Annotated[
+        Literal["degrade", "halt"],
+        Meta(description="a private WebSocket is out: trade on by REST, within [trading.degraded]; or no new orders"),
+    ] = "degrade"
     core_dumps: Annotated[
         bool, Meta(description="for debugging alone: let the process that holds the key be dumped and traced")
     ] = False
+    degraded: DegradedConfig = DegradedConfig()
 
 
 class PairRisk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

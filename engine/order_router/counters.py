@@ -37,6 +37,7 @@ class RouterCounters:
             | core.new_orders.counts
             | core.replies.counts
             | core.account.counts
+            | core.degraded.counts
             | {
                 "commands": core.commands_taken,
                 "cancels": core.cancels.sent,

@@ -3,9 +3,10 @@
 from decimal import Decimal
 
 from engine.config import RiskConfig, TradingConfig
+from engine.order_router.core.degraded import DegradedSettings
 from engine.order_router.core.new_orders import NewOrderSettings
 from engine.order_router.core.settings import CoreSettings
-from engine.orders.risk import PairLimits, RiskLimits
+from engine.orders.risk import PairLimits, RiskLimits, TightLimits
 from engine.units import NS_PER_MS, NS_PER_S
 
 
@@ -30,6 +31,17 @@ def core_settings(trading: TradingConfig, risk: RiskConfig, hang_ns_max: int) ->
         breaker_failures=trading.breaker_failures,
         breaker_open_ns=int(trading.breaker_open_s * NS_PER_S),
         hang_ns_max=hang_ns_max,
+        degraded=DegradedSettings(
+            is_allowed=trading.when_private_down == "degrade" and trading.rest_fallback,
+            after_ns=int(trading.degraded.after_s * NS_PER_S),
+            poll_ns=int(trading.degraded.poll_s * NS_PER_S),
+            balances_ns=int(trading.degraded.balances_s * NS_PER_S),
+            limits=TightLimits(
+                open_orders_max=trading.degraded.open_orders_max,
+                orders_per_s_max=_exact(trading.degraded.orders_per_s_max),
+                order_percent=_exact(trading.degraded.order_percent),
+            ),
+        ),
         cancels_on_halt=trading.on_strategy_halt == "cancel",
     )
 

@@ -62,6 +62,8 @@ class RouterStatus:
             "mode": gate.mode,
             "is_open": gate.is_open,
             "reason": gate.reason,
+            # Pairs on which no order is taken yet: their open orders are looked up.
+            "looked_up": sorted(core.gate.uncertain),
             "open_orders": len(core.blotter.open),
             "unknown": len(core.blotter.in_doubt()),
             "positions": {

@@ -5,8 +5,8 @@ user's processes only.
 import asyncio
 from pathlib import Path
 
+from engine.kraken_rest.tokens import NoToken
 from engine.net.control_socket import Answer, Request, serve_control
-from engine.order_router.core.tokens import NoToken
 from engine.order_router.router import OrderRouter
 from engine.processes.token_socket import ASK_DEADLINE_S
 from engine.secret import Secret

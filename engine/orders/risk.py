@@ -82,6 +82,18 @@ class RiskLimits(Struct, frozen=True, kw_only=True):
     pairs: Mapping[str, PairLimits] = {}
 
 
+class TightLimits(Struct, frozen=True, kw_only=True):
+    """What is allowed beside `RiskLimits` while the private WebSocket is out: less is
+    known then, and later.
+    """
+
+    open_orders_max: int = 10
+    """Per pair, like `RiskLimits.open_orders_max`."""
+    orders_per_s_max: Decimal = Decimal(2)
+    order_percent: Decimal = Decimal(50)
+    """The largest order, as a share of `RiskLimits.order_notional_max`."""
+
+
 class TopOfBook(Struct, frozen=True):
     """The best prices of a pair with a verified book."""
 
@@ -117,7 +129,10 @@ class Risk:
         self.mode_reason = mode_reason
         # Kraken's own limit of open orders of a pair, once the account's tier is known.
         self.open_orders_cap: int | None = None
-        self._budget = _Budget(limits.orders_per_s_max)
+        self._budget = _Budget(limits.orders_per_s_max, "risk.orders_per_s_max")
+        # The tighter limits that hold at present, if any, and their budget.
+        self._tight: TightLimits | None = None
+        self._tight_budget: _Budget | None = None
         # When an equal order was last approved, oldest first.
         self._recent: OrderedDict[tuple[object, ...], MonoNs] = OrderedDict()
         # The same for plain limit orders, by their own fields, for the fast approval.
@@ -137,6 +152,20 @@ class Risk:
     def resume(self) -> None:
         """Accept all requests again, as a person asked."""
         self.mode, self.mode_reason = TradingMode.ACTIVE, ""
+
+    @property
+    def is_tight(self) -> bool:
+        """True while tighter limits hold."""
+        return self._tight is not None
+
+    def tighten(self, tight: TightLimits | None) -> None:
+        """Let these limits hold beside the usual ones; None ends it."""
+        if tight is self._tight:
+            return
+        self._tight = tight
+        self._tight_budget = (
+            None if tight is None else _Budget(tight.orders_per_s_max, "trading.degraded.orders_per_s_max")
+        )
 
     # --- the checks
 
@@ -179,7 +208,8 @@ class Risk:
             or self._position_refusal(side, pair, price, worst)
             or self._self_trade_refusal(side, qty, intent.order_type, limit, pair, top, others)
             or self._duplicate_refusal(strategy, intent, now, batch)
-            or self._budget.refusal(now, len(batch))
+            or self._untold_refusal(intent)
+            or self._pace_refusal(now, len(batch))
         )
 
     def amend_refusal(
@@ -224,21 +254,21 @@ class Risk:
             why = None
             if trigger != _static_trigger(intent):  # the same quantity is worth something else now
                 why = self._size_refusal(qty, None, pair, price) or self._position_refusal(side, pair, price, worst)
-            return why or self._budget.refusal(now, 0)
+            return why or self._pace_refusal(now, 0)
         return (
             self._freshness_refusal(pair, top)
             or self._collar_refusal(side, intent.order_type, limit, pair, top)
             or self._size_refusal(qty, None, pair, price)
             or self._position_refusal(side, pair, price, worst)
             or self._self_trade_refusal(side, left, intent.order_type, limit, pair, top, others)
-            or self._budget.refusal(now, 0)
+            or self._pace_refusal(now, 0)
         )
 
     def approved(self, strategy: str, intent: OrderIntent, now: MonoNs) -> None:
         """Note that a new order is sent: it takes from the budget, and an equal one would
         be a duplicate.
         """
-        self._budget.take(now)
+        self._take_pace(now)
         if self.limits.duplicate_window_ns:
             _remember(self._recent, _likeness(strategy, intent), now)
             if intent.order_type == "limit":
@@ -255,7 +285,12 @@ class Risk:
 
     def amend_approved(self, now: MonoNs) -> None:
         """Note that an amend is sent."""
+        self._take_pace(now)
+
+    def _take_pace(self, now: MonoNs) -> None:
         self._budget.take(now)
+        if self._tight_budget is not None:
+            self._tight_budget.take(now)
 
     # --- one by one
 
@@ -360,6 +395,11 @@ class Risk:
         notional = cash_qty if cash_qty is not None else multiply(qty, price or ZERO)
         if notional > most:
             return f"order of {notional:f} (price × quantity) is more than risk.order_notional_max = {most:f}"
+        if self._tight is not None and notional > divide(multiply(most, self._tight.order_percent), HUNDRED):
+            return (
+                f"order of {notional:f} (price × quantity) is more than trading.degraded.order_percent = "
+                f"{self._tight.order_percent:f} of risk.order_notional_max = {most:f}"
+            )
         return None
 
     def _count_refusal(self, pair: Pair, open_count: int) -> str | None:
@@ -367,6 +407,8 @@ class Risk:
         bounds = [(self.limits.open_orders_max, "risk.open_orders_max")]
         if own is not None:
             bounds.append((own, f"{pair.symbol}'s open_orders_max"))
+        if self._tight is not None:
+            bounds.append((self._tight.open_orders_max, "trading.degraded.open_orders_max"))
         if self.open_orders_cap is not None:
             bounds.append((self.open_orders_cap, "Kraken's limit for this account"))
         most, name = min(bounds)
@@ -437,6 +479,18 @@ class Risk:
         ago_ms, window_ms = (now - at) / NS_PER_MS, window_ns / NS_PER_MS
         return f"the same order was sent {ago_ms:.1f} ms ago, within risk.duplicate_window_ms = {window_ms:g}"
 
+    def _untold_refusal(self, intent: OrderIntent) -> str | None:
+        """Its closing order could come and be filled between two looks at REST, and nobody
+        would tell whose fill that was.
+        """
+        if self._tight is None or intent.conditional is None:
+            return None
+        return "an order with a conditional close needs the private WebSocket, which is out"
+
+    def _pace_refusal(self, now: MonoNs, ahead: int) -> str | None:
+        why = self._budget.refusal(now, ahead)
+        return why or (None if self._tight_budget is None else self._tight_budget.refusal(now, ahead))
+
     def _price(
         self, side: str, limit: Decimal | None, trigger: Decimal | None, top: TopOfBook | None
     ) -> Decimal | None:
@@ -455,8 +509,9 @@ class _Budget:
     tokens times nanoseconds.
     """
 
-    def __init__(self, per_s: Decimal) -> None:
-        self._per_s = per_s
+    def __init__(self, per_s: Decimal, name: str) -> None:
+        """`name` is what the limit is called in the configuration."""
+        self._per_s, self._name = per_s, name
         # Thousandths of an order a second: a rate may be 0.5.
         self._rate = max(int(per_s * 1000), 1)
         self._full = max(self._rate, 1000) * NS_PER_S
@@ -469,7 +524,7 @@ class _Budget:
         """
         if self.level_at(now) >= (ahead + 1) * ORDER_TOKENS:
             return None
-        return f"orders and amends come faster than risk.orders_per_s_max = {self._per_s:f}"
+        return f"orders and amends come faster than {self._name} = {self._per_s:f}"
 
     def take(self, now: MonoNs) -> None:
         """Take one order's tokens."""

@@ -126,7 +126,7 @@ class FeedLost(Struct, frozen=True, tag="l", tag_field="fact"):
     """executions or balances, whose messages have a gap: the connection stands, and a fresh
     snapshot has been asked for. Empty: the connection is gone, and with it both."""
     trouble: str = ""
-    """Why no snapshot is on its way: "cannot be reached", "has no token", "is refused"."""
+    """Why no snapshot is on its way: "unreachable", "has no token", "is refused"."""
 
 
 class FeedAlive(Struct, frozen=True, tag="a", tag_field="fact"):

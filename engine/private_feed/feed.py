@@ -195,7 +195,7 @@ class PrivateFeed:
             return
         if self.traffic.connect_failures > self._failures_told:
             self._failures_told = self.traffic.connect_failures
-            self._tell_trouble(self.connection.last_error, "cannot be reached")
+            self._tell_trouble(self.connection.last_error, "unreachable")
         elif self.traffic.connects > self._connects_told:
             self._connects_told = self.traffic.connects
             self._token_retry.anew()  # it is Kraken's connection that was away, and the router may have one by now

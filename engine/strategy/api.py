@@ -242,7 +242,8 @@ class Strategy:
         return None
 
     def on_trading(self, status: TradingStatus) -> Answer:
-        """Orders are taken again, or not any more, as `status.reason` says."""
+        """Orders are taken again, not any more, or by REST with tighter limits (the mode
+        DEGRADED), as `status.reason` says."""
         return None
 
     def on_timer(self) -> Answer:

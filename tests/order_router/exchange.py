@@ -66,12 +66,15 @@ class Exchange:
         self._now = now
         self._on_fact = on_fact
         self.rest_lag_ns = 0
+        self.dollars = D(1_000_000)
         self.trades_told = TRADES_TOLD
         # What each order was, from which moment on; the last is what it is.
         self._lives: dict[str, list[tuple[WallNs, ExchangeOrder]]] = {}
         self.trades: dict[str, Trade] = {}
         self._number = 0
         self.tokens = 0
+        # What Kraken says to who asks for a token; empty: here it is.
+        self.refuses_tokens = ""
         # Calls of REST, by name.
         self.called: dict[str, int] = {}
 
@@ -109,6 +112,16 @@ class Exchange:
         self._on_fact(self._trade_fact(trade))
         if not order.is_open:
             self._on_fact(self._end_fact(order))
+
+    def place(self, symbol: str, side: str, qty: str, price: str) -> str:
+        """Another program of the account's places an order; returns Kraken's id."""
+        order = self._add(symbol, {"side": side, "qty": qty, "price": price}, WallNs(self._at + NS_PER_S))
+        assert not isinstance(order, str)
+        return order.order_id
+
+    def cancel(self, order_id: str) -> None:
+        """Another program cancels an order."""
+        self._cancel(order_id)
 
     @property
     def _at(self) -> WallNs:
@@ -242,6 +255,10 @@ class Exchange:
         """The result of a call; a text that begins with E is an error."""
         self.called[name] = self.called.get(name, 0) + 1
         match name:
+            case "BalanceEx":
+                return {"ZUSD": {"balance": str(self.dollars), "hold_trade": "0"}}
+            case "GetWebSocketsToken" if self.refuses_tokens:
+                return self.refuses_tokens
             case "GetWebSocketsToken":
                 self.tokens += 1
                 return {"token": f"WW91ciBhdXRoZW50aWNhdGlvbiB0b2tlbi{self.tokens:09d}", "expires": 900}

@@ -139,6 +139,7 @@ class Socket:
     def __init__(self, session: TradingSession) -> None:
         self._session = session
         self.can_send = True
+        self.last_error = ""
         self.sent: list[bytes] = []
         self.on_step: Step = _nothing
 

@@ -86,10 +86,10 @@ def test_a_later_snapshot_that_lists_all_makes_every_pair_certain(account: Accou
 @pytest.mark.parametrize(
     ("fact", "reason"),
     [
-        (FeedLost("connection lost: reset"), "the private feed is being reconciled: connection lost: reset"),
-        (FeedLost("wss://x: connection refused", trouble="cannot be reached"),
-         "the private feed cannot be reached: wss://x: connection refused"),
-        (FeedLost("EAPI:Invalid key", trouble="has no token"), "the private feed has no token: EAPI:Invalid key"),
+        (FeedLost("connection lost: reset"), "private WebSocket has told no snapshot yet: connection lost: reset"),
+        (FeedLost("wss://x: connection refused", trouble="unreachable"),
+         "private WebSocket unreachable: wss://x: connection refused"),
+        (FeedLost("EAPI:Invalid key", trouble="has no token"), "private WebSocket has no token: EAPI:Invalid key"),
     ],
 )  # fmt: skip
 def test_the_reason_is_what_the_feed_lacks(account: Account, fact: FeedLost, reason: str) -> None:
@@ -137,7 +137,7 @@ def test_a_frozen_feed_that_comes_back_with_a_lost_connection_says_so(account: A
     lost = account.reasons()
     account.snapshot("one", "two")
 
-    assert lost[0] == "the private feed is being reconciled: connection lost: silent"
+    assert lost[0] == "private WebSocket has told no snapshot yet: connection lost: silent"
     assert account.reasons() == ("", "")
 
 

@@ -97,6 +97,10 @@ class Told:
         self.accounted: list[str] = []
         self.fills: dict[str, int] = {}
 
+    @property
+    def listed_since(self) -> MonoNs | None:
+        return self.unbroken_since
+
     def has_heard_until(self, at: MonoNs) -> bool:
         return self.heard_until >= at
 

@@ -14,8 +14,7 @@ import structlog
 import uvloop
 
 from engine.kraken_rest.call_queue import CallQueue, RestCall
-from engine.net.control_socket import NobodyListens
-from engine.order_router.core.tokens import (
+from engine.kraken_rest.tokens import (
     AGE_NS_MAX,
     BREAKER_FAILURES,
     PAUSE_NS_MIN,
@@ -23,6 +22,7 @@ from engine.order_router.core.tokens import (
     NoToken,
     TokenSource,
 )
+from engine.net.control_socket import NobodyListens
 from engine.order_router.token_server import serve_tokens
 from engine.processes import token_socket
 from engine.processes.token_socket import ask_token

@@ -11,7 +11,6 @@ steps; the next one begins with the journal and the rings as they stand.
 
 import heapq
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from itertools import count
 from typing import Any, Final
 
@@ -35,7 +34,7 @@ from engine.orders.venue_facts import (
     SnapshotEnded,
 )
 from engine.ring import Publisher
-from engine.strategy.orders import Fill
+from engine.strategy.orders import Fill, TradingStatus
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 from tests.order_router.exchange import Exchange
@@ -78,8 +77,13 @@ USUAL: Final = Way(())
 class World:
     """One strategy, one router after the other, one exchange."""
 
-    def __init__(self, settings: CoreSettings = SETTINGS, *, follows_amends: bool = True) -> None:
-        """`follows_amends`: no order is amended twice, so the journal's word on an amend can be judged."""
+    def __init__(
+        self, settings: CoreSettings = SETTINGS, *, follows_amends: bool = True, is_private_reachable: bool = True
+    ) -> None:
+        """`follows_amends`: no order is amended twice, so the journal's word on an amend can be judged.
+
+        Without `is_private_reachable` neither private WebSocket is there from the start.
+        """
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = count()
         # The n-th step from now at which the router dies, and that of the next one's life; 0 and less: none. Steps so
@@ -91,8 +95,8 @@ class World:
         self.clock = self.rig.clock
         self.exchange = Exchange(self.rig.now, self._on_fact)
         self.has_feed = self.has_trading = False
-        # Does the trading connection come up when a router begins?
-        self.is_trading_reachable = True
+        # Do the trading connection and the private feed's come up when a router begins?
+        self.is_trading_reachable = self.is_feed_reachable = is_private_reachable
         self.has_rest = True
         self._heard_at = 0
         self._feed_epoch = self._trading_epoch = 0
@@ -107,12 +111,16 @@ class World:
         self._amends_refused: dict[str, str] = {}
         self.intents: set[str] = set()
         self.fills_told: list[str] = []
+        # Trading statuses, as the strategy was told them.
+        self.statuses: list[TradingStatus] = []
         ports = OrderPorts(Publisher(ring(COMMAND_RECORD_BYTES)), self.rig.readers[STRATEGY], STRATEGY, 1)
         self.strategy = OrderClient(STRATEGY, ports, dict(PAIRS), self.clock)
         self.rig.core.begin()
         self.at(0, self._tick)
         self.at(0, self._beat)
         self.at(0, self._sign)
+        if not is_private_reachable:
+            return
         self.connect_trading()
         self.connect_feed()
         self.run(NS_PER_S)
@@ -200,7 +208,8 @@ class World:
         if self.is_trading_reachable:
             self.connect_trading()
         self.cut_feed("the order router asks for a snapshot")
-        self.at(4 * LATENCY_NS, self.connect_feed)
+        if self.is_feed_reachable:
+            self.at(4 * LATENCY_NS, self.connect_feed)
 
     # --- what the strategy does and is told
 
@@ -214,6 +223,8 @@ class World:
         while (news := self.strategy.next_news()) is not None:
             if isinstance(news, Fill):
                 self.fills_told.append(news.exec_id)
+            elif isinstance(news, TradingStatus):
+                self.statuses.append(news)
 
     # --- the trading link
 
@@ -325,19 +336,19 @@ class World:
                 *self.exchange.snapshot(),
                 SnapshotEnded("executions", None, asked_at),
                 SnapshotBegan("balances"),
-                BalanceFact(asset="USD", balance=Decimal(1_000_000), is_snapshot=True),
+                BalanceFact(asset="USD", balance=self.exchange.dollars, is_snapshot=True),
                 SnapshotEnded("balances"),
             ]
             self._tell(LATENCY_NS, *snapshot)
 
         self._in_epoch(LATENCY_NS, tell)
 
-    def cut_feed(self, reason: str = "connection lost: reset") -> None:
+    def cut_feed(self, reason: str = "connection lost: reset", trouble: str = "") -> None:
         """The private feed's connection is gone, and what was on its way with it."""
         if self.has_feed:
             self.has_feed = False
             self._feed_epoch += 1
-            self._publish(FeedLost(reason))
+            self._publish(FeedLost(reason, trouble=trouble))
 
     def _on_fact(self, fact: ExecutionFact) -> None:
         if self.has_feed:

@@ -129,8 +129,8 @@ def test_each_failure_to_connect_is_told_with_its_error(run) -> None:
         rig.open()
         await rig.run(0.1)
 
-        assert refused == [FeedLost("wss://kraken: connection refused", trouble="cannot be reached")]
-        assert unresolved == [FeedLost("wss://kraken: cannot resolve", trouble="cannot be reached")]
+        assert refused == [FeedLost("wss://kraken: connection refused", trouble="unreachable")]
+        assert unresolved == [FeedLost("wss://kraken: cannot resolve", trouble="unreachable")]
         assert rig.told() == [FeedLost("connected, the snapshot is on its way")]
 
     run(scenario())

@@ -17,11 +17,11 @@ from engine.kraken.private.session import PrivateEvent, PrivateSession, PrivateS
 from engine.kraken.rest.signing import Signer
 from engine.kraken.trading.session import TradingSession, TradingSettings
 from engine.kraken_rest.calls import _queue_of
+from engine.kraken_rest.tokens import NoToken
 from engine.net.control_socket import NobodyListens
 from engine.net.key_lock import KeyLock
 from engine.order_router.core.order_core import OrderCore, build
 from engine.order_router.core.ports import Ports
-from engine.order_router.core.tokens import NoToken
 from engine.order_router.market_boards import BoardPort, MarketBoards
 from engine.order_router.process import _end_orders
 from engine.order_router.router import OrderRouter

@@ -83,6 +83,7 @@ class _Descr(Struct):
 
     type: str
     ordertype: str
+    pair: str = ""
     price: str | None = "0"
     price2: str | None = "0"
 
@@ -102,6 +103,7 @@ class _Order(Struct):
     opentm: Raw = _NOTHING
     reason: Raw = _NOTHING
     oflags: str | None = ""
+    timeinforce: str | None = None
     trades: Raw = _NOTHING
 
 
@@ -180,6 +182,12 @@ def read_open_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal 
     """The reply to OpenOrders."""
     answer = read_result(status, body, _decode_open_orders)
     return answer if isinstance(answer, RestRefusal) else _read_rows(answer.open, pairs, _lookup, status)
+
+
+def read_open_order_reports(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
+    """The reply to OpenOrders, as a snapshot of the executions channel would tell it."""
+    answer = read_result(status, body, _decode_open_orders)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer.open, pairs, _report, status)
 
 
 def read_closed_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
@@ -262,6 +270,29 @@ def _lookup(order_id: str, order: _Order, _: RestPairs) -> OrderLookup:
         reason=_words(order.reason) or None,
         opened_at=seconds_ns(_number(order.opentm)),
         trade_ids=_texts(order.trades),
+    )
+
+
+def _report(order_id: str, order: _Order, pairs: RestPairs) -> ExecutionFact:
+    told, flags = _lookup(order_id, order, pairs), (order.oflags or "").split(",")
+    return ExecutionFact(
+        exec_type="status",
+        order_id=order_id,
+        timestamp=told.opened_at,
+        cl_ord_id=told.cl_ord_id,
+        order_userref=told.order_userref,
+        symbol=pairs.symbol(order.descr.pair),
+        side=told.side,
+        order_type=order.descr.ordertype,
+        order_qty=told.qty,
+        limit_price=told.limit_price,
+        cum_qty=told.filled_qty,
+        time_in_force=order.timeinforce,
+        post_only="post" in flags,
+        fee_preference="base" if "fcib" in flags else None,
+        trigger_price=told.trigger_price,
+        ord_ref_id=told.parent_id,
+        is_snapshot=True,
     )
 
 

@@ -5,15 +5,18 @@ FeedLost ─► no orders ─► SnapshotBegan ─► rows ─► SnapshotEnded 
                                                                were not listed: these are looked up ─► there too
 
 Orders stop as well when the feed has told nothing for three seconds; Kraken sends a
-heartbeat every second.
+heartbeat every second. When the feed stays away, REST may stand in; see `degraded`.
 """
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Final
 
 import structlog
 
 from engine.instant import Instant
+from engine.kraken.rest.pairs import WALLET_SUFFIXES
+from engine.kraken.rest.replies import AssetBalance
 from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
@@ -24,6 +27,7 @@ from engine.order_router.core.replies import Resolver
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.intent import Amendment
 from engine.orders.life import OrderState
+from engine.orders.money import add
 from engine.orders.rate_counter import RateCounters, tier_of
 from engine.orders.risk import Risk
 from engine.orders.tracked_order import TrackedOrder
@@ -40,6 +44,7 @@ from engine.orders.venue_facts import (
 from engine.units import NS_PER_S, MonoNs, WallNs
 
 FEED_SILENCE_NS: Final = 3 * NS_PER_S  # as the public feeds are watched: Kraken's heartbeat comes every second
+EARNING_SUFFIXES: Final = tuple(suffix for suffix in WALLET_SUFFIXES if suffix != ".T")  # that one is traded
 UNSEEN: Final = "no answer came, and Kraken does not tell whether it did it; amend again, or cancel"
 FEED_SILENT: Final = "the private feed's process gives no sign of life"
 
@@ -86,6 +91,13 @@ class AccountFacts:
         # Since when every execution was received (since the last snapshot); None while some
         # may be missing. Monotonic, since the wall clock may be set back in between.
         self.unbroken_since: MonoNs | None = None
+        # Since when the executions have been out, and what Kraken or the network says to
+        # that; None while they come.
+        self.out_since: MonoNs | None = now.mono
+        self.trouble = ""
+        # When REST began to stand in, and whether balances come on their channel.
+        self._stood_in_at = MonoNs(0)
+        self._has_balances = False
         # Open orders that the last snapshot did not list, each with its pair.
         self._unaccounted: dict[str, str] = {}
         # When the feed's process was last heard, and whether it has been silent for so long
@@ -116,10 +128,12 @@ class AccountFacts:
             case FeedLost(reason, channel):
                 if channel != "executions":
                     self._records.balances.doubt()
+                    self._assets, self._has_balances = None, False
                 # Balances serve reports only; whether an order may be sent depends on
                 # executions and limits.
                 if channel != "balances":
-                    self._gate.feed_reason = f"the private feed {fact.trouble or 'is being reconciled'}: {reason}"
+                    self._lose(f"private WebSocket {fact.trouble or 'has told no snapshot yet'}: {reason}")
+                    self.trouble = fact.trouble
                     self._listed = self.unbroken_since = None
             case SnapshotBegan(channel):
                 if channel == "executions":
@@ -130,7 +144,19 @@ class AccountFacts:
                 if fact.channel == "executions":
                     self._end_executions(fact)
                 else:
+                    self._has_balances = self._assets is not None
                     self._end_balances()
+
+    def _lose(self, reason: str) -> None:
+        self._gate.feed_reason = reason
+        if self.out_since is None:
+            self.out_since = self._now.mono
+
+    def _regain(self) -> None:
+        """Executions come again: whatever stood in for them does not any more."""
+        self._gate.feed_reason = self._gate.rest_reason = self.trouble = ""
+        self._gate.rest_stands_in = False
+        self.out_since = None
 
     def _take_execution(self, fact: ExecutionFact) -> None:
         if self._listed is not None and fact.is_snapshot and fact.exec_type != "trade":
@@ -170,8 +196,13 @@ class AccountFacts:
             for order in self._blotter.open.values()
             if order.order_id and order.order_id not in listed and (self.sent_at(order.key) or 0) < asked_at
         ]
+        self._regain()
+        self._gate.uncertain = frozenset()
+        self._look_after(gone)
+
+    def _look_after(self, gone: Sequence[str]) -> None:
+        """Have open orders looked up of which nobody has told; their pairs wait for it."""
         self._unaccounted = {key: self._blotter.open[key].symbol for key in gone}
-        self._gate.feed_reason, self._gate.uncertain = "", frozenset()
         self._note_accounted()
         if gone:
             log.warning("open orders that Kraken does not list are looked up", orders=len(gone))
@@ -183,7 +214,7 @@ class AccountFacts:
         """
         if not self._gate.feed_reason and now - self._told_at > FEED_SILENCE_NS:
             self._is_silent = True
-            self._gate.feed_reason = FEED_SILENT
+            self._lose(FEED_SILENT)
 
     def _end_silence(self, fact: AccountFact) -> None:
         """End the silence once the feed is current again: facts it was late with come
@@ -193,8 +224,9 @@ class AccountFacts:
             return
         if isinstance(fact, FeedAlive | FeedLost):
             self._is_silent = False
-            if self._gate.feed_reason == FEED_SILENT:
-                self._gate.feed_reason = ""
+            is_out = isinstance(fact, FeedLost) and fact.channel != "balances"  # it says so itself, with its reason
+            if self._gate.feed_reason == FEED_SILENT and not is_out:
+                self._regain()
 
     def _note_tier(self, max_rate_count: int, now: MonoNs) -> None:
         tier = tier_of(max_rate_count)
@@ -226,6 +258,44 @@ class AccountFacts:
 
     # --- what REST found out
 
+    def stand_in(self) -> None:
+        """Let REST tell of the account from now on, until executions come again: what is
+        open is looked up before its pairs are traded on.
+        """
+        self._gate.rest_stands_in = True
+        self._stood_in_at = self._now.mono
+        self._look_after([order.key for order in self._blotter.open.values() if order.order_id])
+
+    @property
+    def listed_since(self) -> MonoNs | None:
+        """Since when it is known which open orders must be looked up: the last snapshot, or
+        the moment at which REST began to stand in for it.
+        """
+        if self.unbroken_since is None and self._gate.rest_stands_in:
+            return self._stood_in_at
+        return self.unbroken_since
+
+    def take_balances(self, rows: Sequence[AssetBalance]) -> None:
+        """Take all balances as REST told them, unless they come on their channel."""
+        if self._has_balances or self._assets is not None:
+            return
+        self._assets = []
+        for fact in _balance_facts(rows):
+            self._assets.append(fact.asset)
+            if self._records.balances.apply(fact):
+                self._records.balance_changed(fact.asset)
+        self._end_balances()
+        self._records.balances.doubt()  # what is booked from now on is told by nobody
+
+    def adopt(self, rows: Sequence[ExecutionFact]) -> None:
+        """Take the open orders that REST listed and that we do not know, or hold to be
+        absent; the others are asked for one by one.
+        """
+        for fact in rows:
+            order = self._blotter.order_of(fact)
+            if order is None or order.state is OrderState.REJECTED:
+                self._take_execution(fact)
+
     def accounted_for(self, keys: Sequence[str]) -> None:
         """Take orders that the last snapshot did not list off the list: REST has told their
         state.
@@ -241,7 +311,7 @@ class AccountFacts:
         closed.
         """
         before, self._gate.uncertain = self._gate.uncertain, frozenset(self._unaccounted.values())
-        if not self._unaccounted:
+        if not self._unaccounted and self.out_since is None:
             self.counts["snapshots_reconciled"] += 1
         for order in self._blotter.open.values():
             if order.symbol in self._gate.uncertain or (before and order.symbol not in before):
@@ -305,6 +375,22 @@ class AccountFacts:
         if order is not None and order.state is not OrderState.UNKNOWN:
             self.counts["resolved"] += 1
             log.info("order resolved", id=key, state=str(order.state), filled=f"{order.filled_qty:f}")
+
+
+def _balance_facts(rows: Sequence[AssetBalance]) -> list[BalanceFact]:
+    """The balance of each asset in the spot wallet, and in those that earn."""
+    spot: dict[str, Decimal] = {}
+    earning: dict[str, Decimal] = {}
+    for row in rows:
+        asset, _, _ = row.asset.rpartition(".") if row.asset.endswith(EARNING_SUFFIXES) else (row.asset, "", "")
+        wallets = spot if asset == row.asset else earning
+        wallets[asset] = add(wallets.get(asset, Decimal(0)), row.balance)
+    return [
+        BalanceFact(
+            asset=asset, balance=spot.get(asset, Decimal(0)), earning=earning.get(asset, Decimal(0)), is_snapshot=True
+        )
+        for asset in {**spot, **earning}
+    ]
 
 
 def _would_show(amendment: Amendment | None, lookup: OrderLookup) -> bool:

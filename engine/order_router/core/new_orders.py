@@ -263,7 +263,7 @@ class NewOrders:
         pair = self._boards.pair(symbol)
         if pair is None:
             return f"the venue has not told what {symbol} is like yet"
-        is_alone = len(orders) == 1 and not self._gate.why_not(post_only=first.post_only)
+        is_alone = len(orders) == 1 and not self._risk.is_tight and not self._gate.why_not(post_only=first.post_only)
         if is_alone and self._quick_check.allows(strategy, first, pair, now):
             return pair
         before: list[OrderIntent] = []

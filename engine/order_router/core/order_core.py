@@ -20,9 +20,11 @@ import structlog
 
 from engine.kraken.private.events import Answer, TradingEvent
 from engine.kraken_rest.pair_names import PairNames
+from engine.kraken_rest.tokens import NoToken, TokenSource
 from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.dead_man import DeadMan
+from engine.order_router.core.degraded import Degraded
 from engine.order_router.core.executions import AccountFacts
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.hang_watch import HangWatch
@@ -35,7 +37,6 @@ from engine.order_router.core.report_outbox import ReportOutbox
 from engine.order_router.core.resolver import OrderResolver
 from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.settings import CoreSettings
-from engine.order_router.core.tokens import NoToken, TokenSource
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
@@ -141,6 +142,11 @@ class OrderCore:
             lag_ns_max=settings.rest_lag_ns_max,
         )  # fmt: skip
         self._resolver = OrderResolver(questions, ports.calls, names, now, ports.chance)
+        self.degraded = Degraded(
+            settings.degraded, gate=self.gate, account=self.account, records=self.records, risk=self.risk,
+            questions=questions, names=names, calls=ports.calls, tokens=self.tokens, session=ports.session,
+            socket=ports.socket, now=now, chance=ports.chance,
+        )  # fmt: skip
         self.new_orders = NewOrders(
             settings.new_orders,
             records=self.records,
@@ -262,6 +268,7 @@ class OrderCore:
         self._authorise(now)
         self.tokens.ask_due()
         self.account.watch(now)
+        self.degraded.on_time(now)
         self._send_cancels()
         self.new_orders.send_queued(now)
         self._watch_hangs(now)
@@ -364,6 +371,7 @@ class OrderCore:
         self.tokens.anew()
         self.dead_man.refresh_anew()
         self._resolver.ask_anew()
+        self.degraded.ask_anew()
         self.risk.resume()
         self._keep_mode()
 

@@ -40,6 +40,11 @@ class SocketPort(Protocol):
     @property
     def can_send(self) -> bool: ...
 
+    @property
+    def last_error(self) -> str:
+        """Why it could not connect, or why the last connection ended; empty before that."""
+        ...
+
     def send(self, request: bytes) -> bool: ...
 
     def send_due(self) -> None:

@@ -8,6 +8,7 @@ given clock.
                         no executions                         open orders; later open and closed ones ─► absent
             in change   an amend, a cancel or a fill that is in doubt: QueryOrders, fifty a call
             absent      if there had been a gap: one more look when REST can lag no more; found ─► it lives again
+            open        while REST stands in for the executions: QueryOrders, fifty a call
 
 An order is absent only if Kraken can no longer accept it, because its deadline has passed.
 If every execution since it was sent was received, without a gap in the sequence numbers,
@@ -61,6 +62,9 @@ class Told(Protocol):
     """Hears the answers, and knows which executions were received."""
 
     unbroken_since: MonoNs | None
+
+    @property
+    def listed_since(self) -> MonoNs | None: ...
 
     def has_heard_until(self, at: MonoNs) -> bool: ...
 
@@ -159,6 +163,11 @@ class OrderQuestions:
         self._found = FoundOrders(blotter.knows_fill)
         # Orders in doubt that were found, by Kraken's id, until their fills are known too.
         self._telling: dict[str, str] = {}
+        # Open orders to be asked for in this round, the answers to that, and the last one's
+        # time.
+        self._polled: dict[str, None] = {}
+        self.polls = 0
+        self.polled_at = MonoNs(0)
 
     # --- what the router asks for
 
@@ -199,6 +208,10 @@ class OrderQuestions:
         """Find out what became of orders that a snapshot did not list."""
         self._unlisted.update(dict.fromkeys(keys, MonoNs(0)))
 
+    def poll(self, keys: Sequence[str]) -> None:
+        """Find out how these open orders stand, when nothing more urgent is to be asked."""
+        self._polled.update(dict.fromkeys(keys))
+
     # --- what trading waits for
 
     def next_truth(self) -> Question | None:
@@ -222,7 +235,7 @@ class OrderQuestions:
         open or not at all.
         """
         rows_told = {row.order_id: row for row in rows}
-        since, now = self._told.unbroken_since, self._now.mono
+        since, now = self._told.listed_since, self._now.mono
         lag_ns = LAG_NS if since is None else min(since + LAG_NS - now, LAG_NS)
         untold: list[str] = []
         for key in keys:
@@ -274,14 +287,15 @@ class OrderQuestions:
         if self._last_look is None and not self._doubts and not self._settles:
             self._begin_last_look(now)
         if self._last_look is None or self._history_at.get(self._last_look, now) > now:
-            return None
+            return self._poll_question()
         return self._search_question(self._last_look, Urgency.LATER)
 
     @property
     def _is_anything_waited_for(self) -> bool:
         return bool(
-            self._doubts or self._settles or self._running or self._absent or self._last_look or self._found.request
-        )
+            self._doubts or self._settles or self._running or self._absent or self._last_look or self._polled
+            or self._found.request
+        )  # fmt: skip
 
     def _search_question(self, search: OrderSearch, urgency: Urgency) -> Question:
         assert search.request is not None
@@ -360,6 +374,32 @@ class OrderQuestions:
     def _settled(self, keys: Sequence[str]) -> None:
         for key in keys:
             self._settles.pop(key, None)
+
+    # --- open orders, while REST stands in
+
+    def _poll_question(self) -> Question | None:
+        for key in [key for key in self._polled if key not in self._blotter.open]:
+            del self._polled[key]
+        asked = list(self._polled)[: rest_requests.QUERY_IDS_MAX]
+        if not asked:
+            return None
+        return Question(
+            rest_requests.query_orders(self._ids_of(asked)), order_replies.read_query_orders,
+            partial(self._take_polled, asked), Urgency.LATER,
+        )  # fmt: skip
+
+    def _take_polled(self, keys: Sequence[str], rows: Sequence[OrderLookup]) -> None:
+        self.polls += 1
+        self.polled_at = self._now.mono
+        for key in keys:
+            self._polled.pop(key, None)
+        for row in rows:
+            order = self._blotter.order_of(row)
+            # An answer may be older than a request that is under way: whether that was
+            # carried out is asked when it should have been.
+            if order is not None and (not order.pending or row.status in OVER_AT_REST):
+                self._found.add(row)
+        self._tell(self._found)
 
     # --- orders in doubt
 

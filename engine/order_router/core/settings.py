@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from engine.order_router.core.degraded import DegradedSettings
 from engine.order_router.core.new_orders import NewOrderSettings
 from engine.orders.risk import RiskLimits
 
@@ -26,6 +27,7 @@ class CoreSettings(Struct, frozen=True, kw_only=True):
     breaker_failures: int
     breaker_open_ns: int
     hang_ns_max: int
+    degraded: DegradedSettings = DegradedSettings()
     cancels_on_halt: bool
     """Whether the orders of a strategy that hangs, ends or does not read its reports are
     canceled.

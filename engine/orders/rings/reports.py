@@ -274,8 +274,9 @@ class TradingStatus(Struct, frozen=True, array_like=True, tag="t"):
     """Whether orders are taken now, and if not, why."""
 
     mode: str = "HALTED"
-    """ACTIVE; REDUCING: only what makes positions smaller; HALTED: cancels only, until
-    `engine resume`."""
+    """ACTIVE; DEGRADED: a private WebSocket is out, as `reason` says, REST stands in for
+    it, and limits are tighter; REDUCING: only what makes positions smaller; HALTED: cancels
+    only, until `engine resume`."""
     is_open: bool = False
     """True if new orders of this strategy are taken now."""
     reason: str = "the engine does not trade"
