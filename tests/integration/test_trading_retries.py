@@ -140,12 +140,12 @@ def test_a_feed_that_cannot_be_reached_says_so_with_the_connections_own_error(
     venue: TradingVenue, tmp_path: Path
 ) -> None:
     """Nothing is being reconciled while there is no connection."""
-    engine = TradingEngine(venue, tmp_path / "engine", symbols=SYMBOLS).start()
+    engine = TradingEngine(venue, tmp_path / "engine", symbols=SYMBOLS, trading='when_private_down = "halt"').start()
     try:
         assert engine.relay is not None
         engine.relay.down("feed")
         told = eventually(
-            lambda: "cannot be reached" in (status := engine.router("status")).get("reason", "") and status,
+            lambda: "unreachable" in (status := engine.router("status")).get("reason", "") and status,
             "the reason is told",
         )
         engine.wish("order", name="refused", away=4.0)
@@ -155,7 +155,7 @@ def test_a_feed_that_cannot_be_reached_says_so_with_the_connections_own_error(
 
         assert told["is_open"] is False
         assert engine.relay.url in told["reason"]
-        assert "the private feed cannot be reached: ws://127.0.0.1" in refused["reason"]
+        assert "private WebSocket unreachable: ws://127.0.0.1" in refused["reason"]
     finally:
         engine.close()
 
