@@ -5,6 +5,7 @@ processes killed between two events, between two stores, stopped for a while
 venue     maintenance, another precision of a living pair, frames that are spoiled (the venue's own faults)
 strategies hang, raise, flood
 clock     the wall clock is stepped
+leg       one or both private connections cannot be had for seconds, while REST answers
 """
 
 from collections.abc import Callable
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from tests.simulate.simulation import Simulation
 
 FAULT_KINDS: Final = frozenset({
-    "clock", "cut", "disk", "down", "engine", "frames", "half-open", "kill", "maintenance", "precision", "requests",
-    "rest", "split", "stall", "stop", "strategy", "token",
+    "clock", "cut", "disk", "down", "engine", "frames", "half-open", "kill", "leg", "maintenance", "precision",
+    "requests", "rest", "split", "stall", "stop", "strategy", "token",
 })  # fmt: skip
 MEAN_GAP_S: Final = 1.2  # between two faults
+LEG_SHARE: Final = 0.5  # of the days that may have it
+LEG_S: Final = (2.5, 9.0)  # how long a private connection is out
+LEGS: Final = (("private", "trading"), ("private", "trading"), ("private",), ("trading",))
 
 
 class FaultPlan:
@@ -59,6 +63,8 @@ class FaultPlan:
             rest = self._simulation.rest_weather
             for name in ("lag_share", "refused_share", "lost_share", "reply_lost_share"):
                 setattr(rest, name, rng.choice((0.0, 0.0, 0.05, 0.3)))
+        if "leg" in self._kinds:
+            self._plan_legs(kernel.rng("legs"))
         weights = {"cut": 4, "half-open": 2, "down": 1, "stall": 2, "kill": 4, "stop": 2, "maintenance": 0.5,
                    "precision": 1, "strategy": 3, "clock": 1, "engine": 0.5, "disk": 1, "token": 0.7}  # fmt: skip
         kinds = [kind for kind in sorted(self._strike) if kind in self._kinds]
@@ -70,6 +76,27 @@ class FaultPlan:
             kind = rng.choices(kinds, [weights[each] for each in kinds])[0]
             kernel.after(int(at_s * NS_PER_S), self._do, kind)
             at_s += rng.expovariate(1 / gap_s)
+
+    def _plan_legs(self, rng: Random) -> None:
+        """By dice of their own: a day without them is what it was."""
+        if rng.random() >= LEG_SHARE:
+            return
+        for _ in range(rng.randint(1, 2)):
+            at_s = rng.choice((0.0, self._simulation.day_s * rng.random()))
+            self._simulation.kernel.after(
+                int(at_s * NS_PER_S), self._lose_legs, rng.choice(LEGS), int(rng.uniform(*LEG_S) * NS_PER_S)
+            )
+
+    def _lose_legs(self, routes: tuple[str, ...], out_ns: int) -> None:
+        if self._is_over:
+            return
+        weather, kernel = self._simulation.weather, self._simulation.kernel
+        kernel.note("fault", f"leg {' '.join(routes)}")
+        self.counts["leg"] = self.counts.get("leg", 0) + 1
+        for route in routes:
+            weather.down_until[route] = max(weather.down_until.get(route, 0), kernel.now + out_ns)
+            for wire in weather.open_wires(route):
+                wire.cut()
 
     def end(self) -> None:
         """No fault any more."""

@@ -14,7 +14,7 @@ from typing import Final, TextIO
 
 import structlog
 
-from engine.config import RiskConfig, TradingConfig
+from engine.config import DegradedConfig, RiskConfig, TradingConfig
 from engine.orders.journal import SEGMENT_BYTES_MAX
 from engine.units import NS_PER_MS, NS_PER_S
 from engine.venue.setup.settings import FaultSpec, VenueSettings
@@ -88,7 +88,8 @@ class Simulation:
         self.day_s = day_s
         rng = kernel.rng("plan")
         # Not all at once: what one kind heals, another cannot show.
-        faults = frozenset(kind for kind in sorted(faults) if rng.random() < FAULT_SHARE)
+        legs = faults & {"leg"}  # these have dice of their own
+        faults = frozenset(kind for kind in sorted(faults - legs) if rng.random() < FAULT_SHARE) | legs
         self._symbols = tuple(sorted(rng.sample(SYMBOLS, rng.randint(2, len(SYMBOLS)))))
         base_us, jitter_us = rng.choice((200, 2_000, 10_000, 40_000)), rng.choice((50, 500, 8_000))
         self.weather = Weather(kernel, kernel.rng("weather"), base_us=base_us, jitter_us=jitter_us)
@@ -104,6 +105,7 @@ class Simulation:
             over_rate=rng.choice(("queue", "refuse")),
             trade_while_unknown=rng.random() < 0.3,
             rest_fallback=rng.random() < 0.8,
+            degraded=_degraded(kernel.rng("degraded")),
         )
         risk = RiskConfig(orders_per_s_max=rng.choice((20.0, 200.0)), price_collar_percent=20.0)
         self.judge = Judge(kernel, self.venue, self.disk, self.weather)
@@ -284,6 +286,13 @@ class Simulation:
                     raise Violation("only a spoiled book fails its checksum", f"{symbol}: {count} times")
 
 
+def _degraded(rng: Random) -> DegradedConfig:
+    """As configured by default, or sooner and with hardly a limit."""
+    if rng.random() < 0.5:
+        return DegradedConfig()
+    return DegradedConfig(after_s=0.5, poll_s=0.5, orders_per_s_max=50.0, open_orders_max=100, order_percent=100.0)
+
+
 def simulate(
     seed: int,
     faults: frozenset[str] = FAULT_KINDS,
@@ -312,6 +321,9 @@ def simulate(
         "runs": simulation.run_count,
         "orders": simulation.judge.accepted_count,
         "fills": simulation.judge.fill_count,
+        # Of the last router.
+        "degraded": 0 if (core := simulation.run.router.core) is None else core.degraded.counts["degraded"],
+        "polls": 0 if core is None else core.degraded.counts["polls_orders"],
     }
     return outcome
 
