@@ -454,7 +454,8 @@ class Blotter:
         # its numbers. An order may also be finer than its pair is now.
         price_decimals = pair.price_decimals if pair is not None else _decimals(fact.limit_price, 0)
         qty_decimals = pair.qty_decimals if pair is not None else _decimals(fact.order_qty, LOTS_DECIMALS)
-        parent = self.find(fact.ord_ref_id) if fact.ord_ref_id else None
+        # It carries the userref of its parent, whose own id may not be known yet.
+        parent = self.find(fact.ord_ref_id, userref=fact.order_userref) if fact.ord_ref_id else None
         twin = self.get(fact.cl_ord_id) if fact.cl_ord_id else None
         if twin is not None:
             self._odd(f"a second order, {fact.order_id}, has the client order id of {twin.order_id}", twin.key)

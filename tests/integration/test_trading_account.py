@@ -171,7 +171,8 @@ def test_a_token_service_that_fails_for_a_while_is_overcome(start: Start, venue:
     engine.wish("order", name="b", away=3.0)
     assert engine.wait_for_state("b", "REFUSED")["reason"]
     venue.rate("html-520", 0.0)
-    eventually(engine.is_open, "orders are taken again")
+    eventually(lambda: engine.router("status").get("mode") == "ACTIVE" and engine.is_open(), "orders are taken again")
+    eventually(lambda: engine.router("status").get("looked_up") == [], "on this pair too")
     engine.wish("order", name="c", away=3.0)
     engine.wait_for_state("c", "WORKING")
     engine.wish("cancel_all")

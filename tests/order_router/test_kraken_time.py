@@ -34,6 +34,15 @@ def test_it_goes_on_by_the_clock_that_nobody_sets() -> None:
     assert kraken.now() == AT + KRAKEN_AHEAD_NS + NS_PER_S
 
 
+def test_a_message_that_waited_for_the_router_is_of_when_it_came() -> None:
+    """A router that begins finds it in its ring: Kraken's clock has gone on since."""
+    now = Instant(3 * NS_PER_S, AT)
+    kraken = KrakenTime(now)
+    kraken.told(WallNs(AT), MonoNs(NS_PER_S))
+
+    assert kraken.now() == AT + 2 * NS_PER_S
+
+
 def test_the_deadline_of_an_order_is_by_krakens_clock() -> None:
     """Ours is half a minute behind: Kraken would refuse every order as too late."""
     rig = RouterRig()

@@ -543,7 +543,7 @@ def test_a_closing_order_is_never_taken_for_its_parent():
     tell(blotter, pending_new(order_id=CHILD_ID, cl_ord_id=None, order_userref=77, ord_ref_id=ORDER_ID, side="sell"))
 
     assert (parent.order_id, parent.state) == ("", S.SENT)
-    assert blotter.open[CHILD_ID].intent.side == "sell"
+    assert (blotter.open[CHILD_ID].intent.side, blotter.open[CHILD_ID].strategy) == ("sell", "quoter")
 
 
 def test_a_fill_that_is_written_twice_is_counted_once():

@@ -167,7 +167,7 @@ class AccountFacts:
         order = self._blotter.order_of(fact)
         was_unknown = order is not None and order.state is OrderState.UNKNOWN
         if not fact.is_snapshot:
-            self._kraken.told(fact.timestamp)
+            self._kraken.told(fact.timestamp, fact.received_at)
         records = self._blotter.on_execution(fact, self._boards.pair, self._now.wall, order)
         self._records.commit(records, received_at=fact.received_at)
         if was_unknown and order is not None:

@@ -7,7 +7,7 @@ stands in.
 """
 
 from engine.instant import Instant
-from engine.units import WallNs
+from engine.units import MonoNs, WallNs
 
 
 class KrakenTime:
@@ -23,10 +23,13 @@ class KrakenTime:
         """True once a message has told it."""
         return self._ahead_ns is not None
 
-    def told(self, at: WallNs) -> None:
-        """Kraken has sent a message that it dates so; 0 where it does not say."""
-        if at and (self._ahead_ns is None or at - self._now.mono > self._ahead_ns):
-            self._ahead_ns = at - self._now.mono
+    def told(self, at: WallNs, received_at: MonoNs = MonoNs(0)) -> None:  # noqa: B008
+        """Kraken has sent a message that it dates so; 0 where it does not say. `received_at`
+        is when it came; 0 for just now. A message may have waited for the router to begin.
+        """
+        ahead_ns = at - (received_at or self._now.mono)
+        if at and (self._ahead_ns is None or ahead_ns > self._ahead_ns):
+            self._ahead_ns = ahead_ns
 
     def now(self) -> WallNs:
         """Kraken's time, or a little before it."""
