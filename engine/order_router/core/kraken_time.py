@@ -24,8 +24,10 @@ class KrakenTime:
         return self._ahead_ns is not None
 
     def told(self, at: WallNs, received_at: MonoNs = MonoNs(0)) -> None:  # noqa: B008
-        """Kraken has sent a message that it dates so; 0 where it does not say. `received_at`
-        is when it came; 0 for just now. A message may have waited for the router to begin.
+        """Kraken has sent a message that it dates so; 0 where it does not say.
+
+        `received_at` is when it came, 0 for just now: it may have waited for the router to
+        begin.
         """
         ahead_ns = at - (received_at or self._now.mono)
         if at and (self._ahead_ns is None or ahead_ns > self._ahead_ns):
