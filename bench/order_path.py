@@ -70,6 +70,7 @@ class Frames:
         self._ours, self._theirs = socket.socketpair()
 
     can_send = True
+    last_error = ""
 
     def send_due(self) -> None:
         """The session has nothing of its own to send here."""
