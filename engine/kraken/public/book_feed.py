@@ -175,8 +175,8 @@ class BookFeed(BookStatus):
     def apply_exact(self, data: ExactBookData) -> bool:
         """Apply an update with every digit of its text; False when a number is invalid."""
         try:
-            bids = [_units(level, self.book.price_decimals, self.book.qty_decimals) for level in data.bids]
-            asks = [_units(level, self.book.price_decimals, self.book.qty_decimals) for level in data.asks]
+            bids = [units_of(level, self.book.price_decimals, self.book.qty_decimals) for level in data.bids]
+            asks = [units_of(level, self.book.price_decimals, self.book.qty_decimals) for level in data.asks]
             self.book.apply_units(bids, asks)
         except (ValueError, OverflowError):
             return False
@@ -227,7 +227,8 @@ class BookFeed(BookStatus):
         return [decimals for decimals in candidates if max(decimals) <= DECIMALS_MAX]
 
 
-def _units(level: ExactLevel, price_decimals: int, qty_decimals: int) -> UnitsLevel:
+def units_of(level: ExactLevel, price_decimals: int, qty_decimals: int) -> UnitsLevel:
+    """A level in ticks and lots; ValueError for one that is finer, or negative."""
     ticks, lots = decimal_units(level.price, price_decimals), decimal_units(level.qty, qty_decimals)
     if ticks < 0 or lots < 0:
         raise ValueError(f"{level.qty} @ {level.price} is not a level")

@@ -9,6 +9,7 @@ from msgspec import Struct
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
 from engine.kraken.public.book_feed import BookChanged, StateChanged
 from engine.kraken.public.messages import CandleData, PairData, TickerData, TradeData
+from engine.units import MonoNs
 
 
 class BookUnproved(Struct, frozen=True, gc=False):
@@ -23,12 +24,14 @@ class BookUnproved(Struct, frozen=True, gc=False):
 
 
 class TradePrinted(Struct, frozen=True, gc=False):
-    """One public trade, reported once; `history`: it fell into an outage and came with the
-    snapshot after it.
+    """One public trade, reported once; `history`: it comes late, with the snapshot after an
+    outage, or by REST.
     """
 
     trade: TradeData
     history: bool = False
+    received_at: MonoNs = MonoNs(0)
+    is_rest: bool = False
 
 
 class TickerChanged(Struct, frozen=True, gc=False):

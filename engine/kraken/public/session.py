@@ -73,6 +73,8 @@ class PublicSettings(Struct, frozen=True, kw_only=True):
     subscribe_deadline_ns: int = 10 * NS_PER_S
     requests_per_s: float = 20.0
     symbols_per_request: int = 50
+    fills_gaps: bool = False
+    """Whether REST is asked for missing trades: then those behind a gap wait for them."""
 
 
 class PublicLiveness(Heard, Liveness):
@@ -108,13 +110,15 @@ class PublicSession:
         self._status = VenueStatus()
         self._oddities = Oddities()
         # Counted since the process started; for books, see the feeds.
-        self.tape = TradeTape()
+        self.tape = TradeTape(holds=settings.fills_gaps)
         self.tickers = 0
         self.candles = 0
         self.candle_series = CandleSeries()
         self.level3 = 0
         # Errors from Kraken that refuse no subscription permanently.
         self.refused = 0
+        # Connections so far; a change says that nothing of the last one holds any more.
+        self.connections = 0
         # True while Kraken, by its status on this connection, is in maintenance: books are
         # silent, and none is live.
         self._in_maintenance = False
@@ -150,6 +154,21 @@ class PublicSession:
         return self._liveness.heard_at
 
     @property
+    def is_open(self) -> bool:
+        """Whether a connection is open."""
+        return self._liveness.is_open
+
+    def is_confirmed(self, channel: str, symbol: str) -> bool:
+        """Whether Kraken has confirmed this subscription on the present connection."""
+        asked = self._subscriptions.all.get((channel, symbol))
+        return asked is not None and asked.phase is Phase.CONFIRMED
+
+    def is_refused(self, channel: str, symbol: str) -> bool:
+        """Whether Kraken has refused this subscription for good."""
+        asked = self._subscriptions.all.get((channel, symbol))
+        return asked is not None and asked.phase is Phase.REFUSED
+
+    @property
     def heard(self) -> Heard:
         """Where the compiled lane, which takes frames past the session, writes when Kraken
         was heard.
@@ -170,6 +189,11 @@ class PublicSession:
     def trades(self) -> int:
         """Trades reported, each once."""
         return self.tape.reported
+
+    @property
+    def trades_filled(self) -> int:
+        """Of them, those that REST alone has told."""
+        return self.tape.filled
 
     @property
     def trades_missed(self) -> int:
@@ -236,6 +260,7 @@ class PublicSession:
         live.
         """
         self._liveness.opened(now)
+        self.connections += 1
         # Requests are sent at once, so silence counts from now on.
         self._liveness.is_subscribed = True
         self._status.connection_id = b""
@@ -476,7 +501,8 @@ class PublicSession:
     def _receive_trade(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         trades, unreadable = messages.read_trades(frame)
         ours = [trade for trade in trades if trade.symbol in self.feeds]
-        told = self.tape.take_snapshot(ours) if kind == "snapshot" else self.tape.take(ours)
+        take = self.tape.take_snapshot if kind == "snapshot" else self.tape.take
+        told = take(ours, received_at)
         return [*told, *self._count_unreadable(unreadable, frame, received_at)] if unreadable else told
 
     def _receive_ticker(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:

@@ -27,6 +27,8 @@ KINDS: Final = {
     "badcrc": "a book frame tells a wrong checksum",
     "drop": "a frame is not sent",
     "duplicate": "a frame is sent twice",
+    "repeat": "a message of trades is sent twice",
+    "withhold": "a message of trades is not sent, though REST tells them",
     "cut": "the TCP connection is reset, without a close frame",
     "silent": "nothing is ever sent again, heartbeats included, the socket stays open",
     "mute": "one channel of one symbol falls silent until it is subscribed again",
@@ -168,9 +170,9 @@ class FaultLine:
             return [self._other_digit(frame, list(_DIGITS.finditer(frame, payload_start(frame))))]
         if kind == "badcrc":
             return [self._other_digit(frame, list(_CHECKSUM.finditer(frame)), last=True)]
-        if kind == "drop":
+        if kind in ("drop", "withhold"):
             return []
-        if kind == "duplicate":
+        if kind in ("duplicate", "repeat"):
             return [frame, frame]
         if kind == "noise":
             return [NOISE_FRAME, frame]
@@ -208,6 +210,8 @@ def _fits(spec: FaultSpec, key: StreamKey, frame: bytes) -> bool:
     """True if this fault can apply to this frame."""
     if spec.symbol is not None and spec.symbol != key.symbol:
         return False
+    if spec.kind in ("repeat", "withhold"):
+        return key.channel == "trade" and b'"type":"update"' in frame[:64]
     if spec.kind == "badcrc":
         return key.channel == "book"
     if spec.kind == "corrupt":
