@@ -139,6 +139,26 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     spin: Annotated[bool, Meta(description="never sleep: faster by some 20 µs, costs one core per shard")] = False
 
 
+class FallbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[fallback]: REST behind the public WebSocket, and for how long data count as fresh."""
+
+    enabled: Annotated[
+        bool, Meta(description="ask REST for what the WebSocket does not serve, and for trades that it lost")
+    ] = True
+    book_s: Annotated[
+        float, Meta(ge=1.0, le=600.0, description="a book is fresh for so long after the last sign of its connection")
+    ] = 5.0
+    ticker_s: Annotated[float, Meta(ge=1.0, le=600.0, description="the same of tickers")] = 10.0
+    trades_s: Annotated[float, Meta(ge=1.0, le=3600.0, description="the same of trades")] = 30.0
+    calls_per_s: Annotated[
+        float,
+        Meta(ge=0.01, le=10.0, description="public calls of REST, all shards together; Kraken allows an address one"),
+    ] = 1.0
+    cache_s: Annotated[
+        float, Meta(ge=0.0, le=60.0, description="an answer of REST is not asked for again for so long")
+    ] = 4.0
+
+
 class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[engine]: the process that runs strategies and starts the others."""
 
@@ -380,6 +400,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     venue: VenueConfig = VenueConfig()
     feed: FeedConfig = FeedConfig()
+    fallback: FallbackConfig = FallbackConfig()
     engine: EngineConfig = EngineConfig()
     strategies: tuple[StrategyConfig, ...] = msgspec.field(default=(), name="strategy")
     trading: TradingConfig = TradingConfig()

@@ -16,6 +16,8 @@ of UTF-8 text (FEED_STATE, VENUE_STATUS, PAIR):
                   `engine.wide`; `bids` and `asks` count them; `code` is the feed state,
                   and on a board 4 more while the book is unproved; `number` counts the
                   pair's updates
+    REST_BOOK     the same as Kraken's REST told it, without a checksum; never on the slot
+                  of a pair's BOOK_TOP; `code` is the state of the pair's verified book
     TRADE         price, quantity; `code` has side, order type and history, `number` is
                   Kraken's trade id
     TICKER        bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change,
@@ -28,6 +30,9 @@ of UTF-8 text (FEED_STATE, VENUE_STATUS, PAIR):
     VENUE_STATUS  online, cancel_only, post_only or maintenance, as text
 
 (`number` of a text is its bytes: a record comes back from its slot with zeros behind it.)
+
+A record of numbers that REST told has FROM_REST in its `code`; it is from `received_at`,
+when the answer arrived, which may be seconds before it was published.
 
 Prices are ticks and quantities lots of the record's own decimals, so a record is
 read without anything beside it. A strategy's views decode only what is asked of them.
@@ -67,6 +72,7 @@ class Kind(IntEnum):
     FEED_STATE = 5
     PAIR = 6
     VENUE_STATUS = 7
+    REST_BOOK = 8
 
 
 class FeedState(IntEnum):
@@ -89,6 +95,28 @@ class FeedState(IntEnum):
 
 UNPROVED = 4  # added to the state in a record's `code`
 STATE_BITS = 3
+FROM_REST = 64  # added to the `code` of a record that REST told
+WEBSOCKET, REST = "websocket", "rest"
+
+
+class Source(IntEnum):
+    """Where the newest data of a kind come from, as a feed's counters tell it of each pair.
+
+    none: the WebSocket is not healthy, and REST has told nothing within the kind's
+    freshness limit.
+    """
+
+    NONE = 0
+    WEBSOCKET = 1
+    REST = 2
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+def source_of(record: bytes) -> str:
+    """ "websocket" or "rest": what told this record."""
+    return REST if record[0] == Kind.REST_BOOK or (record[1] & FROM_REST) else WEBSOCKET
 
 
 def state_of(record: bytes) -> FeedState:
@@ -209,11 +237,12 @@ def _level_at(record: bytes, offset: int) -> tuple[PriceTicks, QtyLots]:
 
 
 class BookTop:
-    """The best levels of one pair's verified book, as of one message of Kraken's.
+    """The best levels of one pair's book, as of one message of Kraken's.
 
     Shapes: `bids` and `asks` are tuples of Level, best first; either may be shorter than
     the other, or empty, on a thin pair. Kraken's checksum proves the first ten levels a
-    side; deeper ones have none.
+    side; deeper ones have none. A book of REST has no checksum: `is_verified` is False, and
+    `state` is that of the pair's verified book, never live.
     """
 
     __slots__ = ("_ask_count", "_asks_at", "_bid_count", "_record", "_time_text", "is_proved", "price_decimals",
@@ -243,6 +272,16 @@ class BookTop:
         # The offset of the block of the asks.
         self._asks_at: int = HEADER_BYTES + LEVEL_BYTES * levels
         self._record = record
+
+    @property
+    def source(self) -> str:
+        """ "websocket" or "rest"."""
+        return source_of(self._record)
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether Kraken's checksum has proved it; False for a book of REST."""
+        return self._record[0] == Kind.BOOK_TOP
 
     @property
     def kraken_time(self) -> WallNs:
@@ -328,7 +367,10 @@ class Trade(Struct, frozen=True, gc=False):
     kraken_time: WallNs
     received_at: MonoNs
     history: bool = False
-    """True if it happened in an outage and was read from Kraken's snapshot after it."""
+    """True if it is told late: it happened in an outage, or its message was lost, and came
+    with Kraken's snapshot or by REST.
+    """
+    source: str = WEBSOCKET
 
     @property
     def price(self) -> Decimal:
@@ -342,7 +384,9 @@ class Trade(Struct, frozen=True, gc=False):
 class Ticker(Struct, frozen=True, gc=False):
     """Best prices and the last 24 hours of a pair.
 
-    0 is what Kraken writes, or leaves out, of a pair without trades.
+    0 is what Kraken writes, or leaves out, of a pair without trades. REST (`source`) tells
+    quantities in whole units or rounded, and `change` since midnight UTC instead of 24
+    hours.
 
     Source: https://docs.kraken.com/api/docs/websocket-v2/ticker
     """
@@ -364,6 +408,7 @@ class Ticker(Struct, frozen=True, gc=False):
     kraken_time: WallNs
     """0 when the message did not say."""
     received_at: MonoNs
+    source: str = WEBSOCKET
 
 
 class Candle(Struct, frozen=True, gc=False):
@@ -431,7 +476,7 @@ ORDER_TYPES = ("limit", "market", "other")
 _TRADE_CODES = {
     (side, order_type): s | t << 1 for s, side in enumerate(SIDES) for t, order_type in enumerate(ORDER_TYPES)
 }
-_TRADE_HISTORY = 8  # added to the code
+_TRADE_HISTORY = 8  # added to the code, as FROM_REST
 _CANDLE_CLOSED, _CANDLE_HISTORY = 1, 2
 
 
@@ -448,13 +493,15 @@ def pack_trade(
     kraken_time: str,
     received_at: int,
     history: bool = False,
+    is_rest: bool = False,
 ) -> bytes:
     """Pack a TRADE record.
 
     Raises OverflowError when a number needs more than 128 bits, struct.error when an id
     needs 64.
     """
-    code = _TRADE_CODES[side, order_type if order_type in ORDER_TYPES else "other"] | (_TRADE_HISTORY * history)
+    code = _TRADE_CODES[side, order_type if order_type in ORDER_TYPES else "other"]
+    code |= _TRADE_HISTORY * history | FROM_REST * is_rest
     head = pack_head(
         Kind.TRADE,
         pair_index,
@@ -484,6 +531,7 @@ def unpack_trade(symbol: str, record: bytes) -> Trade:
         kraken_time=_wall_ns(time_text),
         received_at=received_at,
         history=bool(code & _TRADE_HISTORY),
+        source=REST if code & FROM_REST else WEBSOCKET,
     )
 
 
@@ -496,6 +544,7 @@ def pack_ticker(
     percent_decimals: int,
     kraken_time: str,
     received_at: int,
+    is_rest: bool = False,
 ) -> bytes:
     """Pack a TICKER record of its eleven numbers (see the module).
 
@@ -504,6 +553,7 @@ def pack_ticker(
     head = pack_head(
         Kind.TICKER,
         pair_index,
+        code=FROM_REST * is_rest,
         price_decimals=price_decimals,
         qty_decimals=qty_decimals,
         time_text=kraken_time.encode(),
@@ -516,7 +566,7 @@ def pack_ticker(
 
 def unpack_ticker(symbol: str, record: bytes) -> Ticker:
     """Unpack a TICKER record."""
-    _, _, price_decimals, qty_decimals, _, _, _, _, time_text, received_at, percent_decimals = unpack_header(record)
+    _, code, price_decimals, qty_decimals, _, _, _, _, time_text, received_at, percent_decimals = unpack_header(record)
     numbers = unpack_numbers(record, HEADER_BYTES, TICKER_NUMBERS)
     bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct = numbers
     return Ticker(
@@ -534,6 +584,7 @@ def unpack_ticker(symbol: str, record: bytes) -> Ticker:
         change_pct=units_decimal(change_pct, percent_decimals),
         kraken_time=_wall_ns(time_text),
         received_at=received_at,
+        source=REST if code & FROM_REST else WEBSOCKET,
     )
 
 

@@ -22,8 +22,8 @@ ORDER_TOTALS = (
     "by_rest",
 )  # fmt: skip
 TOTALS = (
-    "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed", "candles_repeated",
-    "heartbeats", "unknown", "malformed",
+    "trades", "trades_missed", "trades_repeated", "trades_filled", "tickers", "candles", "candles_missed",
+    "candles_repeated", "heartbeats", "unknown", "malformed",
 )  # fmt: skip
 PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "renewals", "ignored", "crossings")
 

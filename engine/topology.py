@@ -12,8 +12,9 @@ Each strategy has a ring of reports of its own, so one that hangs holds up no ot
 last three exist when the engine trades.
 
 Each market ring has a board, with one slot per pair for its last BOOK_TOP, one per pair for
-its last PAIR record, one for the last VENUE_STATUS, and two per pair for its newest TRADE
-and newest CANDLE, after which the successor of a dead feed continues. Pairs are spread over
+its last PAIR record, one for the last VENUE_STATUS, two per pair for its newest TRADE and
+newest CANDLE, after which the successor of a dead feed continues, and two per pair for its
+last TICKER and last REST_BOOK. Pairs are spread over
 the shards in turn; the index of a pair in records is its place in its shard.
 """
 
@@ -35,9 +36,14 @@ FEED_COUNTERS = (
     "heartbeat_ns", "heard_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects",
     "session_errors", "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed",
     "candles_repeated", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "unpublishable",
-    "ping_rtt_ns",
+    "ping_rtt_ns", "trades_filled",
+    "rest_calls", "rest_failures", "cache_hits", "source_switches", "failover_ns", "failover_ns_max",
+    "served_by_none_ns", "served_by_websocket_ns", "served_by_rest_ns",
 )  # fmt: skip
 PAIR_COUNTERS = ("snapshots", "updates", "ignored", "mismatches", "crossings", "resyncs", "renewals", "state")
+# Where the data of a pair come from: levels of `records.Source`, in the order of
+# `public_feed.sources.Kind`.
+SOURCE_COUNTERS = ("book_source", "ticker_source", "trades_source")
 
 PRIVATE_FEED_COUNTERS = (
     "heartbeat_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "session_errors",
@@ -84,11 +90,12 @@ class Shard(Struct, frozen=True):
     @property
     def counter_names(self) -> tuple[str, ...]:
         """Names of this feed's counters."""
-        return FEED_COUNTERS + tuple(name for symbol in self.symbols for name in pair_counters(symbol))
+        names = PAIR_COUNTERS + SOURCE_COUNTERS
+        return FEED_COUNTERS + tuple(name for symbol in self.symbols for name in pair_counters(symbol, names))
 
     @property
     def board_slots(self) -> int:
-        return 4 * len(self.symbols) + 1
+        return 6 * len(self.symbols) + 1
 
     def pair_slot(self, pair_index: int) -> int:
         """Board slot of the pair's PAIR record; that of its BOOK_TOP is the index itself."""
@@ -106,6 +113,14 @@ class Shard(Struct, frozen=True):
     def candle_slot(self, pair_index: int) -> int:
         """Board slot of the pair's newest CANDLE record."""
         return 3 * len(self.symbols) + 1 + pair_index
+
+    def ticker_slot(self, pair_index: int) -> int:
+        """Board slot of the pair's last TICKER record."""
+        return 4 * len(self.symbols) + 1 + pair_index
+
+    def rest_book_slot(self, pair_index: int) -> int:
+        """Board slot of the pair's last REST_BOOK record."""
+        return 5 * len(self.symbols) + 1 + pair_index
 
 
 def pair_counters(symbol: str, names: Sequence[str] = PAIR_COUNTERS) -> tuple[str, ...]:

@@ -160,8 +160,8 @@ def test_configuration_is_frozen() -> None:
         ("dept = 10", "engine.toml: dept is not a setting; did you mean feed.depth?"),
         (
             "zzz = 10",
-            "engine.toml: zzz is not a setting; there are name, symbols, venue, feed, engine, strategy, trading, risk, "
-            "log",
+            "engine.toml: zzz is not a setting; there are name, symbols, venue, feed, fallback, engine, strategy, "
+            "trading, risk, log",
         ),
         ('"a\\nb\\u2028" = 1', 'engine.toml: "a\\nb\\u2028" is not a setting; there are name, symbols, '),
         ('feed.depth = "ten"', 'engine.toml: feed.depth must be a whole number, not "ten"'),

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from engine.config import RiskConfig, TradingConfig
+from engine.config import FallbackConfig, RiskConfig, TradingConfig
 from engine.kraken.public.session import PublicSettings
 from engine.telemetry.log import LogFormat
 from engine.topology import Shard
@@ -40,6 +40,13 @@ class FeedLaunch(ActorLaunch, frozen=True, kw_only=True):
     shard: Shard
     url: str
     settings: PublicSettings
+    fallback: FallbackConfig
+    rest_url: str | None
+    """REST of the same venue; None when it is not to be asked."""
+    calls_per_s: float
+    """Calls of REST: this process's share of what Kraken allows one address."""
+    rest_books: tuple[str, ...]
+    """Pairs whose books of REST some strategy takes."""
     conflate: Conflation
     spin: bool
     ring_fd: int

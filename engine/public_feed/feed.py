@@ -3,6 +3,7 @@
 frames ─► PublicSession ─► on_events() ─► records ─► ring       each change
                            on_burst_end() ─────────► board      the last of each pair, once a burst
                                           ─────────► doorbells  once a burst
+REST ───► Fallback ──────► take_rest() ─► records, marked       what the WebSocket does not serve
 """
 
 import struct
@@ -18,7 +19,7 @@ from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX
 from engine.kraken.connection.messages import Notice
 from engine.kraken.connection.salvage import cut
-from engine.kraken.public.book_feed import BookChanged, BookFeed, StateChanged
+from engine.kraken.public.book_feed import BookChanged, BookFeed, StateChanged, units_of
 from engine.kraken.public.candle_series import begin_ns
 from engine.kraken.public.events import (
     BookUnproved,
@@ -29,16 +30,22 @@ from engine.kraken.public.events import (
     TickerChanged,
     TradePrinted,
 )
-from engine.kraken.public.messages import PairData
+from engine.kraken.public.messages import PairData, TickerData
 from engine.kraken.public.session import PublicSession
+from engine.kraken.rest.market_data import RestDepth
+from engine.kraken_rest.public_calls import PublicCalls
+from engine.market.books import Book
 from engine.net.traffic import Traffic
 from engine.processes.launch import Conflation
 from engine.public_feed.lane import lane_of
+from engine.public_feed.sources import Ask, Sources
+from engine.public_feed.sources import Kind as DataKind
 from engine.records import (
     UNPROVED,
     FeedState,
     Kind,
     PairRules,
+    Source,
     book_top_packer,
     pack_candle,
     pack_feed_state,
@@ -53,8 +60,8 @@ from engine.records import (
 )
 from engine.ring import BoardReader, BoardWriter, Memory, Publisher, Subscriber
 from engine.telemetry import CounterGroup, Counters, Heartbeat
-from engine.topology import PAIR_COUNTERS, Shard, pair_counters
-from engine.units import DIGITS_MAX, MonoNs, decimal_units, written_units
+from engine.topology import PAIR_COUNTERS, SOURCE_COUNTERS, Shard, pair_counters
+from engine.units import DIGITS_MAX, MonoNs, decimal_units, decimals_of, written_units
 from engine.wide import LEVEL_BYTES
 
 PERCENT_DECIMALS = 2  # of a ticker's percentage, at least
@@ -70,8 +77,8 @@ PAIR_WAIT_BOOKS_MAX: Final = 1024
 # Counters named as the session's attributes; and those of the connection, by their
 # attributes.
 SESSION_COUNTERS: Final = (
-    "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed", "candles_repeated",
-    "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "ping_rtt_ns",
+    "trades", "trades_missed", "trades_repeated", "trades_filled", "tickers", "candles", "candles_missed",
+    "candles_repeated", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "ping_rtt_ns",
 )  # fmt: skip
 TRAFFIC_COUNTERS: Final = {
     "frames": "frames_received",
@@ -82,12 +89,19 @@ TRAFFIC_COUNTERS: Final = {
     "connect_failures": "connect_failures",
     "disconnects": "disconnects",
 }
+REST_COUNTERS: Final = {"rest_calls": "calls", "rest_failures": "failures", "cache_hits": "hits"}
+SERVED_COUNTERS: Final = (
+    "served_by_none_ns", "served_by_websocket_ns", "served_by_rest_ns", "source_switches", "failover_ns",
+    "failover_ns_max",
+)  # fmt: skip
+_rest_counts = attrgetter(*REST_COUNTERS.values())
 _session_counts = attrgetter(*SESSION_COUNTERS)
 _traffic_counts = attrgetter(*TRAFFIC_COUNTERS.values())
 _pair_counts = attrgetter(*PAIR_COUNTERS)
 
 # Hot: an enum member costs a lookup.
 BOOK_TOP, LIVE = int(Kind.BOOK_TOP), int(FeedState.LIVE)
+REST_BOOK: Final = int(Kind.REST_BOOK)
 
 log = structlog.get_logger("public_feed")
 
@@ -123,9 +137,10 @@ class PublicFeed:
         refused: RefusalPort,
         conflate: Conflation = "none",
         pair_patience_ns: int = 0,
+        sources: Sources | None = None,
     ) -> None:
         """`pair_patience_ns`: how long a live book waits for the data of its pair before it
-        is published.
+        is published. `sources`: None in a replay, which has no second source.
         """
         self._shard = shard
         self._session = session
@@ -143,6 +158,8 @@ class PublicFeed:
         self._conflate = conflate == "burst"
         # The connection's counters; None in a replay.
         self.traffic: Traffic | None = None
+        # The calls of REST; None where it is not asked.
+        self.calls: PublicCalls | None = None
         # Records by board slot that changed in this burst; and feeds whose book is
         # published at its end.
         self._dirty: dict[int, bytes] = {}
@@ -170,6 +187,12 @@ class PublicFeed:
         # What takes the frames: the lane, past session and events where it can, or the
         # session. Hot: bound once.
         self.receive = session.receive if self.lane is None else self.lane.receive
+        # Where the data come from; and a call for when the WebSocket may have ceased to
+        # serve a pair.
+        self.sources = sources
+        self.on_doubt: Callable[[], None] = _nothing
+        names = [pair_counters(symbol, SOURCE_COUNTERS) for symbol in shard.symbols]
+        self._source_counters = counters.values, [tuple(map(counters.index, each)) for each in names]
         # Events that no record can hold: a number has more than 128 bits, or is none.
         self._unpublishable = 0
         # The shared counters, grouped by their source; they include what earlier processes
@@ -178,6 +201,8 @@ class PublicFeed:
         self._session_counters = CounterGroup(counters, SESSION_COUNTERS, levels=("ping_rtt_ns",))
         self._traffic_counters = CounterGroup(counters, tuple(TRAFFIC_COUNTERS))
         self._own_counters = CounterGroup(counters, ("unpublishable",))
+        self._served_counters = CounterGroup(counters, SERVED_COUNTERS, levels=("failover_ns", "failover_ns_max"))
+        self._rest_counters = CounterGroup(counters, tuple(REST_COUNTERS))
         self._pair_counters = [
             CounterGroup(counters, pair_counters(symbol), levels=pair_counters(symbol, ("state",)))
             for symbol in shard.symbols
@@ -199,8 +224,11 @@ class PublicFeed:
         published ones.
         """
         now = self._clock.mono_ns()
+        values, indices = self._source_counters
         for pair_index, symbol in enumerate(self._shard.symbols):
             self._resume(pair_index, symbol)
+            for index in indices[pair_index]:
+                values[index] = Source.NONE
         announce_stale(self._shard, self._publisher, self._board, self._board_reader, reason, now)
 
     def _resume(self, pair_index: int, symbol: str) -> None:
@@ -277,8 +305,95 @@ class PublicFeed:
                 log.warning("pair data missing", symbol=wait.event.symbol)
                 self._end_pair_wait(pair_index)
             self._settle()
+        if self._session.tape.holds:
+            self._tell_late(self._session.tape.give_up(self._clock.mono_ns()))
         self._count()
         return 0
+
+    # --- REST behind the WebSocket
+
+    def look_at_sources(self, now: MonoNs) -> None:
+        """Find where the data of each pair come from, and mark it in the counters. Between
+        bursts: what is marked as the WebSocket's is on the board.
+        """
+        if self.sources is None:
+            return
+        self.sources.look(now)
+        values, indices = self._source_counters
+        for kind, pair_index, source in self.sources.take_changed():
+            values[indices[pair_index][kind]] = source
+
+    def take_rest(self, ask: Ask, reply: Any, received_at: MonoNs) -> None:
+        """Publish what REST has told of pairs that the WebSocket does not serve;
+        `received_at` is when the answer arrived.
+        """
+        if self._closing or self.sources is None:
+            return
+        now = self._clock.mono_ns()
+        self.look_at_sources(now)
+        if ask.kind is DataKind.TRADES:
+            self._tell_late(self._session.tape.fill(ask.symbols[0], reply, received_at))
+            self.sources.answered(ask, ask.symbols, received_at, now)
+        elif ask.kind is DataKind.TICKER:
+            told = {ticker.symbol: ticker for ticker in reply}
+            for symbol in self.sources.answered(ask, told, received_at, now):
+                try:
+                    self._tell_ticker(told[symbol], received_at, is_rest=True)
+                except (struct.error, ValueError, ArithmeticError) as error:
+                    self._count_unpublishable(error, "REST")
+            self._settle()
+        elif (record := self._rest_book_record(ask.symbols[0], reply, received_at)) is None:
+            self.sources.failed(ask, now)
+        elif self.sources.answered(ask, ask.symbols, received_at, now):
+            self._publish(record)
+            self._dirty[self._shard.rest_book_slot(pair_index_of(record))] = record
+            self._settle()
+        self.look_at_sources(now)
+
+    def _rest_book_record(self, symbol: str, depth: RestDepth, received_at: MonoNs) -> bytes | None:
+        """The record of a book of REST, in the precision of its pair or finer; None for one
+        that makes no sense.
+        """
+        pair_index, price_decimals, qty_decimals = self._scales(symbol)
+        for level in (*depth.bids, *depth.asks):
+            price_decimals = max(price_decimals, decimals_of(level.price))
+            qty_decimals = max(qty_decimals, decimals_of(level.qty))
+        levels = self._publish_levels
+        book = Book(max(levels, len(depth.bids), len(depth.asks)), price_decimals, qty_decimals, levels)
+        sides = ([units_of(each, price_decimals, qty_decimals) for each in side] for side in (depth.bids, depth.asks))
+        try:
+            book.apply_units(*sides)
+        except (ValueError, OverflowError) as error:
+            self._count_unpublishable(error, "REST")
+            return None
+        if book.crossed():
+            return None
+        bids, asks = book.bids.top_units, book.asks.top_units
+        return self._pack_book_top(
+            REST_BOOK,
+            self._session.feeds[symbol].state | UNPROVED,
+            price_decimals,
+            qty_decimals,
+            pair_index,
+            len(bids) // LEVEL_BYTES,
+            len(asks) // LEVEL_BYTES,
+            levels,
+            b"",
+            received_at,
+            self._session.feeds[symbol].updates,
+            bids,
+            asks,
+        )
+
+    def _tell_late(self, told: Sequence[TradePrinted]) -> None:
+        """Publish trades that REST has told, or that have waited for it; log what is
+        missing for good.
+        """
+        for gap in self._session.tape.take_given_up():
+            log.warning("trades missed", symbol=gap.symbol, first_id=gap.first_id, count=gap.count)
+        if told and not self._closing:
+            self.on_events(told)
+            self.on_burst_end()
 
     def on_close(self) -> None:
         """Publish what is held back and write the counters a last time."""
@@ -313,17 +428,22 @@ class PublicFeed:
         try:
             return self._publishers[type(event)](event)
         except (struct.error, ValueError, ArithmeticError) as error:
-            self._unpublishable += 1
-            if self._unpublishable == 1:
-                log.warning(
-                    "a number does not fit a record", error=str(error)[:DETAIL_CHARS_MAX], feed=type(event).__name__
-                )
+            self._count_unpublishable(error, type(event).__name__)
             return None
+
+    def _count_unpublishable(self, error: Exception, what: str) -> None:
+        self._unpublishable += 1
+        if self._unpublishable == 1:
+            log.warning("a number does not fit a record", error=str(error)[:DETAIL_CHARS_MAX], feed=what)
 
     def _publish_state(self, event: StateChanged) -> bytes | None:
         feed = self._session.feeds[event.symbol]
         feed.is_direct = False
         pair_index = feed.pair_index
+        if self.sources is not None:
+            self.sources.book_changed_state(pair_index)
+            if event.state is not FeedState.LIVE:
+                self.on_doubt()
         self._dirty_feeds.pop(pair_index, None)  # held back, and in doubt since
         self._pair_waits.pop(pair_index, None)
         if event.state is FeedState.LIVE and self._pair_patience_ns and not self._is_pair_published(feed):
@@ -381,15 +501,20 @@ class PublicFeed:
             order_type=trade.ord_type,
             trade_id=trade.trade_id,
             kraken_time=trade.timestamp,
-            received_at=self._session.heard_at,
+            received_at=event.received_at or self._session.heard_at,
             history=event.history,
+            is_rest=event.is_rest,
         )
         self._publish(record)
         if trade.trade_id == self._session.tape.newest_id(trade.symbol):
             self._dirty[self._shard.trade_slot(pair_index)] = record
 
     def _publish_ticker(self, event: TickerChanged) -> None:
-        t = event.ticker
+        self._tell_ticker(event.ticker, self._session.heard_at)
+        if self.sources is not None:
+            self.sources.ticker_came(event.ticker.symbol)
+
+    def _tell_ticker(self, t: TickerData, received_at: MonoNs, *, is_rest: bool = False) -> None:
         pair_index, price_decimals, qty_decimals = self._scales(t.symbol)
         units, (price_decimals, qty_decimals, percent_decimals) = written_units(
             (t.bid, t.ask, t.last, t.vwap, t.low, t.high, t.change, t.bid_qty, t.ask_qty, t.volume, t.change_pct),
@@ -398,17 +523,18 @@ class PublicFeed:
         )
         bid, ask, last, vwap, low, high, change, bid_qty, ask_qty, volume, change_pct = units
         numbers = (bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change, change_pct)
-        self._publish(
-            pack_ticker(
-                pair_index,
-                numbers,
-                price_decimals=price_decimals,
-                qty_decimals=qty_decimals,
-                percent_decimals=percent_decimals,
-                kraken_time=t.timestamp,
-                received_at=self._session.heard_at,
-            )
+        record = pack_ticker(
+            pair_index,
+            numbers,
+            price_decimals=price_decimals,
+            qty_decimals=qty_decimals,
+            percent_decimals=percent_decimals,
+            kraken_time=t.timestamp,
+            received_at=received_at,
+            is_rest=is_rest,
         )
+        self._publish(record)
+        self._dirty[self._shard.ticker_slot(pair_index)] = record
 
     def _publish_candle(self, event: CandleChanged) -> None:
         c = event.candle
@@ -519,6 +645,13 @@ class PublicFeed:
         self._own_counters.write((self._unpublishable,))
         if self.traffic is not None:
             self._traffic_counters.write(_traffic_counts(self.traffic))
+        if self.sources is not None:
+            sources = self.sources
+            self._served_counters.write(
+                (*sources.served_ns, sources.switches, sources.failover_ns, sources.failover_ns_max)
+            )
+        if self.calls is not None:
+            self._rest_counters.write(_rest_counts(self.calls))
         for feed in self._session.take_counted():
             self._pair_counters[feed.pair_index].write(_pair_counts(feed))
         self._heartbeat.beat(self._clock.mono_ns())
@@ -544,11 +677,11 @@ def announce_stale(
 
 
 def settle_dead(shard: Shard, ring: Memory, board: BoardWriter, before: BoardReader) -> None:
-    """Store on the board the trades and candles that a dead feed published after its last
-    burst.
+    """Store on the board the trades, candles, tickers and books of REST that a dead feed
+    published after its last burst.
 
-    Otherwise its successor would publish them again. Call it before `announce_stale`, which
-    completes the board.
+    Otherwise its successor would publish trades and candles again. Call it before
+    `announce_stale`, which completes the board.
     """
     unsettled = Subscriber(ring, before.complete_upto + 1)
     while records := unsettled.poll_many(RECORDS_READ_MAX):
@@ -559,6 +692,10 @@ def settle_dead(shard: Shard, ring: Memory, board: BoardWriter, before: BoardRea
                 told = before.read(slot)
                 if told is None or unpack_trade("", record).trade_id > unpack_trade("", told).trade_id:
                     board.store(slot, record)
+            elif record[0] == Kind.TICKER:
+                board.store(shard.ticker_slot(pair_index), record)
+            elif record[0] == Kind.REST_BOOK:
+                board.store(shard.rest_book_slot(pair_index), record)
             elif record[0] == Kind.CANDLE and not unpack_candle("", record).closed:
                 board.store(shard.candle_slot(pair_index), record)
 
@@ -608,3 +745,7 @@ def pair_rules(pair: PairData, base_decimals: int | None = None, quote_decimals:
         base_decimals=base_decimals,
         quote_decimals=quote_decimals,
     )
+
+
+def _nothing() -> None:
+    """Do nothing."""

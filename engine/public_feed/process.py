@@ -12,12 +12,17 @@ from pathlib import Path
 from engine.clock import SystemClock
 from engine.kraken.public.events import Event
 from engine.kraken.public.session import PublicSession
+from engine.kraken_rest.client import KrakenRest
+from engine.kraken_rest.public_calls import PublicCalls
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
+from engine.net.https import HttpsClient
 from engine.net.resolver import Resolver
 from engine.net.websocket import WebSocketConnection
 from engine.processes.launch import FeedLaunch, News, Tell
+from engine.public_feed.fallback import Fallback
 from engine.public_feed.feed import PublicFeed
+from engine.public_feed.sources import Sources, SourceSettings
 from engine.ring import BoardReader, BoardWriter, Publisher, Segment
 from engine.telemetry import Counters
 from engine.units import NS_PER_S
@@ -33,6 +38,9 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
     ring, board, counters = (segment.memory for segment in segments)
     clock = SystemClock()
     session = PublicSession(launch.settings)
+    sources = Sources(session, _source_settings(launch), clock.mono_ns())
+    names = Resolver()
+    ca_file = Path(launch.ca_file) if launch.ca_file else None
     feed = PublicFeed(
         launch.shard,
         session,
@@ -44,6 +52,7 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
         refused=lambda symbol, advice: tell(News("refused", advice, symbol)),
         conflate=launch.conflate,
         pair_patience_ns=PAIR_PATIENCE_NS,
+        sources=sources,
     )
     feed.on_start()
     connection: WebSocketConnection[Event] = WebSocketConnection(
@@ -56,10 +65,15 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
         clock=clock,
         backoff=Backoff(random.Random()),
         budget=ConnectionBudget(attempts_max=launch.attempts_max),
-        resolver=Resolver(),
-        ca_file=Path(launch.ca_file) if launch.ca_file else None,
+        resolver=names,
+        ca_file=ca_file,
     )
     feed.traffic = connection
+    rest = None
+    if launch.rest_url is not None:
+        rest = KrakenRest(HttpsClient(launch.rest_url, clock=clock, resolver=names, ca_file=ca_file), clock)
+    feed.calls = PublicCalls(calls_per_s=launch.calls_per_s, cache_ns=int(launch.fallback.cache_s * NS_PER_S))
+    fallback = Fallback(feed, sources, clock, rest=rest, calls=feed.calls)
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
@@ -67,15 +81,31 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
         _spin(loop)
     connecting = asyncio.ensure_future(connection.run())
     working = asyncio.ensure_future(_work(feed))
+    falling_back = asyncio.ensure_future(fallback.run())
     stopping = asyncio.ensure_future(stopped.wait())
-    await asyncio.wait({connecting, working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    working.cancel()
-    stopping.cancel()
+    await asyncio.wait({connecting, working, falling_back, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (working, falling_back, stopping):
+        task.cancel()
     feed.begin_close()
     await connection.stop()
     feed.on_close()
-    with suppress(asyncio.CancelledError):
-        await connecting  # a MisuseError ends the process
+    await fallback.close()
+    for task in (connecting, falling_back):
+        with suppress(asyncio.CancelledError):
+            await task  # a MisuseError ends the process
+
+
+def _source_settings(launch: FeedLaunch) -> SourceSettings:
+    fallback, settings = launch.fallback, launch.settings
+    return SourceSettings(
+        limits_ns=(
+            int(fallback.book_s * NS_PER_S),
+            int(fallback.ticker_s * NS_PER_S),
+            int(fallback.trades_s * NS_PER_S),
+        ),
+        book_symbols=launch.rest_books,
+        publish_levels=settings.publish_levels,
+    )
 
 
 async def _work(feed: PublicFeed) -> None:

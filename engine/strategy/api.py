@@ -30,7 +30,7 @@ overwrites meanwhile is counted, and the strategy is then told the newest state 
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, Unpack
+from typing import Any, ClassVar, Protocol, Unpack
 
 from engine.market import Pair
 from engine.records import BookTop, Candle, FeedState, Ticker, Trade
@@ -175,12 +175,19 @@ class Strategy:
     timer_s: float = 0.0
     """Seconds from one `on_timer` to the next; 0 means never."""
 
+    rest_books: ClassVar[bool] = False
+    """Whether `on_book` and `context.book` are given books of REST too, while the WebSocket
+    does not serve a pair. Kraken's checksum has not verified them: their `is_verified` is
+    False, and their `state` never live.
+    """
+
     def on_start(self) -> Answer:
         """Called before the first record. What it raises stops the engine."""
         return None
 
     def on_book(self, book: BookTop) -> Answer:
-        """A pair's book changed, and its checksum verified.
+        """A pair's book changed, and its checksum verified; or, with `rest_books`, REST has
+        told one.
 
         After a gap: the newest book of each pair.
         """

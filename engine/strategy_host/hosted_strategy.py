@@ -68,6 +68,7 @@ CALLS_WAITING_MAX = 1024  # of `Context.call_soon`; it returns False beyond
 
 BOOK_TOP, TRADE, TICKER, CANDLE = int(Kind.BOOK_TOP), int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
 FEED_STATE, PAIR, VENUE_STATUS = int(Kind.FEED_STATE), int(Kind.PAIR), int(Kind.VENUE_STATUS)
+REST_BOOK = int(Kind.REST_BOOK)
 
 ON_BOOK, ON_TRADE, ON_TICKER, ON_CANDLE, ON_PAIR, ON_FEED_STATE, ON_ORDER, ON_FILL, ON_BALANCE, ON_TRADING, ON_TIMER = (
     NUMBER_OF[name]
@@ -490,8 +491,20 @@ class HostedStrategy:
         elif kind == TICKER:
             if self._on_ticker is not None:
                 self._call_measured(self._on_ticker, ON_TICKER, unpack_ticker(symbol, record), received_at_of(record))
-        elif kind == CANDLE and self._on_candle is not None:
-            self._call_measured(self._on_candle, ON_CANDLE, unpack_candle(symbol, record), received_at_of(record))
+        elif kind == CANDLE:
+            if self._on_candle is not None:
+                self._call_measured(self._on_candle, ON_CANDLE, unpack_candle(symbol, record), received_at_of(record))
+        elif kind == REST_BOOK and self.strategy.rest_books:
+            self._take_rest_book(symbol, record)
+
+    def _take_rest_book(self, symbol: str, record: bytes) -> None:
+        """Give the strategy an unverified book, unless it has a live one or a newer one."""
+        if self.context.states[symbol] is FeedState.LIVE or not self._is_news(symbol, record):
+            return
+        book = BookTop(symbol, record)
+        self.context.books[symbol] = book
+        if self._on_book is not None:
+            self._call_measured(self._on_book, ON_BOOK, book, book.received_at)
 
     def _change_state(self, symbol: str, state: FeedState, reason: str, *, is_proved: bool) -> None:
         context = self.context
@@ -499,7 +512,7 @@ class HostedStrategy:
         if context.states[symbol] is state and (is_proved or book is None or not book.is_proved):
             return  # a feed that begins says STALE of every pair, which its predecessor's end has said already
         context.states[symbol] = state
-        if book is not None:
+        if book is not None and book.is_verified:
             book.state, book.is_proved = state, is_proved
         if self._on_feed_state is not None:
             self._call(self._on_feed_state, ON_FEED_STATE, symbol, state, reason)
@@ -567,6 +580,8 @@ class HostedStrategy:
             if state is FeedState.LIVE and self._is_news(symbol, record):
                 self._dispatch(feed, record)
                 work += 1
+            elif self.strategy.rest_books and (told := feed.board.read(shard.rest_book_slot(pair_index))) is not None:
+                self._take_rest_book(symbol, told)
         if self._held_up:
             return work
         feed.behind, feed.board_from = False, 0

@@ -24,7 +24,7 @@ import structlog
 from msgspec import Struct
 
 from engine.clock import SystemClock
-from engine.config import Config
+from engine.config import Config, VenueConfig
 from engine.errors import UserError
 from engine.kraken.public.session import PublicSettings
 from engine.ledger_check import Told
@@ -123,6 +123,11 @@ class Supervisor:
         """`account` is what to trade on; None for an engine that only watches."""
         self._config = config
         self._url = url
+        self._rest_url = _rest_url(config, url, account)
+        # Pairs whose books of REST some strategy takes.
+        self._rest_book_symbols = {
+            symbol for named in strategies if named.strategy.rest_books for symbol in named.symbols
+        }
         self._directory = directory
         self.clock = SystemClock()
         self._began_at = self.clock.mono_ns()
@@ -387,7 +392,12 @@ class Supervisor:
                 subscribe_deadline_ns=int(config.feed.subscribe_deadline_s * NS_PER_S),
                 requests_per_s=config.feed.requests_per_s,
                 symbols_per_request=config.feed.symbols_per_request,
+                fills_gaps=self._rest_url is not None,
             ),
+            fallback=config.fallback,
+            rest_url=self._rest_url,
+            calls_per_s=config.fallback.calls_per_s / len(self._feeds),
+            rest_books=tuple(symbol for symbol in feed.shard.symbols if symbol in self._rest_book_symbols),
             conflate=config.feed.conflate,
             spin=config.feed.spin,
             attempts_max=ATTEMPTS_MAX // (len(self._feeds) + (2 if self._trading is not None else 0)),
@@ -423,6 +433,19 @@ class Supervisor:
         """
         with suppress(OSError, ValueError, RuntimeError):
             faulthandler.dump_traceback_later(self._config.engine.hang_s_max)
+
+
+def _rest_url(config: Config, url: str, account: Account | None) -> str | None:
+    """The REST behind the public feeds; None when it is switched off, or not known to be
+    the same venue's: Kraken's is no second source for another venue's market.
+    """
+    if not config.fallback.enabled:
+        return None
+    if account is not None:
+        return account.rest_url
+    kraken = VenueConfig()
+    is_kraken = url == kraken.url
+    return config.venue.rest_url if is_kraken == (config.venue.rest_url == kraken.rest_url) else None
 
 
 def file_of(strategy: Strategy) -> str:

@@ -24,7 +24,7 @@ def replay(engines: Engines, capture: Path, *options: object) -> tuple[dict, Dia
 
 
 def run(engines: Engines, fault: str) -> tuple[object, Diary]:
-    """An engine with a diary on a busy venue with one fault."""
+    """An engine with a diary on a busy venue with one fault, and perhaps further options."""
     diary = Diary(engines.folder / "diary")
     engine = engines.start(
         "--venue", "local", "--venue-options", f"--seed 5 --rate 2000 --fault {fault}", "--symbols", "BTC/USD,ETH/USD",
@@ -54,6 +54,20 @@ def test_trades_that_the_venue_repeats_are_told_once_and_counted(engines: Engine
     assert summary["trades"] == sum(map(len, ids.values()))
     assert summary["trades_repeated"] >= status["trades_repeated"]
     assert summary["trades_missed"] == 0
+
+
+def test_trades_that_the_venue_withholds_are_told_all_the_same(engines: Engines):
+    """A fifth comes twice, a twentieth never: each id is told once and in order, what REST alone has told is marked."""
+    engine, diary = run(engines, "repeat=0.2 --fault withhold=0.05 --rate 300")
+    engine.wait_for(lambda s: s["trades_filled"] > 10 and s["trades_repeated"] > 20, "trades were filled in")
+    engine.stop()
+    summary = summary_of(engines.folder / "out.json")
+    ids = ids_of(diary)
+    marked = [entry for entry in diary.entries("trade") if entry["source"] == "rest"]
+
+    assert all(told == list(range(told[0], told[-1] + 1)) for told in ids.values())
+    assert all(entry["history"] for entry in marked)
+    assert (len(marked), summary["trades_missed"]) == (summary["trades_filled"], 0)
 
 
 def test_trades_of_a_short_outage_are_told_late_and_none_twice(engines: Engines):

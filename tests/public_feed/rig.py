@@ -8,6 +8,7 @@ from typing import Any
 from engine.clock import ManualClock
 from engine.kraken.public.session import PublicSession, PublicSettings
 from engine.public_feed.feed import PublicFeed
+from engine.public_feed.sources import Sources, SourceSettings
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
 from engine.strategy.api import Strategy
 from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort
@@ -39,6 +40,9 @@ class Market:
         symbols: Sequence[str] = SYMBOLS,
         pair_patience_ns: int = 0,
         writers: tuple[Any, Any] = (Publisher, BoardWriter),
+        sources: SourceSettings | None = None,
+        is_connected: bool = True,
+        **settings: Any,
     ) -> None:
         self._writers = writers
         self.shard = Shard(0, tuple(symbols))
@@ -51,12 +55,18 @@ class Market:
         self.clock = ManualClock(mono_ns=1)
         self.refusals: list[tuple[str, str]] = []
         self.pair_patience_ns = pair_patience_ns
+        self._source_settings = sources
+        self._is_connected = is_connected
+        self._settings = {"depth": None} | settings
         self.start_feed(conflate)
 
     def start_feed(self, conflate: Any = "none") -> None:
         """A feed's life begins: its first, or a successor's."""
         self.publisher = self._writers[0](self.ring)
-        self.session = PublicSession(PublicSettings(symbols=self.shard.symbols, depth=None))
+        self.session = PublicSession(PublicSettings(symbols=self.shard.symbols, **self._settings))
+        self.sources = (
+            Sources(self.session, self._source_settings, self.clock.mono_ns()) if self._source_settings else None
+        )
         self.feed = PublicFeed(
             self.shard,
             self.session,
@@ -68,9 +78,11 @@ class Market:
             refused=lambda symbol, advice: self.refusals.append((symbol, advice)),
             conflate=conflate,
             pair_patience_ns=self.pair_patience_ns,
+            sources=self.sources,
         )
         self.feed.on_start()
-        self.session.opened(self.clock.mono_ns())
+        if self._is_connected:
+            self.session.opened(self.clock.mono_ns())
 
     @property
     def port(self) -> MarketPort:

@@ -38,6 +38,9 @@ _OLD_ASSETS = {
     "ZJPY": "JPY",
     "ZUSD": "USD",
 }
+_NAMES_BEFORE: dict[str, list[str]] = {}
+for _old, _new in _OLD_ASSETS.items():
+    _NAMES_BEFORE.setdefault(_new, []).append(_old)
 WALLET_SUFFIXES = (".S", ".M", ".B", ".F", ".T")
 """Suffixes of assets in balances: staked, opt-in rewards, yield bearing, Kraken Rewards,
 tokenized.
@@ -52,6 +55,18 @@ def v2_asset(name: str) -> str:
     """
     asset, dot, suffix = name.partition(".")
     return _OLD_ASSETS.get(asset, asset) + dot + suffix
+
+
+def rest_names(symbol: str) -> tuple[str, ...]:
+    """Every name that a reply of REST may have for a pair: its symbol first, then with the
+    old names of its assets, with and without a slash.
+
+    >>> rest_names("SOL/USDC")
+    ('SOL/USDC', 'SOLUSDC')
+    """
+    base, _, quote = symbol.partition("/")
+    bases, quotes = ([name, *_NAMES_BEFORE.get(name, ())] for name in (base, quote))
+    return tuple(f"{first}{joint}{second}" for joint in ("/", "") for first in bases for second in quotes)
 
 
 CURRENCY = "currency"

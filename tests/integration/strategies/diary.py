@@ -33,6 +33,7 @@ class Diary(Strategy):
             price=f"{trade.price:f}",
             qty=f"{trade.qty:f}",
             history=trade.history,
+            source=trade.source,
         )
 
     def on_ticker(self, ticker: Ticker) -> None:

@@ -1,0 +1,321 @@
+"""Where each pair's book, ticker and trades come from: the WebSocket, REST behind it, or
+nowhere. Pure; time is passed in.
+
+    evidence (session, books, tickers) ─► look() ─► the source of each kind and pair, marked
+                                             └────► next_ask() ─► what REST is to be asked for now
+
+Evidence decides, not silence: a quiet pair on a connection that brings heartbeats is as
+fresh as its last heartbeat. The WebSocket no longer serves
+
+    every kind     when there is no connection, or it has brought no frame for the kind's freshness limit
+    a book         while it is not live
+    a ticker       from the end of a connection until the first ticker of the next
+    trades         from the end of a connection until the subscription is confirmed on the next
+
+Without a connection REST is asked at once; on a connection that lives, what is missing has
+its freshness limit to come by itself. A book is live again when its checksum has verified.
+
+    websocket ── no longer served ──► none ── REST has answered ──► rest ── its answers are too old ──► none
+        ▲                              │                             │
+        └────── served again ──────────┴─────────────────────────────┘
+"""
+
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
+
+from engine.kraken.connection.venue_status import MAINTENANCE
+from engine.kraken.public.session import PublicSession
+from engine.kraken.rest import market_data
+from engine.kraken.rest.requests import RestRequest
+from engine.records import FeedState, Source
+from engine.units import NS_PER_S, MonoNs
+
+START_GRACE_NS: Final = NS_PER_S  # for the first connection; then REST is asked
+GAP_INTERVAL_NS: Final = NS_PER_S  # between two requests for the missing trades of a pair
+RETRY_NS: Final = NS_PER_S  # after an answer that did not come or could not be used
+RENEWALS_PER_LIMIT: Final = 2  # how often data of REST are asked for within their freshness limit
+# Of a freshness limit: so old may be what a comparison has asked for before, when it is
+# told in the socket's stead.
+KNOWN_PER_LIMIT: Final = 0.2
+
+
+class Kind(IntEnum):
+    """A kind of data with a source of its own."""
+
+    BOOK = 0
+    TICKER = 1
+    TRADES = 2
+
+
+class SourceSettings(Struct, frozen=True, kw_only=True):
+    """Freshness limits, and what is wanted of REST."""
+
+    limits_ns: tuple[int, int, int] = (5 * NS_PER_S, 10 * NS_PER_S, 30 * NS_PER_S)
+    """In the order of `Kind`."""
+    book_symbols: tuple[str, ...] = ()
+    """Pairs whose unverified book some strategy takes."""
+    publish_levels: int = 10
+
+
+class Ask(NamedTuple):
+    """Something that REST is to be asked for."""
+
+    kind: Kind
+    symbols: tuple[str, ...]
+    request: RestRequest
+    read: Callable[[int, bytes], Any]
+    age_ns_max: int
+    """How old an answer may be that is known already."""
+
+
+class _KindState:
+    """One kind of data, by pair index."""
+
+    def __init__(self, kind: Kind, limit_ns: int, indices: Iterable[int], count: int) -> None:
+        self.kind = kind
+        self.limit_ns = limit_ns
+        self.renew_ns = limit_ns // RENEWALS_PER_LIMIT
+        # Pairs that have this kind of data at all.
+        self.indices = frozenset(indices)
+        self.source = [Source.NONE] * count
+        # The last source that was not none: a switch is a change of it.
+        self.served_by = [Source.NONE] * count
+        # When it lost the WebSocket; when the last answer of REST arrived, 0 without one;
+        # when REST may be asked again.
+        self.lost_at = [MonoNs(0)] * count
+        self.rest_at = [MonoNs(0)] * count
+        self.ask_at = [MonoNs(0)] * count
+        # Pairs whose source is not the WebSocket, or that have changed: looked at each
+        # time.
+        self.unsettled = set(self.indices)
+        self.had_link = False
+
+
+class Sources:
+    """The sources of one feed's data."""
+
+    def __init__(self, session: PublicSession, settings: SourceSettings, now: MonoNs) -> None:
+        self._session = session
+        self._settings = settings
+        self._symbols = session.settings.symbols
+        every = range(len(self._symbols))
+        indices = (
+            every,
+            every if session.settings.tickers else (),
+            every if session.settings.trades else (),
+        )
+        self._kinds = [_KindState(kind, settings.limits_ns[kind], indices[kind], len(self._symbols)) for kind in Kind]
+        # The pairs, of those with this kind of data, of which REST is asked for it.
+        wanted = (
+            [index for index in every if self._symbols[index] in settings.book_symbols],
+            every,
+            every,
+        )
+        self._wanted = [frozenset(each) for each in wanted]
+        self._started_at = now
+        # Of the present connection: its number, when it was first heard of, and the pairs
+        # without a ticker yet.
+        self._connections = 0
+        self._opened_at = now
+        self._without_ticker = set(self._symbols)
+        # When the connection was found lost and REST has not answered yet; 0 otherwise. And
+        # when the gaps of a pair may be asked for again.
+        self._lost_at = MonoNs(0)
+        self._gap_ask_at: dict[str, MonoNs] = {}
+        # Sources of pairs that changed since `take_changed`: (kind, pair index).
+        self._changed: dict[tuple[Kind, int], None] = {}
+        # Counted since the process started: changes between the two sources; nanoseconds
+        # that kinds of pairs were served by none, the WebSocket and REST; and the time from
+        # finding the connection lost to the first record of REST, the last and the longest.
+        self.switches = 0
+        self.served_ns = [0, 0, 0]
+        self.failover_ns = 0
+        self.failover_ns_max = 0
+        self._looked_at = now
+        self._counts = [sum(len(each.indices) for each in self._kinds), 0, 0]
+
+    def source(self, kind: Kind, symbol_index: int) -> Source:
+        """Where the newest data of this kind and pair come from."""
+        return self._kinds[kind].source[symbol_index]
+
+    def take_changed(self) -> list[tuple[Kind, int, Source]]:
+        """The (kind, pair index, source) that changed since the last call."""
+        changed = [(kind, index, self.source(kind, index)) for kind, index in self._changed]
+        self._changed.clear()
+        return changed
+
+    # --- evidence
+
+    def book_changed_state(self, pair_index: int) -> None:
+        """Note that a book became live, stale or untrusted."""
+        self._kinds[Kind.BOOK].unsettled.add(pair_index)
+
+    def ticker_came(self, symbol: str) -> None:
+        """Note a ticker of the WebSocket."""
+        if self._session.connections != self._connections:
+            self._begin_connection()
+        self._without_ticker.discard(symbol)
+
+    def _begin_connection(self) -> None:
+        self._connections, self._opened_at = self._session.connections, self._session.heard_at
+        self._without_ticker = set(self._symbols)
+        for each in self._kinds:
+            each.unsettled |= each.indices
+
+    def look(self, now: MonoNs) -> None:
+        """Find the source of every kind of every pair."""
+        for source, count in enumerate(self._counts):
+            self.served_ns[source] += count * (now - self._looked_at)
+        self._looked_at = now
+        session = self._session
+        if session.connections != self._connections:
+            self._begin_connection()
+        for each in self._kinds:
+            has_link = session.is_open and now - session.heard_at <= each.limit_ns
+            if has_link != each.had_link:
+                each.had_link = has_link
+                each.unsettled |= each.indices
+                self._lost_at = MonoNs(0) if has_link else self._lost_at or now
+            for index in list(each.unsettled):
+                self._look_at(each, index, has_link, now)
+
+    def _look_at(self, each: _KindState, index: int, has_link: bool, now: MonoNs) -> None:
+        before = each.source[index]
+        if has_link and self._is_served(each.kind, self._symbols[index]):
+            source = Source.WEBSOCKET
+            each.unsettled.discard(index)
+        elif each.rest_at[index] and now - each.rest_at[index] <= each.limit_ns:
+            source = Source.REST
+        else:
+            source = Source.NONE
+        if source is before:
+            return
+        if before is Source.WEBSOCKET:
+            each.lost_at[index] = now
+            each.rest_at[index] = each.ask_at[index] = MonoNs(0)
+            source = Source.NONE
+        self._set(each, index, source)
+
+    def _set(self, each: _KindState, index: int, source: Source) -> None:
+        self._counts[each.source[index]] -= 1
+        self._counts[source] += 1
+        each.source[index] = source
+        self._changed[each.kind, index] = None
+        if source is not Source.NONE:
+            self.switches += each.served_by[index] not in (Source.NONE, source)
+            each.served_by[index] = source
+
+    def _is_served(self, kind: Kind, symbol: str) -> bool:
+        """Whether the WebSocket serves this, on a connection that lives."""
+        if kind is Kind.BOOK:
+            return self._session.feeds[symbol].state is FeedState.LIVE
+        if kind is Kind.TICKER:
+            return symbol not in self._without_ticker
+        return self._session.is_confirmed("trade", symbol)
+
+    # --- what to ask for
+
+    def next_ask(self, now: MonoNs) -> Ask | None:
+        """The most urgent thing to ask REST for now; None when nothing is due. Call `asked`
+        when it was.
+        """
+        if self._session.is_open and self._session.system == MAINTENANCE:
+            return None  # the market stands still, and requests are refused
+        for gap in self._session.tape.gaps:
+            if now >= self._gap_ask_at.get(gap.symbol, now):
+                return self._ask_trades(gap.symbol, 0)
+        books, tickers, trades = self._kinds
+        if due := self._due(tickers, now):
+            return self._ask_tickers(due)
+        if due := self._due(books, now):
+            symbol = self._symbols[min(due, key=books.ask_at.__getitem__)]
+            request = market_data.depth(symbol, self._settings.publish_levels)
+            return Ask(Kind.BOOK, (symbol,), request, market_data.read_depth, int(books.limit_ns * KNOWN_PER_LIMIT))
+        if due := self._due(trades, now):
+            return self._ask_trades(self._symbols[min(due, key=trades.ask_at.__getitem__)], 0)
+        return None
+
+    def _due(self, each: _KindState, now: MonoNs) -> list[int]:
+        """The pairs of this kind that REST is to be asked for now."""
+        if not each.unsettled or (not self._connections and now - self._started_at < START_GRACE_NS):
+            return []
+        symbols = self._symbols
+        channel = ("book", "ticker", "trade")[each.kind]
+        is_patient = each.had_link
+        return [
+            index
+            for index in each.unsettled & self._wanted[each.kind]
+            if now >= each.ask_at[index]
+            and each.source[index] is not Source.WEBSOCKET
+            and not (is_patient and now - max(each.lost_at[index], self._opened_at) <= each.limit_ns)
+            and not self._session.is_refused(channel, symbols[index])
+        ]
+
+    def _ask_tickers(self, due: list[int]) -> Ask:
+        names = [self._symbols[index] for index in sorted(due)]
+        is_tokenized = market_data.is_tokenized(names[0])
+        alike = tuple(name for name in names if market_data.is_tokenized(name) == is_tokenized)
+        symbols = alike[: market_data.TICKER_PAIRS_MAX]
+
+        def read(status: int, body: bytes) -> Any:
+            return market_data.read_tickers(status, body, symbols)
+
+        limit_ns = self._kinds[Kind.TICKER].limit_ns
+        return Ask(Kind.TICKER, symbols, market_data.ticker(symbols), read, int(limit_ns * KNOWN_PER_LIMIT))
+
+    def _ask_trades(self, symbol: str, age_ns_max: int) -> Ask:
+        def read(status: int, body: bytes) -> Any:
+            return market_data.read_trades(status, body, symbol)
+
+        since = self._session.tape.gap_of(symbol).since
+        return Ask(Kind.TRADES, (symbol,), market_data.trades(symbol, since), read, age_ns_max)
+
+    def asked(self, ask: Ask, now: MonoNs) -> None:
+        """Note that REST is being asked, or that the answer was known."""
+        each = self._kinds[ask.kind]
+        for index in self._indices_of(ask):
+            each.ask_at[index] = MonoNs(now + each.renew_ns)
+        if ask.kind is Kind.TRADES:
+            self._gap_ask_at[ask.symbols[0]] = MonoNs(now + GAP_INTERVAL_NS)
+
+    def answered(self, ask: Ask, symbols: Iterable[str], received_at: MonoNs, now: MonoNs) -> list[str]:
+        """Note an answer about these pairs; returns those of which REST is the source now,
+        and whose data are to be told.
+        """
+        each = self._kinds[ask.kind]
+        ours = []
+        for symbol in symbols:
+            index = self._session.feeds[symbol].pair_index
+            if each.source[index] is Source.WEBSOCKET:
+                continue
+            each.rest_at[index] = received_at
+            ours.append(symbol)
+            if each.source[index] is not Source.REST:
+                if self._lost_at:
+                    self.failover_ns, self._lost_at = now - self._lost_at, MonoNs(0)
+                    self.failover_ns_max = max(self.failover_ns_max, self.failover_ns)
+                self._set(each, index, Source.REST)
+        return ours
+
+    def failed(self, ask: Ask, now: MonoNs) -> None:
+        """Note that an answer did not come, or cannot be used: it is asked for again soon."""
+        each = self._kinds[ask.kind]
+        for index in self._indices_of(ask):
+            each.ask_at[index] = MonoNs(now + min(RETRY_NS, each.renew_ns))
+
+    def _indices_of(self, ask: Ask) -> list[int]:
+        return [self._session.feeds[symbol].pair_index for symbol in ask.symbols]
+
+    def check(self) -> None:
+        """Assert that every pair that the WebSocket does not serve is looked at."""
+        for each in self._kinds:
+            for index in each.indices:
+                assert each.source[index] is Source.WEBSOCKET or index in each.unsettled
+        counted = [0, 0, 0]
+        for each in self._kinds:
+            for index in each.indices:
+                counted[each.source[index]] += 1
+        assert counted == self._counts

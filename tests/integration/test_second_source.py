@@ -1,0 +1,237 @@
+"""A public feed whose WebSocket is taken away: what its readers see is fresh or marked, and comes back by itself."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from engine.config import FallbackConfig
+from engine.kraken.public.session import PublicSettings
+from engine.processes.freshness import Freshness
+from engine.processes.launch import FeedLaunch, actor_command, write_launch
+from engine.records import BookTop, FeedState, Source, unpack_ticker
+from engine.ring import BoardReader, Segment, board_bytes, format_board, format_ring, ring_bytes
+from engine.telemetry import Counters, counters_bytes, format_counters
+from engine.topology import Shard, market_record_bytes
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+from tests.integration.rig import Engines
+from tests.waiting import PATIENCE_S, eventually
+
+SYMBOLS = ("BTC/USD", "ETH/USD")
+LIMITS = FallbackConfig(book_s=1.0, ticker_s=1.5, trades_s=2.0, calls_per_s=10.0, cache_s=0.0)
+# The local venue counts calls as Kraken does unless it is told not to.
+VENUE = ("--symbols", ",".join(SYMBOLS), "--rate", "200", "--seed", "11")
+READER_INTERVAL_S = 0.01
+# The reader's clock is read a moment after the record: what the machine may take in between.
+READER_SLACK_NS = 150 * NS_PER_MS
+
+
+class PublicRelay:
+    """A TCP relay to the public WebSocket, in a thread of its own, that fails in the ways of a network.
+
+    cut      resets what is connected; the next connection is let through
+    silent   passes requests and no answers, of what is connected and of what comes
+    half     reads nothing any more, from either end
+    refuse   resets what is connected and whatever comes
+    """
+
+    def __init__(self, url: str) -> None:
+        self._port = int(url.rpartition(":")[2].partition("/")[0])
+        self._path = url.rpartition("/")[2]
+        self._mode = "pass"
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._changed = asyncio.Event()
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
+        self._thread.start()
+        assert started.wait(PATIENCE_S)
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/{self._path}"
+
+    def fail(self, mode: str) -> None:
+        """Fail in this way from now on."""
+        self._call(lambda: self._set(mode))
+
+    def close(self) -> None:
+        self._call(lambda: self._set("refuse"))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(PATIENCE_S)
+
+    def _call(self, what: Callable[[], None]) -> None:
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(lambda: (what(), done.set()))
+        assert done.wait(PATIENCE_S)
+
+    def _set(self, mode: str) -> None:
+        self._mode = "pass" if mode == "cut" else mode
+        if mode in ("cut", "refuse", "pass"):
+            for writer in self._writers:
+                writer.transport.abort()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _run(self, started: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        started.set()
+        self._loop.run_forever()
+        self._server.close()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._mode == "refuse":
+            writer.transport.abort()
+            return
+        venue_reader, venue_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        both = {writer, venue_writer}
+        self._writers |= both
+        await asyncio.gather(
+            self._pump(reader, venue_writer, ("half",)), self._pump(venue_reader, writer, ("half", "silent"))
+        )
+        self._writers -= both
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, held_in: tuple[str, ...]) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                while self._mode in held_in:
+                    await self._changed.wait()
+                writer.write(data)
+        writer.transport.abort()
+
+
+class Feed:
+    """A public feed in a process of its own, and its shared memory."""
+
+    def __init__(self, url: str, rest_url: str | None, folder: Path) -> None:
+        self.shard = Shard(0, SYMBOLS)
+        record_bytes = market_record_bytes(10)
+        self._segments = [
+            Segment.create("market-0", ring_bytes(record_bytes, 4096)),
+            Segment.create("board-0", board_bytes(record_bytes, self.shard.board_slots)),
+            Segment.create("counters-0", counters_bytes(self.shard.counter_names)),
+        ]
+        ring, board, counters = self._segments
+        format_ring(ring.memory, record_bytes=record_bytes, slot_count=4096)
+        format_board(board.memory, record_bytes=record_bytes, slot_count=self.shard.board_slots)
+        format_counters(counters.memory, self.shard.counter_names)
+        self.board = BoardReader(board.memory)
+        self.counters = Counters(counters.memory, self.shard.counter_names)
+        self.freshness = Freshness(self.shard, self.counters)
+        self._news = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        launch = FeedLaunch(
+            shard=self.shard, url=url, ca_file=None, rest_url=rest_url, rest_books=SYMBOLS, fallback=LIMITS,
+            calls_per_s=LIMITS.calls_per_s, conflate="none", spin=False, attempts_max=150, doorbells=[],
+            settings=PublicSettings(symbols=SYMBOLS, heartbeat_silence_ns=NS_PER_S, fills_gaps=True),
+            ring_fd=ring.fd, board_fd=board.fd, counters_fd=counters.fd, news_fd=self._news[1].fileno(),
+            parent_pid=os.getpid(), log_level="debug", log_format="json",
+        )  # fmt: skip
+        fd = write_launch(launch)
+        self._log = (folder / "feed.log").open("w")
+        self.process = subprocess.Popen(
+            actor_command(sys.executable, "public_feed", fd),
+            pass_fds=(fd, *launch.descriptors), stderr=self._log, stdout=self._log,
+        )  # fmt: skip
+        os.close(fd)
+
+    def sources(self) -> set[Source]:
+        """The sources of all kinds and pairs."""
+        return {self.freshness.source(kind, symbol) for symbol in SYMBOLS for kind in ("book", "ticker", "trades")}  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(PATIENCE_S)
+        self._log.close()
+        for end in self._news:
+            end.close()
+
+
+class Reader:
+    """Looks at every book and ticker a hundred times a second, as a strategy's timer would."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._stopping = threading.Event()
+        self.looks = 0
+        # What was given out as fresh and was older than its limit; and what was seen of each source.
+        self.mistakes: list[str] = []
+        self.seen: set[tuple[str, str]] = set()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(READER_INTERVAL_S):
+            for index, symbol in enumerate(SYMBOLS):
+                self._look(index, symbol)
+            self.looks += 1
+
+    def _look(self, index: int, symbol: str) -> None:
+        feed = self._feed
+        record = feed.board.read(feed.shard.ticker_slot(index))
+        if record is not None and feed.freshness.source("ticker", symbol) is not Source.NONE:
+            self._judge("ticker", unpack_ticker(symbol, record).source, symbol, record, LIMITS.ticker_s)
+        record = feed.board.read(index)
+        if record is not None and BookTop(symbol, record).state == FeedState.LIVE:
+            self._judge("book", "websocket", symbol, record, LIMITS.book_s)
+        record = feed.board.read(feed.shard.rest_book_slot(index))
+        if record is not None and feed.freshness.source("book", symbol) is Source.REST:
+            assert not BookTop(symbol, record).is_verified
+            self._judge("book", "rest", symbol, record, LIMITS.book_s)
+
+    def _judge(self, kind: str, source: str, symbol: str, record: bytes, limit_s: float) -> None:
+        self.seen.add((kind, source))
+        age_ns = self._feed.freshness.age_ns(kind, symbol, record, MonoNs(time.monotonic_ns()))  # type: ignore[arg-type]
+        if age_ns > limit_s * NS_PER_S + READER_SLACK_NS:
+            self.mistakes.append(f"{kind} of {symbol} from {source} is {age_ns / NS_PER_MS:.0f} ms old")
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(PATIENCE_S)
+
+
+@pytest.fixture
+def wire(engines: Engines, tmp_path: Path) -> Iterator[tuple[PublicRelay, Feed]]:
+    process = engines.spawn("venue", "--port", 0, *VENUE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    ready = json.loads(process.stdout.readline())
+    relay = PublicRelay(ready["public"])
+    feed = Feed(relay.url, ready["rest"], tmp_path)
+    yield relay, feed
+    feed.close()
+    relay.close()
+
+
+@pytest.mark.parametrize("failure", ["cut", "silent", "half", "refuse"])
+def test_nothing_stale_is_seen_unmarked_and_the_way_back_is_its_own(wire: tuple[PublicRelay, Feed], failure: str):
+    """Read a hundred times a second, over a failure of the public WebSocket: REST serves, marked, until it is back."""
+    relay, feed = wire
+    eventually(lambda: feed.sources() == {Source.WEBSOCKET}, "the WebSocket serves everything")
+    reader = Reader(feed)
+    eventually(lambda: reader.looks > 20, "it is read")
+    relay.fail("refuse" if failure == "cut" else failure)
+    eventually(lambda: feed.sources() == {Source.REST}, "REST serves everything")
+    asked = feed.counters.get("rest_calls")
+    eventually(lambda: feed.counters.get("rest_calls") > asked + 10, "REST serves on")
+    relay.fail("cut" if failure == "cut" else "pass")
+    eventually(lambda: feed.sources() == {Source.WEBSOCKET}, "the WebSocket serves everything again")
+    eventually(lambda: feed.counters.get("source_switches") >= 2 * 3 * len(SYMBOLS), "every switch is counted")
+    reader.stop()
+
+    assert reader.mistakes == []
+    assert reader.seen == {(kind, source) for kind in ("book", "ticker") for source in ("websocket", "rest")}
+    print("failover ms", feed.counters.get("failover_ns_max") / NS_PER_MS)
