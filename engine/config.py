@@ -157,6 +157,12 @@ class FallbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cache_s: Annotated[
         float, Meta(ge=0.0, le=60.0, description="an answer of REST is not asked for again for so long")
     ] = 4.0
+    compare_every_s: Annotated[
+        float, Meta(ge=0.0, le=86_400.0, description="how often a few pairs of both sources are compared; 0: never")
+    ] = 60.0
+    divergence_percent: Annotated[
+        float, Meta(ge=0.001, le=100.0, description="sources whose prices are further apart contradict each other")
+    ] = 1.0
 
 
 class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,10 +11,11 @@ from typing import Any
 from msgspec import Struct
 
 from engine.native import DESCRIPTION
-from engine.records import BookTop, FeedState, Level
+from engine.records import BookTop, FeedState, Level, Source
 from engine.ring import BoardReader, Subscriber
 from engine.strategy_host.hosted_strategy import HostedStrategy, MarketPort
 from engine.telemetry import Counters, Histogram
+from engine.topology import SOURCE_COUNTERS
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US
 
 ORDER_TOTALS = (
@@ -25,6 +26,8 @@ TOTALS = (
     "trades", "trades_missed", "trades_repeated", "trades_filled", "tickers", "candles", "candles_missed",
     "candles_repeated", "heartbeats", "unknown", "malformed",
 )  # fmt: skip
+# Counters of feeds of which the worst is shown, not the sum.
+WORST = ("rest_failed_percent", "failover_ns", "failover_ns_max", "divergence_ppm", "divergence_ppm_max")
 PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "renewals", "ignored", "crossings")
 
 
@@ -98,9 +101,60 @@ def build_summary(
         **trading_summary(trading, sum(strategy.order_client.refused for strategy in strategies)),
         "restarts": dict(restarts),
         "feeds": feeds,
+        "sources": sources_summary(shards),
         "strategies": {strategy.name: _conduct(strategy) for strategy in strategies},
         "native": DESCRIPTION,
         "exit": exit_reason,
+    }
+
+
+def sources_summary(shards: Sequence[ShardView]) -> dict[str, Any]:
+    """Where the market data come from, and how good the two sources are."""
+    counts: dict[str, int] = {}
+    pairs: dict[str, dict[str, str]] = {}
+    for view in shards:
+        for name, count in view.counters.snapshot().items():
+            counts[name] = max(counts.get(name, 0), count) if name in WORST else counts.get(name, 0) + count
+        for symbol in view.port.shard.symbols:
+            pairs[symbol] = {
+                name.removesuffix("_source"): str(Source(view.counters.get(f"{symbol} {name}")))
+                for name in SOURCE_COUNTERS
+            }
+    served = counts["served_by_websocket_ns"], counts["served_by_rest_ns"]
+    now = [source for pair in pairs.values() for source in pair.values()]
+    share = now.count("websocket") / len(now)
+    lacks = {
+        name: missing
+        for name in ("book", "ticker", "trades")
+        if (missing := sum(pair[name] != "websocket" for pair in pairs.values()))
+    }
+    asked, failed_percent = counts["rest_calls"], counts["rest_failed_percent"]
+    return {
+        "websocket": {
+            "available": share > 0,
+            "quality": round(100 * share),
+            "reasons": [f"does not serve {name} of {missing} of {len(pairs)} pairs" for name, missing in lacks.items()],
+            "share_percent": round(100 * served[0] / sum(served), 3) if sum(served) else 0.0,
+        },
+        "rest": {
+            "available": failed_percent < 100 if asked else None,
+            "quality": 100 - failed_percent if asked else None,
+            "reasons": [f"{failed_percent} % of the last calls failed"] if failed_percent else [],
+            "share_percent": round(100 * served[1] / sum(served), 3) if sum(served) else 0.0,
+            "calls": asked,
+            "failures": counts["rest_failures"],
+            "cache_hits": counts["cache_hits"],
+            "cache_misses": asked,
+        },
+        "switches": counts["source_switches"],
+        "failover_ms": round(counts["failover_ns"] / NS_PER_MS, 3),
+        "failover_ms_max": round(counts["failover_ns_max"] / NS_PER_MS, 3),
+        "unserved_s": round(counts["served_by_none_ns"] / NS_PER_S, 3),
+        "comparisons": counts["comparisons"],
+        "divergences": counts["divergences"],
+        "divergence_percent": counts["divergence_ppm"] / 10_000,
+        "divergence_percent_max": counts["divergence_ppm_max"] / 10_000,
+        "pairs": pairs,
     }
 
 

@@ -37,8 +37,9 @@ FEED_COUNTERS = (
     "session_errors", "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed",
     "candles_repeated", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "unpublishable",
     "ping_rtt_ns", "trades_filled",
-    "rest_calls", "rest_failures", "cache_hits", "source_switches", "failover_ns", "failover_ns_max",
-    "served_by_none_ns", "served_by_websocket_ns", "served_by_rest_ns",
+    "rest_calls", "rest_failures", "rest_failed_percent", "cache_hits", "comparisons", "divergences", "divergence_ppm",
+    "divergence_ppm_max", "source_switches", "failover_ns", "failover_ns_max", "served_by_none_ns",
+    "served_by_websocket_ns", "served_by_rest_ns",
 )  # fmt: skip
 PAIR_COUNTERS = ("snapshots", "updates", "ignored", "mismatches", "crossings", "resyncs", "renewals", "state")
 # Where the data of a pair come from: levels of `records.Source`, in the order of

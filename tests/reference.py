@@ -309,6 +309,7 @@ def capital(text: str) -> str:
 # Objects of the summary whose keys are names: of what.
 NAMED = {
     "symbols": "<symbol>",
+    "sources.pairs": "<symbol>",
     "processes": "<process>",
     "restarts": "<process>",
     "rings": "<ring>",

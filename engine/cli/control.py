@@ -1,4 +1,6 @@
-"""`engine status` and `engine stop`, which ask a running engine through its control socket."""
+"""`engine status`, `engine sources` and `engine stop`, which ask a running engine through
+its control socket.
+"""
 
 import sys
 import time
@@ -26,6 +28,22 @@ def status(name: str, as_json: bool) -> None:
     from engine.cli.view import status_text
 
     click.echo(status_text(summary))
+
+
+@click.command()
+@name_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: `sources` of the status.")
+def sources(name: str, as_json: bool) -> None:
+    """Show where the market data of a running engine come from: WebSocket, REST or
+    nowhere.
+    """
+    told = ask_engine(name, {"command": "status"})["sources"]
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")
+        return
+    from engine.cli.view import sources_text
+
+    click.echo(sources_text(told))
 
 
 @click.command()

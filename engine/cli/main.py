@@ -52,6 +52,7 @@ COMMANDS = {
     "check": ("engine.cli.check", "Prove keys, permissions, clock and limits, without trading."),
     "settings": ("engine.cli.settings", "Print every setting with its default and its reason."),
     "status": ("engine.cli.control", "Show how a running engine does."),
+    "sources": ("engine.cli.control", "Show where a running engine's market data come from."),
     "stop": ("engine.cli.control", "Stop a running engine."),
 }
 

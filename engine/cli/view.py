@@ -241,13 +241,36 @@ def _drawn(summary: dict[str, Any], rates: dict[str, float] | None) -> "Group":
     )
 
 
+def sources_text(sources: dict[str, Any]) -> str:
+    """Where the market data come from, for people, as text."""
+    lines = []
+    for name in ("websocket", "rest"):
+        of = sources[name]
+        is_known = of["available"] is not None
+        state = ("available" if of["available"] else "NOT AVAILABLE") if is_known else "not asked yet"
+        why = f" ({'; '.join(of['reasons'])})" if of["reasons"] else ""
+        quality = f", quality {of['quality']}" if is_known else ""
+        lines.append(f"{name}: {state}{quality}{why}, {of['share_percent']} % of the time served")
+    rest = sources["rest"]
+    lines.append(f"calls {rest['calls']:,}, failures {rest['failures']:,}, cache hits {rest['cache_hits']:,}")
+    lines.append(f"switches {sources['switches']:,}, the longest took {sources['failover_ms_max']} ms")
+    lines.append(
+        f"comparisons {sources['comparisons']:,}, apart by {sources['divergence_percent']} %, at most "
+        f"{sources['divergence_percent_max']} %"
+    )
+    for symbol, kinds in sources["pairs"].items():
+        lines.append(f"{symbol}: " + ", ".join(f"{kind} {source}" for kind, source in kinds.items()))
+    return "\n".join(lines)
+
+
 def _counts(summary: dict[str, Any]) -> str:
     latency = summary["latency_us"]["wire_to_strategy"]
     rings = summary["rings"].values()
     return (
         f"wire to strategy p50 {latency['p50']} µs  p99 {latency['p99']} µs  p99.9 {latency['p999']} µs  "
         f"({latency['count']:,} callbacks)\n"
-        f"trades {summary['trades']:,} (missed {summary['trades_missed']:,}, repeated {summary['trades_repeated']:,})  "
+        f"trades {summary['trades']:,} (missed {summary['trades_missed']:,}, repeated {summary['trades_repeated']:,}, "
+        f"by REST {summary['trades_filled']:,})  "
         f"tickers {summary['tickers']:,}  "
         f"candles {summary['candles']:,} (missed {summary['candles_missed']:,})  "
         f"heartbeats {summary['heartbeats']:,}  unknown {summary['unknown']}  "

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken.rest.requests import RestRequest
-from engine.orders.breaker import Breaker, BreakerState
+from engine.orders.breaker import Breaker
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 CALLS_BURST: Final = 3  # so that books, tickers and trades are asked for at once when the socket is lost
@@ -60,18 +60,9 @@ class PublicCalls:
         self.last_error = ""
 
     @property
-    def failed_share(self) -> float:
-        """Of the last calls, the share that failed; 0 before the first."""
-        return sum(self._failures) / len(self._failures) if self._failures else 0.0
-
-    @property
-    def has_answered(self) -> bool:
-        """Whether any of the last calls was answered."""
-        return not all(self._failures)
-
-    def is_open(self, now: MonoNs) -> bool:
-        """Whether the breaker keeps calls back."""
-        return self._breaker.state(now) is BreakerState.OPEN
+    def failed_percent(self) -> int:
+        """Of the last calls, how many failed; 0 before the first."""
+        return 100 * sum(self._failures) // len(self._failures) if self._failures else 0
 
     def known(self, request: RestRequest, now: MonoNs, age_ns_max: int) -> Answer | None:
         """A kept answer that is no older, counted as a hit; None when it must be asked for."""

@@ -61,7 +61,7 @@ from engine.records import (
 from engine.ring import BoardReader, BoardWriter, Memory, Publisher, Subscriber
 from engine.telemetry import CounterGroup, Counters, Heartbeat
 from engine.topology import PAIR_COUNTERS, SOURCE_COUNTERS, Shard, pair_counters
-from engine.units import DIGITS_MAX, MonoNs, decimal_units, decimals_of, written_units
+from engine.units import DIGITS_MAX, MonoNs, decimal_units, decimals_of, units_decimal, written_units
 from engine.wide import LEVEL_BYTES
 
 PERCENT_DECIMALS = 2  # of a ticker's percentage, at least
@@ -89,11 +89,18 @@ TRAFFIC_COUNTERS: Final = {
     "connect_failures": "connect_failures",
     "disconnects": "disconnects",
 }
-REST_COUNTERS: Final = {"rest_calls": "calls", "rest_failures": "failures", "cache_hits": "hits"}
+REST_COUNTERS: Final = {
+    "rest_calls": "calls",
+    "rest_failures": "failures",
+    "cache_hits": "hits",
+    "rest_failed_percent": "failed_percent",
+}
 SERVED_COUNTERS: Final = (
     "served_by_none_ns", "served_by_websocket_ns", "served_by_rest_ns", "source_switches", "failover_ns",
     "failover_ns_max",
 )  # fmt: skip
+OWN_COUNTERS: Final = ("unpublishable", "comparisons", "divergences", "divergence_ppm", "divergence_ppm_max")
+PPM: Final = 1_000_000
 _rest_counts = attrgetter(*REST_COUNTERS.values())
 _session_counts = attrgetter(*SESSION_COUNTERS)
 _traffic_counts = attrgetter(*TRAFFIC_COUNTERS.values())
@@ -138,9 +145,11 @@ class PublicFeed:
         conflate: Conflation = "none",
         pair_patience_ns: int = 0,
         sources: Sources | None = None,
+        divergence_ppm_max: int = PPM // 100,
     ) -> None:
         """`pair_patience_ns`: how long a live book waits for the data of its pair before it
         is published. `sources`: None in a replay, which has no second source.
+        `divergence_ppm_max`: beyond it the two sources contradict each other.
         """
         self._shard = shard
         self._session = session
@@ -191,6 +200,14 @@ class PublicFeed:
         # serve a pair.
         self.sources = sources
         self.on_doubt: Callable[[], None] = _nothing
+        # Comparisons of the two, those beyond the limit, and how far apart they were: in
+        # the last one, and at most.
+        self._divergence_ppm_max = divergence_ppm_max
+        self._was_apart = False
+        self.comparisons = 0
+        self.divergences = 0
+        self.divergence_ppm = 0
+        self.divergence_ppm_max = 0
         names = [pair_counters(symbol, SOURCE_COUNTERS) for symbol in shard.symbols]
         self._source_counters = counters.values, [tuple(map(counters.index, each)) for each in names]
         # Events that no record can hold: a number has more than 128 bits, or is none.
@@ -200,9 +217,9 @@ class PublicFeed:
         self._heartbeat = Heartbeat(counters)
         self._session_counters = CounterGroup(counters, SESSION_COUNTERS, levels=("ping_rtt_ns",))
         self._traffic_counters = CounterGroup(counters, tuple(TRAFFIC_COUNTERS))
-        self._own_counters = CounterGroup(counters, ("unpublishable",))
+        self._own_counters = CounterGroup(counters, OWN_COUNTERS, levels=("divergence_ppm", "divergence_ppm_max"))
         self._served_counters = CounterGroup(counters, SERVED_COUNTERS, levels=("failover_ns", "failover_ns_max"))
-        self._rest_counters = CounterGroup(counters, tuple(REST_COUNTERS))
+        self._rest_counters = CounterGroup(counters, tuple(REST_COUNTERS), levels=("rest_failed_percent",))
         self._pair_counters = [
             CounterGroup(counters, pair_counters(symbol), levels=pair_counters(symbol, ("state",)))
             for symbol in shard.symbols
@@ -336,6 +353,7 @@ class PublicFeed:
             self.sources.answered(ask, ask.symbols, received_at, now)
         elif ask.kind is DataKind.TICKER:
             told = {ticker.symbol: ticker for ticker in reply}
+            self._compare(reply)
             for symbol in self.sources.answered(ask, told, received_at, now):
                 try:
                     self._tell_ticker(told[symbol], received_at, is_rest=True)
@@ -349,6 +367,30 @@ class PublicFeed:
             self._dirty[self._shard.rest_book_slot(pair_index_of(record))] = record
             self._settle()
         self.look_at_sources(now)
+
+    def _compare(self, tickers: Sequence[TickerData]) -> None:
+        """Compare what REST says of live books with them: how far the middle of its best
+        prices is from theirs. Both are read within the time of a call.
+        """
+        apart_ppm = []
+        for ticker in tickers:
+            book = self._session.feeds[ticker.symbol]
+            best = book.book.bids.best(), book.book.asks.best()
+            theirs = ticker.bid + ticker.ask
+            if book.state is FeedState.LIVE and best[0] and best[1] and theirs:
+                ours = units_decimal(best[0][0] + best[1][0], book.book.price_decimals)
+                apart_ppm.append((int(abs(ours - theirs) * PPM / theirs), ticker.symbol))
+        if not apart_ppm:
+            return
+        self.comparisons += 1
+        self.divergence_ppm, symbol = max(apart_ppm)
+        self.divergence_ppm_max = max(self.divergence_ppm_max, self.divergence_ppm)
+        is_apart = self.divergence_ppm > self._divergence_ppm_max
+        self.divergences += is_apart
+        if is_apart and not self._was_apart:
+            percent = self.divergence_ppm * 100 / PPM
+            log.warning("WebSocket and REST tell different prices", symbol=symbol, percent=percent)
+        self._was_apart = is_apart
 
     def _rest_book_record(self, symbol: str, depth: RestDepth, received_at: MonoNs) -> bytes | None:
         """The record of a book of REST, in the precision of its pair or finer; None for one
@@ -642,7 +684,9 @@ class PublicFeed:
     def _count(self) -> None:
         """Write the shared counters that changed."""
         self._session_counters.write(_session_counts(self._session))
-        self._own_counters.write((self._unpublishable,))
+        self._own_counters.write(
+            (self._unpublishable, self.comparisons, self.divergences, self.divergence_ppm, self.divergence_ppm_max)
+        )
         if self.traffic is not None:
             self._traffic_counters.write(_traffic_counts(self.traffic))
         if self.sources is not None:

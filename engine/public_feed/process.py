@@ -21,7 +21,7 @@ from engine.net.resolver import Resolver
 from engine.net.websocket import WebSocketConnection
 from engine.processes.launch import FeedLaunch, News, Tell
 from engine.public_feed.fallback import Fallback
-from engine.public_feed.feed import PublicFeed
+from engine.public_feed.feed import PPM, PublicFeed
 from engine.public_feed.sources import Sources, SourceSettings
 from engine.ring import BoardReader, BoardWriter, Publisher, Segment
 from engine.telemetry import Counters
@@ -53,6 +53,7 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
         conflate=launch.conflate,
         pair_patience_ns=PAIR_PATIENCE_NS,
         sources=sources,
+        divergence_ppm_max=int(launch.fallback.divergence_percent * PPM / 100),
     )
     feed.on_start()
     connection: WebSocketConnection[Event] = WebSocketConnection(
@@ -105,6 +106,7 @@ def _source_settings(launch: FeedLaunch) -> SourceSettings:
         ),
         book_symbols=launch.rest_books,
         publish_levels=settings.publish_levels,
+        compare_ns=int(fallback.compare_every_s * NS_PER_S),
     )
 
 

@@ -33,6 +33,7 @@ from engine.kraken.rest.requests import RestRequest
 from engine.records import FeedState, Source
 from engine.units import NS_PER_S, MonoNs
 
+COMPARED_PAIRS: Final = 3  # at a time, in turn
 START_GRACE_NS: Final = NS_PER_S  # for the first connection; then REST is asked
 GAP_INTERVAL_NS: Final = NS_PER_S  # between two requests for the missing trades of a pair
 RETRY_NS: Final = NS_PER_S  # after an answer that did not come or could not be used
@@ -58,6 +59,8 @@ class SourceSettings(Struct, frozen=True, kw_only=True):
     book_symbols: tuple[str, ...] = ()
     """Pairs whose unverified book some strategy takes."""
     publish_levels: int = 10
+    compare_ns: int = 60 * NS_PER_S
+    """How often REST is compared with what the WebSocket serves; 0 for never."""
 
 
 class Ask(NamedTuple):
@@ -125,6 +128,9 @@ class Sources:
         # when the gaps of a pair may be asked for again.
         self._lost_at = MonoNs(0)
         self._gap_ask_at: dict[str, MonoNs] = {}
+        # When both sources are compared next, and with which pair that begins.
+        self._compare_at = MonoNs(now + settings.compare_ns)
+        self._compare_from = 0
         # Sources of pairs that changed since `take_changed`: (kind, pair index).
         self._changed: dict[tuple[Kind, int], None] = {}
         # Counted since the process started: changes between the two sources; nanoseconds
@@ -236,7 +242,18 @@ class Sources:
             return Ask(Kind.BOOK, (symbol,), request, market_data.read_depth, int(books.limit_ns * KNOWN_PER_LIMIT))
         if due := self._due(trades, now):
             return self._ask_trades(self._symbols[min(due, key=trades.ask_at.__getitem__)], 0)
+        if self._settings.compare_ns and now >= self._compare_at:
+            return self._ask_for_comparison(now)
         return None
+
+    def _ask_for_comparison(self, now: MonoNs) -> Ask | None:
+        """Ask for the tickers of some pairs, in turn, whose books are live."""
+        self._compare_at = MonoNs(now + self._settings.compare_ns)
+        count = len(self._symbols)
+        turn = [(self._compare_from + step) % count for step in range(min(COMPARED_PAIRS, count))]
+        self._compare_from = (turn[-1] + 1) % count
+        live = [index for index in turn if self.source(Kind.BOOK, index) is Source.WEBSOCKET]
+        return self._ask_tickers(live) if live else None
 
     def _due(self, each: _KindState, now: MonoNs) -> list[int]:
         """The pairs of this kind that REST is to be asked for now."""

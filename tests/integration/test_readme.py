@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.integration.rig import CAPTURES, Engines, summary_of
 from tests.reference import summary_keys, summary_keys_told
 
-COMMAND = r"`engine (run|replay|venue|settings|status|stop|check|orders|balances|cancel|halt|resume)([^`]*)`"
+COMMAND = r"`engine (run|replay|venue|settings|status|sources|stop|check|orders|balances|cancel|halt|resume)([^`]*)`"
 README = Path(__file__).parents[2] / "README.md"
 
 

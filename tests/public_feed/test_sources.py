@@ -57,10 +57,10 @@ class First(Second):
 class Story:
     """A feed with a second source, step by step."""
 
-    def __init__(self, *symbols: str, is_connected: bool = True) -> None:
+    def __init__(self, *symbols: str, is_connected: bool = True, compare_ns: int = 0) -> None:
         self.market = Market(
             symbols=symbols or (BTC,),
-            sources=SourceSettings(book_symbols=symbols or (BTC,)),
+            sources=SourceSettings(book_symbols=symbols or (BTC,), compare_ns=compare_ns),
             depth=10,
             fills_gaps=True,
             is_connected=is_connected,
@@ -315,3 +315,22 @@ def test_a_crossed_book_of_rest_is_not_told(bid: str, ask: str):
 
     assert story.marks() == (NONE, NONE, NONE)
     assert decimal_units(D(bid), 1) >= decimal_units(D(ask), 1)
+
+
+@pytest.mark.parametrize(("bid", "ask", "ppm", "beyond"), [("4999.9", "5000.1", 0, 0), ("5099.9", "5100.1", 19_607, 1)])
+def test_both_sources_are_compared_on_a_schedule(bid: str, ask: str, ppm: int, beyond: int):
+    """A live book beside REST's best prices: how far apart they are is a figure, and nothing is published."""
+    story = Story(compare_ns=2 * NS_PER_S)
+    story.serve()
+    before = story.asks()
+    story.wait(NS_PER_S)
+    story.market.take(HEARTBEAT)
+    story.wait(NS_PER_S)
+    published = story.market.publisher.cursor
+    story.answer(Kind.TICKER, [TickerData(BTC, bid=D(bid), ask=D(ask))])
+    feed = story.market.feed
+
+    assert (before, story.asks()) == ([], [])
+    assert (feed.comparisons, feed.divergence_ppm, feed.divergences) == (1, ppm, beyond)
+    assert story.market.publisher.cursor == published
+    assert story.marks() == (WS, WS, WS)
