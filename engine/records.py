@@ -48,7 +48,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.timestamps import wall_ns
-from engine.units import MonoNs, PriceTicks, QtyLots, WallNs, units_decimal, units_text
+from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs, units_decimal, units_text
 from engine.wide import LEVEL_BYTES, NUMBER_BYTES, pack_numbers, pack_signed, unpack_numbers, wide_level
 
 HEADER_FORMAT = "<BBBBHHHH28sqq"  # Kraken prints 27 characters of time; parsed only on request
@@ -135,12 +135,39 @@ def received_at_of(record: bytes) -> MonoNs:
     return received_at
 
 
+def number_of(record: bytes) -> int:
+    """The last field of a record's header; what it means depends on its kind."""
+    number: int = unpack_header(record)[10]
+    return number
+
+
 def best_prices(record: bytes) -> tuple[PriceTicks | None, PriceTicks | None]:
     """Best bid and best ask of a BOOK_TOP record; None for a side that is empty."""
     header = unpack_header(record)
     bid = _level_at(record, HEADER_BYTES)[0] if header[5] else None
     ask = _level_at(record, HEADER_BYTES + LEVEL_BYTES * header[7])[0] if header[6] else None
     return bid, ask
+
+
+class _Ages:
+    """The clock that records' ages are measured by; this module asks no clock itself."""
+
+    now: Callable[[], MonoNs] | None = None
+
+
+def measure_ages_by(now: Callable[[], MonoNs]) -> None:
+    """Have `age_s` of records measured by this clock: CLOCK_MONOTONIC, or a replay's."""
+    _Ages.now = staticmethod(now)
+
+
+def age_s(known_at: MonoNs) -> float:
+    """Seconds from a moment to now; 0 in a process where nobody is told of records."""
+    return max(0, _Ages.now() - known_at) / NS_PER_S if _Ages.now is not None else 0.0
+
+
+def spread_percent(spread: Decimal | None, mid: Decimal | None) -> Decimal | None:
+    """A spread in per cent of a price; None without prices."""
+    return 100 * spread / mid if spread is not None and mid else None
 
 
 def price_reached(record: bytes, side: str, qty: Decimal) -> Decimal | None:
@@ -245,8 +272,8 @@ class BookTop:
     `state` is that of the pair's verified book, never live.
     """
 
-    __slots__ = ("_ask_count", "_asks_at", "_bid_count", "_record", "_time_text", "is_proved", "price_decimals",
-                 "qty_decimals", "received_at", "state", "symbol", "update_number")  # fmt: skip
+    __slots__ = ("_ask_count", "_asks_at", "_bid_count", "_record", "_time_text", "is_proved", "known_at",
+                 "price_decimals", "qty_decimals", "received_at", "state", "symbol", "update_number")  # fmt: skip
 
     def __init__(self, symbol: str, record: bytes) -> None:
         header = unpack_header(record)
@@ -254,6 +281,9 @@ class BookTop:
         self.symbol = symbol
         self.received_at: MonoNs = received_at
         """When the frame reached this host."""
+        self.known_at: MonoNs = received_at
+        """When it was last known to be true; later than `received_at` where a context has
+        seen that the connection lives and has brought nothing newer."""
         self._time_text: bytes = time_text
         self.update_number: int = number
         """Updates of this pair since its feed's process started; a snapshot brings none."""
@@ -289,6 +319,11 @@ class BookTop:
         return _wall_ns(self._time_text)
 
     @property
+    def age_s(self) -> float:
+        """Seconds since this was last known to be the pair's book; see `known_at`."""
+        return age_s(self.known_at)
+
+    @property
     def best_bid(self) -> Level | None:
         """The highest bid; None without bids."""
         return self._level(HEADER_BYTES, self._bid_count)
@@ -315,6 +350,11 @@ class BookTop:
         if bid is None or ask is None:
             return None
         return units_decimal(ask.price_ticks - bid.price_ticks, self.price_decimals)
+
+    @property
+    def spread_percent(self) -> Decimal | None:
+        """The spread in per cent of the price half-way; None while a side is empty."""
+        return spread_percent(self.spread, self.mid)
 
     @property
     def mid(self) -> Decimal | None:
@@ -409,6 +449,28 @@ class Ticker(Struct, frozen=True, gc=False):
     """0 when the message did not say."""
     received_at: MonoNs
     source: str = WEBSOCKET
+    known_at: MonoNs = MonoNs(0)
+    """As `BookTop.known_at`; 0 for not later than `received_at`."""
+
+    @property
+    def spread(self) -> Decimal:
+        """Ask - bid."""
+        return self.ask - self.bid
+
+    @property
+    def mid(self) -> Decimal:
+        """Half-way between bid and ask."""
+        return (self.ask + self.bid) / 2
+
+    @property
+    def spread_percent(self) -> Decimal | None:
+        """The spread in per cent of the price half-way; None of a pair without prices."""
+        return spread_percent(self.spread, self.mid)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since this was last known to be the pair's ticker."""
+        return age_s(max(self.received_at, self.known_at))
 
 
 class Candle(Struct, frozen=True, gc=False):

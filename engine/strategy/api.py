@@ -78,6 +78,26 @@ class Context(Protocol):
         """
         ...
 
+    def ticker(self, symbol: str) -> Ticker | None:
+        """The newest ticker of a pair; None before the first. KeyError as for `book`.
+
+        `age_s` says how long ago it was last known to be true: while the pair is live, that
+        is when Kraken was last heard of, whether the ticker has changed or not.
+        """
+        ...
+
+    def trades(self, symbol: str) -> Sequence[Trade]:
+        """The last hundred trades of a pair since the start, newest last. KeyError as for
+        `book`."""
+        ...
+
+    def candle(self, symbol: str, interval_min: int | None = None) -> Candle | None:
+        """The newest candle of a pair, of one interval or of any; None before the first.
+
+        KeyError as for `book`.
+        """
+        ...
+
     def state(self, symbol: str) -> FeedState:
         """Whether the pair's book is live, stale or untrusted. KeyError as for `book`."""
         ...

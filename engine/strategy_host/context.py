@@ -1,11 +1,24 @@
 """The engine as one strategy sees it: what it was told last, its orders, and the clock."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+
+from msgspec.structs import replace
 
 from engine.clock import Clock
 from engine.market import Pair
-from engine.records import BookTop, FeedState
+from engine.records import (
+    BookTop,
+    Candle,
+    FeedState,
+    Ticker,
+    Trade,
+    measure_ages_by,
+    unpack_candle,
+    unpack_ticker,
+    unpack_trade,
+)
 from engine.strategy.api import Logger
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Order, Position, TradingStatus
@@ -13,6 +26,12 @@ from engine.strategy_host.order_client import OrderClient
 from engine.units import MonoNs, WallNs
 
 T = TypeVar("T")
+
+TRADES_KEPT: Final = 100  # of each pair, for `Context.trades`
+
+
+def _unheard(_: str) -> MonoNs:
+    return MonoNs(0)
 
 
 class StrategyContext:
@@ -26,7 +45,10 @@ class StrategyContext:
         pairs: dict[str, Pair | None],
         orders: OrderClient,
         call_soon: Callable[..., bool],
+        heard_at: Callable[[str], MonoNs] = _unheard,
     ) -> None:
+        """`heard_at` returns when Kraken was last heard of on a pair's connection; 0 when
+        that is not known."""
         self.symbols = tuple(symbols)
         self.log = strategy_log
         self.venue_status = ""
@@ -36,6 +58,14 @@ class StrategyContext:
         self.books: dict[str, BookTop | None] = dict.fromkeys(self.symbols)
         self.states: dict[str, FeedState] = dict.fromkeys(self.symbols, FeedState.STALE)
         self.pairs = pairs
+        # Of each pair, as records: they are unpacked when they are asked for.
+        self.ticker_records: dict[str, bytes | None] = dict.fromkeys(self.symbols)
+        self.trade_records: dict[str, deque[bytes]] = {symbol: deque(maxlen=TRADES_KEPT) for symbol in self.symbols}
+        self.candle_records: dict[str, dict[int, bytes]] = {symbol: {} for symbol in self.symbols}
+        # When each pair was last in doubt, and when its connection was last heard of.
+        self.doubted_at: dict[str, MonoNs] = dict.fromkeys(self.symbols, MonoNs(0))
+        self._heard_at = heard_at
+        measure_ages_by(clock.mono_ns)
         self._orders = orders
         self.call_soon: Callable[..., Any] = call_soon
         self.submit: Callable[[str, str, Amount, OrderOptions], Order] = orders.submit
@@ -48,7 +78,25 @@ class StrategyContext:
         self.order: Callable[[str], Order | None] = orders.order
 
     def book(self, symbol: str) -> BookTop | None:
-        return self._of(self.books, symbol)
+        book = self._of(self.books, symbol)
+        if book is not None:
+            book.known_at = self._known_at(symbol, book.received_at)
+        return book
+
+    def ticker(self, symbol: str) -> Ticker | None:
+        record = self._of(self.ticker_records, symbol)
+        if record is None:
+            return None
+        ticker = unpack_ticker(symbol, record)
+        return replace(ticker, known_at=self._known_at(symbol, ticker.received_at))
+
+    def trades(self, symbol: str) -> Sequence[Trade]:
+        return tuple(unpack_trade(symbol, record) for record in self._of(self.trade_records, symbol))
+
+    def candle(self, symbol: str, interval_min: int | None = None) -> Candle | None:
+        records = self._of(self.candle_records, symbol)
+        record = next(iter(records.values()), None) if interval_min is None else records.get(interval_min)
+        return None if record is None else unpack_candle(symbol, record)
 
     def state(self, symbol: str) -> FeedState:
         return self._of(self.states, symbol)
@@ -70,6 +118,16 @@ class StrategyContext:
 
     def balance(self, asset: str) -> Balance | None:
         return self._orders.balance(asset)
+
+    def _known_at(self, symbol: str, received_at: MonoNs) -> MonoNs:
+        """Until when a record is known to have been true.
+
+        While its pair is live, nothing newer has come on a connection that brings messages:
+        it was true when the last of them came.
+        """
+        if self.states[symbol] is not FeedState.LIVE or received_at < self.doubted_at[symbol]:
+            return received_at
+        return max(received_at, self._heard_at(symbol))
 
     def _of(self, table: dict[str, T], symbol: str) -> T:
         try:

@@ -39,6 +39,7 @@ from engine.records import (
     BookTop,
     FeedState,
     Kind,
+    number_of,
     pair_index_of,
     received_at_of,
     state_of,
@@ -86,6 +87,20 @@ class MarketPort(Struct, frozen=True):
     shard: Shard
     ring: memoryview | bytearray
     board: memoryview | bytearray
+    heard_at: Callable[[], MonoNs] | None = None
+    """Returns when the feed last heard of Kraken; None where nobody knows."""
+
+
+def heard_at_of(ports: Sequence[MarketPort]) -> Callable[[str], MonoNs]:
+    """A function that returns when Kraken was last heard of on a pair's connection, or
+    0."""
+    heard = {symbol: port.heard_at for port in ports for symbol in port.shard.symbols}
+
+    def heard_at(symbol: str) -> MonoNs:
+        ask = heard.get(symbol)
+        return MonoNs(0) if ask is None else ask()
+
+    return heard_at
 
 
 class HostLimits(Struct, frozen=True):
@@ -173,7 +188,9 @@ class HostedStrategy:
         pairs: dict[str, Pair | None] = dict.fromkeys(symbols)
         self.order_client = OrderClient(name, order_ports, pairs, clock, why_no_trading)
         own_log = structlog.get_logger("strategy").bind(strategy=name, **{UNLIMITED: True})
-        self.context = StrategyContext(symbols, clock, own_log, pairs, self.order_client, self.call_soon)
+        self.context = StrategyContext(
+            symbols, clock, own_log, pairs, self.order_client, self.call_soon, heard_at_of(ports)
+        )
         self._words = CallbackWords(counters, name)
         self._feeds = [
             _Feed(port, symbols, first_sequence) for port in ports if not set(symbols).isdisjoint(port.shard.symbols)
@@ -486,12 +503,15 @@ class HostedStrategy:
         elif kind == PAIR:
             self._change_pair(symbol, record)
         elif kind == TRADE:
+            self.context.trade_records[symbol].append(record)
             if self._on_trade is not None:
                 self._call_measured(self._on_trade, ON_TRADE, unpack_trade(symbol, record), received_at_of(record))
         elif kind == TICKER:
+            self.context.ticker_records[symbol] = record
             if self._on_ticker is not None:
                 self._call_measured(self._on_ticker, ON_TICKER, unpack_ticker(symbol, record), received_at_of(record))
         elif kind == CANDLE:
+            self.context.candle_records[symbol][number_of(record)] = record
             if self._on_candle is not None:
                 self._call_measured(self._on_candle, ON_CANDLE, unpack_candle(symbol, record), received_at_of(record))
         elif kind == REST_BOOK and self.strategy.rest_books:
@@ -511,6 +531,8 @@ class HostedStrategy:
         book = context.books[symbol]
         if context.states[symbol] is state and (is_proved or book is None or not book.is_proved):
             return  # a feed that begins says STALE of every pair, which its predecessor's end has said already
+        if state is not FeedState.LIVE:
+            context.doubted_at[symbol] = self._mono_ns()
         context.states[symbol] = state
         if book is not None and book.is_verified:
             book.state, book.is_proved = state, is_proved

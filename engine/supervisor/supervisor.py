@@ -92,7 +92,6 @@ class _Feed:
         format_ring(self.ring.memory, record_bytes=record_bytes, slot_count=slots)
         self.board = Segment.create(f"board-{shard.number}", board_bytes(record_bytes, shard.board_slots))
         format_board(self.board.memory, record_bytes=record_bytes, slot_count=shard.board_slots)
-        self.port = MarketPort(shard, self.ring.memory, self.board.memory)
         self.actor = Actor(
             shard.actor_name,
             "public_feed",
@@ -103,6 +102,9 @@ class _Feed:
             settings=config.engine,
             clock=supervisor.clock,
         )
+        counters = self.actor.counters
+        heard = counters.index("heard_ns")
+        self.port = MarketPort(shard, self.ring.memory, self.board.memory, lambda: MonoNs(counters.values[heard]))
 
     def was_live(self, symbol: str) -> bool:
         """Whether the pair has had a snapshot since the engine started."""

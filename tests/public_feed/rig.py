@@ -14,6 +14,7 @@ from engine.strategy.api import Strategy
 from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort
 from engine.telemetry import new_counters, new_histogram
 from engine.topology import Shard, market_record_bytes
+from engine.units import MonoNs
 
 CAPTURE = (
     Path(__file__).parents[1]
@@ -86,7 +87,7 @@ class Market:
 
     @property
     def port(self) -> MarketPort:
-        return MarketPort(self.shard, self.ring, self.board)
+        return MarketPort(self.shard, self.ring, self.board, lambda: MonoNs(self.counters.get("heard_ns")))
 
     def take(self, *frames: bytes, end_burst: bool = True) -> None:
         """One burst of frames, each a microsecond after the last."""
@@ -114,6 +115,12 @@ class Market:
         )
         strategy.context = hosted.context
         return hosted
+
+
+def drain(hosted: HostedStrategy) -> None:
+    """Let the strategy take everything."""
+    while hosted.do_work():
+        pass
 
 
 def trade(symbol: str, trade_id: int, price: str = "63500.1", qty: str = "0.00100000") -> bytes:

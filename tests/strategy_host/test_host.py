@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from engine import BookTop, FeedState, Strategy, Trade
-from engine.strategy_host.hosted_strategy import HostedStrategy
 from engine.units import NS_PER_S
-from tests.public_feed.rig import CAPTURE, SYMBOLS, Market, flip_checksum, frames, trade
+from tests.public_feed.rig import CAPTURE, SYMBOLS, Market, drain, flip_checksum, frames, trade
 
 
 class Noting(Strategy):
@@ -28,12 +27,6 @@ class Noting(Strategy):
 
     def books(self, symbol: str) -> list[int]:
         return [entry[2] for entry in self.story if entry[:2] == ("book", symbol)]
-
-
-def drain(hosted: HostedStrategy) -> None:
-    """Let the strategy take everything."""
-    while hosted.do_work():
-        pass
 
 
 def test_assumptions_about_the_capture():

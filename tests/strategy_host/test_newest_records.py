@@ -1,0 +1,124 @@
+"""What a context tells of a pair when it is asked, and how old that is."""
+
+from decimal import Decimal
+
+import pytest
+
+from engine import BookTop, Strategy
+from engine.records import pack_candle, pack_ticker
+from engine.strategy_host.context import TRADES_KEPT
+from engine.units import NS_PER_S
+from tests.public_feed.rig import Market, drain, flip_checksum, frames, trade
+
+HEARTBEAT = b'{"channel":"heartbeat"}'
+
+
+def ticker_record(received_at: int, bid: int = 635000, ask: int = 635010) -> bytes:
+    """A TICKER of the first pair."""
+    numbers = (bid, 1, ask, 1, 635005, 5, 635005, 1, 1, 10, 1)
+    return pack_ticker(
+        0, numbers, price_decimals=1, qty_decimals=8, percent_decimals=2, kraken_time="", received_at=received_at
+    )
+
+
+def candle_record(interval_min: int, received_at: int) -> bytes:
+    """A CANDLE of the first pair."""
+    return pack_candle(
+        0, (1, 2, 1, 2, 1, 7, 3, 60 * NS_PER_S, 0), price_decimals=1, qty_decimals=8, interval_min=interval_min,
+        closed=False, history=False, received_at=received_at,
+    )  # fmt: skip
+
+
+def test_ticker_trades_and_candles_are_kept_without_callbacks():
+    """A strategy that overrides nothing still knows them; before the first there is none."""
+    market = Market()
+    hosted = market.host(Strategy())
+    context = hosted.context
+    before = (context.ticker("BTC/USD"), context.trades("BTC/USD"), context.candle("BTC/USD"))
+    market.take(*frames()[:20], *(trade("BTC/USD", number) for number in range(1, TRADES_KEPT + 11)))
+    now = market.clock.mono_ns()
+    market.publisher.publish(ticker_record(now))
+    market.publisher.publish(candle_record(1, now))
+    market.publisher.publish(candle_record(5, now))
+    drain(hosted)
+    ticker, candle = context.ticker("BTC/USD"), context.candle("BTC/USD", 5)
+
+    assert before == (None, (), None)
+    assert [one.trade_id for one in context.trades("BTC/USD")] == list(range(11, TRADES_KEPT + 11))
+    assert ticker is not None
+    assert (ticker.bid, ticker.mid, ticker.spread) == (Decimal("63500.0"), Decimal("63500.5"), Decimal("1.0"))
+    assert ticker.spread_percent == 100 * Decimal("1.0") / Decimal("63500.5")
+    assert candle is not None
+    assert candle.interval_min == 5
+    assert context.candle("BTC/USD", 15) is None
+    assert context.ticker("ETH/USD") is None
+    with pytest.raises(KeyError, match="follows BTC/USD, ETH/USD"):
+        context.ticker("DOGE/USD")
+
+
+def test_a_quiet_pair_is_as_young_as_its_connection_and_ages_without_it():
+    """Heartbeats prove that nothing newer has come; silence proves nothing."""
+    market = Market()
+    hosted = market.host(Strategy())
+    market.take(*frames()[:20])
+    market.publisher.publish(ticker_record(market.clock.mono_ns()))
+    drain(hosted)
+    market.clock.advance(30 * NS_PER_S)
+    book, ticker = hosted.context.book("BTC/USD"), hosted.context.ticker("BTC/USD")
+    assert book is not None
+    assert ticker is not None
+    silent = (book.age_s, ticker.age_s)
+    market.take(HEARTBEAT)
+    market.clock.advance(NS_PER_S)
+    book, ticker = hosted.context.book("BTC/USD"), hosted.context.ticker("BTC/USD")
+    assert book is not None
+    assert ticker is not None
+
+    assert silent == (pytest.approx(30, abs=0.1), pytest.approx(30, abs=0.1))
+    assert (book.age_s, ticker.age_s) == (pytest.approx(1), pytest.approx(1))
+
+
+def test_what_was_told_before_a_pair_fell_into_doubt_is_proved_by_no_heartbeat():
+    """Its age goes on from when it came, also once the pair is live again."""
+    market = Market()
+    hosted = market.host(Strategy())
+    market.take(*frames()[:20])
+    market.publisher.publish(ticker_record(market.clock.mono_ns()))
+    drain(hosted)
+    market.clock.advance(NS_PER_S)
+    bad = next(frame for frame in frames()[20:] if b'"BTC/USD"' in frame and b'"book"' in frame)
+    market.take(flip_checksum(bad))
+    drain(hosted)
+    market.clock.advance(30 * NS_PER_S)
+    market.take(HEARTBEAT)
+    in_doubt = hosted.context.book("BTC/USD")
+    assert in_doubt is not None
+    doubt_age_s = in_doubt.age_s
+    market.take(*frames()[:20])  # with a fresh snapshot
+    drain(hosted)
+    book, ticker = hosted.context.book("BTC/USD"), hosted.context.ticker("BTC/USD")
+    assert book is not None
+    assert ticker is not None
+
+    assert doubt_age_s > 30
+    assert book.age_s < 1
+    assert ticker.age_s > 30
+
+
+def test_the_spread_in_per_cent():
+    """Of the price half-way."""
+    told: list[BookTop] = []
+
+    class Looker(Strategy):
+        def on_book(self, book: BookTop) -> None:
+            told.append(book)
+
+    market = Market()
+    hosted = market.host(Looker())
+    market.take(*frames()[:20])
+    drain(hosted)
+    book = told[-1]
+    assert book.spread is not None
+    assert book.mid is not None
+
+    assert book.spread_percent == 100 * book.spread / book.mid
