@@ -1,23 +1,38 @@
 """A multi-process trading engine for Kraken's spot exchange.
 
-These are the names that a strategy's file needs; see `engine.strategy.api`.
+These are the names that a strategy's file needs, see `engine.strategy.api`; and `Engine`,
+for a program of one's own, see `engine.client.engine`.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import CallError, EngineStopped, NotAvailable, OrderRefused
 from engine.market import Pair
-from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade
+from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade, VenueStatus
 from engine.strategy.api import Context, Strategy
+from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.orders import Balance, Conditional, Fill, Order, OrderState, Position, TradingStatus
+
+if TYPE_CHECKING:
+    from engine.client import Engine
 
 __all__ = [
     "Balance",
     "BookTop",
+    "CallError",
     "Candle",
     "Conditional",
+    "Connection",
     "Context",
+    "Engine",
+    "EngineStopped",
+    "ErrorReport",
     "FeedState",
     "Fill",
     "Level",
+    "NotAvailable",
     "Order",
+    "OrderRefused",
     "OrderState",
     "Pair",
     "Position",
@@ -25,4 +40,15 @@ __all__ = [
     "Ticker",
     "Trade",
     "TradingStatus",
+    "VenueStatus",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Not with the others: every process of an engine imports this module, and none of them
+    # the whole.
+    if name == "Engine":
+        from engine.client import Engine
+
+        return Engine
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

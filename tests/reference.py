@@ -2,9 +2,10 @@
 
     click commands ─► commands.md        Config's schema ─► configuration.md
     engine/strategy/api.py, orders.py, order_options.py, records.py, pair.py ─► callbacks.md
+    engine/client/engine.py ─► programs.md
 
 `tests/test_docs.py` compares the pages with what `pages` returns, so a page cannot differ from the
-code. The fourth page, summary-and-status.md, is written by hand and compared with a real summary.
+code. The fifth page, summary-and-status.md, is written by hand and compared with a real summary.
 """
 
 import ast
@@ -20,12 +21,17 @@ import click
 import msgspec
 
 from engine.cli.main import COMMANDS, engine
+from engine.client import Engine, handlers
+from engine.client.handlers import EVENTS, OF_PAIRS
 from engine.config import Config, Setting, settings
+from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused, StrategyError
 from engine.market.pair import Pair
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
-from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade
+from engine.orders.rings.reports import Order as OrderView
+from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade, VenueStatus
 from engine.strategy.api import CALLBACKS, Context, Strategy
+from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.order_options import AmendOptions, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, Position, TradingStatus
 
@@ -50,6 +56,7 @@ def pages() -> dict[Path, str]:
         DOCS / "commands.md": commands_page(),
         DOCS / "configuration.md": configuration_page(),
         DOCS / "callbacks.md": callbacks_page(),
+        DOCS / "programs.md": programs_page(),
     }
 
 
@@ -202,10 +209,39 @@ def callbacks_page() -> str:
         *(Order, OrderState, OrderOptions, AmendOptions, Conditional),
         *(Fill, Position, Balance, TradingStatus),
         *(BookTop, Level, FeedState, Trade, Ticker, Candle, Pair),
+        *(VenueStatus, Connection, ErrorReport),
     ):
         parts += [f"## {cls.__name__}", *map(prose, paragraphs(inspect.getdoc(cls)))]
-        parts.append(member_table("member", list(members_of(cls))))
+        parts.append(member_table("member", [*(members_of(OrderView) if cls is Order else ()), *members_of(cls)]))
     return page(parts)
+
+
+# --- the program's side
+
+
+def programs_page() -> str:
+    """Everything that a program of one's own uses: the engine, its calls, its errors."""
+    return page([
+        "# Programs: the engine in your own code",
+        prose(
+            "`from engine import Engine` opens the engine inside a program: the same processes, books, orders and "
+            "limits as `engine run`, asked and traded with by `await`. It runs on the loop that opens it, asyncio's or "
+            "uvloop's, in a script or in a notebook; call it on that loop's thread. What it returns is described in "
+            "[Strategies](callbacks.md), and so are the options of an order."
+        ),
+        *map(prose, paragraphs(inspect.getdoc(Engine.open))),
+        member_table("call or field", [member for member in members_of(Engine) if member.name != "open"]),
+        "## Events",
+        prose(f"`engine.on` takes {', '.join(EVENTS)}. With `symbol` it takes {', '.join(OF_PAIRS)} of one pair."),
+        *map(prose, paragraphs(inspect.getdoc(handlers))[2:]),
+        "## Errors",
+        prose("Each text is one sentence that says what to change."),
+        table(
+            ("error", "raised when"),
+            ((f"`{error.__name__}`", first_paragraph(error.__doc__))
+             for error in (ConfigError, StrategyError, CallError, OrderRefused, NotAvailable, EngineStopped)),
+        ),
+    ])  # fmt: skip
 
 
 def members_of(cls: type) -> Iterator[Member]:
@@ -215,13 +251,17 @@ def members_of(cls: type) -> Iterator[Member]:
     body = definition.body
     for node, after in zip(body, [*body[1:], None], strict=True):
         match node:
-            case ast.FunctionDef(name=name) if not name.startswith("_"):
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if not name.startswith(
+                "_"
+            ) and not is_overload(node):
                 is_property = any(isinstance(mark, ast.Name) and mark.id == "property" for mark in node.decorator_list)
                 returned = "" if node.returns is None else ast.unparse(node.returns)
                 arguments = ", ".join(arguments_of(node.args))
                 written = f"{name}: {returned}" if is_property else f"{name}({arguments})"
                 if not is_property and returned not in ("None", "Answer"):
                     written += f" -> {returned}"
+                if isinstance(node, ast.AsyncFunctionDef):
+                    written = f"await {written}"
                 yield Member(name, written, first_paragraph(ast.get_docstring(node)))
             case ast.AnnAssign(target=ast.Name(id=name)) if not name.startswith("_"):
                 value = "" if node.value is None else f" = {ast.unparse(node.value)}"
@@ -230,6 +270,11 @@ def members_of(cls: type) -> Iterator[Member]:
                 yield Member(name, name, text_after(after))
             case _:
                 yield from attributes_of(node)
+
+
+def is_overload(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """One of several signatures of a function, for a checker alone."""
+    return any(isinstance(mark, ast.Name) and mark.id == "overload" for mark in node.decorator_list)
 
 
 def attributes_of(node: ast.stmt) -> Iterator[Member]:
@@ -250,6 +295,8 @@ def arguments_of(arguments: ast.arguments) -> Iterator[str]:
         yield argument.arg
     if arguments.vararg is not None:
         yield f"*{arguments.vararg.arg}"
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        yield argument.arg if default is None else f"{argument.arg}={ast.unparse(default)}"
     if arguments.kwarg is not None:
         yield f"**{arguments.kwarg.arg}"
 

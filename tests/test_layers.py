@@ -19,8 +19,9 @@ LAYERS = {
     5: ("kraken_rest",),
     6: ("public_feed", "private_feed", "order_router", "strategy_host"),
     7: ("summary",),
-    8: ("supervisor", "api", "replay"),
-    9: ("cli", "__main__"),
+    8: ("supervisor", "replay"),
+    9: ("client",),
+    10: ("cli", "__main__"),
 }
 LAYER_OF = {home: layer for layer, homes in LAYERS.items() for home in homes}
 
@@ -30,7 +31,7 @@ VOCABULARY = {"units", "errors", "endpoints", "clock", "instant"}
 NEIGHBOURS = {("__main__", "cli")}
 
 # The public face: what a strategy's file needs, and nothing else.
-FACE = {"engine.market", "engine.records", "engine.strategy"}
+FACE = {"engine.market", "engine.records", "engine.strategy", "engine.errors", "engine.client"}
 
 PURE = ("kraken", "market", "records", "topology", "timestamps", "units", "wide", "orders")
 # The one file of a pure package that writes; all that it knows of the format is pure again.

@@ -17,7 +17,7 @@ import uvloop
 from msgspec import Struct
 
 from engine.cli.options import read_config
-from engine.cli.run import LIVE, LOCAL, LocalVenue
+from engine.cli.run import LIVE, LOCAL
 from engine.clock import Clock, SystemClock
 from engine.config import Config, check_live_limits
 from engine.credentials import Credentials, checked, load_credentials, no_core_dumps
@@ -35,6 +35,7 @@ from engine.native import DESCRIPTION, IS_NATIVE
 from engine.net.https import HttpsClient
 from engine.net.key_lock import KeyLock
 from engine.secret import Secret
+from engine.supervisor.local_venue import LocalVenue
 from engine.telemetry.log import configure_log
 
 EXIT_FAILED = 2
@@ -108,7 +109,9 @@ def _local_place(config: Config, options: str, stack: ExitStack) -> _Place:
     """Start the built-in exchange for the time of the check; its key and nonces are thrown
     away.
     """
-    ready = stack.enter_context(LocalVenue(config, shlex.split(options))).ready()
+    venue = LocalVenue(config.symbols, shlex.split(options))
+    stack.callback(venue.end)
+    ready = venue.ready()
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kraken-engine-check-")))
     credentials = checked(ready.api_key, ready.api_secret, "the local venue")
     return _Place(ready.rest, ready.private, credentials, directory / "keys", is_local=True)

@@ -1,6 +1,4 @@
-"""Options that several commands share, and their conversion to a configuration and
-strategies.
-"""
+"""Options that several commands share, and their conversion to a configuration."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -14,9 +12,6 @@ import msgspec
 
 from engine.config import Config, StrategyConfig, load_config, override, parse_symbols
 from engine.errors import ConfigError
-from engine.strategy.api import Strategy
-from engine.strategy.loader import fingerprint, load_class, make_strategy
-from engine.supervisor.supervisor import NamedStrategy
 
 WRITE_DEADLINE_S = 5.0  # for a summary, which may go into a pipe
 
@@ -64,23 +59,6 @@ def read_strategies(targets: Sequence[str], params: Sequence[str]) -> tuple[Stra
     return tuple(StrategyConfig(target=target, params=values) for target in targets) or None
 
 
-def make_strategies(config: Config, symbols: Sequence[str], say: Callable[..., object]) -> list[NamedStrategy]:
-    """Load every strategy of the configuration; StrategyError or ConfigError names the
-    wrong one.
-    """
-    strategies: list[NamedStrategy] = []
-    taken: set[str] = set()
-    for entry in config.strategies:
-        cls = load_class(entry.target)
-        name = entry.name or _free_name(cls, taken)
-        if name in taken:
-            raise ConfigError(f"two strategies are named {name}; give one of them another name")
-        taken.add(name)
-        strategies.append(NamedStrategy(name, make_strategy(cls, entry.params, name), entry.symbols or tuple(symbols)))
-        say("strategy loaded", name=name, target=entry.target, sha256=fingerprint(cls))
-    return strategies
-
-
 def write_summary(path: Path | None, summary: dict[str, Any]) -> None:
     """Write the summary as one JSON object; raises ConfigError when it cannot be written."""
     if path is None:
@@ -116,14 +94,6 @@ def check_writable(path: Path | None) -> None:
         raise ConfigError(f"--summary {path} is a directory; name a file")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"--summary {path} may not be written; name another place")
-
-
-def _free_name(cls: type[Strategy], taken: set[str]) -> str:
-    """The class's name, with a number appended when several strategies are of one class."""
-    name, number = cls.__name__, 2
-    while name in taken:
-        name, number = f"{cls.__name__}-{number}", number + 1
-    return name
 
 
 def _param(text: str) -> tuple[str, Any]:

@@ -12,13 +12,13 @@ from engine.cli.ending import expect_leftovers
 from engine.cli.options import (
     check_writable,
     engine_options,
-    make_strategies,
     read_config,
     read_strategies,
     read_symbols,
     write_summary,
 )
 from engine.errors import CaptureError, StrategyError
+from engine.strategy_host.loading import make_strategies
 from engine.telemetry.log import configure_log
 
 log = structlog.get_logger("replay")

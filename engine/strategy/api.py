@@ -33,7 +33,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Protocol, Unpack
 
 from engine.market import Pair
-from engine.records import BookTop, Candle, FeedState, Ticker, Trade
+from engine.records import BookTop, Candle, FeedState, Ticker, Trade, VenueStatus
+from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, Position, TradingStatus
 from engine.units import MonoNs, WallNs
@@ -273,6 +274,20 @@ class Strategy:
         DEGRADED), as `status.reason` says."""
         return None
 
+    def on_notice(self, status: VenueStatus) -> Answer:
+        """Kraken's matching engine as a whole has changed its mode: online, cancel_only,
+        post_only or maintenance, as `context.venue_status` says from now on."""
+        return None
+
+    def on_connection(self, connection: Connection) -> Answer:
+        """A process of the engine connected to Kraken, or lost its connection."""
+        return None
+
+    def on_error(self, error: ErrorReport) -> Answer:
+        """Something went wrong that no other callback tells: a process died, or a handler
+        of a program raised."""
+        return None
+
     def on_timer(self) -> Answer:
         """Every `timer_s` seconds."""
         return None
@@ -336,5 +351,5 @@ class Strategy:
 
 CALLBACKS = (
     "on_start", "on_book", "on_trade", "on_ticker", "on_candle", "on_feed_state", "on_pair", "on_order", "on_fill",
-    "on_balance", "on_trading", "on_timer", "on_stop",
+    "on_balance", "on_trading", "on_notice", "on_connection", "on_error", "on_timer", "on_stop",
 )  # fmt: skip

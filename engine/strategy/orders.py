@@ -4,8 +4,69 @@ Amounts are exact Decimals in the pair's own currencies: quantities in the base,
 costs and fees in the quote unless a fee says otherwise.
 """
 
+import asyncio
+from collections.abc import Callable
+from typing import Self
+
+from engine.errors import OrderRefused
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
-from engine.orders.rings.reports import Balance, Fill, Order, Position, TradingStatus
+from engine.orders.rings.reports import Balance, Fill, Position, TradingStatus
+from engine.orders.rings.reports import Order as OrderView
 
 __all__ = ["Balance", "Conditional", "Fill", "Order", "OrderState", "Position", "TradingStatus"]
+
+
+class Order(OrderView, eq=False):
+    """One order: what was asked for, and how it stands.
+
+    The engine keeps it up to date; strategies and programs only read it. Two orders are
+    never equal.
+
+    It can be awaited on the thread that sent it: in a program, or in a task that a
+    strategy's callback has started. An `async` callback that awaits an order of its own
+    strategy waits in vain, for nothing is told to a strategy while its callback runs.
+    """
+
+    _waiting: list[asyncio.Future[None]] | None = None
+
+    async def until(self, condition: Callable[[Self], bool], timeout_s: float | None = None) -> Self:
+        """Wait until the order fulfils a condition; returns the order.
+
+        Raises TimeoutError, with the order as it stands, after `timeout_s` seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition(self):
+                    changed = asyncio.get_running_loop().create_future()
+                    if self._waiting is None:
+                        self._waiting = []
+                    self._waiting.append(changed)
+                    await changed
+        except TimeoutError:
+            raise TimeoutError(f"nothing came of it in {timeout_s:g} s: {self!r}") from None
+        return self
+
+    async def until_acknowledged(self, timeout_s: float | None = 10.0) -> Self:
+        """Wait until Kraken has acknowledged the order.
+
+        Raises OrderRefused when the engine or Kraken says no, TimeoutError as `until`.
+        """
+        await self.until(lambda order: bool(order.order_id) or not order.is_open, timeout_s)
+        if self.state in (OrderState.REFUSED, OrderState.REJECTED):
+            raise OrderRefused(self.reason, self)
+        return self
+
+    async def until_over(self, timeout_s: float | None = None) -> Self:
+        """Wait until the order has ended, in whatever way; see `state` and `reason`.
+
+        Raises TimeoutError as `until`.
+        """
+        return await self.until(lambda order: not order.is_open, timeout_s)
+
+    def tell_change(self) -> None:
+        """Wake those that wait for the order; for the engine alone."""
+        waiting, self._waiting = self._waiting, None
+        for changed in waiting or ():
+            if not changed.done():
+                changed.set_result(None)

@@ -39,6 +39,7 @@ from engine.records import (
     BookTop,
     FeedState,
     Kind,
+    VenueStatus,
     number_of,
     pair_index_of,
     received_at_of,
@@ -51,6 +52,7 @@ from engine.records import (
 )
 from engine.ring import BoardReader, Subscriber
 from engine.strategy.api import CALLBACKS, Logger, Strategy
+from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.orders import Balance, Fill, Order
 from engine.strategy_host.context import StrategyContext
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
@@ -71,11 +73,14 @@ BOOK_TOP, TRADE, TICKER, CANDLE = int(Kind.BOOK_TOP), int(Kind.TRADE), int(Kind.
 FEED_STATE, PAIR, VENUE_STATUS = int(Kind.FEED_STATE), int(Kind.PAIR), int(Kind.VENUE_STATUS)
 REST_BOOK = int(Kind.REST_BOOK)
 
-ON_BOOK, ON_TRADE, ON_TICKER, ON_CANDLE, ON_PAIR, ON_FEED_STATE, ON_ORDER, ON_FILL, ON_BALANCE, ON_TRADING, ON_TIMER = (
+(
+    ON_BOOK, ON_TRADE, ON_TICKER, ON_CANDLE, ON_PAIR, ON_FEED_STATE, ON_ORDER, ON_FILL, ON_BALANCE, ON_TRADING,
+    ON_NOTICE, ON_TIMER,
+) = (
     NUMBER_OF[name]
     for name in (
         "on_book", "on_trade", "on_ticker", "on_candle", "on_pair", "on_feed_state", "on_order", "on_fill",
-        "on_balance", "on_trading", "on_timer",
+        "on_balance", "on_trading", "on_notice", "on_timer",
     )
 )  # fmt: skip
 NEVER = MonoNs(1 << 62)
@@ -213,6 +218,9 @@ class HostedStrategy:
         self._on_fill = self._overridden("on_fill")
         self._on_balance = self._overridden("on_balance")
         self._on_trading = self._overridden("on_trading")
+        self._on_notice = self._overridden("on_notice")
+        self._on_connection = self._overridden("on_connection")
+        self._on_error = self._overridden("on_error")
         self._timer_ns = int(strategy.timer_s * NS_PER_S)
         # When on_timer is due; 0 without a timer.
         self._timer_at = MonoNs(0)
@@ -328,6 +336,16 @@ class HostedStrategy:
             self._calls.append((function, arguments))
         self._wake()
         return True
+
+    def tell_connection(self, connection: Connection) -> None:
+        """Have on_connection called, between two callbacks. From any thread."""
+        if self._on_connection is not None:
+            self.call_soon(self._on_connection, connection)
+
+    def tell_error(self, error: ErrorReport) -> None:
+        """Have on_error called, between two callbacks. From any thread."""
+        if self._on_error is not None:
+            self.call_soon(self._on_error, error)
 
     def _wake(self) -> None:
         """Make the host look at this strategy. From any thread."""
@@ -491,7 +509,7 @@ class HostedStrategy:
 
     def _dispatch_rare(self, feed: _Feed, kind: int, record: bytes) -> None:
         if kind == VENUE_STATUS:
-            self.context.venue_status = unpack_venue_status(record).system
+            self._change_venue_status(unpack_venue_status(record))
             return
         pair_index = pair_index_of(record)
         if not feed.wanted[pair_index]:
@@ -525,6 +543,13 @@ class HostedStrategy:
         self.context.books[symbol] = book
         if self._on_book is not None:
             self._call_measured(self._on_book, ON_BOOK, book, book.received_at)
+
+    def _change_venue_status(self, status: VenueStatus) -> None:
+        if status.system == self.context.venue_status:
+            return  # each feed says so, and says it again when it connects
+        self.context.venue_status = status.system
+        if self._on_notice is not None:
+            self._call(self._on_notice, ON_NOTICE, status)
 
     def _change_state(self, symbol: str, state: FeedState, reason: str, *, is_proved: bool) -> None:
         context = self.context

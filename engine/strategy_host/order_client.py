@@ -53,7 +53,6 @@ from engine.orders.rings.reports import (
     Balance,
     BalancesTold,
     Fill,
-    Order,
     OrderReport,
     Position,
     Report,
@@ -63,6 +62,7 @@ from engine.orders.tally import Tally
 from engine.ring import GatedSubscriber, Publisher
 from engine.strategy.option_rules import did_you_mean, shown
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent
+from engine.strategy.orders import Order
 from engine.units import MonoNs, WallNs
 
 ENDED_ORDERS_KEPT: Final = 10_000  # for `Context.order` and late news; the history has them all
@@ -372,6 +372,7 @@ class OrderClient:
             if report.state in TALLIED_ENDS:
                 self.ends_told.add(report.key, report.state.name)
             self._end(order)
+        order.tell_change()
         return None if before == report else order
 
     def _apply_fill(self, fill: Fill) -> Fill | None:
@@ -449,6 +450,7 @@ class OrderClient:
     def _tell_refused(self, order: Order) -> None:
         self.refused += 1
         self._end(order)
+        order.tell_change()
         self._put_news(order)
 
     def _refuse_elsewhere(self, symbol: object, side: object, options: Any, why: str) -> Order:
@@ -468,6 +470,7 @@ class OrderClient:
 
     def _note(self, order: Order, reason: str) -> None:
         order.report = _changed(order.report, reason=reason)
+        order.tell_change()
         self._put_news(order)
 
     def _put_news(self, order: Order) -> None:

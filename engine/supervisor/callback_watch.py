@@ -9,6 +9,7 @@ detects it by the same words.
 """
 
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -17,11 +18,13 @@ from typing import Any, Final
 import structlog
 from msgspec import Struct
 
+from engine.clock import Clock
 from engine.processes.callback_words import CallbackWords
 from engine.telemetry import Counters, Heartbeat
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 SEEN_NS: Final = 500 * NS_PER_MS  # a callback that has not returned for so long hangs
+LOOK_INTERVAL_S: Final = 0.25
 # A strategy is called from here.
 CALLER: Final = Path(__file__).parents[1] / "strategy_host"
 NOBODY: Final = ""  # instead of a strategy: the thread is blocked outside of any callback
@@ -126,6 +129,29 @@ class CallbackWatch:
 
     def _frame(self) -> FrameType | None:
         return sys._current_frames().get(self._thread_id())
+
+
+class WatchThread:
+    """Looks at callbacks from a thread of its own, for a program whose loop may be blocked
+    by them."""
+
+    def __init__(self, watch: CallbackWatch, clock: Clock) -> None:
+        self._watch = watch
+        self._clock = clock
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="callback-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; a look that is under way ends by itself."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(LOOK_INTERVAL_S):
+            self._watch.look(self._clock.mono_ns())
 
 
 def waits_of(answer: object) -> list[FrameType]:

@@ -21,7 +21,6 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from msgspec import Struct
 
 from engine.clock import SystemClock
 from engine.config import Config, VenueConfig
@@ -46,12 +45,15 @@ from engine.ring import (
     ring_bytes,
 )
 from engine.strategy.api import Strategy
+from engine.strategy.events import ErrorReport
 from engine.strategy_host.host import StrategyHost
 from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort
+from engine.strategy_host.loading import NamedStrategy
+from engine.strategy_host.loop_host import LoopHost
 from engine.strategy_host.thread import HostThread
 from engine.summary import ShardView, build_summary
 from engine.supervisor.actor import Actor
-from engine.supervisor.callback_watch import CallbackWatch, Watched
+from engine.supervisor.callback_watch import CallbackWatch, Watched, WatchThread
 from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.trading import Account, Trading
 from engine.telemetry import Counters, counters_bytes, format_counters, new_histogram
@@ -71,14 +73,6 @@ TRADING_LOOK_S = 0.02
 CLEAN = "clean"
 
 log = structlog.get_logger("supervisor")
-
-
-class NamedStrategy(Struct):
-    """A loaded strategy, and the pairs that it follows."""
-
-    name: str
-    strategy: Strategy
-    symbols: tuple[str, ...]
 
 
 class _Feed:
@@ -121,8 +115,11 @@ class Supervisor:
         strategies: Sequence[NamedStrategy],
         directory: RunDirectory,
         account: Account | None = None,
+        *,
+        in_loop: bool = False,
     ) -> None:
-        """`account` is what to trade on; None for an engine that only watches."""
+        """`account` is what to trade on; None for an engine that only watches. `in_loop`
+        runs the strategies on the loop that runs `run`, instead of in a thread."""
         self._config = config
         self._url = url
         self._rest_url = _rest_url(config, url, account)
@@ -154,6 +151,7 @@ class Supervisor:
                 host_eventfd=self._eventfd,
                 clock=self.clock,
                 on_news=self._router_told,
+                on_death=self.tell_error,
                 attempts_max=self._attempts_max(account),
                 host_counters_fd=self._host_counters.fd,
             )
@@ -179,7 +177,8 @@ class Supervisor:
         if self._trading is not None:
             rings += self._trading.report_memories
         doorbells = [Doorbell(ring, STRATEGY_HOST_DOORBELL, self._eventfd) for ring in rings]
-        self._thread = HostThread(self._host, doorbells, self.clock, spin=config.engine.spin)
+        place = LoopHost if in_loop else HostThread
+        self._thread: HostThread | LoopHost = place(self._host, doorbells, self.clock, spin=config.engine.spin)
         self._watch_of_callbacks = CallbackWatch(
             [
                 Watched(
@@ -193,6 +192,11 @@ class Supervisor:
             host_counters,
             lambda: self._thread.thread_id,
         )
+        # Where the strategies share the supervisor's loop, a thread watches their
+        # callbacks.
+        self._watch_thread = WatchThread(self._watch_of_callbacks, self.clock) if in_loop else None
+        # Set when strategies and feeds have been started.
+        self.has_begun = asyncio.Event()
         # Why the engine stops: "clean", or what went wrong. None while it runs.
         self._exit_reason: str | None = None
         self._stop_requested = asyncio.Event()
@@ -217,6 +221,8 @@ class Supervisor:
                 self._trading.start()
             tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.summary, tick_s))]
             tasks[0].add_done_callback(self._watch_ended)
+            if self._watch_thread is not None:
+                self._watch_thread.start()
             self._arm_faulthandler()  # the first on_start may keep the watch from starting
             asyncio.wrap_future(self._thread.ended).add_done_callback(self._host_ended)
             await self._start_strategies(seconds)
@@ -225,6 +231,7 @@ class Supervisor:
             if not self._stop_requested.is_set():
                 for feed in self._feeds:
                     feed.actor.start()
+                self.has_begun.set()
             await self._wait(seconds)
         except UserError as error:
             self._fail(error)
@@ -238,6 +245,8 @@ class Supervisor:
             for task in tasks[:1]:
                 task.cancel()
             faulthandler.cancel_dump_traceback_later()
+            if self._watch_thread is not None:
+                self._watch_thread.stop()
             server.close()
             on_tick(self.summary())
         return self._mistake
@@ -248,6 +257,11 @@ class Supervisor:
             self._exit_reason = reason
         self._stop_requested.set()
 
+    @property
+    def exit_reason(self) -> str:
+        """Why the engine stops or has stopped; "running" before that."""
+        return self._exit_reason or "running"
+
     def summary(self) -> dict[str, Any]:
         """The summary of the run so far."""
         summary = build_summary(
@@ -256,7 +270,7 @@ class Supervisor:
             strategies=self._hosted,
             latency=self._latency,
             restarts={actor.name: actor.restarts for actor in self._actors},
-            exit_reason=self._exit_reason or "running",
+            exit_reason=self.exit_reason,
             trading=self._trading.view() if self._trading is not None else None,
         )
         now = self.clock.mono_ns()
@@ -361,6 +375,7 @@ class Supervisor:
         """Publish that the pairs of a feed are stale, after its process has ended."""
         publisher = Publisher(feed.ring.memory, [(STRATEGY_HOST_DOORBELL, self._eventfd)])
         board, before = BoardWriter(feed.board.memory), BoardReader(feed.board.memory)
+        self.tell_error(feed.actor.name, reason)
         settle_dead(feed.shard, feed.ring.memory, board, before)
         announce_stale(feed.shard, publisher, board, before, reason, now)
 
@@ -370,6 +385,12 @@ class Supervisor:
         """
         if news.kind == "fatal" or not feed.was_live(news.symbol):
             self._fail(UserError(news.text))
+
+    def tell_error(self, place: str, text: str) -> None:
+        """Have every strategy's on_error called."""
+        error = ErrorReport(place, text, self.clock.wall_ns())
+        for hosted in self._hosted:
+            hosted.tell_error(error)
 
     def _router_told(self, news: News) -> None:
         self._fail(UserError(news.text))
@@ -423,7 +444,8 @@ class Supervisor:
             now = self.clock.mono_ns()
             for actor in self._actors if not self._stop_requested.is_set() else ():
                 actor.kill_if_silent(now, silence_ns_max)
-            self._watch_of_callbacks.look(now)
+            if self._watch_thread is None:
+                self._watch_of_callbacks.look(now)
             self._arm_faulthandler()
 
     def _arm_faulthandler(self) -> None:

@@ -58,7 +58,7 @@ from engine.topology import (
     STRATEGY_HOST_DOORBELL,
     report_ring,
 )
-from engine.units import NS_PER_S, MonoNs
+from engine.units import NS_PER_S
 
 log = structlog.get_logger("supervisor")
 
@@ -93,10 +93,14 @@ class Trading:
         host_eventfd: int,
         clock: Clock,
         on_news: Callable[[News], None],
+        on_death: Callable[[str, str], None],
         attempts_max: int,
         host_counters_fd: int,
     ) -> None:
+        """`on_death` gets the name of a process that died, and how; its successor finds
+        everything in the rings and the journal."""
         self._host_counters_fd = host_counters_fd
+        self._on_death = on_death
         self._config = config
         self._account = account
         self._directory = directory
@@ -187,7 +191,7 @@ class Trading:
             name,
             counter_names,
             make_launch=make_launch,
-            on_death=_nothing_to_say,
+            on_death=lambda reason, _: self._on_death(name, reason),
             on_news=on_news,
             settings=self._config.engine,
             clock=clock,
@@ -258,9 +262,3 @@ def _histogram_segment(name: str) -> Segment:
     segment = Segment.create(f"histogram-{name}", Histogram.bytes_needed)
     Histogram.format(segment.memory)
     return segment
-
-
-def _nothing_to_say(reason: str, now: MonoNs) -> None:
-    """Nothing to do: the successor of a router or private feed finds everything in the
-    rings and the journal.
-    """

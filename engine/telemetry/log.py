@@ -36,8 +36,12 @@ EXIT_WAIT_S: Final = 1.0  # for a stream to take the last lines
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure_log(level: str, log_format: LogFormat, actor: str) -> None:
-    """Set up the logs of this process; every line names `actor`."""
+def configure_log(level: str, log_format: LogFormat, actor: str, *, is_guest: bool = False) -> None:
+    """Set up the logs of this process; every line names `actor`.
+
+    `is_guest`: the process is a program of the user's, whose own logging and uncaught
+    errors are left alone.
+    """
     renderer: structlog.types.Processor
     if log_format == "json":
         renderer = structlog.processors.JSONRenderer()
@@ -66,6 +70,8 @@ def configure_log(level: str, log_format: LogFormat, actor: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
+    if is_guest:
+        return
     # picows and asyncio log through the standard library: warnings and worse go to the same
     # stream.
     lines = logging.StreamHandler(stream)

@@ -1,0 +1,8 @@
+"""The engine in a program of one's own: opened, asked and traded with by `await`.
+
+Runs in the user's process; owns the handlers that the program registered.
+"""
+
+from engine.client.engine import Engine
+
+__all__ = ["Engine"]

@@ -1,0 +1,487 @@
+"""`Engine`: the engine in a program of one's own.
+
+    async with Engine.open(venue="local", symbols=["BTC/USD"]) as engine:
+        book = await engine.book("BTC/USD")
+        order = await engine.buy("BTC/USD", "0.001", limit=book.best_bid.price)
+        await order.until_over(timeout_s=10)
+
+It is the same engine as `engine run`: feeds and order router are processes of their own;
+the supervisor and the program's strategies run on the loop that opened it, asyncio's or
+uvloop's, in a script or a notebook. All calls are made on that loop's thread.
+
+A call that cannot work raises CallError, and an order that is refused OrderRefused, each
+with one sentence that says what to change. What does not come in time raises NotAvailable.
+"""
+
+import asyncio
+import shlex
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeVar, Unpack, overload
+
+import structlog
+
+from engine.client.handlers import Function, Handlers
+from engine.client.program import Program
+from engine.clock import SystemClock
+from engine.config import Config, load_config, override
+from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused
+from engine.market import Pair
+from engine.records import BookTop, Candle, FeedState, Ticker, Trade
+from engine.strategy.api import Strategy
+from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
+from engine.strategy.orders import Balance, Fill, Order, OrderState, Position, TradingStatus
+from engine.strategy_host.loading import NamedStrategy, free_name, make_strategies
+from engine.supervisor.run import Run
+from engine.supervisor.supervisor import CLEAN, Supervisor
+from engine.telemetry.log import configure_log
+
+LOCAL: Final = "local"
+LIVE: Final = "live"
+ANSWER_S: Final = 5.0  # for the router's first word of an order: it decides in a millisecond, a new one in a second
+LOOK_S: Final = 0.05
+TICK_S: Final = 3600.0  # the supervisor's own report is not used here
+NAME: Final = "program"
+
+T = TypeVar("T")
+
+log = structlog.get_logger("engine")
+
+
+class Engine:
+    """An engine that runs in this program; see `Engine.open`."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.config = run.config
+        """As read from file, arguments and defaults."""
+        self._supervisor: Supervisor | None = None
+        self._program: Program | None = None
+        # The supervisor's run, until the engine has ended.
+        self._running: asyncio.Task[Any] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        # The summary of the run, once it is over.
+        self._last_summary: dict[str, Any] = {}
+
+    # --- from its start to its end
+
+    @classmethod
+    def open(
+        cls,
+        config: "str | Path | Config | None" = None,
+        *,
+        venue: str | None = None,
+        symbols: Sequence[str] | None = None,
+        name: str | None = None,
+        strategies: Iterable[Strategy] = (),
+        venue_options: str = "",
+        settings: Mapping[str, object] | None = None,
+    ) -> "_Opening":
+        """Open an engine: `async with Engine.open(…) as engine`, or `engine = await
+        Engine.open(…)` and later `await engine.close()`.
+
+        `config` is a TOML file as for `engine run`. `venue` is "local" for the built-in
+        exchange and play money, "live" for Kraken with real money, or the URL of a public
+        WebSocket; Kraken's data without orders unless given. `settings` changes single
+        settings by their path: {"feed.depth": 25}. `strategies` run beside the program, on
+        its loop, as do those of the configuration.
+
+        Raises ConfigError or StrategyError, whose text is one sentence for the user.
+        """
+        return _Opening(cls, config, venue, symbols, name, tuple(strategies), venue_options, settings or {})
+
+    async def close(self) -> None:
+        """End the orders as configured, the processes, and the engine; may be called
+        again."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        # A program that is canceled, by Ctrl-C say, still ends its orders and processes.
+        while not self._closing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(self._closing)
+        self._closing.result()
+
+    async def _start(self, strategies: Sequence[Strategy]) -> None:
+        config, loop = self.config, asyncio.get_running_loop()
+        handlers = Handlers(
+            SystemClock(),
+            timeout_s=config.engine.hang_s_max,
+            errors_per_minute_max=config.engine.strategy_errors_per_minute_max,
+        )
+        self._program = Program(handlers)
+        named = await self._load(strategies)
+        await loop.run_in_executor(None, self._run.wait_for_venue)
+        self._supervisor = supervisor = self._run.supervisor(named, in_loop=True)
+        self._running = asyncio.ensure_future(supervisor.run(None, lambda _: None, TICK_S))
+        self._running.add_done_callback(lambda _: self._ended())
+        self._watching = asyncio.ensure_future(self._run.watch_venue(supervisor))
+        begun = asyncio.ensure_future(supervisor.has_begun.wait())
+        await asyncio.wait({begun, self._running}, return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
+        if self._running.done() and (mistake := self._running.result()) is not None:
+            raise mistake
+
+    async def _load(self, strategies: Sequence[Strategy]) -> list[NamedStrategy]:
+        config = self.config
+        named = [NamedStrategy(NAME, self._told, config.symbols)]
+        named += make_strategies(config, config.symbols, log.info)
+        taken = {one.name for one in named}
+        for strategy in strategies:
+            if not isinstance(strategy, Strategy):
+                raise CallError(
+                    f"strategies takes objects of classes that derive from engine.Strategy, not {strategy!r}"
+                )
+            name = free_name(type(strategy).__name__, taken)
+            taken.add(name)
+            named.append(NamedStrategy(name, strategy, config.symbols))
+        return named
+
+    async def _close(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._program is not None:
+            self._program.handlers.begin_end()
+        if self._supervisor is not None and self._running is not None:
+            self._supervisor.request_stop(CLEAN)
+            with suppress(Exception):  # what went wrong is the exit reason
+                await self._running
+            self._last_summary = self._supervisor.summary()
+            ledger = await loop.run_in_executor(None, self._run.ledger, self._supervisor)
+            if ledger is not None:
+                self._last_summary["ledger"] = ledger
+        await loop.run_in_executor(None, self._run.end)
+
+    def _ended(self) -> None:
+        if self._program is not None:
+            self._program.wake_all()
+
+    @property
+    def _told(self) -> Program:
+        if self._program is None:
+            raise EngineStopped("the engine has not been opened; write `async with Engine.open(…) as engine`")
+        return self._program
+
+    @property
+    def _live(self) -> Program:
+        """The program, of an engine that runs; raises EngineStopped otherwise."""
+        if self._running is None or self._running.done() or self._closing is not None:
+            reason = self._supervisor.exit_reason if self._supervisor is not None else "it has not begun"
+            raise EngineStopped(f"the engine has ended ({reason}); open another one")
+        return self._told
+
+    # --- market data
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The pairs that are followed."""
+        return tuple(self._told.context.symbols)
+
+    async def book(self, symbol: str, *, age_s_max: float | None = None, timeout_s: float = 10.0) -> BookTop:
+        """The newest verified book of a pair; waits for the first one, and while the pair
+        is in doubt.
+
+        `age_s_max`: not one that was last known to be true longer ago than this. Raises
+        NotAvailable after `timeout_s`, CallError for a pair that is not followed.
+        """
+        context = self._followed(symbol).context
+
+        def newest() -> BookTop | None:
+            book = context.book(symbol)
+            if book is None or context.state(symbol) is not FeedState.LIVE:
+                return None
+            return book if age_s_max is None or book.age_s <= age_s_max else None
+
+        return await self._when(newest, "book", timeout_s, lambda: f"no live book of {symbol}{_young(age_s_max)}")
+
+    async def ticker(self, symbol: str, *, age_s_max: float | None = None, timeout_s: float = 10.0) -> Ticker:
+        """The newest ticker of a pair; as `book`."""
+        context = self._followed(symbol).context
+
+        def newest() -> Ticker | None:
+            ticker = context.ticker(symbol)
+            return ticker if ticker is None or age_s_max is None or ticker.age_s <= age_s_max else None
+
+        return await self._when(newest, "ticker", timeout_s, lambda: f"no ticker of {symbol}{_young(age_s_max)}")
+
+    async def trades(self, symbol: str, *, timeout_s: float = 10.0) -> Sequence[Trade]:
+        """The last trades of a pair, newest last, at most a hundred; waits for the
+        first."""
+        context = self._followed(symbol).context
+        return await self._when(lambda: context.trades(symbol) or None, "trade", timeout_s,
+                                lambda: f"no trade of {symbol}")  # fmt: skip
+
+    async def candles(
+        self, symbol: str, *, interval_min: int = 1, count: int = 200, timeout_s: float = 10.0
+    ) -> Sequence[Candle]:
+        """The last candles of a pair, oldest first, at most `count`; the last one may be
+        forming. Waits for the first; CallError for an interval that is not followed."""
+        program, intervals = self._followed(symbol), self.config.feed.candle_intervals_min
+        if interval_min not in intervals:
+            told = ", ".join(map(str, intervals)) or "none"
+            raise CallError(f"candles of {interval_min} minutes are not followed; feed.candle_intervals_min has {told}")
+        return await self._when(lambda: program.candles(symbol, interval_min)[-count:] or None, "candle", timeout_s,
+                                lambda: f"no candle of {symbol}")  # fmt: skip
+
+    async def pair(self, symbol: str, *, timeout_s: float = 10.0) -> Pair:
+        """A pair's precisions, increments, minimums and status."""
+        context = self._followed(symbol).context
+        return await self._when(lambda: context.pair(symbol), "pair", timeout_s, lambda: f"no rules of {symbol}")
+
+    # --- the account
+
+    @property
+    def trading(self) -> TradingStatus:
+        """Whether orders are taken now, and if not, why."""
+        return self._told.context.trading
+
+    async def until_trading(self, timeout_s: float = 10.0) -> TradingStatus:
+        """Wait until orders are taken; raises NotAvailable with the reason why they are
+        not."""
+        context = self._live.context
+        return await self._when(lambda: context.trading if context.trading.is_open else None, "trading", timeout_s,
+                                lambda: f"no orders are taken: {context.trading.reason}")  # fmt: skip
+
+    async def balance(self, asset: str, *, timeout_s: float = 10.0) -> Balance:
+        """One asset of the account; waits until Kraken has told the balances. All zero for
+        one that is not held."""
+        context = self._live.context
+        return await self._when(
+            lambda: context.balance(asset),
+            "balance",
+            timeout_s,
+            lambda: f"no balances: {context.trading.reason or 'Kraken has not told them'}",
+        )
+
+    def position(self, symbol: str) -> Position:
+        """What this program holds of a pair, by its own fills."""
+        return self._followed(symbol).context.position(symbol)
+
+    @property
+    def orders(self) -> Sequence[Order]:
+        """The program's open orders, oldest first."""
+        return self._told.context.orders
+
+    def order(self, order_id: str) -> Order | None:
+        """An order by its `id` or its `order_id`; None when it is unknown or ended too long
+        ago."""
+        return self._told.context.order(order_id)
+
+    def fills(self, limit: int = 50) -> list[Fill]:
+        """The last fills of the program's orders, newest last; a thousand are kept."""
+        return list(self._told.recent_fills)[-limit:] if limit > 0 else []
+
+    # --- orders
+
+    async def buy(self, symbol: str, qty: Amount, **options: Unpack[OrderOptions]) -> Order:
+        """Send an order to buy `qty` of the base currency: a limit order with `limit`, else
+        a market order.
+
+        Returns the order when it is on its way, with the answer of the engine's own checks;
+        `order.until_acknowledged` waits for Kraken's. Raises OrderRefused when it was not
+        sent. Options as of `Strategy.buy`.
+        """
+        return await self._send(self._live.buy(symbol, qty, **options))
+
+    async def sell(self, symbol: str, qty: Amount, **options: Unpack[OrderOptions]) -> Order:
+        """Send an order to sell `qty` of the base currency; see `buy`."""
+        return await self._send(self._live.sell(symbol, qty, **options))
+
+    async def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
+        """Send 2 to 15 orders of one pair in one request; see `Strategy.submit_batch` and
+        `buy`."""
+        made = self._live.submit_batch(orders)
+        if not made:
+            raise CallError("submit_batch takes a list of (side, symbol, qty, options)")
+        for order in made:
+            await self._send(order)
+        return made
+
+    async def amend(self, order: Order, *, timeout_s: float = 10.0, **options: Unpack[AmendOptions]) -> Order:
+        """Change an open order in place, and wait for Kraken's answer; see
+        `Strategy.amend`.
+
+        Raises OrderRefused when it was not changed, TimeoutError when no answer came.
+        """
+        program = self._live
+        self._check_order(order)
+        if not order.is_working:
+            why = "it is over" if not order.is_open else "it is not acknowledged, or an amend or cancel is under way"
+            raise OrderRefused(f"{order.id} cannot be amended now: {why}", order)
+        if not program.amend(order, **options):
+            raise OrderRefused(order.reason or f"{order.id} cannot be amended now", order)
+        await order.until(lambda it: not it.report.is_busy or not it.is_open, timeout_s)
+        if order.reason:
+            raise OrderRefused(order.reason, order)
+        return order
+
+    async def cancel(self, *orders: Order) -> None:
+        """Ask for orders to be canceled; `order.until_over` waits for the end. Orders that
+        are over are skipped."""
+        program = self._live
+        for order in orders:
+            self._check_order(order)
+        program.cancel(*orders)
+
+    async def cancel_all(self, symbol: str = "") -> None:
+        """Ask for all open orders of the program to be canceled, on one pair or on all."""
+        program = self._followed(symbol) if symbol else self._live
+        program.cancel_all(symbol)
+
+    # --- handlers
+
+    @overload
+    def on(self, event: str, handler: Function, *, symbol: str | None = None) -> Function: ...
+
+    @overload
+    def on(self, event: str, *, symbol: str | None = None) -> Callable[[Function], Function]: ...
+
+    def on(
+        self, event: str, handler: Function | None = None, *, symbol: str | None = None
+    ) -> Function | Callable[[Function], Function]:
+        """Have a function called, plain or async, with each event of a kind: book, ticker,
+        trade, candle, feed_state, pair, order, fill, balance, trading, notice, connection,
+        error.
+
+        `symbol`: only those of one pair. Any number of handlers may be registered. Without
+        a handler it decorates one: `@engine.on("fill")`. Raises CallError.
+        """
+        if symbol is not None:
+            self._followed(symbol)
+        handlers = self._told.handlers
+
+        def register(function: Function) -> Function:
+            handlers.add(event, function, symbol)
+            return function
+
+        return register if handler is None else register(handler)
+
+    def off(self, event: str, handler: Function) -> None:
+        """Call a handler no more; CallError when it was not registered."""
+        if not self._told.handlers.remove(event, handler):
+            raise CallError(f"{handler!r} is no handler of {event}")
+
+    # --- figures
+
+    def status(self) -> dict[str, Any]:
+        """What `engine status --json` prints, and the program's handlers; after the end the
+        summary of the run."""
+        if self._supervisor is None:
+            return {}
+        summary = self._last_summary or self._supervisor.summary()
+        return summary | {"handlers": self._told.handlers.conduct()}
+
+    # --- steps
+
+    def _followed(self, symbol: str) -> Program:
+        """The program; CallError for a pair that it does not follow."""
+        program = self._live
+        if symbol not in program.context.symbols:
+            told = ", ".join(program.context.symbols)
+            raise CallError(f"{symbol!r} is not followed; this engine follows {told}")
+        return program
+
+    async def _when(self, value: Callable[[], T | None], event: str, timeout_s: float, missing: Callable[[], str]) -> T:
+        """What `value` returns, as soon as it is not None; it is asked again at each
+        event."""
+        program = self._live
+        found = value()
+        if found is not None:
+            return found
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (found := value()) is None:
+                    with suppress(TimeoutError):  # what is too old may be proved without an event
+                        async with asyncio.timeout(LOOK_S):
+                            await program.news(event)
+                    self._live  # noqa: B018 - raises when the engine has ended meanwhile
+        except TimeoutError:
+            raise NotAvailable(f"{missing()} within {timeout_s:g} s") from None
+        return found
+
+    async def _send(self, order: Order) -> Order:
+        """Wait for the router's first word of an order; raises OrderRefused when it is
+        no."""
+        if order.state is OrderState.NEW:
+            with suppress(TimeoutError):  # a router that starts again has not told yet
+                await order.until(lambda it: it.state is not OrderState.NEW, ANSWER_S)
+        if order.state is OrderState.REFUSED:
+            raise OrderRefused(order.reason, order)
+        return order
+
+    def _check_order(self, order: Order) -> None:
+        if not isinstance(order, Order):
+            raise CallError(f"{order!r} is no order, as buy and sell return it; engine.order(id) finds one by its id")
+
+
+def _young(age_s_max: float | None) -> str:
+    return "" if age_s_max is None else f", not older than {age_s_max:g} s,"
+
+
+class _Opening:
+    """An engine that is about to be opened: to be awaited, or entered."""
+
+    def __init__(
+        self,
+        kind: type[Engine],
+        config: "str | Path | Config | None",
+        venue: str | None,
+        symbols: Sequence[str] | None,
+        name: str | None,
+        strategies: Sequence[Strategy],
+        venue_options: str,
+        settings: Mapping[str, object],
+    ) -> None:
+        self._kind = kind
+        self._config = config
+        self._venue = venue
+        self._strategies = strategies
+        self._venue_options = venue_options
+        self._changes = {
+            "name": name,
+            "symbols": tuple(symbols) if symbols is not None else None,
+            "venue.url": venue if venue not in (LOCAL, LIVE) else None,
+            "trading.enabled": True if venue == LIVE else None,
+        } | dict(settings)
+        self._engine: Engine | None = None
+
+    def __await__(self) -> Generator[Any, None, Engine]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Engine:
+        self._engine = await self._open()
+        return self._engine
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._engine is not None:
+            await self._engine.close()
+
+    async def _open(self) -> Engine:
+        config = self._read()
+        run = Run(config, shlex.split(self._venue_options) if self._venue == LOCAL else None)
+        if not structlog.is_configured():  # else the program logs in its own way
+            configure_log(config.log.level, config.log.format, "engine", is_guest=True)
+        engine = self._kind(run)
+        try:
+            run.begin(len(config.strategies) + len(self._strategies) + 1)
+            await engine._start(self._strategies)
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    def _read(self) -> Config:
+        if isinstance(self._config, Config):
+            config = self._config
+        elif self._config is None:
+            config = override(Config(), **{"log.level": "warning"})
+        elif isinstance(self._config, (str, Path)):
+            config = load_config(Path(self._config))
+        else:
+            raise ConfigError(f"the configuration is the path of a TOML file, not {self._config!r}")
+        return override(config, **self._changes)

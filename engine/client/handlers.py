@@ -1,0 +1,195 @@
+"""A program's handlers: any number per event, plain or async, each isolated from the
+others.
+
+    what happened ─► Handlers.tell ─► plain: called at once
+                                  └─► async: its own queue, one call after the other
+
+What a handler raises is counted, logged and told to the handlers of `error`; one that
+raises too often is not called any more. An async handler is canceled when it takes longer
+than the time limit. A plain one that blocks cannot be; it is named in log and status while
+it does.
+"""
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+
+from engine.clock import Clock
+from engine.errors import CallError
+from engine.strategy.events import ErrorReport
+from engine.strategy.option_rules import did_you_mean
+from engine.units import NS_PER_S, MonoNs
+
+OF_PAIRS: Final = ("book", "ticker", "trade", "candle", "feed_state", "pair", "order", "fill")
+EVENTS: Final = (*OF_PAIRS, "balance", "trading", "notice", "connection", "error")
+WAITING_MAX: Final = 1_000  # events that wait for an async handler; then the oldest is dropped, and counted
+MONEY_WAITING_MAX: Final = 100_000  # the same, of orders and fills
+MONEY: Final = ("order", "fill")
+MINUTE_NS: Final = 60 * NS_PER_S
+
+Function = Callable[[Any], object]
+
+log = structlog.get_logger("program")
+
+
+class Registration:
+    """One function that a program registered for one event."""
+
+    def __init__(self, event: str, function: Function, symbol: str | None) -> None:
+        self.event = event
+        self.function = function
+        self.symbol = symbol
+        self.name = f"{event} handler {getattr(function, '__qualname__', None) or repr(function)}"
+        self.calls = 0
+        self.errors = 0
+        self.timeouts = 0
+        self.dropped = 0
+        # Raised too often: not called any more.
+        self.is_halted = False
+        self.error_times: deque[MonoNs] = deque()
+        # What an async one is still to be told, and the task that tells it.
+        self.waiting: deque[Any] = deque()
+        self.task: asyncio.Task[None] | None = None
+        # When its present call began; 0 between two.
+        self.began_at = MonoNs(0)
+
+    def conduct(self, now: MonoNs) -> dict[str, Any]:
+        """Its counts, for the status."""
+        return {
+            "event": self.event,
+            "symbol": self.symbol,
+            "calls": self.calls,
+            "errors": self.errors,
+            "timeouts": self.timeouts,
+            "dropped": self.dropped,
+            "waiting": len(self.waiting),
+            "runs_for_s": round((now - self.began_at) / NS_PER_S, 1) if self.began_at else 0.0,
+            "halted": self.is_halted,
+        }
+
+
+class Handlers:
+    """All handlers of a program."""
+
+    def __init__(self, clock: Clock, *, timeout_s: float, errors_per_minute_max: int) -> None:
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._errors_max = errors_per_minute_max
+        self._handlers: dict[str, list[Registration]] = {event: [] for event in EVENTS}
+
+    def add(self, event: str, function: Function, symbol: str | None) -> None:
+        """Register a function; CallError for an event that there is not, or one without
+        pairs."""
+        if event not in EVENTS:
+            raise CallError(f"{event!r} is no event{did_you_mean(event, EVENTS)}; there are {', '.join(EVENTS)}")
+        if symbol is not None and event not in OF_PAIRS:
+            raise CallError(f"{event} is no event of a pair; leave out symbol")
+        if not callable(function):
+            raise CallError(f"a handler of {event} is called with what happened; {function!r} cannot be called")
+        self._handlers[event].append(Registration(event, function, symbol))
+
+    def remove(self, event: str, function: Function) -> bool:
+        """Forget a function; False when it was not registered for this event."""
+        kept = [handler for handler in self._handlers.get(event, ()) if handler.function != function]
+        had = event in self._handlers and len(kept) < len(self._handlers[event])
+        if had:
+            self._handlers[event] = kept
+        return had
+
+    def tell(self, event: str, what: Any, symbol: str | None = None) -> None:
+        """Call every handler of an event; those of one pair only when it is theirs."""
+        for handler in self._handlers[event]:
+            if not handler.is_halted and (handler.symbol is None or handler.symbol == symbol):
+                self._tell(handler, what)
+
+    def conduct(self) -> dict[str, dict[str, Any]]:
+        """Every handler's counts, by its name."""
+        now = self._clock.mono_ns()
+        return {handler.name: handler.conduct(now) for handlers in self._handlers.values() for handler in handlers}
+
+    def begin_end(self) -> None:
+        """Cancel the calls that wait and those under way: the engine is closed."""
+        for handlers in self._handlers.values():
+            for handler in handlers:
+                handler.waiting.clear()
+                if handler.task is not None and handler.task is not asyncio.current_task():
+                    handler.task.cancel()
+
+    def _tell(self, handler: Registration, what: Any) -> None:
+        if handler.task is not None or inspect.iscoroutinefunction(handler.function):
+            self._queue(handler, what)
+            return
+        handler.calls += 1
+        handler.began_at = self._clock.mono_ns()
+        try:
+            answer = handler.function(what)
+        except Exception as error:
+            self._failed(handler, error)
+            return
+        finally:
+            handler.began_at = MonoNs(0)
+        if inspect.isawaitable(answer):
+            handler.task = asyncio.ensure_future(self._serve(handler, answer))
+
+    def _queue(self, handler: Registration, what: Any) -> None:
+        most = MONEY_WAITING_MAX if handler.event in MONEY else WAITING_MAX
+        if len(handler.waiting) >= most:
+            handler.waiting.popleft()
+            handler.dropped += 1
+            if handler.dropped & (handler.dropped - 1) == 0:  # the first, then ever more rarely
+                log.warning("handler is too slow", handler=handler.name, dropped=handler.dropped)
+                self._say(handler, f"it is too slow: {handler.dropped} events were dropped, the oldest first")
+        handler.waiting.append(what)
+        if handler.task is None:
+            handler.task = asyncio.ensure_future(self._serve(handler, None))
+
+    async def _serve(self, handler: Registration, answer: Awaitable[object] | None) -> None:
+        """Finish a call that has begun, then make those that wait."""
+        try:
+            while answer is not None or handler.waiting:
+                await self._call(handler, answer)
+                answer = None
+        finally:
+            handler.task = None
+
+    async def _call(self, handler: Registration, answer: Awaitable[object] | None) -> None:
+        handler.began_at = self._clock.mono_ns()
+        try:
+            async with asyncio.timeout(self._timeout_s) as limit:
+                if answer is None:
+                    handler.calls += 1
+                    answer = handler.function(handler.waiting.popleft())  # type: ignore[assignment]
+                if inspect.isawaitable(answer):
+                    await answer
+        except TimeoutError:
+            if limit.expired():
+                handler.timeouts += 1
+                error = TimeoutError(f"it had not ended after {self._timeout_s:g} s and was canceled")
+            self._failed(handler, error)
+        except Exception as error:
+            self._failed(handler, error)
+        finally:
+            handler.began_at = MonoNs(0)
+
+    def _failed(self, handler: Registration, error: Exception) -> None:
+        handler.errors += 1
+        now = self._clock.mono_ns()
+        handler.error_times.append(now)
+        while now - handler.error_times[0] > MINUTE_NS:
+            handler.error_times.popleft()
+        text = f"it raised {error!r}"
+        log.error("handler raised", handler=handler.name, error=repr(error), exc_info=error)
+        if len(handler.error_times) > self._errors_max:
+            handler.is_halted = True
+            handler.waiting.clear()
+            text += f", too often for one minute ({len(handler.error_times)} times), and is not called any more"
+            log.error("handler halted", handler=handler.name, errors_per_minute=self._errors_max)
+        self._say(handler, text)
+
+    def _say(self, handler: Registration, text: str) -> None:
+        if handler.event != "error":  # what an error handler does wrong is in the log alone
+            self.tell("error", ErrorReport(handler.name, text, self._clock.wall_ns()))

@@ -1,0 +1,107 @@
+"""A program as a strategy of the engine: hears everything, calls handlers, wakes those that
+wait."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import Final
+
+from engine.client.handlers import Handlers
+from engine.market import Pair
+from engine.records import BookTop, Candle, FeedState, FeedStateChange, Ticker, Trade, VenueStatus
+from engine.strategy.api import Strategy
+from engine.strategy.events import Connection, ErrorReport
+from engine.strategy.orders import Balance, Fill, Order, TradingStatus
+from engine.units import WallNs
+
+FILLS_KEPT: Final = 1_000  # for `Engine.fills`; the history has them all
+CANDLES_KEPT: Final = 720  # of a pair and interval: as many as Kraken's REST gives
+
+
+class Program(Strategy):
+    """Everything that a program was told, and who waits for more of it."""
+
+    def __init__(self, handlers: Handlers) -> None:
+        self.handlers = handlers
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self.recent_fills: deque[Fill] = deque(maxlen=FILLS_KEPT)
+        # Of a pair and an interval, oldest first, by their begin.
+        self._candles: dict[tuple[str, int], OrderedDict[WallNs, Candle]] = {}
+
+    async def news(self, event: str) -> None:
+        """Wait for the next event of a kind."""
+        arrived = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(event, []).append(arrived)
+        await arrived
+
+    def wake_all(self) -> None:
+        """Wake everybody who waits, for the engine has ended."""
+        for event in tuple(self._waiting):
+            self._wake(event)
+
+    def candles(self, symbol: str, interval_min: int) -> Sequence[Candle]:
+        """The candles of a pair that were told, oldest first; the last one may be
+        forming."""
+        return tuple(self._candles.get((symbol, interval_min), {}).values())
+
+    def _wake(self, event: str) -> None:
+        for arrived in self._waiting.pop(event, ()):
+            if not arrived.done():
+                arrived.set_result(None)
+
+    def _tell(self, event: str, what: object, symbol: str | None = None) -> None:
+        if event in self._waiting:
+            self._wake(event)
+        self.handlers.tell(event, what, symbol)
+
+    # --- callbacks
+
+    def on_book(self, book: BookTop) -> None:
+        self._tell("book", book, book.symbol)
+
+    def on_trade(self, trade: Trade) -> None:
+        self._tell("trade", trade, trade.symbol)
+
+    def on_ticker(self, ticker: Ticker) -> None:
+        self._tell("ticker", ticker, ticker.symbol)
+
+    def on_candle(self, candle: Candle) -> None:
+        kept = self._candles.setdefault((candle.symbol, candle.interval_min), OrderedDict())
+        is_late = bool(kept) and candle.interval_begin < next(reversed(kept))
+        kept[candle.interval_begin] = candle
+        if is_late:  # from an outage: each in its place
+            for begin in sorted(kept):
+                kept.move_to_end(begin)
+        while len(kept) > CANDLES_KEPT:
+            kept.popitem(last=False)
+        self._tell("candle", candle, candle.symbol)
+
+    def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
+        book = self.context.book(symbol)
+        is_proved = book is None or book.is_proved
+        self._tell("feed_state", FeedStateChange(symbol, state, reason, self.context.now(), is_proved), symbol)
+
+    def on_pair(self, pair: Pair) -> None:
+        self._tell("pair", pair, pair.symbol)
+
+    def on_order(self, order: Order) -> None:
+        self._tell("order", order, order.symbol)
+
+    def on_fill(self, fill: Fill) -> None:
+        self.recent_fills.append(fill)
+        self._tell("fill", fill, fill.symbol)
+
+    def on_balance(self, balance: Balance) -> None:
+        self._tell("balance", balance)
+
+    def on_trading(self, status: TradingStatus) -> None:
+        self._tell("trading", status)
+
+    def on_notice(self, status: VenueStatus) -> None:
+        self._tell("notice", status)
+
+    def on_connection(self, connection: Connection) -> None:
+        self._tell("connection", connection)
+
+    def on_error(self, error: ErrorReport) -> None:
+        self._tell("error", error)

@@ -1,0 +1,26 @@
+"""What is told of the engine itself: connections, and what went wrong."""
+
+from msgspec import Struct
+
+from engine.units import WallNs
+
+
+class ErrorReport(Struct, frozen=True):
+    """Something went wrong that is neither an order's nor a pair's own news."""
+
+    place: str
+    """Where: the name of a process, a strategy, or a program's handler."""
+    text: str
+    """What, in one sentence."""
+    at: WallNs
+
+
+class Connection(Struct, frozen=True):
+    """A process of the engine connected to Kraken, or lost its connection."""
+
+    process: str
+    """public_feed-0, private_feed, order_router."""
+    is_connected: bool
+    reason: str
+    """Why it was lost; empty when it was made."""
+    at: WallNs

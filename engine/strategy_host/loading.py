@@ -1,0 +1,43 @@
+"""The strategies of a configuration, loaded and named."""
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from engine.config import Config
+from engine.errors import ConfigError
+from engine.strategy.api import Strategy
+from engine.strategy.loader import fingerprint, load_class, make_strategy
+
+
+class NamedStrategy(Struct):
+    """A loaded strategy, and the pairs that it follows."""
+
+    name: str
+    strategy: Strategy
+    symbols: tuple[str, ...]
+
+
+def make_strategies(config: Config, symbols: Sequence[str], say: Callable[..., object]) -> list[NamedStrategy]:
+    """Load every strategy of the configuration; StrategyError or ConfigError names the
+    wrong one.
+    """
+    strategies: list[NamedStrategy] = []
+    taken: set[str] = set()
+    for entry in config.strategies:
+        cls = load_class(entry.target)
+        name = entry.name or free_name(cls.__name__, taken)
+        if name in taken:
+            raise ConfigError(f"two strategies are named {name}; give one of them another name")
+        taken.add(name)
+        strategies.append(NamedStrategy(name, make_strategy(cls, entry.params, name), entry.symbols or tuple(symbols)))
+        say("strategy loaded", name=name, target=entry.target, sha256=fingerprint(cls))
+    return strategies
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """The name, with a number appended when it is taken."""
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free

@@ -1,0 +1,157 @@
+"""One run of the engine: what surrounds its supervisor, for `engine run` and for programs.
+
+    configuration ─► Run.begin: run directory, local venue, key ─► Run.supervisor ─► Run.end
+
+The local venue starts while strategies are imported, because both take a while. A key in
+the environment is taken out of it before any strategy's code runs.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from engine.config import Config, VenueConfig
+from engine.credentials import checked, hand_over, no_core_dumps, take_environment
+from engine.errors import ConfigError
+from engine.ledger_check import compare_with_ledger
+from engine.state_directory import default_state_dir, next_run
+from engine.strategy_host.loading import NamedStrategy
+from engine.supervisor.descriptors import ensure_descriptors
+from engine.supervisor.local_venue import LocalVenue, VenueReady
+from engine.supervisor.run_directory import RunDirectory
+from engine.supervisor.supervisor import Supervisor
+from engine.supervisor.trading import Account
+
+VENUE_LOOK_S: Final = 0.2  # how often it is looked whether the local venue lives
+
+log = structlog.get_logger("engine")
+
+
+class Run:
+    """The run directory, the local venue and the account of one run."""
+
+    def __init__(self, config: Config, local_options: Sequence[str] | None = None) -> None:
+        """`local_options` are those of the local venue; None for a run on the addresses of
+        the configuration.
+
+        Raises ConfigError for books of one venue and orders to another.
+        """
+        if local_options is None:
+            _check_one_venue(config)
+        self.config = config
+        self._local_options = local_options
+        self._directory = RunDirectory(config.name)
+        self._local: LocalVenue | None = None
+        self._ready: VenueReady | None = None
+        self._credentials_fd: int | None = None
+        self._account: Account | None = None
+
+    def begin(self, strategies: int) -> None:
+        """Take the name, start the local venue, and take the key out of the environment.
+
+        `strategies` is how many there will be. Raises ConfigError when an engine of this
+        name runs, or this process may open too few files.
+        """
+        ensure_descriptors(shards=self.config.feed.shards, strategies=strategies)
+        self._directory.acquire()
+        if self._local_options is not None:
+            self._local = LocalVenue(self.config.symbols, self._local_options)
+        elif self.config.trading.enabled:
+            self._credentials_fd = _hand_over_environment()
+
+    def wait_for_venue(self) -> None:
+        """Wait until the local venue takes connections; raises ConfigError when it cannot
+        start."""
+        if self._local is not None:
+            self._ready = self._local.ready()
+
+    def supervisor(self, strategies: Sequence[NamedStrategy], *, in_loop: bool = False) -> Supervisor:
+        """The supervisor of this run; `in_loop` runs the strategies on the loop that runs
+        it."""
+        self._account = self._make_account()
+        url = self._ready.public if self._ready is not None else self.config.venue.url
+        return Supervisor(self.config, url, strategies, self._directory, self._account, in_loop=in_loop)
+
+    async def watch_venue(self, supervisor: Supervisor) -> None:
+        """Stop the supervisor when the local venue ends; returns at once without one."""
+        if self._local is None:
+            return
+        while self._local.process.poll() is None:
+            await asyncio.sleep(VENUE_LOOK_S)
+        supervisor.request_stop(f"the local venue ended with exit code {self._local.process.returncode}")
+
+    def ledger(self, supervisor: Supervisor) -> dict[str, Any] | None:
+        """The local venue's ledger, the journal and the callbacks compared, after the run;
+        None without a local venue.
+
+        An error in journal or ledger is told there, and raises nothing.
+        """
+        if self._ready is None or self._account is None:
+            return None
+        try:
+            return compare_with_ledger(self._ready.rest, self._account.state_dir, supervisor.told())
+        except Exception as error:
+            log.error("the ledger cannot be compared", error=repr(error), exc_info=error)
+            return {"orders": 0, "fills": 0, "agree": False, "differences": [f"it cannot be compared: {error!r}"]}
+
+    def end(self) -> None:
+        """End the local venue, and give the name back."""
+        if self._local is not None:
+            self._local.end()
+        self._directory.release()
+
+    def _make_account(self) -> Account | None:
+        """The account to trade with: the local venue's always, Kraken's when configured,
+        else None.
+        """
+        config, ready = self.config, self._ready
+        if ready is not None:
+            # The venue's account begins and ends with this run, and so does its journal.
+            state_dir = self._directory.state_path
+            return Account(
+                private_url=ready.private,
+                rest_url=ready.rest,
+                credentials_fd=hand_over(checked(ready.api_key, ready.api_secret, "the local venue")),
+                is_live=False,
+                state_dir=state_dir,
+                run=next_run(state_dir),
+            )
+        if self._credentials_fd is None:
+            return None
+        state_dir = Path(config.trading.state_dir) if config.trading.state_dir else default_state_dir(config.name)
+        return Account(
+            private_url=config.venue.private_url,
+            rest_url=config.venue.rest_url,
+            credentials_fd=self._credentials_fd,
+            is_live=True,
+            state_dir=state_dir,
+            run=next_run(state_dir),
+        )
+
+
+def _check_one_venue(config: Config) -> None:
+    """Raise ConfigError for books of one venue and orders to another: that mistake costs
+    money.
+    """
+    venue, kraken = config.venue, VenueConfig()
+    orders_at_kraken = kraken.private_url == venue.private_url or kraken.rest_url == venue.rest_url
+    if config.trading.enabled and venue.url != kraken.url and orders_at_kraken:
+        raise ConfigError(
+            f"the public feed is {venue.url}, but trading.enabled would send orders to Kraken; set venue.private_url "
+            "and venue.rest_url too, or trading.enabled = false"
+        )
+
+
+def _hand_over_environment() -> int:
+    """Take a key from the environment into a memfd for the router alone; returns its
+    descriptor.
+
+    This process can no longer be dumped then, because the key was in it.
+    """
+    credentials = take_environment()
+    if credentials is not None:
+        no_core_dumps()
+    return hand_over(credentials)
