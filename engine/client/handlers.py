@@ -165,13 +165,12 @@ class Handlers:
                     answer = handler.function(handler.waiting.popleft())  # type: ignore[assignment]
                 if inspect.isawaitable(answer):
                     await answer
-        except TimeoutError:
-            if limit.expired():
-                handler.timeouts += 1
-                error = TimeoutError(f"it had not ended after {self._timeout_s:g} s and was canceled")
-            self._failed(handler, error)
         except Exception as error:
-            self._failed(handler, error)
+            if isinstance(error, TimeoutError) and limit.expired():
+                handler.timeouts += 1
+                self._failed(handler, TimeoutError(f"it had not ended after {self._timeout_s:g} s and was canceled"))
+            else:
+                self._failed(handler, error)
         finally:
             handler.began_at = MonoNs(0)
 

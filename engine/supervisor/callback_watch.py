@@ -25,6 +25,7 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 SEEN_NS: Final = 500 * NS_PER_MS  # a callback that has not returned for so long hangs
 LOOK_INTERVAL_S: Final = 0.25
+ENGINE: Final = Path(__file__).parents[1]
 # A strategy is called from here.
 CALLER: Final = Path(__file__).parents[1] / "strategy_host"
 NOBODY: Final = ""  # instead of a strategy: the thread is blocked outside of any callback
@@ -179,13 +180,14 @@ def stack_of(frame: FrameType | None) -> list[FrameType]:
 
 def line_of(frames: Sequence[FrameType], file: str) -> str:
     """`bot.py:12 in on_book`: the innermost line of a file, and the innermost of all when
-    that is in another.
+    that is in another. Without a file, the innermost line that is not of the engine.
     """
     told = [
         (frame.f_code.co_filename, f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}")
         for frame in frames
     ]
-    own = next((line for place, line in told if place == file), "")
+    outside = (line for place, line in told if not Path(place).is_relative_to(ENGINE))
+    own = next((line for place, line in told if place == file), "") if file else next(outside, "")
     innermost = told[0][1] if told else ""
     return f"{own}, in {innermost}" if own and own != innermost else innermost
 

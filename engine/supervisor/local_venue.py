@@ -49,7 +49,8 @@ class LocalVenue:
         assert self.process.stderr is not None
         line = self.process.stdout.readline()
         if not line:
-            told = self.process.stderr.read().strip().splitlines()
+            with self.process.stderr:
+                told = self.process.stderr.read().strip().splitlines()
             sentence = told[-1].removeprefix("engine: ") if told else "it ended without a word"
             raise ConfigError(f"the local venue cannot run: {sentence}")
         threading.Thread(target=_relay, args=(self.process.stderr,), name="venue-log", daemon=True).start()

@@ -18,6 +18,7 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -71,6 +72,7 @@ WATCH_INTERVAL_S = 0.25  # how often the heartbeats are checked
 TRADING_WAIT_S = 10.0  # for trading to open; then the market is followed without it
 TRADING_LOOK_S = 0.02
 CLEAN = "clean"
+PROGRAMS = Path(__file__).parents[1] / "client"
 
 log = structlog.get_logger("supervisor")
 
@@ -473,11 +475,13 @@ def _rest_url(config: Config, url: str, account: Account | None) -> str | None:
 
 
 def file_of(strategy: Strategy) -> str:
-    """The file of a strategy's class; empty when it has none."""
+    """The file of a strategy's class; empty when it has none, or is a program, whose
+    handlers may stand anywhere."""
     try:
-        return inspect.getfile(type(strategy))
+        file = inspect.getfile(type(strategy))
     except (OSError, TypeError):
         return ""
+    return "" if Path(file).is_relative_to(PROGRAMS) else file
 
 
 def _forget(started: "asyncio.Future[None]") -> None:

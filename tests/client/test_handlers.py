@@ -1,0 +1,230 @@
+"""A program's handlers: each alone with its mistakes, in order, within its time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from engine.client.handlers import WAITING_MAX, Handlers
+from engine.errors import CallError
+from engine.strategy.events import ErrorReport
+from tests.virtual_time import VirtualTime
+
+TIMEOUT_S = 5.0
+ERRORS_MAX = 3
+
+Run = Callable[[Callable[[Handlers], Coroutine[Any, Any, None]]], None]
+
+
+@pytest.fixture
+def time() -> VirtualTime:
+    """Seconds pass at once."""
+    return VirtualTime()
+
+
+@pytest.fixture
+def run(time: VirtualTime) -> Iterator[Run]:
+    """Runs a story on handlers."""
+    with asyncio.Runner(loop_factory=time.new_loop) as runner:
+        handlers = Handlers(time, timeout_s=TIMEOUT_S, errors_per_minute_max=ERRORS_MAX)
+        yield lambda story: runner.run(story(handlers))
+
+
+def test_several_handlers_each_hear_what_is_theirs(run: Run, time: VirtualTime) -> None:
+    """Plain and async, of one pair and of all, in the order of events."""
+    told: list[tuple[str, int]] = []
+
+    async def slowly(what: int) -> None:
+        await time.passes(0.1)
+        told.append(("slowly", what))
+
+    async def story(handlers: Handlers) -> None:
+        handlers.add("trade", lambda what: told.append(("all", what)), None)
+        handlers.add("trade", lambda what: told.append(("btc", what)), "BTC/USD")
+        handlers.add("trade", slowly, "BTC/USD")
+        handlers.tell("trade", 1, "BTC/USD")
+        handlers.tell("trade", 2, "ETH/USD")
+        handlers.tell("trade", 3, "BTC/USD")
+        await time.passes(1)
+
+    run(story)
+
+    assert told == [("all", 1), ("btc", 1), ("all", 2), ("all", 3), ("btc", 3), ("slowly", 1), ("slowly", 3)]
+
+
+def test_what_one_raises_the_others_do_not_notice(run: Run, time: VirtualTime) -> None:
+    """It is counted, told to the handlers of `error`, and too often is the last time."""
+    heard: list[int] = []
+    errors: list[ErrorReport] = []
+
+    def wrong(what: int) -> None:
+        raise ValueError(what)
+
+    async def wrong_later(what: int) -> None:
+        await asyncio.sleep(0)
+        raise LookupError(what)
+
+    async def story(handlers: Handlers) -> None:
+        handlers.add("book", wrong, None)
+        handlers.add("book", wrong_later, None)
+        handlers.add("book", heard.append, None)
+        handlers.add("error", errors.append, None)
+        for number in range(10):
+            handlers.tell("book", number, "BTC/USD")
+            await time.passes(0.1)
+        conduct = {name.rpartition(".")[2]: row for name, row in handlers.conduct().items()}
+        assert (conduct["wrong"]["errors"], conduct["wrong"]["halted"]) == (ERRORS_MAX + 1, True)
+        assert (conduct["wrong_later"]["errors"], conduct["wrong_later"]["halted"]) == (ERRORS_MAX + 1, True)
+
+    run(story)
+
+    assert heard == list(range(10))
+    assert len(errors) == 2 * (ERRORS_MAX + 1)
+    assert "ValueError(0)" in errors[0].text
+    assert "wrong" in errors[0].place
+    assert "not called any more" in errors[-1].text
+
+
+def test_errors_that_are_far_apart_halt_nobody(run: Run, time: VirtualTime) -> None:
+    """The limit counts a minute."""
+    calls: list[int] = []
+
+    def wrong(what: int) -> None:
+        calls.append(what)
+        raise ValueError(what)
+
+    async def story(handlers: Handlers) -> None:
+        handlers.add("book", wrong, None)
+        for number in range(10):
+            handlers.tell("book", number)
+            await time.passes(30)
+
+    run(story)
+
+    assert calls == list(range(10))
+
+
+def test_an_async_handler_that_does_not_end_is_canceled_and_the_next_event_is_told(run: Run, time: VirtualTime) -> None:
+    """It has its limit; while it runs, its age is shown."""
+    told: list[int] = []
+    errors: list[ErrorReport] = []
+
+    async def waits(what: int) -> None:
+        told.append(what)
+        if what == 1:
+            await asyncio.Event().wait()
+
+    async def story(handlers: Handlers) -> None:
+        handlers.add("fill", waits, None)
+        handlers.add("error", errors.append, None)
+        handlers.tell("fill", 1)
+        handlers.tell("fill", 2)
+        await time.passes(TIMEOUT_S - 1)
+        (row,) = (row for row in handlers.conduct().values() if row["event"] == "fill")
+        assert (row["runs_for_s"], row["waiting"]) == (TIMEOUT_S - 1, 1)
+        assert told == [1]
+        await time.passes(2)
+        (row,) = (row for row in handlers.conduct().values() if row["event"] == "fill")
+        assert (row["timeouts"], row["errors"], row["runs_for_s"]) == (1, 1, 0.0)
+
+    run(story)
+
+    assert told == [1, 2]
+    assert "had not ended after 5 s" in errors[0].text
+
+
+def test_a_handler_that_times_something_out_itself_raised(run: Run, time: VirtualTime) -> None:
+    """Its own TimeoutError is no limit of ours."""
+
+    async def impatient(_: int) -> None:
+        async with asyncio.timeout(0.1):
+            await asyncio.Event().wait()
+
+    async def story(handlers: Handlers) -> None:
+        handlers.add("fill", impatient, None)
+        handlers.tell("fill", 1)
+        await time.passes(1)
+        (row,) = handlers.conduct().values()
+        assert (row["timeouts"], row["errors"]) == (0, 1)
+
+    run(story)
+
+
+def test_a_slow_handler_loses_its_oldest_market_events_and_they_are_counted(run: Run, time: VirtualTime) -> None:
+    """Its queue has a bound; the newest are kept."""
+    told: list[int] = []
+
+    async def slowly(what: int) -> None:
+        await time.passes(0.001)
+        told.append(what)
+
+    async def story(handlers: Handlers) -> None:
+        handlers.add("book", slowly, None)
+        for number in range(WAITING_MAX + 11):
+            handlers.tell("book", number)
+        await time.passes(10)
+        (row,) = handlers.conduct().values()
+        assert row["dropped"] == 11
+
+    run(story)
+
+    assert told == list(range(11, WAITING_MAX + 11))
+
+
+def test_a_plain_function_may_return_something_to_wait_for(run: Run, time: VirtualTime) -> None:
+    """A lambda around a coroutine is an async handler."""
+    told: list[int] = []
+
+    async def later(what: int) -> None:
+        await time.passes(0.1)
+        told.append(what)
+
+    async def story(handlers: Handlers) -> None:
+        handlers.add("balance", lambda what: later(what), None)
+        for number in range(3):
+            handlers.tell("balance", number)
+        await time.passes(1)
+
+    run(story)
+
+    assert told == [0, 1, 2]
+
+
+def test_a_handler_may_remove_itself_and_add_another(run: Run) -> None:
+    """While it is called."""
+    told: list[str] = []
+
+    async def story(handlers: Handlers) -> None:
+        def first(_: int) -> None:
+            told.append("first")
+            handlers.remove("book", first)
+            handlers.add("book", lambda _: told.append("second"), None)
+
+        handlers.add("book", first, None)
+        handlers.tell("book", 1)
+        handlers.tell("book", 2)
+
+    run(story)
+
+    assert told == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("event", "function", "symbol", "sentence"),
+    [
+        ("tickr", print, None, "'tickr' is no event; did you mean ticker?"),
+        ("balance", print, "BTC/USD", "balance is no event of a pair; leave out symbol"),
+        ("book", 7, None, "a handler of book is called with what happened; 7 cannot be called"),
+        (None, print, None, "None is no event"),
+    ],
+)
+def test_a_mistake_is_one_sentence(run: Run, event: Any, function: Any, symbol: Any, sentence: str) -> None:
+    """It names the argument and the mend."""
+
+    async def story(handlers: Handlers) -> None:
+        with pytest.raises(CallError) as caught:
+            handlers.add(event, function, symbol)
+        assert str(caught.value).startswith(sentence)
+
+    run(story)

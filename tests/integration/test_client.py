@@ -1,0 +1,213 @@
+"""The engine in a program of one's own: real processes, the built-in venue, one event loop."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import uvloop
+
+from engine import (
+    BookTop,
+    CallError,
+    Engine,
+    EngineStopped,
+    ErrorReport,
+    Fill,
+    NotAvailable,
+    Order,
+    OrderRefused,
+    OrderState,
+    Strategy,
+)
+from engine.errors import ConfigError
+from tests.waiting import until
+
+SYMBOLS = ("BTC/USD", "ETH/USD")
+CALM = "--rate 200"
+
+
+@pytest.fixture(autouse=True)
+def run_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of this test alone, and short enough for sockets; nothing is left behind in it, nor as a process."""
+    with tempfile.TemporaryDirectory(prefix="tm") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield
+        assert not list(Path(folder).rglob("control"))
+    assert not [child for child in psutil.Process().children(recursive=True) if "engine" in child.cmdline()]
+
+
+def run(program: Callable[[], Awaitable[None]], loop: Any = asyncio.new_event_loop) -> None:
+    """A program, from its start to its end."""
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(program())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_program_reads_trades_and_ends_with_a_ledger_that_agrees(loop: Any) -> None:
+    """Data, handlers, orders to their ends, statements of the mistakes in between."""
+    fills: list[Fill] = []
+    orders: list[OrderState] = []
+    books: list[str] = []
+    errors: list[ErrorReport] = []
+
+    class Beside(Strategy):
+        """A strategy on the program's loop."""
+
+        def on_book(self, book: BookTop) -> None:
+            books.append(book.symbol)
+
+    async def program() -> None:
+        async with Engine.open(venue="local", symbols=SYMBOLS, venue_options=CALM, strategies=[Beside()]) as engine:
+            book = await engine.book("BTC/USD", age_s_max=5)
+            ticker = await engine.ticker("BTC/USD")
+            pair = await engine.pair("BTC/USD")
+            assert book.best_bid is not None
+            assert book.age_s < 5
+            assert ticker.spread_percent is not None
+            assert (await engine.candles("BTC/USD"))[-1].interval_min == 1
+            await engine.until_trading()
+            assert (await engine.balance("USD")).free > 0
+            assert (await engine.balance("DOGE")).total == 0
+
+            engine.on("fill", fills.append)
+            engine.on("error", errors.append)
+
+            @engine.on("order", symbol="BTC/USD")
+            async def on_order(order: Order) -> None:
+                orders.append(order.state)
+
+            limit = pair.round_price(book.best_bid.price / 2, "down")
+            resting = await engine.buy("BTC/USD", "0.001", limit=limit, post_only=True)
+            await resting.until_acknowledged()
+            assert engine.orders == (resting,)
+            assert engine.order(resting.order_id) is resting
+            await engine.amend(resting, limit=limit - 1)
+            assert resting.limit_price == limit - 1
+            with pytest.raises(TimeoutError, match=r"nothing came of it in 0.05 s"):
+                await resting.until_over(timeout_s=0.05)
+            await engine.cancel(resting)
+            assert (await resting.until_over(10)).state is OrderState.CANCELED
+            taken = await engine.buy("BTC/USD", "0.001")
+            assert (await taken.until_over(10)).is_filled
+            await until(lambda: bool(fills), "the fill is told")
+            assert engine.position("BTC/USD").qty == Decimal("0.001")
+            assert engine.fills() == fills
+
+            with pytest.raises(OrderRefused, match="tick") as refused:
+                await engine.buy("BTC/USD", "0.001", limit="50000.05")
+            assert refused.value.order.state is OrderState.REFUSED
+            with pytest.raises(OrderRefused, match="it is over"):
+                await engine.amend(taken, limit=limit)
+            with pytest.raises(CallError, match=r"DOGE/USD.*follows BTC/USD, ETH/USD"):
+                await engine.book("DOGE/USD")
+            with pytest.raises(CallError, match="candle_intervals_min has 1"):
+                await engine.candles("BTC/USD", interval_min=5)
+            with pytest.raises(CallError, match="no order"):
+                await engine.cancel("one")  # type: ignore[arg-type]
+            with pytest.raises(NotAvailable, match=r"no live book of ETH/USD, not older than 0 s, within 0.1 s"):
+                await engine.book("ETH/USD", age_s_max=0, timeout_s=0.1)
+        status = engine.status()
+        assert (status["exit"], status["ledger"]["agree"], status["orders"]["submitted"]) == ("clean", True, 2)
+        with pytest.raises(EngineStopped, match=r"ended \(clean\)"):
+            await engine.book("BTC/USD")
+
+    run(program, loop)
+
+    assert OrderState.CANCELED in orders
+    assert OrderState.FILLED in orders
+    assert set(books) == set(SYMBOLS)
+    assert errors == []
+
+
+def test_a_program_that_is_canceled_still_ends_its_orders() -> None:
+    """As by Ctrl-C in the middle of a wait."""
+    statuses: list[dict[str, Any]] = []
+
+    async def program() -> None:
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM) as engine:
+            book = await engine.book("BTC/USD")
+            await engine.until_trading()
+            assert book.best_bid is not None
+            pair = await engine.pair("BTC/USD")
+            limit = pair.round_price(book.best_bid.price / 2, "down")
+            order = await engine.buy("BTC/USD", "0.001", limit=limit)
+            await order.until_acknowledged()
+            me = asyncio.current_task()
+            assert me is not None
+            asyncio.get_running_loop().call_soon(me.cancel)
+            try:
+                await order.until_over()
+            finally:
+                await engine.close()
+                statuses.append(engine.status())
+
+    with pytest.raises(asyncio.CancelledError):
+        run(program)
+
+    assert statuses[0]["exit"] == "clean"
+    assert statuses[0]["orders"]["canceled"] == 1
+    assert statuses[0]["ledger"]["agree"]
+
+
+def test_one_who_waits_is_told_when_the_engine_ends() -> None:
+    """The venue dies: no wait goes on for ever."""
+
+    async def program() -> None:
+        engine = await Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM)
+        try:
+            (venue,) = (child for child in psutil.Process().children() if "venue" in child.cmdline())
+            waiting = asyncio.ensure_future(engine.book("BTC/USD", age_s_max=0, timeout_s=60))
+            venue.kill()
+            with pytest.raises(EngineStopped, match="the local venue ended"):
+                await waiting
+        finally:
+            await engine.close()
+        assert "the local venue ended" in engine.status()["exit"]
+
+    run(program)
+
+
+def test_a_handler_that_blocks_the_loop_is_named_while_it_does() -> None:
+    """By a thread of its own, since the supervisor shares the loop."""
+    seen: list[dict[str, Any]] = []
+
+    async def program() -> None:
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM) as engine:
+
+            def block(_: BookTop) -> None:
+                engine.off("book", block)
+                until_at = time.monotonic() + 20
+                while time.monotonic() < until_at:
+                    hangs = engine.status()["strategies"]["program"]["hangs"]
+                    if hangs is not None:
+                        seen.append(hangs)
+                        return
+
+            engine.on("book", block)
+            await until(lambda: bool(seen), "it is seen")
+
+    run(program)
+
+    assert seen[0]["callback"] == "on_book"
+    assert "in block" in seen[0]["line"] or "test_client.py" in seen[0]["line"]
+
+
+def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing() -> None:
+    """A name that is taken, a venue that cannot start, a setting that there is not."""
+
+    async def program() -> None:
+        async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM):
+            with pytest.raises(ConfigError, match="an engine named default is running already"):
+                await Engine.open(venue="local", symbols=SYMBOLS[:1])
+        with pytest.raises(ConfigError, match="the local venue cannot run"):
+            await Engine.open(venue="local", symbols=["NONE/USD"])
+        with pytest.raises(ConfigError, match=r"feed.dept is not a setting; did you mean feed\.depth"):
+            await Engine.open(venue="local", settings={"feed.dept": 10})
+
+    run(program)
