@@ -1,7 +1,7 @@
 """Loading the modules of a process at two thirds of what it costs by itself.
 
-A start of the engine is five processes, and most of what each of them does until it works is
-importing.
+A start of the engine is five processes, and most of what each of them does until it works
+is importing.
 """
 
 import gc

@@ -180,18 +180,22 @@ class Engine:
         """The pairs that are followed."""
         return tuple(self._told.context.symbols)
 
-    async def book(self, symbol: str, *, age_s_max: float | None = None, timeout_s: float = 10.0) -> BookTop:
+    async def book(
+        self, symbol: str, *, rest: bool = False, age_s_max: float | None = None, timeout_s: float = 10.0
+    ) -> BookTop:
         """The newest verified book of a pair; waits for the first one, and while the pair
         is in doubt.
 
-        `age_s_max`: not one that was last known to be true longer ago than this. Raises
-        NotAvailable after `timeout_s`, CallError for a pair that is not followed.
+        `rest`: or, while the WebSocket does not serve the pair, the one that REST told,
+        which no checksum verifies; its `source` says so. `age_s_max`: not one that was last
+        known to be true longer ago than this. Raises NotAvailable after `timeout_s`,
+        CallError for a pair that is not followed.
         """
         context = self._followed(symbol).context
 
         def newest() -> BookTop | None:
             book = context.book(symbol)
-            if book is None or context.state(symbol) is not FeedState.LIVE:
+            if book is None or (not rest if not book.is_verified else context.state(symbol) is not FeedState.LIVE):
                 return None
             return book if age_s_max is None or book.age_s <= age_s_max else None
 
@@ -342,9 +346,9 @@ class Engine:
     def on(
         self, event: str, handler: Function | None = None, *, symbol: str | None = None
     ) -> Function | Callable[[Function], Function]:
-        """Have a function called, plain or async, with each event of a kind: book, ticker,
-        trade, candle, feed_state, pair, order, fill, balance, trading, notice, connection,
-        error.
+        """Have a function called, plain or async, with each event of a kind: book,
+        rest_book, ticker, trade, candle, feed_state, pair, order, fill, balance, trading,
+        notice, connection, error.
 
         `symbol`: only those of one pair. Any number of handlers may be registered. Without
         a handler it decorates one: `@engine.on("fill")`. Raises CallError.
@@ -365,6 +369,10 @@ class Engine:
             raise CallError(f"{handler!r} is no handler of {event}")
 
     # --- figures
+
+    def sources(self) -> dict[str, Any]:
+        """Where the market data come from, as `engine sources --json` prints it."""
+        return dict(self.status().get("sources", {}))
 
     def status(self) -> dict[str, Any]:
         """What `engine status --json` prints, and the program's handlers; after the end the

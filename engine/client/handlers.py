@@ -24,7 +24,7 @@ from engine.strategy.events import ErrorReport
 from engine.strategy.option_rules import did_you_mean
 from engine.units import NS_PER_S, MonoNs
 
-OF_PAIRS: Final = ("book", "ticker", "trade", "candle", "feed_state", "pair", "order", "fill")
+OF_PAIRS: Final = ("book", "rest_book", "ticker", "trade", "candle", "feed_state", "pair", "order", "fill")
 EVENTS: Final = (*OF_PAIRS, "balance", "trading", "notice", "connection", "error")
 WAITING_MAX: Final = 1_000  # events that wait for an async handler; then the oldest is dropped, and counted
 MONEY_WAITING_MAX: Final = 100_000  # the same, of orders and fills

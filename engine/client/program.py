@@ -4,7 +4,7 @@ wait."""
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from engine.client.handlers import Handlers
 from engine.market import Pair
@@ -20,6 +20,8 @@ CANDLES_KEPT: Final = 720  # of a pair and interval: as many as Kraken's REST gi
 
 class Program(Strategy):
     """Everything that a program was told, and who waits for more of it."""
+
+    rest_books: ClassVar[bool] = True  # for those who ask: as an event and a call of their own
 
     def __init__(self, handlers: Handlers) -> None:
         self.handlers = handlers
@@ -57,7 +59,7 @@ class Program(Strategy):
     # --- callbacks
 
     def on_book(self, book: BookTop) -> None:
-        self._tell("book", book, book.symbol)
+        self._tell("book" if book.is_verified else "rest_book", book, book.symbol)
 
     def on_trade(self, trade: Trade) -> None:
         self._tell("trade", trade, trade.symbol)

@@ -21,6 +21,5 @@ class Connection(Struct, frozen=True):
     process: str
     """public_feed-0, private_feed, order_router."""
     is_connected: bool
-    reason: str
-    """Why it was lost; empty when it was made."""
     at: WallNs
+    """When it was noticed, at most a quarter of a second later."""

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from engine.clock import Clock
 from engine.market import Pair
 from engine.records import (
+    WEBSOCKET,
     BookTop,
     Candle,
     FeedState,
@@ -80,7 +81,7 @@ class StrategyContext:
     def book(self, symbol: str) -> BookTop | None:
         book = self._of(self.books, symbol)
         if book is not None:
-            book.known_at = self._known_at(symbol, book.received_at)
+            book.known_at = self._known_at(symbol, book.received_at, book.source)
         return book
 
     def ticker(self, symbol: str) -> Ticker | None:
@@ -88,7 +89,7 @@ class StrategyContext:
         if record is None:
             return None
         ticker = unpack_ticker(symbol, record)
-        return replace(ticker, known_at=self._known_at(symbol, ticker.received_at))
+        return replace(ticker, known_at=self._known_at(symbol, ticker.received_at, ticker.source))
 
     def trades(self, symbol: str) -> Sequence[Trade]:
         return tuple(unpack_trade(symbol, record) for record in self._of(self.trade_records, symbol))
@@ -119,13 +120,14 @@ class StrategyContext:
     def balance(self, asset: str) -> Balance | None:
         return self._orders.balance(asset)
 
-    def _known_at(self, symbol: str, received_at: MonoNs) -> MonoNs:
+    def _known_at(self, symbol: str, received_at: MonoNs, source: str) -> MonoNs:
         """Until when a record is known to have been true.
 
         While its pair is live, nothing newer has come on a connection that brings messages:
         it was true when the last of them came.
         """
-        if self.states[symbol] is not FeedState.LIVE or received_at < self.doubted_at[symbol]:
+        is_live = source == WEBSOCKET and self.states[symbol] is FeedState.LIVE
+        if not is_live or received_at < self.doubted_at[symbol]:
             return received_at
         return max(received_at, self._heard_at(symbol))
 

@@ -46,7 +46,7 @@ from engine.ring import (
     ring_bytes,
 )
 from engine.strategy.api import Strategy
-from engine.strategy.events import ErrorReport
+from engine.strategy.events import Connection, ErrorReport
 from engine.strategy_host.host import StrategyHost
 from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort
 from engine.strategy_host.loading import NamedStrategy
@@ -197,6 +197,8 @@ class Supervisor:
         # Where the strategies share the supervisor's loop, a thread watches their
         # callbacks.
         self._watch_thread = WatchThread(self._watch_of_callbacks, self.clock) if in_loop else None
+        # Connections made and lost by each process, when they were last looked at.
+        self._connections: dict[str, tuple[int, int]] = {}
         # Set when strategies and feeds have been started.
         self.has_begun = asyncio.Event()
         # Why the engine stops: "clean", or what went wrong. None while it runs.
@@ -446,9 +448,24 @@ class Supervisor:
             now = self.clock.mono_ns()
             for actor in self._actors if not self._stop_requested.is_set() else ():
                 actor.kill_if_silent(now, silence_ns_max)
+            for actor in self._actors:
+                self._tell_connections(actor)
             if self._watch_thread is None:
                 self._watch_of_callbacks.look(now)
             self._arm_faulthandler()
+
+    def _tell_connections(self, actor: Actor) -> None:
+        """Have on_connection called when a process has connected, or lost its connection,
+        since the last look."""
+        made, lost = actor.counters.get("connects"), actor.counters.get("disconnects")
+        was_made, was_lost = self._connections.get(actor.name, (0, 0))
+        self._connections[actor.name] = (made, lost)
+        changes = [False] * (lost > was_lost) + [True] * (made > was_made)
+        if made - was_made < lost - was_lost:
+            changes.reverse()  # it was made and lost again
+        for is_connected in changes:
+            for hosted in self._hosted:
+                hosted.tell_connection(Connection(actor.name, is_connected, self.clock.wall_ns()))
 
     def _arm_faulthandler(self) -> None:
         """Have faulthandler's thread write a traceback after `hang_s_max`, unless armed

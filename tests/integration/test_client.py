@@ -15,6 +15,7 @@ import uvloop
 from engine import (
     BookTop,
     CallError,
+    Connection,
     Engine,
     EngineStopped,
     ErrorReport,
@@ -55,6 +56,7 @@ def test_a_program_reads_trades_and_ends_with_a_ledger_that_agrees(loop: Any) ->
     orders: list[OrderState] = []
     books: list[str] = []
     errors: list[ErrorReport] = []
+    connections: list[Connection] = []
 
     class Beside(Strategy):
         """A strategy on the program's loop."""
@@ -64,12 +66,17 @@ def test_a_program_reads_trades_and_ends_with_a_ledger_that_agrees(loop: Any) ->
 
     async def program() -> None:
         async with Engine.open(venue="local", symbols=SYMBOLS, venue_options=CALM, strategies=[Beside()]) as engine:
+            engine.on("connection", connections.append)
             book = await engine.book("BTC/USD", age_s_max=5)
+            assert book.is_verified
             ticker = await engine.ticker("BTC/USD")
             pair = await engine.pair("BTC/USD")
             assert book.best_bid is not None
             assert book.age_s < 5
+            assert (ticker.source, book.source) == ("websocket", "websocket")
             assert ticker.spread_percent is not None
+            await until(lambda: bool(connections), "the feed's connection is told")
+            assert (connections[0].process, connections[0].is_connected) == ("public_feed-0", True)
             assert (await engine.candles("BTC/USD"))[-1].interval_min == 1
             await engine.until_trading()
             assert (await engine.balance("USD")).free > 0
