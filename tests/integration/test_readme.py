@@ -1,18 +1,45 @@
 """The README's first strategy and its commands, as they stand there."""
 
 import re
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
+
+import pytest
 
 from tests.integration.rig import CAPTURES, Engines, summary_of
 from tests.reference import summary_keys, summary_keys_told
+from tests.waiting import PATIENCE_S
 
 COMMAND = r"`engine (run|replay|venue|settings|status|sources|stop|check|orders|balances|cancel|halt|resume)([^`]*)`"
 README = Path(__file__).parents[2] / "README.md"
 
 
+def python_blocks() -> list[str]:
+    """The README's code: two strategies, and a program."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert len(blocks) == 3
+    return blocks
+
+
+def test_the_program_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Started as anybody would: it buys, is filled, and leaves nothing."""
+    program = tmp_path / "my_program.py"
+    program.write_text(python_blocks()[2])
+    with tempfile.TemporaryDirectory(prefix="tm") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        ended = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=PATIENCE_S)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "filled 0.00100000 at" in ended.stdout
+    assert "FILLED Balance(asset='BTC'" in ended.stdout
+    assert "websocket" in ended.stdout
+
+
 def test_the_first_strategy_runs_as_it_stands(engines: Engines, tmp_path: Path):
     """Twenty lines from the README: live on the venue, and over a genuine capture, unchanged."""
-    code, _ = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    code = python_blocks()[0]
     bot = tmp_path / "my_bot.py"
     bot.write_text(code)
     live = engines.call(
@@ -32,7 +59,7 @@ def test_the_strategy_that_trades_does_so_as_it_stands(engines: Engines, tmp_pat
     """The README's second strategy quotes, is filled, begins again; every record agrees; the summary has the keys
     that engine/docs/summary-and-status.md tells, and no others.
     """
-    _, code = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    code = python_blocks()[1]
     bot = tmp_path / "my_bot.py"
     bot.write_text(code)
     engine = engines.start(
