@@ -4,9 +4,8 @@ Amounts are exact Decimals in the pair's own currencies: quantities in the base,
 costs and fees in the quote unless a fee says otherwise.
 """
 
-import asyncio
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from engine.errors import OrderRefused
 from engine.orders.intent import Conditional
@@ -28,13 +27,16 @@ class Order(OrderView, eq=False):
     strategy waits in vain, for nothing is told to a strategy while its callback runs.
     """
 
-    _waiting: list[asyncio.Future[None]] | None = None
+    _waiting: list[Any] | None = None
 
     async def until(self, condition: Callable[[Self], bool], timeout_s: float | None = None) -> Self:
         """Wait until the order fulfils a condition; returns the order.
 
         Raises TimeoutError, with the order as it stands, after `timeout_s` seconds.
         """
+        # Here, for every command of `engine` imports this module, and most need no loop.
+        import asyncio
+
         try:
             async with asyncio.timeout(timeout_s):
                 while not condition(self):
