@@ -188,14 +188,16 @@ class AccountFacts:
             self._note_tier(fact.max_rate_count, now)
         listed, self._listed = self._listed or set(), None
         self.unbroken_since = now
-        # An order sent after the snapshot was requested may be missing in it; its own
-        # reports follow.
+        # An order sent after the snapshot was requested may be missing in it, and its own
+        # reports follow; or it had ended before the snapshot was taken, and none ever comes.
         asked_at = fact.asked_at or now
-        gone = [
-            order.key
-            for order in self._blotter.open.values()
-            if order.order_id and order.order_id not in listed and (self.sent_at(order.key) or 0) < asked_at
+        unlisted = [
+            order.key for order in self._blotter.open.values() if order.order_id and order.order_id not in listed
         ]
+        gone = [key for key in unlisted if (self.sent_at(key) or 0) < asked_at]
+        for key in unlisted:
+            if key not in gone:
+                self._resolver.settle(key, MonoNs(now + LAG_NS))
         self._regain()
         self._gate.uncertain = frozenset()
         self._look_after(gone)
