@@ -189,7 +189,8 @@ class AccountFacts:
         listed, self._listed = self._listed or set(), None
         self.unbroken_since = now
         # An order sent after the snapshot was requested may be missing in it, and its own
-        # reports follow; or it had ended before the snapshot was taken, and none ever comes.
+        # reports follow; or it had ended before the snapshot was taken, and none ever
+        # comes.
         asked_at = fact.asked_at or now
         unlisted = [
             order.key for order in self._blotter.open.values() if order.order_id and order.order_id not in listed
