@@ -16,6 +16,7 @@ import msgspec
 from engine.instant import Instant
 from engine.kraken.rest.replies import read_asset_pairs
 from engine.kraken.trading.session import TradingSession, TradingSettings
+from engine.kraken_rest.call_counter import CallCounter
 from engine.kraken_rest.call_queue import CallQueue, RestCall
 from engine.market import Pair
 from engine.order_router.core.new_orders import NewOrderSettings
@@ -236,6 +237,8 @@ class RouterRig:
         # Answers' latencies, as the core told them.
         self.took_ns: list[int] = []
         self.lives, self.run = 0, 1
+        # Of the key, as the next router finds it noted.
+        self.key_tier = "starter"
         self.begin_anew(Blotter() if journal is not None else None)
 
     @property
@@ -256,7 +259,7 @@ class RouterRig:
             blotter.apply(began)
         self.session = TradingSession(TradingSettings(answer_deadline_ns=3 * NS_PER_S // 2))
         self.socket = Socket(self.session)
-        self.calls = CallQueue(self.now)
+        self.calls = CallQueue(self.now, counter=CallCounter(self.key_tier))
         reports = {strategy: Reports(memory) for strategy, memory in self.report_rings.items()}
         for stepping in (self.memory, self.socket, *reports.values()):
             stepping.on_step = self._on_step

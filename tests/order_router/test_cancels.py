@@ -55,3 +55,14 @@ def test_maintenance_that_a_lost_connection_told_holds_no_cancel_back():
     rig.work_for(20 * NS_PER_MS)
 
     assert _cancels(rig) == ["cancel_order"]
+
+
+def test_a_router_begins_with_the_tier_that_is_noted_with_the_key():
+    """Without the private WebSocket nobody tells it again: cancels would wait for a counter
+    of the smallest tier, though Kraken has room.
+    """
+    rig = RouterRig()
+    rig.key_tier = "pro"
+    rig.begin_anew()
+
+    assert rig.core.rates.tier.name == "pro"

@@ -155,7 +155,8 @@ class Judge:
                 account.counter(order.symbol).value(side.exchange.event_time()),
                 float(core.rates.of(order.symbol).count(MonoNs(now))),
             )
-            if taken + CANCEL_COST_MAX > account.limits.threshold:
+            # And its threshold may be a smaller tier's, until Kraken has told the tier.
+            if taken + CANCEL_COST_MAX > min(account.limits.threshold, core.rates.tier.threshold):
                 continue
             since = starved[key] = self._starved.get(key, now)
             if now - since > STARVED_NS:

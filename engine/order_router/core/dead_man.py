@@ -30,7 +30,9 @@ class DeadMan:
 
     The pause after a failed refresh grows, according to what the error means, but never
     beyond the usual interval: REST counts refused calls, so it must not be asked every
-    second, and a switch that is not refreshed fires.
+    second, and a switch that is not refreshed fires. After a refresh without an answer on
+    the WebSocket, which may carry no requests, the next one goes by REST; to set the switch
+    twice is harmless.
     """
 
     def __init__(
@@ -49,8 +51,12 @@ class DeadMan:
         self._now = now
         self._refresh_at = MonoNs(0)
         self._retry = Retry(chance, first_ns=RETRY_NS, pause_ns_max=refresh_ns)
-        # Whether the last refresh went by REST because the WebSocket was not available.
+        # Whether the last refresh went by REST because the WebSocket was not available;
+        # whether it went on the WebSocket; and whether the next one goes by REST all the
+        # same, because that one was not answered.
         self._went_by_rest = False
+        self._is_on_websocket = False
+        self._is_websocket_doubted = False
         # When Kraken last confirmed a refresh; 0 before the first.
         self._heard_at = MonoNs(0)
         self._is_over = False
@@ -83,6 +89,7 @@ class DeadMan:
         gone.
         """
         self._retry.anew()
+        self._is_websocket_doubted = False
         self._refresh_at = MonoNs(0)
 
     def disarm(self) -> None:
@@ -96,6 +103,7 @@ class DeadMan:
         now = self._now.mono
         if not success:
             log.warning("dead man's switch not set", error=error)
+            self._is_websocket_doubted = self._is_on_websocket and kind is ErrorKind.TRANSPORT
             self._retry.failed(kind, now)
             if self._retry.is_over or kind is ErrorKind.LOCKOUT:
                 self._refresh_at = self._retry.at
@@ -103,6 +111,7 @@ class DeadMan:
                 self._refresh_at = min(self._retry.at, MonoNs(now + self._refresh_ns))
             return
         self._retry.succeeded()
+        self._is_websocket_doubted = False
         self.refreshes += 1
         if self._heard_at and now - self._heard_at > self._timeout_s * NS_PER_S // 2 and not self._is_over:
             self.late += 1
@@ -113,7 +122,10 @@ class DeadMan:
             return order_requests.cancel_all_orders_after(timeout_s, token=token, req_id=req_id)
 
         was_ready = self._websocket.is_ready
-        is_sent = self._websocket.send("cancel_all_orders_after", Purpose("dead_man"), build)
+        is_sent = not self._is_websocket_doubted and self._websocket.send(
+            "cancel_all_orders_after", Purpose("dead_man"), build
+        )
+        self._is_on_websocket = is_sent
         self._went_by_rest = not is_sent and not was_ready
         if not is_sent:
             self._arm_by_rest(timeout_s)

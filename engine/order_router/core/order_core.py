@@ -106,7 +106,9 @@ class OrderCore:
         is_tier_fixed = settings.tier != "auto"
         if is_tier_fixed:
             ports.calls.set_tier(settings.tier)
-        self.rates = RateCounters(TIERS[settings.tier] if is_tier_fixed else STARTER, settings.cancel_reserve_percent)
+        # Until Kraken tells the tier it is the one that was told last, as noted with the key.
+        tier = TIERS.get(ports.calls.counter.tier, STARTER)
+        self.rates = RateCounters(tier, settings.cancel_reserve_percent)
         self.breakers = {
             name: Breaker(settings.breaker_failures, settings.breaker_open_ns) for name in ("websocket", "rest")
         }
