@@ -118,7 +118,9 @@ class JournalInMemory:
         if self.refuses:
             raise JournalError(self.refuses)
         self.on_step("before the journal")
-        for record in records:
+        for place, record in enumerate(records):
+            if place:
+                self.on_step("between two records of one write")
             self.encoded.append(encode_record(record))
             self.content += pack_record(len(self.encoded), self.encoded[-1])
         self.on_step("after the journal")

@@ -170,8 +170,13 @@ class NewOrders:
     def submit(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
         """Take new orders, one or a batch: all are sent, or queued, or refused."""
         now = self._now.mono
-        if any(self._blotter.get(key) is not None or key in self._queue for key, _ in orders):
+        unknown = tuple(
+            order for order in orders if self._blotter.get(order[0]) is None and order[0] not in self._queue
+        )
+        if len(unknown) < len(orders):
             self.counts["commands_repeated"] += 1  # the router before, which was killed, had taken it
+            if unknown:  # in the middle of writing the batch to the journal: nothing of it left
+                self._refuse(strategy, unknown, "the order router died while it took the batch")
             return
         if now - issued_at > self._settings.command_ttl_ns:
             self.counts["commands_stale"] += 1

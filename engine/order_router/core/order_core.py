@@ -106,7 +106,7 @@ class OrderCore:
         is_tier_fixed = settings.tier != "auto"
         if is_tier_fixed:
             ports.calls.set_tier(settings.tier)
-        # Until Kraken tells the tier it is the one that was told last, as noted with the key.
+        # Until Kraken tells the tier it is the one that it told last, noted with the key.
         tier = TIERS.get(ports.calls.counter.tier, STARTER)
         self.rates = RateCounters(tier, settings.cancel_reserve_percent)
         self.breakers = {
