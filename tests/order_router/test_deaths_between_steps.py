@@ -1,7 +1,7 @@
 """The router's process dies between any two steps, and the next one goes on from the journal, with rings as they stand.
 
-    before and after each append to the journal, and between the records of one · each request of the socket · each report, and when a call of REST is
-    put: between journal and send, send and answer, answer and report
+    before and after each append to the journal, and between the records of one · each request of the socket ·
+    each report, and when a call of REST is put: between journal and send, send and answer, answer and report
 
 Each deed and fate is lived through once to count its steps, then once for each step with a death there.
 """

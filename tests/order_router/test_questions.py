@@ -132,8 +132,9 @@ class Rig:
         self.blotter = Blotter()
         self.kraken = Kraken(self.clock)
         self.told = Told(self)
+        self.kraken_time = KrakenTime(self.clock.now)
         self.questions = OrderQuestions(
-            self.blotter, self.told, self.clock.now, KrakenTime(self.clock.now), life_ns=NS_PER_S, lag_ns_max=lag_ns_max
+            self.blotter, self.told, self.clock.now, self.kraken_time, life_ns=NS_PER_S, lag_ns_max=lag_ns_max
         )
         self.failures = 0
 
@@ -184,6 +185,8 @@ def stalled(rig: Rig, count: int, *, executed) -> list[str]:
 def test_many_orders_in_doubt_cost_pages_and_not_calls_of_their_own(count: int, every: int) -> None:
     """A page holds fifty; each order is decided rightly."""
     rig = Rig()
+    rig.kraken_time.told(rig.clock.wall_ns())
+    rig.clock.advance(NS_PER_MS)
     keys = stalled(rig, count, executed=lambda number: number % every == 0)
     rig.run(4)
 
@@ -434,6 +437,24 @@ def test_an_order_that_rest_tells_of_a_minute_late_lives_again() -> None:
     assert wrongly
     assert rig.told.found_keys == ["key7"]
     assert rig.kraken.points - before <= 1 + 2 * 4, "six hundred later orders are not looked through"
+
+
+@pytest.mark.parametrize("is_told_later", [False, True], ids=["never told", "told later"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_order_that_left_before_krakens_time_was_known_is_found_though_our_clock_was_ahead(
+    count: int, is_told_later: bool
+) -> None:
+    """It opened and ended long before the deadline that our clock gave it: it is no order that never arrived."""
+    rig = Rig()
+    keys = [f"key{number}" for number in range(count)]
+    for key in keys:
+        rig.send(key)
+        rig.kraken.add(key, rig.clock.wall_ns() - 20 * NS_PER_S, rig.clock.wall_ns() - 18 * NS_PER_S)
+    if is_told_later:
+        rig.kraken_time.told(WallNs(rig.clock.wall_ns() - 20 * NS_PER_S))
+    rig.run(30)
+
+    assert (rig.told.absent_keys, sorted(rig.told.found_keys)) == ([], keys)
 
 
 @pytest.mark.parametrize("step_s", [-3600, 3600])

@@ -17,11 +17,13 @@ class KrakenTime:
         self._now = now
         # Kraken's time less our monotonic one, at least; None before anything was told.
         self._ahead_ns: int | None = None
+        # Since when it is known; None before that.
+        self.known_since: MonoNs | None = None
 
     @property
     def is_known(self) -> bool:
         """True once a message has told it."""
-        return self._ahead_ns is not None
+        return self.known_since is not None
 
     def told(self, at: WallNs, received_at: MonoNs = MonoNs(0)) -> None:  # noqa: B008
         """Kraken has sent a message that it dates so; 0 where it does not say.
@@ -30,6 +32,8 @@ class KrakenTime:
         begin.
         """
         ahead_ns = at - (received_at or self._now.mono)
+        if at and self.known_since is None:
+            self.known_since = self._now.mono
         if at and (self._ahead_ns is None or ahead_ns > self._ahead_ns):
             self._ahead_ns = ahead_ns
 

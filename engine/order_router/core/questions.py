@@ -39,6 +39,7 @@ from engine.kraken_rest.call_counter import Urgency
 from engine.order_router.core.kraken_time import KrakenTime
 from engine.order_router.core.search import FoundOrders, OrderSearch
 from engine.orders.blotter import OVER_AT_REST, Blotter
+from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
@@ -427,7 +428,8 @@ class OrderQuestions:
                     if next(iter(run.looks.values())).asks_closed is asks_closed:
                         self._running.remove(run)
                         chosen |= {key: look for key, look in run.looks.items() if key in self._doubts}
-                search = OrderSearch([in_doubt[key] for key in chosen], life_ns=self._life_ns, asks_closed=asks_closed)
+                orders = [in_doubt[key] for key in chosen]
+                search = OrderSearch(orders, life_ns=self._life_of(orders), asks_closed=asks_closed)
                 self._running.append(_Running(search, chosen))
                 for key in chosen:
                     self._doubts[key].search = search
@@ -480,7 +482,18 @@ class OrderQuestions:
         for key in due:
             del self._absent[key]
         if orders:
-            self._last_look = OrderSearch(orders, life_ns=self._life_ns, asks_closed=True, is_late=True)
+            self._last_look = OrderSearch(orders, life_ns=self._life_of(orders), asks_closed=True, is_late=True)
+
+    def _life_of(self, orders: Sequence[TrackedOrder]) -> int:
+        """How long before its deadline the earliest of these orders may have been opened.
+
+        A deadline that our own clock gave, before Kraken's time was known, may be wrong by
+        as much as Kraken accepts.
+        """
+        known_since = self._kraken.known_since
+        sent_at = [self._told.sent_at(order.key) for order in orders]
+        is_sure = known_since is not None and all(at is not None and at > known_since for at in sent_at)
+        return self._life_ns if is_sure else rest_requests.DEADLINE_MAX_NS
 
 
 def _on_the_beat(at: int) -> int:

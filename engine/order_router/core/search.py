@@ -37,8 +37,8 @@ class OrderSearch:
     def __init__(
         self, orders: Sequence[TrackedOrder], *, life_ns: int, asks_closed: bool, is_late: bool = False
     ) -> None:
-        """`life_ns`: how long before its deadline an order is sent; deadlines are by
-        Kraken's clock, and so are the times that are asked for. With `is_late`, long
+        """`life_ns`: how long before its deadline an order is opened at the earliest; the
+        times that are asked for are by Kraken's clock. With `is_late`, long
         after the orders were sent, closed orders are selected by their opening time.
         """
         self._life_ns = life_ns
