@@ -515,6 +515,8 @@ class PublicFeed:
 
     def _publish_unproved(self, event: BookUnproved) -> None:
         pair_index = self._session.feeds[event.symbol].pair_index
+        if pair_index in self._pair_waits:  # that it is live was not told yet
+            self._end_pair_wait(pair_index)
         now = self._clock.mono_ns()
         self._publish(pack_feed_state(pair_index, FeedState.LIVE, event.reason, now, is_proved=False))
         self._dirty[pair_index] = with_state(self._last_top(pair_index), FeedState.LIVE, is_proved=False)

@@ -202,6 +202,25 @@ def test_a_book_does_not_wait_for_its_pair_for_ever():
     assert board_top(market, 1).state == FeedState.LIVE
 
 
+def test_a_book_that_waits_for_its_pair_and_falls_silent_is_told_with_its_levels():
+    """Unproved is a state of a book that was told; before that there would be none to show."""
+    market, strategy = Market(symbols=["BTC/USD"], pair_patience_ns=3600 * NS_PER_S), Watcher()
+    hosted = market.host(strategy)
+    strategy.on_start()
+    snapshot = next(frame for frame in frames() if b'"BTC/USD"' in frame and b'"type":"snapshot"' in frame)
+    market.take(snapshot)
+    hosted.do_work()
+    market.clock.advance(60 * NS_PER_S)
+    market.take(b'{"channel":"heartbeat"}')
+    market.feed.on_events(market.session.poll(market.clock.mono_ns()))
+    market.feed.on_burst_end()
+    hosted.do_work()
+    top = board_top(market, 0)
+
+    assert [said for _, said, _ in strategy.told] == ["snapshot verified", "book", "unproved"]
+    assert (top.state, top.is_proved, len(top.bids)) == (FeedState.LIVE, False, 10)
+
+
 # --- quiet pairs, absurd numbers, long texts
 
 

@@ -216,6 +216,8 @@ class Overhearer:
 
     def sent(self, request: bytes) -> None: ...
 
+    def ended(self) -> None: ...
+
 
 class GapOverhearer(Overhearer):
     """Accuses a private feed that goes on behind a gap in the executions' numbers, as if nothing had been missed."""
@@ -224,7 +226,7 @@ class GapOverhearer(Overhearer):
         self._kernel, self._process = process.kernel, process
         # The number that comes next; None while the channel is asked for.
         self._expected: int | None = None
-        # Connections and requests for the channel so far: a gap is made good by either.
+        # Connections made and ended, and requests for the channel so far: a gap is made good by each.
         self._beginnings = 0
 
     def opened(self) -> None:
@@ -242,6 +244,9 @@ class GapOverhearer(Overhearer):
     def sent(self, request: bytes) -> None:
         if b'"executions"' in request:
             self._begin()
+
+    def ended(self) -> None:
+        self._begin()  # nothing goes on; until Kraken takes connections again, maintenance may take minutes
 
     def _begin(self) -> None:
         self._beginnings += 1
@@ -466,6 +471,7 @@ class SimConnection(Generic[E]):
         self.last_error = f"{self._route}: {reason}"
         now = self._kernel.now
         self._kernel.note(f"{self._route} ends", reason)
+        self._overhearer.ended()
         if wire is not None:
             wire.close_here(code)
         self._before()
