@@ -17,7 +17,6 @@ import uvloop
 from msgspec import Struct
 
 from engine.cli.options import read_config
-from engine.cli.run import LIVE, LOCAL
 from engine.clock import Clock, SystemClock
 from engine.config import Config, check_live_limits
 from engine.credentials import Credentials, checked, load_credentials, no_core_dumps
@@ -36,6 +35,7 @@ from engine.net.https import HttpsClient
 from engine.net.key_lock import KeyLock
 from engine.secret import Secret
 from engine.supervisor.local_venue import LocalVenue
+from engine.supervisor.run import LIVE, LOCAL
 from engine.telemetry.log import configure_log
 
 EXIT_FAILED = 2

@@ -34,6 +34,7 @@ def _load_structlog() -> None:
     if "structlog" in sys.modules or "rich" in sys.modules:
         return
     sys.modules["rich"] = None  # type: ignore[assignment]  # importing it fails, as if it were not installed
-    import structlog  # noqa: F401
-
-    del sys.modules["rich"]
+    try:
+        import structlog  # noqa: F401
+    finally:
+        del sys.modules["rich"]

@@ -22,12 +22,9 @@ from engine.cli.options import (
 )
 from engine.errors import ConfigError, UserError
 from engine.strategy_host.loading import make_strategies
-from engine.supervisor.run import Run
+from engine.supervisor.run import LOCAL, Run, venue_settings
 from engine.supervisor.supervisor import CLEAN, Supervisor
 from engine.telemetry.log import configure_log
-
-LOCAL = "local"
-LIVE = "live"
 
 log = structlog.get_logger("engine")
 
@@ -72,8 +69,7 @@ def run(
             "name": ("--name", name),
             "symbols": ("--symbols", read_symbols(symbols)),
             "strategy": ("--strategy", read_strategies(targets, params)),
-            "venue.url": ("--venue", venue if venue not in (LOCAL, LIVE) else None),
-            "trading.enabled": ("--venue live", True if venue == LIVE else None),
+            **{key: (f"--venue {venue}", value) for key, value in venue_settings(venue).items()},
             "feed.depth": ("--depth", depth),
             "feed.publish_levels": ("--publish-levels", publish_levels),
             "feed.shards": ("--shards", shards),

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar, Unpack, overload
 
 import structlog
 
-from engine.client.handlers import Function, Handlers
+from engine.client.handlers import Function, Registrations
 from engine.client.program import Program
 from engine.clock import SystemClock
 from engine.config import Config, load_config, override
@@ -34,12 +34,10 @@ from engine.strategy.api import Strategy
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, OrderState, Position, TradingStatus
 from engine.strategy_host.loading import NamedStrategy, free_name, make_strategies
-from engine.supervisor.run import Run
+from engine.supervisor.run import LOCAL, Run, venue_settings
 from engine.supervisor.supervisor import CLEAN, Supervisor
 from engine.telemetry.log import configure_log
 
-LOCAL: Final = "local"
-LIVE: Final = "live"
 ANSWER_S: Final = 5.0  # for the router's first word of an order: it decides in a millisecond, a new one in a second
 LOOK_S: Final = 0.05
 TICK_S: Final = 3600.0  # the supervisor's own report is not used here
@@ -106,7 +104,7 @@ class Engine:
 
     async def _start(self, strategies: Sequence[Strategy]) -> None:
         config, loop = self.config, asyncio.get_running_loop()
-        handlers = Handlers(
+        handlers = Registrations(
             SystemClock(),
             timeout_s=config.engine.hang_s_max,
             errors_per_minute_max=config.engine.strategy_errors_per_minute_max,
@@ -451,9 +449,9 @@ class _Opening:
         self._changes = {
             "name": name,
             "symbols": tuple(symbols) if symbols is not None else None,
-            "venue.url": venue if venue not in (LOCAL, LIVE) else None,
-            "trading.enabled": True if venue == LIVE else None,
-        } | dict(settings)
+            **venue_settings(venue),
+            **settings,
+        }
         self._engine: Engine | None = None
 
     def __await__(self) -> Generator[Any, None, Engine]:

@@ -1,7 +1,7 @@
 """A program's handlers: any number per event, plain or async, each isolated from the
 others.
 
-    what happened ─► Handlers.tell ─► plain: called at once
+    what happened ─► Registrations.tell ─► plain: called at once
                                   └─► async: its own queue, one call after the other
 
 What a handler raises is counted, logged and told to the handlers of `error`; one that
@@ -72,7 +72,7 @@ class Registration:
         }
 
 
-class Handlers:
+class Registrations:
     """All handlers of a program."""
 
     def __init__(self, clock: Clock, *, timeout_s: float, errors_per_minute_max: int) -> None:

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from engine.client.handlers import Handlers
+from engine.client.handlers import Registrations
 from engine.market import Pair
 from engine.records import BookTop, Candle, FeedState, FeedStateChange, Ticker, Trade, VenueStatus
 from engine.strategy.api import Strategy
@@ -23,7 +23,7 @@ class Program(Strategy):
 
     rest_books: ClassVar[bool] = True  # for those who ask: as an event and a call of their own
 
-    def __init__(self, handlers: Handlers) -> None:
+    def __init__(self, handlers: Registrations) -> None:
         self.handlers = handlers
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self.recent_fills: deque[Fill] = deque(maxlen=FILLS_KEPT)

@@ -9,7 +9,7 @@ by themselves.
 from collections.abc import Mapping
 from typing import Literal
 
-from engine.records import Source, received_at_of
+from engine.records import Source
 from engine.telemetry import Counters
 from engine.topology import SOURCE_COUNTERS, Shard
 from engine.units import MonoNs
@@ -34,12 +34,12 @@ class Freshness:
         """Where the newest data of this kind come from; KeyError for another feed's pair."""
         return Source(self._values[self._sources[kind, symbol]])
 
-    def age_ns(self, kind: DataKind, symbol: str, record: bytes, now: MonoNs) -> int:
-        """How long ago it was last certain that this record, the newest of its kind, is
-        the truth.
+    def known_at(self, kind: DataKind, symbol: str, received_at: MonoNs) -> MonoNs:
+        """Until when a record of the WebSocket, the newest of its kind, is certain to have
+        been the truth.
 
         Read the record first. KeyError for a pair of another feed.
         """
-        if self._values[self._sources[kind, symbol]] == Source.WEBSOCKET:
-            return now - self._values[self._heard]
-        return now - received_at_of(record)
+        if self._values[self._sources[kind, symbol]] != Source.WEBSOCKET:
+            return received_at
+        return max(received_at, MonoNs(self._values[self._heard]))

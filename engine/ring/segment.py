@@ -98,3 +98,7 @@ class Segment:
             self._map.close()
         except BufferError:
             del self._map
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:  # a program may open one engine after another
+            os.close(self._fd)

@@ -1,13 +1,14 @@
 """The engine as one strategy sees it: what it was told last, its orders, and the clock."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
 from engine.clock import Clock
 from engine.market import Pair
+from engine.processes.freshness import DataKind, Freshness
 from engine.records import (
     WEBSOCKET,
     BookTop,
@@ -31,10 +32,6 @@ T = TypeVar("T")
 TRADES_KEPT: Final = 100  # of each pair, for `Context.trades`
 
 
-def _unheard(_: str) -> MonoNs:
-    return MonoNs(0)
-
-
 class StrategyContext:
     """The engine as one strategy sees it: engine.strategy.Context."""
 
@@ -46,10 +43,9 @@ class StrategyContext:
         pairs: dict[str, Pair | None],
         orders: OrderClient,
         call_soon: Callable[..., bool],
-        heard_at: Callable[[str], MonoNs] = _unheard,
+        freshness: Mapping[str, Freshness | None],
     ) -> None:
-        """`heard_at` returns when Kraken was last heard of on a pair's connection; 0 when
-        that is not known."""
+        """`freshness`: of each pair, None where nobody knows."""
         self.symbols = tuple(symbols)
         self.log = strategy_log
         self.venue_status = ""
@@ -63,9 +59,7 @@ class StrategyContext:
         self.ticker_records: dict[str, bytes | None] = dict.fromkeys(self.symbols)
         self.trade_records: dict[str, deque[bytes]] = {symbol: deque(maxlen=TRADES_KEPT) for symbol in self.symbols}
         self.candle_records: dict[str, dict[int, bytes]] = {symbol: {} for symbol in self.symbols}
-        # When each pair was last in doubt, and when its connection was last heard of.
-        self.doubted_at: dict[str, MonoNs] = dict.fromkeys(self.symbols, MonoNs(0))
-        self._heard_at = heard_at
+        self._freshness = freshness
         measure_ages_by(clock.mono_ns)
         self._orders = orders
         self.call_soon: Callable[..., Any] = call_soon
@@ -81,7 +75,7 @@ class StrategyContext:
     def book(self, symbol: str) -> BookTop | None:
         book = self._of(self.books, symbol)
         if book is not None:
-            book.known_at = self._known_at(symbol, book.received_at, book.source)
+            book.known_at = self._known_at("book", symbol, book.received_at, book.source)
         return book
 
     def ticker(self, symbol: str) -> Ticker | None:
@@ -89,7 +83,7 @@ class StrategyContext:
         if record is None:
             return None
         ticker = unpack_ticker(symbol, record)
-        return replace(ticker, known_at=self._known_at(symbol, ticker.received_at, ticker.source))
+        return replace(ticker, known_at=self._known_at("ticker", symbol, ticker.received_at, ticker.source))
 
     def trades(self, symbol: str) -> Sequence[Trade]:
         return tuple(unpack_trade(symbol, record) for record in self._of(self.trade_records, symbol))
@@ -120,16 +114,12 @@ class StrategyContext:
     def balance(self, asset: str) -> Balance | None:
         return self._orders.balance(asset)
 
-    def _known_at(self, symbol: str, received_at: MonoNs, source: str) -> MonoNs:
-        """Until when a record is known to have been true.
-
-        While its pair is live, nothing newer has come on a connection that brings messages:
-        it was true when the last of them came.
-        """
-        is_live = source == WEBSOCKET and self.states[symbol] is FeedState.LIVE
-        if not is_live or received_at < self.doubted_at[symbol]:
+    def _known_at(self, kind: DataKind, symbol: str, received_at: MonoNs, source: str) -> MonoNs:
+        """Until when a record is known to have been true."""
+        freshness = self._freshness[symbol]
+        if freshness is None or source != WEBSOCKET:
             return received_at
-        return max(received_at, self._heard_at(symbol))
+        return freshness.known_at(kind, symbol, received_at)
 
     def _of(self, table: dict[str, T], symbol: str) -> T:
         try:

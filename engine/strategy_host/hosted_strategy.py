@@ -33,6 +33,7 @@ from engine.clock import Clock
 from engine.config import EngineConfig
 from engine.market import Pair
 from engine.processes.callback_words import CALL_SOON, NUMBER_OF, CallbackWords, ForkedWords
+from engine.processes.freshness import Freshness
 from engine.processes.pair_record import pair_in
 from engine.records import (
     UNPROVED,
@@ -92,20 +93,8 @@ class MarketPort(Struct, frozen=True):
     shard: Shard
     ring: memoryview | bytearray
     board: memoryview | bytearray
-    heard_at: Callable[[], MonoNs] | None = None
-    """Returns when the feed last heard of Kraken; None where nobody knows."""
-
-
-def heard_at_of(ports: Sequence[MarketPort]) -> Callable[[str], MonoNs]:
-    """A function that returns when Kraken was last heard of on a pair's connection, or
-    0."""
-    heard = {symbol: port.heard_at for port in ports for symbol in port.shard.symbols}
-
-    def heard_at(symbol: str) -> MonoNs:
-        ask = heard.get(symbol)
-        return MonoNs(0) if ask is None else ask()
-
-    return heard_at
+    freshness: Freshness | None = None
+    """How old the feed's data are, by evidence; None where there is none, in a replay."""
 
 
 class HostLimits(Struct, frozen=True):
@@ -194,7 +183,13 @@ class HostedStrategy:
         self.order_client = OrderClient(name, order_ports, pairs, clock, why_no_trading)
         own_log = structlog.get_logger("strategy").bind(strategy=name, **{UNLIMITED: True})
         self.context = StrategyContext(
-            symbols, clock, own_log, pairs, self.order_client, self.call_soon, heard_at_of(ports)
+            symbols,
+            clock,
+            own_log,
+            pairs,
+            self.order_client,
+            self.call_soon,
+            {symbol: port.freshness for port in ports for symbol in port.shard.symbols},
         )
         self._words = CallbackWords(counters, name)
         self._feeds = [
@@ -326,6 +321,7 @@ class HostedStrategy:
                 await asyncio.wait({self.waiting})
         if not self.halted:
             await self._finish(self.strategy.on_stop)
+        self.order_client.close()
 
     def call_soon(self, function: Callable[..., Any], *arguments: object) -> bool:
         """See `Context.call_soon`. From any thread."""
@@ -556,8 +552,6 @@ class HostedStrategy:
         book = context.books[symbol]
         if context.states[symbol] is state and (is_proved or book is None or not book.is_proved):
             return  # a feed that begins says STALE of every pair, which its predecessor's end has said already
-        if state is not FeedState.LIVE:
-            context.doubted_at[symbol] = self._mono_ns()
         context.states[symbol] = state
         if book is not None and book.is_verified:
             book.state, book.is_proved = state, is_proved

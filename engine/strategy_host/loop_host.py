@@ -8,6 +8,7 @@ supervisor's watch looks at that from a thread of its own.
 import asyncio
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 
@@ -37,7 +38,8 @@ class LoopHost:
         """Start every strategy; the future fails with StrategyError when one of them
         fails."""
         self.thread_id = threading.get_ident()
-        os.register_at_fork(after_in_child=self._forked)
+        forked = weakref.WeakMethod(self._forked)  # the hook outlives every engine of the program
+        os.register_at_fork(after_in_child=lambda: (it := forked()) and it())
         self._starting = asyncio.ensure_future(self._start())
         return self._starting
 

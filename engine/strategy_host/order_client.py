@@ -308,6 +308,11 @@ class OrderClient:
         said = reason[:TEXT_CHARS_MAX].encode(errors="replace").decode()  # an exception's text may be no Unicode
         self._send_surely(StrategyEnded(self._strategy, said))
 
+    def close(self) -> None:
+        """Send nothing any more, for the engine ends: its rings and doorbells go with it."""
+        self._ports, self._why_off = None, "the engine has ended"
+        self._unsent.clear()
+
     # --- reports of the router
 
     def ready(self) -> bool:

@@ -7,6 +7,7 @@ the environment is taken out of it before any strategy's code runs.
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,9 +26,20 @@ from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.supervisor import Supervisor
 from engine.supervisor.trading import Account
 
+LOCAL: Final = "local"
+LIVE: Final = "live"
 VENUE_LOOK_S: Final = 0.2  # how often it is looked whether the local venue lives
 
 log = structlog.get_logger("engine")
+
+
+def venue_settings(venue: str | None) -> dict[str, object]:
+    """The settings that a venue stands for: `local`, `live`, or the URL of a public
+    WebSocket; None for a setting that stays as it is."""
+    return {
+        "venue.url": venue if venue not in (LOCAL, LIVE) else None,
+        "trading.enabled": True if venue == LIVE else None,
+    }
 
 
 class Run:
@@ -98,9 +110,12 @@ class Run:
             return {"orders": 0, "fills": 0, "agree": False, "differences": [f"it cannot be compared: {error!r}"]}
 
     def end(self) -> None:
-        """End the local venue, and give the name back."""
+        """End the local venue, forget the key, and give the name back."""
         if self._local is not None:
             self._local.end()
+        if self._credentials_fd is not None:
+            os.close(self._credentials_fd)
+            self._credentials_fd = None
         self._directory.release()
 
     def _make_account(self) -> Account | None:
@@ -111,10 +126,11 @@ class Run:
         if ready is not None:
             # The venue's account begins and ends with this run, and so does its journal.
             state_dir = self._directory.state_path
+            self._credentials_fd = hand_over(checked(ready.api_key, ready.api_secret, "the local venue"))
             return Account(
                 private_url=ready.private,
                 rest_url=ready.rest,
-                credentials_fd=hand_over(checked(ready.api_key, ready.api_secret, "the local venue")),
+                credentials_fd=self._credentials_fd,
                 is_live=False,
                 state_dir=state_dir,
                 run=next_run(state_dir),

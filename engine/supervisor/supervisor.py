@@ -16,6 +16,7 @@ import asyncio
 import faulthandler
 import inspect
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ from engine.ledger_check import Told
 from engine.net.budget import ATTEMPTS_MAX
 from engine.net.control_socket import Request, serve_control
 from engine.processes.callback_words import CallbackWords
+from engine.processes.freshness import Freshness
 from engine.processes.launch import FeedLaunch, MarketView, News
 from engine.public_feed.feed import announce_stale, settle_dead
 from engine.ring import (
@@ -98,9 +100,8 @@ class _Feed:
             settings=config.engine,
             clock=supervisor.clock,
         )
-        counters = self.actor.counters
-        heard = counters.index("heard_ns")
-        self.port = MarketPort(shard, self.ring.memory, self.board.memory, lambda: MonoNs(counters.values[heard]))
+        freshness = Freshness(shard, self.actor.counters)
+        self.port = MarketPort(shard, self.ring.memory, self.board.memory, freshness)
 
     def was_live(self, symbol: str) -> bool:
         """Whether the pair has had a snapshot since the engine started."""
@@ -135,6 +136,7 @@ class Supervisor:
         self._feeds = [_Feed(shard, config, self) for shard in plan_shards(config.symbols, config.feed.shards)]
         # The strategy host's doorbell, rung by every feed.
         self._eventfd = open_eventfd()
+        weakref.finalize(self, os.close, self._eventfd)
         self._latency = new_histogram()
         limits = HostLimits.of(config.engine)
         # The current callback of each strategy, for the router too, which must notice a

@@ -10,6 +10,7 @@ dies with the engine.
 
 import os
 import socket
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ class Trading:
         self._host_eventfd = host_eventfd
         self._attempts_max = attempts_max
         self._router_eventfd = open_eventfd()
+        weakref.finalize(self, os.close, self._router_eventfd)
         self._command_ring = _gated_ring(COMMAND_RING, COMMAND_RECORD_BYTES, COMMAND_SLOTS)
         self._account_ring = _gated_ring(ACCOUNT_RING, ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS)
         self._reports = {name: _gated_ring(report_ring(name), REPORT_RECORD_BYTES, REPORT_SLOTS) for name in strategies}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.client.handlers import WAITING_MAX, Handlers
+from engine.client.handlers import WAITING_MAX, Registrations
 from engine.errors import CallError
 from engine.strategy.events import ErrorReport
 from tests.virtual_time import VirtualTime
@@ -14,7 +14,7 @@ from tests.virtual_time import VirtualTime
 TIMEOUT_S = 5.0
 ERRORS_MAX = 3
 
-Run = Callable[[Callable[[Handlers], Coroutine[Any, Any, None]]], None]
+Run = Callable[[Callable[[Registrations], Coroutine[Any, Any, None]]], None]
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def time() -> VirtualTime:
 def run(time: VirtualTime) -> Iterator[Run]:
     """Runs a story on handlers."""
     with asyncio.Runner(loop_factory=time.new_loop) as runner:
-        handlers = Handlers(time, timeout_s=TIMEOUT_S, errors_per_minute_max=ERRORS_MAX)
+        handlers = Registrations(time, timeout_s=TIMEOUT_S, errors_per_minute_max=ERRORS_MAX)
         yield lambda story: runner.run(story(handlers))
 
 
@@ -39,7 +39,7 @@ def test_several_handlers_each_hear_what_is_theirs(run: Run, time: VirtualTime) 
         await time.passes(0.1)
         told.append(("slowly", what))
 
-    async def story(handlers: Handlers) -> None:
+    async def story(handlers: Registrations) -> None:
         handlers.add("trade", lambda what: told.append(("all", what)), None)
         handlers.add("trade", lambda what: told.append(("btc", what)), "BTC/USD")
         handlers.add("trade", slowly, "BTC/USD")
@@ -65,7 +65,7 @@ def test_what_one_raises_the_others_do_not_notice(run: Run, time: VirtualTime) -
         await asyncio.sleep(0)
         raise LookupError(what)
 
-    async def story(handlers: Handlers) -> None:
+    async def story(handlers: Registrations) -> None:
         handlers.add("book", wrong, None)
         handlers.add("book", wrong_later, None)
         handlers.add("book", heard.append, None)
@@ -94,7 +94,7 @@ def test_errors_that_are_far_apart_halt_nobody(run: Run, time: VirtualTime) -> N
         calls.append(what)
         raise ValueError(what)
 
-    async def story(handlers: Handlers) -> None:
+    async def story(handlers: Registrations) -> None:
         handlers.add("book", wrong, None)
         for number in range(10):
             handlers.tell("book", number)
@@ -115,7 +115,7 @@ def test_an_async_handler_that_does_not_end_is_canceled_and_the_next_event_is_to
         if what == 1:
             await asyncio.Event().wait()
 
-    async def story(handlers: Handlers) -> None:
+    async def story(handlers: Registrations) -> None:
         handlers.add("fill", waits, None)
         handlers.add("error", errors.append, None)
         handlers.tell("fill", 1)
@@ -141,7 +141,7 @@ def test_a_handler_that_times_something_out_itself_raised(run: Run, time: Virtua
         async with asyncio.timeout(0.1):
             await asyncio.Event().wait()
 
-    async def story(handlers: Handlers) -> None:
+    async def story(handlers: Registrations) -> None:
         handlers.add("fill", impatient, None)
         handlers.tell("fill", 1)
         await time.passes(1)
@@ -159,7 +159,7 @@ def test_a_slow_handler_loses_its_oldest_market_events_and_they_are_counted(run:
         await time.passes(0.001)
         told.append(what)
 
-    async def story(handlers: Handlers) -> None:
+    async def story(handlers: Registrations) -> None:
         handlers.add("book", slowly, None)
         for number in range(WAITING_MAX + 11):
             handlers.tell("book", number)
@@ -180,7 +180,7 @@ def test_a_plain_function_may_return_something_to_wait_for(run: Run, time: Virtu
         await time.passes(0.1)
         told.append(what)
 
-    async def story(handlers: Handlers) -> None:
+    async def story(handlers: Registrations) -> None:
         handlers.add("balance", lambda what: later(what), None)
         for number in range(3):
             handlers.tell("balance", number)
@@ -195,7 +195,7 @@ def test_a_handler_may_remove_itself_and_add_another(run: Run) -> None:
     """While it is called."""
     told: list[str] = []
 
-    async def story(handlers: Handlers) -> None:
+    async def story(handlers: Registrations) -> None:
         def first(_: int) -> None:
             told.append("first")
             handlers.remove("book", first)
@@ -222,7 +222,7 @@ def test_a_handler_may_remove_itself_and_add_another(run: Run) -> None:
 def test_a_mistake_is_one_sentence(run: Run, event: Any, function: Any, symbol: Any, sentence: str) -> None:
     """It names the argument and the mend."""
 
-    async def story(handlers: Handlers) -> None:
+    async def story(handlers: Registrations) -> None:
         with pytest.raises(CallError) as caught:
             handlers.add(event, function, symbol)
         assert str(caught.value).startswith(sentence)

@@ -1,6 +1,7 @@
 """The engine in a program of one's own: real processes, the built-in venue, one event loop."""
 
 import asyncio
+import gc
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -205,6 +206,24 @@ def test_a_handler_that_blocks_the_loop_is_named_while_it_does() -> None:
 
     assert seen[0]["callback"] == "on_book"
     assert "in block" in seen[0]["line"] or "test_client.py" in seen[0]["line"]
+
+
+def test_engines_one_after_another_leave_neither_memory_nor_descriptors() -> None:
+    """A notebook opens many in one process."""
+    held: list[tuple[int, int]] = []
+
+    async def program() -> None:
+        for _ in range(3):
+            async with Engine.open(venue="local", symbols=SYMBOLS[:1], venue_options=CALM) as engine:
+                await engine.book("BTC/USD")
+            del engine
+            gc.collect()
+            held.append((psutil.Process().num_fds(), psutil.Process().memory_info().shared >> 20))
+
+    run(program)
+
+    assert held[1][0] == held[2][0]
+    assert held[2][1] - held[1][1] < 10, "megabytes; the rings of one engine have thirty"
 
 
 def test_a_mistake_at_the_start_is_one_sentence_and_leaves_nothing() -> None:

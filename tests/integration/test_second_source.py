@@ -18,11 +18,11 @@ from engine.config import FallbackConfig
 from engine.kraken.public.session import PublicSettings
 from engine.processes.freshness import Freshness
 from engine.processes.launch import FeedLaunch, actor_command, write_launch
-from engine.records import BookTop, FeedState, Source, unpack_ticker
+from engine.records import BookTop, FeedState, Source, received_at_of, unpack_ticker
 from engine.ring import BoardReader, Segment, board_bytes, format_board, format_ring, ring_bytes
 from engine.telemetry import Counters, counters_bytes, format_counters
 from engine.topology import Shard, market_record_bytes
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+from engine.units import NS_PER_MS, NS_PER_S
 from tests.integration.rig import Engines
 from tests.waiting import PATIENCE_S, eventually
 
@@ -195,7 +195,10 @@ class Reader:
 
     def _judge(self, kind: str, source: str, symbol: str, record: bytes, limit_s: float) -> None:
         self.seen.add((kind, source))
-        age_ns = self._feed.freshness.age_ns(kind, symbol, record, MonoNs(time.monotonic_ns()))  # type: ignore[arg-type]
+        known_at = received_at_of(record)
+        if source == "websocket":
+            known_at = self._feed.freshness.known_at(kind, symbol, known_at)  # type: ignore[arg-type]
+        age_ns = time.monotonic_ns() - known_at
         if age_ns > limit_s * NS_PER_S + READER_SLACK_NS:
             self.mistakes.append(f"{kind} of {symbol} from {source} is {age_ns / NS_PER_MS:.0f} ms old")
 

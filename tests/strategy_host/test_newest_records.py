@@ -5,12 +5,18 @@ from decimal import Decimal
 import pytest
 
 from engine import BookTop, Strategy
+from engine.public_feed.sources import SourceSettings
 from engine.records import pack_candle, pack_ticker
-from engine.strategy_host.context import TRADES_KEPT
+from engine.strategy_host.context import TRADES_KEPT, StrategyContext
 from engine.units import NS_PER_S
 from tests.public_feed.rig import Market, drain, flip_checksum, frames, trade
 
 HEARTBEAT = b'{"channel":"heartbeat"}'
+TICKER = (
+    b'{"channel":"ticker","type":"snapshot","data":[{"symbol":"BTC/USD","bid":63500.0,"bid_qty":1.00000000,'
+    b'"ask":63501.0,"ask_qty":1.00000000,"last":63500.5,"volume":5.00000000,"vwap":63500.5,"low":1.0,"high":64000.0,'
+    b'"change":1.0,"change_pct":0.01}]}'
+)
 
 
 def ticker_record(received_at: int, bid: int = 635000, ask: int = 635010) -> bytes:
@@ -56,53 +62,47 @@ def test_ticker_trades_and_candles_are_kept_without_callbacks():
         context.ticker("DOGE/USD")
 
 
-def test_a_quiet_pair_is_as_young_as_its_connection_and_ages_without_it():
-    """Heartbeats prove that nothing newer has come; silence proves nothing."""
-    market = Market()
-    hosted = market.host(Strategy())
-    market.take(*frames()[:20])
-    market.publisher.publish(ticker_record(market.clock.mono_ns()))
-    drain(hosted)
-    market.clock.advance(30 * NS_PER_S)
-    book, ticker = hosted.context.book("BTC/USD"), hosted.context.ticker("BTC/USD")
+def ages(market: Market, context: StrategyContext) -> tuple[float, float]:
+    """Of book and ticker of the first pair, after a look at the evidence."""
+    market.feed.look_at_sources(market.clock.mono_ns())
+    book, ticker = context.book("BTC/USD"), context.ticker("BTC/USD")
     assert book is not None
     assert ticker is not None
-    silent = (book.age_s, ticker.age_s)
+    return round(book.age_s), round(ticker.age_s)
+
+
+def test_a_quiet_pair_is_as_young_as_its_connection_and_ages_without_it() -> None:
+    """Heartbeats prove that nothing newer has come; silence proves nothing."""
+    market = Market(sources=SourceSettings())
+    hosted = market.host(Strategy())
+    market.take(*frames()[:20], TICKER)
+    drain(hosted)
+    market.clock.advance(4 * NS_PER_S)
+    silent = ages(market, hosted.context)
     market.take(HEARTBEAT)
     market.clock.advance(NS_PER_S)
-    book, ticker = hosted.context.book("BTC/USD"), hosted.context.ticker("BTC/USD")
-    assert book is not None
-    assert ticker is not None
+    heard = ages(market, hosted.context)
+    market.session.closed(market.clock.mono_ns(), "cut")
+    market.clock.advance(NS_PER_S)
+    cut = ages(market, hosted.context)
 
-    assert silent == (pytest.approx(30, abs=0.1), pytest.approx(30, abs=0.1))
-    assert (book.age_s, ticker.age_s) == (pytest.approx(1), pytest.approx(1))
+    assert (silent, heard, cut) == ((4, 4), (1, 1), (6, 6))
 
 
-def test_what_was_told_before_a_pair_fell_into_doubt_is_proved_by_no_heartbeat():
-    """Its age goes on from when it came, also once the pair is live again."""
-    market = Market()
+def test_a_book_in_doubt_is_proved_by_no_heartbeat() -> None:
+    """The ticker has a channel of its own, and stays as young as the connection."""
+    market = Market(sources=SourceSettings())
     hosted = market.host(Strategy())
-    market.take(*frames()[:20])
-    market.publisher.publish(ticker_record(market.clock.mono_ns()))
+    market.take(*frames()[:20], TICKER)
     drain(hosted)
     market.clock.advance(NS_PER_S)
     bad = next(frame for frame in frames()[20:] if b'"BTC/USD"' in frame and b'"book"' in frame)
     market.take(flip_checksum(bad))
     drain(hosted)
-    market.clock.advance(30 * NS_PER_S)
+    market.clock.advance(4 * NS_PER_S)
     market.take(HEARTBEAT)
-    in_doubt = hosted.context.book("BTC/USD")
-    assert in_doubt is not None
-    doubt_age_s = in_doubt.age_s
-    market.take(*frames()[:20])  # with a fresh snapshot
-    drain(hosted)
-    book, ticker = hosted.context.book("BTC/USD"), hosted.context.ticker("BTC/USD")
-    assert book is not None
-    assert ticker is not None
 
-    assert doubt_age_s > 30
-    assert book.age_s < 1
-    assert ticker.age_s > 30
+    assert ages(market, hosted.context) == (5, 0)
 
 
 def test_the_spread_in_per_cent():
