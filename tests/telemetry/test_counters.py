@@ -1,5 +1,7 @@
 """Named counters that another process reads under the same names."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,7 +98,7 @@ def test_a_status_process_reads_without_being_able_to_write():
     segment = Segment.create("counters", counters_bytes(NAMES))
     format_counters(segment.memory, NAMES)
     Counters(segment.memory, NAMES).add("gaps", 2)
-    watching = Counters(Segment.attach(segment.fd, writable=False).memory, NAMES)
+    watching = Counters(Segment.attach(os.dup(segment.fd), writable=False).memory, NAMES)
 
     assert watching.snapshot() == {"frames": 0, "gaps": 2, "position": 0}
     with pytest.raises(TypeError):
