@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from engine.order_router.core.executions import FEED_SILENCE_NS, UNSEEN
+from engine.order_router.core.executions import END_PATIENCE_NS, FEED_SILENCE_NS, UNSEEN
 from engine.orders.intent import Amendment, Trigger
 from engine.orders.journal_records import AmendSent
+from engine.orders.life import OrderState
 from engine.orders.rings.commands import Cancel
 from engine.orders.venue_facts import ExecutionFact, FeedAlive, FeedLost, OrderLookup
 from engine.units import NS_PER_S, MonoNs, QtyLots, WallNs
 from tests.order_router.rig import RouterRig
-from tests.orders.rig import AT, limit, submitted
+from tests.orders.rig import AT, limit, submitted, trade
 
 
 class Account:
@@ -98,6 +99,39 @@ def test_the_reason_is_what_the_feed_lacks(account: Account, fact: FeedLost, rea
     account.take(fact)
 
     assert account.reasons() == (reason, reason)
+
+
+def filled_by_a_trade(account: Account) -> ExecutionFact:
+    """The row that fills the first order, all of it."""
+    return trade(qty="1", order_id="Oone", cl_ord_id="one", at=WallNs(account.clock.wall_ns()))
+
+
+def test_the_end_of_a_filled_order_that_is_never_told_is_asked_for(account: Account) -> None:
+    """As the last message for a while it is missing in no numbers."""
+    account.snapshot("one", "two")
+    account.take(filled_by_a_trade(account))
+    before = account.core.blotter.open["one"].state
+    account.rig.work_for(END_PATIENCE_NS + NS_PER_S, account.rig.keep_alive)
+    call = account.rig.take_call("QueryOrders")
+    row = order_row("one", status="closed") | {"vol_exec": "1", "cost": "100", "fee": "0.16", "price": "100"}
+    row["descr"] = row["descr"] | {"pair": "XBTUSD"}
+    account.rig.answer(call, {"Oone": row})
+
+    assert (before, call.request.fields["txid"]) == (OrderState.PARTIAL, "Oone")
+    assert account.core.blotter.get("one").state is OrderState.FILLED  # type: ignore[union-attr]
+
+
+def test_the_end_of_a_filled_order_that_is_told_costs_no_call(account: Account) -> None:
+    """As nearly always."""
+    account.snapshot("one", "two")
+    account.take(filled_by_a_trade(account))
+    account.take(ExecutionFact(exec_type="filled", order_id="Oone", timestamp=AT, cl_ord_id="one", cum_qty=Decimal(1)))
+    account.rig.work_for(END_PATIENCE_NS + NS_PER_S, account.rig.keep_alive)
+    asked = []
+    while (call := account.rig.calls.take_due()) is not None:
+        asked.append(call.request.name)
+
+    assert "QueryOrders" not in asked
 
 
 def test_a_fact_that_cannot_be_is_told_in_the_log(account: Account) -> None:

@@ -47,6 +47,7 @@ FEED_SILENCE_NS: Final = 3 * NS_PER_S  # as the public feeds are watched: Kraken
 EARNING_SUFFIXES: Final = tuple(suffix for suffix in WALLET_SUFFIXES if suffix != ".T")  # that one is traded
 UNSEEN: Final = "no answer came, and Kraken does not tell whether it did it; amend again, or cancel"
 FEED_SILENT: Final = "the private feed's process gives no sign of life"
+END_PATIENCE_NS: Final = 2 * NS_PER_S  # for the end of an order that is filled
 
 log = structlog.get_logger("order_router")
 
@@ -172,6 +173,10 @@ class AccountFacts:
         self._records.commit(records, received_at=fact.received_at)
         if was_unknown and order is not None:
             self._note_resolved(order.key)
+        if order is not None and fact.exec_type == "trade" and not order.remaining and order.key in self._blotter.open:
+            # Its end follows at once. If that is the last that Kraken tells for a while and
+            # is lost, no number shows it.
+            self._resolver.settle(order.key, MonoNs(self._now.mono + END_PATIENCE_NS))
 
     def _end_balances(self) -> None:
         if self._assets is not None:
