@@ -166,7 +166,12 @@ class Blotter:
 
     def order_of(self, told: ExecutionFact | OrderLookup) -> TrackedOrder | None:
         """The order that a report or lookup is about, or None. Nothing else decides this."""
-        return self.find(told.order_id, told.cl_ord_id, told.own_userref)
+        order = self.find(told.order_id, told.cl_ord_id, told.own_userref)
+        if order is None or order.order_id or told.cl_ord_id == order.key:
+            return order
+        # Found by a userref alone. A closing order has its parent's and the other side, and
+        # not every row says that it is one.
+        return order if told.side in (None, order.intent.side) else None
 
     def in_doubt(self) -> list[TrackedOrder]:
         """The orders that must be looked up."""

@@ -457,6 +457,16 @@ def test_an_order_that_left_before_krakens_time_was_known_is_found_though_our_cl
     assert (rig.told.absent_keys, sorted(rig.told.found_keys)) == ([], keys)
 
 
+def test_no_deadline_is_waited_for_that_kraken_would_not_accept() -> None:
+    """Our clock was minutes ahead when it gave the deadline; Kraken's time is known by now."""
+    rig = Rig()
+    rig.kraken_time.told(WallNs(rig.clock.wall_ns() - 300 * NS_PER_S))
+    rig.send("key")
+    rig.run(90)
+
+    assert rig.told.absent_keys == ["key"]
+
+
 @pytest.mark.parametrize("step_s", [-3600, 3600])
 def test_a_wall_clock_that_is_set_holds_up_nothing(step_s: int) -> None:
     """Only deadlines are told by it; what is waited for is not: no order is settled an hour late."""

@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from engine.orders.blotter import Blotter
 from engine.orders.intent import Conditional
 from engine.orders.journal_records import Acknowledged
@@ -48,3 +50,15 @@ def test_a_fill_of_it_that_the_snapshot_tells_counts():
 
     assert order.filled == 10**8
     assert not order.fills_missing
+
+
+def test_a_fill_of_it_is_not_its_parents_that_nobody_has_acknowledged_yet():
+    """A trade names the userref that both have, and not that it is a closing order's; the side tells them apart."""
+    blotter = Blotter()
+    commit(blotter, [submitted(intent=limit(conditional=Conditional("limit", limit_price=Decimal(110))), userref=7)])
+    of_closing = trade(order_id=CLOSING, cl_ord_id=None, order_userref=7)
+    of_closing = replace(of_closing, side="sell")
+    of_parent = trade(order_id=ORDER_ID, cl_ord_id=None, order_userref=7)
+
+    assert blotter.order_of(of_closing) is None
+    assert blotter.order_of(of_parent) is blotter.get(KEY)

@@ -188,7 +188,10 @@ class OrderQuestions:
         life_ns = min(max(0, deadline - order.submitted_at), life_ns_max) if order is not None else 0
         sent_at = self._told.sent_at(key)
         if self._kraken.is_known:
-            over_at = self._now.mono + max(0, deadline - self._kraken.now())
+            # A deadline further ahead is one that Kraken does not accept: a wrong clock of
+            # ours gave it.
+            left_ns = min(max(0, deadline - self._kraken.now()), rest_requests.DEADLINE_MAX_NS)
+            over_at = self._now.mono + left_ns
         elif sent_at is None:
             over_at = self._now.mono + min(life_ns, max(0, deadline - self._now.wall))
         else:
