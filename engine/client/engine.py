@@ -37,6 +37,7 @@ from engine.strategy_host.loading import NamedStrategy, free_name, make_strategi
 from engine.supervisor.run import LOCAL, Run, venue_settings
 from engine.supervisor.supervisor import CLEAN, Supervisor
 from engine.telemetry.log import configure_log
+from engine.topology import NO_CHANNELS, Channel
 
 ANSWER_S: Final = 5.0  # for the router's first word of an order: it decides in a millisecond, a new one in a second
 LOOK_S: Final = 0.05
@@ -171,12 +172,47 @@ class Engine:
             raise EngineStopped(f"the engine has ended ({reason}); open another one")
         return self._told
 
-    # --- market data
+    # --- what is followed
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The pairs that are followed."""
+        """The pairs that the program follows now."""
         return tuple(self._told.context.symbols)
+
+    async def subscribe(self, symbol: str, channels: Iterable[str] | None = None, *, timeout_s: float = 10.0) -> None:
+        """Follow a pair from now on, or further channels of it, and wait until Kraken has
+        confirmed that: book, trade, ticker, candle; without `channels` those that the
+        configuration follows.
+
+        What is followed already stays as it is. From then on the pair is like one from the
+        start: it is subscribed again after every lost connection, REST stands behind it, it
+        can be traded. Raises CallError for a name that Kraken does not list, a channel that
+        there is not, or more pairs than `feed.pairs_added_max`; NotAvailable when Kraken has
+        not answered after `timeout_s`: then it stays wanted, and comes when Kraken can be
+        reached.
+        """
+        program, context = self._live, self._told.context
+        context.following.subscribe(symbol, channels)
+        wanted = context.channels[symbol]
+
+        def confirmed() -> bool | None:
+            if symbol not in context.channels:
+                raise CallError(program.reasons.get(symbol, f"{symbol} was unsubscribed meanwhile"))
+            return True if not wanted & ~context.confirmed(symbol) else None
+
+        await self._when(confirmed, "feed_state", timeout_s,
+                         lambda: f"{symbol} stays wanted, but Kraken has not confirmed its subscription")  # fmt: skip
+
+    async def unsubscribe(self, symbol: str, channels: Iterable[str] | None = None) -> None:
+        """Follow a pair, or these channels of it, no more. Handlers of feed_state are told;
+        open orders are untouched.
+
+        Kraken is asked for it for as long as a strategy of this engine follows it. What is
+        not followed is left out. Raises CallError for a name that is no pair of this run.
+        """
+        self._live.context.following.unsubscribe(symbol, channels)
+
+    # --- market data
 
     async def book(
         self, symbol: str, *, rest: bool = False, age_s_max: float | None = None, timeout_s: float = 10.0
@@ -189,7 +225,7 @@ class Engine:
         known to be true longer ago than this. Raises NotAvailable after `timeout_s`,
         CallError for a pair that is not followed.
         """
-        context = self._followed(symbol).context
+        context = self._followed(symbol, Channel.BOOK).context
 
         def newest() -> BookTop | None:
             book = context.book(symbol)
@@ -201,7 +237,7 @@ class Engine:
 
     async def ticker(self, symbol: str, *, age_s_max: float | None = None, timeout_s: float = 10.0) -> Ticker:
         """The newest ticker of a pair; as `book`."""
-        context = self._followed(symbol).context
+        context = self._followed(symbol, Channel.TICKER).context
 
         def newest() -> Ticker | None:
             ticker = context.ticker(symbol)
@@ -212,7 +248,7 @@ class Engine:
     async def trades(self, symbol: str, *, timeout_s: float = 10.0) -> Sequence[Trade]:
         """The last trades of a pair, newest last, at most a hundred; waits for the
         first."""
-        context = self._followed(symbol).context
+        context = self._followed(symbol, Channel.TRADE).context
         return await self._when(lambda: context.trades(symbol) or None, "trade", timeout_s,
                                 lambda: f"no trade of {symbol}")  # fmt: skip
 
@@ -225,6 +261,7 @@ class Engine:
         if interval_min not in intervals:
             told = ", ".join(map(str, intervals)) or "none"
             raise CallError(f"candles of {interval_min} minutes are not followed; feed.candle_intervals_min has {told}")
+        self._followed(symbol, Channel.CANDLE)
         return await self._when(lambda: program.candles(symbol, interval_min)[-count:] or None, "candle", timeout_s,
                                 lambda: f"no candle of {symbol}")  # fmt: skip
 
@@ -382,12 +419,15 @@ class Engine:
 
     # --- steps
 
-    def _followed(self, symbol: str) -> Program:
-        """The program; CallError for a pair that it does not follow."""
+    def _followed(self, symbol: str, channel: Channel = NO_CHANNELS) -> Program:
+        """The program; CallError for a pair, or a channel of it, that it does not follow."""
         program = self._live
         if symbol not in program.context.symbols:
-            told = ", ".join(program.context.symbols)
+            told = ", ".join(program.context.symbols) or "none"
             raise CallError(f"{symbol!r} is not followed; this engine follows {told}")
+        if channel and channel not in program.context.channels[symbol]:
+            name = (channel.name or "").lower()
+            raise CallError(f"the {name} channel of {symbol} is not followed; engine.subscribe follows it")
         return program
 
     async def _when(self, value: Callable[[], T | None], event: str, timeout_s: float, missing: Callable[[], str]) -> T:

@@ -14,7 +14,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.pycapsule cimport PyCapsule_New
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
@@ -1103,8 +1103,6 @@ cdef class Lane:
     def __init__(self, Publisher publisher not None, BoardWriter board not None, feeds, Py_ssize_t publish_levels,
                  receive, Heard heard not None, note_counted, heard_counter, dict older not None, *,
                  int book_top, int live):
-        cdef LanePair pair
-        cdef BookStatus status
         find_ring_names()
         self.record_bytes = sizeof(Header) + 2 * LEVEL_BYTES * publish_levels
         if self.record_bytes > min(publisher.room, board.room) or publisher.is_gated:
@@ -1120,22 +1118,29 @@ cdef class Lane:
         self.counters = Held(values, True)
         self.heard_counter = self.counters.words + <size_t>index
         self.pairs = {}
-        for symbol, feed in feeds.items():
-            pair = LanePair.__new__(LanePair)
-            pair.status, pair.symbol, pair.index = feed, symbol.encode(), feed.pair_index
-            pair.record = <char*>PyMem_Calloc(1, self.record_bytes)
-            if pair.record == NULL:
-                raise MemoryError
-            self.pairs[pair.symbol] = pair
-        PyMem_Free(self.dirty)
-        self.dirty = <void**>PyMem_Calloc(max(len(self.pairs), 1), sizeof(void*))
-        if self.dirty == NULL:
-            raise MemoryError
         self.dirty_count = 0
         self.last = None
+        for symbol, feed in feeds.items():
+            self.add(symbol, feed)
 
     def __dealloc__(self):
         PyMem_Free(self.dirty)
+
+    def add(self, str symbol not None, feed):
+        """Take updates of this pair too, from the index of its feed."""
+        cdef LanePair pair = LanePair.__new__(LanePair)
+        cdef void** dirty
+        self.store()  # no pair that is about to be replaced waits for the board
+        pair.status, pair.symbol, pair.index = feed, symbol.encode(), feed.pair_index
+        pair.record = <char*>PyMem_Calloc(1, self.record_bytes)
+        if pair.record == NULL:
+            raise MemoryError
+        dirty = <void**>PyMem_Realloc(self.dirty, (len(self.pairs) + 1) * sizeof(void*))
+        if dirty == NULL:
+            raise MemoryError
+        self.dirty = dirty
+        self.pairs[pair.symbol] = pair
+        self.last = None
 
     def receive(self, bytes frame not None, received_at):
         """Take a frame, or have the session take it; the events that are to be told."""

@@ -19,21 +19,22 @@ Which callback a strategy is in is written into two shared words: see
 
 import asyncio
 import inspect
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from threading import Lock
 from types import coroutine
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import structlog
 from msgspec import Struct
 
 from engine.clock import Clock
 from engine.config import EngineConfig
+from engine.errors import CallError
 from engine.market import Pair
 from engine.processes.callback_words import CALL_SOON, NUMBER_OF, CallbackWords, ForkedWords
-from engine.processes.freshness import Freshness
 from engine.processes.pair_record import pair_in
 from engine.records import (
     UNPROVED,
@@ -51,15 +52,17 @@ from engine.records import (
     unpack_trade,
     unpack_venue_status,
 )
-from engine.ring import BoardReader, Subscriber
 from engine.strategy.api import CALLBACKS, Logger, Strategy
 from engine.strategy.events import Connection, ErrorReport
+from engine.strategy.option_rules import shown as shown_argument
 from engine.strategy.orders import Balance, Fill, Order
 from engine.strategy_host.context import StrategyContext
+from engine.strategy_host.followed_pairs import FollowedPairs
+from engine.strategy_host.followed_ring import FollowedRing, MarketPort
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
 from engine.telemetry import Counters, Histogram
 from engine.telemetry.log import UNLIMITED
-from engine.topology import Shard
+from engine.topology import ALL_CHANNELS, NO_CHANNELS, Channel
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
 
 RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy; then the others have their turn
@@ -73,6 +76,16 @@ CALLS_WAITING_MAX = 1024  # of `Context.call_soon`; it returns False beyond
 BOOK_TOP, TRADE, TICKER, CANDLE = int(Kind.BOOK_TOP), int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
 FEED_STATE, PAIR, VENUE_STATUS = int(Kind.FEED_STATE), int(Kind.PAIR), int(Kind.VENUE_STATUS)
 REST_BOOK = int(Kind.REST_BOOK)
+CHANNEL_OF: Final = {
+    FEED_STATE: Channel.BOOK,
+    REST_BOOK: Channel.BOOK,
+    TRADE: Channel.TRADE,
+    TICKER: Channel.TICKER,
+    CANDLE: Channel.CANDLE,
+    PAIR: ALL_CHANNELS,
+}
+"""By kind of record: one of these channels of the pair must be followed for it."""
+NO_FOLLOWING: Final = "a replay follows the pairs of its captures; no pair can be subscribed or given back in it"
 
 (
     ON_BOOK, ON_TRADE, ON_TICKER, ON_CANDLE, ON_PAIR, ON_FEED_STATE, ON_ORDER, ON_FILL, ON_BALANCE, ON_TRADING,
@@ -85,16 +98,6 @@ REST_BOOK = int(Kind.REST_BOOK)
     )
 )  # fmt: skip
 NEVER = MonoNs(1 << 62)
-
-
-class MarketPort(Struct, frozen=True):
-    """One shard, as a subscriber needs it."""
-
-    shard: Shard
-    ring: memoryview | bytearray
-    board: memoryview | bytearray
-    freshness: Freshness | None = None
-    """How old the feed's data are, by evidence; None where there is none, in a replay."""
 
 
 class HostLimits(Struct, frozen=True):
@@ -116,45 +119,6 @@ class HostLimits(Struct, frozen=True):
         )
 
 
-class _Feed:
-    """One market ring and its board, followed by one strategy."""
-
-    __slots__ = (
-        "batch_records_max",
-        "behind",
-        "board",
-        "board_from",
-        "board_read_at",
-        "gaps_seen",
-        "polled_at",
-        "shard",
-        "subscriber",
-        "symbols",
-        "wanted",
-    )
-
-    def __init__(self, port: MarketPort, wanted: Sequence[str], first_sequence: int | None) -> None:
-        self.shard = port.shard
-        self.symbols = port.shard.symbols
-        self.subscriber = Subscriber(port.ring, first_sequence)
-        self.board = BoardReader(port.board)
-        # By pair index: does the strategy follow the pair?
-        self.wanted = [symbol in wanted for symbol in self.symbols]
-        # The subscriber's gap when it was last looked at.
-        self.gaps_seen = 0
-        # When the ring was last looked at.
-        self.polled_at = MonoNs(0)
-        # Up to this sequence the ring repeats what the board has told already.
-        self.board_read_at = 0
-        # Were records missed for which the board has not been read yet?
-        self.behind = False
-        # The pair at which reading the board goes on, when a turn ended in the middle of
-        # it.
-        self.board_from = 0
-        # Records copied at once: no more than twice what the last turn had the time for.
-        self.batch_records_max = RECORDS_PER_CYCLE_MAX
-
-
 class HostedStrategy:
     """One strategy, its subscribers to the market rings, and what is counted of it."""
 
@@ -173,28 +137,42 @@ class HostedStrategy:
         order_ports: OrderPorts | None = None,
         why_no_trading: str = "",
         counters: Counters | None = None,
+        followed: FollowedPairs | None = None,
     ) -> None:
         """`counters`: the shared ones of the host, which show the present callback; private
-        ones when left out."""
+        ones when left out. `followed`: where pairs can be subscribed at run time; None where
+        they cannot."""
         self.name = name
         self.strategy = strategy
         self._log: Logger = structlog.get_logger("strategy").bind(strategy=name)
         pairs: dict[str, Pair | None] = dict.fromkeys(symbols)
         self.order_client = OrderClient(name, order_ports, pairs, clock, why_no_trading)
         own_log = structlog.get_logger("strategy").bind(strategy=name, **{UNLIMITED: True})
-        self.context = StrategyContext(
-            symbols,
-            clock,
-            own_log,
-            pairs,
-            self.order_client,
-            self.call_soon,
-            {symbol: port.freshness for port in ports for symbol in port.shard.symbols},
-        )
+        self.context = StrategyContext(clock, own_log, pairs, self.order_client, self.call_soon, self)
         self._words = CallbackWords(counters, name)
-        self._feeds = [
-            _Feed(port, symbols, first_sequence) for port in ports if not set(symbols).isdisjoint(port.shard.symbols)
-        ]
+        self._followed = followed
+        self._ports = ports
+        # The rings of the pairs that it follows, or has followed.
+        self._feeds: list[FollowedRing] = []
+        self._first_sequence = first_sequence
+        # An async callback leaves the rest of its batch in the ring, so more than one would
+        # be copied for nothing.
+        is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
+        self._records_per_cycle_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
+        places = {symbol: (port, index) for port in ports for index, symbol in enumerate(port.shard.symbols)}
+        channels = ALL_CHANNELS if followed is None else followed.configured
+        for symbol in symbols:
+            port, index = places.get(symbol, (None, 0))
+            self.context.follow(symbol, channels, None if port is None else port.freshness(index))
+            if port is not None:
+                self._feed_of(port).follow(index, symbol, channels)
+        self._first_sequence = None  # a ring that is followed later begins at its newest record
+        if followed is not None:
+            followed.begin(name, symbols, takes_rest_books=strategy.rest_books)
+        # Pairs that Kraken has refused, from the supervisor's thread; and what on_feed_state
+        # is to be told beside the rings: pair, state, reason.
+        self._refusals: deque[tuple[str, str]] = deque()
+        self._pair_news: deque[tuple[str, FeedState, str]] = deque()
         self._mono_ns = clock.mono_ns
         # From a frame's arrival to the callback; a replay measures with another clock than
         # the capture's.
@@ -248,12 +226,6 @@ class HostedStrategy:
         # At the last measurement: busy_ns, records taken, callbacks, records published.
         self._measured = (0, 0, 0, 0)
         self._error_times: deque[MonoNs] = deque(maxlen=self._limits.errors_per_minute_max + 1)
-        # An async callback leaves the rest of its batch in the ring, so more than one would
-        # be copied for nothing.
-        is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
-        self._records_per_cycle_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
-        for feed in self._feeds:
-            feed.batch_records_max = self._records_per_cycle_max
         # Counted since the start; see topology.STRATEGY_COUNTERS.
         self.callbacks = 0
         self.errors = 0
@@ -338,6 +310,91 @@ class HostedStrategy:
         if self._on_connection is not None:
             self.call_soon(self._on_connection, connection)
 
+    # --- pairs at run time
+
+    def subscribe(self, symbol: object, channels: object) -> None:
+        """Follow channels of a pair, beside those that are followed already. CallError with
+        what is wrong. On the strategy's own thread.
+        """
+        if self._followed is None:
+            raise CallError(NO_FOLLOWING)
+        place, wanted = self._followed.subscribe(self.name, symbol, channels)
+        symbol, (shard, pair_index) = str(symbol), place
+        port = self._ports[shard]
+        if self.context.channels.get(symbol) == wanted:
+            return
+        self.context.follow(symbol, wanted, port.freshness(pair_index))
+        self._feed_of(port).beginning[pair_index] = symbol, wanted
+        self.on_ready()
+
+    def unsubscribe(self, symbol: object, channels: object) -> None:
+        """Follow channels of a pair (None: all) no more; what it does not follow is left
+        out. CallError with what is wrong. On the strategy's own thread.
+        """
+        if self._followed is None:
+            raise CallError(NO_FOLLOWING)
+        (shard, pair_index), left = self._followed.unsubscribe(self.name, symbol, channels)
+        symbol = str(symbol)
+        had = self.context.channels.get(symbol, NO_CHANNELS)
+        if had != left:
+            self._narrow(self._feed_of(self._ports[shard]), pair_index, symbol, left)
+            if Channel.BOOK in had & ~left or not left:
+                self._pair_news.append((symbol, FeedState.UNSUBSCRIBED, "unsubscribed"))
+                self.on_ready()
+
+    def tell_refused(self, symbol: str, reason: str) -> None:
+        """Kraken has refused a pair: follow it no more, and have on_feed_state called. From
+        any thread."""
+        self._refusals.append((symbol, reason))
+        self._wake()
+
+    def tell_mistake(self, symbol: object, why: str) -> None:
+        """Have on_feed_state called for a call that was refused, with the state as it is."""
+        self._log.warning("call refused", reason=why)
+        name = symbol if isinstance(symbol, str) else shown_argument(symbol)
+        self._pair_news.append((name, self.context.states.get(name, FeedState.UNSUBSCRIBED), why))
+        self.on_ready()
+
+    def _feed_of(self, port: MarketPort) -> FollowedRing:
+        """The strategy's end of a shard's ring; a new one begins at the newest record."""
+        for feed in self._feeds:
+            if feed.port is port:
+                return feed
+        feed = FollowedRing(port, self._first_sequence, self._records_per_cycle_max)
+        self._feeds.append(feed)
+        return feed
+
+    def _narrow(self, feed: FollowedRing, pair_index: int, symbol: str, channels: Channel) -> None:
+        """Take no more than these channels of a pair from now on."""
+        if channels and pair_index in feed.beginning:
+            feed.beginning[pair_index] = symbol, channels
+        else:
+            feed.beginning.pop(pair_index, None)
+        feed.follow(pair_index, symbol, feed.channels[pair_index] & channels)
+        if channels:
+            self.context.follow(symbol, channels, feed.port.freshness(pair_index))
+        else:
+            self.context.drop(symbol)
+
+    def _work_on_pair_news(self) -> int:
+        """Drop what was refused, then call on_feed_state for it and for what was given
+        back; returns how often.
+        """
+        while self._refusals:
+            symbol, reason = self._refusals.popleft()
+            for feed in self._feeds:
+                feed.forget(symbol)
+            if symbol in self.context.channels:
+                self.context.drop(symbol)
+                self._pair_news.append((symbol, FeedState.UNSUBSCRIBED, reason))
+        work = 0
+        while self._pair_news and not self._held_up:
+            symbol, state, reason = self._pair_news.popleft()
+            work += 1
+            if self._on_feed_state is not None:
+                self._call(self._on_feed_state, ON_FEED_STATE, symbol, state, reason)
+        return work
+
     def tell_error(self, error: ErrorReport) -> None:
         """Have on_error called, between two callbacks. From any thread."""
         if self._on_error is not None:
@@ -357,9 +414,12 @@ class HostedStrategy:
             return True
         if self.halted:
             return False
-        if self._calls:
+        if self._calls or self._refusals or self._pair_news:
             return True
-        return any(feed.subscriber.ready() for feed in self._feeds) and self._mono_ns() >= self._rests_until
+        return (
+            any(feed.subscriber.ready() or feed.beginning for feed in self._feeds)
+            and self._mono_ns() >= self._rests_until
+        )
 
     def timer_due(self) -> MonoNs:
         """When on_timer is due or a pause ends, whichever is first; 0 for neither."""
@@ -387,11 +447,13 @@ class HostedStrategy:
             self._call_timer()
         if self._calls:
             work += self._work_on_calls()
+        if self._refusals or self._pair_news:
+            work += self._work_on_pair_news()
         if self._is_resting(now):
             return work
         for feed in self._feeds:
             if not self._held_up:
-                work += self._work_on(feed)
+                work += self._begin_pairs(feed) if feed.beginning else self._work_on(feed)
         return work
 
     def _is_resting(self, now: MonoNs) -> bool:
@@ -456,7 +518,7 @@ class HostedStrategy:
         if callback is not None:
             self._call(callback, number, news)
 
-    def _work_on(self, feed: _Feed) -> int:
+    def _work_on(self, feed: FollowedRing) -> int:
         subscriber = feed.subscriber
         self._batch_ends = False
         records = subscriber.poll_many(feed.batch_records_max)
@@ -468,7 +530,7 @@ class HostedStrategy:
         repeats = subscriber.next_sequence - len(records) <= feed.board_read_at
         feed.batch_records_max = min(2 * feed.batch_records_max, self._records_per_cycle_max)
         for index, record in enumerate(records):
-            if repeats and record[0] == BOOK_TOP and not self._is_news(feed.symbols[pair_index_of(record)], record):
+            if repeats and record[0] == BOOK_TOP and not self._is_wanted_news(feed, record):
                 continue
             self._dispatch(feed, record)
             if self._batch_ends:
@@ -479,7 +541,7 @@ class HostedStrategy:
                 return index + 1
         return len(records)
 
-    def _is_old_news(self, feed: _Feed, record: bytes, now: MonoNs, away_ns: int) -> bool:
+    def _is_old_news(self, feed: FollowedRing, record: bytes, now: MonoNs, away_ns: int) -> bool:
         """True if this record, the oldest one not seen, has waited too long because of the
         strategy.
         """
@@ -490,11 +552,11 @@ class HostedStrategy:
 
     # --- one record
 
-    def _dispatch(self, feed: _Feed, record: bytes) -> None:
+    def _dispatch(self, feed: FollowedRing, record: bytes) -> None:
         kind = record[0]
         if kind == BOOK_TOP:  # hot: nine records of ten
             pair_index = pair_index_of(record)
-            if feed.wanted[pair_index]:
+            if feed.books_wanted[pair_index]:
                 symbol = feed.symbols[pair_index]
                 book = BookTop(symbol, record)
                 self.context.books[symbol] = book
@@ -503,17 +565,17 @@ class HostedStrategy:
             return
         self._dispatch_rare(feed, kind, record)
 
-    def _dispatch_rare(self, feed: _Feed, kind: int, record: bytes) -> None:
+    def _dispatch_rare(self, feed: FollowedRing, kind: int, record: bytes) -> None:
         if kind == VENUE_STATUS:
             self._change_venue_status(unpack_venue_status(record))
             return
         pair_index = pair_index_of(record)
-        if not feed.wanted[pair_index]:
+        if not feed.channels[pair_index] & CHANNEL_OF[kind]:
             return
         symbol = feed.symbols[pair_index]
         if kind == FEED_STATE:
             change = unpack_feed_state(symbol, record)
-            self._change_state(symbol, change.state, change.reason, is_proved=change.is_proved)
+            self._change_state(symbol, _followed_state(change.state), change.reason, is_proved=change.is_proved)
         elif kind == PAIR:
             self._change_pair(symbol, record)
         elif kind == TRADE:
@@ -568,7 +630,7 @@ class HostedStrategy:
 
     # --- after a gap
 
-    def _catch_up(self, feed: _Feed, polled: int) -> int:
+    def _catch_up(self, feed: FollowedRing, polled: int) -> int:
         """Read the board, since records were missed; returns the number of records
         dispatched.
 
@@ -588,46 +650,96 @@ class HostedStrategy:
             self._log.warning("fell behind", ring=ring, records_skipped=skipped, laps=self.laps, gaps=gaps)
         return self._read_board(feed) if caught_up else 0
 
-    def _read_board(self, feed: _Feed) -> int:
+    def _read_board(self, feed: FollowedRing) -> int:
         """Call back with the state of every pair and the newest book of those that changed;
         returns how many."""
         shard, work = feed.shard, 0
+        followed = [pair_index for pair_index, channels in enumerate(feed.channels) if channels]
         # Books before pairs: a feed tells a pair before its first book, so no book is told
         # without its pair.
-        books = [feed.board.read(pair_index) for pair_index in range(len(shard.symbols))]
-        for slot in (shard.status_slot, *range(len(shard.symbols), shard.status_slot)):
+        books = {pair_index: feed.board.read(pair_index) for pair_index in followed}
+        for slot in (shard.status_slot, *map(shard.pair_slot, followed)):
             record = feed.board.read(slot)
             if record is not None:
                 self._dispatch_rare(feed, record[0], record)
         if self._held_up:
             return work  # still behind: the books are read when the callback has ended
-        count = len(shard.symbols)
-        for step in range(count):
-            pair_index = (feed.board_from + step) % count
+        first = bisect_left(followed, feed.board_from)
+        for pair_index in (*followed[first:], *followed[:first]):
             if self._batch_ends:  # still behind: the rest is read in the next turn, or when the callback has ended
                 feed.board_from = pair_index
                 return work
-            symbol, record = shard.symbols[pair_index], books[pair_index]
-            if record is None or not feed.wanted[pair_index]:
-                continue
-            state, is_proved = state_of(record), record[1] < UNPROVED
-            if state is not self.context.states[symbol] or not is_proved:
-                reason = f"{'' if is_proved else 'unproved: '}as the board says after a gap"
-                self._change_state(symbol, state, reason, is_proved=is_proved)
-                work += 1
+            record = books[pair_index]
+            if record is not None and feed.books_wanted[pair_index]:
+                work += self._tell_book(feed, pair_index, record, "as the board says after a gap")
             if self._held_up:
                 feed.board_from = pair_index
                 return work
-            if state is FeedState.LIVE and self._is_news(symbol, record):
-                self._dispatch(feed, record)
-                work += 1
-            elif self.strategy.rest_books and (told := feed.board.read(shard.rest_book_slot(pair_index))) is not None:
-                self._take_rest_book(symbol, told)
-        if self._held_up:
-            return work
         feed.behind, feed.board_from = False, 0
         feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
         return work
+
+    def _tell_book(self, feed: FollowedRing, pair_index: int, record: bytes, why: str) -> int:
+        """Call back with the state that the board has of a book, and with the book if it is
+        newer than the last one; returns how often. It may stop after the first callback.
+        """
+        symbol, work = feed.symbols[pair_index], 0
+        state, is_proved = _followed_state(state_of(record)), record[1] < UNPROVED
+        if state is not self.context.states[symbol] or not is_proved:
+            self._change_state(symbol, state, f"{'' if is_proved else 'unproved: '}{why}", is_proved=is_proved)
+            work += 1
+        if self._held_up or not feed.books_wanted[pair_index]:
+            return work
+        if state is FeedState.LIVE and self._is_news(symbol, record):
+            self._dispatch(feed, record)
+            work += 1
+        elif self.strategy.rest_books:
+            told = feed.board.read(feed.shard.rest_book_slot(pair_index))
+            if told is not None:
+                self._take_rest_book(symbol, told)
+        return work
+
+    def _begin_pairs(self, feed: FollowedRing) -> int:
+        """Begin with the pairs that are followed anew, before anything further is taken from
+        the ring: call back with what the board says of each. Returns how many have begun.
+
+        What the ring brought of them so far was dropped, so the board must be as far as the
+        ring was read; it is at the end of a burst.
+        """
+        if feed.board.complete_upto + 1 < feed.subscriber.next_sequence:
+            return 0
+        work = 0
+        self._batch_ends = False
+        while feed.beginning and not (self._held_up or self._batch_ends):
+            pair_index, begun = next(iter(feed.beginning.items()))
+            feed.follow(pair_index, *begun)
+            # A callback may have asked for more, or less, of the pair.
+            if self._tell_board(feed, pair_index) and feed.beginning.get(pair_index) is begun:
+                del feed.beginning[pair_index]
+                work += 1
+        feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
+        return work
+
+    def _tell_board(self, feed: FollowedRing, pair_index: int) -> bool:
+        """Call back with all that the board says of a pair; False when a callback waits or
+        has given the pair back before the end, and the rest was not told.
+        """
+        shard, board = feed.shard, feed.board
+        book = board.read(pair_index)
+        for slot in (shard.pair_slot, shard.ticker_slot, shard.candle_slot):
+            record = board.read(slot(pair_index))
+            if record is not None:
+                self._dispatch_rare(feed, record[0], record)
+            if self._held_up or pair_index not in feed.beginning:
+                return False
+        if book is not None and feed.books_wanted[pair_index]:
+            self._tell_book(feed, pair_index, book, "as the board says")
+        return not self._held_up
+
+    def _is_wanted_news(self, feed: FollowedRing, record: bytes) -> bool:
+        """True if this book is of a pair that the strategy follows, and news to it."""
+        pair_index = pair_index_of(record)
+        return feed.books_wanted[pair_index] and self._is_news(feed.symbols[pair_index], record)
 
     def _is_news(self, symbol: str, record: bytes) -> bool:
         """True if this book is newer than the one the strategy has."""
@@ -777,6 +889,11 @@ class HostedStrategy:
         self.slowest_ns = max(self.slowest_ns, took_ns)
         name = getattr(callback, "__name__", "callback")
         self._log.warning("slow callback", callback=name, took_ms=round(took_ns / NS_PER_MS, 1), slow=self.slow)
+
+
+def _followed_state(state: FeedState) -> FeedState:
+    """The state of a book that this strategy follows: the feed may not know of it yet."""
+    return FeedState.STALE if state is FeedState.UNSUBSCRIBED else state
 
 
 def shown(error: BaseException) -> str:

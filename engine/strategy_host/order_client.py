@@ -156,7 +156,7 @@ class OrderClient:
         """Records of the report ring that could not be read."""
         return self._report_records.unreadable
 
-    def _why_not_here(self) -> str:
+    def why_not_here(self) -> str:
         """Why the calling thread may not send commands; empty on the strategy's own."""
         if not self._thread:
             return ""
@@ -190,7 +190,7 @@ class OrderClient:
 
     def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
         """Send a new order. Returns it as NEW, on its way, or REFUSED with the reason."""
-        if why_not := self._why_not_here():
+        if why_not := self.why_not_here():
             return self._refuse_elsewhere(symbol, side, options, why_not)
         issued_at, at = self._mono_ns(), self._wall_ns()
         intent, why_not = self._intent(side, symbol, qty, options, at)
@@ -206,7 +206,7 @@ class OrderClient:
     def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
         """Send several orders of one pair in one command; if one is invalid, all are
         REFUSED, as at Kraken."""
-        if why_not := self._why_not_here():
+        if why_not := self.why_not_here():
             rows: Any = orders if isinstance(orders, (list, tuple)) else ()
             return [self._refuse_elsewhere(*_said_of(row), why_not) for row in rows]
         issued_at, at = self._mono_ns(), self._wall_ns()
@@ -240,7 +240,7 @@ class OrderClient:
 
         `order.reason` says why, if the order could be amended at all.
         """
-        if why_not := self._why_not_here():
+        if why_not := self.why_not_here():
             if isinstance(order, Order) and why_not is not FORKED:
                 self._hand_over(lambda: self._note(order, reason=f"amend refused: {why_not}"))
             return False
@@ -272,7 +272,7 @@ class OrderClient:
 
         A list among the arguments counts as its orders.
         """
-        if why_not := self._why_not_here():
+        if why_not := self.why_not_here():
             self._cancel_elsewhere(lambda: self.cancel(orders), why_not)
             return
         wanted = []
@@ -292,7 +292,7 @@ class OrderClient:
     def cancel_all(self, symbol: str) -> None:
         """Send a cancel of all open orders, on one pair or (empty symbol) on all; any other
         symbol is logged."""
-        if why_not := self._why_not_here():
+        if why_not := self.why_not_here():
             self._cancel_elsewhere(lambda: self.cancel_all(symbol), why_not)
             return
         if not isinstance(symbol, str) or (symbol and symbol not in self._pairs):

@@ -7,12 +7,12 @@ from typing import Any
 
 from engine.clock import ManualClock
 from engine.kraken.public.session import PublicSession, PublicSettings
-from engine.processes.freshness import Freshness
 from engine.public_feed.feed import PublicFeed
 from engine.public_feed.sources import Sources, SourceSettings
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
 from engine.strategy.api import Strategy
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort
+from engine.strategy_host.followed_ring import MarketPort
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits
 from engine.telemetry import new_counters, new_histogram
 from engine.topology import Shard, market_record_bytes
 
@@ -87,7 +87,7 @@ class Market:
 
     @property
     def port(self) -> MarketPort:
-        return MarketPort(self.shard, self.ring, self.board, Freshness(self.shard, self.counters))
+        return MarketPort(self.shard, self.ring, self.board, self.counters)
 
     def take(self, *frames: bytes, end_burst: bool = True) -> None:
         """One burst of frames, each a microsecond after the last."""
