@@ -296,8 +296,9 @@ class Engine:
         )
 
     def position(self, symbol: str) -> Position:
-        """What this program holds of a pair, by its own fills."""
-        return self._followed(symbol).context.position(symbol)
+        """What this program holds of a pair, by its own fills; also of one that it has given
+        back."""
+        return self._known(symbol).context.position(symbol)
 
     @property
     def orders(self) -> Sequence[Order]:
@@ -367,7 +368,7 @@ class Engine:
 
     async def cancel_all(self, symbol: str = "") -> None:
         """Ask for all open orders of the program to be canceled, on one pair or on all."""
-        program = self._followed(symbol) if symbol else self._live
+        program = self._known(symbol) if symbol else self._live
         program.cancel_all(symbol)
 
     # --- handlers
@@ -418,6 +419,11 @@ class Engine:
         return summary | {"handlers": self._told.handlers.conduct()}
 
     # --- steps
+
+    def _known(self, symbol: str) -> Program:
+        """The program; CallError for a pair that it neither follows nor has followed."""
+        program = self._live
+        return program if program.context.knows(symbol) else self._followed(symbol)
 
     def _followed(self, symbol: str, channel: Channel = NO_CHANNELS) -> Program:
         """The program; CallError for a pair, or a channel of it, that it does not follow."""

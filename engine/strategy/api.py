@@ -117,7 +117,8 @@ class Context(Protocol):
         ...
 
     def unsubscribe(self, symbol: str, channels: Iterable[str] | None = None) -> bool:
-        """Follow a pair, or these channels of it, no more; open orders are untouched.
+        """Follow a pair, or these channels of it, no more. Its open orders are untouched and
+        can be amended and canceled; new ones are refused until it is subscribed again.
 
         `on_feed_state` is called with unsubscribed when the book is no longer followed.
         The pair leaves `symbols` with its last channel. What is not followed is left out.
@@ -153,7 +154,8 @@ class Context(Protocol):
         ...
 
     def position(self, symbol: str) -> Position:
-        """What the strategy holds of a pair, by its own fills. KeyError as for `book`."""
+        """What the strategy holds of a pair, by its own fills, also of one that it has given
+        back. KeyError as for `book`."""
         ...
 
     def balance(self, asset: str) -> Balance | None:

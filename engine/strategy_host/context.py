@@ -66,7 +66,6 @@ class StrategyContext:
         self.channels: dict[str, Channel] = {}
         self.books: dict[str, BookTop | None] = {}
         self.states: dict[str, FeedState] = {}
-        # Also of pairs that it has followed: orders of theirs may be open.
         self.pairs = pairs
         # Of each pair, as records: they are unpacked when they are asked for.
         self.ticker_records: dict[str, bytes | None] = {}
@@ -104,10 +103,9 @@ class StrategyContext:
         self.channels[symbol] = channels
 
     def drop(self, symbol: str) -> None:
-        """Forget a pair that is followed no more, but for its rules and its position."""
+        """Forget a pair that is followed no more, but for its orders and its position."""
         self.symbols = tuple(each for each in self.symbols if each != symbol)
-        if self.pairs.get(symbol) is None:
-            self.pairs.pop(symbol, None)
+        self._orders.forget_pair(symbol)
         for table in (self.channels, self.books, self.states, self.ticker_records, self.trade_records,
                       self.candle_records, self._freshness):  # fmt: skip
             table.pop(symbol, None)
@@ -144,8 +142,7 @@ class StrategyContext:
         return self._of(self.states, symbol)
 
     def pair(self, symbol: str) -> Pair | None:
-        self._of(self.channels, symbol)
-        return self.pairs.get(symbol)
+        return self._of(self.pairs, symbol)
 
     def subscribe(self, symbol: str, channels: Iterable[str] | None = None) -> bool:
         return self._ask(self.following.subscribe, symbol, channels)
@@ -172,8 +169,13 @@ class StrategyContext:
         return self._orders.status
 
     def position(self, symbol: str) -> Position:
-        self._of(self.pairs, symbol)
+        if not self.knows(symbol):
+            self._of(self.pairs, symbol)
         return self._orders.positions.get(symbol) or Position(symbol)
+
+    def knows(self, symbol: str) -> bool:
+        """Whether the strategy follows a pair, or has followed it."""
+        return self._orders.knows(symbol)
 
     def balance(self, asset: str) -> Balance | None:
         return self._orders.balance(asset)

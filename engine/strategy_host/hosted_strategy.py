@@ -701,7 +701,7 @@ class HostedStrategy:
 
     def _begin_pairs(self, feed: FollowedRing) -> int:
         """Begin with the pairs that are followed anew, before anything further is taken from
-        the ring: call back with what the board says of each. Returns how many have begun.
+        the ring: call back with what the board says of each. Returns how many it has looked at.
 
         What the ring brought of them so far was dropped, so the board must be as far as the
         ring was read; it is at the end of a burst.
@@ -712,11 +712,11 @@ class HostedStrategy:
         self._batch_ends = False
         while feed.beginning and not (self._held_up or self._batch_ends):
             pair_index, begun = next(iter(feed.beginning.items()))
+            work += 1
             feed.follow(pair_index, *begun)
             # A callback may have asked for more, or less, of the pair.
             if self._tell_board(feed, pair_index) and feed.beginning.get(pair_index) is begun:
                 del feed.beginning[pair_index]
-                work += 1
         feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
         return work
 

@@ -19,7 +19,7 @@ None) is logged: none of them raises.
 
 import os
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import count
 from threading import get_ident
 from typing import Any, Final
@@ -101,11 +101,13 @@ class OrderClient:
     """One strategy's orders, fills, positions and balances."""
 
     def __init__(
-        self, strategy: str, ports: OrderPorts | None, pairs: Mapping[str, Pair | None], clock: Clock, why_off: str = ""
+        self, strategy: str, ports: OrderPorts | None, pairs: dict[str, Pair | None], clock: Clock, why_off: str = ""
     ) -> None:
         self._strategy = strategy
         self._ports = ports
         self._pairs = pairs
+        # Of pairs that the strategy has given back: their orders may be open still.
+        self._former_pairs: dict[str, Pair] = {}
         self._mono_ns = clock.mono_ns
         self._wall_ns = clock.wall_ns
         self._why_off = why_off or "the engine does not trade; see [trading] in the configuration"
@@ -172,6 +174,16 @@ class OrderClient:
         self._from_elsewhere.append(what)
         self._wake()
         return True
+
+    def forget_pair(self, symbol: str) -> None:
+        """Take no new orders on a pair that the strategy has given back."""
+        pair = self._pairs.pop(symbol, None)
+        if pair is not None:
+            self._former_pairs[symbol] = pair
+
+    def knows(self, symbol: str) -> bool:
+        """Whether the strategy follows a pair, or has followed it."""
+        return symbol in self._pairs or symbol in self._former_pairs
 
     # --- commands of the strategy
 
@@ -248,7 +260,7 @@ class OrderClient:
         if not isinstance(order, Order):
             self._tell_mistake(f"amend takes an order, as buy and sell return it, not {shown(order)}")
             return False
-        pair = self._pairs.get(order.symbol)
+        pair = self._pairs.get(order.symbol) or self._former_pairs.get(order.symbol)
         if not order.is_working or pair is None:
             return False
         try:
@@ -295,7 +307,7 @@ class OrderClient:
         if why_not := self.why_not_here():
             self._cancel_elsewhere(lambda: self.cancel_all(symbol), why_not)
             return
-        if not isinstance(symbol, str) or (symbol and symbol not in self._pairs):
+        if not isinstance(symbol, str) or (symbol and not self.knows(symbol)):
             near = did_you_mean(symbol, self._pairs, near=SAME) or "; without a symbol it cancels on all pairs"
             self._tell_mistake(f"cancel_all: {shown(symbol)} is none of the strategy's symbols{near}")
             return
@@ -425,6 +437,8 @@ class OrderClient:
     def _why_no_pair(self, symbol: str) -> str:
         if symbol in self._pairs:
             return f"{symbol} cannot be traded: the venue has not told the pair's precision yet"
+        if symbol in self._former_pairs:
+            return f"{symbol} cannot be traded: it was unsubscribed; subscribe to it again first"
         near = did_you_mean(v2_symbol(symbol.upper()), self._pairs, near=SAME)
         return f"{shown(symbol)} cannot be traded: add it to the strategy's symbols{near}"
 

@@ -808,7 +808,8 @@ class PublicSession:
         subscription.deadline = MonoNs(0)
         symbol = subscription.symbol or "all pairs"
         listed = {pair.symbol: pair.status for pair in self._listed.values()}
-        advice = refusal_text(error, subscription.channel, symbol, listed)
+        is_configured = symbol in (*self.settings.symbols, "all pairs")
+        advice = refusal_text(error, subscription.channel, symbol, listed, is_configured=is_configured)
         events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
