@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Answer, TradingEvent
 from engine.kraken_rest.pair_names import PairNames
 from engine.kraken_rest.tokens import NoToken, TokenSource
@@ -28,13 +29,12 @@ from engine.order_router.core.degraded import Degraded
 from engine.order_router.core.executions import AccountFacts
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.hang_watch import HangWatch
-from engine.order_router.core.kraken_time import KrakenTime
+from engine.order_router.core.lookup.questions import OrderQuestions
+from engine.order_router.core.lookup.resolver import OrderResolver
 from engine.order_router.core.new_orders import NewOrders, Waiting
 from engine.order_router.core.ports import Ports
-from engine.order_router.core.questions import OrderQuestions
 from engine.order_router.core.replies import OrderReplies
 from engine.order_router.core.report_outbox import ReportOutbox
-from engine.order_router.core.resolver import OrderResolver
 from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.settings import CoreSettings
 from engine.order_router.core.websocket_route import WebSocketRoute

@@ -20,7 +20,7 @@ from engine.kraken.rest.replies import RestRefusal
 from engine.kraken_rest.call_counter import call_cost
 from engine.kraken_rest.call_queue import CallQueue, RestCall
 from engine.kraken_rest.pair_names import PairNames
-from engine.order_router.core.questions import OrderQuestions, Question
+from engine.order_router.core.lookup.questions import OrderQuestions, Question
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 LOOK_DEADLINE_S: Final = 2.0

@@ -1,0 +1,3 @@
+"""What Kraken's REST API is asked about orders: those in doubt, those that a snapshot did not
+list, closing orders, and from time to time all that are open. Part of the order core.
+"""
