@@ -257,7 +257,7 @@ class NewOrders:
             self._queue.put(symbol, orders[0][0], Waiting(strategy, orders), now)
             self.counts["queued"] += 1
         else:
-            self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
+            self._refuse(strategy, orders, self._gate.journal_reason)
 
     def _judge(self, strategy: str, orders: Orders, now: MonoNs) -> Pair | str:
         """The pair's current rules if these orders may be sent, else the reason why not."""
@@ -307,7 +307,7 @@ class NewOrders:
             for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
         ]
         if not self._records.write(records):
-            self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
+            self._refuse(strategy, orders, self._gate.journal_reason)
             return
         why_not = NO_CONNECTION
         try:
@@ -407,7 +407,7 @@ class NewOrders:
         if goes_by_rest:
             deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
         if not self._records.commit_before([AmendSent(order.key, command.amendment, at, deadline)]):
-            self._records.report(order, f"amend refused: the journal cannot be written: {self._gate.journal_reason}")
+            self._records.report(order, f"amend refused: {self._gate.journal_reason}")
             return
         self.counts["amends"] += 1
         self._rates.charge(order.symbol, cost, now)
