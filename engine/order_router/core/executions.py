@@ -15,12 +15,12 @@ from typing import Final
 import structlog
 
 from engine.instant import Instant
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.rest.pairs import WALLET_SUFFIXES
 from engine.kraken.rest.replies import AssetBalance
 from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
-from engine.order_router.core.kraken_time import KrakenTime
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.questions import DEADLINE_MARGIN_NS, HEARTBEAT_PATIENCE_NS, LAG_NS
 from engine.order_router.core.replies import Resolver
