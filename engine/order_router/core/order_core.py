@@ -34,6 +34,7 @@ from engine.order_router.core.lookup.open_orders_check import OpenOrdersCheck
 from engine.order_router.core.lookup.questions import OrderQuestions
 from engine.order_router.core.lookup.resolver import OrderResolver
 from engine.order_router.core.new_orders import NewOrders, Waiting
+from engine.order_router.core.plain_orders import PlainOrders
 from engine.order_router.core.ports import Ports
 from engine.order_router.core.replies import OrderReplies
 from engine.order_router.core.report_outbox import ReportOutbox
@@ -173,6 +174,10 @@ class OrderCore:
             kraken=kraken,
             on_sent=ports.on_sent,
         )
+        self.plain_orders = PlainOrders(
+            self.new_orders, ports=ports, records=self.records, gate=self.gate, quick_check=self.quick_check,
+            risk=self.risk, rates=self.rates, breaker=self.breakers["websocket"], kraken=kraken,
+        )  # fmt: skip
         self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)
         self.commands_taken = 0
         self._loss_at = MonoNs(0)
@@ -226,7 +231,7 @@ class OrderCore:
         self.commands_taken += 1
         match command:
             case Submit(strategy, key, intent, issued_at, tick_at):
-                self.new_orders.submit_one(strategy, key, intent, issued_at, tick_at)
+                self.new_orders.submit(strategy, ((key, intent),), issued_at, tick_at)
             case SubmitBatch(strategy, orders, issued_at, tick_at):
                 self.new_orders.submit(strategy, tuple(orders), issued_at, tick_at)
             case Amend():
