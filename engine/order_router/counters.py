@@ -39,10 +39,11 @@ class RouterCounters:
             | core.account.counts
             | core.degraded.counts
             | {
-                "commands": core.commands_taken,
+                "commands": core.commands_taken + core.plain_orders.taken,
                 "cancels": core.cancels.sent,
                 "dead_man_refreshes": core.dead_man.refreshes,
                 "dead_man_late": core.dead_man.late,
+                "open_orders_checks": core.open_orders_check.checks,
                 "parked": core.blotter.parked,
                 "rescues": self._router.rescues,
                 "frames": connection.frames_received,

@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -32,6 +32,8 @@ from engine.orders.money import add, divide, multiply, subtract
 from engine.orders.tracked_order import TrackedOrder
 from engine.records import price_reached
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs, aligned, units_decimal
+
+L = TypeVar("L")
 
 ZERO: Final = Decimal(0)
 HUNDRED: Final = Decimal(100)
@@ -119,6 +121,9 @@ class TopOfBook(Struct, frozen=True):
 
 NO_LIMITS: Final = PairLimits()
 
+PlainLikeness = tuple[str, str, str, int | None, int]
+"""What makes two limit orders in one scale equal: strategy, pair, side, ticks and lots."""
+
 
 class Risk:
     """The limits, the trading mode, and the state that two of the limits need."""
@@ -136,7 +141,7 @@ class Risk:
         # When an equal order was last approved, oldest first.
         self._recent: OrderedDict[tuple[object, ...], MonoNs] = OrderedDict()
         # The same for plain limit orders, by their own fields, for the fast approval.
-        self._recent_plain: OrderedDict[tuple[object, ...], MonoNs] = OrderedDict()
+        self._recent_plain: OrderedDict[PlainLikeness, MonoNs] = OrderedDict()
 
     # --- the mode
 
@@ -274,14 +279,14 @@ class Risk:
             if intent.order_type == "limit":
                 _remember(self._recent_plain, _plain_likeness(strategy, intent), now)
 
-    def is_plainly_paced(self, strategy: str, intent: OrderIntent, now: MonoNs) -> bool:
+    def is_plainly_paced(self, order: PlainLikeness, now: MonoNs) -> bool:
         """True if neither the budget nor an equal order forbids a limit order in its pair's
         present scale.
         """
         if self._budget.level_at(now) < ORDER_TOKENS:
             return False
-        at = self._recent_plain.get(_plain_likeness(strategy, intent))
-        return at is None or now - at >= self.limits.duplicate_window_ns
+        window_ns = self.limits.duplicate_window_ns
+        return not window_ns or (at := self._recent_plain.get(order)) is None or now - at >= window_ns
 
     def amend_approved(self, now: MonoNs) -> None:
         """Note that an amend is sent."""
@@ -645,14 +650,14 @@ def _left_of(order: TrackedOrder, pair: Pair, top: TopOfBook | None) -> Decimal:
     return subtract(whole, order.filled_in_all)
 
 
-def _remember(recent: OrderedDict[tuple[object, ...], MonoNs], likeness: tuple[object, ...], now: MonoNs) -> None:
+def _remember(recent: OrderedDict[L, MonoNs], likeness: L, now: MonoNs) -> None:
     recent[likeness] = now
     recent.move_to_end(likeness)
     if len(recent) > DUPLICATES_REMEMBERED_MAX:
         recent.popitem(last=False)
 
 
-def _plain_likeness(strategy: str, intent: OrderIntent) -> tuple[object, ...]:
+def _plain_likeness(strategy: str, intent: OrderIntent) -> PlainLikeness:
     return strategy, intent.symbol, intent.side, intent.limit_price, intent.qty
 
 

@@ -7,6 +7,7 @@ from msgspec import Struct
 from engine.processes.freshness import Freshness
 from engine.processes.pair_table import PairTable
 from engine.ring import BoardReader, Subscriber
+from engine.strategy_host.book_calls import BookCalls
 from engine.telemetry import Counters
 from engine.topology import NO_CHANNELS, Channel, PairRow, Shard
 from engine.units import MonoNs
@@ -37,13 +38,13 @@ class FollowedRing:
     """One market ring and its board, followed by one strategy."""
 
     __slots__ = (
-        "batch_records_max",
         "beginning",
         "behind",
         "board",
         "board_from",
         "board_read_at",
         "books_wanted",
+        "calls",
         "channels",
         "gaps_seen",
         "polled_at",
@@ -53,7 +54,7 @@ class FollowedRing:
         "symbols",
     )
 
-    def __init__(self, port: MarketPort, first_sequence: int | None, records_per_cycle_max: int) -> None:
+    def __init__(self, port: MarketPort, first_sequence: int | None) -> None:
         self.port = port
         self.shard = port.shard
         self.subscriber = Subscriber(port.ring, first_sequence)
@@ -77,14 +78,15 @@ class FollowedRing:
         # The pair at which reading the board goes on, when a turn ended in the middle of
         # it.
         self.board_from = 0
-        # Records copied at once: no more than twice what the last turn had the time for.
-        self.batch_records_max = records_per_cycle_max
+        # From the ring to the callbacks.
+        self.calls: BookCalls
 
     def follow(self, pair_index: int, symbol: str, channels: Channel) -> None:
         """Take these channels of a pair, and no others, from the next record on."""
         self.symbols[pair_index] = symbol
         self.channels[pair_index] = channels
         self.books_wanted[pair_index] = Channel.BOOK in channels
+        self.calls.follow(pair_index, symbol, Channel.BOOK in channels)
 
     def forget(self, symbol: str) -> None:
         """Take nothing of a pair that was refused: its index may be another pair's next."""

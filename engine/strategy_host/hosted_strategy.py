@@ -23,6 +23,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import Lock
 from types import coroutine
 from typing import Any, Final, Self
@@ -38,7 +39,6 @@ from engine.processes.callback_words import CALL_SOON, NUMBER_OF, CallbackWords,
 from engine.processes.pair_record import pair_in
 from engine.records import (
     UNPROVED,
-    BookTop,
     FeedState,
     Kind,
     VenueStatus,
@@ -56,6 +56,7 @@ from engine.strategy.api import CALLBACKS, Logger, Strategy
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.option_rules import shown as shown_argument
 from engine.strategy.orders import Balance, Fill, Order
+from engine.strategy_host.book_calls import BOOK_CALLS, BOOK_VIEW, is_newer
 from engine.strategy_host.context import StrategyContext
 from engine.strategy_host.followed_pairs import FollowedPairs
 from engine.strategy_host.followed_ring import FollowedRing, MarketPort
@@ -73,7 +74,7 @@ REST_PER_BUSY = 199  # pause per busy time: 0.5 % of the thread, so that the oth
 REST_NS_MAX = 200 * NS_PER_MS  # after one long callback
 CALLS_WAITING_MAX = 1024  # of `Context.call_soon`; it returns False beyond
 
-BOOK_TOP, TRADE, TICKER, CANDLE = int(Kind.BOOK_TOP), int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
+TRADE, TICKER, CANDLE = int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
 FEED_STATE, PAIR, VENUE_STATUS = int(Kind.FEED_STATE), int(Kind.PAIR), int(Kind.VENUE_STATUS)
 REST_BOOK = int(Kind.REST_BOOK)
 CHANNEL_OF: Final = {
@@ -152,23 +153,9 @@ class HostedStrategy:
         self._words = CallbackWords(counters, name)
         self._followed = followed
         self._ports = ports
+        self._trades = order_ports is not None
         # The rings of the pairs that it follows, or has followed.
         self._feeds: list[FollowedRing] = []
-        self._first_sequence = first_sequence
-        # An async callback leaves the rest of its batch in the ring, so more than one would
-        # be copied for nothing.
-        is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
-        self._records_per_cycle_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
-        places = {symbol: (port, index) for port in ports for index, symbol in enumerate(port.shard.symbols)}
-        channels = ALL_CHANNELS if followed is None else followed.configured
-        for symbol in symbols:
-            port, index = places.get(symbol, (None, 0))
-            self.context.follow(symbol, channels, None if port is None else port.freshness(index))
-            if port is not None:
-                self._feed_of(port).follow(index, symbol, channels)
-        self._first_sequence = None  # a ring that is followed later begins at its newest record
-        if followed is not None:
-            followed.begin(name, symbols, takes_rest_books=strategy.rest_books)
         # Pairs that Kraken has refused, from the supervisor's thread; and what on_feed_state
         # is to be told beside the rings: pair, state, reason.
         self._refusals: deque[tuple[str, str]] = deque()
@@ -215,10 +202,10 @@ class HostedStrategy:
         self.halted = False
         # Must the rest of a batch stay in the ring, because a callback waits, took long, or
         # halted the strategy?
-        self._batch_ends = False
+        self.batch_ends = False
         # How long a turn may be, and when this one is over; without others it has no end.
         self._turn_ns = 0
-        self._turn_until = MonoNs(0)
+        self.turn_until = MonoNs(0)
         # Must it pause after a turn that was too long; until when; busy_ns seen by then.
         self.must_rest = False
         self._rests_until = MonoNs(0)
@@ -226,6 +213,13 @@ class HostedStrategy:
         # At the last measurement: busy_ns, records taken, callbacks, records published.
         self._measured = (0, 0, 0, 0)
         self._error_times: deque[MonoNs] = deque(maxlen=self._limits.errors_per_minute_max + 1)
+        # An async callback leaves the rest of its batch in the ring, so more than one would
+        # be copied for nothing.
+        is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
+        self._records_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
+        self._first_sequence = first_sequence
+        self._begin(symbols)
+        self._first_sequence = None  # a ring that is followed later begins at its newest record
         # Counted since the start; see topology.STRATEGY_COUNTERS.
         self.callbacks = 0
         self.errors = 0
@@ -263,6 +257,8 @@ class HostedStrategy:
     def forked(self) -> None:
         """Called in a process that a callback has forked: write no shared words from it."""
         self._words = ForkedWords()
+        for feed in self._feeds:
+            feed.calls.forked(self._words)
 
     async def start(self) -> None:
         """Call on_start and wait for its end; what it raises is passed on, for the strategy
@@ -355,12 +351,40 @@ class HostedStrategy:
         self._pair_news.append((name, self.context.states.get(name, FeedState.UNSUBSCRIBED), why))
         self.on_ready()
 
+    def _begin(self, symbols: Sequence[str]) -> None:
+        """Follow the pairs from the start."""
+        channels = ALL_CHANNELS if self._followed is None else self._followed.configured
+        places = {symbol: (port, index) for port in self._ports for index, symbol in enumerate(port.shard.symbols)}
+        for symbol in symbols:
+            port, index = places.get(symbol, (None, 0))
+            self.context.follow(symbol, channels, None if port is None else port.freshness(index))
+            if port is not None:
+                self._feed_of(port).follow(index, symbol, channels)
+        if self._followed is not None:
+            self._followed.begin(self.name, symbols, takes_rest_books=self.strategy.rest_books)
+
     def _feed_of(self, port: MarketPort) -> FollowedRing:
         """The strategy's end of a shard's ring; a new one begins at the newest record."""
         for feed in self._feeds:
             if feed.port is port:
                 return feed
-        feed = FollowedRing(port, self._first_sequence, self._records_per_cycle_max)
+        feed = FollowedRing(port, self._first_sequence)
+        feed.calls = BOOK_CALLS(
+            self,
+            pairs_max=port.shard.pairs_max,
+            books=self.context.books,
+            on_book=self._on_book,
+            call=self._call_measured,
+            take_rare=partial(self._dispatch_rare, feed),
+            tick_of=self.order_client if self._trades else None,
+            words=self._words,
+            number=ON_BOOK,
+            latency=self._latency,
+            latency_ns=self._latency_ns,
+            mono_ns=self._mono_ns,
+            slow_ns=self._limits.slow_callback_ns,
+            records_max=self._records_max,
+        )
         self._feeds.append(feed)
         return feed
 
@@ -440,7 +464,7 @@ class HostedStrategy:
         """Take records from every ring and call back; the number taken."""
         now = self._mono_ns()
         # Without others a turn ends with its records, not with its time.
-        self._turn_until = MonoNs(now + self._turn_ns) if self._turn_ns else NEVER
+        self.turn_until = MonoNs(now + self._turn_ns) if self._turn_ns else NEVER
         self.order_client.serve()
         work = self._work_on_orders()
         if self._timer_at and not self._held_up:
@@ -479,7 +503,7 @@ class HostedStrategy:
         """Call on_order, on_fill, on_balance and on_trading for what is new; state is kept
         for a halted one, too."""
         work = 0
-        self._batch_ends = False
+        self.batch_ends = False
         while (
             self.waiting is None
             and work < RECORDS_PER_CYCLE_MAX
@@ -488,15 +512,15 @@ class HostedStrategy:
             work += 1
             if not self.halted:
                 self._tell(news)
-                if self._batch_ends:
+                if self.batch_ends:
                     break
         return work
 
     def _work_on_calls(self) -> int:
         """Run the calls that other threads asked for; returns how many."""
         work = 0
-        self._batch_ends = False
-        while self._calls and not (self._held_up or self._batch_ends):
+        self.batch_ends = False
+        while self._calls and not (self._held_up or self.batch_ends):
             function, arguments = self._calls.popleft()
             self._call(function, CALL_SOON, *arguments)
             work += 1
@@ -519,53 +543,25 @@ class HostedStrategy:
             self._call(callback, number, news)
 
     def _work_on(self, feed: FollowedRing) -> int:
-        subscriber = feed.subscriber
-        self._batch_ends = False
-        records = subscriber.poll_many(feed.batch_records_max)
+        subscriber, lag_ns_max = feed.subscriber, self._limits.lag_ns_max
+        self.batch_ends = False
         now = self._mono_ns()
         away_ns, feed.polled_at = now - feed.polled_at, now
-        fell_behind = records and self._is_old_news(feed, records[0], now, away_ns)
-        if fell_behind or feed.behind or subscriber.gap_count != feed.gaps_seen:
-            return self._catch_up(feed, len(records))
-        repeats = subscriber.next_sequence - len(records) <= feed.board_read_at
-        feed.batch_records_max = min(2 * feed.batch_records_max, self._records_per_cycle_max)
-        for index, record in enumerate(records):
-            if repeats and record[0] == BOOK_TOP and not self._is_wanted_news(feed, record):
-                continue
-            self._dispatch(feed, record)
-            if self._batch_ends:
-                # Left in the ring: taken up when the callback has ended, or counted as a
-                # gap if it took too long.
-                subscriber.next_sequence -= len(records) - index - 1
-                feed.batch_records_max = index + 1
-                return index + 1
-        return len(records)
-
-    def _is_old_news(self, feed: FollowedRing, record: bytes, now: MonoNs, away_ns: int) -> bool:
-        """True if this record, the oldest one not seen, has waited too long because of the
-        strategy.
-        """
-        lag_ns_max = self._limits.lag_ns_max
-        if now - received_at_of(record) <= lag_ns_max:
-            return False
-        return away_ns > lag_ns_max or feed.subscriber.lag > BACKLOG_RECORDS_MAX
+        if feed.behind or subscriber.gap_count != feed.gaps_seen:
+            return self._catch_up(feed, len(subscriber.poll_many(1)))
+        # A record that has waited too long because of the strategy is skipped.
+        may_skip = away_ns > lag_ns_max or subscriber.lag > BACKLOG_RECORDS_MAX + RECORDS_PER_CYCLE_MAX
+        not_before = now - lag_ns_max if may_skip else 0
+        taken = feed.calls.take(subscriber, RECORDS_PER_CYCLE_MAX, not_before, feed.board_read_at)
+        if (feed.calls.is_old or feed.calls.is_lapped) and not self.batch_ends:
+            return taken + self._catch_up(feed, len(subscriber.poll_many(1)))
+        return taken
 
     # --- one record
 
-    def _dispatch(self, feed: FollowedRing, record: bytes) -> None:
+    def _dispatch_rare(self, feed: FollowedRing, record: bytes) -> None:
+        """Call back with a record that is no book."""
         kind = record[0]
-        if kind == BOOK_TOP:  # hot: nine records of ten
-            pair_index = pair_index_of(record)
-            if feed.books_wanted[pair_index]:
-                symbol = feed.symbols[pair_index]
-                book = BookTop(symbol, record)
-                self.context.books[symbol] = book
-                if self._on_book is not None:
-                    self._call_measured(self._on_book, ON_BOOK, book, book.received_at)
-            return
-        self._dispatch_rare(feed, kind, record)
-
-    def _dispatch_rare(self, feed: FollowedRing, kind: int, record: bytes) -> None:
         if kind == VENUE_STATUS:
             self._change_venue_status(unpack_venue_status(record))
             return
@@ -595,12 +591,8 @@ class HostedStrategy:
 
     def _take_rest_book(self, symbol: str, record: bytes) -> None:
         """Give the strategy an unverified book, unless it has a live one or a newer one."""
-        if self.context.states[symbol] is FeedState.LIVE or not self._is_news(symbol, record):
-            return
-        book = BookTop(symbol, record)
-        self.context.books[symbol] = book
-        if self._on_book is not None:
-            self._call_measured(self._on_book, ON_BOOK, book, book.received_at)
+        if self.context.states[symbol] is not FeedState.LIVE:
+            self._tell_newer(symbol, record)
 
     def _change_venue_status(self, status: VenueStatus) -> None:
         if status.system == self.context.venue_status:
@@ -608,6 +600,16 @@ class HostedStrategy:
         self.context.venue_status = status.system
         if self._on_notice is not None:
             self._call(self._on_notice, ON_NOTICE, status)
+
+    def _tell_newer(self, symbol: str, record: bytes) -> bool:
+        """Call back with a book that is newer than the strategy's; False if it is not."""
+        book = BOOK_VIEW(symbol, record)
+        if not is_newer(book, self.context.books[symbol]):
+            return False
+        self.context.books[symbol] = book
+        if self._on_book is not None:
+            self._call_measured(self._on_book, ON_BOOK, book, book.received_at)
+        return True
 
     def _change_state(self, symbol: str, state: FeedState, reason: str, *, is_proved: bool) -> None:
         context = self.context
@@ -661,12 +663,12 @@ class HostedStrategy:
         for slot in (shard.status_slot, *map(shard.pair_slot, followed)):
             record = feed.board.read(slot)
             if record is not None:
-                self._dispatch_rare(feed, record[0], record)
+                self._dispatch_rare(feed, record)
         if self._held_up:
             return work  # still behind: the books are read when the callback has ended
         first = bisect_left(followed, feed.board_from)
         for pair_index in (*followed[first:], *followed[:first]):
-            if self._batch_ends:  # still behind: the rest is read in the next turn, or when the callback has ended
+            if self.batch_ends:  # still behind: the rest is read in the next turn, or when the callback has ended
                 feed.board_from = pair_index
                 return work
             record = books[pair_index]
@@ -690,8 +692,7 @@ class HostedStrategy:
             work += 1
         if self._held_up or not feed.books_wanted[pair_index]:
             return work
-        if state is FeedState.LIVE and self._is_news(symbol, record):
-            self._dispatch(feed, record)
+        if state is FeedState.LIVE and self._tell_newer(symbol, record):
             work += 1
         elif self.strategy.rest_books:
             told = feed.board.read(feed.shard.rest_book_slot(pair_index))
@@ -709,8 +710,8 @@ class HostedStrategy:
         if feed.board.complete_upto + 1 < feed.subscriber.next_sequence:
             return 0
         work = 0
-        self._batch_ends = False
-        while feed.beginning and not (self._held_up or self._batch_ends):
+        self.batch_ends = False
+        while feed.beginning and not (self._held_up or self.batch_ends):
             pair_index, begun = next(iter(feed.beginning.items()))
             work += 1
             feed.follow(pair_index, *begun)
@@ -729,22 +730,12 @@ class HostedStrategy:
         for slot in (shard.pair_slot, shard.ticker_slot, shard.candle_slot):
             record = board.read(slot(pair_index))
             if record is not None:
-                self._dispatch_rare(feed, record[0], record)
+                self._dispatch_rare(feed, record)
             if self._held_up or pair_index not in feed.beginning:
                 return False
         if book is not None and feed.books_wanted[pair_index]:
             self._tell_book(feed, pair_index, book, "as the board says")
         return not self._held_up
-
-    def _is_wanted_news(self, feed: FollowedRing, record: bytes) -> bool:
-        """True if this book is of a pair that the strategy follows, and news to it."""
-        pair_index = pair_index_of(record)
-        return feed.books_wanted[pair_index] and self._is_news(feed.symbols[pair_index], record)
-
-    def _is_news(self, symbol: str, record: bytes) -> bool:
-        """True if this book is newer than the one the strategy has."""
-        seen, book = self.context.books[symbol], BookTop(symbol, record)
-        return seen is None or (book.received_at, book.update_number) > (seen.received_at, seen.update_number)
 
     # --- callbacks
 
@@ -767,9 +758,9 @@ class HostedStrategy:
         try:
             answer = callback(argument)
             if answer is not None:
-                self._go_on(callback, answer)
+                self.go_on(callback, answer)
         except BaseException as error:
-            self._failed(callback, error)
+            self.callback_failed(callback, error)
         self._returned(callback, began)
 
     def _call(self, callback: Callable[..., Awaitable[None] | None], number: int, *arguments: object) -> None:
@@ -780,9 +771,9 @@ class HostedStrategy:
         try:
             answer = callback(*arguments)
             if (answer is not None and number != CALL_SOON) or inspect.isawaitable(answer):
-                self._go_on(callback, answer)
+                self.go_on(callback, answer)
         except BaseException as error:
-            self._failed(callback, error)
+            self.callback_failed(callback, error)
         self._returned(callback, began)
 
     def _returned(self, callback: Callable[..., Awaitable[None] | None], began: MonoNs) -> None:
@@ -792,10 +783,10 @@ class HostedStrategy:
             self._words.end()
         took_ns = now - began
         self.busy_ns += took_ns
-        if now > self._turn_until:
-            self._batch_ends = True
+        if now > self.turn_until:
+            self.batch_ends = True
         if took_ns > self._limits.slow_callback_ns:
-            self._was_slow(callback, took_ns)
+            self.was_slow(callback, took_ns)
 
     def _call_timer(self) -> None:
         now = self._mono_ns()
@@ -805,13 +796,13 @@ class HostedStrategy:
         self._timer_at = MonoNs(now + self._timer_ns)
         self._call(self._on_timer, ON_TIMER)
 
-    def _go_on(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
+    def go_on(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
         """Run an async callback as a task; until it ends, the strategy's records wait in
         the rings."""
         self.answer = answer
         task = asyncio.get_running_loop().create_task(self._run(callback, answer))
         self.waiting = task
-        self._batch_ends = True
+        self.batch_ends = True
         task.add_done_callback(self._ended)
 
     async def _run(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
@@ -823,7 +814,7 @@ class HostedStrategy:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # the host ends
-            self._failed(callback, error)
+            self.callback_failed(callback, error)
 
     @coroutine
     def _in_steps(
@@ -844,7 +835,7 @@ class HostedStrategy:
                 took_ns = self._mono_ns() - began
                 self.busy_ns += took_ns
                 if took_ns > self._limits.slow_callback_ns:
-                    self._was_slow(callback, took_ns)
+                    self.was_slow(callback, took_ns)
             thrown = None
             try:
                 yield waits_for
@@ -867,11 +858,12 @@ class HostedStrategy:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
-            self._failed(callback, error)
+            self.callback_failed(callback, error)
         self.answer = None
         self._words.end()
 
-    def _failed(self, callback: Callable[..., Awaitable[None] | None], error: BaseException) -> None:
+    def callback_failed(self, callback: Callable[..., Awaitable[None] | None], error: BaseException) -> None:
+        """Count and log what a callback raised; halt the strategy when that was too often."""
         self.errors += 1
         name = getattr(callback, "__name__", "callback")
         self._log.error("callback raised", callback=name, error=shown(error), exc_info=error)
@@ -879,13 +871,14 @@ class HostedStrategy:
         self._error_times.append(now)
         full = len(self._error_times) > self._limits.errors_per_minute_max
         if full and now - self._error_times[0] <= ERROR_WINDOW_NS and not self.halted:
-            self.halted = self._batch_ends = True
+            self.halted = self.batch_ends = True
             self._log.error("strategy halted", errors_per_minute=self._limits.errors_per_minute_max)
             self.order_client.end("it raised too often")
 
-    def _was_slow(self, callback: Callable[..., Awaitable[None] | None], took_ns: int) -> None:
+    def was_slow(self, callback: Callable[..., Awaitable[None] | None], took_ns: int) -> None:
+        """Count and log a callback that took too long."""
         self.slow += 1
-        self._batch_ends = True
+        self.batch_ends = True
         self.slowest_ns = max(self.slowest_ns, took_ns)
         name = getattr(callback, "__name__", "callback")
         self._log.warning("slow callback", callback=name, took_ms=round(took_ns / NS_PER_MS, 1), slow=self.slow)

@@ -46,6 +46,8 @@ from engine.orders.rings.commands import (
     StrategyEnded,
     Submit,
     SubmitBatch,
+    pack_plain,
+    pack_shape,
 )
 from engine.orders.rings.framing import RingRecords
 from engine.orders.rings.reports import (
@@ -61,7 +63,7 @@ from engine.orders.rings.reports import (
 from engine.orders.tally import Tally
 from engine.ring import GatedSubscriber, Publisher
 from engine.strategy.option_rules import did_you_mean, shown
-from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent
+from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent, plain_limit
 from engine.strategy.orders import Order
 from engine.units import MonoNs, WallNs
 
@@ -133,6 +135,8 @@ class OrderClient:
         self._news: deque[News] = deque()
         # Cancels that found the command ring full; they are sent as soon as there is room.
         self._unsent: list[Command] = []
+        # Of plain orders, by pair and flags: the pair as it was, and the packed shape.
+        self._shapes: dict[tuple[str, int], tuple[Pair, bytes]] = {}
         self._report_records = RingRecords(REPORTS, f"reports of {strategy}")
         # Sentences logged about calls that named no order.
         self._mistakes: set[str] = set()
@@ -205,6 +209,8 @@ class OrderClient:
         if why_not := self.why_not_here():
             return self._refuse_elsewhere(symbol, side, options, why_not)
         issued_at, at = self._mono_ns(), self._wall_ns()
+        if (sent := self._submit_plainly(side, symbol, qty, options, issued_at, at)) is not None:
+            return sent
         intent, why_not = self._intent(side, symbol, qty, options, at)
         order = self._new_order(symbol, side, intent, options, at)
         if intent is not None:
@@ -213,6 +219,42 @@ class OrderClient:
             self._refuse(order, why_not)
         else:
             self._open[order.id] = order
+        return order
+
+    def _submit_plainly(
+        self, side: Any, symbol: Any, qty: Any, options: Any, issued_at: MonoNs, at: WallNs
+    ) -> Order | None:
+        """Send a valid limit order in the layout for plain orders; None if `submit` must
+        decide, and then nothing has happened.
+        """
+        if (
+            self._ports is None
+            or self._ended_because
+            or type(symbol) is not str
+            or (pair := self._pairs.get(symbol)) is None
+            or (read := plain_limit(pair, side, qty, options)) is None
+        ):
+            return None
+        flags, ticks, lots = read
+        known = self._shapes.get((symbol, flags))
+        if known is None or known[0] is not pair:
+            known = self._shapes[symbol, flags] = pair, pack_shape(self._strategy, pair, flags)
+        if not known[1]:
+            return None
+        key = next(self._keys)
+        commands = self._ports.commands
+        is_sent = commands.try_publish(pack_plain(known[1], key, ticks, lots, issued_at, self.tick_at))
+        commands.flush()
+        # The router has it; what follows can wait.
+        report = OrderReport(
+            key=key, symbol=symbol, side=side, order_type="limit", qty_lots=lots, limit_price_ticks=ticks,
+            price_decimals=pair.price_decimals, qty_decimals=pair.qty_decimals, changed_at=at,
+        )  # fmt: skip
+        order = Order(report, options.get("tag"))
+        if is_sent:
+            self._open[key] = order
+        else:
+            self._refuse(order, ROUTER_BUSY)
         return order
 
     def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
@@ -406,7 +448,7 @@ class OrderClient:
         self._fills_known[fill.exec_id] = None
         if len(self._fills_known) > FILLS_REMEMBERED:
             self._fills_known.popitem(last=False)
-        self.fills_told.add(fill.exec_id, fill.key, f"{fill.qty:f}", fill.price)
+        self.fills_told.add(fill.exec_id, fill.key, fill.qty, fill.price)
         force_setattr(fill, "_order", order)
         return fill
 

@@ -14,7 +14,7 @@ import pytest
 from engine import CallError, Engine, EngineStopped, FeedState, NotAvailable, Order, OrderRefused, OrderState
 from engine.records import FeedStateChange
 from tests.integration.rig import STRATEGIES, Diary, Engines, summary_of
-from tests.waiting import PATIENCE_S, eventually, until
+from tests.waiting import PATIENCE_S, eventually, turns, until
 
 CALM = "--rate 200"
 
@@ -84,7 +84,7 @@ def test_a_program_subscribes_trades_and_gives_back_over_the_deaths_of_processes
             await kill(engine, "order_router")
             async with asyncio.timeout(PATIENCE_S):
                 while (again := await bought(engine)) is None:  # until the successor knows the account
-                    await asyncio.sleep(0.01)
+                    await turns()
             assert (await again.until_over(10)).is_filled
 
             await engine.unsubscribe("SOL/USD")

@@ -55,6 +55,7 @@ SETTINGS = CoreSettings(
     tier="auto",
     cancel_reserve_percent=20,
     rest_lag_ns_max=60 * NS_PER_S,
+    open_orders_check_ns=60 * NS_PER_S,
     dead_man_s=0,
     dead_man_refresh_ns=20 * NS_PER_S,
     token_refresh_ns=600 * NS_PER_S,
@@ -142,12 +143,14 @@ class Socket:
     def __init__(self, session: TradingSession) -> None:
         self._session = session
         self.can_send = True
+        # Whether `send` keeps what `can_send` promises: a connection may end in between.
+        self.takes = True
         self.last_error = ""
         self.sent: list[bytes] = []
         self.on_step: Step = _nothing
 
     def send(self, request: bytes) -> bool:
-        if not self.can_send:
+        if not self.can_send or not self.takes:
             return False
         self.on_step("before the socket")
         self.sent.append(request)

@@ -157,6 +157,13 @@ def trade(symbol: str, trade_id: int, price: str = "63500.1", qty: str = "0.0010
     ).encode()
 
 
+def instrument(kind: str = "update", symbol: str = "BTC/USD", **changes: Any) -> bytes:
+    """The instrument channel's word on one pair."""
+    pair = {"symbol": symbol, "base": "BTC", "quote": "USD", "status": "online", "qty_precision": 8,
+            "price_precision": 1, "cost_precision": 5, "cost_min": 0.5, "qty_min": 0.0001, **changes}  # fmt: skip
+    return json.dumps({"channel": "instrument", "type": kind, "data": {"assets": [], "pairs": [pair]}}).encode()
+
+
 def flip_checksum(frame: bytes) -> bytes:
     """The same frame with a checksum that cannot be right."""
     message = json.loads(frame, parse_float=str)

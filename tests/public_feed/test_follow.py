@@ -17,8 +17,7 @@ from engine.summary import ShardView, sources_summary
 from engine.topology import ALL_CHANNELS, Channel
 from engine.units import NS_PER_S
 from tests.kraken.wire import Tape, error
-from tests.public_feed.rig import Market, trade
-from tests.public_feed.test_precision_change import instrument
+from tests.public_feed.rig import Market, instrument, trade
 
 SOL = "SOL/USD"
 HEARTBEAT = b'{"channel":"heartbeat"}'

@@ -10,8 +10,7 @@ from engine.errors import CallError
 from engine.market import Pair
 from engine.strategy_host.hosted_strategy import NO_FOLLOWING, HostedStrategy
 from tests.kraken.wire import Tape
-from tests.public_feed.rig import Market, drain, trade
-from tests.public_feed.test_precision_change import instrument
+from tests.public_feed.rig import Market, drain, instrument, trade
 
 BTC, ETH, SOL = "BTC/USD", "ETH/USD", "SOL/USD"
 
