@@ -187,9 +187,9 @@ class Engine:
         What is followed already stays as it is. From then on the pair is like one from the
         start: it is subscribed again after every lost connection, REST stands behind it, it
         can be traded. Raises CallError for a name that Kraken does not list, a channel that
-        there is not, or more pairs than `feed.pairs_added_max`; NotAvailable when Kraken has
-        not answered after `timeout_s`: then it stays wanted, and comes when Kraken can be
-        reached.
+        there is not, or more pairs than `feed.pairs_added_max`; NotAvailable when Kraken
+        has not answered after `timeout_s`: then it stays wanted, and comes when Kraken can
+        be reached.
         """
         program, context = self._live, self._told.context
         context.following.subscribe(symbol, channels)
@@ -296,8 +296,8 @@ class Engine:
         )
 
     def position(self, symbol: str) -> Position:
-        """What this program holds of a pair, by its own fills; also of one that it has given
-        back."""
+        """What this program holds of a pair, by its own fills; also of one that it has
+        given back."""
         return self._known(symbol).context.position(symbol)
 
     @property
@@ -426,7 +426,8 @@ class Engine:
         return program if program.context.knows(symbol) else self._followed(symbol)
 
     def _followed(self, symbol: str, channel: Channel = NO_CHANNELS) -> Program:
-        """The program; CallError for a pair, or a channel of it, that it does not follow."""
+        """The program; CallError for a pair, or a channel of it, that it does not
+        follow."""
         program = self._live
         if symbol not in program.context.symbols:
             told = ", ".join(program.context.symbols) or "none"

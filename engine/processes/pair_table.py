@@ -6,10 +6,11 @@ a strategy subscribes or unsubscribes; the shard's feed compares it with what it
 router and the hosts look up names in it. So whoever dies and starts again finds the whole
 truth in it, and nobody has to be told again.
 
-    place     a pair keeps its place for the whole run, unsubscribed or not, so a record that a
-              reader has not taken yet is never taken for another pair's. Only the place of a
-              name that Kraken has refused, of which there never was a record, is given again.
-    memory    a board of one slot (engine/ring/board.py): the rows as JSON, zeros behind them
+A pair keeps its place for the whole run, unsubscribed or not, so a record that a reader has
+not taken yet is never taken for another pair's. Only the place of a name that Kraken has
+refused, of which there never was a record, is given again.
+
+    memory    a board of one slot (engine/ring/board.py): the rows as JSON, zeros behind
     version   the board's `complete_upto`, moved after the rows are stored
 """
 

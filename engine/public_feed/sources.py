@@ -12,9 +12,9 @@ fresh as its last heartbeat. The WebSocket no longer serves
     a ticker       from the end of a connection until the first ticker of the next
     trades         from the end of a connection until the subscription is confirmed on the next
 
-A pair or channel that nobody follows has no source, and REST is not asked for it. Without a
-connection REST is asked at once; on a connection that lives, what is missing has
-its freshness limit to come by itself. A book is live again when its checksum has verified.
+A pair or channel that nobody follows has no source, and REST is not asked for it. Without
+a connection REST is asked at once; on a connection that lives, what is missing has its
+freshness limit to come by itself. A book is live again when its checksum has verified.
 
     websocket ── no longer served ──► none ── REST has answered ──► rest ── its answers are too old ──► none
         ▲                              │                             │
@@ -319,8 +319,8 @@ class Sources:
             and each.source[index] is not Source.WEBSOCKET
             and not (is_patient and now - max(each.lost_at[index], self._opened_at) <= each.limit_ns)
             and not self._session.is_refused(channel, symbols[index])
-            # One name that is no pair would spoil the answer about all: what was added must be
-            # known to Kraken.
+            # One name that is no pair would spoil the answer about all: what was added must
+            # be known to Kraken.
             and (index < len(self._session.settings.symbols) or self._session.is_known(symbols[index]))
         ]
 

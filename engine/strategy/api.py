@@ -117,8 +117,8 @@ class Context(Protocol):
         ...
 
     def unsubscribe(self, symbol: str, channels: Iterable[str] | None = None) -> bool:
-        """Follow a pair, or these channels of it, no more. Its open orders are untouched and
-        can be amended and canceled; new ones are refused until it is subscribed again.
+        """Follow a pair, or these channels of it, no more. Its open orders are untouched
+        and can be amended and canceled; new ones are refused until it is subscribed again.
 
         `on_feed_state` is called with unsubscribed when the book is no longer followed.
         The pair leaves `symbols` with its last channel. What is not followed is left out.
@@ -154,8 +154,8 @@ class Context(Protocol):
         ...
 
     def position(self, symbol: str) -> Position:
-        """What the strategy holds of a pair, by its own fills, also of one that it has given
-        back. KeyError as for `book`."""
+        """What the strategy holds of a pair, by its own fills, also of one that it has
+        given back. KeyError as for `book`."""
         ...
 
     def balance(self, asset: str) -> Balance | None:
@@ -260,9 +260,9 @@ class Strategy:
         return None
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> Answer:
-        """A pair's book became live, stale, untrusted or unsubscribed. After `stale` no book
-        of the pair comes before `live`, after `unsubscribed` none at all. Also the answer to
-        a `Context.subscribe` that was refused, with the state as it is.
+        """A pair's book became live, stale, untrusted or unsubscribed. After `stale` no
+        book of the pair comes before `live`, after `unsubscribed` none at all. Also the
+        answer to a `Context.subscribe` that was refused, with the state as it is.
 
         It is also called, with LIVE and a reason that begins with "unproved:", when a pair
         has been silent for so long that its book is checked against a fresh snapshot; the

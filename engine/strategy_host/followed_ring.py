@@ -20,7 +20,8 @@ class MarketPort(Struct, frozen=True):
     ring: memoryview | bytearray
     board: memoryview | bytearray
     counters: Counters | None = None
-    """The feed's, evidence of how old its data are; None where there is none, in a replay."""
+    """The feed's, evidence of how old its data are; None where there is none, in a
+    replay."""
     table: PairTable | None = None
     """Its pairs; None where they are those from the start, for ever."""
 
@@ -64,8 +65,8 @@ class FollowedRing:
         self.symbols = [""] * port.shard.pairs_max
         self.channels = [NO_CHANNELS] * port.shard.pairs_max
         self.books_wanted = [False] * port.shard.pairs_max
-        # Pairs that are followed anew, by index: name, and what of them. They begin with what
-        # the board says of them.
+        # Pairs that are followed anew, by index: name, and what of them. They begin with
+        # what the board says of them.
         self.beginning: dict[int, tuple[str, Channel]] = {}
         # The subscriber's gap when it was last looked at.
         self.gaps_seen = 0

@@ -141,8 +141,8 @@ class HostedStrategy:
         followed: FollowedPairs | None = None,
     ) -> None:
         """`counters`: the shared ones of the host, which show the present callback; private
-        ones when left out. `followed`: where pairs can be subscribed at run time; None where
-        they cannot."""
+        ones when left out. `followed`: where pairs can be subscribed at run time; None
+        where they cannot."""
         self.name = name
         self.strategy = strategy
         self._log: Logger = structlog.get_logger("strategy").bind(strategy=name)
@@ -156,8 +156,8 @@ class HostedStrategy:
         self._trades = order_ports is not None
         # The rings of the pairs that it follows, or has followed.
         self._feeds: list[FollowedRing] = []
-        # Pairs that Kraken has refused, from the supervisor's thread; and what on_feed_state
-        # is to be told beside the rings: pair, state, reason.
+        # Pairs that Kraken has refused, from the supervisor's thread; and what
+        # on_feed_state is to be told beside the rings: pair, state, reason.
         self._refusals: deque[tuple[str, str]] = deque()
         self._pair_news: deque[tuple[str, FeedState, str]] = deque()
         self._mono_ns = clock.mono_ns
@@ -345,7 +345,8 @@ class HostedStrategy:
         self._wake()
 
     def tell_mistake(self, symbol: object, why: str) -> None:
-        """Have on_feed_state called for a call that was refused, with the state as it is."""
+        """Have on_feed_state called for a call that was refused, with the state as it
+        is."""
         self._log.warning("call refused", reason=why)
         name = symbol if isinstance(symbol, str) else shown_argument(symbol)
         self._pair_news.append((name, self.context.states.get(name, FeedState.UNSUBSCRIBED), why))
@@ -701,8 +702,9 @@ class HostedStrategy:
         return work
 
     def _begin_pairs(self, feed: FollowedRing) -> int:
-        """Begin with the pairs that are followed anew, before anything further is taken from
-        the ring: call back with what the board says of each. Returns how many it has looked at.
+        """Begin with the pairs that are followed anew, before anything further is taken
+        from the ring: call back with what the board says of each. Returns how many it has
+        looked at.
 
         What the ring brought of them so far was dropped, so the board must be as far as the
         ring was read; it is at the end of a burst.

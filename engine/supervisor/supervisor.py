@@ -412,8 +412,8 @@ class Supervisor:
             self._fail(UserError(news.text))
 
     def _refuse(self, symbol: str, reason: str) -> bool:
-        """Tell every strategy that Kraken has refused a pair; False when it is none that was
-        subscribed at run time.
+        """Tell every strategy that Kraken has refused a pair; False when it is none that
+        was subscribed at run time.
         """
 
         def tell() -> None:

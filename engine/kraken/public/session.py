@@ -814,8 +814,8 @@ class PublicSession:
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
             gone = self._gone(feed, advice)
-            # Of a name that was added and is no pair nothing is told as of a pair: its index
-            # is given to another one.
+            # Of a name that was added and is no pair nothing is told as of a pair: its
+            # index is given to another one.
             if symbol in self.settings.symbols or self.is_known(symbol):
                 events = (*gone, *events)
         return events
