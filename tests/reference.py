@@ -243,6 +243,10 @@ def programs_page() -> str:
             "`engine status` shows the pairs that were added, and the channels of each."
         ),
         prose(
+            "The limits of `[risk]` hold for added pairs as for all, in the quote currency of each; those of one pair, "
+            "`[[risk.pair]]`, and `risk.symbols`, the pairs that may be traded, name pairs of the configuration alone."
+        ),
+        prose(
             "A strategy has the same as `self.context.subscribe` and `unsubscribe`, which return at once: "
             "`on_feed_state` tells what comes of it. Each strategy, and the program, is told only of what it follows "
             "itself."

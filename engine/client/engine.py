@@ -192,12 +192,13 @@ class Engine:
         be reached.
         """
         program, context = self._live, self._told.context
-        context.following.subscribe(symbol, channels)
+        symbol = context.following.subscribe(symbol, channels)
+        program.refusals.pop(symbol, None)
         wanted = context.channels[symbol]
 
         def confirmed() -> bool | None:
-            if symbol not in context.channels:
-                raise CallError(program.reasons.get(symbol, f"{symbol} was unsubscribed meanwhile"))
+            if wanted & ~context.channels.get(symbol, NO_CHANNELS):
+                raise CallError(program.refusals.get(symbol, f"{symbol} was unsubscribed meanwhile"))
             return True if not wanted & ~context.confirmed(symbol) else None
 
         await self._when(confirmed, "feed_state", timeout_s,

@@ -13,6 +13,7 @@ from engine.strategy.api import Strategy
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.orders import Balance, Fill, Order, TradingStatus
 from engine.strategy_host.context import StrategyContext
+from engine.strategy_host.hosted_strategy import UNSUBSCRIBED
 from engine.units import WallNs
 
 FILLS_KEPT: Final = 1_000  # for `Engine.fills`; the history has them all
@@ -29,8 +30,8 @@ class Program(Strategy):
         self.handlers = handlers
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self.recent_fills: deque[Fill] = deque(maxlen=FILLS_KEPT)
-        # Why a pair was last said to be unsubscribed.
-        self.reasons: dict[str, str] = {}
+        # Why a pair that was subscribed to was refused, by Kraken.
+        self.refusals: dict[str, str] = {}
         # Of a pair and an interval, oldest first, by their begin.
         self._candles: dict[tuple[str, int], OrderedDict[WallNs, Candle]] = {}
 
@@ -85,8 +86,8 @@ class Program(Strategy):
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
         book = self.context.books.get(symbol)
         is_proved = book is None or book.is_proved
-        if state is FeedState.UNSUBSCRIBED:
-            self.reasons[symbol] = reason
+        if state is FeedState.UNSUBSCRIBED and reason != UNSUBSCRIBED:
+            self.refusals[symbol] = reason
         self._tell("feed_state", FeedStateChange(symbol, state, reason, self.context.now(), is_proved), symbol)
 
     def on_pair(self, pair: Pair) -> None:

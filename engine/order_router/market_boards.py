@@ -79,18 +79,17 @@ class MarketBoards:
     def _current_versions(self) -> list[int]:
         return [port.table.version for port, _ in self._ports if port.table is not None]
 
-    def _place_of(self, symbol: str) -> _Place | None:
-        place = self._places.get(symbol)
-        if place is None and self._current_versions() != self._versions:
+    def _look_for(self, symbol: str) -> _Place | None:
+        """The place of a pair that may have been added since the tables were read."""
+        if self._current_versions() != self._versions:
             self._read_tables()
-            place = self._places.get(symbol)
-        return place
+        return self._places.get(symbol)
 
     def book(self, symbol: str) -> BookTop | None:
         """The last book of a pair; its `state` says whether it is live. None before the
         first.
         """
-        place = self._place_of(symbol)
+        place = self._places.get(symbol) or self._look_for(symbol)
         if place is None:
             return None
         record = place.board.read(place.slot)
@@ -104,7 +103,7 @@ class MarketBoards:
         on the pair's connection: the last update of a quiet pair may be old and still be
         true.
         """
-        place = self._place_of(symbol)
+        place = self._places.get(symbol) or self._look_for(symbol)
         record = None if place is None else place.board.read(place.slot)
         if place is None or record is None:
             return None
@@ -115,7 +114,7 @@ class MarketBoards:
         """`top` as plain numbers: best bid, best ask, their decimals, whether the book is
         live, its age in ns.
         """
-        place = self._place_of(symbol)
+        place = self._places.get(symbol) or self._look_for(symbol)
         record = None if place is None else place.board.read(place.slot)
         if place is None or record is None:
             return None
@@ -130,7 +129,7 @@ class MarketBoards:
     def pair(self, symbol: str) -> Pair | None:
         """A pair's current precision and rules; None until the venue has told them."""
         known = self._pairs.get(symbol)
-        place = self._place_of(symbol)
+        place = self._places.get(symbol) or self._look_for(symbol)
         record = None if place is None else place.board.read(place.pair_slot)
         if record is None:
             return None if known is None else known[1]

@@ -37,7 +37,7 @@ TRADES_KEPT: Final = 100  # of each pair, for `Context.trades`
 class Following(Protocol):
     """Where a strategy's pairs can be changed; CallError says what is wrong with a call."""
 
-    def subscribe(self, symbol: object, channels: object) -> None: ...
+    def subscribe(self, symbol: object, channels: object) -> str: ...
 
     def unsubscribe(self, symbol: object, channels: object) -> None: ...
 
@@ -150,7 +150,7 @@ class StrategyContext:
     def unsubscribe(self, symbol: str, channels: Iterable[str] | None = None) -> bool:
         return self._ask(self.following.unsubscribe, symbol, channels)
 
-    def _ask(self, call: Callable[[object, object], None], symbol: object, channels: object) -> bool:
+    def _ask(self, call: Callable[[object, object], object], symbol: object, channels: object) -> bool:
         if why_not := self._orders.why_not_here():
             return why_not is ELSEWHERE and bool(self.call_soon(self._ask, call, symbol, channels))
         try:

@@ -72,9 +72,9 @@ class FollowedPairs:
                 self._takes_rest_books.add(strategy)
             self._store({self._places[symbol].shard for symbol in symbols})
 
-    def subscribe(self, strategy: str, symbol: object, channels: object) -> tuple[Place, Channel]:
-        """Add channels of a pair to what a strategy follows; returns the pair's place and
-        all that the strategy follows of it now. What it follows already stays as it is.
+    def subscribe(self, strategy: str, symbol: object, channels: object) -> tuple[str, Place, Channel]:
+        """Add channels of a pair to what a strategy follows; returns the pair, its place
+        and all that the strategy follows of it now. What it follows already stays as it is.
 
         Raises CallError with what is wrong with the arguments, or that there is no room.
         """
@@ -89,11 +89,11 @@ class FollowedPairs:
                 self._asked.add(symbol)
                 wishes[symbol] = wishes.get(symbol, NO_CHANNELS) | asked
                 self._store({place.shard})
-            return place, wishes[symbol]
+            return symbol, place, wishes[symbol]
 
-    def unsubscribe(self, strategy: str, symbol: object, channels: object) -> tuple[Place, Channel]:
+    def unsubscribe(self, strategy: str, symbol: object, channels: object) -> tuple[str, Place, Channel]:
         """Take channels of a pair (None: all) from what a strategy follows; returns the
-        pair's place and what the strategy follows of it still.
+        pair, its place and what the strategy follows of it still.
 
         Raises CallError for a name that is no pair of this run.
         """
@@ -112,7 +112,7 @@ class FollowedPairs:
                 else:
                     wanted.pop(symbol, None)
             self._store({place.shard})
-            return place, wishes.get(symbol, NO_CHANNELS)
+            return symbol, place, wishes.get(symbol, NO_CHANNELS)
 
     def refuse(self, symbol: str, tell: Callable[[], None]) -> bool:
         """Note that Kraken has refused a pair that was subscribed at run time; False for

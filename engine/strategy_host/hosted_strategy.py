@@ -86,6 +86,7 @@ CHANNEL_OF: Final = {
     PAIR: ALL_CHANNELS,
 }
 """By kind of record: one of these channels of the pair must be followed for it."""
+UNSUBSCRIBED: Final = "unsubscribed"  # the reason of a strategy that gave a book back
 NO_FOLLOWING: Final = "a replay follows the pairs of its captures; no pair can be subscribed or given back in it"
 
 (
@@ -308,20 +309,19 @@ class HostedStrategy:
 
     # --- pairs at run time
 
-    def subscribe(self, symbol: object, channels: object) -> None:
-        """Follow channels of a pair, beside those that are followed already. CallError with
-        what is wrong. On the strategy's own thread.
+    def subscribe(self, symbol: object, channels: object) -> str:
+        """Follow channels of a pair, beside those that are followed already; returns its
+        name. CallError with what is wrong. On the strategy's own thread.
         """
         if self._followed is None:
             raise CallError(NO_FOLLOWING)
-        place, wanted = self._followed.subscribe(self.name, symbol, channels)
-        symbol, (shard, pair_index) = str(symbol), place
+        name, (shard, pair_index), wanted = self._followed.subscribe(self.name, symbol, channels)
         port = self._ports[shard]
-        if self.context.channels.get(symbol) == wanted:
-            return
-        self.context.follow(symbol, wanted, port.freshness(pair_index))
-        self._feed_of(port).beginning[pair_index] = symbol, wanted
-        self.on_ready()
+        if self.context.channels.get(name) != wanted:
+            self.context.follow(name, wanted, port.freshness(pair_index))
+            self._feed_of(port).beginning[pair_index] = name, wanted
+            self.on_ready()
+        return name
 
     def unsubscribe(self, symbol: object, channels: object) -> None:
         """Follow channels of a pair (None: all) no more; what it does not follow is left
@@ -329,13 +329,12 @@ class HostedStrategy:
         """
         if self._followed is None:
             raise CallError(NO_FOLLOWING)
-        (shard, pair_index), left = self._followed.unsubscribe(self.name, symbol, channels)
-        symbol = str(symbol)
-        had = self.context.channels.get(symbol, NO_CHANNELS)
+        name, (shard, pair_index), left = self._followed.unsubscribe(self.name, symbol, channels)
+        had = self.context.channels.get(name, NO_CHANNELS)
         if had != left:
-            self._narrow(self._feed_of(self._ports[shard]), pair_index, symbol, left)
+            self._narrow(self._feed_of(self._ports[shard]), pair_index, name, left)
             if Channel.BOOK in had & ~left or not left:
-                self._pair_news.append((symbol, FeedState.UNSUBSCRIBED, "unsubscribed"))
+                self._pair_news.append((name, FeedState.UNSUBSCRIBED, UNSUBSCRIBED))
                 self.on_ready()
 
     def tell_refused(self, symbol: str, reason: str) -> None:

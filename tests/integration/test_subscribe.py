@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from engine import CallError, Engine, EngineStopped, FeedState, NotAvailable, Order, OrderRefused, OrderState
+from engine.cli.view import status_text
 from engine.records import FeedStateChange
 from tests.integration.rig import STRATEGIES, Diary, Engines, summary_of
 from tests.waiting import PATIENCE_S, eventually, turns, until
@@ -74,6 +75,9 @@ def test_a_program_subscribes_trades_and_gives_back_over_the_deaths_of_processes
             assert (await taken.until_over(10)).is_filled
             shown = engine.status()["symbols"]["SOL/USD"]
             assert (shown["channels"], shown["added"], shown["state"]) == (["book", "trade"], True, "live")
+            assert "subscribed at run time: SOL/USD (book, trade), XRP/USD (book, trade, " in status_text(
+                engine.status()
+            )
             with pytest.raises(CallError, match="the ticker channel of SOL/USD is not followed"):
                 await engine.ticker("SOL/USD")
 
@@ -136,6 +140,11 @@ def test_mistakes_are_one_sentence_and_harm_nothing() -> None:
                 engine.on("book", told.append, symbol="SOL/USD")
             with pytest.raises(CallError, match=r"SOL/USD is not followed; program follows BTC/USD"):
                 await engine.unsubscribe("SOL/USD")
+            waiting = asyncio.ensure_future(engine.subscribe("SOL/USD"))
+            await turns()
+            await engine.unsubscribe("SOL/USD")
+            with pytest.raises(CallError, match="SOL/USD was unsubscribed meanwhile"):
+                await waiting
             await engine.subscribe("SOL/USD")
             await engine.subscribe("XRP/USD", channels="ticker")
             with pytest.raises(CallError, match=r"2 pairs were added .*feed\.pairs_added_max"):

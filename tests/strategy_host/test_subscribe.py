@@ -233,6 +233,7 @@ def test_channels_are_each_strategys_own():
         (("xbt/usd",), "use BTC/USD"),
         ((7,), "subscribe takes the name of a pair, such as BTC/USD, not 7"),
         ((None,), "not None"),
+        ((["SOL/USD"],), "subscribe takes the name of a pair, such as BTC/USD, not"),
         ((SOL, ["boks"]), "'boks' is no channel; did you mean book?"),
         ((SOL, ["ohlc"]), "'ohlc' is no channel; did you mean candle?"),
         ((SOL, "level3"), "'level3' is no channel; there are book, trade, ticker, candle"),

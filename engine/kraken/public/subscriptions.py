@@ -281,7 +281,9 @@ class Subscriptions:
         return self._give_back(subscriptions)
 
     def _give_back(self, subscriptions: list[Subscription]) -> bytes:
-        return requests.unsubscribe(self._params("unsubscribe", subscriptions), self._req_id)
+        params = self._params("unsubscribe", subscriptions)
+        params.event_trigger = subscriptions[0].trigger or UNSET
+        return requests.unsubscribe(params, self._req_id)
 
     def _subscribe(self, subscriptions: list[Subscription], now: MonoNs) -> bytes:
         params = self._params("subscribe", subscriptions)
