@@ -436,7 +436,7 @@ class OrderClient:
         self._fills_known[fill.exec_id] = None
         if len(self._fills_known) > FILLS_REMEMBERED:
             self._fills_known.popitem(last=False)
-        self.fills_told.add(fill.exec_id, fill.key, f"{fill.qty:f}", fill.price)
+        self.fills_told.add(fill.exec_id, fill.key, fill.qty, fill.price)
         force_setattr(fill, "_order", order)
         return fill
 

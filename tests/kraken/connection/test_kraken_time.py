@@ -2,7 +2,7 @@
 
 from engine.instant import Instant
 from engine.kraken.connection.kraken_time import KrakenTime
-from engine.order_router.core.search import OrderSearch
+from engine.order_router.core.lookup.search import OrderSearch
 from engine.orders.blotter import Blotter
 from engine.orders.rings.commands import Submit
 from engine.orders.venue_facts import OrderLookup

@@ -37,7 +37,7 @@ from engine.kraken.rest.pairs import RestPairs
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken.rest.requests import RestRequest
 from engine.kraken_rest.call_counter import Urgency
-from engine.order_router.core.search import FoundOrders, OrderSearch
+from engine.order_router.core.lookup.search import FoundOrders, OrderSearch
 from engine.orders.blotter import OVER_AT_REST, Blotter
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
