@@ -31,6 +31,7 @@ from engine.orders.intent import (
     Side,
     Trigger,
 )
+from engine.orders.refusal import RefusedError
 from engine.strategy.option_rules import (
     CLOSING,
     KINDS,
@@ -212,7 +213,7 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
         conditional=given.get("conditional"),
     )
     if why := order_refusal(intent, pair):
-        raise ValueError(why)
+        raise RefusedError(why)
     return intent
 
 
@@ -289,7 +290,7 @@ def make_amendment(
         post_only="post_only" in given,
     )
     if why := amend_refusal(amendment, order_type, trigger_type, limit_offset_type, pair):
-        raise ValueError(why)
+        raise RefusedError(why)
     return amendment
 
 

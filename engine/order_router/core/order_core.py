@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from engine.kraken.connection.breaker import Breaker
 from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Answer, TradingEvent
 from engine.kraken_rest.pair_names import PairNames
@@ -43,7 +44,6 @@ from engine.order_router.core.settings import CoreSettings
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
-from engine.orders.breaker import Breaker
 from engine.orders.journal_records import DayBegan, ModeChanged, Record
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
