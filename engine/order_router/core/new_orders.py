@@ -400,22 +400,26 @@ class NewOrders:
         deadline = WallNs(self._kraken.now() + self.settings.deadline_ns)
         if goes_by_rest:
             deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
-        if not self._records.commit_before([AmendSent(order.key, command.amendment, at, deadline)]):
+        record = AmendSent(order.key, command.amendment, at, deadline)
+        if not self._records.write((record,)):
             self._records.report(order, self._unwritten.within(AMEND_REFUSED))
             return
+        is_sent, why_not = False, NO_CONNECTION
+        if not goes_by_rest:
+            try:
+                is_sent = self._send_amend(order, record)
+            except UNWRITABLE as error:
+                why_not = _unwritable(error)
+        # The bytes have left; now what could wait.
+        if is_sent:
+            self._on_sent(command.issued_at, command.tick_at)
         self.counts["amends"] += 1
         self._rates.charge(order.symbol, cost, now)
         self._risk.amend_approved(now)
+        self._records.apply(record)
         if goes_by_rest:
             self._rest.amend(order)
-            return
-        try:
-            is_sent, why_not = self._send_amend(order), NO_CONNECTION
-        except UNWRITABLE as error:
-            is_sent, why_not = False, _unwritable(error)
-        if is_sent:
-            self._on_sent(command.issued_at, command.tick_at)
-        else:
+        elif not is_sent:
             self._records.commit(self._blotter.on_request_refused(order.key, "amend", why_not, at))
 
     def _amend_refusal(self, order: TrackedOrder, command: Amend, now: MonoNs) -> Refusal | None:
@@ -450,16 +454,14 @@ class NewOrders:
             return _no_room(symbol, wait_ns)
         return None
 
-    def _send_amend(self, order: TrackedOrder) -> bool:
-        amendment, trigger = order.amendment, order.intent.trigger
-        if amendment is None:
-            return False
+    def _send_amend(self, order: TrackedOrder, record: AmendSent) -> bool:
+        trigger = order.intent.trigger
 
         def build(token: str, req_id: int) -> bytes:
             return order_requests.amend_order(
-                amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
+                record.amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
                 trigger_price_type=trigger.price_type if trigger is not None else None,
-                deadline=order.amend_deadline, token=token, req_id=req_id,
+                deadline=record.deadline, token=token, req_id=req_id,
             )  # fmt: skip
 
         return self._websocket.send("amend_order", Purpose("amend", (order.key,)), build)
