@@ -107,8 +107,9 @@ def option_row(option: click.Option) -> tuple[str, str, str, str]:
     elif option.metavar:
         value = f"`{option.metavar}`"
     else:
-        value = {"integer": "a whole number", "float": "a number", "float range": "a number", "path": "a file",
-                 "text": "text"}[option.type.name]  # fmt: skip
+        value = {"integer": "a whole number", "float": "a number", "path": "a file", "text": "text"}[
+            option.type.name.removesuffix(" range")
+        ]
     if option.multiple:
         value += ", repeatable"
     return f"`{option.opts[0]}`", value, default, told.strip()

@@ -127,7 +127,13 @@ ENTRIES = {
     "engine": ("engine.cli.run", "engine.cli.view", "engine.client.engine"),
     "venue": ("engine.cli.venue", "engine.venue.server"),
     "replay": ("engine.cli.replay", "engine.replay"),
-    "command": ("engine.cli.check", "engine.cli.control", "engine.cli.orders", "engine.cli.settings"),
+    "command": (
+        "engine.cli.account",
+        "engine.cli.check",
+        "engine.cli.control",
+        "engine.cli.orders",
+        "engine.cli.settings",
+    ),
 }
 ALL = "all"
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli.main import COMMANDS
 from tests.integration.rig import CAPTURES, Engines, summary_of
 from tests.reference import summary_keys, summary_keys_told
 from tests.waiting import PATIENCE_S
 
-COMMAND = r"`engine (run|replay|venue|settings|status|sources|stop|check|orders|balances|cancel|halt|resume)([^`]*)`"
+COMMAND = rf"`engine ({'|'.join(COMMANDS)})\b([^`]*)`"
 README = Path(__file__).parents[2] / "README.md"
 
 
