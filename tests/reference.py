@@ -21,7 +21,7 @@ import click
 import msgspec
 
 from engine.cli.main import COMMANDS, engine
-from engine.client import Engine, handlers
+from engine.client import Engine, Statistics, handlers
 from engine.client.handlers import EVENTS, OF_PAIRS
 from engine.config import Config, Setting, settings
 from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused, StrategyError
@@ -232,6 +232,9 @@ def programs_page() -> str:
         ),
         *map(prose, paragraphs(inspect.getdoc(Engine.open))),
         member_table("call or field", [member for member in members_of(Engine) if member.name != "open"]),
+        "## Statistics",
+        prose(f"What `engine.statistics()` returns. {first_paragraph(inspect.getdoc(Statistics))}"),
+        member_table("figure", members_of(Statistics)),
         "## Events",
         prose(f"`engine.on` takes {', '.join(EVENTS)}. With `symbol` it takes {', '.join(OF_PAIRS)} of one pair."),
         *map(prose, paragraphs(inspect.getdoc(handlers))[2:]),
@@ -361,6 +364,7 @@ NAMED = {
     "processes": "<process>",
     "restarts": "<process>",
     "rings": "<ring>",
+    "rings.<ring>.lag": "<reader>",
     "feeds": "<process>",
     "latency_us": "<latency>",
     "strategies": "<strategy>",

@@ -14,6 +14,7 @@ from engine.cli.main import COMMANDS
 from engine.config import Config, override, settings
 from engine.replay import Capture, replay
 from engine.strategy.api import CALLBACKS, Context, Strategy
+from engine.strategy_host.hosted_strategy import MEASURED
 from engine.summary import ORDER_TOTALS, PAIR_TOTALS, TOTALS
 from engine.topology import ROUTER_COUNTERS, ROUTER_HISTOGRAMS
 from tests import reference
@@ -94,10 +95,13 @@ def test_every_total_and_counter_is_told() -> None:
     told = reference.summary_keys_told()
 
     assert {f"trading.counts.{name}" for name in ROUTER_COUNTERS} == {k for k in told if "trading.counts." in k}
-    assert {f"orders.{name}" for name in ORDER_TOTALS} == {k for k in told if k.startswith("orders.")}
+    assert {f"orders.{name}" for name in (*ORDER_TOTALS, "success_percent")} == {
+        k for k in told if k.startswith("orders.")
+    }
     assert {f"symbols.<symbol>.{name}" for name in PAIR_TOTALS} <= told
     assert set(TOTALS) <= told
-    assert reference.latencies_told() == {"wire_to_strategy", *ROUTER_HISTOGRAMS}
+    by_callback = {f"wire_to_{name}" for name in MEASURED}
+    assert reference.latencies_told() == {"wire_to_strategy", *by_callback, *ROUTER_HISTOGRAMS}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)

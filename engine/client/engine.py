@@ -25,6 +25,7 @@ import structlog
 
 from engine.client.handlers import Function, Registrations
 from engine.client.program import Program
+from engine.client.statistics import Statistics
 from engine.clock import SystemClock
 from engine.config import Config, load_config, override
 from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused
@@ -371,6 +372,12 @@ class Engine:
     def sources(self) -> dict[str, Any]:
         """Where the market data come from, as `engine sources --json` prints it."""
         return dict(self.status().get("sources", {}))
+
+    def statistics(self) -> Statistics:
+        """The figures of the run so far: orders, times, messages, errors, gaps, sources;
+        after the end those of the whole run. `status` has them by process and strategy."""
+        self._told  # noqa: B018 - raises when the engine was never opened
+        return Statistics.of(self.status())
 
     def status(self) -> dict[str, Any]:
         """What `engine status --json` prints, and the program's handlers; after the end the

@@ -83,6 +83,7 @@ class RouterStatus:
             | {"openings": sum(breaker.openings for breaker in self._core.breakers.values())},
             "rate": {
                 "tier": self._core.rates.tier.name,
+                "limit": self._core.rates.tier.threshold,
                 "counts": {symbol: str(count) for symbol, count in self._core.rates.counts(now).items()},
             },
             "locked_out_s": round(self._core.calls.locked_out_s, 1),
