@@ -315,8 +315,9 @@ def text_after(node: ast.stmt | None) -> str:
 
 
 def member_table(head: str, members: Iterable[Member]) -> str:
-    """Members as a table."""
-    return table((head, "meaning"), ((f"`{member.signature}`", member.text) for member in members))
+    """Members as a table, without those that only the engine uses."""
+    shown = (member for member in members if not member.text.endswith("for the engine alone."))
+    return table((head, "meaning"), ((f"`{member.signature}`", member.text) for member in shown))
 
 
 # --- Markdown

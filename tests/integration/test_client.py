@@ -107,8 +107,8 @@ def test_a_program_reads_trades_and_ends_with_a_ledger_that_agrees(loop: Any) ->
             assert (await taken.until_over(10)).is_filled
             await until(lambda: bool(fills), "the fill is told")
             assert engine.position("BTC/USD").qty == Decimal("0.001")
-            assert engine.fills() == fills
-            await until(lambda: engine.statistics().fills == 1, "the fill is counted")
+            assert engine.fills() == fills == list(taken.fills)
+            await until(lambda: engine.statistics().fills == len(fills), "each fill is counted")
             figures = engine.statistics()
             assert (figures.orders_submitted, figures.orders_filled, figures.orders_canceled) == (2, 1, 1)
             assert (figures.orders_by_websocket, figures.orders_by_rest, figures.success_percent) == (2, 0, 100)
