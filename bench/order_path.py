@@ -145,6 +145,7 @@ SETTINGS = CoreSettings(
         queue_wait_ns_max=0,
     ),
     limits=OPEN_LIMITS, queue_orders_max=100, tier="auto", cancel_reserve_percent=0, rest_lag_ns_max=NS_PER_S,
+    open_orders_check_ns=0,
     dead_man_s=0, dead_man_refresh_ns=NS_PER_S, token_refresh_ns=FOREVER_NS, breaker_failures=5,
     breaker_open_ns=60 * NS_PER_S, hang_ns_max=FOREVER_NS, cancels_on_halt=True,
 )  # fmt: skip

@@ -38,6 +38,7 @@ Prices are ticks and quantities lots of the record's own decimals, so a record i
 read without anything beside it. A strategy's views decode only what is asked of them.
 """
 
+from abc import ABCMeta
 from collections.abc import Callable
 from decimal import Decimal
 from enum import IntEnum
@@ -263,13 +264,15 @@ def _level_at(record: bytes, offset: int) -> tuple[PriceTicks, QtyLots]:
     return (ticks, lots) if lots >= 0 else wide_level(ticks, lots)
 
 
-class BookTop:
+class BookTop(metaclass=ABCMeta):  # noqa: B024, the compiled view is registered with it
     """The best levels of one pair's book, as of one message of Kraken's.
 
     Shapes: `bids` and `asks` are tuples of Level, best first; either may be shorter than
     the other, or empty, on a thin pair. Kraken's checksum proves the first ten levels a
     side; deeper ones have none. A book of REST has no checksum: `is_verified` is False, and
     `state` is that of the pair's verified book, never live.
+
+    The compiled view of a record that strategies get, where there is one, is a BookTop too.
     """
 
     __slots__ = ("_ask_count", "_asks_at", "_bid_count", "_record", "_time_text", "is_proved", "known_at",
@@ -316,7 +319,7 @@ class BookTop:
     @property
     def kraken_time(self) -> WallNs:
         """When Kraken's engine changed the book; 0 when the message did not say."""
-        return _wall_ns(self._time_text)
+        return kraken_wall_ns(self._time_text)
 
     @property
     def age_s(self) -> float:
@@ -590,7 +593,7 @@ def unpack_trade(symbol: str, record: bytes) -> Trade:
         side=SIDES[code & 1],
         order_type=ORDER_TYPES[code >> 1 & 3],
         trade_id=trade_id,
-        kraken_time=_wall_ns(time_text),
+        kraken_time=kraken_wall_ns(time_text),
         received_at=received_at,
         history=bool(code & _TRADE_HISTORY),
         source=REST if code & FROM_REST else WEBSOCKET,
@@ -644,7 +647,7 @@ def unpack_ticker(symbol: str, record: bytes) -> Ticker:
         high=units_decimal(high, price_decimals),
         change=units_decimal(change, price_decimals),
         change_pct=units_decimal(change_pct, percent_decimals),
-        kraken_time=_wall_ns(time_text),
+        kraken_time=kraken_wall_ns(time_text),
         received_at=received_at,
         source=REST if code & FROM_REST else WEBSOCKET,
     )
@@ -768,7 +771,8 @@ def unpack_pair(record: bytes) -> tuple[int, int, PairRules]:
     return header[2], header[3], _decode_pair_rules(_text(record))
 
 
-def _wall_ns(time_text: bytes) -> WallNs:
+def kraken_wall_ns(time_text: bytes) -> WallNs:
+    """A record's text of Kraken's time as a number; 0 for no time."""
     return wall_ns(time_text.rstrip(b"\0").decode(errors="replace"))
 
 

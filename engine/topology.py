@@ -62,7 +62,7 @@ ROUTER_COUNTERS = (
     "by_websocket", "by_rest", "fills", "fills_repeated", "fills_given_up", "amends", "cancels", "adopted", "in_doubt",
     "resolved", "queued", "queue_full", "rate_limited", "quarantined", "parked",
     "reports", "reports_held_back", "reports_untold", "resyncs", "journal_records", "journal_errors",
-    "degraded", "polls_orders", "polls_open_orders", "polls_balances",
+    "degraded", "polls_orders", "polls_open_orders", "polls_balances", "open_orders_checks",
     "dead_man_refreshes", "dead_man_late", "snapshots_reconciled", "rest_calls", "rest_failures",
 )  # fmt: skip
 # The last four: from sending an order to its acknowledgement, and to its last fill, by the

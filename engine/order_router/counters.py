@@ -43,6 +43,7 @@ class RouterCounters:
                 "cancels": core.cancels.sent,
                 "dead_man_refreshes": core.dead_man.refreshes,
                 "dead_man_late": core.dead_man.late,
+                "open_orders_checks": core.open_orders_check.checks,
                 "parked": core.blotter.parked,
                 "rescues": self._router.rescues,
                 "frames": connection.frames_received,

@@ -134,6 +134,8 @@ class Blotter:
         self.positions = Positions()
         self.positions.load(state.positions)
         self._open_on: dict[str, dict[str, TrackedOrder]] = {}
+        # Orders with a conditional close, open or ended.
+        self._with_close: dict[str, TrackedOrder] = {}
         self._key_of_order_id: dict[str, str] = {}
         self._key_of_userref: dict[int, str] = {}
         self._exec_ids: OrderedDict[str, None] = OrderedDict.fromkeys(state.exec_ids)
@@ -144,6 +146,8 @@ class Blotter:
                 self._key_of_order_id[order.order_id] = order.key
             if order.userref is not None:
                 self._key_of_userref[order.userref] = order.key
+            if order.intent.conditional is not None:
+                self._with_close[order.key] = order
 
     # --- looking
 
@@ -172,6 +176,18 @@ class Blotter:
         # Found by a userref alone. A closing order has its parent's and the other side, and
         # not every row says that it is one.
         return order if told.side in (None, order.intent.side) else None
+
+    def unclosed(self) -> dict[str, Decimal]:
+        """The orders with a conditional close of which not every fill has its closing order
+        here yet, each with the quantity filled without one.
+
+        Kraken makes one for each fill, of the filled quantity on the other side.
+        """
+        return {
+            key: missing
+            for key, order in self._with_close.items()
+            if (missing := subtract(order.filled_qty, order.closing_qty)) > 0
+        }
 
     def in_doubt(self) -> list[TrackedOrder]:
         """The orders that must be looked up."""
@@ -576,6 +592,8 @@ class Blotter:
         self._open(order)
         if record.userref is not None:
             self._key_of_userref[record.userref] = record.key
+        if record.intent.conditional is not None:
+            self._with_close[record.key] = order
         return Change(order, is_new=True)
 
     def _apply_adopted(self, record: Adopted) -> Change:
@@ -585,6 +603,8 @@ class Blotter:
         order.sent_in_run = self.run
         self._open(order)
         self._key_of_order_id[record.order_id] = record.key
+        if (parent := self._with_close.get(record.parent)) is not None:
+            parent.closing_qty = add(parent.closing_qty, order.order_qty)
         return Change(order, is_new=True)
 
     def _apply_filled(self, record: Filled) -> Change | None:
@@ -721,6 +741,7 @@ class Blotter:
         self._open_on.setdefault(order.symbol, {})[order.key] = order
 
     def _forget(self, order: TrackedOrder) -> None:
+        self._with_close.pop(order.key, None)
         if self._key_of_order_id.get(order.order_id) == order.key:
             del self._key_of_order_id[order.order_id]
         if order.userref is not None and self._key_of_userref.get(order.userref) == order.key:

@@ -70,6 +70,8 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     the wall clock may be set back within one."""
     ended_in_run: int = 0
     """The same of its end; 0 while it is open."""
+    closing_qty: Decimal = ZERO
+    """The sum of the closing orders that are known, of an order with a conditional close."""
     base_decimals: int | None = None
     """Decimals of the base currency's balance when the order was sent; None if unknown."""
 

@@ -397,7 +397,7 @@ class OrderClient:
         if len(self._fills_known) > FILLS_REMEMBERED:
             _, filled_first = self._fills_known.popitem(last=False)
             filled_first.forget_fill()
-        self.fills_told.add(fill.exec_id, fill.key, f"{fill.qty:f}", fill.price)
+        self.fills_told.add(fill.exec_id, fill.key, fill.qty, fill.price)
         force_setattr(fill, "_order", order)
         return fill
 

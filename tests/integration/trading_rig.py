@@ -590,7 +590,7 @@ class TradingEngine:
         fills, ends, over = Tally(), Tally(), {}
         for entry in self.diary(puppet).entries("fill"):
             if entry["id"] in orders:
-                fills.add(entry["exec_id"], entry["id"], f"{Decimal(entry['qty']):f}", Decimal(entry["price"]))
+                fills.add(entry["exec_id"], entry["id"], Decimal(entry["qty"]), Decimal(entry["price"]))
         for entry in self.diary(puppet).entries("order"):
             over[entry["id"]] = entry["state"]
         for order_id, state in over.items():

@@ -55,6 +55,7 @@ SETTINGS = CoreSettings(
     tier="auto",
     cancel_reserve_percent=20,
     rest_lag_ns_max=60 * NS_PER_S,
+    open_orders_check_ns=60 * NS_PER_S,
     dead_man_s=0,
     dead_man_refresh_ns=20 * NS_PER_S,
     token_refresh_ns=600 * NS_PER_S,

@@ -15,14 +15,14 @@ from typing import Final
 import structlog
 
 from engine.instant import Instant
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.rest.pairs import WALLET_SUFFIXES
 from engine.kraken.rest.replies import AssetBalance
 from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
-from engine.order_router.core.kraken_time import KrakenTime
+from engine.order_router.core.lookup.questions import DEADLINE_MARGIN_NS, HEARTBEAT_PATIENCE_NS, LAG_NS
 from engine.order_router.core.ports import BoardsPort
-from engine.order_router.core.questions import DEADLINE_MARGIN_NS, HEARTBEAT_PATIENCE_NS, LAG_NS
 from engine.order_router.core.replies import Resolver
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.intent import Amendment
@@ -296,13 +296,33 @@ class AccountFacts:
         self._records.balances.doubt()  # what is booked from now on is told by nobody
 
     def adopt(self, rows: Sequence[ExecutionFact]) -> None:
-        """Take the open orders that REST listed and that we do not know, or hold to be
-        absent; the others are asked for one by one.
+        """Take the orders that REST listed and that we do not know, or hold to be absent.
+
+        REST may be behind, and what was told of them before they were known is gone: so
+        their state is asked for, now and when REST lags no more.
         """
         for fact in rows:
             order = self._blotter.order_of(fact)
             if order is None or order.state is OrderState.REJECTED:
                 self._take_execution(fact)
+                if (order := self._blotter.order_of(fact)) is not None:
+                    self._resolver.settle(order.key)
+
+    def compare_open(self, rows: Sequence[ExecutionFact], asked_at: MonoNs) -> None:
+        """Take all open orders as REST listed them: where that is not what the executions
+        told, the order's state is asked for.
+
+        `asked_at` is when the list was asked for.
+        """
+        self.adopt(rows)
+        listed = {row.order_id: row.cum_qty for row in rows}
+        for order in list(self._blotter.open.values()):
+            if not order.order_id:
+                continue
+            filled = listed.get(order.order_id)
+            is_older = (self.sent_at(order.key) or 0) < asked_at - LAG_NS
+            if (filled is None and is_older) or (filled or 0) > order.filled_in_all:
+                self._resolver.settle(order.key)
 
     def accounted_for(self, keys: Sequence[str]) -> None:
         """Take orders that the last snapshot did not list off the list: REST has told their

@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from engine.instant import Instant
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Purpose
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.trading import order_requests
@@ -20,7 +21,6 @@ from engine.kraken.trading.order_requests import UNWRITABLE, BatchRow
 from engine.market import Pair
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
-from engine.order_router.core.kraken_time import KrakenTime
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.websocket_route import WebSocketRoute

@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Answer, TradingEvent
 from engine.kraken_rest.pair_names import PairNames
 from engine.kraken_rest.tokens import NoToken, TokenSource
@@ -28,13 +29,14 @@ from engine.order_router.core.degraded import Degraded
 from engine.order_router.core.executions import AccountFacts
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.hang_watch import HangWatch
-from engine.order_router.core.kraken_time import KrakenTime
+from engine.order_router.core.lookup.closing_orders import ClosingOrderSearch
+from engine.order_router.core.lookup.open_orders_check import OpenOrdersCheck
+from engine.order_router.core.lookup.questions import OrderQuestions
+from engine.order_router.core.lookup.resolver import OrderResolver
 from engine.order_router.core.new_orders import NewOrders, Waiting
 from engine.order_router.core.ports import Ports
-from engine.order_router.core.questions import OrderQuestions
 from engine.order_router.core.replies import OrderReplies
 from engine.order_router.core.report_outbox import ReportOutbox
-from engine.order_router.core.resolver import OrderResolver
 from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.settings import CoreSettings
 from engine.order_router.core.websocket_route import WebSocketRoute
@@ -143,7 +145,13 @@ class OrderCore:
             blotter, self.account, now, kraken, life_ns=settings.new_orders.deadline_ns,
             lag_ns_max=settings.rest_lag_ns_max,
         )  # fmt: skip
-        self._resolver = OrderResolver(questions, ports.calls, names, now, ports.chance)
+        closing_orders = ClosingOrderSearch(blotter, self.account.adopt, now, lag_ns_max=settings.rest_lag_ns_max)
+        self.open_orders_check = OpenOrdersCheck(
+            self.account.compare_open, lambda: self.account.unbroken_since is not None, now,
+            interval_ns=settings.open_orders_check_ns,
+        )  # fmt: skip
+        checks = (closing_orders, self.open_orders_check)
+        self._resolver = OrderResolver(questions, checks, ports.calls, names, now, ports.chance)
         self.degraded = Degraded(
             settings.degraded, gate=self.gate, account=self.account, records=self.records, risk=self.risk,
             questions=questions, names=names, calls=ports.calls, tokens=self.tokens, session=ports.session,

@@ -14,6 +14,7 @@ import structlog
 from engine.instant import Instant
 from engine.kraken.connection.error_catalog import ErrorKind, Meaning
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import (
     Answer,
     AnswerRow,
@@ -29,7 +30,6 @@ from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.dead_man import DeadMan
 from engine.order_router.core.gate import TradingGate
-from engine.order_router.core.kraken_time import KrakenTime
 from engine.orders.breaker import Breaker
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters
