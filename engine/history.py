@@ -1,5 +1,5 @@
-"""Orders and fills for people, in SQLite: `engine fills`, `engine orders --since`, or any
-SQL tool.
+"""Orders and fills for people, in SQLite: `engine fills`, `engine orders --since 12h`, or
+any SQL tool.
 
     router ─► put ─► bounded queue ─► thread ─► history.sqlite (WAL)
                          └─ full: counted, and rebuilt from the journal by the next reader

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.main import COMMANDS
 from tests.integration.rig import CAPTURES, Engines, summary_of
 from tests.reference import summary_keys, summary_keys_told
 from tests.waiting import PATIENCE_S
 
-COMMAND = rf"`engine ({'|'.join(COMMANDS)})\b([^`]*)`"
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -78,12 +76,3 @@ def test_the_strategy_that_trades_does_so_as_it_stands(engines: Engines, tmp_pat
     assert summary["ledger"]["agree"], summary["ledger"]["differences"]
     assert summary["ledger"]["fills"] == summary["fills"] > 0
     assert set(summary_keys(summary)) == summary_keys_told()
-
-
-def test_every_option_that_the_readme_names_exists(engines: Engines):
-    """A command's help knows what the README says of it."""
-    for line in README.read_text().splitlines():
-        for command, rest in re.findall(COMMAND, line):
-            known = engines.call(command, "--help").stdout
-            for option in re.findall(r"--[a-z-]+", rest):
-                assert option in known, f"engine {command} {option}"
