@@ -11,7 +11,17 @@ from engine.market import Pair
 from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade, VenueStatus
 from engine.strategy.api import Context, Strategy
 from engine.strategy.events import Connection, ErrorReport
-from engine.strategy.orders import Balance, Conditional, Fill, Order, OrderState, Position, TradingStatus
+from engine.strategy.orders import (
+    Balance,
+    Conditional,
+    ErrorKind,
+    Fill,
+    Order,
+    OrderError,
+    OrderState,
+    Position,
+    TradingStatus,
+)
 
 if TYPE_CHECKING:
     from engine.client import Engine, Statistics
@@ -26,12 +36,14 @@ __all__ = [
     "Context",
     "Engine",
     "EngineStopped",
+    "ErrorKind",
     "ErrorReport",
     "FeedState",
     "Fill",
     "Level",
     "NotAvailable",
     "Order",
+    "OrderError",
     "OrderRefused",
     "OrderState",
     "Pair",

@@ -144,10 +144,14 @@ def number_of(record: bytes) -> int:
 
 def best_prices(record: bytes) -> tuple[PriceTicks | None, PriceTicks | None]:
     """Best bid and best ask of a BOOK_TOP record; None for a side that is empty."""
-    header = unpack_header(record)
-    bid = _level_at(record, HEADER_BYTES)[0] if header[5] else None
-    ask = _level_at(record, HEADER_BYTES + LEVEL_BYTES * header[7])[0] if header[6] else None
-    return bid, ask
+    # Hot: asked for each order.
+    bids, asks, levels, bid, bid_lots = _BEST.unpack_from(record)
+    ask, ask_lots = _TWO_WORDS.unpack_from(record, HEADER_BYTES + LEVEL_BYTES * levels)
+    if bids and bid_lots < 0:
+        bid, _ = wide_level(bid, bid_lots)
+    if asks and ask_lots < 0:
+        ask, _ = wide_level(ask, ask_lots)
+    return bid if bids else None, ask if asks else None
 
 
 class _Ages:
@@ -257,6 +261,8 @@ def _words(count: int) -> Packing:
 
 
 _TWO_WORDS = _words(2)
+# Of a BOOK_TOP: how many bids, asks and places for levels; its first bid.
+_BEST = Packing("<6xHHH44xqq")
 
 
 def _level_at(record: bytes, offset: int) -> tuple[PriceTicks, QtyLots]:

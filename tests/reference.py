@@ -28,7 +28,9 @@ from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, O
 from engine.market.pair import Pair
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
+from engine.orders.refusal import ErrorKind
 from engine.orders.rings.reports import Order as OrderView
+from engine.orders.rings.reports import OrderError
 from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade, VenueStatus
 from engine.strategy.api import CALLBACKS, Context, Strategy
 from engine.strategy.events import Connection, ErrorReport
@@ -207,7 +209,7 @@ def callbacks_page() -> str:
         member_table("member", [m for m in members_of(Context) if not m.text.startswith("See `Strategy.")]),
     ]
     for cls in (
-        *(Order, OrderState, OrderOptions, AmendOptions, Conditional),
+        *(Order, OrderState, OrderError, ErrorKind, OrderOptions, AmendOptions, Conditional),
         *(Fill, Position, Balance, TradingStatus),
         *(BookTop, Level, FeedState, Trade, Ticker, Candle, Pair),
         *(VenueStatus, Connection, ErrorReport),

@@ -39,7 +39,7 @@ class RouterCounters:
             | core.account.counts
             | core.degraded.counts
             | {
-                "commands": core.commands_taken,
+                "commands": core.commands_taken + core.plain_orders.taken,
                 "cancels": core.cancels.sent,
                 "dead_man_refreshes": core.dead_man.refreshes,
                 "dead_man_late": core.dead_man.late,

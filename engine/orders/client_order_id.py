@@ -17,6 +17,7 @@ from itertools import islice, product
 from engine.errors import MisuseError
 
 PART_CHARS = 6
+ID_CHARS = 3 * PART_CHARS
 RUN_MAX = 36**PART_CHARS - 1  # as many orders has a run: two thousand million
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NOT_PLAIN = re.compile(r"[^0-9a-z]")

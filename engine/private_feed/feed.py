@@ -20,13 +20,13 @@ import structlog
 
 from engine.clock import Clock
 from engine.errors import EngineError, MisuseError
-from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
 from engine.kraken.connection.retry import Retry
 from engine.kraken.private.events import ChannelRefused, TokenRefused
 from engine.kraken.private.session import Phase, PrivateEvent, PrivateSession
 from engine.net.control_socket import NobodyListens
 from engine.net.traffic import TRAFFIC_COUNTERS, Traffic, traffic_counts
+from engine.orders.refusal import ErrorKind
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedAlive, FeedLost, SnapshotEnded
 from engine.ring import Publisher

@@ -23,6 +23,7 @@ from msgspec import Struct
 from engine.market import Pair
 from engine.orders.amounts import off_step, off_tick
 from engine.orders.intent import Conditional
+from engine.orders.refusal import Refusal, RefusedError
 from engine.units import DIGITS_MAX, NS_PER_S, NS_PER_US, UNITS_MAX, PriceTicks, QtyLots, WallNs, decimal_units
 
 Reader = Callable[[Pair, str, Any], Any]
@@ -77,12 +78,12 @@ def some_lots(pair: Pair, name: str, given: Any) -> QtyLots:
     return lots
 
 
-def _no_units(name: str, number: Decimal, units: int, sentence: str) -> ValueError:
+def _no_units(name: str, number: Decimal, units: int, refusal: Refusal) -> ValueError:
     if not number.is_finite() or number <= 0:
         return ValueError(f"{name} must be a number above 0, not {shown(number)}")
     if units > UNITS_MAX or number.adjusted() > DIGITS_MAX:
         return ValueError(f"{name} {shown(number)} is more than any order can have")
-    return ValueError(sentence)
+    return RefusedError(refusal)
 
 
 def decimal(_: Pair, name: str, given: Any) -> Decimal:

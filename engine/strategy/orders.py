@@ -11,10 +11,13 @@ from typing import Any, Self
 from engine.errors import OrderRefused
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
-from engine.orders.rings.reports import Balance, Fill, Position, TradingStatus
+from engine.orders.refusal import ErrorKind
+from engine.orders.rings.reports import Balance, Fill, OrderError, Position, TradingStatus
 from engine.orders.rings.reports import Order as OrderView
 
-__all__ = ["Balance", "Conditional", "Fill", "Order", "OrderState", "Position", "TradingStatus"]
+__all__ = [
+    "Balance", "Conditional", "ErrorKind", "Fill", "Order", "OrderError", "OrderState", "Position", "TradingStatus",
+]  # fmt: skip
 
 
 class Order(OrderView, eq=False):

@@ -81,6 +81,9 @@ class Exchange:
         self.tokens = 0
         # What Kraken says to who asks for a token; empty: here it is.
         self.refuses_tokens = ""
+        # What it says to new orders; empty: it takes them. And why it ends them.
+        self.refuses = ""
+        self.end_reason = "User requested"
         # Calls of REST, by name.
         self.called: dict[str, int] = {}
 
@@ -154,6 +157,8 @@ class Exchange:
         """A new order, or why there is none."""
         if self._at > deadline:
             return DEADLINE_ELAPSED
+        if self.refuses:
+            return self.refuses
         cl_ord_id = row.get("cl_ord_id")
         if cl_ord_id is not None and any(order.is_open for order in self.of(cl_ord_id)):
             return NOT_UNIQUE
@@ -263,7 +268,7 @@ class Exchange:
         return ExecutionFact(
             exec_type="filled" if is_filled else "canceled", order_id=order.order_id, timestamp=self._at,
             cl_ord_id=order.cl_ord_id, cum_qty=order.filled,
-            reason=None if is_filled else "User requested",
+            reason=None if is_filled else self.end_reason,
         )  # fmt: skip
 
     # --- REST

@@ -143,12 +143,14 @@ class Socket:
     def __init__(self, session: TradingSession) -> None:
         self._session = session
         self.can_send = True
+        # Whether `send` keeps what `can_send` promises: a connection may end in between.
+        self.takes = True
         self.last_error = ""
         self.sent: list[bytes] = []
         self.on_step: Step = _nothing
 
     def send(self, request: bytes) -> bool:
-        if not self.can_send:
+        if not self.can_send or not self.takes:
             return False
         self.on_step("before the socket")
         self.sent.append(request)

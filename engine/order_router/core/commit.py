@@ -33,6 +33,7 @@ from engine.orders.journal_records import (
     Submitted,
 )
 from engine.orders.life import OrderState
+from engine.orders.refusal import Refusal
 from engine.orders.rings.reports import (
     REASON_CHARS_MAX,
     Balance,
@@ -272,23 +273,25 @@ class OrderRecords:
 
     # --- out
 
-    def refuse(self, strategy: str, orders: Iterable[tuple[str, OrderIntent]], why: str) -> None:
+    def refuse(self, strategy: str, orders: Iterable[tuple[str, OrderIntent]], why: Refusal) -> None:
         """Report orders as refused by us. Nothing is journaled, because nothing was sent."""
         outbox = self.outboxes.get(strategy)
         for key, intent in orders:
             self.counts["refused"] += 1
-            log.debug("order refused", strategy=strategy, id=key, symbol=intent.symbol, reason=why)
+            log.debug("order refused", strategy=strategy, id=key, symbol=intent.symbol, reason=why.text)
             if outbox is not None:
                 outbox.send(_refusal(key, intent, why, self._now.wall))
 
-    def report(self, order: TrackedOrder | None, reason: str = "") -> None:
-        """Report an order's state to its strategy, with `reason` instead of the journaled
-        one if given.
+    def report(self, order: TrackedOrder | None, why: Refusal | None = None) -> None:
+        """Report an order's state to its strategy, with `why` instead of the journaled
+        reason if given.
         """
         if order is None or (outbox := self.outboxes.get(order.strategy)) is None:
             return
         report = order_report(order)
-        outbox.send(msgspec.structs.replace(report, reason=reason[:REASON_CHARS_MAX]) if reason else report)
+        if why is not None:
+            report = msgspec.structs.replace(report, reason=why.text[:REASON_CHARS_MAX], error=why.kind)
+        outbox.send(report)
 
     def everything(self, strategy: str, since: MonoNs | None = None) -> Iterable[Report]:
         """The reports that bring a strategy up to date: its open orders, the last
@@ -394,5 +397,5 @@ def _fill_report(order: TrackedOrder, fill: Filled, received_at: MonoNs) -> Fill
     )
 
 
-def _refusal(key: str, intent: OrderIntent, why: str, at: WallNs) -> OrderReport:
-    return OrderReport.of_intent(key, intent, at, state=OrderState.REFUSED, reason=why[:REASON_CHARS_MAX])
+def _refusal(key: str, intent: OrderIntent, why: Refusal, at: WallNs) -> OrderReport:
+    return OrderReport.of_intent(key, intent, at, state=OrderState.REFUSED, why=why)

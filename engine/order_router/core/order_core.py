@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from engine.kraken.connection.breaker import Breaker
 from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Answer, TradingEvent
 from engine.kraken_rest.pair_names import PairNames
@@ -34,6 +35,7 @@ from engine.order_router.core.lookup.open_orders_check import OpenOrdersCheck
 from engine.order_router.core.lookup.questions import OrderQuestions
 from engine.order_router.core.lookup.resolver import OrderResolver
 from engine.order_router.core.new_orders import NewOrders, Waiting
+from engine.order_router.core.plain_orders import PlainOrders
 from engine.order_router.core.ports import Ports
 from engine.order_router.core.replies import OrderReplies
 from engine.order_router.core.report_outbox import ReportOutbox
@@ -42,7 +44,6 @@ from engine.order_router.core.settings import CoreSettings
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
-from engine.orders.breaker import Breaker
 from engine.orders.journal_records import DayBegan, ModeChanged, Record
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
@@ -173,6 +174,10 @@ class OrderCore:
             kraken=kraken,
             on_sent=ports.on_sent,
         )
+        self.plain_orders = PlainOrders(
+            self.new_orders, ports=ports, records=self.records, gate=self.gate, quick_check=self.quick_check,
+            risk=self.risk, rates=self.rates, breaker=self.breakers["websocket"], kraken=kraken,
+        )  # fmt: skip
         self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)
         self.commands_taken = 0
         self._loss_at = MonoNs(0)
@@ -226,7 +231,7 @@ class OrderCore:
         self.commands_taken += 1
         match command:
             case Submit(strategy, key, intent, issued_at, tick_at):
-                self.new_orders.submit_one(strategy, key, intent, issued_at, tick_at)
+                self.new_orders.submit(strategy, ((key, intent),), issued_at, tick_at)
             case SubmitBatch(strategy, orders, issued_at, tick_at):
                 self.new_orders.submit(strategy, tuple(orders), issued_at, tick_at)
             case Amend():
