@@ -150,7 +150,8 @@ class OrderClient:
         self._mistakes: set[str] = set()
         # Everything told to the strategy, to be compared with the journal and the venue.
         self.fills_told = Tally()
-        self._fills_known: OrderedDict[str, None] = OrderedDict()  # their Kraken ids, the last FILLS_REMEMBERED
+        # Their Kraken ids, the last FILLS_REMEMBERED, each with its order.
+        self._fills_known: OrderedDict[str, Order] = OrderedDict()
         self.fills_repeated = 0
         self.ends_told = Tally()
         self.refused = 0  # here: never sent to the router
@@ -446,9 +447,11 @@ class OrderClient:
             self.untold += 1
             log.error("fill of an order that was never told", strategy=self._strategy, exec_id=fill.exec_id)
             return None
-        self._fills_known[fill.exec_id] = None
+        self._fills_known[fill.exec_id] = order
+        order.add_fill(fill)
         if len(self._fills_known) > FILLS_REMEMBERED:
-            self._fills_known.popitem(last=False)
+            _, filled_first = self._fills_known.popitem(last=False)
+            filled_first.forget_fill()
         self.fills_told.add(fill.exec_id, fill.key, fill.qty, fill.price)
         force_setattr(fill, "_order", order)
         return fill
