@@ -25,9 +25,9 @@ from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format
 from engine.strategy.api import Strategy
 from engine.strategy_host.followed_ring import MarketPort
 from engine.strategy_host.host import StrategyHost
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, wire_latency
 from engine.summary import ShardView, build_summary
-from engine.telemetry import new_counters, new_histogram
+from engine.telemetry import new_counters
 from engine.timestamps import wall_ns
 from engine.topology import Shard, market_record_bytes, strategy_counter_names
 from engine.units import NS_PER_S
@@ -143,7 +143,7 @@ async def replay(
         clock=clock,
         refused=lambda symbol, advice: None,  # a refusal in a capture was meant for its recorder
     )
-    latency = new_histogram()
+    latency = wire_latency()
     stopwatch = _Stopwatch()
     port = MarketPort(shard, ring, board)
     limits = HostLimits.of(config.engine)

@@ -21,7 +21,7 @@ import asyncio
 import inspect
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Lock
@@ -61,7 +61,7 @@ from engine.strategy_host.context import StrategyContext
 from engine.strategy_host.followed_pairs import FollowedPairs
 from engine.strategy_host.followed_ring import FollowedRing, MarketPort
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
-from engine.telemetry import Counters, Histogram
+from engine.telemetry import Counters, Histogram, new_histogram
 from engine.telemetry.log import UNLIMITED
 from engine.topology import ALL_CHANNELS, NO_CHANNELS, Channel
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
@@ -102,6 +102,14 @@ NO_FOLLOWING: Final = "a replay follows the pairs of its captures; no pair can b
 NEVER = MonoNs(1 << 62)
 
 
+MEASURED = ("on_book", "on_trade", "on_ticker", "on_candle")  # callbacks that a frame of the market causes
+
+
+def wire_latency() -> dict[str, Histogram]:
+    """Empty histograms, by callback, of the time from a frame's arrival to the callback."""
+    return {name: new_histogram() for name in MEASURED}
+
+
 class HostLimits(Struct, frozen=True):
     """Limits beyond which a strategy is logged as slow, skips old records, or is halted."""
 
@@ -132,7 +140,7 @@ class HostedStrategy:
         symbols: Sequence[str],
         ports: Sequence[MarketPort],
         clock: Clock,
-        latency: Histogram,
+        latency: Mapping[str, Histogram],
         latency_ns: Callable[[int], int] | None = None,
         limits: HostLimits | None = None,
         first_sequence: int | None = None,
@@ -141,9 +149,11 @@ class HostedStrategy:
         counters: Counters | None = None,
         followed: FollowedPairs | None = None,
     ) -> None:
-        """`counters`: the shared ones of the host, which show the present callback; private
-        ones when left out. `followed`: where pairs can be subscribed at run time; None
-        where they cannot."""
+        """`latency`: from the arrival of a frame to the callback that it causes, by
+        callback, see `wire_latency`. `counters`: the shared ones of the host, which show
+        the present callback; private ones when left out. `followed`: where pairs can be
+        subscribed at run time; None where they cannot.
+        """
         self.name = name
         self.strategy = strategy
         self._log: Logger = structlog.get_logger("strategy").bind(strategy=name)
@@ -164,7 +174,7 @@ class HostedStrategy:
         self._mono_ns = clock.mono_ns
         # From a frame's arrival to the callback; a replay measures with another clock than
         # the capture's.
-        self._latency = latency
+        self.latency = {NUMBER_OF[name]: histogram for name, histogram in latency.items()}
         self._latency_ns = latency_ns
         self._limits = limits or HostLimits()
         # The callbacks that the strategy overrides: nothing is unpacked for the others.
@@ -249,6 +259,12 @@ class HostedStrategy:
     def gaps_of(self, ring_name: str) -> int:
         """The same, of one ring."""
         return sum(feed.subscriber.gap_count for feed in self._feeds if feed.shard.ring_name == ring_name)
+
+    def lag_of(self, ring_name: str) -> int | None:
+        """Records of one ring that were published and not yet taken; None for a ring that
+        it does not read."""
+        lags = [feed.subscriber.lag for feed in self._feeds if feed.shard.ring_name == ring_name]
+        return lags[0] if lags else None
 
     def share_the_thread(self) -> None:
         """Limit each turn to a quota of time from now on, for there are other
@@ -379,7 +395,7 @@ class HostedStrategy:
             tick_of=self.order_client if self._trades else None,
             words=self._words,
             number=ON_BOOK,
-            latency=self._latency,
+            latency=self.latency[ON_BOOK],
             latency_ns=self._latency_ns,
             mono_ns=self._mono_ns,
             slow_ns=self._limits.slow_callback_ns,
@@ -753,7 +769,7 @@ class HostedStrategy:
         # callback's own time.
         began = self._mono_ns()
         self._words.begin(number, began)
-        self._latency.record(began - received_at if self._latency_ns is None else self._latency_ns(received_at))
+        self.latency[number].record(began - received_at if self._latency_ns is None else self._latency_ns(received_at))
         self.callbacks += 1
         self.order_client.tick_at = MonoNs(received_at)
         try:

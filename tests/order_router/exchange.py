@@ -81,6 +81,9 @@ class Exchange:
         self.tokens = 0
         # What Kraken says to who asks for a token; empty: here it is.
         self.refuses_tokens = ""
+        # What it says to new orders; empty: it takes them. And why it ends them.
+        self.refuses = ""
+        self.end_reason = "User requested"
         # Calls of REST, by name.
         self.called: dict[str, int] = {}
 
@@ -130,9 +133,10 @@ class Exchange:
         self._set(order)
         self._on_fact(self._order_fact(order, "new"))
 
-    def place(self, symbol: str, side: str, qty: str, price: str) -> str:
+    def place(self, symbol: str, side: str, qty: str, price: str, cl_ord_id: str | None = None) -> str:
         """Another program of the account's places an order; returns Kraken's id."""
-        order = self._add(symbol, {"side": side, "qty": qty, "price": price}, WallNs(self._at + NS_PER_S))
+        row = {"side": side, "qty": qty, "price": price, "cl_ord_id": cl_ord_id}
+        order = self._add(symbol, row, WallNs(self._at + NS_PER_S))
         assert not isinstance(order, str)
         return order.order_id
 
@@ -154,6 +158,8 @@ class Exchange:
         """A new order, or why there is none."""
         if self._at > deadline:
             return DEADLINE_ELAPSED
+        if self.refuses:
+            return self.refuses
         cl_ord_id = row.get("cl_ord_id")
         if cl_ord_id is not None and any(order.is_open for order in self.of(cl_ord_id)):
             return NOT_UNIQUE
@@ -263,7 +269,7 @@ class Exchange:
         return ExecutionFact(
             exec_type="filled" if is_filled else "canceled", order_id=order.order_id, timestamp=self._at,
             cl_ord_id=order.cl_ord_id, cum_qty=order.filled,
-            reason=None if is_filled else "User requested",
+            reason=None if is_filled else self.end_reason,
         )  # fmt: skip
 
     # --- REST

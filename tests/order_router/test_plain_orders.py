@@ -14,9 +14,9 @@ from engine.orders.intent import OrderIntent
 from engine.orders.rate_counter import PRO
 from engine.orders.rings.commands import COMMANDS, Submit, pack_plain
 from engine.orders.risk import RiskLimits
-from engine.units import INT64_MAX, NS_PER_MS, NS_PER_S, MonoNs, WallNs
+from engine.units import INT64_MAX, NS_PER_MS, NS_PER_S, MonoNs
 from tests.order_router.rig import SETTINGS, STRATEGY, RouterRig
-from tests.orders.rig import PAIRS, fact, limit, plain_shape, trade
+from tests.orders.rig import AT, PAIRS, fact, limit, plain_shape, trade
 
 PLAIN = limit(price="95", post_only=True)
 ORDERS: dict[str, list[OrderIntent]] = {
@@ -114,7 +114,7 @@ HAPPENINGS: dict[str, Callable[[RouterRig], object]] = {
     "a fast tier": lambda rig: rig.core.rates.set_tier(PRO, rig.now.mono),
     "too fast": lambda rig: rig.core.rates.of("BTC/USD").exceeded(rig.now.mono),
     "the strategy hangs": lambda rig: rig.core.new_orders.barred.update({STRATEGY: "it hangs"}),
-    "Kraken's clock is absurd": lambda rig: rig.core.account._kraken.told(WallNs(INT64_MAX)),
+    "Kraken's clock is absurd": lambda rig: tell_oldest(rig, "canceled", INT64_MAX),
     "a moment passes": lambda rig: rig.clock.advance(11 * NS_PER_MS),
     "a second passes": lambda rig: rig.clock.advance(NS_PER_S),
     "the oldest is filled in part": lambda rig: tell_oldest(rig, "trade"),
@@ -122,7 +122,7 @@ HAPPENINGS: dict[str, Callable[[RouterRig], object]] = {
 }
 
 
-def tell_oldest(rig: RouterRig, what: str) -> None:
+def tell_oldest(rig: RouterRig, what: str, at: int = AT) -> None:
     """Kraken tells of the oldest open order."""
     if not (order := next(iter(rig.core.blotter.open.values()), None)):
         return
@@ -130,7 +130,7 @@ def tell_oldest(rig: RouterRig, what: str) -> None:
     if what == "trade":
         rig.fact(trade(f"T{len(rig.memory.encoded)}", qty="0.01", **ids))
     else:
-        rig.fact(fact(what, **ids))
+        rig.fact(fact(what, at, **ids))
 
 
 one_order = st.builds(

@@ -466,7 +466,7 @@ class World:
                 continue
             report, is_so = told.report, order_report(order)
             if report.reason.startswith("amend refused: "):  # our own word, which is in no journal
-                is_so = msgspec.structs.replace(is_so, reason=report.reason)
+                is_so = msgspec.structs.replace(is_so, reason=report.reason, error=report.error)
             assert report == is_so
             if made:
                 (truth,) = made

@@ -6,6 +6,7 @@ from engine.market import Pair
 from engine.orders.blotter import Blotter
 from engine.orders.intent import IS_IOC, IS_POST_ONLY, IS_SELL, PLAIN_FLAGS, OrderIntent
 from engine.orders.journal_records import Submitted, decode_record, encode_record
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.rings.commands import pack_shape
 from engine.orders.venue_facts import ExecutionFact, Fee
 from engine.units import PriceTicks, QtyLots, WallNs
@@ -55,6 +56,16 @@ def plain_shape(strategy, intent):
 def submitted(key=KEY, intent=None, strategy="quoter", at=AT, userref=None, route="websocket"):
     """The record of an order that leaves."""
     return Submitted(key, strategy, intent or limit(), WallNs(at + 10**9), route, userref, at)
+
+
+def text_of(why):
+    """The sentence of a refusal; None where there is none."""
+    return None if why is None else why.text
+
+
+def refused(text, kind=ErrorKind.UNKNOWN):
+    """A refusal with this sentence."""
+    return Refusal(kind, text)
 
 
 def commit(blotter, records, journal=None):

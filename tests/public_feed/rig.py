@@ -14,8 +14,8 @@ from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format
 from engine.strategy.api import Strategy
 from engine.strategy_host.followed_pairs import FollowedPairs, FollowedShard
 from engine.strategy_host.followed_ring import MarketPort
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits
-from engine.telemetry import new_counters, new_histogram
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, wire_latency
+from engine.telemetry import new_counters
 from engine.topology import ALL_CHANNELS, Shard, market_record_bytes
 from tests.kraken.wire import acks
 
@@ -134,7 +134,7 @@ class Market:
             symbols=symbols,
             ports=[self.port],
             clock=self.clock,
-            latency=new_histogram(),
+            latency=wire_latency(),
             limits=limits,
             followed=self.followed,
             **{"first_sequence": 1} | options,

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from engine.kraken.connection.error_catalog import MESSAGE_RATE_EXCEEDED, ErrorKind, meaning
+from engine.kraken.connection.error_catalog import MESSAGE_RATE_EXCEEDED, meaning
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, silence_text
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.connection.messages import HEARTBEAT, Reply, decode_envelope, read_reply
@@ -32,6 +32,7 @@ from engine.kraken.public.refusals import DELISTED, refusal_text
 from engine.kraken.public.subscriptions import Phase, Subscription, Subscriptions
 from engine.kraken.public.trade_tape import TradeTape
 from engine.market.book import UnitsTooLarge
+from engine.orders.refusal import ErrorKind
 from engine.records import FeedState
 from engine.topology import NO_CHANNELS, Channel
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs

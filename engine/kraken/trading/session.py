@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.kraken.connection import requests
-from engine.kraken.connection.error_catalog import NO_ANSWER, UNREADABLE, ErrorKind, Meaning, meaning
+from engine.kraken.connection.error_catalog import NO_ANSWER, UNREADABLE, Meaning, meaning
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.connection.messages import decode_envelope
 from engine.kraken.connection.number_text import quoted
@@ -43,6 +43,7 @@ from engine.kraken.private.messages import (
     read_bare_reply,
     read_trading_reply,
 )
+from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Outcome
 from engine.timestamps import wall_ns
 from engine.units import NS_PER_S, MonoNs

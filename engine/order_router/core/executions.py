@@ -29,6 +29,7 @@ from engine.orders.intent import Amendment
 from engine.orders.life import OrderState
 from engine.orders.money import add
 from engine.orders.rate_counter import RateCounters, tier_of
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.risk import Risk
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import (
@@ -45,7 +46,10 @@ from engine.units import NS_PER_S, MonoNs, WallNs
 
 FEED_SILENCE_NS: Final = 3 * NS_PER_S  # as the public feeds are watched: Kraken's heartbeat comes every second
 EARNING_SUFFIXES: Final = tuple(suffix for suffix in WALLET_SUFFIXES if suffix != ".T")  # that one is traded
-UNSEEN: Final = "no answer came, and Kraken does not tell whether it did it; amend again, or cancel"
+NOT_RECEIVED: Final = Refusal(ErrorKind.TRANSPORT, "Kraken did not get it")
+UNSEEN: Final = Refusal(
+    ErrorKind.TRANSPORT, "no answer came, and Kraken does not tell whether it did it; amend again, or cancel"
+)
 FEED_SILENT: Final = "the private feed's process gives no sign of life"
 END_PATIENCE_NS: Final = 2 * NS_PER_S  # for the end of an order that is filled
 
@@ -366,7 +370,7 @@ class AccountFacts:
             if pending == "amend":
                 self._take_unseen(order, lookup)
             else:  # a cancel is tried again
-                self._records.commit(self._blotter.on_request_refused(order.key, pending, "Kraken did not get it", at))
+                self._records.commit(self._blotter.on_request_refused(order.key, pending, NOT_RECEIVED, at))
         self._cancels.retry(order.key)
 
     def _take_unseen(self, order: TrackedOrder, lookup: OrderLookup) -> None:
@@ -383,7 +387,7 @@ class AccountFacts:
             self._resolver.settle(order.key, over_at_mono)
             return
         is_certain = is_told and _would_show(order.amendment, lookup)
-        why = "Kraken did not get it" if is_certain else UNSEEN
+        why = NOT_RECEIVED if is_certain else UNSEEN
         self._records.commit(
             self._blotter.on_request_refused(order.key, "amend", why, self._now.wall, is_certain=is_certain)
         )
@@ -393,10 +397,6 @@ class AccountFacts:
         reason = "it never reached Kraken: after its deadline it is neither open nor in what was told of the account"
         self._records.commit(self._blotter.on_absent(key, reason, self._now.wall))
         self._note_resolved(key)
-
-    def not_sent(self, key: str, why: str) -> None:
-        """Reject an order that was certainly not sent by REST, for the reason `why`."""
-        self._records.commit(self._blotter.on_rejected(key, f"not sent: {why}", self._now.wall))
 
     def _note_resolved(self, key: str) -> None:
         order = self._blotter.get(key)

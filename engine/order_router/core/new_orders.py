@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.instant import Instant
+from engine.kraken.connection.breaker import Breaker, BreakerState
 from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Purpose
 from engine.kraken.rest import requests as rest_requests
@@ -23,14 +25,16 @@ from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.rest_route import RestRoute
+from engine.order_router.core.waiting_amends import WaitingAmends
 from engine.order_router.core.websocket_route import WebSocketRoute
-from engine.orders.breaker import Breaker, BreakerState
-from engine.orders.intent import OrderIntent
+from engine.orders.client_order_id import is_made_here
+from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.journal_records import AmendSent, Queued, Submitted, Unqueued
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.quick_check import QuickCheck
 from engine.orders.rate_counter import ADD, RateCost, RateCounters, amend_cost, batch_add_cost
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.rings.commands import Amend
 from engine.orders.risk import Risk
 from engine.orders.tracked_order import TrackedOrder
@@ -39,7 +43,15 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 USERREF_RANGE: Final = 2_000_000_000
 NO_USERREF: Final = [None]
 WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)
-NO_CONNECTION: Final = "there is no connection to Kraken"
+NO_CONNECTION: Final = Refusal(ErrorKind.TRANSPORT, "there is no connection to Kraken")
+NOT_SENT: Final = NO_CONNECTION.within("not sent: ")
+AMEND_REFUSED: Final = "amend refused: "
+TAKEN_IN_PART: Final = Refusal(ErrorKind.TRANSPORT, "the order router died while it took the batch")
+QUEUED_TOO_LONG: Final = Refusal(ErrorKind.RATE_LIMIT, "it waited too long for Kraken's rate counter")
+ID_TAKEN: Final = Refusal(
+    ErrorKind.DUPLICATE, "another order of the account, or one of an earlier run, has this cl_ord_id; use each once"
+)
+DROPPED: Final = Refusal(ErrorKind.CANCELED, "canceled before it was sent")
 
 Orders = tuple[tuple[str, OrderIntent], ...]
 """(client order id, intent) of one order, or of each order of a batch."""
@@ -97,6 +109,8 @@ class NewOrders:
         self._quick_check = quick_check
         self._rates = rates
         self.queue = queue
+        self.waiting_amends = WaitingAmends(settings.queue_wait_ns_max)
+        records.is_amend_waiting = self.waiting_amends.has
         self._breaker = breaker
         self._now = now
         self._kraken = kraken
@@ -117,9 +131,7 @@ class NewOrders:
         for queued in list(self._blotter.queued.values()):
             orders = tuple(queued.orders)
             if not self.queue.put(orders[0][1].symbol, orders[0][0], Waiting(queued.strategy, orders), self._now.mono):
-                self._refuse(
-                    queued.strategy, orders, f"{self.queue.size} orders wait for Kraken's rate counter already"
-                )
+                self._refuse(queued.strategy, orders, self._queue_full)
 
     # --- new orders
 
@@ -128,17 +140,24 @@ class NewOrders:
         now = self._now.mono
         unknown = tuple(order for order in orders if self._blotter.get(order[0]) is None and order[0] not in self.queue)
         if len(unknown) < len(orders):
+            if self._has_others_id(strategy, orders):
+                self._refuse(strategy, orders, ID_TAKEN)
+                return
             self.counts["commands_repeated"] += 1  # the router before, which was killed, had taken it
             if unknown:  # in the middle of writing the batch to the journal: nothing of it left
-                self._refuse(strategy, unknown, "the order router died while it took the batch")
+                self._refuse(strategy, unknown, TAKEN_IN_PART)
             return
         if now - issued_at > self.settings.command_ttl_ns:
             self.counts["commands_stale"] += 1
             waited_s, most_s = (now - issued_at) / NS_PER_S, self.settings.command_ttl_ns / NS_PER_S
-            self._refuse(strategy, orders, f"it waited {waited_s:.1f} s for the router, more than {most_s:g} s")
+            late = f"it waited {waited_s:.1f} s for the router, more than {most_s:g} s"
+            self._refuse(strategy, orders, Refusal(ErrorKind.DEADLINE, late))
+            return
+        if self._is_id_open(orders):
+            self._refuse(strategy, orders, ID_TAKEN)
             return
         judged = self._judge(strategy, orders, now)
-        if isinstance(judged, str):
+        if isinstance(judged, Refusal):
             self._refuse(strategy, orders, judged)
             return
         symbol = orders[0][1].symbol
@@ -148,12 +167,29 @@ class NewOrders:
         else:
             self._wait(strategy, orders, wait_ns, now)
 
+    def _has_others_id(self, strategy: str, orders: Orders) -> bool:
+        """True if an id of these is that of an order of another strategy, or of an earlier
+        run: then it was the user's own choice.
+        """
+        for key, _ in orders:
+            order, queued = self._blotter.get(key), self._blotter.queued_by(key)
+            if order is not None and (order.strategy != strategy or order.sent_in_run != self._blotter.run):
+                return True
+            if queued not in (None, strategy):
+                return True
+        return False
+
+    def _is_id_open(self, orders: Orders) -> bool:
+        """True if an open order of the account has an id of these that the user chose."""
+        chosen = {key for key, _ in orders if not is_made_here(key, self._blotter.run)}
+        return bool(chosen) and any(order.cl_ord_id in chosen for order in self._blotter.open.values())
+
     def send_queued(self, now: MonoNs) -> None:
         """Send the queued orders that the rate counter has room for; refuse those that
         waited too long.
         """
         for _, waiting in list(self.queue.expired(now, self.settings.queue_wait_ns_max)):
-            self._refuse(waiting.entry.strategy, waiting.entry.orders, "it waited too long for Kraken's rate counter")
+            self._refuse(waiting.entry.strategy, waiting.entry.orders, QUEUED_TOO_LONG)
         for symbol in self.queue.symbols():
             while (first := self.queue.first(symbol)) is not None:
                 strategy, orders = first.entry.strategy, first.entry.orders
@@ -161,7 +197,7 @@ class NewOrders:
                     break
                 self.queue.pop(symbol)
                 judged = self._judge(strategy, orders, now)
-                if isinstance(judged, str):
+                if isinstance(judged, Refusal):
                     self._refuse(strategy, orders, judged)
                 else:
                     # The wait in the queue is not our latency, so it is not measured.
@@ -181,7 +217,7 @@ class NewOrders:
                     self.queue.replace(symbol, waiting.key, rest[0][0], Waiting(strategy, rest))
                 else:
                     self.queue.remove(symbol, waiting.key)
-                self._refuse(strategy, dropped, "canceled before it was sent")
+                self._refuse(strategy, dropped, DROPPED)
                 return True
         return False
 
@@ -202,33 +238,32 @@ class NewOrders:
     def _wait(self, strategy: str, orders: Orders, wait_ns: int, now: MonoNs) -> None:
         symbol = orders[0][1].symbol
         if not self.settings.queues_over_rate or wait_ns > self.settings.queue_wait_ns_max:
-            wait_s = wait_ns / NS_PER_S
-            self._refuse(strategy, orders, f"Kraken's rate counter of {symbol} has no room for another {wait_s:.1f} s")
+            self._refuse(strategy, orders, _no_room(symbol, wait_ns))
         elif self.queue.is_full:
             self.counts["queue_full"] += 1
-            self._refuse(strategy, orders, f"{self.queue.size} orders wait for Kraken's rate counter already")
+            self._refuse(strategy, orders, self._queue_full)
         elif self._records.commit_before([Queued(strategy, list(orders), self._now.wall)]):
             self.queue.put(symbol, orders[0][0], Waiting(strategy, orders), now)
             self.counts["queued"] += 1
         else:
-            self._refuse(strategy, orders, self._gate.journal_reason)
+            self._refuse(strategy, orders, self._unwritten)
 
-    def _judge(self, strategy: str, orders: Orders, now: MonoNs) -> Pair | str:
+    def _judge(self, strategy: str, orders: Orders, now: MonoNs) -> Pair | Refusal:
         """The pair's current rules if these orders may be sent, else the reason why not."""
         first = orders[0][1]
         symbol = first.symbol
-        if why := self._gate.closed_reason_of(symbol) or self.barred.get(strategy):
-            return why
+        if closed := self._gate.closed_reason_of(symbol) or self.barred.get(strategy):
+            return Refusal(ErrorKind.NOT_TRADING, closed)
         pair = self._boards.pair(symbol)
         if pair is None:
-            return f"the venue has not told what {symbol} is like yet"
+            return Refusal(ErrorKind.MARKET_DATA, f"the venue has not told what {symbol} is like yet")
         is_alone = len(orders) == 1 and not self._gate.why_not(post_only=first.post_only)
         if is_alone and self._quick_check.allows(strategy, first, pair, now):
             return pair
         before: list[OrderIntent] = []
         for _, intent in orders:
-            if why := self._gate.why_not(post_only=intent.post_only):
-                return why
+            if closed := self._gate.why_not(post_only=intent.post_only):
+                return Refusal(ErrorKind.MARKET_MODE, closed)
             why = self._risk.refusal(
                 intent,
                 strategy=strategy,
@@ -261,13 +296,13 @@ class NewOrders:
             for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
         ]
         if not self._records.write(records):
-            self._refuse(strategy, orders, self._gate.journal_reason)
+            self._refuse(strategy, orders, self._unwritten)
             return
         why_not = NO_CONNECTION
         try:
             is_sent = route == "websocket" and self._send_by_websocket(records, deadline)
         except UNWRITABLE as error:
-            is_sent, route, why_not = False, "", f"no request can carry it: {error}"
+            is_sent, route, why_not = False, "", _unwritable(error)
         if is_sent:
             self._on_sent(issued_at, tick_at)
         self._rates.charge(symbol, _cost(orders), now)
@@ -280,7 +315,7 @@ class NewOrders:
             self._rest.add(tracked)
         else:
             for order in tracked:
-                self._records.commit(self._blotter.on_rejected(order.key, f"not sent: {why_not}", at))
+                self._records.commit(self._blotter.on_rejected(order.key, why_not.within("not sent: "), at))
 
     def _send_by_websocket(self, records: Sequence[Submitted], deadline: WallNs) -> bool:
         first = records[0]
@@ -311,10 +346,19 @@ class NewOrders:
             return "websocket"
         return "rest" if self.settings.rest_fallback and self._rest.is_reachable else None
 
-    def _why_no_route(self, now: MonoNs) -> str:
+    def _why_no_route(self, now: MonoNs) -> Refusal:
         if self._breaker.state(now) is BreakerState.OPEN:
-            return f"the circuit breaker is open for another {self._breaker.wait_ns(now) / NS_PER_S:.0f} s"
+            left = f"the circuit breaker is open for another {self._breaker.wait_ns(now) / NS_PER_S:.0f} s"
+            return Refusal(ErrorKind.NOT_TRADING, left)
         return NO_CONNECTION
+
+    @property
+    def _queue_full(self) -> Refusal:
+        return Refusal(ErrorKind.RATE_LIMIT, f"{self.queue.size} orders wait for Kraken's rate counter already")
+
+    @property
+    def _unwritten(self) -> Refusal:
+        return Refusal(ErrorKind.NOT_TRADING, self._gate.journal_reason)
 
     def _userrefs(self, orders: Orders) -> Sequence[int | None]:
         """For each order None, or a free userref if it cannot carry a client order id."""
@@ -335,7 +379,7 @@ class NewOrders:
             userrefs.append(userref)
         return userrefs
 
-    def _refuse(self, strategy: str, orders: Orders, why: str) -> None:
+    def _refuse(self, strategy: str, orders: Orders, why: Refusal) -> None:
         """Refuse the orders, in the journal too if they were queued. Reported first: if the
         router dies in between, the strategy is told twice rather than never.
         """
@@ -345,55 +389,97 @@ class NewOrders:
 
     # --- amends
 
-    def amend(self, command: Amend) -> None:
-        """Amend an open order in place, or report why not."""
+    def amend(self, command: Amend, since: MonoNs | None = None) -> None:
+        """Amend an open order in place, have the amend wait, or report why not.
+
+        `since`: when it began to wait, of one that waited already.
+        """
         now, at = self._now.mono, self._now.wall
         order = self._blotter.open.get(command.key)
         if order is None:
             self._records.report(self._blotter.get(command.key))
             return
+        if order.pending == "amend" and order.amendment == command.amendment and not self.waiting_amends.has(order.key):
+            return  # it is under way already
         if why := self._amend_refusal(order, command, now):
-            self._records.report(order, f"amend refused: {why}")
+            if self._may_wait(order, why):
+                is_first = not self.waiting_amends.has(order.key)
+                self.waiting_amends.put(command, why, now if since is None else since)
+                if is_first:
+                    self._records.report(order)  # an amend of it is under way, for the strategy
+            else:
+                self._records.report(order, why.within(AMEND_REFUSED))
             return
-        cost = amend_cost(at - order.aged_from)
+        cost = self._amend_cost(order)
         goes_by_rest = not self._websocket.is_ready and self.settings.rest_fallback and self._rest.is_reachable
         deadline = WallNs(self._kraken.now() + self.settings.deadline_ns)
         if goes_by_rest:
             deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
-        if not self._records.commit_before([AmendSent(order.key, command.amendment, at, deadline)]):
-            self._records.report(order, f"amend refused: {self._gate.journal_reason}")
+        record = AmendSent(order.key, command.amendment, at, deadline)
+        if not self._records.write((record,)):
+            self._records.report(order, self._unwritten.within(AMEND_REFUSED))
             return
+        is_sent, why_not = False, NO_CONNECTION
+        if not goes_by_rest:
+            try:
+                is_sent = self._send_amend(order, record)
+            except UNWRITABLE as error:
+                why_not = _unwritable(error)
+        # The bytes have left; now what could wait.
+        if is_sent:
+            self._on_sent(command.issued_at, command.tick_at)
         self.counts["amends"] += 1
         self._rates.charge(order.symbol, cost, now)
         self._risk.amend_approved(now)
+        self._records.apply(record)
         if goes_by_rest:
             self._rest.amend(order)
-            return
-        try:
-            is_sent, why_not = self._send_amend(order), NO_CONNECTION
-        except UNWRITABLE as error:
-            is_sent, why_not = False, f"no request can carry it: {error}"
-        if is_sent:
-            self._on_sent(command.issued_at, command.tick_at)
-        else:
+        elif not is_sent:
             self._records.commit(self._blotter.on_request_refused(order.key, "amend", why_not, at))
 
-    def _amend_refusal(self, order: TrackedOrder, command: Amend, now: MonoNs) -> str | None:
+    def send_amends(self, now: MonoNs) -> None:
+        """Send the amends that wait no longer; refuse those that waited too long."""
+        for key, waiting in self.waiting_amends:
+            order = self._blotter.open.get(key)
+            if order is None or order.cancel_wanted:
+                self.waiting_amends.take(key)  # its end is told, or will be
+            elif self.waiting_amends.is_late(waiting, now):
+                self.waiting_amends.take(key)
+                self._records.report(order, waiting.why.within(AMEND_REFUSED))
+            elif not order.pending and not self._rates.wait_ns(order.symbol, self._amend_cost(order), now):
+                self.waiting_amends.take(key)
+                if _changes_nothing(waiting.command.amendment, order):
+                    self._records.report(order)
+                    continue
+                # The wait is not our latency, so it is not measured.
+                self.amend(replace(waiting.command, issued_at=now, tick_at=MonoNs(0)), since=waiting.since)
+
+    def _may_wait(self, order: TrackedOrder, why: Refusal) -> bool:
+        """True if an amend that is refused for this reason is sent later instead."""
+        if why.kind is ErrorKind.BUSY:
+            return order.pending == "amend" and not order.cancel_wanted
+        return why.kind is ErrorKind.RATE_LIMIT and self.settings.queues_over_rate
+
+    def _amend_cost(self, order: TrackedOrder) -> RateCost:
+        return amend_cost(self._now.wall - order.aged_from)
+
+    def _amend_refusal(self, order: TrackedOrder, command: Amend, now: MonoNs) -> Refusal | None:
         if now - command.issued_at > self.settings.command_ttl_ns:
             self.counts["commands_stale"] += 1
-            return "it waited too long for the router"
+            return Refusal(ErrorKind.DEADLINE, "it waited too long for the router")
         if order.pending or order.cancel_wanted:
-            return f"{'a cancel' if order.cancel_wanted else 'an ' + order.pending} of the order is under way"
+            what = "a cancel" if order.cancel_wanted else f"an {order.pending}"
+            return Refusal(ErrorKind.BUSY, f"{what} of the order is under way")
         if order.state not in WORKING:
-            return f"the order is {order.state}"
+            return Refusal(ErrorKind.NOT_OPEN, f"the order is {order.state}")
         if order.intent.conditional is not None:
-            return "Kraken does not amend orders with a conditional close"
-        if why := self._gate.closed_reason_of(order.symbol) or self.barred.get(order.strategy):
-            return why
+            return Refusal(ErrorKind.ARGUMENT, "Kraken does not amend orders with a conditional close")
+        if closed := self._gate.closed_reason_of(order.symbol) or self.barred.get(order.strategy):
+            return Refusal(ErrorKind.NOT_TRADING, closed)
         symbol = order.symbol
         pair = self._boards.pair(symbol)
         if pair is None:
-            return f"the venue has not told what {symbol} is like"
+            return Refusal(ErrorKind.MARKET_DATA, f"the venue has not told what {symbol} is like")
         why = self._risk.amend_refusal(
             order,
             command.amendment,
@@ -405,23 +491,39 @@ class NewOrders:
         )
         if why is not None:
             return why
-        if wait_ns := self._rates.wait_ns(symbol, amend_cost(self._now.wall - order.aged_from), now):
-            return f"Kraken's rate counter of {symbol} has no room for another {wait_ns / NS_PER_S:.1f} s"
+        if wait_ns := self._rates.wait_ns(symbol, self._amend_cost(order), now):
+            return _no_room(symbol, wait_ns)
         return None
 
-    def _send_amend(self, order: TrackedOrder) -> bool:
-        amendment, trigger = order.amendment, order.intent.trigger
-        if amendment is None:
-            return False
+    def _send_amend(self, order: TrackedOrder, record: AmendSent) -> bool:
+        trigger = order.intent.trigger
 
         def build(token: str, req_id: int) -> bytes:
             return order_requests.amend_order(
-                amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
+                record.amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
                 trigger_price_type=trigger.price_type if trigger is not None else None,
-                deadline=order.amend_deadline, token=token, req_id=req_id,
+                deadline=record.deadline, token=token, req_id=req_id,
             )  # fmt: skip
 
         return self._websocket.send("amend_order", Purpose("amend", (order.key,)), build)
+
+
+def _changes_nothing(amendment: Amendment, order: TrackedOrder) -> bool:
+    """True if the order has these terms already."""
+    if (amendment.price_decimals, amendment.qty_decimals) != (order.price_decimals, order.qty_decimals):
+        return False
+    if amendment.limit_offset is not None or amendment.trigger_price is not None or amendment.display_qty is not None:
+        return False
+    return amendment.qty in (None, order.qty) and amendment.limit_price in (None, order.limit_price)
+
+
+def _no_room(symbol: str, wait_ns: int) -> Refusal:
+    seconds = wait_ns / NS_PER_S
+    return Refusal(ErrorKind.RATE_LIMIT, f"Kraken's rate counter of {symbol} has no room for another {seconds:.1f} s")
+
+
+def _unwritable(error: Exception) -> Refusal:
+    return Refusal(ErrorKind.ARGUMENT, f"no request can carry it: {error}")
 
 
 def _cost(orders: Orders) -> RateCost:

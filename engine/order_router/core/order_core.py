@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from engine.kraken.connection.breaker import Breaker
 from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Answer, TradingEvent
 from engine.kraken_rest.pair_names import PairNames
@@ -43,7 +44,6 @@ from engine.order_router.core.settings import CoreSettings
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
-from engine.orders.breaker import Breaker
 from engine.orders.journal_records import DayBegan, ModeChanged, Record
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
@@ -121,7 +121,7 @@ class OrderCore:
         self.gate = TradingGate(self.risk, self._tell_all)
         self.records = OrderRecords(
             blotter, ports.journal, outboxes, Balances(), now, ports.history, on_journal=self._on_journal,
-            on_change=self.quick_check.changed,
+            on_change=self.quick_check.changed, on_took=ports.on_took,
         )  # fmt: skip
         kraken = KrakenTime(now)
         names = PairNames(ports.calls, now, ports.chance)
@@ -268,7 +268,11 @@ class OrderCore:
         self.replies.on_events(events)
 
     def end_burst(self) -> None:
-        """End a burst of frames: report whether orders are taken, and publish the reports."""
+        """End a burst of frames: send what waited for it, report whether orders are taken,
+        and publish the reports.
+        """
+        if self.new_orders.waiting_amends:
+            self.new_orders.send_amends(self._now.mono)
         self.gate.tell()
         self.flush()
 
@@ -286,6 +290,7 @@ class OrderCore:
         self.degraded.on_time(now)
         self._send_cancels()
         self.new_orders.send_queued(now)
+        self.new_orders.send_amends(now)
         self._watch_hangs(now)
         if not self.gate.shut_reason and not self._is_left_alone():
             self.dead_man.refresh(now)
@@ -324,6 +329,11 @@ class OrderCore:
     def own_open(self) -> list[TrackedOrder]:
         """The open orders of our strategies."""
         return [order for order in self.blotter.open.values() if not order.is_external]
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether the trading connection is up and has a token."""
+        return self._session.is_ready
 
     def cancel_all_of(self, strategy: str | None, symbol: str = "") -> int:
         """Cancel the open orders of a strategy (None: all that are ours), on one pair

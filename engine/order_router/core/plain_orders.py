@@ -11,14 +11,14 @@ and book are read for each order.
 
 from typing import Final
 
+from engine.kraken.connection.breaker import Breaker
 from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Purpose
 from engine.kraken.trading.order_requests import UNWRITABLE, LimitOrderText
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
-from engine.order_router.core.new_orders import NO_CONNECTION, NewOrders
+from engine.order_router.core.new_orders import NOT_SENT, NewOrders
 from engine.order_router.core.ports import Ports
-from engine.orders.breaker import Breaker
 from engine.orders.intent import OrderIntent
 from engine.orders.journal_records import Submitted
 from engine.orders.quick_check import QuickCheck
@@ -126,7 +126,7 @@ class PlainOrders:
         self._risk.approved(strategy, intent, now)
         self._records.apply(submitted)
         if not is_sent:
-            self._records.commit(blotter.on_rejected(key, f"not sent: {NO_CONNECTION}", at))
+            self._records.commit(blotter.on_rejected(key, NOT_SENT, at))
         return True
 
     def _prepare(self, packed: bytes) -> tuple[PlainShape, LimitOrderText] | None:

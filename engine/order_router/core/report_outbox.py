@@ -142,8 +142,10 @@ def order_report(order: TrackedOrder) -> OrderReport:
         fees=tuple(order.fees.items()),
         price_decimals=order.price_decimals,
         qty_decimals=order.qty_decimals,
-        is_busy=bool(order.pending) or order.cancel_wanted,
+        is_busy=order.pending == "amend",
+        is_ending=order.pending == "cancel" or order.cancel_wanted,
         changed_at=order.changed_at,
         trigger_type=order.intent.trigger.price_type if order.intent.trigger is not None else "",
         limit_offset_type=order.intent.limit_price_type or "",
+        error=order.error,
     )

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from engine.orders.intent import OrderIntent
 from engine.orders.life import OrderState
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.rings.framing import Framing
 from engine.units import MonoNs, PriceTicks, QtyLots, WallNs, units_decimal
 
@@ -48,16 +49,26 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
     price_decimals: int = 0
     qty_decimals: int = 0
     is_busy: bool = False
-    """True while an amend or a cancel is under way."""
+    """True while an amend is under way, or waits to be sent."""
     changed_at: WallNs
     trigger_type: str = ""
     """static, pct or quote, of an order that has a trigger: what an amend of it means."""
     limit_offset_type: str = ""
     """pct or quote, of an order whose limit follows its trigger."""
+    is_ending: bool = False
+    """True while a cancel is under way, or waits to be sent."""
+    error: ErrorKind | None = None
+    """The kind of the error that `reason` tells of; None where it tells of none."""
 
     @classmethod
     def of_intent(
-        cls, key: str, intent: OrderIntent, at: WallNs, *, state: OrderState = OrderState.NEW, reason: str = ""
+        cls,
+        key: str,
+        intent: OrderIntent,
+        at: WallNs,
+        *,
+        state: OrderState = OrderState.NEW,
+        why: Refusal | None = None,
     ) -> "OrderReport":
         """An order of which nothing is known but what was asked for."""
         return cls(
@@ -66,7 +77,8 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
             side=intent.side,
             order_type=intent.order_type,
             state=state,
-            reason=reason,
+            reason="" if why is None else why.text[:REASON_CHARS_MAX],
+            error=None if why is None else why.kind,
             qty_lots=intent.qty,
             limit_price_ticks=intent.limit_price,
             price_decimals=intent.price_decimals,
@@ -75,6 +87,25 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
             trigger_type=intent.trigger.price_type if intent.trigger is not None else "",
             limit_offset_type=intent.limit_price_type or "",
         )
+
+
+class OrderError(Struct, frozen=True):
+    """What was wrong with an order, or with a change of one."""
+
+    kind: ErrorKind
+    text: str
+    """The sentence, as in `Order.reason`."""
+
+    @property
+    def is_final(self) -> bool:
+        """True if the same order cannot be taken later either: the order, the account or
+        the settings must change first. Insufficient funds are final, a full rate counter
+        is not.
+        """
+        return self.kind.is_final
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Order(Struct, eq=False):
@@ -121,6 +152,14 @@ class Order(Struct, eq=False):
         """Why it is in this state, or why the last amend or cancel was refused; empty
         without one."""
         return self.report.reason
+
+    @property
+    def error(self) -> OrderError | None:
+        """What was wrong, by kind: of an order that was refused or rejected, or of the last
+        amend or cancel that was; None where nothing was.
+        """
+        kind = self.report.error
+        return None if kind is None else OrderError(kind, self.report.reason)
 
     @property
     def qty(self) -> Decimal:
@@ -178,10 +217,15 @@ class Order(Struct, eq=False):
 
     @property
     def is_working(self) -> bool:
-        """True if it can be amended now: it is open at Kraken, with no amend or cancel
-        under way."""
+        """True if it can be amended: it is open at Kraken, and no cancel is under way. An
+        amend behind another waits for that one; see `is_amending`."""
         report = self.report
-        return report.state in (OrderState.WORKING, OrderState.PARTIAL) and not report.is_busy
+        return report.state in (OrderState.WORKING, OrderState.PARTIAL) and not report.is_ending
+
+    @property
+    def is_amending(self) -> bool:
+        """True while an amend is under way, or waits for the limits to have room for it."""
+        return self.report.is_busy and self.is_open
 
     @property
     def is_filled(self) -> bool:
