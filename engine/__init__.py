@@ -24,7 +24,7 @@ from engine.strategy.orders import (
 )
 
 if TYPE_CHECKING:
-    from engine.client import Engine
+    from engine.client import Engine, Statistics
 
 __all__ = [
     "Balance",
@@ -48,6 +48,7 @@ __all__ = [
     "OrderState",
     "Pair",
     "Position",
+    "Statistics",
     "Strategy",
     "Ticker",
     "Trade",
@@ -59,8 +60,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Not with the others: every process of an engine imports this module, and none of them
     # the whole.
-    if name == "Engine":
-        from engine.client import Engine
+    if name in ("Engine", "Statistics"):
+        from engine import client
 
-        return Engine
+        return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,7 +21,7 @@ import click
 import msgspec
 
 from engine.cli.main import COMMANDS, engine
-from engine.client import Engine, handlers
+from engine.client import Engine, Statistics, handlers
 from engine.client.handlers import EVENTS, OF_PAIRS
 from engine.config import Config, Setting, settings
 from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused, StrategyError
@@ -109,8 +109,9 @@ def option_row(option: click.Option) -> tuple[str, str, str, str]:
     elif option.metavar:
         value = f"`{option.metavar}`"
     else:
-        value = {"integer": "a whole number", "float": "a number", "float range": "a number", "path": "a file",
-                 "text": "text"}[option.type.name]  # fmt: skip
+        value = {"integer": "a whole number", "float": "a number", "path": "a file", "text": "text"}[
+            option.type.name.removesuffix(" range")
+        ]
     if option.multiple:
         value += ", repeatable"
     return f"`{option.opts[0]}`", value, default, told.strip()
@@ -233,6 +234,9 @@ def programs_page() -> str:
         ),
         *map(prose, paragraphs(inspect.getdoc(Engine.open))),
         member_table("call or field", [member for member in members_of(Engine) if member.name != "open"]),
+        "## Statistics",
+        prose(f"What `engine.statistics()` returns. {first_paragraph(inspect.getdoc(Statistics))}"),
+        member_table("figure", members_of(Statistics)),
         "## Events",
         prose(f"`engine.on` takes {', '.join(EVENTS)}. With `symbol` it takes {', '.join(OF_PAIRS)} of one pair."),
         *map(prose, paragraphs(inspect.getdoc(handlers))[2:]),
@@ -313,8 +317,9 @@ def text_after(node: ast.stmt | None) -> str:
 
 
 def member_table(head: str, members: Iterable[Member]) -> str:
-    """Members as a table."""
-    return table((head, "meaning"), ((f"`{member.signature}`", member.text) for member in members))
+    """Members as a table, without those that only the engine uses."""
+    shown = (member for member in members if not member.text.endswith("for the engine alone."))
+    return table((head, "meaning"), ((f"`{member.signature}`", member.text) for member in shown))
 
 
 # --- Markdown
@@ -362,6 +367,7 @@ NAMED = {
     "processes": "<process>",
     "restarts": "<process>",
     "rings": "<ring>",
+    "rings.<ring>.lag": "<reader>",
     "feeds": "<process>",
     "latency_us": "<latency>",
     "strategies": "<strategy>",

@@ -67,4 +67,6 @@ class RouterCounters:
         self._counters.set("unknown_open", len(core.blotter.in_doubt()))
         self._counters.set("open", len(core.blotter.open))
         self._counters.set("own_open", len(core.own_open))
+        self._counters.set("connected", connection.connected)
+        self._counters.set("authenticated", core.is_authenticated)
         self._counters.set("heartbeat_ns", self._mono_ns())

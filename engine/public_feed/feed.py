@@ -35,7 +35,7 @@ from engine.kraken.public.session import PublicSession
 from engine.kraken.rest.market_data import RestDepth
 from engine.kraken_rest.public_calls import PublicCalls
 from engine.market.books import Book
-from engine.net.traffic import Traffic
+from engine.net.traffic import TRAFFIC_COUNTERS, Traffic, traffic_counts
 from engine.processes.launch import Conflation
 from engine.public_feed.lane import lane_of
 from engine.public_feed.sources import Ask, Sources
@@ -74,21 +74,11 @@ PAIR_STATUS_BYTES_MAX: Final = 24  # genuine ones have sixteen at most
 # Books that wait for the data of their pair; then they are published without it.
 PAIR_WAIT_BOOKS_MAX: Final = 1024
 
-# Counters named as the session's attributes; and those of the connection, by their
-# attributes.
+# Counters named as the session's attributes.
 SESSION_COUNTERS: Final = (
     "trades", "trades_missed", "trades_repeated", "trades_filled", "tickers", "candles", "candles_missed",
     "candles_repeated", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "ping_rtt_ns",
 )  # fmt: skip
-TRAFFIC_COUNTERS: Final = {
-    "frames": "frames_received",
-    "bytes": "bytes_received",
-    "binary_frames": "binary_frames",
-    "session_errors": "session_errors",
-    "connects": "connects",
-    "connect_failures": "connect_failures",
-    "disconnects": "disconnects",
-}
 REST_COUNTERS: Final = {
     "rest_calls": "calls",
     "rest_failures": "failures",
@@ -103,7 +93,6 @@ OWN_COUNTERS: Final = ("unpublishable", "comparisons", "divergences", "divergenc
 PPM: Final = 1_000_000
 _rest_counts = attrgetter(*REST_COUNTERS.values())
 _session_counts = attrgetter(*SESSION_COUNTERS)
-_traffic_counts = attrgetter(*TRAFFIC_COUNTERS.values())
 _pair_counts = attrgetter(*PAIR_COUNTERS)
 
 # Hot: an enum member costs a lookup.
@@ -216,7 +205,7 @@ class PublicFeed:
         # counted.
         self._heartbeat = Heartbeat(counters)
         self._session_counters = CounterGroup(counters, SESSION_COUNTERS, levels=("ping_rtt_ns",))
-        self._traffic_counters = CounterGroup(counters, tuple(TRAFFIC_COUNTERS))
+        self._traffic_counters = CounterGroup(counters, tuple(TRAFFIC_COUNTERS), levels=("connected",))
         self._own_counters = CounterGroup(counters, OWN_COUNTERS, levels=("divergence_ppm", "divergence_ppm_max"))
         self._served_counters = CounterGroup(counters, SERVED_COUNTERS, levels=("failover_ns", "failover_ns_max"))
         self._rest_counters = CounterGroup(counters, tuple(REST_COUNTERS), levels=("rest_failed_percent",))
@@ -690,7 +679,7 @@ class PublicFeed:
             (self._unpublishable, self.comparisons, self.divergences, self.divergence_ppm, self.divergence_ppm_max)
         )
         if self.traffic is not None:
-            self._traffic_counters.write(_traffic_counts(self.traffic))
+            self._traffic_counters.write(traffic_counts(self.traffic))
         if self.sources is not None:
             sources = self.sources
             self._served_counters.write(

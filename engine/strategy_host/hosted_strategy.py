@@ -20,7 +20,7 @@ Which callback a strategy is in is written into two shared words: see
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Lock
@@ -58,7 +58,7 @@ from engine.strategy.orders import Balance, Fill, Order
 from engine.strategy_host.book_calls import BOOK_CALLS, BOOK_VIEW, BookCalls, is_newer
 from engine.strategy_host.context import StrategyContext
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
-from engine.telemetry import Counters, Histogram
+from engine.telemetry import Counters, Histogram, new_histogram
 from engine.telemetry.log import UNLIMITED
 from engine.topology import Shard
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
@@ -86,6 +86,14 @@ REST_BOOK = int(Kind.REST_BOOK)
     )
 )  # fmt: skip
 NEVER = MonoNs(1 << 62)
+
+
+MEASURED = ("on_book", "on_trade", "on_ticker", "on_candle")  # callbacks that a frame of the market causes
+
+
+def wire_latency() -> dict[str, Histogram]:
+    """Empty histograms, by callback, of the time from a frame's arrival to the callback."""
+    return {name: new_histogram() for name in MEASURED}
 
 
 class MarketPort(Struct, frozen=True):
@@ -167,7 +175,7 @@ class HostedStrategy:
         symbols: Sequence[str],
         ports: Sequence[MarketPort],
         clock: Clock,
-        latency: Histogram,
+        latency: Mapping[str, Histogram],
         latency_ns: Callable[[int], int] | None = None,
         limits: HostLimits | None = None,
         first_sequence: int | None = None,
@@ -175,8 +183,10 @@ class HostedStrategy:
         why_no_trading: str = "",
         counters: Counters | None = None,
     ) -> None:
-        """`counters`: the shared ones of the host, which show the present callback; private
-        ones when left out."""
+        """`latency`: from the arrival of a frame to the callback that it causes, by
+        callback, see `wire_latency`. `counters`: the shared ones of the host, which show
+        the present callback; private ones when left out.
+        """
         self.name = name
         self.strategy = strategy
         self._log: Logger = structlog.get_logger("strategy").bind(strategy=name)
@@ -199,7 +209,7 @@ class HostedStrategy:
         self._mono_ns = clock.mono_ns
         # From a frame's arrival to the callback; a replay measures with another clock than
         # the capture's.
-        self._latency = latency
+        self.latency = {NUMBER_OF[name]: histogram for name, histogram in latency.items()}
         self._latency_ns = latency_ns
         self._limits = limits or HostLimits()
         # The callbacks that the strategy overrides: nothing is unpacked for the others.
@@ -264,7 +274,7 @@ class HostedStrategy:
                 tick_of=self.order_client if order_ports is not None else None,
                 words=self._words,
                 number=ON_BOOK,
-                latency=latency,
+                latency=latency["on_book"],
                 latency_ns=latency_ns,
                 mono_ns=self._mono_ns,
                 slow_ns=self._limits.slow_callback_ns,
@@ -298,6 +308,12 @@ class HostedStrategy:
     def gaps_of(self, ring_name: str) -> int:
         """The same, of one ring."""
         return sum(feed.subscriber.gap_count for feed in self._feeds if feed.shard.ring_name == ring_name)
+
+    def lag_of(self, ring_name: str) -> int | None:
+        """Records of one ring that were published and not yet taken; None for a ring that
+        it does not read."""
+        lags = [feed.subscriber.lag for feed in self._feeds if feed.shard.ring_name == ring_name]
+        return lags[0] if lags else None
 
     def share_the_thread(self) -> None:
         """Limit each turn to a quota of time from now on, for there are other
@@ -639,7 +655,7 @@ class HostedStrategy:
         # callback's own time.
         began = self._mono_ns()
         self._words.begin(number, began)
-        self._latency.record(began - received_at if self._latency_ns is None else self._latency_ns(received_at))
+        self.latency[number].record(began - received_at if self._latency_ns is None else self._latency_ns(received_at))
         self.callbacks += 1
         self.order_client.tick_at = MonoNs(received_at)
         try:

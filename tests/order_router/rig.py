@@ -241,6 +241,8 @@ class RouterRig:
         self.readers = {strategy: GatedSubscriber(memory) for strategy, memory in self.report_rings.items()}
         # Answers' latencies, as the core told them.
         self.took_ns: list[int] = []
+        # Steps of orders' lives, and how long they took, likewise.
+        self.took: list[tuple[str, int]] = []
         self.lives, self.run = 0, 1
         # Of the key, as the next router finds it noted.
         self.key_tier = "starter"
@@ -282,6 +284,7 @@ class RouterRig:
             on_sent=lambda issued_at, tick_at: None,
             on_acknowledged=self.took_ns.append,
             chance=self._chance,
+            on_took=lambda step, ns: self.took.append((step, ns)),
         )
         self.core: OrderCore = build(self.settings, ports, blotter)
         self.router = OrderRouter(

@@ -13,10 +13,10 @@ from engine import BookTop, FeedState, Strategy, Trade
 from engine.native import CORE
 from engine.strategy_host import book_calls, hosted_strategy
 from engine.strategy_host.hosted_strategy import RECORDS_PER_CYCLE_MAX, HostedStrategy
-from engine.telemetry import histogram
+from engine.telemetry import histogram, merged_snapshot
 from engine.units import NS_PER_MS
+from tests.market.rig import book_record, sides
 from tests.public_feed.rig import SYMBOLS, Market, frames, trade
-from tests.test_records import book_record, sides
 
 IMPLEMENTATIONS: dict[str, Any] = {"portable": SimpleNamespace(BookCalls=book_calls.BookCalls, BookTop=BookTop)}
 if CORE is not None:
@@ -201,7 +201,10 @@ def test_the_latency_is_counted_once_a_callback(name, host):
     market = Market(slot_count=8192)
     market.clock.mono_ns = time.monotonic_ns  # type: ignore[method-assign]
     hosted = host(name, market, Noting(market))
-    recorded = hosted._latency.snapshot
+
+    def recorded():
+        return merged_snapshot(hosted.latency.values())
+
     market.take(*frames()[:60])
     while hosted.do_work():
         pass

@@ -136,7 +136,12 @@ class PrivateSession:
     @property
     def is_live(self) -> bool:
         """True if both snapshots have arrived, with no gap since."""
-        return all(stream.phase is Phase.LIVE for stream in self.streams.values())
+        return self.subscriptions == len(self.streams)
+
+    @property
+    def subscriptions(self) -> int:
+        """Channels whose snapshot has arrived, with no gap since."""
+        return sum(stream.phase is Phase.LIVE for stream in self.streams.values())
 
     @property
     def duplicates(self) -> int:

@@ -74,12 +74,16 @@ class OrderRecords:
         *,
         on_journal: Callable[[str], None],
         on_change: Callable[[TrackedOrder, bool], None],
+        on_took: Callable[[str, int], None] | None = None,
     ) -> None:
         """`on_journal` is called with the error when the journal begins to fail, and with
         "" when it can be written again.
 
         `on_change` is called with each order that a record has changed, and whether by a
         fill.
+
+        `on_took` is called with `acknowledged_by_websocket`, `filled_by_rest` and the like,
+        and the nanoseconds since the order was sent.
         """
         self.blotter = blotter
         self._journal = journal
@@ -89,6 +93,7 @@ class OrderRecords:
         self._now = now
         self._on_journal = on_journal
         self._on_change = on_change
+        self._on_took = on_took
         self._unwritten: list[Record] = []
         self._is_failing = False
         # When open orders of this process's life left, on the monotonic clock.
@@ -164,6 +169,8 @@ class OrderRecords:
         if change is None:
             return None
         order = change.order
+        if self._on_took is not None:
+            self._measure(order, record, self._on_took)
         if isinstance(record, Submitted):
             self._sent_at[order.key] = self._now.mono
         elif not order.is_open:
@@ -192,6 +199,17 @@ class OrderRecords:
                 outbox.send(order_report(order))
                 outbox.send(_fill_report(order, change.fill, MonoNs(received_at)))
         return change
+
+    def _measure(self, order: TrackedOrder, record: Record, on_took: Callable[[str, int], None]) -> None:
+        match record:
+            case Acknowledged():
+                step = "acknowledged"
+            case Ended(state=OrderState.FILLED.value):
+                step = "filled"
+            case _:
+                return
+        if (sent_at := self._sent_at.get(order.key)) is not None:
+            on_took(f"{step}_by_{order.route}", self._now.mono - sent_at)
 
     def sent_at(self, key: str) -> MonoNs | None:
         """When an open order was sent; None when that was in an earlier life of the router,

@@ -25,6 +25,7 @@ from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.websocket_route import WebSocketRoute
+from engine.orders.client_order_id import is_made_here
 from engine.orders.intent import OrderIntent
 from engine.orders.journal_records import AmendSent, Queued, Submitted, Unqueued
 from engine.orders.life import OrderState
@@ -45,6 +46,9 @@ NOT_SENT: Final = NO_CONNECTION.within("not sent: ")
 AMEND_REFUSED: Final = "amend refused: "
 TAKEN_IN_PART: Final = Refusal(ErrorKind.TRANSPORT, "the order router died while it took the batch")
 QUEUED_TOO_LONG: Final = Refusal(ErrorKind.RATE_LIMIT, "it waited too long for Kraken's rate counter")
+ID_TAKEN: Final = Refusal(
+    ErrorKind.DUPLICATE, "another order of the account, or one of an earlier run, has this cl_ord_id; use each once"
+)
 DROPPED: Final = Refusal(ErrorKind.CANCELED, "canceled before it was sent")
 
 Orders = tuple[tuple[str, OrderIntent], ...]
@@ -132,6 +136,9 @@ class NewOrders:
         now = self._now.mono
         unknown = tuple(order for order in orders if self._blotter.get(order[0]) is None and order[0] not in self.queue)
         if len(unknown) < len(orders):
+            if self._has_others_id(strategy, orders):
+                self._refuse(strategy, orders, ID_TAKEN)
+                return
             self.counts["commands_repeated"] += 1  # the router before, which was killed, had taken it
             if unknown:  # in the middle of writing the batch to the journal: nothing of it left
                 self._refuse(strategy, unknown, TAKEN_IN_PART)
@@ -141,6 +148,9 @@ class NewOrders:
             waited_s, most_s = (now - issued_at) / NS_PER_S, self.settings.command_ttl_ns / NS_PER_S
             late = f"it waited {waited_s:.1f} s for the router, more than {most_s:g} s"
             self._refuse(strategy, orders, Refusal(ErrorKind.DEADLINE, late))
+            return
+        if self._is_id_open(orders):
+            self._refuse(strategy, orders, ID_TAKEN)
             return
         judged = self._judge(strategy, orders, now)
         if isinstance(judged, Refusal):
@@ -152,6 +162,23 @@ class NewOrders:
             self._send(strategy, orders, judged, issued_at, tick_at)
         else:
             self._wait(strategy, orders, wait_ns, now)
+
+    def _has_others_id(self, strategy: str, orders: Orders) -> bool:
+        """True if an id of these is that of an order of another strategy, or of an earlier
+        run: then it was the user's own choice.
+        """
+        for key, _ in orders:
+            order, queued = self._blotter.get(key), self._blotter.queued_by(key)
+            if order is not None and (order.strategy != strategy or order.sent_in_run != self._blotter.run):
+                return True
+            if queued not in (None, strategy):
+                return True
+        return False
+
+    def _is_id_open(self, orders: Orders) -> bool:
+        """True if an open order of the account has an id of these that the user chose."""
+        chosen = {key for key, _ in orders if not is_made_here(key, self._blotter.run)}
+        return bool(chosen) and any(order.cl_ord_id in chosen for order in self._blotter.open.values())
 
     def send_queued(self, now: MonoNs) -> None:
         """Send the queued orders that the rate counter has room for; refuse those that

@@ -121,7 +121,7 @@ class OrderCore:
         self.gate = TradingGate(self.risk, self._tell_all)
         self.records = OrderRecords(
             blotter, ports.journal, outboxes, Balances(), now, ports.history, on_journal=self._on_journal,
-            on_change=self.quick_check.changed,
+            on_change=self.quick_check.changed, on_took=ports.on_took,
         )  # fmt: skip
         kraken = KrakenTime(now)
         names = PairNames(ports.calls, now, ports.chance)
@@ -324,6 +324,11 @@ class OrderCore:
     def own_open(self) -> list[TrackedOrder]:
         """The open orders of our strategies."""
         return [order for order in self.blotter.open.values() if not order.is_external]
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether the trading connection is up and has a token."""
+        return self._session.is_ready
 
     def cancel_all_of(self, strategy: str | None, symbol: str = "") -> int:
         """Cancel the open orders of a strategy (None: all that are ours), on one pair
