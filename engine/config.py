@@ -139,6 +139,40 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     spin: Annotated[bool, Meta(description="never sleep: faster by some 20 µs, costs one core per shard")] = False
 
 
+class ConnectionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[connection]: how every WebSocket is opened, watched and opened again."""
+
+    ping_interval_s: Annotated[
+        float,
+        Meta(ge=1.0, le=50.0, description="between two pings; Kraken closes a connection that is silent for a minute"),
+    ] = 15.0
+    ping_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=0.5, le=60.0, description="a ping unanswered for so long: reconnect; the public feed waits three times"
+        ),
+    ] = 5.0
+    connect_timeout_s: Annotated[
+        float, Meta(ge=0.5, le=60.0, description="for TCP, and again for TLS and the handshake; usual are 0.1 to 0.5 s")
+    ] = 5.0
+    backoff_min_s: Annotated[
+        float,
+        Meta(ge=0.05, le=60.0, description="the first pause after a failed attempt is drawn from 0 to this"),
+    ] = 0.5
+    backoff_max_s: Annotated[
+        float, Meta(ge=0.1, le=600.0, description="no pause is longer; Kraken's own longer ones are kept besides")
+    ] = 30.0
+    backoff_factor: Annotated[
+        float, Meta(ge=1.0, le=10.0, description="each failed attempt in a row makes the pause longer by this")
+    ] = 2.0
+    attempts_max: Annotated[
+        int,
+        Meta(
+            ge=0, le=100_000, description="failed attempts in a row that end the engine with a reason; 0: never give up"
+        ),
+    ] = 0
+
+
 class FallbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[fallback]: REST behind the public WebSocket, and for how long data count as fresh."""
 
@@ -409,6 +443,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     venue: VenueConfig = VenueConfig()
     feed: FeedConfig = FeedConfig()
+    connection: ConnectionConfig = ConnectionConfig()
     fallback: FallbackConfig = FallbackConfig()
     engine: EngineConfig = EngineConfig()
     strategies: tuple[StrategyConfig, ...] = msgspec.field(default=(), name="strategy")
@@ -675,6 +710,11 @@ def _check_rules(config: Config, place: _Place) -> None:
         near = 1 << (feed.ring_slots.bit_length() - 1)
         raise _error(
             f"{place('feed.ring_slots')} must be a power of two, e.g. {near} or {2 * near}, not {feed.ring_slots}"
+        )
+    if config.connection.backoff_min_s > config.connection.backoff_max_s:
+        raise _error(
+            f"{place('connection.backoff_min_s')} must be at most {place.short('connection.backoff_max_s')}, "
+            f"which is {config.connection.backoff_max_s:g}, not {config.connection.backoff_min_s:g}"
         )
     if engine.restart_delay_min_s > engine.restart_delay_max_s:
         raise _error(

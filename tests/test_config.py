@@ -136,7 +136,8 @@ UNITS = r"_(s|ms|min)(_min|_max)?$|_per_(s|minute)(_max)?$|_delay_m\w+_s$|_perce
 
 def test_every_number_says_its_unit() -> None:
     """A number's name ends in its unit, or counts things: a silence of 3 what?"""
-    counts = {"shards", "depth", "publish_levels", "ring_slots", "symbols_per_request", "breaker_failures"}
+    counts = {"shards", "depth", "publish_levels", "ring_slots", "symbols_per_request", "breaker_failures",
+              "backoff_factor", "attempts_max"}  # fmt: skip
     for setting in all_settings():
         name = setting.path.rpartition(".")[2]
         if isinstance(setting.default, int | float) and not isinstance(setting.default, bool):
@@ -160,8 +161,8 @@ def test_configuration_is_frozen() -> None:
         ("dept = 10", "engine.toml: dept is not a setting; did you mean feed.depth?"),
         (
             "zzz = 10",
-            "engine.toml: zzz is not a setting; there are name, symbols, venue, feed, fallback, engine, strategy, "
-            "trading, risk, log",
+            "engine.toml: zzz is not a setting; there are name, symbols, venue, feed, connection, fallback, engine, "
+            "strategy, trading, risk, log",
         ),
         ('"a\\nb\\u2028" = 1', 'engine.toml: "a\\nb\\u2028" is not a setting; there are name, symbols, '),
         ('feed.depth = "ten"', 'engine.toml: feed.depth must be a whole number, not "ten"'),

@@ -32,7 +32,7 @@ from picows import ws_connect
 
 from engine.clock import Clock
 from engine.endpoints import check_url
-from engine.errors import MisuseError
+from engine.errors import MisuseError, UserError
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
 from engine.net.link import MESSAGE_BYTES_MAX, Link, link_of
@@ -58,6 +58,15 @@ SERVICE_RESTART = 1012
 E = TypeVar("E")
 
 
+class GaveUp(UserError):
+    """Too many attempts to connect failed one after the other."""
+
+    def __init__(self, failures: int, last_error: str) -> None:
+        super().__init__(
+            f"{last_error}; given up after {failures} attempts in a row, as connection.attempts_max says (0: never)"
+        )
+
+
 class WebSocketConnection(Traffic, Generic[E]):
     """Keeps one session connected to `url`; for use in the thread of the event loop that
     runs `run()`.
@@ -77,6 +86,7 @@ class WebSocketConnection(Traffic, Generic[E]):
         budget: ConnectionBudget,
         resolver: Resolver,
         ca_file: Path | None = None,
+        failures_max: int = 0,
         handshake_deadline_s: float = HANDSHAKE_DEADLINE_S,
         close_deadline_s: float = CLOSE_DEADLINE_S,
         poll_interval_s: float = POLL_INTERVAL_S,
@@ -89,6 +99,7 @@ class WebSocketConnection(Traffic, Generic[E]):
                       events; and after the events of a poll or a close
         receive       takes a message in the session's stead, and has the session take it where it must; None: the
                       session takes each
+        failures_max  attempts that fail in a row until `run` gives up; 0: it never does
         lane          what may take frames before `receive`, in the socket's own buffer, and end a burst of which it
                       took every frame without `on_burst_end`; None: nothing
         """
@@ -104,6 +115,7 @@ class WebSocketConnection(Traffic, Generic[E]):
         self._backoff = backoff
         self._budget = budget
         self._resolver = resolver
+        self._failures_max = failures_max
         self._handshake_deadline_s = handshake_deadline_s
         self._close_deadline_s = close_deadline_s
         self._poll_interval_s = poll_interval_s
@@ -128,16 +140,22 @@ class WebSocketConnection(Traffic, Generic[E]):
         return self._link is not None and self._link.live
 
     async def run(self) -> None:
-        """Connect, serve and reconnect until `stop`; raises only the MisuseError of a
-        session or callback.
+        """Connect, serve and reconnect until `stop`.
+
+        Raises GaveUp when `failures_max` attempts have failed one after the other, and the
+        MisuseError of a session or callback.
         """
         if not self._returned.is_set():
             raise MisuseError(f"{self._endpoint.url}: run() runs already")
         self._returned.clear()
-        retry_at = self._clock.mono_ns()
+        retry_at, failures = self._clock.mono_ns(), 0
         try:
             while await self._turn_comes(retry_at):
+                connects = self.connects
                 floor_ns = await self._connect_and_serve()
+                failures = 0 if self.connects > connects else failures + 1
+                if 0 < self._failures_max <= failures and not self._stopping.is_set():
+                    raise GaveUp(failures, self.last_error)
                 retry_at = self._backoff.retry_at(self._clock.mono_ns(), floor_ns)
         finally:
             self._interrupt, self._link = _nothing, None

@@ -212,6 +212,7 @@ class Trading:
         launch = PrivateFeedLaunch(
             url=self._account.private_url,
             ca_file=config.venue.ca_file,
+            connection=config.connection,
             attempts_max=self._attempts_max,
             token_path=str(self._directory.token_path),
             ring_fd=self._account_ring.fd,
@@ -232,6 +233,7 @@ class Trading:
             url=account.private_url,
             rest_url=account.rest_url,
             ca_file=config.venue.ca_file,
+            connection=config.connection,
             attempts_max=self._attempts_max,
             credentials_fd=account.credentials_fd,
             is_live=account.is_live,
