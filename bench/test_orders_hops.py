@@ -124,6 +124,58 @@ def test_strategy_to_wire(benchmark: Any, path: OrderPath, monkeypatch: pytest.M
     benchmark.extra_info.update(bare_us=round(bare, 1), ratio=round(found["to_bytes"] / bare, 1))
 
 
+@pytest.mark.parametrize("pace", NAP_S)
+def test_changes_to_wire(benchmark: Any, path: OrderPath, pace: str) -> None:
+    """An amend of an open order, then its cancel: the strategy's call and the router's turn up to the bytes; the ratio
+    is to sending the same bytes.
+    """
+    nap_s, bare_us = NAP_S[pace], []
+    changes: dict[str, Callable[[Order], object]] = {
+        "amend": lambda order: path.desk.amend(order, {"limit": path.bid - 1}),
+        "cancel": lambda order: path.desk.cancel([order]),
+    }
+    stamps = Stamps()
+    stamps.wrap_until(path.frames, "send", "to_bytes")
+    found: dict[str, list[float]] = {name: [] for name in changes}
+
+    def changed() -> None:
+        for number in range(JOURNEYS):
+            order = path.submit()
+            path.route()
+            path.frames.take()
+            path.answer(path.ack_frame(order, number))
+            path.news()
+            for name, change in changes.items():
+                nap(nap_s)
+                began = time.perf_counter_ns()
+                change(order)
+                called_ns = time.perf_counter_ns() - began
+                nap(nap_s)
+                stamps.begin_journey()
+                stamps.begin("to_bytes")
+                path.route()
+                stamps.end_journey()
+                found[name].append(called_ns / 1e3 + stamps.journeys[-1]["to_bytes"] / 1e3)
+                request = path.frames.take()
+                nap(nap_s)
+                began = time.perf_counter_ns()
+                path.frames._ours.send(request)
+                bare_us.append((time.perf_counter_ns() - began) / 1e3)
+                path.frames.take()
+                path.answer(path.ack_frame(order, number, f"{name}_order"))
+            path.execute(path.canceled_frame(order, number))
+            path.route()
+            path.news()
+            assert not order.is_open
+
+    benchmark.pedantic(changed, rounds=1)
+    us, bare = {name: median(took[JOURNEYS // 5 :]) for name, took in found.items()}, median(bare_us)
+    benchmark.extra_info.update({f"{name}_us": round(took, 1) for name, took in us.items()})
+    benchmark.extra_info.update(
+        bare_us=round(bare, 1), **{f"{name}_ratio": round(took / bare, 1) for name, took in us.items()}
+    )
+
+
 @pytest.mark.parametrize("open_orders", OPEN_ORDERS)
 def test_risk_beside_open_orders(benchmark: Any, path: OrderPath, open_orders: int) -> None:
     """The checks of a new order when so many are open on its pair; the ratio is to none open."""

@@ -213,7 +213,16 @@ class Blotter:
 
     def is_queued(self, key: str) -> bool:
         """True if this order waits for the rate counter."""
-        return any(key == waiting for queued in self.queued.values() for waiting, _ in queued.orders)
+        return self.queued_by(key) is not None
+
+    def queued_by(self, key: str) -> str | None:
+        """The strategy whose order this is that waits for the rate counter; None if none
+        does.
+        """
+        for queued in self.queued.values():
+            if any(key == waiting for waiting, _ in queued.orders):
+                return queued.strategy
+        return None
 
     # --- deciding: what happened becomes records
 

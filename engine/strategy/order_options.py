@@ -43,6 +43,7 @@ from engine.strategy.option_rules import (
     check_amend,
     check_kind,
     check_together,
+    client_order_id,
     conditional_of,
     decimal,
     flag,
@@ -100,6 +101,10 @@ class OrderOptions(TypedDict, total=False):
     """Of a market buy: spend this much quote currency; `qty` is then 0."""
     conditional: Conditional
     """Closing order that each fill spawns."""
+    cl_ord_id: str
+    """A client order id of your own, used once: a UUID, 32 hexadecimal digits, or up to 18
+    letters, digits, dashes, dots and underlines. It is the order's `id` then. Not with
+    `conditional`, which Kraken knows by another name."""
     tag: object
     """Anything; kept as `order.tag`, never sent."""
 
@@ -137,6 +142,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "stp_type": word_of("cancel_newest", "cancel_oldest", "cancel_both"),
     "cash_qty": positive,
     "conditional": conditional_of(CLOSING, LIMITED, TRIGGERED),
+    "cl_ord_id": client_order_id,
     "tag": anything,
 }
 _AMEND_READERS: Final[Mapping[str, Reader]] = {
@@ -162,6 +168,8 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
     `expire_at` and `effective_at` must lie after `now`.
     """
     given = _read(pair, options, _READERS)
+    if "conditional" in given and options.get("cl_ord_id") is not None:
+        raise ValueError("an order with a conditional close takes no cl_ord_id: Kraken knows it by its userref")
     order_type = given.get("order_type")
     if order_type is None:
         order_type = "limit" if "limit" in given else _type_without_limit(options)

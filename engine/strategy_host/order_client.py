@@ -32,7 +32,7 @@ from msgspec.structs import force_setattr
 from engine.clock import Clock
 from engine.errors import MisuseError
 from engine.market import Pair, v2_symbol
-from engine.orders.client_order_id import client_order_ids
+from engine.orders.client_order_id import client_order_ids, id_prefix
 from engine.orders.intent import OrderIntent
 from engine.orders.life import TERMINAL, OrderState
 from engine.orders.refusal import ErrorKind, Refusal, refusal_of
@@ -121,6 +121,8 @@ class OrderClient:
         self._why_off = why_off or "the engine does not trade; see [trading] in the configuration"
         # The names of the orders that will be asked for; no two threads are given the same.
         self._keys = map("off{}".format, count(1)) if ports is None else client_order_ids(ports.tag, ports.run)
+        # With this begin the names that are made here.
+        self._id_prefix = "off" if ports is None else id_prefix(ports.tag, ports.run)
         # The strategy's own thread (0 before it has one), the engine's process, and what
         # wakes that thread.
         self._thread = 0
@@ -275,6 +277,8 @@ class OrderClient:
                 why_not = wrong.within(f"order {number} of the batch: ")
         if not 2 <= len(made) <= BATCH_ORDERS_MAX:
             why_not = Refusal(ErrorKind.ARGUMENT, f"a batch has 2 to {BATCH_ORDERS_MAX} orders, not {len(made)}")
+        elif why_not is None and len({key for key, _ in intents}) < len(intents):
+            why_not = Refusal(ErrorKind.DUPLICATE, "two orders of the batch have the same cl_ord_id; use each once")
         elif why_not is None and len({intent.symbol for _, intent in intents}) > 1:
             why_not = Refusal(ErrorKind.ARGUMENT, "a batch has orders of one pair; send one batch for each")
         if why_not is None:
@@ -473,9 +477,15 @@ class OrderClient:
         if pair is None:
             return None, self._why_no_pair(symbol)
         try:
-            return make_intent(pair, side, qty, options, at), None
+            intent = make_intent(pair, side, qty, options, at)
         except ValueError as error:
             return None, refusal_of(error)
+        own = options.get("cl_ord_id")
+        if own is not None and (self.order(own) is not None or own.startswith(self._id_prefix)):
+            return None, Refusal(
+                ErrorKind.DUPLICATE, f"an order had the client order id {own} already, or may get it; use each once"
+            )
+        return intent, None
 
     def _why_no_pair(self, symbol: str) -> Refusal:
         if symbol in self._pairs:
@@ -496,10 +506,11 @@ class OrderClient:
         return self._new_order(symbol, side, intent, options, at), intent, wrong
 
     def _new_order(self, symbol: object, side: object, intent: OrderIntent | None, options: Any, at: WallNs) -> Order:
-        key = next(self._keys)
         tag = options.get("tag") if isinstance(options, dict) else None
         if intent is not None:
-            return Order(OrderReport.of_intent(key, intent, at), tag)
+            key = options.get("cl_ord_id")
+            return Order(OrderReport.of_intent(next(self._keys) if key is None else key, intent, at), tag)
+        key = next(self._keys)
         # An invalid order shows as much as could be read of it.
         named, bought = symbol if isinstance(symbol, str) else "", side if isinstance(side, str) else ""
         return Order(OrderReport(key=key, symbol=named, side=bought, changed_at=at), tag)

@@ -19,6 +19,7 @@ from engine import (
     Connection,
     Engine,
     EngineStopped,
+    ErrorKind,
     ErrorReport,
     Fill,
     NotAvailable,
@@ -93,8 +94,9 @@ def test_a_program_reads_trades_and_ends_with_a_ledger_that_agrees(loop: Any) ->
                 orders.append(order.state)
 
             limit = pair.round_price(book.best_bid.price / 2, "down")
-            resting = await engine.buy("BTC/USD", "0.001", limit=limit, post_only=True)
+            resting = await engine.buy("BTC/USD", "0.001", limit=limit, post_only=True, cl_ord_id="mine-17")
             await resting.until_acknowledged()
+            assert engine.order("mine-17") is resting
             assert engine.orders == (resting,)
             assert engine.order(resting.order_id) is resting
             await engine.amend(resting, limit=limit - 1)
@@ -123,6 +125,7 @@ def test_a_program_reads_trades_and_ends_with_a_ledger_that_agrees(loop: Any) ->
             with pytest.raises(OrderRefused, match="tick") as refused:
                 await engine.buy("BTC/USD", "0.001", limit="50000.05")
             assert refused.value.order.state is OrderState.REFUSED
+            assert refused.value.order.error.kind is ErrorKind.PRECISION
             with pytest.raises(OrderRefused, match="it is over"):
                 await engine.amend(taken, limit=limit)
             with pytest.raises(CallError, match=r"DOGE/USD.*follows BTC/USD, ETH/USD"):

@@ -133,9 +133,10 @@ class Exchange:
         self._set(order)
         self._on_fact(self._order_fact(order, "new"))
 
-    def place(self, symbol: str, side: str, qty: str, price: str) -> str:
+    def place(self, symbol: str, side: str, qty: str, price: str, cl_ord_id: str | None = None) -> str:
         """Another program of the account's places an order; returns Kraken's id."""
-        order = self._add(symbol, {"side": side, "qty": qty, "price": price}, WallNs(self._at + NS_PER_S))
+        row = {"side": side, "qty": qty, "price": price, "cl_ord_id": cl_ord_id}
+        order = self._add(symbol, row, WallNs(self._at + NS_PER_S))
         assert not isinstance(order, str)
         return order.order_id
 

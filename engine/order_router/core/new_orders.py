@@ -25,6 +25,7 @@ from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.websocket_route import WebSocketRoute
+from engine.orders.client_order_id import is_made_here
 from engine.orders.intent import OrderIntent
 from engine.orders.journal_records import AmendSent, Queued, Submitted, Unqueued
 from engine.orders.life import OrderState
@@ -45,6 +46,9 @@ NOT_SENT: Final = NO_CONNECTION.within("not sent: ")
 AMEND_REFUSED: Final = "amend refused: "
 TAKEN_IN_PART: Final = Refusal(ErrorKind.TRANSPORT, "the order router died while it took the batch")
 QUEUED_TOO_LONG: Final = Refusal(ErrorKind.RATE_LIMIT, "it waited too long for Kraken's rate counter")
+ID_TAKEN: Final = Refusal(
+    ErrorKind.DUPLICATE, "another order of the account, or one of an earlier run, has this cl_ord_id; use each once"
+)
 DROPPED: Final = Refusal(ErrorKind.CANCELED, "canceled before it was sent")
 
 Orders = tuple[tuple[str, OrderIntent], ...]
@@ -132,6 +136,9 @@ class NewOrders:
         now = self._now.mono
         unknown = tuple(order for order in orders if self._blotter.get(order[0]) is None and order[0] not in self.queue)
         if len(unknown) < len(orders):
+            if self._has_others_id(strategy, orders):
+                self._refuse(strategy, orders, ID_TAKEN)
+                return
             self.counts["commands_repeated"] += 1  # the router before, which was killed, had taken it
             if unknown:  # in the middle of writing the batch to the journal: nothing of it left
                 self._refuse(strategy, unknown, TAKEN_IN_PART)
@@ -141,6 +148,9 @@ class NewOrders:
             waited_s, most_s = (now - issued_at) / NS_PER_S, self.settings.command_ttl_ns / NS_PER_S
             late = f"it waited {waited_s:.1f} s for the router, more than {most_s:g} s"
             self._refuse(strategy, orders, Refusal(ErrorKind.DEADLINE, late))
+            return
+        if self._is_id_open(orders):
+            self._refuse(strategy, orders, ID_TAKEN)
             return
         judged = self._judge(strategy, orders, now)
         if isinstance(judged, Refusal):
@@ -152,6 +162,23 @@ class NewOrders:
             self._send(strategy, orders, judged, issued_at, tick_at)
         else:
             self._wait(strategy, orders, wait_ns, now)
+
+    def _has_others_id(self, strategy: str, orders: Orders) -> bool:
+        """True if an id of these is that of an order of another strategy, or of an earlier
+        run: then it was the user's own choice.
+        """
+        for key, _ in orders:
+            order, queued = self._blotter.get(key), self._blotter.queued_by(key)
+            if order is not None and (order.strategy != strategy or order.sent_in_run != self._blotter.run):
+                return True
+            if queued not in (None, strategy):
+                return True
+        return False
+
+    def _is_id_open(self, orders: Orders) -> bool:
+        """True if an open order of the account has an id of these that the user chose."""
+        chosen = {key for key, _ in orders if not is_made_here(key, self._blotter.run)}
+        return bool(chosen) and any(order.cl_ord_id in chosen for order in self._blotter.open.values())
 
     def send_queued(self, now: MonoNs) -> None:
         """Send the queued orders that the rate counter has room for; refuse those that
@@ -373,22 +400,26 @@ class NewOrders:
         deadline = WallNs(self._kraken.now() + self.settings.deadline_ns)
         if goes_by_rest:
             deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
-        if not self._records.commit_before([AmendSent(order.key, command.amendment, at, deadline)]):
+        record = AmendSent(order.key, command.amendment, at, deadline)
+        if not self._records.write((record,)):
             self._records.report(order, self._unwritten.within(AMEND_REFUSED))
             return
+        is_sent, why_not = False, NO_CONNECTION
+        if not goes_by_rest:
+            try:
+                is_sent = self._send_amend(order, record)
+            except UNWRITABLE as error:
+                why_not = _unwritable(error)
+        # The bytes have left; now what could wait.
+        if is_sent:
+            self._on_sent(command.issued_at, command.tick_at)
         self.counts["amends"] += 1
         self._rates.charge(order.symbol, cost, now)
         self._risk.amend_approved(now)
+        self._records.apply(record)
         if goes_by_rest:
             self._rest.amend(order)
-            return
-        try:
-            is_sent, why_not = self._send_amend(order), NO_CONNECTION
-        except UNWRITABLE as error:
-            is_sent, why_not = False, _unwritable(error)
-        if is_sent:
-            self._on_sent(command.issued_at, command.tick_at)
-        else:
+        elif not is_sent:
             self._records.commit(self._blotter.on_request_refused(order.key, "amend", why_not, at))
 
     def _amend_refusal(self, order: TrackedOrder, command: Amend, now: MonoNs) -> Refusal | None:
@@ -423,16 +454,14 @@ class NewOrders:
             return _no_room(symbol, wait_ns)
         return None
 
-    def _send_amend(self, order: TrackedOrder) -> bool:
-        amendment, trigger = order.amendment, order.intent.trigger
-        if amendment is None:
-            return False
+    def _send_amend(self, order: TrackedOrder, record: AmendSent) -> bool:
+        trigger = order.intent.trigger
 
         def build(token: str, req_id: int) -> bytes:
             return order_requests.amend_order(
-                amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
+                record.amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
                 trigger_price_type=trigger.price_type if trigger is not None else None,
-                deadline=order.amend_deadline, token=token, req_id=req_id,
+                deadline=record.deadline, token=token, req_id=req_id,
             )  # fmt: skip
 
         return self._websocket.send("amend_order", Purpose("amend", (order.key,)), build)

@@ -31,6 +31,7 @@ from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.dead_man import DeadMan
 from engine.order_router.core.gate import TradingGate
+from engine.orders.client_order_id import is_made_here
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters
 from engine.orders.refusal import ErrorKind, Refusal
@@ -168,7 +169,7 @@ class OrderReplies:
 
     def _on_add(self, key: str, order_id: str | None, error: str, what: Meaning | None) -> None:
         at = self._now.wall
-        if what is not None and what.outcome is not Outcome.NOT_PLACED:
+        if what is not None and what.outcome is not Outcome.NOT_PLACED and not self._is_others(key, what):
             self.doubt(key, what.sentence(error))
         elif what is not None:
             self._records.commit(self._blotter.on_rejected(key, what.refusal(error), at))
@@ -178,6 +179,14 @@ class OrderReplies:
                 self._resolver.acknowledged(key)
         else:
             self._records.commit(self._blotter.on_rejected(key, ONLY_CHECKED, at))
+
+    def _is_others(self, key: str, what: Meaning) -> bool:
+        """True if an order with this id is open that is not ours: the id is one that the
+        user chose, and no order is sent twice.
+        """
+        order = self._blotter.get(key)
+        is_chosen = order is not None and not is_made_here(key, order.sent_in_run)
+        return what.outcome is Outcome.ALREADY_PLACED and is_chosen
 
     def _on_batch(self, keys: Sequence[str], error: str, what: Meaning | None, rows: Sequence[AnswerRow]) -> None:
         """Take each row as the reply for one order. An order without a row is in doubt,
