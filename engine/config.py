@@ -31,6 +31,7 @@ from msgspec import inspect as schema
 from engine.endpoints import check_rest_url, check_url
 from engine.errors import ConfigError
 from engine.market import capitals, may_be_tokenized, v2_symbol
+from engine.telemetry.log import MODULES, LogLevel
 
 CONFIG_BYTES_MAX = 1_000_000  # a file for every pair of Kraken has about 30,000
 SYMBOLS_MAX = 2048  # Kraken lists about 1,500 pairs
@@ -430,6 +431,14 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: Annotated[
         Literal["console", "json"], Meta(description="console for people, json for machines: one object a line")
     ] = "console"
+    levels: Annotated[
+        dict[str, LogLevel],
+        Meta(description='other levels of single modules: { order_router = "debug", websocket = "error" }'),
+    ] = {}
+    frames: Annotated[
+        bool,
+        Meta(description="log raw frames, without secrets, at most fifty a second of a process; slow, for debugging"),
+    ] = False
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -643,7 +652,10 @@ def _convert_value(kind: schema.Type, value: object, path: str, place: _Place) -
         case schema.StrType():
             return _of_type(str, "text", value, path, place)
         case schema.DictType():
-            return _of_type(dict, f"a table, written [{path}]", value, path, place)
+            given = _of_type(dict, f"a table, written [{path}]", value, path, place)
+            if isinstance(kind.value_type, schema.AnyType):
+                return given
+            return {key: _convert_value(kind.value_type, each, f"{path}.{key}", place) for key, each in given.items()}
         case schema.IntType():
             return _within(kind.ge, kind.le, _of_type(int, "a whole number", value, path, place), path, place)
         case _:
@@ -711,6 +723,11 @@ def _check_rules(config: Config, place: _Place) -> None:
         raise _error(
             f"{place('feed.ring_slots')} must be a power of two, e.g. {near} or {2 * near}, not {feed.ring_slots}"
         )
+    for module in config.log.levels:
+        if module not in MODULES:
+            likely = get_close_matches(module, MODULES, 1)
+            told = f"did you mean {likely[0]}?" if likely else f"there are {', '.join(MODULES)}"
+            raise _error(f"{place(f'log.levels.{_key(module)}')} is no module that logs; {told}")
     if config.connection.backoff_min_s > config.connection.backoff_max_s:
         raise _error(
             f"{place('connection.backoff_min_s')} must be at most {place.short('connection.backoff_max_s')}, "

@@ -112,7 +112,7 @@ def test_the_example_shows_every_setting_at_its_default() -> None:
         for key, value in table.items():
             if isinstance(value, list) and isinstance(value[0], dict):
                 found |= keys(value[0], f"{prefix}{key}[].")
-            elif isinstance(value, dict) and key != "params":
+            elif isinstance(value, dict) and key not in ("params", "levels"):
                 found |= keys(value, f"{prefix}{key}.")
             else:
                 found.add(f"{prefix}{key}")
@@ -165,6 +165,18 @@ def test_configuration_is_frozen() -> None:
             "strategy, trading, risk, log",
         ),
         ('"a\\nb\\u2028" = 1', 'engine.toml: "a\\nb\\u2028" is not a setting; there are name, symbols, '),
+        (
+            'log.levels = { order_ruter = "debug" }',
+            "engine.toml: log.levels.order_ruter is no module that logs; did you mean order_router?",
+        ),
+        (
+            'log.levels = { rest = "loud" }',
+            'engine.toml: log.levels.rest must be one of debug, error, info, warning, not "loud"',
+        ),
+        (
+            "connection.backoff_min_s = 60",
+            "engine.toml: connection.backoff_min_s must be at most connection.backoff_max_s, which is 30, not 60",
+        ),
         ('feed.depth = "ten"', 'engine.toml: feed.depth must be a whole number, not "ten"'),
         ("feed.depth = 10.0", "engine.toml: feed.depth must be a whole number, not 10.0"),
         ("feed.depth = true", "engine.toml: feed.depth must be a whole number, not true"),

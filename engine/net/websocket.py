@@ -35,6 +35,7 @@ from engine.endpoints import check_url
 from engine.errors import MisuseError, UserError
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
+from engine.net.frame_log import FrameLog
 from engine.net.link import MESSAGE_BYTES_MAX, Link, link_of
 from engine.net.reasons import connect_failure_text, retry_after_s
 from engine.net.resolver import Resolver
@@ -87,6 +88,7 @@ class WebSocketConnection(Traffic, Generic[E]):
         resolver: Resolver,
         ca_file: Path | None = None,
         failures_max: int = 0,
+        frame_log: FrameLog | None = None,
         handshake_deadline_s: float = HANDSHAKE_DEADLINE_S,
         close_deadline_s: float = CLOSE_DEADLINE_S,
         poll_interval_s: float = POLL_INTERVAL_S,
@@ -100,6 +102,7 @@ class WebSocketConnection(Traffic, Generic[E]):
         receive       takes a message in the session's stead, and has the session take it where it must; None: the
                       session takes each
         failures_max  attempts that fail in a row until `run` gives up; 0: it never does
+        frame_log     is given every frame; then there is no lane, which would take some unseen; None: nothing is
         lane          what may take frames before `receive`, in the socket's own buffer, and end a burst of which it
                       took every frame without `on_burst_end`; None: nothing
         """
@@ -111,6 +114,10 @@ class WebSocketConnection(Traffic, Generic[E]):
         self._on_burst_end = on_burst_end
         self._receive = session.receive if receive is None else receive
         self._lane = lane
+        self._on_sent: Callable[[bytes], None] | None = None
+        if frame_log is not None:
+            self._receive, self._lane = _noted(self._receive, frame_log), None
+            self._on_sent = frame_log.sent
         self._clock = clock
         self._backoff = backoff
         self._budget = budget
@@ -221,6 +228,7 @@ class WebSocketConnection(Traffic, Generic[E]):
             clock=self._clock,
             poll_interval_s=self._poll_interval_s,
             close_deadline_s=self._close_deadline_s,
+            on_sent=self._on_sent,
         )
         try:
             floor_ns = await self._connect(link)
@@ -349,6 +357,18 @@ def _shut(sock: socket.socket) -> None:
     """Shut the socket down, so that its reader sees the end; no effect when it is closed."""
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
+
+
+def _noted(
+    receive: Callable[[bytes, MonoNs], Sequence[E]], frame_log: FrameLog
+) -> Callable[[bytes, MonoNs], Sequence[E]]:
+    """The same, with every message in the log first."""
+
+    def receive_noted(message: bytes, received_at: MonoNs) -> Sequence[E]:
+        frame_log.received(message)
+        return receive(message, received_at)
+
+    return receive_noted
 
 
 def _nothing() -> None:

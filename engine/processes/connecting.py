@@ -10,6 +10,7 @@ from engine.clock import Clock
 from engine.config import ConnectionConfig
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
+from engine.net.frame_log import FrameLog
 from engine.net.resolver import CONNECT_DEADLINE_S, Resolver
 from engine.net.session import Session
 from engine.net.websocket import GaveUp, WebSocketConnection
@@ -56,6 +57,7 @@ def make_connection(
         resolver=resolver,
         ca_file=Path(launch.ca_file) if launch.ca_file else None,
         failures_max=settings.attempts_max,
+        frame_log=FrameLog(url, clock) if launch.log.frames else None,
         handshake_deadline_s=settings.connect_timeout_s,
     )
 

@@ -439,8 +439,7 @@ class Supervisor:
             doorbells=[(STRATEGY_HOST_DOORBELL, self._eventfd)],
             news_fd=feed.actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
-            log_level=config.log.level,
-            log_format=config.log.format,
+            log=config.log,
         )
         return launch, launch.descriptors
 

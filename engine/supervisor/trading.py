@@ -222,8 +222,7 @@ class Trading:
             counters_fd=actor.counters_segment.fd,
             news_fd=actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
-            log_level=config.log.level,
-            log_format=config.log.format,
+            log=config.log,
         )
         return launch, launch.descriptors
 
@@ -258,8 +257,7 @@ class Trading:
             counters_fd=actor.counters_segment.fd,
             news_fd=actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
-            log_level=config.log.level,
-            log_format=config.log.format,
+            log=config.log,
         )
         return launch, launch.descriptors
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import ConnectionConfig, FallbackConfig
+from engine.config import ConnectionConfig, FallbackConfig, LogConfig
 from engine.kraken.public.session import PublicSettings
 from engine.processes.freshness import Freshness
 from engine.processes.launch import FeedLaunch, actor_command, write_launch
@@ -59,7 +59,7 @@ class Feed:
             calls_per_s=LIMITS.calls_per_s, conflate="none", spin=False, attempts_max=150, doorbells=[],
             settings=PublicSettings(symbols=SYMBOLS, heartbeat_silence_ns=NS_PER_S, fills_gaps=True),
             ring_fd=ring.fd, board_fd=board.fd, counters_fd=counters.fd, news_fd=self._news[1].fileno(),
-            parent_pid=os.getpid(), log_level="debug", log_format="json",
+            parent_pid=os.getpid(), log=LogConfig(level="debug", format="json"),
         )  # fmt: skip
         fd = write_launch(launch)
         self._log = (folder / "feed.log").open("w")
