@@ -492,7 +492,7 @@ class _Opening:
         config = self._read()
         run = Run(config, shlex.split(self._venue_options) if self._venue == LOCAL else None)
         if not structlog.is_configured():  # else the program logs in its own way
-            configure_log(config.log.level, config.log.format, "engine", is_guest=True)
+            configure_log(config.log.level, config.log.format, "engine", levels=config.log.levels, is_guest=True)
         engine = self._kind(run)
         try:
             run.begin(len(config.strategies) + len(self._strategies) + 1)
