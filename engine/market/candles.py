@@ -35,6 +35,7 @@ HOUR_MIN: Final = 60
 LONG_MIN: Final = 240  # beyond, 720 minutes may not reach back to an interval's begin
 KEPT_MAX: Final = 64  # bars of an interval that can be amended
 PIECES_MAX: Final = ROWS_MAX + 80  # minutes and hours kept while a longer interval waits for them
+ATTEMPTS_MAX: Final = 5  # of asking REST for what is over, in vain
 HOLES_MAX: Final = 32  # of an interval; then the oldest two become one
 NUMBERING_MAX: Final = 10_000_000  # ids; a larger jump is a new numbering
 
@@ -341,6 +342,11 @@ class Candles:
         """Whether anything is known of the pair."""
         return self._has_begun
 
+    @property
+    def newest_at(self) -> WallNs:
+        """The time of the newest trade, or of the beginning; 0 before."""
+        return WallNs(self._newest_at)
+
     def resume(self, interval_min: int, begin: int, *, is_closed: bool) -> None:
         """Continue after the candle that was told last; before `begin`."""
         if interval_min in self._by_interval:
@@ -370,6 +376,8 @@ class Candles:
         """
         for trade_id, at, price, lots in trades:
             self.add(trade_id, at, price, lots)
+        for series in self._series:
+            series.touch(0, series.over_until)
 
     def add(self, trade_id: int, at: int, price: int, lots: int) -> None:
         """Count a trade; each is given once. `at` is Kraken's time."""
@@ -446,7 +454,8 @@ class Candles:
         for series in self._told:
             if not series.holes:
                 continue
-            if (hole := series.ended_hole(until)) is not None and self._may_ask(series.interval_min, now, renew_ns):
+            hole = series.ended_hole(until) if series.attempts < ATTEMPTS_MAX else None
+            if hole is not None and self._may_ask(series.interval_min, now, renew_ns):
                 series.attempts += 1
                 return Wanted(series.interval_min, WallNs(series.begin_of(hole.begin)))
             for begin, minute_end in series.unhealed() if series.interval_min > 1 else ():
@@ -532,11 +541,12 @@ class Candles:
             elif begin in series.bars:
                 series.forget(begin)
 
-    def give_up(self, until: int, attempts_max: int) -> None:
-        """Intervals that were over by then and for which REST was asked so often are
-        missed.
+    def give_up(self, until: int, *, has_rest: bool) -> None:
+        """Intervals that were over by then are missed where REST has been asked five times
+        in vain, or is not asked.
         """
         for series in self._told:
+            attempts_max = ATTEMPTS_MAX if has_rest else 0
             while series.attempts >= attempts_max and (hole := series.ended_hole(until)) is not None:
                 begin = series.begin_of(hole.begin)
                 end = min(series.begin_of(until), -(-hole.end // series.span) * series.span)

@@ -16,7 +16,7 @@ S = 1_000_000_000
 def naive(trades, interval_min):
     """The candles of trades (id, time, ticks, lots), by their begin."""
     groups = {}
-    for trade_id, at, price, lots in sorted(trades, key=lambda trade: (trade[1], trade[0])):
+    for _trade_id, at, price, lots in sorted(trades, key=lambda trade: (trade[1], trade[0])):
         groups.setdefault(begin_of(at, interval_min), []).append((price, lots))
     return {begin: summed(rows) for begin, rows in groups.items()}
 
@@ -125,7 +125,7 @@ def test_what_began_before_the_first_trade_is_never_closed():
     (state,) = told.add((7, at(0, 30), 100, 1))
     assert (state.is_whole, state.is_closed) == (False, False)
     assert told.know(at(1)) == []
-    told.candles.give_up(at(1), 0)
+    told.candles.give_up(at(1), has_rest=False)
     assert told.candles.missed == 1
     assert told.closed(1) == {}
     told.add((8, at(1, 1), 100, 1))
@@ -174,7 +174,7 @@ trade_times = st.lists(st.integers(0, 400 * 60), min_size=1, max_size=60).map(so
 
 @given(trade_times, st.data(), st.sampled_from([5, 15, 30, 60, 240, 1440, 10080]))
 def test_an_interval_is_the_sum_of_its_minutes(seconds, data, interval):
-    """Whatever comes late and in which order: candles of n minutes are those of one minute, merged; both are the trades."""
+    """Whatever comes late, in any order: candles of n minutes are those of one minute, merged; both are the trades."""
     trades = [
         (number, at(0, second), data.draw(st.integers(1, 50)), data.draw(st.integers(1, 9)))
         for number, second in enumerate(seconds, 1)
@@ -187,7 +187,7 @@ def test_an_interval_is_the_sum_of_its_minutes(seconds, data, interval):
         told.add(trade)
     told.know(at(20 * 1440))
     last = {(state.interval_min, state.begin): state for state in told.states}
-    reach = {begin for begin in naive(trades, 1)}
+    reach = set(naive(trades, 1))
 
     assert {begin: figures(last[1, begin]) for begin in reach} == naive(trades, 1)
     assert {begin: figures(last[interval, begin]) for begin in naive(trades, interval)} == naive(trades, interval)
@@ -294,7 +294,7 @@ def test_what_rest_does_not_tell_is_missed():
     while told.candles.wanted(now, SETTLE, RENEW) is not None:
         asked += 1
         now += RENEW
-        told.candles.give_up(now, 5)
+        told.candles.give_up(now, has_rest=True)
     assert (asked, told.candles.missed) == (5, 1)
     told.know(at(9))
     assert list(told.closed(1)) == [at(1)]
