@@ -541,19 +541,20 @@ class Candles:
             elif begin in series.bars:
                 series.forget(begin)
 
-    def give_up(self, until: int, *, has_rest: bool) -> None:
-        """Intervals that were over by then are missed where REST has been asked five times
-        in vain, or is not asked.
+    def give_up(self, *, has_rest: bool) -> None:
+        """Intervals that are over are missed where REST has been asked five times in vain,
+        or is not asked. What comes of them later is of no use.
         """
+        attempts_max = ATTEMPTS_MAX if has_rest else 0
         for series in self._told:
-            attempts_max = ATTEMPTS_MAX if has_rest else 0
-            while series.attempts >= attempts_max and (hole := series.ended_hole(until)) is not None:
+            while series.attempts >= attempts_max and (hole := series.ended_hole(series.over_until)) is not None:
                 begin = series.begin_of(hole.begin)
-                end = min(series.begin_of(until), -(-hole.end // series.span) * series.span)
+                end = min(series.over_until, -(-hole.end // series.span) * series.span)
                 self.missed += max(0, end - max(begin, series.heard_from)) // series.span
                 for at in [at for at in series.bars if begin <= at < end and not series.is_whole(at, at + series.span)]:
                     series.forget(at)
                 series.cut(begin, end)
+                series.floor = max(series.floor, end)
 
     # --- what is to be told
 

@@ -1,14 +1,15 @@
-"""The candles of a feed's pairs: from its trades, by its clock, with REST and Kraken's own
-channel beside them. Pure; the clock is passed in.
+"""The candles of a feed's pairs: from its trades, by Kraken's clock, with REST and Kraken's
+own channel beside them. Pure; time is passed in.
 
     trades, in their order ─► add() ────────────┐
     look(): what is over by the clock ──────────┼─► Candles of each pair ─► take(): to be published
     next_ask() ─► REST's OHLC ─► take_rows() ───┘
     ohlc channel ─► take_channel() ─► compared with ours some seconds after the interval's end
 
-The clock is read as Kraken's: all trades up to when Kraken was last heard are known, but
-for the time that trades have needed at least, and one second more; and only while the
-subscription holds, and no trade is held behind a gap.
+The clock is Kraken's, as its quickest messages of the last minutes have told it, so a
+calendar of this host that is wrong closes nothing early. All trades up to a second before
+Kraken was last heard are known, while the subscription holds, and no trade is held behind a
+gap.
 """
 
 from collections import deque
@@ -18,8 +19,8 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
-from engine.clock import Clock
 from engine.kraken.public.candle_rows import begin_ns
+from engine.kraken.public.events import TradePrinted
 from engine.kraken.public.messages import CandleData, TradeData
 from engine.kraken.public.session import PublicSession
 from engine.kraken.rest import market_data
@@ -29,11 +30,11 @@ from engine.timestamps import wall_ns
 from engine.topology import Shard
 from engine.units import NS_PER_S, MonoNs, WallNs, decimal_units, decimals_of, units_decimal
 
+UNKNOWN: Final = -(1 << 63)
 GRACE_NS: Final = NS_PER_S  # a trade may come so much later than the quickest ones
-AHEAD_NS_MAX: Final = 60 * NS_PER_S  # of a trade's time before the clock
-CALENDAR_NS: Final = 1_500_000_000 * NS_PER_S  # a clock that shows less is not the calendar's: a replay's
-LAG_NS_MAX: Final = 10 * NS_PER_S  # of the quickest trades; more is a clock that is wrong
-SNAPSHOT_NS: Final = 5 * NS_PER_S  # after its subscription a pair without a trade has none to tell
+AHEAD_NS_MAX: Final = 60 * NS_PER_S  # of a trade's time before Kraken's
+WINDOW_NS: Final = 600 * NS_PER_S  # the quickest message of this one and the last tells Kraken's time
+SNAPSHOT_NS: Final = 5 * NS_PER_S  # after its subscription, a pair without a snapshot has no trade to tell
 REST_AGE_NS: Final = 5 * NS_PER_S  # the trades of a reply of REST are complete up to so long before it
 SETTLE_NS: Final = 3 * NS_PER_S  # REST is asked for an interval so long after its end
 RENEW_NS: Final = 30 * NS_PER_S  # for the candles of a pair and interval, at the earliest
@@ -77,8 +78,9 @@ class _Pair:
         self.qty_decimals = 0
         # By interval: the begin of the latest that was told.
         self.newest: dict[int, int] = {}
-        # Since when its trades are subscribed to and none has come; 0 before.
-        self.served_from = 0
+        # Since when its trades are subscribed to, without their snapshot; the connection.
+        self.served_from = MonoNs(0)
+        self.connection = 0
 
     def refine(self, price_decimals: int, qty_decimals: int) -> None:
         """Count in at least so many decimals."""
@@ -92,13 +94,10 @@ class CandleFeed:
     minutes and hours of a pair while REST is asked for the beginning of a longer interval.
     """
 
-    def __init__(
-        self, shard: Shard, session: PublicSession, clock: Clock, *, history: int = 0, has_rest: bool = False
-    ) -> None:
+    def __init__(self, shard: Shard, session: PublicSession, *, history: int = 0, has_rest: bool = False) -> None:
         """`history`: the intervals before the first trade that REST is asked for.
         `has_rest`: whether it is asked at all."""
         self._session = session
-        self._clock = clock
         self._has_rest = has_rest
         self._intervals = shard.candle_intervals_min
         self._history = history if has_rest else 0
@@ -109,10 +108,13 @@ class CandleFeed:
         # The minute up to which all pairs were looked at, and whether some are behind.
         self._minute = 0
         self._is_behind = True
-        # Of the newest trade: its arrival, and Kraken's time of it; and how long the
-        # quickest trade took, by both clocks.
-        self._trade_at = (MonoNs(0), 0)
-        self._lag_ns: int | None = None
+        # Of the newest trade that came at once: its arrival, and Kraken's time of it. And how
+        # far Kraken's time was from the monotonic clock, by the quickest message of this
+        # window and of the last; when that ends, and which book is looked at next.
+        self._arrival = (MonoNs(0), 0)
+        self._offsets = (UNKNOWN, UNKNOWN)
+        self._window_until = MonoNs(0)
+        self._looked_at = 0
         # What REST is to be asked for, and when that is looked at again.
         self._asks: deque[CandleAsk] = deque()
         self._scan_at = MonoNs(0)
@@ -160,9 +162,10 @@ class CandleFeed:
         self._pairs[index] = _Pair(symbol, self._intervals, self._history)
 
     def add(
-        self, pair_index: int, trade: TradeData, ticks: int, lots: int, price_decimals: int, qty_decimals: int
+        self, pair_index: int, event: TradePrinted, ticks: int, lots: int, price_decimals: int, qty_decimals: int
     ) -> None:
         """Count a trade, in the order in which they are told."""
+        trade = event.trade
         pair = self._pairs[pair_index]
         if price_decimals != pair.price_decimals or qty_decimals != pair.qty_decimals:
             pair.refine(price_decimals, qty_decimals)
@@ -173,17 +176,15 @@ class CandleFeed:
             at = self._sensible(at, newest_at)
         pair.candles.add(trade.trade_id, at, ticks, lots)
         self.changed[pair_index] = None
+        if not event.history:
+            self._arrival = event.received_at, at
 
     def _sensible(self, at: WallNs, newest_at: WallNs) -> WallNs:
         """The time of a trade, or of the one before when it has none or is yet to come: one
         wrong time would end all intervals up to it.
         """
-        now = self._clock.wall_ns()
-        return newest_at if not at or CALENDAR_NS < now < at - AHEAD_NS_MAX else at
-
-    def note_arrival(self, received_at: MonoNs, timestamp: str) -> None:
-        """Note when a trade of the WebSocket arrived: how far the two clocks are apart."""
-        self._trade_at = received_at, wall_ns(timestamp)
+        now = self._kraken_time(self._session.heard_at)
+        return newest_at if not at or 0 < now < at - AHEAD_NS_MAX else at
 
     def seed(self, trades: Sequence[TradeData]) -> None:
         """Begin with trades of one pair that are older than the first one that is told."""
@@ -213,51 +214,68 @@ class CandleFeed:
 
     def look(self, now: MonoNs) -> None:
         """Close what is over by the clock, give up what REST does not tell, and compare."""
-        ahead_ns = self._clock.wall_ns() - now  # of the calendar to the monotonic clock
-        self._measure_lag(ahead_ns)
-        heard = self._session.heard_at + ahead_ns - GRACE_NS - (self._lag_ns or 0)
+        self._measure(now)
+        heard = self._kraken_time(self._session.heard_at) - GRACE_NS
         minute = begin_of(max(0, heard), 1)
         if minute > self._minute or self._is_behind:
             self._minute, self._is_behind = minute, False
             for index, pair in enumerate(self._pairs):
-                self._is_behind |= not (self._is_served(pair.symbol) and self._know(index, heard))
-                pair.candles.give_up(heard, has_rest=self._has_rest)
+                if self._is_served(pair, now):
+                    self._know(index, heard)
+                else:
+                    self._is_behind = True
+                pair.candles.give_up(has_rest=self._has_rest)
         if now >= self._compare_at:
             self._compare_at = MonoNs(now + NS_PER_S)
-            self._compare(now + ahead_ns - COMPARE_NS)
+            self._compare(self._kraken_time(now) - COMPARE_NS)
 
-    def _know(self, pair_index: int, until: int) -> bool:
-        """All trades of a pair up to this moment have been told. False when nothing is known
-        of the pair yet.
-        """
+    def _know(self, pair_index: int, until: int) -> None:
+        """All trades of a pair up to this moment have been told."""
         pair = self._pairs[pair_index]
+        if until <= 0:
+            return  # Kraken's time is not known yet
         if not pair.candles.has_begun:
-            pair.served_from = pair.served_from or until
-            if until < pair.served_from + SNAPSHOT_NS:
-                return False
             pair.candles.begin(until)
         pair.candles.know(until)
         if pair.candles.has_changed:
             self.changed[pair_index] = None
-        return True
 
     def known_by_rest(self, symbol: str, rows: int, received_at: MonoNs) -> None:
         """REST has told the trades of a pair; up to a little before its answer these are
         all, unless the answer was full."""
         if rows < market_data.TRADES_MAX and not self._session.tape.is_behind(symbol):
-            ahead_ns = self._clock.wall_ns() - self._clock.mono_ns()
-            self._know(self._index_of[symbol], received_at + ahead_ns - REST_AGE_NS)
+            self._know(self._index_of[symbol], self._kraken_time(received_at) - REST_AGE_NS)
 
-    def _measure_lag(self, ahead_ns: int) -> None:
-        received_at, at = self._trade_at
-        if at:
-            lag_ns = min(max(0, received_at + ahead_ns - at), LAG_NS_MAX)
-            self._lag_ns = lag_ns if self._lag_ns is None else min(lag_ns, self._lag_ns)
-            self._trade_at = MonoNs(0), 0
+    def _measure(self, now: MonoNs) -> None:
+        """Learn Kraken's time from the newest trade, and from one book after the other."""
+        self._looked_at = (self._looked_at + 1) % len(self._pairs)
+        book = self._session.feeds[self._pairs[self._looked_at].symbol]
+        for received_at, at in (self._arrival, (book.heard_at, wall_ns(book.timestamp))):
+            if received_at and at:
+                newest, before = self._offsets
+                if now >= self._window_until:
+                    self._window_until = MonoNs(now + WINDOW_NS)
+                    newest, before = UNKNOWN, newest
+                self._offsets = max(newest, at - received_at), before
+        self._arrival = MonoNs(0), 0
 
-    def _is_served(self, symbol: str) -> bool:
-        session = self._session
-        return session.is_open and session.is_confirmed("trade", symbol) and not session.tape.is_behind(symbol)
+    def _kraken_time(self, mono: MonoNs) -> int:
+        """Kraken's time at a moment, some milliseconds late; 0 before it is known."""
+        offset = max(self._offsets)
+        return mono + offset if offset != UNKNOWN else 0
+
+    def _is_served(self, pair: _Pair, now: MonoNs) -> bool:
+        """Whether what has come of a pair on this connection is all: not before its
+        snapshot, which has the trades of the time between, or there is none.
+        """
+        session, symbol = self._session, pair.symbol
+        if not session.is_open or not session.is_confirmed("trade", symbol) or session.tape.is_behind(symbol):
+            return False
+        if session.tape.has_snapshot(symbol):
+            return True
+        if pair.connection != session.connections:
+            pair.connection, pair.served_from = session.connections, now
+        return now - pair.served_from >= SNAPSHOT_NS
 
     # --- REST
 
@@ -265,9 +283,9 @@ class CandleFeed:
         """What REST is to be asked for; None when nothing is due. Call `asked` when it was."""
         if not self._asks and now >= self._scan_at and self._has_rest:
             self._scan_at = MonoNs(now + SCAN_NS)
-            wall = self._clock.wall_ns()
+            kraken_now = self._kraken_time(now)
             for index, pair in enumerate(self._pairs):
-                while (wanted := pair.candles.wanted(wall, SETTLE_NS, RENEW_NS)) is not None:
+                while (wanted := pair.candles.wanted(kraken_now, SETTLE_NS, RENEW_NS)) is not None:
                     self._asks.append(_ask(index, pair.symbol, wanted.interval_min, wanted.since))
         return self._asks[0] if self._asks else None
 

@@ -182,7 +182,7 @@ class PublicFeed:
         self.candles: CandleFeed | None = None
         if shard.candle_intervals_min:
             has_rest = session.settings.fills_gaps
-            self.candles = CandleFeed(shard, session, clock, history=candle_history, has_rest=has_rest)
+            self.candles = CandleFeed(shard, session, history=candle_history, has_rest=has_rest)
         # The connection's counters; None in a replay.
         self.traffic: Traffic | None = None
         # The calls of REST; None where it is not asked.
@@ -602,9 +602,7 @@ class PublicFeed:
         if trade.trade_id == self._session.tape.newest_id(trade.symbol):
             self._dirty[self._shard.trade_slot(pair_index)] = record
         if self.candles is not None:
-            self.candles.add(pair_index, trade, price_ticks, qty_lots, price_decimals, qty_decimals)
-            if not (event.history or event.is_rest):
-                self.candles.note_arrival(event.received_at, trade.timestamp)
+            self.candles.add(pair_index, event, price_ticks, qty_lots, price_decimals, qty_decimals)
 
     def _publish_ticker(self, event: TickerChanged) -> None:
         self._tell_ticker(event.ticker, self._session.heard_at)

@@ -125,12 +125,32 @@ def test_what_began_before_the_first_trade_is_never_closed():
     (state,) = told.add((7, at(0, 30), 100, 1))
     assert (state.is_whole, state.is_closed) == (False, False)
     assert told.know(at(1)) == []
-    told.candles.give_up(at(1), has_rest=False)
+    told.candles.give_up(has_rest=False)
     assert told.candles.missed == 1
     assert told.closed(1) == {}
     told.add((8, at(1, 1), 100, 1))
     told.know(at(2))
     assert list(told.closed(1)) == [at(1)]
+
+
+def test_what_was_given_up_stays_so():
+    """Late trades of an interval that is missed do not make a candle of their own."""
+    told = Told(1)
+    told.add((7, at(0, 30), 100, 1))
+    told.know(at(1))
+    told.candles.give_up(has_rest=False)
+    told.add((8, at(0, 50), 100, 1), (9, at(1, 1), 100, 1))
+    told.know(at(2))
+    assert list(told.closed(1)) == [at(1)]
+
+
+def test_nothing_is_given_up_before_it_is_over():
+    """More trades of it may come, and its end is not known."""
+    told = Told(1)
+    told.add((7, at(0, 30), 100, 1))
+    told.candles.give_up(has_rest=False)
+    (state,) = told.add((8, at(0, 50), 100, 1))
+    assert (state.trades, state.is_whole, told.candles.missed) == (2, False, 0)
 
 
 def test_a_late_trade_amends_the_interval_that_it_belongs_to():
@@ -294,7 +314,7 @@ def test_what_rest_does_not_tell_is_missed():
     while told.candles.wanted(now, SETTLE, RENEW) is not None:
         asked += 1
         now += RENEW
-        told.candles.give_up(now, has_rest=True)
+        told.candles.give_up(has_rest=True)
     assert (asked, told.candles.missed) == (5, 1)
     told.know(at(9))
     assert list(told.closed(1)) == [at(1)]

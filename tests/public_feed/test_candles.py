@@ -85,6 +85,7 @@ class Story:
     def asks(self) -> list[CandleAsk]:
         """What REST is asked for now."""
         assert self.market.feed.candles is not None
+        self.market.feed.do_work()
         found = []
         while (ask := self.market.feed.candles.next_ask(self.clock.mono_ns())) is not None:
             self.market.feed.candles.asked()
@@ -174,15 +175,23 @@ def test_a_candle_is_closed_by_the_clock():
     assert story.counts()["candles_missed"] == 2  # of both intervals the first, of which no REST tells the beginning
 
 
-def test_a_clock_that_is_ahead_closes_nothing_early():
-    """Trades seem to need four seconds: an interval ends as much later."""
-    story = Story(1, at="23:10:54")
-    story.take(fill(1, at="23:10:50"))
-    story.at("23:11:34")
-    story.take(fill(2, at="23:11:30"))
-    story.at("23:12:04")
-    story.take(fill(3, at="23:11:59.9"))
-    story.at("23:12:07")
+@pytest.mark.parametrize("wrong_s", [-86_400, -4, 4, 86_400])
+def test_a_calendar_that_is_wrong_changes_nothing(wrong_s):
+    """The host's clock is set, by hand or NTP: intervals end by Kraken's."""
+    story = Story(1)
+    story.trade("23:10:50")
+    story.trade("23:11:30")
+    ahead = story.clock._wall_ns - story.clock._mono_ns
+    story.clock._wall_ns += wrong_s * S
+    for _ in range(29):
+        story.clock.advance(S)
+        story.take(HEARTBEAT)
+        story.market.feed.do_work()
+    drain(story.hosted)
+    assert not any("closed" in row[3] for row in story.candles())
+    story.take(fill(3, at="23:11:59.0"))
+    story.clock._wall_ns = story.clock._mono_ns + ahead
+    story.at("23:12:03")
     assert [row for row in story.candles() if "closed" in row[3]] == [("23:11", "100 100 100 100", 2, "closed")]
     assert story.counts()["candles_amended"] == 0
 
@@ -207,6 +216,23 @@ def test_nothing_is_closed_by_the_clock_while_trades_may_be_missing(why):
         story.trade("23:12:10")
     trades = 3 if why == "a gap" else 1
     assert ("23:11", "100 100 100 100", trades, "closed") in story.candles()
+
+
+def test_after_an_outage_nothing_is_closed_before_the_snapshot():
+    """The subscription is confirmed, and the interval is over; its last trades come with the snapshot."""
+    story = Story(1)
+    story.trade("23:10:30")
+    story.trade("23:11:30")
+    session = story.market.session
+    story.market.feed.on_events(session.closed(story.clock.mono_ns(), "cut"))
+    story.at("23:12:05")
+    session.opened(story.clock.mono_ns())
+    story.confirm()
+    story.at("23:12:07")
+    assert not any("closed" in row[3] for row in story.candles())
+    story.take(snapshot(fill(2, at="23:11:30"), fill(3, at="23:11:40")))
+    story.at("23:12:08")
+    assert story.candles()[-1] == ("23:11", "100 100 100 100", 2, "closed")
 
 
 def test_the_snapshot_of_fifty_trades_begins_the_candles():

@@ -269,6 +269,7 @@ class PublicSession:
         self._timers_at = now
         self._outbox.clear()
         self._subscriptions.opened()
+        self.tape.begin_connection()
         for feed in self.feeds.values():
             self._end(feed)
             feed.resync_at = MonoNs(0)

@@ -116,6 +116,8 @@ class TradeTape:
         self.missed = 0
         self.repeated = 0
         self.filled = 0
+        # Pairs whose snapshot has come on this connection.
+        self._with_snapshot: set[str] = set()
         # Trades of snapshots before the first one that is reported, not yet taken by
         # `take_before`; by pair.
         self._before: dict[str, list[TradeData]] = {}
@@ -167,6 +169,7 @@ class TradeTape:
         reported.
         """
         ordered = sorted(trades, key=lambda trade: trade.trade_id)
+        self._with_snapshot.update(trade.symbol for trade in ordered)
         before_us = {trade.symbol for trade in ordered if self._is_unknown(trade)}
         told: list[TradePrinted] = []
         for trade in ordered:
@@ -184,6 +187,14 @@ class TradeTape:
         """
         before, self._before = list(self._before.values()), {}
         return before
+
+    def begin_connection(self) -> None:
+        """Another connection begins: what came in between is in its snapshots."""
+        self._with_snapshot.clear()
+
+    def has_snapshot(self, symbol: str) -> bool:
+        """Whether the snapshot of a pair has come on this connection."""
+        return symbol in self._with_snapshot
 
     def is_behind(self, symbol: str) -> bool:
         """Whether trades of a pair are held behind a gap."""
