@@ -145,6 +145,7 @@ SETTINGS = CoreSettings(
         queue_wait_ns_max=0,
     ),
     limits=OPEN_LIMITS, queue_orders_max=100, tier="auto", cancel_reserve_percent=0, rest_lag_ns_max=NS_PER_S,
+    open_orders_check_ns=0,
     dead_man_s=0, dead_man_refresh_ns=NS_PER_S, token_refresh_ns=FOREVER_NS, breaker_failures=5,
     breaker_open_ns=60 * NS_PER_S, hang_ns_max=FOREVER_NS, cancels_on_halt=True,
 )  # fmt: skip
@@ -242,10 +243,10 @@ class OrderPath:
 
     # --- Kraken's part
 
-    def ack_frame(self, order: Order, number: int) -> bytes:
-        """Kraken's answer to the last request."""
+    def ack_frame(self, order: Order, number: int, method: str = "add_order") -> bytes:
+        """Kraken's answer to the last request: it has done what `method` asked for."""
         return (
-            f'{{"method":"add_order","req_id":{self.session._req_id},"result":{{"order_id":"{order_id(number)}",'
+            f'{{"method":"{method}","req_id":{self.session._req_id},"result":{{"order_id":"{order_id(number)}",'
             f'"cl_ord_id":"{order.id}"}},"success":true,"time_in":"2026-01-22T06:06:19.832000Z",'
             f'"time_out":"2026-01-22T06:06:19.833000Z"}}'
         ).encode()
@@ -283,6 +284,14 @@ class OrderPath:
                 f'"cum_qty":0.00100000,"cum_cost":{cost},"fee_usd_equiv":0.1588,"avg_price":{self.bid},'
                 f'"cl_ord_id":"{order.id}","order_id":"{order_id(number)}"'
             ),
+        )
+
+    def canceled_frame(self, order: Order, number: int) -> bytes:
+        """The row of an order's end by a cancel, unfilled."""
+        return self._execution(
+            f'"timestamp":"2026-01-22T06:06:20.709993Z","order_status":"canceled","exec_type":"canceled",'
+            f'"cum_qty":0.00000000,"cum_cost":0.00000,"fee_usd_equiv":0.0000,"avg_price":0.0,'
+            f'"cl_ord_id":"{order.id}","order_id":"{order_id(number)}"'
         )
 
     def _execution(self, row: str) -> bytes:

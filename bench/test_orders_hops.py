@@ -17,7 +17,7 @@ from bare_client import decode_answer, decode_rows
 from order_path import QTY, SYMBOL, TOKEN, OrderPath, Stamps
 from rig import interleave
 
-from engine.kraken.trading import order_requests
+from engine.kraken.trading.order_requests import LimitOrderText
 from engine.strategy.orders import Order
 
 JOURNEYS = 1500
@@ -57,61 +57,123 @@ def end(path: OrderPath, order: Order, number: int) -> None:
     path.news()
 
 
+def journeys(path: OrderPath, stamps: Stamps, nap_s: float, first: int) -> list[float]:
+    """JOURNEYS orders to the socket, each with a nap before the call and before the router's turn; `first` numbers
+    them. Returns what the baseline took beside each, in µs.
+    """
+    bare_us = []
+    for number in range(first, first + JOURNEYS):
+        stamps.begin_journey()
+        nap(nap_s)
+        order = path.submit()
+        nap(nap_s)
+        stamps.begin("to_bytes")
+        path.route()
+        stamps.end_journey()
+        path.frames.take()
+        began = time.perf_counter_ns()
+        path.frames._ours.send(bare_text(order.id, number))
+        bare_us.append((time.perf_counter_ns() - began) / 1e3)
+        path.frames.take()
+        end(path, order, number)
+    return bare_us
+
+
 @pytest.mark.parametrize("pace", NAP_S)
 def test_strategy_to_wire(benchmark: Any, path: OrderPath, monkeypatch: pytest.MonkeyPatch, pace: str) -> None:
-    """`desk` is the strategy's call, up to the record in the ring; the rest is the router's."""
-    stamps, bare_us, nap_s = Stamps(), [], NAP_S[pace]
+    """`to_bytes` is the strategy's call and the router's turn up to the bytes, with nothing measured between; the hops
+    are of a second pass, whose stamps cost something themselves. `desk` is the call, up to the record in the ring; the
+    rest is the router's.
+    """
+    whole, stamps, nap_s = Stamps(), Stamps(), NAP_S[pace]
+    whole.wrap(path, "submit", "desk")
+    whole.wrap_until(path.frames, "send", "to_bytes")
+    bare_us = benchmark.pedantic(journeys, args=(path, whole, nap_s, 0), rounds=1)
+
     stamps.wrap(path, "submit", "desk")
     stamps.wrap(path, "route", "router")
-    stamps.wrap(path.core.new_orders, "submit_one", "entry")
-    stamps.wrap(path.core.quick_check, "allows", "risk")
+    stamps.wrap(path.core.plain_orders, "take", "entry")
+    stamps.wrap(path.core.quick_check, "allows_limit", "risk")
     stamps.wrap(path.core.rates, "wait_ns", "counter")
     stamps.wrap(path.core.rates, "charge", "counter")
     stamps.wrap(path.core.records, "write", "journal")
-    stamps.wrap(path.core.new_orders._websocket, "send", "wire")
     stamps.wrap(path.core.records, "apply", "apply")
+    stamps.wrap(path.frames, "send", "socket")
     with monkeypatch.context() as patch:
-        patch.setattr(order_requests, "add_order", order_requests.add_order)  # put back what wrap replaces
-        stamps.wrap(order_requests, "add_order", "encode")
-        stamps.wrap(path.frames, "send", "socket")
-        stamps.wrap_until(path.frames, "send", "to_bytes")
-
-        def journeys() -> None:
-            for number in range(JOURNEYS):
-                stamps.begin_journey()
-                nap(nap_s)
-                order = path.submit()
-                nap(nap_s)
-                stamps.begin("to_bytes")
-                path.route()
-                stamps.end_journey()
-                path.frames.take()
-                began = time.perf_counter_ns()
-                path.frames._ours.send(bare_text(order.id, number))
-                bare_us.append((time.perf_counter_ns() - began) / 1e3)
-                path.frames.take()
-                end(path, order, number)
-
-        benchmark.pedantic(journeys, rounds=1)
+        patch.setattr(LimitOrderText, "write", LimitOrderText.write)  # put back what wrap replaces
+        stamps.wrap(LimitOrderText, "write", "encode")
+        journeys(path, stamps, nap_s, JOURNEYS)
 
     us = stamps.median_us
-    inner = us("risk") + us("counter") + us("journal") + us("wire")
+    inner = us("risk") + us("counter") + us("encode") + us("journal") + us("socket")
     found = {
         "desk": us("desk"),
-        "ring_and_unpack": us("router") - us("entry"),
+        "ring": us("router") - us("entry"),
         "risk_and_board": us("risk"),
         "counter": us("counter"),
-        "journal": us("journal"),
         "encode": us("encode"),
-        "send": us("wire") - us("encode"),
+        "journal": us("journal"),
+        "send": us("socket"),
         "entry_itself": us("entry") - inner - us("apply"),
         "apply_and_report": us("apply"),
         "all": us("desk") + us("router"),
-        "to_bytes": us("desk") + us("to_bytes"),
+        "to_bytes": whole.median_us("desk") + whole.median_us("to_bytes"),
     }
     bare = median(bare_us)
     benchmark.extra_info.update({name: round(took, 1) for name, took in found.items()})
     benchmark.extra_info.update(bare_us=round(bare, 1), ratio=round(found["to_bytes"] / bare, 1))
+
+
+@pytest.mark.parametrize("pace", NAP_S)
+def test_changes_to_wire(benchmark: Any, path: OrderPath, pace: str) -> None:
+    """An amend of an open order, then its cancel: the strategy's call and the router's turn up to the bytes; the ratio
+    is to sending the same bytes.
+    """
+    nap_s, bare_us = NAP_S[pace], []
+    changes: dict[str, Callable[[Order], object]] = {
+        "amend": lambda order: path.desk.amend(order, {"limit": path.bid - 1}),
+        "cancel": lambda order: path.desk.cancel([order]),
+    }
+    stamps = Stamps()
+    stamps.wrap_until(path.frames, "send", "to_bytes")
+    found: dict[str, list[float]] = {name: [] for name in changes}
+
+    def changed() -> None:
+        for number in range(JOURNEYS):
+            order = path.submit()
+            path.route()
+            path.frames.take()
+            path.answer(path.ack_frame(order, number))
+            path.news()
+            for name, change in changes.items():
+                nap(nap_s)
+                began = time.perf_counter_ns()
+                change(order)
+                called_ns = time.perf_counter_ns() - began
+                nap(nap_s)
+                stamps.begin_journey()
+                stamps.begin("to_bytes")
+                path.route()
+                stamps.end_journey()
+                found[name].append(called_ns / 1e3 + stamps.journeys[-1]["to_bytes"] / 1e3)
+                request = path.frames.take()
+                nap(nap_s)
+                began = time.perf_counter_ns()
+                path.frames._ours.send(request)
+                bare_us.append((time.perf_counter_ns() - began) / 1e3)
+                path.frames.take()
+                path.answer(path.ack_frame(order, number, f"{name}_order"))
+            path.execute(path.canceled_frame(order, number))
+            path.route()
+            path.news()
+            assert not order.is_open
+
+    benchmark.pedantic(changed, rounds=1)
+    us, bare = {name: median(took[JOURNEYS // 5 :]) for name, took in found.items()}, median(bare_us)
+    benchmark.extra_info.update({f"{name}_us": round(took, 1) for name, took in us.items()})
+    benchmark.extra_info.update(
+        bare_us=round(bare, 1), **{f"{name}_ratio": round(took / bare, 1) for name, took in us.items()}
+    )
 
 
 @pytest.mark.parametrize("open_orders", OPEN_ORDERS)

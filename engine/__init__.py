@@ -11,10 +11,20 @@ from engine.market import Pair
 from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade, VenueStatus
 from engine.strategy.api import Context, Strategy
 from engine.strategy.events import Connection, ErrorReport
-from engine.strategy.orders import Balance, Conditional, Fill, Order, OrderState, Position, TradingStatus
+from engine.strategy.orders import (
+    Balance,
+    Conditional,
+    ErrorKind,
+    Fill,
+    Order,
+    OrderError,
+    OrderState,
+    Position,
+    TradingStatus,
+)
 
 if TYPE_CHECKING:
-    from engine.client import Engine
+    from engine.client import Engine, Statistics
 
 __all__ = [
     "Balance",
@@ -26,16 +36,19 @@ __all__ = [
     "Context",
     "Engine",
     "EngineStopped",
+    "ErrorKind",
     "ErrorReport",
     "FeedState",
     "Fill",
     "Level",
     "NotAvailable",
     "Order",
+    "OrderError",
     "OrderRefused",
     "OrderState",
     "Pair",
     "Position",
+    "Statistics",
     "Strategy",
     "Ticker",
     "Trade",
@@ -47,8 +60,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Not with the others: every process of an engine imports this module, and none of them
     # the whole.
-    if name == "Engine":
-        from engine.client import Engine
+    if name in ("Engine", "Statistics"):
+        from engine import client
 
-        return Engine
+        return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -291,6 +291,9 @@ class TradingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rest_lag_s_max: Annotated[
         float, Meta(ge=1.0, le=600.0, description="an order that REST does not know is looked for once more after this")
     ] = 60.0
+    open_orders_check_s: Annotated[
+        float, Meta(ge=0.0, le=3600.0, description="all open orders are compared with Kraken's so often; 0: never")
+    ] = 60.0
     over_rate: Annotated[
         Literal["queue", "refuse"],
         Meta(description="an order that Kraken's rate counter has no room for waits its turn, or is refused"),

@@ -42,12 +42,14 @@ class CallError(UserError, ValueError):
 
 
 class OrderRefused(EngineError):
-    """The engine or Kraken refused an order, or a change of one; the text says why."""
+    """The engine or Kraken refused an order, or a change of one; the text says why, and
+    `order.error` of what kind that is and whether trying again can help."""
 
     def __init__(self, reason: str, order: Any) -> None:
         super().__init__(reason)
         self.order = order
-        """The order, as it stands."""
+        """The order, as it stands; its `error` has the kind, and says whether trying again
+        can help."""
 
 
 class NotAvailable(EngineError, TimeoutError):

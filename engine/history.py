@@ -1,4 +1,5 @@
-"""Orders and fills for people, in SQLite: `engine orders --since`, or any SQL tool.
+"""Orders and fills for people, in SQLite: `engine fills`, `engine orders --since 12h`, or
+any SQL tool.
 
     router ─► put ─► bounded queue ─► thread ─► history.sqlite (WAL)
                          └─ full: counted, and rebuilt from the journal by the next reader
@@ -180,7 +181,7 @@ def order_row(order: TrackedOrder) -> OrderRow:
 
 def order_object(columns: Mapping[str, Any], pending: str = "") -> dict[str, Any]:
     """An order as JSON: its columns, with fees as an object of asset and amount."""
-    fees = dict(reversed(fee.split(" ")) for fee in columns["fees"].split(", ") if fee)
+    fees = _fees_object(columns)
     return {"cash_qty": None, **columns, "fees": fees, "post_only": bool(columns["post_only"]), "pending": pending}
 
 
@@ -204,6 +205,11 @@ def fill_row(order: TrackedOrder, fill: Filled) -> FillRow:
     )
 
 
+def fill_object(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """A fill as JSON: its columns, with fees as an object of asset and amount."""
+    return {**columns, "fees": _fees_object(columns)}
+
+
 class _Change(NamedTuple):
     """A copy of an order, and the fill that changed it."""
 
@@ -223,6 +229,10 @@ def _rows(item: _Item) -> Sequence[OrderRow | FillRow]:
 
 def _fees_text(fees: Iterable[tuple[str, Decimal]]) -> str:
     return ", ".join(f"{qty:f} {asset}" for asset, qty in fees)
+
+
+def _fees_object(columns: Mapping[str, Any]) -> dict[str, str]:
+    return dict(reversed(fee.split(" ")) for fee in columns["fees"].split(", ") if fee)
 
 
 def _time_text(at: WallNs) -> str:
@@ -430,14 +440,15 @@ def _put_rows(connection: sqlite3.Connection, rows: Sequence[OrderRow | FillRow]
 def is_incomplete(path: Path, *, is_running: bool) -> bool:
     """True if the file may lack rows that the journal has.
 
-    So it is after dropped rows and a killed writer.
+    So it is after dropped rows, after a killed writer, and while an engine runs without a
+    writer (`trading.history = false`).
     """
     try:
         with closing(_open_to_read(path)) as connection:
             lost, mended, is_open = connection.execute("SELECT lost, mended, is_open FROM condition").fetchone()
     except (HistoryError, sqlite3.Error, TypeError):
         return True  # it is not there, or damaged: `rebuild` begins it anew
-    return bool(lost > mended or (is_open and not is_running))
+    return bool(lost > mended or bool(is_open) != is_running)
 
 
 def rebuild(path: Path, records: Iterable[Record], *, is_running: bool = True) -> int:

@@ -24,7 +24,7 @@ from engine.orders.life import OrderState
 from engine.orders.positions import fee_in_base
 from engine.orders.tally import Tally
 from engine.orders.tracked_order import TrackedOrder
-from engine.units import units_decimal, units_text
+from engine.units import units_decimal
 
 LEDGER_DEADLINE_S: Final = 10.0
 DIFFERENCES_SHOWN_MAX: Final = 20
@@ -218,7 +218,7 @@ def _told_differ(
     fills_journal, ends_journal = Tally(), Tally()
     for fill, order in fills.values():
         if order.strategy:
-            fills_journal.add(fill.exec_id, order.key, units_text(fill.qty, fill.qty_decimals), fill.price)
+            fills_journal.add(fill.exec_id, order.key, units_decimal(fill.qty, fill.qty_decimals), fill.price)
     for order in orders.values():
         if order.strategy and not order.is_open:
             ends_journal.add(order.key, order.state.name)

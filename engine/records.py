@@ -38,6 +38,7 @@ Prices are ticks and quantities lots of the record's own decimals, so a record i
 read without anything beside it. A strategy's views decode only what is asked of them.
 """
 
+from abc import ABCMeta
 from collections.abc import Callable
 from decimal import Decimal
 from enum import IntEnum
@@ -143,10 +144,14 @@ def number_of(record: bytes) -> int:
 
 def best_prices(record: bytes) -> tuple[PriceTicks | None, PriceTicks | None]:
     """Best bid and best ask of a BOOK_TOP record; None for a side that is empty."""
-    header = unpack_header(record)
-    bid = _level_at(record, HEADER_BYTES)[0] if header[5] else None
-    ask = _level_at(record, HEADER_BYTES + LEVEL_BYTES * header[7])[0] if header[6] else None
-    return bid, ask
+    # Hot: asked for each order.
+    bids, asks, levels, bid, bid_lots = _BEST.unpack_from(record)
+    ask, ask_lots = _TWO_WORDS.unpack_from(record, HEADER_BYTES + LEVEL_BYTES * levels)
+    if bids and bid_lots < 0:
+        bid, _ = wide_level(bid, bid_lots)
+    if asks and ask_lots < 0:
+        ask, _ = wide_level(ask, ask_lots)
+    return bid if bids else None, ask if asks else None
 
 
 class _Ages:
@@ -256,6 +261,8 @@ def _words(count: int) -> Packing:
 
 
 _TWO_WORDS = _words(2)
+# Of a BOOK_TOP: how many bids, asks and places for levels; its first bid.
+_BEST = Packing("<6xHHH44xqq")
 
 
 def _level_at(record: bytes, offset: int) -> tuple[PriceTicks, QtyLots]:
@@ -263,13 +270,15 @@ def _level_at(record: bytes, offset: int) -> tuple[PriceTicks, QtyLots]:
     return (ticks, lots) if lots >= 0 else wide_level(ticks, lots)
 
 
-class BookTop:
+class BookTop(metaclass=ABCMeta):  # noqa: B024, the compiled view is registered with it
     """The best levels of one pair's book, as of one message of Kraken's.
 
     Shapes: `bids` and `asks` are tuples of Level, best first; either may be shorter than
     the other, or empty, on a thin pair. Kraken's checksum proves the first ten levels a
     side; deeper ones have none. A book of REST has no checksum: `is_verified` is False, and
     `state` is that of the pair's verified book, never live.
+
+    The compiled view of a record that strategies get, where there is one, is a BookTop too.
     """
 
     __slots__ = ("_ask_count", "_asks_at", "_bid_count", "_record", "_time_text", "is_proved", "known_at",
@@ -316,7 +325,7 @@ class BookTop:
     @property
     def kraken_time(self) -> WallNs:
         """When Kraken's engine changed the book; 0 when the message did not say."""
-        return _wall_ns(self._time_text)
+        return kraken_wall_ns(self._time_text)
 
     @property
     def age_s(self) -> float:
@@ -598,7 +607,7 @@ def unpack_trade(symbol: str, record: bytes) -> Trade:
         side=SIDES[code & 1],
         order_type=ORDER_TYPES[code >> 1 & 3],
         trade_id=trade_id,
-        kraken_time=_wall_ns(time_text),
+        kraken_time=kraken_wall_ns(time_text),
         received_at=received_at,
         history=bool(code & _TRADE_HISTORY),
         source=REST if code & FROM_REST else WEBSOCKET,
@@ -652,7 +661,7 @@ def unpack_ticker(symbol: str, record: bytes) -> Ticker:
         high=units_decimal(high, price_decimals),
         change=units_decimal(change, price_decimals),
         change_pct=units_decimal(change_pct, percent_decimals),
-        kraken_time=_wall_ns(time_text),
+        kraken_time=kraken_wall_ns(time_text),
         received_at=received_at,
         source=REST if code & FROM_REST else WEBSOCKET,
     )
@@ -785,7 +794,8 @@ def unpack_pair(record: bytes) -> tuple[int, int, PairRules]:
     return header[2], header[3], _decode_pair_rules(_text(record))
 
 
-def _wall_ns(time_text: bytes) -> WallNs:
+def kraken_wall_ns(time_text: bytes) -> WallNs:
+    """A record's text of Kraken's time as a number; 0 for no time."""
     return wall_ns(time_text.rstrip(b"\0").decode(errors="replace"))
 
 

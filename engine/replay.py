@@ -24,9 +24,9 @@ from engine.public_feed.feed import PublicFeed
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
 from engine.strategy.api import Strategy
 from engine.strategy_host.host import StrategyHost
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort, wire_latency
 from engine.summary import ShardView, build_summary
-from engine.telemetry import new_counters, new_histogram
+from engine.telemetry import new_counters
 from engine.timestamps import wall_ns
 from engine.topology import market_record_bytes, plan_shards, strategy_counter_names
 from engine.units import NS_PER_S
@@ -142,7 +142,7 @@ async def replay(
         clock=clock,
         refused=lambda symbol, advice: None,  # a refusal in a capture was meant for its recorder
     )
-    latency = new_histogram()
+    latency = wire_latency()
     stopwatch = _Stopwatch()
     port = MarketPort(shard, ring, board)
     limits = HostLimits.of(config.engine)

@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from engine.native import DESCRIPTION
 from engine.records import BookTop, FeedState, Level, Source
-from engine.ring import BoardReader, Subscriber
+from engine.ring import BoardReader, Memory, Subscriber, gate_lag, ring_slots
 from engine.strategy_host.hosted_strategy import HostedStrategy, MarketPort
-from engine.telemetry import Counters, Histogram
-from engine.topology import SOURCE_COUNTERS
+from engine.telemetry import Counters, Histogram, merged_snapshot
+from engine.topology import PRIVATE_FEED, SOURCE_COUNTERS
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US
 
 ORDER_TOTALS = (
@@ -24,10 +24,18 @@ ORDER_TOTALS = (
 )  # fmt: skip
 TOTALS = (
     "trades", "trades_missed", "trades_repeated", "trades_filled", "tickers", "candles", "candles_missed",
-    "candles_amended", "candles_filled", "candles_compared", "candles_differing", "heartbeats", "unknown", "malformed",
+    "candles_amended", "candles_filled", "candles_received", "candles_compared", "candles_differing", "heartbeats",
+    "unknown", "malformed",
 )  # fmt: skip
 # Counters of feeds of which the worst is shown, not the sum.
 WORST = ("rest_failed_percent", "failover_ns", "failover_ns_max", "divergence_ppm", "divergence_ppm_max")
+OF_FEEDS = (
+    "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "session_errors", "refused",
+)  # fmt: skip
+OF_PRIVATE_FEED = (
+    "subscriptions", "executions", "balances", "heartbeats", "unknown", "malformed", "duplicates", "reordered", "gaps",
+    "held_back", "tokens",
+)  # fmt: skip
 PAIR_TOTALS = ("snapshots", "updates", "mismatches", "resyncs", "renewals", "ignored", "crossings")
 
 
@@ -38,6 +46,19 @@ class TradingView(Struct, frozen=True):
     histograms: Mapping[str, Histogram]
     status: Mapping[str, Any]
     """The status that the router last published; empty before the first."""
+    rings: Sequence["GatedRing"] = ()
+    private_feed: Mapping[str, int] = {}
+    """The counters of the private feed."""
+
+
+class GatedRing(Struct, frozen=True):
+    """A ring with one reader, that its publisher waits for."""
+
+    name: str
+    memory: Memory
+    reader: str
+    full: int | None
+    """Records that found no room and waited; None where that is counted elsewhere."""
 
 
 class ShardView(Struct, frozen=True):
@@ -52,7 +73,7 @@ def build_summary(
     seconds: float,
     shards: Sequence[ShardView],
     strategies: Sequence[HostedStrategy],
-    latency: Histogram,
+    latency: Mapping[str, Histogram],
     restarts: Mapping[str, int],
     exit_reason: str,
     trading: TradingView | None = None,
@@ -71,32 +92,17 @@ def build_summary(
         for name in TOTALS:
             totals[name] += counts[name]
         symbols |= _symbols(view, counts)
-        feeds[view.port.shard.actor_name] = {
-            name: counts[name]
-            for name in (
-                "frames",
-                "bytes",
-                "binary_frames",
-                "connects",
-                "disconnects",
-                "session_errors",
-                "refused",
-                "unpublishable",
-            )
-        } | {"ping_rtt_us": round(counts["ping_rtt_ns"] / NS_PER_US, 1)}
+        feeds[view.port.shard.actor_name] = _feed(counts, ("unpublishable",))
+    if trading is not None and trading.private_feed:
+        feeds[PRIVATE_FEED] = _feed(trading.private_feed, OF_PRIVATE_FEED)
     return {
         "seconds": round(seconds, 3),
         "symbols": symbols,
         **totals,
-        "rings": {
-            view.port.shard.ring_name: {
-                "published": published(view.port),
-                "gaps": sum(strategy.gaps_of(view.port.shard.ring_name) for strategy in strategies),
-                "full": 0,  # a broadcast ring is never full
-            }
-            for view in shards
-        },
-        "latency_us": {"wire_to_strategy": latency_us(latency)}
+        "rings": {view.port.shard.ring_name: _market_ring(view.port, strategies) for view in shards}
+        | {ring.name: _gated_ring(ring) for ring in (trading.rings if trading is not None else ())},
+        "latency_us": {"wire_to_strategy": latency_us(*latency.values())}
+        | {f"wire_to_{name}": latency_us(histogram) for name, histogram in latency.items()}
         | ({name: latency_us(histogram) for name, histogram in trading.histograms.items()} if trading else {}),
         **trading_summary(trading, sum(strategy.order_client.refused for strategy in strategies)),
         "restarts": dict(restarts),
@@ -164,8 +170,11 @@ def trading_summary(trading: TradingView | None, refused_by_clients: int) -> dic
     """Orders, fills, positions and money; all zero for an engine that does not trade."""
     counts = trading.counters.snapshot() if trading is not None else {}
     status = trading.status if trading is not None else {}
-    orders = {name: counts.get(name, 0) for name in ORDER_TOTALS}
+    orders: dict[str, Any] = {name: counts.get(name, 0) for name in ORDER_TOTALS}
     orders["refused"] += refused_by_clients
+    orders["success_percent"] = (
+        round(100 - 100 * orders["rejected"] / orders["submitted"], 2) if orders["submitted"] else None
+    )
     return {
         "orders": orders,
         "fills": counts.get("fills", 0),
@@ -181,16 +190,48 @@ def trading_summary(trading: TradingView | None, refused_by_clients: int) -> dic
     }
 
 
-def published(port: MarketPort) -> int:
+def published(ring: Memory) -> int:
     """How many records were published to the ring since the engine started."""
-    return Subscriber(port.ring).next_sequence - 1
+    return Subscriber(ring).next_sequence - 1
 
 
-def latency_us(histogram: Histogram) -> dict[str, float | int]:
-    """A histogram's count, percentiles and maximum, in microseconds to one decimal."""
-    figures = histogram.snapshot()
+def _market_ring(port: MarketPort, strategies: Sequence[HostedStrategy]) -> dict[str, Any]:
+    name = port.shard.ring_name
+    lags = {strategy.name: strategy.lag_of(name) for strategy in strategies}
+    return {
+        "published": published(port.ring),
+        "gaps": sum(strategy.gaps_of(name) for strategy in strategies),
+        "full": 0,  # a broadcast ring is never full
+        "slots": ring_slots(port.ring),
+        "lag": {reader: lag for reader, lag in lags.items() if lag is not None},
+    }
+
+
+def _gated_ring(ring: GatedRing) -> dict[str, Any]:
+    return {
+        "published": published(ring.memory),
+        "gaps": 0,  # nothing is overwritten before it was read
+        **({} if ring.full is None else {"full": ring.full}),
+        "slots": ring_slots(ring.memory),
+        "lag": {ring.reader: gate_lag(ring.memory)},
+    }
+
+
+def _feed(counts: Mapping[str, int], names: Sequence[str]) -> dict[str, Any]:
+    return (
+        {"connected": bool(counts["connected"])}
+        | {name: counts[name] for name in (*OF_FEEDS, *names)}
+        | {"ping_rtt_us": round(counts["ping_rtt_ns"] / NS_PER_US, 1)}
+    )
+
+
+def latency_us(*histograms: Histogram) -> dict[str, float | int]:
+    """The count, mean, percentiles and maximum of histograms taken together, in
+    microseconds to one decimal."""
+    figures = merged_snapshot(histograms)
     return {
         "count": figures.count,
+        "mean": round(figures.sum_ns / max(1, figures.count) / NS_PER_US, 1),
         "p50": round(figures.p50_ns / NS_PER_US, 1),
         "p99": round(figures.p99_ns / NS_PER_US, 1),
         "p999": round(figures.p999_ns / NS_PER_US, 1),

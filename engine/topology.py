@@ -34,9 +34,9 @@ ROUTER_STATUS_BYTES = 256 * 1024  # of the router's status on its board, as JSON
 # The counters of a public feed; the second list once per pair.
 FEED_COUNTERS = (
     "heartbeat_ns", "heard_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects",
-    "session_errors", "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed",
-    "candles_amended", "candles_filled", "candles_compared", "candles_differing", "heartbeats", "level3", "pongs",
-    "unknown", "malformed", "refused", "unpublishable", "ping_rtt_ns", "trades_filled",
+    "connected", "session_errors", "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed",
+    "candles_amended", "candles_filled", "candles_received", "candles_compared", "candles_differing", "heartbeats",
+    "level3", "pongs", "unknown", "malformed", "refused", "unpublishable", "ping_rtt_ns", "trades_filled",
     "rest_calls", "rest_failures", "rest_failed_percent", "cache_hits", "comparisons", "divergences", "divergence_ppm",
     "divergence_ppm_max", "source_switches", "failover_ns", "failover_ns_max", "served_by_none_ns",
     "served_by_websocket_ns", "served_by_rest_ns",
@@ -47,25 +47,33 @@ PAIR_COUNTERS = ("snapshots", "updates", "ignored", "mismatches", "crossings", "
 SOURCE_COUNTERS = ("book_source", "ticker_source", "trades_source")
 
 PRIVATE_FEED_COUNTERS = (
-    "heartbeat_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "session_errors",
-    "executions", "balances", "heartbeats", "pongs", "unknown", "malformed", "refused", "duplicates", "reordered",
-    "gaps", "held_back", "tokens", "ping_rtt_ns",
+    "heartbeat_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "connected",
+    "session_errors", "executions", "balances", "heartbeats", "pongs", "unknown", "malformed", "refused", "duplicates",
+    "reordered", "gaps", "held_back", "tokens", "subscriptions", "ping_rtt_ns",
 )  # fmt: skip
 
 # The counters of the order router. `unknown_open` and similar are levels, the others only
 # grow.
 ROUTER_COUNTERS = (
-    "heartbeat_ns", "rescues", "frames", "connects", "connect_failures", "disconnects", "session_errors",
-    "commands", "commands_stale", "commands_repeated", "records_unreadable",
+    "heartbeat_ns", "rescues", "frames", "connects", "connect_failures", "disconnects", "connected", "authenticated",
+    "session_errors", "commands", "commands_stale", "commands_repeated", "records_unreadable",
     "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "open",
     "own_open",
     "by_websocket", "by_rest", "fills", "fills_repeated", "fills_given_up", "amends", "cancels", "adopted", "in_doubt",
     "resolved", "queued", "queue_full", "rate_limited", "quarantined", "parked",
     "reports", "reports_held_back", "reports_untold", "resyncs", "journal_records", "journal_errors",
-    "degraded", "polls_orders", "polls_open_orders", "polls_balances",
+    "degraded", "polls_orders", "polls_open_orders", "polls_balances", "open_orders_checks",
     "dead_man_refreshes", "dead_man_late", "snapshots_reconciled", "rest_calls", "rest_failures",
 )  # fmt: skip
-ROUTER_HISTOGRAMS = ("strategy_to_wire", "ack", "tick_to_order", "rest")
+# The last four: from sending an order to its acknowledgement, and to its last fill, by the
+# route that it took.
+ROUTER_HISTOGRAMS = (
+    "strategy_to_wire", "ack", "tick_to_order", "rest",
+    "acknowledged_by_websocket", "acknowledged_by_rest", "filled_by_websocket", "filled_by_rest",
+)  # fmt: skip
+
+# What is true of a process while it lives.
+CONNECTION_LEVELS = frozenset(("connected", "authenticated", "subscriptions"))
 
 # The counters of the strategy host; the second list once per strategy.
 HOST_COUNTERS = ("heartbeat_ns", "rescues")

@@ -21,14 +21,16 @@ import click
 import msgspec
 
 from engine.cli.main import COMMANDS, engine
-from engine.client import Engine, handlers
+from engine.client import Engine, Statistics, handlers
 from engine.client.handlers import EVENTS, OF_PAIRS
 from engine.config import Config, Setting, settings
 from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused, StrategyError
 from engine.market.pair import Pair
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
+from engine.orders.refusal import ErrorKind
 from engine.orders.rings.reports import Order as OrderView
+from engine.orders.rings.reports import OrderError
 from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade, VenueStatus
 from engine.strategy.api import CALLBACKS, Context, Strategy
 from engine.strategy.events import Connection, ErrorReport
@@ -107,8 +109,9 @@ def option_row(option: click.Option) -> tuple[str, str, str, str]:
     elif option.metavar:
         value = f"`{option.metavar}`"
     else:
-        value = {"integer": "a whole number", "float": "a number", "float range": "a number", "path": "a file",
-                 "text": "text"}[option.type.name]  # fmt: skip
+        value = {"integer": "a whole number", "float": "a number", "path": "a file", "text": "text"}[
+            option.type.name.removesuffix(" range")
+        ]
     if option.multiple:
         value += ", repeatable"
     return f"`{option.opts[0]}`", value, default, told.strip()
@@ -206,7 +209,7 @@ def callbacks_page() -> str:
         member_table("member", [m for m in members_of(Context) if not m.text.startswith("See `Strategy.")]),
     ]
     for cls in (
-        *(Order, OrderState, OrderOptions, AmendOptions, Conditional),
+        *(Order, OrderState, OrderError, ErrorKind, OrderOptions, AmendOptions, Conditional),
         *(Fill, Position, Balance, TradingStatus),
         *(BookTop, Level, FeedState, Trade, Ticker, Candle, Pair),
         *(VenueStatus, Connection, ErrorReport),
@@ -231,6 +234,9 @@ def programs_page() -> str:
         ),
         *map(prose, paragraphs(inspect.getdoc(Engine.open))),
         member_table("call or field", [member for member in members_of(Engine) if member.name != "open"]),
+        "## Statistics",
+        prose(f"What `engine.statistics()` returns. {first_paragraph(inspect.getdoc(Statistics))}"),
+        member_table("figure", members_of(Statistics)),
         "## Events",
         prose(f"`engine.on` takes {', '.join(EVENTS)}. With `symbol` it takes {', '.join(OF_PAIRS)} of one pair."),
         *map(prose, paragraphs(inspect.getdoc(handlers))[2:]),
@@ -311,8 +317,9 @@ def text_after(node: ast.stmt | None) -> str:
 
 
 def member_table(head: str, members: Iterable[Member]) -> str:
-    """Members as a table."""
-    return table((head, "meaning"), ((f"`{member.signature}`", member.text) for member in members))
+    """Members as a table, without those that only the engine uses."""
+    shown = (member for member in members if not member.text.endswith("for the engine alone."))
+    return table((head, "meaning"), ((f"`{member.signature}`", member.text) for member in shown))
 
 
 # --- Markdown
@@ -360,6 +367,7 @@ NAMED = {
     "processes": "<process>",
     "restarts": "<process>",
     "rings": "<ring>",
+    "rings.<ring>.lag": "<reader>",
     "feeds": "<process>",
     "latency_us": "<latency>",
     "strategies": "<strategy>",

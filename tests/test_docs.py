@@ -10,10 +10,14 @@ from pathlib import Path
 import click
 import pytest
 
+import engine
 from engine.cli.main import COMMANDS
+from engine.client.handlers import EVENTS
 from engine.config import Config, override, settings
 from engine.replay import Capture, replay
 from engine.strategy.api import CALLBACKS, Context, Strategy
+from engine.strategy.order_options import AmendOptions, OrderOptions
+from engine.strategy_host.hosted_strategy import MEASURED
 from engine.summary import ORDER_TOTALS, PAIR_TOTALS, TOTALS
 from engine.topology import ROUTER_COUNTERS, ROUTER_HISTOGRAMS
 from tests import reference
@@ -94,10 +98,13 @@ def test_every_total_and_counter_is_told() -> None:
     told = reference.summary_keys_told()
 
     assert {f"trading.counts.{name}" for name in ROUTER_COUNTERS} == {k for k in told if "trading.counts." in k}
-    assert {f"orders.{name}" for name in ORDER_TOTALS} == {k for k in told if k.startswith("orders.")}
+    assert {f"orders.{name}" for name in (*ORDER_TOTALS, "success_percent")} == {
+        k for k in told if k.startswith("orders.")
+    }
     assert {f"symbols.<symbol>.{name}" for name in PAIR_TOTALS} <= told
     assert set(TOTALS) <= told
-    assert reference.latencies_told() == {"wire_to_strategy", *ROUTER_HISTOGRAMS}
+    by_callback = {f"wire_to_{name}" for name in MEASURED}
+    assert reference.latencies_told() == {"wire_to_strategy", *by_callback, *ROUTER_HISTOGRAMS}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
@@ -117,6 +124,53 @@ def test_every_link_between_pages_leads_somewhere(path: Path) -> None:
     assert broken == []
 
 
+# --- the names of other clients, and ours
+
+CLASSES = {name: getattr(engine, name) for name in engine.__all__} | {
+    "OrderOptions": OrderOptions,
+    "AmendOptions": AmendOptions,
+}
+
+
+def there_is(name: str) -> bool:
+    """Whether a name on the page of migration is one: a class's, an event's, a command's, a setting's, a status
+    key's, or a file's.
+    """
+    if found := re.fullmatch(r'on\("(\w+)"\)', name):
+        return found[1] in EVENTS
+    if found := re.fullmatch(r"engine (\w+)((?: --[a-z-]+)*)(?: 7d)?", name):
+        return found[1] in COMMANDS and set(found[2].split()) <= {
+            option for parameter in reference.command_of(found[1]).params for option in parameter.opts
+        }
+    if found := re.fullmatch(r"([A-Z]\w+)(?:\.(\w+))?", name):
+        members = {member.name for member in reference.members_of(CLASSES[found[1]])} | set(dir(CLASSES[found[1]]))
+        return found[2] is None or found[2] in members or found[2] in inspect.get_annotations(CLASSES[found[1]])
+    return (
+        name in {setting.path for setting in settings()} | reference.summary_keys_told() | reference.latencies_told()
+        or (ROOT / name).is_file()
+    )
+
+
+def test_every_name_of_ours_that_stands_beside_another_clients_is_one() -> None:
+    """Each row says what the name is here, with names that exist, or in a sentence why it is not."""
+    rows = re.findall(
+        r"^\| (.+?) \| (.*?) ?\| ?(.*?) ?\|$", (reference.DOCS / "migration.md").read_text(), re.MULTILINE
+    )
+    rows = [row for row in rows if row[0] != "elsewhere" and not row[0].startswith("---")]
+    ours = {name for _, here, remark in rows for name in re.findall(r"`([^`]+)`", f"{here} {remark}")}
+
+    assert len(rows) > 150
+    assert [row[0] for row in rows if not row[1] and not row[2]] == []
+    assert sorted(name for name in ours - SPOKEN if not there_is(name)) == []
+
+
+# What the page's sentences name beside that: code to write, values, and parts of names.
+SPOKEN = {
+    "async with Engine.open(…) as engine", "msgspec.to_builtins(balance)", "age_s_max=", "rest=True", "open", "resume",
+    "order_router",
+}  # fmt: skip
+
+
 # --- which process runs which file: the map of ARCHITECTURE.md
 
 # What each process begins with. A command is any of `engine` that ends by itself.
@@ -127,7 +181,13 @@ ENTRIES = {
     "engine": ("engine.cli.run", "engine.cli.view", "engine.client.engine"),
     "venue": ("engine.cli.venue", "engine.venue.server"),
     "replay": ("engine.cli.replay", "engine.replay"),
-    "command": ("engine.cli.check", "engine.cli.control", "engine.cli.orders", "engine.cli.settings"),
+    "command": (
+        "engine.cli.account",
+        "engine.cli.check",
+        "engine.cli.control",
+        "engine.cli.orders",
+        "engine.cli.settings",
+    ),
 }
 ALL = "all"
 

@@ -2,13 +2,12 @@
 its control socket.
 """
 
-import sys
 import time
 
 import click
-import msgspec
 
 from engine.cli.ask import ask_engine, name_option
+from engine.cli.tables import print_json
 from engine.errors import UserError
 from engine.supervisor.run_directory import RunDirectory
 
@@ -23,7 +22,7 @@ def status(name: str, as_json: bool) -> None:
     """Show how a running engine does: books, counts, latency, restarts."""
     summary = ask_engine(name, {"command": "status"})
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary), indent=2).decode() + "\n")
+        print_json(summary)
         return
     from engine.cli.view import status_text
 
@@ -39,7 +38,7 @@ def sources(name: str, as_json: bool) -> None:
     """
     told = ask_engine(name, {"command": "status"})["sources"]
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")
+        print_json(told)
         return
     from engine.cli.view import sources_text
 

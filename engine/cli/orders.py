@@ -1,26 +1,15 @@
-"""`engine orders`, `balances`, `cancel`, `halt`, `resume`, which ask the order router
-itself.
+"""`engine orders`, `cancel`, `halt`, `resume`, which ask the order router itself.
 
 The router answers even when a strategy or the engine's own process hangs.
 """
 
-import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
-import msgspec
 
 from engine.cli.ask import ask_router, name_option
-from engine.errors import ConfigError
-from engine.state_directory import HISTORY_FILE, default_state_dir
-from engine.supervisor.run_directory import RunDirectory
-from engine.units import NS_PER_S, WallNs
-
-PERIODS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+from engine.cli.past import moment, state_dir_option, up_to_date_history
+from engine.cli.tables import json_option, print_json, print_table
 
 
 @click.command()
@@ -28,19 +17,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 @json_option
 @click.option("--since", metavar="TIME", help="From the history: 90m, 12h, 7d, or a date such as 2026-11-21.")
 @click.option("--strategy", help="Only orders of this strategy.")
-@click.option("--state-dir", type=click.Path(path_type=Path), help="State directory of an engine that does not run.")
+@state_dir_option
 def orders(name: str, as_json: bool, since: str | None, strategy: str | None, state_dir: Path | None) -> None:
     """Show open orders; with --since, all orders of that time from the history."""
     if since is None:
         rows = ask_router(name, {"command": "orders"})["orders"]
         rows = [row for row in rows if strategy is None or row["strategy"] == strategy]
     else:
-        is_running = state_dir is None and RunDirectory(name).holder() is not None
-        rows = _from_history(state_dir or _state_dir(name), _moment(since), strategy, is_running)
+        # Imported here: none of the other commands needs a database.
+        from engine.history import order_object, query_orders
+
+        path = up_to_date_history(name, state_dir)
+        rows = [order_object(row) for row in query_orders(path, moment(since), strategy=strategy)]
     if as_json:
-        _print_json({"orders": rows})
+        print_json({"orders": rows})
         return
-    _print_table(
+    print_table(
         ("id", "strategy", "symbol", "side", "type", "qty", "filled", "limit", "state", "reason"),
         [
             (
@@ -58,22 +50,6 @@ def orders(name: str, as_json: bool, since: str | None, strategy: str | None, st
             for row in rows
         ],
         "no open orders" if since is None else "no orders in that time",
-    )
-
-
-@click.command()
-@name_option
-@json_option
-def balances(name: str, as_json: bool) -> None:
-    """Show what the account holds, what open orders reserve, and what is free."""
-    answer = ask_router(name, {"command": "balances"})
-    if as_json:
-        _print_json(answer)
-        return
-    _print_table(
-        ("asset", "total", "held", "free", "earning"),
-        [(row["asset"], row["total"], row["held"], row["free"], row["earning"]) for row in answer["balances"]],
-        "no balances yet",
     )
 
 
@@ -104,56 +80,3 @@ def resume(name: str) -> None:
     """Take orders again after a halt."""
     answer = ask_router(name, {"command": "resume"})
     click.echo(str(answer["mode"]))
-
-
-def _moment(text: str) -> datetime:
-    """Parse `12h` (ago), or a date and time in UTC. Raises ConfigError."""
-    if text[:-1].isdigit() and text[-1] in PERIODS:
-        return datetime.now(UTC) - timedelta(**{PERIODS[text[-1]]: int(text[:-1])})
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(
-            f"--since {text}: write a period such as 90m, 12h or 7d, or a date such as 2026-11-21"
-        ) from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _state_dir(name: str) -> Path:
-    """The running engine's state directory, or the default one for this name."""
-    try:
-        return Path(ask_router(name, {"command": "where"})["state_dir"])
-    except ConfigError:
-        return default_state_dir(name)
-
-
-def _from_history(state_dir: Path, since: datetime, strategy: str | None, is_running: bool) -> list[dict[str, Any]]:
-    # Imported here: none of the other commands needs a database.
-    from engine.history import is_incomplete, order_object, query_orders, rebuild
-    from engine.orders.journal import read_journal
-
-    path = state_dir / HISTORY_FILE
-    if state_dir.is_dir() and is_incomplete(path, is_running=is_running):
-        rebuild(path, (record for _, record in read_journal(state_dir)), is_running=is_running)
-    rows = query_orders(path, WallNs(int(since.timestamp() * NS_PER_S)), strategy=strategy)
-    return [order_object(row) for row in rows]
-
-
-def _print_json(answer: dict[str, Any]) -> None:
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
-
-
-def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]], nothing: str) -> None:
-    if not rows:
-        click.echo(nothing)
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*heads, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)

@@ -236,6 +236,7 @@ def _drawn(summary: dict[str, Any], rates: dict[str, float] | None) -> "Group":
         table,
         Text(_counts(summary)),
         Text(f"native: {summary['native']}"),
+        *(Text(line) for line in _connections(summary)),
         *(Text(line) for line in _trading(summary)),
         *(Text(line) for line in _strategies(summary)),
     )
@@ -317,6 +318,7 @@ def _trading(summary: dict[str, Any]) -> list[str]:
         )
         counts = "  ".join(f"{symbol} {_rounded(count)}" for symbol, count in trading["rate"]["counts"].items())
         lines.append(f"rate counter ({trading['rate']['tier']} tier)  {counts or 'empty'}")
+    lines += _routes(summary)
     latency = summary["latency_us"]
     if latency.get("ack", {}).get("count"):
         lines.append(
@@ -324,6 +326,50 @@ def _trading(summary: dict[str, Any]) -> list[str]:
             f"{latency['tick_to_order']['p50']} µs   acknowledged after p50 {latency['ack']['p50']} µs"
         )
     return lines
+
+
+def _routes(summary: dict[str, Any]) -> list[str]:
+    """How orders went out, and how long Kraken took; nothing before the first."""
+    orders, latency = summary["orders"], summary["latency_us"]
+    lines = []
+    for route, name in (("websocket", "by WebSocket"), ("rest", "by REST")):
+        if not orders[f"by_{route}"]:
+            continue
+        steps = [
+            f"{step} after {latency[f'{step}_by_{route}']['mean'] / 1000:.1f} ms"
+            for step in ("acknowledged", "filled")
+            if latency.get(f"{step}_by_{route}", {}).get("count")
+        ]
+        on_average = f": {', '.join(steps)} on average" if steps else ""
+        lines.append(f"{name} {orders[f'by_{route}']:,} orders{on_average}")
+    if orders["success_percent"] is not None:
+        lines.append(f"Kraken took {orders['success_percent']:g} % of them")
+    return lines
+
+
+def _connections(summary: dict[str, Any]) -> list[str]:
+    """Every WebSocket, and the fullest ring; nothing of a replay, which has none."""
+    feeds = dict(summary["feeds"])
+    if counts := summary["trading"].get("counts"):
+        feeds["order_router"] = counts
+    if not any(feed["connects"] or feed["connect_failures"] for feed in feeds.values()):
+        return []
+    lines = []
+    for name, feed in feeds.items():
+        state = "connected" if feed["connected"] else "NOT CONNECTED"
+        line = f"{name} {state}, connects {feed['connects']:,}, failures {feed['connect_failures']:,}"
+        if "executions" in feed:
+            line += (
+                f", subscriptions {feed['subscriptions']}, executions {feed['executions']:,}, "
+                f"balances {feed['balances']:,}, duplicates {feed['duplicates']:,}, gaps {feed['gaps']:,}"
+            )
+        lines.append(line)
+    waiting = [
+        (lag / ring["slots"], f"{lag:,} of {ring['slots']:,} records of {name} wait for {reader}")
+        for name, ring in summary["rings"].items()
+        for reader, lag in ring["lag"].items()
+    ]
+    return [*lines, f"the fullest ring: {max(waiting)[1]}"] if waiting else lines
 
 
 def _rounded(amount: str) -> str:

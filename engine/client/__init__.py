@@ -4,5 +4,6 @@ Runs in the user's process; owns the handlers that the program registered.
 """
 
 from engine.client.engine import Engine
+from engine.client.statistics import Statistics
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "Statistics"]

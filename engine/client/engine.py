@@ -26,6 +26,7 @@ import structlog
 from engine.client.candle_history import CandleHistory, joined
 from engine.client.handlers import Function, Registrations
 from engine.client.program import Program
+from engine.client.statistics import Statistics
 from engine.clock import SystemClock
 from engine.config import Config, load_config, override
 from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused
@@ -322,18 +323,24 @@ class Engine:
         a market order.
 
         Returns the order when it is on its way, with the answer of the engine's own checks;
-        `order.until_acknowledged` waits for Kraken's. Raises OrderRefused when it was not
-        sent. Options as of `Strategy.buy`.
+        `order.until_acknowledged` waits for Kraken's. Right after the start it waits for
+        the pair's rules and its first book. Raises OrderRefused when it was not sent.
+        Options as of `Strategy.buy`.
         """
+        await self._until_known(symbol)
         return await self._send(self._live.buy(symbol, qty, **options))
 
     async def sell(self, symbol: str, qty: Amount, **options: Unpack[OrderOptions]) -> Order:
         """Send an order to sell `qty` of the base currency; see `buy`."""
+        await self._until_known(symbol)
         return await self._send(self._live.sell(symbol, qty, **options))
 
     async def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
         """Send 2 to 15 orders of one pair in one request; see `Strategy.submit_batch` and
         `buy`."""
+        for row in orders if isinstance(orders, (list, tuple)) else ():
+            if isinstance(row, (list, tuple)) and len(row) > 1:
+                await self._until_known(row[1])
         made = self._live.submit_batch(orders)
         if not made:
             raise CallError("submit_batch takes a list of (side, symbol, qty, options)")
@@ -411,6 +418,12 @@ class Engine:
         """Where the market data come from, as `engine sources --json` prints it."""
         return dict(self.status().get("sources", {}))
 
+    def statistics(self) -> Statistics:
+        """The figures of the run so far: orders, times, messages, errors, gaps, sources;
+        after the end those of the whole run. `status` has them by process and strategy."""
+        self._told  # noqa: B018 - raises when the engine was never opened
+        return Statistics.of(self.status())
+
     def status(self) -> dict[str, Any]:
         """What `engine status --json` prints, and the program's handlers; after the end the
         summary of the run."""
@@ -446,6 +459,14 @@ class Engine:
         except TimeoutError:
             raise NotAvailable(f"{missing()} within {timeout_s:g} s") from None
         return found
+
+    async def _until_known(self, symbol: object) -> None:
+        """Wait a moment for a pair's rules and its first book, without which no order is
+        sent; whatever is wrong with the symbol is said of the order."""
+        context = self._live.context
+        if isinstance(symbol, str) and symbol in context.symbols:
+            with suppress(NotAvailable):
+                await self._when(lambda: context.pair(symbol) and context.book(symbol), "book", ANSWER_S, lambda: "")
 
     async def _send(self, order: Order) -> Order:
         """Wait for the router's first word of an order; raises OrderRefused when it is

@@ -18,11 +18,12 @@ import structlog
 
 from engine.errors import EngineError
 from engine.instant import Instant
-from engine.kraken.connection.error_catalog import ErrorKind, Meaning, throttled_until_s
+from engine.kraken.connection.error_catalog import Meaning, throttled_until_s
 from engine.kraken.rest.replies import STATUS_OK, RestRefusal, refusal_or_result
 from engine.kraken.rest.requests import RestRequest
 from engine.kraken_rest.call_counter import CallCounter, Urgency, call_cost
 from engine.net.lockout import Lockout
+from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Outcome
 from engine.units import NS_PER_S, MonoNs
 

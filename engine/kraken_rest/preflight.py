@@ -16,12 +16,12 @@ import structlog
 from msgspec import Struct
 
 from engine.clock import Clock
-from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.pairs import RestPairs
 from engine.kraken.rest.replies import ApiKeyInfo, RestRefusal, SystemStatus
 from engine.kraken_rest.calls import RestCalls
+from engine.orders.refusal import ErrorKind
 from engine.units import NS_PER_MS, NS_PER_S, WallNs
 
 OFFSET_WARNING_NS: Final = 250 * NS_PER_MS  # of our clock to Kraken's: a quarter of the usual deadline of an order

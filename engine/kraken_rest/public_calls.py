@@ -12,10 +12,10 @@ CALLS_BURST for the budget.
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple
 
-from engine.kraken.connection.error_catalog import ErrorKind
+from engine.kraken.connection.breaker import Breaker
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken.rest.requests import RestRequest
-from engine.orders.breaker import Breaker
+from engine.orders.refusal import ErrorKind
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 CALLS_BURST: Final = 3  # so that books, tickers and trades are asked for at once when the socket is lost

@@ -18,12 +18,12 @@ import structlog
 
 from engine.errors import EngineError
 from engine.instant import Instant
-from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.connection.retry import LOCKOUT_PAUSE_NS, Retry
 from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken_rest.call_queue import CallQueue, RestCall
+from engine.orders.refusal import ErrorKind
 from engine.secret import Secret
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 

@@ -18,6 +18,9 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
+cimport cython
+
+from time import monotonic_ns
 
 cdef extern from *:
     """
@@ -84,6 +87,19 @@ cdef extern from "frame_taker.h":
         int (*settle)(void* lane) except -1
         void* lane
 
+cdef extern from *:
+    """
+    #include <time.h>
+    static inline int64_t clock_monotonic_ns(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    }
+    static inline int bit_length(uint64_t value) { return value ? 64 - __builtin_clzll(value) : 0; }
+    """
+    int64_t clock_monotonic_ns() nogil
+    int bit_length(uint64_t value) nogil
+
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int* overflow) except? -1
     double PyFloat_AsDouble(object number) except? -1.0
@@ -122,6 +138,13 @@ cdef object publish_misuse = None
 cdef object PortableBook = None
 cdef object UnitsTooLarge = None
 cdef object pack_levels = None
+cdef object Level = None
+cdef object wide_level = None
+cdef object units_decimal = None
+cdef object kraken_wall_ns = None
+cdef object source_of = None
+cdef object age_s = None
+cdef object spread_percent = None
 
 
 cdef int find_ring_names() except -1:
@@ -143,6 +166,19 @@ cdef int find_book_names() except -1:
         from engine.wide import pack_levels as pack
 
         PortableBook, UnitsTooLarge, pack_levels = book.Book, book.UnitsTooLarge, pack
+    return 0
+
+
+cdef int find_record_names() except -1:
+    global Level, wide_level, units_decimal, kraken_wall_ns, source_of, age_s, spread_percent
+    if kraken_wall_ns is None:
+        from engine import records
+        from engine.units import units_decimal as decimal
+        from engine.wide import wide_level as wide
+
+        Level, wide_level, units_decimal = records.Level, wide, decimal
+        source_of, age_s, spread_percent = records.source_of, records.age_s, records.spread_percent
+        kraken_wall_ns = records.kraken_wall_ns
     return 0
 
 
@@ -713,6 +749,343 @@ cdef class BoardReader(Board):
         return True
 
 
+# --- the strategy host: from a slot of a market ring to a callback
+
+cdef enum:
+    BOOK_TOP = 1  # engine.records.Kind, FeedState and the bits of a record's code; whoever makes a lane says the same
+    LIVE = 1
+    STATE_BITS = 3
+    UNPROVED = 4
+    TIME_BYTES = 28
+    LEVEL_BYTES = 16
+
+cdef packed struct Header:
+    # engine/records.py has the drawing
+    uint8_t kind, code, price_decimals, qty_decimals
+    uint16_t pair_index, bids, asks, levels
+    char kraken_time[TIME_BYTES]
+    int64_t received_at, number
+
+
+@cython.no_gc
+@cython.freelist(64)
+cdef class BookTop:
+    """See engine.records.BookTop."""
+
+    cdef readonly object symbol
+    cdef bytes record
+    cdef Py_ssize_t bid_count, ask_count, asks_at
+    cdef readonly int64_t received_at, update_number
+    cdef public int64_t known_at
+    cdef readonly int price_decimals, qty_decimals
+    cdef public int state
+    cdef public bint is_proved
+
+    def __init__(self, symbol, bytes record not None):
+        self.fill(symbol, record)
+
+    cdef int fill(self, symbol, bytes record) except -1:
+        cdef Header* header = <Header*>PyBytes_AS_STRING(record)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(record)
+        if size < <Py_ssize_t>sizeof(Header):
+            raise ValueError(f"a record has {sizeof(Header)} bytes at least, not {size}")
+        self.symbol, self.record = symbol, record
+        self.received_at, self.update_number = header.received_at, header.number
+        self.known_at = header.received_at
+        self.state, self.is_proved = header.code & STATE_BITS, header.code < UNPROVED
+        self.price_decimals, self.qty_decimals = header.price_decimals, header.qty_decimals
+        self.bid_count, self.ask_count = header.bids, header.asks
+        self.asks_at = sizeof(Header) + LEVEL_BYTES * <Py_ssize_t>header.levels
+        # Counts that reach beyond the record are a broken publisher's; nothing is read there.
+        if self.bid_count and <Py_ssize_t>sizeof(Header) + LEVEL_BYTES * self.bid_count > size:
+            raise ValueError(f"a record of {size} bytes has no room for {self.bid_count} bids")
+        if self.ask_count and self.asks_at + LEVEL_BYTES * self.ask_count > size:
+            raise ValueError(f"a record of {size} bytes has no room for {self.ask_count} asks")
+        return 0
+
+    cdef object level(self, Py_ssize_t offset):
+        cdef int64_t units[2]
+        find_record_names()
+        memcpy(units, PyBytes_AS_STRING(self.record) + offset, LEVEL_BYTES)
+        if units[1] >= 0:
+            return Level(units[0], units[1], self.price_decimals, self.qty_decimals)
+        ticks, lots = wide_level(units[0], units[1])
+        return Level(ticks, lots, self.price_decimals, self.qty_decimals)
+
+    cdef tuple levels(self, Py_ssize_t offset, Py_ssize_t count):
+        cdef Py_ssize_t k
+        return tuple([self.level(offset + LEVEL_BYTES * k) for k in range(count)])
+
+    @property
+    def source(self):
+        find_record_names()
+        return source_of(self.record)
+
+    @property
+    def is_verified(self):
+        return (<Header*>PyBytes_AS_STRING(self.record)).kind == BOOK_TOP
+
+    @property
+    def age_s(self):
+        find_record_names()
+        return age_s(self.known_at)
+
+    @property
+    def spread_percent(self):
+        find_record_names()
+        return spread_percent(self.spread, self.mid)
+
+    @property
+    def kraken_time(self):
+        find_record_names()
+        return kraken_wall_ns((<Header*>PyBytes_AS_STRING(self.record)).kraken_time[:TIME_BYTES])
+
+    @property
+    def best_bid(self):
+        return self.level(sizeof(Header)) if self.bid_count else None
+
+    @property
+    def best_ask(self):
+        return self.level(self.asks_at) if self.ask_count else None
+
+    @property
+    def bids(self):
+        return self.levels(sizeof(Header), self.bid_count)
+
+    @property
+    def asks(self):
+        return self.levels(self.asks_at, self.ask_count)
+
+    @property
+    def spread(self):
+        bid, ask = self.best_bid, self.best_ask
+        if bid is None or ask is None:
+            return None
+        return units_decimal(ask.price_ticks - bid.price_ticks, self.price_decimals)
+
+    @property
+    def mid(self):
+        bid, ask = self.best_bid, self.best_ask
+        if bid is None or ask is None:
+            return None
+        doubled = ask.price_ticks + bid.price_ticks
+        if doubled % 2:
+            return units_decimal(5 * doubled, self.price_decimals + 1)
+        return units_decimal(doubled // 2, self.price_decimals)
+
+    def __repr__(self):
+        return f"BookTop({self.symbol} {self.best_bid} | {self.best_ask})"
+
+
+# Words of a histogram: engine/telemetry/histogram.py, which is compared when one is attached.
+cdef enum:
+    HISTOGRAM_SUM = 16
+    HISTOGRAM_MAX = 17
+    FIRST_BUCKET = 24
+    SUB_BUCKET_BITS = 5
+    LINEAR_BITS = 6
+    SHIFT_MAX = 31
+    BUCKET_COUNT = 1056
+
+HISTOGRAM_LAYOUT = (HISTOGRAM_SUM, HISTOGRAM_MAX, FIRST_BUCKET, SUB_BUCKET_BITS, LINEAR_BITS, SHIFT_MAX, BUCKET_COUNT)
+
+
+cdef inline void count_duration(uint64_t* words, int64_t ns) noexcept nogil:
+    """As engine.telemetry.histogram.Histogram.record."""
+    cdef int shift
+    cdef uint64_t* bucket = words + FIRST_BUCKET
+    if ns < 0:
+        ns = 0
+    if <uint64_t>ns > load_relaxed(words + HISTOGRAM_MAX):
+        store_relaxed(words + HISTOGRAM_MAX, <uint64_t>ns)
+    store_relaxed(words + HISTOGRAM_SUM, load_relaxed(words + HISTOGRAM_SUM) + <uint64_t>ns)
+    shift = bit_length(<uint64_t>ns) - LINEAR_BITS
+    if shift <= 0:
+        bucket += ns
+    elif shift <= SHIFT_MAX:
+        bucket += (shift << SUB_BUCKET_BITS) + (ns >> shift)
+    else:
+        bucket += BUCKET_COUNT - 1
+    store_relaxed(bucket, load_relaxed(bucket) + 1)
+
+
+cdef class BookCalls:
+    """See engine.strategy_host.book_calls.BookCalls, whose contract it keeps.
+
+    A record is copied when its turn has come, and one of a pair that is not followed is not copied at all.
+    """
+
+    cdef object host, on_book, call, take_rare, tick_of, mono_ns, latency_ns, forked_words
+    cdef tuple symbols
+    cdef dict books
+    cdef bytes wanted
+    cdef Py_ssize_t pair_count
+    cdef bint is_system_clock
+    cdef Held words_memory, latency_memory
+    cdef uint64_t* began_word
+    cdef uint64_t* number_word
+    cdef uint64_t* latency
+    cdef uint64_t number
+    cdef int64_t slow_ns, busy_ns
+    cdef Py_ssize_t told
+    cdef readonly bint is_old
+    cdef readonly bint is_lapped
+
+    def __init__(self, host, *, symbols, wanted, books, on_book, call, take_rare, tick_of, words, number, latency,
+                 latency_ns, mono_ns, slow_ns, records_max):
+        self.host, self.on_book, self.call, self.take_rare, self.tick_of = host, on_book, call, take_rare, tick_of
+        self.symbols, self.books, self.wanted = tuple(symbols), books, bytes(wanted)
+        self.pair_count = len(self.symbols)
+        self.mono_ns, self.latency_ns, self.slow_ns, self.number = mono_ns, latency_ns, slow_ns, number
+        self.is_system_clock = mono_ns is monotonic_ns
+        self.forked_words = None
+        values, began, callback = words.place
+        if not (0 <= began < len(values) and 0 <= callback < len(values)) or len(self.wanted) != self.pair_count:
+            raise MisuseError("the words of a callback lie beside their counters")
+        self.words_memory = Held(values, True)
+        self.began_word, self.number_word = self.words_memory.words + <size_t>began, self.words_memory.words + <size_t>callback
+        self.latency_memory = Held(latency.words, True)
+        if len(latency.words) != FIRST_BUCKET + BUCKET_COUNT:
+            raise MisuseError(f"a histogram of {len(latency.words)} words")
+        self.latency = self.latency_memory.words
+        self.is_old = self.is_lapped = False
+
+    def forked(self, words):
+        """From now on a callback that begins or returns tells these words, which end the process."""
+        self.forked_words = words
+
+    cdef inline int64_t now(self) except? -1:
+        return clock_monotonic_ns() if self.is_system_clock else <int64_t>self.mono_ns()
+
+    def take(self, Subscriber subscriber not None, Py_ssize_t limit, int64_t not_before, uint64_t repeats_upto):
+        cdef int64_t turn_until = self.host.turn_until
+        cdef Py_ssize_t taken
+        self.is_old = self.is_lapped = False
+        self.told = self.busy_ns = 0
+        try:
+            if type(subscriber) is Subscriber:
+                taken = self.take_in_place(subscriber, limit, not_before, repeats_upto, turn_until)
+            else:
+                taken = self.take_polled(subscriber, limit, not_before, repeats_upto, turn_until)
+        finally:
+            if self.told:
+                self.host.callbacks += self.told
+                self.host.busy_ns += self.busy_ns
+        return taken
+
+    cdef Py_ssize_t take_in_place(self, Subscriber subscriber, Py_ssize_t limit, int64_t not_before,
+                                  uint64_t repeats_upto, int64_t turn_until) except -1:
+        cdef uint64_t sequence, found
+        cdef uint64_t* stamp
+        cdef Header* header
+        cdef bytes record
+        cdef Py_ssize_t taken = 0
+        cdef uint16_t pair_index
+        while taken < limit:
+            sequence = subscriber.next_sequence
+            stamp = subscriber.slot_of(sequence)
+            found = load_acquire(stamp)
+            if found != sequence:
+                if found < sequence and (found or load_acquire(subscriber.words + CURSOR) < sequence):
+                    break
+                if load_acquire(stamp) != sequence:  # not one that was stamped between two of our loads
+                    self.is_lapped = True
+                    break
+            header = <Header*>(stamp + 1)
+            pair_index = header.pair_index
+            if header.kind == BOOK_TOP and pair_index < self.pair_count and not self.wanted[pair_index]:
+                record = None
+            else:
+                record = PyBytes_FromStringAndSize(<char*>header, subscriber.room)
+            copied()
+            if load_relaxed(stamp) != sequence:
+                self.is_lapped = True
+                break
+            if record is not None and taken == 0 and (<Header*>PyBytes_AS_STRING(record)).received_at < not_before:
+                self.is_old = True
+                break
+            subscriber.next_sequence = sequence + 1
+            taken += 1
+            if record is not None and self.tell(record, sequence <= repeats_upto, turn_until):
+                break
+        return taken
+
+    cdef Py_ssize_t take_polled(self, subscriber, Py_ssize_t limit, int64_t not_before, uint64_t repeats_upto,
+                                int64_t turn_until) except -1:
+        """The same through the methods of a subscriber that is more than one of ours."""
+        cdef uint64_t gap_count = subscriber.gap_count
+        cdef Py_ssize_t taken = 0
+        cdef bytes record
+        while taken < limit:
+            record = subscriber.poll()
+            self.is_lapped = subscriber.gap_count != gap_count
+            if record is None:
+                break
+            self.is_old = taken == 0 and (<Header*>PyBytes_AS_STRING(record)).received_at < not_before
+            if self.is_lapped or self.is_old:
+                subscriber.next_sequence -= 1
+                break
+            taken += 1
+            if self.tell(record, subscriber.next_sequence - 1 <= repeats_upto, turn_until):
+                break
+        return taken
+
+    cdef bint tell(self, bytes record, bint may_repeat, int64_t turn_until) except -1:
+        """Call back with a record; True if the batch is to end."""
+        cdef Header* header = <Header*>PyBytes_AS_STRING(record)
+        cdef BookTop book
+        if header.kind != BOOK_TOP:
+            self.take_rare(record)
+            return self.host.batch_ends
+        if header.pair_index >= self.pair_count or not self.wanted[header.pair_index]:
+            return False
+        symbol = self.symbols[header.pair_index]
+        if may_repeat:
+            seen = self.books[symbol]
+            if seen is not None and (header.received_at, header.number) <= (seen.received_at, seen.update_number):
+                return False
+        book = BookTop.__new__(BookTop)
+        book.fill(symbol, record)
+        self.books[symbol] = book
+        return self.on_book is not None and self.call_back(book, turn_until)
+
+    cdef bint call_back(self, BookTop book, int64_t turn_until) except -1:
+        """As `HostedStrategy._call_measured`."""
+        cdef int64_t began = self.now(), ended, took_ns
+        cdef bint ends = False, waits = False
+        if self.forked_words is not None:
+            self.forked_words.begin(self.number, began)
+        store_relaxed(self.number_word, self.number)
+        store_relaxed(self.began_word, <uint64_t>began)
+        if self.latency_ns is None:
+            count_duration(self.latency, began - book.received_at)
+        else:
+            count_duration(self.latency, self.latency_ns(book.received_at))
+        self.told += 1
+        if self.tick_of is not None:
+            self.tick_of.tick_at = book.received_at
+        try:
+            answer = self.on_book(book)
+            if answer is not None:
+                self.host.go_on(self.on_book, answer)
+                waits = self.host.waiting is not None
+                ends = self.host.batch_ends
+        except BaseException as error:
+            self.host.callback_failed(self.on_book, error)
+            ends = self.host.batch_ends
+        if self.forked_words is not None:
+            self.forked_words.end()
+        ended = self.now()
+        if not waits:
+            store_relaxed(self.began_word, 0)
+        took_ns = ended - began
+        self.busy_ns += took_ns
+        if took_ns > self.slow_ns:
+            self.host.was_slow(self.on_book, took_ns)
+            return True
+        return ends or ended > turn_until
+
+
 # --- book
 
 def crc32(bytes text not None, uint32_t crc=0):
@@ -1006,20 +1379,6 @@ cdef class Book:
 
 
 # --- the lane: a frame's bytes, their book, its record in the ring
-
-cdef enum:
-    BOOK_TOP = 1  # engine.records.Kind and FeedState; the lane's maker says the same, or there is no lane
-    LIVE = 1
-    TIME_BYTES = 28
-    LEVEL_BYTES = 16
-
-cdef packed struct Header:
-    # engine/records.py has the drawing
-    uint8_t kind, code, price_decimals, qty_decimals
-    uint16_t pair_index, bids, asks, levels
-    char kraken_time[TIME_BYTES]
-    int64_t received_at, number
-
 
 cdef class BookStatus:
     """See engine.kraken.public.book_status.BookStatus: what the session and the lane both read and write."""

@@ -39,10 +39,11 @@ class RouterCounters:
             | core.account.counts
             | core.degraded.counts
             | {
-                "commands": core.commands_taken,
+                "commands": core.commands_taken + core.plain_orders.taken,
                 "cancels": core.cancels.sent,
                 "dead_man_refreshes": core.dead_man.refreshes,
                 "dead_man_late": core.dead_man.late,
+                "open_orders_checks": core.open_orders_check.checks,
                 "parked": core.blotter.parked,
                 "rescues": self._router.rescues,
                 "frames": connection.frames_received,
@@ -66,4 +67,6 @@ class RouterCounters:
         self._counters.set("unknown_open", len(core.blotter.in_doubt()))
         self._counters.set("open", len(core.blotter.open))
         self._counters.set("own_open", len(core.own_open))
+        self._counters.set("connected", connection.connected)
+        self._counters.set("authenticated", core.is_authenticated)
         self._counters.set("heartbeat_ns", self._mono_ns())

@@ -45,18 +45,20 @@ class OrderRouter:
         """
         core = self.core
         facts = self._account.poll_many(RECORDS_PER_CYCLE_MAX)
-        unreadable = self._account_records.unreadable
-        for fact in self._account_records.read_all(facts):
-            self.look_at_clock()
-            core.take_fact(fact)
-        if facts and (more := self._account_records.unreadable - unreadable):
-            self.look_at_clock()
-            core.on_unreadable(more, of_account=True)
+        if facts:
+            unreadable = self._account_records.unreadable
+            for fact in self._account_records.read_all(facts):
+                self.look_at_clock()
+                core.take_fact(fact)
+            if more := self._account_records.unreadable - unreadable:
+                self.look_at_clock()
+                core.on_unreadable(more, of_account=True)
         commands = self._commands.poll_many(RECORDS_PER_CYCLE_MAX)
         unreadable = self._command_records.unreadable
-        for command in self._command_records.read_all(commands):
+        for record in commands:
             self.look_at_clock()
-            core.take_command(command)
+            if not core.plain_orders.take(record) and (command := self._command_records.read(record)) is not None:
+                core.take_command(command)
         if commands and (more := self._command_records.unreadable - unreadable):
             core.on_unreadable(more, of_account=False)
         if self.look_at_clock() >= self._timer_at:

@@ -25,6 +25,7 @@ def core_settings(trading: TradingConfig, risk: RiskConfig, hang_ns_max: int) ->
         tier=trading.tier,
         cancel_reserve_percent=int(trading.cancel_reserve_percent),
         rest_lag_ns_max=int(trading.rest_lag_s_max * NS_PER_S),
+        open_orders_check_ns=int(trading.open_orders_check_s * NS_PER_S),
         dead_man_s=trading.dead_man_s,
         dead_man_refresh_ns=int(trading.dead_man_refresh_s * NS_PER_S),
         token_refresh_ns=int(trading.token_refresh_min * 60 * NS_PER_S),

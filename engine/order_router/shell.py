@@ -120,6 +120,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
         history=history,
         on_sent=_latency_meter(histograms, clock),
         on_acknowledged=histograms["ack"].record,
+        on_took=lambda step, ns: histograms[step].record(ns),
         chance=random.random,
     )
     core = build(

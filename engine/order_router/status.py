@@ -2,7 +2,7 @@
 socket.
 
 status()       mode, gate, positions, profit and loss, tokens, breaker, rate counters    4 times a second
-commands()     orders, balances, cancel, halt, resume: for people, though a strategy hangs
+commands()     orders, balances, positions, cancel, halt, resume: for people, though a strategy hangs
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,8 @@ from engine.net.control_socket import Answer, Command, Request
 from engine.order_router.core.order_core import OrderCore
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.router import OrderRouter
-from engine.orders.positions import PositionState
+from engine.orders.money import plain
+from engine.orders.positions import PositionState, position_texts
 from engine.processes.status_board import store_status
 from engine.ring import BoardWriter
 from engine.units import NS_PER_MS, MonoNs
@@ -67,19 +68,14 @@ class RouterStatus:
             "open_orders": len(core.blotter.open),
             "unknown": len(core.blotter.in_doubt()),
             "positions": {
-                symbol: {"qty": _text(state.qty), "avg_price": _text(state.avg_price)} for symbol, state in held.items()
+                symbol: {"qty": plain(state.qty), "avg_price": plain(state.avg_price)} for symbol, state in held.items()
             },
             # Amounts in different quote currencies are not added up: the first is shown
             # here, all of them in `by_currency`.
             "pnl": by_currency.get(main, {"realized": "0", "unrealized": "0", "fees": "0"})
             | {"currency": main, "by_currency": by_currency},
             "by_strategy": {
-                f"{strategy} {symbol}": {
-                    "qty": _text(state.qty),
-                    "avg_price": _text(state.avg_price),
-                    "realized": _text(state.realized),
-                    "fees": _text(state.fees),
-                }
+                f"{strategy} {symbol}": position_texts(state, self._boards.mark(symbol))
                 for strategy, symbol, state in core.blotter.positions.items()
             },
             "token": self._core.tokens.statistics(),
@@ -87,6 +83,7 @@ class RouterStatus:
             | {"openings": sum(breaker.openings for breaker in self._core.breakers.values())},
             "rate": {
                 "tier": self._core.rates.tier.name,
+                "limit": self._core.rates.tier.threshold,
                 "counts": {symbol: str(count) for symbol, count in self._core.rates.counts(now).items()},
             },
             "locked_out_s": round(self._core.calls.locked_out_s, 1),
@@ -99,6 +96,7 @@ class RouterStatus:
         answers: dict[str, Command] = {
             "orders": self._orders,
             "balances": self._balances,
+            "positions": self._positions,
             "cancel": self._cancel,
             "halt": self._halt,
             "resume": self._resume,
@@ -126,12 +124,21 @@ class RouterStatus:
             "balances": [
                 {
                     "asset": asset,
-                    "total": _text(wallet.total),
-                    "held": _text(wallet.held),
-                    "free": _text(wallet.free),
-                    "earning": _text(wallet.earning),
+                    "total": plain(wallet.total),
+                    "held": plain(wallet.held),
+                    "free": plain(wallet.free),
+                    "earning": plain(wallet.earning),
                 }
                 for asset, wallet in rows
+            ]
+        }
+
+    def _positions(self, _: Request) -> Answer:
+        held = self._core.blotter.positions.items()
+        return {
+            "positions": [
+                {"strategy": strategy, "symbol": symbol, **position_texts(state, self._boards.mark(symbol))}
+                for strategy, symbol, state in held
             ]
         }
 
@@ -165,7 +172,7 @@ class RouterStatus:
             mark = self._boards.mark(symbol)
             sums[quote] = [realized + state.realized, unrealized + state.unrealized(mark), fees + state.fees]
         return {
-            quote: {"realized": _text(realized), "unrealized": _text(unrealized), "fees": _text(fees)}
+            quote: {"realized": plain(realized), "unrealized": plain(unrealized), "fees": plain(fees)}
             for quote, (realized, unrealized, fees) in sums.items()
         }
 
@@ -180,9 +187,3 @@ def _total_positions(core: OrderCore) -> dict[str, PositionState]:
         total.realized += state.realized
         total.fees += state.fees
     return totals
-
-
-def _text(number: Decimal) -> str:
-    """Exact decimal text, without an exponent or trailing zeros."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

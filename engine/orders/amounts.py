@@ -7,13 +7,14 @@ from typing import Final
 
 from engine.market import Pair
 from engine.orders.intent import Amendment, Conditional, OrderIntent
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.units import DIGITS_MAX, decimal_units, units_decimal
 
 SHOWN_CHARS_MAX: Final = 40  # of an amount, in a sentence about it
 TRAILING_LIMIT: Final = "trailing-stop-limit"
 
 
-def order_refusal(intent: OrderIntent, pair: Pair) -> str | None:
+def order_refusal(intent: OrderIntent, pair: Pair) -> Refusal | None:
     """Why an amount of a new order is invalid, in one sentence that names it and its step;
     None if none is."""
     why = scale_refusal(intent, pair)
@@ -37,7 +38,7 @@ def order_refusal(intent: OrderIntent, pair: Pair) -> str | None:
 
 def amend_refusal(
     amendment: Amendment, order_type: str, trigger_type: str, limit_offset_type: str, pair: Pair
-) -> str | None:
+) -> Refusal | None:
     """The same for the amounts that an amendment changes.
 
     The types are those of the order's trigger and limit offset; empty where it has none.
@@ -53,14 +54,15 @@ def amend_refusal(
     )
 
 
-def scale_refusal(asked: OrderIntent | Amendment, pair: Pair) -> str | None:
+def scale_refusal(asked: OrderIntent | Amendment, pair: Pair) -> Refusal | None:
     """Why amounts in this scale are not sent, when the pair has another one by now; None
     otherwise."""
     if asked.price_decimals == pair.price_decimals and asked.qty_decimals == pair.qty_decimals:
         return None
-    return (
+    return Refusal(
+        ErrorKind.PRECISION,
         f"{pair.symbol}'s precision changed while this was under way (prices from {asked.price_decimals} to "
-        f"{pair.price_decimals} decimals, quantities from {asked.qty_decimals} to {pair.qty_decimals}): ask again"
+        f"{pair.price_decimals} decimals, quantities from {asked.qty_decimals} to {pair.qty_decimals}): ask again",
     )
 
 
@@ -70,37 +72,43 @@ def usual_trigger_type(order_type: str) -> str:
     return "quote" if order_type.startswith("trailing") else "static"
 
 
-def off_tick(name: str, shown: str, pair: Pair) -> str:
+def off_tick(name: str, shown: str, pair: Pair) -> Refusal:
     """The sentence about a price, or a distance, that is not on the tick."""
-    return f"{name} {shown} is not a multiple of {pair.symbol}'s tick {pair.tick:f}; pair.round_price finds one that is"
+    return Refusal(
+        ErrorKind.PRECISION,
+        f"{name} {shown} is not a multiple of {pair.symbol}'s tick {pair.tick:f}; pair.round_price finds one that is",
+    )
 
 
-def off_step(name: str, shown: str, pair: Pair) -> str:
+def off_step(name: str, shown: str, pair: Pair) -> Refusal:
     """The sentence about a quantity that is not on the step."""
-    return f"{name} {shown} is not a multiple of {pair.symbol}'s step {pair.lot:f}; pair.round_qty finds one that is"
+    return Refusal(
+        ErrorKind.PRECISION,
+        f"{name} {shown} is not a multiple of {pair.symbol}'s step {pair.lot:f}; pair.round_qty finds one that is",
+    )
 
 
-def _lots_refusal(name: str, lots: int, pair: Pair) -> str | None:
+def _lots_refusal(name: str, lots: int, pair: Pair) -> Refusal | None:
     if lots > 0 and not lots % pair.qty_increment_lots:  # hot
         return None
     qty = units_decimal(lots, pair.qty_decimals)
     return _nothing(name, qty) if lots <= 0 else off_step(name, _shown(qty), pair)
 
 
-def _ticks_refusal(name: str, ticks: int, pair: Pair) -> str | None:
+def _ticks_refusal(name: str, ticks: int, pair: Pair) -> Refusal | None:
     if ticks > 0 and not ticks % pair.price_increment_ticks:  # hot
         return None
     price = units_decimal(ticks, pair.price_decimals)
     return _nothing(name, price) if ticks <= 0 else off_tick(name, _shown(price), pair)
 
 
-def _price_refusal(name: str, price: Decimal | None, price_type: str, pair: Pair) -> str | None:
+def _price_refusal(name: str, price: Decimal | None, price_type: str, pair: Pair) -> Refusal | None:
     """Why a price, or a distance from one, is invalid for its type; None when it is
     valid."""
     if price is None:
         return None
     if not price.is_finite():
-        return f"{name} must be a number, not {_shown(price)}"
+        return Refusal(ErrorKind.ARGUMENT, f"{name} must be a number, not {_shown(price)}")
     if price_type == "pct":
         return None
     if price_type == "static" and price <= 0:
@@ -112,7 +120,7 @@ def _price_refusal(name: str, price: Decimal | None, price_type: str, pair: Pair
     return off_tick(name, _shown(price), pair) if is_off else None
 
 
-def _closing_refusal(close: Conditional, pair: Pair) -> str | None:
+def _closing_refusal(close: Conditional, pair: Pair) -> Refusal | None:
     limit_type = close.limit_price_type or ("quote" if close.order_type == TRAILING_LIMIT else "static")
     trigger_type = close.trigger_price_type or usual_trigger_type(close.order_type)
     return _price_refusal("conditional.limit_price", close.limit_price, limit_type, pair) or _price_refusal(
@@ -120,19 +128,22 @@ def _closing_refusal(close: Conditional, pair: Pair) -> str | None:
     )
 
 
-def _cash_refusal(cash: Decimal, pair: Pair) -> str | None:
+def _cash_refusal(cash: Decimal, pair: Pair) -> Refusal | None:
     if not cash.is_finite() or cash <= 0:
         return _nothing("cash_qty", cash)
     try:
         decimal_units(cash, pair.cost_decimals)
     except ValueError:
         quote, smallest = pair.symbol.partition("/")[2], units_decimal(1, pair.cost_decimals)
-        return f"cash_qty {_shown(cash)} is not a multiple of {smallest:f} {quote}, the smallest cost of {pair.symbol}"
+        return Refusal(
+            ErrorKind.PRECISION,
+            f"cash_qty {_shown(cash)} is not a multiple of {smallest:f} {quote}, the smallest cost of {pair.symbol}",
+        )
     return None
 
 
-def _nothing(name: str, amount: Decimal) -> str:
-    return f"{name} must be a number above 0, not {_shown(amount)}"
+def _nothing(name: str, amount: Decimal) -> Refusal:
+    return Refusal(ErrorKind.ARGUMENT, f"{name} must be a number above 0, not {_shown(amount)}")
 
 
 def _shown(amount: Decimal) -> str:

@@ -51,6 +51,7 @@ from engine.orders.journal_records import (
 from engine.orders.life import TRANSITIONS, OrderEvent, OrderState
 from engine.orders.money import add, at_precision, divide, multiply, subtract
 from engine.orders.positions import Positions, PositionState, fee_in_base, fee_in_quote
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.units import PriceTicks, QtyLots, WallNs, aligned, exact_units, rescaled, units_decimal
@@ -65,6 +66,9 @@ LOTS_DECIMALS: Final = 8  # of a pair that we do not follow, at least
 S, E = OrderState, OrderEvent
 ENDS: Final = {"filled": E.FILL_LAST, "canceled": E.CANCEL, "expired": E.EXPIRE}
 OVER_AT_REST: Final = {"closed": "filled", "canceled": "canceled", "expired": "expired"}  # the states of `ENDS`
+# Why Kraken ended an order that it had accepted, where that says that something was wrong
+# with it.
+ENDED_BY: Final = {"Post only order": ErrorKind.POST_ONLY, "Cannot trade with self": ErrorKind.SELF_TRADE}
 _NO_ORDERS: Final[dict[str, TrackedOrder]] = {}
 NO_RECORDS: Final[tuple[Record, ...]] = ()
 NEVER: Final = WallNs(0)
@@ -134,6 +138,8 @@ class Blotter:
         self.positions = Positions()
         self.positions.load(state.positions)
         self._open_on: dict[str, dict[str, TrackedOrder]] = {}
+        # Orders with a conditional close, open or ended.
+        self._with_close: dict[str, TrackedOrder] = {}
         self._key_of_order_id: dict[str, str] = {}
         self._key_of_userref: dict[int, str] = {}
         self._exec_ids: OrderedDict[str, None] = OrderedDict.fromkeys(state.exec_ids)
@@ -144,6 +150,8 @@ class Blotter:
                 self._key_of_order_id[order.order_id] = order.key
             if order.userref is not None:
                 self._key_of_userref[order.userref] = order.key
+            if order.intent.conditional is not None:
+                self._with_close[order.key] = order
 
     # --- looking
 
@@ -173,6 +181,18 @@ class Blotter:
         # not every row says that it is one.
         return order if told.side in (None, order.intent.side) else None
 
+    def unclosed(self) -> dict[str, Decimal]:
+        """The orders with a conditional close of which not every fill has its closing order
+        here yet, each with the quantity filled without one.
+
+        Kraken makes one for each fill, of the filled quantity on the other side.
+        """
+        return {
+            key: missing
+            for key, order in self._with_close.items()
+            if (missing := subtract(order.filled_qty, order.closing_qty)) > 0
+        }
+
     def in_doubt(self) -> list[TrackedOrder]:
         """The orders that must be looked up."""
         return [order for order in self.open.values() if order.state is S.UNKNOWN]
@@ -193,7 +213,16 @@ class Blotter:
 
     def is_queued(self, key: str) -> bool:
         """True if this order waits for the rate counter."""
-        return any(key == waiting for queued in self.queued.values() for waiting, _ in queued.orders)
+        return self.queued_by(key) is not None
+
+    def queued_by(self, key: str) -> str | None:
+        """The strategy whose order this is that waits for the rate counter; None if none
+        does.
+        """
+        for queued in self.queued.values():
+            if any(key == waiting for waiting, _ in queued.orders):
+                return queued.strategy
+        return None
 
     # --- deciding: what happened becomes records
 
@@ -206,14 +235,14 @@ class Blotter:
             return self._odd(f"acknowledged as {order_id}, and as {order.order_id} before", key)
         return self._acknowledged(order, order_id, at)
 
-    def on_rejected(self, key: str, reason: str, at: WallNs) -> Sequence[Record]:
+    def on_rejected(self, key: str, why: Refusal, at: WallNs) -> Sequence[Record]:
         """Records of a reply with which Kraken refused an order for certain."""
         order = self.open.get(key)
         if order is None:
             return NO_RECORDS
         if not _allows(order.state, E.REJECT):
-            return self._odd(f"rejected ({reason}) while {order.state.name}", key)
-        return (Rejected(key, reason, at),)
+            return self._odd(f"rejected ({why.text}) while {order.state.name}", key)
+        return (Rejected(key, why.text, at, why.kind),)
 
     def on_doubt(self, key: str, reason: str, at: WallNs) -> Sequence[Record]:
         """Records of an order that was sent and whose outcome is unknown."""
@@ -230,7 +259,7 @@ class Blotter:
         return (Absent(key, reason, at),)
 
     def on_request_refused(
-        self, key: str, request: str, reason: str, at: WallNs, *, is_certain: bool = True
+        self, key: str, request: str, why: Refusal, at: WallNs, *, is_certain: bool = True
     ) -> Sequence[Record]:
         """Records of a refused amend or cancel, or of one whose outcome follows from the
         order's state.
@@ -238,7 +267,7 @@ class Blotter:
         order = self.open.get(key)
         if order is None or not request or order.pending != request:
             return NO_RECORDS
-        return (RequestRefused(key, request, reason, at, is_certain),)
+        return (RequestRefused(key, request, why.text, at, is_certain, why.kind),)
 
     def on_amended(self, key: str, at: WallNs, kraken_time: WallNs = NEVER) -> Sequence[Record]:
         """Records of a reply with which Kraken carried out an amend; its report may have
@@ -576,6 +605,8 @@ class Blotter:
         self._open(order)
         if record.userref is not None:
             self._key_of_userref[record.userref] = record.key
+        if record.intent.conditional is not None:
+            self._with_close[record.key] = order
         return Change(order, is_new=True)
 
     def _apply_adopted(self, record: Adopted) -> Change:
@@ -585,6 +616,8 @@ class Blotter:
         order.sent_in_run = self.run
         self._open(order)
         self._key_of_order_id[record.order_id] = record.key
+        if (parent := self._with_close.get(record.parent)) is not None:
+            parent.closing_qty = add(parent.closing_qty, order.order_qty)
         return Change(order, is_new=True)
 
     def _apply_filled(self, record: Filled) -> Change | None:
@@ -651,24 +684,25 @@ class Blotter:
                 order.order_id = order_id
                 self._key_of_order_id[order_id] = order.key
                 self._move(order, E.ACKNOWLEDGE, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
-            case Rejected(reason=reason):
-                self._move(order, E.REJECT, reason)
+            case Rejected(reason=reason, kind=kind):
+                self._move(order, E.REJECT, reason, kind)
             case InDoubt(reason=reason):
                 self._move(order, E.DOUBT, reason)
             case Absent(reason=reason):
                 self._move(order, E.ABSENT, reason)
             case AmendSent(amendment=amendment, deadline=deadline):
-                order.pending, order.amendment, order.reason = "amend", amendment, ""
+                order.pending, order.amendment, order.reason, order.error = "amend", amendment, "", None
                 order.amend_deadline = deadline
             case CancelWanted():
                 order.cancel_wanted = True
             case CancelSent():
                 order.pending, order.cancel_wanted = "cancel", True
-            case RequestRefused(request=request, reason=reason, is_certain=is_certain):
+            case RequestRefused(request=request, reason=reason, is_certain=is_certain, kind=kind):
                 if order.pending == request:
                     order.pending, order.amendment = "", None
                 outcome = "refused" if is_certain else "in doubt"
                 order.reason = f"{request} {outcome}: {reason}" if reason else ""
+                order.error = kind if reason else None
             case Amended():
                 self._apply_amended(order, record)
             case Counted(filled=filled, qty_decimals=decimals):
@@ -676,7 +710,7 @@ class Blotter:
             case Ended(filled=filled, qty_decimals=decimals):
                 if filled is not None:
                     _count(order, filled, decimals)
-                self._move(order, ENDS[record.state], record.reason)
+                self._move(order, ENDS[record.state], record.reason, ENDED_BY.get(record.reason))
         order.changed_at = record.at
         return Change(order)
 
@@ -692,15 +726,17 @@ class Blotter:
             if order.amendment is not None and order.amendment.trigger_price is not None:
                 order.move_trigger(order.amendment.trigger_price)
             order.pending, order.amendment = "", None
-        order.reason = ""
+        order.reason, order.error = "", None
         order.aged_from = record.at
         order.amended_at_venue = WallNs(max(order.amended_at_venue, record.kraken_time))
 
-    def _move(self, order: TrackedOrder, event: OrderEvent, reason: str) -> None:
+    def _move(self, order: TrackedOrder, event: OrderEvent, reason: str, error: ErrorKind | None = None) -> None:
         after = TRANSITIONS[order.state].get(event)
         if after is None:
             self._odd(f"{event.name} while {order.state.name}", order.key)
             return
+        if reason != order.reason:
+            order.error = error
         order.state, order.reason = after, reason
         if order.is_open:
             order.ended_in_run = 0
@@ -721,6 +757,7 @@ class Blotter:
         self._open_on.setdefault(order.symbol, {})[order.key] = order
 
     def _forget(self, order: TrackedOrder) -> None:
+        self._with_close.pop(order.key, None)
         if self._key_of_order_id.get(order.order_id) == order.key:
             del self._key_of_order_id[order.order_id]
         if order.userref is not None and self._key_of_userref.get(order.userref) == order.key:

@@ -17,9 +17,16 @@ from itertools import islice, product
 from engine.errors import MisuseError
 
 PART_CHARS = 6
+ID_CHARS = 3 * PART_CHARS
 RUN_MAX = 36**PART_CHARS - 1  # as many orders has a run: two thousand million
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NOT_PLAIN = re.compile(r"[^0-9a-z]")
+# What Kraken takes as `cl_ord_id`. Letters of a UUID or of hexadecimal digits are small,
+# because Kraken stores the number and may tell it back so; free text has no more characters
+# than clients are known to send.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_HEX = re.compile(r"[0-9a-f]{32}")
+_FREE = re.compile(rf"[0-9A-Za-z_.-]{{1,{ID_CHARS}}}")
 
 
 def client_order_ids(tag: str, run: int) -> Iterator[str]:
@@ -29,11 +36,30 @@ def client_order_ids(tag: str, run: int) -> Iterator[str]:
     No two threads are given the same one. MisuseError when tag or run does not fit an id:
     it is never cut to fit, for then it would not be unique.
     """
-    if len(tag) != PART_CHARS or not 0 <= run <= RUN_MAX:
-        raise MisuseError(f"no client order id for tag {tag!r}, run {run}")
     # Hot: an id is made while an order is. Made of parts by C code alone, it takes a
     # quarter of the time.
-    return islice(map("".join, product((tag + _base36(run),), _PAIRS, _PAIRS, _PAIRS)), 1, None)
+    return islice(map("".join, product((id_prefix(tag, run),), _PAIRS, _PAIRS, _PAIRS)), 1, None)
+
+
+def id_prefix(tag: str, run: int) -> str:
+    """The beginning of all ids of a strategy in a run; MisuseError as `client_order_ids`."""
+    if len(tag) != PART_CHARS or not 0 <= run <= RUN_MAX:
+        raise MisuseError(f"no client order id for tag {tag!r}, run {run}")
+    return tag + _base36(run)
+
+
+def is_made_here(key: str, run: int) -> bool:
+    """True if an id is one that `client_order_ids` makes in this run: no other program has
+    it.
+    """
+    return len(key) == ID_CHARS and key[PART_CHARS : 2 * PART_CHARS] == _base36(run)
+
+
+def is_client_order_id(text: str) -> bool:
+    """True if Kraken takes this as a client order id and tells it back as it is: a UUID, 32
+    hexadecimal digits, or up to 18 letters, digits, dashes, dots and underlines.
+    """
+    return any(form.fullmatch(text) for form in (_UUID, _HEX, _FREE))
 
 
 def order_tags(strategies: Iterable[str]) -> dict[str, str]:

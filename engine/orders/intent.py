@@ -16,6 +16,11 @@ from engine.units import PriceTicks, QtyLots, WallNs
 
 Side = Literal["buy", "sell"]
 
+# What a plain limit order may be, one bit each; without any it is a buy, good till
+# canceled. Post-only and ioc contradict each other.
+IS_SELL, IS_POST_ONLY, IS_IOC = 1, 2, 4
+PLAIN_FLAGS = frozenset((0, IS_SELL, IS_POST_ONLY, IS_SELL | IS_POST_ONLY, IS_IOC, IS_SELL | IS_IOC))
+
 
 class Trigger(Struct, frozen=True, array_like=True):
     """What triggers a stop or take-profit order."""

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from engine.errors import EngineError
 from engine.orders.intent import Amendment, OrderIntent
+from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Fee
 from engine.units import QtyLots, WallNs
 
@@ -83,6 +84,7 @@ class Rejected(Struct, frozen=True, array_like=True, tag="rej"):
     key: str
     reason: str
     at: WallNs
+    kind: ErrorKind = ErrorKind.UNKNOWN
 
 
 class InDoubt(Struct, frozen=True, array_like=True, tag="doubt"):
@@ -137,6 +139,7 @@ class RequestRefused(Struct, frozen=True, array_like=True, tag="ref"):
     at: WallNs
     is_certain: bool = True
     """False if nothing told so, and nothing can be asked."""
+    kind: ErrorKind = ErrorKind.UNKNOWN
 
 
 class CancelWanted(Struct, frozen=True, array_like=True, tag="can"):

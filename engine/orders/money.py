@@ -57,3 +57,9 @@ def share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
         if part == whole
         else MONEY.divide(MONEY.multiply(amount, part), whole).quantize(_TRILLIONTH, context=MONEY)
     )
+
+
+def plain(amount: Decimal) -> str:
+    """Exact decimal text, without an exponent or trailing zeros."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from engine.orders.money import add, average, multiply, share, subtract, total_of
+from engine.orders.money import add, average, multiply, plain, share, subtract, total_of
 
 ZERO = Decimal(0)
 
@@ -87,6 +87,19 @@ class PositionState(Struct):
     def total(self, mark: Decimal | None) -> Decimal:
         """The profit so far, after fees, with what is held valued at `mark`."""
         return subtract(add(self.realized, self.unrealized(mark)), self.fees)
+
+
+def position_texts(state: PositionState, mark: Decimal | None) -> dict[str, str | None]:
+    """A position for people and JSON, valued at `mark`; `unrealized` is None without one,
+    unless nothing is held."""
+    is_priced = mark is not None or not state.qty
+    return {
+        "qty": plain(state.qty),
+        "avg_price": plain(state.avg_price),
+        "realized": plain(state.realized),
+        "unrealized": plain(state.unrealized(mark)) if is_priced else None,
+        "fees": plain(state.fees),
+    }
 
 
 class Positions:

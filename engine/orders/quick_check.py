@@ -31,6 +31,7 @@ ticks (0: none).
 """
 
 NO_BOUND: Final = 1 << 200
+PLAIN_TIMES: Final = ("gtc", "ioc")  # `Risk` judges them alike
 REACH_UNIT: Final = 100_000  # the collar counts thousandths of a per cent
 
 
@@ -188,35 +189,46 @@ class QuickCheck:
         """True if this new order may be sent at once, alone. False: `Risk.refusal` must
         decide.
         """
-        risk = self._risk
-        ticks, lots = intent.limit_price, intent.qty
-        if (
-            ticks is None
-            or intent.order_type != "limit"
-            or intent.time_in_force != "gtc"
-            or intent.trigger is not None
-            or intent.cash_qty is not None
-            or intent.display_qty is not None
-            or intent.conditional is not None
-            or intent.limit_offset is not None
-            or risk.mode is not TradingMode.ACTIVE
-        ):
-            return False
-        symbol = pair.symbol
+        return (
+            intent.limit_price is not None
+            and intent.order_type == "limit"
+            and intent.time_in_force in PLAIN_TIMES
+            and intent.trigger is None
+            and intent.cash_qty is None
+            and intent.display_qty is None
+            and intent.conditional is None
+            and intent.limit_offset is None
+            and self.allows_limit(
+                strategy, intent.side, intent.limit_price, intent.price_decimals, intent.qty, intent.qty_decimals, pair,
+                now,
+            )
+        )  # fmt: skip
+
+    def allows_limit(
+        self, strategy: str, side: str, ticks: int, price_decimals: int, lots: int, qty_decimals: int, pair: Pair,
+        now: MonoNs,
+    ) -> bool:  # fmt: skip
+        """The same of a limit order with no other options than those of `PLAIN_TIMES` and
+        `post_only`.
+        """
+        # Hot: an order passes here once.
+        risk, symbol = self._risk, pair.symbol
         bounds = self._bounds.get(symbol)
         if bounds is None or bounds.pair is not pair or bounds.cap != risk.open_orders_cap:
             bounds = self._bounds[symbol] = _Bounds(pair, risk, now)
         own = self._open.get(symbol)
         if own is None:
             own = self._open[symbol] = self._begin_pair(pair)
-        price_decimals, notional = pair.price_decimals, ticks * lots
+        notional = ticks * lots
         if (
             not bounds.is_open
+            or risk.mode is not TradingMode.ACTIVE
+            or risk.is_tight
             or own.odd
-            or own.qty_decimals != pair.qty_decimals
+            or own.qty_decimals != qty_decimals
             or own.price_decimals != price_decimals
-            or intent.qty_decimals != pair.qty_decimals
-            or intent.price_decimals != price_decimals
+            or pair.qty_decimals != qty_decimals
+            or pair.price_decimals != price_decimals
             or lots <= 0
             or ticks <= 0
             or lots < pair.qty_min_lots
@@ -231,7 +243,7 @@ class QuickCheck:
         best = self._best(symbol)
         if best is None or best[2] != price_decimals or not best[3] or best[4] > risk.limits.book_age_ns_max:
             return False
-        if intent.side == "buy":
+        if side == "buy":
             other, nearest = best[1], own.sells[0] if own.sells else NO_BOUND
             worst = own.buy_lots + lots + own.position[1]
             is_beyond = other is None or ticks * REACH_UNIT > other * bounds.reach_up or ticks >= nearest
@@ -244,7 +256,7 @@ class QuickCheck:
             or worst > bounds.position_max
             or worst * ticks > bounds.position_notional_max
             or now - bounds.made_at < risk.limits.duplicate_window_ns  # earlier orders are in another scale
-            or not risk.is_plainly_paced(strategy, intent, now)
+            or not risk.is_plainly_paced((strategy, symbol, side, ticks, lots), now)
         )
 
     def check(self, open_orders: Iterable[TrackedOrder]) -> None:

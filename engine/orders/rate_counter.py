@@ -116,9 +116,12 @@ class RateCounter:
 
         One that costs more than there ever is room for waits until the counter is empty.
         """
-        room = self._tier.threshold * (100 - reserve_percent) * NS_PER_S - cost * NS_PER_S
+        tier = self._tier
+        room = (tier.threshold * (100 - reserve_percent) - cost) * NS_PER_S
+        if self._level <= room:  # hot: it only falls meanwhile
+            return 0
         excess = self._level_at(now) - max(room, 0)
-        return max(-(-excess // self._tier.decay_hundredths_per_s), 0)
+        return max(-(-excess // tier.decay_hundredths_per_s), 0)
 
     def charge(self, cost: RateCost, now: MonoNs) -> None:
         """Charge a transaction sent now. Kraken charges for refused ones, too."""
@@ -173,7 +176,8 @@ class RateCounters:
 
     def wait_ns(self, symbol: str, cost: RateCost, now: MonoNs) -> int:
         """Nanoseconds that an order or amend must wait; it leaves the reserve to cancels."""
-        return self.of(symbol).wait_ns(cost, now, self._reserve_percent)
+        counter = self._counters.get(symbol) or self.of(symbol)
+        return counter.wait_ns(cost, now, self._reserve_percent)
 
     def cancel_wait_ns(self, symbol: str, cost: RateCost, now: MonoNs) -> int:
         """Nanoseconds that a cancel must wait; it may use the whole counter."""

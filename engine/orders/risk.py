@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -29,9 +29,12 @@ from engine.orders import amounts
 from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.money import add, divide, multiply, subtract
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.tracked_order import TrackedOrder
 from engine.records import price_reached
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs, aligned, units_decimal
+
+L = TypeVar("L")
 
 ZERO: Final = Decimal(0)
 HUNDRED: Final = Decimal(100)
@@ -119,6 +122,9 @@ class TopOfBook(Struct, frozen=True):
 
 NO_LIMITS: Final = PairLimits()
 
+PlainLikeness = tuple[str, str, str, int | None, int]
+"""What makes two limit orders in one scale equal: strategy, pair, side, ticks and lots."""
+
 
 class Risk:
     """The limits, the trading mode, and the state that two of the limits need."""
@@ -136,7 +142,7 @@ class Risk:
         # When an equal order was last approved, oldest first.
         self._recent: OrderedDict[tuple[object, ...], MonoNs] = OrderedDict()
         # The same for plain limit orders, by their own fields, for the fast approval.
-        self._recent_plain: OrderedDict[tuple[object, ...], MonoNs] = OrderedDict()
+        self._recent_plain: OrderedDict[PlainLikeness, MonoNs] = OrderedDict()
 
     # --- the mode
 
@@ -180,7 +186,7 @@ class Risk:
         position: Decimal,
         now: MonoNs,
         batch: Sequence[OrderIntent] = (),
-    ) -> str | None:
+    ) -> Refusal | None:
         """Why a new order must not be sent; None if it may.
 
         `open_orders` are all of the account on this pair (`Blotter.open_on`), `position` is
@@ -222,7 +228,7 @@ class Risk:
         open_orders: Collection[TrackedOrder],
         position: Decimal,
         now: MonoNs,
-    ) -> str | None:
+    ) -> Refusal | None:
         """Why an open order must not be amended like this; None if it may. Parameters as in
         `refusal`.
         """
@@ -231,7 +237,10 @@ class Risk:
         if why := amounts.amend_refusal(amendment, order.intent.order_type, trigger_type, offset_type, pair):
             return why
         if not order.can_refine(amendment.price_decimals, amendment.qty_decimals):  # no record could hold it
-            return f"its amounts have too many digits at {pair.symbol}'s present precision: cancel it and send another"
+            return Refusal(
+                ErrorKind.PRECISION,
+                f"its amounts have too many digits at {pair.symbol}'s present precision: cancel it and send another",
+            )
         side, intent = order.intent.side, order.intent
         qty, limit = order.order_qty, order.limit
         if amendment.qty is not None:
@@ -274,14 +283,14 @@ class Risk:
             if intent.order_type == "limit":
                 _remember(self._recent_plain, _plain_likeness(strategy, intent), now)
 
-    def is_plainly_paced(self, strategy: str, intent: OrderIntent, now: MonoNs) -> bool:
+    def is_plainly_paced(self, order: PlainLikeness, now: MonoNs) -> bool:
         """True if neither the budget nor an equal order forbids a limit order in its pair's
         present scale.
         """
         if self._budget.level_at(now) < ORDER_TOKENS:
             return False
-        at = self._recent_plain.get(_plain_likeness(strategy, intent))
-        return at is None or now - at >= self.limits.duplicate_window_ns
+        window_ns = self.limits.duplicate_window_ns
+        return not window_ns or (at := self._recent_plain.get(order)) is None or now - at >= window_ns
 
     def amend_approved(self, now: MonoNs) -> None:
         """Note that an amend is sent."""
@@ -294,21 +303,26 @@ class Risk:
 
     # --- one by one
 
-    def _mode_refusal(self, side: str, qty: Decimal, pair: Pair, worst: Decimal, position: Decimal) -> str | None:
+    def _mode_refusal(self, side: str, qty: Decimal, pair: Pair, worst: Decimal, position: Decimal) -> Refusal | None:
         if self.mode is TradingMode.ACTIVE:
             return None
         why = f": {self.mode_reason}" if self.mode_reason else ""
         if self.mode is TradingMode.HALTED:
-            return f"trading is halted{why}; only cancels are taken until `engine resume`"
+            return Refusal(
+                ErrorKind.NOT_TRADING, f"trading is halted{why}; only cancels are taken until `engine resume`"
+            )
         if worst > 0 or qty == 0:
             held = f"{position:f} {pair.symbol.partition('/')[0]} held"
-            return f"trading is reducing{why}; this {side} does not only make the position smaller ({held})"
+            return Refusal(
+                ErrorKind.NOT_TRADING,
+                f"trading is reducing{why}; this {side} does not only make the position smaller ({held})",
+            )
         return None
 
-    def _pair_refusal(self, intent: OrderIntent, pair: Pair) -> str | None:
+    def _pair_refusal(self, intent: OrderIntent, pair: Pair) -> Refusal | None:
         if self.limits.symbols is not None and pair.symbol not in self.limits.symbols:
             allowed = ", ".join(sorted(self.limits.symbols)) or "no pair at all"
-            return f"{pair.symbol} is not one of risk.symbols ({allowed})"
+            return Refusal(ErrorKind.LIMIT, f"{pair.symbol} is not one of risk.symbols ({allowed})")
         match pair.status:
             case "online":
                 return None
@@ -318,38 +332,52 @@ class Risk:
                 return None
             case "reduce_only" if intent.reduce_only:
                 return None
-        return f"Kraken has {pair.symbol} in {pair.status} mode, which this order does not fit"
+        return Refusal(
+            ErrorKind.MARKET_MODE, f"Kraken has {pair.symbol} in {pair.status} mode, which this order does not fit"
+        )
 
-    def _amount_refusal(self, intent: OrderIntent, pair: Pair, price: Decimal | None) -> str | None:
+    def _amount_refusal(self, intent: OrderIntent, pair: Pair, price: Decimal | None) -> Refusal | None:
         """Kraken's minimums: an order below them would cost a request and points of the
         rate counter.
         """
         if intent.cash_qty is not None:
             if intent.cash_qty < pair.cost_min:
-                return f"{intent.cash_qty:f} to spend is less than the pair's minimum of {pair.cost_min:f}"
+                return Refusal(
+                    ErrorKind.MINIMUM,
+                    f"{intent.cash_qty:f} to spend is less than the pair's minimum of {pair.cost_min:f}",
+                )
             return None
         if intent.order_type == "settle-position":
             return None
         if intent.qty < pair.qty_min_lots:
             minimum = pair.qty_text(QtyLots(pair.qty_min_lots))
-            return f"quantity {pair.qty_text(intent.qty)} is less than {pair.symbol}'s minimum of {minimum}"
+            return Refusal(
+                ErrorKind.MINIMUM,
+                f"quantity {pair.qty_text(intent.qty)} is less than {pair.symbol}'s minimum of {minimum}",
+            )
         if price is not None:
             cost = multiply(units_decimal(intent.qty, pair.qty_decimals), price)
             if cost < pair.cost_min:
-                return f"{cost:f} (price × quantity) is less than {pair.symbol}'s minimum of {pair.cost_min:f}"
+                return Refusal(
+                    ErrorKind.MINIMUM,
+                    f"{cost:f} (price × quantity) is less than {pair.symbol}'s minimum of {pair.cost_min:f}",
+                )
         return None
 
-    def _freshness_refusal(self, pair: Pair, top: TopOfBook | None) -> str | None:
+    def _freshness_refusal(self, pair: Pair, top: TopOfBook | None) -> Refusal | None:
         if top is None or not top.is_live:
-            return f"the book of {pair.symbol} is not verified at present"
+            return Refusal(ErrorKind.MARKET_DATA, f"the book of {pair.symbol} is not verified at present")
         if top.age_ns > self.limits.book_age_ns_max:
             age, most = top.age_ns / NS_PER_S, self.limits.book_age_ns_max / NS_PER_S
-            return f"the book of {pair.symbol} was last heard {age:.1f} s ago, more than risk.book_age_s_max = {most:g}"
+            return Refusal(
+                ErrorKind.MARKET_DATA,
+                f"the book of {pair.symbol} was last heard {age:.1f} s ago, more than risk.book_age_s_max = {most:g}",
+            )
         return None
 
     def _collar_refusal(
         self, side: str, order_type: str, limit: Decimal | None, pair: Pair, top: TopOfBook | None
-    ) -> str | None:
+    ) -> Refusal | None:
         """A limit far beyond the other side is a typing error. A stop's limit is not
         checked before its trigger.
         """
@@ -357,17 +385,22 @@ class Risk:
             return None
         reference = top.other_side(side)
         if reference is None:
-            return f"nobody {'asks' if side == 'buy' else 'bids'} on {pair.symbol}" if limit is None else None
+            return (
+                Refusal(ErrorKind.PRICE, f"nobody {'asks' if side == 'buy' else 'bids'} on {pair.symbol}")
+                if limit is None
+                else None
+            )
         if limit is None:
             return None
         bound = self._collar(side, reference)
         beyond = limit > bound if side == "buy" else limit < bound
         if not beyond:
             return None
-        return (
+        return Refusal(
+            ErrorKind.PRICE,
             f"{side} limit {limit:f} is more than risk.price_collar_percent = "
             f"{self.limits.price_collar_percent:f} % beyond the best {'ask' if side == 'buy' else 'bid'} "
-            f"{reference:f}"
+            f"{reference:f}",
         )
 
     def _collar(self, side: str, reference: Decimal) -> Decimal:
@@ -375,34 +408,47 @@ class Risk:
         reach = divide(multiply(reference, self.limits.price_collar_percent), HUNDRED)
         return add(reference, reach) if side == "buy" else subtract(reference, reach)
 
-    def _unknown_refusal(self, strategy: str, pair: Pair, open_orders: Collection[TrackedOrder]) -> str | None:
+    def _unknown_refusal(self, strategy: str, pair: Pair, open_orders: Collection[TrackedOrder]) -> Refusal | None:
         if self.limits.trade_while_unknown:
             return None
         for order in open_orders:
             if order.state is OrderState.UNKNOWN and order.strategy == strategy:
-                return f"order {order.key} on {pair.symbol} is in doubt; nothing new there until Kraken has been asked"
+                return Refusal(
+                    ErrorKind.IN_DOUBT,
+                    f"order {order.key} on {pair.symbol} is in doubt; nothing new there until Kraken has been asked",
+                )
         return None
 
-    def _size_refusal(self, qty: Decimal, cash_qty: Decimal | None, pair: Pair, price: Decimal | None) -> str | None:
+    def _size_refusal(
+        self, qty: Decimal, cash_qty: Decimal | None, pair: Pair, price: Decimal | None
+    ) -> Refusal | None:
         own = self.limits.pairs.get(pair.symbol, NO_LIMITS)
         if own.order_qty_max is not None and qty > own.order_qty_max:
-            return f"quantity {qty:f} is more than {pair.symbol}'s order_qty_max = {own.order_qty_max:f}"
+            return Refusal(
+                ErrorKind.LIMIT, f"quantity {qty:f} is more than {pair.symbol}'s order_qty_max = {own.order_qty_max:f}"
+            )
         most = self.limits.order_notional_max
         if most is None:
             return None
         if cash_qty is None and price is None:
-            return f"the order has no price to measure against risk.order_notional_max = {most:f}"
+            return Refusal(
+                ErrorKind.PRICE, f"the order has no price to measure against risk.order_notional_max = {most:f}"
+            )
         notional = cash_qty if cash_qty is not None else multiply(qty, price or ZERO)
         if notional > most:
-            return f"order of {notional:f} (price × quantity) is more than risk.order_notional_max = {most:f}"
+            return Refusal(
+                ErrorKind.LIMIT,
+                f"order of {notional:f} (price × quantity) is more than risk.order_notional_max = {most:f}",
+            )
         if self._tight is not None and notional > divide(multiply(most, self._tight.order_percent), HUNDRED):
-            return (
+            return Refusal(
+                ErrorKind.LIMIT,
                 f"order of {notional:f} (price × quantity) is more than trading.degraded.order_percent = "
-                f"{self._tight.order_percent:f} of risk.order_notional_max = {most:f}"
+                f"{self._tight.order_percent:f} of risk.order_notional_max = {most:f}",
             )
         return None
 
-    def _count_refusal(self, pair: Pair, open_count: int) -> str | None:
+    def _count_refusal(self, pair: Pair, open_count: int) -> Refusal | None:
         own = self.limits.pairs.get(pair.symbol, NO_LIMITS).open_orders_max
         bounds = [(self.limits.open_orders_max, "risk.open_orders_max")]
         if own is not None:
@@ -413,10 +459,13 @@ class Risk:
             bounds.append((self.open_orders_cap, "Kraken's limit for this account"))
         most, name = min(bounds)
         if open_count >= most:
-            return f"{open_count} orders are open on {pair.symbol}, as many as {name} = {most} allows"
+            return Refusal(
+                ErrorKind.ORDER_LIMIT,
+                f"{open_count} orders are open on {pair.symbol}, as many as {name} = {most} allows",
+            )
         return None
 
-    def _position_refusal(self, side: str, pair: Pair, price: Decimal | None, worst: Decimal) -> str | None:
+    def _position_refusal(self, side: str, pair: Pair, price: Decimal | None, worst: Decimal) -> Refusal | None:
         """The position limit if everything open on this side were filled; checked on the
         side that the order moves the position to.
         """
@@ -428,13 +477,17 @@ class Risk:
         signed = worst if side == "buy" else -worst
         what = f"with all open {side} orders filled, the position would be {signed:f} {base}"
         if own is not None and worst > own:
-            return f"{what}, more than {pair.symbol}'s position_qty_max = {own:f}"
+            return Refusal(ErrorKind.LIMIT, f"{what}, more than {pair.symbol}'s position_qty_max = {own:f}")
         if most is None:
             return None
         if price is None:
-            return f"the order has no price to measure against risk.position_notional_max = {most:f}"
+            return Refusal(
+                ErrorKind.PRICE, f"the order has no price to measure against risk.position_notional_max = {most:f}"
+            )
         if (notional := multiply(worst, price)) > most:
-            return f"{what} worth {notional:f}, more than risk.position_notional_max = {most:f}"
+            return Refusal(
+                ErrorKind.LIMIT, f"{what} worth {notional:f}, more than risk.position_notional_max = {most:f}"
+            )
         return None
 
     def _self_trade_refusal(
@@ -446,7 +499,7 @@ class Risk:
         pair: Pair,
         top: TopOfBook | None,
         others: "_Others",
-    ) -> str | None:
+    ) -> Refusal | None:
         """Why the order would trade with an own order. A market order reaches as deep as
         its quantity, and at most to the collar.
         """
@@ -459,35 +512,41 @@ class Risk:
             reach = self._collar(side, reference) if reach is None else reach
         if reach is None or (reach < nearest if side == "buy" else reach > nearest):
             return None
-        return (
+        return Refusal(
+            ErrorKind.SELF_TRADE,
             f"it would meet the account's own {'sell' if side == 'buy' else 'buy'} {others.nearest_name} at "
-            f"{nearest:f} on {pair.symbol} (risk.self_trade_guard)"
+            f"{nearest:f} on {pair.symbol} (risk.self_trade_guard)",
         )
 
     def _duplicate_refusal(
         self, strategy: str, intent: OrderIntent, now: MonoNs, batch: Sequence[OrderIntent]
-    ) -> str | None:
+    ) -> Refusal | None:
         window_ns = self.limits.duplicate_window_ns
         if not window_ns:
             return None
         likeness = _likeness(strategy, intent)
         if any(_likeness(strategy, other) == likeness for other in batch):
-            return "the batch has the same order twice (risk.duplicate_window_ms)"
+            return Refusal(ErrorKind.DUPLICATE, "the batch has the same order twice (risk.duplicate_window_ms)")
         at = self._recent.get(likeness)
         if at is None or now - at >= window_ns:
             return None
         ago_ms, window_ms = (now - at) / NS_PER_MS, window_ns / NS_PER_MS
-        return f"the same order was sent {ago_ms:.1f} ms ago, within risk.duplicate_window_ms = {window_ms:g}"
+        return Refusal(
+            ErrorKind.DUPLICATE,
+            f"the same order was sent {ago_ms:.1f} ms ago, within risk.duplicate_window_ms = {window_ms:g}",
+        )
 
-    def _untold_refusal(self, intent: OrderIntent) -> str | None:
+    def _untold_refusal(self, intent: OrderIntent) -> Refusal | None:
         """Its closing order could come and be filled between two looks at REST, and nobody
         would tell whose fill that was.
         """
         if self._tight is None or intent.conditional is None:
             return None
-        return "an order with a conditional close needs the private WebSocket, which is out"
+        return Refusal(
+            ErrorKind.NOT_TRADING, "an order with a conditional close needs the private WebSocket, which is out"
+        )
 
-    def _pace_refusal(self, now: MonoNs, ahead: int) -> str | None:
+    def _pace_refusal(self, now: MonoNs, ahead: int) -> Refusal | None:
         why = self._budget.refusal(now, ahead)
         return why or (None if self._tight_budget is None else self._tight_budget.refusal(now, ahead))
 
@@ -518,13 +577,13 @@ class _Budget:
         self._level = self._full
         self._as_of: MonoNs | None = None
 
-    def refusal(self, now: MonoNs, ahead: int) -> str | None:
+    def refusal(self, now: MonoNs, ahead: int) -> Refusal | None:
         """Why another order is too many, after `ahead` others that are sent with it; None
         if it is not.
         """
         if self.level_at(now) >= (ahead + 1) * ORDER_TOKENS:
             return None
-        return f"orders and amends come faster than {self._name} = {self._per_s:f}"
+        return Refusal(ErrorKind.RATE_LIMIT, f"orders and amends come faster than {self._name} = {self._per_s:f}")
 
     def take(self, now: MonoNs) -> None:
         """Take one order's tokens."""
@@ -645,14 +704,14 @@ def _left_of(order: TrackedOrder, pair: Pair, top: TopOfBook | None) -> Decimal:
     return subtract(whole, order.filled_in_all)
 
 
-def _remember(recent: OrderedDict[tuple[object, ...], MonoNs], likeness: tuple[object, ...], now: MonoNs) -> None:
+def _remember(recent: OrderedDict[L, MonoNs], likeness: L, now: MonoNs) -> None:
     recent[likeness] = now
     recent.move_to_end(likeness)
     if len(recent) > DUPLICATES_REMEMBERED_MAX:
         recent.popitem(last=False)
 
 
-def _plain_likeness(strategy: str, intent: OrderIntent) -> tuple[object, ...]:
+def _plain_likeness(strategy: str, intent: OrderIntent) -> PlainLikeness:
     return strategy, intent.symbol, intent.side, intent.limit_price, intent.qty
 
 

@@ -6,6 +6,7 @@ or repeated one shows.
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Final
 
@@ -22,7 +23,9 @@ class Tally:
         self.digest = 0
 
     def add(self, *fields: object) -> None:
-        """Add one entry, given as its fields."""
+        """Add one entry, given as its fields. Decimals count by value: REST pads the price
+        of a fill that the executions channel told without zeros.
+        """
         self.count += 1
         self.digest = (self.digest + _hash(fields)) % _MODULUS
 
@@ -48,5 +51,5 @@ class Tally:
 
 
 def _hash(fields: tuple[object, ...]) -> int:
-    text = "\x1f".join(map(str, fields))
+    text = "\x1f".join([str(field.as_integer_ratio() if isinstance(field, Decimal) else field) for field in fields])
     return int.from_bytes(blake2b(text.encode(), digest_size=16).digest(), "big")

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.money import average
+from engine.orders.refusal import ErrorKind
 from engine.units import UNITS_MAX, PriceTicks, QtyLots, WallNs, rescaled, units_decimal
 
 ZERO = Decimal(0)
@@ -34,6 +35,8 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     limit_price: PriceTicks | None
     state: OrderState = OrderState.NEW
     reason: str = ""
+    error: ErrorKind | None = None
+    """The kind of the error that `reason` tells of, where it tells of one."""
     cl_ord_id: str | None = None
     """The client order id at Kraken; None if Kraken knows it by userref or by its own id
     only.
@@ -70,6 +73,8 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     the wall clock may be set back within one."""
     ended_in_run: int = 0
     """The same of its end; 0 while it is open."""
+    closing_qty: Decimal = ZERO
+    """The sum of the closing orders that are known, of an order with a conditional close."""
     base_decimals: int | None = None
     """Decimals of the base currency's balance when the order was sent; None if unknown."""
 

@@ -13,23 +13,24 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from operator import attrgetter
 from typing import Final, Protocol
 
 import structlog
 
 from engine.clock import Clock
 from engine.errors import EngineError, MisuseError
-from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
 from engine.kraken.connection.retry import Retry
 from engine.kraken.private.events import ChannelRefused, TokenRefused
 from engine.kraken.private.session import Phase, PrivateEvent, PrivateSession
 from engine.net.control_socket import NobodyListens
-from engine.net.traffic import Traffic
+from engine.net.traffic import TRAFFIC_COUNTERS, Traffic, traffic_counts
+from engine.orders.refusal import ErrorKind
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedAlive, FeedLost, SnapshotEnded
 from engine.ring import Publisher
-from engine.telemetry import Counters, Heartbeat
+from engine.telemetry import CounterGroup, Counters, Heartbeat
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 HELD_BACK_MAX: Final = 8192  # facts that wait for room in the account ring
@@ -37,6 +38,21 @@ TOKEN_RETRY_NS: Final = 250 * NS_PER_MS  # after a first ask for a token that fa
 TOKEN_RETRY_NS_MAX: Final = 5 * NS_PER_S  # the router has pauses of its own, by what Kraken says
 ALIVE_NS: Final = 200 * NS_PER_MS  # between two FeedAlive facts
 SIGN_NS: Final = 500 * NS_PER_MS  # the same while Kraken is silent: this process is alive
+
+OWN_COUNTERS: Final = ("executions", "balances", "refused", "held_back", "tokens")
+# Counters of the session, each with its attribute there.
+SESSION_COUNTERS: Final = {
+    "heartbeats": "liveness.heartbeats",
+    "pongs": "liveness.pongs",
+    "ping_rtt_ns": "liveness.ping_rtt_ns",
+    "unknown": "oddities.unknown",
+    "malformed": "oddities.malformed",
+    "duplicates": "duplicates",
+    "reordered": "reordered",
+    "gaps": "gaps",
+    "subscriptions": "subscriptions",
+}
+_session_counts = attrgetter(*SESSION_COUNTERS.values())
 
 log = structlog.get_logger("private_feed")
 
@@ -69,8 +85,14 @@ class PrivateFeed:
         EngineError when there is none."""
         self._session = session
         self._publisher = publisher
-        self._counters = counters
+        # The shared counters, grouped by their source; they include what earlier processes
+        # counted.
         self._heartbeat = Heartbeat(counters)
+        self._own_counters = CounterGroup(counters, OWN_COUNTERS)
+        self._session_counters = CounterGroup(
+            counters, tuple(SESSION_COUNTERS), levels=("subscriptions", "ping_rtt_ns")
+        )
+        self._traffic_counters = CounterGroup(counters, tuple(TRAFFIC_COUNTERS), levels=("connected",))
         self._clock = clock
         self._ask_token = ask_token
         self._token_retry = Retry(chance, first_ns=TOKEN_RETRY_NS, pause_ns_max=TOKEN_RETRY_NS_MAX)
@@ -241,26 +263,8 @@ class PrivateFeed:
         self._publisher.flush()
 
     def _count(self, now: MonoNs) -> None:
-        counters, session = self._counters, self._session
         self._heartbeat.beat(now)
-        counters.set("executions", self._executions)
-        counters.set("balances", self._balances)
-        counters.set("refused", self._refused)
-        counters.set("held_back", self._held_back_count)
-        counters.set("tokens", self._tokens)
-        counters.set("heartbeats", session.liveness.heartbeats)
-        counters.set("pongs", session.liveness.pongs)
-        counters.set("ping_rtt_ns", session.liveness.ping_rtt_ns)
-        counters.set("unknown", session.oddities.unknown)
-        counters.set("malformed", session.oddities.malformed)
-        counters.set("duplicates", session.duplicates)
-        counters.set("reordered", session.reordered)
-        counters.set("gaps", session.gaps)
-        if (traffic := self.traffic) is not None:
-            counters.set("frames", traffic.frames_received)
-            counters.set("bytes", traffic.bytes_received)
-            counters.set("binary_frames", traffic.binary_frames)
-            counters.set("session_errors", traffic.session_errors)
-            counters.set("connects", traffic.connects)
-            counters.set("connect_failures", traffic.connect_failures)
-            counters.set("disconnects", traffic.disconnects)
+        self._own_counters.write((self._executions, self._balances, self._refused, self._held_back_count, self._tokens))
+        self._session_counters.write(_session_counts(self._session))
+        if self.traffic is not None:
+            self._traffic_counters.write(traffic_counts(self.traffic))

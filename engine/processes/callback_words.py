@@ -38,6 +38,13 @@ class CallbackWords:
         self._began = counters.index(f"{strategy} callback_began_ns")
         self._number = counters.index(f"{strategy} callback")
 
+    @property
+    def place(self) -> tuple[memoryview, int, int]:
+        """The counters, and the indices of `callback_began_ns` and `callback` among them;
+        for the compiled host, which writes them itself.
+        """
+        return self._values, self._began, self._number
+
     def begin(self, number: int, at: MonoNs) -> None:
         """Note the begin of a callback; only for the strategy's own thread, as `end`."""
         values = self._values

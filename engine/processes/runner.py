@@ -67,6 +67,8 @@ class LoopRunner:
         # When the actor's next timer is due, and the loop's handle for it.
         self._timer_at = MonoNs(0)
         self._timer: asyncio.TimerHandle | None = None
+        # The loop's handle of the next look at the rings.
+        self._recheck: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Start the duty cycle."""
@@ -80,8 +82,9 @@ class LoopRunner:
         self._stopping = True
         self._loop.remove_reader(self._eventfd)
         self._wake_up()
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._recheck):  # a program's loop outlives the engine, which they would keep
+            if timer is not None:
+                timer.cancel()
 
     def _rung(self) -> None:
         # The work comes first, and the doorbells are disarmed right after it: a ring that
@@ -99,7 +102,7 @@ class LoopRunner:
         """Every RECHECK_NS: update the counters, and check for a missed wake-up."""
         if self._stopping:
             return
-        self._loop.call_later(RECHECK_NS / NS_PER_S, self._look_again)
+        self._recheck = self._loop.call_later(RECHECK_NS / NS_PER_S, self._look_again)
         self._duty.count()
         if self._asleep and self._duty.ready():
             # What a timer is about to wake us for was not missed.

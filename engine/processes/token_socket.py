@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 
 from engine.errors import EngineError
-from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.connection.retry import LOCKOUT_PAUSE_NS
 from engine.net.control_socket import NobodyListens
+from engine.orders.refusal import ErrorKind
 from engine.secret import Secret
 
 ASK_DEADLINE_S: Final = 15.0  # a token's request may take 10 s

@@ -36,7 +36,7 @@ from engine.kraken.public.session import PublicSession
 from engine.kraken.rest.market_data import RestDepth
 from engine.kraken_rest.public_calls import PublicCalls
 from engine.market.books import Book
-from engine.net.traffic import Traffic
+from engine.net.traffic import TRAFFIC_COUNTERS, Traffic, traffic_counts
 from engine.processes.launch import Conflation
 from engine.public_feed.candle_feed import CandleAsk, CandleFeed, ToldCandle
 from engine.public_feed.lane import lane_of
@@ -75,11 +75,10 @@ PAIR_STATUS_BYTES_MAX: Final = 24  # genuine ones have sixteen at most
 # Books that wait for the data of their pair; then they are published without it.
 PAIR_WAIT_BOOKS_MAX: Final = 1024
 
-# Counters named as the session's attributes; and those of the connection, by their
-# attributes.
+# Counters named as the session's attributes.
 SESSION_COUNTERS: Final = (
-    "trades", "trades_missed", "trades_repeated", "trades_filled", "tickers", "heartbeats", "level3", "pongs",
-    "unknown", "malformed", "refused", "ping_rtt_ns",
+    "trades", "trades_missed", "trades_repeated", "trades_filled", "tickers", "candles_received", "heartbeats",
+    "level3", "pongs", "unknown", "malformed", "refused", "ping_rtt_ns",
 )  # fmt: skip
 CANDLE_COUNTERS: Final = {
     "candles": "told",
@@ -88,15 +87,6 @@ CANDLE_COUNTERS: Final = {
     "candles_filled": "filled",
     "candles_compared": "compared",
     "candles_differing": "differing",
-}
-TRAFFIC_COUNTERS: Final = {
-    "frames": "frames_received",
-    "bytes": "bytes_received",
-    "binary_frames": "binary_frames",
-    "session_errors": "session_errors",
-    "connects": "connects",
-    "connect_failures": "connect_failures",
-    "disconnects": "disconnects",
 }
 REST_COUNTERS: Final = {
     "rest_calls": "calls",
@@ -113,7 +103,6 @@ PPM: Final = 1_000_000
 _candle_counts = attrgetter(*CANDLE_COUNTERS.values())
 _rest_counts = attrgetter(*REST_COUNTERS.values())
 _session_counts = attrgetter(*SESSION_COUNTERS)
-_traffic_counts = attrgetter(*TRAFFIC_COUNTERS.values())
 _pair_counts = attrgetter(*PAIR_COUNTERS)
 
 # Hot: an enum member costs a lookup.
@@ -234,7 +223,7 @@ class PublicFeed:
         # counted.
         self._heartbeat = Heartbeat(counters)
         self._session_counters = CounterGroup(counters, SESSION_COUNTERS, levels=("ping_rtt_ns",))
-        self._traffic_counters = CounterGroup(counters, tuple(TRAFFIC_COUNTERS))
+        self._traffic_counters = CounterGroup(counters, tuple(TRAFFIC_COUNTERS), levels=("connected",))
         self._own_counters = CounterGroup(counters, OWN_COUNTERS, levels=("divergence_ppm", "divergence_ppm_max"))
         self._served_counters = CounterGroup(counters, SERVED_COUNTERS, levels=("failover_ns", "failover_ns_max"))
         self._candle_counters = CounterGroup(counters, tuple(CANDLE_COUNTERS))
@@ -741,7 +730,7 @@ class PublicFeed:
             (self._unpublishable, self.comparisons, self.divergences, self.divergence_ppm, self.divergence_ppm_max)
         )
         if self.traffic is not None:
-            self._traffic_counters.write(_traffic_counts(self.traffic))
+            self._traffic_counters.write(traffic_counts(self.traffic))
         if self.sources is not None:
             sources = self.sources
             self._served_counters.write(

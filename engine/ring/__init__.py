@@ -8,7 +8,7 @@ from engine.native import CORE
 from engine.ring.board import board_bytes, format_board
 from engine.ring.doorbell import RECHECK_NS, Readable, open_eventfd, try_sleep
 from engine.ring.layout import LayoutMismatch, Memory, UnsupportedMachine
-from engine.ring.ring import OLDEST, format_ring, ring_bytes
+from engine.ring.ring import OLDEST, format_ring, gate_lag, ring_bytes, ring_slots
 from engine.ring.segment import NoSharedMemory, Segment
 
 if TYPE_CHECKING or CORE is None:
@@ -39,7 +39,9 @@ __all__ = [
     "format_board",
     "format_ring",
     "full_fence",
+    "gate_lag",
     "open_eventfd",
     "ring_bytes",
+    "ring_slots",
     "try_sleep",
 ]

@@ -195,6 +195,22 @@ class Publisher:
         return sequence <= self._free_upto
 
 
+def ring_slots(memory: Memory) -> int:
+    """How many records a ring holds."""
+    return RingLayout.read(memory).slot_count
+
+
+def gate_lag(memory: Memory, gate: int = 0) -> int:
+    """Records of a gated ring that the subscriber of this gate has not consumed; 0 of a
+    gate that is closed.
+
+    For a third party that watches: both words move while it reads them.
+    """
+    words, layout = as_words(memory), RingLayout.read(memory)
+    consumed = words[layout.gate_word(gate)]
+    return 0 if consumed == GATE_CLOSED else max(0, words[CURSOR] - consumed)
+
+
 class _Reader:
     """What reading takes in either mode: the place of the slots and the next sequence."""
 

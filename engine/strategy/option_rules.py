@@ -22,7 +22,9 @@ from msgspec import Struct
 
 from engine.market import Pair
 from engine.orders.amounts import off_step, off_tick
+from engine.orders.client_order_id import ID_CHARS, is_client_order_id
 from engine.orders.intent import Conditional
+from engine.orders.refusal import Refusal, RefusedError
 from engine.units import DIGITS_MAX, NS_PER_S, NS_PER_US, UNITS_MAX, PriceTicks, QtyLots, WallNs, decimal_units
 
 Reader = Callable[[Pair, str, Any], Any]
@@ -77,12 +79,12 @@ def some_lots(pair: Pair, name: str, given: Any) -> QtyLots:
     return lots
 
 
-def _no_units(name: str, number: Decimal, units: int, sentence: str) -> ValueError:
+def _no_units(name: str, number: Decimal, units: int, refusal: Refusal) -> ValueError:
     if not number.is_finite() or number <= 0:
         return ValueError(f"{name} must be a number above 0, not {shown(number)}")
     if units > UNITS_MAX or number.adjusted() > DIGITS_MAX:
         return ValueError(f"{name} {shown(number)} is more than any order can have")
-    return ValueError(sentence)
+    return RefusedError(refusal)
 
 
 def decimal(_: Pair, name: str, given: Any) -> Decimal:
@@ -160,6 +162,17 @@ def moment(_: Pair, name: str, given: Any) -> WallNs:
     if not 0 <= given <= UNITS_MAX:
         raise ValueError(f"{name} {shown(given)} is no moment in nanoseconds since 1970")
     return WallNs(given)
+
+
+def client_order_id(_: Pair, name: str, given: Any) -> None:
+    """An id that Kraken takes; it becomes the order's own, and is no part of what the order
+    asks for.
+    """
+    if not isinstance(given, str) or not is_client_order_id(given):
+        raise ValueError(
+            f"{name} must be a UUID or 32 hexadecimal digits in small letters, or up to {ID_CHARS} letters, digits, "
+            f"dashes, dots and underlines, not {shown(given)}"
+        )
 
 
 def anything(_: Pair, __: str, ___: Any) -> None:

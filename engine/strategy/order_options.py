@@ -20,7 +20,18 @@ from typing import Any, Final, Literal, TypedDict, cast
 
 from engine.market import Pair
 from engine.orders.amounts import amend_refusal, order_refusal, usual_trigger_type
-from engine.orders.intent import Amendment, Conditional, OrderIntent, Side, Trigger
+from engine.orders.intent import (
+    IS_IOC,
+    IS_POST_ONLY,
+    IS_SELL,
+    PLAIN_FLAGS,
+    Amendment,
+    Conditional,
+    OrderIntent,
+    Side,
+    Trigger,
+)
+from engine.orders.refusal import RefusedError
 from engine.strategy.option_rules import (
     CLOSING,
     KINDS,
@@ -28,9 +39,11 @@ from engine.strategy.option_rules import (
     TRIGGERED,
     Reader,
     anything,
+    as_decimal,
     check_amend,
     check_kind,
     check_together,
+    client_order_id,
     conditional_of,
     decimal,
     flag,
@@ -42,7 +55,7 @@ from engine.strategy.option_rules import (
     some_lots,
     word_of,
 )
-from engine.units import WallNs
+from engine.units import DIGITS_MAX, UNITS_MAX, PriceTicks, QtyLots, WallNs
 
 Amount = Decimal | str | int | float
 OrderType = Literal[
@@ -88,6 +101,10 @@ class OrderOptions(TypedDict, total=False):
     """Of a market buy: spend this much quote currency; `qty` is then 0."""
     conditional: Conditional
     """Closing order that each fill spawns."""
+    cl_ord_id: str
+    """A client order id of your own, used once: a UUID, 32 hexadecimal digits, or up to 18
+    letters, digits, dashes, dots and underlines. It is the order's `id` then. Not with
+    `conditional`, which Kraken knows by another name."""
     tag: object
     """Anything; kept as `order.tag`, never sent."""
 
@@ -125,6 +142,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "stp_type": word_of("cancel_newest", "cancel_oldest", "cancel_both"),
     "cash_qty": positive,
     "conditional": conditional_of(CLOSING, LIMITED, TRIGGERED),
+    "cl_ord_id": client_order_id,
     "tag": anything,
 }
 _AMEND_READERS: Final[Mapping[str, Reader]] = {
@@ -150,6 +168,8 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
     `expire_at` and `effective_at` must lie after `now`.
     """
     given = _read(pair, options, _READERS)
+    if "conditional" in given and options.get("cl_ord_id") is not None:
+        raise ValueError("an order with a conditional close takes no cl_ord_id: Kraken knows it by its userref")
     order_type = given.get("order_type")
     if order_type is None:
         order_type = "limit" if "limit" in given else _type_without_limit(options)
@@ -201,8 +221,57 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
         conditional=given.get("conditional"),
     )
     if why := order_refusal(intent, pair):
-        raise ValueError(why)
+        raise RefusedError(why)
     return intent
+
+
+_POWERS: Final = tuple(10**decimals for decimals in range(DIGITS_MAX + 1))
+_PLAIN_SIDES: Final = {"buy": 0, "sell": IS_SELL}
+
+
+def plain_limit(pair: Pair, side: Any, qty: Any, options: Any) -> tuple[int, PriceTicks, QtyLots] | None:
+    """Flags (as in `intent`), ticks and lots of a valid limit order; None if `make_intent`
+    must read it.
+
+    It may have no other options than limit, post_only, time_in_force, order_type and tag.
+    """
+    # Hot: most orders are read here.
+    if type(options) is not dict or type(side) is not str or (flags := _PLAIN_SIDES.get(side)) is None:
+        return None
+    limit = None
+    for name, value in options.items():
+        if name == "limit":
+            limit = value
+        elif name == "post_only" and type(value) is bool:
+            if value:
+                flags |= IS_POST_ONLY
+        elif name == "time_in_force" and type(value) is str and value in ("gtc", "ioc"):
+            if value == "ioc":
+                flags |= IS_IOC
+        elif name != "tag" and not (name == "order_type" and type(value) is str and value == "limit"):
+            return None
+    if flags not in PLAIN_FLAGS:
+        return None
+    ticks, lots = _plain_units(limit, pair.price_decimals), _plain_units(qty, pair.qty_decimals)
+    if not ticks or not lots or ticks % pair.price_increment_ticks or lots % pair.qty_increment_lots:
+        return None
+    return flags, PriceTicks(ticks), QtyLots(lots)
+
+
+def _plain_units(number: Any, decimals: int) -> int:
+    """An amount as a count of 10**-decimals that an order can have; 0 if it is none."""
+    if type(number) is not Decimal:
+        if type(number) not in (str, float, int):
+            return 0
+        try:
+            number = as_decimal("", number)
+        except ValueError:
+            return 0
+    if not -DIGITS_MAX < number.adjusted() < DIGITS_MAX or not number.is_finite() or decimals > DIGITS_MAX:
+        return 0
+    numerator, denominator = number.as_integer_ratio()
+    units, rest = divmod(numerator * _POWERS[decimals], denominator)
+    return units if not rest and 0 < units <= UNITS_MAX else 0
 
 
 def make_amendment(
@@ -229,7 +298,7 @@ def make_amendment(
         post_only="post_only" in given,
     )
     if why := amend_refusal(amendment, order_type, trigger_type, limit_offset_type, pair):
-        raise ValueError(why)
+        raise RefusedError(why)
     return amendment
 
 

@@ -4,16 +4,20 @@ Amounts are exact Decimals in the pair's own currencies: quantities in the base,
 costs and fees in the quote unless a fee says otherwise.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from engine.errors import OrderRefused
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
-from engine.orders.rings.reports import Balance, Fill, Position, TradingStatus
+from engine.orders.refusal import ErrorKind
+from engine.orders.rings.reports import Balance, Fill, OrderError, Position, TradingStatus
 from engine.orders.rings.reports import Order as OrderView
 
-__all__ = ["Balance", "Conditional", "Fill", "Order", "OrderState", "Position", "TradingStatus"]
+__all__ = [
+    "Balance", "Conditional", "ErrorKind", "Fill", "Order", "OrderError", "OrderState", "Position", "TradingStatus",
+]  # fmt: skip
 
 
 class Order(OrderView, eq=False):
@@ -28,6 +32,17 @@ class Order(OrderView, eq=False):
     """
 
     _waiting: list[Any] | None = None
+    _fills: deque[Fill] | None = None
+
+    @property
+    def fills(self) -> Sequence[Fill]:
+        """Its fills, oldest first, as `on_fill` was told of them: those of this run that
+        are among the last 20,000 of the strategy or program.
+
+        `engine fills` knows them all. Their sum may be less than `filled_qty` for a moment,
+        since Kraken's count may come first.
+        """
+        return tuple(self._fills or ())
 
     async def until(self, condition: Callable[[Self], bool], timeout_s: float | None = None) -> Self:
         """Wait until the order fulfils a condition; returns the order.
@@ -65,6 +80,17 @@ class Order(OrderView, eq=False):
         Raises TimeoutError as `until`.
         """
         return await self.until(lambda order: not order.is_open, timeout_s)
+
+    def add_fill(self, fill: Fill) -> None:
+        """Append to `fills`; for the engine alone."""
+        if self._fills is None:
+            self._fills = deque()
+        self._fills.append(fill)
+
+    def forget_fill(self) -> None:
+        """Drop the oldest of `fills`; for the engine alone."""
+        if self._fills:
+            self._fills.popleft()
 
     def tell_change(self) -> None:
         """Wake those that wait for the order; for the engine alone."""

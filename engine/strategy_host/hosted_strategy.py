@@ -20,8 +20,9 @@ Which callback a strategy is in is written into two shared words: see
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import Lock
 from types import coroutine
 from typing import Any, Self
@@ -37,7 +38,6 @@ from engine.processes.freshness import Freshness
 from engine.processes.pair_record import pair_in
 from engine.records import (
     UNPROVED,
-    BookTop,
     FeedState,
     Kind,
     VenueStatus,
@@ -54,9 +54,10 @@ from engine.ring import BoardReader, Subscriber
 from engine.strategy.api import CALLBACKS, Logger, Strategy
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.orders import Balance, Fill, Order
+from engine.strategy_host.book_calls import BOOK_CALLS, BOOK_VIEW, BookCalls, is_newer
 from engine.strategy_host.context import StrategyContext
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
-from engine.telemetry import Counters, Histogram
+from engine.telemetry import Counters, Histogram, new_histogram
 from engine.telemetry.log import UNLIMITED
 from engine.topology import Shard
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
@@ -69,7 +70,7 @@ REST_PER_BUSY = 199  # pause per busy time: 0.5 % of the thread, so that the oth
 REST_NS_MAX = 200 * NS_PER_MS  # after one long callback
 CALLS_WAITING_MAX = 1024  # of `Context.call_soon`; it returns False beyond
 
-BOOK_TOP, TRADE, TICKER, CANDLE = int(Kind.BOOK_TOP), int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
+TRADE, TICKER, CANDLE = int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
 FEED_STATE, PAIR, VENUE_STATUS = int(Kind.FEED_STATE), int(Kind.PAIR), int(Kind.VENUE_STATUS)
 REST_BOOK = int(Kind.REST_BOOK)
 
@@ -84,6 +85,14 @@ REST_BOOK = int(Kind.REST_BOOK)
     )
 )  # fmt: skip
 NEVER = MonoNs(1 << 62)
+
+
+MEASURED = ("on_book", "on_trade", "on_ticker", "on_candle")  # callbacks that a frame of the market causes
+
+
+def wire_latency() -> dict[str, Histogram]:
+    """Empty histograms, by callback, of the time from a frame's arrival to the callback."""
+    return {name: new_histogram() for name in MEASURED}
 
 
 class MarketPort(Struct, frozen=True):
@@ -119,11 +128,11 @@ class _Feed:
     """One market ring and its board, followed by one strategy."""
 
     __slots__ = (
-        "batch_records_max",
         "behind",
         "board",
         "board_from",
         "board_read_at",
+        "calls",
         "gaps_seen",
         "polled_at",
         "shard",
@@ -150,8 +159,8 @@ class _Feed:
         # The pair at which reading the board goes on, when a turn ended in the middle of
         # it.
         self.board_from = 0
-        # Records copied at once: no more than twice what the last turn had the time for.
-        self.batch_records_max = RECORDS_PER_CYCLE_MAX
+        # From the ring to the callbacks.
+        self.calls: BookCalls
 
 
 class HostedStrategy:
@@ -165,7 +174,7 @@ class HostedStrategy:
         symbols: Sequence[str],
         ports: Sequence[MarketPort],
         clock: Clock,
-        latency: Histogram,
+        latency: Mapping[str, Histogram],
         latency_ns: Callable[[int], int] | None = None,
         limits: HostLimits | None = None,
         first_sequence: int | None = None,
@@ -173,8 +182,10 @@ class HostedStrategy:
         why_no_trading: str = "",
         counters: Counters | None = None,
     ) -> None:
-        """`counters`: the shared ones of the host, which show the present callback; private
-        ones when left out."""
+        """`latency`: from the arrival of a frame to the callback that it causes, by
+        callback, see `wire_latency`. `counters`: the shared ones of the host, which show
+        the present callback; private ones when left out.
+        """
         self.name = name
         self.strategy = strategy
         self._log: Logger = structlog.get_logger("strategy").bind(strategy=name)
@@ -197,7 +208,7 @@ class HostedStrategy:
         self._mono_ns = clock.mono_ns
         # From a frame's arrival to the callback; a replay measures with another clock than
         # the capture's.
-        self._latency = latency
+        self.latency = {NUMBER_OF[name]: histogram for name, histogram in latency.items()}
         self._latency_ns = latency_ns
         self._limits = limits or HostLimits()
         # The callbacks that the strategy overrides: nothing is unpacked for the others.
@@ -236,10 +247,10 @@ class HostedStrategy:
         self.halted = False
         # Must the rest of a batch stay in the ring, because a callback waits, took long, or
         # halted the strategy?
-        self._batch_ends = False
+        self.batch_ends = False
         # How long a turn may be, and when this one is over; without others it has no end.
         self._turn_ns = 0
-        self._turn_until = MonoNs(0)
+        self.turn_until = MonoNs(0)
         # Must it pause after a turn that was too long; until when; busy_ns seen by then.
         self.must_rest = False
         self._rests_until = MonoNs(0)
@@ -250,9 +261,24 @@ class HostedStrategy:
         # An async callback leaves the rest of its batch in the ring, so more than one would
         # be copied for nothing.
         is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
-        self._records_per_cycle_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
         for feed in self._feeds:
-            feed.batch_records_max = self._records_per_cycle_max
+            feed.calls = BOOK_CALLS(
+                self,
+                symbols=feed.symbols,
+                wanted=feed.wanted,
+                books=self.context.books,
+                on_book=self._on_book,
+                call=self._call_measured,
+                take_rare=partial(self._dispatch_rare, feed),
+                tick_of=self.order_client if order_ports is not None else None,
+                words=self._words,
+                number=ON_BOOK,
+                latency=latency["on_book"],
+                latency_ns=latency_ns,
+                mono_ns=self._mono_ns,
+                slow_ns=self._limits.slow_callback_ns,
+                records_max=1 if is_async else RECORDS_PER_CYCLE_MAX,
+            )
         # Counted since the start; see topology.STRATEGY_COUNTERS.
         self.callbacks = 0
         self.errors = 0
@@ -282,6 +308,12 @@ class HostedStrategy:
         """The same, of one ring."""
         return sum(feed.subscriber.gap_count for feed in self._feeds if feed.shard.ring_name == ring_name)
 
+    def lag_of(self, ring_name: str) -> int | None:
+        """Records of one ring that were published and not yet taken; None for a ring that
+        it does not read."""
+        lags = [feed.subscriber.lag for feed in self._feeds if feed.shard.ring_name == ring_name]
+        return lags[0] if lags else None
+
     def share_the_thread(self) -> None:
         """Limit each turn to a quota of time from now on, for there are other
         strategies."""
@@ -290,6 +322,8 @@ class HostedStrategy:
     def forked(self) -> None:
         """Called in a process that a callback has forked: write no shared words from it."""
         self._words = ForkedWords()
+        for feed in self._feeds:
+            feed.calls.forked(self._words)
 
     async def start(self) -> None:
         """Call on_start and wait for its end; what it raises is passed on, for the strategy
@@ -379,7 +413,7 @@ class HostedStrategy:
         """Take records from every ring and call back; the number taken."""
         now = self._mono_ns()
         # Without others a turn ends with its records, not with its time.
-        self._turn_until = MonoNs(now + self._turn_ns) if self._turn_ns else NEVER
+        self.turn_until = MonoNs(now + self._turn_ns) if self._turn_ns else NEVER
         self.order_client.serve()
         work = self._work_on_orders()
         if self._timer_at and not self._held_up:
@@ -416,7 +450,7 @@ class HostedStrategy:
         """Call on_order, on_fill, on_balance and on_trading for what is new; state is kept
         for a halted one, too."""
         work = 0
-        self._batch_ends = False
+        self.batch_ends = False
         while (
             self.waiting is None
             and work < RECORDS_PER_CYCLE_MAX
@@ -425,15 +459,15 @@ class HostedStrategy:
             work += 1
             if not self.halted:
                 self._tell(news)
-                if self._batch_ends:
+                if self.batch_ends:
                     break
         return work
 
     def _work_on_calls(self) -> int:
         """Run the calls that other threads asked for; returns how many."""
         work = 0
-        self._batch_ends = False
-        while self._calls and not (self._held_up or self._batch_ends):
+        self.batch_ends = False
+        while self._calls and not (self._held_up or self.batch_ends):
             function, arguments = self._calls.popleft()
             self._call(function, CALL_SOON, *arguments)
             work += 1
@@ -456,53 +490,25 @@ class HostedStrategy:
             self._call(callback, number, news)
 
     def _work_on(self, feed: _Feed) -> int:
-        subscriber = feed.subscriber
-        self._batch_ends = False
-        records = subscriber.poll_many(feed.batch_records_max)
+        subscriber, lag_ns_max = feed.subscriber, self._limits.lag_ns_max
+        self.batch_ends = False
         now = self._mono_ns()
         away_ns, feed.polled_at = now - feed.polled_at, now
-        fell_behind = records and self._is_old_news(feed, records[0], now, away_ns)
-        if fell_behind or feed.behind or subscriber.gap_count != feed.gaps_seen:
-            return self._catch_up(feed, len(records))
-        repeats = subscriber.next_sequence - len(records) <= feed.board_read_at
-        feed.batch_records_max = min(2 * feed.batch_records_max, self._records_per_cycle_max)
-        for index, record in enumerate(records):
-            if repeats and record[0] == BOOK_TOP and not self._is_news(feed.symbols[pair_index_of(record)], record):
-                continue
-            self._dispatch(feed, record)
-            if self._batch_ends:
-                # Left in the ring: taken up when the callback has ended, or counted as a
-                # gap if it took too long.
-                subscriber.next_sequence -= len(records) - index - 1
-                feed.batch_records_max = index + 1
-                return index + 1
-        return len(records)
-
-    def _is_old_news(self, feed: _Feed, record: bytes, now: MonoNs, away_ns: int) -> bool:
-        """True if this record, the oldest one not seen, has waited too long because of the
-        strategy.
-        """
-        lag_ns_max = self._limits.lag_ns_max
-        if now - received_at_of(record) <= lag_ns_max:
-            return False
-        return away_ns > lag_ns_max or feed.subscriber.lag > BACKLOG_RECORDS_MAX
+        if feed.behind or subscriber.gap_count != feed.gaps_seen:
+            return self._catch_up(feed, len(subscriber.poll_many(1)))
+        # A record that has waited too long because of the strategy is skipped.
+        may_skip = away_ns > lag_ns_max or subscriber.lag > BACKLOG_RECORDS_MAX + RECORDS_PER_CYCLE_MAX
+        not_before = now - lag_ns_max if may_skip else 0
+        taken = feed.calls.take(subscriber, RECORDS_PER_CYCLE_MAX, not_before, feed.board_read_at)
+        if (feed.calls.is_old or feed.calls.is_lapped) and not self.batch_ends:
+            return taken + self._catch_up(feed, len(subscriber.poll_many(1)))
+        return taken
 
     # --- one record
 
-    def _dispatch(self, feed: _Feed, record: bytes) -> None:
+    def _dispatch_rare(self, feed: _Feed, record: bytes) -> None:
+        """Call back with a record that is no book."""
         kind = record[0]
-        if kind == BOOK_TOP:  # hot: nine records of ten
-            pair_index = pair_index_of(record)
-            if feed.wanted[pair_index]:
-                symbol = feed.symbols[pair_index]
-                book = BookTop(symbol, record)
-                self.context.books[symbol] = book
-                if self._on_book is not None:
-                    self._call_measured(self._on_book, ON_BOOK, book, book.received_at)
-            return
-        self._dispatch_rare(feed, kind, record)
-
-    def _dispatch_rare(self, feed: _Feed, kind: int, record: bytes) -> None:
         if kind == VENUE_STATUS:
             self._change_venue_status(unpack_venue_status(record))
             return
@@ -532,12 +538,8 @@ class HostedStrategy:
 
     def _take_rest_book(self, symbol: str, record: bytes) -> None:
         """Give the strategy an unverified book, unless it has a live one or a newer one."""
-        if self.context.states[symbol] is FeedState.LIVE or not self._is_news(symbol, record):
-            return
-        book = BookTop(symbol, record)
-        self.context.books[symbol] = book
-        if self._on_book is not None:
-            self._call_measured(self._on_book, ON_BOOK, book, book.received_at)
+        if self.context.states[symbol] is not FeedState.LIVE:
+            self._tell_book(symbol, record)
 
     def _change_venue_status(self, status: VenueStatus) -> None:
         if status.system == self.context.venue_status:
@@ -545,6 +547,16 @@ class HostedStrategy:
         self.context.venue_status = status.system
         if self._on_notice is not None:
             self._call(self._on_notice, ON_NOTICE, status)
+
+    def _tell_book(self, symbol: str, record: bytes) -> bool:
+        """Call back with a book that is newer than the strategy's; False if it is not."""
+        book = BOOK_VIEW(symbol, record)
+        if not is_newer(book, self.context.books[symbol]):
+            return False
+        self.context.books[symbol] = book
+        if self._on_book is not None:
+            self._call_measured(self._on_book, ON_BOOK, book, book.received_at)
+        return True
 
     def _change_state(self, symbol: str, state: FeedState, reason: str, *, is_proved: bool) -> None:
         context = self.context
@@ -598,13 +610,13 @@ class HostedStrategy:
         for slot in (shard.status_slot, *range(len(shard.symbols), shard.status_slot)):
             record = feed.board.read(slot)
             if record is not None:
-                self._dispatch_rare(feed, record[0], record)
+                self._dispatch_rare(feed, record)
         if self._held_up:
             return work  # still behind: the books are read when the callback has ended
         count = len(shard.symbols)
         for step in range(count):
             pair_index = (feed.board_from + step) % count
-            if self._batch_ends:  # still behind: the rest is read in the next turn, or when the callback has ended
+            if self.batch_ends:  # still behind: the rest is read in the next turn, or when the callback has ended
                 feed.board_from = pair_index
                 return work
             symbol, record = shard.symbols[pair_index], books[pair_index]
@@ -618,8 +630,7 @@ class HostedStrategy:
             if self._held_up:
                 feed.board_from = pair_index
                 return work
-            if state is FeedState.LIVE and self._is_news(symbol, record):
-                self._dispatch(feed, record)
+            if state is FeedState.LIVE and self._tell_book(symbol, record):
                 work += 1
             elif self.strategy.rest_books and (told := feed.board.read(shard.rest_book_slot(pair_index))) is not None:
                 self._take_rest_book(symbol, told)
@@ -641,11 +652,6 @@ class HostedStrategy:
                 if record is not None:
                     self.context.candle_memory.go_on(symbol, record)
 
-    def _is_news(self, symbol: str, record: bytes) -> bool:
-        """True if this book is newer than the one the strategy has."""
-        seen, book = self.context.books[symbol], BookTop(symbol, record)
-        return seen is None or (book.received_at, book.update_number) > (seen.received_at, seen.update_number)
-
     # --- callbacks
 
     def _overridden(self, name: str) -> Callable[..., Awaitable[None] | None] | None:
@@ -661,15 +667,15 @@ class HostedStrategy:
         # callback's own time.
         began = self._mono_ns()
         self._words.begin(number, began)
-        self._latency.record(began - received_at if self._latency_ns is None else self._latency_ns(received_at))
+        self.latency[number].record(began - received_at if self._latency_ns is None else self._latency_ns(received_at))
         self.callbacks += 1
         self.order_client.tick_at = MonoNs(received_at)
         try:
             answer = callback(argument)
             if answer is not None:
-                self._go_on(callback, answer)
+                self.go_on(callback, answer)
         except BaseException as error:
-            self._failed(callback, error)
+            self.callback_failed(callback, error)
         self._returned(callback, began)
 
     def _call(self, callback: Callable[..., Awaitable[None] | None], number: int, *arguments: object) -> None:
@@ -680,9 +686,9 @@ class HostedStrategy:
         try:
             answer = callback(*arguments)
             if (answer is not None and number != CALL_SOON) or inspect.isawaitable(answer):
-                self._go_on(callback, answer)
+                self.go_on(callback, answer)
         except BaseException as error:
-            self._failed(callback, error)
+            self.callback_failed(callback, error)
         self._returned(callback, began)
 
     def _returned(self, callback: Callable[..., Awaitable[None] | None], began: MonoNs) -> None:
@@ -692,10 +698,10 @@ class HostedStrategy:
             self._words.end()
         took_ns = now - began
         self.busy_ns += took_ns
-        if now > self._turn_until:
-            self._batch_ends = True
+        if now > self.turn_until:
+            self.batch_ends = True
         if took_ns > self._limits.slow_callback_ns:
-            self._was_slow(callback, took_ns)
+            self.was_slow(callback, took_ns)
 
     def _call_timer(self) -> None:
         now = self._mono_ns()
@@ -705,13 +711,13 @@ class HostedStrategy:
         self._timer_at = MonoNs(now + self._timer_ns)
         self._call(self._on_timer, ON_TIMER)
 
-    def _go_on(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
+    def go_on(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
         """Run an async callback as a task; until it ends, the strategy's records wait in
         the rings."""
         self.answer = answer
         task = asyncio.get_running_loop().create_task(self._run(callback, answer))
         self.waiting = task
-        self._batch_ends = True
+        self.batch_ends = True
         task.add_done_callback(self._ended)
 
     async def _run(self, callback: Callable[..., Awaitable[None] | None], answer: Awaitable[None]) -> None:
@@ -723,7 +729,7 @@ class HostedStrategy:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # the host ends
-            self._failed(callback, error)
+            self.callback_failed(callback, error)
 
     @coroutine
     def _in_steps(
@@ -744,7 +750,7 @@ class HostedStrategy:
                 took_ns = self._mono_ns() - began
                 self.busy_ns += took_ns
                 if took_ns > self._limits.slow_callback_ns:
-                    self._was_slow(callback, took_ns)
+                    self.was_slow(callback, took_ns)
             thrown = None
             try:
                 yield waits_for
@@ -767,11 +773,12 @@ class HostedStrategy:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
-            self._failed(callback, error)
+            self.callback_failed(callback, error)
         self.answer = None
         self._words.end()
 
-    def _failed(self, callback: Callable[..., Awaitable[None] | None], error: BaseException) -> None:
+    def callback_failed(self, callback: Callable[..., Awaitable[None] | None], error: BaseException) -> None:
+        """Count and log what a callback raised; halt the strategy when that was too often."""
         self.errors += 1
         name = getattr(callback, "__name__", "callback")
         self._log.error("callback raised", callback=name, error=shown(error), exc_info=error)
@@ -779,13 +786,14 @@ class HostedStrategy:
         self._error_times.append(now)
         full = len(self._error_times) > self._limits.errors_per_minute_max
         if full and now - self._error_times[0] <= ERROR_WINDOW_NS and not self.halted:
-            self.halted = self._batch_ends = True
+            self.halted = self.batch_ends = True
             self._log.error("strategy halted", errors_per_minute=self._limits.errors_per_minute_max)
             self.order_client.end("it raised too often")
 
-    def _was_slow(self, callback: Callable[..., Awaitable[None] | None], took_ns: int) -> None:
+    def was_slow(self, callback: Callable[..., Awaitable[None] | None], took_ns: int) -> None:
+        """Count and log a callback that took too long."""
         self.slow += 1
-        self._batch_ends = True
+        self.batch_ends = True
         self.slowest_ns = max(self.slowest_ns, took_ns)
         name = getattr(callback, "__name__", "callback")
         self._log.warning("slow callback", callback=name, took_ms=round(took_ns / NS_PER_MS, 1), slow=self.slow)

@@ -32,9 +32,10 @@ from msgspec.structs import force_setattr
 from engine.clock import Clock
 from engine.errors import MisuseError
 from engine.market import Pair, v2_symbol
-from engine.orders.client_order_id import client_order_ids
+from engine.orders.client_order_id import client_order_ids, id_prefix
 from engine.orders.intent import OrderIntent
 from engine.orders.life import TERMINAL, OrderState
+from engine.orders.refusal import ErrorKind, Refusal, refusal_of
 from engine.orders.rings.commands import (
     BATCH_ORDERS_MAX,
     COMMANDS,
@@ -46,6 +47,8 @@ from engine.orders.rings.commands import (
     StrategyEnded,
     Submit,
     SubmitBatch,
+    pack_plain,
+    pack_shape,
 )
 from engine.orders.rings.framing import RingRecords
 from engine.orders.rings.reports import (
@@ -61,7 +64,7 @@ from engine.orders.rings.reports import (
 from engine.orders.tally import Tally
 from engine.ring import GatedSubscriber, Publisher
 from engine.strategy.option_rules import did_you_mean, shown
-from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent
+from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent, plain_limit
 from engine.strategy.orders import Order
 from engine.units import MonoNs, WallNs
 
@@ -73,12 +76,19 @@ NEWS_KEPT_MAX: Final = 100_000  # orders refused here whose callback is still to
 MISTAKES_TOLD_MAX: Final = 100  # different ones, of calls that leave no order to tell of
 SAME: Final = 1.0  # a symbol is suggested for its own letters in another form: ETC/USD is not BTC/USD
 
-ELSEWHERE = (
+ELSEWHERE = Refusal(
+    ErrorKind.ARGUMENT,
     "it was asked for on another thread than the strategy's own; hand it over: "
-    "self.context.call_soon(self.buy, ...), or amend, or whatever it is"
+    "self.context.call_soon(self.buy, ...), or amend, or whatever it is",
 )
-FORKED = "it was asked for in another process than the engine's; a process that was forked off cannot trade"
-ROUTER_BUSY = "the order router takes no orders at present: its queue is full; try again when on_trading says so"
+FORKED = Refusal(
+    ErrorKind.NOT_TRADING,
+    "it was asked for in another process than the engine's; a process that was forked off cannot trade",
+)
+ROUTER_BUSY = Refusal(
+    ErrorKind.BUSY, "the order router takes no orders at present: its queue is full; try again when on_trading says so"
+)
+AMEND_REFUSED = "amend refused: "
 
 
 log = structlog.get_logger("strategy")
@@ -111,6 +121,8 @@ class OrderClient:
         self._why_off = why_off or "the engine does not trade; see [trading] in the configuration"
         # The names of the orders that will be asked for; no two threads are given the same.
         self._keys = map("off{}".format, count(1)) if ports is None else client_order_ids(ports.tag, ports.run)
+        # With this begin the names that are made here.
+        self._id_prefix = "off" if ports is None else id_prefix(ports.tag, ports.run)
         # The strategy's own thread (0 before it has one), the engine's process, and what
         # wakes that thread.
         self._thread = 0
@@ -131,12 +143,15 @@ class OrderClient:
         self._news: deque[News] = deque()
         # Cancels that found the command ring full; they are sent as soon as there is room.
         self._unsent: list[Command] = []
+        # Of plain orders, by pair and flags: the pair as it was, and the packed shape.
+        self._shapes: dict[tuple[str, int], tuple[Pair, bytes]] = {}
         self._report_records = RingRecords(REPORTS, f"reports of {strategy}")
         # Sentences logged about calls that named no order.
         self._mistakes: set[str] = set()
         # Everything told to the strategy, to be compared with the journal and the venue.
         self.fills_told = Tally()
-        self._fills_known: OrderedDict[str, None] = OrderedDict()  # their Kraken ids, the last FILLS_REMEMBERED
+        # Their Kraken ids, the last FILLS_REMEMBERED, each with its order.
+        self._fills_known: OrderedDict[str, Order] = OrderedDict()
         self.fills_repeated = 0
         self.ends_told = Tally()
         self.refused = 0  # here: never sent to the router
@@ -156,13 +171,13 @@ class OrderClient:
         """Records of the report ring that could not be read."""
         return self._report_records.unreadable
 
-    def _why_not_here(self) -> str:
-        """Why the calling thread may not send commands; empty on the strategy's own."""
+    def _why_not_here(self) -> Refusal | None:
+        """Why the calling thread may not send commands; None on the strategy's own."""
         if not self._thread:
-            return ""
+            return None
         if os.getpid() != self._pid:
             return FORKED
-        return "" if get_ident() == self._thread else ELSEWHERE
+        return None if get_ident() == self._thread else ELSEWHERE
 
     def _hand_over(self, what: Callable[[], None]) -> bool:
         """Queue a call for the strategy's own thread; False when NEWS_KEPT_MAX calls wait
@@ -193,14 +208,52 @@ class OrderClient:
         if why_not := self._why_not_here():
             return self._refuse_elsewhere(symbol, side, options, why_not)
         issued_at, at = self._mono_ns(), self._wall_ns()
+        if (sent := self._submit_plainly(side, symbol, qty, options, issued_at, at)) is not None:
+            return sent
         intent, why_not = self._intent(side, symbol, qty, options, at)
         order = self._new_order(symbol, side, intent, options, at)
         if intent is not None:
             why_not = self._send_order(Submit(self._strategy, order.id, intent, issued_at, self.tick_at))
-        if why_not:
+        if why_not is not None:
             self._refuse(order, why_not)
         else:
             self._open[order.id] = order
+        return order
+
+    def _submit_plainly(
+        self, side: Any, symbol: Any, qty: Any, options: Any, issued_at: MonoNs, at: WallNs
+    ) -> Order | None:
+        """Send a valid limit order in the layout for plain orders; None if `submit` must
+        decide, and then nothing has happened.
+        """
+        if (
+            self._ports is None
+            or self._ended_because
+            or type(symbol) is not str
+            or (pair := self._pairs.get(symbol)) is None
+            or (read := plain_limit(pair, side, qty, options)) is None
+        ):
+            return None
+        flags, ticks, lots = read
+        known = self._shapes.get((symbol, flags))
+        if known is None or known[0] is not pair:
+            known = self._shapes[symbol, flags] = pair, pack_shape(self._strategy, pair, flags)
+        if not known[1]:
+            return None
+        key = next(self._keys)
+        commands = self._ports.commands
+        is_sent = commands.try_publish(pack_plain(known[1], key, ticks, lots, issued_at, self.tick_at))
+        commands.flush()
+        # The router has it; what follows can wait.
+        report = OrderReport(
+            key=key, symbol=symbol, side=side, order_type="limit", qty_lots=lots, limit_price_ticks=ticks,
+            price_decimals=pair.price_decimals, qty_decimals=pair.qty_decimals, changed_at=at,
+        )  # fmt: skip
+        order = Order(report, options.get("tag"))
+        if is_sent:
+            self._open[key] = order
+        else:
+            self._refuse(order, ROUTER_BUSY)
         return order
 
     def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
@@ -214,22 +267,24 @@ class OrderClient:
             what = "none" if isinstance(orders, (list, tuple)) else shown(orders)
             self._tell_mistake(f"submit_batch takes a list of (side, symbol, qty, options), not {what}")
             return []
-        made, intents, why_not = [], [], ""
+        made, intents, why_not = [], [], None
         for number, row in enumerate(orders, 1):
             order, intent, wrong = self._batch_order(row, at)
             made.append(order)
             if intent is not None:
                 intents.append((order.id, intent))
-            elif not why_not:
-                why_not = f"order {number} of the batch: {wrong}"
+            elif why_not is None and wrong is not None:
+                why_not = wrong.within(f"order {number} of the batch: ")
         if not 2 <= len(made) <= BATCH_ORDERS_MAX:
-            why_not = f"a batch has 2 to {BATCH_ORDERS_MAX} orders, not {len(made)}"
-        elif not why_not and len({intent.symbol for _, intent in intents}) > 1:
-            why_not = "a batch has orders of one pair; send one batch for each"
-        if not why_not:
+            why_not = Refusal(ErrorKind.ARGUMENT, f"a batch has 2 to {BATCH_ORDERS_MAX} orders, not {len(made)}")
+        elif why_not is None and len({key for key, _ in intents}) < len(intents):
+            why_not = Refusal(ErrorKind.DUPLICATE, "two orders of the batch have the same cl_ord_id; use each once")
+        elif why_not is None and len({intent.symbol for _, intent in intents}) > 1:
+            why_not = Refusal(ErrorKind.ARGUMENT, "a batch has orders of one pair; send one batch for each")
+        if why_not is None:
             why_not = self._send_order(SubmitBatch(self._strategy, intents, issued_at, self.tick_at))
         for order in made:
-            if why_not:
+            if why_not is not None:
                 self._refuse(order, why_not)
             else:
                 self._open[order.id] = order
@@ -242,7 +297,8 @@ class OrderClient:
         """
         if why_not := self._why_not_here():
             if isinstance(order, Order) and why_not is not FORKED:
-                self._hand_over(lambda: self._note(order, reason=f"amend refused: {why_not}"))
+                why = why_not.within(AMEND_REFUSED)
+                self._hand_over(lambda: self._note(order, why))
             return False
         issued_at = self._mono_ns()
         if not isinstance(order, Order):
@@ -258,13 +314,13 @@ class OrderClient:
                 trigger_type=report.trigger_type, limit_offset_type=report.limit_offset_type,
             )  # fmt: skip
         except ValueError as error:
-            why_not = str(error)
+            why_not = refusal_of(error)
         else:
             why_not = self._send_order(Amend(order.id, amendment, issued_at, self.tick_at))
-        if why_not:
-            self._note(order, reason=f"amend refused: {why_not}")
+        if why_not is not None:
+            self._note(order, why_not.within(AMEND_REFUSED))
             return False
-        order.report = _changed(order.report, is_busy=True, reason="")
+        order.report = _changed(order.report, is_busy=True, reason="", error=None)
         return True
 
     def cancel(self, orders: Sequence[Order]) -> None:
@@ -391,10 +447,12 @@ class OrderClient:
             self.untold += 1
             log.error("fill of an order that was never told", strategy=self._strategy, exec_id=fill.exec_id)
             return None
-        self._fills_known[fill.exec_id] = None
+        self._fills_known[fill.exec_id] = order
+        order.add_fill(fill)
         if len(self._fills_known) > FILLS_REMEMBERED:
-            self._fills_known.popitem(last=False)
-        self.fills_told.add(fill.exec_id, fill.key, f"{fill.qty:f}", fill.price)
+            _, filled_first = self._fills_known.popitem(last=False)
+            filled_first.forget_fill()
+        self.fills_told.add(fill.exec_id, fill.key, fill.qty, fill.price)
         force_setattr(fill, "_order", order)
         return fill
 
@@ -410,46 +468,55 @@ class OrderClient:
 
     def _intent(
         self, side: str, symbol: str, qty: Amount, options: OrderOptions, at: WallNs
-    ) -> tuple[OrderIntent | None, str]:
+    ) -> tuple[OrderIntent | None, Refusal | None]:
         """The order in ticks and lots; or None, and why it is invalid."""
         if not isinstance(symbol, str):
-            return None, f"the symbol must be the name of a pair, such as BTC/USD, not {shown(symbol)}"
+            wrong = f"the symbol must be the name of a pair, such as BTC/USD, not {shown(symbol)}"
+            return None, Refusal(ErrorKind.ARGUMENT, wrong)
         pair = self._pairs.get(symbol)
         if pair is None:
             return None, self._why_no_pair(symbol)
         try:
-            return make_intent(pair, side, qty, options, at), ""
+            intent = make_intent(pair, side, qty, options, at)
         except ValueError as error:
-            return None, str(error)
+            return None, refusal_of(error)
+        own = options.get("cl_ord_id")
+        if own is not None and (self.order(own) is not None or own.startswith(self._id_prefix)):
+            return None, Refusal(
+                ErrorKind.DUPLICATE, f"an order had the client order id {own} already, or may get it; use each once"
+            )
+        return intent, None
 
-    def _why_no_pair(self, symbol: str) -> str:
+    def _why_no_pair(self, symbol: str) -> Refusal:
         if symbol in self._pairs:
-            return f"{symbol} cannot be traded: the venue has not told the pair's precision yet"
+            untold = f"{symbol} cannot be traded: the venue has not told the pair's precision yet"
+            return Refusal(ErrorKind.MARKET_DATA, untold)
         near = did_you_mean(v2_symbol(symbol.upper()), self._pairs, near=SAME)
-        return f"{shown(symbol)} cannot be traded: add it to the strategy's symbols{near}"
+        return Refusal(ErrorKind.ARGUMENT, f"{shown(symbol)} cannot be traded: add it to the strategy's symbols{near}")
 
-    def _batch_order(self, row: Any, at: WallNs) -> tuple[Order, OrderIntent | None, str]:
+    def _batch_order(self, row: Any, at: WallNs) -> tuple[Order, OrderIntent | None, Refusal | None]:
         """One order of a batch with its intent; or None in place of that, and why it is
         invalid."""
         if not isinstance(row, (list, tuple)) or len(row) != 4:
             what = f"{len(row)} of them" if isinstance(row, (list, tuple)) else shown(row)
-            wrong = f"it must be (side, symbol, qty, options), not {what}"
-            return self._new_order("", "", None, {}, at), None, wrong
+            row_wrong = f"it must be (side, symbol, qty, options), not {what}"
+            return self._new_order("", "", None, {}, at), None, Refusal(ErrorKind.ARGUMENT, row_wrong)
         side, symbol, qty, options = row
         intent, wrong = self._intent(side, symbol, qty, options, at)
         return self._new_order(symbol, side, intent, options, at), intent, wrong
 
     def _new_order(self, symbol: object, side: object, intent: OrderIntent | None, options: Any, at: WallNs) -> Order:
-        key = next(self._keys)
         tag = options.get("tag") if isinstance(options, dict) else None
         if intent is not None:
-            return Order(OrderReport.of_intent(key, intent, at), tag)
+            key = options.get("cl_ord_id")
+            return Order(OrderReport.of_intent(next(self._keys) if key is None else key, intent, at), tag)
+        key = next(self._keys)
         # An invalid order shows as much as could be read of it.
         named, bought = symbol if isinstance(symbol, str) else "", side if isinstance(side, str) else ""
         return Order(OrderReport(key=key, symbol=named, side=bought, changed_at=at), tag)
 
-    def _refuse(self, order: Order, why: str) -> None:
-        order.report = _changed(order.report, state=OrderState.REFUSED, reason=why)
+    def _refuse(self, order: Order, why: Refusal) -> None:
+        order.report = _changed(order.report, state=OrderState.REFUSED, reason=why.text, error=why.kind)
         self._tell_refused(order)
 
     def _tell_refused(self, order: Order) -> None:
@@ -458,23 +525,23 @@ class OrderClient:
         order.tell_change()
         self._put_news(order)
 
-    def _refuse_elsewhere(self, symbol: object, side: object, options: Any, why: str) -> Order:
+    def _refuse_elsewhere(self, symbol: object, side: object, options: Any, why: Refusal) -> Order:
         """A REFUSED order; `on_order` is called for it on the strategy's own thread
         later."""
         order = self._new_order(symbol, side, None, options, self._wall_ns())
-        order.report = _changed(order.report, state=OrderState.REFUSED, reason=why)
+        order.report = _changed(order.report, state=OrderState.REFUSED, reason=why.text, error=why.kind)
         if why is not FORKED and not self._hand_over(lambda: self._tell_refused(order)):
             self._count_untold()
         return order
 
-    def _cancel_elsewhere(self, cancel: Callable[[], None], why_not: str) -> None:
+    def _cancel_elsewhere(self, cancel: Callable[[], None], why_not: Refusal) -> None:
         if why_not is FORKED:
-            self._tell_mistake(f"a cancel was not sent: {FORKED}")
+            self._tell_mistake(f"a cancel was not sent: {FORKED.text}")
         elif not self._hand_over(cancel):
             self._tell_mistake(f"a cancel was not sent: {NEWS_KEPT_MAX} calls of other threads wait already")
 
-    def _note(self, order: Order, reason: str) -> None:
-        order.report = _changed(order.report, reason=reason)
+    def _note(self, order: Order, why: Refusal) -> None:
+        order.report = _changed(order.report, reason=why.text, error=why.kind)
         order.tell_change()
         self._put_news(order)
 
@@ -498,19 +565,18 @@ class OrderClient:
             self._mistakes.add(sentence)
             log.error("mistake of the strategy", strategy=self._strategy, reason=sentence)
 
-    def _send_order(self, command: Submit | SubmitBatch | Amend) -> str:
-        """Publish an order or an amend; returns why it was not published, or an empty
-        text."""
+    def _send_order(self, command: Submit | SubmitBatch | Amend) -> Refusal | None:
+        """Publish an order or an amend; returns why it was not published, or None."""
         if self._ports is None:
-            return self._why_off
+            return Refusal(ErrorKind.NOT_TRADING, self._why_off)
         if self._ended_because:
-            return f"the strategy was halted: {self._ended_because}"
+            return Refusal(ErrorKind.NOT_TRADING, f"the strategy was halted: {self._ended_because}")
         try:
-            return "" if self._send(command) else ROUTER_BUSY
+            return None if self._send(command) else ROUTER_BUSY
         except MisuseError as error:
             if isinstance(command, SubmitBatch):
-                return "the batch is too long for one command; send it in two"
-            return f"the order router cannot be told of it: {error}"
+                return Refusal(ErrorKind.ARGUMENT, "the batch is too long for one command; send it in two")
+            return Refusal(ErrorKind.ARGUMENT, f"the order router cannot be told of it: {error}")
 
     def _send(self, command: Command) -> bool:
         if self._ports is None:

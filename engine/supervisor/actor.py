@@ -18,6 +18,7 @@ from engine.processes.launch import ActorLaunch, News, actor_command, decode_new
 from engine.ring import Segment
 from engine.supervisor.children import Child, RestartDelay, exit_text
 from engine.telemetry import Counters, Heartbeat, counters_bytes, format_counters
+from engine.topology import CONNECTION_LEVELS
 from engine.units import NS_PER_S, MonoNs
 
 NEWS_BYTES_MAX = 4096
@@ -53,6 +54,7 @@ class Actor:
         self.counters_segment = Segment.create(f"counters-{name}", counters_bytes(counter_names))
         format_counters(self.counters_segment.memory, counter_names)
         self.counters = Counters(self.counters_segment.memory, counter_names)
+        self._levels = [name for name in counter_names if name in CONNECTION_LEVELS]
         self._heartbeat = Heartbeat(self.counters)
         # The supervisor's and the child's end of the socket for news.
         self._news, self.news_of_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -116,6 +118,8 @@ class Actor:
             self.child.signal(signal.SIGKILL)
 
     def _ended(self, _: Child, code: int) -> None:
+        for name in self._levels:
+            self.counters.set(name, 0)
         if self._stopping:
             return
         now = self._clock.mono_ns()

@@ -25,6 +25,7 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 SEEN_NS: Final = 500 * NS_PER_MS  # a callback that has not returned for so long hangs
 LOOK_INTERVAL_S: Final = 0.25
+JOIN_S: Final = 1.0  # a look takes a millisecond
 ENGINE: Final = Path(__file__).parents[1]
 # A strategy is called from here.
 CALLER: Final = Path(__file__).parents[1] / "strategy_host"
@@ -147,8 +148,11 @@ class WatchThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it; a look that is under way ends by itself."""
+        """End it, after the look that is under way: a thread that lived on would keep the
+        strategies and their rings."""
         self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_S)
 
     def _run(self) -> None:
         while not self._stopped.wait(LOOK_INTERVAL_S):

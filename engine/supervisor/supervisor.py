@@ -50,7 +50,7 @@ from engine.ring import (
 from engine.strategy.api import Strategy
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy_host.host import StrategyHost
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort, wire_latency
 from engine.strategy_host.loading import NamedStrategy
 from engine.strategy_host.loop_host import LoopHost
 from engine.strategy_host.thread import HostThread
@@ -59,7 +59,7 @@ from engine.supervisor.actor import Actor
 from engine.supervisor.callback_watch import CallbackWatch, Watched, WatchThread
 from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.trading import Account, Trading
-from engine.telemetry import Counters, counters_bytes, format_counters, new_histogram
+from engine.telemetry import Counters, counters_bytes, format_counters
 from engine.telemetry.log import say_left_out
 from engine.topology import (
     STRATEGY_HOST_DOORBELL,
@@ -141,7 +141,7 @@ class Supervisor:
         # The strategy host's doorbell, rung by every feed.
         self._eventfd = open_eventfd()
         weakref.finalize(self, os.close, self._eventfd)
-        self._latency = new_histogram()
+        self._latency = wire_latency()
         limits = HostLimits.of(config.engine)
         # The current callback of each strategy, for the router too, which must notice a
         # hang of this process.

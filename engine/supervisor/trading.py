@@ -43,7 +43,7 @@ from engine.ring import (
     ring_bytes,
 )
 from engine.strategy_host.order_client import OrderPorts
-from engine.summary import TradingView
+from engine.summary import GatedRing, TradingView
 from engine.supervisor.actor import Actor
 from engine.supervisor.run_directory import RunDirectory
 from engine.telemetry import Histogram
@@ -178,7 +178,15 @@ class Trading:
 
     def view(self) -> TradingView:
         """The part of trading that the summary reads."""
-        return TradingView(self.router.counters, self.histograms, self.status())
+        held_back = self.private_feed.counters.get("held_back")
+        rings = [
+            GatedRing(COMMAND_RING, self._command_ring.memory, ORDER_ROUTER, self._publisher.full_count),
+            GatedRing(ACCOUNT_RING, self._account_ring.memory, ORDER_ROUTER, held_back),
+            *(GatedRing(report_ring(name), ring.memory, name, None) for name, ring in self._reports.items()),
+        ]
+        return TradingView(
+            self.router.counters, self.histograms, self.status(), rings, self.private_feed.counters.snapshot()
+        )
 
     def _actor(
         self,

@@ -88,10 +88,9 @@ class Histogram:
         bucket_count = read_header(memory, HISTOGRAM_MAGIC)[0]
         if bucket_count != BUCKET_COUNT:
             raise LayoutMismatch("histogram buckets", BUCKET_COUNT, bucket_count)
-        self._words = as_words(memory)
-        # The writer's own copies of two words, so that recording need not load them.
-        self._sum_ns = self._words[SUM]
-        self._max_ns = self._words[MAX]
+        # All of its words. The compiled strategy host counts in them itself, on the same
+        # thread, so nothing of them is remembered here.
+        self.words = as_words(memory)
 
     def record(self, ns: int) -> None:
         """Count one duration.
@@ -100,10 +99,10 @@ class Histogram:
         """
         if ns < 0:
             ns = 0
-        words = self._words
-        if ns > self._max_ns:
-            words[MAX] = self._max_ns = ns
-        words[SUM] = self._sum_ns = self._sum_ns + ns
+        words = self.words
+        if ns > words[MAX]:
+            words[MAX] = ns
+        words[SUM] += ns
         shift = ns.bit_length() - LINEAR_BITS
         if shift <= 0:
             words[FIRST_BUCKET + ns] += 1
@@ -123,7 +122,7 @@ class Histogram:
 
     def _load(self) -> tuple[list[int], int, int]:
         """The present bucket counts, sum and max."""
-        return self._words[FIRST_BUCKET:].tolist(), self._words[SUM], self._words[MAX]
+        return self.words[FIRST_BUCKET:].tolist(), self.words[SUM], self.words[MAX]
 
 
 def new_histogram() -> Histogram:

@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import Any
 
+import engine.cli.account
 import engine.cli.check
 import engine.cli.control
 import engine.cli.orders

@@ -19,6 +19,7 @@ from engine import (
     Connection,
     Engine,
     EngineStopped,
+    ErrorKind,
     ErrorReport,
     Fill,
     NotAvailable,
@@ -93,8 +94,9 @@ def test_a_program_reads_trades_and_ends_with_a_ledger_that_agrees(loop: Any) ->
                 orders.append(order.state)
 
             limit = pair.round_price(book.best_bid.price / 2, "down")
-            resting = await engine.buy("BTC/USD", "0.001", limit=limit, post_only=True)
+            resting = await engine.buy("BTC/USD", "0.001", limit=limit, post_only=True, cl_ord_id="mine-17")
             await resting.until_acknowledged()
+            assert engine.order("mine-17") is resting
             assert engine.orders == (resting,)
             assert engine.order(resting.order_id) is resting
             await engine.amend(resting, limit=limit - 1)
@@ -107,11 +109,23 @@ def test_a_program_reads_trades_and_ends_with_a_ledger_that_agrees(loop: Any) ->
             assert (await taken.until_over(10)).is_filled
             await until(lambda: bool(fills), "the fill is told")
             assert engine.position("BTC/USD").qty == Decimal("0.001")
-            assert engine.fills() == fills
+            assert engine.fills() == fills == list(taken.fills)
+            await until(lambda: engine.statistics().fills == len(fills), "each fill is counted")
+            figures = engine.statistics()
+            assert (figures.orders_submitted, figures.orders_filled, figures.orders_canceled) == (2, 1, 1)
+            assert (figures.orders_by_websocket, figures.orders_by_rest, figures.success_percent) == (2, 0, 100)
+            assert figures.acknowledged_ms["websocket"] is not None
+            assert figures.filled_ms["websocket"] is not None
+            assert figures.filled_ms["rest"] is None
+            assert figures.messages.keys() >= {"book", "ticker", "trade", "ohlc", "executions", "balances"}
+            assert all(figures.messages[name] for name in ("book", "ticker", "executions", "balances"))
+            assert figures.connected == dict.fromkeys(("public_feed-0", "private_feed", "order_router"), True)
+            assert figures.is_authenticated
 
             with pytest.raises(OrderRefused, match="tick") as refused:
                 await engine.buy("BTC/USD", "0.001", limit="50000.05")
             assert refused.value.order.state is OrderState.REFUSED
+            assert refused.value.order.error.kind is ErrorKind.PRECISION
             with pytest.raises(OrderRefused, match="it is over"):
                 await engine.amend(taken, limit=limit)
             with pytest.raises(CallError, match=r"DOGE/USD.*follows BTC/USD, ETH/USD"):
@@ -126,6 +140,8 @@ def test_a_program_reads_trades_and_ends_with_a_ledger_that_agrees(loop: Any) ->
                 await engine.book("ETH/USD", age_s_max=0, timeout_s=0.1)
         status = engine.status()
         assert (status["exit"], status["ledger"]["agree"], status["orders"]["submitted"]) == ("clean", True, 2)
+        assert engine.statistics().orders_submitted == 2
+        assert not any(engine.statistics().connected.values())
         with pytest.raises(EngineStopped, match=r"ended \(clean\)"):
             await engine.book("BTC/USD")
 

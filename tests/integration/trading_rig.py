@@ -265,16 +265,21 @@ class Relay:
             task.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 self._loop.run_until_complete(task)
+        self._loop.run_until_complete(asyncio.sleep(0))  # what was aborted closes its socket in the next turn
         self._loop.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._down == "all" or (self._down and await asyncio.to_thread(_is_of, writer, self._down)):
+        try:
+            await self._serve(reader, writer)
+        finally:  # also when the relay ends before the venue has answered
             writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._down == "all" or (self._down and await asyncio.to_thread(_is_of, writer, self._down)):
             return
         try:
             venue_reader, venue_writer = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:
-            writer.transport.abort()
             return
         line = _Line(writer, venue_writer)
         self._lines.append(line)
@@ -283,11 +288,13 @@ class Relay:
             asyncio.ensure_future(self._pump(line, reader, venue_writer, is_up=True)),
             asyncio.ensure_future(self._pump(line, venue_reader, writer, is_up=False)),
         ]
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for pump in pumps:
-            pump.cancel()
-        self._lines.remove(line)
-        line.cut()
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            self._lines.remove(line)
+            line.cut()
 
     async def _pump(
         self, line: _Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_up: bool
@@ -590,7 +597,7 @@ class TradingEngine:
         fills, ends, over = Tally(), Tally(), {}
         for entry in self.diary(puppet).entries("fill"):
             if entry["id"] in orders:
-                fills.add(entry["exec_id"], entry["id"], f"{Decimal(entry['qty']):f}", Decimal(entry["price"]))
+                fills.add(entry["exec_id"], entry["id"], Decimal(entry["qty"]), Decimal(entry["price"]))
         for entry in self.diary(puppet).entries("order"):
             over[entry["id"]] = entry["state"]
         for order_id, state in over.items():

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from engine.instant import Instant
-from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.replies import RestRefusal
@@ -14,6 +13,7 @@ from engine.kraken.rest.requests import RestRequest
 from engine.kraken_rest.call_counter import COUNTER_DECAY_PER_S, COUNTER_MAX, Urgency
 from engine.kraken_rest.call_queue import CallQueue, RestCall
 from engine.net.lockout import LOCKOUT_NS
+from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Outcome
 from engine.units import NS_PER_MS, NS_PER_S
 

@@ -52,6 +52,10 @@ class ExchangeOrder(NamedTuple):
     trades: tuple[str, ...] = ()
     amends: int = 0
     changed_at: WallNs = WallNs(0)
+    closes_at: Decimal | None = None
+    """The limit of the closing order that each of its fills makes."""
+    ref_id: str | None = None
+    """The order whose closing order this one is."""
 
     @property
     def is_open(self) -> bool:
@@ -68,6 +72,8 @@ class Exchange:
         self.rest_lag_ns = 0
         self.dollars = D(1_000_000)
         self.trades_told = TRADES_TOLD
+        # False: fills of orders with a conditional close make none.
+        self.makes_closing_orders = True
         # What each order was, from which moment on; the last is what it is.
         self._lives: dict[str, list[tuple[WallNs, ExchangeOrder]]] = {}
         self.trades: dict[str, Trade] = {}
@@ -75,6 +81,9 @@ class Exchange:
         self.tokens = 0
         # What Kraken says to who asks for a token; empty: here it is.
         self.refuses_tokens = ""
+        # What it says to new orders; empty: it takes them. And why it ends them.
+        self.refuses = ""
+        self.end_reason = "User requested"
         # Calls of REST, by name.
         self.called: dict[str, int] = {}
 
@@ -110,12 +119,24 @@ class Exchange:
         )
         self._set(order)
         self._on_fact(self._trade_fact(trade))
+        if order.closes_at is not None and self.makes_closing_orders:
+            self._close(order, trade.qty, order.closes_at)
         if not order.is_open:
             self._on_fact(self._end_fact(order))
 
-    def place(self, symbol: str, side: str, qty: str, price: str) -> str:
+    def _close(self, parent: ExchangeOrder, qty: Decimal, price: Decimal) -> None:
+        self._number += 1
+        order = ExchangeOrder(
+            f"OCLOSE-{self._number:05d}", None, parent.userref, parent.symbol,
+            "sell" if parent.side == "buy" else "buy", qty, price, self._at, ref_id=parent.order_id,
+        )  # fmt: skip
+        self._set(order)
+        self._on_fact(self._order_fact(order, "new"))
+
+    def place(self, symbol: str, side: str, qty: str, price: str, cl_ord_id: str | None = None) -> str:
         """Another program of the account's places an order; returns Kraken's id."""
-        order = self._add(symbol, {"side": side, "qty": qty, "price": price}, WallNs(self._at + NS_PER_S))
+        row = {"side": side, "qty": qty, "price": price, "cl_ord_id": cl_ord_id}
+        order = self._add(symbol, row, WallNs(self._at + NS_PER_S))
         assert not isinstance(order, str)
         return order.order_id
 
@@ -137,13 +158,15 @@ class Exchange:
         """A new order, or why there is none."""
         if self._at > deadline:
             return DEADLINE_ELAPSED
+        if self.refuses:
+            return self.refuses
         cl_ord_id = row.get("cl_ord_id")
         if cl_ord_id is not None and any(order.is_open for order in self.of(cl_ord_id)):
             return NOT_UNIQUE
         self._number += 1
         order = ExchangeOrder(
             f"OORDER-{self._number:05d}", cl_ord_id, row.get("userref"), symbol, row["side"], D(str(row["qty"])),
-            D(str(row["price"])), self._at,
+            D(str(row["price"])), self._at, closes_at=row.get("closes_at"),
         )  # fmt: skip
         self._set(order)
         self._on_fact(self._order_fact(order, "new"))
@@ -228,7 +251,7 @@ class Exchange:
             exec_type=exec_type, order_id=order.order_id, timestamp=self._at, cl_ord_id=order.cl_ord_id,
             order_userref=order.userref, symbol=order.symbol, side=order.side, order_type="limit",
             order_qty=order.qty, limit_price=order.price,
-            cum_qty=order.filled, is_snapshot=is_snapshot,
+            cum_qty=order.filled, ord_ref_id=order.ref_id, is_snapshot=is_snapshot,
         )  # fmt: skip
 
     def _trade_fact(self, trade: Trade, *, is_snapshot: bool = False) -> ExecutionFact:
@@ -246,7 +269,7 @@ class Exchange:
         return ExecutionFact(
             exec_type="filled" if is_filled else "canceled", order_id=order.order_id, timestamp=self._at,
             cl_ord_id=order.cl_ord_id, cum_qty=order.filled,
-            reason=None if is_filled else "User requested",
+            reason=None if is_filled else self.end_reason,
         )  # fmt: skip
 
     # --- REST
@@ -287,7 +310,7 @@ class Exchange:
             case "OpenOrders":
                 return {"open": self._rows(order for order in self._as_of() if order.is_open and _is(order, fields))}
             case "ClosedOrders":
-                start_ns = fields["start"] * NS_PER_S
+                start_ns = fields.get("start", 0) * NS_PER_S
                 closed = [
                     order for order in self._as_of()
                     if not order.is_open and _is(order, fields) and order.changed_at > start_ns
@@ -334,7 +357,9 @@ def _said(order: ExchangeOrder | str) -> dict[str, Any]:
 
 def _row(params: Mapping[str, Any]) -> dict[str, Any]:
     """An order of the WebSocket."""
+    conditional = params.get("conditional")
     return {
+        "closes_at": None if conditional is None else D(str(conditional["limit_price"])),
         "cl_ord_id": params.get("cl_ord_id"), "userref": params.get("order_userref"), "side": params["side"],
         "qty": params["order_qty"], "price": params["limit_price"],
     }  # fmt: skip
@@ -355,6 +380,10 @@ def _rest_order(order: ExchangeOrder) -> dict[str, Any]:
         "price": str(order.price if order.filled else 0), "trades": list(order.trades),
         "descr": {"pair": _pair(order.symbol), "type": order.side, "ordertype": "limit", "price": str(order.price)},
     }  # fmt: skip
+    if order.userref is not None:
+        row["userref"] = order.userref
+    if order.ref_id is not None:
+        row["refid"] = order.ref_id
     if order.cl_ord_id is not None:
         row["cl_ord_id"] = order.cl_ord_id
     if not order.is_open:

@@ -55,6 +55,7 @@ SETTINGS = CoreSettings(
     tier="auto",
     cancel_reserve_percent=20,
     rest_lag_ns_max=60 * NS_PER_S,
+    open_orders_check_ns=60 * NS_PER_S,
     dead_man_s=0,
     dead_man_refresh_ns=20 * NS_PER_S,
     token_refresh_ns=600 * NS_PER_S,
@@ -142,12 +143,14 @@ class Socket:
     def __init__(self, session: TradingSession) -> None:
         self._session = session
         self.can_send = True
+        # Whether `send` keeps what `can_send` promises: a connection may end in between.
+        self.takes = True
         self.last_error = ""
         self.sent: list[bytes] = []
         self.on_step: Step = _nothing
 
     def send(self, request: bytes) -> bool:
-        if not self.can_send:
+        if not self.can_send or not self.takes:
             return False
         self.on_step("before the socket")
         self.sent.append(request)
@@ -238,6 +241,8 @@ class RouterRig:
         self.readers = {strategy: GatedSubscriber(memory) for strategy, memory in self.report_rings.items()}
         # Answers' latencies, as the core told them.
         self.took_ns: list[int] = []
+        # Steps of orders' lives, and how long they took, likewise.
+        self.took: list[tuple[str, int]] = []
         self.lives, self.run = 0, 1
         # Of the key, as the next router finds it noted.
         self.key_tier = "starter"
@@ -279,6 +284,7 @@ class RouterRig:
             on_sent=lambda issued_at, tick_at: None,
             on_acknowledged=self.took_ns.append,
             chance=self._chance,
+            on_took=lambda step, ns: self.took.append((step, ns)),
         )
         self.core: OrderCore = build(self.settings, ports, blotter)
         self.router = OrderRouter(

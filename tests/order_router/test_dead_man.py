@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.kraken.connection.error_catalog import ErrorKind, meaning
+from engine.kraken.connection.error_catalog import meaning
 from engine.kraken.trading.session import TradingSession, TradingSettings
 from engine.order_router.core.dead_man import DeadMan
 from engine.order_router.core.websocket_route import WebSocketRoute
+from engine.orders.refusal import ErrorKind
 from engine.units import NS_PER_MS, NS_PER_S
 from tests.clocks import ShellClock
 from tests.order_router.rig import Socket

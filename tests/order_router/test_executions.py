@@ -204,8 +204,8 @@ def test_a_cancel_that_ends_nothing_is_sent_less_and_less(account: Account) -> N
     [
         ({"trigger_price": Decimal(95)}, {"trigger_price": Decimal(95)}, ""),
         ({"trigger_price": Decimal(95)}, {"trigger_price": Decimal(90)}, "amend refused: Kraken did not get it"),
-        ({"trigger_price": Decimal(95)}, {}, f"amend in doubt: {UNSEEN}"),
-        ({"display_qty": QtyLots(5)}, {"qty": Decimal(1)}, f"amend in doubt: {UNSEEN}"),
+        ({"trigger_price": Decimal(95)}, {}, f"amend in doubt: {UNSEEN.text}"),
+        ({"display_qty": QtyLots(5)}, {"qty": Decimal(1)}, f"amend in doubt: {UNSEEN.text}"),
         ({"qty": QtyLots(5)}, {"qty": Decimal(1)}, "amend refused: Kraken did not get it"),
     ],
 )
@@ -267,4 +267,4 @@ def test_an_amend_that_rest_alone_could_tell_of_stays_in_doubt(account: Account)
     account.rig.work_for(4 * NS_PER_S, answer)
     order = records.blotter.open["one"]
 
-    assert (order.pending, order.reason) == ("", f"amend in doubt: {UNSEEN}")
+    assert (order.pending, order.reason) == ("", f"amend in doubt: {UNSEEN.text}")

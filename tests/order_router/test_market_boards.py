@@ -35,7 +35,7 @@ class Desk:
             limit(), strategy="quoter", pair=PAIR, top=self.boards.top("BTC/USD"), open_orders=[],
             position=Decimal(0), now=self.market.clock.mono_ns(),
         )  # fmt: skip
-        return why if why is not None and "last heard" in why else ""
+        return why.text if why is not None and "last heard" in why.text else ""
 
 
 def test_a_books_age_is_that_of_krakens_last_frame():

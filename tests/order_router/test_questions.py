@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.trading.order_requests import BATCH_ADD_MAX
 from engine.kraken_rest.call_counter import Urgency, call_cost
-from engine.order_router.core.kraken_time import KrakenTime
-from engine.order_router.core.questions import LAG_ALONE_NS, LAG_NS, OrderQuestions
+from engine.order_router.core.lookup.questions import LAG_ALONE_NS, LAG_NS, OrderQuestions
 from engine.orders.blotter import Blotter
 from engine.orders.journal_records import Submitted
 from engine.orders.life import OrderState

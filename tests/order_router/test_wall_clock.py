@@ -1,8 +1,8 @@
 """A wall clock that is set back, or forward, changes no duration and no order of events."""
 
 from engine.instant import Instant
-from engine.order_router.core.kraken_time import KrakenTime
-from engine.order_router.core.questions import OrderQuestions
+from engine.kraken.connection.kraken_time import KrakenTime
+from engine.order_router.core.lookup.questions import OrderQuestions
 from engine.orders.blotter import Blotter
 from engine.units import NS_PER_S, MonoNs, WallNs
 from tests.orders.rig import AT, KEY, commit, submitted

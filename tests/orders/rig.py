@@ -4,8 +4,10 @@ from decimal import Decimal
 
 from engine.market import Pair
 from engine.orders.blotter import Blotter
-from engine.orders.intent import OrderIntent
+from engine.orders.intent import IS_IOC, IS_POST_ONLY, IS_SELL, PLAIN_FLAGS, OrderIntent
 from engine.orders.journal_records import Submitted, decode_record, encode_record
+from engine.orders.refusal import ErrorKind, Refusal
+from engine.orders.rings.commands import pack_shape
 from engine.orders.venue_facts import ExecutionFact, Fee
 from engine.units import PriceTicks, QtyLots, WallNs
 
@@ -34,9 +36,36 @@ def limit(side="buy", qty="1", price="100", **more):
     )
 
 
+def plain_shape(strategy, intent):
+    """The packed shape of an order that the layout for plain orders can say; None for another."""
+    flags = (
+        (IS_SELL if intent.side == "sell" else 0)
+        | (IS_POST_ONLY if intent.post_only else 0)
+        | (IS_IOC if intent.time_in_force == "ioc" else 0)
+    )
+    again = OrderIntent(
+        symbol=intent.symbol, side=intent.side, order_type="limit", price_decimals=intent.price_decimals,
+        qty_decimals=intent.qty_decimals, qty=intent.qty, limit_price=intent.limit_price,
+        time_in_force="ioc" if flags & IS_IOC else "gtc", post_only=intent.post_only,
+    )  # fmt: skip
+    if again != intent or intent.limit_price is None or flags not in PLAIN_FLAGS:
+        return None
+    return pack_shape(strategy, Pair(intent.symbol, intent.price_decimals, intent.qty_decimals), flags)
+
+
 def submitted(key=KEY, intent=None, strategy="quoter", at=AT, userref=None, route="websocket"):
     """The record of an order that leaves."""
     return Submitted(key, strategy, intent or limit(), WallNs(at + 10**9), route, userref, at)
+
+
+def text_of(why):
+    """The sentence of a refusal; None where there is none."""
+    return None if why is None else why.text
+
+
+def refused(text, kind=ErrorKind.UNKNOWN):
+    """A refusal with this sentence."""
+    return Refusal(kind, text)
 
 
 def commit(blotter, records, journal=None):

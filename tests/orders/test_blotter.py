@@ -24,7 +24,7 @@ from engine.orders.journal_records import (
 from engine.orders.life import OrderState
 from engine.orders.venue_facts import Fee, OrderLookup
 from engine.units import PriceTicks, QtyLots, WallNs
-from tests.orders.rig import AT, KEY, ORDER_ID, PAIRS, commit, fact, limit, sent, submitted, tell, trade
+from tests.orders.rig import AT, KEY, ORDER_ID, PAIRS, commit, fact, limit, refused, sent, submitted, tell, trade
 
 S = OrderState
 CHILD_ID = "OCHILD-00000-000000"
@@ -121,7 +121,8 @@ def test_late_news_of_an_order_that_is_over_changes_nothing():
     for what in (pending_new(), new(), trade(qty="1"), end("filled")):
         assert list(blotter.on_execution(what, PAIRS.get, AT)) == []
     for records in (
-        blotter.on_acknowledged(KEY, ORDER_ID, AT), blotter.on_doubt(KEY, "", AT), blotter.on_rejected(KEY, "", AT),
+        blotter.on_acknowledged(KEY, ORDER_ID, AT), blotter.on_doubt(KEY, "", AT),
+        blotter.on_rejected(KEY, refused(""), AT),
         blotter.on_absent(KEY, "", AT), blotter.on_amended(KEY, AT), blotter.on_lookup(lookup("open"), AT),
     ):  # fmt: skip
         assert list(records) == []
@@ -145,7 +146,7 @@ def test_a_fill_that_comes_after_the_end_is_counted():
 def test_rejected_orders_are_over_with_the_reason():
     """Kraken said no, for certain."""
     blotter, order = sent()
-    commit(blotter, blotter.on_rejected(KEY, "EOrder:Insufficient funds", AT))
+    commit(blotter, blotter.on_rejected(KEY, refused("EOrder:Insufficient funds"), AT))
 
     assert (order.state, order.reason, blotter.open) == (S.REJECTED, "EOrder:Insufficient funds", {})
 
@@ -154,7 +155,7 @@ def test_what_cannot_be_is_counted_and_put_aside():
     """A cancel of a filled order, a rejection of an open one: visible, without effect, never raised."""
     blotter, order = sent()
     tell(blotter, pending_new())
-    commit(blotter, blotter.on_rejected(KEY, "EOrder:Insufficient funds", AT))
+    commit(blotter, blotter.on_rejected(KEY, refused("EOrder:Insufficient funds"), AT))
     assert order.state is S.WORKING
     tell(blotter, trade(qty="1"))
     tell(blotter, end("filled"))
@@ -345,7 +346,7 @@ def test_a_late_report_of_an_earlier_amend_does_not_undo_a_later_one():
 def test_a_refused_amend_leaves_the_order_as_it_was():
     """With the reason on it, until the next change."""
     blotter, order = amending(limit_price=PriceTicks(1010))
-    commit(blotter, blotter.on_request_refused(KEY, "amend", "EOrder:Post only order", AT))
+    commit(blotter, blotter.on_request_refused(KEY, "amend", refused("EOrder:Post only order"), AT))
 
     assert (order.limit_price, order.pending) == (1000, "")
     assert order.reason == "amend refused: EOrder:Post only order"
@@ -415,7 +416,7 @@ def test_a_cancel_stays_wanted_until_the_order_is_over():
     blotter, order = sent()
     tell(blotter, pending_new())
     commit(blotter, [CancelSent(KEY, AT)])
-    commit(blotter, blotter.on_request_refused(KEY, "cancel", "EOrder:Rate limit exceeded", AT))
+    commit(blotter, blotter.on_request_refused(KEY, "cancel", refused("EOrder:Rate limit exceeded"), AT))
     assert (order.pending, order.cancel_wanted) == ("", True)
     tell(blotter, end("canceled", cum="0"))
 

@@ -17,7 +17,7 @@ from engine.orders.journal_records import AmendSent, CancelSent, Submitted
 from engine.orders.life import OrderState
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.units import PriceTicks, QtyLots, WallNs
-from tests.orders.rig import AT, PAIRS, commit, limit, submitted
+from tests.orders.rig import AT, PAIRS, commit, limit, refused, submitted
 
 S = OrderState
 LOT = Decimal("0.00000001")
@@ -234,11 +234,11 @@ class Mending(RuleBasedStateMachine):
             case "yes":
                 self.write(blotter.on_acknowledged(key, told, self.now))
             case "no":
-                self.write(blotter.on_rejected(key, "EOrder:Insufficient funds", self.now))
+                self.write(blotter.on_rejected(key, refused("EOrder:Insufficient funds"), self.now))
             case "amended":
                 self.write(blotter.on_amended(key, self.now, told))
             case "amend refused":
-                self.write(blotter.on_request_refused(key, "amend", "EOrder:Unknown order", self.now))
+                self.write(blotter.on_request_refused(key, "amend", refused("EOrder:Unknown order"), self.now))
 
     # --- what goes wrong, and how it is mended
 
@@ -274,7 +274,7 @@ class Mending(RuleBasedStateMachine):
             if order.fills_missing:
                 self.look_up(order)
         for order in list(blotter.open.values()):
-            self.write(blotter.on_request_refused(order.key, order.pending, "Kraken did not get it", self.now))
+            self.write(blotter.on_request_refused(order.key, order.pending, refused("Kraken did not get it"), self.now))
         return len(self.journal) - written
 
     def look_up(self, order):

@@ -10,12 +10,20 @@ from engine.errors import MisuseError, UnreadableRecord
 from engine.orders.intent import OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
-from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS, CancelAll, Submit, SubmitBatch
+from engine.orders.rings.commands import (
+    COMMAND_RECORD_BYTES,
+    COMMANDS,
+    PLAIN,
+    CancelAll,
+    Submit,
+    SubmitBatch,
+    pack_plain,
+)
 from engine.orders.rings.framing import LENGTH, TOLD_MAX, RingRecords
 from engine.orders.rings.reports import REPORTS, OrderReport
 from engine.orders.venue_facts import FeedAlive
 from engine.ring import GatedSubscriber, Publisher
-from engine.units import NS_PER_S, MonoNs, QtyLots
+from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots
 from tests.order_router.rig import RouterRig, ring
 from tests.orders.rig import fact, submitted
 
@@ -32,6 +40,10 @@ def wrong(**fields: Any) -> bytes:
 
 def framed(body: bytes) -> bytes:
     return LENGTH.pack(len(body)) + body
+
+
+def plain(shape: bytes) -> bytes:
+    return pack_plain(shape, "quoter000000000001", PriceTicks(1), QtyLots(1), MonoNs(AT), MonoNs(0))
 
 
 POISON = {
@@ -59,6 +71,11 @@ POISON = {
     "no MessagePack": framed(b"\xc1" * 50),
     "a length beyond the slot": LENGTH.pack(2**32 - 1) + b"\x91\xa1x",
     "nothing": b"",
+    "a plain order of zeros": PLAIN,
+    "a plain order whose names are no Unicode": plain(b"\0\x01\x08\x04\xff\0\xff\xff"),
+    "a plain order with flags that do not exist": plain(b"\xf0\x01\x08\x03a\0b"),
+    "a plain order that neither rests nor trades": plain(b"\x06\x01\x08\x03a\0b"),
+    "a plain order without a pair": plain(b"\0\x01\x08\x01a"),
     "noise": bytes(range(256)) * 15,
 }  # fmt: skip
 FACT = FeedAlive(MonoNs(1))

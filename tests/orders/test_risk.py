@@ -19,7 +19,7 @@ from engine.orders.risk import (
 )
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
 from tests.market.rig import book_record
-from tests.orders.rig import AT, PAIR, commit, fact, limit, submitted, tell
+from tests.orders.rig import AT, PAIR, commit, fact, limit, submitted, tell, text_of
 
 D = Decimal
 TOP = TopOfBook(PriceTicks(999), PriceTicks(1001), 1, is_live=True, age_ns=0)  # 99.9 and 100.1
@@ -57,11 +57,12 @@ class Desk:
 
     def ask(self, intent, now=0, batch=(), strategy="quoter"):
         """The refusal, if any."""
-        return self.risk.refusal(intent, strategy=strategy, batch=batch, **self.world(now))
+        return text_of(self.risk.refusal(intent, strategy=strategy, batch=batch, **self.world(now)))
 
     def ask_amend(self, order, now=0, **changes):
         """The refusal of an amend."""
-        return self.risk.amend_refusal(order, Amendment(price_decimals=1, qty_decimals=8, **changes), **self.world(now))
+        amendment = Amendment(price_decimals=1, qty_decimals=8, **changes)
+        return text_of(self.risk.amend_refusal(order, amendment, **self.world(now)))
 
 
 def test_an_ordinary_order_passes():

@@ -21,7 +21,7 @@ from engine.orders.venue_facts import OrderLookup
 from engine.strategy.order_options import make_amendment, make_intent
 from engine.units import MonoNs, PriceTicks, QtyLots, WallNs
 from tests.market.rig import book_record
-from tests.orders.rig import AT, KEY, ORDER_ID, commit, fact, sent, submitted, tell, trade
+from tests.orders.rig import AT, KEY, ORDER_ID, commit, fact, sent, submitted, tell, text_of, trade
 
 D = Decimal
 COARSE, FINE = Pair("BTC/USD", 1, 8, cost_decimals=5), Pair("BTC/USD", 2, 9, cost_decimals=5)
@@ -43,16 +43,16 @@ def working(intent, **more):
 
 def refusal(intent, pair, *, top=TOP, open_orders=(), position="0", limits=LOOSE, batch=(), risk=None):
     """What the router says to an order while the pair is so."""
-    return (risk or Risk(limits)).refusal(
+    return text_of((risk or Risk(limits)).refusal(
         intent, strategy="quoter", pair=pair, top=top, open_orders=open_orders, position=D(position),
         now=MonoNs(10**9), batch=batch,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def amend_refusal(order, amendment, pair, *, top=TOP, limits=LOOSE, risk=None):
-    return (risk or Risk(limits)).amend_refusal(
+    return text_of((risk or Risk(limits)).amend_refusal(
         order, amendment, pair=pair, top=top, open_orders=[order], position=D(0), now=MonoNs(10**9)
-    )
+    ))  # fmt: skip
 
 
 # --- what goes out

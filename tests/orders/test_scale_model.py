@@ -29,7 +29,7 @@ from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.strategy.order_options import make_amendment, make_intent
 from engine.strategy.orders import Order
 from engine.units import MonoNs, PriceTicks, WallNs
-from tests.orders.rig import AT, commit
+from tests.orders.rig import AT, commit, refused
 
 D = Decimal
 REST_PAIR = RestPair(id="XXBTZUSD", altname="XBTUSD", symbol="BTC/USD", base="BTC", quote="USD", pair_decimals=1,
@@ -91,7 +91,7 @@ class Life(RuleBasedStateMachine):
         why = self.ask(RiskLimits(price_collar_percent=D(10**9)), intent)
         if self.is_stale(intent):
             assert why is not None
-            assert why.startswith(CHANGED)
+            assert why.text.startswith(CHANGED)
             return
         assert why is None
         self.number += 1
@@ -124,7 +124,7 @@ class Life(RuleBasedStateMachine):
         )  # fmt: skip
         if self.is_stale(amendment):
             assert why is not None
-            assert why.startswith(CHANGED)
+            assert why.text.startswith(CHANGED)
             return
         assert why is None
         self.write([AmendSent(self.key, amendment, self.now)])
@@ -145,7 +145,7 @@ class Life(RuleBasedStateMachine):
     def the_amend_is_over(self, how: str) -> None:
         assert self.asked is not None
         if how == "refused":
-            self.write(self.blotter.on_request_refused(self.key, "amend", "a test", self.now))
+            self.write(self.blotter.on_request_refused(self.key, "amend", refused("a test"), self.now))
         else:
             self.limit, self.qty = self.asked
             if how == "answer":
@@ -157,7 +157,7 @@ class Life(RuleBasedStateMachine):
         self.asked = None
         assert self.blotter.open[self.key].pending == "" or how == "lookup"
         if self.blotter.open[self.key].pending:  # it asked for what the order already was: only an answer tells
-            self.write(self.blotter.on_request_refused(self.key, "amend", "Kraken did not get it", self.now))
+            self.write(self.blotter.on_request_refused(self.key, "amend", refused("Kraken did not get it"), self.now))
 
     @precondition(lambda self: self.key)
     @rule(part=st.integers(1, 99), decimals=st.integers(0, 11))
@@ -238,7 +238,7 @@ class Life(RuleBasedStateMachine):
                 intent = make_intent(self.kraken, other, D(1), {"limit": price}, self.now)
                 why = self.ask(RiskLimits(price_collar_percent=D(10**9)), intent)
                 assert (why is not None) is meets, why
-                assert why is None or "self_trade_guard" in why
+                assert why is None or "self_trade_guard" in why.text
 
     # --- steps
 

@@ -11,6 +11,7 @@ import uvloop
 from engine.clock import ManualClock
 from engine.kraken.private.session import PrivateSession, PrivateSettings
 from engine.net.control_socket import NobodyListens
+from engine.net.traffic import Traffic
 from engine.order_router.core.executions import FEED_SILENCE_NS
 from engine.orders.rings.account_ring import ACCOUNT_FACTS, ACCOUNT_RECORD_BYTES
 from engine.orders.rings.framing import RingRecords
@@ -18,18 +19,16 @@ from engine.orders.venue_facts import FeedAlive, FeedLost
 from engine.private_feed.feed import PrivateFeed
 from engine.processes.token_socket import NoToken
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
-from engine.telemetry import new_counters
+from engine.telemetry import Counters, new_counters
 from engine.topology import PRIVATE_FEED_COUNTERS
 from engine.units import NS_PER_MS, NS_PER_S
 
 SLOTS = 4096
 
 
-class Wire:
+class Wire(Traffic):
     """What the connection counts, moved by the test."""
 
-    frames_received = bytes_received = binary_frames = session_errors = 0
-    connects = connect_failures = disconnects = 0
     last_error = ""
 
     def cut(self, reason: str) -> None:
@@ -42,7 +41,8 @@ class Wire:
 class Rig:
     """A feed, its session, and the ring as the router reads it."""
 
-    def __init__(self) -> None:
+    def __init__(self, counters: Counters | None = None) -> None:
+        self.counters = counters or new_counters(PRIVATE_FEED_COUNTERS)
         ring = bytearray(ring_bytes(ACCOUNT_RECORD_BYTES, SLOTS, gate_count=1))
         format_ring(ring, record_bytes=ACCOUNT_RECORD_BYTES, slot_count=SLOTS, gate_count=1)
         self.clock = ManualClock(mono_ns=10**12)
@@ -54,7 +54,7 @@ class Rig:
         self.no_token: Exception | None = None
         self.wire = Wire()
         self.feed = PrivateFeed(
-            self.session, publisher=Publisher(ring), counters=new_counters(PRIVATE_FEED_COUNTERS), clock=self.clock,
+            self.session, publisher=Publisher(ring), counters=self.counters, clock=self.clock,
             ask_token=self._ask_token, chance=lambda: 1.0,
         )  # fmt: skip
         self.feed.connection = self.feed.traffic = self.wire
@@ -234,5 +234,29 @@ def test_nothing_counts_as_heard_while_a_message_before_it_is_missing(run) -> No
         told = rig.told()
         assert [type(fact).__name__ for fact in told[:3]] == ["ExecutionFact", "ExecutionFact", "FeedAlive"]
         assert told[2].heard_at >= heard_at
+
+    run(scenario())
+
+
+def test_what_was_counted_is_counted_on_by_the_next_process(run) -> None:
+    """Counts go on; whether it is connected and subscribed is of the present process alone."""
+
+    async def scenario() -> None:
+        rig = Rig()
+        rig.open()
+        await rig.run(0.1)
+        rig.snapshot("executions")
+        rig.snapshot("balances")
+        rig.execute(2)
+        rig.execute(2)
+        await rig.run(0.1)
+        before = rig.counters.snapshot()
+        assert (before["connects"], before["connected"], before["subscriptions"]) == (1, 1, 2)
+        assert (before["executions"], before["duplicates"]) == (1, 1)
+        successor = Rig(rig.counters)
+        await successor.run(0.1)
+        after = rig.counters.snapshot()
+        assert (after["connects"], after["connected"], after["subscriptions"]) == (1, 0, 0)
+        assert (after["executions"], after["duplicates"]) == (1, 1)
 
     run(scenario())

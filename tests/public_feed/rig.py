@@ -12,8 +12,8 @@ from engine.public_feed.feed import PublicFeed
 from engine.public_feed.sources import Sources, SourceSettings
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
 from engine.strategy.api import Strategy
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort
-from engine.telemetry import new_counters, new_histogram
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort, wire_latency
+from engine.telemetry import new_counters
 from engine.topology import Shard, market_record_bytes
 
 CAPTURE = (
@@ -114,7 +114,7 @@ class Market:
             symbols=symbols,
             ports=[self.port],
             clock=self.clock,
-            latency=new_histogram(),
+            latency=wire_latency(),
             limits=limits,
             **{"first_sequence": 1} | options,
         )

@@ -4,7 +4,7 @@ import pytest
 
 from engine.errors import MisuseError
 from engine.native import CORE
-from engine.ring import OLDEST, GatedSubscriber, Publisher, Subscriber
+from engine.ring import OLDEST, GatedSubscriber, Publisher, Subscriber, gate_lag, ring_slots
 from engine.ring.layout import CURSOR, EPOCH, WORD_BYTES, RingLayout, as_words
 from tests.ring.implementations import PORTABLE_WRITER
 
@@ -344,3 +344,19 @@ def test_a_gated_subscriber_needs_a_gate(make_ring):
     """There is none in a broadcast ring."""
     with pytest.raises(MisuseError, match="no gate 0 in a ring of 0"):
         GatedSubscriber(make_ring())
+
+
+def test_a_third_party_sees_what_waits_for_a_gate(make_ring):
+    """Published and not consumed; nothing waits for a gate that was closed."""
+    ring = make_ring(slot_count=8, gate_count=1)
+    publisher, subscriber = Publisher(ring), GatedSubscriber(ring)
+    before = gate_lag(ring)
+    for number in range(5):
+        publisher.try_publish(bytes([number]))
+    waiting = gate_lag(ring)
+    subscriber.poll_many(3)
+    subscriber.release()
+    left = gate_lag(ring)
+    subscriber.close_gate()
+
+    assert (before, waiting, left, gate_lag(ring), ring_slots(ring)) == (0, 5, 2, 0, 8)

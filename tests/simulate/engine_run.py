@@ -12,9 +12,9 @@ from engine.kraken.public.session import PublicSettings
 from engine.ring import Subscriber
 from engine.strategy.orders import Order
 from engine.strategy_host.host import StrategyHost
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, wire_latency
 from engine.strategy_host.order_client import OrderPorts
-from engine.telemetry import new_counters, new_histogram
+from engine.telemetry import new_counters
 from engine.topology import plan_shards, strategy_counter_names
 from engine.units import NS_PER_MS, NS_PER_US
 from tests.simulate.feeds import SimFeed
@@ -92,7 +92,7 @@ class SimHost:
                 symbols=symbols,
                 ports=[feed.port for feed in feeds],
                 clock=clock,
-                latency=new_histogram(),
+                latency=wire_latency(),
                 limits=HostLimits(errors_per_minute_max=1000),
                 first_sequence=1,
                 order_ports=ports(strategy.name),

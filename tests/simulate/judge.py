@@ -203,20 +203,12 @@ class Judge:
         if not is_one_run or self._disk.has_lost:
             # Callbacks of an engine that died, or facts that died with a broken disk, cannot be compared.
             differences = [each for each in differences if not each.startswith(TOLD_WORDS)]
-        differences = [each for each in differences if not self._is_unseen_closing_order(each)]
         if differences:
             return "; ".join(differences[:3])
         for strategy in () if self._disk.has_lost else hosted:
             if why := self._strategy_differs(strategy, core.blotter):
                 return why
         return ""
-
-    def _is_unseen_closing_order(self, difference: str) -> bool:
-        """A closing order that Kraken made and that ended in a gap, unfilled: no name of ours finds it."""
-        order_id = difference.removeprefix("the venue has order ").partition(" ")[0]
-        order = self._by_order_id.get(order_id)
-        is_unknown = difference.endswith("the journal does not")
-        return is_unknown and order is not None and bool(order.ref_order_id) and not (order.is_open or order.cum_lots)
 
     def _strategy_differs(self, strategy: HostedStrategy, blotter: Blotter) -> str:
         ours = {order.key for order in blotter.open_of(strategy.name)}

@@ -18,8 +18,8 @@ from engine.native import IS_NATIVE, PORTABLE_VARIABLE
 from engine.net.key_lock import KeyLock
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.dead_man import DeadMan
+from engine.order_router.core.lookup.questions import OrderQuestions
 from engine.order_router.core.order_core import OrderCore
-from engine.order_router.core.questions import OrderQuestions
 from engine.orders.blotter import Blotter
 from engine.orders.positions import Positions
 from engine.orders.rate_counter import RateCounters

@@ -15,10 +15,11 @@ from msgspec.structs import replace
 from engine.market import Pair
 from engine.orders import amounts
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
+from engine.orders.refusal import ErrorKind
 from engine.orders.risk import Risk, RiskLimits, TopOfBook
 from engine.strategy.order_options import make_amendment, make_intent
 from engine.units import MonoNs, PriceTicks, QtyLots, WallNs
-from tests.orders.rig import fact, sent, tell
+from tests.orders.rig import fact, sent, tell, text_of
 
 D = Decimal
 NOW = WallNs(1_780_000_000_000_000_000)
@@ -113,8 +114,8 @@ def test_the_router_does_not_trust_the_desk(side, qty, options, name, step):
         intent, strategy="s", pair=PAIR, top=TOP, open_orders=(), position=D(0), now=MonoNs(10**9)
     )
     assert why is not None
-    assert why.startswith(f"{name} ")
-    assert step in why
+    assert why.text.startswith(f"{name} ")
+    assert step in why.text
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,8 @@ def test_counts_are_looked_at_behind_the_desk_too(change, said):
     why = amounts.order_refusal(intent, PAIR)
 
     assert why is not None
-    assert said in why
+    assert why.kind is ErrorKind.PRECISION
+    assert said in why.text
 
 
 AMENDS_OFF = [
@@ -181,10 +183,10 @@ def test_the_router_looks_at_what_an_amend_changes_and_at_that_alone():
     tell(blotter, fact("new"))
 
     def why(**change):
-        return Risk(RiskLimits()).amend_refusal(
+        return text_of(Risk(RiskLimits()).amend_refusal(
             order, Amendment(price_decimals=1, qty_decimals=8, **change), pair=PAIR, top=TOP,
             open_orders=(order,), position=D(0), now=MonoNs(10**9),
-        )  # fmt: skip
+        ))  # fmt: skip
 
     assert why(trigger_price=D("60500.5")) is None
     assert (

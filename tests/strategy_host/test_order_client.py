@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from engine import Conditional
+from engine import Conditional, ErrorKind
 from engine.clock import ManualClock
 from engine.kraken.trading.order_requests import BatchRow, add_order, amend_order, batch_add
 from engine.orders.intent import OrderIntent
@@ -32,6 +32,41 @@ from engine.units import NS_PER_S, MonoNs, WallNs
 from tests.strategy_host.rig import NOW, OTHER, PAIR, TOP, Desk
 
 DEADLINE = WallNs(NOW + NS_PER_S)
+
+
+# --- names of the user's own
+
+
+def test_an_order_has_the_id_that_was_asked_for_once() -> None:
+    """Then it is used, whether the order is open or over; one that was refused does not use it up."""
+    desk = Desk()
+    refused = desk.submit(limit=60000, postonly=True, cl_ord_id="mine-17")
+    order = desk.submit(limit=60000, cl_ord_id="mine-17")
+    again = desk.submit(limit=60001, cl_ord_id="mine-17")
+
+    assert refused.id != "mine-17"
+    assert (order.id, order.state) == ("mine-17", OrderState.NEW)
+    assert [command.key for command in desk.sent()] == ["mine-17"]
+    assert desk.desk.order("mine-17") is order
+    assert (again.state, again.error.kind, again.id != "mine-17") == (OrderState.REFUSED, ErrorKind.DUPLICATE, True)
+
+
+def test_an_id_that_the_engine_may_make_is_not_given_away() -> None:
+    """It would be a later order's."""
+    desk = Desk()
+    first = desk.submit(limit=60000)
+
+    assert desk.submit(limit=60001, cl_ord_id=f"{first.id[:-1]}z").error.kind is ErrorKind.DUPLICATE
+
+
+def test_a_batch_has_no_id_twice() -> None:
+    """All of it is refused, as for any other mistake."""
+    desk = Desk()
+    row = ("buy", "BTC/USD", "0.01", {"limit": 60000, "cl_ord_id": "mine-17"})
+    made = desk.desk.submit_batch([row, row])
+
+    assert {order.error.kind for order in made} == {ErrorKind.DUPLICATE}
+    assert desk.sent() == []
 
 
 # --- refusals
@@ -61,6 +96,12 @@ WRONG = {
     "another symbol": ({"symbol": "ETC/USD"}, "'ETC/USD' cannot be traded: add it to the strategy's symbols"),
     "a pair that is not known yet": ({"symbol": "SOL/USD"}, "the venue has not told the pair's precision"),
     "neither buy nor sell": ({"side": "bid"}, "side must be buy or sell, not 'bid'"),
+    "an id with a blank": ({"limit": 1, "cl_ord_id": "mine 17"}, "cl_ord_id must be a UUID"),
+    "a number for an id": ({"limit": 1, "cl_ord_id": 17}, "cl_ord_id must be a UUID"),
+    "an id with a closing order": (
+        {"limit": 60000, "cl_ord_id": "mine-17", "conditional": Conditional("limit", limit_price=Decimal(70000))},
+        "takes no cl_ord_id",
+    ),
 }  # fmt: skip
 
 

@@ -18,9 +18,8 @@ from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS, Submit
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
 from engine.ring import GatedSubscriber, format_ring, ring_bytes
 from engine.ring.ring import Publisher
-from engine.strategy_host.hosted_strategy import HostedStrategy
+from engine.strategy_host.hosted_strategy import HostedStrategy, wire_latency
 from engine.strategy_host.order_client import OrderPorts
-from engine.telemetry import new_histogram
 from engine.units import NS_PER_S
 
 ENGINE = Path(engine.__file__).parent
@@ -61,7 +60,7 @@ class Hosted:
         self.commands = GatedSubscriber(commands)
         self.strategy = Strategy()
         hosted = HostedStrategy(
-            self.strategy, "quoter", symbols=["BTC/USD"], ports=[], clock=SystemClock(), latency=new_histogram(),
+            self.strategy, "quoter", symbols=["BTC/USD"], ports=[], clock=SystemClock(), latency=wire_latency(),
             order_ports=OrderPorts(Publisher(commands), GatedSubscriber(reports), "quoter", 1),
         )  # fmt: skip
         asyncio.run(hosted.start())

@@ -12,57 +12,13 @@ published clients.
 """
 
 import re
-from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
 
 from engine.kraken.connection.requests import BOOK_DEPTHS
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.venue_facts import Outcome
-
-
-class ErrorKind(StrEnum):
-    """What an error is about; it decides what a program does next."""
-
-    ARGUMENT = "argument"
-    """Invalid argument; resending it unchanged cannot succeed."""
-    DUPLICATE = "duplicate"
-    """An open order has this client order id already."""
-    FUNDS = "funds"
-    MARGIN = "margin"
-    POST_ONLY = "post_only"
-    REDUCE_ONLY = "reduce_only"
-    ORDER_LIMIT = "order_limit"
-    """Too many open orders."""
-    RATE_LIMIT = "rate_limit"
-    """The matching engine's rate counter of the pair is full; it decays with time."""
-    CALL_LIMIT = "call_limit"
-    """Too many REST calls or messages: wait, then send fewer."""
-    NOT_OPEN = "not_open"
-    """The order that was to be changed is not open."""
-    UNCHANGED = "unchanged"
-    """The order that was to be changed stays as it is."""
-    CANCEL_PENDING = "cancel_pending"
-    MARKET_MODE = "market_mode"
-    SERVICE = "service"
-    """A failure on Kraken's side; it counts for the circuit breaker."""
-    DEADLINE = "deadline"
-    AUTH = "auth"
-    """Wrong key or signature; no call can succeed."""
-    PERMISSION = "permission"
-    """The key lacks the permission."""
-    ACCOUNT = "account"
-    """The account is not allowed to do this."""
-    NONCE = "nonce"
-    TOKEN = "token"
-    """A new WebSocket token is needed."""
-    LOCKOUT = "lockout"
-    """The key is locked out for fifteen minutes; any call prolongs it."""
-    SUBSCRIBED = "subscribed"
-    """The channel is subscribed already."""
-    TRANSPORT = "transport"
-    """Kraken's application did not answer."""
-    UNKNOWN = "unknown"
 
 
 class Meaning(Struct, frozen=True):
@@ -77,6 +33,10 @@ class Meaning(Struct, frozen=True):
     def sentence(self, error: str) -> str:
         """Kraken's text with the advice."""
         return f"Kraken says {error!r}: {self.advice}"
+
+    def refusal(self, error: str) -> Refusal:
+        """The same, with its kind."""
+        return Refusal(self.kind, self.sentence(error))
 
 
 _NO = Outcome.NOT_PLACED
@@ -96,7 +56,7 @@ _CATALOG: dict[str, Meaning] = {
     # the request is wrong
     "EGeneral:Invalid arguments": Meaning(_NO, _K.ARGUMENT, _FIX),
     "EGeneral:Invalid arguments:volume minimum not met": Meaning(
-        _NO, _K.ARGUMENT, "raise the quantity to the pair's minimum"
+        _NO, _K.MINIMUM, "raise the quantity to the pair's minimum"
     ),
     "EGeneral:Invalid arguments:cl_ord_id": Meaning(
         _NO, _K.ARGUMENT, "a client order id is a UUID, 32 hexadecimal digits or at most 18 characters"
@@ -122,9 +82,9 @@ _CATALOG: dict[str, Meaning] = {
     "ETrade:Invalid request": Meaning(_NO, _K.ARGUMENT, _FIX),
     "EFunding:Max fee exceeded": Meaning(_NO, _K.ARGUMENT, "this concerns withdrawals, which the engine never makes"),
     "EOrder:Unknown order action": Meaning(_NO, _K.ARGUMENT, "an order's side is buy or sell"),
-    "EOrder:Order minimum not met": Meaning(_NO, _K.ARGUMENT, "raise the quantity to the pair's minimum"),
-    "EOrder:Cost minimum not met": Meaning(_NO, _K.ARGUMENT, "raise price × quantity to the pair's minimum cost"),
-    "EOrder:Tick size check failed": Meaning(_NO, _K.ARGUMENT, "round the price to the pair's price increment"),
+    "EOrder:Order minimum not met": Meaning(_NO, _K.MINIMUM, "raise the quantity to the pair's minimum"),
+    "EOrder:Cost minimum not met": Meaning(_NO, _K.MINIMUM, "raise price × quantity to the pair's minimum cost"),
+    "EOrder:Tick size check failed": Meaning(_NO, _K.PRECISION, "round the price to the pair's price increment"),
     "EOrder:Invalid price": Meaning(_NO, _K.ARGUMENT, "the price makes no sense for this order; change it"),
     "EOrder:Invalid limit price": Meaning(
         _NO, _K.UNCHANGED, "this order has no limit price that could be changed; it stays as it is"

@@ -45,7 +45,8 @@ def decimal_number(value: Decimal) -> str:
 
 
 @lru_cache(maxsize=8)  # hot: deadlines of one second share its text
-def _second_text(second: int) -> str:
+def second_text(second: int) -> str:
+    """RFC 3339 of a second since 1970, without the zone."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -56,7 +57,7 @@ def time_ms_text(at: WallNs) -> str:
     '2024-07-21T09:53:59.050Z'
     """
     second, rest = divmod(at, NS_PER_S)
-    return f"{_second_text(second)}.{rest // NS_PER_MS:03d}Z"
+    return f"{second_text(second)}.{rest // NS_PER_MS:03d}Z"
 
 
 def time_s_text(at: WallNs) -> str:
@@ -65,4 +66,4 @@ def time_s_text(at: WallNs) -> str:
     >>> time_s_text(WallNs(1721555639999999999))
     '2024-07-21T09:53:59Z'
     """
-    return f"{_second_text(at // NS_PER_S)}Z"
+    return f"{second_text(at // NS_PER_S)}Z"

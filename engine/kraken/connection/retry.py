@@ -15,7 +15,7 @@ Pure: time and chance are passed in.
 from collections.abc import Callable
 from typing import Final
 
-from engine.kraken.connection.error_catalog import ErrorKind
+from engine.orders.refusal import ErrorKind
 from engine.units import NS_PER_S, MonoNs
 
 LASTING: Final = frozenset({ErrorKind.AUTH, ErrorKind.PERMISSION, ErrorKind.ACCOUNT})

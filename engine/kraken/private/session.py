@@ -18,7 +18,7 @@ from typing import Final, cast
 from msgspec import Struct
 
 from engine.kraken.connection import requests
-from engine.kraken.connection.error_catalog import ErrorKind, meaning
+from engine.kraken.connection.error_catalog import meaning
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged, silence_text
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.connection.messages import decode_envelope
@@ -36,6 +36,7 @@ from engine.kraken.private.messages import (
 )
 from engine.kraken.private.requests import Channel
 from engine.kraken.private.sequencing import Gap, Sequencer
+from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import AccountFact, FeedLost, SnapshotBegan, SnapshotEnded
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
@@ -135,7 +136,12 @@ class PrivateSession:
     @property
     def is_live(self) -> bool:
         """True if both snapshots have arrived, with no gap since."""
-        return all(stream.phase is Phase.LIVE for stream in self.streams.values())
+        return self.subscriptions == len(self.streams)
+
+    @property
+    def subscriptions(self) -> int:
+        """Channels whose snapshot has arrived, with no gap since."""
+        return sum(stream.phase is Phase.LIVE for stream in self.streams.values())
 
     @property
     def duplicates(self) -> int:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from engine.kraken.connection.error_catalog import MESSAGE_RATE_EXCEEDED, ErrorKind, meaning
+from engine.kraken.connection.error_catalog import MESSAGE_RATE_EXCEEDED, meaning
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, silence_text
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.connection.messages import HEARTBEAT, Reply, decode_envelope, read_reply
@@ -41,6 +41,7 @@ from engine.kraken.public.refusals import DELISTED, refusal_text
 from engine.kraken.public.subscriptions import Phase, Subscription, Subscriptions
 from engine.kraken.public.trade_tape import TradeTape
 from engine.market.book import UnitsTooLarge
+from engine.orders.refusal import ErrorKind
 from engine.records import FeedState
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
@@ -124,7 +125,7 @@ class PublicSession:
         # Counted since the process started; for books, see the feeds.
         self.tape = TradeTape(holds=settings.fills_gaps)
         self.tickers = 0
-        self.candles = 0
+        self.candles_received = 0
         self.level3 = 0
         # Errors from Kraken that refuse no subscription permanently.
         self.refused = 0
@@ -520,7 +521,7 @@ class PublicSession:
             ours = checked([candle for candle in candles if candle.symbol in self.feeds], messages.stamp_of(frame))
         except ValueError as error:
             return self._malformed(error, frame, received_at)
-        self.candles += len(ours)
+        self.candles_received += len(ours)
         return [*self._count_unreadable(unreadable, frame, received_at), *map(CandleTold, ours)]
 
     def _receive_instrument(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:

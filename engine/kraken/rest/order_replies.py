@@ -196,6 +196,14 @@ def read_closed_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusa
     return answer if isinstance(answer, RestRefusal) else _read_rows(answer.closed, pairs, _lookup, status)
 
 
+def read_closed_order_reports(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
+    """The reply to ClosedOrders, as a snapshot of the executions channel would tell open
+    ones: the end of each is told by its lookup.
+    """
+    answer = read_result(status, body, _decode_closed_orders)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer.closed, pairs, _report, status)
+
+
 def read_query_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[OrderLookup, ...]:
     """The reply to QueryOrders; unknown ids are missing in it."""
     answer = read_result(status, body, _decode_query_orders)

@@ -15,12 +15,13 @@ from typing import Annotated, Any, ClassVar, Final, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from engine.kraken.connection.error_catalog import UNREADABLE, ErrorKind, Meaning, meaning
+from engine.kraken.connection.error_catalog import UNREADABLE, Meaning, meaning
 from engine.kraken.connection.messages import Notice, notices
 from engine.kraken.connection.salvage import DECODE_ERRORS, Reader, Word, cut
 from engine.kraken.connection.venue_status import SYSTEM_CHARS_MAX
 from engine.kraken.rest.pairs import CURRENCY, RestPair, RestPairs, v2_asset
 from engine.market import v2_symbol
+from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Outcome
 from engine.units import NS_PER_S, WallNs
 

@@ -17,9 +17,10 @@ import msgspec
 from msgspec import Struct
 
 from engine.kraken.connection import requests
-from engine.kraken.connection.error_catalog import NO_ANSWER, UNREADABLE, ErrorKind, Meaning, meaning
+from engine.kraken.connection.error_catalog import NO_ANSWER, UNREADABLE, Meaning, meaning
 from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
 from engine.kraken.connection.messages import decode_envelope
+from engine.kraken.connection.number_text import quoted
 from engine.kraken.connection.salvage import DECODE_ERRORS, cut
 from engine.kraken.connection.venue_status import MAINTENANCE, VenueStatus
 from engine.kraken.private import requests as private_requests
@@ -42,6 +43,7 @@ from engine.kraken.private.messages import (
     read_bare_reply,
     read_trading_reply,
 )
+from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Outcome
 from engine.timestamps import wall_ns
 from engine.units import NS_PER_S, MonoNs
@@ -87,6 +89,8 @@ class TradingSession:
         # The token that every request carries; empty while there is none that Kraken
         # accepts.
         self._token = ""
+        # The same as JSON text.
+        self.quoted_token = b""
         # Tokens given to us so far: a request that fails with an old one says nothing of
         # the new one.
         self._grants = 0
@@ -155,6 +159,7 @@ class TradingSession:
         if not self.liveness.is_open:
             return
         self._token = token
+        self.quoted_token = quoted(token).encode()
         self._grants += 1
         self._subscribe(now)
 
@@ -197,11 +202,22 @@ class TradingSession:
         """
         if not self._token or len(self._pending) >= self.settings.pending_max:
             return None
-        self._req_id = req_id = self._req_id + 1
+        req_id = self.next_number()
         frame = build(self._token, req_id)
+        self.note_sent(req_id, method, purpose, now)
+        return req_id, frame
+
+    def next_number(self) -> int:
+        """The number of the next request, for who writes it without `send`: `quoted_token`
+        is its token, and `note_sent` follows if it was written.
+        """
+        self._req_id = req_id = self._req_id + 1
+        return req_id
+
+    def note_sent(self, req_id: int, method: str, purpose: Purpose, now: MonoNs) -> None:
+        """Remember a numbered request; call it before the next frame is received."""
         self._pending[req_id] = Pending(req_id, method, now, self._grants, purpose)
         self.sent += 1
-        return req_id, frame
 
     def withdraw(self, req_id: int) -> None:
         """Forget a request of `send` that was not written after all: no reply will come."""

@@ -82,14 +82,20 @@ class OrderCancels:
         at = self._now.wall
         # A failing journal is no reason to leave an order open: Kraken itself will tell of
         # the cancel.
-        self._records.commit([CancelSent(order.key, at) for order in due])
+        records = [CancelSent(order.key, at) for order in due]
+        self._records.write(records, is_fact=True)
+        left: list[Sequence[TrackedOrder]] = []
+        for first in range(0, len(due), order_requests.BATCH_CANCEL_MAX):
+            left += self._send_together(due[first : first + order_requests.BATCH_CANCEL_MAX])
+        # The bytes have left; now what could wait.
         self.sent += len(due)
-        for order in due:
+        for order, record in zip(due, records, strict=True):
             self._rates.charge(order.symbol, cancel_cost(at - order.aged_from), now)
             attempts = self._attempts[order.key] = self._attempts.get(order.key, 0) + 1
             self._due[order.key] = MonoNs(now + min(RETRY_NS << min(attempts - 1, 10), RETRY_NS_MAX))
-        for first in range(0, len(due), order_requests.BATCH_CANCEL_MAX):
-            self._send_together(due[first : first + order_requests.BATCH_CANCEL_MAX])
+            self._records.apply(record)
+        for orders in left:
+            self._by_rest(orders)
 
     def _note_waiting(self, due: Sequence[TrackedOrder]) -> None:
         """Journal the wanted cancels that cannot be sent yet, for the next router to send."""
@@ -117,12 +123,12 @@ class OrderCancels:
             return None
         return order
 
-    def _send_together(self, orders: Sequence[TrackedOrder]) -> None:
+    def _send_together(self, orders: Sequence[TrackedOrder]) -> Sequence[Sequence[TrackedOrder]]:
+        """Send the cancels of at most BATCH_CANCEL_MAX orders; returns those that the
+        connection did not take, in the groups in which REST may cancel them.
+        """
         if len(orders) == 1 or any(order.userref is not None and not order.order_id for order in orders):
-            for order in orders:
-                if not self._send_one(order):
-                    self._by_rest([order])
-            return
+            return [[order] for order in orders if not self._send_one(order)]
         order_ids = [order.order_id for order in orders if order.order_id]
         cl_ord_ids = [order.key for order in orders if not order.order_id]
 
@@ -130,8 +136,7 @@ class OrderCancels:
             return order_requests.batch_cancel(order_ids=order_ids, cl_ord_ids=cl_ord_ids, token=token, req_id=req_id)
 
         purpose = Purpose("batch_cancel", tuple(order.key for order in orders))
-        if not self._websocket.send("batch_cancel", purpose, build):
-            self._by_rest(orders)
+        return () if self._websocket.send("batch_cancel", purpose, build) else (orders,)
 
     def _send_one(self, order: TrackedOrder) -> bool:
         def build(token: str, req_id: int) -> bytes:

@@ -33,6 +33,7 @@ from engine.orders.journal_records import (
     Submitted,
 )
 from engine.orders.life import OrderState
+from engine.orders.refusal import Refusal
 from engine.orders.rings.reports import (
     REASON_CHARS_MAX,
     Balance,
@@ -73,12 +74,16 @@ class OrderRecords:
         *,
         on_journal: Callable[[str], None],
         on_change: Callable[[TrackedOrder, bool], None],
+        on_took: Callable[[str, int], None] | None = None,
     ) -> None:
         """`on_journal` is called with the error when the journal begins to fail, and with
         "" when it can be written again.
 
         `on_change` is called with each order that a record has changed, and whether by a
         fill.
+
+        `on_took` is called with `acknowledged_by_websocket`, `filled_by_rest` and the like,
+        and the nanoseconds since the order was sent.
         """
         self.blotter = blotter
         self._journal = journal
@@ -88,6 +93,7 @@ class OrderRecords:
         self._now = now
         self._on_journal = on_journal
         self._on_change = on_change
+        self._on_took = on_took
         self._unwritten: list[Record] = []
         self._is_failing = False
         # When open orders of this process's life left, on the monotonic clock.
@@ -163,6 +169,8 @@ class OrderRecords:
         if change is None:
             return None
         order = change.order
+        if self._on_took is not None:
+            self._measure(order, record, self._on_took)
         if isinstance(record, Submitted):
             self._sent_at[order.key] = self._now.mono
         elif not order.is_open:
@@ -191,6 +199,17 @@ class OrderRecords:
                 outbox.send(order_report(order))
                 outbox.send(_fill_report(order, change.fill, MonoNs(received_at)))
         return change
+
+    def _measure(self, order: TrackedOrder, record: Record, on_took: Callable[[str, int], None]) -> None:
+        match record:
+            case Acknowledged():
+                step = "acknowledged"
+            case Ended(state=OrderState.FILLED.value):
+                step = "filled"
+            case _:
+                return
+        if (sent_at := self._sent_at.get(order.key)) is not None:
+            on_took(f"{step}_by_{order.route}", self._now.mono - sent_at)
 
     def sent_at(self, key: str) -> MonoNs | None:
         """When an open order was sent; None when that was in an earlier life of the router,
@@ -254,23 +273,25 @@ class OrderRecords:
 
     # --- out
 
-    def refuse(self, strategy: str, orders: Iterable[tuple[str, OrderIntent]], why: str) -> None:
+    def refuse(self, strategy: str, orders: Iterable[tuple[str, OrderIntent]], why: Refusal) -> None:
         """Report orders as refused by us. Nothing is journaled, because nothing was sent."""
         outbox = self.outboxes.get(strategy)
         for key, intent in orders:
             self.counts["refused"] += 1
-            log.debug("order refused", strategy=strategy, id=key, symbol=intent.symbol, reason=why)
+            log.debug("order refused", strategy=strategy, id=key, symbol=intent.symbol, reason=why.text)
             if outbox is not None:
                 outbox.send(_refusal(key, intent, why, self._now.wall))
 
-    def report(self, order: TrackedOrder | None, reason: str = "") -> None:
-        """Report an order's state to its strategy, with `reason` instead of the journaled
-        one if given.
+    def report(self, order: TrackedOrder | None, why: Refusal | None = None) -> None:
+        """Report an order's state to its strategy, with `why` instead of the journaled
+        reason if given.
         """
         if order is None or (outbox := self.outboxes.get(order.strategy)) is None:
             return
         report = order_report(order)
-        outbox.send(msgspec.structs.replace(report, reason=reason[:REASON_CHARS_MAX]) if reason else report)
+        if why is not None:
+            report = msgspec.structs.replace(report, reason=why.text[:REASON_CHARS_MAX], error=why.kind)
+        outbox.send(report)
 
     def everything(self, strategy: str, since: MonoNs | None = None) -> Iterable[Report]:
         """The reports that bring a strategy up to date: its open orders, the last
@@ -376,5 +397,5 @@ def _fill_report(order: TrackedOrder, fill: Filled, received_at: MonoNs) -> Fill
     )
 
 
-def _refusal(key: str, intent: OrderIntent, why: str, at: WallNs) -> OrderReport:
-    return OrderReport.of_intent(key, intent, at, state=OrderState.REFUSED, reason=why[:REASON_CHARS_MAX])
+def _refusal(key: str, intent: OrderIntent, why: Refusal, at: WallNs) -> OrderReport:
+    return OrderReport.of_intent(key, intent, at, state=OrderState.REFUSED, why=why)

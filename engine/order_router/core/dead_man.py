@@ -13,11 +13,11 @@ from typing import Final
 import structlog
 
 from engine.instant import Instant
-from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.connection.retry import Retry
 from engine.kraken.private.events import Purpose
 from engine.kraken.trading import order_requests
 from engine.order_router.core.websocket_route import WebSocketRoute
+from engine.orders.refusal import ErrorKind
 from engine.units import NS_PER_S, MonoNs
 
 RETRY_NS: Final = NS_PER_S  # after a first refresh that failed

@@ -34,8 +34,8 @@ from engine.kraken_rest.tokens import TokenSource
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.executions import AccountFacts
 from engine.order_router.core.gate import TradingGate
+from engine.order_router.core.lookup.questions import OrderQuestions
 from engine.order_router.core.ports import SocketPort
-from engine.order_router.core.questions import OrderQuestions
 from engine.orders.risk import Risk, TightLimits
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 

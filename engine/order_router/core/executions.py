@@ -15,20 +15,21 @@ from typing import Final
 import structlog
 
 from engine.instant import Instant
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.rest.pairs import WALLET_SUFFIXES
 from engine.kraken.rest.replies import AssetBalance
 from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
-from engine.order_router.core.kraken_time import KrakenTime
+from engine.order_router.core.lookup.questions import DEADLINE_MARGIN_NS, HEARTBEAT_PATIENCE_NS, LAG_NS
 from engine.order_router.core.ports import BoardsPort
-from engine.order_router.core.questions import DEADLINE_MARGIN_NS, HEARTBEAT_PATIENCE_NS, LAG_NS
 from engine.order_router.core.replies import Resolver
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.intent import Amendment
 from engine.orders.life import OrderState
 from engine.orders.money import add
 from engine.orders.rate_counter import RateCounters, tier_of
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.risk import Risk
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import (
@@ -45,7 +46,10 @@ from engine.units import NS_PER_S, MonoNs, WallNs
 
 FEED_SILENCE_NS: Final = 3 * NS_PER_S  # as the public feeds are watched: Kraken's heartbeat comes every second
 EARNING_SUFFIXES: Final = tuple(suffix for suffix in WALLET_SUFFIXES if suffix != ".T")  # that one is traded
-UNSEEN: Final = "no answer came, and Kraken does not tell whether it did it; amend again, or cancel"
+NOT_RECEIVED: Final = Refusal(ErrorKind.TRANSPORT, "Kraken did not get it")
+UNSEEN: Final = Refusal(
+    ErrorKind.TRANSPORT, "no answer came, and Kraken does not tell whether it did it; amend again, or cancel"
+)
 FEED_SILENT: Final = "the private feed's process gives no sign of life"
 END_PATIENCE_NS: Final = 2 * NS_PER_S  # for the end of an order that is filled
 
@@ -296,13 +300,33 @@ class AccountFacts:
         self._records.balances.doubt()  # what is booked from now on is told by nobody
 
     def adopt(self, rows: Sequence[ExecutionFact]) -> None:
-        """Take the open orders that REST listed and that we do not know, or hold to be
-        absent; the others are asked for one by one.
+        """Take the orders that REST listed and that we do not know, or hold to be absent.
+
+        REST may be behind, and what was told of them before they were known is gone: so
+        their state is asked for, now and when REST lags no more.
         """
         for fact in rows:
             order = self._blotter.order_of(fact)
             if order is None or order.state is OrderState.REJECTED:
                 self._take_execution(fact)
+                if (order := self._blotter.order_of(fact)) is not None:
+                    self._resolver.settle(order.key)
+
+    def compare_open(self, rows: Sequence[ExecutionFact], asked_at: MonoNs) -> None:
+        """Take all open orders as REST listed them: where that is not what the executions
+        told, the order's state is asked for.
+
+        `asked_at` is when the list was asked for.
+        """
+        self.adopt(rows)
+        listed = {row.order_id: row.cum_qty for row in rows}
+        for order in list(self._blotter.open.values()):
+            if not order.order_id:
+                continue
+            filled = listed.get(order.order_id)
+            is_older = (self.sent_at(order.key) or 0) < asked_at - LAG_NS
+            if (filled is None and is_older) or (filled or 0) > order.filled_in_all:
+                self._resolver.settle(order.key)
 
     def accounted_for(self, keys: Sequence[str]) -> None:
         """Take orders that the last snapshot did not list off the list: REST has told their
@@ -346,7 +370,7 @@ class AccountFacts:
             if pending == "amend":
                 self._take_unseen(order, lookup)
             else:  # a cancel is tried again
-                self._records.commit(self._blotter.on_request_refused(order.key, pending, "Kraken did not get it", at))
+                self._records.commit(self._blotter.on_request_refused(order.key, pending, NOT_RECEIVED, at))
         self._cancels.retry(order.key)
 
     def _take_unseen(self, order: TrackedOrder, lookup: OrderLookup) -> None:
@@ -363,7 +387,7 @@ class AccountFacts:
             self._resolver.settle(order.key, over_at_mono)
             return
         is_certain = is_told and _would_show(order.amendment, lookup)
-        why = "Kraken did not get it" if is_certain else UNSEEN
+        why = NOT_RECEIVED if is_certain else UNSEEN
         self._records.commit(
             self._blotter.on_request_refused(order.key, "amend", why, self._now.wall, is_certain=is_certain)
         )
@@ -373,10 +397,6 @@ class AccountFacts:
         reason = "it never reached Kraken: after its deadline it is neither open nor in what was told of the account"
         self._records.commit(self._blotter.on_absent(key, reason, self._now.wall))
         self._note_resolved(key)
-
-    def not_sent(self, key: str, why: str) -> None:
-        """Reject an order that was certainly not sent by REST, for the reason `why`."""
-        self._records.commit(self._blotter.on_rejected(key, f"not sent: {why}", self._now.wall))
 
     def _note_resolved(self, key: str) -> None:
         order = self._blotter.get(key)

@@ -13,6 +13,8 @@ from typing import Final
 from msgspec import Struct
 
 from engine.instant import Instant
+from engine.kraken.connection.breaker import Breaker, BreakerState
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Purpose
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.trading import order_requests
@@ -20,17 +22,17 @@ from engine.kraken.trading.order_requests import UNWRITABLE, BatchRow
 from engine.market import Pair
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
-from engine.order_router.core.kraken_time import KrakenTime
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.websocket_route import WebSocketRoute
-from engine.orders.breaker import Breaker, BreakerState
+from engine.orders.client_order_id import is_made_here
 from engine.orders.intent import OrderIntent
 from engine.orders.journal_records import AmendSent, Queued, Submitted, Unqueued
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.quick_check import QuickCheck
 from engine.orders.rate_counter import ADD, RateCost, RateCounters, amend_cost, batch_add_cost
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.rings.commands import Amend
 from engine.orders.risk import Risk
 from engine.orders.tracked_order import TrackedOrder
@@ -39,7 +41,15 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 USERREF_RANGE: Final = 2_000_000_000
 NO_USERREF: Final = [None]
 WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)
-NO_CONNECTION: Final = "there is no connection to Kraken"
+NO_CONNECTION: Final = Refusal(ErrorKind.TRANSPORT, "there is no connection to Kraken")
+NOT_SENT: Final = NO_CONNECTION.within("not sent: ")
+AMEND_REFUSED: Final = "amend refused: "
+TAKEN_IN_PART: Final = Refusal(ErrorKind.TRANSPORT, "the order router died while it took the batch")
+QUEUED_TOO_LONG: Final = Refusal(ErrorKind.RATE_LIMIT, "it waited too long for Kraken's rate counter")
+ID_TAKEN: Final = Refusal(
+    ErrorKind.DUPLICATE, "another order of the account, or one of an earlier run, has this cl_ord_id; use each once"
+)
+DROPPED: Final = Refusal(ErrorKind.CANCELED, "canceled before it was sent")
 
 Orders = tuple[tuple[str, OrderIntent], ...]
 """(client order id, intent) of one order, or of each order of a batch."""
@@ -86,7 +96,7 @@ class NewOrders:
         """`on_sent` is called when an order has been sent, with the times of the strategy's
         command and of the market record that caused it.
         """
-        self._settings = settings
+        self.settings = settings
         self._records = records
         self._blotter = records.blotter
         self._gate = gate
@@ -96,7 +106,7 @@ class NewOrders:
         self._risk = risk
         self._quick_check = quick_check
         self._rates = rates
-        self._queue = queue
+        self.queue = queue
         self._breaker = breaker
         self._now = now
         self._kraken = kraken
@@ -110,104 +120,80 @@ class NewOrders:
         """True while a reply is outstanding or an order is queued: then work that takes
         milliseconds should wait.
         """
-        return self._websocket.session.is_waiting or self._queue.size > 0
+        return self._websocket.session.is_waiting or self.queue.size > 0
 
     def resume(self) -> None:
         """After a restart, queue again the orders that were waiting for the rate counter."""
         for queued in list(self._blotter.queued.values()):
             orders = tuple(queued.orders)
-            if not self._queue.put(orders[0][1].symbol, orders[0][0], Waiting(queued.strategy, orders), self._now.mono):
-                self._refuse(
-                    queued.strategy, orders, f"{self._queue.size} orders wait for Kraken's rate counter already"
-                )
+            if not self.queue.put(orders[0][1].symbol, orders[0][0], Waiting(queued.strategy, orders), self._now.mono):
+                self._refuse(queued.strategy, orders, self._queue_full)
 
     # --- new orders
-
-    def submit_one(self, strategy: str, key: str, intent: OrderIntent, issued_at: MonoNs, tick_at: MonoNs) -> None:
-        """Take one new order: send, queue or refuse it. `tick_at` is the time of the market
-        record that caused it; 0 if there is none.
-        """
-        if not self._send_plainly(strategy, key, intent, issued_at, tick_at):
-            self.submit(strategy, ((key, intent),), issued_at, tick_at)
-
-    def _send_plainly(self, strategy: str, key: str, intent: OrderIntent, issued_at: MonoNs, tick_at: MonoNs) -> bool:
-        """Send an order that passes the cheapest form of every check; False if `submit`
-        must decide.
-
-        Hot. It checks what `submit` checks, and refuses nothing itself.
-        """
-        now, symbol, blotter = self._now.mono, intent.symbol, self._blotter
-        if (
-            key in blotter.open
-            or key in blotter.ended
-            or now - issued_at > self._settings.command_ttl_ns
-            or self._queue.size
-            or strategy in self.barred
-            or intent.conditional is not None
-            or self._breaker.opened_at is not None
-            or not self._websocket.is_ready
-            or not self._gate.is_plainly_open(symbol)
-            or (pair := self._boards.pair(symbol)) is None
-            or not self._quick_check.allows(strategy, intent, pair, now)
-            or self._rates.wait_ns(symbol, ADD, now)
-        ):
-            return False
-        at = self._now.wall
-        deadline = WallNs(self._kraken.now() + self._settings.deadline_ns)
-        record = Submitted(key, strategy, intent, deadline, "websocket", None, at, pair.base_decimals)
-        if not self._records.write((record,)):
-            return False
-        is_sent = self._websocket.send_order(intent, key, deadline)
-        if is_sent:
-            self._on_sent(issued_at, tick_at)
-        self._rates.charge(symbol, ADD, now)
-        self._risk.approved(strategy, intent, now)
-        self._records.apply(record)
-        if not is_sent:
-            self._records.commit(blotter.on_rejected(key, f"not sent: {NO_CONNECTION}", at))
-        return True
 
     def submit(self, strategy: str, orders: Orders, issued_at: MonoNs, tick_at: MonoNs) -> None:
         """Take new orders, one or a batch: all are sent, or queued, or refused."""
         now = self._now.mono
-        unknown = tuple(
-            order for order in orders if self._blotter.get(order[0]) is None and order[0] not in self._queue
-        )
+        unknown = tuple(order for order in orders if self._blotter.get(order[0]) is None and order[0] not in self.queue)
         if len(unknown) < len(orders):
+            if self._has_others_id(strategy, orders):
+                self._refuse(strategy, orders, ID_TAKEN)
+                return
             self.counts["commands_repeated"] += 1  # the router before, which was killed, had taken it
             if unknown:  # in the middle of writing the batch to the journal: nothing of it left
-                self._refuse(strategy, unknown, "the order router died while it took the batch")
+                self._refuse(strategy, unknown, TAKEN_IN_PART)
             return
-        if now - issued_at > self._settings.command_ttl_ns:
+        if now - issued_at > self.settings.command_ttl_ns:
             self.counts["commands_stale"] += 1
-            waited_s, most_s = (now - issued_at) / NS_PER_S, self._settings.command_ttl_ns / NS_PER_S
-            self._refuse(strategy, orders, f"it waited {waited_s:.1f} s for the router, more than {most_s:g} s")
+            waited_s, most_s = (now - issued_at) / NS_PER_S, self.settings.command_ttl_ns / NS_PER_S
+            late = f"it waited {waited_s:.1f} s for the router, more than {most_s:g} s"
+            self._refuse(strategy, orders, Refusal(ErrorKind.DEADLINE, late))
+            return
+        if self._is_id_open(orders):
+            self._refuse(strategy, orders, ID_TAKEN)
             return
         judged = self._judge(strategy, orders, now)
-        if isinstance(judged, str):
+        if isinstance(judged, Refusal):
             self._refuse(strategy, orders, judged)
             return
         symbol = orders[0][1].symbol
         wait_ns = self._rates.wait_ns(symbol, _cost(orders), now)
-        if wait_ns == 0 and not self._queue.waiting(symbol):
+        if wait_ns == 0 and not self.queue.waiting(symbol):
             self._send(strategy, orders, judged, issued_at, tick_at)
         else:
             self._wait(strategy, orders, wait_ns, now)
+
+    def _has_others_id(self, strategy: str, orders: Orders) -> bool:
+        """True if an id of these is that of an order of another strategy, or of an earlier
+        run: then it was the user's own choice.
+        """
+        for key, _ in orders:
+            order, queued = self._blotter.get(key), self._blotter.queued_by(key)
+            if order is not None and (order.strategy != strategy or order.sent_in_run != self._blotter.run):
+                return True
+            if queued not in (None, strategy):
+                return True
+        return False
+
+    def _is_id_open(self, orders: Orders) -> bool:
+        """True if an open order of the account has an id of these that the user chose."""
+        chosen = {key for key, _ in orders if not is_made_here(key, self._blotter.run)}
+        return bool(chosen) and any(order.cl_ord_id in chosen for order in self._blotter.open.values())
 
     def send_queued(self, now: MonoNs) -> None:
         """Send the queued orders that the rate counter has room for; refuse those that
         waited too long.
         """
-        for _, waiting in list(self._queue.expired(now, self._settings.queue_wait_ns_max)):
-            self._refuse(waiting.entry.strategy, waiting.entry.orders, "it waited too long for Kraken's rate counter")
-        for symbol in self._queue.symbols():
-            while (first := self._queue.first(symbol)) is not None:
+        for _, waiting in list(self.queue.expired(now, self.settings.queue_wait_ns_max)):
+            self._refuse(waiting.entry.strategy, waiting.entry.orders, QUEUED_TOO_LONG)
+        for symbol in self.queue.symbols():
+            while (first := self.queue.first(symbol)) is not None:
                 strategy, orders = first.entry.strategy, first.entry.orders
                 if self._rates.wait_ns(symbol, _cost(orders), now):
                     break
-                self._queue.pop(symbol)
+                self.queue.pop(symbol)
                 judged = self._judge(strategy, orders, now)
-                if isinstance(judged, str):
+                if isinstance(judged, Refusal):
                     self._refuse(strategy, orders, judged)
                 else:
                     # The wait in the queue is not our latency, so it is not measured.
@@ -217,17 +203,17 @@ class NewOrders:
         """Refuse a queued order instead of sending it; False if it is not queued. The
         others of its batch stay queued.
         """
-        for symbol in self._queue.symbols():
-            for waiting in self._queue.all_of(symbol):
+        for symbol in self.queue.symbols():
+            for waiting in self.queue.all_of(symbol):
                 strategy, orders = waiting.entry.strategy, waiting.entry.orders
                 dropped = tuple(order for order in orders if order[0] == key)
                 if not dropped:
                     continue
                 if rest := tuple(order for order in orders if order[0] != key):
-                    self._queue.replace(symbol, waiting.key, rest[0][0], Waiting(strategy, rest))
+                    self.queue.replace(symbol, waiting.key, rest[0][0], Waiting(strategy, rest))
                 else:
-                    self._queue.remove(symbol, waiting.key)
-                self._refuse(strategy, dropped, "canceled before it was sent")
+                    self.queue.remove(symbol, waiting.key)
+                self._refuse(strategy, dropped, DROPPED)
                 return True
         return False
 
@@ -235,11 +221,11 @@ class NewOrders:
         """Refuse all queued orders of a strategy (None: of all), on one pair (empty: on all
         pairs).
         """
-        for queued_symbol in self._queue.symbols():
+        for queued_symbol in self.queue.symbols():
             if not symbol or queued_symbol == symbol:
                 for key in [
                     key
-                    for waiting in self._queue.all_of(queued_symbol)
+                    for waiting in self.queue.all_of(queued_symbol)
                     if strategy is None or waiting.entry.strategy == strategy
                     for key, _ in waiting.entry.orders
                 ]:
@@ -247,34 +233,33 @@ class NewOrders:
 
     def _wait(self, strategy: str, orders: Orders, wait_ns: int, now: MonoNs) -> None:
         symbol = orders[0][1].symbol
-        if not self._settings.queues_over_rate or wait_ns > self._settings.queue_wait_ns_max:
-            wait_s = wait_ns / NS_PER_S
-            self._refuse(strategy, orders, f"Kraken's rate counter of {symbol} has no room for another {wait_s:.1f} s")
-        elif self._queue.is_full:
+        if not self.settings.queues_over_rate or wait_ns > self.settings.queue_wait_ns_max:
+            self._refuse(strategy, orders, _no_room(symbol, wait_ns))
+        elif self.queue.is_full:
             self.counts["queue_full"] += 1
-            self._refuse(strategy, orders, f"{self._queue.size} orders wait for Kraken's rate counter already")
+            self._refuse(strategy, orders, self._queue_full)
         elif self._records.commit_before([Queued(strategy, list(orders), self._now.wall)]):
-            self._queue.put(symbol, orders[0][0], Waiting(strategy, orders), now)
+            self.queue.put(symbol, orders[0][0], Waiting(strategy, orders), now)
             self.counts["queued"] += 1
         else:
-            self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
+            self._refuse(strategy, orders, self._unwritten)
 
-    def _judge(self, strategy: str, orders: Orders, now: MonoNs) -> Pair | str:
+    def _judge(self, strategy: str, orders: Orders, now: MonoNs) -> Pair | Refusal:
         """The pair's current rules if these orders may be sent, else the reason why not."""
         first = orders[0][1]
         symbol = first.symbol
-        if why := self._gate.closed_reason_of(symbol) or self.barred.get(strategy):
-            return why
+        if closed := self._gate.closed_reason_of(symbol) or self.barred.get(strategy):
+            return Refusal(ErrorKind.NOT_TRADING, closed)
         pair = self._boards.pair(symbol)
         if pair is None:
-            return f"the venue has not told what {symbol} is like yet"
-        is_alone = len(orders) == 1 and not self._risk.is_tight and not self._gate.why_not(post_only=first.post_only)
+            return Refusal(ErrorKind.MARKET_DATA, f"the venue has not told what {symbol} is like yet")
+        is_alone = len(orders) == 1 and not self._gate.why_not(post_only=first.post_only)
         if is_alone and self._quick_check.allows(strategy, first, pair, now):
             return pair
         before: list[OrderIntent] = []
         for _, intent in orders:
-            if why := self._gate.why_not(post_only=intent.post_only):
-                return why
+            if closed := self._gate.why_not(post_only=intent.post_only):
+                return Refusal(ErrorKind.MARKET_MODE, closed)
             why = self._risk.refusal(
                 intent,
                 strategy=strategy,
@@ -299,7 +284,7 @@ class NewOrders:
         if route is None:
             self._refuse(strategy, orders, self._why_no_route(now))
             return
-        deadline = WallNs(self._kraken.now() + self._settings.deadline_ns)
+        deadline = WallNs(self._kraken.now() + self.settings.deadline_ns)
         if route == "rest":
             deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
         records = [
@@ -307,13 +292,13 @@ class NewOrders:
             for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
         ]
         if not self._records.write(records):
-            self._refuse(strategy, orders, f"the journal cannot be written: {self._gate.journal_reason}")
+            self._refuse(strategy, orders, self._unwritten)
             return
         why_not = NO_CONNECTION
         try:
             is_sent = route == "websocket" and self._send_by_websocket(records, deadline)
         except UNWRITABLE as error:
-            is_sent, route, why_not = False, "", f"no request can carry it: {error}"
+            is_sent, route, why_not = False, "", _unwritable(error)
         if is_sent:
             self._on_sent(issued_at, tick_at)
         self._rates.charge(symbol, _cost(orders), now)
@@ -326,7 +311,7 @@ class NewOrders:
             self._rest.add(tracked)
         else:
             for order in tracked:
-                self._records.commit(self._blotter.on_rejected(order.key, f"not sent: {why_not}", at))
+                self._records.commit(self._blotter.on_rejected(order.key, why_not.within("not sent: "), at))
 
     def _send_by_websocket(self, records: Sequence[Submitted], deadline: WallNs) -> bool:
         first = records[0]
@@ -355,12 +340,21 @@ class NewOrders:
     def _route(self, now: MonoNs) -> str | None:
         if self._websocket.is_ready and self._breaker.allows(now):
             return "websocket"
-        return "rest" if self._settings.rest_fallback and self._rest.is_reachable else None
+        return "rest" if self.settings.rest_fallback and self._rest.is_reachable else None
 
-    def _why_no_route(self, now: MonoNs) -> str:
+    def _why_no_route(self, now: MonoNs) -> Refusal:
         if self._breaker.state(now) is BreakerState.OPEN:
-            return f"the circuit breaker is open for another {self._breaker.wait_ns(now) / NS_PER_S:.0f} s"
+            left = f"the circuit breaker is open for another {self._breaker.wait_ns(now) / NS_PER_S:.0f} s"
+            return Refusal(ErrorKind.NOT_TRADING, left)
         return NO_CONNECTION
+
+    @property
+    def _queue_full(self) -> Refusal:
+        return Refusal(ErrorKind.RATE_LIMIT, f"{self.queue.size} orders wait for Kraken's rate counter already")
+
+    @property
+    def _unwritten(self) -> Refusal:
+        return Refusal(ErrorKind.NOT_TRADING, self._gate.journal_reason)
 
     def _userrefs(self, orders: Orders) -> Sequence[int | None]:
         """For each order None, or a free userref if it cannot carry a client order id."""
@@ -381,7 +375,7 @@ class NewOrders:
             userrefs.append(userref)
         return userrefs
 
-    def _refuse(self, strategy: str, orders: Orders, why: str) -> None:
+    def _refuse(self, strategy: str, orders: Orders, why: Refusal) -> None:
         """Refuse the orders, in the journal too if they were queued. Reported first: if the
         router dies in between, the strategy is told twice rather than never.
         """
@@ -399,47 +393,52 @@ class NewOrders:
             self._records.report(self._blotter.get(command.key))
             return
         if why := self._amend_refusal(order, command, now):
-            self._records.report(order, f"amend refused: {why}")
+            self._records.report(order, why.within(AMEND_REFUSED))
             return
         cost = amend_cost(at - order.aged_from)
-        goes_by_rest = not self._websocket.is_ready and self._settings.rest_fallback and self._rest.is_reachable
-        deadline = WallNs(self._kraken.now() + self._settings.deadline_ns)
+        goes_by_rest = not self._websocket.is_ready and self.settings.rest_fallback and self._rest.is_reachable
+        deadline = WallNs(self._kraken.now() + self.settings.deadline_ns)
         if goes_by_rest:
             deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
-        if not self._records.commit_before([AmendSent(order.key, command.amendment, at, deadline)]):
-            self._records.report(order, f"amend refused: the journal cannot be written: {self._gate.journal_reason}")
+        record = AmendSent(order.key, command.amendment, at, deadline)
+        if not self._records.write((record,)):
+            self._records.report(order, self._unwritten.within(AMEND_REFUSED))
             return
+        is_sent, why_not = False, NO_CONNECTION
+        if not goes_by_rest:
+            try:
+                is_sent = self._send_amend(order, record)
+            except UNWRITABLE as error:
+                why_not = _unwritable(error)
+        # The bytes have left; now what could wait.
+        if is_sent:
+            self._on_sent(command.issued_at, command.tick_at)
         self.counts["amends"] += 1
         self._rates.charge(order.symbol, cost, now)
         self._risk.amend_approved(now)
+        self._records.apply(record)
         if goes_by_rest:
             self._rest.amend(order)
-            return
-        try:
-            is_sent, why_not = self._send_amend(order), NO_CONNECTION
-        except UNWRITABLE as error:
-            is_sent, why_not = False, f"no request can carry it: {error}"
-        if is_sent:
-            self._on_sent(command.issued_at, command.tick_at)
-        else:
+        elif not is_sent:
             self._records.commit(self._blotter.on_request_refused(order.key, "amend", why_not, at))
 
-    def _amend_refusal(self, order: TrackedOrder, command: Amend, now: MonoNs) -> str | None:
-        if now - command.issued_at > self._settings.command_ttl_ns:
+    def _amend_refusal(self, order: TrackedOrder, command: Amend, now: MonoNs) -> Refusal | None:
+        if now - command.issued_at > self.settings.command_ttl_ns:
             self.counts["commands_stale"] += 1
-            return "it waited too long for the router"
+            return Refusal(ErrorKind.DEADLINE, "it waited too long for the router")
         if order.pending or order.cancel_wanted:
-            return f"{'a cancel' if order.cancel_wanted else 'an ' + order.pending} of the order is under way"
+            what = "a cancel" if order.cancel_wanted else f"an {order.pending}"
+            return Refusal(ErrorKind.BUSY, f"{what} of the order is under way")
         if order.state not in WORKING:
-            return f"the order is {order.state}"
+            return Refusal(ErrorKind.NOT_OPEN, f"the order is {order.state}")
         if order.intent.conditional is not None:
-            return "Kraken does not amend orders with a conditional close"
-        if why := self._gate.closed_reason_of(order.symbol) or self.barred.get(order.strategy):
-            return why
+            return Refusal(ErrorKind.ARGUMENT, "Kraken does not amend orders with a conditional close")
+        if closed := self._gate.closed_reason_of(order.symbol) or self.barred.get(order.strategy):
+            return Refusal(ErrorKind.NOT_TRADING, closed)
         symbol = order.symbol
         pair = self._boards.pair(symbol)
         if pair is None:
-            return f"the venue has not told what {symbol} is like"
+            return Refusal(ErrorKind.MARKET_DATA, f"the venue has not told what {symbol} is like")
         why = self._risk.amend_refusal(
             order,
             command.amendment,
@@ -452,22 +451,29 @@ class NewOrders:
         if why is not None:
             return why
         if wait_ns := self._rates.wait_ns(symbol, amend_cost(self._now.wall - order.aged_from), now):
-            return f"Kraken's rate counter of {symbol} has no room for another {wait_ns / NS_PER_S:.1f} s"
+            return _no_room(symbol, wait_ns)
         return None
 
-    def _send_amend(self, order: TrackedOrder) -> bool:
-        amendment, trigger = order.amendment, order.intent.trigger
-        if amendment is None:
-            return False
+    def _send_amend(self, order: TrackedOrder, record: AmendSent) -> bool:
+        trigger = order.intent.trigger
 
         def build(token: str, req_id: int) -> bytes:
             return order_requests.amend_order(
-                amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
+                record.amendment, order_id=order.order_id, limit_price_type=order.intent.limit_price_type,
                 trigger_price_type=trigger.price_type if trigger is not None else None,
-                deadline=order.amend_deadline, token=token, req_id=req_id,
+                deadline=record.deadline, token=token, req_id=req_id,
             )  # fmt: skip
 
         return self._websocket.send("amend_order", Purpose("amend", (order.key,)), build)
+
+
+def _no_room(symbol: str, wait_ns: int) -> Refusal:
+    seconds = wait_ns / NS_PER_S
+    return Refusal(ErrorKind.RATE_LIMIT, f"Kraken's rate counter of {symbol} has no room for another {seconds:.1f} s")
+
+
+def _unwritable(error: Exception) -> Refusal:
+    return Refusal(ErrorKind.ARGUMENT, f"no request can carry it: {error}")
 
 
 def _cost(orders: Orders) -> RateCost:

@@ -18,6 +18,8 @@ from typing import Final
 
 import structlog
 
+from engine.kraken.connection.breaker import Breaker
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Answer, TradingEvent
 from engine.kraken_rest.pair_names import PairNames
 from engine.kraken_rest.tokens import NoToken, TokenSource
@@ -28,19 +30,20 @@ from engine.order_router.core.degraded import Degraded
 from engine.order_router.core.executions import AccountFacts
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.hang_watch import HangWatch
-from engine.order_router.core.kraken_time import KrakenTime
+from engine.order_router.core.lookup.closing_orders import ClosingOrderSearch
+from engine.order_router.core.lookup.open_orders_check import OpenOrdersCheck
+from engine.order_router.core.lookup.questions import OrderQuestions
+from engine.order_router.core.lookup.resolver import OrderResolver
 from engine.order_router.core.new_orders import NewOrders, Waiting
+from engine.order_router.core.plain_orders import PlainOrders
 from engine.order_router.core.ports import Ports
-from engine.order_router.core.questions import OrderQuestions
 from engine.order_router.core.replies import OrderReplies
 from engine.order_router.core.report_outbox import ReportOutbox
-from engine.order_router.core.resolver import OrderResolver
 from engine.order_router.core.rest_route import RestRoute
 from engine.order_router.core.settings import CoreSettings
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
-from engine.orders.breaker import Breaker
 from engine.orders.journal_records import DayBegan, ModeChanged, Record
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
@@ -118,7 +121,7 @@ class OrderCore:
         self.gate = TradingGate(self.risk, self._tell_all)
         self.records = OrderRecords(
             blotter, ports.journal, outboxes, Balances(), now, ports.history, on_journal=self._on_journal,
-            on_change=self.quick_check.changed,
+            on_change=self.quick_check.changed, on_took=ports.on_took,
         )  # fmt: skip
         kraken = KrakenTime(now)
         names = PairNames(ports.calls, now, ports.chance)
@@ -143,7 +146,13 @@ class OrderCore:
             blotter, self.account, now, kraken, life_ns=settings.new_orders.deadline_ns,
             lag_ns_max=settings.rest_lag_ns_max,
         )  # fmt: skip
-        self._resolver = OrderResolver(questions, ports.calls, names, now, ports.chance)
+        closing_orders = ClosingOrderSearch(blotter, self.account.adopt, now, lag_ns_max=settings.rest_lag_ns_max)
+        self.open_orders_check = OpenOrdersCheck(
+            self.account.compare_open, lambda: self.account.unbroken_since is not None, now,
+            interval_ns=settings.open_orders_check_ns,
+        )  # fmt: skip
+        checks = (closing_orders, self.open_orders_check)
+        self._resolver = OrderResolver(questions, checks, ports.calls, names, now, ports.chance)
         self.degraded = Degraded(
             settings.degraded, gate=self.gate, account=self.account, records=self.records, risk=self.risk,
             questions=questions, names=names, calls=ports.calls, tokens=self.tokens, session=ports.session,
@@ -165,6 +174,10 @@ class OrderCore:
             kraken=kraken,
             on_sent=ports.on_sent,
         )
+        self.plain_orders = PlainOrders(
+            self.new_orders, ports=ports, records=self.records, gate=self.gate, quick_check=self.quick_check,
+            risk=self.risk, rates=self.rates, breaker=self.breakers["websocket"], kraken=kraken,
+        )  # fmt: skip
         self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)
         self.commands_taken = 0
         self._loss_at = MonoNs(0)
@@ -218,7 +231,7 @@ class OrderCore:
         self.commands_taken += 1
         match command:
             case Submit(strategy, key, intent, issued_at, tick_at):
-                self.new_orders.submit_one(strategy, key, intent, issued_at, tick_at)
+                self.new_orders.submit(strategy, ((key, intent),), issued_at, tick_at)
             case SubmitBatch(strategy, orders, issued_at, tick_at):
                 self.new_orders.submit(strategy, tuple(orders), issued_at, tick_at)
             case Amend():
@@ -311,6 +324,11 @@ class OrderCore:
     def own_open(self) -> list[TrackedOrder]:
         """The open orders of our strategies."""
         return [order for order in self.blotter.open.values() if not order.is_external]
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether the trading connection is up and has a token."""
+        return self._session.is_ready
 
     def cancel_all_of(self, strategy: str | None, symbol: str = "") -> int:
         """Cancel the open orders of a strategy (None: all that are ours), on one pair

@@ -130,3 +130,5 @@ class Ports(NamedTuple):
     """Called with the time that an acknowledgement took, in nanoseconds."""
     chance: Callable[[], float]
     """Random numbers from 0 (inclusive) to 1, for jitter."""
+    on_took: Callable[[str, int], None] | None = None
+    """See `OrderRecords`; None: not measured."""

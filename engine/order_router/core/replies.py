@@ -12,8 +12,10 @@ from typing import Final, Protocol
 import structlog
 
 from engine.instant import Instant
-from engine.kraken.connection.error_catalog import ErrorKind, Meaning
+from engine.kraken.connection.breaker import Breaker
+from engine.kraken.connection.error_catalog import Meaning
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import (
     Answer,
     AnswerRow,
@@ -29,14 +31,15 @@ from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.dead_man import DeadMan
 from engine.order_router.core.gate import TradingGate
-from engine.order_router.core.kraken_time import KrakenTime
-from engine.orders.breaker import Breaker
+from engine.orders.client_order_id import is_made_here
 from engine.orders.life import OrderState
 from engine.orders.rate_counter import RateCounters
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.venue_facts import Outcome
 from engine.units import NS_PER_S, MonoNs, WallNs
 
 RATE_LIMITED_RETRY_NS: Final = NS_PER_S  # of a cancel
+ONLY_CHECKED: Final = Refusal(ErrorKind.CANCELED, "only checked, as was asked for")
 TROUBLE: Final = (ErrorKind.SERVICE, ErrorKind.TRANSPORT)  # these count for the breaker
 
 log = structlog.get_logger("order_router")
@@ -166,16 +169,24 @@ class OrderReplies:
 
     def _on_add(self, key: str, order_id: str | None, error: str, what: Meaning | None) -> None:
         at = self._now.wall
-        if what is not None and what.outcome is not Outcome.NOT_PLACED:
+        if what is not None and what.outcome is not Outcome.NOT_PLACED and not self._is_others(key, what):
             self.doubt(key, what.sentence(error))
         elif what is not None:
-            self._records.commit(self._blotter.on_rejected(key, what.sentence(error), at))
+            self._records.commit(self._blotter.on_rejected(key, what.refusal(error), at))
         elif order_id:
             if records := self._blotter.on_acknowledged(key, order_id, at):
                 self._records.commit(records)
                 self._resolver.acknowledged(key)
         else:
-            self._records.commit(self._blotter.on_rejected(key, "only checked, as was asked for", at))
+            self._records.commit(self._blotter.on_rejected(key, ONLY_CHECKED, at))
+
+    def _is_others(self, key: str, what: Meaning) -> bool:
+        """True if an order with this id is open that is not ours: the id is one that the
+        user chose, and no order is sent twice.
+        """
+        order = self._blotter.get(key)
+        is_chosen = order is not None and not is_made_here(key, order.sent_in_run)
+        return what.outcome is Outcome.ALREADY_PLACED and is_chosen
 
     def _on_batch(self, keys: Sequence[str], error: str, what: Meaning | None, rows: Sequence[AnswerRow]) -> None:
         """Take each row as the reply for one order. An order without a row is in doubt,
@@ -197,7 +208,7 @@ class OrderReplies:
         elif what is None or what.outcome is Outcome.UNKNOWN:
             self._resolver.settle(key)
         else:
-            self._records.commit(self._blotter.on_request_refused(key, "amend", what.sentence(error), at))
+            self._records.commit(self._blotter.on_request_refused(key, "amend", what.refusal(error), at))
             if what.outcome is Outcome.NOT_OPEN:
                 self._resolver.settle(key)
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from engine.instant import Instant
+from engine.kraken.connection.breaker import Breaker
 from engine.kraken.connection.error_catalog import Meaning
 from engine.kraken.private.events import Answer, Purpose
 from engine.kraken.rest import order_replies
@@ -24,7 +25,6 @@ from engine.kraken.trading.order_requests import UNWRITABLE, BatchRow
 from engine.kraken_rest.call_counter import Urgency
 from engine.kraken_rest.call_queue import NOT_SENT, CallQueue, RestCall
 from engine.kraken_rest.pair_names import PairNames
-from engine.orders.breaker import Breaker
 from engine.orders.tracked_order import TrackedOrder
 
 ADD_DEADLINE_S: Final = 2.5

@@ -20,6 +20,8 @@ class CoreSettings(Struct, frozen=True, kw_only=True):
     """A name of `rate_counter.TIERS`, or "auto": the one that Kraken tells."""
     cancel_reserve_percent: int
     rest_lag_ns_max: int
+    open_orders_check_ns: int
+    """Between two comparisons of all open orders with Kraken's; 0: never."""
     dead_man_s: int
     """Timeout of the dead man's switch in seconds; 0: never armed."""
     dead_man_refresh_ns: int

@@ -3,15 +3,11 @@ socket sends them.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 from engine.instant import Instant
 from engine.kraken.private.events import Purpose
-from engine.kraken.trading.order_requests import add_order
 from engine.kraken.trading.session import TradingSession
 from engine.order_router.core.ports import SocketPort
-from engine.orders.intent import OrderIntent
-from engine.units import WallNs
 
 
 class WebSocketRoute:
@@ -27,12 +23,6 @@ class WebSocketRoute:
         """True if there is a connection with a token, and room in its socket."""
         return self.session.is_ready and self._socket.can_send
 
-    def send_order(self, intent: OrderIntent, key: str, deadline: WallNs) -> bool:
-        """Send a new order that is identified by its client order id; the result is that of
-        `send`.
-        """
-        return self.send("add_order", Purpose("add", (key,)), partial(_add_order, intent, key, deadline))
-
     def send(self, method: str, purpose: Purpose, build: Callable[[str, int], bytes]) -> bool:
         """Send a request; False if no byte of it was sent, and then no reply will come."""
         numbered = self.session.send(method, purpose, build, self._now.mono)
@@ -43,7 +33,3 @@ class WebSocketRoute:
             self.session.withdraw(req_id)
             return False
         return True
-
-
-def _add_order(intent: OrderIntent, key: str, deadline: WallNs, token: str, req_id: int) -> bytes:
-    return add_order(intent, cl_ord_id=key, deadline=deadline, token=token, req_id=req_id)

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from engine.orders.intent import OrderIntent
 from engine.orders.life import OrderState
+from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.rings.framing import Framing
 from engine.units import MonoNs, PriceTicks, QtyLots, WallNs, units_decimal
 
@@ -54,10 +55,18 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
     """static, pct or quote, of an order that has a trigger: what an amend of it means."""
     limit_offset_type: str = ""
     """pct or quote, of an order whose limit follows its trigger."""
+    error: ErrorKind | None = None
+    """The kind of the error that `reason` tells of; None where it tells of none."""
 
     @classmethod
     def of_intent(
-        cls, key: str, intent: OrderIntent, at: WallNs, *, state: OrderState = OrderState.NEW, reason: str = ""
+        cls,
+        key: str,
+        intent: OrderIntent,
+        at: WallNs,
+        *,
+        state: OrderState = OrderState.NEW,
+        why: Refusal | None = None,
     ) -> "OrderReport":
         """An order of which nothing is known but what was asked for."""
         return cls(
@@ -66,7 +75,8 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
             side=intent.side,
             order_type=intent.order_type,
             state=state,
-            reason=reason,
+            reason="" if why is None else why.text[:REASON_CHARS_MAX],
+            error=None if why is None else why.kind,
             qty_lots=intent.qty,
             limit_price_ticks=intent.limit_price,
             price_decimals=intent.price_decimals,
@@ -75,6 +85,25 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
             trigger_type=intent.trigger.price_type if intent.trigger is not None else "",
             limit_offset_type=intent.limit_price_type or "",
         )
+
+
+class OrderError(Struct, frozen=True):
+    """What was wrong with an order, or with a change of one."""
+
+    kind: ErrorKind
+    text: str
+    """The sentence, as in `Order.reason`."""
+
+    @property
+    def is_final(self) -> bool:
+        """True if the same order cannot be taken later either: the order, the account or
+        the settings must change first. Insufficient funds are final, a full rate counter
+        is not.
+        """
+        return self.kind.is_final
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Order(Struct, eq=False):
@@ -121,6 +150,14 @@ class Order(Struct, eq=False):
         """Why it is in this state, or why the last amend or cancel was refused; empty
         without one."""
         return self.report.reason
+
+    @property
+    def error(self) -> OrderError | None:
+        """What was wrong, by kind: of an order that was refused or rejected, or of the last
+        amend or cancel that was; None where nothing was.
+        """
+        kind = self.report.error
+        return None if kind is None else OrderError(kind, self.report.reason)
 
     @property
     def qty(self) -> Decimal:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from engine.kraken.connection.error_catalog import ErrorKind, meaning
+from engine.kraken.connection.error_catalog import meaning
 from engine.kraken.connection.retry import BUSY_PAUSE_NS_MAX, LOCKOUT_PAUSE_NS, NEVER, PAUSE_NS_MAX, Retry
+from engine.orders.refusal import ErrorKind
 from engine.units import NS_PER_S
 
 NIGHT_NS = 8 * 3600 * NS_PER_S

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.kraken.connection.error_catalog import UNKNOWN_TEXT, ErrorKind, meaning, throttled_until_s
+from engine.kraken.connection.error_catalog import UNKNOWN_TEXT, meaning, throttled_until_s
+from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Outcome
 
 DATA = Path(__file__).parents[2] / "data" / "kraken" / "private"
@@ -37,7 +38,7 @@ KINDS = {
     "requote": {ErrorKind.POST_ONLY},
     "wait_until_timestamp": {ErrorKind.CALL_LIMIT},
     "query_state": {ErrorKind.NOT_OPEN, ErrorKind.UNCHANGED},
-    "fix_request": {ErrorKind.ARGUMENT, ErrorKind.UNCHANGED},
+    "fix_request": {ErrorKind.ARGUMENT, ErrorKind.MINIMUM, ErrorKind.PRECISION, ErrorKind.UNCHANGED},
 }
 
 

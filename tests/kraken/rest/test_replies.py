@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.rest import order_replies
 from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest.replies import RestRefusal
+from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Fee, OrderLookup, Outcome
 from tests.kraken.rest.rig import DATA, FILES, PAIRS, READERS, WITH_PAIRS, body, reader
 

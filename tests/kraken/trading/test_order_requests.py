@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import MisuseError
+from engine.kraken.connection.number_text import quoted
 from engine.kraken.private import requests as private_requests
 from engine.kraken.trading import order_requests
-from engine.kraken.trading.order_requests import BatchRow, OrderEdit
+from engine.kraken.trading.order_requests import BatchRow, LimitOrderText, OrderEdit
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
-from engine.units import NS_PER_S, decimal_units
+from engine.units import DIGITS_MAX, NS_PER_S, UNITS_MAX, decimal_units
 
 DATA = Path(__file__).parents[2] / "data" / "kraken" / "private"
 DECIMALS = 10  # enough for every number of the documents
@@ -409,3 +410,39 @@ def test_a_dead_mans_switch_is_shorter_than_a_day(timeout_s):
 def test_a_userref_is_a_32_bit_integer():
     with pytest.raises(MisuseError):
         order_requests.add_order(LIMIT, order_userref=2**31, deadline=DEADLINE, token="t", req_id=9)
+
+
+# --- limit orders, prepared
+
+
+@given(
+    symbol=st.one_of(st.sampled_from(["BTC/USD", "1%D/€", 'A"B/USD', "%%d%b"]), st.text(max_size=12)),
+    side=st.sampled_from(["buy", "sell"]),
+    decimals=st.tuples(st.integers(0, DIGITS_MAX), st.integers(0, DIGITS_MAX)),
+    time_in_force=st.sampled_from(["gtc", "ioc"]),
+    post_only=st.booleans(),
+    orders=st.lists(
+        st.tuples(
+            st.one_of(st.sampled_from([1, 10**12, UNITS_MAX]), st.integers(1, UNITS_MAX)),
+            st.one_of(st.sampled_from([1, 10**12, UNITS_MAX]), st.integers(1, UNITS_MAX)),
+            st.integers(0, 4 * 10**18),
+            st.text("ab9", min_size=18, max_size=18),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_a_prepared_limit_order_is_the_text_of_add_order(symbol, side, decimals, time_in_force, post_only, orders):
+    """Byte for byte, order after order, whatever differs between them."""
+    price_decimals, qty_decimals = decimals
+    prepared = LimitOrderText(symbol, side, price_decimals, qty_decimals, time_in_force, post_only=post_only)
+    for number, (ticks, lots, deadline, key) in enumerate(orders):
+        intent = OrderIntent(
+            symbol=symbol, side=side, order_type="limit", price_decimals=price_decimals, qty_decimals=qty_decimals,
+            qty=lots, limit_price=ticks, time_in_force=time_in_force, post_only=post_only,
+        )  # fmt: skip
+        written = prepared.write(ticks, lots, key.encode(), deadline, quoted(TOKEN).encode(), number)
+
+        assert written == order_requests.add_order(
+            intent, cl_ord_id=key, deadline=deadline, token=TOKEN, req_id=number
+        )  # fmt: skip

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.kraken.connection.error_catalog import ErrorKind
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
 from engine.kraken.connection.liveness import PING_INTERVAL_NS, PONG_DEADLINE_NS
 from engine.kraken.private.events import (
@@ -21,6 +20,7 @@ from engine.kraken.private.events import (
 )
 from engine.kraken.trading import order_requests
 from engine.kraken.trading.session import RETRY_INTERVAL_NS, TradingSession, TradingSettings
+from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Outcome
 from engine.timestamps import wall_ns
 from engine.units import NS_PER_MS, NS_PER_S

@@ -178,17 +178,15 @@ def name_of(order: TrackedOrder) -> dict[str, Any]:
 
 
 def _own_row(order: TrackedOrder, rows: Sequence[OrderLookup], life_ns: int) -> OrderLookup | None:
-    """The row of this order, or None. A client order id is never used twice; a userref may
-    have been an older order's, and a closing order has its parent's.
+    """The row of this order, or None. A userref, or an id that the user chose, may have
+    been an older order's, and a closing order has its parent's userref.
     """
+    began_at = order.deadline - life_ns - CLOCK_MARGIN_S * NS_PER_S
     for row in rows:
-        if row.side not in (None, order.intent.side):
-            continue
         if order.userref is None:
-            is_it = row.cl_ord_id == order.key
+            is_it = row.cl_ord_id == order.key and (not row.opened_at or row.opened_at >= began_at)
         else:
-            began_at = order.deadline - life_ns - CLOCK_MARGIN_S * NS_PER_S
             is_it = row.own_userref == order.userref and row.opened_at >= began_at
-        if is_it:
+        if is_it and row.side in (None, order.intent.side):
             return row
     return None

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.orders.breaker import Breaker, BreakerState
+from engine.kraken.connection.breaker import Breaker, BreakerState
 from engine.units import MonoNs
 
 OPEN_NS = 60

@@ -2,17 +2,18 @@
 when.
 
     next_truth ─┐
-                ├─► pauses after failures ─► the key's counter ─► CallQueue ─► the answer is taken
-    next_look ──┘
+    next_look ──┼─► pauses after failures ─► the key's counter ─► CallQueue ─► the answer is taken
+    checks ─────┘
 
-The two kinds are asked independently, so a question that all trading waits for never waits
-for one that concerns a single pair. While the key's counter has no room for a question, the
-next one is chosen anew, since a cheaper one may have come.
+The kinds are asked independently, so a question that all trading waits for never waits for
+one that concerns a single pair, and neither for a check that nothing waits for. While the
+key's counter has no room for a question, the next one is chosen anew, since a cheaper one
+may have come.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from engine.instant import Instant
 from engine.kraken.connection.retry import LOCKOUT_PAUSE_NS, Retry
@@ -20,12 +21,18 @@ from engine.kraken.rest.replies import RestRefusal
 from engine.kraken_rest.call_counter import call_cost
 from engine.kraken_rest.call_queue import CallQueue, RestCall
 from engine.kraken_rest.pair_names import PairNames
-from engine.order_router.core.questions import OrderQuestions, Question
+from engine.order_router.core.lookup.questions import OrderQuestions, Question
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 LOOK_DEADLINE_S: Final = 2.0
 RETRY_NS: Final = 300 * NS_PER_MS  # after a first call that failed
 RETRY_NS_MAX: Final = 5 * NS_PER_S  # a strategy waits for each answer; the key's counter has pauses of its own
+
+
+class Check(Protocol):
+    """Questions that nothing waits for: they look for what nobody has told."""
+
+    def next_question(self) -> Question | None: ...
 
 
 class _Asker:
@@ -45,6 +52,7 @@ class OrderResolver:
     def __init__(
         self,
         questions: OrderQuestions,
+        checks: Sequence[Check],
         calls: CallQueue,
         names: PairNames,
         now: Instant,
@@ -56,6 +64,7 @@ class OrderResolver:
         self._now = now
         self._truth = _Asker(questions.next_truth, chance)
         self._look = _Asker(questions.next_look, chance)
+        self._checks = [_Asker(check.next_question, chance) for check in checks]
 
     def look_up(self, key: str, deadline: WallNs) -> None:
         """Find out what became of an order in doubt that Kraken does not accept after
@@ -77,6 +86,8 @@ class OrderResolver:
         """Ask again what was refused: something has changed, such as the key's permissions."""
         self._truth.retry.anew()
         self._look.retry.anew()
+        for check in self._checks:
+            check.retry.anew()
 
     def ask_due(self) -> None:
         """Send the questions that are due. The names of pairs come first, since no answer
@@ -86,6 +97,8 @@ class OrderResolver:
         if self._names.pairs is not None:
             self._ask(self._truth)
             self._ask(self._look)
+            for check in self._checks:
+                self._ask(check)
 
     def _ask(self, asker: _Asker) -> None:
         if asker.is_asking or (question := asker.next_question()) is None or self._wait_ns(question, asker.retry):

@@ -30,14 +30,14 @@ import structlog
 from msgspec import Struct
 
 from engine.instant import Instant
+from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.rest import order_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.pairs import RestPairs
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken.rest.requests import RestRequest
 from engine.kraken_rest.call_counter import Urgency
-from engine.order_router.core.kraken_time import KrakenTime
-from engine.order_router.core.search import FoundOrders, OrderSearch
+from engine.order_router.core.lookup.search import FoundOrders, OrderSearch
 from engine.orders.blotter import OVER_AT_REST, Blotter
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, OrderLookup

@@ -1,8 +1,8 @@
 """Kraken's clock is read off its own messages: deadlines are right though ours is wrong."""
 
 from engine.instant import Instant
-from engine.order_router.core.kraken_time import KrakenTime
-from engine.order_router.core.search import OrderSearch
+from engine.kraken.connection.kraken_time import KrakenTime
+from engine.order_router.core.lookup.search import OrderSearch
 from engine.orders.blotter import Blotter
 from engine.orders.rings.commands import Submit
 from engine.orders.venue_facts import OrderLookup

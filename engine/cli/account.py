@@ -1,0 +1,145 @@
+"""`engine fills`, `positions` and `balances`: what was traded, and what is held.
+
+Fills and positions are known of a stopped engine too, from its history and its journal.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.cli.ask import ask_router, name_option
+from engine.cli.past import is_running, moment, state_dir_of, state_dir_option, up_to_date_history
+from engine.cli.tables import json_option, print_json, print_table
+from engine.errors import ConfigError, EngineError
+from engine.units import WallNs
+
+FILLS_SHOWN = 50  # unless a time or a number is asked for
+FILLS_SHOWN_MAX = 10_000
+
+
+@click.command()
+@name_option
+@json_option
+@click.option("--since", metavar="TIME", help="All since then: 90m, 12h, 7d, or a date such as 2026-11-21.")
+@click.option("--limit", type=click.IntRange(1, FILLS_SHOWN_MAX),
+              help=f"The newest so many.  [default: {FILLS_SHOWN}; {FILLS_SHOWN_MAX:,} with --since]")  # fmt: skip
+@click.option("--strategy", help="Only fills of this strategy.")
+@click.option("--symbol", help="Only fills of this pair.")
+@state_dir_option
+def fills(
+    name: str,
+    as_json: bool,
+    since: str | None,
+    limit: int | None,
+    strategy: str | None,
+    symbol: str | None,
+    state_dir: Path | None,
+) -> None:
+    """Show the last fills, oldest first; of a running or a stopped engine."""
+    from engine.history import fill_object, query_fills
+
+    limit = limit or (FILLS_SHOWN if since is None else FILLS_SHOWN_MAX)
+    begin = WallNs(0) if since is None else moment(since)
+    path = up_to_date_history(name, state_dir)
+    found = query_fills(path, begin, strategy=strategy, symbol=symbol, rows_max=limit + 1)
+    rows = [fill_object(row) for row in found[-limit:]]
+    if as_json:
+        print_json({"fills": rows})
+        return
+    print_table(
+        ("time", "strategy", "symbol", "side", "qty", "price", "cost", "fees", "liquidity", "order"),
+        [
+            (
+                row["kraken_time"],
+                row["strategy"] or "external",
+                row["symbol"],
+                row["side"],
+                row["qty"],
+                row["price"],
+                row["cost"],
+                ", ".join(f"{qty} {asset}" for asset, qty in row["fees"].items()),
+                row["liquidity"],
+                row["id"],
+            )
+            for row in rows
+        ],
+        "no fills yet" if since is None else "no fills in that time",
+    )
+    if len(found) > limit:
+        click.echo(f"the newest {limit}; --limit shows more")
+
+
+@click.command()
+@name_option
+@json_option
+@state_dir_option
+def positions(name: str, as_json: bool, state_dir: Path | None) -> None:
+    """Show what each strategy holds, at which average price, and its profit; of a running
+    or a stopped engine.
+
+    A position is what the strategy's own fills came to. What is held is valued while the
+    engine runs, at the last verified book.
+    """
+    if state_dir is None and is_running(name):
+        rows = ask_router(name, {"command": "positions"})["positions"]
+    else:
+        rows = _positions_of_journal(name, state_dir or state_dir_of(name))
+    if as_json:
+        print_json({"positions": rows})
+        return
+    print_table(
+        ("strategy", "symbol", "qty", "avg price", "realized", "unrealized", "fees"),
+        [
+            (
+                row["strategy"] or "external",
+                row["symbol"],
+                row["qty"],
+                row["avg_price"],
+                row["realized"],
+                "unknown" if row["unrealized"] is None else row["unrealized"],
+                row["fees"],
+            )
+            for row in rows
+        ],
+        "no positions: nothing was traded yet",
+    )
+
+
+@click.command()
+@name_option
+@json_option
+def balances(name: str, as_json: bool) -> None:
+    """Show what the account holds, what open orders reserve, and what is free."""
+    answer = ask_router(name, {"command": "balances"})
+    if as_json:
+        print_json(answer)
+        return
+    print_table(
+        ("asset", "total", "held", "free", "earning"),
+        [(row["asset"], row["total"], row["held"], row["free"], row["earning"]) for row in answer["balances"]],
+        "no balances yet",
+    )
+
+
+def _positions_of_journal(name: str, folder: Path) -> list[dict[str, Any]]:
+    # Imported here: the other commands need no journal.
+    from engine.orders.blotter import Blotter
+    from engine.orders.journal import read_journal
+    from engine.orders.positions import position_texts
+
+    blotter, count = Blotter(), 0
+    for _, record in read_journal(folder):
+        count += 1
+        with suppress(EngineError):  # a hole in the journal: the next snapshot sets it right
+            blotter.apply(record)
+    if not count:
+        raise ConfigError(
+            f"no engine named {name} is running, and there is no journal in {folder} that tells what it held; "
+            "--state-dir names another place (trading.state_dir of the configuration)"
+        )
+    return [
+        {"strategy": strategy, "symbol": symbol, **position_texts(state, None)}
+        for strategy, symbol, state in blotter.positions.items()
+    ]

@@ -1,0 +1,73 @@
+"""What an engine did before now: its state directory, its history brought up to date, and
+the moments that people write.
+
+All of it works while the engine runs and after it has stopped.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from engine.cli.ask import ask_router
+from engine.errors import ConfigError
+from engine.state_directory import HISTORY_FILE, default_state_dir
+from engine.supervisor.run_directory import RunDirectory
+from engine.units import NS_PER_S, WallNs
+
+PERIODS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+state_dir_option = click.option(
+    "--state-dir", type=click.Path(path_type=Path), help="State directory of an engine that does not run."
+)
+
+
+def moment(text: str) -> WallNs:
+    """Parse `12h` (ago), or a date and time in UTC. Raises ConfigError."""
+    mend = f"--since {text}: write a period such as 90m, 12h or 7d, or a date such as 2026-11-21"
+    try:
+        if text[:-1].isdigit() and text[-1] in PERIODS:
+            at = datetime.now(UTC) - timedelta(**{PERIODS[text[-1]]: int(text[:-1])})
+        else:
+            at = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise ConfigError(mend) from None
+    return WallNs(int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * NS_PER_S))
+
+
+def is_running(name: str) -> bool:
+    """Whether an engine of this name runs."""
+    return RunDirectory(name).holder() is not None
+
+
+def state_dir_of(name: str) -> Path:
+    """The running engine's state directory, or the default one for this name."""
+    try:
+        return Path(ask_router(name, {"command": "where"})["state_dir"])
+    except ConfigError:
+        return default_state_dir(name)
+
+
+def up_to_date_history(name: str, state_dir: Path | None) -> Path:
+    """The path of the history; rows that it lacks are written into it from the journal."""
+    # Imported here: most commands need no database.
+    from engine.history import is_incomplete, rebuild
+    from engine.orders.journal import read_journal
+
+    runs = state_dir is None and is_running(name)
+    folder = state_dir or state_dir_of(name)
+    path = folder / HISTORY_FILE
+    if folder.is_dir() and (is_incomplete(path, is_running=runs) or (not runs and _is_behind(path, folder))):
+        rebuild(path, (record for _, record in read_journal(folder)), is_running=runs)
+    return path
+
+
+def _is_behind(path: Path, folder: Path) -> bool:
+    """Whether the journal was written after the history, as by an engine that writes none."""
+    from engine.orders.journal import SUFFIX
+
+    def newest(files: Iterable[Path]) -> float:
+        return max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
+
+    return newest(folder.glob(f"*{SUFFIX}")) > newest((path, path.with_name(path.name + "-wal")))

@@ -1,0 +1,33 @@
+"""What a command prints: a table for people, or one JSON object for programs."""
+
+import sys
+from typing import Any
+
+import click
+import msgspec
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+
+WIDTH = 200  # of a table that goes to a file or a pipe
+
+
+def print_json(answer: dict[str, Any]) -> None:
+    """Print one object, indented."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
+
+
+def print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]], nothing: str) -> None:
+    """Print rows under their heads; `nothing` when there are none."""
+    if not rows:
+        click.echo(nothing)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    console.print(table)

@@ -1,0 +1,123 @@
+"""Looks for closing orders of ours that nobody has told of. Pure, with a given clock.
+
+    a parent has filled more than its closing orders are for
+        ─► PATIENCE_NS: the executions usually tell first
+        ─► open orders with the parent's userref ─► closed ones, page by page ─► taken as a snapshot tells them
+        ─► still too few: again after AGAIN_NS, and once more after REST's longest lag
+
+Kraken makes a closing order for each fill of an order with a conditional close, of the
+filled quantity. Such an order has no name of ours: if it opens and ends while the
+executions are out, no snapshot and no search for our own orders finds it. Only its parent's
+userref does, which it shares.
+"""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Final
+
+import structlog
+
+from engine.instant import Instant
+from engine.kraken.rest import order_replies
+from engine.kraken.rest import requests as rest_requests
+from engine.kraken_rest.call_counter import Urgency
+from engine.order_router.core.lookup.questions import Question
+from engine.order_router.core.lookup.search import PAGE, PAGES_MAX
+from engine.orders.blotter import Blotter
+from engine.orders.tracked_order import TrackedOrder
+from engine.orders.venue_facts import ExecutionFact
+from engine.units import NS_PER_S, MonoNs
+
+CHECK_NS: Final = NS_PER_S  # between two comparisons of fills and closing orders
+PATIENCE_NS: Final = 2 * NS_PER_S
+AGAIN_NS: Final = 10 * NS_PER_S
+
+log = structlog.get_logger("order_resolver")
+
+
+class _Wanted:
+    """One parent whose closing orders are not all known."""
+
+    __slots__ = ("at", "looks", "missing", "offset", "pages")
+
+    def __init__(self, missing: Decimal, at: MonoNs) -> None:
+        # The filled quantity without a closing order, and when to look for it next.
+        self.missing = missing
+        self.at = at
+        # Looks that are over; in the one under way, pages of closed orders that were told,
+        # and the place at which the next one begins: -1 before the open orders were told.
+        self.looks = self.pages = 0
+        self.offset = -1
+
+
+class ClosingOrderSearch:
+    """The questions about closing orders that are due."""
+
+    def __init__(
+        self, blotter: Blotter, take: Callable[[Sequence[ExecutionFact]], None], now: Instant, *, lag_ns_max: int
+    ) -> None:
+        """`take` takes the orders that Kraken tells, known or not; `lag_ns_max` is the most
+        that REST may lag behind the executions.
+        """
+        self._blotter = blotter
+        self._take = take
+        self._now = now
+        self._again_ns = (AGAIN_NS, lag_ns_max)
+        # By the parent's client order id; those that were looked for in vain as well.
+        self._wanted: dict[str, _Wanted] = {}
+        self._check_at = MonoNs(0)
+
+    def next_question(self) -> Question | None:
+        """The next call; None if none is due."""
+        now = self._now.mono
+        if now >= self._check_at:
+            self._check_at = MonoNs(now + CHECK_NS)
+            self._compare(now)
+        for key, wanted in self._wanted.items():
+            if wanted.at <= now and wanted.looks <= len(self._again_ns) and (order := self._blotter.get(key)):
+                return self._question(order, wanted)
+        return None
+
+    def _compare(self, now: MonoNs) -> None:
+        missing = self._blotter.unclosed()
+        for key in [key for key in self._wanted if key not in missing]:
+            del self._wanted[key]
+        for key, qty in missing.items():
+            if (wanted := self._wanted.get(key)) is None or wanted.missing != qty:
+                self._wanted[key] = _Wanted(qty, MonoNs(now + PATIENCE_NS))
+
+    def _question(self, order: TrackedOrder, wanted: _Wanted) -> Question:
+        if wanted.offset < 0:
+            request = rest_requests.open_orders(userref=order.userref, trades=False)
+            return Question(
+                request, order_replies.read_open_order_reports, partial(self._take_open, order, wanted), Urgency.LATER
+            )
+        request = rest_requests.closed_orders(userref=order.userref, offset=wanted.offset, trades=False)
+        return Question(
+            request, order_replies.read_closed_order_reports, partial(self._take_closed, order, wanted), Urgency.LATER
+        )
+
+    def _take_open(self, order: TrackedOrder, wanted: _Wanted, rows: Sequence[ExecutionFact]) -> None:
+        self._take_own(order, rows)
+        wanted.offset = 0
+        if order.key not in self._blotter.unclosed():
+            self._wanted.pop(order.key, None)
+
+    def _take_closed(self, order: TrackedOrder, wanted: _Wanted, rows: Sequence[ExecutionFact]) -> None:
+        self._take_own(order, rows)
+        wanted.pages += 1
+        wanted.offset += PAGE
+        if len(rows) < PAGE or wanted.pages >= PAGES_MAX:
+            self._end_look(order, wanted)
+
+    def _end_look(self, order: TrackedOrder, wanted: _Wanted) -> None:
+        wanted.looks += 1
+        wanted.pages, wanted.offset = 0, -1
+        if wanted.looks <= len(self._again_ns):
+            wanted.at = MonoNs(self._now.mono + self._again_ns[wanted.looks - 1])
+        elif order.key in self._blotter.unclosed():
+            log.warning("a fill has no closing order at Kraken", id=order.key, qty=f"{wanted.missing:f}")
+
+    def _take_own(self, order: TrackedOrder, rows: Sequence[ExecutionFact]) -> None:
+        self._take([row for row in rows if row.ord_ref_id == order.order_id])

@@ -1,0 +1,166 @@
+"""From a market ring to `on_book`: the strategy host's hot loop.
+
+    ring ─► take() ─► a book of a followed pair ─► BookTop, the context's books, Strategy.on_book
+                 └──► any other record ──────────► take_rare
+
+The compiled twin (`engine.native.core.BookCalls`) does the same without a Python call of
+its own a record; `BOOK_CALLS` is the one that runs, and `BOOK_VIEW` makes its books.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.native import CORE
+from engine.processes.callback_words import CallbackWords
+from engine.records import BookTop, Kind, pair_index_of, received_at_of
+from engine.ring import Subscriber
+from engine.telemetry import Histogram
+from engine.units import MonoNs
+
+BOOK_TOP = int(Kind.BOOK_TOP)
+
+
+class Caller(Protocol):
+    """What is said to, and asked of, the hosted strategy."""
+
+    batch_ends: bool
+    """Must the rest of a batch stay in the ring?"""
+    turn_until: MonoNs
+    """When the present turn is over."""
+    waiting: Any
+    """The async callback that has not ended; None when there is none."""
+    callbacks: int
+    busy_ns: int
+
+    def go_on(self, callback: Callable[..., Any], answer: Any) -> None:
+        """Run what an async callback returned; sets `waiting` and `batch_ends`."""
+        ...
+
+    def callback_failed(self, callback: Callable[..., Any], error: BaseException) -> None:
+        """Count and log what a callback raised; may set `batch_ends`."""
+        ...
+
+    def was_slow(self, callback: Callable[..., Any], took_ns: int) -> None:
+        """Count and log a callback that took too long; sets `batch_ends`."""
+        ...
+
+
+class BookCalls:
+    """Takes records of one market ring for one strategy. Its host drives it."""
+
+    def __init__(
+        self,
+        host: Caller,
+        *,
+        symbols: Sequence[str],
+        wanted: Sequence[bool],
+        books: dict[str, BookTop | None],
+        on_book: Callable[..., Any] | None,
+        call: Callable[[Callable[..., Any], int, object, int], None],
+        take_rare: Callable[[bytes], None],
+        tick_of: Any,
+        words: CallbackWords,
+        number: int,
+        latency: Histogram,
+        latency_ns: Callable[[int], int] | None,
+        mono_ns: Callable[[], int],
+        slow_ns: int,
+        records_max: int,
+    ) -> None:
+        """`symbols` and `wanted` go by pair index, `books` are the context's, and `call`
+        calls back with all that is to be measured and counted.
+
+        The other arguments are for the compiled twin, which measures and counts by itself:
+        `tick_of` is told when the frame arrived that a callback reacts to, `number` is that
+        of `on_book`. `records_max`: records copied at once.
+        """
+        self._host = host
+        self._symbols = symbols
+        self._wanted = wanted
+        self._books = books
+        self._on_book = on_book
+        self._call = call
+        self._take_rare = take_rare
+        self._number = number
+        self._records_max = records_max
+        # Copied at once: no more than twice what the last turn had the time for.
+        self._batch_records_max = records_max
+        # Of the last `take`: was the oldest record older than asked for; did the ring
+        # overwrite what was next? Then the record is still to be taken.
+        self.is_old = False
+        self.is_lapped = False
+
+    def forked(self, words: CallbackWords) -> None:
+        """From now on a callback that begins or returns tells `words`, which end the
+        process.
+        """
+        # `call` does it.
+
+    def take(self, subscriber: Subscriber, limit: int, not_before: int, repeats_upto: int) -> int:
+        """Take up to `limit` records and call back with each; the number taken.
+
+        Ends early when the host's batch ends, and before the first record when that was
+        received earlier than `not_before` (`is_old`) or has been overwritten (`is_lapped`).
+        Up to the sequence `repeats_upto` a book is told only if it is newer than the one
+        that the strategy has.
+        """
+        taken = 0
+        self.is_old = self.is_lapped = False
+        while taken < limit:
+            gap_count = subscriber.gap_count
+            records = subscriber.poll_many(min(limit - taken, self._batch_records_max))
+            self.is_lapped = subscriber.gap_count != gap_count
+            self.is_old = not taken and bool(records) and received_at_of(records[0]) < not_before
+            if self.is_lapped or self.is_old:
+                subscriber.next_sequence -= len(records)
+                break
+            if not records:
+                break
+            told = self._tell_all(records, subscriber.next_sequence - len(records), repeats_upto)
+            taken += told
+            if told < len(records) or self._host.batch_ends:
+                # Left in the ring: taken up when the callback has ended, or counted as a
+                # gap if it took too long.
+                subscriber.next_sequence -= len(records) - told
+                self._batch_records_max = told
+                break
+            self._batch_records_max = min(2 * self._batch_records_max, self._records_max)
+        return taken
+
+    def _tell_all(self, records: Sequence[bytes], first: int, repeats_upto: int) -> int:
+        """Call back with records, the first of which has the sequence `first`, until the
+        batch ends; returns how many.
+        """
+        host = self._host
+        for index, record in enumerate(records):
+            if record[0] == BOOK_TOP:  # hot: nine records of ten
+                self._tell(record, may_repeat=first + index <= repeats_upto)
+            else:
+                self._take_rare(record)
+            if host.batch_ends:
+                return index + 1
+        return len(records)
+
+    def _tell(self, record: bytes, *, may_repeat: bool) -> None:
+        pair_index = pair_index_of(record)
+        if not self._wanted[pair_index]:
+            return
+        symbol = self._symbols[pair_index]
+        book = BookTop(symbol, record)
+        if may_repeat and not is_newer(book, self._books[symbol]):
+            return
+        self._books[symbol] = book
+        if self._on_book is not None:
+            self._call(self._on_book, self._number, book, book.received_at)
+
+
+def is_newer(book: BookTop, seen: BookTop | None) -> bool:
+    """True if this book is newer than the one that the strategy has."""
+    return seen is None or (book.received_at, book.update_number) > (seen.received_at, seen.update_number)
+
+
+if TYPE_CHECKING or CORE is None:
+    BOOK_CALLS, BOOK_VIEW = BookCalls, BookTop
+else:
+    BOOK_CALLS, BOOK_VIEW = CORE.BookCalls, CORE.BookTop
+    BookTop.register(BOOK_VIEW)

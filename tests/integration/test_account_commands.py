@@ -1,0 +1,79 @@
+"""`engine fills` and `engine positions`: of a running engine, of one that was stopped, of none."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tests.integration.rig import Engines, eventually
+from tests.integration.trading_rig import TradingEngine, TradingVenue
+
+
+def answer(engines: Engines, *arguments: object) -> Any:
+    """What a command prints with --json."""
+    ended = engines.call(*arguments, "--json")
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def test_nothing_known_is_one_sentence(engines: Engines) -> None:
+    """No engine, no history, no journal: each command says so, and where it looked."""
+    fills, positions = engines.call("fills"), engines.call("positions")
+
+    assert (fills.returncode, positions.returncode) == (2, 2)
+    assert "there is no history at" in fills.stderr
+    assert "no engine named default is running, and there is no journal in" in positions.stderr
+    assert all(len(ended.stderr.splitlines()) == 1 for ended in (fills, positions))
+    for wrong in ("yesterday", "99999999999d", "3"):
+        mistake = engines.call("fills", "--since", wrong)
+        assert mistake.returncode == 2, wrong
+        assert "write a period such as" in mistake.stderr
+
+
+def test_what_was_traded_and_is_held_is_told_while_the_engine_runs_and_after_it(tmp_path: Path) -> None:
+    """The venue's ledger is the judge; without a history of its own the engine's journal tells the same."""
+    venues = Engines(tmp_path / "venue")
+    venues.folder.mkdir()
+    venue = TradingVenue(venues, "--no-rate-counter")
+    engine = TradingEngine(venue, tmp_path / "engine", relay=False, trading="history = false\ndead_man_s = 0")
+    try:
+        engine.start()
+        commands = engine.engines
+        assert answer(commands, "positions") == {"positions": []}
+        assert "nothing was traded yet" in commands.call("positions").stdout
+        assert "no fills yet" in commands.call("fills").stdout
+        for name, side, qty in (("a", "buy", "0.003"), ("b", "buy", "0.002"), ("c", "sell", "0.001")):
+            engine.wish("order", name=name, side=side, order_type="market", qty=qty)
+            engine.wait_for_state(name, "FILLED")
+        ledger = {fill.exec_id: fill for fill in venue.ledger(engine.account).fills}
+        eventually(lambda: len(engine.diary().entries("fill")) == len(ledger), "every fill is told")
+
+        def check(*where: object, is_valued: bool) -> None:
+            rows = answer(commands, "fills", "--since", "1h", *where)["fills"]
+            assert {row["exec_id"]: Decimal(row["qty"]) for row in rows} == {
+                key: fill.qty for key, fill in ledger.items()
+            }
+            assert sum(Decimal(row["fees"]["USD"]) for row in rows) == sum(fill.fee for fill in ledger.values())
+            assert answer(commands, "fills", "--limit", 1, *where)["fills"] == rows[-1:]
+            assert answer(commands, "fills", "--strategy", "nobody", *where)["fills"] == []
+            (held,) = answer(commands, "positions", *where)["positions"]
+            assert (held["strategy"], held["symbol"], held["qty"]) == ("puppet", "BTC/USD", "0.004")
+            assert Decimal(held["fees"]) == sum(fill.fee for fill in ledger.values())
+            assert (held["unrealized"] is not None) == is_valued
+
+        check(is_valued=True)
+        shown = commands.call("fills", "--limit", "1").stdout
+        assert "puppet" in shown
+        assert "the newest 1; --limit shows more" in shown
+        engine.wish("order", name="d", side="buy", order_type="market", qty="0.001")
+        engine.wish("order", name="e", side="sell", order_type="market", qty="0.001")
+        engine.wait_for_state("e", "FILLED")
+        ledger = {fill.exec_id: fill for fill in venue.ledger(engine.account).fills}
+        eventually(lambda: len(engine.diary().entries("fill")) == len(ledger), "every fill is told")
+        engine.stop()
+        check(is_valued=False)
+        check("--state-dir", engine.state_dir, is_valued=False)
+        assert "unknown" in commands.call("positions").stdout
+    finally:
+        engine.close()
+        venues.close()

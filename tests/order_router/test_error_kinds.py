@@ -1,0 +1,127 @@
+"""What was wrong with an order, by kind: said by our own checks and by Kraken, and kept over the router's death."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from engine import ErrorKind, OrderError
+from engine.orders.intent import Amendment
+from engine.orders.life import OrderState
+from engine.orders.rings.commands import Amend, Submit
+from engine.orders.risk import RiskLimits, TradingMode
+from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots
+from tests.order_router.rig import SETTINGS, STRATEGY
+from tests.order_router.world import World
+from tests.orders.rig import limit
+
+KEY = "quoter000000000001"
+FINAL = {
+    "argument", "precision", "minimum", "duplicate", "funds", "margin", "limit", "reduce_only", "not_open", "unchanged",
+    "canceled", "auth", "permission", "account",
+}  # fmt: skip
+
+
+def world_with(settings=SETTINGS):
+    """A world in which the one order is ours."""
+    world = World(settings)
+    world.intents.add(KEY)
+    return world
+
+
+def ask(world, key=KEY, **intent):
+    """Send an order; how it stands for the strategy afterwards."""
+    given = {"side": "buy", "qty": "1", "price": "95", **intent}
+    world.ask(Submit(STRATEGY, key, limit(**given), world.clock.mono_ns(), MonoNs(0)))
+    world.run(NS_PER_S)
+    return world.strategy.order(key)
+
+
+def test_which_kinds_are_final():
+    """Those that time alone does not mend."""
+    assert {kind.value for kind in ErrorKind if kind.is_final} == FINAL
+    assert OrderError(ErrorKind.FUNDS, "no money").is_final
+    assert not OrderError(ErrorKind.RATE_LIMIT, "too fast").is_final
+
+
+@pytest.mark.parametrize(
+    ("intent", "kind"),
+    [
+        ({"qty": "0.00000001"}, ErrorKind.MINIMUM),
+        ({"price": "200"}, ErrorKind.PRICE),
+        ({"qty": "1000"}, ErrorKind.LIMIT),
+    ],
+)
+def test_our_own_checks_tell_a_kind(intent, kind):
+    """Beside the sentence."""
+    limits = RiskLimits(duplicate_window_ns=0, order_notional_max=Decimal(1000))
+    order = ask(world_with(msgspec.structs.replace(SETTINGS, limits=limits)), **intent)
+
+    assert order.state is OrderState.REFUSED
+    assert order.error.kind is kind
+    assert str(order.error) == order.reason
+
+
+def test_a_halt_is_told_as_one():
+    """It ends by itself or by a person, not by another order."""
+    world = world_with()
+    world.rig.core.halt("a test")
+    assert world.rig.core.risk.mode is TradingMode.HALTED
+    order = ask(world)
+
+    assert (order.error.kind, order.error.is_final) == (ErrorKind.NOT_TRADING, False)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_krakens_word_has_its_kind_after_a_death_too(dies):
+    """A rejection is in the journal with it."""
+    world = world_with()
+    world.exchange.refuses = "EOrder:Insufficient funds"
+    ask(world)
+    if dies:
+        world.rig.begin_anew()
+        world.rig.core.begin()
+        world.run(NS_PER_S)
+    order = world.strategy.order(KEY)
+
+    assert order.state is OrderState.REJECTED
+    assert (order.error.kind, order.error.is_final) == (ErrorKind.FUNDS, True)
+
+
+def test_an_order_that_kraken_took_has_none():
+    """Neither while it works nor at its end."""
+    world = world_with()
+    order = ask(world)
+    assert order.error is None
+    world.exchange.fill(order.order_id, Decimal(1))
+    world.run(NS_PER_S)
+
+    assert world.strategy.order(KEY).error is None
+
+
+def test_a_post_only_order_that_kraken_canceled_says_so():
+    """It was acknowledged, and canceled at the same moment."""
+    world = world_with()
+    order = ask(world, post_only=True)
+    world.exchange.end_reason = "Post only order"
+    world.exchange.cancel(order.order_id)
+    world.run(NS_PER_S)
+    order = world.strategy.order(KEY)
+
+    assert order.state is OrderState.CANCELED
+    assert (order.error.kind, order.error.is_final) == (ErrorKind.POST_ONLY, False)
+
+
+def test_an_amends_error_is_gone_with_the_next():
+    """It is the last request's."""
+    world = world_with()
+    ask(world)
+
+    def amend(price):
+        change = Amendment(price_decimals=1, qty_decimals=8, qty=QtyLots(10**8), limit_price=PriceTicks(price))
+        world.ask(Amend(KEY, change, world.clock.mono_ns(), MonoNs(0)))
+        world.run(NS_PER_S)
+        return world.strategy.order(KEY)
+
+    assert amend(2000).error.kind is ErrorKind.PRICE
+    assert amend(940).error is None

@@ -1,0 +1,52 @@
+"""An order's own list of its fills: each once, oldest first, and no more of them than the desk remembers."""
+
+from decimal import Decimal
+
+import pytest
+
+from engine.orders.rings.reports import REPORTS, Fill, Order
+from engine.strategy.orders import Order as StrategyOrder
+from engine.strategy_host import order_client
+from engine.units import MonoNs, WallNs
+from tests.strategy_host.rig import NOW, Desk
+
+
+def fill(desk: Desk, order: Order, number: int) -> None:
+    """The router tells of one."""
+    report = Fill(
+        key=order.id, exec_id=f"T{number}", trade_id=number, symbol=order.symbol, side=order.side,
+        qty=Decimal("0.1"), price=Decimal(60_000 + number), cost=Decimal(6_000), fees={"USD": Decimal(1)},
+        liquidity="maker", kraken_time=WallNs(NOW), received_at=MonoNs(1),
+    )  # fmt: skip
+    assert desk.reports.try_publish(REPORTS.pack(report))
+    desk.news()
+
+
+def test_an_order_has_its_fills_oldest_first_and_each_once() -> None:
+    """What a new router tells again is known; another order's are not among them."""
+    desk = Desk()
+    order, other = desk.working(), desk.submit(limit=50_000)
+    before = order.fills
+    for number in (1, 2, 1):
+        fill(desk, order, number)
+
+    assert before == ()
+    assert [one.trade_id for one in order.fills] == [1, 2]
+    assert order.fills[0].order is order
+    assert other.fills == ()
+
+
+def test_fills_that_nobody_remembers_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest go first, whichever order they are of."""
+    monkeypatch.setattr(order_client, "FILLS_REMEMBERED", 3)
+    desk = Desk()
+    orders = [desk.submit(limit=50_000 + number) for number in range(2)]
+    for number in range(5):
+        fill(desk, orders[number % 2], number)
+
+    assert [[one.trade_id for one in order.fills] for order in orders] == [[2, 4], [3]]
+
+
+def test_the_bound_is_told_where_the_list_is() -> None:
+    """A reader of `Order.fills` need not look here."""
+    assert f"the last {order_client.FILLS_REMEMBERED:,} of" in " ".join((StrategyOrder.fills.__doc__ or "").split())
