@@ -13,8 +13,8 @@ last three exist when the engine trades.
 
 Each market ring has a board, with one slot per pair for its last BOOK_TOP, one per pair for
 its last PAIR record, one for the last VENUE_STATUS, one per pair for its newest TRADE, two
-for its last TICKER and last REST_BOOK, and one for the newest CANDLE of each interval; after
-trade and candles the successor of a dead feed continues. Pairs are spread over the shards
+for its last TICKER and last REST_BOOK, and one for the newest CANDLE of each interval. The
+successor of a dead feed continues after trade and candles. Pairs are spread over the shards
 in turn; the index of a pair in records is its place in its shard.
 """
 

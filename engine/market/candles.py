@@ -1,4 +1,4 @@
-"""The candles of one pair, of several intervals, from its trades. Pure; times are passed in.
+"""The candles of one pair, of several intervals, from its trades. Pure; time is passed in.
 
     trades, in any order ─► add() ──┐
     what REST tells ──────► fill() ─┼─► bars of each interval ─► take(): what changed, to be told
@@ -646,6 +646,7 @@ class Candles:
                 assert bar.end == begin + series.span
                 assert bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
                 assert bar.trades > 0
+            assert len(series.bars) <= PIECES_MAX + ROWS_MAX
             assert len(series.holes) <= HOLES_MAX + 1
             assert series.over_until % series.span == 0
 

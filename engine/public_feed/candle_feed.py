@@ -108,9 +108,9 @@ class CandleFeed:
         # The minute up to which all pairs were looked at, and whether some are behind.
         self._minute = 0
         self._is_behind = True
-        # Of the newest trade that came at once: its arrival, and Kraken's time of it. And how
-        # far Kraken's time was from the monotonic clock, by the quickest message of this
-        # window and of the last; when that ends, and which book is looked at next.
+        # Of the newest trade that came at once: its arrival, and Kraken's time of it. And
+        # how far Kraken's time was from the monotonic clock, by the quickest message of
+        # this window and of the last; when that ends, and which book is looked at next.
         self._arrival = (MonoNs(0), 0)
         self._offsets = (UNKNOWN, UNKNOWN)
         self._window_until = MonoNs(0)

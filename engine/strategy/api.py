@@ -101,13 +101,13 @@ class Context(Protocol):
         ...
 
     def candles(self, symbol: str, interval_min: int = 1, count: int = 720) -> Sequence[Candle]:
-        """The last candles of a pair and interval that this strategy was told, oldest first,
-        at most `count`; the last one may be forming.
+        """The last candles of a pair and interval that this strategy was told, oldest
+        first, at most `count`; the last one may be forming.
 
         At most 720 are kept. Soon after the start those of `feed.candle_history` come from
         REST. Intervals without trades have none, and one whose trades are not all known is
-        not among those that are `closed`. When the strategy has fallen so far behind that it
-        was not told of the end of one, they begin anew. KeyError as for `book`.
+        not among those that are `closed`. When the strategy has fallen so far behind that
+        it was not told of the end of one, they begin anew. KeyError as for `book`.
         """
         ...
 

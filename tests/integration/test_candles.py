@@ -1,18 +1,21 @@
-"""Candles of the local venue, over real processes: made of its trades, they are those of its REST."""
+"""Candles over real processes: made of the local venue's trades, they are those of its REST."""
 
 import asyncio
-import tempfile
-from collections.abc import Iterator
+import json
+import subprocess
 from decimal import Decimal
 from itertools import pairwise
-
-import pytest
+from urllib.request import urlopen
 
 from engine import Candle, Engine
-from tests.waiting import PATIENCE_S
+from engine.kraken.public.messages import CandleData
+from engine.kraken.rest import market_data
+from engine.timestamps import wall_ns
+from tests.integration.rig import Engines
+from tests.waiting import PATIENCE_S, until
 
-SYMBOL = "MINA/GBP"  # a thin one: its last fifty trades begin before the minute
-VENUE = "--rate 50 --seed 5 --no-rate-counter"
+SYMBOL = "BTC/USD"
+VENUE = ("--symbols", SYMBOL, "--rate", 50, "--seed", 5, "--no-rate-counter")
 SETTINGS = {
     "feed.candle_intervals_min": [1, 5, 60],
     "feed.candle_history": 30,
@@ -21,38 +24,41 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def run_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Of this test alone, and short enough for sockets."""
-    with tempfile.TemporaryDirectory(prefix="tm") as folder:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        yield
-
-
-def figures(candle: Candle) -> tuple[Decimal | int, ...]:
+def figures(candle: Candle | CandleData) -> tuple[Decimal | int, ...]:
     return candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trades
 
 
-def test_candles_of_trades_are_those_of_rest():
-    """The forming ones as of some moment, history at once, other intervals and more of the past when asked for."""
+def rows_of(rest_url: str) -> dict[int, CandleData]:
+    """The minutes that REST tells, by their begin."""
+    with urlopen(rest_url + market_data.ohlc(SYMBOL, 1, 0).target) as answer:
+        rows = market_data.read_candles(200, answer.read(), SYMBOL, 1)
+    assert isinstance(rows, list)
+    return {wall_ns(row.interval_begin): row for row in rows}
+
+
+def test_candles_of_trades_are_those_of_rest(engines: Engines) -> None:
+    """The forming one at a moment that both tell, history soon after the start, any interval when it is asked for."""
+    process = engines.spawn("venue", "--port", 0, *VENUE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    venue = json.loads(process.stdout.readline())
     told: list[Candle] = []
 
-    async def agree(engine: Engine) -> int:
-        """Compare what is made of trades with what REST tells, until a forming candle of both was the same."""
-        async with asyncio.timeout(PATIENCE_S):
+    async def agree() -> None:
+        """Wait until a minute that trades alone have made was, with as many trades, what REST told."""
+        async with asyncio.timeout(2 * PATIENCE_S):  # it may be the first whole one
             while True:
-                before = {one.interval_begin: one for one in told if one.interval_min == 1}
-                by_rest = await engine._candle_history.candles(SYMBOL, 1)  # type: ignore[union-attr]
-                newest = before.get(by_rest[-1].interval_begin)
-                if newest is not None and newest.source == "websocket" and newest.is_whole:
-                    assert newest.trades <= by_rest[-1].trades
-                    if newest.trades == by_rest[-1].trades:
-                        assert figures(newest) == figures(by_rest[-1])
-                        return newest.trades
-                await asyncio.sleep(0.02)
+                minutes = {one.interval_begin: one for one in told if one.interval_min == 1}
+                rows = await asyncio.to_thread(rows_of, venue["rest"])
+                for begin, one in minutes.items():
+                    if one.source == "websocket" and one.is_whole:
+                        assert one.trades <= rows[begin].trades
+                        if one.trades == rows[begin].trades:
+                            assert figures(one) == figures(rows[begin])
+                            return
 
     async def program() -> None:
-        async with Engine.open(venue="local", symbols=[SYMBOL], venue_options=VENUE, settings=SETTINGS) as engine:
+        settings = {**SETTINGS, "venue.rest_url": venue["rest"]}
+        async with Engine.open(venue=venue["public"], symbols=[SYMBOL], settings=settings) as engine:
             engine.on("candle", told.append, symbol=SYMBOL)
             for interval_min, count in ((5, 100), (15, 30), (1440, 720)):
                 candles = await engine.candles(SYMBOL, interval_min=interval_min, count=count)
@@ -60,16 +66,14 @@ def test_candles_of_trades_are_those_of_rest():
                 assert all(one.interval_begin < two.interval_begin for one, two in pairwise(candles))
                 assert all(one.closed for one in candles[:-1])
                 assert {one.interval_min for one in candles} == {interval_min}
-            assert await agree(engine)
-            context = engine._told.context
-            async with asyncio.timeout(PATIENCE_S):  # a minute without trades has no candle
-                while any(len(context.candles(SYMBOL, interval_min)) < 12 for interval_min in (1, 5, 60)):
-                    await asyncio.sleep(0.05)
-            by_rest = {one.interval_begin: one for one in await engine._candle_history.candles(SYMBOL, 1)}
-            for one in context.candles(SYMBOL, 1):
-                if one.closed:
-                    assert figures(one) == figures(by_rest[one.interval_begin])
-            assert len(await engine.candles(SYMBOL, interval_min=60, count=30)) == 30
+            await until(  # a minute without trades has no candle
+                lambda: all(sum(one.interval_min == each for one in told) >= 12 for each in (1, 5, 60)), "history"
+            )
+            rows = await asyncio.to_thread(rows_of, venue["rest"])
+            history = [one for one in told if one.interval_min == 1 and one.closed]
+            assert history
+            assert all(figures(one) == figures(rows[one.interval_begin]) for one in history)
+            await agree()
             assert engine.sources()["candles_differing"] == 0
         status = engine.status()
         assert status["candles_filled"] >= 36
