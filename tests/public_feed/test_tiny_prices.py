@@ -42,7 +42,7 @@ def told(symbol: str, *frames: bytes, kind: type, **settings: Any) -> tuple[list
     while hosted.do_work():
         pass
     market.feed.on_close()
-    return [one for one in hosted.strategy.told if type(one) is kind], market
+    return [one for one in hosted.strategy.told if isinstance(one, kind)], market
 
 
 def case(name: str) -> list[bytes]:
