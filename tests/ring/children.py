@@ -29,6 +29,7 @@ from engine.ring import ring as ring_module
 RECORD_BYTES = 352
 RECORD_WORDS = RECORD_BYTES // 8
 PR_SET_PDEATHSIG = 1  # prctl: the signal that this process gets when its parent dies
+SPINS = 1_000  # for the other process, before it is given this core, which it may be waiting for
 MISSED_MS = 5_000  # a ring that has not come by then was missed, not late
 
 
@@ -212,8 +213,11 @@ def store_then_load(fd: int, me: int, round_count: int) -> None:
     saw_old = []
     for number in range(1, round_count + 1):
         words[my_round] = number
+        spin_count = 0
         while words[its_round] < number:
-            pass
+            spin_count += 1
+            if spin_count % SPINS == 0:
+                os.sched_yield()
         words[mine] = number
         full_fence()
         if words[its] < number:
