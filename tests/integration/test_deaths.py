@@ -13,7 +13,7 @@ def test_a_killed_feed_is_stale_before_any_further_book_and_comes_back(engines: 
     """kill -9 of the public feed under load: `stale` in each pair's story, then live, and only then books again."""
     diary = Diary(tmp_path / "diary")
     engine = engines.start(
-        "--venue", "local", "--venue-options", "--rate 5000", "--symbols", "BTC/USD,ETH/USD",
+        "--venue", "local", "--venue-options", "--rate 2000", "--symbols", "BTC/USD,ETH/USD",
         "--strategy", f"{STRATEGIES}:Diary", "--param", f"path={diary.path}", "--summary", tmp_path / "out.json",
     )  # fmt: skip
 

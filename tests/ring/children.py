@@ -164,7 +164,8 @@ def publish_gated(fd: int, count: int) -> None:
     """Publish 1…count through a gate, trying again when full."""
     publisher = Publisher(Segment.attach(fd).memory)
     while publisher.cursor < count:
-        publisher.try_publish(record_of(publisher.cursor + 1))
+        if not publisher.try_publish(record_of(publisher.cursor + 1)):
+            os.sched_yield()  # the reader may be waiting for this core
     print(publisher.full_count)
 
 
@@ -174,9 +175,12 @@ def read_gated(fd: int, count: int) -> None:
     wrong_count = 0
     while subscriber.next_sequence <= count:
         expected = subscriber.next_sequence
-        for record in subscriber.poll_many(64):
+        records = subscriber.poll_many(64)
+        for record in records:
             wrong_count += number_of(record) != expected
             expected += 1
+        if not records:
+            os.sched_yield()  # the publisher may be waiting for this core
     subscriber.release()
     print(subscriber.received_count, wrong_count)
 
