@@ -27,7 +27,7 @@ def run(engines: Engines, fault: str) -> tuple[object, Diary]:
     """An engine with a diary on a busy venue with one fault, and perhaps further options."""
     diary = Diary(engines.folder / "diary")
     engine = engines.start(
-        "--venue", "local", "--venue-options", f"--seed 5 --rate 2000 --fault {fault}", "--symbols", "BTC/USD,ETH/USD",
+        "--venue", "local", "--venue-options", f"--seed 5 --rate 1000 --fault {fault}", "--symbols", "BTC/USD,ETH/USD",
         "--strategy", f"{STRATEGIES}:Diary", "--param", f"path={diary.path}", "--param", "books=false",
         "--summary", engines.folder / "out.json",
     )  # fmt: skip
