@@ -31,6 +31,7 @@ from msgspec import inspect as schema
 from engine.endpoints import check_rest_url, check_url
 from engine.errors import ConfigError
 from engine.market import capitals, may_be_tokenized, v2_symbol
+from engine.telemetry.log import MODULES, LogLevel
 
 CONFIG_BYTES_MAX = 1_000_000  # a file for every pair of Kraken has about 30,000
 SYMBOLS_MAX = 2048  # Kraken lists about 1,500 pairs
@@ -137,6 +138,40 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(ge=1, le=200, description="pairs in one subscribe request, so that a thousand pairs take seconds")
     ] = 50
     spin: Annotated[bool, Meta(description="never sleep: faster by some 20 µs, costs one core per shard")] = False
+
+
+class ConnectionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[connection]: how every WebSocket is opened, watched and opened again."""
+
+    ping_interval_s: Annotated[
+        float,
+        Meta(ge=1.0, le=50.0, description="between two pings; Kraken closes a connection that is silent for a minute"),
+    ] = 15.0
+    ping_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=0.5, le=60.0, description="a ping unanswered for so long: reconnect; the public feed waits three times"
+        ),
+    ] = 5.0
+    connect_timeout_s: Annotated[
+        float, Meta(ge=0.5, le=60.0, description="for TCP, and again for TLS and the handshake; usual are 0.1 to 0.5 s")
+    ] = 5.0
+    backoff_min_s: Annotated[
+        float,
+        Meta(ge=0.05, le=60.0, description="the first pause after a failed attempt is drawn from 0 to this"),
+    ] = 0.5
+    backoff_max_s: Annotated[
+        float, Meta(ge=0.1, le=600.0, description="no pause is longer; Kraken's own longer ones are kept besides")
+    ] = 30.0
+    backoff_factor: Annotated[
+        float, Meta(ge=1.0, le=10.0, description="each failed attempt in a row makes the pause longer by this")
+    ] = 2.0
+    attempts_max: Annotated[
+        int,
+        Meta(
+            ge=0, le=100_000, description="failed attempts in a row that end the engine with a reason; 0: never give up"
+        ),
+    ] = 0
 
 
 class FallbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -396,6 +431,14 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: Annotated[
         Literal["console", "json"], Meta(description="console for people, json for machines: one object a line")
     ] = "console"
+    levels: Annotated[
+        dict[str, LogLevel],
+        Meta(description='other levels of single modules: { order_router = "debug", websocket = "error" }'),
+    ] = {}
+    frames: Annotated[
+        bool,
+        Meta(description="log raw frames, without secrets, at most fifty a second of a process; slow, for debugging"),
+    ] = False
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -409,6 +452,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     venue: VenueConfig = VenueConfig()
     feed: FeedConfig = FeedConfig()
+    connection: ConnectionConfig = ConnectionConfig()
     fallback: FallbackConfig = FallbackConfig()
     engine: EngineConfig = EngineConfig()
     strategies: tuple[StrategyConfig, ...] = msgspec.field(default=(), name="strategy")
@@ -608,7 +652,10 @@ def _convert_value(kind: schema.Type, value: object, path: str, place: _Place) -
         case schema.StrType():
             return _of_type(str, "text", value, path, place)
         case schema.DictType():
-            return _of_type(dict, f"a table, written [{path}]", value, path, place)
+            given = _of_type(dict, f"a table, written [{path}]", value, path, place)
+            if isinstance(kind.value_type, schema.AnyType):
+                return given
+            return {key: _convert_value(kind.value_type, each, f"{path}.{key}", place) for key, each in given.items()}
         case schema.IntType():
             return _within(kind.ge, kind.le, _of_type(int, "a whole number", value, path, place), path, place)
         case _:
@@ -675,6 +722,16 @@ def _check_rules(config: Config, place: _Place) -> None:
         near = 1 << (feed.ring_slots.bit_length() - 1)
         raise _error(
             f"{place('feed.ring_slots')} must be a power of two, e.g. {near} or {2 * near}, not {feed.ring_slots}"
+        )
+    for module in config.log.levels:
+        if module not in MODULES:
+            likely = get_close_matches(module, MODULES, 1)
+            told = f"did you mean {likely[0]}?" if likely else f"there are {', '.join(MODULES)}"
+            raise _error(f"{place(f'log.levels.{_key(module)}')} is no module that logs; {told}")
+    if config.connection.backoff_min_s > config.connection.backoff_max_s:
+        raise _error(
+            f"{place('connection.backoff_min_s')} must be at most {place.short('connection.backoff_max_s')}, "
+            f"which is {config.connection.backoff_max_s:g}, not {config.connection.backoff_min_s:g}"
         )
     if engine.restart_delay_min_s > engine.restart_delay_max_s:
         raise _error(

@@ -318,11 +318,11 @@ class Engine:
         program = self._live
         self._check_order(order)
         if not order.is_working:
-            why = "it is over" if not order.is_open else "it is not acknowledged, or an amend or cancel is under way"
+            why = "it is over" if not order.is_open else "it is not acknowledged, or a cancel is under way"
             raise OrderRefused(f"{order.id} cannot be amended now: {why}", order)
         if not program.amend(order, **options):
             raise OrderRefused(order.reason or f"{order.id} cannot be amended now", order)
-        await order.until(lambda it: not it.report.is_busy or not it.is_open, timeout_s)
+        await order.until(lambda it: not it.is_amending, timeout_s)
         if order.reason:
             raise OrderRefused(order.reason, order)
         return order
@@ -492,7 +492,7 @@ class _Opening:
         config = self._read()
         run = Run(config, shlex.split(self._venue_options) if self._venue == LOCAL else None)
         if not structlog.is_configured():  # else the program logs in its own way
-            configure_log(config.log.level, config.log.format, "engine", is_guest=True)
+            configure_log(config.log.level, config.log.format, "engine", levels=config.log.levels, is_guest=True)
         engine = self._kind(run)
         try:
             run.begin(len(config.strategies) + len(self._strategies) + 1)

@@ -328,10 +328,11 @@ class Strategy:
         """Change an open order in place: `qty` (filled part included), `limit`, and so on.
 
         Less quantity keeps the place in the queue; another price or more quantity loses it.
-        Returns False when the order cannot be amended now, which `is_working` tells
-        beforehand: it is over, or an amend or cancel of it is under way. Returns False,
-        too, when the change is invalid: then `order.reason` says why, and `on_order` is
-        called.
+        It may be called at every tick: an amend behind another of the same order, or beyond
+        what Kraken's rate counter and [risk] allow, waits until it can be sent, and the
+        newest wins. Returns False when the order cannot be amended, which `is_working`
+        tells beforehand: it is over, or a cancel of it is under way. Returns False, too,
+        when the change is invalid: then `order.reason` says why, and `on_order` is called.
         """
         return self.context.amend(order, options)
 

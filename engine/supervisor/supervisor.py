@@ -27,7 +27,7 @@ import structlog
 from engine.clock import SystemClock
 from engine.config import Config, VenueConfig
 from engine.errors import UserError
-from engine.kraken.public.session import PublicSettings
+from engine.kraken.public.session import PONG_PATIENCE, PublicSettings
 from engine.ledger_check import Told
 from engine.net.budget import ATTEMPTS_MAX
 from engine.net.control_socket import Request, serve_control
@@ -408,6 +408,7 @@ class Supervisor:
             shard=feed.shard,
             url=self._url,
             ca_file=config.venue.ca_file,
+            connection=config.connection,
             settings=PublicSettings(
                 symbols=feed.shard.symbols,
                 depth=config.feed.depth,
@@ -417,6 +418,8 @@ class Supervisor:
                 ticker_trigger=config.feed.ticker_trigger,
                 candle_interval_min=intervals[0] if intervals else None,
                 heartbeat_silence_ns=int(config.feed.heartbeat_silence_s * NS_PER_S),
+                ping_interval_ns=int(config.connection.ping_interval_s * NS_PER_S),
+                pong_deadline_ns=int(PONG_PATIENCE * config.connection.ping_timeout_s * NS_PER_S),
                 book_silence_ns=int(config.feed.book_silence_s * NS_PER_S),
                 subscribe_deadline_ns=int(config.feed.subscribe_deadline_s * NS_PER_S),
                 requests_per_s=config.feed.requests_per_s,
@@ -436,8 +439,7 @@ class Supervisor:
             doorbells=[(STRATEGY_HOST_DOORBELL, self._eventfd)],
             news_fd=feed.actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
-            log_level=config.log.level,
-            log_format=config.log.format,
+            log=config.log,
         )
         return launch, launch.descriptors
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from engine.kraken.connection.error_catalog import MESSAGE_RATE_EXCEEDED, meaning
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, silence_text
-from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
+from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, PING_INTERVAL_NS, PONG_DEADLINE_NS, Liveness, Oddities
 from engine.kraken.connection.messages import HEARTBEAT, Reply, decode_envelope, read_reply
 from engine.kraken.connection.requests import BOOK_DEPTHS
 from engine.kraken.connection.salvage import DECODE_ERRORS, split
@@ -43,7 +43,7 @@ BOOK_SNAPSHOT = b'{"channel":"book","type":"snapshot",'
 
 TIMER_INTERVAL_NS = 100 * NS_PER_MS  # between two checks of the deadlines
 SILENCE_GROWTH_MAX = 16  # a silent pair is renewed 1, 2, 4 … this many times less often
-PONG_PATIENCE_NS = 15 * NS_PER_S  # for a pong: snapshots of a thousand books may stand before it
+PONG_PATIENCE: Final = 3  # times longer for a pong: snapshots of a thousand books may stand before it
 # How long a book stays live between its unsubscription for renewal and the new snapshot.
 PROOF_PATIENCE_NS = 2 * NS_PER_S
 CLOSED_RETRY_NS = 60 * NS_PER_S  # after a missing snapshot while Kraken takes no orders
@@ -71,6 +71,8 @@ class PublicSettings(Struct, frozen=True, kw_only=True):
     candle_interval_min: int | None = 1
     heartbeat_silence_ns: int = 3 * NS_PER_S
     book_silence_ns: int = 60 * NS_PER_S
+    ping_interval_ns: int = PING_INTERVAL_NS
+    pong_deadline_ns: int = PONG_PATIENCE * PONG_DEADLINE_NS
     subscribe_deadline_ns: int = 10 * NS_PER_S
     requests_per_s: float = 20.0
     symbols_per_request: int = 50
@@ -107,7 +109,9 @@ class PublicSession:
         )
         # The connection's signs of life, Kraken's status messages, and frames that could
         # not be used.
-        self._liveness = PublicLiveness(settings.heartbeat_silence_ns, PONG_PATIENCE_NS)
+        self._liveness = PublicLiveness(
+            settings.heartbeat_silence_ns, settings.pong_deadline_ns, settings.ping_interval_ns
+        )
         self._status = VenueStatus()
         self._oddities = Oddities()
         # Counted since the process started; for books, see the feeds.
