@@ -199,7 +199,7 @@ def test_plugins_see_nothing_of_money():
         "wide",
     }
     # Of the orders' package: what an order and a report are, which amounts can be, and nothing that counts or writes.
-    words = {"amounts", "intent", "life", "refusal", "rings.reports", "rings.framing"}
+    words = {"amounts", "client_order_id", "intent", "life", "refusal", "rings.reports", "rings.framing"}
     assert {module.removeprefix("engine.orders.") for module in reach if module.startswith("engine.orders.")} <= words
 
 

@@ -39,7 +39,7 @@ from engine.records import (
 from engine.timestamps import wall_ns
 from engine.units import units_decimal, units_text
 from engine.wide import pack_levels, pack_numbers, unpack_numbers
-from tests.market.rig import STAMP, book_record
+from tests.market.rig import STAMP, book_record, sides
 
 pair_indexes = st.integers(0, 2**16 - 1)
 decimals = st.integers(0, 18)
@@ -296,11 +296,6 @@ def test_every_record_fits_its_slot(publish_levels):
 
 
 # --- the view of a book
-
-# Quantities of a word, of a coin worth next to nothing, and the largest that a record can
-# hold with such a price.
-lots_of_a_level = st.integers(1, 2**63 - 1) | st.integers(2**63, 2**66) | st.integers(2**63, 2**80 - 1)
-sides = st.lists(st.tuples(st.integers(1, 10**12), lots_of_a_level), max_size=25, unique_by=lambda level: level[0])
 
 
 @given(sides, sides, st.sampled_from([1, 5, 10, 25]), decimals, decimals)

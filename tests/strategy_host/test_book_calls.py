@@ -15,8 +15,8 @@ from engine.strategy_host import book_calls, hosted_strategy
 from engine.strategy_host.hosted_strategy import RECORDS_PER_CYCLE_MAX, HostedStrategy
 from engine.telemetry import histogram, merged_snapshot
 from engine.units import NS_PER_MS
+from tests.market.rig import book_record, sides
 from tests.public_feed.rig import SYMBOLS, Market, frames, trade
-from tests.test_records import book_record, sides
 
 IMPLEMENTATIONS: dict[str, Any] = {"portable": SimpleNamespace(BookCalls=book_calls.BookCalls, BookTop=BookTop)}
 if CORE is not None:
