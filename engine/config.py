@@ -31,6 +31,7 @@ from msgspec import inspect as schema
 from engine.endpoints import check_rest_url, check_url
 from engine.errors import ConfigError
 from engine.market import capitals, may_be_tokenized, v2_symbol
+from engine.telemetry.log import MODULES, LogLevel
 
 CONFIG_BYTES_MAX = 1_000_000  # a file for every pair of Kraken has about 30,000
 SYMBOLS_MAX = 2048  # Kraken lists about 1,500 pairs
@@ -96,17 +97,29 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["none", "burst"],
         Meta(description="none: strategies see each update; burst: a pair once per socket burst, the newest only"),
     ] = "none"
-    trades: Annotated[bool, Meta(description="subscribe to trades")] = True
+    trades: Annotated[
+        bool, Meta(description="subscribe to trades; candles, which are made of them, do so in any case")
+    ] = True
     tickers: Annotated[bool, Meta(description="subscribe to tickers")] = True
     ticker_trigger: Annotated[
         Literal["trades", "bbo"], Meta(description="a ticker at each trade, or at each change of the best bid or offer")
     ] = "trades"
     candle_intervals_min: Annotated[
         tuple[Literal[1, 5, 15, 30, 60, 240, 1440, 10080, 21600], ...],
-        Meta(
-            description="minutes; one at most: Kraken gives one interval per symbol and connection; [] for no candles"
-        ),
+        Meta(description="minutes; the candles that are made of each pair's trades, [1, 5, 60] say; [] for none"),
     ] = (1,)
+    candle_history: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=720,
+            description="candles from before the start, of each pair and interval, that REST is asked for",
+        ),
+    ] = 200
+    compare_candles: Annotated[
+        bool,
+        Meta(description="subscribe to Kraken's own candles of the shortest interval, and compare ours with them"),
+    ] = True
     ring_slots: Annotated[
         int,
         Meta(
@@ -145,6 +158,40 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(ge=1, le=200, description="pairs in one subscribe request, so that a thousand pairs take seconds")
     ] = 50
     spin: Annotated[bool, Meta(description="never sleep: faster by some 20 µs, costs one core per shard")] = False
+
+
+class ConnectionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[connection]: how every WebSocket is opened, watched and opened again."""
+
+    ping_interval_s: Annotated[
+        float,
+        Meta(ge=1.0, le=50.0, description="between two pings; Kraken closes a connection that is silent for a minute"),
+    ] = 15.0
+    ping_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=0.5, le=60.0, description="a ping unanswered for so long: reconnect; the public feed waits three times"
+        ),
+    ] = 5.0
+    connect_timeout_s: Annotated[
+        float, Meta(ge=0.5, le=60.0, description="for TCP, and again for TLS and the handshake; usual are 0.1 to 0.5 s")
+    ] = 5.0
+    backoff_min_s: Annotated[
+        float,
+        Meta(ge=0.05, le=60.0, description="the first pause after a failed attempt is drawn from 0 to this"),
+    ] = 0.5
+    backoff_max_s: Annotated[
+        float, Meta(ge=0.1, le=600.0, description="no pause is longer; Kraken's own longer ones are kept besides")
+    ] = 30.0
+    backoff_factor: Annotated[
+        float, Meta(ge=1.0, le=10.0, description="each failed attempt in a row makes the pause longer by this")
+    ] = 2.0
+    attempts_max: Annotated[
+        int,
+        Meta(
+            ge=0, le=100_000, description="failed attempts in a row that end the engine with a reason; 0: never give up"
+        ),
+    ] = 0
 
 
 class FallbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -404,6 +451,14 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: Annotated[
         Literal["console", "json"], Meta(description="console for people, json for machines: one object a line")
     ] = "console"
+    levels: Annotated[
+        dict[str, LogLevel],
+        Meta(description='other levels of single modules: { order_router = "debug", websocket = "error" }'),
+    ] = {}
+    frames: Annotated[
+        bool,
+        Meta(description="log raw frames, without secrets, at most fifty a second of a process; slow, for debugging"),
+    ] = False
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -417,6 +472,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     venue: VenueConfig = VenueConfig()
     feed: FeedConfig = FeedConfig()
+    connection: ConnectionConfig = ConnectionConfig()
     fallback: FallbackConfig = FallbackConfig()
     engine: EngineConfig = EngineConfig()
     strategies: tuple[StrategyConfig, ...] = msgspec.field(default=(), name="strategy")
@@ -616,7 +672,10 @@ def _convert_value(kind: schema.Type, value: object, path: str, place: _Place) -
         case schema.StrType():
             return _of_type(str, "text", value, path, place)
         case schema.DictType():
-            return _of_type(dict, f"a table, written [{path}]", value, path, place)
+            given = _of_type(dict, f"a table, written [{path}]", value, path, place)
+            if isinstance(kind.value_type, schema.AnyType):
+                return given
+            return {key: _convert_value(kind.value_type, each, f"{path}.{key}", place) for key, each in given.items()}
         case schema.IntType():
             return _within(kind.ge, kind.le, _of_type(int, "a whole number", value, path, place), path, place)
         case _:
@@ -674,15 +733,22 @@ def _check_rules(config: Config, place: _Place) -> None:
             f"{place('feed.publish_levels')} must be at most {place.short('feed.depth')}, which is {feed.depth}, "
             f"not {feed.publish_levels}"
         )
-    if len(feed.candle_intervals_min) > 1:
-        raise _error(
-            f"{place('feed.candle_intervals_min')} must have one entry at most, not {len(feed.candle_intervals_min)}: "
-            "Kraken gives one interval per symbol and connection"
-        )
+    if twice := [one for one in set(feed.candle_intervals_min) if feed.candle_intervals_min.count(one) > 1]:
+        raise _error(f"{place('feed.candle_intervals_min')} must name each interval once; {min(twice)} is there twice")
     if feed.ring_slots & (feed.ring_slots - 1):
         near = 1 << (feed.ring_slots.bit_length() - 1)
         raise _error(
             f"{place('feed.ring_slots')} must be a power of two, e.g. {near} or {2 * near}, not {feed.ring_slots}"
+        )
+    for module in config.log.levels:
+        if module not in MODULES:
+            likely = get_close_matches(module, MODULES, 1)
+            told = f"did you mean {likely[0]}?" if likely else f"there are {', '.join(MODULES)}"
+            raise _error(f"{place(f'log.levels.{_key(module)}')} is no module that logs; {told}")
+    if config.connection.backoff_min_s > config.connection.backoff_max_s:
+        raise _error(
+            f"{place('connection.backoff_min_s')} must be at most {place.short('connection.backoff_max_s')}, "
+            f"which is {config.connection.backoff_max_s:g}, not {config.connection.backoff_min_s:g}"
         )
     if engine.restart_delay_min_s > engine.restart_delay_max_s:
         raise _error(

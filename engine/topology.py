@@ -12,12 +12,12 @@ Each strategy has a ring of reports of its own, so one that hangs holds up no ot
 last three exist when the engine trades.
 
 Each market ring has a board, with one slot per pair for its last BOOK_TOP, one per pair for
-its last PAIR record, one for the last VENUE_STATUS, two per pair for its newest TRADE and
-newest CANDLE, after which the successor of a dead feed continues, and two per pair for its
-last TICKER and last REST_BOOK. Pairs are spread over
-the shards in turn; the index of a pair in records is its place in its shard. A shard has
-room for pairs that are subscribed at run time: which pair has which place, and which of its
-channels are wanted, is written in the shard's pair table (engine/processes/pair_table.py).
+its last PAIR record, one for the last VENUE_STATUS, one per pair for its newest TRADE, two
+for its last TICKER and last REST_BOOK, and one for the newest CANDLE of each interval. The
+successor of a dead feed continues after trade and candles. Pairs are spread over the shards
+in turn; the index of a pair in records is its place in its shard. A shard has room for
+pairs that are subscribed at run time: which pair has which place, and which of its channels
+are wanted, is written in the shard's pair table (engine/processes/pair_table.py).
 """
 
 from collections.abc import Sequence
@@ -38,8 +38,8 @@ ROUTER_STATUS_BYTES = 256 * 1024  # of the router's status on its board, as JSON
 FEED_COUNTERS = (
     "heartbeat_ns", "heard_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects",
     "connected", "session_errors", "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed",
-    "candles_repeated", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "unpublishable",
-    "ping_rtt_ns", "trades_filled",
+    "candles_amended", "candles_filled", "candles_received", "candles_compared", "candles_differing", "heartbeats",
+    "level3", "pongs", "unknown", "malformed", "refused", "unpublishable", "ping_rtt_ns", "trades_filled",
     "rest_calls", "rest_failures", "rest_failed_percent", "cache_hits", "comparisons", "divergences", "divergence_ppm",
     "divergence_ppm_max", "source_switches", "failover_ns", "failover_ns_max", "served_by_none_ns",
     "served_by_websocket_ns", "served_by_rest_ns",
@@ -124,6 +124,8 @@ class Shard(Struct, frozen=True):
     number: int
     symbols: tuple[str, ...]
     """The pairs from the start, which have the first places."""
+    candle_intervals_min: tuple[int, ...] = ()
+    """The candles that are made of the pairs' trades."""
     added_max: int = 0
     """Places for pairs that are subscribed at run time."""
 
@@ -153,7 +155,7 @@ class Shard(Struct, frozen=True):
 
     @property
     def board_slots(self) -> int:
-        return 6 * self.pairs_max + 1
+        return (5 + len(self.candle_intervals_min)) * self.pairs_max + 1
 
     def pair_slot(self, pair_index: int) -> int:
         """Board slot of the pair's PAIR record; that of its BOOK_TOP is the index itself."""
@@ -168,17 +170,17 @@ class Shard(Struct, frozen=True):
         """Board slot of the pair's newest TRADE record."""
         return 2 * self.pairs_max + 1 + pair_index
 
-    def candle_slot(self, pair_index: int) -> int:
-        """Board slot of the pair's newest CANDLE record."""
-        return 3 * self.pairs_max + 1 + pair_index
-
     def ticker_slot(self, pair_index: int) -> int:
         """Board slot of the pair's last TICKER record."""
-        return 4 * self.pairs_max + 1 + pair_index
+        return 3 * self.pairs_max + 1 + pair_index
 
     def rest_book_slot(self, pair_index: int) -> int:
         """Board slot of the pair's last REST_BOOK record."""
-        return 5 * self.pairs_max + 1 + pair_index
+        return 4 * self.pairs_max + 1 + pair_index
+
+    def candle_slot(self, pair_index: int, interval_min: int) -> int:
+        """Board slot of the pair's newest CANDLE record of an interval."""
+        return (5 + self.candle_intervals_min.index(interval_min)) * self.pairs_max + 1 + pair_index
 
 
 def pair_counter(pair_index: int, name: str) -> str:
@@ -198,13 +200,17 @@ def report_ring(strategy: str) -> str:
     return f"report-{strategy}"
 
 
-def plan_shards(symbols: Sequence[str], shard_count: int, added_max: int = 0) -> tuple[Shard, ...]:
+def plan_shards(
+    symbols: Sequence[str], shard_count: int, candle_intervals_min: Sequence[int] = (), added_max: int = 0
+) -> tuple[Shard, ...]:
     """Spread the pairs over at most `shard_count` feeds in turn, and the places for
     `added_max` further ones; never more feeds than pairs.
     """
     count = min(shard_count, len(symbols))
+    intervals = tuple(sorted(set(candle_intervals_min)))
     return tuple(
-        Shard(number, tuple(symbols[number::count]), len(range(number, added_max, count))) for number in range(count)
+        Shard(number, tuple(symbols[number::count]), intervals, len(range(number, added_max, count)))
+        for number in range(count)
     )
 
 

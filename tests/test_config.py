@@ -112,7 +112,7 @@ def test_the_example_shows_every_setting_at_its_default() -> None:
         for key, value in table.items():
             if isinstance(value, list) and isinstance(value[0], dict):
                 found |= keys(value[0], f"{prefix}{key}[].")
-            elif isinstance(value, dict) and key != "params":
+            elif isinstance(value, dict) and key not in ("params", "levels"):
                 found |= keys(value, f"{prefix}{key}.")
             else:
                 found.add(f"{prefix}{key}")
@@ -136,8 +136,10 @@ UNITS = r"_(s|ms|min)(_min|_max)?$|_per_(s|minute)(_max)?$|_delay_m\w+_s$|_perce
 
 def test_every_number_says_its_unit() -> None:
     """A number's name ends in its unit, or counts things: a silence of 3 what?"""
-    counts = {"shards", "depth", "publish_levels", "ring_slots", "symbols_per_request", "breaker_failures",
-              "pairs_added_max"}  # fmt: skip
+    counts = {
+        "shards", "depth", "publish_levels", "ring_slots", "symbols_per_request", "breaker_failures", "candle_history",
+        "backoff_factor", "attempts_max", "pairs_added_max",
+    }  # fmt: skip
     for setting in all_settings():
         name = setting.path.rpartition(".")[2]
         if isinstance(setting.default, int | float) and not isinstance(setting.default, bool):
@@ -161,10 +163,22 @@ def test_configuration_is_frozen() -> None:
         ("dept = 10", "engine.toml: dept is not a setting; did you mean feed.depth?"),
         (
             "zzz = 10",
-            "engine.toml: zzz is not a setting; there are name, symbols, venue, feed, fallback, engine, strategy, "
-            "trading, risk, log",
+            "engine.toml: zzz is not a setting; there are name, symbols, venue, feed, connection, fallback, engine, "
+            "strategy, trading, risk, log",
         ),
         ('"a\\nb\\u2028" = 1', 'engine.toml: "a\\nb\\u2028" is not a setting; there are name, symbols, '),
+        (
+            'log.levels = { order_ruter = "debug" }',
+            "engine.toml: log.levels.order_ruter is no module that logs; did you mean order_router?",
+        ),
+        (
+            'log.levels = { rest = "loud" }',
+            'engine.toml: log.levels.rest must be one of debug, error, info, warning, not "loud"',
+        ),
+        (
+            "connection.backoff_min_s = 60",
+            "engine.toml: connection.backoff_min_s must be at most connection.backoff_max_s, which is 30, not 60",
+        ),
         ('feed.depth = "ten"', 'engine.toml: feed.depth must be a whole number, not "ten"'),
         ("feed.depth = 10.0", "engine.toml: feed.depth must be a whole number, not 10.0"),
         ("feed.depth = true", "engine.toml: feed.depth must be a whole number, not true"),
@@ -243,9 +257,8 @@ def test_configuration_is_frozen() -> None:
             "engine.toml: feed.publish_levels must be at most feed.depth, which is 10, not 25",
         ),
         (
-            "feed.candle_intervals_min = [1, 5]",
-            "engine.toml: feed.candle_intervals_min must have one entry at most, not 2: "
-            "Kraken gives one interval per symbol and connection",
+            "feed.candle_intervals_min = [1, 5, 1]",
+            "engine.toml: feed.candle_intervals_min must name each interval once; 1 is there twice",
         ),
         (
             "feed.candle_intervals_min = [2]",
@@ -434,7 +447,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
             "publish_levels": draw(st.integers(1, depth)),
             "conflate": draw(st.sampled_from(["none", "burst"])),
             "trades": draw(st.booleans()),
-            "candle_intervals_min": draw(st.sampled_from([[], [1], [21600]])),
+            "candle_intervals_min": draw(st.sampled_from([[], [1], [21600], [60, 1, 5]])),
             "ring_slots": 1 << draw(st.integers(10, 22)),
             "heartbeat_silence_s": draw(st.floats(1.5, 60.0)),
         },

@@ -29,7 +29,7 @@ from engine.processes.launch import (
     encode_news,
     read_launch,
 )
-from engine.telemetry.log import configure_log, say_left_out
+from engine.telemetry.log import FRAMES, configure_log, say_left_out
 
 EXIT_MISCONFIGURED = 2
 
@@ -84,7 +84,8 @@ def _run(
     run: Callable[[Any, socket.socket, Tell], Awaitable[None]],
 ) -> int:
     setproctitle(f"kraken-engine {title}"[:120])
-    configure_log(launch.log_level, launch.log_format, name)
+    levels = ({FRAMES: "info"} if launch.log.frames else {}) | launch.log.levels
+    configure_log(launch.log.level, launch.log.format, name, levels=levels)
     news = socket.socket(fileno=launch.news_fd)
 
     def tell(item: News) -> None:

@@ -58,7 +58,7 @@ def replay(
         },
     )
     check_writable(summary_path)
-    configure_log(config.log.level, config.log.format, "replay")
+    configure_log(config.log.level, config.log.format, "replay", levels=config.log.levels)
     opened = [Capture(path) for path in captures]
     held = dict.fromkeys(symbol for capture in opened for symbol in capture.symbols)
     # The pairs of a configuration file are those of live runs; a replay takes what the

@@ -79,7 +79,7 @@ def run(
     )
     engine_run = Run(config, shlex.split(venue_options) if venue == LOCAL else None)
     check_writable(summary_path)
-    configure_log(config.log.level, config.log.format, "engine")
+    configure_log(config.log.level, config.log.format, "engine", levels=config.log.levels)
     stops = StopSignals()
     stops.install()
     try:

@@ -5,7 +5,7 @@ least 5 seconds between attempts",
 https://docs.kraken.com/exchange/guides/websockets/reconnection
 
     connection dropped, 1st to 3rd time in a row     at once
-    after that, and whenever connecting fails        0 to 0.5 s, 0 to 1 s, 0 to 2 s … 0 to 30 s
+    after that, and whenever connecting fails        0 to 0.5 s, 0 to 1 s, 0 to 2 s … 0 to 30 s (as configured)
     connection was healthy for 30 s                  as at the start
 
 The wait is drawn from the whole range ("full jitter"), so that clients which lost their
@@ -18,6 +18,7 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 FIRST_CEILING_NS = 500 * NS_PER_MS  # a server that restarts needs about that long
 CEILING_NS_MAX = 30 * NS_PER_S  # 15 s on average: 40 attempts per 10 minutes, far inside the budget of 150
+FACTOR = 2.0  # of one ceiling to the next
 INSTANT_RETRIES_MAX = 3  # Kraken's "handful"
 HEALTHY_NS = 30 * NS_PER_S  # long enough for every subscription to have been confirmed
 
@@ -33,19 +34,21 @@ class Backoff:
         *,
         first_ceiling_ns: int = FIRST_CEILING_NS,
         ceiling_ns_max: int = CEILING_NS_MAX,
+        factor: float = FACTOR,
         instant_retries_max: int = INSTANT_RETRIES_MAX,
         healthy_ns: int = HEALTHY_NS,
     ) -> None:
         self._random = random
         self._first_ceiling_ns = first_ceiling_ns
         self._ceiling_ns_max = ceiling_ns_max
+        self._factor = factor
         self._instant_retries_max = instant_retries_max
         self._healthy_ns = healthy_ns
         # When the connection was opened; None while there is none.
         self._opened_at: MonoNs | None = None
         # Drops that may still be answered at once. Full again after a healthy connection.
         self._instant_retries_left = instant_retries_max
-        # Waits drawn since the last healthy connection; the ceiling doubles with each.
+        # Waits drawn since the last healthy connection; the ceiling grows with each.
         self._waits = 0
 
     def opened(self, now: MonoNs) -> None:
@@ -66,6 +69,6 @@ class Backoff:
         return MonoNs(now + floor_ns + self._draw())
 
     def _draw(self) -> int:
-        ceiling = min(self._ceiling_ns_max, self._first_ceiling_ns << min(self._waits, 32))
+        ceiling = min(self._ceiling_ns_max, int(self._first_ceiling_ns * self._factor ** min(self._waits, 32)))
         self._waits += 1
         return int(self._random.random() * ceiling)

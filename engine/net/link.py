@@ -64,6 +64,7 @@ class Link(WSListener, Generic[E]):
         clock: Clock,
         poll_interval_s: float,
         close_deadline_s: float,
+        on_sent: Callable[[bytes], None] | None = None,
     ) -> None:
         self._session = session
         self._traffic = traffic
@@ -76,6 +77,7 @@ class Link(WSListener, Generic[E]):
         # Hot: bound once, a call per frame.
         self._receive = receive
         self._to_send = session.to_send
+        self._on_sent = on_sent
         self._mono_ns = clock.mono_ns
 
         # The connection, from the moment the upgrade is done; None before.
@@ -201,6 +203,8 @@ class Link(WSListener, Generic[E]):
         if not self.live or self.transport is None or self._writing_paused:
             return False
         self.transport.send(TEXT, request)
+        if self._on_sent is not None:
+            self._on_sent(request)
         return True
 
     def send_due(self) -> None:
@@ -283,6 +287,8 @@ class Link(WSListener, Generic[E]):
             return
         for request in self._to_send():
             transport.send(TEXT, request)
+            if self._on_sent is not None:
+                self._on_sent(request)
 
     def _send_close(self, transport: WSTransport, code: WSCloseCode, reason: str) -> None:
         # Never half a character.

@@ -32,9 +32,10 @@ from picows import ws_connect
 
 from engine.clock import Clock
 from engine.endpoints import check_url
-from engine.errors import MisuseError
+from engine.errors import MisuseError, UserError
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
+from engine.net.frame_log import FrameLog
 from engine.net.link import MESSAGE_BYTES_MAX, Link, link_of
 from engine.net.reasons import connect_failure_text, retry_after_s
 from engine.net.resolver import Resolver
@@ -58,6 +59,15 @@ SERVICE_RESTART = 1012
 E = TypeVar("E")
 
 
+class GaveUp(UserError):
+    """Too many attempts to connect failed one after the other."""
+
+    def __init__(self, failures: int, last_error: str) -> None:
+        super().__init__(
+            f"{last_error}; given up after {failures} attempts in a row, as connection.attempts_max says (0: never)"
+        )
+
+
 class WebSocketConnection(Traffic, Generic[E]):
     """Keeps one session connected to `url`; for use in the thread of the event loop that
     runs `run()`.
@@ -77,6 +87,8 @@ class WebSocketConnection(Traffic, Generic[E]):
         budget: ConnectionBudget,
         resolver: Resolver,
         ca_file: Path | None = None,
+        failures_max: int = 0,
+        frame_log: FrameLog | None = None,
         handshake_deadline_s: float = HANDSHAKE_DEADLINE_S,
         close_deadline_s: float = CLOSE_DEADLINE_S,
         poll_interval_s: float = POLL_INTERVAL_S,
@@ -89,6 +101,8 @@ class WebSocketConnection(Traffic, Generic[E]):
                       events; and after the events of a poll or a close
         receive       takes a message in the session's stead, and has the session take it where it must; None: the
                       session takes each
+        failures_max  attempts that fail in a row until `run` gives up; 0: it never does
+        frame_log     is given every frame; then there is no lane, which would take some unseen; None: nothing is
         lane          what may take frames before `receive`, in the socket's own buffer, and end a burst of which it
                       took every frame without `on_burst_end`; None: nothing
         """
@@ -100,10 +114,15 @@ class WebSocketConnection(Traffic, Generic[E]):
         self._on_burst_end = on_burst_end
         self._receive = session.receive if receive is None else receive
         self._lane = lane
+        self._on_sent: Callable[[bytes], None] | None = None
+        if frame_log is not None:
+            self._receive, self._lane = _noted(self._receive, frame_log), None
+            self._on_sent = frame_log.sent
         self._clock = clock
         self._backoff = backoff
         self._budget = budget
         self._resolver = resolver
+        self._failures_max = failures_max
         self._handshake_deadline_s = handshake_deadline_s
         self._close_deadline_s = close_deadline_s
         self._poll_interval_s = poll_interval_s
@@ -128,16 +147,22 @@ class WebSocketConnection(Traffic, Generic[E]):
         return self._link is not None and self._link.live
 
     async def run(self) -> None:
-        """Connect, serve and reconnect until `stop`; raises only the MisuseError of a
-        session or callback.
+        """Connect, serve and reconnect until `stop`.
+
+        Raises GaveUp when `failures_max` attempts have failed one after the other, and the
+        MisuseError of a session or callback.
         """
         if not self._returned.is_set():
             raise MisuseError(f"{self._endpoint.url}: run() runs already")
         self._returned.clear()
-        retry_at = self._clock.mono_ns()
+        retry_at, failures = self._clock.mono_ns(), 0
         try:
             while await self._turn_comes(retry_at):
+                connects = self.connects
                 floor_ns = await self._connect_and_serve()
+                failures = 0 if self.connects > connects else failures + 1
+                if 0 < self._failures_max <= failures and not self._stopping.is_set():
+                    raise GaveUp(failures, self.last_error)
                 retry_at = self._backoff.retry_at(self._clock.mono_ns(), floor_ns)
         finally:
             self._interrupt, self._link = _nothing, None
@@ -203,6 +228,7 @@ class WebSocketConnection(Traffic, Generic[E]):
             clock=self._clock,
             poll_interval_s=self._poll_interval_s,
             close_deadline_s=self._close_deadline_s,
+            on_sent=self._on_sent,
         )
         try:
             floor_ns = await self._connect(link)
@@ -331,6 +357,18 @@ def _shut(sock: socket.socket) -> None:
     """Shut the socket down, so that its reader sees the end; no effect when it is closed."""
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
+
+
+def _noted(
+    receive: Callable[[bytes, MonoNs], Sequence[E]], frame_log: FrameLog
+) -> Callable[[bytes, MonoNs], Sequence[E]]:
+    """The same, with every message in the log first."""
+
+    def receive_noted(message: bytes, received_at: MonoNs) -> Sequence[E]:
+        frame_log.received(message)
+        return receive(message, received_at)
+
+    return receive_noted
 
 
 def _nothing() -> None:

@@ -26,6 +26,7 @@ from engine.net.control_socket import serve_control
 from engine.order_router.router import OrderRouter
 from engine.order_router.shell import RouterShell, assemble
 from engine.order_router.token_server import serve_tokens
+from engine.processes.connecting import keep_connected
 from engine.processes.launch import News, RouterLaunch, Tell
 from engine.processes.runner import LoopRunner, settle_memory
 from engine.units import NS_PER_S
@@ -58,7 +59,12 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     if launch.is_live:
         core.shut("the key and the account are being checked")
     servers = await _serve(launch, shell)
-    works = (shell.connection.run(), _look_after(shell), shell.rest.failed, _check_account(launch, shell, tell, clock))
+    works = (
+        keep_connected(shell.connection, tell, stopping),
+        _look_after(shell),
+        shell.rest.failed,
+        _check_account(launch, shell, tell, clock),
+    )
     tasks: list[asyncio.Future[None]] = [asyncio.ensure_future(work) for work in works]
     if shell.is_successor:
         _ask_for_snapshot(launch)

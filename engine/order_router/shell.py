@@ -26,8 +26,6 @@ from engine.kraken.rest.signing import Signer
 from engine.kraken.trading.session import TradingSession, TradingSettings
 from engine.kraken_rest.calls import RestCalls
 from engine.kraken_rest.client import KrakenRest
-from engine.net.backoff import Backoff
-from engine.net.budget import ConnectionBudget
 from engine.net.https import HttpsClient
 from engine.net.key_lock import KeyLock
 from engine.net.resolver import Resolver
@@ -43,6 +41,7 @@ from engine.orders.blotter import Blotter, fold
 from engine.orders.journal import Journal
 from engine.orders.journal_records import JournalError, Record, RunBegan
 from engine.processes.callback_words import StrategyWords
+from engine.processes.connecting import make_connection, make_resolver
 from engine.processes.launch import RouterLaunch
 from engine.processes.pair_table import PairTable
 from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segment
@@ -85,25 +84,29 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
     shared = Counters(memories[launch.counters_fd], ROUTER_COUNTERS)
     is_successor = shared.get("heartbeat_ns") > 0
     shared.set("heartbeat_ns", clock.mono_ns())
-    now, names = Instant(clock.mono_ns(), clock.wall_ns()), Resolver()
+    now, names = Instant(clock.mono_ns(), clock.wall_ns()), make_resolver(launch.connection)
     https, key_lock, signer = _open_rest(launch, clock, names)
     rest = RestCalls(KrakenRest(https, clock, signer=signer, key=key_lock), clock, now, histograms["rest"])
     opened = _open_journal(launch, signer, clock, is_successor=is_successor)
     history = HistoryWriter(Path(launch.state_dir) / HISTORY_FILE) if trading.history else None
-    session = TradingSession(TradingSettings(answer_deadline_ns=int(trading.answer_timeout_s * NS_PER_S)))
+    session = TradingSession(
+        TradingSettings(
+            answer_deadline_ns=int(trading.answer_timeout_s * NS_PER_S),
+            ping_interval_ns=int(launch.connection.ping_interval_s * NS_PER_S),
+            pong_deadline_ns=int(launch.connection.ping_timeout_s * NS_PER_S),
+        )
+    )
     # The connection needs the router, which is made after the core; nothing is received
     # before it runs.
     routers: list[OrderRouter] = []
-    connection: WebSocketConnection[TradingEvent] = WebSocketConnection(
+    connection: WebSocketConnection[TradingEvent] = make_connection(
+        launch,
         launch.url,
         session,
         on_events=lambda events: routers[0].on_trading_events(events),
         on_burst_end=lambda: routers[0].core.end_burst(),
         clock=clock,
-        backoff=Backoff(random.Random()),
-        budget=ConnectionBudget(attempts_max=launch.attempts_max),
         resolver=names,
-        ca_file=Path(launch.ca_file) if launch.ca_file else None,
     )
     boards = _boards(launch, memories, clock)
     strategies = [port.strategy for port in launch.reports]

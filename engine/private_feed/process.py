@@ -2,7 +2,6 @@
 parent's end."""
 
 import asyncio
-import random
 import signal
 import socket
 from contextlib import suppress
@@ -10,16 +9,15 @@ from pathlib import Path
 
 from engine.clock import SystemClock
 from engine.kraken.private.session import PrivateEvent, PrivateSession, PrivateSettings
-from engine.net.backoff import Backoff
-from engine.net.budget import ConnectionBudget
-from engine.net.resolver import Resolver
 from engine.net.websocket import WebSocketConnection
 from engine.private_feed.feed import PrivateFeed
+from engine.processes.connecting import keep_connected, make_connection, make_resolver
 from engine.processes.launch import PrivateFeedLaunch, Tell
 from engine.processes.token_socket import ask_token
 from engine.ring import Publisher, Segment
 from engine.telemetry import Counters
 from engine.topology import PRIVATE_FEED_COUNTERS
+from engine.units import NS_PER_S
 
 WORK_INTERVAL_S = 0.02  # between two duty cycles that no frame drives
 
@@ -28,7 +26,13 @@ async def run_private_feed(launch: PrivateFeedLaunch, _: socket.socket, tell: Te
     """Serve the account until SIGTERM."""
     ring, counters = (Segment.attach(fd).memory for fd in (launch.ring_fd, launch.counters_fd))
     clock = SystemClock()
-    session = PrivateSession(PrivateSettings(heartbeat_silence_ns=launch.heartbeat_silence_ns))
+    session = PrivateSession(
+        PrivateSettings(
+            heartbeat_silence_ns=launch.heartbeat_silence_ns,
+            ping_interval_ns=int(launch.connection.ping_interval_s * NS_PER_S),
+            pong_deadline_ns=int(launch.connection.ping_timeout_s * NS_PER_S),
+        )
+    )
     feed = PrivateFeed(
         session,
         publisher=Publisher(ring, launch.doorbells),
@@ -37,16 +41,14 @@ async def run_private_feed(launch: PrivateFeedLaunch, _: socket.socket, tell: Te
         ask_token=lambda: ask_token(Path(launch.token_path)),
     )
     feed.on_start()
-    connection: WebSocketConnection[PrivateEvent] = WebSocketConnection(
+    connection: WebSocketConnection[PrivateEvent] = make_connection(
+        launch,
         launch.url,
         session,
         on_events=feed.on_events,
         on_burst_end=feed.on_burst_end,
         clock=clock,
-        backoff=Backoff(random.Random()),
-        budget=ConnectionBudget(attempts_max=launch.attempts_max),
-        resolver=Resolver(),
-        ca_file=Path(launch.ca_file) if launch.ca_file else None,
+        resolver=make_resolver(launch.connection),
     )
     feed.connection = feed.traffic = connection
     loop = asyncio.get_running_loop()
@@ -55,7 +57,7 @@ async def run_private_feed(launch: PrivateFeedLaunch, _: socket.socket, tell: Te
     nudges = socket.socket(fileno=launch.nudge_fd)
     nudges.setblocking(False)
     loop.add_reader(nudges, _read_nudges, nudges, feed)
-    connecting = asyncio.ensure_future(connection.run())
+    connecting = asyncio.ensure_future(keep_connected(connection, tell, stopped))
     working = asyncio.ensure_future(_work(feed))
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait({connecting, working, stopping}, return_when=asyncio.FIRST_COMPLETED)

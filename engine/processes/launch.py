@@ -9,9 +9,8 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from engine.config import FallbackConfig, RiskConfig, TradingConfig
+from engine.config import ConnectionConfig, FallbackConfig, LogConfig, RiskConfig, TradingConfig
 from engine.kraken.public.session import PublicSettings
-from engine.telemetry.log import LogFormat
 from engine.topology import Shard
 
 Conflation = Literal["none", "burst"]
@@ -26,12 +25,12 @@ class ActorLaunch(Struct, frozen=True, kw_only=True):
     """Connection attempts in ten minutes: this process's share of what Kraken allows one
     address.
     """
+    connection: ConnectionConfig
     counters_fd: int
     news_fd: int
     """A socket for News to the supervisor; its other end closes when the supervisor dies."""
     parent_pid: int
-    log_level: str
-    log_format: LogFormat
+    log: LogConfig
 
 
 class FeedLaunch(ActorLaunch, frozen=True, kw_only=True):
@@ -45,6 +44,8 @@ class FeedLaunch(ActorLaunch, frozen=True, kw_only=True):
     """REST of the same venue; None when it is not to be asked."""
     calls_per_s: float
     """Calls of REST: this process's share of what Kraken allows one address."""
+    candle_history: int
+    """Candles from before the start that REST is asked for."""
     conflate: Conflation
     spin: bool
     ring_fd: int

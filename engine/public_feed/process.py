@@ -3,7 +3,6 @@ SIGTERM.
 """
 
 import asyncio
-import random
 import signal
 import socket
 from contextlib import suppress
@@ -14,11 +13,9 @@ from engine.kraken.public.events import Event
 from engine.kraken.public.session import PublicSession
 from engine.kraken_rest.client import KrakenRest
 from engine.kraken_rest.public_calls import PublicCalls
-from engine.net.backoff import Backoff
-from engine.net.budget import ConnectionBudget
 from engine.net.https import HttpsClient
-from engine.net.resolver import Resolver
 from engine.net.websocket import WebSocketConnection
+from engine.processes.connecting import keep_connected, make_connection, make_resolver
 from engine.processes.launch import FeedLaunch, News, Tell
 from engine.processes.pair_table import PairTable
 from engine.public_feed.fallback import Fallback
@@ -42,7 +39,7 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
     clock = SystemClock()
     session = PublicSession(launch.settings)
     sources = Sources(session, _source_settings(launch), clock.mono_ns())
-    names = Resolver()
+    names = make_resolver(launch.connection)
     ca_file = Path(launch.ca_file) if launch.ca_file else None
     feed = PublicFeed(
         launch.shard,
@@ -57,12 +54,14 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
         pair_patience_ns=PAIR_PATIENCE_NS,
         sources=sources,
         divergence_ppm_max=int(launch.fallback.divergence_percent * PPM / 100),
+        candle_history=launch.candle_history,
     )
     table = PairTable(pair_table)
     followed = _Follower(feed, table)
     followed.look()
     feed.on_start()
-    connection: WebSocketConnection[Event] = WebSocketConnection(
+    connection: WebSocketConnection[Event] = make_connection(
+        launch,
         launch.url,
         session,
         on_events=feed.on_events,
@@ -70,10 +69,7 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
         receive=feed.receive,
         lane=feed.lane,
         clock=clock,
-        backoff=Backoff(random.Random()),
-        budget=ConnectionBudget(attempts_max=launch.attempts_max),
         resolver=names,
-        ca_file=ca_file,
     )
     feed.traffic = connection
     rest = None
@@ -86,7 +82,7 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     if launch.spin:
         _spin(loop)
-    connecting = asyncio.ensure_future(connection.run())
+    connecting = asyncio.ensure_future(keep_connected(connection, tell, stopped))
     working = asyncio.ensure_future(_work(feed, followed))
     falling_back = asyncio.ensure_future(fallback.run())
     stopping = asyncio.ensure_future(stopped.wait())

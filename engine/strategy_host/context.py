@@ -18,13 +18,13 @@ from engine.records import (
     Ticker,
     Trade,
     measure_ages_by,
-    unpack_candle,
     unpack_ticker,
     unpack_trade,
 )
 from engine.strategy.api import Logger
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Order, Position, TradingStatus
+from engine.strategy_host.candle_memory import CANDLES_KEPT, CandleMemory
 from engine.strategy_host.order_client import ELSEWHERE, OrderClient
 from engine.topology import NO_CHANNELS, Channel
 from engine.units import MonoNs, WallNs
@@ -70,7 +70,7 @@ class StrategyContext:
         # Of each pair, as records: they are unpacked when they are asked for.
         self.ticker_records: dict[str, bytes | None] = {}
         self.trade_records: dict[str, deque[bytes]] = {}
-        self.candle_records: dict[str, dict[int, bytes]] = {}
+        self.candle_memory = CandleMemory()
         # None where nobody knows: in a replay.
         self._freshness: dict[str, Freshness | None] = {}
         measure_ages_by(clock.mono_ns)
@@ -93,7 +93,7 @@ class StrategyContext:
             self.books[symbol], self.states[symbol] = None, FeedState.UNSUBSCRIBED
             self.ticker_records[symbol] = None
             self.trade_records[symbol] = deque(maxlen=TRADES_KEPT)
-            self.candle_records[symbol] = {}
+            self.candle_memory.follow(symbol)
             self.pairs.setdefault(symbol, None)
             self._freshness[symbol] = freshness
         is_followed = Channel.BOOK in channels
@@ -107,8 +107,9 @@ class StrategyContext:
         self.symbols = tuple(each for each in self.symbols if each != symbol)
         self._orders.forget_pair(symbol)
         for table in (self.channels, self.books, self.states, self.ticker_records, self.trade_records,
-                      self.candle_records, self._freshness):  # fmt: skip
+                      self._freshness):  # fmt: skip
             table.pop(symbol, None)
+        self.candle_memory.drop(symbol)
 
     def confirmed(self, symbol: str) -> Channel:
         """The channels of a pair that Kraken has confirmed on the present connection; none
@@ -134,9 +135,12 @@ class StrategyContext:
         return tuple(unpack_trade(symbol, record) for record in self._of(self.trade_records, symbol))
 
     def candle(self, symbol: str, interval_min: int | None = None) -> Candle | None:
-        records = self._of(self.candle_records, symbol)
-        record = next(iter(records.values()), None) if interval_min is None else records.get(interval_min)
-        return None if record is None else unpack_candle(symbol, record)
+        self._of(self.pairs, symbol)
+        return self.candle_memory.newest(symbol, interval_min)
+
+    def candles(self, symbol: str, interval_min: int = 1, count: int = CANDLES_KEPT) -> Sequence[Candle]:
+        self._of(self.pairs, symbol)
+        return tuple(self.candle_memory.last(symbol, interval_min, count))
 
     def state(self, symbol: str) -> FeedState:
         return self._of(self.states, symbol)

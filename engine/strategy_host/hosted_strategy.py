@@ -42,7 +42,6 @@ from engine.records import (
     FeedState,
     Kind,
     VenueStatus,
-    number_of,
     pair_index_of,
     received_at_of,
     state_of,
@@ -599,7 +598,7 @@ class HostedStrategy:
             if self._on_ticker is not None:
                 self._call_measured(self._on_ticker, ON_TICKER, unpack_ticker(symbol, record), received_at_of(record))
         elif kind == CANDLE:
-            self.context.candle_records[symbol][number_of(record)] = record
+            self.context.candle_memory.keep(symbol, record)
             if self._on_candle is not None:
                 self._call_measured(self._on_candle, ON_CANDLE, unpack_candle(symbol, record), received_at_of(record))
         elif kind == REST_BOOK and self.strategy.rest_books:
@@ -673,6 +672,7 @@ class HostedStrategy:
         returns how many."""
         shard, work = feed.shard, 0
         followed = [pair_index for pair_index, channels in enumerate(feed.channels) if channels]
+        self._read_candles(feed)
         # Books before pairs: a feed tells a pair before its first book, so no book is told
         # without its pair.
         books = {pair_index: feed.board.read(pair_index) for pair_index in followed}
@@ -744,8 +744,9 @@ class HostedStrategy:
         """
         shard, board = feed.shard, feed.board
         book = board.read(pair_index)
-        for slot in (shard.pair_slot, shard.ticker_slot, shard.candle_slot):
-            record = board.read(slot(pair_index))
+        candle_slots = [shard.candle_slot(pair_index, each) for each in shard.candle_intervals_min]
+        for slot in (shard.pair_slot(pair_index), shard.ticker_slot(pair_index), *candle_slots):
+            record = board.read(slot)
             if record is not None:
                 self._dispatch_rare(feed, record)
             if self._held_up or pair_index not in feed.beginning:
@@ -753,6 +754,18 @@ class HostedStrategy:
         if book is not None and feed.books_wanted[pair_index]:
             self._tell_book(feed, pair_index, book, "as the board says")
         return not self._held_up
+
+    def _read_candles(self, feed: FollowedRing) -> None:
+        """Take the newest candles from the board; where an interval has ended meanwhile,
+        begin anew, for its end was missed: better none than a hole.
+        """
+        for pair_index, symbol in enumerate(feed.symbols):
+            if Channel.CANDLE not in feed.channels[pair_index]:
+                continue
+            for interval_min in feed.shard.candle_intervals_min:
+                record = feed.board.read(feed.shard.candle_slot(pair_index, interval_min))
+                if record is not None:
+                    self.context.candle_memory.go_on(symbol, record)
 
     # --- callbacks
 

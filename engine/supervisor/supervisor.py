@@ -27,7 +27,7 @@ import structlog
 from engine.clock import SystemClock
 from engine.config import Config, FeedConfig, VenueConfig
 from engine.errors import UserError
-from engine.kraken.public.session import PublicSettings
+from engine.kraken.public.session import PONG_PATIENCE, PublicSettings
 from engine.ledger_check import Told
 from engine.net.budget import ATTEMPTS_MAX
 from engine.net.control_socket import Request, serve_control
@@ -141,13 +141,19 @@ class Supervisor:
         runs the strategies on the loop that runs `run`, instead of in a thread."""
         self._config = config
         self._url = url
-        self._rest_url = _rest_url(config, url, account)
+        self.rest_url = _rest_url(config, url, account)
+        """REST of the venue; None when it is not to be asked."""
         self._directory = directory
         self.clock = SystemClock()
         self._began_at = self.clock.mono_ns()
-        shards = plan_shards(config.symbols, config.feed.shards, config.feed.pairs_added_max)
-        self._feeds = [_Feed(shard, config, self) for shard in shards]
+        added_max, intervals = config.feed.pairs_added_max, config.feed.candle_intervals_min
+        self._feeds = [
+            _Feed(shard, config, self)
+            for shard in plan_shards(config.symbols, config.feed.shards, intervals, added_max)
+        ]
         self.followed = FollowedPairs([feed.followed for feed in self._feeds], configured_channels(config.feed))
+        # Who asks REST for public data: each feed, and a program that opened the engine.
+        self._asker_count = len(self._feeds) + in_loop
         # The strategy host's doorbell, rung by every feed.
         self._eventfd = open_eventfd()
         weakref.finalize(self, os.close, self._eventfd)
@@ -431,31 +437,41 @@ class Supervisor:
     def _router_told(self, news: News) -> None:
         self._fail(UserError(news.text))
 
+    @property
+    def calls_per_s(self) -> float:
+        """Calls of REST for public data: the share of each that asks."""
+        return self._config.fallback.calls_per_s / self._asker_count
+
     def feed_launch(self, feed: _Feed) -> tuple[FeedLaunch, tuple[int, ...]]:
         """The launch of a feed's process, and the descriptors that it inherits."""
         config, intervals = self._config, self._config.feed.candle_intervals_min
+        compared = min(intervals, default=None) if config.feed.compare_candles else None
         launch = FeedLaunch(
             shard=feed.shard,
             url=self._url,
             ca_file=config.venue.ca_file,
+            connection=config.connection,
             settings=PublicSettings(
                 symbols=feed.shard.symbols,
                 depth=config.feed.depth,
                 publish_levels=config.feed.publish_levels,
-                trades=config.feed.trades,
+                trades=config.feed.trades or bool(intervals),
                 tickers=config.feed.tickers,
                 ticker_trigger=config.feed.ticker_trigger,
-                candle_interval_min=intervals[0] if intervals else None,
+                candle_interval_min=compared,
                 heartbeat_silence_ns=int(config.feed.heartbeat_silence_s * NS_PER_S),
+                ping_interval_ns=int(config.connection.ping_interval_s * NS_PER_S),
+                pong_deadline_ns=int(PONG_PATIENCE * config.connection.ping_timeout_s * NS_PER_S),
                 book_silence_ns=int(config.feed.book_silence_s * NS_PER_S),
                 subscribe_deadline_ns=int(config.feed.subscribe_deadline_s * NS_PER_S),
                 requests_per_s=config.feed.requests_per_s,
                 symbols_per_request=config.feed.symbols_per_request,
-                fills_gaps=self._rest_url is not None,
+                fills_gaps=self.rest_url is not None,
             ),
             fallback=config.fallback,
-            rest_url=self._rest_url,
-            calls_per_s=config.fallback.calls_per_s / len(self._feeds),
+            rest_url=self.rest_url,
+            calls_per_s=self.calls_per_s,
+            candle_history=config.feed.candle_history,
             conflate=config.feed.conflate,
             spin=config.feed.spin,
             attempts_max=ATTEMPTS_MAX // (len(self._feeds) + (2 if self._trading is not None else 0)),
@@ -466,8 +482,7 @@ class Supervisor:
             doorbells=[(STRATEGY_HOST_DOORBELL, self._eventfd)],
             news_fd=feed.actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
-            log_level=config.log.level,
-            log_format=config.log.format,
+            log=config.log,
         )
         return launch, launch.descriptors
 
@@ -527,7 +542,7 @@ def configured_channels(feed: FeedConfig) -> Channel:
     """What is followed of each pair unless a call says otherwise."""
     return (
         Channel.BOOK
-        | (Channel.TRADE if feed.trades else NO_CHANNELS)
+        | (Channel.TRADE if feed.trades or feed.candle_intervals_min else NO_CHANNELS)
         | (Channel.TICKER if feed.tickers else NO_CHANNELS)
         | (Channel.CANDLE if feed.candle_intervals_min else NO_CHANNELS)
     )

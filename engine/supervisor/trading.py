@@ -212,6 +212,7 @@ class Trading:
         launch = PrivateFeedLaunch(
             url=self._account.private_url,
             ca_file=config.venue.ca_file,
+            connection=config.connection,
             attempts_max=self._attempts_max,
             token_path=str(self._directory.token_path),
             ring_fd=self._account_ring.fd,
@@ -221,8 +222,7 @@ class Trading:
             counters_fd=actor.counters_segment.fd,
             news_fd=actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
-            log_level=config.log.level,
-            log_format=config.log.format,
+            log=config.log,
         )
         return launch, launch.descriptors
 
@@ -232,6 +232,7 @@ class Trading:
             url=account.private_url,
             rest_url=account.rest_url,
             ca_file=config.venue.ca_file,
+            connection=config.connection,
             attempts_max=self._attempts_max,
             credentials_fd=account.credentials_fd,
             is_live=account.is_live,
@@ -256,8 +257,7 @@ class Trading:
             counters_fd=actor.counters_segment.fd,
             news_fd=actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
-            log_level=config.log.level,
-            log_format=config.log.format,
+            log=config.log,
         )
         return launch, launch.descriptors
 

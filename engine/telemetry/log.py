@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -28,6 +29,14 @@ from engine.secret import redact, redact_secrets
 from engine.telemetry.log_limit import Line, LogLimit
 
 LogFormat = Literal["console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+# The modules that log, each under its own name; `FRAMES` are the raw frames of connections.
+FRAMES: Final = "frames"
+MODULES: Final = (
+    "actor", "control_socket", "core", "engine", FRAMES, "history", "key_lock", "link", "order_resolver",
+    "order_router", "preflight", "private_feed", "program", "public_feed", "replay", "rest", "ring", "server",
+    "strategy", "strategy_host", "supervisor", "tokens", "view", "websocket",
+)  # fmt: skip
 UNLIMITED = "_unlimited"  # bound to a logger all of whose lines are written
 
 LINES_WAITING_MAX: Final = 10_000  # for a stream that takes none; about 2 MB
@@ -36,11 +45,18 @@ EXIT_WAIT_S: Final = 1.0  # for a stream to take the last lines
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure_log(level: str, log_format: LogFormat, actor: str, *, is_guest: bool = False) -> None:
+def configure_log(
+    level: str,
+    log_format: LogFormat,
+    actor: str,
+    *,
+    levels: Mapping[str, str] | None = None,
+    is_guest: bool = False,
+) -> None:
     """Set up the logs of this process; every line names `actor`.
 
-    `is_guest`: the process is a program of the user's, whose own logging and uncaught
-    errors are left alone.
+    `levels` are those of single modules, in place of `level`. `is_guest`: the process is a
+    program of the user's, whose own logging and uncaught errors are left alone.
     """
     renderer: structlog.types.Processor
     if log_format == "json":
@@ -52,7 +68,9 @@ def configure_log(level: str, log_format: LogFormat, actor: str, *, is_guest: bo
             # The default one shows the variables of every frame.
             exception_formatter=structlog.dev.plain_traceback,
         )
+    levels = dict(levels or {})
     processors: list[structlog.types.Processor] = [
+        *([_level_by_module(level, levels)] if levels else []),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -65,9 +83,9 @@ def configure_log(level: str, log_format: LogFormat, actor: str, *, is_guest: bo
     limited = _Limited(_redacted(renderer), stream)
     structlog.configure(
         processors=[*processors, limited],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(min(_LEVELS[each] for each in (level, *levels.values()))),
         # One write a line: several processes share the stream.
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=lambda *names: _NamedLogger(stream, names[0] if names else ""),
         cache_logger_on_first_use=False,
     )
     if is_guest:
@@ -80,6 +98,27 @@ def configure_log(level: str, log_format: LogFormat, actor: str, *, is_guest: bo
     logging.basicConfig(level=logging.WARNING, handlers=[lines])
     sys.excepthook = _show_uncaught
     threading.excepthook = lambda it: _show_uncaught(it.exc_type, it.exc_value, it.exc_traceback)
+
+
+class _NamedLogger(structlog.WriteLogger):
+    """What writes the lines of one module, whose level it decides by its name."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        super().__init__(stream)
+        self.module = name.rpartition(".")[2]
+
+
+def _level_by_module(level: str, levels: Mapping[str, str]) -> structlog.types.Processor:
+    """Drop a line whose module has another level, and a higher one than the line."""
+    least = {module: _LEVELS[each] for module, each in levels.items()}
+    usual = _LEVELS[level]
+
+    def judge(logger: object, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        if _LEVELS.get(method, logging.ERROR) < least.get(getattr(logger, "module", ""), usual):
+            raise structlog.DropEvent
+        return event
+
+    return judge
 
 
 def say_left_out() -> None:

@@ -22,6 +22,7 @@ BROKEN = {
         "[trading]\nenabled = true\n"
         "[risk]\norder_notional_max = 1\nposition_notional_max = 1\ndaily_loss_max = 1\n"
     ),
+    "nobody.toml": 'venue.url = "ws://127.0.0.1:9/v2"\nconnection = { attempts_max = 2, backoff_max_s = 0.5 }\n',
     "garbage.jsonl": "\x00\x01 not json\nmore of it\n",
     "nothing.jsonl": "",
     "wrong.jsonl": '{"some":"json"}\n',
@@ -42,6 +43,7 @@ MISTAKES = {
     "plain socket": (("run", "plain_ws.toml"), "wss://"),
     "no URL": (("run", "--venue", "kraken"), "kraken"),
     "orders elsewhere": (("run", "trades.toml", "--venue", "ws://127.0.0.1:9/v2"), "venue.private_url"),
+    "nobody there": (("run", "nobody.toml"), "given up after 2 attempts"),
     "v1 name": ((*LOCAL, "--symbols", "XBT/USD"), "BTC/USD"),
     "no symbol": ((*LOCAL, "--symbols", "bitcoin"), "bitcoin"),
     "unlisted symbol": ((*LOCAL, "--symbols", "FOO/BAR"), "FOO/BAR"),

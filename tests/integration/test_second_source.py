@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import FallbackConfig
+from engine.config import ConnectionConfig, FallbackConfig, LogConfig
 from engine.kraken.public.session import PublicSettings
 from engine.processes.freshness import Freshness
 from engine.processes.launch import FeedLaunch, actor_command, write_launch
@@ -57,11 +57,12 @@ class Feed:
         self.freshness = [Freshness(self.counters, index) for index in range(len(SYMBOLS))]
         self._news = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         launch = FeedLaunch(
-            shard=self.shard, url=url, ca_file=None, rest_url=rest_url, pair_table_fd=pairs.fd, fallback=LIMITS,
+            shard=self.shard, url=url, ca_file=None, connection=ConnectionConfig(), rest_url=rest_url,
+            pair_table_fd=pairs.fd, fallback=LIMITS,
             calls_per_s=LIMITS.calls_per_s, conflate="none", spin=False, attempts_max=150, doorbells=[],
             settings=PublicSettings(symbols=SYMBOLS, heartbeat_silence_ns=NS_PER_S, fills_gaps=True),
             ring_fd=ring.fd, board_fd=board.fd, counters_fd=counters.fd, news_fd=self._news[1].fileno(),
-            parent_pid=os.getpid(), log_level="debug", log_format="json",
+            parent_pid=os.getpid(), log=LogConfig(level="debug", format="json"),
         )  # fmt: skip
         fd = write_launch(launch)
         self._log = (folder / "feed.log").open("w")

@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,16 @@ def test_failed_attempts_wait_from_the_first_and_ever_longer():
 
     assert waits[:7] == [FIRST_CEILING_NS << i for i in range(6)] + [CEILING_NS_MAX]
     assert set(waits[7:]) == {CEILING_NS_MAX}
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, [1, 1, 1, 1]), (3.0, [1, 3, 9, 10]), (10.0, [1, 10, 10, 10])])
+def test_waits_grow_by_the_factor_up_to_the_longest(factor: float, expected: list[int]):
+    """As configured; for ever, too."""
+    backoff = Backoff(Highest(), first_ceiling_ns=NS_PER_S, ceiling_ns_max=10 * NS_PER_S, factor=factor)
+    waits = [backoff.retry_at(NOW) - NOW for _ in range(1000)]
+
+    assert [wait // NS_PER_S for wait in waits[:4]] == expected
+    assert waits[-1] <= 10 * NS_PER_S
 
 
 def test_failed_attempts_leave_the_instant_retries_alone():

@@ -17,6 +17,7 @@ from engine.net import link
 from engine.net.backoff import Backoff
 from engine.net.budget import WINDOW_NS, ConnectionBudget
 from engine.net.resolver import Address, Resolver
+from engine.net.websocket import GaveUp
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 from tests.descriptors import open_fds
 from tests.net.rig import (
@@ -433,6 +434,24 @@ def test_a_refused_connection_is_retried_until_the_server_is_there(run):
 
                 assert rig.connection.connects == 1
                 assert rig.session.log == [("opened", 1), *received(b"hello"), BURST_END]
+
+    run(scenario())
+
+
+def test_a_connection_gives_up_where_it_is_told_to(run):
+    """After so many failures in a row; one that was up begins to count anew."""
+
+    async def scenario():
+        async with Server(sends()) as server:
+            port = server.port
+            rig = Rig(server.url, failures_max=3)
+            running = asyncio.ensure_future(rig.connection.run())
+            await until(lambda: rig.connection.connects)
+        with pytest.raises(GaveUp, match=f"127.0.0.1:{port}.*refused; given up after 3 attempts"):
+            await running
+
+        assert rig.connection.connect_failures == 3
+        await rig.connection.stop()
 
     run(scenario())
 

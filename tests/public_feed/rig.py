@@ -47,10 +47,14 @@ class Market:
         sources: SourceSettings | None = None,
         is_connected: bool = True,
         added_max: int = 0,
+        candles: Sequence[int] = (),
+        candle_history: int = 0,
+        wall_ns: int = 0,
         **settings: Any,
     ) -> None:
         self._writers = writers
-        self.shard = Shard(0, tuple(symbols), added_max)
+        self.shard = Shard(0, tuple(symbols), tuple(candles), added_max)
+        self._candle_history = candle_history
         record_bytes = market_record_bytes(10)
         self.ring = bytearray(ring_bytes(record_bytes, slot_count))
         format_ring(self.ring, record_bytes=record_bytes, slot_count=slot_count)
@@ -66,7 +70,7 @@ class Market:
             if added_max
             else None
         )
-        self.clock = ManualClock(mono_ns=1)
+        self.clock = ManualClock(mono_ns=1, wall_ns=wall_ns)
         self.refusals: list[tuple[str, str]] = []
         self.pair_patience_ns = pair_patience_ns
         self._source_settings = sources
@@ -93,6 +97,7 @@ class Market:
             conflate=conflate,
             pair_patience_ns=self.pair_patience_ns,
             sources=self.sources,
+            candle_history=self._candle_history,
         )
         self.look_at_table()
         self.feed.on_start()
@@ -149,11 +154,13 @@ def drain(hosted: HostedStrategy) -> None:
         pass
 
 
-def trade(symbol: str, trade_id: int, price: str = "63500.1", qty: str = "0.00100000") -> bytes:
+def trade(
+    symbol: str, trade_id: int, price: str = "63500.1", qty: str = "0.00100000", at: str = "23:00:04.000677"
+) -> bytes:
     """A trade frame in Kraken's words."""
     return (
         f'{{"channel":"trade","type":"update","data":[{{"symbol":"{symbol}","side":"buy","price":{price},"qty":{qty},'
-        f'"ord_type":"market","trade_id":{trade_id},"timestamp":"2026-07-07T23:00:04.000677Z"}}]}}'
+        f'"ord_type":"market","trade_id":{trade_id},"timestamp":"2026-07-07T{at}Z"}}]}}'
     ).encode()
 
 

@@ -11,7 +11,7 @@ from engine.order_router.market_boards import BoardPort, MarketBoards
 from engine.public_feed.feed import announce_stale
 from engine.public_feed.sources import Kind as DataKind
 from engine.public_feed.sources import SourceSettings
-from engine.records import BookTop, FeedState, Kind, Source, state_of, unpack_feed_state, unpack_trade
+from engine.records import BookTop, FeedState, Kind, Source, number_of, state_of, unpack_feed_state, unpack_trade
 from engine.ring import BoardReader, BoardWriter, Publisher, Subscriber
 from engine.summary import ShardView, sources_summary
 from engine.topology import ALL_CHANNELS, Channel
@@ -263,3 +263,26 @@ def test_channels_change_alone():
     story.market.take(HEARTBEAT)
     story.market.feed.on_events(story.market.session.poll(story.market.clock.mono_ns()))
     assert (2, "stale") not in story.states()
+
+
+def test_candles_are_made_of_the_trades_of_an_added_pair() -> None:
+    """Of those alone whose candles are followed; not any more when they are given back."""
+    story = Story(candles=(1, 5))
+    market = story.market
+    assert market.feed.candles is not None
+    story.subscribe(channels=["candle"])
+    assert market.session.is_confirmed("trade", SOL)
+    assert market.counters.get("2 confirmed") & Channel.CANDLE
+    story.told()
+    market.take(trade(SOL, 7, "140.01"), trade(SOL, 8, "140.02"))
+    assert {(record[4], number_of(record)) for record in story.told() if record[0] == Kind.CANDLE} == {(2, 1), (2, 5)}
+    market.feed.candles.check()
+    story.unsubscribe(SOL)
+    market.obey()
+    story.subscribe(channels=["trade"])
+    story.told()
+    market.take(trade(SOL, 9, "140.03"))
+    market.feed.do_work()
+    assert Kind.CANDLE not in {record[0] for record in story.told()}
+    assert not market.feed.candles.follows(2)
+    market.feed.candles.check()

@@ -3,8 +3,14 @@ strategy's own.
 """
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+from engine.telemetry.log import FRAMES, MODULES
+
+ENGINE = Path(__file__).parents[2] / "engine"
 
 PROGRAM = """
 import logging
@@ -44,3 +50,35 @@ def test_a_line_that_comes_again_and_again_is_written_twice_with_its_count():
     assert [set(line) for line in ours if line["event"] == "buyers waiting"] == [
         {"event", "strategy", "number", "level", "timestamp", "actor"}
     ] * 50
+
+
+LEVELS = """
+import structlog
+from engine.telemetry.log import configure_log
+
+configure_log("warning", "json", "test", levels={"order_router": "debug", "websocket": "error"})
+for module in ("order_router", "engine.net.websocket", "supervisor"):
+    log = structlog.get_logger(module)
+    for level in ("debug", "info", "warning", "error"):
+        getattr(log, level)(f"{module} {level}")
+"""
+
+
+def test_a_module_may_have_a_level_of_its_own():
+    """The others have the usual one."""
+    done = subprocess.run([sys.executable, "-c", LEVELS], capture_output=True, text=True, timeout=60, check=True)
+
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == [
+        "order_router debug", "order_router info", "order_router warning", "order_router error",
+        "engine.net.websocket error", "supervisor warning", "supervisor error",
+    ]  # fmt: skip
+
+
+def test_every_module_that_logs_can_be_given_a_level():
+    """The names in the source are those that the configuration takes."""
+    names = set()
+    for path in ENGINE.rglob("*.py"):
+        for name in re.findall(r"get_logger\((.*?)\)", path.read_text()):
+            names.add(path.stem if name == "__name__" else FRAMES if name == "FRAMES" else name.strip('"'))
+
+    assert names == set(MODULES)

@@ -23,8 +23,14 @@ DETAIL_CHARS_MAX = 200  # of a report: its text may come from the frame
 class Liveness:
     """The signs of life of one session's connection."""
 
-    def __init__(self, silence_ns_max: int, pong_deadline_ns: int = PONG_DEADLINE_NS) -> None:
+    def __init__(
+        self,
+        silence_ns_max: int,
+        pong_deadline_ns: int = PONG_DEADLINE_NS,
+        ping_interval_ns: int = PING_INTERVAL_NS,
+    ) -> None:
         self._silence_ns_max = silence_ns_max
+        self._ping_interval_ns = ping_interval_ns
         self._pong_deadline_ns = pong_deadline_ns
         # Whether a connection is open, and whether Kraken has confirmed a channel on it, so
         # that heartbeats are due.
@@ -46,7 +52,7 @@ class Liveness:
         self.is_open = True
         self.is_subscribed = False
         self.heard_at = now
-        self._ping_at = MonoNs(now + PING_INTERVAL_NS)
+        self._ping_at = MonoNs(now + self._ping_interval_ns)
         self._pinged_at = MonoNs(0)
 
     def closed(self) -> None:
@@ -67,7 +73,7 @@ class Liveness:
         """
         if not self.is_open or now < self._ping_at or self._pinged_at:
             return False
-        self._ping_at = MonoNs(now + PING_INTERVAL_NS)
+        self._ping_at = MonoNs(now + self._ping_interval_ns)
         self._pinged_at = now
         return True
 

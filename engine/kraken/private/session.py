@@ -20,7 +20,7 @@ from msgspec import Struct
 from engine.kraken.connection import requests
 from engine.kraken.connection.error_catalog import meaning
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged, silence_text
-from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
+from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, PING_INTERVAL_NS, PONG_DEADLINE_NS, Liveness, Oddities
 from engine.kraken.connection.messages import decode_envelope
 from engine.kraken.connection.salvage import DECODE_ERRORS
 from engine.kraken.connection.venue_status import VenueStatus
@@ -60,6 +60,8 @@ class PrivateSettings(Struct, frozen=True, kw_only=True):
     """Deadlines of a private session."""
 
     heartbeat_silence_ns: int = 3 * NS_PER_S
+    ping_interval_ns: int = PING_INTERVAL_NS
+    pong_deadline_ns: int = PONG_DEADLINE_NS
     subscribe_deadline_ns: int = 5 * NS_PER_S
     """For the acknowledgement and the snapshot together."""
     reorder_window_ns: int = 200 * NS_PER_MS
@@ -104,7 +106,7 @@ class PrivateSession:
 
     def __init__(self, settings: PrivateSettings) -> None:
         self.settings = settings
-        self.liveness = Liveness(settings.heartbeat_silence_ns)
+        self.liveness = Liveness(settings.heartbeat_silence_ns, settings.pong_deadline_ns, settings.ping_interval_ns)
         self.status = VenueStatus()
         self.oddities = Oddities()
         self.streams: dict[str, Stream] = {

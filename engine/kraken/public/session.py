@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from engine.kraken.connection.error_catalog import MESSAGE_RATE_EXCEEDED, meaning
 from engine.kraken.connection.events import FRAME_BYTES_SHOWN_MAX, silence_text
-from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
+from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, PING_INTERVAL_NS, PONG_DEADLINE_NS, Liveness, Oddities
 from engine.kraken.connection.messages import HEARTBEAT, Reply, decode_envelope, read_reply
 from engine.kraken.connection.requests import BOOK_DEPTHS
 from engine.kraken.connection.salvage import DECODE_ERRORS, split
@@ -24,8 +24,17 @@ from engine.kraken.connection.venue_status import MAINTENANCE, VenueStatus
 from engine.kraken.public import messages
 from engine.kraken.public.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed, StateChanged, state_changed
 from engine.kraken.public.book_status import Heard
-from engine.kraken.public.candle_series import CandleSeries
-from engine.kraken.public.events import NO_EVENTS, BookUnproved, Event, PairChanged, Refused, TickerChanged
+from engine.kraken.public.candle_rows import checked
+from engine.kraken.public.events import (
+    NO_EVENTS,
+    BookUnproved,
+    CandleTold,
+    Event,
+    PairChanged,
+    Refused,
+    TickerChanged,
+    TradesBefore,
+)
 from engine.kraken.public.feed_watch import FeedWatch
 from engine.kraken.public.messages import AssetData, BookData, PairData, decode_book
 from engine.kraken.public.refusals import DELISTED, refusal_text
@@ -44,7 +53,7 @@ BOOK_SNAPSHOT = b'{"channel":"book","type":"snapshot",'
 
 TIMER_INTERVAL_NS = 100 * NS_PER_MS  # between two checks of the deadlines
 SILENCE_GROWTH_MAX = 16  # a silent pair is renewed 1, 2, 4 … this many times less often
-PONG_PATIENCE_NS = 15 * NS_PER_S  # for a pong: snapshots of a thousand books may stand before it
+PONG_PATIENCE: Final = 3  # times longer for a pong: snapshots of a thousand books may stand before it
 # How long a book stays live between its unsubscription for renewal and the new snapshot.
 PROOF_PATIENCE_NS = 2 * NS_PER_S
 CLOSED_RETRY_NS = 60 * NS_PER_S  # after a missing snapshot while Kraken takes no orders
@@ -62,6 +71,15 @@ CHANNEL_NAMES: Final = {
 }
 """Kraken's names of the channels of a pair."""
 CHANNEL_OF_NAME: Final = {name: channel for channel, name in CHANNEL_NAMES.items()}
+CONFIRMED_BY: Final = {
+    Channel.BOOK: Channel.BOOK,
+    Channel.TRADE: Channel.TRADE | Channel.CANDLE,
+    Channel.TICKER: Channel.TICKER,
+    Channel.CANDLE: NO_CHANNELS,
+}
+"""What a strategy is served when Kraken has confirmed a channel: candles are made of
+trades, and Kraken's own are only compared with them.
+"""
 
 _SYMBOL_IN_TEXT: Final = re.compile(rb'"symbol":"([^"]{1,40})"')
 
@@ -82,8 +100,13 @@ class PublicSettings(Struct, frozen=True, kw_only=True):
     tickers: bool = True
     ticker_trigger: str = "trades"
     candle_interval_min: int | None = 1
+    """Of Kraken's own candles, with which ours are compared; it gives one interval a pair
+    and connection. None: without them.
+    """
     heartbeat_silence_ns: int = 3 * NS_PER_S
     book_silence_ns: int = 60 * NS_PER_S
+    ping_interval_ns: int = PING_INTERVAL_NS
+    pong_deadline_ns: int = PONG_PATIENCE * PONG_DEADLINE_NS
     subscribe_deadline_ns: int = 10 * NS_PER_S
     requests_per_s: float = 20.0
     symbols_per_request: int = 50
@@ -118,14 +141,15 @@ class PublicSession:
         )
         # The connection's signs of life, Kraken's status messages, and frames that could
         # not be used.
-        self._liveness = PublicLiveness(settings.heartbeat_silence_ns, PONG_PATIENCE_NS)
+        self._liveness = PublicLiveness(
+            settings.heartbeat_silence_ns, settings.pong_deadline_ns, settings.ping_interval_ns
+        )
         self._status = VenueStatus()
         self._oddities = Oddities()
         # Counted since the process started; for books, see the feeds.
         self.tape = TradeTape(holds=settings.fills_gaps)
         self.tickers = 0
-        self.candles = 0
-        self.candle_series = CandleSeries()
+        self.candles_received = 0
         self.level3 = 0
         # Errors from Kraken that refuse no subscription permanently.
         self.refused = 0
@@ -223,16 +247,6 @@ class PublicSession:
         return self.tape.repeated
 
     @property
-    def candles_missed(self) -> int:
-        """Intervals of outages whose candle, or its final values, never came."""
-        return self.candle_series.missed
-
-    @property
-    def candles_repeated(self) -> int:
-        """Candles that were received again or late, and not reported."""
-        return self.candle_series.repeated
-
-    @property
     def unknown(self) -> int:
         """Frames of unknown channels and methods."""
         return self._oddities.unknown
@@ -285,6 +299,7 @@ class PublicSession:
         self._timers_at = now
         self._outbox.clear()
         self._subscriptions.opened()
+        self.tape.begin_connection()
         for feed in self.feeds.values():
             self._end(feed)
             feed.resync_at = MonoNs(0)
@@ -295,7 +310,6 @@ class PublicSession:
         """End a connection: every book becomes stale."""
         self._liveness.closed()
         self._outbox.clear()
-        self.candle_series.interrupt()
         for feed in self.feeds.values():
             self._set_confirmed(feed, NO_CHANNELS)
         return self.doubt(tuple(self.feeds), f"connection lost: {reason}")
@@ -307,7 +321,6 @@ class PublicSession:
         self._status.connection_id = b""
         for symbol in symbols:
             self.tape.forget(symbol)
-            self.candle_series.forget(symbol)
         return self.doubt(symbols, f"{name} begins")
 
     def doubt(self, symbols: Sequence[str], reason: str) -> Sequence[Event]:
@@ -396,14 +409,12 @@ class PublicSession:
 
     def _end_channel(self, feed: BookFeed, channel: Channel) -> Sequence[Event]:
         feed.channels &= ~channel
-        self._set_confirmed(feed, feed.confirmed & ~channel)
+        self._set_confirmed(feed, feed.confirmed & ~CONFIRMED_BY[channel])
         subscription = self._subscriptions.all.get((CHANNEL_NAMES[channel], feed.symbol))
         if subscription is not None:
             self._subscriptions.remove(subscription)
         if channel is Channel.TRADE:
             self.tape.forget(feed.symbol)
-        elif channel is Channel.CANDLE:
-            self.candle_series.forget(feed.symbol)
         elif channel is Channel.BOOK:
             feed.subscription = None
             feed.end()
@@ -608,8 +619,11 @@ class PublicSession:
     def _receive_trade(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         trades, unreadable = messages.read_trades(frame)
         ours = [trade for trade in trades if self._follows(trade.symbol, Channel.TRADE)]
-        take = self.tape.take_snapshot if kind == "snapshot" else self.tape.take
-        told = take(ours, received_at)
+        if kind == "snapshot":
+            reported = self.tape.take_snapshot(ours, received_at)
+            told: Sequence[Event] = [*map(TradesBefore, self.tape.take_before()), *reported]
+        else:
+            told = self.tape.take(ours, received_at)
         return [*told, *self._count_unreadable(unreadable, frame, received_at)] if unreadable else told
 
     def _receive_ticker(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
@@ -620,17 +634,13 @@ class PublicSession:
 
     def _receive_candle(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         candles, unreadable = messages.read_candles(frame)
-        if unreadable:  # an unreadable entry may have held the end of these pairs' candles
-            for symbol in _symbols_named(frame) or (None,):
-                self.candle_series.interrupt(symbol)
-        ours = [candle for candle in candles if self._follows(candle.symbol, Channel.CANDLE)]
         try:
-            told = self.candle_series.take(ours, messages.stamp_of(frame), is_snapshot=kind == "snapshot")
+            followed = [candle for candle in candles if self._follows(candle.symbol, Channel.CANDLE)]
+            ours = checked(followed, messages.stamp_of(frame))
         except ValueError as error:
             return self._malformed(error, frame, received_at)
-        self.candles += len(ours)
-        events: list[Event] = [*self._count_unreadable(unreadable, frame, received_at), *told]
-        return events
+        self.candles_received += len(ours)
+        return [*self._count_unreadable(unreadable, frame, received_at), *map(CandleTold, ours)]
 
     def _receive_instrument(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         instruments, unreadable = messages.read_instrument(frame)
@@ -712,7 +722,6 @@ class PublicSession:
         changes, is_other_connection, unreadable = self._status.receive(frame)
         events: list[Event] = [*changes, *self._count_unreadable(unreadable, frame, received_at)]
         if is_other_connection:  # nothing of the old one continues
-            self.candle_series.interrupt()
             events = [*self.doubt(tuple(self.feeds), "another connection begins"), *events]
         if changes:
             self._in_maintenance = self._status.system == MAINTENANCE
@@ -790,7 +799,7 @@ class PublicSession:
     def _note_confirmed(self, subscription: Subscription) -> None:
         feed = self.feeds.get(subscription.symbol or "")
         if feed is not None:
-            self._set_confirmed(feed, feed.confirmed | CHANNEL_OF_NAME[subscription.channel])
+            self._set_confirmed(feed, feed.confirmed | CONFIRMED_BY[CHANNEL_OF_NAME[subscription.channel]])
 
     def _rejected(self, subscription: Subscription, reply: Reply, now: MonoNs) -> Sequence[Event]:
         if not self._is_wanted(subscription):
@@ -925,13 +934,10 @@ class PublicSession:
 
     def _malformed(self, error: Exception, frame: bytes, now: MonoNs) -> Sequence[Event]:
         """Count and report a frame that cannot be read; its content is lost, so the live
-        books that it names become stale, and its forming candles incomplete.
+        books that it names become stale.
         """
         events: Sequence[Event] = self._oddities.count_malformed(error, frame, now)
         head = frame[:FRAME_BYTES_SHOWN_MAX]
-        if b'"channel":"ohlc"' in head:
-            for named in _symbols_named(frame) or (None,):
-                self.candle_series.interrupt(named)
         if b'"channel":"book"' in head:
             for symbol in _symbols_named(frame):
                 feed = self.feeds.get(symbol)

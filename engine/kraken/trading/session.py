@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from engine.kraken.connection import requests
 from engine.kraken.connection.error_catalog import NO_ANSWER, UNREADABLE, Meaning, meaning
-from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, Liveness, Oddities
+from engine.kraken.connection.liveness import DETAIL_CHARS_MAX, PING_INTERVAL_NS, PONG_DEADLINE_NS, Liveness, Oddities
 from engine.kraken.connection.messages import decode_envelope
 from engine.kraken.connection.number_text import quoted
 from engine.kraken.connection.salvage import DECODE_ERRORS, cut
@@ -67,6 +67,8 @@ class TradingSettings(Struct, frozen=True, kw_only=True):
     pending_max: int = 4096
     """Requests that may wait for replies; `send` refuses more."""
     heartbeat_silence_ns: int = 3 * NS_PER_S
+    ping_interval_ns: int = PING_INTERVAL_NS
+    pong_deadline_ns: int = PONG_DEADLINE_NS
     subscribe_deadline_ns: int = 10 * NS_PER_S
 
 
@@ -75,7 +77,7 @@ class TradingSession:
 
     def __init__(self, settings: TradingSettings) -> None:
         self.settings = settings
-        self.liveness = Liveness(settings.heartbeat_silence_ns)
+        self.liveness = Liveness(settings.heartbeat_silence_ns, settings.pong_deadline_ns, settings.ping_interval_ns)
         self.status = VenueStatus()
         self.oddities = Oddities()
         # Counted since the process started.

@@ -480,17 +480,18 @@ class NewOrders:
         pair = self._boards.pair(symbol)
         if pair is None:
             return Refusal(ErrorKind.MARKET_DATA, f"the venue has not told what {symbol} is like")
-        why = self._risk.amend_refusal(
-            order,
-            command.amendment,
-            pair=pair,
-            top=self._boards.top(symbol),
-            open_orders=self._blotter.open_on(symbol),
-            position=self._blotter.positions.total_qty(symbol),
-            now=now,
-        )
-        if why is not None:
-            return why
+        if not self._quick_check.allows_amend(order, command.amendment, pair, now):
+            why = self._risk.amend_refusal(
+                order,
+                command.amendment,
+                pair=pair,
+                top=self._boards.top(symbol),
+                open_orders=self._blotter.open_on(symbol),
+                position=self._blotter.positions.total_qty(symbol),
+                now=now,
+            )
+            if why is not None:
+                return why
         if wait_ns := self._rates.wait_ns(symbol, self._amend_cost(order), now):
             return _no_room(symbol, wait_ns)
         return None

@@ -32,7 +32,7 @@ def test_a_pair_that_is_followed_later_becomes_live_as_one_from_the_start():
     for request in requests:
         for answer in acks(request):
             session.receive(answer, T0)
-    assert session.feeds["SOL/USD"].confirmed == BOOK | Channel.TRADE
+    assert session.feeds["SOL/USD"].confirmed == BOOK | Channel.TRADE | Channel.CANDLE  # which is made of trades
     assert states(session.receive(tape.snapshot(), T0)) == [("SOL/USD", "live")]
     assert changed(session.receive(tape.nudge(), T0)) == ["SOL/USD"]
     assert changed(session.receive(btc.nudge(), T0)) == ["BTC/USD"]
