@@ -59,7 +59,8 @@ class Feed:
         launch = FeedLaunch(
             shard=self.shard, url=url, ca_file=None, connection=ConnectionConfig(), rest_url=rest_url,
             pair_table_fd=pairs.fd, fallback=LIMITS,
-            calls_per_s=LIMITS.calls_per_s, conflate="none", spin=False, attempts_max=150, doorbells=[],
+            calls_per_s=LIMITS.calls_per_s, candle_history=0, conflate="none", spin=False, attempts_max=150,
+            doorbells=[],
             settings=PublicSettings(symbols=SYMBOLS, heartbeat_silence_ns=NS_PER_S, fills_gaps=True),
             ring_fd=ring.fd, board_fd=board.fd, counters_fd=counters.fd, news_fd=self._news[1].fileno(),
             parent_pid=os.getpid(), log=LogConfig(level="debug", format="json"),
