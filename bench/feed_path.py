@@ -19,10 +19,15 @@ BURST = 32  # frames of one socket read: the board is stored and sleepers are ru
 class FeedPath:
     """Takes frames, leaves records."""
 
-    def __init__(self, symbols: Sequence[str], memory: tuple[bytearray, bytearray] | None = None) -> None:
-        shard = Shard(0, tuple(symbols))
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        memory: tuple[bytearray, bytearray] | None = None,
+        candle_intervals_min: Sequence[int] = (),
+    ) -> None:
+        shard = Shard(0, tuple(symbols), tuple(candle_intervals_min))
         record_bytes = market_record_bytes(PUBLISH_LEVELS)
-        ring, board = memory or self.new_memory(symbols)
+        ring, board = memory or self.new_memory(symbols, candle_intervals_min)
         format_ring(ring, record_bytes=record_bytes, slot_count=RING_SLOTS)
         format_board(board, record_bytes=record_bytes, slot_count=shard.board_slots)
         self.publisher = Publisher(ring)
@@ -41,10 +46,10 @@ class FeedPath:
         self.session.opened(SystemClock().mono_ns())
 
     @staticmethod
-    def new_memory(symbols: Sequence[str]) -> tuple[bytearray, bytearray]:
+    def new_memory(symbols: Sequence[str], candle_intervals_min: Sequence[int] = ()) -> tuple[bytearray, bytearray]:
         """Ring and board, to be used again and again: fresh pages would be measured too."""
         record_bytes = market_record_bytes(PUBLISH_LEVELS)
-        slots = Shard(0, tuple(symbols)).board_slots
+        slots = Shard(0, tuple(symbols), tuple(candle_intervals_min)).board_slots
         return bytearray(ring_bytes(record_bytes, RING_SLOTS)), bytearray(board_bytes(record_bytes, slots))
 
     def take(self, frames: Sequence[bytes]) -> None:

@@ -55,10 +55,6 @@ FIELDS: dict[str, list[tuple[str, type]]] = {
         *((name, str) for name in ("symbol", "side", "ord_type", "timestamp")),
         ("price", float), ("qty", float), ("trade_id", int),
     ],
-    "candle": [
-        ("symbol", str), ("interval_begin", str), ("trades", int), ("interval", int),
-        *((name, float) for name in ("open", "high", "low", "close", "volume", "vwap")),
-    ],
     "executions": [
         *((name, str) for name in ("order_id", "exec_type", "order_status", "timestamp", "reason", "cancel_reason")),
         *((name, float) for name in ("cum_qty", "cum_cost", "fee_usd_equiv", "avg_price")),
@@ -68,6 +64,8 @@ FIELDS: dict[str, list[tuple[str, type]]] = {
         *((name, float) for name in ("amount", "fee", "balance")),
     ],
 }  # fmt: skip
+FIELDS["candles"] = FIELDS["trade"]  # which make them
+CANDLES_MIN = (1, 5, 60)
 
 
 def decoder(channel: str) -> Callable[[bytes], object]:
@@ -96,11 +94,8 @@ def market_frames(channel: str) -> list[bytes]:
             frame for name in (b"BTC/USD", b"ETH/USD") for frame in genuine("ticker.jsonl", head, name, b"timestamp")
         ]
         return grown(frames, lambda index: (b"", b""))
-    if channel == "trade":
-        (frame,) = genuine("trade.jsonl", b'{"channel":"trade","type":"update"', b'"BTC/USD"', b"109116693")
-        return grown([frame], lambda index: (b"109116693", b"%d" % (109116693 + index)))
-    (frame,) = genuine("ohlc.jsonl", b'{"channel":"ohlc","type":"update"', b'"trades":33,')
-    return grown([frame], lambda index: (b'"trades":33,', b'"trades":%d,' % (33 + index)))
+    (frame,) = genuine("trade.jsonl", b'{"channel":"trade","type":"update"', b'"BTC/USD"', b"109116693")
+    return grown([frame], lambda index: (b"109116693", b"%d" % (109116693 + index)))
 
 
 def account_frames(channel: str) -> list[bytes]:
@@ -152,19 +147,19 @@ async def _no_token() -> str:
     raise AssertionError
 
 
-def new_market_path() -> FeedPath:
+def new_market_path(candle_intervals_min: Sequence[int] = ()) -> FeedPath:
     """A public feed that knows its pairs."""
-    path = FeedPath(("BTC/USD", "ETH/USD"))
+    path = FeedPath(("BTC/USD", "ETH/USD"), candle_intervals_min=candle_intervals_min)
     path.take([PAIRS])
     return path
 
 
-@pytest.mark.parametrize("channel", ["ticker", "trade", "candle", "executions", "balances"])
+@pytest.mark.parametrize("channel", ["ticker", "trade", "candles", "executions", "balances"])
 def test_channel(benchmark: Any, channel: str) -> None:
     """One core, no socket: decode, judge, pack, publish; the board once a burst."""
-    is_public = channel in ("ticker", "trade", "candle")
+    is_public = channel in ("ticker", "trade", "candles")
     frames = market_frames(channel) if is_public else account_frames(channel)
-    path = new_market_path() if is_public else AccountPath()
+    path = new_market_path(CANDLES_MIN if channel == "candles" else ()) if is_public else AccountPath()
     decode = decoder(channel)
     before = path.publisher.cursor
     path_s: list[float] = []
@@ -184,7 +179,9 @@ def test_channel(benchmark: Any, channel: str) -> None:
                 path.drain()
 
     benchmark.pedantic(both, rounds=1)
-    assert path.publisher.cursor - before == len(frames)
+    bursts = ROUNDS * -(-ROUND_FRAMES // BURST)
+    candles = bursts * len(CANDLES_MIN) if channel == "candles" else 0  # each interval's once a burst
+    assert path.publisher.cursor - before == len(frames) + candles
     path_us, decode_us = (median(seconds) / ROUND_FRAMES * 1e6 for seconds in (path_s, decode_s))
     benchmark.extra_info.update(
         path_us=round(path_us, 2),

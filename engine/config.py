@@ -97,17 +97,29 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["none", "burst"],
         Meta(description="none: strategies see each update; burst: a pair once per socket burst, the newest only"),
     ] = "none"
-    trades: Annotated[bool, Meta(description="subscribe to trades")] = True
+    trades: Annotated[
+        bool, Meta(description="subscribe to trades; candles, which are made of them, do so in any case")
+    ] = True
     tickers: Annotated[bool, Meta(description="subscribe to tickers")] = True
     ticker_trigger: Annotated[
         Literal["trades", "bbo"], Meta(description="a ticker at each trade, or at each change of the best bid or offer")
     ] = "trades"
     candle_intervals_min: Annotated[
         tuple[Literal[1, 5, 15, 30, 60, 240, 1440, 10080, 21600], ...],
-        Meta(
-            description="minutes; one at most: Kraken gives one interval per symbol and connection; [] for no candles"
-        ),
+        Meta(description="minutes; the candles that are made of each pair's trades, [1, 5, 60] say; [] for none"),
     ] = (1,)
+    candle_history: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=720,
+            description="candles from before the start, of each pair and interval, that REST is asked for",
+        ),
+    ] = 200
+    compare_candles: Annotated[
+        bool,
+        Meta(description="subscribe to Kraken's own candles of the shortest interval, and compare ours with them"),
+    ] = True
     ring_slots: Annotated[
         int,
         Meta(
@@ -713,11 +725,8 @@ def _check_rules(config: Config, place: _Place) -> None:
             f"{place('feed.publish_levels')} must be at most {place.short('feed.depth')}, which is {feed.depth}, "
             f"not {feed.publish_levels}"
         )
-    if len(feed.candle_intervals_min) > 1:
-        raise _error(
-            f"{place('feed.candle_intervals_min')} must have one entry at most, not {len(feed.candle_intervals_min)}: "
-            "Kraken gives one interval per symbol and connection"
-        )
+    if twice := [one for one in set(feed.candle_intervals_min) if feed.candle_intervals_min.count(one) > 1]:
+        raise _error(f"{place('feed.candle_intervals_min')} must name each interval once; {min(twice)} is there twice")
     if feed.ring_slots & (feed.ring_slots - 1):
         near = 1 << (feed.ring_slots.bit_length() - 1)
         raise _error(

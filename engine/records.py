@@ -22,9 +22,9 @@ of UTF-8 text (FEED_STATE, VENUE_STATUS, PAIR):
                   Kraken's trade id
     TICKER        bid, bid_qty, ask, ask_qty, last, volume, vwap, low, high, change,
                   change in percent; `number` is the decimals of the percentage
-    CANDLE        open, high, low, close, vwap, volume, trades, interval_begin,
-                  intervals missed; `number` is the interval in minutes, `code` 1 is
-                  closed, 2 history, 3 both
+    CANDLE        open, high, low, close, vwap, volume, trades, interval_begin; `number`
+                  is the interval in minutes, `code` the sum of 1 for closed, 2 for
+                  history and 4 for one of which trades are missing
     FEED_STATE    the reason, as text; `code` is the state, and 4 more while the book is unproved
     PAIR          the pair's rules as JSON
     VENUE_STATUS  online, cancel_only, post_only or maintenance, as text
@@ -56,7 +56,7 @@ HEADER_FORMAT = "<BBBBHHHH28sqq"  # Kraken prints 27 characters of time; parsed 
 HEADER = Packing(HEADER_FORMAT)
 HEADER_BYTES = HEADER.size
 TEXT_BYTES_MAX = 160  # of a reason or a pair: fits a slot of ten levels, and of one
-TRADE_NUMBERS, TICKER_NUMBERS, CANDLE_NUMBERS = 2, 11, 9
+TRADE_NUMBERS, TICKER_NUMBERS, CANDLE_NUMBERS = 2, 11, 8
 TICKER_CHANGES = 2  # of a ticker's numbers, the last ones
 BODY_NUMBERS_MAX = TICKER_NUMBERS
 
@@ -483,42 +483,50 @@ class Ticker(Struct, frozen=True, gc=False):
 
 
 class Candle(Struct, frozen=True, gc=False):
-    """One interval of trades, as far as it has come.
+    """One interval of a pair's trades, as far as it has come.
 
-    Kraken sends a candle only when a trade changes it, so an interval without trades has
-    none. A candle that is forming is told at each change; it is told once more, `closed`,
-    when a later one of its pair and interval begins, which may be long after its own end.
+    It is made of the trades of `on_trade`, so it is exact but for `vwap`, which is rounded
+    to the last digit of a price. As with Kraken's own channel, an interval without trades
+    has no candle. One that is forming is told at each change, once a burst of trades; when
+    its interval is over by Kraken's clock it is told as `closed`, a second or two later,
+    whether or not another trade has come. A trade that comes late amends its candle, which
+    is told again.
 
-    Candles from before the start, and from an outage, come from Kraken's snapshot, marked
-    `history`; the snapshot's last candle is the one that is forming. When the snapshot does
-    not reach back to the candle that was forming, that one is never closed, and the next
-    candle's `missed` says so.
+    What began before the first trade that was heard, or lost a trade that could not be had,
+    is not whole, and never closed until Kraken's REST has told it or the part that is
+    missing; `source` says so.
 
-    Source: https://docs.kraken.com/api/docs/websocket-v2/ohlc
+    Source: https://docs.kraken.com/api/docs/rest-api/get-ohlc-data
     """
 
     symbol: str
     interval_min: int
     interval_begin: WallNs
+    """A multiple of the interval since 1970 UTC, so weeks begin on a Thursday."""
     open: Decimal
     high: Decimal
     low: Decimal
     close: Decimal
     vwap: Decimal
+    """The mean price, weighted by volume."""
     volume: Decimal
+    """In base currency."""
     trades: int
     closed: bool
-    """True for the final numbers. Told once of a candle, and never when an outage may have
-    hidden a trade of it.
-    """
+    """True for the final numbers; see `history` for their correction."""
     received_at: MonoNs
+    """When Kraken was last heard before it was told."""
     history: bool = False
-    """True if it was over before it was told: from before the start, or from an outage."""
-    missed: int = 0
-    """The number of intervals right before this one whose end, or everything, is unknown.
-
-    The first of them is the candle that was told last. 0 except for the first candle after
-    an outage that Kraken's snapshot does not cover.
+    """True for a closed candle that was over before it was known: it is from before the
+    start, or from an outage, or a trade of it came late.
+    """
+    source: str = WEBSOCKET
+    """ "websocket" when it is made of trades, "rest" when REST's candles have told it, or a
+    part of it.
+    """
+    is_whole: bool = True
+    """False while some of its trades are missing: the numbers are those of the others, or
+    what REST told some seconds or minutes ago with the prices since.
     """
 
 
@@ -548,7 +556,7 @@ _TRADE_CODES = {
     (side, order_type): s | t << 1 for s, side in enumerate(SIDES) for t, order_type in enumerate(ORDER_TYPES)
 }
 _TRADE_HISTORY = 8  # added to the code, as FROM_REST
-_CANDLE_CLOSED, _CANDLE_HISTORY = 1, 2
+_CANDLE_CLOSED, _CANDLE_HISTORY, _CANDLE_PARTIAL = 1, 2, 4  # added up, and FROM_REST
 
 
 def pack_trade(
@@ -669,12 +677,14 @@ def pack_candle(
     closed: bool,
     received_at: int,
     history: bool = False,
+    is_rest: bool = False,
+    is_whole: bool = True,
 ) -> bytes:
-    """Pack a CANDLE record of its nine numbers (see the module).
+    """Pack a CANDLE record of its eight numbers (see the module).
 
     Raises OverflowError when one needs more than 128 bits.
     """
-    code = _CANDLE_CLOSED * closed | _CANDLE_HISTORY * history
+    code = _CANDLE_CLOSED * closed | _CANDLE_HISTORY * history | _CANDLE_PARTIAL * (not is_whole) | FROM_REST * is_rest
     head = pack_head(
         Kind.CANDLE,
         pair_index,
@@ -691,7 +701,7 @@ def unpack_candle(symbol: str, record: bytes) -> Candle:
     """Unpack a CANDLE record."""
     _, code, price_decimals, qty_decimals, _, _, _, _, _, received_at, interval_min = unpack_header(record)
     numbers = unpack_numbers(record, HEADER_BYTES, CANDLE_NUMBERS)
-    first, high, low, close, vwap, volume, trades, interval_begin, missed = numbers
+    first, high, low, close, vwap, volume, trades, interval_begin = numbers
     return Candle(
         symbol,
         interval_min,
@@ -706,8 +716,15 @@ def unpack_candle(symbol: str, record: bytes) -> Candle:
         closed=bool(code & _CANDLE_CLOSED),
         received_at=received_at,
         history=bool(code & _CANDLE_HISTORY),
-        missed=missed,
+        source=REST if code & FROM_REST else WEBSOCKET,
+        is_whole=not code & _CANDLE_PARTIAL,
     )
+
+
+def interval_begin_of(record: bytes) -> WallNs:
+    """When the interval of a CANDLE record began."""
+    (begin,) = unpack_numbers(record, HEADER_BYTES + (CANDLE_NUMBERS - 1) * NUMBER_BYTES, 1)
+    return WallNs(begin)
 
 
 def pack_feed_state(

@@ -28,7 +28,7 @@ from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, Mar
 from engine.summary import ShardView, build_summary
 from engine.telemetry import new_counters
 from engine.timestamps import wall_ns
-from engine.topology import Shard, market_record_bytes, strategy_counter_names
+from engine.topology import market_record_bytes, plan_shards, strategy_counter_names
 from engine.units import NS_PER_S
 
 RING_SLOTS = 4096  # the strategies take every record before the next frame is fed
@@ -121,7 +121,7 @@ async def replay(
     """
     began_ns = time.perf_counter_ns()
     clock = ManualClock(mono_ns=1)
-    shard = Shard(0, tuple(symbols))
+    (shard,) = plan_shards(symbols, 1, config.feed.candle_intervals_min)
     record_bytes = market_record_bytes(config.feed.publish_levels)
     ring = bytearray(ring_bytes(record_bytes, RING_SLOTS))
     format_ring(ring, record_bytes=record_bytes, slot_count=RING_SLOTS)
@@ -167,7 +167,7 @@ async def replay(
     frames = 0
     for capture in captures:
         held = [symbol for symbol in capture.symbols if symbol in session.feeds]
-        feed.on_events(session.begin_recording(held, capture.path.name))
+        feed.begin_recording(held, capture.path.name)
         offset_ns: int | None = None
         for frame, captured_at in capture.frames():
             if captured_at:

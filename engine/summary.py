@@ -24,7 +24,8 @@ ORDER_TOTALS = (
 )  # fmt: skip
 TOTALS = (
     "trades", "trades_missed", "trades_repeated", "trades_filled", "tickers", "candles", "candles_missed",
-    "candles_repeated", "heartbeats", "unknown", "malformed",
+    "candles_amended", "candles_filled", "candles_received", "candles_compared", "candles_differing", "heartbeats",
+    "unknown", "malformed",
 )  # fmt: skip
 # Counters of feeds of which the worst is shown, not the sum.
 WORST = ("rest_failed_percent", "failover_ns", "failover_ns_max", "divergence_ppm", "divergence_ppm_max")
@@ -159,6 +160,8 @@ def sources_summary(shards: Sequence[ShardView]) -> dict[str, Any]:
         "divergences": counts["divergences"],
         "divergence_percent": counts["divergence_ppm"] / 10_000,
         "divergence_percent_max": counts["divergence_ppm_max"] / 10_000,
+        "candles_compared": counts["candles_compared"],
+        "candles_differing": counts["candles_differing"],
         "pairs": pairs,
     }
 

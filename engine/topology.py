@@ -12,10 +12,10 @@ Each strategy has a ring of reports of its own, so one that hangs holds up no ot
 last three exist when the engine trades.
 
 Each market ring has a board, with one slot per pair for its last BOOK_TOP, one per pair for
-its last PAIR record, one for the last VENUE_STATUS, two per pair for its newest TRADE and
-newest CANDLE, after which the successor of a dead feed continues, and two per pair for its
-last TICKER and last REST_BOOK. Pairs are spread over
-the shards in turn; the index of a pair in records is its place in its shard.
+its last PAIR record, one for the last VENUE_STATUS, one per pair for its newest TRADE, two
+for its last TICKER and last REST_BOOK, and one for the newest CANDLE of each interval. The
+successor of a dead feed continues after trade and candles. Pairs are spread over the shards
+in turn; the index of a pair in records is its place in its shard.
 """
 
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ ROUTER_STATUS_BYTES = 256 * 1024  # of the router's status on its board, as JSON
 FEED_COUNTERS = (
     "heartbeat_ns", "heard_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects",
     "connected", "session_errors", "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed",
-    "candles_repeated", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "unpublishable",
-    "ping_rtt_ns", "trades_filled",
+    "candles_amended", "candles_filled", "candles_received", "candles_compared", "candles_differing", "heartbeats",
+    "level3", "pongs", "unknown", "malformed", "refused", "unpublishable", "ping_rtt_ns", "trades_filled",
     "rest_calls", "rest_failures", "rest_failed_percent", "cache_hits", "comparisons", "divergences", "divergence_ppm",
     "divergence_ppm_max", "source_switches", "failover_ns", "failover_ns_max", "served_by_none_ns",
     "served_by_websocket_ns", "served_by_rest_ns",
@@ -87,6 +87,8 @@ class Shard(Struct, frozen=True):
 
     number: int
     symbols: tuple[str, ...]
+    candle_intervals_min: tuple[int, ...] = ()
+    """The candles that are made of the pairs' trades."""
 
     @property
     def ring_name(self) -> str:
@@ -104,7 +106,7 @@ class Shard(Struct, frozen=True):
 
     @property
     def board_slots(self) -> int:
-        return 6 * len(self.symbols) + 1
+        return (5 + len(self.candle_intervals_min)) * len(self.symbols) + 1
 
     def pair_slot(self, pair_index: int) -> int:
         """Board slot of the pair's PAIR record; that of its BOOK_TOP is the index itself."""
@@ -119,17 +121,17 @@ class Shard(Struct, frozen=True):
         """Board slot of the pair's newest TRADE record."""
         return 2 * len(self.symbols) + 1 + pair_index
 
-    def candle_slot(self, pair_index: int) -> int:
-        """Board slot of the pair's newest CANDLE record."""
-        return 3 * len(self.symbols) + 1 + pair_index
-
     def ticker_slot(self, pair_index: int) -> int:
         """Board slot of the pair's last TICKER record."""
-        return 4 * len(self.symbols) + 1 + pair_index
+        return 3 * len(self.symbols) + 1 + pair_index
 
     def rest_book_slot(self, pair_index: int) -> int:
         """Board slot of the pair's last REST_BOOK record."""
-        return 5 * len(self.symbols) + 1 + pair_index
+        return 4 * len(self.symbols) + 1 + pair_index
+
+    def candle_slot(self, pair_index: int, interval_min: int) -> int:
+        """Board slot of the pair's newest CANDLE record of an interval."""
+        return (5 + self.candle_intervals_min.index(interval_min)) * len(self.symbols) + 1 + pair_index
 
 
 def pair_counters(symbol: str, names: Sequence[str] = PAIR_COUNTERS) -> tuple[str, ...]:
@@ -142,12 +144,15 @@ def report_ring(strategy: str) -> str:
     return f"report-{strategy}"
 
 
-def plan_shards(symbols: Sequence[str], shard_count: int) -> tuple[Shard, ...]:
+def plan_shards(
+    symbols: Sequence[str], shard_count: int, candle_intervals_min: Sequence[int] = ()
+) -> tuple[Shard, ...]:
     """Spread the pairs over at most `shard_count` feeds in turn; never more feeds than
     pairs.
     """
     count = min(shard_count, len(symbols))
-    return tuple(Shard(number, tuple(symbols[number::count])) for number in range(count))
+    intervals = tuple(sorted(set(candle_intervals_min)))
+    return tuple(Shard(number, tuple(symbols[number::count]), intervals) for number in range(count))
 
 
 def market_record_bytes(publish_levels: int) -> int:

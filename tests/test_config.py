@@ -136,8 +136,10 @@ UNITS = r"_(s|ms|min)(_min|_max)?$|_per_(s|minute)(_max)?$|_delay_m\w+_s$|_perce
 
 def test_every_number_says_its_unit() -> None:
     """A number's name ends in its unit, or counts things: a silence of 3 what?"""
-    counts = {"shards", "depth", "publish_levels", "ring_slots", "symbols_per_request", "breaker_failures",
-              "backoff_factor", "attempts_max"}  # fmt: skip
+    counts = {
+        "shards", "depth", "publish_levels", "ring_slots", "symbols_per_request", "breaker_failures", "candle_history",
+        "backoff_factor", "attempts_max",
+    }  # fmt: skip
     for setting in all_settings():
         name = setting.path.rpartition(".")[2]
         if isinstance(setting.default, int | float) and not isinstance(setting.default, bool):
@@ -255,9 +257,8 @@ def test_configuration_is_frozen() -> None:
             "engine.toml: feed.publish_levels must be at most feed.depth, which is 10, not 25",
         ),
         (
-            "feed.candle_intervals_min = [1, 5]",
-            "engine.toml: feed.candle_intervals_min must have one entry at most, not 2: "
-            "Kraken gives one interval per symbol and connection",
+            "feed.candle_intervals_min = [1, 5, 1]",
+            "engine.toml: feed.candle_intervals_min must name each interval once; 1 is there twice",
         ),
         (
             "feed.candle_intervals_min = [2]",
@@ -446,7 +447,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
             "publish_levels": draw(st.integers(1, depth)),
             "conflate": draw(st.sampled_from(["none", "burst"])),
             "trades": draw(st.booleans()),
-            "candle_intervals_min": draw(st.sampled_from([[], [1], [21600]])),
+            "candle_intervals_min": draw(st.sampled_from([[], [1], [21600], [60, 1, 5]])),
             "ring_slots": 1 << draw(st.integers(10, 22)),
             "heartbeat_silence_s": draw(st.floats(1.5, 60.0)),
         },

@@ -19,6 +19,7 @@ from engine.records import (
     PairRules,
     best_prices,
     book_top_packer,
+    interval_begin_of,
     pack_candle,
     pack_feed_state,
     pack_pair,
@@ -165,16 +166,16 @@ def test_tickers_come_back(numbers, price_decimals, qty_decimals, percent_decima
 
 
 @given(
-    st.lists(numbers_of_a_record, min_size=9, max_size=9),
+    st.lists(numbers_of_a_record, min_size=8, max_size=8),
     decimals,
     decimals,
     st.sampled_from([1, 5, 21600]),
-    st.booleans(),
-    st.booleans(),
+    st.tuples(*[st.booleans()] * 4),
     times,
 )
-def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, closed, history, now):
+def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, flags, now):
     """Prices, volume, trades, the interval's begin and the candle's certainty come back."""
+    closed, history, is_rest, is_whole = flags
     record = pack_candle(
         1,
         tuple(numbers),
@@ -184,6 +185,8 @@ def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, clos
         closed=closed,
         received_at=now,
         history=history,
+        is_rest=is_rest,
+        is_whole=is_whole,
     )
     candle = unpack_candle("A/B", in_slot(record))
 
@@ -192,7 +195,8 @@ def test_candles_come_back(numbers, price_decimals, qty_decimals, interval, clos
     )
     assert (candle.volume, candle.trades) == (units_decimal(numbers[5], qty_decimals), numbers[6])
     assert (candle.interval_begin, candle.interval_min, candle.closed) == (numbers[7], interval, closed)
-    assert (candle.history, candle.missed) == (history, numbers[8])
+    assert (candle.history, candle.source, candle.is_whole) == (history, "rest" if is_rest else "websocket", is_whole)
+    assert interval_begin_of(in_slot(record)) == numbers[7]
 
 
 @given(pair_indexes, st.sampled_from(FeedState), texts, times)
@@ -266,7 +270,7 @@ def test_a_number_of_more_than_128_bits_is_an_error(number):
     with pytest.raises(OverflowError):
         plain_ticker((number,) * 11)
     with pytest.raises(OverflowError):
-        pack_candle(0, (number,) * 9, price_decimals=0, qty_decimals=0, interval_min=1, closed=False, received_at=0)
+        pack_candle(0, (number,) * 8, price_decimals=0, qty_decimals=0, interval_min=1, closed=False, received_at=0)
 
 
 def test_a_trade_id_of_more_than_64_bits_is_an_error():

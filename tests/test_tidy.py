@@ -181,7 +181,7 @@ def test_no_test_sleeps():
             f"line {node.lineno}: {ast.unparse(node)}"
             for node in ast.walk(tree_of(path))
             if isinstance(node, ast.Call)
-            and ast.unparse(node.func).rpartition(".")[2] == "sleep"
+            and (getattr(node.func, "attr", "") or getattr(node.func, "id", "")) == "sleep"
             and [ast.unparse(argument) for argument in node.args] != ["0"]
         ]
 

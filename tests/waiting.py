@@ -17,7 +17,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 PATIENCE_S = 60.0  # until a wait is given up; a loaded machine may take its time
-LOOK_INTERVAL_S = 0.02  # between two looks at another process
+LOOK_INTERVAL_S = 0.02  # between the first two looks at another process
+LOOK_INTERVAL_S_MAX = 0.1  # what takes long is looked at less often: most looks ask a process, which takes its time
+LOOK_GROWTH = 1.1
 LOOP_LOOK_INTERVAL_S = 0.001  # between two looks at an object of this process
 
 T = TypeVar("T")
@@ -28,12 +30,14 @@ def eventually(condition: Callable[[], T], what: str, patience_s: float = PATIEN
     after `patience_s`.
     """
     deadline = time.monotonic() + patience_s
+    interval_s = LOOK_INTERVAL_S
     while True:
         if found := condition():
             return found
         if time.monotonic() >= deadline:
             raise AssertionError(f"never came true: {what}")
-        time.sleep(LOOK_INTERVAL_S)
+        time.sleep(interval_s)
+        interval_s = min(LOOK_GROWTH * interval_s, LOOK_INTERVAL_S_MAX)
 
 
 async def until(condition: Callable[[], T], what: str = "the condition", patience_s: float = PATIENCE_S) -> T:

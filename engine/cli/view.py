@@ -259,6 +259,8 @@ def sources_text(sources: dict[str, Any]) -> str:
         f"comparisons {sources['comparisons']:,}, apart by {sources['divergence_percent']} %, at most "
         f"{sources['divergence_percent_max']} %"
     )
+    compared, differing = sources["candles_compared"], sources["candles_differing"]
+    lines.append(f"candles compared with Kraken's {compared:,}, {differing:,} of them differ")
     for symbol, kinds in sources["pairs"].items():
         lines.append(f"{symbol}: " + ", ".join(f"{kind} {source}" for kind, source in kinds.items()))
     return "\n".join(lines)
@@ -273,7 +275,8 @@ def _counts(summary: dict[str, Any]) -> str:
         f"trades {summary['trades']:,} (missed {summary['trades_missed']:,}, repeated {summary['trades_repeated']:,}, "
         f"by REST {summary['trades_filled']:,})  "
         f"tickers {summary['tickers']:,}  "
-        f"candles {summary['candles']:,} (missed {summary['candles_missed']:,})  "
+        f"candles {summary['candles']:,} (missed {summary['candles_missed']:,}, "
+        f"by REST {summary['candles_filled']:,}, unlike Kraken's {summary['candles_differing']:,})  "
         f"heartbeats {summary['heartbeats']:,}  unknown {summary['unknown']}  "
         f"malformed {summary['malformed']}\n"
         f"published {sum(ring['published'] for ring in rings):,}  gaps {sum(ring['gaps'] for ring in rings):,}  "

@@ -23,13 +23,18 @@ from typing import Any, Final, TypeVar, Unpack, overload
 
 import structlog
 
+from engine.client.candle_history import CandleHistory, joined
 from engine.client.handlers import Function, Registrations
 from engine.client.program import Program
 from engine.client.statistics import Statistics
 from engine.clock import SystemClock
 from engine.config import Config, load_config, override
 from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused
+from engine.kraken_rest.client import KrakenRest
+from engine.kraken_rest.public_calls import PublicCalls
 from engine.market import Pair
+from engine.market.candles import INTERVALS_MIN, ROWS_MAX
+from engine.net.https import HttpsClient
 from engine.records import BookTop, Candle, FeedState, Ticker, Trade
 from engine.strategy.api import Strategy
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
@@ -38,6 +43,7 @@ from engine.strategy_host.loading import NamedStrategy, free_name, make_strategi
 from engine.supervisor.run import LOCAL, Run, venue_settings
 from engine.supervisor.supervisor import CLEAN, Supervisor
 from engine.telemetry.log import configure_log
+from engine.units import NS_PER_S
 
 ANSWER_S: Final = 5.0  # for the router's first word of an order: it decides in a millisecond, a new one in a second
 LOOK_S: Final = 0.05
@@ -58,6 +64,8 @@ class Engine:
         """As read from file, arguments and defaults."""
         self._supervisor: Supervisor | None = None
         self._program: Program | None = None
+        # REST's candles; None where it is not to be asked.
+        self._candle_history: CandleHistory | None = None
         # The supervisor's run, until the engine has ended.
         self._running: asyncio.Task[Any] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -114,6 +122,7 @@ class Engine:
         named = await self._load(strategies)
         await loop.run_in_executor(None, self._run.wait_for_venue)
         self._supervisor = supervisor = self._run.supervisor(named, in_loop=True)
+        self._candle_history = _candle_history(config, supervisor)
         self._running = asyncio.ensure_future(supervisor.run(None, lambda _: None, TICK_S))
         self._running.add_done_callback(lambda _: self._ended())
         self._watching = asyncio.ensure_future(self._run.watch_venue(supervisor))
@@ -144,6 +153,8 @@ class Engine:
             self._watching.cancel()
         if self._program is not None:
             self._program.handlers.begin_end()
+        if self._candle_history is not None:
+            await self._candle_history.close()
         if self._supervisor is not None and self._running is not None:
             self._supervisor.request_stop(CLEAN)
             with suppress(Exception):  # what went wrong is the exit reason
@@ -220,14 +231,42 @@ class Engine:
     async def candles(
         self, symbol: str, *, interval_min: int = 1, count: int = 200, timeout_s: float = 10.0
     ) -> Sequence[Candle]:
-        """The last candles of a pair, oldest first, at most `count`; the last one may be
-        forming. Waits for the first; CallError for an interval that is not followed."""
-        program, intervals = self._followed(symbol), self.config.feed.candle_intervals_min
-        if interval_min not in intervals:
-            told = ", ".join(map(str, intervals)) or "none"
-            raise CallError(f"candles of {interval_min} minutes are not followed; feed.candle_intervals_min has {told}")
-        return await self._when(lambda: program.candles(symbol, interval_min)[-count:] or None, "candle", timeout_s,
-                                lambda: f"no candle of {symbol}")  # fmt: skip
+        """The last candles of a pair, oldest first, at most `count`, which is at most 720;
+        the last one may be forming. Intervals without trades have none.
+
+        Those that are made of the pair's trades, for the intervals of
+        `feed.candle_intervals_min`, come at once. What they lack, and other intervals, is
+        asked of Kraken's REST, within its pace. Raises NotAvailable when there is nothing
+        after `timeout_s`, CallError for an interval that Kraken does not offer.
+        """
+        context, intervals = self._followed(symbol).context, self.config.feed.candle_intervals_min
+        if interval_min not in INTERVALS_MIN:
+            offered = ", ".join(map(str, INTERVALS_MIN))
+            raise CallError(f"interval_min is one of {offered}, not {interval_min!r}: Kraken has no other candles")
+        if not 1 <= count <= ROWS_MAX:
+            raise CallError(f"count is 1 to {ROWS_MAX}, not {count!r}: Kraken tells no more candles of an interval")
+        told = context.candles(symbol, interval_min, count)
+        if len(told) == count and all(candle.is_whole for candle in told[:-1]):
+            return told
+        if self._candle_history is None:
+            if interval_min not in intervals:
+                built = ", ".join(map(str, intervals)) or "none"
+                raise CallError(
+                    f"candles of {interval_min} minutes are neither made of trades (feed.candle_intervals_min has "
+                    f"{built}), nor may REST be asked (fallback.enabled, or a venue.rest_url of the same venue)"
+                )
+            return await self._when(lambda: context.candles(symbol, interval_min, count) or None, "candle", timeout_s,
+                                    lambda: f"no candle of {symbol}")  # fmt: skip
+        try:
+            async with asyncio.timeout(timeout_s):
+                by_rest = await self._candle_history.candles(symbol, interval_min)
+        except (TimeoutError, NotAvailable) as error:
+            if told := context.candles(symbol, interval_min, count):
+                return told
+            why = str(error) or f"no candles of {symbol} within {timeout_s:g} s"
+            raise NotAvailable(why) from None
+        self._live  # noqa: B018 - raises when the engine has ended meanwhile
+        return tuple(joined(context.candles(symbol, interval_min), by_rest)[-count:])
 
     async def pair(self, symbol: str, *, timeout_s: float = 10.0) -> Pair:
         """A pair's precisions, increments, minimums and status."""
@@ -318,11 +357,11 @@ class Engine:
         program = self._live
         self._check_order(order)
         if not order.is_working:
-            why = "it is over" if not order.is_open else "it is not acknowledged, or an amend or cancel is under way"
+            why = "it is over" if not order.is_open else "it is not acknowledged, or a cancel is under way"
             raise OrderRefused(f"{order.id} cannot be amended now: {why}", order)
         if not program.amend(order, **options):
             raise OrderRefused(order.reason or f"{order.id} cannot be amended now", order)
-        await order.until(lambda it: not it.report.is_busy or not it.is_open, timeout_s)
+        await order.until(lambda it: not it.is_amending, timeout_s)
         if order.reason:
             raise OrderRefused(order.reason, order)
         return order
@@ -446,6 +485,17 @@ class Engine:
 
 def _young(age_s_max: float | None) -> str:
     return "" if age_s_max is None else f", not older than {age_s_max:g} s,"
+
+
+def _candle_history(config: Config, supervisor: Supervisor) -> CandleHistory | None:
+    """REST's candles, within the program's share of the calls that Kraken allows."""
+    if supervisor.rest_url is None:
+        return None
+    clock = SystemClock()
+    ca_file = Path(config.venue.ca_file) if config.venue.ca_file else None
+    https = HttpsClient(supervisor.rest_url, clock=clock, ca_file=ca_file)
+    calls = PublicCalls(calls_per_s=supervisor.calls_per_s, cache_ns=int(config.fallback.cache_s * NS_PER_S))
+    return CandleHistory(KrakenRest(https, clock), calls, clock)
 
 
 class _Opening:

@@ -2,8 +2,7 @@
 wait."""
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections import deque
 from typing import ClassVar, Final
 
 from engine.client.handlers import Registrations
@@ -12,10 +11,8 @@ from engine.records import BookTop, Candle, FeedState, FeedStateChange, Ticker, 
 from engine.strategy.api import Strategy
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.orders import Balance, Fill, Order, TradingStatus
-from engine.units import WallNs
 
 FILLS_KEPT: Final = 1_000  # for `Engine.fills`; the history has them all
-CANDLES_KEPT: Final = 720  # of a pair and interval: as many as Kraken's REST gives
 
 
 class Program(Strategy):
@@ -27,8 +24,6 @@ class Program(Strategy):
         self.handlers = handlers
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self.recent_fills: deque[Fill] = deque(maxlen=FILLS_KEPT)
-        # Of a pair and an interval, oldest first, by their begin.
-        self._candles: dict[tuple[str, int], OrderedDict[WallNs, Candle]] = {}
 
     async def news(self, event: str) -> None:
         """Wait for the next event of a kind."""
@@ -40,11 +35,6 @@ class Program(Strategy):
         """Wake everybody who waits, for the engine has ended."""
         for event in tuple(self._waiting):
             self._wake(event)
-
-    def candles(self, symbol: str, interval_min: int) -> Sequence[Candle]:
-        """The candles of a pair that were told, oldest first; the last one may be
-        forming."""
-        return tuple(self._candles.get((symbol, interval_min), {}).values())
 
     def _wake(self, event: str) -> None:
         for arrived in self._waiting.pop(event, ()):
@@ -68,14 +58,6 @@ class Program(Strategy):
         self._tell("ticker", ticker, ticker.symbol)
 
     def on_candle(self, candle: Candle) -> None:
-        kept = self._candles.setdefault((candle.symbol, candle.interval_min), OrderedDict())
-        is_late = bool(kept) and candle.interval_begin < next(reversed(kept))
-        kept[candle.interval_begin] = candle
-        if is_late:  # from an outage: each in its place
-            for begin in sorted(kept):
-                kept.move_to_end(begin)
-        while len(kept) > CANDLES_KEPT:
-            kept.popitem(last=False)
         self._tell("candle", candle, candle.symbol)
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:

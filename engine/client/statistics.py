@@ -113,7 +113,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
                 ),
                 "trade": summary["trades"] - summary["trades_filled"] + summary["trades_repeated"],
                 "ticker": summary["tickers"],
-                "ohlc": summary["candles"] + summary["candles_repeated"],
+                "ohlc": summary["candles_received"],
                 "executions": private.get("executions", 0),
                 "balances": private.get("balances", 0),
                 "heartbeat": summary["heartbeats"] + private.get("heartbeats", 0),
@@ -121,7 +121,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
             errors=summary["malformed"] + private.get("malformed", 0)
             + sum(each.get("session_errors", 0) for each in connections.values())
             + sum(each["errors"] for each in callers),
-            duplicates=summary["trades_repeated"] + summary["candles_repeated"] + private.get("duplicates", 0)
+            duplicates=summary["trades_repeated"] + private.get("duplicates", 0)
             + router.get("fills_repeated", 0),
             gaps=summary["trades_missed"] + summary["candles_missed"] + private.get("gaps", 0),
             skipped=sum(ring["gaps"] for ring in summary["rings"].values()),

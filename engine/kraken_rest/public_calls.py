@@ -77,11 +77,12 @@ class PublicCalls:
         """Whether this very request is waiting for its answer."""
         return request.target in self._under_way
 
-    def may_call(self, now: MonoNs) -> bool:
-        """Whether a call may be made now. True while the breaker is half-open makes the
-        next call its probe.
+    def may_call(self, now: MonoNs, *, is_urgent: bool = True) -> bool:
+        """Whether a call may be made now; one that is not urgent leaves the burst to those
+        that are. True while the breaker is half-open makes the next call its probe.
         """
-        if now < self._next_at or self._earned_at > now + (CALLS_BURST - 1) * self._interval_ns:
+        burst = CALLS_BURST - 1 if is_urgent else 0
+        if now < self._next_at or self._earned_at > now + burst * self._interval_ns:
             return False
         return self._breaker.opened_at is None or self._breaker.allows(now)
 

@@ -1,5 +1,5 @@
-"""A fast approval of plain limit orders, by comparing integers; `Risk.refusal` decides
-about all others.
+"""A fast approval of plain limit orders and of their amends, by comparing integers;
+`Risk.refusal` and `Risk.amend_refusal` decide about all others.
 
     allows(order) is True  ⇒  Risk.refusal(order) is None        never the other way round
 
@@ -18,7 +18,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final, Protocol
 
 from engine.market import Pair
-from engine.orders.intent import OrderIntent
+from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.positions import Positions
 from engine.orders.risk import IMMEDIATE, NO_LIMITS, RESTING, Risk, TradingMode
@@ -213,12 +213,49 @@ class QuickCheck:
         """
         # Hot: an order passes here once.
         risk, symbol = self._risk, pair.symbol
-        bounds = self._bounds.get(symbol)
-        if bounds is None or bounds.pair is not pair or bounds.cap != risk.open_orders_cap:
-            bounds = self._bounds[symbol] = _Bounds(pair, risk, now)
-        own = self._open.get(symbol)
+        bounds, own = self._bounds_of(pair, now), self._open.get(symbol)
         if own is None:
             own = self._open[symbol] = self._begin_pair(pair)
+        return (
+            len(own.parts) < bounds.orders_max
+            and self._is_within(bounds, own, side, ticks, price_decimals, lots, qty_decimals, lots)
+            and now - bounds.made_at >= risk.limits.duplicate_window_ns  # earlier orders are in another scale
+            and risk.is_plainly_paced((strategy, symbol, side, ticks, lots), now)
+        )
+
+    def allows_amend(self, order: TrackedOrder, amendment: Amendment, pair: Pair, now: MonoNs) -> bool:
+        """True if this open order may be amended so at once. False: `Risk.amend_refusal`
+        must decide.
+        """
+        bounds, own, intent = self._bounds_of(pair, now), self._open.get(pair.symbol), order.intent
+        part = None if own is None else own.parts.get(order.key)
+        ticks = order.limit_price if amendment.limit_price is None else amendment.limit_price
+        lots = order.qty if amendment.qty is None else amendment.qty
+        left = lots - order.filled - order.filled_before
+        return (
+            own is not None
+            and part is not None
+            and ticks is not None
+            and left > 0
+            and intent.order_type == "limit"
+            and intent.trigger is None
+            and amendment.limit_offset is None
+            and amendment.trigger_price is None
+            and amendment.display_qty is None
+            and self._is_within(
+                bounds, own, intent.side, ticks, amendment.price_decimals, lots, amendment.qty_decimals, left - part[1]
+            )
+            and self._risk.is_paced(now)
+        )
+
+    def _is_within(
+        self, bounds: _Bounds, own: _Open, side: str, ticks: int, price_decimals: int, lots: int, qty_decimals: int,
+        more_lots: int,
+    ) -> bool:  # fmt: skip
+        """True if a limit order like this breaks neither its pair's rules nor a limit; the
+        lots open on its side grow by `more_lots`.
+        """
+        risk, pair = self._risk, bounds.pair
         notional = ticks * lots
         if (
             not bounds.is_open
@@ -237,27 +274,20 @@ class QuickCheck:
             or lots > bounds.qty_max
             or notional < bounds.cost_min
             or notional > bounds.notional_max
-            or len(own.parts) >= bounds.orders_max
         ):
             return False
-        best = self._best(symbol)
+        best = self._best(pair.symbol)
         if best is None or best[2] != price_decimals or not best[3] or best[4] > risk.limits.book_age_ns_max:
             return False
         if side == "buy":
             other, nearest = best[1], own.sells[0] if own.sells else NO_BOUND
-            worst = own.buy_lots + lots + own.position[1]
+            worst = own.buy_lots + more_lots + own.position[1]
             is_beyond = other is None or ticks * REACH_UNIT > other * bounds.reach_up or ticks >= nearest
         else:
             other, nearest = best[0], own.buys[-1] if own.buys else 0
-            worst = own.sell_lots + lots - own.position[0]
+            worst = own.sell_lots + more_lots - own.position[0]
             is_beyond = other is None or ticks * REACH_UNIT < other * bounds.reach_down or ticks <= nearest
-        return not (
-            is_beyond
-            or worst > bounds.position_max
-            or worst * ticks > bounds.position_notional_max
-            or now - bounds.made_at < risk.limits.duplicate_window_ns  # earlier orders are in another scale
-            or not risk.is_plainly_paced((strategy, symbol, side, ticks, lots), now)
-        )
+        return not (is_beyond or worst > bounds.position_max or worst * ticks > bounds.position_notional_max)
 
     def check(self, open_orders: Iterable[TrackedOrder]) -> None:
         """Assert that the numbers are those of `open_orders`, which must be all open
@@ -279,6 +309,12 @@ class QuickCheck:
             held = self._positions.total_qty(symbol).scaleb(own.qty_decimals)
             assert own.position[0] <= held <= own.position[1]
             assert own.position[1] - own.position[0] <= 1
+
+    def _bounds_of(self, pair: Pair, now: MonoNs) -> _Bounds:
+        bounds = self._bounds.get(pair.symbol)
+        if bounds is None or bounds.pair is not pair or bounds.cap != self._risk.open_orders_cap:
+            bounds = self._bounds[pair.symbol] = _Bounds(pair, self._risk, now)
+        return bounds
 
     def _begin_pair(self, pair: Pair) -> _Open:
         own = _Open(pair.price_decimals, pair.qty_decimals)

@@ -283,11 +283,15 @@ class Risk:
             if intent.order_type == "limit":
                 _remember(self._recent_plain, _plain_likeness(strategy, intent), now)
 
+    def is_paced(self, now: MonoNs) -> bool:
+        """True if the budget of orders and amends forbids none, while no tighter one holds."""
+        return self._budget.level_at(now) >= ORDER_TOKENS
+
     def is_plainly_paced(self, order: PlainLikeness, now: MonoNs) -> bool:
         """True if neither the budget nor an equal order forbids a limit order in its pair's
         present scale.
         """
-        if self._budget.level_at(now) < ORDER_TOKENS:
+        if not self.is_paced(now):
             return False
         window_ns = self.limits.duplicate_window_ns
         return not window_ns or (at := self._recent_plain.get(order)) is None or now - at >= window_ns

@@ -44,6 +44,8 @@ class FeedLaunch(ActorLaunch, frozen=True, kw_only=True):
     """REST of the same venue; None when it is not to be asked."""
     calls_per_s: float
     """Calls of REST: this process's share of what Kraken allows one address."""
+    candle_history: int
+    """Candles from before the start that REST is asked for."""
     rest_books: tuple[str, ...]
     """Pairs whose books of REST some strategy takes."""
     conflate: Conflation

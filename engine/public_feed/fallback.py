@@ -1,7 +1,8 @@
-"""Asks REST for what the WebSocket does not serve: the shell of `Sources` and
-`PublicCalls`.
+"""Asks REST for what the WebSocket does not serve, and for candles: the shell of `Sources`,
+`CandleFeed` and `PublicCalls`.
 
-Sources.next_ask ─► PublicCalls (pace, cache, breaker) ─► KrakenRest.call ─► PublicFeed.take_rest
+Sources.next_ask ────┬─► PublicCalls (pace, cache, breaker) ─► KrakenRest.call ─┬─► PublicFeed.take_rest
+CandleFeed.next_ask ─┘ when there is time                                       └─► PublicFeed.take_candles
 """
 
 import asyncio
@@ -13,8 +14,10 @@ from engine.errors import EngineError
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken_rest.client import KrakenRest
 from engine.kraken_rest.public_calls import PublicCalls
+from engine.public_feed.candle_feed import CandleAsk
 from engine.public_feed.feed import PublicFeed
 from engine.public_feed.sources import Ask, Sources
+from engine.units import MonoNs
 
 LOOK_INTERVAL_S: Final = 0.05  # between two looks at the sources; a lost connection is looked at at once
 CALL_DEADLINE_S: Final = 4.0
@@ -69,19 +72,36 @@ class Fallback:
                 sending.create_task(self._send(self._rest, ask))
             else:
                 return
+        self._look_at_candles(sending, self._rest, now)
 
-    async def _send(self, rest: KrakenRest, ask: Ask) -> None:
+    def _look_at_candles(self, sending: asyncio.TaskGroup, rest: KrakenRest, now: MonoNs) -> None:
+        """Ask for a candle, when nothing else is to be asked for."""
+        candles = self._feed.candles
+        if candles is None or (ask := candles.next_ask(now)) is None or not self._calls.may_call(now, is_urgent=False):
+            return
+        candles.asked()
+        if not self._calls.is_under_way(ask.request):
+            self._calls.begin(ask.request, now)
+            sending.create_task(self._send(rest, ask))
+
+    async def _send(self, rest: KrakenRest, ask: Ask | CandleAsk) -> None:
         try:
             answer = await rest.call(ask.request, deadline_s=CALL_DEADLINE_S)
         except EngineError as error:
             now = self._clock.mono_ns()
             self._calls.failed(ask.request, str(error), now)
-            self._sources.failed(ask, now)
+            self._failed(ask, now)
             return
         now = self._clock.mono_ns()
         reply = ask.read(answer.status, answer.body)
         self._calls.answered(ask.request, reply, now, answer.retry_after_s)
         if isinstance(reply, RestRefusal):
-            self._sources.failed(ask, now)
+            self._failed(ask, now)
+        elif isinstance(ask, CandleAsk):
+            self._feed.take_candles(ask, reply)
         else:
             self._feed.take_rest(ask, reply, now)
+
+    def _failed(self, ask: Ask | CandleAsk, now: MonoNs) -> None:
+        if isinstance(ask, Ask):
+            self._sources.failed(ask, now)

@@ -4,6 +4,7 @@ frames ─► PublicSession ─► on_events() ─► records ─► ring       
                            on_burst_end() ─────────► board      the last of each pair, once a burst
                                           ─────────► doorbells  once a burst
 REST ───► Fallback ──────► take_rest() ─► records, marked       what the WebSocket does not serve
+trades ─► CandleFeed ────► take() ──────► records               candles that changed, once a burst
 """
 
 import struct
@@ -20,23 +21,24 @@ from engine.kraken.connection.liveness import DETAIL_CHARS_MAX
 from engine.kraken.connection.messages import Notice
 from engine.kraken.connection.salvage import cut
 from engine.kraken.public.book_feed import BookChanged, BookFeed, StateChanged, units_of
-from engine.kraken.public.candle_series import begin_ns
 from engine.kraken.public.events import (
     BookUnproved,
-    CandleChanged,
+    CandleTold,
     Event,
     PairChanged,
     Refused,
     TickerChanged,
     TradePrinted,
+    TradesBefore,
 )
-from engine.kraken.public.messages import PairData, TickerData
+from engine.kraken.public.messages import CandleData, PairData, TickerData
 from engine.kraken.public.session import PublicSession
 from engine.kraken.rest.market_data import RestDepth
 from engine.kraken_rest.public_calls import PublicCalls
 from engine.market.books import Book
 from engine.net.traffic import TRAFFIC_COUNTERS, Traffic, traffic_counts
 from engine.processes.launch import Conflation
+from engine.public_feed.candle_feed import CandleAsk, CandleFeed, ToldCandle
 from engine.public_feed.lane import lane_of
 from engine.public_feed.sources import Ask, Sources
 from engine.public_feed.sources import Kind as DataKind
@@ -68,7 +70,6 @@ PERCENT_DECIMALS = 2  # of a ticker's percentage, at least
 # How many numbers a message has in each scale: prices, quantities, percentages.
 TRADE_GROUPS: Final = (1, 1)
 TICKER_GROUPS: Final = (7, 3, 1)
-CANDLE_GROUPS: Final = (5, 1)
 RECORDS_READ_MAX: Final = 256  # of a ring at a time
 PAIR_STATUS_BYTES_MAX: Final = 24  # genuine ones have sixteen at most
 # Books that wait for the data of their pair; then they are published without it.
@@ -76,9 +77,17 @@ PAIR_WAIT_BOOKS_MAX: Final = 1024
 
 # Counters named as the session's attributes.
 SESSION_COUNTERS: Final = (
-    "trades", "trades_missed", "trades_repeated", "trades_filled", "tickers", "candles", "candles_missed",
-    "candles_repeated", "heartbeats", "level3", "pongs", "unknown", "malformed", "refused", "ping_rtt_ns",
+    "trades", "trades_missed", "trades_repeated", "trades_filled", "tickers", "candles_received", "heartbeats",
+    "level3", "pongs", "unknown", "malformed", "refused", "ping_rtt_ns",
 )  # fmt: skip
+CANDLE_COUNTERS: Final = {
+    "candles": "told",
+    "candles_missed": "missed",
+    "candles_amended": "amended",
+    "candles_filled": "filled",
+    "candles_compared": "compared",
+    "candles_differing": "differing",
+}
 REST_COUNTERS: Final = {
     "rest_calls": "calls",
     "rest_failures": "failures",
@@ -91,6 +100,7 @@ SERVED_COUNTERS: Final = (
 )  # fmt: skip
 OWN_COUNTERS: Final = ("unpublishable", "comparisons", "divergences", "divergence_ppm", "divergence_ppm_max")
 PPM: Final = 1_000_000
+_candle_counts = attrgetter(*CANDLE_COUNTERS.values())
 _rest_counts = attrgetter(*REST_COUNTERS.values())
 _session_counts = attrgetter(*SESSION_COUNTERS)
 _pair_counts = attrgetter(*PAIR_COUNTERS)
@@ -135,10 +145,13 @@ class PublicFeed:
         pair_patience_ns: int = 0,
         sources: Sources | None = None,
         divergence_ppm_max: int = PPM // 100,
+        candle_history: int = 0,
     ) -> None:
         """`pair_patience_ns`: how long a live book waits for the data of its pair before it
         is published. `sources`: None in a replay, which has no second source.
         `divergence_ppm_max`: beyond it the two sources contradict each other.
+        `candle_history`: candles from before the first trade, of each interval, that REST
+        is asked for.
         """
         self._shard = shard
         self._session = session
@@ -154,6 +167,11 @@ class PublicFeed:
         self._clock = clock
         self._refused = refused
         self._conflate = conflate == "burst"
+        # The candles of the shard's intervals; None without any.
+        self.candles: CandleFeed | None = None
+        if shard.candle_intervals_min:
+            has_rest = session.settings.fills_gaps
+            self.candles = CandleFeed(shard, session, history=candle_history, has_rest=has_rest)
         # The connection's counters; None in a replay.
         self.traffic: Traffic | None = None
         # The calls of REST; None where it is not asked.
@@ -208,6 +226,7 @@ class PublicFeed:
         self._traffic_counters = CounterGroup(counters, tuple(TRAFFIC_COUNTERS), levels=("connected",))
         self._own_counters = CounterGroup(counters, OWN_COUNTERS, levels=("divergence_ppm", "divergence_ppm_max"))
         self._served_counters = CounterGroup(counters, SERVED_COUNTERS, levels=("failover_ns", "failover_ns_max"))
+        self._candle_counters = CounterGroup(counters, tuple(CANDLE_COUNTERS))
         self._rest_counters = CounterGroup(counters, tuple(REST_COUNTERS), levels=("rest_failed_percent",))
         self._pair_counters = [
             CounterGroup(counters, pair_counters(symbol), levels=pair_counters(symbol, ("state",)))
@@ -218,7 +237,8 @@ class PublicFeed:
             BookUnproved: self._publish_unproved,
             TradePrinted: self._publish_trade,
             TickerChanged: self._publish_ticker,
-            CandleChanged: self._publish_candle,
+            TradesBefore: self._seed_candles,
+            CandleTold: self._compare_candle,
             PairChanged: self._publish_pair,
             SystemChanged: self._publish_system,
             Refused: self._report_refusal,
@@ -238,17 +258,27 @@ class PublicFeed:
         announce_stale(self._shard, self._publisher, self._board, self._board_reader, reason, now)
 
     def _resume(self, pair_index: int, symbol: str) -> None:
-        """Continue a pair after the trade and candle that an earlier process of this feed
-        published last.
+        """Continue a pair after the trade and the candles that an earlier process of this
+        feed published last.
         """
+        for interval_min in self._shard.candle_intervals_min:
+            record = self._board_reader.read(self._shard.candle_slot(pair_index, interval_min))
+            if record is not None and self.candles is not None:
+                candle = unpack_candle(symbol, record)
+                self.candles.resume_candle(pair_index, interval_min, candle.interval_begin, is_closed=candle.closed)
         record = self._board_reader.read(self._shard.trade_slot(pair_index))
         if record is not None:
             trade = unpack_trade(symbol, record)
             self._session.tape.resume(symbol, trade.trade_id, trade.kraken_time)
-        record = self._board_reader.read(self._shard.candle_slot(pair_index))
-        if record is not None:
-            candle = unpack_candle(symbol, record)
-            self._session.candle_series.resume(symbol, candle.interval_min, candle.interval_begin)
+            if self.candles is not None:
+                self.candles.resume_trade(pair_index, trade.trade_id, trade.kraken_time)
+
+    def begin_recording(self, symbols: Sequence[str], name: str) -> None:
+        """Begin a recording of these pairs: see the session. Their candles begin anew."""
+        if self.candles is not None:
+            for symbol in symbols:
+                self.candles.forget(symbol)
+        self.on_events(self._session.begin_recording(symbols, name))
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Publish events; `on_burst_end` follows when the socket has no more frames."""
@@ -313,6 +343,10 @@ class PublicFeed:
             self._settle()
         if self._session.tape.holds:
             self._tell_late(self._session.tape.give_up(self._clock.mono_ns()))
+        if self.candles is not None and not self._closing:
+            self.candles.look(self._clock.mono_ns())
+            if self.candles.changed:
+                self._settle()
         self._count()
         return 0
 
@@ -340,6 +374,11 @@ class PublicFeed:
         if ask.kind is DataKind.TRADES:
             self._tell_late(self._session.tape.fill(ask.symbols[0], reply, received_at))
             self.sources.answered(ask, ask.symbols, received_at, now)
+            if self.candles is not None:
+                for before in self._session.tape.take_before():
+                    self._publish_rare(TradesBefore(before))
+                self.candles.known_by_rest(ask.symbols[0], len(reply), received_at)
+                self._settle()
         elif ask.kind is DataKind.TICKER:
             told = {ticker.symbol: ticker for ticker in reply}
             self._compare(reply)
@@ -356,6 +395,16 @@ class PublicFeed:
             self._dirty[self._shard.rest_book_slot(pair_index_of(record))] = record
             self._settle()
         self.look_at_sources(now)
+
+    def take_candles(self, ask: CandleAsk, rows: Sequence[CandleData]) -> None:
+        """Publish the candles that REST has told, where they were missing."""
+        if self.candles is not None and not self._closing:
+            try:
+                self.candles.take_rows(ask, rows)
+            except (ValueError, ArithmeticError) as error:
+                self._count_unpublishable(error, "REST")
+            self._store_lane()
+            self._settle()
 
     def _compare(self, tickers: Sequence[TickerData]) -> None:
         """Compare what REST says of live books with them: how far the middle of its best
@@ -541,6 +590,8 @@ class PublicFeed:
         self._publish(record)
         if trade.trade_id == self._session.tape.newest_id(trade.symbol):
             self._dirty[self._shard.trade_slot(pair_index)] = record
+        if self.candles is not None:
+            self.candles.add(pair_index, event, price_ticks, qty_lots, price_decimals, qty_decimals)
 
     def _publish_ticker(self, event: TickerChanged) -> None:
         self._tell_ticker(event.ticker, self._session.heard_at)
@@ -569,26 +620,24 @@ class PublicFeed:
         self._publish(record)
         self._dirty[self._shard.ticker_slot(pair_index)] = record
 
-    def _publish_candle(self, event: CandleChanged) -> None:
-        c = event.candle
-        pair_index, price_decimals, qty_decimals = self._scales(c.symbol)
-        units, (price_decimals, qty_decimals) = written_units(
-            (c.open, c.high, c.low, c.close, c.vwap, c.volume), CANDLE_GROUPS, (price_decimals, qty_decimals)
-        )
-        numbers = (*units, c.trades, begin_ns(c.interval_begin), event.missed)
-        record = pack_candle(
-            pair_index,
-            numbers,
-            price_decimals=price_decimals,
-            qty_decimals=qty_decimals,
-            interval_min=c.interval,
-            closed=event.closed,
-            received_at=self._session.heard_at,
-            history=event.history,
-        )
-        self._publish(record)
-        if not event.closed:
-            self._dirty[self._shard.candle_slot(pair_index)] = record
+    def _seed_candles(self, event: TradesBefore) -> None:
+        if self.candles is not None:
+            self.candles.seed(event.trades)
+
+    def _compare_candle(self, event: CandleTold) -> None:
+        if self.candles is not None:
+            self.candles.take_channel(event.candle)
+
+    def _publish_candles(self, candles: CandleFeed) -> None:
+        for told in candles.take():
+            try:
+                record = candle_record(told, self._session.heard_at)
+            except (struct.error, OverflowError) as error:
+                self._count_unpublishable(error, "candles")
+                continue
+            self._publish(record)
+            if told.is_newest:
+                self._dirty[self._shard.candle_slot(told.pair_index, told.state.interval_min)] = record
 
     def _publish_pair(self, event: PairChanged) -> None:
         pair = event.pair
@@ -648,9 +697,11 @@ class PublicFeed:
     # --- end of a burst
 
     def _settle(self) -> None:
-        """Wake sleeping subscribers, then store on the board what changed since the last
-        burst.
+        """Publish the candles that changed, wake sleeping subscribers, then store on the
+        board what changed since the last burst.
         """
+        if self.candles is not None and self.candles.changed:
+            self._publish_candles(self.candles)
         if self.lane is not None and self.lane.settle():
             return
         values, index = self._heard
@@ -685,6 +736,8 @@ class PublicFeed:
             self._served_counters.write(
                 (*sources.served_ns, sources.switches, sources.failover_ns, sources.failover_ns_max)
             )
+        if self.candles is not None:
+            self._candle_counters.write(_candle_counts(self.candles))
         if self.calls is not None:
             self._rest_counters.write(_rest_counts(self.calls))
         for feed in self._session.take_counted():
@@ -731,8 +784,29 @@ def settle_dead(shard: Shard, ring: Memory, board: BoardWriter, before: BoardRea
                 board.store(shard.ticker_slot(pair_index), record)
             elif record[0] == Kind.REST_BOOK:
                 board.store(shard.rest_book_slot(pair_index), record)
-            elif record[0] == Kind.CANDLE and not unpack_candle("", record).closed:
-                board.store(shard.candle_slot(pair_index), record)
+            elif record[0] == Kind.CANDLE:
+                candle = unpack_candle("", record)
+                slot = shard.candle_slot(pair_index, candle.interval_min)
+                told = before.read(slot)
+                if told is None or candle.interval_begin >= unpack_candle("", told).interval_begin:
+                    board.store(slot, record)
+
+
+def candle_record(told: ToldCandle, received_at: MonoNs) -> bytes:
+    """The record of a candle; raises OverflowError for numbers that it cannot hold."""
+    state = told.state
+    return pack_candle(
+        told.pair_index,
+        (state.open, state.high, state.low, state.close, state.vwap, state.lots, state.trades, state.begin),
+        price_decimals=told.price_decimals,
+        qty_decimals=told.qty_decimals,
+        interval_min=state.interval_min,
+        closed=state.is_closed,
+        received_at=received_at,
+        history=state.is_history,
+        is_rest=state.is_rest,
+        is_whole=state.is_whole,
+    )
 
 
 def empty_top(pair_index: int) -> bytes:

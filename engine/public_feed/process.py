@@ -51,6 +51,7 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
         pair_patience_ns=PAIR_PATIENCE_NS,
         sources=sources,
         divergence_ppm_max=int(launch.fallback.divergence_percent * PPM / 100),
+        candle_history=launch.candle_history,
     )
     feed.on_start()
     connection: WebSocketConnection[Event] = make_connection(

@@ -93,9 +93,21 @@ class Context(Protocol):
         ...
 
     def candle(self, symbol: str, interval_min: int | None = None) -> Candle | None:
-        """The newest candle of a pair, of one interval or of any; None before the first.
+        """The newest candle of a pair: of one interval, or of the shortest; None before the
+        first.
 
         KeyError as for `book`.
+        """
+        ...
+
+    def candles(self, symbol: str, interval_min: int = 1, count: int = 720) -> Sequence[Candle]:
+        """The last candles of a pair and interval that this strategy was told, oldest
+        first, at most `count`; the last one may be forming.
+
+        At most 720 are kept. Soon after the start those of `feed.candle_history` come from
+        REST. Intervals without trades have none, and one whose trades are not all known is
+        not among those that are `closed`. When the strategy has fallen so far behind that
+        it was not told of the end of one, they begin anew. KeyError as for `book`.
         """
         ...
 
@@ -227,11 +239,12 @@ class Strategy:
         return None
 
     def on_candle(self, candle: Candle) -> Answer:
-        """A candle changed, or was closed.
+        """A candle changed, or was closed: each interval of `feed.candle_intervals_min`.
 
-        `candle.history` marks candles that ended before they were told, at the start and
-        after an outage; `candle.missed` counts the intervals that an outage hid. A candle
-        that may be incomplete is never `closed`.
+        `candle.closed` marks its final numbers. `candle.history` marks those of candles
+        that were over before they were known: from before the start, from an outage, or
+        corrected by a trade that came late. A candle that may be incomplete is never
+        `closed`.
         """
         return None
 
@@ -328,10 +341,11 @@ class Strategy:
         """Change an open order in place: `qty` (filled part included), `limit`, and so on.
 
         Less quantity keeps the place in the queue; another price or more quantity loses it.
-        Returns False when the order cannot be amended now, which `is_working` tells
-        beforehand: it is over, or an amend or cancel of it is under way. Returns False,
-        too, when the change is invalid: then `order.reason` says why, and `on_order` is
-        called.
+        It may be called at every tick: an amend behind another of the same order, or beyond
+        what Kraken's rate counter and [risk] allow, waits until it can be sent, and the
+        newest wins. Returns False when the order cannot be amended, which `is_working`
+        tells beforehand: it is over, or a cancel of it is under way. Returns False, too,
+        when the change is invalid: then `order.reason` says why, and `on_order` is called.
         """
         return self.context.amend(order, options)
 

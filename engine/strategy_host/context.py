@@ -17,13 +17,13 @@ from engine.records import (
     Ticker,
     Trade,
     measure_ages_by,
-    unpack_candle,
     unpack_ticker,
     unpack_trade,
 )
 from engine.strategy.api import Logger
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Order, Position, TradingStatus
+from engine.strategy_host.candle_memory import CANDLES_KEPT, CandleMemory
 from engine.strategy_host.order_client import OrderClient
 from engine.units import MonoNs, WallNs
 
@@ -58,7 +58,7 @@ class StrategyContext:
         # Of each pair, as records: they are unpacked when they are asked for.
         self.ticker_records: dict[str, bytes | None] = dict.fromkeys(self.symbols)
         self.trade_records: dict[str, deque[bytes]] = {symbol: deque(maxlen=TRADES_KEPT) for symbol in self.symbols}
-        self.candle_records: dict[str, dict[int, bytes]] = {symbol: {} for symbol in self.symbols}
+        self.candle_memory = CandleMemory(self.symbols)
         self._freshness = freshness
         measure_ages_by(clock.mono_ns)
         self._orders = orders
@@ -89,9 +89,12 @@ class StrategyContext:
         return tuple(unpack_trade(symbol, record) for record in self._of(self.trade_records, symbol))
 
     def candle(self, symbol: str, interval_min: int | None = None) -> Candle | None:
-        records = self._of(self.candle_records, symbol)
-        record = next(iter(records.values()), None) if interval_min is None else records.get(interval_min)
-        return None if record is None else unpack_candle(symbol, record)
+        self._of(self.pairs, symbol)
+        return self.candle_memory.newest(symbol, interval_min)
+
+    def candles(self, symbol: str, interval_min: int = 1, count: int = CANDLES_KEPT) -> Sequence[Candle]:
+        self._of(self.pairs, symbol)
+        return tuple(self.candle_memory.last(symbol, interval_min, count))
 
     def state(self, symbol: str) -> FeedState:
         return self._of(self.states, symbol)

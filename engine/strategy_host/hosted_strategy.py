@@ -41,7 +41,6 @@ from engine.records import (
     FeedState,
     Kind,
     VenueStatus,
-    number_of,
     pair_index_of,
     received_at_of,
     state_of,
@@ -531,7 +530,7 @@ class HostedStrategy:
             if self._on_ticker is not None:
                 self._call_measured(self._on_ticker, ON_TICKER, unpack_ticker(symbol, record), received_at_of(record))
         elif kind == CANDLE:
-            self.context.candle_records[symbol][number_of(record)] = record
+            self.context.candle_memory.keep(symbol, record)
             if self._on_candle is not None:
                 self._call_measured(self._on_candle, ON_CANDLE, unpack_candle(symbol, record), received_at_of(record))
         elif kind == REST_BOOK and self.strategy.rest_books:
@@ -604,6 +603,7 @@ class HostedStrategy:
         """Call back with the state of every pair and the newest book of those that changed;
         returns how many."""
         shard, work = feed.shard, 0
+        self._read_candles(feed)
         # Books before pairs: a feed tells a pair before its first book, so no book is told
         # without its pair.
         books = [feed.board.read(pair_index) for pair_index in range(len(shard.symbols))]
@@ -639,6 +639,18 @@ class HostedStrategy:
         feed.behind, feed.board_from = False, 0
         feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
         return work
+
+    def _read_candles(self, feed: _Feed) -> None:
+        """Take the newest candles from the board; where an interval has ended meanwhile,
+        begin anew, for its end was missed: better none than a hole.
+        """
+        for pair_index, symbol in enumerate(feed.symbols):
+            if not feed.wanted[pair_index] or not feed.shard.candle_intervals_min:
+                continue
+            for interval_min in feed.shard.candle_intervals_min:
+                record = feed.board.read(feed.shard.candle_slot(pair_index, interval_min))
+                if record is not None:
+                    self.context.candle_memory.go_on(symbol, record)
 
     # --- callbacks
 

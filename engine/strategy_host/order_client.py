@@ -343,7 +343,7 @@ class OrderClient:
         for first in range(0, len(ids), CANCELS_PER_COMMAND_MAX):
             self._send_surely(Cancel(self._strategy, ids[first : first + CANCELS_PER_COMMAND_MAX]))
         for order in wanted:
-            order.report = _changed(order.report, is_busy=True)
+            order.report = _changed(order.report, is_ending=True)
 
     def cancel_all(self, symbol: str) -> None:
         """Send a cancel of all open orders, on one pair or (empty symbol) on all; any other

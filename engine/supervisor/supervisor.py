@@ -125,7 +125,8 @@ class Supervisor:
         runs the strategies on the loop that runs `run`, instead of in a thread."""
         self._config = config
         self._url = url
-        self._rest_url = _rest_url(config, url, account)
+        self.rest_url = _rest_url(config, url, account)
+        """REST of the venue; None when it is not to be asked."""
         # Pairs whose books of REST some strategy takes.
         self._rest_book_symbols = {
             symbol for named in strategies if named.strategy.rest_books for symbol in named.symbols
@@ -133,7 +134,10 @@ class Supervisor:
         self._directory = directory
         self.clock = SystemClock()
         self._began_at = self.clock.mono_ns()
-        self._feeds = [_Feed(shard, config, self) for shard in plan_shards(config.symbols, config.feed.shards)]
+        shards = plan_shards(config.symbols, config.feed.shards, config.feed.candle_intervals_min)
+        self._feeds = [_Feed(shard, config, self) for shard in shards]
+        # Who asks REST for public data: each feed, and a program that opened the engine.
+        self._asker_count = len(self._feeds) + in_loop
         # The strategy host's doorbell, rung by every feed.
         self._eventfd = open_eventfd()
         weakref.finalize(self, os.close, self._eventfd)
@@ -401,9 +405,15 @@ class Supervisor:
     def _router_told(self, news: News) -> None:
         self._fail(UserError(news.text))
 
+    @property
+    def calls_per_s(self) -> float:
+        """Calls of REST for public data: the share of each that asks."""
+        return self._config.fallback.calls_per_s / self._asker_count
+
     def feed_launch(self, feed: _Feed) -> tuple[FeedLaunch, tuple[int, ...]]:
         """The launch of a feed's process, and the descriptors that it inherits."""
         config, intervals = self._config, self._config.feed.candle_intervals_min
+        compared = min(intervals, default=None) if config.feed.compare_candles else None
         launch = FeedLaunch(
             shard=feed.shard,
             url=self._url,
@@ -413,10 +423,10 @@ class Supervisor:
                 symbols=feed.shard.symbols,
                 depth=config.feed.depth,
                 publish_levels=config.feed.publish_levels,
-                trades=config.feed.trades,
+                trades=config.feed.trades or bool(intervals),
                 tickers=config.feed.tickers,
                 ticker_trigger=config.feed.ticker_trigger,
-                candle_interval_min=intervals[0] if intervals else None,
+                candle_interval_min=compared,
                 heartbeat_silence_ns=int(config.feed.heartbeat_silence_s * NS_PER_S),
                 ping_interval_ns=int(config.connection.ping_interval_s * NS_PER_S),
                 pong_deadline_ns=int(PONG_PATIENCE * config.connection.ping_timeout_s * NS_PER_S),
@@ -424,11 +434,12 @@ class Supervisor:
                 subscribe_deadline_ns=int(config.feed.subscribe_deadline_s * NS_PER_S),
                 requests_per_s=config.feed.requests_per_s,
                 symbols_per_request=config.feed.symbols_per_request,
-                fills_gaps=self._rest_url is not None,
+                fills_gaps=self.rest_url is not None,
             ),
             fallback=config.fallback,
-            rest_url=self._rest_url,
-            calls_per_s=config.fallback.calls_per_s / len(self._feeds),
+            rest_url=self.rest_url,
+            calls_per_s=self.calls_per_s,
+            candle_history=config.feed.candle_history,
             rest_books=tuple(symbol for symbol in feed.shard.symbols if symbol in self._rest_book_symbols),
             conflate=config.feed.conflate,
             spin=config.feed.spin,

@@ -130,8 +130,10 @@ def test_a_program_reads_trades_and_ends_with_a_ledger_that_agrees(loop: Any) ->
                 await engine.amend(taken, limit=limit)
             with pytest.raises(CallError, match=r"DOGE/USD.*follows BTC/USD, ETH/USD"):
                 await engine.book("DOGE/USD")
-            with pytest.raises(CallError, match="candle_intervals_min has 1"):
-                await engine.candles("BTC/USD", interval_min=5)
+            with pytest.raises(CallError, match=r"interval_min is one of 1, 5, 15, .*, not 7: Kraken has no other"):
+                await engine.candles("BTC/USD", interval_min=7)
+            with pytest.raises(CallError, match="count is 1 to 720, not 721"):
+                await engine.candles("BTC/USD", count=721)
             with pytest.raises(CallError, match="no order"):
                 await engine.cancel("one")  # type: ignore[arg-type]
             with pytest.raises(NotAvailable, match=r"no live book of ETH/USD, not older than 0 s, within 0.1 s"):

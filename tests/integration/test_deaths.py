@@ -13,7 +13,7 @@ def test_a_killed_feed_is_stale_before_any_further_book_and_comes_back(engines: 
     """kill -9 of the public feed under load: `stale` in each pair's story, then live, and only then books again."""
     diary = Diary(tmp_path / "diary")
     engine = engines.start(
-        "--venue", "local", "--venue-options", "--rate 5000", "--symbols", "BTC/USD,ETH/USD",
+        "--venue", "local", "--venue-options", "--rate 2000", "--symbols", "BTC/USD,ETH/USD",
         "--strategy", f"{STRATEGIES}:Diary", "--param", f"path={diary.path}", "--summary", tmp_path / "out.json",
     )  # fmt: skip
 
@@ -68,14 +68,14 @@ def test_a_killed_engine_leaves_no_process_and_no_shared_memory(engines: Engines
     engine = engines.start(*CALM, "--symbols", "BTC/USD,ETH/USD", "--shards", "2")
     engine.wait_until_live()
     children = engine.children()
-    shared_before = set(os.listdir("/dev/shm"))
     assert all(segments_of(pid) for pid in engine.feed_pids())
+    # What has a name there would outlive them; other programs use the directory as well.
+    assert not any("/dev/shm/" in Path(f"/proc/{child.pid}/maps").read_text() for child in children)
     engine.stop(signal.SIGKILL)
 
     assert len(children) >= 3
     eventually(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children),
                "no child is left")  # fmt: skip
-    assert set(os.listdir("/dev/shm")) <= shared_before
     again = engines.start(*CALM, "--symbols", "BTC/USD")
     again.wait_until_live()
     assert again.stop() == 0

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.integration.rig import STRATEGIES, Diary, Engines, eventually, summary_of
 
 
@@ -32,10 +30,9 @@ def start(engines: Engines, tmp_path: Path, fault: str, *options: str, rate: int
     return engine, diary
 
 
-@pytest.mark.parametrize("kind", ["corrupt", "badcrc", "drop"])
-def test_one_bad_pair_is_resynchronised_alone(engines: Engines, tmp_path: Path, kind: str):
+def test_one_bad_pair_is_resynchronised_alone(engines: Engines, tmp_path: Path):
     """Damage on one pair: that pair is stale, mended and live again; the other and the connection never notice."""
-    engine, diary = start(engines, tmp_path, f"{kind}=0.002@ETH/USD")
+    engine, diary = start(engines, tmp_path, "corrupt=0.002@ETH/USD")
     engine.wait_for(lambda s: s["symbols"]["ETH/USD"]["resyncs"] >= 1 and s["symbols"]["ETH/USD"]["snapshots"] >= 2,
                     "the damaged pair was resynchronised")  # fmt: skip
     engine.stop()
@@ -51,22 +48,9 @@ def test_one_bad_pair_is_resynchronised_alone(engines: Engines, tmp_path: Path, 
     assert_books_only_while_live(diary, ["BTC/USD", "ETH/USD"])
 
 
-def test_a_checksum_that_is_always_wrong_is_never_taken_for_good(engines: Engines, tmp_path: Path):
-    """The pair never becomes live from a bad update on, ends untrusted, and asks at most once in five seconds."""
-    engine, diary = start(engines, tmp_path, "badcrc=1.0@ETH/USD")
-    engine.wait_for(lambda s: s["symbols"]["ETH/USD"]["state"] == "untrusted", "the pair is untrusted")
-    status = engine.wait_for(lambda s: s["symbols"]["BTC/USD"]["updates"] > 500, "the other pair flows")
-    engine.stop()
-
-    assert status["symbols"]["ETH/USD"]["resyncs"] <= 1 + status["seconds"] / 5
-    assert diary.states("BTC/USD") == ["live"]
-    assert_books_only_while_live(diary, ["BTC/USD", "ETH/USD"])
-
-
-@pytest.mark.parametrize("fault", ["cut@2", "close:1012@2", "silent@2"])
-def test_a_lost_connection_is_made_again(engines: Engines, tmp_path: Path, fault: str):
-    """Cut without a close frame, closed with a code, or open and silent: all pairs stale, then live again."""
-    engine, diary = start(engines, tmp_path, fault)
+def test_a_lost_connection_is_made_again(engines: Engines, tmp_path: Path):
+    """Cut without a close frame: all pairs stale, then live again."""
+    engine, diary = start(engines, tmp_path, "cut@2", rate=200)
     engine.wait_for(lambda s: all(p["snapshots"] >= 2 and p["state"] == "live" for p in s["symbols"].values()),
                     "both pairs are live again")  # fmt: skip
     engine.stop()
@@ -78,36 +62,6 @@ def test_a_lost_connection_is_made_again(engines: Engines, tmp_path: Path, fault
         assert diary.states(symbol)[:3] == ["live", "stale", "live"]
         assert summary["symbols"][symbol]["mismatches"] == 0
     assert_books_only_while_live(diary, ["BTC/USD", "ETH/USD"])
-
-
-def test_a_mute_subscription_is_noticed_while_heartbeats_go_on(engines: Engines, tmp_path: Path):
-    """One pair's channel says nothing more: after book_silence_s it is unproved and live, and is asked for alone."""
-    config = tmp_path / "engine.toml"
-    # Books alone: the fault strikes whatever channel of the pair speaks next.
-    config.write_text("[feed]\nbook_silence_s = 5.0\ntrades = false\ntickers = false\n")
-    engine, diary = start(engines, tmp_path, "mute@2@ETH/USD", config)
-    engine.wait_for(
-        lambda s: s["symbols"]["ETH/USD"]["renewals"] >= 1 and s["symbols"]["ETH/USD"]["snapshots"] >= 2,
-        "the mute pair has proved itself",
-    )
-    engine.stop()
-    told = [(event["state"], event["reason"]) for event in story_of(diary, "ETH/USD") if "state" in event]
-
-    assert [state for state, _ in told[:2]] == ["live", "live"]
-    assert told[1][1].startswith("unproved: book silent for ")
-    assert diary.states("BTC/USD") == ["live"]
-    assert_books_only_while_live(diary, ["BTC/USD", "ETH/USD"])
-
-
-def test_frames_that_nobody_understands_are_counted_and_harmless(engines: Engines, tmp_path: Path):
-    """Proxy text and unknown channels: counted, logged rarely, and every book stays live."""
-    engine, diary = start(engines, tmp_path, "noise=0.02 --fault unknown=0.02")
-    status = engine.wait_for(lambda s: s["unknown"] >= 3 and s["malformed"] >= 3, "some of each")
-    engine.stop()
-
-    assert all(pair["mismatches"] == 0 for pair in status["symbols"].values())
-    assert diary.states("BTC/USD") == ["live"]
-    assert engines.logs().count("unknown frame") == 1
 
 
 def test_maintenance_is_survived(engines: Engines, tmp_path: Path):

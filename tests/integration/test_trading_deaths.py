@@ -6,7 +6,6 @@ A death of the router between any two of its steps is lived through under a manu
 
 import itertools
 import os
-import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +17,8 @@ from engine.ledger_check import read_state
 from engine.units import NS_PER_S
 from tests.integration.rig import Engines, age_ns, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue, is_alive, stopped
-from tests.waiting import moment
 
-BURST = 12
 COMMAND_TTL_NS = NS_PER_S // 2
-SEED = 1
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +62,7 @@ def router_restarted(engine: TradingEngine, times: int = 1) -> None:
 
 @pytest.mark.parametrize(
     ("what", "where"),
-    [("batch", "before it is sent"), ("add", "before it is answered"), ("amend", "before it is answered")],
+    [("batch", "before it is sent"), ("amend", "before it is answered")],
 )
 def test_a_router_killed_with_an_order_under_way_explains_it_and_does_not_send_it_again(
     start, venue: TradingVenue, what: str, where: str
@@ -105,41 +101,6 @@ def test_a_router_killed_with_an_order_under_way_explains_it_and_does_not_send_i
         assert len(engine.at_venue(name)) == (0 if where == "before it is sent" and what != "amend" else 1)
     engine.wait_until_agreed()
     assert len(read_state(engine.state_dir)[0]) == len(names)
-
-
-def test_a_router_killed_in_a_burst_loses_no_order_and_repeats_none(start, venue: TradingVenue) -> None:
-    """Wherever it strikes: between taking, journal, sending and answers."""
-    dice = random.Random(SEED)
-    engine = start(trading="command_ttl_s = 10.0")
-    for number in range(BURST):
-        engine.wish("order", name=f"{number}", away=2.0 + number / 10)
-    pid = engine.pid("order_router")
-    eventually(lambda: len(engine.diary().entries("named")) >= 1, "the burst has begun")
-    moment(dice.random() * 0.02)
-    kill(pid)
-    router_restarted(engine)
-    for number in range(BURST):
-        engine.wait_for_state(f"{number}", "WORKING", "REJECTED", "REFUSED")
-        assert len(engine.at_venue(f"{number}")) <= 1
-    engine.wait_until_agreed()
-    engine.wish("cancel_all")
-    eventually(lambda: all(order["status"] == "canceled" for order in venue.orders(engine.account)), "all are canceled")
-    engine.wait_until_agreed()
-
-
-def test_a_router_killed_with_a_cancel_wanted_cancels_after_its_restart(start, venue: TradingVenue) -> None:
-    """Once wanted, the end of an order is wanted until it has come."""
-    engine = start()
-    engine.wish("order", name="a")
-    engine.wait_for_state("a", "WORKING")
-    engine.relay.hold(requests=("orders",))
-    engine.wish("cancel", names=["a"])
-    eventually(lambda: engine.router("orders")["orders"][0]["pending"], "the cancel is under way")
-    kill(engine.pid("order_router"))
-    engine.relay.cut("orders")  # with what it held up
-    engine.relay.free()
-    engine.wait_for_state("a", "CANCELED")
-    engine.wait_until_agreed()
 
 
 def test_fills_while_the_router_is_dead_are_told_once(start, venue: TradingVenue) -> None:

@@ -10,7 +10,6 @@ from random import Random
 import psutil
 import pytest
 
-from engine.orders.rings.reports import REPORT_SLOTS
 from engine.units import NS_PER_S
 from tests.integration.rig import Engines, age_ns, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue
@@ -134,34 +133,3 @@ def test_fills_are_told_once_each_although_their_router_is_killed_again_and_agai
         assert Decimal(look["qty"]) == held
     finally:
         engine.close()
-
-
-def test_fills_that_a_killed_router_kept_for_a_strategy_that_hung_are_told_when_it_wakes(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Its report ring was full, so what came was in the router's memory alone, and in the journal."""
-    engines = Engines(tmp_path_factory.mktemp("busy"))
-    venue = TradingVenue(engines, "--no-rate-counter", "--rate", 3000)
-    engine = TradingEngine(venue, folder, relay=False, trading=f'{SOON}\non_strategy_halt = "keep"').start()
-    try:
-        for number in range(20):
-            engine.wish("order", name=f"{number}", away=number * 0.004, qty="0.3")
-        for number in range(20):
-            engine.wait_for_state(f"{number}", "WORKING", "PARTIAL", "FILLED", "REFUSED")
-        engine.hang("flood", count=REPORT_SLOTS + 2000)
-        eventually(lambda: engine.counts()["reports_held_back"] > 0, "reports are kept aside")
-        fills_before = engine.counts()["fills"]
-        eventually(lambda: engine.counts()["fills"] > fills_before, "a fill comes that finds the ring full")
-        pid = engine.pid("order_router")
-        os.kill(pid, signal.SIGKILL)
-        eventually(lambda: engine.pid("order_router") != pid, "there is another router")
-        engine.wake()
-        eventually(lambda: engine.diary().entries("awake"), "it wakes")
-        eventually(engine.is_open, "the router takes orders")
-        engine.wish("cancel_all")
-        eventually(lambda: not engine.router("orders")["orders"], "nothing is open")
-
-        engine.wait_until_agreed()
-    finally:
-        engine.close()
-        engines.close()

@@ -17,7 +17,7 @@ from tests.integration.rig import Diary, Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue
 
 RESTLESS = Path(__file__).parent / "strategies" / "restless.py"
-ASKED_MIN = 40  # in each precision
+ASKED_MIN = 20  # in each precision
 SCALES = ((2, 9), (1, 7), (1, 8))  # decimals of prices and quantities, after (1, 8)
 
 

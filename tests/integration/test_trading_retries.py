@@ -49,14 +49,13 @@ def agree(engine: TradingEngine, names: list[str]) -> None:
         assert len(there) == (state not in ("REJECTED", "REFUSED")), (name, state, there)
 
 
-@pytest.mark.parametrize("tier", ["pro", "starter"])
 def test_certain_pairs_are_traded_soon_after_a_stall_and_every_order_is_decided_rightly(
-    venue: TradingVenue, tmp_path: Path, tier: str
+    venue: TradingVenue, tmp_path: Path
 ) -> None:
     """Orders go on at 25 a second while Kraken stands still for five seconds; many never reach it, the others end at
     once. Those that ended fill the first pages of ClosedOrders, which the lost ones are not on."""
     engine = TradingEngine(
-        venue, tmp_path / "engine", symbols=SYMBOLS, key=venue.key(tier=tier), relay=False,
+        venue, tmp_path / "engine", symbols=SYMBOLS, key=venue.key(tier="pro"), relay=False,
         trading="breaker_failures = 1000\ntrade_while_unknown = true", risk="open_orders_max = 225",
     ).start()  # fmt: skip
     names: list[str] = []
@@ -68,7 +67,7 @@ def test_certain_pairs_are_traded_soon_after_a_stall_and_every_order_is_decided_
         moment(1 / ORDERS_PER_S)
 
     try:
-        eventually(lambda: engine.router("status")["rate"]["tier"] == tier, "the tier is known")
+        eventually(lambda: engine.router("status")["rate"]["tier"] == "pro", "the tier is known")
         for _ in range(60):
             order()
         eventually(lambda: not undecided(engine, names), "the first are over")
@@ -118,24 +117,6 @@ def test_a_router_that_was_killed_with_many_in_flight_decides_every_one(venue: T
         engine.close()
 
 
-def test_five_quick_restarts_do_not_hold_up_the_sixth_start(venue: TradingVenue, tmp_path: Path) -> None:
-    """With a starter key, and orders left open by engines that were killed: no start is refused a call of REST."""
-    key, refused = venue.key(tier="starter"), []
-    for number in range(6):
-        engine = TradingEngine(
-            venue, tmp_path / "engine", symbols=SYMBOLS, key=key, relay=False, trading='on_engine_loss = "keep"'
-        )
-        try:
-            engine.start()
-            refused.append("EAPI:Rate limit exceeded" in engine.log())
-            engine.wish("order", name=f"o{number}", away=4.0)
-            engine.wait_for_state(f"o{number}", "WORKING")
-        finally:
-            engine.close()
-
-    assert refused == [False] * 6
-
-
 def test_a_feed_that_cannot_be_reached_says_so_with_the_connections_own_error(
     venue: TradingVenue, tmp_path: Path
 ) -> None:
@@ -177,32 +158,6 @@ def test_no_order_is_taken_while_the_private_feed_is_frozen(venue: TradingVenue,
 
         assert FROZEN in refused["reason"]
         assert engine.pid("private_feed") == pid
-    finally:
-        engine.close()
-
-
-def test_a_feed_without_a_token_says_so_and_neither_asks_nor_logs_in_a_loop(
-    venue: TradingVenue, tmp_path: Path
-) -> None:
-    """While REST is away: pauses grow, and a line that says the same is said now and then."""
-    engine = TradingEngine(venue, tmp_path / "engine", symbols=SYMBOLS).start()
-    try:
-        assert engine.relay is not None
-        venue.rate("html-520", 1.0)
-        engine.relay.cut()
-        told = eventually(
-            lambda: "has no token" in (status := engine.router("status")).get("reason", "") and status,
-            "the reason is told",
-        )
-        eventually(lambda: engine.router("status")["token"]["failures"] >= 4, "it was asked for several times")
-        failures = engine.router("status")["token"]["failures"]
-        lines = [line for line in engine.log().splitlines() if "no token" in line or "credential" in line]
-        venue.clear()
-        engine.router("resume")
-        eventually(engine.is_open, "orders are taken again")
-
-        assert "520" in told["reason"]
-        assert len(lines) <= 8 + 2 * failures, "a loop writes seven a second"
     finally:
         engine.close()
 

@@ -66,7 +66,7 @@ class TradingVenue:
     def __init__(self, engines: Engines, *options: object, symbols: str = "BTC/USD", seed: int = 11) -> None:
         self.engines = engines
         self.process = engines.spawn(
-            "venue", "--port", 0, "--seed", seed, "--symbols", symbols, "--rate", 200, *options, stdout=subprocess.PIPE
+            "venue", "--port", 0, "--seed", seed, "--symbols", symbols, "--rate", 100, *options, stdout=subprocess.PIPE
         )  # fmt: skip
         assert self.process.stdout is not None
         self.ready: dict[str, str] = json.loads(self.process.stdout.readline())

@@ -14,6 +14,7 @@ import uvloop
 
 from engine.clock import ManualClock, SystemClock
 from engine.errors import MisuseError, VenueReject
+from engine.kraken.connection.error_catalog import Outcome
 from engine.kraken.rest import replies as rest_replies
 from engine.kraken.rest import requests as rest_requests
 from engine.kraken.rest.replies import RestRefusal
@@ -125,6 +126,45 @@ def test_a_nonce_that_was_refused_is_followed_by_a_fresh_one(run, tmp_path: Path
         assert "Invalid nonce" in got.error
         assert len(used) == 2
         assert used[0] < used[1]
+
+    run(scenario())
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Take the request, and close without an answer."""
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "what_comes",
+    [hang_up, answer(b"<html>520</html>", status="520 Unknown"), refusal("EService:Unavailable"), answer(b"{")],
+    ids=["nothing", "HTML of a proxy", "unavailable", "half an answer"],
+)
+def test_a_request_that_left_and_was_not_answered_rightly_is_in_doubt(run, tmp_path: Path, what_comes: Any) -> None:
+    """Kraken may have carried it out: it is never taken for one that was not sent, and not sent again."""
+
+    async def scenario() -> None:
+        async with Rest([what_comes]) as server, Desk(server.url, tmp_path) as desk:
+            got = await desk.ask(CANCEL_ALL)
+
+            assert isinstance(got, RestRefusal)
+            assert got.meaning.outcome is Outcome.UNKNOWN
+            assert len(server.requests) == 1
+
+    run(scenario())
+
+
+def test_a_request_to_a_server_that_is_not_there_was_certainly_not_sent(run, tmp_path: Path) -> None:
+    """So it may go by another route at once."""
+
+    async def scenario() -> None:
+        async with Rest([]) as server:
+            url = server.url
+        async with Desk(url, tmp_path) as desk:
+            got = await desk.ask(CANCEL_ALL)
+
+        assert isinstance(got, RestRefusal)
+        assert got.meaning.outcome is Outcome.NOT_PLACED
 
     run(scenario())
 

@@ -18,13 +18,14 @@ from tests.order_router.world import World
 
 FATES: Final = ("as usual", "lost", "answer lost", "answer late")
 RESOLVED_NS_MAX: Final = 2 * NS_PER_S
+TICK_NS: Final = 40 * NS_PER_MS  # coarse: deaths come at steps, whenever those are
 QUIET_NS: Final = 3 * NS_PER_S  # in which nothing may change any more
 STEPS_MIN: Final = 8  # of the shortest: a cancel, its journal record, its request, and what the strategy is told
 
 
 def live_through(route: str, what: str, fate: str, die_at: int, die_again_at: int = 0) -> World:
     """The deed, to its end; the router dies at that step of it (0: never), and at that step of its next life."""
-    world = World()
+    world = World(tick_ns=TICK_NS)
     world.exchange.rest_lag_ns = 200 * NS_PER_MS
     deed = Deed(world, what)
     deed.prepare()

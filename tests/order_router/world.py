@@ -78,12 +78,19 @@ class World:
     """One strategy, one router after the other, one exchange."""
 
     def __init__(
-        self, settings: CoreSettings = SETTINGS, *, follows_amends: bool = True, is_private_reachable: bool = True
+        self,
+        settings: CoreSettings = SETTINGS,
+        *,
+        follows_amends: bool = True,
+        is_private_reachable: bool = True,
+        tick_ns: int = TICK_NS,
     ) -> None:
         """`follows_amends`: no order is amended twice, so the journal's word on an amend can be judged.
 
-        Without `is_private_reachable` neither private WebSocket is there from the start.
+        Without `is_private_reachable` neither private WebSocket is there from the start. `tick_ns` is how finely time
+        passes.
         """
+        self._tick_ns = tick_ns
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = count()
         # The n-th step from now at which the router dies, and that of the next one's life; 0 and less: none. Steps so
@@ -158,7 +165,7 @@ class World:
             self.run(self._events[0][0] - self.clock.mono_ns())
 
     def _tick(self) -> None:
-        self.at(TICK_NS, self._tick)
+        self.at(self._tick_ns, self._tick)
         if self.is_dead:
             return
         self.do(lambda: self.rig.router.on_trading_events(self.rig.session.poll(self.clock.mono_ns())))

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from engine.market import Pair
 from engine.orders.blotter import Blotter
 from engine.orders.intent import Amendment, OrderIntent, Trigger
-from engine.orders.journal_records import AmendSent, Ended, Filled, InDoubt, Record, Submitted
+from engine.orders.journal_records import Amended, AmendSent, Ended, Filled, InDoubt, Record, Submitted
 from engine.orders.quick_check import QuickCheck
 from engine.orders.risk import PairLimits, Risk, RiskLimits, TopOfBook, TradingMode
+from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import Fee
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
 
@@ -96,7 +97,7 @@ class World:
         if not self.blotter.open:
             return
         order = self.blotter.open[draw(st.sampled_from(sorted(self.blotter.open)))]
-        match draw(st.sampled_from(["fill", "fill", "end", "doubt", "amend"])):
+        match draw(st.sampled_from(["fill", "fill", "end", "doubt", "amend", "amended", "amended"])):
             case "fill":
                 self.count += 1
                 lots = draw(st.integers(1, max(order.remaining, 1)))
@@ -114,6 +115,74 @@ class World:
                 self.apply(
                     AmendSent(order.key, Amendment(price_decimals=1, qty_decimals=4, limit_price=PriceTicks(950)), AT)
                 )
+            case "amended":
+                if order.amendment is not None:
+                    self.amended(order)
+
+    def amended(self, order: TrackedOrder) -> None:
+        """Kraken has done what was asked."""
+        asked = order.amendment
+        assert asked is not None
+        self.apply(Amended(order.key, asked.qty, asked.limit_price, asked.price_decimals, asked.qty_decimals, "", AT))
+
+
+@st.composite
+def amendments(draw: st.DrawFn, usual: Pair) -> Amendment:
+    """Of price, quantity or both mostly, near the market and on the step mostly."""
+    pair = draw(st.sampled_from([usual] * 8 + [COARSE, FINE]))
+    qty = QtyLots(draw(st.integers(1, 60)) * 10 ** (pair.qty_decimals - 4))
+    ticks = PriceTicks(draw(st.integers(194, 206)) * 5 * 10 ** (pair.price_decimals - 1))
+    rare = draw(st.integers(0, 29))
+    return Amendment(
+        price_decimals=pair.price_decimals,
+        qty_decimals=pair.qty_decimals,
+        qty=draw(st.sampled_from([qty, None])),
+        limit_price=draw(st.sampled_from([ticks, None])),
+        limit_offset=Decimal(1) if rare == 0 else None,
+        trigger_price=Decimal(99) if rare == 1 else None,
+        display_qty=qty if rare == 2 else None,
+        post_only=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), limits)
+def test_a_quick_yes_to_an_amend_is_a_yes(data: st.DataObject, risk_limits: RiskLimits) -> None:
+    """Whatever else is open, filled, limited or being amended."""
+    world = World(Risk(risk_limits))
+    world.risk.open_orders_cap = data.draw(st.sampled_from([None, 60]))
+    usual = data.draw(st.sampled_from([COARSE, FINE]))
+    for _ in range(data.draw(st.integers(1, 6))):
+        resting = intents(usual).filter(lambda intent: intent.order_type == "limit")
+        world.open(data.draw(st.sampled_from(STRATEGIES)), data.draw(resting))
+    for _ in range(data.draw(st.integers(1, 10))):
+        world.now = MonoNs(world.now + data.draw(st.sampled_from([0, NS_PER_S, NS_PER_S])))
+        if data.draw(st.integers(0, 1)):
+            world.change(data.draw)
+        if not world.blotter.open:
+            return
+        world.risk.mode = data.draw(st.sampled_from([TradingMode.ACTIVE] * 8 + [TradingMode.REDUCING]))
+        pair = data.draw(st.sampled_from([usual] * 20 + [COARSE, FINE, CLOSED]))
+        decimals, step = pair.price_decimals, 10 ** (pair.price_decimals - 1)
+        bid, ask = (data.draw(st.sampled_from([PriceTicks(price * step)] * 8 + [None])) for price in (995, 1005))
+        book = TopOfBook(bid, ask, decimals, True, 0)
+        world.top = data.draw(st.sampled_from([book] * 12 + [TopOfBook(bid, ask, decimals, False, 0), None]))
+        order = world.blotter.open[data.draw(st.sampled_from(sorted(world.blotter.open)))]
+        amendment = data.draw(amendments(usual))
+        is_quick = world.quick.allows_amend(order, amendment, pair, world.now)
+        why = world.risk.amend_refusal(
+            order, amendment, pair=pair, top=world.top, open_orders=world.blotter.open_on(SYMBOL),
+            position=world.blotter.positions.total_qty(SYMBOL), now=world.now,
+        )  # fmt: skip
+        event(f"quick {is_quick}, general {why is None}")
+
+        assert not is_quick or why is None
+        if why is None and order.amendment is None:
+            world.risk.amend_approved(world.now)
+            world.apply(AmendSent(order.key, amendment, AT))
+            if data.draw(st.integers(0, 3)):
+                world.amended(order)
+            world.quick.check(world.blotter.open.values())
 
 
 @settings(max_examples=400, deadline=None)

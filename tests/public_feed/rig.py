@@ -43,17 +43,21 @@ class Market:
         writers: tuple[Any, Any] = (Publisher, BoardWriter),
         sources: SourceSettings | None = None,
         is_connected: bool = True,
+        candles: Sequence[int] = (),
+        candle_history: int = 0,
+        wall_ns: int = 0,
         **settings: Any,
     ) -> None:
         self._writers = writers
-        self.shard = Shard(0, tuple(symbols))
+        self.shard = Shard(0, tuple(symbols), tuple(candles))
+        self._candle_history = candle_history
         record_bytes = market_record_bytes(10)
         self.ring = bytearray(ring_bytes(record_bytes, slot_count))
         format_ring(self.ring, record_bytes=record_bytes, slot_count=slot_count)
         self.board = bytearray(board_bytes(record_bytes, self.shard.board_slots))
         format_board(self.board, record_bytes=record_bytes, slot_count=self.shard.board_slots)
         self.counters = new_counters(self.shard.counter_names)
-        self.clock = ManualClock(mono_ns=1)
+        self.clock = ManualClock(mono_ns=1, wall_ns=wall_ns)
         self.refusals: list[tuple[str, str]] = []
         self.pair_patience_ns = pair_patience_ns
         self._source_settings = sources
@@ -80,6 +84,7 @@ class Market:
             conflate=conflate,
             pair_patience_ns=self.pair_patience_ns,
             sources=self.sources,
+            candle_history=self._candle_history,
         )
         self.feed.on_start()
         if self._is_connected:
@@ -123,11 +128,13 @@ def drain(hosted: HostedStrategy) -> None:
         pass
 
 
-def trade(symbol: str, trade_id: int, price: str = "63500.1", qty: str = "0.00100000") -> bytes:
+def trade(
+    symbol: str, trade_id: int, price: str = "63500.1", qty: str = "0.00100000", at: str = "23:00:04.000677"
+) -> bytes:
     """A trade frame in Kraken's words."""
     return (
         f'{{"channel":"trade","type":"update","data":[{{"symbol":"{symbol}","side":"buy","price":{price},"qty":{qty},'
-        f'"ord_type":"market","trade_id":{trade_id},"timestamp":"2026-07-07T23:00:04.000677Z"}}]}}'
+        f'"ord_type":"market","trade_id":{trade_id},"timestamp":"2026-07-07T{at}Z"}}]}}'
     ).encode()
 
 

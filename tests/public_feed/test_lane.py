@@ -339,7 +339,7 @@ def mutated(draw):
 
 
 @needs_lane
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(mutated())
 def test_what_the_scanner_accepts_it_reads_as_msgspec_does(frame):
     """What it does not accept is the session's to judge."""

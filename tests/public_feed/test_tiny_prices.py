@@ -1,14 +1,15 @@
 """Coins worth next to nothing, and other numbers of unusual size: what Kraken tells is what a strategy reads."""
 
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
 
 from engine.records import BookTop, Candle, FeedState, Ticker, Trade
 from engine.strategy.api import Strategy
-from tests.public_feed.rig import Market
+from tests.public_feed.rig import Market, trade
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
 
@@ -32,15 +33,16 @@ class Reader(Strategy):
         self.told.append(candle)
 
 
-def told(symbol: str, *frames: bytes, kind: type) -> tuple[list, Market]:
+def told(symbol: str, *frames: bytes, kind: type, **settings: Any) -> tuple[list, Market]:
     """What a strategy is told of some frames, of one kind; and the market, for its counters."""
-    market = Market(symbols=(symbol,))
+    market = Market(symbols=(symbol,), **settings)
     hosted = market.host(Reader())
-    market.take(*frames)
+    for frame in frames:
+        market.take(frame)
     while hosted.do_work():
         pass
     market.feed.on_close()
-    return [one for one in hosted.strategy.told if type(one) is kind], market
+    return [one for one in hosted.strategy.told if isinstance(one, kind)], market
 
 
 def case(name: str) -> list[bytes]:
@@ -123,15 +125,15 @@ def test_an_absurd_number_costs_its_ticker_alone(number, place):
 
 @pytest.mark.parametrize("number", [n for n in NUMBERS if n != "0"])
 def test_a_candle_comes_as_it_is_written(number):
-    """Volume and volume-weighted price of any size, though the pair has fewer decimals."""
-    frame = (
-        '{"channel":"ohlc","type":"update","timestamp":"2026-09-10T17:44:43.105760475Z","data":[{"symbol":"A/B",'
-        f'"open":1,"high":{number},"low":0,"close":1,"trades":0,"volume":{number},"vwap":{number},'
-        '"interval_begin":"2026-09-10T17:31:00.000000000Z","interval":1}]}'
-    ).encode()
-    (candle,), _ = told("A/B", frame, kind=Candle)
+    """Prices, volume and mean price of any size, though the pair, and the trade before, have fewer decimals."""
+    first, second = trade("A/B", 1, price="1", qty="1"), trade("A/B", 2, price=number, qty=number)
+    (one, two), _ = told("A/B", first, second, kind=Candle, candles=(1,))
 
-    assert (candle.high, candle.volume, candle.vwap, candle.trades) == (*(Decimal(number),) * 3, 0)
+    assert (one.open, one.close, one.volume, one.trades) == (1, 1, 1, 1)
+    volume = Context(prec=100).add(1, Decimal(number))
+    assert (two.open, two.close, two.volume, two.trades) == (1, Decimal(number), volume, 2)
+    assert (two.high, two.low) == (max(1, Decimal(number)), min(1, Decimal(number)))
+    assert min(1, Decimal(number)) <= two.vwap <= max(1, Decimal(number))
 
 
 def book(kind: str, level: str, checksum: int) -> bytes:

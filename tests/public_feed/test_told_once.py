@@ -21,16 +21,6 @@ class Listener(Strategy):
         self.candles.append(candle)
 
 
-def candles(kind: str, *rows: tuple[int, int]) -> bytes:
-    """A message of one-minute candles of BTC/USD: (minute, trades)."""
-    text = ",".join(
-        f'{{"symbol":"BTC/USD","open":1,"high":1,"low":1,"close":1,"trades":{trades},"volume":1,"vwap":1,'
-        f'"interval_begin":"2026-09-10T17:{minute:02}:00.000000000Z","interval":1}}'
-        for minute, trades in rows
-    )
-    return f'{{"channel":"ohlc","type":"{kind}","timestamp":"2026-09-10T18:00:00Z","data":[{text}]}}'.encode()
-
-
 def told(market: Market, *lives: list[bytes]) -> Listener:
     """What a strategy hears of the frames of one life after another of a feed."""
     hosted = market.host(Listener())
@@ -65,52 +55,62 @@ def test_a_trade_is_told_once_over_the_death_of_a_feed():
     assert (counts["trades"], counts["trades_missed"], counts["trades_repeated"]) == (5, 1, 2)
 
 
+def shown(candles: list[Candle]) -> list[tuple[int, int, str]]:
+    """Minute, trades, and what is known of each candle."""
+    return [
+        (
+            one.interval_begin // 60_000_000_000 % 60,
+            one.trades,
+            "closed" * one.closed + " history" * one.history + "in part" * (not one.is_whole),
+        )
+        for one in candles
+    ]
+
+
 def test_a_candle_is_told_once_over_the_death_of_a_feed():
-    """What was closed is not told again; the one that was forming is closed by the snapshot, as history."""
-    market = Market()
+    """What was closed is not told again, nor is the one that was forming closed without the trades before."""
+    market = Market(candles=(1,))
+    minutes = {trade_id: f"23:{trade_id:02}:10" for trade_id in range(60)}
+    frames = {trade_id: trade("BTC/USD", trade_id, at=at) for trade_id, at in minutes.items()}
+    listener = told(market, [frames[10], frames[11], frames[12]], [frames[13]], [frames[14], frames[15]])
+
+    assert shown(listener.candles) == [
+        (11, 1, "closed"), (12, 1, ""),
+        (13, 1, ""),
+        (14, 1, "closed"), (15, 1, ""),
+    ]  # fmt: skip
+    assert market.counters.snapshot()["candles_missed"] == 3  # the last one of each life, and the first
+
+
+def test_the_successor_tells_what_its_snapshot_adds_to_a_closed_interval():
+    """The trades of the time between come with it; the interval before it was told is not told again."""
+    market = Market(candles=(1,))
     listener = told(
         market,
-        [candles("snapshot", (31, 1), (32, 1), (33, 1)), candles("update", (34, 2))],
-        [candles("snapshot", (32, 1), (33, 1), (34, 5), (35, 1))],
+        [trade("BTC/USD", 1, at="23:10:10"), trade("BTC/USD", 2, at="23:11:10")],
+        [trade("BTC/USD", 3, at="23:11:50"), trade("BTC/USD", 4, at="23:12:10"), trade("BTC/USD", 5, at="23:13:10")],
     )
-
-    minutes = [one.interval_begin // 60_000_000_000 % 60 for one in listener.candles]
-
-    assert [(m, one.trades, one.closed, one.history) for m, one in zip(minutes, listener.candles, strict=True)] == [
-        (31, 1, True, True), (32, 1, True, True), (33, 1, False, False),
-        (33, 1, True, False), (34, 2, False, False),
-        (34, 5, True, True), (35, 1, False, False),
-    ]  # fmt: skip
-    assert market.counters.snapshot()["candles_repeated"] == 2
-
-
-def test_a_candle_whose_end_nobody_tells_is_missed_over_the_death_of_a_feed():
-    """The successor's snapshot begins two minutes later: nothing is closed, and the next candle says how many."""
-    market = Market()
-    listener = told(market, [candles("update", (34, 2))], [candles("snapshot", (36, 1), (37, 1))])
-
-    assert [(one.closed, one.history, one.missed) for one in listener.candles] == [
-        (False, False, 0), (True, True, 2), (False, False, 0),
-    ]  # fmt: skip
-    assert market.counters.snapshot()["candles_missed"] == 2
+    assert shown(listener.candles)[-2:] == [(12, 1, "closed"), (13, 1, "")]
+    assert not any(one.closed for one in listener.candles if one.interval_begin // 60_000_000_000 % 60 == 11)
 
 
 def test_what_a_feed_published_before_it_was_killed_is_not_told_again():
     """Killed within a burst: its trades and candles are in the ring, and the supervisor puts them on the board."""
-    market = Market()
+    market = Market(candles=(1, 5))
     hosted = market.host(Listener())
-    market.take(trade("BTC/USD", 10), candles("update", (34, 2)))
-    market.take(trade("BTC/USD", 12), trade("BTC/USD", 11), candles("update", (35, 1)), end_burst=False)
+    market.take(trade("BTC/USD", 10, at="23:34:10"))
+    market.take(trade("BTC/USD", 12, at="23:35:10"), trade("BTC/USD", 11, at="23:35:09"))
+    market.take(trade("BTC/USD", 13, at="23:36:10"), end_burst=False)
     publisher, board, before = Publisher(market.ring), BoardWriter(market.board), BoardReader(market.board)
     settle_dead(market.shard, market.ring, board, before)
     announce_stale(market.shard, publisher, board, before, "killed", market.clock.mono_ns())
     market.start_feed()
-    market.take(snapshot_of(10, 11, 12), trade("BTC/USD", 13), candles("snapshot", (34, 2), (35, 1)))
+    market.take(trade("BTC/USD", 14, at="23:37:10"))
     while hosted.do_work():
         pass
     listener = hosted.strategy
 
-    assert [one.trade_id for one in listener.trades] == [10, 12, 11, 13]
-    assert [(one.interval_begin // 60_000_000_000 % 60, one.closed) for one in listener.candles] == [
-        (34, False), (34, True), (35, False), (35, False),
+    assert [one.trade_id for one in listener.trades] == [10, 12, 11, 13, 14]
+    assert shown([one for one in listener.candles if one.interval_min == 1]) == [
+        (34, 1, "in part"), (35, 2, ""), (37, 1, ""),
     ]  # fmt: skip

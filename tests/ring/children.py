@@ -108,7 +108,21 @@ def kill_at(store: int) -> Callable[[int, int], None]:
     return before_store
 
 
-def publish_until_killed(fd: int, store: int, is_gated: int) -> None:
+def live_and_die(live: Callable[[int, int], None], fds: tuple[int, ...]) -> None:
+    """One life for each descriptor, in a fork that ends before store 0, 1, 2…; print how each ended."""
+    for store, fd in enumerate(fds):
+        if (pid := os.fork()) == 0:
+            end_with_parent()
+            live(fd, store)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def publish_until_killed(is_gated: int, *fds: int) -> None:
+    """A publisher at each ring, killed before store 0 of the first, 1 of the second…"""
+    live_and_die(lambda fd, store: publish_until(fd, store, is_gated), fds)
+
+
+def publish_until(fd: int, store: int, is_gated: int) -> None:
     """A publisher's whole life: takes over, publishes its cursor + 1000, dies before the given store."""
     if CORE is not None:
         CORE.end_stores(store, "kill")
@@ -124,7 +138,12 @@ def publish_until_killed(fd: int, store: int, is_gated: int) -> None:
         publish(record_of(publisher.cursor + 1 + 1000))
 
 
-def store_until_killed(fd: int, store: int) -> None:
+def store_until_killed(*fds: int) -> None:
+    """A writer at each board, killed before store 0 of the first, 1 of the second…"""
+    live_and_die(store_until, fds)
+
+
+def store_until(fd: int, store: int) -> None:
     """A board writer that stores 1001, 1002… in slot 0 and completes up to each, dead before the given store."""
     if CORE is not None:
         CORE.end_stores(store, "kill")
@@ -163,7 +182,8 @@ def publish_gated(fd: int, count: int) -> None:
     """Publish 1…count through a gate, trying again when full."""
     publisher = Publisher(Segment.attach(fd).memory)
     while publisher.cursor < count:
-        publisher.try_publish(record_of(publisher.cursor + 1))
+        if not publisher.try_publish(record_of(publisher.cursor + 1)):
+            os.sched_yield()  # the reader may be waiting for this core
     print(publisher.full_count)
 
 
@@ -173,15 +193,20 @@ def read_gated(fd: int, count: int) -> None:
     wrong_count = 0
     while subscriber.next_sequence <= count:
         expected = subscriber.next_sequence
-        for record in subscriber.poll_many(64):
+        records = subscriber.poll_many(64)
+        for record in records:
             wrong_count += number_of(record) != expected
             expected += 1
+        if not records:
+            os.sched_yield()  # the publisher may be waiting for this core
     subscriber.release()
     print(subscriber.received_count, wrong_count)
 
 
-def sleep_and_answer(left_fd: int, right_fd: int, answer_fd: int, eventfd: int, count: int) -> None:
-    """Sleep at two rings behind one eventfd and answer every record; print the sleeps and the missed wake-ups."""
+def sleep_and_answer(left_fd: int, right_fd: int, answer_fd: int, eventfd: int) -> None:
+    """Sleep at two rings behind one eventfd and answer every record, up to the record 0; print the sleeps and the
+    missed wake-ups.
+    """
     memories = [Segment.attach(left_fd).memory, Segment.attach(right_fd).memory]
     subscribers = [Subscriber(memory, 1) for memory in memories]
     doorbells = [Doorbell(memory, 3, eventfd) for memory in memories]
@@ -189,11 +214,13 @@ def sleep_and_answer(left_fd: int, right_fd: int, answer_fd: int, eventfd: int, 
     poller = select.poll()
     poller.register(eventfd, select.POLLIN)
     sleep_count = missed_count = 0
-    while answers.cursor < count:
+    number = -1
+    while number != 0:
         records = [record for subscriber in subscribers if (record := subscriber.poll()) is not None]
         for record in records:
             answers.publish(record)
-        if not records and try_sleep(doorbells, subscribers):
+            number = number_of(record)
+        if number != 0 and not records and try_sleep(doorbells, subscribers):
             sleep_count += 1
             if not poller.poll(MISSED_MS) and any(subscriber.ready() for subscriber in subscribers):
                 missed_count += 1
@@ -203,22 +230,22 @@ def sleep_and_answer(left_fd: int, right_fd: int, answer_fd: int, eventfd: int, 
 
 
 def store_then_load(fd: int, me: int, round_count: int) -> None:
-    """Round by round with the other process: store into my word, fence, load its word; print where that was old.
+    """Store 1, 2, 3… into my word, and after each a fence and a load of the other's word; print what was loaded.
 
-    The first two lines of the segment say who has begun which round, the next two are what is stored and loaded.
+    The first two lines of the segment say who has begun, the next two are what is stored and loaded. Nobody waits
+    for the other after the beginning: the work is the same however seldom both run at once.
     """
     words = Segment.attach(fd).memory.cast("Q")
-    my_round, its_round, mine, its = me * 8, (1 - me) * 8, 16 + me * 8, 16 + (1 - me) * 8
-    saw_old = []
-    for number in range(1, round_count + 1):
-        words[my_round] = number
-        while words[its_round] < number:
-            pass
-        words[mine] = number
+    mine, its = 16 + me * 8, 16 + (1 - me) * 8
+    loaded = [0] * round_count
+    words[me * 8] = 1
+    while not words[(1 - me) * 8]:
+        os.sched_yield()
+    for number in range(round_count):
+        words[mine] = number + 1
         full_fence()
-        if words[its] < number:
-            saw_old.append(number)
-    print(*saw_old)
+        loaded[number] = words[its]
+    print(*loaded)
 
 
 def read_board(fd: int, count: int) -> None:
@@ -240,7 +267,11 @@ def read_board(fd: int, count: int) -> None:
     print(torn_count, back_count, behind_count)
 
 
-if __name__ == "__main__":
-    # Most of the above runs until it is killed: not beyond the test that started it, however that one ended.
+def end_with_parent() -> None:
+    """Most of the above runs until it is killed: not beyond the test that started it, however that one ended."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    end_with_parent()
     globals()[sys.argv[1]](*map(int, sys.argv[2:]))

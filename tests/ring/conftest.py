@@ -60,8 +60,12 @@ def when_copied(pairing: tuple[str, str]) -> Iterator[WhenCopied]:
 def spawn(pairing: tuple[str, str]) -> Iterator[Spawn]:
     """Run a function of children.py in a process of its own: `spawn("publish_gated", fd, 1000, fds=[fd])`.
 
-    One that publishes or stores runs on the pairing's writer, any other on its reader.
+    One that publishes or stores runs on the pairing's writer, any other on its reader. The first has the last core
+    to itself as far as this test goes, the second shares the first core with the test: processes on one core never
+    race, and the kernel likes to put those there that wait for one another.
     """
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[:1])
     started: list[subprocess.Popen[str]] = []
 
     def spawn_child(function: str, *numbers: int, fds: list[int]) -> subprocess.Popen[str]:
@@ -70,10 +74,12 @@ def spawn(pairing: tuple[str, str]) -> Iterator[Spawn]:
         is_portable = pairing[0 if writes else 1] == "portable"
         environment = os.environ | {PORTABLE_VARIABLE: "1" if is_portable else "0"}
         child = subprocess.Popen(command, pass_fds=fds, stdout=subprocess.PIPE, text=True, env=environment)
+        os.sched_setaffinity(child.pid, {cores[-1 - len(started) % len(cores)]})
         started.append(child)
         return child
 
     yield spawn_child
+    os.sched_setaffinity(0, cores)
     for child in started:
         with child:  # waits for it and closes its pipe
             child.kill()

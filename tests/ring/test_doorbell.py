@@ -17,7 +17,10 @@ from engine.ring import (
     try_sleep,
 )
 
-ROUND_COUNT = 150_000
+FENCE_ROUND_COUNT = 200_000
+SLEEP_ROUND_COUNT = 10_000
+SPINS = 1_000  # for the other process, before this core is given up: there may be no other one
+YIELDS_MAX = 20_000  # while they wait for a core the two do not race: more rounds prove no more
 GIVE_UP_S = 120  # a child that has not answered by then hangs
 
 
@@ -36,17 +39,20 @@ def test_the_fence_is_one(spawn):
     """Two processes each store and then load what the other stores: one of them always sees
     the other's store.
 
-    With nothing between store and load both saw the past in 1 of 4,000 rounds on the
-    machine this was written on, so pure Python is not too slow to be reordered. (Two calls
-    that are no fence hid it there too: this test can prove the fence broken, the argument
-    that it is right is in doorbell.py.)
+    With nothing between store and load both see the past hundreds of times, so pure Python
+    is not too slow to be reordered. (Two calls that are no fence hid it there too: this test
+    can prove the fence broken, the argument that it is right is in doorbell.py.)
     """
     segment = Segment.create("fence", 4 * 64)
-    sides = [spawn("store_then_load", segment.fd, me, ROUND_COUNT, fds=[segment.fd]) for me in (0, 1)]
-    saw_old = [set(side.communicate(timeout=GIVE_UP_S)[0].split()) for side in sides]
+    sides = [spawn("store_then_load", segment.fd, me, FENCE_ROUND_COUNT, fds=[segment.fd]) for me in (0, 1)]
+    mine, its = ([int(word) for word in side.communicate(timeout=GIVE_UP_S)[0].split()] for side in sides)
 
     assert [side.returncode for side in sides] == [0, 0]
-    assert saw_old[0] & saw_old[1] == set()
+    # My store `number` was not seen by the other's store `seen + 1`, nor that one by mine.
+    both_saw_old = [
+        (number, seen + 1) for number, seen in enumerate(mine, 1) if seen < FENCE_ROUND_COUNT and its[seen] < number
+    ]
+    assert both_saw_old == []
     segment.close()
 
 
@@ -62,19 +68,30 @@ def test_no_wake_up_is_missed_under_load(spawn, children, eventfd):
     publishers = [Publisher(segment.memory, [(3, eventfd)]) for segment in (left, right)]
     answers = Subscriber(answer.memory, 1)
     fds = [left.fd, right.fd, answer.fd, eventfd]
-    sleeper = spawn("sleep_and_answer", *fds, ROUND_COUNT, fds=fds)
+    sleeper = spawn("sleep_and_answer", *fds, fds=fds)
+    number, yield_count = 1, 0
+    record = children.record_of(number)
 
-    for number in range(ROUND_COUNT):
+    while number != 0:  # which ends the sleeper, too
         publisher = publishers[number & 1]
-        publisher.publish(children.record_of(number))
+        publisher.publish(record)
         publisher.flush()
+        # The next one is ready before the answer comes, or it would come after the moment.
+        expected, number = record, number + 1 if number < SLEEP_ROUND_COUNT and yield_count < YIELDS_MAX else 0
+        record = children.record_of(number)
+        delays = range(4 * (number % 64))  # from at once to when it surely sleeps
         spin_count = 0
-        while (record := answers.poll()) is None:
+        while (answered := answers.poll()) is None:
             spin_count += 1
-            assert spin_count & 0xFFFF or sleeper.poll() is None  # asked rarely: it is a system call
-        assert children.number_of(record) == number
-        for _ in range(number % 64):  # from at once to when it surely sleeps
+            if spin_count % SPINS == 0:
+                assert sleeper.poll() is None
+                os.sched_yield()
+                yield_count += 1
+        assert answered == expected
+        for _ in delays:
             pass
+    publishers[0].publish(record)
+    publishers[0].flush()
     sleep_count, missed_count = map(int, sleeper.communicate(timeout=GIVE_UP_S)[0].split())
 
     assert missed_count == 0

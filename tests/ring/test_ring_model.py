@@ -232,5 +232,5 @@ def test_the_ring_answers_as_its_model(pairing, machine):
     roles = {"writers": IMPLEMENTATIONS[writer], "readers": IMPLEMENTATIONS[reader]}
     run_state_machine_as_test(
         type(machine.__name__, (machine,), roles),
-        settings=settings(max_examples=150, stateful_step_count=40, deadline=None),
+        settings=settings(max_examples=60, stateful_step_count=40, deadline=None),
     )

@@ -23,6 +23,7 @@ from tests.simulate.orders import OrderRings, SimPrivateFeed, SimRouter, World
 from tests.simulate.strategies import SimStrategy
 from tests.simulate.venue import SimVenue
 
+CANDLES_MIN: Final = (1, 5, 1440)  # that the feeds make of their trades
 COUNT_NS: Final = 50 * NS_PER_MS  # the runner's RECHECK_NS
 WAKE_NS_MAX: Final = 200 * NS_PER_US
 
@@ -197,7 +198,7 @@ class EngineRun:
                 conflate=conflate,
                 wake=self._wake_host,
             )
-            for shard in plan_shards(symbols, shard_count)
+            for shard in plan_shards(symbols, shard_count, CANDLES_MIN)
         ]
         strategies = []
         for index in range(strategy_count):

@@ -10,7 +10,7 @@ from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.records import BookTop, FeedState, Trade
+from engine.records import BookTop, Candle, FeedState, Trade
 from engine.strategy.api import Strategy
 from engine.strategy.orders import Conditional, Fill, Order, TradingStatus
 from engine.units import NS_PER_S
@@ -70,6 +70,11 @@ class SimStrategy(Strategy):
                 "every trade is told once", f"{self.name}: {trade.symbol} {trade.trade_id} after {seen}"
             )
         self._trades_seen[trade.symbol] = max(seen, trade.trade_id)
+
+    def on_candle(self, candle: Candle) -> None:
+        if candle.closed and not candle.is_whole:
+            self._kernel.accuse("a closed candle is whole", f"{self.name}: {candle}")
+        self._venue.check_candle(candle)
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
         self._kernel.note("state", f"{self.name} {symbol} {state} {reason}")

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from engine.records import BookTop, FeedState, state_of
-from engine.units import NS_PER_US, WallNs
+from engine.records import BookTop, Candle, FeedState, state_of
+from engine.units import NS_PER_S, NS_PER_US, WallNs, units_decimal
 from engine.venue.core import VenueCore
 from engine.venue.market.matching import BUY, SELL, Outcome
 from engine.venue.market.pair_market import PairMarket
@@ -178,6 +178,26 @@ class SimVenue(VenueCore):
                 "no live book differs from the venue's",
                 f"{symbol} at {utc_us(book.kraken_time)}: {told}, the venue had {truths}",
             )
+
+    def check_candle(self, candle: Candle) -> None:
+        """Violation unless a closed candle is the venue's: of all its trades, and at their prices."""
+        if not candle.closed or self.relist_count:
+            return
+        assert self.exchange is not None
+        market = self.exchange.markets[candle.symbol]
+        begin_s = candle.interval_begin // NS_PER_S
+        (truth,) = [one for one in market.candles.kept(candle.interval_min) if one.begin_s == begin_s] or [None]
+        told = (candle.trades, candle.open, candle.high, candle.low, candle.close, candle.vwap, candle.volume)
+        expected = truth and (
+            truth.trades,
+            *(
+                units_decimal(price, market.pair.price_decimals)
+                for price in (truth.open, truth.high, truth.low, truth.close, truth.vwap())
+            ),
+            units_decimal(truth.qty, market.pair.qty_decimals),
+        )
+        if told != expected:
+            self._kernel.accuse("a closed candle has all its trades", f"{candle}, the venue has {truth}")
 
     def check_book_now(self, symbol: str, record: bytes | None) -> None:
         """Violation unless a record is the venue's book as it is now, and live."""

@@ -30,7 +30,7 @@ def ticker_record(received_at: int, bid: int = 635000, ask: int = 635010) -> byt
 def candle_record(interval_min: int, received_at: int) -> bytes:
     """A CANDLE of the first pair."""
     return pack_candle(
-        0, (1, 2, 1, 2, 1, 7, 3, 60 * NS_PER_S, 0), price_decimals=1, qty_decimals=8, interval_min=interval_min,
+        0, (1, 2, 1, 2, 1, 7, 3, 60 * NS_PER_S), price_decimals=1, qty_decimals=8, interval_min=interval_min,
         closed=False, history=False, received_at=received_at,
     )  # fmt: skip
 

@@ -496,7 +496,7 @@ def test_whatever_is_canceled_nothing_raises(orders: Any, symbol: Any) -> None:
 
     cancels = [command for command in desk.sent() if isinstance(command, Cancel)]
     assert [command.keys for command in cancels] == [[order.id]]
-    assert order.report.is_busy
+    assert order.report.is_ending
 
 
 def test_a_cancel_that_finds_no_room_waits_once_however_often_it_is_asked_for() -> None:

@@ -40,13 +40,16 @@ class TickerChanged(Struct, frozen=True, gc=False):
     ticker: TickerData
 
 
-class CandleChanged(Struct, frozen=True, gc=False):
-    """A candle as it stands; see `engine.records.Candle`."""
+class TradesBefore(Struct, frozen=True, gc=False):
+    """The last trades of a pair before those that are reported, oldest first."""
+
+    trades: list[TradeData]
+
+
+class CandleTold(Struct, frozen=True, gc=False):
+    """A candle as Kraken's own channel tells it, at each trade."""
 
     candle: CandleData
-    closed: bool
-    history: bool = False
-    missed: int = 0
 
 
 class PairChanged(Struct, frozen=True, gc=False):
@@ -74,7 +77,8 @@ Event = (
     | BookUnproved
     | TradePrinted
     | TickerChanged
-    | CandleChanged
+    | TradesBefore
+    | CandleTold
     | PairChanged
     | SystemChanged
     | Refused

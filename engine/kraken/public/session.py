@@ -24,8 +24,17 @@ from engine.kraken.connection.venue_status import MAINTENANCE, VenueStatus
 from engine.kraken.public import messages
 from engine.kraken.public.book_feed import DECIMALS_MAX, RESYNC_INTERVAL_NS, BookFeed, StateChanged, state_changed
 from engine.kraken.public.book_status import Heard
-from engine.kraken.public.candle_series import CandleSeries
-from engine.kraken.public.events import NO_EVENTS, BookUnproved, Event, PairChanged, Refused, TickerChanged
+from engine.kraken.public.candle_rows import checked
+from engine.kraken.public.events import (
+    NO_EVENTS,
+    BookUnproved,
+    CandleTold,
+    Event,
+    PairChanged,
+    Refused,
+    TickerChanged,
+    TradesBefore,
+)
 from engine.kraken.public.feed_watch import FeedWatch
 from engine.kraken.public.messages import AssetData, BookData, PairData, decode_book
 from engine.kraken.public.refusals import DELISTED, refusal_text
@@ -69,6 +78,9 @@ class PublicSettings(Struct, frozen=True, kw_only=True):
     tickers: bool = True
     ticker_trigger: str = "trades"
     candle_interval_min: int | None = 1
+    """Of Kraken's own candles, with which ours are compared; it gives one interval a pair
+    and connection. None: without them.
+    """
     heartbeat_silence_ns: int = 3 * NS_PER_S
     book_silence_ns: int = 60 * NS_PER_S
     ping_interval_ns: int = PING_INTERVAL_NS
@@ -117,8 +129,7 @@ class PublicSession:
         # Counted since the process started; for books, see the feeds.
         self.tape = TradeTape(holds=settings.fills_gaps)
         self.tickers = 0
-        self.candles = 0
-        self.candle_series = CandleSeries()
+        self.candles_received = 0
         self.level3 = 0
         # Errors from Kraken that refuse no subscription permanently.
         self.refused = 0
@@ -211,16 +222,6 @@ class PublicSession:
         return self.tape.repeated
 
     @property
-    def candles_missed(self) -> int:
-        """Intervals of outages whose candle, or its final values, never came."""
-        return self.candle_series.missed
-
-    @property
-    def candles_repeated(self) -> int:
-        """Candles that were received again or late, and not reported."""
-        return self.candle_series.repeated
-
-    @property
     def unknown(self) -> int:
         """Frames of unknown channels and methods."""
         return self._oddities.unknown
@@ -273,6 +274,7 @@ class PublicSession:
         self._timers_at = now
         self._outbox.clear()
         self._subscriptions.opened()
+        self.tape.begin_connection()
         for feed in self.feeds.values():
             self._end(feed)
             feed.resync_at = MonoNs(0)
@@ -283,7 +285,6 @@ class PublicSession:
         """End a connection: every book becomes stale."""
         self._liveness.closed()
         self._outbox.clear()
-        self.candle_series.interrupt()
         return self.doubt(self.settings.symbols, f"connection lost: {reason}")
 
     def begin_recording(self, symbols: Sequence[str], name: str) -> Sequence[Event]:
@@ -293,7 +294,6 @@ class PublicSession:
         self._status.connection_id = b""
         for symbol in symbols:
             self.tape.forget(symbol)
-            self.candle_series.forget(symbol)
         return self.doubt(symbols, f"{name} begins")
 
     def doubt(self, symbols: Sequence[str], reason: str) -> Sequence[Event]:
@@ -506,8 +506,11 @@ class PublicSession:
     def _receive_trade(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         trades, unreadable = messages.read_trades(frame)
         ours = [trade for trade in trades if trade.symbol in self.feeds]
-        take = self.tape.take_snapshot if kind == "snapshot" else self.tape.take
-        told = take(ours, received_at)
+        if kind == "snapshot":
+            reported = self.tape.take_snapshot(ours, received_at)
+            told: Sequence[Event] = [*map(TradesBefore, self.tape.take_before()), *reported]
+        else:
+            told = self.tape.take(ours, received_at)
         return [*told, *self._count_unreadable(unreadable, frame, received_at)] if unreadable else told
 
     def _receive_ticker(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
@@ -518,17 +521,12 @@ class PublicSession:
 
     def _receive_candle(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         candles, unreadable = messages.read_candles(frame)
-        if unreadable:  # an unreadable entry may have held the end of these pairs' candles
-            for symbol in _symbols_named(frame) or (None,):
-                self.candle_series.interrupt(symbol)
-        ours = [candle for candle in candles if candle.symbol in self.feeds]
         try:
-            told = self.candle_series.take(ours, messages.stamp_of(frame), is_snapshot=kind == "snapshot")
+            ours = checked([candle for candle in candles if candle.symbol in self.feeds], messages.stamp_of(frame))
         except ValueError as error:
             return self._malformed(error, frame, received_at)
-        self.candles += len(ours)
-        events: list[Event] = [*self._count_unreadable(unreadable, frame, received_at), *told]
-        return events
+        self.candles_received += len(ours)
+        return [*self._count_unreadable(unreadable, frame, received_at), *map(CandleTold, ours)]
 
     def _receive_instrument(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         instruments, unreadable = messages.read_instrument(frame)
@@ -608,7 +606,6 @@ class PublicSession:
         changes, is_other_connection, unreadable = self._status.receive(frame)
         events: list[Event] = [*changes, *self._count_unreadable(unreadable, frame, received_at)]
         if is_other_connection:  # nothing of the old one continues
-            self.candle_series.interrupt()
             events = [*self.doubt(self.settings.symbols, "another connection begins"), *events]
         if changes:
             self._in_maintenance = self._status.system == MAINTENANCE
@@ -799,13 +796,10 @@ class PublicSession:
 
     def _malformed(self, error: Exception, frame: bytes, now: MonoNs) -> Sequence[Event]:
         """Count and report a frame that cannot be read; its content is lost, so the live
-        books that it names become stale, and its forming candles incomplete.
+        books that it names become stale.
         """
         events: Sequence[Event] = self._oddities.count_malformed(error, frame, now)
         head = frame[:FRAME_BYTES_SHOWN_MAX]
-        if b'"channel":"ohlc"' in head:
-            for named in _symbols_named(frame) or (None,):
-                self.candle_series.interrupt(named)
         if b'"channel":"book"' in head:
             for symbol in _symbols_named(frame):
                 feed = self.feeds.get(symbol)

@@ -116,6 +116,11 @@ class TradeTape:
         self.missed = 0
         self.repeated = 0
         self.filled = 0
+        # Pairs whose snapshot has come on this connection.
+        self._with_snapshot: set[str] = set()
+        # Trades of snapshots before the first one that is reported, not yet taken by
+        # `take_before`; by pair.
+        self._before: dict[str, list[TradeData]] = {}
         # Gaps that were given up, not yet taken by `take_given_up`; one a pair and gap.
         self._given_up: list[GapGivenUp] = []
         self._tapes: dict[str, _Tape] = {}
@@ -164,15 +169,36 @@ class TradeTape:
         reported.
         """
         ordered = sorted(trades, key=lambda trade: trade.trade_id)
+        self._with_snapshot.update(trade.symbol for trade in ordered)
         before_us = {trade.symbol for trade in ordered if self._is_unknown(trade)}
         told: list[TradePrinted] = []
         for trade in ordered:
             if trade.symbol in before_us:
                 told += self._release_all(trade.symbol)
                 self.resume(trade.symbol, trade.trade_id, wall_ns(trade.timestamp))
+                self._before.setdefault(trade.symbol, []).append(trade)
             else:
                 told += self._take(TradePrinted(trade, history=True, received_at=now))
         return told
+
+    def take_before(self) -> list[list[TradeData]]:
+        """The trades of snapshots, since the last call, that are not reported because they
+        are older than the first of their pair; oldest first.
+        """
+        before, self._before = list(self._before.values()), {}
+        return before
+
+    def begin_connection(self) -> None:
+        """Another connection begins: what came in between is in its snapshots."""
+        self._with_snapshot.clear()
+
+    def has_snapshot(self, symbol: str) -> bool:
+        """Whether the snapshot of a pair has come on this connection."""
+        return symbol in self._with_snapshot
+
+    def is_behind(self, symbol: str) -> bool:
+        """Whether trades of a pair are held behind a gap."""
+        return symbol in self._gaps
 
     # --- what REST tells
 

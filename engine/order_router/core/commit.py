@@ -105,6 +105,8 @@ class OrderRecords:
         self._balances_at = MonoNs(0)
         self._reported_balances: dict[str, Balance] = {}
         self._fills_told_at = MonoNs(0)
+        # Whether an amend of this order waits to be sent.
+        self.is_amend_waiting: Callable[[str], bool] = _never
         # How many of the quarantined facts were logged; see `Blotter.quarantined`.
         self._quarantined_told = blotter.quarantined
         # Counts since this process started; the names are in topology.ROUTER_COUNTERS.
@@ -193,10 +195,10 @@ class OrderRecords:
         outbox = self.outboxes.get(order.strategy)
         if outbox is not None:
             if change.fill is None:
-                outbox.send(order_report(order))
+                outbox.send(self._report_of(order))
             else:
                 outbox.send(self._position_report(order.strategy, order.symbol))
-                outbox.send(order_report(order))
+                outbox.send(self._report_of(order))
                 outbox.send(_fill_report(order, change.fill, MonoNs(received_at)))
         return change
 
@@ -288,10 +290,16 @@ class OrderRecords:
         """
         if order is None or (outbox := self.outboxes.get(order.strategy)) is None:
             return
-        report = order_report(order)
+        report = self._report_of(order)
         if why is not None:
             report = msgspec.structs.replace(report, reason=why.text[:REASON_CHARS_MAX], error=why.kind)
         outbox.send(report)
+
+    def _report_of(self, order: TrackedOrder) -> OrderReport:
+        report = order_report(order)
+        if order.is_open and self.is_amend_waiting(order.key):
+            report = msgspec.structs.replace(report, is_busy=True)
+        return report
 
     def everything(self, strategy: str, since: MonoNs | None = None) -> Iterable[Report]:
         """The reports that bring a strategy up to date: its open orders, the last
@@ -312,11 +320,11 @@ class OrderRecords:
         ended = [it for it in self.blotter.ended.values() if it.strategy == strategy and it.ended_in_run == run]
         for order in ended[:-ENDED_TOLD_MAX]:
             if since is not None and self._ended_at.get(order.key, MonoNs(0)) >= since:
-                yield order_report(order)
+                yield self._report_of(order)
         for order in ended[-ENDED_TOLD_MAX:]:
-            yield order_report(order)
+            yield self._report_of(order)
         for order in self.blotter.open_of(strategy):
-            yield order_report(order)
+            yield self._report_of(order)
 
     def tell_fills_again(self) -> None:
         """Report again the fills of this run that strategies may have missed: the last
@@ -329,7 +337,7 @@ class OrderRecords:
                 order = self.blotter.get(fill.key)
                 if outbox is None or order is None:
                     continue
-                outbox.send(order_report(order))
+                outbox.send(self._report_of(order))
                 outbox.send(_fill_report(order, fill, MonoNs(0)))
 
     def note_fills_told(self, now: MonoNs) -> None:
@@ -378,6 +386,10 @@ class OrderRecords:
     def _position_report(self, strategy: str, symbol: str) -> Position:
         state = self.blotter.positions.of(strategy, symbol)
         return Position(symbol, state.qty, state.avg_price, state.realized, state.fees)
+
+
+def _never(_: str) -> bool:
+    return False
 
 
 def _fill_report(order: TrackedOrder, fill: Filled, received_at: MonoNs) -> Fill:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.instant import Instant
 from engine.kraken.connection.breaker import Breaker, BreakerState
@@ -24,9 +25,10 @@ from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.rest_route import RestRoute
+from engine.order_router.core.waiting_amends import WaitingAmends
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.client_order_id import is_made_here
-from engine.orders.intent import OrderIntent
+from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.journal_records import AmendSent, Queued, Submitted, Unqueued
 from engine.orders.life import OrderState
 from engine.orders.pending_queue import PendingQueue
@@ -107,6 +109,8 @@ class NewOrders:
         self._quick_check = quick_check
         self._rates = rates
         self.queue = queue
+        self.waiting_amends = WaitingAmends(settings.queue_wait_ns_max)
+        records.is_amend_waiting = self.waiting_amends.has
         self._breaker = breaker
         self._now = now
         self._kraken = kraken
@@ -385,17 +389,28 @@ class NewOrders:
 
     # --- amends
 
-    def amend(self, command: Amend) -> None:
-        """Amend an open order in place, or report why not."""
+    def amend(self, command: Amend, since: MonoNs | None = None) -> None:
+        """Amend an open order in place, have the amend wait, or report why not.
+
+        `since`: when it began to wait, of one that waited already.
+        """
         now, at = self._now.mono, self._now.wall
         order = self._blotter.open.get(command.key)
         if order is None:
             self._records.report(self._blotter.get(command.key))
             return
+        if order.pending == "amend" and order.amendment == command.amendment and not self.waiting_amends.has(order.key):
+            return  # it is under way already
         if why := self._amend_refusal(order, command, now):
-            self._records.report(order, why.within(AMEND_REFUSED))
+            if self._may_wait(order, why):
+                is_first = not self.waiting_amends.has(order.key)
+                self.waiting_amends.put(command, why, now if since is None else since)
+                if is_first:
+                    self._records.report(order)  # an amend of it is under way, for the strategy
+            else:
+                self._records.report(order, why.within(AMEND_REFUSED))
             return
-        cost = amend_cost(at - order.aged_from)
+        cost = self._amend_cost(order)
         goes_by_rest = not self._websocket.is_ready and self.settings.rest_fallback and self._rest.is_reachable
         deadline = WallNs(self._kraken.now() + self.settings.deadline_ns)
         if goes_by_rest:
@@ -422,6 +437,32 @@ class NewOrders:
         elif not is_sent:
             self._records.commit(self._blotter.on_request_refused(order.key, "amend", why_not, at))
 
+    def send_amends(self, now: MonoNs) -> None:
+        """Send the amends that wait no longer; refuse those that waited too long."""
+        for key, waiting in self.waiting_amends:
+            order = self._blotter.open.get(key)
+            if order is None or order.cancel_wanted:
+                self.waiting_amends.take(key)  # its end is told, or will be
+            elif self.waiting_amends.is_late(waiting, now):
+                self.waiting_amends.take(key)
+                self._records.report(order, waiting.why.within(AMEND_REFUSED))
+            elif not order.pending and not self._rates.wait_ns(order.symbol, self._amend_cost(order), now):
+                self.waiting_amends.take(key)
+                if _changes_nothing(waiting.command.amendment, order):
+                    self._records.report(order)
+                    continue
+                # The wait is not our latency, so it is not measured.
+                self.amend(replace(waiting.command, issued_at=now, tick_at=MonoNs(0)), since=waiting.since)
+
+    def _may_wait(self, order: TrackedOrder, why: Refusal) -> bool:
+        """True if an amend that is refused for this reason is sent later instead."""
+        if why.kind is ErrorKind.BUSY:
+            return order.pending == "amend" and not order.cancel_wanted
+        return why.kind is ErrorKind.RATE_LIMIT and self.settings.queues_over_rate
+
+    def _amend_cost(self, order: TrackedOrder) -> RateCost:
+        return amend_cost(self._now.wall - order.aged_from)
+
     def _amend_refusal(self, order: TrackedOrder, command: Amend, now: MonoNs) -> Refusal | None:
         if now - command.issued_at > self.settings.command_ttl_ns:
             self.counts["commands_stale"] += 1
@@ -439,18 +480,19 @@ class NewOrders:
         pair = self._boards.pair(symbol)
         if pair is None:
             return Refusal(ErrorKind.MARKET_DATA, f"the venue has not told what {symbol} is like")
-        why = self._risk.amend_refusal(
-            order,
-            command.amendment,
-            pair=pair,
-            top=self._boards.top(symbol),
-            open_orders=self._blotter.open_on(symbol),
-            position=self._blotter.positions.total_qty(symbol),
-            now=now,
-        )
-        if why is not None:
-            return why
-        if wait_ns := self._rates.wait_ns(symbol, amend_cost(self._now.wall - order.aged_from), now):
+        if not self._quick_check.allows_amend(order, command.amendment, pair, now):
+            why = self._risk.amend_refusal(
+                order,
+                command.amendment,
+                pair=pair,
+                top=self._boards.top(symbol),
+                open_orders=self._blotter.open_on(symbol),
+                position=self._blotter.positions.total_qty(symbol),
+                now=now,
+            )
+            if why is not None:
+                return why
+        if wait_ns := self._rates.wait_ns(symbol, self._amend_cost(order), now):
             return _no_room(symbol, wait_ns)
         return None
 
@@ -465,6 +507,15 @@ class NewOrders:
             )  # fmt: skip
 
         return self._websocket.send("amend_order", Purpose("amend", (order.key,)), build)
+
+
+def _changes_nothing(amendment: Amendment, order: TrackedOrder) -> bool:
+    """True if the order has these terms already."""
+    if (amendment.price_decimals, amendment.qty_decimals) != (order.price_decimals, order.qty_decimals):
+        return False
+    if amendment.limit_offset is not None or amendment.trigger_price is not None or amendment.display_qty is not None:
+        return False
+    return amendment.qty in (None, order.qty) and amendment.limit_price in (None, order.limit_price)
 
 
 def _no_room(symbol: str, wait_ns: int) -> Refusal:

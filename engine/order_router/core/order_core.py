@@ -268,7 +268,11 @@ class OrderCore:
         self.replies.on_events(events)
 
     def end_burst(self) -> None:
-        """End a burst of frames: report whether orders are taken, and publish the reports."""
+        """End a burst of frames: send what waited for it, report whether orders are taken,
+        and publish the reports.
+        """
+        if self.new_orders.waiting_amends:
+            self.new_orders.send_amends(self._now.mono)
         self.gate.tell()
         self.flush()
 
@@ -286,6 +290,7 @@ class OrderCore:
         self.degraded.on_time(now)
         self._send_cancels()
         self.new_orders.send_queued(now)
+        self.new_orders.send_amends(now)
         self._watch_hangs(now)
         if not self.gate.shut_reason and not self._is_left_alone():
             self.dead_man.refresh(now)

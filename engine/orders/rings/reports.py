@@ -49,12 +49,14 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
     price_decimals: int = 0
     qty_decimals: int = 0
     is_busy: bool = False
-    """True while an amend or a cancel is under way."""
+    """True while an amend is under way, or waits to be sent."""
     changed_at: WallNs
     trigger_type: str = ""
     """static, pct or quote, of an order that has a trigger: what an amend of it means."""
     limit_offset_type: str = ""
     """pct or quote, of an order whose limit follows its trigger."""
+    is_ending: bool = False
+    """True while a cancel is under way, or waits to be sent."""
     error: ErrorKind | None = None
     """The kind of the error that `reason` tells of; None where it tells of none."""
 
@@ -215,10 +217,15 @@ class Order(Struct, eq=False):
 
     @property
     def is_working(self) -> bool:
-        """True if it can be amended now: it is open at Kraken, with no amend or cancel
-        under way."""
+        """True if it can be amended: it is open at Kraken, and no cancel is under way. An
+        amend behind another waits for that one; see `is_amending`."""
         report = self.report
-        return report.state in (OrderState.WORKING, OrderState.PARTIAL) and not report.is_busy
+        return report.state in (OrderState.WORKING, OrderState.PARTIAL) and not report.is_ending
+
+    @property
+    def is_amending(self) -> bool:
+        """True while an amend is under way, or waits for the limits to have room for it."""
+        return self.report.is_busy and self.is_open
 
     @property
     def is_filled(self) -> bool:

@@ -48,7 +48,9 @@ class Diary(Strategy):
             volume=str(candle.volume),
             closed=candle.closed,
             history=candle.history,
-            missed=candle.missed,
+            interval_min=candle.interval_min,
+            source=candle.source,
+            is_whole=candle.is_whole,
         )
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:

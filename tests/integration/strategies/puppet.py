@@ -231,7 +231,7 @@ class Puppet(Strategy):
             qty=str(order.qty),
             filled=str(order.filled_qty),
             limit=str(order.limit_price),
-            busy=order.is_open and not order.is_working,
+            busy=order.is_open and (order.is_amending or not order.is_working),
         )
 
     def on_fill(self, fill: Fill) -> None:

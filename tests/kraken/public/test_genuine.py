@@ -1,11 +1,12 @@
 """Every genuine frame that we have goes through the session: nothing unknown, nothing malformed."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
 from engine.kraken.connection.events import FrameNotUnderstood, SystemChanged
-from engine.kraken.public.events import CandleChanged, PairChanged, TickerChanged, TradePrinted
+from engine.kraken.public.events import CandleTold, PairChanged, TickerChanged, TradePrinted, TradesBefore
 from tests.kraken.wire import D10, D25, DATA, T0, changed, frames, new_session, states
 
 FILES = sorted(path.name for path in DATA.glob("*.jsonl"))
@@ -64,7 +65,7 @@ def test_every_checksum_of_the_captures_verifies(file, counts):
     ("file", "kinds"),
     [
         ("ticker.jsonl", {TickerChanged: 6}),
-        ("trade.jsonl", {TradePrinted: 4}),
+        ("trade.jsonl", {TradePrinted: 4, TradesBefore: 1}),
         ("instrument.jsonl", {}),
         ("status_heartbeat_pong.jsonl", {SystemChanged: 6}),
         ("level3.jsonl", {}),
@@ -93,28 +94,16 @@ def test_instruments_bring_the_pairs_that_we_follow():
     assert session.feeds["EUR/USD"].decimals_known == (pairs[-1].price_precision, pairs[-1].qty_precision) == (5, 8)
 
 
-def test_the_candles_of_a_genuine_snapshot_are_history_but_the_last():
-    """Rows come oldest first; each but the newest is told once, closed before we came."""
+def test_the_candles_of_a_genuine_snapshot_are_told_oldest_first():
+    """Every row of ours, each with its begin, interval and exact numbers."""
     session = new_session("BTC/USDT")
-    events = [e for f in frames("ohlc.jsonl") for e in session.receive(f, T0) if isinstance(e, CandleChanged)]
-    closed = [event.candle.interval_begin for event in events if event.closed]
-    formed = [event.candle.interval_begin for event in events if not event.closed]
+    snapshot, *updates = frames("ohlc.jsonl")
+    told = [event.candle for event in session.receive(snapshot, T0) if isinstance(event, CandleTold)]
+    begins = [candle.interval_begin for candle in told]
 
-    assert closed == sorted(set(closed))
-    assert len(closed) > 1
-    assert all(event.history for event in events if event.closed)
-    assert max(closed) < min(formed)
-
-
-def test_old_candles_of_a_reconnect_are_no_news():
-    """The snapshot after a reconnect repeats what was told as closed: counted; the newest is forming still."""
-    session = new_session("BTC/USDT")
-    snapshot = frames("ohlc.jsonl")[0]
-    first = session.receive(snapshot, T0)
-    session.closed(T0, "test")
-    session.opened(T0)
-    again = session.receive(snapshot, T0)
-
-    assert sum(event.closed for event in first) > 1
-    assert [event.closed for event in again] == [False]
-    assert session.candles_repeated == len(first) - 1
+    assert begins == sorted(set(begins))
+    assert len(begins) > 5
+    first = told[0]
+    assert (first.interval, first.trades, str(first.volume), str(first.vwap)) == (1, 15, "0.25302078", "77416.2")
+    (update,) = session.receive(updates[0], T0)
+    assert (update.candle.trades, update.candle.close) == (15, Decimal("77509.2"))

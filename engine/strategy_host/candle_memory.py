@@ -1,0 +1,54 @@
+"""The candles that a strategy was told, by pair and interval; unpacked when they are asked
+for.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final
+
+from engine.records import Candle, interval_begin_of, number_of, unpack_candle
+from engine.units import WallNs
+
+CANDLES_KEPT: Final = 720  # of a pair and interval: as many as Kraken's REST gives
+
+
+class CandleMemory:
+    """The last candles of each pair and interval: 720 at most, 300 kB of each."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        # Records by the begin of their interval, oldest first.
+        self._kept: dict[str, dict[int, dict[WallNs, bytes]]] = {symbol: {} for symbol in symbols}
+
+    def keep(self, symbol: str, record: bytes) -> None:
+        """Take a candle, or what it has become."""
+        kept = self._kept[symbol].setdefault(number_of(record), {})
+        begin = interval_begin_of(record)
+        is_late = begin not in kept and bool(kept) and begin < next(reversed(kept))
+        kept[begin] = record
+        if is_late:  # from an outage, or REST: each in its place
+            ordered = sorted(kept.items())
+            kept.clear()
+            kept.update(ordered)
+        if len(kept) > CANDLES_KEPT:
+            del kept[next(iter(kept))]
+
+    def go_on(self, symbol: str, record: bytes) -> None:
+        """Take the newest candle of an interval after a gap: if it is a later one than that
+        told before, forget the others, for the end of one was missed.
+        """
+        kept = self._kept[symbol].setdefault(number_of(record), {})
+        if kept and interval_begin_of(record) != next(reversed(kept)):
+            kept.clear()
+        self.keep(symbol, record)
+
+    def newest(self, symbol: str, interval_min: int | None) -> Candle | None:
+        """The newest candle of an interval; of the shortest when that is None."""
+        kept = self._kept[symbol]
+        records = kept.get(min(kept, default=0) if interval_min is None else interval_min)
+        return unpack_candle(symbol, records[next(reversed(records))]) if records else None
+
+    def last(self, symbol: str, interval_min: int, count: int) -> list[Candle]:
+        """The last candles of an interval, oldest first, at most `count`."""
+        records = self._kept[symbol].get(interval_min, {})
+        newest_first = islice(reversed(records.values()), max(0, count))
+        return [unpack_candle(symbol, record) for record in newest_first][::-1]
