@@ -334,7 +334,7 @@ def _trading(summary: dict[str, Any]) -> list[str]:
     if latency.get("ack", {}).get("count"):
         lines.append(
             f"strategy to wire p50 {latency['strategy_to_wire']['p50']} µs   tick to order p50 "
-            f"{latency['tick_to_order']['p50']} µs   acknowledged after p50 {latency['ack']['p50']} µs"
+            f"{latency['tick_to_order']['p50']} µs   requests answered after p50 {latency['ack']['p50']} µs"
         )
     return lines
 
@@ -367,7 +367,7 @@ def _connections(summary: dict[str, Any]) -> list[str]:
         return []
     lines = []
     for name, feed in feeds.items():
-        state = "connected" if feed["connected"] else "NOT CONNECTED"
+        state = "connected" if feed["connected"] else "NOT CONNECTED" if summary["exit"] == "running" else "ended"
         line = f"{name} {state}, connects {feed['connects']:,}, failures {feed['connect_failures']:,}"
         if "executions" in feed:
             line += (
