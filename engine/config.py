@@ -143,6 +143,14 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     subscribe_deadline_s: Annotated[
         float, Meta(ge=1.0, le=120.0, description="a subscription unconfirmed for so long is asked for again")
     ] = 10.0
+    pairs_added_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=SYMBOLS_MAX,
+            description="pairs that may be subscribed at run time beside `symbols`, each counted once a run",
+        ),
+    ] = 64
     requests_per_s: Annotated[
         float, Meta(ge=1.0, le=50.0, description="our pace; Kraken answers excess with: Exceeded msg rate")
     ] = 20.0
@@ -830,18 +838,27 @@ def _checked_symbols(symbols: Sequence[str], place: str, short: str) -> tuple[st
         raise _error(f"{place} must be at most {SYMBOLS_MAX} pairs, not {len(symbols)}")
     seen: set[str] = set()
     for symbol in symbols:
-        likely = _likely_symbol(symbol)
-        if symbol != likely or not SYMBOL.fullmatch(symbol):
-            mend = f"use {likely}"
-            if not SYMBOL.fullmatch(likely):
-                mend = "write it as BASE/QUOTE, e.g. BTC/USD"
-            elif may_be_tokenized(_slashed(symbol)):
-                mend = "write it in capitals, with a small x only at the end of a tokenized stock, e.g. AAPLx/USD"
-            raise _error(f"{place} has {_shown(symbol)}, which is no symbol of Kraken's v2; {mend}")
+        if wrong := symbol_mistake(symbol):
+            raise _error(f"{place} has {wrong}")
         if symbol in seen:
             raise _error(f"{place} has {symbol} twice; remove one")
         seen.add(symbol)
     return tuple(symbols)
+
+
+def symbol_mistake(symbol: str) -> str:
+    """What is wrong with a name that cannot be a pair's, and what to write; empty for one
+    that can.
+    """
+    likely = _likely_symbol(symbol)
+    if symbol == likely and SYMBOL.fullmatch(symbol):
+        return ""
+    mend = f"use {likely}"
+    if not SYMBOL.fullmatch(likely):
+        mend = "write it as BASE/QUOTE, e.g. BTC/USD"
+    elif may_be_tokenized(_slashed(symbol)):
+        mend = "write it in capitals, with a small x only at the end of a tokenized stock, e.g. AAPLx/USD"
+    return f"{_shown(symbol)}, which is no symbol of Kraken's v2; {mend}"
 
 
 def _likely_symbol(text: str) -> str:

@@ -81,6 +81,7 @@ class FeedState(IntEnum):
 
     live: its last checksum verified. stale: in doubt, being resynchronised, or Kraken is in
     maintenance. untrusted: resynchronised again and again without success; retried slowly.
+    unsubscribed: nobody follows the book any more, so nothing is known of it.
 
     A live book may be unproved: it has long had no message, on a connection that lives, and
     a fresh snapshot has been asked for.
@@ -89,6 +90,7 @@ class FeedState(IntEnum):
     STALE = 0
     LIVE = 1
     UNTRUSTED = 2
+    UNSUBSCRIBED = 3
 
     def __str__(self) -> str:
         return self.name.lower()

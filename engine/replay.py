@@ -23,8 +23,9 @@ from engine.kraken.public.session import PublicSession, PublicSettings
 from engine.public_feed.feed import PublicFeed
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
 from engine.strategy.api import Strategy
+from engine.strategy_host.followed_ring import MarketPort
 from engine.strategy_host.host import StrategyHost
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort, wire_latency
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, wire_latency
 from engine.summary import ShardView, build_summary
 from engine.telemetry import new_counters
 from engine.timestamps import wall_ns

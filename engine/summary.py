@@ -13,9 +13,10 @@ from msgspec import Struct
 from engine.native import DESCRIPTION
 from engine.records import BookTop, FeedState, Level, Source
 from engine.ring import BoardReader, Memory, Subscriber, gate_lag, ring_slots
-from engine.strategy_host.hosted_strategy import HostedStrategy, MarketPort
+from engine.strategy_host.followed_ring import MarketPort
+from engine.strategy_host.hosted_strategy import HostedStrategy
 from engine.telemetry import Counters, Histogram, merged_snapshot
-from engine.topology import PRIVATE_FEED, SOURCE_COUNTERS
+from engine.topology import PRIVATE_FEED, SOURCE_COUNTERS, Channel, pair_counter
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US
 
 ORDER_TOTALS = (
@@ -29,6 +30,10 @@ TOTALS = (
 )  # fmt: skip
 # Counters of feeds of which the worst is shown, not the sum.
 WORST = ("rest_failed_percent", "failover_ns", "failover_ns_max", "divergence_ppm", "divergence_ppm_max")
+SOURCE_CHANNELS = {
+    name.removesuffix("_source"): channel
+    for name, channel in zip(SOURCE_COUNTERS, (Channel.BOOK, Channel.TICKER, Channel.TRADE), strict=True)
+}
 OF_FEEDS = (
     "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "session_errors", "refused",
 )  # fmt: skip
@@ -121,18 +126,21 @@ def sources_summary(shards: Sequence[ShardView]) -> dict[str, Any]:
     for view in shards:
         for name, count in view.counters.snapshot().items():
             counts[name] = max(counts.get(name, 0), count) if name in WORST else counts.get(name, 0) + count
-        for symbol in view.port.shard.symbols:
-            pairs[symbol] = {
-                name.removesuffix("_source"): str(Source(view.counters.get(f"{symbol} {name}")))
-                for name in SOURCE_COUNTERS
-            }
+        for index, row in enumerate(view.port.rows):
+            if row.channels:
+                pairs[row.symbol] = {
+                    kind: str(Source(view.counters.get(pair_counter(index, f"{kind}_source"))))
+                    if channel in row.channels
+                    else "unsubscribed"
+                    for kind, channel in SOURCE_CHANNELS.items()
+                }
     served = counts["served_by_websocket_ns"], counts["served_by_rest_ns"]
-    now = [source for pair in pairs.values() for source in pair.values()]
-    share = now.count("websocket") / len(now)
+    now = [source for pair in pairs.values() for source in pair.values() if source != "unsubscribed"]
+    share = now.count("websocket") / len(now) if now else 0.0
     lacks = {
         name: missing
-        for name in ("book", "ticker", "trades")
-        if (missing := sum(pair[name] != "websocket" for pair in pairs.values()))
+        for name in SOURCE_CHANNELS
+        if (missing := sum(pair[name] not in ("websocket", "unsubscribed") for pair in pairs.values()))
     }
     asked, failed_percent = counts["rest_calls"], counts["rest_failed_percent"]
     return {
@@ -242,19 +250,33 @@ def latency_us(*histograms: Histogram) -> dict[str, float | int]:
 def _symbols(view: ShardView, counts: Mapping[str, int]) -> dict[str, Any]:
     board = BoardReader(view.port.board)
     symbols = {}
-    for index, symbol in enumerate(view.port.shard.symbols):
+    first = len(view.port.shard.symbols)
+    for index, row in enumerate(view.port.rows):
+        symbol, channels = row.symbol, row.channels
+        if not symbol:
+            continue
         record = board.read(index)
         top = BookTop(symbol, record) if record is not None else None
-        pair = {name: counts[f"{symbol} {name}"] for name in PAIR_TOTALS}
+        pair = {name: counts[pair_counter(index, name)] for name in PAIR_TOTALS}
         symbols[symbol] = {
             **pair,
+            "channels": [channel.name.lower() for channel in channels if channel.name],
+            "added": index >= first,
             "verified": pair["snapshots"] + pair["updates"] - pair["mismatches"],
-            "state": str(FeedState(top.state)) if top is not None else str(FeedState.STALE),
+            "state": str(_state(top, channels)),
             "proved": top is not None and top.state == FeedState.LIVE and top.is_proved,
             "best_bid": _level(top.best_bid if top is not None else None),
             "best_ask": _level(top.best_ask if top is not None else None),
         }
     return symbols
+
+
+def _state(top: BookTop | None, channels: Channel) -> FeedState:
+    """The state of a book: what is wanted counts, until its feed knows of it."""
+    if Channel.BOOK not in channels:
+        return FeedState.UNSUBSCRIBED
+    is_known = top is not None and top.state != FeedState.UNSUBSCRIBED
+    return FeedState(top.state) if top is not None and is_known else FeedState.STALE
 
 
 def _level(level: Level | None) -> dict[str, str] | None:

@@ -15,10 +15,13 @@ Each market ring has a board, with one slot per pair for its last BOOK_TOP, one 
 its last PAIR record, one for the last VENUE_STATUS, one per pair for its newest TRADE, two
 for its last TICKER and last REST_BOOK, and one for the newest CANDLE of each interval. The
 successor of a dead feed continues after trade and candles. Pairs are spread over the shards
-in turn; the index of a pair in records is its place in its shard.
+in turn; the index of a pair in records is its place in its shard. A shard has room for
+pairs that are subscribed at run time: which pair has which place, and which of its channels
+are wanted, is written in the shard's pair table (engine/processes/pair_table.py).
 """
 
 from collections.abc import Sequence
+from enum import IntFlag
 
 from msgspec import Struct
 
@@ -41,7 +44,17 @@ FEED_COUNTERS = (
     "divergence_ppm_max", "source_switches", "failover_ns", "failover_ns_max", "served_by_none_ns",
     "served_by_websocket_ns", "served_by_rest_ns",
 )  # fmt: skip
-PAIR_COUNTERS = ("snapshots", "updates", "ignored", "mismatches", "crossings", "resyncs", "renewals", "state")
+PAIR_COUNTERS = (
+    "snapshots",
+    "updates",
+    "ignored",
+    "mismatches",
+    "crossings",
+    "resyncs",
+    "renewals",
+    "state",
+    "confirmed",
+)
 # Where the data of a pair come from: levels of `records.Source`, in the order of
 # `public_feed.sources.Kind`.
 SOURCE_COUNTERS = ("book_source", "ticker_source", "trades_source")
@@ -82,13 +95,39 @@ STRATEGY_COUNTERS = ("received", "gaps", "laps", "callbacks", "errors", "slow", 
 STRATEGY_WORDS = ("callback_began_ns", "callback")
 
 
+class Channel(IntFlag):
+    """The channels of a pair that can be followed, by the names of their events."""
+
+    BOOK = 1
+    TRADE = 2
+    TICKER = 4
+    CANDLE = 8
+
+
+NO_CHANNELS = Channel(0)
+ALL_CHANNELS = Channel.BOOK | Channel.TRADE | Channel.TICKER | Channel.CANDLE
+
+
+class PairRow(Struct, frozen=True, array_like=True):
+    """One place of a shard: its pair, and what of it is wanted from Kraken."""
+
+    symbol: str = ""
+    """Empty for a place that is free."""
+    channels: Channel = NO_CHANNELS
+    takes_rest_books: bool = False
+    """Whether somebody takes books of REST while the WebSocket does not serve the pair."""
+
+
 class Shard(Struct, frozen=True):
-    """The pairs of one public feed, in the order of their index."""
+    """The places of one public feed's pairs, in the order of their index."""
 
     number: int
     symbols: tuple[str, ...]
+    """The pairs from the start, which have the first places."""
     candle_intervals_min: tuple[int, ...] = ()
     """The candles that are made of the pairs' trades."""
+    added_max: int = 0
+    """Places for pairs that are subscribed at run time."""
 
     @property
     def ring_name(self) -> str:
@@ -102,41 +141,58 @@ class Shard(Struct, frozen=True):
     def counter_names(self) -> tuple[str, ...]:
         """Names of this feed's counters."""
         names = PAIR_COUNTERS + SOURCE_COUNTERS
-        return FEED_COUNTERS + tuple(name for symbol in self.symbols for name in pair_counters(symbol, names))
+        return FEED_COUNTERS + tuple(name for index in range(self.pairs_max) for name in pair_counters(index, names))
+
+    @property
+    def pairs_max(self) -> int:
+        """How many pairs it has places for."""
+        return len(self.symbols) + self.added_max
+
+    @property
+    def first_rows(self) -> tuple[PairRow, ...]:
+        """Its pairs from the start, with every channel."""
+        return tuple(PairRow(symbol, ALL_CHANNELS) for symbol in self.symbols)
 
     @property
     def board_slots(self) -> int:
-        return (5 + len(self.candle_intervals_min)) * len(self.symbols) + 1
+        return (5 + len(self.candle_intervals_min)) * self.pairs_max + 1
 
     def pair_slot(self, pair_index: int) -> int:
         """Board slot of the pair's PAIR record; that of its BOOK_TOP is the index itself."""
-        return len(self.symbols) + pair_index
+        return self.pairs_max + pair_index
 
     @property
     def status_slot(self) -> int:
         """Board slot of the VENUE_STATUS record."""
-        return 2 * len(self.symbols)
+        return 2 * self.pairs_max
 
     def trade_slot(self, pair_index: int) -> int:
         """Board slot of the pair's newest TRADE record."""
-        return 2 * len(self.symbols) + 1 + pair_index
+        return 2 * self.pairs_max + 1 + pair_index
 
     def ticker_slot(self, pair_index: int) -> int:
         """Board slot of the pair's last TICKER record."""
-        return 3 * len(self.symbols) + 1 + pair_index
+        return 3 * self.pairs_max + 1 + pair_index
 
     def rest_book_slot(self, pair_index: int) -> int:
         """Board slot of the pair's last REST_BOOK record."""
-        return 4 * len(self.symbols) + 1 + pair_index
+        return 4 * self.pairs_max + 1 + pair_index
 
     def candle_slot(self, pair_index: int, interval_min: int) -> int:
         """Board slot of the pair's newest CANDLE record of an interval."""
-        return (5 + self.candle_intervals_min.index(interval_min)) * len(self.symbols) + 1 + pair_index
+        return (5 + self.candle_intervals_min.index(interval_min)) * self.pairs_max + 1 + pair_index
 
 
-def pair_counters(symbol: str, names: Sequence[str] = PAIR_COUNTERS) -> tuple[str, ...]:
+def pair_counter(pair_index: int, name: str) -> str:
+    """Name of a counter of one pair among those of its feed: a place may be given to a pair
+    at run time, so it has no symbol in it.
+    """
+    return f"{pair_index} {name}"
+
+
+def pair_counters(pair_index: int, names: Sequence[str] = PAIR_COUNTERS) -> tuple[str, ...]:
     """Names of a pair's counters among those of its feed."""
-    return tuple(f"{symbol} {name}" for name in names)
+    return tuple(pair_counter(pair_index, name) for name in names)
 
 
 def report_ring(strategy: str) -> str:
@@ -145,14 +201,17 @@ def report_ring(strategy: str) -> str:
 
 
 def plan_shards(
-    symbols: Sequence[str], shard_count: int, candle_intervals_min: Sequence[int] = ()
+    symbols: Sequence[str], shard_count: int, candle_intervals_min: Sequence[int] = (), added_max: int = 0
 ) -> tuple[Shard, ...]:
-    """Spread the pairs over at most `shard_count` feeds in turn; never more feeds than
-    pairs.
+    """Spread the pairs over at most `shard_count` feeds in turn, and the places for
+    `added_max` further ones; never more feeds than pairs.
     """
     count = min(shard_count, len(symbols))
     intervals = tuple(sorted(set(candle_intervals_min)))
-    return tuple(Shard(number, tuple(symbols[number::count]), intervals) for number in range(count))
+    return tuple(
+        Shard(number, tuple(symbols[number::count]), intervals, len(range(number, added_max, count)))
+        for number in range(count)
+    )
 
 
 def market_record_bytes(publish_levels: int) -> int:

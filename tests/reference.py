@@ -234,6 +234,26 @@ def programs_page() -> str:
         ),
         *map(prose, paragraphs(inspect.getdoc(Engine.open))),
         member_table("call or field", [member for member in members_of(Engine) if member.name != "open"]),
+        "## Pairs that come and go",
+        *map(prose, paragraphs(inspect.getdoc(Engine.subscribe))),
+        *map(prose, paragraphs(inspect.getdoc(Engine.unsubscribe))),
+        prose(
+            "A name that Kraken refuses is forgotten again; a pair keeps its place for the whole run, also when it is "
+            "given back, so a program that goes through many pairs sets `feed.pairs_added_max` to as many. "
+            "Subscribing to what is followed, and giving back what is not, changes nothing. New orders on a pair that "
+            "was given back are refused until it is subscribed again; its open orders go on, can be amended and "
+            "canceled, and tell their fills, and what is held of it counts at the last price that was seen. "
+            "`engine status` shows the pairs that were added, and the channels of each."
+        ),
+        prose(
+            "The limits of `[risk]` hold for added pairs as for all, in the quote currency of each; those of one pair, "
+            "`[[risk.pair]]`, and `risk.symbols`, the pairs that may be traded, name pairs of the configuration alone."
+        ),
+        prose(
+            "A strategy has the same as `self.context.subscribe` and `unsubscribe`, which return at once: "
+            "`on_feed_state` tells what comes of it. Each strategy, and the program, is told only of what it follows "
+            "itself."
+        ),
         "## Statistics",
         prose(f"What `engine.statistics()` returns. {first_paragraph(inspect.getdoc(Statistics))}"),
         member_table("figure", members_of(Statistics)),

@@ -138,7 +138,7 @@ def test_every_number_says_its_unit() -> None:
     """A number's name ends in its unit, or counts things: a silence of 3 what?"""
     counts = {
         "shards", "depth", "publish_levels", "ring_slots", "symbols_per_request", "breaker_failures", "candle_history",
-        "backoff_factor", "attempts_max",
+        "backoff_factor", "attempts_max", "pairs_added_max",
     }  # fmt: skip
     for setting in all_settings():
         name = setting.path.rpartition(".")[2]

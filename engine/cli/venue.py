@@ -24,6 +24,11 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 )
 @click.option("--symbols", default="", metavar="A,B,C", help="Pairs to list.  [default: all that the venue knows]")
 @click.option(
+    "--also",
+    is_flag=True,
+    help="List every other pair too; its book begins to move when somebody follows it.",
+)
+@click.option(
     "--rate", default=100.0, show_default=True, help="Book messages a second, all pairs together, seen at depth 10."
 )
 @click.option(
@@ -115,6 +120,7 @@ def venue(
     rest_port: int | None,
     seed: int,
     symbols: str,
+    also: bool,
     rate: float,
     faults: tuple[str, ...],
     captures: tuple[str, ...],
@@ -163,6 +169,7 @@ def venue(
         port=port,
         seed=seed,
         symbols=tuple(symbol.strip() for symbol in symbols.split(",") if symbol.strip()),
+        also=also,
         rate=rate,
         faults=tuple(parse_fault(fault) for fault in faults),
         capture=captures,

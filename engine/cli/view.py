@@ -32,7 +32,7 @@ LAST_PICTURE_S: Final = 1.0  # for the output to take the last picture
 
 log = structlog.get_logger("view")
 
-STATE_STYLES = {"live": "green", "stale": "yellow", "untrusted": "red"}
+STATE_STYLES = {"live": "green", "stale": "yellow", "untrusted": "red", "unsubscribed": "dim"}
 
 
 class View(Protocol):
@@ -234,12 +234,23 @@ def _drawn(summary: dict[str, Any], rates: dict[str, float] | None) -> "Group":
         )
     return Group(
         table,
+        *(Text(line) for line in _added(summary)),
         Text(_counts(summary)),
         Text(f"native: {summary['native']}"),
         *(Text(line) for line in _connections(summary)),
         *(Text(line) for line in _trading(summary)),
         *(Text(line) for line in _strategies(summary)),
     )
+
+
+def _added(summary: dict[str, Any]) -> list[str]:
+    """A line about the pairs that were subscribed at run time; none without such pairs."""
+    added = [
+        f"{symbol} ({', '.join(pair['channels']) or 'unsubscribed'})"
+        for symbol, pair in summary["symbols"].items()
+        if pair["added"]
+    ]
+    return [f"subscribed at run time: {', '.join(added)}"] if added else []
 
 
 def sources_text(sources: dict[str, Any]) -> str:

@@ -43,6 +43,7 @@ from engine.strategy_host.loading import NamedStrategy, free_name, make_strategi
 from engine.supervisor.run import LOCAL, Run, venue_settings
 from engine.supervisor.supervisor import CLEAN, Supervisor
 from engine.telemetry.log import configure_log
+from engine.topology import NO_CHANNELS, Channel
 from engine.units import NS_PER_S
 
 ANSWER_S: Final = 5.0  # for the router's first word of an order: it decides in a millisecond, a new one in a second
@@ -183,12 +184,48 @@ class Engine:
             raise EngineStopped(f"the engine has ended ({reason}); open another one")
         return self._told
 
-    # --- market data
+    # --- what is followed
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The pairs that are followed."""
+        """The pairs that the program follows now."""
         return tuple(self._told.context.symbols)
+
+    async def subscribe(self, symbol: str, channels: Iterable[str] | None = None, *, timeout_s: float = 10.0) -> None:
+        """Follow a pair from now on, or further channels of it, and wait until Kraken has
+        confirmed that: book, trade, ticker, candle; without `channels` those that the
+        configuration follows.
+
+        What is followed already stays as it is. From then on the pair is like one from the
+        start: it is subscribed again after every lost connection, REST stands behind it, it
+        can be traded. Raises CallError for a name that Kraken does not list, a channel that
+        there is not, or more pairs than `feed.pairs_added_max`; NotAvailable when Kraken
+        has not answered after `timeout_s`: then it stays wanted, and comes when Kraken can
+        be reached.
+        """
+        program, context = self._live, self._told.context
+        symbol = context.following.subscribe(symbol, channels)
+        program.refusals.pop(symbol, None)
+        wanted = context.channels[symbol]
+
+        def confirmed() -> bool | None:
+            if wanted & ~context.channels.get(symbol, NO_CHANNELS):
+                raise CallError(program.refusals.get(symbol, f"{symbol} was unsubscribed meanwhile"))
+            return True if not wanted & ~context.confirmed(symbol) else None
+
+        await self._when(confirmed, "feed_state", timeout_s,
+                         lambda: f"{symbol} stays wanted, but Kraken has not confirmed its subscription")  # fmt: skip
+
+    async def unsubscribe(self, symbol: str, channels: Iterable[str] | None = None) -> None:
+        """Follow a pair, or these channels of it, no more. Handlers of feed_state are told;
+        open orders are untouched.
+
+        Kraken is asked for it for as long as a strategy of this engine follows it. What is
+        not followed is left out. Raises CallError for a name that is no pair of this run.
+        """
+        self._live.context.following.unsubscribe(symbol, channels)
+
+    # --- market data
 
     async def book(
         self, symbol: str, *, rest: bool = False, age_s_max: float | None = None, timeout_s: float = 10.0
@@ -201,7 +238,7 @@ class Engine:
         known to be true longer ago than this. Raises NotAvailable after `timeout_s`,
         CallError for a pair that is not followed.
         """
-        context = self._followed(symbol).context
+        context = self._followed(symbol, Channel.BOOK).context
 
         def newest() -> BookTop | None:
             book = context.book(symbol)
@@ -213,7 +250,7 @@ class Engine:
 
     async def ticker(self, symbol: str, *, age_s_max: float | None = None, timeout_s: float = 10.0) -> Ticker:
         """The newest ticker of a pair; as `book`."""
-        context = self._followed(symbol).context
+        context = self._followed(symbol, Channel.TICKER).context
 
         def newest() -> Ticker | None:
             ticker = context.ticker(symbol)
@@ -224,7 +261,7 @@ class Engine:
     async def trades(self, symbol: str, *, timeout_s: float = 10.0) -> Sequence[Trade]:
         """The last trades of a pair, newest last, at most a hundred; waits for the
         first."""
-        context = self._followed(symbol).context
+        context = self._followed(symbol, Channel.TRADE).context
         return await self._when(lambda: context.trades(symbol) or None, "trade", timeout_s,
                                 lambda: f"no trade of {symbol}")  # fmt: skip
 
@@ -239,7 +276,7 @@ class Engine:
         asked of Kraken's REST, within its pace. Raises NotAvailable when there is nothing
         after `timeout_s`, CallError for an interval that Kraken does not offer.
         """
-        context, intervals = self._followed(symbol).context, self.config.feed.candle_intervals_min
+        context, intervals = self._followed(symbol, Channel.CANDLE).context, self.config.feed.candle_intervals_min
         if interval_min not in INTERVALS_MIN:
             offered = ", ".join(map(str, INTERVALS_MIN))
             raise CallError(f"interval_min is one of {offered}, not {interval_min!r}: Kraken has no other candles")
@@ -299,8 +336,9 @@ class Engine:
         )
 
     def position(self, symbol: str) -> Position:
-        """What this program holds of a pair, by its own fills."""
-        return self._followed(symbol).context.position(symbol)
+        """What this program holds of a pair, by its own fills; also of one that it has
+        given back."""
+        return self._known(symbol).context.position(symbol)
 
     @property
     def orders(self) -> Sequence[Order]:
@@ -376,7 +414,7 @@ class Engine:
 
     async def cancel_all(self, symbol: str = "") -> None:
         """Ask for all open orders of the program to be canceled, on one pair or on all."""
-        program = self._followed(symbol) if symbol else self._live
+        program = self._known(symbol) if symbol else self._live
         program.cancel_all(symbol)
 
     # --- handlers
@@ -434,12 +472,21 @@ class Engine:
 
     # --- steps
 
-    def _followed(self, symbol: str) -> Program:
-        """The program; CallError for a pair that it does not follow."""
+    def _known(self, symbol: str) -> Program:
+        """The program; CallError for a pair that it neither follows nor has followed."""
+        program = self._live
+        return program if program.context.knows(symbol) else self._followed(symbol)
+
+    def _followed(self, symbol: str, channel: Channel = NO_CHANNELS) -> Program:
+        """The program; CallError for a pair, or a channel of it, that it does not
+        follow."""
         program = self._live
         if symbol not in program.context.symbols:
-            told = ", ".join(program.context.symbols)
+            told = ", ".join(program.context.symbols) or "none"
             raise CallError(f"{symbol!r} is not followed; this engine follows {told}")
+        if channel and channel not in program.context.channels[symbol]:
+            name = (channel.name or "").lower()
+            raise CallError(f"the {name} channel of {symbol} is not followed; engine.subscribe follows it")
         return program
 
     async def _when(self, value: Callable[[], T | None], event: str, timeout_s: float, missing: Callable[[], str]) -> T:

@@ -11,6 +11,8 @@ from engine.records import BookTop, Candle, FeedState, FeedStateChange, Ticker, 
 from engine.strategy.api import Strategy
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.orders import Balance, Fill, Order, TradingStatus
+from engine.strategy_host.context import StrategyContext
+from engine.strategy_host.hosted_strategy import UNSUBSCRIBED
 
 FILLS_KEPT: Final = 1_000  # for `Engine.fills`; the history has them all
 
@@ -19,11 +21,14 @@ class Program(Strategy):
     """Everything that a program was told, and who waits for more of it."""
 
     rest_books: ClassVar[bool] = True  # for those who ask: as an event and a call of their own
+    context: StrategyContext
 
     def __init__(self, handlers: Registrations) -> None:
         self.handlers = handlers
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self.recent_fills: deque[Fill] = deque(maxlen=FILLS_KEPT)
+        # Why a pair that was subscribed to was refused, by Kraken.
+        self.refusals: dict[str, str] = {}
 
     async def news(self, event: str) -> None:
         """Wait for the next event of a kind."""
@@ -61,8 +66,10 @@ class Program(Strategy):
         self._tell("candle", candle, candle.symbol)
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
-        book = self.context.book(symbol)
+        book = self.context.books.get(symbol)
         is_proved = book is None or book.is_proved
+        if state is FeedState.UNSUBSCRIBED and reason != UNSUBSCRIBED:
+            self.refusals[symbol] = reason
         self._tell("feed_state", FeedStateChange(symbol, state, reason, self.context.now(), is_proved), symbol)
 
     def on_pair(self, pair: Pair) -> None:

@@ -14,7 +14,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.pycapsule cimport PyCapsule_New
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
@@ -916,9 +916,9 @@ cdef class BookCalls:
     """
 
     cdef object host, on_book, call, take_rare, tick_of, mono_ns, latency_ns, forked_words
-    cdef tuple symbols
+    cdef list symbols
     cdef dict books
-    cdef bytes wanted
+    cdef bytearray wanted
     cdef Py_ssize_t pair_count
     cdef bint is_system_clock
     cdef Held words_memory, latency_memory
@@ -931,16 +931,16 @@ cdef class BookCalls:
     cdef readonly bint is_old
     cdef readonly bint is_lapped
 
-    def __init__(self, host, *, symbols, wanted, books, on_book, call, take_rare, tick_of, words, number, latency,
+    def __init__(self, host, *, Py_ssize_t pairs_max, books, on_book, call, take_rare, tick_of, words, number, latency,
                  latency_ns, mono_ns, slow_ns, records_max):
         self.host, self.on_book, self.call, self.take_rare, self.tick_of = host, on_book, call, take_rare, tick_of
-        self.symbols, self.books, self.wanted = tuple(symbols), books, bytes(wanted)
-        self.pair_count = len(self.symbols)
+        self.symbols, self.books, self.wanted = [""] * pairs_max, books, bytearray(pairs_max)
+        self.pair_count = pairs_max
         self.mono_ns, self.latency_ns, self.slow_ns, self.number = mono_ns, latency_ns, slow_ns, number
         self.is_system_clock = mono_ns is monotonic_ns
         self.forked_words = None
         values, began, callback = words.place
-        if not (0 <= began < len(values) and 0 <= callback < len(values)) or len(self.wanted) != self.pair_count:
+        if not (0 <= began < len(values) and 0 <= callback < len(values)):
             raise MisuseError("the words of a callback lie beside their counters")
         self.words_memory = Held(values, True)
         self.began_word, self.number_word = self.words_memory.words + <size_t>began, self.words_memory.words + <size_t>callback
@@ -949,6 +949,13 @@ cdef class BookCalls:
             raise MisuseError(f"a histogram of {len(latency.words)} words")
         self.latency = self.latency_memory.words
         self.is_old = self.is_lapped = False
+
+    def follow(self, Py_ssize_t pair_index, str symbol not None, bint is_wanted):
+        """Tell books of this pair from the next record on, or no more."""
+        if not 0 <= pair_index < self.pair_count:
+            raise MisuseError(f"there is no pair {pair_index} of {self.pair_count}")
+        self.symbols[pair_index] = symbol
+        self.wanted[pair_index] = is_wanted
 
     def forked(self, words):
         """From now on a callback that begins or returns tells these words, which end the process."""
@@ -1462,8 +1469,6 @@ cdef class Lane:
     def __init__(self, Publisher publisher not None, BoardWriter board not None, feeds, Py_ssize_t publish_levels,
                  receive, Heard heard not None, note_counted, heard_counter, dict older not None, *,
                  int book_top, int live):
-        cdef LanePair pair
-        cdef BookStatus status
         find_ring_names()
         self.record_bytes = sizeof(Header) + 2 * LEVEL_BYTES * publish_levels
         if self.record_bytes > min(publisher.room, board.room) or publisher.is_gated:
@@ -1479,22 +1484,29 @@ cdef class Lane:
         self.counters = Held(values, True)
         self.heard_counter = self.counters.words + <size_t>index
         self.pairs = {}
-        for symbol, feed in feeds.items():
-            pair = LanePair.__new__(LanePair)
-            pair.status, pair.symbol, pair.index = feed, symbol.encode(), feed.pair_index
-            pair.record = <char*>PyMem_Calloc(1, self.record_bytes)
-            if pair.record == NULL:
-                raise MemoryError
-            self.pairs[pair.symbol] = pair
-        PyMem_Free(self.dirty)
-        self.dirty = <void**>PyMem_Calloc(max(len(self.pairs), 1), sizeof(void*))
-        if self.dirty == NULL:
-            raise MemoryError
         self.dirty_count = 0
         self.last = None
+        for symbol, feed in feeds.items():
+            self.add(symbol, feed)
 
     def __dealloc__(self):
         PyMem_Free(self.dirty)
+
+    def add(self, str symbol not None, feed):
+        """Take updates of this pair too, from the index of its feed."""
+        cdef LanePair pair = LanePair.__new__(LanePair)
+        cdef void** dirty
+        self.store()  # no pair that is about to be replaced waits for the board
+        pair.status, pair.symbol, pair.index = feed, symbol.encode(), feed.pair_index
+        pair.record = <char*>PyMem_Calloc(1, self.record_bytes)
+        if pair.record == NULL:
+            raise MemoryError
+        dirty = <void**>PyMem_Realloc(self.dirty, (len(self.pairs) + 1) * sizeof(void*))
+        if dirty == NULL:
+            raise MemoryError
+        self.dirty = dirty
+        self.pairs[pair.symbol] = pair
+        self.last = None
 
     def receive(self, bytes frame not None, received_at):
         """Take a frame, or have the session take it; the events that are to be told."""

@@ -43,6 +43,7 @@ from engine.orders.journal_records import JournalError, Record, RunBegan
 from engine.processes.callback_words import StrategyWords
 from engine.processes.connecting import make_connection, make_resolver
 from engine.processes.launch import RouterLaunch
+from engine.processes.pair_table import PairTable
 from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segment
 from engine.secret import fingerprint
 from engine.state_directory import HISTORY_FILE
@@ -157,7 +158,10 @@ def _boards(launch: RouterLaunch, memories: dict[int, memoryview], clock: Clock)
     return MarketBoards(
         [
             BoardPort(
-                view.shard, memories[view.board_fd], Counters(memories[view.counters_fd], view.shard.counter_names)
+                view.shard,
+                memories[view.board_fd],
+                Counters(memories[view.counters_fd], view.shard.counter_names),
+                PairTable(memories[view.pair_table_fd]),
             )
             for view in launch.markets
         ],
@@ -249,7 +253,7 @@ def _segment_fds(launch: RouterLaunch) -> list[int]:
         launch.status_fd,
         *launch.histogram_fds,
         *(port.ring_fd for port in launch.reports),
-        *(view.board_fd for view in launch.markets),
+        *(fd for view in launch.markets for fd in (view.board_fd, view.pair_table_fd)),
         *(view.counters_fd for view in launch.markets),
     ]
 

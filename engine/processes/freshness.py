@@ -6,40 +6,41 @@ is as old as its record. A feed that hangs or has died writes neither, so its da
 by themselves.
 """
 
-from collections.abc import Mapping
 from typing import Literal
 
 from engine.records import Source
 from engine.telemetry import Counters
-from engine.topology import SOURCE_COUNTERS, Shard
+from engine.topology import SOURCE_COUNTERS, Channel, pair_counter
 from engine.units import MonoNs
 
 DataKind = Literal["book", "ticker", "trades"]
 
 
 class Freshness:
-    """The evidence of one public feed."""
+    """The evidence about one pair, in the counters of its public feed."""
 
-    def __init__(self, shard: Shard, counters: Counters) -> None:
+    def __init__(self, counters: Counters, pair_index: int) -> None:
         self._values = counters.values
         self._heard = counters.index("heard_ns")
-        # By kind and symbol: the index of the counter that says where the data come from.
-        self._sources: Mapping[tuple[str, str], int] = {
-            (name.removesuffix("_source"), symbol): counters.index(f"{symbol} {name}")
-            for name in SOURCE_COUNTERS
-            for symbol in shard.symbols
+        self._confirmed = counters.index(pair_counter(pair_index, "confirmed"))
+        # By kind: the index of the counter that says where the data come from.
+        self._sources = {
+            name.removesuffix("_source"): counters.index(pair_counter(pair_index, name)) for name in SOURCE_COUNTERS
         }
 
-    def source(self, kind: DataKind, symbol: str) -> Source:
-        """Where the newest data of this kind come from; KeyError for another feed's pair."""
-        return Source(self._values[self._sources[kind, symbol]])
+    @property
+    def confirmed(self) -> Channel:
+        """The channels that Kraken has confirmed on the present connection."""
+        return Channel(self._values[self._confirmed])
 
-    def known_at(self, kind: DataKind, symbol: str, received_at: MonoNs) -> MonoNs:
+    def source(self, kind: DataKind) -> Source:
+        """Where the newest data of this kind come from."""
+        return Source(self._values[self._sources[kind]])
+
+    def known_at(self, kind: DataKind, received_at: MonoNs) -> MonoNs:
         """Until when a record of the WebSocket, the newest of its kind, is certain to have
-        been the truth.
-
-        Read the record first. KeyError for a pair of another feed.
+        been the truth. Read the record first.
         """
-        if self._values[self._sources[kind, symbol]] != Source.WEBSOCKET:
+        if self._values[self._sources[kind]] != Source.WEBSOCKET:
             return received_at
         return max(received_at, MonoNs(self._values[self._heard]))

@@ -46,19 +46,20 @@ class FeedLaunch(ActorLaunch, frozen=True, kw_only=True):
     """Calls of REST: this process's share of what Kraken allows one address."""
     candle_history: int
     """Candles from before the start that REST is asked for."""
-    rest_books: tuple[str, ...]
-    """Pairs whose books of REST some strategy takes."""
     conflate: Conflation
     spin: bool
     ring_fd: int
     board_fd: int
+    pair_table_fd: int
+    """Which pairs are followed, and how: see engine.processes.pair_table."""
     doorbells: list[tuple[int, int]]
     """(index, eventfd) of processes that may sleep behind the market ring."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """The descriptors that the child must inherit, beside the launch itself."""
-        return (self.ring_fd, self.board_fd, self.counters_fd, self.news_fd, *(fd for _, fd in self.doorbells))
+        doorbells = (fd for _, fd in self.doorbells)
+        return (self.ring_fd, self.board_fd, self.pair_table_fd, self.counters_fd, self.news_fd, *doorbells)
 
 
 class PrivateFeedLaunch(ActorLaunch, frozen=True, kw_only=True):
@@ -87,10 +88,11 @@ class ReportPort(Struct, frozen=True):
 
 
 class MarketView(Struct, frozen=True):
-    """One shard's board and counters, for the order router."""
+    """One shard's board, pair table and counters, for the order router."""
 
     shard: Shard
     board_fd: int
+    pair_table_fd: int
     counters_fd: int
     """The counters of the shard's feed, which show that it lives."""
 
@@ -147,7 +149,7 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
             self.host_counters_fd,
             *self.histogram_fds,
             *(port.ring_fd for port in self.reports),
-            *(fd for view in self.markets for fd in (view.board_fd, view.counters_fd)),
+            *(fd for view in self.markets for fd in (view.board_fd, view.pair_table_fd, view.counters_fd)),
             *(fd for _, fd in self.report_doorbells),
         )
 

@@ -15,6 +15,7 @@ gap.
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -101,8 +102,13 @@ class CandleFeed:
         self._has_rest = has_rest
         self._intervals = shard.candle_intervals_min
         self._history = history if has_rest else 0
-        self._pairs = [_Pair(symbol, self._intervals, self._history) for symbol in shard.symbols]
+        # By pair index.
+        self._pairs = {
+            index: _Pair(symbol, self._intervals, self._history) for index, symbol in enumerate(shard.symbols)
+        }
         self._index_of = {symbol: index for index, symbol in enumerate(shard.symbols)}
+        # What was counted of pairs that were given back.
+        self._before = {"missed": 0, "amended": 0, "filled": 0}
         # Pairs with something to tell.
         self.changed: dict[int, None] = {}
         # The minute up to which all pairs were looked at, and whether some are behind.
@@ -132,17 +138,38 @@ class CandleFeed:
     @property
     def missed(self) -> int:
         """Intervals that ended, and whose trades are not all known."""
-        return sum(pair.candles.missed for pair in self._pairs)
+        return self._before["missed"] + sum(pair.candles.missed for pair in self._pairs.values())
 
     @property
     def amended(self) -> int:
         """Candles that were told as closed again, because a trade of them came late."""
-        return sum(pair.candles.amended for pair in self._pairs)
+        return self._before["amended"] + sum(pair.candles.amended for pair in self._pairs.values())
 
     @property
     def filled(self) -> int:
         """Candles that REST has told, or a part of them."""
-        return sum(pair.candles.filled for pair in self._pairs)
+        return self._before["filled"] + sum(pair.candles.filled for pair in self._pairs.values())
+
+    # --- pairs at run time
+
+    def follow(self, pair_index: int, symbol: str) -> None:
+        """Make candles of this pair from now on; none any more for an empty symbol."""
+        pair = self._pairs.get(pair_index)
+        if pair is not None and pair.symbol != symbol:
+            del self._pairs[pair_index], self._index_of[pair.symbol]
+            for name in self._before:
+                self._before[name] += getattr(pair.candles, name)
+            self.changed.pop(pair_index, None)
+            self._asks = deque(ask for ask in self._asks if ask.pair_index != pair_index)
+            self._rows = {key: row for key, row in self._rows.items() if key[0] != pair_index}
+            pair = None
+        if pair is None and symbol:
+            self._pairs[pair_index] = _Pair(symbol, self._intervals, self._history)
+            self._index_of[symbol] = pair_index
+
+    def follows(self, pair_index: int) -> bool:
+        """Whether candles of this pair are made."""
+        return pair_index in self._pairs
 
     # --- trades
 
@@ -158,15 +185,18 @@ class CandleFeed:
 
     def forget(self, symbol: str) -> None:
         """Begin anew with a pair."""
-        index = self._index_of[symbol]
-        self._pairs[index] = _Pair(symbol, self._intervals, self._history)
+        index = self._index_of.get(symbol)
+        if index is not None:
+            self._pairs[index] = _Pair(symbol, self._intervals, self._history)
 
     def add(
         self, pair_index: int, event: TradePrinted, ticks: int, lots: int, price_decimals: int, qty_decimals: int
     ) -> None:
         """Count a trade, in the order in which they are told."""
         trade = event.trade
-        pair = self._pairs[pair_index]
+        pair = self._pairs.get(pair_index)
+        if pair is None:
+            return
         if price_decimals != pair.price_decimals or qty_decimals != pair.qty_decimals:
             pair.refine(price_decimals, qty_decimals)
             ticks *= 10 ** (pair.price_decimals - price_decimals)
@@ -188,6 +218,8 @@ class CandleFeed:
 
     def seed(self, trades: Sequence[TradeData]) -> None:
         """Begin with trades of one pair that are older than the first one that is told."""
+        if trades[-1].symbol not in self._index_of:
+            return
         first = len(trades) - 1  # ids of neighbours only: between others one is missing
         while first and trades[first - 1].trade_id == trades[first].trade_id - 1:
             first -= 1
@@ -219,7 +251,7 @@ class CandleFeed:
         minute = begin_of(max(0, heard), 1)
         if minute > self._minute or self._is_behind:
             self._minute, self._is_behind = minute, False
-            for index, pair in enumerate(self._pairs):
+            for index, pair in self._pairs.items():
                 if self._is_served(pair, now):
                     self._know(index, heard)
                 else:
@@ -243,13 +275,17 @@ class CandleFeed:
     def known_by_rest(self, symbol: str, rows: int, received_at: MonoNs) -> None:
         """REST has told the trades of a pair; up to a little before its answer these are
         all, unless the answer was full."""
+        if symbol not in self._index_of:
+            return
         if rows < market_data.TRADES_MAX and not self._session.tape.is_behind(symbol):
             self._know(self._index_of[symbol], self._kraken_time(received_at) - REST_AGE_NS)
 
     def _measure(self, now: MonoNs) -> None:
         """Learn Kraken's time from the newest trade, and from one book after the other."""
-        self._looked_at = (self._looked_at + 1) % len(self._pairs)
-        book = self._session.feeds[self._pairs[self._looked_at].symbol]
+        if not self._index_of:
+            return
+        self._looked_at = (self._looked_at + 1) % len(self._index_of)
+        book = self._session.feeds[next(islice(self._index_of, self._looked_at, None))]
         for received_at, at in (self._arrival, (book.heard_at, wall_ns(book.timestamp))):
             if received_at and at:
                 newest, before = self._offsets
@@ -284,7 +320,7 @@ class CandleFeed:
         if not self._asks and now >= self._scan_at and self._has_rest:
             self._scan_at = MonoNs(now + SCAN_NS)
             kraken_now = self._kraken_time(now)
-            for index, pair in enumerate(self._pairs):
+            for index, pair in self._pairs.items():
                 while (wanted := pair.candles.wanted(kraken_now, SETTLE_NS, RENEW_NS)) is not None:
                     self._asks.append(_ask(index, pair.symbol, wanted.interval_min, wanted.since))
         return self._asks[0] if self._asks else None
@@ -295,7 +331,9 @@ class CandleFeed:
 
     def take_rows(self, ask: CandleAsk, rows: Sequence[CandleData]) -> None:
         """Take the candles of an answer, oldest first, the last one forming."""
-        pair, span = self._pairs[ask.pair_index], ask.interval_min * MINUTE_NS
+        pair, span = self._pairs.get(ask.pair_index), ask.interval_min * MINUTE_NS
+        if pair is None:
+            return  # it was given back while REST was asked
         begins = [begin_ns(row.interval_begin) for row in rows]
         if not rows or any(begin % span for begin in begins):
             log.warning("candles of REST cannot be used", symbol=pair.symbol, interval_min=ask.interval_min)
@@ -333,7 +371,8 @@ class CandleFeed:
             # What an earlier connection told last may not have been the last word.
             self._connections = self._session.connections
             self._rows.clear()
-        if len(self._rows) < ROWS_KEPT_MAX and candle.interval in self._intervals:
+        is_made = candle.interval in self._intervals and candle.symbol in self._index_of
+        if len(self._rows) < ROWS_KEPT_MAX and is_made:
             self._rows[self._index_of[candle.symbol], begin_ns(candle.interval_begin)] = candle
 
     def _compare(self, until: int) -> None:
@@ -385,7 +424,7 @@ class CandleFeed:
 
     def check(self) -> None:
         """Assert what always holds."""
-        for pair in self._pairs:
+        for pair in self._pairs.values():
             pair.candles.check()
 
 

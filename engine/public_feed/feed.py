@@ -32,7 +32,7 @@ from engine.kraken.public.events import (
     TradesBefore,
 )
 from engine.kraken.public.messages import CandleData, PairData, TickerData
-from engine.kraken.public.session import PublicSession
+from engine.kraken.public.session import SUBSCRIBING, PublicSession
 from engine.kraken.rest.market_data import RestDepth
 from engine.kraken_rest.public_calls import PublicCalls
 from engine.market.books import Book
@@ -62,7 +62,15 @@ from engine.records import (
 )
 from engine.ring import BoardReader, BoardWriter, Memory, Publisher, Subscriber
 from engine.telemetry import CounterGroup, Counters, Heartbeat
-from engine.topology import PAIR_COUNTERS, SOURCE_COUNTERS, Shard, pair_counters
+from engine.topology import (
+    NO_CHANNELS,
+    PAIR_COUNTERS,
+    SOURCE_COUNTERS,
+    Channel,
+    PairRow,
+    Shard,
+    pair_counters,
+)
 from engine.units import DIGITS_MAX, MonoNs, decimal_units, decimals_of, units_decimal, written_units
 from engine.wide import LEVEL_BYTES
 
@@ -155,6 +163,9 @@ class PublicFeed:
         """
         self._shard = shard
         self._session = session
+        # The pairs that are followed, or were, by their index.
+        self._rows: list[PairRow] = []
+        self._has_started = False
         self._publisher = publisher
         # Hot: bound once.
         self._publish = publisher.publish
@@ -185,7 +196,7 @@ class PublicFeed:
         # that wait for theirs.
         self._pairs_published = {
             index: (record[2], record[3])
-            for index in range(len(shard.symbols))
+            for index in range(shard.pairs_max)
             if (record := board_reader.read(shard.pair_slot(index))) is not None
         }
         self._pair_waits: dict[int, _PairWait] = {}
@@ -215,7 +226,7 @@ class PublicFeed:
         self.divergences = 0
         self.divergence_ppm = 0
         self.divergence_ppm_max = 0
-        names = [pair_counters(symbol, SOURCE_COUNTERS) for symbol in shard.symbols]
+        names = [pair_counters(index, SOURCE_COUNTERS) for index in range(shard.pairs_max)]
         self._source_counters = counters.values, [tuple(map(counters.index, each)) for each in names]
         # Events that no record can hold: a number has more than 128 bits, or is none.
         self._unpublishable = 0
@@ -229,8 +240,8 @@ class PublicFeed:
         self._candle_counters = CounterGroup(counters, tuple(CANDLE_COUNTERS))
         self._rest_counters = CounterGroup(counters, tuple(REST_COUNTERS), levels=("rest_failed_percent",))
         self._pair_counters = [
-            CounterGroup(counters, pair_counters(symbol), levels=pair_counters(symbol, ("state",)))
-            for symbol in shard.symbols
+            CounterGroup(counters, pair_counters(index), levels=pair_counters(index, ("state", "confirmed")))
+            for index in range(shard.pairs_max)
         ]
         self._publishers: dict[type, Callable[[Any], bytes | None]] = {
             StateChanged: self._publish_state,
@@ -247,30 +258,84 @@ class PublicFeed:
 
     def on_start(self, reason: str = "starting") -> None:
         """Publish every pair as stale, and continue its trades and candles after the last
-        published ones.
+        published ones. What `follow` was told before is what is followed from the start.
         """
         now = self._clock.mono_ns()
+        if not self._rows:
+            self._rows = [PairRow(feed.symbol, feed.channels) for feed in self._session.feeds.values()]
         values, indices = self._source_counters
-        for pair_index, symbol in enumerate(self._shard.symbols):
-            self._resume(pair_index, symbol)
+        for pair_index, row in enumerate(self._rows):
+            self._resume(pair_index, row)
             for index in indices[pair_index]:
                 values[index] = Source.NONE
-        announce_stale(self._shard, self._publisher, self._board, self._board_reader, reason, now)
+        announce_stale(self._shard, self._publisher, self._board, self._board_reader, reason, now, self._rows)
+        self._has_started = True
 
-    def _resume(self, pair_index: int, symbol: str) -> None:
+    def follow(self, rows: Sequence[PairRow]) -> None:
+        """Follow the pairs of the shard's table from now on, and nothing else."""
+        now = self._clock.mono_ns()
+        before = self._rows or [PairRow(feed.symbol, feed.channels) for feed in self._session.feeds.values()]
+        self._rows = list(rows)
+        for pair_index, row in enumerate(rows):
+            was = before[pair_index] if pair_index < len(before) else PairRow()
+            if row == was:
+                continue
+            if was.symbol not in ("", row.symbol):
+                self._forget(pair_index, was.symbol, now)
+            if row.symbol:
+                self._follow(pair_index, row, now)
+        if self._has_started:
+            self._settle()
+
+    def _follow(self, pair_index: int, row: PairRow, now: MonoNs) -> None:
+        is_new = row.symbol not in self._session.feeds
+        channels = self._channels_at_kraken(row.channels)
+        events = self._session.follow(row.symbol, pair_index, channels, now)
+        if is_new and self.lane is not None:
+            self.lane.add(row.symbol, self._session.feeds[row.symbol])
+        if self.sources is not None:
+            takes_books = row.takes_rest_books
+            self.sources.follow(pair_index, row.symbol, channels, takes_books=takes_books, now=now)
+        if self.candles is not None:
+            self.candles.follow(pair_index, row.symbol if Channel.CANDLE in row.channels else "")
+        if self._has_started:
+            self.on_events(events)
+
+    def _channels_at_kraken(self, channels: Channel) -> Channel:
+        """What to subscribe to: candles are made of trades, and Kraken's own compared with
+        them where that is wanted.
+        """
+        if Channel.CANDLE in channels:
+            channels |= Channel.TRADE
+            if not self._session.settings.candle_interval_min:
+                channels &= ~Channel.CANDLE
+        return channels
+
+    def _forget(self, pair_index: int, symbol: str, now: MonoNs) -> None:
+        """Forget a name that was refused: its index may be another pair's next."""
+        self._session.forget(symbol, now)
+        self._pairs_published.pop(pair_index, None)
+        self._pair_waits.pop(pair_index, None)
+        if self.sources is not None:
+            self.sources.follow(pair_index, "", NO_CHANNELS, takes_books=False, now=now)
+        if self.candles is not None:
+            self.candles.follow(pair_index, "")
+
+    def _resume(self, pair_index: int, row: PairRow) -> None:
         """Continue a pair after the trade and the candles that an earlier process of this
         feed published last.
         """
-        for interval_min in self._shard.candle_intervals_min:
+        symbol, follows_candles = row.symbol, self.candles is not None and self.candles.follows(pair_index)
+        for interval_min in self._shard.candle_intervals_min if follows_candles else ():
             record = self._board_reader.read(self._shard.candle_slot(pair_index, interval_min))
             if record is not None and self.candles is not None:
                 candle = unpack_candle(symbol, record)
                 self.candles.resume_candle(pair_index, interval_min, candle.interval_begin, is_closed=candle.closed)
         record = self._board_reader.read(self._shard.trade_slot(pair_index))
-        if record is not None:
+        if record is not None and self._channels_at_kraken(row.channels) & Channel.TRADE:
             trade = unpack_trade(symbol, record)
             self._session.tape.resume(symbol, trade.trade_id, trade.kraken_time)
-            if self.candles is not None:
+            if self.candles is not None and follows_candles:
                 self.candles.resume_trade(pair_index, trade.trade_id, trade.kraken_time)
 
     def begin_recording(self, symbols: Sequence[str], name: str) -> None:
@@ -371,6 +436,8 @@ class PublicFeed:
             return
         now = self._clock.mono_ns()
         self.look_at_sources(now)
+        if not any(self.sources.is_followed(ask.kind, symbol) for symbol in ask.symbols):
+            return  # they were given back while REST was asked
         if ask.kind is DataKind.TRADES:
             self._tell_late(self._session.tape.fill(ask.symbols[0], reply, received_at))
             self.sources.answered(ask, ask.symbols, received_at, now)
@@ -412,7 +479,9 @@ class PublicFeed:
         """
         apart_ppm = []
         for ticker in tickers:
-            book = self._session.feeds[ticker.symbol]
+            book = self._session.feeds.get(ticker.symbol)
+            if book is None:
+                continue
             best = book.book.bids.best(), book.book.asks.best()
             theirs = ticker.bid + ticker.ask
             if book.state is FeedState.LIVE and best[0] and best[1] and theirs:
@@ -548,6 +617,8 @@ class PublicFeed:
         if event.state is FeedState.LIVE:
             self._session.feeds[event.symbol].is_direct = True
             log.info("book live", symbol=event.symbol, reason=event.reason)
+        elif event.state is FeedState.UNSUBSCRIBED or event.reason == SUBSCRIBING:
+            log.info("book followed" if event.reason == SUBSCRIBING else "book unsubscribed", symbol=event.symbol)
         else:
             log.warning("book in doubt", symbol=event.symbol, state=str(event.state), reason=event.reason)
 
@@ -746,17 +817,27 @@ class PublicFeed:
 
 
 def announce_stale(
-    shard: Shard, publisher: Publisher, board: BoardWriter, before: BoardReader, reason: str, now: int
+    shard: Shard,
+    publisher: Publisher,
+    board: BoardWriter,
+    before: BoardReader,
+    reason: str,
+    now: int,
+    rows: Sequence[PairRow],
 ) -> None:
-    """Publish every pair of a shard as stale, and complete its board.
+    """Publish every pair of a shard as stale, or as unsubscribed where nobody follows its
+    book, and complete its board.
 
     Called by a feed that begins, and by the supervisor when a feed has died: there is one
     writer at a time, so strategies read it in the ring before any later book.
     """
-    for pair_index in range(len(shard.symbols)):
-        publisher.publish(pack_feed_state(pair_index, FeedState.STALE, reason, now))
-        board.store(pair_index, with_state(before.read(pair_index) or empty_top(pair_index), FeedState.STALE))
-    for index in range(len(shard.symbols), shard.board_slots):
+    for pair_index, row in enumerate(rows):
+        is_followed = Channel.BOOK in row.channels
+        state, why = (FeedState.STALE, reason) if is_followed else (FeedState.UNSUBSCRIBED, "unsubscribed")
+        if row.symbol:
+            publisher.publish(pack_feed_state(pair_index, state, why, now))
+        board.store(pair_index, with_state(before.read(pair_index) or empty_top(pair_index), state))
+    for index in range(len(rows), shard.board_slots):
         record = before.read(index)
         if record is not None:
             board.store(index, record)

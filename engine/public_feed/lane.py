@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from engine.kraken.public.book_feed import BookFeed
 from engine.kraken.public.events import Event
 from engine.kraken.public.session import PublicSession
 from engine.native import CORE
@@ -53,6 +54,10 @@ class Lane(Protocol):
         Returns False, and has only done `store`, when records wait for the board beside
         those that the lane has published.
         """
+        ...
+
+    def add(self, symbol: str, feed: BookFeed) -> None:
+        """Take updates of this pair too, from the index of its feed."""
         ...
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from engine.net.https import HttpsClient
 from engine.net.websocket import WebSocketConnection
 from engine.processes.connecting import keep_connected, make_connection, make_resolver
 from engine.processes.launch import FeedLaunch, News, Tell
+from engine.processes.pair_table import PairTable
 from engine.public_feed.fallback import Fallback
 from engine.public_feed.feed import PPM, PublicFeed
 from engine.public_feed.sources import Sources, SourceSettings
@@ -31,8 +32,10 @@ PAIR_PATIENCE_NS = 5 * NS_PER_S
 
 async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> None:
     """Serve one shard until SIGTERM."""
-    segments = [Segment.attach(fd) for fd in (launch.ring_fd, launch.board_fd, launch.counters_fd)]
-    ring, board, counters = (segment.memory for segment in segments)
+    segments = [
+        Segment.attach(fd) for fd in (launch.ring_fd, launch.board_fd, launch.counters_fd, launch.pair_table_fd)
+    ]
+    ring, board, counters, pair_table = (segment.memory for segment in segments)
     clock = SystemClock()
     session = PublicSession(launch.settings)
     sources = Sources(session, _source_settings(launch), clock.mono_ns())
@@ -53,6 +56,9 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
         divergence_ppm_max=int(launch.fallback.divergence_percent * PPM / 100),
         candle_history=launch.candle_history,
     )
+    table = PairTable(pair_table)
+    followed = _Follower(feed, table)
+    followed.look()
     feed.on_start()
     connection: WebSocketConnection[Event] = make_connection(
         launch,
@@ -77,7 +83,7 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
     if launch.spin:
         _spin(loop)
     connecting = asyncio.ensure_future(keep_connected(connection, tell, stopped))
-    working = asyncio.ensure_future(_work(feed))
+    working = asyncio.ensure_future(_work(feed, followed))
     falling_back = asyncio.ensure_future(fallback.run())
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait({connecting, working, falling_back, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -100,14 +106,29 @@ def _source_settings(launch: FeedLaunch) -> SourceSettings:
             int(fallback.ticker_s * NS_PER_S),
             int(fallback.trades_s * NS_PER_S),
         ),
-        book_symbols=launch.rest_books,
         publish_levels=settings.publish_levels,
         compare_ns=int(fallback.compare_every_s * NS_PER_S),
     )
 
 
-async def _work(feed: PublicFeed) -> None:
+class _Follower:
+    """Has a feed follow what its shard's table says, whenever that has changed."""
+
+    def __init__(self, feed: PublicFeed, table: PairTable) -> None:
+        self._feed = feed
+        self._table = table
+        self._version = 0
+
+    def look(self) -> None:
+        version = self._table.version
+        if version != self._version:
+            self._version = version
+            self._feed.follow(self._table.rows)
+
+
+async def _work(feed: PublicFeed, followed: _Follower) -> None:
     while True:
+        followed.look()
         feed.do_work()
         await asyncio.sleep(WORK_INTERVAL_S)
 

@@ -12,8 +12,9 @@ fresh as its last heartbeat. The WebSocket no longer serves
     a ticker       from the end of a connection until the first ticker of the next
     trades         from the end of a connection until the subscription is confirmed on the next
 
-Without a connection REST is asked at once; on a connection that lives, what is missing has
-its freshness limit to come by itself. A book is live again when its checksum has verified.
+A pair or channel that nobody follows has no source, and REST is not asked for it. Without
+a connection REST is asked at once; on a connection that lives, what is missing has its
+freshness limit to come by itself. A book is live again when its checksum has verified.
 
     websocket ── no longer served ──► none ── REST has answered ──► rest ── its answers are too old ──► none
         ▲                              │                             │
@@ -31,6 +32,7 @@ from engine.kraken.public.session import PublicSession
 from engine.kraken.rest import market_data
 from engine.kraken.rest.requests import RestRequest
 from engine.records import FeedState, Source
+from engine.topology import Channel
 from engine.units import NS_PER_S, MonoNs
 
 COMPARED_PAIRS: Final = 3  # at a time, in turn
@@ -51,13 +53,16 @@ class Kind(IntEnum):
     TRADES = 2
 
 
+CHANNEL_OF: Final = {Kind.BOOK: Channel.BOOK, Kind.TICKER: Channel.TICKER, Kind.TRADES: Channel.TRADE}
+
+
 class SourceSettings(Struct, frozen=True, kw_only=True):
     """Freshness limits, and what is wanted of REST."""
 
     limits_ns: tuple[int, int, int] = (5 * NS_PER_S, 10 * NS_PER_S, 30 * NS_PER_S)
     """In the order of `Kind`."""
     book_symbols: tuple[str, ...] = ()
-    """Pairs whose unverified book some strategy takes."""
+    """Of the pairs from the start, those whose unverified book some strategy takes."""
     publish_levels: int = 10
     compare_ns: int = 60 * NS_PER_S
     """How often REST is compared with what the WebSocket serves; 0 for never."""
@@ -77,24 +82,34 @@ class Ask(NamedTuple):
 class _KindState:
     """One kind of data, by pair index."""
 
-    def __init__(self, kind: Kind, limit_ns: int, indices: Iterable[int], count: int) -> None:
+    def __init__(self, kind: Kind, limit_ns: int) -> None:
         self.kind = kind
         self.limit_ns = limit_ns
         self.renew_ns = limit_ns // RENEWALS_PER_LIMIT
-        # Pairs that have this kind of data at all.
-        self.indices = frozenset(indices)
-        self.source = [Source.NONE] * count
+        # Pairs of which this kind of data is followed; and of them, those of which REST is
+        # asked for it.
+        self.indices: set[int] = set()
+        self.wanted: set[int] = set()
+        self.source: list[Source] = []
         # The last source that was not none: a switch is a change of it.
-        self.served_by = [Source.NONE] * count
+        self.served_by: list[Source] = []
         # When it lost the WebSocket; when the last answer of REST arrived, 0 without one;
         # when REST may be asked again.
-        self.lost_at = [MonoNs(0)] * count
-        self.rest_at = [MonoNs(0)] * count
-        self.ask_at = [MonoNs(0)] * count
+        self.lost_at: list[MonoNs] = []
+        self.rest_at: list[MonoNs] = []
+        self.ask_at: list[MonoNs] = []
         # Pairs whose source is not the WebSocket, or that have changed: looked at each
         # time.
-        self.unsettled = set(self.indices)
+        self.unsettled: set[int] = set()
         self.had_link = False
+
+    def reserve(self, count: int) -> None:
+        """Have room for so many pairs."""
+        missing = count - len(self.source)
+        for sources in (self.source, self.served_by):
+            sources += [Source.NONE] * missing
+        for times in (self.lost_at, self.rest_at, self.ask_at):
+            times += [MonoNs(0)] * missing
 
 
 class Sources:
@@ -103,27 +118,15 @@ class Sources:
     def __init__(self, session: PublicSession, settings: SourceSettings, now: MonoNs) -> None:
         self._session = session
         self._settings = settings
-        self._symbols = session.settings.symbols
-        every = range(len(self._symbols))
-        indices = (
-            every,
-            every if session.settings.tickers else (),
-            every if session.settings.trades else (),
-        )
-        self._kinds = [_KindState(kind, settings.limits_ns[kind], indices[kind], len(self._symbols)) for kind in Kind]
-        # The pairs, of those with this kind of data, of which REST is asked for it.
-        wanted = (
-            [index for index in every if self._symbols[index] in settings.book_symbols],
-            every,
-            every,
-        )
-        self._wanted = [frozenset(each) for each in wanted]
+        # By pair index; empty for an index that is free.
+        self._symbols: list[str] = []
+        self._kinds = [_KindState(kind, settings.limits_ns[kind]) for kind in Kind]
         self._started_at = now
         # Of the present connection: its number, when it was first heard of, and the pairs
         # without a ticker yet.
         self._connections = 0
         self._opened_at = now
-        self._without_ticker = set(self._symbols)
+        self._without_ticker: set[str] = set()
         # When the connection was found lost and REST has not answered yet; 0 otherwise. And
         # when the gaps of a pair may be asked for again.
         self._lost_at = MonoNs(0)
@@ -141,7 +144,11 @@ class Sources:
         self.failover_ns = 0
         self.failover_ns_max = 0
         self._looked_at = now
-        self._counts = [sum(len(each.indices) for each in self._kinds), 0, 0]
+        # Kinds of pairs by their source.
+        self._counts = [0, 0, 0]
+        for feed in session.feeds.values():
+            takes_books = feed.symbol in settings.book_symbols
+            self.follow(feed.pair_index, feed.symbol, feed.channels, takes_books=takes_books, now=MonoNs(0))
 
     def source(self, kind: Kind, symbol_index: int) -> Source:
         """Where the newest data of this kind and pair come from."""
@@ -153,11 +160,54 @@ class Sources:
         self._changed.clear()
         return changed
 
+    # --- pairs at run time
+
+    def follow(self, pair_index: int, symbol: str, channels: Channel, *, takes_books: bool, now: MonoNs) -> None:
+        """Look at these channels of a pair and at no others. What is new has its freshness
+        limit to come by itself.
+        """
+        self._symbols += [""] * (pair_index + 1 - len(self._symbols))
+        self._symbols[pair_index] = symbol
+        for each in self._kinds:
+            each.reserve(len(self._symbols))
+            is_followed = CHANNEL_OF[each.kind] in channels
+            if is_followed and pair_index not in each.indices:
+                self._begin(each, pair_index, now)
+            elif not is_followed and pair_index in each.indices:
+                self._end(each, pair_index)
+            if is_followed and (takes_books or each.kind is not Kind.BOOK):
+                each.wanted.add(pair_index)
+            else:
+                each.wanted.discard(pair_index)
+
+    def is_followed(self, kind: Kind, symbol: str) -> bool:
+        """Whether this kind of data of a pair is looked at."""
+        feed = self._session.feeds.get(symbol)
+        return feed is not None and feed.pair_index in self._kinds[kind].indices
+
+    def _begin(self, each: _KindState, index: int, now: MonoNs) -> None:
+        each.indices.add(index)
+        each.unsettled.add(index)
+        each.lost_at[index] = now
+        each.rest_at[index] = each.ask_at[index] = MonoNs(0)
+        self._counts[Source.NONE] += 1
+        if each.kind is Kind.TICKER:
+            self._without_ticker.add(self._symbols[index])
+
+    def _end(self, each: _KindState, index: int) -> None:
+        self._set(each, index, Source.NONE)
+        self._counts[Source.NONE] -= 1
+        each.indices.discard(index)
+        each.unsettled.discard(index)
+        each.served_by[index] = Source.NONE
+
     # --- evidence
 
     def book_changed_state(self, pair_index: int) -> None:
-        """Note that a book became live, stale or untrusted."""
-        self._kinds[Kind.BOOK].unsettled.add(pair_index)
+        """Note that a book became live, stale, untrusted, or is not followed any more."""
+        books = self._kinds[Kind.BOOK]
+        if pair_index in books.indices:
+            books.unsettled.add(pair_index)
 
     def ticker_came(self, symbol: str) -> None:
         """Note a ticker of the WebSocket."""
@@ -264,11 +314,14 @@ class Sources:
         is_patient = each.had_link
         return [
             index
-            for index in each.unsettled & self._wanted[each.kind]
+            for index in each.unsettled & each.wanted
             if now >= each.ask_at[index]
             and each.source[index] is not Source.WEBSOCKET
             and not (is_patient and now - max(each.lost_at[index], self._opened_at) <= each.limit_ns)
             and not self._session.is_refused(channel, symbols[index])
+            # One name that is no pair would spoil the answer about all: what was added must
+            # be known to Kraken.
+            and (index < len(self._session.settings.symbols) or self._session.is_known(symbols[index]))
         ]
 
     def _ask_tickers(self, due: list[int]) -> Ask:
@@ -305,6 +358,8 @@ class Sources:
         each = self._kinds[ask.kind]
         ours = []
         for symbol in symbols:
+            if not self.is_followed(ask.kind, symbol):
+                continue
             index = self._session.feeds[symbol].pair_index
             if each.source[index] is Source.WEBSOCKET:
                 continue
@@ -324,7 +379,8 @@ class Sources:
             each.ask_at[index] = MonoNs(now + min(RETRY_NS, each.renew_ns))
 
     def _indices_of(self, ask: Ask) -> list[int]:
-        return [self._session.feeds[symbol].pair_index for symbol in ask.symbols]
+        feeds = self._session.feeds
+        return [feeds[symbol].pair_index for symbol in ask.symbols if symbol in feeds]
 
     def check(self) -> None:
         """Assert that every pair that the WebSocket does not serve is looked at."""

@@ -29,7 +29,7 @@ one waits, later records stay in the ring and other strategies go on. What the r
 overwrites meanwhile is counted, and the strategy is then told the newest state instead.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol, Unpack
 
 from engine.market import Pair
@@ -61,7 +61,7 @@ class Context(Protocol):
 
     @property
     def symbols(self) -> Sequence[str]:
-        """The pairs that this strategy follows."""
+        """The pairs that this strategy follows now."""
         ...
 
     @property
@@ -112,7 +112,30 @@ class Context(Protocol):
         ...
 
     def state(self, symbol: str) -> FeedState:
-        """Whether the pair's book is live, stale or untrusted. KeyError as for `book`."""
+        """Whether the pair's book is live, stale or untrusted, or unsubscribed while other
+        channels of the pair are followed. KeyError as for `book`."""
+        ...
+
+    def subscribe(self, symbol: str, channels: Iterable[str] | None = None) -> bool:
+        """Follow a pair from now on, or further channels of it: book, trade, ticker,
+        candle; without `channels` those that the configuration follows.
+
+        Returns at once, and does nothing about what is followed already. `on_feed_state`
+        tells how it goes on: live with the first verified book, or unsubscribed, with
+        Kraken's reason, when it refuses the pair. False, and `on_feed_state` is called with
+        a sentence that says what to change, for arguments that cannot be right. See
+        `feed.pairs_added_max`.
+        """
+        ...
+
+    def unsubscribe(self, symbol: str, channels: Iterable[str] | None = None) -> bool:
+        """Follow a pair, or these channels of it, no more. Its open orders are untouched
+        and can be amended and canceled; new ones are refused until it is subscribed again.
+
+        `on_feed_state` is called with unsubscribed when the book is no longer followed.
+        The pair leaves `symbols` with its last channel. What is not followed is left out.
+        False as for `subscribe`.
+        """
         ...
 
     def pair(self, symbol: str) -> Pair | None:
@@ -143,7 +166,8 @@ class Context(Protocol):
         ...
 
     def position(self, symbol: str) -> Position:
-        """What the strategy holds of a pair, by its own fills. KeyError as for `book`."""
+        """What the strategy holds of a pair, by its own fills, also of one that it has
+        given back. KeyError as for `book`."""
         ...
 
     def balance(self, asset: str) -> Balance | None:
@@ -249,8 +273,9 @@ class Strategy:
         return None
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> Answer:
-        """A pair's book became live, stale or untrusted. After `stale` no book of the pair
-        comes before `live`.
+        """A pair's book became live, stale, untrusted or unsubscribed. After `stale` no
+        book of the pair comes before `live`, after `unsubscribed` none at all. Also the
+        answer to a `Context.subscribe` that was refused, with the state as it is.
 
         It is also called, with LIVE and a reason that begins with "unproved:", when a pair
         has been silent for so long that its book is checked against a fresh snapshot; the

@@ -52,8 +52,7 @@ class BookCalls:
         self,
         host: Caller,
         *,
-        symbols: Sequence[str],
-        wanted: Sequence[bool],
+        pairs_max: int,
         books: dict[str, BookTop | None],
         on_book: Callable[..., Any] | None,
         call: Callable[[Callable[..., Any], int, object, int], None],
@@ -67,16 +66,17 @@ class BookCalls:
         slow_ns: int,
         records_max: int,
     ) -> None:
-        """`symbols` and `wanted` go by pair index, `books` are the context's, and `call`
-        calls back with all that is to be measured and counted.
+        """`pairs_max`: pair indices are below it; none is followed yet. `books` are the
+        context's, and `call` calls back with all that is to be measured and counted.
 
         The other arguments are for the compiled twin, which measures and counts by itself:
         `tick_of` is told when the frame arrived that a callback reacts to, `number` is that
         of `on_book`. `records_max`: records copied at once.
         """
         self._host = host
-        self._symbols = symbols
-        self._wanted = wanted
+        # By pair index: its name, and whether its books are told.
+        self._symbols = [""] * pairs_max
+        self._wanted = [False] * pairs_max
         self._books = books
         self._on_book = on_book
         self._call = call
@@ -89,6 +89,11 @@ class BookCalls:
         # overwrite what was next? Then the record is still to be taken.
         self.is_old = False
         self.is_lapped = False
+
+    def follow(self, pair_index: int, symbol: str, is_wanted: bool) -> None:
+        """Tell books of this pair from the next record on, or no more."""
+        self._symbols[pair_index] = symbol
+        self._wanted[pair_index] = is_wanted
 
     def forked(self, words: CallbackWords) -> None:
         """From now on a callback that begins or returns tells `words`, which end the

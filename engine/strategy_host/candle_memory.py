@@ -2,7 +2,6 @@
 for.
 """
 
-from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
@@ -15,9 +14,17 @@ CANDLES_KEPT: Final = 720  # of a pair and interval: as many as Kraken's REST gi
 class CandleMemory:
     """The last candles of each pair and interval: 720 at most, 300 kB of each."""
 
-    def __init__(self, symbols: Sequence[str]) -> None:
+    def __init__(self) -> None:
         # Records by the begin of their interval, oldest first.
-        self._kept: dict[str, dict[int, dict[WallNs, bytes]]] = {symbol: {} for symbol in symbols}
+        self._kept: dict[str, dict[int, dict[WallNs, bytes]]] = {}
+
+    def follow(self, symbol: str) -> None:
+        """Begin with a pair."""
+        self._kept[symbol] = {}
+
+    def drop(self, symbol: str) -> None:
+        """Forget a pair."""
+        self._kept.pop(symbol, None)
 
     def keep(self, symbol: str, record: bytes) -> None:
         """Take a candle, or what it has become."""

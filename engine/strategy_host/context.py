@@ -1,12 +1,13 @@
 """The engine as one strategy sees it: what it was told last, its orders, and the clock."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from msgspec.structs import replace
 
 from engine.clock import Clock
+from engine.errors import CallError
 from engine.market import Pair
 from engine.processes.freshness import DataKind, Freshness
 from engine.records import (
@@ -24,7 +25,8 @@ from engine.strategy.api import Logger
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Order, Position, TradingStatus
 from engine.strategy_host.candle_memory import CANDLES_KEPT, CandleMemory
-from engine.strategy_host.order_client import OrderClient
+from engine.strategy_host.order_client import ELSEWHERE, OrderClient
+from engine.topology import NO_CHANNELS, Channel
 from engine.units import MonoNs, WallNs
 
 T = TypeVar("T")
@@ -32,37 +34,49 @@ T = TypeVar("T")
 TRADES_KEPT: Final = 100  # of each pair, for `Context.trades`
 
 
+class Following(Protocol):
+    """Where a strategy's pairs can be changed; CallError says what is wrong with a call."""
+
+    def subscribe(self, symbol: object, channels: object) -> str: ...
+
+    def unsubscribe(self, symbol: object, channels: object) -> None: ...
+
+    def tell_mistake(self, symbol: object, why: str) -> None: ...
+
+
 class StrategyContext:
     """The engine as one strategy sees it: engine.strategy.Context."""
 
     def __init__(
         self,
-        symbols: Sequence[str],
         clock: Clock,
         strategy_log: Logger,
         pairs: dict[str, Pair | None],
         orders: OrderClient,
         call_soon: Callable[..., bool],
-        freshness: Mapping[str, Freshness | None],
+        following: Following,
     ) -> None:
-        """`freshness`: of each pair, None where nobody knows."""
-        self.symbols = tuple(symbols)
+        # The pairs that the strategy follows, in the order in which it began to.
+        self.symbols: Sequence[str] = ()
         self.log = strategy_log
         self.venue_status = ""
         self.now: Callable[[], MonoNs] = clock.mono_ns
         self.wall_now: Callable[[], WallNs] = clock.wall_ns
-        # What the strategy was told last of each pair.
-        self.books: dict[str, BookTop | None] = dict.fromkeys(self.symbols)
-        self.states: dict[str, FeedState] = dict.fromkeys(self.symbols, FeedState.STALE)
+        # What the strategy follows of each pair, and what it was told last.
+        self.channels: dict[str, Channel] = {}
+        self.books: dict[str, BookTop | None] = {}
+        self.states: dict[str, FeedState] = {}
         self.pairs = pairs
         # Of each pair, as records: they are unpacked when they are asked for.
-        self.ticker_records: dict[str, bytes | None] = dict.fromkeys(self.symbols)
-        self.trade_records: dict[str, deque[bytes]] = {symbol: deque(maxlen=TRADES_KEPT) for symbol in self.symbols}
-        self.candle_memory = CandleMemory(self.symbols)
-        self._freshness = freshness
+        self.ticker_records: dict[str, bytes | None] = {}
+        self.trade_records: dict[str, deque[bytes]] = {}
+        self.candle_memory = CandleMemory()
+        # None where nobody knows: in a replay.
+        self._freshness: dict[str, Freshness | None] = {}
         measure_ages_by(clock.mono_ns)
         self._orders = orders
         self.call_soon: Callable[..., Any] = call_soon
+        self.following = following
         self.submit: Callable[[str, str, Amount, OrderOptions], Order] = orders.submit
         self.submit_batch: Callable[[Sequence[tuple[str, str, Amount, OrderOptions]]], list[Order]] = (
             orders.submit_batch
@@ -71,6 +85,38 @@ class StrategyContext:
         self.cancel: Callable[[Sequence[Order]], None] = orders.cancel
         self.cancel_all: Callable[[str], None] = orders.cancel_all
         self.order: Callable[[str], Order | None] = orders.order
+
+    def follow(self, symbol: str, channels: Channel, freshness: Freshness | None) -> None:
+        """Take these channels of a pair, and no others, from now on."""
+        if symbol not in self.channels:
+            self.symbols = (*self.symbols, symbol)
+            self.books[symbol], self.states[symbol] = None, FeedState.UNSUBSCRIBED
+            self.ticker_records[symbol] = None
+            self.trade_records[symbol] = deque(maxlen=TRADES_KEPT)
+            self.candle_memory.follow(symbol)
+            self.pairs.setdefault(symbol, None)
+            self._freshness[symbol] = freshness
+        is_followed = Channel.BOOK in channels
+        if is_followed != (Channel.BOOK in self.channels.get(symbol, NO_CHANNELS)):
+            self.books[symbol] = None
+            self.states[symbol] = FeedState.STALE if is_followed else FeedState.UNSUBSCRIBED
+        self.channels[symbol] = channels
+
+    def drop(self, symbol: str) -> None:
+        """Forget a pair that is followed no more, but for its orders and its position."""
+        self.symbols = tuple(each for each in self.symbols if each != symbol)
+        self._orders.forget_pair(symbol)
+        for table in (self.channels, self.books, self.states, self.ticker_records, self.trade_records,
+                      self._freshness):  # fmt: skip
+            table.pop(symbol, None)
+        self.candle_memory.drop(symbol)
+
+    def confirmed(self, symbol: str) -> Channel:
+        """The channels of a pair that Kraken has confirmed on the present connection; none
+        for a pair that is not followed.
+        """
+        freshness = self._freshness.get(symbol)
+        return NO_CHANNELS if freshness is None else freshness.confirmed
 
     def book(self, symbol: str) -> BookTop | None:
         book = self._of(self.books, symbol)
@@ -102,6 +148,22 @@ class StrategyContext:
     def pair(self, symbol: str) -> Pair | None:
         return self._of(self.pairs, symbol)
 
+    def subscribe(self, symbol: str, channels: Iterable[str] | None = None) -> bool:
+        return self._ask(self.following.subscribe, symbol, channels)
+
+    def unsubscribe(self, symbol: str, channels: Iterable[str] | None = None) -> bool:
+        return self._ask(self.following.unsubscribe, symbol, channels)
+
+    def _ask(self, call: Callable[[object, object], object], symbol: object, channels: object) -> bool:
+        if why_not := self._orders.why_not_here():
+            return why_not is ELSEWHERE and bool(self.call_soon(self._ask, call, symbol, channels))
+        try:
+            call(symbol, channels)
+        except CallError as error:
+            self.following.tell_mistake(symbol, str(error))
+            return False
+        return True
+
     @property
     def orders(self) -> Sequence[Order]:
         return self._orders.open_orders
@@ -111,8 +173,13 @@ class StrategyContext:
         return self._orders.status
 
     def position(self, symbol: str) -> Position:
-        self._of(self.pairs, symbol)
+        if not self.knows(symbol):
+            self._of(self.pairs, symbol)
         return self._orders.positions.get(symbol) or Position(symbol)
+
+    def knows(self, symbol: str) -> bool:
+        """Whether the strategy follows a pair, or has followed it."""
+        return self._orders.knows(symbol)
 
     def balance(self, asset: str) -> Balance | None:
         return self._orders.balance(asset)
@@ -122,10 +189,11 @@ class StrategyContext:
         freshness = self._freshness[symbol]
         if freshness is None or source != WEBSOCKET:
             return received_at
-        return freshness.known_at(kind, symbol, received_at)
+        return freshness.known_at(kind, received_at)
 
     def _of(self, table: dict[str, T], symbol: str) -> T:
         try:
             return table[symbol]
         except KeyError:
-            raise KeyError(f"{symbol} is not followed; this strategy follows {', '.join(self.symbols)}") from None
+            told = ", ".join(self.symbols) or "none"
+            raise KeyError(f"{symbol} is not followed; this strategy follows {told}") from None

@@ -19,22 +19,23 @@ Which callback a strategy is in is written into two shared words: see
 
 import asyncio
 import inspect
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Lock
 from types import coroutine
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import structlog
 from msgspec import Struct
 
 from engine.clock import Clock
 from engine.config import EngineConfig
+from engine.errors import CallError
 from engine.market import Pair
 from engine.processes.callback_words import CALL_SOON, NUMBER_OF, CallbackWords, ForkedWords
-from engine.processes.freshness import Freshness
 from engine.processes.pair_record import pair_in
 from engine.records import (
     UNPROVED,
@@ -50,16 +51,18 @@ from engine.records import (
     unpack_trade,
     unpack_venue_status,
 )
-from engine.ring import BoardReader, Subscriber
 from engine.strategy.api import CALLBACKS, Logger, Strategy
 from engine.strategy.events import Connection, ErrorReport
+from engine.strategy.option_rules import shown as shown_argument
 from engine.strategy.orders import Balance, Fill, Order
-from engine.strategy_host.book_calls import BOOK_CALLS, BOOK_VIEW, BookCalls, is_newer
+from engine.strategy_host.book_calls import BOOK_CALLS, BOOK_VIEW, is_newer
 from engine.strategy_host.context import StrategyContext
+from engine.strategy_host.followed_pairs import FollowedPairs
+from engine.strategy_host.followed_ring import FollowedRing, MarketPort
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
 from engine.telemetry import Counters, Histogram, new_histogram
 from engine.telemetry.log import UNLIMITED
-from engine.topology import Shard
+from engine.topology import ALL_CHANNELS, NO_CHANNELS, Channel
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
 
 RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy; then the others have their turn
@@ -73,6 +76,17 @@ CALLS_WAITING_MAX = 1024  # of `Context.call_soon`; it returns False beyond
 TRADE, TICKER, CANDLE = int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
 FEED_STATE, PAIR, VENUE_STATUS = int(Kind.FEED_STATE), int(Kind.PAIR), int(Kind.VENUE_STATUS)
 REST_BOOK = int(Kind.REST_BOOK)
+CHANNEL_OF: Final = {
+    FEED_STATE: Channel.BOOK,
+    REST_BOOK: Channel.BOOK,
+    TRADE: Channel.TRADE,
+    TICKER: Channel.TICKER,
+    CANDLE: Channel.CANDLE,
+    PAIR: ALL_CHANNELS,
+}
+"""By kind of record: one of these channels of the pair must be followed for it."""
+UNSUBSCRIBED: Final = "unsubscribed"  # the reason of a strategy that gave a book back
+NO_FOLLOWING: Final = "a replay follows the pairs of its captures; no pair can be subscribed or given back in it"
 
 (
     ON_BOOK, ON_TRADE, ON_TICKER, ON_CANDLE, ON_PAIR, ON_FEED_STATE, ON_ORDER, ON_FILL, ON_BALANCE, ON_TRADING,
@@ -95,16 +109,6 @@ def wire_latency() -> dict[str, Histogram]:
     return {name: new_histogram() for name in MEASURED}
 
 
-class MarketPort(Struct, frozen=True):
-    """One shard, as a subscriber needs it."""
-
-    shard: Shard
-    ring: memoryview | bytearray
-    board: memoryview | bytearray
-    freshness: Freshness | None = None
-    """How old the feed's data are, by evidence; None where there is none, in a replay."""
-
-
 class HostLimits(Struct, frozen=True):
     """Limits beyond which a strategy is logged as slow, skips old records, or is halted."""
 
@@ -122,45 +126,6 @@ class HostLimits(Struct, frozen=True):
             errors_per_minute_max=settings.strategy_errors_per_minute_max,
             lag_ns_max=int(settings.strategy_lag_s_max * NS_PER_S),
         )
-
-
-class _Feed:
-    """One market ring and its board, followed by one strategy."""
-
-    __slots__ = (
-        "behind",
-        "board",
-        "board_from",
-        "board_read_at",
-        "calls",
-        "gaps_seen",
-        "polled_at",
-        "shard",
-        "subscriber",
-        "symbols",
-        "wanted",
-    )
-
-    def __init__(self, port: MarketPort, wanted: Sequence[str], first_sequence: int | None) -> None:
-        self.shard = port.shard
-        self.symbols = port.shard.symbols
-        self.subscriber = Subscriber(port.ring, first_sequence)
-        self.board = BoardReader(port.board)
-        # By pair index: does the strategy follow the pair?
-        self.wanted = [symbol in wanted for symbol in self.symbols]
-        # The subscriber's gap when it was last looked at.
-        self.gaps_seen = 0
-        # When the ring was last looked at.
-        self.polled_at = MonoNs(0)
-        # Up to this sequence the ring repeats what the board has told already.
-        self.board_read_at = 0
-        # Were records missed for which the board has not been read yet?
-        self.behind = False
-        # The pair at which reading the board goes on, when a turn ended in the middle of
-        # it.
-        self.board_from = 0
-        # From the ring to the callbacks.
-        self.calls: BookCalls
 
 
 class HostedStrategy:
@@ -181,10 +146,12 @@ class HostedStrategy:
         order_ports: OrderPorts | None = None,
         why_no_trading: str = "",
         counters: Counters | None = None,
+        followed: FollowedPairs | None = None,
     ) -> None:
         """`latency`: from the arrival of a frame to the callback that it causes, by
         callback, see `wire_latency`. `counters`: the shared ones of the host, which show
-        the present callback; private ones when left out.
+        the present callback; private ones when left out. `followed`: where pairs can be
+        subscribed at run time; None where they cannot.
         """
         self.name = name
         self.strategy = strategy
@@ -192,19 +159,17 @@ class HostedStrategy:
         pairs: dict[str, Pair | None] = dict.fromkeys(symbols)
         self.order_client = OrderClient(name, order_ports, pairs, clock, why_no_trading)
         own_log = structlog.get_logger("strategy").bind(strategy=name, **{UNLIMITED: True})
-        self.context = StrategyContext(
-            symbols,
-            clock,
-            own_log,
-            pairs,
-            self.order_client,
-            self.call_soon,
-            {symbol: port.freshness for port in ports for symbol in port.shard.symbols},
-        )
+        self.context = StrategyContext(clock, own_log, pairs, self.order_client, self.call_soon, self)
         self._words = CallbackWords(counters, name)
-        self._feeds = [
-            _Feed(port, symbols, first_sequence) for port in ports if not set(symbols).isdisjoint(port.shard.symbols)
-        ]
+        self._followed = followed
+        self._ports = ports
+        self._trades = order_ports is not None
+        # The rings of the pairs that it follows, or has followed.
+        self._feeds: list[FollowedRing] = []
+        # Pairs that Kraken has refused, from the supervisor's thread; and what
+        # on_feed_state is to be told beside the rings: pair, state, reason.
+        self._refusals: deque[tuple[str, str]] = deque()
+        self._pair_news: deque[tuple[str, FeedState, str]] = deque()
         self._mono_ns = clock.mono_ns
         # From a frame's arrival to the callback; a replay measures with another clock than
         # the capture's.
@@ -261,24 +226,10 @@ class HostedStrategy:
         # An async callback leaves the rest of its batch in the ring, so more than one would
         # be copied for nothing.
         is_async = any(inspect.iscoroutinefunction(getattr(strategy, name)) for name in CALLBACKS)
-        for feed in self._feeds:
-            feed.calls = BOOK_CALLS(
-                self,
-                symbols=feed.symbols,
-                wanted=feed.wanted,
-                books=self.context.books,
-                on_book=self._on_book,
-                call=self._call_measured,
-                take_rare=partial(self._dispatch_rare, feed),
-                tick_of=self.order_client if order_ports is not None else None,
-                words=self._words,
-                number=ON_BOOK,
-                latency=latency["on_book"],
-                latency_ns=latency_ns,
-                mono_ns=self._mono_ns,
-                slow_ns=self._limits.slow_callback_ns,
-                records_max=1 if is_async else RECORDS_PER_CYCLE_MAX,
-            )
+        self._records_max = 1 if is_async else RECORDS_PER_CYCLE_MAX
+        self._first_sequence = first_sequence
+        self._begin(symbols)
+        self._first_sequence = None  # a ring that is followed later begins at its newest record
         # Counted since the start; see topology.STRATEGY_COUNTERS.
         self.callbacks = 0
         self.errors = 0
@@ -371,6 +322,118 @@ class HostedStrategy:
         if self._on_connection is not None:
             self.call_soon(self._on_connection, connection)
 
+    # --- pairs at run time
+
+    def subscribe(self, symbol: object, channels: object) -> str:
+        """Follow channels of a pair, beside those that are followed already; returns its
+        name. CallError with what is wrong. On the strategy's own thread.
+        """
+        if self._followed is None:
+            raise CallError(NO_FOLLOWING)
+        name, (shard, pair_index), wanted = self._followed.subscribe(self.name, symbol, channels)
+        port = self._ports[shard]
+        if self.context.channels.get(name) != wanted:
+            self.context.follow(name, wanted, port.freshness(pair_index))
+            self._feed_of(port).beginning[pair_index] = name, wanted
+            self.on_ready()
+        return name
+
+    def unsubscribe(self, symbol: object, channels: object) -> None:
+        """Follow channels of a pair (None: all) no more; what it does not follow is left
+        out. CallError with what is wrong. On the strategy's own thread.
+        """
+        if self._followed is None:
+            raise CallError(NO_FOLLOWING)
+        name, (shard, pair_index), left = self._followed.unsubscribe(self.name, symbol, channels)
+        had = self.context.channels.get(name, NO_CHANNELS)
+        if had != left:
+            self._narrow(self._feed_of(self._ports[shard]), pair_index, name, left)
+            if Channel.BOOK in had & ~left or not left:
+                self._pair_news.append((name, FeedState.UNSUBSCRIBED, UNSUBSCRIBED))
+                self.on_ready()
+
+    def tell_refused(self, symbol: str, reason: str) -> None:
+        """Kraken has refused a pair: follow it no more, and have on_feed_state called. From
+        any thread."""
+        self._refusals.append((symbol, reason))
+        self._wake()
+
+    def tell_mistake(self, symbol: object, why: str) -> None:
+        """Have on_feed_state called for a call that was refused, with the state as it
+        is."""
+        self._log.warning("call refused", reason=why)
+        name = symbol if isinstance(symbol, str) else shown_argument(symbol)
+        self._pair_news.append((name, self.context.states.get(name, FeedState.UNSUBSCRIBED), why))
+        self.on_ready()
+
+    def _begin(self, symbols: Sequence[str]) -> None:
+        """Follow the pairs from the start."""
+        channels = ALL_CHANNELS if self._followed is None else self._followed.configured
+        places = {symbol: (port, index) for port in self._ports for index, symbol in enumerate(port.shard.symbols)}
+        for symbol in symbols:
+            port, index = places.get(symbol, (None, 0))
+            self.context.follow(symbol, channels, None if port is None else port.freshness(index))
+            if port is not None:
+                self._feed_of(port).follow(index, symbol, channels)
+        if self._followed is not None:
+            self._followed.begin(self.name, symbols, takes_rest_books=self.strategy.rest_books)
+
+    def _feed_of(self, port: MarketPort) -> FollowedRing:
+        """The strategy's end of a shard's ring; a new one begins at the newest record."""
+        for feed in self._feeds:
+            if feed.port is port:
+                return feed
+        feed = FollowedRing(port, self._first_sequence)
+        feed.calls = BOOK_CALLS(
+            self,
+            pairs_max=port.shard.pairs_max,
+            books=self.context.books,
+            on_book=self._on_book,
+            call=self._call_measured,
+            take_rare=partial(self._dispatch_rare, feed),
+            tick_of=self.order_client if self._trades else None,
+            words=self._words,
+            number=ON_BOOK,
+            latency=self.latency[ON_BOOK],
+            latency_ns=self._latency_ns,
+            mono_ns=self._mono_ns,
+            slow_ns=self._limits.slow_callback_ns,
+            records_max=self._records_max,
+        )
+        self._feeds.append(feed)
+        return feed
+
+    def _narrow(self, feed: FollowedRing, pair_index: int, symbol: str, channels: Channel) -> None:
+        """Take no more than these channels of a pair from now on."""
+        if channels and pair_index in feed.beginning:
+            feed.beginning[pair_index] = symbol, channels
+        else:
+            feed.beginning.pop(pair_index, None)
+        feed.follow(pair_index, symbol, feed.channels[pair_index] & channels)
+        if channels:
+            self.context.follow(symbol, channels, feed.port.freshness(pair_index))
+        else:
+            self.context.drop(symbol)
+
+    def _work_on_pair_news(self) -> int:
+        """Drop what was refused, then call on_feed_state for it and for what was given
+        back; returns how often.
+        """
+        while self._refusals:
+            symbol, reason = self._refusals.popleft()
+            for feed in self._feeds:
+                feed.forget(symbol)
+            if symbol in self.context.channels:
+                self.context.drop(symbol)
+                self._pair_news.append((symbol, FeedState.UNSUBSCRIBED, reason))
+        work = 0
+        while self._pair_news and not self._held_up:
+            symbol, state, reason = self._pair_news.popleft()
+            work += 1
+            if self._on_feed_state is not None:
+                self._call(self._on_feed_state, ON_FEED_STATE, symbol, state, reason)
+        return work
+
     def tell_error(self, error: ErrorReport) -> None:
         """Have on_error called, between two callbacks. From any thread."""
         if self._on_error is not None:
@@ -390,9 +453,12 @@ class HostedStrategy:
             return True
         if self.halted:
             return False
-        if self._calls:
+        if self._calls or self._refusals or self._pair_news:
             return True
-        return any(feed.subscriber.ready() for feed in self._feeds) and self._mono_ns() >= self._rests_until
+        return (
+            any(feed.subscriber.ready() or feed.beginning for feed in self._feeds)
+            and self._mono_ns() >= self._rests_until
+        )
 
     def timer_due(self) -> MonoNs:
         """When on_timer is due or a pause ends, whichever is first; 0 for neither."""
@@ -420,11 +486,13 @@ class HostedStrategy:
             self._call_timer()
         if self._calls:
             work += self._work_on_calls()
+        if self._refusals or self._pair_news:
+            work += self._work_on_pair_news()
         if self._is_resting(now):
             return work
         for feed in self._feeds:
             if not self._held_up:
-                work += self._work_on(feed)
+                work += self._begin_pairs(feed) if feed.beginning else self._work_on(feed)
         return work
 
     def _is_resting(self, now: MonoNs) -> bool:
@@ -489,7 +557,7 @@ class HostedStrategy:
         if callback is not None:
             self._call(callback, number, news)
 
-    def _work_on(self, feed: _Feed) -> int:
+    def _work_on(self, feed: FollowedRing) -> int:
         subscriber, lag_ns_max = feed.subscriber, self._limits.lag_ns_max
         self.batch_ends = False
         now = self._mono_ns()
@@ -506,19 +574,19 @@ class HostedStrategy:
 
     # --- one record
 
-    def _dispatch_rare(self, feed: _Feed, record: bytes) -> None:
+    def _dispatch_rare(self, feed: FollowedRing, record: bytes) -> None:
         """Call back with a record that is no book."""
         kind = record[0]
         if kind == VENUE_STATUS:
             self._change_venue_status(unpack_venue_status(record))
             return
         pair_index = pair_index_of(record)
-        if not feed.wanted[pair_index]:
+        if not feed.channels[pair_index] & CHANNEL_OF[kind]:
             return
         symbol = feed.symbols[pair_index]
         if kind == FEED_STATE:
             change = unpack_feed_state(symbol, record)
-            self._change_state(symbol, change.state, change.reason, is_proved=change.is_proved)
+            self._change_state(symbol, _followed_state(change.state), change.reason, is_proved=change.is_proved)
         elif kind == PAIR:
             self._change_pair(symbol, record)
         elif kind == TRADE:
@@ -539,7 +607,7 @@ class HostedStrategy:
     def _take_rest_book(self, symbol: str, record: bytes) -> None:
         """Give the strategy an unverified book, unless it has a live one or a newer one."""
         if self.context.states[symbol] is not FeedState.LIVE:
-            self._tell_book(symbol, record)
+            self._tell_newer(symbol, record)
 
     def _change_venue_status(self, status: VenueStatus) -> None:
         if status.system == self.context.venue_status:
@@ -548,7 +616,7 @@ class HostedStrategy:
         if self._on_notice is not None:
             self._call(self._on_notice, ON_NOTICE, status)
 
-    def _tell_book(self, symbol: str, record: bytes) -> bool:
+    def _tell_newer(self, symbol: str, record: bytes) -> bool:
         """Call back with a book that is newer than the strategy's; False if it is not."""
         book = BOOK_VIEW(symbol, record)
         if not is_newer(book, self.context.books[symbol]):
@@ -579,7 +647,7 @@ class HostedStrategy:
 
     # --- after a gap
 
-    def _catch_up(self, feed: _Feed, polled: int) -> int:
+    def _catch_up(self, feed: FollowedRing, polled: int) -> int:
         """Read the board, since records were missed; returns the number of records
         dispatched.
 
@@ -599,53 +667,100 @@ class HostedStrategy:
             self._log.warning("fell behind", ring=ring, records_skipped=skipped, laps=self.laps, gaps=gaps)
         return self._read_board(feed) if caught_up else 0
 
-    def _read_board(self, feed: _Feed) -> int:
+    def _read_board(self, feed: FollowedRing) -> int:
         """Call back with the state of every pair and the newest book of those that changed;
         returns how many."""
         shard, work = feed.shard, 0
+        followed = [pair_index for pair_index, channels in enumerate(feed.channels) if channels]
         self._read_candles(feed)
         # Books before pairs: a feed tells a pair before its first book, so no book is told
         # without its pair.
-        books = [feed.board.read(pair_index) for pair_index in range(len(shard.symbols))]
-        for slot in (shard.status_slot, *range(len(shard.symbols), shard.status_slot)):
+        books = {pair_index: feed.board.read(pair_index) for pair_index in followed}
+        for slot in (shard.status_slot, *map(shard.pair_slot, followed)):
             record = feed.board.read(slot)
             if record is not None:
                 self._dispatch_rare(feed, record)
         if self._held_up:
             return work  # still behind: the books are read when the callback has ended
-        count = len(shard.symbols)
-        for step in range(count):
-            pair_index = (feed.board_from + step) % count
+        first = bisect_left(followed, feed.board_from)
+        for pair_index in (*followed[first:], *followed[:first]):
             if self.batch_ends:  # still behind: the rest is read in the next turn, or when the callback has ended
                 feed.board_from = pair_index
                 return work
-            symbol, record = shard.symbols[pair_index], books[pair_index]
-            if record is None or not feed.wanted[pair_index]:
-                continue
-            state, is_proved = state_of(record), record[1] < UNPROVED
-            if state is not self.context.states[symbol] or not is_proved:
-                reason = f"{'' if is_proved else 'unproved: '}as the board says after a gap"
-                self._change_state(symbol, state, reason, is_proved=is_proved)
-                work += 1
+            record = books[pair_index]
+            if record is not None and feed.books_wanted[pair_index]:
+                work += self._tell_book(feed, pair_index, record, "as the board says after a gap")
             if self._held_up:
                 feed.board_from = pair_index
                 return work
-            if state is FeedState.LIVE and self._tell_book(symbol, record):
-                work += 1
-            elif self.strategy.rest_books and (told := feed.board.read(shard.rest_book_slot(pair_index))) is not None:
-                self._take_rest_book(symbol, told)
-        if self._held_up:
-            return work
         feed.behind, feed.board_from = False, 0
         feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
         return work
 
-    def _read_candles(self, feed: _Feed) -> None:
+    def _tell_book(self, feed: FollowedRing, pair_index: int, record: bytes, why: str) -> int:
+        """Call back with the state that the board has of a book, and with the book if it is
+        newer than the last one; returns how often. It may stop after the first callback.
+        """
+        symbol, work = feed.symbols[pair_index], 0
+        state, is_proved = _followed_state(state_of(record)), record[1] < UNPROVED
+        if state is not self.context.states[symbol] or not is_proved:
+            self._change_state(symbol, state, f"{'' if is_proved else 'unproved: '}{why}", is_proved=is_proved)
+            work += 1
+        if self._held_up or not feed.books_wanted[pair_index]:
+            return work
+        if state is FeedState.LIVE and self._tell_newer(symbol, record):
+            work += 1
+        elif self.strategy.rest_books:
+            told = feed.board.read(feed.shard.rest_book_slot(pair_index))
+            if told is not None:
+                self._take_rest_book(symbol, told)
+        return work
+
+    def _begin_pairs(self, feed: FollowedRing) -> int:
+        """Begin with the pairs that are followed anew, before anything further is taken
+        from the ring: call back with what the board says of each. Returns how many it has
+        looked at.
+
+        What the ring brought of them so far was dropped, so the board must be as far as the
+        ring was read; it is at the end of a burst.
+        """
+        if feed.board.complete_upto + 1 < feed.subscriber.next_sequence:
+            return 0
+        work = 0
+        self.batch_ends = False
+        while feed.beginning and not (self._held_up or self.batch_ends):
+            pair_index, begun = next(iter(feed.beginning.items()))
+            work += 1
+            feed.follow(pair_index, *begun)
+            # A callback may have asked for more, or less, of the pair.
+            if self._tell_board(feed, pair_index) and feed.beginning.get(pair_index) is begun:
+                del feed.beginning[pair_index]
+        feed.board_read_at = feed.subscriber.next_sequence + feed.subscriber.lag - 1
+        return work
+
+    def _tell_board(self, feed: FollowedRing, pair_index: int) -> bool:
+        """Call back with all that the board says of a pair; False when a callback waits or
+        has given the pair back before the end, and the rest was not told.
+        """
+        shard, board = feed.shard, feed.board
+        book = board.read(pair_index)
+        candle_slots = [shard.candle_slot(pair_index, each) for each in shard.candle_intervals_min]
+        for slot in (shard.pair_slot(pair_index), shard.ticker_slot(pair_index), *candle_slots):
+            record = board.read(slot)
+            if record is not None:
+                self._dispatch_rare(feed, record)
+            if self._held_up or pair_index not in feed.beginning:
+                return False
+        if book is not None and feed.books_wanted[pair_index]:
+            self._tell_book(feed, pair_index, book, "as the board says")
+        return not self._held_up
+
+    def _read_candles(self, feed: FollowedRing) -> None:
         """Take the newest candles from the board; where an interval has ended meanwhile,
         begin anew, for its end was missed: better none than a hole.
         """
         for pair_index, symbol in enumerate(feed.symbols):
-            if not feed.wanted[pair_index] or not feed.shard.candle_intervals_min:
+            if Channel.CANDLE not in feed.channels[pair_index]:
                 continue
             for interval_min in feed.shard.candle_intervals_min:
                 record = feed.board.read(feed.shard.candle_slot(pair_index, interval_min))
@@ -797,6 +912,11 @@ class HostedStrategy:
         self.slowest_ns = max(self.slowest_ns, took_ns)
         name = getattr(callback, "__name__", "callback")
         self._log.warning("slow callback", callback=name, took_ms=round(took_ns / NS_PER_MS, 1), slow=self.slow)
+
+
+def _followed_state(state: FeedState) -> FeedState:
+    """The state of a book that this strategy follows: the feed may not know of it yet."""
+    return FeedState.STALE if state is FeedState.UNSUBSCRIBED else state
 
 
 def shown(error: BaseException) -> str:

@@ -19,7 +19,7 @@ None) is logged: none of them raises.
 
 import os
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import count
 from threading import get_ident
 from typing import Any, Final
@@ -111,11 +111,13 @@ class OrderClient:
     """One strategy's orders, fills, positions and balances."""
 
     def __init__(
-        self, strategy: str, ports: OrderPorts | None, pairs: Mapping[str, Pair | None], clock: Clock, why_off: str = ""
+        self, strategy: str, ports: OrderPorts | None, pairs: dict[str, Pair | None], clock: Clock, why_off: str = ""
     ) -> None:
         self._strategy = strategy
         self._ports = ports
         self._pairs = pairs
+        # Of pairs that the strategy has given back: their orders may be open still.
+        self._former_pairs: dict[str, Pair] = {}
         self._mono_ns = clock.mono_ns
         self._wall_ns = clock.wall_ns
         self._why_off = why_off or "the engine does not trade; see [trading] in the configuration"
@@ -171,7 +173,7 @@ class OrderClient:
         """Records of the report ring that could not be read."""
         return self._report_records.unreadable
 
-    def _why_not_here(self) -> Refusal | None:
+    def why_not_here(self) -> Refusal | None:
         """Why the calling thread may not send commands; None on the strategy's own."""
         if not self._thread:
             return None
@@ -187,6 +189,16 @@ class OrderClient:
         self._from_elsewhere.append(what)
         self._wake()
         return True
+
+    def forget_pair(self, symbol: str) -> None:
+        """Take no new orders on a pair that the strategy has given back."""
+        pair = self._pairs.pop(symbol, None)
+        if pair is not None:
+            self._former_pairs[symbol] = pair
+
+    def knows(self, symbol: str) -> bool:
+        """Whether the strategy follows a pair, or has followed it."""
+        return symbol in self._pairs or symbol in self._former_pairs
 
     # --- commands of the strategy
 
@@ -205,7 +217,7 @@ class OrderClient:
 
     def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
         """Send a new order. Returns it as NEW, on its way, or REFUSED with the reason."""
-        if why_not := self._why_not_here():
+        if why_not := self.why_not_here():
             return self._refuse_elsewhere(symbol, side, options, why_not)
         issued_at, at = self._mono_ns(), self._wall_ns()
         if (sent := self._submit_plainly(side, symbol, qty, options, issued_at, at)) is not None:
@@ -259,7 +271,7 @@ class OrderClient:
     def submit_batch(self, orders: Sequence[tuple[str, str, Amount, OrderOptions]]) -> list[Order]:
         """Send several orders of one pair in one command; if one is invalid, all are
         REFUSED, as at Kraken."""
-        if why_not := self._why_not_here():
+        if why_not := self.why_not_here():
             rows: Any = orders if isinstance(orders, (list, tuple)) else ()
             return [self._refuse_elsewhere(*_said_of(row), why_not) for row in rows]
         issued_at, at = self._mono_ns(), self._wall_ns()
@@ -295,7 +307,7 @@ class OrderClient:
 
         `order.reason` says why, if the order could be amended at all.
         """
-        if why_not := self._why_not_here():
+        if why_not := self.why_not_here():
             if isinstance(order, Order) and why_not is not FORKED:
                 why = why_not.within(AMEND_REFUSED)
                 self._hand_over(lambda: self._note(order, why))
@@ -304,7 +316,7 @@ class OrderClient:
         if not isinstance(order, Order):
             self._tell_mistake(f"amend takes an order, as buy and sell return it, not {shown(order)}")
             return False
-        pair = self._pairs.get(order.symbol)
+        pair = self._pairs.get(order.symbol) or self._former_pairs.get(order.symbol)
         if not order.is_working or pair is None:
             return False
         try:
@@ -328,7 +340,7 @@ class OrderClient:
 
         A list among the arguments counts as its orders.
         """
-        if why_not := self._why_not_here():
+        if why_not := self.why_not_here():
             self._cancel_elsewhere(lambda: self.cancel(orders), why_not)
             return
         wanted = []
@@ -348,10 +360,10 @@ class OrderClient:
     def cancel_all(self, symbol: str) -> None:
         """Send a cancel of all open orders, on one pair or (empty symbol) on all; any other
         symbol is logged."""
-        if why_not := self._why_not_here():
+        if why_not := self.why_not_here():
             self._cancel_elsewhere(lambda: self.cancel_all(symbol), why_not)
             return
-        if not isinstance(symbol, str) or (symbol and symbol not in self._pairs):
+        if not isinstance(symbol, str) or (symbol and not self.knows(symbol)):
             near = did_you_mean(symbol, self._pairs, near=SAME) or "; without a symbol it cancels on all pairs"
             self._tell_mistake(f"cancel_all: {shown(symbol)} is none of the strategy's symbols{near}")
             return
@@ -491,6 +503,9 @@ class OrderClient:
         if symbol in self._pairs:
             untold = f"{symbol} cannot be traded: the venue has not told the pair's precision yet"
             return Refusal(ErrorKind.MARKET_DATA, untold)
+        if symbol in self._former_pairs:
+            given_back = f"{symbol} cannot be traded: it was unsubscribed; subscribe to it again first"
+            return Refusal(ErrorKind.ARGUMENT, given_back)
         near = did_you_mean(v2_symbol(symbol.upper()), self._pairs, near=SAME)
         return Refusal(ErrorKind.ARGUMENT, f"{shown(symbol)} cannot be traded: add it to the strategy's symbols{near}")
 

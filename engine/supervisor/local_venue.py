@@ -29,11 +29,12 @@ class LocalVenue:
     """The built-in exchange, from its start to the end of the run."""
 
     def __init__(self, symbols: Sequence[str], options: Sequence[str]) -> None:
-        """Start it; `options` are those of `engine venue`."""
+        """Start it with these pairs; it lists all others that it knows too, for who
+        subscribes at run time. `options` are those of `engine venue`."""
         command = (sys.executable, "-P", "-m", "engine", "venue", "--port", "0", "--die-with-parent")
         # The user's options come last and win.
         self.process = subprocess.Popen(
-            (*command, "--symbols", ",".join(symbols), "--rate", RATE, *options),
+            (*command, "--symbols", ",".join(symbols), "--also", "--rate", RATE, *options),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

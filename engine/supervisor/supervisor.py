@@ -25,15 +25,15 @@ from typing import Any
 import structlog
 
 from engine.clock import SystemClock
-from engine.config import Config, VenueConfig
+from engine.config import Config, FeedConfig, VenueConfig
 from engine.errors import UserError
 from engine.kraken.public.session import PONG_PATIENCE, PublicSettings
 from engine.ledger_check import Told
 from engine.net.budget import ATTEMPTS_MAX
 from engine.net.control_socket import Request, serve_control
 from engine.processes.callback_words import CallbackWords
-from engine.processes.freshness import Freshness
 from engine.processes.launch import FeedLaunch, MarketView, News
+from engine.processes.pair_table import PairTable, PairTableWriter, pair_table_bytes
 from engine.public_feed.feed import announce_stale, settle_dead
 from engine.ring import (
     BoardReader,
@@ -49,8 +49,10 @@ from engine.ring import (
 )
 from engine.strategy.api import Strategy
 from engine.strategy.events import Connection, ErrorReport
+from engine.strategy_host.followed_pairs import FollowedPairs, FollowedShard
+from engine.strategy_host.followed_ring import MarketPort
 from engine.strategy_host.host import StrategyHost
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort, wire_latency
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, wire_latency
 from engine.strategy_host.loading import NamedStrategy
 from engine.strategy_host.loop_host import LoopHost
 from engine.strategy_host.thread import HostThread
@@ -62,9 +64,12 @@ from engine.supervisor.trading import Account, Trading
 from engine.telemetry import Counters, counters_bytes, format_counters
 from engine.telemetry.log import say_left_out
 from engine.topology import (
+    NO_CHANNELS,
     STRATEGY_HOST_DOORBELL,
+    Channel,
     Shard,
     market_record_bytes,
+    pair_counter,
     plan_shards,
     strategy_counter_names,
 )
@@ -100,12 +105,23 @@ class _Feed:
             settings=config.engine,
             clock=supervisor.clock,
         )
-        freshness = Freshness(shard, self.actor.counters)
-        self.port = MarketPort(shard, self.ring.memory, self.board.memory, freshness)
+        self.table = Segment.create(f"pairs-{shard.number}", pair_table_bytes(shard))
+        self.followed = FollowedShard(
+            shard, PairTableWriter(self.table.memory, shard, shard.first_rows), BoardReader(self.board.memory)
+        )
+        self.port = MarketPort(
+            shard, self.ring.memory, self.board.memory, self.actor.counters, PairTable(self.table.memory)
+        )
 
     def was_live(self, symbol: str) -> bool:
         """Whether the pair has had a snapshot since the engine started."""
-        return symbol in self.shard.symbols and self.actor.counters.get(f"{symbol} snapshots") > 0
+        index = next((index for index, row in enumerate(self.port.rows) if row.symbol == symbol), None)
+        return index is not None and self.actor.counters.get(pair_counter(index, "snapshots")) > 0
+
+    def note_dead(self) -> None:
+        """Note in the counters that no subscription of the dead process holds."""
+        for index in range(self.shard.pairs_max):
+            self.actor.counters.set(pair_counter(index, "confirmed"), NO_CHANNELS)
 
 
 class Supervisor:
@@ -127,15 +143,15 @@ class Supervisor:
         self._url = url
         self.rest_url = _rest_url(config, url, account)
         """REST of the venue; None when it is not to be asked."""
-        # Pairs whose books of REST some strategy takes.
-        self._rest_book_symbols = {
-            symbol for named in strategies if named.strategy.rest_books for symbol in named.symbols
-        }
         self._directory = directory
         self.clock = SystemClock()
         self._began_at = self.clock.mono_ns()
-        shards = plan_shards(config.symbols, config.feed.shards, config.feed.candle_intervals_min)
-        self._feeds = [_Feed(shard, config, self) for shard in shards]
+        added_max, intervals = config.feed.pairs_added_max, config.feed.candle_intervals_min
+        self._feeds = [
+            _Feed(shard, config, self)
+            for shard in plan_shards(config.symbols, config.feed.shards, intervals, added_max)
+        ]
+        self.followed = FollowedPairs([feed.followed for feed in self._feeds], configured_channels(config.feed))
         # Who asks REST for public data: each feed, and a program that opened the engine.
         self._asker_count = len(self._feeds) + in_loop
         # The strategy host's doorbell, rung by every feed.
@@ -155,7 +171,10 @@ class Supervisor:
                 account,
                 directory=directory,
                 strategies=[named.name for named in strategies],
-                markets=[MarketView(feed.shard, feed.board.fd, feed.actor.counters_segment.fd) for feed in self._feeds],
+                markets=[
+                    MarketView(feed.shard, feed.board.fd, feed.table.fd, feed.actor.counters_segment.fd)
+                    for feed in self._feeds
+                ],
                 host_eventfd=self._eventfd,
                 clock=self.clock,
                 on_news=self._router_told,
@@ -177,6 +196,7 @@ class Supervisor:
                 limits=limits,
                 order_ports=self._trading.order_ports(named.name) if self._trading is not None else None,
                 counters=host_counters,
+                followed=self.followed,
             )
             for named in strategies
         ]
@@ -387,14 +407,26 @@ class Supervisor:
         board, before = BoardWriter(feed.board.memory), BoardReader(feed.board.memory)
         self.tell_error(feed.actor.name, reason)
         settle_dead(feed.shard, feed.ring.memory, board, before)
-        announce_stale(feed.shard, publisher, board, before, reason, now)
+        announce_stale(feed.shard, publisher, board, before, reason, now, feed.port.rows)
+        feed.note_dead()
 
     def feed_told(self, feed: _Feed, news: News) -> None:
         """Handle news of a feed. A live pair that is refused later (delisted, say) becomes
-        untrusted, alone.
+        untrusted, alone; one that was asked for at run time is refused to who asked.
         """
-        if news.kind == "fatal" or not feed.was_live(news.symbol):
+        if news.kind == "fatal" or (not feed.was_live(news.symbol) and not self._refuse(news.symbol, news.text)):
             self._fail(UserError(news.text))
+
+    def _refuse(self, symbol: str, reason: str) -> bool:
+        """Tell every strategy that Kraken has refused a pair; False when it is none that
+        was subscribed at run time.
+        """
+
+        def tell() -> None:
+            for hosted in self._hosted:
+                hosted.tell_refused(symbol, reason)
+
+        return self.followed.refuse(symbol, tell)
 
     def tell_error(self, place: str, text: str) -> None:
         """Have every strategy's on_error called."""
@@ -440,12 +472,12 @@ class Supervisor:
             rest_url=self.rest_url,
             calls_per_s=self.calls_per_s,
             candle_history=config.feed.candle_history,
-            rest_books=tuple(symbol for symbol in feed.shard.symbols if symbol in self._rest_book_symbols),
             conflate=config.feed.conflate,
             spin=config.feed.spin,
             attempts_max=ATTEMPTS_MAX // (len(self._feeds) + (2 if self._trading is not None else 0)),
             ring_fd=feed.ring.fd,
             board_fd=feed.board.fd,
+            pair_table_fd=feed.table.fd,
             counters_fd=feed.actor.counters_segment.fd,
             doorbells=[(STRATEGY_HOST_DOORBELL, self._eventfd)],
             news_fd=feed.actor.news_of_child.fileno(),
@@ -504,6 +536,16 @@ def _rest_url(config: Config, url: str, account: Account | None) -> str | None:
     kraken = VenueConfig()
     is_kraken = url == kraken.url
     return config.venue.rest_url if is_kraken == (config.venue.rest_url == kraken.rest_url) else None
+
+
+def configured_channels(feed: FeedConfig) -> Channel:
+    """What is followed of each pair unless a call says otherwise."""
+    return (
+        Channel.BOOK
+        | (Channel.TRADE if feed.trades or feed.candle_intervals_min else NO_CHANNELS)
+        | (Channel.TICKER if feed.tickers else NO_CHANNELS)
+        | (Channel.CANDLE if feed.candle_intervals_min else NO_CHANNELS)
+    )
 
 
 def file_of(strategy: Strategy) -> str:

@@ -15,7 +15,7 @@ from engine.errors import ConfigError
 from engine.units import NS_PER_MS, NS_PER_S, WallNs
 from engine.venue.market.exchange import Exchange
 from engine.venue.market.notices import Maintenance, Notices
-from engine.venue.market.pairs import pairs_of_symbols
+from engine.venue.market.pairs import PAIRS, pairs_of_symbols
 from engine.venue.market.pulse import NewAlarm, Pulse
 from engine.venue.rest.api import RestApi
 from engine.venue.setup.keys import FUNDED_ACCOUNT, KeyRing
@@ -177,7 +177,8 @@ class VenueCore:
             return CaptureSource(read_captures(settings.capture), settings, timers, self.clock, self._snapshot_delay_s)
         pairs = pairs_of_symbols(settings.symbols)
         check_symbols(settings.faults, [pair.symbol for pair in pairs])
-        self.exchange = Exchange(pairs, settings.seed, self.clock, timers, self._snapshot_delay_s)
+        still = tuple(pair for pair in PAIRS if settings.also and pair not in pairs)
+        self.exchange = Exchange(pairs, settings.seed, self.clock, timers, self._snapshot_delay_s, still)
         self._open_trading_side(self.exchange)
         if settings.rate > 0:
             self._pulse = Pulse(
@@ -196,7 +197,8 @@ class VenueCore:
             refuse_crossing_post_only=settings.crossing_post_only == "refuse",
             on_reminder=self._await_due,
         )
-        trading.open_account(FUNDED_ACCOUNT, settings.tier, default_funds(exchange.markets), settings.fee_volume_usd)
+        markets = {pair.symbol: exchange.markets[pair.symbol] for pair in pairs_of_symbols(settings.symbols)}
+        trading.open_account(FUNDED_ACCOUNT, settings.tier, default_funds(markets), settings.fee_volume_usd)
         faults = PrivateFaults(settings.faults, settings.seed, self.fault_counts)
         self.trading_side = TradingSide(exchange, trading, Tokens(settings.seed), faults)
 

@@ -16,10 +16,11 @@ from engine.config import ConnectionConfig, FallbackConfig, LogConfig
 from engine.kraken.public.session import PublicSettings
 from engine.processes.freshness import Freshness
 from engine.processes.launch import FeedLaunch, actor_command, write_launch
+from engine.processes.pair_table import PairTableWriter, pair_table_bytes
 from engine.records import BookTop, FeedState, Source, received_at_of, unpack_ticker
 from engine.ring import BoardReader, Segment, board_bytes, format_board, format_ring, ring_bytes
 from engine.telemetry import Counters, counters_bytes, format_counters
-from engine.topology import Shard, market_record_bytes
+from engine.topology import ALL_CHANNELS, PairRow, Shard, market_record_bytes
 from engine.units import NS_PER_MS, NS_PER_S
 from tests.integration.public_relay import PublicRelay
 from tests.integration.rig import Engines
@@ -44,19 +45,22 @@ class Feed:
             Segment.create("market-0", ring_bytes(record_bytes, 4096)),
             Segment.create("board-0", board_bytes(record_bytes, self.shard.board_slots)),
             Segment.create("counters-0", counters_bytes(self.shard.counter_names)),
+            Segment.create("pairs-0", pair_table_bytes(self.shard)),
         ]
-        ring, board, counters = self._segments
+        ring, board, counters, pairs = self._segments
+        PairTableWriter(pairs.memory, self.shard, [PairRow(symbol, ALL_CHANNELS, True) for symbol in SYMBOLS])
         format_ring(ring.memory, record_bytes=record_bytes, slot_count=4096)
         format_board(board.memory, record_bytes=record_bytes, slot_count=self.shard.board_slots)
         format_counters(counters.memory, self.shard.counter_names)
         self.board = BoardReader(board.memory)
         self.counters = Counters(counters.memory, self.shard.counter_names)
-        self.freshness = Freshness(self.shard, self.counters)
+        self.freshness = [Freshness(self.counters, index) for index in range(len(SYMBOLS))]
         self._news = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         launch = FeedLaunch(
             shard=self.shard, url=url, ca_file=None, connection=ConnectionConfig(), rest_url=rest_url,
-            rest_books=SYMBOLS, fallback=LIMITS,
-            calls_per_s=LIMITS.calls_per_s, conflate="none", spin=False, attempts_max=150, doorbells=[],
+            pair_table_fd=pairs.fd, fallback=LIMITS,
+            calls_per_s=LIMITS.calls_per_s, candle_history=0, conflate="none", spin=False, attempts_max=150,
+            doorbells=[],
             settings=PublicSettings(symbols=SYMBOLS, heartbeat_silence_ns=NS_PER_S, fills_gaps=True),
             ring_fd=ring.fd, board_fd=board.fd, counters_fd=counters.fd, news_fd=self._news[1].fileno(),
             parent_pid=os.getpid(), log=LogConfig(level="debug", format="json"),
@@ -71,7 +75,7 @@ class Feed:
 
     def sources(self) -> set[Source]:
         """The sources of all kinds and pairs."""
-        return {self.freshness.source(kind, symbol) for symbol in SYMBOLS for kind in ("book", "ticker", "trades")}  # type: ignore[arg-type]
+        return {pair.source(kind) for pair in self.freshness for kind in ("book", "ticker", "trades")}  # type: ignore[arg-type]
 
     def close(self) -> None:
         self.process.terminate()
@@ -103,13 +107,13 @@ class Reader:
     def _look(self, index: int, symbol: str) -> None:
         feed = self._feed
         record = feed.board.read(feed.shard.ticker_slot(index))
-        if record is not None and feed.freshness.source("ticker", symbol) is not Source.NONE:
+        if record is not None and feed.freshness[index].source("ticker") is not Source.NONE:
             self._judge("ticker", unpack_ticker(symbol, record).source, symbol, record, LIMITS.ticker_s)
         record = feed.board.read(index)
         if record is not None and BookTop(symbol, record).state == FeedState.LIVE:
             self._judge("book", "websocket", symbol, record, LIMITS.book_s)
         record = feed.board.read(feed.shard.rest_book_slot(index))
-        if record is not None and feed.freshness.source("book", symbol) is Source.REST:
+        if record is not None and feed.freshness[index].source("book") is Source.REST:
             assert not BookTop(symbol, record).is_verified
             self._judge("book", "rest", symbol, record, LIMITS.book_s)
 
@@ -117,7 +121,7 @@ class Reader:
         self.seen.add((kind, source))
         known_at = received_at_of(record)
         if source == "websocket":
-            known_at = self._feed.freshness.known_at(kind, symbol, known_at)  # type: ignore[arg-type]
+            known_at = self._feed.freshness[SYMBOLS.index(symbol)].known_at(kind, known_at)  # type: ignore[arg-type]
         age_ns = time.monotonic_ns() - known_at
         if age_ns > limit_s * NS_PER_S + READER_SLACK_NS:
             self.mistakes.append(f"{kind} of {symbol} from {source} is {age_ns / NS_PER_MS:.0f} ms old")

@@ -190,9 +190,8 @@ class Boards:
         self.pairs = dict(pairs)
         self.marks: dict[str, Decimal] = {}
 
-    @property
-    def symbols(self) -> Sequence[str]:
-        return tuple(self.pairs)
+    def follows_book(self, symbol: str) -> bool:
+        return symbol in self.pairs
 
     def pair(self, symbol: str) -> Pair | None:
         return self.pairs.get(symbol)

@@ -7,14 +7,17 @@ from typing import Any
 
 from engine.clock import ManualClock
 from engine.kraken.public.session import PublicSession, PublicSettings
-from engine.processes.freshness import Freshness
+from engine.processes.pair_table import PairTable, PairTableWriter, pair_table_bytes
 from engine.public_feed.feed import PublicFeed
 from engine.public_feed.sources import Sources, SourceSettings
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
 from engine.strategy.api import Strategy
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, MarketPort, wire_latency
+from engine.strategy_host.followed_pairs import FollowedPairs, FollowedShard
+from engine.strategy_host.followed_ring import MarketPort
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, wire_latency
 from engine.telemetry import new_counters
-from engine.topology import Shard, market_record_bytes
+from engine.topology import ALL_CHANNELS, Shard, market_record_bytes
+from tests.kraken.wire import acks
 
 CAPTURE = (
     Path(__file__).parents[1]
@@ -43,13 +46,14 @@ class Market:
         writers: tuple[Any, Any] = (Publisher, BoardWriter),
         sources: SourceSettings | None = None,
         is_connected: bool = True,
+        added_max: int = 0,
         candles: Sequence[int] = (),
         candle_history: int = 0,
         wall_ns: int = 0,
         **settings: Any,
     ) -> None:
         self._writers = writers
-        self.shard = Shard(0, tuple(symbols), tuple(candles))
+        self.shard = Shard(0, tuple(symbols), tuple(candles), added_max)
         self._candle_history = candle_history
         record_bytes = market_record_bytes(10)
         self.ring = bytearray(ring_bytes(record_bytes, slot_count))
@@ -57,6 +61,15 @@ class Market:
         self.board = bytearray(board_bytes(record_bytes, self.shard.board_slots))
         format_board(self.board, record_bytes=record_bytes, slot_count=self.shard.board_slots)
         self.counters = new_counters(self.shard.counter_names)
+        # Where pairs can be added: the shard's table, and who follows what.
+        pairs = bytearray(pair_table_bytes(self.shard))
+        writer = PairTableWriter(pairs, self.shard, self.shard.first_rows)
+        self.table = PairTable(pairs) if added_max else None
+        self.followed = (
+            FollowedPairs([FollowedShard(self.shard, writer, BoardReader(self.board))], ALL_CHANNELS)
+            if added_max
+            else None
+        )
         self.clock = ManualClock(mono_ns=1, wall_ns=wall_ns)
         self.refusals: list[tuple[str, str]] = []
         self.pair_patience_ns = pair_patience_ns
@@ -86,13 +99,25 @@ class Market:
             sources=self.sources,
             candle_history=self._candle_history,
         )
+        self.look_at_table()
         self.feed.on_start()
         if self._is_connected:
             self.session.opened(self.clock.mono_ns())
 
     @property
     def port(self) -> MarketPort:
-        return MarketPort(self.shard, self.ring, self.board, Freshness(self.shard, self.counters))
+        return MarketPort(self.shard, self.ring, self.board, self.counters, self.table)
+
+    def look_at_table(self) -> None:
+        """What the feed's process does ten times a second."""
+        if self.table is not None:
+            self.feed.follow(self.table.rows)
+            self.feed.on_events(self.session.poll(self.clock.mono_ns()))
+
+    def obey(self) -> None:
+        """Kraken acknowledges all that it was asked."""
+        for request in self.session.to_send():
+            self.take(*acks(request))
 
     def take(self, *frames: bytes, end_burst: bool = True) -> None:
         """One burst of frames, each a microsecond after the last."""
@@ -116,6 +141,7 @@ class Market:
             clock=self.clock,
             latency=wire_latency(),
             limits=limits,
+            followed=self.followed,
             **{"first_sequence": 1} | options,
         )
         strategy.context = hosted.context
@@ -136,6 +162,13 @@ def trade(
         f'{{"channel":"trade","type":"update","data":[{{"symbol":"{symbol}","side":"buy","price":{price},"qty":{qty},'
         f'"ord_type":"market","trade_id":{trade_id},"timestamp":"2026-07-07T{at}Z"}}]}}'
     ).encode()
+
+
+def instrument(kind: str = "update", symbol: str = "BTC/USD", **changes: Any) -> bytes:
+    """The instrument channel's word on one pair."""
+    pair = {"symbol": symbol, "base": "BTC", "quote": "USD", "status": "online", "qty_precision": 8,
+            "price_precision": 1, "cost_precision": 5, "cost_min": 0.5, "qty_min": 0.0001, **changes}  # fmt: skip
+    return json.dumps({"channel": "instrument", "type": kind, "data": {"assets": [], "pairs": [pair]}}).encode()
 
 
 def flip_checksum(frame: bytes) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from engine.public_feed import feed as feed_module
 from engine.records import FeedState, Kind
 from engine.ring import OLDEST, BoardReader, Subscriber
-from engine.topology import PAIR_COUNTERS
+from engine.topology import PAIR_COUNTERS, pair_counters
 from engine.units import NS_PER_S
 from tests.kraken.wire import Tape, with_wrong_checksum
 from tests.public_feed.rig import Market, frames
@@ -18,15 +18,15 @@ SYMBOLS = ("AAA/USD", "BBB/USD", "CCC/USD")
 def counted(market):
     """Every counter of every pair."""
     counts = market.counters.snapshot()
-    return {name: counts[name] for symbol in market.shard.symbols for name in (f"{symbol} {n}" for n in PAIR_COUNTERS)}
+    return {name: counts[name] for index in range(len(market.shard.symbols)) for name in pair_counters(index)}
 
 
 def truth(market, before):
     """The same from the session itself, on top of what earlier lives had counted; a state is as it is."""
     return {
-        f"{symbol} {name}": int(getattr(feed, name)) + (0 if name == "state" else before[f"{symbol} {name}"])
-        for symbol, feed in market.session.feeds.items()
-        for name in PAIR_COUNTERS
+        counter: int(getattr(feed, name)) + (0 if name in ("state", "confirmed") else before[counter])
+        for feed in market.session.feeds.values()
+        for name, counter in zip(PAIR_COUNTERS, pair_counters(feed.pair_index), strict=True)
     }
 
 
@@ -115,4 +115,4 @@ def test_what_the_lane_takes_is_counted():
     market.feed.do_work()
 
     assert market.feed.lane.taken == 4
-    assert (market.counters.get("AAA/USD updates"), market.counters.get("BBB/USD updates")) == (3, 1)
+    assert (market.counters.get("0 updates"), market.counters.get("1 updates")) == (3, 1)

@@ -14,17 +14,10 @@ from engine.ring import OLDEST, Subscriber
 from engine.strategy_host.hosted_strategy import HostedStrategy
 from engine.units import NS_PER_S
 from tests.kraken.wire import Tape, acks
-from tests.public_feed.rig import Market
+from tests.public_feed.rig import Market, instrument
 
 SYMBOL = "BTC/USD"
 D = Decimal
-
-
-def instrument(kind: str = "update", symbol: str = SYMBOL, **changes: Any) -> bytes:
-    """The instrument channel's word on one pair."""
-    pair = {"symbol": symbol, "base": "BTC", "quote": "USD", "status": "online", "qty_precision": 8,
-            "price_precision": 1, "cost_precision": 5, "cost_min": 0.5, "qty_min": 0.0001, **changes}  # fmt: skip
-    return json.dumps({"channel": "instrument", "type": kind, "data": {"assets": [], "pairs": [pair]}}).encode()
 
 
 def boards_of(market: Market) -> MarketBoards:

@@ -101,9 +101,7 @@ class Story:
     def marks(self) -> tuple[Source, ...]:
         """The sources of book, ticker and trades, as another process reads them."""
         counters = self.market.counters
-        marks = tuple(
-            Source(counters.get(f"{BTC} {name}")) for name in ("book_source", "ticker_source", "trades_source")
-        )
+        marks = tuple(Source(counters.get(f"0 {name}")) for name in ("book_source", "ticker_source", "trades_source"))
         assert marks == tuple(self.sources.source(kind, 0) for kind in Kind)
         return marks
 

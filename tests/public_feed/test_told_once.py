@@ -103,7 +103,7 @@ def test_what_a_feed_published_before_it_was_killed_is_not_told_again():
     market.take(trade("BTC/USD", 13, at="23:36:10"), end_burst=False)
     publisher, board, before = Publisher(market.ring), BoardWriter(market.board), BoardReader(market.board)
     settle_dead(market.shard, market.ring, board, before)
-    announce_stale(market.shard, publisher, board, before, "killed", market.clock.mono_ns())
+    announce_stale(market.shard, publisher, board, before, "killed", market.clock.mono_ns(), market.shard.first_rows)
     market.start_feed()
     market.take(trade("BTC/USD", 14, at="23:37:10"))
     while hosted.do_work():

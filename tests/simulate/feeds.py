@@ -22,7 +22,7 @@ from engine.ring import (
     format_ring,
     ring_bytes,
 )
-from engine.strategy_host.hosted_strategy import MarketPort
+from engine.strategy_host.followed_ring import MarketPort
 from engine.supervisor.children import RestartDelay
 from engine.telemetry import new_counters
 from engine.topology import Shard, market_record_bytes
@@ -159,7 +159,9 @@ class SimFeed:
         publisher = Publisher(self.ring)
         board, before = BoardWriter(self.board), BoardReader(self.board)
         settle_dead(self.shard, self.ring, board, before)
-        announce_stale(self.shard, publisher, board, before, f"{self.shard.actor_name} died", now)
+        announce_stale(
+            self.shard, publisher, board, before, f"{self.shard.actor_name} died", now, self.shard.first_rows
+        )
         self._told()
         self.restarts += 1
         delay_ns = int(self._delay.after_life(self._began_at, now) * NS_PER_S)

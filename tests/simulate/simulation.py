@@ -16,6 +16,7 @@ import structlog
 
 from engine.config import DegradedConfig, RiskConfig, TradingConfig
 from engine.orders.journal import SEGMENT_BYTES_MAX
+from engine.topology import pair_counter
 from engine.units import NS_PER_MS, NS_PER_S
 from engine.venue.setup.settings import FaultSpec, VenueSettings
 from tests.simulate.disk import SimDisk
@@ -281,8 +282,8 @@ class Simulation:
         if spoiled:
             return
         for feed in self.run.feeds:
-            for symbol in feed.shard.symbols:
-                if count := feed.counters.get(f"{symbol} mismatches"):
+            for index, symbol in enumerate(feed.shard.symbols):
+                if count := feed.counters.get(pair_counter(index, "mismatches")):
                     raise Violation("only a spoiled book fails its checksum", f"{symbol}: {count} times")
 
 

@@ -48,7 +48,9 @@ def subscribe(params: SubscribeParams, req_id: int) -> bytes:
 
 
 def unsubscribe(params: SubscribeParams, req_id: int) -> bytes:
-    """Unsubscribe a channel of some pairs; Kraken requires depth and interval again."""
+    """Unsubscribe a channel of some pairs; Kraken requires depth, interval and trigger
+    again.
+    """
     return _encode(Request("unsubscribe", params, req_id))
 
 

@@ -11,6 +11,9 @@ flight cost one resynchronization. Silence alone is no failure: the book stays l
 marked unproved, and a fresh snapshot is requested when no request of higher priority waits.
 During maintenance a book keeps receiving updates but is stale; the first update that
 verifies afterwards, or a fresh snapshot, makes it live again.
+
+A pair whose book nobody follows is UNSUBSCRIBED: nothing is requested, and what still comes
+is ignored. Followed again, it is stale until its first snapshot.
 """
 
 from collections import deque
@@ -23,6 +26,7 @@ from engine.kraken.public.messages import BookData, ExactBookData, ExactLevel
 from engine.kraken.public.subscriptions import Phase, Subscription
 from engine.market.books import Book
 from engine.records import FeedState
+from engine.topology import NO_CHANNELS
 from engine.units import NS_PER_S, MonoNs, decimal_units, decimals_of
 
 FAILURES_MAX = 3  # of one pair within the window: the pair is then untrusted
@@ -44,7 +48,7 @@ class BookChanged(Struct, frozen=True, gc=False):
 
 
 class StateChanged(Struct, frozen=True, gc=False):
-    """A pair's book became live, stale or untrusted."""
+    """A pair's book became live, stale or untrusted, or is not followed any more."""
 
     symbol: str
     state: FeedState
@@ -61,8 +65,8 @@ class UnitsLevel(Struct, gc=False):
 class BookFeed(BookStatus):
     """The book of one pair, the state of its subscription and its counters."""
 
-    __slots__ = ("changed", "crossings", "decimals_known", "depth", "failures", "given_back_at",
-                 "ignored", "is_guess", "is_renewed", "is_unproved", "mismatches", "pair_index",
+    __slots__ = ("changed", "channels", "confirmed", "crossings", "decimals_known", "depth", "failures",
+                 "given_back_at", "ignored", "is_guess", "is_renewed", "is_unproved", "mismatches", "pair_index",
                  "publish_levels", "renewals", "resync_at", "resynced_at", "resyncs", "silence_ns_max", "snapshots",
                  "subscription", "symbol", "updates_at_silence")  # fmt: skip
 
@@ -71,19 +75,23 @@ class BookFeed(BookStatus):
     ) -> None:
         self.symbol = symbol
         self.pair_index = pair_index
+        # The pair's channels that are wanted; and those that Kraken has confirmed on the
+        # present connection.
+        self.channels = NO_CHANNELS
+        self.confirmed = NO_CHANNELS
         # Subscribed levels a side; None until an acknowledgement or a snapshot says.
         self.depth = depth
         self.publish_levels = publish_levels
         # (price decimals, quantity decimals) from the instrument channel; None before its
         # first message.
         self.decimals_known: tuple[int, int] | None = None
-        # The request for this book; set by the session.
+        # The request for this book; None while nobody follows it. Set by the session.
         self.subscription: Subscription | None = None
         self.book = Book(depth or BOOK_DEPTHS[0], 0, 0, publish_levels)
         # True while the book's decimals are not known: its snapshot had no level to take
         # them from.
         self.is_guess = False
-        self.state = FeedState.STALE
+        self.state = FeedState.UNSUBSCRIBED
         self.streaming = False
         self.is_direct = False
         self.timestamp = ""
@@ -120,6 +128,17 @@ class BookFeed(BookStatus):
         # The event of a verified message: always the same object, so the hot path creates
         # none.
         self.changed = (BookChanged(self),)
+
+    def follow(self, subscription: Subscription, now: MonoNs) -> None:
+        """Begin to follow the book: it is stale, and what was wrong with it before does not
+        count.
+        """
+        self.end()
+        self.subscription = subscription
+        self.state = FeedState.STALE
+        self.heard_at = now
+        self.resync_at = MonoNs(0)
+        self.failures.clear()
 
     @property
     def verified(self) -> int:

@@ -43,6 +43,7 @@ from engine.kraken.public.trade_tape import TradeTape
 from engine.market.book import UnitsTooLarge
 from engine.orders.refusal import ErrorKind
 from engine.records import FeedState
+from engine.topology import NO_CHANNELS, Channel
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 # How frames begin today; another order of keys is decoded more slowly, with the same
@@ -61,14 +62,35 @@ PASSING: Final = frozenset({ErrorKind.SERVICE, ErrorKind.MARKET_MODE, ErrorKind.
 """Errors of Kraken's own that pass: the subscription is requested again after its deadline.
 """
 
+SUBSCRIBING: Final = "subscribing"  # the reason why a book is stale that is followed anew
+CHANNEL_NAMES: Final = {
+    Channel.BOOK: "book",
+    Channel.TRADE: "trade",
+    Channel.TICKER: "ticker",
+    Channel.CANDLE: "ohlc",
+}
+"""Kraken's names of the channels of a pair."""
+CHANNEL_OF_NAME: Final = {name: channel for channel, name in CHANNEL_NAMES.items()}
+CONFIRMED_BY: Final = {
+    Channel.BOOK: Channel.BOOK,
+    Channel.TRADE: Channel.TRADE | Channel.CANDLE,
+    Channel.TICKER: Channel.TICKER,
+    Channel.CANDLE: NO_CHANNELS,
+}
+"""What a strategy is served when Kraken has confirmed a channel: candles are made of
+trades, and Kraken's own are only compared with them.
+"""
+
 _SYMBOL_IN_TEXT: Final = re.compile(rb'"symbol":"([^"]{1,40})"')
 
 
 class PublicSettings(Struct, frozen=True, kw_only=True):
-    """What a public session subscribes to, and its time limits."""
+    """What a public session subscribes to from its start, how, and its time limits."""
 
     symbols: tuple[str, ...]
-    """The pairs; a pair's place here is its index in records and on the board."""
+    """The pairs from the start; a pair's place here is its index in records and on the
+    board.
+    """
     depth: int | None = 10
     """Book levels a side; None, in a replay, takes the depth from the capture's
     acknowledgements and snapshots.
@@ -101,10 +123,8 @@ class PublicSession:
 
     def __init__(self, settings: PublicSettings) -> None:
         self.settings = settings
-        self.feeds = {
-            symbol: BookFeed(symbol, index, settings.depth, settings.publish_levels, settings.book_silence_ns)
-            for index, symbol in enumerate(settings.symbols)
-        }
+        # The pairs that are followed, or were: one keeps its book's counters.
+        self.feeds = {symbol: self._new_feed(symbol, index) for index, symbol in enumerate(settings.symbols)}
         # Which pairs have a deadline to check; and the feeds whose counters or state
         # changed since `take_counted`.
         self._watch = FeedWatch(tuple(self.feeds.values()))
@@ -114,7 +134,7 @@ class PublicSession:
         self.note_counted = self._counted.add
         self._feed_of = self.feeds.get  # hot: bound once
         self._subscriptions = Subscriptions(
-            self._wanted(),
+            [Subscription("instrument", None)],
             requests_per_s=settings.requests_per_s,
             symbols_per_request=settings.symbols_per_request,
             deadline_ns=settings.subscribe_deadline_ns,
@@ -142,15 +162,12 @@ class PublicSession:
         self._timers_at = MonoNs(0)
         # Requests to be sent, not yet taken by `to_send`.
         self._outbox: list[bytes] = []
-        # The status of every pair of the instrument channel, for advice; empty before its
-        # snapshot.
-        self._listed: dict[str, str] = {}
-        # For the followed pairs: the channel's last data of each, and the precisions of
-        # their assets.
+        # The instrument channel's data of every pair, of which any may be followed next;
+        # empty before its snapshot. And the precisions of all assets.
+        self._listed: dict[str, PairData] = {}
+        self._asset_decimals: dict[str, int | None] = {}
+        # The channel's last data of each followed pair that can be used.
         self._pairs_told: dict[str, PairData] = {}
-        self._asset_decimals: dict[str, int | None] = {
-            asset: None for symbol in settings.symbols for asset in symbol.split("/")
-        }
         self._receivers: dict[str, Callable[[bytes, str | None, MonoNs], Sequence[Event]]] = {
             "book": self._receive_snapshot,
             "trade": self._receive_trade,
@@ -161,6 +178,10 @@ class PublicSession:
             "heartbeat": self._receive_heartbeat,
             "level3": self._receive_level3,
         }
+        for feed in self.feeds.values():  # the books of all pairs first
+            self._begin_channel(feed, Channel.BOOK, MonoNs(0))
+        for feed in self.feeds.values():
+            self._begin_others(feed, _first_channels(settings), MonoNs(0))
 
     @property
     def heard_at(self) -> MonoNs:
@@ -178,6 +199,10 @@ class PublicSession:
         """Whether Kraken has confirmed this subscription on the present connection."""
         asked = self._subscriptions.all.get((channel, symbol))
         return asked is not None and asked.phase is Phase.CONFIRMED
+
+    def is_known(self, symbol: str) -> bool:
+        """Whether Kraken's instrument channel has told of this pair."""
+        return symbol in self._pairs_told
 
     def is_refused(self, channel: str, symbol: str) -> bool:
         """Whether Kraken has refused this subscription for good."""
@@ -285,7 +310,9 @@ class PublicSession:
         """End a connection: every book becomes stale."""
         self._liveness.closed()
         self._outbox.clear()
-        return self.doubt(self.settings.symbols, f"connection lost: {reason}")
+        for feed in self.feeds.values():
+            self._set_confirmed(feed, NO_CHANNELS)
+        return self.doubt(tuple(self.feeds), f"connection lost: {reason}")
 
     def begin_recording(self, symbols: Sequence[str], name: str) -> Sequence[Event]:
         """Begin a recording of these pairs, which another connection made, perhaps on
@@ -304,7 +331,8 @@ class PublicSession:
             self._end(feed)
             feed.resync_at = MonoNs(0)
             feed.depth = self.settings.depth
-            events += self._change_state(feed, FeedState.STALE, reason)
+            if feed.subscription is not None:
+                events += self._change_state(feed, FeedState.STALE, reason)
         return events
 
     def dead(self, now: MonoNs) -> str | None:
@@ -326,6 +354,90 @@ class PublicSession:
             return []
         frames, self._outbox = self._outbox, []
         return frames
+
+    # --- pairs at run time
+
+    def follow(self, symbol: str, pair_index: int, channels: Channel, now: MonoNs) -> Sequence[Event]:
+        """Want these channels of a pair and no others, on this connection and on every
+        later one; returns the events. The next `poll` asks for them, several pairs at once.
+
+        A pair whose channels are all given back keeps its index, for `follow` again.
+        """
+        feed = self.feeds.get(symbol)
+        events: Sequence[Event] = NO_EVENTS
+        if feed is None:
+            feed = self.feeds[symbol] = self._new_feed(symbol, pair_index)
+        wanted_before = feed.channels
+        if Channel.BOOK in channels & ~wanted_before:
+            self._begin_channel(feed, Channel.BOOK, now)
+            events = (StateChanged(symbol, FeedState.STALE, SUBSCRIBING),)
+        self._begin_others(feed, channels & ~wanted_before, now)
+        for channel in wanted_before & ~channels:
+            events = (*events, *self._end_channel(feed, channel))
+        pair = self._listed.get(symbol)
+        if pair is not None and symbol not in self._pairs_told:
+            events = (*events, *self._pair_listed(feed, pair, now))
+        return events
+
+    def forget(self, symbol: str, now: MonoNs) -> None:
+        """Give back a pair's channels, and its index."""
+        self.follow(symbol, self.feeds[symbol].pair_index, NO_CHANNELS, now)
+        self._counted.discard(self.feeds.pop(symbol))
+
+    def _follows(self, symbol: str, channel: Channel) -> bool:
+        feed = self._feed_of(symbol)
+        return feed is not None and channel in feed.channels
+
+    def _new_feed(self, symbol: str, pair_index: int) -> BookFeed:
+        settings = self.settings
+        return BookFeed(symbol, pair_index, settings.depth, settings.publish_levels, settings.book_silence_ns)
+
+    def _begin_others(self, feed: BookFeed, channels: Channel, now: MonoNs) -> None:
+        for channel in channels & ~Channel.BOOK:
+            self._begin_channel(feed, channel, now)
+
+    def _begin_channel(self, feed: BookFeed, channel: Channel, now: MonoNs) -> None:
+        subscription = self._new_subscription(feed.symbol, channel)
+        feed.channels |= channel
+        self.note_counted(feed)
+        self._subscriptions.add(subscription)
+        if channel is Channel.BOOK:
+            feed.follow(subscription, now)
+            self._watch.watch(feed)
+        if self.is_open:
+            self._subscriptions.want(subscription)
+
+    def _end_channel(self, feed: BookFeed, channel: Channel) -> Sequence[Event]:
+        feed.channels &= ~channel
+        self._set_confirmed(feed, feed.confirmed & ~CONFIRMED_BY[channel])
+        subscription = self._subscriptions.all.get((CHANNEL_NAMES[channel], feed.symbol))
+        if subscription is not None:
+            self._subscriptions.remove(subscription)
+        if channel is Channel.TRADE:
+            self.tape.forget(feed.symbol)
+        elif channel is Channel.BOOK:
+            feed.subscription = None
+            feed.end()
+            feed.resync_at = MonoNs(0)
+            self._watch.drop(feed)
+            return self._change_state(feed, FeedState.UNSUBSCRIBED, "unsubscribed")
+        return NO_EVENTS
+
+    def _new_subscription(self, symbol: str, channel: Channel) -> Subscription:
+        settings, name = self.settings, CHANNEL_NAMES[channel]
+        match channel:
+            case Channel.BOOK:
+                return Subscription(name, symbol, depth=settings.depth)
+            case Channel.TICKER:
+                return Subscription(name, symbol, trigger=settings.ticker_trigger)
+            case Channel.CANDLE:
+                return Subscription(name, symbol, interval=settings.candle_interval_min)
+        return Subscription(name, symbol)
+
+    def _set_confirmed(self, feed: BookFeed, channels: Channel) -> None:
+        if feed.confirmed != channels:
+            feed.confirmed = channels
+            self.note_counted(feed)
 
     # --- frames
 
@@ -431,7 +543,7 @@ class PublicSession:
             entries = messages.read_exact_book(frame).data
         for data in entries:
             feed = self.feeds.get(data.symbol)
-            if feed is not None:
+            if feed is not None and feed.subscription is not None:
                 events = (*events, *self._load(feed, data, received_at))
         return events
 
@@ -439,8 +551,8 @@ class PublicSession:
         self.note_counted(feed)
         feed.heard_at = received_at
         feed.resync_at = MonoNs(0)
-        if feed.subscription is not None:
-            feed.subscription.deadline = MonoNs(0)
+        assert feed.subscription is not None
+        feed.subscription.deadline = MonoNs(0)
         if not feed.load(data):
             return self._failed(feed, f"snapshot: {feed.describe_mismatch(data)}", received_at)
         if feed.book.crossed():
@@ -457,7 +569,8 @@ class PublicSession:
         until it is at rest again.
         """
         feed.end()
-        self._watch.watch(feed)
+        if feed.subscription is not None:
+            self._watch.watch(feed)
 
     def _change_state(self, feed: BookFeed, state: FeedState, reason: str) -> tuple[StateChanged, ...]:
         """Set a feed's state; returns the event, or nothing when the feed is in that state
@@ -505,7 +618,7 @@ class PublicSession:
 
     def _receive_trade(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         trades, unreadable = messages.read_trades(frame)
-        ours = [trade for trade in trades if trade.symbol in self.feeds]
+        ours = [trade for trade in trades if self._follows(trade.symbol, Channel.TRADE)]
         if kind == "snapshot":
             reported = self.tape.take_snapshot(ours, received_at)
             told: Sequence[Event] = [*map(TradesBefore, self.tape.take_before()), *reported]
@@ -515,14 +628,15 @@ class PublicSession:
 
     def _receive_ticker(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         tickers, unreadable = messages.read_tickers(frame)
-        ours = [TickerChanged(ticker) for ticker in tickers if ticker.symbol in self.feeds]
+        ours = [TickerChanged(ticker) for ticker in tickers if self._follows(ticker.symbol, Channel.TICKER)]
         self.tickers += len(ours)
         return [*ours, *self._count_unreadable(unreadable, frame, received_at)] if unreadable else ours
 
     def _receive_candle(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
         candles, unreadable = messages.read_candles(frame)
         try:
-            ours = checked([candle for candle in candles if candle.symbol in self.feeds], messages.stamp_of(frame))
+            followed = [candle for candle in candles if self._follows(candle.symbol, Channel.CANDLE)]
+            ours = checked(followed, messages.stamp_of(frame))
         except ValueError as error:
             return self._malformed(error, frame, received_at)
         self.candles_received += len(ours)
@@ -534,23 +648,12 @@ class PublicSession:
         pairs = instruments.pairs
         if kind == "snapshot":
             self._listed.clear()
-        self._listed |= {pair.symbol: pair.status for pair in pairs}
+        self._listed |= {pair.symbol: pair for pair in pairs}
         events: list[Event] = [*self._count_unreadable(unreadable, frame, received_at)]
         for pair in pairs:
             feed = self.feeds.get(pair.symbol)
-            if feed is None:
-                continue
-            if not (0 <= pair.price_precision <= DECIMALS_MAX and 0 <= pair.qty_precision <= DECIMALS_MAX):
-                error = ValueError(f"{pair.symbol}: {pair.price_precision} and {pair.qty_precision} decimals")
-                events += self._malformed(error, frame[:0], received_at)
-            else:
-                before, feed.decimals_known = feed.decimals_known, (pair.price_precision, pair.qty_precision)
-                if before not in (None, feed.decimals_known):
-                    events += self._precision_changed(feed, received_at)
-                self._pairs_told[pair.symbol] = pair
-                events.append(self._pair_changed(pair))
-                if pair.status == DELISTED:
-                    events += self._gone(feed, f"Kraken has taken {pair.symbol} off its list")
+            if feed is not None:
+                events += self._pair_listed(feed, pair, received_at)
         if changed:
             told = {pair.symbol for pair in pairs}
             for symbol, known in self._pairs_told.items():
@@ -558,16 +661,29 @@ class PublicSession:
                     events.append(self._pair_changed(known))
         return events
 
+    def _pair_listed(self, feed: BookFeed, pair: PairData, now: MonoNs) -> Sequence[Event]:
+        """Take what the instrument channel says of a followed pair; returns the events."""
+        if not (0 <= pair.price_precision <= DECIMALS_MAX and 0 <= pair.qty_precision <= DECIMALS_MAX):
+            error = ValueError(f"{pair.symbol}: {pair.price_precision} and {pair.qty_precision} decimals")
+            return self._malformed(error, b"", now)
+        events: list[Event] = []
+        before, feed.decimals_known = feed.decimals_known, (pair.price_precision, pair.qty_precision)
+        if before not in (None, feed.decimals_known):
+            events += self._precision_changed(feed, now)
+        self._pairs_told[pair.symbol] = pair
+        events.append(self._pair_changed(pair))
+        if pair.status == DELISTED and feed.subscription is not None:
+            events += self._gone(feed, f"Kraken has taken {pair.symbol} off its list")
+        return events
+
     def _note_assets(self, assets: Sequence[AssetData]) -> set[str]:
-        """Store the precisions of the followed pairs' assets; returns the assets whose
-        precision changed.
-        """
+        """Store the precisions of assets; returns the assets whose precision changed."""
         changed = set()
         for asset in assets:
             decimals = asset.precision
             if decimals is not None and not 0 <= decimals <= DECIMALS_MAX:
                 decimals = None
-            if self._asset_decimals.get(asset.id, decimals) != decimals:
+            if self._asset_decimals.get(asset.id) != decimals:
                 self._asset_decimals[asset.id] = decimals
                 changed.add(asset.id)
         return changed
@@ -606,7 +722,7 @@ class PublicSession:
         changes, is_other_connection, unreadable = self._status.receive(frame)
         events: list[Event] = [*changes, *self._count_unreadable(unreadable, frame, received_at)]
         if is_other_connection:  # nothing of the old one continues
-            events = [*self.doubt(self.settings.symbols, "another connection begins"), *events]
+            events = [*self.doubt(tuple(self.feeds), "another connection begins"), *events]
         if changes:
             self._in_maintenance = self._status.system == MAINTENANCE
         if self._in_maintenance:
@@ -654,6 +770,10 @@ class PublicSession:
         return events
 
     def _confirmed(self, subscription: Subscription, reply: Reply, now: MonoNs) -> Sequence[Event]:
+        if not self._is_wanted(subscription):
+            return NO_EVENTS
+        if reply.method != "unsubscribe":
+            self._note_confirmed(subscription)
         feed = self.feeds.get(subscription.symbol or "") if subscription.channel == "book" else None
         if reply.method == "unsubscribe":
             if feed is None or not feed.streaming:
@@ -672,24 +792,42 @@ class PublicSession:
             feed.depth = depth if depth in BOOK_DEPTHS else feed.depth
         return NO_EVENTS
 
+    def _is_wanted(self, subscription: Subscription) -> bool:
+        """False for one that was removed since it was requested, wanted again or not."""
+        return self._subscriptions.all.get((subscription.channel, subscription.symbol)) is subscription
+
+    def _note_confirmed(self, subscription: Subscription) -> None:
+        feed = self.feeds.get(subscription.symbol or "")
+        if feed is not None:
+            self._set_confirmed(feed, feed.confirmed | CONFIRMED_BY[CHANNEL_OF_NAME[subscription.channel]])
+
     def _rejected(self, subscription: Subscription, reply: Reply, now: MonoNs) -> Sequence[Event]:
+        if not self._is_wanted(subscription):
+            return NO_EVENTS
         error = (reply.error or "no reason given")[:DETAIL_CHARS_MAX]
         kind = meaning(error).kind
         if kind is ErrorKind.SUBSCRIBED and subscription.channel == "book":
             # No snapshot comes: after the deadline it is unsubscribed and subscribed again.
             return NO_EVENTS
         if kind is ErrorKind.SUBSCRIBED:
+            self._note_confirmed(subscription)
             subscription.phase = Phase.CONFIRMED
             subscription.deadline = MonoNs(0)
             return NO_EVENTS
         subscription.phase = Phase.REFUSED
         subscription.deadline = MonoNs(0)
         symbol = subscription.symbol or "all pairs"
-        advice = refusal_text(error, subscription.channel, symbol, self._listed)
+        listed = {pair.symbol: pair.status for pair in self._listed.values()}
+        is_configured = symbol in (*self.settings.symbols, "all pairs")
+        advice = refusal_text(error, subscription.channel, symbol, listed, is_configured=is_configured)
         events: Sequence[Event] = (Refused(subscription.channel, symbol, advice),)
         feed = self.feeds.get(symbol) if subscription.channel == "book" else None
         if feed is not None:
-            events = (*self._gone(feed, advice), *events)
+            gone = self._gone(feed, advice)
+            # Of a name that was added and is no pair nothing is told as of a pair: its
+            # index is given to another one.
+            if symbol in self.settings.symbols or self.is_known(symbol):
+                events = (*gone, *events)
         return events
 
     def _rate_exceeded(self, error: str, frame: bytes, now: MonoNs) -> Sequence[Event]:
@@ -813,23 +951,6 @@ class PublicSession:
         """
         return [event for error in errors for event in self._oddities.count_malformed(error, frame, now)]
 
-    # --- subscriptions
-
-    def _wanted(self) -> list[Subscription]:
-        settings = self.settings
-        wanted = [Subscription("instrument", None)]
-        for feed in self.feeds.values():
-            feed.subscription = Subscription("book", feed.symbol, depth=settings.depth)
-            wanted.append(feed.subscription)
-        for symbol in self.feeds:
-            if settings.trades:
-                wanted.append(Subscription("trade", symbol))
-            if settings.tickers:
-                wanted.append(Subscription("ticker", symbol, trigger=settings.ticker_trigger))
-            if settings.candle_interval_min:
-                wanted.append(Subscription("ohlc", symbol, interval=settings.candle_interval_min))
-        return wanted
-
 
 def _exact(frame: bytes, entries: Sequence[BookData], data: BookData) -> messages.ExactBookData | None:
     """The entry `data` of a book frame with every digit of its numbers; None when one is
@@ -840,6 +961,16 @@ def _exact(frame: bytes, entries: Sequence[BookData], data: BookData) -> message
         return messages.read_exact_book(frame).data[position]
     except DECODE_ERRORS:
         return None
+
+
+def _first_channels(settings: PublicSettings) -> Channel:
+    """The channels of a pair from the start."""
+    return (
+        Channel.BOOK
+        | (Channel.TRADE if settings.trades else NO_CHANNELS)
+        | (Channel.TICKER if settings.tickers else NO_CHANNELS)
+        | (Channel.CANDLE if settings.candle_interval_min else NO_CHANNELS)
+    )
 
 
 def _symbols_named(frame: bytes) -> list[str]:

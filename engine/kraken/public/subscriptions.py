@@ -1,14 +1,16 @@
 """The subscriptions of one connection: wanted, requested, confirmed, and the requests for
 them.
 
-    opened(), want() ─► wanted  ┐
-    renew()          ─► doubted ├─► due() paced, batched, numbered ──► the wire
-    renew_idly()     ─► silent  ┘                │
+    opened(), add(), want() ─► wanted  ┐
+    renew()                 ─► doubted ├─► due() paced, batched, numbered ──► the wire
+    remove()                ─► leaving │                │
+    renew_idly()            ─► silent  ┘                │
     replied() ◄── acknowledgement or error, one a symbol ◄──┘   or overdue()
 
-Priorities: first subscribe what has just been unsubscribed, then books in doubt, then what
-was never requested; renewals of silent books come last and leave the burst unused, so that
-they never delay a book in doubt.
+Priorities: first subscribe what has just been unsubscribed, then books in doubt, then give
+back what nobody wants, then what was never requested; renewals of silent books come last
+and leave the burst unused, so that they never delay a book in doubt. What is given back and
+wanted again is so unsubscribed first, whatever waits.
 
 A request for fifty symbols is answered fifty times. Each (channel, symbol) has its own
 deadline, which starts when its request is sent, so waiting in the queue does not count.
@@ -126,13 +128,14 @@ class Subscriptions:
         # at most one of the others: to subscribe after their unsubscription; in doubt, to
         # unsubscribe; to subscribe; silent, to unsubscribe when nothing else waits.
         self._resubscribe, self._doubted, self._wanted, self._silent = _Lane(), _Lane(), _Lane(), _Lane()
+        # Removed, to unsubscribe; none of them is in `all`.
+        self._leaving = _Lane()
         # When the next request for silent pairs may be sent; a full one need not wait.
         self._silent_at = MonoNs(0)
         # Sent requests by number, with the subscriptions that are not answered yet. What
-        # Kraken never answers is requested again under another number; the oldest entry is
-        # dropped beyond `_unanswered_max`.
+        # Kraken never answers is requested again under another number; beyond two for each
+        # subscription the oldest entry is dropped.
         self._unanswered: dict[int, tuple[str, list[Subscription]]] = {}
-        self._unanswered_max = 2 * len(wanted) + REQUESTS_BURST
         # (deadline, subscription) in the order of the deadlines, for all have the same
         # length. An entry whose subscription has another deadline by now, or none, is void.
         self._deadlines: deque[tuple[MonoNs, Subscription]] = deque()
@@ -144,12 +147,27 @@ class Subscriptions:
 
     def opened(self) -> None:
         """Queue every subscription: Kraken keeps none across connections."""
-        for lane in (self._resubscribe, self._doubted, self._wanted, self._silent):
+        for lane in (self._resubscribe, self._doubted, self._leaving, self._wanted, self._silent):
             lane.clear()
         self._unanswered.clear()
         self._deadlines.clear()
         for subscription in self.all.values():
             self.want(subscription)
+
+    def add(self, subscription: Subscription) -> None:
+        """Want it on every connection from now on; `want` requests it on the present one."""
+        self.all[subscription.channel, subscription.symbol] = subscription
+
+    def remove(self, subscription: Subscription) -> None:
+        """Want it no more, and queue it to be unsubscribed where it may have been
+        requested.
+        """
+        self.all.pop((subscription.channel, subscription.symbol), None)
+        is_requested = subscription in self._doubted or subscription.phase in (Phase.REQUESTED, Phase.CONFIRMED)
+        self.forget(subscription)
+        subscription.deadline = MonoNs(0)
+        if is_requested:
+            self._leaving.put([subscription])
 
     def want(self, subscription: Subscription) -> None:
         """Queue a subscription to be requested."""
@@ -192,7 +210,7 @@ class Subscriptions:
     @property
     def waiting(self) -> int:
         """Number of subscriptions in the queues."""
-        return sum(map(len, (self._resubscribe, self._doubted, self._wanted, self._silent)))
+        return sum(map(len, (self._resubscribe, self._doubted, self._leaving, self._wanted, self._silent)))
 
     def due(self, now: MonoNs) -> list[bytes]:
         """The requests that may be sent now: one per interval, and up to a burst ahead of
@@ -213,6 +231,8 @@ class Subscriptions:
             return self._subscribe(self._resubscribe.take(count_max), now)
         if self._doubted:
             return self._unsubscribe(self._doubted.take(count_max))
+        if self._leaving:
+            return self._give_back(self._leaving.take(count_max))
         if self._wanted:
             return self._subscribe(self._wanted.take(count_max), now)
         is_due = now >= self._silent_at or len(self._silent) >= count_max
@@ -258,7 +278,12 @@ class Subscriptions:
         for subscription in subscriptions:
             subscription.phase = Phase.WANTED
         self._resubscribe.put(subscriptions)
-        return requests.unsubscribe(self._params("unsubscribe", subscriptions), self._req_id)
+        return self._give_back(subscriptions)
+
+    def _give_back(self, subscriptions: list[Subscription]) -> bytes:
+        params = self._params("unsubscribe", subscriptions)
+        params.event_trigger = subscriptions[0].trigger or UNSET
+        return requests.unsubscribe(params, self._req_id)
 
     def _subscribe(self, subscriptions: list[Subscription], now: MonoNs) -> bytes:
         params = self._params("subscribe", subscriptions)
@@ -277,7 +302,7 @@ class Subscriptions:
         """
         self._req_id += 1
         self._unanswered[self._req_id] = (method, list(subscriptions))
-        if len(self._unanswered) > self._unanswered_max:
+        if len(self._unanswered) > 2 * len(self.all) + REQUESTS_BURST:
             del self._unanswered[next(iter(self._unanswered))]
         first = subscriptions[0]
         return SubscribeParams(

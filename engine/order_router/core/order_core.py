@@ -556,7 +556,7 @@ class OrderCore:
         cost, and a warning says so.
         """
         unpriced = self.blotter.positions.unpriced(marks)
-        if awaited := [symbol for symbol in unpriced if symbol in self._boards.symbols]:
+        if awaited := [symbol for symbol in unpriced if self._boards.follows_book(symbol)]:
             if self._daily_loss.is_limited:
                 log.warning("the day's loss is not known", reason=f"no price yet of {', '.join(awaited)}")
             return False

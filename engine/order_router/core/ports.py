@@ -63,8 +63,9 @@ class ReportPort(Protocol):
 class BoardsPort(Protocol):
     """Current books and rules of the pairs that this run follows."""
 
-    @property
-    def symbols(self) -> Sequence[str]: ...
+    def follows_book(self, symbol: str) -> bool:
+        """Whether a book of this pair is there or to be expected."""
+        ...
 
     def pair(self, symbol: str) -> Pair | None: ...
 

@@ -43,13 +43,17 @@ class Exchange:
         clock: Clock,
         timers: Timers,
         snapshot_delay_s: Callable[[], float],
+        still: tuple[PairSpec, ...] = (),
     ) -> None:
+        """`still`: pairs that are listed too, and take no turns before the first
+        subscription to one of their streams."""
         self._clock = clock
         self._timers = timers
         self._snapshot_delay_s = snapshot_delay_s
         self._last_event_at = clock.wall_ns()  # no two events of the venue share a microsecond
-        self.markets = {pair.symbol: PairMarket(pair, seed, self._last_event_at) for pair in pairs}
-        self._turns = list(self.markets.values())
+        self.markets = {pair.symbol: PairMarket(pair, seed, self._last_event_at) for pair in (*pairs, *still)}
+        self._turns = [self.markets[pair.symbol] for pair in pairs]
+        self._still = {pair.symbol for pair in still}
         self._turn_weights = list(accumulate(pair.weight for pair in pairs))
         self._rng = Random(f"{seed} turns")
         self._instrument_subscribers: dict[Subscriber, None] = {}
@@ -107,6 +111,10 @@ class Exchange:
         if key == INSTRUMENT:
             return self._start_instruments(subscriber, snapshot)
         market = self.markets[key.symbol]
+        if key.symbol in self._still:
+            self._still.discard(key.symbol)
+            self._turns.append(market)
+            self._turn_weights.append(self._turn_weights[-1] + market.pair.weight)
 
         def begin() -> None:
             if snapshot:
@@ -134,7 +142,9 @@ class Exchange:
     def _start_instruments(self, subscriber: Subscriber, snapshot: bool) -> Callable[[], None]:
         def begin() -> None:
             if snapshot:
-                subscriber.deliver(INSTRUMENT, instruments_frame(tuple(market.pair for market in self._turns)))
+                subscriber.deliver(
+                    INSTRUMENT, instruments_frame(tuple(market.pair for market in self.markets.values()))
+                )
             self._instrument_subscribers[subscriber] = None
             subscriber.flush()
 

@@ -37,6 +37,7 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8765  # of the public WebSocket; 0: any free one
     seed: int = 0  # of order flow, delays, connection ids and faults
     symbols: tuple[str, ...] = ()  # the pairs that are listed; empty means all that the venue knows
+    also: bool = False  # list every other pair too, whose book begins to move when somebody follows it
     rate: float = 100.0  # book messages a second, all pairs together, at depth 10; 0: the books stand still
     faults: tuple[FaultSpec, ...] = ()
 

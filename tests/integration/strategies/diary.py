@@ -63,6 +63,26 @@ class Diary(Strategy):
         self._file.close()
 
 
+class Caller(Diary):
+    """Subscribes to `wanted` in its first book, and gives `given_back` back."""
+
+    wanted: tuple[str, ...]
+    given_back: tuple[str, ...]
+
+    def on_start(self) -> None:
+        super().on_start()
+        self._has_called = False
+
+    def on_book(self, book: BookTop) -> None:
+        super().on_book(book)
+        if not self._has_called:
+            self._has_called = True
+            for symbol in self.wanted:
+                self.write("asked", symbol=symbol, taken=self.context.subscribe(symbol))
+            for symbol in self.given_back:
+                self.context.unsubscribe(symbol)
+
+
 class Sleeper(Diary):
     """Blocks in its hundredth book until there is the file `until`, then writes on."""
 

@@ -1,0 +1,96 @@
+"""A market ring and its board, as one strategy follows them."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from engine.processes.freshness import Freshness
+from engine.processes.pair_table import PairTable
+from engine.ring import BoardReader, Subscriber
+from engine.strategy_host.book_calls import BookCalls
+from engine.telemetry import Counters
+from engine.topology import NO_CHANNELS, Channel, PairRow, Shard
+from engine.units import MonoNs
+
+
+class MarketPort(Struct, frozen=True):
+    """One shard, as a subscriber needs it."""
+
+    shard: Shard
+    ring: memoryview | bytearray
+    board: memoryview | bytearray
+    counters: Counters | None = None
+    """The feed's, evidence of how old its data are; None where there is none, in a
+    replay."""
+    table: PairTable | None = None
+    """Its pairs; None where they are those from the start, for ever."""
+
+    @property
+    def rows(self) -> Sequence[PairRow]:
+        """The pairs that the feed follows now, by their index."""
+        return self.shard.first_rows if self.table is None else self.table.rows
+
+    def freshness(self, pair_index: int) -> Freshness | None:
+        """How old a pair's data are, by evidence."""
+        return None if self.counters is None else Freshness(self.counters, pair_index)
+
+
+class FollowedRing:
+    """One market ring and its board, followed by one strategy."""
+
+    __slots__ = (
+        "beginning",
+        "behind",
+        "board",
+        "board_from",
+        "board_read_at",
+        "books_wanted",
+        "calls",
+        "channels",
+        "gaps_seen",
+        "polled_at",
+        "port",
+        "shard",
+        "subscriber",
+        "symbols",
+    )
+
+    def __init__(self, port: MarketPort, first_sequence: int | None) -> None:
+        self.port = port
+        self.shard = port.shard
+        self.subscriber = Subscriber(port.ring, first_sequence)
+        self.board = BoardReader(port.board)
+        # By pair index: the pair's name, what the strategy is told of it, and whether its
+        # books are among that.
+        self.symbols = [""] * port.shard.pairs_max
+        self.channels = [NO_CHANNELS] * port.shard.pairs_max
+        self.books_wanted = [False] * port.shard.pairs_max
+        # Pairs that are followed anew, by index: name, and what of them. They begin with
+        # what the board says of them.
+        self.beginning: dict[int, tuple[str, Channel]] = {}
+        # The subscriber's gap when it was last looked at.
+        self.gaps_seen = 0
+        # When the ring was last looked at.
+        self.polled_at = MonoNs(0)
+        # Up to this sequence the ring repeats what the board has told already.
+        self.board_read_at = 0
+        # Were records missed for which the board has not been read yet?
+        self.behind = False
+        # The pair at which reading the board goes on, when a turn ended in the middle of
+        # it.
+        self.board_from = 0
+        # From the ring to the callbacks.
+        self.calls: BookCalls
+
+    def follow(self, pair_index: int, symbol: str, channels: Channel) -> None:
+        """Take these channels of a pair, and no others, from the next record on."""
+        self.symbols[pair_index] = symbol
+        self.channels[pair_index] = channels
+        self.books_wanted[pair_index] = Channel.BOOK in channels
+        self.calls.follow(pair_index, symbol, Channel.BOOK in channels)
+
+    def forget(self, symbol: str) -> None:
+        """Take nothing of a pair that was refused: its index may be another pair's next."""
+        self.beginning = {index: begun for index, begun in self.beginning.items() if begun[0] != symbol}
+        if symbol in self.symbols:
+            self.follow(self.symbols.index(symbol), "", NO_CHANNELS)

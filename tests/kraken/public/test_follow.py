@@ -1,0 +1,175 @@
+"""Pairs and channels that are subscribed and given back while the session lives."""
+
+from engine.kraken.public.events import PairChanged, Refused
+from engine.topology import ALL_CHANNELS, NO_CHANNELS, Channel
+from tests.kraken.wire import T0, S, Tape, acks, asked, changed, error, live, obey, poll, sent, states
+
+BOOK = Channel.BOOK
+INSTRUMENTS = (
+    b'{"channel":"instrument","type":"snapshot","data":{"assets":[{"id":"SOL","precision":10}],"pairs":['
+    b'{"symbol":"BTC/USD","status":"online","qty_precision":8,"price_precision":1},'
+    b'{"symbol":"SOL/USD","status":"online","qty_precision":8,"price_precision":2}]}}'
+)
+
+
+def sol():
+    return Tape("SOL/USD", decimals=(2, 8), mid=14_000)
+
+
+def test_a_pair_that_is_followed_later_becomes_live_as_one_from_the_start():
+    """On the connection that is open, with what the instrument channel said long before."""
+    btc, tape = Tape(), sol()
+    session = live(btc)
+    session.receive(INSTRUMENTS, T0)
+    events = session.follow("SOL/USD", 1, BOOK | Channel.TRADE, T0)
+
+    assert states(events) == [("SOL/USD", "stale")]
+    (told,) = [event for event in events if isinstance(event, PairChanged)]
+    assert (told.pair.symbol, told.pair.price_precision, told.base_decimals) == ("SOL/USD", 2, 10)
+    session.poll(T0)
+    requests = session.to_send()
+    assert len(requests) == 2
+    for request in requests:
+        for answer in acks(request):
+            session.receive(answer, T0)
+    assert session.feeds["SOL/USD"].confirmed == BOOK | Channel.TRADE | Channel.CANDLE  # which is made of trades
+    assert states(session.receive(tape.snapshot(), T0)) == [("SOL/USD", "live")]
+    assert changed(session.receive(tape.nudge(), T0)) == ["SOL/USD"]
+    assert changed(session.receive(btc.nudge(), T0)) == ["BTC/USD"]
+    assert session.feeds["SOL/USD"].pair_index == 1
+
+
+def test_a_reconnect_subscribes_exactly_what_is_wanted():
+    """The added pair among it, the one that was given back not."""
+    session = live(Tape(), Tape("ETH/USD", decimals=(2, 8)))
+    session.follow("SOL/USD", 2, BOOK | Channel.TICKER, T0)
+    session.follow("ETH/USD", 1, NO_CHANNELS, T0)
+    session.poll(T0)
+    obey(session, T0)
+    events = session.closed(T0 + S, "cut")
+    session.opened(T0 + 2 * S)
+    requests = sent(session)
+
+    assert states(events) == [("BTC/USD", "stale")]  # of the others nothing was live
+    assert asked(requests, "subscribe") == ["BTC/USD", "SOL/USD"]
+    assert asked(requests, "subscribe", "ticker") == ["SOL/USD"]
+    assert asked(requests, "unsubscribe") == []
+
+
+def test_a_pair_that_is_given_back_is_silent_and_asked_for_no_more():
+    """Its state says so; what still comes is ignored; no silence of it is a failure."""
+    btc, eth = Tape(), Tape("ETH/USD", decimals=(2, 8))
+    session = live(btc, eth, book_silence_ns=5 * S)
+    events = session.follow("ETH/USD", 1, NO_CHANNELS, T0)
+    session.poll(T0)
+    requests = sent(session)
+
+    assert states(events) == [("ETH/USD", "unsubscribed")]
+    assert asked(requests, "unsubscribe") == ["ETH/USD"]
+    assert session.receive(eth.nudge(), T0) == ()
+    assert list(session.receive(eth.snapshot(), T0)) == []
+    session.receive(btc.nudge(), T0)
+    later = poll(session, T0, T0 + 4 * S)
+    assert states(later) == []
+    assert asked(sent(session), "subscribe") == []
+    assert states(session.doubt(("ETH/USD",), "whatever")) == []
+    assert session.feeds["ETH/USD"].confirmed == NO_CHANNELS
+
+
+def test_one_channel_is_given_back_alone():
+    """The book stays, and its updates come."""
+    btc = Tape()
+    session = live(btc)
+    session.follow("BTC/USD", 0, BOOK | Channel.TRADE, T0)
+    session.poll(T0)
+    obey(session, T0)
+    events = session.follow("BTC/USD", 0, BOOK, T0)
+    session.poll(T0)
+
+    assert states(events) == []
+    assert asked(sent(session), "unsubscribe", "trade") == ["BTC/USD"]
+    assert changed(session.receive(btc.nudge(), T0)) == ["BTC/USD"]
+
+
+def test_given_back_and_wanted_again_it_is_unsubscribed_first():
+    """And the late answer to the first request changes nothing of the second."""
+    btc = Tape()
+    session = live(btc)
+    session.follow("BTC/USD", 0, NO_CHANNELS, T0)
+    events = session.follow("BTC/USD", 0, BOOK, T0)
+    session.poll(T0)
+    requests = session.to_send()
+    again = [request for request in requests if b'"subscribe"' in request]
+
+    assert states(events) == [("BTC/USD", "stale")]
+    assert [b'"unsubscribe"' in request for request in requests] == [True, False]
+    for answer in acks(again[0]):
+        session.receive(answer, T0)
+    assert states(session.receive(btc.snapshot(), T0)) == [("BTC/USD", "live")]
+    for answer in acks(requests[0]):
+        assert session.receive(answer, T0) == ()
+    assert str(session.feeds["BTC/USD"].state) == "live"
+
+
+def test_a_book_in_doubt_that_is_given_back_is_unsubscribed_once():
+    """Its renewal waits to be asked for; that is void."""
+    btc = Tape()
+    session = live(btc, requests_per_s=1.0)
+    for _ in range(12):  # use the burst up
+        session.follow("BTC/USD", 0, BOOK | Channel.TRADE, T0)
+        session.poll(T0)
+        session.follow("BTC/USD", 0, BOOK, T0)
+        session.poll(T0)
+    session.to_send()
+    session.receive(btc.update([("4999.9", "9.00000000")]).replace(b'"checksum":', b'"checksum":1'), T0)
+    session.follow("BTC/USD", 0, NO_CHANNELS, T0)
+    poll(session, T0, T0 + 40 * S)
+    requests = sent(session)
+
+    assert len(asked(requests, "unsubscribe")) <= 1
+    assert asked(requests, "subscribe") == []
+
+
+def test_a_name_that_kraken_refuses_is_told_as_a_refusal_alone():
+    """No state of a pair that there is not: its index goes to another name."""
+    session = live(Tape())
+    session.receive(INSTRUMENTS, T0)
+    session.follow("SOX/USD", 1, ALL_CHANNELS, T0)
+    session.poll(T0)
+    requests = session.to_send()
+    events = [
+        event
+        for request in requests
+        for event in session.receive(error(request, "Currency pair not supported SOX/USD", "SOX/USD"), T0)
+    ]
+
+    assert {type(event) for event in events} == {Refused}
+    assert "did you mean SOL/USD?" in events[0].advice
+    session.forget("SOX/USD", T0)
+    events = session.follow("SOL/USD", 1, BOOK, T0)
+    assert ("SOL/USD", "stale") in states(events)
+    assert session.feeds["SOL/USD"].pair_index == 1
+    assert set(session.feeds) == {"BTC/USD", "SOL/USD"}
+
+
+def test_without_a_connection_it_is_wanted_and_asked_for_when_there_is_one():
+    """Nothing is sent into the void, nothing forgotten."""
+    session = live(Tape())
+    session.closed(T0 + S, "cut")
+    session.follow("SOL/USD", 1, BOOK, T0 + S)
+
+    assert session.to_send() == []
+    session.opened(T0 + 2 * S)
+    assert asked(sent(session), "subscribe") == ["BTC/USD", "SOL/USD"]
+
+
+def test_many_pairs_at_once_share_requests():
+    """As at the start: the pace is the session's."""
+    session = live(Tape())
+    session.closed(T0 + S, "cut")
+    for number in range(120):
+        session.follow(f"P{number}/USD", 1 + number, BOOK, T0 + S)
+    session.opened(T0 + 2 * S)
+    requests = sent(session)
+
+    assert [len(r["params"].get("symbol", [])) for r in requests if r["params"]["channel"] == "book"] == [50, 50, 21]
