@@ -39,7 +39,7 @@ def test_a_run_on_the_local_venue_ends_with_the_summary_that_is_promised(engines
     assert summary["unknown"] == summary["malformed"] == 0
     assert summary["heartbeats"] >= 2
     assert summary["restarts"] == {"public_feed-0": 0, "order_router": 0, "private_feed": 0}
-    assert set(summary["latency_us"]["wire_to_strategy"]) == {"count", "p50", "p99", "p999", "max"}
+    assert set(summary["latency_us"]["wire_to_strategy"]) == {"count", "mean", "p50", "p99", "p999", "max"}
     assert summary["latency_us"]["wire_to_strategy"]["count"] > 100
 
 
@@ -110,7 +110,7 @@ def test_several_strategies_and_shards_each_get_their_pairs(engines: Engines, tm
     assert engine.stop() == 0, engines.logs()
     summary = summary_of(tmp_path / "out.json")
 
-    assert set(summary["rings"]) == {"market-0", "market-1"}
+    assert {ring for ring in summary["rings"] if ring.startswith("market")} == {"market-0", "market-1"}
     assert {entry["symbol"] for entry in Diary(tmp_path / "all").entries("book")} == set(summary["symbols"])
     assert {entry["symbol"] for entry in Diary(tmp_path / "some").entries("book")} == {"ETH/USD", "XRP/USD"}
     assert Diary(tmp_path / "some").entries("start")[0]["symbols"] == ["ETH/USD", "XRP/USD"]

@@ -2,6 +2,7 @@
 
 from engine.instant import Instant
 from engine.kraken.connection.kraken_time import KrakenTime
+from engine.kraken.rest.requests import DEADLINE_MAX_NS
 from engine.order_router.core.lookup.search import OrderSearch
 from engine.orders.blotter import Blotter
 from engine.orders.rings.commands import Submit
@@ -60,11 +61,11 @@ def test_the_deadline_of_an_order_is_by_krakens_clock() -> None:
 
 
 def test_an_order_is_found_though_our_clock_was_ahead_when_it_left() -> None:
-    """It opened at a time before the one that we sent it at: its client order id is proof enough."""
+    """It opened at a time before the one that we sent it at, by as much as a clock of ours may have been wrong."""
     blotter = Blotter()
     commit(blotter, [submitted()])
     commit(blotter, blotter.on_doubt(KEY, "no answer", AT))
-    search = OrderSearch([blotter.open[KEY]], life_ns=NS_PER_S, asks_closed=False)
+    search = OrderSearch([blotter.open[KEY]], life_ns=DEADLINE_MAX_NS, asks_closed=False)
     row = OrderLookup(order_id=ORDER_ID, cl_ord_id=KEY, status="open", side="buy", opened_at=WallNs(AT - 40 * NS_PER_S))
 
     assert KEY in search.take([row], "")
