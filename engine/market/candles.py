@@ -423,6 +423,12 @@ class Candles:
         for series in self._series:
             series.dig(_Hole(first, last + 1, gap))
 
+    def lack(self, begin: int, end: int) -> None:
+        """Trades are missing in this span of time, whichever: somebody has counted more."""
+        for series in self._series:
+            if series.is_whole(begin, end):
+                series.dig(_Hole(begin, end))
+
     def _found(self, gap: _Gap) -> None:
         """An id of a gap has come late."""
         gap.missing -= 1

@@ -365,10 +365,22 @@ def test_candles_are_compared_with_krakens_own():
     counts = story.counts()
     assert (counts["candles_compared"], counts["candles_differing"]) == (1, 0)
 
-    story.take(channel(("23:12", "100.0", "1", 2)))  # it knows of a trade that we do not
+    story.take(channel(("23:12", "101.0", "1", 1)))  # it knows of another price
     story.at("23:13:10")
     counts = story.counts()
     assert (counts["candles_compared"], counts["candles_differing"]) == (2, 1)
+
+
+def test_an_interval_of_which_kraken_counts_more_trades_is_not_closed():
+    """The last message before a quiet minute was lost: no later id shows it, but its own channel does."""
+    story = Story(1)
+    story.trade("23:10:30")
+    story.trade("23:11:20")
+    story.take(channel(("23:11", "100.0", "2", 2)))
+    story.at("23:12:30")
+
+    assert not any("closed" in row[3] for row in story.candles())
+    assert story.counts()["candles_missed"] == 2  # the first, of which no REST tells the beginning, and this one
 
 
 def test_what_an_earlier_connection_told_last_is_not_compared():
