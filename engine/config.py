@@ -39,6 +39,7 @@ STRATEGIES_MAX = 64  # each has its own state and callbacks on one core
 RING_SLOTS_MIN, RING_SLOTS_MAX = 1 << 10, 1 << 22  # 0.4 MB and 1.6 GB at ten levels
 VALUE_CHARS_SHOWN_MAX = 60
 
+Cpu = Annotated[int, Meta(ge=0, le=4095)]
 NAME = re.compile(r"[a-z0-9_-]{1,32}")
 # BASE/QUOTE in the letters that Kraken uses: 1INCH/USD, ETH2.S/ETH, AAPLx/USD. Whether the
 # pair exists, Kraken decides.
@@ -158,6 +159,9 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(ge=1, le=200, description="pairs in one subscribe request, so that a thousand pairs take seconds")
     ] = 50
     spin: Annotated[bool, Meta(description="never sleep: faster by some 20 µs, costs one core per shard")] = False
+    cpus: Annotated[
+        tuple[Cpu, ...], Meta(description="the CPUs that may run the public feeds, a shard on each in turn; none: all")
+    ] = ()
 
 
 class ConnectionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -224,6 +228,9 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """[engine]: the process that runs strategies and starts the others."""
 
     spin: Annotated[bool, Meta(description="the strategy host never sleeps: faster, costs one core")] = False
+    cpus: Annotated[
+        tuple[Cpu, ...], Meta(description="the CPUs that may run the strategies of `engine run`; none: all")
+    ] = ()
     restart_delay_min_s: Annotated[
         float, Meta(ge=0.01, le=60.0, description="before a dead process is started again, the first time")
     ] = 0.1
@@ -353,6 +360,7 @@ class TradingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     spin: Annotated[
         bool, Meta(description="the order router never sleeps: orders leave some 0.2 ms sooner, costs one core")
     ] = False
+    cpus: Annotated[tuple[Cpu, ...], Meta(description="the CPUs that may run the order router; none: all")] = ()
     tier: Annotated[
         Literal["auto", "starter", "intermediate", "pro"],
         Meta(description="of the account at Kraken, for its rate limits; auto: as Kraken tells it"),

@@ -110,7 +110,7 @@ def test_the_example_shows_every_setting_at_its_default() -> None:
     def keys(table: dict[str, Any], prefix: str = "") -> set[str]:
         found = set()
         for key, value in table.items():
-            if isinstance(value, list) and isinstance(value[0], dict):
+            if isinstance(value, list) and value and isinstance(value[0], dict):
                 found |= keys(value[0], f"{prefix}{key}[].")
             elif isinstance(value, dict) and key not in ("params", "levels"):
                 found |= keys(value, f"{prefix}{key}.")

@@ -29,6 +29,7 @@ from engine.processes.launch import (
     encode_news,
     read_launch,
 )
+from engine.processes.pinning import pin
 from engine.telemetry.log import FRAMES, configure_log, say_left_out
 
 EXIT_MISCONFIGURED = 2
@@ -84,6 +85,7 @@ def _run(
     run: Callable[[Any, socket.socket, Tell], Awaitable[None]],
 ) -> int:
     setproctitle(f"kraken-engine {title}"[:120])
+    pin(launch.cpus)
     levels = ({FRAMES: "info"} if launch.log.frames else {}) | launch.log.levels
     configure_log(launch.log.level, launch.log.format, name, levels=levels)
     news = socket.socket(fileno=launch.news_fd)

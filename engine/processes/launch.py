@@ -30,6 +30,8 @@ class ActorLaunch(Struct, frozen=True, kw_only=True):
     news_fd: int
     """A socket for News to the supervisor; its other end closes when the supervisor dies."""
     parent_pid: int
+    cpus: tuple[int, ...] = ()
+    """The CPUs that may run the process; none: all."""
     log: LogConfig
 
 

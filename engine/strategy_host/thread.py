@@ -14,6 +14,7 @@ import uvloop
 
 from engine.clock import Clock
 from engine.errors import StrategyError
+from engine.processes.pinning import pin
 from engine.processes.runner import LoopRunner
 from engine.ring import Doorbell
 from engine.strategy_host.host import StrategyHost
@@ -27,11 +28,21 @@ log = structlog.get_logger("strategy_host")
 class HostThread:
     """Runs a StrategyHost from `start` to `stop`."""
 
-    def __init__(self, host: StrategyHost, doorbells: Sequence[Doorbell], clock: Clock, *, spin: bool) -> None:
+    def __init__(
+        self,
+        host: StrategyHost,
+        doorbells: Sequence[Doorbell],
+        clock: Clock,
+        *,
+        spin: bool,
+        cpus: Sequence[int] = (),
+    ) -> None:
+        """`cpus`: the CPUs that may run the thread; none: all."""
         self._host = host
         self._doorbells = doorbells
         self._clock = clock
         self._spin = spin
+        self._cpus = cpus
         # Done when every strategy has started; fails with what one of them raised.
         self._started: Future[None] = Future()
         # Done when the thread has ended.
@@ -75,6 +86,7 @@ class HostThread:
             strategy.forked()
 
     def _run(self) -> None:
+        pin(self._cpus)
         os.register_at_fork(after_in_child=self._forked)
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             main = runner.get_loop().create_task(self._main())

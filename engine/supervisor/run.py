@@ -18,6 +18,7 @@ from engine.config import Config, VenueConfig
 from engine.credentials import checked, hand_over, no_core_dumps, take_environment
 from engine.errors import ConfigError
 from engine.ledger_check import compare_with_ledger
+from engine.processes.pinning import check_cpus
 from engine.state_directory import default_state_dir, next_run
 from engine.strategy_host.loading import NamedStrategy
 from engine.supervisor.descriptors import ensure_descriptors
@@ -67,7 +68,11 @@ class Run:
         `strategies` is how many there will be. Raises ConfigError when an engine of this
         name runs, or this process may open too few files.
         """
-        ensure_descriptors(shards=self.config.feed.shards, strategies=strategies)
+        config = self.config
+        check_cpus((
+            ("feed.cpus", config.feed.cpus), ("engine.cpus", config.engine.cpus), ("trading.cpus", config.trading.cpus),
+        ))  # fmt: skip
+        ensure_descriptors(shards=config.feed.shards, strategies=strategies)
         self._directory.acquire()
         if self._local_options is not None:
             self._local = LocalVenue(self.config.symbols, self._local_options)

@@ -205,8 +205,12 @@ class Supervisor:
         if self._trading is not None:
             rings += self._trading.report_memories
         doorbells = [Doorbell(ring, STRATEGY_HOST_DOORBELL, self._eventfd) for ring in rings]
-        place = LoopHost if in_loop else HostThread
-        self._thread: HostThread | LoopHost = place(self._host, doorbells, self.clock, spin=config.engine.spin)
+        spin = config.engine.spin
+        self._thread: HostThread | LoopHost = (
+            LoopHost(self._host, doorbells, self.clock, spin=spin)
+            if in_loop
+            else HostThread(self._host, doorbells, self.clock, spin=spin, cpus=config.engine.cpus)
+        )
         self._watch_of_callbacks = CallbackWatch(
             [
                 Watched(
@@ -474,6 +478,7 @@ class Supervisor:
             candle_history=config.feed.candle_history,
             conflate=config.feed.conflate,
             spin=config.feed.spin,
+            cpus=(config.feed.cpus[feed.shard.number % len(config.feed.cpus)],) if config.feed.cpus else (),
             attempts_max=ATTEMPTS_MAX // (len(self._feeds) + (2 if self._trading is not None else 0)),
             ring_fd=feed.ring.fd,
             board_fd=feed.board.fd,

@@ -234,6 +234,7 @@ class Trading:
             ca_file=config.venue.ca_file,
             connection=config.connection,
             attempts_max=self._attempts_max,
+            cpus=config.trading.cpus,
             credentials_fd=account.credentials_fd,
             is_live=account.is_live,
             run=account.run,

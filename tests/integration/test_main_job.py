@@ -1,10 +1,12 @@
 """The main job: from the venue's wire to a strategy's callback, through all processes."""
 
 import json
+import os
 from pathlib import Path
 
 from tests.integration.rig import CALM, PATIENCE_S, STRATEGIES, Diary, Engines, eventually, summary_of
 
+CPU = max(os.sched_getaffinity(0))
 CONTRACT = {
     "seconds", "symbols", "trades", "tickers", "candles", "heartbeats", "unknown", "malformed", "rings",
     "latency_us", "restarts", "native", "exit",
@@ -86,6 +88,7 @@ def test_several_strategies_and_shards_each_get_their_pairs(engines: Engines, tm
         symbols = ["BTC/USD", "ETH/USD", "XRP/USD", "SOL/USD"]
         [feed]
         shards = 2
+        cpus = [{CPU}]
         [[strategy]]
         target = "{STRATEGIES}:Diary"
         name = "all"
@@ -107,6 +110,8 @@ def test_several_strategies_and_shards_each_get_their_pairs(engines: Engines, tm
             lambda name=name, symbols=symbols: {e["symbol"] for e in diaries[name].entries("book")} >= symbols,
             f"{name} has a book of each of its pairs",
         )
+    pinned = {"public_feed" in " ".join(child.cmdline()): child.cpu_affinity() for child in engine.children()}
+    assert pinned[True] == [CPU]
     assert engine.stop() == 0, engines.logs()
     summary = summary_of(tmp_path / "out.json")
 
