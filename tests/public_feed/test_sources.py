@@ -332,3 +332,29 @@ def test_both_sources_are_compared_on_a_schedule(bid: str, ask: str, ppm: int, b
     assert (feed.comparisons, feed.divergence_ppm, feed.divergences) == (1, ppm, beyond)
     assert story.market.publisher.cursor == published
     assert story.marks() == (WS, WS, WS)
+
+
+def test_an_hour_with_a_disconnect_is_the_websockets_for_ninety_five_per_cent():
+    """Five seconds without it, in which REST serves; the rest is an hour of heartbeats, books and tickers."""
+    story = Story()
+    story.serve()
+
+    def half_an_hour() -> None:
+        for _ in range(30 * 60):
+            story.market.take(ticker_frame(), HEARTBEAT)
+            story.wait(NS_PER_S)
+
+    half_an_hour()
+    story.lose()
+    story.answer(Kind.TICKER, [TICKER])
+    story.answer(Kind.BOOK, DEPTH)
+    story.answer(Kind.TRADES, [])
+    story.wait(5 * NS_PER_S)
+    story.connect()
+    story.serve()
+    half_an_hour()
+
+    served = dict(zip(Source, story.sources.served_ns, strict=True))
+    assert served[WS] / sum(served.values()) >= 0.95
+    assert served[REST] > 0
+    assert story.marks() == (WS, WS, WS)
