@@ -145,7 +145,7 @@ def amendments(draw: st.DrawFn, usual: Pair) -> Amendment:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data(), limits)
 def test_a_quick_yes_to_an_amend_is_a_yes(data: st.DataObject, risk_limits: RiskLimits) -> None:
     """Whatever else is open, filled, limited or being amended."""
@@ -185,7 +185,7 @@ def test_a_quick_yes_to_an_amend_is_a_yes(data: st.DataObject, risk_limits: Risk
             world.quick.check(world.blotter.open.values())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data(), limits)
 def test_a_quick_yes_is_a_yes(data: st.DataObject, risk_limits: RiskLimits) -> None:
     """And its numbers are those of the orders that are open, after every record."""
