@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from engine.order_router.core.settings import CoreSettings
@@ -161,6 +161,10 @@ some_settings = st.builds(
 
 
 @settings(max_examples=300, deadline=None)
+@example(
+    SETTINGS,
+    ["the disk is full", limit("buy", "1", "96"), "the disk has room", "a person resumes", limit("buy", "1", "95")],
+)
 @given(
     some_settings,
     st.lists(st.one_of(one_order, one_order, one_order, st.sampled_from(list(HAPPENINGS))), min_size=3, max_size=16),

@@ -216,6 +216,11 @@ class TradingSession:
         self._req_id = req_id = self._req_id + 1
         return req_id
 
+    def give_back(self, req_id: int) -> None:
+        """Take back the newest number, under which nothing was sent."""
+        if req_id == self._req_id:
+            self._req_id -= 1
+
     def note_sent(self, req_id: int, method: str, purpose: Purpose, now: MonoNs) -> None:
         """Remember a numbered request; call it before the next frame is received."""
         self._pending[req_id] = Pending(req_id, method, now, self._grants, purpose)

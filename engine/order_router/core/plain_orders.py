@@ -112,9 +112,11 @@ class PlainOrders:
         try:
             request = text.write(ticks, lots, key_bytes, deadline, session.quoted_token, number)
         except UNWRITABLE:
+            session.give_back(number)
             return False
         submitted = Submitted(key, strategy, intent, deadline, "websocket", None, at, pair.base_decimals)
         if not self._records.write((submitted,)):
+            session.give_back(number)
             return False
         is_sent = self._socket.send(request)
         # The bytes have left; now what could wait.
