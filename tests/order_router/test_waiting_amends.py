@@ -24,6 +24,16 @@ QUEUES = replace(
 )
 
 
+def change(price=None, qty=None):
+    """To this limit in ticks, or this quantity."""
+    return Amendment(
+        price_decimals=1,
+        qty_decimals=8,
+        qty=None if qty is None else QtyLots(qty * 10**8),
+        limit_price=None if price is None else PriceTicks(price),
+    )
+
+
 class Quote:
     """One open order, which a test amends."""
 
@@ -47,12 +57,7 @@ class Quote:
 
     def amend(self, price=None, qty=None):
         """Ask for this limit in ticks, or this quantity."""
-        change = Amendment(
-            price_decimals=1, qty_decimals=8,
-            qty=None if qty is None else QtyLots(qty * 10**8),
-            limit_price=None if price is None else PriceTicks(price),
-        )  # fmt: skip
-        self.world.ask(Amend(KEY, change, self.world.clock.mono_ns(), MonoNs(0)))
+        self.world.ask(Amend(KEY, change(price, qty), self.world.clock.mono_ns(), MonoNs(0)))
 
 
 def test_an_amend_at_every_tick_ends_at_the_newest_price():
@@ -181,3 +186,34 @@ def test_a_router_that_dies_takes_them_with_it():
     quote.world.run(NS_PER_S)
     assert quote.made.price == Decimal(92)
     quote.world.agree()
+
+
+def test_one_that_finds_room_does_not_leave_an_older_one_behind():
+    """The older one waits for the rate counter; the newer one comes when there is room, and is the last word."""
+    quote = Quote(replace(QUEUES, limits=RiskLimits(duplicate_window_ns=0, orders_per_s_max=Decimal(1))))
+    quote.world.run(NS_PER_S)
+    quote.amend(price=940)
+    quote.world.run(100 * NS_PER_MS)
+    quote.amend(price=930, qty=2)
+    core, clock = quote.world.rig.core, quote.world.clock
+    clock.advance(NS_PER_S)  # and nothing has looked at it yet
+    core.take_command(Amend(KEY, change(price=920), MonoNs(clock.mono_ns()), MonoNs(0)))
+    quote.world.run(3 * NS_PER_S)
+
+    assert (quote.made.price, quote.made.qty) == (Decimal(92), Decimal(2))
+    quote.world.agree()
+
+
+def test_waiting_is_told_once():
+    """Not at every look for room."""
+    quote = Quote(replace(QUEUES, limits=RiskLimits(duplicate_window_ns=0, orders_per_s_max=Decimal(1))))
+    quote.world.run(NS_PER_S)
+    quote.amend(940)
+    quote.world.run(100 * NS_PER_MS)
+    quote.amend(930)
+    quote.world.run(100 * NS_PER_MS)
+    before = quote.world.rig.core.records.outboxes[STRATEGY].sent
+    quote.world.run(500 * NS_PER_MS)
+
+    assert quote.told.is_amending
+    assert quote.world.rig.core.records.outboxes[STRATEGY].sent == before

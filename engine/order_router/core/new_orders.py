@@ -399,16 +399,18 @@ class NewOrders:
         if order is None:
             self._records.report(self._blotter.get(command.key))
             return
-        if order.pending == "amend" and order.amendment == command.amendment and not self.waiting_amends.has(order.key):
+        is_told = since is not None or self.waiting_amends.has(order.key)
+        if since is None:
+            command = self.waiting_amends.on_top(command)
+        if order.pending == "amend" and order.amendment == command.amendment:
             return  # it is under way already
         if why := self._amend_refusal(order, command, now):
-            if self._may_wait(order, why):
-                is_first = not self.waiting_amends.has(order.key)
-                self.waiting_amends.put(command, why, now if since is None else since)
-                if is_first:
-                    self._records.report(order)  # an amend of it is under way, for the strategy
-            else:
+            if not self._may_wait(order, why):
                 self._records.report(order, why.within(AMEND_REFUSED))
+                return
+            self.waiting_amends.put(command, why, now if since is None else since)
+            if not is_told:
+                self._records.report(order)  # an amend of it is under way, for the strategy
             return
         cost = self._amend_cost(order)
         goes_by_rest = not self._websocket.is_ready and self.settings.rest_fallback and self._rest.is_reachable

@@ -35,8 +35,6 @@ class WaitingAmends:
         """`wait_ns_max`: how long the newest amend of an order waits."""
         self._wait_ns_max = wait_ns_max
         self._waiting: dict[str, WaitingAmend] = {}
-        # Amends that a newer one took the place of.
-        self.replaced = 0
 
     def has(self, key: str) -> bool:
         """True if an amend of this order waits."""
@@ -49,15 +47,18 @@ class WaitingAmends:
         """The key and the amend of each, oldest order first; they may be taken meanwhile."""
         return iter(list(self._waiting.items()))
 
-    def put(self, command: Amend, why: Refusal, now: MonoNs) -> None:
-        """Have an amend wait, in place of the one of its order that waits already: what the
-        newer one leaves as it is, the older one's word holds for.
+    def on_top(self, command: Amend) -> Amend:
+        """A newer amend, with what one of its order that waits asked for besides; that one
+        waits no more.
         """
-        older = self._waiting.get(command.key)
-        if older is not None:
-            self.replaced += 1
-            command = replace(command, amendment=_on_top(command.amendment, older.command.amendment))
-        self._waiting[command.key] = WaitingAmend(command, why, now)
+        older = self._waiting.pop(command.key, None)
+        if older is None:
+            return command
+        return replace(command, amendment=_on_top(command.amendment, older.command.amendment))
+
+    def put(self, command: Amend, why: Refusal, since: MonoNs) -> None:
+        """Have an amend wait; none of its order does already."""
+        self._waiting[command.key] = WaitingAmend(command, why, since)
 
     def take(self, key: str) -> WaitingAmend | None:
         """The amend of this order, which waits no more; None if there is none."""
