@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine.cli.ending import SIGNALS, StopSignals
 from tests.integration.rig import CALM, CAPTURES, PATIENCE_S, Engines, RunningEngine, eventually, summary_of
 
 LEAVING = Path(__file__).parent / "strategies" / "leaving.py"
@@ -86,6 +87,20 @@ def test_a_signal_while_the_engine_starts_is_kept_until_it_can_end_in_order(
 
     assert (code, summary_of(tmp_path / "out.json")["exit"]) == (0, "clean")
     assert not lock.parent.exists()
+
+
+def test_a_hangup_that_was_put_off_ends_nothing() -> None:
+    """An engine under nohup outlives its terminal."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        for put_off in (signal.SIG_IGN, signal.SIG_DFL):
+            signal.signal(signal.SIGHUP, put_off)
+            StopSignals().install()
+            assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) is (put_off is signal.SIG_IGN)
+            assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, signal.SIG_DFL)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_strategy_whose_import_never_ends_is_given_up(engines: Engines, tmp_path: Path) -> None:
