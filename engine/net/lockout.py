@@ -12,7 +12,6 @@ from engine.errors import EngineError
 from engine.units import NS_PER_S, MonoNs
 
 LOCKOUT_NS = 900 * NS_PER_S
-LOCKOUT_TEXT = "EGeneral:Temporary lockout"
 
 
 class LockedOut(EngineError):

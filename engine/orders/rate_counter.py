@@ -31,7 +31,6 @@ _EDIT: Final[Ages] = ((5, 600), (10, 500), (15, 400), (45, 200), (90, 100))
 _CANCEL: Final[Ages] = ((5, 800), (10, 600), (15, 500), (45, 400), (90, 200), (300, 100))
 
 ADD: Final = RateCost(100)
-CANCEL_ALL_PER_PAIR: Final = RateCost(100)
 DEAD_MAN: Final = RateCost(100)
 
 

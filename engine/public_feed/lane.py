@@ -12,7 +12,7 @@ session's path would have published, byte for byte.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from engine.kraken.public.book_feed import BookFeed
@@ -22,8 +22,6 @@ from engine.native import CORE
 from engine.records import FeedState, Kind
 from engine.ring import BoardWriter, Publisher
 from engine.units import MonoNs
-
-Receive = Callable[[bytes, MonoNs], Sequence[Event]]
 
 
 class Lane(Protocol):

@@ -117,16 +117,9 @@ class StatusData(Struct, gc=False):
     emergency: Raw = Raw(b"[]")
 
 
-class StatusMessage(Struct, gc=False):
-    """{"channel":"status","type":"update","data":[…]}; `type` came last until 2024."""
-
-    data: list[StatusData]
-
-
 # One decoder per message type, created once per process.
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_reply = msgspec.json.Decoder(Reply).decode
-decode_status = msgspec.json.Decoder(StatusMessage).decode
 read_reply = Reader(Reply).decode
 read_statuses = entries_reader(StatusData)
 _decode_raw_list = msgspec.json.Decoder(list[Raw] | None).decode

@@ -25,6 +25,7 @@ from engine.order_router.core.lookup.questions import DEADLINE_MARGIN_NS, HEARTB
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.core.replies import Resolver
 from engine.order_router.core.websocket_route import WebSocketRoute
+from engine.orders.blotter import missing_from
 from engine.orders.intent import Amendment
 from engine.orders.life import OrderState
 from engine.orders.money import add
@@ -201,9 +202,7 @@ class AccountFacts:
         # reports follow; or it had ended before the snapshot was taken, and none ever
         # comes.
         asked_at = fact.asked_at or now
-        unlisted = [
-            order.key for order in self._blotter.open.values() if order.order_id and order.order_id not in listed
-        ]
+        unlisted = [order.key for order in missing_from(self._blotter.open.values(), listed)]
         gone = [key for key in unlisted if (self.sent_at(key) or 0) < asked_at]
         for key in unlisted:
             if key not in gone:

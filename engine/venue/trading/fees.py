@@ -37,7 +37,6 @@ FEE_TIERS: Final = (
     FeeTier(100_000_000, 0, 800),
     FeeTier(500_000_000, 0, 500),
 )
-TAKER_PPM_MAX: Final = FEE_TIERS[0].taker_ppm
 
 
 def fee_tier(volume_usd: float) -> FeeTier:
