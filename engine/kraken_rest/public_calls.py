@@ -19,6 +19,8 @@ from engine.orders.refusal import ErrorKind
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 CALLS_BURST: Final = 3  # so that books, tickers and trades are asked for at once when the socket is lost
+FOR_RENEWALS: Final = 1  # calls that renewing an answer leaves, for the first one after another loss
+FOR_CANDLES: Final = CALLS_BURST - 1  # and calls that candles leave
 SPACING_NS: Final = 100 * NS_PER_MS
 ANSWERS_KEPT_MAX: Final = 256
 FAILURES_MAX: Final = 5  # in a row, then the breaker opens
@@ -77,11 +79,11 @@ class PublicCalls:
         """Whether this very request is waiting for its answer."""
         return request.target in self._under_way
 
-    def may_call(self, now: MonoNs, *, is_urgent: bool = True) -> bool:
-        """Whether a call may be made now; one that is not urgent leaves the burst to those
-        that are. True while the breaker is half-open makes the next call its probe.
+    def may_call(self, now: MonoNs, *, leaves: int = 0) -> bool:
+        """Whether a call may be made now that leaves so many of the burst to others. True
+        while the breaker is half-open makes the next call its probe.
         """
-        burst = CALLS_BURST - 1 if is_urgent else 0
+        burst = CALLS_BURST - 1 - leaves
         if now < self._next_at or self._earned_at > now + burst * self._interval_ns:
             return False
         return self._breaker.opened_at is None or self._breaker.allows(now)

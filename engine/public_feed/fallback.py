@@ -13,7 +13,7 @@ from engine.clock import Clock
 from engine.errors import EngineError
 from engine.kraken.rest.replies import RestRefusal
 from engine.kraken_rest.client import KrakenRest
-from engine.kraken_rest.public_calls import PublicCalls
+from engine.kraken_rest.public_calls import FOR_CANDLES, FOR_RENEWALS, PublicCalls
 from engine.public_feed.candle_feed import CandleAsk
 from engine.public_feed.feed import PublicFeed
 from engine.public_feed.sources import Ask, Sources
@@ -66,7 +66,7 @@ class Fallback:
                 self._feed.take_rest(ask, known.reply, known.received_at)
             elif self._calls.is_under_way(ask.request):
                 self._sources.asked(ask, now)
-            elif self._calls.may_call(now):
+            elif self._calls.may_call(now, leaves=0 if ask.is_first else FOR_RENEWALS):
                 self._sources.asked(ask, now)
                 self._calls.begin(ask.request, now)
                 sending.create_task(self._send(self._rest, ask))
@@ -77,7 +77,11 @@ class Fallback:
     def _look_at_candles(self, sending: asyncio.TaskGroup, rest: KrakenRest, now: MonoNs) -> None:
         """Ask for a candle, when nothing else is to be asked for."""
         candles = self._feed.candles
-        if candles is None or (ask := candles.next_ask(now)) is None or not self._calls.may_call(now, is_urgent=False):
+        if (
+            candles is None
+            or (ask := candles.next_ask(now)) is None
+            or not self._calls.may_call(now, leaves=FOR_CANDLES)
+        ):
             return
         candles.asked()
         if not self._calls.is_under_way(ask.request):

@@ -77,6 +77,8 @@ class Ask(NamedTuple):
     read: Callable[[int, bytes], Any]
     age_ns_max: int
     """How old an answer may be that is known already."""
+    is_first: bool = True
+    """Whether nothing serves what it asks for; False where an answer is only renewed."""
 
 
 class _KindState:
@@ -284,17 +286,26 @@ class Sources:
             if now >= self._gap_ask_at.get(gap.symbol, now):
                 return self._ask_trades(gap.symbol, 0)
         books, tickers, trades = self._kinds
-        if due := self._due(tickers, now):
-            return self._ask_tickers(due)
-        if due := self._due(books, now):
-            symbol = self._symbols[min(due, key=books.ask_at.__getitem__)]
-            request = market_data.depth(symbol, self._settings.publish_levels)
-            return Ask(Kind.BOOK, (symbol,), request, market_data.read_depth, int(books.limit_ns * KNOWN_PER_LIMIT))
-        if due := self._due(trades, now):
-            return self._ask_trades(self._symbols[min(due, key=trades.ask_at.__getitem__)], 0)
+        due = [(each, self._due(each, now)) for each in (tickers, books, trades)]
+        for each, indices in due:
+            if first := [index for index in indices if each.source[index] is Source.NONE]:
+                return self._ask_of(each, first)
+        for each, indices in due:
+            if indices:
+                return self._ask_of(each, indices)._replace(is_first=False)
         if self._settings.compare_ns and now >= self._compare_at:
             return self._ask_for_comparison(now)
         return None
+
+    def _ask_of(self, each: _KindState, due: list[int]) -> Ask:
+        """What is due of a kind: tickers together, of the others the one that is due first."""
+        if each.kind is Kind.TICKER:
+            return self._ask_tickers(due)
+        symbol = self._symbols[min(due, key=each.ask_at.__getitem__)]
+        if each.kind is Kind.TRADES:
+            return self._ask_trades(symbol, 0)
+        request = market_data.depth(symbol, self._settings.publish_levels)
+        return Ask(Kind.BOOK, (symbol,), request, market_data.read_depth, int(each.limit_ns * KNOWN_PER_LIMIT))
 
     def _ask_for_comparison(self, now: MonoNs) -> Ask | None:
         """Ask for the tickers of some pairs, in turn, whose books are live."""
@@ -303,7 +314,7 @@ class Sources:
         turn = [(self._compare_from + step) % count for step in range(min(COMPARED_PAIRS, count))]
         self._compare_from = (turn[-1] + 1) % count
         live = [index for index in turn if self.source(Kind.BOOK, index) is Source.WEBSOCKET]
-        return self._ask_tickers(live) if live else None
+        return self._ask_tickers(live)._replace(is_first=False) if live else None
 
     def _due(self, each: _KindState, now: MonoNs) -> list[int]:
         """The pairs of this kind that REST is to be asked for now."""

@@ -302,6 +302,24 @@ def test_an_answer_is_renewed_within_its_limit_and_failures_sooner():
     assert story.asks() == [Kind.TICKER, Kind.BOOK]
 
 
+def test_what_nothing_serves_goes_before_what_is_renewed():
+    """REST's ticker is due for renewal and serves still; the book has no answer: it is asked for first."""
+    story = Story()
+    story.serve()
+    story.lose()
+    first = story.sources.next_ask(story.now)
+    story.answer(Kind.TICKER, [TICKER])
+    others = story.asks()
+    story.wait(6 * NS_PER_S)
+    asks = []
+    while (ask := story.sources.next_ask(story.now)) is not None:
+        story.sources.asked(ask, story.now)
+        asks.append((ask.kind, ask.is_first))
+
+    assert (first.is_first, others) == (True, [Kind.BOOK, Kind.TRADES])
+    assert asks == [(Kind.BOOK, True), (Kind.TICKER, False)]
+
+
 @pytest.mark.parametrize(("bid", "ask"), [("5000.3", "5000.3"), ("5000.4", "5000.3")])
 def test_a_crossed_book_of_rest_is_not_told(bid: str, ask: str):
     """It makes no sense: asked for again."""
@@ -325,10 +343,12 @@ def test_both_sources_are_compared_on_a_schedule(bid: str, ask: str, ppm: int, b
     story.market.take(HEARTBEAT)
     story.wait(NS_PER_S)
     published = story.market.publisher.cursor
-    story.answer(Kind.TICKER, [TickerData(BTC, bid=D(bid), ask=D(ask))])
+    comparison = story.sources.next_ask(story.now)
+    story.sources.asked(comparison, story.now)
+    story.market.feed.take_rest(comparison, [TickerData(BTC, bid=D(bid), ask=D(ask))], story.now)
     feed = story.market.feed
 
-    assert (before, story.asks()) == ([], [])
+    assert (before, comparison.is_first, story.asks()) == ([], False, [])
     assert (feed.comparisons, feed.divergence_ppm, feed.divergences) == (1, ppm, beyond)
     assert story.market.publisher.cursor == published
     assert story.marks() == (WS, WS, WS)
