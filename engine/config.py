@@ -259,6 +259,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 OnLoss = Literal["cancel", "keep"]
+Positions = Literal["own", "account"]
 Limit = Annotated[float, Meta(ge=0.0, le=1e15)] | None
 CountLimit = Annotated[int, Meta(ge=0, le=225)] | None
 
@@ -322,6 +323,13 @@ class TradingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = "cancel"
     on_engine_loss: Annotated[OnLoss, Meta(description="what becomes of open orders when the engine dies")] = "cancel"
     on_stop: Annotated[OnLoss, Meta(description="what becomes of open orders when the engine is stopped")] = "cancel"
+    positions: Annotated[
+        Positions,
+        Meta(
+            description="what positions begin with: own fills alone, or at each start what the account holds of the "
+            "pair's base currency, at an unknown cost; a strategy may differ"
+        ),
+    ] = "own"
     dead_man_s: Annotated[
         int, Meta(ge=0, le=3600, description="Kraken cancels everything when it has not heard of us so long; 0: never")
     ] = 60
@@ -444,6 +452,9 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = None
     symbols: Annotated[
         tuple[str, ...] | None, Meta(description="the pairs it follows, of those above; all when left out")
+    ] = None
+    positions: Annotated[
+        Positions | None, Meta(description="what its positions begin with; as trading.positions when left out")
     ] = None
     params: Annotated[dict[str, Any], Meta(description="its own parameters; the strategy declares and checks them")] = (
         msgspec.field(default_factory=dict)

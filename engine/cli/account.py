@@ -79,8 +79,10 @@ def positions(name: str, as_json: bool, state_dir: Path | None) -> None:
     """Show what each strategy holds, at which average price, and its profit; of a running
     or a stopped engine.
 
-    A position is what the strategy's own fills came to. What is held is valued while the
-    engine runs, at the last verified book.
+    A position is what the strategy's own fills came to, and with positions = "account"
+    what the account held at the start: that has no known price, so none is shown, and
+    profit counts what was bought by fills alone. What is held is valued while the engine
+    runs, at the last verified book.
     """
     if state_dir is None and is_running(name):
         rows = ask_router(name, {"command": "positions"})["positions"]
@@ -95,11 +97,10 @@ def positions(name: str, as_json: bool, state_dir: Path | None) -> None:
             (
                 row["strategy"] or "external",
                 row["symbol"],
-                row["qty"],
-                row["avg_price"],
-                row["realized"],
-                "unknown" if row["unrealized"] is None else row["unrealized"],
-                row["fees"],
+                *(
+                    "unknown" if row[name] is None else row[name]
+                    for name in ("qty", "avg_price", "realized", "unrealized", "fees")
+                ),
             )
             for row in rows
         ],
@@ -116,10 +117,13 @@ def balances(name: str, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
+    if answer["balances"] is None:
+        click.echo(answer["reason"])
+        return
     print_table(
         ("asset", "total", "held", "free", "earning"),
         [(row["asset"], row["total"], row["held"], row["free"], row["earning"]) for row in answer["balances"]],
-        "no balances yet",
+        "the account holds nothing",
     )
 
 

@@ -166,7 +166,8 @@ class _LineView:
 
 def _trade_line(summary: dict[str, Any]) -> str:
     orders, pnl = summary["orders"], summary["pnl"]
-    held = ", ".join(f"{held['qty']} {symbol}" for symbol, held in summary["positions"].items()) or "nothing"
+    positions = summary["positions"].items()
+    held = ", ".join(f"{held['qty'] or 'unknown'} {symbol}" for symbol, held in positions) or "nothing"
     net = Decimal(pnl["realized"]) + Decimal(pnl["unrealized"]) - Decimal(pnl["fees"])
     return f"{orders['submitted']} orders, {summary['fills']} fills, holds {held}, p&l {_rounded(str(net))} after fees"
 
@@ -313,7 +314,9 @@ def _trading(summary: dict[str, Any]) -> list[str]:
         f"orders  open {trading.get('open_orders', 0)}  {counts}{doubt}   fills {summary['fills']:,}",
     ]
     for symbol, held in summary["positions"].items():
-        lines.append(f"holds   {held['qty']} {symbol.partition('/')[0]} at {_rounded(held['avg_price'])}")
+        price = "an unknown price" if held["avg_price"] is None else _rounded(held["avg_price"])
+        qty = "an unknown quantity of" if held["qty"] is None else held["qty"]
+        lines.append(f"holds   {qty} {symbol.partition('/')[0]} at {price}")
     for currency, pnl in summary["pnl"].get("by_currency", {}).items():
         net = sum((Decimal(pnl[name]) for name in ("realized", "unrealized")), -Decimal(pnl["fees"]))
         lines.append(

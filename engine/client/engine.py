@@ -135,7 +135,7 @@ class Engine:
 
     async def _load(self, strategies: Sequence[Strategy]) -> list[NamedStrategy]:
         config = self.config
-        named = [NamedStrategy(NAME, self._told, config.symbols)]
+        named = [NamedStrategy(NAME, self._told, config.symbols, config.trading.positions)]
         named += make_strategies(config, config.symbols, log.info)
         taken = {one.name for one in named}
         for strategy in strategies:
@@ -145,7 +145,7 @@ class Engine:
                 )
             name = free_name(type(strategy).__name__, taken)
             taken.add(name)
-            named.append(NamedStrategy(name, strategy, config.symbols))
+            named.append(NamedStrategy(name, strategy, config.symbols, config.trading.positions))
         return named
 
     async def _close(self) -> None:
@@ -336,8 +336,9 @@ class Engine:
         )
 
     def position(self, symbol: str) -> Position:
-        """What this program holds of a pair, by its own fills; also of one that it has
-        given back."""
+        """What this program holds of a pair, also of one that it has given back: by its own
+        fills, and with `positions = "account"` what the account held at the start; see
+        `Position.is_known`."""
         return self._known(symbol).context.position(symbol)
 
     @property

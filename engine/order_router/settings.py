@@ -1,5 +1,6 @@
 """Converts a user's configuration to the order core's settings."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from engine.config import RiskConfig, TradingConfig
@@ -10,8 +11,13 @@ from engine.orders.risk import PairLimits, RiskLimits, TightLimits
 from engine.units import NS_PER_MS, NS_PER_S
 
 
-def core_settings(trading: TradingConfig, risk: RiskConfig, hang_ns_max: int) -> CoreSettings:
-    """The settings of the order core."""
+def core_settings(
+    trading: TradingConfig,
+    risk: RiskConfig,
+    hang_ns_max: int,
+    holders: Mapping[str, tuple[str, ...]] | None = None,
+) -> CoreSettings:
+    """The settings of the order core. `holders`: see `CoreSettings`."""
     return CoreSettings(
         new_orders=NewOrderSettings(
             deadline_ns=int(trading.deadline_s * NS_PER_S),
@@ -43,6 +49,7 @@ def core_settings(trading: TradingConfig, risk: RiskConfig, hang_ns_max: int) ->
                 order_percent=_exact(trading.degraded.order_percent),
             ),
         ),
+        holders=holders or {},
         cancels_on_halt=trading.on_strategy_halt == "cancel",
     )
 

@@ -128,7 +128,10 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
         chance=random.random,
     )
     core = build(
-        core_settings(trading, launch.risk, launch.hang_ns_max), ports, opened.blotter,
+        core_settings(
+            trading, launch.risk, launch.hang_ns_max,
+            {port.strategy: port.begins_with for port in launch.reports if port.begins_with},
+        ), ports, opened.blotter,
         written_in_run=opened.of_run, unwritten=opened.unwritten,
     )  # fmt: skip
     router = OrderRouter(

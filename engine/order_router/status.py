@@ -68,8 +68,15 @@ class RouterStatus:
             "open_orders": len(core.blotter.open),
             "unknown": len(core.blotter.in_doubt()),
             "positions": {
-                symbol: {"qty": plain(state.qty), "avg_price": plain(state.avg_price)} for symbol, state in held.items()
-            },
+                symbol: {
+                    "qty": plain(state.qty),
+                    "avg_price": None if state.avg_price is None else plain(state.avg_price),
+                    "unknown_cost_qty": plain(state.unknown_cost_qty),
+                }
+                for symbol, state in held.items()
+            }
+            # Of those that begin with what the account holds, while that is not known.
+            | {symbol: dict.fromkeys(("qty", "avg_price", "unknown_cost_qty")) for symbol in sorted(core.gate.unheld)},
             # Amounts in different quote currencies are not added up: the first is shown
             # here, all of them in `by_currency`.
             "pnl": by_currency.get(main, {"realized": "0", "unrealized": "0", "fees": "0"})
@@ -118,6 +125,9 @@ class RouterStatus:
 
     def _balances(self, _: Request) -> Answer:
         balances = self._core.records.balances
+        if not balances.is_told:
+            why = self._core.gate.report.reason or "it is about to"
+            return {"balances": None, "reason": f"Kraken has not told the balances: {why}"}
         held = balances.held(self._core.blotter.open.values())
         rows = [(asset, balances.wallet(asset, held)) for asset in sorted(balances.assets())]
         return {
@@ -139,6 +149,11 @@ class RouterStatus:
             "positions": [
                 {"strategy": strategy, "symbol": symbol, **position_texts(state, self._boards.mark(symbol))}
                 for strategy, symbol, state in held
+                if self._core.holdings.is_known(strategy, symbol)
+            ]
+            + [
+                {"strategy": strategy, "symbol": symbol, **position_texts(None, None)}
+                for strategy, symbol in self._core.holdings.waiting
             ]
         }
 
@@ -186,4 +201,5 @@ def _total_positions(core: OrderCore) -> dict[str, PositionState]:
         total.cost += state.cost
         total.realized += state.realized
         total.fees += state.fees
+        total.unknown_cost_qty += state.unknown_cost_qty
     return totals

@@ -76,6 +76,11 @@ class Balances:
         """Note that ledger entries may be missing, until the next snapshot."""
         self._has_gap = True
 
+    @property
+    def is_complete(self) -> bool:
+        """True if every total is known and no ledger entry may be missing."""
+        return self.is_told and not self._has_gap
+
     def is_known(self, asset: str) -> bool:
         """True if the total is known.
 

@@ -39,6 +39,7 @@ from engine.orders.journal_records import (
     FillsTold,
     InDoubt,
     ModeChanged,
+    PositionBegan,
     Queued,
     Record,
     Rejected,
@@ -103,6 +104,7 @@ class _State(Struct):
     day_totals: dict[str, Decimal] = {}
     untold: dict[str, list[Filled]] = {}
     queued: list[Queued] = []
+    began: list[tuple[str, str]] = []
 
 
 class Blotter:
@@ -133,6 +135,8 @@ class Blotter:
         # Orders of this run of the engine that wait for the rate counter, by the key of the
         # first.
         self.queued: dict[str, Queued] = {queued.orders[0][0]: queued for queued in state.queued}
+        # Positions that began this run with what the account held: (strategy, pair).
+        self.began = set(state.began)
         self.open: dict[str, TrackedOrder] = {}
         self.ended: OrderedDict[str, TrackedOrder] = OrderedDict((order.key, order) for order in state.ended)
         self.positions = Positions()
@@ -559,6 +563,7 @@ class Blotter:
                     # These belong to an ended run, whose strategies are gone.
                     self.untold.clear()
                     self.queued.clear()
+                    self.began.clear()
                     self.fills_given_up = 0
             case Queued(orders=orders):
                 self.queued[orders[0][0]] = record
@@ -570,6 +575,9 @@ class Blotter:
                 self.mode, self.mode_reason = record.mode, record.reason
             case DayBegan():
                 self.day, self.day_totals = record.day, record.totals
+            case PositionBegan(strategy=strategy, symbol=symbol):
+                self.positions.of(strategy, symbol).begin_with(record.qty)
+                self.began.add((strategy, symbol))
             case Snapshot():
                 self._begin(msgspec.msgpack.decode(record.blotter, type=_State))
             case _:
@@ -779,6 +787,7 @@ class Blotter:
             self.day_totals,
             {strategy: list(fills) for strategy, fills in self.untold.items()},
             list(self.queued.values()),
+            sorted(self.began),
         )
         return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
 

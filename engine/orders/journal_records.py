@@ -246,6 +246,17 @@ class DayBegan(Struct, frozen=True, array_like=True, tag="day"):
     at: WallNs
 
 
+class PositionBegan(Struct, frozen=True, array_like=True, tag="pos"):
+    """A strategy's position in a pair begins a run with what the account holds of the base
+    currency, less what other positions claim of it.
+    """
+
+    strategy: str
+    symbol: str
+    qty: Decimal
+    at: WallNs
+
+
 class Snapshot(Struct, frozen=True, array_like=True, tag="snap"):
     """The fold of all records before it: a new segment of the journal begins with one."""
 
@@ -274,6 +285,7 @@ Record = (
     | Adopted
     | ModeChanged
     | DayBegan
+    | PositionBegan
     | Snapshot
 )
 

@@ -1,9 +1,13 @@
-"""The position of each strategy in each pair, from its own fills, at average cost.
+"""The position of each strategy in each pair, from its own fills, at average cost, and from
+what the account held when the run began where it is configured so.
 
 Exact Decimals in quote currency. A position keeps the cost of what is held, not its average
 price, which is a rounded quotient. A fill that enlarges a position adds to the cost; one
 that reduces it releases its share of the cost and realizes the difference; one that
 reverses it does both. So the final profit is exact.
+
+What the account held has no known cost. It is kept apart: what reduces a position takes
+first what was bought at a known cost, and only that realizes a profit or is valued.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,16 +27,38 @@ class PositionState(Struct):
     """Negative when more was sold than bought. What fills credited to the account, not what
     they traded."""
     cost: Decimal = ZERO
-    """Paid for what is held; negative for a position that was sold."""
+    """Paid for what is held, as far as it is known; negative for a position that was sold."""
     realized: Decimal = ZERO
     """Profit of what was closed, before fees."""
     fees: Decimal = ZERO
     """In quote currency; a fee in the base currency counts at the price of its fill."""
+    unknown_cost_qty: Decimal = ZERO
+    """The part of `qty` that the account held before, at no known cost; never negative."""
 
     @property
-    def avg_price(self) -> Decimal:
-        """In quote currency; 0 without a position."""
+    def avg_price(self) -> Decimal | None:
+        """In quote currency; 0 without a position, None while the cost of a part of it is
+        unknown."""
+        if self.unknown_cost_qty:
+            return None
         return average(self.cost, self.qty) if self.qty else ZERO
+
+    def begin_with(self, qty: Decimal) -> None:
+        """Hold `qty`, which is not negative, from now on: what is more than before has no
+        known cost, what is less is gone without a profit, that of no known cost first.
+        """
+        if self.qty < 0:  # it was sold from what the account held
+            self.qty = self.cost = ZERO
+        more = subtract(qty, self.qty)
+        if more >= 0:
+            self.unknown_cost_qty = add(self.unknown_cost_qty, more)
+        else:
+            unknown = min(self.unknown_cost_qty, -more)
+            known = subtract(self.qty, self.unknown_cost_qty)
+            if gone := subtract(-more, unknown):
+                self.cost = subtract(self.cost, share(self.cost, gone, known))
+            self.unknown_cost_qty = subtract(self.unknown_cost_qty, unknown)
+        self.qty = qty
 
     def fill(
         self,
@@ -64,16 +90,22 @@ class PositionState(Struct):
         if before and (not self.qty or (self.qty > 0) != (before > 0)):
             self.realized = subtract(self.realized, self.cost)
             self.cost = ZERO
+        self.unknown_cost_qty = min(self.unknown_cost_qty, max(self.qty, ZERO))
 
     def _trade(self, signed: Decimal, price: Decimal) -> None:
-        held = self.qty
+        held = subtract(self.qty, self.unknown_cost_qty)
         if held and (held > 0) != (signed > 0):
             closing = signed if abs(signed) < abs(held) else -held
             released = share(self.cost, -closing, held)
             self.realized = subtract(self.realized, add(multiply(closing, price), released))
             self.cost = subtract(self.cost, released)
-            self.qty = add(held, closing)
+            self.qty = add(self.qty, closing)
             signed = subtract(signed, closing)
+        if signed < 0 and self.unknown_cost_qty:
+            given = min(-signed, self.unknown_cost_qty)
+            self.unknown_cost_qty = subtract(self.unknown_cost_qty, given)
+            self.qty = subtract(self.qty, given)
+            signed = add(signed, given)
         if signed:
             self.cost = add(self.cost, multiply(signed, price))
             self.qty = add(self.qty, signed)
@@ -81,21 +113,32 @@ class PositionState(Struct):
             self.qty = self.cost = ZERO
 
     def unrealized(self, mark: Decimal | None) -> Decimal:
-        """The profit of closing everything at `mark`, before fees; 0 without a mark."""
-        return ZERO if mark is None or self.qty == 0 else subtract(multiply(mark, self.qty), self.cost)
+        """The profit of closing everything of known cost at `mark`, before fees; 0 without
+        a mark."""
+        known = subtract(self.qty, self.unknown_cost_qty)
+        return ZERO if mark is None or known == 0 else subtract(multiply(mark, known), self.cost)
 
     def total(self, mark: Decimal | None) -> Decimal:
-        """The profit so far, after fees, with what is held valued at `mark`."""
+        """The profit so far, after fees, with what is held at a known cost valued at
+        `mark`."""
         return subtract(add(self.realized, self.unrealized(mark)), self.fees)
 
 
-def position_texts(state: PositionState, mark: Decimal | None) -> dict[str, str | None]:
+POSITION_TEXTS = ("qty", "unknown_cost_qty", "avg_price", "realized", "unrealized", "fees")
+
+
+def position_texts(state: PositionState | None, mark: Decimal | None) -> dict[str, str | None]:
     """A position for people and JSON, valued at `mark`; `unrealized` is None without one,
-    unless nothing is held."""
+    unless nothing is held, `avg_price` while the cost of a part is unknown, all of it when
+    the position is (no `state`).
+    """
+    if state is None:
+        return dict.fromkeys(POSITION_TEXTS)
     is_priced = mark is not None or not state.qty
     return {
         "qty": plain(state.qty),
-        "avg_price": plain(state.avg_price),
+        "unknown_cost_qty": plain(state.unknown_cost_qty),
+        "avg_price": None if state.avg_price is None else plain(state.avg_price),
         "realized": plain(state.realized),
         "unrealized": plain(state.unrealized(mark)) if is_priced else None,
         "fees": plain(state.fees),
@@ -128,6 +171,14 @@ class Positions:
         if not states:
             return ZERO
         return states[0].qty if len(states) == 1 else total_of(state.qty for state in states)
+
+    def claimed(self, asset: str, *, but: tuple[str, str]) -> Decimal:
+        """What of an asset all positions but one claim, which is of (strategy, pair)."""
+        return total_of(
+            state.qty
+            for key, state in self._states.items()
+            if key != but and state.qty > 0 and key[1].partition("/")[0] == asset
+        )
 
     def symbols_held(self) -> set[str]:
         """Pairs of which some strategy holds something."""

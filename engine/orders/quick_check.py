@@ -185,6 +185,11 @@ class QuickCheck:
         if is_fill:
             own.hold(self._positions.total_qty(symbol))
 
+    def moved(self, symbol: str) -> None:
+        """Note that the position in a pair has changed without a fill."""
+        if (own := self._open.get(symbol)) is not None:
+            own.hold(self._positions.total_qty(symbol))
+
     def allows(self, strategy: str, intent: OrderIntent, pair: Pair, now: MonoNs) -> bool:
         """True if this new order may be sent at once, alone. False: `Risk.refusal` must
         decide.

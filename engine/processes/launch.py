@@ -87,6 +87,8 @@ class ReportPort(Struct, frozen=True):
 
     strategy: str
     ring_fd: int
+    begins_with: tuple[str, ...] = ()
+    """The pairs in which its position begins with what the account holds."""
 
 
 class MarketView(Struct, frozen=True):

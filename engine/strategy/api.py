@@ -166,8 +166,12 @@ class Context(Protocol):
         ...
 
     def position(self, symbol: str) -> Position:
-        """What the strategy holds of a pair, by its own fills, also of one that it has
-        given back. KeyError as for `book`."""
+        """What the strategy holds of a pair, also of one that it has given back: by its own
+        fills, and with `positions = "account"` what the account held at the start.
+
+        Its `is_known` is False until the order router has told it, which is before orders
+        of the pair are taken. KeyError as for `book`.
+        """
         ...
 
     def balance(self, asset: str) -> Balance | None:

@@ -175,7 +175,7 @@ class StrategyContext:
     def position(self, symbol: str) -> Position:
         if not self.knows(symbol):
             self._of(self.pairs, symbol)
-        return self._orders.positions.get(symbol) or Position(symbol)
+        return self._orders.position(symbol)
 
     def knows(self, symbol: str) -> bool:
         """Whether the strategy follows a pair, or has followed it."""

@@ -16,6 +16,8 @@ class NamedStrategy(Struct):
     name: str
     strategy: Strategy
     symbols: tuple[str, ...]
+    positions: str
+    """What its positions begin with: own or account; see `trading.positions`."""
 
 
 def make_strategies(config: Config, symbols: Sequence[str], say: Callable[..., object]) -> list[NamedStrategy]:
@@ -30,9 +32,36 @@ def make_strategies(config: Config, symbols: Sequence[str], say: Callable[..., o
         if name in taken:
             raise ConfigError(f"two strategies are named {name}; give one of them another name")
         taken.add(name)
-        strategies.append(NamedStrategy(name, make_strategy(cls, entry.params, name), entry.symbols or tuple(symbols)))
+        strategies.append(
+            NamedStrategy(
+                name,
+                make_strategy(cls, entry.params, name),
+                entry.symbols or tuple(symbols),
+                entry.positions or config.trading.positions,
+            )
+        )
         say("strategy loaded", name=name, target=entry.target, sha256=fingerprint(cls))
     return strategies
+
+
+def holders(strategies: Sequence[NamedStrategy]) -> dict[str, tuple[str, ...]]:
+    """The strategies of which positions begin with what the account holds, each with its
+    pairs. Raises ConfigError where two positions would begin with the same holding.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    taken: dict[str, str] = {}
+    for named in strategies:
+        if named.positions != "account":
+            continue
+        found[named.name] = named.symbols
+        for symbol in named.symbols:
+            asset, own = symbol.partition("/")[0], f"{named.name}'s in {symbol}"
+            if (other := taken.setdefault(asset, own)) != own:
+                raise ConfigError(
+                    f'with positions = "account", the positions {other} and {own} would both begin with the account\'s '
+                    f'{asset}; leave one of them out of the symbols, or set positions = "own" in its [[strategy]]'
+                )
+    return found
 
 
 def free_name(name: str, taken: set[str]) -> str:

@@ -140,6 +140,9 @@ class OrderClient:
         self.positions: dict[str, Position] = {}
         self.balances: dict[str, Balance] = {}
         self.are_balances_told = False
+        # Whether the router has told all positions that are not nothing; in an engine that
+        # does not trade there is none.
+        self.are_positions_told = ports is None
         self.status = TradingStatus(reason=self._why_off) if ports is None else TradingStatus(reason="starting")
         # Refusals that `next_news` has not returned yet.
         self._news: deque[News] = deque()
@@ -214,6 +217,10 @@ class OrderClient:
         others."""
         known = self.balances.get(asset)
         return Balance(asset) if known is None and self.are_balances_told else known
+
+    def position(self, symbol: str) -> Position:
+        """What the strategy holds of a pair."""
+        return self.positions.get(symbol) or Position(symbol, is_known=self.are_positions_told)
 
     def submit(self, side: str, symbol: str, qty: Amount, options: OrderOptions) -> Order:
         """Send a new order. Returns it as NEW, on its way, or REFUSED with the reason."""
@@ -423,7 +430,7 @@ class OrderClient:
                 self.balances[report.asset] = report
                 return report
             case TradingStatus():
-                self.status = report
+                self.status, self.are_positions_told = report, True
                 return report
             case BalancesTold():
                 self.are_balances_told = True

@@ -53,7 +53,7 @@ from engine.strategy_host.followed_pairs import FollowedPairs, FollowedShard
 from engine.strategy_host.followed_ring import MarketPort
 from engine.strategy_host.host import StrategyHost
 from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, wire_latency
-from engine.strategy_host.loading import NamedStrategy
+from engine.strategy_host.loading import NamedStrategy, holders
 from engine.strategy_host.loop_host import LoopHost
 from engine.strategy_host.thread import HostThread
 from engine.summary import ShardView, build_summary
@@ -171,6 +171,7 @@ class Supervisor:
                 account,
                 directory=directory,
                 strategies=[named.name for named in strategies],
+                holders=holders(strategies),
                 markets=[
                     MarketView(feed.shard, feed.board.fd, feed.table.fd, feed.actor.counters_segment.fd)
                     for feed in self._feeds

@@ -11,7 +11,7 @@ dies with the engine.
 import os
 import socket
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,7 @@ class Trading:
         *,
         directory: RunDirectory,
         strategies: Sequence[str],
+        holders: Mapping[str, tuple[str, ...]],
         markets: Sequence[MarketView],
         host_eventfd: int,
         clock: Clock,
@@ -98,9 +99,12 @@ class Trading:
         attempts_max: int,
         host_counters_fd: int,
     ) -> None:
-        """`on_death` gets the name of a process that died, and how; its successor finds
-        everything in the rings and the journal."""
+        """`holders`: the strategies whose positions begin with what the account holds, each
+        with the pairs. `on_death` gets the name of a process that died, and how; its
+        successor finds everything in the rings and the journal.
+        """
         self._host_counters_fd = host_counters_fd
+        self._holders = holders
         self._on_death = on_death
         self._config = config
         self._account = account
@@ -248,7 +252,9 @@ class Trading:
             command_fd=self._command_ring.fd,
             account_fd=self._account_ring.fd,
             eventfd=self._router_eventfd,
-            reports=[ReportPort(name, segment.fd) for name, segment in self._reports.items()],
+            reports=[
+                ReportPort(name, segment.fd, self._holders.get(name, ())) for name, segment in self._reports.items()
+            ],
             host_counters_fd=self._host_counters_fd,
             hang_ns_max=int(config.engine.hang_s_max * NS_PER_S),
             report_doorbells=[(STRATEGY_HOST_DOORBELL, self._host_eventfd)],

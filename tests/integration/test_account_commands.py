@@ -1,6 +1,8 @@
 """`engine fills` and `engine positions`: of a running engine, of one that was stopped, of none."""
 
 import json
+import os
+import signal
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,41 @@ def test_what_was_traded_and_is_held_is_told_while_the_engine_runs_and_after_it(
         check(is_valued=False)
         check("--state-dir", engine.state_dir, is_valued=False)
         assert "unknown" in commands.call("positions").stdout
+    finally:
+        engine.close()
+        venues.close()
+
+
+def test_a_position_begins_with_what_the_account_holds_and_a_router_that_dies_changes_nothing(tmp_path: Path) -> None:
+    """What the account held is shown at no known price, can be sold, and is booked once a run; the next run begins with
+    what is there then."""
+    venues = Engines(tmp_path / "venue")
+    venues.folder.mkdir()
+    venue = TradingVenue(venues, "--no-rate-counter")
+    engine = TradingEngine(venue, tmp_path / "engine", relay=False, trading='positions = "account"\ndead_man_s = 0')
+
+    def btc() -> tuple[Decimal, Decimal]:
+        """The position, and what the account has."""
+        (row,) = answer(engine.engines, "positions")["positions"]
+        assert row["avg_price"] is None
+        (held,) = (row for row in answer(engine.engines, "balances")["balances"] if row["asset"] == "BTC")
+        return Decimal(row["qty"]), Decimal(held["total"])
+
+    try:
+        engine.start()
+        assert btc()[0] == btc()[1] > 1
+        assert "unknown" in engine.engines.call("positions").stdout
+        engine.wish("order", name="a", side="sell", order_type="market", qty="0.5")
+        engine.wait_for_state("a", "FILLED")
+        pid = engine.pid("order_router")
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: engine.pid("order_router") != pid, "there is another order router")
+        engine.wait_until_open()
+        eventually(lambda: btc()[0] == btc()[1], "the position is what the account has")
+        engine.stop()
+        engine.start()
+        assert btc()[0] == btc()[1]
+        engine.stop()
     finally:
         engine.close()
         venues.close()

@@ -12,9 +12,9 @@ import msgspec
 
 from engine.ledger_check import Ledger, Told, compare, read_state
 from engine.orders.blotter import Blotter
-from engine.orders.journal import SUFFIX
+from engine.orders.journal import SUFFIX, read_journal
 from engine.orders.journal_format import HEAD_BYTES, HEADER_BYTES, pack_header, scan
-from engine.orders.journal_records import decode_record
+from engine.orders.journal_records import PositionBegan, decode_record
 from engine.orders.life import OrderState
 from engine.strategy.orders import Order
 from engine.strategy_host.hosted_strategy import HostedStrategy
@@ -205,27 +205,53 @@ class Judge:
             differences = [each for each in differences if not each.startswith(TOLD_WORDS)]
         if differences:
             return "; ".join(differences[:3])
+        begun = self._positions_begun()
         for strategy in () if self._disk.has_lost else hosted:
-            if why := self._strategy_differs(strategy, core.blotter):
+            if why := self._strategy_differs(strategy, core.blotter, begun):
                 return why
         return ""
 
-    def _strategy_differs(self, strategy: HostedStrategy, blotter: Blotter) -> str:
+    def _positions_begun(self) -> dict[tuple[str, str], tuple[Decimal, set[str]]]:
+        """Of each position that began with what the account held: with how much it must have begun the last time, and
+        the fills before.
+        """
+        begun, blotter = {}, Blotter()
+        side = self._venue.trading_side
+        assert side is not None
+        totals = side.trading.account(FUNDED_ACCOUNT).balances
+        for _, record in read_journal(self._disk.folder):
+            if isinstance(record, PositionBegan):
+                who, asset = (record.strategy, record.symbol), record.symbol.partition("/")[0]
+                before = {fill.exec_id for fill in self.ledger.fills if blotter.knows_fill(fill.exec_id)}
+                later = [it for it in self.ledger.fills if it.symbol == record.symbol and it.exec_id not in before]
+                total = totals[asset] - sum((Decimal(fill.base_change) for fill in later), Decimal(0))
+                begun[who] = max(total - blotter.positions.claimed(asset, but=who), Decimal(0)), before
+            blotter.apply(record)
+        return begun
+
+    def _strategy_differs(
+        self, strategy: HostedStrategy, blotter: Blotter, begun: dict[tuple[str, str], tuple[Decimal, set[str]]]
+    ) -> str:
         ours = {order.key for order in blotter.open_of(strategy.name)}
         theirs = {order.id for order in strategy.context.orders}
         if ours != theirs:
             return f"{strategy.name} has open {sorted(theirs)}, the journal {sorted(ours)}"
-        held: dict[str, Decimal] = {}
+        nothing: tuple[Decimal, set[str]] = (Decimal(0), set())
+        began = {symbol: begun.get((strategy.name, symbol), nothing) for symbol in strategy.context.symbols}
+        held = {symbol: qty for symbol, (qty, _) in began.items()}
         for fill in self.ledger.fills:
             order = blotter.find(order_id=fill.order_id)
-            if order is not None and order.strategy == strategy.name:
+            is_before = fill.exec_id in began.get(fill.symbol, nothing)[1]
+            if order is not None and order.strategy == strategy.name and not is_before:
                 held[fill.symbol] = held.get(fill.symbol, Decimal(0)) + Decimal(fill.base_change)
         for symbol in strategy.context.symbols:
             if blotter.positions.qty(strategy.name, symbol) != held.get(symbol, 0):
                 return (
                     f"{strategy.name} holds {blotter.positions.qty(strategy.name, symbol)} of {symbol}, its fills "
-                    f"credited {held.get(symbol, 0)}"
+                    f"credited {held.get(symbol, 0)} with what the account held before"
                 )
+            if strategy.context.position(symbol).qty != held.get(symbol, 0):
+                return f"{strategy.name} is told of {strategy.context.position(symbol)}, and holds {held[symbol]}"
         return ""
 
 

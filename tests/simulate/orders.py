@@ -233,7 +233,9 @@ class SimRouter:
             chance=kernel.rng(f"router {self._run}.{self._lives}").random,
         )
         blotter, of_run, unwritten = opened
-        settings = core_settings(trading, world.risk, world.hang_ns_max)
+        symbols = tuple(symbol for feed in self._feeds for symbol in feed.shard.symbols)
+        holders = {self._strategies[0]: symbols} if trading.positions == "account" else None
+        settings = core_settings(trading, world.risk, world.hang_ns_max, holders)
         self.core = build(settings, ports, blotter, written_in_run=of_run, unwritten=unwritten)
         self._router = OrderRouter(
             self.core,

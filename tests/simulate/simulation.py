@@ -107,6 +107,7 @@ class Simulation:
             trade_while_unknown=rng.random() < 0.3,
             rest_fallback=rng.random() < 0.8,
             degraded=_degraded(kernel.rng("degraded")),
+            positions=kernel.rng("holdings").choice(("own", "account")),
         )
         risk = RiskConfig(orders_per_s_max=rng.choice((20.0, 200.0)), price_collar_percent=20.0)
         self.judge = Judge(kernel, self.venue, self.disk, self.weather)

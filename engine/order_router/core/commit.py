@@ -107,6 +107,8 @@ class OrderRecords:
         self._fills_told_at = MonoNs(0)
         # Whether an amend of this order waits to be sent.
         self.is_amend_waiting: Callable[[str], bool] = _never
+        # Whether a strategy's position in a pair has begun.
+        self.is_position_known: Callable[[str, str], bool] = _always
         # How many of the quarantined facts were logged; see `Blotter.quarantined`.
         self._quarantined_told = blotter.quarantined
         # Counts since this process started; the names are in topology.ROUTER_COUNTERS.
@@ -302,8 +304,8 @@ class OrderRecords:
         return report
 
     def everything(self, strategy: str, since: MonoNs | None = None) -> Iterable[Report]:
-        """The reports that bring a strategy up to date: its open orders, the last
-        ENDED_TOLD_MAX that ended and all that ended since `since`, and balances.
+        """The reports that bring a strategy up to date: its positions, balances, open
+        orders, and the last ENDED_TOLD_MAX that ended and all that ended since `since`.
 
         Orders that ended before this run began are left out: a strategy would take them for
         news.
@@ -325,6 +327,11 @@ class OrderRecords:
             yield self._report_of(order)
         for order in self.blotter.open_of(strategy):
             yield self._report_of(order)
+
+    def report_position(self, strategy: str, symbol: str) -> None:
+        """Report a position to its strategy."""
+        if (outbox := self.outboxes.get(strategy)) is not None:
+            outbox.send(self._position_report(strategy, symbol))
 
     def tell_fills_again(self) -> None:
         """Report again the fills of this run that strategies may have missed: the last
@@ -385,11 +392,18 @@ class OrderRecords:
 
     def _position_report(self, strategy: str, symbol: str) -> Position:
         state = self.blotter.positions.of(strategy, symbol)
-        return Position(symbol, state.qty, state.avg_price, state.realized, state.fees)
+        is_known = self.is_position_known(strategy, symbol)
+        return Position(
+            symbol, state.qty, state.avg_price, state.realized, state.fees, state.unknown_cost_qty, is_known
+        )
 
 
 def _never(_: str) -> bool:
     return False
+
+
+def _always(_: str, __: str) -> bool:
+    return True
 
 
 def _fill_report(order: TrackedOrder, fill: Filled, received_at: MonoNs) -> Fill:

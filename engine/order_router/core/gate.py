@@ -47,6 +47,9 @@ class TradingGate:
         self.has_balances = False
         # Pairs with open orders that are being looked up; no new order is taken on them.
         self.uncertain: frozenset[str] = frozenset()
+        # Pairs in which a position is to begin with what the account holds, and has not
+        # yet.
+        self.unheld: frozenset[str] = frozenset()
         # Kraken's status; empty until it has told it.
         self.venue_status = ""
         self._told = ("", False, "")
@@ -72,6 +75,9 @@ class TradingGate:
             return f"open orders on {symbol} are looked up by REST before others are taken"
         if symbol in self.uncertain:
             return f"open orders on {symbol} that Kraken does not list are looked up"
+        if symbol in self.unheld:
+            asset = symbol.partition("/")[0]
+            return f"what the account holds of {asset}, with which the position in {symbol} begins, is not known yet"
         return ""
 
     def is_plainly_open(self, symbol: str) -> bool:
@@ -86,6 +92,7 @@ class TradingGate:
             or not self.has_balances
             or self.venue_status in RESTRICTED
             or symbol in self.uncertain
+            or symbol in self.unheld
         )
 
     def why_not(self, *, post_only: bool) -> str:

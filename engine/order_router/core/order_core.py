@@ -30,6 +30,7 @@ from engine.order_router.core.degraded import Degraded
 from engine.order_router.core.executions import AccountFacts
 from engine.order_router.core.gate import TradingGate
 from engine.order_router.core.hang_watch import HangWatch
+from engine.order_router.core.holdings import Holdings
 from engine.order_router.core.lookup.closing_orders import ClosingOrderSearch
 from engine.order_router.core.lookup.open_orders_check import OpenOrdersCheck
 from engine.order_router.core.lookup.questions import OrderQuestions
@@ -50,10 +51,10 @@ from engine.orders.pending_queue import PendingQueue
 from engine.orders.quick_check import QuickCheck
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
 from engine.orders.rings.commands import Amend, Cancel, CancelAll, Command, StrategyEnded, Submit, SubmitBatch
-from engine.orders.rings.reports import REASON_CHARS_MAX, Report, TradingStatus
+from engine.orders.rings.reports import REASON_CHARS_MAX, Position, Report, TradingStatus
 from engine.orders.risk import DailyLoss, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
-from engine.orders.venue_facts import AccountFact
+from engine.orders.venue_facts import AccountFact, SnapshotEnded
 from engine.secret import Secret
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
@@ -142,6 +143,10 @@ class OrderCore:
             self.records, self.gate, ports.boards, websocket, self.cancels, self.rates, self.risk, self, now, kraken,
             is_tier_fixed=is_tier_fixed, on_tier=ports.calls.set_tier,
         )  # fmt: skip
+        self.holdings = Holdings(
+            settings.holders, records=self.records, gate=self.gate, account=self.account, now=now,
+            moved=self.quick_check.moved,
+        )  # fmt: skip
         questions = OrderQuestions(
             blotter, self.account, now, kraken, life_ns=settings.new_orders.deadline_ns,
             lag_ns_max=settings.rest_lag_ns_max,
@@ -223,8 +228,10 @@ class OrderCore:
         """The reports that bring a strategy up to date: open orders, and those that ended,
         all since `since` and some before.
         """
-        yield self.gate.report
         yield from self.records.everything(strategy, since)
+        yield from (Position(symbol, is_known=False) for who, symbol in self.holdings.waiting if who == strategy)
+        # The last: with the first word on trading, all positions are known that can be.
+        yield self.gate.report
 
     def take_command(self, command: Command) -> None:
         """Take one record of the command ring."""
@@ -247,7 +254,10 @@ class OrderCore:
 
     def take_fact(self, fact: AccountFact) -> None:
         """Take one record of the account ring."""
+        self.holdings.saw(fact)
         self.account.take(fact)
+        if isinstance(fact, SnapshotEnded):
+            self.holdings.look()
 
     def on_unreadable(self, records: int, *, of_account: bool) -> None:
         """Note that `records` records of a ring could not be decoded and were skipped.
@@ -288,6 +298,7 @@ class OrderCore:
         self.tokens.ask_due()
         self.account.watch(now)
         self.degraded.on_time(now)
+        self.holdings.look()
         self._send_cancels()
         self.new_orders.send_queued(now)
         self.new_orders.send_amends(now)

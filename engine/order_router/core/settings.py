@@ -1,5 +1,7 @@
 """The settings of the order core; see `engine.config` for their meaning to a user."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from engine.order_router.core.degraded import DegradedSettings
@@ -30,6 +32,10 @@ class CoreSettings(Struct, frozen=True, kw_only=True):
     breaker_open_ns: int
     hang_ns_max: int
     degraded: DegradedSettings = DegradedSettings()
+    holders: Mapping[str, tuple[str, ...]] = {}
+    """The strategies whose positions begin with what the account holds, each with the
+    pairs.
+    """
     cancels_on_halt: bool
     """Whether the orders of a strategy that hangs, ends or does not read its reports are
     canceled.

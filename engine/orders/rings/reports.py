@@ -281,7 +281,8 @@ class Fill(Struct, frozen=True, array_like=True, kw_only=True, tag="f"):
 
 
 class Position(Struct, frozen=True, array_like=True, tag="p"):
-    """What a strategy holds of a pair, by its own fills, at average cost."""
+    """What a strategy holds of a pair at average cost: by its own fills, and with
+    `positions = "account"` what the account held when the run began."""
 
     symbol: str
     qty: Decimal = ZERO
@@ -291,11 +292,20 @@ class Position(Struct, frozen=True, array_like=True, tag="p"):
     asset, which may be coarser than the pair's lots, and takes off fees in the base
     currency.
     """
-    avg_price: Decimal = ZERO
+    avg_price: Decimal | None = ZERO
+    """In the quote currency; 0 without a position. None while the cost of a part is
+    unknown, because the account held it before; see `unknown_cost_qty`."""
     realized: Decimal = ZERO
-    """Profit of what was closed, before fees, in the quote currency."""
+    """Profit of what was closed, before fees, in the quote currency; only of what was
+    bought (or sold) by fills, which is closed first."""
     fees: Decimal = ZERO
     """Of all fills, in the quote currency."""
+    unknown_cost_qty: Decimal = ZERO
+    """The part of `qty` that the account held before, with `positions = "account"`."""
+    is_known: bool = True
+    """False until the order router has told it, and then of a position that begins with
+    what the account holds until Kraken has told that; the amounts mean nothing until
+    then."""
 
 
 class Balance(Struct, frozen=True, array_like=True, tag="w"):

@@ -85,7 +85,7 @@ class Quoter(Strategy):
             "inventory",
             fills=self.fills,
             qty=f"{held.qty:f}",
-            avg_price=f"{held.avg_price:f}",
+            avg_price="unknown" if held.avg_price is None else f"{held.avg_price:f}",
             realized=f"{held.realized:f}",
             fees=f"{held.fees:f}",
         )
