@@ -24,6 +24,21 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 )
 @click.option("--symbols", default="", metavar="A,B,C", help="Pairs to list.  [default: all that the venue knows]")
 @click.option(
+    "--pairs",
+    default=0,
+    help="How many pairs there are: the venue's own, then made-up ones as unlike as Kraken's, by --seed; their rates "
+    "are uneven (see --zipf) and come in bursts. Kraken has some 1450.  [default: its own alone]",
+)
+@click.option(
+    "--zipf",
+    default=1.2,
+    show_default=True,
+    help="With --pairs: the r-th busiest pair has a share of the messages by 1/r to this power; 0 makes all equal.",
+)
+@click.option(
+    "--list", "only_list", is_flag=True, help="Print the symbols of the pairs, as --symbols takes them, and end."
+)
+@click.option(
     "--also",
     is_flag=True,
     help="List every other pair too; its book begins to move when somebody follows it.",
@@ -120,6 +135,9 @@ def venue(
     rest_port: int | None,
     seed: int,
     symbols: str,
+    pairs: int,
+    zipf: float,
+    only_list: bool,
     also: bool,
     rate: float,
     faults: tuple[str, ...],
@@ -169,6 +187,8 @@ def venue(
         port=port,
         seed=seed,
         symbols=tuple(symbol.strip() for symbol in symbols.split(",") if symbol.strip()),
+        pairs=pairs,
+        zipf=zipf,
         also=also,
         rate=rate,
         faults=tuple(parse_fault(fault) for fault in faults),
@@ -192,6 +212,13 @@ def venue(
         ledger=ledger,
         clock_offset_s=clock_offset_s,
     )
+    if only_list:
+        from engine.venue.core import listed_pairs
+        from engine.venue.market.pairs import pairs_of_symbols
+
+        listed = pairs_of_symbols(settings.symbols, listed_pairs(settings))
+        click.echo(",".join(pair.symbol for pair in listed))
+        return
     import asyncio
     import json
     import logging

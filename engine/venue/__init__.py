@@ -4,7 +4,7 @@ against it.
 It shares no encoding or decoding code with `engine.kraken`, so that one fault cannot hide
 another. Both are checked against frames captured from the real Kraken.
 
-                                history (before it opened)
+    pairs, listing (made up)    history (before it opened)
                                    ▼
     order_flow ──► matching ──► book_feed, candles, day ──► pair_market ──► exchange ─┐
     (seeded)       (pure)       (what the public sees)      (frames)        (turns)   ├─► public ───► server

@@ -14,8 +14,9 @@ from engine.clock import Clock
 from engine.errors import ConfigError
 from engine.units import NS_PER_MS, NS_PER_S, WallNs
 from engine.venue.market.exchange import Exchange
+from engine.venue.market.listing import listing
 from engine.venue.market.notices import Maintenance, Notices
-from engine.venue.market.pairs import PAIRS, pairs_of_symbols
+from engine.venue.market.pairs import PAIRS, PairSpec, pairs_of_symbols
 from engine.venue.market.pulse import NewAlarm, Pulse
 from engine.venue.rest.api import RestApi
 from engine.venue.setup.keys import FUNDED_ACCOUNT, KeyRing
@@ -175,18 +176,22 @@ class VenueCore:
         settings = self._settings
         if settings.capture:
             return CaptureSource(read_captures(settings.capture), settings, timers, self.clock, self._snapshot_delay_s)
-        pairs = pairs_of_symbols(settings.symbols)
+        listed = listed_pairs(settings)
+        pairs = pairs_of_symbols(settings.symbols, listed)
         check_symbols(settings.faults, [pair.symbol for pair in pairs])
-        still = tuple(pair for pair in PAIRS if settings.also and pair not in pairs)
-        self.exchange = Exchange(pairs, settings.seed, self.clock, timers, self._snapshot_delay_s, still)
-        self._open_trading_side(self.exchange)
+        chosen = {pair.symbol for pair in pairs}
+        still = tuple(pair for pair in listed if settings.also and pair.symbol not in chosen)
+        self.exchange = Exchange(
+            pairs, settings.seed, self.clock, timers, self._snapshot_delay_s, still, has_bursts=settings.pairs > 0
+        )
+        self._open_trading_side(self.exchange, pairs)
         if settings.rate > 0:
             self._pulse = Pulse(
                 settings.rate, settings.seed, self.clock, self._new_alarm, self.exchange.next_event, self._flush
             )
         return self.exchange
 
-    def _open_trading_side(self, exchange: Exchange) -> None:
+    def _open_trading_side(self, exchange: Exchange, pairs: Iterable[PairSpec]) -> None:
         """Create the trading side, with one funded account."""
         settings = self._settings
         trading = Trading(
@@ -197,7 +202,7 @@ class VenueCore:
             refuse_crossing_post_only=settings.crossing_post_only == "refuse",
             on_reminder=self._await_due,
         )
-        markets = {pair.symbol: exchange.markets[pair.symbol] for pair in pairs_of_symbols(settings.symbols)}
+        markets = {pair.symbol: exchange.markets[pair.symbol] for pair in pairs}
         trading.open_account(FUNDED_ACCOUNT, settings.tier, default_funds(markets), settings.fee_volume_usd)
         faults = PrivateFaults(settings.faults, settings.seed, self.fault_counts)
         self.trading_side = TradingSide(exchange, trading, Tokens(settings.seed), faults)
@@ -393,3 +398,8 @@ class VenueCore:
             self.trading_side.trading.system = system
             self._do_due()
         self._tell_all()
+
+
+def listed_pairs(settings: VenueSettings) -> tuple[PairSpec, ...]:
+    """Every pair that a venue of these settings may list: its own, or as many as asked for."""
+    return listing(settings.pairs, settings.seed, settings.zipf) if settings.pairs else PAIRS

@@ -86,6 +86,17 @@ def test_no_secret_is_a_flag():
     ]
 
 
+def test_the_pairs_are_listed_before_a_run():
+    """`--list` prints what `--symbols` takes, in the venue's order, and ends."""
+    told = CliRunner().invoke(venue, ["--pairs", "40", "--seed", "7", "--list"])
+    again = CliRunner().invoke(venue, ["--pairs", "40", "--seed", "7", "--symbols", told.output.strip(), "--list"])
+
+    assert told.exit_code == 0
+    assert len(told.output.split(",")) == 40
+    assert told.output.startswith("BTC/USD,ETH/USD,")
+    assert again.output == told.output
+
+
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_whoever_asks_twice_is_not_answered_worse(signal_number: int):
     """A second SIGTERM or Ctrl-C while the venue ends: still exit code 0, and no traceback."""
@@ -132,6 +143,9 @@ def test_it_dies_with_its_parent():
     ("arguments", "sentence"),
     [
         (["--symbols", "BTC/USD,XBT/USD"], "--symbols: the venue does not list 'XBT/USD': use BTC/USD"),
+        (["--pairs", "5000"], "--pairs 5000: the venue lists up to 2000 pairs; 0 lists its own alone"),
+        (["--pairs", "20", "--zipf", "-1"], "--zipf -1: the exponent must be from 0 (all alike) to 4"),
+        (["--pairs", "20", "--symbols", "FOO/BAR"], "--symbols: the venue does not list 'FOO/BAR': it lists BTC/USD"),
         (["--symbols", "FOO/BAR"], "--symbols: the venue does not list 'FOO/BAR': it lists BTC/USD, ETH/USD"),
         (["--fault", "drop=7"], "--fault drop=7: '7' must be a number from 0 to 1"),
         (["--fault", "cut=0.1@FOO/BAR"], "--fault cut of FOO/BAR: the venue lists BTC/USD, ETH/USD"),

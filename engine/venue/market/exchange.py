@@ -5,17 +5,15 @@ The sequence of engine events is a function of the seed and the pairs alone. Tim
 only in timestamps, and the server decides the pace of the events.
 """
 
-from bisect import bisect
 from collections.abc import Callable
-from itertools import accumulate
-from random import Random
 from typing import Final
 
 from engine.clock import Clock
 from engine.units import NS_PER_US, WallNs
 from engine.venue.market.book_feed import CHECKSUM_LEVELS
 from engine.venue.market.pair_market import PairMarket
-from engine.venue.market.pairs import ASSETS, PairSpec
+from engine.venue.market.pairs import PairSpec, asset_spec
+from engine.venue.market.turns import Turns
 from engine.venue.wire.stream import StreamKey, Subscriber, Timers
 from engine.venue.wire.text import asset_row, instrument_text, pair_row
 from engine.venue.wire.wire import text_frame
@@ -44,18 +42,17 @@ class Exchange:
         timers: Timers,
         snapshot_delay_s: Callable[[], float],
         still: tuple[PairSpec, ...] = (),
+        has_bursts: bool = False,
     ) -> None:
         """`still`: pairs that are listed too, and take no turns before the first
-        subscription to one of their streams."""
+        subscription to one of their streams. `has_bursts`: see `Turns`."""
         self._clock = clock
         self._timers = timers
         self._snapshot_delay_s = snapshot_delay_s
         self._last_event_at = clock.wall_ns()  # no two events of the venue share a microsecond
         self.markets = {pair.symbol: PairMarket(pair, seed, self._last_event_at) for pair in (*pairs, *still)}
-        self._turns = [self.markets[pair.symbol] for pair in pairs]
+        self._turns = Turns((self.markets[pair.symbol] for pair in pairs), seed, has_bursts=has_bursts)
         self._still = {pair.symbol for pair in still}
-        self._turn_weights = list(accumulate(pair.weight for pair in pairs))
-        self._rng = Random(f"{seed} turns")
         self._instrument_subscribers: dict[Subscriber, None] = {}
 
     def next_event(self) -> None:
@@ -65,7 +62,7 @@ class Exchange:
         Actions deeper in the book happen on the way; they make deeper windows change more
         often than shallow ones.
         """
-        market = self._next_turn()
+        market = self._turns.next()
         for _ in range(ACTIONS_PER_EVENT_MAX):
             if market.act(self.event_time()) < CHECKSUM_LEVELS:
                 return
@@ -74,14 +71,10 @@ class Exchange:
         """As `next_event`, without a trade: what still happens to the books during a
         maintenance.
         """
-        market = self._next_turn()
+        market = self._turns.next()
         for _ in range(ACTIONS_PER_EVENT_MAX):
             if market.act_quietly(self.event_time()) < CHECKSUM_LEVELS:
                 return
-
-    def _next_turn(self) -> PairMarket:
-        turn = bisect(self._turn_weights, self._rng.random() * self._turn_weights[-1])
-        return self._turns[min(turn, len(self._turns) - 1)]
 
     def event_time(self) -> WallNs:
         """Now, but at least a microsecond after the event before."""
@@ -113,8 +106,7 @@ class Exchange:
         market = self.markets[key.symbol]
         if key.symbol in self._still:
             self._still.discard(key.symbol)
-            self._turns.append(market)
-            self._turn_weights.append(self._turn_weights[-1] + market.pair.weight)
+            self._turns.add(market)
 
         def begin() -> None:
             if snapshot:
@@ -164,7 +156,7 @@ def instruments_frame(pairs: tuple[PairSpec, ...], kind: str = "snapshot") -> by
     assets.
     """
     names = dict.fromkeys(name for pair in pairs for name in (pair.quote, pair.base)) if kind == "snapshot" else {}
-    assets = [ASSETS[name] for name in names if name in ASSETS]
+    assets = [asset_spec(name) for name in names]
     return text_frame(
         instrument_text(
             kind,

@@ -37,6 +37,8 @@ DAY_MINUTES: Final = 1440
 BARS_TOLD: Final = 720  # of every interval: as many as REST's OHLC returns
 MINUTES_TOLD: Final = DAY_MINUTES + 1  # of the finest bars, because the ticker's 24 hours move by the minute
 QUIET_SHARE: Final = 0.25  # of the minutes pass without a trade; longer bars have some
+LAST_MINUTES: Final = 600  # within which every pair was traded
+LIVELY_WEIGHT: Final = 0.5  # of a pair below which more minutes are quiet, by its weight
 BAR_TRADES_MIN: Final = 4  # open, both extremes, close
 SWING: Final = 0.0004  # of the price, in one minute; it grows with the square root of the time
 
@@ -181,10 +183,14 @@ class History:
         swing = SWING * interval**0.5
         typical = self._pair.typical_lots
         lively = 2 * interval * STAGES[interval] * self._pair.weight / LIVELIEST_WEIGHT
+        lively_share = min(1.0, self._pair.weight / LIVELY_WEIGHT)
+        quiet = 1 - (1 - QUIET_SHARE) * lively_share
+        # A minute in which even the quietest pair was traded: it has a last price.
+        traded_s = self._begin_s - span_s * (1 + int(random() * LAST_MINUTES)) if lively_share < 1 else 0
         close, next_trade_id = self._open, self._first_trade_id
-        bars = []
+        bars: list[Bar] = []
         for bar_s in range(self._begin_s - span_s, begin_s - 1, -span_s):
-            if interval == 1 and random() < QUIET_SHARE:
+            if interval == 1 and random() < quiet and bar_s != traded_s:
                 continue
             reach = close * swing
             opened = PriceTicks(max(1, close + round(reach * (2 * random() - 1))))

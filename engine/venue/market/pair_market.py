@@ -38,8 +38,7 @@ TRADES_KEPT: Final = 20_000  # since the opening (4 MB); the history before it i
 TRADES_TOLD: Final = 50  # in the trade channel's snapshot
 SPREADS_KEPT: Final = 200  # as many as REST's Spread returns
 NOTHING_CHANGED: Final = 1 << 62  # a rank beyond every level
-WARM_UP_ACTIONS: Final = 800  # of the order flow before the first client: a shaped book and a tape with trades
-WARM_UP_NS: Final = 50 * NS_PER_S  # over which they are spread
+WARM_UP_NS: Final = 50 * NS_PER_S  # over which the actions before the first client are spread
 
 
 class PairMarket:
@@ -112,8 +111,9 @@ class PairMarket:
         for outcome in self._flow.open_book():
             self.publish(outcome, began_at)
         self._spreads.clear()  # while the book was filled one side was empty
-        for action in range(WARM_UP_ACTIONS):
-            self.act(WallNs(began_at + WARM_UP_NS * action // WARM_UP_ACTIONS))
+        actions = self.pair.warm_up_actions
+        for action in range(actions):
+            self.act(WallNs(began_at + WARM_UP_NS * action // actions))
 
     def check(self) -> None:
         """Assert what must hold of the book and of its public view."""

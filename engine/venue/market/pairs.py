@@ -1,10 +1,13 @@
-"""The instruments that the venue lists, and the character of their books.
+"""The instruments that the venue always knows, and the character of their books.
 
 Precisions, minima and assets are those that Kraken's instrument channel showed in
 2024–2026; prices are those of some day in 2026, from which the order flow moves them.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
@@ -35,6 +38,7 @@ class PairSpec(msgspec.Struct, frozen=True, kw_only=True):
     levels_target: int  # levels a side that the flow maintains
     typical_lots: QtyLots  # median order quantity
     weight: float  # share of the venue's events, relative to the other pairs
+    warm_up_actions: int = 800  # of the order flow before the first client: a shaped book and a tape with trades
 
     @property
     def base(self) -> str:
@@ -89,6 +93,7 @@ ASSETS: Final = {
         AssetSpec("GBP", 4, 2, "1.000"),
         AssetSpec("JPY", 2, 0, "1.000"),
         AssetSpec("USDT", 8, 4, "0.950"),
+        AssetSpec("USDC", 8, 4, "0.950"),
         AssetSpec("BTC", 10, 5, "0.980"),
         AssetSpec("ETH", 10, 5, "0.960"),
         AssetSpec("SOL", 10, 5, "0.900"),
@@ -100,18 +105,44 @@ ASSETS: Final = {
     )
 }
 
+# Precisions of a ledger at Kraken, as often as they occur there; and where they are shown.
+_PRECISIONS: Final = (10, 10, 10, 10, 10, 10, 8, 8, 8, 6, 5, 4)
+_DISPLAYED_MAX: Final = 5
+ASSETS_KEPT: Final = 4_096
+NAMED_MAX: Final = 20  # symbols in one sentence
+
+
+@lru_cache(maxsize=ASSETS_KEPT)
+def asset_spec(name: str) -> AssetSpec:
+    """The asset of this name: one of ours, or what a made-up asset of that name is, always
+    and in every venue."""
+    asset = ASSETS.get(name)
+    if asset is not None:
+        return asset
+    precision = _PRECISIONS[crc32(name.encode()) % len(_PRECISIONS)]
+    return AssetSpec(name, precision, min(precision // 2, _DISPLAYED_MAX))
+
+
 PAIR_OF_SYMBOL: Final = {pair.symbol: pair for pair in PAIRS}
 
 # Kraken's v1 names, which v2 refuses: the commonest reason for an unknown symbol.
 _V1_NAMES: Final = {"XBT": "BTC", "XDG": "DOGE"}
 
 
-def pairs_of_symbols(symbols: tuple[str, ...]) -> tuple[PairSpec, ...]:
-    """The pairs of these symbols, in the venue's own order; all of them when none is given."""
+def pairs_of_symbols(symbols: tuple[str, ...], listed: Sequence[PairSpec] = PAIRS) -> tuple[PairSpec, ...]:
+    """The pairs of these symbols, in the venue's own order; all of `listed` when none is
+    given."""
+    known = {pair.symbol for pair in listed}
     for symbol in symbols:
-        if symbol not in PAIR_OF_SYMBOL:
+        if symbol not in known:
             base, _, quote = symbol.upper().partition("/")
             nearest = f"{_V1_NAMES.get(base, base)}/{_V1_NAMES.get(quote, quote)}"
-            mend = f"use {nearest}" if nearest in PAIR_OF_SYMBOL else f"it lists {', '.join(PAIR_OF_SYMBOL)}"
+            mend = f"use {nearest}" if nearest in known else f"it lists {named([pair.symbol for pair in listed])}"
             raise ConfigError(f"--symbols: the venue does not list {symbol!r}: {mend}")
-    return tuple(pair for pair in PAIRS if not symbols or pair.symbol in symbols)
+    return tuple(pair for pair in listed if not symbols or pair.symbol in symbols)
+
+
+def named(symbols: Sequence[str]) -> str:
+    """The symbols for a sentence, the first of many."""
+    more = len(symbols) - NAMED_MAX
+    return ", ".join(symbols[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")

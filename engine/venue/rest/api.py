@@ -19,6 +19,7 @@ from engine.clock import Clock
 from engine.errors import ConfigError, UserError, VenueReject
 from engine.units import NS_PER_MS, NS_PER_S, WallNs
 from engine.venue.market.notices import Incident, Maintenance, NextStep, Notices
+from engine.venue.market.pairs import ASSETS, named
 from engine.venue.rest.counter import RestCounter
 from engine.venue.rest.names import NameBook
 from engine.venue.rest.orders import RestCall, RestOrders, trading_calls
@@ -135,6 +136,7 @@ class RestApi:
         self._calls = unserved_calls() | reading_calls(private) | self._trading_calls
         self._book = book
         for spec in settings.keys:
+            self._check_assets(spec)
             self.open_account(spec)
 
     # --- HTTP --------------------------------------------------------------------------------------------------------
@@ -374,6 +376,7 @@ class RestApi:
         all optional, and `funds`.
         """
         spec = msgspec.convert(fields, KeySpec)
+        self._check_assets(spec)
         api_key = self._keys.add(spec)
         self.open_account(spec)
         return _json({"api_key": api_key.key, "api_secret": api_key.secret})
@@ -427,6 +430,13 @@ class RestApi:
         if all(account.account_id != spec.account_id for account in trading.accounts):
             funds = {asset: at_precision(asset, amount) for asset, amount in spec.funds.items()}
             trading.open_account(spec.account_id, spec.tier, funds or default_funds(trading.markets))
+
+    def _check_assets(self, spec: KeySpec) -> None:
+        """Raise ConfigError for funds in what is no asset here."""
+        known = {**ASSETS, **dict.fromkeys(self._book.assets)}
+        for asset in spec.funds:
+            if asset not in known:
+                raise ConfigError(f"API key: the funds in {asset} cannot be; assets are {named(tuple(known))}")
 
     def _revoke(self, fields: dict[str, Any]) -> HttpReply:
         """`{"token":"…"}`, or `{}` for all tokens."""

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from engine.errors import VenueReject
-from engine.venue.market.pairs import ASSETS, PairSpec
+from engine.venue.market.pairs import PairSpec, asset_spec
 
 UNKNOWN_PAIR: Final = "EQuery:Unknown asset pair"
 UNKNOWN_ASSET: Final = "EQuery:Unknown asset"
@@ -56,8 +56,7 @@ def asset_altname(asset: str) -> str:
 
 def asset_decimals(asset: str) -> int:
     """The decimals of its balances."""
-    spec = ASSETS.get(asset)
-    return spec.precision if spec is not None else 8
+    return asset_spec(asset).precision
 
 
 def pair_names(pair: PairSpec) -> PairNames:

@@ -22,7 +22,7 @@ from engine.venue.market.history import Trade
 from engine.venue.market.matching import BUY, SELL, Side
 from engine.venue.market.notices import Notices
 from engine.venue.market.pair_market import PairMarket
-from engine.venue.market.pairs import ASSETS, PairSpec
+from engine.venue.market.pairs import PairSpec, asset_spec
 from engine.venue.rest.names import (
     UNKNOWN_ASSET,
     UNKNOWN_PAIR,
@@ -310,13 +310,13 @@ def _part(row: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _asset_row(asset: str) -> dict[str, Any]:
-    spec = ASSETS.get(asset)
+    spec = asset_spec(asset)
     return {
         "aclass": "currency",
         "altname": asset_altname(asset),
         "decimals": asset_decimals(asset),
-        "display_decimals": spec.precision_display if spec is not None else 5,
-        "collateral_value": float(spec.collateral_value) if spec is not None else 0.0,
+        "display_decimals": spec.precision_display,
+        "collateral_value": float(spec.collateral_value),
         "status": "enabled",
     }
 

@@ -6,12 +6,15 @@ from typing import Final, Literal
 import msgspec
 
 from engine.errors import ConfigError
+from engine.venue.market.listing import LISTED_MAX, ZIPF
 from engine.venue.setup.keys import KeySpec
 from engine.venue.setup.rate_counter import TIERS, Tier
 
 Pace = Literal["original", "max"]
 
 MaintenanceLoss = Literal["none", "private", "all"]
+
+ZIPF_MAX: Final = 4.0  # the second pair has a sixteenth of the first one's events then
 
 PATH: Final = "/v2"  # of the public WebSocket, as on Kraken
 PATHS_V1: Final = ("", "/")  # of WebSocket v1, which is not served
@@ -37,6 +40,10 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8765  # of the public WebSocket; 0: any free one
     seed: int = 0  # of order flow, delays, connection ids and faults
     symbols: tuple[str, ...] = ()  # the pairs that are listed; empty means all that the venue knows
+    # How many pairs the venue knows: its own first, then made-up ones, with rates by Zipf's
+    # law and bursts; 0: its own alone, each at its own rate.
+    pairs: int = 0
+    zipf: float = ZIPF  # exponent of that law; 0: all pairs at the same rate
     also: bool = False  # list every other pair too, whose book begins to move when somebody follows it
     rate: float = 100.0  # book messages a second, all pairs together, at depth 10; 0: the books stand still
     faults: tuple[FaultSpec, ...] = ()
@@ -82,6 +89,10 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"--port {self.port}: a port is a number from 0 (any free one) to 65535")
         if not 0 <= self.rate <= 1_000_000:
             raise ConfigError(f"--rate {self.rate:g}: messages a second must be from 0 (stand still) to 1000000")
+        if not 0 <= self.pairs <= LISTED_MAX:
+            raise ConfigError(f"--pairs {self.pairs}: the venue lists up to {LISTED_MAX} pairs; 0 lists its own alone")
+        if not 0 <= self.zipf <= ZIPF_MAX:
+            raise ConfigError(f"--zipf {self.zipf:g}: the exponent must be from 0 (all alike) to {ZIPF_MAX:g}")
         if self.repeat < 0:
             raise ConfigError(f"--repeat {self.repeat}: rounds must be 0 (for ever) or more")
         low, high = self.snapshot_delay_ms

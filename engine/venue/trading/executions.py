@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from engine.units import WallNs
-from engine.venue.market.pairs import ASSETS, PairSpec
+from engine.venue.market.pairs import PairSpec, asset_spec
 from engine.venue.trading.client_order import LIMIT_KINDS, TRAILING_KINDS, ClientOrder, Execution, LedgerEntry
 from engine.venue.wire.text import NumberText, number_text, utc_us
 
@@ -294,7 +294,7 @@ def refill_row(order: ClientOrder, shown_lots: int, at: WallNs) -> str:
 
 def asset_text(asset: str, amount: Decimal) -> str:
     """An amount at its asset's precision: four decimals for US dollars, ten for bitcoin."""
-    return f"{amount:.{ASSETS[asset].precision}f}"
+    return f"{amount:.{asset_spec(asset).precision}f}"
 
 
 def balance_row(asset: str, balance: Decimal) -> str:

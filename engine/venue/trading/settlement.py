@@ -18,7 +18,7 @@ from typing import Final
 from engine.units import PriceTicks, QtyLots, WallNs, units_decimal
 from engine.venue.market.matching import BUY
 from engine.venue.market.pair_market import PairMarket
-from engine.venue.market.pairs import ASSETS, PAIR_OF_SYMBOL, PairSpec
+from engine.venue.market.pairs import ASSETS_KEPT, PAIR_OF_SYMBOL, PairSpec, asset_spec
 from engine.venue.trading.account import Account
 from engine.venue.trading.client_order import ClientOrder, Execution, LedgerEntry, OrderSpec
 from engine.venue.trading.executions import usd_decimals
@@ -45,13 +45,21 @@ _FUNDS: Final = {
     "VET": 20_000_000,
     "PENGU": 20_000_000,
 }
-_FUNDS_ELSE: Final = 10_000
+_FUNDS_ELSE_USD: Final = 200_000  # worth of any other asset
+_FUNDS_ELSE: Final = 10_000  # of one whose value is not known
 
 
 def default_funds(markets: dict[str, PairMarket]) -> dict[str, Decimal]:
     """Enough of every listed asset to trade it for a day."""
     assets = dict.fromkeys(asset for market in markets.values() for asset in (market.pair.base, market.pair.quote))
-    return {asset: at_precision(asset, Decimal(_FUNDS.get(asset, _FUNDS_ELSE))) for asset in assets}
+    return {asset: at_precision(asset, _fund(asset, markets)) for asset in assets}
+
+
+def _fund(asset: str, markets: dict[str, PairMarket]) -> Decimal:
+    if asset in _FUNDS:
+        return Decimal(_FUNDS[asset])
+    value = usd_value(asset, markets)
+    return Decimal(_FUNDS_ELSE_USD / value) if value else Decimal(_FUNDS_ELSE)
 
 
 class Ids:
@@ -66,9 +74,9 @@ class Ids:
         return f"{initial}{text[:5]}-{text[5:10]}-{text[10:16]}"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=ASSETS_KEPT)
 def _unit(asset: str) -> Decimal:
-    return Decimal(1).scaleb(-ASSETS[asset].precision)
+    return Decimal(1).scaleb(-asset_spec(asset).precision)
 
 
 def at_precision(asset: str, amount: Decimal) -> Decimal:

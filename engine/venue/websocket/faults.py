@@ -16,6 +16,7 @@ from random import Random
 from typing import Final, Protocol
 
 from engine.errors import ConfigError
+from engine.venue.market.pairs import named
 from engine.venue.market.precision import DECIMALS_MAX
 from engine.venue.setup.settings import FaultSpec
 from engine.venue.websocket.private_faults import PRIVATE_KINDS
@@ -89,7 +90,7 @@ def check_symbols(specs: Iterable[FaultSpec], listed: Collection[str]) -> None:
     """Raise ConfigError for a fault of a pair that is not listed: it would never occur."""
     for spec in specs:
         if spec.symbol is not None and spec.symbol not in listed:
-            raise ConfigError(f"--fault {spec.kind} of {spec.symbol}: the venue lists {', '.join(listed)}")
+            raise ConfigError(f"--fault {spec.kind} of {spec.symbol}: the venue lists {named(tuple(listed))}")
 
 
 def frame_faults(specs: Iterable[FaultSpec]) -> tuple[FaultSpec, ...]:

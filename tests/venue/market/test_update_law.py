@@ -10,47 +10,16 @@ from pathlib import Path
 import pytest
 
 from engine.clock import ManualClock
-from engine.units import WallNs
 from engine.venue.market.book_feed import DEPTHS, BookFeed
 from engine.venue.market.exchange import Exchange
 from engine.venue.market.matching import BUY, SELL, OrderBook
 from engine.venue.market.order_flow import OrderFlow
 from engine.venue.market.pairs import PAIR_OF_SYMBOL, PAIRS, PairSpec
 from engine.venue.wire.stream import StreamKey
-from engine.venue.wire.wire import payload_start
+from tests.venue.market.rig import STARTED_AT, AtOnce, Reader
 from tests.venue.market.update_law import LawBook, read
 
-STARTED_AT = WallNs(1_785_641_751_000_000_000)
 EVENTS = 4_000
-
-
-class Reader:
-    """A subscriber that keeps the text of what it gets, by stream."""
-
-    paused = False
-    plain = True
-
-    def __init__(self) -> None:
-        self.waiting: list[object] = []
-        self.texts: list[tuple[StreamKey, str]] = []
-
-    def deliver(self, key: StreamKey, frame: bytes) -> None:
-        self.texts.append((key, frame[payload_start(frame) :].decode()))
-
-    def deliver_chunk(self, chunk: bytes) -> None:
-        raise AssertionError("only a capture sends chunks")
-
-    def flush(self) -> None: ...
-
-
-class AtOnce:
-    """Timers for a world without time: whatever is asked for happens now."""
-
-    def call_later(self, delay: float, callback):  # type: ignore[no-untyped-def]
-        callback()
-        return self
-
-    def cancel(self) -> None: ...
 
 
 def exchange_of(*pairs: PairSpec, seed: int = 7) -> Exchange:
