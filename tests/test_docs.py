@@ -183,10 +183,14 @@ ENTRIES = {
     "replay": ("engine.cli.replay", "engine.replay"),
     "command": (
         "engine.cli.account",
-        "engine.cli.check",
         "engine.cli.control",
         "engine.cli.orders",
-        "engine.cli.settings",
+        "engine.cli.setup.check",
+        "engine.cli.setup.completion",
+        "engine.cli.setup.doctor",
+        "engine.cli.setup.keys",
+        "engine.cli.setup.new",
+        "engine.cli.setup.settings",
     ),
 }
 ALL = "all"

@@ -11,7 +11,9 @@ import structlog
 import uvloop
 from setproctitle import setproctitle
 
-from engine.cli.ending import EXIT_FAILED, TOO_LATE, StartInterrupted, StopSignals, expect_leftovers
+from engine.cli.ending import TOO_LATE, StartInterrupted, StopSignals, last_words
+from engine.cli.help import command
+from engine.cli.leaving import EXIT_FAILED, expect_leftovers
 from engine.cli.options import (
     check_writable,
     engine_options,
@@ -29,7 +31,14 @@ from engine.telemetry.log import configure_log
 log = structlog.get_logger("engine")
 
 
-@click.command()
+@command(
+    examples=(
+        "engine run --venue local --symbols BTC/USD --strategy my_bot.py  # play money",
+        "engine run my-bot --venue local  # the folder that `engine new my-bot` made",
+        "engine run my.toml --venue live  # real money",
+    ),
+    exits={0: "a clean end that was asked for", 1: "any other end; `exit` of the summary names the reason"},
+)
 @click.argument("config_path", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.toml]")
 @engine_options
 @click.option(
@@ -84,7 +93,7 @@ def run(
     stops.install()
     try:
         engine_run.begin(len(config.strategies))
-        expect_leftovers()
+        expect_leftovers(last_words)
         strategies = make_strategies(config, config.symbols, log.info)
         stops.install()
         setproctitle(f"kraken-engine {config.name}: supervisor and strategies")
