@@ -46,6 +46,7 @@ COMMANDS = {
     "run": ("engine.cli.run", "Run strategies on a venue's live market data."),
     "replay": ("engine.cli.replay", "Replay captured frames through the same engine, in one process."),
     "venue": ("engine.cli.venue", "Run the built-in exchange alone, for any Kraken client."),
+    "watch": ("engine.cli.watch.command", "Show books and trades as they come, without a key."),
     "orders": ("engine.cli.orders", "Show the open orders of a running engine, or its history."),
     "fills": ("engine.cli.account", "Show the last fills, of a running or a stopped engine."),
     "positions": ("engine.cli.account", "Show what each strategy holds, and its profit."),

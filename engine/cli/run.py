@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from engine.cli.options import (
     read_symbols,
     write_summary,
 )
+from engine.cli.view import View, open_view
 from engine.errors import ConfigError, UserError
 from engine.strategy_host.loading import make_strategies
 from engine.supervisor.run import LOCAL, Run, venue_settings
@@ -98,7 +100,9 @@ def run(
         stops.install()
         setproctitle(f"kraken-engine {config.name}: supervisor and strategies")
         engine_run.wait_for_venue()
-        summary, mistake = _run(engine_run, engine_run.supervisor(strategies), seconds, view, stops)
+        summary, mistake = run_to_its_end(
+            engine_run, engine_run.supervisor(strategies), seconds, open_view(view), stops
+        )
     except StartInterrupted:
         click.echo(f"engine: {TOO_LATE}", err=True)
         return EXIT_FAILED
@@ -115,17 +119,23 @@ def run(
     return 0 if summary["exit"] == "clean" else EXIT_FAILED
 
 
-def _run(
-    engine_run: Run, supervisor: Supervisor, seconds: float | None, view: bool, stops: StopSignals
+def run_to_its_end(
+    engine_run: Run,
+    supervisor: Supervisor,
+    seconds: float | None,
+    view: AbstractContextManager[View],
+    stops: StopSignals,
 ) -> tuple[dict[str, Any], UserError | None]:
-    from engine.cli.view import open_view
+    """Run until a signal, `engine stop`, or `seconds` are over; the summary, and a user's
+    mistake that ended it. `view` is given the summary again and again.
+    """
 
     async def main() -> UserError | None:
         loop = asyncio.get_running_loop()
         stops.begin(lambda: loop.call_soon_threadsafe(supervisor.request_stop, CLEAN))
         watching = asyncio.ensure_future(engine_run.watch_venue(supervisor))
         try:
-            with open_view(view) as live:
+            with view as live:
                 return await supervisor.run(seconds, live.update, live.interval_s)
         finally:
             stops.end()

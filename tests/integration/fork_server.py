@@ -19,7 +19,8 @@ import engine.cli.setup.doctor
 import engine.cli.setup.keys
 import engine.cli.setup.new
 import engine.cli.setup.settings
-import engine.cli.venue  # noqa: F401 - all of them are only loaded here, for the children
+import engine.cli.venue
+import engine.cli.watch.command  # noqa: F401 - all of them are only loaded here, for the children
 from engine.cli.main import main
 
 
