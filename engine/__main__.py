@@ -6,9 +6,11 @@ from engine.cli.loading import loading
 
 
 def main() -> None:
-    """The command line for people."""
-    with loading():
-        from engine.cli.main import main as run_command
+    """The command line for people. Each command imports what it needs: `--help` and
+    completion load none of it.
+    """
+    from engine.cli.main import main as run_command
+
     run_command()
 
 

@@ -59,6 +59,8 @@ QUOTES = (
     "ETH",
 )  # only for advice in errors
 
+FOLDER_FILE = "engine.toml"  # of a folder that stands for a configuration, as `engine new` writes it
+
 
 class VenueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[venue]: the addresses of Kraken's services."""
@@ -516,10 +518,15 @@ class Setting(NamedTuple):
 
 
 def load_config(path: Path) -> Config:
-    """Read and check a TOML file; its relative paths count from the file's folder.
+    """Read and check a TOML file, or the engine.toml in a folder; its relative paths count
+    from the file's folder.
 
     Raises ConfigError.
     """
+    if path.is_dir():
+        if not (path / FOLDER_FILE).is_file():
+            raise _error(f"{path} is a folder without {FOLDER_FILE}; name a configuration file, or such a folder")
+        path /= FOLDER_FILE
     table = _read(path)
     config = _convert(table, _Place(f"{path}: "))
     return _anchored(config, path.parent)

@@ -45,6 +45,11 @@ DIRECTORY_SECRET = "kraken_api_secret"
 KEYRING_NAME = "kraken-engine"
 ENVIRONMENT = "the environment"
 
+NO_KEY = (
+    "there is no API key; put api_key and api_secret into a file of mode 0600 and name that in "
+    "trading.credentials_file, or run `engine keys add`"
+)
+
 FILE_BYTES_MAX = 16 * 1024
 KEY_CHARS_MAX = 256  # Kraken's have 56
 KRAKEN_KEY_CHARS, KRAKEN_SECRET_CHARS = 56, 88
@@ -94,10 +99,7 @@ def load_credentials(
     found = find_credentials(file=file, keyring=keyring, environment=environment)
     found = found or handed_over or take_environment(environment)
     if found is None:
-        raise ConfigError(
-            "there is no API key; put api_key and api_secret into a file of mode 0600 and name that in "
-            "trading.credentials_file"
-        )
+        raise ConfigError(NO_KEY)
     return found
 
 
@@ -194,6 +196,69 @@ def no_core_dumps(*, allow: bool = False) -> None:
     forbid_dumps()
 
 
+# --- stored, and removed again
+
+
+def has_keyring() -> bool:
+    """Whether the package keyring is installed, and there is a keyring that keeps what it
+    is given.
+    """
+    try:
+        return bool(_keyring().get_keyring().priority > 0)
+    except Exception:  # not installed, or whatever its backends raise
+        return False
+
+
+def store_in_file(credentials: Credentials, path: Path) -> None:
+    """Write a key into a new file of mode 0600; raises ConfigError when there is one."""
+    text = "".join(
+        f"{name} = {msgspec.json.encode(value).decode()}\n"
+        for name, value in (("api_key", credentials.api_key), ("api_secret", credentials.secret.reveal()))
+    )
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{path} is there already; remove it with `engine keys remove`, or name another") from None
+    with open(fd, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def store_in_keyring(credentials: Credentials) -> None:
+    """Put a key into the desktop's keyring, in place of another one."""
+    keyring = _keyring()
+    try:
+        keyring.set_password(KEYRING_NAME, "api_key", credentials.api_key)
+        keyring.set_password(KEYRING_NAME, "api_secret", credentials.secret.reveal())
+    except Exception as error:
+        raise ConfigError(f"the keyring cannot be written ({type(error).__name__}); unlock it, or use --file") from None
+
+
+def remove_file(path: Path) -> Credentials:
+    """Remove a file that holds a key and nothing else; the key that it held. Raises
+    ConfigError for any other file, which stays.
+    """
+    credentials = _from_file(path)
+    path.unlink()
+    return credentials
+
+
+def remove_from_keyring() -> Credentials:
+    """Take the key out of the desktop's keyring; raises ConfigError when it has none."""
+    credentials = _from_keyring()
+    if credentials is None:
+        raise ConfigError("the keyring has no API key of the engine's; there is nothing to remove")
+    keyring = _keyring()
+    try:
+        for name in ("api_key", "api_secret"):
+            keyring.delete_password(KEYRING_NAME, name)
+    except Exception as error:
+        raise ConfigError(f"the keyring cannot be written ({type(error).__name__}); unlock it") from None
+    return credentials
+
+
 # --- the places
 
 
@@ -208,13 +273,18 @@ def _from_directory(directory: Path) -> Credentials | None:
     return checked(texts[0], texts[1], source)
 
 
-def _from_keyring() -> Credentials | None:
+def _keyring() -> Any:
+    """The package keyring, which is optional."""
     try:
-        keyring: Any = importlib.import_module("keyring")
+        return importlib.import_module("keyring")
     except ImportError:
         raise ConfigError(
             "trading.keyring needs the package keyring; install kraken-engine[keyring], or set trading.keyring = false"
         ) from None
+
+
+def _from_keyring() -> Credentials | None:
+    keyring = _keyring()
     try:
         api_key = keyring.get_password(KEYRING_NAME, "api_key")
         secret = keyring.get_password(KEYRING_NAME, "api_secret")

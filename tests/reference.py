@@ -20,6 +20,7 @@ from typing import NamedTuple
 import click
 import msgspec
 
+from engine.cli.help import DEFAULT_EXITS, Command
 from engine.cli.main import COMMANDS, engine
 from engine.client import Engine, Statistics, handlers
 from engine.client.handlers import EVENTS, OF_PAIRS
@@ -70,21 +71,33 @@ def commands_page() -> str:
     parts = [
         "# Commands",
         prose(
-            "A mistake of the user's is answered by one sentence on standard error that names the place and the "
-            "mend, and by exit code 2. `engine run` exits with 0 after a clean end that was asked for, and with 1 "
-            "after any other; `exit` in the [summary](summary-and-status.md) names the reason."
+            "A command exits with 0 when it is done. A mistake of the user's is answered by one sentence on "
+            "standard error that names the place and the mend, and by exit code 2. Where these mean more, and for "
+            "other codes, see the command. Every command exits with 1 when standard output cannot be written, and "
+            "with 130 when Ctrl-C answers a question of its. `--json` prints one object for programs."
         ),
         table(("command", "what it does"), ((f"[`engine {name}`](#engine-{name})", about) for name, (_, about) in
                                             COMMANDS.items())),
     ]  # fmt: skip
     for name in COMMANDS:
-        command = command_of(name)
-        parts.append(f"## engine {name}")
-        parts.append(f"```\nengine {name} {' '.join(command.collect_usage_pieces(click.Context(command)))}\n```")
-        parts += [prose(paragraph) for paragraph in inspect.cleandoc(command.help or "").split("\n\n")]
-        if rows := [option_row(option) for option in command.params if isinstance(option, click.Option)]:
-            parts.append(table(("option", "value", "default", "meaning"), rows))
+        parts += command_parts(f"engine {name}", command_of(name), level=2)
     return page(parts)
+
+
+def command_parts(name: str, command: click.Command, *, level: int) -> Iterator[str]:
+    """One command: how it is written, what it does, options, examples, exit codes; and the commands of a group."""
+    yield f"{'#' * level} {name}"
+    yield f"```\n{name} {' '.join(command.collect_usage_pieces(click.Context(command)))}\n```"
+    yield from map(prose, paragraphs(command.help))
+    if rows := [option_row(option) for option in command.params if isinstance(option, click.Option)]:
+        yield table(("option", "value", "default", "meaning"), rows)
+    if isinstance(command, Command):
+        yield "```\n" + "\n".join(command.examples) + "\n```"
+        if command.exits != DEFAULT_EXITS:
+            yield table(("exit code", "meaning"), ((f"`{code}`", meaning) for code, meaning in command.exits.items()))
+    if isinstance(command, click.Group):
+        for part, inner in command.commands.items():
+            yield from command_parts(f"{name} {part}", inner, level=level + 1)
 
 
 def command_of(name: str) -> click.Command:

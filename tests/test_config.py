@@ -316,14 +316,25 @@ def test_one_sentence(folder: Path, toml: str | bytes, sentence: str) -> None:
 
 
 def test_a_file_that_cannot_be_read(folder: Path) -> None:
-    """A file that is missing, a folder, or no possible name gives one sentence."""
+    """A file that is missing, an empty folder, or no possible name gives one sentence."""
+    empty = folder / "empty"
+    empty.mkdir(exist_ok=True)
     for path, words in [
         (folder / "nope.toml", "nope.toml cannot be read: no such file or directory"),
-        (folder, "cannot be read: is a directory"),
+        (empty, "empty is a folder without engine.toml"),
         (Path("a\0b"), "a\\x00b cannot be read: embedded null byte"),
     ]:
         with pytest.raises(ConfigError, match=re.escape(words)):
             load_config(path)
+
+
+def test_a_folder_stands_for_the_engine_toml_in_it(tmp_path: Path) -> None:
+    """As `engine new` writes one; paths count from it."""
+    (tmp_path / "engine.toml").write_text('name = "bot"\n[trading]\ncredentials_file = "key.toml"\n')
+    config = load_config(tmp_path)
+
+    assert config == load_config(tmp_path / "engine.toml")
+    assert (config.name, config.trading.credentials_file) == ("bot", str(tmp_path / "key.toml"))
 
 
 # --- the command line

@@ -18,7 +18,12 @@ from engine.credentials import (
     checked,
     find_credentials,
     hand_over,
+    has_keyring,
     load_credentials,
+    remove_file,
+    remove_from_keyring,
+    store_in_file,
+    store_in_keyring,
     take_environment,
     take_over,
 )
@@ -254,3 +259,67 @@ def test_a_process_with_a_key_cannot_be_dumped(switch) -> None:
         assert (limit, dumpable) == (0, 0)
     else:
         assert (limit, dumpable) == (resource.getrlimit(resource.RLIMIT_CORE)[0], 1)
+
+
+# --- stored, and removed again
+
+
+def keyring_of(kept: dict[str, str], priority: int = 5) -> SimpleNamespace:
+    """A keyring that keeps what it is given, as the optional package offers it."""
+    return SimpleNamespace(
+        get_keyring=lambda: SimpleNamespace(priority=priority),
+        get_password=lambda _, name: kept.get(name),
+        set_password=lambda _, name, value: kept.__setitem__(name, value),
+        delete_password=lambda _, name: kept.pop(name),
+    )
+
+
+def test_a_stored_key_is_found_again_and_only_its_owner_can_read_it(tmp_path) -> None:
+    """In a new file of a new folder; what was there is never written over."""
+    path = tmp_path / "new" / "key.toml"
+    store_in_file(checked(KEY, SECRET, "here"), path)
+
+    assert find_credentials(file=path, environment={}).secret.reveal() == SECRET
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert "is there already" in sentence(store_in_file, credentials=checked(KEY, "YQ==", "here"), path=path)
+    assert find_credentials(file=path, environment={}).secret.reveal() == SECRET
+
+
+def test_a_key_with_quotes_is_stored_as_it_is(tmp_path) -> None:
+    """Whatever Kraken may put into one."""
+    path = tmp_path / "key.toml"
+    store_in_file(checked('a"b\\c', SECRET, "here"), path)
+
+    assert find_credentials(file=path, environment={}).api_key == 'a"b\\c'
+
+
+def test_only_a_file_that_holds_a_key_is_removed(tmp_path) -> None:
+    """A mistyped name costs nothing."""
+    other = write(tmp_path / "diary.txt", "dear diary")
+    path = toml(tmp_path)
+
+    assert "neither TOML nor two lines" in sentence(remove_file, path=other)
+    assert other.exists()
+    assert remove_file(path).api_key == KEY
+    assert not path.exists()
+
+
+def test_a_keyring_keeps_the_key_until_it_is_removed(monkeypatch) -> None:
+    """And says when it has none."""
+    kept: dict[str, str] = {}
+    monkeypatch.setitem(sys.modules, "keyring", keyring_of(kept))
+
+    assert has_keyring()
+    store_in_keyring(checked(KEY, SECRET, "here"))
+    assert find_credentials(keyring=True, environment={}).secret.reveal() == SECRET
+    assert remove_from_keyring().api_key == KEY
+    assert kept == {}
+    assert "nothing to remove" in sentence(remove_from_keyring)
+
+
+def test_a_keyring_that_keeps_nothing_is_none(monkeypatch) -> None:
+    """A server without a desktop has such a one, or not even the package."""
+    monkeypatch.setitem(sys.modules, "keyring", keyring_of({}, priority=0))
+    assert not has_keyring()
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert not has_keyring()

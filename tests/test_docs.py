@@ -178,15 +178,19 @@ ENTRIES = {
     "public_feed": ("engine.public_feed.process",),
     "private_feed": ("engine.private_feed.process",),
     "order_router": ("engine.order_router.process",),
-    "engine": ("engine.cli.run", "engine.cli.view", "engine.client.engine"),
+    "engine": ("engine.cli.run", "engine.cli.view", "engine.cli.watch.command", "engine.client.engine"),
     "venue": ("engine.cli.venue", "engine.venue.server"),
     "replay": ("engine.cli.replay", "engine.replay"),
     "command": (
         "engine.cli.account",
-        "engine.cli.check",
         "engine.cli.control",
         "engine.cli.orders",
-        "engine.cli.settings",
+        "engine.cli.setup.check",
+        "engine.cli.setup.completion",
+        "engine.cli.setup.doctor",
+        "engine.cli.setup.keys",
+        "engine.cli.setup.new",
+        "engine.cli.setup.settings",
     ),
 }
 ALL = "all"

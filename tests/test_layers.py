@@ -20,7 +20,7 @@ LAYERS = {
     6: ("public_feed", "private_feed", "order_router", "strategy_host"),
     7: ("summary",),
     8: ("supervisor", "replay"),
-    9: ("client",),
+    9: ("client", "doctor"),
     10: ("cli", "__main__"),
 }
 LAYER_OF = {home: layer for layer, homes in LAYERS.items() for home in homes}

@@ -21,7 +21,8 @@ from tests import reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "bench" / "README.md", ROOT / "engine" / "ARCHITECTURE.md",
-         *sorted(reference.DOCS.glob("*.md"))]  # fmt: skip
+         *sorted(reference.DOCS.glob("*.md")),
+         *sorted((ROOT / "engine" / "strategy" / "templates").rglob("README.md"))]  # fmt: skip
 RUN = ROOT / "README.md"  # the page whose code is run
 
 
@@ -66,8 +67,14 @@ def mistake_in(command: str, *, is_whole: bool) -> str:
     name, *arguments = shlex.split(re.split(r" > | \| ", command)[0], comments=True)[1:]
     if name not in COMMANDS:
         return f"there is no engine {name}"
+    command = reference.command_of(name)
+    while isinstance(command, click.Group):
+        if not arguments or arguments[0] not in command.commands:
+            return "" if not arguments and not is_whole else f"there is no {name} {' '.join(arguments[:1])}"
+        name = f"{name} {arguments[0]}"
+        command, arguments = command.commands[arguments[0]], arguments[1:]
     try:
-        with reference.command_of(name).make_context(name, arguments, help_option_names=["-h", "--help"]):
+        with command.make_context(name, arguments, help_option_names=["-h", "--help"]):
             return ""
     except click.MissingParameter as error:
         return error.format_message() if is_whole else ""

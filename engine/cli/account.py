@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from engine.cli.ask import ask_router, name_option
+from engine.cli.help import command
 from engine.cli.past import is_running, moment, state_dir_of, state_dir_option, up_to_date_history
 from engine.cli.tables import json_option, print_json, print_table
 from engine.errors import ConfigError, EngineError
@@ -19,7 +20,7 @@ FILLS_SHOWN = 50  # unless a time or a number is asked for
 FILLS_SHOWN_MAX = 10_000
 
 
-@click.command()
+@command(examples=("engine fills --since 7d --symbol BTC/USD",))
 @name_option
 @json_option
 @click.option("--since", metavar="TIME", help="All since then: 90m, 12h, 7d, or a date such as 2026-11-21.")
@@ -71,7 +72,7 @@ def fills(
         click.echo(f"the newest {limit}; --limit shows more")
 
 
-@click.command()
+@command(examples=("engine positions --json",))
 @name_option
 @json_option
 @state_dir_option
@@ -108,7 +109,7 @@ def positions(name: str, as_json: bool, state_dir: Path | None) -> None:
     )
 
 
-@click.command()
+@command(examples=("engine balances",))
 @name_option
 @json_option
 def balances(name: str, as_json: bool) -> None:

@@ -7,7 +7,8 @@ import time
 import click
 
 from engine.cli.ask import ask_engine, name_option
-from engine.cli.tables import print_json
+from engine.cli.help import command
+from engine.cli.tables import json_option, print_json, tell
 from engine.errors import UserError
 from engine.supervisor.run_directory import RunDirectory
 
@@ -15,7 +16,12 @@ STOP_DEADLINE_S = 30.0
 LOOK_INTERVAL_S = 0.05
 
 
-@click.command()
+@command(
+    examples=(
+        "engine status",
+        "engine status --json",
+    ),
+)
 @name_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, as --summary writes it.")
 def status(name: str, as_json: bool) -> None:
@@ -29,7 +35,7 @@ def status(name: str, as_json: bool) -> None:
     click.echo(status_text(summary))
 
 
-@click.command()
+@command(examples=("engine sources",))
 @name_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: `sources` of the status.")
 def sources(name: str, as_json: bool) -> None:
@@ -45,9 +51,10 @@ def sources(name: str, as_json: bool) -> None:
     click.echo(sources_text(told))
 
 
-@click.command()
+@command(examples=("engine stop --name my-bot",))
 @name_option
-def stop(name: str) -> None:
+@json_option
+def stop(name: str, as_json: bool) -> None:
     """Stop a running engine and wait until it has stopped."""
     answer = ask_engine(name, {"command": "stop"})
     lock = RunDirectory(name).path / "lock"
@@ -56,4 +63,4 @@ def stop(name: str) -> None:
         time.sleep(LOOK_INTERVAL_S)
     if lock.exists():
         raise UserError(f"the engine named {name} (pid {answer['pid']}) has not stopped in {STOP_DEADLINE_S:.0f} s")
-    click.echo(f"stopped {name} (pid {answer['pid']})")
+    tell({"name": name, "pid": answer["pid"]}, f"stopped {name} (pid {answer['pid']})", as_json)

@@ -4,29 +4,21 @@
     `engine stop`, --seconds, a failure, a strategy's mistake ───┘
 
 A signal asks for a clean end at any time of a run: one that arrives before there is a
-supervisor is kept for it, and further signals change nothing. `leave` ends the process even
-when a strategy's threads or atexit handlers do not return. The deadlines of all steps are
-in engine/ARCHITECTURE.md, "Every end, and its deadlines".
+supervisor is kept for it, and further signals change nothing. `leave` is in
+`engine.cli.leaving`. The deadlines of all steps are in engine/ARCHITECTURE.md, "Every end,
+and its deadlines".
 """
 
-import faulthandler
 import os
 import signal
-import sys
-import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
 
+from engine.cli.leaving import EXIT_FAILED, LEAVE_S
 from engine.telemetry.log import drain_log, write_line
 
 START_STOP_S = 5.0  # for a run that is asked to stop before it has begun: a strategy's import may never end
-LEAVE_S = 5.0  # for what strategies left behind: threads that are no daemons, atexit handlers
-LEAVE_MARGIN_S = 2.0  # more, for a thread that keeps the interpreter's lock
 TOO_LATE = f"it was to stop while it started, and had not begun {START_STOP_S:g} s later"
-EXIT_FAILED = 1
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -81,8 +73,7 @@ class StopSignals:
         if self._stop is not None or self._has_ended:
             return
         if self._was_late:
-            write_line(f"engine: {TOO_LATE}, nor {LEAVE_S:g} s after it had been interrupted; it is ended\n")
-            drain_log()
+            last_words(f"engine: {TOO_LATE}, nor {LEAVE_S:g} s after it had been interrupted; it is ended\n")
             os._exit(EXIT_FAILED)
         self._was_late = True
         signal.setitimer(
@@ -91,33 +82,7 @@ class StopSignals:
         raise StartInterrupted
 
 
-class _Left:
-    """Whether strategy code ran in this process, which may have left something behind."""
-
-    behind = False
-
-
-def expect_leftovers() -> None:
-    """Give `leave` a deadline from now on."""
-    _Left.behind = True
-
-
-def leave(code: int) -> NoReturn:
-    """End the process with this exit code, within LEAVE_S of whatever strategies left
-    behind.
-    """
-    if _Left.behind:
-        threading.Thread(target=_end_late, args=(code,), name="leave", daemon=True).start()
-        with suppress(OSError, ValueError, RuntimeError):
-            faulthandler.dump_traceback_later(LEAVE_S + LEAVE_MARGIN_S, exit=True)
-    sys.exit(code)
-
-
-def _end_late(code: int) -> None:
-    time.sleep(LEAVE_S)
-    ours = (threading.main_thread(), threading.current_thread())
-    threads = [thread.name for thread in threading.enumerate() if not thread.daemon and thread not in ours]
-    what = f"thread {', '.join(threads)}" if threads else "atexit handler"
-    write_line(f"engine: a strategy's {what} kept the process for {LEAVE_S:g} s after its end; it is ended\n")
+def last_words(text: str) -> None:
+    """Write a line to the log, and wait a moment until it is out: the process ends next."""
+    write_line(text)
     drain_log()
-    os._exit(code)

@@ -15,8 +15,9 @@ from contextlib import suppress
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
-from engine.cli.ending import EXIT_FAILED, leave
+from engine.cli.leaving import EXIT_FAILED, leave
 from engine.cli.loading import loading
 from engine.cli.output import give_up_output
 from engine.errors import UserError
@@ -41,9 +42,11 @@ MENDS = {
 # Each command is imported when it is called, so that `engine stop` does not load the
 # engine.
 COMMANDS = {
+    "new": ("engine.cli.setup.new", "Write a folder with a strategy that runs as it is."),
     "run": ("engine.cli.run", "Run strategies on a venue's live market data."),
     "replay": ("engine.cli.replay", "Replay captured frames through the same engine, in one process."),
     "venue": ("engine.cli.venue", "Run the built-in exchange alone, for any Kraken client."),
+    "watch": ("engine.cli.watch.command", "Show books and trades as they come, without a key."),
     "orders": ("engine.cli.orders", "Show the open orders of a running engine, or its history."),
     "fills": ("engine.cli.account", "Show the last fills, of a running or a stopped engine."),
     "positions": ("engine.cli.account", "Show what each strategy holds, and its profit."),
@@ -51,8 +54,11 @@ COMMANDS = {
     "cancel": ("engine.cli.orders", "Cancel orders of a running engine."),
     "halt": ("engine.cli.orders", "Take no more orders and cancel the open ones."),
     "resume": ("engine.cli.orders", "Take orders again after a halt."),
-    "check": ("engine.cli.check", "Prove keys, permissions, clock and limits, without trading."),
-    "settings": ("engine.cli.settings", "Print every setting with its default and its reason."),
+    "check": ("engine.cli.setup.check", "Prove keys, permissions, clock and limits, without trading."),
+    "doctor": ("engine.cli.setup.doctor", "Examine this computer, its network and the key."),
+    "keys": ("engine.cli.setup.keys", "Store, test and remove the API key."),
+    "settings": ("engine.cli.setup.settings", "Print every setting with its default and its reason."),
+    "completion": ("engine.cli.setup.completion", "Print what a shell needs to complete commands."),
     "status": ("engine.cli.control", "Show how a running engine does."),
     "sources": ("engine.cli.control", "Show where a running engine's market data come from."),
     "stop": ("engine.cli.control", "Stop a running engine."),
@@ -71,6 +77,13 @@ class _Commands(click.Group):
         with loading():
             command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # click's own imports every command for its help.
+        commands = [
+            CompletionItem(name, help=told) for name, (_, told) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

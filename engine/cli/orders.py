@@ -8,11 +8,17 @@ from pathlib import Path
 import click
 
 from engine.cli.ask import ask_router, name_option
+from engine.cli.help import command
 from engine.cli.past import moment, state_dir_option, up_to_date_history
-from engine.cli.tables import json_option, print_json, print_table
+from engine.cli.tables import json_option, print_json, print_table, tell
 
 
-@click.command()
+@command(
+    examples=(
+        "engine orders",
+        "engine orders --since 12h --strategy quoter --json",
+    ),
+)
 @name_option
 @json_option
 @click.option("--since", metavar="TIME", help="From the history: 90m, 12h, 7d, or a date such as 2026-11-21.")
@@ -53,30 +59,38 @@ def orders(name: str, as_json: bool, since: str | None, strategy: str | None, st
     )
 
 
-@click.command()
+@command(examples=("engine cancel --all",))
 @name_option
+@json_option
 @click.option("--all", "everything", is_flag=True, help="Cancel every open order of this engine.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-def cancel(name: str, everything: bool, ids: tuple[str, ...]) -> None:
+def cancel(name: str, as_json: bool, everything: bool, ids: tuple[str, ...]) -> None:
     """Cancel orders, by the engine's id or Kraken's."""
     if everything == bool(ids):
         raise click.UsageError("give order ids, or --all")
     answer = ask_router(name, {"command": "cancel", "ids": list(ids), "all": everything})
-    click.echo(f"canceling {answer['canceling']} orders")
+    tell(answer, f"canceling {answer['canceling']} orders", as_json)
 
 
-@click.command()
+@command(
+    examples=(
+        "engine halt",
+        "engine halt --reducing  # keep open orders, and let positions become smaller",
+    ),
+)
 @name_option
+@json_option
 @click.option("--reducing", is_flag=True, help="Only stop what would make positions larger; keep open orders.")
-def halt(name: str, reducing: bool) -> None:
+def halt(name: str, as_json: bool, reducing: bool) -> None:
     """Take no more orders and cancel the open ones, until `engine resume`."""
     answer = ask_router(name, {"command": "halt", "reducing": reducing})
-    click.echo(f"{answer['mode']}: canceling {answer['canceling']} orders; `engine resume` ends it")
+    tell(answer, f"{answer['mode']}: canceling {answer['canceling']} orders; `engine resume` ends it", as_json)
 
 
-@click.command()
+@command(examples=("engine resume",))
 @name_option
-def resume(name: str) -> None:
+@json_option
+def resume(name: str, as_json: bool) -> None:
     """Take orders again after a halt."""
     answer = ask_router(name, {"command": "resume"})
-    click.echo(str(answer["mode"]))
+    tell(answer, str(answer["mode"]), as_json)

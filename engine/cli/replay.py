@@ -8,7 +8,9 @@ import click
 import structlog
 import uvloop
 
-from engine.cli.ending import expect_leftovers
+from engine.cli.ending import last_words
+from engine.cli.help import command
+from engine.cli.leaving import expect_leftovers
 from engine.cli.options import (
     check_writable,
     engine_options,
@@ -24,7 +26,7 @@ from engine.telemetry.log import configure_log
 log = structlog.get_logger("replay")
 
 
-@click.command()
+@command(examples=("engine replay capture.jsonl --strategy my_bot.py --summary out.json",))
 @click.argument("captures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CAPTURE.jsonl...")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="A TOML file, as for `engine run`.")
 @engine_options
@@ -68,7 +70,7 @@ def replay(
     if missing or not followed:
         holds = f"they hold {', '.join(held)}" if held else "they hold no pair's data"
         raise CaptureError(f"the captures have nothing of {', '.join(missing) or 'any pair'}; {holds}")
-    expect_leftovers()
+    expect_leftovers(last_words)
     strategies = make_strategies(config, followed, log.info)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import structlog
 import uvloop
 from setproctitle import setproctitle
 
-from engine.cli.ending import EXIT_FAILED, TOO_LATE, StartInterrupted, StopSignals, expect_leftovers
+from engine.cli.ending import TOO_LATE, StartInterrupted, StopSignals, last_words
+from engine.cli.help import command
+from engine.cli.leaving import EXIT_FAILED, expect_leftovers
 from engine.cli.options import (
     check_writable,
     engine_options,
@@ -20,6 +23,7 @@ from engine.cli.options import (
     read_symbols,
     write_summary,
 )
+from engine.cli.view import View, open_view
 from engine.errors import ConfigError, UserError
 from engine.strategy_host.loading import make_strategies
 from engine.supervisor.run import LOCAL, Run, venue_settings
@@ -29,7 +33,14 @@ from engine.telemetry.log import configure_log
 log = structlog.get_logger("engine")
 
 
-@click.command()
+@command(
+    examples=(
+        "engine run --venue local --symbols BTC/USD --strategy my_bot.py  # play money",
+        "engine run my-bot --venue local  # the folder that `engine new my-bot` made",
+        "engine run my.toml --venue live  # real money",
+    ),
+    exits={0: "a clean end that was asked for", 1: "any other end; `exit` of the summary names the reason"},
+)
 @click.argument("config_path", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.toml]")
 @engine_options
 @click.option(
@@ -84,12 +95,14 @@ def run(
     stops.install()
     try:
         engine_run.begin(len(config.strategies))
-        expect_leftovers()
+        expect_leftovers(last_words)
         strategies = make_strategies(config, config.symbols, log.info)
         stops.install()
         setproctitle(f"kraken-engine {config.name}: supervisor and strategies")
         engine_run.wait_for_venue()
-        summary, mistake = _run(engine_run, engine_run.supervisor(strategies), seconds, view, stops)
+        summary, mistake = run_to_its_end(
+            engine_run, engine_run.supervisor(strategies), seconds, open_view(view), stops
+        )
     except StartInterrupted:
         click.echo(f"engine: {TOO_LATE}", err=True)
         return EXIT_FAILED
@@ -106,17 +119,23 @@ def run(
     return 0 if summary["exit"] == "clean" else EXIT_FAILED
 
 
-def _run(
-    engine_run: Run, supervisor: Supervisor, seconds: float | None, view: bool, stops: StopSignals
+def run_to_its_end(
+    engine_run: Run,
+    supervisor: Supervisor,
+    seconds: float | None,
+    view: AbstractContextManager[View],
+    stops: StopSignals,
 ) -> tuple[dict[str, Any], UserError | None]:
-    from engine.cli.view import open_view
+    """Run until a signal, `engine stop`, or `seconds` are over; the summary, and a user's
+    mistake that ended it. `view` is given the summary again and again.
+    """
 
     async def main() -> UserError | None:
         loop = asyncio.get_running_loop()
         stops.begin(lambda: loop.call_soon_threadsafe(supervisor.request_stop, CLEAN))
         watching = asyncio.ensure_future(engine_run.watch_venue(supervisor))
         try:
-            with open_view(view) as live:
+            with view as live:
                 return await supervisor.run(seconds, live.update, live.interval_s)
         finally:
             stops.end()

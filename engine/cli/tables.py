@@ -16,6 +16,14 @@ def print_json(answer: dict[str, Any]) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
 
 
+def tell(answer: dict[str, Any], sentence: str, as_json: bool) -> None:
+    """Print what was done: a sentence for people, or the whole answer."""
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(sentence)
+
+
 def print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]], nothing: str) -> None:
     """Print rows under their heads; `nothing` when there are none."""
     if not rows:

@@ -5,12 +5,18 @@ from typing import Final
 
 import click
 
+from engine.cli.help import command
 from engine.cli.loading import loading
 
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-@click.command("venue")
+@command(
+    examples=(
+        "engine venue --port 8765 --symbols BTC/USD --rate 1000",
+        "engine venue --port 0 --fault badcrc=0.001  # trouble, by seed",
+    ),
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to serve on.")
 @click.option("--port", default=8765, show_default=True, help="Port of the public WebSocket; 0 takes any free one.")
 @click.option("--private-port", type=int, help="Port of the private WebSocket.  [default: the one after --port]")

@@ -9,6 +9,7 @@ the engine.
 
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from decimal import Decimal
 from time import monotonic
@@ -43,7 +44,7 @@ class View(Protocol):
     def update(self, summary: dict[str, Any]) -> None: ...
 
 
-class _Picture(AbstractContextManager["_Picture"], View, Protocol):
+class Picture(AbstractContextManager["Picture"], View, Protocol):
     """A view that writes to standard output in `update`: it may block, and raise an error
     of output.
     """
@@ -73,8 +74,12 @@ class ViewThread(AbstractContextManager[View]):
     is closed.
     """
 
-    def __init__(self, picture: _Picture) -> None:
+    def __init__(self, picture: Picture, on_failure: Callable[[Exception], None] | None = None) -> None:
+        """`on_failure` is called in the view's thread when the output fails; without it the
+        log tells of that.
+        """
         self._picture = picture
+        self._on_failure = on_failure or _log_failure
         self.interval_s = picture.interval_s
         # The newest summary that is not drawn yet.
         self._next: dict[str, Any] | None = None
@@ -109,7 +114,7 @@ class ViewThread(AbstractContextManager[View]):
         except Exception as error:
             with suppress(Exception):
                 give_up_output()
-            log.error("the view ended, the engine goes on without it", reason=str(error) or type(error).__name__)
+            self._on_failure(error)
 
     def _wait(self) -> dict[str, Any] | None:
         with self._changed:
@@ -118,7 +123,11 @@ class ViewThread(AbstractContextManager[View]):
             return summary
 
 
-class _Rates:
+def _log_failure(error: Exception) -> None:
+    log.error("the view ended, the engine goes on without it", reason=str(error) or type(error).__name__)
+
+
+class Rates:
     """Book messages a second of each pair, between two calls of `update`."""
 
     def __init__(self) -> None:
@@ -140,7 +149,7 @@ class _LineView:
     interval_s = LINE_S
 
     def __init__(self) -> None:
-        self._rates = _Rates()
+        self._rates = Rates()
         self._last: dict[str, Any] | None = None
 
     def __enter__(self) -> "_LineView":
@@ -181,7 +190,7 @@ class _TableView:
         from rich.console import Console
         from rich.live import Live
 
-        self._rates = _Rates()
+        self._rates = Rates()
         self._live = Live(console=Console(), auto_refresh=False)
 
     def __enter__(self) -> "_TableView":

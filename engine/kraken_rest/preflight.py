@@ -43,6 +43,7 @@ BOXES: Final = {
 }
 WITHDRAW: Final = "withdraw-funds"
 WITHDRAW_BOX: Final = "Funds: Withdraw"
+HARMLESS: Final = frozenset({"query-ledger"})  # reads only, and people's bookkeeping wants it
 
 # Errors that pass with time, or that at least say nothing of key and configuration.
 _PASSING: Final = (ErrorKind.TRANSPORT, ErrorKind.SERVICE, ErrorKind.CALL_LIMIT)
@@ -147,23 +148,36 @@ async def run_preflight(rest: RestCalls, symbols: Sequence[str], clock: Clock) -
 
 
 async def examine(
-    rest: RestCalls, symbols: Sequence[str], clock: Clock, *, with_key: bool = True, with_balances: bool = True
+    rest: RestCalls,
+    symbols: Sequence[str],
+    clock: Clock,
+    *,
+    with_key: bool = True,
+    with_balances: bool = True,
+    each_permission: bool = False,
+    may_withdraw: bool = False,
 ) -> Preflight:
-    """Check everything that REST can tell; without a key, what is public."""
+    """Check everything that REST can tell; without a key, what is public, and without
+    symbols nothing of pairs.
+
+    `each_permission`: tell of every box on the key's page, beside what they come to.
+    `may_withdraw`: a key that can withdraw is warned of, and no failure.
+    """
     findings: list[Finding] = []
     status = await rest.ask(rest_requests.system_status(), rest_replies.read_system_status)
     if isinstance(status, RestRefusal):
         return Preflight([_unreachable(status)], RestPairs())
     findings += _status_findings(status)
     findings.append(await _examine_clock(rest, clock))
-    pairs = await rest.ask_pairs()
+    pairs = await rest.ask_pairs() if symbols else RestPairs()
     if isinstance(pairs, RestRefusal):
         findings.append(_refused("symbols", pairs))
         pairs = RestPairs()
-    else:
+    elif symbols:
         findings += _symbol_findings(symbols, pairs)
     if with_key:
-        findings += await _examine_key(rest, clock, with_balances=with_balances)
+        withdrawing = Level.WARNING if may_withdraw else Level.FAILURE
+        findings += await _examine_key(rest, clock, with_balances, each_permission, withdrawing)
     return Preflight(findings, pairs)
 
 
@@ -177,11 +191,15 @@ async def _examine_clock(rest: RestCalls, clock: Clock) -> Finding:
     return clock_finding(ClockOffset.of_exchange(sent_at, WallNs(kraken_time + NS_PER_S), kraken_time, received_at))
 
 
-async def _examine_key(rest: RestCalls, clock: Clock, *, with_balances: bool) -> list[Finding]:
+async def _examine_key(
+    rest: RestCalls, clock: Clock, with_balances: bool, each_permission: bool, withdrawing: Level
+) -> list[Finding]:
     info = await rest.ask(rest_requests.get_api_key_info(), rest_replies.read_api_key_info)
     if isinstance(info, RestRefusal):
         return [_refused("key", info)]
-    findings = [_permission_finding(info.permissions), *_key_findings(info, clock.wall_ns())]
+    findings = [_permission_finding(info.permissions, withdrawing), *_key_findings(info, clock.wall_ns())]
+    if each_permission:
+        findings += permission_findings(info.permissions, withdrawing)
     if findings[0].level is Level.FAILURE or not with_balances:
         return findings  # more calls would fail too
     balances = await rest.ask(rest_requests.balance_ex(), rest_replies.read_balance_ex)
@@ -243,15 +261,35 @@ def _symbol_findings(symbols: Sequence[str], pairs: RestPairs) -> list[Finding]:
     return findings or [Finding("symbols", Level.OK, f"Kraken trades {_listed(symbols)}")]
 
 
-def _permission_finding(permissions: Iterable[str]) -> Finding:
+def permission_findings(permissions: Iterable[str], withdrawing: Level) -> list[Finding]:
+    """One finding for each box on the key's page that matters: as it should be, or what to
+    do about it. `withdrawing` is how much it matters that the key can withdraw.
+    """
     given = frozenset(permissions)
+    findings = [
+        Finding("permission", Level.OK, f'"{box}" is ticked')
+        if permission in given
+        else Finding("permission", Level.FAILURE, f'"{box}" is not ticked; tick it on the key\'s page at Kraken')
+        for permission, box in BOXES.items()
+    ]
     if WITHDRAW in given:
-        return Finding(
-            "key",
-            Level.FAILURE,
-            f'the API key may withdraw money, which no engine needs; untick "{WITHDRAW_BOX}" on its page at Kraken',
-        )
+        text = f'"{WITHDRAW_BOX}" is ticked, so whoever has the key has the money; untick it on the key\'s page'
+        findings.append(Finding("permission", withdrawing, text))
+    else:
+        findings.append(Finding("permission", Level.OK, f'"{WITHDRAW_BOX}" is not ticked'))
+    spare = sorted(given - BOXES.keys() - {WITHDRAW, *HARMLESS})
+    if spare:
+        text = f"the key may also {_listed(spare)}, which the engine does not need; untick what nothing else needs"
+        findings.append(Finding("permission", Level.ADVICE, text))
+    return findings
+
+
+def _permission_finding(permissions: Iterable[str], withdrawing: Level) -> Finding:
+    given = frozenset(permissions)
     missing = [f'"{box}"' for permission, box in BOXES.items() if permission not in given]
+    if WITHDRAW in given and (withdrawing is Level.FAILURE or not missing):
+        text = f'the API key may withdraw money, which no engine needs; untick "{WITHDRAW_BOX}" on its page at Kraken'
+        return Finding("key", withdrawing, text)
     if missing:
         return Finding(
             "key", Level.FAILURE, f"the API key lacks a permission; tick {_listed(missing)} on its page at Kraken"

@@ -10,26 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from engine.clock import Clock
-from engine.kraken.connection import requests
 from engine.kraken.private.events import ChannelRefused, TokenRefused
 from engine.kraken.private.session import PrivateEvent, PrivateSession, PrivateSettings
-from engine.kraken_rest.preflight import ClockOffset, Finding, Level, clock_finding
+from engine.kraken_rest.clock_ping import ClockPing
+from engine.kraken_rest.preflight import Finding, Level, clock_finding
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
 from engine.net.resolver import Resolver
 from engine.net.websocket import WebSocketConnection
 from engine.orders.rate_counter import tier_of
 from engine.orders.venue_facts import ExecutionFact
-from engine.timestamps import wall_ns
-from engine.units import MonoNs, WallNs
+from engine.units import MonoNs
 
 DEADLINE_S: Final = 10.0
 ATTEMPTS_MAX: Final = 3
-PING_ID: Final = 1_000_000  # beyond the numbers of the session's own requests
 
 
 class Probe(Struct, frozen=True):
@@ -45,17 +42,6 @@ class Probe(Struct, frozen=True):
         return tier_of(self.max_rate_count).open_orders_max
 
 
-class _Pong(Struct):
-    """{"method":"pong","req_id":1000000,"time_in":"2026-…Z","time_out":"2026-…Z"}"""
-
-    req_id: int = 0
-    time_in: str = ""
-    time_out: str = ""
-
-
-_decode_pong = msgspec.json.Decoder(_Pong).decode
-
-
 class _ProbeSession:
     """A private session that is given its token at once, and asks for Kraken's time as
     well.
@@ -63,11 +49,8 @@ class _ProbeSession:
 
     def __init__(self, token: str, clock: Clock) -> None:
         self.inner = PrivateSession(PrivateSettings())
+        self.ping = ClockPing(clock)
         self._token = token
-        self._clock = clock
-        self._ping: list[bytes] = []
-        self._pinged_at = WallNs(0)
-        self.offset: ClockOffset | None = None
         self.refusal = ""
         self.open_orders = 0
         self.is_over = asyncio.Event()
@@ -79,21 +62,17 @@ class _ProbeSession:
     def opened(self, now: MonoNs) -> None:
         self.inner.opened(now)
         self.inner.authorise(self._token, now)
-        self._ping = [requests.ping(PING_ID)]
+        self.ping.begin()
 
     def receive(self, frame: bytes, received_at: MonoNs) -> Sequence[PrivateEvent]:
-        if b'"pong"' in frame and str(PING_ID).encode() in frame:
-            self._take_pong(frame)
+        self.ping.take(frame)
         return self.inner.receive(frame, received_at)
 
     def poll(self, now: MonoNs) -> Sequence[PrivateEvent]:
         return self.inner.poll(now)
 
     def to_send(self) -> Sequence[bytes]:
-        frames, self._ping = [*self.inner.to_send(), *self._ping], []
-        if frames:
-            self._pinged_at = self._pinged_at or self._clock.wall_ns()
-        return frames
+        return [*self.inner.to_send(), *self.ping.to_send()]
 
     def dead(self, now: MonoNs) -> str | None:
         return self.inner.dead(now)
@@ -113,14 +92,8 @@ class _ProbeSession:
                     self._refuse(advice)
                 case _:
                     pass
-        if self.inner.is_live and self.offset is not None:
+        if self.inner.is_live and self.ping.offset is not None:
             self.is_over.set()
-
-    def _take_pong(self, frame: bytes) -> None:
-        pong = _decode_pong(frame)
-        kraken_in, kraken_out = wall_ns(pong.time_in), wall_ns(pong.time_out)
-        if kraken_in and kraken_out:
-            self.offset = ClockOffset.of_exchange(self._pinged_at, kraken_in, kraken_out, self._clock.wall_ns())
 
     def _refuse(self, reason: str) -> None:
         self.refusal = self.refusal or reason
@@ -156,7 +129,7 @@ async def probe_private(
 
 
 def _judge(session: _ProbeSession, last_error: str | None, url: str, deadline_s: float) -> Probe:
-    findings = [] if session.offset is None else [clock_finding(session.offset)]
+    findings = [] if session.ping.offset is None else [clock_finding(session.ping.offset)]
     if session.refusal:
         return Probe([*findings, Finding("private", Level.FAILURE, session.refusal)])
     # The session is closed by our own disconnect, so its counts tell whether everything

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import structlog
 
 from engine.clock import Clock
-from engine.credentials import load_credentials, take_over
+from engine.credentials import Credentials, load_credentials, take_over
 from engine.history import HistoryWriter, fills_of
 from engine.instant import Instant
 from engine.kraken.private.events import TradingEvent
@@ -188,13 +188,22 @@ def _latency_meter(histograms: dict[str, Histogram], clock: Clock) -> Callable[[
     return measure
 
 
-def _open_rest(launch: RouterLaunch, clock: Clock, names: Resolver) -> tuple[HttpsClient, KeyLock, Signer]:
-    trading = launch.trading
-    credentials = load_credentials(
+def _key_of(launch: RouterLaunch) -> Credentials:
+    """The key of the account: the local venue's own for play money, whatever places of a
+    real one the configuration names; that one stays unread.
+    """
+    trading, handed_over = launch.trading, take_over(launch.credentials_fd)
+    if handed_over is not None and not launch.is_live:
+        return handed_over
+    return load_credentials(
         file=Path(trading.credentials_file) if trading.credentials_file else None,
         keyring=trading.keyring,
-        handed_over=take_over(launch.credentials_fd),
+        handed_over=handed_over,
     )
+
+
+def _open_rest(launch: RouterLaunch, clock: Clock, names: Resolver) -> tuple[HttpsClient, KeyLock, Signer]:
+    credentials = _key_of(launch)
     log.info("key", fingerprint=credentials.fingerprint, source=credentials.source)
     if credentials.warning is not None:
         log.warning("key", warning=credentials.warning)

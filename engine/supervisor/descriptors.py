@@ -12,12 +12,17 @@ DESCRIPTORS_OF_SHARD: Final = 8
 DESCRIPTORS_OF_STRATEGY: Final = 4
 
 
+def descriptors_needed(*, shards: int, strategies: int) -> int:
+    """How many files one process of a run may have to open."""
+    return DESCRIPTORS_MIN + DESCRIPTORS_OF_SHARD * shards + DESCRIPTORS_OF_STRATEGY * strategies
+
+
 def ensure_descriptors(*, shards: int, strategies: int) -> None:
     """Raise the limit of this process and its children when it is too low.
 
     Raises ConfigError when it may not be raised.
     """
-    needed = DESCRIPTORS_MIN + DESCRIPTORS_OF_SHARD * shards + DESCRIPTORS_OF_STRATEGY * strategies
+    needed = descriptors_needed(shards=shards, strategies=strategies)
     allowed, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY or allowed >= needed:
         return

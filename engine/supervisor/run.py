@@ -46,9 +46,9 @@ def venue_settings(venue: str | None) -> dict[str, object]:
 class Run:
     """The run directory, the local venue and the account of one run."""
 
-    def __init__(self, config: Config, local_options: Sequence[str] | None = None) -> None:
+    def __init__(self, config: Config, local_options: Sequence[str] | None = None, *, trades: bool = True) -> None:
         """`local_options` are those of the local venue; None for a run on the addresses of
-        the configuration.
+        the configuration. A run that never `trades` leaves the local venue's account alone.
 
         Raises ConfigError for books of one venue and orders to another.
         """
@@ -56,6 +56,7 @@ class Run:
             _check_one_venue(config)
         self.config = config
         self._local_options = local_options
+        self._trades = trades
         self._directory = RunDirectory(config.name)
         self._local: LocalVenue | None = None
         self._ready: VenueReady | None = None
@@ -128,6 +129,8 @@ class Run:
         else None.
         """
         config, ready = self.config, self._ready
+        if not self._trades:
+            return None
         if ready is not None:
             # The venue's account begins and ends with this run, and so does its journal.
             state_dir = self._directory.state_path

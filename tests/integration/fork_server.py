@@ -9,13 +9,18 @@ import sys
 from typing import Any
 
 import engine.cli.account
-import engine.cli.check
 import engine.cli.control
 import engine.cli.orders
 import engine.cli.replay
 import engine.cli.run
-import engine.cli.settings
-import engine.cli.venue  # noqa: F401 - all of them are only loaded here, for the children
+import engine.cli.setup.check
+import engine.cli.setup.completion
+import engine.cli.setup.doctor
+import engine.cli.setup.keys
+import engine.cli.setup.new
+import engine.cli.setup.settings
+import engine.cli.venue
+import engine.cli.watch.command  # noqa: F401 - all of them are only loaded here, for the children
 from engine.cli.main import main
 
 

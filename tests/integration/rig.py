@@ -107,10 +107,9 @@ class Engines:
         with log:
             process = subprocess.Popen(
                 command,
-                stderr=log,
                 text=True,
                 cwd=self.folder,
-                **{"stdout": log, "env": self.environment} | options,
+                **{"stdout": log, "stderr": log, "env": self.environment} | options,
             )
         self._processes.append(process)
         return process

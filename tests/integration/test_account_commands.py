@@ -7,8 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tests.integration.rig import Engines, eventually
+from tests.integration.rig import CALM, Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue
+from tests.waiting import PATIENCE_S
 
 
 def answer(engines: Engines, *arguments: object) -> Any:
@@ -114,3 +115,17 @@ def test_a_position_begins_with_what_the_account_holds_and_a_router_that_dies_ch
     finally:
         engine.close()
         venues.close()
+
+
+def test_what_changes_something_tells_a_program_what_it_did(engines: Engines) -> None:
+    """One object each, by --json; a sentence for people without it."""
+    engine = engines.start(*CALM, "--symbols", "BTC/USD")
+    engine.wait_for(lambda status: status["trading"].get("is_open"), "orders are taken")
+
+    assert answer(engines, "cancel", "--all") == {"canceling": 0}
+    halted = answer(engines, "halt")
+    assert (halted["mode"], halted["canceling"]) == ("HALTED", 0)
+    assert "HALTED: canceling 0 orders" in engines.call("halt").stdout
+    assert answer(engines, "resume")["mode"] == "ACTIVE"
+    assert answer(engines, "stop") == {"name": "default", "pid": engine.process.pid}
+    assert engine.process.wait(PATIENCE_S) == 0

@@ -1,0 +1,67 @@
+"""Every command shows an example and what its exit codes mean; a shell can complete them."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from engine.cli.help import DEFAULT_EXITS, Command
+from engine.cli.main import COMMANDS, engine
+from engine.cli.setup.completion import SHELLS
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command and command of a group, with its whole name."""
+    assert isinstance(engine, click.Group)
+    for name in COMMANDS:
+        command = engine.get_command(click.Context(engine), name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {part}", inner) for part, inner in command.commands.items())
+        else:
+            yield name, command
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()), ids=[name for name, _ in commands()])
+def test_a_command_shows_examples_and_exit_codes(name: str, command: click.Command) -> None:
+    """Each example is one of this command; tests/test_snippets.py tries whether its options are understood."""
+    assert isinstance(command, Command)
+    assert command.examples
+    assert all(f"engine {name}" in example for example in command.examples)
+    assert command.exits.keys() >= DEFAULT_EXITS.keys()
+
+    told = CliRunner().invoke(engine, [*name.split(), "--help"]).output
+    assert all(example in told for example in command.examples)
+    assert all(f"\n  {code}  " in told for code in command.exits)
+
+
+def test_help_fits_a_terminal_of_eighty_columns() -> None:
+    """Beside examples, which are copied whole."""
+    for name, command in commands():
+        assert isinstance(command, Command)
+        told = CliRunner().invoke(engine, [*name.split(), "--help"], terminal_width=80).output
+        wide = [line for line in told.splitlines() if len(line) > 80 and line.strip() not in command.examples]
+        assert wide == [], name
+        assert all(len(example) <= 96 for example in command.examples)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_a_shell_needs_is_printed(shell: str) -> None:
+    """A script that asks `engine` itself; where the shell is installed, one that it can read."""
+    done = CliRunner().invoke(engine, ["completion", shell])
+
+    assert done.exit_code == 0
+    assert f"_ENGINE_COMPLETE={shell}_complete" in done.output
+    if program := shutil.which(shell):
+        assert subprocess.run([program, "-n"], input=done.output, text=True, capture_output=True).returncode == 0
+
+
+def test_a_shell_that_there_is_not_names_those_that_there_are() -> None:
+    """One sentence."""
+    done = CliRunner().invoke(engine, ["completion", "tcsh"])
+
+    assert done.exit_code == 2
+    assert all(shell in done.output for shell in SHELLS)
