@@ -300,6 +300,19 @@ def test_a_rejected_exit_is_tried_again_ever_more_rarely():
     assert world.open_exits() == STOPPED
 
 
+def test_an_exit_that_somebody_ends_again_and_again_is_no_storm():
+    """It is put back ever more rarely; and an own order in its way ends instead of it."""
+    world = entered()
+    for _ in range(5):
+        for order in world.exits:
+            world.exchange.cancel(order.order_id)
+        world.run(3 * NS_PER_S)
+
+    assert 3 <= len(world.exits) <= 5
+    (sent,) = [order for order in world.rig.core.blotter.open.values() if order.parent] or [None]
+    assert sent is None or sent.intent.stp_type == "cancel_oldest"
+
+
 def test_a_fill_without_a_closing_order_gets_a_stop_of_ours():
     """Kraken could not make one; once REST has told so after its longest lag."""
     world = Bracketed().enter()

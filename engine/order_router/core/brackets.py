@@ -42,7 +42,7 @@ from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, decimal_units
 
 THIN_NS: Final = 5 * NS_PER_S  # between two tries at a target where the book holds less than is left
 TRY_NS: Final = NS_PER_S  # between any two: each costs a cancel of a young order and two new ones
-RETRY_NS: Final = NS_PER_S  # after an exit that was rejected; doubles with each
+RETRY_NS: Final = NS_PER_S  # after an exit that came to nothing; doubles with each
 RETRY_NS_MAX: Final = 60 * NS_PER_S
 SURPLUS_NS: Final = 2 * NS_PER_S  # a closing order may be told before the fill that made it
 ZERO: Final = Decimal(0)
@@ -60,10 +60,10 @@ class _Pace(Struct):
     """Its stops were canceled because the book had reached the target."""
     exit_at: MonoNs = MonoNs(0)
     """No exit is sent before."""
-    rejections: int = 0
+    failures: int = 0
     """Of exits, one after the other."""
     sent: str = ""
-    """The exit that was sent last."""
+    """The exit that was sent last, unless it was canceled here."""
     surplus_since: MonoNs | None = None
     """Since when more is open than is left to close."""
 
@@ -133,7 +133,7 @@ class Brackets:
         entry, exits = self._blotter.get(bracket.key), self._open_exits(bracket)
         if not self._is_account_known(bracket.symbol) or self._is_in_doubt(bracket, entry):
             return
-        self._note_rejections(pace)
+        self._note_failure(pace)
         left = bracket.left
         if bracket.closed and entry is not None and entry.is_open:
             self._cancels.want(entry.key)
@@ -145,7 +145,7 @@ class Brackets:
             covered = add(covered, subtract(order.order_qty, order.filled_in_all))
         if self._is_surplus(pace, covered > left):
             log.warning("exits of a bracket are for more than is left", id=bracket.key, left=f"{left:f}")
-            self._cancel(exits)
+            self._cancel(exits, pace)
         elif any(order.cancel_wanted or order.pending for order in exits):
             return
         elif bracket.unseen and entry is not None and not self._gave_up(bracket.key):
@@ -155,7 +155,7 @@ class Brackets:
             if entry is not None and entry.is_open:
                 self._cancels.want(entry.key)
             if exits:
-                self._cancel(exits)
+                self._cancel(exits, pace)
             else:
                 self._exit(bracket, left, pace)
         elif (bare := subtract(left, covered)) > 0 and not self._is_too_little(bracket, bare):
@@ -229,6 +229,8 @@ class Brackets:
             "price_decimals": pair.price_decimals,
             "qty_decimals": pair.qty_decimals,
             "qty": lots,
+            # What protects must not end because an own order stands in its way.
+            "stp_type": "cancel_oldest",
         }
         is_sell = bracket.side == "sell"
         if is_leaving and top is not None and _is_reached(bracket, top):
@@ -242,26 +244,30 @@ class Brackets:
             return OrderIntent(**common, order_type="market", limit_price=None)  # type: ignore[arg-type]
         return OrderIntent(**common, order_type="stop-loss", trigger=Trigger(stop))  # type: ignore[arg-type]
 
-    def _note_rejections(self, pace: _Pace) -> None:
-        """After an exit that Kraken rejected, wait ever longer before the next: it is tried
-        for as long as there is something to close.
+    def _note_failure(self, pace: _Pace) -> None:
+        """After a stop that was rejected, or ended by somebody else before it filled, wait
+        ever longer before the next: it is tried for as long as there is something to close.
         """
         sent = self._blotter.get(pace.sent) if pace.sent else None
-        if sent is None or sent.state in IN_DOUBT:
+        if sent is None or sent.is_open:
             return
         pace.sent = ""
-        if sent.state is not OrderState.REJECTED:
-            pace.rejections = 0
+        if sent.filled_known or sent.intent.time_in_force == "ioc":
+            pace.failures = 0
             return
-        pace.rejections += 1
-        wait_ns = min(RETRY_NS << min(pace.rejections - 1, 10), RETRY_NS_MAX)
+        has_rested = sent.changed_at - sent.submitted_at > RETRY_NS_MAX
+        pace.failures = 1 if has_rested else pace.failures + 1
+        wait_ns = min(RETRY_NS << min(pace.failures - 1, 10), RETRY_NS_MAX)
         pace.exit_at = MonoNs(self._now.mono + wait_ns)
-        log.error("an exit was rejected and is tried again; until then nothing protects the position", id=sent.key,
-                  bracket=sent.parent, reason=sent.reason, wait_s=wait_ns // NS_PER_S)  # fmt: skip
+        log.error("an exit came to nothing and is sent again; until then nothing protects the position", id=sent.key,
+                  bracket=sent.parent, state=str(sent.state), reason=sent.reason,
+                  wait_s=wait_ns // NS_PER_S)  # fmt: skip
 
-    def _cancel(self, orders: list[TrackedOrder]) -> None:
+    def _cancel(self, orders: list[TrackedOrder], pace: _Pace) -> None:
         for order in orders:
             self._cancels.want(order.key)
+            if order.key == pace.sent:
+                pace.sent = ""
 
     def _end(self, bracket: Bracket, reason: str) -> None:
         self._records.commit([BracketOver(bracket.key, reason, self._now.wall)])
