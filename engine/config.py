@@ -319,10 +319,15 @@ class TradingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         float, Meta(ge=0.05, le=60.0, description="a strategy's order that waited longer for the router is refused")
     ] = 1.0
     on_strategy_halt: Annotated[
-        OnLoss, Meta(description="what becomes of the open orders of a strategy that was halted, or hangs")
+        OnLoss,
+        Meta(description="what becomes of the orders of a strategy that was halted, or hangs; stops of brackets stay"),
     ] = "cancel"
-    on_engine_loss: Annotated[OnLoss, Meta(description="what becomes of open orders when the engine dies")] = "cancel"
-    on_stop: Annotated[OnLoss, Meta(description="what becomes of open orders when the engine is stopped")] = "cancel"
+    on_engine_loss: Annotated[
+        OnLoss, Meta(description="what becomes of open orders when the engine dies; stops of brackets stay")
+    ] = "cancel"
+    on_stop: Annotated[
+        OnLoss, Meta(description="what becomes of open orders when the engine is stopped; stops of brackets stay")
+    ] = "cancel"
     positions: Annotated[
         Positions,
         Meta(

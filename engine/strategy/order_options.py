@@ -103,8 +103,10 @@ class OrderOptions(TypedDict, total=False):
     conditional: Conditional
     """Closing order that each fill spawns."""
     stop_loss: Amount
-    """With `take_profit`, a bracket: for each fill Kraken places a stop at this price, which
-    protects what was bought (or sold) though every process dies."""
+    """With `take_profit`, a bracket: for each fill Kraken places a stop at this price,
+    which protects what was bought (or sold) though every process dies. Kraken amends no
+    such entry; its stops can be amended, by `trigger`. Who cancels an exit ends the
+    bracket; exits have the entry's `id` as `parent_id`."""
     take_profit: Amount
     """With `stop_loss`: when the book reaches this price, the engine cancels the stops and
     closes what was filled at this price or better; what the book does not take gets a stop

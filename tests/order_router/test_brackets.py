@@ -240,6 +240,33 @@ def test_who_cancels_an_exit_ends_the_bracket(what):
     assert not world.brackets
 
 
+def test_who_cancels_all_between_two_exits_ends_the_bracket():
+    """The stop is gone, the next exit is not sent yet: it never is."""
+    world = entered()
+    world.exchange.takes_at_once = D(0)
+    world.rig.boards.bid = TARGET
+    world.run_until(lambda: not world.open_exits(), NS_PER_S, "the stop is canceled")
+    world.ask(CancelAll(STRATEGY, ""))
+    world.run(5 * NS_PER_S)
+
+    assert not world.brackets
+    assert not world.open_exits()
+
+
+def test_while_the_journal_cannot_be_written_nothing_is_sent_or_told():
+    """No storm of refusals; the stop is put back as soon as it can."""
+    world = entered()
+    world.rig.memory.refuses = "disk full"
+    world.exchange.cancel(world.exits[0].order_id)
+    world.run(3 * NS_PER_S)
+    assert len(world.exits) == 1
+    assert not [order for order in world.strategy._ended.values() if order.state is OrderState.REFUSED]
+    world.rig.memory.refuses = ""
+    world.run(3 * NS_PER_S)
+
+    assert world.open_exits() == STOPPED
+
+
 def test_who_cancels_the_entry_ends_the_entry():
     """What has filled stays protected, and its target is taken."""
     world = entered("0.5")

@@ -27,7 +27,7 @@ from engine.market import Pair
 from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.executions import AccountFacts
-from engine.order_router.core.gate import TradingGate
+from engine.order_router.core.gate import RESTRICTED, TradingGate
 from engine.order_router.core.new_orders import NewOrders
 from engine.order_router.core.ports import BoardsPort
 from engine.orders.client_order_id import exit_id
@@ -110,6 +110,14 @@ class Brackets:
             bracket.left > 0 and not self._open_exits(bracket) and not self._is_too_little(bracket, bracket.left)
             for bracket in self._blotter.brackets.values()
         )
+
+    def end_all(self, strategy: str | None, symbol: str) -> None:
+        """End the brackets of a strategy (None: of all), on one pair (empty: on all),
+        because somebody cancels all orders there.
+        """
+        for bracket in list(self._blotter.brackets.values()):
+            if strategy in (None, bracket.strategy) and symbol in ("", bracket.symbol):
+                self._end(bracket, "all orders were canceled on request")
 
     def end(self, order: TrackedOrder) -> None:
         """End the bracket of which somebody cancels this exit: nothing is put back. No
@@ -209,7 +217,7 @@ class Brackets:
         stop's price is passed already.
         """
         now, pair = self._now.mono, self._boards.pair(bracket.symbol)
-        if pair is None or now < pace.exit_at:
+        if pair is None or now < pace.exit_at or self._gate.venue_status in RESTRICTED:
             return
         if pace.is_leaving:
             pace.target_at = MonoNs(now + TRY_NS)
@@ -234,7 +242,8 @@ class Brackets:
         }
         is_sell = bracket.side == "sell"
         if is_leaving and top is not None and _is_reached(bracket, top):
-            # On the tick, should the pair's have become coarser: never worse than asked for.
+            # On the tick, should the pair's have become coarser; never worse than asked
+            # for.
             price = pair.round_price(bracket.target_price, "up" if is_sell else "down")
             ticks = PriceTicks(decimal_units(price, pair.price_decimals))
             return OrderIntent(**common, order_type="limit", limit_price=ticks, time_in_force="ioc")  # type: ignore[arg-type]

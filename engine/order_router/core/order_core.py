@@ -375,8 +375,8 @@ class OrderCore:
             for order in self.own_open
             if (strategy is None or order.strategy == strategy) and (not symbol or order.symbol == symbol)
         ]
+        self.brackets.end_all(strategy, symbol)
         for order in orders:
-            self.brackets.end(order)
             self.cancels.want(order.key)
         self._send_cancels()
         return len(orders)
