@@ -281,8 +281,8 @@ class NewOrders:
 
     def send_exit(self, bracket: Bracket, key: str, intent: OrderIntent, pair: Pair) -> bool:
         """Send an exit of a bracket, if the journal can be written, and there is a way to
-        Kraken and room in its rate counter. Mode, limits and pace of our own do not hold it back: it only closes what
-        its bracket has filled. False if nothing was sent.
+        Kraken and room in its rate counter. Mode, limits and pace of our own do not hold it
+        back: it only closes what its bracket has filled. False if nothing was sent.
         """
         now = self._now.mono
         if self._gate.journal_reason or self._route(now) is None or self._rates.cancel_wait_ns(intent.symbol, ADD, now):
