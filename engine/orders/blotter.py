@@ -33,6 +33,7 @@ from engine.orders.journal_records import (
     BracketOver,
     CancelSent,
     CancelWanted,
+    CostTold,
     Counted,
     DayBegan,
     Ended,
@@ -587,6 +588,8 @@ class Blotter:
             case PositionBegan(strategy=strategy, symbol=symbol):
                 self.positions.of(strategy, symbol).begin_with(record.qty)
                 self.began.add((strategy, symbol))
+            case CostTold(strategy=strategy, symbol=symbol, price=price):
+                self.positions.of(strategy, symbol).tell_cost(price)
             case Snapshot():
                 self._begin(msgspec.msgpack.decode(record.blotter, type=_State))
             case _:

@@ -270,6 +270,15 @@ class PositionBegan(Struct, frozen=True, array_like=True, tag="pos"):
     at: WallNs
 
 
+class CostTold(Struct, frozen=True, array_like=True, tag="cost"):
+    """A person told at which average price a position's part of unknown cost was bought."""
+
+    strategy: str
+    symbol: str
+    price: Decimal
+    at: WallNs
+
+
 class Snapshot(Struct, frozen=True, array_like=True, tag="snap"):
     """The fold of all records before it: a new segment of the journal begins with one."""
 
@@ -300,6 +309,7 @@ Record = (
     | DayBegan
     | BracketOver
     | PositionBegan
+    | CostTold
     | Snapshot
 )
 

@@ -46,8 +46,9 @@ from engine.order_router.core.settings import CoreSettings
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
-from engine.orders.journal_records import DayBegan, ModeChanged, Record
+from engine.orders.journal_records import CostTold, DayBegan, ModeChanged, Record
 from engine.orders.life import OrderState
+from engine.orders.money import multiply, subtract
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.quick_check import QuickCheck
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
@@ -444,6 +445,32 @@ class OrderCore:
         self.degraded.ask_anew()
         self.risk.resume()
         self._keep_mode()
+
+    def tell_cost(self, strategy: str, symbol: str, price: Decimal) -> str:
+        """Take the part of a position whose cost is unknown for bought at this price, as a
+        person says; an empty strategy means the one that has such a position. Its gain or
+        loss so far is none of the day's. Returns why not; empty if it was done.
+        """
+        found = [
+            (who, state)
+            for who, pair, state in self.blotter.positions.items()
+            if pair == symbol and state.unknown_cost_qty and strategy in ("", who)
+        ]
+        if not found:
+            return f"no position in {symbol} has a part of unknown cost; `engine positions` lists all"
+        if len(found) > 1:
+            return f"{' and '.join(who for who, _ in found)} have such a position in {symbol}; name one with --strategy"
+        mark = self._boards.mark(symbol)
+        if mark is None:
+            return f"there is no price of {symbol} yet to value it at; try again when its book is live"
+        (who, state), at = found[0], self._now.wall
+        gain = multiply(subtract(mark, price), state.unknown_cost_qty)
+        self._daily_loss.rebase(symbol.partition("/")[2], gain)
+        self.records.commit(
+            [CostTold(who, symbol, price, at), DayBegan(self._daily_loss.day, dict(self._daily_loss.at_start), at)]
+        )
+        self.records.report_position(who, symbol)
+        return ""
 
     def shut(self, reason: str) -> None:
         """Take no orders, for this reason of our own; an empty reason ends it."""
