@@ -363,15 +363,17 @@ def test_an_entry_that_is_over_without_a_fill_leaves_nothing():
     assert not world.exits
 
 
-def test_dust_stays_in_the_position():
-    """What is less than Kraken's minimum cannot be an order."""
+@pytest.mark.parametrize("left", ["0.00001", "0.005"])
+def test_dust_stays_in_the_position(left):
+    """What is less than Kraken's minimum, of quantity or of worth, cannot be an order."""
     world = entered()
-    world.exchange.takes_at_once = D("0.99999")
+    world.exchange.takes_at_once = D(1) - D(left)
     world.move(TARGET)
     world.run(10 * NS_PER_S)
 
     assert not world.brackets
-    assert world.rig.core.blotter.positions.qty(STRATEGY, "BTC/USD") == D("0.00001")
+    assert world.rig.core.blotter.positions.qty(STRATEGY, "BTC/USD") == D(left)
+    assert len(world.exits) == 2
 
 
 def test_the_dead_mans_switch_rests_while_stops_alone_are_open():

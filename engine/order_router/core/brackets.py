@@ -34,7 +34,7 @@ from engine.orders.client_order_id import exit_id
 from engine.orders.intent import OrderIntent, Trigger
 from engine.orders.journal_records import BracketOver
 from engine.orders.life import OrderState
-from engine.orders.money import add, subtract
+from engine.orders.money import add, multiply, subtract
 from engine.orders.risk import Risk, TopOfBook, TradingMode
 from engine.orders.tracked_order import Bracket, TrackedOrder
 from engine.records import price_reached
@@ -190,9 +190,11 @@ class Brackets:
         return pace.surplus_since is not None and now - pace.surplus_since >= SURPLUS_NS
 
     def _is_too_little(self, bracket: Bracket, qty: Decimal) -> bool:
-        """True if no order can be so small: what is left stays in the position."""
+        """True if no order can be so small, or worth so little: that stays in the position."""
         pair = self._boards.pair(bracket.symbol)
-        return qty <= 0 or (pair is not None and _lots(pair, qty) < max(pair.qty_min_lots, 1))
+        if qty <= 0 or pair is None:
+            return qty <= 0
+        return _lots(pair, qty) < max(pair.qty_min_lots, 1) or multiply(qty, bracket.stop) < pair.cost_min
 
     # --- the target
 
