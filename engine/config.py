@@ -321,10 +321,15 @@ class TradingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         float, Meta(ge=0.05, le=60.0, description="a strategy's order that waited longer for the router is refused")
     ] = 1.0
     on_strategy_halt: Annotated[
-        OnLoss, Meta(description="what becomes of the open orders of a strategy that was halted, or hangs")
+        OnLoss,
+        Meta(description="what becomes of the orders of a strategy that was halted, or hangs; stops of brackets stay"),
     ] = "cancel"
-    on_engine_loss: Annotated[OnLoss, Meta(description="what becomes of open orders when the engine dies")] = "cancel"
-    on_stop: Annotated[OnLoss, Meta(description="what becomes of open orders when the engine is stopped")] = "cancel"
+    on_engine_loss: Annotated[
+        OnLoss, Meta(description="what becomes of open orders when the engine dies; stops of brackets stay")
+    ] = "cancel"
+    on_stop: Annotated[
+        OnLoss, Meta(description="what becomes of open orders when the engine is stopped; stops of brackets stay")
+    ] = "cancel"
     positions: Annotated[
         Positions,
         Meta(
@@ -395,6 +400,9 @@ class PairRisk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     order_qty_max: Annotated[Limit, Meta(description="largest order, in the base currency")] = None
     position_qty_max: Annotated[Limit, Meta(description="largest position, long or short, in the base currency")] = None
     open_orders_max: Annotated[CountLimit, Meta(description="open orders on this pair")] = None
+    added: Annotated[
+        bool, Meta(description="true for a pair that is not among `symbols`: it is subscribed at run time")
+    ] = False
 
 
 class RiskConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -797,21 +805,34 @@ def _check_trading(config: Config, place: _Place) -> None:
             f"{place('trading.answer_timeout_s')} must be more than {place.short('trading.deadline_s')}, "
             f"which is {trading.deadline_s:g}, not {trading.answer_timeout_s:g}"
         )
-    seen: set[str] = set()
-    for path, symbol in [
-        *((f"risk.symbols[{i}]", symbol) for i, symbol in enumerate(risk.symbols or ())),
-        *((f"risk.pair[{i}].symbol", pair.symbol) for i, pair in enumerate(risk.pairs)),
-    ]:
-        if symbol not in config.symbols:
+    _check_risk_pairs(config, place)
+    for i, symbol in enumerate(risk.symbols or ()):
+        if symbol not in {*config.symbols, *(pair.symbol for pair in risk.pairs)}:
             raise _error(
-                f"{place(path)} is {_shown(symbol)}, which is not one of {place.short('symbols')}; add it there"
+                f"{place(f'risk.symbols[{i}]')} is {_shown(symbol)}, which is not one of {place.short('symbols')}; "
+                "add it there, or as a [[risk.pair]] with added = true if it is subscribed at run time"
             )
-        if path.startswith("risk.pair") and symbol in seen:
-            raise _error(f"{place(path)} is {symbol} twice; remove one")
-        if path.startswith("risk.pair"):
-            seen.add(symbol)
     if trading.enabled:
         check_live_limits(config, place)
+
+
+def _check_risk_pairs(config: Config, place: _Place) -> None:
+    """A limit that names no pair would limit nothing, so one of a pair to come says so."""
+    seen: set[str] = set()
+    for i, pair in enumerate(config.risk.pairs):
+        path, symbol = f"risk.pair[{i}].symbol", pair.symbol
+        if symbol in seen:
+            raise _error(f"{place(path)} is {symbol} twice; remove one")
+        seen.add(symbol)
+        if pair.added and symbol in config.symbols:
+            raise _error(f"{place(path)} is {symbol}, which is one of {place.short('symbols')}; leave added out")
+        if pair.added and (wrong := symbol_mistake(symbol)):
+            raise _error(f"{place(path)} is {wrong}")
+        if not pair.added and symbol not in config.symbols:
+            raise _error(
+                f"{place(path)} is {_shown(symbol)}, which is not one of {place.short('symbols')}; add it there, or "
+                "set added = true if it is subscribed at run time"
+            )
 
 
 def check_live_limits(config: Config, place: "_Place | None" = None) -> None:

@@ -260,7 +260,8 @@ def programs_page() -> str:
         ),
         prose(
             "The limits of `[risk]` hold for added pairs as for all, in the quote currency of each; those of one pair, "
-            "`[[risk.pair]]`, and `risk.symbols`, the pairs that may be traded, name pairs of the configuration alone."
+            "`[[risk.pair]]`, name a pair to come with `added = true`; then `risk.symbols`, the pairs that may be "
+            "traded, may name it too."
         ),
         prose(
             "A strategy has the same as `self.context.subscribe` and `unsubscribe`, which return at once: "

@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine import config as config_module
 from engine.config import Config, StrategyConfig, load_config, override, parse_symbols
 from engine.config import settings as all_settings
 from engine.errors import ConfigError
+from engine.order_router.settings import core_settings
 from engine.strategy.loader import load_class
 
 EXAMPLE = Path(config_module.__file__).parent / "strategy" / "examples" / "engine.toml"
@@ -557,3 +559,32 @@ def test_any_bytes_are_a_configuration_or_one_sentence(folder: Path, raw: bytes)
 def test_any_text_is_symbols_or_one_sentence(text: str, place: str) -> None:
     """So does any text of --symbols."""
     assert_config_or_sentence(lambda: override(Config(), symbols=parse_symbols(text, place)))
+
+
+def test_a_limit_may_be_of_a_pair_that_is_subscribed_at_run_time(folder: Path) -> None:
+    """It says so, since a limit that names no pair would limit nothing; the router has it by the pair's name."""
+    added = '[risk]\nsymbols = ["BTC/USD", "SOL/USD"]\n[[risk.pair]]\nsymbol = "SOL/USD"\norder_qty_max = 2.5\n'
+    config = load(folder, f"{added}added = true\n")
+    limits = core_settings(config.trading, config.risk, 1).limits
+    assert limits.pairs["SOL/USD"].order_qty_max == Decimal("2.5")
+
+    no_such = "which is not one of symbols; add it there, or"
+    for text, said in (
+        (added, f'risk.pair[0].symbol is "SOL/USD", {no_such} set added = true if it is subscribed at run time'),
+        (
+            added.replace("SOL/USD", "SOLUSD") + "added = true\n",
+            'risk.pair[0].symbol is "SOLUSD", which is no symbol of Kraken\'s v2; use SOL/USD',
+        ),
+        (
+            '[[risk.pair]]\nsymbol = "BTC/USD"\nadded = true\n',
+            "risk.pair[0].symbol is BTC/USD, which is one of symbols; leave added out",
+        ),
+        (
+            '[risk]\nsymbols = ["SOL/USD"]\n',
+            f'risk.symbols[0] is "SOL/USD", {no_such} as a [[risk.pair]] with added = true if it is subscribed at run '
+            "time",
+        ),
+    ):
+        with pytest.raises(ConfigError) as told:
+            load(folder, text)
+        assert str(told.value) == f"{folder / 'engine.toml'}: {said}"

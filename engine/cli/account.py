@@ -76,16 +76,24 @@ def fills(
 @name_option
 @json_option
 @state_dir_option
-def positions(name: str, as_json: bool, state_dir: Path | None) -> None:
+@click.option("--cost", metavar="SYMBOL=PRICE",
+              help="Say at which average price what the account held was bought; of a running engine.")  # fmt: skip
+@click.option("--strategy", default="", help="Whose position --cost is about, where several have one.")
+def positions(name: str, as_json: bool, state_dir: Path | None, cost: str | None, strategy: str) -> None:
     """Show what each strategy holds, at which average price, and its profit; of a running
     or a stopped engine.
 
-    A position is what the strategy's own fills came to, and with positions = "account"
-    what the account held at the start: that has no known price, so none is shown, and
-    profit counts what was bought by fills alone. What is held is valued while the engine
-    runs, at the last verified book.
+    A position is what the strategy's own fills came to, and with positions = "account" what
+    the account held at the start: that has no known price until --cost tells it, so none is
+    shown, and profit counts what was bought by fills alone. What is held is valued while
+    the engine runs, at the last verified book.
     """
-    if state_dir is None and is_running(name):
+    if cost is not None:
+        symbol, _, price = cost.partition("=")
+        rows = ask_router(name, {"command": "cost", "symbol": symbol, "price": price, "strategy": strategy})[
+            "positions"
+        ]
+    elif state_dir is None and is_running(name):
         rows = ask_router(name, {"command": "positions"})["positions"]
     else:
         rows = _positions_of_journal(name, state_dir or state_dir_of(name))

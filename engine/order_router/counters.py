@@ -66,7 +66,7 @@ class RouterCounters:
             self._counters.set(name, self._inherited[name] + value)
         self._counters.set("unknown_open", len(core.blotter.in_doubt()))
         self._counters.set("open", len(core.blotter.open))
-        self._counters.set("own_open", len(core.own_open))
+        self._counters.set("own_open", len(core.own_to_end))
         self._counters.set("connected", connection.connected)
         self._counters.set("authenticated", core.is_authenticated)
         self._counters.set("heartbeat_ns", self._mono_ns())

@@ -124,7 +124,7 @@ async def _close(shell: RouterShell) -> None:
 
 async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan: bool) -> None:
     """Cancel what is open, or keep it as configured. The dead man's switch is disarmed only
-    when all is done.
+    when all is done. Exits of brackets stay: they protect what is held.
     """
     core = router.core
     router.look_at_clock()
@@ -132,18 +132,21 @@ async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan:
         core.gate.feed_reason = "the private feed is gone with the engine"
     core.shut("the engine is gone" if is_orphan else "the engine is stopping")
     policy = trading.on_engine_loss if is_orphan else trading.on_stop
-    log.info("stopping", orders=len(core.own_open), policy=policy, orphan=is_orphan)
-    if policy == "cancel":
-        core.cancel_all_of(None)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(ORPHAN_DEADLINE_S):
-                while core.own_open:
-                    router.look_at_clock()
-                    core.cancel_all_of(None)
-                    await asyncio.sleep(WORK_INTERVAL_S)
-        if core.own_open:
-            log.error("orders are left open for the dead man's switch", orders=len(core.own_open))
-            return
+    log.info("stopping", orders=len(core.own_to_end), policy=policy, orphan=is_orphan)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ORPHAN_DEADLINE_S):
+            while (policy == "cancel" and core.own_to_end) or core.brackets.is_unprotected:
+                router.look_at_clock()
+                if policy == "cancel":
+                    core.cancel_all_but_exits(None)
+                await asyncio.sleep(WORK_INTERVAL_S)
+    if core.brackets.is_unprotected:
+        log.error("something that is held has no stop: Kraken did not take it in time")
+    if exits := len(core.own_open) - len(core.own_to_end):
+        log.info("exits of brackets stay open at Kraken; the next start looks after them", orders=exits)
+    if policy == "cancel" and core.own_to_end:
+        log.error("orders are left open for the dead man's switch", orders=len(core.own_to_end))
+        return
     if trading.dead_man_s:
         router.look_at_clock()
         core.dead_man.disarm()

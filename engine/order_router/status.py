@@ -6,7 +6,7 @@ commands()     orders, balances, positions, cancel, halt, resume: for people, th
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from msgspec.structs import asdict
@@ -26,6 +26,7 @@ from engine.units import NS_PER_MS, MonoNs
 PUBLISH_NS: Final = 250 * NS_PER_MS
 ORDERS_SHOWN_MAX: Final = 1000
 ID_CHARS_SHOWN_MAX: Final = 80
+PRICE_DIGITS_MAX: Final = 20  # before or behind the point, of what a person says
 
 
 class RouterStatus:
@@ -104,6 +105,7 @@ class RouterStatus:
             "orders": self._orders,
             "balances": self._balances,
             "positions": self._positions,
+            "cost": self._cost,
             "cancel": self._cancel,
             "halt": self._halt,
             "resume": self._resume,
@@ -156,6 +158,18 @@ class RouterStatus:
                 for strategy, symbol in self._core.holdings.waiting
             ]
         }
+
+    def _cost(self, request: Request) -> Answer:
+        symbol, strategy = request.get("symbol"), request.get("strategy", "")
+        try:
+            price = Decimal(str(request.get("price")))
+        except InvalidOperation:
+            price = Decimal(0)
+        if not price.is_finite() or price <= 0 or abs(price.adjusted()) > PRICE_DIGITS_MAX:
+            raise ConfigError("the price must be a number above 0, such as 52000.5")
+        if why_not := self._core.tell_cost(str(strategy), str(symbol), price):
+            raise ConfigError(why_not)
+        return self._positions(request)
 
     def _cancel(self, request: Request) -> Answer:
         if request.get("all"):

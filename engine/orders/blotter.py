@@ -30,8 +30,10 @@ from engine.orders.journal_records import (
     Adopted,
     Amended,
     AmendSent,
+    BracketOver,
     CancelSent,
     CancelWanted,
+    CostTold,
     Counted,
     DayBegan,
     Ended,
@@ -53,7 +55,7 @@ from engine.orders.life import TRANSITIONS, OrderEvent, OrderState
 from engine.orders.money import add, at_precision, divide, multiply, subtract
 from engine.orders.positions import Positions, PositionState, fee_in_base, fee_in_quote
 from engine.orders.refusal import ErrorKind, Refusal
-from engine.orders.tracked_order import TrackedOrder
+from engine.orders.tracked_order import Bracket, TrackedOrder
 from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.units import PriceTicks, QtyLots, WallNs, aligned, exact_units, rescaled, units_decimal
 
@@ -105,6 +107,8 @@ class _State(Struct):
     untold: dict[str, list[Filled]] = {}
     queued: list[Queued] = []
     began: list[tuple[str, str]] = []
+    brackets: list[Bracket] = []
+    exits_sent: int = 0
 
 
 class Blotter:
@@ -137,6 +141,10 @@ class Blotter:
         self.queued: dict[str, Queued] = {queued.orders[0][0]: queued for queued in state.queued}
         # Positions that began this run with what the account held: (strategy, pair).
         self.began = set(state.began)
+        # Brackets that are not over, by the key of the order that opened each, and the
+        # exits that were sent for brackets so far.
+        self.brackets: dict[str, Bracket] = {bracket.key: bracket for bracket in state.brackets}
+        self.exits_sent = state.exits_sent
         self.open: dict[str, TrackedOrder] = {}
         self.ended: OrderedDict[str, TrackedOrder] = OrderedDict((order.key, order) for order in state.ended)
         self.positions = Positions()
@@ -575,9 +583,13 @@ class Blotter:
                 self.mode, self.mode_reason = record.mode, record.reason
             case DayBegan():
                 self.day, self.day_totals = record.day, record.totals
+            case BracketOver(key=key):
+                self.brackets.pop(key, None)
             case PositionBegan(strategy=strategy, symbol=symbol):
                 self.positions.of(strategy, symbol).begin_with(record.qty)
                 self.began.add((strategy, symbol))
+            case CostTold(strategy=strategy, symbol=symbol, price=price):
+                self.positions.of(strategy, symbol).tell_cost(price)
             case Snapshot():
                 self._begin(msgspec.msgpack.decode(record.blotter, type=_State))
             case _:
@@ -609,8 +621,12 @@ class Blotter:
             changed_at=record.at,
             sent_in_run=self.run,
             base_decimals=record.base_decimals,
+            parent=record.parent,
         )
         self._open(order)
+        if record.parent:
+            self.exits_sent += 1
+        self._join_bracket(order)
         if record.userref is not None:
             self._key_of_userref[record.userref] = record.key
         if record.intent.conditional is not None:
@@ -626,7 +642,27 @@ class Blotter:
         self._key_of_order_id[record.order_id] = record.key
         if (parent := self._with_close.get(record.parent)) is not None:
             parent.closing_qty = add(parent.closing_qty, order.order_qty)
+        if (bracket := self.brackets.get(record.parent)) is not None:
+            bracket.closing_qty = add(bracket.closing_qty, order.order_qty)
+        self._join_bracket(order)
         return Change(order, is_new=True)
+
+    def _join_bracket(self, order: TrackedOrder) -> None:
+        """Begin the bracket that an order opens, or note an exit of one; an order that is
+        known already, and lives again, too.
+        """
+        if order.parent:
+            bracket = self.brackets.get(order.parent)
+            if bracket is not None and order.key not in bracket.exits:
+                bracket.exits.append(order.key)
+        elif order.key not in self.brackets and (bracket := Bracket.of(order)) is not None:
+            self.brackets[order.key] = bracket
+
+    def _leave_bracket(self, order: TrackedOrder) -> None:
+        """Note that an exit has ended, once all its fills are known."""
+        bracket = self.brackets.get(order.parent)
+        if bracket is not None and not order.is_open and not order.fills_missing and order.key in bracket.exits:
+            bracket.exits.remove(order.key)
 
     def _apply_filled(self, record: Filled) -> Change | None:
         if record.exec_id in self._exec_ids:
@@ -645,6 +681,7 @@ class Blotter:
             order.fees[fee.asset] = add(order.fees.get(fee.asset, Decimal(0)), fee.qty)
         self._move(order, E.FILL, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
         order.changed_at = record.at
+        self._fill_bracket(order, record)
         if order.strategy:
             untold = self.untold.get(order.strategy)
             if untold is None:
@@ -663,6 +700,17 @@ class Blotter:
                 record.base_change,
             )
         return Change(order, fill=record)
+
+    def _fill_bracket(self, order: TrackedOrder, record: Filled) -> None:
+        bracket = self.brackets.get(order.parent or order.key)
+        if bracket is None:
+            return
+        qty, credited = units_decimal(record.qty, record.qty_decimals), record.base_change
+        if credited is None:
+            fees = tuple((fee.asset, fee.qty) for fee in record.fees)
+            credited = subtract(qty if order.is_buy else -qty, fee_in_base(order.symbol, fees))
+        bracket.fill(is_exit=bool(order.parent), qty=qty, credited=credited)
+        self._leave_bracket(order)
 
     def _unqueue(self, key: str) -> None:
         """Take one order off the queue; the others of its batch stay."""
@@ -719,6 +767,8 @@ class Blotter:
                 if filled is not None:
                     _count(order, filled, decimals)
                 self._move(order, ENDS[record.state], record.reason, ENDED_BY.get(record.reason))
+        if order.parent:
+            self._leave_bracket(order)
         order.changed_at = record.at
         return Change(order)
 
@@ -733,6 +783,8 @@ class Blotter:
         if record.is_answer and order.pending == "amend":
             if order.amendment is not None and order.amendment.trigger_price is not None:
                 order.move_trigger(order.amendment.trigger_price)
+                if (bracket := self.brackets.get(order.parent)) is not None and order.intent.trigger is not None:
+                    bracket.stop = order.intent.trigger.price
             order.pending, order.amendment = "", None
         order.reason, order.error = "", None
         order.aged_from = record.at
@@ -751,6 +803,7 @@ class Blotter:
             if order.key not in self.open:  # it was rejected or absent as far as we knew, and is open
                 self.ended.pop(order.key, None)
                 self._open(order)
+                self._join_bracket(order)
             return
         order.pending, order.amendment, order.cancel_wanted = "", None, False
         order.ended_in_run = self.run
@@ -788,6 +841,8 @@ class Blotter:
             {strategy: list(fills) for strategy, fills in self.untold.items()},
             list(self.queued.values()),
             sorted(self.began),
+            list(self.brackets.values()),
+            self.exits_sent,
         )
         return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
 
@@ -813,6 +868,15 @@ class Blotter:
         for key, queued in self.queued.items():
             assert key == queued.orders[0][0]
             assert all(self.get(waiting) is None for waiting, _ in queued.orders)
+        exits = {order.key for order in self.open.values() if order.parent in self.brackets}
+        listed = [key for bracket in self.brackets.values() for key in bracket.exits]
+        assert exits <= set(listed)
+        assert len(listed) == len(set(listed))
+        for bracket in self.brackets.values():
+            assert min(bracket.filled, bracket.closed, bracket.closing_qty) >= 0
+            for way_out in map(self.get, bracket.exits):
+                assert way_out is None or (way_out.is_open or way_out.fills_missing)
+                assert way_out is None or way_out.parent == bracket.key
         for fills in self.untold.values():
             assert 0 < len(fills) <= UNTOLD_MAX
             assert all(fill.exec_id in self._exec_ids for fill in fills)
@@ -1001,6 +1065,7 @@ def _adopted_order(record: Adopted) -> TrackedOrder:
         aged_from=record.at,
         changed_at=record.at,
         base_decimals=record.base_decimals,
+        parent=record.parent,
     )
 
 

@@ -19,6 +19,7 @@ from engine.errors import MisuseError
 PART_CHARS = 6
 ID_CHARS = 3 * PART_CHARS
 RUN_MAX = 36**PART_CHARS - 1  # as many orders has a run: two thousand million
+EXIT_TAG = "EXIT00"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NOT_PLAIN = re.compile(r"[^0-9a-z]")
 # What Kraken takes as `cl_ord_id`. Letters of a UUID or of hexadecimal digits are small,
@@ -46,6 +47,13 @@ def id_prefix(tag: str, run: int) -> str:
     if len(tag) != PART_CHARS or not 0 <= run <= RUN_MAX:
         raise MisuseError(f"no client order id for tag {tag!r}, run {run}")
     return tag + _base36(run)
+
+
+def exit_id(run: int, number: int) -> str:
+    """The id of the exit with this number, over all runs, which the router sends in this
+    run for a bracket. No strategy's tag has capitals.
+    """
+    return EXIT_TAG + _base36(run) + _base36(number)
 
 
 def is_made_here(key: str, run: int) -> bool:

@@ -77,6 +77,9 @@ class OrderIntent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     fee_preference: str | None = None
     stp_type: str | None = None
     conditional: Conditional | None = None
+    take_profit: PriceTicks | None = None
+    """Of a bracket, whose stop is the `conditional`: the price at which what was filled is
+    closed in place of the stop. Kept by the router; Kraken is not told."""
     cash_qty: Decimal | None = None
     """Of a market buy: quote currency to spend, in place of a quantity."""
     validate: bool = False

@@ -68,6 +68,8 @@ class Submitted(Struct, frozen=True, array_like=True, tag="sub"):
     at: WallNs
     base_decimals: int | None = None
     """Decimals of the base currency's balance; None if Kraken has not told."""
+    parent: str = ""
+    """The key of the order whose bracket this one is an exit of; empty for others."""
 
 
 class Acknowledged(Struct, frozen=True, array_like=True, tag="ack"):
@@ -246,6 +248,17 @@ class DayBegan(Struct, frozen=True, array_like=True, tag="day"):
     at: WallNs
 
 
+class BracketOver(Struct, frozen=True, array_like=True, tag="brk"):
+    """A bracket is over: nothing is left to close, or its exits were canceled on request.
+    No further exit is sent for it.
+    """
+
+    key: str
+    """The key of the order that opened it."""
+    reason: str
+    at: WallNs
+
+
 class PositionBegan(Struct, frozen=True, array_like=True, tag="pos"):
     """A strategy's position in a pair begins a run with what the account holds of the base
     currency, less what other positions claim of it.
@@ -254,6 +267,15 @@ class PositionBegan(Struct, frozen=True, array_like=True, tag="pos"):
     strategy: str
     symbol: str
     qty: Decimal
+    at: WallNs
+
+
+class CostTold(Struct, frozen=True, array_like=True, tag="cost"):
+    """A person told at which average price a position's part of unknown cost was bought."""
+
+    strategy: str
+    symbol: str
+    price: Decimal
     at: WallNs
 
 
@@ -285,7 +307,9 @@ Record = (
     | Adopted
     | ModeChanged
     | DayBegan
+    | BracketOver
     | PositionBegan
+    | CostTold
     | Snapshot
 )
 

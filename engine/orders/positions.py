@@ -84,6 +84,11 @@ class PositionState(Struct):
         if base_change is not None:
             self._round(subtract(base_change, subtract(signed, base_fee)))
 
+    def tell_cost(self, price: Decimal) -> None:
+        """Take what has no known cost for bought at this average price."""
+        self.cost = add(self.cost, multiply(self.unknown_cost_qty, price))
+        self.unknown_cost_qty = ZERO
+
     def _round(self, change: Decimal) -> None:
         """Add a difference by rounding, at no cost."""
         before, self.qty = self.qty, add(self.qty, change)

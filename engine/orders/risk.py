@@ -753,6 +753,12 @@ class DailyLoss:
         """Begin a new day from these totals."""
         self.day, self.at_start = now // NS_PER_DAY, dict(totals)
 
+    def rebase(self, quote: str, change: Decimal) -> None:
+        """Let the day have begun with so much more profit: what is known of it only now is
+        no profit or loss of the day.
+        """
+        self.at_start[quote] = add(self.at_start.get(quote, ZERO), change)
+
     def lost(self, totals: Mapping[str, Decimal]) -> dict[str, Decimal]:
         """The loss since the day began, by quote currency; a gain is negative."""
         return {quote: subtract(self.at_start.get(quote, ZERO), total) for quote, total in totals.items()}

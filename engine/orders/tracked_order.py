@@ -1,5 +1,5 @@
-"""One order as the router knows it. Only the blotter changes it, and only by journal
-records.
+"""One order as the router knows it, and the bracket around what an order has filled. Only
+the blotter changes them, and only by journal records.
 """
 
 from decimal import Decimal
@@ -7,9 +7,9 @@ from decimal import Decimal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from engine.orders.intent import Amendment, OrderIntent
+from engine.orders.intent import Amendment, OrderIntent, Side
 from engine.orders.life import OrderState
-from engine.orders.money import average
+from engine.orders.money import add, average, subtract
 from engine.orders.refusal import ErrorKind
 from engine.units import UNITS_MAX, PriceTicks, QtyLots, WallNs, rescaled, units_decimal
 
@@ -77,6 +77,9 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     """The sum of the closing orders that are known, of an order with a conditional close."""
     base_decimals: int | None = None
     """Decimals of the base currency's balance when the order was sent; None if unknown."""
+    parent: str = ""
+    """The key of the order whose fills this one closes: by a conditional close, or as an
+    exit of its bracket."""
 
     @property
     def symbol(self) -> str:
@@ -163,3 +166,73 @@ class TrackedOrder(Struct, kw_only=True, omit_defaults=True):
     def avg_price(self) -> Decimal | None:
         """The average price of the fills that we received; None without fills."""
         return average(self.cost, self.filled_qty) if self.filled else None
+
+
+class Bracket(Struct, kw_only=True, omit_defaults=True):
+    """What an order with stop and target has filled, and what its exits have closed of it.
+
+    It outlasts the order, of which the blotter forgets the oldest that have ended.
+    """
+
+    key: str
+    """That of the order that opened it."""
+    strategy: str
+    symbol: str
+    side: Side
+    """Of the exits: the other side."""
+    stop: Decimal
+    """The price that triggers the stop; an amend of a stop moves it."""
+    target: PriceTicks
+    price_decimals: int
+    """Of `target`."""
+    filled: Decimal = ZERO
+    """By the order that opened it."""
+    closing_qty: Decimal = ZERO
+    """The sum of the closing orders that Kraken made for it, as far as they are known."""
+    closed: Decimal = ZERO
+    """By the fills of all exits."""
+    held: Decimal = ZERO
+    """What all these fills credited, positive while there is something to close: less than
+    filled - closed where the ledger rounds."""
+    exits: list[str] = field(default_factory=list)
+    """The keys of exits that are open, or of which fills are missing."""
+
+    @classmethod
+    def of(cls, order: TrackedOrder) -> "Bracket | None":
+        """The bracket that an order opens; None if it has none."""
+        intent = order.intent
+        if intent.take_profit is None or intent.conditional is None or intent.conditional.trigger_price is None:
+            return None
+        return cls(
+            key=order.key,
+            strategy=order.strategy,
+            symbol=order.symbol,
+            side="sell" if order.is_buy else "buy",
+            stop=intent.conditional.trigger_price,
+            target=intent.take_profit,
+            price_decimals=intent.price_decimals,
+        )
+
+    @property
+    def target_price(self) -> Decimal:
+        """The target as a price."""
+        return units_decimal(self.target, self.price_decimals)
+
+    @property
+    def left(self) -> Decimal:
+        """What may still be closed; never more than was filled and is not closed."""
+        return min(self.held, subtract(self.filled, self.closed))
+
+    @property
+    def unseen(self) -> Decimal:
+        """What was filled without a closing order of Kraken's that is known."""
+        return max(subtract(self.filled, self.closing_qty), ZERO)
+
+    def fill(self, *, is_exit: bool, qty: Decimal, credited: Decimal) -> None:
+        """Count a fill of the order, or of an exit; `credited` is what it added to the
+        account's base currency."""
+        if is_exit:
+            self.closed = add(self.closed, qty)
+        else:
+            self.filled = add(self.filled, qty)
+        self.held = add(self.held, credited if self.side == "sell" else -credited)

@@ -233,7 +233,7 @@ class OrderKind(Struct, frozen=True):
 
 _ANY: Final = frozenset(
     ("order_type", "time_in_force", "expire_at", "effective_at", "reduce_only", "margin", "fee_preference", "stp_type",
-     "conditional")
+     "conditional", "stop_loss", "take_profit")
 )  # fmt: skip
 _TRIGGERED: Final = frozenset(("trigger", "trigger_type", "trigger_reference"))
 
@@ -275,6 +275,7 @@ _OTHER_NAMES: Final = {
     "triggers": "trigger", "price_type": "trigger_type", "reference": "trigger_reference",
     "limit_price_type": "limit_offset_type", "order_qty": "qty", "quantity": "qty", "volume": "qty", "size": "qty",
     "amount": "qty", "cash_order_qty": "cash_qty", "expire_time": "expire_at", "effective_time": "effective_at",
+    "stop": "stop_loss", "sl": "stop_loss", "target": "take_profit", "tp": "take_profit",
     "tif": "time_in_force", "type": "order_type", "displayvol": "display_qty", "close": "conditional",
 }  # fmt: skip
 
@@ -338,6 +339,30 @@ def check_together(order_type: str, side: str, qty: QtyLots, given: Given, now: 
     display = given.get("display_qty")
     if display is not None and not display <= qty <= display * ICEBERG_SHARE_MAX:
         raise ValueError(f"display_qty must be between 1/{ICEBERG_SHARE_MAX} of qty and all of it")
+
+
+def check_bracket(side: str, given: Given) -> None:
+    """ValueError when stop and target of a bracket do not lie on either side of the entry,
+    or something else stands in its way."""
+    for name, other in (("stop_loss", "take_profit"), ("take_profit", "stop_loss")):
+        if name not in given:
+            alone = " (for a stop alone: conditional=…)" if name == "take_profit" else ""
+            raise ValueError(f"{other} goes with {name}: give both{alone}, or leave {other} out")
+    for name in ("conditional", "margin", "reduce_only"):
+        if name in given:
+            raise ValueError(f"stop_loss and take_profit do not go with {name}: leave it out, or these two")
+    if given.get("fee_preference") == "base":
+        raise ValueError(
+            "stop_loss and take_profit do not go with fee_preference='base': the stop would be for more than the fee "
+            "leaves; leave it out"
+        )
+    names = ["stop_loss", "take_profit"]
+    if "limit" in given:
+        names.insert(1, "limit")
+    prices = [given[name] for name in names]
+    if prices != sorted(set(prices), reverse=side == "sell"):
+        relation = " below " if side == "buy" else " above "
+        raise ValueError(f"of a {side}, prices must be {relation.join(names)}")
 
 
 def _check_trigger(order_type: str, given: Given) -> None:

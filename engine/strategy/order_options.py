@@ -41,6 +41,7 @@ from engine.strategy.option_rules import (
     anything,
     as_decimal,
     check_amend,
+    check_bracket,
     check_kind,
     check_together,
     client_order_id,
@@ -55,7 +56,7 @@ from engine.strategy.option_rules import (
     some_lots,
     word_of,
 )
-from engine.units import DIGITS_MAX, UNITS_MAX, PriceTicks, QtyLots, WallNs
+from engine.units import DIGITS_MAX, UNITS_MAX, PriceTicks, QtyLots, WallNs, units_decimal
 
 Amount = Decimal | str | int | float
 OrderType = Literal[
@@ -101,6 +102,15 @@ class OrderOptions(TypedDict, total=False):
     """Of a market buy: spend this much quote currency; `qty` is then 0."""
     conditional: Conditional
     """Closing order that each fill spawns."""
+    stop_loss: Amount
+    """With `take_profit`, a bracket: for each fill Kraken places a stop at this price,
+    which protects what was bought (or sold) though every process dies. Kraken amends no
+    such entry; its stops can be amended, by `trigger`. Who cancels an exit ends the
+    bracket; exits have the entry's `id` as `parent_id`."""
+    take_profit: Amount
+    """With `stop_loss`: when the book reaches this price, the engine cancels the stops and
+    closes what was filled at this price or better; what the book does not take gets a stop
+    again. Not with `conditional`, `cl_ord_id`, `margin` or fees in the base currency."""
     cl_ord_id: str
     """A client order id of your own, used once: a UUID, 32 hexadecimal digits, or up to 18
     letters, digits, dashes, dots and underlines. It is the order's `id` then. Not with
@@ -142,6 +152,8 @@ _READERS: Final[Mapping[str, Reader]] = {
     "stp_type": word_of("cancel_newest", "cancel_oldest", "cancel_both"),
     "cash_qty": positive,
     "conditional": conditional_of(CLOSING, LIMITED, TRIGGERED),
+    "stop_loss": limit_ticks,
+    "take_profit": limit_ticks,
     "cl_ord_id": client_order_id,
     "tag": anything,
 }
@@ -168,6 +180,10 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
     `expire_at` and `effective_at` must lie after `now`.
     """
     given = _read(pair, options, _READERS)
+    if "stop_loss" in given or "take_profit" in given:
+        check_bracket(_side(pair, "side", side), given)
+        stop = units_decimal(given["stop_loss"], pair.price_decimals)
+        given["conditional"] = Conditional("stop-loss", trigger_price=stop)
     if "conditional" in given and options.get("cl_ord_id") is not None:
         raise ValueError("an order with a conditional close takes no cl_ord_id: Kraken knows it by its userref")
     order_type = given.get("order_type")
@@ -219,6 +235,7 @@ def make_intent(pair: Pair, side: str, qty: Amount, options: OrderOptions, now: 
         stp_type=given.get("stp_type"),
         cash_qty=given.get("cash_qty"),
         conditional=given.get("conditional"),
+        take_profit=given.get("take_profit"),
     )
     if why := order_refusal(intent, pair):
         raise RefusedError(why)

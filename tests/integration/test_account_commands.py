@@ -111,6 +111,10 @@ def test_a_position_begins_with_what_the_account_holds_and_a_router_that_dies_ch
         engine.stop()
         engine.start()
         assert btc()[0] == btc()[1]
+        wrong = engine.engines.call("positions", "--cost", "BTC/USD")
+        assert (wrong.returncode, "the price must be a number above 0" in wrong.stderr) == (2, True)
+        (row,) = answer(engine.engines, "positions", "--cost", "BTC/USD=50000")["positions"]
+        assert (row["avg_price"], row["unknown_cost_qty"]) == ("50000", "0")
         engine.stop()
     finally:
         engine.close()

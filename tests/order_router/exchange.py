@@ -54,6 +54,10 @@ class ExchangeOrder(NamedTuple):
     changed_at: WallNs = WallNs(0)
     closes_at: Decimal | None = None
     """The limit of the closing order that each of its fills makes."""
+    stops_at: Decimal | None = None
+    """The trigger of the stop that each of its fills makes."""
+    order_type: str = "limit"
+    """The price of a stop is its trigger."""
     ref_id: str | None = None
     """The order whose closing order this one is."""
 
@@ -74,6 +78,8 @@ class Exchange:
         self.trades_told = TRADES_TOLD
         # False: fills of orders with a conditional close make none.
         self.makes_closing_orders = True
+        # The share of an immediate order that the book takes.
+        self.takes_at_once = D(1)
         # What each order was, from which moment on; the last is what it is.
         self._lives: dict[str, list[tuple[WallNs, ExchangeOrder]]] = {}
         self.trades: dict[str, Trade] = {}
@@ -119,8 +125,9 @@ class Exchange:
         )
         self._set(order)
         self._on_fact(self._trade_fact(trade))
-        if order.closes_at is not None and self.makes_closing_orders:
-            self._close(order, trade.qty, order.closes_at)
+        closes_at = order.stops_at if order.closes_at is None else order.closes_at
+        if closes_at is not None and self.makes_closing_orders:
+            self._close(order, trade.qty, closes_at)
         if not order.is_open:
             self._on_fact(self._end_fact(order))
 
@@ -129,6 +136,7 @@ class Exchange:
         order = ExchangeOrder(
             f"OCLOSE-{self._number:05d}", None, parent.userref, parent.symbol,
             "sell" if parent.side == "buy" else "buy", qty, price, self._at, ref_id=parent.order_id,
+            order_type="limit" if parent.closes_at is not None else "stop-loss",
         )  # fmt: skip
         self._set(order)
         self._on_fact(self._order_fact(order, "new"))
@@ -166,10 +174,15 @@ class Exchange:
         self._number += 1
         order = ExchangeOrder(
             f"OORDER-{self._number:05d}", cl_ord_id, row.get("userref"), symbol, row["side"], D(str(row["qty"])),
-            D(str(row["price"])), self._at, closes_at=row.get("closes_at"),
+            D(str(row["price"])), self._at, closes_at=row.get("closes_at"), stops_at=row.get("stops_at"),
+            order_type=row.get("order_type", "limit"),
         )  # fmt: skip
         self._set(order)
         self._on_fact(self._order_fact(order, "new"))
+        if row.get("is_immediate"):
+            if self.takes_at_once:
+                self.fill(order.order_id, self.takes_at_once)
+            self._cancel(order.order_id)
         return order
 
     def _amend(self, order_id: str, qty: Any, price: Any, deadline: WallNs) -> ExchangeOrder | str:
@@ -249,8 +262,8 @@ class Exchange:
     def _order_fact(self, order: ExchangeOrder, exec_type: str, *, is_snapshot: bool = False) -> ExecutionFact:
         return ExecutionFact(
             exec_type=exec_type, order_id=order.order_id, timestamp=self._at, cl_ord_id=order.cl_ord_id,
-            order_userref=order.userref, symbol=order.symbol, side=order.side, order_type="limit",
-            order_qty=order.qty, limit_price=order.price,
+            order_userref=order.userref, symbol=order.symbol, side=order.side, order_type=order.order_type,
+            order_qty=order.qty, limit_price=order.price if order.order_type == "limit" else None,
             cum_qty=order.filled, ord_ref_id=order.ref_id, is_snapshot=is_snapshot,
         )  # fmt: skip
 
@@ -357,11 +370,14 @@ def _said(order: ExchangeOrder | str) -> dict[str, Any]:
 
 def _row(params: Mapping[str, Any]) -> dict[str, Any]:
     """An order of the WebSocket."""
-    conditional = params.get("conditional")
+    conditional, triggers = params.get("conditional", {}), params.get("triggers", {})
+    closes_at, stops_at = conditional.get("limit_price"), conditional.get("trigger_price")
     return {
-        "closes_at": None if conditional is None else D(str(conditional["limit_price"])),
+        "closes_at": None if closes_at is None else D(str(closes_at)),
+        "stops_at": None if stops_at is None else D(str(stops_at)),
+        "order_type": params["order_type"], "is_immediate": params.get("time_in_force") == "ioc",
         "cl_ord_id": params.get("cl_ord_id"), "userref": params.get("order_userref"), "side": params["side"],
-        "qty": params["order_qty"], "price": params["limit_price"],
+        "qty": params["order_qty"], "price": params.get("limit_price") or triggers.get("price", 0),
     }  # fmt: skip
 
 
@@ -369,7 +385,8 @@ def _rest_row(fields: Mapping[str, Any]) -> dict[str, Any]:
     """An order of REST."""
     return {
         "cl_ord_id": fields.get("cl_ord_id"), "userref": fields.get("userref"), "side": fields["type"],
-        "qty": fields["volume"], "price": fields["price"],
+        "qty": fields["volume"], "price": fields["price"], "order_type": fields["ordertype"],
+        "is_immediate": fields.get("timeinforce") == "IOC",
     }  # fmt: skip
 
 
@@ -378,7 +395,8 @@ def _rest_order(order: ExchangeOrder) -> dict[str, Any]:
         "status": order.status, "opentm": order.opened_at / NS_PER_S, "vol": str(order.qty),
         "vol_exec": str(order.filled), "cost": str(order.filled * order.price), "fee": "0", "oflags": "fciq",
         "price": str(order.price if order.filled else 0), "trades": list(order.trades),
-        "descr": {"pair": _pair(order.symbol), "type": order.side, "ordertype": "limit", "price": str(order.price)},
+        "descr": {"pair": _pair(order.symbol), "type": order.side, "ordertype": order.order_type,
+                  "price": str(order.price)},
     }  # fmt: skip
     if order.userref is not None:
         row["userref"] = order.userref

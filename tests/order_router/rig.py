@@ -189,6 +189,8 @@ class Boards:
     def __init__(self, pairs: Mapping[str, Pair] = PAIRS) -> None:
         self.pairs = dict(pairs)
         self.marks: dict[str, Decimal] = {}
+        # The best prices of every pair, and whether books are live.
+        self.bid, self.ask, self.is_live = 100, 101, True
 
     def follows_book(self, symbol: str) -> bool:
         return symbol in self.pairs
@@ -200,8 +202,8 @@ class Boards:
         pair = self.pairs.get(symbol)
         if pair is None:
             return None
-        bid, ask = (PriceTicks(price * 10**pair.price_decimals) for price in (100, 101))
-        return TopOfBook(bid, ask, pair.price_decimals, True, 0)
+        bid, ask = (PriceTicks(price * 10**pair.price_decimals) for price in (self.bid, self.ask))
+        return TopOfBook(bid, ask, pair.price_decimals, self.is_live, 0)
 
     def best(self, symbol: str) -> tuple[PriceTicks | None, PriceTicks | None, int, bool, int] | None:
         top = self.top(symbol)

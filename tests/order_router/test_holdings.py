@@ -5,11 +5,12 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
+from engine.errors import ConfigError
 from engine.order_router.status import RouterStatus
 from engine.orders.journal_records import PositionBegan
 from engine.orders.rings.commands import Submit
 from engine.orders.rings.reports import OrderReport, Position
-from engine.orders.risk import PairLimits
+from engine.orders.risk import PairLimits, TradingMode
 from engine.orders.venue_facts import BalanceFact, ExecutionFact, FeedAlive, SnapshotBegan, SnapshotEnded
 from engine.ring import Publisher
 from engine.strategy_host.order_client import OrderClient, OrderPorts
@@ -177,6 +178,38 @@ def test_a_run_begins_once(is_same_run):
 
     assert held(rig)[0] == (4 if is_same_run else 7)
     assert len(began(rig)) == (1 if is_same_run else 2)
+
+
+def test_a_person_tells_what_it_has_cost():
+    """From then on it has a price and a profit, which is none of the day's; a router that starts again knows it."""
+    rig = a_router(replace(HOLDS, limits=replace(HOLDS.limits, daily_loss_max=D(50))))
+    answers = RouterStatus(rig.router, None, rig.boards).commands()
+    executions_told(rig)
+    balances_told(rig)
+    ask = {"symbol": BTC, "price": "160"}
+    for wrong, said in (
+        (ask, "there is no price of BTC/USD yet"),
+        (ask | {"price": "-1"}, "the price must be a number above 0"),
+        (ask | {"price": "much"}, "the price must be a number above 0"),
+        (ask | {"price": "1e999999"}, "the price must be a number above 0"),
+        (ask | {"symbol": "ETH/USD"}, "no position in ETH/USD has a part of unknown cost"),
+        (ask | {"strategy": "other"}, "no position in BTC/USD has a part of unknown cost"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            answers["cost"](wrong)
+    rig.boards.marks[BTC] = D(100)
+    rig.work_for(2 * NS_PER_S, rig.keep_alive)  # the day has begun
+    (row,) = answers["cost"](ask)["positions"]
+    rig.work_for(2 * NS_PER_S, rig.keep_alive)
+
+    assert (row["avg_price"], row["unrealized"], row["unknown_cost_qty"]) == ("160", "-240", "0")
+    assert rig.core.risk.mode is TradingMode.ACTIVE
+    rig.begin_anew()
+    rig.core.begin()
+    assert held(rig) == (4, 0, 160)
+    rig.boards.marks[BTC] = D(87)
+    rig.work_for(2 * NS_PER_S, rig.keep_alive)
+    assert "52 USD lost today" in rig.core.risk.mode_reason
 
 
 def test_what_is_gone_in_the_next_run_is_gone_without_a_profit():

@@ -57,6 +57,11 @@ class Judge:
         # Since when nothing goes wrong any more; None while it may.
         self.quiet_since: int | None = None
         self._turns = self._checked_at = 0
+        # How many orders had been accepted when exits were looked at last, and of each order that the router has sent
+        # as an exit the name of that which it closes; and the entries of all brackets.
+        self._exits_judged_at = 0
+        self._entries: set[str] = set()
+        self._closes: dict[str, str | int] = {}
         self._journal = JournalFold(disk.folder)
         # Cancels that wait though they need not, and since when.
         self._starved: dict[str, int] = {}
@@ -129,6 +134,9 @@ class Judge:
     def after_turn(self, router: SimRouter) -> None:
         """Every so often: the blotter is sound, and it is what the journal's bytes come to."""
         self._turns += 1
+        if router.core is not None and router.process.is_alive and self._exits_judged_at != self.accepted_count:
+            self._exits_judged_at = self.accepted_count
+            self._look_at_exits(router.core.blotter)
         self._is_shut = router.core is not None and bool(router.core.gate.shut_reason)
         if self._turns % STARVED_EVERY == 0:
             self._look_for_starved(router)
@@ -137,6 +145,29 @@ class Judge:
             if self._turns - self._checked_at >= (len(blotter.open) + len(blotter.ended)) // 2:
                 self._checked_at = self._turns
                 self.check_router(router)
+
+    def _look_at_exits(self, blotter: Blotter) -> None:
+        """Exits of brackets that have closed, and may still close, more than what opened them has filled."""
+        for key in blotter.brackets:
+            if (opener := blotter.get(key)) is not None and opener.userref in self._orders:
+                self._entries.add(self._orders[opener.userref].order_id)
+        for order in blotter.open.values():
+            opener = blotter.get(order.parent) if order.parent and order.cl_ord_id else None
+            if opener is not None and order.cl_ord_id is not None and opener.userref is not None:
+                self._closes[order.cl_ord_id] = opener.userref
+        taken: dict[str, Decimal] = {}
+        for order in self._by_order_id.values():
+            opener_id = order.ref_order_id
+            if (userref := self._closes.get(order.cl_ord_id or "")) is not None:
+                opener_id = self._orders[userref].order_id
+            if opener_id in self._entries:
+                lots = order.qty_lots if order.is_open else order.cum_lots
+                qty = Decimal(lots).scaleb(-order.pair.qty_decimals)
+                taken[opener_id] = taken.get(opener_id, Decimal(0)) + qty
+        for opener_id, qty in taken.items():
+            there = self._by_order_id[opener_id]
+            if qty > Decimal(there.cum_lots).scaleb(-there.pair.qty_decimals):
+                self._kernel.accuse("exits close what was filled, once", f"{opener_id}: {qty} of {there.cum_lots} lots")
 
     def _look_for_starved(self, router: SimRouter) -> None:
         """A cancel that Kraken would take, and that is not sent."""
@@ -205,6 +236,8 @@ class Judge:
             differences = [each for each in differences if not each.startswith(TOLD_WORDS)]
         if differences:
             return "; ".join(differences[:3])
+        if core.brackets.is_unprotected:
+            return f"something held has no exit: {[bracket.key for bracket in core.blotter.brackets.values()]}"
         begun = self._positions_begun()
         for strategy in () if self._disk.has_lost else hosted:
             if why := self._strategy_differs(strategy, core.blotter, begun):

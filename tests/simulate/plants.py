@@ -16,6 +16,7 @@ from engine.kraken.trading.session import TradingSession
 from engine.market.book import Side
 from engine.native import IS_NATIVE, PORTABLE_VARIABLE
 from engine.net.key_lock import KeyLock
+from engine.order_router.core.brackets import Brackets
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.dead_man import DeadMan
 from engine.order_router.core.lookup.questions import OrderQuestions
@@ -165,13 +166,27 @@ def _dead_man_missed() -> Undo:
     """The dead man's switch is armed, and refreshed no more."""
 
     def make(refresh: Any) -> Any:
-        def refresh_once(self: DeadMan, now: Any) -> None:
+        def refresh_once(self: DeadMan, now: Any, *, rests: bool = False) -> None:
             if not self._refresh_at:
-                refresh(self, now)
+                refresh(self, now, rests=rests)
 
         return refresh_once
 
     return _patch(DeadMan, "refresh", make)
+
+
+def _exit_beside_stop() -> Undo:
+    """The target of a bracket is closed while its stops still rest."""
+
+    def make(_: Any) -> Any:
+        def cancel_nothing(self: Brackets, orders: Any, pace: Any) -> None:
+            for order in orders:
+                bracket = self._blotter.brackets[order.parent]
+                self._exit(bracket, bracket.left, pace)
+
+        return cancel_nothing
+
+    return _patch(Brackets, "_cancel", make)
 
 
 def _journal_after_send() -> Undo:
@@ -265,6 +280,7 @@ PLANTS: dict[str, Callable[[], Undo]] = {
     "cancel-starved": _cancel_starved,
     "closing-order-mistaken": _closing_order_mistaken,
     "dead-man-missed": _dead_man_missed,
+    "exit-beside-stop": _exit_beside_stop,
     "fill-counted-twice": _fill_counted_twice,
     "gap-forgotten": _gap_forgotten,
     "held-back-dropped": _held_back_dropped,

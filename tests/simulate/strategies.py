@@ -10,6 +10,7 @@ from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from engine.market import Pair
 from engine.records import BookTop, Candle, FeedState, Trade
 from engine.strategy.api import Strategy
 from engine.strategy.orders import Conditional, Fill, Order, TradingStatus
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tests.simulate.venue import SimVenue
 
 FLOOD: Final = 100  # orders at once
+BRACKET_SHARE: Final = 0.15  # of orders
 OPEN_MAX: Final = 12  # that a strategy keeps open
 
 
@@ -38,6 +40,8 @@ class SimStrategy(Strategy):
         self.name = name
         self._kernel, self._venue, self._process, self._rng = kernel, venue, process, rng
         self._told = told
+        # Dice of their own, so that the others fall as they would without brackets.
+        self._bracket_rng = Random(f"brackets {rng.getstate()[1][:4]}")
         self.is_trading = True
         # What it shall do in its next callback instead of behaving.
         self.mood: list[Callable[[], None]] = []
@@ -175,9 +179,20 @@ class SimStrategy(Strategy):
         if dice >= 0.93:
             closing = pair.round_price(price * (101 if side == "buy" else 99) / 100, "down")
             options["conditional"] = Conditional("limit", limit_price=closing)
+        self._put_in_bracket(side, price, pair, options)
         least = max(pair.qty(pair.qty_min_lots), pair.cost_min / price * Decimal("1.02"))
         qty = pair.round_qty(least * rng.randint(100, 400) / 100, "up")
         return side, qty, options
+
+    def _put_in_bracket(self, side: str, price: Decimal, pair: Pair, options: dict[str, Any]) -> None:
+        """Give some orders a stop and a target so near that the market soon reaches one."""
+        rng = self._bracket_rng
+        if rng.random() > BRACKET_SHARE or options.get("conditional") is not None:
+            return
+        below, above = (rng.randint(2, 10) * pair.tick for _ in range(2))
+        stop, target = (price - below, price + above) if side == "buy" else (price + below, price - above)
+        if min(stop, target) > 0:
+            options |= {"stop_loss": pair.round_price(stop, "down"), "take_profit": pair.round_price(target, "down")}
 
     def change(self, order: Order) -> None:
         """Amend an order: another price, or less of it."""

@@ -78,12 +78,11 @@ class _Truth:
         market.publish = self._watched  # type: ignore[method-assign]
 
     def _watched(self, outcome: Outcome, now: WallNs) -> int:
-        rank = self._publish(outcome, now)
+        # Before it is published: its trades may trigger orders, which change the book again.
         if outcome.changes:
-            if rank < LEVELS:
-                self.now = self._read()
+            self.now = self._read()
             self._note(now)
-        return rank
+        return self._publish(outcome, now)
 
     def relisted(self) -> None:
         """The same book in another precision: told from the next change on, or by a snapshot of the last one."""

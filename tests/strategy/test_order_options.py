@@ -371,6 +371,45 @@ def test_a_closing_order_is_made_exact():
     assert made.conditional == Conditional("stop-loss-limit", Decimal(28400), None, Decimal("28410.5"))
 
 
+def test_a_bracket_is_a_stop_at_kraken_and_a_target_of_the_engine():
+    """On either side of the entry; a market order says nothing of its price."""
+    made = intent(limit=60000, stop_loss=59000, take_profit="61000.5")
+    assert made.conditional == Conditional("stop-loss", trigger_price=Decimal(59000))
+    assert made.take_profit == 610005
+    sold = intent(side="sell", stop_loss="61000", take_profit=59000.1)
+    assert (sold.order_type, sold.take_profit) == ("market", 590001)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"stop_loss": 1}, "stop_loss goes with take_profit: give both (for a stop alone: conditional=…), or leave "
+         "stop_loss out"),
+        ({"take_profit": 1}, "take_profit goes with stop_loss: give both, or leave take_profit out"),
+        ({"limit": 100, "stop_loss": 100, "take_profit": 110}, "of a buy, prices must be stop_loss below limit below "
+         "take_profit"),
+        ({"stop_loss": 110, "take_profit": 100}, "of a buy, prices must be stop_loss below take_profit"),
+        ({"side": "sell", "limit": 100, "stop_loss": 90, "take_profit": 80}, "of a sell, prices must be stop_loss "
+         "above limit above take_profit"),
+        ({"stop_loss": 90, "take_profit": 110, "margin": True}, "stop_loss and take_profit do not go with margin: "
+         "leave it out, or these two"),
+        ({"stop_loss": 90, "take_profit": 110, "conditional": Conditional("limit", Decimal(1))}, "stop_loss "
+         "and take_profit do not go with conditional: leave it out, or these two"),
+        ({"stop_loss": 90, "take_profit": 110, "fee_preference": "base"}, "stop_loss and take_profit do not go with "
+         "fee_preference='base': the stop would be for more than the fee leaves; leave it out"),
+        ({"stop_loss": 90, "take_profit": 110, "cl_ord_id": "mine"}, "an order with a conditional close takes no "
+         "cl_ord_id: Kraken knows it by its userref"),
+        ({"stop_loss": "90.01", "take_profit": 110}, "stop_loss 90.01 is not a multiple of BTC/USD's tick 0.1; "
+         "pair.round_price finds one that is"),
+        ({"sl": 90}, "an order has no option sl; did you mean stop_loss?"),
+        ({"target": 90}, "an order has no option target; did you mean take_profit?"),
+    ],
+)  # fmt: skip
+def test_a_bracket_that_cannot_be_says_why(options, said):
+    """One sentence names what must change."""
+    assert refusal(intent, **options) == said
+
+
 def test_words_may_be_in_capitals():
     """Other libraries write GTC, and enums of words are words."""
 

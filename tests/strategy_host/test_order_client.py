@@ -366,7 +366,8 @@ CLOSING = st.builds(
 PLAUSIBLE: dict[str, st.SearchStrategy[Any]] = {
     "limit": PRICE, "trigger": PRICE | OFFSET, "limit_offset": PRICE | OFFSET, "display_qty": PRICE,
     "cash_qty": PRICE | OFFSET, "expire_at": MOMENT, "effective_at": MOMENT, "post_only": st.booleans(),
-    "reduce_only": st.booleans(), "margin": st.booleans(), "conditional": CLOSING, "tag": GARBAGE, **WORDS,
+    "reduce_only": st.booleans(), "margin": st.booleans(), "conditional": CLOSING, "stop_loss": PRICE,
+    "take_profit": PRICE, "tag": GARBAGE, **WORDS,
 }  # fmt: skip
 
 

@@ -60,6 +60,8 @@ class DeadMan:
         # When Kraken last confirmed a refresh; 0 before the first.
         self._heard_at = MonoNs(0)
         self._is_over = False
+        # Whether it rests: nothing is open that should end with us.
+        self._rests = False
         self.refreshes = 0
         self.late = 0
 
@@ -68,15 +70,20 @@ class DeadMan:
         """True while the switch would fire if we sent nothing more."""
         return self._heard_at > 0
 
-    def refresh(self, now: MonoNs) -> None:
-        """Send a refresh if one is due at `now`."""
+    def refresh(self, now: MonoNs, *, rests: bool = False) -> None:
+        """Send a refresh if one is due at `now`. While it `rests` it is told to be off, as
+        often: what is open is to outlast us.
+        """
         if not self._timeout_s or self._is_over:
             return
+        if rests is not self._rests:
+            self._rests = rests
+            self.refresh_soon()
         if self._retry.failures_in_a_row and self._went_by_rest and self._websocket.is_ready:
             self.refresh_anew()  # another way is open, and REST's troubles are not its own
         if now >= self._refresh_at:
             self._refresh_at = MonoNs(now + self._refresh_ns)
-            self._set(self._timeout_s)
+            self._set(0 if rests else self._timeout_s)
 
     def refresh_soon(self) -> None:
         """Make a refresh due at once, because the last may not have arrived. No effect in

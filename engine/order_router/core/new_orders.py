@@ -37,7 +37,7 @@ from engine.orders.rate_counter import ADD, RateCost, RateCounters, amend_cost, 
 from engine.orders.refusal import ErrorKind, Refusal
 from engine.orders.rings.commands import Amend
 from engine.orders.risk import Risk
-from engine.orders.tracked_order import TrackedOrder
+from engine.orders.tracked_order import Bracket, TrackedOrder
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 USERREF_RANGE: Final = 2_000_000_000
@@ -279,7 +279,20 @@ class NewOrders:
             before.append(intent)
         return pair
 
-    def _send(self, strategy: str, orders: Orders, pair: Pair, issued_at: MonoNs, tick_at: MonoNs) -> None:
+    def send_exit(self, bracket: Bracket, key: str, intent: OrderIntent, pair: Pair) -> bool:
+        """Send an exit of a bracket, if the journal can be written, and there is a way to
+        Kraken and room in its rate counter. Mode, limits and pace of our own do not hold it
+        back: it only closes what its bracket has filled. False if nothing was sent.
+        """
+        now = self._now.mono
+        if self._gate.journal_reason or self._route(now) is None or self._rates.cancel_wait_ns(intent.symbol, ADD, now):
+            return False
+        self._send(bracket.strategy, ((key, intent),), pair, MonoNs(0), MonoNs(0), parent=bracket.key)
+        return True
+
+    def _send(
+        self, strategy: str, orders: Orders, pair: Pair, issued_at: MonoNs, tick_at: MonoNs, *, parent: str = ""
+    ) -> None:
         """Journal the orders, then send them; what can be done later follows the write to
         the socket.
         """
@@ -292,7 +305,7 @@ class NewOrders:
         if route == "rest":
             deadline = rest_requests.rest_deadline(deadline, self._kraken.now())
         records = [
-            Submitted(key, strategy, intent, deadline, route, userref, at, pair.base_decimals)
+            Submitted(key, strategy, intent, deadline, route, userref, at, pair.base_decimals, parent)
             for (key, intent), userref in zip(orders, self._userrefs(orders), strict=True)
         ]
         if not self._records.write(records):
@@ -306,7 +319,7 @@ class NewOrders:
         if is_sent:
             self._on_sent(issued_at, tick_at)
         self._rates.charge(symbol, _cost(orders), now)
-        for _, intent in orders:
+        for _, intent in orders if not parent else ():
             self._risk.approved(strategy, intent, now)
         tracked = [change.order for record in records if (change := self._records.apply(record)) is not None]
         if is_sent:

@@ -23,6 +23,7 @@ from engine.kraken.connection.kraken_time import KrakenTime
 from engine.kraken.private.events import Answer, TradingEvent
 from engine.kraken_rest.pair_names import PairNames
 from engine.kraken_rest.tokens import NoToken, TokenSource
+from engine.order_router.core.brackets import Brackets
 from engine.order_router.core.cancels import OrderCancels
 from engine.order_router.core.commit import OrderRecords
 from engine.order_router.core.dead_man import DeadMan
@@ -45,8 +46,9 @@ from engine.order_router.core.settings import CoreSettings
 from engine.order_router.core.websocket_route import WebSocketRoute
 from engine.orders.balances import Balances
 from engine.orders.blotter import Blotter
-from engine.orders.journal_records import DayBegan, ModeChanged, Record
+from engine.orders.journal_records import CostTold, DayBegan, ModeChanged, Record
 from engine.orders.life import OrderState
+from engine.orders.money import multiply, subtract
 from engine.orders.pending_queue import PendingQueue
 from engine.orders.quick_check import QuickCheck
 from engine.orders.rate_counter import STARTER, TIERS, RateCounters
@@ -183,6 +185,10 @@ class OrderCore:
             self.new_orders, ports=ports, records=self.records, gate=self.gate, quick_check=self.quick_check,
             risk=self.risk, rates=self.rates, breaker=self.breakers["websocket"], kraken=kraken,
         )  # fmt: skip
+        self.brackets = Brackets(
+            records=self.records, gate=self.gate, boards=ports.boards, account=self.account, risk=self.risk,
+            cancels=self.cancels, new_orders=self.new_orders, gave_up=closing_orders.gave_up, now=now,
+        )  # fmt: skip
         self._hangs = None if ports.words is None else HangWatch(ports.words, list(outboxes), settings.hang_ns_max)
         self.commands_taken = 0
         self._loss_at = MonoNs(0)
@@ -283,6 +289,7 @@ class OrderCore:
         """
         if self.new_orders.waiting_amends:
             self.new_orders.send_amends(self._now.mono)
+        self.brackets.look()
         self.gate.tell()
         self.flush()
 
@@ -299,12 +306,13 @@ class OrderCore:
         self.account.watch(now)
         self.degraded.on_time(now)
         self.holdings.look()
+        self.brackets.look()
         self._send_cancels()
         self.new_orders.send_queued(now)
         self.new_orders.send_amends(now)
         self._watch_hangs(now)
         if not self.gate.shut_reason and not self._is_left_alone():
-            self.dead_man.refresh(now)
+            self.dead_man.refresh(now, rests=self._is_guarded)
         self._watch_strategies()
         self._watch_fills(now)
         self._watch_loss(now)
@@ -346,20 +354,44 @@ class OrderCore:
         """Whether the trading connection is up and has a token."""
         return self._session.is_ready
 
+    @property
+    def own_to_end(self) -> list[TrackedOrder]:
+        """The open orders of our strategies that end with who looks after them: all but the
+        exits of brackets, which protect what is held.
+        """
+        return [order for order in self.own_open if not self.brackets.is_exit(order)]
+
+    @property
+    def _is_guarded(self) -> bool:
+        """True while exits of brackets are the only open orders of ours."""
+        return bool(self.own_open) and not self.own_to_end
+
     def cancel_all_of(self, strategy: str | None, symbol: str = "") -> int:
         """Cancel the open orders of a strategy (None: all that are ours), on one pair
-        (empty: on all). Returns how many.
+        (empty: on all), and end their brackets, as somebody asked. Returns how many.
         """
         self.new_orders.drop_all(strategy, symbol)
-        keys = [
-            order.key
+        orders = [
+            order
             for order in self.own_open
             if (strategy is None or order.strategy == strategy) and (not symbol or order.symbol == symbol)
         ]
-        for key in keys:
-            self.cancels.want(key)
+        self.brackets.end_all(strategy, symbol)
+        for order in orders:
+            self.cancels.want(order.key)
         self._send_cancels()
-        return len(keys)
+        return len(orders)
+
+    def cancel_all_but_exits(self, strategy: str | None) -> int:
+        """Cancel the open orders of a strategy (None: all that are ours) because nobody
+        looks after them, or trading ends; brackets go on. Returns how many.
+        """
+        self.new_orders.drop_all(strategy, "")
+        orders = [order for order in self.own_to_end if strategy is None or order.strategy == strategy]
+        for order in orders:
+            self.cancels.want(order.key)
+        self._send_cancels()
+        return len(orders)
 
     def cancel_by_id(self, name: str) -> bool:
         """Cancel one order, by client order id or Kraken's id; False if none is open under
@@ -368,12 +400,14 @@ class OrderCore:
         order = self.blotter.open.get(name) or self.blotter.find(order_id=name)
         if order is None or not order.is_open:
             return self.new_orders.drop(name)
+        self.brackets.end(order)
         self.cancels.want(order.key)
         self._send_cancels()
         return True
 
     def _want_cancel(self, key: str) -> None:
-        if key in self.blotter.open:
+        if (order := self.blotter.open.get(key)) is not None:
+            self.brackets.end(order)
             self.cancels.want(key)
         elif not self.new_orders.drop(key):
             self.records.report(self.blotter.get(key))
@@ -385,15 +419,16 @@ class OrderCore:
         self.new_orders.barred[strategy] = f"the strategy was halted: {reason}"
         log.error("strategy ended", strategy=strategy, reason=reason)
         if self._cancels_on_halt:
-            self.cancel_all_of(strategy)
+            self.cancel_all_but_exits(strategy)
 
     # --- the mode
 
     def halt(self, reason: str) -> int:
-        """Take no more orders and cancel the open ones; returns how many."""
+        """Take no more orders and cancel the open ones but exits of brackets; returns how
+        many."""
         self.risk.halt(reason)
         self._keep_mode()
-        return self.cancel_all_of(None)
+        return self.cancel_all_but_exits(None)
 
     def reduce(self, reason: str) -> None:
         """Take only orders that make positions smaller."""
@@ -410,6 +445,32 @@ class OrderCore:
         self.degraded.ask_anew()
         self.risk.resume()
         self._keep_mode()
+
+    def tell_cost(self, strategy: str, symbol: str, price: Decimal) -> str:
+        """Take the part of a position whose cost is unknown for bought at this price, as a
+        person says; an empty strategy means the one that has such a position. Its gain or
+        loss so far is none of the day's. Returns why not; empty if it was done.
+        """
+        found = [
+            (who, state)
+            for who, pair, state in self.blotter.positions.items()
+            if pair == symbol and state.unknown_cost_qty and strategy in ("", who)
+        ]
+        if not found:
+            return f"no position in {symbol} has a part of unknown cost; `engine positions` lists all"
+        if len(found) > 1:
+            return f"{' and '.join(who for who, _ in found)} have such a position in {symbol}; name one with --strategy"
+        mark = self._boards.mark(symbol)
+        if mark is None:
+            return f"there is no price of {symbol} yet to value it at; try again when its book is live"
+        (who, state), at = found[0], self._now.wall
+        gain = multiply(subtract(mark, price), state.unknown_cost_qty)
+        self._daily_loss.rebase(symbol.partition("/")[2], gain)
+        self.records.commit(
+            [CostTold(who, symbol, price, at), DayBegan(self._daily_loss.day, dict(self._daily_loss.at_start), at)]
+        )
+        self.records.report_position(who, symbol)
+        return ""
 
     def shut(self, reason: str) -> None:
         """Take no orders, for this reason of our own; an empty reason ends it."""
@@ -478,8 +539,10 @@ class OrderCore:
             self.new_orders.barred.setdefault(strategy, self.hanging[strategy])
             # Orders may appear while it hangs: conditional closes of its fills, or orders
             # that were in doubt.
-            if self._cancels_on_halt and any(not order.cancel_wanted for order in self.blotter.open_of(strategy)):
-                self.cancel_all_of(strategy)
+            if self._cancels_on_halt and any(
+                not order.cancel_wanted and not self.brackets.is_exit(order) for order in self.blotter.open_of(strategy)
+            ):
+                self.cancel_all_but_exits(strategy)
         for strategy in [strategy for strategy in self.hanging if strategy not in found]:
             why = self.hanging.pop(strategy)
             if self.new_orders.barred.get(strategy) == why:
@@ -496,7 +559,7 @@ class OrderCore:
         closed = TradingStatus(self.risk.mode.value, False, self.hanging[strategy][:REASON_CHARS_MAX])
         self.records.outboxes[strategy].send(closed)
         if self._cancels_on_halt:
-            self.cancel_all_of(strategy)
+            self.cancel_all_but_exits(strategy)
 
     def _has_traded(self, strategy: str) -> bool:
         """True if the strategy has an open order that it sent in this run."""
@@ -508,7 +571,7 @@ class OrderCore:
         Nothing of ours ends these orders then, so Kraken's dead man's switch is left to do
         it.
         """
-        return self._cancels_on_halt and len(self.hanging) == len(self.records.outboxes) and bool(self.own_open)
+        return self._cancels_on_halt and len(self.hanging) == len(self.records.outboxes) and bool(self.own_to_end)
 
     def _watch_strategies(self) -> None:
         """Take no new orders of a strategy that does not read its reports, and cancel its
@@ -525,7 +588,7 @@ class OrderCore:
                 self._behind[strategy] = now
                 log.error("strategy does not take its reports", strategy=strategy)
                 if self._cancels_on_halt:
-                    self.cancel_all_of(strategy)
+                    self.cancel_all_but_exits(strategy)
             elif not outbox.is_behind and strategy in self._behind:
                 del self._behind[strategy]
                 if self.new_orders.barred.get(strategy) == BEHIND:

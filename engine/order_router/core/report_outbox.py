@@ -148,4 +148,5 @@ def order_report(order: TrackedOrder) -> OrderReport:
         trigger_type=order.intent.trigger.price_type if order.intent.trigger is not None else "",
         limit_offset_type=order.intent.limit_price_type or "",
         error=order.error,
+        parent=order.parent,
     )

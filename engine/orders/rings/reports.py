@@ -59,6 +59,8 @@ class OrderReport(Struct, frozen=True, array_like=True, kw_only=True, tag="o"):
     """True while a cancel is under way, or waits to be sent."""
     error: ErrorKind | None = None
     """The kind of the error that `reason` tells of; None where it tells of none."""
+    parent: str = ""
+    """The key of the order whose fills this one closes; empty for others."""
 
     @classmethod
     def of_intent(
@@ -128,6 +130,12 @@ class Order(Struct, eq=False):
     def order_id(self) -> str:
         """Kraken's id; empty until Kraken has acknowledged."""
         return self.report.order_id
+
+    @property
+    def parent_id(self) -> str:
+        """The `id` of the order whose fills this one closes, as its stop, its target or by
+        its conditional close; empty for other orders."""
+        return self.report.parent
 
     @property
     def symbol(self) -> str:

@@ -79,6 +79,13 @@ class ClosingOrderSearch:
                 return self._question(order, wanted)
         return None
 
+    def gave_up(self, key: str) -> bool:
+        """True if a fill of this order has no closing order at Kraken, as far as REST has
+        told after its longest lag.
+        """
+        wanted = self._wanted.get(key)
+        return wanted is not None and wanted.looks > len(self._again_ns)
+
     def _compare(self, now: MonoNs) -> None:
         missing = self._blotter.unclosed()
         for key in [key for key in self._wanted if key not in missing]:

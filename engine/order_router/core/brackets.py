@@ -1,0 +1,305 @@
+"""Brackets: an entry, a stop and a target, of which one cancels the other.
+
+    entry fills ─► Kraken itself places a stop for each fill (conditional close), at once
+    the book reaches the target ─► the stops are canceled ─► all over, all fills known
+        ─► what is left is closed at the target or better, immediate or cancel
+        ─► what is left of that gets a stop again
+    a stop fills ─► the rest of the entry is canceled
+
+At any moment the stops rest at Kraken, or nothing does: a new exit is sent only when every
+other one is over and its fills are known, for what is left then. So never more can be
+closed than was filled, whatever dies when. All of this is a function of the blotter, the
+book and the clock; the journal has the orders, and `BracketOver`.
+
+A stop is put back whatever the mode: halted, degraded, stopping. The target waits while
+trading is not plainly open or the book is not live: then the stop stays where it is.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+import structlog
+from msgspec import Struct
+
+from engine.instant import Instant
+from engine.market import Pair
+from engine.order_router.core.cancels import OrderCancels
+from engine.order_router.core.commit import OrderRecords
+from engine.order_router.core.executions import AccountFacts
+from engine.order_router.core.gate import RESTRICTED, TradingGate
+from engine.order_router.core.new_orders import NewOrders
+from engine.order_router.core.ports import BoardsPort
+from engine.orders.client_order_id import exit_id
+from engine.orders.intent import OrderIntent, Trigger
+from engine.orders.journal_records import BracketOver
+from engine.orders.life import OrderState
+from engine.orders.money import add, multiply, subtract
+from engine.orders.risk import Risk, TopOfBook, TradingMode
+from engine.orders.tracked_order import Bracket, TrackedOrder
+from engine.records import price_reached
+from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, decimal_units
+
+THIN_NS: Final = 5 * NS_PER_S  # between two tries at a target where the book holds less than is left
+TRY_NS: Final = NS_PER_S  # between any two: each costs a cancel of a young order and two new ones
+RETRY_NS: Final = NS_PER_S  # after an exit that came to nothing; doubles with each
+RETRY_NS_MAX: Final = 60 * NS_PER_S
+SURPLUS_NS: Final = 2 * NS_PER_S  # a closing order may be told before the fill that made it
+ZERO: Final = Decimal(0)
+IN_DOUBT: Final = (OrderState.SENT, OrderState.UNKNOWN)
+
+log = structlog.get_logger("order_router")
+
+
+class _Pace(Struct):
+    """What need not outlive the process: when a bracket does what next."""
+
+    target_at: MonoNs = MonoNs(0)
+    """The target is not tried before."""
+    is_leaving: bool = False
+    """Its stops were canceled because the book had reached the target."""
+    exit_at: MonoNs = MonoNs(0)
+    """No exit is sent before."""
+    failures: int = 0
+    """Of exits, one after the other."""
+    sent: str = ""
+    """The exit that was sent last, unless it was canceled here."""
+    surplus_since: MonoNs | None = None
+    """Since when more is open than is left to close."""
+
+
+class Brackets:
+    """Looks after all brackets."""
+
+    def __init__(
+        self,
+        *,
+        records: OrderRecords,
+        gate: TradingGate,
+        boards: BoardsPort,
+        account: AccountFacts,
+        risk: Risk,
+        cancels: OrderCancels,
+        new_orders: NewOrders,
+        gave_up: Callable[[str], bool],
+        now: Instant,
+    ) -> None:
+        """`gave_up` tells whether a fill of an order has no closing order at Kraken."""
+        self._records = records
+        self._blotter = records.blotter
+        self._gate = gate
+        self._boards = boards
+        self._account = account
+        self._risk = risk
+        self._cancels = cancels
+        self._new_orders = new_orders
+        self._gave_up = gave_up
+        self._now = now
+        self._paces: dict[str, _Pace] = {}
+
+    # --- for who cancels
+
+    def is_exit(self, order: TrackedOrder) -> bool:
+        """True for an exit of a bracket that is not over."""
+        return order.parent in self._blotter.brackets
+
+    @property
+    def is_unprotected(self) -> bool:
+        """True while something that a bracket has filled has no exit that is open."""
+        return any(
+            bracket.left > 0 and not self._open_exits(bracket) and not self._is_too_little(bracket, bracket.left)
+            for bracket in self._blotter.brackets.values()
+        )
+
+    def end_all(self, strategy: str | None, symbol: str) -> None:
+        """End the brackets of a strategy (None: of all), on one pair (empty: on all),
+        because somebody cancels all orders there.
+        """
+        for bracket in list(self._blotter.brackets.values()):
+            if strategy in (None, bracket.strategy) and symbol in ("", bracket.symbol):
+                self._end(bracket, "all orders were canceled on request")
+
+    def end(self, order: TrackedOrder) -> None:
+        """End the bracket of which somebody cancels this exit: nothing is put back. No
+        effect for any other order.
+        """
+        if (bracket := self._blotter.brackets.get(order.parent)) is not None:
+            self._end(bracket, "an exit of it was canceled on request")
+
+    # --- time
+
+    def look(self) -> None:
+        """Do for each bracket what is due."""
+        if not self._blotter.brackets:
+            self._paces.clear()
+            return
+        for bracket in list(self._blotter.brackets.values()):
+            pace = self._paces.setdefault(bracket.key, _Pace())
+            self._look_at(bracket, pace)
+
+    def _look_at(self, bracket: Bracket, pace: _Pace) -> None:
+        entry, exits = self._blotter.get(bracket.key), self._open_exits(bracket)
+        if not self._is_account_known(bracket.symbol) or self._is_in_doubt(bracket, entry):
+            return
+        self._note_failure(pace)
+        left = bracket.left
+        if bracket.closed and entry is not None and entry.is_open:
+            self._cancels.want(entry.key)
+        if not exits and self._is_too_little(bracket, left) and (entry is None or not entry.is_open):
+            self._end(bracket, "nothing is left to close" if bracket.filled else "nothing was filled")
+            return
+        covered = ZERO
+        for order in exits:
+            covered = add(covered, subtract(order.order_qty, order.filled_in_all))
+        if self._is_surplus(pace, covered > left):
+            log.warning("exits of a bracket are for more than is left", id=bracket.key, left=f"{left:f}")
+            self._cancel(exits, pace)
+        elif any(order.cancel_wanted or order.pending for order in exits):
+            return
+        elif bracket.unseen and entry is not None and not self._gave_up(bracket.key):
+            return  # Kraken's stop for the last fill is on its way
+        elif left > 0 and self._is_target_due(bracket, left, pace):
+            pace.is_leaving = True
+            if entry is not None and entry.is_open:
+                self._cancels.want(entry.key)
+            if exits:
+                self._cancel(exits, pace)
+            else:
+                self._exit(bracket, left, pace)
+        elif (bare := subtract(left, covered)) > 0 and not self._is_too_little(bracket, bare):
+            self._exit(bracket, bare, pace)
+
+    def _is_account_known(self, symbol: str) -> bool:
+        is_told = self._account.unbroken_since is not None or self._gate.rest_stands_in
+        return is_told and symbol not in self._gate.uncertain
+
+    def _is_in_doubt(self, bracket: Bracket, entry: TrackedOrder | None) -> bool:
+        """True while the fills of the entry or of an exit may not all be known."""
+        orders = [entry, *map(self._blotter.get, bracket.exits)]
+        return any(order is not None and (order.fills_missing or order.state in IN_DOUBT) for order in orders)
+
+    def _open_exits(self, bracket: Bracket) -> list[TrackedOrder]:
+        return [order for key in bracket.exits if (order := self._blotter.open.get(key)) is not None]
+
+    def _is_surplus(self, pace: _Pace, is_more: bool) -> bool:
+        now = self._now.mono
+        if not is_more:
+            pace.surplus_since = None
+        elif pace.surplus_since is None:
+            pace.surplus_since = now
+        return pace.surplus_since is not None and now - pace.surplus_since >= SURPLUS_NS
+
+    def _is_too_little(self, bracket: Bracket, qty: Decimal) -> bool:
+        """True if no order can be so small, or worth so little: that stays in the position."""
+        pair = self._boards.pair(bracket.symbol)
+        if qty <= 0 or pair is None:
+            return qty <= 0
+        return _lots(pair, qty) < max(pair.qty_min_lots, 1) or multiply(qty, bracket.stop) < pair.cost_min
+
+    # --- the target
+
+    def _is_target_due(self, bracket: Bracket, left: Decimal, pace: _Pace) -> bool:
+        """True if the book has reached the target and it may be tried now."""
+        if not self._gate.is_plainly_open(bracket.symbol) or self._risk.mode is TradingMode.HALTED:
+            return False
+        top = self._boards.top(bracket.symbol)
+        if top is None or not _is_fresh(top, self._risk) or not _is_reached(bracket, top):
+            return False
+        if pace.is_leaving:
+            return True
+        reached = price_reached(top.record, bracket.side, left) if top.record else None
+        is_deep = reached is not None and not _is_short_of(bracket, reached)
+        since_thin = MonoNs(pace.target_at + THIN_NS - TRY_NS) if pace.target_at else MonoNs(0)
+        return self._now.mono >= (pace.target_at if is_deep else since_thin)
+
+    # --- exits
+
+    def _exit(self, bracket: Bracket, qty: Decimal, pace: _Pace) -> None:
+        """Send the exit that fits now: at the target, or a stop, or at the market where the
+        stop's price is passed already.
+        """
+        now, pair = self._now.mono, self._boards.pair(bracket.symbol)
+        if pair is None or now < pace.exit_at or self._gate.venue_status in RESTRICTED:
+            return
+        if pace.is_leaving:
+            pace.target_at = MonoNs(now + TRY_NS)
+        intent = self._intent(bracket, pair, QtyLots(_lots(pair, qty)), is_leaving=pace.is_leaving)
+        key = exit_id(self._blotter.run, self._blotter.exits_sent)
+        pace.is_leaving = False
+        if self._new_orders.send_exit(bracket, key, intent, pair):
+            pace.sent = key
+            log.info("exit sent", id=key, bracket=bracket.key, order_type=intent.order_type, qty=f"{qty:f}")
+
+    def _intent(self, bracket: Bracket, pair: Pair, lots: QtyLots, *, is_leaving: bool) -> OrderIntent:
+        top = self._boards.top(bracket.symbol)
+        top = top if top is not None and _is_fresh(top, self._risk) else None
+        common = {
+            "symbol": bracket.symbol,
+            "side": bracket.side,
+            "price_decimals": pair.price_decimals,
+            "qty_decimals": pair.qty_decimals,
+            "qty": lots,
+            # What protects must not end because an own order stands in its way.
+            "stp_type": "cancel_oldest",
+        }
+        is_sell = bracket.side == "sell"
+        if is_leaving and top is not None and _is_reached(bracket, top):
+            # On the tick, should the pair's have become coarser; never worse than asked
+            # for.
+            price = pair.round_price(bracket.target_price, "up" if is_sell else "down")
+            ticks = PriceTicks(decimal_units(price, pair.price_decimals))
+            return OrderIntent(**common, order_type="limit", limit_price=ticks, time_in_force="ioc")  # type: ignore[arg-type]
+        stop = pair.round_price(bracket.stop, "down" if is_sell else "up")
+        best = None if top is None else top.other_side(bracket.side)
+        if best is not None and (best <= stop if is_sell else best >= stop):
+            return OrderIntent(**common, order_type="market", limit_price=None)  # type: ignore[arg-type]
+        return OrderIntent(**common, order_type="stop-loss", trigger=Trigger(stop))  # type: ignore[arg-type]
+
+    def _note_failure(self, pace: _Pace) -> None:
+        """After a stop that was rejected, or ended by somebody else before it filled, wait
+        ever longer before the next: it is tried for as long as there is something to close.
+        """
+        sent = self._blotter.get(pace.sent) if pace.sent else None
+        if sent is None or sent.is_open:
+            return
+        pace.sent = ""
+        if sent.filled_known or sent.intent.time_in_force == "ioc":
+            pace.failures = 0
+            return
+        has_rested = sent.changed_at - sent.submitted_at > RETRY_NS_MAX
+        pace.failures = 1 if has_rested else pace.failures + 1
+        wait_ns = min(RETRY_NS << min(pace.failures - 1, 10), RETRY_NS_MAX)
+        pace.exit_at = MonoNs(self._now.mono + wait_ns)
+        log.error("an exit came to nothing and is sent again; until then nothing protects the position", id=sent.key,
+                  bracket=sent.parent, state=str(sent.state), reason=sent.reason,
+                  wait_s=wait_ns // NS_PER_S)  # fmt: skip
+
+    def _cancel(self, orders: list[TrackedOrder], pace: _Pace) -> None:
+        for order in orders:
+            self._cancels.want(order.key)
+            if order.key == pace.sent:
+                pace.sent = ""
+
+    def _end(self, bracket: Bracket, reason: str) -> None:
+        self._records.commit([BracketOver(bracket.key, reason, self._now.wall)])
+        self._paces.pop(bracket.key, None)
+        log.info("bracket over", id=bracket.key, symbol=bracket.symbol, reason=reason, filled=f"{bracket.filled:f}",
+                 closed=f"{bracket.closed:f}")  # fmt: skip
+
+
+def _lots(pair: Pair, qty: Decimal) -> int:
+    return decimal_units(pair.round_qty(qty, "down"), pair.qty_decimals)
+
+
+def _is_fresh(top: TopOfBook, risk: Risk) -> bool:
+    return top.is_live and top.age_ns <= risk.limits.book_age_ns_max
+
+
+def _is_reached(bracket: Bracket, top: TopOfBook) -> bool:
+    best = top.other_side(bracket.side)
+    return best is not None and not _is_short_of(bracket, best)
+
+
+def _is_short_of(bracket: Bracket, price: Decimal) -> bool:
+    """True if a price is not as good as the target."""
+    return price < bracket.target_price if bracket.side == "sell" else price > bracket.target_price
