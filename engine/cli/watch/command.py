@@ -92,7 +92,7 @@ def watch(
     try:
         engine_run.begin(1)
         engine_run.wait_for_venue()
-        supervisor = engine_run.supervisor([NamedStrategy(NAME, watcher, followed)])
+        supervisor = engine_run.supervisor([NamedStrategy(NAME, watcher, followed, "own")])
         view = ViewThread(_picture(watcher, as_json), end_with_view)
         summary, mistake = run_to_its_end(engine_run, supervisor, seconds, view, stops)
     except StartInterrupted:
