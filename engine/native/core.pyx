@@ -480,6 +480,23 @@ cdef class Subscriber(Reader):
             self.next_sequence += 1
         return record
 
+    def heads(self, Py_ssize_t limit):
+        """See engine.ring.ring.Subscriber."""
+        cdef uint64_t sequence = self.next_sequence
+        cdef uint64_t* stamp
+        cdef list heads = []
+        while len(heads) < limit:
+            stamp = self.slot_of(sequence)
+            if load_acquire(stamp) != sequence:
+                break
+            head = load_relaxed(stamp + 1)
+            copied()
+            if load_relaxed(stamp) != sequence:
+                break
+            heads.append(head)
+            sequence += 1
+        return heads
+
     def poll_many(self, Py_ssize_t limit):
         cdef uint64_t sequence = self.next_sequence, last
         cdef list records
@@ -909,16 +926,21 @@ cdef inline void count_duration(uint64_t* words, int64_t ns) noexcept nogil:
     store_relaxed(bucket, load_relaxed(bucket) + 1)
 
 
+cdef enum:
+    EVERY = 0xFF  # instead of channels: records of this kind are taken, whatever is followed
+
+
 cdef class BookCalls:
     """See engine.strategy_host.book_calls.BookCalls, whose contract it keeps.
 
-    A record is copied when its turn has come, and one of a pair that is not followed is not copied at all.
+    A record is copied when its turn has come, and one that the strategy does not take is not copied at all.
     """
 
     cdef object host, on_book, call, take_rare, tick_of, mono_ns, latency_ns, forked_words
     cdef list symbols
     cdef dict books
-    cdef bytearray wanted
+    cdef bytearray followed  # by pair index: its channels
+    cdef uint8_t channels_of[256]  # by kind; EVERY for one that is always taken
     cdef Py_ssize_t pair_count
     cdef bint is_system_clock
     cdef Held words_memory, latency_memory
@@ -931,10 +953,12 @@ cdef class BookCalls:
     cdef readonly bint is_old
     cdef readonly bint is_lapped
 
-    def __init__(self, host, *, Py_ssize_t pairs_max, books, on_book, call, take_rare, tick_of, words, number, latency,
-                 latency_ns, mono_ns, slow_ns, records_max):
+    def __init__(self, host, *, Py_ssize_t pairs_max, channels_of, books, on_book, call, take_rare, tick_of, words,
+                 number, latency, latency_ns, mono_ns, slow_ns, records_max):
         self.host, self.on_book, self.call, self.take_rare, self.tick_of = host, on_book, call, take_rare, tick_of
-        self.symbols, self.books, self.wanted = [""] * pairs_max, books, bytearray(pairs_max)
+        self.symbols, self.books, self.followed = [""] * pairs_max, books, bytearray(pairs_max)
+        for kind in range(256):
+            self.channels_of[kind] = channels_of.get(kind, EVERY)
         self.pair_count = pairs_max
         self.mono_ns, self.latency_ns, self.slow_ns, self.number = mono_ns, latency_ns, slow_ns, number
         self.is_system_clock = mono_ns is monotonic_ns
@@ -950,12 +974,40 @@ cdef class BookCalls:
         self.latency = self.latency_memory.words
         self.is_old = self.is_lapped = False
 
-    def follow(self, Py_ssize_t pair_index, str symbol not None, bint is_wanted):
-        """Tell books of this pair from the next record on, or no more."""
+    def follow(self, Py_ssize_t pair_index, str symbol not None, uint8_t channels):
+        """Take records of these channels of a pair, and no others, from the next record on."""
         if not 0 <= pair_index < self.pair_count:
             raise MisuseError(f"there is no pair {pair_index} of {self.pair_count}")
         self.symbols[pair_index] = symbol
-        self.wanted[pair_index] = is_wanted
+        self.followed[pair_index] = channels
+
+    cdef inline bint takes(self, Header* header):
+        cdef uint8_t channels = self.channels_of[header.kind]
+        cdef Py_ssize_t pair_index = header.pair_index
+        return channels == EVERY or (pair_index < self.pair_count and self.followed[pair_index] & channels)
+
+    def skip(self, subscriber not None):
+        """See the portable twin."""
+        return self.skip_in_place(subscriber) if type(subscriber) is Subscriber else subscriber.ready()
+
+    cdef bint skip_in_place(self, Subscriber subscriber) except -1:
+        cdef uint64_t sequence = subscriber.next_sequence, found
+        cdef uint64_t last = sequence + subscriber.slot_count
+        cdef uint64_t* stamp
+        cdef bint is_taken
+        while sequence < last:
+            stamp = subscriber.slot_of(sequence)
+            found = load_acquire(stamp)
+            if found != sequence:
+                subscriber.next_sequence = sequence
+                return found > sequence or (not found and load_acquire(subscriber.words + CURSOR) >= sequence)
+            is_taken = self.takes(<Header*>(stamp + 1))
+            copied()
+            if is_taken or load_relaxed(stamp) != sequence:
+                break
+            sequence += 1
+        subscriber.next_sequence = sequence
+        return True
 
     def forked(self, words):
         """From now on a callback that begins or returns tells these words, which end the process."""
@@ -986,9 +1038,8 @@ cdef class BookCalls:
         cdef uint64_t* stamp
         cdef Header* header
         cdef bytes record
-        cdef Py_ssize_t taken = 0
-        cdef uint16_t pair_index
-        while taken < limit:
+        cdef Py_ssize_t taken = 0, passed = 0
+        while taken + passed < limit:
             sequence = subscriber.next_sequence
             stamp = subscriber.slot_of(sequence)
             found = load_acquire(stamp)
@@ -999,11 +1050,7 @@ cdef class BookCalls:
                     self.is_lapped = True
                     break
             header = <Header*>(stamp + 1)
-            pair_index = header.pair_index
-            if header.kind == BOOK_TOP and pair_index < self.pair_count and not self.wanted[pair_index]:
-                record = None
-            else:
-                record = PyBytes_FromStringAndSize(<char*>header, subscriber.room)
+            record = PyBytes_FromStringAndSize(<char*>header, subscriber.room) if self.takes(header) else None
             copied()
             if load_relaxed(stamp) != sequence:
                 self.is_lapped = True
@@ -1012,8 +1059,11 @@ cdef class BookCalls:
                 self.is_old = True
                 break
             subscriber.next_sequence = sequence + 1
+            if record is None:
+                passed += 1
+                continue
             taken += 1
-            if record is not None and self.tell(record, sequence <= repeats_upto, turn_until):
+            if self.tell(record, sequence <= repeats_upto, turn_until):
                 break
         return taken
 
@@ -1041,11 +1091,11 @@ cdef class BookCalls:
         """Call back with a record; True if the batch is to end."""
         cdef Header* header = <Header*>PyBytes_AS_STRING(record)
         cdef BookTop book
+        if not self.takes(header):
+            return False
         if header.kind != BOOK_TOP:
             self.take_rare(record)
             return self.host.batch_ends
-        if header.pair_index >= self.pair_count or not self.wanted[header.pair_index]:
-            return False
         symbol = self.symbols[header.pair_index]
         if may_repeat:
             seen = self.books[symbol]

@@ -279,7 +279,7 @@ class Subscriber(_Reader):
     Always: received_count + gap_count == next_sequence - first_sequence.
     """
 
-    __slots__ = ("first_sequence", "gap_count", "next_sequence")
+    __slots__ = ("_heads", "first_sequence", "gap_count", "next_sequence")
 
     def __init__(self, memory: Memory, first_sequence: int | None = None) -> None:
         """Begin after the present cursor, or at a given sequence, or with the OLDEST
@@ -289,6 +289,9 @@ class Subscriber(_Reader):
         like any other.
         """
         super().__init__(memory)
+        # The first word of each slot's record.
+        end = self._slots + self._layout.slot_count * self._slot_words
+        self._heads = self._words[self._slots + 1 : end : self._slot_words]
         cursor = self._words[CURSOR]
         if first_sequence is None:
             first_sequence = cursor + 1
@@ -343,6 +346,20 @@ class Subscriber(_Reader):
         # or lapped.
         record = self.poll()
         return [] if record is None else [record]
+
+    def heads(self, limit: int) -> list[int]:
+        """The first eight bytes of up to `limit` next records, as numbers, none of which is
+        taken: enough to see whom they are for. Empty if there is none yet, or if lapped.
+        """
+        sequence, words, mask = self.next_sequence, self._words, self._mask
+        last = min(words[CURSOR], sequence + limit - 1)
+        if not 0 <= last - sequence <= mask:
+            return []
+        begin, end = sequence & mask, last & mask
+        heads = self._heads
+        found = heads[begin : end + 1].tolist() if begin <= end else heads[begin:].tolist() + heads[: end + 1].tolist()
+        # As in `_copy_published`: the publisher overwrites in order.
+        return found if words[self._slots + begin * self._slot_words] == sequence else []
 
     def jump_to(self, sequence: int) -> None:
         """Go on at `sequence`, forward only, and count what lies between as gap.

@@ -1,23 +1,29 @@
 """From a market ring to `on_book`: the strategy host's hot loop.
 
-    ring ─► take() ─► a book of a followed pair ─► BookTop, the context's books, Strategy.on_book
+    ring ─► skip() ─► records of nothing that is followed: passed over where they are
+        └─► take() ─► a book of a followed pair ─► BookTop, the context's books, Strategy.on_book
                  └──► any other record ──────────► take_rare
 
 The compiled twin (`engine.native.core.BookCalls`) does the same without a Python call of
 its own a record; `BOOK_CALLS` is the one that runs, and `BOOK_VIEW` makes its books.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from engine.native import CORE
 from engine.processes.callback_words import CallbackWords
 from engine.records import BookTop, Kind, pair_index_of, received_at_of
 from engine.ring import Subscriber
 from engine.telemetry import Histogram
+from engine.topology import Channel
 from engine.units import MonoNs
 
 BOOK_TOP = int(Kind.BOOK_TOP)
+KIND_OF_HEAD: Final = 0xFF
+KIND_AND_PAIR: Final = 0xFFFF_0000_00FF  # of the first eight bytes of a record, see engine.records
+PAIR_SHIFT: Final = 32
+LOOKS_MAX: Final = 64  # at a batch of records that are not taken, until the others have their turn
 
 
 class Caller(Protocol):
@@ -53,6 +59,7 @@ class BookCalls:
         host: Caller,
         *,
         pairs_max: int,
+        channels_of: Mapping[int, Channel],
         books: dict[str, BookTop | None],
         on_book: Callable[..., Any] | None,
         call: Callable[[Callable[..., Any], int, object, int], None],
@@ -66,17 +73,21 @@ class BookCalls:
         slow_ns: int,
         records_max: int,
     ) -> None:
-        """`pairs_max`: pair indices are below it; none is followed yet. `books` are the
-        context's, and `call` calls back with all that is to be measured and counted.
+        """`pairs_max`: pair indices are below it; none is followed yet. `channels_of`: by
+        kind of record, the channels of which one must be followed for it; a kind that is
+        not there is always taken. `books` are the context's, and `call` calls back with all
+        that is to be measured and counted.
 
         The other arguments are for the compiled twin, which measures and counts by itself:
         `tick_of` is told when the frame arrived that a callback reacts to, `number` is that
         of `on_book`. `records_max`: records copied at once.
         """
         self._host = host
-        # By pair index: its name, and whether its books are told.
+        # By pair index: its name. And kind and pair of what is taken, as the first bytes of
+        # a record say them.
         self._symbols = [""] * pairs_max
-        self._wanted = [False] * pairs_max
+        self._channels_of = channels_of
+        self._taken: set[int] = set()
         self._books = books
         self._on_book = on_book
         self._call = call
@@ -90,16 +101,51 @@ class BookCalls:
         self.is_old = False
         self.is_lapped = False
 
-    def follow(self, pair_index: int, symbol: str, is_wanted: bool) -> None:
-        """Tell books of this pair from the next record on, or no more."""
+    def follow(self, pair_index: int, symbol: str, channels: Channel) -> None:
+        """Take records of these channels of a pair, and no others, from the next record
+        on.
+        """
         self._symbols[pair_index] = symbol
-        self._wanted[pair_index] = is_wanted
+        for kind, needed in self._channels_of.items():
+            head = kind | pair_index << PAIR_SHIFT
+            if channels & needed:
+                self._taken.add(head)
+            else:
+                self._taken.discard(head)
 
     def forked(self, words: CallbackWords) -> None:
         """From now on a callback that begins or returns tells `words`, which end the
         process.
         """
         # `call` does it.
+
+    def skip(self, subscriber: Subscriber) -> bool:
+        """Pass over records that this strategy does not take, where they are; True if one
+        that it takes, or a gap, comes next.
+        """
+        return subscriber.ready() and self._pass_over(subscriber, self._records_max) != 0
+
+    def _pass_over(self, subscriber: Subscriber, limit: int) -> int:
+        """The same; returns how many of the next `limit` records are taken, up to the first
+        that is not. 0 when there are no more; -1 when only the ring can tell, by a poll.
+        """
+        taken, always = self._taken, self._channels_of
+        for _ in range(LOOKS_MAX):
+            heads = subscriber.heads(limit)
+            passed = in_a_row = 0
+            for head in heads:
+                if head & KIND_AND_PAIR in taken or head & KIND_OF_HEAD not in always:
+                    in_a_row += 1
+                elif in_a_row:
+                    break
+                else:
+                    passed += 1
+            subscriber.next_sequence += passed
+            if in_a_row or 0 < passed < limit:
+                return in_a_row
+            if not heads:
+                break
+        return -1
 
     def take(self, subscriber: Subscriber, limit: int, not_before: int, repeats_upto: int) -> int:
         """Take up to `limit` records and call back with each; the number taken.
@@ -113,7 +159,8 @@ class BookCalls:
         self.is_old = self.is_lapped = False
         while taken < limit:
             gap_count = subscriber.gap_count
-            records = subscriber.poll_many(min(limit - taken, self._batch_records_max))
+            in_a_row = self._pass_over(subscriber, min(limit - taken, self._batch_records_max))
+            records = subscriber.poll_many(abs(in_a_row))
             self.is_lapped = subscriber.gap_count != gap_count
             self.is_old = not taken and bool(records) and received_at_of(records[0]) < not_before
             if self.is_lapped or self.is_old:
@@ -148,7 +195,7 @@ class BookCalls:
 
     def _tell(self, record: bytes, *, may_repeat: bool) -> None:
         pair_index = pair_index_of(record)
-        if not self._wanted[pair_index]:
+        if BOOK_TOP | pair_index << PAIR_SHIFT not in self._taken:
             return
         symbol = self._symbols[pair_index]
         book = BookTop(symbol, record)

@@ -87,7 +87,7 @@ class FollowedRing:
         self.symbols[pair_index] = symbol
         self.channels[pair_index] = channels
         self.books_wanted[pair_index] = Channel.BOOK in channels
-        self.calls.follow(pair_index, symbol, Channel.BOOK in channels)
+        self.calls.follow(pair_index, symbol, channels)
 
     def forget(self, symbol: str) -> None:
         """Take nothing of a pair that was refused: its index may be another pair's next."""

@@ -18,7 +18,7 @@ import structlog
 
 from engine.clock import Clock
 from engine.errors import StrategyError
-from engine.strategy_host.hosted_strategy import HostedStrategy, shown
+from engine.strategy_host.hosted_strategy import NEVER, HostedStrategy, shown
 from engine.telemetry import CounterGroup, Counters, Heartbeat
 from engine.topology import STRATEGY_COUNTERS
 from engine.units import NS_PER_S, MonoNs
@@ -28,6 +28,7 @@ CONTENDED = 0.75  # of the thread's time: beyond it the others' median delay wou
 RELAXED = 0.5  # while a strategy pauses: until there is enough time again for certain
 
 _strategy_counts = attrgetter(*STRATEGY_COUNTERS)
+_due_at = attrgetter("due_at")
 
 log = structlog.get_logger("strategy_host")
 
@@ -65,27 +66,31 @@ class StrategyHost:
                 raise StrategyError(f"a strategy's on_start failed: {strategy.name}: {shown(error)}") from error
 
     def do_work(self) -> int:
-        """A turn for every strategy; the number of records taken."""
-        work, strategies, first = 0, self.strategies, self._first
+        """A turn for every strategy that has something to do; the number of records taken."""
+        work, strategies, first, now = 0, self.strategies, self._first, self._clock.mono_ns()
         for strategy in strategies[first:]:
-            work += strategy.do_work()
+            if strategy.ready(now):
+                work += strategy.do_work()
         for strategy in strategies[:first]:
-            work += strategy.do_work()
+            if strategy.ready(now):
+                work += strategy.do_work()
         self._first = first + 1 if first + 1 < len(strategies) else 0
         return work
 
     def ready(self) -> bool:
-        """True if there is a record for any strategy that can take one."""
-        return any(strategy.ready() for strategy in self.strategies)
+        """True if there is something to do for any strategy."""
+        now = self._clock.mono_ns()
+        return any(strategy.ready(now) for strategy in self.strategies)
 
     def wake_with(self, wake: Callable[[], None]) -> None:
-        """Call `wake` whenever an async callback has ended."""
+        """Call `wake` whenever a strategy has something to do that no ring tells of."""
         for strategy in self.strategies:
             strategy.on_ready = wake
 
     def next_timer(self) -> MonoNs:
-        """When the next on_timer is due; 0 for never."""
-        return min((due for strategy in self.strategies if (due := strategy.timer_due())), default=MonoNs(0))
+        """When there is something to do though nothing comes; 0 for never."""
+        due = min(map(_due_at, self.strategies), default=NEVER)
+        return due if due < NEVER else MonoNs(0)
 
     async def on_close(self) -> None:
         """Stop each strategy; one that fails does not keep the others from stopping."""

@@ -73,10 +73,14 @@ REST_PER_BUSY = 199  # pause per busy time: 0.5 % of the thread, so that the oth
 REST_NS_MAX = 200 * NS_PER_MS  # after one long callback
 CALLS_WAITING_MAX = 1024  # of `Context.call_soon`; it returns False beyond
 
+UNSENT_NS = NS_PER_MS  # until cancels that found the command ring full are tried again
+
+BOOK_TOP = int(Kind.BOOK_TOP)
 TRADE, TICKER, CANDLE = int(Kind.TRADE), int(Kind.TICKER), int(Kind.CANDLE)
 FEED_STATE, PAIR, VENUE_STATUS = int(Kind.FEED_STATE), int(Kind.PAIR), int(Kind.VENUE_STATUS)
 REST_BOOK = int(Kind.REST_BOOK)
 CHANNEL_OF: Final = {
+    BOOK_TOP: Channel.BOOK,
     FEED_STATE: Channel.BOOK,
     REST_BOOK: Channel.BOOK,
     TRADE: Channel.TRADE,
@@ -84,7 +88,8 @@ CHANNEL_OF: Final = {
     CANDLE: Channel.CANDLE,
     PAIR: ALL_CHANNELS,
 }
-"""By kind of record: one of these channels of the pair must be followed for it."""
+"""By kind of record: one of these channels of the pair must be followed for it. A kind that
+is not here belongs to no pair."""
 UNSUBSCRIBED: Final = "unsubscribed"  # the reason of a strategy that gave a book back
 NO_FOLLOWING: Final = "a replay follows the pairs of its captures; no pair can be subscribed or given back in it"
 
@@ -199,8 +204,12 @@ class HostedStrategy:
         self.waiting: asyncio.Task[None] | None = None
         # The awaitable that the callback returned: shows where in its code the strategy is.
         self.answer: Awaitable[None] | None = None
-        # Called when an async callback has ended, so that a sleeping host goes on.
+        # Makes a sleeping host go on, when there is something to do that no ring tells of.
         self.on_ready: Callable[[], None] = _nothing
+        # Is there such a thing? Set by any thread, cleared by `do_work`.
+        self.is_awake = True
+        # When there is something to do though nothing comes: a timer, the end of a pause.
+        self.due_at = NEVER
         # Calls that other threads asked for, and their lock.
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._calls_lock = Lock()
@@ -292,6 +301,7 @@ class HostedStrategy:
         self.has_started = True
         if self._timer_ns and self._on_timer:
             self._timer_at = MonoNs(self._mono_ns() + self._timer_ns)
+        self.is_awake = True
 
     async def stop(self) -> None:
         """Wait for an async callback, take the records that are left, and call on_stop."""
@@ -335,7 +345,7 @@ class HostedStrategy:
         if self.context.channels.get(name) != wanted:
             self.context.follow(name, wanted, port.freshness(pair_index))
             self._feed_of(port).beginning[pair_index] = name, wanted
-            self.on_ready()
+            self._wake_here()
         return name
 
     def unsubscribe(self, symbol: object, channels: object) -> None:
@@ -350,7 +360,7 @@ class HostedStrategy:
             self._narrow(self._feed_of(self._ports[shard]), pair_index, name, left)
             if Channel.BOOK in had & ~left or not left:
                 self._pair_news.append((name, FeedState.UNSUBSCRIBED, UNSUBSCRIBED))
-                self.on_ready()
+                self._wake_here()
 
     def tell_refused(self, symbol: str, reason: str) -> None:
         """Kraken has refused a pair: follow it no more, and have on_feed_state called. From
@@ -364,7 +374,7 @@ class HostedStrategy:
         self._log.warning("call refused", reason=why)
         name = symbol if isinstance(symbol, str) else shown_argument(symbol)
         self._pair_news.append((name, self.context.states.get(name, FeedState.UNSUBSCRIBED), why))
-        self.on_ready()
+        self._wake_here()
 
     def _begin(self, symbols: Sequence[str]) -> None:
         """Follow the pairs from the start."""
@@ -387,6 +397,7 @@ class HostedStrategy:
         feed.calls = BOOK_CALLS(
             self,
             pairs_max=port.shard.pairs_max,
+            channels_of=CHANNEL_OF if self.strategy.rest_books else CHANNEL_OF | {REST_BOOK: NO_CHANNELS},
             books=self.context.books,
             on_book=self._on_book,
             call=self._call_measured,
@@ -441,32 +452,47 @@ class HostedStrategy:
 
     def _wake(self) -> None:
         """Make the host look at this strategy. From any thread."""
+        self.is_awake = True
         if self._loop is not None:
             with suppress(RuntimeError):  # it has ended
                 self._loop.call_soon_threadsafe(lambda: self.on_ready())
 
-    def ready(self) -> bool:
-        """True if there is a record or a call that the strategy can take now."""
+    def _wake_here(self) -> None:
+        """The same on the strategy's own thread."""
+        self.is_awake = True
+        self.on_ready()
+
+    def ready(self, now: MonoNs) -> bool:
+        """True if there is something for `do_work`. Records that the strategy does not take
+        are passed over.
+        """
+        # Hot: asked of every strategy for every record of any of them.
+        if self.is_awake or now >= self.due_at:
+            return True
         if self.waiting is not None:
             return False
         if self.order_client.ready():
             return True
-        if self.halted:
+        if self.halted or now < self._rests_until:
             return False
-        if self._calls or self._refusals or self._pair_news:
-            return True
-        return (
-            any(feed.subscriber.ready() or feed.beginning for feed in self._feeds)
-            and self._mono_ns() >= self._rests_until
-        )
+        for feed in self._feeds:
+            if feed.behind or feed.beginning:
+                if feed.beginning or feed.subscriber.ready():
+                    return True
+            elif feed.calls.skip(feed.subscriber):
+                return True
+        return False
 
-    def timer_due(self) -> MonoNs:
-        """When on_timer is due or a pause ends, whichever is first; 0 for neither."""
-        if self._held_up:
-            return MonoNs(0)
-        if self._rests_until > self._mono_ns() and (not self._timer_at or self._rests_until < self._timer_at):
-            return self._rests_until
-        return self._timer_at
+    def _next_due(self) -> MonoNs:
+        """When there is something to do though nothing comes."""
+        now = self._mono_ns()
+        due = NEVER
+        if not self._held_up:
+            if self._timer_at:
+                due = self._timer_at
+            if now < self._rests_until < due:
+                due = self._rests_until
+        return MonoNs(min(due, now + UNSENT_NS)) if self.order_client.unsent else due
 
     @property
     def _held_up(self) -> bool:
@@ -476,7 +502,8 @@ class HostedStrategy:
         return self.waiting is not None or self.halted
 
     def do_work(self) -> int:
-        """Take records from every ring and call back; the number taken."""
+        """A turn: take records from every ring and call back; the number taken."""
+        self.is_awake = False  # before the look: what is woken for meanwhile may have been missed
         now = self._mono_ns()
         # Without others a turn ends with its records, not with its time.
         self.turn_until = MonoNs(now + self._turn_ns) if self._turn_ns else NEVER
@@ -488,11 +515,15 @@ class HostedStrategy:
             work += self._work_on_calls()
         if self._refusals or self._pair_news:
             work += self._work_on_pair_news()
-        if self._is_resting(now):
-            return work
-        for feed in self._feeds:
-            if not self._held_up:
-                work += self._begin_pairs(feed) if feed.beginning else self._work_on(feed)
+        is_behind = False  # is a board still to be read, or to be read on?
+        if not self._is_resting(now):
+            for feed in self._feeds:
+                if not self._held_up:
+                    work += self._begin_pairs(feed) if feed.beginning else self._work_on(feed)
+                    is_behind |= feed.behind
+        if (self._calls or self._refusals or self._pair_news or (is_behind and work)) and not self._held_up:
+            self.is_awake = True  # left by a turn that was over; no ring tells of it
+        self.due_at = self._next_due() if self._timer_at or self._rests_until or self.order_client.unsent else NEVER
         return work
 
     def _is_resting(self, now: MonoNs) -> bool:
@@ -875,7 +906,7 @@ class HostedStrategy:
     def _ended(self, _: asyncio.Task[None]) -> None:
         self.waiting = self.answer = None
         self._words.end()
-        self.on_ready()
+        self._wake_here()
 
     async def _finish(self, callback: Callable[[], Awaitable[None] | None]) -> None:
         self._words.begin(NUMBER_OF["on_stop"], self._mono_ns())

@@ -144,7 +144,7 @@ class OrderClient:
         # Refusals that `next_news` has not returned yet.
         self._news: deque[News] = deque()
         # Cancels that found the command ring full; they are sent as soon as there is room.
-        self._unsent: list[Command] = []
+        self.unsent: list[Command] = []
         # Of plain orders, by pair and flags: the pair as it was, and the packed shape.
         self._shapes: dict[tuple[str, int], tuple[Pair, bytes]] = {}
         self._report_records = RingRecords(REPORTS, f"reports of {strategy}")
@@ -350,7 +350,7 @@ class OrderClient:
                     self._tell_mistake(f"cancel takes orders, as buy and sell return them, not {shown(order)}")
                 elif order.is_open:
                     wanted.append(order)
-        waiting = {key for command in self._unsent if isinstance(command, Cancel) for key in command.keys}
+        waiting = {key for command in self.unsent if isinstance(command, Cancel) for key in command.keys}
         ids = [order.id for order in wanted if order.id not in waiting]
         for first in range(0, len(ids), CANCELS_PER_COMMAND_MAX):
             self._send_surely(Cancel(self._strategy, ids[first : first + CANCELS_PER_COMMAND_MAX]))
@@ -379,7 +379,7 @@ class OrderClient:
     def close(self) -> None:
         """Send nothing any more, for the engine ends: its rings and doorbells go with it."""
         self._ports, self._why_off = None, "the engine has ended"
-        self._unsent.clear()
+        self.unsent.clear()
 
     # --- reports of the router
 
@@ -390,7 +390,7 @@ class OrderClient:
     def serve(self) -> None:
         """Send cancels that found the ring full and run calls of other threads; also while
         a callback waits."""
-        if self._unsent:
+        if self.unsent:
             self._send_unsent()
         while self._from_elsewhere:
             self._from_elsewhere.popleft()()
@@ -603,14 +603,14 @@ class OrderClient:
 
     def _send_surely(self, command: Command) -> None:
         """Publish a cancel now, or as soon as there is room."""
-        if self._ports is None or (not self._unsent and self._send(command)):
+        if self._ports is None or (not self.unsent and self._send(command)):
             return
-        if command not in self._unsent:
-            self._unsent.append(command)  # bounded: each open order once, and each pair
+        if command not in self.unsent:
+            self.unsent.append(command)  # bounded: each open order once, and each pair
 
     def _send_unsent(self) -> None:
-        while self._unsent and self._send(self._unsent[0]):
-            del self._unsent[0]
+        while self.unsent and self._send(self.unsent[0]):
+            del self.unsent[0]
 
 
 def _nothing() -> None:

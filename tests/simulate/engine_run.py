@@ -32,7 +32,7 @@ NEXT_SEQUENCE: Any = Subscriber.next_sequence  # the attribute of either impleme
 
 
 class CountingSubscriber(Subscriber):
-    """Counts the records that it hands out, and those that are put back."""
+    """Counts the records that it hands out or that are passed over, and those that are put back."""
 
     __slots__ = ("_is_polling", "taken")
 
@@ -50,8 +50,13 @@ class CountingSubscriber(Subscriber):
     @next_sequence.setter
     def next_sequence(self, sequence: int) -> None:
         if not self._is_polling:
-            self.taken -= max(0, self.next_sequence - sequence)
+            self.taken += sequence - self.next_sequence
         NEXT_SEQUENCE.__set__(self, sequence)
+
+    def jump_to(self, sequence: int) -> None:
+        was_polling, self._is_polling = self._is_polling, True
+        super().jump_to(sequence)
+        self._is_polling = was_polling
 
     def poll(self) -> bytes | None:
         was_polling, self._is_polling = self._is_polling, True

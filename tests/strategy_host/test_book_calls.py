@@ -212,3 +212,49 @@ def test_the_latency_is_counted_once_a_callback(name, host):
     told = sum(entry[0] != "state" for entry in hosted.strategy.story)
     assert recorded().count == told > 0
     assert 0 < recorded().p50_ns <= recorded().max_ns
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_record_for_nobody_wakes_nobody_and_is_not_copied(name, host):
+    """Whatever its kind: it is passed over in the ring and counted as received; the next one that is wanted is told."""
+    market = Market(slot_count=8192)
+    strategy = Noting(market)
+    hosted = host(name, market, strategy, symbols=("BTC/USD",), first_sequence=None)
+    before = market.publisher.cursor
+    market.take(*(frame for frame in frames()[:20] if b"BTC/USD" not in frame))
+    while hosted.do_work():  # the venue's status is for everybody
+        pass
+    strategy.story.clear()
+    market.take(*(frame for frame in frames()[20:400] if b"BTC/USD" not in frame), trade("ETH/USD", 7))
+
+    assert not hosted.ready(market.clock.mono_ns())
+    assert hosted.do_work() == 0
+    assert strategy.story == []
+    assert hosted.received == market.publisher.cursor - before > 100
+    market.take(trade("ETH/USD", 8), trade("BTC/USD", 9), trade("ETH/USD", 10))
+    assert hosted.ready(market.clock.mono_ns())
+    assert hosted.do_work() == 1
+    assert strategy.story == [("trade", 9)]
+    assert (hosted.received, hosted.gaps) == (market.publisher.cursor - before, 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_that_passes_over_records_is_lapped_by_none_of_them(name, host):
+    """Ten rings of records for others: no gap. Ten of its own that it does not take: a gap."""
+    market = Market(slot_count=64)
+    strategy = Noting(market)
+    hosted = host(name, market, strategy, symbols=("BTC/USD",), first_sequence=None)
+    before = market.publisher.cursor
+    hosted.do_work()
+    for number in range(640):
+        market.take(trade("ETH/USD", number))
+        hosted.ready(market.clock.mono_ns())
+    assert hosted.gaps == 0
+    for number in range(640):
+        market.take(trade("BTC/USD", number))
+        hosted.ready(market.clock.mono_ns())
+    while hosted.do_work():
+        pass
+
+    assert hosted.gaps > 0
+    assert hosted.received + hosted.gaps == market.publisher.cursor - before

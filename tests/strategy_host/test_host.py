@@ -233,7 +233,7 @@ def test_too_many_errors_within_a_minute_halt_a_strategy():
 
     assert (patient.errors, patient.halted) == (8, False)
     assert (hasty.errors, hasty.halted) == (4, True)
-    assert not hasty.ready()
+    assert not hasty.ready(market.clock.mono_ns())
 
 
 def test_an_async_callback_holds_back_its_own_records_only():
@@ -312,7 +312,7 @@ def test_a_timer_is_called_when_it_is_due_and_never_in_a_volley():
     hosted.do_work()
 
     assert strategy.ticks == 2
-    assert hosted.timer_due() == market.clock.mono_ns() + NS_PER_S
+    assert hosted.due_at == market.clock.mono_ns() + NS_PER_S
 
 
 def test_callbacks_of_one_strategy_never_overlap():

@@ -15,6 +15,7 @@ from engine.orders.rings.commands import Cancel, CancelAll
 from engine.strategy.orders import Order
 from engine.strategy_host import order_client
 from engine.strategy_host.hosted_strategy import CALLS_WAITING_MAX
+from engine.units import MonoNs
 from tests.public_feed.rig import Market, frames, trade
 from tests.strategy_host.rig import Desk
 
@@ -199,7 +200,7 @@ def test_what_another_thread_wants_called_is_called_on_the_strategys_own_in_orde
     strategy = Called()
     hosted = Market().host(strategy)
     taken = on_another_thread(lambda: [hosted.context.call_soon(strategy.note, number) for number in range(3)])
-    was_ready = hosted.ready()
+    was_ready = hosted.ready(MonoNs(1))
     hosted.do_work()
 
     assert taken == [True] * 3

@@ -134,7 +134,7 @@ def test_what_a_burst_has_told_and_the_board_has_not_is_not_lost(kind: str):
         story.take(sol.snapshot(), end_burst=False)
     story.other.context.subscribe(SOL)
     story.drain()
-    assert story.hosts[1].ready()
+    assert story.hosts[1].ready(story.market.clock.mono_ns())
     story.take()  # the burst ends
 
     assert story.other.context.state(SOL) is (FeedState.LIVE if kind == "live" else FeedState.STALE)

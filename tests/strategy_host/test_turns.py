@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from engine import BookTop, Order, Strategy, Trade
 from engine.ring import RECHECK_NS
 from engine.strategy_host.host import CONTENDED, MEASURE_NS, StrategyHost, fair_share
-from engine.strategy_host.hosted_strategy import REST_NS_MAX
+from engine.strategy_host.hosted_strategy import REST_NS_MAX, HostedStrategy
 from engine.telemetry import new_counters
 from engine.topology import strategy_counter_names
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US
@@ -24,6 +24,7 @@ class Taking(Strategy):
     def __init__(self, market: Market, took_ns: int = 0) -> None:
         self.market = market
         self.took_ns = took_ns
+        self.symbols = market.shard.symbols
         self.began_at = market.clock.mono_ns()
         self.trades: list[int] = []
         self.late_ns: list[int] = []
@@ -36,7 +37,12 @@ class Taking(Strategy):
 
 def hosted_on(market: Market, *strategies: Strategy, **limits: int) -> StrategyHost:
     """One host for all of them, at the end of what was published so far."""
-    hosted = [market.host(strategy, first_sequence=None, limits=limits) for strategy in strategies]
+    hosted = [
+        market.host(
+            strategy, first_sequence=None, limits=limits, symbols=getattr(strategy, "symbols", market.shard.symbols)
+        )
+        for strategy in strategies
+    ]
     for number, each in enumerate(hosted):
         each.name = f"s{number}"
     counters = new_counters(strategy_counter_names([each.name for each in hosted]))
@@ -191,10 +197,10 @@ def test_a_rest_ends_in_time_though_the_callback_was_long() -> None:
     hosted.do_work()
 
     assert strategy.trades == [1]
-    assert not hosted.ready()
-    assert hosted.timer_due() == market.clock.mono_ns() + REST_NS_MAX
+    assert not hosted.ready(market.clock.mono_ns())
+    assert hosted.due_at == market.clock.mono_ns() + REST_NS_MAX
     market.clock.advance(REST_NS_MAX)
-    assert hosted.ready()
+    assert hosted.ready(market.clock.mono_ns())
     hosted.do_work()
     assert strategy.trades == [1, 2]
 
@@ -256,6 +262,44 @@ def test_what_the_board_tells_after_a_gap_is_told_in_turns_too() -> None:
     while host.do_work():
         pass
     assert len(strategy.symbols) == 2
+
+
+def test_only_those_with_something_to_do_have_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record wakes those that take it, a call its strategy, a timer its own; a callback that waits wakes nobody."""
+    market = live_market()
+    turns: list[str] = []
+    do_work = HostedStrategy.do_work
+    monkeypatch.setattr(HostedStrategy, "do_work", lambda self: turns.append(self.name) or do_work(self))
+
+    class Timed(Taking):
+        timer_s = 0.5
+
+        def on_timer(self) -> None:
+            pass
+
+    takers = [Taking(market) for _ in range(3)] + [Timed(market)]
+    for taker, symbols in zip(takers, [("BTC/USD",), ("ETH/USD",), (), ()], strict=True):
+        taker.symbols = symbols
+    host = hosted_on(market, *takers)
+    asyncio.run(host.on_start())
+
+    def woken() -> list[str]:
+        turns.clear()
+        while host.do_work() or host.ready():
+            pass
+        return sorted(set(turns))
+
+    assert woken() == ["s0", "s1", "s2", "s3"]  # each looks once at what it begins with
+    assert woken() == []
+    market.take(trade("BTC/USD", 1))
+    assert woken() == ["s0"]
+    market.take(trade("ETH/USD", 1))
+    assert woken() == ["s1"]
+    host.strategies[2].call_soon(turns.append, "called")
+    assert woken() == ["called", "s2"]
+    assert host.next_timer() - market.clock.mono_ns() > 400 * NS_PER_MS
+    market.clock.advance(NS_PER_S)
+    assert woken() == ["s3"]
 
 
 @pytest.mark.parametrize(
