@@ -21,6 +21,7 @@ from engine.cli.options import (
     write_summary,
 )
 from engine.errors import ConfigError, UserError
+from engine.processes.runner import change_threads_sooner
 from engine.strategy_host.loading import make_strategies
 from engine.supervisor.run import LOCAL, Run, venue_settings
 from engine.supervisor.supervisor import CLEAN, Supervisor
@@ -116,12 +117,13 @@ def _run(
         stops.begin(lambda: loop.call_soon_threadsafe(supervisor.request_stop, CLEAN))
         watching = asyncio.ensure_future(engine_run.watch_venue(supervisor))
         try:
-            with open_view(view) as live:
+            with open_view(view, supervisor.map, engine_run.config.log) as live:
                 return await supervisor.run(seconds, live.update, live.interval_s)
         finally:
             stops.end()
             watching.cancel()
 
+    change_threads_sooner()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         mistake = runner.run(main())
     summary = supervisor.summary()

@@ -24,7 +24,7 @@ class Taking(Strategy):
     def __init__(self, market: Market, took_ns: int = 0) -> None:
         self.market = market
         self.took_ns = took_ns
-        self.symbols = market.shard.symbols
+        self.follows = market.shard.symbols
         self.began_at = market.clock.mono_ns()
         self.trades: list[int] = []
         self.late_ns: list[int] = []
@@ -39,13 +39,13 @@ def hosted_on(market: Market, *strategies: Strategy, **limits: int) -> StrategyH
     """One host for all of them, at the end of what was published so far."""
     hosted = [
         market.host(
-            strategy, first_sequence=None, limits=limits, symbols=getattr(strategy, "symbols", market.shard.symbols)
+            strategy, first_sequence=None, limits=limits, symbols=getattr(strategy, "follows", market.shard.symbols)
         )
         for strategy in strategies
     ]
     for number, each in enumerate(hosted):
         each.name = f"s{number}"
-    counters = new_counters(strategy_counter_names([each.name for each in hosted]))
+    counters = new_counters(strategy_counter_names([each.name for each in hosted], ["market-0"]))
     return StrategyHost(hosted, counters, market.clock)
 
 
@@ -279,7 +279,7 @@ def test_only_those_with_something_to_do_have_a_turn(monkeypatch: pytest.MonkeyP
 
     takers = [Taking(market) for _ in range(3)] + [Timed(market)]
     for taker, symbols in zip(takers, [("BTC/USD",), ("ETH/USD",), (), ()], strict=True):
-        taker.symbols = symbols
+        taker.follows = symbols
     host = hosted_on(market, *takers)
     asyncio.run(host.on_start())
 
