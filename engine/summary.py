@@ -25,7 +25,15 @@ from engine.processes.run_view import (
 from engine.records import BookTop, FeedState, Level, Source
 from engine.ring import gate_lag, ring_slots
 from engine.telemetry import Counters, Histogram, merged_snapshot
-from engine.topology import ACCOUNT_RING, COMMAND_RING, PRIVATE_FEED, SOURCE_COUNTERS, Channel, pair_counter
+from engine.topology import (
+    ACCOUNT_RING,
+    COMMAND_RING,
+    FEED_COUNTERS,
+    PRIVATE_FEED,
+    SOURCE_COUNTERS,
+    Channel,
+    pair_counter,
+)
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
 
 ORDER_TOTALS = (
@@ -43,6 +51,7 @@ SOURCE_CHANNELS = {
     name.removesuffix("_source"): channel
     for name, channel in zip(SOURCE_COUNTERS, (Channel.BOOK, Channel.TICKER, Channel.TRADE), strict=True)
 }
+SOURCE_TEXTS = {int(source): str(source) for source in Source}
 OF_FEEDS = (
     "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "session_errors", "refused",
 )  # fmt: skip
@@ -113,15 +122,18 @@ def sources_summary(shards: Sequence[ShardView]) -> dict[str, Any]:
     counts: dict[str, int] = {}
     pairs: dict[str, dict[str, str]] = {}
     for view in shards:
-        for name, count in view.counters.snapshot().items():
+        of_view = view.counters.snapshot()
+        for name in FEED_COUNTERS:
+            count = of_view[name]
             counts[name] = max(counts.get(name, 0), count) if name in WORST else counts.get(name, 0) + count
         for index, row in enumerate(view.rows):
             if row.channels:
+                wanted = _kinds_of(row.channels)
                 pairs[row.symbol] = {
-                    kind: str(Source(view.counters.get(pair_counter(index, f"{kind}_source"))))
-                    if channel in row.channels
+                    kind: SOURCE_TEXTS[of_view[pair_counter(index, f"{kind}_source")]]
+                    if kind in wanted
                     else "unsubscribed"
-                    for kind, channel in SOURCE_CHANNELS.items()
+                    for kind in SOURCE_CHANNELS
                 }
     served = counts["served_by_websocket_ns"], counts["served_by_rest_ns"]
     now = [source for pair in pairs.values() for source in pair.values() if source != "unsubscribed"]
@@ -286,7 +298,7 @@ def _symbols(view: ShardView, counts: Mapping[str, int]) -> dict[str, Any]:
         pair = {name: counts[pair_counter(index, name)] for name in PAIR_TOTALS}
         symbols[symbol] = {
             **pair,
-            "channels": [channel.name.lower() for channel in channels if channel.name],
+            "channels": list(_channel_names(channels)),
             "added": index >= first,
             "verified": pair["snapshots"] + pair["updates"] - pair["mismatches"],
             "state": str(_state(top, channels)),
@@ -295,6 +307,17 @@ def _symbols(view: ShardView, counts: Mapping[str, int]) -> dict[str, Any]:
             "best_ask": _level(top.best_ask if top is not None else None),
         }
     return symbols
+
+
+@cache
+def _channel_names(channels: Channel) -> tuple[str, ...]:
+    return tuple(channel.name.lower() for channel in channels if channel.name)
+
+
+@cache
+def _kinds_of(channels: Channel) -> frozenset[str]:
+    """The kinds of data that have a source, of these channels."""
+    return frozenset(kind for kind, channel in SOURCE_CHANNELS.items() if channel in channels)
 
 
 def _state(top: BookTop | None, channels: Channel) -> FeedState:
