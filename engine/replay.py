@@ -20,16 +20,17 @@ from engine.clock import ManualClock
 from engine.config import Config
 from engine.errors import CaptureError
 from engine.kraken.public.session import PublicSession, PublicSettings
+from engine.processes.run_view import RunFacts, RunMap, RunView, ShardMap
 from engine.public_feed.feed import PublicFeed
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
 from engine.strategy.api import Strategy
 from engine.strategy_host.followed_ring import MarketPort
 from engine.strategy_host.host import StrategyHost
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, wire_latency
-from engine.summary import ShardView, build_summary
-from engine.telemetry import new_counters
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits
+from engine.summary import build_summary
+from engine.telemetry import Counters, Histogram, counters_bytes, format_counters
 from engine.timestamps import wall_ns
-from engine.topology import market_record_bytes, plan_shards, strategy_counter_names
+from engine.topology import WIRE_HISTOGRAMS, market_record_bytes, plan_shards, strategy_counter_names
 from engine.units import NS_PER_S
 
 RING_SLOTS = 4096  # the strategies take every record before the next frame is fed
@@ -128,7 +129,8 @@ async def replay(
     format_ring(ring, record_bytes=record_bytes, slot_count=RING_SLOTS)
     board = bytearray(board_bytes(record_bytes, shard.board_slots))
     format_board(board, record_bytes=record_bytes, slot_count=shard.board_slots)
-    counters = new_counters(shard.counter_names)
+    counters_memory = _counters_memory(shard.counter_names)
+    counters = Counters(counters_memory, shard.counter_names)
     # Depth None: the captures show how deep they are.
     session = PublicSession(
         PublicSettings(symbols=shard.symbols, depth=None, publish_levels=config.feed.publish_levels)
@@ -143,7 +145,10 @@ async def replay(
         clock=clock,
         refused=lambda symbol, advice: None,  # a refusal in a capture was meant for its recorder
     )
-    latency = wire_latency()
+    latency_memories = [bytearray(Histogram.bytes_needed) for _ in WIRE_HISTOGRAMS]
+    for memory in latency_memories:
+        Histogram.format(memory)
+    latency = dict(zip(WIRE_HISTOGRAMS, map(Histogram, latency_memories), strict=True))
     stopwatch = _Stopwatch()
     port = MarketPort(shard, ring, board)
     limits = HostLimits.of(config.engine)
@@ -161,7 +166,10 @@ async def replay(
         )
         for name, strategy in strategies
     ]
-    host = StrategyHost(hosted, new_counters(strategy_counter_names([name for name, _ in strategies])), clock)
+    names = [name for name, _ in strategies]
+    host_names = strategy_counter_names(names, [shard.ring_name])
+    host_memory = _counters_memory(host_names)
+    host = StrategyHost(hosted, Counters(host_memory, host_names), clock)
     await host.on_start()
     feed.on_start()
     session.opened(clock.mono_ns())
@@ -186,14 +194,20 @@ async def replay(
     feed.on_close()
     await host.on_close()
     counters.set("frames", frames)
-    return build_summary(
-        seconds=(time.perf_counter_ns() - began_ns) / NS_PER_S,
-        shards=[ShardView(port, counters)],
-        strategies=hosted,
-        latency=latency,
-        restarts={shard.actor_name: 0},
-        exit_reason="clean",
+    # The memories are this process's own; their numbers are places in this list.
+    memories = [ring, board, counters_memory, host_memory, *latency_memories]
+    mapped = RunMap(
+        [ShardMap(shard, ring=0, board=1, counters=2)], names, host_counters=3, latency=list(range(4, len(memories)))
     )
+    seconds = (time.perf_counter_ns() - began_ns) / NS_PER_S
+    facts = RunFacts(seconds, restarts={shard.actor_name: 0}, exit_reason="clean")
+    return build_summary(RunView(mapped, memories.__getitem__), facts, clock.mono_ns())
+
+
+def _counters_memory(names: Sequence[str]) -> bytearray:
+    memory = bytearray(counters_bytes(names))
+    format_counters(memory, names)
+    return memory
 
 
 class _Stopwatch:

@@ -89,8 +89,17 @@ ROUTER_HISTOGRAMS = (
 CONNECTION_LEVELS = frozenset(("connected", "authenticated", "subscriptions"))
 
 # The counters of the strategy host; the second list once per strategy.
-HOST_COUNTERS = ("heartbeat_ns", "rescues")
-STRATEGY_COUNTERS = ("received", "gaps", "laps", "callbacks", "errors", "slow", "slowest_ns", "busy_ns", "halted")
+HOST_COUNTERS = ("heartbeat_ns", "rescues", "commands_full")
+STRATEGY_COUNTERS = (
+    "received", "gaps", "laps", "callbacks", "errors", "slow", "slowest_ns", "busy_ns", "busy_ns_per_s",
+    "busy_ns_per_s_max", "rests", "halted", "calls_refused", "orders_refused", "untold", "mistakes",
+    "reports_unreadable",
+)  # fmt: skip
+# Of each strategy at each market ring: the sequence that it takes next, 0 where it does not
+# read the ring; and the records that it lost.
+STRATEGY_RING_COUNTERS = ("next", "gaps")
+# From a frame's arrival to the callback that it causes, by callback.
+WIRE_HISTOGRAMS = ("on_book", "on_trade", "on_ticker", "on_candle")
 # The callback that it is in; see processes/callback_words.py.
 STRATEGY_WORDS = ("callback_began_ns", "callback")
 
@@ -219,7 +228,21 @@ def market_record_bytes(publish_levels: int) -> int:
     return record_bytes_needed(publish_levels)
 
 
-def strategy_counter_names(strategies: Sequence[str]) -> tuple[str, ...]:
-    """Names of the strategy host's counters."""
+def strategy_ring_counter(strategy: str, ring_name: str, name: str) -> str:
+    """Name of a counter of one strategy at one market ring."""
+    return f"{strategy} {ring_name} {name}"
+
+
+def strategy_counter_names(strategies: Sequence[str], rings: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of the strategy host's counters; `rings` are the market rings of the run."""
     names = STRATEGY_COUNTERS + STRATEGY_WORDS
-    return HOST_COUNTERS + tuple(f"{strategy} {name}" for strategy in strategies for name in names)
+    return (
+        HOST_COUNTERS
+        + tuple(f"{strategy} {name}" for strategy in strategies for name in names)
+        + tuple(
+            strategy_ring_counter(strategy, ring, name)
+            for strategy in strategies
+            for ring in rings
+            for name in STRATEGY_RING_COUNTERS
+        )
+    )

@@ -17,9 +17,8 @@ from engine.config import Config, override, settings
 from engine.replay import Capture, replay
 from engine.strategy.api import CALLBACKS, Context, Strategy
 from engine.strategy.order_options import AmendOptions, OrderOptions
-from engine.strategy_host.hosted_strategy import MEASURED
 from engine.summary import ORDER_TOTALS, PAIR_TOTALS, TOTALS
-from engine.topology import ROUTER_COUNTERS, ROUTER_HISTOGRAMS
+from engine.topology import ROUTER_COUNTERS, ROUTER_HISTOGRAMS, WIRE_HISTOGRAMS
 from tests import reference
 
 ROOT = Path(__file__).parents[1]
@@ -103,7 +102,7 @@ def test_every_total_and_counter_is_told() -> None:
     }
     assert {f"symbols.<symbol>.{name}" for name in PAIR_TOTALS} <= told
     assert set(TOTALS) <= told
-    by_callback = {f"wire_to_{name}" for name in MEASURED}
+    by_callback = {f"wire_to_{name}" for name in WIRE_HISTOGRAMS}
     assert reference.latencies_told() == {"wire_to_strategy", *by_callback, *ROUTER_HISTOGRAMS}
 
 
@@ -179,6 +178,7 @@ ENTRIES = {
     "private_feed": ("engine.private_feed.process",),
     "order_router": ("engine.order_router.process",),
     "engine": ("engine.cli.run", "engine.cli.view", "engine.cli.watch.command", "engine.client.engine"),
+    "view": ("engine.cli.view",),
     "venue": ("engine.cli.venue", "engine.venue.server"),
     "replay": ("engine.cli.replay", "engine.replay"),
     "command": (

@@ -58,6 +58,11 @@ def main(arguments: list[str]) -> int:
             private = read_launch(int(launch_fd), PrivateFeedLaunch)
             die_with_parent(private.parent_pid)
             return _run(private, actor, actor, run_private_feed)
+        case "view":
+            with loading():
+                from engine.cli.view import run_view
+
+            return run_view(int(launch_fd))
         case _:
             with loading():
                 from engine.order_router.process import run_order_router

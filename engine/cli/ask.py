@@ -1,10 +1,22 @@
 """Requests to a running engine, or to its order router, found by the engine's name."""
 
-import click
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
+import click
+from msgspec import convert
+
+from engine.clock import SystemClock
 from engine.errors import ConfigError
-from engine.net.control_socket import Answer, NobodyListens, Request, ask
+from engine.net.control_socket import Answer, NobodyListens, Request, ask, ask_shared
+from engine.processes.run_view import RunFacts, RunMap, attach
+from engine.ring.layout import LayoutMismatch
+from engine.summary import build_summary
 from engine.supervisor.run_directory import RunDirectory
+
+LOOKER_NICENESS = 10
 
 name_option = click.option("--name", default="default", show_default=True, help="The engine's name.")
 
@@ -19,6 +31,44 @@ def ask_engine(name: str, request: Request) -> Answer:
         raise ConfigError(_why_silent(name)) from None
 
 
+def give_way() -> None:
+    """Let the engine's processes go first on this machine, for this one only looks at
+    them.
+    """
+    with suppress(OSError):
+        os.nice(LOOKER_NICENESS)
+
+
+def summary_of(name: str) -> dict[str, Any]:
+    """The summary of a running engine, built in this process from the engine's memory."""
+    give_way()
+    try:
+        return summary_at(RunDirectory(name).control_path)
+    except NobodyListens:
+        raise ConfigError(_why_silent(name)) from None
+    except (LayoutMismatch, KeyError, ValueError):
+        raise ConfigError(
+            f"the engine named {name} is of another version than this command; ask with the one that started it"
+        ) from None
+
+
+def summary_at(control_path: Path) -> dict[str, Any]:
+    """The same of the engine behind a control socket; NobodyListens when there is none, and
+    LayoutMismatch, KeyError or ValueError when it is of another version.
+    """
+    answer, descriptors = ask_shared(control_path, {"command": "status"})
+    try:
+        _unless_error(answer)
+        mapped, facts = convert(answer["map"], RunMap), convert(answer["facts"], RunFacts)
+        view = attach(mapped, dict(zip(mapped.descriptors, descriptors, strict=True)))
+    except BaseException:
+        for fd in descriptors:
+            with suppress(OSError):
+                os.close(fd)
+        raise
+    return build_summary(view, facts, SystemClock().mono_ns())
+
+
 def ask_router(name: str, request: Request) -> Answer:
     """Ask the order router; returns its answer, raises ConfigError with a remedy when there
     is none.
@@ -26,7 +76,7 @@ def ask_router(name: str, request: Request) -> Answer:
     try:
         return _unless_error(ask(RunDirectory(name).router_path, request))
     except NobodyListens:
-        if ask_engine(name, {"command": "status"}).get("trading", {}).get("mode") == "off":
+        if ask_engine(name, {"command": "status"}).get("map", {}).get("trading") is None:
             raise ConfigError(
                 f"the engine named {name} does not trade: set [trading] in its configuration, or use --venue local"
             ) from None

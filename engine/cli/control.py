@@ -1,12 +1,12 @@
-"""`engine status`, `engine sources` and `engine stop`, which ask a running engine through
-its control socket.
+"""`engine status` and `engine sources`, which look at a running engine's memory, and
+`engine stop`, all through its control socket.
 """
 
 import time
 
 import click
 
-from engine.cli.ask import ask_engine, name_option
+from engine.cli.ask import ask_engine, name_option, summary_of
 from engine.cli.help import command
 from engine.cli.tables import json_option, print_json, tell
 from engine.errors import UserError
@@ -26,7 +26,7 @@ LOOK_INTERVAL_S = 0.05
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, as --summary writes it.")
 def status(name: str, as_json: bool) -> None:
     """Show how a running engine does: books, counts, latency, restarts."""
-    summary = ask_engine(name, {"command": "status"})
+    summary = summary_of(name)
     if as_json:
         print_json(summary)
         return
@@ -42,7 +42,7 @@ def sources(name: str, as_json: bool) -> None:
     """Show where the market data of a running engine come from: WebSocket, REST or
     nowhere.
     """
-    told = ask_engine(name, {"command": "status"})["sources"]
+    told = summary_of(name)["sources"]
     if as_json:
         print_json(told)
         return

@@ -7,7 +7,6 @@ character never makes a command fail with a traceback.
 
 import errno
 import importlib
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -19,12 +18,11 @@ from click.shell_completion import CompletionItem
 
 from engine.cli.leaving import EXIT_FAILED, leave
 from engine.cli.loading import loading
-from engine.cli.output import give_up_output
+from engine.cli.output import give_up_output, prepare_streams
 from engine.errors import UserError
 
 EXIT_MISTAKE = 2
 EXIT_NO_OUTPUT = 1  # standard output could not take what the command printed
-STANDARD_STREAMS = 3  # input, output and errors
 
 # What the user can do about an error of the operating system.
 MENDS = {
@@ -127,22 +125,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.excepthook(*sys.exc_info())
         leave(EXIT_FAILED)
     leave(code if isinstance(code, int) else 0)
-
-
-def prepare_streams() -> None:
-    """Open all three standard streams, and have them print any text as well as they can.
-
-    A stream that the caller has closed would leave its number to the next file or socket,
-    which would then get the text meant for people.
-    """
-    while (fd := os.open(os.devnull, os.O_RDWR)) < STANDARD_STREAMS:
-        os.set_inheritable(fd, True)
-    os.close(fd)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # open for as long as the process lives
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
 
 
 def os_error_sentence(error: OSError) -> str:

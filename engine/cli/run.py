@@ -25,6 +25,7 @@ from engine.cli.options import (
 )
 from engine.cli.view import View, open_view
 from engine.errors import ConfigError, UserError
+from engine.processes.runner import change_threads_sooner
 from engine.strategy_host.loading import make_strategies
 from engine.supervisor.run import LOCAL, Run, venue_settings
 from engine.supervisor.supervisor import CLEAN, Supervisor
@@ -100,8 +101,9 @@ def run(
         stops.install()
         setproctitle(f"kraken-engine {config.name}: supervisor and strategies")
         engine_run.wait_for_venue()
+        supervisor = engine_run.supervisor(strategies)
         summary, mistake = run_to_its_end(
-            engine_run, engine_run.supervisor(strategies), seconds, open_view(view), stops
+            engine_run, supervisor, seconds, open_view(view, supervisor.map, config.log), stops
         )
     except StartInterrupted:
         click.echo(f"engine: {TOO_LATE}", err=True)
@@ -127,7 +129,8 @@ def run_to_its_end(
     stops: StopSignals,
 ) -> tuple[dict[str, Any], UserError | None]:
     """Run until a signal, `engine stop`, or `seconds` are over; the summary, and a user's
-    mistake that ended it. `view` is given the summary again and again.
+    mistake that ended it. `view` is given the facts of the run again
+    and again.
     """
 
     async def main() -> UserError | None:
@@ -141,6 +144,7 @@ def run_to_its_end(
             stops.end()
             watching.cancel()
 
+    change_threads_sooner()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         mistake = runner.run(main())
     summary = supervisor.summary()

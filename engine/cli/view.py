@@ -1,14 +1,18 @@
-"""The live view: the newest summary as a table that redraws, or as a line a second.
+"""The live view: what an engine does, as a table that redraws, or as a line a second.
 
-    supervisor ─ summary ─► ViewThread.update: the newest one waits ─► its thread: drawn, written
+    engine: supervisor ─ facts ─► ViewProcess.update ─ socket ─► run_view: looks at the run's memory, draws, writes
 
-Drawing happens in a thread of its own and nothing waits for it. Output that is closed,
-full, stopped or cannot print a character ends the view, with one line in the log, and never
-the engine.
+Looking and drawing happen in a process of their own, so that they take no time of the
+interpreter that the strategies share; the engine sends it the few facts that no memory
+says, and never waits for it. Output that is closed, full, stopped or cannot print a
+character ends the view, with one line in the log, and never the engine.
 """
 
+import os
+import signal
+import socket
+import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from decimal import Decimal
@@ -16,9 +20,18 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import msgspec
 import structlog
+from msgspec import Struct
 
-from engine.cli.output import give_up_output
+from engine.cli.ask import give_way
+from engine.cli.output import give_up_output, prepare_streams
+from engine.clock import SystemClock
+from engine.config import LogConfig
+from engine.processes.launch import actor_command, read_launch, write_launch
+from engine.processes.run_view import RunFacts, RunMap, attach
+from engine.summary import build_summary
+from engine.telemetry.log import configure_log
 
 # rich is imported by what draws: `engine run` imports this module for no view, too.
 if TYPE_CHECKING:
@@ -28,6 +41,7 @@ REDRAW_S = 0.5
 LINE_S = 1.0
 QUIET_S = 3600.0  # with no view nothing is to be drawn
 LINE_CHARS = 160  # of a table that goes to a file or a pipe: wide enough for every quantity
+FACTS_BYTES_MAX: Final = 256 * 1024
 
 LAST_PICTURE_S: Final = 1.0  # for the output to take the last picture
 
@@ -37,26 +51,33 @@ STATE_STYLES = {"live": "green", "stale": "yellow", "untrusted": "red", "unsubsc
 
 
 class View(Protocol):
-    """Something that is given the summary every `interval_s` seconds."""
+    """Something that is given the facts of the run every `interval_s` seconds."""
 
     interval_s: float
+
+    def update(self, facts: RunFacts) -> None: ...
+
+
+class Picture(AbstractContextManager["Picture"], Protocol):
+    """Writes summaries to standard output: it may block, and raise an error of output."""
 
     def update(self, summary: dict[str, Any]) -> None: ...
 
 
-class Picture(AbstractContextManager["Picture"], View, Protocol):
-    """A view that writes to standard output in `update`: it may block, and raise an error
-    of output.
-    """
+class ViewLaunch(Struct, frozen=True):
+    """The launch of the view's process."""
+
+    map: RunMap
+    facts_fd: int
+    """A socket that brings RunFacts, and ends with the engine."""
+    log: LogConfig
 
 
-def open_view(wanted: bool) -> "AbstractContextManager[View]":
+def open_view(wanted: bool, mapped: RunMap, log_config: LogConfig) -> "AbstractContextManager[View]":
     """A table on a terminal, lines elsewhere, nothing when not wanted. Never blocks, never
     raises.
     """
-    if not wanted:
-        return _NoView()
-    return ViewThread(_TableView() if sys.stdout.isatty() else _LineView())
+    return ViewProcess(mapped, log_config) if wanted else _NoView()
 
 
 class _NoView(AbstractContextManager[View]):
@@ -65,66 +86,100 @@ class _NoView(AbstractContextManager[View]):
     def __exit__(self, *_: object) -> None:
         pass
 
-    def update(self, summary: dict[str, Any]) -> None:
+    def update(self, facts: RunFacts) -> None:
         pass
 
 
-class ViewThread(AbstractContextManager[View]):
-    """Draws the newest summary in a thread of its own, until the output fails or the view
-    is closed.
+class ViewProcess(AbstractContextManager[View]):
+    """The engine's end of the view: its process draws until the output fails or the view is
+    closed.
     """
 
-    def __init__(self, picture: Picture, on_failure: Callable[[Exception], None] | None = None) -> None:
-        """`on_failure` is called in the view's thread when the output fails; without it the
-        log tells of that.
-        """
-        self._picture = picture
-        self._on_failure = on_failure or _log_failure
-        self.interval_s = picture.interval_s
-        # The newest summary that is not drawn yet.
-        self._next: dict[str, Any] | None = None
-        self._is_closing = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="view", daemon=True)
+    def __init__(self, mapped: RunMap, log_config: LogConfig) -> None:
+        self._map = mapped
+        self._log_config = log_config
+        self._facts, self._facts_of_view = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._facts.setblocking(False)
+        self._process: subprocess.Popen[bytes] | None = None
+        is_terminal = False
+        with suppress(Exception):
+            is_terminal = sys.stdout.isatty()
+        self.interval_s = REDRAW_S if is_terminal else LINE_S
 
-    def __enter__(self) -> "ViewThread":
-        self._thread.start()
+    def __enter__(self) -> "ViewProcess":
+        launch_fd = write_launch(ViewLaunch(self._map, self._facts_of_view.fileno(), self._log_config))
+        try:
+            # A process group of its own: the terminal's Ctrl-C is for the engine, whose end
+            # is to be seen.
+            self._process = subprocess.Popen(
+                actor_command(sys.executable, "view", launch_fd),
+                pass_fds=(launch_fd, self._facts_of_view.fileno(), *self._map.descriptors),
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+            )
+        except OSError as error:
+            log.error("the view cannot be started, the engine goes on without it", reason=str(error))
+        finally:
+            os.close(launch_fd)
+            self._facts_of_view.close()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify()
-        self._thread.join(LAST_PICTURE_S)
-        if self._thread.is_alive():
-            give_up_output()  # it is blocked in a write, and would block the end of the process too
+        self._facts.close()
+        if self._process is None:
+            return
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(LAST_PICTURE_S)
+        self._process.kill()  # it is blocked in a write, or has ended
+        self._process.wait()
 
-    def update(self, summary: dict[str, Any]) -> None:
-        """Draw this summary soon, unless a newer one comes first."""
-        with self._changed:
-            self._next = summary
-            self._changed.notify()
-
-    def _run(self) -> None:
-        # An error in the view is no reason to stop trading.
-        try:
-            with self._picture:
-                while (summary := self._wait()) is not None:
-                    self._picture.update(summary)
-        except Exception as error:
-            with suppress(Exception):
-                give_up_output()
-            self._on_failure(error)
-
-    def _wait(self) -> dict[str, Any] | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._next is not None or self._is_closing)
-            summary, self._next = self._next, None
-            return summary
+    def update(self, facts: RunFacts) -> None:
+        """Have the run drawn as it is now, unless the view is still busy with its last
+        picture, or has ended.
+        """
+        with suppress(OSError):
+            self._facts.send(msgspec.json.encode(facts), socket.MSG_NOSIGNAL)
 
 
-def _log_failure(error: Exception) -> None:
-    log.error("the view ended, the engine goes on without it", reason=str(error) or type(error).__name__)
+def run_view(launch_fd: int) -> int:
+    """The view's process: draw whenever facts come, until the engine closes the socket.
+
+    An output that fails ends it with a line in the log.
+    """
+    prepare_streams()
+    give_way()
+    launch = read_launch(launch_fd, ViewLaunch)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a group in the background may write to its terminal
+    configure_log(launch.log.level, launch.log.format, "view", levels=launch.log.levels)
+    view = attach(launch.map, {fd: fd for fd in launch.map.descriptors})
+    newest = _newest_facts(socket.socket(fileno=launch.facts_fd))
+    mono_ns = SystemClock().mono_ns
+    try:
+        with _TableView() if sys.stdout.isatty() else _LineView() as picture:
+            while (facts := newest()) is not None:
+                picture.update(build_summary(view, facts, mono_ns()))
+    except Exception as error:
+        with suppress(Exception):
+            give_up_output()
+        log.error("the view ended, the engine goes on without it", reason=str(error) or type(error).__name__)
+    return 0
+
+
+def _newest_facts(sock: socket.socket) -> Callable[[], RunFacts | None]:
+    """Returns what waits for facts, and returns the newest; None when the engine has closed
+    the socket, or is gone.
+    """
+    decode = msgspec.json.Decoder(RunFacts).decode
+
+    def newest() -> RunFacts | None:
+        told = sock.recv(FACTS_BYTES_MAX)
+        with suppress(BlockingIOError):
+            while told and (newer := sock.recv(FACTS_BYTES_MAX, socket.MSG_DONTWAIT)):
+                told = newer
+        return decode(told) if told else None
+
+    return newest
 
 
 class Rates:
@@ -145,8 +200,6 @@ class Rates:
 
 class _LineView:
     """A line a second, for logs and pipes, and the whole table at the end."""
-
-    interval_s = LINE_S
 
     def __init__(self) -> None:
         self._rates = Rates()
@@ -183,8 +236,6 @@ def _trade_line(summary: dict[str, Any]) -> str:
 
 class _TableView:
     """A table that redraws in place."""
-
-    interval_s = REDRAW_S
 
     def __init__(self) -> None:
         from rich.console import Console

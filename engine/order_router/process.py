@@ -28,7 +28,7 @@ from engine.order_router.shell import RouterShell, assemble
 from engine.order_router.token_server import serve_tokens
 from engine.processes.connecting import keep_connected
 from engine.processes.launch import News, RouterLaunch, Tell
-from engine.processes.runner import LoopRunner, settle_memory
+from engine.processes.runner import LoopRunner, change_threads_sooner, settle_memory
 from engine.units import NS_PER_S
 
 WORK_INTERVAL_S: Final = 0.05  # between two updates of tokens, counters and the status board
@@ -51,6 +51,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     router.look_at_clock()
     core.begin()
     settle_memory()
+    change_threads_sooner()
     runner = LoopRunner(router, shell.doorbells, clock, spin=launch.trading.spin)
     stopping, orphaned = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()

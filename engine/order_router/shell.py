@@ -44,6 +44,7 @@ from engine.processes.callback_words import StrategyWords
 from engine.processes.connecting import make_connection, make_resolver
 from engine.processes.launch import RouterLaunch
 from engine.processes.pair_table import PairTable
+from engine.processes.position_board import PositionBoardWriter
 from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segment
 from engine.secret import fingerprint
 from engine.state_directory import HISTORY_FILE
@@ -110,6 +111,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
     )
     boards = _boards(launch, memories, clock)
     strategies = [port.strategy for port in launch.reports]
+    host_names = strategy_counter_names(strategies, [market.shard.ring_name for market in launch.markets])
     ports = Ports(
         now=now,
         session=session,
@@ -118,9 +120,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
         journal=opened.journal,
         reports={port.strategy: Publisher(memories[port.ring_fd], launch.report_doorbells) for port in launch.reports},
         boards=boards,
-        words=StrategyWords(
-            Counters(memories[launch.host_counters_fd], strategy_counter_names(strategies)), strategies
-        ),
+        words=StrategyWords(Counters(memories[launch.host_counters_fd], host_names), strategies),
         history=history,
         on_sent=_latency_meter(histograms, clock),
         on_acknowledged=histograms["ack"].record,
@@ -148,7 +148,9 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
         journal=opened.journal,
         history=history,
         connection=connection,
-        status=RouterStatus(router, BoardWriter(memories[launch.status_fd]), boards),
+        status=RouterStatus(
+            router, BoardWriter(memories[launch.status_fd]), PositionBoardWriter(memories[launch.positions_fd]), boards
+        ),
         counters=RouterCounters(shared, router, connection, clock),
         doorbells=[
             Doorbell(memories[fd], ROUTER_DOORBELL, launch.eventfd) for fd in (launch.command_fd, launch.account_fd)
@@ -263,6 +265,7 @@ def _segment_fds(launch: RouterLaunch) -> list[int]:
         launch.counters_fd,
         launch.host_counters_fd,
         launch.status_fd,
+        launch.positions_fd,
         *launch.histogram_fds,
         *(port.ring_fd for port in launch.reports),
         *(fd for view in launch.markets for fd in (view.board_fd, view.pair_table_fd)),

@@ -1,7 +1,8 @@
 """The order router's status on a board for the engine, and its commands on a control
 socket.
 
-status()       mode, gate, positions, profit and loss, tokens, breaker, rate counters    4 times a second
+status()       mode, gate, tokens, breaker, rate counters    4 times a second
+positions      each that has changed                         20 times a second
 commands()     orders, balances, positions, cancel, halt, resume: for people, though a strategy hangs
 """
 
@@ -14,11 +15,11 @@ from msgspec.structs import asdict
 from engine.errors import ConfigError
 from engine.history import order_object, order_row
 from engine.net.control_socket import Answer, Command, Request
-from engine.order_router.core.order_core import OrderCore
 from engine.order_router.core.ports import BoardsPort
 from engine.order_router.router import OrderRouter
 from engine.orders.money import plain
-from engine.orders.positions import PositionState, position_texts
+from engine.orders.positions import position_texts
+from engine.processes.position_board import POSITIONS_WRITTEN_MAX, PositionBoardWriter
 from engine.processes.status_board import store_status
 from engine.ring import BoardWriter
 from engine.units import NS_PER_MS, MonoNs
@@ -32,7 +33,10 @@ PRICE_DIGITS_MAX: Final = 20  # before or behind the point, of what a person say
 class RouterStatus:
     """Publishes the status and answers commands."""
 
-    def __init__(self, router: OrderRouter, board: BoardWriter, boards: BoardsPort) -> None:
+    def __init__(
+        self, router: OrderRouter, board: BoardWriter, positions: PositionBoardWriter, boards: BoardsPort
+    ) -> None:
+        self._position_board = positions
         self._router = router
         self._core = router.core
         self._board = board
@@ -41,10 +45,12 @@ class RouterStatus:
         self._published_gate = router.core.gate.report
 
     def publish(self, *, now_too: bool = False) -> None:
-        """Write the status to its board every PUBLISH_NS, and at once if trading opens or
-        closes or with `now_too`.
+        """Write positions that have changed to their board, and the status to its own every
+        PUBLISH_NS, at once if trading opens or closes or with `now_too`.
         """
         now, gate = self._router.look_at_clock(), self._core.gate.report
+        changed = self._core.blotter.positions.take_changed(None if now_too else POSITIONS_WRITTEN_MAX)
+        self._position_board.store(changed)
         if not now_too and now - self._published_at < PUBLISH_NS and gate == self._published_gate:
             return
         self._published_at, self._published_gate = now, gate
@@ -54,12 +60,10 @@ class RouterStatus:
             )  # fmt: skip
 
     def status(self) -> dict[str, Any]:
-        """The status object, as the summary shows it."""
+        """What fits one slot, however many pairs are traded; positions have a board of
+        their own."""
         core, now = self._core, self._router.look_at_clock()
         gate = core.gate.report
-        held = _total_positions(core)
-        by_currency = self._profit(held)
-        main = next(iter(by_currency), "")
         return {
             "mode": gate.mode,
             "is_open": gate.is_open,
@@ -68,24 +72,9 @@ class RouterStatus:
             "looked_up": sorted(core.gate.uncertain),
             "open_orders": len(core.blotter.open),
             "unknown": len(core.blotter.in_doubt()),
-            "positions": {
-                symbol: {
-                    "qty": plain(state.qty),
-                    "avg_price": None if state.avg_price is None else plain(state.avg_price),
-                    "unknown_cost_qty": plain(state.unknown_cost_qty),
-                }
-                for symbol, state in held.items()
-            }
-            # Of those that begin with what the account holds, while that is not known.
-            | {symbol: dict.fromkeys(("qty", "avg_price", "unknown_cost_qty")) for symbol in sorted(core.gate.unheld)},
-            # Amounts in different quote currencies are not added up: the first is shown
-            # here, all of them in `by_currency`.
-            "pnl": by_currency.get(main, {"realized": "0", "unrealized": "0", "fees": "0"})
-            | {"currency": main, "by_currency": by_currency},
-            "by_strategy": {
-                f"{strategy} {symbol}": position_texts(state, self._boards.mark(symbol))
-                for strategy, symbol, state in core.blotter.positions.items()
-            },
+            "positions_left_out": len(self._position_board.left_out),
+            # Pairs whose positions begin with what the account holds, while that is not known.
+            "unheld": sorted(core.gate.unheld),
             "token": self._core.tokens.statistics(),
             "breaker": {route: breaker.state(now).value for route, breaker in self._core.breakers.items()}
             | {"openings": sum(breaker.openings for breaker in self._core.breakers.values())},
@@ -192,28 +181,3 @@ class RouterStatus:
     def _resume(self, _: Request) -> Answer:
         self._core.resume()
         return {"mode": self._core.gate.report.mode}
-
-    def _profit(self, held: Mapping[str, PositionState]) -> dict[str, dict[str, str]]:
-        sums: dict[str, list[Decimal]] = {}
-        for symbol, state in held.items():
-            quote = symbol.partition("/")[2]
-            realized, unrealized, fees = sums.setdefault(quote, [Decimal(0), Decimal(0), Decimal(0)])
-            mark = self._boards.mark(symbol)
-            sums[quote] = [realized + state.realized, unrealized + state.unrealized(mark), fees + state.fees]
-        return {
-            quote: {"realized": plain(realized), "unrealized": plain(unrealized), "fees": plain(fees)}
-            for quote, (realized, unrealized, fees) in sums.items()
-        }
-
-
-def _total_positions(core: OrderCore) -> dict[str, PositionState]:
-    """The positions of all strategies together, by pair."""
-    totals: dict[str, PositionState] = {}
-    for _, symbol, state in core.blotter.positions.items():
-        total = totals.setdefault(symbol, PositionState())
-        total.qty += state.qty
-        total.cost += state.cost
-        total.realized += state.realized
-        total.fees += state.fees
-        total.unknown_cost_qty += state.unknown_cost_qty
-    return totals

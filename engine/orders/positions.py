@@ -10,8 +10,9 @@ What the account held has no known cost. It is kept apart: what reduces a positi
 first what was bought at a known cost, and only that realizes a profit or is valued.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
+from itertools import islice
 
 from msgspec import Struct
 
@@ -156,9 +157,12 @@ class Positions:
     def __init__(self) -> None:
         self._states: dict[tuple[str, str], PositionState] = {}
         self._by_symbol: dict[str, list[PositionState]] = {}
+        # Positions that may have changed since they were taken from here, oldest first.
+        self._changed: dict[tuple[str, str], None] = {}
 
     def of(self, strategy: str, symbol: str) -> PositionState:
-        """The position; a new one where there is none yet."""
+        """The position, to be changed; a new one where there is none yet."""
+        self._changed[strategy, symbol] = None
         state = self._states.get((strategy, symbol))
         if state is None:
             state = self._states[strategy, symbol] = PositionState()
@@ -213,6 +217,47 @@ class Positions:
         self._by_symbol = {}
         for (_, symbol), state in self._states.items():
             self._by_symbol.setdefault(symbol, []).append(state)
+        self._changed = dict.fromkeys(self._states)
+
+    def take_changed(self, limit: int | None) -> list[tuple[str, str, PositionState]]:
+        """Up to `limit` positions that may have changed since they were last taken; None:
+        all.
+        """
+        keys = list(islice(self._changed, limit))
+        for key in keys:
+            del self._changed[key]
+        return [(*key, self._states[key]) for key in keys]
+
+
+def by_pair(positions: Iterable[tuple[str, PositionState]]) -> dict[str, PositionState]:
+    """Positions of several strategies added up, by pair."""
+    totals: dict[str, PositionState] = {}
+    for symbol, state in positions:
+        total = totals.setdefault(symbol, PositionState())
+        total.qty = add(total.qty, state.qty)
+        total.cost = add(total.cost, state.cost)
+        total.realized = add(total.realized, state.realized)
+        total.fees = add(total.fees, state.fees)
+        total.unknown_cost_qty = add(total.unknown_cost_qty, state.unknown_cost_qty)
+    return totals
+
+
+def profit_texts(
+    positions: Mapping[str, PositionState], mark_of: Callable[[str], Decimal | None]
+) -> dict[str, dict[str, str]]:
+    """Profit by quote currency, of positions by pair, valued at what `mark_of` a pair
+    says.
+    """
+    sums: dict[str, list[Decimal]] = {}
+    for symbol, state in positions.items():
+        quote = symbol.partition("/")[2]
+        realized, unrealized, fees = sums.setdefault(quote, [ZERO, ZERO, ZERO])
+        more = state.unrealized(mark_of(symbol))
+        sums[quote] = [add(realized, state.realized), add(unrealized, more), add(fees, state.fees)]
+    return {
+        quote: {"realized": plain(realized), "unrealized": plain(unrealized), "fees": plain(fees)}
+        for quote, (realized, unrealized, fees) in sums.items()
+    }
 
 
 def fee_in_quote(symbol: str, fees: tuple[tuple[str, Decimal], ...], price: Decimal) -> Decimal:

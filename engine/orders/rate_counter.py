@@ -105,6 +105,15 @@ class RateCounter:
         self._decay(now)
         self._tier = tier
 
+    def settled(self, now: MonoNs) -> Decimal | None:
+        """`count`; None of a counter that is at 0, which costs next to nothing from then
+        on.
+        """
+        if not self._level:
+            return None
+        self._decay(now)
+        return self.count(now) if self._level else None
+
     def count(self, now: MonoNs) -> Decimal:
         """The level in Kraken's own count, rounded up to hundredths."""
         return Decimal(-(-self._level_at(now) // NS_PER_S)).scaleb(-2)
@@ -187,5 +196,5 @@ class RateCounters:
         self.of(symbol).charge(cost, now)
 
     def counts(self, now: MonoNs) -> dict[str, Decimal]:
-        """The level of every pair, for people."""
-        return {symbol: counter.count(now) for symbol, counter in self._counters.items()}
+        """The level of every pair where it is above 0, for people."""
+        return {symbol: count for symbol, counter in self._counters.items() if (count := counter.settled(now))}

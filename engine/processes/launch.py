@@ -135,6 +135,7 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
     report_doorbells: list[tuple[int, int]]
     nudge_fd: int
     status_fd: int
+    positions_fd: int
     histogram_fds: list[int]
     """In the order of topology.ROUTER_HISTOGRAMS."""
 
@@ -149,6 +150,7 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
             self.eventfd,
             self.nudge_fd,
             self.status_fd,
+            self.positions_fd,
             self.credentials_fd,
             self.host_counters_fd,
             *self.histogram_fds,
@@ -176,10 +178,10 @@ Tell = Callable[[News], None]
 encode_news = msgspec.json.Encoder().encode
 decode_news = msgspec.json.Decoder(News).decode
 
-L = TypeVar("L", bound=ActorLaunch)
+L = TypeVar("L", bound=Struct)
 
 
-def write_launch(launch: ActorLaunch) -> int:
+def write_launch(launch: Struct) -> int:
     """Write a launch; returns a descriptor that a child can read it from."""
     fd = os.memfd_create("launch", 0)
     os.write(fd, msgspec.json.encode(launch))

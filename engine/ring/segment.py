@@ -31,12 +31,13 @@ class NoSharedMemory(UserError):
 class Segment:
     """One mapped memfd. Owns its descriptor: `close` closes it."""
 
-    def __init__(self, fd: int, byte_count: int, *, writable: bool) -> None:
+    def __init__(self, fd: int, byte_count: int, *, writable: bool, populate: bool = True) -> None:
         # The memfd, for child processes to inherit; -1 once closed.
         self._fd = fd
         # Populated at once: a later page fault would be a latency spike in the hot path.
         protection = PROT_READ | PROT_WRITE if writable else PROT_READ
-        self._map = mmap(fd, byte_count, flags=MAP_SHARED | MAP_POPULATE, prot=protection)
+        flags = MAP_SHARED | MAP_POPULATE if populate else MAP_SHARED
+        self._map = mmap(fd, byte_count, flags=flags, prot=protection)
         # The memory that structures (ring, board, counters) are laid on.
         self._memory = memoryview(self._map)
 
@@ -61,9 +62,10 @@ class Segment:
             raise NoSharedMemory(name, byte_count, error.strerror or str(error)) from error
 
     @classmethod
-    def attach(cls, fd: int, writable: bool = True) -> "Segment":
+    def attach(cls, fd: int, writable: bool = True, *, populate: bool = True) -> "Segment":
         """Map the segment of an inherited descriptor and take the descriptor over;
-        read-only unless `writable`.
+        read-only unless `writable`. Without `populate` each page is mapped when it is first
+        looked at: for who looks at few of them, once.
         """
         try:
             is_sealed = fcntl.fcntl(fd, fcntl.F_GET_SEALS) & SEALS == SEALS
@@ -71,7 +73,7 @@ class Segment:
             is_sealed = False  # not a memfd, or not open at all
         if not is_sealed:
             raise MisuseError(f"descriptor {fd} is not a sealed segment: its memory could vanish while it is read")
-        return cls(fd, os.fstat(fd).st_size, writable=writable)
+        return cls(fd, os.fstat(fd).st_size, writable=writable, populate=populate)
 
     @property
     def fd(self) -> int:

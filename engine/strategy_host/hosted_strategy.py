@@ -62,7 +62,7 @@ from engine.strategy_host.followed_ring import FollowedRing, MarketPort
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
 from engine.telemetry import Counters, Histogram, new_histogram
 from engine.telemetry.log import UNLIMITED
-from engine.topology import ALL_CHANNELS, NO_CHANNELS, Channel
+from engine.topology import ALL_CHANNELS, NO_CHANNELS, WIRE_HISTOGRAMS, Channel
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
 
 RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy; then the others have their turn
@@ -106,12 +106,9 @@ NO_FOLLOWING: Final = "a replay follows the pairs of its captures; no pair can b
 NEVER = MonoNs(1 << 62)
 
 
-MEASURED = ("on_book", "on_trade", "on_ticker", "on_candle")  # callbacks that a frame of the market causes
-
-
 def wire_latency() -> dict[str, Histogram]:
     """Empty histograms, by callback, of the time from a frame's arrival to the callback."""
-    return {name: new_histogram() for name in MEASURED}
+    return {name: new_histogram() for name in WIRE_HISTOGRAMS}
 
 
 class HostLimits(Struct, frozen=True):
@@ -264,15 +261,21 @@ class HostedStrategy:
         """Records that the rings overwrote before this strategy read them."""
         return sum(feed.subscriber.gap_count for feed in self._feeds)
 
-    def gaps_of(self, ring_name: str) -> int:
-        """The same, of one ring."""
-        return sum(feed.subscriber.gap_count for feed in self._feeds if feed.shard.ring_name == ring_name)
+    def at_rings(self) -> list[tuple[str, int, int]]:
+        """Each market ring that it reads: its name, the sequence that is taken next, and
+        the records that it lost."""
+        return [
+            (feed.shard.ring_name, feed.subscriber.next_sequence, feed.subscriber.gap_count) for feed in self._feeds
+        ]
 
-    def lag_of(self, ring_name: str) -> int | None:
-        """Records of one ring that were published and not yet taken; None for a ring that
-        it does not read."""
-        lags = [feed.subscriber.lag for feed in self._feeds if feed.shard.ring_name == ring_name]
-        return lags[0] if lags else None
+    def counts(self) -> tuple[int, ...]:
+        """What is counted of it, in the order of STRATEGY_COUNTERS."""
+        orders = self.order_client
+        return (
+            self.received, self.gaps, self.laps, self.callbacks, self.errors, self.slow, self.slowest_ns, self.busy_ns,
+            int(self.busy_share * NS_PER_S), int(self.busy_share_max * NS_PER_S), self.rests, self.halted,
+            self.calls_refused, orders.refused, orders.untold, orders.mistakes, orders.reports_unreadable,
+        )  # fmt: skip
 
     def share_the_thread(self) -> None:
         """Limit each turn to a quota of time from now on, for there are other

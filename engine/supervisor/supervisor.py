@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from msgspec import to_builtins
 
 from engine.clock import SystemClock
 from engine.config import Config, FeedConfig, VenueConfig
@@ -30,10 +31,11 @@ from engine.errors import UserError
 from engine.kraken.public.session import PONG_PATIENCE, PublicSettings
 from engine.ledger_check import Told
 from engine.net.budget import ATTEMPTS_MAX
-from engine.net.control_socket import Request, serve_control
+from engine.net.control_socket import Command, Request, Shared, serve_control
 from engine.processes.callback_words import CallbackWords
 from engine.processes.launch import FeedLaunch, MarketView, News
 from engine.processes.pair_table import PairTable, PairTableWriter, pair_table_bytes
+from engine.processes.run_view import RunFacts, RunMap, RunView, ShardMap
 from engine.public_feed.feed import announce_stale, settle_dead
 from engine.ring import (
     BoardReader,
@@ -52,20 +54,21 @@ from engine.strategy.events import Connection, ErrorReport
 from engine.strategy_host.followed_pairs import FollowedPairs, FollowedShard
 from engine.strategy_host.followed_ring import MarketPort
 from engine.strategy_host.host import StrategyHost
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, wire_latency
+from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits
 from engine.strategy_host.loading import NamedStrategy, holders
 from engine.strategy_host.loop_host import LoopHost
 from engine.strategy_host.thread import HostThread
-from engine.summary import ShardView, build_summary
+from engine.summary import build_summary
 from engine.supervisor.actor import Actor
 from engine.supervisor.callback_watch import CallbackWatch, Watched, WatchThread
 from engine.supervisor.run_directory import RunDirectory
-from engine.supervisor.trading import Account, Trading
-from engine.telemetry import Counters, counters_bytes, format_counters
+from engine.supervisor.trading import Account, Trading, histogram_segment
+from engine.telemetry import Counters, Histogram, counters_bytes, format_counters
 from engine.telemetry.log import say_left_out
 from engine.topology import (
     NO_CHANNELS,
     STRATEGY_HOST_DOORBELL,
+    WIRE_HISTOGRAMS,
     Channel,
     Shard,
     market_record_bytes,
@@ -113,6 +116,12 @@ class _Feed:
             shard, self.ring.memory, self.board.memory, self.actor.counters, PairTable(self.table.memory)
         )
 
+    def segments(self) -> tuple[ShardMap, list[Segment]]:
+        """The memories that another process may look at."""
+        counters = self.actor.counters_segment
+        mapped = ShardMap(self.shard, self.ring.fd, self.board.fd, counters.fd, self.table.fd)
+        return mapped, [self.ring, self.board, counters, self.table]
+
     def was_live(self, symbol: str) -> bool:
         """Whether the pair has had a snapshot since the engine started."""
         index = next((index for index, row in enumerate(self.port.rows) if row.symbol == symbol), None)
@@ -140,6 +149,7 @@ class Supervisor:
         """`account` is what to trade on; None for an engine that only watches. `in_loop`
         runs the strategies on the loop that runs `run`, instead of in a thread."""
         self._config = config
+        self._in_loop = in_loop
         self._url = url
         self.rest_url = _rest_url(config, url, account)
         """REST of the venue; None when it is not to be asked."""
@@ -157,14 +167,16 @@ class Supervisor:
         # The strategy host's doorbell, rung by every feed.
         self._eventfd = open_eventfd()
         weakref.finalize(self, os.close, self._eventfd)
-        self._latency = wire_latency()
+        latency = {name: histogram_segment(f"wire-{name}") for name in WIRE_HISTOGRAMS}
         limits = HostLimits.of(config.engine)
         # The current callback of each strategy, for the router too, which must notice a
         # hang of this process.
-        names = strategy_counter_names([named.name for named in strategies])
+        names = strategy_counter_names(
+            [named.name for named in strategies], [feed.shard.ring_name for feed in self._feeds]
+        )
         self._host_counters = Segment.create("counters-host", counters_bytes(names))
         format_counters(self._host_counters.memory, names)
-        host_counters = Counters(self._host_counters.memory, names)
+        host_counters = self._counters_of_host = Counters(self._host_counters.memory, names)
         self._trading = (
             Trading(
                 config,
@@ -186,6 +198,7 @@ class Supervisor:
             if account is not None
             else None
         )
+        histograms = {name: Histogram(segment.memory) for name, segment in latency.items()}
         self._hosted = [
             HostedStrategy(
                 named.strategy,
@@ -193,7 +206,7 @@ class Supervisor:
                 symbols=named.symbols,
                 ports=[feed.port for feed in self._feeds],
                 clock=self.clock,
-                latency=self._latency,
+                latency=histograms,
                 limits=limits,
                 order_ports=self._trading.order_ports(named.name) if self._trading is not None else None,
                 counters=host_counters,
@@ -228,6 +241,10 @@ class Supervisor:
         # Where the strategies share the supervisor's loop, a thread watches their
         # callbacks.
         self._watch_thread = WatchThread(self._watch_of_callbacks, self.clock) if in_loop else None
+        # What other processes can look at, and how this one sees the same.
+        self._segments = {segment.fd: segment for segment in (self._host_counters, *latency.values())}
+        self.map = self._map([segment.fd for segment in latency.values()])
+        self._view = RunView(self.map, lambda fd: self._segments[fd].memory)
         # Connections made and lost by each process, when they were last looked at.
         self._connections: dict[str, tuple[int, int]] = {}
         # Set when strategies and feeds have been started.
@@ -240,21 +257,19 @@ class Supervisor:
 
     # --- one run
 
-    async def run(
-        self, seconds: float | None, on_tick: Callable[[dict[str, Any]], None], tick_s: float
-    ) -> UserError | None:
+    async def run(self, seconds: float | None, on_tick: Callable[[RunFacts], None], tick_s: float) -> UserError | None:
         """Run until `request_stop`, `engine stop`, or `seconds` are over; returns a user's
         mistake that ended it.
 
-        `on_tick` is called with the summary every `tick_s`.
+        `on_tick` is called with the facts every `tick_s`, and at the end.
         """
-        commands = {"status": lambda _: self.summary(), "stop": self._stop_command}
+        commands: dict[str, Command] = {"status": self._status_command, "stop": self._stop_command}
         server = await serve_control(self._directory.control_path, commands)
         tasks: list[asyncio.Task[None]] = []
         try:
             if self._trading is not None and not self._stop_requested.is_set():
                 self._trading.start()
-            tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.summary, tick_s))]
+            tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.facts, tick_s))]
             tasks[0].add_done_callback(self._watch_ended)
             if self._watch_thread is not None:
                 self._watch_thread.start()
@@ -283,7 +298,7 @@ class Supervisor:
             if self._watch_thread is not None:
                 self._watch_thread.stop()
             server.close()
-            on_tick(self.summary())
+            on_tick(self.facts())
         return self._mistake
 
     def request_stop(self, reason: str) -> None:
@@ -298,24 +313,39 @@ class Supervisor:
         return self._exit_reason or "running"
 
     def summary(self) -> dict[str, Any]:
-        """The summary of the run so far."""
-        summary = build_summary(
-            seconds=(self.clock.mono_ns() - self._began_at) / NS_PER_S,
-            shards=[ShardView(feed.port, feed.actor.counters) for feed in self._feeds],
-            strategies=self._hosted,
-            latency=self._latency,
+        """The summary of the run so far. It costs milliseconds of this process: while the
+        run lasts, others look at its memory themselves."""
+        if self._in_loop:
+            self._host.count_all()  # on its own thread, so the newest counts can be told
+        return build_summary(self._view, self.facts(), self.clock.mono_ns())
+
+    def facts(self) -> RunFacts:
+        """What no memory of the run says."""
+        now = self.clock.mono_ns()
+        if self._trading is not None:
+            self._counters_of_host.set("commands_full", self._trading.commands_full)
+        return RunFacts(
+            seconds=(now - self._began_at) / NS_PER_S,
             restarts={actor.name: actor.restarts for actor in self._actors},
             exit_reason=self.exit_reason,
-            trading=self._trading.view() if self._trading is not None else None,
+            pid=os.getpid(),
+            venue=self._url,
+            processes={actor.name: actor.pid for actor in self._actors},
+            hangs={hosted.name: self._watch_of_callbacks.conduct(hosted.name, now) for hosted in self._hosted},
         )
-        now = self.clock.mono_ns()
-        for name, conduct in summary["strategies"].items():
-            conduct |= self._watch_of_callbacks.conduct(name, now)
-        summary["strategy_host"] = self._host.vitals()
-        summary["pid"] = os.getpid()
-        summary["venue"] = self._url
-        summary["processes"] = {actor.name: actor.pid for actor in self._actors}
-        return summary
+
+    def _map(self, latency: list[int]) -> RunMap:
+        """The map of the run's memory, whose segments are kept for it."""
+        shards, trading = [], None
+        for feed in self._feeds:
+            mapped, segments = feed.segments()
+            shards.append(mapped)
+            self._segments |= {segment.fd: segment for segment in segments}
+        if self._trading is not None:
+            trading, segments = self._trading.segments()
+            self._segments |= {segment.fd: segment for segment in segments}
+        names = [hosted.name for hosted in self._hosted]
+        return RunMap(shards, names, self._host_counters.fd, latency, trading)
 
     @property
     def _actors(self) -> list[Actor]:
@@ -385,6 +415,10 @@ class Supervisor:
             self._exit_reason = f"a strategy did not stop in time: {self._watch_of_callbacks.sentence}"
         for actor in self._actors:
             actor.close()
+
+    def _status_command(self, _: Request) -> Shared:
+        """Where to look, instead of what is to be seen: see `engine.processes.run_view`."""
+        return Shared({"map": to_builtins(self.map), "facts": to_builtins(self.facts())}, self.map.descriptors)
 
     def _stop_command(self, _: Request) -> dict[str, Any]:
         self.request_stop(CLEAN)
@@ -570,9 +604,7 @@ def _forget(started: "asyncio.Future[None]") -> None:
         started.exception()
 
 
-async def _tick(
-    on_tick: Callable[[dict[str, Any]], None], summary: Callable[[], dict[str, Any]], tick_s: float
-) -> None:
+async def _tick(on_tick: Callable[[RunFacts], None], facts: Callable[[], RunFacts], tick_s: float) -> None:
     while True:
-        on_tick(summary())
+        on_tick(facts())
         await asyncio.sleep(tick_s)

@@ -32,6 +32,8 @@ from engine.processes.launch import (
     ReportPort,
     RouterLaunch,
 )
+from engine.processes.position_board import format_position_board, position_board_bytes, position_slots
+from engine.processes.run_view import TradingMap
 from engine.processes.status_board import STATUS_BOARD_BYTES, format_status_board, read_status
 from engine.ring import (
     BoardReader,
@@ -43,7 +45,6 @@ from engine.ring import (
     ring_bytes,
 )
 from engine.strategy_host.order_client import OrderPorts
-from engine.summary import GatedRing, TradingView
 from engine.supervisor.actor import Actor
 from engine.supervisor.run_directory import RunDirectory
 from engine.telemetry import Histogram
@@ -120,8 +121,10 @@ class Trading:
         self._status = Segment.create("router-status", STATUS_BOARD_BYTES)
         format_status_board(self._status.memory)
         self._status_board = BoardReader(self._status.memory)
-        self._histogram_segments = {name: _histogram_segment(name) for name in ROUTER_HISTOGRAMS}
-        self.histograms = {name: Histogram(segment.memory) for name, segment in self._histogram_segments.items()}
+        slots = position_slots(len(strategies), sum(view.shard.pairs_max for view in markets))
+        self._positions = Segment.create("positions", position_board_bytes(slots))
+        format_position_board(self._positions.memory, slots)
+        self._histogram_segments = {name: histogram_segment(name) for name in ROUTER_HISTOGRAMS}
         # By which the router asks the private feed for fresh snapshots.
         self._nudge_of_router, self._nudge_of_feed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._publisher = Publisher(self._command_ring.memory, [(ROUTER_DOORBELL, self._router_eventfd)])
@@ -180,17 +183,29 @@ class Trading:
         """What the router last said of itself; empty before it has."""
         return read_status(self._status_board)
 
-    def view(self) -> TradingView:
-        """The part of trading that the summary reads."""
-        held_back = self.private_feed.counters.get("held_back")
-        rings = [
-            GatedRing(COMMAND_RING, self._command_ring.memory, ORDER_ROUTER, self._publisher.full_count),
-            GatedRing(ACCOUNT_RING, self._account_ring.memory, ORDER_ROUTER, held_back),
-            *(GatedRing(report_ring(name), ring.memory, name, None) for name, ring in self._reports.items()),
-        ]
-        return TradingView(
-            self.router.counters, self.histograms, self.status(), rings, self.private_feed.counters.snapshot()
+    @property
+    def commands_full(self) -> int:
+        """Commands that found no room in their ring, and waited."""
+        return self._publisher.full_count
+
+    def segments(self) -> tuple[TradingMap, list[Segment]]:
+        """The memories that another process may look at."""
+        router, private_feed = self.router.counters_segment, self.private_feed.counters_segment
+        reports, histograms = list(self._reports.values()), list(self._histogram_segments.values())
+        mapped = TradingMap(
+            router_counters=router.fd,
+            private_feed_counters=private_feed.fd,
+            status=self._status.fd,
+            positions=self._positions.fd,
+            command_ring=self._command_ring.fd,
+            account_ring=self._account_ring.fd,
+            report_rings=[segment.fd for segment in reports],
+            histograms=[segment.fd for segment in histograms],
         )
+        return mapped, [
+            router, private_feed, self._status, self._positions, self._command_ring, self._account_ring,
+            *reports, *histograms,
+        ]  # fmt: skip
 
     def _actor(
         self,
@@ -260,6 +275,7 @@ class Trading:
             report_doorbells=[(STRATEGY_HOST_DOORBELL, self._host_eventfd)],
             nudge_fd=self._nudge_of_router.fileno(),
             status_fd=self._status.fd,
+            positions_fd=self._positions.fd,
             histogram_fds=[segment.fd for segment in self._histogram_segments.values()],
             counters_fd=actor.counters_segment.fd,
             news_fd=actor.news_of_child.fileno(),
@@ -275,7 +291,8 @@ def _gated_ring(name: str, record_bytes: int, slot_count: int) -> Segment:
     return segment
 
 
-def _histogram_segment(name: str) -> Segment:
+def histogram_segment(name: str) -> Segment:
+    """An empty histogram that other processes can look at."""
     segment = Segment.create(f"histogram-{name}", Histogram.bytes_needed)
     Histogram.format(segment.memory)
     return segment

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import psutil
 
+from engine.cli.ask import summary_at
 from engine.net.control_socket import NobodyListens, ask
 from tests.integration.forked_commands import ForkedCommands
 from tests.waiting import PATIENCE_S, eventually
@@ -94,7 +95,10 @@ class Engines:
 
     def status(self) -> dict[str, Any]:
         """The summary so far of the engine named default; empty while it does not answer."""
-        return ask_engine(self.runtime, "control", {"command": "status"})
+        try:
+            return summary_at(self.runtime / "kraken-engine" / "default" / "control")
+        except NobodyListens:
+            return {}
 
     def start(self, *arguments: object) -> "RunningEngine":
         """Start `engine run …`."""

@@ -51,7 +51,7 @@ def positions_agree(engine: TradingEngine) -> bool:
     sides = {order["order_id"]: order["side"] for order in engine.venue.orders(engine.account)}
     qty = sum((fill.qty if sides[fill.order_id] == "buy" else -fill.qty for fill in fills), Decimal(0))
     fees = sum((fill.fee for fill in fills), Decimal(0))
-    state = engine.router("status")["by_strategy"].get("puppet BTC/USD", {"qty": "0", "fees": "0"})
+    state = engine.status()["trading"]["by_strategy"].get("puppet BTC/USD", {"qty": "0", "fees": "0"})
     told = {
         entry["exec_id"]: sum(map(Decimal, entry["fees"].values()), Decimal(0))
         for entry in engine.diary().entries("fill")

@@ -480,7 +480,7 @@ class TradingEngine:
 
     def status(self) -> dict[str, Any]:
         """The engine's summary so far; empty while it does not answer."""
-        return self._ask("control", {"command": "status"})
+        return self.engines.status()
 
     def router(self, command: str, **fields: Any) -> dict[str, Any]:
         """What the order router answers; empty while it does not."""

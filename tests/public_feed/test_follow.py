@@ -8,12 +8,13 @@ import pytest
 from engine.kraken.public.messages import TickerData
 from engine.native import CORE
 from engine.order_router.market_boards import BoardPort, MarketBoards
+from engine.processes.run_view import ShardView
 from engine.public_feed.feed import announce_stale
 from engine.public_feed.sources import Kind as DataKind
 from engine.public_feed.sources import SourceSettings
 from engine.records import BookTop, FeedState, Kind, Source, number_of, state_of, unpack_feed_state, unpack_trade
 from engine.ring import BoardReader, BoardWriter, Publisher, Subscriber
-from engine.summary import ShardView, sources_summary
+from engine.summary import sources_summary
 from engine.topology import ALL_CHANNELS, Channel
 from engine.units import NS_PER_S
 from tests.kraken.wire import Tape, error
@@ -201,7 +202,7 @@ def test_rest_is_not_asked_for_what_nobody_follows():
 
     assert (DataKind.TICKER, ("BTC/USD", SOL)) in asks
     assert not any("ETH/USD" in symbols for _, symbols in asks)
-    shown = sources_summary([ShardView(market.port, market.counters)])
+    shown = sources_summary([ShardView(market.shard, market.ring, market.board, market.counters, market.table)])
     assert set(shown["pairs"]) == {"BTC/USD", SOL}
     assert shown["websocket"]["reasons"][0] == "does not serve book of 2 of 2 pairs"
 

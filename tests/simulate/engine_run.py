@@ -88,7 +88,8 @@ class SimHost:
         ports: Callable[[str], OrderPorts | None],
     ) -> None:
         self._kernel, self.process, self._rng = kernel, process, rng
-        self.counters = new_counters(strategy_counter_names([strategy.name for strategy in strategies]))
+        rings = [feed.shard.ring_name for feed in feeds]
+        self.counters = new_counters(strategy_counter_names([strategy.name for strategy in strategies], rings))
         self.strategies = list(strategies)
         self.hosted = [
             HostedStrategy(

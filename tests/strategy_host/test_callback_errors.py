@@ -144,7 +144,7 @@ def test_a_strategy_that_cannot_start_is_named_whatever_it_raises(name: str, is_
             raise ERRORS[name]()
 
     hosted = Market().host(Failing())
-    host = StrategyHost([hosted], new_counters(strategy_counter_names(["Failing"])), ManualClock(1))
+    host = StrategyHost([hosted], new_counters(strategy_counter_names(["Failing"], ["market-0"])), ManualClock(1))
 
     with pytest.raises(StrategyError, match="on_start failed: Failing: "):
         asyncio.run(host.on_start())

@@ -45,7 +45,7 @@ def hosted_on(market: Market, *strategies: Strategy, **limits: int) -> StrategyH
     ]
     for number, each in enumerate(hosted):
         each.name = f"s{number}"
-    counters = new_counters(strategy_counter_names([each.name for each in hosted]))
+    counters = new_counters(strategy_counter_names([each.name for each in hosted], ["market-0"]))
     return StrategyHost(hosted, counters, market.clock)
 
 

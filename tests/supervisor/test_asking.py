@@ -12,15 +12,14 @@ from engine.supervisor.run_directory import RunDirectory
 
 
 @pytest.mark.parametrize(
-    ("mode", "sentence"),
+    ("trading", "sentence"),
     [
-        ("off", "the engine named bot does not trade: set [trading] in its configuration, or use --venue local"),
-        ("starting", "the order router of the engine named bot does not answer; is it starting or stopping?"),
-        ("ACTIVE", "the order router of the engine named bot does not answer; is it starting or stopping?"),
+        (None, "the engine named bot does not trade: set [trading] in its configuration, or use --venue local"),
+        ({}, "the order router of the engine named bot does not answer; is it starting or stopping?"),
     ],
 )
 def test_an_engine_that_trades_is_not_said_not_to(
-    mode: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trading: dict[str, object] | None, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its router may be about to start, or to be started again: the engine itself says whether it trades."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
@@ -28,7 +27,7 @@ def test_an_engine_that_trades_is_not_said_not_to(
     directory.acquire()
 
     async def ask() -> None:
-        status = {"trading": {"mode": mode}}
+        status = {"map": {"trading": trading}}
         async with await serve_control(directory.control_path, {"status": lambda _: status}):
             await asyncio.to_thread(ask_router, "bot", {"command": "orders"})
 

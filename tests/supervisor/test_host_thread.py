@@ -28,7 +28,8 @@ def thread_of(*strategies: Strategy) -> HostThread:
     hosted = [market.host(strategy) for strategy in strategies]
     for number, each in enumerate(hosted):
         each.name = f"s{number}"
-    host = StrategyHost(hosted, new_counters(strategy_counter_names([each.name for each in hosted])), SystemClock())
+    names = strategy_counter_names([each.name for each in hosted], ["market-0"])
+    host = StrategyHost(hosted, new_counters(names), SystemClock())
     doorbells = [Doorbell(market.ring, STRATEGY_HOST_DOORBELL, open_eventfd())]
     return HostThread(host, doorbells, SystemClock(), spin=False)
 

@@ -14,11 +14,14 @@ from engine.cli.help import command
 from engine.cli.leaving import EXIT_FAILED
 from engine.cli.options import read_config
 from engine.cli.run import run_to_its_end
-from engine.cli.view import Picture, ViewThread
 from engine.cli.watch.pictures import JsonLines, Ladder, PlainLines
+from engine.cli.watch.view_thread import ViewThread
 from engine.cli.watch.watcher import NAME, Watcher
+from engine.clock import SystemClock
 from engine.config import parse_symbols
+from engine.processes.run_view import attach
 from engine.strategy_host.loading import NamedStrategy
+from engine.summary import build_summary
 from engine.supervisor.run import LIVE, LOCAL, Run, venue_settings
 from engine.supervisor.supervisor import CLEAN
 from engine.telemetry.log import configure_log
@@ -87,13 +90,17 @@ def watch(
             failures.append(error)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    mono_ns = SystemClock().mono_ns
     stops = StopSignals()
     stops.install()
     try:
         engine_run.begin(1)
         engine_run.wait_for_venue()
         supervisor = engine_run.supervisor([NamedStrategy(NAME, watcher, followed, "own")])
-        view = ViewThread(_picture(watcher, as_json), end_with_view)
+        seen = attach(supervisor.map, {fd: fd for fd in supervisor.map.descriptors})
+        view = ViewThread(
+            _picture(watcher, as_json), lambda facts: build_summary(seen, facts, mono_ns()), end_with_view
+        )
         summary, mistake = run_to_its_end(engine_run, supervisor, seconds, view, stops)
     except StartInterrupted:
         click.echo(f"engine: {TOO_LATE}", err=True)
@@ -107,7 +114,7 @@ def watch(
     return 0 if summary["exit"] == CLEAN else EXIT_FAILED
 
 
-def _picture(watcher: Watcher, as_json: bool) -> Picture:
+def _picture(watcher: Watcher, as_json: bool) -> JsonLines | Ladder:
     if as_json:
         return JsonLines(watcher)
     return Ladder(watcher) if sys.stdout.isatty() else PlainLines(watcher)

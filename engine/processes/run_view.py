@@ -1,0 +1,225 @@
+"""One run of the engine as any process sees it: by the memory that its processes write.
+
+    RunMap    which memories there are, by descriptor   ─► passed on with the descriptors
+    RunView   the rings, boards, counters behind them   ◄─ attached, read-only, by who looks
+    RunFacts  the little that no memory says            ─► passed on with each look
+
+Who looks reads at its own cost: none of the engine's processes does anything for it, beside
+telling the facts.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from engine.processes.pair_table import PairTable
+from engine.processes.position_board import PositionBoardReader
+from engine.processes.status_board import read_status
+from engine.ring import BoardReader, Memory, Segment, Subscriber
+from engine.telemetry import Counters, Histogram
+from engine.topology import (
+    ACCOUNT_RING,
+    COMMAND_RING,
+    ORDER_ROUTER,
+    PRIVATE_FEED_COUNTERS,
+    ROUTER_COUNTERS,
+    ROUTER_HISTOGRAMS,
+    STRATEGY_COUNTERS,
+    WIRE_HISTOGRAMS,
+    PairRow,
+    Shard,
+    report_ring,
+    strategy_counter_names,
+    strategy_ring_counter,
+)
+
+
+class ShardMap(Struct, frozen=True):
+    """The memories of one public feed."""
+
+    shard: Shard
+    ring: int
+    board: int
+    counters: int
+    pair_table: int | None = None
+    """None where its pairs are those from the start, for ever."""
+
+
+class TradingMap(Struct, frozen=True):
+    """The memories of orders."""
+
+    router_counters: int
+    private_feed_counters: int
+    status: int
+    positions: int
+    command_ring: int
+    account_ring: int
+    report_rings: list[int]
+    """In the order of the strategies."""
+    histograms: list[int]
+    """In the order of topology.ROUTER_HISTOGRAMS."""
+
+
+class RunMap(Struct, frozen=True):
+    """Every memory of a run, by its descriptor in the engine's process."""
+
+    shards: list[ShardMap]
+    strategies: list[str]
+    host_counters: int
+    latency: list[int]
+    """In the order of topology.WIRE_HISTOGRAMS."""
+    trading: TradingMap | None = None
+
+    @property
+    def descriptors(self) -> list[int]:
+        """All of them, in an order that only depends on the map."""
+        trading = self.trading
+        return [
+            self.host_counters,
+            *self.latency,
+            *(fd for shard in self.shards for fd in (shard.ring, shard.board, shard.counters)),
+            *(shard.pair_table for shard in self.shards if shard.pair_table is not None),
+            *(
+                ()
+                if trading is None
+                else (
+                    trading.router_counters, trading.private_feed_counters, trading.status, trading.positions,
+                    trading.command_ring, trading.account_ring, *trading.report_rings, *trading.histograms,
+                )
+            ),
+        ]  # fmt: skip
+
+
+class RunFacts(Struct, frozen=True):
+    """What the supervisor alone knows of its run at a moment."""
+
+    seconds: float
+    """How long the run has lasted."""
+    restarts: dict[str, int]
+    """By name of process."""
+    exit_reason: str = "running"
+    """`running`, `clean`, or the reason of the end."""
+    pid: int = 0
+    venue: str = ""
+    processes: dict[str, int | None] = {}
+    """Pids, by name; None of a process that does not run now."""
+    hangs: dict[str, dict[str, Any]] = {}
+    """By strategy: how often a callback did not return in time, and the present one."""
+
+
+class ShardView:
+    """What one public feed has written."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        ring: Memory,
+        board: Memory,
+        counters: Counters,
+        table: PairTable | None = None,
+    ) -> None:
+        self.shard = shard
+        self.ring = ring
+        self.board = BoardReader(board)
+        self.counters = counters
+        self._table = table
+
+    @property
+    def rows(self) -> Sequence[PairRow]:
+        """The pairs that the feed follows now, by their index."""
+        return self.shard.first_rows if self._table is None else self._table.rows
+
+
+class GatedRing(Struct, frozen=True):
+    """A ring with one reader, that its publisher waits for."""
+
+    name: str
+    memory: Memory
+    reader: str
+
+
+class TradingView:
+    """What the order router and the private feed have written."""
+
+    def __init__(self, mapped: TradingMap, strategies: Sequence[str], memory_of: Callable[[int], Memory]) -> None:
+        self.counters = Counters(memory_of(mapped.router_counters), ROUTER_COUNTERS)
+        self.private_feed = Counters(memory_of(mapped.private_feed_counters), PRIVATE_FEED_COUNTERS)
+        self.histograms = {
+            name: Histogram(memory_of(fd)) for name, fd in zip(ROUTER_HISTOGRAMS, mapped.histograms, strict=True)
+        }
+        self.rings = [
+            GatedRing(COMMAND_RING, memory_of(mapped.command_ring), ORDER_ROUTER),
+            GatedRing(ACCOUNT_RING, memory_of(mapped.account_ring), ORDER_ROUTER),
+            *(
+                GatedRing(report_ring(strategy), memory_of(fd), strategy)
+                for strategy, fd in zip(strategies, mapped.report_rings, strict=True)
+            ),
+        ]
+        self.positions = PositionBoardReader(memory_of(mapped.positions))
+        self._status = BoardReader(memory_of(mapped.status))
+
+    def status(self) -> dict[str, Any]:
+        """What the router last said of itself; empty before it has."""
+        return read_status(self._status)
+
+
+class StrategyView:
+    """What the strategies' host has written of one strategy."""
+
+    def __init__(self, name: str, counters: Counters) -> None:
+        self.name = name
+        self._counters = counters
+
+    def counts(self) -> dict[str, int]:
+        """By the names of STRATEGY_COUNTERS."""
+        return {name: self._counters.get(f"{self.name} {name}") for name in STRATEGY_COUNTERS}
+
+    def gaps_of(self, ring_name: str) -> int:
+        """Records of a ring that were overwritten before the strategy read them."""
+        return self._counters.get(strategy_ring_counter(self.name, ring_name, "gaps"))
+
+    def lag_of(self, ring_name: str, published: int) -> int | None:
+        """Records of a ring that were published and not yet taken; None for a ring that it
+        does not read.
+        """
+        next_sequence = self._counters.get(strategy_ring_counter(self.name, ring_name, "next"))
+        return max(0, published + 1 - next_sequence) if next_sequence else None
+
+
+class RunView:
+    """A run, by its memories."""
+
+    def __init__(self, mapped: RunMap, memory_of: Callable[[int], Memory]) -> None:
+        """`memory_of` returns the memory behind a descriptor of the map. LayoutMismatch
+        when another build of the engine has written it.
+        """
+        self.shards = [
+            ShardView(
+                each.shard,
+                memory_of(each.ring),
+                memory_of(each.board),
+                Counters(memory_of(each.counters), each.shard.counter_names),
+                None if each.pair_table is None else PairTable(memory_of(each.pair_table)),
+            )
+            for each in mapped.shards
+        ]
+        rings = [each.shard.ring_name for each in mapped.shards]
+        self.host = Counters(memory_of(mapped.host_counters), strategy_counter_names(mapped.strategies, rings))
+        self.strategies = [StrategyView(name, self.host) for name in mapped.strategies]
+        self.latency = {
+            name: Histogram(memory_of(fd)) for name, fd in zip(WIRE_HISTOGRAMS, mapped.latency, strict=True)
+        }
+        trading = mapped.trading
+        self.trading = None if trading is None else TradingView(trading, mapped.strategies, memory_of)
+
+
+def attach(mapped: RunMap, own_descriptors: Mapping[int, int]) -> RunView:
+    """See a run from another process, which has these descriptors instead of the map's."""
+    memories = {fd: Segment.attach(own, writable=False, populate=False).memory for fd, own in own_descriptors.items()}
+    return RunView(mapped, memories.__getitem__)
+
+
+def published(ring: Memory) -> int:
+    """How many records were published to the ring since the engine started."""
+    return Subscriber(ring).next_sequence - 1
