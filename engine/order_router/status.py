@@ -73,7 +73,8 @@ class RouterStatus:
             "open_orders": len(core.blotter.open),
             "unknown": len(core.blotter.in_doubt()),
             "positions_left_out": len(self._position_board.left_out),
-            # Pairs whose positions begin with what the account holds, while that is not known.
+            # Pairs whose positions begin with what the account holds, while that is not
+            # known.
             "unheld": sorted(core.gate.unheld),
             "token": self._core.tokens.statistics(),
             "breaker": {route: breaker.state(now).value for route, breaker in self._core.breakers.items()}

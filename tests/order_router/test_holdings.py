@@ -12,6 +12,7 @@ from engine.orders.rings.commands import Submit
 from engine.orders.rings.reports import OrderReport, Position
 from engine.orders.risk import PairLimits, TradingMode
 from engine.orders.venue_facts import BalanceFact, ExecutionFact, FeedAlive, SnapshotBegan, SnapshotEnded
+from engine.processes.position_board import PositionBoardWriter, format_position_board, position_board_bytes
 from engine.ring import Publisher
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, MonoNs
@@ -183,7 +184,7 @@ def test_a_run_begins_once(is_same_run):
 def test_a_person_tells_what_it_has_cost():
     """From then on it has a price and a profit, which is none of the day's; a router that starts again knows it."""
     rig = a_router(replace(HOLDS, limits=replace(HOLDS.limits, daily_loss_max=D(50))))
-    answers = RouterStatus(rig.router, None, rig.boards).commands()
+    answers = RouterStatus(rig.router, None, PositionBoardWriter(an_empty_board()), rig.boards).commands()
     executions_told(rig)
     balances_told(rig)
     ask = {"symbol": BTC, "price": "160"}
@@ -295,20 +296,26 @@ def test_an_open_order_that_stays_quiet_is_waited_for_by_kraken_time():
     assert held(rig)[0] == 6
 
 
+def an_empty_board() -> bytearray:
+    memory = bytearray(position_board_bytes(4))
+    format_position_board(memory, 4)
+    return memory
+
+
 def test_status_and_commands_say_what_is_not_known():
     """Neither balances nor a position is zero because nobody has told it."""
     rig = a_router()
-    status = RouterStatus(rig.router, None, rig.boards)
+    status = RouterStatus(rig.router, None, PositionBoardWriter(an_empty_board()), rig.boards)
     answers = status.commands()
     assert answers["balances"]({})["balances"] is None
     assert "Kraken has not told the balances" in answers["balances"]({})["reason"]
     (row,) = answers["positions"]({})["positions"]
     assert (row["strategy"], row["symbol"], row["qty"], row["avg_price"]) == (STRATEGY, BTC, None, None)
-    assert status.status()["positions"][BTC]["qty"] is None
+    assert status.status()["unheld"] == [BTC]
     executions_told(rig)
     balances_told(rig)
 
     (row,) = answers["positions"]({})["positions"]
     assert (row["qty"], row["unknown_cost_qty"], row["avg_price"], row["realized"]) == ("4", "4", None, "0")
-    assert status.status()["positions"][BTC] == {"qty": "4", "avg_price": None, "unknown_cost_qty": "4"}
+    assert status.status()["unheld"] == []
     assert {row["asset"] for row in answers["balances"]({})["balances"]} == {"USD", "BTC"}

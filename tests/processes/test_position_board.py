@@ -29,7 +29,11 @@ def test_many_positions_are_all_read_again_in_their_order() -> None:
     memory = board(6000)
     writer = PositionBoardWriter(memory)
     rows = [
-        (f"strategy{number // 100}", f"COIN{number % 100}/USD", PositionState(Decimal(number + 1), Decimal("0.5")))
+        (
+            f"strategy{number // 100}",
+            f"COIN{number % 100}/USD",
+            PositionState(Decimal(number + 1), Decimal("0.5"), Decimal(-3), Decimal("0.01"), Decimal("0.25")),
+        )
         for number in range(6000)
     ]
     writer.store(rows)
