@@ -214,3 +214,61 @@ class Volleys(Measuring):
 
     def on_stop(self) -> None:
         self.write(volleys=self._volleys, over=self._over, reasons=self._reasons)
+
+
+class ScaleLatency(Measuring):
+    """Of many pairs: when all books were live, how long live pairs waited at the start, and
+    from the venue's own time of an update to the callback while a window is open, which
+    `OUT.begin` and `OUT.end` beside `out` say.
+    """
+
+    timer_s: float = 0.1
+
+    def on_start(self) -> None:
+        self._began_ns = time.monotonic_ns()
+        self._out = Path(self.out)
+        self._waiting = set(self.context.symbols)
+        self._newest: dict[str, int] = {}
+        self._all_live_ms = 0.0
+        self._start_wait_us = 0.0
+        self._took_us: list[float] = []
+        self._is_open = False
+
+    def on_book(self, book: BookTop) -> None:
+        at = book.kraken_time
+        # A snapshot tells of a change that may be long ago: only what is newer than a book
+        # before has just come.
+        is_update = self._newest.get(book.symbol, at) < at
+        self._newest[book.symbol] = at
+        if not is_update:
+            return
+        if self._is_open:
+            self._took_us.append((time.time_ns() - at) / 1000)
+        elif self._waiting:
+            self._start_wait_us = max(self._start_wait_us, (time.time_ns() - at) / 1000)
+
+    def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
+        if state is FeedState.LIVE and self._waiting:
+            self._waiting.discard(symbol)
+            if not self._waiting:
+                self._all_live_ms = (time.monotonic_ns() - self._began_ns) / 1e6
+                self._save()
+
+    def on_timer(self) -> None:
+        self._is_open = self._out.with_suffix(".begin").exists() and not self._out.with_suffix(".end").exists()
+
+    def on_stop(self) -> None:
+        self._save()
+
+    def _save(self) -> None:
+        fresh = self._out.with_suffix(".new")
+        fresh.write_text(
+            json.dumps(
+                {
+                    "all_live_ms": self._all_live_ms,
+                    "start_wait_ms_max": self._start_wait_us / 1000,
+                    "took_us": self._took_us,
+                }
+            )
+        )
+        fresh.rename(self._out)

@@ -38,7 +38,7 @@ from engine.kraken.public.events import (
 from engine.kraken.public.feed_watch import FeedWatch
 from engine.kraken.public.messages import AssetData, BookData, PairData, decode_book
 from engine.kraken.public.refusals import DELISTED, refusal_text
-from engine.kraken.public.subscriptions import Phase, Subscription, Subscriptions
+from engine.kraken.public.subscriptions import REQUESTS_BURST, Phase, Subscription, Subscriptions
 from engine.kraken.public.trade_tape import TradeTape
 from engine.market.book import UnitsTooLarge
 from engine.orders.refusal import ErrorKind
@@ -109,6 +109,8 @@ class PublicSettings(Struct, frozen=True, kw_only=True):
     pong_deadline_ns: int = PONG_PATIENCE * PONG_DEADLINE_NS
     subscribe_deadline_ns: int = 10 * NS_PER_S
     requests_per_s: float = 20.0
+    requests_burst: int = REQUESTS_BURST
+    """Requests that may be sent at once before pacing begins."""
     symbols_per_request: int = 50
     fills_gaps: bool = False
     """Whether REST is asked for missing trades: then those behind a gap wait for them."""
@@ -136,6 +138,7 @@ class PublicSession:
         self._subscriptions = Subscriptions(
             [Subscription("instrument", None)],
             requests_per_s=settings.requests_per_s,
+            requests_burst=settings.requests_burst,
             symbols_per_request=settings.symbols_per_request,
             deadline_ns=settings.subscribe_deadline_ns,
         )
