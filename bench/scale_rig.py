@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from rig import ENGINE, STRATEGIES, Venue, percentiles
 
-from engine.net.control_socket import ask
+from engine.net.control_socket import NobodyListens, ask
 from engine.venue.market.listing import listing
 
 SEED = 7
@@ -55,6 +55,13 @@ class RunningEngine:
     def status(self) -> dict[str, Any]:
         """What `engine status --json` prints."""
         return ask(self._control, {"command": "status"}, PATIENCE_S)
+
+    def open_orders(self) -> int:
+        """How many orders its router knows of; 0 while it starts."""
+        try:
+            return int(self.status()["trading"].get("open_orders", 0))
+        except NobodyListens:
+            return 0
 
     def status_ms(self, times: int, pause_s: float = 0.2) -> list[float]:
         """How long the engine takes for each of several answers."""

@@ -230,6 +230,9 @@ class ScaleLatency(Measuring):
         self._waiting = set(self.context.symbols)
         self._newest: dict[str, int] = {}
         self._all_live_ms = 0.0
+        # CLOCK_MONOTONIC of when the first book was in doubt and of when all were live again.
+        self._doubts: list[int] = []
+        self._recovered: list[int] = []
         self._start_wait_us = 0.0
         self._took_us: list[float] = []
         self._is_open = False
@@ -244,14 +247,21 @@ class ScaleLatency(Measuring):
             return
         if self._is_open:
             self._took_us.append((time.time_ns() - at) / 1000)
-        elif self._waiting:
+        elif self._waiting and not self._doubts:
             self._start_wait_us = max(self._start_wait_us, (time.time_ns() - at) / 1000)
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
-        if state is FeedState.LIVE and self._waiting:
+        now = time.monotonic_ns()
+        if state is not FeedState.LIVE:
+            if not self._waiting:
+                self._doubts.append(now)
+            self._waiting.add(symbol)
+        elif self._waiting:
             self._waiting.discard(symbol)
             if not self._waiting:
-                self._all_live_ms = (time.monotonic_ns() - self._began_ns) / 1e6
+                self._all_live_ms = self._all_live_ms or (now - self._began_ns) / 1e6
+                if self._doubts:
+                    self._recovered.append(now)
                 self._save()
 
     def on_timer(self) -> None:
@@ -268,7 +278,63 @@ class ScaleLatency(Measuring):
                     "all_live_ms": self._all_live_ms,
                     "start_wait_ms_max": self._start_wait_us / 1000,
                     "took_us": self._took_us,
+                    "doubts": self._doubts,
+                    "recovered": self._recovered,
                 }
             )
         )
         fresh.rename(self._out)
+
+
+class OpenOrders(Measuring):
+    """Keeps `orders` open, spread over its pairs, at nine tenths of the market, and amends
+    one of them a hundred times a second.
+    """
+
+    orders: int = 200
+    timer_s: float = 0.01
+
+    def on_start(self) -> None:
+        self._mine: list[Order] = []
+        self._limits: list[Decimal] = []
+        self._sent: dict[str, int] = {}
+        self._took_us: list[float] = []
+        self._next = 0
+        self._full_at = 0
+
+    def on_timer(self) -> None:
+        context = self.context
+        if not context.trading.is_open:
+            return
+        if len(self._mine) < self.orders:
+            symbol = context.symbols[len(self._mine) % len(context.symbols)]
+            if (book := context.book(symbol)) is not None and book.best_bid is not None:
+                pair = context.pair(symbol)
+                assert pair is not None
+                limit = Decimal(book.best_bid.price_ticks * 9 // 10).scaleb(-pair.price_decimals)
+                qty = Decimal(4 * pair.qty_min_lots).scaleb(-pair.qty_decimals)
+                self._mine.append(self.buy(symbol, qty, limit=limit, post_only=True))
+                self._limits.append(limit)
+            return
+        self._full_at = self._full_at or time.monotonic_ns()
+        turn = self._next % len(self._mine)
+        order, pair = self._mine[turn], context.pair(self._mine[turn].symbol)
+        is_even = self._next // len(self._mine) % 2
+        self._next += 1
+        if order.is_open and pair is not None and order.id not in self._sent:
+            self._sent[order.id] = time.monotonic_ns()
+            self.amend(order, limit=self._limits[turn] - is_even * pair.tick)
+
+    def on_order(self, order: Order) -> None:
+        if (sent := self._sent.pop(order.id, 0)) and order.is_open:
+            self._took_us.append((time.monotonic_ns() - sent) / 1e3)
+
+    def on_stop(self) -> None:
+        still_open = sum(order.is_open for order in self._mine)
+        self.write(took_us=self._took_us, open=still_open, amends=self._next)
+
+
+class FewOpenOrders(OpenOrders):
+    """The same with ten."""
+
+    orders: int = 10

@@ -4,6 +4,7 @@ config ─► credentials ─► REST: system, clock, symbols, key, balances ─
 """
 
 import asyncio
+import os
 import shlex
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
+from engine.cli.advice import Machine, advise
 from engine.cli.options import read_config
 from engine.clock import Clock, SystemClock
 from engine.config import Config, check_live_limits
@@ -72,6 +74,7 @@ def check(config_path: Path | None, venues: Sequence[str], venue_options: str, a
     config = _read(config_path, venues)
     configure_log("error", config.log.format, "check")
     findings = [Finding("native", Level.OK if IS_NATIVE else Level.ADVICE, DESCRIPTION)]
+    findings += advise(config, _machine())
     with ExitStack() as stack:
         place = (
             _local_place(config, venue_options, stack) if venues == (LOCAL,) else _configured_place(config, findings)
@@ -86,6 +89,11 @@ def check(config_path: Path | None, venues: Sequence[str], venue_options: str, a
     else:
         _print(findings, ok)
     return 0 if ok else EXIT_FAILED
+
+
+def _machine() -> Machine:
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Machine(cores=len(os.sched_getaffinity(0)), memory_bytes=memory_bytes, is_native=IS_NATIVE)
 
 
 def _read(config_path: Path | None, venues: Sequence[str]) -> Config:
