@@ -288,7 +288,7 @@ class ScaleLatency(Measuring):
 
 class OpenOrders(Measuring):
     """Keeps `orders` open, spread over its pairs, at nine tenths of the market, and amends
-    one of them a hundred times a second.
+    one of each pair a second, which Kraken's rate counter allows.
     """
 
     orders: int = 200
@@ -300,7 +300,7 @@ class OpenOrders(Measuring):
         self._sent: dict[str, int] = {}
         self._took_us: list[float] = []
         self._next = 0
-        self._full_at = 0
+        self._next_at = 0
 
     def on_timer(self) -> None:
         context = self.context
@@ -316,7 +316,9 @@ class OpenOrders(Measuring):
                 self._mine.append(self.buy(symbol, qty, limit=limit, post_only=True))
                 self._limits.append(limit)
             return
-        self._full_at = self._full_at or time.monotonic_ns()
+        if time.monotonic_ns() < self._next_at:
+            return
+        self._next_at = time.monotonic_ns() + 1_000_000_000 // len(context.symbols)
         turn = self._next % len(self._mine)
         order, pair = self._mine[turn], context.pair(self._mine[turn].symbol)
         is_even = self._next // len(self._mine) % 2

@@ -71,7 +71,7 @@ class Needs(Struct, frozen=True):
 
 
 def needs(config: Config, machine: Machine) -> Needs:
-    """Estimate the load of the configured pairs, the busiest of Kraken's, and what it takes."""
+    """Estimate the load of the configured pairs, as Kraken's busiest, and what it takes."""
     value = {name: figure.value for name, figure in MEASURED.items()}
     pairs, feed = len(config.symbols), config.feed
     per_s = value["busiest_per_s"] * sum(1 / rank ** value["zipf"] for rank in range(1, pairs + 1))

@@ -69,6 +69,9 @@ class _Place(Struct, frozen=True):
 def check(config_path: Path | None, venues: Sequence[str], venue_options: str, as_json: bool) -> int:
     """Prove keys, permissions, clock and limits, without trading.
 
+    Says too, from what was measured, how many shards, how much memory and which
+    publish_levels the configuration needs.
+
     Exits with 0 when the engine may trade with this configuration, with 2 when it may not.
     """
     config = _read(config_path, venues)
