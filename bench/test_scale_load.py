@@ -111,6 +111,7 @@ def test_many_open_orders(benchmark: Any, tmp_path: Path, pairs: int) -> None:
         router_cpu_percent=many["cpu"]["order_router"],
         few_router_cpu_percent=few["cpu"]["order_router"],
         router_mb=many["memory"]["order_router"],
+        trading_mb=round(many["memory"]["order_router"] + many["memory"]["private_feed"], 1),
     )
 
 

@@ -41,7 +41,7 @@ def test_every_pair_of_kraken_is_told_to_use_two_shards_and_plain_python_more():
         "1450 pairs may bring 9,958 messages/s, more than 1 of feed.shards take without waiting; set feed.shards = 2",
     )
     assert told(1450, shards=2)["shards"][0] is Level.OK
-    assert "set feed.shards = 4" in told(1450, plain)["shards"][1]
+    assert "set feed.shards = 5" in told(1450, plain)["shards"][1]
     assert told(1450, msgspec.structs.replace(LARGE, cores=2))["shards"][0] is Level.OK
     assert told(1, plain, shards=16)["shards"][0] is Level.OK  # one pair has one shard
 
