@@ -33,7 +33,7 @@ MEASURED: Final = {
     "feed_kb_a_pair": Figure(7.2, "kB of a feed a pair", "test_scale.py::test_many_pairs: feed_kb_a_pair"),
     "engine_mb": Figure(28, "MB of the engine's own process", "test_scale.py::test_many_pairs: few_memory_mb"),
     "engine_kb_a_pair": Figure(6.5, "kB of it a pair", "test_scale.py::test_many_pairs: engine_kb_a_pair"),
-    "trading_mb": Figure(60, "MB of order router and private feed", "test_scale_load.py::test_many_open_orders: trading_mb"),
+    "trading_mb": Figure(60, "MB: router and private feed", "test_scale_load.py::test_many_open_orders: trading_mb"),
     "busiest_per_s": Figure(2_250, "messages/s of the busiest pair in a busy minute", "engine venue --pairs 1450 "
                             "--rate 10000, as bench/test_scale.py has it"),
     "zipf": Figure(1.2, "the pair of rank r has a share by 1 / r to this power", "engine venue --zipf"),

@@ -83,7 +83,7 @@ TICKER_GROUPS: Final = (7, 3, 1)
 RECORDS_READ_MAX: Final = 256  # of a ring at a time
 PAIR_STATUS_BYTES_MAX: Final = 24  # genuine ones have sixteen at most
 # Pairs whose counters are written at a time: 0.1 ms, in which no frame is taken.
-COUNTED_PAIRS_MAX: Final = 32
+COUNTED_PAIRS_MAX: Final = 16
 # Books that wait for the data of their pair; then they are published without it.
 PAIR_WAIT_BOOKS_MAX: Final = 1024
 

@@ -879,6 +879,8 @@ class PublicSession:
         if now >= self._timers_at:
             self._timers_at = MonoNs(now + TIMER_INTERVAL_NS)
             events = self._poll_subscriptions(now)
+            if self._watch.is_behind:
+                self._timers_at = now  # the rest at the next tick, frames first
         self._outbox += self._subscriptions.due(now)
         return events
 
