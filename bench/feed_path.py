@@ -24,6 +24,7 @@ class FeedPath:
         symbols: Sequence[str],
         memory: tuple[bytearray, bytearray] | None = None,
         candle_intervals_min: Sequence[int] = (),
+        depth: int | None = None,
     ) -> None:
         shard = Shard(0, tuple(symbols), tuple(candle_intervals_min))
         record_bytes = market_record_bytes(PUBLISH_LEVELS)
@@ -31,7 +32,7 @@ class FeedPath:
         format_ring(ring, record_bytes=record_bytes, slot_count=RING_SLOTS)
         format_board(board, record_bytes=record_bytes, slot_count=shard.board_slots)
         self.publisher = Publisher(ring)
-        self.session = PublicSession(PublicSettings(symbols=shard.symbols, depth=None, publish_levels=PUBLISH_LEVELS))
+        self.session = PublicSession(PublicSettings(symbols=shard.symbols, depth=depth, publish_levels=PUBLISH_LEVELS))
         self.feed = PublicFeed(
             shard,
             self.session,

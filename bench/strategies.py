@@ -214,3 +214,129 @@ class Volleys(Measuring):
 
     def on_stop(self) -> None:
         self.write(volleys=self._volleys, over=self._over, reasons=self._reasons)
+
+
+class ScaleLatency(Measuring):
+    """Of many pairs: when all books were live, how long live pairs waited at the start, and
+    from the venue's own time of an update to the callback while a window is open, which
+    `OUT.begin` and `OUT.end` beside `out` say.
+    """
+
+    timer_s: float = 0.1
+
+    def on_start(self) -> None:
+        self._began_ns = time.monotonic_ns()
+        self._out = Path(self.out)
+        self._waiting = set(self.context.symbols)
+        self._newest: dict[str, int] = {}
+        self._all_live_ms = 0.0
+        # CLOCK_MONOTONIC of when the first book was in doubt and of when all were live again.
+        self._doubts: list[int] = []
+        self._recovered: list[int] = []
+        self._start_wait_us = 0.0
+        self._took_us: list[float] = []
+        self._is_open = False
+
+    def on_book(self, book: BookTop) -> None:
+        at = book.kraken_time
+        # A snapshot tells of a change that may be long ago: only what is newer than a book
+        # before has just come.
+        is_update = self._newest.get(book.symbol, at) < at
+        self._newest[book.symbol] = at
+        if not is_update:
+            return
+        if self._is_open:
+            self._took_us.append((time.time_ns() - at) / 1000)
+        elif self._waiting and not self._doubts:
+            self._start_wait_us = max(self._start_wait_us, (time.time_ns() - at) / 1000)
+
+    def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
+        now = time.monotonic_ns()
+        if state is not FeedState.LIVE:
+            if not self._waiting:
+                self._doubts.append(now)
+            self._waiting.add(symbol)
+        elif self._waiting:
+            self._waiting.discard(symbol)
+            if not self._waiting:
+                self._all_live_ms = self._all_live_ms or (now - self._began_ns) / 1e6
+                if self._doubts:
+                    self._recovered.append(now)
+                self._save()
+
+    def on_timer(self) -> None:
+        self._is_open = self._out.with_suffix(".begin").exists() and not self._out.with_suffix(".end").exists()
+
+    def on_stop(self) -> None:
+        self._save()
+
+    def _save(self) -> None:
+        fresh = self._out.with_suffix(".new")
+        fresh.write_text(
+            json.dumps(
+                {
+                    "all_live_ms": self._all_live_ms,
+                    "start_wait_ms_max": self._start_wait_us / 1000,
+                    "took_us": self._took_us,
+                    "doubts": self._doubts,
+                    "recovered": self._recovered,
+                }
+            )
+        )
+        fresh.rename(self._out)
+
+
+class OpenOrders(Measuring):
+    """Keeps `orders` open, spread over its pairs, at nine tenths of the market, and amends
+    one of each pair a second, which Kraken's rate counter allows.
+    """
+
+    orders: int = 200
+    timer_s: float = 0.01
+
+    def on_start(self) -> None:
+        self._mine: list[Order] = []
+        self._limits: list[Decimal] = []
+        self._sent: dict[str, int] = {}
+        self._took_us: list[float] = []
+        self._next = 0
+        self._next_at = 0
+
+    def on_timer(self) -> None:
+        context = self.context
+        if not context.trading.is_open:
+            return
+        if len(self._mine) < self.orders:
+            symbol = context.symbols[len(self._mine) % len(context.symbols)]
+            if (book := context.book(symbol)) is not None and book.best_bid is not None:
+                pair = context.pair(symbol)
+                assert pair is not None
+                limit = Decimal(book.best_bid.price_ticks * 9 // 10).scaleb(-pair.price_decimals)
+                qty = Decimal(4 * pair.qty_min_lots).scaleb(-pair.qty_decimals)
+                self._mine.append(self.buy(symbol, qty, limit=limit, post_only=True))
+                self._limits.append(limit)
+            return
+        if time.monotonic_ns() < self._next_at:
+            return
+        self._next_at = time.monotonic_ns() + 1_000_000_000 // len(context.symbols)
+        turn = self._next % len(self._mine)
+        order, pair = self._mine[turn], context.pair(self._mine[turn].symbol)
+        is_even = self._next // len(self._mine) % 2
+        self._next += 1
+        if order.is_open and pair is not None and order.id not in self._sent:
+            self._sent[order.id] = time.monotonic_ns()
+            self.amend(order, limit=self._limits[turn] - is_even * pair.tick)
+
+    def on_order(self, order: Order) -> None:
+        if (sent := self._sent.pop(order.id, 0)) and order.is_open:
+            self._took_us.append((time.monotonic_ns() - sent) / 1e3)
+
+    def on_stop(self) -> None:
+        still_open = sum(order.is_open for order in self._mine)
+        self.write(took_us=self._took_us, open=still_open, amends=self._next)
+
+
+class FewOpenOrders(OpenOrders):
+    """The same with ten."""
+
+    orders: int = 10

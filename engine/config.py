@@ -32,10 +32,12 @@ from engine.endpoints import check_rest_url, check_url
 from engine.errors import ConfigError
 from engine.market import capitals, may_be_tokenized, v2_symbol
 from engine.telemetry.log import MODULES, LogLevel
+from engine.topology import market_bytes, plan_shards
 
 CONFIG_BYTES_MAX = 1_000_000  # a file for every pair of Kraken has about 30,000
 SYMBOLS_MAX = 2048  # Kraken lists about 1,500 pairs
 STRATEGIES_MAX = 64  # each has its own state and callbacks on one core
+MARKET_BYTES_MAX = 1 << 30  # of all rings and boards, which are allocated at the start
 RING_SLOTS_MIN, RING_SLOTS_MAX = 1 << 10, 1 << 22  # 0.4 MB and 1.6 GB at ten levels
 VALUE_CHARS_SHOWN_MAX = 60
 
@@ -155,7 +157,8 @@ class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = 64
     requests_per_s: Annotated[
-        float, Meta(ge=1.0, le=50.0, description="our pace; Kraken answers excess with: Exceeded msg rate")
+        float,
+        Meta(ge=1.0, le=50.0, description="pace of all shards together; Kraken answers excess: Exceeded msg rate"),
     ] = 20.0
     symbols_per_request: Annotated[
         int, Meta(ge=1, le=200, description="pairs in one subscribe request, so that a thousand pairs take seconds")
@@ -774,6 +777,7 @@ def _check_rules(config: Config, place: _Place) -> None:
         raise _error(
             f"{place('feed.ring_slots')} must be a power of two, e.g. {near} or {2 * near}, not {feed.ring_slots}"
         )
+    _check_market_bytes(config, place)
     for module in config.log.levels:
         if module not in MODULES:
             likely = get_close_matches(module, MODULES, 1)
@@ -791,6 +795,29 @@ def _check_rules(config: Config, place: _Place) -> None:
         )
     _check_trading(config, place)
     _check_strategies(config, place)
+
+
+def _check_market_bytes(config: Config, place: _Place) -> None:
+    """Refuse rings and boards of more memory than MARKET_BYTES_MAX, and say what would fit."""
+    feed = config.feed
+    shards = plan_shards(config.symbols, feed.shards, feed.candle_intervals_min, feed.pairs_added_max)
+    needed = market_bytes(shards, feed.publish_levels, feed.ring_slots)
+    if needed <= MARKET_BYTES_MAX:
+        return
+
+    def fits(levels: int, slots: int) -> bool:
+        return market_bytes(shards, levels, slots) <= MARKET_BYTES_MAX
+
+    powers = [1 << bits for bits in range(RING_SLOTS_MIN.bit_length() - 1, RING_SLOTS_MAX.bit_length())]
+    fewer_slots = max((slots for slots in powers if fits(feed.publish_levels, slots)), default=0)
+    fewer_levels = max((levels for levels in range(1, feed.publish_levels) if fits(levels, feed.ring_slots)), default=0)
+    mends = [f"feed.ring_slots = {fewer_slots}"] if fewer_slots else []
+    mends += [f"feed.publish_levels = {fewer_levels}"] if fewer_levels else []
+    raise _error(
+        f"{place('feed.publish_levels')}: {feed.publish_levels} levels a side, {len(config.symbols)} pairs and "
+        f"{len(shards)} of feed.shards with feed.ring_slots = {feed.ring_slots} take {needed / 1e6:,.0f} MB "
+        f"of shared memory, more than {MARKET_BYTES_MAX / 1e6:,.0f} MB; set {' or '.join(mends) or 'both lower'}"
+    )
 
 
 def _check_trading(config: Config, place: _Place) -> None:

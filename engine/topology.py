@@ -26,6 +26,8 @@ from enum import IntFlag
 from msgspec import Struct
 
 from engine.records import record_bytes_needed
+from engine.ring.board import board_bytes
+from engine.ring.ring import ring_bytes
 
 # Index of the strategy host's doorbell at every market ring, and at report rings.
 STRATEGY_HOST_DOORBELL = 0
@@ -226,6 +228,13 @@ def plan_shards(
 def market_record_bytes(publish_levels: int) -> int:
     """Bytes of a record in a market ring and on its board."""
     return record_bytes_needed(publish_levels)
+
+
+def market_bytes(shards: Sequence[Shard], publish_levels: int, ring_slots: int) -> int:
+    """Bytes of the market rings and boards of all shards together."""
+    record_bytes = market_record_bytes(publish_levels)
+    boards = sum(board_bytes(record_bytes, shard.board_slots) for shard in shards)
+    return len(shards) * ring_bytes(record_bytes, ring_slots) + boards
 
 
 def strategy_ring_counter(strategy: str, ring_name: str, name: str) -> str:

@@ -267,6 +267,17 @@ def test_configuration_is_frozen() -> None:
             "engine.toml: feed.candle_intervals_min[0] must be one of 1, 5, 15, 30, 60, 240, 1440, 10080, 21600, not 2",
         ),
         (
+            "feed = { depth = 1000, publish_levels = 1000 }",
+            "engine.toml: feed.publish_levels: 1000 levels a side, 1 pairs and 1 of feed.shards with feed.ring_slots "
+            "= 65536 take 2,126 MB of shared memory, more than 1,074 MB; set feed.ring_slots = 16384 or "
+            "feed.publish_levels = 502",
+        ),
+        (
+            "feed.ring_slots = 4194304",
+            "engine.toml: feed.publish_levels: 10 levels a side, 1 pairs and 1 of feed.shards with feed.ring_slots "
+            "= 4194304 take 1,611 MB of shared memory, more than 1,074 MB; set feed.ring_slots = 2097152",
+        ),
+        (
             "feed.ring_slots = 65535",
             "engine.toml: feed.ring_slots must be a power of two, e.g. 32768 or 65536, not 65535",
         ),
@@ -450,18 +461,20 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
     pairs = draw(symbols)
     depth = draw(st.sampled_from([10, 25, 100, 500, 1000]))
     delay_s = draw(st.floats(0.01, 60.0))
+    shards, levels = draw(st.integers(1, 16)), draw(st.integers(1, depth))
+    most_slots = 2**29 // (shards * (32 * levels + 128))  # with room for the boards, within MARKET_BYTES_MAX
     return {
         "name": draw(st.from_regex(r"[a-z0-9_-]{1,32}", fullmatch=True)),
         "symbols": pairs,
         "venue": {"url": draw(st.sampled_from(["wss://beta-ws.kraken.com/v2", "ws://127.0.0.1:9000/v2"]))},
         "feed": {
-            "shards": draw(st.integers(1, 16)),
+            "shards": shards,
             "depth": depth,
-            "publish_levels": draw(st.integers(1, depth)),
+            "publish_levels": levels,
             "conflate": draw(st.sampled_from(["none", "burst"])),
             "trades": draw(st.booleans()),
             "candle_intervals_min": draw(st.sampled_from([[], [1], [21600], [60, 1, 5]])),
-            "ring_slots": 1 << draw(st.integers(10, 22)),
+            "ring_slots": 1 << draw(st.integers(10, max(10, most_slots.bit_length() - 1))),
             "heartbeat_silence_s": draw(st.floats(1.5, 60.0)),
         },
         "engine": {"restart_delay_min_s": delay_s, "restart_delay_max_s": draw(st.floats(delay_s, 600.0))},

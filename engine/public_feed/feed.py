@@ -10,6 +10,7 @@ trades ─► CandleFeed ────► take() ──────► records   
 import struct
 from collections.abc import Callable, Sequence
 from decimal import ROUND_CEILING, Decimal
+from itertools import takewhile
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -32,7 +33,7 @@ from engine.kraken.public.events import (
     TradesBefore,
 )
 from engine.kraken.public.messages import CandleData, PairData, TickerData
-from engine.kraken.public.session import SUBSCRIBING, PublicSession
+from engine.kraken.public.session import PublicSession
 from engine.kraken.rest.market_data import RestDepth
 from engine.kraken_rest.public_calls import PublicCalls
 from engine.market.books import Book
@@ -42,6 +43,7 @@ from engine.public_feed.candle_feed import CandleAsk, CandleFeed, ToldCandle
 from engine.public_feed.lane import lane_of
 from engine.public_feed.sources import Ask, Sources
 from engine.public_feed.sources import Kind as DataKind
+from engine.public_feed.state_log import StateLog, names
 from engine.records import (
     UNPROVED,
     FeedState,
@@ -80,6 +82,8 @@ TRADE_GROUPS: Final = (1, 1)
 TICKER_GROUPS: Final = (7, 3, 1)
 RECORDS_READ_MAX: Final = 256  # of a ring at a time
 PAIR_STATUS_BYTES_MAX: Final = 24  # genuine ones have sixteen at most
+# Pairs whose counters are written at a time: 0.1 ms, in which no frame is taken.
+COUNTED_PAIRS_MAX: Final = 16
 # Books that wait for the data of their pair; then they are published without it.
 PAIR_WAIT_BOOKS_MAX: Final = 1024
 
@@ -203,6 +207,8 @@ class PublicFeed:
         # True once the engine stops: the end of the connection is then not published as
         # doubt.
         self._closing = False
+        # The changes of books that the log is told of at the end of the burst.
+        self._state_log = StateLog()
         # The venue's state as last logged.
         self._system_logged = ""
         # The counter of when Kraken was last heard: written with each burst, for risk
@@ -239,6 +245,8 @@ class PublicFeed:
         self._served_counters = CounterGroup(counters, SERVED_COUNTERS, levels=("failover_ns", "failover_ns_max"))
         self._candle_counters = CounterGroup(counters, tuple(CANDLE_COUNTERS))
         self._rest_counters = CounterGroup(counters, tuple(REST_COUNTERS), levels=("rest_failed_percent",))
+        # Pairs whose counters are still to be written.
+        self._to_count: list[BookFeed] = []
         self._pair_counters = [
             CounterGroup(counters, pair_counters(index), levels=pair_counters(index, ("state", "confirmed")))
             for index in range(shard.pairs_max)
@@ -316,6 +324,7 @@ class PublicFeed:
         self._session.forget(symbol, now)
         self._pairs_published.pop(pair_index, None)
         self._pair_waits.pop(pair_index, None)
+        self._to_count = [feed for feed in self._to_count if feed.pair_index != pair_index]
         if self.sources is not None:
             self.sources.follow(pair_index, "", NO_CHANNELS, takes_books=False, now=now)
         if self.candles is not None:
@@ -394,17 +403,20 @@ class PublicFeed:
             self.lane.close()
 
     def do_work(self) -> int:
-        """Work that no frame drives: books that wait for their pair, counters, heartbeat;
-        returns 0.
+        """Work that no frame drives: books that wait for their pair, counters, heartbeat.
+
+        Returns how many pairs have counters that `count_pairs` is still to write, so that
+        frames come in between.
         """
         self._store_lane()
         if self._pair_waits:
             now = self._clock.mono_ns()
-            for pair_index, wait in list(self._pair_waits.items()):
-                if now < wait.until:
-                    break  # all wait equally long, so the following ones are not due either
-                log.warning("pair data missing", symbol=wait.event.symbol)
+            # All wait equally long, so behind one that is not due none is.
+            late = list(takewhile(lambda entry: now >= entry[1].until, self._pair_waits.items()))
+            for pair_index, _ in late:
                 self._end_pair_wait(pair_index)
+            if late:
+                log.warning("pair data missing", **names([wait.event.symbol for _, wait in late]))
             self._settle()
         if self._session.tape.holds:
             self._tell_late(self._session.tape.give_up(self._clock.mono_ns()))
@@ -413,7 +425,7 @@ class PublicFeed:
             if self.candles.changed:
                 self._settle()
         self._count()
-        return 0
+        return self.count_pairs()
 
     # --- REST behind the WebSocket
 
@@ -538,8 +550,11 @@ class PublicFeed:
         """Publish trades that REST has told, or that have waited for it; log what is
         missing for good.
         """
-        for gap in self._session.tape.take_given_up():
-            log.warning("trades missed", symbol=gap.symbol, first_id=gap.first_id, count=gap.count)
+        if len(gaps := self._session.tape.take_given_up()) == 1:
+            log.warning("trades missed", symbol=gaps[0].symbol, first_id=gaps[0].first_id, count=gaps[0].count)
+        elif gaps:
+            missed = sum(gap.count for gap in gaps)
+            log.warning("trades missed", **names([gap.symbol for gap in gaps]), trades=missed)
         if told and not self._closing:
             self.on_events(told)
             self.on_burst_end()
@@ -548,6 +563,8 @@ class PublicFeed:
         """Publish what is held back and write the counters a last time."""
         self.on_burst_end()
         self._count()
+        while self.count_pairs():
+            pass
 
     # --- records
 
@@ -616,11 +633,7 @@ class PublicFeed:
         self._dirty[pair_index] = with_state(last_top, event.state)
         if event.state is FeedState.LIVE:
             self._session.feeds[event.symbol].is_direct = True
-            log.info("book live", symbol=event.symbol, reason=event.reason)
-        elif event.state is FeedState.UNSUBSCRIBED or event.reason == SUBSCRIBING:
-            log.info("book followed" if event.reason == SUBSCRIBING else "book unsubscribed", symbol=event.symbol)
-        else:
-            log.warning("book in doubt", symbol=event.symbol, state=str(event.state), reason=event.reason)
+        self._state_log.note(event)
 
     def _publish_unproved(self, event: BookUnproved) -> None:
         pair_index = self._session.feeds[event.symbol].pair_index
@@ -769,8 +782,13 @@ class PublicFeed:
 
     def _settle(self) -> None:
         """Publish the candles that changed, wake sleeping subscribers, then store on the
-        board what changed since the last burst.
+        board what changed since the last burst; and have the log told.
         """
+        self._settle_records()
+        if self._state_log.waiting:
+            self._state_log.tell()
+
+    def _settle_records(self) -> None:
         if self.candles is not None and self.candles.changed:
             self._publish_candles(self.candles)
         if self.lane is not None and self.lane.settle():
@@ -795,7 +813,7 @@ class PublicFeed:
     # --- counters
 
     def _count(self) -> None:
-        """Write the shared counters that changed."""
+        """Write the shared counters that changed, but for those of pairs."""
         self._session_counters.write(_session_counts(self._session))
         self._own_counters.write(
             (self._unpublishable, self.comparisons, self.divergences, self.divergence_ppm, self.divergence_ppm_max)
@@ -811,9 +829,16 @@ class PublicFeed:
             self._candle_counters.write(_candle_counts(self.candles))
         if self.calls is not None:
             self._rest_counters.write(_rest_counts(self.calls))
-        for feed in self._session.take_counted():
-            self._pair_counters[feed.pair_index].write(_pair_counts(feed))
         self._heartbeat.beat(self._clock.mono_ns())
+
+    def count_pairs(self) -> int:
+        """Write the counters of some pairs that changed; returns how many are left."""
+        if not self._to_count:
+            self._to_count = self._session.take_counted()
+        for feed in self._to_count[-COUNTED_PAIRS_MAX:]:
+            self._pair_counters[feed.pair_index].write(_pair_counts(feed))
+        del self._to_count[-COUNTED_PAIRS_MAX:]
+        return len(self._to_count)
 
 
 def announce_stale(

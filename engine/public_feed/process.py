@@ -26,6 +26,7 @@ from engine.telemetry import Counters
 from engine.units import NS_PER_S
 
 WORK_INTERVAL_S = 0.1  # between two calls of `do_work`
+COUNT_PAUSE_S = 0.002  # between two stretches of pairs whose counters are written
 # How long a book waits for the data of its pair, which usually come first.
 PAIR_PATIENCE_NS = 5 * NS_PER_S
 
@@ -129,7 +130,10 @@ class _Follower:
 async def _work(feed: PublicFeed, followed: _Follower) -> None:
     while True:
         followed.look()
-        feed.do_work()
+        left = feed.do_work()
+        while left:
+            await asyncio.sleep(COUNT_PAUSE_S)
+            left = feed.count_pairs()
         await asyncio.sleep(WORK_INTERVAL_S)
 
 

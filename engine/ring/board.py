@@ -78,10 +78,12 @@ def board_bytes(record_bytes: int, slot_count: int) -> int:
     return FIRST_COPY * WORD_BYTES + 2 * slot_count * slot_bytes_for(record_bytes)
 
 
-def format_board(memory: Memory, *, record_bytes: int, slot_count: int) -> None:
-    """Write the header of an empty board into this memory, with one slot per pair index."""
+def format_board(memory: Memory, *, record_bytes: int, slot_count: int, is_zeroed: bool = False) -> None:
+    """Write the header of an empty board into this memory, with one slot per pair index.
+    `is_zeroed`: of memory that is fresh, and need not be cleared.
+    """
     fields = (slot_bytes_for(record_bytes), slot_count, record_bytes)
-    write_header(memory, BOARD_MAGIC, board_bytes(record_bytes, slot_count), fields)
+    write_header(memory, BOARD_MAGIC, board_bytes(record_bytes, slot_count), fields, is_zeroed=is_zeroed)
 
 
 class _Board:

@@ -143,9 +143,11 @@ def slot_bytes_for(record_bytes: int) -> int:
     return round_up(WORD_BYTES + record_bytes, CACHE_LINE_BYTES)
 
 
-def write_header(memory: Memory, magic: bytes, total_bytes: int, fields: Sequence[int]) -> None:
-    """Clear the memory and write its header, the magic last: whoever finds the magic finds
-    all of it.
+def write_header(
+    memory: Memory, magic: bytes, total_bytes: int, fields: Sequence[int], *, is_zeroed: bool = False
+) -> None:
+    """Clear the memory, unless it is fresh and so `is_zeroed`, and write its header, the
+    magic last: whoever finds the magic finds all of it.
     """
     view = memoryview(memory).cast("B")
     if len(view) != total_bytes:
@@ -153,9 +155,10 @@ def write_header(memory: Memory, magic: bytes, total_bytes: int, fields: Sequenc
     # A word off its natural place may lie across two cache lines, and then it does tear.
     if ctypes.addressof(ctypes.c_char.from_buffer(view)) % WORD_BYTES:
         raise MisuseError(f"the memory does not begin on a multiple of {WORD_BYTES} bytes")
-    zeros = bytes(min(total_bytes, 1 << 20))
-    for start in range(0, total_bytes, len(zeros)):
-        view[start : start + len(zeros)] = zeros[: total_bytes - start]
+    if not is_zeroed:
+        zeros = bytes(min(total_bytes, 1 << 20))
+        for start in range(0, total_bytes, len(zeros)):
+            view[start : start + len(zeros)] = zeros[: total_bytes - start]
     words = as_words(memory)
     words[ORDER_MARK] = BYTE_ORDER_MARK
     words[VERSION] = LAYOUT_VERSION
@@ -213,8 +216,8 @@ class RingLayout(NamedTuple):
         fields = read_header(memory, RING_MAGIC)
         return cls(*fields[: len(cls._fields)])
 
-    def write(self, memory: Memory) -> None:
-        write_header(memory, RING_MAGIC, self.total_bytes, self)
+    def write(self, memory: Memory, *, is_zeroed: bool = False) -> None:
+        write_header(memory, RING_MAGIC, self.total_bytes, self, is_zeroed=is_zeroed)
 
     @property
     def total_bytes(self) -> int:

@@ -46,14 +46,21 @@ def ring_bytes(record_bytes: int, slot_count: int, *, gate_count: int = 0, doorb
 
 
 def format_ring(
-    memory: Memory, *, record_bytes: int, slot_count: int, gate_count: int = 0, doorbell_count: int = 8
+    memory: Memory,
+    *,
+    record_bytes: int,
+    slot_count: int,
+    gate_count: int = 0,
+    doorbell_count: int = 8,
+    is_zeroed: bool = False,
 ) -> None:
     """Make an empty ring of this memory: gated if it has gates, otherwise broadcast.
+    `is_zeroed`: of memory that is fresh, and need not be cleared.
 
     Every gate starts open at 0: what is published before its subscriber first attaches is
     kept for it.
     """
-    RingLayout.plan(record_bytes, slot_count, gate_count, doorbell_count).write(memory)
+    RingLayout.plan(record_bytes, slot_count, gate_count, doorbell_count).write(memory, is_zeroed=is_zeroed)
 
 
 def publish_misuse(layout: RingLayout, byte_count: int) -> MisuseError:

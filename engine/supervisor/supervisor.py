@@ -29,6 +29,7 @@ from engine.clock import SystemClock
 from engine.config import Config, FeedConfig, VenueConfig
 from engine.errors import UserError
 from engine.kraken.public.session import PONG_PATIENCE, PublicSettings
+from engine.kraken.public.subscriptions import REQUESTS_BURST
 from engine.ledger_check import Told
 from engine.net.budget import ATTEMPTS_MAX
 from engine.net.control_socket import Command, Request, Shared, serve_control
@@ -95,9 +96,10 @@ class _Feed:
         record_bytes = market_record_bytes(config.feed.publish_levels)
         slots = config.feed.ring_slots
         self.ring = Segment.create(shard.ring_name, ring_bytes(record_bytes, slots))
-        format_ring(self.ring.memory, record_bytes=record_bytes, slot_count=slots)
+        # A new segment's pages are zero: a ring of gigabytes is not written twice.
+        format_ring(self.ring.memory, record_bytes=record_bytes, slot_count=slots, is_zeroed=True)
         self.board = Segment.create(f"board-{shard.number}", board_bytes(record_bytes, shard.board_slots))
-        format_board(self.board.memory, record_bytes=record_bytes, slot_count=shard.board_slots)
+        format_board(self.board.memory, record_bytes=record_bytes, slot_count=shard.board_slots, is_zeroed=True)
         self.actor = Actor(
             shard.actor_name,
             "public_feed",
@@ -503,7 +505,8 @@ class Supervisor:
                 pong_deadline_ns=int(PONG_PATIENCE * config.connection.ping_timeout_s * NS_PER_S),
                 book_silence_ns=int(config.feed.book_silence_s * NS_PER_S),
                 subscribe_deadline_ns=int(config.feed.subscribe_deadline_s * NS_PER_S),
-                requests_per_s=config.feed.requests_per_s,
+                requests_per_s=config.feed.requests_per_s / len(self._feeds),
+                requests_burst=burst_of_shard(len(self._feeds)),
                 symbols_per_request=config.feed.symbols_per_request,
                 fills_gaps=self.rest_url is not None,
             ),
@@ -608,3 +611,10 @@ async def _tick(on_tick: Callable[[RunFacts], None], facts: Callable[[], RunFact
     while True:
         on_tick(facts())
         await asyncio.sleep(tick_s)
+
+
+def burst_of_shard(shards: int) -> int:
+    """Requests that one of so many feeds may send at once: its share, for Kraken sees one
+    address; at least one.
+    """
+    return max(1, REQUESTS_BURST // shards)

@@ -110,7 +110,10 @@ class CounterGroup:
         """
         values = self._values
         for index, inherited, count in zip(self._indices, self._inherited, counts, strict=True):
-            values[index] = max(INT64_MIN, min(inherited + count, INT64_MAX))
+            try:  # hot: a comparison with both limits takes longer than the store
+                values[index] = inherited + count
+            except ValueError:
+                values[index] = max(INT64_MIN, min(inherited + count, INT64_MAX))
 
 
 def new_counters(names: Sequence[str]) -> Counters:

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from engine.public_feed import feed as feed_module
+from engine.public_feed.feed import COUNTED_PAIRS_MAX
 from engine.records import FeedState, Kind
 from engine.ring import OLDEST, BoardReader, Subscriber
 from engine.topology import PAIR_COUNTERS, pair_counters
@@ -116,3 +117,24 @@ def test_what_the_lane_takes_is_counted():
 
     assert market.feed.lane.taken == 4
     assert (market.counters.get("0 updates"), market.counters.get("1 updates")) == (3, 1)
+
+
+def test_the_counters_of_many_pairs_are_written_in_stretches():
+    """Frames come in between; what changes meanwhile is not lost, and the end leaves nothing."""
+    symbols = tuple(f"P{number:03}/USD" for number in range(3 * COUNTED_PAIRS_MAX))
+    market = Market(symbols=symbols)
+    tapes = [Tape(symbol) for symbol in symbols]
+    before = counted(market)
+    for tape in tapes:
+        market.take(tape.snapshot())
+    left = [market.feed.do_work()]
+    while left[-1]:
+        market.take(tapes[0].nudge())
+        left.append(market.feed.count_pairs())
+
+    assert left == [2 * COUNTED_PAIRS_MAX, COUNTED_PAIRS_MAX, 0]
+    assert {name: count for name, count in counted(market).items() if not name.startswith("0 ")} == {
+        name: count for name, count in truth(market, before).items() if not name.startswith("0 ")
+    }
+    market.feed.on_close()
+    assert counted(market) == truth(market, before)

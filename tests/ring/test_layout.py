@@ -133,3 +133,14 @@ def test_formatting_again_leaves_nothing_of_the_ring_before(make_ring):
 
     assert Subscriber(memory, 1).poll() is None
     assert memory == make_ring()
+
+
+@pytest.mark.parametrize("is_zeroed", [False, True])
+def test_only_memory_that_may_hold_something_is_cleared(is_zeroed: bool):
+    """A fresh ring of gigabytes is not written a second time."""
+    memory = bytearray(ring_bytes(16, 4))
+    memory[-1] = 7
+    format_ring(memory, record_bytes=16, slot_count=4, is_zeroed=is_zeroed)
+
+    assert memory[-1] == (7 if is_zeroed else 0)
+    assert Publisher(memory).cursor == 0

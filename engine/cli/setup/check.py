@@ -1,6 +1,7 @@
 """`engine check`: prove that a configuration can trade, without trading."""
 
 import asyncio
+import os
 import shlex
 import tempfile
 from collections.abc import Sequence
@@ -18,9 +19,10 @@ from engine.clock import SystemClock
 from engine.config import Config
 from engine.credentials import checked
 from engine.doctor.account import Account, configured_account, find_key
+from engine.doctor.advice import Machine, advise
 from engine.doctor.examination import examine_configuration
 from engine.errors import ConfigError
-from engine.kraken_rest.preflight import Finding
+from engine.native import IS_NATIVE
 from engine.supervisor.local_venue import LocalVenue
 from engine.supervisor.run import LIVE, LOCAL
 from engine.telemetry.log import configure_log
@@ -44,13 +46,14 @@ from engine.telemetry.log import configure_log
 def check(config_path: Path | None, venues: Sequence[str], venue_options: str, as_json: bool) -> int:
     """Prove keys, permissions, clock and limits, without trading.
 
-    It tells what stands between this configuration and live trading; `engine doctor` tells
-    whether this computer and its network can run the engine at all.
+    It tells what stands between this configuration and live trading, and, from what was
+    measured, how many shards, how much memory and which publish_levels it needs; `engine
+    doctor` tells whether this computer and its network can run the engine at all.
     """
     config = _read(config_path, venues)
     configure_log("error", config.log.format, "check")
     is_local = venues == (LOCAL,)
-    findings: list[Finding] = []
+    findings = advise(config, _machine())
     with ExitStack() as stack:
         if is_local:
             account = _local_account(config, venue_options, stack)
@@ -62,6 +65,11 @@ def check(config_path: Path | None, venues: Sequence[str], venue_options: str, a
             findings += runner.run(examine_configuration(config, account, SystemClock(), is_local=is_local))
     services = {"rest": account.rest_url, "private": account.private_url}
     return report(findings, "ready to trade", "not ready", as_json=as_json, **services)
+
+
+def _machine() -> Machine:
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Machine(cores=len(os.sched_getaffinity(0)), memory_bytes=memory_bytes, is_native=IS_NATIVE)
 
 
 def _read(config_path: Path | None, venues: Sequence[str]) -> Config:

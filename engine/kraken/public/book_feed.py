@@ -166,6 +166,29 @@ class BookFeed(BookStatus):
         is_asked = self.is_unproved or self.is_renewed or self.given_back_at
         return self.streaming and self.state is FeedState.LIVE and not is_asked
 
+    def load_known(self, data: BookData) -> bool:
+        """Replace the whole book by a snapshot, where its checksum verifies in the
+        precision of the instrument channel; returns whether it did, and if not, has changed
+        nothing.
+
+        A snapshot that verifies so is the same as one read by `load`, in a tenth of the
+        time.
+        """
+        levels = max(len(data.bids), len(data.asks))
+        if self.decimals_known is None or self.depth is None or levels > self.depth:
+            return False
+        book = Book(self.depth, *self.decimals_known, self.publish_levels)
+        try:
+            if book.apply(data.bids, data.asks) != data.checksum:
+                return False
+        except (ValueError, OverflowError):  # numbers that no float tells, or no record holds
+            return False
+        self.book = book
+        self.snapshots += 1
+        self.timestamp = data.timestamp
+        self.is_guess = False
+        return True
+
     def load(self, data: ExactBookData) -> bool:
         """Replace the whole book by a snapshot; returns whether its checksum verified.
 

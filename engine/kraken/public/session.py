@@ -38,7 +38,7 @@ from engine.kraken.public.events import (
 from engine.kraken.public.feed_watch import FeedWatch
 from engine.kraken.public.messages import AssetData, BookData, PairData, decode_book
 from engine.kraken.public.refusals import DELISTED, refusal_text
-from engine.kraken.public.subscriptions import Phase, Subscription, Subscriptions
+from engine.kraken.public.subscriptions import REQUESTS_BURST, Phase, Subscription, Subscriptions
 from engine.kraken.public.trade_tape import TradeTape
 from engine.market.book import UnitsTooLarge
 from engine.orders.refusal import ErrorKind
@@ -109,6 +109,8 @@ class PublicSettings(Struct, frozen=True, kw_only=True):
     pong_deadline_ns: int = PONG_PATIENCE * PONG_DEADLINE_NS
     subscribe_deadline_ns: int = 10 * NS_PER_S
     requests_per_s: float = 20.0
+    requests_burst: int = REQUESTS_BURST
+    """Requests that may be sent at once before pacing begins."""
     symbols_per_request: int = 50
     fills_gaps: bool = False
     """Whether REST is asked for missing trades: then those behind a gap wait for them."""
@@ -136,6 +138,7 @@ class PublicSession:
         self._subscriptions = Subscriptions(
             [Subscription("instrument", None)],
             requests_per_s=settings.requests_per_s,
+            requests_burst=settings.requests_burst,
             symbols_per_request=settings.symbols_per_request,
             deadline_ns=settings.subscribe_deadline_ns,
         )
@@ -514,6 +517,9 @@ class PublicSession:
         if frame == HEARTBEAT:
             return self._receive_heartbeat(frame, None, received_at)
         try:
+            if frame.startswith(BOOK_SNAPSHOT):  # by the hundred when many pairs are followed
+                self._liveness.heard_at = received_at
+                return self._receive_snapshot(frame, None, received_at)
             envelope = decode_envelope(frame)
             if envelope.method is not None:
                 return self._receive_reply(read_reply(frame), frame, received_at)
@@ -533,6 +539,8 @@ class PublicSession:
     # --- book
 
     def _receive_snapshot(self, frame: bytes, kind: str | None, received_at: MonoNs) -> Sequence[Event]:
+        if (told := self._receive_known_snapshot(frame, received_at)) is not None:
+            return told
         events: Sequence[Event] = NO_EVENTS
         try:
             entries = messages.decode_exact_book(frame).data
@@ -547,14 +555,36 @@ class PublicSession:
                 events = (*events, *self._load(feed, data, received_at))
         return events
 
+    def _receive_known_snapshot(self, frame: bytes, received_at: MonoNs) -> Sequence[Event] | None:
+        """Take a snapshot that verifies in the precision that Kraken has told of its pair;
+        None for any other, which has to be read digit by digit.
+        """
+        try:
+            entries = decode_book(frame).data
+        except DECODE_ERRORS:
+            return None
+        if len(entries) != 1 or (feed := self.feeds.get(entries[0].symbol)) is None:
+            return None
+        if feed.subscription is None or not feed.load_known(entries[0]):
+            return None
+        return self._loaded(feed, received_at)
+
     def _load(self, feed: BookFeed, data: messages.ExactBookData, received_at: MonoNs) -> Sequence[Event]:
+        if feed.load(data):
+            return self._loaded(feed, received_at)
+        self._note_snapshot(feed, received_at)
+        return self._failed(feed, f"snapshot: {feed.describe_mismatch(data)}", received_at)
+
+    def _note_snapshot(self, feed: BookFeed, received_at: MonoNs) -> None:
         self.note_counted(feed)
         feed.heard_at = received_at
         feed.resync_at = MonoNs(0)
         assert feed.subscription is not None
         feed.subscription.deadline = MonoNs(0)
-        if not feed.load(data):
-            return self._failed(feed, f"snapshot: {feed.describe_mismatch(data)}", received_at)
+
+    def _loaded(self, feed: BookFeed, received_at: MonoNs) -> Sequence[Event]:
+        """Stream a pair whose snapshot has verified, unless its book is crossed."""
+        self._note_snapshot(feed, received_at)
         if feed.book.crossed():
             feed.crossings += 1
             return self._failed(feed, "snapshot: best bid at or above best ask", received_at)
@@ -849,6 +879,8 @@ class PublicSession:
         if now >= self._timers_at:
             self._timers_at = MonoNs(now + TIMER_INTERVAL_NS)
             events = self._poll_subscriptions(now)
+            if self._watch.is_behind:
+                self._timers_at = now  # the rest at the next tick, frames first
         self._outbox += self._subscriptions.due(now)
         return events
 

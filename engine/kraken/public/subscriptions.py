@@ -118,10 +118,17 @@ class Subscriptions:
     """The subscriptions of one connection, its unanswered requests and their pacing."""
 
     def __init__(
-        self, wanted: Sequence[Subscription], *, requests_per_s: float, symbols_per_request: int, deadline_ns: int
+        self,
+        wanted: Sequence[Subscription],
+        *,
+        requests_per_s: float,
+        symbols_per_request: int,
+        deadline_ns: int,
+        requests_burst: int = REQUESTS_BURST,
     ) -> None:
         self.all = {(s.channel, s.symbol): s for s in wanted}
         self._interval_ns = int(NS_PER_S / requests_per_s)
+        self._requests_burst = requests_burst
         self._symbols_per_request = symbols_per_request
         self._deadline_ns = deadline_ns
         # The queues, by priority. A subscription is in at most one of the first two, and in
@@ -217,7 +224,7 @@ class Subscriptions:
         that.
         """
         frames: list[bytes] = []
-        while self._paced_until <= now + (REQUESTS_BURST - 1) * self._interval_ns:
+        while self._paced_until <= now + (self._requests_burst - 1) * self._interval_ns:
             frame = self._next(now)
             if frame is None:
                 break
@@ -272,7 +279,7 @@ class Subscriptions:
         """After Kraken's "Exceeded msg rate": send nothing for RATE_PENALTY_NS, then at the
         usual pace without a burst.
         """
-        self._paced_until = MonoNs(now + RATE_PENALTY_NS + REQUESTS_BURST * self._interval_ns)
+        self._paced_until = MonoNs(now + RATE_PENALTY_NS + self._requests_burst * self._interval_ns)
 
     def _unsubscribe(self, subscriptions: list[Subscription]) -> bytes:
         for subscription in subscriptions:

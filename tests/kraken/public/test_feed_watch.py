@@ -6,7 +6,7 @@ import pytest
 
 from engine.kraken.public import session as session_module
 from engine.kraken.public.book_feed import BookFeed
-from engine.kraken.public.feed_watch import FeedWatch
+from engine.kraken.public.feed_watch import DUE_MAX, FeedWatch
 from tests.kraken.wire import (
     MS,
     T0,
@@ -36,6 +36,8 @@ PRECISION = (
 
 class WatchAll:
     """The oracle: every pair is due on every tick."""
+
+    is_behind = False
 
     def __init__(self, feeds):
         self._feeds = list(feeds)
@@ -123,13 +125,13 @@ def test_a_pair_at_rest_misses_nothing(monkeypatch, seed):
 
 
 def test_healthy_pairs_are_due_once_a_silence_and_not_on_every_tick():
-    """Three hundred live pairs: after a first look none is due until its silence could be too long."""
-    watch = FeedWatch([BookFeed(f"P{number}/USD", number, 10, 10, 60 * S) for number in range(300)])
+    """Some live pairs: after a first look none is due until its silence could be too long."""
+    watch = FeedWatch([BookFeed(f"P{number}/USD", number, 10, 10, 60 * S) for number in range(DUE_MAX)])
     for feed in watch.due(T0):
         watch.rest(feed, T0 + 60 * S)
 
     assert [watch.due(T0 + tick * 100 * MS) for tick in range(1, 600)] == [[]] * 599
-    assert len(watch.due(T0 + 60 * S)) == 300
+    assert len(watch.due(T0 + 60 * S)) == DUE_MAX
 
 
 def test_a_pair_that_is_watched_is_due_until_it_rests_and_others_are_not():
@@ -190,3 +192,45 @@ def test_a_late_answer_is_named_once_and_one_that_came_is_not():
     renewed = [request["params"].get("symbol") for request in sent(session) if request["method"] == "unsubscribe"]
 
     assert renewed == [["ETH/USD"]]
+
+
+def test_of_many_that_are_due_at_once_some_are_checked_at_a_time():
+    """A minute after a start all are: each within as few ticks as there are stretches, and none twice before."""
+    feeds = [BookFeed(f"P{number}/USD", number, 10, 10, 60 * S) for number in range(10 * DUE_MAX + 1)]
+    watch = FeedWatch(feeds)
+    first = [watch.due(T0) for _ in range(10)]
+    behind = watch.is_behind
+    last = watch.due(T0)[:1]
+
+    assert [len(each) for each in first] == [DUE_MAX] * 10
+    assert behind
+    assert {feed.pair_index for each in [*first, last] for feed in each} >= set(range(10 * DUE_MAX))
+    for feed in feeds:
+        watch.rest(feed, T0 + 60 * S)
+    watch.check()
+    assert watch.due(T0 + 59 * S) == []
+    assert not watch.is_behind
+    seen = set()
+    for _ in range(11):
+        due = watch.due(T0 + 60 * S)
+        assert len(due) <= 2 * DUE_MAX
+        for feed in due:
+            seen.add(feed.pair_index)
+            watch.rest(feed, T0 + 120 * S)
+    assert len(seen) == len(feeds)
+    assert not watch.is_behind
+
+
+def test_a_thousand_silent_pairs_are_all_looked_at_within_half_a_second():
+    """The next stretch at the next tick instead of a tenth of a second later."""
+    symbols = [f"P{number:04}/USD" for number in range(1_000)]
+    session = quiet_session(*symbols, depth=10)
+    for symbol in symbols:
+        session.receive(Tape(symbol).snapshot(), T0)
+    now = T0
+    while now < T0 + 61 * S:
+        now += 20 * MS
+        session.poll(now)
+        session.to_send()
+
+    assert all(feed.is_unproved or feed.is_renewed for feed in session.feeds.values())
