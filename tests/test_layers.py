@@ -1,9 +1,8 @@
 """The layer table of the design, enforced: a module imports only its own package and the layers below it."""
 
 import ast
+import functools
 from pathlib import Path
-
-import pytest
 
 ENGINE = Path(__file__).parent.parent / "engine"
 MODULES = sorted(ENGINE.rglob("*.py"))
@@ -55,12 +54,24 @@ def name_of(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
+def nodes_of(path):
+    """What the rules here look at: the imports of a file, and where it waits."""
+    looked_at = ast.Import | ast.ImportFrom | ast.Await | ast.AsyncFunctionDef
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, looked_at)]
+
+
+@functools.cache
 def imports_of(path):
     """Every module that a file imports, at its top or inside a function, as (name, line)."""
+    return list(_imports_of(path))
+
+
+def _imports_of(path):
     package = name_of(path).split(".")
     if path.name != "__init__.py":
         package = package[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, node.lineno
@@ -87,19 +98,19 @@ def test_every_module_has_a_home():
     assert homes <= LAYER_OF.keys()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_point_down(path):
+def test_imports_point_down():
     """The one rule: own package and layers below. The public face imports records and strategy only."""
-    name = name_of(path)
     up = []
-    for module, line in imports_of(path):
-        if not module.startswith("engine."):
-            continue
-        allowed = module in FACE or module.rpartition(".")[0] in FACE if name == "engine" else may_import(
-            home_of(name), home_of(module)
-        )  # fmt: skip
-        if not allowed:
-            up.append(f"{path.relative_to(ENGINE.parent)}:{line} imports {module}")
+    for path in MODULES:
+        name = name_of(path)
+        for module, line in imports_of(path):
+            if not module.startswith("engine."):
+                continue
+            allowed = module in FACE or module.rpartition(".")[0] in FACE if name == "engine" else may_import(
+                home_of(name), home_of(module)
+            )  # fmt: skip
+            if not allowed:
+                up.append(f"{path.relative_to(ENGINE.parent)}:{line} imports {module}")
 
     assert up == []
 
@@ -134,7 +145,7 @@ def test_the_order_core_brings_in_nothing_that_does_io():
         if module.partition(".")[0] in IMPURE_OF_CORE or module in ("engine.clock", "engine.ring")
     }
     awaits = {
-        name for name in core for node in ast.walk(ast.parse(known[name].read_text()))
+        name for name in core for node in nodes_of(known[name])
         if isinstance(node, ast.Await | ast.AsyncFunctionDef)
     }  # fmt: skip
 
@@ -153,12 +164,16 @@ def test_the_vocabulary_knows_only_itself():
     assert all(imported <= VOCABULARY for imported in homes.values())
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if home_of(name_of(p)) == "venue"], ids=name_of)
-def test_the_venue_shares_no_code_with_what_it_judges(path):
+def test_the_venue_shares_no_code_with_what_it_judges():
     """A bug in our codec must not hide behind the same bug in the exchange that tests it."""
     judged = {"kraken", "market", "records", "ring"}
-    shared = [f"line {line}: {module}" for module, line in imports_of(path) if home_of(module) in judged
-              and module.startswith("engine.")]  # fmt: skip
+    shared = [
+        f"{name_of(path)} line {line}: {module}"
+        for path in MODULES
+        if home_of(name_of(path)) == "venue"
+        for module, line in imports_of(path)
+        if home_of(module) in judged and module.startswith("engine.")
+    ]
 
     assert shared == []
 
@@ -169,10 +184,15 @@ def is_pure(path):
     return name == "engine.strategy.api" or (home_of(name) in PURE and name not in WRITES)
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if is_pure(p)], ids=name_of)
-def test_pure_code_knows_no_socket_clock_or_chance(path):
+def test_pure_code_knows_no_socket_clock_or_chance():
     """Bytes and a time go in, events and bytes come out: replay and simulation run the same code."""
-    impure = [f"line {line}: {module}" for module, line in imports_of(path) if module.split(".")[0] in IMPURE]
+    impure = [
+        f"{name_of(path)} line {line}: {module}"
+        for path in MODULES
+        if is_pure(path)
+        for module, line in imports_of(path)
+        if module.split(".")[0] in IMPURE
+    ]
 
     assert impure == []
 
@@ -226,7 +246,7 @@ def circles(edges):
 
 def modules_imported_by(path):
     """The engine's modules that a file imports; `from room import module` is an import of the module."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("engine."):
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"

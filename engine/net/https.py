@@ -9,33 +9,24 @@ else. Redirects are not followed, because a signature is made for one host and p
 """
 
 import asyncio
-import os
-import socket
 import ssl
 from collections.abc import Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Final, NamedTuple
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engine.clock import Clock
 from engine.endpoints import check_rest_url
 from engine.errors import EngineError
-from engine.net.resolver import Resolver, Unreachable
+from engine.net.resolver import Resolver
 from engine.net.tls import client_context
 
+if TYPE_CHECKING:
+    from engine.net.http_session import HttpSession
+
 DEADLINE_S: Final = 10.0  # from the call to the last byte of the answer
-CONNECT_DEADLINE_S: Final = 4.0  # DNS, TCP and TLS
-KEPT_S: Final = 10.0  # an idle connection; the longer it is kept, the likelier it is dead when it is used
-CONNECTIONS_MAX: Final = 4
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024  # all pairs of Kraken are 2 MB
-CHUNK_BYTES: Final = 64 * 1024
-RETRY_AFTER_S_MAX: Final = 3600
 DETAIL_CHARS_MAX: Final = 200
 
 
@@ -71,6 +62,9 @@ class _Attempt:
         # Set before the first byte is given to the socket.
         self.has_begun = False
 
+    def begin(self) -> None:
+        self.has_begun = True
+
 
 class HttpsClient:
     """Kept connections to one service. Use it on one event loop; `close` it there."""
@@ -92,7 +86,7 @@ class HttpsClient:
         self._resolver = resolver or Resolver()
         self._tls: ssl.SSLContext | bool = client_context(ca_file) if endpoint.is_secure else True
         # Made with the first request, because it belongs to the loop that runs then.
-        self._session: aiohttp.ClientSession | None = None
+        self._session: HttpSession | None = None
         self.requests = 0
         self.not_sent = 0
         self.in_doubt = 0
@@ -114,13 +108,19 @@ class HttpsClient:
         self.requests += 1
         attempt = _Attempt()
         started_at = self._clock.mono_ns()
+        http = await _http()
         try:
             async with asyncio.timeout(patience_s):
-                status, answer, retry_after_s = await self._ask(method, target, headers, body, attempt, body_bytes_max)
-        except (aiohttp.ClientError, OSError, EngineError, ValueError, EOFError) as error:
+                if self._session is None:
+                    self._session = http.HttpSession(self.base_url, self._resolver, self._tls)
+                status, answer, retry_after_s = await self._session.ask(
+                    method, target, headers, body, attempt.begin, body_bytes_max
+                )
+        except http.FAILURES as error:
             # Not chained: aiohttp's errors carry the request's headers, and with them the
             # signature.
-            raise self._failure(attempt, error, f"{method} {target.partition('?')[0]}", patience_s) from None
+            why = http.words_for(error, patience_s)
+            raise self._failure(attempt, why, f"{method} {target.partition('?')[0]}") from None
         return HttpAnswer(status, answer, self._clock.mono_ns() - started_at, retry_after_s)
 
     async def close(self) -> None:
@@ -129,54 +129,8 @@ class HttpsClient:
             await self._session.close()
             self._session = None
 
-    async def _ask(
-        self,
-        method: str,
-        target: str,
-        headers: Mapping[str, str] | None,
-        body: bytes,
-        attempt: _Attempt,
-        body_bytes_max: int,
-    ) -> tuple[int, bytes, int]:
-        if self._session is None:
-            self._session = self._open_session()
-        async with self._session.request(
-            method,
-            URL(self.base_url + target, encoded=True),
-            headers=headers,
-            data=body or None,
-            allow_redirects=False,
-            trace_request_ctx=attempt,
-        ) as answer:
-            received = bytearray()
-            async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
-                received += chunk
-                if len(received) > body_bytes_max:
-                    answer.close()
-                    raise ValueError(f"the answer is longer than {body_bytes_max:,} bytes")
-            return answer.status, bytes(received), _retry_after_s(answer.headers.get("Retry-After", ""))
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(_note_beginning)
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                resolver=_KnownAddresses(self._resolver),
-                use_dns_cache=False,  # the resolver remembers addresses itself
-                ssl=self._tls,
-                limit=CONNECTIONS_MAX,
-                keepalive_timeout=KEPT_S,
-            ),
-            # `request` has the deadline of the whole.
-            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_DEADLINE_S, sock_connect=CONNECT_DEADLINE_S),
-            headers={"User-Agent": _user_agent(), "Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[trace],
-            trust_env=False,
-        )
-
-    def _failure(self, attempt: _Attempt, error: Exception, call: str, patience_s: float) -> RequestFailed:
-        why = _words(error, patience_s)[:DETAIL_CHARS_MAX]
+    def _failure(self, attempt: _Attempt, why: str, call: str) -> RequestFailed:
+        why = why[:DETAIL_CHARS_MAX]
         if attempt.has_begun:
             self.in_doubt += 1
             return InDoubt(f"{self.base_url}: {call}: {why}")
@@ -184,76 +138,11 @@ class HttpsClient:
         return NotSent(f"{self.base_url}: {call}: {why}")
 
 
-async def _note_beginning(_: object, context: SimpleNamespace, __: object) -> None:
-    """aiohttp calls this right before it gives the first byte to the socket."""
-    context.trace_request_ctx.has_begun = True
+_loaded: list[ModuleType] = []  # `engine.net.http_session`, once a process has asked something
 
 
-class _KnownAddresses(AbstractResolver):
-    """Adapts our resolver, with its deadline and its memory, to aiohttp."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        try:
-            addresses = await self._resolver.addresses(host, port)
-        except Unreachable as error:
-            raise OSError(str(error)) from None
-        return [
-            ResolveResult(hostname=host, host=sockaddr[0], port=sockaddr[1], family=kind, proto=0, flags=0)
-            for kind, sockaddr in addresses
-            if family in (socket.AF_UNSPEC, kind)
-        ]
-
-    async def close(self) -> None:
-        """No effect: there is nothing to close."""
-
-
-def _words(error: Exception, patience_s: float) -> str:
-    """Describe what went wrong, without an address or a header."""
-    match error:
-        case aiohttp.ServerTimeoutError() | aiohttp.ConnectionTimeoutError():
-            return f"no connection within {CONNECT_DEADLINE_S:g} s"
-        case TimeoutError():
-            return f"no answer within {patience_s:g} s"
-        case aiohttp.ClientConnectorCertificateError():
-            inner = error.certificate_error
-            return f"certificate refused: {getattr(inner, 'verify_message', None) or inner}"
-        case aiohttp.ClientConnectorSSLError():
-            return f"TLS failed: {getattr(error.os_error, 'reason', None) or error.os_error}"
-        case aiohttp.ClientConnectorError():
-            return f"cannot connect: {_system_words(error.os_error)}"
-        case aiohttp.ServerDisconnectedError():
-            return "the server closed the connection without an answer"
-        case aiohttp.ClientPayloadError():
-            return "the answer broke off"
-        case aiohttp.ClientResponseError():
-            return f"not an HTTP answer: {error.message}"
-        case OSError():
-            return _system_words(error)
-        case _:
-            return str(error) or type(error).__name__
-
-
-def _system_words(error: OSError) -> str:
-    """The operating system's message; event loops put words of their own into `strerror`."""
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno).lower()
-    return error.strerror or str(error) or type(error).__name__
-
-
-def _retry_after_s(wish: str) -> int:
-    wish = wish.strip()
-    with suppress(ValueError):
-        if wish.isascii() and wish.isdigit() and len(wish) < 10:
-            return min(int(wish), RETRY_AFTER_S_MAX)
-    return 0
-
-
-def _user_agent() -> str:
-    with suppress(PackageNotFoundError):
-        return f"kraken-engine/{version('kraken-engine')}"
-    return "kraken-engine"
+async def _http() -> ModuleType:
+    """`engine.net.http_session`, loaded beside the event loop: others are served meanwhile."""
+    if not _loaded:
+        _loaded.append(await asyncio.to_thread(import_module, "engine.net.http_session"))
+    return _loaded[0]

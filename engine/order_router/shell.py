@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import structlog
 
+import engine.net.http_session  # noqa: F401 - a token is asked for at once: not loaded only then
 from engine.clock import Clock
 from engine.credentials import Credentials, load_credentials, take_over
 from engine.history import HistoryWriter, fills_of

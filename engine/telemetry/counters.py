@@ -92,7 +92,7 @@ class CounterGroup:
     Each count is added to the value that an earlier process left.
     """
 
-    __slots__ = ("_indices", "_inherited", "_values")
+    __slots__ = ("_indices", "_inherited", "_values", "_written")
 
     def __init__(self, counters: Counters, names: Sequence[str], *, levels: Collection[str] = ()) -> None:
         """`levels` are the names of values that are no counts: they are written without
@@ -101,6 +101,9 @@ class CounterGroup:
         self._values = counters.values
         self._indices = tuple(map(counters.index, names))
         self._inherited = tuple(0 if name in levels else counters.get(name) for name in names)
+        # The counts of the last `write`: they are asked for 50 times a second, and most
+        # of them change seldom.
+        self._written: tuple[int, ...] = ()
 
     def write(self, counts: Iterable[int]) -> None:
         """Store the counts of this process, in the order of the names; ValueError for
@@ -108,12 +111,16 @@ class CounterGroup:
 
         A value beyond 64 bits is clamped.
         """
+        counts = tuple(counts)
+        if counts == self._written:
+            return
         values = self._values
         for index, inherited, count in zip(self._indices, self._inherited, counts, strict=True):
             try:  # hot: a comparison with both limits takes longer than the store
                 values[index] = inherited + count
             except ValueError:
                 values[index] = max(INT64_MIN, min(inherited + count, INT64_MAX))
+        self._written = counts
 
 
 def new_counters(names: Sequence[str]) -> Counters:

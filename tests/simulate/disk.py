@@ -45,6 +45,8 @@ class SimDisk:
         self.has_failed = False
         # Was there ever one? What the journal had not taken by then is lost with its process.
         self.has_lost = False
+        # How often the journal was written.
+        self.writes = 0
         # Was the key's file not written? Then only the clock keeps the nonces of two processes apart.
         self.keys_failed = False
 
@@ -59,6 +61,7 @@ class SimDisk:
     def write(self, descriptor: int, data: bytes) -> int:
         """Of the journal: all, some, or nothing of it; or the writer dies before, within or after it."""
         writer = self.writer
+        self.writes += 1
         if writer is not None:
             writer.point()
         if self.fails:

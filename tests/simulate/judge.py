@@ -28,7 +28,8 @@ from tests.simulate.network import Weather
 from tests.simulate.orders import TRADING_ROUTE, SimRouter
 from tests.simulate.venue import SimVenue
 
-CHECK_EVERY: Final = 200  # turns of the router, or half as many as there are orders to compare if those are more
+CHECK_EVERY: Final = 50  # writes of the journal, or a fourth as many as there are orders to compare if those are more
+TURNS_MAX: Final = 500  # of the router between two comparisons, if it writes nothing
 RECOVERED_S: Final = 8.0  # after the last fault every connection stands, and the switch has been refreshed
 STARVED_EVERY: Final = 16
 STARVED_NS: Final = 3 * NS_PER_S
@@ -56,7 +57,9 @@ class Judge:
         self._is_shut = False
         # Since when nothing goes wrong any more; None while it may.
         self.quiet_since: int | None = None
-        self._turns = self._checked_at = 0
+        # Turns of the router, and how many turns and writes there had been at the last comparison.
+        self._turns = self._turns_checked = self._writes_checked = 0
+        self._segment_checked: Path | None = None
         # How many orders had been accepted when exits were looked at last, and of each order that the router has sent
         # as an exit the name of that which it closes; and the entries of all brackets.
         self._exits_judged_at = 0
@@ -132,7 +135,9 @@ class Judge:
     # --- the router
 
     def after_turn(self, router: SimRouter) -> None:
-        """Every so often: the blotter is sound, and it is what the journal's bytes come to."""
+        """Every so often, and with each new segment: the blotter is sound, and it is what the
+        journal's bytes come to.
+        """
         self._turns += 1
         if router.core is not None and router.process.is_alive and self._exits_judged_at != self.accepted_count:
             self._exits_judged_at = self.accepted_count
@@ -140,11 +145,19 @@ class Judge:
         self._is_shut = router.core is not None and bool(router.core.gate.shut_reason)
         if self._turns % STARVED_EVERY == 0:
             self._look_for_starved(router)
-        if self._turns - self._checked_at >= CHECK_EVERY and router.core is not None:
-            blotter = router.core.blotter
-            if self._turns - self._checked_at >= (len(blotter.open) + len(blotter.ended)) // 2:
-                self._checked_at = self._turns
-                self.check_router(router)
+        if router.core is not None and self._is_check_due(router, router.core.blotter):
+            self._turns_checked, self._writes_checked = self._turns, self._disk.writes
+            self.check_router(router)
+
+    def _is_check_due(self, router: SimRouter, blotter: Blotter) -> bool:
+        writes = self._disk.writes - self._writes_checked
+        if not writes:
+            return self._turns - self._turns_checked >= TURNS_MAX
+        assert router.journal is not None
+        if router.journal.path != self._segment_checked:  # it begins with all that there is
+            self._segment_checked = router.journal.path
+            return True
+        return writes >= max(CHECK_EVERY, (len(blotter.open) + len(blotter.ended)) // 4)
 
     def _look_at_exits(self, blotter: Blotter) -> None:
         """Exits of brackets that have closed, and may still close, more than what opened them has filled."""

@@ -44,11 +44,16 @@ class Death(BaseException):
 class Timer:
     """A call that is still to come: what `asyncio` and the venue know as a handle."""
 
-    __slots__ = ("arguments", "call")
+    __slots__ = ("arguments", "call", "life", "process")
 
-    def __init__(self, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def __init__(
+        self, call: Callable[..., Any], arguments: tuple[Any, ...], process: "Process | None" = None, life: int = 0
+    ) -> None:
+        """Of this life of a process, or of nobody's: then it is called in any case."""
         self.call: Callable[..., Any] | None = call
         self.arguments = arguments
+        self.process = process
+        self.life = life
 
     def cancel(self) -> None:
         self.call = None
@@ -124,9 +129,12 @@ class Kernel(asyncio.AbstractEventLoop):
 
     def at(self, when: int, call: Callable[..., Any], *arguments: Any) -> Timer:
         """Call at a time of the monotonic clock; what is due already comes next."""
-        timer = Timer(call, arguments)
+        return self.put(when, Timer(call, arguments))
+
+    def put(self, when: int, timer: Timer) -> Timer:
+        """The same with a timer that is made already."""
         self._order += 1
-        heapq.heappush(self._heap, (max(when, self.now), self._order, timer))
+        heapq.heappush(self._heap, (when if when > self.now else self.now, self._order, timer))
         return timer
 
     def after(self, delay_ns: int, call: Callable[..., Any], *arguments: Any) -> Timer:
@@ -148,6 +156,9 @@ class Kernel(asyncio.AbstractEventLoop):
                 if self._same_moment > EVENTS_AT_ONCE_MAX:
                     raise Violation("time gets on", f"{EVENTS_AT_ONCE_MAX} events at one moment")
             self.steps += 1
+            process = timer.process
+            if process is not None and not process.may_call(timer):
+                continue
             try:
                 call(*timer.arguments)
             except Death as death:
@@ -214,7 +225,7 @@ class Process:
         # Which life this is.
         self.life = 0
         self._held_up = 0
-        self._deferred: list[tuple[int, Callable[..., Any], tuple[Any, ...]]] = []
+        self._deferred: list[Timer] = []
         # Points until it dies; None: it lives on.
         self._points_left: int | None = None
         # Told of each death, once it is dead.
@@ -275,18 +286,22 @@ class Process:
 
     def after(self, delay_ns: int, call: Callable[..., Any], *arguments: Any) -> Timer:
         """Call later, if this life lasts so long."""
-        return self.kernel.at(self.kernel.now + delay_ns, self._fire, self.life, call, arguments)
+        kernel = self.kernel
+        return kernel.put(kernel.now + delay_ns, Timer(call, arguments, self, self.life))
 
     def at(self, when: int, call: Callable[..., Any], *arguments: Any) -> Timer:
-        return self.kernel.at(when, self._fire, self.life, call, arguments)
+        return self.kernel.put(when, Timer(call, arguments, self, self.life))
 
-    def _fire(self, life: int, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        if life != self.life or not self.is_alive:
-            return
+    def may_call(self, timer: Timer) -> bool:
+        """Whether a call that is due may be made: not one of an earlier life. One of a process that is
+        held up is made when that is over.
+        """
+        if timer.life != self.life or not self.is_alive:
+            return False
         if self._held_up:
-            self._deferred.append((life, call, arguments))
-            return
-        call(*arguments)
+            self._deferred.append(timer)
+            return False
+        return True
 
     def hold(self, ns: int) -> None:
         """It is in the middle of something for so long (a callback that hangs): all others go on meanwhile."""
@@ -309,8 +324,8 @@ class Process:
         self._held_up -= 1
         if not self._held_up:
             deferred, self._deferred = self._deferred, []
-            for each in deferred:
-                self.kernel.at(self.kernel.now, self._fire, *each)
+            for timer in deferred:
+                self.kernel.put(self.kernel.now, timer)
 
 
 def _died_in_task(task: asyncio.Task[Any]) -> None:

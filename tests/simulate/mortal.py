@@ -36,6 +36,13 @@ class _NativeWriter:
     def __init__(self, writer: Any, process: Process) -> None:
         self._writer = writer
         self._process = process
+        # Asked for at each turn: bound once.
+        self.flush = getattr(writer, "flush", None)
+
+    @property
+    def cursor(self) -> int:
+        cursor: int = self._writer.cursor
+        return cursor
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._writer, name)

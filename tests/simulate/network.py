@@ -28,7 +28,9 @@ FORGOTTEN_NS: Final = 20 * NS_PER_S  # the venue's TCP takes so long to give up 
 TEXT, CLOSE = 1, 8  # opcodes
 EXECUTIONS: Final = b'{"channel":"executions","type":'
 GAP_PATIENCE_NS: Final = 15 * NS_PER_S  # longer than any pause between two requests for a snapshot, or a standstill
-POLL_NS: Final = 40 * NS_PER_MS  # "about every 20 ms": polls are most of a calm day's events
+# In a process "about every 20 ms". Most of a calm day's events are looks that find nothing, so
+# they are four times rarer here: what a frame or a ring brings is taken at once all the same.
+POLL_NS: Final = 80 * NS_PER_MS
 
 E = TypeVar("E")
 

@@ -34,7 +34,6 @@ from engine.orders.rings.account_ring import ACCOUNT_RECORD_BYTES
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
 from engine.private_feed.feed import PrivateFeed
-from engine.private_feed.process import WORK_INTERVAL_S
 from engine.processes.callback_words import StrategyWords
 from engine.processes.token_socket import NoToken as NoTokenGiven
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
@@ -46,15 +45,15 @@ from engine.topology import PRIVATE_FEED_COUNTERS
 from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
 from tests.simulate.disk import SimDisk, drop_descriptors
 from tests.simulate.feeds import SimFeed
-from tests.simulate.kernel import Death, Kernel, Process, SimClock
+from tests.simulate.kernel import Death, Kernel, Process, SimClock, Timer
 from tests.simulate.mortal import mortal
-from tests.simulate.network import GapOverhearer, SimConnection, Weather
+from tests.simulate.network import POLL_NS, GapOverhearer, SimConnection, Weather
 from tests.simulate.rest import RestWeather, SimRest
 from tests.simulate.venue import SimVenue
 
 WAKE_NS_MAX: Final = 100 * NS_PER_US
 NOTICED_NS_MAX: Final = 5 * NS_PER_MS
-WORK_NS: Final = 2 * int(WORK_INTERVAL_S * NS_PER_S)  # as the polls of a connection
+WORK_NS: Final = POLL_NS  # between the looks of the two private processes that nothing has woken
 COMMAND_SLOTS: Final = 64
 REPORT_SLOTS: Final = 256
 PRIVATE_ROUTE, TRADING_ROUTE = "private", "trading"
@@ -159,7 +158,10 @@ class SimRouter:
         self._began_at = MonoNs(0)
         self._lives = 0
         self._is_scheduled = False
+        # When the router wants its next turn though nothing comes, and what will give it, WORK_NS
+        # after the last.
         self._timer_at = 0
+        self._timer: Timer | None = None
         # The end under way, of an engine that is gone.
         self._ending: Any = None
         # Who waits for a token of this life.
@@ -300,10 +302,16 @@ class SimRouter:
         self._after_work()
         if self._router.ready():
             self.wake()
-        due = self._router.next_timer()
-        if due != self._timer_at:
-            self._timer_at = due
-            self.process.at(due, self.wake)
+        if self._router.next_timer() != self._timer_at:
+            self._timer_at = self._router.next_timer()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self.process.after(WORK_NS, self._timer_rang)
+
+    def _timer_rang(self) -> None:
+        """What is due by time alone: a turn, unless one is about to come."""
+        if not self._is_scheduled:
+            self._turn()
 
     def _on_events(self, events: Sequence[TradingEvent]) -> None:
         self._world.disk.writer = self.process

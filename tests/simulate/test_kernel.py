@@ -73,6 +73,19 @@ def test_a_process_that_hangs_holds_up_itself_alone():
     assert told == ["begins", "went on", "ends", "waited"]
 
 
+def test_what_waited_for_a_process_that_hangs_can_still_be_cancelled():
+    """A call that is due meanwhile is the same call: who holds its handle ends it."""
+    kernel, told = Kernel(1), []
+    slow = Process(kernel, "slow")
+    slow.begin()
+    slow.stop_for(100)
+    handle = slow.after(20, told.append, "called")
+    kernel.after(50, handle.cancel)
+    kernel.run_until(BEGAN_MONO_NS + 200)
+
+    assert told == []
+
+
 def test_awaiting_is_by_virtual_time():
     """Coroutines sleep on the kernel's heap."""
     kernel, told = Kernel(1), []

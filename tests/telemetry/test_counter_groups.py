@@ -20,6 +20,20 @@ def test_a_successor_counts_on_from_where_its_predecessor_ended():
     assert counters.snapshot() == {"frames": 0, "gaps": 7, "state": 1, "heartbeat_ns": 0}
 
 
+def test_counts_that_did_not_change_are_not_stored_again():
+    """They are asked for many times a second, and change seldom; one that changed has all of them stored."""
+    counters = new_counters(NAMES)
+    group = CounterGroup(counters, ("gaps", "state"))
+    group.write((3, 2))
+    counters.set("gaps", 0)
+    group.write((3, 2))
+    unchanged = counters.get("gaps")
+    group.write((3, 4))
+
+    assert unchanged == 0
+    assert (counters.get("gaps"), counters.get("state")) == (3, 4)
+
+
 @pytest.mark.parametrize("count", [2**70, -(2**70)])
 def test_a_count_beyond_64_bits_is_clamped(count):
     """What is counted does not end the process that counts it."""

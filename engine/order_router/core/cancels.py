@@ -46,22 +46,25 @@ class OrderCancels:
         self._rates = rates
         self._by_rest = by_rest
         self._now = now
-        # When the next cancel of each order is due.
+        # When the next cancel of each order is due, and the earliest of these times.
         self._due: dict[str, MonoNs] = {}
+        self._next_at = MonoNs(0)
         # Cancels sent for each order; the pause between them doubles with each.
         self._attempts: dict[str, int] = {}
         self.sent = 0
 
     def want(self, key: str) -> None:
         """Cancel an open order, from the next `send` on until it has ended."""
-        self._due.setdefault(key, MonoNs(0))
+        if key not in self._due:
+            self._due[key] = self._next_at = MonoNs(0)
 
     def retry(self, key: str, after_ns: int = 0) -> None:
         """Make the next cancel of an order due in `after_ns` nanoseconds. No effect unless
         its end is wanted.
         """
         if key in self._due:
-            self._due[key] = MonoNs(self._now.mono + after_ns)
+            at = self._due[key] = MonoNs(self._now.mono + after_ns)
+            self._next_at = min(self._next_at, at)
 
     def resume(self) -> None:
         """After a restart, take up the cancels that the journal holds as wanted."""
@@ -71,8 +74,12 @@ class OrderCancels:
 
     def send(self, now: MonoNs, *, is_maintenance: bool) -> None:
         """Send the cancels that are due at `now`; in maintenance they stay due."""
-        if not self._due:
+        if not self._due or now < self._next_at:
             return
+        self._send_due(now, is_maintenance=is_maintenance)
+        self._next_at = min(self._due.values(), default=MonoNs(0))
+
+    def _send_due(self, now: MonoNs, *, is_maintenance: bool) -> None:
         due = [order for key, at in list(self._due.items()) if (order := self._ready(key, at, now)) is not None]
         if is_maintenance:
             due = []

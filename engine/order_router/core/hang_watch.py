@@ -40,17 +40,18 @@ class HangWatch:
         self._stills = {strategy: _Still() for strategy in strategies}
         self._host = _Still()
         self._hang_ns_max = hang_ns_max
+        self._most_s = f"{hang_ns_max / NS_PER_S:g} s"
         self._looked_at = MonoNs(0)
 
     def look(self, now: MonoNs) -> dict[str, str]:
         """The strategies that hang at `now`, each with a sentence that says how."""
         step_ns = min(now - self._looked_at, STEP_NS_MAX) if self._looked_at else 0
         self._looked_at = now
-        most_s = f"{self._hang_ns_max / NS_PER_S:g} s"
+        most_s = self._most_s
         hanging: dict[str, str] = {}
-        for strategy in self._stills:
+        for strategy, still in self._stills.items():
             began, callback = self._words.callback(strategy)
-            if self._stills[strategy].look(began, step_ns) >= self._hang_ns_max:
+            if still.look(began, step_ns) >= self._hang_ns_max:
                 hanging[strategy] = f"{strategy} has not returned from {callback} for {most_s}"
         if self._host.look(self._words.heartbeat_ns(), step_ns) >= self._hang_ns_max:
             # A strategy inside a callback holds the others up; the heartbeat may have

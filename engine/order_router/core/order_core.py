@@ -579,6 +579,8 @@ class OrderCore:
         """
         now = self._now.mono
         for strategy, outbox in self.records.outboxes.items():
+            if not outbox.is_behind and strategy not in self._behind:
+                continue
             if outbox.is_behind:
                 since = MonoNs(self._behind.get(strategy, now) - BEHIND_MARGIN_NS)
                 outbox.catch_up(lambda strategy=strategy, since=since: self.everything(strategy, since))  # type: ignore[misc]

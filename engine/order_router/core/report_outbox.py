@@ -39,6 +39,8 @@ class ReportOutbox:
     def __init__(self, strategy: str, publisher: ReportPort) -> None:
         self.strategy = strategy
         self._publisher = publisher
+        # Whether reports were published that the strategy may not have been woken for.
+        self._is_flushed = True
         # Reports that found the ring full, oldest first.
         self._held_back: deque[Report] = deque()
         # Reports dropped since the strategy fell behind, and the kept ones that no later
@@ -102,12 +104,13 @@ class ReportOutbox:
             self.resyncs += 1
         while self._held_back and self._publish(self._held_back[0]):
             self._held_back.popleft()
-        self._publisher.flush()
+        self.flush()
 
     def _publish(self, report: Report) -> bool:
         """Publish a report; False if the ring is full."""
         if not self._publisher.try_publish(REPORTS.pack(report)):
             return False
+        self._is_flushed = False
         if type(report) is Fill:
             self.fill_told = report.exec_id
         return True
@@ -116,7 +119,9 @@ class ReportOutbox:
         """Make the published reports visible to the strategy; call it at the end of a
         burst.
         """
-        self._publisher.flush()
+        if not self._is_flushed:
+            self._is_flushed = True
+            self._publisher.flush()
 
 
 def _is_told_once(report: Report) -> bool:

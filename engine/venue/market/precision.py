@@ -42,15 +42,18 @@ def relisted(pair: PairSpec, price_decimals: int, qty_decimals: int) -> PairSpec
     return after
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change:
     """The conversion from one precision to another."""
 
-    before: PairSpec
-    after: PairSpec
+    def __init__(self, before: PairSpec, after: PairSpec) -> None:
+        self.before = before
+        self.after = after
+        self._price_shift = after.price_decimals - before.price_decimals
+        self._qty_shift = after.qty_decimals - before.qty_decimals
 
     def price(self, ticks: PriceTicks) -> PriceTicks:
         """The nearest price, at least one tick."""
-        return PriceTicks(max(1, _shifted(ticks, self._price_shift)))
+        return PriceTicks(_shifted(ticks, self._price_shift) or 1)
 
     def outward(self, ticks: PriceTicks, is_bid: bool) -> PriceTicks:
         """The nearest price that is no better for the other side."""
@@ -61,7 +64,7 @@ class Change(msgspec.Struct, frozen=True):
 
     def qty(self, lots: QtyLots) -> QtyLots:
         """The nearest quantity; at least one lot for anything above 0."""
-        return QtyLots(max(1, _shifted(lots, self._qty_shift))) if lots else lots
+        return QtyLots(_shifted(lots, self._qty_shift) or 1) if lots else lots
 
     def cost(self, cost: int) -> int:
         """A sum of ticks × lots."""
@@ -83,14 +86,6 @@ class Change(msgspec.Struct, frozen=True):
             return f'"{match[1]}":{Decimal(match[2]):.{decimals}f}'
 
         return _NUMBER.sub(printed, text)
-
-    @property
-    def _price_shift(self) -> int:
-        return self.after.price_decimals - self.before.price_decimals
-
-    @property
-    def _qty_shift(self) -> int:
-        return self.after.qty_decimals - self.before.qty_decimals
 
 
 def _shifted(units: int, shift: int) -> int:

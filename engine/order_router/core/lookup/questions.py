@@ -223,6 +223,8 @@ class OrderQuestions:
         if (request := self._found_unlisted.request) is not None:
             take = partial(self._take_fills, self._found_unlisted)
             return Question(request, order_replies.read_query_trades, take, Urgency.TRUTH)
+        if not self._unlisted:
+            return None
         self._account_for([key for key in self._unlisted if not self._ids_of([key])])  # forgotten since
         now = self._now.mono
         keys = [key for key, at in self._unlisted.items() if at <= now][: rest_requests.QUERY_IDS_MAX]
@@ -411,6 +413,8 @@ class OrderQuestions:
         """Start one search for all orders in doubt that are due, including those of a
         search that has made no call yet.
         """
+        if not self._doubts:
+            return
         in_doubt = {order.key: order for order in self._blotter.in_doubt()}
         for key in [key for key in self._doubts if key not in in_doubt]:
             doubt = self._doubts.pop(key)

@@ -144,6 +144,8 @@ class FoundOrders:
     @property
     def request(self) -> RestRequest | None:
         """The call for missing fills; None if there are none."""
+        if not self._waiting:
+            return None
         ids = self._to_ask
         return rest_requests.query_trades(ids) if ids else None
 

@@ -1,0 +1,162 @@
+"""HTTP itself: one request over kept connections, by aiohttp, and words for failures.
+
+`engine.net.https` imports this module with the first request that a process makes: aiohttp
+is a third of a feed's start, and a feed whose WebSocket serves asks nothing.
+"""
+
+import os
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from types import SimpleNamespace
+from typing import Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from engine.errors import EngineError
+from engine.net.resolver import Resolver, Unreachable
+
+CONNECT_DEADLINE_S: Final = 4.0  # DNS, TCP and TLS
+KEPT_S: Final = 10.0  # an idle connection; the longer it is kept, the likelier it is dead when it is used
+CONNECTIONS_MAX: Final = 4
+CHUNK_BYTES: Final = 64 * 1024
+RETRY_AFTER_S_MAX: Final = 3600
+FAILURES: Final = (aiohttp.ClientError, OSError, EngineError, ValueError, EOFError)
+"""What `HttpSession.ask` raises when there is no complete answer."""
+
+
+class HttpSession:
+    """Kept connections to one service, on one event loop."""
+
+    def __init__(self, base_url: str, resolver: Resolver, tls: ssl.SSLContext | bool) -> None:
+        self._base_url = base_url
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_note_beginning)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                resolver=_KnownAddresses(resolver),
+                use_dns_cache=False,  # the resolver remembers addresses itself
+                ssl=tls,
+                limit=CONNECTIONS_MAX,
+                keepalive_timeout=KEPT_S,
+            ),
+            # The caller has the deadline of the whole.
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_DEADLINE_S, sock_connect=CONNECT_DEADLINE_S),
+            headers={"User-Agent": _user_agent(), "Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[trace],
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | None,
+        body: bytes,
+        begin: Callable[[], None],
+        body_bytes_max: int,
+    ) -> tuple[int, bytes, int]:
+        """Status, body and seconds to stay away of a complete answer; raises one of
+        FAILURES.
+
+        `begin` is called before the first byte is given to the socket.
+        """
+        async with self._session.request(
+            method,
+            URL(self._base_url + target, encoded=True),
+            headers=headers,
+            data=body or None,
+            allow_redirects=False,
+            trace_request_ctx=begin,
+        ) as answer:
+            received = bytearray()
+            async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+                received += chunk
+                if len(received) > body_bytes_max:
+                    answer.close()
+                    raise ValueError(f"the answer is longer than {body_bytes_max:,} bytes")
+            return answer.status, bytes(received), _retry_after_s(answer.headers.get("Retry-After", ""))
+
+
+async def _note_beginning(_: object, context: SimpleNamespace, __: object) -> None:
+    """aiohttp calls this right before it gives the first byte to the socket."""
+    context.trace_request_ctx()
+
+
+class _KnownAddresses(AbstractResolver):
+    """Adapts our resolver, with its deadline and its memory, to aiohttp."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        try:
+            addresses = await self._resolver.addresses(host, port)
+        except Unreachable as error:
+            raise OSError(str(error)) from None
+        return [
+            ResolveResult(hostname=host, host=sockaddr[0], port=sockaddr[1], family=kind, proto=0, flags=0)
+            for kind, sockaddr in addresses
+            if family in (socket.AF_UNSPEC, kind)
+        ]
+
+    async def close(self) -> None:
+        """No effect: there is nothing to close."""
+
+
+def words_for(error: Exception, patience_s: float) -> str:
+    """Describe what went wrong, without an address or a header."""
+    match error:
+        case aiohttp.ServerTimeoutError() | aiohttp.ConnectionTimeoutError():
+            return f"no connection within {CONNECT_DEADLINE_S:g} s"
+        case TimeoutError():
+            return f"no answer within {patience_s:g} s"
+        case aiohttp.ClientConnectorCertificateError():
+            inner = error.certificate_error
+            return f"certificate refused: {getattr(inner, 'verify_message', None) or inner}"
+        case aiohttp.ClientConnectorSSLError():
+            return f"TLS failed: {getattr(error.os_error, 'reason', None) or error.os_error}"
+        case aiohttp.ClientConnectorError():
+            return f"cannot connect: {_system_words(error.os_error)}"
+        case aiohttp.ServerDisconnectedError():
+            return "the server closed the connection without an answer"
+        case aiohttp.ClientPayloadError():
+            return "the answer broke off"
+        case aiohttp.ClientResponseError():
+            return f"not an HTTP answer: {error.message}"
+        case OSError():
+            return _system_words(error)
+        case _:
+            return str(error) or type(error).__name__
+
+
+def _system_words(error: OSError) -> str:
+    """The operating system's message; event loops put words of their own into `strerror`."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _retry_after_s(wish: str) -> int:
+    wish = wish.strip()
+    with suppress(ValueError):
+        if wish.isascii() and wish.isdigit() and len(wish) < 10:
+            return min(int(wish), RETRY_AFTER_S_MAX)
+    return 0
+
+
+def _user_agent() -> str:
+    with suppress(PackageNotFoundError):
+        return f"kraken-engine/{version('kraken-engine')}"
+    return "kraken-engine"
