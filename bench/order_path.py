@@ -63,6 +63,18 @@ OPEN_LIMITS = RiskLimits(  # every check is made, none ever refuses
 )
 
 
+class MarkedPublisher(Publisher):
+    """Notes when it last flushed a record: its subscriber, in a process of its own, goes on from there."""
+
+    flushed_ns = 0
+    flushed_cursor = 0
+
+    def flush(self) -> None:
+        super().flush()
+        if self.cursor != self.flushed_cursor:
+            self.flushed_cursor, self.flushed_ns = self.cursor, time.perf_counter_ns()
+
+
 class Frames:
     """In place of the connection: writes every request to a socket whose other end nobody waits at."""
 
@@ -113,6 +125,10 @@ class Stamps:
     def begin(self, name: str) -> None:
         """What `wrap_until` measures under `name` begins here."""
         self._began_ns[name] = time.perf_counter_ns()
+
+    def note(self, name: str, took_ns: int) -> None:
+        """What somebody else has measured."""
+        self._took_ns[name] = took_ns
 
     def wrap_until(self, owner: Any, method: str, name: str) -> None:
         """Have the time from `begin(name)` to the end of a call of `owner.method` measured."""
@@ -171,9 +187,12 @@ class OrderPath:
                 (REPORT_RECORD_BYTES, REPORT_SLOTS),
             )
         )
-        self.commands_in, self.commands_out = Publisher(command, [(0, self.eventfd)]), GatedSubscriber(command)
-        self.account_in, self.account_out = Publisher(account, [(0, self.eventfd)]), GatedSubscriber(account)
-        self.reports_in, self.reports_out = Publisher(report, [(0, self.eventfd)]), GatedSubscriber(report)
+        self.commands_in, self.account_in, self.reports_in = (
+            MarkedPublisher(memory, [(0, self.eventfd)]) for memory in (command, account, report)
+        )
+        self.commands_out, self.account_out, self.reports_out = (
+            GatedSubscriber(memory, is_sized=True) for memory in (command, account, report)
+        )
 
         self.frames = Frames()
         self.session = TradingSession(TradingSettings(answer_deadline_ns=FOREVER_NS))

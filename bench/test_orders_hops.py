@@ -17,7 +17,6 @@ from bare_client import decode_answer, decode_rows
 from order_path import QTY, SYMBOL, TOKEN, OrderPath, Stamps
 from rig import interleave
 
-from engine.kraken.trading.order_requests import LimitOrderText
 from engine.strategy.orders import Order
 
 JOURNEYS = 1500
@@ -65,7 +64,9 @@ def journeys(path: OrderPath, stamps: Stamps, nap_s: float, first: int) -> list[
     for number in range(first, first + JOURNEYS):
         stamps.begin_journey()
         nap(nap_s)
+        called_at = time.perf_counter_ns()
         order = path.submit()
+        stamps.note("to_ring", path.commands_in.flushed_ns - called_at)
         nap(nap_s)
         stamps.begin("to_bytes")
         path.route()
@@ -80,44 +81,33 @@ def journeys(path: OrderPath, stamps: Stamps, nap_s: float, first: int) -> list[
 
 
 @pytest.mark.parametrize("pace", NAP_S)
-def test_strategy_to_wire(benchmark: Any, path: OrderPath, monkeypatch: pytest.MonkeyPatch, pace: str) -> None:
-    """`to_bytes` is the strategy's call and the router's turn up to the bytes, with nothing measured between; the hops
-    are of a second pass, whose stamps cost something themselves. `desk` is the call, up to the record in the ring; the
-    rest is the router's.
+def test_strategy_to_wire(benchmark: Any, path: OrderPath, pace: str) -> None:
+    """`to_bytes` is the strategy's call up to the record in the ring, where the router's own process goes on, and the
+    router's turn up to the bytes, with nothing measured between. The hops are of a second pass, whose stamps cost
+    something themselves: `desk` is the whole call, the rest is the router's. What is compiled has no hops.
     """
     whole, stamps, nap_s = Stamps(), Stamps(), NAP_S[pace]
-    whole.wrap(path, "submit", "desk")
     whole.wrap_until(path.frames, "send", "to_bytes")
     bare_us = benchmark.pedantic(journeys, args=(path, whole, nap_s, 0), rounds=1)
 
     stamps.wrap(path, "submit", "desk")
     stamps.wrap(path, "route", "router")
-    stamps.wrap(path.core.plain_orders, "take", "entry")
-    stamps.wrap(path.core.quick_check, "allows_limit", "risk")
-    stamps.wrap(path.core.rates, "wait_ns", "counter")
-    stamps.wrap(path.core.rates, "charge", "counter")
-    stamps.wrap(path.core.records, "write", "journal")
+    stamps.wrap_until(path.core.records, "write_encoded", "to_journal")
+    stamps.wrap(path.core.records, "write_encoded", "journal")
     stamps.wrap(path.core.records, "apply", "apply")
     stamps.wrap(path.frames, "send", "socket")
-    with monkeypatch.context() as patch:
-        patch.setattr(LimitOrderText, "write", LimitOrderText.write)  # put back what wrap replaces
-        stamps.wrap(LimitOrderText, "write", "encode")
-        journeys(path, stamps, nap_s, JOURNEYS)
+    journeys(path, stamps, nap_s, JOURNEYS)
 
     us = stamps.median_us
-    inner = us("risk") + us("counter") + us("encode") + us("journal") + us("socket")
     found = {
         "desk": us("desk"),
-        "ring": us("router") - us("entry"),
-        "risk_and_board": us("risk"),
-        "counter": us("counter"),
-        "encode": us("encode"),
+        "checks_and_text": us("to_journal") - us("journal"),
         "journal": us("journal"),
         "send": us("socket"),
-        "entry_itself": us("entry") - inner - us("apply"),
         "apply_and_report": us("apply"),
         "all": us("desk") + us("router"),
-        "to_bytes": whole.median_us("desk") + whole.median_us("to_bytes"),
+        "to_ring": whole.median_us("to_ring"),
+        "to_bytes": whole.median_us("to_ring") + whole.median_us("to_bytes"),
     }
     bare = median(bare_us)
     benchmark.extra_info.update({name: round(took, 1) for name, took in found.items()})
@@ -205,7 +195,11 @@ def test_risk_beside_open_orders(benchmark: Any, path: OrderPath, open_orders: i
 
 @pytest.mark.parametrize("pace", NAP_S)
 def test_wire_to_callback(benchmark: Any, path: OrderPath, pace: str) -> None:
-    """An order's answer, and the two frames of its fill, until the strategy would be called."""
+    """An order's answer, and the two frames of its fill, until the strategy would be called.
+
+    `answer_told` and `fill_told` are the router's turn up to the waking of the strategy: of the answer, and of the
+    trade's row.
+    """
     stamps, nap_s = Stamps(), NAP_S[pace]
     bare: dict[str, list[float]] = {"answer": [], "fill": []}
     for owner, method, name in (
@@ -232,7 +226,9 @@ def test_wire_to_callback(benchmark: Any, path: OrderPath, pace: str) -> None:
             answer, (trade, filled) = path.ack_frame(order, number), path.fill_frames(order, number)
             stamps.begin_journey()
             nap(nap_s)
+            began = time.perf_counter_ns()
             path.answer(answer)
+            stamps.note("told", path.reports_in.flushed_ns - began)
             nap(nap_s)
             path.news()
             stamps.end_journey()
@@ -242,7 +238,10 @@ def test_wire_to_callback(benchmark: Any, path: OrderPath, pace: str) -> None:
                 nap(nap_s)
                 path.execute(frame)
                 nap(nap_s)
+                began = time.perf_counter_ns()
                 path.route()
+                if frame is trade:
+                    stamps.note("told", path.reports_in.flushed_ns - began)
                 nap(nap_s)
                 path.news()
             stamps.end_journey()
@@ -258,10 +257,12 @@ def test_wire_to_callback(benchmark: Any, path: OrderPath, pace: str) -> None:
         "answer": ack("router") + ack("desk"),
         "answer_session": ack("session"),
         "answer_router": ack("router") - ack("session"),
+        "answer_told": ack("told"),
         "answer_desk": ack("desk"),
         "fill": fill("private_feed") + fill("router") + fill("desk"),
         "fill_private_feed": fill("private_feed"),
         "fill_router": fill("router"),
+        "fill_told": fill("told"),
         "fill_router_decide": fill("decide"),
         "fill_router_journal": fill("journal"),
         "fill_router_blotter": fill("blotter"),

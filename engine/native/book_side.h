@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "digits.h"
+
 #ifndef SIDE_REALLOC
 #include <stdlib.h>
 #define SIDE_REALLOC realloc
@@ -36,17 +38,6 @@ typedef struct {
     Token tokens[CHECKSUM_LEVELS];
     char text[(CHECKSUM_LEVELS + 1) * TOKEN_BYTES]; /* the joint writes whole tokens: room for one more */
 } BookSide;
-
-static inline int put_number(char *out, uint64_t value) {
-    char digits[20];
-    int size = 0;
-    do {
-        digits[size++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    for (int k = 0; k < size; k++) out[k] = digits[size - 1 - k];
-    return size;
-}
 
 static inline void token_make(Token *token, int64_t ticks, int64_t lots) {
     int size = put_number(token->text, (uint64_t)ticks);

@@ -124,6 +124,8 @@ cdef enum:
     BELLS_MAX = 64
     READ_TRIES_MAX = 8
     LAP_BACKLOG_DIVISOR = 4
+    SIZE_BYTES = 4
+    SIZE_BITS = 0x7FFFFFFF
 
 cdef uint64_t GATE_CLOSED = 0xFFFFFFFFFFFFFFFF
 
@@ -259,6 +261,7 @@ cdef class Publisher:
     cdef uint64_t* bells[BELLS_MAX]
     cdef uint64_t rung_sleeps[BELLS_MAX]
     cdef int eventfds[BELLS_MAX]
+    cdef uint32_t* used  # of each slot, the bytes that may be other than zero: only those are cleared
     cdef readonly uint64_t cursor
     cdef readonly uint64_t full_count
 
@@ -273,6 +276,12 @@ cdef class Publisher:
         self.slot_count = layout.slot_count
         self.mask = self.slot_count - 1
         self.room = layout.record_bytes
+        PyMem_Free(self.used)
+        self.used = <uint32_t*>PyMem_Malloc(self.slot_count * sizeof(uint32_t))
+        if self.used == NULL:
+            raise MemoryError
+        for k in range(<int>self.slot_count):
+            self.used[k] = <uint32_t>self.room
         self.gate_count = layout.gate_count
         self.is_gated = layout.mode != 0
         self.free_upto = self.full_count = 0
@@ -288,6 +297,9 @@ cdef class Publisher:
         self.flushed = self.cursor
         for k in range(self.bell_count):
             ring_bell(self.eventfds[k])
+
+    def __dealloc__(self):
+        PyMem_Free(self.used)
 
     cdef inline uint64_t* slot_of(self, uint64_t sequence) noexcept nogil:
         return self.slots + (sequence & self.mask) * self.slot_words
@@ -312,7 +324,9 @@ cdef class Publisher:
 
     cdef inline void put(self, const char* record, size_t size) noexcept nogil:
         cdef uint64_t sequence = self.cursor + 1
-        store_stamped(self.slot_of(sequence), sequence, record, size, self.room)
+        cdef uint32_t* used = self.used + (sequence & self.mask)
+        store_stamped(self.slot_of(sequence), sequence, record, size, used[0] if used[0] > size else size)
+        used[0] = <uint32_t>size
         store_release(self.words + CURSOR, sequence)
         self.cursor = sequence
 
@@ -373,7 +387,16 @@ cdef class Reader:
     cdef uint64_t* slots
     cdef uint64_t slot_words, slot_count, mask
     cdef Py_ssize_t room
+    cdef bint is_sized  # records begin with their size
     cdef public uint64_t next_sequence
+
+    cdef inline Py_ssize_t size_in(self, uint64_t* stamp) noexcept nogil:
+        """How much of a slot to copy."""
+        cdef uint32_t more
+        if not self.is_sized:
+            return self.room
+        more = (<uint32_t*>(stamp + 1))[0] & SIZE_BITS
+        return <Py_ssize_t>more + SIZE_BYTES if <Py_ssize_t>more <= self.room - SIZE_BYTES else self.room
 
     cdef int attach(self, memory, bint writable) except -1:
         find_ring_names()
@@ -423,9 +446,11 @@ cdef class Reader:
         The publisher overwrites in order, so if it has not begun with the first it has begun with none of them.
         """
         cdef uint64_t sequence
+        cdef uint64_t* stamp
         cdef list records = []
         for sequence in range(first, last + 1):
-            records.append(PyBytes_FromStringAndSize(<char*>(self.slot_of(sequence) + 1), self.room))
+            stamp = self.slot_of(sequence)
+            records.append(PyBytes_FromStringAndSize(<char*>(stamp + 1), self.size_in(stamp)))
         copied()
         return records if load_relaxed(self.slot_of(first)) == first else None
 
@@ -533,9 +558,10 @@ cdef class GatedSubscriber(Reader):
     cdef uint64_t released
     cdef readonly uint64_t received_count
 
-    def __init__(self, memory, gate=0):
+    def __init__(self, memory, gate=0, *, bint is_sized=False):
         cdef uint64_t consumed, cursor
         self.attach(memory, True)
+        self.is_sized = is_sized
         self.gate = self.words + <uint64_t>self.layout.gate_word(gate)
         consumed, cursor = load_acquire(self.gate), load_acquire(self.words + CURSOR)
         # As the portable one, where `cursor - consumed` may be negative.
@@ -560,7 +586,7 @@ cdef class GatedSubscriber(Reader):
             if found > sequence:
                 raise self.overrun()
             return None
-        record = PyBytes_FromStringAndSize(<char*>(stamp + 1), self.room)
+        record = PyBytes_FromStringAndSize(<char*>(stamp + 1), self.size_in(stamp))
         copied()
         if load_relaxed(stamp) != sequence:
             raise self.overrun()

@@ -136,8 +136,8 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
         written_in_run=opened.of_run, unwritten=opened.unwritten,
     )  # fmt: skip
     router = OrderRouter(
-        core, now, commands=GatedSubscriber(memories[launch.command_fd]),
-        account=GatedSubscriber(memories[launch.account_fd]), clock=clock,
+        core, now, commands=GatedSubscriber(memories[launch.command_fd], is_sized=True),
+        account=GatedSubscriber(memories[launch.account_fd], is_sized=True), clock=clock,
     )  # fmt: skip
     routers.append(router)
     return RouterShell(

@@ -15,9 +15,10 @@ Pure, as `risk` is; `changed` must be called for every order that a record has c
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from engine.market import Pair
+from engine.native import ORDERS
 from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.life import OrderState
 from engine.orders.positions import Positions
@@ -47,7 +48,10 @@ class Best(Protocol):
 class _Open:
     """The open orders and the position of one pair, in one scale."""
 
-    __slots__ = ("buy_lots", "buys", "odd", "parts", "position", "price_decimals", "qty_decimals", "sell_lots", "sells")
+    __slots__ = (
+        "buy_lots", "buys", "numbers", "odd", "parts", "position", "price_decimals", "qty_decimals", "sell_lots",
+        "sells",
+    )  # fmt: skip
 
     def __init__(self, price_decimals: int, qty_decimals: int) -> None:
         self.price_decimals = price_decimals
@@ -63,6 +67,16 @@ class _Open:
         self.sells: list[int] = []
         # The position of all strategies, rounded down and up to lots.
         self.position = (0, 0)
+        # The same for the compiled path, after every change; None where there is none.
+        self.numbers: Any = None if ORDERS is None else ORDERS.OwnNumbers()
+
+    def tell(self) -> None:
+        """Bring `numbers` up to date."""
+        if self.numbers is not None:
+            self.numbers.store(
+                len(self.parts), self.buy_lots, self.sell_lots, *self.position, self.sells[0] if self.sells else None,
+                self.buys[-1] if self.buys else None, self.price_decimals, self.qty_decimals, bool(self.odd),
+            )  # fmt: skip
 
     def is_in_scale_of(self, order: TrackedOrder) -> bool:
         """True if the order's amounts are in the same units."""
@@ -161,8 +175,8 @@ class QuickCheck:
         self._risk = risk
         self._positions = positions
         self._best = best
-        self._open: dict[str, _Open] = {}
-        self._bounds: dict[str, _Bounds] = {}
+        self.own: dict[str, _Open] = {}
+        self.bounds: dict[str, _Bounds] = {}
 
     def begin(self, orders: Iterable[TrackedOrder]) -> None:
         """Count these open orders."""
@@ -172,9 +186,9 @@ class QuickCheck:
     def changed(self, order: TrackedOrder, is_fill: bool = False) -> None:
         """Note that a record, perhaps of a fill, was applied to an order."""
         symbol = order.intent.symbol
-        own = self._open.get(symbol)
+        own = self.own.get(symbol)
         if own is None or not (own.parts or own.odd or own.is_in_scale_of(order)):
-            own = self._open[symbol] = _Open(order.price_decimals, order.qty_decimals)
+            own = self.own[symbol] = _Open(order.price_decimals, order.qty_decimals)
             is_fill = True
         part = own.part_of(order) if order.is_open else None
         own.set(order.key, part)
@@ -184,11 +198,13 @@ class QuickCheck:
             own.odd.discard(order.key)
         if is_fill:
             own.hold(self._positions.total_qty(symbol))
+        own.tell()
 
     def moved(self, symbol: str) -> None:
         """Note that the position in a pair has changed without a fill."""
-        if (own := self._open.get(symbol)) is not None:
+        if (own := self.own.get(symbol)) is not None:
             own.hold(self._positions.total_qty(symbol))
+            own.tell()
 
     def allows(self, strategy: str, intent: OrderIntent, pair: Pair, now: MonoNs) -> bool:
         """True if this new order may be sent at once, alone. False: `Risk.refusal` must
@@ -218,9 +234,9 @@ class QuickCheck:
         """
         # Hot: an order passes here once.
         risk, symbol = self._risk, pair.symbol
-        bounds, own = self._bounds_of(pair, now), self._open.get(symbol)
+        bounds, own = self._bounds_of(pair, now), self.own.get(symbol)
         if own is None:
-            own = self._open[symbol] = self._begin_pair(pair)
+            own = self.own[symbol] = self._begin_pair(pair)
         return (
             len(own.parts) < bounds.orders_max
             and self._is_within(bounds, own, side, ticks, price_decimals, lots, qty_decimals, lots)
@@ -232,7 +248,7 @@ class QuickCheck:
         """True if this open order may be amended so at once. False: `Risk.amend_refusal`
         must decide.
         """
-        bounds, own, intent = self._bounds_of(pair, now), self._open.get(pair.symbol), order.intent
+        bounds, own, intent = self._bounds_of(pair, now), self.own.get(pair.symbol), order.intent
         part = None if own is None else own.parts.get(order.key)
         ticks = order.limit_price if amendment.limit_price is None else amendment.limit_price
         lots = order.qty if amendment.qty is None else amendment.qty
@@ -265,7 +281,7 @@ class QuickCheck:
         if (
             not bounds.is_open
             or risk.mode is not TradingMode.ACTIVE
-            or risk.is_tight
+            or risk.tight is not None
             or own.odd
             or own.qty_decimals != qty_decimals
             or own.price_decimals != price_decimals
@@ -300,11 +316,11 @@ class QuickCheck:
         """
         keys: dict[str, set[str]] = {}
         for order in open_orders:
-            own = self._open[order.symbol]
+            own = self.own[order.symbol]
             keys.setdefault(order.symbol, set()).add(order.key)
             assert own.parts.get(order.key) == own.part_of(order)
             assert (order.key in own.odd) == (own.part_of(order) is None)
-        for symbol, own in self._open.items():
+        for symbol, own in self.own.items():
             assert own.parts.keys() | own.odd == keys.get(symbol, set())
             parts = own.parts.values()
             assert own.buy_lots == sum(left for is_buy, left, _ in parts if is_buy)
@@ -316,12 +332,13 @@ class QuickCheck:
             assert own.position[1] - own.position[0] <= 1
 
     def _bounds_of(self, pair: Pair, now: MonoNs) -> _Bounds:
-        bounds = self._bounds.get(pair.symbol)
+        bounds = self.bounds.get(pair.symbol)
         if bounds is None or bounds.pair is not pair or bounds.cap != self._risk.open_orders_cap:
-            bounds = self._bounds[pair.symbol] = _Bounds(pair, self._risk, now)
+            bounds = self.bounds[pair.symbol] = _Bounds(pair, self._risk, now)
         return bounds
 
     def _begin_pair(self, pair: Pair) -> _Open:
         own = _Open(pair.price_decimals, pair.qty_decimals)
         own.hold(self._positions.total_qty(pair.symbol))
+        own.tell()
         return own

@@ -25,6 +25,7 @@ from typing import Final, TypeVar
 from msgspec import Struct
 
 from engine.market import Pair
+from engine.native.watched import Watched
 from engine.orders import amounts
 from engine.orders.intent import Amendment, OrderIntent
 from engine.orders.life import OrderState
@@ -126,7 +127,7 @@ PlainLikeness = tuple[str, str, str, int | None, int]
 """What makes two limit orders in one scale equal: strategy, pair, side, ticks and lots."""
 
 
-class Risk:
+class Risk(Watched):
     """The limits, the trading mode, and the state that two of the limits need."""
 
     def __init__(self, limits: RiskLimits, mode: TradingMode = TradingMode.ACTIVE, mode_reason: str = "") -> None:
@@ -135,14 +136,14 @@ class Risk:
         self.mode_reason = mode_reason
         # Kraken's own limit of open orders of a pair, once the account's tier is known.
         self.open_orders_cap: int | None = None
-        self._budget = _Budget(limits.orders_per_s_max, "risk.orders_per_s_max")
+        self.budget = _Budget(limits.orders_per_s_max, "risk.orders_per_s_max")
         # The tighter limits that hold at present, if any, and their budget.
-        self._tight: TightLimits | None = None
+        self.tight: TightLimits | None = None
         self._tight_budget: _Budget | None = None
         # When an equal order was last approved, oldest first.
         self._recent: OrderedDict[tuple[object, ...], MonoNs] = OrderedDict()
         # The same for plain limit orders, by their own fields, for the fast approval.
-        self._recent_plain: OrderedDict[PlainLikeness, MonoNs] = OrderedDict()
+        self.recent_plain: OrderedDict[PlainLikeness, MonoNs] = OrderedDict()
 
     # --- the mode
 
@@ -159,16 +160,11 @@ class Risk:
         """Accept all requests again, as a person asked."""
         self.mode, self.mode_reason = TradingMode.ACTIVE, ""
 
-    @property
-    def is_tight(self) -> bool:
-        """True while tighter limits hold."""
-        return self._tight is not None
-
     def tighten(self, tight: TightLimits | None) -> None:
         """Let these limits hold beside the usual ones; None ends it."""
-        if tight is self._tight:
+        if tight is self.tight:
             return
-        self._tight = tight
+        self.tight = tight
         self._tight_budget = (
             None if tight is None else _Budget(tight.orders_per_s_max, "trading.degraded.orders_per_s_max")
         )
@@ -281,11 +277,11 @@ class Risk:
         if self.limits.duplicate_window_ns:
             _remember(self._recent, _likeness(strategy, intent), now)
             if intent.order_type == "limit":
-                _remember(self._recent_plain, _plain_likeness(strategy, intent), now)
+                _remember(self.recent_plain, _plain_likeness(strategy, intent), now)
 
     def is_paced(self, now: MonoNs) -> bool:
         """True if the budget of orders and amends forbids none, while no tighter one holds."""
-        return self._budget.level_at(now) >= ORDER_TOKENS
+        return self.budget.level_at(now) >= ORDER_TOKENS
 
     def is_plainly_paced(self, order: PlainLikeness, now: MonoNs) -> bool:
         """True if neither the budget nor an equal order forbids a limit order in its pair's
@@ -294,14 +290,14 @@ class Risk:
         if not self.is_paced(now):
             return False
         window_ns = self.limits.duplicate_window_ns
-        return not window_ns or (at := self._recent_plain.get(order)) is None or now - at >= window_ns
+        return not window_ns or (at := self.recent_plain.get(order)) is None or now - at >= window_ns
 
     def amend_approved(self, now: MonoNs) -> None:
         """Note that an amend is sent."""
         self._take_pace(now)
 
     def _take_pace(self, now: MonoNs) -> None:
-        self._budget.take(now)
+        self.budget.take(now)
         if self._tight_budget is not None:
             self._tight_budget.take(now)
 
@@ -444,11 +440,11 @@ class Risk:
                 ErrorKind.LIMIT,
                 f"order of {notional:f} (price × quantity) is more than risk.order_notional_max = {most:f}",
             )
-        if self._tight is not None and notional > divide(multiply(most, self._tight.order_percent), HUNDRED):
+        if self.tight is not None and notional > divide(multiply(most, self.tight.order_percent), HUNDRED):
             return Refusal(
                 ErrorKind.LIMIT,
                 f"order of {notional:f} (price × quantity) is more than trading.degraded.order_percent = "
-                f"{self._tight.order_percent:f} of risk.order_notional_max = {most:f}",
+                f"{self.tight.order_percent:f} of risk.order_notional_max = {most:f}",
             )
         return None
 
@@ -457,8 +453,8 @@ class Risk:
         bounds = [(self.limits.open_orders_max, "risk.open_orders_max")]
         if own is not None:
             bounds.append((own, f"{pair.symbol}'s open_orders_max"))
-        if self._tight is not None:
-            bounds.append((self._tight.open_orders_max, "trading.degraded.open_orders_max"))
+        if self.tight is not None:
+            bounds.append((self.tight.open_orders_max, "trading.degraded.open_orders_max"))
         if self.open_orders_cap is not None:
             bounds.append((self.open_orders_cap, "Kraken's limit for this account"))
         most, name = min(bounds)
@@ -544,14 +540,14 @@ class Risk:
         """Its closing order could come and be filled between two looks at REST, and nobody
         would tell whose fill that was.
         """
-        if self._tight is None or intent.conditional is None:
+        if self.tight is None or intent.conditional is None:
             return None
         return Refusal(
             ErrorKind.NOT_TRADING, "an order with a conditional close needs the private WebSocket, which is out"
         )
 
     def _pace_refusal(self, now: MonoNs, ahead: int) -> Refusal | None:
-        why = self._budget.refusal(now, ahead)
+        why = self.budget.refusal(now, ahead)
         return why or (None if self._tight_budget is None else self._tight_budget.refusal(now, ahead))
 
     def _price(
@@ -578,8 +574,8 @@ class _Budget:
         # Thousandths of an order a second: a rate may be 0.5.
         self._rate = max(int(per_s * 1000), 1)
         self._full = max(self._rate, 1000) * NS_PER_S
-        self._level = self._full
-        self._as_of: MonoNs | None = None
+        self.level = self._full
+        self.as_of: MonoNs | None = None
 
     def refusal(self, now: MonoNs, ahead: int) -> Refusal | None:
         """Why another order is too many, after `ahead` others that are sent with it; None
@@ -591,14 +587,14 @@ class _Budget:
 
     def take(self, now: MonoNs) -> None:
         """Take one order's tokens."""
-        self._level = max(self.level_at(now) - ORDER_TOKENS, 0)
-        self._as_of = now
+        self.level = max(self.level_at(now) - ORDER_TOKENS, 0)
+        self.as_of = now
 
     def level_at(self, now: MonoNs) -> int:
         """The tokens that it holds."""
-        if self._as_of is None:
-            return self._level
-        return min(self._level + max(now - self._as_of, 0) * self._rate, self._full)
+        if self.as_of is None:
+            return self.level
+        return min(self.level + max(now - self.as_of, 0) * self._rate, self._full)
 
 
 class _Others(Struct, gc=False):

@@ -8,7 +8,7 @@ Two modes of one structure:
     gated       the publisher may not pass the slowest gate; full is a return value (everything that changes money)
 
 A record comes back with `record_bytes` bytes, filled up with zeros if it was published
-shorter.
+shorter; or, where all records begin with their size, as it was published.
 """
 
 from collections.abc import Iterable
@@ -38,6 +38,10 @@ OLDEST = 0
 # the ring to run before it is lapped again, so a subscriber that is slower only in bursts
 # recovers in one jump, and it keeps the newest records, which are the ones worth having.
 LAP_BACKLOG_DIVISOR = 4
+
+# Of a record that begins with its size; its highest bit says something else.
+SIZE_BYTES = 4
+SIZE_BITS = 0x7FFF_FFFF
 
 
 def ring_bytes(record_bytes: int, slot_count: int, *, gate_count: int = 0, doorbell_count: int = 8) -> int:
@@ -403,6 +407,13 @@ class Subscriber(_Reader):
         return record
 
 
+def sized(record: bytes) -> bytes:
+    """A record without the rest of its slot, see `GatedSubscriber`; all of it where it
+    begins with no such size.
+    """
+    return record[: SIZE_BYTES + (int.from_bytes(record[:SIZE_BYTES], "little") & SIZE_BITS)]
+
+
 class GatedSubscriber(_Reader):
     """Reads a gated ring through a gate of its own: the publisher cannot pass it, so
     nothing is lost.
@@ -415,10 +426,14 @@ class GatedSubscriber(_Reader):
     this subscriber.
     """
 
-    __slots__ = ("_gate", "_released", "next_sequence", "received_count")
+    __slots__ = ("_gate", "_is_sized", "_released", "next_sequence", "received_count")
 
-    def __init__(self, memory: Memory, gate: int = 0) -> None:
+    def __init__(self, memory: Memory, gate: int = 0, *, is_sized: bool = False) -> None:
+        """`is_sized`: each record begins with four bytes, little-endian, that tell in 31
+        bits how many follow them; `poll` returns those, and not the rest of the slot.
+        """
         super().__init__(memory)
+        self._is_sized = is_sized
         # Index of our gate word, which holds the last sequence we have consumed.
         self._gate = self._layout.gate_word(gate)
         consumed, cursor = self._words[self._gate], self._words[CURSOR]
@@ -463,7 +478,7 @@ class GatedSubscriber(_Reader):
             raise self._overrun()
         self.next_sequence = sequence + 1
         self.received_count += 1
-        return record  # type: ignore[no-any-return]
+        return sized(record) if self._is_sized else record
 
     def poll_many(self, limit: int) -> list[bytes]:
         """Up to `limit` next records; all of them are consumed at the next poll. Empty if
@@ -480,7 +495,7 @@ class GatedSubscriber(_Reader):
             raise self._overrun()
         self.next_sequence = last + 1
         self.received_count += len(records)
-        return records
+        return list(map(sized, records)) if self._is_sized else records
 
     def release(self) -> None:
         """Consume what was polled so far: its room is the publisher's again."""

@@ -19,10 +19,10 @@ None) is logged: none of them raises.
 
 import os
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import count
 from threading import get_ident
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
@@ -32,6 +32,7 @@ from msgspec.structs import force_setattr
 from engine.clock import Clock
 from engine.errors import MisuseError
 from engine.market import Pair, v2_symbol
+from engine.native import ORDERS
 from engine.orders.client_order_id import client_order_ids, id_prefix
 from engine.orders.intent import OrderIntent
 from engine.orders.life import TERMINAL, OrderState
@@ -66,7 +67,7 @@ from engine.ring import GatedSubscriber, Publisher
 from engine.strategy.option_rules import did_you_mean, shown
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent, plain_limit
 from engine.strategy.orders import Order
-from engine.units import MonoNs, WallNs
+from engine.units import MonoNs, PriceTicks, QtyLots, WallNs
 
 ENDED_ORDERS_KEPT: Final = 10_000  # for `Context.order` and late news; the history has them all
 FILLS_REMEMBERED: Final = 20_000  # ids of fills told; a new router repeats no more than these
@@ -102,6 +103,46 @@ class OrderPorts(Struct, frozen=True):
     reports: GatedSubscriber
     tag: str
     run: int
+
+
+class PortablePlainCommands:
+    """Writes the plain orders of one strategy: from what `buy` was called with to the
+    record of the command ring. A compiled twin does the same.
+    """
+
+    def __init__(self, strategy: str, keys: Iterator[str]) -> None:
+        """`keys` names the orders; one is taken for each record."""
+        self._strategy = strategy
+        self._keys = keys
+        # By pair and flags: the pair as it was, and the packed shape.
+        self._shapes: dict[tuple[str, int], tuple[Pair, bytes]] = {}
+
+    def pack(
+        self, pair: Pair, side: Any, qty: Any, options: Any, issued_at: MonoNs, tick_at: MonoNs
+    ) -> tuple[bytes, str, PriceTicks, QtyLots] | None:
+        """Record, key, ticks and lots of a valid limit order; None if it is not plain, and
+        then nothing has happened.
+        """
+        if (read := plain_limit(pair, side, qty, options)) is None:
+            return None
+        flags, ticks, lots = read
+        known = self._shapes.get((pair.symbol, flags))
+        if known is None or known[0] is not pair:
+            known = self._shapes[pair.symbol, flags] = pair, self.shape_of(pair, flags)
+        if not known[1]:
+            return None
+        key = next(self._keys)
+        return pack_plain(known[1], key, ticks, lots, issued_at, tick_at), key, ticks, lots
+
+    def shape_of(self, pair: Pair, flags: int) -> bytes:
+        """The end of such an order's record; empty if the layout cannot say it."""
+        return pack_shape(self._strategy, pair, flags)
+
+
+if TYPE_CHECKING or ORDERS is None:
+    PlainCommands = PortablePlainCommands
+else:
+    PlainCommands = ORDERS.PlainCommands
 
 
 News = Order | Fill | Balance | TradingStatus
@@ -148,8 +189,7 @@ class OrderClient:
         self._news: deque[News] = deque()
         # Cancels that found the command ring full; they are sent as soon as there is room.
         self.unsent: list[Command] = []
-        # Of plain orders, by pair and flags: the pair as it was, and the packed shape.
-        self._shapes: dict[tuple[str, int], tuple[Pair, bytes]] = {}
+        self._plain_commands = PlainCommands(strategy, self._keys)
         self._report_records = RingRecords(REPORTS, f"reports of {strategy}")
         # Sentences logged about calls that named no order.
         self._mistakes: set[str] = set()
@@ -250,18 +290,12 @@ class OrderClient:
             or self._ended_because
             or type(symbol) is not str
             or (pair := self._pairs.get(symbol)) is None
-            or (read := plain_limit(pair, side, qty, options)) is None
+            or (packed := self._plain_commands.pack(pair, side, qty, options, issued_at, self.tick_at)) is None
         ):
             return None
-        flags, ticks, lots = read
-        known = self._shapes.get((symbol, flags))
-        if known is None or known[0] is not pair:
-            known = self._shapes[symbol, flags] = pair, pack_shape(self._strategy, pair, flags)
-        if not known[1]:
-            return None
-        key = next(self._keys)
+        record, key, ticks, lots = packed
         commands = self._ports.commands
-        is_sent = commands.try_publish(pack_plain(known[1], key, ticks, lots, issued_at, self.tick_at))
+        is_sent = commands.try_publish(record)
         commands.flush()
         # The router has it; what follows can wait.
         report = OrderReport(

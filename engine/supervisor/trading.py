@@ -135,8 +135,8 @@ class Trading:
 
     def order_ports(self, strategy: str) -> OrderPorts:
         """The rings of a strategy's orders."""
-        ring = self._reports[strategy].memory
-        return OrderPorts(self._publisher, GatedSubscriber(ring), self._tags[strategy], self._account.run)
+        reports = GatedSubscriber(self._reports[strategy].memory, is_sized=True)
+        return OrderPorts(self._publisher, reports, self._tags[strategy], self._account.run)
 
     @property
     def report_memories(self) -> list[memoryview]:

@@ -9,6 +9,8 @@
 #include "book_side.h"
 #include "book_update.h"
 #include "crc32.h"
+#include "order_text.h"
+#include "plain_check.h"
 #include "shared_words.h"
 
 #define MUTATIONS 60 /* of each frame */
@@ -130,6 +132,49 @@ static void fill_sides(void) {
     }
 }
 
+/* Numbers of an order, in buffers that end where they end. */
+static void write_orders(void) {
+    static const int64_t edges[] = {0, 1, 9, 10, 127, 128, 255, 256, 65535, 65536, 4294967295, 4294967296, INT64_MAX};
+    for (int round = 0; round < 200000; round++) {
+        int64_t units = chance(2) ? edges[chance(13)] : (int64_t)(chance(UINT64_MAX) >> (1 + chance(62)));
+        uint32_t decimals = (uint32_t)chance(chance(4) ? 19 : ORDER_DECIMALS_MAX + 1);
+        char *text = malloc(UNITS_BYTES_MAX), *packed = malloc(PACKED_INT_BYTES_MAX);
+        int size = put_units(text, units, decimals), packed_size = put_packed_int(packed, units);
+        char *exact = malloc((size_t)size);
+        require(size <= UNITS_BYTES_MAX && packed_size <= PACKED_INT_BYTES_MAX, "a number is too long");
+        memcpy(exact, text, (size_t)size);
+        if (decimals > 0 && decimals < 18 && units > 0 && units < 100000000000000000)
+            require(units_in(exact, (size_t)size, decimals) == units, "an amount is not what was written");
+        else
+            (void)units_in(exact, (size_t)size, decimals);
+        exact[chance((uint64_t)size)] = (char)chance(256);
+        (void)units_in(exact, chance((uint64_t)size + 1), (uint32_t)chance(256));
+        free(exact);
+        free(packed);
+        free(text);
+    }
+}
+
+static int64_t any_amount(void) {
+    int64_t amount = (int64_t)(chance(UINT64_MAX) >> (2 + chance(62)));
+    return chance(3) ? amount : chance(2) ? PLAIN_MAX - 1 : -amount;
+}
+
+/* No numbers that the checks may be given overflow. */
+static void check_orders(void) {
+    long allowed = 0;
+    for (int round = 0; round < 500000; round++) {
+        PlainBounds bounds = {any_amount(), 1 + (int64_t)chance(9), 1 + (int64_t)chance(9), any_amount(), any_amount(),
+                              any_amount(), any_amount(), any_amount(), any_amount(), wide_of(chance(1u << 30), 1),
+                              wide_of(chance((uint64_t)1 << 61), 1)};
+        PlainMarket market = {any_amount(), any_amount(), any_amount(), any_amount(), any_amount(),
+                              any_amount(), any_amount(), any_amount(), any_amount()};
+        allowed += is_plainly_within(&bounds, &market, (int)chance(2), any_amount(), any_amount());
+        (void)has_decayed(any_amount(), any_amount(), any_amount(), any_amount());
+    }
+    require(allowed > 0, "no order is allowed");
+}
+
 static void sum_up(void) {
     for (size_t size = 0; size < 700; size++) {
         char *text = malloc(size ? size : 1);
@@ -170,6 +215,8 @@ int main(int count, char **paths) {
     store_slots();
     for (int k = 1; k < count; k++) take_file(paths[k]);
     fill_sides();
+    write_orders();
+    check_orders();
     side_clear(&sides[0]);
     side_free(&sides[0]);
     side_free(&sides[1]);

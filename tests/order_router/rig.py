@@ -116,13 +116,16 @@ class JournalInMemory:
         self.append_all((record,))
 
     def append_all(self, records: Sequence[Record]) -> None:
+        self.append_encoded(*map(encode_record, records))
+
+    def append_encoded(self, *payloads: bytes) -> None:
         if self.refuses:
             raise JournalError(self.refuses)
         self.on_step("before the journal")
-        for place, record in enumerate(records):
+        for place, payload in enumerate(payloads):
             if place:
                 self.on_step("between two records of one write")
-            self.encoded.append(encode_record(record))
+            self.encoded.append(payload)
             self.content += pack_record(len(self.encoded), self.encoded[-1])
         self.on_step("after the journal")
 
@@ -183,6 +186,19 @@ class Reports:
         self._publisher.flush()
 
 
+class Place:
+    """One pair on the boards."""
+
+    def __init__(self, boards: "Boards", symbol: str) -> None:
+        self._boards, self._symbol = boards, symbol
+
+    def pair(self) -> Pair | None:
+        return self._boards.pair(self._symbol)
+
+    def best(self) -> tuple[PriceTicks | None, PriceTicks | None, int, bool, int] | None:
+        return self._boards.best(self._symbol)
+
+
 class Boards:
     """Books and rules of pairs, as a test says they are."""
 
@@ -194,6 +210,9 @@ class Boards:
 
     def follows_book(self, symbol: str) -> bool:
         return symbol in self.pairs
+
+    def place(self, symbol: str) -> "Place | None":
+        return Place(self, symbol) if symbol in self.pairs else None
 
     def pair(self, symbol: str) -> Pair | None:
         return self.pairs.get(symbol)
@@ -239,7 +258,9 @@ class RouterRig:
         self.command_ring, self.account_ring = ring(COMMAND_RECORD_BYTES), ring(ACCOUNT_RECORD_BYTES)
         self.commands, self.account = Publisher(self.command_ring), Publisher(self.account_ring)
         self.report_rings = {strategy: ring(REPORT_RECORD_BYTES) for strategy in strategies}
-        self.readers = {strategy: GatedSubscriber(memory) for strategy, memory in self.report_rings.items()}
+        self.readers = {
+            strategy: GatedSubscriber(memory, is_sized=True) for strategy, memory in self.report_rings.items()
+        }
         # Answers' latencies, as the core told them.
         self.took_ns: list[int] = []
         # Steps of orders' lives, and how long they took, likewise.
@@ -291,8 +312,8 @@ class RouterRig:
         self.router = OrderRouter(
             self.core,
             self.now,
-            commands=GatedSubscriber(self.command_ring),
-            account=GatedSubscriber(self.account_ring),
+            commands=GatedSubscriber(self.command_ring, is_sized=True),
+            account=GatedSubscriber(self.account_ring, is_sized=True),
             clock=self.clock,
         )
 

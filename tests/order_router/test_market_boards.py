@@ -1,10 +1,18 @@
 """What the order router sees of the market: how old a book is, and whether it may be relied upon."""
 
 from decimal import Decimal
+from typing import Any
 
-from engine.order_router.market_boards import BoardPort, MarketBoards
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.order_router.market_boards import BoardPort, MarketBoards, Place, PortablePlace
 from engine.orders.risk import Risk, RiskLimits
-from engine.units import NS_PER_S
+from engine.records import FeedState, Kind, PairRules, book_top_packer, pack_pair, record_bytes_needed
+from engine.ring import BoardReader, BoardWriter, board_bytes, format_board
+from engine.telemetry import new_counters
+from engine.units import NS_PER_S, MonoNs
+from engine.wide import pack_levels
 from tests.orders.rig import PAIR, limit
 from tests.public_feed.rig import Market, frames
 
@@ -70,3 +78,39 @@ def test_an_unproved_book_may_be_traded_on():
     assert book is not None
     assert top is not None
     assert (book.is_proved, top.is_live) == (False, True)
+
+
+books = st.builds(
+    lambda bids, asks, state, decimals, levels: (bids[:levels], asks[:levels], state, decimals, levels),
+    st.lists(st.tuples(st.integers(1, 2**60), st.integers(1, 2**59)), max_size=3),
+    st.lists(st.tuples(st.one_of(st.integers(1, 10**7), st.integers(2**61, 2**64)), st.integers(1, 2**54)), max_size=3),
+    st.sampled_from(list(FeedState)),
+    st.integers(0, 18),
+    st.integers(1, 3),
+)
+
+
+@given(st.lists(books, max_size=3), st.integers(0, 10**12))
+def test_a_place_reads_what_the_records_say(told: list[Any], heard: int) -> None:
+    """In plain Python and compiled, numbers beyond 63 bits included."""
+    memory = bytearray(board_bytes(record_bytes_needed(3), 2))
+    format_board(memory, record_bytes=record_bytes_needed(3), slot_count=2)
+    writer, counters = BoardWriter(memory), new_counters(["other", "heard_ns"])
+    counters.set("heard_ns", heard)
+    where = ("BTC/USD", BoardReader(memory), 0, 1, counters.values, counters.index("heard_ns"), lambda: 10**12)
+    portable, chosen = PortablePlace(*where), Place(*where)
+
+    assert chosen.best() is None
+    assert chosen.pair() is None
+    for bids, asks, state, decimals, levels in told:
+        sides = [pack_levels([number for level in side for number in level]) for side in (bids, asks)]
+        head = (Kind.BOOK_TOP, state, decimals, 8, 0, len(bids), len(asks), levels, b"", 1, 1)
+        writer.store(0, book_top_packer(levels)(*head, *sides))
+        rules = PairRules(1, 1, 5000, Decimal("0.5"), "online", decimals)
+        writer.store(1, pack_pair(0, decimals, 8, rules, MonoNs(1)))
+        pair = chosen.pair()
+
+        assert chosen.best() == portable.best() is not None
+        assert pair == portable.pair() is not None
+        assert chosen.pair() is pair
+        assert (chosen.book_record(), chosen.age_ns()) == (portable.book_record(), 10**12 - heard)

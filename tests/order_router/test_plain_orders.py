@@ -1,4 +1,7 @@
-"""A plain order goes the quick way, and nothing but its speed differs from the general one."""
+"""A plain order goes the quick way, and nothing but its speed differs from the general one.
+
+The ways: the general code alone, the quick way in plain Python, and where it is compiled that over both.
+"""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -9,10 +12,11 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
+from engine import native
 from engine.order_router.core.settings import CoreSettings
 from engine.orders.intent import OrderIntent
 from engine.orders.rate_counter import PRO
-from engine.orders.rings.commands import COMMANDS, Submit, pack_plain
+from engine.orders.rings.commands import COMMANDS, PLAIN_NUMBERS, Submit, pack_plain, shape_in, unpack_shape
 from engine.orders.risk import RiskLimits
 from engine.units import INT64_MAX, NS_PER_MS, NS_PER_S, MonoNs
 from tests.order_router.rig import SETTINGS, STRATEGY, RouterRig
@@ -45,22 +49,68 @@ def ask(rig: RouterRig, key: str, intent: OrderIntent) -> None:
     rig.work()
 
 
-def begun(settings: CoreSettings = SETTINGS, *, is_quick: bool = True) -> RouterRig:
-    """A router that takes orders; not quick: the general code decides about all of them."""
+class General:
+    """In place of the quick way: leaves everything to the general code."""
+
+    taken = 0
+
+    def take(self, record: bytes) -> bool:
+        return False
+
+
+GENERAL, PORTABLE, COMPILED = "general", "portable", "compiled"
+QUICK_WAYS = [PORTABLE] if native.ORDERS is None else [PORTABLE, COMPILED]
+WAYS = [*QUICK_WAYS, GENERAL]
+each_quick_way = pytest.mark.parametrize("way", QUICK_WAYS)
+
+
+def begun(settings: CoreSettings = SETTINGS, *, way: str) -> RouterRig:
+    """A router that takes orders, plain ones in this way."""
     rig = RouterRig(settings=settings)
     rig.core.begin()
     rig.connect()
     rig.snapshot()
     rig.clock.advance(20 * NS_PER_MS)
-    if not is_quick:
-        rig.core.plain_orders.take = lambda _: False  # type: ignore[method-assign]
+    if way == GENERAL:
+        rig.core.plain_orders = General()
         rig.core.quick_check.allows = lambda *_: False  # type: ignore[method-assign]
+    elif way == PORTABLE and native.ORDERS is not None:
+        rig.core.plain_orders = rig.core.plain_orders.portable  # type: ignore[attr-defined]
+    elif way == COMPILED:
+        watch_portable(rig)
     return rig
 
 
-def run(orders: list[OrderIntent], *, is_quick: bool) -> RouterRig:
+def watch_portable(rig: RouterRig) -> None:
+    """What the compiled way leaves to the portable one is what that leaves too, but for what is new or wide."""
+    portable: Any = rig.core.plain_orders.portable  # type: ignore[attr-defined]
+    take, checks = portable.take, rig.core.quick_check
+
+    def watched(record: bytes) -> bool:
+        symbol = unpack_shape(shape_in(record)).symbol
+        pair, bounds = rig.boards.pair(symbol), checks.bounds.get(symbol)
+        is_known = (
+            bounds is not None
+            and bounds.pair is pair
+            and bounds.cap == rig.core.risk.open_orders_cap
+            and symbol in checks.own
+            and symbol in rig.core.rates.counters
+        )
+        numbers = [*PLAIN_NUMBERS.unpack_from(record)[3:5], portable.kraken.now() + NS_PER_S]
+        if is_known:
+            own = checks.own[symbol]
+            numbers += [own.buy_lots, own.sell_lots, *map(abs, own.position), *own.buys, *own.sells]
+        is_wide = max(numbers) >= 2**62
+        taken: bool = take(record)
+        assert not (taken and is_known and not is_wide)
+        return taken
+
+    portable.take = watched
+
+
+def run(orders: list[OrderIntent], *, way: str) -> RouterRig:
     """The orders, ten milliseconds apart."""
-    rig = begun(is_quick=is_quick)
+    rig = begun(way=way)
     for number, intent in enumerate(orders):
         ask(rig, f"quoter{number:012d}", intent)
         rig.clock.advance(9 * NS_PER_MS)
@@ -69,24 +119,34 @@ def run(orders: list[OrderIntent], *, is_quick: bool) -> RouterRig:
     return rig
 
 
-def assert_alike(quick: RouterRig, general: RouterRig) -> None:
-    """The same journal, the same blotter, the same requests, the same reports, the same counts."""
-    assert quick.memory.records() == general.memory.records()
-    assert quick.socket.take() == general.socket.take()
-    assert quick.told(STRATEGY) == general.told(STRATEGY)
-    assert quick.core.blotter.state_hash() == general.core.blotter.state_hash()
-    assert quick.core.records.counts == general.core.records.counts
-    assert quick.core.new_orders.counts == general.core.new_orders.counts
-    assert quick.core.rates.counts(quick.now.mono) == general.core.rates.counts(general.now.mono)
-    assert [it.purpose for it in quick.session.pending] == [it.purpose for it in general.session.pending]
-    assert quick.core.commands_taken + quick.core.plain_orders.taken == general.core.commands_taken
-    quick.core.quick_check.check(quick.core.blotter.open.values())
+def left_by(rig: RouterRig) -> dict[str, object]:
+    """Journal and requests to the byte, blotter, reports and counts."""
+    rig.core.quick_check.check(rig.core.blotter.open.values())
+    return {
+        "journal": bytes(rig.memory.content),
+        "requests": rig.socket.sent,
+        "reports": rig.told(STRATEGY),
+        "blotter": rig.core.blotter.state_hash(),
+        "counts": (rig.core.records.counts, rig.core.new_orders.counts),
+        "rates": rig.core.rates.counts(rig.now.mono),
+        "budget": rig.core.risk.budget.level,
+        "pending": [request.purpose for request in rig.session.pending],
+        "commands": rig.core.commands_taken + rig.core.plain_orders.taken,
+    }
+
+
+def assert_alike(rigs: list[RouterRig]) -> None:
+    """Whatever each has left is the same, though they have gone other ways; the last one the general."""
+    *quick, general = map(left_by, rigs)
+    for left in quick:
+        assert left == general
+    assert rigs[-1].core.plain_orders.taken == 0
 
 
 @pytest.mark.parametrize("kind", ORDERS)
 def test_the_quick_way_leaves_what_the_general_one_leaves(kind: str) -> None:
     """Whatever the order says."""
-    assert_alike(*(run(ORDERS[kind], is_quick=is_quick) for is_quick in (True, False)))
+    assert_alike([run(ORDERS[kind], way=way) for way in WAYS])
 
 
 def replaced(rig: RouterRig, **changes: Any) -> None:
@@ -173,30 +233,31 @@ def test_the_quick_way_leaves_what_the_general_one_leaves_whatever_happens(
     how: CoreSettings, steps: list[OrderIntent | str]
 ) -> None:
     """Between two orders anything may change, and be as before again."""
-    quick, general = begun(how), begun(how, is_quick=False)
+    rigs = [begun(how, way=way) for way in WAYS]
     for number, step in enumerate(steps):
-        for rig in (quick, general):
+        for rig in rigs:
             if isinstance(step, str):
                 HAPPENINGS[step](rig)
                 rig.work()
             else:
                 ask(rig, f"quoter{number:012d}", step)
-    event(f"quick: {quick.core.plain_orders.taken}")
+    event(f"quick: {rigs[0].core.plain_orders.taken}")
 
-    assert_alike(quick, general)
+    assert_alike(rigs)
 
 
-def opened() -> RouterRig:
+def opened(way: str) -> RouterRig:
     """A router that takes orders, and has taken one."""
-    rig = begun()
+    rig = begun(way=way)
     ask(rig, "quoter000000000001", PLAIN)
     rig.clock.advance(20 * NS_PER_MS)
     return rig
 
 
-def test_a_plain_order_is_not_seen_by_the_general_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+@each_quick_way
+def test_a_plain_order_is_not_seen_by_the_general_checks(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is journalled and on the wire, though they would refuse everything."""
-    rig = opened()
+    rig = opened(way)
     monkeypatch.setattr(rig.core.risk, "refusal", lambda *_, **__: "no")
     ask(rig, "quoter000000000002", limit(price="94"))
 
@@ -207,10 +268,11 @@ def test_a_plain_order_is_not_seen_by_the_general_checks(monkeypatch: pytest.Mon
 WRONG_KEYS = ('quoter00000000000"', "quoter 00000000001", "quoter00000000000\0", "quoter0000000001é"[:17])
 
 
+@each_quick_way
 @pytest.mark.parametrize("key", WRONG_KEYS)
-def test_a_key_that_is_no_client_order_id_is_never_written_into_a_request_as_it_is(key: str) -> None:
+def test_a_key_that_is_no_client_order_id_is_never_written_into_a_request_as_it_is(way: str, key: str) -> None:
     """The ring holds what somebody put there: the general code quotes it."""
-    rig = opened()
+    rig = opened(way)
     rig.socket.take()
     ask(rig, key, limit(price="94"))
 
@@ -219,7 +281,8 @@ def test_a_key_that_is_no_client_order_id_is_never_written_into_a_request_as_it_
     assert rig.core.plain_orders.taken == 1
 
 
-def test_what_closes_trading_closes_it_for_plain_orders() -> None:
+@each_quick_way
+def test_what_closes_trading_closes_it_for_plain_orders(way: str) -> None:
     """Each of these is looked at anew for every order."""
     closings: list[Any] = [
         lambda rig: rig.core.halt("by hand"),
@@ -239,7 +302,7 @@ def test_what_closes_trading_closes_it_for_plain_orders() -> None:
         lambda rig: [rig.core.breakers["websocket"].failed(rig.clock.mono_ns()) for _ in range(1000)],
     ]
     for close in closings:
-        rig = opened()
+        rig = opened(way)
         rig.socket.take()
         close(rig)
         ask(rig, "quoter000000000002", limit(price="94"))

@@ -13,12 +13,22 @@ from zlib import crc32
 
 import pytest
 
+from engine.orders import journal as journal_module
 from engine.orders.blotter import Blotter, fold
 from engine.orders.journal import SEGMENTS_KEPT, Journal, JournalUnusable, read_journal
 from engine.orders.journal_format import HEAD_BYTES, HEADER_BYTES, VERSION, pack_header, pack_record, scan
 from engine.orders.journal_records import Acknowledged, JournalError, RunBegan, Submitted, encode_record
 from tests.descriptors import descriptor_of
 from tests.orders.rig import AT, KEY, ORDER_ID, submitted
+
+WRITERS = {"portable": journal_module.portable_write_records, "chosen": journal_module.write_records}
+
+
+@pytest.fixture(autouse=True, params=WRITERS)
+def write_records(request, monkeypatch):
+    """Every test of this file with the records written by plain Python, and by what is chosen here."""
+    monkeypatch.setattr(journal_module, "write_records", WRITERS[request.param])
+
 
 RUN = RunBegan(1, "0.1.0", "abcd1234", AT)
 ACK = Acknowledged(KEY, ORDER_ID, AT)
@@ -353,3 +363,14 @@ def test_the_history_is_read_beside_a_router_that_writes(tmp_path):
 
     assert [record for _, record in read_journal(tmp_path)] == RECORDS
     journal.close()
+
+
+@pytest.mark.parametrize("payloads", [(), (b"",), (b"one",), (b"one", bytes(300), b"\xff" * 77)])
+def test_records_are_written_as_the_format_says(tmp_path, payloads):
+    """Whoever writes them."""
+    with (tmp_path / "records").open("wb") as file:
+        size = journal_module.write_records(file.fileno(), 2**40, payloads)
+
+    expected = b"".join(pack_record(2**40 + place, payload) for place, payload in enumerate(payloads))
+    assert (tmp_path / "records").read_bytes() == expected
+    assert size == len(expected)

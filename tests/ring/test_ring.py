@@ -360,3 +360,40 @@ def test_a_third_party_sees_what_waits_for_a_gate(make_ring):
     subscriber.close_gate()
 
     assert (before, waiting, left, gate_lag(ring), ring_slots(ring)) == (0, 5, 2, 0, 8)
+
+
+@pytest.mark.parametrize("poll", ["poll", "poll_many"])
+@pytest.mark.parametrize("high_bit", [0, 1 << 31])
+def test_records_with_their_size_come_without_the_rest_of_the_slot(make_ring, poll, high_bit):
+    """Also when the slot held a longer one before; a size beyond the slot is none."""
+    memory = make_ring(record_bytes=16, slot_count=4, gate_count=1)
+    publisher, subscriber = Publisher(memory), GatedSubscriber(memory, is_sized=True)
+    whole, short = [(size | high_bit).to_bytes(4, "little") + b"x" * size for size in (12, 3)]
+    beyond = (13 | high_bit).to_bytes(4, "little") + b"x" * 4
+    records = [whole, short, whole[:4], beyond, b"", short, short]
+    received = []
+    for pair in (records[:4], records[4:]):
+        for record in pair:
+            assert publisher.try_publish(record)
+        received += subscriber.poll_many(9) if poll == "poll_many" else [subscriber.poll() for _ in pair]
+        subscriber.release()
+
+    empty = [whole[:4] + bytes(12), beyond.ljust(16, b"\0"), bytes(4)]
+    assert received == [whole, short, empty[0], empty[1], empty[2], short, short]
+
+
+def test_a_slot_is_cleared_of_what_was_longer_before(make_ring):
+    """By this publisher or the one before it."""
+    memory = make_ring(record_bytes=16, slot_count=2, gate_count=1)
+    records, received = (b"a" * 16, b"b" * 9, b"c" * 2, b"d" * 12, b"", b"f"), []
+    for record in records:
+        publisher, subscriber = Publisher(memory), GatedSubscriber(memory)
+        assert publisher.try_publish(record)
+        assert publisher.try_publish(record[:1])
+        received += [subscriber.poll(), subscriber.poll()]
+        subscriber.release()
+
+    expected = [
+        part for record in (b"a" * 16, b"b" * 9, b"c" * 2, b"d" * 12, b"", b"f") for part in (record, record[:1])
+    ]
+    assert received == [record.ljust(16, b"\0") for record in expected]

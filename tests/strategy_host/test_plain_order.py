@@ -8,9 +8,11 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from engine.market import Pair
+from engine.orders.client_order_id import client_order_ids
 from engine.orders.intent import IS_IOC, IS_POST_ONLY, IS_SELL, PLAIN_FLAGS
 from engine.orders.rings.commands import COMMANDS, Submit, pack_plain, pack_shape, unpack_shape
 from engine.strategy.order_options import make_intent, plain_limit
+from engine.strategy_host.order_client import PlainCommands, PortablePlainCommands
 from engine.units import DIGITS_MAX, MonoNs, WallNs
 from tests.strategy_host.rig import Desk
 
@@ -34,7 +36,9 @@ numbers = st.one_of(
     st.integers(-1, 2**64),
     st.sampled_from([D("1E+20"), D("1E+999999"), D("1E-999999"), D("0E+5"), D("9223372036854775807"), D("63500.50")]),
     st.sampled_from([D("922337203685477580.7"), D("922337203685477580.8"), D("0.1" + "0" * 99), D("-0"), D("sNaN")]),
-    st.sampled_from(["1.5", "1_0", " 2 ", "1e3", "0x1", "", "nan", "١", "1" * 5000, True, None, b"1"]),
+    st.sampled_from(
+        ["1.5", "1_0", " 2 ", "1e3", "0x1", "", "nan", "١", "1" * 5000, 10**5000, D("1" * 5000), True, None, b"1"]
+    ),
 )
 options = st.dictionaries(
     st.sampled_from(["limit", "limit", "post_only", "time_in_force", "tag", "order_type", "reduce_only", "price"]),
@@ -69,6 +73,37 @@ def test_a_plain_order_is_the_one_that_the_general_code_makes(
 
     intent = make_intent(pair, side, qty, given_options, NOW)
     assert COMMANDS.unpack(record.ljust(4088, b"\0")) == Submit("quoter", "quoter000000000001", intent, 5, 3)
+
+
+@settings(max_examples=600)
+@given(
+    st.lists(st.tuples(st.sampled_from(PAIRS), sides, numbers, st.one_of(options, usual)), min_size=1, max_size=4),
+    st.integers(0, 2**62),
+)
+def test_a_plain_order_is_packed_alike_by_both_implementations(orders: list[Any], now: int) -> None:
+    """The same records, names and numbers, order after order, and the same orders are left to the general code."""
+    plain = [commands("quoter", client_order_ids("quoter", 7)) for commands in (PortablePlainCommands, PlainCommands)]
+    for pair, side, qty, given_options in orders:
+        portable, chosen = (
+            commands.pack(pair, side, qty, given_options, MonoNs(now), MonoNs(now // 2)) for commands in plain
+        )
+        event(f"plain: {portable is not None}")
+
+        assert portable == chosen
+
+
+def test_a_pair_that_has_changed_is_another_shape() -> None:
+    """What was prepared is of the pair as it was."""
+    for commands in (PortablePlainCommands, PlainCommands):
+        plain = commands("quoter", client_order_ids("quoter", 7))
+        for decimals, ticks in ((1, 635005), (2, 6350050), (1, 635005)):
+            packed = plain.pack(
+                Pair("BTC/USD", decimals, 8), "buy", D(1), {"limit": D("63500.5")}, MonoNs(1), MonoNs(0)
+            )
+
+            assert packed is not None
+            assert packed[2] == ticks
+            assert COMMANDS.unpack(packed[0]).intent.price_decimals == decimals  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("side", ["buy", "sell"])

@@ -16,7 +16,7 @@ class KrakenTime:
     def __init__(self, now: Instant) -> None:
         self._now = now
         # Kraken's time less our monotonic one, at least; None before anything was told.
-        self._ahead_ns: int | None = None
+        self.ahead_ns: int | None = None
         # Since when it is known; None before that.
         self.known_since: MonoNs | None = None
 
@@ -34,9 +34,9 @@ class KrakenTime:
         ahead_ns = at - (received_at or self._now.mono)
         if at and self.known_since is None:
             self.known_since = self._now.mono
-        if at and (self._ahead_ns is None or ahead_ns > self._ahead_ns):
-            self._ahead_ns = ahead_ns
+        if at and (self.ahead_ns is None or ahead_ns > self.ahead_ns):
+            self.ahead_ns = ahead_ns
 
     def now(self) -> WallNs:
         """Kraken's time, or a little before it."""
-        return self._now.wall if self._ahead_ns is None else WallNs(self._now.mono + self._ahead_ns)
+        return self._now.wall if self.ahead_ns is None else WallNs(self._now.mono + self.ahead_ns)

@@ -12,6 +12,7 @@ Source: https://docs.kraken.com/api/docs/websocket-v2/add_order and its neighbou
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -24,6 +25,7 @@ from engine.kraken.connection.number_text import (
     time_s_text,
     units_number,
 )
+from engine.native import ORDERS
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Side, Trigger
 from engine.units import NS_PER_MS, NS_PER_S, PriceTicks, QtyLots, WallNs
 
@@ -89,7 +91,7 @@ def add_order(
     ).encode()
 
 
-class LimitOrderText:
+class PortableLimitOrderText:
     """Writes limit orders that differ in price, quantity, key and deadline only; each is
     byte for byte what `add_order` writes of the same order.
     """
@@ -99,13 +101,23 @@ class LimitOrderText:
     ) -> None:
         time_part = "" if time_in_force == "gtc" else f',"time_in_force":{quoted(time_in_force)}'
         post_part = ',"post_only":true' if post_only else ""
+        # What stands before quantity, price, key, deadline, token and number.
+        self.parts = tuple(
+            part.encode()
+            for part in (
+                f'{{"method":"add_order","params":{{"order_type":"limit","side":"{side}","order_qty":',
+                ',"limit_price":',
+                f'{time_part}{post_part},"cl_ord_id":"',
+                f'","symbol":{quoted(symbol)},"deadline":"',
+                '","token":',
+                '},"req_id":',
+            )
+        )
         # A whole number is written with one decimal, see `number_text`.
-        self._text = (
-            f'{{"method":"add_order","params":{{"order_type":"limit","side":"{side}"'
-            f',"order_qty":%d.%0{qty_decimals or 1}d,"limit_price":%d.%0{price_decimals or 1}d{time_part}{post_part}'
-            f',"cl_ord_id":"%b","symbol":{quoted(symbol).replace("%", "%%")},"deadline":"%b.%03dZ","token":%b}}'
-            f',"req_id":%d}}'
-        ).encode()
+        fields = (f"%d.%0{qty_decimals or 1}d", f"%d.%0{price_decimals or 1}d", "%b", "%b.%03dZ", "%b", "%d}")
+        self._text = b"".join(
+            part.replace(b"%", b"%%") + field.encode() for part, field in zip(self.parts, fields, strict=True)
+        )
         self._tick, self._lot = 10**price_decimals, 10**qty_decimals
         # The text of the last deadline's second.
         self._second = -1
@@ -122,6 +134,12 @@ class LimitOrderText:
             *divmod(lots, self._lot), *divmod(ticks, self._tick), key, self._second_text, rest // NS_PER_MS,
             quoted_token, req_id,
         )  # fmt: skip
+
+
+if TYPE_CHECKING or ORDERS is None:
+    LimitOrderText = PortableLimitOrderText
+else:
+    LimitOrderText = ORDERS.LimitOrderText
 
 
 def amend_order(

@@ -91,15 +91,15 @@ class TradingSession:
         # The token that every request carries; empty while there is none that Kraken
         # accepts.
         self._token = ""
-        # The same as JSON text.
+        # The same as JSON text; empty while there is none.
         self.quoted_token = b""
         # Tokens given to us so far: a request that fails with an old one says nothing of
         # the new one.
         self._grants = 0
         # Request ids grow across reconnects, so a late reply is never taken for another's.
         self._req_id = 0
-        # Requests without a reply, oldest first.
-        self._pending: dict[int, Pending] = {}
+        # Requests without a reply by number, oldest first.
+        self.requests: dict[int, Pending] = {}
         # The latest requests that were answered or given up.
         self._given_up: dict[int, Pending] = {}
         self._answered: dict[int, Pending] = {}
@@ -127,7 +127,7 @@ class TradingSession:
     @property
     def is_ready(self) -> bool:
         """True if another request may be sent."""
-        return bool(self._token) and self.liveness.is_open and len(self._pending) < self.settings.pending_max
+        return bool(self._token) and self.liveness.is_open and len(self.requests) < self.settings.pending_max
 
     @property
     def wants_token(self) -> bool:
@@ -137,19 +137,19 @@ class TradingSession:
     @property
     def is_waiting(self) -> bool:
         """True if a request waits for its reply."""
-        return bool(self._pending)
+        return bool(self.requests)
 
     @property
     def pending(self) -> Sequence[Pending]:
         """The requests that wait for their replies, oldest first."""
-        return tuple(self._pending.values())
+        return tuple(self.requests.values())
 
     def opened(self, now: MonoNs) -> None:
         """Note that a connection is open. Each wants a fresh token, by `authorise`."""
         self.openings += 1
         self.liveness.opened(now)
         self.status.connection_id = b""
-        self._token = ""
+        self._hold("")
         self._subscribe_at = MonoNs(0)
         self._subscribe_pause_ns = RETRY_INTERVAL_NS
         self._outbox.clear()
@@ -160,20 +160,23 @@ class TradingSession:
         """
         if not self.liveness.is_open:
             return
-        self._token = token
-        self.quoted_token = quoted(token).encode()
+        self._hold(token)
         self._grants += 1
         self._subscribe(now)
+
+    def _hold(self, token: str) -> None:
+        self._token = token
+        self.quoted_token = quoted(token).encode() if token else b""
 
     def closed(self, now: MonoNs, reason: str) -> Sequence[TradingEvent]:
         """Note the connection's end; the result holds the requests whose outcome is unknown
         now.
         """
         self.liveness.closed()
-        self._token = ""
+        self._hold("")
         self._outbox.clear()
-        lost = tuple(self._pending.values())
-        self._pending.clear()
+        lost = tuple(self.requests.values())
+        self.requests.clear()
         return (LinkLost(reason, lost),)
 
     def dead(self, now: MonoNs) -> str | None:
@@ -202,7 +205,7 @@ class TradingSession:
         None if it cannot be sent: no connection, no token, or too many requests waiting.
         Then nothing has happened.
         """
-        if not self._token or len(self._pending) >= self.settings.pending_max:
+        if not self._token or len(self.requests) >= self.settings.pending_max:
             return None
         req_id = self.next_number()
         frame = build(self._token, req_id)
@@ -223,12 +226,12 @@ class TradingSession:
 
     def note_sent(self, req_id: int, method: str, purpose: Purpose, now: MonoNs) -> None:
         """Remember a numbered request; call it before the next frame is received."""
-        self._pending[req_id] = Pending(req_id, method, now, self._grants, purpose)
+        self.requests[req_id] = Pending(req_id, method, now, self._grants, purpose)
         self.sent += 1
 
     def withdraw(self, req_id: int) -> None:
         """Forget a request of `send` that was not written after all: no reply will come."""
-        if self._pending.pop(req_id, None) is not None:
+        if self.requests.pop(req_id, None) is not None:
             self.sent -= 1
 
     # --- frames
@@ -336,7 +339,7 @@ class TradingSession:
 
     def _request_of(self, req_id: int | None) -> tuple[Pending | None, Timing]:
         if req_id is not None:
-            if (request := self._pending.pop(req_id, None)) is not None:
+            if (request := self.requests.pop(req_id, None)) is not None:
                 self.answered += 1
                 _remember(self._answered, request)
                 return request, Timing.EXPECTED
@@ -369,7 +372,7 @@ class TradingSession:
     def _token_refused(self, error: str, grant: int) -> Sequence[TradingEvent]:
         if not self._token or grant != self._grants:
             return NO_EVENTS  # reported already: several requests carried the token
-        self._token = ""
+        self._hold("")
         self._subscribe_at = MonoNs(0)
         return (TokenRefused(error),)
 
@@ -390,15 +393,15 @@ class TradingSession:
             self._outbox.append(requests.ping(self._req_id))
         if 0 < self._subscribe_at <= now and self._token:
             self._subscribe(now)
-        if not self._pending:
+        if not self.requests:
             return NO_EVENTS
         late: list[TradingEvent] = []
         given_up_before = now - self.settings.answer_deadline_ns
-        while self._pending:
-            req_id, request = next(iter(self._pending.items()))
+        while self.requests:
+            req_id, request = next(iter(self.requests.items()))
             if request.sent_at > given_up_before:
                 break
-            del self._pending[req_id]
+            del self.requests[req_id]
             _remember(self._given_up, request)
             self.unanswered += 1
             late.append(Unanswered(request, now - request.sent_at))

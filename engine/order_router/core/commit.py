@@ -1,6 +1,6 @@
 """The one path by which journal records take effect, in this order:
 
-    records ─► write (journal) ─► apply (blotter) ─► report rings, history, counts
+    records ─► write (journal) ─► apply (blotter) ─► report rings ─► history, counts
 
 While the journal cannot be written, no order is sent: trading is shut and an alarm is
 raised. Facts from Kraken still take effect. They are queued and written later; after a
@@ -125,8 +125,7 @@ class OrderRecords:
         """
         try:
             if self._unwritten:
-                self._journal.append_all(self._unwritten)
-                self._unwritten.clear()
+                self._write_unwritten()
             if len(records) == 1:
                 self._journal.append(records[0])
             else:
@@ -134,12 +133,32 @@ class OrderRecords:
         except JournalError as error:
             self._failed(records if is_fact else (), str(error))
             return is_fact
+        self._wrote(len(records))
+        return True
+
+    def write_encoded(self, payload: bytes) -> bool:
+        """`write` of one intent, as `encode_record` encodes it."""
+        # Hot: an order that is not written yet waits for it.
+        try:
+            if self._unwritten:
+                self._write_unwritten()
+            self._journal.append_encoded(payload)
+        except JournalError as error:
+            self._failed((), str(error))
+            return False
+        self._wrote(1)
+        return True
+
+    def _write_unwritten(self) -> None:
+        self._journal.append_all(self._unwritten)
+        self._unwritten.clear()
+
+    def _wrote(self, records: int) -> None:
         if self._is_failing:
             self._is_failing = False
             log.info("journal writes again")
             self._on_journal("")
-        self.counts["journal_records"] += len(records)
-        return True
+        self.counts["journal_records"] += records
 
     def commit(self, records: Sequence[Record], *, received_at: int = 0) -> None:
         """Journal and apply facts. If the journal cannot be written they are applied all
@@ -173,6 +192,10 @@ class OrderRecords:
         if change is None:
             return None
         order = change.order
+        outbox = self.outboxes.get(order.strategy)
+        if outbox is not None:
+            self._tell(outbox, change, received_at)
+        # The strategy has it; what follows could wait.
         if self._on_took is not None:
             self._measure(order, record, self._on_took)
         if isinstance(record, Submitted):
@@ -194,15 +217,17 @@ class OrderRecords:
         self._balances_changed.update((base, quote))
         if self._history is not None:
             self._history.put(order, change.fill)
-        outbox = self.outboxes.get(order.strategy)
-        if outbox is not None:
-            if change.fill is None:
-                outbox.send(self._report_of(order))
-            else:
-                outbox.send(self._position_report(order.strategy, order.symbol))
-                outbox.send(self._report_of(order))
-                outbox.send(_fill_report(order, change.fill, MonoNs(received_at)))
         return change
+
+    def _tell(self, outbox: ReportOutbox, change: Change, received_at: int) -> None:
+        order = change.order
+        if change.fill is None:
+            outbox.send(self._report_of(order))
+        else:
+            outbox.send(self._position_report(order.strategy, order.symbol))
+            outbox.send(self._report_of(order))
+            outbox.send(_fill_report(order, change.fill, MonoNs(received_at)))
+        outbox.flush_first()
 
     def _measure(self, order: TrackedOrder, record: Record, on_took: Callable[[str, int], None]) -> None:
         match record:

@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from engine.native.watched import Watched
 from engine.orders.rings.reports import REASON_CHARS_MAX, TradingStatus
 from engine.orders.risk import Risk, TradingMode
 
@@ -26,7 +27,7 @@ RESTRICTED: Final = (*CLOSED_STATES, POST_ONLY)
 log = structlog.get_logger("order_router")
 
 
-class TradingGate:
+class TradingGate(Watched):
     """The reasons for which orders are not taken, in the order in which they are reported."""
 
     def __init__(self, risk: Risk, tell: Callable[[TradingStatus], None]) -> None:

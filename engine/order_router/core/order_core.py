@@ -37,7 +37,7 @@ from engine.order_router.core.lookup.open_orders_check import OpenOrdersCheck
 from engine.order_router.core.lookup.questions import OrderQuestions
 from engine.order_router.core.lookup.resolver import OrderResolver
 from engine.order_router.core.new_orders import NewOrders, Waiting
-from engine.order_router.core.plain_orders import PlainOrders
+from engine.order_router.core.plain_orders import PlainOrders, PortablePlainOrders, quickest
 from engine.order_router.core.ports import Ports
 from engine.order_router.core.replies import OrderReplies
 from engine.order_router.core.report_outbox import ReportOutbox
@@ -181,9 +181,11 @@ class OrderCore:
             kraken=kraken,
             on_sent=ports.on_sent,
         )
-        self.plain_orders = PlainOrders(
-            self.new_orders, ports=ports, records=self.records, gate=self.gate, quick_check=self.quick_check,
-            risk=self.risk, rates=self.rates, breaker=self.breakers["websocket"], kraken=kraken,
+        self.plain_orders: PlainOrders = quickest(
+            PortablePlainOrders(
+                self.new_orders, ports=ports, records=self.records, gate=self.gate, quick_check=self.quick_check,
+                risk=self.risk, rates=self.rates, breaker=self.breakers["websocket"], kraken=kraken,
+            )
         )  # fmt: skip
         self.brackets = Brackets(
             records=self.records, gate=self.gate, boards=ports.boards, account=self.account, risk=self.risk,

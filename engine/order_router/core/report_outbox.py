@@ -49,6 +49,8 @@ class ReportOutbox:
         self._told_once: deque[Report] = deque()
         # Kraken's id of the newest fill in the ring, which outlasts this process.
         self.fill_told = ""
+        # Whether the strategy was woken since the last burst ended.
+        self._is_burst_told = False
         self.sent = 0
         self.held_back = 0
         self.resyncs = 0
@@ -116,9 +118,19 @@ class ReportOutbox:
         return True
 
     def flush(self) -> None:
-        """Make the published reports visible to the strategy; call it at the end of a
-        burst.
+        """Wake the strategy for what was published; call it at the end of a burst."""
+        self._is_burst_told = False
+        self._wake()
+
+    def flush_first(self) -> None:
+        """Wake the strategy at once for the first reports of a burst; the others have it
+        awake, or wait for `flush`.
         """
+        if not self._is_burst_told:
+            self._is_burst_told = True
+            self._wake()
+
+    def _wake(self) -> None:
         if not self._is_flushed:
             self._is_flushed = True
             self._publisher.flush()

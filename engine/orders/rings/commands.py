@@ -9,12 +9,13 @@ at most `post_only` or ioc, and have a layout of their own, which takes no decod
 
 byte  0        4           12        20      28     36     54      58
       ┌────────┬───────────┬─────────┬───────┬──────┬──────┬───────┬────────────────────┐
-      │ FF × 4 │ issued_at │ tick_at │ ticks │ lots │ key  │ terms │ strategy 00 symbol │  little-endian
+      │ length │ issued_at │ tick_at │ ticks │ lots │ key  │ terms │ strategy 00 symbol │  little-endian
       └────────┴───────────┴─────────┴───────┴──────┴──────┴───────┴────────────────────┘
 
-The terms are four bytes: flags, the decimals of price and quantity, and the length of the
-names behind them. With the names they are the order's *shape*, which all orders have in
-common that differ in price, quantity and key only.
+The length is that of what follows, as in the others, with the highest bit set. The terms
+are four bytes: flags, the decimals of price and quantity, and the length of the names
+behind them. With the names they are the order's *shape*, which all orders have in common
+that differ in price, quantity and key only.
 """
 
 from struct import Struct as Packing
@@ -26,7 +27,7 @@ from engine.errors import UnreadableRecord
 from engine.market import Pair
 from engine.orders.client_order_id import ID_CHARS
 from engine.orders.intent import IS_IOC, IS_POST_ONLY, IS_SELL, PLAIN_FLAGS, Amendment, OrderIntent, Side
-from engine.orders.rings.framing import Framing, excerpt
+from engine.orders.rings.framing import LENGTH, Framing, excerpt
 from engine.units import MonoNs, PriceTicks, QtyLots
 
 COMMAND_RECORD_BYTES = 4088  # a batch of fifteen orders with every parameter set; with its stamp, a page
@@ -90,8 +91,8 @@ Command = Submit | SubmitBatch | Amend | Cancel | CancelAll | StrategyEnded
 
 # --- the layout of plain orders
 
-PLAIN: Final = b"\xff\xff\xff\xff"  # where the others have their length: no slot is so long
-PLAIN_NUMBERS: Final = Packing(f"<4sqqqq{ID_CHARS}s")
+PLAIN: Final = 0x8000_0000  # added to the length
+PLAIN_NUMBERS: Final = Packing(f"<Iqqqq{ID_CHARS}s")
 TERMS_BYTES: Final = 4
 SHAPE_AT: Final = PLAIN_NUMBERS.size
 NAMES_AT: Final = SHAPE_AT + TERMS_BYTES
@@ -107,6 +108,14 @@ class PlainShape(Struct, frozen=True):
     qty_decimals: int
     time_in_force: str
     post_only: bool
+
+    def intent(self, ticks: PriceTicks, lots: QtyLots) -> OrderIntent:
+        """An order of this shape."""
+        return OrderIntent(
+            symbol=self.symbol, side=self.side, order_type="limit", price_decimals=self.price_decimals,
+            qty_decimals=self.qty_decimals, qty=lots, limit_price=ticks, time_in_force=self.time_in_force,
+            post_only=self.post_only,
+        )  # fmt: skip
 
 
 def pack_shape(strategy: str, pair: Pair, flags: int) -> bytes:
@@ -142,7 +151,13 @@ def pack_plain(
     shape: bytes, key: str, ticks: PriceTicks, lots: QtyLots, issued_at: MonoNs, tick_at: MonoNs
 ) -> bytes:  # fmt: skip
     """The record of a plain order; `shape` is of `pack_shape`, amounts have 63 bits."""
-    return PLAIN_NUMBERS.pack(PLAIN, issued_at, tick_at, ticks, lots, key.encode()) + shape
+    length = PLAIN | SHAPE_AT - LENGTH.size + len(shape)
+    return PLAIN_NUMBERS.pack(length, issued_at, tick_at, ticks, lots, key.encode()) + shape
+
+
+def is_plain(record: bytes) -> bool:
+    """Whether a record of the command ring has the layout of plain orders."""
+    return len(record) >= NAMES_AT and record[3] >= PLAIN >> 24
 
 
 def shape_in(record: bytes) -> bytes:
@@ -154,7 +169,7 @@ class _CommandFraming(Framing[Command]):
     """Reads both layouts; what it packs is MessagePack."""
 
     def unpack(self, record: bytes) -> Command:
-        if not record.startswith(PLAIN):
+        if not is_plain(record):
             return super().unpack(record)
         try:
             _, issued_at, tick_at, ticks, lots, key = PLAIN_NUMBERS.unpack_from(record)
@@ -162,18 +177,7 @@ class _CommandFraming(Framing[Command]):
             name = key.decode("ascii")
         except (ValueError, IndexError) as error:
             raise UnreadableRecord(f"{error}; it holds {excerpt(record)}") from None
-        intent = OrderIntent(
-            symbol=shape.symbol,
-            side=shape.side,
-            order_type="limit",
-            price_decimals=shape.price_decimals,
-            qty_decimals=shape.qty_decimals,
-            qty=lots,
-            limit_price=ticks,
-            time_in_force=shape.time_in_force,
-            post_only=shape.post_only,
-        )
-        return Submit(shape.strategy, name, intent, issued_at, tick_at)
+        return Submit(shape.strategy, name, shape.intent(ticks, lots), issued_at, tick_at)
 
 
 COMMANDS: Framing[Command] = _CommandFraming(Command, COMMAND_RECORD_BYTES)

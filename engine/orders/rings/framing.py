@@ -6,6 +6,8 @@ byte  0          4
       │ length   │ MessagePack                │ unused  │   little-endian
       └──────────┴────────────────────────────┴─────────┘
 
+So its ring can be read with `is_sized`, which leaves the unused part where it is.
+
 A record that cannot be read is counted, logged and skipped. It must not end the process
 that reads it: the successor would find it again and end too, and nobody could cancel an
 order.

@@ -13,7 +13,7 @@ from engine.errors import MisuseError
 from engine.kraken.connection.number_text import quoted
 from engine.kraken.private import requests as private_requests
 from engine.kraken.trading import order_requests
-from engine.kraken.trading.order_requests import BatchRow, LimitOrderText, OrderEdit
+from engine.kraken.trading.order_requests import BatchRow, LimitOrderText, OrderEdit, PortableLimitOrderText
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Trigger
 from engine.units import DIGITS_MAX, NS_PER_S, UNITS_MAX, decimal_units
 
@@ -425,17 +425,20 @@ def test_a_userref_is_a_32_bit_integer():
         st.tuples(
             st.one_of(st.sampled_from([1, 10**12, UNITS_MAX]), st.integers(1, UNITS_MAX)),
             st.one_of(st.sampled_from([1, 10**12, UNITS_MAX]), st.integers(1, UNITS_MAX)),
-            st.integers(0, 4 * 10**18),
+            st.integers(0, 2**63),
             st.text("ab9", min_size=18, max_size=18),
         ),
         min_size=1,
         max_size=4,
     ),
 )
-def test_a_prepared_limit_order_is_the_text_of_add_order(symbol, side, decimals, time_in_force, post_only, orders):
-    """Byte for byte, order after order, whatever differs between them."""
+@pytest.mark.parametrize("text", {PortableLimitOrderText, LimitOrderText}, ids=lambda text: text.__module__)
+def test_a_prepared_limit_order_is_the_text_of_add_order(
+    text, symbol, side, decimals, time_in_force, post_only, orders
+):
+    """Byte for byte, order after order, whatever differs between them: in plain Python and compiled."""
     price_decimals, qty_decimals = decimals
-    prepared = LimitOrderText(symbol, side, price_decimals, qty_decimals, time_in_force, post_only=post_only)
+    prepared = text(symbol, side, price_decimals, qty_decimals, time_in_force, post_only=post_only)
     for number, (ticks, lots, deadline, key) in enumerate(orders):
         intent = OrderIntent(
             symbol=symbol, side=side, order_type="limit", price_decimals=price_decimals, qty_decimals=qty_decimals,
