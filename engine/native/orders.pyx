@@ -501,7 +501,7 @@ cdef class PreparedShape:
     cdef LimitOrderText text
     cdef int64_t price_decimals, qty_decimals
     # The journal's record around its numbers.
-    cdef bytes before_lots, before_deadline, before_at, base_decimals
+    cdef bytes before_lots, before_deadline, before_at, after_at
     cdef object place, counter
     # Whether the gate and the limits took such orders when changes were last counted, and their number then.
     cdef bint is_open
@@ -690,7 +690,7 @@ cdef class PlainOrders:
     cdef bint load(self, PreparedShape shape, pair, limits) except -1:
         cdef PlainBounds* bounds = &shape.bounds
         risk_limits = self.risk.limits
-        shape.base_decimals = self.encode(pair.base_decimals)
+        shape.after_at = self.encode(pair.base_decimals) + self.encode("")  # such an order closes no other's fills
         return (
             limits.is_open
             and pair.price_decimals == shape.price_decimals
@@ -786,12 +786,12 @@ cdef class PlainOrders:
             NULL,
             6 + KEY_BYTES + PyBytes_GET_SIZE(shape.before_lots) + sizes[0] + 12 + sizes[1]
             + PyBytes_GET_SIZE(shape.before_deadline) + sizes[2] + PyBytes_GET_SIZE(shape.before_at) + sizes[3]
-            + PyBytes_GET_SIZE(shape.base_decimals),
+            + PyBytes_GET_SIZE(shape.after_at),
         )
-        out = put_bytes(PyBytes_AS_STRING(payload), b"\x99\xa3sub\xb2", 6)
+        out = put_bytes(PyBytes_AS_STRING(payload), b"\x9a\xa3sub\xb2", 6)
         out = put(put_bytes(out, numbers.key, KEY_BYTES), shape.before_lots)
         out = put_bytes(put_bytes(out, ints[0], sizes[0]), b"\xablimit_price", 12)
         out = put(put_bytes(out, ints[1], sizes[1]), shape.before_deadline)
         out = put(put_bytes(out, ints[2], sizes[2]), shape.before_at)
-        put(put_bytes(out, ints[3], sizes[3]), shape.base_decimals)
+        put(put_bytes(out, ints[3], sizes[3]), shape.after_at)
         return payload
