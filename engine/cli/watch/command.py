@@ -97,7 +97,7 @@ def watch(
         engine_run.begin(1)
         engine_run.wait_for_venue()
         supervisor = engine_run.supervisor([NamedStrategy(NAME, watcher, followed, "own")])
-        seen = attach(supervisor.map, {fd: fd for fd in supervisor.map.descriptors})
+        seen = attach(supervisor.map, {fd: os.dup(fd) for fd in supervisor.map.descriptors})
         view = ViewThread(
             _picture(watcher, as_json), lambda facts: build_summary(seen, facts, mono_ns()), end_with_view
         )

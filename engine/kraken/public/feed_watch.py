@@ -60,8 +60,9 @@ class FeedWatch:
             heappush(self._resting, (until, index))
 
     def due(self, now: MonoNs) -> list[BookFeed]:
-        """The feeds to check now, in the order of their pairs: DUE_MAX at most of those that
-        are watched, and of those whose rest is over. They stay due until `rest` is called.
+        """The feeds to check now, in the order of their pairs: DUE_MAX at most of those
+        that are watched, and of those whose rest is over. They stay due until `rest` is
+        called.
         """
         taken = list(islice(self._watched, DUE_MAX))
         self.is_behind = len(taken) < len(self._watched)
