@@ -6,7 +6,7 @@ contract; engine/docs/summary-and-status.md says what each means.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -14,10 +14,9 @@ from engine.native import DESCRIPTION
 from engine.records import BookTop, FeedState, Level, Source
 from engine.ring import BoardReader, Memory, Subscriber, gate_lag, ring_slots
 from engine.strategy_host.followed_ring import MarketPort
-from engine.strategy_host.hosted_strategy import HostedStrategy
 from engine.telemetry import Counters, Histogram, merged_snapshot
 from engine.topology import PRIVATE_FEED, SOURCE_COUNTERS, Channel, pair_counter
-from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US
+from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, PPM
 
 ORDER_TOTALS = (
     "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "by_websocket",
@@ -66,6 +65,52 @@ class GatedRing(Struct, frozen=True):
     """Records that found no room and waited; None where that is counted elsewhere."""
 
 
+class StrategyView(Protocol):
+    """What is counted of a strategy: by itself, or in shared memory for other processes.
+
+    The counts are those of measures.STRATEGY.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def received(self) -> int: ...
+    @property
+    def gaps(self) -> int: ...
+    @property
+    def laps(self) -> int: ...
+    @property
+    def callbacks(self) -> int: ...
+    @property
+    def errors(self) -> int: ...
+    @property
+    def slow(self) -> int: ...
+    @property
+    def slowest_ns(self) -> int: ...
+    @property
+    def busy_ns(self) -> int: ...
+    @property
+    def busy_share_ppm(self) -> int: ...
+    @property
+    def busy_share_ppm_max(self) -> int: ...
+    @property
+    def rests(self) -> int: ...
+    @property
+    def halted(self) -> bool: ...
+    @property
+    def refused(self) -> int: ...
+    @property
+    def untold(self) -> int: ...
+    @property
+    def mistakes(self) -> int: ...
+    @property
+    def calls_refused(self) -> int: ...
+    @property
+    def reports_unreadable(self) -> int: ...
+    def gaps_of(self, ring_name: str) -> int: ...
+    def lag_of(self, ring_name: str) -> int | None: ...
+
+
 class ShardView(Struct, frozen=True):
     """What another process can read of one public feed."""
 
@@ -77,7 +122,7 @@ def build_summary(
     *,
     seconds: float,
     shards: Sequence[ShardView],
-    strategies: Sequence[HostedStrategy],
+    strategies: Sequence[StrategyView],
     latency: Mapping[str, Histogram],
     restarts: Mapping[str, int],
     exit_reason: str,
@@ -109,7 +154,7 @@ def build_summary(
         "latency_us": {"wire_to_strategy": latency_us(*latency.values())}
         | {f"wire_to_{name}": latency_us(histogram) for name, histogram in latency.items()}
         | ({name: latency_us(histogram) for name, histogram in trading.histograms.items()} if trading else {}),
-        **trading_summary(trading, sum(strategy.order_client.refused for strategy in strategies)),
+        **trading_summary(trading, sum(strategy.refused for strategy in strategies)),
         "restarts": dict(restarts),
         "feeds": feeds,
         "sources": sources_summary(shards),
@@ -203,7 +248,7 @@ def published(ring: Memory) -> int:
     return Subscriber(ring).next_sequence - 1
 
 
-def _market_ring(port: MarketPort, strategies: Sequence[HostedStrategy]) -> dict[str, Any]:
+def _market_ring(port: MarketPort, strategies: Sequence[StrategyView]) -> dict[str, Any]:
     name = port.shard.ring_name
     lags = {strategy.name: strategy.lag_of(name) for strategy in strategies}
     return {
@@ -283,7 +328,7 @@ def _level(level: Level | None) -> dict[str, str] | None:
     return None if level is None else {"price": level.price_text, "qty": level.qty_text}
 
 
-def _conduct(strategy: HostedStrategy) -> dict[str, Any]:
+def _conduct(strategy: StrategyView) -> dict[str, Any]:
     return {
         "received": strategy.received,
         "gaps": strategy.gaps,
@@ -293,14 +338,14 @@ def _conduct(strategy: HostedStrategy) -> dict[str, Any]:
         "slow": strategy.slow,
         "slowest_ms": round(strategy.slowest_ns / NS_PER_MS, 3),
         "busy_s": round(strategy.busy_ns / NS_PER_S, 3),
-        "busy_s_per_s": round(strategy.busy_share, 3),
-        "busy_s_per_s_max": round(strategy.busy_share_max, 3),
+        "busy_s_per_s": round(strategy.busy_share_ppm / PPM, 3),
+        "busy_s_per_s_max": round(strategy.busy_share_ppm_max / PPM, 3),
         "rests": strategy.rests,
         "hung": 0,
         "hangs": None,
-        "halted": strategy.halted,
-        "untold": strategy.order_client.untold,
-        "mistakes": strategy.order_client.mistakes,
+        "halted": bool(strategy.halted),
+        "untold": strategy.untold,
+        "mistakes": strategy.mistakes,
         "calls_refused": strategy.calls_refused,
-        "reports_unreadable": strategy.order_client.reports_unreadable,
+        "reports_unreadable": strategy.reports_unreadable,
     }

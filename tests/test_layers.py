@@ -19,9 +19,10 @@ LAYERS = {
     5: ("kraken_rest",),
     6: ("public_feed", "private_feed", "order_router", "strategy_host"),
     7: ("summary",),
-    8: ("supervisor", "replay"),
-    9: ("client",),
-    10: ("cli", "__main__"),
+    8: ("attach",),
+    9: ("supervisor", "replay", "metrics", "page"),
+    10: ("client",),
+    11: ("cli", "__main__"),
 }
 LAYER_OF = {home: layer for layer, homes in LAYERS.items() for home in homes}
 

@@ -110,6 +110,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
     )
     boards = _boards(launch, memories, clock)
     strategies = [port.strategy for port in launch.reports]
+    host_names = strategy_counter_names(strategies, [view.shard.ring_name for view in launch.markets])
     ports = Ports(
         now=now,
         session=session,
@@ -118,9 +119,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
         journal=opened.journal,
         reports={port.strategy: Publisher(memories[port.ring_fd], launch.report_doorbells) for port in launch.reports},
         boards=boards,
-        words=StrategyWords(
-            Counters(memories[launch.host_counters_fd], strategy_counter_names(strategies)), strategies
-        ),
+        words=StrategyWords(Counters(memories[launch.host_counters_fd], host_names), strategies),
         history=history,
         on_sent=_latency_meter(histograms, clock),
         on_acknowledged=histograms["ack"].record,

@@ -11,6 +11,7 @@ pauses.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import chain
 from math import inf
 from operator import attrgetter
 
@@ -20,7 +21,7 @@ from engine.clock import Clock
 from engine.errors import StrategyError
 from engine.strategy_host.hosted_strategy import HostedStrategy, shown
 from engine.telemetry import CounterGroup, Counters, Heartbeat
-from engine.topology import STRATEGY_COUNTERS
+from engine.topology import FOLLOWED_RING_COUNTERS, NOT_FOLLOWED, STRATEGY_COUNTERS
 from engine.units import NS_PER_S, MonoNs
 
 MEASURE_NS = NS_PER_S  # over which seconds of callbacks a second are told
@@ -35,13 +36,25 @@ log = structlog.get_logger("strategy_host")
 class StrategyHost:
     """All strategies of one engine: one actor."""
 
-    def __init__(self, strategies: Sequence[HostedStrategy], counters: Counters, clock: Clock) -> None:
+    def __init__(
+        self, strategies: Sequence[HostedStrategy], counters: Counters, clock: Clock, rings: Sequence[str] = ()
+    ) -> None:
+        """`rings`: the market rings of which each strategy's gaps and lag are counted; see
+        topology.strategy_counter_names."""
         self.strategies = strategies
+        self._rings = rings
         self._counters = counters
         self._heartbeat = Heartbeat(counters)
         self._strategy_counters = [
             CounterGroup(counters, names, levels=names)  # they end with their host: there is nothing to go on from
             for names in ([f"{strategy.name} {name}" for name in STRATEGY_COUNTERS] for strategy in strategies)
+        ]
+        self._ring_counters = [
+            CounterGroup(counters, names, levels=names)
+            for names in (
+                [f"{strategy.name} {ring} {name}" for ring in rings for name in FOLLOWED_RING_COUNTERS]
+                for strategy in strategies
+            )
         ]
         self._clock = clock
         # Records found by looking again although no doorbell rang; see ring/doorbell.py.
@@ -110,6 +123,9 @@ class StrategyHost:
             self._measured_at = now
         for strategy, counters in zip(self.strategies, self._strategy_counters, strict=True):
             counters.write(_strategy_counts(strategy))
+        for strategy, counters in zip(self.strategies, self._ring_counters, strict=True):
+            of_rings = ((strategy.gaps_of(ring), lag_word(strategy, ring)) for ring in self._rings)
+            counters.write(chain.from_iterable(of_rings))
         self._counters.set("rescues", self.rescues)
         self._heartbeat.beat(now)
 
@@ -130,6 +146,12 @@ class StrategyHost:
                     wanted_s_per_s=round(share, 3),
                     rests=strategy.rests,
                 )
+
+
+def lag_word(strategy: HostedStrategy, ring: str) -> int:
+    """A strategy's lag in a ring, for the shared counters; NOT_FOLLOWED without one."""
+    lag = strategy.lag_of(ring)
+    return NOT_FOLLOWED if lag is None else lag
 
 
 def fair_share(wanted: Sequence[float], of: float) -> float:

@@ -62,8 +62,9 @@ from engine.strategy_host.followed_ring import FollowedRing, MarketPort
 from engine.strategy_host.order_client import News, OrderClient, OrderPorts
 from engine.telemetry import Counters, Histogram, new_histogram
 from engine.telemetry.log import UNLIMITED
+from engine.telemetry.measures import WIRE_LATENCIES
 from engine.topology import ALL_CHANNELS, NO_CHANNELS, Channel
-from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, MonoNs
+from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US, PPM, MonoNs
 
 RECORDS_PER_CYCLE_MAX = 256  # of one ring for one strategy; then the others have their turn
 BACKLOG_RECORDS_MAX = 1024  # left in a ring by a strategy that keeps pace: a few bursts of the feed
@@ -101,7 +102,7 @@ NO_FOLLOWING: Final = "a replay follows the pairs of its captures; no pair can b
 NEVER = MonoNs(1 << 62)
 
 
-MEASURED = ("on_book", "on_trade", "on_ticker", "on_candle")  # callbacks that a frame of the market causes
+MEASURED = tuple(WIRE_LATENCIES)  # callbacks that a frame of the market causes
 
 
 def wire_latency() -> dict[str, Histogram]:
@@ -255,8 +256,38 @@ class HostedStrategy:
         """Records that the rings overwrote before this strategy read them."""
         return sum(feed.subscriber.gap_count for feed in self._feeds)
 
+    @property
+    def busy_share_ppm(self) -> int:
+        """`busy_share` in millionths, for the shared counters."""
+        return round(self.busy_share * PPM)
+
+    @property
+    def busy_share_ppm_max(self) -> int:
+        """`busy_share_max` in millionths."""
+        return round(self.busy_share_max * PPM)
+
+    @property
+    def refused(self) -> int:
+        """Orders that were refused here, before the router."""
+        return self.order_client.refused
+
+    @property
+    def untold(self) -> int:
+        """Refusals and fills that no callback was given, because too many waited."""
+        return self.order_client.untold
+
+    @property
+    def mistakes(self) -> int:
+        """Calls that gave no order."""
+        return self.order_client.mistakes
+
+    @property
+    def reports_unreadable(self) -> int:
+        """Reports of the router that could not be read."""
+        return self.order_client.reports_unreadable
+
     def gaps_of(self, ring_name: str) -> int:
-        """The same, of one ring."""
+        """`gaps` of one ring."""
         return sum(feed.subscriber.gap_count for feed in self._feeds if feed.shard.ring_name == ring_name)
 
     def lag_of(self, ring_name: str) -> int | None:

@@ -24,13 +24,25 @@ from typing import Any
 
 import structlog
 
+from engine.attach.memory import (
+    ATTACH,
+    HOST_COUNTERS,
+    SUPERVISOR_COUNTERS,
+    EngineMemory,
+    board_of,
+    counters_of,
+    histogram_of,
+    pairs_of,
+    ring_of,
+)
 from engine.clock import SystemClock
 from engine.config import Config, FeedConfig, VenueConfig
 from engine.errors import UserError
 from engine.kraken.public.session import PONG_PATIENCE, PublicSettings
 from engine.ledger_check import Told
+from engine.native import DESCRIPTION
 from engine.net.budget import ATTEMPTS_MAX
-from engine.net.control_socket import Request, serve_control
+from engine.net.control_socket import Command, Handover, Request, serve_control
 from engine.processes.callback_words import CallbackWords
 from engine.processes.launch import FeedLaunch, MarketView, News
 from engine.processes.pair_table import PairTable, PairTableWriter, pair_table_bytes
@@ -52,16 +64,19 @@ from engine.strategy.events import Connection, ErrorReport
 from engine.strategy_host.followed_pairs import FollowedPairs, FollowedShard
 from engine.strategy_host.followed_ring import MarketPort
 from engine.strategy_host.host import StrategyHost
-from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, wire_latency
+from engine.strategy_host.hosted_strategy import MEASURED, HostedStrategy, HostLimits
 from engine.strategy_host.loading import NamedStrategy
 from engine.strategy_host.loop_host import LoopHost
 from engine.strategy_host.thread import HostThread
 from engine.summary import ShardView, build_summary
 from engine.supervisor.actor import Actor
 from engine.supervisor.callback_watch import CallbackWatch, Watched, WatchThread
+from engine.supervisor.handover import hand_over
+from engine.supervisor.onlooker import onlookers
 from engine.supervisor.run_directory import RunDirectory
-from engine.supervisor.trading import Account, Trading
-from engine.telemetry import Counters, counters_bytes, format_counters
+from engine.supervisor.trading import Account, Trading, histogram_segment
+from engine.supervisor.vitals import Vitals
+from engine.telemetry import Counters, Histogram, counters_bytes, format_counters
 from engine.telemetry.log import say_left_out
 from engine.topology import (
     NO_CHANNELS,
@@ -157,11 +172,13 @@ class Supervisor:
         # The strategy host's doorbell, rung by every feed.
         self._eventfd = open_eventfd()
         weakref.finalize(self, os.close, self._eventfd)
-        self._latency = wire_latency()
+        self._latency_segments = {name: histogram_segment(name) for name in MEASURED}
+        self._latency = {name: Histogram(segment.memory) for name, segment in self._latency_segments.items()}
         limits = HostLimits.of(config.engine)
         # The current callback of each strategy, for the router too, which must notice a
         # hang of this process.
-        names = strategy_counter_names([named.name for named in strategies])
+        rings = [feed.shard.ring_name for feed in self._feeds]
+        names = strategy_counter_names([named.name for named in strategies], rings)
         self._host_counters = Segment.create("counters-host", counters_bytes(names))
         format_counters(self._host_counters.memory, names)
         host_counters = Counters(self._host_counters.memory, names)
@@ -200,11 +217,11 @@ class Supervisor:
             )
             for named in strategies
         ]
-        self._host = StrategyHost(self._hosted, host_counters, self.clock)
-        rings = [feed.ring.memory for feed in self._feeds]
+        self._host = StrategyHost(self._hosted, host_counters, self.clock, rings)
+        waked_by = [feed.ring.memory for feed in self._feeds]
         if self._trading is not None:
-            rings += self._trading.report_memories
-        doorbells = [Doorbell(ring, STRATEGY_HOST_DOORBELL, self._eventfd) for ring in rings]
+            waked_by += self._trading.report_memories
+        doorbells = [Doorbell(ring, STRATEGY_HOST_DOORBELL, self._eventfd) for ring in waked_by]
         spin = config.engine.spin
         self._thread: HostThread | LoopHost = (
             LoopHost(self._host, doorbells, self.clock, spin=spin)
@@ -227,6 +244,8 @@ class Supervisor:
         # Where the strategies share the supervisor's loop, a thread watches their
         # callbacks.
         self._watch_thread = WatchThread(self._watch_of_callbacks, self.clock) if in_loop else None
+        self._vitals = Vitals([actor.name for actor in self._actors], [hosted.name for hosted in self._hosted])
+        self._onlookers = onlookers(config, self.clock)
         # Connections made and lost by each process, when they were last looked at.
         self._connections: dict[str, tuple[int, int]] = {}
         # Set when strategies and feeds have been started.
@@ -247,10 +266,16 @@ class Supervisor:
 
         `on_tick` is called with the summary every `tick_s`.
         """
-        commands = {"status": lambda _: self.summary(), "stop": self._stop_command}
+        commands: dict[str, Command] = {
+            "status": lambda _: self.summary(),
+            "stop": self._stop_command,
+            ATTACH: lambda _: self._hand_over(),
+        }
         server = await serve_control(self._directory.control_path, commands)
         tasks: list[asyncio.Task[None]] = []
         try:
+            for onlooker in self._onlookers:
+                onlooker.start()
             if self._trading is not None and not self._stop_requested.is_set():
                 self._trading.start()
             tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.summary, tick_s))]
@@ -382,6 +407,7 @@ class Supervisor:
             self._watch_of_callbacks.look(self.clock.mono_ns())
             log.error("a strategy does not come back from its callback", waited_s=deadline_s)
             self._exit_reason = f"a strategy did not stop in time: {self._watch_of_callbacks.sentence}"
+        await asyncio.gather(*(onlooker.stop(deadline_s) for onlooker in self._onlookers))
         for actor in self._actors:
             actor.close()
 
@@ -502,9 +528,44 @@ class Supervisor:
                 actor.kill_if_silent(now, silence_ns_max)
             for actor in self._actors:
                 self._tell_connections(actor)
+            self._count(now)
             if self._watch_thread is None:
                 self._watch_of_callbacks.look(now)
             self._arm_faulthandler()
+
+    def _count(self, now: MonoNs) -> None:
+        held_up = self._trading.commands_held_up if self._trading is not None else 0
+        self._vitals.write(now, held_up, self._actors, self._watch_of_callbacks.hung)
+
+    def _hand_over(self) -> Handover:
+        """Everything that another process needs to see this run, for itself to read."""
+        self._count(self.clock.mono_ns())
+        descriptors = {HOST_COUNTERS: self._host_counters.fd, SUPERVISOR_COUNTERS: self._vitals.fd}
+        descriptors |= {histogram_of(name): segment.fd for name, segment in self._latency_segments.items()}
+        for feed in self._feeds:
+            shard = feed.shard
+            descriptors |= {
+                ring_of(shard.ring_name): feed.ring.fd,
+                board_of(shard): feed.board.fd,
+                pairs_of(shard): feed.table.fd,
+                counters_of(shard.actor_name): feed.actor.counters_segment.fd,
+            }
+        if self._trading is not None:
+            descriptors |= self._trading.descriptors()
+        told = EngineMemory(
+            pid=os.getpid(),
+            name=self._config.name,
+            url=self._url,
+            native=DESCRIPTION,
+            began_ns=self._began_at,
+            shards=tuple(feed.shard for feed in self._feeds),
+            strategies=tuple(hosted.name for hosted in self._hosted),
+            children=tuple(actor.name for actor in self._actors),
+            trades=self._trading is not None,
+            state_dir=str(self._trading.state_dir) if self._trading is not None else "",
+            segments=tuple(descriptors),
+        )
+        return hand_over(told, descriptors)
 
     def _tell_connections(self, actor: Actor) -> None:
         """Have on_connection called when a process has connected, or lost its connection,

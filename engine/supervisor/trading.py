@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
+from engine.attach.memory import STATUS, counters_of, histogram_of, ring_of
 from engine.clock import Clock
 from engine.config import Config
 from engine.orders.client_order_id import order_tags
@@ -116,7 +117,7 @@ class Trading:
         self._status = Segment.create("router-status", STATUS_BOARD_BYTES)
         format_status_board(self._status.memory)
         self._status_board = BoardReader(self._status.memory)
-        self._histogram_segments = {name: _histogram_segment(name) for name in ROUTER_HISTOGRAMS}
+        self._histogram_segments = {name: histogram_segment(name) for name in ROUTER_HISTOGRAMS}
         self.histograms = {name: Histogram(segment.memory) for name, segment in self._histogram_segments.items()}
         # By which the router asks the private feed for fresh snapshots.
         self._nudge_of_router, self._nudge_of_feed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -130,6 +131,30 @@ class Trading:
         """The rings of a strategy's orders."""
         ring = self._reports[strategy].memory
         return OrderPorts(self._publisher, GatedSubscriber(ring), self._tags[strategy], self._account.run)
+
+    @property
+    def state_dir(self) -> Path:
+        """Where journal and history are."""
+        return self._account.state_dir
+
+    def descriptors(self) -> dict[str, int]:
+        """The segments that another process may read, by the names of attach/memory.py."""
+        rings = {
+            COMMAND_RING: self._command_ring,
+            ACCOUNT_RING: self._account_ring,
+            **{report_ring(name): ring for name, ring in self._reports.items()},
+        }
+        return (
+            {ring_of(name): ring.fd for name, ring in rings.items()}
+            | {counters_of(actor.name): actor.counters_segment.fd for actor in self.actors}
+            | {histogram_of(name): segment.fd for name, segment in self._histogram_segments.items()}
+            | {STATUS: self._status.fd}
+        )
+
+    @property
+    def commands_held_up(self) -> int:
+        """Commands that found no room in their ring."""
+        return self._publisher.full_count
 
     @property
     def report_memories(self) -> list[memoryview]:
@@ -180,7 +205,7 @@ class Trading:
         """The part of trading that the summary reads."""
         held_back = self.private_feed.counters.get("held_back")
         rings = [
-            GatedRing(COMMAND_RING, self._command_ring.memory, ORDER_ROUTER, self._publisher.full_count),
+            GatedRing(COMMAND_RING, self._command_ring.memory, ORDER_ROUTER, self.commands_held_up),
             GatedRing(ACCOUNT_RING, self._account_ring.memory, ORDER_ROUTER, held_back),
             *(GatedRing(report_ring(name), ring.memory, name, None) for name, ring in self._reports.items()),
         ]
@@ -269,7 +294,8 @@ def _gated_ring(name: str, record_bytes: int, slot_count: int) -> Segment:
     return segment
 
 
-def _histogram_segment(name: str) -> Segment:
+def histogram_segment(name: str) -> Segment:
+    """An empty histogram in a segment of its own."""
     segment = Segment.create(f"histogram-{name}", Histogram.bytes_needed)
     Histogram.format(segment.memory)
     return segment

@@ -33,8 +33,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 # The modules that log, each under its own name; `FRAMES` are the raw frames of connections.
 FRAMES: Final = "frames"
 MODULES: Final = (
-    "actor", "control_socket", "core", "engine", FRAMES, "history", "key_lock", "link", "order_resolver",
-    "order_router", "preflight", "private_feed", "program", "public_feed", "replay", "rest", "ring", "server",
+    "actor", "control_socket", "core", "engine", FRAMES, "history", "key_lock", "link", "metrics", "order_resolver",
+    "order_router", "page", "preflight", "private_feed", "program", "public_feed", "replay", "rest", "ring", "server",
     "strategy", "strategy_host", "supervisor", "tokens", "view", "websocket",
 )  # fmt: skip
 UNLIMITED = "_unlimited"  # bound to a logger all of whose lines are written

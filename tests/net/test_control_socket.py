@@ -1,6 +1,7 @@
 """A control socket answers whatever it is asked: in one line, and raises nothing."""
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -13,7 +14,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine.errors import ConfigError
-from engine.net.control_socket import REQUEST_BYTES_MAX, NobodyListens, ask, serve_control
+from engine.net.control_socket import (
+    REQUEST_BYTES_MAX,
+    Handover,
+    NobodyListens,
+    ask,
+    ask_for_descriptors,
+    serve_control,
+)
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 COMMANDS = {
@@ -114,3 +122,29 @@ def test_what_is_no_answer_is_said_to_be_none(tmp_path: Path, answer: bytes):
         ask(tmp_path / "control", {"command": "status"})
     replying.join()
     listening.close()
+
+
+def test_descriptors_come_with_an_answer_and_are_closed_where_they_were(run: Run, tmp_path: Path):
+    """An answer of any length; the caller owns what it gets, a plain question leaves nothing open."""
+    given: list[int] = []
+
+    def hand_over(_: dict[str, Any]) -> Handover:
+        given[:] = [os.memfd_create(f"segment-{number}") for number in range(200)]
+        for number, fd in enumerate(given):
+            os.write(fd, f"segment {number}".encode())
+        return Handover({"segments": ["x" * 1000] * 200}, given)
+
+    async def main() -> None:
+        listening = await serve_control(tmp_path / "control", {"attach": hand_over})
+        answer, got = await asyncio.to_thread(ask_for_descriptors, tmp_path / "control", {"command": "attach"})
+        assert len(answer["segments"]) == len(got) == 200
+        assert [os.pread(fd, 99, 0).decode() for fd in got] == [f"segment {number}" for number in range(200)]
+        assert not any(os.get_inheritable(fd) for fd in got)
+        for fd in got:
+            os.close(fd)
+        open_before = len(os.listdir("/proc/self/fd"))
+        assert await asyncio.to_thread(ask, tmp_path / "control", {"command": "attach"}) == answer
+        assert len(os.listdir("/proc/self/fd")) <= open_before
+        listening.close()
+
+    run(main())
