@@ -17,6 +17,7 @@ import msgspec
 from engine.attach.counted_strategy import CountedStrategy
 from engine.attach.memory import (
     ATTACH,
+    ENGINE,
     HOST_COUNTERS,
     STATUS,
     SUPERVISOR_COUNTERS,
@@ -26,6 +27,7 @@ from engine.attach.memory import (
     histogram_of,
     pairs_of,
     ring_of,
+    warnings_of,
 )
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError, MisuseError
@@ -38,6 +40,7 @@ from engine.strategy_host.followed_ring import MarketPort
 from engine.summary import GatedRing, ShardView, TradingView, build_summary
 from engine.telemetry import Counters, Heartbeat, Histogram
 from engine.telemetry.measures import WIRE_LATENCIES
+from engine.telemetry.warning_ring import Warned, last_warnings
 from engine.topology import (
     ACCOUNT_RING,
     COMMAND_RING,
@@ -186,6 +189,20 @@ class AttachedEngine:
             ),
         ]
         return TradingView(self.router, self.router_latency, self.status(), rings, self.private_feed.snapshot())
+
+    def warnings(self) -> list[tuple[str, Warned]]:
+        """The last warnings of all its processes, each with the process's name, oldest
+        first."""
+        found = [
+            (process, warned)
+            for process in (ENGINE, *self.told.children)
+            for warned in last_warnings(self._memory(warnings_of(process)))
+        ]
+        return sorted(found, key=lambda each: each[1])
+
+    def memory_of_ring(self, name: str) -> memoryview:
+        """The memory of a ring, for a reader that nobody waits for."""
+        return self._memory(ring_of(name))
 
     def _memory(self, segment: str) -> memoryview:
         return self._segments[segment].memory

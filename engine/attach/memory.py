@@ -12,6 +12,7 @@ from msgspec import Struct
 from engine.topology import Shard
 
 ATTACH: Final = "attach"  # the command of the engine's control socket
+ENGINE: Final = "engine"  # the engine's own process, beside the names of its children
 STATUS: Final = "status"  # the order router's board
 HOST_COUNTERS: Final = "counters host"
 SUPERVISOR_COUNTERS: Final = "counters supervisor"
@@ -20,6 +21,11 @@ SUPERVISOR_COUNTERS: Final = "counters supervisor"
 def counters_of(process: str) -> str:
     """Segment of a child's counters."""
     return f"counters {process}"
+
+
+def warnings_of(process: str) -> str:
+    """Segment of the last warnings of a process: of a child, or of ENGINE."""
+    return f"warnings {process}"
 
 
 def ring_of(name: str) -> str:

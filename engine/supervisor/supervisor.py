@@ -26,6 +26,7 @@ import structlog
 
 from engine.attach.memory import (
     ATTACH,
+    ENGINE,
     HOST_COUNTERS,
     SUPERVISOR_COUNTERS,
     EngineMemory,
@@ -34,6 +35,7 @@ from engine.attach.memory import (
     histogram_of,
     pairs_of,
     ring_of,
+    warnings_of,
 )
 from engine.clock import SystemClock
 from engine.config import Config, FeedConfig, VenueConfig
@@ -77,7 +79,8 @@ from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.trading import Account, Trading, histogram_segment
 from engine.supervisor.vitals import Vitals
 from engine.telemetry import Counters, Histogram, counters_bytes, format_counters
-from engine.telemetry.log import say_left_out
+from engine.telemetry.log import keep_warnings, say_left_out
+from engine.telemetry.warning_ring import warning_segment
 from engine.topology import (
     NO_CHANNELS,
     STRATEGY_HOST_DOORBELL,
@@ -220,7 +223,7 @@ class Supervisor:
         self._host = StrategyHost(self._hosted, host_counters, self.clock, rings)
         waked_by = [feed.ring.memory for feed in self._feeds]
         if self._trading is not None:
-            waked_by += self._trading.report_memories
+            waked_by += self._trading.reports.values()
         doorbells = [Doorbell(ring, STRATEGY_HOST_DOORBELL, self._eventfd) for ring in waked_by]
         spin = config.engine.spin
         self._thread: HostThread | LoopHost = (
@@ -245,6 +248,7 @@ class Supervisor:
         # callbacks.
         self._watch_thread = WatchThread(self._watch_of_callbacks, self.clock) if in_loop else None
         self._vitals = Vitals([actor.name for actor in self._actors], [hosted.name for hosted in self._hosted])
+        self._warnings = warning_segment(ENGINE)
         self._onlookers = onlookers(config, self.clock)
         # Connections made and lost by each process, when they were last looked at.
         self._connections: dict[str, tuple[int, int]] = {}
@@ -271,6 +275,7 @@ class Supervisor:
             "stop": self._stop_command,
             ATTACH: lambda _: self._hand_over(),
         }
+        keep_no_warnings = keep_warnings(self._warnings.memory)
         server = await serve_control(self._directory.control_path, commands)
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -307,6 +312,7 @@ class Supervisor:
             if self._watch_thread is not None:
                 self._watch_thread.stop()
             server.close()
+            keep_no_warnings()
             on_tick(self.summary())
         return self._mistake
 
@@ -510,6 +516,7 @@ class Supervisor:
             board_fd=feed.board.fd,
             pair_table_fd=feed.table.fd,
             counters_fd=feed.actor.counters_segment.fd,
+            warnings_fd=feed.actor.warnings_segment.fd,
             doorbells=[(STRATEGY_HOST_DOORBELL, self._eventfd)],
             news_fd=feed.actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
@@ -541,6 +548,7 @@ class Supervisor:
         """Everything that another process needs to see this run, for itself to read."""
         self._count(self.clock.mono_ns())
         descriptors = {HOST_COUNTERS: self._host_counters.fd, SUPERVISOR_COUNTERS: self._vitals.fd}
+        descriptors |= {warnings_of(ENGINE): self._warnings.fd}
         descriptors |= {histogram_of(name): segment.fd for name, segment in self._latency_segments.items()}
         for feed in self._feeds:
             shard = feed.shard
@@ -549,6 +557,7 @@ class Supervisor:
                 board_of(shard): feed.board.fd,
                 pairs_of(shard): feed.table.fd,
                 counters_of(shard.actor_name): feed.actor.counters_segment.fd,
+                warnings_of(shard.actor_name): feed.actor.warnings_segment.fd,
             }
         if self._trading is not None:
             descriptors |= self._trading.descriptors()

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
-from engine.attach.memory import STATUS, counters_of, histogram_of, ring_of
+from engine.attach.memory import STATUS, counters_of, histogram_of, ring_of, warnings_of
 from engine.clock import Clock
 from engine.config import Config
 from engine.orders.client_order_id import order_tags
@@ -147,6 +147,7 @@ class Trading:
         return (
             {ring_of(name): ring.fd for name, ring in rings.items()}
             | {counters_of(actor.name): actor.counters_segment.fd for actor in self.actors}
+            | {warnings_of(actor.name): actor.warnings_segment.fd for actor in self.actors}
             | {histogram_of(name): segment.fd for name, segment in self._histogram_segments.items()}
             | {STATUS: self._status.fd}
         )
@@ -157,9 +158,9 @@ class Trading:
         return self._publisher.full_count
 
     @property
-    def report_memories(self) -> list[memoryview]:
-        """The report rings, for the host's doorbells."""
-        return [segment.memory for segment in self._reports.values()]
+    def reports(self) -> dict[str, memoryview]:
+        """The report ring of each strategy."""
+        return {name: segment.memory for name, segment in self._reports.items()}
 
     def start(self) -> None:
         """Start the router and the private feed, which waits for the router's token."""
@@ -245,6 +246,7 @@ class Trading:
             nudge_fd=self._nudge_of_feed.fileno(),
             heartbeat_silence_ns=int(config.feed.heartbeat_silence_s * NS_PER_S),
             counters_fd=actor.counters_segment.fd,
+            warnings_fd=actor.warnings_segment.fd,
             news_fd=actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
             log=config.log,
@@ -281,6 +283,7 @@ class Trading:
             status_fd=self._status.fd,
             histogram_fds=[segment.fd for segment in self._histogram_segments.values()],
             counters_fd=actor.counters_segment.fd,
+            warnings_fd=actor.warnings_segment.fd,
             news_fd=actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
             log=config.log,
