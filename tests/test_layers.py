@@ -19,8 +19,8 @@ LAYERS = {
     5: ("kraken_rest",),
     6: ("public_feed", "private_feed", "order_router", "strategy_host"),
     7: ("summary",),
-    8: ("attach",),
-    9: ("supervisor", "replay", "metrics", "page"),
+    8: ("attach", "screen"),
+    9: ("supervisor", "replay", "metrics", "page", "top"),
     10: ("client",),
     11: ("cli", "__main__"),
 }

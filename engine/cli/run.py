@@ -124,7 +124,7 @@ def _run(
         stops.begin(lambda: loop.call_soon_threadsafe(supervisor.request_stop, CLEAN))
         watching = asyncio.ensure_future(engine_run.watch_venue(supervisor))
         try:
-            with open_view(view) as live:
+            with open_view(supervisor.watcher if view else None) as live:
                 return await supervisor.run(seconds, live.update, live.interval_s)
         finally:
             stops.end()

@@ -61,6 +61,7 @@ from engine.ring import (
     open_eventfd,
     ring_bytes,
 )
+from engine.screen.watcher import WatchedShard, Watcher
 from engine.strategy.api import Strategy
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy_host.followed_pairs import FollowedPairs, FollowedShard
@@ -85,6 +86,7 @@ from engine.topology import (
     NO_CHANNELS,
     STRATEGY_HOST_DOORBELL,
     Channel,
+    PairRow,
     Shard,
     market_record_bytes,
     pair_counter,
@@ -130,6 +132,10 @@ class _Feed:
         self.port = MarketPort(
             shard, self.ring.memory, self.board.memory, self.actor.counters, PairTable(self.table.memory)
         )
+
+    def rows(self) -> Sequence[PairRow]:
+        """Its pairs now, by their index."""
+        return self.port.rows
 
     def was_live(self, symbol: str) -> bool:
         """Whether the pair has had a snapshot since the engine started."""
@@ -346,6 +352,14 @@ class Supervisor:
         summary["venue"] = self._url
         summary["processes"] = {actor.name: actor.pid for actor in self._actors}
         return summary
+
+    def watcher(self) -> Watcher:
+        """What a view of this run needs beside its summary."""
+        shards = [
+            WatchedShard(feed.shard, BoardReader(feed.board.memory), feed.actor.counters, feed.rows)
+            for feed in self._feeds
+        ]
+        return Watcher(shards, self._trading.reports if self._trading is not None else {})
 
     @property
     def _actors(self) -> list[Actor]:
