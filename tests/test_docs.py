@@ -217,6 +217,7 @@ ENTRIES = {
     "engine": ("engine.cli.run", "engine.cli.view", "engine.client.engine"),
     "metrics": ("engine.cli.onlookers.metrics",),
     "page": ("engine.cli.onlookers.page", "engine.page.server"),
+    "top": ("engine.cli.onlookers.top", "engine.top.app"),
     "venue": ("engine.cli.venue", "engine.venue.server"),
     "replay": ("engine.cli.replay", "engine.replay"),
     "command": (

@@ -55,6 +55,7 @@ COMMANDS = {
     "settings": ("engine.cli.settings", "Print every setting with its default and its reason."),
     "status": ("engine.cli.control", "Show how a running engine does."),
     "sources": ("engine.cli.control", "Show where a running engine's market data come from."),
+    "top": ("engine.cli.onlookers.top", "Watch a running engine on one screen."),
     "metrics": ("engine.cli.onlookers.metrics", "Serve a running engine's metrics to Prometheus."),
     "page": ("engine.cli.onlookers.page", "Show a running engine in the browser, read-only."),
     "stop": ("engine.cli.control", "Stop a running engine."),
