@@ -1,6 +1,8 @@
 """`engine top`: a screen for a running engine."""
 
+import os
 import sys
+from typing import Final
 
 import click
 from setproctitle import setproctitle
@@ -10,6 +12,8 @@ from engine.errors import ConfigError
 from engine.net.control_socket import NobodyListens
 from engine.supervisor.extras import need_extra
 from engine.supervisor.run_directory import RunDirectory
+
+NICENESS: Final = 10  # drawing wants a core for some ms at once: the engine's processes go first
 
 
 @click.command()
@@ -36,5 +40,6 @@ def top(name: str, control: bool) -> None:
     except NobodyListens:
         raise ConfigError(why_silent(name)) from None
     setproctitle(f"kraken-engine {name}: top")
+    os.nice(NICENESS)
     TopApp(link, control=control).run()
     link.close()
