@@ -42,6 +42,7 @@ RING_SLOTS_MIN, RING_SLOTS_MAX = 1 << 10, 1 << 22  # 0.4 MB and 1.6 GB at ten le
 VALUE_CHARS_SHOWN_MAX = 60
 
 Cpu = Annotated[int, Meta(ge=0, le=4095)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
 NAME = re.compile(r"[a-z0-9_-]{1,32}")
 # BASE/QUOTE in the letters that Kraken uses: 1INCH/USD, ETH2.S/ETH, AAPLx/USD. Whether the
 # pair exists, Kraken decides.
@@ -474,6 +475,29 @@ class StrategyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     )
 
 
+class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[metrics]: a process that tells Prometheus of the engine; needs the extra metrics."""
+
+    port: Annotated[
+        Port | None,
+        Meta(description="serve http://ADDRESS:PORT/metrics, 9464 say; 0 takes a free one; left out: not served"),
+    ] = None
+    address: Annotated[
+        str,
+        Meta(description="where it listens; 0.0.0.0 lets every host that reaches this one read P&L and positions"),
+    ] = "127.0.0.1"
+
+
+class PageConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[page]: a process that shows the engine in the browser, read-only; needs the extra
+    page."""
+
+    port: Annotated[
+        Port | None,
+        Meta(description="serve the page on loopback at this port; 0 takes a free one; left out: not served"),
+    ] = None
+
+
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[log]: which lines are written, and how."""
 
@@ -510,6 +534,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     strategies: tuple[StrategyConfig, ...] = msgspec.field(default=(), name="strategy")
     trading: TradingConfig = TradingConfig()
     risk: RiskConfig = RiskConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    page: PageConfig = PageConfig()
     log: LogConfig = LogConfig()
 
 

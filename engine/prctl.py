@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
@@ -15,6 +16,12 @@ def end_with_parent(parent_pid: int, signal_number: int) -> bool:
     """
     _prctl(PR_SET_PDEATHSIG, signal_number)
     return os.getppid() == parent_pid
+
+
+def die_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent ends, and end now if it already has."""
+    if not end_with_parent(os.getppid(), signal.SIGTERM):
+        raise SystemExit(0)
 
 
 def forbid_dumps() -> None:

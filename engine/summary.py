@@ -248,10 +248,10 @@ def _gated_rings(view: RunView) -> dict[str, Any]:
     """The rings of orders. `full`: how many records found no room and waited; the router
     counts those of the reports by itself.
     """
-    if view.trading is None:
+    if view.trading is None or view.supervisor is None:
         return {}
     full = {
-        COMMAND_RING: view.host.get("commands_full"),
+        COMMAND_RING: view.supervisor.counters.get("commands_held_up"),
         ACCOUNT_RING: view.trading.private_feed.get("held_back"),
     }
     return {ring.name: _gated_ring(ring, full.get(ring.name)) for ring in view.trading.rings}

@@ -28,6 +28,8 @@ from msgspec import Struct
 from engine.records import record_bytes_needed
 from engine.ring.board import board_bytes
 from engine.ring.ring import ring_bytes
+from engine.telemetry import measures
+from engine.telemetry.measures import names_of
 
 # Index of the strategy host's doorbell at every market ring, and at report rings.
 STRATEGY_HOST_DOORBELL = 0
@@ -36,72 +38,27 @@ COMMAND_RING, ACCOUNT_RING = "command", "account"
 PRIVATE_FEED, ORDER_ROUTER = "private_feed", "order_router"
 ROUTER_STATUS_BYTES = 256 * 1024  # of the router's status on its board, as JSON
 
-# The counters of a public feed; the second list once per pair.
-FEED_COUNTERS = (
-    "heartbeat_ns", "heard_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects",
-    "connected", "session_errors", "trades", "trades_missed", "trades_repeated", "tickers", "candles", "candles_missed",
-    "candles_amended", "candles_filled", "candles_received", "candles_compared", "candles_differing", "heartbeats",
-    "level3", "pongs", "unknown", "malformed", "refused", "unpublishable", "ping_rtt_ns", "trades_filled",
-    "rest_calls", "rest_failures", "rest_failed_percent", "cache_hits", "comparisons", "divergences", "divergence_ppm",
-    "divergence_ppm_max", "source_switches", "failover_ns", "failover_ns_max", "served_by_none_ns",
-    "served_by_websocket_ns", "served_by_rest_ns",
-)  # fmt: skip
-PAIR_COUNTERS = (
-    "snapshots",
-    "updates",
-    "ignored",
-    "mismatches",
-    "crossings",
-    "resyncs",
-    "renewals",
-    "state",
-    "confirmed",
-)
+# The counters of each process, in the order of the memory; what each means is in
+# engine/telemetry/measures.py. Those of a pair are there once for each place of the feed.
+FEED_COUNTERS = names_of(measures.FEED)
+PAIR_COUNTERS = names_of(measures.PAIR)
 # Where the data of a pair come from: levels of `records.Source`, in the order of
 # `public_feed.sources.Kind`.
-SOURCE_COUNTERS = ("book_source", "ticker_source", "trades_source")
-
-PRIVATE_FEED_COUNTERS = (
-    "heartbeat_ns", "frames", "bytes", "binary_frames", "connects", "connect_failures", "disconnects", "connected",
-    "session_errors", "executions", "balances", "heartbeats", "pongs", "unknown", "malformed", "refused", "duplicates",
-    "reordered", "gaps", "held_back", "tokens", "subscriptions", "ping_rtt_ns",
-)  # fmt: skip
-
-# The counters of the order router. `unknown_open` and similar are levels, the others only
-# grow.
-ROUTER_COUNTERS = (
-    "heartbeat_ns", "rescues", "frames", "connects", "connect_failures", "disconnects", "connected", "authenticated",
-    "session_errors", "commands", "commands_stale", "commands_repeated", "records_unreadable",
-    "submitted", "acknowledged", "filled", "canceled", "expired", "rejected", "refused", "unknown_open", "open",
-    "own_open",
-    "by_websocket", "by_rest", "fills", "fills_repeated", "fills_given_up", "amends", "cancels", "adopted", "in_doubt",
-    "resolved", "queued", "queue_full", "rate_limited", "quarantined", "parked",
-    "reports", "reports_held_back", "reports_untold", "resyncs", "journal_records", "journal_errors",
-    "degraded", "polls_orders", "polls_open_orders", "polls_balances", "open_orders_checks",
-    "dead_man_refreshes", "dead_man_late", "snapshots_reconciled", "rest_calls", "rest_failures",
-)  # fmt: skip
-# The last four: from sending an order to its acknowledgement, and to its last fill, by the
-# route that it took.
-ROUTER_HISTOGRAMS = (
-    "strategy_to_wire", "ack", "tick_to_order", "rest",
-    "acknowledged_by_websocket", "acknowledged_by_rest", "filled_by_websocket", "filled_by_rest",
-)  # fmt: skip
+SOURCE_COUNTERS = names_of(measures.SOURCE)
+PRIVATE_FEED_COUNTERS = names_of(measures.PRIVATE_FEED)
+ROUTER_COUNTERS = names_of(measures.ROUTER)
+ROUTER_HISTOGRAMS = tuple(measures.ROUTER_LATENCIES)
 
 # What is true of a process while it lives.
 CONNECTION_LEVELS = frozenset(("connected", "authenticated", "subscriptions"))
 
-# The counters of the strategy host; the second list once per strategy.
-HOST_COUNTERS = ("heartbeat_ns", "rescues", "commands_full")
-STRATEGY_COUNTERS = (
-    "received", "gaps", "laps", "callbacks", "errors", "slow", "slowest_ns", "busy_ns", "busy_ns_per_s",
-    "busy_ns_per_s_max", "rests", "halted", "calls_refused", "orders_refused", "untold", "mistakes",
-    "reports_unreadable",
-)  # fmt: skip
-# Of each strategy at each market ring: the sequence that it takes next, 0 where it does not
-# read the ring; and the records that it lost.
-STRATEGY_RING_COUNTERS = ("next", "gaps")
+# The counters of the strategy host; the others once per strategy, and once per strategy and
+# market ring.
+HOST_COUNTERS = names_of(measures.HOST)
+STRATEGY_COUNTERS = names_of(measures.STRATEGY)
+STRATEGY_RING_COUNTERS = names_of(measures.STRATEGY_RING)
 # From a frame's arrival to the callback that it causes, by callback.
-WIRE_HISTOGRAMS = ("on_book", "on_trade", "on_ticker", "on_candle")
+WIRE_HISTOGRAMS = tuple(measures.WIRE_LATENCIES)
 # The callback that it is in; see processes/callback_words.py.
 STRATEGY_WORDS = ("callback_began_ns", "callback")
 
@@ -255,3 +212,12 @@ def strategy_counter_names(strategies: Sequence[str], rings: Sequence[str] = ())
             for name in STRATEGY_RING_COUNTERS
         )
     )
+
+
+def supervisor_counter_names(children: Sequence[str], strategies: Sequence[str]) -> tuple[str, ...]:
+    """Names of the supervisor's counters, for its children and the strategies that it
+    watches.
+    """
+    of_children = [f"{child} {name}" for child in children for name in names_of(measures.CHILD)]
+    of_strategies = [f"{strategy} {name}" for strategy in strategies for name in names_of(measures.WATCHED)]
+    return (*names_of(measures.SUPERVISOR), *of_children, *of_strategies)

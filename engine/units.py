@@ -31,6 +31,7 @@ MonoNs = NewType("MonoNs", int)
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
+PPM = 1_000_000  # parts of one
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1  # the range of a word of shared memory, of a record and of MessagePack
 UNITS_MAX = INT64_MAX  # ticks or lots: no record, journal or database holds more

@@ -3,9 +3,10 @@
     click commands ─► commands.md        Config's schema ─► configuration.md
     engine/strategy/api.py, orders.py, order_options.py, records.py, pair.py ─► callbacks.md
     engine/client/engine.py ─► programs.md
+    engine/metrics/families.py, engine/telemetry/measures.py ─► metrics.md
 
 `tests/test_docs.py` compares the pages with what `pages` returns, so a page cannot differ from the
-code. The fifth page, summary-and-status.md, is written by hand and compared with a real summary.
+code. The page, summary-and-status.md, is written by hand and compared with a real summary.
 """
 
 import ast
@@ -27,6 +28,7 @@ from engine.client.handlers import EVENTS, OF_PAIRS
 from engine.config import Config, Setting, settings
 from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused, StrategyError
 from engine.market.pair import Pair
+from engine.metrics.families import families
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
 from engine.orders.refusal import ErrorKind
@@ -60,6 +62,7 @@ def pages() -> dict[Path, str]:
         DOCS / "configuration.md": configuration_page(),
         DOCS / "callbacks.md": callbacks_page(),
         DOCS / "programs.md": programs_page(),
+        DOCS / "metrics.md": metrics_page(),
     }
 
 
@@ -128,6 +131,39 @@ def option_row(option: click.Option) -> tuple[str, str, str, str]:
     if option.multiple:
         value += ", repeatable"
     return f"`{option.opts[0]}`", value, default, told.strip()
+
+
+# --- metrics
+
+
+def metrics_page() -> str:
+    """Every family of metrics."""
+    parts = [
+        "# Metrics",
+        prose(
+            "`engine run --metrics 9464`, or `engine metrics` beside an engine that runs, serves these to Prometheus "
+            "at `http://127.0.0.1:9464/metrics`. It needs the extra: `pip install 'kraken-engine[metrics]'`. The "
+            "process that serves them attaches to the engine once and then reads its shared memory; the engine does "
+            "nothing for a scrape. [`tools/deploy`](../../tools/deploy) has a configuration of Prometheus, alert rules "
+            "and a dashboard for Grafana; OpenTelemetry's collector reads the same address, by its Prometheus receiver."
+        ),
+        prose(
+            "Counters are those of the run: a process that dies and is started again resets none, a new run begins "
+            "at 0. The number of series is bounded by the configuration: about 16 a pair, 20 a strategy, and 50 for "
+            "each latency. What `hop` stands for is told in [Summary and status](summary-and-status.md), under "
+            "latency; the edges of its buckets are two to a power of two, from 1 µs to 17 s."
+        ),
+        prose(
+            "While the engine is away `kraken_engine_up` is 0 and alone. P&L and positions can be read by who reaches "
+            "the port: it listens on this machine only, unless `metrics.address` says else."
+        ),
+        table(
+            ("metric", "type", "labels", "meaning"),
+            ((f"`{family.name}`", family.type, " ".join(f"`{label}`" for label in family.labels), family.text)
+             for family in families()),
+        ),
+    ]  # fmt: skip
+    return page(parts)
 
 
 # --- configuration

@@ -166,7 +166,7 @@ def test_configuration_is_frozen() -> None:
         (
             "zzz = 10",
             "engine.toml: zzz is not a setting; there are name, symbols, venue, feed, connection, fallback, engine, "
-            "strategy, trading, risk, log",
+            "strategy, trading, risk, metrics, page, log",
         ),
         ('"a\\nb\\u2028" = 1', 'engine.toml: "a\\nb\\u2028" is not a setting; there are name, symbols, '),
         (

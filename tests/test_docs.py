@@ -18,6 +18,7 @@ from engine.replay import Capture, replay
 from engine.strategy.api import CALLBACKS, Context, Strategy
 from engine.strategy.order_options import AmendOptions, OrderOptions
 from engine.summary import ORDER_TOTALS, PAIR_TOTALS, TOTALS
+from engine.telemetry import measures
 from engine.topology import ROUTER_COUNTERS, ROUTER_HISTOGRAMS, WIRE_HISTOGRAMS
 from tests import reference
 
@@ -106,6 +107,41 @@ def test_every_total_and_counter_is_told() -> None:
     assert reference.latencies_told() == {"wire_to_strategy", *by_callback, *ROUTER_HISTOGRAMS}
 
 
+def meanings_told() -> dict[str, str]:
+    """What summary-and-status.md says of each key."""
+    text = (reference.DOCS / "summary-and-status.md").read_text()
+    return dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|$", text, flags=re.MULTILINE))
+
+
+def test_a_counter_means_the_same_wherever_it_is_told() -> None:
+    """The page of the summary has the words of engine/telemetry/measures.py, which the metrics have too."""
+    told = meanings_told()
+    places = {
+        "trading.counts.{}": measures.ROUTER,
+        "symbols.<symbol>.{}": measures.PAIR,
+        "strategies.<strategy>.{}": measures.STRATEGY,
+        "feeds.<process>.{}": (*measures.FEED, *measures.PRIVATE_FEED),
+    }
+    differing = {
+        key: (told[key], measure.text)
+        for place, of in places.items()
+        for measure in of
+        if (key := place.format(measure.name)) in told
+        and told[key] != measure.text
+        and not told[key].startswith("As ")
+        and key not in DIFFERS
+    }
+
+    assert differing == {}
+    latencies = measures.ROUTER_LATENCIES | {f"wire_to_{name}": ends for name, ends in measures.WIRE_LATENCIES.items()}
+    text = (reference.DOCS / "summary-and-status.md").read_text()
+    assert [name for name, (begin, end) in latencies.items() if f"| `{name}` | {begin} | {end} |" not in text] == []
+
+
+# The summary shows them in words or with another unit.
+DIFFERS = {"symbols.<symbol>.state", "strategies.<strategy>.halted"}
+
+
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_every_link_between_pages_leads_somewhere(path: Path) -> None:
     """A link to a file of this repository names one that exists, and a link to a section one that is there."""
@@ -179,6 +215,9 @@ ENTRIES = {
     "order_router": ("engine.order_router.process",),
     "engine": ("engine.cli.run", "engine.cli.view", "engine.cli.watch.command", "engine.client.engine"),
     "view": ("engine.cli.view",),
+    "metrics": ("engine.cli.onlookers.metrics",),
+    "page": ("engine.cli.onlookers.page", "engine.page.server"),
+    "top": ("engine.cli.onlookers.top", "engine.top.app"),
     "venue": ("engine.cli.venue", "engine.venue.server"),
     "replay": ("engine.cli.replay", "engine.replay"),
     "command": (

@@ -18,9 +18,10 @@ LAYERS = {
     5: ("kraken_rest",),
     6: ("public_feed", "private_feed", "order_router", "strategy_host"),
     7: ("summary",),
-    8: ("supervisor", "replay"),
-    9: ("client", "doctor"),
-    10: ("cli", "__main__"),
+    8: ("attach", "screen"),
+    9: ("supervisor", "replay", "metrics", "page", "top"),
+    10: ("client", "doctor"),
+    11: ("cli", "__main__"),
 }
 LAYER_OF = {home: layer for layer, homes in LAYERS.items() for home in homes}
 

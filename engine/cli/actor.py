@@ -30,7 +30,8 @@ from engine.processes.launch import (
     read_launch,
 )
 from engine.processes.pinning import pin
-from engine.telemetry.log import FRAMES, configure_log, say_left_out
+from engine.ring import Segment
+from engine.telemetry.log import FRAMES, configure_log, keep_warnings, say_left_out
 
 EXIT_MISCONFIGURED = 2
 
@@ -93,6 +94,7 @@ def _run(
     pin(launch.cpus)
     levels = ({FRAMES: "info"} if launch.log.frames else {}) | launch.log.levels
     configure_log(launch.log.level, launch.log.format, name, levels=levels)
+    keep_warnings(Segment.attach(launch.warnings_fd).memory)
     news = socket.socket(fileno=launch.news_fd)
 
     def tell(item: News) -> None:

@@ -28,7 +28,7 @@ def ask_engine(name: str, request: Request) -> Answer:
     try:
         return _unless_error(ask(RunDirectory(name).control_path, request))
     except NobodyListens:
-        raise ConfigError(_why_silent(name)) from None
+        raise ConfigError(why_silent(name)) from None
 
 
 def give_way() -> None:
@@ -45,7 +45,7 @@ def summary_of(name: str) -> dict[str, Any]:
     try:
         return summary_at(RunDirectory(name).control_path)
     except NobodyListens:
-        raise ConfigError(_why_silent(name)) from None
+        raise ConfigError(why_silent(name)) from None
     except (LayoutMismatch, KeyError, ValueError):
         raise ConfigError(
             f"the engine named {name} is of another version than this command; ask with the one that started it"
@@ -85,7 +85,8 @@ def ask_router(name: str, request: Request) -> Answer:
         ) from None
 
 
-def _why_silent(name: str) -> str:
+def why_silent(name: str) -> str:
+    """Why the engine of this name does not answer, and what to do: a sentence."""
     holder = RunDirectory(name).holder()
     if holder is None:
         return f"no engine named {name} is running; start one with `engine run`"

@@ -59,6 +59,9 @@ COMMANDS = {
     "completion": ("engine.cli.setup.completion", "Print what a shell needs to complete commands."),
     "status": ("engine.cli.control", "Show how a running engine does."),
     "sources": ("engine.cli.control", "Show where a running engine's market data come from."),
+    "top": ("engine.cli.onlookers.top", "Watch a running engine on one screen."),
+    "metrics": ("engine.cli.onlookers.metrics", "Serve a running engine's metrics to Prometheus."),
+    "page": ("engine.cli.onlookers.page", "Show a running engine in the browser, read-only."),
     "stop": ("engine.cli.control", "Stop a running engine."),
 }
 

@@ -24,6 +24,7 @@ from engine.cli.options import (
     write_summary,
 )
 from engine.cli.view import View, open_view
+from engine.config import override
 from engine.errors import ConfigError, UserError
 from engine.processes.runner import change_threads_sooner
 from engine.strategy_host.loading import make_strategies
@@ -56,6 +57,8 @@ log = structlog.get_logger("engine")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
 @click.option("--depth", type=int, help="Book levels a side.")
 @click.option("--shards", type=int, help="Public feed processes.")
+@click.option("--metrics", "metrics_port", type=int, metavar="PORT", help="Serve metrics to Prometheus at this port.")
+@click.option("--page", "has_page", is_flag=True, help="Show the engine in the browser, at an address that is printed.")
 @click.option("--view", is_flag=True, help="Show books and latency live on standard output.")
 def run(
     config_path: Path | None,
@@ -72,6 +75,8 @@ def run(
     seconds: float | None,
     depth: int | None,
     shards: int | None,
+    metrics_port: int | None,
+    has_page: bool,
     view: bool,
 ) -> int:
     """Run strategies on a venue's live market data."""
@@ -85,10 +90,13 @@ def run(
             "feed.depth": ("--depth", depth),
             "feed.publish_levels": ("--publish-levels", publish_levels),
             "feed.shards": ("--shards", shards),
+            "metrics.port": ("--metrics", metrics_port),
             "log.level": ("--log-level", log_level or ("warning" if view else None)),
             "log.format": ("--log-format", log_format),
         },
     )
+    if has_page and config.page.port is None:
+        config = override(config, **{"page.port": 0})
     engine_run = Run(config, shlex.split(venue_options) if venue == LOCAL else None)
     check_writable(summary_path)
     configure_log(config.log.level, config.log.format, "engine", levels=config.log.levels)

@@ -177,7 +177,9 @@ def venue(
     "rest": "http://127.0.0.1:8767", "api_key": "...", "api_secret": "..."}
     """
     if die_with_parent:
-        _die_with_parent()
+        from engine.prctl import die_with_parent as end_with_it
+
+        end_with_it()
     # Imported here: the other commands of `engine` do not need the venue's libraries.
     from engine.venue.setup.rate_counter import Tier
     from engine.venue.setup.settings import MaintenanceLoss, Pace, VenueSettings
@@ -270,13 +272,3 @@ def _delay_range(option: str, text: str) -> tuple[float, float]:
         return float(low), float(high or low)
     except ValueError:
         raise ConfigError(f"{option} {text}: write milliseconds such as 25, or a range such as 10-40") from None
-
-
-def _die_with_parent() -> None:
-    """Have the kernel send SIGTERM when the parent ends, and end now if it already has."""
-    import os
-
-    from engine.prctl import end_with_parent
-
-    if not end_with_parent(os.getppid(), signal.SIGTERM):
-        raise SystemExit(0)

@@ -1,4 +1,4 @@
-"""The live view: what an engine does, as a table that redraws, or as a line a second.
+"""The live view: a screen that redraws, or a line a second.
 
     engine: supervisor ─ facts ─► ViewProcess.update ─ socket ─► run_view: looks at the run's memory, draws, writes
 
@@ -29,13 +29,16 @@ from engine.cli.output import give_up_output, prepare_streams
 from engine.clock import SystemClock
 from engine.config import LogConfig
 from engine.processes.launch import actor_command, read_launch, write_launch
-from engine.processes.run_view import RunFacts, RunMap, attach
+from engine.processes.run_view import RunFacts, RunMap, RunView, attach
+from engine.screen.rows import price_text, rounded, spread_text
 from engine.summary import build_summary
 from engine.telemetry.log import configure_log
 
 # rich is imported by what draws: `engine run` imports this module for no view, too.
 if TYPE_CHECKING:
     from rich.console import Group
+
+    from engine.screen.watcher import Watcher
 
 REDRAW_S = 0.5
 LINE_S = 1.0
@@ -46,8 +49,6 @@ FACTS_BYTES_MAX: Final = 256 * 1024
 LAST_PICTURE_S: Final = 1.0  # for the output to take the last picture
 
 log = structlog.get_logger("view")
-
-STATE_STYLES = {"live": "green", "stale": "yellow", "untrusted": "red", "unsubscribed": "dim"}
 
 
 class View(Protocol):
@@ -74,7 +75,7 @@ class ViewLaunch(Struct, frozen=True):
 
 
 def open_view(wanted: bool, mapped: RunMap, log_config: LogConfig) -> "AbstractContextManager[View]":
-    """A table on a terminal, lines elsewhere, nothing when not wanted. Never blocks, never
+    """A screen on a terminal, lines elsewhere, nothing when not wanted. Never blocks, never
     raises.
     """
     return ViewProcess(mapped, log_config) if wanted else _NoView()
@@ -156,7 +157,7 @@ def run_view(launch_fd: int) -> int:
     newest = _newest_facts(socket.socket(fileno=launch.facts_fd))
     mono_ns = SystemClock().mono_ns
     try:
-        with _TableView() if sys.stdout.isatty() else _LineView() as picture:
+        with _picture(view) as picture:
             while (facts := newest()) is not None:
                 picture.update(build_summary(view, facts, mono_ns()))
     except Exception as error:
@@ -164,6 +165,14 @@ def run_view(launch_fd: int) -> int:
             give_up_output()
         log.error("the view ended, the engine goes on without it", reason=str(error) or type(error).__name__)
     return 0
+
+
+def _picture(view: RunView) -> Picture:
+    if not sys.stdout.isatty():
+        return _LineView()
+    from engine.screen.watcher import Watcher
+
+    return _ScreenView(Watcher(view.shards, view.reports))
 
 
 def _newest_facts(sock: socket.socket) -> Callable[[], RunFacts | None]:
@@ -217,8 +226,8 @@ class _LineView:
         rates = self._rates.update(summary["symbols"])
         latency = summary["latency_us"]["wire_to_strategy"]
         pairs = [
-            f"{symbol} {_price(pair['best_bid'])}/{_price(pair['best_ask'])} spread {_spread(pair)} {pair['state']} "
-            f"{rates[symbol]:.0f}/s verified {pair['verified']}"
+            f"{symbol} {price_text(pair['best_bid'])}/{price_text(pair['best_ask'])} spread {spread_text(pair)} "
+            f"{pair['state']} {rates[symbol]:.0f}/s verified {pair['verified']}"
             for symbol, pair in summary["symbols"].items()
         ]
         wire = f"wire to strategy p50 {latency['p50']} µs p99 {latency['p99']} µs"
@@ -231,20 +240,21 @@ def _trade_line(summary: dict[str, Any]) -> str:
     positions = summary["positions"].items()
     held = ", ".join(f"{held['qty'] or 'unknown'} {symbol}" for symbol, held in positions) or "nothing"
     net = Decimal(pnl["realized"]) + Decimal(pnl["unrealized"]) - Decimal(pnl["fees"])
-    return f"{orders['submitted']} orders, {summary['fills']} fills, holds {held}, p&l {_rounded(str(net))} after fees"
+    return f"{orders['submitted']} orders, {summary['fills']} fills, holds {held}, p&l {rounded(net)} after fees"
 
 
-class _TableView:
-    """A table that redraws in place."""
+class _ScreenView:
+    """One drawing of everything, which redraws in place."""
 
-    def __init__(self) -> None:
+    def __init__(self, watcher: "Watcher") -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._rates = Rates()
-        self._live = Live(console=Console(), auto_refresh=False)
+        self._watcher = watcher
+        self._console = Console()
+        self._live = Live(console=self._console, auto_refresh=False)
 
-    def __enter__(self) -> "_TableView":
+    def __enter__(self) -> "_ScreenView":
         self._live.__enter__()
         return self
 
@@ -254,7 +264,11 @@ class _TableView:
         self._live.__exit__(kind, error, trace)
 
     def update(self, summary: dict[str, Any]) -> None:
-        self._live.update(_drawn(summary, self._rates.update(summary["symbols"])), refresh=True)
+        from engine.screen.overview import overview
+
+        picture = self._watcher.look(summary, "", SystemClock().mono_ns())
+        width, height = self._console.size
+        self._live.update(overview(picture, width, height), refresh=True)
 
 
 def status_text(summary: dict[str, Any]) -> str:
@@ -263,19 +277,21 @@ def status_text(summary: dict[str, Any]) -> str:
 
     console = Console(width=None if sys.stdout.isatty() else LINE_CHARS)
     with console.capture() as captured:
-        console.print(_drawn(summary, None))
+        console.print(_drawn(summary))
     return captured.get().rstrip()
 
 
-def _drawn(summary: dict[str, Any], rates: dict[str, float] | None) -> "Group":
+def _drawn(summary: dict[str, Any]) -> "Group":
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
+    from engine.screen.panels import STATE_STYLES
+
     table = Table(title=f"{summary.get('venue', 'replay')} · {summary['seconds']:.1f} s · {summary['exit']}")
     table.add_column("pair")
     table.add_column("book")
-    for name in ("bid qty", "best bid", "best ask", "ask qty", "spread", "messages/s" if rates else "updates",
+    for name in ("bid qty", "best bid", "best ask", "ask qty", "spread", "updates",
                  "verified", "mismatches", "resyncs"):  # fmt: skip
         table.add_column(name, justify="right")
     for symbol, pair in summary["symbols"].items():
@@ -284,11 +300,11 @@ def _drawn(summary: dict[str, Any], rates: dict[str, float] | None) -> "Group":
             symbol,
             Text(pair["state"], style=STATE_STYLES[pair["state"]]),
             bid["qty"] if bid else "-",
-            _price(bid),
-            _price(ask),
+            price_text(bid),
+            price_text(ask),
             ask["qty"] if ask else "-",
-            _spread(pair),
-            f"{rates[symbol]:,.0f}" if rates else f"{pair['updates']:,}",
+            spread_text(pair),
+            f"{pair['updates']:,}",
             f"{pair['verified']:,}",
             f"{pair['mismatches']:,}",
             f"{pair['resyncs']:,}",
@@ -374,14 +390,14 @@ def _trading(summary: dict[str, Any]) -> list[str]:
         f"orders  open {trading.get('open_orders', 0)}  {counts}{doubt}   fills {summary['fills']:,}",
     ]
     for symbol, held in summary["positions"].items():
-        price = "an unknown price" if held["avg_price"] is None else _rounded(held["avg_price"])
+        price = "an unknown price" if held["avg_price"] is None else rounded(Decimal(held["avg_price"]))
         qty = "an unknown quantity of" if held["qty"] is None else held["qty"]
         lines.append(f"holds   {qty} {symbol.partition('/')[0]} at {price}")
     for currency, pnl in summary["pnl"].get("by_currency", {}).items():
         net = sum((Decimal(pnl[name]) for name in ("realized", "unrealized")), -Decimal(pnl["fees"]))
         lines.append(
-            f"p&l     {_rounded(str(net))} {currency} after fees: realized {_rounded(pnl['realized'])}, "
-            f"unrealized {_rounded(pnl['unrealized'])}, fees {_rounded(pnl['fees'])}"
+            f"p&l     {rounded(net)} {currency} after fees: realized {rounded(Decimal(pnl['realized']))}, "
+            f"unrealized {rounded(Decimal(pnl['unrealized']))}, fees {rounded(Decimal(pnl['fees']))}"
         )
     if token := trading.get("token"):
         age = "none yet" if token["age_s"] is None else f"{token['age_s']:.0f} s old"
@@ -390,7 +406,7 @@ def _trading(summary: dict[str, Any]) -> list[str]:
             f"token {age}, refreshed {token['refreshes']} times, {token['failures']} failures   breaker "
             f"{breaker['websocket']}, of REST {breaker['rest']}"
         )
-        counts = "  ".join(f"{symbol} {_rounded(count)}" for symbol, count in trading["rate"]["counts"].items())
+        counts = "  ".join(f"{symbol} {rounded(Decimal(count))}" for symbol, count in trading["rate"]["counts"].items())
         lines.append(f"rate counter ({trading['rate']['tier']} tier)  {counts or 'empty'}")
     lines += _routes(summary)
     latency = summary["latency_us"]
@@ -446,11 +462,6 @@ def _connections(summary: dict[str, Any]) -> list[str]:
     return [*lines, f"the fullest ring: {max(waiting)[1]}"] if waiting else lines
 
 
-def _rounded(amount: str) -> str:
-    """Four decimals, for people; the summary has every digit."""
-    return f"{Decimal(amount):.4f}".rstrip("0").rstrip(".")
-
-
 def _strategies(summary: dict[str, Any]) -> list[str]:
     return [
         f"strategy {name}: {conduct['callbacks']:,} callbacks, {conduct['errors']} errors, {conduct['slow']} slow"
@@ -463,14 +474,3 @@ def _hold_ups(conduct: dict[str, Any]) -> str:
     hangs = conduct["hangs"]
     now = f", HANGS in {hangs['callback']} for {hangs['for_s']} s ({hangs['line'] or 'line unknown'})" if hangs else ""
     return f", {conduct['hung']} hung, busy {conduct['busy_s_per_s']:.3f} s/s{now}"
-
-
-def _price(level: dict[str, str] | None) -> str:
-    return level["price"] if level else "-"
-
-
-def _spread(pair: dict[str, Any]) -> str:
-    bid, ask = pair["best_bid"], pair["best_ask"]
-    if bid is None or ask is None:
-        return "-"
-    return str(Decimal(ask["price"]) - Decimal(bid["price"]))

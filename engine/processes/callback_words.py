@@ -20,11 +20,12 @@ from typing import Final, NoReturn
 from engine.strategy.api import CALLBACKS
 from engine.telemetry import Counters, new_counters
 from engine.topology import strategy_counter_names
-from engine.units import MonoNs
+from engine.units import NS_PER_MS, MonoNs
 
 CALLBACK_NAMES: Final = (*CALLBACKS, "call_soon")
 NUMBER_OF: Final = {name: number for number, name in enumerate(CALLBACK_NAMES)}
 CALL_SOON: Final = NUMBER_OF["call_soon"]
+SEEN_NS: Final = 500 * NS_PER_MS  # a callback that has not returned for so long hangs
 
 
 class CallbackWords:

@@ -27,6 +27,8 @@ class ActorLaunch(Struct, frozen=True, kw_only=True):
     """
     connection: ConnectionConfig
     counters_fd: int
+    warnings_fd: int
+    """The ring in which its last warnings are kept."""
     news_fd: int
     """A socket for News to the supervisor; its other end closes when the supervisor dies."""
     parent_pid: int
@@ -61,7 +63,15 @@ class FeedLaunch(ActorLaunch, frozen=True, kw_only=True):
     def descriptors(self) -> tuple[int, ...]:
         """The descriptors that the child must inherit, beside the launch itself."""
         doorbells = (fd for _, fd in self.doorbells)
-        return (self.ring_fd, self.board_fd, self.pair_table_fd, self.counters_fd, self.news_fd, *doorbells)
+        return (
+            self.ring_fd,
+            self.board_fd,
+            self.pair_table_fd,
+            self.counters_fd,
+            self.warnings_fd,
+            self.news_fd,
+            *doorbells,
+        )
 
 
 class PrivateFeedLaunch(ActorLaunch, frozen=True, kw_only=True):
@@ -79,7 +89,8 @@ class PrivateFeedLaunch(ActorLaunch, frozen=True, kw_only=True):
     @property
     def descriptors(self) -> tuple[int, ...]:
         """The descriptors that the child must inherit, beside the launch itself."""
-        return (self.ring_fd, self.counters_fd, self.news_fd, self.nudge_fd, *(fd for _, fd in self.doorbells))
+        doorbells = (fd for _, fd in self.doorbells)
+        return (self.ring_fd, self.counters_fd, self.warnings_fd, self.news_fd, self.nudge_fd, *doorbells)
 
 
 class ReportPort(Struct, frozen=True):
@@ -146,6 +157,7 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
             self.command_fd,
             self.account_fd,
             self.counters_fd,
+            self.warnings_fd,
             self.news_fd,
             self.eventfd,
             self.nudge_fd,

@@ -9,7 +9,7 @@ telling the facts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from engine.processes.position_board import PositionBoardReader
 from engine.processes.status_board import read_status
 from engine.ring import BoardReader, Memory, Segment, Subscriber
 from engine.telemetry import Counters, Histogram
+from engine.telemetry.warning_ring import Warned, last_warnings
 from engine.topology import (
     ACCOUNT_RING,
     COMMAND_RING,
@@ -32,7 +33,10 @@ from engine.topology import (
     report_ring,
     strategy_counter_names,
     strategy_ring_counter,
+    supervisor_counter_names,
 )
+
+ENGINE: Final = "engine"  # the engine's own process, among the names of its children
 
 
 class ShardMap(Struct, frozen=True):
@@ -61,6 +65,26 @@ class TradingMap(Struct, frozen=True):
     """In the order of topology.ROUTER_HISTOGRAMS."""
 
 
+class SupervisorMap(Struct, frozen=True):
+    """The memories of the supervisor, and what stays true of its run."""
+
+    pid: int
+    """Of the engine's own process."""
+    name: str
+    venue: str
+    """The URL of the public WebSocket."""
+    native: str
+    began_ns: int
+    """When it began, by CLOCK_MONOTONIC."""
+    children: list[str]
+    """Names of its child processes."""
+    state_dir: str
+    """Where its journal and history are; empty when it does not trade."""
+    counters: int
+    warnings: list[int]
+    """The last warnings of the engine's own process, then of each child."""
+
+
 class RunMap(Struct, frozen=True):
     """Every memory of a run, by its descriptor in the engine's process."""
 
@@ -70,13 +94,16 @@ class RunMap(Struct, frozen=True):
     latency: list[int]
     """In the order of topology.WIRE_HISTOGRAMS."""
     trading: TradingMap | None = None
+    supervisor: SupervisorMap | None = None
+    """None of a replay, which has none."""
 
     @property
     def descriptors(self) -> list[int]:
         """All of them, in an order that only depends on the map."""
-        trading = self.trading
+        trading, supervisor = self.trading, self.supervisor
         return [
             self.host_counters,
+            *(() if supervisor is None else (supervisor.counters, *supervisor.warnings)),
             *self.latency,
             *(fd for shard in self.shards for fd in (shard.ring, shard.board, shard.counters)),
             *(shard.pair_table for shard in self.shards if shard.pair_table is not None),
@@ -164,6 +191,21 @@ class TradingView:
         return read_status(self._status)
 
 
+class SupervisorView:
+    """What the supervisor has written, and its children have logged."""
+
+    def __init__(self, mapped: SupervisorMap, strategies: Sequence[str], memory_of: Callable[[int], Memory]) -> None:
+        self.told = mapped
+        self.counters = Counters(memory_of(mapped.counters), supervisor_counter_names(mapped.children, strategies))
+        processes = (ENGINE, *mapped.children)
+        self._warnings = {name: memory_of(fd) for name, fd in zip(processes, mapped.warnings, strict=True)}
+
+    def warned(self) -> list[tuple[str, Warned]]:
+        """The last warnings of all processes, each with the process's name, oldest first."""
+        found = [(name, warned) for name, memory in self._warnings.items() for warned in last_warnings(memory)]
+        return sorted(found, key=lambda each: each[1])
+
+
 class StrategyView:
     """What the strategies' host has written of one strategy."""
 
@@ -212,6 +254,16 @@ class RunView:
         }
         trading = mapped.trading
         self.trading = None if trading is None else TradingView(trading, mapped.strategies, memory_of)
+        told = mapped.supervisor
+        self.supervisor = None if told is None else SupervisorView(told, mapped.strategies, memory_of)
+
+    @property
+    def reports(self) -> dict[str, Memory]:
+        """The report ring of each strategy; none of an engine that does not trade."""
+        if self.trading is None:
+            return {}
+        names = {report_ring(each.name): each.name for each in self.strategies}
+        return {names[ring.name]: ring.memory for ring in self.trading.rings if ring.name in names}
 
 
 def attach(mapped: RunMap, own_descriptors: Mapping[int, int]) -> RunView:

@@ -73,7 +73,7 @@ from engine.topology import (
     Shard,
     pair_counters,
 )
-from engine.units import DIGITS_MAX, MonoNs, decimal_units, decimals_of, units_decimal, written_units
+from engine.units import DIGITS_MAX, PPM, MonoNs, decimal_units, decimals_of, units_decimal, written_units
 from engine.wide import LEVEL_BYTES
 
 PERCENT_DECIMALS = 2  # of a ticker's percentage, at least
@@ -111,7 +111,6 @@ SERVED_COUNTERS: Final = (
     "failover_ns_max",
 )  # fmt: skip
 OWN_COUNTERS: Final = ("unpublishable", "comparisons", "divergences", "divergence_ppm", "divergence_ppm_max")
-PPM: Final = 1_000_000
 _candle_counts = attrgetter(*CANDLE_COUNTERS.values())
 _rest_counts = attrgetter(*REST_COUNTERS.values())
 _session_counts = attrgetter(*SESSION_COUNTERS)

@@ -19,11 +19,11 @@ from engine.processes.connecting import keep_connected, make_connection, make_re
 from engine.processes.launch import FeedLaunch, News, Tell
 from engine.processes.pair_table import PairTable
 from engine.public_feed.fallback import Fallback
-from engine.public_feed.feed import PPM, PublicFeed
+from engine.public_feed.feed import PublicFeed
 from engine.public_feed.sources import Sources, SourceSettings
 from engine.ring import BoardReader, BoardWriter, Publisher, Segment
 from engine.telemetry import Counters
-from engine.units import NS_PER_S
+from engine.units import NS_PER_S, PPM
 
 WORK_INTERVAL_S = 0.1  # between two calls of `do_work`
 COUNT_PAUSE_S = 0.002  # between two stretches of pairs whose counters are written

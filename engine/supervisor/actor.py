@@ -18,6 +18,7 @@ from engine.processes.launch import ActorLaunch, News, actor_command, decode_new
 from engine.ring import Segment
 from engine.supervisor.children import Child, RestartDelay, exit_text
 from engine.telemetry import Counters, Heartbeat, counters_bytes, format_counters
+from engine.telemetry.warning_ring import warning_segment
 from engine.topology import CONNECTION_LEVELS
 from engine.units import NS_PER_S, MonoNs
 
@@ -54,6 +55,7 @@ class Actor:
         self.counters_segment = Segment.create(f"counters-{name}", counters_bytes(counter_names))
         format_counters(self.counters_segment.memory, counter_names)
         self.counters = Counters(self.counters_segment.memory, counter_names)
+        self.warnings_segment = warning_segment(name)
         self._levels = [name for name in counter_names if name in CONNECTION_LEVELS]
         self._heartbeat = Heartbeat(self.counters)
         # The supervisor's and the child's end of the socket for news.

@@ -19,11 +19,10 @@ import structlog
 from msgspec import Struct
 
 from engine.clock import Clock
-from engine.processes.callback_words import CallbackWords
+from engine.processes.callback_words import SEEN_NS, CallbackWords
 from engine.telemetry import Counters, Heartbeat
-from engine.units import NS_PER_MS, NS_PER_S, MonoNs
+from engine.units import NS_PER_S, MonoNs
 
-SEEN_NS: Final = 500 * NS_PER_MS  # a callback that has not returned for so long hangs
 LOOK_INTERVAL_S: Final = 0.25
 JOIN_S: Final = 1.0  # a look takes a millisecond
 ENGINE: Final = Path(__file__).parents[1]

@@ -22,6 +22,7 @@ from engine.processes.pinning import check_cpus
 from engine.state_directory import default_state_dir, next_run
 from engine.strategy_host.loading import NamedStrategy
 from engine.supervisor.descriptors import ensure_descriptors
+from engine.supervisor.extras import need_extra
 from engine.supervisor.local_venue import LocalVenue, VenueReady
 from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.supervisor import Supervisor
@@ -73,6 +74,10 @@ class Run:
         check_cpus((
             ("feed.cpus", config.feed.cpus), ("engine.cpus", config.engine.cpus), ("trading.cpus", config.trading.cpus),
         ))  # fmt: skip
+        if config.metrics.port is not None:
+            need_extra("prometheus_client", "metrics", "metrics.port")
+        if config.page.port is not None:
+            need_extra("plotly", "page", "page.port")
         ensure_descriptors(shards=config.feed.shards, strategies=strategies)
         self._directory.acquire()
         if self._local_options is not None:

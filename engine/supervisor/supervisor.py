@@ -31,12 +31,13 @@ from engine.errors import UserError
 from engine.kraken.public.session import PONG_PATIENCE, PublicSettings
 from engine.kraken.public.subscriptions import REQUESTS_BURST
 from engine.ledger_check import Told
+from engine.native import DESCRIPTION
 from engine.net.budget import ATTEMPTS_MAX
 from engine.net.control_socket import Command, Request, Shared, serve_control
 from engine.processes.callback_words import CallbackWords
 from engine.processes.launch import FeedLaunch, MarketView, News
 from engine.processes.pair_table import PairTable, PairTableWriter, pair_table_bytes
-from engine.processes.run_view import RunFacts, RunMap, RunView, ShardMap
+from engine.processes.run_view import ENGINE, RunFacts, RunMap, RunView, ShardMap, SupervisorMap
 from engine.public_feed.feed import announce_stale, settle_dead
 from engine.ring import (
     BoardReader,
@@ -62,10 +63,13 @@ from engine.strategy_host.thread import HostThread
 from engine.summary import build_summary
 from engine.supervisor.actor import Actor
 from engine.supervisor.callback_watch import CallbackWatch, Watched, WatchThread
+from engine.supervisor.onlooker import onlookers
 from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.trading import Account, Trading, histogram_segment
+from engine.supervisor.vitals import Vitals
 from engine.telemetry import Counters, Histogram, counters_bytes, format_counters
-from engine.telemetry.log import say_left_out
+from engine.telemetry.log import keep_warnings, say_left_out
+from engine.telemetry.warning_ring import warning_segment
 from engine.topology import (
     NO_CHANNELS,
     STRATEGY_HOST_DOORBELL,
@@ -178,7 +182,7 @@ class Supervisor:
         )
         self._host_counters = Segment.create("counters-host", counters_bytes(names))
         format_counters(self._host_counters.memory, names)
-        host_counters = self._counters_of_host = Counters(self._host_counters.memory, names)
+        host_counters = Counters(self._host_counters.memory, names)
         self._trading = (
             Trading(
                 config,
@@ -243,10 +247,18 @@ class Supervisor:
         # Where the strategies share the supervisor's loop, a thread watches their
         # callbacks.
         self._watch_thread = WatchThread(self._watch_of_callbacks, self.clock) if in_loop else None
+        self._vitals = Vitals([actor.name for actor in self._actors], [hosted.name for hosted in self._hosted])
+        self._warnings = warning_segment(ENGINE)
+        self._onlookers = onlookers(config, self.clock)
         # What other processes can look at, and how this one sees the same.
-        self._segments = {segment.fd: segment for segment in (self._host_counters, *latency.values())}
+        own = (self._host_counters, self._vitals.segment, self._warnings)
+        self._segments = {segment.fd: segment for segment in (*own, *latency.values())}
         self.map = self._map([segment.fd for segment in latency.values()])
         self._view = RunView(self.map, lambda fd: self._segments[fd].memory)
+        # The descriptors that are passed on, in the map's order; opened for the first who
+        # asks.
+        self._lent: list[int] = []
+        weakref.finalize(self, _close_all, self._lent)
         # Connections made and lost by each process, when they were last looked at.
         self._connections: dict[str, tuple[int, int]] = {}
         # Set when strategies and feeds have been started.
@@ -266,9 +278,12 @@ class Supervisor:
         `on_tick` is called with the facts every `tick_s`, and at the end.
         """
         commands: dict[str, Command] = {"status": self._status_command, "stop": self._stop_command}
+        keep_no_warnings = keep_warnings(self._warnings.memory)
         server = await serve_control(self._directory.control_path, commands)
         tasks: list[asyncio.Task[None]] = []
         try:
+            for onlooker in self._onlookers:
+                onlooker.start()
             if self._trading is not None and not self._stop_requested.is_set():
                 self._trading.start()
             tasks = [asyncio.create_task(self._watch()), asyncio.create_task(_tick(on_tick, self.facts, tick_s))]
@@ -300,6 +315,7 @@ class Supervisor:
             if self._watch_thread is not None:
                 self._watch_thread.stop()
             server.close()
+            keep_no_warnings()
             on_tick(self.facts())
         return self._mistake
 
@@ -324,8 +340,7 @@ class Supervisor:
     def facts(self) -> RunFacts:
         """What no memory of the run says."""
         now = self.clock.mono_ns()
-        if self._trading is not None:
-            self._counters_of_host.set("commands_full", self._trading.commands_full)
+        self._count(now)
         return RunFacts(
             seconds=(now - self._began_at) / NS_PER_S,
             restarts={actor.name: actor.restarts for actor in self._actors},
@@ -346,8 +361,25 @@ class Supervisor:
         if self._trading is not None:
             trading, segments = self._trading.segments()
             self._segments |= {segment.fd: segment for segment in segments}
+        warnings = [actor.warnings_segment for actor in self._actors]
+        self._segments |= {segment.fd: segment for segment in warnings}
+        supervisor = SupervisorMap(
+            pid=os.getpid(),
+            name=self._config.name,
+            venue=self._url,
+            native=DESCRIPTION,
+            began_ns=self._began_at,
+            children=[actor.name for actor in self._actors],
+            state_dir="" if self._trading is None else str(self._trading.state_dir),
+            counters=self._vitals.segment.fd,
+            warnings=[self._warnings.fd, *(segment.fd for segment in warnings)],
+        )
         names = [hosted.name for hosted in self._hosted]
-        return RunMap(shards, names, self._host_counters.fd, latency, trading)
+        return RunMap(shards, names, self._host_counters.fd, latency, trading, supervisor)
+
+    def _count(self, now: MonoNs) -> None:
+        held_up = self._trading.commands_full if self._trading is not None else 0
+        self._vitals.write(now, held_up, self._actors, self._watch_of_callbacks.hung)
 
     @property
     def _actors(self) -> list[Actor]:
@@ -415,12 +447,17 @@ class Supervisor:
             self._watch_of_callbacks.look(self.clock.mono_ns())
             log.error("a strategy does not come back from its callback", waited_s=deadline_s)
             self._exit_reason = f"a strategy did not stop in time: {self._watch_of_callbacks.sentence}"
+        await asyncio.gather(*(onlooker.stop(deadline_s) for onlooker in self._onlookers))
         for actor in self._actors:
             actor.close()
 
     def _status_command(self, _: Request) -> Shared:
         """Where to look, instead of what is to be seen: see `engine.processes.run_view`."""
-        return Shared({"map": to_builtins(self.map), "facts": to_builtins(self.facts())}, self.map.descriptors)
+        if not self._lent:
+            # A memfd's own descriptor would allow writing; opening it again does not.
+            flags = os.O_RDONLY | os.O_CLOEXEC
+            self._lent.extend(os.open(f"/proc/self/fd/{fd}", flags) for fd in self.map.descriptors)
+        return Shared({"map": to_builtins(self.map), "facts": to_builtins(self.facts())}, self._lent)
 
     def _stop_command(self, _: Request) -> dict[str, Any]:
         self.request_stop(CLEAN)
@@ -522,6 +559,7 @@ class Supervisor:
             board_fd=feed.board.fd,
             pair_table_fd=feed.table.fd,
             counters_fd=feed.actor.counters_segment.fd,
+            warnings_fd=feed.actor.warnings_segment.fd,
             doorbells=[(STRATEGY_HOST_DOORBELL, self._eventfd)],
             news_fd=feed.actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
@@ -540,6 +578,7 @@ class Supervisor:
                 actor.kill_if_silent(now, silence_ns_max)
             for actor in self._actors:
                 self._tell_connections(actor)
+            self._count(now)
             if self._watch_thread is None:
                 self._watch_of_callbacks.look(now)
             self._arm_faulthandler()
@@ -579,6 +618,11 @@ def _rest_url(config: Config, url: str, account: Account | None) -> str | None:
     kraken = VenueConfig()
     is_kraken = url == kraken.url
     return config.venue.rest_url if is_kraken == (config.venue.rest_url == kraken.rest_url) else None
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)
 
 
 def configured_channels(feed: FeedConfig) -> Channel:

@@ -184,6 +184,11 @@ class Trading:
         return read_status(self._status_board)
 
     @property
+    def state_dir(self) -> Path:
+        """Where journal and history are."""
+        return self._account.state_dir
+
+    @property
     def commands_full(self) -> int:
         """Commands that found no room in their ring, and waited."""
         return self._publisher.full_count
@@ -239,6 +244,7 @@ class Trading:
             nudge_fd=self._nudge_of_feed.fileno(),
             heartbeat_silence_ns=int(config.feed.heartbeat_silence_s * NS_PER_S),
             counters_fd=actor.counters_segment.fd,
+            warnings_fd=actor.warnings_segment.fd,
             news_fd=actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
             log=config.log,
@@ -278,6 +284,7 @@ class Trading:
             positions_fd=self._positions.fd,
             histogram_fds=[segment.fd for segment in self._histogram_segments.values()],
             counters_fd=actor.counters_segment.fd,
+            warnings_fd=actor.warnings_segment.fd,
             news_fd=actor.news_of_child.fileno(),
             parent_pid=os.getpid(),
             log=config.log,

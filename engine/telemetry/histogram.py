@@ -22,8 +22,9 @@ sees a count without its sum: by one record, for a microsecond.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import ceil
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from engine.errors import MisuseError
 from engine.ring.layout import (
@@ -64,6 +65,14 @@ class HistogramSnapshot:
     p99_ns: int
     p999_ns: int
     max_ns: int
+
+
+class Cumulative(NamedTuple):
+    """How many records were at most as long as each of `edges_ns`."""
+
+    counts: list[int]
+    total: int
+    sum_ns: int
 
 
 def bucket_last_ns(bucket: int) -> int:
@@ -120,9 +129,30 @@ class Histogram:
     def snapshot(self) -> HistogramSnapshot:
         return merged_snapshot([self])
 
+    def cumulative(self) -> Cumulative:
+        """How many durations were at most as long as each of `edges_ns`, and all of them."""
+        counts, sum_ns, _ = self._load()
+        sums = list(accumulate(counts))
+        return Cumulative([sums[bucket] for bucket in EDGE_BUCKETS], sums[-1], sum_ns)
+
     def _load(self) -> tuple[list[int], int, int]:
         """The present bucket counts, sum and max."""
         return self.words[FIRST_BUCKET:].tolist(), self.words[SUM], self.words[MAX]
+
+
+# Two edges to a power of two, from a microsecond to 17 s; each is the last duration of a
+# bucket, so the counts up to it are exact.
+EDGE_BITS_MIN, EDGE_BITS_MAX = 10, 34
+EDGE_BUCKETS = tuple(
+    ((bits - SUB_BUCKET_BITS + 1) << SUB_BUCKET_BITS) + half - 1
+    for bits in range(EDGE_BITS_MIN, EDGE_BITS_MAX)
+    for half in (0, 1 << (SUB_BUCKET_BITS - 1))
+)
+
+
+def edges_ns() -> list[int]:
+    """The durations up to which `Histogram.cumulative` counts, in rising order."""
+    return [bucket_last_ns(bucket) for bucket in EDGE_BUCKETS]
 
 
 def new_histogram() -> Histogram:

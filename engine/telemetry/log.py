@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -25,16 +25,18 @@ from typing import Final, Literal, TextIO, cast
 import structlog
 
 from engine.clock import SystemClock
+from engine.ring import Memory
 from engine.secret import redact, redact_secrets
 from engine.telemetry.log_limit import Line, LogLimit
+from engine.telemetry.warning_ring import WarningRing
 
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 # The modules that log, each under its own name; `FRAMES` are the raw frames of connections.
 FRAMES: Final = "frames"
 MODULES: Final = (
-    "actor", "control_socket", "core", "engine", FRAMES, "history", "key_lock", "link", "order_resolver",
-    "order_router", "preflight", "private_feed", "program", "public_feed", "replay", "rest", "ring", "server",
+    "actor", "control_socket", "core", "engine", FRAMES, "history", "key_lock", "link", "metrics", "order_resolver",
+    "order_router", "page", "preflight", "private_feed", "program", "public_feed", "replay", "rest", "ring", "server",
     "strategy", "strategy_host", "supervisor", "tokens", "view", "websocket",
 )  # fmt: skip
 UNLIMITED = "_unlimited"  # bound to a logger all of whose lines are written
@@ -121,6 +123,17 @@ def _level_by_module(level: str, levels: Mapping[str, str]) -> structlog.types.P
     return judge
 
 
+def keep_warnings(memory: Memory) -> Callable[[], None]:
+    """Have the warnings and errors that this process writes kept in this ring, too; returns
+    what ends that. No effect where the log is not ours."""
+    limited = _limited
+    if limited is None:
+        return lambda: None
+    ring = WarningRing(memory)
+    limited.warning_rings.append(ring)
+    return lambda: limited.warning_rings.remove(ring) if ring in limited.warning_rings else None
+
+
 def say_left_out() -> None:
     """Write the lines that were left out and are due; each process calls it about once a
     second.
@@ -142,7 +155,10 @@ class _Limited:
         self._render = render
         self._stream = stream
         self._limit = LogLimit()
-        self._mono_ns = SystemClock().mono_ns
+        clock = SystemClock()
+        self._mono_ns, self._wall_ns = clock.mono_ns, clock.wall_ns
+        # A program may open several engines, each with a ring for its own watchers.
+        self.warning_rings: list[WarningRing] = [*_limited.warning_rings] if _limited is not None else []
         # Several threads log: strategies have one of their own.
         self._lock = threading.Lock()
         if _limited is None:
@@ -151,12 +167,23 @@ class _Limited:
 
     def __call__(self, logger: object, method: str, event: structlog.types.EventDict) -> str:
         if event.pop(UNLIMITED, False):
+            self._keep(event)
             return str(self._render(logger, method, event))
         with self._lock:
             line = self._limit.take(str(event.get("event")), dict(event), self._mono_ns())
         if line is None:
             raise structlog.DropEvent
+        self._keep(line.fields)
         return self._text(line, logger, method)
+
+    def _keep(self, fields: Mapping[str, object]) -> None:
+        """Keep a warning or an error for those who watch."""
+        level = str(fields.get("level"))
+        if not self.warning_rings or level in ("debug", "info"):
+            return
+        with self._lock:
+            for ring in self.warning_rings:
+                ring.publish(level, fields, self._wall_ns())
 
     def admits(self, record: logging.LogRecord) -> bool:
         """Whether to write a line of the standard library's logging; lines left out are

@@ -20,6 +20,7 @@ from engine.processes.pair_table import PairTableWriter, pair_table_bytes
 from engine.records import BookTop, FeedState, Source, received_at_of, unpack_ticker
 from engine.ring import BoardReader, Segment, board_bytes, format_board, format_ring, ring_bytes
 from engine.telemetry import Counters, counters_bytes, format_counters
+from engine.telemetry.warning_ring import warning_segment
 from engine.topology import ALL_CHANNELS, PairRow, Shard, market_record_bytes
 from engine.units import NS_PER_MS, NS_PER_S
 from tests.integration.public_relay import PublicRelay
@@ -56,7 +57,9 @@ class Feed:
         self.counters = Counters(counters.memory, self.shard.counter_names)
         self.freshness = [Freshness(self.counters, index) for index in range(len(SYMBOLS))]
         self._news = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._warnings = warning_segment("public_feed-0")
         launch = FeedLaunch(
+            warnings_fd=self._warnings.fd,
             shard=self.shard, url=url, ca_file=None, connection=ConnectionConfig(), rest_url=rest_url,
             pair_table_fd=pairs.fd, fallback=LIMITS,
             calls_per_s=LIMITS.calls_per_s, candle_history=0, conflate="none", spin=False, attempts_max=150,

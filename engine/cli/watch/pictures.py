@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
-from engine.cli.view import STATE_STYLES, Rates
+from engine.cli.view import Rates
 from engine.cli.watch.watcher import Look, Watcher
 from engine.records import Level, Trade
 from engine.units import NS_PER_S
@@ -130,6 +130,8 @@ def drawn(looks: Sequence[Look], rates: dict[str, float], console: "Console") ->
     """The pairs below one another, with as many levels as the console has room for."""
     from rich.console import Group
     from rich.text import Text
+
+    from engine.screen.panels import STATE_STYLES
 
     room = console.height // len(looks) - LINES_BESIDE
     levels = max(1, min(LEVELS, room // 2))

@@ -432,7 +432,9 @@ def test_a_userref_is_a_32_bit_integer():
         max_size=4,
     ),
 )
-@pytest.mark.parametrize("text", dict.fromkeys((PortableLimitOrderText, LimitOrderText)), ids=lambda text: text.__module__)
+@pytest.mark.parametrize(
+    "text", dict.fromkeys((PortableLimitOrderText, LimitOrderText)), ids=lambda text: text.__module__
+)
 def test_a_prepared_limit_order_is_the_text_of_add_order(
     text, symbol, side, decimals, time_in_force, post_only, orders
 ):

@@ -1,0 +1,54 @@
+"""`engine page`: shows a running engine in the browser, read-only."""
+
+import asyncio
+import signal
+
+import click
+from setproctitle import setproctitle
+
+from engine.cli.ask import name_option
+from engine.cli.onlookers.process import die_with_parent_option
+from engine.errors import ConfigError
+from engine.prctl import die_with_parent
+from engine.supervisor.extras import need_extra
+from engine.supervisor.run_directory import RunDirectory
+from engine.telemetry.log import configure_log
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@click.command()
+@name_option
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="On loopback; 0 takes a free one."
+)
+@die_with_parent_option
+def page(name: str, port: int, dies_with_parent: bool) -> None:
+    """Show a running engine in the browser, read-only.
+
+    Prints an address on loopback with a token in it; who has the address can see prices,
+    orders and profit, and change nothing. It reads shared memory, so the trading path does
+    nothing for it; while somebody looks, the order router lists orders and balances every
+    two seconds.
+    """
+    need_extra("plotly", "page", "`engine page`")
+    if dies_with_parent:
+        die_with_parent()
+    elif RunDirectory(name).holder() is None:
+        raise ConfigError(f"no engine named {name} is running; start one with `engine run`, or `engine run --page`")
+    configure_log("info", "console", "page")
+    setproctitle(f"kraken-engine {name}: page")
+    asyncio.run(_serve(RunDirectory(name), port))
+
+
+async def _serve(directory: RunDirectory, port: int) -> None:
+    from engine.page.server import PageServer
+
+    asked = asyncio.Event()
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    server = PageServer(directory.control_path, directory.router_path)
+    url = await server.start(port)
+    click.echo(f"page of the engine named {directory.name} at {url}")
+    await asked.wait()
+    await server.close()

@@ -1,0 +1,97 @@
+"""What the page shows of the account: open orders, balances, the last fills.
+
+Fills are read from the history, which costs the engine nothing. The order router is asked
+for open orders and balances every ASK_S, and only while somebody looks: a fifth of a
+millisecond of its time.
+"""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from engine.errors import EngineError
+from engine.history import query_fills
+from engine.net.control_socket import ask
+from engine.state_directory import HISTORY_FILE
+from engine.units import WallNs
+
+ASK_S: Final = 2.0
+FILLS_MAX: Final = 100
+ORDERS_MAX: Final = 200
+ANSWER_S: Final = 1.0
+ORDER_COLUMNS: Final = ("id", "strategy", "symbol", "side", "type", "qty", "filled", "limit_price", "state", "reason")
+FILL_COLUMNS: Final = ("exec_id", "strategy", "symbol", "side", "qty", "price", "liquidity", "kraken_time", "kraken_ns")
+
+
+class Account(Struct, frozen=True):
+    """The account at one moment."""
+
+    orders: tuple[dict[str, Any], ...] = ()
+    balances: tuple[dict[str, Any], ...] = ()
+    fills: tuple[dict[str, Any], ...] = ()
+    """The last ones, oldest first."""
+    note: str = ""
+    """Why something is missing: a sentence."""
+
+
+class AccountReader:
+    """Reads the account of one engine, in threads: it may wait for a disk, or for a router."""
+
+    def __init__(self, router_path: Path, state_dir: str) -> None:
+        self._router_path = router_path
+        self._history = Path(state_dir) / HISTORY_FILE if state_dir else None
+        self.account = Account()
+
+    async def read(self) -> None:
+        """Read it now; what cannot be read stays empty, and `note` says why."""
+        if self._history is not None:
+            self.account = await asyncio.to_thread(self._read, self._history)
+
+    def forget(self) -> None:
+        """Nobody looks: what was read grows old."""
+        self.account = Account()
+
+    def _read(self, history: Path) -> Account:
+        notes: list[str] = []
+        orders: list[dict[str, Any]] = []
+        balances: list[dict[str, Any]] = []
+        fills: list[dict[str, Any]] = []
+        try:
+            orders = ask(self._router_path, {"command": "orders"}, ANSWER_S).get("orders", [])[:ORDERS_MAX]
+            balances = ask(self._router_path, {"command": "balances"}, ANSWER_S).get("balances", [])
+        except EngineError as error:
+            notes.append(f"the order router does not answer ({error})")
+        if history.exists():
+            try:
+                fills = query_fills(history, WallNs(0), rows_max=FILLS_MAX)
+            except EngineError as error:
+                notes.append(str(error))
+        return Account(
+            orders=tuple({name: order[name] for name in ORDER_COLUMNS} for order in orders),
+            balances=tuple(balances),
+            fills=tuple({name: fill[name] for name in FILL_COLUMNS} for fill in fills),
+            note="; ".join(notes),
+        )
+
+
+def equity(account: Account, currency: str, mids: dict[str, float]) -> tuple[float, list[str]] | None:
+    """The account's worth in a currency at these middle prices, and the assets that have
+    none; None before there are balances.
+    """
+    if not account.balances:
+        return None
+    worth, unpriced = 0.0, []
+    for row in account.balances:
+        total = 0.0
+        with suppress(TypeError, ValueError):
+            total = float(row["total"])
+        if row["asset"] == currency:
+            worth += total
+        elif (mid := mids.get(f"{row['asset']}/{currency}")) is not None:
+            worth += total * mid
+        elif total:
+            unpriced.append(row["asset"])
+    return worth, unpriced

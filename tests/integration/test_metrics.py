@@ -1,0 +1,138 @@
+"""What Prometheus is told of a running engine is what `engine status` shows."""
+
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.metrics.families import families
+from tests.integration.rig import CALM, Engines
+from tests.waiting import PATIENCE_S, eventually
+
+QUOTER = Path(__file__).parents[2] / "engine" / "strategy" / "examples" / "quoter.py"
+SERVED = re.compile(r"metrics of the engine named default at (http://\S+)")
+
+
+def address_of(engines: Engines) -> str:
+    """Where the metrics are served, as the process says."""
+    found = eventually(lambda: SERVED.search(engines.logs()), "the metrics are served")
+    return found[1]
+
+
+def scrape(url: str) -> dict[tuple[str, ...], float]:
+    """Each sample's value, by its name and labels."""
+    text = urlopen(url, timeout=PATIENCE_S).read().decode()
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_a_run_tells_its_metrics(engines: Engines):
+    """Counts lie between two statuses; every family is one of the reference; it ends with the engine."""
+    engine = engines.start(*CALM, "--metrics", 0, "--strategy", QUOTER)
+    url = address_of(engines)
+    before = engine.wait_for(
+        lambda s: s["fills"] and s["positions"] and s["trading"]["rate"]["counts"],
+        "it is filled, and the router has said so",
+    )
+    seen = scrape(url)
+    after = engine.status()
+
+    def between(name: str, *labels: str, of) -> None:
+        assert of(before) <= seen[(f"kraken_engine_{name}", *labels)] <= of(after)
+
+    assert seen[("kraken_engine_up",)] == seen[("kraken_engine_trading_open",)] == 1
+    between("router_fills_total", of=lambda s: s["fills"])
+    between("router_submitted_total", of=lambda s: s["orders"]["submitted"])
+    between("pair_updates_total", "BTC/USD", of=lambda s: s["symbols"]["BTC/USD"]["updates"])
+    between("ring_published_total", "market-0", of=lambda s: s["rings"]["market-0"]["published"])
+    between("latency_seconds_count", "wire_to_on_book", of=lambda s: s["latency_us"]["wire_to_on_book"]["count"])
+    between("latency_seconds_count", "ack", of=lambda s: s["latency_us"]["ack"]["count"])
+    between("public_feed_frames_total", "public_feed-0", of=lambda s: s["feeds"]["public_feed-0"]["frames"])
+    known = {family.name for family in families()}
+    assert {re.sub("_(bucket|sum|count)$", "", name) if name not in known else name for name, *_ in seen} <= known
+    assert {name for name, *_ in seen} >= {f.name for f in families() if f.type != "histogram"} - {
+        "kraken_engine_private_feed_heartbeat_timestamp_seconds"
+    }
+
+    watching = next(child.pid for child in engine.children() if "metrics" in " ".join(child.cmdline()))
+    assert engine.stop() == 0, engines.logs()
+    assert not Path(f"/proc/{watching}").exists()
+
+
+def test_a_feed_that_starts_again_resets_nothing(engines: Engines):
+    """Its successor counts on; only its processor time begins at 0."""
+    engine = engines.start(*CALM, "--metrics", 0)
+    url = address_of(engines)
+    status = engine.wait_until_live()
+    before = scrape(url)
+    os.kill(status["processes"]["public_feed-0"], signal.SIGKILL)
+    key = ("kraken_engine_process_restarts_total", "public_feed-0")
+    after = eventually(lambda: (s := scrape(url))[key] and s[("kraken_engine_process_up", "public_feed-0")] and s,
+                       "it has a successor")  # fmt: skip
+
+    fallen = {
+        sample: (before[sample], after[sample])
+        for sample in before
+        if sample[0].endswith(("_total", "_bucket", "_count", "_sum")) and "cpu_seconds" not in sample[0]
+        if after[sample] < before[sample]
+    }
+    assert fallen == {}
+
+
+def test_metrics_that_die_are_served_again_and_trading_goes_on(engines: Engines):
+    """Whoever looks on is no part of trading."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    engine = engines.start(*CALM, "--metrics", port)
+    url = address_of(engines)
+    engine.wait_until_live()
+    watching = next(child for child in engine.children() if "metrics" in " ".join(child.cmdline()))
+    watching.kill()
+
+    def is_served() -> float:
+        try:
+            return scrape(url)[("kraken_engine_up",)]
+        except OSError:
+            return 0
+
+    eventually(lambda: engines.logs().count("metrics of the engine") == 2 and is_served(), "they are served again")
+    assert engine.status()["restarts"] == {"public_feed-0": 0, "order_router": 0, "private_feed": 0}
+    assert engine.stop() == 0, engines.logs()
+
+
+def test_a_process_of_its_own_waits_for_the_engine(engines: Engines):
+    """It says that none is up, until one is; and again after its end."""
+    engines.spawn("metrics", "--port", 0)
+    url = address_of(engines)
+
+    assert scrape(url) == {("kraken_engine_up",): 0}
+    engine = engines.start(*CALM)
+    engine.wait_until_live()
+    eventually(lambda: scrape(url)[("kraken_engine_up",)], "the engine is seen")
+    assert engine.stop() == 0
+    assert scrape(url) == {("kraken_engine_up",): 0}
+
+
+def test_a_port_that_is_taken_is_one_sentence(engines: Engines):
+    """By itself a mistake; for an engine that trades no reason to end."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        alone = engines.call("metrics", "--port", port)
+        assert alone.returncode == 2
+        assert alone.stderr.strip().count("\n") == 0
+        assert f"127.0.0.1:{port} (address already in use)" in alone.stderr
+
+        engine = engines.start(*CALM, "--metrics", port)
+        engine.wait_until_live()
+        eventually(lambda: "cannot run as it is configured" in engines.logs(), "the engine has noticed")
+        assert engine.stop() == 0
