@@ -218,7 +218,7 @@ def test_reducing_lets_positions_shrink_only(start: Start, venue: TradingVenue) 
     engine.wish("order", name="less", side="sell", order_type="market", qty="0.01")
     engine.wait_for_state("less", "FILLED")
     engine.wait_until_agreed()
-    assert engine.status()["positions"]["BTC/USD"]["qty"] == "0"
+    eventually(lambda: engine.status()["positions"]["BTC/USD"]["qty"] == "0", "the position is told")
 
 
 def test_a_new_run_tells_nothing_of_orders_that_ended_in_the_last(start: Start, venue: TradingVenue) -> None:

@@ -4,6 +4,7 @@ import click
 from setproctitle import setproctitle
 
 from engine.cli.ask import name_option
+from engine.cli.help import command
 from engine.cli.onlookers.process import die_with_parent_option, wait_for_signal
 from engine.config import MetricsConfig
 from engine.prctl import die_with_parent
@@ -14,7 +15,7 @@ from engine.telemetry.log import configure_log
 PORT = 9464  # of Prometheus exporters, by OpenTelemetry's convention
 
 
-@click.command()
+@command(examples=("engine metrics", "engine metrics --name my-bot --port 9465"))
 @name_option
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes a free one.")
 @click.option("--address", default=MetricsConfig().address, show_default=True, help="The address to listen at.")

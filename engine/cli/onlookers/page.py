@@ -7,6 +7,7 @@ import click
 from setproctitle import setproctitle
 
 from engine.cli.ask import name_option
+from engine.cli.help import command
 from engine.cli.onlookers.process import die_with_parent_option
 from engine.errors import ConfigError
 from engine.prctl import die_with_parent
@@ -17,7 +18,7 @@ from engine.telemetry.log import configure_log
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-@click.command()
+@command(examples=("engine page", "engine page --name my-bot --port 8080"))
 @name_option
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="On loopback; 0 takes a free one."

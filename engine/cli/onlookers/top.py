@@ -8,6 +8,7 @@ import click
 from setproctitle import setproctitle
 
 from engine.cli.ask import name_option, why_silent
+from engine.cli.help import command
 from engine.errors import ConfigError
 from engine.net.control_socket import NobodyListens
 from engine.supervisor.extras import need_extra
@@ -16,7 +17,7 @@ from engine.supervisor.run_directory import RunDirectory
 NICENESS: Final = 10  # drawing wants a core for some ms at once: the engine's processes go first
 
 
-@click.command()
+@command(examples=("engine top", "engine top --name my-bot --control"))
 @name_option
 @click.option("--control", is_flag=True, help="Keys to halt, resume and cancel; each asks back.")
 def top(name: str, control: bool) -> None:
