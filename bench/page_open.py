@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 
 from engine.attach.process_usage import usage_of
-from engine.net.control_socket import NobodyListens, ask
+from engine.cli.ask import summary_at
+from engine.net.control_socket import NobodyListens
 from tests.external.browser import Browser
 
 ENGINE = (sys.executable, "-P", "-m", "engine")
@@ -31,7 +32,7 @@ SERVED = re.compile(r"http://127\.0\.0\.1:\d+/\S+/")
 def status(folder: Path) -> dict:
     """The engine's status; empty while it does not answer."""
     try:
-        return ask(folder / "kraken-engine" / "default" / "control", {"command": "status"})
+        return summary_at(folder / "kraken-engine" / "default" / "control")
     except NobodyListens:
         return {}
 

@@ -18,7 +18,8 @@ from typing import Any
 import psutil
 from rig import ENGINE, STRATEGIES, Venue, percentiles
 
-from engine.net.control_socket import NobodyListens, ask
+from engine.cli.ask import summary_at
+from engine.net.control_socket import NobodyListens
 from engine.venue.market.listing import listing
 
 SEED = 7
@@ -54,7 +55,7 @@ class RunningEngine:
 
     def status(self) -> dict[str, Any]:
         """What `engine status --json` prints."""
-        return ask(self._control, {"command": "status"}, PATIENCE_S)
+        return summary_at(self._control)
 
     def open_orders(self) -> int:
         """How many orders its router knows of; 0 while it starts."""
