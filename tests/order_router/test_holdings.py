@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from engine.errors import ConfigError
 from engine.order_router.status import RouterStatus
+from engine.orders.intent import Conditional
 from engine.orders.journal_records import PositionBegan
 from engine.orders.rings.commands import Submit
 from engine.orders.rings.reports import OrderReport, Position
@@ -294,6 +295,39 @@ def test_an_open_order_that_stays_quiet_is_waited_for_by_kraken_time():
     rig.work_for(TICK_NS)
 
     assert held(rig)[0] == 6
+
+
+def test_a_fill_of_a_closing_order_that_nobody_has_told_of_is_waited_for():
+    """The entry's fill was told, and that of its closing order was not: the balance has both, the journal one."""
+    rig = a_router()
+    executions_told(rig)
+    balances_told(rig)
+    close = Conditional("stop-loss", trigger_price=D(90))
+    entry = replace(limit("buy", "1"), conditional=close)
+    key = "quoter00001a000001"
+    rig.command(Submit(STRATEGY, key, entry, MonoNs(rig.clock.mono_ns()), MonoNs(0)))
+    of_entry = {"order_id": "ENTRY1-00001", "cl_ord_id": key}
+    rig.fact(ExecutionFact(exec_type="new", timestamp=AT, symbol=BTC, side="buy", order_type="limit", order_qty=D(1),
+                           limit_price=D(100), **of_entry))  # fmt: skip
+    rig.fact(trade(qty="1", **of_entry), ExecutionFact(exec_type="filled", timestamp=AT, cum_qty=D(1), **of_entry))
+    rig.run = 2
+    rig.begin_anew()
+    rig.core.begin()
+    executions_told(rig)
+    balances_told(rig, "4")  # bought one, and sold it again
+    rig.work_for(2 * NS_PER_S, rig.keep_alive)
+    assert len(began(rig)) == 1
+    assert "with which the position in BTC/USD begins" in rig.core.gate.closed_reason_of(BTC)
+    of_close = {"order_id": "CLOSE1-00001", "ord_ref_id": "ENTRY1-00001", "symbol": BTC, "side": "sell"}
+    rig.fact(
+        ExecutionFact(exec_type="new", timestamp=AT, order_type="stop-loss", order_qty=D(1), trigger_price=D(90),
+                      **of_close),
+        replace(trade("TEXEC2-00000-000000", qty="1", price="90"), **of_close),
+        ExecutionFact(exec_type="filled", timestamp=AT, cum_qty=D(1), **of_close),
+    )  # fmt: skip
+    rig.work_for(2 * NS_PER_S, rig.keep_alive)
+
+    assert held(rig)[:2] == (4, 4)
 
 
 def an_empty_board() -> bytearray:

@@ -7,9 +7,10 @@ The record is in the journal, so a router that starts again in the same run begi
 position a second time.
 
 Balances and executions are two channels, and a fill may have come on one of them alone. So
-nothing begins while an order that moves the asset is in doubt or lacks fills; and while one
-is open or the asset has just moved, not before Kraken was heard a while after that. REST's
-answers show no common moment, so positions do not begin while it stands in.
+nothing begins while an order that moves the asset is in doubt, lacks fills, or has a fill
+whose closing order nobody has told of; and while one is open or the asset has just moved,
+not before Kraken was heard a while after that. REST's answers show no common moment, so
+positions do not begin while it stands in.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -49,9 +50,11 @@ class Holdings:
         account: AccountFacts,
         now: Instant,
         moved: Callable[[str], None],
+        gave_up: Callable[[str], bool],
     ) -> None:
         """`holders`: the strategies of which positions begin so, each with the pairs.
-        `moved` is called with a pair whose position has begun.
+        `moved` is called with a pair whose position has begun; `gave_up` tells whether a
+        fill of an order has no closing order at Kraken.
         """
         self._records = records
         self._blotter = records.blotter
@@ -59,6 +62,7 @@ class Holdings:
         self._account = account
         self._now = now
         self._moved = moved
+        self._gave_up = gave_up
         began = self._blotter.began
         self._waiting = {(who, symbol) for who, symbols in holders.items() for symbol in symbols} - began
         # When Kraken last told that an asset moved, beside the snapshots.
@@ -109,6 +113,8 @@ class Holdings:
 
     def _is_at_rest(self, asset: str) -> bool:
         """True if no fill can be in the asset's balance alone, or in positions alone."""
+        if self._has_unknown_closing_order(asset):
+            return False
         is_open = False
         for order in self._orders_of(asset):
             if order.fills_missing or order.state in (OrderState.SENT, OrderState.UNKNOWN):
@@ -120,6 +126,13 @@ class Holdings:
             return True
         since = max(self._account.unbroken_since or MonoNs(0), self._moved_at.get(asset, MonoNs(0)))
         return self._account.has_heard_until(MonoNs(since + QUIET_NS))
+
+    def _has_unknown_closing_order(self, asset: str) -> bool:
+        """True if Kraken may have made, and filled, a closing order that nobody has told
+        of: the balance would have its fill, and the position would get it once more.
+        """
+        orders = (self._blotter.get(key) for key in self._blotter.unclosed() if not self._gave_up(key))
+        return any(order is not None and asset in order.symbol.split("/") for order in orders)
 
     def _orders_of(self, asset: str) -> Iterator[TrackedOrder]:
         """Our open orders that move an asset, and those that ended last."""

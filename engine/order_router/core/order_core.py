@@ -145,15 +145,15 @@ class OrderCore:
             self.records, self.gate, ports.boards, websocket, self.cancels, self.rates, self.risk, self, now, kraken,
             is_tier_fixed=is_tier_fixed, on_tier=ports.calls.set_tier,
         )  # fmt: skip
-        self.holdings = Holdings(
-            settings.holders, records=self.records, gate=self.gate, account=self.account, now=now,
-            moved=self.quick_check.moved,
-        )  # fmt: skip
         questions = OrderQuestions(
             blotter, self.account, now, kraken, life_ns=settings.new_orders.deadline_ns,
             lag_ns_max=settings.rest_lag_ns_max,
         )  # fmt: skip
         closing_orders = ClosingOrderSearch(blotter, self.account.adopt, now, lag_ns_max=settings.rest_lag_ns_max)
+        self.holdings = Holdings(
+            settings.holders, records=self.records, gate=self.gate, account=self.account, now=now,
+            moved=self.quick_check.moved, gave_up=closing_orders.gave_up,
+        )  # fmt: skip
         self.open_orders_check = OpenOrdersCheck(
             self.account.compare_open, lambda: self.account.unbroken_since is not None, now,
             interval_ns=settings.open_orders_check_ns,
