@@ -1,8 +1,7 @@
 """What the page shows of the account: open orders, balances, the last fills.
 
-Fills are read from the history, which costs the engine nothing. The order router is asked
-for open orders and balances every ASK_S, and only while somebody looks: a fifth of a
-millisecond of its time.
+Fills are read from the history, for which the engine does nothing. The order router is
+asked for open orders and balances every ASK_S, and only while somebody looks.
 """
 
 import asyncio

@@ -378,7 +378,7 @@ class Supervisor:
         return RunMap(shards, names, self._host_counters.fd, latency, trading, supervisor)
 
     def _count(self, now: MonoNs) -> None:
-        held_up = self._trading.commands_full if self._trading is not None else 0
+        held_up = self._trading.commands_held_up if self._trading is not None else 0
         self._vitals.write(now, held_up, self._actors, self._watch_of_callbacks.hung)
 
     @property

@@ -189,7 +189,7 @@ class Trading:
         return self._account.state_dir
 
     @property
-    def commands_full(self) -> int:
+    def commands_held_up(self) -> int:
         """Commands that found no room in their ring, and waited."""
         return self._publisher.full_count
 

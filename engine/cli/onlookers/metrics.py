@@ -24,7 +24,7 @@ def metrics(name: str, port: int, address: str, dies_with_parent: bool) -> None:
     """Serve the metrics of a running engine to Prometheus, at http://ADDRESS:PORT/metrics.
 
     Started before the engine, or after its end, it says kraken_engine_up 0 and waits for
-    the next one. It only reads shared memory, so it costs the engine nothing.
+    the next one. It only reads shared memory, so the engine does nothing for it.
     """
     need_extra("prometheus_client", "metrics", "`engine metrics`")
     from engine.metrics.server import MetricsServer

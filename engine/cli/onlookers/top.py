@@ -24,7 +24,7 @@ def top(name: str, control: bool) -> None:
     """Watch a running engine on one screen: books, own orders in them, fills, profit and
     loss, latency, rings, processes.
 
-    It reads the engine's shared memory, so it costs the engine nothing, and it attaches
+    It reads the engine's shared memory, so the engine does nothing for it, and it attaches
     again when the engine starts again. Without --control it changes nothing. Needs the
     extra `top`.
     """
