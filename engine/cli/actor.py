@@ -16,7 +16,7 @@ import structlog
 import uvloop
 from setproctitle import setproctitle
 
-from engine.cli.loading import loading
+from engine.cli.loading import load_aiohttp, loading
 from engine.errors import EngineError
 from engine.prctl import end_with_parent
 from engine.processes.launch import (
@@ -66,6 +66,7 @@ def main(arguments: list[str]) -> int:
             return run_view(int(launch_fd))
         case _:
             with loading():
+                load_aiohttp()
                 from engine.order_router.process import run_order_router
 
             router = read_launch(int(launch_fd), RouterLaunch)

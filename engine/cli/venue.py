@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from engine.cli.help import command
-from engine.cli.loading import loading
+from engine.cli.loading import load_aiohttp, loading
 
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -235,6 +235,7 @@ def venue(
     import uvloop
 
     with loading():
+        load_aiohttp()
         from engine.telemetry.log import log_stream
         from engine.venue.server import serve
 

@@ -203,7 +203,7 @@ class VenueCore:
             on_reminder=self._await_due,
         )
         markets = {pair.symbol: exchange.markets[pair.symbol] for pair in pairs}
-        trading.open_account(FUNDED_ACCOUNT, settings.tier, default_funds(markets), settings.fee_volume_usd)
+        trading.open_account(FUNDED_ACCOUNT, settings.tier, default_funds(pairs, markets), settings.fee_volume_usd)
         faults = PrivateFaults(settings.faults, settings.seed, self.fault_counts)
         self.trading_side = TradingSide(exchange, trading, Tokens(settings.seed), faults)
 

@@ -11,7 +11,7 @@ from typing import Final
 from engine.clock import Clock
 from engine.units import NS_PER_US, WallNs
 from engine.venue.market.book_feed import CHECKSUM_LEVELS
-from engine.venue.market.pair_market import PairMarket
+from engine.venue.market.markets import Markets
 from engine.venue.market.pairs import PairSpec, asset_spec
 from engine.venue.market.turns import Turns
 from engine.venue.wire.stream import StreamKey, Subscriber, Timers
@@ -50,7 +50,7 @@ class Exchange:
         self._timers = timers
         self._snapshot_delay_s = snapshot_delay_s
         self._last_event_at = clock.wall_ns()  # no two events of the venue share a microsecond
-        self.markets = {pair.symbol: PairMarket(pair, seed, self._last_event_at) for pair in (*pairs, *still)}
+        self.markets = Markets((*pairs, *still), seed, self._last_event_at)
         self._turns = Turns((self.markets[pair.symbol] for pair in pairs), seed, has_bursts=has_bursts)
         self._still = {pair.symbol for pair in still}
         self._instrument_subscribers: dict[Subscriber, None] = {}
@@ -134,9 +134,7 @@ class Exchange:
     def _start_instruments(self, subscriber: Subscriber, snapshot: bool) -> Callable[[], None]:
         def begin() -> None:
             if snapshot:
-                subscriber.deliver(
-                    INSTRUMENT, instruments_frame(tuple(market.pair for market in self.markets.values()))
-                )
+                subscriber.deliver(INSTRUMENT, instruments_frame(self.markets.pairs()))
             self._instrument_subscribers[subscriber] = None
             subscriber.flush()
 

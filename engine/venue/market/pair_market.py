@@ -41,6 +41,10 @@ NOTHING_CHANGED: Final = 1 << 62  # a rank beyond every level
 WARM_UP_NS: Final = 50 * NS_PER_S  # over which the actions before the first client are spread
 
 
+TradesHandler = Callable[["PairMarket", Outcome, int, WallNs], None]
+"""Takes an event with fills: market, what happened, id of the first trade, time."""
+
+
 class PairMarket:
     """One pair's engine, feeds and subscribers."""
 
@@ -61,7 +65,7 @@ class PairMarket:
         self._spreads: deque[tuple[int, PriceTicks, PriceTicks]] = deque(maxlen=SPREADS_KEPT)
         # Called for every event with fills, with the id of its first trade, once it is
         # published: `order_life`.
-        self.on_trades: Callable[[PairMarket, Outcome, int, WallNs], None] | None = None
+        self.on_trades: TradesHandler | None = None
         self.last = pair.mid_ticks  # price of the last trade, which triggers go by
         self._changed_at = opened_at  # time of the last change of the book, at any depth
         self._subscribers: dict[StreamKey, dict[Subscriber, None]] = {}  # only streams that have some

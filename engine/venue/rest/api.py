@@ -127,7 +127,7 @@ class RestApi:
         self._counters: dict[str, RestCounter] = {}  # by key; KEYS_MAX at most
         self._held = 0  # requests delayed by faults
         self._waiting: dict[Timer, Reply] = {}  # requests on their way
-        book = NameBook(market.pair for market in trading_side.exchange.markets.values())
+        book = NameBook(trading_side.exchange.markets.pairs())
         self._public = RestPublic(trading_side.exchange, book, clock, settings.clock_offset_s, system, notices).calls()
         private = RestPrivate(
             trading_side.trading, book, trading_side.tokens, clock, clock.wall_ns() // NS_PER_S, self._as_of
@@ -429,7 +429,8 @@ class RestApi:
         trading = self._trading_side.trading
         if all(account.account_id != spec.account_id for account in trading.accounts):
             funds = {asset: at_precision(asset, amount) for asset, amount in spec.funds.items()}
-            trading.open_account(spec.account_id, spec.tier, funds or default_funds(trading.markets))
+            funds = funds or default_funds(trading.markets.pairs(), trading.markets)
+            trading.open_account(spec.account_id, spec.tier, funds)
 
     def _check_assets(self, spec: KeySpec) -> None:
         """Raise ConfigError for funds in what is no asset here."""

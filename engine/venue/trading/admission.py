@@ -5,7 +5,7 @@ No order is changed here. Only the rate counter is charged, and the charge stays
 follows. Refusals are raised as VenueReject in Kraken's words.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -26,7 +26,9 @@ RATE_EXCEEDED: Final = "EOrder:Rate limit exceeded"
 class Admission:
     """The checks that every request of every account must pass."""
 
-    def __init__(self, markets: dict[str, PairMarket], *, count_rates: bool, refuse_crossing_post_only: bool) -> None:
+    def __init__(
+        self, markets: Mapping[str, PairMarket], *, count_rates: bool, refuse_crossing_post_only: bool
+    ) -> None:
         self._markets = markets
         self._count_rates = count_rates
         self._refuse_crossing_post_only = refuse_crossing_post_only

@@ -24,7 +24,7 @@ class Fills:
     def __init__(
         self,
         places: OrderPlaces,
-        markets: dict[str, PairMarket],
+        markets: Mapping[str, PairMarket],
         accounts: Mapping[int, Account],
         ledger: Ledger,
         ids: Ids,

@@ -7,6 +7,7 @@ examples show nine decimals where a pair has eight. Every check raises VenueReje
 """
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -139,7 +140,7 @@ def check_display(display: QtyLots, lots: int) -> None:
         raise invalid("display_qty")
 
 
-def market_of(spec: OrderSpec, markets: dict[str, PairMarket]) -> PairMarket:
+def market_of(spec: OrderSpec, markets: Mapping[str, PairMarket]) -> PairMarket:
     """The market of an order's symbol."""
     market = markets.get(spec.symbol)
     if market is None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from engine.units import QtyLots, WallNs
+from engine.venue.market.markets import Markets
 from engine.venue.market.matching import BUY, Outcome
 from engine.venue.market.pair_market import PairMarket
 from engine.venue.trading import executions as rows
@@ -47,7 +48,7 @@ class OrderLife:
 
     def __init__(
         self,
-        markets: Mapping[str, PairMarket],
+        markets: Markets,
         after: Callable[[WallNs], WallNs],
         accounts: Mapping[int, Account],
         places: OrderPlaces,
@@ -67,8 +68,7 @@ class OrderLife:
         self._ids = ids
         self._busy = False  # an action is under way; orders that it causes wait
         self._order_count = 0
-        for market in markets.values():
-            market.on_trades = self._trades_happened
+        markets.tell_trades_to(self._trades_happened)
 
     # --- placing
 

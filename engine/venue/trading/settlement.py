@@ -10,6 +10,7 @@ much.
 """
 
 from base64 import b32encode
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal
 from functools import lru_cache
 from random import Random
@@ -49,13 +50,13 @@ _FUNDS_ELSE_USD: Final = 200_000  # worth of any other asset
 _FUNDS_ELSE: Final = 10_000  # of one whose value is not known
 
 
-def default_funds(markets: dict[str, PairMarket]) -> dict[str, Decimal]:
-    """Enough of every listed asset to trade it for a day."""
-    assets = dict.fromkeys(asset for market in markets.values() for asset in (market.pair.base, market.pair.quote))
+def default_funds(pairs: Iterable[PairSpec], markets: Mapping[str, PairMarket]) -> dict[str, Decimal]:
+    """Enough of every asset of these pairs to trade it for a day."""
+    assets = dict.fromkeys(asset for pair in pairs for asset in (pair.base, pair.quote))
     return {asset: at_precision(asset, _fund(asset, markets)) for asset in assets}
 
 
-def _fund(asset: str, markets: dict[str, PairMarket]) -> Decimal:
+def _fund(asset: str, markets: Mapping[str, PairMarket]) -> Decimal:
     if asset in _FUNDS:
         return Decimal(_FUNDS[asset])
     value = usd_value(asset, markets)
@@ -94,7 +95,7 @@ def quote_ppm(spec: OrderSpec, taker_ppm: int) -> int:
     return 0 if pays_in_base(spec) else taker_ppm
 
 
-def usd_value(asset: str, markets: dict[str, PairMarket]) -> float:
+def usd_value(asset: str, markets: Mapping[str, PairMarket]) -> float:
     """The value of one unit of an asset in US dollars."""
     if asset in _USD_BY_HAND:
         return _USD_BY_HAND[asset]

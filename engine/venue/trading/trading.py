@@ -19,7 +19,7 @@ from typing import Final
 from engine.errors import ConfigError, VenueReject
 from engine.units import NS_PER_S, WallNs
 from engine.venue.market.exchange import Exchange, unsupported
-from engine.venue.market.pair_market import PairMarket
+from engine.venue.market.markets import Markets
 from engine.venue.market.precision import Change, relisted
 from engine.venue.setup.rate_counter import Tier
 from engine.venue.trading import executions as rows
@@ -110,7 +110,7 @@ class Trading:
         return self._accounts.values()
 
     @property
-    def markets(self) -> dict[str, PairMarket]:
+    def markets(self) -> Markets:
         return self._markets
 
     def usd_value(self, asset: str) -> float:
