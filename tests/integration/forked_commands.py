@@ -1,50 +1,155 @@
 """`engine …` as a process of its own that does not have to import the engine: forked off one that has.
 
-Importing is half of what a short command costs. The program at the end of this file imports once
-and forks for each request; the child is a process like any other, with the arguments, directory,
-environment and output files of the request, and runs the same `main` as the command line does.
+Importing is half of what a short command costs, and a tenth of a second of every other. The program
+of `fork_server` imports once and forks for each request; the child is a process like any other, with
+the arguments, directory, environment and streams of the request, and runs the same `main` as the
+command line does. Only what the kernel tells of its start (its command line, its first environment)
+is the program's.
 """
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, TextIO
 
 from tests.waiting import PATIENCE_S
 
-_PROGRAM = (sys.executable, "-P", str(Path(__file__).with_name("fork_server.py")))
+DESCRIPTORS = 4  # of a request: standard input, output and errors, and where its end is told
+MESSAGE_BYTES_MAX = 200_000
+
+
+class ForkedProcess:
+    """A process that runs a command: what tests use of subprocess.Popen."""
+
+    def __init__(self, pid: int, end: int, stdout: TextIO | None) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self._end = end  # readable when it has ended
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        return self._look(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; its exit code. Raises subprocess.TimeoutExpired."""
+        code = self._look(timeout)
+        if code is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired("engine", timeout)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def _look(self, timeout_s: float | None) -> int | None:
+        if self.returncode is None and select.select([self._end], [], [], timeout_s)[0]:
+            status = os.read(self._end, 16)
+            os.close(self._end)
+            assert status, "the fork server has ended"
+            self.returncode = os.waitstatus_to_exitcode(int(status))
+        return self.returncode
 
 
 class ForkedCommands:
     """Starts its program with the first command; `close` ends it."""
 
     def __init__(self) -> None:
-        self._server: subprocess.Popen[str] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._asking: socket.socket | None = None
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        stdin: int | TextIO = subprocess.DEVNULL,
+        stdout: int | TextIO,
+        stderr: int | TextIO = subprocess.DEVNULL,
+        start_new_session: bool = False,
+        is_new: bool = False,
+        seconds_max: int = 0,
+    ) -> ForkedProcess:
+        """Start `engine …`, as subprocess.Popen would; SIGALRM ends it after `seconds_max`, when
+        that is not 0. `is_new`: as a program of its own after all.
+        """
+        request: dict[str, Any] = {
+            "arguments": list(arguments), "folder": str(cwd), "environment": dict(env), "is_new": is_new,
+            "has_session": start_new_session, "seconds_max": seconds_max,
+        }  # fmt: skip
+        nothing = os.open(os.devnull, os.O_RDWR)
+        end, end_of_child = os.pipe()
+        ours = [nothing, end_of_child]
+        reader = None
+        if stdout == subprocess.PIPE:
+            output, stdout = os.pipe()
+            ours.append(stdout)
+            reader = os.fdopen(output)
+        try:
+            streams = [_descriptor(stream, nothing) for stream in (stdin, stdout, stderr)]
+            pid = self._ask(json.dumps(request).encode(), [*streams, end_of_child])
+        finally:
+            for descriptor in ours:
+                os.close(descriptor)
+        return ForkedProcess(pid, end, reader)
 
     def call(
-        self, arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str]
+        self, arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], lines: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run `engine …` to its end, which SIGALRM brings about after PATIENCE_S."""
-        if self._server is None:
-            self._server = subprocess.Popen(_PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        output, errors = folder / "command.out", folder / "command.err"
-        request = {
-            "arguments": list(arguments), "folder": str(folder), "environment": dict(environment),
-            "output": str(output), "errors": str(errors), "seconds_max": int(PATIENCE_S),
-        }  # fmt: skip
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
-        code = os.waitstatus_to_exitcode(int(self._server.stdout.readline()))
+        """Run `engine …` with these lines as its input to its end, which SIGALRM brings about
+        after PATIENCE_S.
+        """
+        given, output, errors = folder / "command.in", folder / "command.out", folder / "command.err"
+        given.write_text(lines)
+        with given.open() as into, output.open("w") as out, errors.open("w") as err:
+            process = self.start(
+                arguments, cwd=folder, env=environment,
+                stdin=into, stdout=out, stderr=err, seconds_max=int(PATIENCE_S),
+            )  # fmt: skip
+        code = process.wait()
         assert code != -signal.SIGALRM, f"engine {' '.join(arguments)} did not end: {errors.read_text()[-3000:]}"
         return subprocess.CompletedProcess(arguments, code, output.read_text(), errors.read_text())
 
     def close(self) -> None:
         """End the program."""
-        if self._server is not None:
-            self._server.communicate("")
-            self._server = None
+        if self._server is not None and self._asking is not None:
+            self._asking.close()
+            self._server.wait()
+            self._server = self._asking = None
+
+    def _ask(self, message: bytes, descriptors: list[int]) -> int:
+        """The pid of the child that the program forks for this message."""
+        if self._asking is None:
+            self._asking, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._server = subprocess.Popen(
+                    (sys.executable, "-m", "tests.integration.fork_server", str(theirs.fileno())),
+                    pass_fds=(theirs.fileno(),), cwd=Path(__file__).parents[2],
+                )  # fmt: skip
+        socket.send_fds(self._asking, [message], descriptors)
+        return int(self._asking.recv(16))
+
+
+def _descriptor(stream: int | TextIO, nothing: int) -> int:
+    if not isinstance(stream, int):
+        return stream.fileno()
+    return nothing if stream == subprocess.DEVNULL else stream

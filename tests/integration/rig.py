@@ -19,7 +19,7 @@ import psutil
 
 from engine.cli.ask import summary_at
 from engine.net.control_socket import NobodyListens, ask
-from tests.integration.forked_commands import ForkedCommands
+from tests.integration.forked_commands import ForkedCommands, ForkedProcess
 from tests.waiting import PATIENCE_S, eventually
 
 STRATEGIES = Path(__file__).parent / "strategies" / "diary.py"
@@ -82,16 +82,19 @@ class Engines:
         self.folder = folder
         # A path of its own: one in the test's folder would be too long for the sockets in it.
         self.runtime = Path(tempfile.mkdtemp(prefix="engine-"))
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: list[ForkedProcess] = []
 
     @property
     def environment(self) -> dict[str, str]:
         """The run directory is the test's own: engines of other tests are not seen."""
         return os.environ | {"XDG_RUNTIME_DIR": str(self.runtime), "XDG_STATE_HOME": str(self.folder / "state")}
 
-    def call(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run `engine …` to its end."""
-        return COMMANDS.call([str(each) for each in arguments], folder=self.folder, environment=self.environment)
+    def call(self, *arguments: object, lines: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `engine …` to its end, with these lines as its input, and more in its environment."""
+        return COMMANDS.call(
+            [str(each) for each in arguments],
+            folder=self.folder, environment=self.environment | environment, lines=lines,
+        )  # fmt: skip
 
     def status(self) -> dict[str, Any]:
         """The summary so far of the engine named default; empty while it does not answer."""
@@ -100,20 +103,19 @@ class Engines:
         except NobodyListens:
             return {}
 
-    def start(self, *arguments: object) -> "RunningEngine":
+    def start(self, *arguments: object, **options: Any) -> "RunningEngine":
         """Start `engine run …`."""
-        return RunningEngine(self, self.spawn("run", *arguments))
+        return RunningEngine(self, self.spawn("run", *arguments, **options))
 
-    def spawn(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-        """Start `engine …`; it is killed at the end of the test if it still runs."""
-        command = (*ENGINE, *map(str, arguments))
+    def spawn(self, *arguments: object, **options: Any) -> ForkedProcess:
+        """Start `engine …` (see `ForkedCommands.start`); it is killed at the end of the test if it
+        still runs.
+        """
         log = (self.folder / f"log-{len(self._processes)}.txt").open("w")
         with log:
-            process = subprocess.Popen(
-                command,
-                text=True,
-                cwd=self.folder,
-                **{"stdout": log, "stderr": log, "env": self.environment} | options,
+            process = COMMANDS.start(
+                [str(each) for each in arguments],
+                **{"cwd": self.folder, "stdout": log, "stderr": log, "env": self.environment} | options,
             )
         self._processes.append(process)
         return process
@@ -122,7 +124,7 @@ class Engines:
         """What every engine of this test has logged."""
         return "".join(path.read_text() for path in sorted(self.folder.glob("log-*.txt")))
 
-    def venue(self, *arguments: object) -> tuple[subprocess.Popen[str], str]:
+    def venue(self, *arguments: object) -> tuple[ForkedProcess, str]:
         """Start `engine venue …` on a free port; its process and URL."""
         process = self.spawn("venue", "--port", 0, *arguments, stdout=subprocess.PIPE)
         assert process.stdout is not None
@@ -142,7 +144,7 @@ class Engines:
 class RunningEngine:
     """An engine that was started, and what can be asked of it."""
 
-    def __init__(self, engines: Engines, process: subprocess.Popen[str]) -> None:
+    def __init__(self, engines: Engines, process: ForkedProcess) -> None:
         self.engines = engines
         self.process = process
 

@@ -58,7 +58,7 @@ def test_a_canary_secret_is_in_no_log_ring_file_process_line_or_environment(engi
         patch.setenv("XDG_STATE_HOME", str(engines.folder / "state"))
         patch.setenv("KRAKEN_API_KEY", ready["api_key"])
         patch.setenv("KRAKEN_API_SECRET", secret)
-        engine = engines.start(config, "--summary", summary)
+        engine = engines.start(config, "--summary", summary, is_new=True)
     engine.wait_for(lambda status: status["orders"]["acknowledged"] > 0, "an order is acknowledged")
 
     family = [psutil.Process(engine.process.pid), *engine.children()]

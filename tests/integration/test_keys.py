@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.rig import ENGINE, PATIENCE_S, Engines
+from tests.integration.rig import PATIENCE_S, Engines
 from tests.integration.venue_rig import TRADING, CheckedVenue
 
 
@@ -32,10 +32,7 @@ def config_of(venue: CheckedVenue, trading: str = "") -> Path:
 
 def keys(venue: CheckedVenue, *arguments: object, lines: str = "") -> subprocess.CompletedProcess[str]:
     """`engine keys …` with lines on standard input; the secret is never among what it prints."""
-    done = subprocess.run(
-        (*ENGINE, "keys", *map(str, arguments)), input=lines, capture_output=True, text=True, timeout=PATIENCE_S,
-        env=venue.engines.environment, cwd=venue.engines.folder,
-    )  # fmt: skip
+    done = venue.engines.call("keys", *arguments, lines=lines)
     for line in filter(None, lines.splitlines()[1:]):
         assert line not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.rig import ENGINE, PATIENCE_S, Engines, eventually
+from tests.integration.rig import Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue, is_alive
 
 Start = Callable[..., TradingEngine]
@@ -56,11 +56,7 @@ def kill_all(engine: TradingEngine) -> None:
 
 def run(engine: TradingEngine) -> subprocess.CompletedProcess[str]:
     """`engine run`, when it is to end by itself."""
-    key = {"KRAKEN_API_KEY": engine.key["api_key"], "KRAKEN_API_SECRET": engine.key["api_secret"]}
-    return subprocess.run(
-        (*ENGINE, "run", str(engine.config)),
-        capture_output=True, text=True, env=engine.engines.environment | key, cwd=engine.folder, timeout=PATIENCE_S,
-    )  # fmt: skip
+    return engine.engines.call("run", engine.config, **engine.key_environment)
 
 
 def test_orders_that_outlived_a_killed_engine_are_found_again_through_a_torn_journal(

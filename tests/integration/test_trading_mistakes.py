@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.rig import ENGINE, PATIENCE_S, Engines, eventually
+from tests.integration.rig import Engines, eventually
 from tests.integration.trading_rig import TradingEngine, TradingVenue
 
 TRADING = (
@@ -34,11 +34,7 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TradingVenue]:
 
 def run(engine: TradingEngine) -> subprocess.CompletedProcess[str]:
     """`engine run` to its end, which comes soon."""
-    key = {"KRAKEN_API_KEY": engine.key["api_key"], "KRAKEN_API_SECRET": engine.key["api_secret"]}
-    return subprocess.run(
-        (*ENGINE, "run", str(engine.config), "--summary", str(engine.summary_path)),
-        capture_output=True, text=True, env=engine.engines.environment | key, cwd=engine.folder, timeout=PATIENCE_S,
-    )  # fmt: skip
+    return engine.engines.call("run", engine.config, "--summary", engine.summary_path, **engine.key_environment)
 
 
 def sentence_of(engine: TradingEngine) -> str:
@@ -209,14 +205,11 @@ def test_an_order_that_kraken_refuses_says_so_in_plain_words(engine: TradingEngi
 def test_a_second_engine_with_the_same_key_is_refused(engine: TradingEngine, tmp_path: Path) -> None:
     """Two signers would spoil each other's nonces."""
     second = TradingEngine(engine.venue, tmp_path, key=engine.key, relay=False)
-    environment = second.engines.environment | {"XDG_STATE_HOME": str(engine.folder / "state")}
     second.config.write_text(second.config.read_text().replace('name = "default"', 'name = "second"'))
     try:
-        done = subprocess.run(
-            (*ENGINE, "run", str(second.config)),
-            capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE_S,
-            env=environment | {"KRAKEN_API_KEY": engine.key["api_key"], "KRAKEN_API_SECRET": engine.key["api_secret"]},
-        )  # fmt: skip
+        done = second.engines.call(
+            "run", second.config, XDG_STATE_HOME=str(engine.folder / "state"), **engine.key_environment
+        )
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr
         assert str(engine.pid("order_router")) in done.stderr.splitlines()[-1]

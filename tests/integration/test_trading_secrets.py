@@ -32,7 +32,7 @@ def engine(tmp_path: Path) -> Iterator[TradingEngine]:
     """An engine that says as much as it can, and whose venue troubles it."""
     engines = Engines(tmp_path)
     venue = TradingVenue(engines, "--no-rate-counter")
-    engine = TradingEngine(venue, tmp_path / "engine", level="debug", key_file=True).start()
+    engine = TradingEngine(venue, tmp_path / "engine", level="debug", key_file=True, is_new=True).start()
     yield engine
     engine.close()
     engines.close()

@@ -24,7 +24,8 @@ import psutil
 
 from engine.ledger_check import Ledger, Told, compare, read_state
 from engine.orders.tally import Tally
-from tests.integration.rig import ENGINE, PATIENCE_S, Diary, Engines, ask_engine, eventually
+from tests.integration.forked_commands import ForkedProcess
+from tests.integration.rig import PATIENCE_S, Diary, Engines, ask_engine, eventually
 
 PUPPET: Final = Path(__file__).parent / "strategies" / "puppet.py"
 OVER: Final = ("FILLED", "CANCELED", "EXPIRED", "REJECTED", "REFUSED")
@@ -377,6 +378,7 @@ class TradingEngine:
         key_file: bool = False,
         logs: bool = True,
         shared_directory: bool = False,
+        is_new: bool = False,
     ) -> None:
         self.venue = venue
         self.folder = folder
@@ -410,7 +412,13 @@ class TradingEngine:
         self._hangs = 0
         self._diaries: dict[str, Diary] = {}
         self._wish_files = {name: (folder / f"{name}.wishes").open("a", buffering=1) for name in names}
-        self.process: subprocess.Popen[str]
+        self._is_new = is_new
+        self.process: ForkedProcess
+
+    @property
+    def key_environment(self) -> dict[str, str]:
+        """The key, as environment variables give it."""
+        return {"KRAKEN_API_KEY": self.key["api_key"], "KRAKEN_API_SECRET": self.key["api_secret"]}
 
     # --- life
 
@@ -418,13 +426,13 @@ class TradingEngine:
         """Start it, and wait until it takes orders."""
         environment = self.engines.environment | self._shared
         if self.key_path is None:
-            environment |= {"KRAKEN_API_KEY": self.key["api_key"], "KRAKEN_API_SECRET": self.key["api_secret"]}
+            environment |= self.key_environment
         path = self.folder / f"engine-{len(list(self.folder.glob('engine-*.log')))}.log"
         log = (path if self._logs else Path(os.devnull)).open("w")
         with log:
-            self.process = subprocess.Popen(
-                (*ENGINE, "run", str(self.config), "--summary", str(self.summary_path)),
-                stdout=log, stderr=log, text=True, env=environment, cwd=self.folder,
+            self.process = self.engines.spawn(
+                "run", self.config, "--summary", self.summary_path,
+                is_new=self._is_new, stdout=log, stderr=log, env=environment,
             )  # fmt: skip
         if wait:
             try:

@@ -6,7 +6,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.integration.rig import ENGINE, PATIENCE_S, Engines
+from tests.integration.rig import PATIENCE_S, Engines
 
 LIMITS = "[risk]\norder_notional_max = 1000\nposition_notional_max = 5000\ndaily_loss_max = 100\n"
 TRADING = (
@@ -55,15 +55,7 @@ class CheckedVenue:
 
     def check(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         """`engine check …` with a state directory of the test's own."""
-        state = {"XDG_STATE_HOME": str(self.engines.folder / "state")}
-        return subprocess.run(
-            (*ENGINE, "check", *map(str, arguments)),
-            capture_output=True,
-            text=True,
-            env=self.engines.environment | state | environment,
-            cwd=self.engines.folder,
-            timeout=PATIENCE_S,
-        )
+        return self.engines.call("check", *arguments, **environment)
 
     def findings(self, *arguments: object, **environment: str) -> tuple[int, dict[str, list[tuple[str, str]]]]:
         """The exit code, and (level, text) of each finding by its name; no secret and no traceback anywhere."""
