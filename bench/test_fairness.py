@@ -60,7 +60,8 @@ PAIRS_FOLLOWED = 1450
 LOOKER = """
 import sys, time
 from pathlib import Path
-from engine.cli.ask import give_way, summary_at
+from engine.cli.ask import summary_at
+from engine.processes.scheduling import give_way
 from engine.net.control_socket import NobodyListens
 give_way()
 took = []

@@ -30,6 +30,7 @@ from engine.processes.launch import (
     read_launch,
 )
 from engine.processes.pinning import pin
+from engine.processes.scheduling import shorten_time_slice
 from engine.ring import Segment
 from engine.telemetry.log import FRAMES, configure_log, keep_warnings, say_left_out
 
@@ -93,6 +94,7 @@ def _run(
 ) -> int:
     setproctitle(f"kraken-engine {title}"[:120])
     pin(launch.cpus)
+    shorten_time_slice()
     levels = ({FRAMES: "info"} if launch.log.frames else {}) | launch.log.levels
     configure_log(launch.log.level, launch.log.format, name, levels=levels)
     keep_warnings(Segment.attach(launch.warnings_fd).memory)

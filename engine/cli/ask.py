@@ -12,11 +12,10 @@ from engine.clock import SystemClock
 from engine.errors import ConfigError
 from engine.net.control_socket import Answer, NobodyListens, Request, ask, ask_shared
 from engine.processes.run_view import RunFacts, RunMap, attach
+from engine.processes.scheduling import give_way
 from engine.ring.layout import LayoutMismatch
 from engine.summary import build_summary
 from engine.supervisor.run_directory import RunDirectory
-
-LOOKER_NICENESS = 10
 
 name_option = click.option("--name", default="default", show_default=True, help="The engine's name.")
 
@@ -29,14 +28,6 @@ def ask_engine(name: str, request: Request) -> Answer:
         return _unless_error(ask(RunDirectory(name).control_path, request))
     except NobodyListens:
         raise ConfigError(why_silent(name)) from None
-
-
-def give_way() -> None:
-    """Let the engine's processes go first on this machine, for this one only looks at
-    them.
-    """
-    with suppress(OSError):
-        os.nice(LOOKER_NICENESS)
 
 
 def summary_of(name: str) -> dict[str, Any]:

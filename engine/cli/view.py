@@ -24,12 +24,12 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from engine.cli.ask import give_way
 from engine.cli.output import give_up_output, prepare_streams
 from engine.clock import SystemClock
 from engine.config import LogConfig
 from engine.processes.launch import actor_command, read_launch, write_launch
 from engine.processes.run_view import RunFacts, RunMap, RunView, attach
+from engine.processes.scheduling import give_way
 from engine.screen.rows import price_text, rounded, spread_text
 from engine.summary import build_summary
 from engine.telemetry.log import configure_log

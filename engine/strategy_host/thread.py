@@ -16,6 +16,7 @@ from engine.clock import Clock
 from engine.errors import StrategyError
 from engine.processes.pinning import pin
 from engine.processes.runner import LoopRunner
+from engine.processes.scheduling import shorten_time_slice
 from engine.ring import Doorbell
 from engine.strategy_host.host import StrategyHost
 from engine.strategy_host.hosted_strategy import shown
@@ -87,6 +88,7 @@ class HostThread:
 
     def _run(self) -> None:
         pin(self._cpus)
+        shorten_time_slice()
         os.register_at_fork(after_in_child=self._forked)
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             main = runner.get_loop().create_task(self._main())

@@ -8,6 +8,7 @@ from engine.cli.help import command
 from engine.cli.onlookers.process import die_with_parent_option, wait_for_signal
 from engine.config import MetricsConfig
 from engine.prctl import die_with_parent
+from engine.processes.scheduling import give_way
 from engine.supervisor.extras import need_extra
 from engine.supervisor.run_directory import RunDirectory
 from engine.telemetry.log import configure_log
@@ -33,6 +34,7 @@ def metrics(name: str, port: int, address: str, dies_with_parent: bool) -> None:
         die_with_parent()
     configure_log("info", "console", "metrics")
     setproctitle(f"kraken-engine {name}: metrics")
+    give_way()
     server = MetricsServer(RunDirectory(name).control_path, address, port)
     click.echo(f"metrics of the engine named {name} at {server.url}")
     wait_for_signal()

@@ -11,6 +11,7 @@ from engine.cli.help import command
 from engine.cli.onlookers.process import die_with_parent_option
 from engine.errors import ConfigError
 from engine.prctl import die_with_parent
+from engine.processes.scheduling import give_way
 from engine.supervisor.extras import need_extra
 from engine.supervisor.run_directory import RunDirectory
 from engine.telemetry.log import configure_log
@@ -39,6 +40,7 @@ def page(name: str, port: int, dies_with_parent: bool) -> None:
         raise ConfigError(f"no engine named {name} is running; start one with `engine run`, or `engine run --page`")
     configure_log("info", "console", "page")
     setproctitle(f"kraken-engine {name}: page")
+    give_way()
     asyncio.run(_serve(RunDirectory(name), port))
 
 

@@ -1,8 +1,6 @@
 """`engine top`: a screen for a running engine."""
 
-import os
 import sys
-from typing import Final
 
 import click
 from setproctitle import setproctitle
@@ -11,10 +9,9 @@ from engine.cli.ask import name_option, why_silent
 from engine.cli.help import command
 from engine.errors import ConfigError
 from engine.net.control_socket import NobodyListens
+from engine.processes.scheduling import give_way
 from engine.supervisor.extras import need_extra
 from engine.supervisor.run_directory import RunDirectory
-
-NICENESS: Final = 10  # drawing wants a core for some ms at once: the engine's processes go first
 
 
 @command(examples=("engine top", "engine top --name my-bot --control"))
@@ -41,6 +38,6 @@ def top(name: str, control: bool) -> None:
     except NobodyListens:
         raise ConfigError(why_silent(name)) from None
     setproctitle(f"kraken-engine {name}: top")
-    os.nice(NICENESS)
+    give_way()
     TopApp(link, control=control).run()
     link.close()
