@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import functools
 import inspect
 import re
 from collections.abc import Iterable, Iterator
@@ -254,8 +255,13 @@ def file_of(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def imported_by(path: Path) -> Iterator[str]:
+@functools.cache
+def imported_by(path: Path) -> tuple[str, ...]:
     """Modules of the engine that a file imports, inside functions too."""
+    return tuple(imports_of(path))
+
+
+def imports_of(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("engine."):
             for alias in node.names:
