@@ -421,7 +421,7 @@ def live_through(die_at, die_again_at=0, fate=""):
     world.run(3 * NS_PER_S)
     world.exchange.takes_at_once = D(1)
     world.run_until(lambda: not world.is_dead and not world.brackets, 60 * NS_PER_S, f"over after a death at {die_at}")
-    world.run(3 * NS_PER_S)
+    world.rest(3 * NS_PER_S)
     assert not world.entry.is_open
     assert not world.open_exits()
     assert sum(order.filled for order in world.exits) == world.entry.filled > 0

@@ -170,7 +170,7 @@ def run_cell(world: World, what: str, fate: str, link: str, route: str, meanwhil
     patience_ns = max(DEADLINE_NS[route], PATIENCE_NS[route], (way.there_ns or 0) + LATENCY_NS)
     story = f"nothing is in doubt after {what}, {fate}, {link}, {route}, {meanwhile}"
     world.run_until(deed.is_settled, RESOLVED_NS_MAX, story, max(patience_ns - DROP_AFTER_NS - down_ns, 0))
-    world.run(QUIET_NS)
+    world.rest(QUIET_NS)
     assert deed.is_settled(), world.story()
     world.agree()
     for key in deed.keys:

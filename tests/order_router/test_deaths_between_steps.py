@@ -44,7 +44,7 @@ def live_through(route: str, what: str, fate: str, die_at: int, die_again_at: in
     story = f"nothing is in doubt after {route}, {what}, {fate}, death at {die_at}, {die_again_at}"
     patience_ns = max(DEADLINE_NS[route], PATIENCE_NS[route])
     world.run_until(deed.is_settled, RESOLVED_NS_MAX, story, patience_ns)
-    world.run(QUIET_NS)
+    world.rest(QUIET_NS)
     assert deed.is_settled(), world.story()
     world.agree()
     if deed.is_end:

@@ -43,6 +43,7 @@ from tests.orders.rig import PAIRS
 
 LATENCY_NS: Final = 30 * NS_PER_MS
 HEARTBEAT_NS: Final = NS_PER_S
+QUIET_TICK_NS: Final = 250 * NS_PER_MS
 ALIVE_NS: Final = 200 * NS_PER_MS  # between two signs of life of the private feed's process
 RESTART_NS: Final = 200 * NS_PER_MS  # of a router that died
 ENDS: Final = {OrderState.FILLED: "closed", OrderState.CANCELED: "canceled", OrderState.EXPIRED: "expired"}
@@ -150,6 +151,12 @@ class World:
             self.clock.advance(at - self.clock.mono_ns())
             do()
         self.clock.advance(end - self.clock.mono_ns())
+
+    def rest(self, duration_ns: int) -> None:
+        """Let time pass in which nothing should happen any more: coarser, because nobody minds when."""
+        usual, self._tick_ns = self._tick_ns, QUIET_TICK_NS
+        self.run(duration_ns)
+        self._tick_ns = usual
 
     def run_until(self, is_so: Callable[[], bool], within_ns: int, what: str, patience_ns: int = 0) -> None:
         """Let time pass until it is so: within so long of what it waits for.
