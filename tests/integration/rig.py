@@ -118,6 +118,10 @@ class Engines:
         self._processes.append(process)
         return process
 
+    def adopt(self, process: subprocess.Popen[str]) -> None:
+        """Have a process that a test has started itself killed at its end, too."""
+        self._processes.append(process)
+
     def logs(self) -> str:
         """What every engine of this test has logged."""
         return "".join(path.read_text() for path in sorted(self.folder.glob("log-*.txt")))

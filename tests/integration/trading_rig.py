@@ -377,6 +377,7 @@ class TradingEngine:
         key_file: bool = False,
         logs: bool = True,
         shared_directory: bool = False,
+        wrapper: Sequence[str] = (),
     ) -> None:
         self.venue = venue
         self.folder = folder
@@ -391,6 +392,8 @@ class TradingEngine:
         self._shared = {"XDG_STATE_HOME": str(self.engines.runtime)} if shared_directory else {}
         self.state_dir = Path(self._shared.get("XDG_STATE_HOME", folder / "state")) / "kraken-engine" / "default"
         self._logs = logs
+        # The command that starts it, if not itself.
+        self._wrapper = wrapper
         self.key_path = folder / "kraken.key" if key_file else None
         if self.key_path is not None:
             self.key_path.write_text(f"{self.key['api_key']}\n{self.key['api_secret']}\n")
@@ -423,7 +426,7 @@ class TradingEngine:
         log = (path if self._logs else Path(os.devnull)).open("w")
         with log:
             self.process = subprocess.Popen(
-                (*ENGINE, "run", str(self.config), "--summary", str(self.summary_path)),
+                (*self._wrapper, *ENGINE, "run", str(self.config), "--summary", str(self.summary_path)),
                 stdout=log, stderr=log, text=True, env=environment, cwd=self.folder,
             )  # fmt: skip
         if wait:
