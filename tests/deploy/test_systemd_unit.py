@@ -63,9 +63,12 @@ def test_the_command_line_takes_what_the_unit_says(unit: Unit, name: str) -> Non
 def test_an_end_has_as_long_as_the_engine_gives_itself(unit: Unit) -> None:
     """systemd never kills what would still have ended its orders, and waits for the router of a dead engine."""
     assert seconds(unit, "TimeoutStopSec") > max(STOP_DEADLINE_S, ROUTER_DEADLINE_S) > ORPHAN_DEADLINE_S
+    assert seconds(unit, "TimeoutAbortSec") > ROUTER_DEADLINE_S
     assert seconds(unit, "WatchdogSec") > 2 * Config().engine.hang_s_max  # a callback that hangs is the engine's affair
-    assert unit.one("Service", "KillMode") == "mixed"
     assert unit.one("Service", "ExecStop") == unit.one("Service", "ExecStopPost")
+    # Of an engine that is dead, `mixed` kills the rest at once; the usual signal of the watchdog kills the router, too.
+    assert unit.one("Service", "KillMode") == "control-group"
+    assert unit.one("Service", "KillSignal") == unit.one("Service", "WatchdogSignal") == "SIGTERM"
 
 
 def test_a_mistake_of_the_users_is_not_repeated(unit: Unit) -> None:

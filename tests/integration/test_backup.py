@@ -131,6 +131,7 @@ def test_a_copy_is_restored_elsewhere_and_kraken_tells_the_rest(
     orders, fills = read_state(second.state_dir)
     of_copy = {ids[name] for name in ("fills later", "ends later", "stays", "bought")}
     assert {fill.exec_id for fill in ledger.fills if fill.cl_ord_id in of_copy} == fills.keys()
+    assert {row["exec_id"] for row in answer(second, "fills")["fills"]} == fills.keys()
     # But for what nobody here can know, and for what the strategies of the first engine were told.
     unknown_here = (ids["late"], ids["late fill"], late, "strategies were told")
     differences = compare(ledger, orders, fills, [])
