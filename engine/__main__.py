@@ -3,12 +3,14 @@
 import sys
 
 from engine.cli.loading import loading
+from engine.cli.pid_one import stay_parent
 
 
 def main() -> None:
     """The command line for people. Each command imports what it needs: `--help` and
     completion load none of it.
     """
+    stay_parent()
     from engine.cli.main import main as run_command
 
     run_command()

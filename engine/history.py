@@ -388,7 +388,7 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
         raise  # locked, full, read-only: it may pass
     except sqlite3.DatabaseError as error:
         aside = path.with_suffix(".broken")
-        log.error("history is damaged and is begun anew", path=str(path), reason=str(error), moved_to=str(aside))
+        log.error("history cannot be used and is begun anew", path=str(path), reason=str(error), moved_to=str(aside))
         path.replace(aside)
         for left in (_wal_of(path), path.with_name(path.name + "-shm")):
             left.unlink(missing_ok=True)
@@ -432,6 +432,23 @@ def _begin_writing(connection: sqlite3.Connection) -> None:
 def _put_rows(connection: sqlite3.Connection, rows: Sequence[OrderRow | FillRow]) -> None:
     connection.executemany(_PUT_ORDER, [astuple(row) for row in rows if isinstance(row, OrderRow)])
     connection.executemany(_PUT_FILL, [astuple(row) for row in rows if isinstance(row, FillRow)])
+
+
+def copy_history(path: Path, target: Path) -> bool:
+    """Copy a history that may be written meanwhile, as it is at one moment; False when
+    there is none. Raises HistoryError when it cannot be read, OSError when the copy cannot
+    be written.
+    """
+    if not path.exists():
+        return False
+    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with closing(_open_to_read(path)) as source, closing(sqlite3.connect(target)) as copy:
+        try:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a WAL beside it
+        except sqlite3.Error as error:
+            raise _unreadable(path, error) from None
+    return True
 
 
 # --- rebuilding and reading: in the process of the reader, never in the router

@@ -225,6 +225,7 @@ ENTRIES = {
         "engine.cli.account",
         "engine.cli.control",
         "engine.cli.orders",
+        "engine.cli.setup.backup",
         "engine.cli.setup.check",
         "engine.cli.setup.completion",
         "engine.cli.setup.doctor",

@@ -14,7 +14,7 @@ LAYERS = {
     1: ("telemetry", "records", "market", "credentials", "state_directory"),
     2: ("topology", "orders"),
     3: ("config", "strategy", "kraken", "net", "history", "ledger_check"),
-    4: ("processes", "venue"),
+    4: ("processes", "venue", "backup"),
     5: ("kraken_rest",),
     6: ("public_feed", "private_feed", "order_router", "strategy_host"),
     7: ("summary",),

@@ -49,14 +49,18 @@ def snippets_of(page: Path) -> Iterator[Snippet]:
 SNIPPETS = [snippet for page in PAGES for snippet in snippets_of(page)]
 
 
+# By itself, as another user in its environment, and in a container.
+AT_THE_PROMPT = re.compile(r"(?:sudo .*/bin/|docker exec \S+ )?(engine .*)")
+
+
 def commands_of(page: Path) -> Iterator[tuple[str, str, bool]]:
     """(place, command, is it a whole one?) of every `engine …` of a page: lines of its blocks, and what stands in
     backticks, which may be a part of one.
     """
     for snippet in snippets_of(page):
         for number, line in enumerate(snippet.text.splitlines(), start=snippet.line + 1):
-            if line.startswith("engine ") and "[OPTIONS]" not in line:
-                yield f"{page.relative_to(ROOT)}:{number}", line, True
+            if (found := AT_THE_PROMPT.match(line)) and "[OPTIONS]" not in line:
+                yield f"{page.relative_to(ROOT)}:{number}", found[1], True
     prose = re.sub(r"^```.*?^```$", lambda block: "\n" * block[0].count("\n"), page.read_text(), flags=re.M | re.S)
     for found in re.finditer(r"`(engine [a-z][^`]*)`", prose):
         yield f"{page.relative_to(ROOT)}:{prose.count(chr(10), 0, found.start()) + 1}", found[1], False
@@ -64,7 +68,7 @@ def commands_of(page: Path) -> Iterator[tuple[str, str, bool]]:
 
 def mistake_in(command: str, *, is_whole: bool) -> str:
     """What the command line would say to it; a part of a command may lack what it needs."""
-    name, *arguments = shlex.split(re.split(r" > | \| ", command)[0], comments=True)[1:]
+    name, *arguments = shlex.split(re.split(r" 2?>>? | \| ", command)[0], comments=True)[1:]
     if name not in COMMANDS:
         return f"there is no engine {name}"
     command = reference.command_of(name)

@@ -35,6 +35,7 @@ MAY_SLEEP = {
     "virtual_time.py": "virtual time passes at once",
     "integration/strategies/diary.py": "strategies that are slow, or hang until a test wakes them",
     "integration/strategies/leaving.py": "a strategy whose task goes on for a while",
+    "integration/strategies/lockholder.py": "a strategy that hangs until a test wakes it",
     "integration/strategies/puppet.py": "a strategy that hangs as it is told",
     "simulate/": "virtual time passes at once",
 }

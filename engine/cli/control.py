@@ -2,6 +2,8 @@
 `engine stop`, all through its control socket.
 """
 
+import os
+import select
 import time
 
 import click
@@ -10,9 +12,13 @@ from engine.cli.ask import ask_engine, name_option, summary_of
 from engine.cli.help import command
 from engine.cli.tables import json_option, print_json, tell
 from engine.errors import UserError
+from engine.net.control_socket import NobodyListens, ask
 from engine.supervisor.run_directory import RunDirectory
 
 STOP_DEADLINE_S = 30.0
+# For the router of an engine that is gone: 30 s to end its orders, and a margin for its
+# files and for calls under way.
+ROUTER_DEADLINE_S = 45.0
 LOOK_INTERVAL_S = 0.05
 
 
@@ -51,16 +57,57 @@ def sources(name: str, as_json: bool) -> None:
     click.echo(sources_text(told))
 
 
-@command(examples=("engine stop --name my-bot",))
+@command(
+    examples=(
+        "engine stop --name my-bot",
+        "engine stop --name my-bot --if-running  # for a script: nothing to stop is 0",
+    ),
+)
 @name_option
 @json_option
-def stop(name: str, as_json: bool) -> None:
-    """Stop a running engine and wait until it has stopped."""
-    answer = ask_engine(name, {"command": "stop"})
-    lock = RunDirectory(name).path / "lock"
+@click.option("--if-running", is_flag=True, help="An engine that does not run is no mistake.")
+def stop(name: str, as_json: bool, if_running: bool) -> None:
+    """Stop a running engine and wait until it has stopped.
+
+    Of an engine that was killed the order router lives on until its orders are ended; then
+    that is waited for.
+    """
+    directory = RunDirectory(name)
+    router_fd = _router_of(directory)
+    try:
+        if router_fd is None and if_running and directory.holder() is None:
+            tell({"name": name, "pid": None}, f"no engine named {name} is running", as_json)
+            return
+        if router_fd is not None and directory.holder() is None:
+            pid, what = None, f"the engine named {name} was gone; its order router has ended its orders"
+        else:
+            pid = ask_engine(name, {"command": "stop"})["pid"]
+            what = f"stopped {name} (pid {pid})"
+            _wait_for_engine(directory, pid)
+        if router_fd is not None and not select.select([router_fd], [], [], ROUTER_DEADLINE_S)[0]:
+            raise UserError(f"the order router of {name} has not ended in {ROUTER_DEADLINE_S:.0f} s")
+    finally:
+        if router_fd is not None:
+            os.close(router_fd)
+    tell({"name": name, "pid": pid}, what, as_json)
+
+
+def _wait_for_engine(directory: RunDirectory, pid: int) -> None:
     deadline = time.monotonic() + STOP_DEADLINE_S
-    while lock.exists() and time.monotonic() < deadline:
+    while directory.holder() is not None:
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"the engine named {directory.name} (pid {pid}) has not stopped in {STOP_DEADLINE_S:.0f} s; its log "
+                "says what it waits for"
+            )
         time.sleep(LOOK_INTERVAL_S)
-    if lock.exists():
-        raise UserError(f"the engine named {name} (pid {answer['pid']}) has not stopped in {STOP_DEADLINE_S:.0f} s")
-    tell({"name": name, "pid": answer["pid"]}, f"stopped {name} (pid {answer['pid']})", as_json)
+
+
+def _router_of(directory: RunDirectory) -> int | None:
+    """A descriptor that becomes readable when the order router's process has ended; None
+    when there is none.
+    """
+    try:
+        return os.pidfd_open(int(ask(directory.router_path, {"command": "where"})["pid"]))
+    except (NobodyListens, KeyError, ProcessLookupError):
+        return None

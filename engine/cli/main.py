@@ -55,6 +55,8 @@ COMMANDS = {
     "check": ("engine.cli.setup.check", "Prove keys, permissions, clock and limits, without trading."),
     "doctor": ("engine.cli.setup.doctor", "Examine this computer, its network and the key."),
     "keys": ("engine.cli.setup.keys", "Store, test and remove the API key."),
+    "backup": ("engine.cli.setup.backup", "Copy an engine's journal and history, while it trades or not."),
+    "restore": ("engine.cli.setup.backup", "Put such a copy where an engine's state is to be."),
     "settings": ("engine.cli.setup.settings", "Print every setting with its default and its reason."),
     "completion": ("engine.cli.setup.completion", "Print what a shell needs to complete commands."),
     "status": ("engine.cli.control", "Show how a running engine does."),

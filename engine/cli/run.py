@@ -29,7 +29,8 @@ from engine.errors import ConfigError, UserError
 from engine.processes.runner import change_threads_sooner
 from engine.strategy_host.loading import make_strategies
 from engine.supervisor.run import LOCAL, Run, venue_settings
-from engine.supervisor.supervisor import CLEAN, Supervisor
+from engine.supervisor.supervisor import CLEAN, RUNNING, Supervisor
+from engine.supervisor.systemd import Systemd
 from engine.telemetry.log import configure_log
 
 log = structlog.get_logger("engine")
@@ -100,6 +101,7 @@ def run(
     engine_run = Run(config, shlex.split(venue_options) if venue == LOCAL else None)
     check_writable(summary_path)
     configure_log(config.log.level, config.log.format, "engine", levels=config.log.levels)
+    systemd = Systemd()
     stops = StopSignals()
     stops.install()
     try:
@@ -111,7 +113,7 @@ def run(
         engine_run.wait_for_venue()
         supervisor = engine_run.supervisor(strategies)
         summary, mistake = run_to_its_end(
-            engine_run, supervisor, seconds, open_view(view, supervisor.map, config.log), stops
+            engine_run, supervisor, seconds, open_view(view, supervisor.map, config.log), stops, systemd
         )
     except StartInterrupted:
         click.echo(f"engine: {TOO_LATE}", err=True)
@@ -135,22 +137,30 @@ def run_to_its_end(
     seconds: float | None,
     view: AbstractContextManager[View],
     stops: StopSignals,
+    systemd: Systemd,
 ) -> tuple[dict[str, Any], UserError | None]:
     """Run until a signal, `engine stop`, or `seconds` are over; the summary, and a user's
     mistake that ended it. `view` is given the facts of the run again
-    and again.
+    and again; `systemd` is told of it.
     """
 
     async def main() -> UserError | None:
         loop = asyncio.get_running_loop()
         stops.begin(lambda: loop.call_soon_threadsafe(supervisor.request_stop, CLEAN))
-        watching = asyncio.ensure_future(engine_run.watch_venue(supervisor))
+        beside = (
+            asyncio.ensure_future(engine_run.watch_venue(supervisor)),
+            asyncio.ensure_future(systemd.follow(
+                supervisor.has_begun, lambda: supervisor.exit_reason != RUNNING, lambda: supervisor.state_text
+            )),
+        )  # fmt: skip
         try:
             with view as live:
                 return await supervisor.run(seconds, live.update, live.interval_s)
         finally:
             stops.end()
-            watching.cancel()
+            systemd.tell_stopping()
+            for task in beside:
+                task.cancel()
 
     change_threads_sooner()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

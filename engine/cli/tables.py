@@ -16,6 +16,11 @@ def print_json(answer: dict[str, Any]) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
 
 
+def print_json_line(answer: dict[str, Any]) -> None:
+    """Print one object as a line, at once: the command goes on."""
+    click.echo(msgspec.json.encode(answer))
+
+
 def tell(answer: dict[str, Any], sentence: str, as_json: bool) -> None:
     """Print what was done: a sentence for people, or the whole answer."""
     if as_json:

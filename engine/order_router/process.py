@@ -88,7 +88,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
 
 
 async def _serve(launch: RouterLaunch, shell: RouterShell) -> list[asyncio.AbstractServer]:
-    commands = {**shell.status.commands(), "where": lambda _: {"state_dir": launch.state_dir}}
+    commands = {**shell.status.commands(), "where": lambda _: {"state_dir": launch.state_dir, "pid": os.getpid()}}
     return [
         await serve_tokens(Path(launch.token_path), shell.router),
         await serve_control(Path(launch.control_path), commands),

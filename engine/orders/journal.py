@@ -325,6 +325,53 @@ def read_journal(folder: Path) -> Iterator[tuple[int, Record]]:
                 break
 
 
+def copy_journal(folder: Path, target: Path) -> int:
+    """Copy what is kept of a journal, while a router may be writing it; returns the
+    sequence of the last record that was copied. `target` is an empty folder.
+
+    The copy is the journal as it was when copying began, or a little later: the newest
+    segment is copied up to its last complete record, and one that is begun meanwhile is
+    left out. Raises JournalUnusable when there is none, or it must not be traded on.
+    """
+    segments = _segments(folder)
+    if not segments:
+        raise JournalUnusable(
+            f"there is no journal in {folder}; it begins when an engine first trades, --state-dir names another place"
+        )
+    last = 0
+    for segment in segments:
+        path = _segment_path(folder, segment)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            if segment == segments[-1]:
+                raise
+            continue  # no longer kept
+        if segment == segments[-1]:
+            found = scan(content)
+            records = _records(path, found, segment)
+            content = content[: found.end]
+            last = (found.header.first_sequence if found.header is not None else 1) + len(records) - 1
+        copy = os.open(_segment_path(target, segment), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(copy, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(copy)
+    return last
+
+
+def last_sequence(folder: Path) -> int:
+    """The sequence of the last record of a journal; 0 when there is none that can be
+    read.
+    """
+    for segment in reversed(_segments(folder)):
+        with suppress(OSError):
+            found = scan(_segment_path(folder, segment).read_bytes())
+            if found.header is not None:
+                return found.header.first_sequence + len(found.payloads) - 1
+    return 0
+
+
 def _segment_path(folder: Path, segment: int) -> Path:
     return folder / f"{segment:08d}{SUFFIX}"
 

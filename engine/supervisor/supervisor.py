@@ -87,6 +87,7 @@ WATCH_INTERVAL_S = 0.25  # how often the heartbeats are checked
 TRADING_WAIT_S = 10.0  # for trading to open; then the market is followed without it
 TRADING_LOOK_S = 0.02
 CLEAN = "clean"
+RUNNING = "running"
 PROGRAMS = Path(__file__).parents[1] / "client"
 
 log = structlog.get_logger("supervisor")
@@ -328,7 +329,20 @@ class Supervisor:
     @property
     def exit_reason(self) -> str:
         """Why the engine stops or has stopped; "running" before that."""
-        return self._exit_reason or "running"
+        return self._exit_reason or RUNNING
+
+    @property
+    def state_text(self) -> str:
+        """One line for people: what the engine does now."""
+        if self._exit_reason is not None:
+            return f"stopping: {self._exit_reason}"
+        if not self.has_begun.is_set():
+            return "starting"
+        if self._trading is None:
+            return "following the market, without orders"
+        status = self._trading.status()
+        reason = "" if status.get("is_open") else str(status.get("reason") or "the order router does not answer")
+        return f"trading: {status.get('mode', 'closed')}" + (f", {reason}" if reason else "")
 
     def summary(self) -> dict[str, Any]:
         """The summary of the run so far. It costs milliseconds of this process: while the

@@ -27,6 +27,7 @@ import structlog
 from engine.clock import SystemClock
 from engine.ring import Memory
 from engine.secret import redact, redact_secrets
+from engine.telemetry.log_file import FollowedFile, followed
 from engine.telemetry.log_limit import Line, LogLimit
 from engine.telemetry.warning_ring import WarningRing
 
@@ -43,6 +44,7 @@ UNLIMITED = "_unlimited"  # bound to a logger all of whose lines are written
 
 LINES_WAITING_MAX: Final = 10_000  # for a stream that takes none; about 2 MB
 EXIT_WAIT_S: Final = 1.0  # for a stream to take the last lines
+STDERR: Final = 2
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -81,7 +83,7 @@ def configure_log(
     ]
     if log_format == "json":
         processors.append(structlog.processors.format_exc_info)
-    stream = log_stream()
+    stream = log_stream(is_guest=is_guest)
     limited = _Limited(_redacted(renderer), stream)
     structlog.configure(
         processors=[*processors, limited],
@@ -217,8 +219,10 @@ class LineWriter:
     when the stream takes lines again.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, file: FollowedFile | None = None) -> None:
+        """`file` is what is behind the stream, if that may be renamed while it is written."""
         self._stream = stream
+        self._file = file
         self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
         # Lines that found the queue full: in all, and by the last report of them.
         self.lost = 0
@@ -268,6 +272,8 @@ class LineWriter:
         if (lost := self.lost) != self._lost_told:
             text += f"({lost - self._lost_told} lines of the log were lost: standard error took none)\n"
             self._lost_told = lost
+        if self._file is not None:
+            self._file.follow()
         with suppress(OSError, ValueError):
             self._stream.write(text)
 
@@ -280,10 +286,12 @@ class LineWriter:
 _writer: LineWriter | None = None
 
 
-def log_stream() -> TextIO:
-    """Standard error, behind the thread that writes this process's log."""
+def log_stream(*, is_guest: bool = False) -> TextIO:
+    """Standard error, behind the thread that writes this process's log. A file there is
+    opened again when it was renamed, unless it is another program's to open.
+    """
     global _writer
-    before, _writer = _writer, LineWriter(sys.stderr)
+    before, _writer = _writer, LineWriter(sys.stderr, None if is_guest else followed(STDERR))
     if before is None:
         atexit.register(_end_log)
     else:

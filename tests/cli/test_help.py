@@ -1,5 +1,6 @@
 """Every command shows an example and what its exit codes mean; a shell can complete them."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from engine.cli.help import DEFAULT_EXITS, Command
 from engine.cli.main import COMMANDS, engine
 from engine.cli.setup.completion import SHELLS
+from engine.config import settings
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
@@ -36,6 +38,31 @@ def test_a_command_shows_examples_and_exit_codes(name: str, command: click.Comma
     told = CliRunner().invoke(engine, [*name.split(), "--help"]).output
     assert all(example in told for example in command.examples)
     assert all(f"\n  {code}  " in told for code in command.exits)
+
+
+# What a program reads of these instead.
+WITHOUT_JSON = {
+    "run": "--summary",
+    "replay": "--summary",
+    "venue": "its addresses are a line of JSON anyway",
+    "top": "a screen; engine status --json has what it shows",
+    "completion": "a script for a shell",
+}
+
+
+def test_every_command_tells_a_program_what_it_tells_people() -> None:
+    """By --json, or in a way of its own."""
+    has_json = {name for name, command in commands() if any("--json" in option.opts for option in command.params)}
+    assert {name for name, _ in commands()} - has_json == WITHOUT_JSON.keys()
+
+
+def test_settings_as_json_are_those_of_the_reference() -> None:
+    """With what must be given, and with defaults that a TOML file could have."""
+    told = json.loads(CliRunner().invoke(engine, ["settings", "--json"]).output)["settings"]
+
+    assert [each["path"] for each in told] == [setting.path for setting in settings()]
+    assert {each["path"] for each in told if each["required"]} >= {"strategy[].target"}
+    assert all(each["required"] != ("default" in each) for each in told)
 
 
 def test_help_fits_a_terminal_of_eighty_columns() -> None:

@@ -32,7 +32,8 @@ def become(request: dict[str, Any], streams: list[int]) -> None:
     """The command, as if it had been started from a shell."""
     environment = request["environment"]
     # Which implementation runs is decided while importing.
-    is_new = request["is_new"] or environment.get("ENGINE_PORTABLE") != os.environ.get("ENGINE_PORTABLE")
+    is_other = environment.get("ENGINE_PORTABLE") != os.environ.get("ENGINE_PORTABLE")
+    is_new = request["is_new"] or request["wrapper"] or is_other
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(environment)
@@ -43,7 +44,8 @@ def become(request: dict[str, Any], streams: list[int]) -> None:
     os.closerange(3, 256)
     signal.alarm(request["seconds_max"])
     if is_new:
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "engine", *request["arguments"]])
+        command = [*request["wrapper"], sys.executable, "-P", "-m", "engine", *request["arguments"]]
+        os.execvp(command[0], command)
     # Python's own are those of the program: whether they can seek, for one.
     sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)

@@ -87,14 +87,16 @@ class ForkedCommands:
         stderr: int | TextIO = subprocess.DEVNULL,
         start_new_session: bool = False,
         is_new: bool = False,
+        wrapper: Sequence[str] = (),
         seconds_max: int = 0,
     ) -> ForkedProcess:
         """Start `engine …`, as subprocess.Popen would; SIGALRM ends it after `seconds_max`, when
-        that is not 0. `is_new`: as a program of its own after all.
+        that is not 0. `is_new`: as a program of its own after all, and so with a `wrapper`,
+        the command line of a program that becomes the rest of its own.
         """
         request: dict[str, Any] = {
             "arguments": list(arguments), "folder": str(cwd), "environment": dict(env), "is_new": is_new,
-            "has_session": start_new_session, "seconds_max": seconds_max,
+            "has_session": start_new_session, "wrapper": list(wrapper), "seconds_max": seconds_max,
         }  # fmt: skip
         nothing = os.open(os.devnull, os.O_RDWR)
         end, end_of_child = os.pipe()

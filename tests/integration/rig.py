@@ -29,6 +29,7 @@ CAPTURES = Path(__file__).parents[1] / "data" / "kraken"
 ANSWER_S_MAX = 5.0  # of a question to an engine, which may stand still
 
 COMMANDS = ForkedCommands()
+Process = ForkedProcess | subprocess.Popen[str]
 ENGINE = (sys.executable, "-P", "-m", "engine")
 
 
@@ -82,7 +83,7 @@ class Engines:
         self.folder = folder
         # A path of its own: one in the test's folder would be too long for the sockets in it.
         self.runtime = Path(tempfile.mkdtemp(prefix="engine-"))
-        self._processes: list[ForkedProcess] = []
+        self._processes: list[Process] = []
 
     @property
     def environment(self) -> dict[str, str]:
@@ -120,6 +121,10 @@ class Engines:
         self._processes.append(process)
         return process
 
+    def adopt(self, process: subprocess.Popen[str]) -> None:
+        """Have a process that a test has started itself killed at its end, too."""
+        self._processes.append(process)
+
     def logs(self) -> str:
         """What every engine of this test has logged."""
         return "".join(path.read_text() for path in sorted(self.folder.glob("log-*.txt")))
@@ -144,7 +149,7 @@ class Engines:
 class RunningEngine:
     """An engine that was started, and what can be asked of it."""
 
-    def __init__(self, engines: Engines, process: ForkedProcess) -> None:
+    def __init__(self, engines: Engines, process: Process) -> None:
         self.engines = engines
         self.process = process
 

@@ -72,6 +72,34 @@ def test_a_key_is_added_tested_and_removed(venue: CheckedVenue) -> None:
     assert keys(venue, "test", config).returncode == 2
 
 
+def test_a_program_is_told_of_every_step_in_one_object(venue: CheckedVenue) -> None:
+    """Stored, or not and why; removed. No secret in any of it, and nothing else on standard output."""
+    config, file = config_of(venue), venue.engines.folder / "kraken-key.toml"
+    weak = venue.key(permissions=list(TRADING[1:]))
+    refused = keys(venue, "add", config, "--json", lines=lines_of(weak))
+    told = json.loads(refused.stdout)
+    assert (refused.returncode, told["ok"], told["stored"], file.exists()) == (2, False, False, False)
+    assert "failure" in {row["level"] for row in told["checks"]}
+
+    added = keys(venue, "add", config, "--json", lines=lines_of(venue.ready))
+    told = json.loads(added.stdout)
+    assert (added.returncode, told["ok"], told["stored"], told["place"]) == (0, True, True, str(file))
+    assert told["setting"] == f'credentials_file = "{file}"'
+    assert len(told["checks"]) > 6
+    untested = keys(venue, "add", config_of(venue), "--file", "other.toml", "--no-test", "--json", lines=lines_of(weak))
+    assert json.loads(untested.stdout)["checks"] == []
+
+    removed = keys(venue, "remove", "--file", file, "--yes", "--json")
+    assert json.loads(removed.stdout) == {
+        "fingerprint": told["fingerprint"], "place": str(file), "in_environment": False,
+    }  # fmt: skip
+    assert not file.exists()
+    configured = keys(
+        venue, "add", config_of(venue, 'credentials_file = "mine.toml"\n'), "--json", lines=lines_of(venue.ready)
+    )
+    assert json.loads(configured.stdout)["setting"] is None
+
+
 def test_a_place_that_no_configuration_names_is_told_to_be_written_there(venue: CheckedVenue) -> None:
     """Without a desktop's keyring it is kraken-key.toml beside the configuration."""
     added = keys(venue, "add", config_of(venue), lines=lines_of(venue.ready))

@@ -1,9 +1,11 @@
 """What Prometheus is told of a running engine is what `engine status` shows."""
 
+import json
 import os
 import re
 import signal
 import socket
+import subprocess
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -119,6 +121,16 @@ def test_a_process_of_its_own_waits_for_the_engine(engines: Engines):
     eventually(lambda: scrape(url)[("kraken_engine_up",)], "the engine is seen")
     assert engine.stop() == 0
     assert scrape(url) == {("kraken_engine_up",): 0}
+
+
+def test_a_program_is_told_the_address(engines: Engines):
+    """As a line of JSON, as soon as it is served."""
+    process = engines.spawn("metrics", "--port", 0, "--json", stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    told = json.loads(process.stdout.readline())
+
+    assert told["name"] == "default"
+    assert scrape(told["url"]) == {("kraken_engine_up",): 0}
 
 
 def test_a_port_that_is_taken_is_one_sentence(engines: Engines):

@@ -1,5 +1,6 @@
 """`engine new`: what it writes runs as it is, its tests pass, and live trading waits for the user's limits."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,14 @@ def test_the_tests_of_a_new_strategy_pass(engines: Engines, tmp_path: Path, kind
     assert load_config(folder).name == "my-own"
     assert "my-bot" not in "".join(path.read_text() for path in folder.iterdir() if path.is_file())
     assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_a_program_is_told_what_was_written(engines: Engines, tmp_path: Path) -> None:
+    """One object with each file."""
+    told = json.loads(engines.call("new", "bots/my-own", "--json").stdout)
+
+    assert (told["name"], told["from"]) == ("my-own", "market-maker")
+    assert {tmp_path / file for file in told["files"]} == set((tmp_path / "bots" / "my-own").iterdir())
 
 
 def test_a_new_strategy_runs_as_it_is_by_one_flag(engines: Engines, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -58,8 +59,9 @@ def test_a_page_outlives_an_engine_and_shows_the_next(engines: Engines):
     """It says that the engine has ended; the next one is another run."""
     engine = engines.start(*CALM)
     engine.wait_until_live()
-    engines.spawn("page")
-    url = address_of(engines)
+    page = engines.spawn("page", "--json", stdout=subprocess.PIPE)
+    assert page.stdout is not None
+    url = json.loads(page.stdout.readline())["url"]  # a program is told so; people, as `engine run --page` does it
     first = eventually(lambda: (d := data(url))["is_running"] and d["rows"] and d, "the engine is shown")
     assert engine.stop() == 0
     ended = eventually(lambda: (d := data(url)) and not d["is_running"] and d, "its end is told")

@@ -176,6 +176,35 @@ def test_a_killed_engine_has_its_orders_ended_or_kept_by_the_router_which_exits(
     assert engine.differences(told=False) == []
 
 
+def test_engine_stop_waits_for_the_router_of_a_killed_engine(start, venue: TradingVenue) -> None:
+    """So that what starts the engine again, systemd say, never meets a journal that is still in use."""
+    engine = start()
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    router = engine.pid("order_router")
+    kill(engine.process.pid)
+    engine.process.wait()
+    stopped_by = engine.engines.call("stop")
+
+    assert (stopped_by.returncode, stopped_by.stderr) == (0, "")
+    assert stopped_by.stdout == "the engine named default was gone; its order router has ended its orders\n"
+    assert not is_alive(router)
+    assert venue.orders(engine.account)[0]["status"] == "canceled"
+    engine.start()
+    assert engine.differences(told=False) == []
+
+
+def test_stopping_what_does_not_run_is_a_mistake_unless_that_is_said(tmp_path: Path) -> None:
+    """For a script that stops whatever there is."""
+    engines = Engines(tmp_path)
+    plain, asked = engines.call("stop"), engines.call("stop", "--if-running")
+    engines.close()
+
+    assert (plain.returncode, asked.returncode) == (2, 0)
+    assert "no engine named default is running" in plain.stderr
+    assert asked.stdout == "no engine named default is running\n"
+
+
 def test_an_engine_and_its_router_killed_together_leave_it_to_the_dead_mans_switch(start, venue: TradingVenue) -> None:
     """The switch needs nobody of us."""
     engine = start(trading="dead_man_s = 3\ndead_man_refresh_s = 1.0")

@@ -379,6 +379,7 @@ class TradingEngine:
         logs: bool = True,
         shared_directory: bool = False,
         is_new: bool = False,
+        wrapper: Sequence[str] = (),
     ) -> None:
         self.venue = venue
         self.folder = folder
@@ -393,6 +394,8 @@ class TradingEngine:
         self._shared = {"XDG_STATE_HOME": str(self.engines.runtime)} if shared_directory else {}
         self.state_dir = Path(self._shared.get("XDG_STATE_HOME", folder / "state")) / "kraken-engine" / "default"
         self._logs = logs
+        # The command that starts it, if not itself.
+        self._wrapper = wrapper
         self.key_path = folder / "kraken.key" if key_file else None
         if self.key_path is not None:
             self.key_path.write_text(f"{self.key['api_key']}\n{self.key['api_secret']}\n")
@@ -432,7 +435,7 @@ class TradingEngine:
         with log:
             self.process = self.engines.spawn(
                 "run", self.config, "--summary", self.summary_path,
-                is_new=self._is_new, stdout=log, stderr=log, env=environment,
+                is_new=self._is_new, wrapper=self._wrapper, stdout=log, stderr=log, env=environment,
             )  # fmt: skip
         if wait:
             try:

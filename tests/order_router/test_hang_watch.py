@@ -23,12 +23,12 @@ LOOK_NS = 20 * NS_PER_MS
 class Host:
     """The words of two strategies, and a clock."""
 
-    def __init__(self, clock: ShellClock | None = None) -> None:
+    def __init__(self, clock: ShellClock | None = None, names: tuple[str, ...] = ("quoter", "other")) -> None:
         self.clock = clock or ShellClock(AT, AT)
-        self.counters = new_counters(strategy_counter_names(["quoter", "other"]))
-        self.words = {name: CallbackWords(self.counters, name) for name in ("quoter", "other")}
-        self.told = StrategyWords(self.counters, ["quoter", "other"])
-        self.watch = HangWatch(self.told, ["quoter", "other"], HANG_NS_MAX)
+        self.counters = new_counters(strategy_counter_names(names))
+        self.words = {name: CallbackWords(self.counters, name) for name in names}
+        self.told = StrategyWords(self.counters, names)
+        self.watch = HangWatch(self.told, names, HANG_NS_MAX)
         self.beats = True
 
     def enter(self, strategy: str, callback: str) -> None:
@@ -47,6 +47,14 @@ class Host:
             self.beat()
             found = self.watch.look(self.clock.mono_ns())
         return found
+
+
+def test_an_engine_without_strategies_may_stand_still() -> None:
+    """There is nobody to bar, and the router goes on: a person may have stopped the engine's process for a while."""
+    host = Host(names=())
+    host.pass_time(1)
+    host.beats = False
+    assert host.pass_time(6) == {}
 
 
 def test_a_callback_that_holds_the_thread_hangs_all_who_share_it() -> None:

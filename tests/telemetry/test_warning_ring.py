@@ -47,7 +47,7 @@ def test_the_newest_are_kept_and_a_long_one_is_cut():
 def test_what_the_log_writes_of_level_warning_is_kept_and_nothing_else(monkeypatch):
     """What is left out of the log is left out here, and so are secrets."""
     monkeypatch.setattr(log, "_limited", None)
-    monkeypatch.setattr(log, "log_stream", io.StringIO)
+    monkeypatch.setattr(log, "log_stream", lambda **_: io.StringIO())
     segment = warning_segment("test")
     configured = structlog.get_config()
     secret = Secret("c2VjcmV0LW9mLXRoZS10ZXN0LXdhcm5pbmc=")

@@ -5,7 +5,8 @@ from setproctitle import setproctitle
 
 from engine.cli.ask import name_option
 from engine.cli.help import command
-from engine.cli.onlookers.process import die_with_parent_option, wait_for_signal
+from engine.cli.onlookers.process import die_with_parent_option, tell_address, wait_for_signal
+from engine.cli.tables import json_option
 from engine.config import MetricsConfig
 from engine.prctl import die_with_parent
 from engine.processes.scheduling import give_way
@@ -20,8 +21,9 @@ PORT = 9464  # of Prometheus exporters, by OpenTelemetry's convention
 @name_option
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes a free one.")
 @click.option("--address", default=MetricsConfig().address, show_default=True, help="The address to listen at.")
+@json_option
 @die_with_parent_option
-def metrics(name: str, port: int, address: str, dies_with_parent: bool) -> None:
+def metrics(name: str, port: int, address: str, as_json: bool, dies_with_parent: bool) -> None:
     """Serve the metrics of a running engine to Prometheus, at http://ADDRESS:PORT/metrics.
 
     Started before the engine, or after its end, it says kraken_engine_up 0 and waits for
@@ -36,6 +38,6 @@ def metrics(name: str, port: int, address: str, dies_with_parent: bool) -> None:
     setproctitle(f"kraken-engine {name}: metrics")
     give_way()
     server = MetricsServer(RunDirectory(name).control_path, address, port)
-    click.echo(f"metrics of the engine named {name} at {server.url}")
+    tell_address("metrics", name, server.url, as_json)
     wait_for_signal()
     server.close()

@@ -8,7 +8,8 @@ from setproctitle import setproctitle
 
 from engine.cli.ask import name_option
 from engine.cli.help import command
-from engine.cli.onlookers.process import die_with_parent_option
+from engine.cli.onlookers.process import die_with_parent_option, tell_address
+from engine.cli.tables import json_option
 from engine.errors import ConfigError
 from engine.prctl import die_with_parent
 from engine.processes.scheduling import give_way
@@ -24,8 +25,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="On loopback; 0 takes a free one."
 )
+@json_option
 @die_with_parent_option
-def page(name: str, port: int, dies_with_parent: bool) -> None:
+def page(name: str, port: int, as_json: bool, dies_with_parent: bool) -> None:
     """Show a running engine in the browser, read-only.
 
     Prints an address on loopback with a token in it; who has the address can see prices,
@@ -41,10 +43,10 @@ def page(name: str, port: int, dies_with_parent: bool) -> None:
     configure_log("info", "console", "page")
     setproctitle(f"kraken-engine {name}: page")
     give_way()
-    asyncio.run(_serve(RunDirectory(name), port))
+    asyncio.run(_serve(RunDirectory(name), port, as_json))
 
 
-async def _serve(directory: RunDirectory, port: int) -> None:
+async def _serve(directory: RunDirectory, port: int, as_json: bool) -> None:
     from engine.page.server import PageServer
 
     asked = asyncio.Event()
@@ -52,6 +54,6 @@ async def _serve(directory: RunDirectory, port: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     server = PageServer(directory.control_path, directory.router_path)
     url = await server.start(port)
-    click.echo(f"page of the engine named {directory.name} at {url}")
+    tell_address("page", directory.name, url, as_json)
     await asked.wait()
     await server.close()

@@ -5,9 +5,19 @@ from threading import Event
 
 import click
 
+from engine.cli.tables import print_json_line
+
 die_with_parent_option = click.option(
     "--die-with-parent", "dies_with_parent", is_flag=True, help="End when the process that started this one ends."
 )
+
+
+def tell_address(what: str, name: str, url: str, as_json: bool) -> None:
+    """Say where the page, or the metrics, of an engine are: a sentence, or a line of JSON."""
+    if as_json:
+        print_json_line({"name": name, "url": url})
+    else:
+        click.echo(f"{what} of the engine named {name} at {url}")
 
 
 def wait_for_signal() -> None:

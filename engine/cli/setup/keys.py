@@ -20,7 +20,7 @@ import uvloop
 from engine.cli.help import command
 from engine.cli.options import read_config
 from engine.cli.setup.report import EXIT_NOT_WELL, report
-from engine.cli.tables import json_option
+from engine.cli.tables import json_option, tell
 from engine.clock import SystemClock
 from engine.config import Config
 from engine.credentials import (
@@ -36,12 +36,14 @@ from engine.credentials import (
     store_in_file,
     store_in_keyring,
 )
+from engine.doctor import is_well
 from engine.doctor.account import configured_account, examine_account, find_key
 from engine.errors import ConfigError
 from engine.kraken_rest.preflight import Finding, Level
 from engine.telemetry.log import configure_log
 
 DEFAULT_FILE: Final = "kraken-key.toml"
+WELL: Final = "the key is as it should be"
 NOT_STORED: Final = "not stored (--no-test would store it as it is)"
 ENTERED: Final = "the key that was entered"
 
@@ -85,13 +87,20 @@ def keys() -> None:
 
 @command(
     "add",
-    examples=("engine keys add my-bot", "engine keys add --file kraken-key.toml  # then type or paste both texts"),
+    examples=(
+        "engine keys add my-bot",
+        "engine keys add --file kraken-key.toml  # then type or paste both texts",
+        "cat two-lines.txt | engine keys add my-bot --json",
+    ),
     exits={EXIT_NOT_WELL: "the key was not stored: something has to be changed first"},
 )
 @_place_options
 @click.option("--allow-withdraw", is_flag=True, help="Store a key that can withdraw money, too; trading refuses it.")
 @click.option("--no-test", is_flag=True, help="Store it without asking Kraken.")
-def add(config_path: Path | None, file: Path | None, in_keyring: bool, allow_withdraw: bool, no_test: bool) -> int:
+@json_option
+def add(
+    config_path: Path | None, file: Path | None, in_keyring: bool, allow_withdraw: bool, no_test: bool, as_json: bool
+) -> int:
     """Ask for an API key and its private key, test them, and store them.
 
     On a terminal both are typed or pasted without echo; else they are two lines of standard
@@ -103,17 +112,23 @@ def add(config_path: Path | None, file: Path | None, in_keyring: bool, allow_wit
     if place.file is not None and place.file.exists():
         raise ConfigError(f"{place.file} is there already; remove it with `engine keys remove`, or name another")
     credentials = _enter()
-    if not no_test:
-        findings = _test(config, credentials, may_withdraw=allow_withdraw)
-        if code := report(findings, "the key is as it should be", NOT_STORED, as_json=False):
-            return code
+    findings = [] if no_test else _test(config, credentials, may_withdraw=allow_withdraw)
+    if not is_well(findings):
+        return report(findings, WELL, NOT_STORED, as_json=as_json, stored=False)
+    if findings and not as_json:
+        report(findings, WELL, NOT_STORED, as_json=False)
     if place.file is None:
         store_in_keyring(credentials)
     else:
         store_in_file(credentials, place.file)
+    setting = "keyring = true" if place.file is None else f'credentials_file = "{place.file.resolve()}"'
+    if as_json:
+        return report(
+            findings, WELL, NOT_STORED, as_json=True, stored=True, fingerprint=credentials.fingerprint,
+            place=place.name, setting=None if place.is_configured else setting,
+        )  # fmt: skip
     click.echo(f"stored the key {credentials.fingerprint} in {place.name}")
     if not place.is_configured:
-        setting = "keyring = true" if place.file is None else f'credentials_file = "{place.file.resolve()}"'
         click.echo(f"now write into [trading] of the configuration: {setting}")
     return 0
 
@@ -139,13 +154,14 @@ def test(config_path: Path | None, file: Path | None, in_keyring: bool, as_json:
             raise ConfigError("the keyring has no API key of the engine's; store one with `engine keys add --keyring`")
     if credentials is not None:
         findings += _test(config, credentials, may_withdraw=False)
-    return report(findings, "the key is as it should be", "not as it should be", as_json=as_json)
+    return report(findings, WELL, "not as it should be", as_json=as_json)
 
 
-@command("remove", examples=("engine keys remove my-bot", "engine keys remove --keyring --yes"))
+@command("remove", examples=("engine keys remove my-bot", "engine keys remove --keyring --yes --json"))
 @_place_options
 @click.option("--yes", is_flag=True, help="Do not ask back.")
-def remove(config_path: Path | None, file: Path | None, in_keyring: bool, yes: bool) -> None:
+@json_option
+def remove(config_path: Path | None, file: Path | None, in_keyring: bool, yes: bool, as_json: bool) -> None:
     """Remove the stored key from this computer.
 
     At Kraken it stays valid: delete it there too when somebody else may have seen it.
@@ -156,8 +172,13 @@ def remove(config_path: Path | None, file: Path | None, in_keyring: bool, yes: b
             raise ConfigError("standard input is no terminal to ask back on; say --yes")
         click.confirm(f"Remove the key in {place.name}?", abort=True, err=True)
     credentials = remove_from_keyring() if place.file is None else remove_file(place.file)
-    click.echo(f"removed the key {credentials.fingerprint} from {place.name}; at Kraken it is still valid")
-    if KEY_VARIABLE in os.environ:
+    is_in_environment = KEY_VARIABLE in os.environ
+    tell(
+        {"fingerprint": credentials.fingerprint, "place": place.name, "in_environment": is_in_environment},
+        f"removed the key {credentials.fingerprint} from {place.name}; at Kraken it is still valid",
+        as_json,
+    )
+    if is_in_environment:
         click.echo(f"{KEY_VARIABLE} is still in the environment", err=True)
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from engine.cli.help import command
+from engine.cli.tables import json_option, print_json
 from engine.config import FOLDER_FILE, NAME
 from engine.errors import ConfigError
 
@@ -33,7 +34,7 @@ TEMPLATE_NAME: Final = "my-bot"  # in the templates' texts
 OTHERS: Final = {"pytest.ini": "[pytest]\npythonpath = .\n", ".gitignore": "kraken-key.toml\n__pycache__/\n"}
 
 
-@command(examples=("engine new my-bot", "engine new bots/pairs --from portfolio"))
+@command(examples=("engine new my-bot", "engine new bots/pairs --from portfolio --json"))
 @click.argument("path", type=click.Path(path_type=Path), metavar="NAME")
 @click.option(
     "--from",
@@ -43,7 +44,8 @@ OTHERS: Final = {"pytest.ini": "[pytest]\npythonpath = .\n", ".gitignore": "krak
     show_default=True,
     help="; ".join(f"{kind}: {about}" for kind, about in KINDS.items()) + ".",
 )
-def new(path: Path, kind: str) -> None:
+@json_option
+def new(path: Path, kind: str, as_json: bool) -> None:
     """Write a folder with a strategy that runs as it is: on the built-in exchange, on
     Kraken's books without orders, and, once its limits are set, with real money.
 
@@ -58,6 +60,9 @@ def new(path: Path, kind: str) -> None:
     for file, text in {**{file: template_text(kind, file, name) for file in FILES}, **OTHERS}.items():
         with (path / file).open("x", encoding="utf-8") as out:
             out.write(text)
+    if as_json:
+        print_json({"name": name, "from": kind, "files": [str(path / file) for file in (*FILES, *OTHERS)]})
+        return
     width = max(len(str(path / file)) for file in FILES)
     for file, about in FILES.items():
         click.echo(f"{path / file!s:<{width}}   {about}")

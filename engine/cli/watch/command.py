@@ -24,6 +24,7 @@ from engine.strategy_host.loading import NamedStrategy
 from engine.summary import build_summary
 from engine.supervisor.run import LIVE, LOCAL, Run, venue_settings
 from engine.supervisor.supervisor import CLEAN
+from engine.supervisor.systemd import Systemd
 from engine.telemetry.log import configure_log
 
 LOCAL_OPTIONS: Final = "--rate 100"  # a calm market, which the eye can follow
@@ -101,7 +102,7 @@ def watch(
         view = ViewThread(
             _picture(watcher, as_json), lambda facts: build_summary(seen, facts, mono_ns()), end_with_view
         )
-        summary, mistake = run_to_its_end(engine_run, supervisor, seconds, view, stops)
+        summary, mistake = run_to_its_end(engine_run, supervisor, seconds, view, stops, Systemd())
     except StartInterrupted:
         click.echo(f"engine: {TOO_LATE}", err=True)
         return EXIT_FAILED

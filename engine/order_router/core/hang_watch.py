@@ -53,7 +53,7 @@ class HangWatch:
             began, callback = self._words.callback(strategy)
             if still.look(began, step_ns) >= self._hang_ns_max:
                 hanging[strategy] = f"{strategy} has not returned from {callback} for {most_s}"
-        if self._host.look(self._words.heartbeat_ns(), step_ns) >= self._hang_ns_max:
+        if self._host.look(self._words.heartbeat_ns(), step_ns) >= self._hang_ns_max and self._stills:
             # A strategy inside a callback holds the others up; the heartbeat may have
             # stopped a little earlier.
             longest = max(self._stills, key=lambda strategy: self._stills[strategy].stood_ns)

@@ -1,0 +1,1 @@
+"""Copies of an engine's state directory: made while it trades, and put back where none is."""

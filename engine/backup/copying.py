@@ -1,0 +1,100 @@
+"""A copy of a state directory, which is a state directory, too.
+
+    STATE                        DIRECTORY.unfinished ─ renamed, when it is whole ─► DIRECTORY
+      history.sqlite ─ 1 ─►        history.sqlite       as it is at one moment
+      *.journal      ─ 2 ─►        *.journal            up to a complete record; the history may lack some of these
+      run            ─ 3 ─►        run
+
+The journal is copied after the history, so that whatever the history lacks can be made
+from it again. Nothing of the engine waits: the journal's files only grow, and SQLite copies
+beside its writer. API keys and the floors of their nonces are no part of it: what an old
+copy would tell of these would be wrong.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from engine.errors import ConfigError
+from engine.history import copy_history
+from engine.orders.journal import LOCK, SUFFIX, copy_journal, last_sequence
+from engine.state_directory import HISTORY_FILE, RUN_FILE
+
+UNFINISHED: Final = ".unfinished"
+
+
+class Copied(NamedTuple):
+    """What a copy holds."""
+
+    directory: Path
+    records: int
+    """Sequence of the journal's last record."""
+    has_history: bool
+
+
+def copy_state(state_dir: Path, directory: Path) -> Copied:
+    """Copy the state in `state_dir` into a new directory, which is there when it is whole.
+
+    Raises JournalUnusable or HistoryError for a state that cannot be read, ConfigError for
+    a place that is taken or cannot be written.
+    """
+    unfinished = directory.with_name(directory.name + UNFINISHED)
+    try:
+        copied = fill(state_dir, unfinished)
+        put_in_place(unfinished, directory)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise _unwritable(directory, error) from None
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return copied._replace(directory=directory)
+
+
+def fill(state_dir: Path, unfinished: Path) -> Copied:
+    """Copy a state into a directory that is made, or begun anew; raises as `copy_state`,
+    and OSError.
+    """
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished.mkdir(mode=0o700)
+    has_history = copy_history(state_dir / HISTORY_FILE, unfinished / HISTORY_FILE)
+    records = copy_journal(state_dir, unfinished)
+    if (state_dir / RUN_FILE).exists():
+        shutil.copy(state_dir / RUN_FILE, unfinished / RUN_FILE)
+    return Copied(unfinished, records, has_history)
+
+
+def put_in_place(unfinished: Path, directory: Path) -> None:
+    """Give a whole copy its name; raises ConfigError for one that is taken, OSError."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigError(f"{directory} is there already, and not an empty directory; name another")
+    _sync(unfinished)
+    os.replace(unfinished, directory)
+    _sync(directory.parent)
+
+
+def has_state(directory: Path) -> bool:
+    """Whether a directory holds a state, or a part of one."""
+    return directory.is_dir() and any(
+        path.suffix == SUFFIX or path.name in (HISTORY_FILE, RUN_FILE, LOCK) for path in directory.iterdir()
+    )
+
+
+def newest_record(directory: Path) -> int:
+    """Sequence of the last record of the journal there; 0 without one."""
+    return last_sequence(directory) if directory.is_dir() else 0
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _unwritable(directory: Path, error: OSError) -> ConfigError:
+    reason = (error.strerror or str(error)).lower()
+    return ConfigError(f"{error.filename or directory}: {reason}; name a place that can be written and has room")

@@ -1,0 +1,115 @@
+"""Copies of a journal and a history while they are written, without an engine."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.backup.copying import copy_state, has_state
+from engine.backup.restoring import restore_state
+from engine.clock import ManualClock
+from engine.errors import ConfigError, UserError
+from engine.orders.blotter import Blotter, fold
+from engine.orders.journal import LOCK, SEGMENTS_KEPT, Journal, copy_journal, last_sequence, read_journal
+from engine.orders.journal_records import ModeChanged, RunBegan, Snapshot
+from engine.units import WallNs
+
+
+def written(folder: Path, records: int) -> Journal:
+    """A journal with so many records, still open."""
+    journal, _, _ = Journal.open(folder)
+    for number in range(records):
+        journal.append(RunBegan(number, "1", "key", WallNs(number)))
+    return journal
+
+
+def snapshot_of(folder: Path) -> Snapshot:
+    """What a new segment begins with."""
+    blotter: Blotter = fold([record for _, record in read_journal(folder)])
+    return blotter.snapshot(WallNs(1))
+
+
+def test_a_record_that_is_being_written_is_left_out(tmp_path: Path) -> None:
+    """The copy ends with the last complete one, whatever byte the writer is at."""
+    journal = written(tmp_path / "state", 3)
+    whole = journal.path.read_bytes()
+    journal.append(RunBegan(9, "1", "key", WallNs(9)))
+    longer = journal.path.read_bytes()
+    for cut in range(len(whole), len(longer)):
+        journal.path.write_bytes(longer[:cut])
+        target = tmp_path / f"copy-{cut}"
+        target.mkdir()
+        assert copy_journal(tmp_path / "state", target) == 3
+        assert (target / journal.path.name).read_bytes() == whole
+    journal.close()
+
+
+def test_every_segment_is_copied_and_the_numbers_go_on(tmp_path: Path) -> None:
+    """Those that are only kept for people too; the copy is continued as the journal itself would be."""
+    journal = written(tmp_path / "state", 5)
+    for _ in range(SEGMENTS_KEPT + 1):
+        journal.compact(snapshot_of(tmp_path / "state"))
+        journal.append(RunBegan(7, "1", "key", WallNs(7)))
+    copied = copy_state(tmp_path / "state", tmp_path / "copy")
+
+    assert copied.records == last_sequence(tmp_path / "state") == 5 + 2 * (SEGMENTS_KEPT + 1)
+    assert list(read_journal(tmp_path / "copy")) == list(read_journal(tmp_path / "state"))
+    assert not copied.has_history
+    journal.close()
+
+
+def test_a_restored_state_is_halted_and_goes_on(tmp_path: Path) -> None:
+    """The next record follows; there is no lock and no rest of an earlier attempt."""
+    written(tmp_path / "state", 4).close()
+    copy_state(tmp_path / "state", tmp_path / "copy")
+    (tmp_path / "new.unfinished").mkdir()
+    (tmp_path / "new.unfinished" / "left").touch()
+    restored = restore_state(tmp_path / "copy", tmp_path / "new", ManualClock())
+    journal, records, _ = Journal.open(tmp_path / "new")
+    journal.close()
+
+    assert restored.records == 4
+    assert isinstance(records[-1], ModeChanged)
+    assert records[-1].mode == "HALTED"
+    assert len(records) == 5
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["00000001.journal", LOCK]
+    assert last_sequence(tmp_path / "copy") == 4  # the copy is as it was
+
+
+@pytest.mark.parametrize(
+    ("there", "sentence"),
+    [
+        (6, "a newer one, with 2 records more than the copy"),
+        (4, "one that is no newer than the copy"),
+        (None, "a part of one"),
+    ],
+)
+def test_nothing_is_written_over(tmp_path: Path, there: int | None, sentence: str) -> None:
+    """Whichever of the two is newer: a person moves the other one aside."""
+    written(tmp_path / "state", 4).close()
+    copy_state(tmp_path / "state", tmp_path / "copy")
+    if there is None:
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / "history.sqlite").touch()
+    else:
+        written(tmp_path / "new", there).close()
+    before = {path: path.read_bytes() for path in (tmp_path / "new").iterdir()}
+    with pytest.raises(ConfigError, match=sentence):
+        restore_state(tmp_path / "copy", tmp_path / "new", ManualClock())
+    assert {path: path.read_bytes() for path in (tmp_path / "new").iterdir()} == before
+
+
+def test_an_interrupted_copy_is_none(tmp_path: Path) -> None:
+    """What cannot be copied whole leaves nothing of that name, and nothing beside it."""
+    journal = written(tmp_path / "state", 4)
+    spoilt = bytearray(journal.path.read_bytes())
+    spoilt[-1] ^= 1
+    journal.path.write_bytes(spoilt)
+    journal.close()
+    with pytest.raises(UserError, match="is damaged at record 4"):
+        copy_state(tmp_path / "state", tmp_path / "copy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state"]
+    assert has_state(tmp_path / "state")
+    assert not has_state(tmp_path / "copy")
+    (tmp_path / "a file").touch()
+    with pytest.raises(UserError, match="name a place that can be written"):
+        copy_state(tmp_path / "state", tmp_path / "a file" / "copy")
