@@ -4,9 +4,10 @@
     engine/strategy/api.py, orders.py, order_options.py, records.py, pair.py ─► callbacks.md
     engine/client/engine.py ─► programs.md
     engine/metrics/families.py, engine/telemetry/measures.py ─► metrics.md
+    engine/errors.py, engine/orders/refusal.py, refusals in the code, Kraken's errors ─► errors.md
 
 `tests/test_docs.py` compares the pages with what `pages` returns, so a page cannot differ from the
-code. The page, summary-and-status.md, is written by hand and compared with a real summary.
+code. summary-and-status.md and json.md are written by hand and compared with what commands print.
 """
 
 import ast
@@ -26,7 +27,6 @@ from engine.cli.main import COMMANDS, engine
 from engine.client import Engine, Statistics, handlers
 from engine.client.handlers import EVENTS, OF_PAIRS
 from engine.config import Config, Setting, settings
-from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused, StrategyError
 from engine.market.pair import Pair
 from engine.metrics.families import families
 from engine.orders.intent import Conditional
@@ -39,10 +39,10 @@ from engine.strategy.api import CALLBACKS, Context, Strategy
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.order_options import AmendOptions, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, Position, TradingStatus
+from tests import reference_errors
+from tests.markdown import capital, first_paragraph, page, paragraphs, prose, table
 
 DOCS = Path(__file__).parents[1] / "engine" / "docs"
-PROSE_COLUMNS = 92
-WRITTEN = "<!-- Written from the code by tools/write-docs; edit the code, not this page. -->"
 
 
 class Member(NamedTuple):
@@ -63,6 +63,7 @@ def pages() -> dict[Path, str]:
         DOCS / "callbacks.md": callbacks_page(),
         DOCS / "programs.md": programs_page(),
         DOCS / "metrics.md": metrics_page(),
+        DOCS / "errors.md": reference_errors.errors_page(),
     }
 
 
@@ -311,12 +312,7 @@ def programs_page() -> str:
         prose(f"`engine.on` takes {', '.join(EVENTS)}. With `symbol` it takes {', '.join(OF_PAIRS)} of one pair."),
         *map(prose, paragraphs(inspect.getdoc(handlers))[2:]),
         "## Errors",
-        prose("Each text is one sentence that says what to change."),
-        table(
-            ("error", "raised when"),
-            ((f"`{error.__name__}`", first_paragraph(error.__doc__))
-             for error in (ConfigError, StrategyError, CallError, OrderRefused, NotAvailable, EngineStopped)),
-        ),
+        prose("Each text is one sentence that says what to change; [Errors](errors.md) lists what may be raised."),
     ])  # fmt: skip
 
 
@@ -390,41 +386,6 @@ def member_table(head: str, members: Iterable[Member]) -> str:
     """Members as a table, without those that only the engine uses."""
     shown = (member for member in members if not member.text.endswith("for the engine alone."))
     return table((head, "meaning"), ((f"`{member.signature}`", member.text) for member in shown))
-
-
-# --- Markdown
-
-
-def page(parts: Iterable[str]) -> str:
-    """A page of these blocks, with a remark that it is written."""
-    title, *rest = parts
-    return "\n\n".join([title, WRITTEN, *rest]) + "\n"
-
-
-def prose(text: str) -> str:
-    """A paragraph, wrapped."""
-    return textwrap.fill(" ".join(text.split()), PROSE_COLUMNS, break_long_words=False, break_on_hyphens=False)
-
-
-def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table; what would end a cell is escaped."""
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def paragraphs(text: str | None) -> list[str]:
-    """The paragraphs of a docstring, each on one line."""
-    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", inspect.cleandoc(text or ""))]
-
-
-def first_paragraph(text: str | None) -> str:
-    """The first paragraph of a docstring on one line."""
-    return paragraphs(text)[0]
-
-
-def capital(text: str) -> str:
-    """The text with a capital letter first."""
-    return text[:1].upper() + text[1:]
 
 
 # --- the page that is written by hand
