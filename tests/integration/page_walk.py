@@ -215,7 +215,7 @@ class PageWalk:
                 eventually(lambda prompt=prompt: terminal.read().endswith(prompt), f"it asks for {prompt}")
                 terminal.type(f"{self.kraken.ready[text]}\n")
         if command.text.startswith("engine top"):
-            eventually(lambda: "MarketMaker" in terminal.read(), "the screen is drawn")
+            eventually(lambda: "BTC/USD" in terminal.read(), "the screen is drawn")
             terminal.type("q")
         terminal.expect(command.shown)
         if command.is_interrupted:
