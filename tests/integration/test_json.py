@@ -13,7 +13,7 @@ from engine.cli.main import COMMANDS
 from tests import reference
 from tests.integration.rig import Engines
 from tests.integration.venue_rig import CheckedVenue
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, eventually
 
 PAGE = reference.DOCS / "json.md"
 # Of these another page tells.
@@ -102,7 +102,8 @@ def test_a_running_engine_prints_what_is_told(engines: Engines) -> None:
 
     history = answer("orders", "--since", "1h")
     compare("engine orders", history)
-    assert dict(keys_of(answer("orders"))).keys() <= told()["engine orders"].keys()
+    found = eventually(lambda: (now := answer("orders"))["orders"] and now, "an order is open")
+    assert dict(keys_of(found)).keys() <= told()["engine orders"].keys()
     compare("engine fills", answer("fills"))
     compare("engine positions", answer("positions"))
     compare("engine balances", answer("balances"))
