@@ -26,6 +26,7 @@ from engine.cli.help import DEFAULT_EXITS, Command
 from engine.cli.main import COMMANDS, engine
 from engine.client import Engine, Statistics, handlers
 from engine.client.handlers import EVENTS, OF_PAIRS
+from engine.client.program import Program
 from engine.config import Config, Setting, settings
 from engine.market.pair import Pair
 from engine.metrics.families import families
@@ -34,7 +35,7 @@ from engine.orders.life import OrderState
 from engine.orders.refusal import ErrorKind
 from engine.orders.rings.reports import Order as OrderView
 from engine.orders.rings.reports import OrderError
-from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade, VenueStatus
+from engine.records import BookTop, Candle, FeedState, FeedStateChange, Level, Ticker, Trade, VenueStatus
 from engine.strategy.api import CALLBACKS, Context, Strategy
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.order_options import AmendOptions, OrderOptions
@@ -309,11 +310,32 @@ def programs_page() -> str:
         prose(f"What `engine.statistics()` returns. {first_paragraph(inspect.getdoc(Statistics))}"),
         member_table("figure", members_of(Statistics)),
         "## Events",
-        prose(f"`engine.on` takes {', '.join(EVENTS)}. With `symbol` it takes {', '.join(OF_PAIRS)} of one pair."),
+        prose(
+            "A handler is registered with `engine.on(event, handler)`, or by `@engine.on(event)`, and is given one "
+            f"object. With `symbol` it is given those of one pair: of {', '.join(OF_PAIRS)}."
+        ),
+        table(("event", "what it is given", "when"), event_rows()),
         *map(prose, paragraphs(inspect.getdoc(handlers))[2:]),
+        "### FeedStateChange",
+        prose(first_paragraph(inspect.getdoc(FeedStateChange))),
+        member_table("member", members_of(FeedStateChange)),
         "## Errors",
         prose("Each text is one sentence that says what to change; [Errors](errors.md) lists what may be raised."),
     ])  # fmt: skip
+
+
+def event_rows() -> Iterator[tuple[str, str, str]]:
+    """Each event of `Engine.on`, as the program behind it is told."""
+    meanings = {member.name: member.text for member in members_of(Strategy)}
+    for event in EVENTS:
+        callback = "on_book" if event == "rest_book" else f"on_{event}"
+        (_, *parameters) = inspect.signature(getattr(Program, callback), eval_str=True).parameters.values()
+        given = FeedStateChange if event == "feed_state" else parameters[0].annotation
+        anchor = f"#{given.__name__.lower()}" if given is FeedStateChange else f"callbacks.md#{given.__name__.lower()}"
+        meaning = meanings[callback].partition("; or, with")[0].removesuffix(".")
+        if event == "rest_book":
+            meaning = "REST has told a book, which no checksum verifies, while the WebSocket does not serve the pair"
+        yield f"`{event}`", f"[`{given.__name__}`]({anchor})", f"{meaning}."
 
 
 def members_of(cls: type) -> Iterator[Member]:
