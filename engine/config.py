@@ -564,6 +564,8 @@ def load_config(path: Path) -> Config:
         if not (path / FOLDER_FILE).is_file():
             raise _error(f"{path} is a folder without {FOLDER_FILE}; name a configuration file, or such a folder")
         path /= FOLDER_FILE
+    if path.suffix == ".py":
+        raise _error(f"{path} is Python, not a configuration; a strategy's file goes with --strategy {path}")
     table = _read(path)
     config = _convert(table, _Place(f"{path}: "))
     return _anchored(config, path.parent)
@@ -612,6 +614,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             raw = file.read(CONFIG_BYTES_MAX + 1)
+    except FileNotFoundError:
+        mend = f"name a configuration file, or a folder with {FOLDER_FILE}; `engine new` makes one"
+        raise _error(f"{path} cannot be read: no such file or directory; {mend}") from None
     except (OSError, ValueError) as error:
         raise _error(f"{path} cannot be read: {str(getattr(error, 'strerror', None) or error).lower()}") from None
     if len(raw) > CONFIG_BYTES_MAX:

@@ -566,8 +566,8 @@ def _query(
 def _open_to_read(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise HistoryError(
-            f"there is no history at {path}; it begins with the first order, and --state-dir names another place "
-            "(trading.state_dir of the configuration)"
+            f"there is no history at {path}; it begins with the first order, that of a run on the local venue ends "
+            "with the run, and --state-dir names another place (trading.state_dir of the configuration)"
         )
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_MS / 1000)

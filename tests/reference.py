@@ -4,9 +4,10 @@
     engine/strategy/api.py, orders.py, order_options.py, records.py, pair.py ─► callbacks.md
     engine/client/engine.py ─► programs.md
     engine/metrics/families.py, engine/telemetry/measures.py ─► metrics.md
+    engine/errors.py, engine/orders/refusal.py, refusals in the code, Kraken's errors ─► errors.md
 
 `tests/test_docs.py` compares the pages with what `pages` returns, so a page cannot differ from the
-code. The page, summary-and-status.md, is written by hand and compared with a real summary.
+code. summary-and-status.md and json.md are written by hand and compared with what commands print.
 """
 
 import ast
@@ -25,8 +26,8 @@ from engine.cli.help import DEFAULT_EXITS, Command
 from engine.cli.main import COMMANDS, engine
 from engine.client import Engine, Statistics, handlers
 from engine.client.handlers import EVENTS, OF_PAIRS
+from engine.client.program import Program
 from engine.config import Config, Setting, settings
-from engine.errors import CallError, ConfigError, EngineStopped, NotAvailable, OrderRefused, StrategyError
 from engine.market.pair import Pair
 from engine.metrics.families import families
 from engine.orders.intent import Conditional
@@ -34,15 +35,15 @@ from engine.orders.life import OrderState
 from engine.orders.refusal import ErrorKind
 from engine.orders.rings.reports import Order as OrderView
 from engine.orders.rings.reports import OrderError
-from engine.records import BookTop, Candle, FeedState, Level, Ticker, Trade, VenueStatus
+from engine.records import BookTop, Candle, FeedState, FeedStateChange, Level, Ticker, Trade, VenueStatus
 from engine.strategy.api import CALLBACKS, Context, Strategy
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.order_options import AmendOptions, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, Position, TradingStatus
+from tests import reference_errors
+from tests.markdown import capital, first_paragraph, page, paragraphs, prose, table
 
 DOCS = Path(__file__).parents[1] / "engine" / "docs"
-PROSE_COLUMNS = 92
-WRITTEN = "<!-- Written from the code by tools/write-docs; edit the code, not this page. -->"
 
 
 class Member(NamedTuple):
@@ -63,6 +64,7 @@ def pages() -> dict[Path, str]:
         DOCS / "callbacks.md": callbacks_page(),
         DOCS / "programs.md": programs_page(),
         DOCS / "metrics.md": metrics_page(),
+        DOCS / "errors.md": reference_errors.errors_page(),
     }
 
 
@@ -308,16 +310,32 @@ def programs_page() -> str:
         prose(f"What `engine.statistics()` returns. {first_paragraph(inspect.getdoc(Statistics))}"),
         member_table("figure", members_of(Statistics)),
         "## Events",
-        prose(f"`engine.on` takes {', '.join(EVENTS)}. With `symbol` it takes {', '.join(OF_PAIRS)} of one pair."),
-        *map(prose, paragraphs(inspect.getdoc(handlers))[2:]),
-        "## Errors",
-        prose("Each text is one sentence that says what to change."),
-        table(
-            ("error", "raised when"),
-            ((f"`{error.__name__}`", first_paragraph(error.__doc__))
-             for error in (ConfigError, StrategyError, CallError, OrderRefused, NotAvailable, EngineStopped)),
+        prose(
+            "A handler is registered with `engine.on(event, handler)`, or by `@engine.on(event)`, and is given one "
+            f"object. With `symbol` it is given those of one pair: of {', '.join(OF_PAIRS)}."
         ),
+        table(("event", "what it is given", "when"), event_rows()),
+        *map(prose, paragraphs(inspect.getdoc(handlers))[2:]),
+        "### FeedStateChange",
+        prose(first_paragraph(inspect.getdoc(FeedStateChange))),
+        member_table("member", members_of(FeedStateChange)),
+        "## Errors",
+        prose("Each text is one sentence that says what to change; [Errors](errors.md) lists what may be raised."),
     ])  # fmt: skip
+
+
+def event_rows() -> Iterator[tuple[str, str, str]]:
+    """Each event of `Engine.on`, as the program behind it is told."""
+    meanings = {member.name: member.text for member in members_of(Strategy)}
+    for event in EVENTS:
+        callback = "on_book" if event == "rest_book" else f"on_{event}"
+        (_, *parameters) = inspect.signature(getattr(Program, callback), eval_str=True).parameters.values()
+        given = FeedStateChange if event == "feed_state" else parameters[0].annotation
+        anchor = f"#{given.__name__.lower()}" if given is FeedStateChange else f"callbacks.md#{given.__name__.lower()}"
+        meaning = meanings[callback].partition("; or, with")[0].removesuffix(".")
+        if event == "rest_book":
+            meaning = "REST has told a book, which no checksum verifies, while the WebSocket does not serve the pair"
+        yield f"`{event}`", f"[`{given.__name__}`]({anchor})", f"{meaning}."
 
 
 def members_of(cls: type) -> Iterator[Member]:
@@ -390,41 +408,6 @@ def member_table(head: str, members: Iterable[Member]) -> str:
     """Members as a table, without those that only the engine uses."""
     shown = (member for member in members if not member.text.endswith("for the engine alone."))
     return table((head, "meaning"), ((f"`{member.signature}`", member.text) for member in shown))
-
-
-# --- Markdown
-
-
-def page(parts: Iterable[str]) -> str:
-    """A page of these blocks, with a remark that it is written."""
-    title, *rest = parts
-    return "\n\n".join([title, WRITTEN, *rest]) + "\n"
-
-
-def prose(text: str) -> str:
-    """A paragraph, wrapped."""
-    return textwrap.fill(" ".join(text.split()), PROSE_COLUMNS, break_long_words=False, break_on_hyphens=False)
-
-
-def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table; what would end a cell is escaped."""
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def paragraphs(text: str | None) -> list[str]:
-    """The paragraphs of a docstring, each on one line."""
-    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", inspect.cleandoc(text or ""))]
-
-
-def first_paragraph(text: str | None) -> str:
-    """The first paragraph of a docstring on one line."""
-    return paragraphs(text)[0]
-
-
-def capital(text: str) -> str:
-    """The text with a capital letter first."""
-    return text[:1].upper() + text[1:]
 
 
 # --- the page that is written by hand

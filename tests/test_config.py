@@ -333,7 +333,8 @@ def test_a_file_that_cannot_be_read(folder: Path) -> None:
     empty = folder / "empty"
     empty.mkdir(exist_ok=True)
     for path, words in [
-        (folder / "nope.toml", "nope.toml cannot be read: no such file or directory"),
+        (folder / "nope.toml", "nope.toml cannot be read: no such file or directory; name a configuration file"),
+        (folder / "bot.py", "bot.py is Python, not a configuration; a strategy's file goes with --strategy"),
         (empty, "empty is a folder without engine.toml"),
         (Path("a\0b"), "a\\x00b cannot be read: embedded null byte"),
     ]:

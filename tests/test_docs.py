@@ -15,23 +15,20 @@ import engine
 from engine.cli.main import COMMANDS
 from engine.client.handlers import EVENTS
 from engine.config import Config, override, settings
+from engine.orders.refusal import ErrorKind
 from engine.replay import Capture, replay
 from engine.strategy.api import CALLBACKS, Context, Strategy
 from engine.strategy.order_options import AmendOptions, OrderOptions
 from engine.summary import ORDER_TOTALS, PAIR_TOTALS, TOTALS
 from engine.telemetry import measures
 from engine.topology import ROUTER_COUNTERS, ROUTER_HISTOGRAMS, WIRE_HISTOGRAMS
-from tests import reference
+from tests import reference, reference_errors
+from tests.markdown import PROSE_COLUMNS
+from tests.snippets import PAGES
 
 ROOT = Path(__file__).parents[1]
 ENGINE = ROOT / "engine"
 CAPTURE = ROOT / "tests" / "data" / "kraken" / "doc_book_examples.jsonl"
-PAGES = [
-    ROOT / "README.md",
-    ENGINE / "ARCHITECTURE.md",
-    ROOT / "bench" / "README.md",
-    *sorted(reference.DOCS.glob("*.md")),
-]
 
 
 def name_of(path: Path) -> str:
@@ -88,7 +85,7 @@ def test_every_key_of_a_replay_summary_is_told() -> None:
     capture = Capture(CAPTURE)
     config = override(Config(), symbols=tuple(capture.symbols))
     summary = asyncio.run(replay([capture], capture.symbols, [("nobody", Strategy())], config))
-    # A null price and an empty object have no keys below them; a live run has them, see test_readme.
+    # A null price and an empty object have no keys below them; a live run has them, see test_pages.
     unseen = {"symbols.<symbol>.best_bid", "symbols.<symbol>.best_ask"}
 
     assert set(reference.summary_keys(summary)) - unseen <= reference.summary_keys_told()
@@ -106,6 +103,30 @@ def test_every_total_and_counter_is_told() -> None:
     assert set(TOTALS) <= told
     by_callback = {f"wire_to_{name}" for name in WIRE_HISTOGRAMS}
     assert reference.latencies_told() == {"wire_to_strategy", *by_callback, *ROUTER_HISTOGRAMS}
+
+
+def test_every_reason_of_a_refusal_is_told() -> None:
+    """On the page of the errors; what it lacks is the reason of `context.trading`, which it speaks of, and an error of
+    a reader, which it has.
+    """
+    untold = {
+        (path.relative_to(ENGINE).as_posix(), reason)
+        for folder in reference_errors.REFUSES
+        for path in (ENGINE / folder).rglob("*.py")
+        for reason in reference_errors.reasons_without_a_sentence(path)
+    }
+
+    assert untold == {
+        ("strategy_host/order_client.py", "self._why_off"),
+        ("orders/refusal.py", "str(error)"),
+        ("order_router/core/new_orders.py", "closed"),
+        ("order_router/core/new_orders.py", "self._gate.journal_reason"),
+    }
+
+
+def test_every_kind_of_error_has_a_meaning() -> None:
+    """No row of the page's table is empty."""
+    assert [kind for kind in ErrorKind if not reference_errors.meaning_of(kind)] == []
 
 
 def meanings_told() -> dict[str, str]:
@@ -160,6 +181,47 @@ def test_every_link_between_pages_leads_somewhere(path: Path) -> None:
     assert broken == []
 
 
+def test_the_index_has_every_page_once_in_four_groups() -> None:
+    """engine/docs/README.md leads to each page beside it."""
+    text = (reference.DOCS / "README.md").read_text()
+    linked = re.findall(r"\]\(([\w-]+\.md)\)", text)
+
+    assert re.findall(r"^## (.*)$", text, flags=re.MULTILINE) == ["Tutorial", "How to", "Reference", "Explanation"]
+    assert sorted(linked) == sorted(path.name for path in reference.DOCS.glob("*.md") if path.name != "README.md")
+
+
+def test_the_promises_are_tried_by_what_is_named() -> None:
+    """Each row of how-it-works.md names a file that exists, and what it quotes of the simulator stands there."""
+    text = (reference.DOCS / "how-it-works.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", text.partition("## What is promised")[2], flags=re.MULTILINE)[2:]
+    rules = (ROOT / "tests" / "simulate" / "README.md").read_text()
+
+    assert len(rows) > 10
+    for promise, tried in rows:
+        files = re.findall(r"`([\w/.]+)`", tried)
+        assert files, promise
+        assert [name for name in files if not (ROOT / name).exists()] == []
+        assert [rule for rule in re.findall(r"\*([^*]+)\*", tried) if rule not in rules] == []
+
+
+def test_the_figures_of_the_front_page_are_those_of_the_benchmarks() -> None:
+    """Each row of README's table is one of the table that `tools/bench --check --write` writes."""
+    measured = {}
+    for line in (ROOT / "bench" / "README.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if len(cells) == 7:
+            what, target, figure, ratio = cells[:4]
+            baseline = target.partition(" × ")[2]
+            measured[what] = (figure, ratio if " × " in ratio.removesuffix(" ×") else f"{ratio} {baseline}")
+    table = (ROOT / "README.md").read_text().partition("| measured by `tools/bench` |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+) \|$", table, flags=re.MULTILINE)[1:]
+
+    assert len(rows) >= 4
+    for what, figure, beside in rows:
+        assert measured[what][0].split(", ")[: len(figure.split(", "))] == figure.split(", "), what
+        assert measured[what][1] == beside, what
+
+
 # --- the names of other clients, and ours
 
 CLASSES = {name: getattr(engine, name) for name in engine.__all__} | {
@@ -174,7 +236,7 @@ def there_is(name: str) -> bool:
     """
     if found := re.fullmatch(r'on\("(\w+)"\)', name):
         return found[1] in EVENTS
-    if found := re.fullmatch(r"engine (\w+)((?: --[a-z-]+)*)(?: 7d)?", name):
+    if found := re.fullmatch(r"engine (\w+)((?: --[a-z-]+)*)(?: 7d| local)?", name):
         return found[1] in COMMANDS and set(found[2].split()) <= {
             option for parameter in reference.command_of(found[1]).params for option in parameter.opts
         }
@@ -367,7 +429,7 @@ def prose_of_page(path: Path) -> Iterator[tuple[int, str]]:
 def too_wide(lines: Iterable[tuple[int, str]]) -> list[str]:
     """Prose that is wider than it may be."""
     return [f"line {number}: {line.strip()}" for number, line in sorted(set(lines))
-            if len(line.removesuffix('"""')) > reference.PROSE_COLUMNS and not LAID_OUT.search(line)]  # fmt: skip
+            if len(line.removesuffix('"""')) > PROSE_COLUMNS and not LAID_OUT.search(line)]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)

@@ -1,16 +1,15 @@
 """What the pages show can be used as it stands: code compiles, settings are read, commands are understood.
 
-```python     compiled here; tests/integration/test_readme.py runs each of them
-```toml       read as a configuration
-commands      parsed by the command line itself, options and values, in blocks and in `backticks`
+tests/snippets.py says what each kind of block promises; tests/integration/test_pages.py walks through the pages that
+have something to type or to run.
 """
 
+import ast
 import re
 import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import pytest
@@ -18,33 +17,7 @@ import pytest
 from engine.cli.main import COMMANDS
 from engine.config import load_config
 from tests import reference
-
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "bench" / "README.md", ROOT / "engine" / "ARCHITECTURE.md",
-         *sorted(reference.DOCS.glob("*.md")),
-         *sorted((ROOT / "engine" / "strategy" / "templates").rglob("README.md"))]  # fmt: skip
-RUN = ROOT / "README.md"  # the page whose code is run
-
-
-class Snippet(NamedTuple):
-    """A fenced block of a page."""
-
-    page: Path
-    line: int
-    kind: str
-    text: str
-
-    @property
-    def place(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def snippets_of(page: Path) -> Iterator[Snippet]:
-    """The fenced blocks of a page."""
-    text = page.read_text()
-    for block in re.finditer(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
-        yield Snippet(page, text.count("\n", 0, block.start()) + 1, block[1], block[2])
-
+from tests.snippets import PAGES, ROOT, Snippet, snippets_of
 
 SNIPPETS = [snippet for page in PAGES for snippet in snippets_of(page)]
 
@@ -59,7 +32,7 @@ def commands_of(page: Path) -> Iterator[tuple[str, str, bool]]:
     """
     for snippet in snippets_of(page):
         for number, line in enumerate(snippet.text.splitlines(), start=snippet.line + 1):
-            if (found := AT_THE_PROMPT.match(line)) and "[OPTIONS]" not in line:
+            if (found := AT_THE_PROMPT.match(line.removeprefix("$ "))) and "[OPTIONS]" not in line:
                 yield f"{page.relative_to(ROOT)}:{number}", found[1], True
     prose = re.sub(r"^```.*?^```$", lambda block: "\n" * block[0].count("\n"), page.read_text(), flags=re.M | re.S)
     for found in re.finditer(r"`(engine [a-z][^`]*)`", prose):
@@ -87,16 +60,18 @@ def mistake_in(command: str, *, is_whole: bool) -> str:
 
 
 @pytest.mark.parametrize("snippet", [one for one in SNIPPETS if one.kind == "python"], ids=lambda one: one.place)
-def test_code_on_a_page_compiles_and_is_run(snippet: Snippet) -> None:
-    """Only where a test runs it: code on another page would be old before anybody noticed."""
-    compile(snippet.text, snippet.place, "exec")
+def test_code_on_a_page_compiles_and_names_its_file(snippet: Snippet) -> None:
+    """Code of ours is in a file that the page's walk writes and runs; other code says whose it is."""
+    compile(snippet.text, snippet.place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
-    assert snippet.page == RUN, f"show it in {RUN.name}, or have a test run it"
+    assert bool(snippet.file) != snippet.is_of_another_client
 
 
-@pytest.mark.parametrize("snippet", [one for one in SNIPPETS if one.kind == "toml"], ids=lambda one: one.place)
+@pytest.mark.parametrize(
+    "snippet", [one for one in SNIPPETS if one.kind == "toml" and not one.file], ids=lambda one: one.place
+)
 def test_settings_on_a_page_are_settings(snippet: Snippet, tmp_path: Path) -> None:
-    """As `engine run` would read them."""
+    """As `engine run` would read them; those of a file are read by the engine that the page's walk starts."""
     path = tmp_path / "my.toml"
     path.write_text(snippet.text)
 
@@ -106,7 +81,7 @@ def test_settings_on_a_page_are_settings(snippet: Snippet, tmp_path: Path) -> No
 
 def test_every_kind_of_block_is_looked_at() -> None:
     """A block is code, settings, or plain: nothing is left out because it is called otherwise."""
-    assert {snippet.kind for snippet in SNIPPETS} <= {"python", "toml", ""}
+    assert {snippet.kind for snippet in SNIPPETS} <= {"python", "toml", "console", ""}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

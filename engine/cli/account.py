@@ -11,7 +11,7 @@ import click
 
 from engine.cli.ask import ask_router, name_option
 from engine.cli.help import command
-from engine.cli.past import is_running, moment, state_dir_of, state_dir_option, up_to_date_history
+from engine.cli.past import check_name, is_running, moment, state_dir_of, state_dir_option, up_to_date_history
 from engine.cli.tables import json_option, print_json, print_table
 from engine.errors import ConfigError, EngineError
 from engine.units import WallNs
@@ -142,6 +142,7 @@ def _positions_of_journal(name: str, folder: Path) -> list[dict[str, Any]]:
     from engine.orders.journal import read_journal
     from engine.orders.positions import position_texts
 
+    check_name(name, folder)
     blotter, count = Blotter(), 0
     for _, record in read_journal(folder):
         count += 1

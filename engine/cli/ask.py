@@ -80,11 +80,22 @@ def why_silent(name: str) -> str:
     """Why the engine of this name does not answer, and what to do: a sentence."""
     holder = RunDirectory(name).holder()
     if holder is None:
-        return f"no engine named {name} is running; start one with `engine run`"
+        return nobody(name, "; start one with `engine run`")
     return (
         f"the engine named {name} (pid {holder}) does not answer: it starts, stops, or a library that a strategy uses "
         f"keeps the interpreter's lock; `engine orders` and `engine halt` ask its order router, and `kill -9 {holder}` "
         "ends it"
+    )
+
+
+def nobody(name: str, otherwise: str = "") -> str:
+    """That no engine of this name runs, and which others do, or `otherwise`: a sentence."""
+    others = RunDirectory(name).others()
+    if not others:
+        return f"no engine named {name} is running{otherwise}"
+    return (
+        f"no engine named {name} is running, but {', '.join(others)} {'is' if len(others) == 1 else 'are'}: "
+        f"ask with `--name {others[0]}`"
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from engine.cli.ask import ask_router
+from engine.cli.ask import ask_router, nobody
 from engine.errors import ConfigError
 from engine.state_directory import HISTORY_FILE, default_state_dir
 from engine.supervisor.run_directory import RunDirectory
@@ -41,6 +41,14 @@ def is_running(name: str) -> bool:
     return RunDirectory(name).holder() is not None
 
 
+def check_name(name: str, folder: Path) -> None:
+    """Raise ConfigError where nothing is kept of an engine of this name, in the folder that
+    nobody has chosen, and others run: one of them is meant.
+    """
+    if folder == default_state_dir(name) and not folder.exists() and RunDirectory(name).others():
+        raise ConfigError(nobody(name))
+
+
 def state_dir_of(name: str) -> Path:
     """The running engine's state directory, or the default one for this name."""
     try:
@@ -57,6 +65,7 @@ def up_to_date_history(name: str, state_dir: Path | None) -> Path:
 
     runs = state_dir is None and is_running(name)
     folder = state_dir or state_dir_of(name)
+    check_name(name, folder)
     path = folder / HISTORY_FILE
     if folder.is_dir() and (is_incomplete(path, is_running=runs) or (not runs and _is_behind(path, folder))):
         rebuild(path, (record for _, record in read_journal(folder)), is_running=runs)

@@ -447,7 +447,9 @@ def _connections(summary: dict[str, Any]) -> list[str]:
     lines = []
     for name, feed in feeds.items():
         state = "connected" if feed["connected"] else "NOT CONNECTED" if summary["exit"] == "running" else "ended"
-        line = f"{name} {state}, connects {feed['connects']:,}, failures {feed['connect_failures']:,}"
+        pid = summary["processes"].get(name)
+        line = f"{name}{f' (pid {pid})' if pid else ''} {state}, connects {feed['connects']:,}, "
+        line += f"failures {feed['connect_failures']:,}"
         if "executions" in feed:
             line += (
                 f", subscriptions {feed['subscriptions']}, executions {feed['executions']:,}, "

@@ -16,7 +16,7 @@ def limit_findings(config: Config, examined: Examined, *, is_local: bool) -> lis
     findings = _are_set(config, is_local=is_local) + _smallest_orders(config, examined)
     findings += _currencies(config) + _open_orders(config, examined.probe)
     if not is_local and not config.trading.enabled:
-        text = "trading.enabled is false, so `engine run` will not trade on Kraken"
+        text = "trading.enabled is false: `engine run` trades on Kraken with --venue live alone"
         findings.append(Finding("trading", Level.ADVICE, text))
     return findings or [Finding("limits", Level.OK, "every limit that live trading needs is set")]
 

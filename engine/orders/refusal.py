@@ -21,7 +21,9 @@ class ErrorKind(StrEnum):
     DUPLICATE = "duplicate"
     """The same order, or the same client order id, is there already."""
     FUNDS = "funds"
+    """The free balance is too small: lower the quantity, or cancel other orders."""
     MARGIN = "margin"
+    """Kraken gives no margin for it."""
     LIMIT = "limit"
     """A limit of our own, under [risk]: of size, position, pairs."""
     PRICE = "price"
@@ -29,7 +31,9 @@ class ErrorKind(StrEnum):
     SELF_TRADE = "self_trade"
     """It would trade with an order of the same account."""
     POST_ONLY = "post_only"
+    """It may only make, and its price would have taken: quote further from the market."""
     REDUCE_ONLY = "reduce_only"
+    """It may only make a margin position smaller, and there is none to reduce."""
     ORDER_LIMIT = "order_limit"
     """Too many open orders."""
     RATE_LIMIT = "rate_limit"
@@ -44,6 +48,7 @@ class ErrorKind(StrEnum):
     BUSY = "busy"
     """An amend or a cancel of the order is under way, or too much waits already."""
     CANCEL_PENDING = "cancel_pending"
+    """A cancel of the order is under way: wait for it."""
     CANCELED = "canceled"
     """Canceled before it was sent."""
     NOT_TRADING = "not_trading"
@@ -66,6 +71,7 @@ class ErrorKind(StrEnum):
     ACCOUNT = "account"
     """The account is not allowed to do this."""
     NONCE = "nonce"
+    """The nonce is not above the key's last one: another program uses the key."""
     TOKEN = "token"
     """A new WebSocket token is needed."""
     LOCKOUT = "lockout"
@@ -75,6 +81,7 @@ class ErrorKind(StrEnum):
     TRANSPORT = "transport"
     """Kraken's application did not answer."""
     UNKNOWN = "unknown"
+    """The engine does not know this error of Kraken's."""
 
     @property
     def is_final(self) -> bool:

@@ -37,7 +37,15 @@ log = structlog.get_logger("engine")
 
 def venue_settings(venue: str | None) -> dict[str, object]:
     """The settings that a venue stands for: `local`, `live`, or the URL of a public
-    WebSocket; None for a setting that stays as it is."""
+    WebSocket; None for a setting that stays as it is.
+
+    Raises ConfigError for any other word.
+    """
+    if venue is not None and venue not in (LOCAL, LIVE) and "://" not in venue:
+        raise ConfigError(
+            f"there is no venue {venue!r}: it is local (play money), live (Kraken, real money), or the URL of a public "
+            "WebSocket such as wss://ws.kraken.com/v2; without one, it is Kraken's books without orders"
+        )
     return {
         "venue.url": venue if venue not in (LOCAL, LIVE) else None,
         "trading.enabled": True if venue == LIVE else None,

@@ -109,6 +109,14 @@ class RunDirectory:
             os.close(fd)
         return None
 
+    def others(self) -> list[str]:
+        """The names of this user's other engines that run."""
+        try:
+            names = sorted(path.name for path in self.path.parent.iterdir() if path.name != self.name)
+        except OSError:  # no engine has run yet
+            return []
+        return [name for name in names if RunDirectory(name).holder() is not None]
+
     def release(self) -> None:
         """Remove the directory and unlock it."""
         if self._lock_fd < 0:

@@ -133,3 +133,17 @@ def test_what_changes_something_tells_a_program_what_it_did(engines: Engines) ->
     assert answer(engines, "resume")["mode"] == "ACTIVE"
     assert answer(engines, "stop") == {"name": "default", "pid": engine.process.pid}
     assert engine.process.wait(PATIENCE_S) == 0
+
+
+def test_the_engine_that_was_meant_is_named(engines: Engines) -> None:
+    """Who forgets --name is told which engines run."""
+    engine = engines.start(*CALM, "--symbols", "BTC/USD", "--name", "mine")
+    engines.spawn("run", *CALM, "--symbols", "BTC/USD", "--name", "second")
+    said = "engine: no engine named default is running, but mine, second are: ask with `--name mine`\n"
+    eventually(lambda: engines.call("status").stderr == said, "both engines are named")
+
+    engine.stop()  # while it starts, its exit code says that there was no run
+    said = said.replace("mine, second are", "second is").replace("mine", "second")
+    for command in ("orders", "fills", "positions", "balances"):
+        asked = engines.call(command)
+        assert (asked.returncode, asked.stderr) == (2, said)

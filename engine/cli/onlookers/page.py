@@ -6,7 +6,7 @@ import signal
 import click
 from setproctitle import setproctitle
 
-from engine.cli.ask import name_option
+from engine.cli.ask import name_option, nobody
 from engine.cli.help import command
 from engine.cli.onlookers.process import die_with_parent_option, tell_address
 from engine.cli.tables import json_option
@@ -39,7 +39,7 @@ def page(name: str, port: int, as_json: bool, dies_with_parent: bool) -> None:
     if dies_with_parent:
         die_with_parent()
     elif RunDirectory(name).holder() is None:
-        raise ConfigError(f"no engine named {name} is running; start one with `engine run`, or `engine run --page`")
+        raise ConfigError(nobody(name, "; start one with `engine run`, or `engine run --page`"))
     configure_log("info", "console", "page")
     setproctitle(f"kraken-engine {name}: page")
     give_way()

@@ -52,7 +52,7 @@ MESSAGE_RATE_EXCEEDED: Final = "Exceeded msg rate"
 PAIR_NOT_SUPPORTED: Final = Meaning(_NO, _K.ARGUMENT, "Kraken has no such pair; write it as BTC/USD")
 
 # By the beginning of the text, blanks after colons taken out.
-_CATALOG: dict[str, Meaning] = {
+CATALOG: Final[dict[str, Meaning]] = {
     # the request is wrong
     "EGeneral:Invalid arguments": Meaning(_NO, _K.ARGUMENT, _FIX),
     "EGeneral:Invalid arguments:volume minimum not met": Meaning(
@@ -235,7 +235,7 @@ UNKNOWN_TEXT = Meaning(
 UNREADABLE = Meaning(_DOUBT, _K.UNKNOWN, "Kraken's answer cannot be read, so it is looked up what became of the order")
 NO_ANSWER = Meaning(_DOUBT, _K.TRANSPORT, "no answer came, so it is looked up what became of the order")
 
-_LONGEST_FIRST = sorted(_CATALOG, key=len, reverse=True)
+_LONGEST_FIRST = sorted(CATALOG, key=len, reverse=True)
 _BLANKS = re.compile(r":\s+")
 TEXT_CHARS_MAX = 300  # of an error; the rest of a longer one is not matched
 
@@ -247,7 +247,7 @@ def meaning(error: str) -> Meaning:
     text = _BLANKS.sub(":", error[:TEXT_CHARS_MAX].strip())
     for beginning in _LONGEST_FIRST:
         if text.startswith(beginning) and _ends_well(text, beginning):
-            return _CATALOG[beginning]
+            return CATALOG[beginning]
     if text.endswith("(s) not found"):
         return _FIELD_MISSING
     if " field must be a" in text:

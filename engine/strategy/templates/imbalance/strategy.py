@@ -63,7 +63,7 @@ class Imbalance(Strategy):
 
     def on_order(self, order: Order) -> None:  # every change of an order, with the reason of a no
         if order.reason and not order.filled_qty:
-            self.context.log.info("no", state=order.state.name, reason=order.reason)
+            self.context.log.info("order", state=order.state.name, reason=order.reason)
 
     def on_fill(self, fill: Fill) -> None:  # each fill once
         held = self.context.position(fill.symbol)

@@ -78,7 +78,7 @@ class MarketMaker(Strategy):
             self.orders[order.side] = None  # filled, canceled, rejected or refused: quote again
         if order.reason and order.state is not OrderState.CANCELED:
             self.quiet_until = self.context.now() + PAUSE_NS
-            self.context.log.info("no", state=order.state.name, reason=order.reason)
+            self.context.log.info("order", state=order.state.name, reason=order.reason)
 
     def on_fill(self, fill: Fill) -> None:  # each fill once
         held = self.context.position(fill.symbol)
