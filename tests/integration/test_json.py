@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +12,8 @@ import pytest
 
 from engine.cli.main import COMMANDS
 from tests import reference
-from tests.integration.rig import Engines
+from tests.integration.rig import CALM, Engines
+from tests.integration.trading_rig import TradingEngine, TradingVenue
 from tests.integration.venue_rig import CheckedVenue
 from tests.waiting import PATIENCE_S, eventually
 
@@ -23,6 +25,8 @@ PARTIAL = {
     "engine halt": {"mode", "canceling"},
     "engine resume": {"mode"},
     "engine cancel": {"canceling"},
+    "engine backup": {"directory", "records", "history"},
+    "engine restore": {"state_dir", "records", "history"},
     "engine doctor": {"ok", "checks[].name", "checks[].level", "checks[].text"},
     "engine keys test": {"ok", "checks[].name", "checks[].level", "checks[].text"},
 }
@@ -128,6 +132,44 @@ def test_an_examination_prints_what_is_told(engines: Engines, command: str, argu
     venue = CheckedVenue(engines)
 
     compare(command, json.loads(engines.call(*arguments, venue.config(), "--json").stdout))
+
+
+def test_a_key_that_comes_and_goes_prints_what_is_told(engines: Engines) -> None:
+    """Stored where no configuration looks for it, so that a setting is named; and removed."""
+    venue = CheckedVenue(engines)
+    config, file = venue.config(), engines.folder / "kraken.key"
+    file.unlink()
+    lines = f"{venue.ready['api_key']}\n{venue.ready['api_secret']}\n"
+
+    compare("engine keys add", json.loads(engines.call("keys", "add", config, "--json", lines=lines).stdout))
+    compare("engine keys remove", json.loads(engines.call("keys", "remove", config, "--yes", "--json").stdout))
+
+
+def test_what_writes_and_lists_prints_what_is_told(engines: Engines) -> None:
+    """A new folder, and every setting."""
+    compare("engine new", json.loads(engines.call("new", "my-bot", "--json").stdout))
+    compare("engine settings", json.loads(engines.call("settings", "--json").stdout))
+
+
+def test_what_serves_prints_what_is_told(engines: Engines) -> None:
+    """Page and metrics of a running engine."""
+    engines.start(*CALM, "--symbols", "BTC/USD").wait_until_live()
+
+    for command in ("page", "metrics"):
+        serving = engines.spawn(command, "--port", 0, "--json", stdout=subprocess.PIPE)
+        assert serving.stdout is not None
+        compare(f"engine {command}", json.loads(serving.stdout.readline()))
+
+
+def test_a_copy_of_the_state_prints_what_is_told(engines: Engines, tmp_path: Path) -> None:
+    """Made of a running engine, and put in the place of another's."""
+    engine = TradingEngine(TradingVenue(engines), tmp_path / "engine", relay=False).start()
+    try:
+        compare("engine backup", json.loads(engine.engines.call("backup", tmp_path / "copy", "--json").stdout))
+    finally:
+        engine.close()
+
+    compare("engine restore", json.loads(engines.call("restore", tmp_path / "copy", "--json").stdout))
 
 
 def test_a_watched_market_prints_what_is_told(engines: Engines) -> None:
