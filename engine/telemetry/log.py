@@ -35,7 +35,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 # The modules that log, each under its own name; `FRAMES` are the raw frames of connections.
 FRAMES: Final = "frames"
 MODULES: Final = (
-    "actor", "control_socket", "core", "engine", FRAMES, "history", "key_lock", "link", "metrics", "order_resolver",
+    "actor", "control_socket", "core", "engine", FRAMES, "history", "key_lock", "link", "metrics", "notices",
+    "order_resolver",
     "order_router", "page", "preflight", "private_feed", "program", "public_feed", "replay", "rest", "ring", "server",
     "strategy", "strategy_host", "supervisor", "tokens", "view", "websocket",
 )  # fmt: skip

@@ -24,7 +24,6 @@ from engine.cli.tables import json_option
 from engine.clock import SystemClock
 from engine.config import Config
 from engine.credentials import (
-    FILE_BYTES_MAX,
     KEY_VARIABLE,
     Credentials,
     checked,
@@ -39,6 +38,7 @@ from engine.credentials import (
 from engine.doctor.account import configured_account, examine_account, find_key
 from engine.errors import ConfigError
 from engine.kraken_rest.preflight import Finding, Level
+from engine.private_text import FILE_BYTES_MAX
 from engine.telemetry.log import configure_log
 
 DEFAULT_FILE: Final = "kraken-key.toml"
