@@ -29,7 +29,8 @@ from msgspec import Struct
 
 from engine.errors import ConfigError
 from engine.prctl import forbid_dumps
-from engine.private_text import (
+from engine.secret import Secret, fingerprint
+from engine.secret.private_text import (
     GROUP_AND_OTHERS,
     OTHERS,
     hand_over_text,
@@ -38,7 +39,6 @@ from engine.private_text import (
     take_over_text,
     wipe_variable,
 )
-from engine.secret import Secret, fingerprint
 
 KEY_VARIABLE = "KRAKEN_API_KEY"
 SECRET_VARIABLE = "KRAKEN_API_SECRET"

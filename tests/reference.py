@@ -441,6 +441,7 @@ NAMED = {
     "feeds": "<process>",
     "latency_us": "<latency>",
     "strategies": "<strategy>",
+    "notices": "<target>",
     "positions": "<symbol>",
     "pnl.by_currency": "<currency>",
     "trading.by_strategy": "<strategy and symbol>",

@@ -22,7 +22,6 @@ from engine.cli.loading import loading
 from engine.credentials import no_core_dumps
 from engine.errors import EngineError
 from engine.prctl import end_with_parent
-from engine.private_text import take_over_text
 from engine.processes.launch import (
     ActorLaunch,
     FeedLaunch,
@@ -36,6 +35,7 @@ from engine.processes.launch import (
 )
 from engine.processes.pinning import pin
 from engine.ring import Segment
+from engine.secret.private_text import take_over_text
 from engine.telemetry.log import FRAMES, configure_log, keep_warnings, say_left_out
 
 EXIT_MISCONFIGURED = 2

@@ -55,6 +55,7 @@ COMMANDS = {
     "check": ("engine.cli.setup.check", "Prove keys, permissions, clock and limits, without trading."),
     "doctor": ("engine.cli.setup.doctor", "Examine this computer, its network and the key."),
     "keys": ("engine.cli.setup.keys", "Store, test and remove the API key."),
+    "notices": ("engine.cli.setup.notices", "Test where notices of what happened go."),
     "settings": ("engine.cli.setup.settings", "Print every setting with its default and its reason."),
     "completion": ("engine.cli.setup.completion", "Print what a shell needs to complete commands."),
     "status": ("engine.cli.control", "Show how a running engine does."),

@@ -67,7 +67,7 @@ class Digest:
 
     def __init__(self) -> None:
         self._lines: dict[NoticeEvent, deque[Notice]] = {}
-        # Notices of which only the number is kept, by event; they were before the kept ones.
+        # By event, how many were before the kept ones: of them only the number is kept.
         self._more: Counter[NoticeEvent] = Counter()
         self.count = 0
         """How many notices there are."""

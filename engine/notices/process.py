@@ -1,9 +1,9 @@
-"""The process that sends notices: started by the engine, attached to it as any other process
-could be.
+"""The process that sends notices: started by the engine, attached to it as any other
+process could be.
 
     every LOOK_S                             RunWatch.look ─► the targets' mailboxes ─► what is due is sent
-    SIGTERM, when all else has ended         the last look, and the last message
-    the engine's process dies                the same: this one outlives it for as long as that takes
+    SIGTERM, when all else has ended    ─►   the last look, and the last message
+    the engine's process dies           ─►   the same: this one outlives it for as long as that takes
 """
 
 import asyncio

@@ -21,6 +21,7 @@ from engine.notices.notice import Notice, notice
 from engine.orders.life import OrderState
 from engine.orders.rings.framing import RingRecords
 from engine.orders.rings.reports import REPORTS, Fill, OrderReport, Report
+from engine.processes.status_board import STOPPING
 from engine.ring import OLDEST, Subscriber
 from engine.telemetry import Counters
 from engine.telemetry.notice_events import NoticeEvent
@@ -30,6 +31,7 @@ from engine.units import NS_PER_S, MonoNs, WallNs, units_decimal
 
 Told = tuple[NoticeEvent, str]
 
+LOOKS_UNTIL_TOLD: Final = 2  # the supervisor notes an end within one
 RECORDS_AT_ONCE: Final = 512  # of a ring, copied in one pass
 RECORDS_A_LOOK_MAX: Final = 16_384  # of a ring; the rest is read at the next look
 TOLD_ONCE_MAX: Final = 40_000  # fills and orders that are not told again; the router repeats 10,000 fills a strategy
@@ -65,7 +67,7 @@ class RunWatch:
         if view.trading is not None:
             connected |= {PRIVATE_FEED: view.trading.private_feed, ORDER_ROUTER: view.trading.counters}
         self._connections = [
-            ConnectionWatch(name, counters, from_the_beginning=from_the_beginning)
+            ConnectionWatch(name, counters, supervisor.counters, from_the_beginning=from_the_beginning)
             for name, counters in connected.items()
         ]
 
@@ -140,29 +142,43 @@ class CountWatch:
 
 
 class ConnectionWatch:
-    """The connection of one process to Kraken."""
+    """The connection of one process to Kraken.
 
-    def __init__(self, name: str, counters: Counters, *, from_the_beginning: bool) -> None:
+    A loss is told two looks later, if the process still runs then: one that ends loses its
+    connection, too, and that is told by `restart` or `stop`.
+    """
+
+    def __init__(self, name: str, counters: Counters, supervisor: Counters, *, from_the_beginning: bool) -> None:
         self._name = name
         self._counters = counters
-        # Losses at the last look.
-        self._losses = 0 if from_the_beginning else counters.get("disconnects")
-        # When its loss was seen; None while there was none, or it is connected again.
-        self._lost_at: MonoNs | None = None
+        self._supervisor = supervisor
+        # Losses that were seen, and that were told.
+        self._seen = self._told = 0 if from_the_beginning else counters.get("disconnects")
+        # When the last loss was seen, and the looks until it is told.
+        self._lost_at = MonoNs(0)
+        self._looks_left = 0
+        # Whether a loss was told, and not its end.
+        self._is_lost = False
 
     def look(self, now: MonoNs) -> Iterator[Told]:
         """A loss, and the end of one."""
         losses = self._counters.get("disconnects")
-        seen, self._losses = self._losses, losses
-        is_connected = bool(self._counters.get("connected"))
-        if losses > seen:
-            self._lost_at = now
-            often = "" if losses == seen + 1 else f" {losses - seen} times"
-            yield "connection", f"{self._name} lost its connection to Kraken{often}, and connects again"
-        if self._lost_at is not None and is_connected:
+        if losses > self._seen and self._seen == self._told:
+            self._lost_at, self._looks_left = now, LOOKS_UNTIL_TOLD
+        self._seen = losses
+        if losses > self._told:
+            if self._looks_left > 0:
+                self._looks_left -= 1
+                return
+            count, self._told = losses - self._told, losses
+            if self._supervisor.get(f"{self._name} pid"):
+                self._is_lost = True
+                often = "" if count == 1 else f" {count} times"
+                yield "connection", f"{self._name} lost its connection to Kraken{often}, and connects again"
+        if self._is_lost and self._counters.get("connected"):
+            self._is_lost = False
             took_s = (now - self._lost_at) / NS_PER_S
-            self._lost_at = None
-            yield "connection", f"{self._name} is connected to Kraken again, after {took_s:.1f} s"
+            yield "connection", f"{self._name} is connected to Kraken again, within {took_s:.1f} s"
 
 
 class StatusWatch:
@@ -172,7 +188,6 @@ class StatusWatch:
         # At the last look; None before the router has spoken.
         self._mode: str | None = None
         self._is_open = False
-        self._closed_told = False
         self._hanging: dict[str, str] = {}
 
     def look(self, status: Mapping[str, Any]) -> Iterator[Told]:
@@ -183,7 +198,10 @@ class StatusWatch:
         before, self._mode = self._mode, mode
         was_open, self._is_open = self._is_open, is_open
         yield from self._modes(before, mode, reason)
-        # A halt says it all; before the first opening a run is about to begin.
+        # A halt says it all, and so does the end of a run; before the first opening it is
+        # about to begin.
+        if reason == STOPPING:
+            return
         if mode != "HALTED" and before != "HALTED" and before is not None and is_open != was_open:
             if is_open:
                 yield "trading", "orders are taken"

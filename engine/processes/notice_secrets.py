@@ -22,7 +22,8 @@ import msgspec
 
 from engine.config import NoticeTargetConfig
 from engine.errors import ConfigError
-from engine.private_text import (
+from engine.secret import Secret
+from engine.secret.private_text import (
     GROUP_AND_OTHERS,
     OTHERS,
     check_private,
@@ -32,7 +33,6 @@ from engine.private_text import (
     take_over_text,
     wipe_variable,
 )
-from engine.secret import Secret
 
 DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 KEYRING_NAME: Final = "kraken-engine"

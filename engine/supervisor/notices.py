@@ -12,16 +12,21 @@ import msgspec
 
 from engine.clock import Clock
 from engine.config import Config, VenueConfig
-from engine.private_text import hand_over_text
 from engine.processes.launch import NoticesLaunch, actor_command
 from engine.processes.run_view import NoticesMap
 from engine.ring import Segment
+from engine.secret.private_text import hand_over_text
 from engine.supervisor.onlooker import Onlooker
 from engine.telemetry import counters_bytes, format_counters
 from engine.topology import notices_counter_names
 
 FLUSH_S: Final = 2.0  # for the last message to be taken; the engine's end waits so long at most
 END_S: Final = FLUSH_S + 2.0  # with the question why the engine ends, and Python's own end
+
+
+def is_kraken(url: str) -> bool:
+    """Whether this is the address of Kraken's own public WebSocket."""
+    return url == VenueConfig().url
 
 
 class Notices:
@@ -39,7 +44,7 @@ class Notices:
             name=config.name,
             control_path=str(control_path),
             targets=config.notices.targets,
-            is_kraken=url == VenueConfig().url,
+            is_kraken=is_kraken(url),
             on_engine_loss=config.trading.on_engine_loss,
             flush_s=FLUSH_S,
             counters_fd=self.segment.fd,

@@ -1,4 +1,5 @@
-"""A child of the engine that only looks on: it serves metrics or the page, or sends notices.
+"""A child of the engine that only looks on: it serves metrics or the page, or sends
+notices.
 
 start ─► alive ─► died ─► delay ─► start …        until `stop`, or a mistake of the user's
 

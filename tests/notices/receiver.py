@@ -39,14 +39,14 @@ class Receiver:
         self.answer = Answer()
         self.is_silent = False
         self.url = ""
-        self._silence = asyncio.Event()
+        self.silence = asyncio.Event()
 
     async def take(self, request: web.Request) -> web.Response:
         """Keep a request, and answer it; never, while `is_silent`."""
         body = json.loads(await request.read())
         self.received.append(Received(request.path, request.query_string, dict(request.headers), body))
         if self.is_silent:
-            await self._silence.wait()
+            await self.silence.wait()
         answer = self.next_answers.pop(0) if self.next_answers else self.answer
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
 
@@ -76,7 +76,7 @@ def receiver() -> Iterator[Receiver]:
         served.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         ready.set()
         await stopping.wait()
-        served._silence.set()
+        served.silence.set()
         await runner.cleanup()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))

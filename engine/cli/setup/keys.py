@@ -38,7 +38,7 @@ from engine.credentials import (
 from engine.doctor.account import configured_account, examine_account, find_key
 from engine.errors import ConfigError
 from engine.kraken_rest.preflight import Finding, Level
-from engine.private_text import FILE_BYTES_MAX
+from engine.secret.private_text import FILE_BYTES_MAX
 from engine.telemetry.log import configure_log
 
 DEFAULT_FILE: Final = "kraken-key.toml"

@@ -1,7 +1,7 @@
 """Where texts come from that nobody else may read, and how they reach a child process: keys
 and tokens.
 
-    a file of mode 0600 · the desktop's keyring · a variable of the environment, which is wiped
+    a file of mode 0600, the desktop's keyring, a variable of the environment, which is wiped   ─► a text
     hand_over_text ─ sealed memfd, without a name, gone with its last descriptor ─► take_over_text
 """
 
