@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.rig import CAPTURES, Engines, summary_of
+from tests.integration.rig import CAPTURES, NOBODY_TOLD, Engines, summary_of
 from tests.reference import summary_keys, summary_keys_told
 from tests.waiting import PATIENCE_S
 
@@ -63,8 +63,10 @@ def test_the_strategy_that_trades_does_so_as_it_stands(engines: Engines, tmp_pat
     code = python_blocks()[1]
     bot = tmp_path / "my_bot.py"
     bot.write_text(code)
+    config = tmp_path / "notices.toml"
+    config.write_text(NOBODY_TOLD)
     engine = engines.start(
-        "--venue", "local", "--symbols", "BTC/USD", "--strategy", bot, "--param", "pace_s=0.3",
+        config, "--venue", "local", "--symbols", "BTC/USD", "--strategy", bot, "--param", "pace_s=0.3",
         "--summary", tmp_path / "out.json",
     )  # fmt: skip
     engine.wait_for(lambda s: s["fills"], "it is filled")
