@@ -37,8 +37,8 @@ RECORDS_A_LOOK_MAX: Final = 16_384  # of a ring; the rest is read at the next lo
 TOLD_ONCE_MAX: Final = 40_000  # fills and orders that are not told again; the router repeats 10,000 fills a strategy
 # Lines of level error that other events tell better.
 TOLD_BY_OTHERS: Final = (
-    "actor died", "actor gives no sign of life", "callback raised", "strategy halted", "strategy hangs",
-    "trading halted",
+    "actor died", "actor gives no sign of life", "callback raised", "strategy ended", "strategy halted",
+    "strategy hangs", "trading halted",
 )  # fmt: skip
 # States of orders that were told no: the event, and who said it.
 NOS: Final[dict[OrderState, Told]] = {

@@ -137,13 +137,13 @@ async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan:
     log.info("stopping", orders=len(core.own_to_end), policy=policy, orphan=is_orphan)
     with suppress(TimeoutError):
         async with asyncio.timeout(ORPHAN_DEADLINE_S):
-            while (policy == "cancel" and core.own_to_end) or core.brackets.is_unprotected:
+            while (policy == "cancel" and core.own_to_end) or core.brackets.unprotected:
                 router.look_at_clock()
                 if policy == "cancel":
                     core.cancel_all_but_exits(None)
                 await asyncio.sleep(WORK_INTERVAL_S)
-    if core.brackets.is_unprotected:
-        log.error("something that is held has no stop: Kraken did not take it in time")
+    if unprotected := core.brackets.unprotected:
+        log.error("something that is held has no stop: Kraken did not take it in time", brackets=unprotected)
     if exits := len(core.own_open) - len(core.own_to_end):
         log.info("exits of brackets stay open at Kraken; the next start looks after them", orders=exits)
     if policy == "cancel" and core.own_to_end:

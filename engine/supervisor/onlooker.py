@@ -57,7 +57,7 @@ class Onlooker:
         try:
             self._child = Child(self._command, self._descriptors, self._ended, stdout=STDERR)
         except OSError as error:
-            log.error("cannot be started; the engine goes on without it", name=self.name, reason=str(error))
+            log.error("onlooker cannot be started; the engine goes on without it", name=self.name, reason=str(error))
 
     async def stop(self, deadline_s: float) -> None:
         """Stop the process for good; it is killed when it has not ended by the deadline,
@@ -70,10 +70,10 @@ class Onlooker:
         if self._stopping:
             return
         if code == EXIT_MISTAKE:
-            log.error("cannot run as it is configured; the engine goes on without it", name=self.name)
+            log.error("onlooker cannot run as it is configured; the engine goes on without it", name=self.name)
             return
         delay_s = self._delay.after_life(self._started_at, self._clock.mono_ns())
-        log.error("died", name=self.name, how=exit_text(code), restart_in_s=delay_s)
+        log.error("onlooker died", name=self.name, how=exit_text(code), restart_in_s=delay_s)
         asyncio.get_running_loop().call_later(delay_s, self.start)
 
 

@@ -12,6 +12,7 @@ published clients.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -253,6 +254,13 @@ def meaning(error: str) -> Meaning:
     if " field must be a" in text:
         return _FIELD_TYPE
     return _CATEGORIES.get(text.partition(":")[0], UNKNOWN_TEXT)
+
+
+def catalog() -> Iterator[tuple[str, Meaning]]:
+    """Every text that is known, and what it means; a category alone for texts that are
+    not."""
+    yield from _CATALOG.items()
+    yield from _CATEGORIES.items()
 
 
 def _ends_well(text: str, beginning: str) -> bool:
