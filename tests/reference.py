@@ -16,6 +16,7 @@ import re
 import textwrap
 import typing
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -190,13 +191,15 @@ LEVELS = {"exception": "error", "critical": "error"} | {name: name for name in (
 LEVEL_HEADINGS = {"error": "Errors", "warning": "Warnings", "info": "Information", "debug": "For debugging"}
 
 
-def logged() -> Iterator[Logged]:
+@cache
+def logged() -> tuple[Logged, ...]:
     """Every line of the log that the engine's own code can write."""
-    engine_folder = DOCS.parent
-    for path in sorted(engine_folder.rglob("*.py")):
-        if not {"examples", "templates"} & set(path.parts):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            yield from logged_in(tree, str(path.relative_to(engine_folder.parent)))
+    return tuple(
+        line
+        for path in sorted(DOCS.parent.rglob("*.py"))
+        if not {"examples", "templates"} & set(path.parts)
+        for line in logged_in(ast.parse(path.read_text(encoding="utf-8")), str(path.relative_to(DOCS.parents[1])))
+    )
 
 
 def logged_in(tree: ast.Module, place: str) -> Iterator[Logged]:

@@ -109,7 +109,7 @@ def route_of(target: NoticeTargetConfig, secret: Secret | None) -> Route:
             headers["Authorization"] = f"Bearer {secret.reveal()}"
         return Route(*_parted(target.url), headers)
     if secret is None:
-        raise ConfigError(f"{place} has no address")
+        raise ConfigError(f"{place} has no address; set url, or put it where secret_file says")
     try:
         check_web_url(secret.reveal())
     except ConfigError:
