@@ -127,6 +127,19 @@ MESSAGES: Final = (
         "Report it with the traceback.",
     ),
     M(
+        "a thread raised",
+        "A thread ended by an error; the traceback follows. The engine's own threads catch theirs, so it is most often "
+        "one of a strategy, or of a library that it uses.",
+        "The others go on.",
+        "Mend what the traceback names.",
+    ),
+    M(
+        "an error that nobody can catch",
+        "A destructor, or a callback that another library called, raised; the traceback follows.",
+        "What was under way goes on.",
+        "Mend what the traceback names; report it if it is the engine's own.",
+    ),
+    M(
         "unreadable record",
         "A record of a ring between two processes could not be read.",
         "It is counted and left out; state that it told is told again with the next one.",
