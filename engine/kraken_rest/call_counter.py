@@ -40,9 +40,11 @@ class Urgency(IntEnum):
     """
     ORDER = 3
     LOOK = 4
-    """Orders in doubt: trading of their pairs waits."""
+    """Orders and changes in doubt, missing fills: trading of their pairs waits. Closing
+    orders that nobody told of: positions and their protection wait.
+    """
     LATER = 5
-    """Missing fills, changes in doubt, orders that seemed absent: nothing waits for these."""
+    """Orders that seemed absent, polls, checks: nothing waits for these."""
 
 
 # Points that a call leaves for more urgent ones: a reconciliation with its history, and the

@@ -205,6 +205,16 @@ class Blotter:
             if (missing := subtract(order.filled_qty, order.closing_qty)) > 0
         }
 
+    def closing_ids(self, parent: TrackedOrder) -> list[str]:
+        """Kraken's ids of orders that are not known here, and that have filled under this
+        order's userref: its closing orders, unless another program uses the same number.
+        """
+        return [
+            order_id
+            for order_id, facts in self._parked.items()
+            if any(fact.exec_type == "trade" and self._parent_of(fact) is parent for fact in facts)
+        ]
+
     def in_doubt(self) -> list[TrackedOrder]:
         """The orders that must be looked up."""
         return [order for order in self.open.values() if order.state is S.UNKNOWN]
@@ -539,15 +549,25 @@ class Blotter:
         )  # fmt: skip
 
     def _park(self, fact: ExecutionFact) -> None:
-        """Keep a report until its order is known. Old fills in a snapshot belong to orders
-        that ended long ago.
+        """Keep a report until its order is known. Of the fills in a snapshot only those of
+        closing orders: the others belong to orders that ended long ago.
         """
-        if fact.is_snapshot or not fact.order_id:
+        if not fact.order_id or (fact.is_snapshot and self._parent_of(fact) is None):
             return
-        self._parked.setdefault(fact.order_id, []).append(fact)
+        parked = self._parked.setdefault(fact.order_id, [])
+        if fact.exec_id is not None and any(early.exec_id == fact.exec_id for early in parked):
+            return  # each snapshot tells it again
+        parked.append(fact)
         self.parked += 1
         while self.parked > PARKED_MAX:
             self.parked -= len(self._parked.popitem(last=False)[1])
+
+    def _parent_of(self, fact: ExecutionFact) -> TrackedOrder | None:
+        """The order whose closing order a fill of an unknown order is of, by its userref
+        and side; None if it is of none.
+        """
+        parent = self._with_close.get(self._key_of_userref.get(fact.order_userref or 0, ""))
+        return parent if parent is not None and fact.side not in (None, parent.intent.side) else None
 
     def _odd(self, what: str, key: str) -> Sequence[Record]:
         self.quarantined += 1
