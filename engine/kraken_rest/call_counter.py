@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 from engine.units import NS_PER_S, MonoNs
 
 HISTORY_CALLS: Final = frozenset({"ClosedOrders", "TradesHistory", "QueryTrades", "Ledgers", "QueryLedgers"})
+COST_MIN: Final = 1  # points of a call that reads
 HISTORY_COST: Final = 4  # our budget for them; Kraken's page of 2026 says 2, one of May 2026 said 4
 COUNTER_MAX: Final = {"starter": 15.0, "intermediate": 20.0, "pro": 20.0}
 COUNTER_DECAY_PER_S: Final = {"starter": 0.33, "intermediate": 0.5, "pro": 1.0}
@@ -62,7 +63,7 @@ class CallLevel(NamedTuple):
 
 def call_cost(name: str) -> int:
     """Points of one call that reads."""
-    return HISTORY_COST if name in HISTORY_CALLS else 1
+    return HISTORY_COST if name in HISTORY_CALLS else COST_MIN
 
 
 class CallCounter:

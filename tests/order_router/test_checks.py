@@ -226,7 +226,7 @@ def test_calls_for_history_have_their_turn_while_cheaper_ones_would_take_all_the
                 world.exchange.fill(order.order_id, Decimal(1))
                 world.exchange.fill(world.exchange.orders[-1].order_id, Decimal(1))
             world.connect_feed()
-        if second == 40 + (20 if tells_trades else 55):
+        if second == 40 + (25 if tells_trades else 70):
             assert sorted(world.fills_told) == sorted(world.exchange.trades)
 
     assert not [key for key in in_doubt[:-80] if not world.is_settled(key)]

@@ -24,7 +24,8 @@ from tests.simulate.strategies import SimStrategy
 from tests.simulate.venue import SimVenue
 
 CANDLES_MIN: Final = (1, 5, 1440)  # that the feeds make of their trades
-COUNT_NS: Final = 50 * NS_PER_MS  # the runner's RECHECK_NS
+# Between two looks that the host takes by time alone; the runner's RECHECK_NS is a quarter.
+COUNT_NS: Final = 200 * NS_PER_MS
 WAKE_NS_MAX: Final = 200 * NS_PER_US
 
 

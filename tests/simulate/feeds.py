@@ -36,6 +36,7 @@ PUBLISH_LEVELS: Final = 10
 NOTICED_NS_MAX: Final = 5 * NS_PER_MS  # from a process's end to the supervisor's knowledge of it
 WORK_NS: Final = int(WORK_INTERVAL_S * NS_PER_S)
 POLL_RECORDS: Final = 512
+BOOK_TOP, FEED_STATE = int(Kind.BOOK_TOP), int(Kind.FEED_STATE)
 
 
 class SimFeed:
@@ -186,26 +187,29 @@ class RingObserver:
 
     def look(self) -> bool:
         """Take what is new, and say whether there was anything; Violation when a live book was never the venue's."""
-        published = self.published
+        published, touched = self.published, set()
         while records := self._subscriber.poll_many(POLL_RECORDS):
             self.published += len(records)
             for record in records:
                 kind = record[0]
-                if kind == Kind.BOOK_TOP:
+                if kind == BOOK_TOP:
                     index = pair_index_of(record)
+                    touched.add(index)
                     self.books += 1
                     if self.states[index] is not FeedState.LIVE:
                         raise Violation("a book in doubt says so", f"{self._feed.shard.symbols[index]}: a book while "
                                         f"{self.states[index]}")  # fmt: skip
                     self._venue.check_book(self._feed.shard.symbols[index], record)
-                elif kind == Kind.FEED_STATE:
-                    self.states[pair_index_of(record)] = state_of(record)
+                elif kind == FEED_STATE:
+                    index = pair_index_of(record)
+                    touched.add(index)
+                    self.states[index] = state_of(record)
         if self._subscriber.gap_count:
             raise Violation("the observer sees everything", f"{self._subscriber.gap_count} records lost")
-        is_news = self.published > published
-        if is_news or not self._feed.process.is_alive:  # dead, it may have left the board ahead of the ring
-            for index, symbol in enumerate(self._feed.shard.symbols):
-                top = self._board.read(index)
-                if top is not None and state_of(top) is FeedState.LIVE:
-                    self._venue.check_book(symbol, top)
-        return is_news
+        if not self._feed.process.is_alive:  # it may have left the board ahead of the ring
+            touched.update(range(len(self.states)))
+        for index in touched:
+            top = self._board.read(index)
+            if top is not None and state_of(top) is FeedState.LIVE:
+                self._venue.check_book(self._feed.shard.symbols[index], top)
+        return self.published > published

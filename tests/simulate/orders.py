@@ -47,13 +47,12 @@ from tests.simulate.disk import SimDisk, drop_descriptors
 from tests.simulate.feeds import SimFeed
 from tests.simulate.kernel import Death, Kernel, Process, SimClock, Timer
 from tests.simulate.mortal import mortal
-from tests.simulate.network import POLL_NS, GapOverhearer, SimConnection, Weather
+from tests.simulate.network import GapOverhearer, SimConnection, Weather
 from tests.simulate.rest import RestWeather, SimRest
 from tests.simulate.venue import SimVenue
 
 WAKE_NS_MAX: Final = 100 * NS_PER_US
 NOTICED_NS_MAX: Final = 5 * NS_PER_MS
-WORK_NS: Final = POLL_NS  # between the looks of the two private processes that nothing has woken
 COMMAND_SLOTS: Final = 64
 REPORT_SLOTS: Final = 256
 PRIVATE_ROUTE, TRADING_ROUTE = "private", "trading"
@@ -158,7 +157,7 @@ class SimRouter:
         self._began_at = MonoNs(0)
         self._lives = 0
         self._is_scheduled = False
-        # When the router wants its next turn though nothing comes, and what will give it, WORK_NS
+        # When the router wants its next turn though nothing comes, and what will give it, a beat
         # after the last.
         self._timer_at = 0
         self._timer: Timer | None = None
@@ -306,7 +305,7 @@ class SimRouter:
             self._timer_at = self._router.next_timer()
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self.process.after(WORK_NS, self._timer_rang)
+            self._timer = self.process.after(self._world.kernel.beat_ns, self._timer_rang)
 
     def _timer_rang(self) -> None:
         """What is due by time alone: a turn, unless one is about to come."""
@@ -454,7 +453,7 @@ class SimPrivateFeed:
         self.connection = connection
         feed.connection = feed.traffic = connection
         connection.start()
-        process.after(WORK_NS, self._work)
+        process.after(world.kernel.beat_ns, self._work)
         self._router.wake()
 
     def nudge(self) -> None:
@@ -480,7 +479,7 @@ class SimPrivateFeed:
     def _work(self) -> None:
         assert self.feed is not None
         self.feed.do_work()
-        self.process.after(WORK_NS, self._work)
+        self.process.after(self._world.kernel.beat_ns, self._work)
         self._router.wake_if_ready()
 
     def _died(self) -> None:

@@ -37,6 +37,7 @@ QUIET_S: Final = 6.0  # after the day, before the market stops
 REST_S: Final = 90.0  # until everything must have come to rest
 FAULT_SHARE: Final = 0.6  # of the kinds that are wanted, those that strike in one day
 REST_STEP_S: Final = 3.0
+REST_BEAT_NS: Final = 250 * NS_PER_MS
 SHORT_DEAD_MAN_S: Final = 10
 SHORT_DAY_S: Final = 30.0
 SEGMENT_BYTES_SHORT: Final = 120 * 1024  # of the journal on a short day: a busy one has two
@@ -244,6 +245,7 @@ class Simulation:
         quiet_s = SHORT_DEAD_MAN_S + QUIET_S if self.world.trading.dead_man_s == SHORT_DEAD_MAN_S else QUIET_S
         kernel.run_until(kernel.now + int(quiet_s * NS_PER_S))
         self.venue.hold_still()
+        kernel.beat_ns = REST_BEAT_NS
         deadline = kernel.now + int(REST_S * NS_PER_S)
         while True:
             kernel.run_until(kernel.now + int(REST_STEP_S * NS_PER_S))
@@ -350,8 +352,11 @@ def silent_logs() -> Iterator[None]:
 
 @contextmanager
 def little_collected() -> Iterator[None]:
-    """Garbage in cycles is looked for seldom: a day makes little of it, and remembers a million objects."""
+    """Garbage in cycles is looked for seldom, and only among the day's own objects: a day makes little of it."""
     before = gc.get_threshold()
+    gc.collect()  # the world of the seed before
+    if not gc.get_freeze_count():
+        gc.freeze()  # modules, and whatever else is there
     gc.set_threshold(COLLECT_EVERY, *before[1:])
     try:
         yield

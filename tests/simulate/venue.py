@@ -79,8 +79,19 @@ class _Truth:
 
     def _watched(self, outcome: Outcome, now: WallNs) -> int:
         # Before it is published: its trades may trigger orders, which change the book again.
-        if outcome.changes:
-            self.now = self._read()
+        if changes := outcome.changes:
+            price_decimals, qty_decimals, bids, asks = self.now
+            is_bid = is_ask = False
+            for change in changes:
+                if change.side is BUY:
+                    is_bid = True
+                else:
+                    is_ask = True
+            if is_bid:
+                bids = self._market.book.levels(BUY, LEVELS)
+            if is_ask:
+                asks = self._market.book.levels(SELL, LEVELS)
+            self.now = Moment(price_decimals, qty_decimals, bids, asks)
             self._note(now)
         return self._publish(outcome, now)
 

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from engine.instant import Instant
 from engine.kraken.connection.retry import LOCKOUT_PAUSE_NS, Retry
 from engine.kraken.rest.replies import RestRefusal
-from engine.kraken_rest.call_counter import Urgency, call_cost
+from engine.kraken_rest.call_counter import COST_MIN, Urgency, call_cost
 from engine.kraken_rest.call_queue import CallQueue, RestCall
 from engine.kraken_rest.pair_names import PairNames
 from engine.order_router.core.lookup.questions import OrderQuestions, Question
@@ -107,9 +107,10 @@ class OrderResolver:
                 self._ask(check)
 
     def _ask(self, asker: _Asker) -> None:
-        if asker.is_asking:
+        now = self._now.mono
+        if asker.is_asking or (asker.waits_since is not None and self._has_no_room(asker, now)):
             return
-        question, now = asker.next_question(), self._now.mono
+        question = asker.next_question()
         if question is None or asker.retry.wait_ns(now):
             asker.waits_since = None
             return
@@ -128,6 +129,12 @@ class OrderResolver:
             deadline_s=LOOK_DEADLINE_S,
             urgency=question.urgency,
         ))  # fmt: skip
+
+    def _has_no_room(self, asker: _Asker, now: MonoNs) -> bool:
+        """True if the key's counter has no room for the cheapest and most urgent question
+        that this one may have.
+        """
+        return asker is not self._truth and self._calls.counter.wait_ns(COST_MIN, now, Urgency.LOOK) > 0
 
     def _is_held_back(self, asker: _Asker, question: Question, now: MonoNs) -> bool:
         """True if another question that is as urgent has waited for too long, and longer
