@@ -35,6 +35,7 @@ from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
 from engine.private_feed.feed import PrivateFeed
 from engine.processes.callback_words import StrategyWords
+from engine.processes.pair_table import PairTable
 from engine.processes.token_socket import NoToken as NoTokenGiven
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
 from engine.secret import Secret, fingerprint
@@ -215,7 +216,10 @@ class SimRouter:
             on_events=self._on_events,
             on_burst_end=self._end_burst,
         )
-        boards = MarketBoards([BoardPort(feed.shard, feed.board, feed.counters) for feed in self._feeds], clock)
+        boards = MarketBoards(
+            [BoardPort(feed.shard, feed.board, feed.counters, PairTable(feed.table_memory)) for feed in self._feeds],
+            clock,
+        )
         process.on_doomed.clear()
         reports = {name: mortal(Publisher(ring), process) for name, ring in self._rings.reports.items()}
         self._reports, self._reported = list(reports.values()), 0

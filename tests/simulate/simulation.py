@@ -36,6 +36,7 @@ DAY_S: Final = 12.0  # of a seed, unless it is told otherwise
 QUIET_S: Final = 6.0  # after the day, before the market stops
 REST_S: Final = 90.0  # until everything must have come to rest
 FAULT_SHARE: Final = 0.6  # of the kinds that are wanted, those that strike in one day
+CHANGING_SHARE: Final = 0.5  # of the days: strategies change what they follow
 REST_STEP_S: Final = 3.0
 REST_BEAT_NS: Final = 250 * NS_PER_MS
 SHORT_DEAD_MAN_S: Final = 10
@@ -137,6 +138,13 @@ class Simulation:
             "subscribe_deadline_ns": 3 * NS_PER_S,
         }
         self._ring_slots, self._conflate = rng.choice((1024, 4096)), rng.random() < 0.3
+        # On half of the days strategies subscribe and unsubscribe while they run, by dice of their own.
+        pairs_rng = kernel.rng("pairs")
+        self._changes_pairs = pairs_rng.random() < CHANGING_SHARE
+        self._configured = self._symbols
+        if self._changes_pairs and len(self._symbols) > 2:
+            left_out = pairs_rng.choice(self._symbols)
+            self._configured = tuple(symbol for symbol in self._symbols if symbol != left_out)
         self.run_count = 0
         self.run = self._new_run()
         self.faults = FaultPlan(self, faults, kernel.rng("faults"))
@@ -146,13 +154,14 @@ class Simulation:
         return EngineRun(
             self.world,
             number=self.run_count,
-            symbols=self._symbols,
+            symbols=self._configured,
             shard_count=self._shard_count,
             strategy_count=self._strategy_count,
             timer_s=self._timer_s,
             settings=self._feed_settings,
             ring_slots=self._ring_slots,
             conflate=self._conflate,
+            changes_pairs=self._changes_pairs,
             told=self.judge.told,
             after_router=self.judge.after_turn,
         )
@@ -287,9 +296,9 @@ class Simulation:
         if spoiled:
             return
         for feed in self.run.feeds:
-            for index, symbol in enumerate(feed.shard.symbols):
+            for index, row in enumerate(feed.table.rows):
                 if count := feed.counters.get(pair_counter(index, "mismatches")):
-                    raise Violation("only a spoiled book fails its checksum", f"{symbol}: {count} times")
+                    raise Violation("only a spoiled book fails its checksum", f"{row.symbol}: {count} times")
 
 
 def _degraded(rng: Random) -> DegradedConfig:

@@ -4,12 +4,13 @@ The whole `VenueCore` runs on the kernel's events. Beside it stands the truth of
 pair at each moment at which they changed, read from the matching engine and not from what the venue tells.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from engine.records import BookTop, Candle, FeedState, state_of
+from engine.topology import NO_CHANNELS, Channel
 from engine.units import NS_PER_S, NS_PER_US, WallNs, units_decimal
 from engine.venue.core import VenueCore
 from engine.venue.market.matching import BUY, SELL, Outcome
@@ -134,6 +135,8 @@ class SimVenue(VenueCore):
         self._checked: dict[str, bytes] = {}
         self._checked_mark: dict[str, tuple[int, int]] = {}
         self.relist_count = 0
+        # Pairs that were subscribed or unsubscribed at run time: candles of theirs may lack trades, and say so.
+        self.interrupted: set[str] = set()
         self._relist_pair = self.trading_side.trading.relist
         self.trading_side.trading.relist = self._relisted  # type: ignore[method-assign]
 
@@ -221,6 +224,17 @@ class SimVenue(VenueCore):
                 f"{symbol}: {told} of {utc_us(book.kraken_time)}, the venue has {truth.now} of "
                 f"{utc_us(WallNs(truth.changed_at))}",
             )
+
+    def check_subscribed(self, followed: Mapping[str, Channel]) -> None:
+        """Violation unless the channels that are subscribed are those that somebody follows, of each pair."""
+        assert self.exchange is not None
+        for symbol, market in self.exchange.markets.items():
+            channels = followed.get(symbol, NO_CHANNELS)
+            expected = {channel.name.lower() for channel in channels if channel.name} - {"candle"}
+            expected |= {"trade", "ohlc"} if Channel.CANDLE in channels else set()
+            if (subscribed := {key.channel for key in market.subscribed}) != expected:
+                raise Violation("what is followed is subscribed, and nothing else", f"{symbol}: {subscribed}, where "
+                                f"{expected} are followed")  # fmt: skip
 
     def check_live(self, symbol: str, record: bytes | None) -> None:
         """Violation unless there is a live book."""
