@@ -206,6 +206,10 @@ class RingObserver:
         rows = self._feed.table.rows
         return rows[index].symbol if index < len(rows) else ""
 
+    def state_told(self, index: int, state: FeedState) -> None:
+        """Take what the feed says of a pair."""
+        self.states[index] = state
+
     def look(self) -> bool:
         """Take what is new, and say whether there was anything; Violation when a live book was never the venue's."""
         published, touched = self.published, set()
@@ -224,7 +228,7 @@ class RingObserver:
                 elif kind == FEED_STATE:
                     index = pair_index_of(record)
                     touched.add(index)
-                    self.states[index] = state_of(record)
+                    self.state_told(index, state_of(record))
         if self._subscriber.gap_count:
             raise Violation("the observer sees everything", f"{self._subscriber.gap_count} records lost")
         if not self._feed.process.is_alive:  # it may have left the board ahead of the ring

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine.errors import MisuseError
+from engine.kraken.connection.liveness import Liveness
 from engine.kraken.private.events import Purpose
 from engine.kraken.private.sequencing import Sequencer
+from engine.kraken.public.book_feed import BookFeed
+from engine.kraken.public.session import PublicSession
 from engine.kraken.public.subscriptions import Subscription, Subscriptions
 from engine.kraken.trading import order_requests
 from engine.kraken.trading.session import TradingSession
@@ -30,6 +33,7 @@ from engine.private_feed.feed import PrivateFeed
 from engine.processes.pair_table import PairTable
 from engine.public_feed.feed import PublicFeed
 from engine.public_feed.process import Follower
+from engine.records import FeedState
 from engine.ring.layout import CURSOR
 from engine.ring.ring import Publisher, Subscriber
 from engine.strategy_host.hosted_strategy import HostedStrategy
@@ -324,6 +328,37 @@ def _given_back_still_subscribed() -> Undo:
     return _patch(Subscriptions, "remove", make)
 
 
+def _silence_is_doubt() -> Undo:
+    """A pair that is silent is put in doubt, though the connection lives."""
+
+    def make(_: Any) -> Any:
+        def doubt(self: PublicSession, feed: BookFeed, now: MonoNs) -> Any:
+            if feed.state is FeedState.LIVE and now - feed.heard_at > self.settings.book_silence_ns:
+                return self._put_in_doubt(feed, "silent", now)
+            return ()
+
+        return doubt
+
+    return _patch(PublicSession, "_watch_silence", make)
+
+
+def _heartbeat_not_awaited() -> Undo:
+    """A connection is given up before Kraken's next heartbeat is due."""
+
+    def make(init: Any) -> Any:
+        def hasty(self: Liveness, silence_ns_max: int, *rest: Any) -> None:
+            init(self, silence_ns_max // 4, *rest)
+
+        return hasty
+
+    return _patch(Liveness, "__init__", make)
+
+
+def _deadlines_kept() -> Undo:
+    """Deadlines of requests are noted, and never looked at."""
+    return _patch(Subscriptions, "overdue", lambda _: lambda self, now: [])
+
+
 PLANTS: dict[str, Callable[[], Undo]] = {
     "absent-too-soon": _absent_too_soon,
     "added-forgotten": _added_forgotten,
@@ -347,6 +382,13 @@ PLANTS: dict[str, Callable[[], Undo]] = {
 }
 
 
+# These are found by a day of quiet and bursts.
+OF_MARKET: dict[str, Callable[[], Undo]] = {
+    "deadlines-kept": _deadlines_kept,
+    "heartbeat-not-awaited": _heartbeat_not_awaited,
+    "silence-is-doubt": _silence_is_doubt,
+}
+
 # These are planted in the portable rings and books, which a process may not have.
 OF_PORTABLE = {"lap-forgotten", "publish-before-stamp", "truncation-skipped"}
 
@@ -358,7 +400,7 @@ def plant(name: str) -> Iterator[None]:
     """
     if name in OF_PORTABLE and IS_NATIVE:
         raise MisuseError(f"{name} changes the portable implementation: set {PORTABLE_VARIABLE}=1")
-    undo = PLANTS[name]() if name else None
+    undo = (PLANTS | OF_MARKET)[name]() if name else None
     try:
         yield
     finally:

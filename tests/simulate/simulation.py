@@ -7,7 +7,7 @@ plan (from the seed) ─► venue, network, engine ─► a day with faults ─�
 import gc
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -25,6 +25,7 @@ from tests.simulate.engine_run import EngineRun
 from tests.simulate.faults import FAULT_KINDS, FaultPlan
 from tests.simulate.judge import Judge
 from tests.simulate.kernel import BEGAN_MONO_NS, Kernel, Process, SimClock, Violation
+from tests.simulate.market_day import MarketDay
 from tests.simulate.network import Weather
 from tests.simulate.orders import World
 from tests.simulate.rest import RestWeather
@@ -317,19 +318,9 @@ def simulate(
     story: TextIO | None = None,
 ) -> Outcome:
     """One seed, from its beginning to its rest."""
-    outcome = Outcome(seed)
-    try:
-        with silent_logs(), little_collected():
-            simulation = Simulation(seed, faults, day_s=day_s, orders_per_s=orders_per_s, story=story)
-            simulation.go()
-    except Violation as violation:
-        outcome.violation, outcome.invariant = str(violation), violation.invariant
-        simulation.kernel.note("VIOLATION", str(violation))
-    except Exception as error:  # whatever it is: the engine, or this simulator, has broken a rule of its own
-        where = "".join(traceback.format_exception(error)[-4:])
-        outcome.violation, outcome.invariant = f"nothing raises: {error!r}\n{where}", "nothing raises"
-    kernel = simulation.kernel
-    outcome.digest, outcome.steps, outcome.at_s = kernel.digest, kernel.steps, kernel.elapsed_s
+    with silent_logs(), little_collected():
+        simulation = Simulation(seed, faults, day_s=day_s, orders_per_s=orders_per_s, story=story)
+        outcome = _lived(Outcome(seed), simulation.kernel, simulation.go)
     outcome.counts = simulation.faults.counts | {
         "books": sum(feed.observer.books for feed in simulation.run.feeds),
         "published": sum(feed.observer.published for feed in simulation.run.feeds),
@@ -340,6 +331,29 @@ def simulate(
         "degraded": 0 if (core := simulation.run.router.core) is None else core.degraded.counts["degraded"],
         "polls": 0 if core is None else core.degraded.counts["polls_orders"],
     }
+    return outcome
+
+
+def simulate_market(seed: int, pairs: int, *, day_s: float, story: TextIO | None = None) -> Outcome:
+    """One seed of a day of quiet and bursts over so many pairs."""
+    with silent_logs(), little_collected():
+        day = MarketDay(seed, pairs, day_s, story)
+        outcome = _lived(Outcome(seed), day.kernel, day.go)
+    outcome.counts = day.counts
+    return outcome
+
+
+def _lived(outcome: Outcome, kernel: Kernel, live: Callable[[], None]) -> Outcome:
+    """How a day ended, of this kernel."""
+    try:
+        live()
+    except Violation as violation:
+        outcome.violation, outcome.invariant = str(violation), violation.invariant
+        kernel.note("VIOLATION", str(violation))
+    except Exception as error:  # whatever it is: the engine, or this simulator, has broken a rule of its own
+        where = "".join(traceback.format_exception(error)[-4:])
+        outcome.violation, outcome.invariant = f"nothing raises: {error!r}\n{where}", "nothing raises"
+    outcome.digest, outcome.steps, outcome.at_s = kernel.digest, kernel.steps, kernel.elapsed_s
     return outcome
 
 

@@ -68,8 +68,9 @@ class _Alarm:
 class _Truth:
     """One pair's books as they were, by the time that the venue tells of them."""
 
-    def __init__(self, market: PairMarket) -> None:
+    def __init__(self, market: PairMarket, kept: int) -> None:
         self._market = market
+        self._kept = kept
         self._publish = market.publish
         # By the microsecond, which is what the venue tells: in each precision that it had then; in the order of time.
         self.books: dict[int, list[Moment]] = {}
@@ -104,7 +105,7 @@ class _Truth:
     def _note(self, at: WallNs) -> None:
         self.changed_at = at
         self.books.setdefault(at // NS_PER_US, []).append(self.now)
-        if len(self.books) > TRUTHS_KEPT:
+        if len(self.books) > self._kept:
             del self.books[next(iter(self.books))]
 
     def _read(self) -> Moment:
@@ -124,13 +125,13 @@ def _told(book: BookTop) -> Moment:
 class SimVenue(VenueCore):
     """The venue's core, driven by the kernel."""
 
-    def __init__(self, kernel: Kernel, settings: VenueSettings) -> None:
+    def __init__(self, kernel: Kernel, settings: VenueSettings, truths_kept: int = TRUTHS_KEPT) -> None:
         super().__init__(settings, VenueClock(kernel), kernel, lambda ring: _Alarm(kernel, ring))
         self.open()
         assert self.exchange is not None
         assert self.trading_side is not None
         self._kernel = kernel
-        self.truths = {symbol: _Truth(market) for symbol, market in self.exchange.markets.items()}
+        self.truths = {symbol: _Truth(market, truths_kept) for symbol, market in self.exchange.markets.items()}
         # The record of each pair that was compared last.
         self._checked: dict[str, bytes] = {}
         self._checked_mark: dict[str, tuple[int, int]] = {}
@@ -162,6 +163,13 @@ class SimVenue(VenueCore):
         """REST."""
         assert self.rest_api is not None
         self.rest_api.answer(request, reply)
+
+    def move(self, events: int) -> None:
+        """Let the order flow take so many actions now."""
+        assert self.exchange is not None
+        for _ in range(events):
+            self.exchange.next_event()
+        self._flush()
 
     def hold_still(self) -> None:
         """The order flow stops: at rest, so that everybody can come to the same book."""
