@@ -377,8 +377,8 @@ def silent_logs() -> Iterator[None]:
 def little_collected() -> Iterator[None]:
     """Garbage in cycles is looked for seldom, and only among the day's own objects: a day makes little of it."""
     before = gc.get_threshold()
-    gc.collect()  # the world of the seed before
     if not gc.get_freeze_count():
+        gc.collect()
         gc.freeze()  # modules, and whatever else is there
     gc.set_threshold(COLLECT_EVERY, *before[1:])
     try:
