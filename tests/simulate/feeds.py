@@ -196,6 +196,8 @@ class RingObserver:
         configured = len(feed.shard.symbols)
         self.states = [FeedState.STALE] * configured
         self.states += [FeedState.UNSUBSCRIBED] * (feed.shard.pairs_max - configured)
+        # The pair that each was told of: the place of one that Kraken refused is given to another.
+        self.told_of = [""] * feed.shard.pairs_max
 
     def board_of(self, index: int) -> bytes | None:
         """What the board has of a pair."""
@@ -209,6 +211,11 @@ class RingObserver:
     def state_told(self, index: int, state: FeedState) -> None:
         """Take what the feed says of a pair."""
         self.states[index] = state
+        self.told_of[index] = self.symbol_of(index)
+
+    def state_of(self, index: int, symbol: str) -> FeedState:
+        """What the feed has said last of the pair that has this place."""
+        return self.states[index] if self.told_of[index] == symbol else FeedState.UNSUBSCRIBED
 
     def look(self) -> bool:
         """Take what is new, and say whether there was anything; Violation when a live book was never the venue's."""
