@@ -86,6 +86,9 @@ class PairRow(Struct, frozen=True, array_like=True):
     channels: Channel = NO_CHANNELS
     takes_rest_books: bool = False
     """Whether somebody takes books of REST while the WebSocket does not serve the pair."""
+    refused_before: int = 0
+    """How many refusals of pairs came before this row. One that differs asks for the pair
+    anew, though the rest is what a reader saw last: Kraken has refused it in between."""
 
 
 class Shard(Struct, frozen=True):

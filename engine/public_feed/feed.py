@@ -287,7 +287,8 @@ class PublicFeed:
             was = before[pair_index] if pair_index < len(before) else PairRow()
             if row == was:
                 continue
-            if was.symbol not in ("", row.symbol):
+            is_anew = row.channels and was.refused_before != row.refused_before
+            if was.symbol and (was.symbol != row.symbol or is_anew):
                 self._forget(pair_index, was.symbol, now)
             if row.symbol:
                 self._follow(pair_index, row, now)
