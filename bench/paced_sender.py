@@ -17,8 +17,6 @@ import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 from rig import CAPTURE_DEPTH_10, book_frames
 
-from engine.processes.scheduling import shorten_time_slice
-
 STATUS = b'{"channel":"status","type":"update","data":[{"version":"2.0.10","system":"online","api_version":"v2"}]}'
 HEARTBEAT = b'{"channel":"heartbeat"}'
 # Without the pairs' rules a feed cannot verify a book, and holds its messages back: what it
@@ -90,5 +88,4 @@ async def main(per_s: int) -> None:
 
 
 if __name__ == "__main__":
-    shorten_time_slice()  # a network does not wait for a core
     uvloop.run(main(int(sys.argv[1])))

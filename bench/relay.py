@@ -27,8 +27,6 @@ import msgspec
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_connect, ws_create_server
 
-from engine.processes.scheduling import shorten_time_slice
-
 Note = Callable[[bytes, int], None]
 TEXT = WSMsgType.TEXT
 STAMP_BYTES = 60  # at the end of a book's frame, with its timestamp in them
@@ -152,5 +150,4 @@ async def main(public: str, private: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    shorten_time_slice()  # a network does not wait for a core
     uvloop.run(main(sys.argv[1], sys.argv[2], Path(sys.argv[3])))
