@@ -246,6 +246,8 @@ class RestApi:
             return _cloudflare()
         if fault == "late":
             yield from self._wait(self._late_s(params))
+        if round_trip_ns := self._trading_side.exchange.round_trip_ns:
+            yield round_trip_ns / NS_PER_S
         yield from self._pass()
         response = self._execute(name, call, api_key, params)
         if fault == "drop-answer":
