@@ -66,6 +66,9 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     "--symbols.",
 )
 @click.option(
+    "--ca-file", metavar="FILE", help="With --mirror: PEM file of further trusted authorities, for a private setup."
+)
+@click.option(
     "--fault",
     "faults",
     multiple=True,
@@ -167,6 +170,7 @@ def venue(
     also: bool,
     rate: float,
     mirror: str,
+    ca_file: str | None,
     faults: tuple[str, ...],
     captures: tuple[str, ...],
     pace: str,
@@ -290,7 +294,7 @@ def venue(
         def ready(addresses: dict[str, str]) -> None:
             print(json.dumps(addresses), flush=True)
 
-        await (serve_paper(settings, mirror, ready, stop) if mirror else serve(settings, ready, stop))
+        await (serve_paper(settings, mirror, ca_file, ready, stop) if mirror else serve(settings, ready, stop))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve_until_told())

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from engine.clock import SystemClock
@@ -27,14 +28,19 @@ CONNECTIONS_MAX: Final = ATTEMPTS_MAX // 10  # attempts in ten minutes: this pro
 
 
 async def serve_paper(
-    settings: VenueSettings, url: str, ready: Callable[[dict[str, str]], None], stop: asyncio.Event
+    settings: VenueSettings,
+    url: str,
+    ca_file: str | None,
+    ready: Callable[[dict[str, str]], None],
+    stop: asyncio.Event,
 ) -> None:
     """Serve until `stop` is set: a venue whose markets follow the public WebSocket at `url`.
+    `ca_file` has further trusted authorities.
 
     `ready` is called with the addresses once the data of every pair are there. Raises
     UserError if that takes longer than LISTING_WAIT_S, or Kraken does not offer a pair.
     """
-    kraken = _Kraken(settings.symbols, url)
+    kraken = _Kraken(settings.symbols, url, ca_file)
     running = asyncio.ensure_future(kraken.connection.run())
     stopping = asyncio.ensure_future(stop.wait())
     try:
@@ -61,7 +67,7 @@ async def serve_paper(
 class _Kraken:
     """The connection, and who is told what comes: the listing first, then the follower."""
 
-    def __init__(self, symbols: tuple[str, ...], url: str) -> None:
+    def __init__(self, symbols: tuple[str, ...], url: str, ca_file: str | None) -> None:
         self._url = url
         self.session = PublicSession(
             PublicSettings(symbols=symbols, depth=DEPTH, tickers=False, candle_interval_min=None)
@@ -78,6 +84,7 @@ class _Kraken:
             backoff=Backoff(random.Random()),
             budget=ConnectionBudget(attempts_max=CONNECTIONS_MAX),
             resolver=Resolver(),
+            ca_file=Path(ca_file) if ca_file else None,
         )
 
     async def wait_for_listing(self, *ends: "asyncio.Future[Any]") -> bool:

@@ -122,9 +122,7 @@ class Mirror:
         more = lots - told.get(price, 0)
         told[price] = lots
         last = next(reversed(list(book.orders_at(side, price))), None)
-        best = book.best(SELL if side is BUY else BUY)
-        meets = best is not None and (best <= price if side is BUY else best >= price)
-        if last is not None and last.owner == FLOW_OWNER and not meets:  # one order a client, not one a change
+        if last is not None and last.owner == FLOW_OWNER:  # one order behind each client, not one a change
             self._publish(book.amend(last.order_id, qty=QtyLots(last.filled_qty + last.open_qty + more)))
             return
         outcome = book.limit(FLOW_OWNER, side, price, QtyLots(more))

@@ -125,6 +125,8 @@ def test_what_a_client_took_comes_back_when_the_level_has_gone(glass: Glass) -> 
     assert glass.take() == [(102, 4, False)]
     glass.update({100: 5}, {102: 7})
     assert glass.shown(SELL, 102) == 3
+    glass.update({100: 5}, {102: 6})
+    assert glass.shown(SELL, 102) == 2
     glass.update({100: 5}, {103: 8})
     glass.update({100: 5}, {102: 5, 103: 8})
     assert glass.shown(SELL, 102) == 5
