@@ -69,6 +69,11 @@ class Listing:
         """The pairs of which not enough is known yet."""
         return [symbol for symbol in self._symbols if symbol not in self._told or self._price(symbol) is None]
 
+    @property
+    def are_live(self) -> bool:
+        """Whether every book is live."""
+        return all(_is_live(self._session.feeds[symbol]) for symbol in self._symbols)
+
     def told(self) -> list[PairData]:
         """What Kraken has told of the pairs, so far."""
         return [event.pair for event in self._told.values()]

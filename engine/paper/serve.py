@@ -16,14 +16,17 @@ from engine.net.budget import ATTEMPTS_MAX, ConnectionBudget
 from engine.net.resolver import Resolver
 from engine.net.websocket import WebSocketConnection
 from engine.paper.follower import Follower, Listing
+from engine.units import NS_PER_S
 from engine.venue.market.pairs import learn_assets, named
 from engine.venue.server import Venue
 from engine.venue.setup.settings import VenueSettings
 
 DEPTH: Final = 100  # book levels a side that are mirrored
 LISTING_WAIT_S: Final = 30.0  # for the data of every pair
+OPENING_WAIT_S: Final = 5.0  # then, for its book, and for the round trip; a book that comes later trades later
 LOOK_S: Final = 0.02
-ROUND_TRIP_LOOK_S: Final = 1.0  # how often the measured round trip is taken over
+PING_INTERVAL_NS: Final = NS_PER_S  # of the pings that measure the round trip
+ROUND_TRIP_LOOK_S: Final = 1.0  # how often the newest one is taken over
 CONNECTIONS_MAX: Final = ATTEMPTS_MAX // 10  # attempts in ten minutes: this process's share of Kraken's limit
 
 
@@ -70,7 +73,9 @@ class _Kraken:
     def __init__(self, symbols: tuple[str, ...], url: str, ca_file: str | None) -> None:
         self._url = url
         self.session = PublicSession(
-            PublicSettings(symbols=symbols, depth=DEPTH, tickers=False, candle_interval_min=None)
+            PublicSettings(
+                symbols=symbols, depth=DEPTH, tickers=False, candle_interval_min=None, ping_interval_ns=PING_INTERVAL_NS
+            )
         )
         self.listing = Listing(self.session, symbols)
         self.follower: Follower | None = None
@@ -99,6 +104,11 @@ class _Kraken:
             if loop.time() > until:
                 reason = self.connection.last_error or f"nothing was told of {named(missing)}"
                 raise UserError(f"{self._url} has not told of every pair within {LISTING_WAIT_S:g} s: {reason}")
+            await asyncio.sleep(LOOK_S)
+        until = loop.time() + OPENING_WAIT_S
+        while not (self.listing.are_live and self.session.pongs) and loop.time() < until:
+            if any(end.done() for end in ends):
+                return False
             await asyncio.sleep(LOOK_S)
         return True
 
