@@ -1,1 +1,1 @@
-"""Paper trading: the built-in venue on the books and trades of Kraken, with simulated fills."""
+"""Paper trading: the built-in venue on Kraken's books and trades, fills simulated."""

@@ -37,8 +37,8 @@ async def serve_paper(
     ready: Callable[[dict[str, str]], None],
     stop: asyncio.Event,
 ) -> None:
-    """Serve until `stop` is set: a venue whose markets follow the public WebSocket at `url`.
-    `ca_file` has further trusted authorities.
+    """Serve a venue whose markets follow the public WebSocket at `url`, until `stop` is
+    set. `ca_file` has further trusted authorities.
 
     `ready` is called with the addresses once the data of every pair are there. Raises
     UserError if that takes longer than LISTING_WAIT_S, or Kraken does not offer a pair.

@@ -64,7 +64,7 @@ class VenueCore:
         mirrored: tuple[PairSpec, ...] = (),
     ) -> None:
         """`timers` calls back later, `new_alarm` makes the alarm of the pulse; both use
-        `clock`. `mirrored`: pairs that are listed in place of the venue's own, whose markets
+        `clock`. `mirrored`: pairs to list in place of the venue's own, whose markets
         something else moves.
         """
         self._settings = settings

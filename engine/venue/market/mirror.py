@@ -36,8 +36,8 @@ class Mirror:
     """The levels of one pair at the other venue."""
 
     def __init__(self, book: OrderBook, depth: int, publish: Callable[[Outcome], None]) -> None:
-        """`depth` levels of a side are told; fewer are all that there are. `publish` is given
-        whatever happens to the book, at once; it may let clients act.
+        """`depth` levels of a side are told; fewer are all that there are. `publish` is
+        given whatever happens to the book, at once; it may let clients act.
         """
         self._book = book
         self._depth = depth

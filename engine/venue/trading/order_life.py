@@ -247,8 +247,8 @@ class OrderLife:
         self.conclude(at)
 
     def traded_elsewhere(self, market: PairMarket, price: PriceTicks, at: WallNs) -> None:
-        """Take the price of a trade at the venue that is mirrored: triggers go by it, whether
-        or not it met an order here.
+        """Take the price of a trade at the venue that is mirrored: triggers go by it,
+        whether or not it met an order here.
         """
         market.last = price
         self._fills.pull(market.pair.symbol, price)
