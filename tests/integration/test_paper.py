@@ -9,6 +9,7 @@ import pytest
 from engine import Engine
 from tests.integration.public_relay import PublicRelay
 from tests.integration.rig import Diary, Engines, summary_of
+from tests.reference import summary_keys_told
 from tests.waiting import PATIENCE_S, eventually
 
 PUPPET = Path(__file__).parent / "strategies" / "puppet.py"
@@ -66,6 +67,7 @@ def test_the_same_file_trades_on_paper_and_its_ledger_agrees(engines: Engines, t
     told = summary_of(summary)
     assert told["ledger"]["agree"], told["ledger"]
     assert told["ledger"]["fills"] >= 3
+    assert {f"paper.{key}" for key in told["paper"]} == {key for key in summary_keys_told() if key.startswith("paper.")}
     assert told["paper"]["taker_fee_percent"] > told["paper"]["maker_fee_percent"] > 0
     assert told["paper"]["round_trip_ms"] > 0
     assert told["paper"]["assumptions"]
