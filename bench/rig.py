@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -172,9 +173,12 @@ def run_engine(
     *,
     params: str = "",
     environment: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
+    streams: Mapping[str, int] = MappingProxyType({}),
 ) -> Any:
     """Run the engine for some seconds with one strategy of bench/strategies.py: (summary,
-    what it wrote).
+    what it wrote). `options` are further ones of `engine run`; `streams` are its stdout or
+    stderr, where they are not the caller's.
     """
     config, out, told = folder / "engine.toml", folder / "summary.json", folder / "told.json"
     listed = ", ".join(f'"{symbol}"' for symbol in symbols)
@@ -182,7 +186,8 @@ def run_engine(
         f'symbols = [{listed}]\n{settings}\n[[strategy]]\ntarget = "{STRATEGIES}:{strategy}"\n'
         f'params = {{ out = "{told}"{", " if params else ""}{params} }}\n[log]\nlevel = "error"\n'
     )
-    command = (*ENGINE, "run", config, "--venue", url, "--seconds", seconds, "--summary", out)
+    command = (*ENGINE, "run", config, "--venue", url, "--seconds", seconds, "--summary", out, *options)
     own = {"XDG_RUNTIME_DIR": str(folder), "XDG_STATE_HOME": str(folder / "state")}
-    subprocess.run([str(part) for part in command], check=True, env=os.environ | own | dict(environment or {}))
+    env = os.environ | own | dict(environment or {})
+    subprocess.run([str(part) for part in command], check=True, env=env, **streams)
     return json.loads(out.read_text()), json.loads(told.read_text())

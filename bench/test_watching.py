@@ -1,7 +1,13 @@
-"""What `engine top` costs the engine that it watches: the same run with and without it.
+"""What looking at an engine costs it: the same run with and without an onlooker.
 
-Both kinds of run take turns, three of each. `top` draws on a terminal of 200 columns, twice
-a second. It reads memory that the engine writes anyway, so what is left is that it wants a
+    top       `engine top`, which draws twice a second
+    view      `engine run --view`, which draws ten times a second
+    page      `engine run --page --metrics`: the page's data once a second, as its script
+              asks for them, the metrics every other second
+    history   orders and fills in SQLite, which a thread of the order router writes
+
+Both kinds of run take turns, three of each. top and view draw on a terminal of 200 columns.
+Onlookers read memory that the engine writes anyway, so what is left is that they want a
 part of a core: where the engine's processes have both of two cores busy, that shows in
 their p99.
 """
@@ -9,16 +15,19 @@ their p99.
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from threading import Thread
-from typing import Any
+from threading import Event, Thread
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pytest
 from rig import ENGINE, Relay, Venue, percentiles, run_engine, trading_settings
@@ -31,95 +40,169 @@ PER_S = 2_000
 ORDERS_PER_S = 50
 SIZE = struct.pack("HHHH", 50, 200, 0, 0)  # lines, columns
 LOOK_S = 0.05
+PAGE_S = 1.0  # how often the page's script asks
+SCRAPES = 2  # of its questions a scrape comes
+ADDRESS = re.compile(rb"http://127\.0\.0\.1:\d+/[\w-]+/?")
+BYTES_MIN = 10_000  # of who looks for ten seconds
 
 
-class Top:
-    """`engine top` on a terminal of its own, from when the engine answers."""
+class Terminal:
+    """A terminal of its own; what is drawn on it is counted and thrown away."""
 
-    def __init__(self, runtime: Path) -> None:
-        self._control = runtime / "kraken-engine" / "default" / "control"
-        self._environment = os.environ | {"XDG_RUNTIME_DIR": str(runtime), "TERM": "xterm-256color"}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_over = False
-        self._thread = Thread(target=self._run)
-        # Bytes that it drew.
+    def __init__(self) -> None:
+        self._outer, self.inner = pty.openpty()
+        fcntl.ioctl(self.inner, termios.TIOCSWINSZ, SIZE)
         self.drawn = 0
+        self._thread = Thread(target=self._drain)
 
-    def __enter__(self) -> "Top":
+    def __enter__(self) -> "Terminal":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._is_over = True
-        if self._process is not None:
-            self._process.terminate()
+        os.close(self.inner)
         self._thread.join()
+        os.close(self._outer)
 
-    def _run(self) -> None:
-        while not self._control.exists():
-            if self._is_over:
-                return
-            time.sleep(LOOK_S)
-        outer, inner = pty.openpty()
-        fcntl.ioctl(inner, termios.TIOCSWINSZ, SIZE)
-        self._process = subprocess.Popen(
-            [*ENGINE, "top"], stdin=inner, stdout=inner, stderr=inner, env=self._environment, start_new_session=True
-        )
-        os.close(inner)
-        while True:
-            try:
-                self.drawn += len(os.read(outer, 65536))
-            except OSError:
-                break
-        self._process.wait()
-        os.close(outer)
+    def _drain(self) -> None:
+        try:
+            while data := os.read(self._outer, 65536):
+                self.drawn += len(data)
+        except OSError:  # nobody has it open any more
+            pass
+
+
+class Looking(NamedTuple):
+    """What a run is to be given for being looked at."""
+
+    options: tuple[str, ...] = ()
+    streams: Mapping[str, int] = MappingProxyType({})
 
 
 @contextmanager
-def watched(folder: Path, is_watched: bool) -> Iterator[None]:
-    """With or without `engine top`."""
-    if not is_watched:
-        yield
-        return
-    with Top(folder) as top:
-        yield
-    assert top.drawn > 10_000, "it has drawn nothing"
+def nobody(folder: Path) -> Iterator[Looking]:
+    """The baseline."""
+    yield Looking()
 
 
-def wire_to_strategy_us(folder: Path, is_watched: bool) -> list[float]:
+@contextmanager
+def top(folder: Path) -> Iterator[Looking]:
+    """`engine top`, from when the engine answers."""
+    control, over = folder / "kraken-engine" / "default" / "control", Event()
+    processes: list[subprocess.Popen[bytes]] = []
+    with Terminal() as terminal:
+
+        def start() -> None:
+            while not control.exists():
+                if over.wait(LOOK_S):
+                    return
+            processes.append(subprocess.Popen(
+                [*ENGINE, "top"], stdin=terminal.inner, stdout=terminal.inner, stderr=terminal.inner,
+                env=os.environ | {"XDG_RUNTIME_DIR": str(folder), "TERM": "xterm-256color"}, start_new_session=True,
+            ))  # fmt: skip
+
+        starter = Thread(target=start)
+        starter.start()
+        yield Looking()
+        over.set()
+        starter.join()
+        for process in processes:
+            process.terminate()
+            process.wait()
+    assert terminal.drawn > BYTES_MIN, "it has drawn nothing"
+
+
+@contextmanager
+def view(folder: Path) -> Iterator[Looking]:
+    """`engine run --view`."""
+    with Terminal() as terminal:
+        yield Looking(("--view",), {"stdout": terminal.inner})
+    assert terminal.drawn > BYTES_MIN, "it has drawn nothing"
+
+
+@contextmanager
+def page(folder: Path) -> Iterator[Looking]:
+    """`engine run --page --metrics`, and who asks both."""
+    output, printed = os.pipe()
+    over, found, received = Event(), b"", 0
+
+    def ask() -> None:
+        nonlocal found, received
+        while found.count(b"http://") < 2 or not found.endswith(b"\n"):
+            data = os.read(output, 4096)
+            if not data:
+                return
+            found += data
+        served, metrics = sorted((each.decode() for each in ADDRESS.findall(found)), key=lambda url: "metrics" in url)
+        questions = 0
+        while not over.wait(PAGE_S):
+            urls = [f"{served}data?since=0&symbol=&hop="] + [metrics] * (questions % SCRAPES == 0)
+            for url in urls:
+                try:
+                    with urllib.request.urlopen(url, timeout=5) as answer:
+                        received += len(answer.read())
+                except OSError:  # it begins, or has ended
+                    time.sleep(LOOK_S)
+            questions += 1
+
+    asker = Thread(target=ask)
+    asker.start()
+    yield Looking(("--page", "--metrics", "0"), {"stderr": printed})  # which they print their addresses to
+    over.set()
+    os.close(printed)
+    asker.join()
+    os.close(output)
+    assert received > BYTES_MIN, f"nothing was answered: {found!r}"
+
+
+ONLOOKERS = {"top": top, "view": view, "page": page, "history": nobody}
+
+
+def wire_to_strategy_us(folder: Path, looking: Looking, more: str) -> list[float]:
     """From the sender's write to the callback."""
-    with PacedSender(PER_S) as sender, watched(folder, is_watched):
-        _, told = run_engine(folder, sender.url, "WireLatency", SECONDS, SETTINGS, SYMBOLS)
+    with PacedSender(PER_S) as sender:
+        _, told = run_engine(
+            folder, sender.url, "WireLatency", SECONDS, SETTINGS, SYMBOLS,
+            options=looking.options, streams=looking.streams,
+        )  # fmt: skip
     return settled(told["took_us"])
 
 
-def tick_to_order_us(folder: Path, is_watched: bool) -> list[float]:
+def tick_to_order_us(folder: Path, looking: Looking, more: str) -> list[float]:
     """From a book update sent on to the order that it caused, at a relay before the venue."""
     with Venue(*AT_ONCE, "--symbols", SYMBOL, "--rate", 2 * ORDERS_PER_S) as venue, Relay(venue, folder) as relay:
         settings, key = trading_settings(relay.ready)
-        with watched(folder, is_watched):
-            _, told = run_engine(
-                folder, relay.ready["public"], "Trader", SECONDS, settings, [SYMBOL],
-                params=f"every_ms = {1000 / ORDERS_PER_S}", environment=key,
-            )  # fmt: skip
+        _, told = run_engine(
+            folder, relay.ready["public"], "Trader", SECONDS, settings.replace("[trading]\n", f"[trading]\n{more}"),
+            [SYMBOL], params=f"every_ms = {1000 / ORDERS_PER_S}", environment=key,
+            options=looking.options, streams=looking.streams,
+        )  # fmt: skip
     stretches = stretches_us(told["calls"], told["working"], told["filled"], relay.notes, books_of(relay.notes))
     return stretches["tick"]
 
 
-MEASURED = {"wire to strategy": wire_to_strategy_us, "tick to order": tick_to_order_us}
+MEASURED: dict[str, Callable[[Path, Looking, str], list[float]]] = {
+    "wire to strategy": wire_to_strategy_us,
+    "tick to order": tick_to_order_us,
+}
+PAIRINGS = [
+    (what, who) for who in ONLOOKERS for what in MEASURED if (what, who) != ("wire to strategy", "history")
+]  # history has nothing to write without orders
 
 
-@pytest.mark.parametrize("what", MEASURED)
-def test_watching(benchmark: Any, tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize(("what", "who"), PAIRINGS)
+def test_watching(benchmark: Any, tmp_path: Path, what: str, who: str) -> None:
     """p50 and p99 in µs of both; `ratio` is that of the p99s, the median of the rounds."""
-    measure, found = MEASURED[what], {True: [], False: []}
+    found: dict[bool, list[dict[str, float]]] = {True: [], False: []}
 
     def rounds() -> None:
         for number in range(ROUNDS):
             for is_watched in (False, True) if number % 2 else (True, False):
                 folder = tmp_path / f"{number}{is_watched}"
                 folder.mkdir()
-                found[is_watched].append(percentiles(measure(folder, is_watched)))
+                more = "history = false\n" if who == "history" and not is_watched else ""
+                with (ONLOOKERS[who] if is_watched else nobody)(folder) as looking:
+                    found[is_watched].append(percentiles(MEASURED[what](folder, looking, more)))
 
     benchmark.pedantic(rounds, rounds=1)
     for is_watched, name in ((True, "watched"), (False, "alone")):

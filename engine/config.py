@@ -28,15 +28,17 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec import inspect as schema
 
-from engine.endpoints import check_rest_url, check_url
+from engine.endpoints import check_rest_url, check_url, check_web_url
 from engine.errors import ConfigError
 from engine.market import capitals, may_be_tokenized, v2_symbol
 from engine.telemetry.log import MODULES, LogLevel
+from engine.telemetry.notice_events import USUAL, NoticeEvent
 from engine.topology import market_bytes, plan_shards
 
 CONFIG_BYTES_MAX = 1_000_000  # a file for every pair of Kraken has about 30,000
 SYMBOLS_MAX = 2048  # Kraken lists about 1,500 pairs
 STRATEGIES_MAX = 64  # each has its own state and callbacks on one core
+NOTICE_TARGETS_MAX = 16  # each may have a request under way
 MARKET_BYTES_MAX = 1 << 30  # of all rings and boards, which are allocated at the start
 RING_SLOTS_MIN, RING_SLOTS_MAX = 1 << 10, 1 << 22  # 0.4 MB and 1.6 GB at ten levels
 VALUE_CHARS_SHOWN_MAX = 60
@@ -498,6 +500,53 @@ class PageConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
 
 
+class NoticeTargetConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[notices.target]]: where notices go; write the table once for each. Its secret, an
+    address or a token, is never written here: see secret_file.
+    """
+
+    name: Annotated[str, Meta(description="names it in logs, status and its secret's variable: KRAKEN_NOTICE_NAME")]
+    kind: Annotated[
+        Literal["webhook", "slack", "discord", "telegram"],
+        Meta(description="webhook: JSON by POST, of this engine's own form; the others: theirs"),
+    ]
+    events: Annotated[tuple[NoticeEvent, ...], Meta(description="what it is told of; see Notices for what each is")] = (
+        USUAL
+    )
+    every_s: Annotated[
+        float,
+        Meta(
+            ge=1.0,
+            le=3600.0,
+            description="a message so often at most; the first is sent at once, and what is urgent once between",
+        ),
+    ] = 10.0
+    url: Annotated[
+        str | None,
+        Meta(
+            description="of a webhook whose address is no secret: then the secret, if any, is its bearer token; "
+            "of telegram: a Bot API server of your own"
+        ),
+    ] = None
+    chat: Annotated[str | None, Meta(description="telegram: the chat's number, or @channel; as text")] = None
+    secret_file: Annotated[
+        str | None,
+        Meta(
+            description="file of mode 0600 that holds the address (webhook, slack, discord) or the bot's token "
+            "(telegram) and nothing else; from the configuration's folder"
+        ),
+    ] = None
+    keyring: Annotated[
+        bool, Meta(description="look for it in the desktop's keyring, as notice_NAME (needs the extra keyring)")
+    ] = False
+
+
+class NoticesConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[notices]: a process that tells people what happened to the engine."""
+
+    targets: tuple[NoticeTargetConfig, ...] = msgspec.field(default=(), name="target")
+
+
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[log]: which lines are written, and how."""
 
@@ -536,6 +585,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     risk: RiskConfig = RiskConfig()
     metrics: MetricsConfig = MetricsConfig()
     page: PageConfig = PageConfig()
+    notices: NoticesConfig = NoticesConfig()
     log: LogConfig = LogConfig()
 
 
@@ -657,13 +707,21 @@ def _anchored(config: Config, folder: Path) -> Config:
     for key in ("credentials_file", "state_dir"):
         if (path := getattr(trading, key)) is not None:
             trading = msgspec.structs.replace(trading, **{key: str(folder / path)})
+    targets = tuple(
+        target
+        if target.secret_file is None
+        else msgspec.structs.replace(target, secret_file=str(folder / target.secret_file))
+        for target in config.notices.targets
+    )
     strategies = tuple(
         msgspec.structs.replace(strategy, target=str(folder / strategy.target))
         if _is_file(strategy.target)
         else strategy
         for strategy in config.strategies
     )
-    return msgspec.structs.replace(config, venue=venue, trading=trading, strategies=strategies)
+    return msgspec.structs.replace(
+        config, venue=venue, trading=trading, strategies=strategies, notices=NoticesConfig(targets=targets)
+    )
 
 
 def _is_file(target: str) -> bool:
@@ -826,6 +884,7 @@ def _check_rules(config: Config, place: _Place) -> None:
         )
     _check_trading(config, place)
     _check_strategies(config, place)
+    _check_notices(config.notices.targets, place)
 
 
 def _check_market_bytes(config: Config, place: _Place) -> None:
@@ -930,6 +989,40 @@ def _check_strategies(config: Config, place: _Place) -> None:
                     raise _error(
                         f"{place(path)} has {symbol}, which is not one of {place.short('symbols')}; add it there"
                     )
+
+
+def _check_notices(targets: Sequence[NoticeTargetConfig], place: _Place) -> None:
+    if len(targets) > NOTICE_TARGETS_MAX:
+        raise _error(f"{place('notices.target')} must be at most {NOTICE_TARGETS_MAX} tables, not {len(targets)}")
+    names: dict[str, int] = {}
+    for i, target in enumerate(targets):
+        path = f"notices.target[{i}]"
+        if not NAME.fullmatch(target.name):
+            raise _error(
+                f"{place(f'{path}.name')} must be 1 to 32 characters of a-z, 0-9, _ and -, not {_shown(target.name)}"
+            )
+        same = names.setdefault(target.name.replace("-", "_"), i)  # as the names of their variables are
+        if same != i:
+            raise _error(
+                f"{place(f'{path}.name')} is {_shown(target.name)}, but notices.target[{same}] is "
+                f"{_shown(targets[same].name)}; give it another name"
+            )
+        if target.url is not None and target.kind in ("slack", "discord"):
+            raise _error(
+                f"{place(f'{path}.url')}: the address of {target.kind} is a secret; put it into a file of mode 0600, "
+                "and name that in secret_file"
+            )
+        if target.chat is not None and target.kind != "telegram":
+            raise _error(f"{place(f'{path}.chat')} is for telegram alone, not {target.kind}; leave it out")
+        if target.kind == "telegram" and not target.chat:
+            raise _error(f"{place(f'{path}.chat')} is missing; give the chat's number, as text, or @channel")
+        if target.url is not None:
+            try:
+                (check_rest_url if target.kind == "telegram" else check_web_url)(target.url)
+            except ConfigError as error:
+                raise _error(f"{place(f'{path}.url')}: {error}") from None
+        if not target.events:
+            raise _error(f"{place(f'{path}.events')} is empty; name what it is to be told of, or remove the target")
 
 
 def _checked_symbols(symbols: Sequence[str], place: str, short: str) -> tuple[str, ...]:

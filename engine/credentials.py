@@ -18,17 +18,11 @@ descriptor:
 
 import base64
 import binascii
-import ctypes
-import errno
-import fcntl
-import importlib
 import os
 import resource
-import stat
 import tomllib
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -36,6 +30,15 @@ from msgspec import Struct
 from engine.errors import ConfigError
 from engine.prctl import forbid_dumps
 from engine.secret import Secret, fingerprint
+from engine.secret.private_text import (
+    GROUP_AND_OTHERS,
+    OTHERS,
+    hand_over_text,
+    open_keyring,
+    read_private,
+    take_over_text,
+    wipe_variable,
+)
 
 KEY_VARIABLE = "KRAKEN_API_KEY"
 SECRET_VARIABLE = "KRAKEN_API_SECRET"
@@ -44,18 +47,16 @@ DIRECTORY_KEY = "kraken_api_key"
 DIRECTORY_SECRET = "kraken_api_secret"
 KEYRING_NAME = "kraken-engine"
 ENVIRONMENT = "the environment"
+HOLDS = "api_key and api_secret"
+SETTING = "trading.keyring"
 
 NO_KEY = (
     "there is no API key; put api_key and api_secret into a file of mode 0600 and name that in "
     "trading.credentials_file, or run `engine keys add`"
 )
 
-FILE_BYTES_MAX = 16 * 1024
 KEY_CHARS_MAX = 256  # Kraken's have 56
 KRAKEN_KEY_CHARS, KRAKEN_SECRET_CHARS = 56, 88
-GROUP_AND_OTHERS, OTHERS = 0o077, 0o007
-
-_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 class Credentials(Struct, frozen=True):
@@ -126,7 +127,7 @@ def take_environment(environment: MutableMapping[str, str] = os.environ) -> Cred
     for name in (KEY_VARIABLE, SECRET_VARIABLE):
         if name in environment:
             if environment is os.environ:
-                _wipe_variable(name)
+                wipe_variable(name)
             del environment[name]
     if not api_key and not secret:
         return None
@@ -162,22 +163,14 @@ def hand_over(credentials: Credentials | None) -> int:
     Give it to each router process that is started, and to no other. It is closed by exec
     unless it is passed on.
     """
-    fd = os.memfd_create("credentials", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    if credentials is not None:
-        texts = (credentials.api_key, credentials.secret.reveal(), credentials.source)
-        os.write(fd, msgspec.json.encode(texts))
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-    return fd
+    if credentials is None:
+        return hand_over_text(b"")
+    return hand_over_text(msgspec.json.encode((credentials.api_key, credentials.secret.reveal(), credentials.source)))
 
 
 def take_over(fd: int) -> Credentials | None:
     """The key in an inherited descriptor, which is closed; None when it is empty."""
-    try:
-        # Read at an offset: the file position is shared with others who inherited the
-        # descriptor.
-        text = os.pread(fd, FILE_BYTES_MAX, 0)
-    finally:
-        os.close(fd)
+    text = take_over_text(fd)
     if not text:
         return None
     api_key, secret, source = msgspec.json.decode(text, type=tuple[str, str, str])
@@ -204,7 +197,7 @@ def has_keyring() -> bool:
     is given.
     """
     try:
-        return bool(_keyring().get_keyring().priority > 0)
+        return bool(open_keyring(SETTING).get_keyring().priority > 0)
     except Exception:  # not installed, or whatever its backends raise
         return False
 
@@ -228,7 +221,7 @@ def store_in_file(credentials: Credentials, path: Path) -> None:
 
 def store_in_keyring(credentials: Credentials) -> None:
     """Put a key into the desktop's keyring, in place of another one."""
-    keyring = _keyring()
+    keyring = open_keyring(SETTING)
     try:
         keyring.set_password(KEYRING_NAME, "api_key", credentials.api_key)
         keyring.set_password(KEYRING_NAME, "api_secret", credentials.secret.reveal())
@@ -250,7 +243,7 @@ def remove_from_keyring() -> Credentials:
     credentials = _from_keyring()
     if credentials is None:
         raise ConfigError("the keyring has no API key of the engine's; there is nothing to remove")
-    keyring = _keyring()
+    keyring = open_keyring(SETTING)
     try:
         for name in ("api_key", "api_secret"):
             keyring.delete_password(KEYRING_NAME, name)
@@ -269,22 +262,12 @@ def _from_directory(directory: Path) -> Credentials | None:
     if not key_path.exists() and not secret_path.exists():
         return None  # the service has other credentials
     source = f"${DIRECTORY_VARIABLE}"
-    texts = [_read_private(path, forbidden=OTHERS, any_owner=True) for path in (key_path, secret_path)]
+    texts = [read_private(path, forbidden=OTHERS, holds=HOLDS, any_owner=True) for path in (key_path, secret_path)]
     return checked(texts[0], texts[1], source)
 
 
-def _keyring() -> Any:
-    """The package keyring, which is optional."""
-    try:
-        return importlib.import_module("keyring")
-    except ImportError:
-        raise ConfigError(
-            "trading.keyring needs the package keyring; install kraken-engine[keyring], or set trading.keyring = false"
-        ) from None
-
-
 def _from_keyring() -> Credentials | None:
-    keyring = _keyring()
+    keyring = open_keyring(SETTING)
     try:
         api_key = keyring.get_password(KEYRING_NAME, "api_key")
         secret = keyring.get_password(KEYRING_NAME, "api_secret")
@@ -298,7 +281,7 @@ def _from_keyring() -> Credentials | None:
 
 
 def _from_file(path: Path) -> Credentials:
-    text = _read_private(path, forbidden=GROUP_AND_OTHERS)
+    text = read_private(path, forbidden=GROUP_AND_OTHERS, holds=HOLDS)
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if len(lines) == 2 and not any(line.startswith(("api_key", "api_secret")) for line in lines):
         return checked(lines[0], lines[1], str(path))
@@ -311,47 +294,3 @@ def _from_file(path: Path) -> Credentials:
         if not isinstance(table.get(name), str):
             raise ConfigError(f'{path} has no {name}; write {name} = "…", as Kraken shows it')
     return checked(table["api_key"], table["api_secret"], str(path))
-
-
-def _read_private(path: Path, *, forbidden: int, any_owner: bool = False) -> str:
-    """The text of a file that no other user can read; raises ConfigError with a remedy if
-    one can.
-    """
-    try:
-        # Non-blocking: opening a named pipe would wait for its writer.
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise ConfigError(f"{path} is a symbolic link; name the file that holds the key itself") from None
-        raise ConfigError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{path} is not a file; name a file that holds api_key and api_secret")
-        if status.st_uid != os.geteuid() and not any_owner:
-            raise ConfigError(
-                f"{path} belongs to another user; copy it into a file of your own and run chmod 600 on that"
-            )
-        if status.st_mode & forbidden:
-            mode = stat.S_IMODE(status.st_mode)
-            raise ConfigError(f"{path} can be read by other users (mode {mode:04o}); run: chmod 600 {path}")
-        raw = os.read(fd, FILE_BYTES_MAX + 1)
-    finally:
-        os.close(fd)
-    if len(raw) > FILE_BYTES_MAX:
-        raise ConfigError(f"{path} is longer than {FILE_BYTES_MAX:,} bytes, which no file of a key is")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not text; write api_key and api_secret into it, as Kraken shows them") from None
-
-
-def _wipe_variable(name: str) -> None:
-    """Overwrite a variable where the kernel and `ps` read it; deleting it would leave the
-    text there.
-    """
-    libc = ctypes.CDLL(None)
-    libc.getenv.restype = ctypes.c_void_p
-    address = libc.getenv(name.encode())
-    if address:
-        ctypes.memset(address, ord("x"), len(ctypes.string_at(address)))

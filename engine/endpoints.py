@@ -31,10 +31,11 @@ class _Kind(NamedTuple):
 
 _WEBSOCKET = _Kind("a WebSocket URL", "wss", "ws", "wss://ws.kraken.com/v2")
 _REST = _Kind("a REST address", "https", "http", "https://api.kraken.com")
+_WEB = _Kind("a web address", "https", "http", "https://example.com/hook")
 
 
 class Endpoint(NamedTuple):
-    """A URL that has passed `check_url` or `check_rest_url`, taken apart."""
+    """A URL that has passed one of these checks, taken apart."""
 
     url: str  # as it was given
     host: str  # lower case, an IPv6 address without brackets; the name TLS verifies
@@ -55,6 +56,13 @@ def check_rest_url(url: str) -> Endpoint:
     if (query := urlsplit(url).query) or url.endswith("?"):
         raise ConfigError(f"{url} is not a REST address: remove ?{query}")
     return endpoint
+
+
+def check_web_url(url: str) -> Endpoint:
+    """Take the whole address of a web service apart, query included; raises ConfigError as
+    `check_url` does.
+    """
+    return _check(url, _WEB)
 
 
 def _check(url: str, kind: _Kind) -> Endpoint:

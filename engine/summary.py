@@ -94,6 +94,7 @@ def build_summary(view: RunView, facts: RunFacts, now: MonoNs) -> dict[str, Any]
         "feeds": feeds,
         "sources": sources_summary(view.shards),
         "strategies": {name: _conduct(counts) | facts.hangs.get(name, NO_HANG) for name, counts in strategies.items()},
+        "notices": {} if view.notices is None else {name: view.notices.counts(name) for name in view.notices.targets},
         "native": DESCRIPTION,
         "exit": facts.exit_reason,
         **(_process_facts(view.host, facts, now) if facts.pid else {}),

@@ -57,6 +57,8 @@ CONNECTION_LEVELS = frozenset(("connected", "authenticated", "subscriptions"))
 HOST_COUNTERS = names_of(measures.HOST)
 STRATEGY_COUNTERS = names_of(measures.STRATEGY)
 STRATEGY_RING_COUNTERS = names_of(measures.STRATEGY_RING)
+# Of each target of notices.
+NOTICE_TARGET_COUNTERS = names_of(measures.NOTICE_TARGET)
 # From a frame's arrival to the callback that it causes, by callback.
 WIRE_HISTOGRAMS = tuple(measures.WIRE_LATENCIES)
 # The callback that it is in; see processes/callback_words.py.
@@ -84,6 +86,9 @@ class PairRow(Struct, frozen=True, array_like=True):
     channels: Channel = NO_CHANNELS
     takes_rest_books: bool = False
     """Whether somebody takes books of REST while the WebSocket does not serve the pair."""
+    refused_before: int = 0
+    """How many refusals of pairs came before this row. One that differs asks for the pair
+    anew, though the rest is what a reader saw last: Kraken has refused it in between."""
 
 
 class Shard(Struct, frozen=True):
@@ -221,3 +226,9 @@ def supervisor_counter_names(children: Sequence[str], strategies: Sequence[str])
     of_children = [f"{child} {name}" for child in children for name in names_of(measures.CHILD)]
     of_strategies = [f"{strategy} {name}" for strategy in strategies for name in names_of(measures.WATCHED)]
     return (*names_of(measures.SUPERVISOR), *of_children, *of_strategies)
+
+
+def notices_counter_names(targets: Sequence[str]) -> tuple[str, ...]:
+    """Names of the counters of the process that sends notices to these targets."""
+    of_targets = [f"{target} {name}" for target in targets for name in NOTICE_TARGET_COUNTERS]
+    return (*names_of(measures.NOTICES), *of_targets)

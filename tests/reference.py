@@ -5,6 +5,7 @@
     engine/client/engine.py ─► programs.md
     engine/metrics/families.py, engine/telemetry/measures.py ─► metrics.md
     engine/errors.py, engine/orders/refusal.py, refusals in the code, Kraken's errors ─► errors.md
+    every log line of the code, engine/telemetry/messages.py ─► messages.md
 
 `tests/test_docs.py` compares the pages with what `pages` returns, so a page cannot differ from the
 code. summary-and-status.md and json.md are written by hand and compared with what commands print.
@@ -16,6 +17,7 @@ import re
 import textwrap
 import typing
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +42,7 @@ from engine.strategy.api import CALLBACKS, Context, Strategy
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.order_options import AmendOptions, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, Position, TradingStatus
+from engine.telemetry.messages import MESSAGES
 from tests import reference_errors
 from tests.markdown import capital, first_paragraph, page, paragraphs, prose, table
 
@@ -65,6 +68,7 @@ def pages() -> dict[Path, str]:
         DOCS / "programs.md": programs_page(),
         DOCS / "metrics.md": metrics_page(),
         DOCS / "errors.md": reference_errors.errors_page(),
+        DOCS / "messages.md": messages_page(),
     }
 
 
@@ -165,6 +169,117 @@ def metrics_page() -> str:
              for family in families()),
         ),
     ]  # fmt: skip
+    return page(parts)
+
+
+# --- messages
+
+
+class Logged(NamedTuple):
+    """One call that writes a line of the log."""
+
+    event: str
+    """Its first text; `…` stands for what is put in."""
+    level: str
+    module: str
+    """The name that `log.levels` has for it."""
+    place: str
+    """engine/net/link.py:337"""
+
+
+LEVELS = {"exception": "error", "critical": "error"} | {name: name for name in ("error", "warning", "info", "debug")}
+LEVEL_HEADINGS = {"error": "Errors", "warning": "Warnings", "info": "Information", "debug": "For debugging"}
+
+
+@cache
+def logged() -> tuple[Logged, ...]:
+    """Every line of the log that the engine's own code can write."""
+    return tuple(
+        line
+        for path in sorted(DOCS.parent.rglob("*.py"))
+        if not {"examples", "templates"} & set(path.parts)
+        for line in logged_in(ast.parse(path.read_text(encoding="utf-8")), str(path.relative_to(DOCS.parents[1])))
+    )
+
+
+def logged_in(tree: ast.Module, place: str) -> Iterator[Logged]:
+    """Those of one module: calls of `log.info` and the like, or of a logger that is bound or made on the spot."""
+    names = logger_names(tree, Path(place).stem)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=level, value=logger), args=[event, *_]) if level in LEVELS:
+                written = ast.unparse(logger)
+                named = re.search(r"get_logger\((.*)\)", written)
+                if module := names.get(written) or (named and named[1].strip("'")):
+                    for text in texts_of(event):
+                        yield Logged(text, LEVELS[level], module, f"{place}:{node.lineno}")
+            case ast.Call(func=ast.Name(id="say"), args=[event, *_], keywords=[_, *_]):  # log.info
+                yield Logged(*texts_of(event), "info", "engine", f"{place}:{node.lineno}")
+
+
+def logger_names(tree: ast.Module, stem: str) -> dict[str, str]:
+    """The loggers of a module, and their names: {"log": "link", "self._log": "strategy_host"}."""
+    names = {}
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Assign | ast.AnnAssign)
+            and node.value
+            and (named := re.search(r"get_logger\(([^)]*)\)", ast.unparse(node.value)))
+        ):
+            name = {"FRAMES": "frames", "__name__": stem}.get(named[1], named[1].strip("'"))
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            names[ast.unparse(target)] = name
+    return names
+
+
+def texts_of(event: ast.expr) -> list[str]:
+    """What the first argument of such a call can be."""
+    match event:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.IfExp(body=one, orelse=other):
+            return [*texts_of(one), *texts_of(other)]
+        case ast.JoinedStr(values=parts):
+            return ["".join(part.value if isinstance(part, ast.Constant) else "…" for part in parts)]
+    raise AssertionError(f"a line of the log must begin with a text, not {ast.unparse(event)}")
+
+
+def messages_page() -> str:
+    """Every line that the engine's own code can log, and every error of Kraken's."""
+    parts = [
+        "# Messages",
+        prose(
+            "What each line of the log means: by its event, which is the first text of a line. A line of JSON has it "
+            "as `event`, beside `level`, `timestamp` in UTC and `actor`, the process that wrote it; the other fields "
+            "say where and why. `…` stands for a word that differs. Modules are what `log.levels` takes."
+        ),
+        prose(
+            "Lines that say the same are written less and less often, from every 5 s to every ten minutes, and say "
+            "with `left_out` how many there were; the last one is always written. What a strategy logs itself is all "
+            "written. Lines of level error are told by [notices](notices.md), too."
+        ),
+        prose(
+            "A mistake of the user's, in a command or a configuration, is no line of the log: it is one sentence on "
+            "standard error that names the place and the mend, with exit code 2."
+        ),
+    ]
+    lines = {message.event: [each for each in logged() if each.event == message.event] for message in MESSAGES}
+    for level, heading in LEVEL_HEADINGS.items():
+        rows = []
+        for message in MESSAGES:
+            levels = [each for each in LEVEL_HEADINGS if any(line.level == each for line in lines[message.event])]
+            if levels[:1] == [level]:
+                modules = sorted({line.module for line in lines[message.event]})
+                event = f"`{message.event}`" + "".join(f", also {other}" for other in levels[1:])
+                shown = " ".join(f"`{module}`" for module in modules)
+                rows.append((event, shown, message.meaning, message.does, message.mend))
+        parts += [
+            f"## {heading}",
+            table(("line", "module", "what it means", "what the engine does", "what you do"), rows),
+        ]
+    parts += [
+        prose("What Kraken answers, and what each of its errors means, stands in [Errors](errors.md#krakens-errors)."),
+    ]
     return page(parts)
 
 
@@ -424,6 +539,7 @@ NAMED = {
     "feeds": "<process>",
     "latency_us": "<latency>",
     "strategies": "<strategy>",
+    "notices": "<target>",
     "positions": "<symbol>",
     "pnl.by_currency": "<currency>",
     "trading.by_strategy": "<strategy and symbol>",

@@ -166,7 +166,7 @@ def test_configuration_is_frozen() -> None:
         (
             "zzz = 10",
             "engine.toml: zzz is not a setting; there are name, symbols, venue, feed, connection, fallback, engine, "
-            "strategy, trading, risk, metrics, page, log",
+            "strategy, trading, risk, metrics, page, notices, log",
         ),
         ('"a\\nb\\u2028" = 1', 'engine.toml: "a\\nb\\u2028" is not a setting; there are name, symbols, '),
         (
@@ -317,6 +317,47 @@ def test_configuration_is_frozen() -> None:
         (b"a = 1\nb = '\xff'", "engine.toml is not TOML: line 2, column 6: not UTF-8 text"),
         ("a = " + "[" * 5000, "engine.toml cannot be read: it is nested too deeply"),
         ("a = " + "1" * 5000, "engine.toml cannot be read: it holds a number of more than 4300 digits"),
+        (
+            '[[notices.target]]\nname = "Phone"\nkind = "slack"',
+            'engine.toml: notices.target[0].name must be 1 to 32 characters of a-z, 0-9, _ and -, not "Phone"',
+        ),
+        (
+            '[[notices.target]]\nname = "p"\nkind = "sms"',
+            'engine.toml: notices.target[0].kind must be one of discord, slack, telegram, webhook, not "sms"',
+        ),
+        (
+            '[[notices.target]]\nname = "p"\nkind = "slack"\nevents = ["halt", "fills"]',
+            "engine.toml: notices.target[0].events[1] must be one of connection, degraded, error, ",
+        ),
+        (
+            '[[notices.target]]\nname = "p"\nkind = "slack"\nevents = []',
+            "engine.toml: notices.target[0].events is empty; name what it is to be told of, or remove the target",
+        ),
+        (
+            '[[notices.target]]\nname = "p"\nkind = "slack"\nurl = "https://hooks.slack.com/services/T0/B0/x"',
+            "engine.toml: notices.target[0].url: the address of slack is a secret; put it into a file of mode 0600",
+        ),
+        (
+            '[[notices.target]]\nname = "p"\nkind = "webhook"\nurl = "http://example.com/hook"',
+            "engine.toml: notices.target[0].url: http://example.com/hook is not encrypted, which is allowed on this "
+            "machine only; use https:// instead of http://",
+        ),
+        (
+            '[[notices.target]]\nname = "p"\nkind = "telegram"',
+            "engine.toml: notices.target[0].chat is missing; give the chat's number, as text, or @channel",
+        ),
+        (
+            '[[notices.target]]\nname = "p"\nkind = "telegram"\nchat = -100123',
+            "engine.toml: notices.target[0].chat must be text, not -100123",
+        ),
+        (
+            '[[notices.target]]\nname = "p"\nkind = "slack"\nchat = "1"',
+            "engine.toml: notices.target[0].chat is for telegram alone, not slack; leave it out",
+        ),
+        (
+            '[[notices.target]]\nname = "a-b"\nkind = "slack"\n[[notices.target]]\nname = "a_b"\nkind = "slack"',
+            'engine.toml: notices.target[1].name is "a_b", but notices.target[0] is "a-b"; give it another name',
+        ),
         ("#" * 1_000_001, "engine.toml is longer than 1,000,000 bytes, which no configuration of ours is"),
     ],
 )

@@ -21,6 +21,7 @@ from engine.strategy.api import CALLBACKS, Context, Strategy
 from engine.strategy.order_options import AmendOptions, OrderOptions
 from engine.summary import ORDER_TOTALS, PAIR_TOTALS, TOTALS
 from engine.telemetry import measures
+from engine.telemetry.notice_events import NOTICE_EVENTS, URGENT, USUAL
 from engine.topology import ROUTER_COUNTERS, ROUTER_HISTOGRAMS, WIRE_HISTOGRAMS
 from tests import reference, reference_errors
 from tests.markdown import PROSE_COLUMNS
@@ -78,6 +79,17 @@ def test_every_callback_and_call_of_a_strategy_is_told() -> None:
     assert context.keys() == public(Context)
     assert set(CALLBACKS) == {name for name in strategy if name.startswith("on_")}
     assert [m.name for m in (*strategy.values(), *context.values()) if not m.text] == []
+
+
+def test_every_event_of_notices_is_told() -> None:
+    """The page of the notices has the events in their order, with the words of the code."""
+    text = (reference.DOCS / "notices.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \| (yes|no) \| (yes|) \| (.*) \|$", text, flags=re.MULTILINE)
+
+    assert told == [
+        (event, "yes" if event in USUAL else "no", "yes" if event in URGENT else "", meaning)
+        for event, meaning in NOTICE_EVENTS.items()
+    ]
 
 
 def test_every_key_of_a_replay_summary_is_told() -> None:
@@ -142,6 +154,7 @@ def test_a_counter_means_the_same_wherever_it_is_told() -> None:
         "trading.counts.{}": measures.ROUTER,
         "symbols.<symbol>.{}": measures.PAIR,
         "strategies.<strategy>.{}": measures.STRATEGY,
+        "notices.<target>.{}": measures.NOTICE_TARGET,
         "feeds.<process>.{}": (*measures.FEED, *measures.PRIVATE_FEED),
     }
     differing = {
@@ -278,6 +291,7 @@ ENTRIES = {
     "order_router": ("engine.order_router.process",),
     "engine": ("engine.cli.run", "engine.cli.view", "engine.cli.watch.command", "engine.client.engine"),
     "view": ("engine.cli.view",),
+    "notices": ("engine.notices.process",),
     "metrics": ("engine.cli.onlookers.metrics",),
     "page": ("engine.cli.onlookers.page", "engine.page.server"),
     "top": ("engine.cli.onlookers.top", "engine.top.app"),
@@ -293,6 +307,7 @@ ENTRIES = {
         "engine.cli.setup.doctor",
         "engine.cli.setup.keys",
         "engine.cli.setup.new",
+        "engine.cli.setup.notices",
         "engine.cli.setup.settings",
     ),
 }

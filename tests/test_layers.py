@@ -10,7 +10,19 @@ MODULES = sorted(ENGINE.rglob("*.py"))
 # Home of a module: the part of `engine` that it belongs to, and the layer of that part.
 LAYERS = {
     -1: ("native",),
-    0: ("ring", "units", "errors", "clock", "instant", "endpoints", "timestamps", "prctl", "secret", "wide"),
+    0: (
+        "ring",
+        "units",
+        "errors",
+        "clock",
+        "instant",
+        "endpoints",
+        "timestamps",
+        "prctl",
+        "secret",
+        "private_text",
+        "wide",
+    ),
     1: ("telemetry", "records", "market", "credentials", "state_directory"),
     2: ("topology", "orders"),
     3: ("config", "strategy", "kraken", "net", "history", "ledger_check"),
@@ -19,7 +31,7 @@ LAYERS = {
     6: ("public_feed", "private_feed", "order_router", "strategy_host"),
     7: ("summary",),
     8: ("attach", "screen"),
-    9: ("supervisor", "replay", "metrics", "page", "top"),
+    9: ("supervisor", "replay", "metrics", "page", "top", "notices"),
     10: ("client", "doctor"),
     11: ("cli", "__main__"),
 }

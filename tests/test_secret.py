@@ -125,6 +125,7 @@ def test_a_canary_is_in_no_log_line(log_format, monkeypatch) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr("threading.excepthook", None)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     try:

@@ -5,24 +5,28 @@ feeds die with their parent; the order router outlives it, for as long as its or
 """
 
 import asyncio
+import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import structlog
 import uvloop
 from setproctitle import setproctitle
 
 from engine.cli.loading import load_aiohttp, loading
+from engine.credentials import no_core_dumps
 from engine.errors import EngineError
 from engine.prctl import end_with_parent
 from engine.processes.launch import (
     ActorLaunch,
     FeedLaunch,
     News,
+    NoticesLaunch,
     PrivateFeedLaunch,
     RouterLaunch,
     Tell,
@@ -32,9 +36,11 @@ from engine.processes.launch import (
 from engine.processes.pinning import pin
 from engine.processes.scheduling import shorten_time_slice
 from engine.ring import Segment
+from engine.secret.private_text import take_over_text
 from engine.telemetry.log import FRAMES, configure_log, keep_warnings, say_left_out
 
 EXIT_MISCONFIGURED = 2
+NICENESS = 10  # of a process that only looks on
 
 log = structlog.get_logger("actor")
 
@@ -60,6 +66,13 @@ def main(arguments: list[str]) -> int:
             private = read_launch(int(launch_fd), PrivateFeedLaunch)
             die_with_parent(private.parent_pid)
             return _run(private, actor, actor, run_private_feed)
+        case "notices":
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))  # until it can say goodbye
+            with loading():
+                from engine.notices.process import run_notices
+
+            notices = msgspec.json.decode(take_over_text(int(launch_fd)), type=NoticesLaunch)
+            return _run_notices(notices, run_notices)
         case "view":
             with loading():
                 from engine.cli.view import run_view
@@ -72,6 +85,23 @@ def main(arguments: list[str]) -> int:
 
             router = read_launch(int(launch_fd), RouterLaunch)
             return _run(router, actor, actor, run_order_router)
+
+
+def _run_notices(launch: NoticesLaunch, run: Callable[[NoticesLaunch], Coroutine[Any, Any, None]]) -> int:
+    """It is no part of trading, so it has no news for the supervisor and no warnings that
+    others watch, and it goes behind those that trade.
+    """
+    setproctitle(f"kraken-engine {launch.name}: notices")
+    configure_log(launch.log.level, launch.log.format, "notices", levels=launch.log.levels)
+    no_core_dumps()
+    os.nice(NICENESS)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(launch))
+    except EngineError as error:
+        log.error("cannot run", error=str(error))
+        return EXIT_MISCONFIGURED
+    return 0
 
 
 async def _say_left_out() -> None:

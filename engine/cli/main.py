@@ -57,6 +57,7 @@ COMMANDS = {
     "keys": ("engine.cli.setup.keys", "Store, test and remove the API key."),
     "backup": ("engine.cli.setup.backup", "Copy an engine's journal and history, while it trades or not."),
     "restore": ("engine.cli.setup.backup", "Put such a copy where an engine's state is to be."),
+    "notices": ("engine.cli.setup.notices", "Test where notices of what happened go."),
     "settings": ("engine.cli.setup.settings", "Print every setting with its default and its reason."),
     "completion": ("engine.cli.setup.completion", "Print what a shell needs to complete commands."),
     "status": ("engine.cli.control", "Show how a running engine does."),

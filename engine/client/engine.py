@@ -448,7 +448,7 @@ class Engine:
     def off(self, event: str, handler: Function) -> None:
         """Call a handler no more; CallError when it was not registered."""
         if not self._told.handlers.remove(event, handler):
-            raise CallError(f"{handler!r} is no handler of {event}")
+            raise CallError(f"{handler!r} is no handler of {event}; give the function that `on` was given")
 
     # --- figures
 

@@ -12,6 +12,7 @@ from engine.doctor.installation import installation_findings, native_finding
 from engine.doctor.machine import read_machine
 from engine.doctor.machine_findings import machine_findings, start_findings
 from engine.doctor.network import examine_network
+from engine.doctor.notices import notice_findings
 from engine.kraken_rest.preflight import Finding, Level
 
 
@@ -19,7 +20,7 @@ async def examine_machine(config: Config, clock: Clock) -> list[Finding]:
     """Whether this computer can run the engine: all that needs no network first, then the
     network, then the key, if there is one.
     """
-    findings = installation_findings() + machine_findings(read_machine(config), config)
+    findings = installation_findings() + machine_findings(read_machine(config), config) + notice_findings(config)
     network = await examine_network(config, clock)
     findings += network.findings
     credentials, finding = find_key(config, is_needed=config.trading.enabled)
@@ -39,6 +40,6 @@ async def examine_configuration(config: Config, account: Account, clock: Clock, 
     """Whether live trading may start with this configuration and account; `is_local` for
     the built-in exchange, where money needs no limits and the journal no place.
     """
-    findings = [native_finding(), *([] if is_local else start_findings(config))]
+    findings = [native_finding(), *([] if is_local else start_findings(config)), *notice_findings(config)]
     examined = await examine_account(account, config.symbols, clock)
     return findings + examined.findings + limit_findings(config, examined, is_local=is_local)

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 from engine.units import NS_PER_S, MonoNs
 
 HISTORY_CALLS: Final = frozenset({"ClosedOrders", "TradesHistory", "QueryTrades", "Ledgers", "QueryLedgers"})
+COST_MIN: Final = 1  # points of a call that reads
 HISTORY_COST: Final = 4  # our budget for them; Kraken's page of 2026 says 2, one of May 2026 said 4
 COUNTER_MAX: Final = {"starter": 15.0, "intermediate": 20.0, "pro": 20.0}
 COUNTER_DECAY_PER_S: Final = {"starter": 0.33, "intermediate": 0.5, "pro": 1.0}
@@ -40,9 +41,11 @@ class Urgency(IntEnum):
     """
     ORDER = 3
     LOOK = 4
-    """Orders in doubt: trading of their pairs waits."""
+    """Orders and changes in doubt, missing fills: trading of their pairs waits. Closing
+    orders that nobody told of: positions and their protection wait.
+    """
     LATER = 5
-    """Missing fills, changes in doubt, orders that seemed absent: nothing waits for these."""
+    """Orders that seemed absent, polls, checks: nothing waits for these."""
 
 
 # Points that a call leaves for more urgent ones: a reconciliation with its history, and the
@@ -60,7 +63,7 @@ class CallLevel(NamedTuple):
 
 def call_cost(name: str) -> int:
     """Points of one call that reads."""
-    return HISTORY_COST if name in HISTORY_CALLS else 1
+    return HISTORY_COST if name in HISTORY_CALLS else COST_MIN
 
 
 class CallCounter:

@@ -204,7 +204,7 @@ class CallQueue:
         result = call.read(status, body)
         refusal = result if isinstance(result, RestRefusal) else None
         if refusal is not None:
-            log.warning("call refused", call=call.request.name, error=refusal.error)
+            log.warning("REST call refused", call=call.request.name, error=refusal.error)
         self._learn(call.cost, refusal, retry_after_s)
         self._end(call, result, is_failure=refusal is not None)
 
@@ -229,7 +229,7 @@ class CallQueue:
         return True
 
     def _refuse(self, call: RestCall, reason: str, what: Meaning) -> None:
-        log.warning("call failed", call=call.request.name, reason=reason)
+        log.warning("REST call failed", call=call.request.name, reason=reason)
         self._end(call, RestRefusal(reason, what, 0), is_failure=True)
 
     def _end(self, call: RestCall, result: Any, *, is_failure: bool) -> None:

@@ -202,4 +202,4 @@ class TokenSource:
         if self._retry.failures_in_a_row >= BREAKER_FAILURES:
             self._retry.at = max(self._retry.at, MonoNs(now + BREAKER_OPEN_NS))
         retry_in_s = None if self._retry.is_over else round(self._retry.wait_ns(now) / NS_PER_S, 1)
-        log.warning("no websocket credential", reason=reason, retry_in_s=retry_in_s, failures=self.failures)
+        log.warning("no WebSocket token", reason=reason, retry_in_s=retry_in_s, failures=self.failures)

@@ -74,6 +74,11 @@ class EngineCollector(Collector):
         yield from _measured(families.HOST, {(): engine.view.host}, epoch_s)
         yield from _strategies(engine)
         yield from _measured(families.SUPERVISOR, {(): engine.supervisor}, epoch_s)
+        if (notices := engine.view.notices) is not None:
+            yield from _measured(families.NOTICES, {(): notices.counters}, epoch_s)
+            counts = {target: notices.counts(target) for target in notices.targets}
+            for family, measure, divisor in families.NOTICE_TARGET:
+                yield _labelled(family, [((target,), of[measure.name] / divisor) for target, of in counts.items()])
         if (trading := engine.view.trading) is not None:
             yield from _measured(families.PRIVATE_FEED, {(): trading.private_feed}, epoch_s)
             yield from _measured(families.ROUTER, {(): trading.counters}, epoch_s)

@@ -67,6 +67,8 @@ ROUTER: Final = measured("router", measures.ROUTER, ())
 HOST: Final = measured("strategy_host", measures.HOST, ())
 STRATEGY: Final = measured("strategy", (*measures.STRATEGY, *measures.WATCHED), ("strategy",))
 SUPERVISOR: Final = measured("supervisor", measures.SUPERVISOR, ())
+NOTICES: Final = measured("notices", measures.NOTICES, ())
+NOTICE_TARGET: Final = measured("notices_target", measures.NOTICE_TARGET, ("target",))
 
 UP: Final = Family(f"{PREFIX}_up", "gauge", "1 while the engine runs; without one there is nothing but this.")
 BUILD: Final = Family(
@@ -131,6 +133,6 @@ def families() -> Iterator[Family]:
     yield from (each.family for each in PUBLIC_FEED)
     yield from (each.family for each in PAIR)
     yield from (BEST_BID, BEST_ASK)
-    for room in (PRIVATE_FEED, ROUTER, HOST, STRATEGY, SUPERVISOR):
+    for room in (PRIVATE_FEED, ROUTER, HOST, STRATEGY, SUPERVISOR, NOTICES, NOTICE_TARGET):
         yield from (each.family for each in room)
     yield from (IS_OPEN, MODE, REALIZED, UNREALIZED, FEES, POSITION, RATE, RATE_LIMIT)

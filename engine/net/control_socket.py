@@ -58,7 +58,8 @@ async def serve_control(
     """Answer commands until the server is closed."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, TimeoutError, ValueError):
+        # Canceled only when its loop ends. Python 3.11 would print a traceback of that.
+        with suppress(OSError, TimeoutError, ValueError, asyncio.CancelledError):
             async with asyncio.timeout(deadline_s):
                 if _uid_of_peer(writer) == os.getuid():
                     line = await _read_line(reader)

@@ -49,4 +49,4 @@ class FrameLog:
         text = _SECRET.sub(r"\1[redacted]", bytes(frame).decode(errors="replace"))
         more = {"left_out": self._left_out} if self._left_out else {}
         self._left_out = 0
-        self._log.info(way, frame=text[:CHARS_MAX], **more)
+        self._log.info(f"frame {way}", frame=text[:CHARS_MAX], **more)

@@ -44,6 +44,11 @@ class HttpAnswer(NamedTuple):
 class RequestFailed(EngineError):
     """There is no complete answer; the subclass says what that proves."""
 
+    def __init__(self, call: str, why: str) -> None:
+        super().__init__(f"{call}: {why}")
+        self.why = why
+        """What went wrong, without the address: that may be a secret."""
+
 
 class NotSent(RequestFailed):
     """Not a byte of the request has left this process."""
@@ -133,9 +138,9 @@ class HttpsClient:
         why = why[:DETAIL_CHARS_MAX]
         if attempt.has_begun:
             self.in_doubt += 1
-            return InDoubt(f"{self.base_url}: {call}: {why}")
+            return InDoubt(f"{self.base_url}: {call}", why)
         self.not_sent += 1
-        return NotSent(f"{self.base_url}: {call}: {why}")
+        return NotSent(f"{self.base_url}: {call}", why)
 
 
 _loaded: list[ModuleType] = []  # `engine.net.http_session`, once a process has asked something

@@ -29,6 +29,7 @@ from engine.order_router.token_server import serve_tokens
 from engine.processes.connecting import keep_connected
 from engine.processes.launch import News, RouterLaunch, Tell
 from engine.processes.runner import LoopRunner, change_threads_sooner, settle_memory
+from engine.processes.status_board import STOPPING
 from engine.units import NS_PER_S
 
 WORK_INTERVAL_S: Final = 0.05  # between two updates of tokens, counters and the status board
@@ -131,18 +132,18 @@ async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan:
     router.look_at_clock()
     if is_orphan:
         core.gate.feed_reason = "the private feed is gone with the engine"
-    core.shut("the engine is gone" if is_orphan else "the engine is stopping")
+    core.shut("the engine is gone" if is_orphan else STOPPING)
     policy = trading.on_engine_loss if is_orphan else trading.on_stop
     log.info("stopping", orders=len(core.own_to_end), policy=policy, orphan=is_orphan)
     with suppress(TimeoutError):
         async with asyncio.timeout(ORPHAN_DEADLINE_S):
-            while (policy == "cancel" and core.own_to_end) or core.brackets.is_unprotected:
+            while (policy == "cancel" and core.own_to_end) or core.brackets.unprotected:
                 router.look_at_clock()
                 if policy == "cancel":
                     core.cancel_all_but_exits(None)
                 await asyncio.sleep(WORK_INTERVAL_S)
-    if core.brackets.is_unprotected:
-        log.error("something that is held has no stop: Kraken did not take it in time")
+    if unprotected := core.brackets.unprotected:
+        log.error("something that is held has no stop: Kraken did not take it in time", brackets=unprotected)
     if exits := len(core.own_open) - len(core.own_to_end):
         log.info("exits of brackets stay open at Kraken; the next start looks after them", orders=exits)
     if policy == "cancel" and core.own_to_end:

@@ -207,9 +207,9 @@ def _key_of(launch: RouterLaunch) -> Credentials:
 
 def _open_rest(launch: RouterLaunch, clock: Clock, names: Resolver) -> tuple[HttpsClient, KeyLock, Signer]:
     credentials = _key_of(launch)
-    log.info("key", fingerprint=credentials.fingerprint, source=credentials.source)
+    log.info("API key", fingerprint=credentials.fingerprint, source=credentials.source)
     if credentials.warning is not None:
-        log.warning("key", warning=credentials.warning)
+        log.warning("API key", warning=credentials.warning)
     # Play-money keys belong to one venue each, so two engines on this machine may have the
     # same one.
     key_lock = KeyLock(credentials.api_key, None if launch.is_live else Path(launch.state_dir) / "keys")
@@ -236,7 +236,7 @@ def _open_journal(launch: RouterLaunch, signer: Signer, clock: Clock, *, is_succ
     """
     state_dir = Path(launch.state_dir)
     journal, records, report = Journal.open(state_dir, durability=launch.trading.durability)
-    log.info("journal", report=str(report))
+    log.info("journal read", report=str(report))
     if not records and (fills := fills_of(state_dir / HISTORY_FILE)):
         log.warning(
             "the journal is empty, the history is not: positions and the day's loss begin at zero; move the journal "

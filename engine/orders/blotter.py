@@ -152,6 +152,8 @@ class Blotter:
         self._open_on: dict[str, dict[str, TrackedOrder]] = {}
         # Orders with a conditional close, open or ended.
         self._with_close: dict[str, TrackedOrder] = {}
+        # Those that have filled more than their known closing orders are for.
+        self._unclosed: dict[str, TrackedOrder] = {}
         self._key_of_order_id: dict[str, str] = {}
         self._key_of_userref: dict[int, str] = {}
         self._exec_ids: OrderedDict[str, None] = OrderedDict.fromkeys(state.exec_ids)
@@ -164,6 +166,7 @@ class Blotter:
                 self._key_of_userref[order.userref] = order.key
             if order.intent.conditional is not None:
                 self._with_close[order.key] = order
+                self._note_closing(order)
 
     # --- looking
 
@@ -199,11 +202,17 @@ class Blotter:
 
         Kraken makes one for each fill, of the filled quantity on the other side.
         """
-        return {
-            key: missing
-            for key, order in self._with_close.items()
-            if (missing := subtract(order.filled_qty, order.closing_qty)) > 0
-        }
+        return {key: subtract(order.filled_qty, order.closing_qty) for key, order in self._unclosed.items()}
+
+    def closing_ids(self, parent: TrackedOrder) -> list[str]:
+        """Kraken's ids of orders that are not known here, and that have filled under this
+        order's userref: its closing orders, unless another program uses the same number.
+        """
+        return [
+            order_id
+            for order_id, facts in self._parked.items()
+            if any(fact.exec_type == "trade" and self._parent_of(fact) is parent for fact in facts)
+        ]
 
     def in_doubt(self) -> list[TrackedOrder]:
         """The orders that must be looked up."""
@@ -539,15 +548,25 @@ class Blotter:
         )  # fmt: skip
 
     def _park(self, fact: ExecutionFact) -> None:
-        """Keep a report until its order is known. Old fills in a snapshot belong to orders
-        that ended long ago.
+        """Keep a report until its order is known. Of the fills in a snapshot only those of
+        closing orders: the others belong to orders that ended long ago.
         """
-        if fact.is_snapshot or not fact.order_id:
+        if not fact.order_id or (fact.is_snapshot and self._parent_of(fact) is None):
             return
-        self._parked.setdefault(fact.order_id, []).append(fact)
+        parked = self._parked.setdefault(fact.order_id, [])
+        if fact.exec_id is not None and any(early.exec_id == fact.exec_id for early in parked):
+            return  # each snapshot tells it again
+        parked.append(fact)
         self.parked += 1
         while self.parked > PARKED_MAX:
             self.parked -= len(self._parked.popitem(last=False)[1])
+
+    def _parent_of(self, fact: ExecutionFact) -> TrackedOrder | None:
+        """The order whose closing order a fill of an unknown order is of, by its userref
+        and side; None if it is of none.
+        """
+        parent = self._with_close.get(self._key_of_userref.get(fact.order_userref or 0, ""))
+        return parent if parent is not None and fact.side not in (None, parent.intent.side) else None
 
     def _odd(self, what: str, key: str) -> Sequence[Record]:
         self.quarantined += 1
@@ -642,10 +661,18 @@ class Blotter:
         self._key_of_order_id[record.order_id] = record.key
         if (parent := self._with_close.get(record.parent)) is not None:
             parent.closing_qty = add(parent.closing_qty, order.order_qty)
+            self._note_closing(parent)
         if (bracket := self.brackets.get(record.parent)) is not None:
             bracket.closing_qty = add(bracket.closing_qty, order.order_qty)
         self._join_bracket(order)
         return Change(order, is_new=True)
+
+    def _note_closing(self, order: TrackedOrder) -> None:
+        """Note whether an order with a conditional close lacks closing orders."""
+        if subtract(order.filled_qty, order.closing_qty) > 0:
+            self._unclosed[order.key] = order
+        else:
+            self._unclosed.pop(order.key, None)
 
     def _join_bracket(self, order: TrackedOrder) -> None:
         """Begin the bracket that an order opens, or note an exit of one; an order that is
@@ -681,6 +708,8 @@ class Blotter:
             order.fees[fee.asset] = add(order.fees.get(fee.asset, Decimal(0)), fee.qty)
         self._move(order, E.FILL, "" if order.state in (S.UNKNOWN, S.REJECTED) else order.reason)
         order.changed_at = record.at
+        if order.key in self._with_close:
+            self._note_closing(order)
         self._fill_bracket(order, record)
         if order.strategy:
             untold = self.untold.get(order.strategy)
@@ -819,6 +848,7 @@ class Blotter:
 
     def _forget(self, order: TrackedOrder) -> None:
         self._with_close.pop(order.key, None)
+        self._unclosed.pop(order.key, None)
         if self._key_of_order_id.get(order.order_id) == order.key:
             del self._key_of_order_id[order.order_id]
         if order.userref is not None and self._key_of_userref.get(order.userref) == order.key:
@@ -868,6 +898,8 @@ class Blotter:
         for key, queued in self.queued.items():
             assert key == queued.orders[0][0]
             assert all(self.get(waiting) is None for waiting, _ in queued.orders)
+        unclosed = [key for key, it in self._with_close.items() if subtract(it.filled_qty, it.closing_qty) > 0]
+        assert self._unclosed.keys() == set(unclosed)
         exits = {order.key for order in self.open.values() if order.parent in self.brackets}
         listed = [key for bracket in self.brackets.values() for key in bracket.exits]
         assert exits <= set(listed)

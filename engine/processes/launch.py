@@ -9,7 +9,15 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from engine.config import ConnectionConfig, FallbackConfig, LogConfig, RiskConfig, TradingConfig
+from engine.config import (
+    ConnectionConfig,
+    FallbackConfig,
+    LogConfig,
+    NoticeTargetConfig,
+    OnLoss,
+    RiskConfig,
+    TradingConfig,
+)
 from engine.kraken.public.session import PublicSettings
 from engine.topology import Shard
 
@@ -170,6 +178,31 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
             *(fd for view in self.markets for fd in (view.board_fd, view.pair_table_fd, view.counters_fd)),
             *(fd for _, fd in self.report_doorbells),
         )
+
+
+class NoticesLaunch(Struct, frozen=True, kw_only=True):
+    """The launch of the process that sends notices, without their secrets, which it finds
+    itself; those of the environment come through `secrets_fd`. It is read by each life of
+    the process.
+    """
+
+    name: str
+    """Of the engine."""
+    control_path: str
+    targets: tuple[NoticeTargetConfig, ...]
+    is_kraken: bool
+    """Whether the engine's venue is Kraken."""
+    on_engine_loss: OnLoss
+    flush_s: float
+    """For the last message, when the engine ends."""
+    counters_fd: int
+    secrets_fd: int
+    log: LogConfig
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The descriptors that the child must inherit, beside the launch itself."""
+        return (self.counters_fd, self.secrets_fd)
 
 
 class News(Struct, frozen=True):

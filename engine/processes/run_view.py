@@ -22,6 +22,7 @@ from engine.telemetry.warning_ring import Warned, last_warnings
 from engine.topology import (
     ACCOUNT_RING,
     COMMAND_RING,
+    NOTICE_TARGET_COUNTERS,
     ORDER_ROUTER,
     PRIVATE_FEED_COUNTERS,
     ROUTER_COUNTERS,
@@ -30,6 +31,7 @@ from engine.topology import (
     WIRE_HISTOGRAMS,
     PairRow,
     Shard,
+    notices_counter_names,
     report_ring,
     strategy_counter_names,
     strategy_ring_counter,
@@ -85,6 +87,14 @@ class SupervisorMap(Struct, frozen=True):
     """The last warnings of the engine's own process, then of each child."""
 
 
+class NoticesMap(Struct, frozen=True):
+    """The memory of the process that sends notices."""
+
+    targets: list[str]
+    """Their names."""
+    counters: int
+
+
 class RunMap(Struct, frozen=True):
     """Every memory of a run, by its descriptor in the engine's process."""
 
@@ -96,6 +106,8 @@ class RunMap(Struct, frozen=True):
     trading: TradingMap | None = None
     supervisor: SupervisorMap | None = None
     """None of a replay, which has none."""
+    notices: NoticesMap | None = None
+    """None where nobody is told."""
 
     @property
     def descriptors(self) -> list[int]:
@@ -104,6 +116,7 @@ class RunMap(Struct, frozen=True):
         return [
             self.host_counters,
             *(() if supervisor is None else (supervisor.counters, *supervisor.warnings)),
+            *(() if self.notices is None else (self.notices.counters,)),
             *self.latency,
             *(fd for shard in self.shards for fd in (shard.ring, shard.board, shard.counters)),
             *(shard.pair_table for shard in self.shards if shard.pair_table is not None),
@@ -198,11 +211,12 @@ class SupervisorView:
         self.told = mapped
         self.counters = Counters(memory_of(mapped.counters), supervisor_counter_names(mapped.children, strategies))
         processes = (ENGINE, *mapped.children)
-        self._warnings = {name: memory_of(fd) for name, fd in zip(processes, mapped.warnings, strict=True)}
+        self.warning_rings = {name: memory_of(fd) for name, fd in zip(processes, mapped.warnings, strict=True)}
+        """The last warnings of each process, by its name."""
 
     def warned(self) -> list[tuple[str, Warned]]:
         """The last warnings of all processes, each with the process's name, oldest first."""
-        found = [(name, warned) for name, memory in self._warnings.items() for warned in last_warnings(memory)]
+        found = [(name, warned) for name, memory in self.warning_rings.items() for warned in last_warnings(memory)]
         return sorted(found, key=lambda each: each[1])
 
 
@@ -227,6 +241,18 @@ class StrategyView:
         """
         next_sequence = self._counters.get(strategy_ring_counter(self.name, ring_name, "next"))
         return max(0, published + 1 - next_sequence) if next_sequence else None
+
+
+class NoticesView:
+    """What the process that sends notices has written."""
+
+    def __init__(self, mapped: NoticesMap, memory_of: Callable[[int], Memory]) -> None:
+        self.targets = mapped.targets
+        self.counters = Counters(memory_of(mapped.counters), notices_counter_names(mapped.targets))
+
+    def counts(self, target: str) -> dict[str, int]:
+        """The counts of one target, by the names of NOTICE_TARGET_COUNTERS."""
+        return {name: self.counters.get(f"{target} {name}") for name in NOTICE_TARGET_COUNTERS}
 
 
 class RunView:
@@ -256,6 +282,7 @@ class RunView:
         self.trading = None if trading is None else TradingView(trading, mapped.strategies, memory_of)
         told = mapped.supervisor
         self.supervisor = None if told is None else SupervisorView(told, mapped.strategies, memory_of)
+        self.notices = None if mapped.notices is None else NoticesView(mapped.notices, memory_of)
 
     @property
     def reports(self) -> dict[str, Memory]:

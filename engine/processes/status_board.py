@@ -14,6 +14,7 @@ import msgspec
 from engine.ring import BoardReader, BoardWriter, Memory, board_bytes, format_board
 from engine.topology import ROUTER_STATUS_BYTES
 
+STOPPING: Final = "the engine is stopping"  # why no order is taken at the end of a run
 LENGTH_BYTES: Final = 4
 TEXT_BYTES_MAX: Final = ROUTER_STATUS_BYTES - LENGTH_BYTES
 STATUS_BOARD_BYTES: Final = board_bytes(ROUTER_STATUS_BYTES, 1)

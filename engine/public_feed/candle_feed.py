@@ -350,7 +350,8 @@ class CandleFeed:
             return  # it was given back while REST was asked
         begins = [begin_ns(row.interval_begin) for row in rows]
         if not rows or any(begin % span for begin in begins):
-            log.warning("candles of REST cannot be used", symbol=pair.symbol, interval_min=ask.interval_min)
+            why = "they do not begin where an interval does" if rows else "there are none"
+            log.warning("candles of REST cannot be used", symbol=pair.symbol, interval_min=ask.interval_min, reason=why)
             return
         pair.refine(
             max(decimals_of(number) for row in rows for number in (row.open, row.high, row.low, row.close, row.vwap)),

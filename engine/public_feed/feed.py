@@ -287,7 +287,8 @@ class PublicFeed:
             was = before[pair_index] if pair_index < len(before) else PairRow()
             if row == was:
                 continue
-            if was.symbol not in ("", row.symbol):
+            is_anew = row.channels and was.refused_before != row.refused_before
+            if was.symbol and (was.symbol != row.symbol or is_anew):
                 self._forget(pair_index, was.symbol, now)
             if row.symbol:
                 self._follow(pair_index, row, now)
@@ -464,7 +465,7 @@ class PublicFeed:
                 try:
                     self._tell_ticker(told[symbol], received_at, is_rest=True)
                 except (struct.error, ValueError, ArithmeticError) as error:
-                    self._count_unpublishable(error, "REST")
+                    self._count_unpublishable(error, symbol)
             self._settle()
         elif (record := self._rest_book_record(ask.symbols[0], reply, received_at)) is None:
             self.sources.failed(ask, now)
@@ -480,7 +481,7 @@ class PublicFeed:
             try:
                 self.candles.take_rows(ask, rows)
             except (ValueError, ArithmeticError) as error:
-                self._count_unpublishable(error, "REST")
+                self._count_unpublishable(error, self._symbol_at(ask.pair_index))
             self._store_lane()
             self._settle()
 
@@ -524,7 +525,7 @@ class PublicFeed:
         try:
             book.apply_units(*sides)
         except (ValueError, OverflowError) as error:
-            self._count_unpublishable(error, "REST")
+            self._count_unpublishable(error, symbol)
             return None
         if book.crossed():
             return None
@@ -593,13 +594,15 @@ class PublicFeed:
         try:
             return self._publishers[type(event)](event)
         except (struct.error, ValueError, ArithmeticError) as error:
-            self._count_unpublishable(error, type(event).__name__)
+            self._count_unpublishable(error, getattr(event, "symbol", ""))
             return None
 
-    def _count_unpublishable(self, error: Exception, what: str) -> None:
+    def _count_unpublishable(self, error: Exception, symbol: str) -> None:
         self._unpublishable += 1
-        if self._unpublishable == 1:
-            log.warning("a number does not fit a record", error=str(error)[:DETAIL_CHARS_MAX], feed=what)
+        log.warning("a number does not fit a record", symbol=symbol, error=str(error)[:DETAIL_CHARS_MAX])
+
+    def _symbol_at(self, pair_index: int) -> str:
+        return self._rows[pair_index].symbol if pair_index < len(self._rows) else ""
 
     def _publish_state(self, event: StateChanged) -> bytes | None:
         feed = self._session.feeds[event.symbol]
@@ -716,7 +719,7 @@ class PublicFeed:
             try:
                 record = candle_record(told, self._session.heard_at)
             except (struct.error, OverflowError) as error:
-                self._count_unpublishable(error, "candles")
+                self._count_unpublishable(error, self._symbol_at(told.pair_index))
                 continue
             self._publish(record)
             if told.is_newest:

@@ -58,7 +58,7 @@ async def run_public_feed(launch: FeedLaunch, _: socket.socket, tell: Tell) -> N
         candle_history=launch.candle_history,
     )
     table = PairTable(pair_table)
-    followed = _Follower(feed, table)
+    followed = Follower(feed, table)
     followed.look()
     feed.on_start()
     connection: WebSocketConnection[Event] = make_connection(
@@ -112,7 +112,7 @@ def _source_settings(launch: FeedLaunch) -> SourceSettings:
     )
 
 
-class _Follower:
+class Follower:
     """Has a feed follow what its shard's table says, whenever that has changed."""
 
     def __init__(self, feed: PublicFeed, table: PairTable) -> None:
@@ -121,13 +121,14 @@ class _Follower:
         self._version = 0
 
     def look(self) -> None:
+        """Follow the table if it has changed since the last look."""
         version = self._table.version
         if version != self._version:
             self._version = version
             self._feed.follow(self._table.rows)
 
 
-async def _work(feed: PublicFeed, followed: _Follower) -> None:
+async def _work(feed: PublicFeed, followed: Follower) -> None:
     while True:
         followed.look()
         left = feed.do_work()

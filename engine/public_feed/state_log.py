@@ -36,15 +36,15 @@ class StateLog:
     def tell(self) -> None:
         """Write what waits."""
         for (state, reason), symbols in self.waiting.items():
-            what = "book" if len(symbols) == 1 else "books"
+            s = "" if len(symbols) == 1 else "s"
             if state is FeedState.LIVE:
-                log.info(f"{what} live", **names(symbols), reason=reason)
+                log.info(f"book{s} live", **names(symbols), reason=reason)
             elif reason == SUBSCRIBING:
-                log.info(f"{what} followed", **names(symbols))
+                log.info(f"book{s} followed", **names(symbols))
             elif state is FeedState.UNSUBSCRIBED:
-                log.info(f"{what} unsubscribed", **names(symbols))
+                log.info(f"book{s} unsubscribed", **names(symbols))
             else:
-                log.warning(f"{what} in doubt", **names(symbols), state=str(state), reason=reason)
+                log.warning(f"book{s} in doubt", **names(symbols), state=str(state), reason=reason)
         self.waiting.clear()
 
 

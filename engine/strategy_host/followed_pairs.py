@@ -62,6 +62,7 @@ class FollowedPairs:
         self._takes_rest_books: set[str] = set()
         # Pairs that were subscribed at run time.
         self._asked: set[str] = set()
+        self._refusals = 0
         self._store(range(len(shards)))
 
     def begin(self, strategy: str, symbols: Iterable[str], *, takes_rest_books: bool) -> None:
@@ -126,11 +127,14 @@ class FollowedPairs:
             tell()
             for wanted in (self._held, *self._wishes.values()):
                 wanted.pop(symbol, None)
+            self._refusals += 1
             number, index = self._places[symbol]
             shard = self._shards[number].shard
             if index >= len(shard.symbols) and self._shards[number].board.read(shard.pair_slot(index)) is None:
                 del self._places[symbol]
                 self._rows[number][index] = PairRow()
+            else:
+                self._rows[number][index] = PairRow(symbol, refused_before=self._refusals)
             self._store({number})
             return True
 
@@ -150,18 +154,20 @@ class FollowedPairs:
         _, number = min(free)
         rows = self._rows[number]
         index = next((index for index, row in enumerate(rows) if not row.symbol), len(rows))
-        rows[index:] = [PairRow(symbol), *rows[index + 1 :]]
+        rows[index:] = [PairRow(symbol, refused_before=self._refusals), *rows[index + 1 :]]
         place = self._places[symbol] = Place(number, index)
         return place
 
     def _store(self, numbers: Iterable[int]) -> None:
         """Write the rows of these shards into their tables."""
         for number in numbers:
-            rows = [self._row(row.symbol) for row in self._rows[number]]
+            rows = list(map(self._row, self._rows[number]))
             self._rows[number] = rows
             self._shards[number].table.store(rows)
 
-    def _row(self, symbol: str) -> PairRow:
+    def _row(self, before: PairRow) -> PairRow:
+        """The row of a place, by what is wanted now."""
+        symbol = before.symbol
         if not symbol:
             return PairRow()
         channels, takes_rest_books = self._held.get(symbol, NO_CHANNELS), False
@@ -169,7 +175,7 @@ class FollowedPairs:
             wanted = wishes.get(symbol, NO_CHANNELS)
             channels |= wanted
             takes_rest_books |= Channel.BOOK in wanted and strategy in self._takes_rest_books
-        return PairRow(symbol, channels, takes_rest_books)
+        return PairRow(symbol, channels, takes_rest_books, before.refused_before)
 
 
 def _channels_of(names: object) -> Channel:

@@ -102,7 +102,9 @@ class HostThread:
                         log.error("a strategy's task raised", error=shown(error), exc_info=error)
             failure = None if main.cancelled() else main.exception()
             if failure is None and not self._stopping.is_set():
-                failure = StrategyError("a strategy has canceled the tasks that are the engine's own")
+                failure = StrategyError(
+                    "a strategy has canceled the tasks that are the engine's own; let it cancel those that it has made"
+                )
             self._end_with(failure)
 
     def _end_with(self, error: BaseException | None) -> None:

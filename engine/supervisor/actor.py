@@ -116,7 +116,7 @@ class Actor:
         if heartbeat_at < self._started_at:
             silence_ns_max = max(silence_ns_max, START_UP_NS)
         if now - max(self._started_at, heartbeat_at) > silence_ns_max:
-            log.error("actor gives no sign of life", name=self.name, pid=self.child.pid)
+            log.error("actor gives no sign of life; it is killed and started again", name=self.name, pid=self.child.pid)
             self.child.signal(signal.SIGKILL)
 
     def _ended(self, _: Child, code: int) -> None:

@@ -1,4 +1,5 @@
-"""A child of the engine that only looks on: it serves metrics or the page.
+"""A child of the engine that only looks on: it serves metrics or the page, or sends
+notices.
 
 start ─► alive ─► died ─► delay ─► start …        until `stop`, or a mistake of the user's
 
@@ -26,9 +27,22 @@ log = structlog.get_logger("supervisor")
 class Onlooker:
     """One such child, from the start of the run to its end."""
 
-    def __init__(self, name: str, command: Sequence[str], settings: EngineConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        settings: EngineConfig,
+        clock: Clock,
+        *,
+        descriptors: Sequence[int] = (),
+        end_s: float = 0.0,
+    ) -> None:
+        """`descriptors` are those that each life of the process inherits; `end_s` is what
+        its own end takes at most."""
         self.name = name
+        self._end_s = end_s
         self._command = command
+        self._descriptors = descriptors
         self._clock = clock
         self._delay = RestartDelay(settings.restart_delay_min_s, settings.restart_delay_max_s)
         self._child: Child | None = None
@@ -41,24 +55,25 @@ class Onlooker:
             return
         self._started_at = self._clock.mono_ns()
         try:
-            self._child = Child(self._command, (), self._ended, stdout=STDERR)
+            self._child = Child(self._command, self._descriptors, self._ended, stdout=STDERR)
         except OSError as error:
-            log.error("cannot be started; the engine goes on without it", name=self.name, reason=str(error))
+            log.error("onlooker cannot be started; the engine goes on without it", name=self.name, reason=str(error))
 
     async def stop(self, deadline_s: float) -> None:
-        """Stop the process for good."""
+        """Stop the process for good; it is killed when it has not ended by the deadline,
+        and had its own time."""
         self._stopping = True
         if self._child is not None:
-            await self._child.stop(deadline_s)
+            await self._child.stop(max(deadline_s, self._end_s))
 
     def _ended(self, _: Child, code: int) -> None:
         if self._stopping:
             return
         if code == EXIT_MISTAKE:
-            log.error("cannot run as it is configured; the engine goes on without it", name=self.name)
+            log.error("onlooker cannot run as it is configured; the engine goes on without it", name=self.name)
             return
         delay_s = self._delay.after_life(self._started_at, self._clock.mono_ns())
-        log.error("died", name=self.name, how=exit_text(code), restart_in_s=delay_s)
+        log.error("onlooker died", name=self.name, how=exit_text(code), restart_in_s=delay_s)
         asyncio.get_running_loop().call_later(delay_s, self.start)
 
 

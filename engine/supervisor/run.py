@@ -14,10 +14,12 @@ from typing import Any, Final
 
 import structlog
 
-from engine.config import Config, VenueConfig
+from engine.config import Config, NoticeTargetConfig, VenueConfig
 from engine.credentials import checked, hand_over, no_core_dumps, take_environment
 from engine.errors import ConfigError
 from engine.ledger_check import compare_with_ledger
+from engine.processes.notice_secrets import ENVIRONMENT, ENVIRONMENT_MEND, place_of_secret, take_variables
+from engine.processes.notice_secrets import hand_over as hand_over_secrets
 from engine.processes.pinning import check_cpus
 from engine.state_directory import default_state_dir, next_run
 from engine.strategy_host.loading import NamedStrategy
@@ -72,10 +74,12 @@ class Run:
         self._local: LocalVenue | None = None
         self._ready: VenueReady | None = None
         self._credentials_fd: int | None = None
+        self._notice_secrets_fd: int | None = None
         self._account: Account | None = None
 
     def begin(self, strategies: int) -> None:
-        """Take the name, start the local venue, and take the key out of the environment.
+        """Take the name, start the local venue, and take key and tokens out of the
+        environment.
 
         `strategies` is how many there will be. Raises ConfigError when an engine of this
         name runs, or this process may open too few files.
@@ -90,6 +94,8 @@ class Run:
             need_extra("plotly", "page", "page.port")
         ensure_descriptors(shards=config.feed.shards, strategies=strategies)
         self._directory.acquire()
+        if config.notices.targets:
+            self._notice_secrets_fd = _hand_over_notice_secrets(config.notices.targets)
         if self._plan is not None:
             self._local = LocalVenue(self.config.symbols, self._plan)
         elif self.config.trading.enabled:
@@ -107,7 +113,15 @@ class Run:
         self._account = self._make_account()
         is_local = self._ready is not None and not self._is_paper
         url = self._ready.public if self._ready is not None and is_local else self.config.venue.url
-        return Supervisor(self.config, url, strategies, self._directory, self._account, in_loop=in_loop)
+        return Supervisor(
+            self.config,
+            url,
+            strategies,
+            self._directory,
+            self._account,
+            in_loop=in_loop,
+            notice_secrets_fd=self._notice_secrets_fd,
+        )
 
     async def watch_venue(self, supervisor: Supervisor) -> None:
         """Stop the supervisor when the local venue ends; returns at once without one."""
@@ -146,12 +160,13 @@ class Run:
         return self._plan is not None and self._plan.kind == PAPER
 
     def end(self) -> None:
-        """End the local venue, forget the key, and give the name back."""
+        """End the local venue, forget key and tokens, and give the name back."""
         if self._local is not None:
             self._local.end()
-        if self._credentials_fd is not None:
-            os.close(self._credentials_fd)
-            self._credentials_fd = None
+        for fd in (self._credentials_fd, self._notice_secrets_fd):
+            if fd is not None:
+                os.close(fd)
+        self._credentials_fd = self._notice_secrets_fd = None
         self._directory.release()
 
     def _make_account(self) -> Account | None:
@@ -217,3 +232,18 @@ def _hand_over_environment() -> int:
     if credentials is not None:
         no_core_dumps()
     return hand_over(credentials)
+
+
+def _hand_over_notice_secrets(targets: Sequence[NoticeTargetConfig]) -> int:
+    """Take the secrets of these targets from the environment into a memfd for the process
+    that sends notices; returns its descriptor.
+
+    Raises ConfigError for a target whose secret is nowhere, or can be read by others.
+    """
+    places = {target.name: place_of_secret(target) for target in targets}
+    taken = take_variables(targets)
+    if taken:
+        no_core_dumps()
+    if exposed := [name for name, place in places.items() if place == ENVIRONMENT]:
+        log.warning("secrets of notices come from the environment", targets=exposed, mend=ENVIRONMENT_MEND)
+    return hand_over_secrets(taken)

@@ -63,6 +63,7 @@ from engine.strategy_host.thread import HostThread
 from engine.summary import build_summary
 from engine.supervisor.actor import Actor
 from engine.supervisor.callback_watch import CallbackWatch, Watched, WatchThread
+from engine.supervisor.notices import Notices
 from engine.supervisor.onlooker import onlookers
 from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.trading import Account, Trading, histogram_segment
@@ -152,9 +153,12 @@ class Supervisor:
         account: Account | None = None,
         *,
         in_loop: bool = False,
+        notice_secrets_fd: int | None = None,
     ) -> None:
         """`account` is what to trade on; None for an engine that only watches. `in_loop`
-        runs the strategies on the loop that runs `run`, instead of in a thread."""
+        runs the strategies on the loop that runs `run`, instead of in a thread.
+        `notice_secrets_fd` has what the environment held for the targets of notices; None
+        where there is no target."""
         self._config = config
         self._in_loop = in_loop
         self._url = url
@@ -251,6 +255,13 @@ class Supervisor:
         self._vitals = Vitals([actor.name for actor in self._actors], [hosted.name for hosted in self._hosted])
         self._warnings = warning_segment(ENGINE)
         self._onlookers = onlookers(config, self.clock)
+        self._notices = (
+            None
+            if notice_secrets_fd is None
+            else Notices(config, url, directory.control_path, notice_secrets_fd, self.clock)
+        )
+        if self._notices is not None:
+            self._onlookers.append(self._notices.onlooker)
         # What other processes can look at, and how this one sees the same.
         own = (self._host_counters, self._vitals.segment, self._warnings)
         self._segments = {segment.fd: segment for segment in (*own, *latency.values())}
@@ -377,6 +388,9 @@ class Supervisor:
             self._segments |= {segment.fd: segment for segment in segments}
         warnings = [actor.warnings_segment for actor in self._actors]
         self._segments |= {segment.fd: segment for segment in warnings}
+        notices = self._notices
+        if notices is not None:
+            self._segments[notices.segment.fd] = notices.segment
         supervisor = SupervisorMap(
             pid=os.getpid(),
             name=self._config.name,
@@ -389,7 +403,8 @@ class Supervisor:
             warnings=[self._warnings.fd, *(segment.fd for segment in warnings)],
         )
         names = [hosted.name for hosted in self._hosted]
-        return RunMap(shards, names, self._host_counters.fd, latency, trading, supervisor)
+        told = None if notices is None else notices.mapped
+        return RunMap(shards, names, self._host_counters.fd, latency, trading, supervisor, told)
 
     def _count(self, now: MonoNs) -> None:
         held_up = self._trading.commands_held_up if self._trading is not None else 0

@@ -36,7 +36,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 # The modules that log, each under its own name; `FRAMES` are the raw frames of connections.
 FRAMES: Final = "frames"
 MODULES: Final = (
-    "actor", "control_socket", "core", "engine", FRAMES, "history", "key_lock", "link", "metrics", "order_resolver",
+    "actor", "control_socket", "core", "engine", FRAMES, "history", "key_lock", "link", "metrics", "notices",
+    "order_resolver",
     "order_router", "page", "preflight", "private_feed", "program", "public_feed", "replay", "rest", "ring", "server",
     "strategy", "strategy_host", "supervisor", "tokens", "view", "websocket",
 )  # fmt: skip
@@ -101,7 +102,9 @@ def configure_log(
     lines.setFormatter(_RedactedLines(f"%(levelname)s {actor} %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[lines])
     sys.excepthook = _show_uncaught
-    threading.excepthook = lambda it: _show_uncaught(it.exc_type, it.exc_value, it.exc_traceback)
+    # These may come again and again, so they pass the limit of all lines.
+    threading.excepthook = _log_of_thread
+    sys.unraisablehook = _log_unraisable
 
 
 class _NamedLogger(structlog.WriteLogger):
@@ -282,6 +285,7 @@ class LineWriter:
             self._stream.flush()
 
 
+_uncaught = structlog.get_logger("actor")
 # Of this process; None before `configure_log`.
 _writer: LineWriter | None = None
 
@@ -339,6 +343,21 @@ class _RedactedLines(logging.Formatter):
 def _show_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
     if not issubclass(kind, SystemExit):
         write_line(redact("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _log_of_thread(raised: threading.ExceptHookArgs) -> None:
+    if not issubclass(raised.exc_type, SystemExit):
+        name = "" if raised.thread is None else raised.thread.name
+        _uncaught.error("a thread raised", thread=name, error=repr(raised.exc_value), exc_info=raised.exc_value)
+
+
+def _log_unraisable(raised: "sys.UnraisableHookArgs") -> None:
+    """What a destructor or a callback of another library raises, where nobody can catch it."""
+    where = raised.err_msg or "Exception ignored in"
+    _uncaught.error(
+        "an error that nobody can catch", place=f"{where} {raised.object!r}", error=repr(raised.exc_value),
+        exc_info=raised.exc_value,
+    )  # fmt: skip
 
 
 def _name_actor(actor: str) -> structlog.types.Processor:

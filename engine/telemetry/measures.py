@@ -242,6 +242,22 @@ CHILD: Final = (
     Measure("restarts", "How often it was started again after it had died."),
 )
 WATCHED: Final = (Measure("hung", "Callbacks that had not returned after half a second."),)
+# Of the process that sends notices.
+NOTICES: Final = (
+    _SIGN_OF_LIFE,
+    Measure("lives", "How often the process that sends notices was started."),
+    Measure("reports_missed", "Reports of orders that were overwritten before it read them."),
+)
+# Of each target of notices.
+NOTICE_TARGET: Final = (
+    Measure("notices", "Notices of events that the target wants."),
+    Measure("told", "Of them, those that are in messages which it took, as a line or in a number."),
+    Measure("summed", "Of those, the ones that were told in a number only, because too many came at once."),
+    Measure("lost", "Notices that it was not told: it refused their message, or did not take it in time."),
+    Measure("waiting", "Notices that wait to be told.", "level"),
+    Measure("messages", "Messages that it took."),
+    Measure("failures", "Attempts to send one that failed, or were refused."),
+)
 
 # What each latency measures: from, to.
 WIRE_LATENCIES: Final = {

@@ -61,10 +61,11 @@ class WarningRing:
 
 def last_warnings(memory: Memory) -> list[Warned]:
     """What the ring of a process holds, oldest first."""
-    return [_warned(record) for record in Subscriber(memory, OLDEST).poll_many(WARNINGS_KEPT)]
+    return [read_warning(record) for record in Subscriber(memory, OLDEST).poll_many(WARNINGS_KEPT)]
 
 
-def _warned(record: bytes) -> Warned:
+def read_warning(record: bytes) -> Warned:
+    """What a record of a warning ring says."""
     at, is_error = _HEAD.unpack_from(record)
     text = record[_HEAD.size :].rstrip(b"\0").decode(errors="ignore")
     return Warned(WallNs(at), "error" if is_error else "warning", text)

@@ -28,6 +28,9 @@ CALM = ("--venue", "local", "--venue-options", "--rate 100")
 CAPTURES = Path(__file__).parents[1] / "data" / "kraken"
 ANSWER_S_MAX = 5.0  # of a question to an engine, which may stand still
 
+# A target of notices that nobody listens at: the figures about it are there all the same.
+NOBODY_TOLD = '[[notices.target]]\nname = "nobody"\nkind = "webhook"\nurl = "http://127.0.0.1:9/hook"\n'
+
 COMMANDS = ForkedCommands()
 Process = ForkedProcess | subprocess.Popen[str]
 ENGINE = (sys.executable, "-P", "-m", "engine")

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.metrics.families import families
-from tests.integration.rig import CALM, Engines
+from tests.integration.rig import CALM, NOBODY_TOLD, Engines
 from tests.waiting import PATIENCE_S, eventually
 
 QUOTER = Path(__file__).parents[2] / "engine" / "strategy" / "examples" / "quoter.py"
@@ -37,7 +37,9 @@ def scrape(url: str) -> dict[tuple[str, ...], float]:
 
 def test_a_run_tells_its_metrics(engines: Engines):
     """Counts lie between two statuses; every family is one of the reference; it ends with the engine."""
-    engine = engines.start(*CALM, "--metrics", 0, "--strategy", QUOTER)
+    config = engines.folder / "engine.toml"
+    config.write_text(NOBODY_TOLD)
+    engine = engines.start(config, *CALM, "--metrics", 0, "--strategy", QUOTER)
     url = address_of(engines)
     before = engine.wait_for(
         lambda s: s["fills"] and s["positions"] and s["trading"]["rate"]["counts"],
@@ -57,6 +59,7 @@ def test_a_run_tells_its_metrics(engines: Engines):
     between("latency_seconds_count", "wire_to_on_book", of=lambda s: s["latency_us"]["wire_to_on_book"]["count"])
     between("latency_seconds_count", "ack", of=lambda s: s["latency_us"]["ack"]["count"])
     between("public_feed_frames_total", "public_feed-0", of=lambda s: s["feeds"]["public_feed-0"]["frames"])
+    between("notices_target_notices_total", "nobody", of=lambda s: s["notices"]["nobody"]["notices"])
     known = {family.name for family in families()}
     assert {re.sub("_(bucket|sum|count)$", "", name) if name not in known else name for name, *_ in seen} <= known
     assert {name for name, *_ in seen} >= {f.name for f in families() if f.type != "histogram"} - {

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from engine.errors import ConfigError
@@ -114,3 +115,27 @@ def test_what_is_no_answer_is_said_to_be_none(tmp_path: Path, answer: bytes):
         ask(tmp_path / "control", {"command": "status"})
     replying.join()
     listening.close()
+
+
+def test_a_loop_that_ends_while_an_answer_is_awaited_says_nothing(tmp_path: Path):
+    """Python 3.11 tells of the canceled task with a traceback."""
+    loose: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: loose.append(context))
+        asked = asyncio.Event()
+
+        async def wait(_: Any) -> dict[str, Any]:
+            asked.set()
+            await asyncio.Event().wait()
+            return {}
+
+        server = await serve_control(tmp_path / "control", {"wait": wait})
+        client.connect(str(tmp_path / "control"))
+        client.send(b'{"command":"wait"}\n')
+        await asked.wait()
+        server.close()
+
+    with socket.socket(socket.AF_UNIX) as client, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+    assert loose == []

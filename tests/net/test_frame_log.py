@@ -25,8 +25,8 @@ def test_frames_of_both_ways_are_written(run):
                     assert rig.connection.send(b'{"method":"subscribe","params":{"token":"WW91ciBhdXRo"}}')
         frames = [(line["event"], line["frame"]) for line in logs if "frame" in line]
         assert frames == [
-            ("received", '{"channel":"status"}'),
-            ("sent", '{"method":"subscribe","params":{"token":"[redacted]"}}'),
+            ("frame received", '{"channel":"status"}'),
+            ("frame sent", '{"method":"subscribe","params":{"token":"[redacted]"}}'),
         ]
 
     run(scenario())
@@ -43,4 +43,4 @@ def test_what_is_beyond_the_rate_is_counted():
         frame_log.sent(b"y")
 
     assert len(logs) == LINES_PER_S_MAX + 1
-    assert (logs[-1]["event"], logs[-1]["left_out"]) == ("sent", 7)
+    assert (logs[-1]["event"], logs[-1]["left_out"]) == ("frame sent", 7)

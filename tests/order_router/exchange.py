@@ -141,9 +141,11 @@ class Exchange:
         self._set(order)
         self._on_fact(self._order_fact(order, "new"))
 
-    def place(self, symbol: str, side: str, qty: str, price: str, cl_ord_id: str | None = None) -> str:
+    def place(
+        self, symbol: str, side: str, qty: str, price: str, cl_ord_id: str | None = None, userref: int | None = None
+    ) -> str:
         """Another program of the account's places an order; returns Kraken's id."""
-        row = {"side": side, "qty": qty, "price": price, "cl_ord_id": cl_ord_id}
+        row = {"side": side, "qty": qty, "price": price, "cl_ord_id": cl_ord_id, "userref": userref}
         order = self._add(symbol, row, WallNs(self._at + NS_PER_S))
         assert not isinstance(order, str)
         return order.order_id
@@ -271,9 +273,9 @@ class Exchange:
         order = self._lives[trade.order_id][-1][1]
         return ExecutionFact(
             exec_type="trade", order_id=trade.order_id, timestamp=trade.at, cl_ord_id=order.cl_ord_id,
-            symbol=order.symbol, side=order.side, exec_id=trade.exec_id, trade_id=trade.number, last_qty=trade.qty,
-            last_price=trade.price, cost=trade.qty * trade.price, liquidity="m", fees=(Fee("USD", D("0.1")),),
-            is_snapshot=is_snapshot,
+            order_userref=order.userref, symbol=order.symbol, side=order.side, exec_id=trade.exec_id,
+            trade_id=trade.number, last_qty=trade.qty, last_price=trade.price, cost=trade.qty * trade.price,
+            liquidity="m", fees=(Fee("USD", D("0.1")),), is_snapshot=is_snapshot,
         )  # fmt: skip
 
     def _end_fact(self, order: ExchangeOrder) -> ExecutionFact:

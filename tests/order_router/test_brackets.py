@@ -219,7 +219,7 @@ def test_a_stop_is_put_back_after_a_halt_in_between():
     world.run(SOON_NS)
 
     assert world.open_exits() == STOPPED
-    assert not world.rig.core.brackets.is_unprotected
+    assert world.rig.core.brackets.unprotected == []
 
 
 @pytest.mark.parametrize("what", ["cancel", "cancel_all", "person"])

@@ -7,12 +7,13 @@ from decimal import Decimal
 
 import pytest
 
+from engine.order_router.core.lookup.closing_orders import PATIENCE_NS
 from engine.orders.intent import Conditional
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import Cancel, Submit
 from engine.units import NS_PER_S, MonoNs
 from tests.order_router.rig import SETTINGS, STRATEGY
-from tests.order_router.world import World
+from tests.order_router.world import Way, World
 from tests.orders.rig import limit
 
 CHECKED_NS = SETTINGS.open_orders_check_ns + 2 * NS_PER_S
@@ -34,10 +35,10 @@ def world_with_order(**intent):
 
 def lose(world, *happenings):
     """What happens is told by nobody, and no number shows it."""
-    world.loses_facts = True
+    world.loses = lambda fact: True
     for happen, *given in happenings:
         happen(*given)
-    world.loses_facts = False
+    world.loses = lambda fact: False
 
 
 def closing_orders(world):
@@ -141,6 +142,94 @@ def test_a_closing_order_of_a_gap_is_found(end, tells_trades):
     assert (found.strategy, found.order_id, found.state) == (STRATEGY, closing.order_id, expected[end])
     assert position(world) == (0 if end == "filled" else 1)
     assert sorted(world.fills_told) == sorted(world.exchange.trades)
+
+
+def test_a_closing_order_whose_fill_the_snapshot_tells_is_asked_for_by_its_id():
+    """Kraken names it: a position is right two seconds later, without a call for history."""
+    world, order = world_with_order(conditional=CLOSE)
+    world.cut_feed()
+    world.exchange.fill(order.order_id, Decimal(1))
+    world.exchange.fill(world.exchange.orders[-1].order_id, Decimal(1))
+    world.connect_feed()
+    world.run(PATIENCE_NS + NS_PER_S)
+
+    assert position(world) == 0
+    assert sorted(world.fills_told) == sorted(world.exchange.trades)
+    assert "ClosedOrders" not in world.exchange.called
+    assert "QueryTrades" not in world.exchange.called
+
+
+@pytest.mark.parametrize("are_filled", [True, False])
+def test_closing_orders_of_several_parents_are_asked_for_together(are_filled):
+    """One gap, five brackets filled in it: not a call for each, as long as none is for history."""
+    world, order = world_with_order(conditional=CLOSE)
+    parents = [order]
+    for number in range(4):
+        key = f"quoter000000000{number:02d}x"
+        world.ask(Submit(STRATEGY, key, limit("buy", "1", "95", conditional=CLOSE), world.clock.mono_ns(), MonoNs(0)))
+        world.run(NS_PER_S)
+        parents.append(world.exchange.orders[-1])
+    world.loses = lambda fact: fact.ord_ref_id is not None
+    if are_filled:
+        world.cut_feed()
+    for parent in parents:
+        world.exchange.fill(parent.order_id, Decimal(1))
+        if are_filled:
+            world.exchange.fill(world.exchange.orders[-1].order_id, Decimal(1))
+    before = dict(world.exchange.called)
+    world.connect_feed()
+    world.run(PATIENCE_NS + 2 * NS_PER_S)
+    called = {name: count - before.get(name, 0) for name, count in world.exchange.called.items()}
+
+    assert position(world) == (0 if are_filled else 5)
+    assert not world.rig.core.blotter.unclosed()
+    assert "ClosedOrders" not in called
+    assert called["QueryOrders"] <= 3
+    assert called.get("OpenOrders", 0) == (0 if are_filled else 1)
+
+
+def test_a_fill_under_the_userref_of_our_order_that_is_no_closing_order_is_nobodys():
+    """Another program has used the number: the order of that fill is not taken, nor its fill."""
+    world, order = world_with_order(conditional=CLOSE)
+    userref = world.rig.core.blotter.get(KEY).userref
+    world.cut_feed()
+    world.exchange.makes_closing_orders = False
+    world.exchange.fill(order.order_id, Decimal(1))
+    other = world.exchange.place("BTC/USD", "sell", "1", "110", userref=userref)
+    world.exchange.fill(other, Decimal(1))
+    world.connect_feed()
+    world.run(LAG_NS)
+
+    assert world.rig.core.blotter.find(other) is None
+    assert position(world) == 1
+
+
+@pytest.mark.parametrize("reconnects_s", [2, 5, 8])
+@pytest.mark.parametrize("tells_trades", [True, False])
+def test_calls_for_history_have_their_turn_while_cheaper_ones_would_take_all_there_is(tells_trades, reconnects_s):
+    """A poor key, and each second another order in doubt: closing orders and what became of orders are known all the
+    same, after a time that the key's counter allows.
+    """
+    world, order = world_with_order(conditional=CLOSE)
+    world.exchange.trades_told = 50 if tells_trades else 0
+    in_doubt = []
+    for second in range(150):
+        key = f"quoter00000001{second:04d}"
+        in_doubt.append(key)
+        world.intents.add(key)
+        world.way = Way(["add_order"], there_ns=None)
+        world.ask(Submit(STRATEGY, key, limit("buy", "1", "90"), world.clock.mono_ns(), MonoNs(0)))
+        world.run(NS_PER_S)
+        if second % reconnects_s == 0:
+            world.cut_feed()
+            if second == 40:
+                world.exchange.fill(order.order_id, Decimal(1))
+                world.exchange.fill(world.exchange.orders[-1].order_id, Decimal(1))
+            world.connect_feed()
+        if second == 40 + (25 if tells_trades else 70):
+            assert sorted(world.fills_told) == sorted(world.exchange.trades)
+
+    assert not [key for key in in_doubt[:-80] if not world.is_settled(key)]
 
 
 def test_several_closing_orders_of_one_parent_are_found_by_a_router_that_begins_after_the_gap():

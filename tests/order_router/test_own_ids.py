@@ -82,10 +82,10 @@ def test_an_open_order_of_another_program_has_it():
 def test_an_open_order_that_nobody_told_has_it(way, side):
     """Kraken says so, or its answer is lost: nothing of that order becomes ours."""
     world = World(replace(SETTINGS, open_orders_check_ns=0))
-    world.loses_facts = True
+    world.loses = lambda fact: True
     placed = world.exchange.place("BTC/USD", "buy", "2", "90", cl_ord_id=OWN)
     world.run(70 * NS_PER_S)  # before ours was sent
-    world.loses_facts = False
+    world.loses = lambda fact: False
     world.way = way
     ask(world, side=side, price="95" if side == "buy" else "105")
     world.run(PATIENCE_NS)

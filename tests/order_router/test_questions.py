@@ -146,13 +146,13 @@ class Rig:
         self.told.sent[key] = self.clock.mono_ns()
         self.questions.look_up(key, WallNs(now + deadline_ns))
 
-    def run(self, seconds: float, fails=lambda: False) -> None:
-        """Ask whatever is due, and let time pass."""
+    def run(self, seconds: float, fails=lambda: False, has_room=lambda question: True) -> None:
+        """Ask whatever is due, and let time pass; `has_room`: whether the key's counter has room for a question."""
         for _ in range(int(seconds * 10)):
             for next_question in (self.questions.next_truth, self.questions.next_look):
                 for _ in range(200):
                     question = next_question()
-                    if question is None:
+                    if question is None or not has_room(question):
                         break
                     if fails():
                         self.failures += 1
@@ -273,6 +273,64 @@ def test_fills_are_asked_for_twenty_a_call_whosever_they_are() -> None:
 
     assert rig.kraken.asked == ["OpenOrders", "ClosedOrders", "QueryTrades", "QueryTrades"]
     assert set(rig.told.fills.values()) == {1}
+
+
+def test_a_fill_that_the_executions_told_meanwhile_is_not_asked_for() -> None:
+    """A call for it waits for room in the key's counter: four points that others need."""
+    rig = Rig()
+    for key in ("unlisted", "changed"):
+        rig.send(key)
+        commit(rig.blotter, rig.blotter.on_acknowledged(key, f"O{key}", rig.clock.wall_ns()))
+        rig.kraken.add(key, rig.clock.wall_ns() - 1, rig.clock.wall_ns(), trades=1, status="closed")
+    rig.told.unbroken_since = rig.clock.mono_ns()
+    rig.clock.advance(LAG_NS)
+    rig.questions.reconcile(["unlisted"])
+    rig.questions.settle("changed")
+    rig.clock.advance(LAG_NS)
+    for next_question in (rig.questions.next_truth, rig.questions.next_look):
+        question = next_question()
+        question.take(rig.kraken.answer(question))
+    for key in ("unlisted", "changed"):
+        fill = replace(_fill(f"T{key}0"), order_id=f"O{key}", last_qty=Decimal("0.1"), last_price=Decimal(1))
+        commit(rig.blotter, rig.blotter.on_execution(fill, lambda _: None, AT))
+    rig.run(1)
+
+    assert rig.kraken.asked == ["QueryOrders", "QueryOrders"]
+    assert rig.told.accounted == ["unlisted"]
+    assert rig.told.fills == {"unlisted": 0, "changed": 0}
+
+
+def test_orders_in_doubt_that_wait_for_room_share_a_call_for_open_orders() -> None:
+    """Whether or not their looks end with it."""
+    rig = Rig()
+    rig.send("before")
+    rig.clock.advance(NS_PER_S)
+    rig.told.unbroken_since = rig.clock.mono_ns()
+    rig.clock.advance(NS_PER_MS)
+    rig.send("after")
+    rig.told.heard_until = rig.clock.mono_ns() + 60 * NS_PER_S
+    rig.run(5, has_room=lambda question: False)
+    rig.run(2)
+
+    assert rig.kraken.asked == ["OpenOrders", "ClosedOrders"]
+    assert sorted(rig.told.absent_keys) == ["after", "before"]
+
+
+def test_orders_in_doubt_that_wait_for_history_share_its_pages() -> None:
+    """Two looks at open orders, a while apart, while the key's counter has no room for history: one page is enough."""
+    rig = Rig()
+    for key in ("first", "second"):
+        rig.send(key)
+        rig.kraken.add(key, rig.clock.wall_ns() + 1, rig.clock.wall_ns() + 2)
+        rig.clock.advance(NS_PER_S)
+    rig.told.unbroken_since = rig.clock.mono_ns()
+    rig.run(12, has_room=lambda question: question.request.name == "OpenOrders")
+    waited_for = list(rig.kraken.asked)
+    rig.run(1)
+
+    assert waited_for == ["OpenOrders"] * 2
+    assert rig.kraken.asked == [*waited_for, "ClosedOrders"]
+    assert sorted(rig.told.found_keys) == ["first", "second"]
 
 
 def test_what_trading_waits_for_is_asked_beside_the_rest() -> None:

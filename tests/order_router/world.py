@@ -106,8 +106,8 @@ class World:
         # Do the trading connection and the private feed's come up when a router begins?
         self.is_trading_reachable = self.is_feed_reachable = is_private_reachable
         self.has_rest = True
-        # Are messages of the executions lost, and no gap shows it?
-        self.loses_facts = False
+        # Which messages of the executions are lost, and no gap shows it.
+        self.loses: Callable[[ExecutionFact], bool] = lambda fact: False
         self._heard_at = 0
         self._feed_epoch = self._trading_epoch = 0
         self._rest_under_way: dict[int, RestCall] = {}
@@ -367,7 +367,7 @@ class World:
             self._publish(FeedLost(reason, trouble=trouble))
 
     def _on_fact(self, fact: ExecutionFact) -> None:
-        if self.has_feed and not self.loses_facts:
+        if self.has_feed and not self.loses(fact):
             self._heard_at = self.clock.mono_ns()
             self._tell(LATENCY_NS, msgspec.structs.replace(fact, received_at=self.clock.mono_ns()))
 

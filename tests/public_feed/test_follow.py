@@ -184,6 +184,29 @@ def test_a_pair_that_kraken_does_not_know_leaves_its_place_to_another():
     assert story.states()[-1] == (2, "live")
 
 
+def test_a_pair_that_was_refused_and_is_wanted_again_at_once_is_asked_for_again():
+    """Between two looks of the feed at the table its row is what it was: Kraken is asked all the same."""
+    story = Story()
+
+    def ask() -> list[bytes]:
+        story.market.clock.advance(NS_PER_S)
+        story.market.look_at_table()
+        return [request for request in story.market.session.to_send() if b"SOX" in request]
+
+    story.followed.subscribe("program", "SOX/USD", None)
+    asked = ask()
+    for request in asked:
+        story.market.take(error(request, "Currency pair not supported SOX/USD", "SOX/USD"))
+    assert story.followed.refuse("SOX/USD", lambda: None)
+    story.followed.subscribe("program", "SOX/USD", None)
+    again = ask()
+    for request in again:
+        story.market.take(error(request, "Currency pair not supported SOX/USD", "SOX/USD"))
+
+    assert len(asked) == len(again) > 0
+    assert len(story.market.refusals) == 2 * len(asked)
+
+
 def test_rest_is_not_asked_for_what_nobody_follows():
     """And a pair that nobody follows makes no source look bad."""
     story = Story(sources=SourceSettings(book_symbols=(SOL, "ETH/USD"), compare_ns=0), symbols=("BTC/USD", "ETH/USD"))

@@ -10,17 +10,30 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from typing import TextIO
 
 from engine.native import IS_NATIVE, PORTABLE_VARIABLE
+from engine.venue.market.listing import LISTED_MAX
 from tests.simulate.faults import FAULT_KINDS
-from tests.simulate.plants import PLANTS, plant
-from tests.simulate.simulation import DAY_S, Outcome, simulate
+from tests.simulate.market_day import MARKET_DAY_S
+from tests.simulate.plants import OF_MARKET, PLANTS, plant
+from tests.simulate.simulation import DAY_S, Outcome, simulate, simulate_market
 
 
-def run_seed(seed: int, faults: frozenset[str], day_s: float, orders_per_s: float | None, planted: str) -> Outcome:
+def run_seed(
+    seed: int,
+    faults: frozenset[str],
+    day_s: float,
+    orders_per_s: float | None,
+    planted: str,
+    pairs: int = 0,
+    story: TextIO | None = None,
+) -> Outcome:
     """One seed, in whatever process."""
     with plant(planted):
-        return simulate(seed, faults, day_s=day_s, orders_per_s=orders_per_s)
+        if pairs:
+            return simulate_market(seed, pairs, day_s=day_s, story=story)
+        return simulate(seed, faults, day_s=day_s, orders_per_s=orders_per_s, story=story)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -29,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="N", help="this one alone")
     parser.add_argument("--faults", default="all", metavar="KINDS",
                         help=f"all, none, or some of: {', '.join(sorted(FAULT_KINDS))}")  # fmt: skip
-    parser.add_argument("--day", type=float, default=DAY_S, metavar="S", help=f"seconds of a day ({DAY_S:g})")
+    parser.add_argument("--day", type=float, metavar="S", help=f"seconds of a day ({DAY_S:g})")
+    parser.add_argument("--pairs", type=int, default=0, metavar="N", help="a day of quiet and bursts at so many pairs "
+                        f"instead: feeds alone, without faults ({MARKET_DAY_S:g} s)")  # fmt: skip
     parser.add_argument("--orders", type=float, metavar="PER_S", help="orders a second; drawn from the seed by default")
     parser.add_argument("--trace", action="store_true", help="with --seed: tell the story")
     parser.add_argument(
@@ -56,20 +71,22 @@ def main(arguments: list[str] | None = None) -> int:
         faults = frozenset(options.faults.split(","))
         if unknown := faults - FAULT_KINDS:
             parser.error(f"--faults {','.join(sorted(unknown))}: choose from {', '.join(sorted(FAULT_KINDS))}")
-    if options.plant and options.plant not in (*PLANTS, "each"):
-        parser.error(f"--plant {options.plant}: choose from {', '.join(sorted(PLANTS))}")
+    planted = OF_MARKET if options.pairs else PLANTS
+    if options.plant and options.plant not in (*planted, "each"):
+        parser.error(f"--plant {options.plant}: choose from {', '.join(sorted(planted))}")
+    if not 0 <= options.pairs <= LISTED_MAX:
+        parser.error(f"--pairs {options.pairs}: the venue lists up to {LISTED_MAX}")
+    if options.day is None:
+        options.day = MARKET_DAY_S if options.pairs else DAY_S
     if options.plant and IS_NATIVE:  # some bugs are planted in the portable implementation
         given = sys.argv[1:] if arguments is None else arguments
         command = [sys.executable, "-m", "tests.simulate", *given]
         os.execve(sys.executable, command, os.environ | {PORTABLE_VARIABLE: "1"})
     if options.seed is not None:
-        if options.trace:
-            with plant(options.plant):
-                outcome = simulate(
-                    options.seed, faults, day_s=options.day, orders_per_s=options.orders, story=sys.stdout
-                )
-        else:
-            outcome = run_seed(options.seed, faults, options.day, options.orders, options.plant)
+        story = sys.stdout if options.trace else None
+        outcome = run_seed(
+            options.seed, faults, options.day, options.orders, options.plant, pairs=options.pairs, story=story
+        )
         if outcome.violation:
             _say(outcome)
         print(f"seed {outcome.seed}: {outcome.steps} steps, hash {outcome.digest}, {outcome.counts}")
@@ -86,8 +103,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _each_plant(seeds: range, faults: frozenset[str], options: argparse.Namespace) -> int:
     """A table: how many seeds each planted bug took to be found, and what found it."""
     missed = 0
-    for name in sorted(PLANTS):
-        work = partial(run_seed, faults=faults, day_s=options.day, orders_per_s=options.orders, planted=name)
+    for name in sorted(OF_MARKET if options.pairs else PLANTS):
+        work = partial(
+            run_seed, faults=faults, day_s=options.day, orders_per_s=options.orders, planted=name, pairs=options.pairs
+        )
         with ProcessPoolExecutor(options.jobs) as pool:
             outcomes = pool.map(work, seeds)
             found = next(((number, each) for number, each in enumerate(outcomes, 1) if each.violation), None)
@@ -100,7 +119,14 @@ def _each_plant(seeds: range, faults: frozenset[str], options: argparse.Namespac
 def _many(seeds: range, faults: frozenset[str], options: argparse.Namespace) -> int:
     began = time.perf_counter()
     done = violated = steps = 0
-    work = partial(run_seed, faults=faults, day_s=options.day, orders_per_s=options.orders, planted=options.plant)
+    work = partial(
+        run_seed,
+        faults=faults,
+        day_s=options.day,
+        orders_per_s=options.orders,
+        planted=options.plant,
+        pairs=options.pairs,
+    )
     with ProcessPoolExecutor(options.jobs) as pool:
         for outcome in pool.map(work, seeds, chunksize=4 if len(seeds) > 50 else 1):
             done += 1

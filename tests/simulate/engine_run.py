@@ -5,27 +5,32 @@ goes on until it has settled the orders, and the next run finds its journal.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Final
 
 from engine.kraken.public.session import PublicSettings
+from engine.records import FeedState
 from engine.ring import Subscriber
 from engine.strategy.orders import Order
+from engine.strategy_host.followed_pairs import FollowedPairs
 from engine.strategy_host.host import StrategyHost
 from engine.strategy_host.hosted_strategy import HostedStrategy, HostLimits, wire_latency
 from engine.strategy_host.order_client import OrderPorts
 from engine.telemetry import new_counters
-from engine.topology import plan_shards, strategy_counter_names
+from engine.topology import ALL_CHANNELS, Channel, plan_shards, strategy_counter_names
 from engine.units import NS_PER_MS, NS_PER_US
 from tests.simulate.feeds import SimFeed
-from tests.simulate.kernel import Kernel, Process, SimClock
+from tests.simulate.kernel import Kernel, Process, SimClock, Violation
 from tests.simulate.orders import OrderRings, SimPrivateFeed, SimRouter, World
-from tests.simulate.strategies import SimStrategy
+from tests.simulate.strategies import Mistake, SimStrategy
 from tests.simulate.venue import SimVenue
 
 CANDLES_MIN: Final = (1, 5, 1440)  # that the feeds make of their trades
-COUNT_NS: Final = 50 * NS_PER_MS  # the runner's RECHECK_NS
+# Between two looks that the host takes by time alone; the runner's RECHECK_NS is a quarter.
+COUNT_NS: Final = 200 * NS_PER_MS
 WAKE_NS_MAX: Final = 200 * NS_PER_US
+ADDED_MAX: Final = 2  # pairs that may be subscribed at run time
 
 
 NEXT_SEQUENCE: Any = Subscriber.next_sequence  # the attribute of either implementation
@@ -86,6 +91,7 @@ class SimHost:
         symbols: Sequence[str],
         feeds: Sequence[SimFeed],
         ports: Callable[[str], OrderPorts | None],
+        followed: FollowedPairs,
     ) -> None:
         self._kernel, self.process, self._rng = kernel, process, rng
         rings = [feed.shard.ring_name for feed in feeds]
@@ -103,17 +109,26 @@ class SimHost:
                 first_sequence=1,
                 order_ports=ports(strategy.name),
                 counters=self.counters,
+                followed=followed,
             )
             for strategy in strategies
         ]
         for hosted in self.hosted:
             for feed, source in zip(hosted._feeds, feeds, strict=True):
                 feed.subscriber = CountingSubscriber(source.ring, 1)
+            hosted.callback_failed = partial(self._failed, hosted.name, hosted.callback_failed)  # type: ignore[method-assign]
         self.host = StrategyHost(self.hosted, self.counters, clock)
         self.host.wake_with(self.wake)
         self._is_scheduled = False
         self._timer_at = 0
         self.has_started = False
+
+    def _failed(
+        self, name: str, count: Callable[..., None], callback: Callable[..., Any], error: BaseException
+    ) -> None:
+        if not isinstance(error, Mistake):
+            self._kernel.accuse("nothing raises", f"{name}.{callback.__name__}: {error!r}")
+        count(callback, error)
 
     def start(self) -> None:
         self._kernel.create_task(self._start())
@@ -181,6 +196,7 @@ class EngineRun:
         settings: dict[str, int],
         ring_slots: int,
         conflate: bool,
+        changes_pairs: bool,
         told: Callable[[str, Order], None],
         after_router: Callable[[SimRouter], None],
     ) -> None:
@@ -203,14 +219,17 @@ class EngineRun:
                 ring_slots=ring_slots,
                 conflate=conflate,
                 wake=self._wake_host,
+                refused=self._feed_told,
             )
-            for shard in plan_shards(symbols, shard_count, CANDLES_MIN)
+            for shard in plan_shards(symbols, shard_count, CANDLES_MIN, ADDED_MAX)
         ]
+        self.followed = FollowedPairs([feed.followed for feed in self.feeds], ALL_CHANNELS)
         strategies = []
         for index in range(strategy_count):
             name = f"strategy{index}"
             strategy = SimStrategy(name, kernel, venue, self.process, kernel.rng(f"{name} of run {number}"), told)
             strategy.timer_s = timer_s
+            strategy.changes_pairs = changes_pairs
             strategies.append(strategy)
         names = [strategy.name for strategy in strategies]
         rings = OrderRings(names, self.process, world.account_slots)
@@ -223,6 +242,7 @@ class EngineRun:
             symbols,
             self.feeds,
             lambda name: rings.ports(name, number, self._wake_router),
+            self.followed,
         )
         self.router = SimRouter(
             world,
@@ -246,6 +266,14 @@ class EngineRun:
 
     def _router_worked(self) -> None:
         self._after_router(self.router)
+
+    def _feed_told(self, feed: SimFeed, symbol: str, advice: str) -> None:
+        """Kraken refuses a pair: what `Supervisor.feed_told` does, in the engine's process."""
+        self.process.after(0, self._refuse, feed, symbol, advice)
+
+    def _refuse(self, feed: SimFeed, symbol: str, advice: str) -> None:
+        if not feed.was_live(symbol):
+            self.followed.refuse(symbol, lambda: [it.tell_refused(symbol, advice) for it in self.host.hosted] and None)
 
     def start(self) -> None:
         """Everything begins."""
@@ -272,8 +300,15 @@ class EngineRun:
     def check_at_rest(self, venue: SimVenue) -> None:
         """What holds once nothing goes wrong any more and time has passed."""
         for feed in self.feeds:
-            for index, symbol in enumerate(feed.shard.symbols):
-                venue.check_book_now(symbol, feed.observer.board_of(index))
+            for index, row in enumerate(feed.table.rows):
+                if Channel.BOOK in row.channels:
+                    venue.check_book_now(row.symbol, feed.observer.board_of(index))
+                elif row.symbol and feed.observer.state_of(index, row.symbol) is not FeedState.UNSUBSCRIBED:
+                    raise Violation("what nobody follows is unsubscribed", row.symbol)
+        rows = [row for feed in self.feeds for row in feed.table.rows if row.symbol]
+        venue.check_subscribed({row.symbol: row.channels for row in rows})
         for hosted in self.host.hosted:
-            for symbol, book in hosted.context.books.items():
-                venue.check_strategy_book(hosted.name, symbol, book, hosted.context.states[symbol])
+            for symbol, channels in hosted.context.channels.items():
+                if Channel.BOOK in channels:
+                    book, state = hosted.context.books[symbol], hosted.context.states[symbol]
+                    venue.check_strategy_book(hosted.name, symbol, book, state)

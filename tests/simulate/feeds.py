@@ -9,8 +9,9 @@ from random import Random
 from typing import Final
 
 from engine.kraken.public.session import PublicSession, PublicSettings
+from engine.processes.pair_table import PairTable, PairTableWriter, pair_table_bytes
 from engine.public_feed.feed import PublicFeed, announce_stale, settle_dead
-from engine.public_feed.process import PAIR_PATIENCE_NS, WORK_INTERVAL_S
+from engine.public_feed.process import PAIR_PATIENCE_NS, WORK_INTERVAL_S, Follower
 from engine.records import FeedState, Kind, pair_index_of, state_of
 from engine.ring import (
     BoardReader,
@@ -22,10 +23,11 @@ from engine.ring import (
     format_ring,
     ring_bytes,
 )
+from engine.strategy_host.followed_pairs import FollowedShard
 from engine.strategy_host.followed_ring import MarketPort
 from engine.supervisor.children import RestartDelay
 from engine.telemetry import new_counters
-from engine.topology import Shard, market_record_bytes
+from engine.topology import Shard, market_record_bytes, pair_counter
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 from tests.simulate.kernel import Kernel, Process, SimClock, Violation
 from tests.simulate.mortal import mortal
@@ -36,6 +38,7 @@ PUBLISH_LEVELS: Final = 10
 NOTICED_NS_MAX: Final = 5 * NS_PER_MS  # from a process's end to the supervisor's knowledge of it
 WORK_NS: Final = int(WORK_INTERVAL_S * NS_PER_S)
 POLL_RECORDS: Final = 512
+BOOK_TOP, FEED_STATE = int(Kind.BOOK_TOP), int(Kind.FEED_STATE)
 
 
 class SimFeed:
@@ -54,6 +57,7 @@ class SimFeed:
         ring_slots: int,
         conflate: bool,
         wake: Callable[[], None],
+        refused: Callable[["SimFeed", str, str], None],
     ) -> None:
         self.shard = shard
         self.process = Process(kernel, shard.actor_name)
@@ -62,15 +66,20 @@ class SimFeed:
         self._settings = settings
         self._conflate = conflate
         self._wake = wake
+        self._refused = refused
         record_bytes = market_record_bytes(PUBLISH_LEVELS)
         self.ring = bytearray(ring_bytes(record_bytes, ring_slots))
         format_ring(self.ring, record_bytes=record_bytes, slot_count=ring_slots)
         self.board = bytearray(board_bytes(record_bytes, shard.board_slots))
         format_board(self.board, record_bytes=record_bytes, slot_count=shard.board_slots)
         self.counters = new_counters(shard.counter_names)
-        self.port = MarketPort(shard, self.ring, self.board)
+        # Which pairs are followed: written by the engine's process, read by each feed and router.
+        self.table_memory = bytearray(pair_table_bytes(shard))
+        writer = PairTableWriter(self.table_memory, shard, shard.first_rows)
+        self.followed = FollowedShard(shard, writer, BoardReader(self.board))
+        self.table = PairTable(self.table_memory)
+        self.port = MarketPort(shard, self.ring, self.board, table=self.table)
         self.observer = RingObserver(self, venue)
-        self.refusals: list[tuple[str, str]] = []
         self.restarts = 0
         self.connection: SimConnection[object] | None = None
         self._delay = RestartDelay(0.1, 2.0)
@@ -95,10 +104,12 @@ class SimFeed:
             board_reader=BoardReader(self.board),
             counters=self.counters,
             clock=clock,
-            refused=lambda symbol, advice: self.refusals.append((symbol, advice)),
+            refused=lambda symbol, advice: self._refused(self, symbol, advice),
             conflate="burst" if self._conflate else "none",
             pair_patience_ns=PAIR_PATIENCE_NS,
         )
+        self._follower = Follower(feed, PairTable(self.table_memory))
+        self._follower.look()
         feed.on_start()
         self.connection = connection = SimConnection(
             self._kernel,
@@ -130,7 +141,13 @@ class SimFeed:
         self.feed.on_burst_end()
         self._told()
 
+    def was_live(self, symbol: str) -> bool:
+        """Whether the pair has had a snapshot in this run."""
+        index = next((index for index, row in enumerate(self.table.rows) if row.symbol == symbol), None)
+        return index is not None and self.counters.get(pair_counter(index, "snapshots")) > 0
+
     def _work(self) -> None:
+        self._follower.look()
         self.feed.do_work()
         self.process.after(WORK_NS, self._work)
         self._told()
@@ -159,9 +176,7 @@ class SimFeed:
         publisher = Publisher(self.ring)
         board, before = BoardWriter(self.board), BoardReader(self.board)
         settle_dead(self.shard, self.ring, board, before)
-        announce_stale(
-            self.shard, publisher, board, before, f"{self.shard.actor_name} died", now, self.shard.first_rows
-        )
+        announce_stale(self.shard, publisher, board, before, f"{self.shard.actor_name} died", now, self.table.rows)
         self._told()
         self.restarts += 1
         delay_ns = int(self._delay.after_life(self._began_at, now) * NS_PER_S)
@@ -178,34 +193,55 @@ class RingObserver:
         self._board = BoardReader(feed.board)
         self.published = 0
         self.books = 0
-        self.states = [FeedState.STALE] * len(feed.shard.symbols)
+        configured = len(feed.shard.symbols)
+        self.states = [FeedState.STALE] * configured
+        self.states += [FeedState.UNSUBSCRIBED] * (feed.shard.pairs_max - configured)
+        # The pair that each was told of: the place of one that Kraken refused is given to another.
+        self.told_of = [""] * feed.shard.pairs_max
 
     def board_of(self, index: int) -> bytes | None:
         """What the board has of a pair."""
         return self._board.read(index)
 
+    def symbol_of(self, index: int) -> str:
+        """The pair that has this place; empty when none has."""
+        rows = self._feed.table.rows
+        return rows[index].symbol if index < len(rows) else ""
+
+    def state_told(self, index: int, state: FeedState) -> None:
+        """Take what the feed says of a pair."""
+        self.states[index] = state
+        self.told_of[index] = self.symbol_of(index)
+
+    def state_of(self, index: int, symbol: str) -> FeedState:
+        """What the feed has said last of the pair that has this place."""
+        return self.states[index] if self.told_of[index] == symbol else FeedState.UNSUBSCRIBED
+
     def look(self) -> bool:
         """Take what is new, and say whether there was anything; Violation when a live book was never the venue's."""
-        published = self.published
+        published, touched = self.published, set()
         while records := self._subscriber.poll_many(POLL_RECORDS):
             self.published += len(records)
             for record in records:
                 kind = record[0]
-                if kind == Kind.BOOK_TOP:
+                if kind == BOOK_TOP:
                     index = pair_index_of(record)
+                    touched.add(index)
                     self.books += 1
                     if self.states[index] is not FeedState.LIVE:
-                        raise Violation("a book in doubt says so", f"{self._feed.shard.symbols[index]}: a book while "
+                        raise Violation("a book in doubt says so", f"{self.symbol_of(index)}: a book while "
                                         f"{self.states[index]}")  # fmt: skip
-                    self._venue.check_book(self._feed.shard.symbols[index], record)
-                elif kind == Kind.FEED_STATE:
-                    self.states[pair_index_of(record)] = state_of(record)
+                    self._venue.check_book(self.symbol_of(index), record)
+                elif kind == FEED_STATE:
+                    index = pair_index_of(record)
+                    touched.add(index)
+                    self.state_told(index, state_of(record))
         if self._subscriber.gap_count:
             raise Violation("the observer sees everything", f"{self._subscriber.gap_count} records lost")
-        is_news = self.published > published
-        if is_news or not self._feed.process.is_alive:  # dead, it may have left the board ahead of the ring
-            for index, symbol in enumerate(self._feed.shard.symbols):
-                top = self._board.read(index)
-                if top is not None and state_of(top) is FeedState.LIVE:
-                    self._venue.check_book(symbol, top)
-        return is_news
+        if not self._feed.process.is_alive:  # it may have left the board ahead of the ring
+            touched.update(range(len(self.states)))
+        for index in touched:
+            top = self._board.read(index)
+            if top is not None and state_of(top) is FeedState.LIVE:
+                self._venue.check_book(self.symbol_of(index), top)
+        return self.published > published

@@ -249,7 +249,7 @@ class Judge:
             differences = [each for each in differences if not each.startswith(TOLD_WORDS)]
         if differences:
             return "; ".join(differences[:3])
-        if core.brackets.is_unprotected:
+        if core.brackets.unprotected:
             return f"something held has no exit: {[bracket.key for bracket in core.blotter.brackets.values()]}"
         begun = self._positions_begun()
         for strategy in () if self._disk.has_lost else hosted:

@@ -11,16 +11,17 @@ ring, before a record goes to the journal, before a request leaves.
 
 import asyncio
 import hashlib
-import heapq
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final, TextIO
 
-from engine.units import NS_PER_S, MonoNs, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 BEGAN_WALL_NS: Final = 1_790_000_000 * NS_PER_S  # 2026-09-21: when every run begins
 BEGAN_MONO_NS: Final = 1_000 * NS_PER_S
+BEAT_NS: Final = 80 * NS_PER_MS
 TOLD_CHARS_MAX: Final = 600  # of one event, in the story
 EVENTS_AT_ONCE_MAX: Final = 200_000  # at one moment of time: more, and time does not get on
 
@@ -70,10 +71,10 @@ class SimClock:
         self.wall_offset_ns = BEGAN_WALL_NS - BEGAN_MONO_NS
 
     def mono_ns(self) -> MonoNs:
-        return MonoNs(self._kernel.now)
+        return self._kernel.now  # type: ignore[return-value]
 
     def wall_ns(self) -> WallNs:
-        return WallNs(self._kernel.now + self.wall_offset_ns)
+        return self._kernel.now + self.wall_offset_ns  # type: ignore[return-value]
 
 
 class Kernel(asyncio.AbstractEventLoop):
@@ -83,12 +84,16 @@ class Kernel(asyncio.AbstractEventLoop):
         self.seed = seed
         self.now = BEGAN_MONO_NS
         self.steps = 0
-        self._heap: list[tuple[int, int, Timer]] = []
-        self._order = 0
+        # What is still to come, and how much was scheduled so far; for who schedules without a call.
+        self.heap: list[tuple[int, int, Timer]] = []
+        self.order = 0
         self._story = story
         self._hash = hashlib.blake2b(digest_size=16)
         self._same_moment = 0
         self.is_told = story is not None
+        # Between two looks that a process takes by time alone. The engine's are 20 ms apart: most of a calm day's
+        # events would be looks that find nothing, and what a frame or a ring brings is taken at once all the same.
+        self.beat_ns = BEAT_NS
         self.processes: list[Process] = []
         self._accusation: Violation | None = None
         # A name that differs from run to run, and is none of the story.
@@ -105,8 +110,7 @@ class Kernel(asyncio.AbstractEventLoop):
         text = data.encode() if isinstance(data, str) else data
         if self.hidden in text:
             text = text.replace(self.hidden, b"STATE")
-        self._hash.update(b"%d %s %d " % (self.now, what.encode(), len(text)))
-        self._hash.update(text)
+        self._hash.update(b"%d %s %d %b" % (self.now, what.encode(), len(text), text))
         if self._story is not None:
             line = text.decode(errors="replace") if shown is None else shown()
             self._story.write(f"{self.elapsed_s:12.6f} {what} {line[:TOLD_CHARS_MAX]}\n")
@@ -129,12 +133,15 @@ class Kernel(asyncio.AbstractEventLoop):
 
     def at(self, when: int, call: Callable[..., Any], *arguments: Any) -> Timer:
         """Call at a time of the monotonic clock; what is due already comes next."""
-        return self.put(when, Timer(call, arguments))
+        self.order = order = self.order + 1  # hot: as `put`, without a call
+        timer = Timer(call, arguments)
+        heappush(self.heap, (when if when > self.now else self.now, order, timer))
+        return timer
 
     def put(self, when: int, timer: Timer) -> Timer:
         """The same with a timer that is made already."""
-        self._order += 1
-        heapq.heappush(self._heap, (when if when > self.now else self.now, self._order, timer))
+        self.order = order = self.order + 1
+        heappush(self.heap, (when if when > self.now else self.now, order, timer))
         return timer
 
     def after(self, delay_ns: int, call: Callable[..., Any], *arguments: Any) -> Timer:
@@ -142,9 +149,9 @@ class Kernel(asyncio.AbstractEventLoop):
 
     def run_until(self, when: int) -> None:
         """Let everything happen that is due until then."""
-        heap = self._heap
+        heap, pop = self.heap, heappop
         while heap and heap[0][0] <= when:
-            at, _, timer = heapq.heappop(heap)
+            at, _, timer = pop(heap)
             call = timer.call
             if call is None:
                 continue
@@ -157,7 +164,12 @@ class Kernel(asyncio.AbstractEventLoop):
                     raise Violation("time gets on", f"{EVENTS_AT_ONCE_MAX} events at one moment")
             self.steps += 1
             process = timer.process
-            if process is not None and not process.may_call(timer):
+            # Hot: nearly always it is alive and not held up.
+            if (
+                process is not None
+                and (process.held_up or timer.life != process.life or not process.is_alive)
+                and not process.may_call(timer)
+            ):
                 continue
             try:
                 call(*timer.arguments)
@@ -224,7 +236,8 @@ class Process:
         self.is_alive = False
         # Which life this is.
         self.life = 0
-        self._held_up = 0
+        # How often it hangs or is stopped at present: what is due for it happens afterwards.
+        self.held_up = 0
         self._deferred: list[Timer] = []
         # Points until it dies; None: it lives on.
         self._points_left: int | None = None
@@ -248,7 +261,7 @@ class Process:
             return
         self.is_alive = False
         self.life += 1
-        self._held_up = 0
+        self.held_up = 0
         self._points_left = None
         self._deferred.clear()
         self.kernel.note("dies", self.name)
@@ -287,7 +300,10 @@ class Process:
     def after(self, delay_ns: int, call: Callable[..., Any], *arguments: Any) -> Timer:
         """Call later, if this life lasts so long."""
         kernel = self.kernel
-        return kernel.put(kernel.now + delay_ns, Timer(call, arguments, self, self.life))
+        kernel.order = order = kernel.order + 1  # hot: as `put`, without a call
+        timer = Timer(call, arguments, self, self.life)
+        heappush(kernel.heap, (kernel.now + delay_ns, order, timer))
+        return timer
 
     def at(self, when: int, call: Callable[..., Any], *arguments: Any) -> Timer:
         return self.kernel.put(when, Timer(call, arguments, self, self.life))
@@ -298,31 +314,31 @@ class Process:
         """
         if timer.life != self.life or not self.is_alive:
             return False
-        if self._held_up:
+        if self.held_up:
             self._deferred.append(timer)
             return False
         return True
 
     def hold(self, ns: int) -> None:
         """It is in the middle of something for so long (a callback that hangs): all others go on meanwhile."""
-        self._held_up += 1
+        self.held_up += 1
         life = self.life
         self.kernel.run_until(self.kernel.now + ns)
         self._go_on(life)
 
     def stop_for(self, ns: int) -> None:
         """SIGSTOP, and SIGCONT after so long."""
-        if not self.is_alive or self._held_up:
+        if not self.is_alive or self.held_up:
             return
         self.kernel.note("stopped", f"{self.name} {ns}")
-        self._held_up += 1
+        self.held_up += 1
         self.kernel.after(ns, self._go_on, self.life)
 
     def _go_on(self, life: int) -> None:
         if life != self.life:
             return
-        self._held_up -= 1
-        if not self._held_up:
+        self.held_up -= 1
+        if not self.held_up:
             deferred, self._deferred = self._deferred, []
             for timer in deferred:
                 self.kernel.put(self.kernel.now, timer)

@@ -18,7 +18,7 @@ from engine.net.link import BURST_FRAMES_MAX, STALL_NS_MAX
 from engine.net.reasons import close_text
 from engine.net.session import Session
 from engine.net.websocket import SERVICE_RESTART
-from engine.units import NS_PER_MS, NS_PER_S, NS_PER_US
+from engine.units import NS_PER_S, NS_PER_US
 from engine.venue.core import VenueCore
 from engine.venue.websocket.conversation import Conversation, Link
 from tests.simulate.kernel import Kernel, Process
@@ -28,9 +28,6 @@ FORGOTTEN_NS: Final = 20 * NS_PER_S  # the venue's TCP takes so long to give up 
 TEXT, CLOSE = 1, 8  # opcodes
 EXECUTIONS: Final = b'{"channel":"executions","type":'
 GAP_PATIENCE_NS: Final = 15 * NS_PER_S  # longer than any pause between two requests for a snapshot, or a standstill
-# In a process "about every 20 ms". Most of a calm day's events are looks that find nothing, so
-# they are four times rarer here: what a frame or a ring brings is taken at once all the same.
-POLL_NS: Final = 80 * NS_PER_MS
 
 E = TypeVar("E")
 
@@ -155,7 +152,10 @@ class Wire:
         if client is None or self.swallows_here:
             return
         self._buffer += data
-        client.process.after(0, self._read, client)
+        if client.process.held_up:
+            client.process.after(0, self._read, client)
+        else:
+            self._read(client)
 
     def _read(self, client: "SimConnection[Any]") -> None:
         """The client's event loop finds bytes in its socket: all whole frames are one burst."""
@@ -277,7 +277,6 @@ class SimConnection(Generic[E]):
         receive: Callable[..., Sequence[E]] | None = None,
         before: Callable[[], None] | None = None,
         overhearer: Overhearer | None = None,
-        poll_ns: int = POLL_NS,
     ) -> None:
         """`before` is called before the session is given anything: an actor that keeps the time for it sets it."""
         self._kernel = kernel
@@ -292,7 +291,6 @@ class SimConnection(Generic[E]):
         self._receive = receive or session.receive
         self._before = before or _nothing
         self._overhearer = overhearer or Overhearer()
-        self._poll_ns = poll_ns
         self._wire: Wire | None = None
         self._is_live = False
         self._close_code: int | None = None
@@ -404,7 +402,7 @@ class SimConnection(Generic[E]):
         self._before()
         self._session.opened(now)  # type: ignore[arg-type]
         self.send_due()
-        self.process.after(self._poll_ns, self._tick, wire)
+        self.process.after(self._kernel.beat_ns, self._tick, wire)
 
     # --- while it is up
 
@@ -441,10 +439,10 @@ class SimConnection(Generic[E]):
     def _tick(self, wire: Wire) -> None:
         if self._wire is not wire or not self._is_live:
             return
-        self.process.after(self._poll_ns, self._tick, wire)
+        self.process.after(self._kernel.beat_ns, self._tick, wire)
         now = self._kernel.now
         held_up_ns, self._polled_at = now - self._polled_at, now
-        if held_up_ns > STALL_NS_MAX + self._poll_ns:
+        if held_up_ns > STALL_NS_MAX + self._kernel.beat_ns:
             return  # we stood still: read the socket before calling the venue silent
         self._before()
         if events := self._session.poll(now):  # type: ignore[arg-type]

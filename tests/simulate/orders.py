@@ -35,6 +35,7 @@ from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
 from engine.private_feed.feed import PrivateFeed
 from engine.processes.callback_words import StrategyWords
+from engine.processes.pair_table import PairTable
 from engine.processes.token_socket import NoToken as NoTokenGiven
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
 from engine.secret import Secret, fingerprint
@@ -47,13 +48,12 @@ from tests.simulate.disk import SimDisk, drop_descriptors
 from tests.simulate.feeds import SimFeed
 from tests.simulate.kernel import Death, Kernel, Process, SimClock, Timer
 from tests.simulate.mortal import mortal
-from tests.simulate.network import POLL_NS, GapOverhearer, SimConnection, Weather
+from tests.simulate.network import GapOverhearer, SimConnection, Weather
 from tests.simulate.rest import RestWeather, SimRest
 from tests.simulate.venue import SimVenue
 
 WAKE_NS_MAX: Final = 100 * NS_PER_US
 NOTICED_NS_MAX: Final = 5 * NS_PER_MS
-WORK_NS: Final = POLL_NS  # between the looks of the two private processes that nothing has woken
 COMMAND_SLOTS: Final = 64
 REPORT_SLOTS: Final = 256
 PRIVATE_ROUTE, TRADING_ROUTE = "private", "trading"
@@ -158,7 +158,7 @@ class SimRouter:
         self._began_at = MonoNs(0)
         self._lives = 0
         self._is_scheduled = False
-        # When the router wants its next turn though nothing comes, and what will give it, WORK_NS
+        # When the router wants its next turn though nothing comes, and what will give it, a beat
         # after the last.
         self._timer_at = 0
         self._timer: Timer | None = None
@@ -216,7 +216,10 @@ class SimRouter:
             on_events=self._on_events,
             on_burst_end=self._end_burst,
         )
-        boards = MarketBoards([BoardPort(feed.shard, feed.board, feed.counters) for feed in self._feeds], clock)
+        boards = MarketBoards(
+            [BoardPort(feed.shard, feed.board, feed.counters, PairTable(feed.table_memory)) for feed in self._feeds],
+            clock,
+        )
         process.on_doomed.clear()
         reports = {name: mortal(Publisher(ring), process) for name, ring in self._rings.reports.items()}
         self._reports, self._reported = list(reports.values()), 0
@@ -306,7 +309,7 @@ class SimRouter:
             self._timer_at = self._router.next_timer()
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self.process.after(WORK_NS, self._timer_rang)
+            self._timer = self.process.after(self._world.kernel.beat_ns, self._timer_rang)
 
     def _timer_rang(self) -> None:
         """What is due by time alone: a turn, unless one is about to come."""
@@ -454,7 +457,7 @@ class SimPrivateFeed:
         self.connection = connection
         feed.connection = feed.traffic = connection
         connection.start()
-        process.after(WORK_NS, self._work)
+        process.after(world.kernel.beat_ns, self._work)
         self._router.wake()
 
     def nudge(self) -> None:
@@ -480,7 +483,7 @@ class SimPrivateFeed:
     def _work(self) -> None:
         assert self.feed is not None
         self.feed.do_work()
-        self.process.after(WORK_NS, self._work)
+        self.process.after(self._world.kernel.beat_ns, self._work)
         self._router.wake_if_ready()
 
     def _died(self) -> None:

@@ -9,8 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine.errors import MisuseError
+from engine.kraken.connection.liveness import Liveness
 from engine.kraken.private.events import Purpose
 from engine.kraken.private.sequencing import Sequencer
+from engine.kraken.public.book_feed import BookFeed
+from engine.kraken.public.session import PublicSession
+from engine.kraken.public.subscriptions import Subscription, Subscriptions
 from engine.kraken.trading import order_requests
 from engine.kraken.trading.session import TradingSession
 from engine.market.book import Side
@@ -26,9 +30,15 @@ from engine.orders.positions import Positions
 from engine.orders.rate_counter import RateCounters
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
 from engine.private_feed.feed import PrivateFeed
+from engine.processes.pair_table import PairTable
+from engine.public_feed.feed import PublicFeed
+from engine.public_feed.process import Follower
+from engine.records import FeedState
 from engine.ring.layout import CURSOR
 from engine.ring.ring import Publisher, Subscriber
-from engine.units import NS_PER_S, WallNs
+from engine.strategy_host.hosted_strategy import HostedStrategy
+from engine.topology import Channel
+from engine.units import NS_PER_S, MonoNs, WallNs
 
 Undo = Callable[[], None]
 
@@ -275,14 +285,91 @@ def _held_back_dropped() -> Undo:
     return _patch(PrivateFeed, "_publish_held_back", lambda _: lambda self: self._held_back.clear())
 
 
+def _added_forgotten() -> Undo:
+    """A feed that begins anew follows the pairs of the configuration, whatever was subscribed or given back since."""
+
+    def make(init: Any) -> Any:
+        def begin(self: Any, feed: PublicFeed, table: PairTable) -> None:
+            init(self, feed, table)
+            self._version = table.version
+
+        return begin
+
+    return _patch(Follower, "__init__", make)
+
+
+def _given_back_still_told() -> Undo:
+    """A strategy's ring goes on telling what the strategy has given back."""
+
+    def make(_: Any) -> Any:
+        def narrow(self: HostedStrategy, feed: Any, pair_index: int, symbol: str, channels: Channel) -> None:
+            feed.beginning.pop(pair_index, None)
+            if channels:
+                self.context.follow(symbol, channels, None)
+            else:
+                self.context.drop(symbol)
+
+        return narrow
+
+    return _patch(HostedStrategy, "_narrow", make)
+
+
+def _given_back_still_subscribed() -> Undo:
+    """What the last strategy gives back stays subscribed at Kraken."""
+
+    def make(_: Any) -> Any:
+        def forget(self: Subscriptions, subscription: Subscription) -> None:
+            self.all.pop((subscription.channel, subscription.symbol), None)
+            self.forget(subscription)
+            subscription.deadline = MonoNs(0)
+
+        return forget
+
+    return _patch(Subscriptions, "remove", make)
+
+
+def _silence_is_doubt() -> Undo:
+    """A pair that is silent is put in doubt, though the connection lives."""
+
+    def make(_: Any) -> Any:
+        def doubt(self: PublicSession, feed: BookFeed, now: MonoNs) -> Any:
+            if feed.state is FeedState.LIVE and now - feed.heard_at > self.settings.book_silence_ns:
+                return self._put_in_doubt(feed, "silent", now)
+            return ()
+
+        return doubt
+
+    return _patch(PublicSession, "_watch_silence", make)
+
+
+def _heartbeat_not_awaited() -> Undo:
+    """A connection is given up before Kraken's next heartbeat is due."""
+
+    def make(init: Any) -> Any:
+        def hasty(self: Liveness, silence_ns_max: int, *rest: Any) -> None:
+            init(self, silence_ns_max // 4, *rest)
+
+        return hasty
+
+    return _patch(Liveness, "__init__", make)
+
+
+def _deadlines_kept() -> Undo:
+    """Deadlines of requests are noted, and never looked at."""
+    return _patch(Subscriptions, "overdue", lambda _: lambda self, now: [])
+
+
 PLANTS: dict[str, Callable[[], Undo]] = {
     "absent-too-soon": _absent_too_soon,
+    "added-forgotten": _added_forgotten,
     "cancel-starved": _cancel_starved,
     "closing-order-mistaken": _closing_order_mistaken,
     "dead-man-missed": _dead_man_missed,
     "exit-beside-stop": _exit_beside_stop,
     "fill-counted-twice": _fill_counted_twice,
     "gap-forgotten": _gap_forgotten,
+    "given-back-still-subscribed": _given_back_still_subscribed,
+    "given-back-still-told": _given_back_still_told,
     "held-back-dropped": _held_back_dropped,
     "journal-after-send": _journal_after_send,
     "lap-forgotten": _lap_forgotten,
@@ -295,6 +382,13 @@ PLANTS: dict[str, Callable[[], Undo]] = {
 }
 
 
+# These are found by a day of quiet and bursts.
+OF_MARKET: dict[str, Callable[[], Undo]] = {
+    "deadlines-kept": _deadlines_kept,
+    "heartbeat-not-awaited": _heartbeat_not_awaited,
+    "silence-is-doubt": _silence_is_doubt,
+}
+
 # These are planted in the portable rings and books, which a process may not have.
 OF_PORTABLE = {"lap-forgotten", "publish-before-stamp", "truncation-skipped"}
 
@@ -306,7 +400,7 @@ def plant(name: str) -> Iterator[None]:
     """
     if name in OF_PORTABLE and IS_NATIVE:
         raise MisuseError(f"{name} changes the portable implementation: set {PORTABLE_VARIABLE}=1")
-    undo = PLANTS[name]() if name else None
+    undo = (PLANTS | OF_MARKET)[name]() if name else None
     try:
         yield
     finally:

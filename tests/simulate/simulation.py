@@ -7,7 +7,7 @@ plan (from the seed) ─► venue, network, engine ─► a day with faults ─�
 import gc
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -25,6 +25,7 @@ from tests.simulate.engine_run import EngineRun
 from tests.simulate.faults import FAULT_KINDS, FaultPlan
 from tests.simulate.judge import Judge
 from tests.simulate.kernel import BEGAN_MONO_NS, Kernel, Process, SimClock, Violation
+from tests.simulate.market_day import MarketDay
 from tests.simulate.network import Weather
 from tests.simulate.orders import World
 from tests.simulate.rest import RestWeather
@@ -36,7 +37,9 @@ DAY_S: Final = 12.0  # of a seed, unless it is told otherwise
 QUIET_S: Final = 6.0  # after the day, before the market stops
 REST_S: Final = 90.0  # until everything must have come to rest
 FAULT_SHARE: Final = 0.6  # of the kinds that are wanted, those that strike in one day
+CHANGING_SHARE: Final = 0.5  # of the days: strategies change what they follow
 REST_STEP_S: Final = 3.0
+REST_BEAT_NS: Final = 250 * NS_PER_MS
 SHORT_DEAD_MAN_S: Final = 10
 SHORT_DAY_S: Final = 30.0
 SEGMENT_BYTES_SHORT: Final = 120 * 1024  # of the journal on a short day: a busy one has two
@@ -136,6 +139,13 @@ class Simulation:
             "subscribe_deadline_ns": 3 * NS_PER_S,
         }
         self._ring_slots, self._conflate = rng.choice((1024, 4096)), rng.random() < 0.3
+        # On half of the days strategies subscribe and unsubscribe while they run, by dice of their own.
+        pairs_rng = kernel.rng("pairs")
+        self._changes_pairs = pairs_rng.random() < CHANGING_SHARE
+        self._configured = self._symbols
+        if self._changes_pairs and len(self._symbols) > 2:
+            left_out = pairs_rng.choice(self._symbols)
+            self._configured = tuple(symbol for symbol in self._symbols if symbol != left_out)
         self.run_count = 0
         self.run = self._new_run()
         self.faults = FaultPlan(self, faults, kernel.rng("faults"))
@@ -145,13 +155,14 @@ class Simulation:
         return EngineRun(
             self.world,
             number=self.run_count,
-            symbols=self._symbols,
+            symbols=self._configured,
             shard_count=self._shard_count,
             strategy_count=self._strategy_count,
             timer_s=self._timer_s,
             settings=self._feed_settings,
             ring_slots=self._ring_slots,
             conflate=self._conflate,
+            changes_pairs=self._changes_pairs,
             told=self.judge.told,
             after_router=self.judge.after_turn,
         )
@@ -244,6 +255,7 @@ class Simulation:
         quiet_s = SHORT_DEAD_MAN_S + QUIET_S if self.world.trading.dead_man_s == SHORT_DEAD_MAN_S else QUIET_S
         kernel.run_until(kernel.now + int(quiet_s * NS_PER_S))
         self.venue.hold_still()
+        kernel.beat_ns = REST_BEAT_NS
         deadline = kernel.now + int(REST_S * NS_PER_S)
         while True:
             kernel.run_until(kernel.now + int(REST_STEP_S * NS_PER_S))
@@ -285,9 +297,9 @@ class Simulation:
         if spoiled:
             return
         for feed in self.run.feeds:
-            for index, symbol in enumerate(feed.shard.symbols):
+            for index, row in enumerate(feed.table.rows):
                 if count := feed.counters.get(pair_counter(index, "mismatches")):
-                    raise Violation("only a spoiled book fails its checksum", f"{symbol}: {count} times")
+                    raise Violation("only a spoiled book fails its checksum", f"{row.symbol}: {count} times")
 
 
 def _degraded(rng: Random) -> DegradedConfig:
@@ -306,19 +318,9 @@ def simulate(
     story: TextIO | None = None,
 ) -> Outcome:
     """One seed, from its beginning to its rest."""
-    outcome = Outcome(seed)
-    try:
-        with silent_logs(), little_collected():
-            simulation = Simulation(seed, faults, day_s=day_s, orders_per_s=orders_per_s, story=story)
-            simulation.go()
-    except Violation as violation:
-        outcome.violation, outcome.invariant = str(violation), violation.invariant
-        simulation.kernel.note("VIOLATION", str(violation))
-    except Exception as error:  # whatever it is: the engine, or this simulator, has broken a rule of its own
-        where = "".join(traceback.format_exception(error)[-4:])
-        outcome.violation, outcome.invariant = f"nothing raises: {error!r}\n{where}", "nothing raises"
-    kernel = simulation.kernel
-    outcome.digest, outcome.steps, outcome.at_s = kernel.digest, kernel.steps, kernel.elapsed_s
+    with silent_logs(), little_collected():
+        simulation = Simulation(seed, faults, day_s=day_s, orders_per_s=orders_per_s, story=story)
+        outcome = _lived(Outcome(seed), simulation.kernel, simulation.go)
     outcome.counts = simulation.faults.counts | {
         "books": sum(feed.observer.books for feed in simulation.run.feeds),
         "published": sum(feed.observer.published for feed in simulation.run.feeds),
@@ -329,6 +331,29 @@ def simulate(
         "degraded": 0 if (core := simulation.run.router.core) is None else core.degraded.counts["degraded"],
         "polls": 0 if core is None else core.degraded.counts["polls_orders"],
     }
+    return outcome
+
+
+def simulate_market(seed: int, pairs: int, *, day_s: float, story: TextIO | None = None) -> Outcome:
+    """One seed of a day of quiet and bursts over so many pairs."""
+    with silent_logs(), little_collected():
+        day = MarketDay(seed, pairs, day_s, story)
+        outcome = _lived(Outcome(seed), day.kernel, day.go)
+    outcome.counts = day.counts
+    return outcome
+
+
+def _lived(outcome: Outcome, kernel: Kernel, live: Callable[[], None]) -> Outcome:
+    """How a day ended, of this kernel."""
+    try:
+        live()
+    except Violation as violation:
+        outcome.violation, outcome.invariant = str(violation), violation.invariant
+        kernel.note("VIOLATION", str(violation))
+    except Exception as error:  # whatever it is: the engine, or this simulator, has broken a rule of its own
+        where = "".join(traceback.format_exception(error)[-4:])
+        outcome.violation, outcome.invariant = f"nothing raises: {error!r}\n{where}", "nothing raises"
+    outcome.digest, outcome.steps, outcome.at_s = kernel.digest, kernel.steps, kernel.elapsed_s
     return outcome
 
 
@@ -350,8 +375,11 @@ def silent_logs() -> Iterator[None]:
 
 @contextmanager
 def little_collected() -> Iterator[None]:
-    """Garbage in cycles is looked for seldom: a day makes little of it, and remembers a million objects."""
+    """Garbage in cycles is looked for seldom, and only among the day's own objects: a day makes little of it."""
     before = gc.get_threshold()
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()  # modules, and whatever else is there
     gc.set_threshold(COLLECT_EVERY, *before[1:])
     try:
         yield

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 FLOOD: Final = 100  # orders at once
 BRACKET_SHARE: Final = 0.15  # of orders
 OPEN_MAX: Final = 12  # that a strategy keeps open
+CHANGE_S: Final = 1.0  # between two changes of what a strategy follows, on the days that have them
+CHANNELS: Final = ("book", "candle", "ticker", "trade")
+UNLISTED: Final = "NOSUCH/USD"
+UNLISTED_SHARE: Final = 0.05
+
+
+class Mistake(Exception):
+    """What a strategy raises on purpose; anything else that it raises is a violation."""
 
 
 class SimStrategy(Strategy):
@@ -42,6 +50,13 @@ class SimStrategy(Strategy):
         self._told = told
         # Dice of their own, so that the others fall as they would without brackets.
         self._bracket_rng = Random(f"brackets {rng.getstate()[1][:4]}")
+        # And to change what it follows, if it does.
+        self._pairs_rng = Random(f"pairs {rng.getstate()[1][:4]}")
+        self.changes_pairs = False
+        # By its own calls: the channels of each pair that it follows.
+        self._follows: dict[str, set[str]] = {}
+        # The rules of each pair, as it saw them last.
+        self._pairs: dict[str, Pair] = {}
         self.is_trading = True
         # What it shall do in its next callback instead of behaving.
         self.mood: list[Callable[[], None]] = []
@@ -53,9 +68,42 @@ class SimStrategy(Strategy):
         # The last state that it was told of, by order id.
         self.orders: dict[str, Order] = {}
 
+    # --- what it follows
+
+    async def on_start(self) -> None:
+        self._follows = {symbol: set(CHANNELS) for symbol in self.context.symbols}
+
+    def _change_pairs(self) -> None:
+        """Now and then follow a pair, or some of its channels, or no more; or one that Kraken does not list."""
+        rng = self._pairs_rng
+        if rng.random() > self.timer_s / CHANGE_S:
+            return
+        symbol = UNLISTED if rng.random() < UNLISTED_SHARE else rng.choice(sorted(self._venue.truths))
+        channels = None if rng.random() < 0.6 else rng.sample(CHANNELS, rng.randint(1, len(CHANNELS)))
+        is_subscribed = rng.random() < (0.4 if symbol in self._follows else 0.9)
+        self._kernel.note("subscribes" if is_subscribed else "unsubscribes", f"{self.name} {symbol} {channels}")
+        follows = self._follows.get(symbol, set())
+        if not is_subscribed:
+            if not self.context.unsubscribe(symbol, channels):
+                return
+            self._follows[symbol] = follows - set(channels or CHANNELS)
+        elif self.context.subscribe(symbol, channels):
+            self._follows[symbol] = follows | set(channels or CHANNELS)
+        self._venue.interrupted.add(symbol)
+        self._follows = {symbol: channels for symbol, channels in self._follows.items() if channels}
+        if {symbol: set(names) for symbol, names in self._follows.items()}.keys() != set(self.context.symbols):
+            self._kernel.accuse("a strategy follows what it asked for", f"{self.name}: {self.context.symbols}, and "
+                                f"asked for {sorted(self._follows)}")  # fmt: skip
+
+    def _check_followed(self, symbol: str, channel: str) -> None:
+        if channel not in self._follows.get(symbol, ()):
+            self._kernel.accuse("a strategy is told of what it follows", f"{self.name}: {channel} of {symbol}, and "
+                                f"follows {self._follows}")  # fmt: skip
+
     # --- the market
 
     def on_book(self, book: BookTop) -> None:
+        self._check_followed(book.symbol, "book")
         self.books += 1
         if self.context.state(book.symbol) is not FeedState.LIVE:
             self._kernel.accuse("a book in doubt says so", f"{self.name} was told a book of {book.symbol} while "
@@ -68,6 +116,7 @@ class SimStrategy(Strategy):
         self._misbehave()
 
     def on_trade(self, trade: Trade) -> None:
+        self._check_followed(trade.symbol, "trade")
         seen = self._trades_seen.get(trade.symbol, 0)
         if trade.trade_id <= seen and not trade.history:
             self._kernel.accuse(
@@ -76,12 +125,17 @@ class SimStrategy(Strategy):
         self._trades_seen[trade.symbol] = max(seen, trade.trade_id)
 
     def on_candle(self, candle: Candle) -> None:
+        self._check_followed(candle.symbol, "candle")
+        if candle.symbol in self._venue.interrupted and not candle.is_whole:
+            return
         if candle.closed and not candle.is_whole:
             self._kernel.accuse("a closed candle is whole", f"{self.name}: {candle}")
         self._venue.check_candle(candle)
 
     def on_feed_state(self, symbol: str, state: FeedState, reason: str) -> None:
         self._kernel.note("state", f"{self.name} {symbol} {state} {reason}")
+        if symbol == UNLISTED and symbol not in self.context.symbols:
+            self._follows.pop(symbol, None)  # Kraken refuses it
 
     def _misbehave(self) -> None:
         if self.mood:
@@ -106,7 +160,9 @@ class SimStrategy(Strategy):
 
     def on_timer(self) -> Any:
         self._misbehave()
-        if not self.is_trading or not self.context.trading.is_open:
+        if self.is_trading and self.changes_pairs:
+            self._change_pairs()
+        if not self.is_trading or not self.context.trading.is_open or not self.context.symbols:
             return None
         dice = self._rng.random()
         if dice < 0.02:
@@ -117,7 +173,7 @@ class SimStrategy(Strategy):
     async def _ponder(self) -> None:
         """An async callback: this strategy's records wait meanwhile."""
         await asyncio.sleep(self._rng.random() * 0.05)
-        if self.is_trading:
+        if self.is_trading and self.context.symbols:
             self.place()
 
     def act(self, dice: float) -> None:
@@ -153,6 +209,7 @@ class SimStrategy(Strategy):
         rng, book, pair = self._rng, self.context.book(symbol), self.context.pair(symbol)
         if book is None or pair is None or book.best_bid is None or book.best_ask is None:
             return None
+        self._pairs[symbol] = pair
         side = rng.choice(("buy", "sell"))
         options: dict[str, Any] = {}
         dice = rng.random()
@@ -196,7 +253,7 @@ class SimStrategy(Strategy):
 
     def change(self, order: Order) -> None:
         """Amend an order: another price, or less of it."""
-        pair = self.context.pair(order.symbol)
+        pair = self._pairs.get(order.symbol)  # also of a pair that it follows no more
         if pair is None or order.limit_price is None:
             return
         if self._rng.random() < 0.7:
@@ -215,11 +272,11 @@ class SimStrategy(Strategy):
     def fail(self) -> None:
         """Raise."""
         self._kernel.note("raises", self.name)
-        raise RuntimeError("a strategy's own mistake")
+        raise Mistake("a strategy's own mistake")
 
     def flood(self) -> None:
         """Ask for a hundred orders at once."""
         self._kernel.note("floods", self.name)
-        if self.is_trading:
+        if self.is_trading and self.context.symbols:
             for _ in range(FLOOD):
                 self.place()

@@ -4,12 +4,13 @@ The whole `VenueCore` runs on the kernel's events. Beside it stands the truth of
 pair at each moment at which they changed, read from the matching engine and not from what the venue tells.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from engine.records import BookTop, Candle, FeedState, state_of
+from engine.topology import NO_CHANNELS, Channel
 from engine.units import NS_PER_S, NS_PER_US, WallNs, units_decimal
 from engine.venue.core import VenueCore
 from engine.venue.market.matching import BUY, SELL, Outcome
@@ -67,8 +68,9 @@ class _Alarm:
 class _Truth:
     """One pair's books as they were, by the time that the venue tells of them."""
 
-    def __init__(self, market: PairMarket) -> None:
+    def __init__(self, market: PairMarket, kept: int) -> None:
         self._market = market
+        self._kept = kept
         self._publish = market.publish
         # By the microsecond, which is what the venue tells: in each precision that it had then; in the order of time.
         self.books: dict[int, list[Moment]] = {}
@@ -79,8 +81,19 @@ class _Truth:
 
     def _watched(self, outcome: Outcome, now: WallNs) -> int:
         # Before it is published: its trades may trigger orders, which change the book again.
-        if outcome.changes:
-            self.now = self._read()
+        if changes := outcome.changes:
+            price_decimals, qty_decimals, bids, asks = self.now
+            is_bid = is_ask = False
+            for change in changes:
+                if change.side is BUY:
+                    is_bid = True
+                else:
+                    is_ask = True
+            if is_bid:
+                bids = self._market.book.levels(BUY, LEVELS)
+            if is_ask:
+                asks = self._market.book.levels(SELL, LEVELS)
+            self.now = Moment(price_decimals, qty_decimals, bids, asks)
             self._note(now)
         return self._publish(outcome, now)
 
@@ -92,7 +105,7 @@ class _Truth:
     def _note(self, at: WallNs) -> None:
         self.changed_at = at
         self.books.setdefault(at // NS_PER_US, []).append(self.now)
-        if len(self.books) > TRUTHS_KEPT:
+        if len(self.books) > self._kept:
             del self.books[next(iter(self.books))]
 
     def _read(self) -> Moment:
@@ -112,17 +125,19 @@ def _told(book: BookTop) -> Moment:
 class SimVenue(VenueCore):
     """The venue's core, driven by the kernel."""
 
-    def __init__(self, kernel: Kernel, settings: VenueSettings) -> None:
+    def __init__(self, kernel: Kernel, settings: VenueSettings, truths_kept: int = TRUTHS_KEPT) -> None:
         super().__init__(settings, VenueClock(kernel), kernel, lambda ring: _Alarm(kernel, ring))
         self.open()
         assert self.exchange is not None
         assert self.trading_side is not None
         self._kernel = kernel
-        self.truths = {symbol: _Truth(market) for symbol, market in self.exchange.markets.items()}
+        self.truths = {symbol: _Truth(market, truths_kept) for symbol, market in self.exchange.markets.items()}
         # The record of each pair that was compared last.
         self._checked: dict[str, bytes] = {}
         self._checked_mark: dict[str, tuple[int, int]] = {}
         self.relist_count = 0
+        # Pairs that were subscribed or unsubscribed at run time: candles of theirs may lack trades, and say so.
+        self.interrupted: set[str] = set()
         self._relist_pair = self.trading_side.trading.relist
         self.trading_side.trading.relist = self._relisted  # type: ignore[method-assign]
 
@@ -148,6 +163,13 @@ class SimVenue(VenueCore):
         """REST."""
         assert self.rest_api is not None
         self.rest_api.answer(request, reply)
+
+    def move(self, events: int) -> None:
+        """Let the order flow take so many actions now."""
+        assert self.exchange is not None
+        for _ in range(events):
+            self.exchange.next_event()
+        self._flush()
 
     def hold_still(self) -> None:
         """The order flow stops: at rest, so that everybody can come to the same book."""
@@ -210,6 +232,17 @@ class SimVenue(VenueCore):
                 f"{symbol}: {told} of {utc_us(book.kraken_time)}, the venue has {truth.now} of "
                 f"{utc_us(WallNs(truth.changed_at))}",
             )
+
+    def check_subscribed(self, followed: Mapping[str, Channel]) -> None:
+        """Violation unless the channels that are subscribed are those that somebody follows, of each pair."""
+        assert self.exchange is not None
+        for symbol, market in self.exchange.markets.items():
+            channels = followed.get(symbol, NO_CHANNELS)
+            expected = {channel.name.lower() for channel in channels if channel.name} - {"candle"}
+            expected |= {"trade", "ohlc"} if Channel.CANDLE in channels else set()
+            if (subscribed := {key.channel for key in market.subscribed}) != expected:
+                raise Violation("what is followed is subscribed, and nothing else", f"{symbol}: {subscribed}, where "
+                                f"{expected} are followed")  # fmt: skip
 
     def check_live(self, symbol: str, record: bytes | None) -> None:
         """Violation unless there is a live book."""

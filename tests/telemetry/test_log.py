@@ -52,6 +52,42 @@ def test_a_line_that_comes_again_and_again_is_written_twice_with_its_count():
     ] * 50
 
 
+UNCAUGHT = """
+import threading
+from engine.telemetry.log import configure_log
+
+configure_log("info", "json", "test")
+
+class Broken:
+    def __del__(self):
+        raise ValueError("no end")
+
+def fail():
+    raise ValueError("no good")
+
+for _ in range(200):
+    thread = threading.Thread(target=fail, name="worker")
+    thread.start()
+    thread.join()
+    Broken()
+"""
+
+
+def test_what_nobody_catches_is_a_line_of_the_log_and_limited_as_all_are():
+    """Errors of threads and destructors: with their traceback, twice, and with the number of the others."""
+    done = subprocess.run([sys.executable, "-c", UNCAUGHT], capture_output=True, text=True, timeout=60, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    of_thread = [line for line in lines if line["event"] == "a thread raised"]
+    unraisable = [line for line in lines if line["event"] == "an error that nobody can catch"]
+
+    assert len(lines) == len(of_thread) + len(unraisable) == 4
+    assert [line.get("left_out", 0) for line in of_thread] == [0, 198]
+    assert [line.get("left_out", 0) for line in unraisable] == [0, 198]
+    assert of_thread[0]["thread"] == "worker"
+    assert "in fail" in of_thread[0]["exception"]
+    assert "Broken.__del__" in unraisable[0]["place"]
+
+
 LEVELS = """
 import structlog
 from engine.telemetry.log import configure_log

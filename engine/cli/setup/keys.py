@@ -24,7 +24,6 @@ from engine.cli.tables import json_option, tell
 from engine.clock import SystemClock
 from engine.config import Config
 from engine.credentials import (
-    FILE_BYTES_MAX,
     KEY_VARIABLE,
     Credentials,
     checked,
@@ -40,6 +39,7 @@ from engine.doctor import is_well
 from engine.doctor.account import configured_account, examine_account, find_key
 from engine.errors import ConfigError
 from engine.kraken_rest.preflight import Finding, Level
+from engine.secret.private_text import FILE_BYTES_MAX
 from engine.telemetry.log import configure_log
 
 DEFAULT_FILE: Final = "kraken-key.toml"

@@ -210,6 +210,14 @@ def read_query_orders(status: int, body: bytes, pairs: RestPairs) -> RestRefusal
     return answer if isinstance(answer, RestRefusal) else _read_rows(answer, pairs, _lookup, status)
 
 
+def read_query_order_reports(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
+    """The reply to QueryOrders, as a snapshot of the executions channel would tell open
+    orders: the end of each is told by its lookup.
+    """
+    answer = read_result(status, body, _decode_query_orders)
+    return answer if isinstance(answer, RestRefusal) else _read_rows(answer, pairs, _report, status)
+
+
 def read_trades_history(status: int, body: bytes, pairs: RestPairs) -> RestRefusal | tuple[ExecutionFact, ...]:
     """The reply to TradesHistory: one page of fills, the newest first, as the executions
     channel would tell them.

@@ -104,12 +104,13 @@ class Brackets:
         return order.parent in self._blotter.brackets
 
     @property
-    def is_unprotected(self) -> bool:
-        """True while something that a bracket has filled has no exit that is open."""
-        return any(
-            bracket.left > 0 and not self._open_exits(bracket) and not self._is_too_little(bracket, bracket.left)
+    def unprotected(self) -> list[str]:
+        """The keys of brackets of which something is filled and no exit is open."""
+        return [
+            bracket.key
             for bracket in self._blotter.brackets.values()
-        )
+            if bracket.left > 0 and not self._open_exits(bracket) and not self._is_too_little(bracket, bracket.left)
+        ]
 
     def end_all(self, strategy: str | None, symbol: str) -> None:
         """End the brackets of a strategy (None: of all), on one pair (empty: on all),

@@ -242,7 +242,7 @@ class AccountFacts:
     def _note_tier(self, max_rate_count: int, now: MonoNs) -> None:
         tier = tier_of(max_rate_count)
         if tier != self._rates.tier:
-            log.info("tier", name=tier.name, open_orders_max=tier.open_orders_max)
+            log.info("account's tier", name=tier.name, open_orders_max=tier.open_orders_max)
         self._rates.set_tier(tier, now)
         self._on_tier(tier.name)
         self._risk.open_orders_cap = tier.open_orders_max

@@ -366,7 +366,13 @@ class OrderCore:
     @property
     def _is_guarded(self) -> bool:
         """True while exits of brackets are the only open orders of ours."""
-        return bool(self.own_open) and not self.own_to_end
+        has_exits = False
+        for order in self.blotter.open.values():
+            if not order.is_external:
+                if not self.brackets.is_exit(order):
+                    return False
+                has_exits = True
+        return has_exits
 
     def cancel_all_of(self, strategy: str | None, symbol: str = "") -> int:
         """Cancel the open orders of a strategy (None: all that are ours), on one pair

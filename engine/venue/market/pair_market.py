@@ -6,7 +6,7 @@ without subscribers is not written.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from random import Random
 from typing import Final
@@ -251,6 +251,11 @@ class PairMarket:
                 depth = int(key.parameter)
                 del self._key_of_depth[depth]
                 self._feed.unwatch(depth)
+
+    @property
+    def subscribed(self) -> Collection[StreamKey]:
+        """The streams that somebody receives."""
+        return self._subscribers.keys()
 
     def snapshot(self, key: StreamKey, now: WallNs) -> bytes:
         """The first frame of a stream."""

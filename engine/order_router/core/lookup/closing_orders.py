@@ -2,13 +2,15 @@
 
     a parent has filled more than its closing orders are for
         ─► PATIENCE_NS: the executions usually tell first
-        ─► open orders with the parent's userref ─► closed ones, page by page ─► taken as a snapshot tells them
+        ─► those whose fills a snapshot told ─► open orders with the parent's userref ─► closed ones, page by page
+        ─► taken as a snapshot tells them
         ─► still too few: again after AGAIN_NS, and once more after REST's longest lag
 
 Kraken makes a closing order for each fill of an order with a conditional close, of the
 filled quantity. Such an order has no name of ours: if it opens and ends while the
 executions are out, no snapshot and no search for our own orders finds it. Only its parent's
-userref does, which it shares.
+userref does, which it shares; and its fills, which a snapshot may tell with its id.
+What a position begins with, and what protects one, waits for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,16 +41,21 @@ log = structlog.get_logger("order_resolver")
 class _Wanted:
     """One parent whose closing orders are not all known."""
 
-    __slots__ = ("at", "looks", "missing", "offset", "pages")
+    __slots__ = ("at", "looks", "missing", "named", "offset", "pages")
 
     def __init__(self, missing: Decimal, at: MonoNs) -> None:
         # The filled quantity without a closing order, and when to look for it next.
         self.missing = missing
         self.at = at
-        # Looks that are over; in the one under way, pages of closed orders that were told,
-        # and the place at which the next one begins: -1 before the open orders were told.
+        # Looks that are over. In the one under way: ids that were asked for, pages of
+        # closed orders that were told, and the place at which the next one begins, which is
+        # -1 before the open orders were told.
         self.looks = self.pages = 0
+        self.named: frozenset[str] = frozenset()
         self.offset = -1
+
+
+_Due = tuple[TrackedOrder, _Wanted]
 
 
 class ClosingOrderSearch:
@@ -74,10 +81,18 @@ class ClosingOrderSearch:
         if now >= self._check_at:
             self._check_at = MonoNs(now + CHECK_NS)
             self._compare(now)
-        for key, wanted in self._wanted.items():
-            if wanted.at <= now and wanted.looks <= len(self._again_ns) and (order := self._blotter.get(key)):
-                return self._question(order, wanted)
-        return None
+        due = [
+            (order, wanted)
+            for key, wanted in self._wanted.items()
+            if wanted.at <= now and wanted.looks <= len(self._again_ns) and (order := self._blotter.get(key))
+        ]
+        if not due:
+            return None
+        if (question := self._named_question(due)) is not None:
+            return question
+        if unopened := [(order, wanted) for order, wanted in due if wanted.offset < 0]:
+            return self._open_question(unopened)
+        return self._closed_question(*due[0])
 
     def gave_up(self, key: str) -> bool:
         """True if a fill of this order has no closing order at Kraken, as far as REST has
@@ -94,22 +109,37 @@ class ClosingOrderSearch:
             if (wanted := self._wanted.get(key)) is None or wanted.missing != qty:
                 self._wanted[key] = _Wanted(qty, MonoNs(now + PATIENCE_NS))
 
-    def _question(self, order: TrackedOrder, wanted: _Wanted) -> Question:
-        if wanted.offset < 0:
-            request = rest_requests.open_orders(userref=order.userref, trades=False)
-            return Question(
-                request, order_replies.read_open_order_reports, partial(self._take_open, order, wanted), Urgency.LATER
-            )
-        request = rest_requests.closed_orders(userref=order.userref, offset=wanted.offset, trades=False)
-        return Question(
-            request, order_replies.read_closed_order_reports, partial(self._take_closed, order, wanted), Urgency.LATER
-        )
+    def _named_question(self, due: Sequence[_Due]) -> Question | None:
+        """About those whose ids are known, of all parents together."""
+        ids = [it for order, wanted in due for it in self._blotter.closing_ids(order) if it not in wanted.named]
+        if not ids:
+            return None
+        asked = ids[: rest_requests.QUERY_IDS_MAX]
 
-    def _take_open(self, order: TrackedOrder, wanted: _Wanted, rows: Sequence[ExecutionFact]) -> None:
-        self._take_own(order, rows)
-        wanted.offset = 0
-        if order.key not in self._blotter.unclosed():
-            self._wanted.pop(order.key, None)
+        def take(rows: Sequence[ExecutionFact]) -> None:
+            for order, wanted in due:
+                wanted.named |= frozenset(asked)
+                self._take_own(order, rows)
+
+        request = rest_requests.query_orders(asked, trades=False)
+        return Question(request, order_replies.read_query_order_reports, take, Urgency.LOOK)
+
+    def _open_question(self, due: Sequence[_Due]) -> Question:
+        """About those that are open: of one parent, or all that are open."""
+        userref = due[0][0].userref if len(due) == 1 else None
+
+        def take(rows: Sequence[ExecutionFact]) -> None:
+            for order, wanted in due:
+                wanted.offset = 0
+                self._take_own(order, rows)
+
+        request = rest_requests.open_orders(userref=userref, trades=False)
+        return Question(request, order_replies.read_open_order_reports, take, Urgency.LOOK)
+
+    def _closed_question(self, order: TrackedOrder, wanted: _Wanted) -> Question:
+        request = rest_requests.closed_orders(userref=order.userref, offset=wanted.offset, trades=False)
+        take = partial(self._take_closed, order, wanted)
+        return Question(request, order_replies.read_closed_order_reports, take, Urgency.LOOK)
 
     def _take_closed(self, order: TrackedOrder, wanted: _Wanted, rows: Sequence[ExecutionFact]) -> None:
         self._take_own(order, rows)
@@ -120,7 +150,7 @@ class ClosingOrderSearch:
 
     def _end_look(self, order: TrackedOrder, wanted: _Wanted) -> None:
         wanted.looks += 1
-        wanted.pages, wanted.offset = 0, -1
+        wanted.pages, wanted.offset, wanted.named = 0, -1, frozenset()
         if wanted.looks <= len(self._again_ns):
             wanted.at = MonoNs(self._now.mono + self._again_ns[wanted.looks - 1])
         elif order.key in self._blotter.unclosed():
@@ -128,3 +158,5 @@ class ClosingOrderSearch:
 
     def _take_own(self, order: TrackedOrder, rows: Sequence[ExecutionFact]) -> None:
         self._take([row for row in rows if row.ord_ref_id == order.order_id])
+        if order.key not in self._blotter.unclosed():
+            self._wanted.pop(order.key, None)

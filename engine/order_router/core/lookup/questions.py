@@ -52,6 +52,7 @@ SETTLE_DELAY_NS: Final = 300 * NS_PER_MS  # the executions channel usually tells
 HEARTBEAT_PATIENCE_NS: Final = 1500 * NS_PER_MS  # Kraken's heartbeat comes once a second
 BEAT_NS: Final = 100 * NS_PER_MS  # looks are aligned to this, so orders sent together share one
 LOOK_GAP_NS: Final = 300 * NS_PER_MS  # between the beginnings of two looks; orders that fall due meanwhile share one
+HISTORY_PATIENCE_NS: Final = 5 * NS_PER_S  # afterwards a call for history goes before cheaper ones
 HISTORY_GAP_NS: Final = 700 * NS_PER_MS  # between two searches of closed orders, which cost more points
 ABSENT_MAX: Final = 1000  # orders that may wait for their last look
 SETTLED_MAX: Final = 1000  # orders whose count of fruitless questions is kept
@@ -153,9 +154,10 @@ class OrderQuestions:
         # settled nothing.
         self._settles: dict[str, MonoNs] = {}
         self._in_vain: OrderedDict[str, int] = OrderedDict()
-        # If REST is the only witness, closed orders are asked for later than open ones by
-        # its lag. Otherwise their list could be older than that of open orders, and an
-        # order that ended in between would be on neither.
+        # Since when each search may ask for (more) closed orders. If REST is the only
+        # witness, that is later than its call for open ones by REST's lag: otherwise the
+        # list of closed orders could be older, and an order that ended in between would be
+        # on neither.
         self._history_at: dict[OrderSearch, MonoNs] = {}
         # Orders reported absent, and when to look for each once more; that search, while it
         # is under way.
@@ -220,9 +222,8 @@ class OrderQuestions:
 
     def next_truth(self) -> Question | None:
         """The next call about orders that a snapshot did not list; None if none is due."""
-        if (request := self._found_unlisted.request) is not None:
-            take = partial(self._take_fills, self._found_unlisted)
-            return Question(request, order_replies.read_query_trades, take, Urgency.TRUTH)
+        if (question := self._fills_question(self._found_unlisted, Urgency.TRUTH)) is not None:
+            return question
         if not self._unlisted:
             return None
         self._account_for([key for key in self._unlisted if not self._ids_of([key])])  # forgotten since
@@ -281,27 +282,48 @@ class OrderQuestions:
         now = self._now.mono
         self._begin_looks(now)
         self._end_looks()
-        if (request := self._found.request) is not None:
-            take = partial(self._take_fills, self._found)
-            return Question(request, order_replies.read_query_trades, take, Urgency.LOOK)
+        if (question := self._fills_question(self._found, Urgency.LOOK)) is not None:
+            return question
+        self._share_history(now)
+        running = [run.search for run in self._running if self._history_at.get(run.search, now) <= now]
+        if overdue := [search for search in running if self._is_overdue(search, now)]:
+            return self._search_question(overdue[0], Urgency.LOOK)
         due = [key for key, at in self._settles.items() if at <= now]
         if due and (question := self._settle_question(due)) is not None:
             return question
-        running = [run.search for run in self._running if self._history_at.get(run.search, now) <= now]
+        if unopened := [search for search in running if not search.asks_history]:
+            return self._open_question(unopened)
         if running:
-            return self._search_question(min(running, key=lambda search: search.asks_history), Urgency.LOOK)
+            return self._search_question(running[0], Urgency.LOOK)
         if self._last_look is None and not self._doubts and not self._settles:
             self._begin_last_look(now)
         if self._last_look is None or self._history_at.get(self._last_look, now) > now:
             return self._poll_question()
         return self._search_question(self._last_look, Urgency.LATER)
 
+    def _is_overdue(self, search: OrderSearch, now: MonoNs) -> bool:
+        """True if calls for open orders, which find room in the key's counter sooner, have
+        gone before this search's call for closed ones for long enough.
+        """
+        return search.asks_history and now - self._history_at[search] > HISTORY_PATIENCE_NS
+
     @property
     def _is_anything_waited_for(self) -> bool:
         return bool(
             self._doubts or self._settles or self._running or self._absent or self._last_look or self._polled
-            or self._found.request
+            or self._found.is_waiting
         )  # fmt: skip
+
+    def _open_question(self, searches: Sequence[OrderSearch]) -> Question:
+        """The call for open orders, for all searches that begin with it."""
+        if len(searches) == 1:
+            return self._search_question(searches[0], Urgency.LOOK)
+
+        def take(rows: Sequence[OrderLookup]) -> None:
+            for search in searches:
+                self._take_search(search, "", rows)
+
+        return Question(rest_requests.open_orders(), order_replies.read_open_orders, take, Urgency.LOOK)
 
     def _search_question(self, search: OrderSearch, urgency: Urgency) -> Question:
         assert search.request is not None
@@ -310,8 +332,8 @@ class OrderQuestions:
         return Question(search.request, read, partial(self._take_search, search, search.named), urgency)
 
     def _take_search(self, search: OrderSearch, named: str, rows: Sequence[OrderLookup]) -> None:
-        if not search.asks_history and (self._told.unbroken_since is None or search is self._last_look):
-            self._history_at[search] = MonoNs(self._now.mono + LAG_NS)
+        lags = not search.asks_history and (self._told.unbroken_since is None or search is self._last_look)
+        self._history_at[search] = MonoNs(self._now.mono + (LAG_NS if lags else 0))
         found = search.take(rows, named)
         for key, row in found.items():
             if (doubt := self._doubts.get(key)) is not None:
@@ -326,8 +348,17 @@ class OrderQuestions:
         self._tell(self._found)
         self._end_looks()
 
-    def _take_fills(self, found: FoundOrders, fills: Sequence[ExecutionFact]) -> None:
-        found.take(fills)
+    def _fills_question(self, found: FoundOrders, urgency: Urgency) -> Question | None:
+        if not found.is_waiting:
+            return None
+        self._tell(found)  # those of which the executions have told all fills
+        if not (asked := found.fills_to_ask):
+            return None
+        take = partial(self._take_fills, found, asked)
+        return Question(rest_requests.query_trades(asked), order_replies.read_query_trades, take, urgency)
+
+    def _take_fills(self, found: FoundOrders, asked: Sequence[str], fills: Sequence[ExecutionFact]) -> None:
+        found.take(asked, fills)
         self._tell(found)
 
     def _tell(self, found: FoundOrders) -> None:
@@ -440,6 +471,24 @@ class OrderQuestions:
                 self._running.append(_Running(search, chosen))
                 for key in chosen:
                     self._doubts[key].search = search
+
+    def _share_history(self, now: MonoNs) -> None:
+        """Make one of the searches that wait for their first page of closed orders: a call
+        for it may wait for room in the key's counter, and others become due meanwhile.
+        """
+        waiting = [
+            run for run in self._running
+            if run.search.begins_history and self._history_at.get(run.search, now) <= now
+        ]  # fmt: skip
+        for run in waiting[1:]:
+            shared, looks = waiting[0]
+            self._running.remove(run)
+            self._history_at.pop(run.search, None)
+            shared.join(run.search)
+            looks |= run.looks
+            for key in run.looks:
+                if (doubt := self._doubts.get(key)) is not None and doubt.search is run.search:
+                    doubt.search = shared
 
     def _look_of(self, doubt: _Doubt, now: MonoNs) -> _Look:
         since, over_at, sent_at = self._told.unbroken_since, doubt.over_at, self._told.sent_at(doubt.key)

@@ -8,7 +8,8 @@ when.
 The kinds are asked independently, so a question that all trading waits for never waits for
 one that concerns a single pair, and neither for a check that nothing waits for. While the
 key's counter has no room for a question, the next one is chosen anew, since a cheaper one
-may have come.
+may have come. But a cheap question finds room before an expensive one, and there may always
+be another: so what has waited for PATIENCE_NS goes before others that are as urgent.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from typing import Any, Final, Protocol
 from engine.instant import Instant
 from engine.kraken.connection.retry import LOCKOUT_PAUSE_NS, Retry
 from engine.kraken.rest.replies import RestRefusal
-from engine.kraken_rest.call_counter import call_cost
+from engine.kraken_rest.call_counter import COST_MIN, Urgency, call_cost
 from engine.kraken_rest.call_queue import CallQueue, RestCall
 from engine.kraken_rest.pair_names import PairNames
 from engine.order_router.core.lookup.questions import OrderQuestions, Question
@@ -26,6 +27,7 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 LOOK_DEADLINE_S: Final = 2.0
 RETRY_NS: Final = 300 * NS_PER_MS  # after a first call that failed
+PATIENCE_NS: Final = 5 * NS_PER_S  # with cheaper questions that find room first
 RETRY_NS_MAX: Final = 5 * NS_PER_S  # a strategy waits for each answer; the key's counter has pauses of its own
 
 
@@ -42,6 +44,10 @@ class _Asker:
         self.next_question = next_question
         self.retry = Retry(chance, first_ns=RETRY_NS, pause_ns_max=RETRY_NS_MAX)
         self.is_asking = False
+        # Since when its question has waited for room in the key's counter, and how urgent
+        # that is; None while none waits.
+        self.waits_since: MonoNs | None = None
+        self.urgency = Urgency.LATER
 
 
 class OrderResolver:
@@ -101,9 +107,21 @@ class OrderResolver:
                 self._ask(check)
 
     def _ask(self, asker: _Asker) -> None:
-        if asker.is_asking or (question := asker.next_question()) is None or self._wait_ns(question, asker.retry):
+        now = self._now.mono
+        if asker.is_asking or (asker.waits_since is not None and self._has_no_room(asker, now)):
             return
-        asker.is_asking = True
+        question = asker.next_question()
+        if question is None or asker.retry.wait_ns(now):
+            asker.waits_since = None
+            return
+        if self._calls.counter.wait_ns(call_cost(question.request.name), now, question.urgency) or self._is_held_back(
+            asker, question, now
+        ):
+            asker.urgency = question.urgency
+            if asker.waits_since is None:
+                asker.waits_since = now
+            return
+        asker.is_asking, asker.waits_since = True, None
         self._calls.put(RestCall(
             question.request,
             lambda status, body: question.read(status, body, self._names.pairs),  # type: ignore[arg-type]
@@ -112,13 +130,23 @@ class OrderResolver:
             urgency=question.urgency,
         ))  # fmt: skip
 
-    def _wait_ns(self, question: Question, retry: Retry) -> int:
-        """Nanoseconds until this may be asked, because of a failure or of the key's
-        counter; 0 for now.
+    def _has_no_room(self, asker: _Asker, now: MonoNs) -> bool:
+        """True if the key's counter has no room for the cheapest and most urgent question
+        that this one may have.
         """
-        now = self._now.mono
-        room_ns = self._calls.counter.wait_ns(call_cost(question.request.name), now, question.urgency)
-        return max(retry.wait_ns(now), room_ns)
+        return asker is not self._truth and self._calls.counter.wait_ns(COST_MIN, now, Urgency.LOOK) > 0
+
+    def _is_held_back(self, asker: _Asker, question: Question, now: MonoNs) -> bool:
+        """True if another question that is as urgent has waited for too long, and longer
+        than this one.
+        """
+        return any(
+            other.waits_since is not None
+            and now - other.waits_since > PATIENCE_NS
+            and other.urgency <= question.urgency
+            and (asker.waits_since is None or other.waits_since < asker.waits_since)
+            for other in (self._truth, self._look, *self._checks)
+        )
 
     def _answered(self, asker: _Asker, question: Question, answer: Any) -> None:
         asker.is_asking = False

@@ -63,6 +63,20 @@ class OrderSearch:
         return self._has_open
 
     @property
+    def begins_history(self) -> bool:
+        """True if the next call is the first for closed orders."""
+        return self._has_open and self._asks_closed and not self._pages and bool(self.missing)
+
+    def join(self, other: "OrderSearch") -> None:
+        """Look among closed orders for those of another search too, when both begin with
+        them.
+        """
+        self.missing |= other.missing
+        self._life_ns = max(self._life_ns, other._life_ns)
+        self._start_s = min(self._start_s, other._start_s)
+        self._is_alone = len(self.missing) == 1
+
+    @property
     def request(self) -> RestRequest | None:
         """The next call; None if the search is complete."""
         if not self.missing:
@@ -126,52 +140,54 @@ class OrderSearch:
 
 
 class FoundOrders:
-    """Orders that REST has told of, until all their missing fills have been asked for too."""
+    """Orders that REST has told of, until each of their fills is known or has been asked
+    for too.
+    """
 
     def __init__(self, knows_fill: Callable[[str], bool]) -> None:
         self._knows_fill = knows_fill
-        self._waiting: list[tuple[OrderLookup, list[str]]] = []
+        self._waiting: list[OrderLookup] = []
         self._fills: dict[str, ExecutionFact] = {}
         # Fills that were asked for. One that REST does not have yet is noticed as missing
         # later.
         self._asked: set[str] = set()
 
+    @property
+    def is_waiting(self) -> bool:
+        """True while there are orders that `ready` has not returned."""
+        return bool(self._waiting)
+
     def add(self, row: OrderLookup) -> None:
         """Take an order's state."""
-        unseen = [trade_id for trade_id in row.trade_ids if not self._knows_fill(trade_id)]
-        self._waiting.append((row, unseen))
+        self._waiting.append(row)
 
     @property
-    def request(self) -> RestRequest | None:
-        """The call for missing fills; None if there are none."""
-        if not self._waiting:
-            return None
-        ids = self._to_ask
-        return rest_requests.query_trades(ids) if ids else None
+    def fills_to_ask(self) -> list[str]:
+        """The ids for the next call; empty if there are none. A call waits for room in the
+        key's counter, and the executions may have told fills meanwhile.
+        """
+        ids = dict.fromkeys(trade_id for row in self._waiting for trade_id in self._unseen(row))
+        return list(ids)[: rest_requests.QUERY_TRADES_MAX]
 
-    def take(self, fills: Sequence[ExecutionFact]) -> None:
-        """Take the answer to `request`."""
-        self._asked.update(self._to_ask)
+    def take(self, asked: Sequence[str], fills: Sequence[ExecutionFact]) -> None:
+        """Take the answer to a call for these ids."""
+        self._asked.update(asked)
         self._fills.update({fill.exec_id: fill for fill in fills if fill.exec_id is not None})
 
     def ready(self) -> list[tuple[OrderLookup, list[ExecutionFact]]]:
-        """The orders whose missing fills were all asked for, with these fills. Each is
-        returned once.
+        """The orders that wait for no fill, with the fills that were told. Each is returned
+        once.
         """
-        ready = [(row, ids) for row, ids in self._waiting if self._asked.issuperset(ids)]
-        self._waiting = [(row, ids) for row, ids in self._waiting if not self._asked.issuperset(ids)]
-        told = [(row, [self._fills[trade_id] for trade_id in ids if trade_id in self._fills]) for row, ids in ready]
+        ready = [row for row in self._waiting if not self._unseen(row)]
+        self._waiting = [row for row in self._waiting if self._unseen(row)]
+        told = [(row, [self._fills[it] for it in row.trade_ids if it in self._fills]) for row in ready]
         if not self._waiting:
             self._fills.clear()
             self._asked.clear()
         return told
 
-    @property
-    def _to_ask(self) -> list[str]:
-        ids = dict.fromkeys(
-            trade_id for _, unseen in self._waiting for trade_id in unseen if trade_id not in self._asked
-        )
-        return list(ids)[: rest_requests.QUERY_TRADES_MAX]
+    def _unseen(self, row: OrderLookup) -> list[str]:
+        return [it for it in row.trade_ids if it not in self._asked and not self._knows_fill(it)]
 
 
 def name_of(order: TrackedOrder) -> dict[str, Any]:

@@ -1,0 +1,211 @@
+"""A day of quiet and bursts over a whole market: the public feeds alone, with nothing that goes wrong.
+
+    made-up pairs (engine/venue/market/listing.py) ─► bursts of thousands of events, minutes without any ─► the feeds
+
+What must hold: no pair that was live is told in doubt, no connection ends, no live book differs from the venue's, and
+no table of feed and session grows with the day.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, TextIO
+
+from engine.kraken.public.session import PublicSettings
+from engine.market.candles import KEPT_MAX
+from engine.records import FeedState
+from engine.topology import ALL_CHANNELS, plan_shards
+from engine.units import NS_PER_MS, NS_PER_S
+from engine.venue.setup.settings import VenueSettings
+from tests.simulate.feeds import RingObserver, SimFeed
+from tests.simulate.kernel import BEGAN_MONO_NS, Kernel, SimClock, Violation
+from tests.simulate.network import Weather
+from tests.simulate.venue import SimVenue
+
+CANDLES_MIN: Final = (1, 5)
+RING_SLOTS: Final = 1 << 14  # between two looks of the observer, which come with every burst of frames
+TRUTHS_KEPT: Final = 2_000  # moments of one pair
+SHARD_COUNTS: Final = (1, 1, 2, 3)
+
+MARKET_DAY_S: Final = 3_600.0
+OPENING_S: Final = 20.0  # until every pair is live
+SLICES: Final = 10  # of the day: after each the tables are counted
+CALM_SLICES: Final = 4  # that fill what is filled once
+STEP_NS: Final = 5 * NS_PER_MS  # between two moves of a burst
+MEAN_QUIET_S: Final = 45.0
+BURST_EVENTS_MAX: Final = 3_000
+TRICKLE_PER_S: Final = 4.0  # in the quiet that is not dead
+CLOSING_S: Final = 5.0
+
+GROWTH_MAX: Final = 1.1  # of a table, from the calm slices to the end of the day; one entry a pair more is none
+# Bars of candles fill up for as many intervals as can still be amended.
+BARS: Final = "_Series.bars"
+BARS_A_PAIR: Final = len(CANDLES_MIN) * (KEPT_MAX + 1)
+
+
+class MarketObserver(RingObserver):
+    """Reads what a feed publishes, and wants every pair to stay live once it is."""
+
+    def state_told(self, index: int, state: FeedState) -> None:
+        if self.states[index] is FeedState.LIVE and state is not FeedState.LIVE:
+            raise Violation("no pair is doubted without a reason", f"{self.symbol_of(index)} is {state}")
+        super().state_told(index, state)
+
+
+class MarketDay:
+    """The world of one seed: a venue of many pairs, and the feeds that follow all of them."""
+
+    def __init__(self, seed: int, pairs: int, day_s: float, story: TextIO | None = None) -> None:
+        self.kernel = kernel = Kernel(seed, story)
+        self.day_s = day_s
+        rng = kernel.rng("plan")
+        base_us, jitter_us = rng.choice((200, 2_000, 10_000, 40_000)), rng.choice((50, 500, 8_000))
+        self.venue = SimVenue(kernel, VenueSettings(port=0, seed=seed, pairs=pairs, rate=0.0), truths_kept=TRUTHS_KEPT)
+        symbols = tuple(self.venue.truths)
+        shards = plan_shards(symbols, rng.choice(SHARD_COUNTS), CANDLES_MIN)
+        conflate = rng.random() < 0.3
+        self.feeds = [
+            SimFeed(
+                kernel,
+                Weather(kernel, kernel.rng(f"weather {shard.number}"), base_us=base_us, jitter_us=jitter_us),
+                self.venue,
+                shard,
+                SimClock(kernel),
+                kernel.rng(f"feed {shard.number}"),
+                settings=PublicSettings(symbols=shard.symbols),
+                ring_slots=RING_SLOTS,
+                conflate=conflate,
+                wake=_nobody,
+                refused=_accuse_refusal,
+            )
+            for shard in shards
+        ]
+        for feed in self.feeds:
+            feed.observer = MarketObserver(feed, self.venue)
+        self._bursts = kernel.rng("bursts")
+        self.bursts = self.events = 0
+        self._sizes: list[dict[str, int]] = []
+
+    def go(self) -> None:
+        """The day, and its end; Violation for the first promise that does not hold."""
+        kernel = self.kernel
+        with kernel.running():
+            self.venue.start()
+            for feed in self.feeds:
+                feed.start()
+            kernel.run_until(BEGAN_MONO_NS + int(OPENING_S * NS_PER_S))
+            self._check_all()
+            began = kernel.now
+            self._plan()
+            for number in range(1, SLICES + 1):
+                kernel.run_until(began + int(self.day_s * NS_PER_S * number / SLICES))
+                self._check_connections()
+                self._sizes.append(table_sizes([each for feed in self.feeds for each in (feed.feed, feed.connection)]))
+            self.day_s = 0  # no further burst
+            kernel.run_until(kernel.now + int(CLOSING_S * NS_PER_S))
+            self._check_all()
+            self._check_sizes()
+
+    # --- what the market does
+
+    def _plan(self) -> None:
+        """A burst, and after it a quiet that is dead, or in which little happens."""
+        rng = self._bursts
+        if not self.day_s:
+            return
+        quiet_s = rng.expovariate(1 / MEAN_QUIET_S)
+        lasts_ns = int(rng.choice((20, 300, 2_000)) * NS_PER_MS * (0.5 + rng.random()))
+        self._move(int(BURST_EVENTS_MAX * rng.random() ** 3) + 1, lasts_ns)
+        if rng.random() < 0.5:
+            self._move(int(quiet_s * TRICKLE_PER_S), int(quiet_s * NS_PER_S))
+        self.bursts += 1
+        self.kernel.after(lasts_ns + int(quiet_s * NS_PER_S), self._plan)
+
+    def _move(self, events: int, lasts_ns: int) -> None:
+        """So many events, spread over this time."""
+        self.events += events
+        steps = max(1, min(events, lasts_ns // STEP_NS))
+        for step in range(steps):
+            share = events * (step + 1) // steps - events * step // steps
+            self.kernel.after(lasts_ns * step // steps, self.venue.move, share)
+
+    # --- what must hold
+
+    def _check_connections(self) -> None:
+        for feed in self.feeds:
+            connection = feed.connection
+            assert connection is not None
+            if connection.disconnects or connection.connect_failures or not connection.connected:
+                raise Violation("no connection ends without a reason", f"{feed.route}: {connection.last_error}")
+
+    def _check_all(self) -> None:
+        self._check_connections()
+        for feed in self.feeds:
+            for index, symbol in enumerate(feed.shard.symbols):
+                self.venue.check_book_now(symbol, feed.observer.board_of(index))
+        self.venue.check_subscribed(dict.fromkeys(self.venue.truths, ALL_CHANNELS))
+
+    def _check_sizes(self) -> None:
+        """What the tables have grown to in the calm slices is what they have."""
+        pairs = len(self.venue.truths)
+        for name, size in self._sizes[-1].items():
+            calm = max(sizes.get(name, 0) for sizes in self._sizes[:CALM_SLICES])
+            if size > (pairs * BARS_A_PAIR if name == BARS else GROWTH_MAX * calm + pairs):
+                told = [sizes.get(name, 0) for sizes in self._sizes]
+                raise Violation("no table grows with the day", f"{name}: {told}")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the day was made of."""
+        return {
+            "pairs": len(self.venue.truths),
+            "bursts": self.bursts,
+            "events": self.events,
+            "frames": sum(feed.connection.frames_received for feed in self.feeds if feed.connection),
+            "published": sum(feed.observer.published for feed in self.feeds),
+            "entries": sum(self._sizes[-1].values()) if self._sizes else 0,
+        }
+
+
+def _nobody() -> None:
+    """Nobody waits for a record."""
+
+
+def _accuse_refusal(feed: SimFeed, symbol: str, advice: str) -> None:
+    raise Violation("no pair is refused that the venue lists", f"{symbol}: {advice}")
+
+
+# --- how large the tables are
+
+
+def table_sizes(roots: Iterable[Any]) -> dict[str, int]:
+    """Entries of all containers that these objects hold, and those that they hold: by class and attribute."""
+    sizes: dict[str, int] = {}
+    seen: set[int] = set()
+    waiting: deque[tuple[str, Any]] = deque(("", root) for root in roots)
+    while waiting:
+        name, thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, dict | list | set | frozenset | tuple | deque):
+            if not isinstance(thing, tuple | frozenset):  # they never change
+                sizes[name] = sizes.get(name, 0) + len(thing)
+            waiting.extend((name, each) for each in thing)
+            if isinstance(thing, dict):
+                waiting.extend((name, each) for each in thing.values())
+        elif isinstance(thing, bytes | str):
+            continue
+        elif type(thing).__module__.startswith("engine.") and not type(thing).__module__.startswith("engine.venue"):
+            waiting.extend((f"{type(thing).__name__}.{attribute}", value) for attribute, value in _attributes(thing))
+    return sizes
+
+
+def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
+    yield from getattr(thing, "__dict__", {}).items()
+    for each in type(thing).__mro__:
+        slots = each.__dict__.get("__slots__", ())
+        for attribute in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(thing, attribute):
+                yield attribute, getattr(thing, attribute)
+    for attribute in getattr(thing, "__struct_fields__", ()):
+        yield attribute, getattr(thing, attribute)
