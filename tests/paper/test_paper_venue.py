@@ -26,7 +26,7 @@ from tests.waiting import until
 BTC = "BTC/USD"
 SELLER = 2  # who sells in the crowd: nobody trades with himself
 STAND_IN = VenueSettings(port=0, symbols=(BTC, "MINA/GBP"), rate=0, snapshot_delay_ms=(1, 2), engine_latency_ms=(0, 0),
-                         count_rates=False)  # fmt: skip
+                         count_rates=False, maintenance_phase_s=0.2)  # fmt: skip
 PAPER = VenueSettings(port=0, symbols=(BTC, "MINA/GBP"), engine_latency_ms=(0, 0), count_rates=False,
                       funds={"USD": Decimal(1_000_000), "BTC": Decimal(5)})  # fmt: skip
 
@@ -218,6 +218,35 @@ def test_without_a_connection_nothing_is_filled_and_orders_are_refused() -> None
                     await eventually(lambda: is_filled(desk, order, "0.5"), "the ask that rests at its price")
             finally:
                 await asyncio.to_thread(relay.close)
+
+    run(test())
+
+
+def test_a_maintenance_there_is_one_here() -> None:
+    """Its phases refuse as Kraken's do, and trading goes on after it."""
+
+    async def test() -> None:
+        async with StandIn(STAND_IN) as kraken, paper(kraken.public_url) as desk:
+            errors: list[str] = []
+
+            async def phase() -> str:
+                reply = await desk.form("AddOrder", pair="XBTUSD", type="buy", ordertype="limit", price=1000,
+                                        volume="0.001")  # fmt: skip
+                errors.extend(reply["error"])
+                return "".join(reply["error"])
+
+            async def is_down() -> bool:
+                return await phase() == "EService:Unavailable"
+
+            async def is_up() -> bool:
+                return not await phase()
+
+            kraken.begin_maintenance()
+            await eventually(is_down, "orders are refused")
+            await eventually(is_up, "orders are taken again")
+            assert set(errors) <= {
+                "EService:Unavailable", "EService:Market in cancel_only mode", "EService:Market in post_only mode",
+            }  # fmt: skip
 
     run(test())
 
