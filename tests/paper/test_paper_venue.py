@@ -59,11 +59,15 @@ class StandIn(Venue):
             self.exchange.event_time(),
         )
 
+    def levels(self, side: str) -> list[tuple[float, Decimal]]:
+        """The levels of a side there, best first."""
+        assert self.exchange is not None
+        levels = self.exchange.markets[BTC].book.levels(BUY if side == "buy" else SELL)
+        return [(price / 10, Decimal(lots).scaleb(-8)) for price, lots in levels]
+
     def best(self, side: str) -> tuple[float, Decimal]:
         """The best level there."""
-        assert self.exchange is not None
-        (price, lots), *_ = self.exchange.markets[BTC].book.levels(BUY if side == "buy" else SELL, 1)
-        return price / 10, Decimal(lots).scaleb(-8)
+        return self.levels(side)[0]
 
 
 class Desk(RestClient):
@@ -143,6 +147,30 @@ def test_an_order_is_filled_when_the_real_queue_before_it_has_traded() -> None:
     run(test())
 
 
+def test_a_trade_meets_the_book_that_was_there() -> None:
+    """Who left the queue before it, in the same moment, is not filled by it."""
+
+    async def test() -> None:
+        async with StandIn(STAND_IN) as kraken, paper(kraken.public_url) as desk:
+            assert kraken.trading_side is not None
+            assert kraken.exchange is not None
+            best, _ = kraken.best("buy")
+            price = round(best + 0.1, 1)
+            assert price < kraken.best("sell")[0]
+            ahead = kraken.crowd("buy", price, "0.4")
+
+            async def is_shown() -> bool:
+                return float((await desk.levels())["bids"][0][0]) == price
+
+            await eventually(is_shown, "the better bid")
+            order = await desk.limit("buy", price, "0.5")
+            kraken.trading_side.trading.cancel(1, kraken.exchange.event_time(), order_id=ahead.order_id)
+            kraken.crowd("sell", best, "0.01")
+            await eventually(lambda: is_filled(desk, order, "0.01"), "who is first now")
+
+    run(test())
+
+
 def test_a_taker_walks_the_real_levels() -> None:
     """At their prices; what it took is not there for it again."""
 
@@ -207,7 +235,8 @@ def test_without_a_connection_nothing_is_filled_and_orders_are_refused() -> None
                         return bool(reply["error"])
 
                     await eventually(is_closed, "orders are refused")
-                    kraken.crowd("sell", price, str(ahead + 1))
+                    kraken.crowd("buy", price, "0.3")
+                    kraken.crowd("sell", price, str(ahead + Decimal("0.3")))
                     assert await desk.filled(order) == 0
                     await asyncio.to_thread(relay.fail, "pass")
 
@@ -215,6 +244,9 @@ def test_without_a_connection_nothing_is_filled_and_orders_are_refused() -> None
                         return not await is_closed()
 
                     await eventually(is_open, "orders are taken again")
+                    await eventually(lambda: is_last(desk, price), "the trades of the outage are told")
+                    assert await desk.filled(order) == 0
+                    kraken.crowd("sell", price, "1")
                     await eventually(lambda: is_filled(desk, order, "0.5"), "the ask that rests at its price")
             finally:
                 await asyncio.to_thread(relay.close)
@@ -293,6 +325,11 @@ def test_a_change_of_precision_is_followed() -> None:
                 return not reply["error"]
 
             await eventually(is_relisted, "a price of two decimals is taken")
+            here, there = (await desk.levels())["asks"], kraken.levels("sell")
+            assert kraken.exchange.markets[BTC].pair.price_decimals == 2
+            assert len(here) == 100
+            rounded = Decimal("0.001")  # REST rounds
+            assert all(abs(qty - Decimal(told)) <= rounded for (_, qty), (_, told) in zip(there, here, strict=False))
             kraken.crowd("sell", price, str(ahead))
             kraken.crowd("sell", price, "0.001")
             await eventually(lambda: is_filled(desk, order, "0.001"), "what came after the queue")
@@ -305,12 +342,14 @@ def test_a_stop_goes_by_the_real_trades() -> None:
 
     async def test() -> None:
         async with StandIn(STAND_IN) as kraken, paper(kraken.public_url) as desk:
-            price, _ = kraken.best("buy")
-            placed = await desk.result("AddOrder", pair="XBTUSD", type="sell", ordertype="stop-loss", price=price,
-                                       volume="0.1")  # fmt: skip
+            (first, first_qty), (second, second_qty) = kraken.levels("buy")[:2]
+            await desk.limit("sell", second, str(first_qty + second_qty), timeinforce="IOC")
+            placed = await desk.result("AddOrder", pair="XBTUSD", type="buy", ordertype="stop-loss", price=first,
+                                       volume="0.001")  # fmt: skip
             order = placed["txid"][0]
-            kraken.crowd("sell", price, "0.001")
-            await eventually(lambda: is_filled(desk, order, "0.1"), "it sells at the market")
+            assert await desk.filled(order) == 0
+            kraken.crowd("sell", first, "0.0001")
+            await eventually(lambda: is_filled(desk, order, "0.001"), "it buys at the market")
 
     run(test())
 
@@ -324,3 +363,9 @@ async def is_best_ask(desk: Desk, price: float, qty: str) -> bool:
     """Whether this is the best ask, rounded as REST does."""
     best = (await desk.levels())["asks"][0]
     return (float(best[0]), best[1]) == (price, qty)
+
+
+async def is_last(desk: Desk, price: float) -> bool:
+    """Whether this is the price of the last trade."""
+    ((_, ticker),) = (await desk.public("Ticker", pair="XBTUSD"))["result"].items()
+    return float(ticker["c"][0]) == price
