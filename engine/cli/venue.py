@@ -156,6 +156,8 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 )
 @click.option("--ledger", default="", metavar="FILE", help="Write every accepted order and every fill to this file.")
 @click.option("--clock-offset-s", default=0.0, show_default=True, help="Seconds by which REST's Time is wrong.")
+@click.option("--log-level", help="debug, info, warning or error, and lines as those of `engine run`.")
+@click.option("--log-format", type=click.Choice(["console", "json"]), default="console", help="Of those lines.")
 @click.option("--die-with-parent", is_flag=True, help="End when the process that started this one ends.")
 def venue(
     host: str,
@@ -190,6 +192,8 @@ def venue(
     rest_lag_ms: str,
     ledger: str,
     clock_offset_s: float,
+    log_level: str | None,
+    log_format: str,
     die_with_parent: bool,
 ) -> None:
     """Serve a Kraken-faithful exchange on loopback.
@@ -265,13 +269,15 @@ def venue(
 
     with loading():
         load_aiohttp()
-        from engine.telemetry.log import log_stream
+        from engine.telemetry.log import configure_log, log_stream
         from engine.venue.server import serve
 
         if mirror:
             from engine.paper.serve import serve_paper
 
-    if not structlog.is_configured():
+    if log_level is not None:
+        configure_log(log_level, "json" if log_format == "json" else "console", "venue")
+    elif not structlog.is_configured():
         structlog.configure(
             wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
             logger_factory=structlog.WriteLoggerFactory(file=log_stream()),

@@ -587,7 +587,7 @@ class _Opening:
 
     async def _open(self) -> Engine:
         config = self._read()
-        run = Run(config, venue_plan(self._venue, self._venue_options, config.venue))
+        run = Run(config, venue_plan(self._venue, self._venue_options, config))
         if not structlog.is_configured():  # else the program logs in its own way
             configure_log(config.log.level, config.log.format, "engine", levels=config.log.levels, is_guest=True)
         engine = self._kind(run)

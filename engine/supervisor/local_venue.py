@@ -12,7 +12,7 @@ from typing import IO, Final
 import msgspec
 from msgspec import Struct
 
-from engine.config import VenueConfig
+from engine.config import Config
 from engine.errors import ConfigError
 from engine.telemetry.log import write_line
 
@@ -41,19 +41,21 @@ class VenuePlan(Struct, frozen=True):
     """Of `engine venue`."""
 
 
-def venue_plan(venue: str | None, options: str, config: VenueConfig) -> VenuePlan | None:
+def venue_plan(venue: str | None, options: str, config: Config) -> VenuePlan | None:
     """The exchange that `--venue` stands for; None for one that is not built in.
 
     `options` is the text of --venue-options, which wins. On paper the market is the
     configured one. The local venue lists all pairs that it knows, for who subscribes at run
     time.
     """
+    common = ("--log-level", config.log.level, "--log-format", config.log.format)
     chosen = shlex.split(options)
     if venue == LOCAL:
-        return VenuePlan(LOCAL, ("--also", "--rate", RATE, *chosen))
+        return VenuePlan(LOCAL, (*common, "--also", "--rate", RATE, *chosen))
     if venue == PAPER:
-        authorities = ("--ca-file", config.ca_file) if config.ca_file is not None else ()
-        return VenuePlan(PAPER, ("--mirror", config.url, *authorities, *chosen))
+        ca_file = config.venue.ca_file
+        authorities = ("--ca-file", ca_file) if ca_file is not None else ()
+        return VenuePlan(PAPER, (*common, "--mirror", config.venue.url, *authorities, *chosen))
     return None
 
 

@@ -176,10 +176,10 @@ class Run:
         config, ready = self.config, self._ready
         if not self._trades:
             return None
-        if ready is not None:
+        if ready is not None and self._plan is not None:
             # The venue's account begins and ends with this run, and so does its journal.
             state_dir = self._directory.state_path
-            self._credentials_fd = hand_over(checked(ready.api_key, ready.api_secret, "the built-in venue"))
+            self._credentials_fd = hand_over(checked(ready.api_key, ready.api_secret, f"the {self._plan.kind} venue"))
             return Account(
                 private_url=ready.private,
                 rest_url=ready.rest,

@@ -51,7 +51,7 @@ def check(config_path: Path | None, venues: Sequence[str], venue_options: str, a
     """
     config = _read(config_path, venues)
     configure_log("error", config.log.format, "check")
-    plan = venue_plan(venues[0], venue_options, config.venue) if len(venues) == 1 else None
+    plan = venue_plan(venues[0], venue_options, config) if len(venues) == 1 else None
     findings = advise(config, _machine())
     with ExitStack() as stack:
         if plan is not None:
@@ -99,6 +99,6 @@ def _play_account(config: Config, plan: VenuePlan, stack: ExitStack) -> Account:
     return Account(
         rest_url=ready.rest,
         private_url=ready.private,
-        credentials=checked(ready.api_key, ready.api_secret, "the built-in venue"),
+        credentials=checked(ready.api_key, ready.api_secret, f"the {plan.kind} venue"),
         keys_directory=directory / "keys",
     )

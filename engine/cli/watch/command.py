@@ -79,7 +79,7 @@ def watch(
             "log.level": ("watch", "warning"),
         },
     )
-    plan = venue_plan(venue, venue_options, config.venue) if venue == LOCAL else None
+    plan = venue_plan(venue, venue_options, config) if venue == LOCAL else None
     engine_run = Run(config, plan, trades=False)
     configure_log(config.log.level, config.log.format, NAME)
     watcher = Watcher(followed)
