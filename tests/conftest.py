@@ -13,7 +13,8 @@ from hypothesis import settings
 # Files that take longest, for tools/test gives files to its workers in this order: what
 # begins last ends last.
 LONGEST_FIRST = (
-    "test_trading_degraded", "test_trading_account", "test_trading_deaths", "test_ends", "test_trading_retries",
+    "test_pages", "test_trading_degraded", "test_trading_account", "test_trading_deaths", "test_ends",
+    "test_trading_retries",
     "test_faults", "test_trading_kills", "test_output", "test_trading_hangs", "test_trading_journal",
     "test_trading_precision", "test_trading_strategies", "test_main_job", "test_check",
     # Of those that compute.

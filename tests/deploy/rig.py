@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.rig import CALM, ENGINE, Engines, RunningEngine, summary_of
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "tools" / "deploy"
@@ -61,11 +62,11 @@ def trades_in_its_sandbox(engines: Engines, *options: str) -> None:
     """It is filled, looked at, stopped in order, and its records agree."""
     engine = run_confined(engines, *options)
     engine.wait_for(lambda status: status["fills"] >= 3, "it is filled")
+    for what in ("page", "metrics"):
+        eventually(lambda what=what: f"{what} of the engine named default at http" in engines.logs(), what)
     assert engine.stop() == 0
     summary = summary_of(engines.folder / "out.json")
     assert summary["ledger"]["agree"], summary["ledger"]
     assert set(summary["restarts"].values()) == {0}
     log = engines.logs()
     assert "[error" not in log, log
-    assert "page of the engine named default at http" in log
-    assert "metrics of the engine named default at http" in log

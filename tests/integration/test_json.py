@@ -12,7 +12,7 @@ import pytest
 
 from engine.cli.main import COMMANDS
 from tests import reference
-from tests.integration.rig import CALM, Engines
+from tests.integration.rig import CALM, NOBODY_TOLD, Engines
 from tests.integration.trading_rig import TradingEngine, TradingVenue
 from tests.integration.venue_rig import CheckedVenue
 from tests.waiting import PATIENCE_S, eventually
@@ -29,6 +29,7 @@ PARTIAL = {
     "engine restore": {"state_dir", "records", "history"},
     "engine doctor": {"ok", "checks[].name", "checks[].level", "checks[].text"},
     "engine keys test": {"ok", "checks[].name", "checks[].level", "checks[].text"},
+    "engine notices test": {"ok", "checks[].name", "checks[].level", "checks[].text"},
 }
 
 
@@ -143,6 +144,14 @@ def test_a_key_that_comes_and_goes_prints_what_is_told(engines: Engines) -> None
 
     compare("engine keys add", json.loads(engines.call("keys", "add", config, "--json", lines=lines).stdout))
     compare("engine keys remove", json.loads(engines.call("keys", "remove", config, "--yes", "--json").stdout))
+
+
+def test_a_target_that_nobody_is_behind_prints_what_is_told(engines: Engines) -> None:
+    """A finding for each target."""
+    config = engines.folder / "notices.toml"
+    config.write_text(NOBODY_TOLD)
+
+    compare("engine notices test", json.loads(engines.call("notices", "test", config, "--json").stdout))
 
 
 def test_what_writes_and_lists_prints_what_is_told(engines: Engines) -> None:

@@ -187,7 +187,8 @@ from engine import Engine
 
 async def main():
     async with Engine.open(sys.argv[1], venue="local") as engine:
-        await engine.until_trading()
+        while not any(target["told"] for target in engine.status()["notices"].values()):
+            await asyncio.sleep(0.05)
 
 asyncio.run(main())
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.page_walk import PageWalk, commands_in, pattern_of, shows, with_functions, with_settings
-from tests.integration.rig import CAPTURES, Engines, summary_of
+from tests.integration.rig import CAPTURES, NOBODY_TOLD, Engines, summary_of
 from tests.reference import summary_keys, summary_keys_told
 from tests.snippets import ROOT, snippets_of, walked_pages
 from tests.waiting import PATIENCE_S
@@ -66,8 +66,10 @@ def test_the_summary_has_the_keys_that_are_told(engines: Engines, tmp_path: Path
     """
     bot = tmp_path / "turnover.py"
     bot.write_text(code("engine/docs/orders.md", "turnover.py"))
+    config = tmp_path / "notices.toml"
+    config.write_text(NOBODY_TOLD)
     engine = engines.start(
-        "--venue", "local", "--symbols", "BTC/USD", "--strategy", bot, "--param", "pace_s=0.3",
+        config, "--venue", "local", "--symbols", "BTC/USD", "--strategy", bot, "--param", "pace_s=0.3",
         "--summary", tmp_path / "out.json",
     )  # fmt: skip
     engine.wait_for(lambda s: s["fills"], "it is filled")
