@@ -237,7 +237,7 @@ class Follower:
             try:
                 self._trading.relist(told.symbol, told.price_precision, told.qty_precision, at)
             except ConfigError as error:
-                log.error("pair waits", symbol=told.symbol, reason=str(error))
+                log.error("pair cannot be traded on paper", symbol=told.symbol, reason=str(error))
         pair.market.pair = msgspec.structs.replace(
             pair.market.pair, qty_min=f"{told.qty_min:f}", cost_min=f"{told.cost_min:f}"
         )
