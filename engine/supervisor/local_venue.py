@@ -48,7 +48,8 @@ def venue_plan(venue: str | None, options: str, config: Config) -> VenuePlan | N
     configured one. The local venue lists all pairs that it knows, for who subscribes at run
     time.
     """
-    common = ("--log-level", config.log.level, "--log-format", config.log.format)
+    level = config.log.levels.get(PAPER, config.log.level) if venue == PAPER else config.log.level
+    common = ("--log-level", level, "--log-format", config.log.format)
     chosen = shlex.split(options)
     if venue == LOCAL:
         return VenuePlan(LOCAL, (*common, "--also", "--rate", RATE, *chosen))
