@@ -249,7 +249,7 @@ def there_is(name: str) -> bool:
     """
     if found := re.fullmatch(r'on\("(\w+)"\)', name):
         return found[1] in EVENTS
-    if found := re.fullmatch(r"engine (\w+)((?: --[a-z-]+)*)(?: 7d| local)?", name):
+    if found := re.fullmatch(r"engine (\w+)((?: --[a-z-]+)*)(?: 7d| local| paper)?", name):
         return found[1] in COMMANDS and set(found[2].split()) <= {
             option for parameter in reference.command_of(found[1]).params for option in parameter.opts
         }

@@ -27,7 +27,7 @@ LAYERS = {
     2: ("topology", "orders"),
     3: ("config", "strategy", "kraken", "net", "history", "ledger_check"),
     4: ("processes", "venue", "backup"),
-    5: ("kraken_rest",),
+    5: ("kraken_rest", "paper"),
     6: ("public_feed", "private_feed", "order_router", "strategy_host"),
     7: ("summary",),
     8: ("attach", "screen"),

@@ -1,7 +1,6 @@
 """`engine run`: runs the engine until Ctrl-C, `engine stop`, or a number of seconds."""
 
 import asyncio
-import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -28,7 +27,8 @@ from engine.config import override
 from engine.errors import ConfigError, UserError
 from engine.processes.runner import change_threads_sooner
 from engine.strategy_host.loading import make_strategies
-from engine.supervisor.run import LOCAL, Run, venue_settings
+from engine.supervisor.local_venue import venue_plan
+from engine.supervisor.run import Run, venue_settings
 from engine.supervisor.supervisor import CLEAN, RUNNING, Supervisor
 from engine.supervisor.systemd import Systemd
 from engine.telemetry.log import configure_log
@@ -48,11 +48,11 @@ log = structlog.get_logger("engine")
 @engine_options
 @click.option(
     "--venue",
-    help="local: the built-in exchange, where orders are play money. live: Kraken, with real money. Or the URL of a "
-    "public WebSocket.  [default: Kraken's, without orders]",
+    help="local: the built-in exchange, where orders are play money. paper: Kraken's market, with simulated fills. "
+    "live: Kraken, with real money. Or the URL of a public WebSocket.  [default: Kraken's, without orders]",
 )
 @click.option(
-    "--venue-options", default="", metavar="TEXT", help='Options for the local venue: "--rate 5000 --seed 7".'
+    "--venue-options", default="", metavar="TEXT", help='Options for the local or paper venue: "--rate 5000 --seed 7".'
 )
 @click.option("--name", help="The engine's name, for `engine status` and the like.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
@@ -98,7 +98,7 @@ def run(
     )
     if has_page and config.page.port is None:
         config = override(config, **{"page.port": 0})
-    engine_run = Run(config, shlex.split(venue_options) if venue == LOCAL else None)
+    engine_run = Run(config, venue_plan(venue, venue_options, config))
     check_writable(summary_path)
     configure_log(config.log.level, config.log.format, "engine", levels=config.log.levels)
     systemd = Systemd()
@@ -166,6 +166,5 @@ def run_to_its_end(
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         mistake = runner.run(main())
     summary = supervisor.summary()
-    if (ledger := engine_run.ledger(supervisor)) is not None:
-        summary["ledger"] = ledger
+    summary |= engine_run.venue_facts(supervisor)
     return summary, mistake

@@ -1,6 +1,7 @@
 """`engine venue`: the Kraken-faithful exchange alone, on loopback, for any Kraken client."""
 
 import signal
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 import click
@@ -8,6 +9,11 @@ import click
 from engine.cli.help import command
 from engine.cli.loading import load_aiohttp, loading
 
+# What only a market of the venue's own has, by parameter.
+MADE_UP: Final = {
+    "pairs": "--pairs", "zipf": "--zipf", "only_list": "--list", "also": "--also", "rate": "--rate",
+    "captures": "--capture", "pace": "--pace", "repeat": "--repeat",
+}  # fmt: skip
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -51,6 +57,16 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 )
 @click.option(
     "--rate", default=100.0, show_default=True, help="Book messages a second, all pairs together, seen at depth 10."
+)
+@click.option(
+    "--mirror",
+    default="",
+    metavar="URL",
+    help="Take books and trades from this public WebSocket, Kraken's for paper trading, instead of making them; needs "
+    "--symbols.",
+)
+@click.option(
+    "--ca-file", metavar="FILE", help="With --mirror: PEM file of further trusted authorities, for a private setup."
 )
 @click.option(
     "--fault",
@@ -116,6 +132,13 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
     show_default=True,
     help="What the account traded in the 30 days before; it decides the fees.",
 )
+@click.option(
+    "--funds",
+    default="",
+    metavar="A=N,B=N",
+    help="What the account begins with, and nothing else: USD=10000,BTC=0.5.  [default: ample of everything; with "
+    "--mirror, what some 10000 USD are in each currency that the pairs are paid in]",
+)
 @click.option("--no-rate-counter", is_flag=True, help="Do not count requests and do not limit open orders.")
 @click.option(
     "--engine-latency-ms",
@@ -133,6 +156,8 @@ ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 )
 @click.option("--ledger", default="", metavar="FILE", help="Write every accepted order and every fill to this file.")
 @click.option("--clock-offset-s", default=0.0, show_default=True, help="Seconds by which REST's Time is wrong.")
+@click.option("--log-level", help="debug, info, warning or error, and lines as those of `engine run`.")
+@click.option("--log-format", type=click.Choice(["console", "json"]), default="console", help="Of those lines.")
 @click.option("--die-with-parent", is_flag=True, help="End when the process that started this one ends.")
 def venue(
     host: str,
@@ -146,6 +171,8 @@ def venue(
     only_list: bool,
     also: bool,
     rate: float,
+    mirror: str,
+    ca_file: str | None,
     faults: tuple[str, ...],
     captures: tuple[str, ...],
     pace: str,
@@ -159,11 +186,14 @@ def venue(
     maintenance_loss: str,
     tier: str,
     fee_volume_usd: float,
+    funds: str,
     no_rate_counter: bool,
     engine_latency_ms: str,
     rest_lag_ms: str,
     ledger: str,
     clock_offset_s: float,
+    log_level: str | None,
+    log_format: str,
     die_with_parent: bool,
 ) -> None:
     """Serve a Kraken-faithful exchange on loopback.
@@ -214,12 +244,15 @@ def venue(
         rest_port=rest_port,
         tier=chosen_tier,
         fee_volume_usd=fee_volume_usd,
+        funds=_funds(funds),
         count_rates=not no_rate_counter,
         engine_latency_ms=_delay_range("--engine-latency-ms", engine_latency_ms),
         rest_lag_ms=_delay_range("--rest-lag-ms", rest_lag_ms),
         ledger=ledger,
         clock_offset_s=clock_offset_s,
     )
+    if mirror:
+        _check_mirror(mirror, settings.symbols)
     if only_list:
         from engine.venue.core import listed_pairs
         from engine.venue.market.pairs import pairs_of_symbols
@@ -236,10 +269,15 @@ def venue(
 
     with loading():
         load_aiohttp()
-        from engine.telemetry.log import log_stream
+        from engine.telemetry.log import configure_log, log_stream
         from engine.venue.server import serve
 
-    if not structlog.is_configured():
+        if mirror:
+            from engine.paper.serve import serve_paper
+
+    if log_level is not None:
+        configure_log(log_level, "json" if log_format == "json" else "console", "venue")
+    elif not structlog.is_configured():
         structlog.configure(
             wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
             logger_factory=structlog.WriteLoggerFactory(file=log_stream()),
@@ -258,10 +296,42 @@ def venue(
 
         for signal_number in ENDING_SIGNALS:
             signal.signal(signal_number, end)
-        await serve(settings, lambda addresses: print(json.dumps(addresses), flush=True), stop)
+
+        def ready(addresses: dict[str, str]) -> None:
+            print(json.dumps(addresses), flush=True)
+
+        await (serve_paper(settings, mirror, ca_file, ready, stop) if mirror else serve(settings, ready, stop))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve_until_told())
+
+
+def _check_mirror(url: str, symbols: tuple[str, ...]) -> None:
+    """Raise ConfigError for what cannot be together with --mirror."""
+    from engine.endpoints import check_url
+    from engine.errors import ConfigError
+
+    check_url(url)
+    if not symbols:
+        raise ConfigError("--mirror: name the pairs with --symbols, such as BTC/USD,ETH/USD")
+    context = click.get_current_context()
+    for name, option in MADE_UP.items():
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise ConfigError(f"{option}: with --mirror nothing is made up and no capture is served, leave it out")
+
+
+def _funds(text: str) -> dict[str, Decimal]:
+    """Parse `USD=10000,BTC=0.5`. Raises ConfigError."""
+    from engine.errors import ConfigError
+
+    funds = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        asset, _, amount = part.partition("=")
+        try:
+            funds[asset.strip()] = Decimal(amount)
+        except InvalidOperation:
+            raise ConfigError(f"--funds {part}: write a currency and an amount, such as USD=10000") from None
+    return funds
 
 
 def _delay_range(option: str, text: str) -> tuple[float, float]:

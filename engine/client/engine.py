@@ -14,7 +14,6 @@ with one sentence that says what to change. What does not come in time raises No
 """
 
 import asyncio
-import shlex
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +39,8 @@ from engine.strategy.api import Strategy
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions
 from engine.strategy.orders import Balance, Fill, Order, OrderState, Position, TradingStatus
 from engine.strategy_host.loading import NamedStrategy, free_name, make_strategies
-from engine.supervisor.run import LOCAL, Run, venue_settings
+from engine.supervisor.local_venue import venue_plan
+from engine.supervisor.run import Run, venue_settings
 from engine.supervisor.supervisor import CLEAN, Supervisor
 from engine.telemetry.log import configure_log
 from engine.topology import NO_CHANNELS, Channel
@@ -92,8 +92,9 @@ class Engine:
         Engine.open(…)` and later `await engine.close()`.
 
         `config` is a TOML file as for `engine run`. `venue` is "local" for the built-in
-        exchange and play money, "live" for Kraken with real money, or the URL of a public
-        WebSocket; Kraken's data without orders unless given. `settings` changes single
+        exchange and play money, "paper" for Kraken's market and simulated fills, "live" for
+        Kraken with real money, or the URL of a public WebSocket; Kraken's data without
+        orders unless given. `settings` changes single
         settings by their path: {"feed.depth": 25}. `strategies` run beside the program, on
         its loop, as do those of the configuration.
 
@@ -161,9 +162,7 @@ class Engine:
             with suppress(Exception):  # what went wrong is the exit reason
                 await self._running
             self._last_summary = self._supervisor.summary()
-            ledger = await loop.run_in_executor(None, self._run.ledger, self._supervisor)
-            if ledger is not None:
-                self._last_summary["ledger"] = ledger
+            self._last_summary |= await loop.run_in_executor(None, self._run.venue_facts, self._supervisor)
         await loop.run_in_executor(None, self._run.end)
 
     def _ended(self) -> None:
@@ -588,7 +587,7 @@ class _Opening:
 
     async def _open(self) -> Engine:
         config = self._read()
-        run = Run(config, shlex.split(self._venue_options) if self._venue == LOCAL else None)
+        run = Run(config, venue_plan(self._venue, self._venue_options, config))
         if not structlog.is_configured():  # else the program logs in its own way
             configure_log(config.log.level, config.log.format, "engine", levels=config.log.levels, is_guest=True)
         engine = self._kind(run)

@@ -1,18 +1,25 @@
-"""The built-in exchange as a child process of one run."""
+"""The built-in exchange as a child process of one run: with a market of its own, or with
+Kraken's for paper trading.
+"""
 
+import shlex
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, Final
 
 import msgspec
+from msgspec import Struct
 
+from engine.config import Config
 from engine.errors import ConfigError
 from engine.telemetry.log import write_line
 
-END_S = 20.0  # after SIGTERM; then it is killed
-RATE = "1000"  # book messages a second: a busy day on three pairs
+END_S: Final = 20.0  # after SIGTERM; then it is killed
+LOCAL: Final = "local"
+PAPER: Final = "paper"
+RATE: Final = "1000"  # book messages a second: a busy day on three pairs
 
 
 class VenueReady(msgspec.Struct):
@@ -25,16 +32,43 @@ class VenueReady(msgspec.Struct):
     api_secret: str
 
 
+class VenuePlan(Struct, frozen=True):
+    """Which built-in exchange to start."""
+
+    kind: str
+    """LOCAL or PAPER."""
+    options: tuple[str, ...]
+    """Of `engine venue`."""
+
+
+def venue_plan(venue: str | None, options: str, config: Config) -> VenuePlan | None:
+    """The exchange that `--venue` stands for; None for one that is not built in.
+
+    `options` is the text of --venue-options, which wins. On paper the market is the
+    configured one. The local venue lists all pairs that it knows, for who subscribes at run
+    time.
+    """
+    level = config.log.levels.get(PAPER, config.log.level) if venue == PAPER else config.log.level
+    common = ("--log-level", level, "--log-format", config.log.format)
+    chosen = shlex.split(options)
+    if venue == LOCAL:
+        return VenuePlan(LOCAL, (*common, "--also", "--rate", RATE, *chosen))
+    if venue == PAPER:
+        ca_file = config.venue.ca_file
+        authorities = ("--ca-file", ca_file) if ca_file is not None else ()
+        return VenuePlan(PAPER, (*common, "--mirror", config.venue.url, *authorities, *chosen))
+    return None
+
+
 class LocalVenue:
     """The built-in exchange, from its start to the end of the run."""
 
-    def __init__(self, symbols: Sequence[str], options: Sequence[str]) -> None:
-        """Start it with these pairs; it lists all others that it knows too, for who
-        subscribes at run time. `options` are those of `engine venue`."""
+    def __init__(self, symbols: Sequence[str], plan: VenuePlan) -> None:
+        """Start it with these pairs."""
+        self._kind = plan.kind
         command = (sys.executable, "-P", "-m", "engine", "venue", "--port", "0", "--die-with-parent")
-        # The user's options come last and win.
         self.process = subprocess.Popen(
-            (*command, "--symbols", ",".join(symbols), "--also", "--rate", RATE, *options),
+            (*command, "--symbols", ",".join(symbols), *plan.options),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -53,7 +87,7 @@ class LocalVenue:
             with self.process.stderr:
                 told = self.process.stderr.read().strip().splitlines()
             sentence = told[-1].removeprefix("engine: ") if told else "it ended without a word"
-            raise ConfigError(f"the local venue cannot run: {sentence}")
+            raise ConfigError(f"the {self._kind} venue cannot run: {sentence}")
         threading.Thread(target=_relay, args=(self.process.stderr,), name="venue-log", daemon=True).start()
         return msgspec.json.decode(line, type=VenueReady)
 

@@ -25,12 +25,12 @@ from engine.state_directory import default_state_dir, next_run
 from engine.strategy_host.loading import NamedStrategy
 from engine.supervisor.descriptors import ensure_descriptors
 from engine.supervisor.extras import need_extra
-from engine.supervisor.local_venue import LocalVenue, VenueReady
+from engine.supervisor.local_venue import LOCAL, PAPER, LocalVenue, VenuePlan, VenueReady
+from engine.supervisor.paper import paper_report
 from engine.supervisor.run_directory import RunDirectory
 from engine.supervisor.supervisor import Supervisor
 from engine.supervisor.trading import Account
 
-LOCAL: Final = "local"
 LIVE: Final = "live"
 VENUE_LOOK_S: Final = 0.2  # how often it is looked whether the local venue lives
 
@@ -38,35 +38,37 @@ log = structlog.get_logger("engine")
 
 
 def venue_settings(venue: str | None) -> dict[str, object]:
-    """The settings that a venue stands for: `local`, `live`, or the URL of a public
-    WebSocket; None for a setting that stays as it is.
+    """The settings that a venue stands for: `local`, `paper`, `live`, or the URL of a
+    public WebSocket; None for a setting that stays as it is.
 
     Raises ConfigError for any other word.
     """
-    if venue is not None and venue not in (LOCAL, LIVE) and "://" not in venue:
+    names = (LOCAL, PAPER, LIVE)
+    if venue is not None and venue not in names and "://" not in venue:
         raise ConfigError(
-            f"there is no venue {venue!r}: it is local (play money), live (Kraken, real money), or the URL of a public "
-            "WebSocket such as wss://ws.kraken.com/v2; without one, it is Kraken's books without orders"
+            f"there is no venue {venue!r}: it is local (play money, a made-up market), paper (play money, Kraken's "
+            "market), live (Kraken, real money), or the URL of a public WebSocket such as wss://ws.kraken.com/v2; "
+            "without one, it is Kraken's books without orders"
         )
     return {
-        "venue.url": venue if venue not in (LOCAL, LIVE) else None,
+        "venue.url": venue if venue not in names else None,
         "trading.enabled": True if venue == LIVE else None,
     }
 
 
 class Run:
-    """The run directory, the local venue and the account of one run."""
+    """The run directory, the built-in venue and the account of one run."""
 
-    def __init__(self, config: Config, local_options: Sequence[str] | None = None, *, trades: bool = True) -> None:
-        """`local_options` are those of the local venue; None for a run on the addresses of
-        the configuration. A run that never `trades` leaves the local venue's account alone.
+    def __init__(self, config: Config, plan: VenuePlan | None = None, *, trades: bool = True) -> None:
+        """`plan` is the built-in venue to trade on; None for a run on the addresses of the
+        configuration. A run that never `trades` leaves the local venue's account alone.
 
         Raises ConfigError for books of one venue and orders to another.
         """
-        if local_options is None:
+        if plan is None:
             _check_one_venue(config)
         self.config = config
-        self._local_options = local_options
+        self._plan = plan
         self._trades = trades
         self._directory = RunDirectory(config.name)
         self._local: LocalVenue | None = None
@@ -94,8 +96,8 @@ class Run:
         self._directory.acquire()
         if config.notices.targets:
             self._notice_secrets_fd = _hand_over_notice_secrets(config.notices.targets)
-        if self._local_options is not None:
-            self._local = LocalVenue(self.config.symbols, self._local_options)
+        if self._plan is not None:
+            self._local = LocalVenue(self.config.symbols, self._plan)
         elif self.config.trading.enabled:
             self._credentials_fd = _hand_over_environment()
 
@@ -109,7 +111,8 @@ class Run:
         """The supervisor of this run; `in_loop` runs the strategies on the loop that runs
         it."""
         self._account = self._make_account()
-        url = self._ready.public if self._ready is not None else self.config.venue.url
+        is_local = self._ready is not None and not self._is_paper
+        url = self._ready.public if self._ready is not None and is_local else self.config.venue.url
         return Supervisor(
             self.config,
             url,
@@ -128,19 +131,33 @@ class Run:
             await asyncio.sleep(VENUE_LOOK_S)
         supervisor.request_stop(f"the local venue ended with exit code {self._local.process.returncode}")
 
-    def ledger(self, supervisor: Supervisor) -> dict[str, Any] | None:
-        """The local venue's ledger, the journal and the callbacks compared, after the run;
-        None without a local venue.
+    def venue_facts(self, supervisor: Supervisor) -> dict[str, Any]:
+        """What the built-in venue adds to the summary after the run: `ledger`, its ledger,
+        the journal and the callbacks compared; and `paper`, what a paper run's profit
+        assumes. Nothing without a built-in venue.
 
         An error in journal or ledger is told there, and raises nothing.
         """
         if self._ready is None or self._account is None:
-            return None
+            return {}
+        facts: dict[str, Any] = {}
+        if self._is_paper:
+            try:
+                facts["paper"] = paper_report(self._ready.rest)
+                _tell_profit(supervisor.summary()["pnl"], facts["paper"])
+            except OSError as error:
+                log.error("the paper venue does not tell its terms", error=repr(error))
         try:
-            return compare_with_ledger(self._ready.rest, self._account.state_dir, supervisor.told())
+            facts["ledger"] = compare_with_ledger(self._ready.rest, self._account.state_dir, supervisor.told())
         except Exception as error:
             log.error("the ledger cannot be compared", error=repr(error), exc_info=error)
-            return {"orders": 0, "fills": 0, "agree": False, "differences": [f"it cannot be compared: {error!r}"]}
+            reason = f"it cannot be compared: {error!r}"
+            facts["ledger"] = {"orders": 0, "fills": 0, "agree": False, "differences": [reason]}
+        return facts
+
+    @property
+    def _is_paper(self) -> bool:
+        return self._plan is not None and self._plan.kind == PAPER
 
     def end(self) -> None:
         """End the local venue, forget key and tokens, and give the name back."""
@@ -159,10 +176,10 @@ class Run:
         config, ready = self.config, self._ready
         if not self._trades:
             return None
-        if ready is not None:
+        if ready is not None and self._plan is not None:
             # The venue's account begins and ends with this run, and so does its journal.
             state_dir = self._directory.state_path
-            self._credentials_fd = hand_over(checked(ready.api_key, ready.api_secret, "the local venue"))
+            self._credentials_fd = hand_over(checked(ready.api_key, ready.api_secret, f"the {self._plan.kind} venue"))
             return Account(
                 private_url=ready.private,
                 rest_url=ready.rest,
@@ -170,6 +187,7 @@ class Run:
                 is_live=False,
                 state_dir=state_dir,
                 run=next_run(state_dir),
+                is_paper=self._is_paper,
             )
         if self._credentials_fd is None:
             return None
@@ -182,6 +200,13 @@ class Run:
             state_dir=state_dir,
             run=next_run(state_dir),
         )
+
+
+def _tell_profit(pnl: dict[str, Any], paper: dict[str, Any]) -> None:
+    """Log the profit of a paper run beside what it assumes."""
+    terms = {key: value for key, value in paper.items() if key != "assumptions"}
+    profit = {key: pnl[key] for key in ("realized", "unrealized", "fees")}
+    log.info("paper profit", **profit, **terms, assumptions=" ".join(paper["assumptions"]))
 
 
 def _check_one_venue(config: Config) -> None:

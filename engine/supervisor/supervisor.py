@@ -642,7 +642,7 @@ def _rest_url(config: Config, url: str, account: Account | None) -> str | None:
     """
     if not config.fallback.enabled:
         return None
-    if account is not None:
+    if account is not None and not account.is_paper:
         return account.rest_url
     kraken = VenueConfig()
     is_kraken = url == kraken.url

@@ -79,6 +79,8 @@ class Account(Struct, frozen=True):
     state_dir: Path
     run: int
     """The number of this run, never the same twice in one state directory."""
+    is_paper: bool = False
+    """True where the market is another venue's: `rest_url` is no second source of it."""
 
 
 class Trading:

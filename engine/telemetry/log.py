@@ -37,9 +37,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 FRAMES: Final = "frames"
 MODULES: Final = (
     "actor", "control_socket", "core", "engine", FRAMES, "history", "key_lock", "link", "metrics", "notices",
-    "order_resolver",
-    "order_router", "page", "preflight", "private_feed", "program", "public_feed", "replay", "rest", "ring", "server",
-    "strategy", "strategy_host", "supervisor", "tokens", "view", "websocket",
+    "order_resolver", "order_router", "page", "paper", "preflight", "private_feed", "program", "public_feed",
+    "replay", "rest", "ring", "server", "strategy", "strategy_host", "supervisor", "tokens", "view", "websocket",
 )  # fmt: skip
 UNLIMITED = "_unlimited"  # bound to a logger all of whose lines are written
 

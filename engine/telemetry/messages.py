@@ -116,7 +116,7 @@ MESSAGES: Final = (
     ),
     M(
         "the ledger cannot be compared",
-        "At the end of a run on the local venue, its ledger or the journal could not be read.",
+        "At the end of a run on the local venue or on paper, the venue's ledger or the journal could not be read.",
         "The summary says so; nothing else is concerned.",
         "Report it with the traceback.",
     ),
@@ -579,6 +579,25 @@ MESSAGES: Final = (
         "Do less in it.",
     ),
     # --- the built-in venue
+    M("pair trades", "On paper, a pair's book is live: orders on it are taken and filled."),
+    M(
+        "pair waits",
+        "On paper, a pair's book is not to be trusted; `reason` says why.",
+        "Nothing is filled, and new orders are refused, until it is.",
+    ),
+    M(
+        "pair cannot be traded on paper",
+        "Kraken lists the pair in a precision that the paper venue cannot take over.",
+        "Its orders stay unfilled, and new ones are refused.",
+        "Start the run again: it then begins in that precision.",
+    ),
+    M("paper profit", "What a paper run came to, and what that assumes."),
+    M(
+        "the paper venue does not tell its terms",
+        "At the end of a paper run its venue did not answer.",
+        "The summary lacks `paper`; nothing else is concerned.",
+        "Report it with `error`.",
+    ),
     M("fault", "The venue makes a trouble that was asked for with `--fault`."),
     M(
         "fault cannot strike",

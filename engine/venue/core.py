@@ -3,7 +3,7 @@
 `engine.venue.server` puts sockets around it; a simulation drives it with its own clock.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from random import Random
 from typing import Final
@@ -22,7 +22,7 @@ from engine.venue.rest.api import RestApi
 from engine.venue.setup.keys import FUNDED_ACCOUNT, KeyRing
 from engine.venue.setup.settings import FaultSpec, VenueSettings
 from engine.venue.trading.ledger import Ledger
-from engine.venue.trading.settlement import default_funds
+from engine.venue.trading.settlement import default_funds, modest_funds, named_funds
 from engine.venue.trading.trading import Trading
 from engine.venue.websocket.capture import read_captures
 from engine.venue.websocket.conversation import Conversation, Link
@@ -55,11 +55,20 @@ class VenueCore:
     `rest.answer` for each REST request, and `shut()`.
     """
 
-    def __init__(self, settings: VenueSettings, clock: Clock, timers: Timers, new_alarm: NewAlarm) -> None:
+    def __init__(
+        self,
+        settings: VenueSettings,
+        clock: Clock,
+        timers: Timers,
+        new_alarm: NewAlarm,
+        mirrored: tuple[PairSpec, ...] = (),
+    ) -> None:
         """`timers` calls back later, `new_alarm` makes the alarm of the pulse; both use
-        `clock`.
+        `clock`. `mirrored`: pairs to list in place of the venue's own, whose markets
+        something else moves.
         """
         self._settings = settings
+        self._mirrored = mirrored
         self.clock = clock
         self._event_timers = timers
         self._new_alarm = new_alarm
@@ -176,6 +185,13 @@ class VenueCore:
         settings = self._settings
         if settings.capture:
             return CaptureSource(read_captures(settings.capture), settings, timers, self.clock, self._snapshot_delay_s)
+        if self._mirrored:
+            check_symbols(settings.faults, [pair.symbol for pair in self._mirrored])
+            self.exchange = Exchange(
+                self._mirrored, settings.seed, self.clock, timers, self._snapshot_delay_s, are_mirrored=True
+            )
+            self._open_trading_side(self.exchange, self._mirrored)
+            return self.exchange
         listed = listed_pairs(settings)
         pairs = pairs_of_symbols(settings.symbols, listed)
         check_symbols(settings.faults, [pair.symbol for pair in pairs])
@@ -191,7 +207,7 @@ class VenueCore:
             )
         return self.exchange
 
-    def _open_trading_side(self, exchange: Exchange, pairs: Iterable[PairSpec]) -> None:
+    def _open_trading_side(self, exchange: Exchange, pairs: Sequence[PairSpec]) -> None:
         """Create the trading side, with one funded account."""
         settings = self._settings
         trading = Trading(
@@ -203,7 +219,11 @@ class VenueCore:
             on_reminder=self._await_due,
         )
         markets = {pair.symbol: exchange.markets[pair.symbol] for pair in pairs}
-        trading.open_account(FUNDED_ACCOUNT, settings.tier, default_funds(pairs, markets), settings.fee_volume_usd)
+        if settings.funds:
+            funds = named_funds(settings.funds, pairs)
+        else:
+            funds = modest_funds(pairs, markets) if self._mirrored else default_funds(pairs, markets)
+        trading.open_account(FUNDED_ACCOUNT, settings.tier, funds, settings.fee_volume_usd)
         faults = PrivateFaults(settings.faults, settings.seed, self.fault_counts)
         self.trading_side = TradingSide(exchange, trading, Tokens(settings.seed), faults)
 
@@ -361,7 +381,7 @@ class VenueCore:
         self.notices.begin(WallNs(self.clock.wall_ns() + START_SLACK_NS))
         for system, share in LADDER:
             self.is_refusing = loss == "all" and system == "maintenance"
-            self._enter(system)
+            self.enter(system)
             left_s = share * unit_s
             if self.is_refusing:
                 self._close_connections(self._connections)
@@ -376,7 +396,7 @@ class VenueCore:
             quiet.stop()
             self._pulse = pulse
             pulse.start()
-        self._enter("online")
+        self.enter("online")
 
     def _quiet_pulse(self, phase_s: float) -> Pulse | None:
         """The slow pulse of the books during a maintenance; None if there is no pulse."""
@@ -391,7 +411,8 @@ class VenueCore:
         for connection in list(connections):
             connection.close(SERVICE_RESTART)
 
-    def _enter(self, system: str) -> None:
+    def enter(self, system: str) -> None:
+        """Enter a state of the whole venue, in Kraken's words, and tell every connection."""
         log.info("status", system=system)
         self.system = system
         if self.trading_side is not None:

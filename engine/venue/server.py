@@ -30,6 +30,7 @@ from engine.clock import Clock, SystemClock
 from engine.errors import UserError
 from engine.venue.alarm import Alarm
 from engine.venue.core import VenueCore
+from engine.venue.market.pairs import PairSpec
 from engine.venue.rest.server import RestServer
 from engine.venue.setup.settings import PATH, PATHS_V1, VenueSettings
 from engine.venue.websocket.conversation import Conversation, Link
@@ -63,8 +64,10 @@ class Venue(VenueCore):
     connect(venue.public_url)`.
     """
 
-    def __init__(self, settings: VenueSettings, clock: Clock | None = None) -> None:
-        super().__init__(settings, clock or SystemClock(), _LoopTimers(), Alarm)
+    def __init__(
+        self, settings: VenueSettings, clock: Clock | None = None, mirrored: tuple[PairSpec, ...] = ()
+    ) -> None:
+        super().__init__(settings, clock or SystemClock(), _LoopTimers(), Alarm, mirrored)
         self._servers: list[asyncio.Server] = []
         self.public_url = ""  # set when the venue serves
         self.private_url = ""  # likewise, empty with a capture

@@ -41,7 +41,15 @@ MISTAKES = {
     "not TOML": (("run", "not_toml.toml"), "line 1"),
     "no such file": (("run", "nowhere.toml"), "nowhere.toml"),
     "plain socket": (("run", "plain_ws.toml"), "wss://"),
-    "no venue": (("run", "--venue", "paper"), "there is no venue 'paper': it is local (play money), live"),
+    "no venue": (("run", "--venue", "demo"), "there is no venue 'demo': it is local (play money, a made-up"),
+    "nothing made up on paper": (
+        ("run", "--venue", "paper", "--venue-options", "--rate 5"),
+        "the paper venue cannot run: --rate",
+    ),
+    "funds of no pair": (
+        ("run", "--venue", "paper", "--venue-options", "--funds USD=ten"),
+        "the paper venue cannot run: --funds USD=ten",
+    ),
     "no venue to watch": (("watch", "BTC/USD", "--venue", "kraken"), "there is no venue 'kraken'"),
     "orders elsewhere": (("run", "trades.toml", "--venue", "ws://127.0.0.1:9/v2"), "venue.private_url"),
     "nobody there": (("run", "nobody.toml"), "given up after 2 attempts"),

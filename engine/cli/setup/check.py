@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shlex
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,8 +22,8 @@ from engine.doctor.advice import Machine, advise
 from engine.doctor.examination import examine_configuration
 from engine.errors import ConfigError
 from engine.native import IS_NATIVE
-from engine.supervisor.local_venue import LocalVenue
-from engine.supervisor.run import LIVE, LOCAL
+from engine.supervisor.local_venue import LOCAL, PAPER, LocalVenue, VenuePlan, venue_plan
+from engine.supervisor.run import LIVE
 from engine.telemetry.log import configure_log
 
 
@@ -38,10 +37,10 @@ from engine.telemetry.log import configure_log
     "venues",
     multiple=True,
     metavar="URL",
-    help="local for the built-in exchange; live for Kraken as configured; or the URL of a REST service (https) or of "
-    "a private WebSocket (wss), once each.  [default: as configured]",
+    help="local for the built-in exchange, paper for it on Kraken's market; live for Kraken as configured; or the URL "
+    "of a REST service (https) or of a private WebSocket (wss), once each.  [default: as configured]",
 )
-@click.option("--venue-options", default="", metavar="TEXT", help='Options for the local venue: "--seed 7".')
+@click.option("--venue-options", default="", metavar="TEXT", help='Options for the local or paper venue: "--seed 7".')
 @json_option
 def check(config_path: Path | None, venues: Sequence[str], venue_options: str, as_json: bool) -> int:
     """Prove keys, permissions, clock and limits, without trading.
@@ -52,17 +51,17 @@ def check(config_path: Path | None, venues: Sequence[str], venue_options: str, a
     """
     config = _read(config_path, venues)
     configure_log("error", config.log.format, "check")
-    is_local = venues == (LOCAL,)
+    plan = venue_plan(venues[0], venue_options, config) if len(venues) == 1 else None
     findings = advise(config, _machine())
     with ExitStack() as stack:
-        if is_local:
-            account = _local_account(config, venue_options, stack)
+        if plan is not None:
+            account = _play_account(config, plan, stack)
         else:
             credentials, finding = find_key(config, is_needed=True)
             findings.append(finding)
             account = configured_account(config, credentials)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            findings += runner.run(examine_configuration(config, account, SystemClock(), is_local=is_local))
+            findings += runner.run(examine_configuration(config, account, SystemClock(), is_local=plan is not None))
     services = {"rest": account.rest_url, "private": account.private_url}
     return report(findings, "ready to trade", "not ready", as_json=as_json, **services)
 
@@ -76,8 +75,8 @@ def _read(config_path: Path | None, venues: Sequence[str]) -> Config:
     venues = tuple(url for url in venues if url != LIVE)  # without the option, the configured services are asked
     rest = [url for url in venues if url.startswith(("http://", "https://"))]
     private = [url for url in venues if url.startswith(("ws://", "wss://"))]
-    if venues != (LOCAL,) and len(rest) + len(private) < len(venues):
-        raise ConfigError("--venue must be local, live, or a URL that begins with https:// or wss://")
+    if venues not in ((LOCAL,), (PAPER,)) and len(rest) + len(private) < len(venues):
+        raise ConfigError("--venue must be local, paper, live, or a URL that begins with https:// or wss://")
     if len(rest) > 1 or len(private) > 1:
         raise ConfigError("--venue names two services of one kind; give one REST and one WebSocket URL at most")
     return read_config(
@@ -89,17 +88,17 @@ def _read(config_path: Path | None, venues: Sequence[str]) -> Config:
     )
 
 
-def _local_account(config: Config, options: str, stack: ExitStack) -> Account:
+def _play_account(config: Config, plan: VenuePlan, stack: ExitStack) -> Account:
     """Start the built-in exchange for the time of the check; its key and nonces are thrown
     away.
     """
-    venue = LocalVenue(config.symbols, shlex.split(options))
+    venue = LocalVenue(config.symbols, plan)
     stack.callback(venue.end)
     ready = venue.ready()
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kraken-engine-check-")))
     return Account(
         rest_url=ready.rest,
         private_url=ready.private,
-        credentials=checked(ready.api_key, ready.api_secret, "the local venue"),
+        credentials=checked(ready.api_key, ready.api_secret, f"the {plan.kind} venue"),
         keys_directory=directory / "keys",
     )

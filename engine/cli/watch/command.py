@@ -1,7 +1,6 @@
 """`engine watch`: an engine that has one strategy, which only looks."""
 
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,7 +21,8 @@ from engine.config import parse_symbols
 from engine.processes.run_view import attach
 from engine.strategy_host.loading import NamedStrategy
 from engine.summary import build_summary
-from engine.supervisor.run import LIVE, LOCAL, Run, venue_settings
+from engine.supervisor.local_venue import LOCAL, PAPER, venue_plan
+from engine.supervisor.run import LIVE, Run, venue_settings
 from engine.supervisor.supervisor import CLEAN
 from engine.supervisor.systemd import Systemd
 from engine.telemetry.log import configure_log
@@ -64,7 +64,7 @@ def watch(
     each trade.
     """
     followed = parse_symbols(",".join(symbols), "SYMBOL")
-    url = venue_settings(None if venue == LIVE else venue)["venue.url"]  # looking at Kraken needs no key
+    url = venue_settings(None if venue in (LIVE, PAPER) else venue)["venue.url"]  # looking at Kraken needs no key
     config = read_config(
         None,
         {
@@ -79,7 +79,8 @@ def watch(
             "log.level": ("watch", "warning"),
         },
     )
-    engine_run = Run(config, shlex.split(venue_options) if venue == LOCAL else None, trades=False)
+    plan = venue_plan(venue, venue_options, config) if venue == LOCAL else None
+    engine_run = Run(config, plan, trades=False)
     configure_log(config.log.level, config.log.format, NAME)
     watcher = Watcher(followed)
     failures: list[Exception] = []

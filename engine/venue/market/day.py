@@ -6,6 +6,7 @@ the same however many trades the day had.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -46,8 +47,10 @@ class DayTotals(msgspec.Struct, frozen=True, gc=False):
 class Day:
     """Trades of the last 24 hours, and of today."""
 
-    def __init__(self, candles: Candles) -> None:
+    def __init__(self, candles: Candles, last: Callable[[], PriceTicks]) -> None:
+        """`last` is the price of the last trade, also where no candle is known yet."""
         self._candles = candles
+        self._last = last
         self._watched = False  # False until the first request: nothing is counted before that
         self._minutes: deque[Candle] = deque()  # in the window, oldest first: at most 1,441
         self._highs: deque[Candle] = deque()  # those of them that no later one exceeds, so highest first
@@ -88,7 +91,7 @@ class Day:
             for extremes in (self._highs, self._lows):
                 if extremes[0] is gone:
                     extremes.popleft()
-        last = self._candles.current(1).close
+        last = self._last()
         if not minutes:
             return DayTotals(last, last, last, last, 0, 0, 0)
         high, low = self._highs[0].high, self._lows[0].low
@@ -96,9 +99,10 @@ class Day:
 
     def today(self, now: WallNs) -> DayTotals:
         """The totals since midnight UTC: the daily candle."""
-        candle = self._candles.current(1440)
-        if candle.begin_s != now // NS_PER_S // DAY_S * DAY_S:
-            last = candle.close
+        days = self._candles.kept(1440)
+        candle = days[-1] if days else None
+        if candle is None or candle.begin_s != now // NS_PER_S // DAY_S * DAY_S:
+            last = self._last()
             return DayTotals(last, last, last, last, 0, 0, 0)
         return DayTotals(candle.open, candle.close, candle.high, candle.low, candle.qty, candle.cost, candle.trades)
 

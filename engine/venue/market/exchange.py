@@ -43,14 +43,19 @@ class Exchange:
         snapshot_delay_s: Callable[[], float],
         still: tuple[PairSpec, ...] = (),
         has_bursts: bool = False,
+        are_mirrored: bool = False,
     ) -> None:
         """`still`: pairs that are listed too, and take no turns before the first
-        subscription to one of their streams. `has_bursts`: see `Turns`."""
+        subscription to one of their streams. `has_bursts`: see `Turns`. `are_mirrored`:
+        what happens in the markets comes from another venue, and no order flow acts."""
         self._clock = clock
         self._timers = timers
         self._snapshot_delay_s = snapshot_delay_s
         self._last_event_at = clock.wall_ns()  # no two events of the venue share a microsecond
-        self.markets = Markets((*pairs, *still), seed, self._last_event_at)
+        self.markets = Markets((*pairs, *still), seed, self._last_event_at, are_mirrored=are_mirrored)
+        # How long a request to the venue that is mirrored takes there and back; 0 where
+        # the market is here.
+        self.round_trip_ns = 0
         self._turns = Turns((self.markets[pair.symbol] for pair in pairs), seed, has_bursts=has_bursts)
         self._still = {pair.symbol for pair in still}
         self._instrument_subscribers: dict[Subscriber, None] = {}

@@ -14,17 +14,22 @@ class Markets(Mapping[str, PairMarket]):
     moment at which the venue opened. It takes 10 ms.
     """
 
-    def __init__(self, pairs: tuple[PairSpec, ...], seed: int, opened_at: WallNs) -> None:
+    def __init__(
+        self, pairs: tuple[PairSpec, ...], seed: int, opened_at: WallNs, *, are_mirrored: bool = False
+    ) -> None:
         self._listed = {pair.symbol: pair for pair in pairs}
         self._seed = seed
         self._opened_at = opened_at
+        self._are_mirrored = are_mirrored
         self._opened: dict[str, PairMarket] = {}
         self._on_trades: TradesHandler | None = None
 
     def __getitem__(self, symbol: str) -> PairMarket:
         market = self._opened.get(symbol)
         if market is None:
-            market = self._opened[symbol] = PairMarket(self._listed[symbol], self._seed, self._opened_at)
+            market = self._opened[symbol] = PairMarket(
+                self._listed[symbol], self._seed, self._opened_at, is_mirrored=self._are_mirrored
+            )
             market.on_trades = self._on_trades
         return market
 

@@ -253,6 +253,14 @@ class OrderBook:
             self._rest(order, outcome)
         return outcome
 
+    def put_first(self, order_id: int) -> None:
+        """Move an open order to the head of its level's queue."""
+        order = self._orders[order_id]
+        side = self._bids if order.side is BUY else self._asks
+        key = order.price * side.sign
+        others = {each: it for each, it in side.levels[key].items() if each != order_id}
+        side.levels[key] = {order_id: order, **others}
+
     def relist(self, change: Change) -> None:
         """Convert every order to another precision, keeping numbers and queues.
 

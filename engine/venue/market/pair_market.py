@@ -48,15 +48,18 @@ TradesHandler = Callable[["PairMarket", Outcome, int, WallNs], None]
 class PairMarket:
     """One pair's engine, feeds and subscribers."""
 
-    def __init__(self, pair: PairSpec, seed: int, opened_at: WallNs) -> None:
+    def __init__(self, pair: PairSpec, seed: int, opened_at: WallNs, *, is_mirrored: bool = False) -> None:
+        """`is_mirrored`: the market begins empty and without a past, and what is traded in
+        it comes from elsewhere, see `mirror`.
+        """
         rng = Random(f"{seed} history of {pair.symbol}")
         self.pair = pair
         self.book = OrderBook()
-        self._flow = OrderFlow(pair, self.book, seed)
+        self._flow = None if is_mirrored else OrderFlow(pair, self.book, seed)
         self._last_trade_id = rng.randint(10_000_000, 110_000_000)
-        self._past = History(pair, seed, WallNs(opened_at - WARM_UP_NS), self._last_trade_id)
+        self._past = None if is_mirrored else History(pair, seed, WallNs(opened_at - WARM_UP_NS), self._last_trade_id)
         self._candles = Candles(self._past)
-        self._day = Day(self._candles)
+        self._day = Day(self._candles, lambda: self.last)
         self._tape: deque[Trade] = deque(maxlen=TRADES_KEPT)  # trades since the opening, oldest first
         self._bbo: tuple[PriceTicks | None, PriceTicks | None] = (
             None,
@@ -67,13 +70,16 @@ class PairMarket:
         # published: `order_life`.
         self.on_trades: TradesHandler | None = None
         self.last = pair.mid_ticks  # price of the last trade, which triggers go by
+        # online, or which requests this pair alone accepts, in Kraken's words: `admission`.
+        self.mode = "online"
         self._changed_at = opened_at  # time of the last change of the book, at any depth
         self._subscribers: dict[StreamKey, dict[Subscriber, None]] = {}  # only streams that have some
         self._key_of_depth: dict[int, StreamKey] = {}  # of the windows that have subscribers
         self._trade_key = StreamKey("trade", pair.symbol)
         self._ticker_keys = (StreamKey("ticker", pair.symbol, "trades"), StreamKey("ticker", pair.symbol, "bbo"))
         self._begin_feed()
-        self._open(opened_at)
+        if self._flow is not None:
+            self._open(self._flow, opened_at)
 
     def _begin_feed(self) -> None:
         """Create the public view in the pair's present precision."""
@@ -93,8 +99,10 @@ class PairMarket:
         change = Change(self.pair, pair)
         self.pair = pair
         self.book.relist(change)
-        self._flow.relist(change)
-        self._past.relist(change)
+        if self._flow is not None:
+            self._flow.relist(change)
+        if self._past is not None:
+            self._past.relist(change)
         self._candles.relist(change)
         self._day.relist()
         self._tape = deque(
@@ -109,10 +117,10 @@ class PairMarket:
         self._begin_feed()
         self._bbo = self._best_prices()
 
-    def _open(self, opened_at: WallNs) -> None:
+    def _open(self, flow: OrderFlow, opened_at: WallNs) -> None:
         """Fill the book, and let the order flow trade for a while before the first client."""
         began_at = WallNs(opened_at - WARM_UP_NS)
-        for outcome in self._flow.open_book():
+        for outcome in flow.open_book():
             self.publish(outcome, began_at)
         self._spreads.clear()  # while the book was filled one side was empty
         actions = self.pair.warm_up_actions
@@ -130,12 +138,14 @@ class PairMarket:
         """Let the order flow take one action; returns the best rank that changed, see
         `BookFeed.apply`.
         """
+        assert self._flow is not None
         return self.publish(self._flow.act(), now)
 
     def act_quietly(self, now: WallNs) -> int:
         """Let the order flow take an action that matches nothing; returns the best rank
         that changed.
         """
+        assert self._flow is not None
         return self.publish(self._flow.withdraw(), now)
 
     def publish(self, outcome: Outcome, now: WallNs) -> int:
@@ -271,7 +281,7 @@ class PairMarket:
     def last_trades(self, count: int) -> list[Trade]:
         """The newest trades, oldest first."""
         tape = self._tape
-        if len(tape) < count:
+        if len(tape) < count and self._past is not None:
             return [*self._past.last_trades(count - len(tape)), *tape]
         return list(islice(reversed(tape), count))[::-1]
 
@@ -280,7 +290,7 @@ class PairMarket:
         TRADES_KEPT.
         """
         tape = self._tape
-        if not tape or tape[0].at > after:
+        if self._past is not None and (not tape or tape[0].at > after):
             yield from self._past.trades(WallNs(after))
         yield from (trade for trade in tape if trade.at > after)
 

@@ -4,7 +4,7 @@ Precisions, minima and assets are those that Kraken's instrument channel showed 
 2024–2026; prices are those of some day in 2026, from which the order flow moves them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 from zlib import crc32
@@ -109,14 +109,24 @@ ASSETS: Final = {
 _PRECISIONS: Final = (10, 10, 10, 10, 10, 10, 8, 8, 8, 6, 5, 4)
 _DISPLAYED_MAX: Final = 5
 ASSETS_KEPT: Final = 4_096
+_LEARNED: Final[dict[str, AssetSpec]] = {}  # by `learn_assets`
 NAMED_MAX: Final = 20  # symbols in one sentence
+
+
+def learn_assets(decimals: Mapping[str, int]) -> None:
+    """Take the decimals of assets as another venue tells them, in this process; as many are
+    shown as of a made-up one.
+    """
+    for name, precision in decimals.items():
+        _LEARNED[name] = AssetSpec(name, precision, min(precision // 2, _DISPLAYED_MAX))
+    asset_spec.cache_clear()
 
 
 @lru_cache(maxsize=ASSETS_KEPT)
 def asset_spec(name: str) -> AssetSpec:
-    """The asset of this name: one of ours, or what a made-up asset of that name is, always
-    and in every venue."""
-    asset = ASSETS.get(name)
+    """The asset of this name: one of ours, one that was learned, or what a made-up asset of
+    that name is, always and in every venue."""
+    asset = _LEARNED.get(name) or ASSETS.get(name)
     if asset is not None:
         return asset
     precision = _PRECISIONS[crc32(name.encode()) % len(_PRECISIONS)]

@@ -3,7 +3,7 @@ later.
 
     /0/public/…     what needs no key                GET, or POST as some clients do
     /0/private/…    signed requests                  POST
-    /venue/…        the venue's own, for tests: its ledger, more keys, faults, dead tokens, notices, precisions
+    /venue/…        the venue's own, for tests: its ledger, its terms, keys, faults, dead tokens, notices, precisions
 
 Kraken answers every request with HTTP 200 and `{"error":[…],"result":…}`; only faults and
 the venue's own paths use other codes.
@@ -17,7 +17,7 @@ import msgspec
 
 from engine.clock import Clock
 from engine.errors import ConfigError, UserError, VenueReject
-from engine.units import NS_PER_MS, NS_PER_S, WallNs
+from engine.units import NS_PER_MS, NS_PER_S, PPM, WallNs
 from engine.venue.market.notices import Incident, Maintenance, NextStep, Notices
 from engine.venue.market.pairs import ASSETS, named
 from engine.venue.rest.counter import RestCounter
@@ -28,7 +28,7 @@ from engine.venue.rest.private import RestPrivate, reading_calls
 from engine.venue.rest.public import RestPublic
 from engine.venue.rest.requests import in_rest_words
 from engine.venue.rest.unserved import unserved_calls
-from engine.venue.setup.keys import ApiKey, KeyRing, KeySpec
+from engine.venue.setup.keys import FUNDED_ACCOUNT, ApiKey, KeyRing, KeySpec
 from engine.venue.setup.settings import VenueSettings
 from engine.venue.trading.order_checks import DEADLINE_NS_DEFAULT, INVALID
 from engine.venue.trading.settlement import at_precision, default_funds
@@ -246,6 +246,8 @@ class RestApi:
             return _cloudflare()
         if fault == "late":
             yield from self._wait(self._late_s(params))
+        if round_trip_ns := self._trading_side.exchange.round_trip_ns:
+            yield round_trip_ns / NS_PER_S
         yield from self._pass()
         response = self._execute(name, call, api_key, params)
         if fault == "drop-answer":
@@ -330,6 +332,8 @@ class RestApi:
                 account = dict(request.query).get("account")
                 account_id = int(account) if account is not None and account.isdigit() else None
                 return HttpReply(self._trading_side.trading.ledger.as_json(account_id))
+            if (request.method, path) == ("GET", "/venue/terms"):
+                return self._terms()
             if (request.method, path) == ("GET", "/venue/faults"):
                 return _json({"counts": self._fault_counts})
             if (request.method, path) == ("POST", "/venue/faults"):
@@ -347,6 +351,20 @@ class RestApi:
         except (UserError, msgspec.ValidationError) as error:
             return _json({"error": str(error)}, status=400)
         return _json({"error": f"{request.method} {path}: there is no such thing"}, status=404)
+
+    def _terms(self) -> HttpReply:
+        """`{"maker_fee_percent":0.25,"taker_fee_percent":0.4,"engine_latency_ms":[1,3],
+        "round_trip_ms":0}`: of the funded account, now.
+        """
+        tier = self._trading_side.trading.account(FUNDED_ACCOUNT).fee_tier(self._clock.wall_ns())
+        return _json(
+            {
+                "maker_fee_percent": tier.maker_ppm * 100 / PPM,
+                "taker_fee_percent": tier.taker_ppm * 100 / PPM,
+                "engine_latency_ms": self._settings.engine_latency_ms,
+                "round_trip_ms": self._trading_side.exchange.round_trip_ns / NS_PER_MS,
+            }
+        )
 
     def _set_fault(self, fields: dict[str, Any]) -> HttpReply:
         """`{"kind":"drop-answer","count":1,"method":"add_order"}`,

@@ -404,6 +404,8 @@ def _without_gaps(candles: Sequence[Candle], interval: int, now_s: int) -> list[
     """The last CANDLES_KEPT intervals up to now, oldest first, with candles for those
     without a trade.
     """
+    if not candles:
+        return []
     span_s = interval * 60
     first_s = max(now_s // span_s * span_s - (CANDLES_KEPT - 1) * span_s, candles[0].begin_s)
     last = candles[0]

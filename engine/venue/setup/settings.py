@@ -1,5 +1,7 @@
 """The venue's settings as frozen Structs, each with its unit and its default."""
 
+from collections.abc import Mapping
+from decimal import Decimal
 from ipaddress import ip_address
 from typing import Final, Literal
 
@@ -7,7 +9,7 @@ import msgspec
 
 from engine.errors import ConfigError
 from engine.venue.market.listing import LISTED_MAX, ZIPF
-from engine.venue.setup.keys import KeySpec
+from engine.venue.setup.keys import FUNDS_MAX, KeySpec
 from engine.venue.setup.rate_counter import TIERS, Tier
 
 Pace = Literal["original", "max"]
@@ -67,6 +69,7 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     private_port: int | None = None  # of the private WebSocket; None: the one after `port`, or any free one
     tier: Tier = "intermediate"  # of the funded account: its rate counters, and the number of open orders
+    funds: Mapping[str, Decimal] = msgspec.field(default_factory=dict)  # of the funded account; empty: ample
     fee_volume_usd: float = 0.0  # traded by the funded account in 30 days; decides its fees
     count_rates: bool = True  # False: neither a rate counter nor a limit of open orders, for measuring speed
     engine_latency_ms: tuple[float, float] = (1.0, 3.0)  # of a trading request, drawn evenly
@@ -112,6 +115,9 @@ class VenueSettings(msgspec.Struct, frozen=True, kw_only=True):
         fast, slow = self.engine_latency_ms
         if not 0 <= fast <= slow <= 60_000:
             raise ConfigError(f"--engine-latency-ms {fast:g}-{slow:g}: must be from 0 to 60000, the smaller first")
+        for asset, amount in self.funds.items():
+            if not amount.is_finite() or not 0 <= amount < FUNDS_MAX:
+                raise ConfigError(f"--funds {asset}={amount}: must be from 0 to {FUNDS_MAX:,}")
         positive = {
             "--heartbeat-s": self.heartbeat_s,
             "--idle-close-s": self.idle_close_s,

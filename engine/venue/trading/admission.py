@@ -57,8 +57,10 @@ class Admission:
         """Check everything but the funds. A batch, not `counted` here, needs room for each
         order later.
         """
-        self._check_system(spec.post_only and spec.order_type == "limit")
+        allowed_in_post_only = spec.post_only and spec.order_type == "limit"
+        _check_mode(self.system, allowed_in_post_only)
         market = market_of(spec, self._markets)
+        _check_mode(market.mode, allowed_in_post_only)
         check_spec(spec, at)
         terms = terms_of(spec, market, lots_of(spec, market))
         if spec.cl_ord_id is not None and account.open_by_cl_ord_id(spec.cl_ord_id) is not None:
@@ -95,7 +97,8 @@ class Admission:
         if change.deadline is not None and at > change.deadline:
             raise VenueReject(ELAPSED)
         self._charge_aged(account, action, order, at)
-        self._check_system(change.post_only)
+        _check_mode(self.system, change.post_only)
+        _check_mode(self._markets[order.symbol].mode, change.post_only)
 
     def admit_cancels(self) -> None:
         """Raise VenueReject if nothing can be canceled now."""
@@ -125,13 +128,6 @@ class Admission:
 
     # --- details
 
-    def _check_system(self, allowed_in_post_only: bool) -> None:
-        if self.system == "online" or (self.system == "post_only" and allowed_in_post_only):
-            return
-        if self.system == "maintenance":
-            raise VenueReject("EService:Unavailable")
-        raise VenueReject(f"EService:Market in {self.system} mode")
-
     def _charge(self, account: Account, symbol: str, points: float, at: WallNs) -> None:
         if not self._count_rates:
             return
@@ -142,3 +138,14 @@ class Admission:
 
     def _charge_aged(self, account: Account, action: Action, order: ClientOrder, at: WallNs) -> None:
         self._charge(account, order.symbol, cost(action, max(0, at - order.changed_at)), at)
+
+
+def _check_mode(mode: str, allowed_in_post_only: bool) -> None:
+    """Raise VenueReject unless the venue, or one pair, accepts an order in this mode. One
+    that only Kraken's pairs know (limit_only, reduce_only, …) accepts none here.
+    """
+    if mode == "online" or (mode == "post_only" and allowed_in_post_only):
+        return
+    if mode == "maintenance":
+        raise VenueReject("EService:Unavailable")
+    raise VenueReject(f"EService:Market in {mode} mode")

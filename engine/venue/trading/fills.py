@@ -6,7 +6,7 @@ and act later.
 
 from collections.abc import Mapping
 
-from engine.units import WallNs
+from engine.units import PriceTicks, WallNs
 from engine.venue.market.matching import SELL, Fill, Outcome
 from engine.venue.market.pair_market import PairMarket
 from engine.venue.trading import executions as rows
@@ -52,11 +52,15 @@ class Fills:
                     self._accounts[order.account_id].tell("iceberg_refill", row, symbol, at)
             for order in completed:
                 self._places.filled(order, at)
-        if waiting := self._places.untriggered[symbol]:
+        if self._places.untriggered[symbol]:
             for fill in outcome.fills:
-                for order in list(waiting.values()):
-                    if pulled(order, fill.price):
-                        self._places.pull(order, fill.price)
+                self.pull(symbol, fill.price)
+
+    def pull(self, symbol: str, last: PriceTicks) -> None:
+        """Trigger what a trade at this price triggers."""
+        for order in list(self._places.untriggered[symbol].values()):
+            if pulled(order, last):
+                self._places.pull(order, last)
 
     def _fill(
         self, order: ClientOrder, fill: Fill, is_maker: bool, trade_id: int, at: WallNs, completed: list[ClientOrder]

@@ -15,7 +15,7 @@ with `conclude`.
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
-from engine.units import QtyLots, WallNs
+from engine.units import PriceTicks, QtyLots, WallNs
 from engine.venue.market.markets import Markets
 from engine.venue.market.matching import BUY, Outcome
 from engine.venue.market.pair_market import PairMarket
@@ -244,6 +244,14 @@ class OrderLife:
         their own.
         """
         self._fills.apply(market, outcome, first_trade_id, at)
+        self.conclude(at)
+
+    def traded_elsewhere(self, market: PairMarket, price: PriceTicks, at: WallNs) -> None:
+        """Take the price of a trade at the venue that is mirrored: triggers go by it,
+        whether or not it met an order here.
+        """
+        market.last = price
+        self._fills.pull(market.pair.symbol, price)
         self.conclude(at)
 
     def conclude(self, at: WallNs) -> None:

@@ -16,10 +16,11 @@ from functools import lru_cache
 from random import Random
 from typing import Final
 
+from engine.errors import ConfigError
 from engine.units import PriceTicks, QtyLots, WallNs, units_decimal
 from engine.venue.market.matching import BUY
 from engine.venue.market.pair_market import PairMarket
-from engine.venue.market.pairs import ASSETS_KEPT, PAIR_OF_SYMBOL, PairSpec, asset_spec
+from engine.venue.market.pairs import ASSETS_KEPT, PAIR_OF_SYMBOL, PairSpec, asset_spec, named
 from engine.venue.trading.account import Account
 from engine.venue.trading.client_order import ClientOrder, Execution, LedgerEntry, OrderSpec
 from engine.venue.trading.executions import usd_decimals
@@ -47,6 +48,7 @@ _FUNDS: Final = {
     "PENGU": 20_000_000,
 }
 _FUNDS_ELSE_USD: Final = 200_000  # worth of any other asset
+_MODEST_USD: Final = 10_000
 _FUNDS_ELSE: Final = 10_000  # of one whose value is not known
 
 
@@ -61,6 +63,25 @@ def _fund(asset: str, markets: Mapping[str, PairMarket]) -> Decimal:
         return Decimal(_FUNDS[asset])
     value = usd_value(asset, markets)
     return Decimal(_FUNDS_ELSE_USD / value) if value else Decimal(_FUNDS_ELSE)
+
+
+def modest_funds(pairs: Iterable[PairSpec], markets: Mapping[str, PairMarket]) -> dict[str, Decimal]:
+    """Some 10,000 dollars in each currency that these pairs are paid in, and none of what
+    they trade.
+    """
+    quotes = dict.fromkeys(pair.quote for pair in pairs)
+    return {asset: at_precision(asset, Decimal(_MODEST_USD / (usd_value(asset, markets) or 1.0))) for asset in quotes}
+
+
+def named_funds(funds: Mapping[str, Decimal], pairs: Iterable[PairSpec]) -> dict[str, Decimal]:
+    """These funds, each at its asset's precision; raises ConfigError for one that no pair
+    has.
+    """
+    assets = dict.fromkeys(asset for pair in pairs for asset in (pair.base, pair.quote))
+    for asset in funds:
+        if asset not in assets:
+            raise ConfigError(f"--funds: {asset} is no currency of the pairs; they are {named(list(assets))}")
+    return {asset: at_precision(asset, amount) for asset, amount in funds.items()}
 
 
 class Ids:

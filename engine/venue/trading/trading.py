@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Final
 
 from engine.errors import ConfigError, VenueReject
-from engine.units import NS_PER_S, WallNs
+from engine.units import NS_PER_S, PriceTicks, WallNs
 from engine.venue.market.exchange import Exchange, unsupported
 from engine.venue.market.markets import Markets
 from engine.venue.market.precision import Change, relisted
@@ -54,6 +54,8 @@ BATCH_ADD_MAX: Final = 15
 BATCH_CANCEL_MAX: Final = 50
 AMENDMENTS_MAX: Final = 1_000  # versions of one order that are kept: the first and the newest
 DEAD_MAN_S_MAX: Final = 86_400  # exclusive
+
+CLOSED_WAIT_NS: Final = NS_PER_S  # until a scheduled order of a pair that is not online is looked at again
 
 NOT_EDITABLE: Final = "EOrder:Order not editable"
 
@@ -322,6 +324,10 @@ class Trading:
                 self.ledger.changed(order)
         self._exchange.tell_pair(symbol)
 
+    def traded_elsewhere(self, symbol: str, price: PriceTicks, at: WallNs) -> None:
+        """Take the price of a trade at the venue that is mirrored, for triggers."""
+        self._life.traded_elsewhere(self._markets[symbol], price, at)
+
     # --- time
 
     def cancel_all_orders_after(self, account_id: int, timeout_s: int, at: WallNs) -> WallNs | None:
@@ -365,6 +371,8 @@ class Trading:
                 continue
             if order_due.spec.expire_time is not None and order_due.spec.expire_time <= at:
                 self._life.expire(order_due, at)
+            elif order_due.place == "scheduled" and self._markets[order_due.symbol].mode != "online":
+                self._reminders.add(WallNs(at + CLOSED_WAIT_NS), order_due.account_id, order_due.order_id)
             elif order_due.place == "scheduled":
                 self._life.start(account, self._markets[order_due.symbol], order_due, self._after(at))
         self._life.conclude(at)

@@ -244,7 +244,7 @@ class PrivateConnection(Conversation):
 
     def _suffer(self, request: TradingRequest, time_in: WallNs, fault: str | None) -> None:
         """Pass a request to the engine, with its fault."""
-        delay_ns = int(self._latency() * ENGINE_SHARE)
+        delay_ns = int(self._latency() * ENGINE_SHARE) + self._exchange.round_trip_ns
         if fault == "lost":
             return
         if fault == "private-cut":
@@ -295,7 +295,7 @@ class PrivateConnection(Conversation):
         """Pass a subscription through the engine's line too, so that it keeps its order
         among trading requests.
         """
-        self._engine.put(admit, int(self._latency() * ENGINE_SHARE))
+        self._engine.put(admit, int(self._latency() * ENGINE_SHARE) + self._exchange.round_trip_ns)
 
     def _admit_subscription(self, request: Subscribe | Unsubscribe, time_in: WallNs) -> None:
         if not self._open:

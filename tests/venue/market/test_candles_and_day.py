@@ -49,7 +49,7 @@ class TradedDay(Day):
 
     def __init__(self, asked: bool = True) -> None:
         self.candles = Candles()
-        super().__init__(self.candles)
+        super().__init__(self.candles, lambda: self.candles.current(1).close)
         if asked:
             self.trade(1, 1, MIDNIGHT_S - 2 * 86_400)
             self.totals(WallNs((MIDNIGHT_S - 2 * 86_400) * NS_PER_S))

@@ -1,0 +1,1 @@
+"""Paper trading: the built-in venue on Kraken's books and trades, fills simulated."""
