@@ -4,6 +4,7 @@ Fills and positions are known of a stopped engine too, from its history and its 
 """
 
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ def positions(name: str, as_json: bool, state_dir: Path | None, cost: str | None
         rows = ask_router(name, {"command": "positions"})["positions"]
     else:
         rows = _positions_of_journal(name, state_dir or state_dir_of(name))
+    rows = sorted(rows, key=itemgetter("strategy", "symbol"))  # not by who traded first
     if as_json:
         print_json({"positions": rows})
         return

@@ -135,7 +135,8 @@ def test_compose_and_the_page_say_the_same() -> None:
 # Everything but the run directory and the state is read-only, /tmp and /dev/shm too.
 READ_ONLY = """
 mount --make-rprivate / && mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/lib &&
-mount --bind /tmp /tmp && mount -o remount,bind,ro,nosuid,nodev /tmp && mount -t tmpfs -o ro tmpfs /dev/shm && mount -o remount,bind,ro / && cd / &&
+mount --bind /tmp /tmp && mount -o remount,bind,ro,nosuid,nodev /tmp &&
+mount -t tmpfs -o ro tmpfs /dev/shm && mount -o remount,bind,ro / && cd / &&
 for place in /root /tmp /dev/shm /etc; do ! touch $place/tried 2>/dev/null || exit 9; done &&
 exec "$@"
 """
