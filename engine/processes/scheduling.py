@@ -18,7 +18,10 @@ NICENESS: Final = 10  # of who only looks
 # sched_setattr(2) and sched_getattr(2), which Python does not have.
 _SYSCALLS: Final = {"x86_64": (314, 315), "aarch64": (274, 275)}
 _ATTRIBUTES: Final = struct.Struct("=IIQiIQQQ")  # struct sched_attr, as of its first version
-_RUNTIME: Final = 5  # of its fields: the slice, for an ordinary thread
+_FLAGS, _RUNTIME = 2, 5  # of its fields: the flags; the slice, for an ordinary thread
+_RESET_ON_FORK: Final = 0x01  # SCHED_FLAG_RESET_ON_FORK
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def give_way() -> None:
@@ -30,28 +33,33 @@ def give_way() -> None:
 
 
 def shorten_time_slice() -> bool:
-    """Ask for a short slice for the calling thread, and for threads that it starts from now
-    on; False where the kernel has none.
+    """Ask for a short slice for the calling thread alone; False where the kernel has none.
 
-    A thread of another policy (SCHED_FIFO, say, by `chrt`) is left as it is.
+    Threads and processes that it starts have the usual one: what a strategy computes beside
+    its callbacks is what they are to go before. A thread of another policy (SCHED_FIFO,
+    say, by `chrt`) is left as it is.
     """
-    calls = _SYSCALLS.get(platform.machine())
-    if calls is None or os.sched_getscheduler(0) not in (os.SCHED_OTHER, os.SCHED_BATCH):
-        return False
-    set_attributes, get_attributes = calls
-    libc = ctypes.CDLL(None, use_errno=True)
-    memory = ctypes.create_string_buffer(_ATTRIBUTES.size)
-
-    def fields() -> list[int] | None:
-        failed = libc.syscall(get_attributes, 0, memory, _ATTRIBUTES.size, 0)
-        return None if failed else list(_ATTRIBUTES.unpack(memory.raw))
-
-    wanted = fields()
+    policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+    wanted = _attributes() if policy in (os.SCHED_OTHER, os.SCHED_BATCH) else None
     if wanted is None:
         return False
     wanted[_RUNTIME] = SLICE_NS
-    if libc.syscall(set_attributes, 0, _ATTRIBUTES.pack(*wanted), 0) != 0:
+    wanted[_FLAGS] |= _RESET_ON_FORK
+    if _libc.syscall(_SYSCALLS[platform.machine()][0], 0, _ATTRIBUTES.pack(*wanted), 0) != 0:
         return False
-    # A kernel without custom slices takes the call and changes nothing.
-    now = fields()
-    return now is not None and now[_RUNTIME] == SLICE_NS
+    return time_slice_ns() == SLICE_NS  # a kernel without slices of one's own takes the call, and changes nothing
+
+
+def time_slice_ns() -> int:
+    """The slice of the calling thread; 0 where the kernel does not tell."""
+    found = _attributes()
+    return 0 if found is None else found[_RUNTIME]
+
+
+def _attributes() -> list[int] | None:
+    """The scheduling of the calling thread, in the order of struct sched_attr."""
+    if platform.machine() not in _SYSCALLS:
+        return None
+    memory = ctypes.create_string_buffer(_ATTRIBUTES.size)
+    failed = _libc.syscall(_SYSCALLS[platform.machine()][1], 0, memory, _ATTRIBUTES.size, 0)
+    return None if failed else list(_ATTRIBUTES.unpack(memory.raw))

@@ -1,11 +1,13 @@
 """Short time slices, in threads that may do without one afterwards."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from engine.processes.scheduling import shorten_time_slice
+from engine.processes.scheduling import SLICE_NS, shorten_time_slice, time_slice_ns
 
 
 def in_a_thread(what):
@@ -27,9 +29,25 @@ def test_the_kernel_says_whether_it_has_them():
 def test_niceness_and_policy_stay():
     def after():
         shorten_time_slice()
-        return os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+        return policy, os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     assert in_a_thread(after) == (os.SCHED_OTHER, os.getpriority(os.PRIO_PROCESS, 0))
+
+
+def test_what_the_thread_starts_has_the_usual_slice():
+    """A thread and a process that compute beside it: those it is to go before."""
+    usual_ns = in_a_thread(time_slice_ns)
+
+    def asked():
+        has_slices = shorten_time_slice()
+        program = (sys.executable, "-c", "from engine.processes.scheduling import *; print(time_slice_ns())")
+        child = subprocess.run(program, capture_output=True, text=True, check=True)
+        return has_slices, time_slice_ns(), in_a_thread(time_slice_ns), int(child.stdout)
+
+    has_slices, *slices = in_a_thread(asked)
+
+    assert slices == [SLICE_NS if has_slices else usual_ns, usual_ns, usual_ns]
 
 
 def test_another_policy_is_left_alone():
