@@ -31,7 +31,10 @@ from engine.errors import ConfigError
 from engine.prctl import forbid_dumps
 from engine.secret import Secret, fingerprint
 from engine.secret.private_text import (
+    DIRECTORY_VARIABLE,
+    ENVIRONMENT,
     GROUP_AND_OTHERS,
+    KEYRING_NAME,
     OTHERS,
     hand_over_text,
     open_keyring,
@@ -42,11 +45,8 @@ from engine.secret.private_text import (
 
 KEY_VARIABLE = "KRAKEN_API_KEY"
 SECRET_VARIABLE = "KRAKEN_API_SECRET"
-DIRECTORY_VARIABLE = "CREDENTIALS_DIRECTORY"
 DIRECTORY_KEY = "kraken_api_key"
 DIRECTORY_SECRET = "kraken_api_secret"
-KEYRING_NAME = "kraken-engine"
-ENVIRONMENT = "the environment"
 HOLDS = "api_key and api_secret"
 SETTING = "trading.keyring"
 

@@ -5,7 +5,6 @@ feeds die with their parent; the order router outlives it, for as long as its or
 """
 
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -34,13 +33,12 @@ from engine.processes.launch import (
     read_launch,
 )
 from engine.processes.pinning import pin
-from engine.processes.scheduling import shorten_time_slice
+from engine.processes.scheduling import give_way, shorten_time_slice
 from engine.ring import Segment
 from engine.secret.private_text import take_over_text
 from engine.telemetry.log import FRAMES, configure_log, keep_warnings, say_left_out
 
 EXIT_MISCONFIGURED = 2
-NICENESS = 10  # of a process that only looks on
 
 log = structlog.get_logger("actor")
 
@@ -94,7 +92,7 @@ def _run_notices(launch: NoticesLaunch, run: Callable[[NoticesLaunch], Coroutine
     setproctitle(f"kraken-engine {launch.name}: notices")
     configure_log(launch.log.level, launch.log.format, "notices", levels=launch.log.levels)
     no_core_dumps()
-    os.nice(NICENESS)
+    give_way()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(launch))

@@ -10,13 +10,13 @@ from engine.errors import ConfigError
 from engine.kraken_rest.preflight import Finding, Level
 from engine.notices.formats import Route, route_of
 from engine.processes.notice_secrets import (
-    ENVIRONMENT,
     ENVIRONMENT_MEND,
     load_secret,
     place_of_secret,
     take_variables,
 )
 from engine.secret import Secret
+from engine.secret.private_text import ENVIRONMENT
 
 NAME: Final = "notices"
 

@@ -24,7 +24,10 @@ from engine.config import NoticeTargetConfig
 from engine.errors import ConfigError
 from engine.secret import Secret
 from engine.secret.private_text import (
+    DIRECTORY_VARIABLE,
+    ENVIRONMENT,
     GROUP_AND_OTHERS,
+    KEYRING_NAME,
     OTHERS,
     check_private,
     hand_over_text,
@@ -34,10 +37,7 @@ from engine.secret.private_text import (
     wipe_variable,
 )
 
-DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
-KEYRING_NAME: Final = "kraken-engine"
 HOLDS: Final = "the address or token"
-ENVIRONMENT: Final = "the environment"
 ENVIRONMENT_MEND: Final = (
     "other programs of this user can read it; put each into a file of mode 0600 and name that in its secret_file"
 )

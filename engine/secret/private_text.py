@@ -18,6 +18,9 @@ from typing import Any, Final
 
 from engine.errors import ConfigError
 
+DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"  # of systemd's LoadCredential=
+KEYRING_NAME: Final = "kraken-engine"  # the service under which the desktop's keyring has them
+ENVIRONMENT: Final = "the environment"  # as a source, in words
 FILE_BYTES_MAX: Final = 16 * 1024
 GROUP_AND_OTHERS: Final = 0o077
 OTHERS: Final = 0o007

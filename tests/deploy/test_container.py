@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from engine.cli.main import COMMANDS
-from engine.credentials import DIRECTORY_VARIABLE
+from engine.secret.private_text import DIRECTORY_VARIABLE
 from engine.state_directory import default_state_dir
 from engine.supervisor.run_directory import RunDirectory
 from tests import reference
