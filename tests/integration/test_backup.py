@@ -11,7 +11,7 @@ import pytest
 
 from engine.ledger_check import compare, read_state
 from tests.integration.rig import CALM, Engines
-from tests.integration.trading_rig import TradingEngine, TradingVenue, is_alive
+from tests.integration.trading_rig import TradingEngine, TradingVenue, engines_on, is_alive
 from tests.waiting import eventually
 
 Start = Callable[..., TradingEngine]
@@ -29,15 +29,8 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TradingVenue]:
 @pytest.fixture
 def make(venue: TradingVenue, tmp_path: Path) -> Iterator[Start]:
     """Makes engines on it, each with a host's worth of places of its own."""
-    made: list[TradingEngine] = []
-
-    def make(**options: Any) -> TradingEngine:
-        made.append(TradingEngine(venue, tmp_path / f"{len(made)}", relay=False, trading="dead_man_s = 0", **options))
-        return made[-1]
-
-    yield make
-    for engine in made:
-        engine.close()
+    with engines_on(venue, tmp_path, relay=False, trading="dead_man_s = 0") as make:
+        yield make
 
 
 def kill_all(engine: TradingEngine) -> None:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.integration.rig import Engines, eventually
-from tests.integration.trading_rig import TradingEngine, TradingVenue, stopped
+from tests.integration.trading_rig import TradingEngine, TradingVenue, engines_on, stopped
 
 Start = Callable[..., TradingEngine]
 
@@ -24,17 +23,9 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TradingVenue]:
 @pytest.fixture
 def start(venue: TradingVenue, tmp_path: Path) -> Iterator[Start]:
     """Starts engines on it."""
-    started: list[TradingEngine] = []
-
-    def start(**options: Any) -> TradingEngine:
-        engine = TradingEngine(venue, tmp_path / f"{len(started)}", **options)
-        started.append(engine)
-        return engine.start()
-
-    yield start
-    venue.clear()
-    for engine in started:
-        engine.close()
+    with engines_on(venue, tmp_path) as make:
+        yield lambda **options: make(**options).start()
+        venue.clear()
 
 
 def trade(engine: TradingEngine, tag: str, count: int = 3) -> None:

@@ -6,13 +6,12 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from tests.integration.rig import Engines, eventually
-from tests.integration.trading_rig import TradingEngine, TradingVenue, is_alive
+from tests.integration.trading_rig import TradingEngine, TradingVenue, engines_on, is_alive
 
 Start = Callable[..., TradingEngine]
 
@@ -28,16 +27,8 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TradingVenue]:
 @pytest.fixture
 def start(venue: TradingVenue, tmp_path: Path) -> Iterator[Start]:
     """Starts engines on it."""
-    started: list[TradingEngine] = []
-
-    def start(**options: Any) -> TradingEngine:
-        engine = TradingEngine(venue, tmp_path / f"{len(started)}", relay=False, **options)
-        started.append(engine)
-        return engine.start()
-
-    yield start
-    for engine in started:
-        engine.close()
+    with engines_on(venue, tmp_path, relay=False) as make:
+        yield lambda **options: make(**options).start()
 
 
 def journal_of(engine: TradingEngine) -> Path:

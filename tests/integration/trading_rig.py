@@ -668,3 +668,17 @@ def stopped(pid: int) -> Iterator[None]:
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def engines_on(venue: TradingVenue, folder: Path, **usual: Any) -> Iterator[Callable[..., TradingEngine]]:
+    """Makes engines on a venue, each in a folder and with an account of its own, which are closed at the end."""
+    made: list[TradingEngine] = []
+
+    def make(**options: Any) -> TradingEngine:
+        made.append(TradingEngine(venue, folder / f"{len(made)}", **usual | options))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
