@@ -46,11 +46,14 @@ def venue_plan(venue: str | None, options: str, config: Config) -> VenuePlan | N
 
     `options` is the text of --venue-options, which wins. On paper the market is the
     configured one. The local venue lists all pairs that it knows, for who subscribes at run
-    time.
+    time. Raises ConfigError for options that are no command line.
     """
     level = config.log.levels.get(PAPER, config.log.level) if venue == PAPER else config.log.level
     common = ("--log-level", level, "--log-format", config.log.format)
-    chosen = shlex.split(options)
+    try:
+        chosen = shlex.split(options)
+    except ValueError as error:  # a quotation mark that stands alone, or a backslash at the end
+        raise ConfigError(f"--venue-options {options!r} cannot be read as a command line: {error}") from None
     if venue == LOCAL:
         return VenuePlan(LOCAL, (*common, "--also", "--rate", RATE, *chosen))
     if venue == PAPER:
@@ -65,7 +68,7 @@ class LocalVenue:
 
     def __init__(self, symbols: Sequence[str], plan: VenuePlan) -> None:
         """Start it with these pairs."""
-        self._kind = plan.kind
+        self.kind = plan.kind
         command = (sys.executable, "-P", "-m", "engine", "venue", "--port", "0", "--die-with-parent")
         self.process = subprocess.Popen(
             (*command, "--symbols", ",".join(symbols), *plan.options),
@@ -87,7 +90,7 @@ class LocalVenue:
             with self.process.stderr:
                 told = self.process.stderr.read().strip().splitlines()
             sentence = told[-1].removeprefix("engine: ") if told else "it ended without a word"
-            raise ConfigError(f"the {self._kind} venue cannot run: {sentence}")
+            raise ConfigError(f"the {self.kind} venue cannot run: {sentence}")
         threading.Thread(target=_relay, args=(self.process.stderr,), name="venue-log", daemon=True).start()
         return msgspec.json.decode(line, type=VenueReady)
 

@@ -73,6 +73,9 @@ MISTAKES = {
     "another's JSON": (("replay", "wrong.jsonl"), "wrong.jsonl"),
     "pair not in capture": (("replay", CAPTURE, "--symbols", "ETH/USD"), "ETH/USD"),
     "binary capture": (("replay", "/bin/true"), "/bin/true"),
+    "venue options with half a quotation": (
+        ("run", "--venue", "local", "--venue-options", '"--rate 5'), "cannot be read as a command line",
+    ),
     "venue capture missing": (("venue", "--port", 0, "--capture", "nowhere.jsonl"), "nowhere.jsonl"),
     "venue fault unknown": (("venue", "--port", 0, "--fault", "fire=1"), "fire"),
     "venue symbol unknown": (("venue", "--port", 0, "--symbols", "FOO/BAR"), "FOO/BAR"),
