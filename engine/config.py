@@ -88,6 +88,11 @@ class VenueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ] = None
 
 
+def is_kraken(url: str) -> bool:
+    """Whether this is the address of Kraken's own public WebSocket."""
+    return url == VenueConfig().url
+
+
 class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[feed]: what to read of market data, and when silence counts."""
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from engine.clock import Clock
-from engine.config import Config, VenueConfig
+from engine.config import Config, is_kraken
 from engine.processes.launch import NoticesLaunch, actor_command
 from engine.processes.run_view import NoticesMap
 from engine.ring import Segment
@@ -24,17 +24,13 @@ FLUSH_S: Final = 2.0  # for the last message to be taken; the engine's end waits
 END_S: Final = FLUSH_S + 2.0  # with the question why the engine ends, and Python's own end
 
 
-def is_kraken(url: str) -> bool:
-    """Whether this is the address of Kraken's own public WebSocket."""
-    return url == VenueConfig().url
-
-
 class Notices:
     """The process that sends notices, and its memory."""
 
-    def __init__(self, config: Config, url: str, control_path: Path, secrets_fd: int, clock: Clock) -> None:
-        """`url` is that of the venue; `secrets_fd` has what the environment held for the
-        targets, and stays the caller's."""
+    def __init__(self, config: Config, venue: str, control_path: Path, secrets_fd: int, clock: Clock) -> None:
+        """`venue` is what the run is told to be on; `secrets_fd` has what the environment held
+        for the targets, and stays the caller's.
+        """
         targets = [target.name for target in config.notices.targets]
         names = notices_counter_names(targets)
         self.segment = Segment.create("counters-notices", counters_bytes(names))
@@ -44,7 +40,7 @@ class Notices:
             name=config.name,
             control_path=str(control_path),
             targets=config.notices.targets,
-            is_kraken=is_kraken(url),
+            is_kraken=is_kraken(venue),
             on_engine_loss=config.trading.on_engine_loss,
             flush_s=FLUSH_S,
             counters_fd=self.segment.fd,

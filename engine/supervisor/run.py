@@ -14,13 +14,14 @@ from typing import Any, Final
 
 import structlog
 
-from engine.config import Config, NoticeTargetConfig, VenueConfig
+from engine.config import Config, NoticeTargetConfig, VenueConfig, is_kraken
 from engine.credentials import checked, hand_over, no_core_dumps, take_environment
 from engine.errors import ConfigError
 from engine.ledger_check import compare_with_ledger
-from engine.processes.notice_secrets import ENVIRONMENT, ENVIRONMENT_MEND, place_of_secret, take_variables
+from engine.processes.notice_secrets import ENVIRONMENT_MEND, place_of_secret, take_variables
 from engine.processes.notice_secrets import hand_over as hand_over_secrets
 from engine.processes.pinning import check_cpus
+from engine.secret.private_text import ENVIRONMENT
 from engine.state_directory import default_state_dir, next_run
 from engine.strategy_host.loading import NamedStrategy
 from engine.supervisor.descriptors import ensure_descriptors
@@ -129,7 +130,7 @@ class Run:
             return
         while self._local.process.poll() is None:
             await asyncio.sleep(VENUE_LOOK_S)
-        supervisor.request_stop(f"the local venue ended with exit code {self._local.process.returncode}")
+        supervisor.request_stop(f"the {self._local.kind} venue ended with exit code {self._local.process.returncode}")
 
     def venue_facts(self, supervisor: Supervisor) -> dict[str, Any]:
         """What the built-in venue adds to the summary after the run: `ledger`, its ledger,
@@ -153,6 +154,8 @@ class Run:
             log.error("the ledger cannot be compared", error=repr(error), exc_info=error)
             reason = f"it cannot be compared: {error!r}"
             facts["ledger"] = {"orders": 0, "fills": 0, "agree": False, "differences": [reason]}
+        else:
+            _tell_ledger(facts["ledger"])
         return facts
 
     @property
@@ -202,6 +205,19 @@ class Run:
         )
 
 
+def _tell_ledger(ledger: dict[str, Any]) -> None:
+    """Log whether the venue, the journal and the callbacks tell the same."""
+    counts = {"orders": ledger["orders"], "fills": ledger["fills"]}
+    if ledger["agree"]:
+        log.info("the venue's ledger, the journal and the callbacks agree", **counts)
+    else:
+        differences = ledger["differences"]
+        log.error(
+            "the venue's ledger, the journal and the callbacks differ", **counts,
+            differences=len(differences), first=differences[:1],
+        )  # fmt: skip
+
+
 def _tell_profit(pnl: dict[str, Any], paper: dict[str, Any]) -> None:
     """Log the profit of a paper run beside what it assumes."""
     terms = {key: value for key, value in paper.items() if key != "assumptions"}
@@ -215,7 +231,7 @@ def _check_one_venue(config: Config) -> None:
     """
     venue, kraken = config.venue, VenueConfig()
     orders_at_kraken = kraken.private_url == venue.private_url or kraken.rest_url == venue.rest_url
-    if config.trading.enabled and venue.url != kraken.url and orders_at_kraken:
+    if config.trading.enabled and not is_kraken(venue.url) and orders_at_kraken:
         raise ConfigError(
             f"the public feed is {venue.url}, but trading.enabled would send orders to Kraken; set venue.private_url "
             "and venue.rest_url too, or trading.enabled = false"

@@ -26,7 +26,7 @@ import structlog
 from msgspec import to_builtins
 
 from engine.clock import SystemClock
-from engine.config import Config, FeedConfig, VenueConfig
+from engine.config import Config, FeedConfig, VenueConfig, is_kraken
 from engine.errors import UserError
 from engine.kraken.public.session import PONG_PATIENCE, PublicSettings
 from engine.kraken.public.subscriptions import REQUESTS_BURST
@@ -162,6 +162,8 @@ class Supervisor:
         self._config = config
         self._in_loop = in_loop
         self._url = url
+        # For people: real money and paper must not look alike.
+        self._venue = f"paper on {url}" if account is not None and account.is_paper else url
         self.rest_url = _rest_url(config, url, account)
         """REST of the venue; None when it is not to be asked."""
         self._directory = directory
@@ -258,7 +260,7 @@ class Supervisor:
         self._notices = (
             None
             if notice_secrets_fd is None
-            else Notices(config, url, directory.control_path, notice_secrets_fd, self.clock)
+            else Notices(config, self._venue, directory.control_path, notice_secrets_fd, self.clock)
         )
         if self._notices is not None:
             self._onlookers.append(self._notices.onlooker)
@@ -371,7 +373,7 @@ class Supervisor:
             restarts={actor.name: actor.restarts for actor in self._actors},
             exit_reason=self.exit_reason,
             pid=os.getpid(),
-            venue=self._url,
+            venue=self._venue,
             processes={actor.name: actor.pid for actor in self._actors},
             hangs={hosted.name: self._watch_of_callbacks.conduct(hosted.name, now) for hosted in self._hosted},
         )
@@ -394,7 +396,7 @@ class Supervisor:
         supervisor = SupervisorMap(
             pid=os.getpid(),
             name=self._config.name,
-            venue=self._url,
+            venue=self._venue,
             native=DESCRIPTION,
             began_ns=self._began_at,
             children=[actor.name for actor in self._actors],
@@ -644,9 +646,8 @@ def _rest_url(config: Config, url: str, account: Account | None) -> str | None:
         return None
     if account is not None and not account.is_paper:
         return account.rest_url
-    kraken = VenueConfig()
-    is_kraken = url == kraken.url
-    return config.venue.rest_url if is_kraken == (config.venue.rest_url == kraken.rest_url) else None
+    is_krakens_rest = config.venue.rest_url == VenueConfig().rest_url
+    return config.venue.rest_url if is_kraken(url) == is_krakens_rest else None
 
 
 def _close_all(descriptors: list[int]) -> None:

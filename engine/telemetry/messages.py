@@ -115,6 +115,18 @@ MESSAGES: Final = (
         "Report it with the traceback; start again.",
     ),
     M(
+        "the venue's ledger, the journal and the callbacks agree",
+        "At the end of a run on the local venue or on paper: every order and fill of the venue stands in the journal, "
+        "and was told to its strategy once.",
+    ),
+    M(
+        "the venue's ledger, the journal and the callbacks differ",
+        "At the end of a run on the local venue or on paper: an order or a fill of the venue is not as the journal has "
+        "it, or as a strategy was told.",
+        "The summary has every difference; nothing else is concerned.",
+        "Report it with the summary and the log.",
+    ),
+    M(
         "the ledger cannot be compared",
         "At the end of a run on the local venue or on paper, the venue's ledger or the journal could not be read.",
         "The summary says so; nothing else is concerned.",

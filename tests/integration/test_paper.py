@@ -34,7 +34,7 @@ def test_the_same_file_trades_on_paper_and_its_ledger_agrees(engines: Engines, t
     try:
         config, summary = config_of(tmp_path, relay.url), tmp_path / "summary.json"
         engine = engines.start(config, "--venue", "paper", "--summary", summary)
-        engine.wait_until_live()
+        assert engine.wait_until_live()["venue"] == f"paper on {relay.url}"  # nobody takes it for real money
         diary = Diary(tmp_path / "puppet")
         wishes = (tmp_path / "puppet.wishes").open("a", buffering=1)
 

@@ -12,7 +12,7 @@ from engine.cli.options import read_config
 from engine.cli.setup.report import EXIT_NOT_WELL, report
 from engine.cli.tables import json_option
 from engine.clock import SystemClock
-from engine.config import Config, NoticeTargetConfig
+from engine.config import Config, NoticeTargetConfig, is_kraken
 from engine.doctor.notices import NAME, examine_target
 from engine.errors import ConfigError
 from engine.kraken_rest.preflight import Finding, Level
@@ -20,7 +20,6 @@ from engine.notices.digest import Digest
 from engine.notices.formats import Sender, message_of
 from engine.notices.notice import notice
 from engine.notices.target import Target
-from engine.supervisor.notices import is_kraken
 from engine.telemetry.log import configure_log
 
 TEST_TEXT = "this is a test: `engine notices test` sent it, and nothing has happened"
