@@ -28,8 +28,8 @@ class Notices:
     """The process that sends notices, and its memory."""
 
     def __init__(self, config: Config, venue: str, control_path: Path, secrets_fd: int, clock: Clock) -> None:
-        """`venue` is what the run is told to be on; `secrets_fd` has what the environment held
-        for the targets, and stays the caller's.
+        """`venue` is what the run is told to be on; `secrets_fd` has what the environment
+        held for the targets, and stays the caller's.
         """
         targets = [target.name for target in config.notices.targets]
         names = notices_counter_names(targets)
