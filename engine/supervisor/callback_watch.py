@@ -9,6 +9,7 @@ detects it by the same words.
 """
 
 import sys
+import sysconfig
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from engine.units import NS_PER_S, MonoNs
 LOOK_INTERVAL_S: Final = 0.25
 JOIN_S: Final = 1.0  # a look takes a millisecond
 ENGINE: Final = Path(__file__).parents[1]
+# Whose lines are nobody's own: the engine's, Python's and those of installed packages.
+OTHERS: Final = (ENGINE, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 # A strategy is called from here.
 CALLER: Final = Path(__file__).parents[1] / "strategy_host"
 NOBODY: Final = ""  # instead of a strategy: the thread is blocked outside of any callback
@@ -183,16 +186,21 @@ def stack_of(frame: FrameType | None) -> list[FrameType]:
 
 def line_of(frames: Sequence[FrameType], file: str) -> str:
     """`bot.py:12 in on_book`: the innermost line of a file, and the innermost of all when
-    that is in another. Without a file, the innermost line that is not of the engine.
+    that is in another. Without a file, the innermost line of a program: neither of the
+    engine, nor of Python or of an installed package.
     """
     told = [
         (frame.f_code.co_filename, f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}")
         for frame in frames
     ]
-    outside = (line for place, line in told if not Path(place).is_relative_to(ENGINE))
-    own = next((line for place, line in told if place == file), "") if file else next(outside, "")
+    own = next((line for place, line in told if (place == file if file else _is_own(place))), "")
     innermost = told[0][1] if told else ""
     return f"{own}, in {innermost}" if own and own != innermost else innermost
+
+
+def _is_own(place: str) -> bool:
+    """Whether a file is of the program's own. Python names its frozen modules `<frozen …>`."""
+    return not place.startswith("<frozen ") and not any(Path(place).is_relative_to(other) for other in OTHERS)
 
 
 def _s(ns: int) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import string
 import sys
 import threading
 from collections.abc import Iterator
@@ -186,3 +187,22 @@ def test_a_line_is_the_strategys_own_or_the_innermost(file: str) -> None:
 
     assert line_of([frame], file).endswith("in test_a_line_is_the_strategys_own_or_the_innermost")
     assert line_of([], file) == ""
+
+
+def test_the_line_of_a_program_is_its_own_and_no_librarys_that_it_calls() -> None:
+    """A program has no file to look for: it may wait in what Python or a package brings."""
+
+    class Handler(dict[str, int]):
+        def __missing__(self, _: str) -> str:
+            frame = inspect.currentframe()
+            assert frame is not None
+            told.append(line_of(stack_of(frame.f_back), ""))
+            return ""
+
+    told: list[str] = []
+    string.Formatter().vformat("{book}", (), Handler())  # Python's own file calls back
+
+    (line,) = told
+    here = line_number("Python's own file calls back")
+    assert line.startswith(f"test_callback_watch.py:{here} in test_the_line_of_a_program_is_its_own")
+    assert ", in string.py:" in line
