@@ -35,7 +35,7 @@ from engine.telemetry.measures import names_of
 STRATEGY_HOST_DOORBELL = 0
 ROUTER_DOORBELL = 0  # index of the order router's doorbell at the command and account rings
 COMMAND_RING, ACCOUNT_RING = "command", "account"
-PRIVATE_FEED, ORDER_ROUTER = "private_feed", "order_router"
+PUBLIC_FEED, PRIVATE_FEED, ORDER_ROUTER = "public_feed", "private_feed", "order_router"  # the kinds of actors
 ROUTER_STATUS_BYTES = 256 * 1024  # of the router's status on its board, as JSON
 
 # The counters of each process, in the order of the memory; what each means is in

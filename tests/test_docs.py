@@ -286,6 +286,7 @@ SPOKEN = {
 
 # What each process begins with. A command is any of `engine` that ends by itself.
 ENTRIES = {
+    "fork_server": ("engine.cli.actor",),
     "public_feed": ("engine.public_feed.process",),
     "private_feed": ("engine.private_feed.process",),
     "order_router": ("engine.order_router.process",),

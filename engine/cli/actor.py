@@ -1,14 +1,17 @@
-"""A child process: `python -m engine actor public_feed --launch-fd N`.
+"""A child process: `python -m engine actor …`, the fork server and all that it forks among
+them.
 
-SIGTERM stops it; SIGINT is left to the parent, which gets it from the same terminal. The
-feeds die with their parent; the order router outlives it, for as long as its orders need.
+SIGTERM stops it; SIGINT is left to the engine, which gets it from the same terminal. The
+fork server dies with the engine, the feeds die with the fork server; the order router
+outlives both, for as long as its orders need.
 """
 
 import asyncio
+import importlib
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +24,7 @@ from engine.cli.loading import load_aiohttp, loading
 from engine.credentials import no_core_dumps
 from engine.errors import EngineError
 from engine.prctl import end_with_parent
+from engine.processes.fork_server import Started, serve
 from engine.processes.launch import (
     ActorLaunch,
     FeedLaunch,
@@ -37,6 +41,7 @@ from engine.processes.scheduling import give_way, shorten_time_slice
 from engine.ring import Segment
 from engine.secret.private_text import take_over_text
 from engine.telemetry.log import FRAMES, configure_log, keep_warnings, say_left_out
+from engine.topology import ORDER_ROUTER, PRIVATE_FEED
 
 EXIT_MISCONFIGURED = 2
 
@@ -45,44 +50,57 @@ log = structlog.get_logger("actor")
 
 def main(arguments: list[str]) -> int:
     """Run the child process that the arguments name; returns its exit code."""
-    actor, _, launch_fd = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    program, *options = arguments
     # Imported one by one: no process loads what another one needs.
-    match actor:
-        case "public_feed":
-            with loading():
-                from engine.public_feed.process import run_public_feed
-
-            feed = read_launch(int(launch_fd), FeedLaunch)
-            die_with_parent(feed.parent_pid)
-            pairs = " ".join(feed.shard.symbols)
-            return _run(feed, feed.shard.actor_name, f"{actor} {feed.shard.number}: {pairs}", run_public_feed)
-        case "private_feed":
-            with loading():
-                from engine.private_feed.process import run_private_feed
-
-            private = read_launch(int(launch_fd), PrivateFeedLaunch)
-            die_with_parent(private.parent_pid)
-            return _run(private, actor, actor, run_private_feed)
+    match program:
         case "notices":
             signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))  # until it can say goodbye
             with loading():
                 from engine.notices.process import run_notices
 
-            notices = msgspec.json.decode(take_over_text(int(launch_fd)), type=NoticesLaunch)
+            notices = msgspec.json.decode(take_over_text(int(options[-1])), type=NoticesLaunch)
             return _run_notices(notices, run_notices)
         case "view":
             with loading():
                 from engine.cli.view import run_view
 
-            return run_view(int(launch_fd))
+            return run_view(int(options[-1]))
         case _:
-            with loading():
-                load_aiohttp()
-                from engine.order_router.process import run_order_router
+            parent_pid, socket_fd, *kinds = options
+            die_with_parent(int(parent_pid))
+            return _run_fork_server(int(socket_fd), kinds)
 
-            router = read_launch(int(launch_fd), RouterLaunch)
-            return _run(router, actor, actor, run_order_router)
+
+def _run_fork_server(socket_fd: int, kinds: Sequence[str]) -> int:
+    """Returns in the fork server at its end, and in each actor at that actor's end."""
+    setproctitle("kraken-engine fork server")
+    with loading():
+        if ORDER_ROUTER in kinds:
+            load_aiohttp()
+        for kind in kinds:
+            importlib.import_module(f"engine.{kind}.process")
+    actor = serve(socket.socket(fileno=socket_fd))
+    return 0 if actor is None else _run_actor(actor)
+
+
+def _run_actor(actor: Started) -> int:
+    if actor.kind == ORDER_ROUTER:  # which outlives the engine
+        from engine.order_router.process import run_order_router
+
+        router = read_launch(actor.launch_fd, RouterLaunch)
+        return _run(router, actor.kind, actor.kind, run_order_router)
+    die_with_parent(actor.parent_pid)
+    if actor.kind == PRIVATE_FEED:
+        from engine.private_feed.process import run_private_feed
+
+        private = read_launch(actor.launch_fd, PrivateFeedLaunch)
+        return _run(private, actor.kind, actor.kind, run_private_feed)
+    from engine.public_feed.process import run_public_feed
+
+    feed = read_launch(actor.launch_fd, FeedLaunch)
+    pairs = " ".join(feed.shard.symbols)
+    return _run(feed, feed.shard.actor_name, f"{actor.kind} {feed.shard.number}: {pairs}", run_public_feed)
 
 
 def _run_notices(launch: NoticesLaunch, run: Callable[[NoticesLaunch], Coroutine[Any, Any, None]]) -> int:

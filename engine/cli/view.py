@@ -27,7 +27,7 @@ from msgspec import Struct
 from engine.cli.output import give_up_output, prepare_streams
 from engine.clock import SystemClock
 from engine.config import LogConfig
-from engine.processes.launch import actor_command, read_launch, write_launch
+from engine.processes.launch import program_command, read_launch, write_launch
 from engine.processes.run_view import RunFacts, RunMap, RunView, attach
 from engine.processes.scheduling import give_way
 from engine.screen.rows import price_text, rounded, spread_text
@@ -113,7 +113,7 @@ class ViewProcess(AbstractContextManager[View]):
             # A process group of its own: the terminal's Ctrl-C is for the engine, whose end
             # is to be seen.
             self._process = subprocess.Popen(
-                actor_command(sys.executable, "view", launch_fd),
+                program_command(sys.executable, "view", launch_fd),
                 pass_fds=(launch_fd, self._facts_of_view.fileno(), *self._map.descriptors),
                 stdin=subprocess.DEVNULL,
                 process_group=0,

@@ -195,11 +195,4 @@ def _ask_for_snapshot(launch: RouterLaunch) -> None:
 
 def _watch_engine(loop: asyncio.AbstractEventLoop, launch: RouterLaunch, orphaned: asyncio.Event) -> None:
     """Set `orphaned` when the engine's process is gone, even by SIGKILL."""
-    try:
-        pidfd = os.pidfd_open(launch.parent_pid)
-    except ProcessLookupError:
-        orphaned.set()
-        return
-    loop.add_reader(pidfd, orphaned.set)
-    if os.getppid() != launch.parent_pid:
-        orphaned.set()
+    loop.add_reader(launch.engine_fd, orphaned.set)

@@ -39,7 +39,6 @@ class ActorLaunch(Struct, frozen=True, kw_only=True):
     """The ring in which its last warnings are kept."""
     news_fd: int
     """A socket for News to the supervisor; its other end closes when the supervisor dies."""
-    parent_pid: int
     cpus: tuple[int, ...] = ()
     """The CPUs that may run the process; none: all."""
     log: LogConfig
@@ -128,6 +127,8 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
     url: str
     rest_url: str
     credentials_fd: int
+    engine_fd: int
+    """A pidfd of the engine's process, whose end the router outlives for a while."""
     is_live: bool
     """True for real money: the key's permissions and our limits are checked before the
     first order.
@@ -172,6 +173,7 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
             self.status_fd,
             self.positions_fd,
             self.credentials_fd,
+            self.engine_fd,
             self.host_counters_fd,
             *self.histogram_fds,
             *(port.ring_fd for port in self.reports),
@@ -240,8 +242,8 @@ def read_launch(fd: int, kind: type[L]) -> L:
         return msgspec.json.decode(file.read(), type=kind)
 
 
-def actor_command(python: str, actor: str, launch_fd: int) -> Sequence[str]:
-    """The command line of a child. -P: a user's own files must not hide the engine's
-    modules.
+def program_command(python: str, program: str, launch_fd: int) -> Sequence[str]:
+    """The command line of a child that no fork server starts. -P: a user's own files must
+    not hide the engine's modules.
     """
-    return (python, "-P", "-m", "engine", "actor", actor, "--launch-fd", str(launch_fd))
+    return (python, "-P", "-m", "engine", "actor", program, "--launch-fd", str(launch_fd))

@@ -7,16 +7,17 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
 from engine.clock import Clock
 from engine.config import EngineConfig
-from engine.processes.launch import ActorLaunch, News, actor_command, decode_news, write_launch
+from engine.processes.launch import ActorLaunch, News, decode_news, write_launch
 from engine.ring import Segment
 from engine.supervisor.children import Child, RestartDelay, exit_text
+from engine.supervisor.fork_server import ForkServer
 from engine.telemetry import Counters, Heartbeat, counters_bytes, format_counters
 from engine.telemetry.warning_ring import warning_segment
 from engine.topology import CONNECTION_LEVELS
@@ -37,6 +38,7 @@ class Actor:
         kind: str,
         counter_names: tuple[str, ...],
         *,
+        fork_server: ForkServer,
         make_launch: Callable[["Actor"], tuple[ActorLaunch, tuple[int, ...]]],
         on_death: Callable[[str, MonoNs], None],
         on_news: Callable[[News], None],
@@ -48,6 +50,7 @@ class Actor:
         """
         self.name = name
         self._kind = kind
+        self._fork_server = fork_server
         self._make_launch = make_launch
         self._on_death = on_death
         self._on_news = on_news
@@ -62,6 +65,9 @@ class Actor:
         self._news, self.news_of_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._news.setblocking(False)
         self.child: Child | None = None
+        # Not set between the request for a process and its start, or failure.
+        self._answered = asyncio.Event()
+        self._answered.set()
         self.restarts = 0
         self._started_at = MonoNs(0)
         self._delay = RestartDelay(settings.restart_delay_min_s, settings.restart_delay_max_s)
@@ -75,22 +81,23 @@ class Actor:
 
     def start(self) -> None:
         """Start the process."""
-        if self.child is None:
+        if self._started_at == 0:
             asyncio.get_running_loop().add_reader(self._news, self._read_news)
+        self._started_at = self._clock.mono_ns()
+        self._answered.clear()
         launch, descriptors = self._make_launch(self)
         launch_fd = write_launch(launch)
         try:
-            self._started_at = self._clock.mono_ns()
-            self.child = Child(
-                actor_command(sys.executable, self._kind, launch_fd), (launch_fd, *descriptors), self._ended
-            )
+            self._fork_server.fork(self._kind, (launch_fd, *descriptors), self._started, self._ended)
         finally:
             os.close(launch_fd)
-        log.info("actor started", name=self.name, pid=self.child.pid)
 
     async def stop(self, deadline_s: float) -> None:
         """Stop the process for good; it is killed when it has not ended by the deadline."""
         self.release()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                await self._answered.wait()
         if self.child is not None:
             await self.child.stop(deadline_s)
 
@@ -100,7 +107,7 @@ class Actor:
 
     def close(self) -> None:
         """Close the sockets."""
-        if self.child is not None:
+        if self._started_at:
             asyncio.get_running_loop().remove_reader(self._news)
         self._news.close()
         self.news_of_child.close()
@@ -109,17 +116,29 @@ class Actor:
         """Kill the process when its heartbeat is older than `silence_ns_max`; it is then
         restarted.
         """
-        if self.child is None or not self.child.alive:
+        is_asked_for = not self._answered.is_set()
+        if not is_asked_for and (self.child is None or not self.child.alive):
             return
         heartbeat_at = self._heartbeat.last_at
         # None of this process yet: importing takes long on a loaded machine.
         if heartbeat_at < self._started_at:
             silence_ns_max = max(silence_ns_max, START_UP_NS)
-        if now - max(self._started_at, heartbeat_at) > silence_ns_max:
+        if now - max(self._started_at, heartbeat_at) <= silence_ns_max:
+            return
+        if is_asked_for or self.child is None:
+            log.error("the fork server does not answer; it is killed and started again", name=self.name)
+            self._fork_server.kill()
+        else:
             log.error("actor gives no sign of life; it is killed and started again", name=self.name, pid=self.child.pid)
             self.child.signal(signal.SIGKILL)
 
-    def _ended(self, _: Child, code: int) -> None:
+    def _started(self, child: Child) -> None:
+        self.child = child
+        self._answered.set()
+        log.info("actor started", name=self.name, pid=child.pid)
+
+    def _ended(self, code: int | None) -> None:
+        self._answered.set()
         for name in self._levels:
             self.counters.set(name, 0)
         if self._stopping:

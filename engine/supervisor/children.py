@@ -17,30 +17,16 @@ STEADY_NS = 10 * NS_PER_S  # a process that lived so long does not keep dying
 class Child:
     """One child process, from its start to its end."""
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        descriptors: Sequence[int],
-        on_exit: Callable[["Child", int], None],
-        *,
-        stdout: int = subprocess.DEVNULL,
-    ) -> None:
-        """Start it; `on_exit` is called on the running loop with its exit code, negative
-        for a signal.
+    def __init__(self, pid: int, pidfd: int, on_exit: Callable[[int | None], None]) -> None:
+        """`pidfd` is closed at its end; `on_exit` is called then on the running loop with
+        its exit code, negative for a signal, None when nobody knows it.
         """
-        # A process group of its own: the terminal's Ctrl-C is for the engine, which stops
-        # its children in order.
-        self.process = subprocess.Popen(
-            command, pass_fds=descriptors, stdin=subprocess.DEVNULL, stdout=stdout, process_group=0
-        )
-        self.pid = self.process.pid
+        self.pid = pid
+        self._pidfd = pidfd  # not affected by reuse of the pid
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
-        # Readable when the process has ended; not affected by reuse of the pid.
-        self._pidfd = os.pidfd_open(self.pid)
         # Set when the process has ended and been reaped.
         self.exited = asyncio.Event()
-        self._loop.add_reader(self._pidfd, self._ended)
 
     @property
     def alive(self) -> bool:
@@ -62,12 +48,38 @@ class Child:
             self.signal(signal.SIGKILL)
             await self.exited.wait()
 
-    def _ended(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        code = self.process.wait()
+    def watch(self, exit_code: Callable[[], int | None]) -> None:
+        """Notice its end; `exit_code` is called then."""
+
+        def end() -> None:
+            self._loop.remove_reader(self._pidfd)
+            self.has_ended(exit_code())
+
+        self._loop.add_reader(self._pidfd, end)
+
+    def has_ended(self, code: int | None) -> None:
+        """What `watch` does, for who notices the end otherwise."""
         os.close(self._pidfd)
         self.exited.set()
-        self._on_exit(self, code)
+        self._on_exit(code)
+
+
+def start_program(
+    command: Sequence[str],
+    descriptors: Sequence[int],
+    on_exit: Callable[[int | None], None],
+    *,
+    stdout: int = subprocess.DEVNULL,
+) -> Child:
+    """Start a program of its own, which inherits the descriptors, and watch it. OSError
+    when it cannot be started.
+    """
+    # A process group of its own: the terminal's Ctrl-C is for the engine, which stops its
+    # children in order.
+    process = subprocess.Popen(command, pass_fds=descriptors, stdin=subprocess.DEVNULL, stdout=stdout, process_group=0)
+    child = Child(process.pid, os.pidfd_open(process.pid), on_exit)
+    child.watch(process.wait)
+    return child
 
 
 class RestartDelay:
@@ -89,8 +101,10 @@ class RestartDelay:
         return delay_s
 
 
-def exit_text(code: int) -> str:
+def exit_text(code: int | None) -> str:
     """Describe an exit code: `killed by SIGKILL`, `exit code 1`."""
+    if code is None:
+        return "its fork server ended"
     if code >= 0:
         return f"exit code {code}"
     with suppress(ValueError):

@@ -12,7 +12,7 @@ import msgspec
 
 from engine.clock import Clock
 from engine.config import Config, is_kraken
-from engine.processes.launch import NoticesLaunch, actor_command
+from engine.processes.launch import NoticesLaunch, program_command
 from engine.processes.run_view import NoticesMap
 from engine.ring import Segment
 from engine.secret.private_text import hand_over_text
@@ -51,7 +51,7 @@ class Notices:
         weakref.finalize(self, os.close, launch_fd)
         self.onlooker = Onlooker(
             "notices",
-            actor_command(sys.executable, "notices", launch_fd),
+            program_command(sys.executable, "notices", launch_fd),
             config.engine,
             clock,
             descriptors=(launch_fd, *launch.descriptors),

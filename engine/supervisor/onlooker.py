@@ -15,7 +15,7 @@ import structlog
 
 from engine.clock import Clock
 from engine.config import Config, EngineConfig
-from engine.supervisor.children import Child, RestartDelay, exit_text
+from engine.supervisor.children import Child, RestartDelay, exit_text, start_program
 from engine.units import MonoNs
 
 STDERR = 2  # the descriptor: what it prints is part of the log
@@ -55,7 +55,7 @@ class Onlooker:
             return
         self._started_at = self._clock.mono_ns()
         try:
-            self._child = Child(self._command, self._descriptors, self._ended, stdout=STDERR)
+            self._child = start_program(self._command, self._descriptors, self._ended, stdout=STDERR)
         except OSError as error:
             log.error("onlooker cannot be started; the engine goes on without it", name=self.name, reason=str(error))
 
@@ -66,7 +66,7 @@ class Onlooker:
         if self._child is not None:
             await self._child.stop(max(deadline_s, self._end_s))
 
-    def _ended(self, _: Child, code: int) -> None:
+    def _ended(self, code: int | None) -> None:
         if self._stopping:
             return
         if code == EXIT_MISTAKE:

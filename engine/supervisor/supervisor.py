@@ -63,6 +63,7 @@ from engine.strategy_host.thread import HostThread
 from engine.summary import build_summary
 from engine.supervisor.actor import Actor
 from engine.supervisor.callback_watch import CallbackWatch, Watched, WatchThread
+from engine.supervisor.fork_server import ForkServer
 from engine.supervisor.notices import Notices
 from engine.supervisor.onlooker import onlookers
 from engine.supervisor.run_directory import RunDirectory
@@ -73,6 +74,9 @@ from engine.telemetry.log import keep_warnings, say_left_out
 from engine.telemetry.warning_ring import warning_segment
 from engine.topology import (
     NO_CHANNELS,
+    ORDER_ROUTER,
+    PRIVATE_FEED,
+    PUBLIC_FEED,
     STRATEGY_HOST_DOORBELL,
     WIRE_HISTOGRAMS,
     Channel,
@@ -108,8 +112,9 @@ class _Feed:
         format_board(self.board.memory, record_bytes=record_bytes, slot_count=shard.board_slots, is_zeroed=True)
         self.actor = Actor(
             shard.actor_name,
-            "public_feed",
+            PUBLIC_FEED,
             shard.counter_names,
+            fork_server=supervisor.fork_server,
             make_launch=lambda _: supervisor.feed_launch(self),
             on_death=lambda reason, now: supervisor.feed_died(self, reason, now),
             on_news=lambda news: supervisor.feed_told(self, news),
@@ -169,6 +174,8 @@ class Supervisor:
         self._directory = directory
         self.clock = SystemClock()
         self._began_at = self.clock.mono_ns()
+        kinds = (PUBLIC_FEED,) if account is None else (ORDER_ROUTER, PRIVATE_FEED, PUBLIC_FEED)
+        self.fork_server = ForkServer(kinds)
         added_max, intervals = config.feed.pairs_added_max, config.feed.candle_intervals_min
         self._feeds = [
             _Feed(shard, config, self)
@@ -201,6 +208,7 @@ class Supervisor:
                     MarketView(feed.shard, feed.board.fd, feed.table.fd, feed.actor.counters_segment.fd)
                     for feed in self._feeds
                 ],
+                fork_server=self.fork_server,
                 host_eventfd=self._eventfd,
                 clock=self.clock,
                 on_news=self._router_told,
@@ -296,6 +304,7 @@ class Supervisor:
         server = await serve_control(self._directory.control_path, commands)
         tasks: list[asyncio.Task[None]] = []
         try:
+            self.fork_server.start()
             for onlooker in self._onlookers:
                 onlooker.start()
             if self._trading is not None and not self._stop_requested.is_set():
@@ -481,6 +490,7 @@ class Supervisor:
         await asyncio.gather(*(onlooker.stop(deadline_s) for onlooker in self._onlookers))
         for actor in self._actors:
             actor.close()
+        self.fork_server.close()
 
     def _status_command(self, _: Request) -> Shared:
         """Where to look, instead of what is to be seen: see `engine.processes.run_view`."""
@@ -593,7 +603,6 @@ class Supervisor:
             warnings_fd=feed.actor.warnings_segment.fd,
             doorbells=[(STRATEGY_HOST_DOORBELL, self._eventfd)],
             news_fd=feed.actor.news_of_child.fileno(),
-            parent_pid=os.getpid(),
             log=config.log,
         )
         return launch, launch.descriptors

@@ -46,6 +46,7 @@ from engine.ring import (
 )
 from engine.strategy_host.order_client import OrderPorts
 from engine.supervisor.actor import Actor
+from engine.supervisor.fork_server import ForkServer
 from engine.supervisor.run_directory import RunDirectory
 from engine.telemetry import Histogram
 from engine.topology import (
@@ -95,6 +96,7 @@ class Trading:
         strategies: Sequence[str],
         holders: Mapping[str, tuple[str, ...]],
         markets: Sequence[MarketView],
+        fork_server: ForkServer,
         host_eventfd: int,
         clock: Clock,
         on_news: Callable[[News], None],
@@ -117,6 +119,9 @@ class Trading:
         self._attempts_max = attempts_max
         self._router_eventfd = open_eventfd()
         weakref.finalize(self, os.close, self._router_eventfd)
+        self._fork_server = fork_server
+        self._engine_fd = os.pidfd_open(os.getpid())
+        weakref.finalize(self, os.close, self._engine_fd)
         self._command_ring = _gated_ring(COMMAND_RING, COMMAND_RECORD_BYTES, COMMAND_SLOTS)
         self._account_ring = _gated_ring(ACCOUNT_RING, ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS)
         self._reports = {name: _gated_ring(report_ring(name), REPORT_RECORD_BYTES, REPORT_SLOTS) for name in strategies}
@@ -226,6 +231,7 @@ class Trading:
             name,
             name,
             counter_names,
+            fork_server=self._fork_server,
             make_launch=make_launch,
             on_death=lambda reason, _: self._on_death(name, reason),
             on_news=on_news,
@@ -248,7 +254,6 @@ class Trading:
             counters_fd=actor.counters_segment.fd,
             warnings_fd=actor.warnings_segment.fd,
             news_fd=actor.news_of_child.fileno(),
-            parent_pid=os.getpid(),
             log=config.log,
         )
         return launch, launch.descriptors
@@ -288,7 +293,7 @@ class Trading:
             counters_fd=actor.counters_segment.fd,
             warnings_fd=actor.warnings_segment.fd,
             news_fd=actor.news_of_child.fileno(),
-            parent_pid=os.getpid(),
+            engine_fd=self._engine_fd,
             log=config.log,
         )
         return launch, launch.descriptors

@@ -42,6 +42,24 @@ MESSAGES: Final = (
         "Often the machine stood still, or swaps: more memory, or fewer pairs.",
     ),
     M(
+        "the fork server ended",
+        "The process that starts the others ended by itself, or was killed.",
+        "The feeds end with it and are started again by its successor; the order router lives on.",
+        "As for `actor died`.",
+    ),
+    M(
+        "the fork server does not answer; it is killed and started again",
+        "A process was asked for and has not been started within 20 s.",
+        "What follows is as for `the fork server ended`.",
+        "Often the machine stood still, or swaps: more memory, or fewer pairs.",
+    ),
+    M(
+        "a process cannot be forked",
+        "The kernel starts no further process, or has no descriptors for it; `reason` says which.",
+        "It is tried again, as after a death.",
+        "Raise the limit that `reason` names: `ulimit -u`, `ulimit -n`.",
+    ),
+    M(
         "cannot run",
         "A process cannot work as it is configured; `error` has the sentence.",
         "The run ends with that sentence; a process that only looks on is left out.",

@@ -2,9 +2,9 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,14 +14,15 @@ import pytest
 
 from engine.config import ConnectionConfig, FallbackConfig, LogConfig
 from engine.kraken.public.session import PublicSettings
+from engine.processes.fork_server import Ended, Fork, Forked, fork_server_command, receive_told, send_fork
 from engine.processes.freshness import Freshness
-from engine.processes.launch import FeedLaunch, actor_command, write_launch
+from engine.processes.launch import FeedLaunch, write_launch
 from engine.processes.pair_table import PairTableWriter, pair_table_bytes
 from engine.records import BookTop, FeedState, Source, received_at_of, unpack_ticker
 from engine.ring import BoardReader, Segment, board_bytes, format_board, format_ring, ring_bytes
 from engine.telemetry import Counters, counters_bytes, format_counters
 from engine.telemetry.warning_ring import warning_segment
-from engine.topology import ALL_CHANNELS, PairRow, Shard, market_record_bytes
+from engine.topology import ALL_CHANNELS, PUBLIC_FEED, PairRow, Shard, market_record_bytes
 from engine.units import NS_PER_MS, NS_PER_S
 from tests.integration.public_relay import PublicRelay
 from tests.integration.rig import Engines
@@ -66,23 +67,29 @@ class Feed:
             doorbells=[],
             settings=PublicSettings(symbols=SYMBOLS, heartbeat_silence_ns=NS_PER_S, fills_gaps=True),
             ring_fd=ring.fd, board_fd=board.fd, counters_fd=counters.fd, news_fd=self._news[1].fileno(),
-            parent_pid=os.getpid(), log=LogConfig(level="debug", format="json"),
+            log=LogConfig(level="debug", format="json"),
         )  # fmt: skip
         fd = write_launch(launch)
         self._log = (folder / "feed.log").open("w")
-        self.process = subprocess.Popen(
-            actor_command(sys.executable, "public_feed", fd),
-            pass_fds=(fd, *launch.descriptors), stderr=self._log, stdout=self._log,
-        )  # fmt: skip
+        self._asking, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = fork_server_command(theirs.fileno(), [PUBLIC_FEED])
+            self._fork_server = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        send_fork(self._asking, Fork(0, PUBLIC_FEED, (fd, *launch.descriptors)), self._log.fileno())
         os.close(fd)
+        told, self._pidfd = receive_told(self._asking)
+        assert isinstance(told, Forked)
 
     def sources(self) -> set[Source]:
         """The sources of all kinds and pairs."""
         return {pair.source(kind) for pair in self.freshness for kind in ("book", "ticker", "trades")}  # type: ignore[arg-type]
 
     def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(PATIENCE_S)
+        signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+        assert isinstance(receive_told(self._asking)[0], Ended)
+        os.close(self._pidfd)
+        self._asking.close()
+        self._fork_server.wait(PATIENCE_S)
         self._log.close()
         for end in self._news:
             end.close()

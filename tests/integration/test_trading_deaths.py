@@ -149,6 +149,43 @@ def test_a_killed_private_feed_comes_back_with_a_snapshot_and_trading_goes_on(st
     assert engine.status()["restarts"]["private_feed"] == 1
 
 
+# --- the fork server
+
+
+def fork_server_of(engine: TradingEngine) -> int | None:
+    children = psutil.Process(engine.process.pid).children()
+    return next((child.pid for child in children if "fork server" in " ".join(child.cmdline())), None)
+
+
+def test_a_killed_fork_server_takes_the_feeds_along_and_the_router_trades_on(start, venue: TradingVenue) -> None:
+    """The feeds come back by its successor, and so does a router that dies later."""
+    engine = start()
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    router = engine.pid("order_router")
+    for times in (1, 2):
+        kill(eventually(lambda: fork_server_of(engine), "it runs"))
+        eventually(
+            lambda times=times: all(
+                engine.status()["restarts"][name] == times for name in ("private_feed", "public_feed-0")
+            ),
+            "the feeds were started again",
+        )
+        eventually(engine.is_open, "orders are taken again")
+        eventually(lambda: engine.status()["symbols"]["BTC/USD"]["state"] == "live", "the book verifies again")
+    assert engine.pid("order_router") == router
+    engine.wish("order", name="b", away=3.0)
+    engine.wait_for_state("b", "WORKING")
+    kill(router)
+    router_restarted(engine)
+    for name in ("a", "b"):
+        engine.wish("cancel", names=[name])
+        engine.wait_for_state(name, "CANCELED")
+    engine.wait_until_agreed()
+    summary = engine.stop()
+    assert summary["exit"] == "clean"
+
+
 # --- the engine
 
 

@@ -1,0 +1,107 @@
+"""The supervisor's side of the fork server: what an actor is told of starts, ends and losses."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psutil
+
+from engine.supervisor.children import Child
+from engine.supervisor.fork_server import ForkServer
+
+KIND = "private_feed"  # with a launch that says nothing: it ends at once, with a traceback
+
+NOT_OPEN = 1_000_000
+
+
+class Life:
+    """One process that was asked for."""
+
+    def __init__(self, server: ForkServer, launch: int) -> None:
+        self.child: Child | None = None
+        self.codes: list[int | None] = []
+        self.over = asyncio.Event()
+        server.fork(KIND, [launch], self._started, self._ended)
+
+    def _started(self, child: Child) -> None:
+        self.child = child
+
+    def _ended(self, code: int | None) -> None:
+        self.codes.append(code)
+        self.over.set()
+
+
+def run(scenario: Callable[[ForkServer, int], Awaitable[None]]) -> None:
+    async def within() -> None:
+        launch = os.memfd_create("launch")
+        server = ForkServer((KIND,))
+        try:
+            async with asyncio.timeout(60):
+                await scenario(server, launch)
+        finally:
+            server.close()
+            os.close(launch)
+
+    asyncio.run(within())
+
+
+def test_the_end_of_a_process_is_told_once_with_its_exit_code() -> None:
+    async def scenario(server: ForkServer, launch: int) -> None:
+        lives = [Life(server, launch) for _ in range(3)]  # it is started by the first
+        for life in lives:
+            await life.over.wait()
+        assert [life.codes for life in lives] == [[1]] * 3
+        assert all(life.child is not None and not life.child.alive for life in lives)
+
+    run(scenario)
+
+
+def test_a_fork_server_that_dies_takes_its_processes_along_and_has_a_successor() -> None:
+    """Those that were asked for and not started are told of, too."""
+
+    async def scenario(server: ForkServer, launch: int) -> None:
+        server.start()
+        killed = server.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGSTOP)
+        lives = [Life(server, launch) for _ in range(2)]
+        server.kill()
+        for life in lives:
+            await life.over.wait()
+            assert life.codes == [None]
+            assert life.child is None
+        again = Life(server, launch)
+        assert server.pid != killed
+        await again.over.wait()
+        assert again.codes == [1]
+
+    run(scenario)
+
+
+def test_a_request_that_cannot_be_sent_is_refused_like_any_other_failure() -> None:
+    async def scenario(server: ForkServer, launch: int) -> None:
+        life = Life(server, NOT_OPEN)
+        assert life.codes == []  # not before the caller is back
+        await life.over.wait()
+        assert life.codes == [None]
+        again = Life(server, launch)
+        await again.over.wait()
+        assert again.codes == [1]
+
+    run(scenario)
+
+
+def test_nothing_of_it_is_left_behind() -> None:
+    async def scenario(server: ForkServer, launch: int) -> None:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        life = Life(server, launch)
+        await life.over.wait()
+        server.close()
+        server.close()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert server.pid is not None
+        assert not psutil.pid_exists(server.pid)
+
+    run(scenario)
