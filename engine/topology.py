@@ -63,6 +63,8 @@ NOTICE_TARGET_COUNTERS = names_of(measures.NOTICE_TARGET)
 WIRE_HISTOGRAMS = tuple(measures.WIRE_LATENCIES)
 # The callback that it is in; see processes/callback_words.py.
 STRATEGY_WORDS = ("callback_began_ns", "callback")
+# See processes/stack_request.py.
+HOST_WORDS = ("thread_id", "watched_at_ns")
 
 
 class Channel(IntFlag):
@@ -209,6 +211,7 @@ def strategy_counter_names(strategies: Sequence[str], rings: Sequence[str] = ())
     names = STRATEGY_COUNTERS + STRATEGY_WORDS
     return (
         HOST_COUNTERS
+        + HOST_WORDS
         + tuple(f"{strategy} {name}" for strategy in strategies for name in names)
         + tuple(
             strategy_ring_counter(strategy, ring, name)

@@ -63,7 +63,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     servers = await _serve(launch, shell)
     works = (
         keep_connected(shell.connection, tell, stopping),
-        _look_after(shell),
+        _look_after(shell, clock),
         shell.rest.failed,
         _check_account(launch, shell, tell, clock),
     )
@@ -155,8 +155,9 @@ async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan:
         await asyncio.sleep(WORK_INTERVAL_S)
 
 
-async def _look_after(shell: RouterShell) -> None:
+async def _look_after(shell: RouterShell, clock: Clock) -> None:
     while True:
+        shell.stacks.look(clock.mono_ns())
         shell.counters.count()
         shell.status.publish()
         await asyncio.sleep(WORK_INTERVAL_S)

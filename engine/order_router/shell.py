@@ -46,6 +46,7 @@ from engine.processes.connecting import make_connection, make_resolver
 from engine.processes.launch import RouterLaunch
 from engine.processes.pair_table import PairTable
 from engine.processes.position_board import PositionBoardWriter
+from engine.processes.stack_request import StackRequests
 from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segment
 from engine.secret import fingerprint
 from engine.state_directory import HISTORY_FILE
@@ -70,6 +71,7 @@ class RouterShell(NamedTuple):
     status: RouterStatus
     counters: RouterCounters
     doorbells: list[Doorbell]
+    stacks: StackRequests
     is_successor: bool
     """True if another router served this run of the engine before."""
 
@@ -113,6 +115,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
     boards = _boards(launch, memories, clock)
     strategies = [port.strategy for port in launch.reports]
     host_names = strategy_counter_names(strategies, [market.shard.ring_name for market in launch.markets])
+    host_counters = Counters(memories[launch.host_counters_fd], host_names)
     ports = Ports(
         now=now,
         session=session,
@@ -121,7 +124,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
         journal=opened.journal,
         reports={port.strategy: Publisher(memories[port.ring_fd], launch.report_doorbells) for port in launch.reports},
         boards=boards,
-        words=StrategyWords(Counters(memories[launch.host_counters_fd], host_names), strategies),
+        words=StrategyWords(host_counters, strategies),
         history=history,
         on_sent=_latency_meter(histograms, clock),
         on_acknowledged=histograms["ack"].record,
@@ -156,6 +159,9 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
         doorbells=[
             Doorbell(memories[fd], ROUTER_DOORBELL, launch.eventfd) for fd in (launch.command_fd, launch.account_fd)
         ],
+        stacks=StackRequests(
+            host_counters, strategies, launch.engine_pid, launch.engine_fd, after_ns=launch.hang_ns_max
+        ),
         is_successor=is_successor,
     )
 

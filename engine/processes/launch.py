@@ -129,6 +129,7 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
     credentials_fd: int
     engine_fd: int
     """A pidfd of the engine's process, whose end the router outlives for a while."""
+    engine_pid: int
     is_live: bool
     """True for real money: the key's permissions and our limits are checked before the
     first order.

@@ -38,7 +38,7 @@ class StrategyHost:
 
     def __init__(self, strategies: Sequence[HostedStrategy], counters: Counters, clock: Clock) -> None:
         self.strategies = strategies
-        self._counters = counters
+        self.counters = counters
         # The next strategy whose counters are written, by its index.
         self._next_counted = 0
         self._heartbeat = Heartbeat(counters)
@@ -112,14 +112,14 @@ class StrategyHost:
         for _ in range(min(COUNTED_MAX, len(self.strategies))):
             self._next_counted = (self._next_counted + 1) % len(self.strategies)
             self._count_one(self._next_counted)
-        self._counters.set("rescues", self.rescues)
+        self.counters.set("rescues", self.rescues)
         self._heartbeat.beat(now)
 
     def count_all(self) -> None:
         """Write all counters, as they are now."""
         for index in range(len(self.strategies)):
             self._count_one(index)
-        self._counters.set("rescues", self.rescues)
+        self.counters.set("rescues", self.rescues)
 
     def _count_one(self, index: int) -> None:
         strategy = self.strategies[index]

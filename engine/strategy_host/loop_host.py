@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from engine.clock import Clock
 from engine.errors import StrategyError
 from engine.processes.runner import LoopRunner
+from engine.processes.stack_request import allow_stack_requests
 from engine.ring import Doorbell
 from engine.strategy_host.host import StrategyHost
 
@@ -38,6 +39,7 @@ class LoopHost:
         """Start every strategy; the future fails with StrategyError when one of them
         fails."""
         self.thread_id = threading.get_ident()
+        allow_stack_requests(self._host.counters)
         forked = weakref.WeakMethod(self._forked)  # the hook outlives every engine of the program
         os.register_at_fork(after_in_child=lambda: (it := forked()) and it())
         self._starting = asyncio.ensure_future(self._start())

@@ -17,6 +17,7 @@ from engine.errors import StrategyError
 from engine.processes.pinning import pin
 from engine.processes.runner import LoopRunner
 from engine.processes.scheduling import shorten_time_slice
+from engine.processes.stack_request import allow_stack_requests
 from engine.ring import Doorbell
 from engine.strategy_host.host import StrategyHost
 from engine.strategy_host.hosted_strategy import shown
@@ -89,6 +90,7 @@ class HostThread:
     def _run(self) -> None:
         pin(self._cpus)
         shorten_time_slice()
+        allow_stack_requests(self._host.counters)
         os.register_at_fork(after_in_child=self._forked)
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             main = runner.get_loop().create_task(self._main())

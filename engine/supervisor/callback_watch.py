@@ -62,6 +62,7 @@ class CallbackWatch:
     def __init__(self, strategies: Sequence[Watched], host_counters: Counters, thread_id: Callable[[], int]) -> None:
         """`thread_id` returns the id of the strategies' thread; 0 while there is none."""
         self._strategies = strategies
+        self._counters = host_counters
         self._heartbeat = Heartbeat(host_counters)
         self._thread_id = thread_id
         # What hangs now, by strategy; under NOBODY a thread that is blocked outside of any
@@ -72,6 +73,7 @@ class CallbackWatch:
 
     def look(self, now: MonoNs) -> None:
         """Log each callback that hangs, once, and each that has returned since."""
+        self._counters.set("watched_at_ns", now)
         heard_at = self._heartbeat.last_at
         is_held = now - heard_at > SEEN_NS
         found: dict[str, Hang] = {}

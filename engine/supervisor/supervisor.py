@@ -13,7 +13,6 @@ for it: every pair of the shard is stale, in the ring, before any further book.
 """
 
 import asyncio
-import faulthandler
 import inspect
 import os
 import weakref
@@ -313,7 +312,6 @@ class Supervisor:
             tasks[0].add_done_callback(self._watch_ended)
             if self._watch_thread is not None:
                 self._watch_thread.start()
-            self._arm_faulthandler()  # the first on_start may keep the watch from starting
             asyncio.wrap_future(self._thread.ended).add_done_callback(self._host_ended)
             await self._start_strategies(seconds)
             if self._trading is not None and not self._stop_requested.is_set():
@@ -334,7 +332,6 @@ class Supervisor:
             await self._stop()
             for task in tasks[:1]:
                 task.cancel()
-            faulthandler.cancel_dump_traceback_later()
             if self._watch_thread is not None:
                 self._watch_thread.stop()
             server.close()
@@ -621,7 +618,6 @@ class Supervisor:
             self._count(now)
             if self._watch_thread is None:
                 self._watch_of_callbacks.look(now)
-            self._arm_faulthandler()
 
     def _tell_connections(self, actor: Actor) -> None:
         """Have on_connection called when a process has connected, or lost its connection,
@@ -635,16 +631,6 @@ class Supervisor:
         for is_connected in changes:
             for hosted in self._hosted:
                 hosted.tell_connection(Connection(actor.name, is_connected, self.clock.wall_ns()))
-
-    def _arm_faulthandler(self) -> None:
-        """Have faulthandler's thread write a traceback after `hang_s_max`, unless armed
-        again before.
-
-        It needs no interpreter's lock, so it works when a library keeps that lock from the
-        watch.
-        """
-        with suppress(OSError, ValueError, RuntimeError):
-            faulthandler.dump_traceback_later(self._config.engine.hang_s_max)
 
 
 def _rest_url(config: Config, url: str, account: Account | None) -> str | None:

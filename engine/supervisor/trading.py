@@ -294,6 +294,7 @@ class Trading:
             warnings_fd=actor.warnings_segment.fd,
             news_fd=actor.news_of_child.fileno(),
             engine_fd=self._engine_fd,
+            engine_pid=os.getpid(),
             log=config.log,
         )
         return launch, launch.descriptors

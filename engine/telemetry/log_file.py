@@ -44,7 +44,7 @@ class FollowedFile:
         try:
             found = os.fstat(opened)
             self._identity = found.st_dev, found.st_ino
-            os.dup2(opened, self._fd)  # all of this process's lines, tracebacks of faulthandler too
+            os.dup2(opened, self._fd)  # all of this process's lines, stacks that faulthandler writes too
         finally:
             os.close(opened)
 

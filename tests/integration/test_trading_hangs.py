@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration.rig import Engines, eventually
-from tests.integration.trading_rig import TradingEngine, TradingVenue
+from tests.integration.trading_rig import TradingEngine, TradingVenue, stopped
 
 HANG_S_MAX = 2.0
 LOCK_S = 8  # for which a library keeps the interpreter's lock; nothing in that process could end it earlier
@@ -96,11 +96,33 @@ def test_a_library_that_keeps_the_interpreters_lock_is_noticed_by_the_router(
         hanging = engine.router("status")["hanging"]
         assert hanging["bad"].startswith("bad has not returned from on_timer for 2 s")
         eventually(lambda: re.search(r'puppet.py", line \d+ in do_hold_lock', engine.log()), "its line is told")
+        assert engine.log().count("in do_hold_lock") == 1
         assert not engine.diary("bad").entries("awake")
         engine.wait_for_state("a", "CANCELED", puppet="bad")
         engine.wish("order", "bad", name="b", away=3.0)
         engine.wait_for_state("b", "WORKING", "REFUSED", puppet="bad")
         engine.wait_until_agreed()
+    finally:
+        engine.close()
+
+
+def test_an_engine_that_was_stopped_for_a_while_lives_on_and_nothing_reads_its_running_threads(
+    venue: TradingVenue, tmp_path: Path
+) -> None:
+    """A laptop that slept, a machine that was moved: it trades on, and no stack is written, which a timer would do."""
+    engine = two_at(venue, tmp_path)
+    try:
+        rest_both(engine)
+        with stopped(engine.process.pid):
+            eventually(lambda: len(lines(engine, "strategy hangs")) == 2, "the router has ended its orders")
+        eventually(lambda: engine.router("status")["hanging"] == {}, "it goes on")
+        for puppet in ("good", "bad"):
+            engine.wait_for_state("a", "CANCELED", puppet=puppet)
+            eventually(lambda puppet=puppet: engine.diary(puppet).entries("trading")[-1]["open"], "it is open again")
+            engine.wish("order", puppet, name="b", away=3.0)
+            engine.wait_for_state("b", "WORKING", puppet=puppet)
+        assert engine.stop()["exit"] == "clean"
+        assert "most recent call first" not in engine.log()
     finally:
         engine.close()
 

@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import random
+import struct
 import time
 from decimal import Decimal
 from typing import Any
@@ -109,9 +110,14 @@ class Puppet(Strategy):
         self.write("awake")
 
     def do_hold_lock(self, seconds: int) -> None:
-        """Hang as a library does that keeps the interpreter's lock: no thread of the process goes on."""
+        """Hang as a library does that keeps the interpreter's lock: no thread of the process goes on.
+
+        It waits for a mutex that it holds itself, which no signal interrupts.
+        """
         self.write("asleep")
-        ctypes.PyDLL(None).sleep(seconds)
+        libc, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
+        libc.pthread_mutex_lock(mutex)
+        libc.pthread_mutex_timedlock(mutex, struct.pack("ll", int(time.time()) + seconds, 0))
         self.write("awake")
 
     def do_flood(self, count: int, until: str) -> None:
