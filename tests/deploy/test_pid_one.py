@@ -86,8 +86,8 @@ def test_pid_one_reaps_and_ends_in_order(engines: Engines, tmp_path: Path) -> No
     until.touch()
     eventually(lambda: not named(process, "until [ -e") and not zombies(process), "the orphan is gone without a trace")
 
-    (feed,) = named(process, "public_feed")
-    assert feed.ppid() == supervisor.pid
+    (feed,), (fork_server,) = named(process, "public_feed"), named(process, "fork server")
+    assert (feed.ppid(), fork_server.ppid()) == (fork_server.pid, supervisor.pid)
     feed.kill()
     engine.wait_for(lambda status: status["restarts"]["public_feed-0"] == 1, "it was restarted")
     assert zombies(process) == []

@@ -152,11 +152,6 @@ def test_a_killed_private_feed_comes_back_with_a_snapshot_and_trading_goes_on(st
 # --- the fork server
 
 
-def fork_server_of(engine: TradingEngine) -> int | None:
-    children = psutil.Process(engine.process.pid).children()
-    return next((child.pid for child in children if "fork server" in " ".join(child.cmdline())), None)
-
-
 def test_a_killed_fork_server_takes_the_feeds_along_and_the_router_trades_on(start, venue: TradingVenue) -> None:
     """The feeds come back by its successor, and so does a router that dies later."""
     engine = start()
@@ -164,7 +159,7 @@ def test_a_killed_fork_server_takes_the_feeds_along_and_the_router_trades_on(sta
     engine.wait_for_state("a", "WORKING")
     router = engine.pid("order_router")
     for times in (1, 2):
-        kill(eventually(lambda: fork_server_of(engine), "it runs"))
+        kill(engine.fork_server_pid())
         eventually(
             lambda times=times: all(
                 engine.status()["restarts"][name] == times for name in ("private_feed", "public_feed-0")

@@ -132,7 +132,7 @@ def test_a_router_that_dies_on_a_full_disk_is_followed_by_one_that_looks_after_i
     for number in range(40):  # a journal that is longer than what a process is handed when it starts
         engine.wish("order", name=f"o{number}", away=3.0 + number / 10)
         engine.wait_for_state(f"o{number}", "WORKING")
-    parent, size = psutil.Process(engine.process.pid), journal_of(engine).stat().st_size
+    parent, size = psutil.Process(engine.fork_server_pid()), journal_of(engine).stat().st_size
     parent.rlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))  # which the next router inherits
     psutil.Process(engine.pid("order_router")).kill()
     eventually(lambda: engine.router("status"), "the router was restarted")

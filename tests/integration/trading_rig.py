@@ -497,6 +497,15 @@ class TradingEngine:
         """What the order router answers; empty while it does not."""
         return self._ask("router", {"command": command, **fields})
 
+    def fork_server_pid(self) -> int:
+        """Of the process that forks the others, once it can."""
+
+        def found() -> int | None:
+            children = psutil.Process(self.process.pid).children()
+            return next((child.pid for child in children if "fork server" in " ".join(child.cmdline())), None)
+
+        return eventually(found, "the fork server runs") or 0
+
     def pid(self, actor: str) -> int:
         """Of the actor's present process."""
         found = eventually(lambda: self.status().get("processes", {}).get(actor), f"there is a {actor}")
