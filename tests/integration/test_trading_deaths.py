@@ -169,11 +169,18 @@ def test_a_killed_fork_server_takes_the_feeds_along_and_the_router_trades_on(sta
         eventually(engine.is_open, "orders are taken again")
         eventually(lambda: engine.status()["symbols"]["BTC/USD"]["state"] == "live", "the book verifies again")
     assert engine.pid("order_router") == router
-    engine.wish("order", name="b", away=3.0)
-    engine.wait_for_state("b", "WORKING")
+    names = (f"after {number}" for number in itertools.count())
+
+    def works() -> str:
+        """Another order: one that comes before the router has seen the feed's end is refused."""
+        name = next(names)
+        engine.wish("order", name=name, away=3.0)
+        return name if engine.wait_for_state(name, "WORKING", "REFUSED")["state"] == "WORKING" else ""
+
+    after = eventually(works, "an order works")
     kill(router)
     router_restarted(engine)
-    for name in ("a", "b"):
+    for name in ("a", after):
         engine.wish("cancel", names=[name])
         engine.wait_for_state(name, "CANCELED")
     engine.wait_until_agreed()
