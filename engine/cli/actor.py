@@ -8,12 +8,13 @@ outlives both, for as long as its orders need.
 
 import asyncio
 import importlib
+import os
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import structlog
@@ -40,7 +41,7 @@ from engine.processes.pinning import pin
 from engine.processes.scheduling import give_way, shorten_time_slice
 from engine.ring import Segment
 from engine.secret.private_text import take_over_text
-from engine.telemetry.log import FRAMES, configure_log, keep_warnings, say_left_out
+from engine.telemetry.log import FRAMES, configure_log, end_log, keep_warnings, say_left_out
 from engine.topology import ORDER_ROUTER, PRIVATE_FEED
 
 EXIT_MISCONFIGURED = 2
@@ -81,7 +82,27 @@ def _run_fork_server(socket_fd: int, kinds: Sequence[str]) -> int:
         for kind in kinds:
             importlib.import_module(f"engine.{kind}.process")
     actor = serve(socket.socket(fileno=socket_fd))
-    return 0 if actor is None else _run_actor(actor)
+    if actor is not None:
+        _end(_exit_code_of(actor))
+    return 0
+
+
+def _exit_code_of(actor: Started) -> int:
+    try:
+        return _run_actor(actor)
+    except SystemExit as error:
+        return int(error.code or 0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        return 1
+
+
+def _end(code: int) -> NoReturn:
+    """End a forked process without Python's own end, which writes to whatever it shares
+    with the fork server, and so would copy all of it first: nine tenths of an end.
+    """
+    end_log()
+    os._exit(code)
 
 
 def _run_actor(actor: Started) -> int:

@@ -309,6 +309,14 @@ def drain_log(timeout_s: float = EXIT_WAIT_S) -> bool:
     return True if _writer is None else _writer.drain(timeout_s)
 
 
+def end_log() -> None:
+    """What is done at the end of the process, for one that ends by os._exit: the waiting
+    lines are written, and how many were left out.
+    """
+    _say_the_rest()
+    drain_log()
+
+
 def _end_log() -> None:
     if not drain_log():
         # The thread is blocked in a write: flushing that stream at the end of the process

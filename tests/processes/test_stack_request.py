@@ -1,6 +1,7 @@
 """The stack of a thread that nobody in its process can look at, asked for by another process."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,7 +78,7 @@ def test_the_thread_that_hangs_writes_its_own_stack_once(engine: Engine) -> None
     while b"in run" not in written:  # the end of it; a pipe may bring it in pieces
         written += os.read(engine.process.stderr.fileno(), 65_536)
 
-    assert b'File "<string>", line 13 in hang' in written
+    assert re.search(rb'File "<string>", line 1[0-3] in hang', written)
     assert engine.process.poll() is None
 
 
