@@ -26,6 +26,7 @@ SEED = 7
 SNAPSHOTS_APART = "0-30"  # ms: as from Kraken's edge
 FREE = ("--requests-per-s", 1e6, "--requests-burst", 10**6)
 NAME = "scale"
+FORK_SERVER = "fork_server"
 PATIENCE_S = 90.0
 LOOK_S = 0.02
 FEED_SETTINGS = "[feed]\ntrades = false\ntickers = false\ncandle_intervals_min = []\n"
@@ -77,7 +78,9 @@ class RunningEngine:
     def processes(self) -> dict[str, psutil.Process]:
         """The engine's own process and its children, by name."""
         children = {name: pid for name, pid in self.status()["processes"].items() if pid}
-        return {name: psutil.Process(pid) for name, pid in ({"engine": self.process.pid} | children).items()}
+        (fork_server,) = {psutil.Process(pid).ppid() for pid in children.values()}
+        own = {"engine": self.process.pid, FORK_SERVER: fork_server}
+        return {name: psutil.Process(pid) for name, pid in (own | children).items()}
 
     def told(self, name: str) -> dict[str, Any]:
         """What a strategy has written; empty before it has."""
@@ -141,8 +144,11 @@ def cpu_percent(processes: Mapping[str, psutil.Process], seconds: float) -> dict
 
 
 def memory_mb(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
-    """Memory of each process alone, without what it shares with the others: unique pages."""
-    return {name: round(process.memory_full_info().uss / 1e6, 1) for name, process in processes.items()}
+    """Memory of each process alone, without what it shares with the others: unique pages. What
+    all that were forked share is the fork server's.
+    """
+    found = {name: process.memory_full_info() for name, process in processes.items()}
+    return {name: round((each.rss if name == FORK_SERVER else each.uss) / 1e6, 1) for name, each in found.items()}
 
 
 def by_room(figures: Mapping[str, float]) -> dict[str, float]:

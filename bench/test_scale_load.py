@@ -15,6 +15,7 @@ import pytest
 from rig import percentiles, trading_settings
 from scale_rig import (
     FEED_SETTINGS,
+    FORK_SERVER,
     IS_FULL,
     cpu_percent,
     engine_on,
@@ -111,7 +112,7 @@ def test_many_open_orders(benchmark: Any, tmp_path: Path, pairs: int) -> None:
         router_cpu_percent=many["cpu"]["order_router"],
         few_router_cpu_percent=few["cpu"]["order_router"],
         router_mb=many["memory"]["order_router"],
-        trading_mb=round(many["memory"]["order_router"] + many["memory"]["private_feed"], 1),
+        trading_mb=round(sum(many["memory"][name] for name in ("order_router", "private_feed", FORK_SERVER)), 1),
     )
 
 

@@ -29,11 +29,13 @@ class Figure(NamedTuple):
 MEASURED: Final = {
     "feed_us": Figure(20, "µs of a core a message, compiled", "test_scale.py::test_many_pairs: feed_cpu_percent"),
     "feed_us_portable": Figure(42, "the same in plain Python", "test_scale.py with ENGINE_PORTABLE=1"),
-    "feed_mb": Figure(34, "MB of a feed without pairs", "test_scale.py::test_many_pairs: few_memory_mb"),
+    "feed_mb": Figure(10, "MB of a feed without pairs", "test_scale.py::test_many_pairs: few_memory_mb"),
     "feed_kb_a_pair": Figure(7.2, "kB of a feed a pair", "test_scale.py::test_many_pairs: feed_kb_a_pair"),
     "engine_mb": Figure(28, "MB of the engine's own process", "test_scale.py::test_many_pairs: few_memory_mb"),
     "engine_kb_a_pair": Figure(6.5, "kB of it a pair", "test_scale.py::test_many_pairs: engine_kb_a_pair"),
-    "trading_mb": Figure(60, "MB: router and private feed", "test_scale_load.py::test_many_open_orders: trading_mb"),
+    "fork_server_mb": Figure(38, "MB that all actors share", "test_scale.py::test_many_pairs: few_memory_mb"),
+    "trading_mb": Figure(79, "MB: the same with router and private feed", "test_scale_load.py::test_many_open_orders: "
+                         "trading_mb"),
     "busiest_per_s": Figure(2_250, "messages/s of the busiest pair in a busy minute", "engine venue --pairs 1450 "
                             "--rate 10000, as bench/test_scale.py has it"),
     "zipf": Figure(1.2, "the pair of rank r has a share by 1 / r to this power", "engine venue --zipf"),
@@ -82,7 +84,7 @@ def needs(config: Config, machine: Machine) -> Needs:
         len(planned) * value["feed_mb"]
         + pairs * (value["feed_kb_a_pair"] + value["engine_kb_a_pair"]) / 1e3
         + value["engine_mb"]
-        + (value["trading_mb"] if config.trading.enabled else 0)
+        + value["trading_mb" if config.trading.enabled else "fork_server_mb"]
     )
     return Needs(
         messages_per_s=per_s,

@@ -51,7 +51,7 @@ def test_shards_that_are_not_needed_are_named_with_their_price():
 
     assert level is Level.ADVICE
     assert text.startswith("20 pairs may bring ")
-    assert text.endswith("8 cost 204 MB more")
+    assert text.endswith("8 cost 60 MB more")
 
 
 @pytest.mark.parametrize("pairs", [1, 20, 1450])
