@@ -1,7 +1,8 @@
 """A disk that fills up, fails, and is left in the middle of a write by whoever dies there.
 
 The real `Journal` and `KeyLock` write real files in memory (a folder of /dev/shm); what they
-call `os` is this module's, which decides what a write does. Files of a process that died stay
+call `os` is this module's, which decides what a write does. So records are written by the
+portable `write_records`: the compiled one asks no `os`. Files of a process that died stay
 as they were, with half a record at their end if that is where it died.
 """
 
@@ -83,7 +84,7 @@ class SimDisk:
 
     @contextmanager
     def mounted(self) -> Iterator[None]:
-        """The journal's and the key file's `os` is this disk's."""
+        """The journal's and the key file's `os` is this disk's, and nothing is written past it."""
         disk = self
 
         class _Os:
@@ -104,13 +105,14 @@ class SimDisk:
                     raise OSError(errno.EIO, "Input/output error")
                 return os.pwrite(descriptor, data, offset)
 
-        before = journal.os, key_lock.os, journal.SEGMENTS_KEPT
+        before = journal.os, key_lock.os, journal.write_records, journal.SEGMENTS_KEPT
         journal.os = key_lock.os = _Os()  # type: ignore[assignment]
+        journal.write_records = journal.portable_write_records
         journal.SEGMENTS_KEPT = SEGMENTS_KEPT  # type: ignore[misc]
         try:
             yield
         finally:
-            journal.os, key_lock.os, journal.SEGMENTS_KEPT = before  # type: ignore[misc]
+            journal.os, key_lock.os, journal.write_records, journal.SEGMENTS_KEPT = before  # type: ignore[misc]
 
 
 def drop_descriptors(*descriptors: int) -> None:

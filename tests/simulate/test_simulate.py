@@ -36,16 +36,20 @@ def test_the_same_seed_tells_the_same_story():
 
 @pytest.mark.skipif(CORE is None, reason="there is no extension to compare with")
 def test_either_implementation_tells_the_same_story():
-    """Rings, boards, books and the lane are compiled here and portable there: the hash of
-    all events of a day of faults is the same.
+    """Rings, boards, books, the lane and the host's loop are compiled here and portable
+    there: the hash of all events of a day is the same, with a disk that is full, and
+    strategies that follow some of the pairs.
     """
-    outcome = simulate(7, FAULT_KINDS, day_s=DAY_S)
-    command = [sys.executable, "-m", "tests.simulate", "--seed", "7", "--day", str(DAY_S)]
+    seed, day_s, orders_per_s = 5, 20.0, 20.0
+    outcome = simulate(seed, FAULT_KINDS, day_s=day_s, orders_per_s=orders_per_s)
+    command = [sys.executable, "-m", "tests.simulate", "--seed", str(seed), "--day", str(day_s), "--orders",
+               str(orders_per_s)]  # fmt: skip
     told = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | {PORTABLE_VARIABLE: "1"}, check=True
     )
 
-    assert f"seed 7: {outcome.steps} steps, hash {outcome.digest}," in told.stdout
+    assert outcome.counts["disk"]
+    assert f"seed {seed}: {outcome.steps} steps, hash {outcome.digest}," in told.stdout
 
 
 def test_another_seed_tells_another_story():
