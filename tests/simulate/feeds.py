@@ -32,9 +32,8 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 from tests.simulate.kernel import Kernel, Process, SimClock, Violation
 from tests.simulate.mortal import mortal
 from tests.simulate.network import SimConnection, Weather
-from tests.simulate.venue import SimVenue
+from tests.simulate.venue import LEVELS, SimVenue
 
-PUBLISH_LEVELS: Final = 10
 NOTICED_NS_MAX: Final = 5 * NS_PER_MS  # from a process's end to the supervisor's knowledge of it
 WORK_NS: Final = int(WORK_INTERVAL_S * NS_PER_S)
 POLL_RECORDS: Final = 512
@@ -67,7 +66,7 @@ class SimFeed:
         self._conflate = conflate
         self._wake = wake
         self._refused = refused
-        record_bytes = market_record_bytes(PUBLISH_LEVELS)
+        record_bytes = market_record_bytes(LEVELS)
         self.ring = bytearray(ring_bytes(record_bytes, ring_slots))
         format_ring(self.ring, record_bytes=record_bytes, slot_count=ring_slots)
         self.board = bytearray(board_bytes(record_bytes, shard.board_slots))
