@@ -171,6 +171,8 @@ class SimFeed:
 
     def _noticed(self) -> None:
         """What `Supervisor.feed_died` and `Actor` do."""
+        if self.is_ending:
+            return  # they are gone themselves
         now = self._clock.mono_ns()
         publisher = Publisher(self.ring)
         board, before = BoardWriter(self.board), BoardReader(self.board)
@@ -179,7 +181,11 @@ class SimFeed:
         self._told()
         self.restarts += 1
         delay_ns = int(self._delay.after_life(self._began_at, now) * NS_PER_S)
-        self._kernel.after(delay_ns, self.start)
+        self._kernel.after(delay_ns, self._restart)
+
+    def _restart(self) -> None:
+        if not self.is_ending:
+            self.start()
 
 
 class RingObserver:

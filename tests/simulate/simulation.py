@@ -36,6 +36,7 @@ SYMBOLS: Final = ("EUR/USD", "MINA/GBP", "PENGU/USD", "SOL/USD")
 DAY_S: Final = 12.0  # of a seed, unless it is told otherwise
 QUIET_S: Final = 6.0  # after the day, before the market stops
 REST_S: Final = 90.0  # until everything must have come to rest
+LONG_REST_S: Final = 600.0  # after a long day: a starter's REST counter lets one search 50 orders in half a minute
 FAULT_SHARE: Final = 0.6  # of the kinds that are wanted, those that strike in one day
 CHANGING_SHARE: Final = 0.5  # of the days: strategies change what they follow
 REST_STEP_S: Final = 3.0
@@ -256,7 +257,7 @@ class Simulation:
         kernel.run_until(kernel.now + int(quiet_s * NS_PER_S))
         self.venue.hold_still()
         kernel.beat_ns = REST_BEAT_NS
-        deadline = kernel.now + int(REST_S * NS_PER_S)
+        deadline = kernel.now + int((REST_S if self.day_s <= SHORT_DAY_S else LONG_REST_S) * NS_PER_S)
         while True:
             kernel.run_until(kernel.now + int(REST_STEP_S * NS_PER_S))
             why_not = self._why_not_at_rest()
