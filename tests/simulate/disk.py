@@ -46,8 +46,8 @@ class SimDisk:
         self.has_failed = False
         # Was there ever one? What the journal had not taken by then is lost with its process.
         self.has_lost = False
-        # How often the journal was written.
-        self.writes = 0
+        # How often the journal was written, and files were opened.
+        self.writes = self.opened = 0
         # Was the key's file not written? Then only the clock keeps the nonces of two processes apart.
         self.keys_failed = False
 
@@ -95,6 +95,10 @@ class SimDisk:
 
             def fstatvfs(self, descriptor: int) -> Any:
                 raise OSError(errno.ENOSYS, "room is not reserved here")
+
+            def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
+                disk.opened += 1
+                return os.open(path, flags, mode)
 
             def write(self, descriptor: int, data: bytes) -> int:
                 return disk.write(descriptor, data)
