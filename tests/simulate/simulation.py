@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 from typing import Final, TextIO
 
@@ -378,11 +379,16 @@ def silent_logs() -> Iterator[None]:
 def little_collected() -> Iterator[None]:
     """Garbage in cycles is looked for seldom, and only among the day's own objects: a day makes little of it."""
     before = gc.get_threshold()
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()  # modules, and whatever else is there
+    _freeze()
     gc.set_threshold(COLLECT_EVERY, *before[1:])
     try:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+@cache
+def _freeze() -> None:
+    """Modules, and whatever else is there before a process's first day; to ask how much that is counts all of it."""
+    gc.collect()
+    gc.freeze()
