@@ -16,7 +16,7 @@ import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -59,16 +59,16 @@ class Member(NamedTuple):
     """The first paragraph of its docstring; empty when it has none."""
 
 
-def pages() -> dict[Path, str]:
-    """Each page that is written from the code, and its text."""
+def pages() -> dict[Path, Callable[[], str]]:
+    """Each page that is written from the code, and what writes it."""
     return {
-        DOCS / "commands.md": commands_page(),
-        DOCS / "configuration.md": configuration_page(),
-        DOCS / "callbacks.md": callbacks_page(),
-        DOCS / "programs.md": programs_page(),
-        DOCS / "metrics.md": metrics_page(),
-        DOCS / "errors.md": reference_errors.errors_page(),
-        DOCS / "messages.md": messages_page(),
+        DOCS / "commands.md": commands_page,
+        DOCS / "configuration.md": configuration_page,
+        DOCS / "callbacks.md": callbacks_page,
+        DOCS / "programs.md": programs_page,
+        DOCS / "metrics.md": metrics_page,
+        DOCS / "errors.md": reference_errors.errors_page,
+        DOCS / "messages.md": messages_page,
     }
 
 
@@ -572,8 +572,8 @@ def summary_keys(summary: object, path: str = "") -> Iterator[str]:
 def write() -> None:
     """Write every page."""
     DOCS.mkdir(exist_ok=True)
-    for path, text in pages().items():
-        path.write_text(text, encoding="utf-8")
+    for path, written in pages().items():
+        path.write_text(written(), encoding="utf-8")
 
 
 if __name__ == "__main__":

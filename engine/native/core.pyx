@@ -1012,11 +1012,8 @@ cdef class BookCalls:
         cdef Py_ssize_t pair_index = header.pair_index
         return channels == EVERY or (pair_index < self.pair_count and self.followed[pair_index] & channels)
 
-    def skip(self, subscriber not None):
+    def skip(self, Subscriber subscriber not None):
         """See the portable twin."""
-        return self.skip_in_place(subscriber) if type(subscriber) is Subscriber else subscriber.ready()
-
-    cdef bint skip_in_place(self, Subscriber subscriber) except -1:
         cdef uint64_t sequence = subscriber.next_sequence, found
         cdef uint64_t last = sequence + subscriber.slot_count
         cdef uint64_t* stamp
@@ -1048,10 +1045,7 @@ cdef class BookCalls:
         self.is_old = self.is_lapped = False
         self.told = self.busy_ns = 0
         try:
-            if type(subscriber) is Subscriber:
-                taken = self.take_in_place(subscriber, limit, not_before, repeats_upto, turn_until)
-            else:
-                taken = self.take_polled(subscriber, limit, not_before, repeats_upto, turn_until)
+            taken = self.take_in_place(subscriber, limit, not_before, repeats_upto, turn_until)
         finally:
             if self.told:
                 self.host.callbacks += self.told
@@ -1064,8 +1058,9 @@ cdef class BookCalls:
         cdef uint64_t* stamp
         cdef Header* header
         cdef bytes record
-        cdef Py_ssize_t taken = 0, passed = 0
-        while taken + passed < limit:
+        cdef Py_ssize_t taken = 0
+        cdef uint64_t passed = 0
+        while taken < limit and passed < subscriber.slot_count:  # a turn ends also where all is passed over
             sequence = subscriber.next_sequence
             stamp = subscriber.slot_of(sequence)
             found = load_acquire(stamp)
@@ -1090,26 +1085,6 @@ cdef class BookCalls:
                 continue
             taken += 1
             if self.tell(record, sequence <= repeats_upto, turn_until):
-                break
-        return taken
-
-    cdef Py_ssize_t take_polled(self, subscriber, Py_ssize_t limit, int64_t not_before, uint64_t repeats_upto,
-                                int64_t turn_until) except -1:
-        """The same through the methods of a subscriber that is more than one of ours."""
-        cdef uint64_t gap_count = subscriber.gap_count
-        cdef Py_ssize_t taken = 0
-        cdef bytes record
-        while taken < limit:
-            record = subscriber.poll()
-            self.is_lapped = subscriber.gap_count != gap_count
-            if record is None:
-                break
-            self.is_old = taken == 0 and (<Header*>PyBytes_AS_STRING(record)).received_at < not_before
-            if self.is_lapped or self.is_old:
-                subscriber.next_sequence -= 1
-                break
-            taken += 1
-            if self.tell(record, subscriber.next_sequence - 1 <= repeats_upto, turn_until):
                 break
         return taken
 

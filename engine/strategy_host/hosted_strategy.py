@@ -834,7 +834,7 @@ class HostedStrategy:
         self.order_client.tick_at = MonoNs(0)
         try:
             answer = callback(*arguments)
-            if (answer is not None and number != CALL_SOON) or inspect.isawaitable(answer):
+            if answer is not None and (number != CALL_SOON or inspect.isawaitable(answer)):
                 self.go_on(callback, answer)
         except BaseException as error:
             self.callback_failed(callback, error)

@@ -83,7 +83,7 @@ class Deed:
         """Orders that are there already, for what changes or ends them."""
         if not self.is_new:
             self.world.ask(*(self._submit(key) for key in self.keys))
-            self.world.run(NS_PER_S)
+            self.world.rest(NS_PER_S)
             assert all(self.world.is_settled(key) for key in self.keys)
 
     def do(self) -> None:
@@ -143,7 +143,7 @@ def run_cell(world: World, what: str, fate: str, link: str, route: str, meanwhil
         world.exchange.trades_told = 0  # as when others have traded more than a snapshot tells: REST has it alone
     if route == "rest":
         world.cut_trading()
-        world.run(NS_PER_S)
+        world.rest(NS_PER_S)
     # So that Kraken is heard while a request that is late is on its way: what has been heard until then proves nothing.
     world.run(BEFORE_HEARTBEAT_NS)
     way = world.way = way_of(fate, route, what)

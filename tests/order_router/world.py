@@ -92,6 +92,8 @@ class World:
         passes.
         """
         self._tick_ns = tick_ns
+        # Which row of ticks is the present one.
+        self._ticking = 0
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = count()
         # The n-th step from now at which the router dies, and that of the next one's life; 0 and less: none. Steps so
@@ -126,14 +128,14 @@ class World:
         ports = OrderPorts(Publisher(ring(COMMAND_RECORD_BYTES)), self.rig.readers[STRATEGY], STRATEGY, 1)
         self.strategy = OrderClient(STRATEGY, ports, dict(PAIRS), self.clock)
         self.rig.core.begin()
-        self.at(0, self._tick)
+        self._tick_from_now()
         self.at(0, self._beat)
         self.at(0, self._sign)
         if not is_private_reachable:
             return
         self.connect_trading()
         self.connect_feed()
-        self.run(NS_PER_S)
+        self.rest(NS_PER_S)
         assert self.rig.core.gate.report.is_open
         assert self.rig.session.is_ready
 
@@ -153,10 +155,11 @@ class World:
         self.clock.advance(end - self.clock.mono_ns())
 
     def rest(self, duration_ns: int) -> None:
-        """Let time pass in which nothing should happen any more: coarser, because nobody minds when."""
+        """Let time pass before a deed, or when nothing should happen any more: coarser, because nobody minds when."""
         usual, self._tick_ns = self._tick_ns, QUIET_TICK_NS
         self.run(duration_ns)
         self._tick_ns = usual
+        self._tick_from_now()
 
     def run_until(self, is_so: Callable[[], bool], within_ns: int, what: str, patience_ns: int = 0) -> None:
         """Let time pass until it is so: within so long of what it waits for.
@@ -171,8 +174,14 @@ class World:
             )
             self.run(self._events[0][0] - self.clock.mono_ns())
 
-    def _tick(self) -> None:
-        self.at(self._tick_ns, self._tick)
+    def _tick_from_now(self) -> None:
+        self._ticking += 1
+        self.at(0, lambda ticking=self._ticking: self._tick(ticking))  # type: ignore[misc]
+
+    def _tick(self, ticking: int) -> None:
+        if ticking != self._ticking:
+            return  # another row of ticks has begun
+        self.at(self._tick_ns, lambda: self._tick(ticking))
         if self.is_dead:
             return
         self.do(lambda: self.rig.router.on_trading_events(self.rig.session.poll(self.clock.mono_ns())))

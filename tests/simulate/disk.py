@@ -1,7 +1,8 @@
 """A disk that fills up, fails, and is left in the middle of a write by whoever dies there.
 
 The real `Journal` and `KeyLock` write real files in memory (a folder of /dev/shm); what they
-call `os` is this module's, which decides what a write does. Files of a process that died stay
+call `os` is this module's, which decides what a write does. So records are written by the
+portable `write_records`: the compiled one asks no `os`. Files of a process that died stay
 as they were, with half a record at their end if that is where it died.
 """
 
@@ -45,8 +46,8 @@ class SimDisk:
         self.has_failed = False
         # Was there ever one? What the journal had not taken by then is lost with its process.
         self.has_lost = False
-        # How often the journal was written.
-        self.writes = 0
+        # How often the journal was written, and files were opened.
+        self.writes = self.opened = 0
         # Was the key's file not written? Then only the clock keeps the nonces of two processes apart.
         self.keys_failed = False
 
@@ -83,7 +84,7 @@ class SimDisk:
 
     @contextmanager
     def mounted(self) -> Iterator[None]:
-        """The journal's and the key file's `os` is this disk's."""
+        """The journal's and the key file's `os` is this disk's, and nothing is written past it."""
         disk = self
 
         class _Os:
@@ -95,6 +96,10 @@ class SimDisk:
             def fstatvfs(self, descriptor: int) -> Any:
                 raise OSError(errno.ENOSYS, "room is not reserved here")
 
+            def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
+                disk.opened += 1
+                return os.open(path, flags, mode)
+
             def write(self, descriptor: int, data: bytes) -> int:
                 return disk.write(descriptor, data)
 
@@ -104,13 +109,14 @@ class SimDisk:
                     raise OSError(errno.EIO, "Input/output error")
                 return os.pwrite(descriptor, data, offset)
 
-        before = journal.os, key_lock.os, journal.SEGMENTS_KEPT
+        before = journal.os, key_lock.os, journal.write_records, journal.SEGMENTS_KEPT
         journal.os = key_lock.os = _Os()  # type: ignore[assignment]
+        journal.write_records = journal.portable_write_records
         journal.SEGMENTS_KEPT = SEGMENTS_KEPT  # type: ignore[misc]
         try:
             yield
         finally:
-            journal.os, key_lock.os, journal.SEGMENTS_KEPT = before  # type: ignore[misc]
+            journal.os, key_lock.os, journal.write_records, journal.SEGMENTS_KEPT = before  # type: ignore[misc]
 
 
 def drop_descriptors(*descriptors: int) -> None:

@@ -32,9 +32,8 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 from tests.simulate.kernel import Kernel, Process, SimClock, Violation
 from tests.simulate.mortal import mortal
 from tests.simulate.network import SimConnection, Weather
-from tests.simulate.venue import SimVenue
+from tests.simulate.venue import LEVELS, SimVenue
 
-PUBLISH_LEVELS: Final = 10
 NOTICED_NS_MAX: Final = 5 * NS_PER_MS  # from a process's end to the supervisor's knowledge of it
 WORK_NS: Final = int(WORK_INTERVAL_S * NS_PER_S)
 POLL_RECORDS: Final = 512
@@ -67,7 +66,7 @@ class SimFeed:
         self._conflate = conflate
         self._wake = wake
         self._refused = refused
-        record_bytes = market_record_bytes(PUBLISH_LEVELS)
+        record_bytes = market_record_bytes(LEVELS)
         self.ring = bytearray(ring_bytes(record_bytes, ring_slots))
         format_ring(self.ring, record_bytes=record_bytes, slot_count=ring_slots)
         self.board = bytearray(board_bytes(record_bytes, shard.board_slots))
@@ -172,6 +171,8 @@ class SimFeed:
 
     def _noticed(self) -> None:
         """What `Supervisor.feed_died` and `Actor` do."""
+        if self.is_ending:
+            return  # they are gone themselves
         now = self._clock.mono_ns()
         publisher = Publisher(self.ring)
         board, before = BoardWriter(self.board), BoardReader(self.board)
@@ -180,7 +181,11 @@ class SimFeed:
         self._told()
         self.restarts += 1
         delay_ns = int(self._delay.after_life(self._began_at, now) * NS_PER_S)
-        self._kernel.after(delay_ns, self.start)
+        self._kernel.after(delay_ns, self._restart)
+
+    def _restart(self) -> None:
+        if not self.is_ending:
+            self.start()
 
 
 class RingObserver:

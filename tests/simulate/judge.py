@@ -51,6 +51,8 @@ class Judge:
         # By the name that the engine gave it: cl_ord_id, or a userref where an order cannot carry one.
         self._orders: dict[str | int, ClientOrder] = {}
         self._by_order_id: dict[str, ClientOrder] = {}
+        # By the id of the order that they close, those that the venue itself refers to it.
+        self._referring: dict[str, list[ClientOrder]] = {}
         self._never: set[str] = set()  # ids of which strategies were told that there is no such order
         self.accepted_count = self.fill_count = 0
         # The router works for no engine any more: it cancels what it can, and the switch ends the rest.
@@ -59,7 +61,7 @@ class Judge:
         self.quiet_since: int | None = None
         # Turns of the router, and how many turns and writes there had been at the last comparison.
         self._turns = self._turns_checked = self._writes_checked = 0
-        self._segment_checked: Path | None = None
+        self._opened_checked = 0  # files of the disk at the last comparison
         # How many orders had been accepted when exits were looked at last, and of each order that the router has sent
         # as an exit the name of that which it closes; and the entries of all brackets.
         self._exits_judged_at = 0
@@ -76,6 +78,8 @@ class Judge:
         self._accept(order)
         self.accepted_count += 1
         self._by_order_id[order.order_id] = order
+        if order.ref_order_id:
+            self._referring.setdefault(order.ref_order_id, []).append(order)
         name = self._name_of(order)
         self._kernel.note("accepted", f"{order.order_id} {name} {order.symbol}")
         if name is None:
@@ -145,17 +149,16 @@ class Judge:
         self._is_shut = router.core is not None and bool(router.core.gate.shut_reason)
         if self._turns % STARVED_EVERY == 0:
             self._look_for_starved(router)
-        if router.core is not None and self._is_check_due(router, router.core.blotter):
+        if router.core is not None and self._is_check_due(router.core.blotter):
             self._turns_checked, self._writes_checked = self._turns, self._disk.writes
             self.check_router(router)
 
-    def _is_check_due(self, router: SimRouter, blotter: Blotter) -> bool:
+    def _is_check_due(self, blotter: Blotter) -> bool:
         writes = self._disk.writes - self._writes_checked
         if not writes:
             return self._turns - self._turns_checked >= TURNS_MAX
-        assert router.journal is not None
-        if router.journal.path != self._segment_checked:  # it begins with all that there is
-            self._segment_checked = router.journal.path
+        if self._disk.opened != self._opened_checked:  # a new segment begins with all that there is
+            self._opened_checked = self._disk.opened
             return True
         return writes >= max(CHECK_EVERY, (len(blotter.open) + len(blotter.ended)) // 4)
 
@@ -168,11 +171,19 @@ class Judge:
             opener = blotter.get(order.parent) if order.parent and order.cl_ord_id else None
             if opener is not None and order.cl_ord_id is not None and opener.userref is not None:
                 self._closes[order.cl_ord_id] = opener.userref
+        exits = [
+            (opener_id, order)
+            for opener_id in self._entries
+            for order in self._referring.get(opener_id, ())
+            if order.cl_ord_id not in self._closes
+        ]
+        exits += [
+            (self._orders[userref].order_id, self._orders[name])
+            for name, userref in self._closes.items()
+            if name in self._orders
+        ]
         taken: dict[str, Decimal] = {}
-        for order in self._by_order_id.values():
-            opener_id = order.ref_order_id
-            if (userref := self._closes.get(order.cl_ord_id or "")) is not None:
-                opener_id = self._orders[userref].order_id
+        for opener_id, order in exits:
             if opener_id in self._entries:
                 lots = order.qty_lots if order.is_open else order.cum_lots
                 qty = Decimal(lots).scaleb(-order.pair.qty_decimals)

@@ -283,6 +283,7 @@ class SimConnection(Generic[E]):
         self.process = process
         self._weather = weather
         self._route = route
+        self._receives, self._sends = f"{route}<", f"{route}>"  # in the story
         self._session = session
         self._venue = venue
         self._connect = connect
@@ -319,7 +320,7 @@ class SimConnection(Generic[E]):
         if not self._is_live or self._wire is None:
             return False
         self.process.point()
-        self._kernel.note(f"{self._route}>", request)
+        self._kernel.note(self._sends, request)
         self._overhearer.sent(request)
         self._wire.send(request)
         self.process.point()
@@ -418,7 +419,7 @@ class SimConnection(Generic[E]):
             self.frames_received += 1
             if opcode == TEXT:
                 self.bytes_received += len(payload)
-                self._kernel.note(f"{self._route}<", payload)
+                self._kernel.note(self._receives, payload)
                 self._overhearer.received(payload)
                 if events := self._receive(payload, now):
                     self._on_events(events)

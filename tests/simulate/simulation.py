@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 from typing import Final, TextIO
 
@@ -36,6 +37,7 @@ SYMBOLS: Final = ("EUR/USD", "MINA/GBP", "PENGU/USD", "SOL/USD")
 DAY_S: Final = 12.0  # of a seed, unless it is told otherwise
 QUIET_S: Final = 6.0  # after the day, before the market stops
 REST_S: Final = 90.0  # until everything must have come to rest
+LONG_REST_S: Final = 600.0  # after a long day: a starter's REST counter lets one search 50 orders in half a minute
 FAULT_SHARE: Final = 0.6  # of the kinds that are wanted, those that strike in one day
 CHANGING_SHARE: Final = 0.5  # of the days: strategies change what they follow
 REST_STEP_S: Final = 3.0
@@ -256,7 +258,7 @@ class Simulation:
         kernel.run_until(kernel.now + int(quiet_s * NS_PER_S))
         self.venue.hold_still()
         kernel.beat_ns = REST_BEAT_NS
-        deadline = kernel.now + int(REST_S * NS_PER_S)
+        deadline = kernel.now + int((REST_S if self.day_s <= SHORT_DAY_S else LONG_REST_S) * NS_PER_S)
         while True:
             kernel.run_until(kernel.now + int(REST_STEP_S * NS_PER_S))
             why_not = self._why_not_at_rest()
@@ -377,11 +379,16 @@ def silent_logs() -> Iterator[None]:
 def little_collected() -> Iterator[None]:
     """Garbage in cycles is looked for seldom, and only among the day's own objects: a day makes little of it."""
     before = gc.get_threshold()
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()  # modules, and whatever else is there
+    _freeze()
     gc.set_threshold(COLLECT_EVERY, *before[1:])
     try:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+@cache
+def _freeze() -> None:
+    """Modules, and whatever else is there before a process's first day; to ask how much that is counts all of it."""
+    gc.collect()
+    gc.freeze()

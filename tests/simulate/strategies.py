@@ -91,7 +91,7 @@ class SimStrategy(Strategy):
             self._follows[symbol] = follows | set(channels or CHANNELS)
         self._venue.interrupted.add(symbol)
         self._follows = {symbol: channels for symbol, channels in self._follows.items() if channels}
-        if {symbol: set(names) for symbol, names in self._follows.items()}.keys() != set(self.context.symbols):
+        if self._follows.keys() != set(self.context.symbols):
             self._kernel.accuse("a strategy follows what it asked for", f"{self.name}: {self.context.symbols}, and "
                                 f"asked for {sorted(self._follows)}")  # fmt: skip
 

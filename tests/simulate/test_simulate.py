@@ -10,9 +10,12 @@ import sys
 import pytest
 
 from engine.native import CORE, PORTABLE_VARIABLE
+from engine.units import NS_PER_S
 from tests.simulate.faults import FAULT_KINDS
+from tests.simulate.feeds import NOTICED_NS_MAX
+from tests.simulate.kernel import BEGAN_MONO_NS
 from tests.simulate.plants import plant
-from tests.simulate.simulation import simulate
+from tests.simulate.simulation import Simulation, simulate
 
 SEEDS_A_TEST = 10
 # Shorter than the days of the command line, so that two hundred take less than a minute of work.
@@ -36,16 +39,38 @@ def test_the_same_seed_tells_the_same_story():
 
 @pytest.mark.skipif(CORE is None, reason="there is no extension to compare with")
 def test_either_implementation_tells_the_same_story():
-    """Rings, boards, books and the lane are compiled here and portable there: the hash of
-    all events of a day of faults is the same.
+    """Rings, boards, books, the lane and the host's loop are compiled here and portable
+    there: the hash of all events of a day is the same, with a disk that is full, and
+    strategies that follow some of the pairs.
     """
-    outcome = simulate(7, FAULT_KINDS, day_s=DAY_S)
-    command = [sys.executable, "-m", "tests.simulate", "--seed", "7", "--day", str(DAY_S)]
+    seed, day_s, orders_per_s = 5, 20.0, 20.0
+    outcome = simulate(seed, FAULT_KINDS, day_s=day_s, orders_per_s=orders_per_s)
+    command = [sys.executable, "-m", "tests.simulate", "--seed", str(seed), "--day", str(day_s), "--orders",
+               str(orders_per_s)]  # fmt: skip
     told = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | {PORTABLE_VARIABLE: "1"}, check=True
     )
 
-    assert f"seed 7: {outcome.steps} steps, hash {outcome.digest}," in told.stdout
+    assert outcome.counts["disk"]
+    assert f"seed {seed}: {outcome.steps} steps, hash {outcome.digest}," in told.stdout
+
+
+def test_a_feed_that_died_before_its_engine_does_not_come_back():
+    """Nobody is there any more who would notice its death, or start another."""
+    simulation = Simulation(3, frozenset())
+    kernel, run = simulation.kernel, simulation.run
+    with kernel.running(), simulation.disk.mounted():
+        simulation.venue.start()
+        run.start()
+        kernel.run_until(BEGAN_MONO_NS + 2 * NS_PER_S)
+        feed = run.feeds[0]
+        feed.process.die()
+        kernel.run_until(kernel.now + NOTICED_NS_MAX)  # a successor is on its way
+        run.die()
+        kernel.run_until(kernel.now + 5 * NS_PER_S)
+    simulation.disk.close()
+
+    assert not feed.process.is_alive
 
 
 def test_another_seed_tells_another_story():

@@ -5,11 +5,15 @@ pair at each moment at which they changed, read from the matching engine and not
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from itertools import chain
+from math import inf
+from struct import Struct as Packing
+from struct import error as PackingError
+from typing import Any, Final
 
 import msgspec
 
-from engine.records import BookTop, Candle, FeedState, state_of
+from engine.records import HEADER_BYTES, BookTop, Candle, FeedState, kraken_wall_ns, state_of, unpack_header
 from engine.topology import NO_CHANNELS, Channel
 from engine.units import NS_PER_S, NS_PER_US, WallNs, units_decimal
 from engine.venue.core import VenueCore
@@ -18,22 +22,19 @@ from engine.venue.market.pair_market import PairMarket
 from engine.venue.rest.api import HttpReply, HttpRequest
 from engine.venue.setup.settings import VenueSettings
 from engine.venue.wire.text import utc_us
+from engine.wide import LEVEL_BYTES, pack_levels, wide_level
 from tests.simulate.kernel import BEGAN_MONO_NS, BEGAN_WALL_NS, Kernel, Timer, Violation
 
 TRUTHS_KEPT: Final = 200_000  # moments of one pair
 LEVELS: Final = 10
+# A book, packed, and where a BOOK_TOP has it.
+BOOK: Final = Packing(f"<BBHH{LEVELS * LEVEL_BYTES}s{LEVELS * LEVEL_BYTES}s")
+DECIMALS, COUNTS, BLOCKS = slice(2, 4), slice(6, 10), slice(HEADER_BYTES, HEADER_BYTES + 2 * LEVELS * LEVEL_BYTES)
+WORDS: Final = [Packing(f"<{2 * count}q") for count in range(LEVELS + 1)]  # by the number of levels
+TWO_WORDS: Final = Packing("<qq")
 
 Levels = Sequence[tuple[int, int]]
 """(price, quantity) in units, best first."""
-
-
-class Moment(NamedTuple):
-    """A book as it was, in the precision that it had then."""
-
-    price_decimals: int
-    qty_decimals: int
-    bids: Levels
-    asks: Levels
 
 
 class VenueClock:
@@ -73,33 +74,35 @@ class _Truth:
         self._kept = kept
         self._publish = market.publish
         # By the microsecond, which is what the venue tells: in each precision that it had then; in the order of time.
-        self.books: dict[int, list[Moment]] = {}
-        self.now = self._read()
-        self.changed_at = 0
+        # Each as `_packed` has it, for a day has many: bytes are compared with a record's at once, and nothing walks
+        # through them in search of garbage.
+        self.books: dict[int, list[bytes]] = {}
+        self._read()
         self._note(market._changed_at)
         market.publish = self._watched  # type: ignore[method-assign]
 
     def _watched(self, outcome: Outcome, now: WallNs) -> int:
         # Before it is published: its trades may trigger orders, which change the book again.
         if changes := outcome.changes:
-            price_decimals, qty_decimals, bids, asks = self.now
             is_bid = is_ask = False
             for change in changes:
                 if change.side is BUY:
-                    is_bid = True
+                    is_bid |= change.price >= self._last_bid
                 else:
-                    is_ask = True
-            if is_bid:
-                bids = self._market.book.levels(BUY, LEVELS)
-            if is_ask:
-                asks = self._market.book.levels(SELL, LEVELS)
-            self.now = Moment(price_decimals, qty_decimals, bids, asks)
+                    is_ask |= change.price <= self._last_ask
+            if is_bid or is_ask:
+                book = self._market.book
+                if is_bid:
+                    self._bids = book.levels(BUY, LEVELS)
+                if is_ask:
+                    self._asks = book.levels(SELL, LEVELS)
+                self._pack()
             self._note(now)
         return self._publish(outcome, now)
 
     def relisted(self) -> None:
         """The same book in another precision: told from the next change on, or by a snapshot of the last one."""
-        self.now = self._read()
+        self._read()
         self._note(self._market._changed_at)
 
     def _note(self, at: WallNs) -> None:
@@ -108,18 +111,52 @@ class _Truth:
         if len(self.books) > self._kept:
             del self.books[next(iter(self.books))]
 
-    def _read(self) -> Moment:
+    def _read(self) -> None:
         pair, book = self._market.pair, self._market.book
-        return Moment(pair.price_decimals, pair.qty_decimals, book.levels(BUY, LEVELS), book.levels(SELL, LEVELS))
+        self._decimals = pair.price_decimals, pair.qty_decimals
+        self._bids, self._asks = book.levels(BUY, LEVELS), book.levels(SELL, LEVELS)
+        self._pack()
+
+    def _pack(self) -> None:
+        bids, asks = self._bids, self._asks
+        self.now = _packed(*self._decimals, bids, asks)
+        # What changes beyond these prices is none of the best levels.
+        self._last_bid = bids[-1][0] if len(bids) == LEVELS else 0
+        self._last_ask = asks[-1][0] if len(asks) == LEVELS else inf
 
 
-def _told(book: BookTop) -> Moment:
-    return Moment(
-        book.price_decimals,
-        book.qty_decimals,
-        [(level.price_ticks, level.qty_lots) for level in book.bids],
-        [(level.price_ticks, level.qty_lots) for level in book.asks],
-    )
+def _packed(price_decimals: int, qty_decimals: int, bids: Levels, asks: Levels) -> bytes:
+    """A book as a BOOK_TOP of LEVELS levels has it: its decimals, its counts, its levels."""
+    return BOOK.pack(price_decimals, qty_decimals, len(bids), len(asks), _block(bids), _block(asks))
+
+
+def _block(levels: Levels) -> bytes:
+    units = tuple(chain.from_iterable(levels))
+    try:
+        return WORDS[len(levels)].pack(*units)
+    except PackingError:  # beyond a word
+        return pack_levels(units)
+
+
+def _book_of(record: bytes) -> bytes:
+    """The same of a BOOK_TOP."""
+    return record[DECIMALS] + record[COUNTS] + record[BLOCKS]
+
+
+def _told(book: BookTop) -> bytes:
+    """The same of what a strategy sees."""
+    bids, asks = ([(level.price_ticks, level.qty_lots) for level in side] for side in (book.bids, book.asks))
+    return _packed(book.price_decimals, book.qty_decimals, bids, asks)
+
+
+def _shown(packed: bytes) -> str:
+    """In words."""
+    price_decimals, qty_decimals, *counts, bids, asks = BOOK.unpack(packed)
+    levels = [
+        [pair if pair[1] >= 0 else wide_level(*pair) for pair in TWO_WORDS.iter_unpack(block[: LEVEL_BYTES * count])]
+        for count, block in zip(counts, (bids, asks), strict=True)
+    ]
+    return f"bids {levels[0]}, asks {levels[1]} of {price_decimals}x{qty_decimals} decimals"
 
 
 class SimVenue(VenueCore):
@@ -132,7 +169,7 @@ class SimVenue(VenueCore):
         assert self.trading_side is not None
         self._kernel = kernel
         self.truths = {symbol: _Truth(market, truths_kept) for symbol, market in self.exchange.markets.items()}
-        # The record of each pair that was compared last.
+        # Of each pair, the record that was compared last, and when its frame came and which update it was.
         self._checked: dict[str, bytes] = {}
         self._checked_mark: dict[str, tuple[int, int]] = {}
         self.relist_count = 0
@@ -181,23 +218,23 @@ class SimVenue(VenueCore):
     def check_book(self, symbol: str, record: bytes) -> None:
         """Violation unless a live BOOK_TOP record is the venue's book as it once was."""
         if record != self._checked.get(symbol):
-            book = BookTop(symbol, record)
-            self._check(book)
+            *_, time_text, received_at, update_number = unpack_header(record)
+            self._check(symbol, kraken_wall_ns(time_text), _book_of(record))
             self._checked[symbol] = record
-            self._checked_mark[symbol] = (book.received_at, book.update_number)
+            self._checked_mark[symbol] = (received_at, update_number)
 
     def check_told(self, book: BookTop) -> None:
         """The same of a book that a strategy was told; what is wrong is raised at the end of the step."""
         if (book.received_at, book.update_number) != self._checked_mark.get(book.symbol):
-            self._check(book)
+            self._check(book.symbol, book.kraken_time, _told(book))
 
-    def _check(self, book: BookTop) -> None:
-        symbol, told = book.symbol, _told(book)
-        truths = self.truths[symbol].books.get(book.kraken_time // NS_PER_US)
-        if truths is None or told not in truths:
+    def _check(self, symbol: str, at: WallNs, told: bytes) -> None:
+        truths = self.truths[symbol].books.get(at // NS_PER_US, ())
+        if told not in truths:
+            had = "; ".join(map(_shown, truths)) or "nothing"
             self._kernel.accuse(
                 "no live book differs from the venue's",
-                f"{symbol} at {utc_us(book.kraken_time)}: {told}, the venue had {truths}",
+                f"{symbol} at {utc_us(at)}: {_shown(told)}, and the venue had {had}",
             )
 
     def check_candle(self, candle: Candle) -> None:
@@ -225,12 +262,11 @@ class SimVenue(VenueCore):
         self.check_live(symbol, record)
         truth = self.truths[symbol]
         assert record is not None
-        book = BookTop(symbol, record)
-        if (told := _told(book)) != truth.now:
+        if (told := _book_of(record)) != truth.now:
             raise Violation(
                 "at rest every book is the venue's",
-                f"{symbol}: {told} of {utc_us(book.kraken_time)}, the venue has {truth.now} of "
-                f"{utc_us(WallNs(truth.changed_at))}",
+                f"{symbol}: {_shown(told)} of {utc_us(BookTop(symbol, record).kraken_time)}, the venue has "
+                f"{_shown(truth.now)} of {utc_us(WallNs(truth.changed_at))}",
             )
 
     def check_subscribed(self, followed: Mapping[str, Channel]) -> None:

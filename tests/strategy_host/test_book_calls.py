@@ -239,6 +239,22 @@ def test_a_record_for_nobody_wakes_nobody_and_is_not_copied(name, host):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_is_passed_over_is_none_of_a_cycles_records(name, host):
+    """A turn takes the one record for this strategy behind more of others than a cycle has."""
+    market = Market(slot_count=8192)
+    strategy = Noting(market)
+    hosted = host(name, market, strategy, symbols=("BTC/USD",), first_sequence=None)
+    while hosted.do_work():
+        pass
+    strategy.story.clear()
+    others = [trade("ETH/USD", number) for number in range(RECORDS_PER_CYCLE_MAX + 50)]
+    market.take(trade("BTC/USD", 1), *others, trade("BTC/USD", 2))
+
+    assert hosted.do_work() == 2
+    assert strategy.story == [("trade", 1), ("trade", 2)]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_one_that_passes_over_records_is_lapped_by_none_of_them(name, host):
     """Ten rings of records for others: no gap. Ten of its own that it does not take: a gap."""
     market = Market(slot_count=64)

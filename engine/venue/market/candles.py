@@ -47,8 +47,9 @@ class Candle(msgspec.Struct, gc=False):
 
     def relist(self, change: Change) -> None:
         """Convert to another precision, rounding where that is coarser."""
-        self.open, self.high = change.price(self.open), change.price(self.high)
-        self.low, self.close = change.price(self.low), change.price(self.close)
+        price = change.price
+        self.open, self.high = price(self.open), price(self.high)
+        self.low, self.close = price(self.low), price(self.close)
         self.qty, self.cost = change.qty(QtyLots(self.qty)), change.cost(self.cost)
 
 

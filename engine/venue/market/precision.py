@@ -8,6 +8,7 @@ canceled first, by `trading`.
 """
 
 import re
+from collections.abc import Callable
 from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
@@ -50,10 +51,15 @@ class Change:
         self.after = after
         self._price_shift = after.price_decimals - before.price_decimals
         self._qty_shift = after.qty_decimals - before.qty_decimals
+        # Hot: a pair has some thousand candles, each of six numbers.
+        self._shift_price = _shifting(self._price_shift)
+        self._shift_qty = _shifting(self._qty_shift)
+        self.cost = _shifting(self._price_shift + self._qty_shift)
+        """Convert a sum of ticks × lots."""
 
     def price(self, ticks: PriceTicks) -> PriceTicks:
         """The nearest price, at least one tick."""
-        return PriceTicks(_shifted(ticks, self._price_shift) or 1)
+        return self._shift_price(ticks) or 1  # type: ignore[return-value]
 
     def outward(self, ticks: PriceTicks, is_bid: bool) -> PriceTicks:
         """The nearest price that is no better for the other side."""
@@ -64,11 +70,7 @@ class Change:
 
     def qty(self, lots: QtyLots) -> QtyLots:
         """The nearest quantity; at least one lot for anything above 0."""
-        return QtyLots(_shifted(lots, self._qty_shift) or 1) if lots else lots
-
-    def cost(self, cost: int) -> int:
-        """A sum of ticks × lots."""
-        return _shifted(cost, self._price_shift + self._qty_shift)
+        return self._shift_qty(lots) or 1 if lots else lots  # type: ignore[return-value]
 
     def holds_price(self, ticks: PriceTicks | None) -> bool:
         """Whether a price keeps its exact value."""
@@ -88,13 +90,12 @@ class Change:
         return _NUMBER.sub(printed, text)
 
 
-def _shifted(units: int, shift: int) -> int:
-    """Multiply by 10**shift, rounding half up."""
+def _shifting(shift: int) -> Callable[[int], int]:
+    """What multiplies by 10**shift, rounding half up."""
+    factor: int = 10 ** abs(shift)
     if shift >= 0:
-        finer: int = units * 10**shift
-        return finer
-    factor: int = 10**-shift
-    return (2 * units + factor) // (2 * factor)
+        return factor.__mul__
+    return lambda units: (2 * units + factor) // (2 * factor)
 
 
 def is_told(amount: Decimal, decimals: int) -> bool:
