@@ -257,14 +257,18 @@ class Judge:
                 return why
         return ""
 
+    def _totals(self) -> dict[str, Decimal]:
+        """What the account holds, by asset."""
+        side = self._venue.trading_side
+        assert side is not None
+        return side.trading.account(FUNDED_ACCOUNT).balances
+
     def _positions_begun(self) -> dict[tuple[str, str], tuple[Decimal, set[str]]]:
         """Of each position that began with what the account held: with how much it must have begun the last time, and
         the fills before.
         """
         begun, blotter = {}, Blotter()
-        side = self._venue.trading_side
-        assert side is not None
-        totals = side.trading.account(FUNDED_ACCOUNT).balances
+        totals = self._totals()
         for _, record in read_journal(self._disk.folder):
             if isinstance(record, PositionBegan):
                 who, asset = (record.strategy, record.symbol), record.symbol.partition("/")[0]
@@ -278,6 +282,10 @@ class Judge:
     def _strategy_differs(
         self, strategy: HostedStrategy, blotter: Blotter, begun: dict[tuple[str, str], tuple[Decimal, set[str]]]
     ) -> str:
+        for asset, total in self._totals().items():
+            told = strategy.context.balance(asset)
+            if told is None or told.total != total:
+                return f"{strategy.name} is told {told}, the account holds {total}"
         ours = {order.key for order in blotter.open_of(strategy.name)}
         theirs = {order.id for order in strategy.context.orders}
         if ours != theirs:
