@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
@@ -33,6 +34,7 @@ FEW = 10
 ROUNDS = 7
 POLL_NS, WORK_NS = 20 * NS_PER_MS, 100 * NS_PER_MS  # of the connection's ticks and of the duty cycle
 SECONDS = 20
+MINUTES = 3
 SILENT_S = 90  # in which each silent book is renewed
 PIECES = ("poll", "work", "count", "look", "silence")
 OPENED_AT = WallNs(1_785_641_751_000_000_000)
@@ -297,3 +299,52 @@ def test_doubt_among_silent_pairs(benchmark: Any) -> None:
     asked_ms, before = benchmark.pedantic(asked_after, args=(many,), rounds=1)
     few_ms, _ = asked_after(few)
     benchmark.extra_info.update(asked_ms=asked_ms, requests_before=before, ratio=round(asked_ms / few_ms, 2))
+
+
+def test_a_minute_of_candles(benchmark: Any) -> None:
+    """Every pair has had a trade in each of three minutes: the longest piece of closing their
+    candles when a minute ends, with the counting that follows.
+    """
+
+    def piece_us(load: Load) -> float:
+        clock = ManualClock(time.monotonic_ns(), wall_ns=OPENED_AT)
+        path = FeedPath(load.symbols, candle_intervals_min=(1, 5), clock=clock)
+        session, feed = path.session, path.feed
+        path.take([load.instruments])
+        while session.requests_waiting or session.requests_unanswered:
+            clock.advance(POLL_NS)
+            session.poll(clock.mono_ns())
+            for request in session.to_send():
+                path.take(_confirmed(request))
+        pieces: list[float] = []
+        for minute in range(MINUTES):
+            for symbol in load.symbols:
+                path.take([_trade(symbol, minute + 1, clock.wall_ns())])
+            pieces.clear()
+            for _ in range(60 * NS_PER_S // WORK_NS):
+                clock.advance(WORK_NS)
+                path.take([b'{"channel":"heartbeat"}'])
+                work, is_behind = feed.do_work, True
+                while is_behind:
+                    began = time.thread_time()
+                    is_behind = work()
+                    pieces.append((time.thread_time() - began) * 1e6)
+                    work = feed.go_on
+        assert feed.candles is not None
+        assert feed.candles.told >= (2 * MINUTES - 2) * len(load.symbols)
+        return sorted(pieces)[-2]
+
+    many, few = Load(KRAKENS), Load(FEW)
+    rounds = [(piece_us(many), piece_us(few)) for _ in range(3)]
+    benchmark.pedantic(piece_us, args=(few,), rounds=1)
+    longest, few_longest = (median(round_[number] for round_ in rounds) for number in (0, 1))
+    benchmark.extra_info.update(longest_us=round(longest, 1), ratio=round(longest / few_longest, 2))
+
+
+def _trade(symbol: str, number: int, at: WallNs) -> bytes:
+    """A trade that has just happened."""
+    stamp = datetime.fromtimestamp(at / NS_PER_S, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return (
+        f'{{"channel":"trade","type":"update","data":[{{"symbol":"{symbol}","side":"buy","price":10.5,"qty":0.5,'
+        f'"ord_type":"market","trade_id":{number},"timestamp":"{stamp}"}}]}}'
+    ).encode()

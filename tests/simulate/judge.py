@@ -5,6 +5,7 @@ The venue's ledger knows nothing of answers, streams or faults; it is watched he
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -251,24 +252,24 @@ class Judge:
             return "; ".join(differences[:3])
         if core.brackets.unprotected:
             return f"something held has no exit: {[bracket.key for bracket in core.blotter.brackets.values()]}"
+        for strategy, asset in product(hosted, core.records.balances.assets()):
+            told, known = strategy.context.balance(asset), core.records.balances.total(asset)
+            if told is None or told.total != known:
+                return f"{strategy.name} reads {told}, the router knows of {known}"
         begun = self._positions_begun()
         for strategy in () if self._disk.has_lost else hosted:
             if why := self._strategy_differs(strategy, core.blotter, begun):
                 return why
         return ""
 
-    def _totals(self) -> dict[str, Decimal]:
-        """What the account holds, by asset."""
-        side = self._venue.trading_side
-        assert side is not None
-        return side.trading.account(FUNDED_ACCOUNT).balances
-
     def _positions_begun(self) -> dict[tuple[str, str], tuple[Decimal, set[str]]]:
         """Of each position that began with what the account held: with how much it must have begun the last time, and
         the fills before.
         """
         begun, blotter = {}, Blotter()
-        totals = self._totals()
+        side = self._venue.trading_side
+        assert side is not None
+        totals = side.trading.account(FUNDED_ACCOUNT).balances
         for _, record in read_journal(self._disk.folder):
             if isinstance(record, PositionBegan):
                 who, asset = (record.strategy, record.symbol), record.symbol.partition("/")[0]
@@ -282,10 +283,6 @@ class Judge:
     def _strategy_differs(
         self, strategy: HostedStrategy, blotter: Blotter, begun: dict[tuple[str, str], tuple[Decimal, set[str]]]
     ) -> str:
-        for asset, total in self._totals().items():
-            told = strategy.context.balance(asset)
-            if told is None or told.total != total:
-                return f"{strategy.name} is told {told}, the account holds {total}"
         ours = {order.key for order in blotter.open_of(strategy.name)}
         theirs = {order.id for order in strategy.context.orders}
         if ours != theirs:
