@@ -27,7 +27,9 @@ from tests.simulate.venue import SimVenue
 
 CANDLES_MIN: Final = (1, 5)
 RING_SLOTS: Final = 1 << 14  # between two looks of the observer, which come with every burst of frames
-TRUTHS_KEPT, TRUTHS_KEPT_S = 4, 60.0  # moments of one pair, and all of the last minute: the judge may not grow either
+# Moments of one pair, and all of the last minute, so that the judge does not grow with the day. Of the last ones most
+# may be changes behind the ten levels that are told: what a silent pair was told is still among them.
+TRUTHS_KEPT, TRUTHS_KEPT_S = 64, 60.0
 SHARD_COUNTS: Final = (1, 1, 2, 3)
 
 MARKET_DAY_S: Final = 3_600.0
