@@ -4,7 +4,7 @@ without a socket.
 
 from collections.abc import Sequence
 
-from engine.clock import SystemClock
+from engine.clock import Clock, SystemClock
 from engine.kraken.public.session import PublicSession, PublicSettings
 from engine.public_feed.feed import PublicFeed
 from engine.ring import BoardReader, BoardWriter, Publisher, board_bytes, format_board, format_ring, ring_bytes
@@ -25,7 +25,10 @@ class FeedPath:
         memory: tuple[bytearray, bytearray] | None = None,
         candle_intervals_min: Sequence[int] = (),
         depth: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        """`clock`: the machine's when left out."""
+        self._clock = clock = clock or SystemClock()
         shard = Shard(0, tuple(symbols), tuple(candle_intervals_min))
         record_bytes = market_record_bytes(PUBLISH_LEVELS)
         ring, board = memory or self.new_memory(symbols, candle_intervals_min)
@@ -40,11 +43,11 @@ class FeedPath:
             board=BoardWriter(board),
             board_reader=BoardReader(board),
             counters=new_counters(shard.counter_names),
-            clock=SystemClock(),
+            clock=clock,
             refused=lambda symbol, advice: None,
         )
         self.feed.on_start()
-        self.session.opened(SystemClock().mono_ns())
+        self.session.opened(clock.mono_ns())
 
     @staticmethod
     def new_memory(symbols: Sequence[str], candle_intervals_min: Sequence[int] = ()) -> tuple[bytearray, bytearray]:
@@ -56,7 +59,7 @@ class FeedPath:
     def take(self, frames: Sequence[bytes]) -> None:
         """All frames, in bursts."""
         receive, on_events, on_burst_end = self.feed.receive, self.feed.on_events, self.feed.on_burst_end
-        mono_ns = SystemClock().mono_ns
+        mono_ns = self._clock.mono_ns
         for start in range(0, len(frames), BURST):
             received_at = mono_ns()
             for frame in frames[start : start + BURST]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import msgspec
 from feed_path import FeedPath
 from rig import CAPTURE_DEPTH_10, book_frames, symbols_of
 
@@ -24,7 +25,7 @@ from engine.kraken.trading.session import TradingSession, TradingSettings
 from engine.kraken_rest.call_queue import CallQueue
 from engine.order_router.core.new_orders import NewOrderSettings
 from engine.order_router.core.order_core import build
-from engine.order_router.core.ports import Ports
+from engine.order_router.core.ports import Ports, ReportPort
 from engine.order_router.core.settings import CoreSettings
 from engine.order_router.market_boards import BoardPort, MarketBoards
 from engine.order_router.router import OrderRouter
@@ -36,6 +37,12 @@ from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMAND_SLOTS
 from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORT_SLOTS
 from engine.orders.risk import RiskLimits
 from engine.private_feed.feed import PrivateFeed
+from engine.processes.balance_board import (
+    BALANCE_BOARD_BYTES,
+    BalanceBoardReader,
+    BalanceBoardWriter,
+    format_balance_board,
+)
 from engine.records import PairRules, pack_pair
 from engine.ring import BoardWriter, GatedSubscriber, Publisher, Segment, format_ring, open_eventfd, ring_bytes
 from engine.strategy.order_options import OrderOptions
@@ -170,8 +177,14 @@ SETTINGS = CoreSettings(
 class OrderPath:
     """Takes what a strategy asks for and what Kraken says, leaves frames and news."""
 
-    def __init__(self, folder: Path, *, keeps_history: bool = False, more_pairs: int = 0) -> None:
-        """`more_pairs`: so many beside those of the capture are followed, without a book."""
+    def __init__(
+        self, folder: Path, *, keeps_history: bool = False, more_pairs: int = 0, others: int = 0,
+        are_called_with_balances: bool = False,
+    ) -> None:  # fmt: skip
+        """`more_pairs`: so many beside those of the capture are followed, without a book.
+
+        `others`: so many strategies are there beside the one that trades; `are_called_with_balances`: all strategies.
+        """
         clock = self.clock = SystemClock()
         boards = self._boards(clock, more_pairs)
         self.pair = boards.pair(SYMBOL)
@@ -201,12 +214,20 @@ class OrderPath:
         self.boards = boards
         self.blotter = Blotter()
         now = self.now = Instant(clock.mono_ns(), clock.wall_ns())
+        balances = bytearray(BALANCE_BOARD_BYTES)
+        format_balance_board(balances)
+        rings = {f"other{number:02}": _gated(REPORT_RECORD_BYTES, REPORT_SLOTS) for number in range(others)}
+        self._reports_of_others = [GatedSubscriber(ring, is_sized=True) for ring in rings.values()]
+        reports: dict[str, ReportPort] = {name: Publisher(ring) for name, ring in rings.items()}
         core_ports = Ports(
             now=now, session=self.session, socket=self.frames, calls=CallQueue(now), journal=self.journal,
-            reports={STRATEGY: self.reports_in}, boards=boards, words=None, history=self.history,
+            reports={STRATEGY: self.reports_in, **reports}, balances=BalanceBoardWriter(balances), boards=boards,
+            words=None, history=self.history,
             on_sent=lambda issued_at, tick_at: None, on_acknowledged=lambda took_ns: None, chance=lambda: 0.5,
         )  # fmt: skip
-        self.core = build(SETTINGS, core_ports, self.blotter)
+        callers = frozenset((STRATEGY, *reports)) if are_called_with_balances else frozenset()
+        settings = msgspec.structs.replace(SETTINGS, balance_callers=callers)
+        self.core = build(settings, core_ports, self.blotter)
         self.core.rates.set_tier(UNLIMITED, clock.mono_ns())
         self.router = OrderRouter(self.core, now, commands=self.commands_out, account=self.account_out, clock=clock)
         self.core.begin()
@@ -221,7 +242,7 @@ class OrderPath:
         )
         self._begin_account()
 
-        ports = OrderPorts(self.commands_in, self.reports_out, "bench0", 1)
+        ports = OrderPorts(self.commands_in, self.reports_out, BalanceBoardReader(balances), "bench0", 1)
         self.desk = OrderClient(STRATEGY, ports, {SYMBOL: self.pair}, clock)
         self.news()
         top = boards.top(SYMBOL)
@@ -259,6 +280,11 @@ class OrderPath:
         while (one := self.desk.next_news()) is not None:
             told.append(one)
         return told
+
+    def take_reports_of_others(self) -> None:
+        """What the others are told is taken, so that their rings never fill."""
+        for reports in self._reports_of_others:
+            reports.poll_many(REPORT_SLOTS)
 
     # --- Kraken's part
 

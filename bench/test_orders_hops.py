@@ -8,6 +8,7 @@ it; on the way back, decoding the same frames with msgspec.
 
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,9 +19,11 @@ from order_path import QTY, SYMBOL, TOKEN, OrderPath, Stamps
 from rig import interleave
 
 from engine.strategy.orders import Order
+from engine.units import NS_PER_S, MonoNs
 
 JOURNEYS = 1500
 OPEN_ORDERS = (0, 50, 200)
+FEW_JOURNEYS = 200
 NAP_S = {"back to back": 0.0, "after 1 ms of sleep": 0.001}
 
 
@@ -275,4 +278,56 @@ def test_wire_to_callback(benchmark: Any, path: OrderPath, pace: str) -> None:
         decode_answer_us=round(median(bare["answer"]), 1),
         decode_fill_us=round(2 * median(bare["fill"]), 1),
         ratio=round((found["answer"] + found["fill"]) / base, 1),
+    )
+
+
+def lives(path: OrderPath) -> tuple[float, float]:
+    """Of an order that is acknowledged and filled, and of the balances after each of its
+    steps: reports to all strategies, and µs of the router.
+    """
+    records, took_ns = path.core.records, 0
+
+    def step(do: Callable[[], object]) -> None:
+        nonlocal took_ns
+        began = time.thread_time_ns()
+        do()
+        records.tell_balances(MonoNs(path.clock.mono_ns() + next(later) * NS_PER_S))
+        path.core.end_burst()
+        took_ns += time.thread_time_ns() - began
+
+    later = count(1)
+    before = sum(outbox.sent for outbox in records.outboxes.values())
+    for number in range(FEW_JOURNEYS):
+        order = path.submit()
+        step(path.route)
+        path.answer(path.ack_frame(order, number))
+        for frame in path.fill_frames(order, number):
+            path.execute(frame)
+        step(path.route)
+        path.news()
+        path.frames.take()
+        path.take_reports_of_others()
+    sent = sum(outbox.sent for outbox in records.outboxes.values()) - before
+    return sent / FEW_JOURNEYS, took_ns / FEW_JOURNEYS / 1e3
+
+
+@pytest.mark.parametrize("balances", ["on_balance", "read"])
+@pytest.mark.parametrize("strategies", [9, 64])
+def test_reports_of_an_order(benchmark: Any, tmp_path: Path, strategies: int, balances: str) -> None:
+    """Of which the balances after each step are told to every strategy that overrides
+    `on_balance`, and once on their board for those that read them."""
+    is_called = balances == "on_balance"
+    alone = OrderPath(tmp_path / "alone", are_called_with_balances=is_called)
+    among = OrderPath(tmp_path / "among", others=strategies - 1, are_called_with_balances=is_called)
+    one, one_us = lives(alone)
+    all_of_them, all_us = benchmark.pedantic(lives, args=(among,), rounds=1)
+    alone.close()
+    among.close()
+
+    benchmark.extra_info.update(
+        reports=round(all_of_them, 1),
+        alone_reports=round(one, 1),
+        ratio=round(all_of_them / one, 2),
+        router_us=round(all_us, 1),
+        ratio_us=round(all_us / one_us, 2),
     )

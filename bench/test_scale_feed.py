@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
@@ -20,7 +21,7 @@ from rig import interleave
 from scale_rig import SEED
 
 from engine.clock import ManualClock
-from engine.kraken.public.messages import decode_book
+from engine.kraken.public.messages import decode_book, decode_instrument
 from engine.public_feed.sources import Sources, SourceSettings
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 from engine.venue.market.exchange import Exchange, instruments_frame
@@ -33,6 +34,9 @@ FEW = 10
 ROUNDS = 7
 POLL_NS, WORK_NS = 20 * NS_PER_MS, 100 * NS_PER_MS  # of the connection's ticks and of the duty cycle
 SECONDS = 20
+MINUTES = 3
+SILENT_S = 90  # in which each silent book is renewed
+PIECES = ("poll", "work", "count", "look", "silence")
 OPENED_AT = WallNs(1_785_641_751_000_000_000)
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
@@ -88,6 +92,8 @@ class Load:
         """A feed that knows the pairs, and has no book yet."""
         path = FeedPath(self.symbols, depth=depth)
         path.take([self.instruments])
+        while events := path.session.tell_pairs(MonoNs(time.monotonic_ns())):
+            path.feed.on_events(events)
         return path
 
 
@@ -159,6 +165,11 @@ def test_a_cut_and_all_that_follows_it(benchmark: Any) -> None:
         note("cut", cut)
         note("opened", lambda: path.session.opened(now))
         note("instruments", lambda: path.take([load.instruments]))
+        note("instruments_decoded", lambda: decode_instrument(load.instruments))
+        longest = found["instruments_piece"] = 0.0  # of few pairs there is but one
+        while events := path.session.tell_pairs(now):
+            note("instruments_piece", lambda events=events: path.feed.on_events(events))  # type: ignore[misc]
+            longest = found["instruments_piece"] = max(longest, found["instruments_piece"])
         note("snapshots", lambda: path.take(load.snapshots))
         return found
 
@@ -175,8 +186,8 @@ def test_a_cut_and_all_that_follows_it(benchmark: Any) -> None:
 
 
 def test_periodic_work(benchmark: Any) -> None:
-    """Twenty seconds of 2,000 updates each, with all that time brings: the longest piece of
-    it, of the median round, for a slice of another process lengthens any one of them.
+    """Twenty seconds of 2,000 updates each, and a silence of all pairs, with all that time
+    brings: the longest piece of it, of the median round, for a slice of another process lengthens any one of them.
     """
 
     def stall_us(load: Load) -> dict[str, float]:
@@ -190,7 +201,7 @@ def test_periodic_work(benchmark: Any) -> None:
         for symbol in load.symbols:  # Kraken sends each at once
             path.feed.sources.ticker_came(symbol)
         frames = iter(load.updates)
-        longest: dict[str, list[float]] = {"poll": [], "work": [], "count": [], "look": []}
+        longest: dict[str, list[float]] = {name: [] for name in PIECES}
 
         def note(name: str, work: Callable[..., Any], *arguments: object) -> Any:
             began = time.thread_time()
@@ -209,13 +220,32 @@ def test_periodic_work(benchmark: Any) -> None:
                 left = note("work", path.feed.do_work)
                 while left:
                     left = note("count", path.feed.count_pairs)
+
+        def all_of_a_tick() -> list[bytes]:
+            if events := session.poll(MonoNs(clock)):
+                path.feed.on_events(events)
+                path.feed.on_burst_end()
+            return session.to_send()
+
+        # Then nobody trades any more: all books are silent for too long at once.
+        snapshots = {json.loads(frame)["data"][0]["symbol"]: frame for frame in load.snapshots}
+        for _ in range(SILENT_S * NS_PER_S // POLL_NS):
+            clock += POLL_NS
+            path.take([b'{"channel":"heartbeat"}'])
+            for request in note("silence", all_of_a_tick):
+                asked = json.loads(request)
+                path.take(_confirmed(request))
+                if asked["method"] == "subscribe":
+                    path.take([snapshots[symbol] for symbol in asked["params"]["symbol"]])
+        assert sum(feed.renewals for feed in session.feeds.values()) >= len(load.symbols)
         # The first seconds are the start: all pairs are asked for, and none is settled.
-        return {name: sorted(took[len(took) // 2 :])[-2] for name, took in longest.items() if took}
+        settled = {name: took if name == "silence" else took[len(took) // 2 :] for name, took in longest.items()}
+        return {name: sorted(took)[-2] for name, took in settled.items() if took}
 
     many, few = Load(KRAKENS, updates=SECONDS * 2_000), Load(FEW, updates=SECONDS * 2_000)
     rounds = [(stall_us(many), stall_us(few)) for _ in range(3)]
     benchmark.pedantic(stall_us, args=(few,), rounds=1)
-    us = {name: median(round_[0].get(name, 0.0) for round_ in rounds) for name in ("poll", "work", "count", "look")}
+    us = {name: median(round_[0].get(name, 0.0) for round_ in rounds) for name in PIECES}
     few_us = {name: median(round_[1].get(name, 0.0) for round_ in rounds) for name in us}
     benchmark.extra_info.update(
         {f"{name}_us": round(value, 1) for name, value in us.items()},
@@ -269,3 +299,52 @@ def test_doubt_among_silent_pairs(benchmark: Any) -> None:
     asked_ms, before = benchmark.pedantic(asked_after, args=(many,), rounds=1)
     few_ms, _ = asked_after(few)
     benchmark.extra_info.update(asked_ms=asked_ms, requests_before=before, ratio=round(asked_ms / few_ms, 2))
+
+
+def test_a_minute_of_candles(benchmark: Any) -> None:
+    """Every pair has had a trade in each of three minutes: the longest piece of closing their
+    candles when a minute ends, with the counting that follows.
+    """
+
+    def piece_us(load: Load) -> float:
+        clock = ManualClock(time.monotonic_ns(), wall_ns=OPENED_AT)
+        path = FeedPath(load.symbols, candle_intervals_min=(1, 5), clock=clock)
+        session, feed = path.session, path.feed
+        path.take([load.instruments])
+        while session.requests_waiting or session.requests_unanswered:
+            clock.advance(POLL_NS)
+            session.poll(clock.mono_ns())
+            for request in session.to_send():
+                path.take(_confirmed(request))
+        pieces: list[float] = []
+        for minute in range(MINUTES):
+            for symbol in load.symbols:
+                path.take([_trade(symbol, minute + 1, clock.wall_ns())])
+            pieces.clear()
+            for _ in range(60 * NS_PER_S // WORK_NS):
+                clock.advance(WORK_NS)
+                path.take([b'{"channel":"heartbeat"}'])
+                work, is_behind = feed.do_work, True
+                while is_behind:
+                    began = time.thread_time()
+                    is_behind = work()
+                    pieces.append((time.thread_time() - began) * 1e6)
+                    work = feed.go_on
+        assert feed.candles is not None
+        assert feed.candles.told >= (2 * MINUTES - 2) * len(load.symbols)
+        return sorted(pieces)[-2]
+
+    many, few = Load(KRAKENS), Load(FEW)
+    rounds = [(piece_us(many), piece_us(few)) for _ in range(3)]
+    benchmark.pedantic(piece_us, args=(few,), rounds=1)
+    longest, few_longest = (median(round_[number] for round_ in rounds) for number in (0, 1))
+    benchmark.extra_info.update(longest_us=round(longest, 1), ratio=round(longest / few_longest, 2))
+
+
+def _trade(symbol: str, number: int, at: WallNs) -> bytes:
+    """A trade that has just happened."""
+    stamp = datetime.fromtimestamp(at / NS_PER_S, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return (
+        f'{{"channel":"trade","type":"update","data":[{{"symbol":"{symbol}","side":"buy","price":10.5,"qty":0.5,'
+        f'"ord_type":"market","trade_id":{number},"timestamp":"{stamp}"}}]}}'
+    ).encode()

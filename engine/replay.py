@@ -186,8 +186,9 @@ async def replay(
             frames += 1
             stopwatch.fed_at_ns = time.perf_counter_ns()
             events = feed.receive(frame, clock.mono_ns())
-            if events:
+            while events:
                 feed.on_events(events)
+                events = session.tell_pairs(clock.mono_ns())
             feed.on_burst_end()
             session.to_send()  # requests are discarded: there is no connection
             await _drain(host)

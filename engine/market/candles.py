@@ -302,6 +302,19 @@ class _Series:
         return [bar for at, bar in sorted(self.bars.items()) if begin <= at < end]
 
 
+class CandleCounts:
+    """What is counted of the candles of a pair, or of all pairs that share it."""
+
+    __slots__ = ("amended", "filled", "missed")
+
+    def __init__(self) -> None:
+        # Intervals that ended and are not known as a whole; candles that were told as
+        # closed and amended; candles that REST has told, or a part of them.
+        self.missed = 0
+        self.amended = 0
+        self.filled = 0
+
+
 class Candles:
     """The candles of one pair.
 
@@ -309,8 +322,11 @@ class Candles:
     hours at most while a longer interval waits for REST.
     """
 
-    def __init__(self, intervals_min: Sequence[int], *, history: int = 0) -> None:
-        """`history`: how many intervals before the first trade are wanted of REST."""
+    def __init__(self, intervals_min: Sequence[int], *, history: int = 0, counts: CandleCounts | None = None) -> None:
+        """`history`: how many intervals before the first trade are wanted of REST.
+        `counts`: those that other pairs share; its own when left out.
+        """
+        self.counts = counts or CandleCounts()
         self._history = min(history, ROWS_MAX)
         longest = max(intervals_min)
         self._told = [_Series(minutes, is_told=True) for minutes in sorted(set(intervals_min))]
@@ -329,11 +345,6 @@ class Candles:
         # an interval again.
         self._next_end = 0
         self._ask_at: dict[int, int] = {}
-        # Counted: intervals that ended and are not known as a whole; candles that were
-        # told as closed and amended; candles that REST has told.
-        self.missed = 0
-        self.amended = 0
-        self.filled = 0
 
     # --- what is known
 
@@ -516,7 +527,7 @@ class Candles:
         told = {bar.begin: bar for bar in bars}
         for at, bar in told.items():
             if not series.is_whole(at, bar.end):
-                self.filled += series.is_told
+                self.counts.filled += series.is_told
                 series.put(bar.copy(at, bar.end))
             elif at < series.floor and not series.is_told:
                 series.bars[at] = bar
@@ -543,7 +554,7 @@ class Candles:
                 for piece in pieces[1:]:
                     whole.merge(piece)
                 series.put(whole)
-                self.filled += series.is_told and whole.rest_until > 0
+                self.counts.filled += series.is_told and whole.rest_until > 0
             elif begin in series.bars:
                 series.forget(begin)
 
@@ -556,7 +567,7 @@ class Candles:
             while series.attempts >= attempts_max and (hole := series.ended_hole(series.over_until)) is not None:
                 begin = series.begin_of(hole.begin)
                 end = min(series.over_until, -(-hole.end // series.span) * series.span)
-                self.missed += max(0, end - max(begin, series.heard_from)) // series.span
+                self.counts.missed += max(0, end - max(begin, series.heard_from)) // series.span
                 for at in [at for at in series.bars if begin <= at < end and not series.is_whole(at, at + series.span)]:
                     series.forget(at)
                 series.cut(begin, end)
@@ -599,7 +610,7 @@ class Candles:
             return None
         bar = series.bars.get(begin)
         if bar is not None and state.is_closed:
-            self.amended += bar.was_closed
+            self.counts.amended += bar.was_closed
             bar.was_closed = True
         return state
 

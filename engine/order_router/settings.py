@@ -1,6 +1,6 @@
 """Converts a user's configuration to the order core's settings."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 from engine.config import RiskConfig, TradingConfig
@@ -16,8 +16,9 @@ def core_settings(
     risk: RiskConfig,
     hang_ns_max: int,
     holders: Mapping[str, tuple[str, ...]] | None = None,
+    balance_callers: Collection[str] = (),
 ) -> CoreSettings:
-    """The settings of the order core. `holders`: see `CoreSettings`."""
+    """The settings of the order core. `holders`, `balance_callers`: see `CoreSettings`."""
     return CoreSettings(
         new_orders=NewOrderSettings(
             deadline_ns=int(trading.deadline_s * NS_PER_S),
@@ -50,6 +51,7 @@ def core_settings(
             ),
         ),
         holders=holders or {},
+        balance_callers=frozenset(balance_callers),
         cancels_on_halt=trading.on_strategy_halt == "cancel",
     )
 

@@ -41,6 +41,7 @@ from engine.order_router.status import RouterStatus
 from engine.orders.blotter import Blotter, fold
 from engine.orders.journal import Journal
 from engine.orders.journal_records import JournalError, Record, RunBegan
+from engine.processes.balance_board import BalanceBoardWriter
 from engine.processes.callback_words import StrategyWords
 from engine.processes.connecting import make_connection, make_resolver
 from engine.processes.launch import RouterLaunch
@@ -123,6 +124,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
         calls=rest.queue,
         journal=opened.journal,
         reports={port.strategy: Publisher(memories[port.ring_fd], launch.report_doorbells) for port in launch.reports},
+        balances=BalanceBoardWriter(memories[launch.balances_fd]),
         boards=boards,
         words=StrategyWords(host_counters, strategies),
         history=history,
@@ -135,6 +137,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
         core_settings(
             trading, launch.risk, launch.hang_ns_max,
             {port.strategy: port.begins_with for port in launch.reports if port.begins_with},
+            [port.strategy for port in launch.reports if port.is_called_with_balances],
         ), ports, opened.blotter,
         written_in_run=opened.of_run, unwritten=opened.unwritten,
     )  # fmt: skip
@@ -273,6 +276,7 @@ def _segment_fds(launch: RouterLaunch) -> list[int]:
         launch.host_counters_fd,
         launch.status_fd,
         launch.positions_fd,
+        launch.balances_fd,
         *launch.histogram_fds,
         *(port.ring_fd for port in launch.reports),
         *(fd for view in launch.markets for fd in (view.board_fd, view.pair_table_fd)),

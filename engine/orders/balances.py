@@ -23,7 +23,7 @@ from engine.orders.venue_facts import BalanceFact
 from engine.units import units_decimal
 
 ZERO: Final = Decimal(0)
-ASSETS_MAX: Final = 10_000  # Kraken lists some hundreds
+ASSETS_MAX: Final = 2048  # Kraken lists some hundreds
 TAKER_FEE_PERCENT: Final = Decimal("0.40")  # of the smallest volume; for holds, the dearest is the safe one
 
 

@@ -107,6 +107,8 @@ class ReportPort(Struct, frozen=True):
     ring_fd: int
     begins_with: tuple[str, ...] = ()
     """The pairs in which its position begins with what the account holds."""
+    is_called_with_balances: bool = False
+    """Whether it is called when a balance changes."""
 
 
 class MarketView(Struct, frozen=True):
@@ -157,6 +159,7 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
     nudge_fd: int
     status_fd: int
     positions_fd: int
+    balances_fd: int
     histogram_fds: list[int]
     """In the order of topology.ROUTER_HISTOGRAMS."""
 
@@ -173,6 +176,7 @@ class RouterLaunch(ActorLaunch, frozen=True, kw_only=True):
             self.nudge_fd,
             self.status_fd,
             self.positions_fd,
+            self.balances_fd,
             self.credentials_fd,
             self.engine_fd,
             self.host_counters_fd,

@@ -26,7 +26,7 @@ from engine.kraken.public.messages import CandleData, TradeData
 from engine.kraken.public.session import PublicSession
 from engine.kraken.rest import market_data
 from engine.kraken.rest.requests import RestRequest
-from engine.market.candles import MINUTE_NS, ROWS_MAX, Bar, Candles, CandleState, begin_of
+from engine.market.candles import MINUTE_NS, ROWS_MAX, Bar, CandleCounts, Candles, CandleState, begin_of
 from engine.timestamps import wall_ns
 from engine.topology import Shard
 from engine.units import NS_PER_S, MonoNs, WallNs, decimal_units, decimals_of, units_decimal
@@ -41,7 +41,8 @@ SETTLE_NS: Final = 3 * NS_PER_S  # REST is asked for an interval so long after i
 RENEW_NS: Final = 30 * NS_PER_S  # for the candles of a pair and interval, at the earliest
 SCAN_NS: Final = NS_PER_S  # between two looks at what REST is to be asked for
 COMPARE_NS: Final = 5 * NS_PER_S  # after its end an interval is compared: both have told the last trade by then
-ROWS_KEPT_MAX: Final = 4096  # of Kraken's own channel, that wait to be compared
+ROWS_A_PAIR_MAX: Final = 8  # of Kraken's own channel, that wait to be compared: the newest
+LOOKED_AT_MAX: Final = 4  # pairs at a time: some 0.2 ms where each has a candle to close and to publish
 
 log = structlog.get_logger("public_feed")
 
@@ -72,9 +73,9 @@ class ToldCandle(NamedTuple):
 class _Pair:
     """The candles of one pair, and the scale that they are counted in."""
 
-    def __init__(self, symbol: str, intervals_min: Sequence[int], history: int) -> None:
+    def __init__(self, symbol: str, intervals_min: Sequence[int], history: int, counts: CandleCounts) -> None:
         self.symbol = symbol
-        self.candles = Candles(intervals_min, history=history)
+        self.candles = Candles(intervals_min, history=history, counts=counts)
         self.price_decimals = 0
         self.qty_decimals = 0
         # By interval: the begin of the latest that was told.
@@ -102,18 +103,18 @@ class CandleFeed:
         self._has_rest = has_rest
         self._intervals = shard.candle_intervals_min
         self._history = history if has_rest else 0
+        # Of all pairs, also of those that were given back.
+        self.counts = CandleCounts()
         # By pair index.
-        self._pairs = {
-            index: _Pair(symbol, self._intervals, self._history) for index, symbol in enumerate(shard.symbols)
-        }
+        self._pairs = {index: self._new_pair(symbol) for index, symbol in enumerate(shard.symbols)}
         self._index_of = {symbol: index for index, symbol in enumerate(shard.symbols)}
-        # What was counted of pairs that were given back.
-        self._before = {"missed": 0, "amended": 0, "filled": 0}
         # Pairs with something to tell.
         self.changed: dict[int, None] = {}
-        # The minute up to which all pairs were looked at, and whether some are behind.
+        # The minute up to which pairs are looked at, and those still to be; of them, those
+        # whose trades have not all come yet: they are looked at again.
         self._minute = 0
-        self._is_behind = True
+        self._to_look = dict.fromkeys(self._pairs)
+        self._not_served: dict[int, None] = {}
         # Of the newest trade that came at once: its arrival, and Kraken's time of it. And
         # how far Kraken's time was from the monotonic clock, by the quickest message of
         # this window and of the last; when that ends, and which book is looked at next.
@@ -125,30 +126,16 @@ class CandleFeed:
         self._asks: deque[CandleAsk] = deque()
         self._scan_at = MonoNs(0)
         # Candles of Kraken's own channel that wait to be compared, by pair and begin; of
-        # this connection; and when they are looked at again.
-        self._rows: dict[tuple[int, int], CandleData] = {}
+        # this connection; the minute up to which they are, and the pairs still to be.
+        self._rows: dict[int, dict[int, CandleData]] = {}
         self._connections = 0
-        self._compare_at = MonoNs(0)
+        self._compared_minute = 0
+        self._to_compare: dict[int, None] = {}
         # Counted: candles published; of whole intervals that were compared with Kraken's,
         # and those that differed.
         self.told = 0
         self.compared = 0
         self.differing = 0
-
-    @property
-    def missed(self) -> int:
-        """Intervals that ended, and whose trades are not all known."""
-        return self._before["missed"] + sum(pair.candles.missed for pair in self._pairs.values())
-
-    @property
-    def amended(self) -> int:
-        """Candles that were told as closed again, because a trade of them came late."""
-        return self._before["amended"] + sum(pair.candles.amended for pair in self._pairs.values())
-
-    @property
-    def filled(self) -> int:
-        """Candles that REST has told, or a part of them."""
-        return self._before["filled"] + sum(pair.candles.filled for pair in self._pairs.values())
 
     # --- pairs at run time
 
@@ -157,15 +144,16 @@ class CandleFeed:
         pair = self._pairs.get(pair_index)
         if pair is not None and pair.symbol != symbol:
             del self._pairs[pair_index], self._index_of[pair.symbol]
-            for name in self._before:
-                self._before[name] += getattr(pair.candles, name)
             self.changed.pop(pair_index, None)
             self._asks = deque(ask for ask in self._asks if ask.pair_index != pair_index)
-            self._rows = {key: row for key, row in self._rows.items() if key[0] != pair_index}
+            self._rows.pop(pair_index, None)
             pair = None
         if pair is None and symbol:
-            self._pairs[pair_index] = _Pair(symbol, self._intervals, self._history)
+            self._pairs[pair_index] = self._new_pair(symbol)
             self._index_of[symbol] = pair_index
+
+    def _new_pair(self, symbol: str) -> _Pair:
+        return _Pair(symbol, self._intervals, self._history, self.counts)
 
     def follows(self, pair_index: int) -> bool:
         """Whether candles of this pair are made."""
@@ -187,7 +175,7 @@ class CandleFeed:
         """Begin anew with a pair."""
         index = self._index_of.get(symbol)
         if index is not None:
-            self._pairs[index] = _Pair(symbol, self._intervals, self._history)
+            self._pairs[index] = self._new_pair(symbol)
 
     def add(
         self, pair_index: int, event: TradePrinted, ticks: int, lots: int, price_decimals: int, qty_decimals: int
@@ -245,28 +233,45 @@ class CandleFeed:
     # --- the clock
 
     def look(self, now: MonoNs) -> None:
-        """Close what is over by the clock, give up what REST does not tell, and compare."""
+        """Find what is to be looked at by the clock; `go_on` looks at it."""
         self._measure(now)
-        heard = self._kraken_time(self._session.heard_at) - GRACE_NS
-        minute = begin_of(max(0, heard), 1)
-        if minute > self._minute or self._is_behind:
-            self._minute, self._is_behind = minute, False
-            self._count_again(heard)
-            for index, pair in self._pairs.items():
-                if self._is_served(pair, now):
-                    self._know(index, heard)
-                else:
-                    self._is_behind = True
-                pair.candles.give_up(has_rest=self._has_rest)
-        if now >= self._compare_at:
-            self._compare_at = MonoNs(now + NS_PER_S)
-            self._compare(self._kraken_time(now) - COMPARE_NS)
+        minute = begin_of(max(0, self._kraken_time(self._session.heard_at) - GRACE_NS), 1)
+        if minute > self._minute:
+            self._minute = minute
+            self._to_look = dict.fromkeys(self._pairs)
+        else:
+            self._to_look |= self._not_served
+        self._not_served.clear()
+        minute = begin_of(max(0, self._kraken_time(now) - COMPARE_NS), 1)
+        if minute > self._compared_minute:
+            self._compared_minute = minute
+            self._to_compare = dict.fromkeys(self._rows)
 
-    def _count_again(self, until: int) -> None:
+    def go_on(self, now: MonoNs) -> bool:
+        """Close what is over by the clock, give up what REST does not tell, and compare: of
+        some pairs. Returns whether any are left, so that frames come in between.
+        """
+        heard = self._kraken_time(self._session.heard_at) - GRACE_NS
+        for index in _taken(self._to_look):
+            pair = self._pairs.get(index)
+            if pair is None:
+                continue
+            self._count_again(index, heard)
+            if self._is_served(pair, now):
+                self._know(index, heard)
+            else:
+                self._not_served[index] = None
+            pair.candles.give_up(has_rest=self._has_rest)
+        until = self._kraken_time(now) - COMPARE_NS
+        for index in _taken(self._to_compare):
+            self._compare(index, until)
+        return bool(self._to_look or self._to_compare)
+
+    def _count_again(self, pair_index: int, until: int) -> None:
         """Before an interval is closed: where Kraken's own channel counts more trades in it
         than have come, some were lost, and no number of a later trade shows it.
         """
-        for (pair_index, begin), row in self._rows.items():
+        for begin, row in self._rows.get(pair_index, {}).items():
             end = begin + row.interval * MINUTE_NS
             if end > until:
                 continue
@@ -387,16 +392,16 @@ class CandleFeed:
             self._connections = self._session.connections
             self._rows.clear()
         is_made = candle.interval in self._intervals and candle.symbol in self._index_of
-        if len(self._rows) < ROWS_KEPT_MAX and is_made:
-            self._rows[self._index_of[candle.symbol], begin_ns(candle.interval_begin)] = candle
+        if is_made:
+            rows = self._rows.setdefault(self._index_of[candle.symbol], {})
+            rows[begin_ns(candle.interval_begin)] = candle
+            if len(rows) > ROWS_A_PAIR_MAX:
+                del rows[min(rows)]
 
-    def _compare(self, until: int) -> None:
-        over = [
-            key for key, row in self._rows.items() if begin_ns(row.interval_begin) + row.interval * MINUTE_NS <= until
-        ]
-        for pair_index, begin in over:
-            row = self._rows.pop((pair_index, begin))
-            self._compare_one(self._pairs[pair_index], begin, row)
+    def _compare(self, pair_index: int, until: int) -> None:
+        rows = self._rows.get(pair_index, {})
+        for begin in [begin for begin, row in rows.items() if begin + row.interval * MINUTE_NS <= until]:
+            self._compare_one(self._pairs[pair_index], begin, rows.pop(begin))
 
     def _compare_one(self, pair: _Pair, begin: int, row: CandleData) -> None:
         """Compare a candle of Kraken's with ours, where that is made of all its trades."""
@@ -441,6 +446,14 @@ class CandleFeed:
         """Assert what always holds."""
         for pair in self._pairs.values():
             pair.candles.check()
+
+
+def _taken(waiting: dict[int, None]) -> list[int]:
+    """The first LOOKED_AT_MAX, which do not wait any more."""
+    taken = list(islice(waiting, LOOKED_AT_MAX))
+    for index in taken:
+        del waiting[index]
+    return taken
 
 
 def _ask(pair_index: int, symbol: str, interval_min: int, since: WallNs) -> CandleAsk:

@@ -94,9 +94,9 @@ SESSION_COUNTERS: Final = (
 )  # fmt: skip
 CANDLE_COUNTERS: Final = {
     "candles": "told",
-    "candles_missed": "missed",
-    "candles_amended": "amended",
-    "candles_filled": "filled",
+    "candles_missed": "counts.missed",
+    "candles_amended": "counts.amended",
+    "candles_filled": "counts.filled",
     "candles_compared": "compared",
     "candles_differing": "differing",
 }
@@ -402,11 +402,10 @@ class PublicFeed:
         if self.lane is not None:
             self.lane.close()
 
-    def do_work(self) -> int:
+    def do_work(self) -> bool:
         """Work that no frame drives: books that wait for their pair, counters, heartbeat.
 
-        Returns how many pairs have counters that `count_pairs` is still to write, so that
-        frames come in between.
+        Returns whether some of it is left for `go_on`, so that frames come in between.
         """
         self._store_lane()
         if self._pair_waits:
@@ -422,10 +421,24 @@ class PublicFeed:
             self._tell_late(self._session.tape.give_up(self._clock.mono_ns()))
         if self.candles is not None and not self._closing:
             self.candles.look(self._clock.mono_ns())
-            if self.candles.changed:
-                self._settle()
+        is_behind = self._look_at_candles()
         self._count()
-        return self.count_pairs()
+        return self.count_pairs() > 0 or is_behind
+
+    def go_on(self) -> bool:
+        """Go on with what do_work has begun: candles and counters of some further pairs.
+        Returns whether any are left.
+        """
+        is_behind = self._look_at_candles()
+        return self.count_pairs() > 0 or is_behind
+
+    def _look_at_candles(self) -> bool:
+        if self.candles is None or self._closing:
+            return False
+        is_behind = self.candles.go_on(self._clock.mono_ns())
+        if self.candles.changed:
+            self._settle()
+        return is_behind
 
     # --- REST behind the WebSocket
 

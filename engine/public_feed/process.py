@@ -26,7 +26,7 @@ from engine.telemetry import Counters
 from engine.units import NS_PER_S, PPM
 
 WORK_INTERVAL_S = 0.1  # between two calls of `do_work`
-COUNT_PAUSE_S = 0.002  # between two stretches of pairs whose counters are written
+PAUSE_S = 0.002  # between two stretches of pairs whose candles are looked at and counters written
 # How long a book waits for the data of its pair, which usually come first.
 PAIR_PATIENCE_NS = 5 * NS_PER_S
 
@@ -131,10 +131,10 @@ class Follower:
 async def _work(feed: PublicFeed, followed: Follower) -> None:
     while True:
         followed.look()
-        left = feed.do_work()
-        while left:
-            await asyncio.sleep(COUNT_PAUSE_S)
-            left = feed.count_pairs()
+        is_behind = feed.do_work()
+        while is_behind:
+            await asyncio.sleep(PAUSE_S)
+            is_behind = feed.go_on()
         await asyncio.sleep(WORK_INTERVAL_S)
 
 

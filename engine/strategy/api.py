@@ -396,3 +396,8 @@ CALLBACKS = (
     "on_start", "on_book", "on_trade", "on_ticker", "on_candle", "on_feed_state", "on_pair", "on_order", "on_fill",
     "on_balance", "on_trading", "on_notice", "on_connection", "on_error", "on_timer", "on_stop",
 )  # fmt: skip
+
+
+def overrides(strategy: Strategy, callback: str) -> bool:
+    """Whether a strategy has a callback of its own."""
+    return getattr(type(strategy), callback) is not getattr(Strategy, callback)

@@ -51,7 +51,7 @@ from engine.records import (
     unpack_trade,
     unpack_venue_status,
 )
-from engine.strategy.api import CALLBACKS, Logger, Strategy
+from engine.strategy.api import CALLBACKS, Logger, Strategy, overrides
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy.option_rules import shown as shown_argument
 from engine.strategy.orders import Balance, Fill, Order
@@ -804,9 +804,7 @@ class HostedStrategy:
     # --- callbacks
 
     def _overridden(self, name: str) -> Callable[..., Awaitable[None] | None] | None:
-        if getattr(type(self.strategy), name) is getattr(Strategy, name):
-            return None
-        return getattr(self.strategy, name)  # type: ignore[no-any-return]
+        return getattr(self.strategy, name) if overrides(self.strategy, name) else None
 
     def _call_measured(
         self, callback: Callable[..., Awaitable[None] | None], number: int, argument: object, received_at: int

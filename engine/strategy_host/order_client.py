@@ -55,7 +55,6 @@ from engine.orders.rings.framing import RingRecords
 from engine.orders.rings.reports import (
     REPORTS,
     Balance,
-    BalancesTold,
     Fill,
     OrderReport,
     Position,
@@ -63,6 +62,7 @@ from engine.orders.rings.reports import (
     TradingStatus,
 )
 from engine.orders.tally import Tally
+from engine.processes.balance_board import BalanceBoardReader
 from engine.ring import GatedSubscriber, Publisher
 from engine.strategy.option_rules import did_you_mean, shown
 from engine.strategy.order_options import AmendOptions, Amount, OrderOptions, make_amendment, make_intent, plain_limit
@@ -96,11 +96,13 @@ log = structlog.get_logger("strategy")
 
 
 class OrderPorts(Struct, frozen=True):
-    """The rings of one strategy's orders, and the parts of its client order ids."""
+    """The shared memory of one strategy's orders, and the parts of its client order ids."""
 
     commands: Publisher
     """Shared by all strategies of the host, which run on one thread."""
     reports: GatedSubscriber
+    balances: BalanceBoardReader
+    """Shared likewise."""
     tag: str
     run: int
 
@@ -179,8 +181,6 @@ class OrderClient:
         self._ended: OrderedDict[str, Order] = OrderedDict()
         self._by_order_id: dict[str, Order] = {}
         self.positions: dict[str, Position] = {}
-        self.balances: dict[str, Balance] = {}
-        self.are_balances_told = False
         # Whether the router has told all positions that are not nothing; in an engine that
         # does not trade there is none.
         self.are_positions_told = ports is None
@@ -253,10 +253,9 @@ class OrderClient:
         return self._open.get(order_id) or self._ended.get(order_id) or self._by_order_id.get(order_id)
 
     def balance(self, asset: str) -> Balance | None:
-        """One asset; None while Kraken has not told any, all zero once it told only
-        others."""
-        known = self.balances.get(asset)
-        return Balance(asset) if known is None and self.are_balances_told else known
+        """One asset, as the router last told it; None while Kraken has not told any, all
+        zero once it told only others."""
+        return None if self._ports is None else self._ports.balances.balance(asset)
 
     def position(self, symbol: str) -> Position:
         """What the strategy holds of a pair."""
@@ -461,13 +460,10 @@ class OrderClient:
             case Position():
                 self.positions[report.symbol] = report
             case Balance():
-                self.balances[report.asset] = report
                 return report
             case TradingStatus():
                 self.status, self.are_positions_told = report, True
                 return report
-            case BalancesTold():
-                self.are_balances_told = True
         return None
 
     def _apply_order(self, report: OrderReport) -> Order | None:

@@ -50,7 +50,7 @@ from engine.ring import (
     open_eventfd,
     ring_bytes,
 )
-from engine.strategy.api import Strategy
+from engine.strategy.api import Strategy, overrides
 from engine.strategy.events import Connection, ErrorReport
 from engine.strategy_host.followed_pairs import FollowedPairs, FollowedShard
 from engine.strategy_host.followed_ring import MarketPort
@@ -203,6 +203,7 @@ class Supervisor:
                 directory=directory,
                 strategies=[named.name for named in strategies],
                 holders=holders(strategies),
+                balance_callers=[named.name for named in strategies if overrides(named.strategy, "on_balance")],
                 markets=[
                     MarketView(feed.shard, feed.board.fd, feed.table.fd, feed.actor.counters_segment.fd)
                     for feed in self._feeds

@@ -11,7 +11,7 @@ dies with the engine.
 import os
 import socket
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from engine.orders.rings.account_ring import ACCOUNT_RECORD_BYTES, ACCOUNT_SLOTS
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMAND_SLOTS
 from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORT_SLOTS
 from engine.orders.risk import TradingMode
+from engine.processes.balance_board import BALANCE_BOARD_BYTES, BalanceBoardReader, format_balance_board
 from engine.processes.launch import (
     MarketView,
     News,
@@ -95,6 +96,7 @@ class Trading:
         directory: RunDirectory,
         strategies: Sequence[str],
         holders: Mapping[str, tuple[str, ...]],
+        balance_callers: Collection[str],
         markets: Sequence[MarketView],
         fork_server: ForkServer,
         host_eventfd: int,
@@ -105,11 +107,13 @@ class Trading:
         host_counters_fd: int,
     ) -> None:
         """`holders`: the strategies whose positions begin with what the account holds, each
-        with the pairs. `on_death` gets the name of a process that died, and how; its
+        with the pairs. `balance_callers`: those that are called when a balance changes.
+        `on_death` gets the name of a process that died, and how; its
         successor finds everything in the rings and the journal.
         """
         self._host_counters_fd = host_counters_fd
         self._holders = holders
+        self._balance_callers = balance_callers
         self._on_death = on_death
         self._config = config
         self._account = account
@@ -131,6 +135,9 @@ class Trading:
         slots = position_slots(len(strategies), sum(view.shard.pairs_max for view in markets))
         self._positions = Segment.create("positions", position_board_bytes(slots))
         format_position_board(self._positions.memory, slots)
+        self._balances = Segment.create("balances", BALANCE_BOARD_BYTES)
+        format_balance_board(self._balances.memory, is_zeroed=True)
+        self._balance_board = BalanceBoardReader(self._balances.memory)
         self._histogram_segments = {name: histogram_segment(name) for name in ROUTER_HISTOGRAMS}
         # By which the router asks the private feed for fresh snapshots.
         self._nudge_of_router, self._nudge_of_feed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -143,7 +150,7 @@ class Trading:
     def order_ports(self, strategy: str) -> OrderPorts:
         """The rings of a strategy's orders."""
         reports = GatedSubscriber(self._reports[strategy].memory, is_sized=True)
-        return OrderPorts(self._publisher, reports, self._tags[strategy], self._account.run)
+        return OrderPorts(self._publisher, reports, self._balance_board, self._tags[strategy], self._account.run)
 
     @property
     def report_memories(self) -> list[memoryview]:
@@ -281,7 +288,8 @@ class Trading:
             account_fd=self._account_ring.fd,
             eventfd=self._router_eventfd,
             reports=[
-                ReportPort(name, segment.fd, self._holders.get(name, ())) for name, segment in self._reports.items()
+                ReportPort(name, segment.fd, self._holders.get(name, ()), name in self._balance_callers)
+                for name, segment in self._reports.items()
             ],
             host_counters_fd=self._host_counters_fd,
             hang_ns_max=int(config.engine.hang_s_max * NS_PER_S),
@@ -289,6 +297,7 @@ class Trading:
             nudge_fd=self._nudge_of_router.fileno(),
             status_fd=self._status.fd,
             positions_fd=self._positions.fd,
+            balances_fd=self._balances.fd,
             histogram_fds=[segment.fd for segment in self._histogram_segments.values()],
             counters_fd=actor.counters_segment.fd,
             warnings_fd=actor.warnings_segment.fd,

@@ -394,6 +394,12 @@ MESSAGES: Final = (
         "It is kept aside and counted as `quarantined`.",
         "Compare the order with Kraken's page; report it.",
     ),
+    M(
+        "a balance cannot be told",
+        "The account has more currencies than there is room for, or a number of one is absurdly long.",
+        "What strategies read of that currency stays as it was; the others are right.",
+        "Compare `engine balances`; report the line.",
+    ),
     M("cancel refused", "Kraken refused a cancel.", "It is sent again until the order is over."),
     M(
         "circuit breaker open",

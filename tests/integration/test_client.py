@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from engine import (
+    Balance,
     BookTop,
     CallError,
     Connection,
@@ -49,6 +50,38 @@ def run(program: Callable[[], Awaitable[None]], loop: Any = asyncio.new_event_lo
     """A program, from its start to its end."""
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(program())  # type: ignore[arg-type]
+
+
+def test_a_strategy_without_on_balance_reads_what_the_account_holds_and_another_router_goes_on() -> None:
+    """It is sent no report of it; before, between and after the two routers it reads the same as everybody."""
+
+    class Reader(Strategy):
+        """Reads on the program's loop."""
+
+    reader = Reader()
+
+    async def program() -> None:
+        async with Engine.open(venue="local", symbols=SYMBOLS, venue_options=CALM, strategies=[reader]) as engine:
+            await engine.until_trading()
+            usd = await engine.balance("USD")
+            assert usd.free > 0
+            assert reader.context.balance("USD") == usd
+            assert reader.context.balance("DOGE") == Balance("DOGE")
+
+            (router,) = (child for child in psutil.Process().children() if "order_router" in " ".join(child.cmdline()))
+            router.kill()
+            await until(lambda: not engine.trading.is_open, "the router's death is noticed")
+            assert reader.context.balance("USD") == usd
+            await engine.until_trading(30)
+            book, pair = await engine.book("BTC/USD"), await engine.pair("BTC/USD")
+            assert book.best_bid is not None
+            await engine.buy(
+                "BTC/USD", "0.001", limit=pair.round_price(book.best_bid.price / 2, "down"), post_only=True
+            )
+            await until(lambda: reader.context.balance("USD").held > 0, "the order's hold is read")
+            assert reader.context.balance("USD").total == usd.total
+
+    run(program)
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])

@@ -124,7 +124,7 @@ def test_what_began_before_the_first_trade_is_never_closed():
     assert (state.is_whole, state.is_closed) == (False, False)
     assert told.know(at(1)) == []
     told.candles.give_up(has_rest=False)
-    assert told.candles.missed == 1
+    assert told.candles.counts.missed == 1
     assert told.closed(1) == {}
     told.add((8, at(1, 1), 100, 1))
     told.know(at(2))
@@ -148,7 +148,7 @@ def test_nothing_is_given_up_before_it_is_over():
     told.add((7, at(0, 30), 100, 1))
     told.candles.give_up(has_rest=False)
     (state,) = told.add((8, at(0, 50), 100, 1))
-    assert (state.trades, state.is_whole, told.candles.missed) == (2, False, 0)
+    assert (state.trades, state.is_whole, told.candles.counts.missed) == (2, False, 0)
 
 
 def test_a_late_trade_amends_the_interval_that_it_belongs_to():
@@ -159,10 +159,10 @@ def test_a_late_trade_amends_the_interval_that_it_belongs_to():
     (state,) = told.add((3, at(1, 55), 130, 1))
     assert (state.is_closed, state.is_history, state.is_whole) == (True, True, True)
     assert figures(state) == (110, 130, 110, 130, 120, 3, 3)
-    assert told.candles.amended == 0
+    assert told.candles.counts.amended == 0
 
     (again,) = told.add((0, at(1, 52), 140, 1))  # an id that was not known to be missing
-    assert (again.high, again.close, again.is_history, told.candles.amended) == (140, 130, True, 1)
+    assert (again.high, again.close, again.is_history, told.candles.counts.amended) == (140, 130, True, 1)
 
 
 def test_a_gap_in_the_ids_leaves_both_intervals_open():
@@ -258,7 +258,7 @@ def test_history_and_the_first_interval_come_from_rest():
     }
     assert not told.closed(1)[at(12)].is_rest
     assert told.closed(1)[at(10)].is_rest
-    assert told.candles.missed == 0
+    assert told.candles.counts.missed == 0
 
 
 @pytest.mark.parametrize(("interval", "asked"), [(5, [1]), (60, [1]), (240, [1]), (1440, [1, 60]), (21600, [1, 60])])
@@ -313,7 +313,7 @@ def test_what_rest_does_not_tell_is_missed():
         asked += 1
         now += RENEW
         told.candles.give_up(has_rest=True)
-    assert (asked, told.candles.missed) == (5, 1)
+    assert (asked, told.candles.counts.missed) == (5, 1)
     told.know(at(9))
     assert list(told.closed(1)) == [at(1)]
 

@@ -32,6 +32,12 @@ from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS, Command
 from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, Report
 from engine.orders.risk import RiskLimits, TopOfBook
 from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedAlive, SnapshotBegan, SnapshotEnded
+from engine.processes.balance_board import (
+    BALANCE_BOARD_BYTES,
+    BalanceBoardReader,
+    BalanceBoardWriter,
+    format_balance_board,
+)
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks
 from tests.clocks import ShellClock
@@ -71,6 +77,13 @@ def ring(record_bytes: int, slot_count: int = 256) -> bytearray:
     """A ring for one publisher and one subscriber."""
     memory = bytearray(ring_bytes(record_bytes, slot_count, gate_count=1))
     format_ring(memory, record_bytes=record_bytes, slot_count=slot_count, gate_count=1)
+    return memory
+
+
+def balance_board() -> bytearray:
+    """An empty board of balances."""
+    memory = bytearray(BALANCE_BOARD_BYTES)
+    format_balance_board(memory)
     return memory
 
 
@@ -261,6 +274,8 @@ class RouterRig:
         self.readers = {
             strategy: GatedSubscriber(memory, is_sized=True) for strategy, memory in self.report_rings.items()
         }
+        self.balance_board = balance_board()
+        self.balance_reader = BalanceBoardReader(self.balance_board)
         # Answers' latencies, as the core told them.
         self.took_ns: list[int] = []
         # Steps of orders' lives, and how long they took, likewise.
@@ -300,6 +315,7 @@ class RouterRig:
             calls=self.calls,
             journal=self.journal,
             reports=reports,
+            balances=BalanceBoardWriter(self.balance_board),
             boards=self.boards,
             words=self._words,
             history=self._history,

@@ -16,13 +16,14 @@ from engine.orders.journal_records import Ended, Filled, Record, RunBegan, Submi
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
 from engine.orders.venue_facts import Fee
+from engine.processes.balance_board import BalanceBoardReader, BalanceBoardWriter
 from engine.ring import GatedSubscriber, Publisher
 from engine.strategy.orders import Fill
 from engine.strategy_host import order_client
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, QtyLots, WallNs
 from tests.clocks import ShellClock
-from tests.order_router.rig import ring
+from tests.order_router.rig import balance_board, ring
 from tests.orders.rig import AT, PAIRS, limit
 
 NAME = "quoter"
@@ -44,7 +45,11 @@ class Trading:
     def __init__(self, folder: Path) -> None:
         self.folder, self.clock, self.run = folder, ShellClock(1, AT), 1
         self.reports = ring(REPORT_RECORD_BYTES, SLOTS)
-        ports = OrderPorts(Publisher(ring(COMMAND_RECORD_BYTES, SLOTS)), GatedSubscriber(self.reports), NAME, self.run)
+        self.balances = balance_board()
+        ports = OrderPorts(
+            Publisher(ring(COMMAND_RECORD_BYTES, SLOTS)), GatedSubscriber(self.reports),
+            BalanceBoardReader(self.balances), NAME, self.run,
+        )  # fmt: skip
         self.desk = OrderClient(NAME, ports, dict(PAIRS), self.clock)
         self.told: list[Fill] = []
         self.journal: Journal | None = None
@@ -66,6 +71,7 @@ class Trading:
             self.journal,
             outboxes,
             Balances(),
+            BalanceBoardWriter(self.balances),
             self.clock.now,
             on_journal=lambda reason: None,
             on_change=lambda order, is_fill: None,

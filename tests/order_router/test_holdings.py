@@ -48,7 +48,7 @@ def a_router(settings=HOLDS, **more):
 
 def a_desk(rig):
     """The strategy's side."""
-    ports = OrderPorts(Publisher(ring(1016)), rig.readers[STRATEGY], STRATEGY, 1)
+    ports = OrderPorts(Publisher(ring(1016)), rig.readers[STRATEGY], rig.balance_reader, STRATEGY, 1)
     return OrderClient(STRATEGY, ports, dict(PAIRS), rig.clock)
 
 

@@ -54,7 +54,9 @@ class Journey:
         self.rig.core.begin()
         self.rig.connect()
         self.rig.snapshot()
-        ports = OrderPorts(Publisher(self.rig.command_ring), self.rig.readers[STRATEGY], STRATEGY, 1)
+        ports = OrderPorts(
+            Publisher(self.rig.command_ring), self.rig.readers[STRATEGY], self.rig.balance_reader, STRATEGY, 1
+        )
         assert ports.commands.record_bytes == COMMAND_RECORD_BYTES
         self.strategy = Desk(OrderClient(STRATEGY, ports, {"BTC/USD": self.pair}, self.rig.clock))
         self.orders: list[Order] = []

@@ -21,10 +21,11 @@ from engine.orders.rings.reports import (
     ResyncEnded,
     TradingStatus,
 )
+from engine.processes.balance_board import BalanceBoardReader
 from engine.ring import GatedSubscriber, Publisher
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import MonoNs, QtyLots, WallNs
-from tests.order_router.rig import ring
+from tests.order_router.rig import balance_board, ring
 
 SLOTS = 16
 
@@ -141,7 +142,7 @@ def test_the_desk_is_right_again_after_a_resynchronisation() -> None:
     """Orders that ended unseen have ended, and each end is told once."""
     memory, commands = report_ring(), report_ring()
     line, clock = ReportOutbox("quoter", Publisher(memory)), ManualClock()
-    ports = OrderPorts(Publisher(commands), GatedSubscriber(memory), "quoter", 1)
+    ports = OrderPorts(Publisher(commands), GatedSubscriber(memory), BalanceBoardReader(balance_board()), "quoter", 1)
     desk = OrderClient("quoter", ports, {"BTC/USD": Pair("BTC/USD", 1, 8)}, clock)
     line.send(report(1))
     assert desk.next_news() is not None

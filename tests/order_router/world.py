@@ -125,7 +125,9 @@ class World:
         self.fills_told: list[str] = []
         # Trading statuses, as the strategy was told them.
         self.statuses: list[TradingStatus] = []
-        ports = OrderPorts(Publisher(ring(COMMAND_RECORD_BYTES)), self.rig.readers[STRATEGY], STRATEGY, 1)
+        ports = OrderPorts(
+            Publisher(ring(COMMAND_RECORD_BYTES)), self.rig.readers[STRATEGY], self.rig.balance_reader, STRATEGY, 1
+        )
         self.strategy = OrderClient(STRATEGY, ports, dict(PAIRS), self.clock)
         self.rig.core.begin()
         self._tick_from_now()

@@ -11,7 +11,7 @@ from typing import Final
 from engine.kraken.public.session import PublicSession, PublicSettings
 from engine.processes.pair_table import PairTable, PairTableWriter, pair_table_bytes
 from engine.public_feed.feed import PublicFeed, announce_stale, settle_dead
-from engine.public_feed.process import PAIR_PATIENCE_NS, WORK_INTERVAL_S, Follower
+from engine.public_feed.process import PAIR_PATIENCE_NS, PAUSE_S, WORK_INTERVAL_S, Follower
 from engine.records import FeedState, Kind, pair_index_of, state_of
 from engine.ring import (
     BoardReader,
@@ -35,7 +35,7 @@ from tests.simulate.network import SimConnection, Weather
 from tests.simulate.venue import LEVELS, SimVenue
 
 NOTICED_NS_MAX: Final = 5 * NS_PER_MS  # from a process's end to the supervisor's knowledge of it
-WORK_NS: Final = int(WORK_INTERVAL_S * NS_PER_S)
+WORK_NS, PAUSE_NS = int(WORK_INTERVAL_S * NS_PER_S), int(PAUSE_S * NS_PER_S)
 POLL_RECORDS: Final = 512
 BOOK_TOP, FEED_STATE = int(Kind.BOOK_TOP), int(Kind.FEED_STATE)
 
@@ -147,8 +147,16 @@ class SimFeed:
 
     def _work(self) -> None:
         self._follower.look()
-        self.feed.do_work()
-        self.process.after(WORK_NS, self._work)
+        self._worked(self.feed.do_work())
+
+    def _go_on(self) -> None:
+        self._worked(self.feed.go_on())
+
+    def _worked(self, is_behind: bool) -> None:
+        if is_behind:
+            self.process.after(PAUSE_NS, self._go_on)
+        else:
+            self.process.after(WORK_NS, self._work)
         self._told()
 
     def _told(self) -> None:

@@ -5,6 +5,7 @@ The venue's ledger knows nothing of answers, streams or faults; it is watched he
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -262,6 +263,10 @@ class Judge:
             return "; ".join(differences[:3])
         if core.brackets.unprotected:
             return f"something held has no exit: {[bracket.key for bracket in core.blotter.brackets.values()]}"
+        for strategy, asset in product(hosted, core.records.balances.assets()):
+            told, known = strategy.context.balance(asset), core.records.balances.total(asset)
+            if told is None or told.total != known:
+                return f"{strategy.name} reads {told}, the router knows of {known}"
         begun = self._positions_begun()
         for strategy in () if self._disk.has_lost else hosted:
             if why := self._strategy_differs(strategy, core.blotter, begun):

@@ -6,9 +6,13 @@ What must hold: no pair that was live is told in doubt, no connection ends, no l
 no table of feed and session grows with the day.
 """
 
+import gc
 from collections import deque
 from collections.abc import Iterable, Iterator
+from sys import getsizeof
 from typing import Any, Final, TextIO
+
+import psutil
 
 from engine.kraken.public.session import PublicSettings
 from engine.market.candles import KEPT_MAX
@@ -23,13 +27,15 @@ from tests.simulate.venue import SimVenue
 
 CANDLES_MIN: Final = (1, 5)
 RING_SLOTS: Final = 1 << 14  # between two looks of the observer, which come with every burst of frames
-TRUTHS_KEPT: Final = 2_000  # moments of one pair
+# Moments of one pair, and all of the last minute, so that the judge does not grow with the day. Of the last ones most
+# may be changes behind the ten levels that are told: what a silent pair was told is still among them.
+TRUTHS_KEPT, TRUTHS_KEPT_S = 64, 60.0
 SHARD_COUNTS: Final = (1, 1, 2, 3)
 
 MARKET_DAY_S: Final = 3_600.0
 OPENING_S: Final = 20.0  # until every pair is live
-SLICES: Final = 10  # of the day: after each the tables are counted
-CALM_SLICES: Final = 4  # that fill what is filled once
+SLICES: Final = 24  # of the day: after each the tables are counted, and the memory is measured
+CALM_SLICES: Final = 10  # that fill what is filled once
 STEP_NS: Final = 5 * NS_PER_MS  # between two moves of a burst
 MEAN_QUIET_S: Final = 45.0
 BURST_EVENTS_MAX: Final = 3_000
@@ -59,7 +65,8 @@ class MarketDay:
         self.day_s = day_s
         rng = kernel.rng("plan")
         base_us, jitter_us = rng.choice((200, 2_000, 10_000, 40_000)), rng.choice((50, 500, 8_000))
-        self.venue = SimVenue(kernel, VenueSettings(port=0, seed=seed, pairs=pairs, rate=0.0), truths_kept=TRUTHS_KEPT)
+        settings = VenueSettings(port=0, seed=seed, pairs=pairs, rate=0.0)
+        self.venue = SimVenue(kernel, settings, TRUTHS_KEPT, TRUTHS_KEPT_S)
         symbols = tuple(self.venue.truths)
         shards = plan_shards(symbols, rng.choice(SHARD_COUNTS), CANDLES_MIN)
         conflate = rng.random() < 0.3
@@ -84,6 +91,10 @@ class MarketDay:
         self._bursts = kernel.rng("bursts")
         self.bursts = self.events = 0
         self._sizes: list[dict[str, int]] = []
+        # After each slice: what the feeds' own objects take, and the process with venue and
+        # judge.
+        self.feeds_mb: list[float] = []
+        self.process_mb: list[float] = []
 
     def go(self) -> None:
         """The day, and its end; Violation for the first promise that does not hold."""
@@ -99,11 +110,20 @@ class MarketDay:
             for number in range(1, SLICES + 1):
                 kernel.run_until(began + int(self.day_s * NS_PER_S * number / SLICES))
                 self._check_connections()
-                self._sizes.append(table_sizes([each for feed in self.feeds for each in (feed.feed, feed.connection)]))
+                self._measure()
             self.day_s = 0  # no further burst
             kernel.run_until(kernel.now + int(CLOSING_S * NS_PER_S))
             self._check_all()
             self._check_sizes()
+
+    def _measure(self) -> None:
+        found = table_sizes([each for feed in self.feeds for each in (feed.feed, feed.connection)])
+        self._sizes.append({name: entries for name, (entries, _) in found.items()})
+        # But for bars, of which a pair that is seldom traded gets all after days.
+        sizes = (size for name, (_, size) in found.items() if not name.startswith((BARS, "Bar.")))
+        self.feeds_mb.append(round(sum(sizes) / 1e6, 2))
+        gc.collect()
+        self.process_mb.append(round(psutil.Process().memory_info().rss / 1e6, 1))
 
     # --- what the market does
 
@@ -152,6 +172,8 @@ class MarketDay:
             if size > (pairs * BARS_A_PAIR if name == BARS else GROWTH_MAX * calm + pairs):
                 told = [sizes.get(name, 0) for sizes in self._sizes]
                 raise Violation("no table grows with the day", f"{name}: {told}")
+        if self.feeds_mb[-1] > GROWTH_MAX * max(self.feeds_mb[:CALM_SLICES]):
+            raise Violation("memory is flat", f"MB of the feeds: {self.feeds_mb}; of the process: {self.process_mb}")
 
     @property
     def counts(self) -> dict[str, int]:
@@ -163,6 +185,7 @@ class MarketDay:
             "frames": sum(feed.connection.frames_received for feed in self.feeds if feed.connection),
             "published": sum(feed.observer.published for feed in self.feeds),
             "entries": sum(self._sizes[-1].values()) if self._sizes else 0,
+            "feeds_kb": round(self.feeds_mb[-1] * 1e3) if self.feeds_mb else 0,
         }
 
 
@@ -177,9 +200,11 @@ def _accuse_refusal(feed: SimFeed, symbol: str, advice: str) -> None:
 # --- how large the tables are
 
 
-def table_sizes(roots: Iterable[Any]) -> dict[str, int]:
-    """Entries of all containers that these objects hold, and those that they hold: by class and attribute."""
-    sizes: dict[str, int] = {}
+def table_sizes(roots: Iterable[Any]) -> dict[str, tuple[int, int]]:
+    """Entries of all containers that these objects hold, and those that they hold, and the bytes of all objects there:
+    by class and attribute.
+    """
+    sizes: dict[str, tuple[int, int]] = {}
     seen: set[int] = set()
     waiting: deque[tuple[str, Any]] = deque(("", root) for root in roots)
     while waiting:
@@ -187,9 +212,10 @@ def table_sizes(roots: Iterable[Any]) -> dict[str, int]:
         if id(thing) in seen:
             continue
         seen.add(id(thing))
-        if isinstance(thing, dict | list | set | frozenset | tuple | deque):
-            if not isinstance(thing, tuple | frozenset):  # they never change
-                sizes[name] = sizes.get(name, 0) + len(thing)
+        entries, size = sizes.get(name, (0, 0))
+        is_table = isinstance(thing, dict | list | set | deque)  # what never changes has no entries
+        sizes[name] = entries + (len(thing) if is_table else 0), size + getsizeof(thing)
+        if is_table or isinstance(thing, tuple | frozenset):
             waiting.extend((name, each) for each in thing)
             if isinstance(thing, dict):
                 waiting.extend((name, each) for each in thing.values())

@@ -34,6 +34,12 @@ from engine.orders.rings.account_ring import ACCOUNT_RECORD_BYTES
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
 from engine.private_feed.feed import PrivateFeed
+from engine.processes.balance_board import (
+    BALANCE_BOARD_BYTES,
+    BalanceBoardReader,
+    BalanceBoardWriter,
+    format_balance_board,
+)
 from engine.processes.callback_words import StrategyWords
 from engine.processes.pair_table import PairTable
 from engine.processes.token_socket import NoToken as NoTokenGiven
@@ -97,6 +103,9 @@ class OrderRings:
         self.command = gated_ring(COMMAND_RECORD_BYTES, COMMAND_SLOTS)
         self.account = gated_ring(ACCOUNT_RECORD_BYTES, account_slots)
         self.reports = {name: gated_ring(REPORT_RECORD_BYTES, REPORT_SLOTS) for name in strategies}
+        self.balances = bytearray(BALANCE_BOARD_BYTES)
+        format_balance_board(self.balances)
+        self._balance_board = BalanceBoardReader(self.balances)
         self._tags = order_tags(strategies)
         self._publisher = Publisher(self.command)
         self._host = host
@@ -104,7 +113,8 @@ class OrderRings:
     def ports(self, strategy: str, run: int, wake: Callable[[], None]) -> OrderPorts:
         """What a strategy's orders need."""
         commands: Any = _HostPublisher(self._publisher, self._host, wake)
-        return OrderPorts(commands, GatedSubscriber(self.reports[strategy]), self._tags[strategy], run)
+        reports = GatedSubscriber(self.reports[strategy])
+        return OrderPorts(commands, reports, self._balance_board, self._tags[strategy], run)
 
 
 class _HostPublisher:
@@ -230,6 +240,7 @@ class SimRouter:
             calls=queue,
             journal=self.journal,  # type: ignore[arg-type]
             reports=reports,
+            balances=BalanceBoardWriter(self._rings.balances),
             boards=boards,
             words=StrategyWords(self._host_counters, self._strategies),
             history=None,

@@ -41,4 +41,4 @@ def test_tables_are_counted_wherever_they_are():
     """Containers in containers, of the engine's own objects; what cannot change does not count."""
     sizes = table_sizes([{"a": [1, 2], "b": {3: (4, 5)}}])
 
-    assert sizes == {"": 2 + 2 + 1}
+    assert {name: entries for name, (entries, _) in sizes.items()} == {"": 2 + 2 + 1}

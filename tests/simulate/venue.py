@@ -25,8 +25,9 @@ from engine.venue.wire.text import utc_us
 from engine.wide import LEVEL_BYTES, pack_levels, wide_level
 from tests.simulate.kernel import BEGAN_MONO_NS, BEGAN_WALL_NS, Kernel, Timer, Violation
 
-TRUTHS_KEPT: Final = 200_000  # moments of one pair
+TRUTHS_KEPT: Final = 200_000  # moments of one pair; more of them where they are young
 LEVELS: Final = 10
+US_PER_S: Final = NS_PER_S // NS_PER_US
 # A book, packed, and where a BOOK_TOP has it.
 BOOK: Final = Packing(f"<BBHH{LEVELS * LEVEL_BYTES}s{LEVELS * LEVEL_BYTES}s")
 DECIMALS, COUNTS, BLOCKS = slice(2, 4), slice(6, 10), slice(HEADER_BYTES, HEADER_BYTES + 2 * LEVELS * LEVEL_BYTES)
@@ -69,9 +70,9 @@ class _Alarm:
 class _Truth:
     """One pair's books as they were, by the time that the venue tells of them."""
 
-    def __init__(self, market: PairMarket, kept: int) -> None:
+    def __init__(self, market: PairMarket, kept: int, kept_us: int) -> None:
         self._market = market
-        self._kept = kept
+        self._kept, self._kept_us = kept, kept_us
         self._publish = market.publish
         # By the microsecond, which is what the venue tells: in each precision that it had then; in the order of time.
         # Each as `_packed` has it, for a day has many: bytes are compared with a record's at once, and nothing walks
@@ -108,8 +109,11 @@ class _Truth:
     def _note(self, at: WallNs) -> None:
         self.changed_at = at
         self.books.setdefault(at // NS_PER_US, []).append(self.now)
-        if len(self.books) > self._kept:
-            del self.books[next(iter(self.books))]
+        while len(self.books) > self._kept:
+            oldest = next(iter(self.books))
+            if at // NS_PER_US - oldest < self._kept_us:
+                break
+            del self.books[oldest]
 
     def _read(self) -> None:
         pair, book = self._market.pair, self._market.book
@@ -162,13 +166,16 @@ def _shown(packed: bytes) -> str:
 class SimVenue(VenueCore):
     """The venue's core, driven by the kernel."""
 
-    def __init__(self, kernel: Kernel, settings: VenueSettings, truths_kept: int = TRUTHS_KEPT) -> None:
+    def __init__(
+        self, kernel: Kernel, settings: VenueSettings, truths_kept: int = TRUTHS_KEPT, truths_kept_s: float = 0.0
+    ) -> None:
         super().__init__(settings, VenueClock(kernel), kernel, lambda ring: _Alarm(kernel, ring))
         self.open()
         assert self.exchange is not None
         assert self.trading_side is not None
         self._kernel = kernel
-        self.truths = {symbol: _Truth(market, truths_kept) for symbol, market in self.exchange.markets.items()}
+        kept_us = int(truths_kept_s * US_PER_S)
+        self.truths = {symbol: _Truth(market, truths_kept, kept_us) for symbol, market in self.exchange.markets.items()}
         # Of each pair, the record that was compared last, and when its frame came and which update it was.
         self._checked: dict[str, bytes] = {}
         self._checked_mark: dict[str, tuple[int, int]] = {}

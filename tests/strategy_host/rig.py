@@ -15,9 +15,11 @@ from engine.orders.rings.commands import (
 )
 from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, Order, OrderReport
 from engine.orders.risk import TopOfBook
+from engine.processes.balance_board import BalanceBoardReader
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
+from tests.order_router.rig import balance_board
 
 NOW = 1_800_000_000 * NS_PER_S
 
@@ -44,7 +46,9 @@ class Desk:
         commands, reports = ring(COMMAND_RECORD_BYTES, slot_count), ring(REPORT_RECORD_BYTES, 64)
         self.commands = GatedSubscriber(commands)
         self.reports = Publisher(reports)
-        ports = OrderPorts(Publisher(commands), GatedSubscriber(reports), "quoter", 1)
+        ports = OrderPorts(
+            Publisher(commands), GatedSubscriber(reports), BalanceBoardReader(balance_board()), "quoter", 1
+        )
         pairs: dict[str, Pair | None] = {"BTC/USD": PAIR, "ETH/USD": OTHER, "SOL/USD": None}
         self.desk = OrderClient("quoter", ports, pairs, ManualClock(1, NOW))
 

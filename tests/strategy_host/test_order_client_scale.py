@@ -8,9 +8,11 @@ from engine.market import Pair
 from engine.orders.life import OrderState
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS, Amend, Command, Submit, SubmitBatch
 from engine.orders.rings.reports import REPORT_RECORD_BYTES, REPORTS, Fill, Order, OrderReport
+from engine.processes.balance_board import BalanceBoardReader
 from engine.ring import GatedSubscriber, Publisher, format_ring, ring_bytes
 from engine.strategy_host.order_client import OrderClient, OrderPorts
 from engine.units import NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
+from tests.order_router.rig import balance_board
 
 D = Decimal
 NOW = 1_800_000_000 * NS_PER_S
@@ -30,7 +32,9 @@ class Desk:
         commands, reports = ring(COMMAND_RECORD_BYTES), ring(REPORT_RECORD_BYTES)
         self._commands, self._reports = GatedSubscriber(commands), Publisher(reports)
         self.pairs: dict[str, Pair | None] = {"BTC/USD": COARSE}
-        ports = OrderPorts(Publisher(commands), GatedSubscriber(reports), "quoter", 1)
+        ports = OrderPorts(
+            Publisher(commands), GatedSubscriber(reports), BalanceBoardReader(balance_board()), "quoter", 1
+        )
         self.desk = OrderClient("quoter", ports, self.pairs, ManualClock(1, NOW))
 
     def sent(self) -> list[Command]:

@@ -16,11 +16,13 @@ from engine.clock import SystemClock
 from engine.market import Pair
 from engine.orders.rings.commands import COMMAND_RECORD_BYTES, COMMANDS, Submit
 from engine.orders.rings.reports import REPORT_RECORD_BYTES
+from engine.processes.balance_board import BalanceBoardReader
 from engine.ring import GatedSubscriber, format_ring, ring_bytes
 from engine.ring.ring import Publisher
 from engine.strategy_host.hosted_strategy import HostedStrategy, wire_latency
 from engine.strategy_host.order_client import OrderPorts
 from engine.units import NS_PER_S
+from tests.order_router.rig import balance_board
 
 ENGINE = Path(engine.__file__).parent
 IN_AN_HOUR = SystemClock().wall_ns() + 3600 * NS_PER_S
@@ -59,9 +61,10 @@ class Hosted:
         commands, reports = ring(COMMAND_RECORD_BYTES), ring(REPORT_RECORD_BYTES)
         self.commands = GatedSubscriber(commands)
         self.strategy = Strategy()
+        balances = BalanceBoardReader(balance_board())
         hosted = HostedStrategy(
             self.strategy, "quoter", symbols=["BTC/USD"], ports=[], clock=SystemClock(), latency=wire_latency(),
-            order_ports=OrderPorts(Publisher(commands), GatedSubscriber(reports), "quoter", 1),
+            order_ports=OrderPorts(Publisher(commands), GatedSubscriber(reports), balances, "quoter", 1),
         )  # fmt: skip
         asyncio.run(hosted.start())
         hosted.context.pairs["BTC/USD"] = Pair("BTC/USD", 1, 8, qty_min_lots=5000, cost_min=Decimal("0.5"))

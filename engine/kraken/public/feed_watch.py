@@ -17,7 +17,8 @@ from typing import Final
 from engine.kraken.public.book_feed import BookFeed
 from engine.units import MonoNs
 
-DUE_MAX: Final = 32  # pairs that are checked at a time: some 0.1 ms
+DUE_MAX: Final = 32  # watched pairs that are checked at a time: some 0.05 ms
+WOKEN_MAX: Final = 8  # pairs whose rest is over: each may be silent, and is told to be: some 0.1 ms
 
 
 class FeedWatch:
@@ -61,8 +62,8 @@ class FeedWatch:
 
     def due(self, now: MonoNs) -> list[BookFeed]:
         """The feeds to check now, in the order of their pairs: DUE_MAX at most of those
-        that are watched, and of those whose rest is over. They stay due until `rest` is
-        called.
+        that are watched, and WOKEN_MAX of those whose rest is over. They stay due until
+        `rest` is called.
         """
         taken = list(islice(self._watched, DUE_MAX))
         self.is_behind = len(taken) < len(self._watched)
@@ -72,7 +73,7 @@ class FeedWatch:
                 self._watched[index] = None
         woken = 0
         while self._resting and self._resting[0][0] <= now:
-            if woken == DUE_MAX:
+            if woken == WOKEN_MAX:
                 self.is_behind = True
                 break
             due_at, index = heappop(self._resting)

@@ -19,6 +19,7 @@ deadline, which starts when its request is sent, so waiting in the queue does no
 from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
+from itertools import islice
 
 from msgspec import UNSET
 
@@ -105,9 +106,12 @@ class _Lane:
         """Remove and return up to `count_max` subscriptions for one request, in order of
         arrival.
         """
-        taken = list(next(iter(self._groups.values())))[:count_max]
+        like, group = next(iter(self._groups.items()))
+        taken = list(islice(group, count_max))
         for subscription in taken:
-            self.drop(subscription)
+            del group[subscription]
+        if not group:
+            del self._groups[like]
         return taken
 
     def clear(self) -> None:

@@ -7,7 +7,7 @@ raised. Facts from Kraken still take effect. They are queued and written later; 
 restart Kraken would tell them again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from engine.instant import Instant
-from engine.order_router.core.ports import HistoryPort, JournalPort
+from engine.order_router.core.ports import BalancePort, HistoryPort, JournalPort
 from engine.order_router.core.report_outbox import ReportOutbox, order_report
 from engine.orders.balances import Balances
 from engine.orders.blotter import ENDED_KEPT, Blotter, Change
@@ -37,7 +37,6 @@ from engine.orders.refusal import Refusal
 from engine.orders.rings.reports import (
     REASON_CHARS_MAX,
     Balance,
-    BalancesTold,
     Fill,
     OrderReport,
     Position,
@@ -48,7 +47,7 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs, units_decimal
 
 UNWRITTEN_MAX: Final = 10_000  # records of facts that the journal could not take; Kraken knows them too
 ENDED_TOLD_MAX: Final = 1000  # ended orders that a strategy is told of again, beside those that it missed
-BALANCE_REPORT_NS: Final = 100 * NS_PER_MS
+BALANCES_TOLD_NS: Final = 100 * NS_PER_MS
 FILLS_TOLD_NS: Final = NS_PER_S  # a restarted router repeats the fills of this time at most
 
 # The counts that a restarted router restores from the journal.
@@ -69,14 +68,19 @@ class OrderRecords:
         journal: JournalPort,
         outboxes: Mapping[str, ReportOutbox],
         balances: Balances,
+        balance_board: BalancePort,
         now: Instant,
         history: HistoryPort | None = None,
         *,
+        balance_callers: Collection[str] = (),
         on_journal: Callable[[str], None],
         on_change: Callable[[TrackedOrder, bool], None],
         on_took: Callable[[str, int], None] | None = None,
     ) -> None:
-        """`on_journal` is called with the error when the journal begins to fail, and with
+        """`balance_callers`: the strategies that get a report of each balance; all of them
+        read it on the board.
+
+        `on_journal` is called with the error when the journal begins to fail, and with
         "" when it can be written again.
 
         `on_change` is called with each order that a record has changed, and whether by a
@@ -89,6 +93,8 @@ class OrderRecords:
         self._journal = journal
         self.outboxes = outboxes
         self.balances = balances
+        self._balance_board = balance_board
+        self._balance_callers = balance_callers
         self._history = history
         self._now = now
         self._on_journal = on_journal
@@ -101,9 +107,11 @@ class OrderRecords:
         # When orders ended, or were changed after their end, in this process's life; oldest
         # first.
         self._ended_at: dict[str, MonoNs] = {}
-        self._balances_changed: set[str] = set()
+        # What a predecessor told is told anew, and that an asset is not held which Kraken
+        # names no more.
+        self._balances_changed: set[str] = set(balance_board.assets)
         self._balances_at = MonoNs(0)
-        self._reported_balances: dict[str, Balance] = {}
+        self._told_balances: dict[str, Balance] = {}
         self._fills_told_at = MonoNs(0)
         # Whether an amend of this order waits to be sent.
         self.is_amend_waiting: Callable[[str], bool] = _never
@@ -338,11 +346,10 @@ class OrderRecords:
         for held, symbol, _ in list(self.blotter.positions.items()):
             if held == strategy:
                 yield self._position_report(strategy, symbol)
-        held_now = self.balances.held(self.blotter.open.values())
-        for asset in self.balances.assets():
-            yield self._balance_report(asset, held_now)
-        if self.balances.is_told:
-            yield BalancesTold()
+        if strategy in self._balance_callers:
+            held_now = self.balances.held(self.blotter.open.values())
+            for asset in self.balances.assets():
+                yield self._balance(asset, held_now)
         run = self.blotter.run
         ended = [it for it in self.blotter.ended.values() if it.strategy == strategy and it.ended_in_run == run]
         for order in ended[:-ENDED_TOLD_MAX]:
@@ -387,31 +394,32 @@ class OrderRecords:
         """Mark the balances of these assets to be reported."""
         self._balances_changed.update(assets)
 
-    def report_balances(self, now: MonoNs) -> None:
-        """Report the marked balances if they changed, at most every BALANCE_REPORT_NS."""
-        if not self._balances_changed or now < self._balances_at:
-            return
-        self._report_balances_now(now)
-
     def tell_balances(self, now: MonoNs) -> None:
-        """Report the marked balances at once, and that all balances are now known."""
-        self._report_balances_now(now)
-        for outbox in self.outboxes.values():
-            outbox.send(BalancesTold())
+        """Tell the marked balances if they changed, at most every BALANCES_TOLD_NS."""
+        if self._balances_changed and now >= self._balances_at:
+            self._tell_balances_now(now)
 
-    def _report_balances_now(self, now: MonoNs) -> None:
-        self._balances_at = MonoNs(now + BALANCE_REPORT_NS)
+    def tell_all_balances(self, now: MonoNs) -> None:
+        """Tell the marked balances at once, and that all balances are now known."""
+        self._tell_balances_now(now)
+        self._balance_board.tell_all()
+
+    def _tell_balances_now(self, now: MonoNs) -> None:
+        self._balances_at = MonoNs(now + BALANCES_TOLD_NS)
         held = self.balances.held(self.blotter.open.values())
         known = {asset for asset in self._balances_changed if self.balances.is_known(asset)}
         for asset in sorted(known):
-            report = self._balance_report(asset, held)
-            if self._reported_balances.get(asset) != report:
-                self._reported_balances[asset] = report
-                for outbox in self.outboxes.values():
-                    outbox.send(report)
+            balance = self._balance(asset, held)
+            if self._told_balances.get(asset) != balance:
+                self._told_balances[asset] = balance
+                # First the board: who is called finds the same there.
+                self._balance_board.store(balance)
+                for strategy in self._balance_callers:
+                    if (outbox := self.outboxes.get(strategy)) is not None:
+                        outbox.send(balance)
         self._balances_changed -= known
 
-    def _balance_report(self, asset: str, held: Mapping[str, Decimal]) -> Balance:
+    def _balance(self, asset: str, held: Mapping[str, Decimal]) -> Balance:
         wallet = self.balances.wallet(asset, held)
         return Balance(asset, wallet.total, wallet.held, wallet.free, wallet.earning)
 

@@ -186,7 +186,7 @@ class AccountFacts:
     def _end_balances(self) -> None:
         if self._assets is not None:
             self._records.balance_changed(*self._records.balances.forget_others(self._assets))
-            self._records.tell_balances(self._now.mono)
+            self._records.tell_all_balances(self._now.mono)
             # After the reports, so that a strategy told that it may trade knows its
             # balances already.
             self._gate.has_balances = True

@@ -123,7 +123,8 @@ class OrderCore:
         self.quick_check.begin(blotter.open.values())
         self.gate = TradingGate(self.risk, self._tell_all)
         self.records = OrderRecords(
-            blotter, ports.journal, outboxes, Balances(), now, ports.history, on_journal=self._on_journal,
+            blotter, ports.journal, outboxes, Balances(), ports.balances, now, ports.history,
+            balance_callers=settings.balance_callers, on_journal=self._on_journal,
             on_change=self.quick_check.changed, on_took=ports.on_took,
         )  # fmt: skip
         kraken = KrakenTime(now)
@@ -319,7 +320,7 @@ class OrderCore:
         self._watch_fills(now)
         self._watch_loss(now)
         self._resolver.ask_due()
-        self.records.report_balances(now)
+        self.records.tell_balances(now)
         self.records.note_fills_told(now)
         self.records.retry_journal()
         if not self.new_orders.is_busy:

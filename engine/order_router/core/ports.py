@@ -14,6 +14,7 @@ from engine.kraken.trading.session import TradingSession
 from engine.kraken_rest.call_queue import CallQueue
 from engine.market import Pair
 from engine.orders.journal_records import Filled, Record, Snapshot
+from engine.orders.rings.reports import Balance
 from engine.orders.risk import TopOfBook
 from engine.orders.tracked_order import TrackedOrder
 from engine.units import MonoNs, PriceTicks
@@ -60,6 +61,21 @@ class ReportPort(Protocol):
     def try_publish(self, payload: bytes) -> bool: ...
 
     def flush(self) -> None: ...
+
+
+class BalancePort(Protocol):
+    """Where all strategies read the balances; see `engine.processes.balance_board`."""
+
+    @property
+    def assets(self) -> Sequence[str]:
+        """All assets that were stored, by predecessors too."""
+        ...
+
+    def store(self, balance: Balance) -> None: ...
+
+    def tell_all(self) -> None:
+        """Say that every asset is stored that the account holds."""
+        ...
 
 
 class PlacePort(Protocol):
@@ -133,6 +149,7 @@ class Ports(NamedTuple):
     journal: JournalPort
     reports: Mapping[str, ReportPort]
     """Report rings by strategy."""
+    balances: BalancePort
     boards: BoardsPort
     words: WordsPort | None
     """None: hanging strategies are not watched for."""

@@ -36,6 +36,8 @@ class CoreSettings(Struct, frozen=True, kw_only=True):
     """The strategies whose positions begin with what the account holds, each with the
     pairs.
     """
+    balance_callers: frozenset[str] = frozenset()
+    """The strategies that are called when a balance changes."""
     cancels_on_halt: bool
     """Whether the orders of a strategy that hangs, ends or does not read its reports are
     canceled.

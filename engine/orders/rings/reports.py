@@ -328,10 +328,6 @@ class Balance(Struct, frozen=True, array_like=True, tag="w"):
     """In wallets that cannot be traded from; not in `total`."""
 
 
-class BalancesTold(Struct, frozen=True, array_like=True, tag="k"):
-    """Kraken has told all balances: an asset that no report names is not held."""
-
-
 class TradingStatus(Struct, frozen=True, array_like=True, tag="t"):
     """Whether orders are taken now, and if not, why."""
 
@@ -352,6 +348,6 @@ class ResyncEnded(Struct, frozen=True, array_like=True, tag="]"):
     """What follows is news again."""
 
 
-Report = OrderReport | Fill | Position | Balance | BalancesTold | TradingStatus | ResyncBegan | ResyncEnded
+Report = OrderReport | Fill | Position | Balance | TradingStatus | ResyncBegan | ResyncEnded
 
 REPORTS: Framing[Report] = Framing(Report, REPORT_RECORD_BYTES)
