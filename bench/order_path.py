@@ -250,7 +250,8 @@ class OrderPath:
 
     def execute(self, frame: bytes) -> None:
         """A frame on the private feed's connection, to the account ring."""
-        self.feed.on_events(self.feed_session.receive(frame, self.clock.mono_ns()))
+        if events := self.feed.receive(frame, self.clock.mono_ns()):
+            self.feed.on_events(events)
         self.feed.on_burst_end()
 
     def news(self) -> list[News]:
