@@ -189,6 +189,10 @@ class Blotter:
 
     def order_of(self, told: ExecutionFact | OrderLookup) -> TrackedOrder | None:
         """The order that a report or lookup is about, or None. Nothing else decides this."""
+        # Hot: after its first report an order is known by Kraken's id, which is enough.
+        key = self._key_of_order_id.get(told.order_id)
+        if key is not None and (known := self.open.get(key)) is not None and known.order_id:
+            return known
         order = self.find(told.order_id, told.cl_ord_id, told.own_userref)
         if order is None or order.order_id or told.cl_ord_id == order.key:
             return order

@@ -353,7 +353,7 @@ class OrderRecords:
 
     def _report_of(self, order: TrackedOrder) -> OrderReport:
         report = order_report(order)
-        if order.is_open and self.is_amend_waiting(order.key):
+        if order.state.is_open and self.is_amend_waiting(order.key):
             report = msgspec.structs.replace(report, is_busy=True)
         return report
 
