@@ -187,9 +187,10 @@ class OrderPath:
                 (REPORT_RECORD_BYTES, REPORT_SLOTS),
             )
         )
-        self.commands_in, self.account_in, self.reports_in = (
-            MarkedPublisher(memory, [(0, self.eventfd)]) for memory in (command, account, report)
+        self.commands_in, self.reports_in = (
+            MarkedPublisher(memory, [(0, self.eventfd)]) for memory in (command, report)
         )
+        self.account_in = Publisher(account, [(0, self.eventfd)])  # for the lane, which takes no other kind
         self.commands_out, self.account_out, self.reports_out = (
             GatedSubscriber(memory, is_sized=True) for memory in (command, account, report)
         )
