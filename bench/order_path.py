@@ -200,9 +200,10 @@ class OrderPath:
                 (REPORT_RECORD_BYTES, REPORT_SLOTS),
             )
         )
-        self.commands_in, self.account_in, self.reports_in = (
-            MarkedPublisher(memory, [(0, self.eventfd)]) for memory in (command, account, report)
+        self.commands_in, self.reports_in = (
+            MarkedPublisher(memory, [(0, self.eventfd)]) for memory in (command, report)
         )
+        self.account_in = Publisher(account, [(0, self.eventfd)])  # for the lane, which takes no other kind
         self.commands_out, self.account_out, self.reports_out = (
             GatedSubscriber(memory, is_sized=True) for memory in (command, account, report)
         )
@@ -271,7 +272,8 @@ class OrderPath:
 
     def execute(self, frame: bytes) -> None:
         """A frame on the private feed's connection, to the account ring."""
-        self.feed.on_events(self.feed_session.receive(frame, self.clock.mono_ns()))
+        if events := self.feed.receive(frame, self.clock.mono_ns()):
+            self.feed.on_events(events)
         self.feed.on_burst_end()
 
     def news(self) -> list[News]:

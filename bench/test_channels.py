@@ -134,7 +134,8 @@ class AccountPath:
         for start in range(0, len(frames), BURST):
             received_at = SystemClock().mono_ns()
             for frame in frames[start : start + BURST]:
-                self.feed.on_events(self.session.receive(frame, received_at))
+                if events := self.feed.receive(frame, received_at):
+                    self.feed.on_events(events)
             self.feed.on_burst_end()
 
     def drain(self) -> None:

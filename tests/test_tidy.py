@@ -43,8 +43,8 @@ MAY_SLEEP = {
 MAY_REACH_INTO = {
     "ring/children.py": {"_words", "_copy", "_copy_slots", "_pack"},  # deaths between two stores of a process
     "simulate/feeds.py": {"_publish", "_board"},  # deaths between two stores
-    # Deaths of a process with its files.
-    "simulate/orders.py": {"_fd", "_lock_fd", "_queue_of", "_end_orders"},
+    # Deaths of a process with its files, and between two stores.
+    "simulate/orders.py": {"_fd", "_lock_fd", "_queue_of", "_end_orders", "_publisher"},
     "simulate/engine_run.py": {"_feeds"},  # what a strategy's death leaves behind
     "simulate/judge.py": {"_due", "_attempts"},  # is every queue bounded?
     "simulate/kernel.py": {"_set_running_loop"},  # asyncio's, for a loop in virtual time

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 # cython: freethreading_compatible=False
-"""The market side's hot paths, compiled: rings and boards with real atomics, books on flat arrays, and the lane
-from a frame's bytes to its record. Every class here has a portable twin of the same name, interface and memory
+"""The market side's hot paths, compiled: rings and boards with real atomics, books on flat arrays, and the lanes
+from a frame's bytes to its records. Every class here has a portable twin of the same name, interface and memory
 format, which is where its contract is written: engine/ring, engine/market/book.py, engine/kraken/public.
 
 How the order of stores is kept, on any machine (engine/ring/layout.py has the argument): a stamp is cleared before a
@@ -86,6 +86,14 @@ cdef extern from "frame_taker.h":
         int (*take)(void* lane, const char* frame, size_t size, int64_t received_at) except -1
         int (*settle)(void* lane) except -1
         void* lane
+
+cdef extern from "execution_rows.h" nogil:
+    enum: ROWS_MAX, ROW_FIELDS
+    ctypedef struct RowKey:
+        char* name
+    RowKey* row_keys
+    int rows_scan(const char* frame, size_t size, int64_t received_at, char* records, size_t room, size_t* sizes,
+                  int64_t* sequence)
 
 cdef extern from *:
     """
@@ -1713,6 +1721,74 @@ cdef inline bint apply_update(Book book, BookUpdate* update) noexcept:
             )
         side_settle(&book.bid_side, changed_from)
     return True
+
+
+cdef class AccountLane:
+    """See engine.private_feed.lane: updates of executions from their bytes to their records."""
+
+    cdef Publisher publisher
+    cdef object session_receive, accept, held_back
+    cdef char* records
+    cdef size_t room
+    cdef FrameTaker frame_taker
+    cdef readonly uint64_t rows
+
+    def __init__(self, Publisher publisher not None, receive, accept, held_back not None, *, fields):
+        find_ring_names()
+        if [row_keys[k].name.decode() for k in range(ROW_FIELDS)] != fields:
+            raise MisuseError("records of executions have other fields than the lane was built for")
+        if not publisher.is_gated:
+            raise MisuseError("the account ring is a gated one")
+        self.publisher, self.room = publisher, publisher.room
+        self.session_receive, self.accept, self.held_back = receive, accept, held_back
+        self.records = <char*>PyMem_Malloc(ROWS_MAX * self.room)
+        if self.records == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_Free(self.records)
+
+    def receive(self, bytes frame not None, received_at):
+        """Take a frame, or have the session take it; the events that are to be told."""
+        if self.take(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), received_at):
+            return ()
+        return self.session_receive(frame, received_at)
+
+    def taker(self):
+        """For the compiled listener: how to give this lane a frame that is still in the socket's buffer."""
+        self.frame_taker.take = take_execution
+        self.frame_taker.settle = settle_account
+        self.frame_taker.lane = <void*>self
+        return PyCapsule_New(&self.frame_taker, FRAME_TAKER, NULL)
+
+    cdef bint take(self, const char* frame, size_t size, int64_t received_at) except -1:
+        """Publish the rows of a plain update that is the next in order, and wake the router; False: it is not that,
+        and nothing has happened."""
+        cdef size_t[ROWS_MAX] sizes
+        cdef int64_t sequence
+        cdef int count, k
+        count = rows_scan(frame, size, received_at, self.records, self.room, sizes, &sequence)
+        if count == 0 or self.held_back:
+            return False
+        if self.publisher.cursor + count > self.publisher.free_upto:
+            self.publisher.has_room()
+            if self.publisher.cursor + count > self.publisher.free_upto:
+                return False
+        if not self.accept(sequence, PyBytes_FromStringAndSize(frame, size), received_at):
+            return False
+        for k in range(count):
+            self.publisher.put(self.records + k * self.room, sizes[k])
+        self.publisher.flush()
+        self.rows += count
+        return True
+
+
+cdef int take_execution(void* lane, const char* frame, size_t size, int64_t received_at) except -1:
+    return (<AccountLane>lane).take(frame, size, received_at)
+
+
+cdef int settle_account(void* lane) except -1:
+    return 1  # the router was told of each frame
 
 
 def scanned(bytes frame not None):

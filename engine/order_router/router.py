@@ -50,6 +50,7 @@ class OrderRouter:
             for fact in self._account_records.read_all(facts):
                 self.look_at_clock()
                 core.take_fact(fact)
+            core.end_facts()
             if more := self._account_records.unreadable - unreadable:
                 self.look_at_clock()
                 core.on_unreadable(more, of_account=True)

@@ -189,6 +189,10 @@ class Blotter:
 
     def order_of(self, told: ExecutionFact | OrderLookup) -> TrackedOrder | None:
         """The order that a report or lookup is about, or None. Nothing else decides this."""
+        # Hot: after its first report an order is known by Kraken's id, which is enough.
+        key = self._key_of_order_id.get(told.order_id)
+        if key is not None and (known := self.open.get(key)) is not None and known.order_id:
+            return known
         order = self.find(told.order_id, told.cl_ord_id, told.own_userref)
         if order is None or order.order_id or told.cl_ord_id == order.key:
             return order
@@ -374,10 +378,12 @@ class Blotter:
             return self._odd(f"a fill of {qty} at {price}", order.key)
         if not _allows(order.state, E.FILL):
             return self._odd(f"a fill while {order.state.name}", order.key)
-        if add(order.filled_in_all, qty) > order.order_qty and order.intent.cash_qty is None:
+        if order.intent.cash_qty is None and _exceeds(order, lots, decimals):
             # Noted as an oddity, but Kraken's report counts.
             self._odd(f"{add(order.filled_in_all, qty):f} is filled of {order.order_qty:f}", order.key)
-        change = None if base_decimals is None else _base_change(order, qty, fees, base_decimals)
+        change = None
+        if base_decimals is not None and (decimals > base_decimals or _takes_base(order, fees)):
+            change = _base_change(order, qty, fees, base_decimals)
         return (
             Filled(
                 order.key, exec_id, trade_id, QtyLots(lots), decimals, price, cost, fees, liquidity, kraken_time, at,
@@ -1099,6 +1105,19 @@ def _adopted_order(record: Adopted) -> TrackedOrder:
         base_decimals=record.base_decimals,
         parent=record.parent,
     )
+
+
+def _exceeds(order: TrackedOrder, lots: int, decimals: int) -> bool:
+    """True if more would be filled of an order than its quantity."""
+    if decimals == order.qty_decimals:
+        return order.filled + order.filled_before + lots > order.qty
+    return add(order.filled_in_all, units_decimal(lots, decimals)) > order.order_qty
+
+
+def _takes_base(order: TrackedOrder, fees: tuple[Fee, ...]) -> bool:
+    """True if a fee was taken in the base currency."""
+    base = order.symbol.partition("/")[0]
+    return any(fee.asset == base for fee in fees)
 
 
 def _base_change(order: TrackedOrder, qty: Decimal, fees: tuple[Fee, ...], decimals: int) -> Decimal | None:

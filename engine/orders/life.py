@@ -56,6 +56,9 @@ class OrderState(Enum):
     def __str__(self) -> str:
         return str(self.value)
 
+    # Hot: looked up in tables at every step; Enum's own hash is a Python function.
+    __hash__ = object.__hash__
+
 
 class OrderEvent(Enum):
     """What can happen to an order."""
@@ -77,6 +80,8 @@ class OrderEvent(Enum):
     FILL_LAST = "fill_last"
     CANCEL = "cancel"
     EXPIRE = "expire"
+
+    __hash__ = object.__hash__
 
 
 class IllegalTransition(EngineError):

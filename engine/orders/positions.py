@@ -275,5 +275,8 @@ def fee_in_quote(symbol: str, fees: tuple[tuple[str, Decimal], ...], price: Deci
 
 def fee_in_base(symbol: str, fees: tuple[tuple[str, Decimal], ...]) -> Decimal:
     """The part of a fill's fees that was taken in its base currency."""
-    base = symbol.partition("/")[0]
-    return total_of(amount for asset, amount in fees if asset == base)
+    base, total = symbol.partition("/")[0], ZERO
+    for asset, amount in fees:
+        if asset == base:
+            total = add(total, amount)
+    return total

@@ -2,7 +2,8 @@
 the order router.
 
 frames ─► PrivateSession ─► on_events() ─► facts ─► account ring (gated: the router misses none)
-                            on_burst_end() ──────► its doorbell
+   │                        on_burst_end() ──────► its doorbell, which executions ring at once
+   └────► lane: plain rows of executions ────────►
 
 Every connection begins with a fresh token from the router. While the router is away the
 ring fills up: what does not fit is held back here, and when that is full too, the
@@ -29,6 +30,7 @@ from engine.net.traffic import TRAFFIC_COUNTERS, Traffic, traffic_counts
 from engine.orders.refusal import ErrorKind
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.venue_facts import AccountFact, BalanceFact, ExecutionFact, FeedAlive, FeedLost, SnapshotEnded
+from engine.private_feed.lane import lane_of
 from engine.ring import Publisher
 from engine.telemetry import CounterGroup, Counters, Heartbeat
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs
@@ -106,6 +108,10 @@ class PrivateFeed:
         self.traffic: Traffic | None = None
         # Facts that found the ring full, oldest first.
         self._held_back: deque[bytes] = deque()
+        # What takes the frames: the lane, past messages and facts where it can, or the
+        # session.
+        self.lane = lane_of(session, publisher, self._held_back)
+        self.receive = session.receive if self.lane is None else self.lane.receive
         self._held_back_count = 0
         self._tokens = 0
         self._asking: asyncio.Task[None] | None = None
@@ -125,6 +131,7 @@ class PrivateFeed:
 
     def on_events(self, events: Sequence[PrivateEvent]) -> None:
         """Publish facts; log everything else."""
+        told = self._executions
         for event in events:
             match event:
                 case ExecutionFact():
@@ -158,6 +165,8 @@ class PrivateFeed:
                     log.warning(f"{kind} frame", detail=detail, frame=frame.decode(errors="replace"))
                 case _:
                     self._publish(event)
+        if self._executions > told:
+            self._publisher.flush()  # the router takes them while the rest of the burst is read
 
     def on_burst_end(self) -> None:
         """Ring the router's doorbell."""
@@ -264,7 +273,8 @@ class PrivateFeed:
 
     def _count(self, now: MonoNs) -> None:
         self._heartbeat.beat(now)
-        self._own_counters.write((self._executions, self._balances, self._refused, self._held_back_count, self._tokens))
+        executions = self._executions + (0 if self.lane is None else self.lane.rows)
+        self._own_counters.write((executions, self._balances, self._refused, self._held_back_count, self._tokens))
         self._session_counters.write(_session_counts(self._session))
         if self.traffic is not None:
             self._traffic_counters.write(traffic_counts(self.traffic))

@@ -47,6 +47,8 @@ async def run_private_feed(launch: PrivateFeedLaunch, _: socket.socket, tell: Te
         session,
         on_events=feed.on_events,
         on_burst_end=feed.on_burst_end,
+        receive=feed.receive,
+        lane=feed.lane,
         clock=clock,
         resolver=make_resolver(launch.connection),
     )

@@ -9,6 +9,7 @@
 #include "book_side.h"
 #include "book_update.h"
 #include "crc32.h"
+#include "execution_rows.h"
 #include "order_text.h"
 #include "plain_check.h"
 #include "shared_words.h"
@@ -34,7 +35,7 @@ static void require(int truth, const char *what) {
 }
 
 static BookSide sides[2];
-static long accepted, refused;
+static long accepted, refused, executions;
 
 static void check_side(const BookSide *side) {
     require(side->count <= side->depth, "more levels than the depth");
@@ -55,11 +56,24 @@ static void apply(BookSide *side, const UpdateLevel *levels, int32_t count) {
     check_side(side);
 }
 
+/* Rows of executions, into records whose room is sometimes too small, each in a buffer that ends where it ends. */
+static void take_rows(const char *frame, size_t size) {
+    size_t room = chance(4) ? 2040 : 4 + chance(700), sizes[ROWS_MAX];
+    char *records = malloc(ROWS_MAX * room);
+    int64_t sequence;
+    require(records != NULL, "no memory");
+    int rows = rows_scan(frame, size, 1 + (int64_t)chance(INT64_MAX), records, room, sizes, &sequence);
+    for (int k = 0; k < rows; k++) require(sizes[k] <= room, "a record is too long");
+    executions += rows;
+    free(records);
+}
+
 static void take(const char *frame, size_t size) {
     BookUpdate update;
     char *exact = malloc(size ? size : 1);
     require(exact != NULL, "no memory");
     memcpy(exact, frame, size);
+    take_rows(exact, size);
     if (update_scan(exact, size, &update)) {
         accepted++;
         if (update_to_pair(&update, (uint32_t)chance(19), (uint32_t)chance(19))) {
@@ -221,6 +235,8 @@ int main(int count, char **paths) {
     side_free(&sides[0]);
     side_free(&sides[1]);
     require(count == 1 || (accepted > 1000 && refused > 1000), "the frames were not worth the run");
-    printf("sanitize: %ld frames accepted, %ld refused, nothing found\n", accepted, refused);
+    require(count == 1 || executions > 30, "no rows of executions were worth the run");
+    printf("sanitize: %ld frames and %ld rows of executions accepted, %ld refused, nothing found\n", accepted, executions,
+           refused);
     return 0;
 }

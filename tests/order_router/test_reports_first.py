@@ -15,9 +15,11 @@ class Watch:
     def __init__(self) -> None:
         self.rig: Any = None
         self.woken_at: list[int] = []
+        self.told_at: list[int] = []  # reports in the ring by then
 
     def put(self, order: Any, fill: Any = None) -> bool:
         self.woken_at.append(self.rig.woken_for)
+        self.told_at.append(self.rig.readers[STRATEGY].lag)
         return True
 
 
@@ -71,3 +73,27 @@ def test_the_rest_of_a_burst_waits_for_its_end() -> None:
 
     assert watch.woken_at == [told + 1] * 3
     assert rig.woken_for == told + 3
+
+
+def test_what_can_wait_waits_until_all_executions_of_a_turn_are_told() -> None:
+    """An order's beginning, its fill and its end often come at once: the fill is what matters."""
+    watch = Watch()
+    rig = watch.rig = WatchedRig(history=watch)
+    rig.core.begin()
+    rig.connect()
+    rig.snapshot()
+    rig.told()
+    rig.watch()
+    rig.command(Submit(STRATEGY, KEY, limit(price="95", qty="0.01"), rig.clock.mono_ns(), 0))
+    rig.told()
+    watch.told_at.clear()
+    rig.fact(
+        fact("new", order_id="O1", cl_ord_id=KEY),
+        trade("T1", qty="0.01", order_id="O1", cl_ord_id=KEY),
+        fact("filled", order_id="O1", cl_ord_id=KEY, cum_qty="0.01"),
+    )
+
+    assert watch.told_at == [len(["new", "position", "order", "fill", "filled"])] * 3
+    assert rig.core.records.counts["filled"] == rig.core.records.counts["fills"] == 1
+    assert rig.core.records.sent_at(KEY) is None
+    rig.core.quick_check.check(rig.core.blotter.open.values())

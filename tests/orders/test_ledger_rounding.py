@@ -244,3 +244,23 @@ def test_what_can_be_sold_is_never_more_than_was_credited(lots: list[int]) -> No
     assert account.position.qty == balance
     assert PENGU.round_qty(account.position.qty, "down") == balance
     assert all(PENGU.round_qty(D(each).scaleb(-5), "down") <= at_precision(D(each).scaleb(-5), 4) for each in lots)
+
+
+@given(
+    st.integers(1, 10**10), st.integers(0, 8), st.sampled_from(["buy", "sell"]),
+    st.lists(st.tuples(st.sampled_from(["PENGU", "USD"]), st.integers(0, 10**6), st.integers(0, 8)), max_size=2),
+)  # fmt: skip
+def test_a_change_of_the_base_currency_is_noted_when_it_is_not_the_quantity_less_the_fee(
+    lots: int, decimals: int, side: str, told: list[tuple[str, int, int]]
+) -> None:
+    """However fine quantity and fees are: where nothing is rounded, nothing is noted."""
+    account = Account()
+    fees = tuple(Fee(asset, D(units).scaleb(-places)) for asset, units, places in told)
+    qty = D(lots).scaleb(-decimals)
+    account.fill(account.order(side, "1000000000"), f"{qty:f}", fees=fees)
+    fill = next(record for record in account.journal if isinstance(record, Filled))
+    signed = qty if side == "buy" else -qty
+    fee = sum((each.qty for each in fees if each.asset == "PENGU"), D(0))
+    booked = at_precision(signed, 4) - at_precision(fee, 4)
+
+    assert fill.base_change == (None if booked == signed - fee else booked)

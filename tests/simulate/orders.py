@@ -442,16 +442,20 @@ class SimPrivateFeed:
         process.begin()
         self._lives += 1
         self._began_at = world.clock.mono_ns()
-        session = PrivateSession(PrivateSettings())
+        session = self._session = PrivateSession(PrivateSettings())
         process.on_doomed.clear()
+        process.on_doomed.append(self._watch_stores)
+        publisher = Publisher(self._rings.account)
         feed = self.feed = PrivateFeed(
             session,
-            publisher=mortal(Publisher(self._rings.account), process),
+            publisher=publisher,
             counters=self._counters,
             clock=world.clock,
             ask_token=self._router.ask_token,
             chance=world.kernel.rng(f"private feed {self._lives}").random,
         )
+        feed._publisher = mortal(publisher, process)
+        self._receive = feed.receive
         feed.on_start()
         connection: SimConnection[PrivateEvent] = SimConnection(
             world.kernel,
@@ -463,6 +467,7 @@ class SimPrivateFeed:
             connect=world.venue.connect_private,
             on_events=self._on_events,
             on_burst_end=self._end_burst,
+            receive=lambda frame, received_at: self._receive(frame, received_at),
             overhearer=GapOverhearer(process),
         )
         self.connection = connection
@@ -470,6 +475,12 @@ class SimPrivateFeed:
         connection.start()
         process.after(world.kernel.beat_ns, self._work)
         self._router.wake()
+
+    def _watch_stores(self) -> None:
+        """From now on it may die between any two stores. A lane stores by itself, so the
+        session takes everything from here on.
+        """
+        self._receive = self._session.receive
 
     def nudge(self) -> None:
         """The router asks for fresh snapshots."""

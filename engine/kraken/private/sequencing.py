@@ -88,6 +88,8 @@ class Sequencer(Generic[M]):
             if sequence is not None:
                 self._remember(sequence, frame)
             return [message], None
+        if self.take_next(sequence, frame):  # the usual case
+            return [message], None
         if sequence == self.expected:
             return self._advance(sequence, message, frame), None
         if sequence < self.expected or sequence in self._held:
@@ -100,6 +102,16 @@ class Sequencer(Generic[M]):
         if not self._deadline:
             self._deadline = MonoNs(now + self._window_ns)
         return ([], None) if len(self._held) <= HELD_MAX else ([], self._gap(sequence))
+
+    def take_next(self, sequence: int, frame: bytes) -> bool:
+        """Take an update that is passed on as it comes, the next in order with none held;
+        False, and nothing has changed, for any other.
+        """
+        if sequence != self.expected or self._held:
+            return False
+        self._remember(sequence, frame)
+        self.expected = sequence + 1
+        return True
 
     def overdue(self, now: MonoNs) -> Gap | None:
         """The gap whose later messages have been held for as long as they may be; None
@@ -117,9 +129,6 @@ class Sequencer(Generic[M]):
     def _advance(self, sequence: int, message: M, frame: bytes) -> list[M]:
         self._remember(sequence, frame)
         expected = sequence + 1
-        if not self._held:  # the usual case
-            self.expected = expected
-            return [message]
         due = [message]
         while expected in self._held:
             due.append(self._held.pop(expected))

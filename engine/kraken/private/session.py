@@ -113,6 +113,7 @@ class PrivateSession:
             channel: Stream(channel, settings.reorder_window_ns)
             for channel in cast(tuple[Channel, ...], ("executions", "balances"))
         }
+        self._executions = self.streams["executions"]
         # The threshold of the account's rate counters, from the acknowledgement; None
         # before.
         self.max_rate_count: int | None = None
@@ -256,6 +257,20 @@ class PrivateSession:
         except DECODE_ERRORS as error:
             self.liveness.heard_at = received_at
             return self._malformed(error, channel, frame, received_at)
+
+    def take_next(self, sequence: int, frame: bytes, received_at: MonoNs) -> bool:
+        """Count an update of executions whose rows somebody else reads and reports: True.
+
+        False, and nothing has changed, if it is not the next in order, with none held:
+        then it must go to `receive`.
+        """
+        # Hot: instead of `receive` for most frames.
+        stream = self._executions
+        if not stream.sequencer.take_next(sequence, frame):
+            return False
+        self.liveness.heard_at = received_at
+        stream.updates += 1
+        return True
 
     def _receive_executions(self, frame: bytes, now: MonoNs) -> Sequence[PrivateEvent]:
         self.liveness.heard_at = now

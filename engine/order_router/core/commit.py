@@ -102,6 +102,9 @@ class OrderRecords:
         self._on_took = on_took
         self._unwritten: list[Record] = []
         self._is_failing = False
+        # What was reported in the burst of executions being taken, with its time.
+        self._is_burst = False
+        self._told: list[tuple[Record, Change, MonoNs]] = []
         # When open orders of this process's life left, on the monotonic clock.
         self._sent_at: dict[str, MonoNs] = {}
         # When orders ended, or were changed after their end, in this process's life; oldest
@@ -203,15 +206,39 @@ class OrderRecords:
         outbox = self.outboxes.get(order.strategy)
         if outbox is not None:
             self._tell(outbox, change, received_at)
-        # The strategy has it; what follows could wait.
-        if self._on_took is not None:
-            self._measure(order, record, self._on_took)
+        # The strategy has it; what follows can wait.
+        if self._is_burst:
+            self._told.append((record, change, self._now.mono))
+        else:
+            self._measure(record, change, self._now.mono)
+            self._follow(record, change, self._now.mono)
+        return change
+
+    def begin_burst(self) -> None:
+        """Put off, until `end_burst`, what follows a report: counts, history and the
+        numbers for new orders. The strategies know all of the burst sooner; nothing may be
+        decided but executions in between.
+        """
+        self._is_burst = True
+
+    def end_burst(self) -> None:
+        """Do what was put off."""
+        self._is_burst = False
+        for told in self._told:  # before the first that forgets when the order was sent
+            self._measure(*told)
+        for told in self._told:
+            self._follow(*told)
+        self._told.clear()
+
+    def _follow(self, record: Record, change: Change, at: MonoNs) -> None:
+        """What a record that was applied at `at` does beside the report."""
+        order = change.order
         if isinstance(record, Submitted):
-            self._sent_at[order.key] = self._now.mono
+            self._sent_at[order.key] = at
         elif not order.is_open:
             self._sent_at.pop(order.key, None)
         if not order.is_open:
-            self._ended_at[order.key] = self._now.mono
+            self._ended_at[order.key] = at
             if len(self._ended_at) > ENDED_KEPT:
                 del self._ended_at[next(iter(self._ended_at))]
         self._on_change(order, change.fill is not None)
@@ -225,7 +252,6 @@ class OrderRecords:
         self._balances_changed.update((base, quote))
         if self._history is not None:
             self._history.put(order, change.fill)
-        return change
 
     def _tell(self, outbox: ReportOutbox, change: Change, received_at: int) -> None:
         order = change.order
@@ -237,7 +263,9 @@ class OrderRecords:
             outbox.send(_fill_report(order, change.fill, MonoNs(received_at)))
         outbox.flush_first()
 
-    def _measure(self, order: TrackedOrder, record: Record, on_took: Callable[[str, int], None]) -> None:
+    def _measure(self, record: Record, change: Change, at: MonoNs) -> None:
+        if self._on_took is None:
+            return
         match record:
             case Acknowledged():
                 step = "acknowledged"
@@ -245,8 +273,9 @@ class OrderRecords:
                 step = "filled"
             case _:
                 return
+        order = change.order
         if (sent_at := self._sent_at.get(order.key)) is not None:
-            on_took(f"{step}_by_{order.route}", self._now.mono - sent_at)
+            self._on_took(f"{step}_by_{order.route}", at - sent_at)
 
     def sent_at(self, key: str) -> MonoNs | None:
         """When an open order was sent; None when that was in an earlier life of the router,
@@ -332,7 +361,7 @@ class OrderRecords:
 
     def _report_of(self, order: TrackedOrder) -> OrderReport:
         report = order_report(order)
-        if order.is_open and self.is_amend_waiting(order.key):
+        if order.state.is_open and self.is_amend_waiting(order.key):
             report = msgspec.structs.replace(report, is_busy=True)
         return report
 

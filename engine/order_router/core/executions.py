@@ -167,15 +167,16 @@ class AccountFacts:
     def _take_execution(self, fact: ExecutionFact) -> None:
         if self._listed is not None and fact.is_snapshot and fact.exec_type != "trade":
             self._listed.add(fact.order_id)
+        order = self._blotter.order_of(fact)
+        was_unknown = order is not None and order.state is OrderState.UNKNOWN
+        records = self._blotter.on_execution(fact, self._boards.pair, self._now.wall, order)
+        self._records.commit(records, received_at=fact.received_at)
+        # The strategy has it; what follows can wait.
         if fact.rate_count is not None and fact.symbol is not None:
             is_idle = not self._websocket.session.is_waiting
             self._rates.of(fact.symbol).correct(fact.rate_count, self._now.mono, is_idle=is_idle)
-        order = self._blotter.order_of(fact)
-        was_unknown = order is not None and order.state is OrderState.UNKNOWN
         if not fact.is_snapshot:
             self._kraken.told(fact.timestamp, fact.received_at)
-        records = self._blotter.on_execution(fact, self._boards.pair, self._now.wall, order)
-        self._records.commit(records, received_at=fact.received_at)
         if was_unknown and order is not None:
             self._note_resolved(order.key)
         if order is not None and fact.exec_type == "trade" and not order.remaining and order.key in self._blotter.open:

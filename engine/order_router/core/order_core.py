@@ -56,7 +56,7 @@ from engine.orders.rings.commands import Amend, Cancel, CancelAll, Command, Stra
 from engine.orders.rings.reports import REASON_CHARS_MAX, Position, Report, TradingStatus
 from engine.orders.risk import DailyLoss, Risk, TradingMode
 from engine.orders.tracked_order import TrackedOrder
-from engine.orders.venue_facts import AccountFact, SnapshotEnded
+from engine.orders.venue_facts import AccountFact, ExecutionFact, SnapshotEnded
 from engine.secret import Secret
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
@@ -262,11 +262,19 @@ class OrderCore:
                 self._end_strategy(strategy, reason)
 
     def take_fact(self, fact: AccountFact) -> None:
-        """Take one record of the account ring."""
-        self.holdings.saw(fact)
+        """Take one record of the account ring; call `end_facts` behind the last."""
+        if isinstance(fact, ExecutionFact):
+            self.records.begin_burst()
+        else:
+            self.records.end_burst()
         self.account.take(fact)
+        self.holdings.saw(fact)
         if isinstance(fact, SnapshotEnded):
             self.holdings.look()
+
+    def end_facts(self) -> None:
+        """Do what could wait until all strategies know what these facts mean for them."""
+        self.records.end_burst()
 
     def on_unreadable(self, records: int, *, of_account: bool) -> None:
         """Note that `records` records of a ring could not be decoded and were skipped.

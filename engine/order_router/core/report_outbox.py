@@ -68,7 +68,7 @@ class ReportOutbox:
     def send(self, report: Report) -> None:
         """Publish a report, or hold it back until the ring has room."""
         self.sent += 1
-        if not self.is_behind and self._publish(report):
+        if not self._held_back and not self._lost and self._publish(report):
             return
         self.held_back += 1
         self._held_back.append(report)
