@@ -68,7 +68,11 @@ def test_a_strategy_without_on_balance_reads_what_the_account_holds_and_another_
             assert reader.context.balance("USD") == usd
             assert reader.context.balance("DOGE") == Balance("DOGE")
 
-            (router,) = (child for child in psutil.Process().children() if "order_router" in " ".join(child.cmdline()))
+            (router,) = (
+                child
+                for child in psutil.Process().children(recursive=True)
+                if "order_router" in " ".join(child.cmdline())
+            )
             router.kill()
             await until(lambda: not engine.trading.is_open, "the router's death is noticed")
             assert reader.context.balance("USD") == usd

@@ -106,8 +106,13 @@ def quiet_session(*symbols, **settings):
     return new_session(*symbols, trades=False, tickers=False, candle_interval_min=None, **settings)
 
 
+NO_INSTRUMENTS = b'{"channel":"instrument","type":"snapshot","data":{"assets":[],"pairs":[]}}'
+
+
 def acks(request, **changed):
-    """Kraken's answers to one request of ours: one a symbol, keys in alphabetical order."""
+    """Kraken's answers to one request of ours: one a symbol, keys in alphabetical order; of the instrument channel with
+    its snapshot, of no pair.
+    """
     asked = json.loads(request)
     params = asked["params"]
     answers = []
@@ -118,6 +123,8 @@ def acks(request, **changed):
         answer = {"method": asked["method"], "req_id": asked["req_id"], "result": dict(sorted(result.items()))}
         answer |= {"success": True, "time_in": "2026-11-21T08:00:00.000000Z", "time_out": "2026-11-21T08:00:00.000050Z"}
         answers.append(json.dumps(answer | changed, separators=(",", ":")).encode())
+    if (asked["method"], params["channel"]) == ("subscribe", "instrument"):
+        answers.append(NO_INSTRUMENTS)
     return answers
 
 

@@ -220,6 +220,8 @@ class Boards:
         self.marks: dict[str, Decimal] = {}
         # The best prices of every pair, and whether books are live.
         self.bid, self.ask, self.is_live = 100, 101, True
+        # False: books are told, and Kraken has not said yet what orders there may be.
+        self.has_rules = True
 
     def follows_book(self, symbol: str) -> bool:
         return symbol in self.pairs
@@ -228,7 +230,7 @@ class Boards:
         return Place(self, symbol) if symbol in self.pairs else None
 
     def pair(self, symbol: str) -> Pair | None:
-        return self.pairs.get(symbol)
+        return self.pairs.get(symbol) if self.has_rules else None
 
     def top(self, symbol: str) -> TopOfBook | None:
         pair = self.pairs.get(symbol)

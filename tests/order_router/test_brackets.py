@@ -169,7 +169,7 @@ def test_a_sold_bracket_is_the_mirror():
     assert not world.brackets
 
 
-@pytest.mark.parametrize("what", ["stale", "halted", "degraded", "stopping"])
+@pytest.mark.parametrize("what", ["stale", "halted", "degraded", "stopping", "no rules"])
 def test_the_target_waits_where_it_cannot_be_had_for_sure(what):
     """The stop stays where it is."""
     world = entered()
@@ -184,6 +184,8 @@ def test_the_target_waits_where_it_cannot_be_had_for_sure(what):
             assert world.rig.core.gate.report.mode == "DEGRADED"
         case "stopping":
             world.do(lambda: world.rig.core.shut("the engine is stopping"))
+        case "no rules":  # of the pair: no exit could be written
+            world.rig.boards.has_rules = False
     world.move(TARGET)
 
     assert world.open_exits() == STOPPED

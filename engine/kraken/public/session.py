@@ -60,6 +60,8 @@ PROOF_PATIENCE_NS = 2 * NS_PER_S
 PAIRS_TOLD_MAX: Final = 32  # of the instrument channel's snapshot at a time: some 0.2 ms with their publication
 CLOSED_RETRY_NS = 60 * NS_PER_S  # after a missing snapshot while Kraken takes no orders
 
+# A subscription of these succeeds with its snapshot, and is overdue until then.
+WITH_SNAPSHOT: Final = frozenset(("book", "instrument"))
 PASSING: Final = frozenset({ErrorKind.SERVICE, ErrorKind.MARKET_MODE, ErrorKind.TRANSPORT})
 """Errors of Kraken's own that pass: the subscription is requested again after its deadline.
 """
@@ -137,8 +139,9 @@ class PublicSession:
         # Hot: bound once.
         self.note_counted = self._counted.add
         self._feed_of = self.feeds.get  # hot: bound once
+        self._instruments = Subscription("instrument", None)
         self._subscriptions = Subscriptions(
-            [Subscription("instrument", None)],
+            [self._instruments],
             requests_per_s=settings.requests_per_s,
             requests_burst=settings.requests_burst,
             symbols_per_request=settings.symbols_per_request,
@@ -689,6 +692,7 @@ class PublicSession:
         pairs = instruments.pairs
         if kind == "snapshot":
             self._listed.clear()
+            self._instruments.deadline = MonoNs(0)
         self._listed |= {pair.symbol: pair for pair in pairs}
         events: list[Event] = [*self._count_unreadable(unreadable, frame, received_at)]
         if kind == "snapshot":
@@ -855,10 +859,9 @@ class PublicSession:
             self._end(feed)
             return self._change_state(feed, FeedState.STALE, "unsubscribed; waiting for a snapshot")
         subscription.phase = Phase.CONFIRMED
-        if feed is None:
+        if subscription.channel not in WITH_SNAPSHOT:
             subscription.deadline = MonoNs(0)
-        else:
-            # The deadline stays: the subscription of a book succeeds with its snapshot.
+        if feed is not None:
             depth = reply.result.depth if reply.result else None
             feed.depth = depth if depth in BOOK_DEPTHS else feed.depth
         return NO_EVENTS
@@ -883,7 +886,8 @@ class PublicSession:
         if kind is ErrorKind.SUBSCRIBED:
             self._note_confirmed(subscription)
             subscription.phase = Phase.CONFIRMED
-            subscription.deadline = MonoNs(0)
+            if subscription.channel not in WITH_SNAPSHOT:
+                subscription.deadline = MonoNs(0)
             return NO_EVENTS
         subscription.phase = Phase.REFUSED
         subscription.deadline = MonoNs(0)
@@ -933,7 +937,10 @@ class PublicSession:
         for subscription in self._subscriptions.overdue(now):
             self._liveness.doubt_requests()
             if subscription.channel != "book":
-                self._subscriptions.want(subscription)
+                if subscription.phase is Phase.CONFIRMED:  # and its snapshot has not come
+                    self._subscriptions.renew(subscription)
+                else:
+                    self._subscriptions.want(subscription)
                 continue
             waited = silence_text(self.settings.subscribe_deadline_ns)
             feed = self.feeds[subscription.symbol or ""]

@@ -203,6 +203,8 @@ class Brackets:
         """True if the book has reached the target and it may be tried now."""
         if not self._gate.is_plainly_open(bracket.symbol) or self._risk.mode is TradingMode.HALTED:
             return False
+        if self._boards.pair(bracket.symbol) is None:
+            return False  # no exit can be written; what protects stays
         top = self._boards.top(bracket.symbol)
         if top is None or not _is_fresh(top, self._risk) or not _is_reached(bracket, top):
             return False

@@ -356,11 +356,33 @@ def test_already_subscribed_is_good_news_elsewhere():
     session = new_session("BTC/USD", trades=False, candle_interval_min=None)
     for request in session.to_send():
         is_ticker = b'"ticker"' in request
-        session.receive(error(request, "Already subscribed", "BTC/USD") if is_ticker else acks(request)[0], T0)
+        for answer in [error(request, "Already subscribed", "BTC/USD")] if is_ticker else acks(request):
+            session.receive(answer, T0)
     session.receive(Tape().snapshot(), T0)
     poll(session, T0, T0 + 40 * S)
 
     assert [request["method"] for request in sent(session)] == ["ping"]
+
+
+@pytest.mark.parametrize("answer", ["acknowledged", "subscribed already"])
+def test_instruments_whose_snapshot_does_not_come_are_asked_for_anew(answer):
+    """Else no pair's rules would be known on this connection: no order could be written, and no bracket closed."""
+    session = quiet_session()
+    for request in session.to_send():
+        of_instruments = b'"instrument"' in request
+        for ack in acks(request)[: 1 if of_instruments else None]:
+            session.receive(error(request, "Already subscribed") if of_instruments and "already" in answer else ack, T0)
+    session.receive(Tape().snapshot(), T0)
+    poll(session, T0, T0 + 10 * S)
+    again = [request for request in session.to_send() if b'"ping"' not in request]
+    for request in again:
+        for ack in acks(request):
+            session.receive(ack, T0 + 10 * S)
+    poll(session, T0 + 10 * S, T0 + 14 * S)
+    asked = [(ask["method"], ask["params"]["channel"]) for ask in map(json.loads, again)]
+
+    assert asked == [("unsubscribe", "instrument"), ("subscribe", "instrument")]
+    assert [request for request in session.to_send() if b'"instrument"' in request] == []
 
 
 # --- too fast
