@@ -972,7 +972,7 @@ cdef class BookCalls:
 
     cdef object host, on_book, call, take_rare, tick_of, mono_ns, latency_ns, forked_words
     cdef list symbols
-    cdef dict books
+    cdef dict books, states
     cdef bytearray followed  # by pair index: its channels
     cdef uint8_t channels_of[256]  # by kind; EVERY for one that is always taken
     cdef Py_ssize_t pair_count
@@ -987,10 +987,11 @@ cdef class BookCalls:
     cdef readonly bint is_old
     cdef readonly bint is_lapped
 
-    def __init__(self, host, *, Py_ssize_t pairs_max, channels_of, books, on_book, call, take_rare, tick_of, words,
+    def __init__(self, host, *, Py_ssize_t pairs_max, channels_of, books, states, on_book, call, take_rare, tick_of, words,
                  number, latency, latency_ns, mono_ns, slow_ns, records_max):
         self.host, self.on_book, self.call, self.take_rare, self.tick_of = host, on_book, call, take_rare, tick_of
         self.symbols, self.books, self.followed = [""] * pairs_max, books, bytearray(pairs_max)
+        self.states = states
         for kind in range(256):
             self.channels_of[kind] = channels_of.get(kind, EVERY)
         self.pair_count = pairs_max
@@ -1108,6 +1109,8 @@ cdef class BookCalls:
         symbol = self.symbols[header.pair_index]
         if may_repeat:
             seen = self.books[symbol]
+            if self.states[symbol] != LIVE:
+                return False
             if seen is not None and (header.received_at, header.number) <= (seen.received_at, seen.update_number):
                 return False
         book = BookTop.__new__(BookTop)

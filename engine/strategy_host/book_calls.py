@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from engine.native import CORE
 from engine.processes.callback_words import CallbackWords
-from engine.records import BookTop, Kind, pair_index_of, received_at_of
+from engine.records import BookTop, FeedState, Kind, pair_index_of, received_at_of
 from engine.ring import Subscriber
 from engine.telemetry import Histogram
 from engine.topology import Channel
@@ -61,6 +61,7 @@ class BookCalls:
         pairs_max: int,
         channels_of: Mapping[int, Channel],
         books: dict[str, BookTop | None],
+        states: dict[str, FeedState],
         on_book: Callable[..., Any] | None,
         call: Callable[[Callable[..., Any], int, object, int], None],
         take_rare: Callable[[bytes], None],
@@ -75,7 +76,7 @@ class BookCalls:
     ) -> None:
         """`pairs_max`: pair indices are below it; none is followed yet. `channels_of`: by
         kind of record, the channels of which one must be followed for it; a kind that is
-        not there is always taken. `books` are the context's, and `call` calls back with all
+        not there is always taken. `books` and `states` are the context's, and `call` calls back with all
         that is to be measured and counted.
 
         The other arguments are for the compiled twin, which measures and counts by itself:
@@ -89,6 +90,7 @@ class BookCalls:
         self._channels_of = channels_of
         self._taken: set[int] = set()
         self._books = books
+        self._states = states
         self._on_book = on_book
         self._call = call
         self._take_rare = take_rare
@@ -153,7 +155,8 @@ class BookCalls:
         Ends early when the host's batch ends, and before the first record when that was
         received earlier than `not_before` (`is_old`) or has been overwritten (`is_lapped`).
         Up to the sequence `repeats_upto` a book is told only if it is newer than the one
-        that the strategy has.
+        that the strategy has, and the pair is live: what was told of its state may be newer
+        than the book.
         """
         taken = 0
         self.is_old = self.is_lapped = False
@@ -199,7 +202,7 @@ class BookCalls:
             return
         symbol = self._symbols[pair_index]
         book = BookTop(symbol, record)
-        if may_repeat and not is_newer(book, self._books[symbol]):
+        if may_repeat and not (self._states[symbol] is FeedState.LIVE and is_newer(book, self._books[symbol])):
             return
         self._books[symbol] = book
         if self._on_book is not None:

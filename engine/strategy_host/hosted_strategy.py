@@ -402,6 +402,7 @@ class HostedStrategy:
             pairs_max=port.shard.pairs_max,
             channels_of=CHANNEL_OF if self.strategy.rest_books else CHANNEL_OF | {REST_BOOK: NO_CHANNELS},
             books=self.context.books,
+            states=self.context.states,
             on_book=self._on_book,
             call=self._call_measured,
             take_rare=partial(self._dispatch_rare, feed),

@@ -9,7 +9,7 @@ from engine import BookTop, FeedState, Strategy, Ticker, Trade
 from engine.errors import CallError
 from engine.market import Pair
 from engine.strategy_host.hosted_strategy import NO_FOLLOWING, HostedStrategy
-from tests.kraken.wire import Tape
+from tests.kraken.wire import Tape, with_wrong_checksum
 from tests.public_feed.rig import Market, drain, instrument, trade
 
 BTC, ETH, SOL = "BTC/USD", "ETH/USD", "SOL/USD"
@@ -139,6 +139,27 @@ def test_what_a_burst_has_told_and_the_board_has_not_is_not_lost(kind: str):
 
     assert story.other.context.state(SOL) is (FeedState.LIVE if kind == "live" else FeedState.STALE)
     assert story.one.context.state(SOL) is story.other.context.state(SOL)
+
+
+def test_no_book_from_before_a_doubt_follows_the_doubt_that_the_board_tells():
+    """The ring repeats what came before the board was read; the strategy was busy meanwhile."""
+    story = Story()
+    story.one.context.subscribe(SOL)
+    story.serve()
+    story.live()
+    sol = story.tapes[SOL]
+    story.other.context.subscribe(SOL)
+    story.market.take(sol.nudge())
+    story.market.take(with_wrong_checksum(sol.nudge()))
+    story.drain()
+
+    assert story.other.taken() == [("pair", SOL)]
+    assert story.other.context.book(SOL) is None
+    assert story.other.context.state(SOL) is FeedState.STALE
+    assert [what for what, *_ in story.one.taken()][-2:] == ["book", "state"]  # who followed it saw both
+    story.serve()
+    story.take(sol.snapshot())
+    assert story.other.taken() == [("state", SOL, "live", "snapshot verified"), ("book", SOL)]
 
 
 def test_a_strategy_gives_back_what_another_follows():
