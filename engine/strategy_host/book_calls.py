@@ -76,8 +76,8 @@ class BookCalls:
     ) -> None:
         """`pairs_max`: pair indices are below it; none is followed yet. `channels_of`: by
         kind of record, the channels of which one must be followed for it; a kind that is
-        not there is always taken. `books` and `states` are the context's, and `call` calls back with all
-        that is to be measured and counted.
+        not there is always taken. `books` and `states` are the context's; `call` calls back
+        with all that is to be measured and counted.
 
         The other arguments are for the compiled twin, which measures and counts by itself:
         `tick_of` is told when the frame arrived that a callback reacts to, `number` is that
