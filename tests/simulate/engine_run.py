@@ -323,7 +323,11 @@ class EngineRun:
             for index, row in enumerate(feed.table.rows):
                 if Channel.BOOK in row.channels:
                     venue.check_book_now(row.symbol, feed.observer.board_of(index))
-                elif row.symbol and feed.observer.state_of(index, row.symbol) is not FeedState.UNSUBSCRIBED:
+                # Of a name that is no pair nothing is told as of a pair.
+                elif (
+                    row.symbol in venue.truths
+                    and feed.observer.state_of(index, row.symbol) is not FeedState.UNSUBSCRIBED
+                ):
                     raise Violation("what nobody follows is unsubscribed", row.symbol)
         rows = [row for feed in self.feeds for row in feed.table.rows if row.symbol]
         venue.check_subscribed({row.symbol: row.channels for row in rows})

@@ -242,6 +242,10 @@ class Judge:
             return  # what the disk did not take is not in the journal yet
         folded = self._journal.now()
         if folded.state_hash() != core.blotter.state_hash():
+            # A record that a failing disk took, and said that it did not, is taken back by the next router.
+            self._journal = JournalFold(self._disk.folder)
+            folded = self._journal.now()
+        if folded.state_hash() != core.blotter.state_hash():
             self._kernel.accuse("journal fold = state", _difference(folded, core.blotter))
 
     # --- at rest

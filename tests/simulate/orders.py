@@ -384,8 +384,10 @@ class SimRouter:
 
     async def _end(self, *, is_orphan: bool) -> None:
         life = self.process.life
-        with suppress(Death):
+        try:
             await _end_orders(self._router, self._world.trading, is_orphan=is_orphan)
+        except Death:
+            self.process.die()
         if life == self.process.life:
             self._router.do_work()
             self.process.die()
