@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engine.processes.fork_server import Ended, Fork, Forked, receive_told, send_fork, serve
+from engine.processes.fork_server import Ended, Fork, Forked, receive_told, send_fork
 
 # Each child writes what it is into its launch, and then does as its kind says.
 PROGRAM = """
@@ -133,10 +133,3 @@ def test_its_own_end_is_told() -> None:
 
         assert receive_told(server.socket) is None
         server.socket.close()
-
-
-def test_it_has_nobody_to_serve_when_the_other_end_is_closed() -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.close()
-    with theirs:
-        assert serve(theirs) is None
