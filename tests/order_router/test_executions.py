@@ -10,11 +10,11 @@ from engine.order_router.core.executions import END_PATIENCE_NS, FEED_SILENCE_NS
 from engine.orders.intent import Amendment, Trigger
 from engine.orders.journal_records import AmendSent
 from engine.orders.life import OrderState
-from engine.orders.rings.commands import Cancel
+from engine.orders.rings.commands import Cancel, Submit
 from engine.orders.venue_facts import ExecutionFact, FeedAlive, FeedLost, OrderLookup
 from engine.units import NS_PER_S, MonoNs, QtyLots, WallNs
-from tests.order_router.rig import RouterRig
-from tests.orders.rig import AT, limit, submitted, trade
+from tests.order_router.rig import STRATEGY, RouterRig
+from tests.orders.rig import AT, fact, limit, submitted, trade
 
 
 class Account:
@@ -268,3 +268,21 @@ def test_an_amend_that_rest_alone_could_tell_of_stays_in_doubt(account: Account)
     order = records.blotter.open["one"]
 
     assert (order.pending, order.reason) == ("", f"amend in doubt: {UNSEEN.text}")
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_krakens_lower_count_is_taken_though_its_own_answer_is_still_to_come(others):
+    """The row of an order proves that its request was counted; a second request may not be yet."""
+    rig = RouterRig()
+    rig.core.begin()
+    rig.connect()
+    rig.snapshot()
+    keys = [f"quoter{number:012}" for number in range(1, 2 + others)]
+    for key in keys:
+        rig.command(Submit(STRATEGY, key, limit(price="95"), rig.clock.mono_ns(), 0))
+    counter = rig.core.rates.of(limit().symbol)
+    before = counter.level
+    rig.fact(fact("new", order_id="O1", cl_ord_id=keys[0], symbol="BTC/USD", rate_count=Decimal(0)))
+
+    assert before > 0
+    assert (counter.level == 0) is (others == 0)

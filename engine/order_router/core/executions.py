@@ -173,7 +173,7 @@ class AccountFacts:
         self._records.commit(records, received_at=fact.received_at)
         # The strategy has it; what follows can wait.
         if fact.rate_count is not None and fact.symbol is not None:
-            is_idle = not self._websocket.session.is_waiting
+            is_idle = self._has_counted_all(order)
             self._rates.of(fact.symbol).correct(fact.rate_count, self._now.mono, is_idle=is_idle)
         if not fact.is_snapshot:
             self._kraken.told(fact.timestamp, fact.received_at)
@@ -183,6 +183,16 @@ class AccountFacts:
             # Its end follows at once. If that is the last that Kraken tells for a while and
             # is lost, no number shows it.
             self._resolver.settle(order.key, MonoNs(self._now.mono + END_PATIENCE_NS))
+
+    def _has_counted_all(self, order: TrackedOrder | None) -> bool:
+        """True if Kraken's count, told with a row of this order, has all requests: none is
+        under way, but for the one that brought the order. Its answer may come later.
+        """
+        # The dead man's switch costs nothing.
+        costly = [each.purpose for each in self._websocket.session.pending if each.purpose.what != "dead_man"]
+        if not costly:
+            return True
+        return order is not None and len(costly) == 1 and (costly[0].what, costly[0].keys) == ("add", (order.key,))
 
     def _end_balances(self) -> None:
         if self._assets is not None:
