@@ -136,15 +136,15 @@ class RateCounter:
         self._decay(now)
         self.level += cost * NS_PER_S
 
-    def correct(self, count: Decimal, now: MonoNs, *, is_idle: bool) -> None:
-        """Take Kraken's own count. A lower one than ours is used only if no request is
-        under way (`is_idle`).
+    def correct(self, count: Decimal, now: MonoNs, *, has_all: bool) -> None:
+        """Take Kraken's own count. A lower one than ours is used only if it has all
+        requests that were sent (`has_all`).
         """
         if not count.is_finite() or not 0 <= count < 10_000:
             return
         self._decay(now)
         told = int((count * 100).to_integral_value(ROUND_CEILING)) * NS_PER_S
-        self.level = told if is_idle else max(self.level, told)
+        self.level = told if has_all else max(self.level, told)
 
     def exceeded(self, now: MonoNs) -> None:
         """Note that Kraken refused because of the rate: the counter is at the threshold at

@@ -39,8 +39,8 @@ class WatchedRig(RouterRig):
         publisher.flush = noted
 
 
-def test_a_change_is_told_before_it_is_put_into_the_history() -> None:
-    """The first of a burst at once, a fill with its position and its order."""
+def watched() -> tuple[WatchedRig, Watch]:
+    """A router that trades, with nothing left to tell."""
     watch = Watch()
     rig = watch.rig = WatchedRig(history=watch)
     rig.core.begin()
@@ -48,6 +48,12 @@ def test_a_change_is_told_before_it_is_put_into_the_history() -> None:
     rig.snapshot()
     rig.told()
     rig.watch()
+    return rig, watch
+
+
+def test_a_change_is_told_before_it_is_put_into_the_history() -> None:
+    """The first of a burst at once, a fill with its position and its order."""
+    rig, watch = watched()
     told = rig.readers[STRATEGY].next_sequence - 1
     rig.command(Submit(STRATEGY, KEY, limit(price="95"), rig.clock.mono_ns(), 0))
     rig.fact(fact("new", order_id="O1", cl_ord_id=KEY))
@@ -58,13 +64,7 @@ def test_a_change_is_told_before_it_is_put_into_the_history() -> None:
 
 def test_the_rest_of_a_burst_waits_for_its_end() -> None:
     """One waking more a burst, however long it is."""
-    watch = Watch()
-    rig = watch.rig = WatchedRig(history=watch)
-    rig.core.begin()
-    rig.connect()
-    rig.snapshot()
-    rig.told()
-    rig.watch()
+    rig, watch = watched()
     told = rig.readers[STRATEGY].next_sequence - 1
     for number in range(3):
         command = Submit(STRATEGY, f"{KEY[:-1]}{number}", limit(price="95"), rig.clock.mono_ns(), 0)
@@ -77,13 +77,7 @@ def test_the_rest_of_a_burst_waits_for_its_end() -> None:
 
 def test_what_can_wait_waits_until_all_executions_of_a_turn_are_told() -> None:
     """An order's beginning, its fill and its end often come at once: the fill is what matters."""
-    watch = Watch()
-    rig = watch.rig = WatchedRig(history=watch)
-    rig.core.begin()
-    rig.connect()
-    rig.snapshot()
-    rig.told()
-    rig.watch()
+    rig, watch = watched()
     rig.command(Submit(STRATEGY, KEY, limit(price="95", qty="0.01"), rig.clock.mono_ns(), 0))
     rig.told()
     watch.told_at.clear()

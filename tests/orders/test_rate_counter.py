@@ -127,14 +127,14 @@ def test_krakens_own_count_corrects_ours():
     """A higher one always (somebody else trades, too); a lower one only when nothing of ours is under way."""
     counter = RateCounter(PRO)
     counter.charge(RateCost(1000), T0)
-    counter.correct(Decimal("4"), T0, is_idle=False)
+    counter.correct(Decimal("4"), T0, has_all=False)
     assert counter.count(T0) == 10
-    counter.correct(Decimal("17.255"), T0, is_idle=False)
+    counter.correct(Decimal("17.255"), T0, has_all=False)
     assert counter.count(T0) == Decimal("17.26")
-    counter.correct(Decimal("4"), T0, is_idle=True)
+    counter.correct(Decimal("4"), T0, has_all=True)
     assert counter.count(T0) == 4
     for nonsense in ("NaN", "-1", "Infinity", "1e9"):
-        counter.correct(Decimal(nonsense), T0, is_idle=True)
+        counter.correct(Decimal(nonsense), T0, has_all=True)
 
     assert counter.count(T0) == 4
 

@@ -120,6 +120,16 @@ def assert_same(ours: Rig, theirs: Rig) -> None:
     assert ours.state() == theirs.state()
 
 
+def assert_row_is_plain(row: str) -> None:
+    """The lane takes an update of this row, and makes the record of it that the session's path makes."""
+    ours, theirs = both(slots=16)
+    for rig in (ours, theirs):
+        rig.take(SNAPSHOT, f'{{"channel":"executions","type":"update","data":[{row}],"sequence":2}}'.encode())
+
+    assert ours.rows == 1
+    assert_same(ours, theirs)
+
+
 def records_of(rig: Rig) -> list[bytes]:
     """What the router has not read yet; it has afterwards."""
     found = []
@@ -205,12 +215,7 @@ def test_a_number_keeps_its_text(digits: int, decimals: int) -> None:
     """As Decimal writes what it has read, exponent and all."""
     text = f"{Decimal(digits).scaleb(-decimals):f}"
     row = f'{{"exec_type":"filled","order_id":"OABCDE-1","timestamp":"2026-01-01T00:00:00.5Z","cum_qty":{text}}}'
-    ours, theirs = both(slots=16)
-    for rig in (ours, theirs):
-        rig.take(SNAPSHOT, f'{{"channel":"executions","type":"update","data":[{row}],"sequence":2}}'.encode())
-
-    assert ours.rows == 1
-    assert_same(ours, theirs)
+    assert_row_is_plain(row)
 
 
 @settings(max_examples=400, deadline=None)
@@ -223,12 +228,7 @@ def test_a_time_is_the_same_moment(moment, digits: int) -> None:
     fraction = f"{moment.microsecond:06d}000"[:digits]
     text = f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction}Z"
     row = f'{{"exec_type":"new","order_id":"OABCDE-1","timestamp":"{text}"}}'
-    ours, theirs = both(slots=16)
-    for rig in (ours, theirs):
-        rig.take(SNAPSHOT, f'{{"channel":"executions","type":"update","data":[{row}],"sequence":2}}'.encode())
-
-    assert ours.rows == 1
-    assert_same(ours, theirs)
+    assert_row_is_plain(row)
 
 
 HAPPENINGS = st.sampled_from(

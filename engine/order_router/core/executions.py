@@ -173,8 +173,8 @@ class AccountFacts:
         self._records.commit(records, received_at=fact.received_at)
         # The strategy has it; what follows can wait.
         if fact.rate_count is not None and fact.symbol is not None:
-            is_idle = self._has_counted_all(order)
-            self._rates.of(fact.symbol).correct(fact.rate_count, self._now.mono, is_idle=is_idle)
+            has_all = self._has_counted_all(order)
+            self._rates.of(fact.symbol).correct(fact.rate_count, self._now.mono, has_all=has_all)
         if not fact.is_snapshot:
             self._kraken.told(fact.timestamp, fact.received_at)
         if was_unknown and order is not None:
