@@ -8,8 +8,14 @@ from pathlib import Path
 
 import psutil
 
+from engine.clock import ManualClock
+from engine.config import EngineConfig
+from engine.processes.launch import News
+from engine.supervisor.actor import START_UP_NS, Actor
 from engine.supervisor.children import Child
 from engine.supervisor.fork_server import ForkServer
+from engine.topology import PRIVATE_FEED_COUNTERS
+from engine.units import MonoNs
 
 KIND = "private_feed"  # with a launch that says nothing: it ends at once, with a traceback
 
@@ -103,5 +109,38 @@ def test_nothing_of_it_is_left_behind() -> None:
         assert len(list(Path("/proc/self/fd").iterdir())) == before
         assert server.pid is not None
         assert not psutil.pid_exists(server.pid)
+
+    run(scenario)
+
+
+def test_a_fork_server_that_does_not_answer_is_killed_and_the_actor_is_asked_for_again() -> None:
+    """The same patience as for a process that shows no sign of life after its start."""
+
+    async def scenario(server: ForkServer, _: int) -> None:
+        clock, deaths, over = ManualClock(1), [], asyncio.Event()
+
+        def died(reason: str, _: MonoNs) -> None:
+            deaths.append(reason)
+            if len(deaths) == 2:
+                actor.release()
+                over.set()
+
+        actor = Actor(
+            KIND, KIND, PRIVATE_FEED_COUNTERS, fork_server=server, make_launch=lambda _: (News("", ""), ()),  # type: ignore[arg-type, return-value]
+            on_death=died, on_news=lambda _: None, settings=EngineConfig(restart_delay_min_s=0.1), clock=clock,
+        )  # fmt: skip
+        server.start()
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+        actor.start()
+        actor.kill_if_silent(MonoNs(1 + START_UP_NS), 1)
+        assert deaths == []
+        actor.kill_if_silent(MonoNs(2 + START_UP_NS), 1)
+        await over.wait()
+        await actor.stop(1.0)
+        actor.close()
+
+        assert deaths == [f"{KIND} died (its fork server ended)", f"{KIND} died (exit code 1)"]
+        assert actor.restarts == 1
 
     run(scenario)
