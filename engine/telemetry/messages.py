@@ -439,6 +439,13 @@ MESSAGES: Final = (
         "What `reason` says; close the position by hand if it cannot be.",
     ),
     M(
+        "a bracket has no exit, and its pair is not followed",
+        "The stop of a bracket ended, and the rules of the pair have not come: it was added while an earlier engine "
+        "ran, and nobody has subscribed to it since.",
+        "A stop is placed as soon as somebody follows the pair.",
+        "Subscribe to the pair, or name it in `symbols`; or close what is `open` by hand.",
+    ),
+    M(
         "a fill has no closing order at Kraken",
         "A conditional close that a fill should have made is not to be found.",
         "A bracket gets a stop of our own; of another order nothing is done.",

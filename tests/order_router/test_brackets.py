@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from engine.orders.client_order_id import EXIT_TAG
 from engine.orders.intent import Amendment, Conditional
@@ -189,6 +190,28 @@ def test_the_target_waits_where_it_cannot_be_had_for_sure(what):
     world.move(TARGET)
 
     assert world.open_exits() == STOPPED
+
+
+def test_a_bracket_whose_pair_nobody_follows_any_more_is_told_and_stopped_as_soon_as_somebody_does():
+    """A pair that was added while an earlier engine ran; its stop is gone."""
+    world = entered()
+    world.rig.boards.has_rules = False
+    world.exchange.cancel(world.exits[0].order_id)
+    with capture_logs() as lines:
+        world.run(20 * NS_PER_S)
+        assert told(lines) == []
+        world.run(60 * NS_PER_S)
+    assert [(line["symbol"], line["open"]) for line in told(lines)] == [("BTC/USD", "1.00000000")]
+    assert world.rig.core.brackets.unwritable == world.rig.core.brackets.unprotected == [ENTRY]
+    world.rig.boards.has_rules = True
+    world.run(SOON_NS)
+
+    assert world.open_exits() == STOPPED
+    assert world.rig.core.brackets.unprotected == []
+
+
+def told(lines):
+    return [line for line in lines if line["event"] == "a bracket has no exit, and its pair is not followed"]
 
 
 @pytest.mark.parametrize("what", ["halt", "end", "stop"])

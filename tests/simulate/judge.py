@@ -265,8 +265,9 @@ class Judge:
             differences = [each for each in differences if not each.startswith(TOLD_WORDS)]
         if differences:
             return "; ".join(differences[:3])
-        if core.brackets.unprotected:
-            return f"something held has no exit: {[bracket.key for bracket in core.blotter.brackets.values()]}"
+        # Of a pair that only an earlier engine followed no exit can be written; a person is told.
+        if bare := set(core.brackets.unprotected) - set(core.brackets.unwritable):
+            return f"something held has no exit: {sorted(bare)}"
         for strategy, asset in product(hosted, core.records.balances.assets()):
             told, known = strategy.context.balance(asset), core.records.balances.total(asset)
             if told is None or told.total != known:

@@ -44,6 +44,7 @@ THIN_NS: Final = 5 * NS_PER_S  # between two tries at a target where the book ho
 TRY_NS: Final = NS_PER_S  # between any two: each costs a cancel of a young order and two new ones
 RETRY_NS: Final = NS_PER_S  # after an exit that came to nothing; doubles with each
 RETRY_NS_MAX: Final = 60 * NS_PER_S
+RULES_NS: Final = 30 * NS_PER_S  # for the rules of a pair to come; then their absence is told
 SURPLUS_NS: Final = 2 * NS_PER_S  # a closing order may be told before the fill that made it
 ZERO: Final = Decimal(0)
 IN_DOUBT: Final = (OrderState.SENT, OrderState.UNKNOWN)
@@ -64,6 +65,10 @@ class _Pace(Struct):
     """Of exits, one after the other."""
     sent: str = ""
     """The exit that was sent last, unless it was canceled here."""
+    no_rules_since: MonoNs | None = None
+    """Since when an exit is wanted, and the pair's rules are not known."""
+    is_told: bool = False
+    """That they are not."""
     surplus_since: MonoNs | None = None
     """Since when more is open than is left to close."""
 
@@ -111,6 +116,14 @@ class Brackets:
             for bracket in self._blotter.brackets.values()
             if bracket.left > 0 and not self._open_exits(bracket) and not self._is_too_little(bracket, bracket.left)
         ]
+
+    @property
+    def unwritable(self) -> list[str]:
+        """Those of `unprotected` for which no exit can be written: nobody follows their
+        pair, so its rules are not known.
+        """
+        brackets = self._blotter.brackets
+        return [key for key in self.unprotected if self._boards.pair(brackets[key].symbol) is None]
 
     def end_all(self, strategy: str | None, symbol: str) -> None:
         """End the brackets of a strategy (None: of all), on one pair (empty: on all),
@@ -222,7 +235,11 @@ class Brackets:
         stop's price is passed already.
         """
         now, pair = self._now.mono, self._boards.pair(bracket.symbol)
-        if pair is None or now < pace.exit_at or self._gate.venue_status in RESTRICTED:
+        if pair is None:
+            self._note_no_rules(bracket, qty, pace)
+            return
+        pace.no_rules_since, pace.is_told = None, False
+        if now < pace.exit_at or self._gate.venue_status in RESTRICTED:
             return
         if pace.is_leaving:
             pace.target_at = MonoNs(now + TRY_NS)
@@ -257,6 +274,17 @@ class Brackets:
         if best is not None and (best <= stop if is_sell else best >= stop):
             return OrderIntent(**common, order_type="market", limit_price=None)  # type: ignore[arg-type]
         return OrderIntent(**common, order_type="stop-loss", trigger=Trigger(stop))  # type: ignore[arg-type]
+
+    def _note_no_rules(self, bracket: Bracket, qty: Decimal, pace: _Pace) -> None:
+        """Tell once that a bracket stays without an exit, when its pair's rules have had
+        their time: a pair from the run time of an earlier engine is followed by nobody.
+        """
+        if pace.no_rules_since is None:
+            pace.no_rules_since = self._now.mono
+        elif not pace.is_told and self._now.mono - pace.no_rules_since >= RULES_NS:
+            pace.is_told = True
+            log.error("a bracket has no exit, and its pair is not followed", id=bracket.key, symbol=bracket.symbol,
+                      open=f"{qty:f}")  # fmt: skip
 
     def _note_failure(self, pace: _Pace) -> None:
         """After a stop that was rejected, or ended by somebody else before it filled, wait
