@@ -80,7 +80,7 @@ class RunWatch:
         self._restarts = counted(supervisor.counters, engine.identity.children, "restarts")
         self._errors = counted(view.host, names, "errors")
         self._halts = counted(view.host, names, "halted")
-        self._status = StatusWatch()
+        self._status = StatusWatch(from_the_beginning=from_the_beginning)
 
     @property
     def reports_missed(self) -> int:
@@ -184,7 +184,9 @@ class ConnectionWatch:
 class StatusWatch:
     """What the order router says of itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, from_the_beginning: bool) -> None:
+        """`from_the_beginning`: that orders are taken at the first look already is news."""
+        self._tells_first = from_the_beginning
         # At the last look; None before the router has spoken.
         self._mode: str | None = None
         self._is_open = False
@@ -202,7 +204,9 @@ class StatusWatch:
         # about to begin.
         if reason == STOPPING:
             return
-        if mode != "HALTED" and before != "HALTED" and before is not None and is_open != was_open:
+        if before is None and not self._tells_first:
+            was_open = is_open
+        if mode != "HALTED" and before != "HALTED" and is_open != was_open:
             if is_open:
                 yield "trading", "orders are taken"
             else:

@@ -2,13 +2,18 @@
 open; the answer is its pid. When it has ended, its wait status is written to the last descriptor.
 """
 
+import gc
 import json
 import os
 import selectors
 import signal
 import socket
+import subprocess
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from setproctitle import getproctitle
 
 import engine.cli.account
 import engine.cli.control
@@ -23,13 +28,19 @@ import engine.cli.setup.new
 import engine.cli.setup.settings
 import engine.cli.venue
 import engine.cli.watch.command
+import engine.notices.process
+import engine.order_router.process
+import engine.private_feed.process
+import engine.public_feed.process
 import engine.venue.server  # noqa: F401 - all of them are only loaded here, for the children
-from engine.cli.main import main
 from tests.integration.forked_commands import DESCRIPTORS, MESSAGE_BYTES_MAX
+from tests.integration.forked_programs import ForkedProgram, as_started
 
 
-def become(request: dict[str, Any], streams: list[int]) -> None:
-    """The command, as if it had been started from a shell."""
+def become(request: dict[str, Any], streams: list[int]) -> Callable[[], NoReturn]:
+    """The main of the command, as if it had been started from a shell; or of a program that the
+    command starts later, in a process of its own.
+    """
     environment = request["environment"]
     # Which implementation runs is decided while importing.
     is_other = environment.get("ENGINE_PORTABLE") != os.environ.get("ENGINE_PORTABLE")
@@ -46,13 +57,15 @@ def become(request: dict[str, Any], streams: list[int]) -> None:
     if is_new:
         command = [*request["wrapper"], sys.executable, "-P", "-m", "engine", *request["arguments"]]
         os.execvp(command[0], command)
-    # Python's own are those of the program: whether they can seek, for one.
-    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
-    sys.argv = ["engine", *request["arguments"]]
-    main(request["arguments"])
+    main_of_child = ForkedProgram.prepare(request["arguments"])
+    if main_of_child is not None:
+        return main_of_child
+    subprocess.Popen = ForkedProgram  # type: ignore[misc]
+    return as_started(request["arguments"])
 
 
+gc.freeze()  # a collection in a child would copy all of it
+getproctitle()  # finds where titles are written, which is lost with the environment of its start
 asking = socket.socket(fileno=int(sys.argv[1]))
 waiting = selectors.DefaultSelector()
 waiting.register(asking, selectors.EVENT_READ)
@@ -65,8 +78,7 @@ while True:
             *streams, end = descriptors
             child = os.fork()
             if child == 0:
-                become(json.loads(message), streams)
-                sys.exit(0)
+                become(json.loads(message), streams)()
             asking.send(str(child).encode())
             for descriptor in streams:
                 os.close(descriptor)

@@ -3,8 +3,7 @@
 Importing is half of what a short command costs, and a tenth of a second of every other. The program
 of `fork_server` imports once and forks for each request; the child is a process like any other, with
 the arguments, directory, environment and streams of the request, and runs the same `main` as the
-command line does. Only what the kernel tells of its start (its command line, its first environment)
-is the program's.
+command line does. What the kernel tells of its first environment is that of the program.
 """
 
 import json

@@ -70,8 +70,8 @@ def status(mode: str = "ACTIVE", is_open: bool = True, reason: str = "", **more:
     return {"mode": mode, "is_open": is_open, "reason": reason, **more}
 
 
-def told_of(*statuses: dict[str, object]) -> list[tuple[str, str]]:
-    watch = StatusWatch()
+def told_of(*statuses: dict[str, object], from_the_beginning: bool = False) -> list[tuple[str, str]]:
+    watch = StatusWatch(from_the_beginning=from_the_beginning)
     return [told for each in statuses for told in watch.look(each)]
 
 
@@ -80,6 +80,12 @@ def test_the_start_of_a_run_is_told_when_orders_are_taken() -> None:
     waiting = status(is_open=False, reason="waiting for the account's snapshot")
 
     assert told_of({}, waiting, waiting, status(), status()) == [("trading", "orders are taken")]
+
+
+def test_a_start_that_was_not_seen_is_told_too() -> None:
+    """The router may be ready before the notices' process is; one that starts again has told it."""
+    assert told_of(status(), status(), from_the_beginning=True) == [("trading", "orders are taken")]
+    assert told_of(status(), status()) == []
 
 
 def test_a_halt_and_its_end_are_told_once_each() -> None:
