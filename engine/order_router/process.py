@@ -57,7 +57,7 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     stopping, orphaned = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    _watch_engine(loop, launch, orphaned)
+    watch_engine(loop, launch.engine_fd, orphaned)
     if launch.is_live:
         core.shut("the key and the account are being checked")
     servers = await _serve(launch, shell)
@@ -194,6 +194,13 @@ def _ask_for_snapshot(launch: RouterLaunch) -> None:
         nudge.send(NUDGE, socket.MSG_DONTWAIT)
 
 
-def _watch_engine(loop: asyncio.AbstractEventLoop, launch: RouterLaunch, orphaned: asyncio.Event) -> None:
-    """Set `orphaned` when the engine's process is gone, even by SIGKILL."""
-    loop.add_reader(launch.engine_fd, orphaned.set)
+def watch_engine(loop: asyncio.AbstractEventLoop, engine_fd: int, orphaned: asyncio.Event) -> None:
+    """Set `orphaned` when the engine's process is gone, even by SIGKILL; `engine_fd` is a
+    pidfd of it.
+    """
+
+    def end() -> None:
+        loop.remove_reader(engine_fd)  # it is readable for ever
+        orphaned.set()
+
+    loop.add_reader(engine_fd, end)
