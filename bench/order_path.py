@@ -143,7 +143,8 @@ class Stamps:
 
         def measured(*arguments: Any, **named: Any) -> Any:
             result = call(*arguments, **named)
-            took[name] = clock() - began.get(name, 0)
+            if name in began:
+                took[name] = clock() - began[name]
             return result
 
         setattr(owner, method, measured)

@@ -72,6 +72,7 @@ def journeys(path: OrderPath, stamps: Stamps, nap_s: float, first: int) -> list[
         stamps.note("to_ring", path.commands_in.flushed_ns - called_at)
         nap(nap_s)
         stamps.begin("to_bytes")
+        stamps.begin("to_journal")
         path.route()
         stamps.end_journey()
         path.frames.take()

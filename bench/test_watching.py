@@ -6,7 +6,8 @@
               asks for them, the metrics every other second
     history   orders and fills in SQLite, which a thread of the order router writes
 
-Both kinds of run take turns, three of each. top and view draw on a terminal of 200 columns.
+Both kinds of run take turns, three of each; the first fifth of each run, in which an
+onlooker starts, is left out. top and view draw on a terminal of 200 columns.
 Onlookers read memory that the engine writes anyway, so what is left is that they want a
 part of a core: where the engine's processes have both of two cores busy, that shows in
 their p99.
@@ -178,7 +179,7 @@ def tick_to_order_us(folder: Path, looking: Looking, more: str) -> list[float]:
             options=looking.options, streams=looking.streams,
         )  # fmt: skip
     stretches = stretches_us(told["calls"], told["working"], told["filled"], relay.notes, books_of(relay.notes))
-    return stretches["tick"]
+    return settled(stretches["tick"])
 
 
 MEASURED: dict[str, Callable[[Path, Looking, str], list[float]]] = {
