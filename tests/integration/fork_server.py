@@ -34,7 +34,7 @@ import engine.private_feed.process
 import engine.public_feed.process
 import engine.venue.server  # noqa: F401 - all of them are only loaded here, for the children
 from tests.integration.forked_commands import DESCRIPTORS, MESSAGE_BYTES_MAX
-from tests.integration.forked_programs import ForkedProgram, as_started
+from tests.integration.forked_programs import WaitingChildren, as_started
 
 
 def become(request: dict[str, Any], streams: list[int]) -> Callable[[], NoReturn]:
@@ -57,10 +57,11 @@ def become(request: dict[str, Any], streams: list[int]) -> Callable[[], NoReturn
     if is_new:
         command = [*request["wrapper"], sys.executable, "-P", "-m", "engine", *request["arguments"]]
         os.execvp(command[0], command)
-    main_of_child = ForkedProgram.prepare(request["arguments"])
+    children = WaitingChildren()
+    main_of_child = children.prepare(request["arguments"])
     if main_of_child is not None:
         return main_of_child
-    subprocess.Popen = ForkedProgram  # type: ignore[misc]
+    subprocess.Popen = children.start  # type: ignore[misc,assignment]
     return as_started(request["arguments"])
 
 

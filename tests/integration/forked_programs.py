@@ -6,39 +6,80 @@ costs. So it is given a child for each before it begins, which waits to be told 
 with which arguments, environment, streams and descriptors. Then it runs the same `main`.
 """
 
-import atexit
-import inspect
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from setproctitle import setproctitle
 
 from engine.cli.actor import main as run_actor
 from engine.cli.main import main as run_command
+from engine.telemetry.log import end_log
 
 OURS = (sys.executable, "-P", "-m", "engine")
 MESSAGE_BYTES_MAX = 200_000
 DESCRIPTORS_MAX = 253
-NO_STREAM = -1  # the one of who starts it
 
-_given = inspect.signature(subprocess.Popen._execute_child).bind  # type: ignore[attr-defined]
+new_program = subprocess.Popen
 
 
-class ForkedProgram(subprocess.Popen[Any]):
-    """subprocess.Popen, but that a program of ours is a child that waits to become one."""
+class ForkedProgram:
+    """A child that has become a program: what the engine uses of subprocess.Popen."""
 
-    # For each program, its child's pid and where it is told.
-    _waiting: dict[str, tuple[int, socket.socket]] = {}  # noqa: RUF012
+    def __init__(self, pid: int, outputs: Mapping[str, IO[str]]) -> None:
+        """`outputs`: the other ends of its pipes, by the names that Popen has for them."""
+        self.pid = pid
+        self.stdout, self.stderr = outputs.get("stdout"), outputs.get("stderr")
+        self.returncode: int | None = None
+        self._pidfd = os.pidfd_open(pid)
 
-    @classmethod
-    def prepare(cls, arguments: Sequence[str]) -> Callable[[], NoReturn] | None:
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        return self._look(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; its exit code. Raises subprocess.TimeoutExpired."""
+        code = self._look(timeout)
+        if code is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired("engine", timeout)
+        return code
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: int) -> None:
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def _look(self, timeout_s: float | None) -> int | None:
+        if self.returncode is None and select.select([self._pidfd], [], [], timeout_s)[0]:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            os.close(self._pidfd)
+        return self.returncode
+
+
+class WaitingChildren:
+    """Children of an engine that wait to become programs."""
+
+    def __init__(self) -> None:
+        # By the first argument of the program: the pid, and where it is told.
+        self._waiting: dict[str, tuple[int, socket.socket]] = {}
+
+    def prepare(self, arguments: Sequence[str]) -> Callable[[], NoReturn] | None:
         """Before the engine begins with these arguments: fork what it will start. Returns in
         each child, once that is told to become a program, with its main; None in the engine.
         """
@@ -47,34 +88,42 @@ class ForkedProgram(subprocess.Popen[Any]):
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             pid = os.fork()
             if pid == 0:
-                for _, other in cls._waiting.values():
+                for _, other in self._waiting.values():
                     other.close()
                 ours.close()
                 return _become_told(theirs)
             theirs.close()
-            cls._waiting[program] = pid, ours
+            self._waiting[program] = pid, ours
         return None
 
-    def _execute_child(self, *arguments: Any) -> None:
-        given = _given(self, *arguments).arguments
-        command = tuple(given["args"])
-        program = command[len(OURS)] if command[: len(OURS)] == OURS else ""
+    def start(self, command: Sequence[str], **options: Any) -> ForkedProgram | subprocess.Popen[Any]:
+        """What stands in for subprocess.Popen in the engine."""
+        program = command[len(OURS)] if tuple(command[: len(OURS)]) == OURS else ""
         if program not in self._waiting:
-            super()._execute_child(*arguments)  # type: ignore[misc]
-            return
+            return new_program(command, **options)
         pid, telling = self._waiting.pop(program)
-        streams = [given[name] for name in ("p2cread", "c2pwrite", "errwrite")]
+        streams, outputs, ours = [], {}, []
+        for name in ("stdin", "stdout", "stderr"):
+            stream = options.get(name)
+            if stream == subprocess.DEVNULL:
+                stream = os.open(os.devnull, os.O_RDWR)
+                ours.append(stream)
+            elif stream == subprocess.PIPE:
+                output, stream = os.pipe()
+                outputs[name] = os.fdopen(output)
+                ours.append(stream)
+            streams.append(stream)
+        passed = list(options.get("pass_fds", ()))
         told = {
-            "arguments": command[len(OURS) :], "environment": dict(os.environ), "streams": streams,
-            "passed": given["pass_fds"], "has_group": given["process_group"] == 0,
+            "arguments": command[len(OURS) :], "environment": dict(os.environ), "has_group": "process_group" in options,
+            "numbers": [number for number, stream in enumerate(streams) if stream is not None] + passed,
         }  # fmt: skip
-        descriptors = [*(each for each in streams if each != NO_STREAM), *given["pass_fds"]]
+        descriptors = [stream for stream in streams if stream is not None] + passed
         with telling:
             socket.send_fds(telling, [json.dumps(told).encode()], descriptors)
-        self.pid = pid
-        self._child_created = True
-        ends = [given[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")]
-        self._close_pipe_fds(*ends)  # type: ignore[attr-defined]
+        for descriptor in ours:
+            os.close(descriptor)
+        return ForkedProgram(pid, outputs)
 
 
 def _become_told(told_by: socket.socket) -> Callable[[], NoReturn]:
@@ -84,8 +133,7 @@ def _become_told(told_by: socket.socket) -> Callable[[], NoReturn]:
     told = json.loads(message)
     if told["has_group"]:
         os.setpgid(0, 0)
-    numbers = [number for number, stream in enumerate(told["streams"]) if stream != NO_STREAM] + told["passed"]
-    take_descriptors(descriptors, numbers)
+    take_descriptors(descriptors, told["numbers"])
     os.environ.clear()
     os.environ.update(told["environment"])
     return as_started(told["arguments"])
@@ -118,18 +166,22 @@ def as_started(arguments: list[str]) -> Callable[[], NoReturn]:
 
 
 def _run(program: Callable[[], int | None]) -> NoReturn:
-    """Run a main and end as Python does, but that nothing is freed: to free what the program
-    that forks has imported would copy all of it first, half of what a short command costs.
+    """Run a main and end, but that nothing is freed and no plugin's atexit handler is called:
+    to free what the program that forks has imported would copy all of it first, which most
+    of a short command is.
     """
+    code: object
     try:
-        code: object = program()
+        code = program()
     except SystemExit as error:
         code = error.code
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    end_log()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

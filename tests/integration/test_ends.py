@@ -23,7 +23,8 @@ def started(engines: Engines, folder: Path, how: str, *options: object, venue: t
     config.write_text(
         f'{SETTINGS}[[strategy]]\ntarget = "{LEAVING}:Leaving"\nname = "it"\nparams = {{ how = "{how}" }}\n'
     )
-    return engines.start(config, *venue, "--summary", folder / "out.json", *options)
+    is_new = how in KEEPS_THE_PROCESS  # what is left behind meets Python's own end
+    return engines.start(config, *venue, "--summary", folder / "out.json", *options, is_new=is_new)
 
 
 def has_an_order(engine: RunningEngine) -> Any:
