@@ -26,14 +26,20 @@ from engine.net.control_socket import serve_control
 from engine.order_router.router import OrderRouter
 from engine.order_router.shell import RouterShell, assemble
 from engine.order_router.token_server import serve_tokens
+from engine.orders.journal import journal_holder
 from engine.processes.connecting import keep_connected
 from engine.processes.launch import News, RouterLaunch, Tell
 from engine.processes.runner import LoopRunner, change_threads_sooner, settle_memory
 from engine.processes.status_board import STOPPING
+from engine.ring import Segment
+from engine.telemetry import Counters
+from engine.telemetry.heartbeat import Heartbeat
+from engine.topology import ROUTER_COUNTERS
 from engine.units import NS_PER_S
 
 WORK_INTERVAL_S: Final = 0.05  # between two updates of tokens, counters and the status board
 ORPHAN_DEADLINE_S: Final = 30.0  # for canceling after the engine is gone; then the dead man's switch does it
+PREDECESSOR_NS_MAX: Final = 35 * NS_PER_S  # its canceling, and its end
 REST_DEADLINE_S: Final = 2.0  # for calls under way at the end, such as disarming the dead man's switch
 NUDGE: Final = b"snapshot"
 
@@ -47,17 +53,22 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
     """
     no_core_dumps(allow=launch.trading.core_dumps)
     clock = SystemClock()
-    shell = assemble(launch, clock)
+    stopping, orphaned = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    watch_engine(loop, launch.engine_fd, orphaned)
+    counters = Counters(Segment.attach(launch.counters_fd).memory, ROUTER_COUNTERS)
+    heartbeat = Heartbeat(counters)
+    is_successor = heartbeat.last_at > 0
+    if not await _await_predecessor(Path(launch.state_dir), heartbeat, clock, (stopping, orphaned)):
+        return
+    shell = assemble(launch, clock, counters, is_successor=is_successor)
     router, core = shell.router, shell.core
     router.look_at_clock()
     core.begin()
     settle_memory()
     change_threads_sooner()
     runner = LoopRunner(router, shell.doorbells, clock, spin=launch.trading.spin)
-    stopping, orphaned = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    watch_engine(loop, launch.engine_fd, orphaned)
     if launch.is_live:
         core.shut("the key and the account are being checked")
     servers = await _serve(launch, shell)
@@ -86,6 +97,25 @@ async def run_order_router(launch: RouterLaunch, news: socket.socket, tell: Tell
         for server in servers:
             server.close()
         await _close(shell)
+
+
+async def _await_predecessor(
+    state_dir: Path, heartbeat: Heartbeat, clock: Clock, ends: Sequence[asyncio.Event]
+) -> bool:
+    """Wait for the router of an engine that was killed: it still cancels that engine's
+    orders, and has the journal and the key. False when one of `ends` comes first.
+
+    One that stays longer than it may is left for the locks to name.
+    """
+    began = clock.mono_ns()
+    while (holder := journal_holder(state_dir)) is not None and clock.mono_ns() - began < PREDECESSOR_NS_MAX:
+        if heartbeat.last_at < began:
+            log.warning("waiting for the order router of an engine that was killed", pid=holder)
+        heartbeat.beat(clock.mono_ns())
+        await asyncio.sleep(WORK_INTERVAL_S)
+        if any(end.is_set() for end in ends):
+            return False
+    return True
 
 
 async def _serve(launch: RouterLaunch, shell: RouterShell) -> list[asyncio.AbstractServer]:
@@ -120,8 +150,8 @@ async def _close(shell: RouterShell) -> None:
     await shell.https.close()
     if shell.history is not None:
         await asyncio.to_thread(shell.history.close)
-    shell.journal.close()
     shell.key_lock.release()
+    shell.journal.close()  # the last: a successor waits for it
 
 
 async def _end_orders(router: OrderRouter, trading: TradingConfig, *, is_orphan: bool) -> None:

@@ -52,7 +52,7 @@ from engine.ring import BoardWriter, Doorbell, GatedSubscriber, Publisher, Segme
 from engine.secret import fingerprint
 from engine.state_directory import HISTORY_FILE
 from engine.telemetry import Counters, Histogram
-from engine.topology import ROUTER_COUNTERS, ROUTER_DOORBELL, ROUTER_HISTOGRAMS, strategy_counter_names
+from engine.topology import ROUTER_DOORBELL, ROUTER_HISTOGRAMS, strategy_counter_names
 from engine.units import NS_PER_S, MonoNs
 
 log = structlog.get_logger("order_router")
@@ -77,18 +77,17 @@ class RouterShell(NamedTuple):
     """True if another router served this run of the engine before."""
 
 
-def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
-    """Build the shell, in a process with a running event loop. Raises UserError for an
-    unusable key or journal, JournalError if the journal takes no record.
+def assemble(launch: RouterLaunch, clock: Clock, counters: Counters, *, is_successor: bool) -> RouterShell:
+    """Build the shell, in a process with a running event loop. `counters` are the
+    router's, `is_successor`: another router served this run of the engine before. Raises
+    UserError for an unusable key or journal, JournalError if the journal takes no record.
     """
     trading = launch.trading
     memories = {fd: Segment.attach(fd).memory for fd in _segment_fds(launch)}
     histograms = {
         name: Histogram(memories[fd]) for name, fd in zip(ROUTER_HISTOGRAMS, launch.histogram_fds, strict=True)
     }
-    shared = Counters(memories[launch.counters_fd], ROUTER_COUNTERS)
-    is_successor = shared.get("heartbeat_ns") > 0
-    shared.set("heartbeat_ns", clock.mono_ns())
+    counters.set("heartbeat_ns", clock.mono_ns())
     now, names = Instant(clock.mono_ns(), clock.wall_ns()), make_resolver(launch.connection)
     https, key_lock, signer = _open_rest(launch, clock, names)
     rest = RestCalls(KrakenRest(https, clock, signer=signer, key=key_lock), clock, now, histograms["rest"])
@@ -158,7 +157,7 @@ def assemble(launch: RouterLaunch, clock: Clock) -> RouterShell:
         status=RouterStatus(
             router, BoardWriter(memories[launch.status_fd]), PositionBoardWriter(memories[launch.positions_fd]), boards
         ),
-        counters=RouterCounters(shared, router, connection, clock),
+        counters=RouterCounters(counters, router, connection, clock),
         doorbells=[
             Doorbell(memories[fd], ROUTER_DOORBELL, launch.eventfd) for fd in (launch.command_fd, launch.account_fd)
         ],
@@ -272,7 +271,6 @@ def _segment_fds(launch: RouterLaunch) -> list[int]:
     return [
         launch.command_fd,
         launch.account_fd,
-        launch.counters_fd,
         launch.host_counters_fd,
         launch.status_fd,
         launch.positions_fd,

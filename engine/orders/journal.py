@@ -303,6 +303,21 @@ class Journal:
         self._end = HEADER_BYTES
 
 
+def journal_holder(folder: Path) -> str | None:
+    """The pid of the process that holds the journal in a folder; None when none does."""
+    try:
+        fd = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(fd, 32).decode(errors="replace").strip() or "unknown"
+    finally:
+        os.close(fd)
+    return None
+
+
 def read_journal(folder: Path) -> Iterator[tuple[int, Record]]:
     """Yield (sequence, record) of everything that is kept, in older segments too, to
     rebuild the history.

@@ -470,6 +470,11 @@ MESSAGES: Final = (
         "Look at them on Kraken's page.",
     ),
     # --- files
+    M(
+        "waiting for the order router of an engine that was killed",
+        "It still cancels that engine's orders, for 30 s at most.",
+        "No order is taken until it has ended; then trading goes on from its journal.",
+    ),
     M("journal read", "What was found in the journal at the start."),
     M(
         "the journal is empty, the history is not: positions and the day's loss begin at zero; move the journal back, "

@@ -2,6 +2,7 @@
 open; the answer is its pid. When it has ended, its wait status is written to the last descriptor.
 """
 
+import fcntl
 import gc
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -52,6 +54,8 @@ def become(request: dict[str, Any], streams: list[int]) -> Callable[[], NoReturn
         os.setsid()
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
+    if request["has_terminal"]:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.closerange(3, 256)
     signal.alarm(request["seconds_max"])
     if is_new:

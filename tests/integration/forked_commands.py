@@ -85,6 +85,7 @@ class ForkedCommands:
         stdout: int | TextIO,
         stderr: int | TextIO = subprocess.DEVNULL,
         start_new_session: bool = False,
+        has_terminal: bool = False,
         is_new: bool = False,
         wrapper: Sequence[str] = (),
         seconds_max: int = 0,
@@ -95,7 +96,8 @@ class ForkedCommands:
         """
         request: dict[str, Any] = {
             "arguments": list(arguments), "folder": str(cwd), "environment": dict(env), "is_new": is_new,
-            "has_session": start_new_session, "wrapper": list(wrapper), "seconds_max": seconds_max,
+            "has_session": start_new_session, "has_terminal": has_terminal, "wrapper": list(wrapper),
+            "seconds_max": seconds_max,
         }  # fmt: skip
         nothing = os.open(os.devnull, os.O_RDWR)
         end, end_of_child = os.pipe()

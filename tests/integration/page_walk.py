@@ -20,6 +20,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -27,8 +28,9 @@ import sys
 import termios
 import textwrap
 from pathlib import Path
+from typing import Any
 
-from tests.integration.rig import Engines
+from tests.integration.rig import COMMANDS, Engines, Process
 from tests.integration.venue_rig import CheckedVenue
 from tests.snippets import Snippet
 from tests.waiting import PATIENCE_S, eventually
@@ -89,6 +91,11 @@ def shows(text: str, lines: list[str]) -> bool:
     return all(any(pattern_of(line).fullmatch(each) for each in left) for line in lines)
 
 
+def engine_arguments(command: str) -> list[str] | None:
+    """The arguments of a command that a shell would only pass on to `engine`; None for another."""
+    return shlex.split(command)[1:] if re.fullmatch(r"""engine [^|&;<>()$`\\*?{}~#!\n]*""", command) else None
+
+
 class Terminal:
     """A terminal on which one command runs."""
 
@@ -100,10 +107,13 @@ class Terminal:
         def take_terminal() -> None:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-        self.process = subprocess.Popen(
-            ["bash", "-c", command], cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
-            start_new_session=True, preexec_fn=take_terminal,
-        )  # fmt: skip
+        streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+        streams |= {"cwd": folder, "env": environment, "start_new_session": True}
+        self.process: Process
+        if (arguments := engine_arguments(command)) is not None:
+            self.process = COMMANDS.start(arguments, has_terminal=True, **streams)
+        else:
+            self.process = subprocess.Popen(["bash", "-c", command], preexec_fn=take_terminal, **streams)
         os.close(theirs)
         self._raw = b""
         self._is_open = True
@@ -232,13 +242,14 @@ class PageWalk:
 
         def shows_all() -> bool:
             nonlocal seen
-            done = subprocess.run(
-                ["bash", "-c", command.text], cwd=self.folder, env=self._environment | {"COLUMNS": str(COLUMNS)},
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE_S,
-            )  # fmt: skip
-            seen = done.stdout
+            terminal = Terminal(command.text, self.folder, self._environment | {"COLUMNS": str(COLUMNS)})
+            try:
+                code = terminal.end()
+                seen = terminal.read()
+            finally:
+                terminal.close()
             may_fail = any(FAILS.search(line) for line in command.shown)
-            return (done.returncode != 0) == may_fail and shows(seen, command.shown)
+            return (code != 0) == may_fail and shows(seen, command.shown)
 
         try:
             eventually(shows_all, f"{command.text} shows what the page shows")

@@ -233,6 +233,32 @@ def test_engine_stop_waits_for_the_router_of_a_killed_engine(start, venue: Tradi
     assert engine.differences(told=False) == []
 
 
+@pytest.mark.parametrize("ends", ["it ends", "and is stopped itself"])
+def test_an_engine_waits_for_the_router_of_a_killed_one(start, venue: TradingVenue, ends: str) -> None:
+    """That one has the key and the journal until what it cancels is over. Whoever starts the engine anew at
+    once loses nothing by it.
+    """
+    engine = start()
+    engine.wish("order", name="a", away=3.0)
+    engine.wait_for_state("a", "WORKING")
+    venue.rate("html-520", 1.0)
+    engine.relay.down()  # the order cannot be canceled
+    kill(engine.process.pid)
+    engine.process.wait()
+    engine.start(wait=False)
+    eventually(lambda: "waiting for the order router of an engine that was killed" in engine.log(), "it waits")
+    if ends != "it ends":
+        engine.stop()
+        assert engine.process.returncode == 0, engine.log()[-3000:]
+    venue.clear()
+    engine.relay.up()
+    if ends != "it ends":
+        engine.start(wait=False)
+    engine.wait_until_open()
+    assert venue.orders(engine.account)[0]["status"] == "canceled"
+    assert engine.differences(told=False) == []
+
+
 def test_stopping_what_does_not_run_is_a_mistake_unless_that_is_said(tmp_path: Path) -> None:
     """For a script that stops whatever there is."""
     engines = Engines(tmp_path)
