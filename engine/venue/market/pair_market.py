@@ -84,9 +84,10 @@ class PairMarket:
             self._open(self._flow, opened_at)
 
     def _begin_feed(self, changed_s: Mapping[Side, Mapping[PriceTicks, int]] = NEVER, else_s: int = 0) -> None:
-        """Create the public view in the pair's present precision. `changed_s`: the second in
-        which levels were changed, by side and price; `else_s`: when those were of which it
-        does not tell.
+        """Create the public view in the pair's present precision.
+
+        `changed_s` is the second in which a level was changed, by side and price, and
+        `else_s` that of the levels which are not in it.
         """
         pair = self.pair
         self._price_text = number_text(pair.price_decimals)
