@@ -129,7 +129,7 @@ class PairMarket:
         """
         self._changed_at = began_at = WallNs(opened_at - WARM_UP_NS)
         changed_s: dict[Side, dict[PriceTicks, int]] = {BUY: {}, SELL: {}}
-        self._bbo, warm_up = self._warm_up(flow)
+        self._bbo, warm_up = self.warm_up(flow)
         for action, (outcome, bbo) in enumerate(warm_up):
             if not outcome.changes:
                 continue
@@ -144,9 +144,11 @@ class PairMarket:
                 self._note_spread(bbo, now_s)
         self._begin_feed(changed_s, began_at // NS_PER_S)
 
-    def _warm_up(self, flow: OrderFlow) -> tuple[BestPrices, list[tuple[Outcome, BestPrices]]]:
-        """What the order flow does first, whenever that is: the best prices of the filled
-        book, and each later action with the best prices behind it.
+    def warm_up(self, flow: OrderFlow) -> tuple[BestPrices, list[tuple[Outcome, BestPrices]]]:
+        """Fill an empty book, and let the order flow act in it. Returns the best prices of
+        the filled book, and each action with the best prices behind it.
+
+        A function of pair and seed alone: time plays no part.
         """
         best = self.book.best
         flow.open_book()
