@@ -19,7 +19,7 @@ def told(symbol: str, opened_at: int) -> list[object]:
     market, reader = PairMarket(PAIR_OF_SYMBOL[symbol], 11, WallNs(opened_at)), Reader()
     keys = [StreamKey(channel, symbol, parameter) for channel, parameter in CHANNELS]
     snapshots = [market.snapshot(key, WallNs(opened_at)) for key in keys]
-    trades, spreads = list(market.trades(0))[-ACTIONS:], list(market.spreads)
+    trades, spreads = market.last_trades(ACTIONS), list(market.spreads)
     changed_s = [market.level_changed_s(side, price) for side, price, _ in levels_of(market)]
     for key in keys:
         market.join(key, reader)
