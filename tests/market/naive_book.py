@@ -10,8 +10,18 @@ Source: https://docs.kraken.com/api/docs/guides/spot-ws-book-v2
 import json
 import zlib
 from decimal import Decimal
+from functools import lru_cache
 
 CHECKSUM_LEVELS = 10
+
+# Books of captures say the same few numbers again and again, each as the same text.
+number = lru_cache(100_000)(Decimal)
+
+
+@lru_cache(100_000)
+def token(price, qty):
+    """A level's part of the checksum's text: "remove the decimal point, then leading zeros" of both."""
+    return "".join(each.replace(".", "").lstrip("0") for each in (price, qty))
 
 
 class NaiveBook:
@@ -26,15 +36,19 @@ class NaiveBook:
         """ "Process the entries in the order of the array": quantity 0 removes, anything
         else replaces.
         """
-        for side, levels in ((self.bids, bids), (self.asks, asks)):
-            for price, qty in levels:
-                if Decimal(qty) == 0:
-                    side.pop(Decimal(price), None)
-                else:
-                    side[Decimal(price)] = (price, qty)
+        if bids:
+            self.bids = self._side(self.bids, bids, is_bid=True)
+        if asks:
+            self.asks = self._side(self.asks, asks, is_bid=False)
+
+    def _side(self, side, levels, *, is_bid):
+        for price, qty in levels:
+            if number(qty) == 0:
+                side.pop(number(price), None)
+            else:
+                side[number(price)] = (price, qty)
         # "Truncate your book to the subscribed depth."
-        self.bids = dict(sorted(self.bids.items(), reverse=True)[: self.depth])
-        self.asks = dict(sorted(self.asks.items())[: self.depth])
+        return dict(sorted(side.items(), reverse=is_bid)[: self.depth])
 
     def levels(self, side):
         """Texts of one side, best first."""
@@ -45,12 +59,11 @@ class NaiveBook:
         zeros.
         """
         top = self.levels("asks")[:CHECKSUM_LEVELS] + self.levels("bids")[:CHECKSUM_LEVELS]
-        text = "".join(number.replace(".", "").lstrip("0") for level in top for number in level)
-        return zlib.crc32(text.encode("ascii"))
+        return zlib.crc32("".join([token(*level) for level in top]).encode("ascii"))
 
     def crossed(self):
         """Does the best bid reach the best ask?"""
-        return bool(self.bids and self.asks and max(self.bids) >= min(self.asks))
+        return bool(self.bids and self.asks and next(iter(self.bids)) >= next(iter(self.asks)))
 
 
 def text(units, decimals):

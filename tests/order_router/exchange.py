@@ -82,6 +82,8 @@ class Exchange:
         self.takes_at_once = D(1)
         # What each order was, from which moment on; the last is what it is.
         self._lives: dict[str, list[tuple[WallNs, ExchangeOrder]]] = {}
+        # By client order id, Kraken's ids of the orders that were made with it: the judge asks for them all the time.
+        self.made: dict[str, list[str]] = {}
         self.trades: dict[str, Trade] = {}
         self._number = 0
         self.tokens = 0
@@ -102,7 +104,7 @@ class Exchange:
 
     def of(self, cl_ord_id: str) -> list[ExchangeOrder]:
         """Those that were made for one intent."""
-        return [order for order in self.orders if order.cl_ord_id == cl_ord_id]
+        return [self._lives[order_id][-1][1] for order_id in self.made.get(cl_ord_id, ())]
 
     def fill(self, order_id: str, share: Decimal) -> None:
         """Somebody takes this share of what is left of an open order."""
@@ -159,7 +161,11 @@ class Exchange:
         return self._now.wall
 
     def _set(self, order: ExchangeOrder) -> None:
-        life = self._lives.setdefault(order.order_id, [])
+        life = self._lives.get(order.order_id)
+        if life is None:
+            life = self._lives[order.order_id] = []
+            if order.cl_ord_id is not None:
+                self.made.setdefault(order.cl_ord_id, []).append(order.order_id)
         life.append((self._at, order._replace(changed_at=self._at)))
 
     # --- what happens to orders, by whatever route

@@ -76,14 +76,14 @@ SETTINGS = CoreSettings(
 def ring(record_bytes: int, slot_count: int = 256) -> bytearray:
     """A ring for one publisher and one subscriber."""
     memory = bytearray(ring_bytes(record_bytes, slot_count, gate_count=1))
-    format_ring(memory, record_bytes=record_bytes, slot_count=slot_count, gate_count=1)
+    format_ring(memory, record_bytes=record_bytes, slot_count=slot_count, gate_count=1, is_zeroed=True)
     return memory
 
 
 def balance_board() -> bytearray:
     """An empty board of balances."""
     memory = bytearray(BALANCE_BOARD_BYTES)
-    format_balance_board(memory)
+    format_balance_board(memory, is_zeroed=True)
     return memory
 
 

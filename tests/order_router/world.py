@@ -454,14 +454,18 @@ class World:
                 )
 
     def _judge_orders(self) -> None:
-        for key in self.intents:
-            made = self.exchange.of(key)
-            assert len(made) <= 1, f"two orders for one intent: {made}"
-            if (why := self._amends_refused.get(key)) is not None:
-                assert not made[0].amends, f"the amend of {key} was said to have failed ({why}): {made}"
-            order = None if self.is_dead else self.rig.core.blotter.get(key)
-            if made and order is not None:
-                assert order.state is not OrderState.REJECTED, f"{key} was held to be absent ({order.reason}): {made}"
+        for key in self._amends_refused.keys() & self.intents:
+            made, why = self.exchange.of(key), self._amends_refused[key]
+            assert not made[0].amends, f"the amend of {key} was said to have failed ({why}): {made}"
+        blotter = None if self.is_dead else self.rig.core.blotter
+        for key, order_ids in self.exchange.made.items():  # of an intent without an order nothing can be wrong
+            if key not in self.intents:
+                continue
+            assert len(order_ids) == 1, f"two orders for one intent: {self.exchange.of(key)}"
+            if blotter is not None and (order := blotter.get(key)) is not None:
+                assert order.state is not OrderState.REJECTED, (
+                    f"{key} was held to be absent ({order.reason}): {self.exchange.of(key)}"
+                )
 
     def is_settled(self, key: str) -> bool:
         """Is nothing in doubt about it, and nothing under way?"""

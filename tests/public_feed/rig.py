@@ -57,9 +57,9 @@ class Market:
         self._candle_history = candle_history
         record_bytes = market_record_bytes(10)
         self.ring = bytearray(ring_bytes(record_bytes, slot_count))
-        format_ring(self.ring, record_bytes=record_bytes, slot_count=slot_count)
+        format_ring(self.ring, record_bytes=record_bytes, slot_count=slot_count, is_zeroed=True)
         self.board = bytearray(board_bytes(record_bytes, self.shard.board_slots))
-        format_board(self.board, record_bytes=record_bytes, slot_count=self.shard.board_slots)
+        format_board(self.board, record_bytes=record_bytes, slot_count=self.shard.board_slots, is_zeroed=True)
         self.counters = new_counters(self.shard.counter_names)
         # Where pairs can be added: the shard's table, and who follows what.
         pairs = bytearray(pair_table_bytes(self.shard))

@@ -68,9 +68,9 @@ class SimFeed:
         self._refused = refused
         record_bytes = market_record_bytes(LEVELS)
         self.ring = bytearray(ring_bytes(record_bytes, ring_slots))
-        format_ring(self.ring, record_bytes=record_bytes, slot_count=ring_slots)
+        format_ring(self.ring, record_bytes=record_bytes, slot_count=ring_slots, is_zeroed=True)
         self.board = bytearray(board_bytes(record_bytes, shard.board_slots))
-        format_board(self.board, record_bytes=record_bytes, slot_count=shard.board_slots)
+        format_board(self.board, record_bytes=record_bytes, slot_count=shard.board_slots, is_zeroed=True)
         self.counters = new_counters(shard.counter_names)
         # Which pairs are followed: written by the engine's process, read by each feed and router.
         self.table_memory = bytearray(pair_table_bytes(shard))

@@ -8,7 +8,8 @@ no table of feed and session grows with the day.
 
 import gc
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import cache
 from sys import getsizeof
 from typing import Any, Final, TextIO
 
@@ -34,8 +35,10 @@ SHARD_COUNTS: Final = (1, 1, 2, 3)
 
 MARKET_DAY_S: Final = 3_600.0
 OPENING_S: Final = 20.0  # until every pair is live
-SLICES: Final = 24  # of the day: after each the tables are counted, and the memory is measured
-CALM_SLICES: Final = 10  # that fill what is filled once
+SLICES: Final = 24  # of the day: after each the connections are looked at
+# That fill what is filled once: after each of them, and at the end of the day, the tables are counted, and the memory
+# is measured.
+CALM_SLICES: Final = 10
 STEP_NS: Final = 5 * NS_PER_MS  # between two moves of a burst
 MEAN_QUIET_S: Final = 45.0
 BURST_EVENTS_MAX: Final = 3_000
@@ -91,8 +94,8 @@ class MarketDay:
         self._bursts = kernel.rng("bursts")
         self.bursts = self.events = 0
         self._sizes: list[dict[str, int]] = []
-        # After each slice: what the feeds' own objects take, and the process with venue and
-        # judge.
+        # After each calm slice and the last: what the feeds' own objects take, and the process
+        # with venue and judge.
         self.feeds_mb: list[float] = []
         self.process_mb: list[float] = []
 
@@ -110,7 +113,8 @@ class MarketDay:
             for number in range(1, SLICES + 1):
                 kernel.run_until(began + int(self.day_s * NS_PER_S * number / SLICES))
                 self._check_connections()
-                self._measure()
+                if number <= CALM_SLICES or number == SLICES:
+                    self._measure()
             self.day_s = 0  # no further burst
             kernel.run_until(kernel.now + int(CLOSING_S * NS_PER_S))
             self._check_all()
@@ -204,34 +208,50 @@ def table_sizes(roots: Iterable[Any]) -> dict[str, tuple[int, int]]:
     """Entries of all containers that these objects hold, and those that they hold, and the bytes of all objects there:
     by class and attribute.
     """
-    sizes: dict[str, tuple[int, int]] = {}
+    entries: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     seen: set[int] = set()
-    waiting: deque[tuple[str, Any]] = deque(("", root) for root in roots)
-    while waiting:
+    waiting: list[tuple[str, Any]] = [("", root) for root in roots]
+    while waiting:  # hot: half a million objects of a day of a hundred pairs
         name, thing = waiting.pop()
         if id(thing) in seen:
             continue
         seen.add(id(thing))
-        entries, size = sizes.get(name, (0, 0))
-        is_table = isinstance(thing, dict | list | set | deque)  # what never changes has no entries
-        sizes[name] = entries + (len(thing) if is_table else 0), size + getsizeof(thing)
-        if is_table or isinstance(thing, tuple | frozenset):
-            waiting.extend((name, each) for each in thing)
-            if isinstance(thing, dict):
-                waiting.extend((name, each) for each in thing.values())
-        elif isinstance(thing, bytes | str):
+        sizes[name] = sizes.get(name, 0) + getsizeof(thing)
+        if (kind := type(thing)) in PLAIN:
             continue
-        elif type(thing).__module__.startswith("engine.") and not type(thing).__module__.startswith("engine.venue"):
-            waiting.extend((f"{type(thing).__name__}.{attribute}", value) for attribute, value in _attributes(thing))
-    return sizes
+        is_table = isinstance(thing, dict | list | set | deque)  # what never changes has no entries
+        if is_table:
+            entries[name] = entries.get(name, 0) + len(thing)
+        if is_table or isinstance(thing, tuple | frozenset):
+            waiting += [(name, each) for each in thing if id(each) not in seen]
+            if isinstance(thing, dict):
+                waiting += [(name, each) for each in thing.values() if id(each) not in seen]
+        elif not isinstance(thing, bytes | str) and _is_ours(kind):
+            for attribute, value in getattr(thing, "__dict__", {}).items():
+                waiting.append((f"{kind.__name__}.{attribute}", value))
+            for attribute, place in _slots_of(kind):
+                if (value := getattr(thing, attribute, UNSET)) is not UNSET:
+                    waiting.append((place, value))
+    return {name: (entries.get(name, 0), size) for name, size in sizes.items()}
 
 
-def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
-    yield from getattr(thing, "__dict__", {}).items()
-    for each in type(thing).__mro__:
+PLAIN: Final = frozenset({int, float, bool, bytes, str, type(None)})
+UNSET: Final = object()  # a slot in which nothing is
+
+
+@cache
+def _is_ours(kind: type) -> bool:
+    """Whether what an object of this class holds is counted: the engine's own, and not the venue's."""
+    return kind.__module__.startswith("engine.") and not kind.__module__.startswith("engine.venue")
+
+
+@cache
+def _slots_of(kind: type) -> list[tuple[str, str]]:
+    """The slots and fields of a class, and how each is called among the tables."""
+    names: list[str] = []
+    for each in kind.__mro__:
         slots = each.__dict__.get("__slots__", ())
-        for attribute in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(thing, attribute):
-                yield attribute, getattr(thing, attribute)
-    for attribute in getattr(thing, "__struct_fields__", ()):
-        yield attribute, getattr(thing, attribute)
+        names += (slots,) if isinstance(slots, str) else slots
+    names += getattr(kind, "__struct_fields__", ())
+    return [(name, f"{kind.__name__}.{name}") for name in names]

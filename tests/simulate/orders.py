@@ -68,7 +68,7 @@ PRIVATE_ROUTE, TRADING_ROUTE = "private", "trading"
 def gated_ring(record_bytes: int, slot_count: int) -> bytearray:
     """An empty ring with one gate."""
     ring = bytearray(ring_bytes(record_bytes, slot_count, gate_count=1))
-    format_ring(ring, record_bytes=record_bytes, slot_count=slot_count, gate_count=1)
+    format_ring(ring, record_bytes=record_bytes, slot_count=slot_count, gate_count=1, is_zeroed=True)
     return ring
 
 
@@ -104,7 +104,7 @@ class OrderRings:
         self.account = gated_ring(ACCOUNT_RECORD_BYTES, account_slots)
         self.reports = {name: gated_ring(REPORT_RECORD_BYTES, REPORT_SLOTS) for name in strategies}
         self.balances = bytearray(BALANCE_BOARD_BYTES)
-        format_balance_board(self.balances)
+        format_balance_board(self.balances, is_zeroed=True)
         self._balance_board = BalanceBoardReader(self.balances)
         self._tags = order_tags(strategies)
         self._publisher = Publisher(self.command)

@@ -92,12 +92,7 @@ class _Truth:
                 else:
                     is_ask |= change.price <= self._last_ask
             if is_bid or is_ask:
-                book = self._market.book
-                if is_bid:
-                    self._bids = book.levels(BUY, LEVELS)
-                if is_ask:
-                    self._asks = book.levels(SELL, LEVELS)
-                self._pack()
+                self._pack(is_bid=is_bid, is_ask=is_ask)
             self._note(now)
         return self._publish(outcome, now)
 
@@ -116,17 +111,23 @@ class _Truth:
             del self.books[oldest]
 
     def _read(self) -> None:
-        pair, book = self._market.pair, self._market.book
+        pair = self._market.pair
         self._decimals = pair.price_decimals, pair.qty_decimals
-        self._bids, self._asks = book.levels(BUY, LEVELS), book.levels(SELL, LEVELS)
-        self._pack()
+        self._pack(is_bid=True, is_ask=True)
 
-    def _pack(self) -> None:
-        bids, asks = self._bids, self._asks
-        self.now = _packed(*self._decimals, bids, asks)
-        # What changes beyond these prices is none of the best levels.
-        self._last_bid = bids[-1][0] if len(bids) == LEVELS else 0
-        self._last_ask = asks[-1][0] if len(asks) == LEVELS else inf
+    def _pack(self, *, is_bid: bool, is_ask: bool) -> None:
+        """The book as it is now, of which these sides have changed."""
+        book = self._market.book
+        if is_bid:
+            bids = book.levels(BUY, LEVELS)
+            self._bid_count, self._bid_block = len(bids), _block(bids)
+            # What changes beyond this price is none of the best levels.
+            self._last_bid = bids[-1][0] if len(bids) == LEVELS else 0
+        if is_ask:
+            asks = book.levels(SELL, LEVELS)
+            self._ask_count, self._ask_block = len(asks), _block(asks)
+            self._last_ask = asks[-1][0] if len(asks) == LEVELS else inf
+        self.now = BOOK.pack(*self._decimals, self._bid_count, self._ask_count, self._bid_block, self._ask_block)
 
 
 def _packed(price_decimals: int, qty_decimals: int, bids: Levels, asks: Levels) -> bytes:

@@ -35,7 +35,7 @@ TOP = TopOfBook(PriceTicks(599_999), PriceTicks(600_001), 1, is_live=True, age_n
 
 def ring(record_bytes: int, slot_count: int) -> bytearray:
     memory = bytearray(ring_bytes(record_bytes, slot_count, gate_count=1))
-    format_ring(memory, record_bytes=record_bytes, slot_count=slot_count, gate_count=1)
+    format_ring(memory, record_bytes=record_bytes, slot_count=slot_count, gate_count=1, is_zeroed=True)
     return memory
 
 

@@ -4,11 +4,13 @@ messages, a loop for async tests.
 
 import asyncio
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import uvloop
 
+from tests.venue.warm_markets import warm_markets
 from tests.virtual_time import VirtualTime
 
 HANG_S = 120.0  # a test that takes longer hangs
@@ -19,6 +21,13 @@ VIRTUAL_HANG_S = 86_400.0  # likewise in virtual time
 def genuine() -> Path:
     """Where the genuine messages lie."""
     return Path(__file__).parents[1] / "data" / "kraken"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def warm() -> Iterator[None]:
+    """Markets of the same pair and seed are opened once in a process."""
+    with warm_markets():
+        yield
 
 
 @pytest.fixture

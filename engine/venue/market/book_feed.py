@@ -17,7 +17,7 @@ changes of levels in, entries' text out.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 from typing import Final
 from zlib import crc32
@@ -106,6 +106,22 @@ class BookFeed:
         """Stop writing updates of the window of this depth."""
         self._windows = [window for window in self._windows if window.depth != depth]
         self._deepest = max((window.depth for window in self._windows), default=0)
+
+    def load(
+        self, side: Side, levels: Iterable[tuple[PriceTicks, int]], changed_s: Mapping[PriceTicks, int], else_s: int
+    ) -> None:
+        """Fill an empty side with these levels, best first. `changed_s` is the second of a
+        level's last change, by price, and `else_s` that of those which are not in it.
+        """
+        feed_side = self._bids if side is BUY else self._asks
+        sign = feed_side.sign
+        for price, qty in levels:
+            key = price * sign
+            feed_side.keys.append(key)
+            feed_side.qty[key] = qty
+            feed_side.changed_s[key] = changed_s.get(price, else_s)
+            feed_side.tokens[key] = f"{price}{qty}"
+        feed_side.top_changed = True
 
     def apply(self, changes: list[LevelChange], at_s: int = 0) -> int:
         """Apply the changes of one engine event at `at_s`; returns the best rank that

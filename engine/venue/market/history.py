@@ -79,24 +79,23 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     @property
     def cost(self) -> int:
         """Sum of ticks × lots of all trades."""
-        extremes, step, steps = self._path()
-        way = steps * extremes[1] + step * (steps * (steps + 1) // 2)
+        turn, step, steps = self._last_leg()
+        way = steps * turn + step * (steps * (steps + 1) // 2)
         return self.lots * (self.open + self.high + self.low + way + self.close)
 
-    def _path(self) -> tuple[tuple[PriceTicks, PriceTicks], int, int]:
-        """Both extremes in the order in which they were met, then ticks a step and steps to
-        the close.
-        """
-        extremes = (self.low, self.high) if self.close >= self.open else (self.high, self.low)
+    def _last_leg(self) -> tuple[PriceTicks, int, int]:
+        """The second extreme, and from there ticks a step and steps to the close."""
+        is_up = self.close >= self.open  # then the low came first
         steps = self.trades - BAR_TRADES_MIN
-        way = self.close - extremes[1]
-        step = abs(way) // (steps + 1)
-        return extremes, step if way >= 0 else -step, steps
+        if is_up:
+            return self.high, -((self.high - self.close) // (steps + 1)), steps
+        return self.low, (self.close - self.low) // (steps + 1), steps
 
     def told(self) -> Iterator[Trade]:
         """The trades, oldest first; their sums are those of the bar."""
-        extremes, step, steps = self._path()
-        prices = [self.open, *extremes, *(PriceTicks(extremes[1] + step * n) for n in range(1, steps + 1)), self.close]
+        turn, step, steps = self._last_leg()
+        first = self.low if turn == self.high else self.high
+        prices = [self.open, first, turn, *(PriceTicks(turn + step * n) for n in range(1, steps + 1)), self.close]
         before = self.open - self.first_trade_id % 2
         for rank, price in enumerate(prices):
             offset_us = self.span_s * 1_000_000 * (2 * rank + 1) // (2 * self.trades)
@@ -187,18 +186,22 @@ class History:
         quiet = 1 - (1 - QUIET_SHARE) * lively_share
         # A minute in which even the quietest pair was traded: it has a last price.
         traded_s = self._begin_s - span_s * (1 + int(random() * LAST_MINUTES)) if lively_share < 1 else 0
-        close, next_trade_id = self._open, self._first_trade_id
+        close, next_trade_id, least = self._open, self._first_trade_id, PriceTicks(1)
         bars: list[Bar] = []
         for bar_s in range(self._begin_s - span_s, begin_s - 1, -span_s):
             if interval == 1 and random() < quiet and bar_s != traded_s:
                 continue
             reach = close * swing
-            opened = PriceTicks(max(1, close + round(reach * (2 * random() - 1))))
-            high = PriceTicks(max(opened, close) + int(reach * random()))
-            low = PriceTicks(max(1, min(opened, close) - int(reach * random())))
+            # Hot, with 1,440 bars for a pair's first ticker: comparisons instead of calls.
+            opened = PriceTicks(close + round(reach * (2 * random() - 1)))
+            opened = opened if opened > 1 else least
+            upper, lower = (opened, close) if opened > close else (close, opened)
+            high = PriceTicks(upper + int(reach * random()))
+            low = PriceTicks(lower - int(reach * random()))
+            low = low if low > 1 else least
             trades = BAR_TRADES_MIN + int(random() * lively)
             next_trade_id -= trades
-            lots = QtyLots(max(1, int(typical * (0.5 + random()))))
+            lots = QtyLots(int(typical * (0.5 + random())) or 1)
             bars.append(Bar(bar_s, span_s, opened, high, low, close, trades, lots, next_trade_id))
             close = opened
         bars.reverse()

@@ -6,7 +6,7 @@ without subscribers is not written.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from random import Random
 from typing import Final
@@ -16,7 +16,7 @@ from engine.venue.market.book_feed import BookFeed
 from engine.venue.market.candles import Candle, Candles
 from engine.venue.market.day import Day
 from engine.venue.market.history import History, Trade
-from engine.venue.market.matching import BUY, SELL, LevelChange, OrderBook, Outcome, Side
+from engine.venue.market.matching import BUY, SELL, OrderBook, Outcome, Side
 from engine.venue.market.order_flow import OrderFlow
 from engine.venue.market.pairs import PairSpec
 from engine.venue.market.precision import Change
@@ -38,8 +38,12 @@ TRADES_KEPT: Final = 20_000  # since the opening (4 MB); the history before it i
 TRADES_TOLD: Final = 50  # in the trade channel's snapshot
 SPREADS_KEPT: Final = 200  # as many as REST's Spread returns
 NOTHING_CHANGED: Final = 1 << 62  # a rank beyond every level
+NEVER: Final[Mapping[Side, Mapping[PriceTicks, int]]] = {BUY: {}, SELL: {}}  # no level was changed
 WARM_UP_NS: Final = 50 * NS_PER_S  # over which the actions before the first client are spread
 
+
+BestPrices = tuple[PriceTicks | None, PriceTicks | None]
+"""Best bid and ask; None of an empty side."""
 
 TradesHandler = Callable[["PairMarket", Outcome, int, WallNs], None]
 """Takes an event with fills: market, what happened, id of the first trade, time."""
@@ -61,10 +65,7 @@ class PairMarket:
         self._candles = Candles(self._past)
         self._day = Day(self._candles, lambda: self.last)
         self._tape: deque[Trade] = deque(maxlen=TRADES_KEPT)  # trades since the opening, oldest first
-        self._bbo: tuple[PriceTicks | None, PriceTicks | None] = (
-            None,
-            None,
-        )  # the best prices that were published last
+        self._bbo: BestPrices = (None, None)  # that were published last
         self._spreads: deque[tuple[int, PriceTicks, PriceTicks]] = deque(maxlen=SPREADS_KEPT)
         # Called for every event with fills, with the id of its first trade, once it is
         # published: `order_life`.
@@ -77,18 +78,23 @@ class PairMarket:
         self._key_of_depth: dict[int, StreamKey] = {}  # of the windows that have subscribers
         self._trade_key = StreamKey("trade", pair.symbol)
         self._ticker_keys = (StreamKey("ticker", pair.symbol, "trades"), StreamKey("ticker", pair.symbol, "bbo"))
-        self._begin_feed()
-        if self._flow is not None:
+        if self._flow is None:
+            self._begin_feed()
+        else:
             self._open(self._flow, opened_at)
 
-    def _begin_feed(self) -> None:
-        """Create the public view in the pair's present precision."""
+    def _begin_feed(self, changed_s: Mapping[Side, Mapping[PriceTicks, int]] = NEVER, else_s: int = 0) -> None:
+        """Create the public view in the pair's present precision.
+
+        `changed_s` is the second in which a level was changed, by side and price, and
+        `else_s` that of the levels which are not in it.
+        """
         pair = self.pair
         self._price_text = number_text(pair.price_decimals)
         self._qty_text = number_text(pair.qty_decimals)
         self._feed = BookFeed(pair.price_decimals, pair.qty_decimals, self.book.orders_at)
         for side in (BUY, SELL):
-            self._feed.apply([LevelChange(side, price, qty) for price, qty in self.book.levels(side)])
+            self._feed.load(side, self.book.levels(side), changed_s[side], else_s)
         for depth in self._key_of_depth:
             self._feed.watch(depth)
 
@@ -118,14 +124,37 @@ class PairMarket:
         self._bbo = self._best_prices()
 
     def _open(self, flow: OrderFlow, opened_at: WallNs) -> None:
-        """Fill the book, and let the order flow trade for a while before the first client."""
-        began_at = WallNs(opened_at - WARM_UP_NS)
-        for outcome in flow.open_book():
-            self.publish(outcome, began_at)
-        self._spreads.clear()  # while the book was filled one side was empty
-        actions = self.pair.warm_up_actions
-        for action in range(actions):
-            self.act(WallNs(began_at + WARM_UP_NS * action // actions))
+        """Fill the book, and let the order flow trade for a while before the first client.
+        Nobody is told yet, so the public view is made behind it, at once.
+        """
+        self._changed_at = began_at = WallNs(opened_at - WARM_UP_NS)
+        changed_s: dict[Side, dict[PriceTicks, int]] = {BUY: {}, SELL: {}}
+        self._bbo, warm_up = self.warm_up(flow)
+        for action, (outcome, bbo) in enumerate(warm_up):
+            if not outcome.changes:
+                continue
+            self._changed_at = now = WallNs(began_at + WARM_UP_NS * action // len(warm_up))
+            now_s = now // NS_PER_S
+            if outcome.fills:
+                self._tell_trades(outcome, now)
+                self.last = outcome.fills[-1].price
+            for change in outcome.changes:
+                changed_s[change.side][change.price] = now_s
+            if bbo != self._bbo:
+                self._note_spread(bbo, now_s)
+        self._begin_feed(changed_s, began_at // NS_PER_S)
+
+    def warm_up(self, flow: OrderFlow) -> tuple[BestPrices, list[tuple[Outcome, BestPrices]]]:
+        """Fill an empty book, and let the order flow act in it. Returns the best prices of
+        the filled book, and each action with the best prices behind it.
+
+        A function of pair and seed alone: time plays no part.
+        """
+        best = self.book.best
+        flow.open_book()
+        return (best(BUY), best(SELL)), [
+            (flow.act(), (best(BUY), best(SELL))) for _ in range(self.pair.warm_up_actions)
+        ]
 
     def check(self) -> None:
         """Assert what must hold of the book and of its public view."""
@@ -184,10 +213,13 @@ class PairMarket:
             self._tell_ticker(self._ticker_keys[0], now)
             self._tell_candles(now)
         if best_rank == 0 and (bbo := self._best_prices()) != self._bbo:
-            self._bbo = bbo
-            self._spreads.append((now // NS_PER_S, bbo[0] or PriceTicks(0), bbo[1] or PriceTicks(0)))
+            self._note_spread(bbo, now // NS_PER_S)
             self._tell_ticker(self._ticker_keys[1], now)
         return best_rank
+
+    def _note_spread(self, bbo: BestPrices, now_s: int) -> None:
+        self._bbo = bbo
+        self._spreads.append((now_s, bbo[0] or PriceTicks(0), bbo[1] or PriceTicks(0)))
 
     def _tell_trades(self, outcome: Outcome, now: WallNs) -> None:
         fills, tape = outcome.fills, self._tape
@@ -315,7 +347,7 @@ class PairMarket:
 
     # --- rows
 
-    def _best_prices(self) -> tuple[PriceTicks | None, PriceTicks | None]:
+    def _best_prices(self) -> BestPrices:
         bid, ask = self._feed.best(BUY), self._feed.best(SELL)
         return bid and bid[0], ask and ask[0]
 

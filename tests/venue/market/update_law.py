@@ -8,10 +8,21 @@ checksum.
 
 import json
 import zlib
+from bisect import bisect_left, insort
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 CHECKSUM_LEVELS = 10
+
+number = lru_cache(100_000)(Decimal)
+"""A price or quantity: a book says the same ones again and again."""
+
+
+@lru_cache(100_000)
+def token(price: str, qty: str) -> str:
+    """A level's part of the checksum's text: both numbers without their point and leading zeros."""
+    return price.replace(".", "").lstrip("0") + qty.replace(".", "").lstrip("0")
 
 
 def read(frame: str) -> dict[str, Any]:
@@ -33,6 +44,8 @@ class LawBook:
         self.depth = depth
         self.shorter = shorter
         self.sides: dict[str, dict[Decimal, tuple[str, str]]] = {"bids": {}, "asks": {}}
+        # The prices of each side, ascending: a deep book cannot be sorted anew for each message.
+        self.prices: dict[str, list[Decimal]] = {"bids": [], "asks": []}
         self.last_timestamp = ""
         self.tally = {"modify": 0, "delete": 0, "insert": 0, "refill": 0, "grown refill": 0, "both sides": 0}
 
@@ -55,46 +68,42 @@ class LawBook:
         """The best ten asks, then the best ten bids: number text without its point and
         leading zeros.
         """
-        text = ""
-        for name in ("asks", "bids"):
-            for key in self._ordered(name)[:CHECKSUM_LEVELS]:
-                for number in self.sides[name][key]:
-                    text += number.replace(".", "").lstrip("0")
-        return zlib.crc32(text.encode())
+        best = [("asks", key) for key in self.prices["asks"][:CHECKSUM_LEVELS]]
+        best += [("bids", key) for key in self.prices["bids"][: -CHECKSUM_LEVELS - 1 : -1]]
+        levels = [self.sides[name][key] for name, key in best]
+        return zlib.crc32("".join([token(*level) for level in levels]).encode())
 
     def levels(self, name: str) -> list[tuple[str, str]]:
         """Price and quantity text, best first."""
-        return [self.sides[name][key] for key in self._ordered(name)]
-
-    def _ordered(self, name: str) -> list[Decimal]:
-        return sorted(self.sides[name], reverse=name == "bids")
+        return [self.sides[name][key] for key in sorted(self.sides[name], reverse=name == "bids")]
 
     def _snapshot(self, entry: dict[str, Any]) -> None:
         for name in ("bids", "asks"):
-            prices = [Decimal(level["price"]) for level in entry[name]]
+            prices = [number(level["price"]) for level in entry[name]]
             assert prices == sorted(prices, reverse=name == "bids"), "a snapshot is told best first"
             assert len(prices) == len(set(prices)) <= self.depth
-            self.sides[name] = {Decimal(level["price"]): (level["price"], level["qty"]) for level in entry[name]}
+            self.sides[name] = {number(level["price"]): (level["price"], level["qty"]) for level in entry[name]}
+            self.prices[name] = sorted(prices)
 
     def _update(self, name: str, entries: list[dict[str, str]]) -> None:
-        side = self.sides[name]
-        worst_of = min if name == "bids" else max
+        side, prices = self.sides[name], self.prices[name]
+        worst_of, worst = (min, 0) if name == "bids" else (max, -1)
         must_refill: Decimal | None = None  # the worst price before the delete that must be followed by its refill
         refilled: Decimal | None = None  # the refill just told, which may grow order by order
         for entry in entries:
-            key, gone = Decimal(entry["price"]), Decimal(entry["qty"]) == 0
+            key, gone = number(entry["price"]), number(entry["qty"]) == 0
             if must_refill is not None and not self.shorter:
                 assert not gone, "a delete at full depth is followed by its refill"
             if gone:
                 assert key in side, "a delete hits a level that is there"
-                must_refill = worst_of(side) if len(side) == self.depth else None
-                del side[key]
+                must_refill = prices[worst] if len(side) == self.depth else None
+                del side[key], prices[bisect_left(prices, key)]
                 refilled = None
                 self.tally["delete"] += 1
             elif key in side:
-                assert Decimal(side[key][1]) != Decimal(entry["qty"]), "a modify changes the quantity"
+                assert number(side[key][1]) != number(entry["qty"]), "a modify changes the quantity"
                 if key == refilled:
-                    assert Decimal(entry["qty"]) > Decimal(side[key][1]), "a refill told order by order grows"
+                    assert number(entry["qty"]) > number(side[key][1]), "a refill told order by order grows"
                     self.tally["grown refill"] += 1
                 else:
                     refilled = None
@@ -106,16 +115,18 @@ class LawBook:
                     refilled = key
                     self.tally["refill"] += 1
                 elif len(side) == self.depth:
-                    assert worst_of(key, worst_of(side)) != key, "an insert lands inside the window"
+                    assert worst_of(key, prices[worst]) != key, "an insert lands inside the window"
                     self.tally["insert"] += 1
                 must_refill = None
                 side[key] = (entry["price"], entry["qty"])
+                insort(prices, key)
                 if len(side) > self.depth:
-                    del side[worst_of(side)]
+                    del side[prices.pop(worst)]
         assert must_refill is None or self.shorter, "a delete at full depth is followed by its refill"
 
     def _check_shape(self) -> None:
-        for side in self.sides.values():
+        for name, side in self.sides.items():
             assert len(side) == self.depth or (self.shorter and len(side) < self.depth)
+            assert len(side) == len(self.prices[name])
         if self.sides["bids"] and self.sides["asks"]:
-            assert max(self.sides["bids"]) < min(self.sides["asks"]), "never crossed after a message"
+            assert self.prices["bids"][-1] < self.prices["asks"][0], "never crossed after a message"
