@@ -251,6 +251,7 @@ def test_genuine_messages_with_any_value_in_any_place_are_taken(frame, data):
     removed=st.integers(0, 9),
     added=st.binary(max_size=9) | st.sampled_from([b"[", b"{", b'"', b"\\u0000", b"e99", b"-", b"null"]),
 )
+@example(frame=next(it for it in GENUINE if b'"checksum":1741843838' in it), at=174, removed=0, added=b"\x80")
 def test_genuine_bytes_with_a_wound_are_taken(frame, at, removed, added):
     """Bytes cut out and put in anywhere: no exception, and a book is told only when it has the frame's checksum."""
     session = quiet_session("BTC/USD", "ETH/USD", depth=None)
@@ -260,7 +261,7 @@ def test_genuine_bytes_with_a_wound_are_taken(frame, at, removed, added):
     events = session.receive(wounded, T0)
 
     for symbol in changed(events):
-        entry = json.loads(wounded)["data"][-1]
+        entry = json.loads(wounded.decode(errors="replace"))["data"][-1]  # it may be in a text that nobody reads
         assert entry["symbol"] == symbol
         assert checksum_by_text(session.feeds[symbol].book) == entry["checksum"]
         session.feeds[symbol].book.check()
