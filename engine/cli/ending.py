@@ -22,6 +22,13 @@ TOO_LATE = f"it was to stop while it started, and had not begun {START_STOP_S:g}
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+def end_signals() -> list[signal.Signals]:
+    """The signals that ask for an end; not a hangup that who started the process has put
+    off, as nohup does.
+    """
+    return [each for each in SIGNALS if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN]
+
+
 class StartInterrupted(KeyboardInterrupt):
     """A signal arrived before there was a supervisor, and none was made in time."""
 
@@ -36,7 +43,7 @@ class StopSignals:
         self._has_ended = False
         # Whether the start was interrupted because it took too long.
         self._was_late = False
-        self._numbers = [n for n in SIGNALS if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
+        self._numbers = end_signals()
 
     def install(self) -> None:
         """Install the handlers. Call it again after a strategy was imported, which may have

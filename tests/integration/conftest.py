@@ -1,6 +1,5 @@
 """Fixtures: engines that end with their test."""
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +13,6 @@ def commands() -> Iterator[None]:
     """The program behind `Engines.call` ends with the tests."""
     yield
     COMMANDS.close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def hangups() -> None:
-    """A hangup is none that the tests' own caller has put off, as nohup does: engines inherit that, and honour it."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -69,6 +69,9 @@ def become(request: dict[str, Any], streams: list[int]) -> Callable[[], NoReturn
     return as_started(request["arguments"])
 
 
+# A hangup that the tests' own caller has put off, as nohup does, is none for engines: they
+# would inherit that, and honour it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 gc.freeze()  # a collection in a child would copy all of it
 getproctitle()  # finds where titles are written, which is lost with the environment of its start
 asking = socket.socket(fileno=int(sys.argv[1]))

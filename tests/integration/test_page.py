@@ -2,10 +2,13 @@
 
 import json
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
+
+import pytest
 
 from tests.integration.rig import CALM, Engines
 from tests.waiting import PATIENCE_S, eventually
@@ -69,6 +72,32 @@ def test_a_page_outlives_an_engine_and_shows_the_next(engines: Engines):
 
     engines.start(*CALM).wait_until_live()
     eventually(lambda: (d := data(url))["is_running"] and d["run"] != first["run"] and d["rows"], "the next is shown")
+
+
+def has(pid: int, what: str, number: signal.Signals) -> bool:
+    """Whether a signal is among those that a process catches, SigCgt, or ignores, SigIgn: see proc(5)."""
+    found = re.search(rf"{what}:\t(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(found[1], 16) >> number - 1 & 1) if found else False
+
+
+@pytest.mark.parametrize("looker", ["page", "metrics"])
+def test_a_looker_under_nohup_outlives_its_terminal(engines: Engines, looker: str):
+    """A hangup that was put off ends nothing; otherwise it ends it in order."""
+    engines.start(*CALM).wait_until_live()
+    kept, ended = lookers = [
+        engines.spawn(looker, "--port", 0, "--json", stdout=subprocess.PIPE, wrapper=wrapper)
+        for wrapper in (["nohup"], [])
+    ]
+    for each in lookers:
+        assert each.stdout is not None
+        assert json.loads(each.stdout.readline())["url"]
+        eventually(lambda each=each: has(each.pid, "SigCgt", signal.SIGTERM), "it can be asked to end")
+
+    assert has(kept.pid, "SigIgn", signal.SIGHUP)
+    ended.send_signal(signal.SIGHUP)
+    assert ended.wait(PATIENCE_S) == 0
+    kept.terminate()
+    assert kept.wait(PATIENCE_S) == 0
 
 
 def test_without_an_engine_it_is_one_sentence(engines: Engines):

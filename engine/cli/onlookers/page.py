@@ -1,12 +1,12 @@
 """`engine page`: shows a running engine in the browser, read-only."""
 
 import asyncio
-import signal
 
 import click
 from setproctitle import setproctitle
 
 from engine.cli.ask import name_option, nobody
+from engine.cli.ending import end_signals
 from engine.cli.help import command
 from engine.cli.onlookers.process import die_with_parent_option, tell_address
 from engine.cli.tables import json_option
@@ -16,8 +16,6 @@ from engine.processes.scheduling import give_way
 from engine.supervisor.extras import need_extra
 from engine.supervisor.run_directory import RunDirectory
 from engine.telemetry.log import configure_log
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @command(examples=("engine page", "engine page --name my-bot --port 8080"))
@@ -50,7 +48,7 @@ async def _serve(directory: RunDirectory, port: int, as_json: bool) -> None:
     from engine.page.server import PageServer
 
     asked = asyncio.Event()
-    for number in SIGNALS:
+    for number in end_signals():
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     server = PageServer(directory.control_path, directory.router_path)
     url = await server.start(port)

@@ -5,6 +5,7 @@ from threading import Event
 
 import click
 
+from engine.cli.ending import end_signals
 from engine.cli.tables import print_json_line
 
 die_with_parent_option = click.option(
@@ -21,8 +22,8 @@ def tell_address(what: str, name: str, url: str, as_json: bool) -> None:
 
 
 def wait_for_signal() -> None:
-    """Wait for SIGTERM, SIGINT or SIGHUP."""
+    """Wait for a signal that asks for an end."""
     asked = Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in end_signals():
         signal.signal(number, lambda *_: asked.set())
     asked.wait()
