@@ -1,5 +1,5 @@
 """What is under tools/deploy, tried with real engines."""
 
-from tests.integration.conftest import commands, engines, hangups
+from tests.integration.conftest import commands, engines
 
-__all__ = ["commands", "engines", "hangups"]
+__all__ = ["commands", "engines"]

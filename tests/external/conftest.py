@@ -1,5 +1,5 @@
 """Tests with programs that pip cannot bring; `tools/check` runs them, `tools/test` leaves them out."""
 
-from tests.integration.conftest import commands, engines, hangups
+from tests.integration.conftest import commands, engines
 
-__all__ = ["commands", "engines", "hangups"]
+__all__ = ["commands", "engines"]
