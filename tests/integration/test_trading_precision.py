@@ -111,7 +111,9 @@ def test_what_is_asked_for_is_on_the_wire_or_refused_while_the_precision_changes
     assert {key: amounts(row) for key, row in wire.orders.items()} == {
         key: asked for key, asked in asks.items() if key in wire.orders
     }
-    assert [key for key in asks.keys() - wire.orders.keys() if not reasons.get(key)] == []
+    # A new router sends by REST what comes before its socket is up.
+    at_venue = {order["cl_ord_id"] for order in engine.venue.orders(engine.account)}
+    assert [key for key in asks.keys() - wire.orders.keys() - at_venue if not reasons.get(key)] == []
     for key, rows in wire.amends.items():
         assert all(amounts(row) in amends[key] for row in rows)
     changes = [(key, row) for key, rows in wire.amends.items() for row in rows]

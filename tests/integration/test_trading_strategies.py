@@ -56,7 +56,7 @@ def test_a_person_can_end_everything_while_a_strategy_hangs(two: TradingEngine, 
     assert answer.returncode == 0, answer.stderr
     eventually(lambda: two.at_venue("a", "bad")[0]["status"] == "canceled", "its order is canceled")
     assert not two.diary("bad").entries("awake")
-    assert two.router("orders")["orders"] == []
+    eventually(lambda: two.router("orders")["orders"] == [], "the router has been told")
     two.wake()
     two.wait_for_state("a", "CANCELED", puppet="bad")
     two.wish("order", "good", name="b", away=3.0)
