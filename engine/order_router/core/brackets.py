@@ -189,12 +189,8 @@ class Brackets:
 
     def _is_in_doubt(self, bracket: Bracket, entry: TrackedOrder | None) -> bool:
         """True while the fills of the entry or of an exit may not all be known."""
-        if entry is not None and (entry.fills_missing or entry.state in IN_DOUBT):
-            return True
-        for key in bracket.exits:  # hot: asked behind each burst
-            if (order := self._blotter.get(key)) is not None and (order.fills_missing or order.state in IN_DOUBT):
-                return True
-        return False
+        orders = [entry, *map(self._blotter.get, bracket.exits)]
+        return any(order is not None and (order.fills_missing or order.state in IN_DOUBT) for order in orders)
 
     def _open_exits(self, bracket: Bracket) -> list[TrackedOrder]:
         return [order for key in bracket.exits if (order := self._blotter.open.get(key)) is not None]

@@ -14,7 +14,7 @@ Both sides keep their levels best first under one ascending *key*: the price of 
 negated price of a bid.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterable
 from enum import Enum
 from itertools import islice
@@ -120,39 +120,39 @@ class _BookSide:
         self.sign = sign  # key = price × sign: +1 for asks, -1 for bids
         self.keys: list[int] = []  # of the levels that hold orders, best first
         self.levels: dict[int, dict[int, Order]] = {}  # key → orders by id, first in time first
-        self.totals: dict[int, QtyLots] = {}  # key → sum of the orders' open quantities
+        self.totals: dict[int, int] = {}  # key → sum of the orders' open quantities
 
-    def add(self, order: Order) -> QtyLots:
+    def add(self, order: Order) -> int:
         """Queue an order behind its level's others; returns the level's new quantity."""
-        key, qty = order.price * self.sign, order.open_qty
+        key = order.price * self.sign
         level = self.levels.get(key)
         if level is None:
-            insort(self.keys, key)
+            self.keys.insert(bisect_left(self.keys, key), key)
             self.levels[key] = {order.order_id: order}
-            self.totals[key] = qty
-            return qty
+            self.totals[key] = order.open_qty
+            return order.open_qty
         level[order.order_id] = order
-        self.totals[key] = total = QtyLots(self.totals[key] + qty)
+        self.totals[key] = total = self.totals[key] + order.open_qty
         return total
 
-    def shrink(self, order: Order, qty: int) -> QtyLots:
+    def shrink(self, order: Order, qty: int) -> int:
         """Take `qty` from an order in its place; a whole order loses the place. Returns the
         level's new quantity.
         """
         key = order.price * self.sign
-        left = QtyLots(order.open_qty - qty)
-        order.open_qty = left
-        if left:
-            self.totals[key] = total = QtyLots(self.totals[key] - qty)
+        order.open_qty = QtyLots(order.open_qty - qty)
+        total = self.totals[key] - qty
+        if order.open_qty:
+            self.totals[key] = total
             return total
         level = self.levels[key]
         del level[order.order_id]
         if level:
-            self.totals[key] = total = QtyLots(self.totals[key] - qty)
+            self.totals[key] = total
             return total
         del self.levels[key], self.totals[key]
         del self.keys[bisect_left(self.keys, key)]
-        return NO_LOTS
+        return 0
 
 
 class OrderBook:
@@ -180,12 +180,10 @@ class OrderBook:
         """Trade as far as the price allows, then rest the remainder, unless told not to."""
         if price <= 0 or qty <= 0:
             raise MisuseError(f"a limit order of {qty} lots at {price} ticks")
-        self._last_order_id = order_id = self._last_order_id + 1
-        order = Order(order_id, owner, side, price, qty, NO_LOTS, display_qty)
-        outcome = Outcome(order_id, "limit", [], [])
-        makers = self._asks if side is BUY else self._bids
-        if makers.keys and makers.keys[0] <= price * makers.sign:  # hot: most meet nobody
-            self._take(order, outcome, price, stp)
+        order = self._new_order(owner, side, price, qty)
+        order.display_qty = display_qty
+        outcome = Outcome(order.order_id, "limit", [], [])
+        self._take(order, outcome, price, stp)
         if rest and not outcome.self_met:
             self._rest(order, outcome)
         else:
@@ -198,9 +196,8 @@ class OrderBook:
         """Trade at the best prices, not beyond `worst`; what finds no maker is canceled."""
         if qty <= 0:
             raise MisuseError(f"a market order of {qty} lots")
-        self._last_order_id = order_id = self._last_order_id + 1
-        order = Order(order_id, owner, side, PriceTicks(0), qty)
-        outcome = Outcome(order_id, "market", [], [])
+        order = self._new_order(owner, side, PriceTicks(0), qty)
+        outcome = Outcome(order.order_id, "market", [], [])
         self._take(order, outcome, worst, stp)
         outcome.left_qty = order.open_qty
         return outcome
@@ -212,7 +209,7 @@ class OrderBook:
             raise OrderNotFound(order_id)
         side = self._bids if order.side is BUY else self._asks
         total = side.shrink(order, order.open_qty)
-        return Outcome(order_id, "limit", [], [LevelChange(order.side, order.price, total)])
+        return Outcome(order_id, "limit", [], [LevelChange(order.side, order.price, QtyLots(total))])
 
     def amend(
         self,
@@ -247,7 +244,7 @@ class OrderBook:
             return outcome
         del self._orders[order_id]
         total = side.shrink(order, order.open_qty)
-        outcome.changes.append(LevelChange(order.side, order.price, total))
+        outcome.changes.append(LevelChange(order.side, order.price, QtyLots(total)))
         order.price, order.open_qty, order.hidden_qty = new_price, QtyLots(new_qty), QtyLots(0)
         self._take(order, outcome, new_price, stp)
         if outcome.self_met:
@@ -334,7 +331,9 @@ class OrderBook:
         first.
         """
         book_side = self._bids if side is BUY else self._asks
-        return [(PriceTicks(key * book_side.sign), book_side.totals[key]) for key in islice(book_side.keys, depth)]
+        return [
+            (PriceTicks(key * book_side.sign), QtyLots(book_side.totals[key])) for key in islice(book_side.keys, depth)
+        ]
 
     def check(self) -> None:
         """Raise AssertionError unless every invariant of the book holds."""
@@ -357,6 +356,10 @@ class OrderBook:
         assert best_bid is None or best_ask is None or best_bid < best_ask, "never crossed, never locked"
 
     # --- steps
+
+    def _new_order(self, owner: int, side: Side, price: PriceTicks, qty: QtyLots) -> Order:
+        self._last_order_id += 1
+        return Order(self._last_order_id, owner, side, price, qty)
 
     def _take(self, taker: Order, outcome: Outcome, limit: PriceTicks | None, stp: Stp) -> None:
         """Fill `taker` against the other side, best price first and first in time first, up
@@ -390,16 +393,16 @@ class OrderBook:
                 Fill(maker.order_id, maker.owner, taker.order_id, taker.owner, taker.side, maker.price, qty)
             )
             if not unchanged:
-                outcome.changes.append(LevelChange(maker_side, maker.price, total))
+                outcome.changes.append(LevelChange(maker_side, maker.price, QtyLots(total)))
 
     def _expel(self, side: _BookSide, order: Order, outcome: Outcome) -> None:
         """Cancel an order that must not be met."""
         del self._orders[order.order_id]
         total = side.shrink(order, order.open_qty)
         outcome.expelled.append(order)
-        outcome.changes.append(LevelChange(order.side, order.price, total))
+        outcome.changes.append(LevelChange(order.side, order.price, QtyLots(total)))
 
-    def _show_next(self, side: _BookSide, order: Order, outcome: Outcome) -> QtyLots:
+    def _show_next(self, side: _BookSide, order: Order, outcome: Outcome) -> int:
         """Show the next part of an iceberg, behind the others of its level; returns the
         level's quantity.
         """
@@ -412,14 +415,14 @@ class OrderBook:
         """Queue the remainder of an order at its price; of an iceberg, the part that it
         shows.
         """
-        outcome.resting_qty = open_qty = order.open_qty
-        if open_qty:
-            if 0 < order.display_qty < open_qty:
-                order.hidden_qty = QtyLots(open_qty - order.display_qty)
+        outcome.resting_qty = order.open_qty
+        if order.open_qty:
+            if 0 < order.display_qty < order.open_qty:
+                order.hidden_qty = QtyLots(order.open_qty - order.display_qty)
                 order.open_qty = order.display_qty
             self._orders[order.order_id] = order
             total = (self._bids if order.side is BUY else self._asks).add(order)
-            outcome.changes.append(LevelChange(order.side, order.price, total))
+            outcome.changes.append(LevelChange(order.side, order.price, QtyLots(total)))
 
     def _amend_qty(self, side: _BookSide, order: Order, more: int, outcome: Outcome) -> None:
         """Change a quantity: less keeps the place, more goes to the end of the queue.
@@ -442,6 +445,6 @@ class OrderBook:
             if order.display_qty:
                 order.hidden_qty = QtyLots(order.hidden_qty + more)
                 return
-            total = side.totals[key] = QtyLots(side.totals[key] + more)
+            total = side.totals[key] = side.totals[key] + more
             order.open_qty = QtyLots(order.open_qty + more)
-        outcome.changes.append(LevelChange(order.side, order.price, total))
+        outcome.changes.append(LevelChange(order.side, order.price, QtyLots(total)))
