@@ -25,7 +25,7 @@ from engine.cli.loading import load_aiohttp, loading
 from engine.credentials import no_core_dumps
 from engine.errors import EngineError
 from engine.prctl import end_with_parent
-from engine.processes.fork_server import Started, serve
+from engine.processes.fork_server import TITLE, Started, serve
 from engine.processes.launch import (
     ActorLaunch,
     FeedLaunch,
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> int:
 
 def _run_fork_server(socket_fd: int, kinds: Sequence[str]) -> int:
     """Returns in the fork server at its end, and in each actor at that actor's end."""
-    setproctitle("kraken-engine fork server")
+    setproctitle(TITLE)
     with loading():
         if ORDER_ROUTER in kinds:
             load_aiohttp()

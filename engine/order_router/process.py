@@ -28,6 +28,7 @@ from engine.order_router.shell import RouterShell, assemble
 from engine.order_router.token_server import serve_tokens
 from engine.orders.journal import journal_holder
 from engine.processes.connecting import keep_connected
+from engine.processes.fork_server import TITLE as FORK_SERVER
 from engine.processes.launch import News, RouterLaunch, Tell
 from engine.processes.runner import LoopRunner, change_threads_sooner, settle_memory
 from engine.processes.status_board import STOPPING
@@ -108,14 +109,30 @@ async def _await_predecessor(
     One that stays longer than it may is left for the locks to name.
     """
     began = clock.mono_ns()
-    while (holder := journal_holder(state_dir)) is not None and clock.mono_ns() - began < PREDECESSOR_NS_MAX:
+    while (orphan := orphan_with_journal(state_dir)) is not None and clock.mono_ns() - began < PREDECESSOR_NS_MAX:
         if heartbeat.last_at < began:
-            log.warning("waiting for the order router of an engine that was killed", pid=holder)
+            log.warning("waiting for the order router of an engine that was killed", pid=orphan)
         heartbeat.beat(clock.mono_ns())
         await asyncio.sleep(WORK_INTERVAL_S)
         if any(end.is_set() for end in ends):
             return False
     return True
+
+
+def orphan_with_journal(state_dir: Path) -> str | None:
+    """The pid of a router that holds the journal and has outlived its engine; None when
+    nobody holds it, or the router of an engine that runs.
+    """
+    holder = journal_holder(state_dir)
+    if holder is None:
+        return None
+    # A router is a child of its fork server, which ends with the engine.
+    with suppress(OSError, StopIteration):
+        status = Path(f"/proc/{holder}/status").read_text().splitlines()
+        parent = next(line.split()[1] for line in status if line.startswith("PPid:"))
+        if Path(f"/proc/{parent}/cmdline").read_bytes().startswith(FORK_SERVER.encode()):
+            return None
+    return holder
 
 
 async def _serve(launch: RouterLaunch, shell: RouterShell) -> list[asyncio.AbstractServer]:

@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+TITLE: Final = "kraken-engine fork server"  # of its process
 STDERR: Final = 2
 _DESCRIPTORS_MAX: Final = 253  # a message: SCM_MAX_FD of Linux
 _MESSAGE_BYTES_MAX: Final = 65_536
