@@ -61,11 +61,15 @@ class ForkedProcess:
 
     def _look(self, timeout_s: float | None) -> int | None:
         if self.returncode is None and select.select([self._end], [], [], timeout_s)[0]:
-            status = os.read(self._end, 16)
+            self.returncode = os.waitstatus_to_exitcode(self._status())
             os.close(self._end)
-            assert status, "the fork server has ended"
-            self.returncode = os.waitstatus_to_exitcode(int(status))
         return self.returncode
+
+    def _status(self) -> int:
+        """How it ended, as waitpid(2) tells it."""
+        status = os.read(self._end, 16)
+        assert status, "the fork server has ended"
+        return int(status)
 
 
 class ForkedCommands:

@@ -8,68 +8,37 @@ with which arguments, environment, streams and descriptors. Then it runs the sam
 
 import json
 import os
-import select
-import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from setproctitle import setproctitle
 
 from engine.cli.actor import main as run_actor
 from engine.cli.main import main as run_command
 from engine.telemetry.log import end_log
+from tests.integration.forked_commands import MESSAGE_BYTES_MAX, ForkedProcess
 
 OURS = (sys.executable, "-P", "-m", "engine")
-MESSAGE_BYTES_MAX = 200_000
 DESCRIPTORS_MAX = 253
 
 new_program = subprocess.Popen
 
 
-class ForkedProgram:
+class ForkedProgram(ForkedProcess):
     """A child that has become a program: what the engine uses of subprocess.Popen."""
 
-    def __init__(self, pid: int, outputs: Mapping[str, IO[str]]) -> None:
+    def __init__(self, pid: int, outputs: Mapping[str, TextIO]) -> None:
         """`outputs`: the other ends of its pipes, by the names that Popen has for them."""
-        self.pid = pid
-        self.stdout, self.stderr = outputs.get("stdout"), outputs.get("stderr")
-        self.returncode: int | None = None
-        self._pidfd = os.pidfd_open(pid)
+        super().__init__(pid, os.pidfd_open(pid), outputs.get("stdout"))
+        self.stderr = outputs.get("stderr")
 
-    def poll(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs."""
-        return self._look(0)
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end; its exit code. Raises subprocess.TimeoutExpired."""
-        code = self._look(timeout)
-        if code is None:
-            assert timeout is not None
-            raise subprocess.TimeoutExpired("engine", timeout)
-        return code
-
-    def terminate(self) -> None:
-        """SIGTERM."""
-        self._send(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._send(signal.SIGKILL)
-
-    def _send(self, number: int) -> None:
-        if self.poll() is None:
-            signal.pidfd_send_signal(self._pidfd, number)
-
-    def _look(self, timeout_s: float | None) -> int | None:
-        if self.returncode is None and select.select([self._pidfd], [], [], timeout_s)[0]:
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-            os.close(self._pidfd)
-        return self.returncode
+    def _status(self) -> int:
+        return os.waitpid(self.pid, 0)[1]
 
 
 class WaitingChildren:
