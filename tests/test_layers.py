@@ -19,6 +19,7 @@ LAYERS = {
         "endpoints",
         "timestamps",
         "prctl",
+        "readable",
         "secret",
         "private_text",
         "wide",

@@ -202,6 +202,18 @@ def test_no_test_sleeps():
     assert offences(slept, but_not=MAY_SLEEP) == {}
 
 
+def test_nothing_waits_with_select():
+    """It refuses descriptors from 1,024 on, which a program with many connections has:
+    engine.readable waits for any.
+    """
+    found = {
+        str(path): [f"line {line}" for name, line in names_used(nodes_of(path)) if name == "select.select"]
+        for path in (*MODULES, *TEST_MODULES)
+    }
+
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
 def test_no_test_asserts_how_long_something_took():
     """A machine that is busy with other things is slower; what must be soon is a claim
     about an order of events.

@@ -7,7 +7,6 @@ What only the engine's own objects know is not here: of a hang, its line.
 """
 
 import os
-import select
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,7 @@ from engine.errors import ConfigError, MisuseError
 from engine.net.control_socket import ask_shared
 from engine.processes.callback_words import SEEN_NS, CallbackWords
 from engine.processes.run_view import RunFacts, RunMap, RunView
+from engine.readable import is_readable
 from engine.ring import LayoutMismatch, Segment
 from engine.summary import build_summary
 from engine.telemetry import Histogram
@@ -67,7 +67,7 @@ class AttachedEngine:
     @property
     def is_alive(self) -> bool:
         """Whether the engine's process runs."""
-        return not select.select([self._pidfd], [], [], 0)[0]
+        return not is_readable(self._pidfd)
 
     def close(self) -> None:
         """Give the memory back; nothing may be read afterwards."""

@@ -3,7 +3,6 @@
 """
 
 import os
-import select
 import time
 
 import click
@@ -13,6 +12,7 @@ from engine.cli.help import command
 from engine.cli.tables import json_option, print_json, tell
 from engine.errors import UserError
 from engine.net.control_socket import NobodyListens, ask
+from engine.readable import is_readable
 from engine.supervisor.run_directory import RunDirectory
 
 STOP_DEADLINE_S = 30.0
@@ -84,7 +84,7 @@ def stop(name: str, as_json: bool, if_running: bool) -> None:
             pid = ask_engine(name, {"command": "stop"})["pid"]
             what = f"stopped {name} (pid {pid})"
             _wait_for_engine(directory, pid)
-        if router_fd is not None and not select.select([router_fd], [], [], ROUTER_DEADLINE_S)[0]:
+        if router_fd is not None and not is_readable(router_fd, ROUTER_DEADLINE_S):
             raise UserError(f"the order router of {name} has not ended in {ROUTER_DEADLINE_S:.0f} s")
     finally:
         if router_fd is not None:

@@ -8,7 +8,6 @@ command line does. What the kernel tells of its first environment is that of the
 
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from engine.readable import is_readable
 from tests.waiting import PATIENCE_S
 
 DESCRIPTORS = 4  # of a request: standard input, output and errors, and where its end is told
@@ -60,7 +60,7 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
     def _look(self, timeout_s: float | None) -> int | None:
-        if self.returncode is None and select.select([self._end], [], [], timeout_s)[0]:
+        if self.returncode is None and is_readable(self._end, timeout_s):
             self.returncode = os.waitstatus_to_exitcode(self._status())
             os.close(self._end)
         return self.returncode

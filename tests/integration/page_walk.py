@@ -19,7 +19,6 @@ import fcntl
 import os
 import pty
 import re
-import select
 import shlex
 import signal
 import struct
@@ -30,6 +29,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from engine.readable import is_readable
 from tests.integration.rig import COMMANDS, Engines, Process
 from tests.integration.venue_rig import CheckedVenue
 from tests.snippets import Snippet
@@ -121,7 +121,7 @@ class Terminal:
 
     def read(self) -> str:
         """What it has shown so far, without colors."""
-        while self._is_open and select.select([self._ours], [], [], 0)[0]:
+        while self._is_open and is_readable(self._ours):
             try:
                 chunk = os.read(self._ours, 65536)
             except OSError:  # every other end is closed

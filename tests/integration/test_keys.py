@@ -3,13 +3,13 @@
 import json
 import os
 import pty
-import select
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from engine.readable import is_readable
 from tests.integration.rig import PATIENCE_S, Engines
 from tests.integration.venue_rig import TRADING, CheckedVenue
 
@@ -174,7 +174,7 @@ def test_a_terminal_shows_nothing_of_what_is_typed(venue: CheckedVenue) -> None:
     deadline = time.monotonic() + PATIENCE_S
     to_type = [(b"API key: ", venue.ready["api_key"]), (b"Private key: ", venue.ready["api_secret"])]
     while process.poll() is None and time.monotonic() < deadline:
-        if select.select([ours], [], [], 0.1)[0]:
+        if is_readable(ours, 0.1):
             try:
                 shown += os.read(ours, 4096)
             except OSError:  # the other end is closed

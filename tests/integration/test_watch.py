@@ -3,11 +3,11 @@
 import json
 import os
 import pty
-import select
 import signal
 import subprocess
 from pathlib import Path
 
+from engine.readable import is_readable
 from tests.integration.rig import ENGINE, PATIENCE_S, Engines
 from tests.waiting import eventually
 
@@ -66,7 +66,7 @@ def test_a_terminal_gets_a_ladder(engines: Engines) -> None:
         """Take what it has drawn; whether the other end is closed."""
         nonlocal shown
         try:
-            while select.select([ours], [], [], 0)[0]:
+            while is_readable(ours):
                 shown += os.read(ours, 65536)
         except OSError:
             return True

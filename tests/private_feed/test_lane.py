@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import weakref
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -49,7 +50,9 @@ class Rig:
         self.ring = bytearray(ring_bytes(ACCOUNT_RECORD_BYTES, slots, gate_count=1, doorbell_count=1))
         format_ring(self.ring, record_bytes=ACCOUNT_RECORD_BYTES, slot_count=slots, gate_count=1, doorbell_count=1)
         self.router = GatedSubscriber(self.ring)
-        self.bell = Doorbell(self.ring, 0, os.eventfd(0, os.EFD_NONBLOCK))
+        eventfd = os.eventfd(0, os.EFD_NONBLOCK)
+        weakref.finalize(self, os.close, eventfd)
+        self.bell = Doorbell(self.ring, 0, eventfd)
         self.clock = ManualClock(mono_ns=NOW_NS)
         self.counters = new_counters(PRIVATE_FEED_COUNTERS)
         self.session = PrivateSession(PrivateSettings())

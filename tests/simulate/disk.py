@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from engine.net import key_lock
 from engine.orders import journal
+from tests.descriptors import close_as_a_death_would
 from tests.simulate.kernel import Kernel, Process
 
 SEGMENTS_KEPT: Final = 10_000  # all: at rest every order of the day is compared with the journal
@@ -52,7 +53,8 @@ class SimDisk:
         self.keys_failed = False
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Nothing is left; processes that still live have lost their files."""
+        close_as_a_death_would(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def heal(self) -> None:

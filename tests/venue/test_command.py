@@ -19,9 +19,10 @@ from click.testing import CliRunner
 
 from engine.cli.venue import venue
 from engine.errors import UserError
+from engine.readable import is_readable
 from tests.venue.rest_client import RestClient, limit_buy
 from tests.venue.venue_client import connected
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 COMMAND = [sys.executable, "-c", "from engine.cli.venue import venue; venue()"]
 
@@ -132,9 +133,7 @@ def test_it_dies_with_its_parent():
     process.wait()
     process.stdout.close()
 
-    import select
-
-    ended, _, _ = select.select([watched], [], [], 5)
+    ended = is_readable(watched, PATIENCE_S)
     os.close(watched)
     assert ended
 
