@@ -15,11 +15,13 @@ from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
 from engine.net.resolver import Resolver
 from engine.net.websocket import WebSocketConnection
-from engine.units import MonoNs
+from engine.units import NS_PER_MS, MonoNs
 
 
 class _PingSession:
     """A session that asks for Kraken's time, and for nothing else."""
+
+    poll_interval_ns = 20 * NS_PER_MS
 
     def __init__(self, clock: Clock) -> None:
         self.ping = ClockPing(clock)

@@ -42,6 +42,8 @@ class RestCalls:
         self._look_at_clock()
         self.queue = _queue_of(rest.key, clock, self._now)
         self.queue.on_put = self._wake
+        # Called behind each answer, once whoever asked has it.
+        self.on_answered: Callable[[], None] = _tell_nobody
         self._latency = latency
         # Carries an exception of an `answered` callback: a fault of ours, after which
         # nothing may go on.
@@ -119,11 +121,13 @@ class RestCalls:
         except EngineError as error:
             self._look_at_clock()
             self.queue.failed(call, str(error), is_in_doubt=isinstance(error, InDoubt))
+            self.on_answered()
             return
         if self._latency is not None:
             self._latency.record(answer.took_ns)
         self._look_at_clock()
         self.queue.answered(call, answer.status, answer.body, answer.retry_after_s)
+        self.on_answered()
 
 
 class _KeyFile:
@@ -151,6 +155,10 @@ def _queue_of(key: KeyLock | None, clock: Clock, now: Instant) -> CallQueue:
     left_ns = key.lockout_left_ns(clock.wall_ns())
     lockout = Lockout(now.mono + left_ns if left_ns > 0 else 0)
     return CallQueue(now, counter=counter, lockout=lockout, notes=_KeyFile(key, clock))
+
+
+def _tell_nobody() -> None:
+    """Of answers nobody but who asked is told."""
 
 
 def _into(answer: "asyncio.Future[Any]") -> Callable[[Any], None]:

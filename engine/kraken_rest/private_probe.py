@@ -23,7 +23,7 @@ from engine.net.resolver import Resolver
 from engine.net.websocket import WebSocketConnection
 from engine.orders.rate_counter import tier_of
 from engine.orders.venue_facts import ExecutionFact
-from engine.units import MonoNs
+from engine.units import NS_PER_MS, MonoNs
 
 DEADLINE_S: Final = 10.0
 ATTEMPTS_MAX: Final = 3
@@ -46,6 +46,8 @@ class _ProbeSession:
     """A private session that is given its token at once, and asks for Kraken's time as
     well.
     """
+
+    poll_interval_ns = 20 * NS_PER_MS
 
     def __init__(self, token: str, clock: Clock) -> None:
         self.inner = PrivateSession(PrivateSettings())

@@ -27,7 +27,7 @@ from engine.errors import MisuseError
 from engine.net.reasons import close_text
 from engine.net.session import Session
 from engine.net.traffic import Traffic
-from engine.units import NS_PER_MS, MonoNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,8 @@ log = structlog.get_logger(__name__)
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 # About 0.3 ms of work; the cost of ending a burst is then below 1 % of it.
 BURST_FRAMES_MAX = 64
-# A later tick was delayed by this process, and proves nothing about the server.
+# A tick that comes this much later than due was delayed by this process, and proves nothing
+# about the server.
 STALL_NS_MAX = 200 * NS_PER_MS
 FRAME_BYTES_LOGGED_MAX = 200  # of a message that the session could not take
 # RFC 6455 §5.5: a control frame carries 125 bytes, two of them the code.
@@ -62,7 +63,6 @@ class Link(WSListener, Generic[E]):
         on_burst_end: Callable[[], None],
         receive: Callable[[bytes, MonoNs], Sequence[E]],
         clock: Clock,
-        poll_interval_s: float,
         close_deadline_s: float,
         on_sent: Callable[[bytes], None] | None = None,
     ) -> None:
@@ -71,7 +71,8 @@ class Link(WSListener, Generic[E]):
         self._url = url
         self._on_events = on_events
         self._on_burst_end = on_burst_end
-        self._poll_interval_s = poll_interval_s
+        self._poll_interval_s = session.poll_interval_ns / NS_PER_S
+        self._held_up_ns_max = session.poll_interval_ns + STALL_NS_MAX
         self._close_deadline_s = close_deadline_s
         self._loop = asyncio.get_running_loop()
         # Hot: bound once, a call per frame.
@@ -304,7 +305,7 @@ class Link(WSListener, Generic[E]):
         self._tick_timer = self._loop.call_later(self._poll_interval_s, self._tick)
         now = self._mono_ns()
         held_up_ns, self._polled_at = now - self._polled_at, now
-        if held_up_ns > STALL_NS_MAX:
+        if held_up_ns > self._held_up_ns_max:
             # This process was held up (SIGSTOP, a suspended machine, a slow callback).
             # Frames of that time may still be in the socket: they are read before the next
             # tick decides whether the server is silent.

@@ -27,6 +27,11 @@ class Session(Protocol[E_co]):
         """
         ...
 
+    @property
+    def poll_interval_ns(self) -> int:
+        """How often `poll` is called while connected: its timers are as fine."""
+        ...
+
     def opened(self, now: MonoNs) -> None:
         """A connection is open: forget the last one's state, queue the first requests."""
         ...
@@ -38,8 +43,8 @@ class Session(Protocol[E_co]):
         ...
 
     def poll(self, now: MonoNs) -> Sequence[E_co]:
-        """Process timers: deadlines, pacing, pings, watchdogs. Called about every 20 ms
-        while connected.
+        """Process timers: deadlines, pacing, pings, watchdogs. Called about every
+        `poll_interval_ns` while connected.
         """
         ...
 

@@ -48,8 +48,6 @@ __all__ = ["Session", "WebSocketConnection"]
 
 log = structlog.get_logger(__name__)
 
-# The finest timer a session has; 50 polls a second cost about 0.1 % of a core.
-POLL_INTERVAL_S = 0.02
 HANDSHAKE_DEADLINE_S = 5.0  # TLS and upgrade together; usual are 0.1 to 0.5 s
 CLOSE_DEADLINE_S = 1.0  # for the server's half of a close, then the socket is aborted
 READ_BUFFER_BYTES = 64 * 1024  # initially; picows doubles it whenever a read fills it
@@ -91,7 +89,6 @@ class WebSocketConnection(Traffic, Generic[E]):
         frame_log: FrameLog | None = None,
         handshake_deadline_s: float = HANDSHAKE_DEADLINE_S,
         close_deadline_s: float = CLOSE_DEADLINE_S,
-        poll_interval_s: float = POLL_INTERVAL_S,
     ) -> None:
         """ConfigError when `url` or `ca_file` cannot be used.
 
@@ -125,7 +122,6 @@ class WebSocketConnection(Traffic, Generic[E]):
         self._failures_max = failures_max
         self._handshake_deadline_s = handshake_deadline_s
         self._close_deadline_s = close_deadline_s
-        self._poll_interval_s = poll_interval_s
 
         # The connection that is being made, in use or being closed; None between two of
         # them.
@@ -226,7 +222,6 @@ class WebSocketConnection(Traffic, Generic[E]):
             on_burst_end=self._on_burst_end,
             receive=self._receive,
             clock=self._clock,
-            poll_interval_s=self._poll_interval_s,
             close_deadline_s=self._close_deadline_s,
             on_sent=self._on_sent,
         )

@@ -14,10 +14,15 @@ from engine.order_router.core.order_core import TIMER_NS, OrderCore
 from engine.orders.rings.account_ring import ACCOUNT_FACTS
 from engine.orders.rings.commands import COMMANDS
 from engine.orders.rings.framing import RingRecords
+from engine.orders.venue_facts import FeedAlive
 from engine.ring import GatedSubscriber
-from engine.units import MonoNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 RECORDS_PER_CYCLE_MAX: Final = 64
+# What the core waits for shortly follows an input. What is left QUIET_NS after the last one
+# has deadlines of seconds, and each look costs 0.2 ms of a core that slept.
+QUIET_NS: Final = NS_PER_S
+QUIET_TIMER_NS: Final = 100 * NS_PER_MS
 
 
 class OrderRouter:
@@ -36,6 +41,8 @@ class OrderRouter:
         self._mono_ns = clock.mono_ns
         self._wall_ns = clock.wall_ns
         self._timer_at = MonoNs(0)
+        self._quiet_at = MonoNs(0)
+        self._wake: Callable[[], None] = _wake_nobody
         # Wake-ups that were missed and made good; see `processes.runner`.
         self.rescues = 0
 
@@ -45,11 +52,14 @@ class OrderRouter:
         """
         core = self.core
         facts = self._account.poll_many(RECORDS_PER_CYCLE_MAX)
+        is_quiet = True
         if facts:
             unreadable = self._account_records.unreadable
             for fact in self._account_records.read_all(facts):
                 self.look_at_clock()
                 core.take_fact(fact)
+                if type(fact) is not FeedAlive:
+                    is_quiet = False
             core.end_facts()
             if more := self._account_records.unreadable - unreadable:
                 self.look_at_clock()
@@ -60,8 +70,12 @@ class OrderRouter:
             self._now.mono, self._now.wall = self._mono_ns(), self._wall_ns()
             if not core.plain_orders.take(record):
                 self._take_command(record)
-        if self.look_at_clock() >= self._timer_at:
-            self._timer_at = MonoNs(self._now.mono + TIMER_NS)
+        now = self.look_at_clock()
+        if commands or not is_quiet:
+            self._note_input(now)
+        if now >= self._timer_at:
+            is_soon = now < self._quiet_at or core.looks_often
+            self._timer_at = MonoNs(now + (TIMER_NS if is_soon else QUIET_TIMER_NS))
             core.on_time()
         if facts:
             core.end_burst()
@@ -84,8 +98,24 @@ class OrderRouter:
 
     def on_trading_events(self, events: Sequence[TradingEvent]) -> None:
         """Take what came on the trading connection."""
-        self.look_at_clock()
+        now = self.look_at_clock()
         self.core.on_trading_events(events)
+        if events and self._note_input(now):
+            self._wake()
+
+    def end_answer(self) -> None:
+        """Tell what an answer of REST, or a person's command, has changed."""
+        self.core.end_burst()
+        if self._note_input(self._now.mono):
+            self._wake()
+
+    def _note_input(self, now: MonoNs) -> bool:
+        """Look often for a while; True if the next look has become sooner."""
+        self._quiet_at = MonoNs(now + QUIET_NS)
+        if self._timer_at <= now + TIMER_NS:
+            return False
+        self._timer_at = MonoNs(now + TIMER_NS)
+        return True
 
     # --- for the runner
 
@@ -98,9 +128,12 @@ class OrderRouter:
         return self._timer_at
 
     def wake_with(self, wake: Callable[[], None]) -> None:
-        """Part of the actor's interface; not needed, because the timer is short enough for
-        REST's answers.
-        """
+        """Keep `wake`, to be called when the time of the next look has become sooner."""
+        self._wake = wake
 
     def count(self) -> None:
         """Part of the actor's interface; the process updates the shared counters itself."""
+
+
+def _wake_nobody() -> None:
+    """Before a runner is there."""

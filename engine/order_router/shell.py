@@ -145,6 +145,7 @@ def assemble(launch: RouterLaunch, clock: Clock, counters: Counters, *, is_succe
         account=GatedSubscriber(memories[launch.account_fd], is_sized=True), clock=clock,
     )  # fmt: skip
     routers.append(router)
+    rest.on_answered = router.end_answer
     return RouterShell(
         core=core,
         router=router,

@@ -106,7 +106,10 @@ class RouterStatus:
     def _at_this_moment(self, answer: Command) -> Command:
         def answer_now(request: Request) -> Any:
             self._router.look_at_clock()
-            return answer(request)
+            try:
+                return answer(request)
+            finally:
+                self._router.end_answer()
 
         return answer_now
 

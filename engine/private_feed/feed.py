@@ -173,7 +173,7 @@ class PrivateFeed:
         self._publisher.flush()
 
     def do_work(self) -> None:
-        """Called every 20 ms: ask for a token, publish held-back facts and FeedAlive, write
+        """Called every 50 ms: ask for a token, publish held-back facts and FeedAlive, write
         the counters."""
         now = self._clock.mono_ns()
         self._tell_of_connecting()

@@ -19,7 +19,7 @@ from engine.telemetry import Counters
 from engine.topology import PRIVATE_FEED_COUNTERS
 from engine.units import NS_PER_S
 
-WORK_INTERVAL_S = 0.02  # between two duty cycles that no frame drives
+WORK_INTERVAL_S = 0.05  # between two duty cycles that no frame drives
 
 
 async def run_private_feed(launch: PrivateFeedLaunch, _: socket.socket, tell: Tell) -> None:

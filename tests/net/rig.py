@@ -16,10 +16,10 @@ from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
 from engine.net.resolver import Address, Resolver
 from engine.net.websocket import WebSocketConnection
-from engine.units import MonoNs
+from engine.units import NS_PER_MS, MonoNs
 from tests.waiting import until
 
-POLL_INTERVAL_S = 0.002
+POLL_INTERVAL_NS = 2 * NS_PER_MS
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 TLS = Path(__file__).parent.parent / "data" / "tls"
 
@@ -168,6 +168,7 @@ class NotingSession:
         self.poll_events: list[bytes] = []
         self.dead_reason: str | None = None
         self.reconnect_delay_floor_ns = 0
+        self.poll_interval_ns = POLL_INTERVAL_NS
         # Names of methods that shall raise, and what.
         self.raises: dict[str, Exception] = {}
         self.received_at: list[MonoNs] = []
@@ -233,7 +234,7 @@ class Rig:
             backoff=options.pop("backoff", None) or impatient(),
             budget=options.pop("budget", None) or ConnectionBudget(attempts_max=10_000),
             resolver=options.pop("resolver", None) or Resolver(),
-            **{"poll_interval_s": POLL_INTERVAL_S, "close_deadline_s": 0.05, "lane": self.lane, **options},
+            **{"close_deadline_s": 0.05, "lane": self.lane, **options},
         )
         self.running: asyncio.Task[None] | None = None
 

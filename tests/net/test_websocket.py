@@ -25,7 +25,7 @@ from tests.net.rig import (
     CLOSE,
     CONTINUATION,
     PING,
-    POLL_INTERVAL_S,
+    POLL_INTERVAL_NS,
     PONG,
     TEXT,
     NotingSession,
@@ -375,7 +375,7 @@ def test_our_own_stall_is_not_the_servers_silence(run):
             for i in range(3):
                 peers[0].write(text(b"%d" % i))
                 clock.advance(3 * EasilyOffended.SILENCE_NS_MAX)
-                stall(10 * POLL_INTERVAL_S)  # the frame lies in the socket and the tick is due, both at once
+                stall(10 * POLL_INTERVAL_NS / NS_PER_S)  # frame and tick are due at once
                 await rig.until(lambda wanted=i + 1: len(rig.session.of("frame")) == wanted)
 
             assert rig.connection.disconnects == 0

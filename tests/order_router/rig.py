@@ -393,11 +393,13 @@ class RouterRig:
         for _ in range(2):
             call = self.take_call("AssetPairs")
             self.calls.answered(call, 200, asset_pairs_body())
+            self.router.end_answer()
 
     def answer(self, call: RestCall, result: Any) -> None:
         """Kraken's REST has answered."""
         self.router.look_at_clock()
         self.calls.answered(call, 200, msgspec.json.encode({"error": [], "result": result}))
+        self.router.end_answer()
 
     # --- time
 

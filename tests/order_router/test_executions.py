@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine.order_router.core.executions import END_PATIENCE_NS, FEED_SILENCE_NS, UNSEEN
+from engine.order_router.router import QUIET_TIMER_NS
 from engine.orders.intent import Amendment, Trigger
 from engine.orders.journal_records import AmendSent
 from engine.orders.life import OrderState
@@ -152,7 +153,7 @@ def test_a_feed_that_says_nothing_for_three_seconds_shuts_the_gate_until_it_spea
     account.clock.advance(FEED_SILENCE_NS)
     account.rig.work()
     in_time = account.reasons()
-    account.rig.work_for(1)
+    account.rig.work_for(QUIET_TIMER_NS)
     silent = account.reasons()
     account.take(FeedAlive(MonoNs(account.clock.mono_ns() - FEED_SILENCE_NS - 1)))
     late = account.reasons()

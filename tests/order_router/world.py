@@ -344,7 +344,7 @@ class World:
     def _end_call(self, call: RestCall, end: Callable[[], None]) -> None:
         """Once: whichever comes first."""
         if self._rest_under_way.pop(id(call), None) is not None:
-            self.do(lambda: (self.rig.router.look_at_clock(), end()))
+            self.do(lambda: (self.rig.router.look_at_clock(), end(), self.rig.router.end_answer()))
 
     # --- the feed link
 

@@ -260,6 +260,7 @@ class SimRouter:
             account=GatedSubscriber(self._rings.account),
             clock=clock,
         )
+        self._router.wake_with(self.wake)
         self.rest = SimRest(
             kernel,
             process,
@@ -271,7 +272,7 @@ class SimRouter:
             queue,
             signer,
             key,
-            self._end_burst,
+            self._end_answer,
             world.on_nonce,
         )
 
@@ -320,7 +321,8 @@ class SimRouter:
             self._timer_at = self._router.next_timer()
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self.process.after(self._world.kernel.beat_ns, self._timer_rang)
+            kernel = self._world.kernel
+            self._timer = self.process.at(max(self._timer_at, kernel.now + kernel.beat_ns), self._timer_rang)
 
     def _timer_rang(self) -> None:
         """What is due by time alone: a turn, unless one is about to come."""
@@ -335,6 +337,11 @@ class SimRouter:
     def _end_burst(self) -> None:
         if self.core is not None:
             self.core.end_burst()
+            self._after_work()
+
+    def _end_answer(self) -> None:
+        if self.core is not None:
+            self._router.end_answer()
             self._after_work()
 
     def _after_work(self) -> None:

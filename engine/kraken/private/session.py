@@ -45,6 +45,7 @@ HEARTBEAT = b'{"channel":"heartbeat"}'
 # as what it is. `type` is part of it, for an error may have `channel` and `method`.
 EXECUTIONS_HEAD: Final = b'{"channel":"executions","type":"'
 BALANCES_HEAD: Final = b'{"channel":"balances","type":"'
+POLL_INTERVAL_NS: Final = 50 * NS_PER_MS
 RESYNC_INTERVAL_NS: Final = NS_PER_S  # at most one snapshot of a channel in this time; trading waits for it
 RETRY_INTERVAL_NS: Final = 5 * NS_PER_S  # after a refusal
 RETRY_INTERVAL_NS_MAX: Final = 60 * NS_PER_S  # to which it doubles while Kraken refuses
@@ -124,6 +125,11 @@ class PrivateSession:
         self._outbox: list[bytes] = []
 
     # --- the connection's life
+
+    @property
+    def poll_interval_ns(self) -> int:
+        """A fraction of the window in which messages may change places."""
+        return POLL_INTERVAL_NS
 
     @property
     def reconnect_delay_floor_ns(self) -> int:

@@ -52,6 +52,7 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 BOOK_UPDATE = b'{"channel":"book","type":"update",'
 BOOK_SNAPSHOT = b'{"channel":"book","type":"snapshot",'
 
+POLL_INTERVAL_NS: Final = 20 * NS_PER_MS
 TIMER_INTERVAL_NS = 100 * NS_PER_MS  # between two checks of the deadlines
 SILENCE_GROWTH_MAX = 16  # a silent pair is renewed 1, 2, 4 … this many times less often
 PONG_PATIENCE: Final = 3  # times longer for a pong: snapshots of a thousand books may stand before it
@@ -351,6 +352,11 @@ class PublicSession:
         heartbeat per second; else None.
         """
         return self._liveness.dead(now)
+
+    @property
+    def poll_interval_ns(self) -> int:
+        """The pace of requests, and of snapshots of all pairs, is told in such steps."""
+        return POLL_INTERVAL_NS
 
     @property
     def reconnect_delay_floor_ns(self) -> int:

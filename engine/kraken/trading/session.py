@@ -46,11 +46,12 @@ from engine.kraken.private.messages import (
 from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Outcome
 from engine.timestamps import wall_ns
-from engine.units import NS_PER_S, MonoNs
+from engine.units import NS_PER_MS, NS_PER_S, MonoNs
 
 HEARTBEAT = b'{"channel":"heartbeat"}'
 WARNINGS_MAX = 16  # of one answer
 GIVEN_UP_MAX = 8192  # requests remembered after their time, so that a late answer finds them
+POLL_INTERVAL_NS = 100 * NS_PER_MS
 RETRY_INTERVAL_NS = 5 * NS_PER_S  # after a first attempt to subscribe that was refused
 RETRY_INTERVAL_NS_MAX = 60 * NS_PER_S  # to which it doubles while Kraken refuses
 ADDS = ("add_order", "batch_add", "edit_order")
@@ -118,6 +119,11 @@ class TradingSession:
         earlier one said may be out of date.
         """
         return self.liveness.is_open and bool(self.status.connection_id) and self.status.system == MAINTENANCE
+
+    @property
+    def poll_interval_ns(self) -> int:
+        """Its deadlines are seconds; what it has to send is not waited for here."""
+        return POLL_INTERVAL_NS
 
     @property
     def reconnect_delay_floor_ns(self) -> int:

@@ -96,6 +96,11 @@ class TradingGate(Watched):
             or symbol in self.unheld
         )
 
+    @property
+    def is_plainly_open_everywhere(self) -> bool:
+        """True if the same holds of every pair."""
+        return not self.uncertain and not self.unheld and self.is_plainly_open("")
+
     def why_not(self, *, post_only: bool) -> str:
         """Why an order of this kind is not taken while others are; empty if it is taken."""
         if self.venue_status == POST_ONLY and not post_only:

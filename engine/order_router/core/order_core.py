@@ -60,7 +60,7 @@ from engine.orders.venue_facts import AccountFact, ExecutionFact, SnapshotEnded
 from engine.secret import Secret
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
-TIMER_NS: Final = 20 * NS_PER_MS  # the shortest time that anything here waits for
+TIMER_NS: Final = 20 * NS_PER_MS  # the shortest time that anything waits for that an input has begun
 BEHIND_MARGIN_NS: Final = 10 * NS_PER_S  # before a strategy was seen not to read its reports
 LOSS_CHECK_NS: Final = NS_PER_S
 FILLS_CHECK_NS: Final = 2 * NS_PER_S
@@ -310,7 +310,9 @@ class OrderCore:
             outbox.flush()
 
     def on_time(self) -> None:
-        """Do what is due; call it every TIMER_NS."""
+        """Do what is due. Call it every TIMER_NS after an input and while `looks_often`;
+        else what waits for seconds, and strategies that hang, are looked after less often.
+        """
         now = self._now.mono
         self._authorise(now)
         self.tokens.ask_due()
@@ -334,6 +336,17 @@ class OrderCore:
         if not self.new_orders.is_busy:
             self.records.compact_journal()
         self.gate.tell()
+
+    @property
+    def looks_often(self) -> bool:
+        """True while something here may be due at any moment without an input: targets of
+        brackets follow the books, queued orders the rate counters, and the time in which
+        orders are not taken, or with limits, is to be short.
+        """
+        return bool(
+            self.blotter.brackets or self.new_orders.queue.size or self.new_orders.waiting_amends
+            or not self.gate.is_plainly_open_everywhere
+        )  # fmt: skip
 
     # --- what is in doubt, for the parts that find it so
 
