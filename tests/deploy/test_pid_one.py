@@ -37,8 +37,11 @@ def namespaces() -> None:
         pytest.skip(f"this machine lets nobody make a PID namespace: {tried.stderr.strip()}")
 
 
+SUPERVISOR = "supervisor and strategies"
+
+
 def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """PID 1 of the namespace, the engine, and all others, in that order."""
+    """PID 1 of the namespace, the engine, and all others, as their numbers happen to be."""
     return psutil.Process(process.pid).children(recursive=True)
 
 
@@ -78,7 +81,8 @@ def test_pid_one_reaps_and_ends_in_order(engines: Engines, tmp_path: Path) -> No
     engines.adopt(process)
     engine = RunningEngine(engines, process)
     engine.wait_until_live()
-    pid_one, supervisor = family_of(process)[:2]
+    (pid_one,) = psutil.Process(process.pid).children()
+    (supervisor,) = named(process, SUPERVISOR)
     assert "own child 7" in engines.logs()  # whose exit code the strategy itself was told
 
     orphans = named(process, "until [ -e")
@@ -127,7 +131,8 @@ def test_a_killed_engine_leaves_its_router_the_time_to_end_the_orders(start: Cal
     engine = start()
     engine.wish("order", name="a", away=3.0)
     engine.wait_for_state("a", "WORKING")
-    family_of(engine.process)[1].kill()
+    (supervisor,) = named(engine.process, SUPERVISOR)
+    supervisor.kill()
 
     assert engine.process.wait(PATIENCE_S) == 128 + signal.SIGKILL
     assert engine.venue.orders(engine.account)[0]["status"] == "canceled"
