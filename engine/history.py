@@ -17,7 +17,6 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -30,10 +29,12 @@ from engine.errors import EngineError, UserError
 from engine.orders.blotter import Blotter
 from engine.orders.journal_records import Filled, Record, Snapshot
 from engine.orders.tracked_order import TrackedOrder
+from engine.timestamps import time_us_text
 from engine.units import WallNs, units_text
 
 SCHEMA_VERSION: Final = 2
 QUEUE_ROWS_MAX: Final = 50_000  # some minutes of the busiest trading; about 30 MB
+CHANGES_TAKEN_MAX: Final = 4096  # at once: of an order that changed several times only its last state is written
 BATCH_ROWS_MAX: Final = 64  # of one transaction: some 2 ms, in which the router's own thread gets its turns
 REBUILD_ROWS_MAX: Final = 1000
 WRITE_INTERVAL_S: Final = 0.1
@@ -172,8 +173,8 @@ def order_row(order: TrackedOrder) -> OrderRow:
         time_in_force=intent.time_in_force,
         post_only=intent.post_only,
         route=order.route,
-        submitted_at=_time_text(order.submitted_at),
-        changed_at=_time_text(order.changed_at),
+        submitted_at=time_us_text(order.submitted_at),
+        changed_at=time_us_text(order.changed_at),
         submitted_ns=order.submitted_at,
         changed_ns=order.changed_at,
     )
@@ -200,7 +201,7 @@ def fill_row(order: TrackedOrder, fill: Filled) -> FillRow:
         cost=f"{fill.cost:f}",
         fees=_fees_text((fee.asset, fee.qty) for fee in fill.fees),
         liquidity=fill.liquidity,
-        kraken_time=_time_text(fill.kraken_time),
+        kraken_time=time_us_text(fill.kraken_time),
         kraken_ns=fill.kraken_time,
     )
 
@@ -217,16 +218,6 @@ class _Change(NamedTuple):
     fill: Filled | None
 
 
-_Item = OrderRow | FillRow | _Change
-
-
-def _rows(item: _Item) -> Sequence[OrderRow | FillRow]:
-    if not isinstance(item, _Change):
-        return (item,)
-    row = order_row(item.order)
-    return (row,) if item.fill is None else (row, fill_row(item.order, item.fill))
-
-
 def _fees_text(fees: Iterable[tuple[str, Decimal]]) -> str:
     return ", ".join(f"{qty:f} {asset}" for asset, qty in fees)
 
@@ -235,23 +226,21 @@ def _fees_object(columns: Mapping[str, Any]) -> dict[str, str]:
     return dict(reversed(fee.split(" ")) for fee in columns["fees"].split(", ") if fee)
 
 
-def _time_text(at: WallNs) -> str:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at // 1000)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 # --- writing
 
 
 class HistoryWriter:
-    """Writes rows in a thread of its own; `put`, `put_order` and `put_fill` append to its
-    queue and never wait."""
+    """Writes rows in a thread of its own; `put` appends to its queue and never waits."""
 
     def __init__(
         self, path: Path, *, queue_rows_max: int = QUEUE_ROWS_MAX, interval_s: float = WRITE_INTERVAL_S
     ) -> None:
         self.path = path
-        self._queue: deque[_Item] = deque()
+        self._queue: deque[_Change] = deque()
+        # What was taken from the queue comes to these rows; and how much was taken that is
+        # not all written.
+        self._rows: list[OrderRow | FillRow] = []
+        self._taken = 0
         self._queue_rows_max = queue_rows_max
         self._interval_s = interval_s
         self._stop = threading.Event()
@@ -267,22 +256,18 @@ class HistoryWriter:
 
     @property
     def waiting(self) -> int:
-        """Rows that are not written yet."""
-        return len(self._queue)
+        """Changes that are not written yet."""
+        return len(self._queue) + self._taken
 
     def put(self, order: TrackedOrder, fill: Filled | None = None) -> bool:
         """Queue an order as it stands now, with the fill that changed it; False when the
         queue is full."""
+        if self.waiting >= self._queue_rows_max:
+            self.dropped += 1
+            return False
         # The texts are made by the thread, from a copy: the order goes on changing.
-        return self._put(_Change(replace(order, fees=dict(order.fees)), fill))
-
-    def put_order(self, row: OrderRow) -> bool:
-        """Queue a row; False when the queue is full."""
-        return self._put(row)
-
-    def put_fill(self, row: FillRow) -> bool:
-        """Queue a row; False when the queue is full."""
-        return self._put(row)
+        self._queue.append(_Change(replace(order, fees=dict(order.fees)), fill))
+        return True
 
     def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> None:
         """Write the queue and end the thread; after `deadline_s` seconds it is abandoned,
@@ -290,17 +275,9 @@ class HistoryWriter:
         self._stop.set()
         self._thread.join(deadline_s)
 
-    def _put(self, item: "_Item") -> bool:
-        if len(self._queue) >= self._queue_rows_max:
-            self.dropped += 1
-            return False
-        self._queue.append(item)
-        return True
-
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
         has_begun = False
-        batch: list[_Item] = []
         while True:
             is_last = self._stop.is_set()
             try:
@@ -310,9 +287,9 @@ class HistoryWriter:
                 if not has_begun:
                     _begin_writing(connection)
                     has_begun = True  # opened again later, the file lacks nothing for that
-                self._write_all(connection, batch)
+                self._write(connection, CHANGES_TAKEN_MAX - 1 if not is_last else 0)
             except (sqlite3.Error, OSError) as error:
-                # The batch is kept and tried again; meanwhile the queue fills up, and then
+                # The rows are kept and tried again; meanwhile the queue fills up, and then
                 # rows are dropped.
                 self._note_failure(error)
                 if connection is not None:
@@ -331,21 +308,36 @@ class HistoryWriter:
                 return
             self._stop.wait(self._interval_s)
 
-    def _write_all(self, connection: sqlite3.Connection, batch: list["_Item"]) -> None:
+    def _write(self, connection: sqlite3.Connection, left_max: int) -> None:
+        """Write what the queue holds, until no more than `left_max` changes have come
+        meanwhile: they wait for what changes the same orders next.
+        """
         while True:
-            while self._queue and len(batch) < BATCH_ROWS_MAX:
-                batch.append(self._queue.popleft())
+            if not self._rows:
+                self._take()
             dropped = self.dropped
-            if not batch and dropped == self._dropped_marked:
+            if not self._rows and dropped == self._dropped_marked:
                 return
             with connection:
-                _put_rows(connection, [row for item in batch for row in _rows(item)])
+                _put_rows(connection, self._rows[:BATCH_ROWS_MAX])
                 if dropped != self._dropped_marked:
                     connection.execute("UPDATE condition SET lost = lost + 1")
             self._dropped_marked = dropped
-            self.written += len(batch)
-            batch.clear()
+            del self._rows[:BATCH_ROWS_MAX]
+            if not self._rows:
+                self.written += self._taken
+                self._taken = 0
             _check_room(self.path, connection)
+            if not self._rows and len(self._queue) <= left_max:
+                return
+
+    def _take(self) -> None:
+        """Take the next changes, as the rows that they come to."""
+        self._taken = min(len(self._queue), CHANGES_TAKEN_MAX)
+        changes = [self._queue.popleft() for _ in range(self._taken)]
+        orders = {order.key: order for order, _ in changes}
+        fills = [fill_row(order, fill) for order, fill in changes if fill is not None]
+        self._rows = [*map(order_row, orders.values()), *fills]
 
     def _note_failure(self, error: Exception) -> None:
         self.errors += 1

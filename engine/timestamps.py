@@ -1,13 +1,13 @@
-"""Kraken's RFC 3339 timestamps as nanoseconds since 1970.
+"""Kraken's RFC 3339 timestamps as nanoseconds since 1970, and moments as such texts.
 
 The book prints six decimals, level3 and the candles nine, an ohlc envelope sometimes
 six, always in UTC with a `Z`.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 
-from engine.units import INT64_MAX, NS_PER_S, WallNs
+from engine.units import INT64_MAX, NS_PER_S, NS_PER_US, WallNs
 
 _SECOND_CHARS = 19  # "2026-08-02T03:35:51"
 _NS_DIGITS = 9
@@ -38,3 +38,19 @@ def wall_ns(text: str) -> WallNs:
     except ValueError:
         ns = second * NS_PER_S
     return WallNs(ns if 0 <= ns <= INT64_MAX else 0)
+
+
+@lru_cache(maxsize=16)  # hot: moments of one second share its text
+def second_text(second: int) -> str:
+    """RFC 3339 of a second since 1970, without the zone."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def time_us_text(at: WallNs) -> str:
+    """RFC 3339 with microseconds, rounded down.
+
+    >>> time_us_text(WallNs(1721555639050999999))
+    '2024-07-21T09:53:59.050999Z'
+    """
+    second, rest = divmod(at, NS_PER_S)
+    return f"{second_text(second)}.{rest // NS_PER_US:06d}Z"

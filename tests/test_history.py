@@ -169,6 +169,24 @@ def test_a_hole_in_the_journal_costs_only_what_was_in_it(tmp_path: Path) -> None
     assert [row["id"] for row in query_orders(path, WallNs(0))] == ["quotesrun001000002"]
 
 
+@pytest.mark.parametrize("taken_max", [1, 7, 4096])
+def test_changes_that_are_written_together_come_to_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_max: int
+) -> None:
+    """Of an order its last state, and every fill, however the lives of many are mixed and cut."""
+    monkeypatch.setattr(history, "CHANGES_TAKEN_MAX", taken_max)
+    monkeypatch.setattr(history, "BATCH_ROWS_MAX", 5)
+    mixed = [record for step in zip(*(life(number) for number in range(1, 30)), strict=True) for record in step]
+    writer = HistoryWriter(tmp_path / "written.sqlite", interval_s=0.001)
+    feed(writer, mixed)
+    writer.close()
+    rebuild(tmp_path / "rebuilt.sqlite", mixed, is_running=False)
+
+    assert writer.written == len(mixed)
+    assert not writer.waiting
+    assert everything(tmp_path / "written.sqlite") == everything(tmp_path / "rebuilt.sqlite")
+
+
 def test_a_mend_beside_a_writer_never_brings_back_an_older_state(tmp_path: Path) -> None:
     """The journal as it was a moment ago, against rows of now."""
     path, records = tmp_path / "history.sqlite", life(1)

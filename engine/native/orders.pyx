@@ -276,7 +276,7 @@ cdef class LimitOrderText:
     cdef bytes text_of_second
 
     def __init__(self, symbol, side, price_decimals, qty_decimals, time_in_force, *, post_only):
-        from engine.kraken.connection.number_text import second_text
+        from engine.timestamps import second_text
         from engine.kraken.trading.order_requests import PortableLimitOrderText
 
         self.portable = PortableLimitOrderText(

@@ -5,12 +5,11 @@ decimal point too: the front end asks for a `number_float`, and only the form wi
 is proven. There is never an exponent and never a float.
 """
 
-from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 
 from engine.errors import MisuseError
+from engine.timestamps import second_text
 from engine.units import DIGITS_MAX, NS_PER_MS, NS_PER_S, WallNs, units_text
 
 quoted = encode_basestring_ascii
@@ -42,12 +41,6 @@ def decimal_number(value: Decimal) -> str:
     """
     text = decimal_text(value)
     return text if "." in text else f"{text}.0"
-
-
-@lru_cache(maxsize=8)  # hot: deadlines of one second share its text
-def second_text(second: int) -> str:
-    """RFC 3339 of a second since 1970, without the zone."""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def time_ms_text(at: WallNs) -> str:

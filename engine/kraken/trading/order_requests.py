@@ -20,13 +20,13 @@ from engine.errors import MisuseError
 from engine.kraken.connection.number_text import (
     decimal_number,
     quoted,
-    second_text,
     time_ms_text,
     time_s_text,
     units_number,
 )
 from engine.native import ORDERS
 from engine.orders.intent import Amendment, Conditional, OrderIntent, Side, Trigger
+from engine.timestamps import second_text
 from engine.units import NS_PER_MS, NS_PER_S, PriceTicks, QtyLots, WallNs
 
 BATCH_ADD_MIN, BATCH_ADD_MAX = 2, 15
