@@ -148,6 +148,7 @@ def test_a_program_reads_trades_and_ends_with_a_ledger_that_agrees(loop: Any) ->
             assert engine.position("BTC/USD").qty == Decimal("0.001")
             assert engine.fills() == fills == list(taken.fills)
             await until(lambda: engine.statistics().fills == len(fills), "each fill is counted")
+            await until(lambda: engine.statistics().orders_filled == 1, "and the end of its order, some ms later")
             figures = engine.statistics()
             assert (figures.orders_submitted, figures.orders_filled, figures.orders_canceled) == (2, 1, 1)
             assert (figures.orders_by_websocket, figures.orders_by_rest, figures.success_percent) == (2, 0, 100)
