@@ -48,10 +48,12 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-# As many descriptors as a fresh machine allows: one that a test keeps, or code that could use
-# more, shows here too.
+# No more descriptors than a fresh machine allows: tests that keep them, and code that needs
+# more, show here too.
 DESCRIPTORS_MAX = 1024
-resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+if allowed == resource.RLIM_INFINITY or allowed > DESCRIPTORS_MAX:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS_MAX, most))
 
 # Left alone structlog draws each traceback with rich, its source in colors: 50 ms for a
 # line that nobody reads.

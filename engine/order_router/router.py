@@ -62,6 +62,7 @@ class OrderRouter:
                     is_quiet = False
             core.end_facts()
             if more := self._account_records.unreadable - unreadable:
+                is_quiet = False
                 self.look_at_clock()
                 core.on_unreadable(more, of_account=True)
         commands = self._commands.poll_many(RECORDS_PER_CYCLE_MAX)
