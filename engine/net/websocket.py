@@ -17,9 +17,14 @@ What the sources of picows 2.3.1 taught us:
   a listener of None.
 * Redirects would be followed over the socket we made for the first host. So none is
   followed.
+* A socket that is not connected any more would be connected anew, to a name that the event
+  loop looks up. So we look first.
+* uvloop that closes a socket while it makes a transport of it does not tell the object,
+  which would close that number again when it is dropped, whoever has it by then. So we do.
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -52,6 +57,7 @@ HANDSHAKE_DEADLINE_S = 5.0  # TLS and upgrade together; usual are 0.1 to 0.5 s
 CLOSE_DEADLINE_S = 1.0  # for the server's half of a close, then the socket is aborted
 READ_BUFFER_BYTES = 64 * 1024  # initially; picows doubles it whenever a read fills it
 STOPPED = "stopped by us"
+CLOSED_UNANSWERED = "the server closed the connection before it answered the upgrade"
 SERVICE_RESTART = 1012
 
 E = TypeVar("E")
@@ -257,6 +263,7 @@ class WebSocketConnection(Traffic, Generic[E]):
 
     async def _shake_hands_in_time(self, sock: socket.socket, link: Link[E]) -> None:
         """Complete the handshake of `link` over `sock` in time, or raise."""
+        dialed = _Dialed(sock)
         overdue = False
 
         # Shut down, not canceled: the reader of the socket then sees its end and cleans up,
@@ -265,14 +272,14 @@ class WebSocketConnection(Traffic, Generic[E]):
             nonlocal overdue
             if not link.was_up:
                 overdue = True
-                _shut(sock)
+                dialed.shut()
 
-        self._interrupt = lambda: link.close(STOPPED) if link.was_up else _shut(sock)
+        self._interrupt = lambda: link.close(STOPPED) if link.was_up else dialed.shut()
         deadline = asyncio.get_running_loop().call_later(self._handshake_deadline_s, give_up)
         try:
             await self._shake_hands(sock, link)
         except asyncio.CancelledError:
-            _shut(sock)
+            dialed.shut()
             raise
         except Exception as error:
             if not overdue:
@@ -280,6 +287,7 @@ class WebSocketConnection(Traffic, Generic[E]):
             raise TimeoutError(f"no answer to the handshake within {self._handshake_deadline_s:g} s") from error
         finally:
             deadline.cancel()
+            dialed.let_go()
 
     async def _dial(self) -> socket.socket | None:
         """A socket connected to the host; None when `stop` came first."""
@@ -300,6 +308,11 @@ class WebSocketConnection(Traffic, Generic[E]):
         return sock
 
     async def _shake_hands(self, sock: socket.socket, link: Link[E]) -> None:
+        try:
+            sock.getpeername()
+        except OSError:
+            sock.close()
+            raise ConnectionAbortedError(CLOSED_UNANSWERED) from None
         # Our own deadline comes first; these apply if picows does not notice the socket's
         # shutdown.
         last_resort_s = self._handshake_deadline_s + self._close_deadline_s
@@ -323,7 +336,7 @@ class WebSocketConnection(Traffic, Generic[E]):
             **(tls_options if self._tls is not None else {}),
         )
         if not link.was_up:
-            raise ConnectionAbortedError("the server closed the connection before it answered the upgrade")
+            raise ConnectionAbortedError(CLOSED_UNANSWERED)
 
     async def _serve(self, link: Link[E]) -> None:
         """Wait until `link` has ended and its socket is closed."""
@@ -348,10 +361,29 @@ def _close_unused(dialing: "asyncio.Future[socket.socket]") -> None:
         dialing.result().close()
 
 
-def _shut(sock: socket.socket) -> None:
-    """Shut the socket down, so that its reader sees the end; no effect when it is closed."""
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+class _Dialed:
+    """A connected socket that an event loop makes a transport of, and may close meanwhile."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._inode = os.fstat(sock.fileno()).st_ino
+
+    def _is_open(self) -> bool:
+        try:
+            return os.fstat(self._sock.fileno()).st_ino == self._inode
+        except OSError:
+            return False
+
+    def shut(self) -> None:
+        """Shut it down, so that its reader sees the end; no effect when it is closed."""
+        if self._is_open():
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+
+    def let_go(self) -> None:
+        """Have the object forget a descriptor that is closed."""
+        if not self._is_open():
+            self._sock.detach()
 
 
 def _noted(

@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -952,6 +953,41 @@ def test_stop_returns_in_every_phase(run, phase):
                 assert rig.session.of("closed") == (["stopped by us"] if phase.startswith("open") else [])
 
     run(scenario())
+
+
+class EndsSoon(Resolver):
+    """Its first connection ends before picows is given it, the next a turn of the loop later…"""
+
+    def __init__(self):
+        super().__init__()
+        self.made = []
+
+    async def connect(self, host, port):
+        sock = await super().connect(host, port)
+        self._end(sock, len(self.made))
+        self.made.append(sock)
+        return sock
+
+    def _end(self, sock, turns_left):
+        if turns_left:
+            asyncio.get_running_loop().call_soon(self._end, sock, turns_left - 1)
+        else:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+def test_no_socket_keeps_a_number_that_is_closed(run):
+    """It would close whatever has that number by the time it is dropped."""
+    resolver = EndsSoon()
+
+    async def scenario():
+        async with Server(accepts_only) as server, Rig(server.url, resolver=resolver) as rig:
+            await rig.until(lambda: rig.connection.connect_failures >= 12)
+
+    run(scenario())
+
+    assert len(resolver.made) >= 12
+    assert {sock.fileno() for sock in resolver.made} == {-1}
 
 
 def test_stop_says_goodbye(run):
