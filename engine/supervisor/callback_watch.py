@@ -178,12 +178,18 @@ def waits_of(answer: object) -> list[FrameType]:
 
 
 def stack_of(frame: FrameType | None) -> list[FrameType]:
-    """The frames of a thread, innermost first, up to where the engine called the strategy."""
+    """The frames of a thread, innermost first, up to where the engine called the strategy,
+    which may itself be in a call of the engine's.
+    """
     frames: list[FrameType] = []
-    while frame is not None and not Path(frame.f_code.co_filename).is_relative_to(CALLER):
+    while frame is not None:
         frames.append(frame)
         frame = frame.f_back
-    return frames
+    callers = [place for place, each in enumerate(frames) if Path(each.f_code.co_filename).is_relative_to(CALLER)]
+    end = callers.pop() if callers else len(frames)
+    while callers and callers.pop() == end - 1:
+        end -= 1
+    return frames[:end]
 
 
 def line_of(frames: Sequence[FrameType], file: str) -> str:

@@ -9,12 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from engine.processes.callback_words import NUMBER_OF, CallbackWords
-from engine.supervisor.callback_watch import NOBODY, SEEN_NS, CallbackWatch, Watched, line_of, stack_of, waits_of
+from engine.supervisor.callback_watch import (
+    CALLER,
+    NOBODY,
+    SEEN_NS,
+    CallbackWatch,
+    Watched,
+    line_of,
+    stack_of,
+    waits_of,
+)
 from engine.supervisor.supervisor import WATCH_INTERVAL_S
 from engine.telemetry import new_counters
 from engine.topology import strategy_counter_names
@@ -206,3 +216,20 @@ def test_the_line_of_a_program_is_its_own_and_no_librarys_that_it_calls() -> Non
     here = line_number("Python's own file calls back")
     assert line.startswith(f"test_callback_watch.py:{here} in test_the_line_of_a_program_is_its_own")
     assert ", in string.py:" in line
+
+
+def test_a_callback_that_is_in_a_call_of_the_engines_still_has_its_line() -> None:
+    """A strategy that asks in a loop is nearly always there when it is looked at."""
+    of_the_host: dict[str, Any] = {}
+    exec(compile("def call(function):\n    return function()", str(CALLER / "hosted_strategy.py"), "exec"), of_the_host)
+    call = of_the_host["call"]
+
+    def on_book() -> list[FrameType]:
+        return call(lambda: stack_of(sys._getframe()))  # type: ignore[no-any-return]
+
+    def outside() -> list[FrameType]:
+        return call(lambda: call(on_book))  # type: ignore[no-any-return]
+
+    assert "in on_book" in line_of([frame for frame in outside() if frame.f_code.co_name != "<lambda>"], THIS)
+    assert "outside" not in {frame.f_code.co_name for frame in outside()}
+    assert call(lambda: stack_of(sys._getframe().f_back)) == []
