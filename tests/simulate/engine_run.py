@@ -30,8 +30,8 @@ from tests.simulate.strategies import Mistake, SimStrategy
 from tests.simulate.venue import SimVenue
 
 CANDLES_MIN: Final = (1, 5, 1440)  # that the feeds make of their trades
-# Between two looks that the host takes by time alone; the runner's RECHECK_NS is a quarter.
-COUNT_NS: Final = 200 * NS_PER_MS
+# Between two looks that the host takes by time alone; the runner's RECHECK_NS is an eighth.
+COUNT_NS: Final = 400 * NS_PER_MS
 WAKE_NS_MAX: Final = 200 * NS_PER_US
 ADDED_MAX: Final = 2  # pairs that may be subscribed at run time
 

@@ -29,7 +29,7 @@ from tests.simulate.network import Weather
 from tests.simulate.orders import TRADING_ROUTE, SimRouter
 from tests.simulate.venue import SimVenue
 
-CHECK_EVERY: Final = 50  # writes of the journal, or a fourth as many as there are orders to compare if those are more
+CHECK_EVERY: Final = 50  # writes of the journal, or half as many as there are orders to compare if those are more
 TURNS_MAX: Final = 500  # of the router between two comparisons, if it writes nothing
 RECOVERED_S: Final = 8.0  # after the last fault every connection stands, and the switch has been refreshed
 STARVED_EVERY: Final = 16
@@ -161,7 +161,7 @@ class Judge:
         if self._disk.opened != self._opened_checked:  # a new segment begins with all that there is
             self._opened_checked = self._disk.opened
             return True
-        return writes >= max(CHECK_EVERY, (len(blotter.open) + len(blotter.ended)) // 4)
+        return writes >= max(CHECK_EVERY, (len(blotter.open) + len(blotter.ended)) // 2)
 
     def _look_at_exits(self, blotter: Blotter) -> None:
         """Exits of brackets that have closed, and may still close, more than what opened them has filled."""

@@ -21,7 +21,7 @@ from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
 BEGAN_WALL_NS: Final = 1_790_000_000 * NS_PER_S  # 2026-09-21: when every run begins
 BEGAN_MONO_NS: Final = 1_000 * NS_PER_S
-BEAT_NS: Final = 80 * NS_PER_MS
+BEAT_NS: Final = 160 * NS_PER_MS
 TOLD_CHARS_MAX: Final = 600  # of one event, in the story
 EVENTS_AT_ONCE_MAX: Final = 200_000  # at one moment of time: more, and time does not get on
 
@@ -91,8 +91,8 @@ class Kernel(asyncio.AbstractEventLoop):
         self._hash = hashlib.blake2b(digest_size=16)
         self._same_moment = 0
         self.is_told = story is not None
-        # Between two looks that a process takes by time alone. The engine's are 20 ms apart: most of a calm day's
-        # events would be looks that find nothing, and what a frame or a ring brings is taken at once all the same.
+        # Between two looks that a process takes by time alone. The engine's are 20 to 100 ms apart, but they would be
+        # most of a calm day's events and find nothing; what a frame or a ring brings is taken at once all the same.
         self.beat_ns = BEAT_NS
         self.processes: list[Process] = []
         self._accusation: Violation | None = None

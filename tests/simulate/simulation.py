@@ -44,6 +44,11 @@ REST_STEP_S: Final = 3.0
 REST_BEAT_NS: Final = 250 * NS_PER_MS
 SHORT_DEAD_MAN_S: Final = 10
 SHORT_DAY_S: Final = 30.0
+# Events of the market a second. Four times as many make a day take half as long again, and find all planted bugs but
+# one (publish-before-stamp) no sooner than some three seeds. Only a quick market passes a bracket's stop and its target
+# at once; a long day comes to that without haste.
+MARKET_PACES: Final = (2.0, 5.0, 15.0)
+LONG_DAY_PACES: Final = (1.0, 2.0, 5.0)
 SEGMENT_BYTES_SHORT: Final = 120 * 1024  # of the journal on a short day: a busy one has two
 COLLECT_EVERY: Final = 50_000  # new objects, of the garbage collector; 700 by default
 RUN_PAUSE_NS: Final = 300 * NS_PER_MS  # between two looks whether the next run may begin
@@ -191,7 +196,7 @@ class Simulation:
             port=0,
             seed=seed,
             symbols=self._symbols,
-            rate=rng.choice((5.0, 20.0, 60.0)),
+            rate=rng.choice(MARKET_PACES if self.day_s <= SHORT_DAY_S else LONG_DAY_PACES),
             faults=tuple(specs),
             tier=rng.choice(("starter", "intermediate", "pro")),
             engine_latency_ms=rng.choice(((0.2, 1.0), (1.0, 30.0))),

@@ -13,7 +13,7 @@ PAIRS = 100
 DAY_S = 300.0
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_day_of_quiet_and_bursts_raises_no_doubt(seed):
     """No pair stale, no connection lost, no table grown; every book the venue's."""
     outcome = simulate_market(seed, PAIRS, day_s=DAY_S)
@@ -25,7 +25,7 @@ def test_a_day_of_quiet_and_bursts_raises_no_doubt(seed):
 
 def test_the_same_seed_tells_the_same_day():
     """Byte for byte."""
-    once, again = (simulate_market(7, 30, day_s=60.0) for _ in range(2))
+    once, again = (simulate_market(7, 30, day_s=30.0) for _ in range(2))
 
     assert (once.digest, once.steps) == (again.digest, again.steps)
 

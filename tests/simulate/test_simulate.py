@@ -19,7 +19,7 @@ from tests.simulate.simulation import Simulation, simulate
 
 SEEDS_A_TEST = 10
 # Shorter than the days of the command line, so that two hundred take less than a minute of work.
-DAY_S = 6.0
+DAY_S = 5.0
 
 
 @pytest.mark.parametrize("first", range(1, 201, SEEDS_A_TEST))
