@@ -73,7 +73,7 @@ SETTINGS = CoreSettings(
 """As configured by default, where that does not get into a test's way."""
 
 
-def ring(record_bytes: int, slot_count: int = 256) -> bytearray:
+def ring(record_bytes: int, slot_count: int = 64) -> bytearray:
     """A ring for one publisher and one subscriber."""
     memory = bytearray(ring_bytes(record_bytes, slot_count, gate_count=1))
     format_ring(memory, record_bytes=record_bytes, slot_count=slot_count, gate_count=1, is_zeroed=True)

@@ -430,7 +430,7 @@ def test_the_dead_mans_switch_rests_while_stops_alone_are_open():
 
 def live_through(die_at, die_again_at=0, fate=""):
     """A bracket to its end, of which the book takes the half at first; the router dies at that step."""
-    world = Bracketed(tick_ns=40 * NS_PER_MS)
+    world = Bracketed(tick_ns=80 * NS_PER_MS)
     world.exchange.rest_lag_ns = 200 * NS_PER_MS
     world.enter()
     if fate:
@@ -446,7 +446,7 @@ def live_through(die_at, die_again_at=0, fate=""):
     world.run(3 * NS_PER_S)
     world.exchange.takes_at_once = D(1)
     world.run_until(lambda: not world.is_dead and not world.brackets, 60 * NS_PER_S, f"over after a death at {die_at}")
-    world.rest(3 * NS_PER_S)
+    world.rest(2 * NS_PER_S)
     assert not world.entry.is_open
     assert not world.open_exits()
     assert sum(order.filled for order in world.exits) == world.entry.filled > 0

@@ -44,7 +44,7 @@ from tests.orders.rig import PAIRS
 LATENCY_NS: Final = 30 * NS_PER_MS
 HEARTBEAT_NS: Final = NS_PER_S
 QUIET_TICK_NS: Final = 250 * NS_PER_MS
-ALIVE_NS: Final = 200 * NS_PER_MS  # between two signs of life of the private feed's process
+SIGN_NS: Final = 500 * NS_PER_MS  # between two signs of life of the private feed's process, as it has them
 RESTART_NS: Final = 200 * NS_PER_MS  # of a router that died
 ENDS: Final = {OrderState.FILLED: "closed", OrderState.CANCELED: "canceled", OrderState.EXPIRED: "expired"}
 
@@ -407,7 +407,7 @@ class World:
 
     def _sign(self) -> None:
         """The private feed's process tells when Kraken was heard."""
-        self.at(ALIVE_NS, self._sign)
+        self.at(SIGN_NS, self._sign)
         if self.has_feed:
             # What is on its way to the ring has not been told yet.
             self._publish(FeedAlive(MonoNs(min(self._heard_at, self.clock.mono_ns() - LATENCY_NS))))
