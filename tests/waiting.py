@@ -20,7 +20,8 @@ PATIENCE_S = 60.0  # until a wait is given up; a loaded machine may take its tim
 LOOK_INTERVAL_S = 0.02  # between the first two looks at another process
 LOOK_INTERVAL_S_MAX = 0.1  # what takes long is looked at less often: most looks ask a process, which takes its time
 LOOK_GROWTH = 1.1
-LOOP_LOOK_INTERVAL_S = 0.001  # between two looks at an object of this process
+LOOP_LOOK_INTERVAL_S = 0.001  # the same of an object of this process
+LOOP_LOOK_INTERVAL_S_MAX = 0.02
 
 T = TypeVar("T")
 
@@ -46,12 +47,14 @@ async def until(condition: Callable[[], T], what: str = "the condition", patienc
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s
+    interval_s = LOOP_LOOK_INTERVAL_S
     while True:
         if found := condition():
             return found
         if loop.time() >= deadline:
             raise AssertionError(f"never came true: {what}")
-        await asyncio.sleep(LOOP_LOOK_INTERVAL_S)
+        await asyncio.sleep(interval_s)
+        interval_s = min(LOOK_GROWTH * interval_s, LOOP_LOOK_INTERVAL_S_MAX)
 
 
 async def turns(count: int = 1) -> None:

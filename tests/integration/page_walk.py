@@ -185,7 +185,7 @@ class PageWalk:
     def kraken(self) -> CheckedVenue:
         """The venue that stands in for Kraken; started when it is first needed."""
         if self._kraken is None:
-            self._kraken = CheckedVenue(self._engines, "--rate", 100)
+            self._kraken = CheckedVenue(self._engines, "--rate", 500)
         return self._kraken
 
     def take(self, snippet: Snippet) -> None:

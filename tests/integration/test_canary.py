@@ -14,7 +14,7 @@ from engine.venue.websocket.tokens import Tokens
 from tests.integration.rig import Engines, eventually, forms, places_of
 
 SEED = 7
-TOKENS = 10  # of the venue's first ones: more than a short run needs
+TOKENS = 4  # of the venue's first ones: more than a short run needs
 
 CONFIG = """
 symbols = ["BTC/USD"]

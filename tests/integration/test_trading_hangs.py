@@ -132,7 +132,7 @@ def test_orders_of_a_strategy_that_hangs_are_kept_when_so_configured(venue: Trad
     engine = two_at(venue, tmp_path, 'on_strategy_halt = "keep"')
     try:
         rest_both(engine)
-        engine.hang("spin", "bad")
+        engine.hang("sleep", "bad")
         eventually(lambda: lines(engine, "strategy hangs"), "it hangs")
         engine.wake()
         eventually(lambda: engine.diary("bad").entries("awake"), "it is back")

@@ -20,7 +20,7 @@ class Leaving(Strategy):
         self.order: Order | None = None
         if self.how == "on_start":
             while True:
-                pass
+                time.sleep(0.01)
         elif self.how == "async on_start":
             return asyncio.Event().wait()
         elif self.how == "thread":
@@ -46,7 +46,7 @@ class Leaving(Strategy):
 
     def on_stop(self) -> None:
         while self.how == "on_stop":
-            pass
+            time.sleep(0.01)
 
 
 class Grabbing(Leaving):
