@@ -74,6 +74,14 @@ class Diary:
         return [entry["state"] for entry in self.entries("state") if entry["symbol"] == symbol]
 
 
+def json_lines(log: str) -> list[dict[str, Any]]:
+    """The JSON lines of a log. Whoever reads while a line is written sees the part of it that fills up a page of the
+    file, so what no newline ends is left out.
+    """
+    whole_lines, _, _ = log.rpartition("\n")
+    return [json.loads(line) for line in whole_lines.splitlines() if line.startswith("{")]
+
+
 def age_ns(entry: dict[str, Any]) -> int:
     """How long ago a puppet wrote this."""
     return time.monotonic_ns() - int(entry["at_ns"])

@@ -1,13 +1,12 @@
 """A log file that is rotated under a running engine: no line is lost, of any process."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.integration.rig import CALM, Engines, RunningEngine
+from tests.integration.rig import CALM, Engines, RunningEngine, json_lines
 from tests.waiting import eventually
 
 COUNTING = Path(__file__).parent / "strategies" / "counting.py"
@@ -22,7 +21,7 @@ def engine(engines: Engines) -> RunningEngine:
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
     """What was logged there."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
+    return json_lines(path.read_text())
 
 
 def test_no_line_is_lost_and_each_process_writes_into_the_new_file(engine: RunningEngine, engines: Engines) -> None:
@@ -46,3 +45,8 @@ def test_no_line_is_lost_and_each_process_writes_into_the_new_file(engine: Runni
     assert len(numbers) > 5 * TIMES
     assert numbers == list(range(1, len(numbers) + 1))
     assert lines[-1]["actor"] == "engine"
+
+
+def test_a_line_that_is_still_being_written_is_none_yet() -> None:
+    """As a page of the file ends within it."""
+    assert json_lines('{"event": "whole"}\nno JSON\n{"event": "in pa') == [{"event": "whole"}]

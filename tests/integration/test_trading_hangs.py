@@ -1,6 +1,5 @@
 """A strategy that does not come back: named at once, its orders ended in time, and told of it when it is back."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.rig import Engines, eventually
+from tests.integration.rig import Engines, eventually, json_lines
 from tests.integration.trading_rig import TradingEngine, TradingVenue, stopped
 
 HANG_S_MAX = 2.0
@@ -38,8 +37,7 @@ def rest_both(engine: TradingEngine) -> None:
 
 def lines(engine: TradingEngine, event: str) -> list[dict[str, Any]]:
     """Lines of the log about an event."""
-    found = [json.loads(line) for line in engine.log().splitlines() if line.startswith("{")]
-    return [line for line in found if line["event"] == event]
+    return [line for line in json_lines(engine.log()) if line["event"] == event]
 
 
 @pytest.mark.parametrize("how", ["spin", "sleep"])
