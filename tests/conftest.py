@@ -59,7 +59,7 @@ if allowed == resource.RLIM_INFINITY or allowed > DESCRIPTORS_MAX:
 # the tests of orders take, for lines that only a failed test shows.
 structlog.configure(
     processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info,
-                structlog.processors.KeyValueRenderer(key_order=["level", "event"])]
+                structlog.processors.KeyValueRenderer(key_order=["level", "event"], repr_native_str=False)]
 )  # fmt: skip
 
 # The cores of a test machine are shared: a slow example is no failure.

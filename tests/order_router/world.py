@@ -33,6 +33,7 @@ from engine.orders.venue_facts import (
     SnapshotBegan,
     SnapshotEnded,
 )
+from engine.private_feed.feed import SIGN_NS
 from engine.ring import Publisher
 from engine.strategy.orders import Fill, TradingStatus
 from engine.strategy_host.order_client import OrderClient, OrderPorts
@@ -44,7 +45,6 @@ from tests.orders.rig import PAIRS
 LATENCY_NS: Final = 30 * NS_PER_MS
 HEARTBEAT_NS: Final = NS_PER_S
 QUIET_TICK_NS: Final = 250 * NS_PER_MS
-SIGN_NS: Final = 500 * NS_PER_MS  # between two signs of life of the private feed's process, as it has them
 RESTART_NS: Final = 200 * NS_PER_MS  # of a router that died
 ENDS: Final = {OrderState.FILLED: "closed", OrderState.CANCELED: "canceled", OrderState.EXPIRED: "expired"}
 

@@ -44,7 +44,7 @@ REST_STEP_S: Final = 3.0
 REST_BEAT_NS: Final = 250 * NS_PER_MS
 SHORT_DEAD_MAN_S: Final = 10
 SHORT_DAY_S: Final = 30.0
-# Events of the market a second. Four times as many make a day take half as long again, and find all planted bugs but
+# Events of the market a second. Four times as many make a day take a third longer, and find all planted bugs but
 # one (publish-before-stamp) no sooner than some three seeds. Only a quick market passes a bracket's stop and its target
 # at once; a long day comes to that without haste.
 MARKET_PACES: Final = (2.0, 5.0, 15.0)

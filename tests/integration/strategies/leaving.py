@@ -46,7 +46,7 @@ class Leaving(Strategy):
 
     def on_stop(self) -> None:
         while self.how == "on_stop":
-            time.sleep(0.01)
+            pass
 
 
 class Grabbing(Leaving):
