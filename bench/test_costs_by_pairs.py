@@ -27,6 +27,7 @@ STRETCH = 200  # frames of the genuine BTC/USD stream that each busy pair has
 ROUNDS = 15
 ORDERS = 100  # whose fills are measured together
 CAPTURED_PAIRS = 2
+SETTLED_S = 10
 CAPTURED = b'"BTC/USD"'
 POLL_NS, WORK_NS = 20 * NS_PER_MS, 100 * NS_PER_MS  # of the connection's ticks and of the duty cycle
 
@@ -47,7 +48,9 @@ class SettledFeed:
             frame.replace(CAPTURED, f'"{symbol}"'.encode()) for frame in stretch[1:] for symbol in symbols[:BUSY_PAIRS]
         ]
         assert self.path.verified == pairs
-        self.pass_time()  # the first look at books that have just come, and the first count of each
+        # The first look at books that have just come, and what the end of a minute brings: once, for all pairs.
+        for _ in range(SETTLED_S * (NS_PER_S // WORK_NS)):
+            self.pass_time()
 
     def _subscribe(self) -> None:
         """Let all requests leave at their pace, each confirmed at once."""
