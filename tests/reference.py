@@ -45,6 +45,7 @@ from engine.strategy.orders import Balance, Fill, Order, Position, TradingStatus
 from engine.telemetry.messages import MESSAGES
 from tests import reference_errors
 from tests.markdown import capital, first_paragraph, page, paragraphs, prose, table
+from tests.parsed import tree_of
 
 DOCS = Path(__file__).parents[1] / "engine" / "docs"
 
@@ -198,7 +199,7 @@ def logged() -> tuple[Logged, ...]:
         line
         for path in sorted(DOCS.parent.rglob("*.py"))
         if not {"examples", "templates"} & set(path.parts)
-        for line in logged_in(ast.parse(path.read_text(encoding="utf-8")), str(path.relative_to(DOCS.parents[1])))
+        for line in logged_in(tree_of(path), str(path.relative_to(DOCS.parents[1])))
     )
 
 
@@ -453,8 +454,13 @@ def event_rows() -> Iterator[tuple[str, str, str]]:
         yield f"`{event}`", f"[`{given.__name__}`]({anchor})", f"{meaning}."
 
 
-def members_of(cls: type) -> Iterator[Member]:
+@cache
+def members_of(cls: type) -> tuple[Member, ...]:
     """The public members of a class, in the order of its source, read from the source itself."""
+    return tuple(_members_of(cls))
+
+
+def _members_of(cls: type) -> Iterator[Member]:
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(definition, ast.ClassDef)
     body = definition.body

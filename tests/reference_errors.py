@@ -17,6 +17,7 @@ from engine.kraken.connection import error_catalog
 from engine.orders.refusal import ErrorKind
 from engine.orders.venue_facts import Outcome
 from tests.markdown import first_paragraph, page, prose, table
+from tests.parsed import nodes_of
 
 ENGINE = Path(__file__).parents[1] / "engine"
 RAISED = (errors.ConfigError, errors.StrategyError, errors.CallError, errors.OrderRefused, errors.NotAvailable,
@@ -126,9 +127,8 @@ def reasons_by_kind() -> dict[str, list[str]]:
 
 def reasons_in(path: Path) -> Iterator[tuple[str, str]]:
     """(kind, sentence) of the refusals in a file."""
-    tree = ast.parse(path.read_text())
     is_reader = path.relative_to(ENGINE).as_posix() in READERS
-    for function in ast.walk(tree):
+    for function in nodes_of(path):
         if not isinstance(function, ast.FunctionDef | ast.Module):
             continue
         for node in own_nodes(function):
@@ -145,7 +145,7 @@ def reasons_in(path: Path) -> Iterator[tuple[str, str]]:
 
 def reasons_without_a_sentence(path: Path) -> Iterator[str]:
     """The texts of refusals in a file that stand elsewhere: as they are written there."""
-    for function in ast.walk(ast.parse(path.read_text())):
+    for function in nodes_of(path):
         if not isinstance(function, ast.FunctionDef | ast.Module):
             continue
         for node in own_nodes(function):

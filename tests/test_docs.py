@@ -25,6 +25,7 @@ from engine.telemetry.notice_events import NOTICE_EVENTS, URGENT, USUAL
 from engine.topology import ROUTER_COUNTERS, ROUTER_HISTOGRAMS, WIRE_HISTOGRAMS
 from tests import reference, reference_errors
 from tests.markdown import PROSE_COLUMNS
+from tests.parsed import nodes_of
 from tests.snippets import PAGES
 
 ROOT = Path(__file__).parents[1]
@@ -341,7 +342,7 @@ def imported_by(path: Path) -> tuple[str, ...]:
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("engine."):
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
@@ -424,7 +425,7 @@ def prose_of_module(path: Path) -> Iterator[tuple[int, str]]:
     """(line number, line) of each docstring, and of each comment that has a line of its own."""
     text = path.read_text()
     lines = text.splitlines()
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(path):
         for statement in getattr(node, "body", ()) if isinstance(getattr(node, "body", ()), list) else ():
             match statement:
                 case ast.Expr(value=ast.Constant(value=str())):

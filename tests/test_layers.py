@@ -4,6 +4,8 @@ import ast
 import functools
 from pathlib import Path
 
+from tests import parsed
+
 ENGINE = Path(__file__).parent.parent / "engine"
 MODULES = sorted(ENGINE.rglob("*.py"))
 
@@ -72,7 +74,7 @@ def name_of(path):
 def nodes_of(path):
     """What the rules here look at: the imports of a file, and where it waits."""
     looked_at = ast.Import | ast.ImportFrom | ast.Await | ast.AsyncFunctionDef
-    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, looked_at)]
+    return [node for node in parsed.nodes_of(path) if isinstance(node, looked_at)]
 
 
 @functools.cache

@@ -1,9 +1,10 @@
 """The repository tests its own shape."""
 
 import ast
-import functools
 import tomllib
 from pathlib import Path
+
+from tests.parsed import nodes_of, tree_of
 
 ENGINE = Path(__file__).parent.parent / "engine"
 MODULES = sorted(ENGINE.rglob("*.py"))
@@ -64,16 +65,6 @@ def place_of_test(path):
 def place(path):
     """A path for test names and messages: public_feed/feed.py."""
     return str(path.relative_to(ENGINE))
-
-
-@functools.cache
-def tree_of(path):
-    return ast.parse(path.read_text())
-
-
-@functools.cache
-def nodes_of(path):
-    return list(ast.walk(tree_of(path)))
 
 
 def engine_offences(offences_of, but_not=lambda _: False):

@@ -192,7 +192,7 @@ class VenueCore:
             )
             self._open_trading_side(self.exchange, self._mirrored)
             return self.exchange
-        listed = listed_pairs(settings)
+        listed = self.listed()
         pairs = pairs_of_symbols(settings.symbols, listed)
         check_symbols(settings.faults, [pair.symbol for pair in pairs])
         chosen = {pair.symbol for pair in pairs}
@@ -206,6 +206,10 @@ class VenueCore:
                 settings.rate, settings.seed, self.clock, self._new_alarm, self.exchange.next_event, self._flush
             )
         return self.exchange
+
+    def listed(self) -> tuple[PairSpec, ...]:
+        """Every pair that may be listed."""
+        return listed_pairs(self._settings)
 
     def _open_trading_side(self, exchange: Exchange, pairs: Sequence[PairSpec]) -> None:
         """Create the trading side, with one funded account."""

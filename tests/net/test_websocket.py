@@ -43,6 +43,7 @@ from tests.public_feed.rig import Market
 from tests.waiting import PATIENCE_S, stall, turns, until
 
 BURST_END = ("burst end", None)
+PRINTABLE = bytes(32 + byte % 95 for byte in range(256))  # by byte
 
 
 @pytest.fixture(autouse=True, params=["portable", "compiled"])
@@ -258,7 +259,7 @@ def test_broken_frames_end_the_connection(run, monkeypatch, raw, code, reason):
 
 def test_a_large_frame_arrives_whole(run):
     """An instrument snapshot is several hundred kB; 3 MB pass too."""
-    payload = bytes(random.Random(1).randrange(32, 127) for _ in range(100_000)) * 30
+    payload = random.Random(1).randbytes(100_000).translate(PRINTABLE) * 30
 
     async def scenario():
         async with Server(sends(text(b"1", payload, b"2"))) as server, Rig(server.url) as rig:

@@ -204,7 +204,7 @@ def test_a_fill_under_the_userref_of_our_order_that_is_no_closing_order_is_nobod
     assert position(world) == 1
 
 
-@pytest.mark.parametrize("reconnects_s", [2, 5, 8])
+@pytest.mark.parametrize("reconnects_s", [2, 8])
 @pytest.mark.parametrize("tells_trades", [True, False])
 def test_calls_for_history_have_their_turn_while_cheaper_ones_would_take_all_there_is(tells_trades, reconnects_s):
     """A poor key, and each second another order in doubt: closing orders and what became of orders are known all the

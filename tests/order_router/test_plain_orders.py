@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import event, example, given, settings
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from engine import native
@@ -19,6 +19,7 @@ from engine.orders.rate_counter import PRO
 from engine.orders.rings.commands import COMMANDS, PLAIN_NUMBERS, Submit, pack_plain, shape_in, unpack_shape
 from engine.orders.risk import RiskLimits
 from engine.units import INT64_MAX, NS_PER_MS, NS_PER_S, MonoNs
+from tests.examples import times
 from tests.order_router.rig import SETTINGS, STRATEGY, RouterRig
 from tests.orders.rig import AT, PAIRS, fact, limit, plain_shape, trade
 
@@ -220,7 +221,7 @@ some_settings = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@times(8)
 @example(
     SETTINGS,
     ["the disk is full", limit("buy", "1", "96"), "the disk has room", "a person resumes", limit("buy", "1", "95")],

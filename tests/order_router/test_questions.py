@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import cycle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ from engine.orders.life import OrderState
 from engine.orders.venue_facts import ExecutionFact, OrderLookup
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 from tests.clocks import ShellClock
+from tests.examples import times
 from tests.orders.rig import AT, commit, limit
 
 PAGE = 50
@@ -433,7 +434,7 @@ def test_an_order_that_rest_has_open_for_long_is_asked_for_once_more_when_it_can
 MOMENTS = st.integers(0, 4000)
 
 
-@settings(max_examples=300, deadline=None)
+@times(8)
 @given(
     fates=st.lists(st.tuples(st.booleans(), MOMENTS, MOMENTS), min_size=1, max_size=130),
     lags_ms=st.lists(st.integers(0, 400), min_size=1, max_size=40),

@@ -7,6 +7,7 @@ import pytest
 
 from engine.kraken.private.messages import ExecutionRow
 from engine.orders.venue_facts import ExecutionFact
+from tests.parsed import tree_of
 
 ENGINE = Path(__file__).parents[2] / "engine"
 # What is read from Kraken's private frames, and what crosses the rings of orders.
@@ -37,7 +38,7 @@ def names_read(tree):
 
 def classes_of(module):
     """Every Struct of a module with the names of its fields, in order."""
-    for node in ast.parse(path_of(module).read_text()).body:
+    for node in tree_of(path_of(module)).body:
         if isinstance(node, ast.ClassDef):
             fields = [
                 each.target.id
@@ -55,7 +56,7 @@ def readers_of(module):
     home = path_of(module)
     for path in ENGINE.rglob("*.py"):
         if path == home or f"from {module} import" in (text := path.read_text()) or f"import {module}" in text:
-            yield ast.parse(path.read_text())
+            yield tree_of(path)
 
 
 def matched_by_position(trees, name):

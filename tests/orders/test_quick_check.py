@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from engine.market import Pair
@@ -14,6 +14,7 @@ from engine.orders.risk import PairLimits, Risk, RiskLimits, TopOfBook, TradingM
 from engine.orders.tracked_order import TrackedOrder
 from engine.orders.venue_facts import Fee
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, PriceTicks, QtyLots, WallNs
+from tests.examples import times
 
 SYMBOL = "BTC/USD"
 COARSE = Pair(SYMBOL, 1, 4, qty_min_lots=3, cost_min=Decimal("0.02"), price_increment_ticks=5)
@@ -145,7 +146,7 @@ def amendments(draw: st.DrawFn, usual: Pair) -> Amendment:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@times(4)
 @given(st.data(), limits)
 def test_a_quick_yes_to_an_amend_is_a_yes(data: st.DataObject, risk_limits: RiskLimits) -> None:
     """Whatever else is open, filled, limited or being amended."""
@@ -185,7 +186,7 @@ def test_a_quick_yes_to_an_amend_is_a_yes(data: st.DataObject, risk_limits: Risk
             world.quick.check(world.blotter.open.values())
 
 
-@settings(max_examples=200, deadline=None)
+@times(4)
 @given(st.data(), limits)
 def test_a_quick_yes_is_a_yes(data: st.DataObject, risk_limits: RiskLimits) -> None:
     """And its numbers are those of the orders that are open, after every record."""

@@ -8,7 +8,6 @@ import json
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -29,6 +28,7 @@ from engine.orders.venue_facts import ExecutionFact, Fee, OrderLookup
 from engine.strategy.order_options import make_amendment, make_intent
 from engine.strategy.orders import Order
 from engine.units import MonoNs, PriceTicks, WallNs
+from tests.examples import times
 from tests.orders.rig import AT, commit, refused
 
 D = Decimal
@@ -292,4 +292,4 @@ def as_printed(value: Decimal, decimals: int) -> Decimal:
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestLife.settings = times(4, stateful_step_count=40)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.clock import ManualClock
@@ -23,6 +23,7 @@ from engine.ring import ring as portable_ring
 from engine.telemetry import new_counters
 from engine.topology import PRIVATE_FEED_COUNTERS
 from engine.units import NS_PER_MS
+from tests.examples import times
 
 pytestmark = pytest.mark.skipif(CORE is None, reason="the lane is compiled")
 
@@ -195,7 +196,7 @@ def test_the_rows_of_the_local_venue_are_plain() -> None:
     assert_same(ours, theirs)
 
 
-@settings(max_examples=1500, deadline=None)
+@times(20)
 @given(mutated())
 @example(numbered(GENUINE[0].replace(b'{"', b'{"_received_at":5,"', 2), 2))
 def test_whatever_a_frame_holds_the_lane_changes_nothing(frame: bytes) -> None:
@@ -207,7 +208,7 @@ def test_whatever_a_frame_holds_the_lane_changes_nothing(frame: bytes) -> None:
     assert_same(ours, theirs)
 
 
-@settings(max_examples=400, deadline=None)
+@times(8)
 @given(st.integers(0, 10**14), st.integers(0, 20))
 @example(0, 8)
 @example(0, 6)
@@ -221,7 +222,7 @@ def test_a_number_keeps_its_text(digits: int, decimals: int) -> None:
     assert_row_is_plain(row)
 
 
-@settings(max_examples=400, deadline=None)
+@times(8)
 @given(
     st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2199, 12, 31)),
     st.integers(1, 9),
@@ -240,7 +241,7 @@ HAPPENINGS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@times(4)
 @given(st.lists(HAPPENINGS, max_size=40), st.sampled_from([4, 16, 256]))
 def test_whatever_happens_the_lane_changes_nothing(happenings: list[str], slots: int) -> None:
     """Gaps, duplicates, late messages, a ring that is full, new connections: the same facts in the same order."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.kraken.public.book_feed import BookFeed, UnitsLevel
@@ -20,6 +20,7 @@ from engine.ring import BoardReader
 from engine.ring import board as portable_board
 from engine.ring import ring as portable_ring
 from engine.units import NS_PER_MS, NS_PER_S
+from tests.examples import times
 from tests.public_feed.rig import Market, flip_checksum, frames, trade
 
 needs_lane = pytest.mark.skipif(CORE is None, reason="the lane is compiled")
@@ -195,7 +196,7 @@ def happen(market, what, frame):
 
 
 @needs_lane
-@settings(max_examples=60, deadline=None)
+@times(2)
 @given(
     st.lists(st.tuples(st.integers(SNAPSHOT_AT, SNAPSHOT_AT + 120), HAPPENINGS), max_size=12),
     st.integers(1, 9),
@@ -339,7 +340,7 @@ def mutated(draw):
 
 
 @needs_lane
-@settings(max_examples=1000, deadline=None)
+@times(20)
 @given(mutated())
 def test_what_the_scanner_accepts_it_reads_as_msgspec_does(frame):
     """What it does not accept is the session's to judge."""

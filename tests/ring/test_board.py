@@ -22,6 +22,7 @@ from engine.ring import (
 )
 from engine.ring.board import COMPLETE_UPTO, FIRST_COPY, READ_TRIES_MAX
 from engine.ring.layout import WORD_BYTES, as_words, slot_bytes_for
+from tests.examples import times
 from tests.ring.implementations import PORTABLE_WRITER
 
 GIVE_UP_S = 120  # a child that has not answered by then hangs
@@ -172,7 +173,7 @@ changes = st.tuples(st.integers(0, 5), st.sampled_from([0] * 12 + [1, 2, 20]), s
 
 
 @given(st.lists(changes, min_size=1, max_size=120))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@times(5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_lapped_reader_ends_with_every_pair_up_to_date(history):
     """Bursts of any shape, a reader of any appetite, quiet pairs included: no update is
     lost, none is set back for good. When the last burst has ended its view of every pair is
@@ -230,7 +231,7 @@ def test_a_board_is_whole_and_never_behind_its_promise_between_processes(spawn, 
     segment = Segment.create("board", board_bytes(children.RECORD_BYTES, 1))
     format_board(segment.memory, record_bytes=children.RECORD_BYTES, slot_count=1)
     writer = spawn("store_for_ever", segment.fd, fds=[segment.fd])
-    reader = spawn("read_board", segment.fd, 300_000, fds=[segment.fd])
+    reader = spawn("read_board", segment.fd, 150_000, fds=[segment.fd])
     answer = reader.communicate(timeout=GIVE_UP_S)[0]
     writer.kill()
 

@@ -17,7 +17,7 @@ from engine.ring import (
     try_sleep,
 )
 
-FENCE_ROUND_COUNT = 200_000
+FENCE_ROUND_COUNT = 100_000
 SLEEP_ROUND_COUNT = 10_000
 SPINS = 1_000  # for the other process, before this core is given up: there may be no other one
 YIELDS_MAX = 20_000  # while they wait for a core the two do not race: more rounds prove no more

@@ -159,7 +159,7 @@ def test_a_publisher_killed_at_full_speed_is_continued(spawn, segment, children)
     subscriber = Subscriber(ring.memory, 1)
     received_count = wrong_count = 0
 
-    for life in range(5):
+    for life in range(3):
         child = spawn("publish_for_ever", ring.fd, fds=[ring.fd])
         enough = received_count + 2_000
         while received_count < enough:

@@ -5,7 +5,6 @@ must.
 from contextlib import suppress
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,6 +16,7 @@ from hypothesis.stateful import (
 
 from engine.native import CORE
 from engine.ring import format_ring, ring_bytes
+from tests.examples import times
 from tests.ring.children import watch_words
 from tests.ring.implementations import IMPLEMENTATIONS
 
@@ -232,5 +232,5 @@ def test_the_ring_answers_as_its_model(pairing, machine):
     roles = {"writers": IMPLEMENTATIONS[writer], "readers": IMPLEMENTATIONS[reader]}
     run_state_machine_as_test(
         type(machine.__name__, (machine,), roles),
-        settings=settings(max_examples=60, stateful_step_count=40, deadline=None),
+        settings=times(1, stateful_step_count=40),
     )

@@ -11,7 +11,7 @@ from engine.ring import Segment, Subscriber, format_ring, ring_bytes
 # in some hundred to none in a million of one of 256. The second finds what the first is too
 # small for: a pass over several slots.
 SLOT_COUNTS = (4, 16)
-RECORD_COUNT = 150_000
+RECORD_COUNT = 100_000
 PUBLISHED_MAX = 3_000_000  # a slow reader of a fast publisher gets hardly any of four slots
 GIVE_UP_S = 120  # a child that has not answered by then hangs
 

@@ -19,6 +19,7 @@ from engine.units import NS_PER_S, NS_PER_US, WallNs, units_decimal
 from engine.venue.core import VenueCore
 from engine.venue.market.matching import BUY, SELL, Outcome
 from engine.venue.market.pair_market import PairMarket
+from engine.venue.market.pairs import PairSpec
 from engine.venue.rest.api import HttpReply, HttpRequest
 from engine.venue.setup.settings import VenueSettings
 from engine.venue.wire.text import utc_us
@@ -164,6 +165,10 @@ def _shown(packed: bytes) -> str:
     return f"bids {levels[0]}, asks {levels[1]} of {price_decimals}x{qty_decimals} decimals"
 
 
+LEVELS_MAX: Final = 90  # a side; the order flow leaves at least a third of them, and windows have 25
+WARM_UP_ACTIONS: Final = 100  # of the order flow, before the first client
+
+
 class SimVenue(VenueCore):
     """The venue's core, driven by the kernel."""
 
@@ -185,6 +190,17 @@ class SimVenue(VenueCore):
         self.interrupted: set[str] = set()
         self._relist_pair = self.trading_side.trading.relist
         self.trading_side.trading.relist = self._relisted  # type: ignore[method-assign]
+
+    def listed(self) -> tuple[PairSpec, ...]:
+        """With books that are opened soon: deeper than any window, and shaped at the top."""
+        return tuple(
+            msgspec.structs.replace(
+                pair,
+                levels_target=min(pair.levels_target, LEVELS_MAX),
+                warm_up_actions=min(pair.warm_up_actions, WARM_UP_ACTIONS),
+            )
+            for pair in super().listed()
+        )
 
     def _relisted(self, symbol: str, price_decimals: int, qty_decimals: int, at: WallNs) -> None:
         self._relist_pair(symbol, price_decimals, qty_decimals, at)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -29,6 +29,7 @@ from engine.orders.risk import Risk, RiskLimits
 from engine.strategy.option_rules import KINDS
 from engine.strategy_host.order_client import OrderClient
 from engine.units import NS_PER_S, MonoNs, WallNs
+from tests.examples import times
 from tests.strategy_host.rig import NOW, OTHER, PAIR, TOP, Desk
 
 DEADLINE = WallNs(NOW + NS_PER_S)
@@ -332,8 +333,6 @@ def test_a_report_that_cannot_be_read_is_left_behind() -> None:
 
 # --- anything at all
 
-EXAMPLES = settings.default.max_examples  # the profile's; options are many, so a multiple of it
-
 ANY_DECIMAL = st.decimals() | st.sampled_from([Decimal("sNaN"), Decimal("1e999999"), Decimal("-1e-999999"), Decimal(0)])
 ANY_TIME = st.datetimes() | st.datetimes(timezones=st.timezones()) | st.just(datetime(1, 1, 1, tzinfo=UTC))
 SCALAR = (
@@ -419,7 +418,7 @@ def can_be_sent_on(intent: OrderIntent) -> None:
     json.loads(batch_add([row, row], deadline=DEADLINE, token="t", req_id=1))
 
 
-@settings(max_examples=8 * EXAMPLES)
+@times(8)
 @given(side=SIDE, symbol=SYMBOL, qty=QTY, options=OPTIONS)
 def test_whatever_a_strategy_asks_for_an_order_comes_back(side: Any, symbol: Any, qty: Any, options: Any) -> None:
     """REFUSED, or sent as something that decodes, can be measured and can be sent on."""
@@ -435,7 +434,7 @@ def test_whatever_a_strategy_asks_for_an_order_comes_back(side: Any, symbol: Any
         can_be_sent_on(command.intent)
 
 
-@settings(max_examples=3 * EXAMPLES)
+@times(3)
 @given(rows=st.lists(st.tuples(SIDE, SYMBOL, QTY, OPTIONS) | GARBAGE, max_size=4) | GARBAGE)
 def test_whatever_a_batch_holds_its_orders_come_back(rows: Any) -> None:
     """All of them sent, or none."""
@@ -460,7 +459,7 @@ WORKING: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-@settings(max_examples=4 * EXAMPLES)
+@times(4)
 @given(
     order_type=st.sampled_from(sorted(WORKING)),
     options=st.fixed_dictionaries({}, optional={
@@ -483,7 +482,7 @@ def test_whatever_an_amend_wants_it_is_sent_or_says_why(order_type: str, options
         json.loads(amend_order(command.amendment, cl_ord_id="key", deadline=DEADLINE, token="t", req_id=1))
 
 
-@settings(max_examples=2 * EXAMPLES)
+@times(2)
 @given(orders=st.lists(GARBAGE, max_size=3) | GARBAGE, symbol=GARBAGE)
 def test_whatever_is_canceled_nothing_raises(orders: Any, symbol: Any) -> None:
     """And the order that is among it is canceled."""

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from engine.market import Pair
@@ -14,6 +14,7 @@ from engine.orders.rings.commands import COMMANDS, Submit, pack_plain, pack_shap
 from engine.strategy.order_options import make_intent, plain_limit
 from engine.strategy_host.order_client import PlainCommands, PortablePlainCommands
 from engine.units import DIGITS_MAX, MonoNs, WallNs
+from tests.examples import times
 from tests.strategy_host.rig import Desk
 
 D = Decimal
@@ -57,7 +58,7 @@ usual = st.fixed_dictionaries(
 sides = st.sampled_from(["buy", "sell", "BUY", "hold", 1])
 
 
-@settings(max_examples=400)
+@times(8)
 @given(st.sampled_from(PAIRS), sides, numbers, st.one_of(options, usual))
 def test_a_plain_order_is_the_one_that_the_general_code_makes(
     pair: Pair, side: Any, qty: Any, given_options: Any
@@ -75,7 +76,7 @@ def test_a_plain_order_is_the_one_that_the_general_code_makes(
     assert COMMANDS.unpack(record.ljust(4088, b"\0")) == Submit("quoter", "quoter000000000001", intent, 5, 3)
 
 
-@settings(max_examples=600)
+@times(12)
 @given(
     st.lists(st.tuples(st.sampled_from(PAIRS), sides, numbers, st.one_of(options, usual)), min_size=1, max_size=4),
     st.integers(0, 2**62),

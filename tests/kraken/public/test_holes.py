@@ -5,7 +5,7 @@ import pytest
 from tests.kraken.wire import D10, D25, T0, book_frame, changed, frames, quiet_session, states
 from tests.market.naive_book import NaiveBook, read, sides
 
-MESSAGES_MAX = 120  # after a hole; one far from the top may show much later, or never: then both must be silent
+MESSAGES_MAX = 60  # after a hole; one far from the top may show much later, or never: then both must be silent
 AFTER_DETECTION = 15
 
 

@@ -3,11 +3,12 @@
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import MisuseError
 from engine.venue.market.matching import BUY, SELL, OrderBook, OrderNotFound, Outcome, Side
+from tests.examples import times
 
 
 class Resting(NamedTuple):
@@ -91,7 +92,7 @@ def fills_of(outcome: Outcome) -> list[tuple[int, int, int]]:
     return [(fill.maker_order_id, fill.price, fill.qty) for fill in outcome.fills]
 
 
-@settings(deadline=None, max_examples=200)
+@times(5)
 @given(actions)
 def test_the_book_is_the_plain_one(steps):
     """Whatever comes: same fills in the same order, same levels, invariants hold, no

@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.venue.market.matching import BUY, FLOW_OWNER, SELL, OrderBook, Outcome, Side
 from engine.venue.market.mirror import Mirror
+from tests.examples import times
 
 CLIENT = 7
 DEPTH = 4
@@ -182,7 +183,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@times(15)
 @given(st.lists(steps, max_size=40))
 def test_the_mirror_is_never_kinder_than_the_queue(script: list[tuple[Any, ...]]) -> None:
     """After any sequence: a whole book, what is told less what was taken, and fills that somebody paid for."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError, VenueReject
@@ -34,7 +34,6 @@ def terms(order: Any) -> tuple[Any, ...]:
     return order.order_qty, order.cum_qty, order.limit_price, order.trigger_price, order.display_qty, order.hold
 
 
-@settings(max_examples=20)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(5, 9)), min_size=1, max_size=6))
 def test_the_books_stay_sound_through_any_changes(scales: list[tuple[int, int]]) -> None:
     """Never crossed, and the order flow continues: finer, coarser, and back again."""

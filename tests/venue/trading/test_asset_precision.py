@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import VenueReject
@@ -157,7 +157,6 @@ def test_there_is_a_pair_whose_lots_are_finer_than_its_asset() -> None:
     assert "BTC/USD" not in finer
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["buy", "sell"]), st.integers(23_000_000, 10**8), st.booleans()), max_size=8))
 def test_a_balance_is_the_sum_of_its_rounded_entries(trades: list[tuple[str, int, bool]]) -> None:
     """Whatever was traded: entry by entry, and nothing is held when nothing is open."""

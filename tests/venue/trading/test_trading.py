@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import VenueReject
@@ -17,6 +17,7 @@ from engine.venue.trading.client_order import AmendSpec, Conditional, Triggers
 from engine.venue.trading.order_checks import OFF_TICK
 from engine.venue.wire.stream import StreamKey
 from engine.venue.wire.wire import payload_start
+from tests.examples import times
 from tests.venue.market.update_law import LawBook, read
 from tests.venue.trading_rig import FUNDS, Floor
 
@@ -703,7 +704,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@times(2)
 @given(steps)
 def test_orders_books_and_accounts_agree_whatever_comes(steps):
     """After every step: books and invariants hold, balances are the sum of their entries,
