@@ -11,16 +11,16 @@ import pytest
 import structlog
 from hypothesis import settings
 
-# Files that take longest, for tools/test gives files to its workers in this order: what
-# begins last ends last.
+# Files that take longest, for tools/test gives files to its workers in this order: what begins last ends last. Some that
+# compute are among those that wait for processes, for what these leave of the cores.
 LONGEST_FIRST = (
-    "test_pages", "test_trading_degraded", "test_trading_account", "test_trading_deaths", "test_ends",
-    "test_trading_retries",
-    "test_faults", "test_trading_kills", "test_output", "test_trading_hangs", "test_trading_journal",
-    "test_trading_precision", "test_trading_strategies", "test_main_job", "test_check",
-    # Of those that compute.
-    "test_simulate", "test_deaths_between_steps", "test_kill", "test_update_law", "test_two_processes",
+    "test_pages", "test_trading_degraded", "test_trading_account", "test_simulate", "test_trading_deaths", "test_ends",
+    "test_trading_retries", "test_deaths_between_steps", "test_faults", "test_trading_kills", "test_output",
+    "test_trading_hangs", "test_brackets", "test_trading_journal", "test_trading_precision", "test_trading_strategies",
+    "test_main_job", "test_check",
 )  # fmt: skip
+# Of those that compute, first of the rest.
+COMPUTE_LONGEST = ("test_market_day", "test_cells_of_doubt", "test_kill", "test_update_law", "test_two_processes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,10 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     fill what they leave.
     """
 
-    def rank(item: pytest.Item) -> tuple[bool, int]:
+    def rank(item: pytest.Item) -> tuple[int, int]:
         name = item.path.stem
-        place = LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
-        return "integration" not in item.path.parts, place
+        if name in LONGEST_FIRST:
+            return 0, LONGEST_FIRST.index(name)
+        if "integration" in item.path.parts:
+            return 1, 0
+        return 2, COMPUTE_LONGEST.index(name) if name in COMPUTE_LONGEST else len(COMPUTE_LONGEST)
 
     items.sort(key=rank)
 
