@@ -20,7 +20,7 @@ from tests.order_router.world import World
 FATES: Final = ("as usual", "lost", "answer lost", "answer late")
 RESOLVED_NS_MAX: Final = 2 * NS_PER_S
 TICK_NS: Final = 80 * NS_PER_MS  # coarse: deaths come at steps, whenever those are
-QUIET_NS: Final = 2 * NS_PER_S  # in which nothing may change any more
+QUIET_NS: Final = NS_PER_S  # in which nothing may change any more
 STEPS_MIN: Final = 8  # of the shortest: a cancel, its journal record, its request, and what the strategy is told
 
 

@@ -117,14 +117,14 @@ def test_their_books_obey_the_law(pair: PairSpec, depth: int):
     exchange, reader = exchange_of((pair,)), Reader()
     exchange.start(reader, StreamKey("book", pair.symbol, depth), snapshot=True)
     held, told = LawBook(depth, shorter=depth > pair.levels_target // 3), 0
-    for _ in range(600):
+    for _ in range(300):
         exchange.next_event()
         for _, text in reader.texts:
             held.take(read(text))
             told += 1
         reader.texts.clear()
 
-    assert told > 600
+    assert told > 300
     exchange.markets[pair.symbol].check()
 
 

@@ -62,7 +62,7 @@ def test_the_venue_obeys_the_law(pair: PairSpec, depth: int):
     market = exchange.markets[pair.symbol]
     short = depth > pair.levels_target // 3  # the flow keeps a third of its target at least
     held = LawBook(depth, shorter=short)
-    for _ in range(EVENTS // 8 if depth >= 500 else EVENTS // 2):
+    for _ in range(EVENTS // 10 if depth >= 500 else EVENTS // 4):
         exchange.next_event()
         for _, text in reader.texts:
             held.take(read(text))
