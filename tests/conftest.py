@@ -11,8 +11,8 @@ import pytest
 import structlog
 from hypothesis import settings
 
-# Files that take longest, for tools/test gives files to its workers in this order: what begins last ends last. Some that
-# compute are among those that wait for processes, for what these leave of the cores.
+# Files that take longest, for tools/test gives files to its workers in this order: what begins last ends last. Some
+# that compute are among those that wait for processes, for what these leave of the cores.
 LONGEST_FIRST = (
     "test_pages", "test_trading_degraded", "test_trading_account", "test_simulate", "test_trading_deaths", "test_ends",
     "test_trading_retries", "test_deaths_between_steps", "test_faults", "test_trading_kills", "test_output",

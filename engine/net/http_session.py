@@ -39,6 +39,7 @@ class HttpSession:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_KnownAddresses(resolver),
+                socket_factory=lambda address: resolver.new_socket(*address[:3]),
                 use_dns_cache=False,  # the resolver remembers addresses itself
                 ssl=tls,
                 limit=CONNECTIONS_MAX,

@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from engine.errors import EngineError
+from engine.net.dialed_socket import DialedSocket
 
 LOOKUP_DEADLINE_S = 5.0  # the usual resolv.conf gives up on one server after 5 s
 CONNECT_DEADLINE_S = 3.0  # per address; one lost SYN is resent after 1 s
@@ -75,7 +76,7 @@ class Resolver:
         # Lookups that failed and were answered from memory.
         self.stale_answers = 0
 
-    async def connect(self, host: str, port: int) -> socket.socket:
+    async def connect(self, host: str, port: int) -> DialedSocket:
         """A connected, non-blocking socket to the first address that answers; raises
         Unreachable.
         """
@@ -141,8 +142,12 @@ class Resolver:
         threading.Thread(target=look_up, name=f"lookup {host}", daemon=True).start()
         return answer
 
-    async def _connect_one(self, address: Address) -> socket.socket:
-        sock = socket.socket(address.family, socket.SOCK_STREAM)
+    def new_socket(self, family: int, kind: int = socket.SOCK_STREAM, proto: int = 0) -> DialedSocket:
+        """A socket that is not connected yet; raises OSError."""
+        return DialedSocket(family, kind, proto)
+
+    async def _connect_one(self, address: Address) -> DialedSocket:
+        sock = self.new_socket(address.family)
         try:
             sock.setblocking(False)
             async with asyncio.timeout(self._connect_deadline_s):

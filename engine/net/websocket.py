@@ -19,13 +19,10 @@ What the sources of picows 2.3.1 taught us:
   followed.
 * A socket that is not connected any more would be connected anew, to a name that the event
   loop looks up. So we look first.
-* uvloop that closes a socket while it makes a transport of it does not tell the object,
-  which would close that number again when it is dropped, whoever has it by then. So we do.
+* uvloop may close a socket while it makes a transport of it: `engine.net.dialed_socket`.
 """
 
 import asyncio
-import os
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -40,6 +37,7 @@ from engine.endpoints import check_url
 from engine.errors import MisuseError, UserError
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
+from engine.net.dialed_socket import DialedSocket
 from engine.net.frame_log import FrameLog
 from engine.net.link import MESSAGE_BYTES_MAX, Link, link_of
 from engine.net.reasons import connect_failure_text, retry_after_s
@@ -261,9 +259,8 @@ class WebSocketConnection(Traffic, Generic[E]):
             return retry_after_s(error) * NS_PER_S
         return 0
 
-    async def _shake_hands_in_time(self, sock: socket.socket, link: Link[E]) -> None:
+    async def _shake_hands_in_time(self, sock: DialedSocket, link: Link[E]) -> None:
         """Complete the handshake of `link` over `sock` in time, or raise."""
-        dialed = _Dialed(sock)
         overdue = False
 
         # Shut down, not canceled: the reader of the socket then sees its end and cleans up,
@@ -272,14 +269,14 @@ class WebSocketConnection(Traffic, Generic[E]):
             nonlocal overdue
             if not link.was_up:
                 overdue = True
-                dialed.shut()
+                sock.shut()
 
-        self._interrupt = lambda: link.close(STOPPED) if link.was_up else dialed.shut()
+        self._interrupt = lambda: link.close(STOPPED) if link.was_up else sock.shut()
         deadline = asyncio.get_running_loop().call_later(self._handshake_deadline_s, give_up)
         try:
             await self._shake_hands(sock, link)
         except asyncio.CancelledError:
-            dialed.shut()
+            sock.shut()
             raise
         except Exception as error:
             if not overdue:
@@ -287,9 +284,9 @@ class WebSocketConnection(Traffic, Generic[E]):
             raise TimeoutError(f"no answer to the handshake within {self._handshake_deadline_s:g} s") from error
         finally:
             deadline.cancel()
-            dialed.let_go()
+            sock.let_go()
 
-    async def _dial(self) -> socket.socket | None:
+    async def _dial(self) -> DialedSocket | None:
         """A socket connected to the host; None when `stop` came first."""
         dialing = asyncio.ensure_future(self._resolver.connect(self._endpoint.host, self._endpoint.port))
         self._interrupt = dialing.cancel
@@ -307,7 +304,7 @@ class WebSocketConnection(Traffic, Generic[E]):
             return None
         return sock
 
-    async def _shake_hands(self, sock: socket.socket, link: Link[E]) -> None:
+    async def _shake_hands(self, sock: DialedSocket, link: Link[E]) -> None:
         try:
             sock.getpeername()
         except OSError:
@@ -355,35 +352,10 @@ class WebSocketConnection(Traffic, Generic[E]):
         log.warning("connecting failed", url=self._endpoint.url, reason=text, failures=self.connect_failures)
 
 
-def _close_unused(dialing: "asyncio.Future[socket.socket]") -> None:
+def _close_unused(dialing: "asyncio.Future[DialedSocket]") -> None:
     """Close a socket that was connected after its caller had given up."""
     if not dialing.cancelled() and dialing.exception() is None:
         dialing.result().close()
-
-
-class _Dialed:
-    """A connected socket that an event loop makes a transport of, and may close meanwhile."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._inode = os.fstat(sock.fileno()).st_ino
-
-    def _is_open(self) -> bool:
-        try:
-            return os.fstat(self._sock.fileno()).st_ino == self._inode
-        except OSError:
-            return False
-
-    def shut(self) -> None:
-        """Shut it down, so that its reader sees the end; no effect when it is closed."""
-        if self._is_open():
-            with suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
-
-    def let_go(self) -> None:
-        """Have the object forget a descriptor that is closed."""
-        if not self._is_open():
-            self._sock.detach()
 
 
 def _noted(
