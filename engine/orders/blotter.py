@@ -109,6 +109,7 @@ class _State(Struct):
     began: list[tuple[str, str]] = []
     brackets: list[Bracket] = []
     exits_sent: int = 0
+    userref_sent: int = 0
 
 
 class Blotter:
@@ -145,6 +146,8 @@ class Blotter:
         # exits that were sent for brackets so far.
         self.brackets: dict[str, Bracket] = {bracket.key: bracket for bracket in state.brackets}
         self.exits_sent = state.exits_sent
+        # The userref that an order of ours was sent with last; 0: none.
+        self.userref_sent = state.userref_sent
         self.open: dict[str, TrackedOrder] = {}
         self.ended: OrderedDict[str, TrackedOrder] = OrderedDict((order.key, order) for order in state.ended)
         self.positions = Positions()
@@ -654,6 +657,7 @@ class Blotter:
         self._join_bracket(order)
         if record.userref is not None:
             self._key_of_userref[record.userref] = record.key
+            self.userref_sent = record.userref
         if record.intent.conditional is not None:
             self._with_close[record.key] = order
         return Change(order, is_new=True)
@@ -879,6 +883,7 @@ class Blotter:
             sorted(self.began),
             list(self.brackets.values()),
             self.exits_sent,
+            self.userref_sent,
         )
         return Snapshot(msgspec.Raw(msgspec.msgpack.encode(state)), at)
 

@@ -40,7 +40,7 @@ from engine.orders.risk import Risk
 from engine.orders.tracked_order import Bracket, TrackedOrder
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
-USERREF_RANGE: Final = 2_000_000_000
+USERREF_RANGE: Final = 2_000_000_000  # the wall clock's milliseconds in it: 23 days
 NO_USERREF: Final = [None]
 WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)
 NO_CONNECTION: Final = Refusal(ErrorKind.TRANSPORT, "there is no connection to Kraken")
@@ -379,16 +379,16 @@ class NewOrders:
             return NO_USERREF
         if all(intent.conditional is None for _, intent in orders):
             return [None] * len(orders)
-        taken = {order.userref for order in self._blotter.open.values()}
-        userref = self._now.wall // NS_PER_MS % USERREF_RANGE
+        taken = {order.userref for order in self._blotter.open.values()}  # other programs' too
+        userref = self._blotter.userref_sent
         userrefs: list[int | None] = []
         for _, intent in orders:
             if intent.conditional is None:
                 userrefs.append(None)
                 continue
-            userref += 1
+            userref = next_userref(userref, self._now.wall)
             while userref in taken:
-                userref += 1
+                userref = next_userref(userref, self._now.wall)
             userrefs.append(userref)
         return userrefs
 
@@ -544,3 +544,13 @@ def _unwritable(error: Exception) -> Refusal:
 
 def _cost(orders: Orders) -> RateCost:
     return ADD if len(orders) == 1 else batch_add_cost(len(orders))
+
+
+def next_userref(last: int, now: WallNs) -> int:
+    """A userref that no order of ours has had for days, from 1: the wall clock's
+    milliseconds, or the one after `last` (0: none) where the clock is not ahead of that,
+    because it was set back.
+    """
+    by_clock = now // NS_PER_MS % USERREF_RANGE
+    is_ahead = not last or 0 < (by_clock - last) % USERREF_RANGE < USERREF_RANGE // 2
+    return (by_clock if is_ahead else (last + 1) % USERREF_RANGE) or 1
