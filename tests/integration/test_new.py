@@ -20,7 +20,7 @@ def test_the_tests_of_a_new_strategy_pass(engines: Engines, tmp_path: Path, kind
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib"]\n')
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", folder], capture_output=True, text=True,
-        timeout=PATIENCE_S, cwd=tmp_path, env=engines.environment,
+        timeout=PATIENCE_S, cwd=tmp_path, env=engines.environment | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )  # fmt: skip
 
     assert (made.returncode, made.stderr) == (0, "")
