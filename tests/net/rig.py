@@ -8,12 +8,15 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
 from engine.clock import SystemClock
 from engine.net.backoff import Backoff
 from engine.net.budget import ConnectionBudget
+from engine.net.dialed_socket import DialedSocket
 from engine.net.resolver import Address, Resolver
 from engine.net.websocket import WebSocketConnection
 from engine.units import NS_PER_MS, MonoNs
@@ -292,6 +295,37 @@ def server_context(names: list[str | None] | None = None) -> ssl.SSLContext:
 def pointing_at(port: int) -> Resolver:
     """Every name is 127.0.0.1 at this port."""
     return Resolver(lambda _host, _port: [Address(socket.AF_INET, ("127.0.0.1", port))])
+
+
+class EndsSoon(Resolver):
+    """Addresses of another one; each connection is shut down, the first as soon as it is made, the next a turn of the
+    loop later…
+    """
+
+    def __init__(self, other: Resolver) -> None:
+        super().__init__()
+        self.addresses = other.addresses  # type: ignore[method-assign]
+        self.made: list[DialedSocket] = []
+        self._turns = count()
+
+    def new_socket(self, family: int, kind: int = socket.SOCK_STREAM, proto: int = 0) -> DialedSocket:
+        sock = super().new_socket(family, kind, proto)
+        self.made.append(sock)
+        self._end(sock, next(self._turns))
+        return sock
+
+    def _end(self, sock: DialedSocket, turns_left: int) -> None:
+        try:
+            sock.getpeername()
+        except OSError:
+            if sock.fileno() == -1:
+                return
+            turns_left += 1  # it is not connected yet
+        if turns_left:
+            asyncio.get_running_loop().call_soon(self._end, sock, turns_left - 1)
+        else:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 def answer(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:

@@ -11,10 +11,9 @@ import pytest
 
 from engine.clock import SystemClock
 from engine.errors import ConfigError
-from engine.net.dialed_socket import DialedSocket
 from engine.net.https import HttpsClient, InDoubt, NotSent, RequestFailed
-from engine.net.resolver import Address, Resolver
-from tests.net.rig import TLS, Rest, answer, pointing_at, server_context, silence
+from engine.net.resolver import Resolver
+from tests.net.rig import TLS, EndsSoon, Rest, answer, pointing_at, server_context, silence
 from tests.waiting import turns, until
 
 SIGNATURE = "c2lnbmF0dXJlIG9mIGEgY2FsbA=="
@@ -137,42 +136,15 @@ def test_a_server_that_never_finishes_the_handshake_has_got_nothing(run) -> None
     run(scenario())
 
 
-class EndsSoon(Resolver):
-    """Of a server's port; its sockets are shut down so many turns of the loop after they are connected."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(lambda _host, _port: [Address(socket.AF_INET, ("127.0.0.1", port))])
-        self.turns = 0
-        self.made: list[socket.socket] = []
-
-    def new_socket(self, family: int, kind: int = socket.SOCK_STREAM, proto: int = 0) -> DialedSocket:
-        sock = super().new_socket(family, kind, proto)
-        self.made.append(sock)
-        self._end(sock, self.turns)
-        return sock
-
-    def _end(self, sock: DialedSocket, turns_left: int) -> None:
-        try:
-            sock.getpeername()
-            is_over = turns_left == 0
-        except OSError:  # it is not connected yet
-            is_over, turns_left = sock.fileno() == -1, turns_left + 1
-        if not is_over:
-            asyncio.get_running_loop().call_soon(self._end, sock, turns_left - 1)
-        else:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-
 def test_a_connection_that_ends_while_it_is_made_closes_nobody_elses_descriptor(run) -> None:
     """In whichever turn of the loop: what has its number next stays open when the socket is dropped."""
     pipes: list[tuple[int, int]] = []
 
     async def scenario() -> None:
         async with Rest([], tls=server_context()) as server:
-            resolver = EndsSoon(server.port)
+            resolver = EndsSoon(pointing_at(server.port))
             https = client("https://venue.test", resolver=resolver, ca_file=TLS / "ca.pem")
-            for resolver.turns in range(6):
+            for _ in range(6):
                 with pytest.raises(RequestFailed):
                     await https.request("GET", "/")
                 await https.close()

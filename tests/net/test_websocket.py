@@ -6,7 +6,6 @@ import random
 import socket
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -29,6 +28,7 @@ from tests.net.rig import (
     POLL_INTERVAL_NS,
     PONG,
     TEXT,
+    EndsSoon,
     NotingSession,
     Peer,
     Rig,
@@ -956,30 +956,9 @@ def test_stop_returns_in_every_phase(run, phase):
     run(scenario())
 
 
-class EndsSoon(Resolver):
-    """Its first connection ends before picows is given it, the next a turn of the loop later…"""
-
-    def __init__(self):
-        super().__init__()
-        self.made = []
-
-    async def connect(self, host, port):
-        sock = await super().connect(host, port)
-        self._end(sock, len(self.made))
-        self.made.append(sock)
-        return sock
-
-    def _end(self, sock, turns_left):
-        if turns_left:
-            asyncio.get_running_loop().call_soon(self._end, sock, turns_left - 1)
-        else:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-
 def test_no_socket_keeps_a_number_that_is_closed(run):
     """It would close whatever has that number by the time it is dropped."""
-    resolver = EndsSoon()
+    resolver = EndsSoon(Resolver())
 
     async def scenario():
         async with Server(accepts_only) as server, Rig(server.url, resolver=resolver) as rig:
