@@ -44,9 +44,9 @@ REST_STEP_S: Final = 3.0
 REST_BEAT_NS: Final = 250 * NS_PER_MS
 SHORT_DEAD_MAN_S: Final = 10
 SHORT_DAY_S: Final = 30.0
-# Events of the market a second. Four times as many make a day take a third longer, and find all planted bugs but
-# one (publish-before-stamp) no sooner than some three seeds. Only a quick market passes a bracket's stop and its target
-# at once; a long day comes to that without haste.
+# Events of the market a second. Four times as many make a short day take half as long again, and every planted bug is
+# found with these (README.md). Only a quick market passes a bracket's stop and its target at once; a long day comes to
+# that without haste.
 MARKET_PACES: Final = (2.0, 5.0, 15.0)
 LONG_DAY_PACES: Final = (1.0, 2.0, 5.0)
 SEGMENT_BYTES_SHORT: Final = 120 * 1024  # of the journal on a short day: a busy one has two

@@ -40,7 +40,7 @@ from engine.orders.risk import Risk
 from engine.orders.tracked_order import Bracket, TrackedOrder
 from engine.units import NS_PER_MS, NS_PER_S, MonoNs, WallNs
 
-USERREF_RANGE: Final = 2_000_000_000  # the wall clock's milliseconds in it: 23 days
+USERREF_RANGE: Final = 2_000_000_000  # milliseconds: userrefs of the clock come again after 23 days
 NO_USERREF: Final = [None]
 WORKING: Final = (OrderState.WORKING, OrderState.PARTIAL)
 NO_CONNECTION: Final = Refusal(ErrorKind.TRANSPORT, "there is no connection to Kraken")
