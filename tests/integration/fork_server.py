@@ -3,7 +3,6 @@ open; the answer is its pid. When it has ended, its wait status is written to th
 """
 
 import fcntl
-import gc
 import json
 import os
 import selectors
@@ -17,26 +16,29 @@ from typing import Any, NoReturn
 
 from setproctitle import getproctitle
 
-import engine.cli.account
-import engine.cli.control
-import engine.cli.orders
-import engine.cli.replay
-import engine.cli.run
-import engine.cli.setup.check
-import engine.cli.setup.completion
-import engine.cli.setup.doctor
-import engine.cli.setup.keys
-import engine.cli.setup.new
-import engine.cli.setup.settings
-import engine.cli.venue
-import engine.cli.watch.command
-import engine.notices.process
-import engine.order_router.process
-import engine.private_feed.process
-import engine.public_feed.process
-import engine.venue.server  # noqa: F401 - all of them are only loaded here, for the children
+from engine.cli.loading import loading
 from tests.integration.forked_commands import DESCRIPTORS, MESSAGE_BYTES_MAX
 from tests.integration.forked_programs import WaitingChildren, as_started
+
+with loading():  # all of them only for the children, which a collection would make copy them
+    import engine.cli.account
+    import engine.cli.control
+    import engine.cli.orders
+    import engine.cli.replay
+    import engine.cli.run
+    import engine.cli.setup.check
+    import engine.cli.setup.completion
+    import engine.cli.setup.doctor
+    import engine.cli.setup.keys
+    import engine.cli.setup.new
+    import engine.cli.setup.settings
+    import engine.cli.venue
+    import engine.cli.watch.command
+    import engine.notices.process
+    import engine.order_router.process
+    import engine.private_feed.process
+    import engine.public_feed.process
+    import engine.venue.server  # noqa: F401
 
 
 def become(request: dict[str, Any], streams: list[int]) -> Callable[[], NoReturn]:
@@ -72,7 +74,6 @@ def become(request: dict[str, Any], streams: list[int]) -> Callable[[], NoReturn
 # A hangup that the tests' own caller has put off, as nohup does, is none for engines: they
 # would inherit that, and honour it.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-gc.freeze()  # a collection in a child would copy all of it
 getproctitle()  # finds where titles are written, which is lost with the environment of its start
 asking = socket.socket(fileno=int(sys.argv[1]))
 waiting = selectors.DefaultSelector()

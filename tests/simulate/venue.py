@@ -268,7 +268,8 @@ class SimVenue(VenueCore):
         assert self.exchange is not None
         market = self.exchange.markets[candle.symbol]
         begin_s = candle.interval_begin // NS_PER_S
-        (truth,) = [one for one in market.candles.kept(candle.interval_min) if one.begin_s == begin_s] or [None]
+        kept = reversed(market.candles.kept(candle.interval_min))  # it closed a moment ago
+        truth = next((one for one in kept if one.begin_s == begin_s), None)
         told = (candle.trades, candle.open, candle.high, candle.low, candle.close, candle.vwap, candle.volume)
         expected = truth and (
             truth.trades,

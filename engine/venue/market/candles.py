@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from engine.units import NS_PER_S, PriceTicks, QtyLots, WallNs
-from engine.venue.market.history import BARS_TOLD, MINUTES_TOLD, History
+from engine.venue.market.history import BARS_TOLD, MINUTES_TOLD, Bar, History
 from engine.venue.market.precision import Change
 
 INTERVALS: Final = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)  # minutes
@@ -37,9 +37,12 @@ class Candle(msgspec.Struct, gc=False):
         """Volume-weighted mean price, rounded half up."""
         return PriceTicks((2 * self.cost + self.qty) // (2 * self.qty))
 
-    def append(self, other: "Candle") -> None:
+    def append(self, other: "Candle | Bar") -> None:
         """Add later trades of the same interval."""
-        self.high, self.low = max(self.high, other.high), min(self.low, other.low)
+        if other.high > self.high:
+            self.high = other.high
+        if other.low < self.low:
+            self.low = other.low
         self.close = other.close
         self.trades += other.trades
         self.qty += other.qty
@@ -128,11 +131,12 @@ def folded(past: History, interval: int, count: int) -> list[Candle]:
     """The candles of the last `count` intervals of the past, oldest first."""
     span_s = interval * 60
     candles: list[Candle] = []
+    last_begin_s = None
     for bar in past.bars((past.until_s // span_s + 1 - count) * span_s):
         begin_s = bar.begin_s - bar.begin_s % span_s
-        candle = Candle(begin_s, bar.open, bar.high, bar.low, bar.close, bar.trades, bar.qty, bar.cost)
-        if candles and candles[-1].begin_s == begin_s:
-            candles[-1].append(candle)
+        if begin_s == last_begin_s:
+            candles[-1].append(bar)
         else:
-            candles.append(candle)
+            last_begin_s = begin_s
+            candles.append(Candle(begin_s, bar.open, bar.high, bar.low, bar.close, bar.trades, bar.qty, bar.cost))
     return candles

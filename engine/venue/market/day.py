@@ -111,12 +111,17 @@ class Day:
         if self._watched:
             return
         self._watched = True
-        for minute in self._candles.kept(1):
-            self._minutes.append(minute)
+        highs, lows = self._highs, self._lows
+        # From the newest: an extreme is what exceeds all later ones.
+        for minute in reversed(self._candles.kept(1)):
+            self._minutes.appendleft(minute)
             self._trades += minute.trades
             self._qty += minute.qty
             self._cost += minute.cost
-            self._rank(minute)
+            if not highs or minute.high > highs[0].high:
+                highs.appendleft(minute)
+            if not lows or minute.low < lows[0].low:
+                lows.appendleft(minute)
 
     def _rank(self, minute: Candle) -> None:
         """Put the newest minute behind those that it does not exceed."""
